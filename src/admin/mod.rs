@@ -1,0 +1,12 @@
+//! What an administrator sees and can do: the API on the Unix socket, and its client.
+//!
+//! Rule: the mode of the socket file is the authorisation. Must not know SMTP.
+
+use std::path::PathBuf;
+
+/// Where the API listens.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+}

@@ -1,0 +1,199 @@
+//! The rolling 24 h ledger of recipients, the only thing that decides whether there is budget left.
+//!
+//! Rule: an event is aged by the boot clock while the boot that wrote it lasts and by wall time
+//! afterwards, and a stamp in the future counts as fresh: stepping the clock neither lets the account
+//! overspend nor blocks it. Source of the window: Gmail's sending limits (gmail.md section 2).
+//! Must not know how events are stored.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{BootId, Moment, Timestamp};
+
+/// The length of the window in which Gmail counts.
+pub const WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+/// One reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it was made.
+    pub at: Moment,
+    /// How many recipients it covers.
+    pub recipients: u32,
+}
+
+/// The events of one account in the order of their sequence numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    events: std::collections::BTreeMap<u64, Event>,
+}
+
+impl Ledger {
+    /// Adds an event that was read from disk or just written there.
+    pub fn insert(&mut self, sequence: u64, event: Event) {
+        self.events.insert(sequence, event);
+    }
+
+    /// The sequence number for the next event.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.events.last_key_value().map_or(1, |(last, _)| last + 1)
+    }
+
+    /// The event of a reservation, while it is in the window.
+    #[must_use]
+    pub fn event(&self, sequence: u64) -> Option<Event> {
+        self.events.get(&sequence).copied()
+    }
+
+    /// Takes back `recipients` of a reservation because they were certainly not accepted.
+    /// Returns what is left of the event; `None` when nothing is.
+    pub fn refund(&mut self, sequence: u64, recipients: u32) -> Option<Event> {
+        let event = self.events.get_mut(&sequence)?;
+        event.recipients = event.recipients.saturating_sub(recipients);
+        if event.recipients == 0 {
+            self.events.remove(&sequence);
+            return None;
+        }
+        Some(*event)
+    }
+
+    /// Removes the events that have left the window and returns their sequence numbers.
+    pub fn prune(&mut self, now: Moment) -> Vec<u64> {
+        let expired = self.events.iter().filter(|(_, event)| remaining(event, now).is_zero());
+        let expired: Vec<u64> = expired.map(|(sequence, _)| *sequence).collect();
+        for sequence in &expired {
+            self.events.remove(sequence);
+        }
+        expired
+    }
+
+    /// Recipients spent in the 24 hours before `now`.
+    #[must_use]
+    pub fn spent(&self, now: Moment) -> u32 {
+        self.live(now).map(|(_, recipients)| recipients).sum()
+    }
+
+    /// Recipients that may still be spent of `limit`.
+    #[must_use]
+    pub fn room(&self, now: Moment, limit: u32) -> u32 {
+        limit.saturating_sub(self.spent(now))
+    }
+
+    /// How long until at least one recipient may be spent of `limit`; zero when there is room now.
+    /// `None` when there never will be, because the limit itself is zero.
+    #[must_use]
+    pub fn frees_in(&self, now: Moment, limit: u32) -> Option<Duration> {
+        if limit == 0 {
+            return None;
+        }
+        let mut spent = self.spent(now);
+        let mut live: Vec<(Duration, u32)> = self.live(now).collect();
+        live.sort_unstable();
+        let mut waited = Duration::ZERO;
+        for (leaves_in, recipients) in live {
+            if spent < limit {
+                break;
+            }
+            spent -= recipients;
+            waited = leaves_in;
+        }
+        Some(waited)
+    }
+
+    /// When that is, in wall time.
+    #[must_use]
+    pub fn frees_at(&self, now: Moment, limit: u32) -> Option<Timestamp> {
+        self.frees_in(now, limit).map(|wait| now.wall.after(wait))
+    }
+
+    fn live(&self, now: Moment) -> impl Iterator<Item = (Duration, u32)> + '_ {
+        self.events
+            .values()
+            .map(move |event| (remaining(event, now), event.recipients))
+            .filter(|(remaining, _)| !remaining.is_zero())
+    }
+}
+
+/// How long the event stays in the window.
+fn remaining(event: &Event, now: Moment) -> Duration {
+    let same_boot = event.at.boot == now.boot && event.at.boot != BootId(0);
+    let age = if same_boot {
+        Duration::from_millis(now.since_boot_ms.saturating_sub(event.at.since_boot_ms))
+    } else {
+        // A stamp in the future gives an age of zero: fresh.
+        now.wall.since(event.at.wall)
+    };
+    WINDOW.saturating_sub(age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn spend(ledger: &mut Ledger, clock: &ManualClock, recipients: u32) -> u64 {
+        let sequence = ledger.next_sequence();
+        ledger.insert(sequence, Event { at: clock.now(), recipients });
+        sequence
+    }
+
+    #[test]
+    fn what_was_spent_comes_back_exactly_24_hours_later() {
+        let clock = ManualClock::new(Timestamp(1_700_000_000_000));
+        let mut ledger = Ledger::default();
+        spend(&mut ledger, &clock, 300);
+        clock.advance(6 * HOUR);
+        spend(&mut ledger, &clock, 200);
+        assert_eq!(ledger.room(clock.now(), 500), 0);
+        assert_eq!(ledger.frees_in(clock.now(), 500), Some(18 * HOUR));
+        clock.advance(18 * HOUR - Duration::from_millis(1));
+        assert_eq!(ledger.room(clock.now(), 500), 0);
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(ledger.room(clock.now(), 500), 300);
+        assert_eq!(ledger.prune(clock.now()), [1]);
+    }
+
+    #[test]
+    fn a_refund_gives_room_at_once_and_only_for_what_was_refunded() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut ledger = Ledger::default();
+        let sequence = spend(&mut ledger, &clock, 100);
+        assert_eq!(ledger.refund(sequence, 40).map(|event| event.recipients), Some(60));
+        assert_eq!(ledger.spent(clock.now()), 60);
+        assert_eq!(ledger.refund(sequence, 60), None);
+        assert_eq!(ledger.spent(clock.now()), 0);
+    }
+
+    #[test]
+    fn stepping_wall_time_within_a_boot_neither_frees_nor_blocks() {
+        let clock = ManualClock::new(Timestamp(1_700_000_000_000));
+        let mut ledger = Ledger::default();
+        spend(&mut ledger, &clock, 500);
+        clock.set_wall(clock.wall().after(30 * HOUR));
+        assert_eq!(ledger.room(clock.now(), 500), 0, "a step forward must not free the budget");
+        clock.set_wall(clock.wall().before(60 * HOUR));
+        clock.advance(24 * HOUR);
+        assert_eq!(ledger.room(clock.now(), 500), 500, "a step back must not block it");
+    }
+
+    #[test]
+    fn after_a_reboot_with_a_dead_clock_the_budget_counts_as_spent() {
+        let clock = ManualClock::new(Timestamp(1_700_000_000_000));
+        let mut ledger = Ledger::default();
+        spend(&mut ledger, &clock, 500);
+        clock.reboot();
+        clock.set_wall(Timestamp(0));
+        assert_eq!(ledger.room(clock.now(), 500), 0);
+        clock.set_wall(Timestamp(1_700_000_000_000).after(24 * HOUR));
+        assert_eq!(ledger.room(clock.now(), 500), 500);
+    }
+
+    #[test]
+    fn a_limit_of_zero_never_frees() {
+        assert_eq!(Ledger::default().frees_in(ManualClock::new(Timestamp(0)).now(), 0), None);
+    }
+}

@@ -1,0 +1,27 @@
+//! Pillarbox: a local mail relay for one Gmail account.
+//!
+//! Rule: a file imports only from layers below its own (tests/tidy.rs enforces the table in
+//! ARCHITECTURE.md). The code map, lowest layer first; siblings do not know each other.
+
+// 0: pure protocol, time, secrets, stopping, events
+pub mod clock;
+pub mod secret;
+pub mod shutdown;
+pub mod smtp;
+pub mod telemetry;
+// 1: the message and the budget, pure
+pub mod budget;
+pub mod message;
+// 2: the durable queue
+pub mod queue;
+// 3: the two halves
+pub mod delivery;
+pub mod listener;
+// 4: what the administrator writes and sees
+pub mod admin;
+pub mod settings;
+// 5: the whole
+pub mod daemon;
+pub mod sandbox;
+// 6: the command line
+pub mod cli;

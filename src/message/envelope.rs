@@ -1,0 +1,48 @@
+//! The envelope: who sends, who receives, and how the message came to us (RFC 5321 section 2.3.1).
+//!
+//! Rule: fixed when DATA begins and never changed afterwards; the spool file carries it.
+//! Must not know what becomes of a recipient: that is the queue's record.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::Timestamp, smtp::address::Address};
+
+/// Everything that a mail transaction said before DATA, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The address of MAIL FROM; `None` is the null reverse path `<>`.
+    pub reverse_path: Option<Address>,
+    /// The addresses of RCPT TO, in order; at least one, at most `listener.max_recipients`.
+    pub forward_paths: Vec<Address>,
+    /// What BODY= declared (RFC 6152).
+    pub body: BodyKind,
+    /// Whether SMTPUTF8 was asked for (RFC 6531).
+    pub internationalized: bool,
+    /// Who handed the message over.
+    pub origin: Origin,
+    /// When DATA began.
+    pub accepted_at: Timestamp,
+}
+
+/// What the client declared about the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BodyKind {
+    /// Nothing declared, or BODY=7BIT. The body may hold 8-bit bytes all the same.
+    #[default]
+    SevenBit,
+    /// BODY=8BITMIME.
+    EightBitMime,
+}
+
+/// The client, for the Received field and the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its network address.
+    pub address: IpAddr,
+    /// What it said in HELO or EHLO; empty when it said nothing. Never used for trust.
+    pub helo: String,
+    /// The `with` word of RFC 3848: SMTP, ESMTP, UTF8SMTP ...
+    pub protocol: String,
+}

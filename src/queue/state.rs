@@ -1,0 +1,151 @@
+//! The states of a recipient and of the upstream account, as they are stored.
+//!
+//! Rule: a state says everything an administrator must be told about it: since when, why, until when.
+//! Must not know how states are stored or what Gmail's replies mean.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::Timestamp, smtp::address::Address};
+
+/// Octets of an upstream reply that are kept with a recipient.
+pub const REPLY_LENGTH_MAX: usize = 400;
+
+/// One recipient of a queued message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// The address of RCPT TO, as the client gave it.
+    pub address: Address,
+    /// What will happen to it next.
+    pub state: RecipientState,
+    /// Attempts that ended in a refusal of this recipient or message; account refusals do not count.
+    pub attempts: u32,
+    /// The upstream's last reply about it, cut to [`REPLY_LENGTH_MAX`].
+    pub last_reply: Option<String>,
+}
+
+/// Where a recipient stands. ARCHITECTURE.md holds what is on disk in each state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecipientState {
+    /// Waits until `due`.
+    Queued {
+        /// Earliest time of the next attempt.
+        due: Timestamp,
+        /// Whether an earlier attempt ended without an answer to its final dot.
+        resend: bool,
+    },
+    /// Claimed by a worker; one unit of the ledger event `reservation` is its own.
+    Reserved {
+        /// Sequence number of the ledger event.
+        reservation: u64,
+        /// When it was claimed.
+        since: Timestamp,
+        /// As in `Queued`.
+        resend: bool,
+    },
+    /// Accepted by the upstream.
+    Relayed {
+        /// When the final reply came.
+        at: Timestamp,
+    },
+    /// Waits for a person.
+    Held {
+        /// Since when.
+        since: Timestamp,
+        /// Why, in words for the administrator.
+        reason: String,
+    },
+    /// Refused for good, or its lifetime is over. The message stays for the administrator.
+    Dead {
+        /// Since when.
+        since: Timestamp,
+        /// Why, in words for the administrator.
+        reason: String,
+    },
+}
+
+impl RecipientState {
+    /// Whether nothing will ever happen to this recipient again without a person, and none needs to act.
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        matches!(self, Self::Relayed { .. })
+    }
+
+    /// The state's name, as in logs and on screens.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Queued { resend: false, .. } => "queued",
+            Self::Queued { resend: true, .. } => "uncertain",
+            Self::Reserved { .. } => "reserved",
+            Self::Relayed { .. } => "relayed",
+            Self::Held { .. } => "held",
+            Self::Dead { .. } => "dead",
+        }
+    }
+}
+
+/// What the relay may do with an upstream account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountState {
+    /// The condition.
+    pub condition: AccountCondition,
+    /// Since when.
+    pub since: Timestamp,
+    /// When the relay tries again by itself; `None` when it is open, or waits for a person.
+    pub until: Option<Timestamp>,
+    /// How many times in a row this condition was found; decides how long the next pause is.
+    pub strikes: u32,
+    /// What happened: the upstream's reply or our own words.
+    pub reason: String,
+    /// What the administrator should do; empty when nothing.
+    pub remedy: String,
+}
+
+impl AccountState {
+    /// An account without a known trouble.
+    #[must_use]
+    pub fn open(now: Timestamp) -> Self {
+        Self {
+            condition: AccountCondition::Open,
+            since: now,
+            until: None,
+            strikes: 0,
+            reason: String::new(),
+            remedy: String::new(),
+        }
+    }
+}
+
+/// The conditions of an account (design: six names that logs, commands and documents share).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountCondition {
+    /// Mail flows.
+    Open,
+    /// The upstream cannot be reached or is busy; connection attempts are spaced out.
+    BackingOff,
+    /// Too many logins.
+    PausedLogin,
+    /// The upstream says that the day's limit is reached.
+    PausedQuota,
+    /// The upstream refuses the login.
+    PausedCredentials,
+    /// The relay or its configuration is wrong.
+    PausedConfiguration,
+}
+
+impl AccountCondition {
+    /// The name, as in logs and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::BackingOff => "backing-off",
+            Self::PausedLogin => "paused-login",
+            Self::PausedQuota => "paused-quota",
+            Self::PausedCredentials => "paused-credentials",
+            Self::PausedConfiguration => "paused-configuration",
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The seam between acceptance and delivery: what a queue can do, in the words of the domain.
+//!
+//! Rule: every verb that changes something returns only after the change would survive a power cut.
+//! Backends: `memory_store.rs` (the twin, for tests) and `sled_store.rs`; one contract suite
+//! (tests/store_contract.rs) runs against both. Must not know any backend.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{
+    draft::{Draft, MessageReader},
+    id::QueueId,
+    receipt::Receipt,
+    record::MessageRecord,
+    state::{AccountState, Recipient},
+};
+use crate::{
+    clock::{Moment, Timestamp},
+    message::envelope::Envelope,
+};
+
+/// A durable queue with its budget ledger and the state of the account.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Whether a message of `size_bytes` may come in: quota, free space, health. Cheap; asks no disk.
+    fn admission(&self, size_bytes: u64) -> Result<(), StoreError>;
+
+    /// Starts a message: assigns its id and takes the body through [`Draft::write`]. A draft that is
+    /// dropped leaves nothing behind.
+    fn begin(&self, envelope: Envelope) -> Result<Draft, StoreError>;
+
+    /// Makes the draft durable. The only source of a [`Receipt`], and so of a 250 after DATA.
+    async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError>;
+
+    /// Claims the next message that is due and reserves budget for its recipients, in one atomic write.
+    async fn claim_due(&self, now: Moment, terms: ClaimTerms) -> Result<Claim, StoreError>;
+
+    /// Notes that the final dot of a claimed message is about to be sent. Cheap; survives the death
+    /// of the process, not of the machine (after a reboot every reservation counts as sent).
+    fn final_dot(&self, id: QueueId) -> Result<(), StoreError>;
+
+    /// Ends a claim: writes every recipient's outcome and gives back the budget of those that were
+    /// certainly not accepted, in one atomic write. A message whose recipients are all relayed
+    /// leaves the queue for the history.
+    async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError>;
+
+    /// Opens the stored bytes of a message, after checking them against their checksum. A message
+    /// that is damaged or gone is set aside and reported as [`StoreError::Corrupt`].
+    async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError>;
+
+    /// Makes every held, dead or waiting recipient due at once. Returns how many there were.
+    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError>;
+
+    /// Holds every waiting recipient until a person retries or deletes the message.
+    async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError>;
+
+    /// Removes a message for good. [`StoreError::Conflict`] while a worker has it.
+    async fn delete(&self, id: QueueId) -> Result<(), StoreError>;
+
+    /// Queued messages after `after` in the order of acceptance, at most `limit` (and at most 1,000).
+    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
+
+    /// One message, queued or from the history; `None` when neither knows it.
+    async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError>;
+
+    /// Finished messages before `before`, newest first, at most `limit` (and at most 1,000).
+    async fn history(&self, before: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
+
+    /// Removes history older than `keep_after`. Returns how many entries went.
+    async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError>;
+
+    /// What the ledger says at `now` about `limit`.
+    async fn ledger(&self, now: Moment, limit: u32) -> Result<LedgerView, StoreError>;
+
+    /// The stored state of the account; `None` before the first [`Store::set_account_state`].
+    async fn account_state(&self) -> Result<Option<AccountState>, StoreError>;
+
+    /// Stores it.
+    async fn set_account_state(&self, state: AccountState) -> Result<(), StoreError>;
+
+    /// Totals for the status screen.
+    fn totals(&self) -> Totals;
+
+    /// Returns when something may have become claimable since the last call by any waiter.
+    async fn changed(&self);
+
+    /// Finishes what was handed over, syncs and closes. Later calls fail with `Unavailable`.
+    async fn close(&self);
+}
+
+/// On what terms a worker claims.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimTerms {
+    /// Recipients in any 24 hours (already less the owner's reserve).
+    pub limit: u32,
+    /// Recipients in one transaction.
+    pub recipients_max: u32,
+}
+
+/// The answer to a claim.
+#[derive(Debug)]
+pub enum Claim {
+    /// A message and a reservation for `recipients`.
+    Message(ClaimedMessage),
+    /// Nothing is due. `next` is when something will be, by wall time.
+    Idle {
+        /// The earliest due time in the queue.
+        next: Option<Timestamp>,
+    },
+    /// Something is due, but the budget is spent.
+    Exhausted {
+        /// How long until at least one recipient may be spent; `None` when the limit is zero.
+        frees_in: Option<Duration>,
+    },
+}
+
+/// A message in the hands of a worker. It must be settled.
+#[derive(Clone, Debug)]
+pub struct ClaimedMessage {
+    /// Its id.
+    pub id: QueueId,
+    /// MAIL FROM of the client; `None` is the null reverse path.
+    pub reverse_path: Option<crate::smtp::address::Address>,
+    /// Body kind and SMTPUTF8 as the client declared them.
+    pub body: crate::message::envelope::BodyKind,
+    /// Whether SMTPUTF8 was asked for.
+    pub internationalized: bool,
+    /// Octets of the original message.
+    pub size_bytes: u64,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The recipients to try, with their place in the record.
+    pub recipients: Vec<ClaimedRecipient>,
+}
+
+/// One recipient of a claim.
+#[derive(Clone, Debug)]
+pub struct ClaimedRecipient {
+    /// Its place among the message's recipients.
+    pub index: usize,
+    /// Its address.
+    pub address: crate::smtp::address::Address,
+    /// Attempts charged so far.
+    pub attempts: u32,
+    /// Whether an earlier attempt ended without an answer to its final dot.
+    pub resend: bool,
+}
+
+/// What became of the recipients of a claim. A recipient without an outcome counts as
+/// [`Outcome::NotTried`].
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The time of the last reply.
+    pub at: Timestamp,
+    /// Outcome by place in the record.
+    pub outcomes: Vec<(usize, Outcome)>,
+}
+
+/// What became of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Accepted; the budget unit is spent.
+    Relayed {
+        /// The upstream's reply.
+        reply: String,
+    },
+    /// Certainly not accepted; the unit comes back and the attempt counts.
+    Deferred {
+        /// Earliest time of the next attempt.
+        until: Timestamp,
+        /// The reply or our own reason.
+        reply: String,
+    },
+    /// Certainly not accepted, and not its own fault; the unit comes back, nothing is charged.
+    NotTried {
+        /// Earliest time of the next attempt; `None` means at once.
+        until: Option<Timestamp>,
+    },
+    /// The final dot was sent and no answer came; the unit stays spent.
+    Uncertain {
+        /// When to send it once more; `None` holds it for a person.
+        resend_at: Option<Timestamp>,
+        /// What happened to the connection.
+        reason: String,
+    },
+    /// Refused for good; the unit comes back.
+    Dead {
+        /// The reply or our own reason.
+        reply: String,
+    },
+}
+
+/// A message as screens and programs see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QueuedMessage {
+    /// Its id.
+    pub id: QueueId,
+    /// The rest.
+    #[serde(flatten)]
+    pub record: MessageRecord,
+}
+
+impl QueuedMessage {
+    /// Its recipients.
+    #[must_use]
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.record.recipients
+    }
+}
+
+/// What the ledger says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerView {
+    /// Recipients spent in the last 24 hours.
+    pub spent: u32,
+    /// Recipients that may still be spent now.
+    pub room: u32,
+    /// When at least one more may be spent; the time asked about when that is now.
+    pub frees_at: Option<Timestamp>,
+}
+
+/// Totals of the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Messages in the queue, dead and held ones included.
+    pub messages: u64,
+    /// Octets of their spool files.
+    pub bytes: u64,
+    /// Spool files and records set aside because they are damaged.
+    pub set_aside: u64,
+}
+
+/// Why a store refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// The quota, or the free space of the disk, is used up. Clients hear 452 4.3.1.
+    #[error("{0}")]
+    Full(String),
+    /// The store has failed and is being reopened, or is closed. Clients hear 451 4.3.0.
+    #[error("{0}")]
+    Unavailable(String),
+    /// This message's record or file is damaged; it was set aside.
+    #[error("message {id} is damaged and was set aside: {reason}")]
+    Corrupt {
+        /// Which message.
+        id: QueueId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such message.
+    #[error("there is no message {0} in the queue")]
+    NotFound(QueueId),
+    /// The message is in transfer just now.
+    #[error("message {0} is being transferred just now; try again when the attempt has ended")]
+    Conflict(QueueId),
+}

@@ -1,0 +1,186 @@
+//! Mail addresses: the reverse path of MAIL and the forward path of RCPT (RFC 5321 section 4.1.2).
+//!
+//! Rule: an [`Address`] that exists is safe to write into an SMTP command: no control character,
+//! no bare angle bracket, bounded in length. Must not know what is local or who may be written to.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Octets of a local part we accept; RFC 5321 section 4.5.3.1.1 asks for at least 64.
+pub const LOCAL_PART_LENGTH_MAX: usize = 256;
+/// Octets of a domain we accept; RFC 5321 section 4.5.3.1.2 asks for at least 255.
+pub const DOMAIN_LENGTH_MAX: usize = 255;
+
+/// A mailbox: a local part and, unless it names somebody on this host, a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Address {
+    text: String,
+    /// Byte position of the `@`, when there is a domain.
+    at: Option<usize>,
+}
+
+impl Address {
+    /// The part before the `@`, as it was written (quotes kept).
+    #[must_use]
+    pub fn local_part(&self) -> &str {
+        &self.text[..self.at.unwrap_or(self.text.len())]
+    }
+
+    /// The part after the `@`; `None` for a bare name such as `root`.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        self.at.map(|at| &self.text[at + 1..])
+    }
+
+    /// The address as it goes between angle brackets.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it needs SMTPUTF8 (RFC 6531).
+    #[must_use]
+    pub fn is_internationalized(&self) -> bool {
+        !self.text.is_ascii()
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(AddressError::Character);
+        }
+        let at = split_position(text)?;
+        let (local, domain) = match at {
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
+            None => (text, None),
+        };
+        if local.len() > LOCAL_PART_LENGTH_MAX
+            || domain.is_some_and(|domain| domain.len() > DOMAIN_LENGTH_MAX)
+        {
+            return Err(AddressError::TooLong);
+        }
+        check_local_part(local)?;
+        domain.map_or(Ok(()), check_domain)?;
+        Ok(Self { text: text.to_owned(), at })
+    }
+}
+
+/// The `@` that separates local part and domain: the last one outside quotes.
+fn split_position(text: &str) -> Result<Option<usize>, AddressError> {
+    let (mut quoted, mut escaped, mut at) = (false, false, None);
+    for (position, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '@' if !quoted => at = Some(position),
+            _ => {}
+        }
+    }
+    if quoted || escaped { Err(AddressError::Quote) } else { Ok(at) }
+}
+
+fn check_local_part(local: &str) -> Result<(), AddressError> {
+    let quoted = local.len() >= 2 && local.starts_with('"') && local.ends_with('"');
+    if local.is_empty() {
+        return Err(AddressError::Empty);
+    }
+    let forbidden = |character: char| character == ' ' || "()<>[]:;@\\,\"".contains(character);
+    if !quoted && local.chars().any(forbidden) {
+        return Err(AddressError::Character);
+    }
+    Ok(())
+}
+
+fn check_domain(domain: &str) -> Result<(), AddressError> {
+    if domain.is_empty() {
+        return Err(AddressError::Empty);
+    }
+    let literal = domain.starts_with('[') && domain.ends_with(']') && domain.len() > 2;
+    let inner = if literal { &domain[1..domain.len() - 1] } else { domain };
+    let allowed = |character: char| {
+        character.is_alphanumeric()
+            || !character.is_ascii()
+            || "-._".contains(character)
+            || (literal && character == ':')
+    };
+    if !inner.chars().all(allowed) || (!literal && domain.split('.').any(str::is_empty)) {
+        return Err(AddressError::Character);
+    }
+    Ok(())
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.text
+    }
+}
+
+/// Why a text is no address. The words are for an SMTP reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AddressError {
+    /// Local part, domain or everything is missing.
+    #[error("a part of the address is empty")]
+    Empty,
+    /// A character that an address may not contain there.
+    #[error("the address contains a character that is not allowed")]
+    Character,
+    /// A quoted string does not end.
+    #[error("a quoted part of the address does not end")]
+    Quote,
+    /// Longer than the limits above.
+    #[error("the address is too long")]
+    TooLong,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_real_clients_are_accepted() {
+        for text in [
+            "root",
+            "user@example.org",
+            "\"q q@\"@example.org",
+            "u@[127.0.0.1]",
+            "u@[IPv6:::1]",
+            "printer_1@host_name",
+            "ü@bücher.example",
+        ] {
+            assert_eq!(text.parse::<Address>().map(String::from).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn texts_that_could_break_a_command_are_refused() {
+        for text in
+            ["", "@", "a@", "@b", "a b@c", "a@b..c", "a@b.", "a<b@c", "a@b>", "a\r\nb@c", "\"a@b", "a@b c"]
+        {
+            assert!(text.parse::<Address>().is_err(), "{text:?}");
+        }
+    }
+}

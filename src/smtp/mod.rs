@@ -1,0 +1,7 @@
+//! The SMTP protocol as pure code: bytes in, steps out.
+//!
+//! Rule: nothing in this folder does I/O, asks the time or imports a runtime (RFC 5321 is about text).
+//! Must not know about the queue, about Gmail or about sockets.
+
+pub mod address;
+pub mod session;
