@@ -3,7 +3,7 @@
 //! Rule: every record starts with a version byte and ends with a checksum; one that cannot be read is
 //! reported, never guessed at. Must not know which store holds it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::state::Recipient;
@@ -38,4 +38,59 @@ pub enum RecordError {
     /// The checksum fits but the content does not.
     #[error("the content cannot be read: {0}")]
     Content(String),
+}
+
+/// The version that this program writes.
+const VERSION: u8 = 1;
+/// Octets of the version byte and the checksum around the content.
+const OVERHEAD: usize = 5;
+
+/// The stored form of any record: version, content, CRC-32 of both.
+pub(super) fn encode<T: Serialize>(content: &T) -> Result<Vec<u8>, RecordError> {
+    let bytes = postcard::to_extend(content, vec![VERSION])
+        .map_err(|error| RecordError::Content(error.to_string()))?;
+    Ok(seal(bytes))
+}
+
+/// Appends the checksum.
+fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// Reads what [`encode`] wrote.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+    if bytes.len() < OVERHEAD {
+        return Err(RecordError::Checksum);
+    }
+    let (content, checksum) = bytes.split_at(bytes.len() - 4);
+    if crc32fast::hash(content).to_le_bytes() != checksum {
+        return Err(RecordError::Checksum);
+    }
+    if content[0] != VERSION {
+        return Err(RecordError::Version(content[0]));
+    }
+    postcard::from_bytes(&content[1..]).map_err(|error| RecordError::Content(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_a_record_is_noticed() {
+        let bytes = encode(&("a record".to_owned(), 7u64)).unwrap();
+        assert_eq!(decode::<(String, u64)>(&bytes), Ok(("a record".to_owned(), 7)));
+        for position in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[position / 8] ^= 1 << (position % 8);
+            assert_eq!(decode::<(String, u64)>(&damaged), Err(RecordError::Checksum), "bit {position}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_and_not_guessed_at() {
+        assert_eq!(decode::<u64>(&seal(vec![9, 1])), Err(RecordError::Version(9)));
+    }
 }
