@@ -4,5 +4,6 @@
 //! Must not know about the queue, about Gmail or about sockets.
 
 pub mod address;
+pub mod data;
 pub mod header_scan;
 pub mod session;
