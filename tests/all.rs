@@ -11,5 +11,7 @@ mod power_cut;
 mod sandbox;
 mod settings;
 mod store_contract;
+#![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
+
 mod support;
 mod tidy;

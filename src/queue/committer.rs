@@ -39,11 +39,14 @@ const REOPEN_AFTER: [u64; 8] = [1, 2, 4, 8, 15, 30, 30, 30];
 /// One verb on its way to the committer.
 pub(super) struct Job {
     /// Runs the verb; what it returns is called with the result of the write.
-    pub(super) run: Box<dyn FnOnce(&mut Engine, &SledTables, &mut Changes) -> Answer + Send>,
+    pub(super) run: Verb,
     pub(super) urgency: Urgency,
     /// Keeps the number of waiting verbs bounded.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
+
+/// A verb: it reads, decides and collects changes.
+type Verb = Box<dyn FnOnce(&mut Engine, &SledTables, &mut Changes) -> Answer + Send>;
 
 /// Answers the one who waits.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
