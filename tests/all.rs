@@ -1,5 +1,7 @@
 //! Every integration test, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
+
 mod budget_days;
 mod clients;
 mod commands;
@@ -11,7 +13,5 @@ mod power_cut;
 mod sandbox;
 mod settings;
 mod store_contract;
-#![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
-
 mod support;
 mod tidy;
