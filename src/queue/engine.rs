@@ -9,8 +9,10 @@ use std::{collections::HashSet, time::Duration};
 use super::{
     id::QueueId,
     record::MessageRecord,
-    state::{AccountState, REPLY_LENGTH_MAX, Recipient, RecipientState},
-    store::{Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, LedgerView, Outcome, Settlement, StoreError},
+    state::{REPLY_LENGTH_MAX, Recipient, RecipientState},
+    store::{
+        Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, LedgerView, Outcome, Settlement, StoreError,
+    },
     tables::{Changes, DueKey, TableError, Tables},
 };
 use crate::{
@@ -30,6 +32,15 @@ pub(super) struct Engine {
     ledger: Ledger,
     /// Messages that a worker of this process has.
     claimed: HashSet<QueueId>,
+}
+
+/// How far a claim had come when its worker died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its final dot was certainly not sent: nothing was accepted.
+    NotSent,
+    /// It may have been. `None` holds the recipients for a person.
+    MaybeSent { resend_at: Option<Timestamp> },
 }
 
 /// What a verb may answer with.
@@ -99,7 +110,15 @@ impl Engine {
             match record {
                 // Changed by another verb of this batch: its new due key is seen by the next claim.
                 Some(_) if touched => return Ok(Claim::Idle { next: Some(now.wall) }),
-                Some(record) => return Ok(Claim::Message(self.reserve(changes, key.id, &record, now, room.min(terms.recipients_max)))),
+                Some(record) => {
+                    return Ok(Claim::Message(self.reserve(
+                        changes,
+                        key.id,
+                        &record,
+                        now,
+                        room.min(terms.recipients_max),
+                    )));
+                }
                 None => {
                     changes.due.insert(key, false);
                 }
@@ -173,25 +192,27 @@ impl Engine {
         Ok(finish(changes, id, &old, new))
     }
 
-    /// A claim whose worker died with the process: `sent` says whether its final dot may be out.
+    /// Ends a claim whose worker died with its process.
     pub(super) fn recover(
         &mut self,
         changes: &mut Changes,
         id: QueueId,
         record: &MessageRecord,
-        sent: bool,
+        fate: Fate,
         now: Timestamp,
-        resend: bool,
     ) {
+        let outcome = match fate {
+            Fate::NotSent => Outcome::NotTried { until: None },
+            Fate::MaybeSent { resend_at } => Outcome::Uncertain {
+                resend_at,
+                reason: "the relay stopped while it waited for the reply to the final dot".into(),
+            },
+        };
         let mut new = record.clone();
         for recipient in &mut new.recipients {
             let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
-            if sent {
-                let reason = "the relay stopped while it waited for the reply to the final dot".to_owned();
-                let resend_at = resend.then_some(now);
-                apply(recipient, &Outcome::Uncertain { resend_at, reason }, now, record.accepted_at);
-            } else {
-                apply(recipient, &Outcome::NotTried { until: None }, now, record.accepted_at);
+            apply(recipient, &outcome, now, record.accepted_at);
+            if fate == Fate::NotSent {
                 self.refund(changes, reservation);
             }
         }
@@ -207,7 +228,9 @@ impl Engine {
         now: Timestamp,
     ) -> Answer<u32> {
         self.edit(tables, changes, id, |state| match state {
-            RecipientState::Queued { resend, .. } => Some(RecipientState::Queued { due: now, resend: *resend }),
+            RecipientState::Queued { resend, .. } => {
+                Some(RecipientState::Queued { due: now, resend: *resend })
+            }
             RecipientState::Held { .. } | RecipientState::Dead { .. } => {
                 Some(RecipientState::Queued { due: now, resend: false })
             }
@@ -268,11 +291,6 @@ impl Engine {
         let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
         changes.put(id, Some(&old), None);
         Ok(old)
-    }
-
-    /// Stores the account's state.
-    pub(super) fn set_account(changes: &mut Changes, state: AccountState) {
-        changes.account = Some(state);
     }
 
     /// See [`super::store::Store::ledger`].
@@ -363,7 +381,9 @@ fn apply(recipient: &mut Recipient, outcome: &Outcome, at: Timestamp, accepted_a
     };
     match outcome {
         Outcome::Relayed { reply } => recipient.last_reply = Some(cut(reply)),
-        Outcome::Deferred { reply, .. } | Outcome::Dead { reply } | Outcome::Uncertain { reason: reply, .. } => {
+        Outcome::Deferred { reply, .. }
+        | Outcome::Dead { reply }
+        | Outcome::Uncertain { reason: reply, .. } => {
             recipient.attempts += 1;
             recipient.last_reply = Some(cut(reply));
         }

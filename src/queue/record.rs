@@ -6,8 +6,12 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::state::Recipient;
-use crate::{clock::Timestamp, message::envelope::BodyKind, smtp::address::Address};
+use super::state::{Recipient, RecipientState};
+use crate::{
+    clock::Timestamp,
+    message::envelope::{BodyKind, Envelope},
+    smtp::address::Address,
+};
 
 /// What the queue knows about a message besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,34 @@ pub struct MessageRecord {
     pub size_bytes: u64,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
+}
+
+impl MessageRecord {
+    /// The record of a message that has just been accepted: every recipient waits, due at once.
+    #[must_use]
+    pub fn new(envelope: &Envelope, size_bytes: u64) -> Self {
+        let due = envelope.accepted_at;
+        let recipients = envelope.forward_paths.iter().map(|address| Recipient {
+            address: address.clone(),
+            state: RecipientState::Queued { due, resend: false },
+            attempts: 0,
+            last_reply: None,
+        });
+        Self {
+            accepted_at: envelope.accepted_at,
+            reverse_path: envelope.reverse_path.clone(),
+            body: envelope.body,
+            internationalized: envelope.internationalized,
+            size_bytes,
+            recipients: recipients.collect(),
+        }
+    }
+
+    /// Whether a worker has it, or had it when its process died.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.recipients.iter().any(|recipient| matches!(recipient.state, RecipientState::Reserved { .. }))
+    }
 }
 
 /// Why stored bytes are no record.

@@ -28,8 +28,12 @@ impl DueKey {
         for recipient in &record.recipients {
             match recipient.state {
                 RecipientState::Reserved { .. } => return None,
-                RecipientState::Queued { due: at, .. } => due = Some(due.map_or(at, |least: Timestamp| least.min(at))),
-                RecipientState::Relayed { .. } | RecipientState::Held { .. } | RecipientState::Dead { .. } => {}
+                RecipientState::Queued { due: at, .. } => {
+                    due = Some(due.map_or(at, |least: Timestamp| least.min(at)))
+                }
+                RecipientState::Relayed { .. }
+                | RecipientState::Held { .. }
+                | RecipientState::Dead { .. } => {}
             }
         }
         due.map(|due| Self { due, id })
@@ -79,6 +83,11 @@ impl Changes {
             && self.ledger.is_empty()
             && self.history.is_empty()
             && self.account.is_none()
+    }
+
+    /// Whether something becomes claimable by them.
+    pub(super) fn adds_work(&self) -> bool {
+        self.due.values().any(|added| *added)
     }
 
     /// Replaces a record, and its due key with it.
