@@ -39,6 +39,16 @@ impl Timestamp {
     }
 }
 
+/// RFC 3339 in UTC, to the second, as in log lines.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0.div_euclid(1_000)) {
+            Ok(time) => fmt::Display::fmt(&time, formatter),
+            Err(_) => write!(formatter, "{} ms", self.0),
+        }
+    }
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -111,6 +121,25 @@ impl Clock for SystemClock {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+/// Real time since a start, for threads that wait and for figures; never for decisions about mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this file is the one place that reads the clock")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 
@@ -194,13 +223,15 @@ mod tests {
         let clock = ManualClock::new(Timestamp(0));
         let sleeper = clock.sleep(Duration::from_secs(86_400));
         tokio::pin!(sleeper);
+        // A sleep begins when it is first polled.
+        assert!(polled_once(&mut sleeper).await.is_none());
         clock.advance(Duration::from_secs(86_399));
-        assert!(futures_poll(&mut sleeper).await.is_none());
+        assert!(polled_once(&mut sleeper).await.is_none());
         clock.advance(Duration::from_secs(1));
-        assert!(futures_poll(&mut sleeper).await.is_some());
+        assert!(polled_once(&mut sleeper).await.is_some());
     }
 
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    async fn polled_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         tokio::select! {
             biased;
             output = future => Some(output),
