@@ -4,6 +4,13 @@
 
 use std::path::PathBuf;
 
+pub mod api;
+pub mod client;
+pub mod departure;
+pub mod server;
+pub mod socket;
+pub mod survey;
+
 /// Where the API listens.
 #[derive(Clone, Debug)]
 pub struct Options {
