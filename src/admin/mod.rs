@@ -10,6 +10,8 @@ pub mod departure;
 pub mod server;
 pub mod socket;
 pub mod survey;
+#[cfg(test)]
+mod tests;
 
 /// Where the API listens.
 #[derive(Clone, Debug)]
