@@ -85,7 +85,7 @@ enum Account {
 }
 
 /// What the process can see of its surroundings; a value, so that a test can make its own.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Surroundings {
     /// Environment variables whose names start with `PILLARBOX`.
     pub variables: BTreeMap<String, String>,
@@ -95,6 +95,14 @@ pub struct Surroundings {
     pub system_file: PathBuf,
     /// What the host knows about its name.
     pub host: Host,
+}
+
+/// Without the values of the variables: one may be a password.
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.variables.keys().collect();
+        formatter.debug_struct("Surroundings").field("variables", &names).finish_non_exhaustive()
+    }
 }
 
 impl Surroundings {
