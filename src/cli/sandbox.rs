@@ -178,10 +178,10 @@ async fn serve(
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     write_file(&ca_file, &sandbox.certificate_authority_pem())?;
     let options = arguments.daemon(config, &directory, &ca_file, sandbox.starttls_address())?;
-    telemetry::install(&telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
+    telemetry::init(telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let socket = options.admin.socket.clone();
-    let store = open_store(&options, &clock).await?;
+    let store = open_store(&options, &clock)?;
     let daemon = Daemon::start(options, clock, store).await.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
     out.write_all(welcome(listening, sandbox.starttls_address(), &directory, &socket).as_bytes())?;
