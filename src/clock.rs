@@ -114,6 +114,25 @@ impl Clock for SystemClock {
     }
 }
 
+/// Real time since a start, for threads that wait and for figures; never for decisions about mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this file is the one place that reads the clock")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// A clock that moves only when told to: for tests and for the sandbox's scripted days.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
@@ -194,13 +213,15 @@ mod tests {
         let clock = ManualClock::new(Timestamp(0));
         let sleeper = clock.sleep(Duration::from_secs(86_400));
         tokio::pin!(sleeper);
+        // A sleep begins when it is first polled.
+        assert!(polled_once(&mut sleeper).await.is_none());
         clock.advance(Duration::from_secs(86_399));
-        assert!(futures_poll(&mut sleeper).await.is_none());
+        assert!(polled_once(&mut sleeper).await.is_none());
         clock.advance(Duration::from_secs(1));
-        assert!(futures_poll(&mut sleeper).await.is_some());
+        assert!(polled_once(&mut sleeper).await.is_some());
     }
 
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    async fn polled_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         tokio::select! {
             biased;
             output = future => Some(output),

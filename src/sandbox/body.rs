@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn data_is_unstuffed_and_ends_only_at_crlf_dot_crlf() {
-        let cases: &[(&[u8], Option<(&[u8], &[u8], bool)>)] = &[
+        type Outcome<'a> = (&'a [u8], &'a [u8], bool);
+        let cases: &[(&[u8], Option<Outcome<'_>>)] = &[
             (b".\r\n", Some((b"", b"", false))),
             (b"a\r\n.\r\nQUIT\r\n", Some((b"a\r\n", b"QUIT\r\n", false))),
             (b"..\r\n...x\r\n.\r\n", Some((b".\r\n..x\r\n", b"", false))),

@@ -1,7 +1,7 @@
 //! AUTH PLAIN and LOGIN, and the passwords that decide what happens (gmail.md section 6).
 //!
-//! Rule: the trigger passwords work for every user name, so that a test needs no account of its own.
-//! Must not know what state the session is in.
+//! Rule: AUTH exists only inside TLS, as at Gmail; the trigger passwords work for every user name, so
+//! that a test needs no account of its own. No credential is kept or told. Must not know the transaction.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,11 @@ use data_encoding::BASE64;
 use super::{
     options::APP_PASSWORD,
     replies::{self, Template},
+    session::{Flow, Ordered, Port, Session, State},
+    shared::Weight,
+    triggers::Stage,
 };
+use crate::clock::Moment;
 
 /// What the client is about to send after a 334.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(super) enum Challenge {
 /// A user name and a password as the client sent them.
 #[derive(PartialEq, Eq)]
 pub(super) struct Credentials {
-    pub username: String,
+    username: String,
     password: String,
 }
 
@@ -42,15 +46,82 @@ pub(super) enum Step {
 
 /// What becomes of the login.
 #[derive(Debug)]
-pub(super) enum Verdict {
+enum Verdict {
     Accept,
     Refuse(&'static Template),
     Drop,
     Hang,
 }
 
+impl Session {
+    /// The AUTH command.
+    pub(super) fn authenticate(&mut self, mechanism: &str, initial: Option<&str>, now: Moment) -> Flow {
+        if self.port == Port::Plain {
+            return self.violation(&replies::UNRECOGNIZED);
+        }
+        if !self.tls {
+            return self.violation(&replies::STARTTLS_FIRST);
+        }
+        if self.client_name.is_none() {
+            return self.violation(&replies::EHLO_FIRST);
+        }
+        if self.username.is_some() {
+            return self.violation(&replies::NO_IDENTITY_CHANGE);
+        }
+        if !matches!(self.state, State::Idle) {
+            return self.violation(&replies::BAD_SEQUENCE);
+        }
+        self.login_step(begin(mechanism, initial), now)
+    }
+
+    /// Goes on after the client's response.
+    pub(super) fn login_step(&mut self, step: Step, now: Moment) -> Flow {
+        match step {
+            Step::Refuse(reply) => self.violation(reply),
+            Step::Ask(challenge, prompt) => {
+                self.state = State::Challenged(challenge);
+                self.output.extend_from_slice(prompt);
+                Flow::Continue
+            }
+            Step::Check(credentials) => self.log_in(credentials, now),
+        }
+    }
+
+    fn log_in(&mut self, credentials: Credentials, now: Moment) -> Flow {
+        self.shared.mailbox.reach(Stage::Auth);
+        let delay = match self.ordered(Stage::Auth) {
+            Ordered::Proceed(flow) => flow,
+            Ordered::Instead(flow) | Ordered::StoreAndDrop(flow) => {
+                self.shared.mailbox.tally(|counters| counters.login_refusals += 1);
+                return flow;
+            }
+        };
+        let verdict = if self.shared.accounts.may_log_in(&credentials.username, now) {
+            judge(&credentials, &self.shared.options.accounts)
+        } else {
+            Verdict::Refuse(&replies::TOO_MANY_LOGINS)
+        };
+        if !matches!(verdict, Verdict::Accept) {
+            self.shared.mailbox.tally(|counters| counters.login_refusals += 1);
+        }
+        match verdict {
+            Verdict::Accept => {
+                self.shared.mailbox.tally(|counters| counters.logins += 1);
+                self.shared.accounts.connected(&credentials.username);
+                self.tell(Stage::Auth, Weight::Result, || format!("logged in user={}", credentials.username));
+                self.username = Some(credentials.username);
+                self.output.extend_from_slice(replies::AUTHENTICATED);
+                delay
+            }
+            Verdict::Refuse(reply) => self.refuse(Stage::Auth, reply, ""),
+            Verdict::Drop => self.drop_connection(Stage::Auth),
+            Verdict::Hang => Flow::Hang,
+        }
+    }
+}
+
 /// Begins AUTH.
-pub(super) fn begin(mechanism: &str, initial: Option<&str>) -> Step {
+fn begin(mechanism: &str, initial: Option<&str>) -> Step {
     let plain = mechanism.eq_ignore_ascii_case("PLAIN");
     if !plain && !mechanism.eq_ignore_ascii_case("LOGIN") {
         return Step::Refuse(&replies::UNKNOWN_MECHANISM);
@@ -83,7 +154,7 @@ pub(super) fn proceed(challenge: Challenge, response: &str) -> Step {
 }
 
 /// Judges the credentials; `accounts` empty means that every user name has [`APP_PASSWORD`].
-pub(super) fn judge(credentials: &Credentials, accounts: &BTreeMap<String, String>) -> Verdict {
+fn judge(credentials: &Credentials, accounts: &BTreeMap<String, String>) -> Verdict {
     let trigger = TRIGGERS.iter().find(|(password, _)| *password == credentials.password);
     if let Some((_, verdict)) = trigger {
         return verdict();

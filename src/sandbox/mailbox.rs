@@ -224,8 +224,7 @@ impl Mailbox {
         if self.commands_kept_max == 0 {
             return;
         }
-        let end = line.floor_char_boundary(COMMAND_LENGTH_MAX);
-        let text = format!("{connection}: {}", &line[..end]);
+        let text = format!("{connection}: {line:.COMMAND_LENGTH_MAX$}");
         let mut contents = self.lock();
         if contents.commands.len() >= self.commands_kept_max {
             contents.commands.pop_front();
@@ -263,5 +262,5 @@ fn journal_line(message: &Accepted) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Octets of a command line that are kept.
+/// Characters of a command line that are kept.
 const COMMAND_LENGTH_MAX: usize = 1024;

@@ -41,6 +41,11 @@ impl Template {
         }
     }
 
+    /// Whether this is 550 5.4.5.
+    pub(super) fn is_daily_limit(&self) -> bool {
+        std::ptr::eq(self, &raw const DAILY_LIMIT)
+    }
+
     /// Code and enhanced code, for the log.
     pub(super) fn codes(&self) -> String {
         format!("{} {}", self.code, self.enhanced)

@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use super::{
     body::Body,
     command::Command,
-    login::{self, Challenge, Credentials, Step, Verdict},
+    login::{self, Challenge},
     replies::{self, Offer, Service, Template},
     shared::{Shared, Weight},
     transaction::Transaction,
@@ -259,69 +259,6 @@ impl Session {
         Flow::StartTls
     }
 
-    fn authenticate(&mut self, mechanism: &str, initial: Option<&str>, now: Moment) -> Flow {
-        if self.port == Port::Plain {
-            return self.violation(&replies::UNRECOGNIZED);
-        }
-        if !self.tls {
-            return self.violation(&replies::STARTTLS_FIRST);
-        }
-        if self.client_name.is_none() {
-            return self.violation(&replies::EHLO_FIRST);
-        }
-        if self.username.is_some() {
-            return self.violation(&replies::NO_IDENTITY_CHANGE);
-        }
-        if !matches!(self.state, State::Idle) {
-            return self.violation(&replies::BAD_SEQUENCE);
-        }
-        self.login_step(login::begin(mechanism, initial), now)
-    }
-
-    fn login_step(&mut self, step: Step, now: Moment) -> Flow {
-        match step {
-            Step::Refuse(reply) => self.violation(reply),
-            Step::Ask(challenge, prompt) => {
-                self.state = State::Challenged(challenge);
-                self.output.extend_from_slice(prompt);
-                Flow::Continue
-            }
-            Step::Check(credentials) => self.log_in(credentials, now),
-        }
-    }
-
-    fn log_in(&mut self, credentials: Credentials, now: Moment) -> Flow {
-        self.shared.mailbox.reach(Stage::Auth);
-        let delay = match self.ordered(Stage::Auth) {
-            Ordered::Proceed(flow) => flow,
-            Ordered::Instead(flow) | Ordered::StoreAndDrop(flow) => {
-                self.shared.mailbox.tally(|counters| counters.login_refusals += 1);
-                return flow;
-            }
-        };
-        let verdict = if self.shared.accounts.may_log_in(&credentials.username, now) {
-            login::judge(&credentials, &self.shared.options.accounts)
-        } else {
-            Verdict::Refuse(&replies::TOO_MANY_LOGINS)
-        };
-        if !matches!(verdict, Verdict::Accept) {
-            self.shared.mailbox.tally(|counters| counters.login_refusals += 1);
-        }
-        match verdict {
-            Verdict::Accept => {
-                self.shared.mailbox.tally(|counters| counters.logins += 1);
-                self.shared.accounts.connected(&credentials.username);
-                self.tell(Stage::Auth, Weight::Result, || format!("logged in user={}", credentials.username));
-                self.username = Some(credentials.username);
-                self.output.extend_from_slice(replies::AUTHENTICATED);
-                delay
-            }
-            Verdict::Refuse(reply) => self.refuse(Stage::Auth, reply, ""),
-            Verdict::Drop => self.drop_connection(Stage::Auth),
-            Verdict::Hang => Flow::Hang,
-        }
-    }
-
     /// Follows what a test has ordered for this stage.
     pub(super) fn ordered(&mut self, stage: Stage) -> Ordered {
         let Some(failure) = self.shared.script.take(stage) else { return Ordered::Proceed(Flow::Continue) };
@@ -358,7 +295,7 @@ impl Session {
 
     /// Sends a refusal and tells about it.
     pub(super) fn refuse(&mut self, stage: Stage, reply: &'static Template, detail: &str) -> Flow {
-        if std::ptr::eq(reply, &raw const replies::DAILY_LIMIT) {
+        if reply.is_daily_limit() {
             self.shared.mailbox.tally(|counters| counters.quota_refusals += 1);
         }
         self.tell(stage, Weight::Result, || format!("refused reply={} {detail}", reply.codes()));

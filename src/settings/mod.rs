@@ -172,6 +172,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
     let budget = storage::check_budget(&raw.budget, report);
     let ca_file = report::set(raw.upstream.ca_file.as_ref());
     let uncertain = raw.queue.uncertain.as_ref();
+    let uncertain = uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice);
     Settings {
         source,
         account: upstream.account,
@@ -187,7 +188,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
             recipients_per_day: budget.recipients_per_day,
             pace_per_minute: budget.pace_per_minute,
             lifetime: queue.lifetime,
-            uncertain: uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice),
+            uncertain,
             admin: admin_address,
             drain: STOP_WAIT,
             limits: delivery::Limits::default(),
@@ -197,6 +198,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
             max_bytes: queue.max_bytes,
             min_free_bytes: queue.min_free_bytes,
             hostname: listener.session.hostname.clone(),
+            hold_uncertain: uncertain == delivery::Uncertain::Hold,
             commit_timeout: COMMIT_TIMEOUT,
         },
         listener,
