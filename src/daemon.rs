@@ -10,15 +10,15 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::{
-    admin::{self, server::Facts, socket::{Socket, SocketError}},
+    admin::{
+        self,
+        server::Facts,
+        socket::{Socket, SocketError},
+    },
     clock::Clock,
     delivery::{self, Pool},
     listener::{self, BindError, Listener},
-    queue::{
-        self,
-        opening::StoreOpenError,
-        store::Store,
-    },
+    queue::{self, opening::StoreOpenError, store::Store},
     settings::{Settings, SettingsError},
     shutdown::{Phase, Shutdown, Watch},
 };
@@ -97,7 +97,9 @@ pub enum DaemonError {
     #[error("{0}")]
     Admin(#[from] SocketError),
     /// A part that never ends has ended.
-    #[error("the {0} ended by itself, so the daemon stops; everything accepted is on disk. Please report this with the log")]
+    #[error(
+        "the {0} ended by itself, so the daemon stops; everything accepted is on disk. Please report this with the log"
+    )]
     Ended(&'static str),
 }
 
@@ -147,7 +149,9 @@ impl Daemon {
         let mut halves = JoinSet::new();
         let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());
         halves.spawn(async move {
-            listener.run(door.0, door.1, stop).await;
+            if let Err(error) = listener.run(door.0, door.1, stop).await {
+                tracing::error!(%error, "the listening sockets cannot be used");
+            }
             "listener"
         });
         let stop = shutdown.watch();

@@ -172,14 +172,20 @@ fn waiting_mail_can_be_listed_shown_retried_and_deleted() {
         client.mail("me@example.org", &recipients, &format!("Subject: {number}\n\nHello.\n"));
     }
     let list = json(&home, &["queue", "list", "--all"]);
-    let ids: Vec<&str> =
-        list["messages"].as_array().expect("a list").iter().filter_map(|message| message["id"].as_str()).collect();
+    let ids: Vec<&str> = list["messages"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|message| message["id"].as_str())
+        .collect();
     assert_eq!((ids.len(), &list["next"]), (3, &Value::Null));
 
     let table = say(&home, &["queue", "list"]);
     assert!(table.starts_with("ID ") && table.contains("first@example.org and 1 more"), "{table}");
     let part = say(&home, &["queue", "list", "--limit", "2"]);
-    assert!(part.ends_with(&format!("There is more: `pillarbox queue list --after {}`, or --all.\n", ids[1])));
+    assert!(
+        part.ends_with(&format!("There is more: `pillarbox queue list --after {}`, or --all.\n", ids[1]))
+    );
     assert_eq!(json(&home, &["queue", "list", "--after", ids[1]])["messages"][0]["id"], ids[2]);
 
     let shown = say(&home, &["queue", "show", ids[0]]);

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::api::{RefusedRecipient, Oldest, PAGE_MAX, RecipientTotals};
+use super::api::{Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient};
 
 /// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
 const MESSAGES_MAX: usize = 100_000;

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     clock::{Clock, ManualClock, Timestamp},
-    message::envelope::{BodyKind, Envelope, Origin},
     delivery::{Counters, PoolStatus},
+    message::envelope::{BodyKind, Envelope, Origin},
     queue::{
         id::QueueId,
         memory_store::MemoryStore,

@@ -66,10 +66,7 @@ async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
 }
 
 /// Opens the durable queue.
-pub(super) fn open_store(
-    options: &Options,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn Store>, DaemonError> {
+pub(super) fn open_store(options: &Options, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, DaemonError> {
     let (queue, clock) = (options.queue.clone(), Arc::clone(clock));
     Ok(Arc::new(tokio::task::block_in_place(|| SledStore::open(queue, clock))?))
 }

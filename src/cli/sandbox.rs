@@ -220,7 +220,8 @@ async fn serve_upstream_only(
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     directory.map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text)).map_err(|error| {
-        let message = format!("cannot write {}: {error}; choose another place with --directory", path.display());
+        let message =
+            format!("cannot write {}: {error}; choose another place with --directory", path.display());
         Failure::new(Exit::Unavailable, message)
     })
 }

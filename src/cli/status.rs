@@ -30,7 +30,12 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     labelled(out, "next", &departure(status))?;
     let in_flight = status.in_flight.iter().map(|attempt| {
         let since = relative(attempt.since, now);
-        format!("{} to {}, at {}, begun {since}", attempt.id, count(attempt.recipients as u64, "recipient"), attempt.stage)
+        format!(
+            "{} to {}, at {}, begun {since}",
+            attempt.id,
+            count(attempt.recipients as u64, "recipient"),
+            attempt.stage
+        )
     });
     labelled(out, "in flight", &in_flight.collect::<Vec<_>>())?;
     let refused = status.refused.iter().map(|recipient| {
@@ -53,7 +58,8 @@ fn account(account: &Account, now: Timestamp) -> Vec<String> {
     if account.is_open() {
         return vec!["open".into()];
     }
-    let mut lines = vec![format!("{} since {}: {}", account.condition, when(account.since, now), account.reason)];
+    let mut lines =
+        vec![format!("{} since {}: {}", account.condition, when(account.since, now), account.reason)];
     lines.extend((!account.remedy.is_empty()).then(|| format!("What to do: {}", account.remedy)));
     lines
 }
@@ -89,9 +95,11 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
         screen::size(queue.bytes),
         if states.is_empty() { "none".to_owned() } else { states.join(", ") },
     )];
-    lines.extend(queue.oldest.map(|oldest| {
-        format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))
-    }));
+    lines.extend(
+        queue
+            .oldest
+            .map(|oldest| format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))),
+    );
     lines.extend((queue.set_aside > 0).then(|| {
         format!("{} damaged and set aside: see the log for the paths", count(queue.set_aside, "file"))
     }));
@@ -109,15 +117,22 @@ fn departure(status: &Status) -> Vec<String> {
         (Because::Now, _) => "Mail is leaving now.".to_owned(),
         (Because::Due, Some(at)) => format!("Mail leaves again at {at}, when the next attempt is due."),
         (Because::Pace, Some(at)) => format!("Mail leaves again at {at}; the pace a minute is kept."),
-        (Because::Logins, Some(at)) => format!("Mail leaves again at {at}; the logins of this hour are used up."),
-        (Because::Store, Some(at)) => format!("The queue has failed (see the log) and is tried again at {at}."),
-        (Because::Account, Some(at)) => format!("Mail leaves again at {at}, when the account is tried again."),
+        (Because::Logins, Some(at)) => {
+            format!("Mail leaves again at {at}; the logins of this hour are used up.")
+        }
+        (Because::Store, Some(at)) => {
+            format!("The queue has failed (see the log) and is tried again at {at}.")
+        }
+        (Because::Account, Some(at)) => {
+            format!("Mail leaves again at {at}, when the account is tried again.")
+        }
         (Because::Budget, Some(at)) => format!("Mail leaves again at {at}, when the 24 h budget has room."),
         (Because::Account, None) => {
             "Mail waits until the account works again; then run `pillarbox resume`.".to_owned()
         }
         (Because::Budget, None) => {
-            "Mail never leaves: the budget is 0 (budget.recipients_per_day less budget.owner_reserve).".to_owned()
+            "Mail never leaves: the budget is 0 (budget.recipients_per_day less budget.owner_reserve)."
+                .to_owned()
         }
         (Because::Due | Because::Pace | Because::Logins | Because::Store, None) => "Mail waits.".to_owned(),
     };
