@@ -47,7 +47,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener on these sockets, as [`super::bind`] returns them.
+    /// A listener on these sockets, as [`super::bind()`] returns them.
     #[must_use]
     pub fn new(options: Options, sockets: Vec<StdListener>) -> Self {
         Self { options, sockets }
