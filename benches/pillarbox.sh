@@ -15,7 +15,7 @@ pillarbox_version() { "$PILLARBOX" --version | sed 's/.* //'; }
 
 # pillarbox_configure deliver|hold
 pillarbox_configure() {
-    local recipients=100000000
+    local recipients=10000
     # Held mail: the budget is one recipient, so all mail but the first message is accepted and parked.
     [ "$1" = deliver ] || recipients=1
     mkdir -p "$PILLARBOX_STATE"
@@ -24,13 +24,12 @@ pillarbox_configure() {
 host = "localhost"
 port = $UPSTREAM_PORT
 tls = "starttls"
-other_port = false
-ip_family = "4"
 ca_file = "$RESULTS/ca.pem"
 username = "you@gmail.com"
 password = "abcdefghijklmnop"
 ehlo_name = "bench.example.com"
 connections = 10
+logins_per_hour = 1000
 
 [listener]
 addresses = ["127.0.0.1:$PILLARBOX_PORT"]
@@ -43,7 +42,6 @@ directory = "$PILLARBOX_STATE"
 [budget]
 recipients_per_day = $recipients
 owner_reserve = 0
-urgent_reserve = 0
 pace_per_minute = 0
 
 [admin]

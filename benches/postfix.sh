@@ -80,6 +80,12 @@ EOF
     [ -z "$SLOW" ] ||
         echo "import_environment = TZ LANG=C LD_PRELOAD=/slow_sync.so SLOW_SYNC_US=${SLOW}000" >>"$etc/main.cf"
     postfix_services >"$etc/master.cf"
+    # The SASL library looks up the name of its own host at every login; that must not go to the network.
+    echo "127.0.0.1 localhost $(uname -n)" >"$POSTFIX_ROOT/etc/hosts"
+    echo "::1 localhost $(uname -n)" >>"$POSTFIX_ROOT/etc/hosts"
+    printf "passwd: files\ngroup: files\nhosts: files\n" >"$POSTFIX_ROOT/etc/nsswitch.conf"
+    # Postfix waits until a changed file is two seconds old, which is not part of its start.
+    touch -d '1 minute ago' "$etc/main.cf" "$etc/master.cf" "$etc/sasl_passwd" "$etc/ca.pem"
 }
 
 postfix_services() {
@@ -137,7 +143,7 @@ postfix_stop() {
 postfix_wipe() {
     local queue
     for queue in incoming active deferred defer bounce hold maildrop corrupt trace flush; do
-        find "$POSTFIX_QUEUE/$queue" -mindepth 1 -delete
+        [ ! -d "$POSTFIX_QUEUE/$queue" ] || find "$POSTFIX_QUEUE/$queue" -mindepth 1 -delete
     done
 }
 
