@@ -63,6 +63,7 @@ pub(crate) fn measure(options: &Options) -> Result<Value, Failure> {
         "connections_peak": counts.connections_peak,
         "connections": counts.connections,
         "logins": counts.logins,
+        "logins_per_connection": counts.logins as f64 / counts.connections.max(1) as f64,
         "refused": counts.refused,
     });
     after.describe(&drain_before, submitted.accepted(), &mut figures);
