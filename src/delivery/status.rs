@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{answer::Stage, worker::Shared};
+use super::{answer::Stage, shared::Shared};
 use crate::{
     clock::Timestamp,
     queue::{id::QueueId, state::AccountState},
