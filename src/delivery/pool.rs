@@ -11,9 +11,10 @@ use tracing::error;
 
 use super::{
     account::Account,
+    handle::PoolHandle,
     options::Options,
     shared::{Shared, lock},
-    status::{DepartureReason, PoolHandle},
+    status::DepartureReason,
     worker::{Warm, work},
 };
 use crate::{
