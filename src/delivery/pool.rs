@@ -109,7 +109,9 @@ impl Pool {
         let (blocked, due_in) = {
             let mut schedule = lock(&self.shared.schedule);
             self.wanted |= schedule.take_due(now);
-            (schedule.blocked(now, pause), schedule.due_in(now))
+            let blocked = schedule.blocked(now, pause);
+            self.wanted |= schedule.take_freed();
+            (blocked, schedule.due_in(now))
         };
         let idle = self.close_idle(now.since_boot_ms);
         let wait = match blocked {

@@ -18,7 +18,7 @@ use super::{
     status::DepartureReason,
 };
 use crate::{
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     queue::{
         id::QueueId,
         reader::MessageReader,
@@ -72,13 +72,14 @@ impl Worker {
                 limit: shared.options.recipients_per_day,
                 recipients_max: shared.options.limits.recipients_per_transaction,
             };
-            let ((), claim) = tokio::join!(settle, shared.store.claim_due(shared.clock.now(), terms));
+            let asked = shared.clock.now();
+            let ((), claim) = tokio::join!(settle, shared.store.claim_due(asked, terms));
             match claim {
                 Ok(Claim::Message(claim)) => unsettled = self.deliver(claim, permit).await,
                 other => {
                     lock(&shared.account).release(permit);
                     // The claim did not see what the settlement beside it has just put back.
-                    if !self.note_nothing(other) && !settled_now {
+                    if !self.note_nothing(other, asked) && !settled_now {
                         return;
                     }
                 }
@@ -146,10 +147,9 @@ impl Worker {
         }
     }
 
-    /// Notes why nothing was claimed. Returns whether to ask again at once.
-    fn note_nothing(&self, claim: Result<Claim, StoreError>) -> bool {
+    /// Notes why nothing was claimed at `now`, to which the answer's waits refer. Returns whether to ask again at once.
+    fn note_nothing(&self, claim: Result<Claim, StoreError>, now: Moment) -> bool {
         let mut schedule = lock(&self.shared.schedule);
-        let now = self.shared.clock.now();
         match claim {
             Ok(Claim::Message(_)) => return true,
             Ok(Claim::Idle { next }) => {

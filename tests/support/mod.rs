@@ -1,1 +1,4 @@
 //! What several tests share.
+
+pub(crate) mod client;
+pub(crate) mod daemon;
