@@ -9,12 +9,13 @@ use std::{
     io::{self, Read},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     sync::mpsc,
     time::Duration,
 };
 
 use data_encoding::BASE64;
+use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
@@ -26,10 +27,6 @@ use crate::secret::Secret;
 const PASSWORD_LENGTH_MAX: usize = 4 * 1024;
 /// Letters of a Google app password, which is shown in four groups (gmail.md section 4.1).
 const APP_PASSWORD_LENGTH: usize = 16;
-
-/// How often and how long a command that has closed its output is waited for.
-const WAITS_MAX: u32 = 100;
-const WAIT: Duration = Duration::from_millis(10);
 
 /// Why there is no password.
 #[derive(Debug, Error)]
@@ -130,46 +127,34 @@ fn read_command(words: &[String], limit: Duration) -> Result<Secret, CredentialE
         .spawn()
         .map_err(|error| failed(format!("cannot be started: {error}")))?;
     let Some(output) = child.stdout.take() else { return Err(failed("has no output".into())) };
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let (sender, receiver) = mpsc::channel();
-    let reader = std::thread::Builder::new()
-        .name("password-command".into())
-        .spawn(move || sender.send(read_bounded(output)));
-    reader.map_err(|error| failed(format!("cannot be read: {error}")))?;
-    let Ok(bytes) = receiver.recv_timeout(limit) else {
-        kill(&mut child);
+    // The thread ends with the command, which the time-out below ends.
+    let waiter = std::thread::Builder::new().name("password-command".into()).spawn(move || {
+        let bytes = read_bounded(output);
+        if bytes.as_ref().is_ok_and(|bytes| bytes.len() > PASSWORD_LENGTH_MAX) {
+            kill(group);
+        }
+        sender.send((bytes, child.wait()))
+    });
+    waiter.map_err(|error| failed(format!("cannot be read: {error}")))?;
+    let Ok((bytes, status)) = receiver.recv_timeout(limit) else {
+        kill(group);
         return Err(failed(format!("gave no answer within {} s", limit.as_secs_f32())));
     };
     let bytes = bytes.map_err(|error| failed(format!("cannot be read: {error}")))?;
-    if bytes.len() > PASSWORD_LENGTH_MAX {
-        kill(&mut child);
-    }
-    let status =
-        wait_shortly(&mut child).map_err(|error| failed(format!("cannot be waited for: {error}")))?;
+    let status = status.map_err(|error| failed(format!("cannot be waited for: {error}")))?;
     if !status.success() && bytes.len() <= PASSWORD_LENGTH_MAX {
         return Err(failed(format!("failed: {status}")));
     }
     password_from(&bytes, &format!("the command {program}"))
 }
 
-/// A command that has closed its output has nothing left to do; one that stays all the same is ended.
-fn wait_shortly(child: &mut Child) -> io::Result<ExitStatus> {
-    for _ in 0..WAITS_MAX {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        std::thread::sleep(WAIT);
-    }
-    kill(child);
-    child.wait()
-}
-
-fn kill(child: &mut Child) {
-    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+fn kill(group: Option<Pid>) {
     if let Some(group) = group {
         // The group may have ended by itself in this moment: then there is nothing to do.
-        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+        kill_process_group(group, Signal::KILL).ok();
     }
-    drop(child.wait());
 }
 
 /// One octet more than allowed tells that there is too much.

@@ -5,26 +5,23 @@
 //! sent, and no message, before TLS unless TLS is off. A transaction takes two round trips: the envelope
 //! in one write (RFC 2920), then the message. Must not know the queue or what a reply means.
 
-use std::net::SocketAddr;
-
 use lettre::transport::smtp::{
     Error as SmtpError,
     client::AsyncSmtpConnection,
     extension::{ClientId, Extension},
     response::Response,
 };
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{
     answer::{Answer, Fault, Reply, Stage, StageCell},
     body::Body,
     capabilities::Capabilities,
     credential,
-    guard::{self, Guard, Handle, StartTlsError},
+    guard::{Handle, StartTlsError},
     options::{Limits, Login, Options, Tls},
+    reach::reach,
+    replies::{EnvelopeReplies, Step, Transacted},
     tls::{self, Trust},
 };
 use crate::{
@@ -51,17 +48,6 @@ pub(super) struct Envelope {
     pub(super) recipients: Vec<Address>,
     /// SMTPUTF8 is needed.
     pub(super) internationalized: bool,
-}
-
-/// What one transaction came to.
-#[derive(Debug)]
-pub(super) struct Transacted {
-    /// One for each recipient of the envelope.
-    pub(super) answers: Vec<Answer>,
-    /// The connection cannot be used any more.
-    pub(super) broken: bool,
-    /// The message could not be read, or the queue could not note the final dot; nothing was sent.
-    pub(super) store_error: Option<StoreError>,
 }
 
 impl Connection {
@@ -301,128 +287,6 @@ impl std::fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Connection").field("capabilities", &self.capabilities).finish_non_exhaustive()
     }
-}
-
-/// One command of the envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Reset,
-    Mail,
-    Rcpt(usize),
-    Data,
-}
-
-impl Step {
-    fn stage(self) -> Stage {
-        match self {
-            Self::Reset | Self::Mail => Stage::Mail,
-            Self::Rcpt(_) => Stage::Rcpt,
-            Self::Data => Stage::Data,
-        }
-    }
-}
-
-/// The replies to the envelope, as they come in.
-#[derive(Debug)]
-struct EnvelopeReplies {
-    mail: Option<Reply>,
-    recipients: Vec<Option<Reply>>,
-    data: Option<Reply>,
-}
-
-impl EnvelopeReplies {
-    fn new(recipients: usize) -> Self {
-        Self { mail: None, recipients: vec![None; recipients], data: None }
-    }
-
-    fn note(&mut self, step: Step, reply: Reply) {
-        match step {
-            // A refused RSET shows in the reply to MAIL.
-            Step::Reset => {}
-            Step::Mail => self.mail = Some(reply),
-            Step::Rcpt(position) => self.recipients[position] = Some(reply),
-            Step::Data => self.data = Some(reply),
-        }
-    }
-
-    fn makes_sense(&self, step: Step) -> bool {
-        match step {
-            Step::Reset | Step::Mail => true,
-            Step::Rcpt(_) => self.mail_accepted(),
-            Step::Data => self.any_accepted(),
-        }
-    }
-
-    fn mail_accepted(&self) -> bool {
-        self.mail.as_ref().is_some_and(Reply::is_positive)
-    }
-
-    fn any_accepted(&self) -> bool {
-        self.mail_accepted() && self.recipients.iter().flatten().any(Reply::is_positive)
-    }
-
-    /// Each recipient's own refusal, or that of MAIL, or `rest`.
-    fn answers(self, rest: &Answer) -> Vec<Answer> {
-        if let Some(reply) = self.mail.filter(|reply| !reply.is_positive()) {
-            return vec![Answer::Replied { stage: Stage::Mail, reply }; self.recipients.len()];
-        }
-        let own = |reply: Option<Reply>| match reply {
-            Some(reply) if !reply.is_positive() => Answer::Replied { stage: Stage::Rcpt, reply },
-            _ => rest.clone(),
-        };
-        self.recipients.into_iter().map(own).collect()
-    }
-
-    /// The transaction ended with `reply` at `stage`, or before it because nobody was left.
-    fn finished(self, stage: Stage, reply: Option<Reply>) -> Transacted {
-        let rest = match reply {
-            Some(reply) => Answer::Replied { stage, reply },
-            None => Answer::Unsendable { reason: "no recipient was accepted".into() },
-        };
-        Transacted { answers: self.answers(&rest), broken: false, store_error: None }
-    }
-
-    fn broken(self, stage: Stage, after_dot: bool, fault: Fault) -> Transacted {
-        let rest = Answer::Broken { stage, after_dot, fault };
-        Transacted { answers: self.answers(&rest), broken: true, store_error: None }
-    }
-}
-
-/// DNS, TCP and, for implicit TLS, the handshake. Every address is tried in turn.
-async fn reach(options: &Options, trust: &Trust) -> Result<(Guard, Handle), Fault> {
-    let limits = &options.limits;
-    let (stream, peer) = reach_any_address(options).await?;
-    // Commands and the ends of messages are small and waited for.
-    drop(stream.set_nodelay(true));
-    if options.tls != Tls::Implicit {
-        return Ok(guard::plain(stream, peer, limits.command, limits.quit));
-    }
-    let connector = trust.connector().await?;
-    let name = tls::server_name(&options.host)?;
-    match timeout(limits.command, connector.connect(name, stream)).await {
-        Ok(Ok(stream)) => Ok(guard::encrypted(stream, peer, limits.command, limits.quit)),
-        Ok(Err(error)) => Err(tls::handshake_fault(&error)),
-        Err(_) => Err(Fault::Lost("the TLS handshake took too long".into())),
-    }
-}
-
-async fn reach_any_address(options: &Options) -> Result<(TcpStream, SocketAddr), Fault> {
-    let (host, port, limit) = (options.host.as_str(), options.port, options.limits.connect);
-    let unreachable = |reason: String| Fault::Unreachable(format!("{host} port {port}: {reason}"));
-    let addresses = match timeout(limit, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => addresses,
-        Ok(Err(error)) => return Err(unreachable(format!("the name cannot be resolved: {error}"))),
-        Err(_) => return Err(unreachable("the name server does not answer".into())),
-    };
-    let mut failure = unreachable("the name has no address".into());
-    for address in addresses {
-        failure = match timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(error)) => unreachable(format!("{error} ({address})")),
-            Err(_) => unreachable(format!("no answer within {} s ({address})", limit.as_secs_f32())),
-        };
-    }
-    Err(failure)
 }
 
 fn replied(stage: Stage, response: &Response) -> Answer {

@@ -7,7 +7,7 @@
 
 use super::{
     answer::{Reply, Stage},
-    classify::{Action, Scope, Verdict},
+    verdict::{Action, Scope, Verdict},
 };
 use crate::queue::state::AccountCondition::{
     BackingOff, PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota,

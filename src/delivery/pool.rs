@@ -11,9 +11,11 @@ use tracing::error;
 
 use super::{
     account::Account,
+    handle::PoolHandle,
     options::Options,
-    status::{DepartureReason, PoolHandle},
-    worker::{Shared, Warm, lock, work},
+    shared::{Shared, lock},
+    status::DepartureReason,
+    worker::{Warm, work},
 };
 use crate::{
     clock::Clock,
@@ -33,7 +35,7 @@ pub struct Pool {
     workers: JoinSet<Ended>,
     running: usize,
     /// Open connections that no worker uses, the longest unused first.
-    warm: Vec<Box<Warm>>,
+    warm: Vec<Warm>,
     /// There may be work for one more worker.
     wanted: bool,
 }
@@ -41,7 +43,7 @@ pub struct Pool {
 /// How a task of the pool ended.
 #[derive(Debug)]
 enum Ended {
-    Worker(Option<Box<Warm>>),
+    Worker(Option<Warm>),
     Quit,
 }
 
@@ -162,7 +164,7 @@ impl Pool {
         self.warm.iter().map(|warm| limit.saturating_sub(unused(warm))).min()
     }
 
-    fn quit(&mut self, connections: Vec<Box<Warm>>) {
+    fn quit(&mut self, connections: Vec<Warm>) {
         for warm in connections {
             self.workers.spawn(async move {
                 warm.connection.quit().await;

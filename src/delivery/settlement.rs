@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::{
     account::Trouble,
     answer::{Answer, Stage},
-    classify::{Action, Scope, Verdict, classify},
+    classify::classify,
     options::Uncertain,
     retry,
+    verdict::{Action, Scope, Verdict},
 };
 use crate::{
     clock::Timestamp,

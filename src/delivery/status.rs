@@ -3,11 +3,9 @@
 //! Rule: a view; nothing here decides anything. It never shows a body or a secret, and keeps a bounded
 //! number of errors. Must not know who looks.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::{answer::Stage, worker::Shared};
+use super::answer::Stage;
 use crate::{
     clock::Timestamp,
     queue::{id::QueueId, state::AccountState},
@@ -15,29 +13,6 @@ use crate::{
 
 /// How many of the last errors are kept.
 pub(super) const ERRORS_MAX: usize = 10;
-
-/// A hold on a running pool, for the status screen and `resume`.
-#[derive(Clone, Debug)]
-pub struct PoolHandle {
-    shared: Arc<Shared>,
-}
-
-impl PoolHandle {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
-    }
-
-    /// Everything at once.
-    #[must_use]
-    pub fn status(&self) -> PoolStatus {
-        self.shared.status()
-    }
-
-    /// Ends every pause: a person says that the cause is gone. One message is tried first.
-    pub async fn resume(&self) -> AccountState {
-        self.shared.resume().await
-    }
-}
 
 /// The pool as a screen shows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,74 +1,36 @@
-//! What the workers share, and the life of one worker: claim, attempt, settle, until nothing is left.
+//! The life of one worker: claim, attempt, settle, until nothing is left that may leave now.
 //!
 //! Rule: a message is claimed only when it may leave at once: the account is open, pace and logins allow
 //! it. The settlement of one message and the claim of the next go to the queue together, so they share a
-//! commit. No lock is held while waiting. Must not know what a reply means, nor who starts workers.
+//! commit. Must not know what a reply means, nor who starts workers.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::{
     account::{Account, Entry, Permit, Trouble},
-    answer::{Answer, Stage, StageCell},
+    answer::{Answer, StageCell},
     attempt::Plan,
     gmail::Connection,
-    options::Options,
-    pace::{Logins, Pacer},
-    schedule::Schedule,
     settlement::{self, Judgement, Terms, judge},
-    status::{Counters, DepartureReason, ERRORS_MAX, InFlight, LastError, PoolStatus},
-    tls::Trust,
+    shared::{Flight, Shared, lock},
+    status::DepartureReason,
 };
 use crate::{
-    clock::{Clock, Moment},
+    clock::{Moment, Timestamp},
     queue::{
         id::QueueId,
         reader::MessageReader,
-        state::AccountState,
-        store::{Claim, ClaimTerms, ClaimedMessage, Outcome, Settlement, Store, StoreError},
+        store::{Claim, ClaimTerms, ClaimedMessage, Outcome, Settlement, StoreError},
     },
     shutdown::{Phase, Watch},
 };
 
-/// How often a settlement is offered to a store that does not take it, with waits from 0.1 s to 10 s.
-const SETTLE_TRIES_MAX: u32 = 180;
-/// How often the account's state is offered to the store.
-const PERSIST_TRIES_MAX: u32 = 5;
-
-/// What the pool, its workers and its handles share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) options: Options,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) account: Mutex<Account>,
-    pub(super) schedule: Mutex<Schedule>,
-    /// Tells the pool that there may be work for one more worker, or that a wait has changed.
-    pub(super) more: Notify,
-    trust: Trust,
-    pacer: Pacer,
-    logins: Logins,
-    /// One writer of the account's state at a time, so that the last one stored is the last one.
-    persisting: tokio::sync::Mutex<()>,
-    in_flight: Mutex<BTreeMap<u64, (InFlight, Arc<StageCell>)>>,
-    attempts: AtomicU64,
-    errors: Mutex<VecDeque<LastError>>,
-    counters: Mutex<Counters>,
-}
-
 /// A connection with its history.
 #[derive(Debug)]
 pub(super) struct Warm {
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     opened_ms: u64,
     messages: u32,
     /// Since when it has been unused.
@@ -78,117 +40,8 @@ pub(super) struct Warm {
 /// A claim that has been judged but not yet settled.
 type Unsettled = Option<(QueueId, Settlement)>;
 
-impl Shared {
-    pub(super) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            trust: Trust::new(options.ca_file.clone()),
-            pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
-            logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),
-            account: Mutex::new(Account::new(None, clock.wall())),
-            schedule: Mutex::default(),
-            more: Notify::new(),
-            persisting: tokio::sync::Mutex::new(()),
-            in_flight: Mutex::default(),
-            attempts: AtomicU64::new(0),
-            errors: Mutex::default(),
-            counters: Mutex::default(),
-            options,
-            store,
-            clock,
-        }
-    }
-
-    pub(super) fn status(&self) -> PoolStatus {
-        let account = lock(&self.account).state().clone();
-        let now = self.clock.now();
-        let waiting = self.store.totals().messages > 0;
-        let next = lock(&self.schedule).departure(now, account.until).filter(|_| waiting);
-        let in_flight = lock(&self.in_flight);
-        PoolStatus {
-            next,
-            in_flight: in_flight
-                .values()
-                .map(|(one, cell)| InFlight { stage: cell.stage(), ..*one })
-                .collect(),
-            errors: lock(&self.errors).iter().cloned().collect(),
-            counters: *lock(&self.counters),
-            account,
-        }
-    }
-
-    pub(super) async fn resume(&self) -> AccountState {
-        lock(&self.account).resume(self.clock.wall());
-        lock(&self.schedule).clear();
-        info!(account = "open", reason = "resumed by a person", "account");
-        self.persist().await;
-        self.more.notify_one();
-        lock(&self.account).state().clone()
-    }
-
-    /// Stores the account's state as it is now.
-    pub(super) async fn persist(&self) {
-        let _one_writer = self.persisting.lock().await;
-        for tries in 1..=PERSIST_TRIES_MAX {
-            let state = lock(&self.account).state().clone();
-            match self.store.set_account_state(state).await {
-                Ok(()) => return,
-                Err(problem) if tries == PERSIST_TRIES_MAX => {
-                    error!(error = %problem, "the account's state could not be stored; it holds until the next restart");
-                }
-                Err(_) => self.clock.sleep(settle_wait(tries)).await,
-            }
-        }
-    }
-
-    async fn learn(&self, changed: bool) {
-        if !changed {
-            return;
-        }
-        let state = lock(&self.account).state().clone();
-        let until = state.until.map(|until| until.to_string());
-        warn!(
-            account = state.condition.name(),
-            until = until.as_deref().unwrap_or_default(),
-            reason = state.reason.as_str(),
-            remedy = state.remedy.as_str(),
-            "account"
-        );
-        self.persist().await;
-    }
-
-    async fn settle(&self, id: QueueId, settlement: Settlement) {
-        for tries in 1..=SETTLE_TRIES_MAX {
-            match self.store.settle(id, settlement.clone()).await {
-                Ok(()) => return,
-                Err(StoreError::Unavailable(reason)) if tries < SETTLE_TRIES_MAX => {
-                    if tries == 1 {
-                        error!(%id, error = reason, "the queue does not take a settlement; it is offered again");
-                    }
-                    self.clock.sleep(settle_wait(tries)).await;
-                }
-                Err(problem) => {
-                    error!(%id, error = %problem, "a settlement was lost; the message is looked at again at the next start");
-                    return;
-                }
-            }
-        }
-    }
-
-    fn count(&self, edit: impl FnOnce(&mut Counters)) {
-        edit(&mut lock(&self.counters));
-    }
-
-    fn note_error(&self, id: QueueId, text: String) {
-        let mut errors = lock(&self.errors);
-        if errors.len() >= ERRORS_MAX {
-            errors.pop_front();
-        }
-        errors.push_back(LastError { at: self.clock.wall(), id, text });
-    }
-}
-
 /// The life of a worker. It ends when nothing may leave now, and gives its connection back.
-pub(super) async fn work(shared: Arc<Shared>, warm: Option<Box<Warm>>, shutdown: Watch) -> Option<Box<Warm>> {
+pub(super) async fn work(shared: Arc<Shared>, warm: Option<Warm>, shutdown: Watch) -> Option<Warm> {
     let mut worker = Worker { shared, warm, shutdown };
     worker.run().await;
     if let Some(warm) = &mut worker.warm {
@@ -199,7 +52,7 @@ pub(super) async fn work(shared: Arc<Shared>, warm: Option<Box<Warm>>, shutdown:
 
 struct Worker {
     shared: Arc<Shared>,
-    warm: Option<Box<Warm>>,
+    warm: Option<Warm>,
     shutdown: Watch,
 }
 
@@ -404,7 +257,8 @@ impl Worker {
         shared.count(|counters| counters.connections += 1);
         let connection = Connection::open(&shared.options, &shared.trust, stage).await?;
         let now = shared.clock.now().since_boot_ms;
-        self.warm = Some(Box::new(Warm { connection, opened_ms: now, messages: 0, idle_since_ms: now }));
+        self.warm =
+            Some(Warm { connection: Box::new(connection), opened_ms: now, messages: 0, idle_since_ms: now });
         Ok(())
     }
 
@@ -469,7 +323,7 @@ fn learn(
     permit: Permit,
     trouble: Option<Trouble>,
     judgement: &Judgement,
-    now: crate::clock::Timestamp,
+    now: Timestamp,
 ) -> bool {
     match trouble {
         Some(trouble) => account.trouble(permit, trouble, now),
@@ -479,34 +333,6 @@ fn learn(
             account.release(permit);
             false
         }
-    }
-}
-
-/// A message in the list of those in flight, for as long as this lives.
-struct Flight<'a> {
-    shared: &'a Shared,
-    number: u64,
-    stage: Arc<StageCell>,
-}
-
-impl<'a> Flight<'a> {
-    fn begin(shared: &'a Shared, claim: &ClaimedMessage) -> Self {
-        let number = shared.attempts.fetch_add(1, Ordering::Relaxed);
-        let stage = Arc::new(StageCell::new());
-        let entry = InFlight {
-            id: claim.id,
-            since: shared.clock.wall(),
-            recipients: claim.recipients.len(),
-            stage: Stage::Connect,
-        };
-        lock(&shared.in_flight).insert(number, (entry, Arc::clone(&stage)));
-        Self { shared, number, stage }
-    }
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        lock(&self.shared.in_flight).remove(&self.number);
     }
 }
 
@@ -544,12 +370,4 @@ fn report(shared: &Shared, claim: &ClaimedMessage, judgement: &Judgement, took_m
             }
         }
     }
-}
-
-fn settle_wait(tries: u32) -> Duration {
-    Duration::from_millis(100 << tries.min(7)).min(Duration::from_secs(10))
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,205 @@
+//! What the pool, its workers and its handles share: the account, the brakes, the counts.
+//!
+//! Rule: each lock is held for a moment and never while waiting, but for the one that keeps the writers
+//! of the account's state in order. Must not know SMTP, nor who starts workers.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use super::{
+    account::Account,
+    answer::{Stage, StageCell},
+    options::Options,
+    pace::{Logins, Pacer},
+    schedule::Schedule,
+    status::{Counters, ERRORS_MAX, InFlight, LastError, PoolStatus},
+    tls::Trust,
+};
+use crate::{
+    clock::Clock,
+    queue::{
+        id::QueueId,
+        state::AccountState,
+        store::{ClaimedMessage, Settlement, Store, StoreError},
+    },
+};
+
+/// How often a settlement is offered to a store that does not take it, with waits from 0.1 s to 10 s.
+const SETTLE_TRIES_MAX: u32 = 180;
+/// How often the account's state is offered to the store.
+const PERSIST_TRIES_MAX: u32 = 5;
+
+/// What the pool, its workers and its handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) account: Mutex<Account>,
+    pub(super) schedule: Mutex<Schedule>,
+    /// Tells the pool that there may be work for one more worker, or that a wait has changed.
+    pub(super) more: Notify,
+    pub(super) trust: Trust,
+    pub(super) pacer: Pacer,
+    pub(super) logins: Logins,
+    /// One writer of the account's state at a time, so that the last one stored is the last one.
+    persisting: tokio::sync::Mutex<()>,
+    in_flight: Mutex<BTreeMap<u64, (InFlight, Arc<StageCell>)>>,
+    attempts: AtomicU64,
+    errors: Mutex<VecDeque<LastError>>,
+    counters: Mutex<Counters>,
+}
+
+impl Shared {
+    pub(super) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            trust: Trust::new(options.ca_file.clone()),
+            pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
+            logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),
+            account: Mutex::new(Account::new(None, clock.wall())),
+            schedule: Mutex::default(),
+            more: Notify::new(),
+            persisting: tokio::sync::Mutex::new(()),
+            in_flight: Mutex::default(),
+            attempts: AtomicU64::new(0),
+            errors: Mutex::default(),
+            counters: Mutex::default(),
+            options,
+            store,
+            clock,
+        }
+    }
+
+    pub(super) fn status(&self) -> PoolStatus {
+        let account = lock(&self.account).state().clone();
+        let now = self.clock.now();
+        let waiting = self.store.totals().messages > 0;
+        let next = lock(&self.schedule).departure(now, account.until).filter(|_| waiting);
+        let in_flight = lock(&self.in_flight);
+        PoolStatus {
+            next,
+            in_flight: in_flight
+                .values()
+                .map(|(one, cell)| InFlight { stage: cell.stage(), ..*one })
+                .collect(),
+            errors: lock(&self.errors).iter().cloned().collect(),
+            counters: *lock(&self.counters),
+            account,
+        }
+    }
+
+    pub(super) async fn resume(&self) -> AccountState {
+        lock(&self.account).resume(self.clock.wall());
+        lock(&self.schedule).clear();
+        info!(account = "open", reason = "resumed by a person", "account");
+        self.persist().await;
+        self.more.notify_one();
+        lock(&self.account).state().clone()
+    }
+
+    /// Stores the account's state as it is now.
+    pub(super) async fn persist(&self) {
+        let _one_writer = self.persisting.lock().await;
+        for tries in 1..=PERSIST_TRIES_MAX {
+            let state = lock(&self.account).state().clone();
+            match self.store.set_account_state(state).await {
+                Ok(()) => return,
+                Err(problem) if tries == PERSIST_TRIES_MAX => {
+                    error!(error = %problem, "the account's state could not be stored; it holds until the next restart");
+                }
+                Err(_) => self.clock.sleep(settle_wait(tries)).await,
+            }
+        }
+    }
+
+    pub(super) async fn learn(&self, changed: bool) {
+        if !changed {
+            return;
+        }
+        let state = lock(&self.account).state().clone();
+        let until = state.until.map(|until| until.to_string());
+        warn!(
+            account = state.condition.name(),
+            until = until.as_deref().unwrap_or_default(),
+            reason = state.reason.as_str(),
+            remedy = state.remedy.as_str(),
+            "account"
+        );
+        self.persist().await;
+    }
+
+    pub(super) async fn settle(&self, id: QueueId, settlement: Settlement) {
+        for tries in 1..=SETTLE_TRIES_MAX {
+            match self.store.settle(id, settlement.clone()).await {
+                Ok(()) => return,
+                Err(StoreError::Unavailable(reason)) if tries < SETTLE_TRIES_MAX => {
+                    if tries == 1 {
+                        error!(%id, error = reason, "the queue does not take a settlement; it is offered again");
+                    }
+                    self.clock.sleep(settle_wait(tries)).await;
+                }
+                Err(problem) => {
+                    error!(%id, error = %problem, "a settlement was lost; the message is looked at again at the next start");
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn count(&self, edit: impl FnOnce(&mut Counters)) {
+        edit(&mut lock(&self.counters));
+    }
+
+    pub(super) fn note_error(&self, id: QueueId, text: String) {
+        let mut errors = lock(&self.errors);
+        if errors.len() >= ERRORS_MAX {
+            errors.pop_front();
+        }
+        errors.push_back(LastError { at: self.clock.wall(), id, text });
+    }
+}
+
+/// A message in the list of those in flight, for as long as this lives.
+pub(super) struct Flight<'a> {
+    shared: &'a Shared,
+    number: u64,
+    pub(super) stage: Arc<StageCell>,
+}
+
+impl<'a> Flight<'a> {
+    pub(super) fn begin(shared: &'a Shared, claim: &ClaimedMessage) -> Self {
+        let number = shared.attempts.fetch_add(1, Ordering::Relaxed);
+        let stage = Arc::new(StageCell::new());
+        let entry = InFlight {
+            id: claim.id,
+            since: shared.clock.wall(),
+            recipients: claim.recipients.len(),
+            stage: Stage::Connect,
+        };
+        lock(&shared.in_flight).insert(number, (entry, Arc::clone(&stage)));
+        Self { shared, number, stage }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.in_flight).remove(&self.number);
+    }
+}
+
+fn settle_wait(tries: u32) -> Duration {
+    Duration::from_millis(100 << tries.min(7)).min(Duration::from_secs(10))
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,178 @@
+//! Pauses of the account, and the brakes: budget, pace, logins.
+
+use pillarbox::{
+    clock::Clock,
+    delivery::DepartureReason,
+    queue::{state::AccountCondition, store::Store},
+    sandbox::{Failure, Stage},
+    shutdown::Phase,
+};
+
+use super::scene::{HOUR, MINUTE, START, Scene, eventually, login};
+
+#[tokio::test]
+async fn the_daily_limit_at_any_stage_pauses_the_account_and_harms_no_message() {
+    for trigger in ["quota-rcpt", "quota", "quota-dot"] {
+        let scene = Scene::running(|_| {}).await;
+        let first = scene.submit(&[&format!("{trigger}@example.net")]).await;
+        let state = scene.until_account(AccountCondition::PausedQuota).await;
+        assert!(state.reason.contains("5.4.5") && !state.remedy.is_empty(), "{state:?}");
+        assert_eq!(state.until, Some(scene.clock.wall().after(HOUR)), "{trigger}");
+        let second = scene.submit(&["ok@example.net"]).await;
+        scene.until_quiet().await;
+        scene.until_names(first, &["queued"]).await;
+        scene.until_names(second, &["queued"]).await;
+        for id in [first, second] {
+            assert_eq!(scene.state(id).await.1, 0, "{trigger}: no attempt is charged");
+        }
+        assert_eq!(scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent, 0);
+        assert_eq!(scene.store.account_state().await.unwrap(), Some(state), "the pause is stored");
+        let next = scene.handle().status().next.unwrap();
+        assert_eq!((next.why, next.at), (DepartureReason::Pause, START.after(HOUR)));
+        assert_eq!(scene.received().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_pause_ends_with_one_probe_whose_success_opens_the_account() {
+    let mut scene = Scene::new().await;
+    scene.options.connections = 5;
+    scene.start();
+    scene
+        .sandbox
+        .fail_next(Stage::Mail, Failure::Reply("550 5.4.5 Daily user sending limit exceeded. {id}".into()));
+    scene.submit(&["ok@example.net"]).await;
+    scene.until_account(AccountCondition::PausedQuota).await;
+    for number in 0..10 {
+        scene.submit(&[&format!("ok{number}@example.net")]).await;
+    }
+    scene.until_quiet().await;
+    assert_eq!(scene.handle().status().counters.attempts, 1, "nothing leaves during the pause");
+
+    // The probe is refused again: the pause doubles, and only one message was tried.
+    scene
+        .sandbox
+        .fail_next(Stage::Data, Failure::Reply("550 5.4.5 Daily user sending limit exceeded. {id}".into()));
+    scene.advance(HOUR).await;
+    eventually(
+        "a second refusal",
+        async || scene.handle().status().account.strikes == 2,
+        async || format!("{:?}", scene.handle().status()),
+    )
+    .await;
+    scene.until_quiet().await;
+    assert_eq!(scene.handle().status().counters.attempts, 2);
+    assert_eq!(scene.handle().status().account.until, Some(scene.clock.wall().after(2 * HOUR)));
+
+    scene.advance(2 * HOUR).await;
+    scene.until_received(11).await;
+    scene.until_account(AccountCondition::Open).await;
+}
+
+#[tokio::test]
+async fn a_pause_survives_a_restart_and_resume_ends_it() {
+    let mut scene = Scene::running(|_| {}).await;
+    let id = scene.submit(&["quota@example.net"]).await;
+    let paused = scene.until_account(AccountCondition::PausedQuota).await;
+    scene.until_quiet().await;
+    scene.stop(Phase::Immediate).await;
+    scene.store.restart();
+    scene.start();
+    assert_eq!(scene.until_account(AccountCondition::PausedQuota).await, paused);
+    scene.submit(&["ok@example.net"]).await;
+    scene.until_quiet().await;
+    assert_eq!(scene.handle().status().counters.attempts, 0);
+
+    scene.sandbox.clear_quota();
+    scene.store.delete(id).await.unwrap();
+    scene.handle().resume().await;
+    scene.until_received(1).await;
+    assert_eq!(scene.store.account_state().await.unwrap().unwrap().condition, AccountCondition::Open);
+}
+
+#[tokio::test]
+async fn each_refused_login_pauses_the_account_with_its_own_remedy() {
+    use AccountCondition::{BackingOff, PausedCredentials, PausedLogin};
+    for (password, condition, remedy, pause) in [
+        ("wrong", PausedCredentials, "app password", 6 * HOUR),
+        ("needs-app-password", PausedCredentials, "apppasswords", 6 * HOUR),
+        ("needs-browser", PausedCredentials, "browser", 6 * HOUR),
+        ("captcha", PausedCredentials, "browser", 6 * HOUR),
+        ("busy", BackingOff, "tries again", MINUTE / 2),
+        ("toomany", PausedLogin, "logs in again", 15 * MINUTE),
+        ("drop", BackingOff, "", MINUTE / 2),
+    ] {
+        let scene = Scene::running(|options| options.login = Some(login(password))).await;
+        let id = scene.submit(&["ok@example.net"]).await;
+        scene.submit(&["ok2@example.net"]).await;
+        let state = scene.until_account(condition).await;
+        assert!(state.remedy.contains(remedy), "{password}: {state:?}");
+        assert_eq!(state.until, Some(START.after(pause)), "{password}");
+        scene.until_quiet().await;
+        scene.until_names(id, &["queued"]).await;
+        assert_eq!(scene.state(id).await.1, 0);
+        let counters = scene.handle().status().counters;
+        assert_eq!(counters.connections, 1, "{password}: one login is tried, not one for each message");
+    }
+}
+
+#[tokio::test]
+async fn an_app_password_with_spaces_logs_in() {
+    let scene = Scene::running(|options| options.login = Some(login("abcd efgh\u{a0}ijkl mnop"))).await;
+    scene.submit(&["ok@example.net"]).await;
+    scene.until_received(1).await;
+}
+
+#[tokio::test]
+async fn a_spent_budget_parks_the_queue_until_the_window_frees() {
+    let mut scene = Scene::new().await;
+    scene.options.recipients_per_day = 3;
+    scene.options.connections = 1;
+    scene.start();
+    for number in 0..5 {
+        scene.submit(&[&format!("ok{number}@example.net")]).await;
+    }
+    scene.until_received(3).await;
+    scene.until_quiet().await;
+    let next = scene.handle().status().next.unwrap();
+    assert_eq!((next.why, next.at), (DepartureReason::Budget, START.after(24 * HOUR)));
+    scene.advance(23 * HOUR).await;
+    scene.until_quiet().await;
+    assert_eq!(scene.received().len(), 3);
+    scene.advance(HOUR).await;
+    scene.until_received(5).await;
+    assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
+}
+
+#[tokio::test]
+async fn the_pace_spreads_recipients_over_the_minutes() {
+    let scene = Scene::running(|options| {
+        options.pace_per_minute = 2;
+        options.connections = 1;
+    })
+    .await;
+    for number in 0..4 {
+        scene.submit(&[&format!("ok{number}@example.net")]).await;
+    }
+    scene.until_received(3).await;
+    scene.until_quiet().await;
+    assert_eq!(scene.received().len(), 3, "a burst of two, and one on account");
+    assert_eq!(scene.handle().status().next.unwrap().why, DepartureReason::Pace);
+    scene.advance(MINUTE / 2).await;
+    scene.until_received(4).await;
+}
+
+#[tokio::test]
+async fn the_cap_on_logins_keeps_a_worn_connection_rather_than_stop() {
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        options.logins_per_hour = 1;
+        options.limits.messages_per_connection = 2;
+    })
+    .await;
+    for number in 0..6 {
+        scene.submit(&[&format!("ok{number}@example.net")]).await;
+    }
+    scene.until_received(6).await;
+    assert_eq!(scene.sandbox.mailbox().counters().logins, 1);
+}

@@ -1,0 +1,249 @@
+//! Connections that break, lie, hang or cannot be trusted.
+
+use std::{path::PathBuf, time::Duration};
+
+use pillarbox::{
+    clock::Clock,
+    delivery::{Tls, Uncertain},
+    queue::{
+        state::{AccountCondition, RecipientState},
+        store::Store,
+    },
+    sandbox::{Failure, Stage},
+    shutdown::Phase,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+    task::JoinSet,
+};
+
+use super::scene::{BODY, HOUR, MINUTE, Scene, eventually};
+
+#[tokio::test]
+async fn a_connection_closed_with_421_is_replaced_at_once_and_nothing_is_charged() {
+    for stage in [Stage::Mail, Stage::Rcpt, Stage::Data] {
+        let scene = Scene::running(|options| options.connections = 1).await;
+        let expired = "421 4.7.0 Connection expired, try reconnecting. {id}";
+        scene.sandbox.fail_next(stage, Failure::ReplyAndClose(expired.into()));
+        let id = scene.submit(&["ok@example.net"]).await;
+        scene.until_names(id, &["relayed"]).await;
+        assert_eq!(scene.sandbox.mailbox().counters().connections, 2, "{stage:?}");
+        assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
+    }
+}
+
+#[tokio::test]
+async fn a_second_lost_connection_in_a_row_backs_off_and_the_message_steps_back() {
+    for trigger in ["droprcpt", "dropdata", "dropmid", "garbage", "longline", "mixedcode"] {
+        let scene = Scene::running(|options| options.connections = 1).await;
+        // So large that its final dot is still here when the connection goes in its midst.
+        let body =
+            [BODY, &b"0123456789\r\n".repeat(if trigger == "dropmid" { 1_500_000 } else { 1 })].concat();
+        let id = scene.submit_body(&[&format!("{trigger}@example.net")], &body).await;
+        scene.until_account(AccountCondition::BackingOff).await;
+        let other = scene.submit(&["ok@example.net"]).await;
+        scene.until_quiet().await;
+        assert_eq!(scene.state(id).await.1, 0, "{trigger}: no attempt is charged");
+        scene.advance(MINUTE / 2).await;
+        scene.until_names(other, &["relayed"]).await;
+        assert_eq!(scene.received().len(), 1, "{trigger}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_idle_connection_is_noticed_and_replaced() {
+    let scene = Scene::running(|options| options.connections = 1).await;
+    let first = scene.submit(&["ok@example.net"]).await;
+    scene.until_names(first, &["relayed"]).await;
+    scene.until_quiet().await;
+    scene.sandbox.disconnect_all();
+    let second = scene.submit(&["ok@example.net"]).await;
+    scene.until_names(second, &["relayed"]).await;
+    assert_eq!(scene.received().len(), 2);
+    assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
+}
+
+#[tokio::test]
+async fn an_answer_lost_after_the_final_dot_yields_two_identical_copies_then_holds() {
+    let scene = Scene::running(|_| {}).await;
+    let id = scene.submit(&["dropdot@example.net"]).await;
+    scene.until_names(id, &["uncertain"]).await;
+    assert_eq!(scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent, 1, "the unit stays spent");
+    let RecipientState::Queued { due, .. } = scene.state(id).await.0 else { panic!() };
+    let wait = due.since(scene.clock.wall());
+    assert!(wait >= 5 * MINUTE && wait <= 15 * MINUTE, "{wait:?}");
+    scene.advance(15 * MINUTE).await;
+    scene.until_names(id, &["held"]).await;
+    scene.advance(24 * HOUR).await;
+    scene.until_quiet().await;
+    let received = scene.received();
+    assert_eq!(received.len(), 2, "never more than two copies");
+    assert_eq!(received[0].body, received[1].body);
+}
+
+#[tokio::test]
+async fn a_message_lost_after_the_final_dot_is_sent_again() {
+    let scene = Scene::running(|_| {}).await;
+    let id = scene.submit(&["dropdot-lost-once@example.net"]).await;
+    scene.until_names(id, &["uncertain"]).await;
+    assert_eq!(scene.received().len(), 0);
+    scene.advance(15 * MINUTE).await;
+    scene.until_names(id, &["relayed"]).await;
+    assert_eq!(scene.received().len(), 1);
+}
+
+#[tokio::test]
+async fn with_the_hold_policy_an_uncertain_recipient_waits_for_a_person() {
+    let scene = Scene::running(|options| options.uncertain = Uncertain::Hold).await;
+    let id = scene.submit(&["dropdot@example.net"]).await;
+    scene.until_names(id, &["held"]).await;
+    assert_eq!(scene.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_authority_or_name_is_refused_and_nothing_is_sent() {
+    for implicit in [false, true] {
+        for wrong_name in [false, true] {
+            let mut scene = Scene::new().await;
+            if implicit {
+                scene.options.tls = Tls::Implicit;
+                scene.options.port = scene.sandbox.implicit_address().port();
+            }
+            if wrong_name {
+                // No server name is sent with an address, so the sandbox shows `invalid2.invalid`.
+                scene.options.host = "127.0.0.1".into();
+            } else {
+                scene.options.ca_file = Some(another_authority(&scene.directory));
+            }
+            scene.start();
+            let id = scene.submit(&["ok@example.net"]).await;
+            let state = scene.until_account(AccountCondition::PausedConfiguration).await;
+            assert!(state.reason.contains("certificate"), "{state:?}");
+            assert_eq!(scene.sandbox.mailbox().counters().logins, 0);
+            scene.until_names(id, &["queued"]).await;
+            assert_eq!(scene.state(id).await.1, 0);
+        }
+    }
+}
+
+fn another_authority(directory: &tempfile::TempDir) -> PathBuf {
+    let path = directory.path().join("other.pem");
+    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    std::fs::write(&path, certificate.cert.pem()).unwrap();
+    path
+}
+
+/// An upstream that plays back lines without TLS. Each command it reads gets the next reply.
+async fn scripted(greeting: &'static str, replies: Vec<&'static str>) -> (u16, JoinSet<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.write_all(greeting.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        let mut replies = replies.into_iter();
+        loop {
+            let mut line = Vec::new();
+            if stream.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
+                return heard;
+            }
+            heard.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+            let Some(reply) = replies.next() else { return heard };
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        }
+    });
+    (port, tasks)
+}
+
+#[tokio::test]
+async fn a_connection_without_starttls_is_refused_before_anything_is_said() {
+    let (port, mut server) =
+        scripted("220 smtp.gmail.com\r\n", vec!["250-hello\r\n250 AUTH PLAIN\r\n", "221 bye\r\n"]).await;
+    let scene = Scene::running(|options| options.port = port).await;
+    scene.submit(&["ok@example.net"]).await;
+    let state = scene.until_account(AccountCondition::PausedConfiguration).await;
+    assert!(state.reason.contains("STARTTLS"), "{state:?}");
+    let heard = server.join_next().await.unwrap().unwrap();
+    assert!(heard.iter().all(|line| !line.starts_with("AUTH") && !line.starts_with("MAIL")), "{heard:?}");
+}
+
+#[tokio::test]
+async fn text_injected_after_the_reply_to_starttls_is_noticed_and_never_believed() {
+    let replies = vec!["250-hello\r\n250 STARTTLS\r\n", "220 go\r\n250-injected\r\n250 AUTH PLAIN\r\n"];
+    let (port, mut server) = scripted("220 smtp.gmail.com\r\n", replies).await;
+    let scene = Scene::running(|options| options.port = port).await;
+    scene.submit(&["ok@example.net"]).await;
+    let state = scene.until_account(AccountCondition::PausedConfiguration).await;
+    assert!(state.reason.contains("plain text"), "{state:?}");
+    let heard = server.join_next().await.unwrap().unwrap();
+    assert_eq!(heard[..2], ["EHLO relay.example.org", "STARTTLS"]);
+    assert!(heard.iter().all(|line| !line.starts_with("AUTH")), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_silent_upstream_is_given_up_within_the_limit() {
+    let (port, _server) = scripted("", vec![]).await;
+    let scene = Scene::running(|options| {
+        options.port = port;
+        options.limits.command = Duration::from_millis(100);
+    })
+    .await;
+    scene.submit(&["ok@example.net"]).await;
+    let state = scene.until_account(AccountCondition::BackingOff).await;
+    assert!(state.reason.contains("no progress") && state.reason.contains("greeting"), "{state:?}");
+}
+
+#[tokio::test]
+async fn a_hanging_reply_is_given_up_at_every_stage() {
+    for stage in [Stage::Mail, Stage::Data, Stage::Dot] {
+        let scene = Scene::running(|options| {
+            options.connections = 1;
+            options.limits.command = Duration::from_millis(300);
+            options.limits.final_dot = Duration::from_millis(300);
+        })
+        .await;
+        scene.sandbox.fail_next(stage, Failure::Hang);
+        let id = scene.submit(&["ok@example.net"]).await;
+        let expected = if stage == Stage::Dot { "uncertain" } else { "relayed" };
+        scene.until_names(id, &[expected]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_backs_off_and_recovers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let mut scene = Scene::running(|options| options.port = port).await;
+    let id = scene.submit(&["ok@example.net"]).await;
+    let state = scene.until_account(AccountCondition::BackingOff).await;
+    assert!(state.reason.contains(&port.to_string()), "{state:?}");
+    scene.until_quiet().await;
+    scene.stop(Phase::Draining).await;
+    scene.options.port = scene.sandbox.starttls_address().port();
+    scene.start();
+    scene.advance(MINUTE / 2).await;
+    scene.until_names(id, &["relayed"]).await;
+}
+
+#[tokio::test]
+async fn connections_are_renewed_after_their_messages_and_closed_when_idle() {
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        options.limits.messages_per_connection = 4;
+    })
+    .await;
+    for number in 0..10 {
+        scene.submit(&[&format!("ok{number}@example.net")]).await;
+    }
+    scene.until_received(10).await;
+    scene.until_quiet().await;
+    assert_eq!(scene.sandbox.mailbox().counters().connections, 3);
+    scene.advance(MINUTE).await;
+    let open = || scene.sandbox.mailbox().counters().connections_open;
+    eventually("a closed connection", async || open() == 0, async || open().to_string()).await;
+    assert_eq!(scene.sandbox.mailbox().counters().drops, 0, "closed with QUIT");
+}

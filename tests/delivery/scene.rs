@@ -1,0 +1,221 @@
+//! A pool, its queue and its upstream, for the tests beside this file.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use pillarbox::{
+    clock::{Clock, ManualClock, Timestamp},
+    delivery::{Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain},
+    message::envelope::{BodyKind, Envelope, Origin},
+    queue::{
+        id::QueueId,
+        memory_store::MemoryStore,
+        state::{AccountCondition, AccountState, RecipientState},
+        store::Store,
+    },
+    sandbox::{self, APP_PASSWORD, Accepted, Sandbox},
+    secret::Secret,
+    shutdown::{Phase, Shutdown},
+};
+use tokio::task::JoinSet;
+
+/// How long real I/O may take before a test fails.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const START: Timestamp = Timestamp(1_700_000_000_000);
+pub(super) const BODY: &[u8] = b"Subject: test\r\nMessage-ID: <one@example.org>\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\n.a dot\r\n\r\nlast\r\n";
+
+/// A pool, its queue and its upstream.
+pub(super) struct Scene {
+    pub(super) sandbox: Sandbox,
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) clock: ManualClock,
+    pub(super) options: Options,
+    pub(super) directory: tempfile::TempDir,
+    pub(super) running: Option<Running>,
+}
+
+pub(super) struct Running {
+    pub(super) handle: PoolHandle,
+    pub(super) shutdown: Shutdown,
+    pub(super) tasks: JoinSet<()>,
+}
+
+impl Scene {
+    pub(super) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(super) async fn with(edit: impl FnOnce(&mut sandbox::Options)) -> Self {
+        let clock = ManualClock::new(START);
+        let mut sandbox_options = sandbox::Options { clock: Arc::new(clock.clone()), ..Default::default() };
+        edit(&mut sandbox_options);
+        let sandbox = Sandbox::start(sandbox_options).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let ca_file = directory.path().join("ca.pem");
+        std::fs::write(&ca_file, sandbox.certificate_authority_pem()).unwrap();
+        let options =
+            Options { port: sandbox.starttls_address().port(), ca_file: Some(ca_file), ..options() };
+        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 30));
+        Self { sandbox, store, clock, options, directory, running: None }
+    }
+
+    /// A scene whose pool runs as `edit` says.
+    pub(super) async fn running(edit: impl FnOnce(&mut Options)) -> Self {
+        let mut scene = Self::new().await;
+        edit(&mut scene.options);
+        scene.start();
+        scene
+    }
+
+    pub(super) fn start(&mut self) {
+        let pool = Pool::new(self.options.clone(), self.store.clone(), Arc::new(self.clock.clone()));
+        let (handle, shutdown, mut tasks) = (pool.handle(), Shutdown::new(), JoinSet::new());
+        tasks.spawn(pool.run(shutdown.watch()));
+        self.running = Some(Running { handle, shutdown, tasks });
+    }
+
+    pub(super) async fn stop(&mut self, phase: Phase) {
+        let mut running = self.running.take().unwrap();
+        running.shutdown.advance(phase);
+        let end = tokio::time::timeout(PATIENCE, running.tasks.join_next()).await;
+        end.expect("the pool does not stop").unwrap().unwrap();
+    }
+
+    pub(super) fn handle(&self) -> &PoolHandle {
+        &self.running.as_ref().unwrap().handle
+    }
+
+    pub(super) async fn submit(&self, recipients: &[&str]) -> QueueId {
+        self.submit_body(recipients, BODY).await
+    }
+
+    pub(super) async fn submit_body(&self, recipients: &[&str], body: &[u8]) -> QueueId {
+        let envelope = Envelope {
+            reverse_path: Some("cron@host.example".parse().unwrap()),
+            forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            origin: Origin {
+                address: IpAddr::from([127, 0, 0, 1]),
+                helo: "host.example".into(),
+                protocol: "ESMTP".into(),
+            },
+            accepted_at: self.clock.wall(),
+        };
+        let mut draft = self.store.begin(envelope).unwrap();
+        draft.write(body).await.unwrap();
+        self.store.enqueue(draft).await.unwrap().id()
+    }
+
+    pub(super) async fn states(&self, id: QueueId) -> Vec<(RecipientState, u32)> {
+        let message = self.store.show(id).await.unwrap().expect("the message is gone");
+        message.recipients().iter().map(|recipient| (recipient.state.clone(), recipient.attempts)).collect()
+    }
+
+    pub(super) async fn state(&self, id: QueueId) -> (RecipientState, u32) {
+        self.states(id).await.remove(0)
+    }
+
+    /// The state names of all recipients.
+    pub(super) async fn names(&self, id: QueueId) -> Vec<&'static str> {
+        self.states(id).await.iter().map(|(state, _)| state.name()).collect()
+    }
+
+    pub(super) async fn until_names(&self, id: QueueId, expected: &[&str]) {
+        eventually(
+            &format!("{expected:?}"),
+            async || self.names(id).await == expected,
+            async || format!("{:?}, {:?}", self.states(id).await, self.handle().status()),
+        )
+        .await;
+    }
+
+    pub(super) async fn until_account(&self, expected: AccountCondition) -> AccountState {
+        let present = || self.handle().status().account;
+        eventually(
+            expected.name(),
+            async || present().condition == expected && self.handle().status().in_flight.is_empty(),
+            async || format!("{:?}", self.handle().status()),
+        )
+        .await;
+        present()
+    }
+
+    /// Waits until the pool has nothing to do, then advances the clock.
+    pub(super) async fn advance(&self, duration: Duration) {
+        self.until_quiet().await;
+        self.clock.advance(duration);
+    }
+
+    pub(super) async fn until_quiet(&self) {
+        let mut before = None;
+        let mut same = 0;
+        eventually(
+            "quiet",
+            async || {
+                let status = self.handle().status();
+                let present = (status.counters, status.in_flight.len(), status.next);
+                same = if status.in_flight.is_empty() && before == Some(present) { same + 1 } else { 0 };
+                before = Some(present);
+                same > 5
+            },
+            async || format!("{:?}", self.handle().status()),
+        )
+        .await;
+    }
+
+    pub(super) fn received(&self) -> Vec<Arc<Accepted>> {
+        self.sandbox.mailbox().accepted()
+    }
+
+    pub(super) async fn until_received(&self, count: usize) -> Vec<Arc<Accepted>> {
+        eventually(
+            &format!("{count} messages"),
+            async || self.received().len() >= count,
+            async || format!("{} messages, {:?}", self.received().len(), self.handle().status()),
+        )
+        .await;
+        self.received()
+    }
+}
+
+pub(super) async fn eventually(
+    what: &str,
+    mut reached: impl AsyncFnMut() -> bool,
+    present: impl AsyncFn() -> String,
+) {
+    let wait = async {
+        while !reached().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+        panic!("{what} was not reached: {}", present().await);
+    }
+}
+
+pub(super) fn options() -> Options {
+    Options {
+        host: "localhost".into(),
+        port: 587,
+        tls: Tls::Starttls,
+        login: Some(login(APP_PASSWORD)),
+        ehlo_name: "relay.example.org".into(),
+        ca_file: None,
+        connections: 2,
+        logins_per_hour: 1_000,
+        recipients_per_day: 500,
+        pace_per_minute: 0,
+        lifetime: 120 * HOUR,
+        uncertain: Uncertain::ResendOnce,
+        admin: Some("admin@example.org".parse().unwrap()),
+        drain: 10 * MINUTE,
+        limits: Limits { command: PATIENCE, final_dot: PATIENCE, ..Limits::default() },
+    }
+}
+
+pub(super) fn login(password: &str) -> Login {
+    let password = PasswordSource::Inline(Secret::new(password.into()));
+    Login { username: "me@gmail.com".into(), password }
+}
