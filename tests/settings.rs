@@ -1,1 +1,234 @@
-//! (to be written)
+//! The configuration as its writer meets it: what is refused and in which words, where it is looked for,
+//! and that the annotated relay.toml tells the truth.
+//!
+//! The words are in `bad_configs/NAME/expected.txt`, compared whole. `BLESS=1 cargo test settings` writes
+//! them anew; review the difference like code.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use pillarbox::{
+    delivery::{PasswordSource, Tls},
+    settings::{self, Settings, SettingsError, Source, Surroundings, hostname::Host},
+};
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let host = Host { nodename: "relay.example.org".into(), ..Host::default() };
+    Surroundings {
+        variables,
+        local_file: "/nowhere/relay.toml".into(),
+        system_file: "/nowhere/else.toml".into(),
+        host,
+    }
+}
+
+fn load_text(text: &str) -> Result<Settings, SettingsError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("relay.toml");
+    fs::write(&file, text).unwrap();
+    settings::load_in(Some(&file), &surroundings(&[]))
+}
+
+#[test]
+fn every_bad_configuration_is_refused_in_the_expected_words() {
+    let mut cases: Vec<PathBuf> = fs::read_dir(repository().join("tests/bad_configs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    cases.sort();
+    assert!(cases.len() >= 14, "only {} cases were found", cases.len());
+    for case in cases {
+        let environment = fs::read_to_string(case.join("environment.txt")).unwrap_or_default();
+        let variables: Vec<_> = environment.lines().filter_map(|line| line.split_once('=')).collect();
+        let file = case.join("relay.toml");
+        let outcome = settings::load_in(Some(&file), &surroundings(&variables));
+        let error = outcome.expect_err(&format!("{} must be refused", case.display()));
+        let text = format!("{error}\n").replace(&format!("{}/", case.display()), "");
+        assert!(!text.contains("mnop") && !text.contains("4567"), "a password is shown:\n{text}");
+        check_golden(&case.join("expected.txt"), &text);
+    }
+}
+
+fn check_golden(golden: &Path, text: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(golden, text).unwrap();
+    }
+    let expected = fs::read_to_string(golden).unwrap_or_default();
+    assert_eq!(text, expected, "{}", golden.display());
+}
+
+#[test]
+fn an_empty_configuration_is_the_documented_default() {
+    let settings = load_text("").unwrap();
+    let delivery = settings.delivery();
+    assert_eq!((delivery.host.as_str(), delivery.port, delivery.tls), ("smtp.gmail.com", 587, Tls::Starttls));
+    assert_eq!(delivery.recipients_per_day, 475);
+    assert_eq!(delivery.ehlo_name, "relay.example.org");
+    assert_eq!(settings.queue.directory, Path::new("/var/lib/pillarbox"));
+    assert_eq!(settings.admin.socket, Path::new("/run/pillarbox/admin.sock"));
+    assert!(!settings.listener.session.local_recipients, "nobody reads root's mail yet");
+}
+
+#[test]
+fn the_tls_mode_follows_the_port_unless_it_is_written() {
+    let tls = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery().tls;
+    assert_eq!(tls("port = 465"), Tls::Implicit);
+    assert_eq!(tls("port = 2587"), Tls::Starttls);
+    assert_eq!(tls("port = 2465\ntls = \"implicit\""), Tls::Implicit);
+    assert_eq!(tls("host = \"127.0.0.1\"\ntls = \"off\""), Tls::Off);
+}
+
+#[test]
+fn without_an_account_everything_loads_and_run_is_told_the_two_lines_to_add() {
+    let settings = settings::load_in(None, &surroundings(&[])).unwrap();
+    assert_eq!(settings.source, Source::Defaults);
+    let text = settings.upstream().unwrap_err().to_string();
+    for line in [
+        "    username = \"you@gmail.com\"\n",
+        "    password_file = \"/etc/pillarbox/password\"\n",
+        "    PILLARBOX__UPSTREAM__USERNAME=you@gmail.com\n",
+        "    PILLARBOX__UPSTREAM__PASSWORD_FILE=/etc/pillarbox/password\n",
+        "pillarbox sandbox",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn an_upstream_that_knows_our_address_needs_no_account() {
+    let settings = load_text("[upstream]\nhost = \"smtp-relay.gmail.com\"\nauth = \"none\"\n").unwrap();
+    assert!(settings.upstream().unwrap().login.is_none());
+}
+
+#[test]
+fn two_environment_variables_are_enough_and_an_empty_one_counts_as_unset() {
+    let variables = [
+        ("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com"),
+        ("PILLARBOX__UPSTREAM__PASSWORD", "0123"),
+        ("PILLARBOX__UPSTREAM__PASSWORD_FILE", ""),
+        ("PILLARBOX__LISTENER__ADDRESSES", "127.0.0.1:2525, [::1]:2525"),
+        ("PILLARBOX__QUEUE__MAX_BYTES", "1GiB"),
+        ("PILLARBOX__BUDGET__PACE_PER_MINUTE", "0"),
+    ];
+    let settings = settings::load_in(None, &surroundings(&variables)).unwrap();
+    let delivery = settings.upstream().unwrap();
+    let login = delivery.login.as_ref().unwrap();
+    assert_eq!(login.username, "me@gmail.com");
+    // Digits stay digits: a leading zero is part of a password.
+    assert!(
+        matches!(&login.password, PasswordSource::Inline(secret) if *secret == pillarbox::secret::Secret::new("0123".into()))
+    );
+    assert_eq!(delivery.pace_per_minute, 0);
+    assert_eq!(settings.listener.addresses.len(), 2);
+    assert_eq!(settings.queue.max_bytes, 1 << 30);
+    assert_eq!(delivery.admin.as_ref().map(ToString::to_string).as_deref(), Some("me@gmail.com"));
+    assert!(!format!("{settings:?}").contains("0123"), "a secret is never printed");
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_relative_paths_start_at_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("relay.toml");
+    fs::write(&file, "[upstream]\nport = 465\nca_file = \"roots.pem\"\n[queue]\ndirectory = \"state\"\n")
+        .unwrap();
+    let variables = [("PILLARBOX__UPSTREAM__PORT", "2587"), ("PILLARBOX__UPSTREAM__CA_FILE", "other.pem")];
+    let settings = settings::load_in(Some(&file), &surroundings(&variables)).unwrap();
+    assert_eq!(settings.delivery().port, 2587);
+    assert_eq!(settings.delivery().ca_file.as_deref(), Some(Path::new("other.pem")));
+    assert_eq!(settings.queue.directory, directory.path().join("state"));
+}
+
+#[test]
+fn the_file_is_the_named_one_else_the_variables_else_the_local_else_the_systems() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for (name, port) in [("named", 1), ("variable", 2), ("local", 3), ("system", 4)] {
+        fs::write(path(name), format!("[upstream]\nport = {port}\n")).unwrap();
+    }
+    let variable = path("variable");
+    let mut around = surroundings(&[("PILLARBOX_CONFIG", variable.to_str().unwrap())]);
+    around.local_file = path("local");
+    around.system_file = path("system");
+    let port = |explicit: Option<&Path>, around: &Surroundings| {
+        settings::load_in(explicit, around).unwrap().delivery().port
+    };
+    assert_eq!(port(Some(&path("named")), &around), 1);
+    assert_eq!(port(None, &around), 2);
+    around.variables = BTreeMap::new();
+    assert_eq!(port(None, &around), 3);
+    fs::remove_file(path("local")).unwrap();
+    assert_eq!(port(None, &around), 4);
+}
+
+#[test]
+fn a_named_file_that_is_missing_is_an_error_and_not_the_defaults() {
+    let error = settings::load_in(Some(Path::new("/nowhere/named.toml")), &surroundings(&[])).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("/nowhere/named.toml") && text.contains("--config"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_refused_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("relay.toml");
+    fs::write(&file, b"[upstream]\nhost = \"\xff\"\n").unwrap();
+    let error = settings::load_in(Some(&file), &surroundings(&[])).unwrap_err().to_string();
+    assert!(error.contains("line 2 is not UTF-8"), "{error}");
+}
+
+/// relay.toml with every commented key in force.
+fn uncommented() -> String {
+    let text = fs::read_to_string(repository().join("relay.toml")).unwrap();
+    let in_force = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|first: char| first.is_ascii_lowercase()) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(|line| in_force(line) + "\n").collect()
+}
+
+#[test]
+fn the_annotated_relay_toml_loads_as_it_is_shipped() {
+    let shipped = fs::read_to_string(repository().join("relay.toml")).unwrap();
+    let (shipped, empty) = (load_text(&shipped).unwrap(), load_text("").unwrap());
+    assert_eq!(without_source(&shipped), without_source(&empty));
+}
+
+#[test]
+fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
+    let text = uncommented();
+    let mut section = "";
+    let mut documented = Vec::new();
+    let mut comment = false;
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            assert!(comment, "[{section}] {key} has no comment above it");
+            documented.push((section, key));
+        }
+        comment = line.starts_with('#');
+    }
+    let mut expected = settings::keys();
+    documented.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(documented, expected);
+
+    // The account has no default; everything else must say what an absent key means.
+    let account = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n";
+    let (written, absent) = (load_text(&text).unwrap(), load_text(account).unwrap());
+    assert_eq!(without_source(&written), without_source(&absent));
+}
+
+fn without_source(settings: &Settings) -> String {
+    let mut settings = settings.clone();
+    settings.source = Source::Defaults;
+    format!("{settings:#?}")
+}

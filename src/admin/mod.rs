@@ -4,6 +4,15 @@
 
 use std::path::PathBuf;
 
+pub mod api;
+pub mod client;
+pub mod departure;
+pub mod server;
+pub mod socket;
+pub mod survey;
+#[cfg(test)]
+mod tests;
+
 /// Where the API listens.
 #[derive(Clone, Debug)]
 pub struct Options {

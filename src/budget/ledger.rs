@@ -5,7 +5,7 @@
 //! overspend nor blocks it. Source of the window: Gmail's sending limits (gmail.md section 2).
 //! Must not know how events are stored.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,13 +26,18 @@ pub struct Event {
 /// The events of one account in the order of their sequence numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    events: std::collections::BTreeMap<u64, Event>,
+    events: BTreeMap<u64, Event>,
+    /// Recipients of all `events`, so that a claim does not add them up.
+    total: u32,
 }
 
 impl Ledger {
     /// Adds an event that was read from disk or just written there.
     pub fn insert(&mut self, sequence: u64, event: Event) {
-        self.events.insert(sequence, event);
+        self.total = self.total.saturating_add(event.recipients);
+        if let Some(replaced) = self.events.insert(sequence, event) {
+            self.total = self.total.saturating_sub(replaced.recipients);
+        }
     }
 
     /// The sequence number for the next event.
@@ -51,7 +56,9 @@ impl Ledger {
     /// Returns what is left of the event; `None` when nothing is.
     pub fn refund(&mut self, sequence: u64, recipients: u32) -> Option<Event> {
         let event = self.events.get_mut(&sequence)?;
-        event.recipients = event.recipients.saturating_sub(recipients);
+        let taken = event.recipients.min(recipients);
+        event.recipients -= taken;
+        self.total -= taken;
         if event.recipients == 0 {
             self.events.remove(&sequence);
             return None;
@@ -59,14 +66,23 @@ impl Ledger {
         Some(*event)
     }
 
-    /// Removes the events that have left the window and returns their sequence numbers.
+    /// Removes the oldest events while they have left the window, and returns their sequence numbers.
+    /// Cheap enough for every claim.
     pub fn prune(&mut self, now: Moment) -> Vec<u64> {
-        let expired = self.events.iter().filter(|(_, event)| remaining(event, now).is_zero());
-        let expired: Vec<u64> = expired.map(|(sequence, _)| *sequence).collect();
-        for sequence in &expired {
-            self.events.remove(sequence);
+        let mut expired = Vec::new();
+        while let Some(oldest) = self.events.first_entry() {
+            if !remaining(oldest.get(), now).is_zero() {
+                break;
+            }
+            self.total = self.total.saturating_sub(oldest.get().recipients);
+            expired.push(oldest.remove_entry().0);
         }
         expired
+    }
+
+    /// The events in the order of their sequence numbers.
+    pub fn events(&self) -> impl Iterator<Item = (u64, Event)> + '_ {
+        self.events.iter().map(|(sequence, event)| (*sequence, *event))
     }
 
     /// Recipients spent in the 24 hours before `now`.
@@ -75,10 +91,14 @@ impl Ledger {
         self.live(now).map(|(_, recipients)| recipients).sum()
     }
 
-    /// Recipients that may still be spent of `limit`.
+    /// Recipients that may still be spent of `limit`. Never too many; too few only while an event that
+    /// has left the window stands behind one that has not, and then never zero by mistake.
     #[must_use]
     pub fn room(&self, now: Moment, limit: u32) -> u32 {
-        limit.saturating_sub(self.spent(now))
+        match limit.saturating_sub(self.total) {
+            0 => limit.saturating_sub(self.spent(now)),
+            room => room,
+        }
     }
 
     /// How long until at least one recipient may be spent of `limit`; zero when there is room now.

@@ -4,3 +4,5 @@
 //! the body is never touched. Must not know where a message is stored or sent.
 
 pub mod envelope;
+pub mod header;
+pub mod trace;

@@ -1,42 +1,122 @@
-//! A message on its way in, and a stored message on its way out.
+//! A message on its way in.
 //!
-//! Rule: memory stays flat: at most [`BUFFER_BYTES`] of a message at a time, however long it is.
-//! Must not know SMTP.
+//! Rule: memory stays flat: at most [`BUFFER_BYTES`] of a message at a time, however long it is; a draft
+//! that is dropped leaves nothing behind. Must not know SMTP.
 
-use super::{id::QueueId, store::StoreError};
+use std::sync::Arc;
+
+use super::{
+    frame::{self, FrameError, Trailer},
+    id::QueueId,
+    record::MessageRecord,
+    spool::PartFile,
+    store::StoreError,
+};
+use crate::message::{envelope::Envelope, header::HeaderScan, trace};
 
 /// Octets of a message held in memory while it is written or read.
 pub const BUFFER_BYTES: usize = 64 * 1024;
+/// What an empty buffer holds room for: most messages of printers and cron jobs.
+const BUFFER_BYTES_START: usize = 6 * 1024;
 
 /// A message in transfer from a client. Dropping it discards the message.
 #[derive(Debug)]
 pub struct Draft {
     id: QueueId,
+    envelope: Envelope,
+    hostname: Arc<str>,
+    scan: HeaderScan,
+    body_bytes: u64,
+    checksum: crc32fast::Hasher,
+    /// Bytes of the frame that are not yet in the file.
+    buffer: Vec<u8>,
+    /// Where they go when the buffer is full; a draft of the memory store has no file.
+    part: Option<PartFile>,
+}
+
+/// A draft whose frame is complete.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) id: QueueId,
+    pub(super) record: MessageRecord,
+    /// The rest of the frame, or all of it.
+    pub(super) buffer: Vec<u8>,
+    pub(super) part: Option<PartFile>,
 }
 
 impl Draft {
+    pub(super) fn new(
+        id: QueueId,
+        envelope: Envelope,
+        hostname: Arc<str>,
+        part: Option<PartFile>,
+    ) -> Result<Self, StoreError> {
+        let head = frame::head(&envelope).map_err(unwritable)?;
+        let mut draft = Self {
+            id,
+            envelope,
+            hostname,
+            scan: HeaderScan::new(),
+            body_bytes: 0,
+            checksum: crc32fast::Hasher::new(),
+            buffer: Vec::with_capacity(BUFFER_BYTES_START),
+            part,
+        };
+        draft.push(&head);
+        Ok(draft)
+    }
+
     /// The id the message will have.
     #[must_use]
     pub fn id(&self) -> QueueId {
         self.id
     }
 
+    /// Octets of the message written so far.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
     /// Adds decoded message bytes (CRLF line ends, dots unstuffed).
-    pub async fn write(&mut self, _bytes: &[u8]) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable("not yet".into()))
+    ///
+    /// # Errors
+    /// `Full` when the disk is, `Unavailable` for any other trouble with the file. The draft is of no
+    /// use any more then.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.scan.feed(bytes);
+        self.body_bytes += bytes.len() as u64;
+        self.push(bytes);
+        if self.buffer.len() < BUFFER_BYTES {
+            return Ok(());
+        }
+        let Some(part) = self.part.take() else { return Ok(()) };
+        let buffer = std::mem::take(&mut self.buffer);
+        let (part, mut buffer) = part.append(buffer).await?;
+        buffer.clear();
+        self.buffer = buffer;
+        self.part = Some(part);
+        Ok(())
+    }
+
+    /// Adds the trailer.
+    pub(super) fn finish(mut self) -> Result<Finished, StoreError> {
+        let findings = self.scan.finish();
+        let added = trace::added_fields(&self.envelope, &self.id.to_string(), &self.hostname, &findings);
+        let trailer = Trailer { added, separator_at: findings.separator_at, body_bytes: self.body_bytes };
+        let tail = frame::tail(&trailer, &self.checksum).map_err(unwritable)?;
+        self.buffer.extend_from_slice(&tail);
+        let record = MessageRecord::new(&self.envelope, self.body_bytes);
+        Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part })
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.checksum.update(bytes);
+        self.buffer.extend_from_slice(bytes);
     }
 }
 
-/// The bytes to relay: the fields added at acceptance, then the original, in blocks.
-#[derive(Debug)]
-pub struct MessageReader {
-    /// Octets that `next_block` will return in all.
-    pub size_bytes: u64,
-}
-
-impl MessageReader {
-    /// The next block, at most [`BUFFER_BYTES`]; `None` at the end. Reads the disk: blocks shortly.
-    pub fn next_block(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(None)
-    }
+/// Cannot happen for an envelope that a session made; if it does, the client must keep the message.
+fn unwritable(error: FrameError) -> StoreError {
+    StoreError::Unavailable(format!("the envelope cannot be written: {error}"))
 }

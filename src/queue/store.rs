@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    draft::{Draft, MessageReader},
+    draft::Draft,
     id::QueueId,
+    reader::MessageReader,
     receipt::Receipt,
     record::MessageRecord,
     state::{AccountState, Recipient},
@@ -21,6 +22,9 @@ use crate::{
     clock::{Moment, Timestamp},
     message::envelope::Envelope,
 };
+
+/// Entries in one answer of `list` and `history`.
+pub const LIST_LENGTH_MAX: usize = 1_000;
 
 /// A durable queue with its budget ledger and the state of the account.
 #[async_trait]

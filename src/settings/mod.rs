@@ -1,3 +1,235 @@
 //! relay.toml and the environment, checked, as the Options of each module.
 //!
-//! Rule: to be written by its owner. Must not know more than its layer allows.
+//! Rule: what is returned cannot be wrong, only unsuitable; every refusal says where and what to do.
+//! No secret is read here. Must not know what the modules do with their Options.
+
+mod document;
+mod door;
+pub mod hostname;
+mod layers;
+pub mod problem;
+mod raw;
+mod report;
+mod storage;
+mod upstream;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    env, fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use self::{document::Document, hostname::Host, raw::Raw, report::Report, value::Parsed};
+use crate::{admin, delivery, listener, queue, telemetry};
+
+pub use self::problem::SettingsError;
+
+/// Where a configuration is looked for when none is named: here first, then [`SYSTEM_FILE`].
+pub const LOCAL_FILE: &str = "relay.toml";
+/// The configuration of a system-wide installation.
+pub const SYSTEM_FILE: &str = "/etc/pillarbox/relay.toml";
+/// How long a stop waits for messages in transfer and attempts in flight; systemd gives 90 s.
+pub const STOP_WAIT: Duration = Duration::from_secs(30);
+/// A commit that takes longer has failed (a disk that hangs, a network file system that is gone).
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The checked configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it comes from.
+    pub source: Source,
+    /// For the listener.
+    pub listener: listener::Options,
+    /// For the queue.
+    pub queue: queue::options::Options,
+    /// For the admin socket and its clients.
+    pub admin: admin::Options,
+    /// For the log.
+    pub telemetry: telemetry::Options,
+    /// How long relayed messages are remembered.
+    pub history_lifetime: Duration,
+    delivery: delivery::Options,
+    account: Account,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This file, and the environment over it.
+    File(PathBuf),
+    /// The environment over the defaults.
+    Defaults,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(formatter),
+            Self::Defaults => formatter.write_str("no file (defaults and environment)"),
+        }
+    }
+}
+
+/// Whether there is somebody to relay as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Account {
+    /// A login, or `auth = "none"`.
+    Complete,
+    Missing,
+}
+
+/// What the process can see of its surroundings; a value, so that a test can make its own.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Environment variables whose names start with `PILLARBOX`.
+    pub variables: BTreeMap<String, String>,
+    /// The file that is tried first when none is named.
+    pub local_file: PathBuf,
+    /// The file that is tried next.
+    pub system_file: PathBuf,
+    /// What the host knows about its name.
+    pub host: Host,
+}
+
+impl Surroundings {
+    /// Those of this process. A variable that is not UTF-8 keeps its name and a value that no key takes.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let variables = env::vars_os()
+            .filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            })
+            .filter(|(name, _)| name.starts_with("PILLARBOX"))
+            .collect();
+        Self {
+            variables,
+            local_file: LOCAL_FILE.into(),
+            system_file: SYSTEM_FILE.into(),
+            host: Host::of_this_machine(),
+        }
+    }
+}
+
+/// Loads the configuration of this process: the file `explicit`, else the one that `PILLARBOX_CONFIG`
+/// names, else `./relay.toml`, else `/etc/pillarbox/relay.toml`, else none; the environment over it.
+pub fn load(explicit: Option<&Path>) -> Result<Settings, SettingsError> {
+    load_in(explicit, &Surroundings::of_this_process())
+}
+
+/// Loads the configuration in these surroundings.
+pub fn load_in(explicit: Option<&Path>, surroundings: &Surroundings) -> Result<Settings, SettingsError> {
+    let document = find_file(explicit, surroundings).map(|path| Document::read(&path)).transpose()?;
+    let variables = &surroundings.variables;
+    let raw = layers::read(document.as_ref(), variables).map_err(SettingsError::Invalid)?;
+    let source =
+        document.as_ref().map_or(Source::Defaults, |document| Source::File(document.path().to_owned()));
+    let mut report = Report::new(document.as_ref(), variables);
+    let settings = check(&raw, source, &surroundings.host, &mut report);
+    let problems = report.finish();
+    if problems.is_empty() { Ok(settings) } else { Err(SettingsError::Invalid(problems)) }
+}
+
+/// Every key as (section, key), in the order of the annotated relay.toml.
+#[must_use]
+pub fn keys() -> Vec<(&'static str, &'static str)> {
+    raw::sections()
+        .into_iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |key| (section, *key)))
+        .collect()
+}
+
+fn find_file(explicit: Option<&Path>, surroundings: &Surroundings) -> Option<PathBuf> {
+    let named = surroundings.variables.get("PILLARBOX_CONFIG").filter(|path| !path.is_empty());
+    let named = explicit.map(Path::to_owned).or_else(|| named.map(PathBuf::from));
+    named.or_else(|| {
+        let usual = [&surroundings.local_file, &surroundings.system_file];
+        // A file that exists but may not be read is an error later, not a reason to go on without it.
+        usual.into_iter().find(|path| path.symlink_metadata().is_ok()).cloned()
+    })
+}
+
+fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Settings {
+    let upstream = upstream::check(&raw.upstream, host, report);
+    let admin_address = raw.identity.admin.as_ref().and_then(|Parsed(address)| address.clone());
+    let account_address = upstream.login.as_ref().and_then(|login| login.username.parse().ok());
+    let admin_address = admin_address.or(account_address);
+    let listener = door::check(&raw.listener, host, admin_address.is_some(), report);
+    let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
+    let budget = storage::check_budget(&raw.budget, report);
+    let ca_file = report::set(raw.upstream.ca_file.as_ref());
+    let uncertain = raw.queue.uncertain.as_ref();
+    Settings {
+        source,
+        account: upstream.account,
+        delivery: delivery::Options {
+            host: upstream.host,
+            port: upstream.port,
+            tls: upstream.tls,
+            login: upstream.login,
+            ehlo_name: upstream.ehlo_name,
+            ca_file: ca_file.map(|path| report.path("upstream", "ca_file", path)),
+            connections: upstream.connections,
+            logins_per_hour: upstream.logins_per_hour,
+            recipients_per_day: budget.recipients_per_day,
+            pace_per_minute: budget.pace_per_minute,
+            lifetime: queue.lifetime,
+            uncertain: uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice),
+            admin: admin_address,
+            drain: STOP_WAIT,
+            limits: delivery::Limits::default(),
+        },
+        queue: queue::options::Options {
+            directory: queue.directory,
+            max_bytes: queue.max_bytes,
+            min_free_bytes: queue.min_free_bytes,
+            hostname: listener.session.hostname.clone(),
+            commit_timeout: COMMIT_TIMEOUT,
+        },
+        listener,
+        admin: admin::Options { socket: storage::check_socket(&raw.admin, report) },
+        telemetry: telemetry::Options {
+            format: raw.log.format.as_ref().map_or(telemetry::Format::Auto, |Parsed(format)| *format),
+            level: raw.log.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),
+        },
+        history_lifetime: queue.history_lifetime,
+    }
+}
+
+impl Settings {
+    /// What delivery is told, when there is an account to relay through.
+    pub fn upstream(&self) -> Result<&delivery::Options, SettingsError> {
+        match self.account {
+            Account::Complete => Ok(&self.delivery),
+            Account::Missing => Err(SettingsError::NoAccount(self.how_to_add_an_account())),
+        }
+    }
+
+    /// What delivery is told, with or without an account: for commands that send nothing, and for the
+    /// sandbox, which puts its own upstream in.
+    #[must_use]
+    pub fn delivery(&self) -> &delivery::Options {
+        &self.delivery
+    }
+
+    fn how_to_add_an_account(&self) -> String {
+        let file = match &self.source {
+            Source::File(path) => path.display().to_string(),
+            Source::Defaults => format!("./{LOCAL_FILE} or {SYSTEM_FILE}"),
+        };
+        format!(
+            "there is no account to relay through ({})\n\n\
+             Add these two lines under [upstream] in {file}:\n\n\
+             \x20   username = \"you@gmail.com\"\n\
+             \x20   password_file = \"/etc/pillarbox/password\"\n\n\
+             or set two environment variables:\n\n\
+             \x20   PILLARBOX__UPSTREAM__USERNAME=you@gmail.com\n\
+             \x20   PILLARBOX__UPSTREAM__PASSWORD_FILE=/etc/pillarbox/password\n\n\
+             The first line of the password file is an app password, from \
+             https://myaccount.google.com/apppasswords.\n\
+             To try Pillarbox without an account: pillarbox sandbox",
+            self.source
+        )
+    }
+}

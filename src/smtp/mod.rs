@@ -4,4 +4,5 @@
 //! Must not know about the queue, about Gmail or about sockets.
 
 pub mod address;
+pub mod header_scan;
 pub mod session;

@@ -4,7 +4,7 @@
 //! (`listener/connection.rs`) carries out each [`Step`] and answers the ones that ask a question.
 //! Must not know how a message is stored or what becomes of it.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::address::Address;
 
@@ -83,3 +83,76 @@ pub enum Refusal {
 
 /// How long the driver waits for the client in the present state (RFC 5321 section 4.5.3.2).
 pub type Timeout = Duration;
+
+/// One session. The driver feeds bytes with [`Session::receive`] and carries out what
+/// [`Session::step`] returns, until that is [`Step::NeedInput`] or [`Step::Close`].
+#[derive(Debug)]
+pub struct Session {
+    options: Arc<Options>,
+    client: Client,
+}
+
+impl Session {
+    /// A session whose first step is to send the greeting.
+    #[must_use]
+    pub fn new(options: Arc<Options>, client: Client) -> Self {
+        Self { options, client }
+    }
+
+    /// Takes bytes from the client. Call it only after `step` returned [`Step::NeedInput`], and with at
+    /// most [`INPUT_BYTES_MAX`] at a time: this bounds the memory of a session.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        let _ = (bytes, &self.options, &self.client);
+    }
+
+    /// What to do next. `Admit`, `Begin` and `Store` are questions: the next call is their answer.
+    #[must_use = "a step that is not carried out is a reply or a message that gets lost"]
+    pub fn step(&mut self) -> Step {
+        Step::Close
+    }
+
+    /// The answer to [`Step::Admit`].
+    pub fn admitted(&mut self, answer: Result<(), Refusal>) {
+        let _ = answer;
+    }
+
+    /// The answer to [`Step::Begin`]; after a refusal there is no draft.
+    pub fn begun(&mut self, answer: Result<(), Refusal>) {
+        let _ = answer;
+    }
+
+    /// The answer to [`Step::Store`]: the queue id for the 250, or why the message was not taken.
+    pub fn stored(&mut self, answer: Result<String, Refusal>) {
+        drop(answer);
+    }
+
+    /// The draft could not take a [`Step::Body`] and the driver has dropped it: the rest of the message
+    /// is read and discarded, then refused. No `Abandon` and no `Store` will come for it.
+    pub fn write_failed(&mut self, refusal: Refusal) {
+        let _ = refusal;
+    }
+
+    /// The client has closed its side: nothing more will be received.
+    pub fn closed_by_peer(&mut self) {}
+
+    /// The client was silent for [`Session::timeout`].
+    pub fn timed_out(&mut self) {}
+
+    /// The service stops: a message in transfer may finish, then the session ends at the next command.
+    pub fn draining(&mut self) {}
+
+    /// How long to wait for the client after [`Step::NeedInput`].
+    #[must_use]
+    pub fn timeout(&self) -> Timeout {
+        Timeout::from_secs(300)
+    }
+
+    /// Whether a message is in transfer: from DATA until it is stored, refused or abandoned.
+    #[must_use]
+    pub fn in_data(&self) -> bool {
+        false
+    }
+}
+
+/// Octets that may be fed to [`Session::receive`] at a time.
+pub const INPUT_BYTES_MAX: usize = 64 * 1024;

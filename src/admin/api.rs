@@ -1,0 +1,343 @@
+//! The words of the admin API, version 1: what goes over the socket as JSON.
+//!
+//! Rule: these types are independent of what is stored; a field is added, never renamed or removed,
+//! within a version. Times are milliseconds since 1970-01-01T00:00:00Z. Must not know HTTP.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    queue::{
+        id::QueueId,
+        state::{AccountState, Recipient as StoredRecipient, RecipientState},
+        store::QueuedMessage,
+    },
+};
+
+/// Messages on one page at most, whatever was asked for; the store's own limit.
+pub const PAGE_MAX: usize = 1_000;
+/// Messages on one page when the client does not say.
+pub const PAGE_DEFAULT: usize = 100;
+
+/// `GET /v1/status`: one screen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The time of this answer.
+    pub now: Timestamp,
+    /// Seconds since the daemon started.
+    pub uptime_seconds: u64,
+    /// Addresses on which mail is taken.
+    pub listening: Vec<String>,
+    /// Host and port that mail goes to.
+    pub upstream: String,
+    /// The upstream account.
+    pub account: Account,
+    /// The 24 h budget.
+    pub budget: Budget,
+    /// Totals of the queue.
+    pub queue: Queue,
+    /// When mail leaves next, and why not before.
+    pub departure: Departure,
+    /// Messages that a worker has just now.
+    pub in_flight: Vec<QueueId>,
+    /// The latest refusals that queued recipients met, newest message first.
+    pub errors: Vec<LastError>,
+}
+
+/// The upstream account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The user name; `None` when no login is configured.
+    pub username: Option<String>,
+    /// `open`, `backing-off`, `paused-login`, `paused-quota`, `paused-credentials` or
+    /// `paused-configuration`.
+    pub condition: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When the relay tries again by itself.
+    pub until: Option<Timestamp>,
+    /// What happened.
+    pub reason: String,
+    /// What to do; empty when nothing.
+    pub remedy: String,
+}
+
+impl Account {
+    /// The stored state as the API shows it.
+    #[must_use]
+    pub fn new(username: Option<String>, state: AccountState) -> Self {
+        Self {
+            username,
+            condition: state.condition.name().to_owned(),
+            since: state.since,
+            until: state.until,
+            reason: state.reason,
+            remedy: state.remedy,
+        }
+    }
+
+    /// Whether mail may flow as far as the account goes.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.condition == "open"
+    }
+}
+
+/// `GET /v1/budget`: recipients in any 24 hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// The time of this answer.
+    pub now: Timestamp,
+    /// What the account may send, as configured.
+    pub recipients_per_day: u32,
+    /// What is left for the owner's own mail.
+    pub owner_reserve: u32,
+    /// What the relay may spend: the difference.
+    pub limit: u32,
+    /// Spent in the last 24 hours.
+    pub spent: u32,
+    /// May still be spent now.
+    pub room: u32,
+    /// When at least one more may be spent; `None` when the limit is zero.
+    pub frees_at: Option<Timestamp>,
+}
+
+/// Totals of the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Messages, dead and held ones included.
+    pub messages: u64,
+    /// Octets of their files.
+    pub bytes: u64,
+    /// Damaged records and files that were set aside.
+    pub set_aside: u64,
+    /// Recipients by state.
+    pub recipients: RecipientTotals,
+    /// The message that was accepted first.
+    pub oldest: Option<Oldest>,
+    /// Whether the queue was too long to be counted to its end: the totals by state are then a part.
+    pub partial: bool,
+}
+
+/// Recipients of queued messages by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientTotals {
+    /// Waiting.
+    pub queued: u64,
+    /// Waiting to be sent once more because no answer to the final dot came.
+    pub uncertain: u64,
+    /// With a worker.
+    pub reserved: u64,
+    /// Relayed, while others of the same message are not.
+    pub relayed: u64,
+    /// Waiting for a person.
+    pub held: u64,
+    /// Refused for good.
+    pub dead: u64,
+}
+
+/// The oldest message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Oldest {
+    /// Its id.
+    pub id: QueueId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// When mail leaves next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departure {
+    /// When; `None` when nothing waits, or only a person can make it leave.
+    pub at: Option<Timestamp>,
+    /// What decides that.
+    pub because: Because,
+}
+
+/// What decides when mail leaves next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Because {
+    /// Nothing waits to leave.
+    Empty,
+    /// Mail is due and nothing stands in its way but the pace and the connections.
+    Now,
+    /// The next retry is due then.
+    Due,
+    /// The account is paused.
+    Account,
+    /// The budget is spent.
+    Budget,
+    /// A pace in seconds or minutes, or the number of logins, spaces attempts out.
+    Pace,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// The message.
+    pub id: QueueId,
+    /// The recipient.
+    pub recipient: String,
+    /// Its state.
+    pub state: String,
+    /// The upstream's reply or our own reason.
+    pub reply: String,
+}
+
+/// `GET /v1/queue`: messages in the order of acceptance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuePage {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// What to give as `after` for the next page; `None` on the last one.
+    pub next: Option<QueueId>,
+}
+
+/// `GET /v1/queue/{id}`: one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: QueueId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// MAIL FROM; `None` is the null reverse path.
+    pub from: Option<String>,
+    /// Octets of the original message.
+    pub size_bytes: u64,
+    /// Whether BODY=8BITMIME was declared.
+    pub eight_bit: bool,
+    /// Whether SMTPUTF8 was asked for.
+    pub internationalized: bool,
+    /// The recipients in the order of RCPT.
+    pub recipients: Vec<Recipient>,
+}
+
+/// One recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// The address of RCPT TO.
+    pub address: String,
+    /// `queued`, `uncertain`, `reserved`, `relayed`, `held` or `dead`.
+    pub state: String,
+    /// Since when it is in that state, where that is known.
+    pub since: Option<Timestamp>,
+    /// Earliest time of the next attempt, when one will be made without a person.
+    pub next_attempt: Option<Timestamp>,
+    /// Why it is held or dead.
+    pub reason: Option<String>,
+    /// Attempts that ended in a refusal of this recipient.
+    pub attempts: u32,
+    /// The upstream's last reply about it.
+    pub last_reply: Option<String>,
+}
+
+impl From<QueuedMessage> for Message {
+    fn from(message: QueuedMessage) -> Self {
+        let record = message.record;
+        Self {
+            id: message.id,
+            accepted_at: record.accepted_at,
+            from: record.reverse_path.map(String::from),
+            size_bytes: record.size_bytes,
+            eight_bit: record.body == crate::message::envelope::BodyKind::EightBitMime,
+            internationalized: record.internationalized,
+            recipients: record.recipients.into_iter().map(Recipient::from).collect(),
+        }
+    }
+}
+
+impl From<StoredRecipient> for Recipient {
+    fn from(stored: StoredRecipient) -> Self {
+        let state = stored.state.name().to_owned();
+        let (since, next_attempt, reason) = match stored.state {
+            RecipientState::Queued { due, .. } => (None, Some(due), None),
+            RecipientState::Reserved { since, .. } => (Some(since), None, None),
+            RecipientState::Relayed { at } => (Some(at), None, None),
+            RecipientState::Held { since, reason } | RecipientState::Dead { since, reason } => {
+                (Some(since), None, Some(reason))
+            }
+        };
+        let (attempts, last_reply) = (stored.attempts, stored.last_reply);
+        Self { address: stored.address.into(), state, since, next_attempt, reason, attempts, last_reply }
+    }
+}
+
+/// `POST /v1/queue/{id}/retry`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// The message.
+    pub id: QueueId,
+    /// Recipients that are due now.
+    pub recipients: u32,
+}
+
+/// `DELETE /v1/queue/{id}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// The message.
+    pub id: QueueId,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// What kind of refusal, for programs.
+    pub error: Kind,
+    /// What happened and what to do, for people.
+    pub message: String,
+}
+
+/// The kinds of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The request makes no sense.
+    BadRequest,
+    /// There is no such message, or no such path.
+    NotFound,
+    /// The message is with a worker just now.
+    Conflict,
+    /// The message is damaged and was set aside.
+    Corrupt,
+    /// The queue cannot answer at present.
+    Unavailable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{message::envelope::BodyKind, queue::record::MessageRecord};
+
+    #[test]
+    fn a_message_goes_out_with_flat_states_that_programs_can_filter() {
+        let held = RecipientState::Held { since: Timestamp(5), reason: "asked".into() };
+        let recipient = |address: &str, state| StoredRecipient {
+            address: address.parse().expect("an address"),
+            state,
+            attempts: 2,
+            last_reply: Some("451 4.3.0 later".into()),
+        };
+        let record = MessageRecord {
+            accepted_at: Timestamp(1),
+            reverse_path: None,
+            body: BodyKind::EightBitMime,
+            internationalized: false,
+            size_bytes: 10,
+            recipients: vec![
+                recipient("a@example.org", RecipientState::Queued { due: Timestamp(9), resend: true }),
+                recipient("b@example.org", held),
+            ],
+        };
+        let message = Message::from(QueuedMessage { id: QueueId::from_bytes([0; 16]), record });
+        let json = serde_json::to_value(&message).expect("plain data");
+        assert_eq!(json["from"], serde_json::Value::Null);
+        assert_eq!(json["recipients"][0]["state"], "uncertain");
+        assert_eq!(json["recipients"][0]["next_attempt"], 9);
+        assert_eq!(json["recipients"][1]["state"], "held");
+        assert_eq!(json["recipients"][1]["reason"], "asked");
+        assert_eq!(serde_json::from_value::<Message>(json).expect("reads back"), message);
+    }
+}

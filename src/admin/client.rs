@@ -1,0 +1,163 @@
+//! The client of the API: one request, one answer, over the Unix socket.
+//!
+//! Rule: an answer is limited in size and time, and every failure says what to do. Must not know how
+//! answers are printed.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header::HOST};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+use super::api::{Account, Budget, Deleted, Kind, Message, QueuePage, Refused, Retried, Status};
+use crate::queue::id::QueueId;
+
+/// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.
+const ANSWER_MAX: usize = 64 * 1024 * 1024;
+/// How long an answer may take: longer than the server allows itself.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("no daemon answers on {0}; is it running? Start it with `pillarbox run`, or name its socket with --socket")]
+    NoDaemon(PathBuf),
+    /// The socket's mode keeps us out.
+    #[error("not allowed to use {0}; run the command as root, or as a member of the group that owns it")]
+    Permission(PathBuf),
+    /// The daemon accepts but does not answer.
+    #[error("the daemon on {0} does not answer; see its log")]
+    Silent(PathBuf),
+    /// The answer makes no sense; most likely another version.
+    #[error("cannot understand the daemon on {path}: {reason}; does its version fit this command's?")]
+    Answer {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The daemon says no, and why.
+    #[error("{}", .0.message)]
+    Refused(Refused),
+}
+
+impl ClientError {
+    /// The daemon's refusal, when that is what it is.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Refused(refused) => Some(refused.error),
+            Self::NoDaemon(_) | Self::Permission(_) | Self::Silent(_) | Self::Answer { .. } => None,
+        }
+    }
+}
+
+/// A client for the daemon behind one socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// For the daemon that listens on `socket`. Connects with each request.
+    #[must_use]
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// One screen.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.ask(Method::GET, "/v1/status").await
+    }
+
+    /// The budget.
+    pub async fn budget(&self) -> Result<Budget, ClientError> {
+        self.ask(Method::GET, "/v1/budget").await
+    }
+
+    /// One page of the queue.
+    pub async fn queue(&self, after: Option<QueueId>, limit: usize) -> Result<QueuePage, ClientError> {
+        let after = after.map_or_else(String::new, |id| format!("&after={id}"));
+        self.ask(Method::GET, &format!("/v1/queue?limit={limit}{after}")).await
+    }
+
+    /// One message.
+    pub async fn message(&self, id: QueueId) -> Result<Message, ClientError> {
+        self.ask(Method::GET, &format!("/v1/queue/{id}")).await
+    }
+
+    /// Makes a message due now.
+    pub async fn retry(&self, id: QueueId) -> Result<Retried, ClientError> {
+        self.ask(Method::POST, &format!("/v1/queue/{id}/retry")).await
+    }
+
+    /// Removes a message for good.
+    pub async fn delete(&self, id: QueueId) -> Result<Deleted, ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/queue/{id}")).await
+    }
+
+    /// Opens a paused account.
+    pub async fn resume(&self) -> Result<Account, ClientError> {
+        self.ask(Method::POST, "/v1/resume").await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        let exchange = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(method, path));
+        let (status, body) = exchange.await.map_err(|_| ClientError::Silent(self.socket.clone()))??;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| self.nonsense(error));
+        }
+        let refused = serde_json::from_slice(&body).map_err(|_| self.nonsense(format!("HTTP status {status}")));
+        Err(refused.map_or_else(|error| error, ClientError::Refused))
+    }
+
+    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.nonsense(error))?;
+        let request = Request::builder().method(method).uri(path).header(HOST, "pillarbox");
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.nonsense(error))?;
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|error| self.nonsense(error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => self.nonsense(format!("its answer is longer than {ANSWER_MAX} octets")),
+                None => self.nonsense(error),
+            })?;
+            Ok((status, body.to_bytes()))
+        };
+        tokio::pin!(answer);
+        tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            // The connection ends first when the server closes it: the answer then knows why.
+            _ = connection => answer.await,
+        }
+    }
+
+    fn unreachable(&self, error: &io::Error) -> ClientError {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => ClientError::Permission(self.socket.clone()),
+            _ => ClientError::NoDaemon(self.socket.clone()),
+        }
+    }
+
+    fn nonsense(&self, reason: impl ToString) -> ClientError {
+        ClientError::Answer { path: self.socket.clone(), reason: reason.to_string() }
+    }
+}

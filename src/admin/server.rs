@@ -1,0 +1,256 @@
+//! The API: one router over the Unix socket.
+//!
+//! Rule: every answer is JSON of `api.rs`, also a refusal; whoever may open the socket may do
+//! everything. Must not know how commands print.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Path, Query, Request, State},
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+
+use super::{
+    api::{
+        Account, Budget, Deleted, Kind, Message, PAGE_DEFAULT, PAGE_MAX, Queue, QueuePage, Refused, Retried,
+        Status,
+    },
+    departure::departure,
+    socket::Socket,
+    survey::Survey,
+};
+use crate::{
+    clock::{Clock, Moment, Timestamp},
+    queue::{
+        id::QueueId,
+        state::AccountState,
+        store::{Store, StoreError},
+    },
+    shutdown::{Phase, Watch},
+};
+
+/// How long one answer may take; a queue that takes longer is in trouble, and says so.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// No request of version 1 has a body.
+const REQUEST_BODY_MAX: usize = 1024;
+
+/// What the API asks of the delivery half.
+#[async_trait]
+pub trait Upstream: Send + Sync + fmt::Debug {
+    /// Opens the account again and lets workers try at once.
+    async fn resume(&self) -> Result<(), StoreError>;
+
+    /// The time before which pace or logins let no attempt start; `None` when nothing holds it.
+    fn paced_until(&self) -> Option<Timestamp>;
+}
+
+/// What does not change while the daemon runs.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// When the daemon started.
+    pub started: Moment,
+    /// Where it takes mail.
+    pub listening: Vec<SocketAddr>,
+    /// Host and port it relays to.
+    pub upstream: String,
+    /// The account's user name.
+    pub username: Option<String>,
+    /// The account's limit of recipients in 24 hours.
+    pub recipients_per_day: u32,
+    /// What of it is left to the owner.
+    pub owner_reserve: u32,
+}
+
+impl Facts {
+    /// What the relay may spend.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.recipients_per_day.saturating_sub(self.owner_reserve)
+    }
+}
+
+/// Everything the API answers from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The queue.
+    pub store: Arc<dyn Store>,
+    /// The delivery half.
+    pub upstream: Arc<dyn Upstream>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The rest.
+    pub facts: Arc<Facts>,
+}
+
+/// Serves until the stop is ordered. A conversation in progress is finished first.
+pub async fn serve(socket: Socket, sources: Sources, mut stop: Watch) {
+    let server = axum::serve(socket, router(sources));
+    let stopped = async move { stop.reached(Phase::Draining).await };
+    // Accepting never fails for good: the listener waits and tries again.
+    drop(server.with_graceful_shutdown(stopped).await);
+}
+
+fn router(sources: Sources) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/queue", get(list))
+        .route("/v1/queue/{id}", get(show).delete(delete))
+        .route("/v1/queue/{id}/retry", post(retry))
+        .route("/v1/budget", get(show_budget))
+        .route("/v1/resume", post(resume))
+        .fallback(|| async { Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API") })
+        .layer(from_fn(in_time))
+        .layer(DefaultBodyLimit::max(REQUEST_BODY_MAX))
+        .with_state(sources)
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::new(Kind::Unavailable, "the queue took too long to answer").into_response(),
+    }
+}
+
+async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
+    let now = sources.clock.now();
+    let budget = budget(&sources, now).await?;
+    let account = account(&sources, now).await?;
+    let survey = Survey::of(sources.store.as_ref()).await?;
+    let totals = sources.store.totals();
+    let paced_until = sources.upstream.paced_until();
+    let departure = departure(now.wall, survey.next_due, &account, &budget, paced_until);
+    let facts = &sources.facts;
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now: now.wall,
+        uptime_seconds: now.since_boot_ms.saturating_sub(facts.started.since_boot_ms) / 1000,
+        listening: facts.listening.iter().map(SocketAddr::to_string).collect(),
+        upstream: facts.upstream.clone(),
+        account,
+        budget,
+        queue: Queue {
+            messages: totals.messages,
+            bytes: totals.bytes,
+            set_aside: totals.set_aside,
+            recipients: survey.recipients,
+            oldest: survey.oldest,
+            partial: survey.partial,
+        },
+        departure,
+        in_flight: survey.in_flight,
+        errors: survey.errors,
+    }))
+}
+
+async fn account(sources: &Sources, now: Moment) -> Result<Account, StoreError> {
+    let state = sources.store.account_state().await?;
+    let state = state.unwrap_or_else(|| AccountState::open(now.wall));
+    Ok(Account::new(sources.facts.username.clone(), state))
+}
+
+async fn budget(sources: &Sources, now: Moment) -> Result<Budget, StoreError> {
+    let facts = &sources.facts;
+    let view = sources.store.ledger(now, facts.limit()).await?;
+    Ok(Budget {
+        now: now.wall,
+        recipients_per_day: facts.recipients_per_day,
+        owner_reserve: facts.owner_reserve,
+        limit: facts.limit(),
+        spent: view.spent,
+        room: view.room,
+        frees_at: view.frees_at,
+    })
+}
+
+async fn show_budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
+    Ok(Json(budget(&sources, sources.clock.now()).await?))
+}
+
+/// Which page of the queue.
+#[derive(Debug, Deserialize)]
+struct Page {
+    after: Option<QueueId>,
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(sources): State<Sources>,
+    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<QueuePage>, Refusal> {
+    let Query(page) = page.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
+    let limit = page.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let messages = sources.store.list(page.after, limit).await?;
+    let next = (messages.len() == limit).then(|| messages.last().map(|message| message.id)).flatten();
+    Ok(Json(QueuePage { messages: messages.into_iter().map(Message::from).collect(), next }))
+}
+
+async fn show(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Message>, Refusal> {
+    let id = parse(&id)?;
+    let message = sources.store.show(id).await?.ok_or(StoreError::NotFound(id))?;
+    Ok(Json(message.into()))
+}
+
+async fn retry(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Retried>, Refusal> {
+    let id = parse(&id)?;
+    let recipients = sources.store.retry(id, sources.clock.wall()).await?;
+    tracing::info!(%id, recipients, "retry");
+    Ok(Json(Retried { id, recipients }))
+}
+
+async fn delete(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Deleted>, Refusal> {
+    let id = parse(&id)?;
+    sources.store.delete(id).await?;
+    tracing::warn!(%id, "deleted");
+    Ok(Json(Deleted { id }))
+}
+
+async fn resume(State(sources): State<Sources>) -> Result<Json<Account>, Refusal> {
+    sources.upstream.resume().await?;
+    tracing::info!("resumed");
+    Ok(Json(account(&sources, sources.clock.now()).await?))
+}
+
+fn parse(id: &str) -> Result<QueueId, Refusal> {
+    id.parse().map_err(|error| Refusal::new(Kind::BadRequest, format!("{id:?} is {error}")))
+}
+
+/// An answer that is not a success.
+#[derive(Debug)]
+struct Refusal(Refused);
+
+impl Refusal {
+    fn new(error: Kind, message: impl Into<String>) -> Self {
+        Self(Refused { error, message: message.into() })
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::Full(_) | StoreError::Unavailable(_) => Kind::Unavailable,
+            StoreError::Corrupt { .. } => Kind::Corrupt,
+            StoreError::NotFound(_) => Kind::NotFound,
+            StoreError::Conflict(_) => Kind::Conflict,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.0.error {
+            Kind::BadRequest => StatusCode::BAD_REQUEST,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::Corrupt => StatusCode::GONE,
+            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(self.0)).into_response()
+    }
+}

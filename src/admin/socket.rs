@@ -1,0 +1,216 @@
+//! The Unix socket of the API: its file, its mode, and how many may talk at a time.
+//!
+//! Rule: the file appears under its name only when its mode is right and somebody listens, and a file
+//! on which somebody answers is never replaced. Must not know HTTP.
+
+use std::{
+    fs,
+    future::Future,
+    io,
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{UnixListener, UnixStream, unix::SocketAddr},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Sleep,
+};
+
+/// Owner and group may use the API; the group is how an administrator lets others in.
+const SOCKET_MODE: u32 = 0o660;
+/// The group must be able to pass through a directory that we make.
+const DIRECTORY_MODE: u32 = 0o750;
+/// Conversations at a time; more wait.
+const CONNECTIONS_MAX: usize = 32;
+/// How long one conversation may last, so that a forgotten client cannot keep its place.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
+/// Pause after an accept failed, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Why the API cannot listen.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// Another process answers there.
+    #[error(
+        "another daemon answers on {0}: stop it first, or set another admin.socket (and queue.directory) in relay.toml"
+    )]
+    Taken(PathBuf),
+    /// The path holds something that is not a socket.
+    #[error("{0} exists and is not a socket: it is left alone; remove it or set another admin.socket")]
+    NotASocket(PathBuf),
+    /// The system refuses.
+    #[error("cannot listen on the admin socket {path}: {error}; check the directory's owner, or set another admin.socket")]
+    System {
+        /// The socket's path.
+        path: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+}
+
+/// A listening socket. Dropping it removes its file.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+    permits: Arc<Semaphore>,
+}
+
+impl Socket {
+    /// Listens on `path`, after making its directory and removing a socket that nobody answers on.
+    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        let system = |error| SocketError::System { path: path.to_owned(), error };
+        make_directory(path).map_err(system)?;
+        check_present(path)?;
+        // The new socket is prepared beside its place: the rename shows it with its final mode, and
+        // takes the place of a stale one. The daemon's umask keeps others out until then.
+        let draft = path.with_extension("new");
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&draft).map_err(system)?;
+        fs::set_permissions(&draft, fs::Permissions::from_mode(SOCKET_MODE)).map_err(system)?;
+        fs::rename(&draft, path).map_err(system)?;
+        Ok(Self { listener, path: path.to_owned(), permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A file that is gone already is what this wants; any other failure leaves a stale socket,
+        // which the next start removes.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+impl axum::serve::Listener for Socket {
+    type Io = Conversation;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            // The semaphore is never closed, so an error cannot happen; waiting a moment is safe.
+            if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
+                if let Ok((stream, address)) = self.listener.accept().await {
+                    let deadline = Box::pin(tokio::time::sleep(CONNECTION_AGE_MAX));
+                    return (Conversation { stream, deadline, _permit: permit }, address);
+                }
+            }
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
+    else {
+        return Ok(());
+    };
+    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    // The umask may have taken the group's right away.
+    fs::set_permissions(directory, fs::Permissions::from_mode(DIRECTORY_MODE))
+}
+
+/// Whether what lies at `path` may be replaced.
+fn check_present(path: &Path) -> Result<(), SocketError> {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() {
+        return Err(SocketError::NotASocket(path.to_owned()));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(SocketError::Taken(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        // Somebody has it whom we may not ask.
+        Err(error) => Err(SocketError::System { path: path.to_owned(), error }),
+    }
+}
+
+/// One client, for [`CONNECTION_AGE_MAX`] at most.
+#[derive(Debug)]
+pub struct Conversation {
+    stream: UnixStream,
+    deadline: Pin<Box<Sleep>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Conversation {
+    fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.deadline.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Conversation {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.in_time(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Conversation {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.in_time(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("made/admin.sock");
+        let socket = Socket::bind(&path).expect("a fresh path");
+        assert!(matches!(Socket::bind(&path), Err(SocketError::Taken(_))));
+        drop(socket);
+        assert!(!path.exists(), "the file goes with its listener");
+
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a listener that dies without cleaning up"));
+        assert!(path.exists());
+        let socket = Socket::bind(&path).expect("the stale file is replaced");
+        let mode = fs::metadata(&path).expect("the file").permissions().mode() & 0o777;
+        assert_eq!(mode, SOCKET_MODE);
+        drop(socket);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("precious");
+        fs::write(&path, "data").expect("written");
+        assert!(matches!(Socket::bind(&path), Err(SocketError::NotASocket(_))));
+        assert_eq!(fs::read_to_string(&path).expect("still there"), "data");
+    }
+}

@@ -1,0 +1,157 @@
+//! One walk through the queue: recipients by state, the oldest message, the next due time, refusals.
+//!
+//! Rule: it reads page by page and keeps totals only, so that 50,000 messages cost no memory.
+//! Must not know what the totals are shown as.
+
+use crate::{
+    clock::Timestamp,
+    queue::{
+        id::QueueId,
+        state::RecipientState,
+        store::{QueuedMessage, Store, StoreError},
+    },
+};
+
+use super::api::{LastError, Oldest, PAGE_MAX, RecipientTotals};
+
+/// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
+const MESSAGES_MAX: usize = 100_000;
+/// Refusals kept: what fits a screen.
+const ERRORS_MAX: usize = 5;
+/// Messages in the hands of workers that are named; more than a pool ever has.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// What the walk found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Recipients by state.
+    pub recipients: RecipientTotals,
+    /// The message that was accepted first.
+    pub oldest: Option<Oldest>,
+    /// The earliest time at which a recipient is due.
+    pub next_due: Option<Timestamp>,
+    /// Messages with a reserved recipient.
+    pub in_flight: Vec<QueueId>,
+    /// The refusals of the newest messages that have any, newest first.
+    pub errors: Vec<LastError>,
+    /// Whether the queue was longer than the walk.
+    pub partial: bool,
+}
+
+impl Survey {
+    /// Walks through the queue.
+    pub async fn of(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut survey = Self::default();
+        let (mut after, mut seen) = (None, 0);
+        while seen < MESSAGES_MAX {
+            let page = store.list(after, PAGE_MAX).await?;
+            seen += page.len();
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            page.iter().for_each(|message| survey.add(message));
+        }
+        survey.partial = seen >= MESSAGES_MAX;
+        survey.errors.reverse();
+        Ok(survey)
+    }
+
+    fn add(&mut self, message: &QueuedMessage) {
+        let accepted_at = message.record.accepted_at;
+        if self.oldest.is_none_or(|oldest| accepted_at < oldest.accepted_at) {
+            self.oldest = Some(Oldest { id: message.id, accepted_at });
+        }
+        for recipient in message.recipients() {
+            let totals = &mut self.recipients;
+            match &recipient.state {
+                RecipientState::Queued { due, resend } => {
+                    *(if *resend { &mut totals.uncertain } else { &mut totals.queued }) += 1;
+                    self.next_due = Some(self.next_due.map_or(*due, |next| next.min(*due)));
+                }
+                RecipientState::Reserved { .. } => {
+                    totals.reserved += 1;
+                    if self.in_flight.last() != Some(&message.id) && self.in_flight.len() < IN_FLIGHT_MAX {
+                        self.in_flight.push(message.id);
+                    }
+                }
+                RecipientState::Relayed { .. } => totals.relayed += 1,
+                RecipientState::Held { .. } => totals.held += 1,
+                RecipientState::Dead { .. } => totals.dead += 1,
+            }
+        }
+        self.note_error(message);
+    }
+
+    /// Keeps the first refusal of the message, and of the last [`ERRORS_MAX`] messages with one.
+    fn note_error(&mut self, message: &QueuedMessage) {
+        let refused = message.recipients().iter().find_map(|recipient| match &recipient.state {
+            RecipientState::Relayed { .. } => None,
+            RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
+                Some((recipient, reason))
+            }
+            RecipientState::Queued { .. } | RecipientState::Reserved { .. } => {
+                recipient.last_reply.as_ref().map(|reply| (recipient, reply))
+            }
+        });
+        let Some((recipient, reply)) = refused else { return };
+        if self.errors.len() == ERRORS_MAX {
+            self.errors.remove(0);
+        }
+        self.errors.push(LastError {
+            id: message.id,
+            recipient: recipient.address.to_string(),
+            state: recipient.state.name().to_owned(),
+            reply: reply.clone(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::envelope::BodyKind,
+        queue::{record::MessageRecord, state::Recipient},
+    };
+
+    fn message(number: u8, states: Vec<(RecipientState, Option<&str>)>) -> QueuedMessage {
+        let recipients = states.into_iter().map(|(state, reply)| Recipient {
+            address: format!("r{number}@example.org").parse().expect("an address"),
+            state,
+            attempts: 0,
+            last_reply: reply.map(str::to_owned),
+        });
+        let record = MessageRecord {
+            accepted_at: Timestamp(i64::from(number)),
+            reverse_path: None,
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            size_bytes: 1,
+            recipients: recipients.collect(),
+        };
+        QueuedMessage { id: QueueId::from_bytes([number; 16]), record }
+    }
+
+    #[test]
+    fn totals_the_oldest_and_the_next_due_time_come_from_every_recipient() {
+        let queued = |due| RecipientState::Queued { due: Timestamp(due), resend: false };
+        let reserved = RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
+        let mut survey = Survey::default();
+        survey.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]));
+        survey.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]));
+        assert_eq!((survey.recipients.queued, survey.recipients.reserved), (2, 2));
+        assert_eq!(survey.next_due, Some(Timestamp(50)));
+        assert_eq!(survey.in_flight, [QueueId::from_bytes([2; 16])], "a message is named once");
+        assert_eq!(survey.oldest.map(|oldest| oldest.accepted_at), Some(Timestamp(1)));
+    }
+
+    #[test]
+    fn only_the_refusals_of_the_newest_messages_are_kept() {
+        let mut survey = Survey::default();
+        for number in 1..=9 {
+            let state = RecipientState::Dead { since: Timestamp(0), reason: format!("550 number {number}") };
+            survey.add(&message(number, vec![(state, None)]));
+        }
+        let replies: Vec<&str> = survey.errors.iter().map(|error| error.reply.as_str()).collect();
+        assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));
+    }
+}

@@ -1,0 +1,186 @@
+//! The API end to end: client, socket and server over the memory twin of the store.
+//!
+//! Rule: only what travels is tested here; what the verbs do is the store contract's.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::{
+    api::{Because, Kind},
+    client::{Client, ClientError},
+    server::{Facts, Sources, Upstream, serve},
+    socket::Socket,
+};
+use crate::{
+    clock::{Clock, ManualClock, Timestamp},
+    message::envelope::{BodyKind, Envelope, Origin},
+    queue::{
+        id::QueueId,
+        memory_store::MemoryStore,
+        store::{ClaimTerms, Store, StoreError},
+    },
+    shutdown::Shutdown,
+};
+
+/// A delivery half that only counts what it is asked.
+#[derive(Debug, Default)]
+struct Idle {
+    resumed: AtomicU32,
+}
+
+#[async_trait]
+impl Upstream for Idle {
+    async fn resume(&self) -> Result<(), StoreError> {
+        self.resumed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn paced_until(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+struct Stage {
+    _directory: TempDir,
+    _server: JoinSet<()>,
+    _shutdown: Shutdown,
+    clock: ManualClock,
+    store: Arc<MemoryStore>,
+    upstream: Arc<Idle>,
+    client: Client,
+}
+
+/// A server whose relay may spend `limit` recipients.
+fn stage(limit: u32) -> Stage {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("admin.sock");
+    let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+    let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 20));
+    let upstream = Arc::new(Idle::default());
+    let facts = Facts {
+        started: clock.now(),
+        listening: vec![([127, 0, 0, 1], 2525).into()],
+        upstream: "smtp.example.org:587".into(),
+        username: Some("you@example.org".into()),
+        recipients_per_day: limit + 5,
+        owner_reserve: 5,
+    };
+    let sources = Sources {
+        store: store.clone(),
+        upstream: upstream.clone(),
+        clock: Arc::new(clock.clone()),
+        facts: Arc::new(facts),
+    };
+    let shutdown = Shutdown::new();
+    let socket = Socket::bind(&path).expect("a free path");
+    let mut server = JoinSet::new();
+    server.spawn(serve(socket, sources, shutdown.watch()));
+    let client = Client::new(path);
+    Stage { _directory: directory, _server: server, _shutdown: shutdown, clock, store, upstream, client }
+}
+
+impl Stage {
+    async fn accept(&self, recipients: usize) -> QueueId {
+        let forward_paths = (0..recipients).map(|number| format!("r{number}@example.org"));
+        let envelope = Envelope {
+            reverse_path: Some("sender@example.org".parse().expect("an address")),
+            forward_paths: forward_paths.map(|text| text.parse().expect("an address")).collect(),
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            origin: Origin {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                helo: "client".into(),
+                protocol: "ESMTP".into(),
+            },
+            accepted_at: self.clock.wall(),
+        };
+        let mut draft = self.store.begin(envelope).expect("room");
+        draft.write(b"Subject: test\r\n\r\nbody\r\n").await.expect("room");
+        self.store.enqueue(draft).await.expect("room").id()
+    }
+
+    async fn claim(&self, limit: u32) {
+        let terms = ClaimTerms { limit, recipients_max: 100 };
+        self.store.claim_due(self.clock.now(), terms).await.expect("the twin answers");
+    }
+}
+
+#[tokio::test]
+async fn status_names_the_budget_as_the_obstacle_and_when_it_ends() {
+    let stage = stage(2);
+    let first = stage.accept(2).await;
+    stage.claim(2).await;
+    stage.accept(1).await;
+    let status = stage.client.status().await.expect("an answer");
+    assert_eq!((status.queue.messages, status.queue.recipients.queued), (2, 1));
+    assert_eq!(status.in_flight, [first]);
+    assert_eq!((status.budget.limit, status.budget.spent, status.budget.room), (2, 2, 0));
+    assert_eq!(status.departure.because, Because::Budget);
+    assert_eq!(status.departure.at, Some(stage.clock.wall().after(Duration::from_secs(86_400))));
+}
+
+#[tokio::test]
+async fn pages_of_the_queue_follow_one_another_without_gap_or_repetition() {
+    let stage = stage(10);
+    let mut accepted = Vec::new();
+    for _ in 0..5 {
+        accepted.push(stage.accept(1).await);
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = stage.client.queue(after, 2).await.expect("an answer");
+        seen.extend(page.messages.iter().map(|message| message.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, accepted);
+}
+
+#[tokio::test]
+async fn a_message_can_be_shown_retried_and_deleted_and_is_then_unknown() {
+    let stage = stage(10);
+    let id = stage.accept(3).await;
+    assert_eq!(stage.client.message(id).await.expect("an answer").recipients.len(), 3);
+    assert_eq!(stage.client.retry(id).await.expect("an answer").recipients, 3);
+    assert_eq!(stage.client.delete(id).await.expect("an answer").id, id);
+    for result in [stage.client.message(id).await.err(), stage.client.delete(id).await.err()] {
+        assert_eq!(result.and_then(|error| error.kind()), Some(Kind::NotFound));
+    }
+}
+
+#[tokio::test]
+async fn a_message_in_the_hands_of_a_worker_cannot_be_deleted() {
+    let stage = stage(10);
+    let id = stage.accept(1).await;
+    stage.claim(10).await;
+    let refusal = stage.client.delete(id).await.err().and_then(|error| error.kind());
+    assert_eq!(refusal, Some(Kind::Conflict));
+}
+
+#[tokio::test]
+async fn resume_reaches_the_delivery_half() {
+    let stage = stage(10);
+    assert!(stage.client.resume().await.expect("an answer").is_open());
+    assert_eq!(stage.upstream.resumed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn without_a_daemon_the_client_says_so_and_what_to_do() {
+    let client = Client::new(PathBuf::from("/nonexistent/admin.sock"));
+    let error = client.status().await.expect_err("nobody is there");
+    assert!(matches!(error, ClientError::NoDaemon(_)));
+    assert!(error.to_string().starts_with("no daemon answers on /nonexistent/admin.sock; is it running?"));
+}

@@ -1,0 +1,406 @@
+//! What every verb of the queue means, independent of how it is stored.
+//!
+//! Rule: decisions only. The engine reads through [`Tables`], holds the ledger, and writes into
+//! [`Changes`]; the backend makes them durable before anybody hears the answer. A claim sees what was
+//! committed before it, never what waits in the same batch. Must not know disks, threads or sockets.
+
+use std::{collections::HashSet, time::Duration};
+
+use super::{
+    id::QueueId,
+    record::MessageRecord,
+    state::{REPLY_LENGTH_MAX, Recipient, RecipientState},
+    store::{
+        Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, LedgerView, Outcome, Settlement, StoreError,
+    },
+    tables::{Changes, DueKey, TableError, Tables},
+};
+use crate::{
+    budget::ledger::{Event, Ledger},
+    clock::{Moment, Timestamp},
+};
+
+/// No attempt is ever put off for longer. A due time further ahead was written while the clock was
+/// wrong, and counts as due.
+const DUE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Damaged or stale due keys that one claim removes before it gives the others a turn.
+const STALE_KEYS_MAX: usize = 64;
+
+/// The memory of the queue beside its tables.
+#[derive(Debug, Default)]
+pub(super) struct Engine {
+    ledger: Ledger,
+    /// Messages that a worker of this process has.
+    claimed: HashSet<QueueId>,
+}
+
+/// How far a claim had come when its worker died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its final dot was certainly not sent: nothing was accepted.
+    NotSent,
+    /// It may have been. `None` holds the recipients for a person.
+    MaybeSent { resend_at: Option<Timestamp> },
+}
+
+/// What a verb may answer with.
+pub(super) type Answer<T> = Result<T, StoreError>;
+
+impl Engine {
+    /// An engine that starts with what is stored, and with the claims of a store that failed under it.
+    pub(super) fn new(ledger: Ledger, claimed: HashSet<QueueId>) -> Self {
+        Self { ledger, claimed }
+    }
+
+    /// The claims, for the engine that follows this one when a store is reopened.
+    pub(super) fn into_claimed(self) -> HashSet<QueueId> {
+        self.claimed
+    }
+
+    /// Whether a worker of this process has the message.
+    pub(super) fn has_claimed(&self, id: QueueId) -> bool {
+        self.claimed.contains(&id)
+    }
+
+    /// Live events, for the copy of the ledger outside the tables.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Adds a record for a message whose file is durable. Does nothing when it is known already.
+    pub(super) fn enqueue(
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        record: MessageRecord,
+    ) -> Answer<()> {
+        if current(tables, changes, id)?.is_none() {
+            changes.put(id, None, Some(record));
+        }
+        Ok(())
+    }
+
+    /// See [`super::store::Store::claim_due`].
+    pub(super) fn claim(
+        &mut self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        now: Moment,
+        terms: ClaimTerms,
+    ) -> Answer<Claim> {
+        for _ in 0..STALE_KEYS_MAX {
+            let taken = |key: &DueKey| changes.due.get(key) == Some(&false);
+            let Some(key) = tables.first_due(&taken).map_err(unavailable)? else {
+                return Ok(Claim::Idle { next: None });
+            };
+            if !is_due(key.due, now.wall) {
+                return Ok(Claim::Idle { next: Some(key.due) });
+            }
+            self.prune(changes, now);
+            let room = self.ledger.room(now, terms.limit);
+            if room == 0 {
+                return Ok(Claim::Exhausted { frees_in: self.ledger.frees_in(now, terms.limit) });
+            }
+            let record = match tables.message(key.id) {
+                Ok(record) => record,
+                Err(TableError::Damaged { id, reason }) => return Err(StoreError::Corrupt { id, reason }),
+                Err(failed) => return Err(unavailable(failed)),
+            };
+            let touched = changes.messages.contains_key(&key.id);
+            match record {
+                // Changed by another verb of this batch: its new due key is seen by the next claim.
+                Some(_) if touched => return Ok(Claim::Idle { next: Some(now.wall) }),
+                Some(record) => {
+                    return Ok(Claim::Message(self.reserve(
+                        changes,
+                        key.id,
+                        &record,
+                        now,
+                        room.min(terms.recipients_max),
+                    )));
+                }
+                None => {
+                    changes.due.insert(key, false);
+                }
+            }
+        }
+        Ok(Claim::Idle { next: Some(now.wall) })
+    }
+
+    /// Marks up to `recipients_max` due recipients as reserved under a new ledger event.
+    fn reserve(
+        &mut self,
+        changes: &mut Changes,
+        id: QueueId,
+        record: &MessageRecord,
+        now: Moment,
+        recipients_max: u32,
+    ) -> ClaimedMessage {
+        let reservation = self.ledger.next_sequence();
+        let mut reserved = record.clone();
+        let mut recipients = Vec::new();
+        for (index, recipient) in reserved.recipients.iter_mut().enumerate() {
+            let RecipientState::Queued { due, resend } = recipient.state else { continue };
+            if recipients.len() == recipients_max as usize || !is_due(due, now.wall) {
+                continue;
+            }
+            recipient.state = RecipientState::Reserved { reservation, since: now.wall, resend };
+            recipients.push(ClaimedRecipient {
+                index,
+                address: recipient.address.clone(),
+                attempts: recipient.attempts,
+                resend,
+            });
+        }
+        let event = Event { at: now, recipients: u32::try_from(recipients.len()).unwrap_or(u32::MAX) };
+        self.ledger.insert(reservation, event);
+        changes.ledger.insert(reservation, Some(event));
+        let claimed = ClaimedMessage {
+            id,
+            reverse_path: record.reverse_path.clone(),
+            body: record.body,
+            internationalized: record.internationalized,
+            size_bytes: record.size_bytes,
+            accepted_at: record.accepted_at,
+            recipients,
+        };
+        changes.put(id, Some(record), Some(reserved));
+        self.claimed.insert(id);
+        claimed
+    }
+
+    /// See [`super::store::Store::settle`]. Returns the finished record when the message is done.
+    pub(super) fn settle(
+        &mut self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        settlement: &Settlement,
+    ) -> Answer<Option<MessageRecord>> {
+        self.claimed.remove(&id);
+        let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        let mut new = old.clone();
+        for (index, recipient) in new.recipients.iter_mut().enumerate() {
+            let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
+            let outcome = settlement.outcomes.iter().find(|(place, _)| *place == index);
+            let outcome = outcome.map_or(&Outcome::NotTried { until: None }, |(_, outcome)| outcome);
+            apply(recipient, outcome, settlement.at, old.accepted_at);
+            if !matches!(outcome, Outcome::Relayed { .. } | Outcome::Uncertain { .. }) {
+                self.refund(changes, reservation);
+            }
+        }
+        Ok(finish(changes, id, &old, new))
+    }
+
+    /// Ends a claim whose worker died with its process.
+    pub(super) fn recover(
+        &mut self,
+        changes: &mut Changes,
+        id: QueueId,
+        record: &MessageRecord,
+        fate: Fate,
+        now: Timestamp,
+    ) {
+        let outcome = match fate {
+            Fate::NotSent => Outcome::NotTried { until: None },
+            Fate::MaybeSent { resend_at } => Outcome::Uncertain {
+                resend_at,
+                reason: "the relay stopped while it waited for the reply to the final dot".into(),
+            },
+        };
+        let mut new = record.clone();
+        for recipient in &mut new.recipients {
+            let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
+            apply(recipient, &outcome, now, record.accepted_at);
+            if fate == Fate::NotSent {
+                self.refund(changes, reservation);
+            }
+        }
+        finish(changes, id, record, new);
+    }
+
+    /// Makes every recipient that waits, is held or is dead due at once.
+    pub(super) fn retry(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        now: Timestamp,
+    ) -> Answer<u32> {
+        self.edit(tables, changes, id, |state| match state {
+            RecipientState::Queued { resend, .. } => {
+                Some(RecipientState::Queued { due: now, resend: *resend })
+            }
+            RecipientState::Held { .. } | RecipientState::Dead { .. } => {
+                Some(RecipientState::Queued { due: now, resend: false })
+            }
+            RecipientState::Reserved { .. } | RecipientState::Relayed { .. } => None,
+        })
+    }
+
+    /// Holds every recipient that waits.
+    pub(super) fn hold(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        now: Timestamp,
+        reason: &str,
+    ) -> Answer<u32> {
+        self.edit(tables, changes, id, |state| match state {
+            RecipientState::Queued { .. } => Some(RecipientState::Held { since: now, reason: cut(reason) }),
+            _ => None,
+        })
+    }
+
+    /// Every recipient that is not relayed becomes dead, because the message's file is damaged or gone.
+    pub(super) fn set_aside(
+        &mut self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        now: Timestamp,
+        reason: &str,
+    ) -> Answer<()> {
+        self.claimed.remove(&id);
+        let Some(old) = current(tables, changes, id)? else { return Ok(()) };
+        let mut new = old.clone();
+        for recipient in &mut new.recipients {
+            if recipient.state.is_relayed() {
+                continue;
+            }
+            if let RecipientState::Reserved { reservation, .. } = recipient.state {
+                self.refund(changes, reservation);
+            }
+            recipient.state = RecipientState::Dead { since: now, reason: cut(reason) };
+        }
+        finish(changes, id, &old, new);
+        Ok(())
+    }
+
+    /// Removes a message that no worker has.
+    pub(super) fn delete(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+    ) -> Answer<MessageRecord> {
+        if self.claimed.contains(&id) {
+            return Err(StoreError::Conflict(id));
+        }
+        let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        changes.put(id, Some(&old), None);
+        Ok(old)
+    }
+
+    /// See [`super::store::Store::ledger`].
+    pub(super) fn view(&self, now: Moment, limit: u32) -> LedgerView {
+        LedgerView {
+            spent: self.ledger.spent(now),
+            room: self.ledger.room(now, limit),
+            frees_at: self.ledger.frees_at(now, limit),
+        }
+    }
+
+    fn edit(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        change: impl Fn(&RecipientState) -> Option<RecipientState>,
+    ) -> Answer<u32> {
+        if self.claimed.contains(&id) {
+            return Err(StoreError::Conflict(id));
+        }
+        let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        let mut new = old.clone();
+        let mut changed = 0;
+        for recipient in &mut new.recipients {
+            if let Some(state) = change(&recipient.state) {
+                recipient.state = state;
+                changed += 1;
+            }
+        }
+        changes.put(id, Some(&old), Some(new));
+        Ok(changed)
+    }
+
+    fn refund(&mut self, changes: &mut Changes, reservation: u64) {
+        let left = self.ledger.refund(reservation, 1);
+        changes.ledger.insert(reservation, left);
+    }
+
+    fn prune(&mut self, changes: &mut Changes, now: Moment) {
+        for sequence in self.ledger.prune(now) {
+            changes.ledger.insert(sequence, None);
+        }
+    }
+}
+
+/// The record as this batch has left it.
+fn current(tables: &dyn Tables, changes: &Changes, id: QueueId) -> Answer<Option<MessageRecord>> {
+    if let Some(changed) = changes.messages.get(&id) {
+        return Ok(changed.clone());
+    }
+    tables.message(id).map_err(|error| match error {
+        TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
+        TableError::Failed(_) => unavailable(error),
+    })
+}
+
+/// Writes the new record, or moves it to the history when every recipient is relayed.
+fn finish(
+    changes: &mut Changes,
+    id: QueueId,
+    old: &MessageRecord,
+    new: MessageRecord,
+) -> Option<MessageRecord> {
+    if new.recipients.iter().all(|recipient| recipient.state.is_relayed()) {
+        changes.put(id, Some(old), None);
+        changes.history.insert(id, Some(new.clone()));
+        return Some(new);
+    }
+    changes.put(id, Some(old), Some(new));
+    None
+}
+
+/// Moves a reserved recipient on. One that was not tried goes back to its place in the order of acceptance.
+fn apply(recipient: &mut Recipient, outcome: &Outcome, at: Timestamp, accepted_at: Timestamp) {
+    let RecipientState::Reserved { resend, .. } = recipient.state else { return };
+    let place = if recipient.attempts == 0 { accepted_at } else { at };
+    recipient.state = match outcome {
+        Outcome::Relayed { .. } => RecipientState::Relayed { at },
+        Outcome::Deferred { until, .. } => RecipientState::Queued { due: *until, resend },
+        Outcome::NotTried { until } => RecipientState::Queued { due: until.unwrap_or(place), resend },
+        // One re-send only: a second uncertain end is for a person to judge.
+        Outcome::Uncertain { resend_at: Some(due), .. } if !resend => {
+            RecipientState::Queued { due: *due, resend: true }
+        }
+        Outcome::Uncertain { reason, .. } => RecipientState::Held { since: at, reason: cut(reason) },
+        Outcome::Dead { reply } => RecipientState::Dead { since: at, reason: cut(reply) },
+    };
+    match outcome {
+        Outcome::Relayed { reply } => recipient.last_reply = Some(cut(reply)),
+        Outcome::Deferred { reply, .. }
+        | Outcome::Dead { reply }
+        | Outcome::Uncertain { reason: reply, .. } => {
+            recipient.attempts += 1;
+            recipient.last_reply = Some(cut(reply));
+        }
+        Outcome::NotTried { .. } => {}
+    }
+}
+
+/// Whether a due time has come, or was written by a clock that was wrong.
+fn is_due(due: Timestamp, now: Timestamp) -> bool {
+    due <= now || due > now.after(DUE_AHEAD_MAX)
+}
+
+/// At most [`REPLY_LENGTH_MAX`] octets of a text.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(REPLY_LENGTH_MAX)].to_owned()
+}
+
+fn unavailable(error: TableError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}

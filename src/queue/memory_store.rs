@@ -1,0 +1,267 @@
+//! The memory twin: every verb of the queue without a disk.
+//!
+//! Rule: it keeps the contract of [`Store`] (tests/store_contract.rs) but for durability: what it holds
+//! ends with the process. [`MemoryStore::restart`] plays the death of the process. For tests.
+//! Must not know sled.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use super::{
+    draft::Draft,
+    engine::{Engine, Fate},
+    id::{QueueId, QueueIds},
+    reader::MessageReader,
+    receipt::Receipt,
+    record::MessageRecord,
+    state::AccountState,
+    store::{
+        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals,
+    },
+    tables::{Changes, DueKey, TableError, Tables},
+};
+use crate::{
+    budget::ledger::{Event, Ledger},
+    clock::{Clock, Moment, Timestamp},
+    message::envelope::Envelope,
+};
+
+/// A queue in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    ids: QueueIds,
+    max_bytes: u64,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tables: MemoryTables,
+    engine: Engine,
+    bodies: HashMap<QueueId, Vec<u8>>,
+    final_dots: HashSet<QueueId>,
+    account: Option<AccountState>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct MemoryTables {
+    messages: BTreeMap<QueueId, MessageRecord>,
+    due: BTreeMap<DueKey, ()>,
+    ledger: BTreeMap<u64, Event>,
+    history: BTreeMap<QueueId, MessageRecord>,
+}
+
+impl Tables for MemoryTables {
+    fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
+        Ok(self.messages.get(&id).cloned())
+    }
+
+    fn first_due(&self, passed_over: &dyn Fn(&DueKey) -> bool) -> Result<Option<DueKey>, TableError> {
+        Ok(self.due.keys().find(|key| !passed_over(key)).copied())
+    }
+}
+
+impl MemoryTables {
+    fn apply(&mut self, changes: Changes) {
+        apply(&mut self.messages, changes.messages);
+        apply(&mut self.ledger, changes.ledger);
+        apply(&mut self.history, changes.history);
+        apply(&mut self.due, changes.due.into_iter().map(|(key, add)| (key, add.then_some(()))));
+    }
+}
+
+fn apply<K: Ord, V>(table: &mut BTreeMap<K, V>, changes: impl IntoIterator<Item = (K, Option<V>)>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => table.insert(key, value),
+            None => table.remove(&key),
+        };
+    }
+}
+
+impl MemoryStore {
+    /// An empty queue that takes messages of at most `max_bytes` in all.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, max_bytes: u64) -> Self {
+        let ids = QueueIds::new(Timestamp(0));
+        Self { clock, ids, max_bytes, state: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// The same queue after the process died: nothing is claimed any more, and claims whose final dot
+    /// may be out are uncertain.
+    pub fn restart(&self) {
+        let now = self.clock.wall();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let mut ledger = Ledger::default();
+        state.tables.ledger.iter().for_each(|(sequence, event)| ledger.insert(*sequence, *event));
+        state.engine = Engine::new(ledger, HashSet::new());
+        let mut changes = Changes::default();
+        for (id, record) in &state.tables.messages {
+            if record.is_reserved() {
+                let fate = if state.final_dots.contains(id) {
+                    Fate::MaybeSent { resend_at: Some(now) }
+                } else {
+                    Fate::NotSent
+                };
+                state.engine.recover(&mut changes, *id, record, fate, now);
+            }
+        }
+        state.tables.apply(changes);
+        state.final_dots.clear();
+        state.closed = false;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one verb and applies its changes at once.
+    fn change<T>(
+        &self,
+        verb: impl FnOnce(&mut Engine, &MemoryTables, &mut Changes) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return Err(StoreError::Unavailable("the queue is closed".into()));
+        }
+        let mut changes = Changes::default();
+        let answer = verb(&mut state.engine, &state.tables, &mut changes)?;
+        let news = changes.adds_work();
+        state.account = changes.account.take().or_else(|| state.account.take());
+        for (id, _) in changes.messages.iter().filter(|(_, record)| record.is_none()) {
+            state.bodies.remove(id);
+        }
+        state.tables.apply(changes);
+        if news {
+            self.changed.notify_one();
+        }
+        Ok(answer)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn admission(&self, size_bytes: u64) -> Result<(), StoreError> {
+        if self.totals().bytes + size_bytes > self.max_bytes {
+            return Err(StoreError::Full(format!("the queue may hold {} bytes", self.max_bytes)));
+        }
+        Ok(())
+    }
+
+    fn begin(&self, envelope: Envelope) -> Result<Draft, StoreError> {
+        Draft::new(self.ids.next(envelope.accepted_at), envelope, "memory.test".into(), None)
+    }
+
+    async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {
+        self.admission(draft.size_bytes())?;
+        let finished = draft.finish()?;
+        let id = finished.id;
+        self.lock().bodies.insert(id, finished.buffer);
+        self.change(|_, tables, changes| Engine::enqueue(tables, changes, id, finished.record))?;
+        Ok(Receipt::new(id))
+    }
+
+    async fn claim_due(&self, now: Moment, terms: ClaimTerms) -> Result<Claim, StoreError> {
+        self.change(|engine, tables, changes| engine.claim(tables, changes, now, terms))
+    }
+
+    fn final_dot(&self, id: QueueId) -> Result<(), StoreError> {
+        self.lock().final_dots.insert(id);
+        Ok(())
+    }
+
+    async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
+        self.lock().final_dots.remove(&id);
+        self.change(|engine, tables, changes| engine.settle(tables, changes, id, &settlement)).map(drop)
+    }
+
+    async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
+        let bytes = self.lock().bodies.get(&id).cloned().ok_or(StoreError::NotFound(id))?;
+        MessageReader::of_bytes(bytes).or_else(|error| {
+            let (now, reason) = (self.clock.wall(), error.to_string());
+            self.change(|engine, tables, changes| engine.set_aside(tables, changes, id, now, &reason))?;
+            Err(StoreError::Corrupt { id, reason })
+        })
+    }
+
+    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
+        self.change(|engine, tables, changes| engine.retry(tables, changes, id, now))
+    }
+
+    async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError> {
+        self.change(|engine, tables, changes| engine.hold(tables, changes, id, now, &reason))
+    }
+
+    async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
+        self.change(|engine, tables, changes| engine.delete(tables, changes, id)).map(drop)
+    }
+
+    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let guard = self.lock();
+        let page = guard.tables.messages.range((from, Bound::Unbounded)).take(limit.min(LIST_LENGTH_MAX));
+        Ok(page.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() }).collect())
+    }
+
+    async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {
+        let guard = self.lock();
+        let record = guard.tables.messages.get(&id).or_else(|| guard.tables.history.get(&id));
+        Ok(record.map(|record| QueuedMessage { id, record: record.clone() }))
+    }
+
+    async fn history(&self, before: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        let to = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let guard = self.lock();
+        let page = guard.tables.history.range((Bound::Unbounded, to)).rev().take(limit.min(LIST_LENGTH_MAX));
+        Ok(page.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() }).collect())
+    }
+
+    async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
+        self.change(|_, tables, changes| {
+            let old = tables.history.keys().take_while(|id| id.time() < keep_after);
+            changes.history.extend(old.map(|id| (*id, None)));
+            Ok(u32::try_from(changes.history.len()).unwrap_or(u32::MAX))
+        })
+    }
+
+    async fn ledger(&self, now: Moment, limit: u32) -> Result<LedgerView, StoreError> {
+        Ok(self.lock().engine.view(now, limit))
+    }
+
+    async fn account_state(&self) -> Result<Option<AccountState>, StoreError> {
+        Ok(self.lock().account.clone())
+    }
+
+    async fn set_account_state(&self, account: AccountState) -> Result<(), StoreError> {
+        self.change(|_, _, changes| {
+            changes.account = Some(account);
+            Ok(())
+        })
+    }
+
+    fn totals(&self) -> Totals {
+        let guard = self.lock();
+        let records = guard.tables.messages.values();
+        let bytes = records.map(|record| record.size_bytes).sum();
+        Totals { messages: guard.tables.messages.len() as u64, bytes, set_aside: 0 }
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    async fn close(&self) {
+        self.lock().closed = true;
+    }
+}

@@ -1,0 +1,221 @@
+//! A stored message on its way out.
+//!
+//! Rule: the bytes are checked against their checksum before the first one is given out, and come out as
+//! they came in: the fields added at acceptance, then the original. Must not know where they go.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+};
+
+use super::{
+    draft::BUFFER_BYTES,
+    frame::{self, FrameError, Trailer},
+    store::StoreError,
+};
+use crate::message::envelope::Envelope;
+
+/// Files up to this size are read at once.
+const WHOLE_BYTES_MAX: u64 = 128 * 1024;
+
+/// The bytes to relay, in blocks.
+#[derive(Debug)]
+pub struct MessageReader {
+    size_bytes: u64,
+    /// What is still to come, last part first.
+    parts: Vec<Part>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Part {
+    Bytes(Vec<u8>),
+    /// So many octets of the source.
+    Body(u64),
+}
+
+#[derive(Debug)]
+enum Source {
+    Memory { bytes: Vec<u8>, position: usize },
+    File(File),
+}
+
+/// What a spool file says about itself.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) envelope: Envelope,
+    pub(super) trailer: Trailer,
+    /// Where the body begins.
+    body_at: u64,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl MessageReader {
+    /// Octets that [`MessageReader::next_block`] will return in all.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The next block, at most [`BUFFER_BYTES`]; `None` at the end. Reads the disk, and so may block
+    /// for as long as one read of that size takes.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file can no longer be read.
+    pub fn next_block(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut block = Vec::new();
+        while block.len() < BUFFER_BYTES {
+            match self.parts.pop() {
+                None => break,
+                Some(Part::Bytes(bytes)) => block.extend_from_slice(&bytes),
+                Some(Part::Body(left)) => {
+                    let take = left.min((BUFFER_BYTES - block.len()) as u64);
+                    self.source.read(&mut block, take).map_err(|error| unreadable(&error))?;
+                    if take < left {
+                        self.parts.push(Part::Body(left - take));
+                    }
+                }
+            }
+        }
+        Ok(if block.is_empty() { None } else { Some(block) })
+    }
+
+    /// Opens the frame in `bytes`.
+    pub(super) fn of_bytes(bytes: Vec<u8>) -> Result<Self, ReadError> {
+        let described = describe_bytes(&bytes)?;
+        let position = usize::try_from(described.body_at).unwrap_or(usize::MAX);
+        Ok(Self::new(described.trailer, Source::Memory { bytes, position }))
+    }
+
+    /// Opens a spool file: small ones are read at once, long ones are checked first and read again.
+    pub(super) fn of_file(mut file: File) -> Result<Self, ReadError> {
+        let length = file.metadata()?.len();
+        if length <= WHOLE_BYTES_MAX {
+            let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+            file.read_to_end(&mut bytes)?;
+            return Self::of_bytes(bytes);
+        }
+        let described = describe_file(&mut file)?;
+        file.seek(SeekFrom::Start(described.body_at))?;
+        Ok(Self::new(described.trailer, Source::File(file)))
+    }
+
+    fn new(trailer: Trailer, source: Source) -> Self {
+        let added_bytes = trailer.added.len() as u64;
+        let mut parts = Vec::with_capacity(4);
+        let mut size_bytes = added_bytes + trailer.body_bytes;
+        match trailer.separator_at.filter(|at| *at <= trailer.body_bytes) {
+            None => parts.push(Part::Body(trailer.body_bytes)),
+            Some(at) => {
+                size_bytes += 2;
+                parts.push(Part::Body(trailer.body_bytes - at));
+                parts.push(Part::Bytes(b"\r\n".to_vec()));
+                parts.push(Part::Body(at));
+            }
+        }
+        parts.push(Part::Bytes(trailer.added));
+        Self { size_bytes, parts, source }
+    }
+}
+
+impl Source {
+    fn read(&mut self, block: &mut Vec<u8>, take: u64) -> std::io::Result<()> {
+        match self {
+            Self::Memory { bytes, position } => {
+                let end = *position + usize::try_from(take).unwrap_or(0);
+                let part = bytes.get(*position..end).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+                block.extend_from_slice(part);
+                *position = end;
+            }
+            Self::File(file) => {
+                if file.take(take).read_to_end(block)? as u64 != take {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks a whole frame in memory.
+pub(super) fn describe_bytes(bytes: &[u8]) -> Result<Described, ReadError> {
+    let end_at = bytes.len().checked_sub(frame::END_LENGTH).ok_or(FrameError::Incomplete)?;
+    let (trailer_length, checksum) = frame::end(&bytes[end_at..])?;
+    if crc32fast::hash(&bytes[..end_at + 4]) != checksum {
+        return Err(FrameError::Checksum.into());
+    }
+    let envelope_length = frame::envelope_length(bytes)?;
+    let body_at = frame::PREAMBLE_LENGTH + envelope_length;
+    let trailer_at = end_at.checked_sub(trailer_length).ok_or(FrameError::Incomplete)?;
+    let envelope = bytes.get(frame::PREAMBLE_LENGTH..body_at).ok_or(FrameError::Incomplete)?;
+    checked(frame::envelope(envelope)?, frame::trailer(&bytes[trailer_at..end_at])?, body_at, trailer_at)
+}
+
+/// Checks a file with flat memory: one pass for the checksum, then its ends.
+pub(super) fn describe_file(file: &mut File) -> Result<Described, ReadError> {
+    let length = file.metadata()?.len();
+    if length <= WHOLE_BYTES_MAX {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_end(&mut bytes)?;
+        return describe_bytes(&bytes);
+    }
+    let (trailer_length, checksum) =
+        frame::end(&read_at(file, length - frame::END_LENGTH as u64, frame::END_LENGTH)?)?;
+    let end_at = length - frame::END_LENGTH as u64;
+    let trailer_at = end_at.checked_sub(trailer_length as u64).ok_or(FrameError::Incomplete)?;
+    if checksum_of(file, end_at + 4)? != checksum {
+        return Err(FrameError::Checksum.into());
+    }
+    let envelope_length = frame::envelope_length(&read_at(file, 0, frame::PREAMBLE_LENGTH)?)?;
+    let envelope = frame::envelope(&read_at(file, frame::PREAMBLE_LENGTH as u64, envelope_length)?)?;
+    let trailer = frame::trailer(&read_at(file, trailer_at, trailer_length)?)?;
+    let trailer_at = usize::try_from(trailer_at).unwrap_or(usize::MAX);
+    checked(envelope, trailer, frame::PREAMBLE_LENGTH + envelope_length, trailer_at)
+}
+
+/// The lengths must agree with each other, or `body_at` means nothing.
+fn checked(
+    envelope: Envelope,
+    trailer: Trailer,
+    body_at: usize,
+    trailer_at: usize,
+) -> Result<Described, ReadError> {
+    if body_at as u64 + trailer.body_bytes != trailer_at as u64 {
+        return Err(FrameError::Incomplete.into());
+    }
+    Ok(Described { envelope, trailer, body_at: body_at as u64 })
+}
+
+fn read_at(file: &mut File, position: u64, length: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(position))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn checksum_of(file: &mut File, length: u64) -> std::io::Result<u32> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut checksum = crc32fast::Hasher::new();
+    let mut block = vec![0; BUFFER_BYTES];
+    let mut left = length;
+    while left > 0 {
+        let take = usize::try_from(left.min(BUFFER_BYTES as u64)).unwrap_or(BUFFER_BYTES);
+        file.read_exact(&mut block[..take])?;
+        checksum.update(&block[..take]);
+        left -= take as u64;
+    }
+    Ok(checksum.finalize())
+}
+
+fn unreadable(error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable(format!("a queued message cannot be read: {error}"))
+}

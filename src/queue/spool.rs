@@ -1,0 +1,243 @@
+//! The spool: one file a message, the truth about what was accepted.
+//!
+//! Rule: a file under its final name whose own sync and whose directory's sync have both returned is an
+//! accepted message. Before that it is `<id>.part`, or unacknowledged. Must not know sled or states.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    directory_sync::{self, DirectorySync},
+    draft::Finished,
+    id::QueueId,
+    reader::{self, Described, MessageReader, ReadError},
+    store::StoreError,
+};
+
+/// Sub-directories of the spool. A message's directory follows from its time (it changes every 65 s),
+/// so that messages that come together share one directory sync.
+const DIRECTORIES: u16 = 256;
+/// The end of a name while the message is being received.
+const PART_SUFFIX: &str = ".part";
+
+/// The directory tree of spool files.
+#[derive(Debug)]
+pub(super) struct Spool {
+    root: PathBuf,
+    damaged: PathBuf,
+    directories: DirectorySync,
+}
+
+/// What lies in the spool.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// Whole names.
+    pub(super) messages: Vec<QueueId>,
+    /// Messages whose client was not answered.
+    pub(super) parts: Vec<PathBuf>,
+}
+
+impl Spool {
+    /// Opens or creates the tree under the state directory.
+    pub(super) fn open(state: &Path) -> io::Result<Self> {
+        let spool = Self {
+            root: state.join("spool"),
+            damaged: state.join("damaged"),
+            directories: DirectorySync::start()?,
+        };
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(&spool.damaged)?;
+        private.create(&spool.root)?;
+        let first = spool.root.join(format!("{:02x}", DIRECTORIES - 1));
+        if !first.is_dir() {
+            // The last one is made last: if it is there, all are, and their names were synced.
+            for number in 0..DIRECTORIES {
+                private.create(spool.root.join(format!("{number:02x}")))?;
+            }
+            directory_sync::sync(&spool.root)?;
+            directory_sync::sync(state)?;
+        }
+        Ok(spool)
+    }
+
+    /// The file that a new message is received into. Nothing is on disk until the first
+    /// [`PartFile::append`] or [`Spool::store`].
+    pub(super) fn part(&self, id: QueueId) -> PartFile {
+        PartFile { path: self.path(id).with_extension(&PART_SUFFIX[1..]), file: None }
+    }
+
+    /// Writes what is left of a frame and makes file and name durable: their syncs run side by side.
+    pub(super) async fn store(
+        self: &Arc<Self>,
+        id: QueueId,
+        part: PartFile,
+        rest: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let spool = Arc::clone(self);
+        let work = move || -> io::Result<_> {
+            let mut part = part;
+            part.write(&rest)?;
+            let path = spool.path(id);
+            fs::rename(&part.path, &path)?;
+            let Some(file) = part.file.take() else { return Err(io::ErrorKind::NotFound.into()) };
+            let named = spool.directories.request(path.parent().unwrap_or(&spool.root));
+            if let Err(error) = file.sync_data() {
+                spool.remove(id)?;
+                return Err(error);
+            }
+            Ok(named)
+        };
+        let named = blocking(work).await?.map_err(|error| refused(&error))?;
+        match named.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => {
+                // The client will hear that it must keep the message, so ours must not stay.
+                self.remove(id).map_err(|error| refused(&error))?;
+                Err(StoreError::Unavailable(format!("the spool directory cannot be synced: {reason}")))
+            }
+            Err(_) => Err(StoreError::Unavailable("the queue is closing".into())),
+        }
+    }
+
+    /// Opens a message after checking it.
+    pub(super) fn read(&self, id: QueueId) -> Result<MessageReader, ReadError> {
+        MessageReader::of_file(File::open(self.path(id))?)
+    }
+
+    /// Checks a message and returns what it says about itself.
+    pub(super) fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
+        reader::describe_file(&mut File::open(self.path(id))?)
+    }
+
+    /// Removes a message's file. That it is gone already is fine: a crash may have come in between.
+    pub(super) fn remove(&self, id: QueueId) -> io::Result<()> {
+        match fs::remove_file(self.path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves a damaged message out of the way of the others. Returns where it is now.
+    pub(super) fn set_aside(&self, id: QueueId) -> io::Result<PathBuf> {
+        let target = self.damaged.join(id.to_string());
+        match fs::rename(self.path(id), &target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(target),
+        }
+    }
+
+    /// How many files have been set aside.
+    pub(super) fn set_aside_count(&self) -> u64 {
+        fs::read_dir(&self.damaged).map_or(0, |entries| entries.count() as u64)
+    }
+
+    /// Everything in the spool, by name only.
+    pub(super) fn list(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        for number in 0..DIRECTORIES {
+            let directory = match fs::read_dir(self.root.join(format!("{number:02x}"))) {
+                Ok(directory) => directory,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in directory {
+                let name = entry?.file_name();
+                let Some(name) = name.to_str() else { continue };
+                if let Ok(id) = name.parse() {
+                    listing.messages.push(id);
+                } else if name.ends_with(PART_SUFFIX) {
+                    listing.parts.push(self.root.join(format!("{number:02x}")).join(name));
+                }
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Octets of a message's file.
+    pub(super) fn file_bytes(&self, id: QueueId) -> u64 {
+        fs::metadata(self.path(id)).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Octets that the file system still has for us.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        let statistics = rustix::fs::statvfs(&self.root)?;
+        Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
+    }
+
+    fn path(&self, id: QueueId) -> PathBuf {
+        // Bits 16 to 23 of the millisecond.
+        self.root.join(format!("{:02x}", id.as_bytes()[3])).join(id.to_string())
+    }
+}
+
+/// A file that is being received. Dropping it before it has its final name removes it.
+#[derive(Debug)]
+pub(super) struct PartFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl PartFile {
+    /// Writes a block and gives the buffer back.
+    pub(super) async fn append(self, block: Vec<u8>) -> Result<(Self, Vec<u8>), StoreError> {
+        let work = move || {
+            let mut part = self;
+            part.write(&block).map(|()| (part, block))
+        };
+        blocking(work).await?.map_err(|error| refused(&error))
+    }
+
+    fn write(&mut self, block: &[u8]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
+                self.file.insert(file)
+            }
+        };
+        file.write_all(block)
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        // `file` is taken when the name has become final.
+        if self.file.is_some() {
+            // What cannot be removed now is removed at the next start.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+impl Finished {
+    /// The part file, which every draft of a spool has.
+    pub(super) fn into_part(self) -> Result<(PartFile, Vec<u8>), StoreError> {
+        let part =
+            self.part.ok_or_else(|| StoreError::Unavailable("the draft belongs to another store".into()))?;
+        Ok((part, self.buffer))
+    }
+}
+
+/// Runs blocking work on tokio's threads for it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let task = tokio::task::spawn_blocking(work);
+    task.await.map_err(|error| StoreError::Unavailable(format!("a disk task ended early: {error}")))
+}
+
+/// An error of the disk, as the client must hear it.
+pub(super) fn refused(error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreError::Full(format!("the queue's disk is full: {error}"))
+        }
+        _ => StoreError::Unavailable(format!("the queue's disk does not work: {error}")),
+    }
+}

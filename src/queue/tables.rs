@@ -1,0 +1,103 @@
+//! What a backend keeps, and the changes that are written to it in one atomic step.
+//!
+//! Rule: the engine reads through [`Tables`] and collects [`Changes`]; nothing is visible to a reader
+//! before the backend has applied them whole. Must not know how a backend stores anything.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::{
+    id::QueueId,
+    record::MessageRecord,
+    state::{AccountState, RecipientState},
+};
+use crate::{budget::ledger::Event, clock::Timestamp};
+
+/// The place of a message in the order of departure: due time, then order of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DueKey {
+    pub(super) due: Timestamp,
+    pub(super) id: QueueId,
+}
+
+impl DueKey {
+    /// The key under which a message waits; `None` while a worker has it or when nothing waits.
+    pub(super) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
+        let mut due = None;
+        for recipient in &record.recipients {
+            match recipient.state {
+                RecipientState::Reserved { .. } => return None,
+                RecipientState::Queued { due: at, .. } => {
+                    due = Some(due.map_or(at, |least: Timestamp| least.min(at)))
+                }
+                RecipientState::Relayed { .. }
+                | RecipientState::Held { .. }
+                | RecipientState::Dead { .. } => {}
+            }
+        }
+        due.map(|due| Self { due, id })
+    }
+}
+
+/// Read access to what is stored. `None` and an empty answer are normal; an error is a failed backend.
+pub(super) trait Tables {
+    /// The record of a queued message.
+    fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError>;
+
+    /// The smallest due key that `passed_over` does not reject.
+    fn first_due(&self, passed_over: &dyn Fn(&DueKey) -> bool) -> Result<Option<DueKey>, TableError>;
+}
+
+/// Why a backend could not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum TableError {
+    /// One record is damaged; the others are not concerned.
+    #[error("the record of message {id} is damaged: {reason}")]
+    Damaged { id: QueueId, reason: String },
+    /// The backend itself has failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Everything that one atomic write will change.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// New records; `None` removes one.
+    pub(super) messages: BTreeMap<QueueId, Option<MessageRecord>>,
+    /// Due keys to add (`true`) and to remove (`false`).
+    pub(super) due: BTreeMap<DueKey, bool>,
+    /// Ledger events; `None` removes one.
+    pub(super) ledger: BTreeMap<u64, Option<Event>>,
+    /// Finished messages for the history; `None` removes one.
+    pub(super) history: BTreeMap<QueueId, Option<MessageRecord>>,
+    /// The account's new state.
+    pub(super) account: Option<AccountState>,
+}
+
+impl Changes {
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+            && self.due.is_empty()
+            && self.ledger.is_empty()
+            && self.history.is_empty()
+            && self.account.is_none()
+    }
+
+    /// Whether something becomes claimable by them.
+    pub(super) fn adds_work(&self) -> bool {
+        self.due.values().any(|added| *added)
+    }
+
+    /// Replaces a record, and its due key with it.
+    pub(super) fn put(&mut self, id: QueueId, old: Option<&MessageRecord>, new: Option<MessageRecord>) {
+        if let Some(key) = old.and_then(|record| DueKey::of(id, record)) {
+            self.due.insert(key, false);
+        }
+        if let Some(key) = new.as_ref().and_then(|record| DueKey::of(id, record)) {
+            self.due.insert(key, true);
+        }
+        self.messages.insert(id, new);
+    }
+}

@@ -1,0 +1,198 @@
+//! relay.toml as a text: which file it is, and where in it a key stands.
+//!
+//! Rule: an excerpt never shows the value of `password`. Must not know what the keys mean.
+
+use std::{collections::BTreeMap, fs::File, io::Read, ops::Range, path::Path, path::PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Place, SettingsError};
+
+/// Octets of a configuration file we read; the annotated sample has 10,000.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Characters of a line that an excerpt shows.
+const EXCERPT_CHARACTERS_MAX: usize = 120;
+
+/// The file.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    path: PathBuf,
+    text: String,
+    /// Where each `section.key` stands, as octets of the text.
+    keys: BTreeMap<(String, String), Range<usize>>,
+}
+
+impl Document {
+    /// Reads the file.
+    pub(super) fn read(path: &Path) -> Result<Self, SettingsError> {
+        let unreadable = |reason: String| SettingsError::Unreadable {
+            path: path.to_owned(),
+            reason,
+            remedy: "Name another file with --config FILE or PILLARBOX_CONFIG, or make this one readable."
+                .into(),
+        };
+        let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        let mut bytes = Vec::new();
+        file.take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(error.to_string()))?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(unreadable(format!("it is longer than {FILE_BYTES_MAX} octets")));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+            unreadable(format!("line {line} is not UTF-8"))
+        })?;
+        Ok(Self::new(path.to_owned(), text))
+    }
+
+    pub(super) fn new(path: PathBuf, text: String) -> Self {
+        // The recoverable parse finds the keys of a file that has a mistake elsewhere.
+        let (table, _) = DeTable::parse_recoverable(&text);
+        let mut keys = BTreeMap::new();
+        for (section, content) in table.get_ref() {
+            let DeValue::Table(entries) = content.get_ref() else { continue };
+            for key in entries.keys() {
+                keys.insert((section.get_ref().to_string(), key.get_ref().to_string()), key.span());
+            }
+        }
+        Self { path, text, keys }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where the key stands, when it does.
+    pub(super) fn place_of(&self, section: &str, key: &str) -> Option<Place> {
+        let span = self.keys.get(&(section.to_owned(), key.to_owned()))?;
+        Some(self.place(span.clone()))
+    }
+
+    /// The section whose table holds this position, by the key nearest before it.
+    pub(super) fn section_at(&self, position: usize) -> Option<&str> {
+        let before = self.keys.iter().filter(|(_, span)| span.start <= position);
+        before.max_by_key(|(_, span)| span.start).map(|((section, _), _)| section.as_str())
+    }
+
+    /// The place of these octets.
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
+        let start = floor_boundary(&self.text, span.start);
+        let line_start = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_text = self.text[line_start..].lines().next().unwrap_or("");
+        let line = self.text[..line_start].matches('\n').count() + 1;
+        let column = self.text[line_start..start].chars().count() + 1;
+        let end = floor_boundary(&self.text, span.end.min(line_start + line_text.len()));
+        let width = if end > start { self.text[start..end].chars().count() } else { 1 };
+        let number = line.to_string();
+        let excerpt = if self.may_show_password(line_text) {
+            format!("  {number} | (not shown: the password may be in this line)")
+        } else {
+            excerpt(&number, column, width, line_text)
+        };
+        Place::File { name: self.path.display().to_string(), line, column, excerpt }
+    }
+
+    /// The place of a key that does not exist, without its value: it may be a misspelt password.
+    pub(super) fn place_of_unknown(&self, span: Range<usize>) -> Place {
+        let word = self.text.get(span.clone()).unwrap_or("").to_owned();
+        match self.place(span) {
+            Place::File { name, line, column, .. } => {
+                let width = word.chars().count();
+                let blanks = " ".repeat(column.min(EXCERPT_CHARACTERS_MAX) - 1);
+                let excerpt = excerpt(&line.to_string(), column, width, &(blanks + &word + " ..."));
+                Place::File { name, line, column, excerpt }
+            }
+            place => place,
+        }
+    }
+
+    fn may_show_password(&self, line: &str) -> bool {
+        // A password in several lines could reach any later line.
+        let several_lines = |line: &str| line.contains("\"\"\"") || line.contains("'''");
+        sets_password(line) || self.text.lines().any(|line| sets_password(line) && several_lines(line))
+    }
+}
+
+/// Whether the line gives `password` itself (not `password_file`) a value, also when it is misspelt, when
+/// the equals sign is missing, or within an inline table.
+fn sets_password(line: &str) -> bool {
+    const NOT_SECRET: [&str; 2] = ["password_file", "password_command"];
+    let is_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
+    let mut words = line.split(|character| !is_word(character)).filter(|word| !word.is_empty());
+    let first = words.find(|word| *word != "upstream").unwrap_or("");
+    let resembles = |word: &str| {
+        (word.starts_with("pass") || strsim::damerau_levenshtein(word, "password") <= 3)
+            && !NOT_SECRET.contains(&word)
+    };
+    let assigned = line.match_indices("password").any(|(position, word)| {
+        line[position + word.len()..].trim_start_matches(['"', '\'', ' ', '\t']).starts_with('=')
+    });
+    resembles(first) || assigned
+}
+
+fn excerpt(number: &str, column: usize, width: usize, text: &str) -> String {
+    let margin = " ".repeat(number.len());
+    let shown: String = text
+        .chars()
+        .take(EXCERPT_CHARACTERS_MAX)
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect();
+    if column > EXCERPT_CHARACTERS_MAX {
+        return format!("  {number} | {shown}");
+    }
+    let blanks = " ".repeat(column - 1);
+    let carets = "^".repeat(width.min(EXCERPT_CHARACTERS_MAX + 1 - column));
+    format!("  {number} | {shown}\n  {margin} | {blanks}{carets}")
+}
+
+fn floor_boundary(text: &str, position: usize) -> usize {
+    let mut position = position.min(text.len());
+    while !text.is_char_boundary(position) {
+        position -= 1;
+    }
+    position
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn excerpt_of(text: &str, word: &str) -> String {
+        let start = text.find(word).unwrap();
+        let document = Document::new("relay.toml".into(), text.into());
+        let Place::File { excerpt, .. } = document.place(start..start + word.len()) else {
+            return String::new();
+        };
+        excerpt
+    }
+
+    #[test]
+    fn an_excerpt_marks_the_words() {
+        let text = "[upstream]\nhost = \"ä\" # here\n";
+        assert_eq!(excerpt_of(text, "here"), "  2 | host = \"ä\" # here\n    |              ^^^^");
+    }
+
+    #[test]
+    fn an_excerpt_never_shows_a_password() {
+        for line in [
+            "password = \"hunter2",
+            "password=hunter2",
+            "password: hunter2",
+            "passwd = \"hunter2",
+            "\"password\" = 2 # hunter2",
+            "upstream.password = hunter2",
+            "upstream = { host = \"a\", password = \"hunter2",
+        ] {
+            let excerpt = excerpt_of(&format!("[upstream]\n{line}\n"), "hunter2");
+            assert!(!excerpt.contains("hunter"), "{line}: {excerpt}");
+        }
+        assert!(!excerpt_of("password = \"\"\"\nhunter2\"\"\"\n", "hunter2").contains("hunter"));
+        assert!(excerpt_of("password_file = 3 # hunter2\n", "3").contains("hunter"));
+    }
+}

@@ -1,0 +1,170 @@
+//! The layers of the configuration: relay.toml, and over it the environment.
+//!
+//! Rule: two passes. The first reads the file strictly and alone, because only then an error has a line
+//! and a caret. The second lets the `config` crate lay the environment over it; every variable has been
+//! tried alone before, so that its error names it. Must not know what the keys mean.
+
+use std::collections::BTreeMap;
+
+use config::{Config, ConfigError, FileFormat};
+
+use super::{
+    document::Document,
+    problem::{Place, Problem},
+    raw::{self, Raw},
+    value::nearest,
+};
+
+/// What a variable that sets a key starts with.
+const PREFIX: &str = "PILLARBOX__";
+
+/// The variables of the process, as far as they may concern us.
+pub(super) type Variables = BTreeMap<String, String>;
+
+/// Reads both layers.
+pub(super) fn read(document: Option<&Document>, variables: &Variables) -> Result<Raw, Vec<Problem>> {
+    let mut problems: Vec<Problem> = document.and_then(file_problem).into_iter().collect();
+    problems.extend(variables.iter().filter_map(|(name, value)| variable_problem(name, value)));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    merged(document.map_or("", Document::text), variables).map_err(|error| {
+        vec![Problem {
+            place: Place::Unwritten("file and environment".into()),
+            what: words(error),
+            remedy: None,
+        }]
+    })
+}
+
+fn merged(text: &str, variables: &Variables) -> Result<Raw, ConfigError> {
+    let environment = config::Environment::with_prefix("PILLARBOX")
+        .prefix_separator("__")
+        .separator("__")
+        .ignore_empty(true)
+        .source(Some(variables.clone().into_iter().collect()));
+    Config::builder()
+        .add_source(config::File::from_str(text, FileFormat::Toml))
+        .add_source(environment)
+        .build()?
+        .try_deserialize()
+}
+
+/// The first thing that is wrong with the file alone: toml stops there.
+fn file_problem(document: &Document) -> Option<Problem> {
+    let error = toml::from_str::<Raw>(document.text()).err()?;
+    let span = error.span().unwrap_or(0..0);
+    let place = document.place(span.clone());
+    let message = error.message();
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    let Some(name) = unknown else {
+        return Some(Problem { place, what: without_quotation(message), remedy: None });
+    };
+    let section = document
+        .section_at(span.start)
+        .filter(|section| document.place_of(section, name).is_some_and(|known| known == place));
+    let (what, remedy) = match section {
+        Some(section) => unknown_key(section, name),
+        None => unknown_section(name),
+    };
+    Some(Problem { place: document.place_of_unknown(span), what, remedy: Some(remedy) })
+}
+
+/// Syntax errors quote what they stumbled over, which may be a piece of a password; the excerpt shows it
+/// where that is safe. Our own errors and serde's are about values that are none.
+fn without_quotation(message: &str) -> String {
+    let is_syntax = message.starts_with("invalid ") && !message.starts_with("invalid type");
+    if !is_syntax {
+        return message.to_owned();
+    }
+    message.split(['`', '"', ',']).next().unwrap_or("").trim_end().to_owned()
+}
+
+fn unknown_section(name: &str) -> (String, String) {
+    let sections = raw::sections();
+    if let Some((section, _)) = sections.iter().find(|(_, keys)| keys.contains(&name)) {
+        let what = format!("the key `{name}` stands outside of its section");
+        return (what, format!("Write it under [{section}]."));
+    }
+    let names: Vec<&str> = sections.iter().map(|(section, _)| *section).collect();
+    let remedy = nearest(name, names.iter().copied()).map_or_else(
+        || format!("The sections are {}.", names.join(", ")),
+        |near| format!("Did you mean [{near}]?"),
+    );
+    (format!("there is no section [{name}]"), remedy)
+}
+
+fn unknown_key(section: &str, name: &str) -> (String, String) {
+    let sections = raw::sections();
+    let keys = sections.iter().find(|(known, _)| *known == section).map_or(&[][..], |(_, keys)| *keys);
+    let elsewhere = sections.iter().find(|(_, keys)| keys.contains(&name));
+    let remedy = match (elsewhere, nearest(name, keys.iter().copied())) {
+        (Some((other, _)), _) => format!("`{name}` belongs under [{other}]."),
+        (None, Some(near)) => format!("Did you mean `{near}`?"),
+        (None, None) => format!("The keys of [{section}] are {}.", keys.join(", ")),
+    };
+    (format!("there is no key `{name}` in [{section}]"), remedy)
+}
+
+/// What is wrong with one variable, tried alone.
+fn variable_problem(name: &str, value: &str) -> Option<Problem> {
+    let place = Place::Variable(name.to_owned());
+    let Some(path) = name.strip_prefix(PREFIX) else {
+        let meant = with_two_underscores(name)?;
+        let what =
+            "a variable that sets a key has two underscores before the section and before the key".into();
+        return Some(Problem { place, what, remedy: Some(format!("Write {meant}.")) });
+    };
+    if name.chars().any(char::is_lowercase) {
+        let remedy = format!("Write {}.", name.to_uppercase());
+        return Some(Problem {
+            place,
+            what: "the names of variables are in capitals".into(),
+            remedy: Some(remedy),
+        });
+    }
+    let path = path.to_lowercase();
+    let Some((section, key)) = path.split_once("__") else {
+        let what = "it names no key".into();
+        return Some(Problem { place, what, remedy: Some("Write PILLARBOX__SECTION__KEY.".into()) });
+    };
+    let sections = raw::sections();
+    let unknown = match sections.iter().find(|(known, _)| *known == section) {
+        None => Some(unknown_section(section)),
+        Some((_, keys)) if !keys.contains(&key) => Some(unknown_key(section, key)),
+        Some(_) => None,
+    };
+    if let Some((what, remedy)) = unknown {
+        return Some(Problem { place, what, remedy: Some(remedy) });
+    }
+    let alone = Variables::from([(name.to_owned(), value.to_owned())]);
+    let error = merged("", &alone).err()?;
+    Some(Problem { place, what: words(error), remedy: None })
+}
+
+/// The right spelling of `PILLARBOX_UPSTREAM_PORT`. Other variables that start with `PILLARBOX_` are not
+/// ours: Kubernetes sets such for a service of that name.
+fn with_two_underscores(name: &str) -> Option<String> {
+    let flat = |text: &str| text.replace("__", "_");
+    raw::sections()
+        .iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |key| variable(section, key)))
+        .find(|right| flat(right) == flat(name))
+}
+
+/// The variable that sets a key.
+pub(super) fn variable(section: &str, key: &str) -> String {
+    format!("{PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase())
+}
+
+/// The config crate's error without its own notion of where.
+fn words(error: ConfigError) -> String {
+    match error {
+        ConfigError::At { error, .. } => words(*error),
+        ConfigError::Type { unexpected, expected, .. } => {
+            format!("invalid type: {unexpected}, expected {expected}")
+        }
+        ConfigError::Message(message) => message,
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,219 @@
+//! relay.toml as it is written: the same sections and keys, everything optional.
+//!
+//! Rule: a key that is not here does not exist, in the file as in the environment; a key whose feature
+//! does not exist is not here. Must not know defaults or what goes with what: the checks beside it do.
+
+use std::{net::SocketAddr, time::Duration};
+
+use ipnet::IpNet;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, Visitor, value},
+    forward_to_deserialize_any,
+};
+
+use super::value::{Command, List, Parsed, Password, Size, Text, Whole, choose};
+use crate::{delivery::Uncertain, smtp::address::Address, telemetry::Format};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub(super) upstream: Upstream,
+    pub(super) listener: Listener,
+    pub(super) queue: Queue,
+    pub(super) budget: Budget,
+    pub(super) identity: Identity,
+    pub(super) admin: Admin,
+    pub(super) log: Log,
+}
+
+/// `[upstream]`: the account and the way to it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Upstream {
+    pub(super) host: Option<String>,
+    pub(super) port: Option<Whole>,
+    pub(super) tls: Option<Parsed<TlsMode>>,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<String>,
+    pub(super) password_command: Option<Command>,
+    pub(super) password: Option<Password>,
+    pub(super) auth: Option<Parsed<Auth>>,
+    pub(super) ehlo_name: Option<String>,
+    pub(super) ca_file: Option<String>,
+    pub(super) connections: Option<Whole>,
+    pub(super) logins_per_hour: Option<Whole>,
+}
+
+/// `[listener]`: who may hand mail over, where and how much.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Listener {
+    pub(super) addresses: Option<List<SocketAddr>>,
+    pub(super) trusted_networks: Option<List<IpNet>>,
+    pub(super) hostname: Option<String>,
+    pub(super) max_message_bytes: Option<Size>,
+    pub(super) max_recipients: Option<Whole>,
+    pub(super) max_connections: Option<Whole>,
+    pub(super) max_connections_per_client: Option<Whole>,
+}
+
+/// `[queue]`: where mail waits and for how long.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Queue {
+    pub(super) directory: Option<String>,
+    pub(super) lifetime: Option<Parsed<Duration>>,
+    pub(super) history_lifetime: Option<Parsed<Duration>>,
+    pub(super) max_bytes: Option<Size>,
+    pub(super) min_free_bytes: Option<Size>,
+    pub(super) uncertain: Option<Parsed<Uncertain>>,
+}
+
+/// `[budget]`: how much the account may be used.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Budget {
+    pub(super) recipients_per_day: Option<Whole>,
+    pub(super) owner_reserve: Option<Whole>,
+    pub(super) pace_per_minute: Option<Whole>,
+}
+
+/// `[identity]`: who is who.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Identity {
+    pub(super) admin: Option<Parsed<Option<Address>>>,
+}
+
+/// `[admin]`: where `pillarbox status` and the other commands reach the daemon.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) socket: Option<String>,
+}
+
+/// `[log]`: what is printed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) format: Option<Parsed<Format>>,
+    pub(super) level: Option<Parsed<tracing::Level>>,
+}
+
+/// `upstream.tls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsMode {
+    /// From the port.
+    Auto,
+    Starttls,
+    Implicit,
+    Off,
+}
+
+impl Text for TlsMode {
+    const EXPECTED: &'static str = "\"auto\", \"starttls\", \"implicit\" or \"off\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(
+            text,
+            &[
+                ("auto", Self::Auto),
+                ("starttls", Self::Starttls),
+                ("implicit", Self::Implicit),
+                ("off", Self::Off),
+            ],
+        )
+    }
+}
+
+/// `upstream.auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Auth {
+    Password,
+    /// The upstream knows us by our address.
+    None,
+}
+
+impl Text for Auth {
+    const EXPECTED: &'static str = "\"password\" or \"none\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("password", Self::Password), ("none", Self::None)])
+    }
+}
+
+impl Text for Uncertain {
+    const EXPECTED: &'static str = "\"resend-once\" or \"hold\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("resend-once", Self::ResendOnce), ("hold", Self::Hold)])
+    }
+}
+
+impl Text for Format {
+    const EXPECTED: &'static str = "\"auto\", \"text\" or \"json\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)])
+    }
+}
+
+/// Every section with its keys, in the order of the file, as serde knows them.
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 7] {
+    [
+        ("upstream", field_names::<Upstream>()),
+        ("listener", field_names::<Listener>()),
+        ("queue", field_names::<Queue>()),
+        ("budget", field_names::<Budget>()),
+        ("identity", field_names::<Identity>()),
+        ("admin", field_names::<Admin>()),
+        ("log", field_names::<Log>()),
+    ]
+}
+
+fn field_names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // The answer comes through `names`; the deserializer itself always ends with an error.
+    drop(T::deserialize(FieldNames(&mut names)));
+    names
+}
+
+/// Asks a struct for the names of its fields instead of filling it.
+struct FieldNames<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(value::Error::custom("not a struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        Err(value::Error::custom("names only"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_sections_is_the_list_of_the_file() {
+        let names: Vec<&str> = sections().iter().map(|(section, _)| *section).collect();
+        assert_eq!(names, field_names::<Raw>());
+        assert!(sections().iter().all(|(_, keys)| !keys.is_empty()));
+    }
+}

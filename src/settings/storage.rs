@@ -1,0 +1,94 @@
+//! The checks of `[queue]`, `[budget]` and `[admin]`: where mail waits, how long, and how much leaves.
+//!
+//! Rule: a limit that could not hold is refused at start, not found out at night. Must not know how the
+//! queue or the ledger work.
+
+use std::{os::unix::ffi::OsStrExt, path::PathBuf, time::Duration};
+
+use super::{
+    raw::{Admin, Budget, Queue},
+    report::{Key, Report, set},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const DIRECTORY_DEFAULT: &str = "/var/lib/pillarbox";
+const SOCKET_DEFAULT: &str = "/run/pillarbox/admin.sock";
+/// Octets of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
+const SOCKET_PATH_LENGTH_MAX: usize = 107;
+
+/// The checked `[queue]`.
+pub(super) struct CheckedQueue {
+    pub(super) directory: PathBuf,
+    pub(super) lifetime: Duration,
+    pub(super) history_lifetime: Duration,
+    pub(super) max_bytes: u64,
+    pub(super) min_free_bytes: u64,
+}
+
+pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Report<'_>) -> CheckedQueue {
+    let lifetime = Key {
+        section: "queue",
+        key: "lifetime",
+        default: 5 * DAY,
+        range: Duration::from_secs(60)..=90 * DAY,
+    };
+    let history = Key {
+        section: "queue",
+        key: "history_lifetime",
+        default: 30 * DAY,
+        range: Duration::ZERO..=3650 * DAY,
+    };
+    let max = Key { section: "queue", key: "max_bytes", default: 2 << 30, range: 1 << 20..=1 << 50 };
+    let min_free =
+        Key { section: "queue", key: "min_free_bytes", default: 256 << 20, range: 1 << 20..=1 << 50 };
+    let max_bytes = report.size(max, raw.max_bytes);
+    if max_bytes < max_message_bytes {
+        let what =
+            format!("one message may have {max_message_bytes} octets, the whole queue only {max_bytes}");
+        report.add("queue", "max_bytes", what, "Raise it, or lower listener.max_message_bytes.");
+    }
+    let directory = set(raw.directory.as_ref());
+    CheckedQueue {
+        directory: directory
+            .map_or_else(|| DIRECTORY_DEFAULT.into(), |path| report.path("queue", "directory", path)),
+        lifetime: report.duration(lifetime, raw.lifetime.as_ref()),
+        history_lifetime: report.duration(history, raw.history_lifetime.as_ref()),
+        max_bytes,
+        min_free_bytes: report.size(min_free, raw.min_free_bytes),
+    }
+}
+
+/// The checked `[budget]`.
+pub(super) struct CheckedBudget {
+    /// Already less the owner's reserve.
+    pub(super) recipients_per_day: u32,
+    pub(super) pace_per_minute: u32,
+}
+
+pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudget {
+    // 10,000 a day is the most that any Gmail account may send (gmail.md section 2).
+    let per_day = Key { section: "budget", key: "recipients_per_day", default: 500, range: 1..=10_000 };
+    let reserve = Key { section: "budget", key: "owner_reserve", default: 25, range: 0..=9_999 };
+    let pace = Key { section: "budget", key: "pace_per_minute", default: 20, range: 0..=10_000 };
+    let per_day = report.whole(per_day, raw.recipients_per_day);
+    let reserve = report.whole(reserve, raw.owner_reserve);
+    if reserve >= per_day {
+        let what = format!("a reserve of {reserve} leaves nothing of {per_day} recipients a day");
+        report.add("budget", "owner_reserve", what, "Make it smaller than recipients_per_day.");
+    }
+    CheckedBudget {
+        recipients_per_day: per_day.saturating_sub(reserve),
+        pace_per_minute: report.whole(pace, raw.pace_per_minute),
+    }
+}
+
+pub(super) fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
+    let Some(path) = set(raw.socket.as_ref()) else { return SOCKET_DEFAULT.into() };
+    let path = report.path("admin", "socket", path);
+    let length = path.as_os_str().as_bytes().len();
+    if length > SOCKET_PATH_LENGTH_MAX {
+        let what = format!("the path has {length} octets; a Unix socket's may have {SOCKET_PATH_LENGTH_MAX}");
+        report.add("admin", "socket", what, "Choose a shorter one.");
+    }
+    path
+}

@@ -1,0 +1,185 @@
+//! The checks of `[upstream]`: the account, the way to it, and what would put it at risk.
+//!
+//! Rule: no secret is read here, only where it is. Half an account is an error; none at all is not,
+//! because only `run` needs one. Must not know how delivery uses what it is told.
+
+use std::net::IpAddr;
+
+use super::{
+    Account,
+    hostname::{Host, is_fully_qualified, names_every_host},
+    raw::{Auth, TlsMode, Upstream},
+    report::{Key, Report, set},
+    value::Parsed,
+};
+use crate::delivery::{Login, PasswordSource, Tls};
+
+const SECTION: &str = "upstream";
+const HOST_DEFAULT: &str = "smtp.gmail.com";
+/// A username longer than any mailbox (RFC 5321 section 4.5.3.1.3).
+const USERNAME_LENGTH_MAX: usize = 320;
+
+/// The connection half of `delivery::Options`.
+pub(super) struct Checked {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tls: Tls,
+    pub(super) login: Option<Login>,
+    pub(super) account: Account,
+    pub(super) ehlo_name: String,
+    pub(super) connections: usize,
+    pub(super) logins_per_hour: u32,
+}
+
+pub(super) fn check(raw: &Upstream, this_host: &Host, report: &mut Report<'_>) -> Checked {
+    let host = host(raw, report);
+    let port = report.whole(Key { section: SECTION, key: "port", default: 587, range: 1..=65_535 }, raw.port);
+    let port = u16::try_from(port).unwrap_or(587);
+    let auth = raw.auth.as_ref().map_or(Auth::Password, |Parsed(auth)| *auth);
+    let login = login(raw, auth, report);
+    let tls = tls(raw, &host, port, login.is_some(), report);
+    let account = match (auth, &login) {
+        (Auth::None, _) | (_, Some(_)) => Account::Complete,
+        (Auth::Password, None) => Account::Missing,
+    };
+    // More than a few connections or logins look like an attack to Gmail (gmail.md section 2).
+    let connections = Key { section: SECTION, key: "connections", default: 2, range: 1..=10 };
+    let logins_per_hour = Key { section: SECTION, key: "logins_per_hour", default: 20, range: 1..=1000 };
+    Checked {
+        host,
+        port,
+        tls,
+        login,
+        account,
+        ehlo_name: ehlo_name(raw, this_host, report),
+        connections: report.whole(connections, raw.connections) as usize,
+        logins_per_hour: report.whole(logins_per_hour, raw.logins_per_hour),
+    }
+}
+
+fn host(raw: &Upstream, report: &mut Report<'_>) -> String {
+    let host = set(raw.host.as_ref()).unwrap_or(HOST_DEFAULT);
+    let is_name = |name: &str| {
+        name.len() <= 253
+            && name.split('.').all(|label| !label.is_empty())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    if host.parse::<IpAddr>().is_err() && !is_name(host) {
+        let what = format!("{host:?} is no host name");
+        report.add(
+            SECTION,
+            "host",
+            what,
+            "Write the name alone, such as \"smtp.gmail.com\"; the port has its own key.",
+        );
+    }
+    host.to_owned()
+}
+
+fn tls(raw: &Upstream, host: &str, port: u16, has_login: bool, report: &mut Report<'_>) -> Tls {
+    match raw.tls.as_ref().map_or(TlsMode::Auto, |Parsed(mode)| *mode) {
+        TlsMode::Auto if port == 465 => Tls::Implicit,
+        TlsMode::Auto | TlsMode::Starttls => Tls::Starttls,
+        TlsMode::Implicit => Tls::Implicit,
+        TlsMode::Off => {
+            let is_loopback =
+                host.parse::<IpAddr>().map_or(host == "localhost", |address| address.is_loopback());
+            if !is_loopback {
+                let what = format!("without TLS everybody on the way to {host} could read the mail");
+                report.add(
+                    SECTION,
+                    "tls",
+                    what,
+                    "Remove the line; \"off\" is for an upstream on this host only.",
+                );
+            }
+            if has_login {
+                let what = "a password is never sent without TLS";
+                report.add(SECTION, "tls", what, "Remove the line, or remove username and password.");
+            }
+            Tls::Off
+        }
+    }
+}
+
+fn login(raw: &Upstream, auth: Auth, report: &mut Report<'_>) -> Option<Login> {
+    let username = set(raw.username.as_ref());
+    let sources = password_sources(raw, report);
+    if let [(first, _), (second, _), ..] = sources.as_slice() {
+        let other = report.place(SECTION, first);
+        let what = format!("the password is given twice, here and as {first} ({other})");
+        report.add(SECTION, second, what, "Keep one of password_file, password_command and password.");
+    }
+    let source = sources.into_iter().next();
+    if auth == Auth::None {
+        let written = username.map(|_| "username").or(source.map(|(key, _)| key));
+        if let Some(key) = written {
+            let what = "there is an account although auth is \"none\"";
+            report.add(SECTION, key, what, "Remove username and password, or remove auth.");
+        }
+        return None;
+    }
+    match (username, source) {
+        (None, None) => None,
+        (None, Some((key, _))) => {
+            report.add(SECTION, key, "there is a password but no username", USERNAME_REMEDY);
+            None
+        }
+        (Some(_), None) => {
+            let remedy = "Add password_file = \"/etc/pillarbox/password\" under [upstream]; the first line of that \
+                          file is the app password.";
+            report.add(SECTION, "username", "there is a username but no password", remedy);
+            None
+        }
+        (Some(username), Some((_, password))) => {
+            check_username(username, raw, report);
+            Some(Login { username: username.to_owned(), password })
+        }
+    }
+}
+
+const USERNAME_REMEDY: &str =
+    "Add username = \"you@gmail.com\", the account's full address, under [upstream].";
+
+fn check_username(username: &str, raw: &Upstream, report: &mut Report<'_>) {
+    if username.len() > USERNAME_LENGTH_MAX || username.chars().any(char::is_control) {
+        report.add(SECTION, "username", "it is too long or has control characters", USERNAME_REMEDY);
+    }
+    let at_gmail = set(raw.host.as_ref()).unwrap_or(HOST_DEFAULT).ends_with(".gmail.com");
+    if at_gmail && !username.contains('@') {
+        report.add(SECTION, "username", "Gmail wants the full address", USERNAME_REMEDY);
+    }
+}
+
+/// Every source of the password that is set, in the order of preference.
+fn password_sources(raw: &Upstream, report: &Report<'_>) -> Vec<(&'static str, PasswordSource)> {
+    let file = set(raw.password_file.as_ref())
+        .map(|path| ("password_file", PasswordSource::File(report.path(SECTION, "password_file", path))));
+    let command = raw.password_command.as_ref().filter(|command| !command.0.is_empty());
+    let command = command.map(|command| ("password_command", PasswordSource::Command(command.0.clone())));
+    let inline = raw.password.as_ref().and_then(|password| password.0.clone());
+    let inline = inline.map(|secret| ("password", PasswordSource::Inline(secret)));
+    [file, command, inline].into_iter().flatten().collect()
+}
+
+fn ehlo_name(raw: &Upstream, this_host: &Host, report: &mut Report<'_>) -> String {
+    let Some(name) = set(raw.ehlo_name.as_ref()) else { return this_host.fully_qualified_name() };
+    let literal = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = literal.map(|text| text.strip_prefix("IPv6:").unwrap_or(text).parse::<IpAddr>());
+    let acceptable = match address {
+        Some(Ok(address)) => !address.is_loopback() && !address.is_unspecified(),
+        Some(Err(_)) => false,
+        None => is_fully_qualified(name),
+    };
+    if !acceptable {
+        let what = if names_every_host(name) || matches!(address, Some(Ok(_))) {
+            format!("Gmail turns away clients that call themselves {name} (421 4.7.0)")
+        } else {
+            format!("{name:?} is no fully qualified name")
+        };
+        let remedy =
+            "Write a name with a dot, such as \"relay.example.org\", or remove the line for this host's own.";
+        report.add(SECTION, "ehlo_name", what, remedy);
+    }
+    name.to_owned()
+}
