@@ -67,7 +67,8 @@ fn an_index_that_cannot_be_read_at_all_is_set_aside_and_rebuilt() {
 
 #[test]
 fn an_index_that_is_gone_is_rebuilt() {
-    let life = Stored::fill().copy();
+    let stored = Stored::fill();
+    let life = stored.copy();
     fs::remove_dir_all(life.state().join("queue.sled")).expect("the index goes");
     life.expect_every_message_delivered("no index");
 }

@@ -1,6 +1,4 @@
-//! Who may import whom: the layer table of ARCHITECTURE.md as a constant, and cycles inside a module.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Who may import whom: the layer table of ARCHITECTURE.md as a constant. Layers exclude circles of modules.
 
 use super::source::{Source, paths};
 
@@ -23,6 +21,12 @@ const LAYERS: &[(&str, u8)] = &[
     ("sandbox", 5),
     ("cli", 6),
     ("main", 7),
+];
+
+/// Imports along a row, with the reason.
+const ALONG_A_ROW: &[(&str, &str)] = &[
+    // The checked settings hold the Options of every module, those of the admin API as well.
+    ("settings", "admin"),
 ];
 
 fn layer(module: &str) -> Option<u8> {
@@ -56,6 +60,7 @@ pub(super) fn forbidden_imports(source: &Source) -> Vec<String> {
         }
         match layer(imported) {
             None => found.push(format!("{at}: `{root}::{imported}` is no module of the layer table")),
+            Some(theirs) if theirs == own_layer && ALONG_A_ROW.contains(&(own, imported.as_str())) => {}
             Some(theirs) if theirs >= own_layer => found.push(format!(
                 "{at}: `{own}` (layer {own_layer}) must not know `{imported}` (layer {theirs})"
             )),
@@ -63,58 +68,4 @@ pub(super) fn forbidden_imports(source: &Source) -> Vec<String> {
         }
     }
     found
-}
-
-/// Circles that stay, with the reason.
-const CIRCLES_ALLOWED: &[(&str, &str)] = &[
-    // The trait's verbs return the error that a draft returns as well; both are the store's contract.
-    ("queue/draft", "queue/store"),
-];
-
-/// Circles of files that import each other within one module folder. `mod.rs`, the folder's face, may
-/// know all its files, and they may know what it defines.
-pub(super) fn cycles(sources: &[Source]) -> Vec<String> {
-    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for source in sources {
-        let Some((folder, file)) = source.path.trim_start_matches("src/").split_once('/') else { continue };
-        let own = format!("{folder}/{}", first_word(file));
-        for path in paths(&source.product_code) {
-            let target = match &path.segments[..] {
-                [root, name, file, ..] if root == "crate" && name == folder => file,
-                [root, file, ..] if root == "super" && !own.ends_with("/mod") => file,
-                _ => continue,
-            };
-            let target = format!("{folder}/{target}");
-            let is_file = sources.iter().any(|other| other.path.starts_with(&format!("src/{target}.rs")));
-            let allowed = CIRCLES_ALLOWED.contains(&(own.as_str(), target.as_str()));
-            if is_file && target != own && !allowed {
-                edges.entry(own.clone()).or_default().insert(target);
-            }
-        }
-    }
-    edges
-        .keys()
-        .filter(|start| reaches(&edges, start, start))
-        .map(|file| format!("src/{file}.rs: imports itself in a circle: {:?}", edges[file]))
-        .collect()
-}
-
-fn first_word(file: &str) -> &str {
-    file.split(['/', '.']).next().unwrap_or(file)
-}
-
-fn reaches(edges: &BTreeMap<String, BTreeSet<String>>, start: &str, goal: &str) -> bool {
-    let mut open = vec![start];
-    let mut seen = BTreeSet::new();
-    while let Some(file) = open.pop() {
-        for next in edges.get(file).into_iter().flatten() {
-            if next == goal {
-                return true;
-            }
-            if seen.insert(next.as_str()) {
-                open.push(next);
-            }
-        }
-    }
-    false
 }
