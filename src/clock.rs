@@ -114,6 +114,25 @@ impl Clock for SystemClock {
     }
 }
 
+/// Real time since a start, for threads that wait and for figures; never for decisions about mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this file is the one place that reads the clock")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// A clock that moves only when told to: for tests and for the sandbox's scripted days.
 #[derive(Clone, Debug)]
 pub struct ManualClock {

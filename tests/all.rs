@@ -1,5 +1,7 @@
 //! Every integration test, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
+
 mod budget_days;
 mod clients;
 mod commands;

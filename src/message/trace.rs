@@ -4,11 +4,146 @@
 //! Rule: everything comes from the envelope and the findings, so the same message always gets the same
 //! fields. Must not know where they are stored.
 
-use super::{envelope::Envelope, header::HeaderFindings};
+use std::net::IpAddr;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{
+    envelope::{Envelope, Origin},
+    header::HeaderFindings,
+};
+
+/// Octets of the HELO argument that are repeated in Received: a line stays far below the 998 octets of
+/// RFC 5322 section 2.1.1.
+const HELO_LENGTH_MAX: usize = 255;
 
 /// The bytes that go in front of the original message; they end with CRLF.
 #[must_use]
 pub fn added_fields(envelope: &Envelope, id: &str, hostname: &str, findings: &HeaderFindings) -> Vec<u8> {
-    let _ = (envelope, id, hostname, findings);
-    Vec::new()
+    let date = date(envelope);
+    let mut fields = received(envelope, id, hostname, &date);
+    if !findings.has_message_id {
+        fields.push_str(&format!("Message-ID: <{id}@{hostname}>\r\n"));
+    }
+    if !findings.has_date {
+        fields.push_str(&format!("Date: {date}\r\n"));
+    }
+    fields.into_bytes()
+}
+
+/// The recipient is named only when there is one: several would tell each of them about the others.
+fn received(envelope: &Envelope, id: &str, hostname: &str, date: &str) -> String {
+    let origin = &envelope.origin;
+    let recipient = match envelope.forward_paths.as_slice() {
+        [only] => format!("\r\n\tfor <{only}>"),
+        _ => String::new(),
+    };
+    format!(
+        "Received: from {} ({})\r\n\tby {hostname} with {} id {id}{recipient};\r\n\t{date}\r\n",
+        helo(origin),
+        address_literal(origin.address),
+        origin.protocol,
+    )
+}
+
+/// What the client called itself, with everything replaced that has a meaning in a structured field.
+fn helo(origin: &Origin) -> String {
+    let safe = |character: char| match character {
+        _ if character.is_ascii_alphanumeric() || "-._:[]".contains(character) => character,
+        _ => '?',
+    };
+    if origin.helo.is_empty() {
+        return address_literal(origin.address);
+    }
+    origin.helo.chars().take(HELO_LENGTH_MAX).map(safe).collect()
+}
+
+/// RFC 5321 section 4.1.3.
+fn address_literal(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => format!("[{address}]"),
+        IpAddr::V6(address) => format!("[IPv6:{address}]"),
+    }
+}
+
+/// The time of acceptance as RFC 5322 section 3.3 writes it, in UTC: what the machine's time zone is
+/// today must not change a message that was accepted before.
+fn date(envelope: &Envelope) -> String {
+    // Only a time thousands of years away is out of range.
+    let accepted = Timestamp::from_millisecond(envelope.accepted_at.0).unwrap_or(Timestamp::UNIX_EPOCH);
+    accepted.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock, message::envelope::BodyKind};
+
+    fn envelope(helo: &str, address: &str, forward_paths: &[&str]) -> Envelope {
+        Envelope {
+            reverse_path: None,
+            forward_paths: forward_paths.iter().map(|path| path.parse().unwrap()).collect(),
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            origin: Origin {
+                address: address.parse().unwrap(),
+                helo: helo.to_owned(),
+                protocol: "ESMTP".to_owned(),
+            },
+            accepted_at: clock::Timestamp(1_800_000_000_123),
+        }
+    }
+
+    fn check(envelope: &Envelope, findings: HeaderFindings, expected: &str) {
+        let fields = added_fields(envelope, "01abc", "relay.example", &findings);
+        assert_eq!(String::from_utf8(fields).unwrap(), expected);
+    }
+
+    const COMPLETE: HeaderFindings =
+        HeaderFindings { has_message_id: true, has_date: true, received_count: 0, separator_at: None };
+
+    #[test]
+    fn a_message_with_one_recipient_names_it_in_received() {
+        check(
+            &envelope("printer.lan", "192.0.2.7", &["a@b.example"]),
+            COMPLETE,
+            "Received: from printer.lan ([192.0.2.7])\r\n\tby relay.example with ESMTP id 01abc\r\n\
+             \tfor <a@b.example>;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n",
+        );
+    }
+
+    #[test]
+    fn several_recipients_are_not_told_about_each_other() {
+        check(
+            &envelope("printer.lan", "::1", &["a@b.example", "c@d.example"]),
+            COMPLETE,
+            "Received: from printer.lan ([IPv6:::1])\r\n\tby relay.example with ESMTP id 01abc;\r\n\
+             \tFri, 15 Jan 2027 08:00:00 +0000\r\n",
+        );
+    }
+
+    #[test]
+    fn message_id_and_date_are_added_when_the_client_left_them_out() {
+        check(
+            &envelope("", "::ffff:192.0.2.7", &["a@b.example", "c@d.example"]),
+            HeaderFindings::default(),
+            "Received: from [192.0.2.7] ([192.0.2.7])\r\n\tby relay.example with ESMTP id 01abc;\r\n\
+             \tFri, 15 Jan 2027 08:00:00 +0000\r\n\
+             Message-ID: <01abc@relay.example>\r\nDate: Fri, 15 Jan 2027 08:00:00 +0000\r\n",
+        );
+    }
+
+    #[test]
+    fn what_a_client_calls_itself_cannot_break_the_field() {
+        for (said, written) in [
+            ("a b;(c)\r\nX: \"y\"\\", "a?b??c???X:??y??"),
+            ("hôte", "h?te"),
+            ("[192.168.1.4]", "[192.168.1.4]"),
+            (&"x".repeat(5_000), &"x".repeat(HELO_LENGTH_MAX)),
+        ] {
+            let fields = added_fields(&envelope(said, "192.0.2.7", &["a@b"]), "1", "r", &COMPLETE);
+            let expected = format!("Received: from {written} ([192.0.2.7])\r\n");
+            assert!(fields.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&fields));
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! What every verb of the queue means, independent of how it is stored.
 //!
 //! Rule: decisions only. The engine reads through [`Tables`], holds the ledger, and writes into
-//! [`Changes`]; the backend makes them durable before anybody hears the answer. A claim sees what was
-//! committed before it, never what waits in the same batch. Must not know disks, threads or sockets.
+//! [`Changes`]; the backend makes them durable before anybody hears the answer, so a verb may build on
+//! another one of the same batch. Must not know disks, threads or sockets.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -32,6 +32,8 @@ pub(super) struct Engine {
     ledger: Ledger,
     /// Messages that a worker of this process has.
     claimed: HashSet<QueueId>,
+    /// The ledger of the last run is lost: half of the limit counts as spent from the first claim on.
+    assume_half_spent: bool,
 }
 
 /// How far a claim had come when its worker died.
@@ -49,7 +51,12 @@ pub(super) type Answer<T> = Result<T, StoreError>;
 impl Engine {
     /// An engine that starts with what is stored, and with the claims of a store that failed under it.
     pub(super) fn new(ledger: Ledger, claimed: HashSet<QueueId>) -> Self {
-        Self { ledger, claimed }
+        Self { ledger, claimed, assume_half_spent: false }
+    }
+
+    /// Says that nobody knows what was spent before.
+    pub(super) fn assume_half_spent(&mut self) {
+        self.assume_half_spent = true;
     }
 
     /// The claims, for the engine that follows this one when a store is reopened.
@@ -89,40 +96,28 @@ impl Engine {
         terms: ClaimTerms,
     ) -> Answer<Claim> {
         for _ in 0..STALE_KEYS_MAX {
-            let taken = |key: &DueKey| changes.due.get(key) == Some(&false);
-            let Some(key) = tables.first_due(&taken).map_err(unavailable)? else {
+            let Some(key) = first_due(tables, changes)? else {
                 return Ok(Claim::Idle { next: None });
             };
             if !is_due(key.due, now.wall) {
                 return Ok(Claim::Idle { next: Some(key.due) });
             }
             self.prune(changes, now);
+            if std::mem::take(&mut self.assume_half_spent) {
+                self.spend(changes, now, terms.limit.div_ceil(2));
+            }
             let room = self.ledger.room(now, terms.limit);
             if room == 0 {
                 return Ok(Claim::Exhausted { frees_in: self.ledger.frees_in(now, terms.limit) });
             }
-            let record = match tables.message(key.id) {
-                Ok(record) => record,
-                Err(TableError::Damaged { id, reason }) => return Err(StoreError::Corrupt { id, reason }),
-                Err(failed) => return Err(unavailable(failed)),
-            };
-            let touched = changes.messages.contains_key(&key.id);
-            match record {
-                // Changed by another verb of this batch: its new due key is seen by the next claim.
-                Some(_) if touched => return Ok(Claim::Idle { next: Some(now.wall) }),
-                Some(record) => {
-                    return Ok(Claim::Message(self.reserve(
-                        changes,
-                        key.id,
-                        &record,
-                        now,
-                        room.min(terms.recipients_max),
-                    )));
-                }
-                None => {
-                    changes.due.insert(key, false);
-                }
+            if let Some(record) = current(tables, changes, key.id)?
+                && DueKey::of(key.id, &record) == Some(key)
+            {
+                let most = room.min(terms.recipients_max);
+                return Ok(Claim::Message(self.reserve(changes, key.id, &record, now, most)));
             }
+            // A key that no record stands behind, left by a damaged one.
+            changes.due.insert(key, false);
         }
         Ok(Claim::Idle { next: Some(now.wall) })
     }
@@ -152,9 +147,7 @@ impl Engine {
                 resend,
             });
         }
-        let event = Event { at: now, recipients: u32::try_from(recipients.len()).unwrap_or(u32::MAX) };
-        self.ledger.insert(reservation, event);
-        changes.ledger.insert(reservation, Some(event));
+        self.spend(changes, now, u32::try_from(recipients.len()).unwrap_or(u32::MAX));
         let claimed = ClaimedMessage {
             id,
             reverse_path: record.reverse_path.clone(),
@@ -325,6 +318,13 @@ impl Engine {
         Ok(changed)
     }
 
+    fn spend(&mut self, changes: &mut Changes, now: Moment, recipients: u32) {
+        let sequence = self.ledger.next_sequence();
+        let event = Event { at: now, recipients };
+        self.ledger.insert(sequence, event);
+        changes.ledger.insert(sequence, Some(event));
+    }
+
     fn refund(&mut self, changes: &mut Changes, reservation: u64) {
         let left = self.ledger.refund(reservation, 1);
         changes.ledger.insert(reservation, left);
@@ -335,6 +335,13 @@ impl Engine {
             changes.ledger.insert(sequence, None);
         }
     }
+}
+
+/// The first due key as this batch has left them.
+fn first_due(tables: &dyn Tables, changes: &Changes) -> Answer<Option<DueKey>> {
+    let stored = tables.first_due(&|key| changes.due.contains_key(key)).map_err(unavailable)?;
+    let added = changes.due.iter().find(|(_, added)| **added).map(|(key, _)| *key);
+    Ok(stored.into_iter().chain(added).min())
 }
 
 /// The record as this batch has left it.

@@ -139,7 +139,7 @@ impl MemoryStore {
         let answer = verb(&mut state.engine, &state.tables, &mut changes)?;
         let news = changes.adds_work();
         state.account = changes.account.take().or_else(|| state.account.take());
-        for (id, _) in changes.messages.iter().filter(|(_, record)| record.is_none()) {
+        for (id, _) in &changes.removed {
             state.bodies.remove(id);
         }
         state.tables.apply(changes);

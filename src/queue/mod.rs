@@ -3,16 +3,21 @@
 //! Rule: a message that was acknowledged is in the queue, or in the history, or was deleted by a
 //! person; there is no fourth place. Must not know SMTP clients or Gmail.
 
+mod committer;
 mod directory_sync;
 pub mod draft;
 mod engine;
 mod frame;
 pub mod id;
 pub mod memory_store;
+pub mod opening;
 pub mod options;
 pub mod reader;
 pub mod receipt;
 pub mod record;
+mod side_files;
+pub mod sled_store;
+mod sled_tables;
 mod spool;
 pub mod state;
 pub mod store;

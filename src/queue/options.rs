@@ -15,6 +15,24 @@ pub struct Options {
     pub min_free_bytes: u64,
     /// Our name in the Received field.
     pub hostname: String,
+    /// Whether a recipient whose final dot may have been sent when the process died is held for a
+    /// person; otherwise it is sent once more.
+    pub hold_uncertain: bool,
     /// How long a commit may take before the store counts as failed.
     pub commit_timeout: Duration,
+}
+
+impl Options {
+    /// The defaults of relay.toml for a state directory.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            max_bytes: 2 << 30,
+            min_free_bytes: 256 << 20,
+            hostname: "localhost".into(),
+            hold_uncertain: false,
+            commit_timeout: Duration::from_secs(30),
+        }
+    }
 }

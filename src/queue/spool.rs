@@ -159,11 +159,6 @@ impl Spool {
         Ok(listing)
     }
 
-    /// Octets of a message's file.
-    pub(super) fn file_bytes(&self, id: QueueId) -> u64 {
-        fs::metadata(self.path(id)).map_or(0, |metadata| metadata.len())
-    }
-
     /// Octets that the file system still has for us.
     pub(super) fn free_bytes(&self) -> io::Result<u64> {
         let statistics = rustix::fs::statvfs(&self.root)?;

@@ -71,6 +71,12 @@ impl RecipientState {
         matches!(self, Self::Relayed { .. })
     }
 
+    /// Whether nothing will happen to this recipient again without a person.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Relayed { .. } | Self::Dead { .. })
+    }
+
     /// The state's name, as in logs and on screens.
     #[must_use]
     pub fn name(&self) -> &'static str {

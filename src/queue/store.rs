@@ -91,6 +91,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns when something may have become claimable since the last call by any waiter.
     async fn changed(&self);
 
+    /// Returns, with the reason, when the store can no longer be repaired within this process, which must
+    /// then end so that its supervisor starts it anew. Nothing acknowledged is lost by that.
+    async fn failed(&self) -> String {
+        std::future::pending().await
+    }
+
     /// Finishes what was handed over, syncs and closes. Later calls fail with `Unavailable`.
     async fn close(&self);
 }

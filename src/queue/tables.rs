@@ -73,6 +73,8 @@ pub(super) struct Changes {
     pub(super) history: BTreeMap<QueueId, Option<MessageRecord>>,
     /// The account's new state.
     pub(super) account: Option<AccountState>,
+    /// Messages that leave the queue, with their octets: their files go after the write.
+    pub(super) removed: Vec<(QueueId, u64)>,
 }
 
 impl Changes {
@@ -97,6 +99,9 @@ impl Changes {
         }
         if let Some(key) = new.as_ref().and_then(|record| DueKey::of(id, record)) {
             self.due.insert(key, true);
+        }
+        if let (Some(old), None) = (old, &new) {
+            self.removed.push((id, old.size_bytes));
         }
         self.messages.insert(id, new);
     }

@@ -4,5 +4,11 @@
 //! Must not know about the queue, about Gmail or about sockets.
 
 pub mod address;
+pub mod command;
+pub mod data;
+pub mod extension;
 pub mod header_scan;
+pub mod line;
+pub mod receiving;
+pub mod reply;
 pub mod session;

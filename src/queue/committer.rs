@@ -1,0 +1,217 @@
+//! The only writer of sled: one thread that gathers what waits, writes it in one transaction, syncs once,
+//! and answers all.
+//!
+//! Rule: no answer before the sync. A record of a message that was just accepted is waited for by nobody (its
+//! spool file is what the 250 stands on), so it may linger for company; everything else is written at
+//! once. When sled fails, everything is refused until the tables have been opened anew.
+//! Must not know what the verbs mean.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::{error, info};
+
+use super::{
+    engine::Engine,
+    side_files::LedgerCopy,
+    sled_store::Shared,
+    sled_tables::SledTables,
+    store::StoreError,
+    tables::{Changes, TableError},
+};
+use crate::clock::Stopwatch;
+
+/// Verbs in one write.
+const BATCH_MAX: usize = 256;
+/// How long a new message's record waits for company.
+const LINGER: Duration = Duration::from_millis(10);
+/// Waits between attempts to open failed tables again; when they are used up the process must end.
+const REOPEN_AFTER: [u64; 8] = [1, 2, 4, 8, 15, 30, 30, 30];
+
+/// One verb on its way to the committer.
+pub(super) struct Job {
+    /// Runs the verb; what it returns is called with the result of the write.
+    pub(super) run: Verb,
+    pub(super) urgency: Urgency,
+    /// Keeps the number of waiting verbs bounded.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A verb: it reads, decides and collects changes.
+type Verb = Box<dyn FnOnce(&mut Engine, &SledTables, &mut Changes) -> Answer + Send>;
+
+/// Answers the one who waits.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Whether somebody waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// Yes.
+    Now,
+    /// No.
+    Linger,
+    /// It is the last one: the thread ends after it.
+    Last,
+}
+
+/// Makes a job of a verb, and the receiver of its answer.
+pub(super) fn job<T: Send + 'static>(
+    urgency: Urgency,
+    permit: Option<OwnedSemaphorePermit>,
+    verb: impl FnOnce(&mut Engine, &SledTables, &mut Changes) -> Result<T, StoreError> + Send + 'static,
+) -> (Job, oneshot::Receiver<Result<T, StoreError>>) {
+    let (answer, receiver) = oneshot::channel();
+    let run = move |engine: &mut Engine, tables: &SledTables, changes: &mut Changes| -> Answer {
+        let outcome = verb(engine, tables, changes);
+        // The one who asked may have gone away; the change holds all the same.
+        Box::new(move |written| drop(answer.send(written.and(outcome))))
+    };
+    (Job { run: Box::new(run), urgency, permit }, receiver)
+}
+
+/// The state of the thread.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) tables: Option<Arc<SledTables>>,
+    pub(super) engine: Engine,
+    pub(super) copy: LedgerCopy,
+    /// Spool files whose messages have left the queue.
+    pub(super) removals: Sender<super::id::QueueId>,
+}
+
+impl Committer {
+    /// Serves until the last verb or until nobody can send one any more.
+    pub(super) fn serve(mut self, jobs: &Receiver<Job>) {
+        while let Some(batch) = gather(jobs) {
+            let last = batch.iter().any(|job| job.urgency == Urgency::Last);
+            if let Err(reason) = self.commit(batch)
+                && !self.reopen(jobs, &reason)
+            {
+                self.shared.fail_for_good(reason);
+                return;
+            }
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// Runs a batch; an error means that the tables are of no use any more.
+    fn commit(&mut self, batch: Vec<Job>) -> Result<(), String> {
+        let Some(tables) = self.tables.clone() else { return Err("the queue's index is closed".into()) };
+        let mut changes = Changes::default();
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut permits = Vec::with_capacity(batch.len());
+        let engine = &mut self.engine;
+        // sled panics when it finds its files damaged.
+        let written = panic::catch_unwind(AssertUnwindSafe(|| {
+            for job in batch {
+                permits.push(job.permit);
+                answers.push((job.run)(engine, &tables, &mut changes));
+            }
+            if changes.is_empty() { Ok(()) } else { tables.apply(&changes) }
+        }));
+        let written = written.unwrap_or_else(|_| Err(TableError::Failed("sled panicked".into())));
+        match written {
+            Ok(()) => {
+                self.after(changes);
+                answers.into_iter().for_each(|answer| answer(Ok(())));
+                Ok(())
+            }
+            Err(error) => {
+                self.shared.fail(&error.to_string());
+                answers
+                    .into_iter()
+                    .for_each(|answer| answer(Err(StoreError::Unavailable(error.to_string()))));
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// What follows from a write: totals, files to remove, workers to wake.
+    fn after(&mut self, changes: Changes) {
+        let work = changes.adds_work();
+        if let Err(error) = self.copy.append(&changes.ledger, self.engine.ledger()) {
+            error!(error = %error, "the copy of the budget ledger cannot be written; it is used only if the queue's index is lost");
+        }
+        for (id, bytes) in changes.removed {
+            self.shared.leaves(bytes);
+            if self.removals.send(id).is_err() {
+                error!(%id, "the thread that removes files has ended; the file is removed at the next start");
+            }
+        }
+        if work {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Opens the tables anew, refusing everything meanwhile. Returns whether it worked in the end.
+    fn reopen(&mut self, jobs: &Receiver<Job>, reason: &str) -> bool {
+        error!(error = reason, "the queue's index has failed; clients hear 451 until it is open again");
+        for seconds in REOPEN_AFTER {
+            self.discard();
+            refuse(jobs, Duration::from_secs(seconds));
+            let claims = std::mem::take(&mut self.engine).into_claimed();
+            match self.shared.load(claims.clone()) {
+                Ok(loaded) => {
+                    self.tables = Some(loaded.tables);
+                    self.engine = loaded.engine;
+                    self.copy = loaded.copy;
+                    info!("the queue's index is open again");
+                    self.shared.changed.notify_one();
+                    return true;
+                }
+                Err(error) => {
+                    error!(error = %error, "the queue's index cannot be opened again yet");
+                    self.engine = Engine::new(crate::budget::ledger::Ledger::default(), claims);
+                }
+            }
+        }
+        false
+    }
+
+    /// Drops failed tables in a thread of its own, because closing them can hang.
+    fn discard(&mut self) {
+        self.shared.close_tables();
+        if let Some(tables) = self.tables.take() {
+            // When no thread can be had the tables are dropped here and now.
+            drop(thread::Builder::new().name("queue-discard".into()).spawn(move || drop(tables)));
+        }
+    }
+}
+
+/// Waits for work and takes what is there. `None` when nobody can send any more.
+fn gather(jobs: &Receiver<Job>) -> Option<Vec<Job>> {
+    let first = jobs.recv().ok()?;
+    let lingering = Stopwatch::start();
+    let mut alone = first.urgency == Urgency::Linger;
+    let mut batch = vec![first];
+    while batch.len() < BATCH_MAX {
+        let wait = if alone { LINGER.saturating_sub(lingering.elapsed()) } else { Duration::ZERO };
+        let next = if wait.is_zero() { jobs.try_recv().ok() } else { jobs.recv_timeout(wait).ok() };
+        let Some(job) = next else { break };
+        alone &= job.urgency == Urgency::Linger;
+        batch.push(job);
+    }
+    Some(batch)
+}
+
+/// Refuses everything for `duration`: dropping a job drops its answer, which the one who waits reads as
+/// "unavailable". The record of a new message needs none: its file is found when the tables are opened.
+fn refuse(jobs: &Receiver<Job>, duration: Duration) {
+    let waiting = Stopwatch::start();
+    loop {
+        match jobs.recv_timeout(duration.saturating_sub(waiting.elapsed())) {
+            Ok(job) => drop(job),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! The durable store: spool files with sled as the queue over them.
+//!
+//! Rule: a receipt follows the syncs of the file and of its name, and nothing else; every other verb is
+//! answered after the committer's sync. Must not know clients or Gmail.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, JoinHandle},
+};
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, Semaphore, watch};
+use tracing::error;
+
+use super::{
+    committer::{Committer, Job, Urgency, job},
+    draft::Draft,
+    engine::Engine,
+    id::{QueueId, QueueIds},
+    opening::{self, LedgerLoss, Reconciliation, StoreOpenError},
+    options::Options,
+    reader::{MessageReader, ReadError},
+    receipt::Receipt,
+    side_files::{FinalDots, FoundDots, LedgerCopy},
+    sled_tables::SledTables,
+    spool::{Spool, blocking, refused},
+    state::AccountState,
+    store::{
+        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals,
+    },
+    tables::{Changes, TableError, Tables},
+};
+use crate::{
+    clock::{Clock, Moment, Timestamp},
+    message::envelope::Envelope,
+};
+
+/// Verbs that may wait for the committer; whoever comes then waits before.
+const JOBS_MAX: usize = 1_024;
+/// History entries removed in one write.
+const PRUNE_CHUNK: usize = 1_000;
+
+/// A queue on disk. One process at a time.
+#[derive(Debug)]
+pub struct SledStore {
+    shared: Arc<Shared>,
+    ids: QueueIds,
+    hostname: Arc<str>,
+    jobs: Sender<Job>,
+    permits: Arc<Semaphore>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    /// Held for the lock on it.
+    _lock: File,
+}
+
+/// What the committer and the readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    options: Options,
+    clock: Arc<dyn Clock>,
+    spool: Arc<Spool>,
+    /// For reading; `None` while the tables are closed.
+    tables: RwLock<Option<Arc<SledTables>>>,
+    dots: Mutex<Option<FinalDots>>,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    set_aside: AtomicU64,
+    pub(super) changed: Notify,
+    /// Why the store refuses everything, and whether that is final.
+    trouble: watch::Sender<Option<Trouble>>,
+}
+
+#[derive(Clone, Debug)]
+struct Trouble {
+    reason: String,
+    for_good: bool,
+}
+
+/// Tables that have been opened and brought together with the spool.
+pub(super) struct Loaded {
+    pub(super) tables: Arc<SledTables>,
+    pub(super) engine: Engine,
+    pub(super) copy: LedgerCopy,
+}
+
+impl SledStore {
+    /// Opens or creates the queue, and heals what a crash has left.
+    ///
+    /// # Errors
+    /// When another process has it, or when the disk or the permissions stand in the way.
+    pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreOpenError> {
+        let lock = opening::lock(&options.directory)?;
+        let unusable =
+            |reason: String| StoreOpenError::Unusable { directory: options.directory.clone(), reason };
+        let spool = Spool::open(&options.directory).map_err(|error| unusable(error.to_string()))?;
+        let listing = spool.list().map_err(|error| unusable(error.to_string()))?;
+        for part in listing.parts {
+            std::fs::remove_file(part).map_err(|error| unusable(error.to_string()))?;
+        }
+        let newest = listing.messages.iter().max().map_or(Timestamp(0), QueueId::time);
+        let (jobs, waiting) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            clock,
+            spool: Arc::new(spool),
+            tables: RwLock::default(),
+            dots: Mutex::default(),
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            set_aside: AtomicU64::new(0),
+            changed: Notify::new(),
+            trouble: watch::Sender::new(None),
+            options: options.clone(),
+        });
+        let loaded = shared.load(HashSet::new())?;
+        let dots = FinalDots::create(&options.directory, shared.clock.now().boot);
+        *lock_of(&shared.dots) = Some(dots.map_err(|error| unusable(error.to_string()))?);
+        let committer = start(&shared, loaded, waiting).map_err(|error| unusable(error.to_string()))?;
+        Ok(Self {
+            ids: QueueIds::new(newest),
+            hostname: options.hostname.as_str().into(),
+            jobs,
+            permits: Arc::new(Semaphore::new(JOBS_MAX)),
+            committer: Mutex::new(Some(committer)),
+            shared,
+            _lock: lock,
+        })
+    }
+
+    /// Hands a verb to the committer and waits for its answer.
+    async fn change<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&mut Engine, &SledTables, &mut Changes) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let patience = self.shared.options.commit_timeout;
+        let work = async {
+            let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+            let (job, answer) = job(Urgency::Now, permit, verb);
+            self.jobs.send(job).map_err(|_| self.shared.refusal())?;
+            answer.await.map_err(|_| self.shared.refusal())?
+        };
+        tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+            let reason = format!("a write of the queue's index took longer than {} s", patience.as_secs());
+            self.shared.fail_for_good(reason.clone());
+            Err(StoreError::Unavailable(reason))
+        })
+    }
+
+    /// Reads the tables on a thread that may block, after what was accepted before has been written.
+    async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&SledTables) -> Result<T, TableError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.change(|_, _, _| Ok(())).await?;
+        let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let tables = tables.ok_or_else(|| self.shared.refusal())?;
+        blocking(move || question(&tables)).await?.map_err(|error| match error {
+            TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
+            TableError::Failed(reason) => StoreError::Unavailable(reason),
+        })
+    }
+
+    /// A message whose file cannot be used: out of the way with it, and its record becomes dead.
+    async fn set_aside(&self, id: QueueId, reason: String) -> Result<MessageReader, StoreError> {
+        let spool = Arc::clone(&self.shared.spool);
+        let aside = blocking(move || spool.set_aside(id)).await?.map_err(|error| refused(&error))?;
+        error!(%id, error = reason, moved_to = %aside.display(), "a message file is damaged and was set aside");
+        self.shared.set_aside.store(self.shared.spool.set_aside_count(), Ordering::Relaxed);
+        let now = self.shared.clock.wall();
+        let words = format!("its stored file is damaged ({reason}); the remains are in {}", aside.display());
+        self.change(move |engine, tables, changes| engine.set_aside(tables, changes, id, now, &words))
+            .await?;
+        Err(StoreError::Corrupt { id, reason })
+    }
+}
+
+/// Starts the committer and the thread that removes files for it.
+fn start(shared: &Arc<Shared>, loaded: Loaded, jobs: Receiver<Job>) -> io::Result<JoinHandle<()>> {
+    let (removals, to_remove) = mpsc::channel();
+    let spool = Arc::clone(&shared.spool);
+    let sweeper = thread::Builder::new().name("spool-sweeper".into()).spawn(move || {
+        for id in to_remove {
+            if let Err(error) = spool.remove(id) {
+                error!(%id, error = %error, "a relayed message's file cannot be removed; it is removed at the next start");
+            }
+        }
+    })?;
+    let Loaded { tables, engine, copy } = loaded;
+    let committer = Committer { shared: Arc::clone(shared), tables: Some(tables), engine, copy, removals };
+    thread::Builder::new().name("queue-committer".into()).spawn(move || {
+        committer.serve(&jobs);
+        // The sender of removals is gone now, so the sweeper finishes what it has.
+        drop(sweeper.join());
+    })
+}
+
+impl Shared {
+    /// Opens the tables and reconciles them with the spool.
+    pub(super) fn load(&self, alive: HashSet<QueueId>) -> Result<Loaded, StoreOpenError> {
+        let state = &self.options.directory;
+        let unusable = |reason: String| StoreOpenError::Unusable { directory: state.clone(), reason };
+        let now = self.clock.now();
+        let (tables, rebuilt) = opening::open_tables(state, now)?;
+        let table_error = |error: TableError| unusable(error.to_string());
+        let (ledger, loss) = opening::ledger(state, &tables, rebuilt).map_err(table_error)?;
+        let reconciliation = Reconciliation {
+            spool: &self.spool,
+            tables: &tables,
+            dots: &FoundDots::read(state, now.boot),
+            alive,
+            hold_uncertain: self.options.hold_uncertain,
+            now,
+        };
+        let mut reconciled = reconciliation.run(ledger).map_err(table_error)?;
+        if loss == LedgerLoss::Unknown {
+            error!("what was spent of the budget in the last 24 hours is lost; half of it counts as spent");
+            reconciled.engine.assume_half_spent();
+        }
+        let copy = LedgerCopy::create(state, reconciled.engine.ledger())
+            .map_err(|error| unusable(error.to_string()))?;
+        self.messages.store(reconciled.messages, Ordering::Relaxed);
+        self.bytes.store(reconciled.bytes, Ordering::Relaxed);
+        self.set_aside.store(self.spool.set_aside_count(), Ordering::Relaxed);
+        let tables = Arc::new(tables);
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tables));
+        self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+        Ok(Loaded { tables, engine: reconciled.engine, copy })
+    }
+
+    /// Refuses everything until the tables are open again.
+    pub(super) fn fail(&self, reason: &str) {
+        self.trouble.send_if_modified(|trouble| {
+            let first = trouble.is_none();
+            trouble.get_or_insert_with(|| Trouble { reason: reason.to_owned(), for_good: false });
+            first
+        });
+    }
+
+    /// Refuses everything for the rest of this process.
+    pub(super) fn fail_for_good(&self, reason: String) {
+        self.trouble.send_replace(Some(Trouble { reason, for_good: true }));
+    }
+
+    /// Takes the tables from the readers.
+    pub(super) fn close_tables(&self) {
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A message has left the queue.
+    pub(super) fn leaves(&self, bytes: u64) {
+        self.messages.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn refusal(&self) -> StoreError {
+        let reason = self.trouble.borrow().as_ref().map(|trouble| trouble.reason.clone());
+        StoreError::Unavailable(reason.unwrap_or_else(|| "the queue is closed".into()))
+    }
+
+    fn admit(&self, size_bytes: u64) -> Result<(), StoreError> {
+        if self.trouble.borrow().is_some() {
+            return Err(self.refusal());
+        }
+        let used = self.bytes.load(Ordering::Relaxed);
+        if used + size_bytes > self.options.max_bytes {
+            let limit = self.options.max_bytes;
+            return Err(StoreError::Full(format!(
+                "the queue holds {used} bytes of at most {limit} ([queue] max_bytes)"
+            )));
+        }
+        let free = self.spool.free_bytes().map_err(|error| refused(&error))?;
+        if free < self.options.min_free_bytes + size_bytes {
+            let least = self.options.min_free_bytes;
+            return Err(StoreError::Full(format!(
+                "the disk of the queue has {free} bytes free, and {least} must stay free ([queue] min_free_bytes)"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for SledStore {
+    fn admission(&self, size_bytes: u64) -> Result<(), StoreError> {
+        self.shared.admit(size_bytes)
+    }
+
+    fn begin(&self, envelope: Envelope) -> Result<Draft, StoreError> {
+        let id = self.ids.next(envelope.accepted_at);
+        Draft::new(id, envelope, Arc::clone(&self.hostname), Some(self.shared.spool.part(id)))
+    }
+
+    async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {
+        self.shared.admit(draft.size_bytes())?;
+        let finished = draft.finish()?;
+        let (id, record) = (finished.id, finished.record.clone());
+        let (part, rest) = finished.into_part()?;
+        self.shared.spool.store(id, part, rest).await?;
+        // The message cannot be lost from here on: whatever happens to the record, the file is found.
+        self.shared.messages.fetch_add(1, Ordering::Relaxed);
+        self.shared.bytes.fetch_add(record.size_bytes, Ordering::Relaxed);
+        let patience = self.shared.options.commit_timeout;
+        let permit = tokio::time::timeout(patience, Arc::clone(&self.permits).acquire_owned()).await;
+        let Ok(permit) = permit else {
+            self.shared.fail_for_good("the committer of the queue's index does not move".into());
+            return Ok(Receipt::new(id));
+        };
+        let (job, _) = job(Urgency::Linger, permit.ok(), move |_, tables, changes| {
+            Engine::enqueue(tables, changes, id, record)
+        });
+        // A committer that has ended leaves the file to the next start.
+        drop(self.jobs.send(job));
+        Ok(Receipt::new(id))
+    }
+
+    async fn claim_due(&self, now: Moment, terms: ClaimTerms) -> Result<Claim, StoreError> {
+        let claim =
+            self.change(move |engine, tables, changes| engine.claim(tables, changes, now, terms)).await;
+        let Err(StoreError::Corrupt { id, reason }) = claim else { return claim };
+        // The record is damaged and the file may be fine: a new record is made from the file.
+        let shared = Arc::clone(&self.shared);
+        let described = blocking(move || shared.spool.describe(id)).await?;
+        match described {
+            Ok(described) => {
+                error!(%id, error = reason, "a record is damaged; it is rebuilt from the message's file");
+                let record =
+                    super::record::MessageRecord::new(&described.envelope, described.trailer.body_bytes);
+                self.change(move |_, _, changes| {
+                    changes.put(id, None, Some(record));
+                    Ok(Claim::Idle { next: Some(now.wall) })
+                })
+                .await
+            }
+            Err(error) => {
+                self.set_aside(id, error.to_string()).await.map(|_| Claim::Idle { next: Some(now.wall) })
+            }
+        }
+    }
+
+    fn final_dot(&self, id: QueueId) -> Result<(), StoreError> {
+        match lock_of(&self.shared.dots).as_mut() {
+            Some(dots) => dots.note(id).map_err(|error| refused(&error)),
+            None => Err(self.shared.refusal()),
+        }
+    }
+
+    async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
+        self.change(move |engine, tables, changes| engine.settle(tables, changes, id, &settlement)).await?;
+        if let Some(dots) = lock_of(&self.shared.dots).as_mut() {
+            dots.forget(id);
+        }
+        Ok(())
+    }
+
+    async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
+        let spool = Arc::clone(&self.shared.spool);
+        match blocking(move || spool.read(id)).await? {
+            Ok(reader) => Ok(reader),
+            Err(ReadError::Frame(error)) => self.set_aside(id, error.to_string()).await,
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                self.set_aside(id, "the file is missing".into()).await
+            }
+            Err(ReadError::Io(error)) => Err(refused(&error)),
+        }
+    }
+
+    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
+        self.change(move |engine, tables, changes| engine.retry(tables, changes, id, now)).await
+    }
+
+    async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError> {
+        self.change(move |engine, tables, changes| engine.hold(tables, changes, id, now, &reason)).await
+    }
+
+    async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
+        self.change(move |engine, tables, changes| engine.delete(tables, changes, id)).await.map(drop)
+    }
+
+    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.read(move |tables| page(tables.messages(after), limit)).await
+    }
+
+    async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {
+        let found = move |tables: &SledTables| match tables.message(id)? {
+            Some(record) => Ok(Some(record)),
+            None => tables.finished(id),
+        };
+        Ok(self.read(found).await?.map(|record| QueuedMessage { id, record }))
+    }
+
+    async fn history(&self, before: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.read(move |tables| page(tables.history(before), limit)).await
+    }
+
+    async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
+        let mut pruned = 0;
+        loop {
+            let old = self.read(move |tables| tables.history_before(keep_after, PRUNE_CHUNK)).await?;
+            let count = old.len();
+            pruned += u32::try_from(count).unwrap_or(u32::MAX);
+            self.change(move |_, _, changes| {
+                changes.history.extend(old.into_iter().map(|id| (id, None)));
+                Ok(())
+            })
+            .await?;
+            if count < PRUNE_CHUNK {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    async fn ledger(&self, now: Moment, limit: u32) -> Result<LedgerView, StoreError> {
+        self.change(move |engine, _, _| Ok(engine.view(now, limit))).await
+    }
+
+    async fn account_state(&self) -> Result<Option<AccountState>, StoreError> {
+        self.read(SledTables::account).await
+    }
+
+    async fn set_account_state(&self, state: AccountState) -> Result<(), StoreError> {
+        self.change(move |_, _, changes| {
+            changes.account = Some(state);
+            Ok(())
+        })
+        .await
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
+            messages: self.shared.messages.load(Ordering::Relaxed),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+            set_aside: self.shared.set_aside.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    async fn failed(&self) -> String {
+        let mut trouble = self.shared.trouble.subscribe();
+        let found =
+            trouble.wait_for(|trouble| trouble.as_ref().is_some_and(|trouble| trouble.for_good)).await;
+        found.ok().and_then(|trouble| trouble.clone()).map_or_else(String::new, |trouble| trouble.reason)
+    }
+
+    async fn close(&self) {
+        let (job, answer) = job(Urgency::Last, None, |_, _, _| Ok(()));
+        if self.jobs.send(job).is_ok() {
+            // An answer that never comes means that the committer has ended already.
+            drop(tokio::time::timeout(self.shared.options.commit_timeout, answer).await);
+        }
+        let committer = lock_of(&self.committer).take();
+        let shared = Arc::clone(&self.shared);
+        let closing = blocking(move || {
+            if let Some(committer) = committer {
+                drop(committer.join());
+            }
+            shared.fail("the queue is closed");
+            shared.close_tables();
+        });
+        drop(tokio::time::timeout(self.shared.options.commit_timeout, closing).await);
+    }
+}
+
+/// One page of messages; damaged records are left out, they are reported when they are met.
+fn page(
+    entries: impl Iterator<Item = Result<(QueueId, super::record::MessageRecord), TableError>>,
+    limit: usize,
+) -> Result<Vec<QueuedMessage>, TableError> {
+    let readable = entries.filter(|entry| !matches!(entry, Err(TableError::Damaged { .. })));
+    readable
+        .take(limit.min(LIST_LENGTH_MAX))
+        .map(|entry| entry.map(|(id, record)| QueuedMessage { id, record }))
+        .collect()
+}
+
+fn lock_of<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

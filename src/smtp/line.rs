@@ -1,0 +1,142 @@
+//! The input of a session: bytes that came and are not used yet, and the command lines in them.
+//!
+//! Rule: bounded, whatever the client sends: what is fed at a time is bounded by the driver, and of a
+//! line without an end at most [`COMMAND_LINE_BYTES_MAX`] octets are kept.
+//! Must not know what a command is.
+
+use memchr::memchr;
+
+/// Octets of a command line with its line end. RFC 5321 section 4.5.3.1.4 asks for 512 and the
+/// extensions that we offer for less than 100 more; source routes and long parameters find room, too.
+pub const COMMAND_LINE_BYTES_MAX: usize = 2048;
+
+/// Octets of an endless line that are swallowed before it counts as one more line that is too long, so
+/// that the error limit ends a session that never sends a line end.
+pub const SWALLOWED_BYTES_MAX: usize = 64 * 1024;
+
+/// Octets of buffer that an idle session keeps; a larger one, from a long pipeline, is given back.
+const KEPT_CAPACITY_BYTES: usize = 4 * 1024;
+
+/// The unused input.
+#[derive(Debug, Default)]
+pub struct Input {
+    bytes: Vec<u8>,
+    used: usize,
+    /// Octets swallowed of a line that is too long and whose end has not come.
+    swallowing: Option<usize>,
+}
+
+/// What [`Input::take_line`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A line without its line end.
+    Complete(Vec<u8>),
+    /// A line longer than the limit; it is gone.
+    TooLong,
+    /// No line end yet.
+    Incomplete,
+}
+
+impl Input {
+    /// Appends bytes from the client.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.used);
+        self.used = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What is not used yet.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+
+    /// Marks the first `count` pending bytes as used.
+    pub fn consume(&mut self, count: usize) {
+        self.used = (self.used + count).min(self.bytes.len());
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives memory back while there is nothing to do.
+    pub fn shrink(&mut self) {
+        if self.pending().is_empty() && self.bytes.capacity() > KEPT_CAPACITY_BYTES {
+            self.bytes = Vec::new();
+            self.used = 0;
+        }
+    }
+
+    /// Takes the next line. It ends with LF; a CR before that belongs to the line end, because scripts
+    /// that end their commands with LF alone do no harm here (they would inside DATA).
+    pub fn take_line(&mut self) -> Line {
+        let pending = self.pending();
+        let end = memchr(b'\n', pending).map(|position| position + 1);
+        let length = end.unwrap_or(pending.len());
+        if let Some(swallowed) = self.swallowing {
+            return self.swallow(swallowed + length, length, end.is_some());
+        }
+        if length > COMMAND_LINE_BYTES_MAX {
+            return self.swallow(length, length, end.is_some());
+        }
+        let Some(end) = end else {
+            return Line::Incomplete;
+        };
+        let line = &pending[..end - 1];
+        let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+        self.consume(end);
+        Line::Complete(line)
+    }
+
+    fn swallow(&mut self, swallowed: usize, length: usize, at_end: bool) -> Line {
+        self.consume(length);
+        self.swallowing = (!at_end).then_some(swallowed % SWALLOWED_BYTES_MAX);
+        if at_end || swallowed >= SWALLOWED_BYTES_MAX { Line::TooLong } else { Line::Incomplete }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(bytes: &[u8]) -> Input {
+        let mut input = Input::default();
+        input.receive(bytes);
+        input
+    }
+
+    #[test]
+    fn lines_end_with_lf_and_a_cr_before_it_is_dropped() {
+        let mut input = input(b"one\r\ntwo\n\r\nthr");
+        assert_eq!(input.take_line(), Line::Complete(b"one".to_vec()));
+        assert_eq!(input.take_line(), Line::Complete(b"two".to_vec()));
+        assert_eq!(input.take_line(), Line::Complete(Vec::new()));
+        assert_eq!(input.take_line(), Line::Incomplete);
+        input.receive(b"ee\r\n");
+        assert_eq!(input.take_line(), Line::Complete(b"three".to_vec()));
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_limit_is_accepted_and_a_longer_one_swallowed_to_its_end() {
+        let longest = [vec![b'x'; COMMAND_LINE_BYTES_MAX - 2], b"\r\n".to_vec()].concat();
+        assert_eq!(input(&longest).take_line(), Line::Complete(vec![b'x'; COMMAND_LINE_BYTES_MAX - 2]));
+
+        let mut input = input(&[b"x".as_slice(), &longest, b"NOOP\r\n"].concat());
+        assert_eq!(input.take_line(), Line::TooLong);
+        assert_eq!(input.take_line(), Line::Complete(b"NOOP".to_vec()));
+    }
+
+    #[test]
+    fn an_endless_line_keeps_nothing_and_counts_as_too_long_again_and_again() {
+        let mut input = Input::default();
+        let mut too_long = 0;
+        for _ in 0..1_000 {
+            input.receive(&[b'x'; 1_000]);
+            too_long += u32::from(input.take_line() == Line::TooLong);
+            assert!(input.pending().len() <= COMMAND_LINE_BYTES_MAX);
+        }
+        assert_eq!(too_long, 15, "once in {SWALLOWED_BYTES_MAX} octets");
+    }
+}

@@ -1,0 +1,262 @@
+//! The replies of the session, built by functions that are named after what they mean.
+//!
+//! Rule: every reply carries an enhanced status code (RFC 3463), but for the greeting, the answers to
+//! HELO and EHLO, and 354, where RFC 2034 forbids it. A text tells the client what to do and nothing
+//! about our insides. Must not know when a reply is given.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use super::{command::CommandError, extension, session::Options, session::Refusal};
+
+/// One reply, of one or more lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    code: u16,
+    status: Option<&'static str>,
+    lines: Vec<Cow<'static, str>>,
+}
+
+impl Reply {
+    /// Appends the reply as it goes over the wire (RFC 5321 section 4.2.1).
+    pub fn render(&self, output: &mut Vec<u8>) {
+        let last = self.lines.len().saturating_sub(1);
+        for (index, line) in self.lines.iter().enumerate() {
+            let separator = if index == last { ' ' } else { '-' };
+            output.extend_from_slice(format!("{}{separator}", self.code).as_bytes());
+            if let Some(status) = self.status {
+                output.extend_from_slice(status.as_bytes());
+                output.push(b' ');
+            }
+            output.extend_from_slice(line.as_bytes());
+            output.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn new(code: u16, status: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, status: Some(status), lines: vec![text.into()] }
+    }
+
+    fn plain(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, status: None, lines: vec![text.into()] }
+    }
+}
+
+// The session itself.
+
+/// The first words of a session.
+pub fn greeting(hostname: &str) -> Reply {
+    Reply::plain(220, format!("{hostname} ESMTP Pillarbox"))
+}
+
+/// HELO.
+pub fn hello(hostname: &str) -> Reply {
+    Reply::plain(250, hostname.to_owned())
+}
+
+/// EHLO: our name, then the extensions.
+pub fn extended_hello(options: &Options) -> Reply {
+    let mut reply = hello(&options.hostname);
+    reply.lines.extend(extension::advertised(options).into_iter().map(Cow::Owned));
+    reply
+}
+
+/// QUIT.
+pub fn goodbye() -> Reply {
+    Reply::new(221, "2.0.0", "goodbye")
+}
+
+/// NOOP and RSET.
+pub fn done() -> Reply {
+    Reply::new(250, "2.0.0", "OK")
+}
+
+/// HELP.
+pub fn help() -> Reply {
+    Reply::new(214, "2.0.0", "commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")
+}
+
+/// VRFY: nobody is verified before the upstream is asked.
+pub fn cannot_verify() -> Reply {
+    Reply::new(252, "2.0.0", "cannot verify a user, but will take mail for delivery")
+}
+
+/// The service stops.
+pub fn stopping(hostname: &str) -> Reply {
+    Reply::new(421, "4.3.2", format!("{hostname} is being stopped, try again later"))
+}
+
+/// The client was silent for too long.
+pub fn timed_out(hostname: &str) -> Reply {
+    Reply::new(421, "4.4.2", format!("{hostname} waited too long and closes the connection"))
+}
+
+/// Too many commands that are no commands.
+pub fn too_many_errors(hostname: &str) -> Reply {
+    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many errors"))
+}
+
+/// Too many commands without a message.
+pub fn too_many_commands(hostname: &str) -> Reply {
+    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many commands without a message"))
+}
+
+/// Too many messages on one connection.
+pub fn too_many_messages(hostname: &str) -> Reply {
+    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: send further messages on another"))
+}
+
+/// The peer speaks HTTP or TLS.
+pub fn not_smtp() -> Reply {
+    Reply::new(554, "5.5.1", "this is an SMTP server without TLS on connect")
+}
+
+// Commands that cannot be understood or are not wanted.
+
+/// A line longer than the limit.
+pub fn line_too_long() -> Reply {
+    Reply::new(500, "5.5.2", "command line too long")
+}
+
+/// A verb that nobody knows.
+pub fn unknown_command() -> Reply {
+    Reply::new(500, "5.5.1", "command not recognized")
+}
+
+/// A verb that we know and do not serve.
+pub fn not_implemented() -> Reply {
+    Reply::new(502, "5.5.1", "command not implemented")
+}
+
+/// A parameter of MAIL or RCPT that belongs to no extension we offer.
+pub fn unknown_parameter() -> Reply {
+    Reply::new(555, "5.5.4", "parameter not recognized, only the extensions in the reply to EHLO are offered")
+}
+
+/// A line that is no correct command.
+pub fn malformed(error: &CommandError) -> Reply {
+    match error {
+        CommandError::Empty | CommandError::Character => Reply::new(500, "5.5.2", error.to_string()),
+        CommandError::EightBit => Reply::new(501, "5.5.2", error.to_string()),
+        CommandError::Usage(_) | CommandError::Parameter(_) => Reply::new(501, "5.5.4", error.to_string()),
+        CommandError::ReversePath(_) => Reply::new(501, "5.1.7", error.to_string()),
+        CommandError::ForwardPath(_) => Reply::new(501, "5.1.3", error.to_string()),
+    }
+}
+
+/// A second MAIL.
+pub fn nested_mail() -> Reply {
+    Reply::new(503, "5.5.1", "a mail transaction is open, end it with DATA or RSET")
+}
+
+/// RCPT or DATA without MAIL.
+pub fn mail_first() -> Reply {
+    Reply::new(503, "5.5.1", "send MAIL first")
+}
+
+/// DATA when no recipient was accepted.
+pub fn no_valid_recipients() -> Reply {
+    Reply::new(554, "5.5.1", "no valid recipients")
+}
+
+// The mail transaction.
+
+/// MAIL is accepted.
+pub fn sender_accepted() -> Reply {
+    Reply::new(250, "2.1.0", "sender OK")
+}
+
+/// RCPT is accepted.
+pub fn recipient_accepted() -> Reply {
+    Reply::new(250, "2.1.5", "recipient OK")
+}
+
+/// The client may not relay.
+pub fn relaying_denied(client: IpAddr) -> Reply {
+    let client = client.to_canonical();
+    Reply::new(550, "5.7.1", format!("relaying denied: {client} is not in a trusted network of this relay"))
+}
+
+/// An address with other than ASCII characters, without SMTPUTF8 (RFC 6531 section 3.5).
+pub fn needs_smtputf8() -> Reply {
+    Reply::new(553, "5.6.7", "an address with other than ASCII characters needs SMTPUTF8 in MAIL")
+}
+
+/// A recipient on this host, when nobody reads mail here.
+pub fn no_local_recipients() -> Reply {
+    Reply::new(550, "5.1.3", "no mailboxes on this host, use a full address such as name@domain.example")
+}
+
+/// One recipient more than a transaction may have; the others are kept (RFC 5321 section 4.5.3.1.10).
+pub fn too_many_recipients(limit: usize) -> Reply {
+    let text = format!("too many recipients, send the message to the first {limit}, then to the rest");
+    Reply::new(452, "4.5.3", text)
+}
+
+// The message.
+
+/// DATA may begin.
+pub fn start_data() -> Reply {
+    Reply::plain(354, "end the message with a line that has only a dot")
+}
+
+/// The message is ours now.
+pub fn queued(id: &str) -> Reply {
+    Reply::new(250, "2.0.0", format!("queued as {id}"))
+}
+
+/// The message cannot be taken just now.
+pub fn refused(refusal: Refusal) -> Reply {
+    match refusal {
+        Refusal::Full => Reply::new(452, "4.3.1", "no room for the message, try again later"),
+        Refusal::Unavailable => Reply::new(451, "4.3.0", "the queue is not available, try again later"),
+    }
+}
+
+/// Larger than the limit, as declared or as received (RFC 1870 section 6).
+pub fn too_large(limit: u64) -> Reply {
+    Reply::new(552, "5.3.4", format!("the message is larger than the limit of {limit} octets"))
+}
+
+/// So many hops that it must be going round in circles (RFC 5321 section 6.3).
+pub fn loop_detected() -> Reply {
+    Reply::new(554, "5.4.6", "too many Received fields, the message is in a loop")
+}
+
+/// A lone dot between line ends that are not CRLF, from somebody we do not trust.
+pub fn wrong_line_ends() -> Reply {
+    Reply::new(
+        550,
+        "5.5.2",
+        "a line with only a dot was not delimited by CRLF, send lines that end with CRLF",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_but_the_last_has_a_hyphen_and_each_has_the_status_code() {
+        let reply = Reply {
+            code: 550,
+            status: Some("5.7.1"),
+            lines: vec!["one".into(), "two".into(), "three".into()],
+        };
+        let mut output = Vec::new();
+        reply.render(&mut output);
+        assert_eq!(output, b"550-5.7.1 one\r\n550-5.7.1 two\r\n550 5.7.1 three\r\n");
+    }
+
+    #[test]
+    fn greeting_hello_and_354_have_no_status_code() {
+        for (reply, expected) in [
+            (greeting("a.example"), "220 a.example ESMTP Pillarbox\r\n"),
+            (hello("a.example"), "250 a.example\r\n"),
+            (start_data(), "354 end the message with a line that has only a dot\r\n"),
+        ] {
+            let mut output = Vec::new();
+            reply.render(&mut output);
+            assert_eq!(output, expected.as_bytes());
+        }
+    }
+}
