@@ -24,6 +24,21 @@ const SMALL_DISK_BYTES: u64 = 96 << 20;
 const PLENTY: u32 = 1_000_000;
 
 #[test]
+fn the_simulated_power_cut_takes_what_was_not_synced_and_only_that() {
+    if not_here("simulated power cut") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = LoopDisk::create(directory.path(), "disk-0", 16 << 20).expect("a disk");
+    let synced = fs::File::create(disk.path().join("synced")).expect("a file");
+    synced.set_len(5).and_then(|()| synced.sync_all()).expect("on the disk");
+    fs::write(disk.path().join("not-synced"), "hello").expect("in memory");
+    let disk = disk.cut_power("disk-1");
+    assert!(disk.path().join("synced").exists());
+    assert!(!disk.path().join("not-synced").exists());
+}
+
+#[test]
 fn nothing_acknowledged_is_lost_when_the_power_fails() {
     if not_here("power cut") {
         return;

@@ -65,7 +65,7 @@ pub(crate) struct Listed {
 
 /// Every message in the queue.
 pub(crate) fn queue_list(home: &Home) -> Vec<Listed> {
-    let page = ask(home, &["queue", "list"]);
+    let page = ask(home, &["queue", "list", "--all"]);
     let messages = page["messages"].as_array().expect("a list of messages");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     messages
@@ -89,14 +89,14 @@ pub(crate) fn drain(home: &Home, gmail: &Gmail, promised: &[Acknowledged], limit
     let empty = within(limit, || {
         let listed = queue_list(home);
         let waits = |message: &&Listed| message.states.iter().any(|state| state != "relayed");
-        for message in listed.iter().filter(waits) {
-            if message.states.iter().any(|state| state == "held") && !held.contains(&message.id) {
+        for message in listed.iter().filter(|message| message.states.iter().any(|state| state == "held")) {
+            if !held.contains(&message.id) {
                 held.push(message.id.clone());
             }
-            // It may have left since it was listed: then there is nothing to retry.
-            drop(home.output(["queue", "retry", &message.id]));
         }
         if listed.iter().any(|message| waits(&message)) {
+            // What left since it was listed needs no retry, so an error here says nothing.
+            drop(home.output(["queue", "retry", "--all"]));
             std::thread::sleep(LOOK);
             return false;
         }
