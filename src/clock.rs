@@ -213,13 +213,15 @@ mod tests {
         let clock = ManualClock::new(Timestamp(0));
         let sleeper = clock.sleep(Duration::from_secs(86_400));
         tokio::pin!(sleeper);
+        // A sleep begins when it is first polled.
+        assert!(polled_once(&mut sleeper).await.is_none());
         clock.advance(Duration::from_secs(86_399));
-        assert!(futures_poll(&mut sleeper).await.is_none());
+        assert!(polled_once(&mut sleeper).await.is_none());
         clock.advance(Duration::from_secs(1));
-        assert!(futures_poll(&mut sleeper).await.is_some());
+        assert!(polled_once(&mut sleeper).await.is_some());
     }
 
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    async fn polled_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         tokio::select! {
             biased;
             output = future => Some(output),

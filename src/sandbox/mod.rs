@@ -1,3 +1,196 @@
-//! the Gmail look-alike.
+//! The Gmail look-alike: what `pillarbox sandbox` relays to, and every test's upstream.
 //!
-//! Rule: to be written by its owner. Must not know more than its layer allows.
+//! Rule: it says what smtp.gmail.com says, word for word, and fails on request in every way that
+//! Gmail fails: by script ([`Sandbox::fail_next`]), by recipient (`triggers.rs`) and by password
+//! (`login.rs`). It keeps what it takes; nothing leaves the machine. Must not know queue, delivery or
+//! listener: it is Gmail's side of the conversation.
+
+mod account;
+mod body;
+mod certificate;
+mod command;
+mod login;
+mod mailbox;
+mod options;
+mod replies;
+mod server;
+mod session;
+mod shared;
+mod transaction;
+mod triggers;
+
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+use self::{certificate::Certificates, server::Context, session::Port, shared::Shared};
+pub use self::{
+    mailbox::{Accepted, Counters, JournalLine, Mailbox, TooFew},
+    options::{APP_PASSWORD, Options},
+    shared::Event,
+    triggers::{Failure, Stage},
+};
+use crate::shutdown::{Phase, Shutdown};
+
+/// Why a sandbox did not start.
+#[derive(Debug, Error)]
+pub enum SandboxError {
+    /// An address is taken or not ours.
+    #[error("the sandbox cannot listen on {address}: {source}; choose another address or port 0")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal cannot be opened.
+    #[error("the sandbox cannot append to its journal {path}: {source}")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No certificate could be made.
+    #[error("the sandbox cannot make its certificates: {0}")]
+    Certificate(String),
+}
+
+/// A running look-alike. Dropping it stops it; [`Sandbox::stop`] also waits for the end.
+pub struct Sandbox {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    shutdown: Shutdown,
+    disconnect: watch::Sender<u64>,
+    authority_pem: String,
+    starttls: SocketAddr,
+    implicit: SocketAddr,
+    plain: SocketAddr,
+}
+
+impl Sandbox {
+    /// Listens on its three ports; returns when all of them accept connections.
+    pub async fn start(options: Options) -> Result<Self, SandboxError> {
+        let certificates = Certificates::make(options.require_sni)?;
+        let mailbox = Mailbox::open(&options).map_err(|source| SandboxError::Journal {
+            path: options.journal.clone().unwrap_or_default(),
+            source,
+        })?;
+        let (starttls_listener, starttls) = bind(options.starttls_bind).await?;
+        let (implicit_listener, implicit) = bind(options.implicit_bind).await?;
+        let (plain_listener, plain) = bind(options.plain_bind).await?;
+
+        let shared = Arc::new(Shared::new(options, Arc::new(mailbox)));
+        let disconnect = watch::Sender::new(0);
+        let shutdown = Shutdown::new();
+        let mut tasks = JoinSet::new();
+        let listeners = [
+            (starttls_listener, Port::StartTls),
+            (implicit_listener, Port::Implicit),
+            (plain_listener, Port::Plain),
+        ];
+        for (listener, port) in listeners {
+            let context = Context {
+                shared: Arc::clone(&shared),
+                acceptor: TlsAcceptor::from(Arc::clone(&certificates.server)),
+                disconnect: disconnect.subscribe(),
+            };
+            tasks.spawn(server::accept(listener, port, context, shutdown.watch()));
+        }
+        let authority_pem = certificates.authority_pem;
+        Ok(Self { shared, tasks, shutdown, disconnect, authority_pem, starttls, implicit, plain })
+    }
+
+    /// The port that offers STARTTLS ("587").
+    #[must_use]
+    pub const fn starttls_address(&self) -> SocketAddr {
+        self.starttls
+    }
+
+    /// The port that begins with TLS ("465").
+    #[must_use]
+    pub const fn implicit_address(&self) -> SocketAddr {
+        self.implicit
+    }
+
+    /// The port without TLS and AUTH (the "MX").
+    #[must_use]
+    pub const fn plain_address(&self) -> SocketAddr {
+        self.plain
+    }
+
+    /// The certificate that a client must trust; new at every start.
+    #[must_use]
+    pub fn certificate_authority_pem(&self) -> String {
+        self.authority_pem.clone()
+    }
+
+    /// What was taken, counted and said.
+    #[must_use]
+    pub fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.shared.mailbox)
+    }
+
+    /// Orders a failure for the next time that any connection reaches `stage`. Several orders for one
+    /// stage strike one after the other.
+    pub fn fail_next(&self, stage: Stage, failure: Failure) {
+        self.shared.script.order(stage, failure);
+    }
+
+    /// Takes back the orders that have not struck yet.
+    pub fn forget_failures(&self) {
+        self.shared.script.forget_orders();
+    }
+
+    /// Empties the accounts' 24 hour windows and ends their lock-outs.
+    pub fn clear_quota(&self) {
+        self.shared.accounts.clear_quota();
+    }
+
+    /// Recipients that an account has in its 24 hour window, as Gmail counts them.
+    #[must_use]
+    pub fn spent(&self, username: &str) -> u32 {
+        self.shared.accounts.spent(username, self.shared.options.clock.now())
+    }
+
+    /// Drops every open connection without a word, as a broken network does.
+    pub fn disconnect_all(&self) {
+        self.disconnect.send_modify(|orders| *orders += 1);
+    }
+
+    /// One line for each step of each message from now on. A watcher who is too slow misses some.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.shared.subscribe()
+    }
+
+    /// Closes ports and connections and waits for the end of every task.
+    pub async fn stop(mut self) {
+        self.shutdown.advance(Phase::Immediate);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Sandbox")
+            .field("starttls", &self.starttls)
+            .field("implicit", &self.implicit)
+            .field("plain", &self.plain)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SandboxError> {
+    let failed = |source| SandboxError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}

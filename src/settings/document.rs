@@ -2,7 +2,7 @@
 //!
 //! Rule: an excerpt never shows the value of `password`. Must not know what the keys mean.
 
-use std::{collections::BTreeMap, fs::File, io::Read, ops::Range, path::Path, path::PathBuf};
+use std::{collections::BTreeMap, fmt, fs::File, io::Read, ops::Range, path::Path, path::PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
@@ -14,12 +14,19 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const EXCERPT_CHARACTERS_MAX: usize = 120;
 
 /// The file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Document {
     path: PathBuf,
     text: String,
     /// Where each `section.key` stands, as octets of the text.
     keys: BTreeMap<(String, String), Range<usize>>,
+}
+
+/// Without the text: it may hold a password.
+impl fmt::Debug for Document {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Document").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl Document {
@@ -101,11 +108,14 @@ impl Document {
     /// The place of a key that does not exist, without its value: it may be a misspelt password.
     pub(super) fn place_of_unknown(&self, span: Range<usize>) -> Place {
         let word = self.text.get(span.clone()).unwrap_or("").to_owned();
+        let bracket =
+            if self.text.get(..span.start).is_some_and(|before| before.ends_with('[')) { "[" } else { "" };
         match self.place(span) {
             Place::File { name, line, column, .. } => {
                 let width = word.chars().count();
-                let blanks = " ".repeat(column.min(EXCERPT_CHARACTERS_MAX) - 1);
-                let excerpt = excerpt(&line.to_string(), column, width, &(blanks + &word + " ..."));
+                let blanks = " ".repeat(column.min(EXCERPT_CHARACTERS_MAX) - 1 - bracket.len());
+                let shown = format!("{blanks}{bracket}{word} ...");
+                let excerpt = excerpt(&line.to_string(), column, width, &shown);
                 Place::File { name, line, column, excerpt }
             }
             place => place,

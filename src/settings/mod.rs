@@ -81,7 +81,7 @@ enum Account {
 }
 
 /// What the process can see of its surroundings; a value, so that a test can make its own.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Surroundings {
     /// Environment variables whose names start with `PILLARBOX`.
     pub variables: BTreeMap<String, String>,
@@ -91,6 +91,14 @@ pub struct Surroundings {
     pub system_file: PathBuf,
     /// What the host knows about its name.
     pub host: Host,
+}
+
+/// Without the values of the variables: one may be a password.
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.variables.keys().collect();
+        formatter.debug_struct("Surroundings").field("variables", &names).finish_non_exhaustive()
+    }
 }
 
 impl Surroundings {
@@ -160,6 +168,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
     let budget = storage::check_budget(&raw.budget, report);
     let ca_file = report::set(raw.upstream.ca_file.as_ref());
     let uncertain = raw.queue.uncertain.as_ref();
+    let uncertain = uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice);
     Settings {
         source,
         account: upstream.account,
@@ -175,7 +184,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
             recipients_per_day: budget.recipients_per_day,
             pace_per_minute: budget.pace_per_minute,
             lifetime: queue.lifetime,
-            uncertain: uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice),
+            uncertain,
             admin: admin_address,
             drain: STOP_WAIT,
             limits: delivery::Limits::default(),
@@ -185,6 +194,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
             max_bytes: queue.max_bytes,
             min_free_bytes: queue.min_free_bytes,
             hostname: listener.session.hostname.clone(),
+            hold_uncertain: uncertain == delivery::Uncertain::Hold,
             commit_timeout: COMMIT_TIMEOUT,
         },
         listener,

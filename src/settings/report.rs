@@ -18,7 +18,6 @@ use super::{
 };
 
 /// The collected problems.
-#[derive(Debug)]
 pub(super) struct Report<'a> {
     document: Option<&'a Document>,
     variables: &'a Variables,

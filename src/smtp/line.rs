@@ -74,12 +74,8 @@ impl Input {
     pub fn take_line(&mut self) -> Line {
         let pending = self.pending();
         let end = memchr(b'\n', pending).map(|position| position + 1);
-        let length = end.unwrap_or(pending.len());
-        if let Some(swallowed) = self.swallowing {
-            return self.swallow(swallowed + length, length, end.is_some());
-        }
-        if length > COMMAND_LINE_BYTES_MAX {
-            return self.swallow(length, length, end.is_some());
+        if self.swallowing.is_some() || end.unwrap_or(pending.len()) > COMMAND_LINE_BYTES_MAX {
+            return self.swallow(end);
         }
         let Some(end) = end else {
             return Line::Incomplete;
@@ -90,10 +86,19 @@ impl Input {
         Line::Complete(line)
     }
 
-    fn swallow(&mut self, swallowed: usize, length: usize, at_end: bool) -> Line {
-        self.consume(length);
-        self.swallowing = (!at_end).then_some(swallowed % SWALLOWED_BYTES_MAX);
-        if at_end || swallowed >= SWALLOWED_BYTES_MAX { Line::TooLong } else { Line::Incomplete }
+    /// Swallows up to the end of the line, or to the limit; how the input was cut makes no difference.
+    fn swallow(&mut self, end: Option<usize>) -> Line {
+        let before = self.swallowing.unwrap_or(0);
+        let count = end.unwrap_or_else(|| self.pending().len()).min(SWALLOWED_BYTES_MAX - before);
+        self.consume(count);
+        let at_end = end == Some(count);
+        let at_limit = before + count == SWALLOWED_BYTES_MAX;
+        self.swallowing = match (at_end, at_limit) {
+            (true, _) => None,
+            (false, true) => Some(0),
+            (false, false) => Some(before + count),
+        };
+        if at_end || at_limit { Line::TooLong } else { Line::Incomplete }
     }
 }
 

@@ -16,15 +16,21 @@ use super::{
 /// travelled that far, and a loop through this relay costs budget each time.
 pub const RECEIVED_FIELDS_MAX: u32 = 30;
 
-/// How many times the size limit is read and discarded of a message that is refused; then the
-/// connection is closed, so that nobody can send for ever.
-pub const DISCARDED_SIZES_MAX: u64 = 10;
+/// How many times the size limit is read of one message, wanted or not; then the connection is closed,
+/// so that nobody can send for ever.
+pub const READ_SIZES_MAX: u64 = 10;
+
+/// Octets that are read of any message before that, however small the size limit is.
+pub const READ_BYTES_MIN: u64 = 64 * 1024;
 
 /// The message in transfer.
 #[derive(Debug)]
 pub struct Receiving {
     decoder: Decoder,
     header: HeaderScan,
+    /// Octets from the client.
+    read_bytes: u64,
+    /// Octets of the decoded message, which is what the size limit is about.
     size_bytes: u64,
     fate: Fate,
 }
@@ -34,7 +40,7 @@ enum Fate {
     /// Its bytes go to the draft.
     Kept,
     /// They go nowhere; the reply waits for the end.
-    Refused { reply: Reply, discarded_bytes: u64 },
+    Refused(Reply),
 }
 
 /// What one call of [`Receiving::take`] made of its input.
@@ -78,19 +84,25 @@ impl Receiving {
     /// Before the first byte.
     #[must_use]
     pub fn new() -> Self {
-        Self { decoder: Decoder::new(), header: HeaderScan::new(), size_bytes: 0, fate: Fate::Kept }
+        Self {
+            decoder: Decoder::new(),
+            header: HeaderScan::new(),
+            read_bytes: 0,
+            size_bytes: 0,
+            fate: Fate::Kept,
+        }
     }
 
     /// Takes the next bytes of the client.
     pub fn take(&mut self, input: &[u8], options: &Options, client: Client) -> Taken {
-        let decoded = self.decoder.decode(input);
+        let limit = options.max_message_bytes.saturating_mul(READ_SIZES_MAX).max(READ_BYTES_MIN);
+        let allowed = usize::try_from(limit - self.read_bytes).unwrap_or(usize::MAX);
+        let decoded = self.decoder.decode(&input[..input.len().min(allowed)]);
+        self.read_bytes += decoded.consumed as u64;
+        let given_up = self.read_bytes == limit;
         let mut taken =
             Taken { consumed: decoded.consumed, body: Vec::new(), refused_now: false, ending: None };
-        let mut given_up = false;
-        if let Fate::Refused { discarded_bytes, .. } = &mut self.fate {
-            *discarded_bytes += decoded.consumed as u64;
-            given_up = *discarded_bytes > options.max_message_bytes.saturating_mul(DISCARDED_SIZES_MAX);
-        } else {
+        if self.is_kept() {
             self.size_bytes += decoded.message.len() as u64;
             self.header.feed(&decoded.message);
             if let Some(reply) = self.objection(options, client) {
@@ -109,7 +121,7 @@ impl Receiving {
     /// Discards the rest and answers with `reply` at the end. The first reason is the one that counts.
     pub fn refuse(&mut self, reply: Reply) {
         if self.is_kept() {
-            self.fate = Fate::Refused { reply, discarded_bytes: 0 };
+            self.fate = Fate::Refused(reply);
         }
     }
 
@@ -124,7 +136,7 @@ impl Receiving {
             if complete && !self.decoder.has_lone_dot() { Afterwards::Continue } else { Afterwards::Close };
         match &self.fate {
             Fate::Kept => Ending::Store(afterwards),
-            Fate::Refused { reply, .. } => Ending::Refuse(reply.clone(), afterwards),
+            Fate::Refused(reply) => Ending::Refuse(reply.clone(), afterwards),
         }
     }
 

@@ -41,6 +41,14 @@ impl Reply {
     }
 }
 
+/// The lines of rendered replies that refuse something (4yz and 5yz), for the log.
+pub fn refusals(replies: &[u8]) -> impl Iterator<Item = &str> {
+    replies
+        .split(|octet| *octet == b'\n')
+        .filter(|line| matches!(line.first(), Some(b'4' | b'5')))
+        .filter_map(|line| std::str::from_utf8(line.trim_ascii_end()).ok())
+}
+
 // The session itself.
 
 /// The first words of a session.
@@ -258,5 +266,11 @@ mod tests {
             reply.render(&mut output);
             assert_eq!(output, expected.as_bytes());
         }
+    }
+
+    #[test]
+    fn refusals_are_found_among_other_replies() {
+        let replies = b"250-relay.example\r\n250 SIZE 5\r\n550 5.7.1 no\r\n354 go\r\n452 4.3.1 full\r\n";
+        assert_eq!(refusals(replies).collect::<Vec<_>>(), ["550 5.7.1 no", "452 4.3.1 full"]);
     }
 }

@@ -1,1 +1,288 @@
-//! (tests)
+//! The session as a whole: all pairs of state and command, how replies are collected, and that no
+//! input upsets it. What a client sees is in tests/dialogues.
+
+use super::*;
+
+fn session(trusted: bool) -> Session {
+    let options = Options {
+        hostname: "relay.example".into(),
+        max_message_bytes: 5_000,
+        max_recipients: 3,
+        local_recipients: false,
+    };
+    Session::new(Arc::new(options), Client { address: [192, 0, 2, 1].into(), trusted })
+}
+
+/// Sends and carries out steps until input is needed, saying yes to every question.
+fn talk(session: &mut Session, bytes: &[u8]) -> Vec<Step> {
+    session.receive(bytes);
+    let mut steps = Vec::new();
+    loop {
+        let step = session.step();
+        match &step {
+            Step::Admit { .. } => session.admitted(Ok(())),
+            Step::Begin(_) => session.begun(Ok(())),
+            Step::Store => session.stored(Ok("id".into())),
+            Step::NeedInput | Step::Close => {
+                steps.push(step);
+                return steps;
+            }
+            Step::Send(_) | Step::Body(_) | Step::Abandon => {}
+        }
+        steps.push(step);
+    }
+}
+
+/// The reply codes of a talk, the last code of each reply.
+fn codes(steps: &[Step]) -> Vec<String> {
+    let text: Vec<u8> = steps
+        .iter()
+        .filter_map(|step| if let Step::Send(bytes) = step { Some(bytes.clone()) } else { None })
+        .flatten()
+        .collect();
+    let text = String::from_utf8(text).unwrap();
+    text.lines().filter(|line| line.as_bytes()[3] == b' ').map(|line| line[..3].to_owned()).collect()
+}
+
+fn state_name(session: &Session) -> &'static str {
+    match session.state {
+        State::Ready => "ready",
+        State::Mail(_) => "mail",
+        State::Recipients(_) => "recipients",
+        State::Receiving(_) => "data",
+        State::Closed => "closed",
+        State::Connected
+        | State::Admitting(_)
+        | State::Beginning
+        | State::Complete(_)
+        | State::Storing(_) => "waiting",
+    }
+}
+
+/// The table of ARCHITECTURE.md: for each command the reply and the next state in `ready`, `mail` (after
+/// MAIL) and `recipients` (after RCPT).
+const TRANSITIONS: [(&str, [(&str, &str); 3]); 17] = [
+    ("EHLO x", [("250", "ready"), ("250", "ready"), ("250", "ready")]),
+    ("HELO x", [("250", "ready"), ("250", "ready"), ("250", "ready")]),
+    ("MAIL FROM:<a@b>", [("250", "mail"), ("503", "mail"), ("503", "recipients")]),
+    ("RCPT TO:<a@b>", [("503", "ready"), ("250", "recipients"), ("250", "recipients")]),
+    // A refused recipient does not change the state.
+    ("RCPT TO:<root>", [("503", "ready"), ("550", "mail"), ("550", "recipients")]),
+    ("DATA", [("503", "ready"), ("554", "mail"), ("354", "data")]),
+    ("RSET", [("250", "ready"), ("250", "ready"), ("250", "ready")]),
+    ("NOOP", [("250", "ready"), ("250", "mail"), ("250", "recipients")]),
+    ("VRFY a", [("252", "ready"), ("252", "mail"), ("252", "recipients")]),
+    ("EXPN a", [("502", "ready"), ("502", "mail"), ("502", "recipients")]),
+    ("STARTTLS", [("502", "ready"), ("502", "mail"), ("502", "recipients")]),
+    ("AUTH PLAIN", [("502", "ready"), ("502", "mail"), ("502", "recipients")]),
+    ("BDAT 1 LAST", [("502", "ready"), ("502", "mail"), ("502", "recipients")]),
+    ("HELP", [("214", "ready"), ("214", "mail"), ("214", "recipients")]),
+    ("XYZZY", [("500", "ready"), ("500", "mail"), ("500", "recipients")]),
+    ("GET / HTTP/1.0", [("554", "closed"), ("554", "closed"), ("554", "closed")]),
+    ("QUIT", [("221", "closed"), ("221", "closed"), ("221", "closed")]),
+];
+
+#[test]
+fn every_command_does_in_every_state_what_the_table_says() {
+    let ways = ["", "MAIL FROM:<a@b>\r\n", "MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n"];
+    for (command, expectations) in TRANSITIONS {
+        for (way, (code, state)) in ways.iter().zip(expectations) {
+            let mut session = session(true);
+            talk(&mut session, way.as_bytes());
+            let steps = talk(&mut session, format!("{command}\r\n").as_bytes());
+            assert_eq!(codes(&steps), [code], "{command} after {way:?}");
+            assert_eq!(state_name(&session), state, "{command} after {way:?}");
+        }
+    }
+}
+
+#[test]
+fn replies_to_a_pipeline_are_sent_together_and_before_anything_that_takes_time() {
+    let mut session = session(true);
+    assert_eq!(codes(&talk(&mut session, b"")), ["220"]);
+    let steps = talk(
+        &mut session,
+        b"NOOP\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\nNOOP\r\nMAIL FROM:<a@b>\r\n",
+    );
+    let names: Vec<_> = steps
+        .iter()
+        .map(|step| match step {
+            Step::Send(_) => codes(std::slice::from_ref(step)).join(","),
+            Step::Admit { declared_bytes } => format!("admit {declared_bytes}"),
+            Step::Begin(_) => "begin".into(),
+            Step::Body(_) => "body".into(),
+            Step::Store => "store".into(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        names,
+        ["admit 0", "250,250,250", "begin", "354", "body", "store", "admit 0", "250,250,250", "NeedInput"]
+    );
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_changes_nothing() {
+    let mut session = session(true);
+    talk(&mut session, b"MAIL FROM:<a@b>\r\n");
+    session.admitted(Ok(()));
+    session.begun(Err(Refusal::Full));
+    session.stored(Ok("id".into()));
+    session.write_failed(Refusal::Full);
+    assert_eq!(state_name(&session), "mail");
+    assert_eq!(session.step(), Step::NeedInput);
+}
+
+#[test]
+fn a_question_without_an_answer_waits() {
+    let mut session = session(true);
+    session.receive(b"MAIL FROM:<a@b> SIZE=7\r\n");
+    assert_eq!(session.step(), Step::Admit { declared_bytes: 7 });
+    assert!(matches!(session.step(), Step::Send(_)), "the greeting need not wait for the answer");
+    assert_eq!(session.step(), Step::NeedInput);
+    session.admitted(Err(Refusal::Unavailable));
+    assert_eq!(
+        session.step(),
+        Step::Send(b"451 4.3.0 the queue is not available, try again later\r\n".to_vec())
+    );
+}
+
+#[test]
+fn a_failed_write_of_the_last_part_refuses_the_message_instead_of_storing_it() {
+    let mut session = session(true);
+    talk(&mut session, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    session.receive(b"x\r\n.\r\n");
+    assert_eq!(session.step(), Step::Body(b"x\r\n".to_vec()));
+    session.write_failed(Refusal::Full);
+    assert_eq!(codes(&talk(&mut session, b"NOOP\r\n")), ["452", "250"]);
+}
+
+#[test]
+fn the_timeout_is_shorter_within_a_message() {
+    let mut session = session(true);
+    talk(&mut session, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    assert_eq!((session.timeout(), session.in_data()), (COMMAND_TIMEOUT, false));
+    talk(&mut session, b"DATA\r\n");
+    assert_eq!((session.timeout(), session.in_data()), (DATA_TIMEOUT, true));
+    talk(&mut session, b".\r\n");
+    assert_eq!((session.timeout(), session.in_data()), (COMMAND_TIMEOUT, false));
+}
+
+#[test]
+fn an_abandoned_message_is_abandoned_once() {
+    for end in [Session::timed_out, Session::closed_by_peer] {
+        let mut session = session(true);
+        talk(&mut session, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n");
+        end(&mut session);
+        let steps = talk(&mut session, b"more\r\n.\r\n");
+        assert_eq!(steps.iter().filter(|step| **step == Step::Abandon).count(), 1, "{steps:?}");
+        assert!(steps.ends_with(&[Step::Close]) && !steps.contains(&Step::Store), "{steps:?}");
+    }
+    let mut session = session(true);
+    talk(&mut session, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    let too_large = talk(&mut session, &[b'x'; 6_000]);
+    assert_eq!(too_large, [Step::Abandon, Step::NeedInput]);
+    session.closed_by_peer();
+    assert_eq!(talk(&mut session, b""), [Step::Close]);
+}
+
+#[test]
+fn a_session_ends_after_its_last_message() {
+    let mut session = session(true);
+    talk(&mut session, b"");
+    let message = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n";
+    for _ in 0..MESSAGES_MAX {
+        assert_eq!(codes(&talk(&mut session, message)), ["250", "250", "354", "250"]);
+    }
+    assert_eq!(codes(&talk(&mut session, message)), ["421"]);
+    assert_eq!(session.step(), Step::Close);
+}
+
+#[test]
+fn a_lone_dot_from_a_client_that_is_not_trusted_costs_the_message() {
+    // Such a client does not get to DATA today; the rule must be there when authentication lets it.
+    let (untrusted, mut receiving) = (session(false), Receiving::new());
+    let taken = receiving.take(b"x\n.\r\ny\r\n.\r\n", &untrusted.options, untrusted.client);
+    assert!(taken.refused_now && taken.body.is_empty());
+    let Some(Ending::Refuse(reply, afterwards)) = taken.ending else {
+        panic!("stored");
+    };
+    assert_eq!((reply, afterwards), (reply::wrong_line_ends(), Afterwards::Close));
+}
+
+#[test]
+fn an_idle_session_keeps_little_memory_and_a_pipeline_gets_its_replies_in_portions() {
+    let mut session = session(true);
+    let pipeline = "MAIL FROM:<a@b>\r\n".to_owned() + &"RCPT TO:<root>\r\n".repeat(4_000);
+    let steps = talk(&mut session, pipeline.as_bytes());
+    for step in &steps {
+        assert!(!matches!(step, Step::Send(bytes) if bytes.len() > OUTPUT_BYTES_MAX + 1_000));
+    }
+    assert_eq!(codes(&steps).len(), 4_002);
+    assert_eq!((session.input.pending().len(), session.output.capacity()), (0, 0));
+}
+
+/// Octets that have a meaning somewhere, so that chance meets the odd corners.
+const PIECES: [&[u8]; 22] = [
+    b"MAIL FROM:<a@b>\r\n",
+    b"RCPT TO:<c@d>\r\n",
+    b"DATA\r\n",
+    b"RSET\r\n",
+    b"QUIT\r\n",
+    b"NOOP\r\n",
+    b"EHLO x\r\n",
+    b".\r\n",
+    b"\r\n.\r\n",
+    b"\n.\n",
+    b".",
+    b"\r",
+    b"\n",
+    b"\0",
+    b"..\r\n",
+    b"Received: x\r\n",
+    b"text ",
+    b"\xff",
+    b"<",
+    b"\"",
+    b":",
+    b"\x16",
+];
+
+#[test]
+fn whatever_comes_the_result_does_not_depend_on_how_it_is_cut() {
+    for _ in 0..3_000 {
+        let opening: &[u8] =
+            if fastrand::bool() { b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n" } else { b"" };
+        let mut bytes = opening.to_vec();
+        for _ in 0..fastrand::usize(0..30) {
+            bytes.extend(*fastrand::choice(&PIECES).unwrap());
+        }
+        let whole = result(talk(&mut session(true), &bytes));
+        for largest in [1, 3, 20] {
+            let (mut session, mut rest) = (session(true), bytes.as_slice());
+            let mut steps = talk(&mut session, b"");
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(fastrand::usize(1..=largest).min(rest.len()));
+                steps.extend(talk(&mut session, piece));
+                rest = after;
+            }
+            assert_eq!(result(steps), whole, "{}", bytes.escape_ascii());
+        }
+    }
+}
+
+/// The replies, the octets of all messages, and the number of each step that concerns a draft.
+fn result(steps: Vec<Step>) -> (Vec<u8>, Vec<u8>, [usize; 3]) {
+    let (mut replies, mut bodies, mut counts) = (Vec::new(), Vec::new(), [0; 3]);
+    for step in steps {
+        match step {
+            Step::Send(bytes) => replies.extend(bytes),
+            Step::Body(bytes) => bodies.extend(bytes),
+            Step::Begin(_) => counts[0] += 1,
+            Step::Store => counts[1] += 1,
+            Step::Abandon => counts[2] += 1,
+            Step::Admit { .. } | Step::NeedInput | Step::Close => {}
+        }
+    }
+    (replies, bodies, counts)
+}

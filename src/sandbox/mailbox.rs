@@ -1,0 +1,266 @@
+//! What the look-alike has taken: messages, counters, the last commands, and the journal.
+//!
+//! Rule: a message is in the journal before it is acknowledged, so that a test which kills the client
+//! can tell what arrived. Nothing grows without limit. Must not know why a message was taken.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::{options::Options, triggers::Stage};
+use crate::clock::Timestamp;
+
+/// One stored message.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The reverse path, without angle brackets.
+    pub mail_from: String,
+    /// The forward paths that were accepted.
+    pub rcpt_to: Vec<String>,
+    /// The parameters of MAIL, such as `BODY=8BITMIME`.
+    pub parameters: Vec<String>,
+    /// The octets after unstuffing, otherwise verbatim. Only the beginning without `keep_bodies`.
+    pub body: Vec<u8>,
+    /// Octets of the whole message.
+    pub size: u64,
+    /// CRC-32 of the whole message.
+    pub crc32: u32,
+    /// The Message-ID with its angle brackets.
+    pub message_id: Option<String>,
+    /// Whether it came over TLS.
+    pub tls: bool,
+    /// Who had logged in.
+    pub username: Option<String>,
+    /// The name given in EHLO.
+    pub ehlo: String,
+    /// Which connection, counted from 1.
+    pub connection_number: u64,
+    /// When the final dot arrived.
+    pub at: Timestamp,
+    /// Whether 250 was sent; `false` when the connection was dropped instead.
+    pub answered: bool,
+}
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalLine {
+    /// The Message-ID with its angle brackets.
+    pub message_id: Option<String>,
+    /// The reverse path.
+    pub mail_from: String,
+    /// The accepted forward paths.
+    pub rcpt_to: Vec<String>,
+    /// Octets of the message.
+    pub size: u64,
+    /// CRC-32 of the message.
+    pub crc32: u32,
+    /// When the final dot arrived.
+    pub at: Timestamp,
+    /// Whether 250 followed.
+    pub answered: bool,
+}
+
+/// How often what happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections made.
+    pub connections: u64,
+    /// Connections that are open.
+    pub connections_open: u64,
+    /// The most that were open at once.
+    pub connections_peak: u64,
+    /// Logins that succeeded.
+    pub logins: u64,
+    /// Logins that were refused, for whatever reason.
+    pub login_refusals: u64,
+    /// Messages stored, answered or not.
+    pub messages: u64,
+    /// Their recipients.
+    pub recipients: u64,
+    /// 550 5.4.5 at any stage.
+    pub quota_refusals: u64,
+    /// Connections closed without the reply that was due.
+    pub drops: u64,
+    /// Commands out of order, unknown or malformed.
+    pub violations: u64,
+    stages: [u64; Stage::COUNT],
+}
+
+impl Counters {
+    /// How often a stage was reached.
+    #[must_use]
+    pub fn reached(&self, stage: Stage) -> u64 {
+        self.stages[stage as usize]
+    }
+}
+
+/// Fewer messages arrived in time than were waited for.
+#[derive(Debug, Error)]
+#[error("only {present} of {wanted} messages reached the sandbox in {waited:?}")]
+pub struct TooFew {
+    /// How many were waited for.
+    pub wanted: usize,
+    /// How many came.
+    pub present: usize,
+    /// How long they were waited for.
+    pub waited: Duration,
+}
+
+/// Everything the sandbox remembers for its user.
+#[derive(Debug)]
+pub struct Mailbox {
+    contents: Mutex<Contents>,
+    stored: watch::Sender<usize>,
+    messages_kept_max: usize,
+    bytes_kept_max: u64,
+    commands_kept_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    messages: VecDeque<Arc<Accepted>>,
+    bytes: u64,
+    commands: VecDeque<String>,
+    counters: Counters,
+    journal: Option<File>,
+}
+
+impl Mailbox {
+    /// An empty one; opens the journal for appending.
+    pub(super) fn open(options: &Options) -> io::Result<Self> {
+        let open = |path: &Path| OpenOptions::new().create(true).append(true).open(path);
+        let journal = options.journal.as_deref().map(open).transpose()?;
+        Ok(Self {
+            contents: Mutex::new(Contents { journal, ..Contents::default() }),
+            stored: watch::Sender::new(0),
+            messages_kept_max: options.messages_kept_max,
+            bytes_kept_max: options.bytes_kept_max,
+            commands_kept_max: options.commands_kept_max,
+        })
+    }
+
+    /// The messages, oldest first, as far as they are kept.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<Arc<Accepted>> {
+        self.lock().messages.iter().cloned().collect()
+    }
+
+    /// How many messages were stored since the start.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        *self.stored.borrow()
+    }
+
+    /// Waits in real time until `wanted` messages have been stored since the start; returns all.
+    pub async fn wait_for(&self, wanted: usize, patience: Duration) -> Result<Vec<Arc<Accepted>>, TooFew> {
+        let mut stored = self.stored.subscribe();
+        let enough = stored.wait_for(|count| *count >= wanted);
+        let in_time = matches!(tokio::time::timeout(patience, enough).await, Ok(Ok(_)));
+        if in_time {
+            return Ok(self.accepted());
+        }
+        Err(TooFew { wanted, present: self.count(), waited: patience })
+    }
+
+    /// A copy of the counters.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.lock().counters.clone()
+    }
+
+    /// The last command lines of all connections, oldest first, each as `number: line`. Credentials
+    /// are replaced by `***`.
+    #[must_use]
+    pub fn last_commands(&self) -> Vec<String> {
+        self.lock().commands.iter().cloned().collect()
+    }
+
+    /// Every Message-ID that is stored more than once, with how often.
+    #[must_use]
+    pub fn duplicates(&self) -> BTreeMap<String, usize> {
+        let mut copies = BTreeMap::new();
+        for message in &self.lock().messages {
+            if let Some(id) = &message.message_id {
+                *copies.entry(id.clone()).or_insert(0) += 1;
+            }
+        }
+        copies.retain(|_, count| *count > 1);
+        copies
+    }
+
+    /// Stores a message; an error means that the journal could not be written, and nothing is stored.
+    pub(super) fn store(&self, message: Accepted) -> io::Result<Arc<Accepted>> {
+        let message = Arc::new(message);
+        let count = {
+            let mut contents = self.lock();
+            if let Some(journal) = &mut contents.journal {
+                journal.write_all(&journal_line(&message)?)?;
+            }
+            contents.counters.messages += 1;
+            contents.counters.recipients += message.rcpt_to.len() as u64;
+            contents.bytes += message.body.len() as u64;
+            contents.messages.push_back(Arc::clone(&message));
+            while contents.messages.len() > self.messages_kept_max || contents.bytes > self.bytes_kept_max {
+                let Some(oldest) = contents.messages.pop_front() else { break };
+                contents.bytes -= oldest.body.len() as u64;
+            }
+            contents.counters.messages
+        };
+        self.stored.send_replace(usize::try_from(count).unwrap_or(usize::MAX));
+        Ok(message)
+    }
+
+    /// Notes a command line.
+    pub(super) fn note_command(&self, connection: u64, line: &str) {
+        if self.commands_kept_max == 0 {
+            return;
+        }
+        let text = format!("{connection}: {line:.COMMAND_LENGTH_MAX$}");
+        let mut contents = self.lock();
+        if contents.commands.len() >= self.commands_kept_max {
+            contents.commands.pop_front();
+        }
+        contents.commands.push_back(text);
+    }
+
+    /// Changes the counters.
+    pub(super) fn tally(&self, change: impl FnOnce(&mut Counters)) {
+        change(&mut self.lock().counters);
+    }
+
+    /// Counts a stage.
+    pub(super) fn reach(&self, stage: Stage) {
+        self.lock().counters.stages[stage as usize] += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn journal_line(message: &Accepted) -> io::Result<Vec<u8>> {
+    let line = JournalLine {
+        message_id: message.message_id.clone(),
+        mail_from: message.mail_from.clone(),
+        rcpt_to: message.rcpt_to.clone(),
+        size: message.size,
+        crc32: message.crc32,
+        at: message.at,
+        answered: message.answered,
+    };
+    let mut text = serde_json::to_vec(&line).map_err(io::Error::other)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Characters of a command line that are kept.
+const COMMAND_LENGTH_MAX: usize = 1024;

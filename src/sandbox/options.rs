@@ -1,0 +1,99 @@
+//! What the look-alike may be told: addresses, accounts, limits.
+//!
+//! Rule: every default is Gmail's published or observed value (gmail.md section 2), so that a test
+//! which changes nothing meets Gmail. Must not know how a limit is enforced.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::clock::{Clock, SystemClock};
+
+/// The app password that opens every account when [`Options::accounts`] is empty.
+pub const APP_PASSWORD: &str = "abcdefghijklmnop";
+
+/// Everything that can be chosen when a sandbox starts.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Decides about quota, age and idle time. `latency` alone passes in real time.
+    pub clock: Arc<dyn Clock>,
+    /// User name to password; empty: any user name with [`APP_PASSWORD`]. The trigger passwords of
+    /// `login.rs` work for everybody.
+    pub accounts: BTreeMap<String, String>,
+    /// Recipients an account may write to in any 24 hours (500 for a consumer account). The plain
+    /// port has no such limit, like Google's MX.
+    pub recipients_per_day: u32,
+    /// Added before each batch of replies: the simulated round trip.
+    pub latency: Duration,
+    /// How long the recipient `slow` waits for the answer to its final dot, on `clock`.
+    pub slow: Duration,
+    /// Whether bodies are kept for inspection; without them the header section remains long enough
+    /// to read the Message-ID.
+    pub keep_bodies: bool,
+    /// Whether `EHLO localhost` and the like get 421, which looks like rate limiting.
+    pub refuse_localhost_ehlo: bool,
+    /// Whether a TLS client without SNI meets the certificate of `invalid2.invalid`.
+    pub require_sni: bool,
+    /// Whether a bare LF in message data gets 451 4.5.0.
+    pub strict_line_ends: bool,
+    /// Logins per account and minute before 454 4.7.0 (trouble was observed at 78 in a burst).
+    pub logins_per_minute: u32,
+    /// Authenticated connections per account; DATA on one more gets 421 4.3.0 (observed at 16).
+    pub connections_max: u32,
+    /// Silence after which the server says 451 4.4.2 and closes.
+    pub idle: Duration,
+    /// Age at which a connection gets 421 4.7.0 at its next MAIL.
+    pub age: Duration,
+    /// Octets of the largest message on the submission ports, as advertised.
+    pub size_bytes_max: u64,
+    /// Recipients per mail transaction; the next one gets 452 4.5.3.
+    pub recipients_max: usize,
+    /// Accepted messages kept for inspection; the oldest are forgotten first.
+    pub messages_kept_max: usize,
+    /// Octets of bodies kept for inspection; the oldest messages are forgotten first.
+    pub bytes_kept_max: u64,
+    /// Command lines kept for inspection; 0 keeps none.
+    pub commands_kept_max: usize,
+    /// One JSON line per stored message is appended here before the message is acknowledged.
+    pub journal: Option<PathBuf>,
+    /// Where the STARTTLS port ("587") listens.
+    pub starttls_bind: SocketAddr,
+    /// Where the implicit TLS port ("465") listens.
+    pub implicit_bind: SocketAddr,
+    /// Where the port without TLS and AUTH (the "MX") listens.
+    pub plain_bind: SocketAddr,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            accounts: BTreeMap::new(),
+            recipients_per_day: 500,
+            latency: Duration::ZERO,
+            slow: Duration::from_secs(10),
+            keep_bodies: true,
+            refuse_localhost_ehlo: true,
+            require_sni: true,
+            strict_line_ends: true,
+            logins_per_minute: 75,
+            connections_max: 15,
+            idle: Duration::from_secs(15 * 60),
+            age: Duration::from_secs(60 * 60),
+            size_bytes_max: 35_882_577,
+            recipients_max: 100,
+            messages_kept_max: 200_000,
+            bytes_kept_max: 1 << 30,
+            commands_kept_max: 1000,
+            journal: None,
+            starttls_bind: any_port,
+            implicit_bind: any_port,
+            plain_bind: any_port,
+        }
+    }
+}
