@@ -1,3 +1,276 @@
-//! Wires the modules into the daemon.
+//! Wires the modules into the daemon: start in order, stop in order.
 //!
-//! Rule: the only file that knows all modules. Must not hold policy of its own.
+//! Rule: the only file that knows all modules. What was started is stopped by its owner: first the door
+//! and the workers, within their named times, then the admin socket, last the store. Must not hold
+//! policy of its own.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+use crate::{
+    admin::{self, server::Facts, socket::{Socket, SocketError}},
+    clock::{Clock, Timestamp},
+    delivery::{self, Pool, PoolHandle},
+    listener::{self, Listener, ListenerError},
+    queue::{
+        self,
+        store::{Store, StoreError},
+    },
+    settings::{Settings, SettingsError},
+    shutdown::{Phase, Shutdown, Watch},
+};
+
+/// Between two looks for history that is too old.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// What a stop may take beyond the drain times of listener and pool, before it is made immediate.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// How long the admin socket may finish the answers it has begun.
+const ADMIN_DRAIN: Duration = Duration::from_secs(2);
+/// How long closing the store may take: a sync on a slow disk. Everything acknowledged is on disk
+/// before; what is cut short is repaired at the next start.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same after an order to stop at once.
+const CLOSE_TIMEOUT_IMMEDIATE: Duration = Duration::from_secs(1);
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// For the listener.
+    pub listener: listener::Options,
+    /// For the queue.
+    pub queue: queue::options::Options,
+    /// For delivery.
+    pub delivery: delivery::Options,
+    /// For the admin socket.
+    pub admin: admin::Options,
+    /// How long relayed messages are remembered.
+    pub history_lifetime: Duration,
+    /// What of the account's day is left to the owner.
+    pub owner_reserve: u32,
+}
+
+impl Options {
+    /// Those of a checked configuration that has an account.
+    pub fn of(settings: &Settings) -> Result<Self, SettingsError> {
+        Ok(Self { delivery: settings.upstream()?.clone(), ..Self::without_account(settings) })
+    }
+
+    /// The same for a caller who brings the upstream: the sandbox.
+    #[must_use]
+    pub fn without_account(settings: &Settings) -> Self {
+        Self {
+            listener: settings.listener.clone(),
+            queue: settings.queue.clone(),
+            delivery: settings.delivery().clone(),
+            admin: settings.admin.clone(),
+            history_lifetime: settings.history_lifetime,
+            owner_reserve: settings.owner_reserve,
+        }
+    }
+
+    fn facts(&self, clock: &dyn Clock, listening: Vec<SocketAddr>) -> Facts {
+        let delivery = &self.delivery;
+        Facts {
+            started: clock.now(),
+            listening,
+            upstream: format!("{}:{}", delivery.host, delivery.port),
+            username: delivery.login.as_ref().map(|login| login.username.clone()),
+            recipients_per_day: delivery.recipients_per_day.saturating_add(self.owner_reserve),
+            owner_reserve: self.owner_reserve,
+        }
+    }
+}
+
+/// Why the daemon does not start, or ends by itself.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The queue cannot be opened.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// No mail can be taken.
+    #[error("{0}")]
+    Listener(#[from] ListenerError),
+    /// The administrator cannot be served.
+    #[error("{0}")]
+    Admin(#[from] SocketError),
+    /// A part that never ends has ended.
+    #[error("the {0} ended by itself, so the daemon stops; everything accepted is on disk. Please report this with the log")]
+    Ended(&'static str),
+}
+
+/// Makes the process private: no core dump, which could hold a password, and no file for others.
+pub fn harden() {
+    use rustix::{
+        fs::Mode,
+        process::{Resource, Rlimit, setrlimit, umask},
+    };
+    // Lowering a limit of our own process cannot be refused.
+    drop(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }));
+    umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// A daemon whose door is open. It works while [`Daemon::run`] is awaited.
+#[derive(Debug)]
+pub struct Daemon {
+    store: Arc<dyn Store>,
+    /// Door and workers: what a stop waits for.
+    halves: JoinSet<&'static str>,
+    /// What serves the others until they are done.
+    services: JoinSet<()>,
+    services_stop: Shutdown,
+    shutdown: Shutdown,
+    addresses: Vec<SocketAddr>,
+    drain: Duration,
+}
+
+impl Daemon {
+    /// Opens the door and starts the workers. The store is open already.
+    pub async fn start(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, DaemonError> {
+        let listener = Listener::bind(options.listener.clone())?;
+        let addresses = listener.addresses();
+        let socket = Socket::bind(&options.admin.socket)?;
+        let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
+        let pool = Pool::new(options.delivery.clone(), Arc::clone(&clock), Arc::clone(&store));
+        let sources = admin::server::Sources {
+            store: Arc::clone(&store),
+            upstream: Arc::new(Delivery { handle: pool.handle() }),
+            clock: Arc::clone(&clock),
+            facts: Arc::new(options.facts(clock.as_ref(), addresses.clone())),
+        };
+        let mut halves = JoinSet::new();
+        let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());
+        halves.spawn(async move {
+            listener.run(door.0, door.1, stop).await;
+            "listener"
+        });
+        let stop = shutdown.watch();
+        halves.spawn(async move {
+            pool.run(stop).await;
+            "delivery pool"
+        });
+        let mut services = JoinSet::new();
+        services.spawn(admin::server::serve(socket, sources, services_stop.watch()));
+        services.spawn(prune_history(Arc::clone(&store), clock, options.history_lifetime));
+        let drain = options.listener.drain.max(options.delivery.drain) + DRAIN_MARGIN;
+        log_start(&options, &addresses, store.as_ref()).await;
+        Ok(Self { store, halves, services, services_stop, shutdown, addresses, drain })
+    }
+
+    /// Where mail is taken; with the real port when 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The order to stop: `Draining` lets messages in transfer and attempts in flight finish,
+    /// `Immediate` drops them.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Works until the stop is ordered, then stops in order and closes the store.
+    pub async fn run(mut self) -> Result<(), DaemonError> {
+        let mut watch = self.shutdown.watch();
+        let ended = tokio::select! {
+            biased;
+            () = watch.reached(Phase::Draining) => None,
+            ended = self.halves.join_next() => ended.map(|name| name.unwrap_or("listener or delivery pool")),
+        };
+        self.shutdown.advance(Phase::Draining);
+        tracing::info!(waiting_for_s = self.drain.as_secs(), "stopping");
+        self.drain_halves(&mut watch).await;
+        self.stop_services().await;
+        self.close_store(watch.phase()).await;
+        tracing::info!(phase = ?watch.phase(), "stopped");
+        ended.map_or(Ok(()), |name| Err(DaemonError::Ended(name)))
+    }
+
+    /// Waits for listener and pool, which keep their own times; cuts them short on a second order, or
+    /// when they overstay.
+    async fn drain_halves(&mut self, watch: &mut Watch) {
+        let finished = async { while self.halves.join_next().await.is_some() {} };
+        tokio::select! {
+            biased;
+            () = watch.reached(Phase::Immediate) => {}
+            result = tokio::time::timeout(self.drain, finished) => {
+                if result.is_err() {
+                    tracing::warn!("attempts did not end in time; they are cut off and sent again later");
+                }
+            }
+        }
+        self.shutdown.advance(Phase::Immediate);
+        self.halves.shutdown().await;
+    }
+
+    async fn stop_services(&mut self) {
+        self.services_stop.advance(Phase::Draining);
+        // The history's keeper never ends by itself; only the admin socket is waited for.
+        drop(tokio::time::timeout(ADMIN_DRAIN, self.services.join_next()).await);
+        self.services.shutdown().await;
+    }
+
+    async fn close_store(&self, phase: Phase) {
+        let limit = if phase == Phase::Immediate { CLOSE_TIMEOUT_IMMEDIATE } else { CLOSE_TIMEOUT };
+        if tokio::time::timeout(limit, self.store.close()).await.is_err() {
+            tracing::warn!("the queue did not close in time; it is checked at the next start");
+        }
+    }
+}
+
+/// The delivery half as the admin API knows it.
+#[derive(Debug)]
+struct Delivery {
+    handle: PoolHandle,
+}
+
+#[async_trait]
+impl admin::server::Upstream for Delivery {
+    async fn resume(&self) -> Result<(), StoreError> {
+        self.handle.resume().await
+    }
+
+    fn paced_until(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+async fn log_start(options: &Options, addresses: &[SocketAddr], store: &dyn Store) {
+    let totals = store.totals();
+    let account = match store.account_state().await {
+        Ok(state) => state.map_or("open", |state| state.condition.name()),
+        Err(_) => "unknown",
+    };
+    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        addresses = addresses.join(" "),
+        upstream = %format_args!("{}:{}", options.delivery.host, options.delivery.port),
+        account,
+        messages = totals.messages,
+        bytes = totals.bytes,
+        set_aside = totals.set_aside,
+        admin = %options.admin.socket.display(),
+        "started"
+    );
+}
+
+/// Forgets relayed messages when their time is over.
+async fn prune_history(store: Arc<dyn Store>, clock: Arc<dyn Clock>, lifetime: Duration) {
+    loop {
+        match store.prune_history(clock.wall().before(lifetime)).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::debug!(messages, "history pruned"),
+            // The store reports its own failures; the next hour tries again.
+            Err(error) => tracing::debug!(%error, "history not pruned"),
+        }
+        clock.sleep(HOUSEKEEPING).await;
+    }
+}

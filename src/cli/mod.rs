@@ -1,3 +1,142 @@
-//! the command line.
+//! The command line: which command, with which configuration, ending with which exit code.
 //!
-//! Rule: to be written by its owner. Must not know more than its layer allows.
+//! Rule: the only place that prints; without `--config` no command but `run` and `check` needs a file
+//! that holds a secret. Must not know how a command does its work.
+
+mod budget;
+mod check;
+mod exit;
+mod moment;
+mod queue;
+mod remote;
+mod resume;
+mod run;
+mod sandbox;
+mod screen;
+mod status;
+
+use std::{
+    ffi::OsString,
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use self::exit::{Exit, Failure};
+
+/// Takes mail from anything on this host, keeps it safe, and relays it through Gmail within the
+/// account's daily budget.
+#[derive(Debug, Parser)]
+#[command(name = "pillarbox", version, max_term_width = 100)]
+struct Arguments {
+    /// The configuration; default: $PILLARBOX_CONFIG, ./relay.toml, /etc/pillarbox/relay.toml.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run,
+    /// Run the daemon against a built-in look-alike of Gmail: nothing leaves the machine.
+    Sandbox(Box<sandbox::Arguments>),
+    /// Check the configuration and show what would be used.
+    Check {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show on one screen what waits, why, until when, and what to do.
+    Status(remote::Arguments),
+    /// Look at queued messages, retry them, remove them.
+    Queue {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(subcommand)]
+        command: queue::Command,
+    },
+    /// Show how many recipients may still be written to, and when more.
+    Budget(remote::Arguments),
+    /// Open a paused account again and try at once.
+    Resume(remote::Arguments),
+}
+
+/// Runs the command that `arguments` (with the program's name first) ask for.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    // Buffered, because a list of 50,000 messages is many lines; the failure is told after the output.
+    let mut out = BufWriter::new(io::stdout());
+    let result = dispatch(arguments, &mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell when these fail.
+            drop(out.flush());
+            if !failure.message.is_empty() {
+                drop(writeln!(io::stderr(), "pillarbox: {failure}"));
+            }
+            failure.code()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = arguments.config.as_deref();
+    match arguments.command {
+        Command::Run => run::run(config),
+        Command::Sandbox(arguments) => sandbox::run(out, config, &arguments),
+        Command::Check { json } => check::run(out, config, json),
+        Command::Status(remote) => remote::run(out, config, &remote, remote::Question::Status),
+        Command::Queue { remote, command } => {
+            remote::run(out, config, &remote, remote::Question::Queue(command))
+        }
+        Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
+        Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
+    }
+}
+
+/// Help and version are answers; everything else is a command line that makes no sense.
+fn explain(error: &clap::Error) -> ExitCode {
+    // When standard error is closed, the exit code still tells.
+    drop(error.print());
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => Failure::new(Exit::Usage, "").code(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_may_be_named_before_and_after_the_subcommand() {
+        for line in [["pillarbox", "--config", "a.toml", "run"], ["pillarbox", "run", "--config", "a.toml"]] {
+            let arguments = Arguments::try_parse_from(line).expect("both are understood");
+            assert_eq!(arguments.config, Some(PathBuf::from("a.toml")));
+        }
+    }
+
+    #[test]
+    fn a_selection_names_messages_or_all_of_them_but_not_both() {
+        let parse = |line: &[&str]| Arguments::try_parse_from(line).is_ok();
+        let id = "0123456789abcdefghjkmnpqr0";
+        assert!(parse(&["pillarbox", "queue", "retry", id]));
+        assert!(parse(&["pillarbox", "queue", "delete", "--all", "--yes"]));
+        assert!(!parse(&["pillarbox", "queue", "delete", "--all", id]));
+        assert!(!parse(&["pillarbox", "queue", "delete"]));
+    }
+}

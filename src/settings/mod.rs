@@ -30,6 +30,8 @@ pub use self::problem::SettingsError;
 pub const LOCAL_FILE: &str = "relay.toml";
 /// The configuration of a system-wide installation.
 pub const SYSTEM_FILE: &str = "/etc/pillarbox/relay.toml";
+/// Where a daemon answers its administrator when nothing else is configured.
+pub const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
 /// How long a stop waits for messages in transfer and attempts in flight; systemd gives 90 s.
 pub const STOP_WAIT: Duration = Duration::from_secs(30);
 /// A commit that takes longer has failed (a disk that hangs, a network file system that is gone).
@@ -50,6 +52,8 @@ pub struct Settings {
     pub telemetry: telemetry::Options,
     /// How long relayed messages are remembered.
     pub history_lifetime: Duration,
+    /// Recipients of each day that are left to the account's owner; delivery never sees them.
+    pub owner_reserve: u32,
     delivery: delivery::Options,
     account: Account,
 }
@@ -204,6 +208,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
             level: raw.log.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),
         },
         history_lifetime: queue.history_lifetime,
+        owner_reserve: budget.owner_reserve,
     }
 }
 

@@ -12,7 +12,6 @@ use super::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 const DIRECTORY_DEFAULT: &str = "/var/lib/pillarbox";
-const SOCKET_DEFAULT: &str = "/run/pillarbox/admin.sock";
 /// Octets of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 const SOCKET_PATH_LENGTH_MAX: usize = 107;
 
@@ -62,6 +61,7 @@ pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Repo
 pub(super) struct CheckedBudget {
     /// Already less the owner's reserve.
     pub(super) recipients_per_day: u32,
+    pub(super) owner_reserve: u32,
     pub(super) pace_per_minute: u32,
 }
 
@@ -78,12 +78,13 @@ pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudg
     }
     CheckedBudget {
         recipients_per_day: per_day.saturating_sub(reserve),
+        owner_reserve: reserve,
         pace_per_minute: report.whole(pace, raw.pace_per_minute),
     }
 }
 
 pub(super) fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
-    let Some(path) = set(raw.socket.as_ref()) else { return SOCKET_DEFAULT.into() };
+    let Some(path) = set(raw.socket.as_ref()) else { return super::DEFAULT_SOCKET.into() };
     let path = report.path("admin", "socket", path);
     let length = path.as_os_str().as_bytes().len();
     if length > SOCKET_PATH_LENGTH_MAX {

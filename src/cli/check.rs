@@ -1,0 +1,135 @@
+//! `pillarbox check`: is the configuration right, and what would be used?
+//!
+//! Rule: reads no secret and prints none; succeeds exactly when `pillarbox run` would start with it.
+//! Must not know how settings are checked.
+
+use std::{io, io::Write, path::Path};
+
+use serde_json::{Value, json};
+
+use super::{
+    exit::Failure,
+    moment::span,
+    screen::{self, labelled},
+};
+use crate::{
+    delivery::{self, PasswordSource, Tls},
+    settings::{self, Settings},
+};
+
+/// Checks and prints.
+pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
+    let settings = settings::load(config)?;
+    if as_json {
+        screen::json(out, &document(&settings))?;
+    } else {
+        print(out, &settings)?;
+    }
+    settings.upstream()?;
+    if !as_json {
+        writeln!(out, "\nThe configuration is complete.")?;
+    }
+    Ok(())
+}
+
+fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
+    let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
+    labelled(out, "from", &[settings.source.to_string()])?;
+    labelled(out, "upstream", &[format!("{}:{} ({})", delivery.host, delivery.port, tls(delivery.tls))])?;
+    let login = [login(delivery), format!("calling ourselves {}", delivery.ehlo_name)];
+    labelled(out, "login", &login)?;
+    let per_day = delivery.recipients_per_day;
+    let budget = format!(
+        "{per_day} recipients in any 24 hours, {} more left for you; {} a minute; {} connections",
+        settings.owner_reserve,
+        if delivery.pace_per_minute == 0 { "any number".to_owned() } else { delivery.pace_per_minute.to_string() },
+        delivery.connections,
+    );
+    labelled(out, "budget", &[budget])?;
+    let trusted: Vec<String> = listener.trusted_networks.iter().map(ToString::to_string).collect();
+    labelled(
+        out,
+        "listening",
+        &[
+            addresses(settings).join(", "),
+            format!("as {}, for clients in {}", listener.session.hostname, trusted.join(", ")),
+            format!(
+                "messages of up to {} and {} recipients; {} connections, {} from one client",
+                screen::size(listener.session.max_message_bytes),
+                listener.session.max_recipients,
+                listener.max_connections,
+                listener.max_connections_per_client
+            ),
+        ],
+    )?;
+    let queue_lines = [
+        format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
+        format!("{} stay free on the disk; mail is tried for {}", screen::size(queue.min_free_bytes), span(delivery.lifetime)),
+    ];
+    labelled(out, "queue", &queue_lines)?;
+    labelled(out, "admin", &[settings.admin.socket.display().to_string()])
+}
+
+fn document(settings: &Settings) -> Value {
+    let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
+    json!({
+        "source": settings.source.to_string(),
+        "complete": settings.upstream().is_ok(),
+        "upstream": {
+            "host": delivery.host,
+            "port": delivery.port,
+            "tls": tls(delivery.tls),
+            "username": delivery.login.as_ref().map(|login| &login.username),
+            "ehlo_name": delivery.ehlo_name,
+            "connections": delivery.connections,
+            "logins_per_hour": delivery.logins_per_hour,
+        },
+        "budget": {
+            "recipients_per_day": delivery.recipients_per_day.saturating_add(settings.owner_reserve),
+            "owner_reserve": settings.owner_reserve,
+            "pace_per_minute": delivery.pace_per_minute,
+        },
+        "listener": {
+            "addresses": addresses(settings),
+            "hostname": listener.session.hostname,
+            "trusted_networks": listener.trusted_networks,
+            "max_message_bytes": listener.session.max_message_bytes,
+            "max_recipients": listener.session.max_recipients,
+            "max_connections": listener.max_connections,
+            "max_connections_per_client": listener.max_connections_per_client,
+        },
+        "queue": {
+            "directory": queue.directory,
+            "lifetime_seconds": delivery.lifetime.as_secs(),
+            "history_lifetime_seconds": settings.history_lifetime.as_secs(),
+            "max_bytes": queue.max_bytes,
+            "min_free_bytes": queue.min_free_bytes,
+        },
+        "admin": { "socket": settings.admin.socket },
+    })
+}
+
+fn addresses(settings: &Settings) -> Vec<String> {
+    settings.listener.addresses.iter().map(ToString::to_string).collect()
+}
+
+fn tls(tls: Tls) -> &'static str {
+    match tls {
+        Tls::Starttls => "starttls",
+        Tls::Implicit => "implicit",
+        Tls::Off => "off",
+    }
+}
+
+/// Who we log in as, and where the password is, never what it is.
+fn login(delivery: &delivery::Options) -> String {
+    let Some(login) = &delivery.login else { return "none".to_owned() };
+    let source = match &login.password {
+        PasswordSource::Inline(_) => "in the configuration".to_owned(),
+        PasswordSource::File(path) => format!("in {}", path.display()),
+        PasswordSource::Command(words) => {
+            format!("from the command {}", words.first().map_or("", String::as_str))
+        }
+    };
+    format!("{}, password {source}", login.username)
+}

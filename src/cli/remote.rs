@@ -1,0 +1,102 @@
+//! Commands that ask the running daemon: where its socket is, one small runtime, text or JSON.
+//!
+//! Rule: a configuration that cannot be read or is wrong keeps nobody from asking a running daemon,
+//! unless it was named with --config. Must not know what is asked.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::{
+    budget,
+    exit::{Exit, Failure},
+    queue::{self, Form},
+    resume,
+    screen::json,
+    status,
+};
+use crate::{
+    admin::client::Client,
+    clock::{Clock as _, SystemClock},
+    settings,
+};
+
+/// Options of every command that asks the daemon.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Arguments {
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// The daemon's admin socket; default: admin.socket of the configuration.
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// One screen.
+    Status,
+    /// The queue.
+    Queue(queue::Command),
+    /// The budget.
+    Budget,
+    /// Not a question: open the account.
+    Resume,
+}
+
+/// Asks, and prints the answer.
+pub(super) fn run(
+    out: &mut dyn Write,
+    config: Option<&Path>,
+    arguments: &Arguments,
+    question: Question,
+) -> Result<(), Failure> {
+    let socket = arguments.socket.clone().map_or_else(|| configured_socket(config), Ok)?;
+    let client = Client::new(socket);
+    let form = if arguments.json { Form::Json } else { Form::Text };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
+    runtime.block_on(ask(out, &client, form, question))
+}
+
+async fn ask(out: &mut dyn Write, client: &Client, form: Form, question: Question) -> Result<(), Failure> {
+    let now = SystemClock::new().wall();
+    match question {
+        Question::Status => {
+            let answer = client.status().await?;
+            match form {
+                Form::Json => json(out, &answer)?,
+                Form::Text => status::print(out, &answer)?,
+            }
+        }
+        Question::Budget => {
+            let answer = client.budget().await?;
+            match form {
+                Form::Json => json(out, &answer)?,
+                Form::Text => budget::print(out, &answer)?,
+            }
+        }
+        Question::Resume => {
+            let answer = client.resume().await?;
+            match form {
+                Form::Json => json(out, &answer)?,
+                Form::Text => resume::print(out, &answer)?,
+            }
+        }
+        Question::Queue(command) => queue::run(out, client, command, form, now).await?,
+    }
+    Ok(())
+}
+
+/// The socket of the configuration, or the usual one when there is no readable configuration.
+fn configured_socket(config: Option<&Path>) -> Result<PathBuf, Failure> {
+    match settings::load(config) {
+        Ok(settings) => Ok(settings.admin.socket),
+        Err(error) if config.is_some() => Err(Failure::new(Exit::Configuration, error.to_string())),
+        Err(_) => Ok(settings::DEFAULT_SOCKET.into()),
+    }
+}

@@ -1,0 +1,154 @@
+//! `pillarbox run`: the daemon, from the configuration to the last signal.
+//!
+//! Rule: without an account it refuses and says which two lines to add; it never falls back to the
+//! sandbox. Must not know how the parts are wired: that is `daemon.rs`.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use super::exit::{Exit, Failure};
+use crate::{
+    clock::{Clock, SystemClock},
+    daemon::{self, Daemon, DaemonError, Options},
+    listener::ListenerError,
+    queue::{sled_store::SledStore, store::Store},
+    settings::{self, SettingsError},
+    shutdown::{Phase, Shutdown},
+    telemetry,
+};
+
+/// Threads that drive connections. The work is waiting for disks and networks; two keep a slow task
+/// from holding up the others, and each costs memory while idle.
+const WORKER_THREADS: usize = 2;
+/// Threads for calls that block: syncs of spool files run side by side there.
+const BLOCKING_THREADS_MAX: usize = 64;
+/// How long an unused one of them stays, so that a burst's memory comes back.
+const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(2);
+/// Our deepest stack is TLS over SMTP; the usual 2 MiB is mostly address space, but not only.
+const THREAD_STACK_BYTES: usize = 512 * 1024;
+/// How long a process that was told to stop at once waits for calls that block.
+const RUNTIME_STOP: Duration = Duration::from_millis(200);
+
+/// Runs until a signal stops it.
+pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
+    let settings = settings::load(config)?;
+    let options = Options::of(&settings)?;
+    telemetry::install(&settings.telemetry);
+    daemon::harden();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(options, clock));
+    runtime.shutdown_timeout(RUNTIME_STOP);
+    result
+}
+
+/// The runtime of a daemon.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_THREAD_IDLE)
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Temporary, format!("cannot start threads: {error}")))
+}
+
+async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    let signals = Signals::receive()?;
+    let store = open_store(&options, &clock).await?;
+    let daemon = Daemon::start(options, clock, store).await?;
+    signals.run(daemon).await
+}
+
+/// Opens the durable queue.
+pub(super) async fn open_store(
+    options: &Options,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Store>, DaemonError> {
+    Ok(Arc::new(SledStore::open(options.queue.clone(), Arc::clone(clock)).await?))
+}
+
+/// The signals that a daemon obeys, received from the moment this exists.
+#[derive(Debug)]
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From here on no signal ends the process by itself.
+    pub(super) fn receive() -> Result<Self, Failure> {
+        let receive = || {
+            Ok::<_, io::Error>(Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                hang_up: signal(SignalKind::hangup())?,
+            })
+        };
+        receive().map_err(|error| Failure::new(Exit::Temporary, format!("cannot receive signals: {error}")))
+    }
+
+    /// Runs the daemon; the first SIGTERM or SIGINT drains it, the second stops it at once. Both end
+    /// with exit code 0, for nothing that was acknowledged is lost either way.
+    pub(super) async fn run(self, daemon: Daemon) -> Result<(), Failure> {
+        let shutdown = daemon.shutdown();
+        let obey = async {
+            self.obey(&shutdown).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            result = daemon.run() => Ok(result?),
+            () = obey => Ok(()),
+        }
+    }
+
+    /// Returns at the first order to stop, for what has nothing to finish.
+    pub(super) async fn wait_for_stop(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Returns when no further signal would change anything.
+    async fn obey(mut self, shutdown: &Shutdown) {
+        let mut stops = 0;
+        while stops < 2 {
+            tokio::select! {
+                _ = self.terminate.recv() => stops += 1,
+                _ = self.interrupt.recv() => stops += 1,
+                _ = self.hang_up.recv() => {
+                    tracing::info!("SIGHUP ignored: restart the daemon to apply a changed configuration");
+                }
+            }
+            match stops {
+                0 => {}
+                1 => shutdown.advance(Phase::Draining),
+                _ => shutdown.advance(Phase::Immediate),
+            }
+        }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::new(Exit::Configuration, error.to_string())
+    }
+}
+
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        let exit = match &error {
+            DaemonError::Listener(ListenerError::NotPermitted { .. }) => Exit::Permission,
+            DaemonError::Listener(_) | DaemonError::Store(_) | DaemonError::Admin(_) => Exit::Unavailable,
+            DaemonError::Ended(_) => Exit::Temporary,
+        };
+        Self::new(exit, error.to_string())
+    }
+}

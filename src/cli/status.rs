@@ -1,0 +1,124 @@
+//! `pillarbox status`: one screen that says what waits, why, until when, and what to do.
+//!
+//! Rule: when mail does not leave, the screen says in plain words when it will and what would help.
+//! Must not know how the facts travel.
+
+use std::{io, io::Write, time::Duration};
+
+use super::{
+    moment::{span, when},
+    screen::{self, count, labelled},
+};
+use crate::{
+    admin::api::{Account, Because, Budget, Queue, Status},
+    clock::Timestamp,
+};
+
+/// Prints the screen.
+pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+    let now = status.now;
+    let uptime = span(Duration::from_secs(status.uptime_seconds));
+    writeln!(out, "pillarbox {}, up {uptime}", status.version)?;
+    labelled(out, "listening", &[status.listening.join(", ")])?;
+    labelled(out, "upstream", &[upstream(status)])?;
+    labelled(out, "account", &account(&status.account, now))?;
+    labelled(out, "budget", &[spent(&status.budget)])?;
+    labelled(out, "queue", &queue(&status.queue, now))?;
+    labelled(out, "next", &departure(status))?;
+    if !status.in_flight.is_empty() {
+        let ids: Vec<String> = status.in_flight.iter().map(ToString::to_string).collect();
+        labelled(out, "in flight", &ids)?;
+    }
+    let trouble = status.errors.iter().map(|error| {
+        format!("{} to {} is {}: {}", error.id, error.recipient, error.state, error.reply)
+    });
+    labelled(out, "trouble", &trouble.collect::<Vec<_>>())
+}
+
+fn upstream(status: &Status) -> String {
+    match &status.account.username {
+        Some(username) => format!("{} as {username}", status.upstream),
+        None => format!("{} without a login", status.upstream),
+    }
+}
+
+fn account(account: &Account, now: Timestamp) -> Vec<String> {
+    if account.is_open() {
+        return vec!["open".into()];
+    }
+    let mut lines = vec![format!("{} since {}: {}", account.condition, when(account.since, now), account.reason)];
+    lines.extend((!account.remedy.is_empty()).then(|| format!("What to do: {}", account.remedy)));
+    lines
+}
+
+/// `120 of 475 recipients spent in the last 24 hours (500 a day, 25 left for you)`.
+pub(super) fn spent(budget: &Budget) -> String {
+    let (limit, day, reserve) = (budget.limit, budget.recipients_per_day, budget.owner_reserve);
+    format!(
+        "{} of {limit} recipients spent in the last 24 hours ({day} a day, {reserve} left for you)",
+        budget.spent
+    )
+}
+
+fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
+    if queue.messages == 0 && queue.set_aside == 0 {
+        return vec!["empty".into()];
+    }
+    let totals = &queue.recipients;
+    let states = [
+        (totals.queued, "waiting"),
+        (totals.uncertain, "uncertain"),
+        (totals.reserved, "in flight"),
+        (totals.relayed, "relayed"),
+        (totals.held, "held"),
+        (totals.dead, "dead"),
+    ];
+    let states = states.iter().filter(|(number, _)| *number > 0);
+    let states: Vec<String> = states.map(|(number, state)| format!("{number} {state}")).collect();
+    let part = if queue.partial { " (counted in part)" } else { "" };
+    let mut lines = vec![format!(
+        "{}, {}; recipients: {}{part}",
+        count(queue.messages, "message"),
+        screen::size(queue.bytes),
+        if states.is_empty() { "none".to_owned() } else { states.join(", ") },
+    )];
+    lines.extend(queue.oldest.map(|oldest| {
+        format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))
+    }));
+    lines.extend((queue.set_aside > 0).then(|| {
+        format!("{} damaged and set aside: see the log for the paths", count(queue.set_aside, "file"))
+    }));
+    lines
+}
+
+/// When mail leaves, why not before, and what to do.
+fn departure(status: &Status) -> Vec<String> {
+    let at = status.departure.at.map(|at| when(at, status.now));
+    let line = match (status.departure.because, at) {
+        (Because::Empty, _) if status.queue.recipients.reserved > 0 => {
+            "Nothing more waits; what is in flight is being sent now.".to_owned()
+        }
+        (Because::Empty, _) => "Nothing waits to leave.".to_owned(),
+        (Because::Now, _) => "Mail is leaving now.".to_owned(),
+        (Because::Due, Some(at)) => format!("Mail leaves again at {at}, when the next attempt is due."),
+        (Because::Pace, Some(at)) => format!("Mail leaves again at {at}; attempts are paced."),
+        (Because::Account, Some(at)) => format!("Mail leaves again at {at}, when the account is tried again."),
+        (Because::Budget, Some(at)) => format!("Mail leaves again at {at}, when the 24 h budget has room."),
+        (Because::Account, None) => {
+            "Mail waits until the account works again; then run `pillarbox resume`.".to_owned()
+        }
+        (Because::Budget, None) => {
+            "Mail never leaves: the budget is 0 (budget.recipients_per_day less budget.owner_reserve).".to_owned()
+        }
+        (Because::Due | Because::Pace, None) => "Mail waits.".to_owned(),
+    };
+    let advice = match (status.departure.because, status.departure.at) {
+        (Because::Budget, Some(_)) => Some("Nothing to do: mail is still taken, and leaves by itself."),
+        (Because::Budget, None) => Some("What to do: raise budget.recipients_per_day and restart."),
+        (Because::Account, Some(_)) if status.account.remedy.is_empty() => {
+            Some("Nothing to do: mail is still taken, and leaves by itself. `pillarbox resume` tries now.")
+        }
+        _ => None,
+    };
+    std::iter::once(line).chain(advice.map(str::to_owned)).collect()
+}
