@@ -39,6 +39,16 @@ impl Timestamp {
     }
 }
 
+/// RFC 3339 in UTC, to the second, as in log lines.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0.div_euclid(1_000)) {
+            Ok(time) => fmt::Display::fmt(&time, formatter),
+            Err(_) => write!(formatter, "{} ms", self.0),
+        }
+    }
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,122 +2,32 @@
 //!
 //! Rule: it never talks to a client, and never sends a final dot without a reservation on disk.
 //! Must not know how a message came in.
+//!
+//! From the outside in: [`pool`] owns the workers and the waits, `worker` claims and settles, `attempt`
+//! carries one message through one connection, `gmail` speaks SMTP. What a reply means is decided by pure
+//! code: `gmail_replies` (the table), `classify`, `settlement` and `account` (the pauses).
 
-use std::{path::PathBuf, time::Duration};
+mod account;
+mod answer;
+mod attempt;
+mod body;
+mod capabilities;
+mod classify;
+mod credential;
+mod gmail;
+mod gmail_replies;
+mod guard;
+mod options;
+mod pace;
+pub mod pool;
+mod retry;
+mod schedule;
+mod settlement;
+mod status;
+mod tls;
+mod worker;
 
-use crate::{secret::Secret, smtp::address::Address};
-
-/// Everything delivery is told. `settings` fills it.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The upstream's name; verified against its certificate and sent as SNI.
-    pub host: String,
-    /// 587 or 465 for Gmail.
-    pub port: u16,
-    /// How the connection is protected.
-    pub tls: Tls,
-    /// Who we log in as; `None` sends no AUTH.
-    pub login: Option<Login>,
-    /// Our name in EHLO: a fully qualified name, never localhost (gmail.md section 0, fact 4).
-    pub ehlo_name: String,
-    /// An extra trust root, in PEM.
-    pub ca_file: Option<PathBuf>,
-    /// Connections at a time.
-    pub connections: usize,
-    /// Logins in any hour (gmail.md section 2).
-    pub logins_per_hour: u32,
-    /// Recipients in any 24 hours, already less the owner's reserve.
-    pub recipients_per_day: u32,
-    /// Recipients a minute; 0 does not pace.
-    pub pace_per_minute: u32,
-    /// How long a recipient is tried before it is dead.
-    pub lifetime: Duration,
-    /// What happens after a final dot without an answer.
-    pub uncertain: Uncertain,
-    /// Who gets mail for bare local names such as `root`.
-    pub admin: Option<Address>,
-    /// How long a stop waits for attempts in flight.
-    pub drain: Duration,
-    /// Waits and limits towards the upstream.
-    pub limits: Limits,
-}
-
-/// How the upstream connection is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Plain first, then STARTTLS; without it nothing is sent.
-    Starttls,
-    /// TLS from the first byte.
-    Implicit,
-    /// None: loopback hosts only, and never with a login.
-    Off,
-}
-
-/// An account at the upstream.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// The full address.
-    pub username: String,
-    /// Where the password comes from; read anew before each login, so that it can be replaced.
-    pub password: PasswordSource,
-}
-
-/// Where the password comes from.
-#[derive(Clone, Debug)]
-pub enum PasswordSource {
-    /// From the configuration or the environment.
-    Inline(Secret),
-    /// The first line of a file.
-    File(PathBuf),
-    /// The first line of a command's output.
-    Command(Vec<String>),
-}
-
-/// What happens after a final dot without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Uncertain {
-    /// Send once more, with the same bytes and Message-ID; hold it when that is uncertain too.
-    ResendOnce,
-    /// Hold it for a person.
-    Hold,
-}
-
-/// Waits and limits towards the upstream; the defaults follow RFC 5321 section 4.5.3.2 and gmail.md
-/// section 2.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// TCP connect, for each address.
-    pub connect: Duration,
-    /// Greeting, EHLO, AUTH, MAIL, RCPT, RSET.
-    pub command: Duration,
-    /// One block of the body.
-    pub block: Duration,
-    /// The reply to the final dot.
-    pub final_dot: Duration,
-    /// The reply to QUIT.
-    pub quit: Duration,
-    /// Messages on one connection.
-    pub messages_per_connection: u32,
-    /// Age of a connection.
-    pub connection_age: Duration,
-    /// How long an unused connection is kept.
-    pub idle: Duration,
-    /// Recipients in one transaction.
-    pub recipients_per_transaction: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(15),
-            command: Duration::from_secs(5 * 60),
-            block: Duration::from_secs(3 * 60),
-            final_dot: Duration::from_secs(10 * 60),
-            quit: Duration::from_secs(2),
-            messages_per_connection: 100,
-            connection_age: Duration::from_secs(10 * 60),
-            idle: Duration::from_secs(60),
-            recipients_per_transaction: 100,
-        }
-    }
-}
+pub use answer::Stage;
+pub use options::{Limits, Login, Options, PasswordSource, Tls, Uncertain};
+pub use pool::Pool;
+pub use status::{Counters, Departure, DepartureReason, InFlight, LastError, PoolHandle, PoolStatus};

@@ -1,0 +1,306 @@
+//! The state machine of the upstream account: when it pauses, for how long, and how it recovers.
+//!
+//! Rule: pure; wall time comes in as an argument, because a pause must outlive a reboot. A refusal of the
+//! account never costs a message anything, and a pause ends with one probe: one message by one worker,
+//! the rest waits for its success (gmail.md section 3.1). Must not know replies or stores.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Timestamp,
+    queue::state::{AccountCondition, AccountState},
+};
+
+/// The account as the pool sees it.
+#[derive(Debug)]
+pub(super) struct Account {
+    state: AccountState,
+    /// Rises with every change, so that ten workers that meet the same refusal count as one.
+    generation: u64,
+    /// Whether a login has worked since the start or the last `resume`.
+    proven: bool,
+    /// Whether a worker is out with the one message that may be tried.
+    probing: bool,
+    /// Connections lost in a row after the final dot; the second one backs off.
+    losses: u32,
+}
+
+/// The licence for one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Permit {
+    generation: u64,
+    probe: bool,
+}
+
+/// Whether an attempt may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It may.
+    Go(Permit),
+    /// A worker is out with the probe; its result decides.
+    ProbeIsOut,
+    /// Not before this time.
+    Paused(Timestamp),
+}
+
+/// Why the account stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) condition: AccountCondition,
+    pub(super) reason: String,
+    pub(super) remedy: String,
+}
+
+impl Account {
+    /// Continues from what was stored. A stored pause is kept as it is, except that one which ends
+    /// later than any pause could (the clock stepped back) is cut to the longest.
+    pub(super) fn new(stored: Option<AccountState>, now: Timestamp) -> Self {
+        let mut state = stored.unwrap_or_else(|| AccountState::open(now));
+        let latest = now.after(pause(state.condition, u32::MAX));
+        state.until = state.until.map(|until| until.min(latest));
+        Self { state, generation: 0, proven: false, probing: false, losses: 0 }
+    }
+
+    pub(super) fn state(&self) -> &AccountState {
+        &self.state
+    }
+
+    /// Asks for a licence. Until the account is proven, and after a pause, there is only one at a time.
+    pub(super) fn enter(&mut self, now: Timestamp) -> Entry {
+        if let Some(until) = self.state.until.filter(|until| *until > now) {
+            return Entry::Paused(until);
+        }
+        let probe = !self.proven || self.state.condition != AccountCondition::Open;
+        if probe && self.probing {
+            return Entry::ProbeIsOut;
+        }
+        self.probing |= probe;
+        Entry::Go(Permit { generation: self.generation, probe })
+    }
+
+    /// The licence was not used, or its attempt says nothing about the account.
+    pub(super) fn release(&mut self, permit: Permit) {
+        if permit.probe && permit.generation == self.generation {
+            self.probing = false;
+        }
+    }
+
+    /// A worker died; if it had the probe, the probe is free again.
+    pub(super) fn abandon_probe(&mut self) {
+        self.probing = false;
+    }
+
+    /// The upstream accepted a message. Returns whether the state changed.
+    pub(super) fn accepted(&mut self, permit: Permit, now: Timestamp) -> bool {
+        self.losses = 0;
+        self.prove(permit, now, AccountCondition::Open)
+    }
+
+    /// The upstream took the login but refused this message or its recipients: that ends every pause
+    /// but the one for the quota, which only an accepted message can end.
+    pub(super) fn answered(&mut self, permit: Permit, now: Timestamp) -> bool {
+        self.prove(permit, now, AccountCondition::PausedQuota)
+    }
+
+    fn prove(&mut self, permit: Permit, now: Timestamp, except: AccountCondition) -> bool {
+        // The success of an attempt that began before the pause does not end the pause.
+        if permit.generation != self.generation {
+            return false;
+        }
+        if except == AccountCondition::PausedQuota && self.state.condition == except {
+            self.release(permit);
+            return false;
+        }
+        let changed = self.state.condition != AccountCondition::Open;
+        self.proven = true;
+        self.probing = false;
+        if changed {
+            self.state = AccountState::open(now);
+            self.generation += 1;
+        }
+        changed
+    }
+
+    /// The connection was lost after a final dot. Two in a row mean that the connection is bad.
+    pub(super) fn lost_after_dot(&mut self, permit: Permit) -> bool {
+        self.losses += 1;
+        self.release(permit);
+        self.losses >= 2
+    }
+
+    /// The account is refused. Returns whether the state changed: a refusal that another worker has
+    /// already reported does not count twice, but a graver one replaces a lighter one.
+    pub(super) fn trouble(&mut self, permit: Permit, trouble: Trouble, now: Timestamp) -> bool {
+        let graver = rank(trouble.condition) > rank(self.state.condition);
+        if permit.generation != self.generation && !graver {
+            return false;
+        }
+        let again = self.state.condition == trouble.condition;
+        let strikes = if again { self.state.strikes.saturating_add(1) } else { 1 };
+        self.state = AccountState {
+            condition: trouble.condition,
+            since: if again { self.state.since } else { now },
+            until: Some(now.after(pause(trouble.condition, strikes))),
+            strikes,
+            reason: trouble.reason,
+            remedy: trouble.remedy,
+        };
+        self.generation += 1;
+        self.probing = false;
+        true
+    }
+
+    /// A person says that it is repaired.
+    pub(super) fn resume(&mut self, now: Timestamp) {
+        self.state = AccountState::open(now);
+        self.generation += 1;
+        self.proven = false;
+        self.probing = false;
+        self.losses = 0;
+    }
+}
+
+/// How long a pause lasts after finding the condition `strikes` times in a row.
+fn pause(condition: AccountCondition, strikes: u32) -> Duration {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 3_600;
+    let step = strikes.saturating_sub(1);
+    let seconds = match condition {
+        AccountCondition::Open => 0,
+        AccountCondition::BackingOff => (30u64 << step.min(6)).min(30 * MINUTE),
+        AccountCondition::PausedLogin => (15 * MINUTE) << step.min(3),
+        AccountCondition::PausedQuota => HOUR << step.min(2),
+        // Each failing login feeds Google's abuse heuristics, so there is no more than one in 6 h.
+        AccountCondition::PausedCredentials | AccountCondition::PausedConfiguration => 6 * HOUR,
+    };
+    Duration::from_secs(seconds)
+}
+
+/// The gravity of a condition.
+fn rank(condition: AccountCondition) -> u8 {
+    match condition {
+        AccountCondition::Open => 0,
+        AccountCondition::BackingOff => 1,
+        AccountCondition::PausedLogin => 2,
+        AccountCondition::PausedQuota => 3,
+        AccountCondition::PausedCredentials => 4,
+        AccountCondition::PausedConfiguration => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use AccountCondition::{BackingOff, PausedCredentials, PausedLogin, PausedQuota};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn go(account: &mut Account, now: Timestamp) -> Permit {
+        let Entry::Go(permit) = account.enter(now) else { panic!("no licence: {:?}", account.state()) };
+        permit
+    }
+
+    fn trouble(condition: AccountCondition) -> Trouble {
+        Trouble { condition, reason: "said no".into(), remedy: "do something".into() }
+    }
+
+    fn proven() -> Account {
+        let mut account = Account::new(None, NOW);
+        let permit = go(&mut account, NOW);
+        account.accepted(permit, NOW);
+        account
+    }
+
+    #[test]
+    fn the_pauses_grow_as_documented() {
+        for (condition, minutes) in [
+            (BackingOff, vec![0, 1, 2, 4, 8, 16, 30, 30]),
+            (PausedLogin, vec![15, 30, 60, 120, 120]),
+            (PausedQuota, vec![60, 120, 240, 240]),
+            (PausedCredentials, vec![360, 360]),
+        ] {
+            let mut account = proven();
+            let mut now = NOW;
+            for expected in minutes {
+                let permit = go(&mut account, now);
+                assert!(account.trouble(permit, trouble(condition), now));
+                let until = account.state().until.unwrap();
+                assert_eq!(until.since(now).as_secs() / 60, expected, "{condition:?}");
+                assert_eq!(account.enter(until.before(Duration::from_millis(1))), Entry::Paused(until));
+                now = until;
+            }
+            assert_eq!(account.state().since, NOW, "since tells when it began");
+        }
+    }
+
+    #[test]
+    fn ten_workers_that_meet_the_same_refusal_count_once() {
+        let mut account = proven();
+        let permits: Vec<Permit> = (0..10).map(|_| go(&mut account, NOW)).collect();
+        let changes =
+            permits.into_iter().filter(|permit| account.trouble(*permit, trouble(PausedQuota), NOW));
+        assert_eq!(changes.count(), 1);
+        assert_eq!(account.state().strikes, 1);
+    }
+
+    #[test]
+    fn a_graver_refusal_replaces_a_lighter_one_but_not_the_reverse() {
+        let mut account = proven();
+        let (first, second, third) = (go(&mut account, NOW), go(&mut account, NOW), go(&mut account, NOW));
+        account.trouble(first, trouble(BackingOff), NOW);
+        assert!(account.trouble(second, trouble(PausedQuota), NOW));
+        assert!(!account.trouble(third, trouble(PausedLogin), NOW));
+        assert_eq!(account.state().condition, PausedQuota);
+    }
+
+    #[test]
+    fn after_a_pause_one_worker_probes_and_its_success_opens_the_account_for_all() {
+        let mut account = proven();
+        let permit = go(&mut account, NOW);
+        account.trouble(permit, trouble(PausedQuota), NOW);
+        let later = NOW.after(Duration::from_secs(3_600));
+        let probe = go(&mut account, later);
+        assert_eq!(account.enter(later), Entry::ProbeIsOut);
+        assert!(!account.answered(probe, later), "only an accepted message ends a pause for the quota");
+        let probe = go(&mut account, later);
+        assert!(account.accepted(probe, later));
+        assert_eq!(account.state().condition, AccountCondition::Open);
+        go(&mut account, later);
+        go(&mut account, later);
+    }
+
+    #[test]
+    fn a_success_that_began_before_the_pause_does_not_end_it() {
+        let mut account = proven();
+        let (refused, slow) = (go(&mut account, NOW), go(&mut account, NOW));
+        account.trouble(refused, trouble(PausedQuota), NOW);
+        assert!(!account.accepted(slow, NOW));
+        assert_eq!(account.state().condition, PausedQuota);
+    }
+
+    #[test]
+    fn a_restart_neither_shortens_a_pause_nor_makes_it_endless() {
+        let mut stored = AccountState::open(NOW);
+        stored.condition = PausedQuota;
+        stored.until = Some(NOW.after(Duration::from_secs(7_000)));
+        assert_eq!(Account::new(Some(stored.clone()), NOW).state(), &stored);
+        let stepped_back = Account::new(Some(stored), Timestamp(0));
+        assert_eq!(stepped_back.state().until, Some(Timestamp(4 * 3_600_000)));
+    }
+
+    #[test]
+    fn at_the_start_and_after_resume_one_login_must_work_before_the_others_try() {
+        let mut account = Account::new(None, NOW);
+        let probe = go(&mut account, NOW);
+        assert_eq!(account.enter(NOW), Entry::ProbeIsOut);
+        account.release(probe);
+        let probe = go(&mut account, NOW);
+        account.answered(probe, NOW);
+        go(&mut account, NOW);
+        go(&mut account, NOW);
+        account.resume(NOW);
+        go(&mut account, NOW);
+        assert_eq!(account.enter(NOW), Entry::ProbeIsOut);
+    }
+}

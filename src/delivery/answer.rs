@@ -1,0 +1,253 @@
+//! What came back from the upstream: a reply, or a fault where a reply should have been.
+//!
+//! Rule: it is kept as it was said, with the stage at which it was said, because the same code means
+//! different things at different stages (gmail.md section 3). Must not know what is done about it.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Octets of a reply's text that are kept.
+pub(super) const REPLY_TEXT_LENGTH_MAX: usize = 1_000;
+
+/// How far a connection or a mail transaction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// DNS, TCP and, for implicit TLS, the handshake.
+    Connect,
+    /// The 220 of the server.
+    Greeting,
+    /// EHLO.
+    Ehlo,
+    /// STARTTLS and its handshake.
+    Starttls,
+    /// AUTH.
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA, and the message up to its last block.
+    Data,
+    /// From the last block to the reply that ends the transaction.
+    FinalDot,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Greeting,
+        Self::Ehlo,
+        Self::Starttls,
+        Self::Auth,
+        Self::Mail,
+        Self::Rcpt,
+        Self::Data,
+        Self::FinalDot,
+    ];
+
+    /// The name in logs and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Ehlo => "EHLO",
+            Self::Starttls => "STARTTLS",
+            Self::Auth => "AUTH",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::FinalDot => "final dot",
+        }
+    }
+}
+
+/// A stage that a worker writes and the status screen reads.
+#[derive(Debug)]
+pub(super) struct StageCell(AtomicU8);
+
+impl StageCell {
+    pub(super) fn new() -> Self {
+        Self(AtomicU8::new(Stage::Connect as u8))
+    }
+
+    pub(super) fn enter(&self, stage: Stage) {
+        self.0.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        let position = usize::from(self.0.load(Ordering::Relaxed));
+        Stage::ALL.get(position).copied().unwrap_or(Stage::Connect)
+    }
+}
+
+/// One reply of the upstream, its lines joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    /// The three digits.
+    pub(super) code: u16,
+    /// The enhanced status code of RFC 3463, as `5.4.5`; empty when there was none.
+    pub(super) enhanced: String,
+    /// The text after it, at most [`REPLY_TEXT_LENGTH_MAX`] octets, without control characters.
+    pub(super) text: String,
+}
+
+impl Reply {
+    /// Takes the joined text of a reply apart.
+    pub(super) fn new(code: u16, joined: &str) -> Self {
+        let joined = bounded(joined);
+        let (first, rest) = joined.split_once(' ').unwrap_or((&joined, ""));
+        if is_enhanced_code(first) {
+            return Self { code, enhanced: first.to_owned(), text: rest.trim().to_owned() };
+        }
+        Self { code, enhanced: String::new(), text: joined.trim().to_owned() }
+    }
+
+    pub(super) fn is_positive(&self) -> bool {
+        self.code < 400
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.code)?;
+        for part in [&self.enhanced, &self.text] {
+            if !part.is_empty() {
+                write!(formatter, " {part}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_enhanced_code(word: &str) -> bool {
+    let mut parts = word.split('.');
+    let class = matches!(parts.next(), Some("2" | "4" | "5"));
+    let mut number = || {
+        parts.next().is_some_and(|part| {
+            (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    class && number() && number() && parts.next().is_none()
+}
+
+/// The text without control characters, cut to the limit at a character's border.
+fn bounded(text: &str) -> String {
+    let mut cut = String::with_capacity(text.len().min(REPLY_TEXT_LENGTH_MAX));
+    for character in text.chars() {
+        let character = if character.is_control() { ' ' } else { character };
+        if cut.len() + character.len_utf8() > REPLY_TEXT_LENGTH_MAX {
+            break;
+        }
+        cut.push(character);
+    }
+    cut
+}
+
+/// Why there was no reply, or none that could be used. The words are for the administrator.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum Fault {
+    /// DNS, TCP or the network.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The certificate does not prove the name.
+    #[error("the server's certificate was refused: {0}")]
+    Certificate(String),
+    /// What answered does not speak TLS at this point.
+    #[error("no TLS where TLS was expected: {0}")]
+    NotTls(String),
+    /// EHLO did not offer STARTTLS.
+    #[error("the server does not offer STARTTLS")]
+    NoStarttls,
+    /// Bytes followed the reply to STARTTLS in plain text.
+    #[error("plain text followed the reply to STARTTLS: someone may be tampering with the connection")]
+    Injected,
+    /// EHLO did not offer AUTH PLAIN.
+    #[error("the server does not offer AUTH PLAIN")]
+    NoAuth,
+    /// Our own configuration: the password cannot be read, a trust root is missing.
+    #[error("{0}")]
+    Configuration(String),
+    /// The connection ended or made no progress in time.
+    #[error("{0}")]
+    Lost(String),
+    /// What came is no SMTP reply.
+    #[error("the server sent something that is no SMTP reply: {0}")]
+    Garbled(String),
+}
+
+/// What became of a connection attempt, or of one recipient in a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The upstream replied.
+    Replied {
+        /// To what.
+        stage: Stage,
+        /// What.
+        reply: Reply,
+    },
+    /// The upstream did not reply.
+    Broken {
+        /// To what.
+        stage: Stage,
+        /// Whether the final dot may have been sent: nobody knows whether the message was accepted.
+        after_dot: bool,
+        /// What happened.
+        fault: Fault,
+    },
+    /// We did not ask, because it cannot work.
+    Unsendable {
+        /// Why, in words for the administrator.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replied { reply, .. } => fmt::Display::fmt(reply, formatter),
+            Self::Broken { stage, fault, .. } => write!(formatter, "{fault} (at {})", stage.name()),
+            Self::Unsendable { reason } => formatter.write_str(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_enhanced_code_is_taken_off_the_text() {
+        let reply = Reply::new(550, "5.4.5 Daily user sending limit exceeded.");
+        assert_eq!(
+            (reply.enhanced.as_str(), reply.text.as_str()),
+            ("5.4.5", "Daily user sending limit exceeded.")
+        );
+        assert_eq!(reply.to_string(), "550 5.4.5 Daily user sending limit exceeded.");
+        assert_eq!(Reply::new(354, " Go ahead x - gsmtp").to_string(), "354 Go ahead x - gsmtp");
+        assert_eq!(Reply::new(250, "5.x.1 odd").enhanced, "");
+        assert_eq!(Reply::new(250, "").to_string(), "250");
+    }
+
+    #[test]
+    fn a_long_reply_is_cut_and_control_characters_are_blanked() {
+        let reply = Reply::new(550, &format!("5.0.0 a\u{7}b{}", "ü".repeat(2_000)));
+        assert!(reply.text.len() <= REPLY_TEXT_LENGTH_MAX && reply.text.starts_with("a b"));
+    }
+
+    #[test]
+    fn a_stage_cell_returns_what_was_entered() {
+        let cell = StageCell::new();
+        for stage in Stage::ALL {
+            cell.enter(stage);
+            assert_eq!(cell.stage(), stage);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What an answer means: whom it concerns and what to do.
+//!
+//! Rule: pure, and total: every answer has a verdict. The table of known replies comes first
+//! (`gmail_replies.rs`), then the default rules of gmail.md section 3.7, which decide by stage: before
+//! MAIL nothing can be a message's fault. Must not know queues, clocks or connections.
+
+use super::{
+    answer::{Answer, Fault, Reply, Stage},
+    gmail_replies,
+};
+use crate::queue::state::AccountCondition;
+
+/// The meaning of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Whom it concerns.
+    pub(super) scope: Scope,
+    /// What to do.
+    pub(super) action: Action,
+    /// What the administrator should do; empty when nothing.
+    pub(super) remedy: &'static str,
+}
+
+/// Whom an answer concerns. Only the first two may ever cost a message an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// One recipient.
+    Recipient,
+    /// Every recipient of the transaction.
+    Message,
+    /// This connection, whatever it was sending.
+    Connection,
+    /// The account: everything waits.
+    Account,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It was accepted.
+    Accept,
+    /// Try again with growing waits; the attempt counts.
+    Retry,
+    /// The same, beginning with an hour.
+    RetryPatiently,
+    /// It will never be accepted.
+    GiveUp,
+    /// Send the recipients that did not fit in a transaction of their own; nothing is charged.
+    Split,
+    /// Use a new connection, once at once; nothing is charged.
+    Reconnect,
+    /// Stop the account for a while; nothing is charged.
+    Pause(AccountCondition),
+}
+
+impl Verdict {
+    pub(super) const fn new(scope: Scope, action: Action) -> Self {
+        Self { scope, action, remedy: "" }
+    }
+
+    pub(super) const fn pause(condition: AccountCondition, remedy: &'static str) -> Self {
+        Self { scope: Scope::Account, action: Action::Pause(condition), remedy }
+    }
+
+    pub(super) const fn hint(self, remedy: &'static str) -> Self {
+        Self { scope: self.scope, action: self.action, remedy }
+    }
+}
+
+/// The verdict on an answer.
+pub(super) fn classify(answer: &Answer) -> Verdict {
+    match answer {
+        Answer::Replied { stage, reply } => of_reply(*stage, reply),
+        Answer::Broken { stage, fault, .. } => of_fault(*stage, fault),
+        Answer::Unsendable { .. } => Verdict::new(Scope::Recipient, Action::GiveUp),
+    }
+}
+
+/// The verdict on a reply.
+pub(super) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
+    if reply.is_positive() {
+        return of_positive_reply(stage, reply);
+    }
+    gmail_replies::row(stage, reply).map_or_else(|| by_stage(stage, reply), |row| row.verdict)
+}
+
+fn of_positive_reply(stage: Stage, reply: &Reply) -> Verdict {
+    let finished = matches!(stage, Stage::Rcpt | Stage::FinalDot) && reply.code < 300;
+    if finished {
+        return Verdict::new(Scope::Message, Action::Accept);
+    }
+    // Only the two stages above end with a positive reply: anything else means that we and the
+    // server do not agree about where we are.
+    let scope = if stage < Stage::Mail { CONNECTION_TROUBLE } else { RECONNECT };
+    scope.hint("The server's reply was not the one that its command calls for.")
+}
+
+const RECONNECT: Verdict = Verdict::new(Scope::Connection, Action::Reconnect);
+const CONNECTION_TROUBLE: Verdict = Verdict::new(Scope::Account, Action::Pause(AccountCondition::BackingOff));
+
+/// gmail.md section 3.7: a reply that the table does not know.
+fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
+    use AccountCondition::{PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota};
+    let permanent = reply.code >= 500;
+    match stage {
+        Stage::Auth if permanent => {
+            Verdict::pause(PausedCredentials, "Check upstream.username and the app password.")
+        }
+        Stage::Auth if reply.code == 421 => {
+            Verdict::pause(PausedLogin, "Nothing; the relay logs in less often for a while.")
+        }
+        Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls if permanent => Verdict::pause(
+            PausedConfiguration,
+            "Check upstream.host, upstream.port and upstream.ehlo_name, then run `pillarbox resume`.",
+        ),
+        Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls | Stage::Auth => CONNECTION_TROUBLE,
+        _ if reply.code == 421 => RECONNECT,
+        Stage::Rcpt if permanent && reply.enhanced.starts_with("5.1.") => {
+            Verdict::new(Scope::Recipient, Action::GiveUp)
+        }
+        Stage::Rcpt if permanent => Verdict::new(Scope::Recipient, Action::RetryPatiently),
+        Stage::Rcpt => Verdict::new(Scope::Recipient, Action::Retry),
+        Stage::Mail | Stage::Data if permanent && speaks_of_a_limit(&reply.text) => Verdict::pause(
+            PausedQuota,
+            "Nothing; the relay tries one message when the pause ends. Send less from this account meanwhile.",
+        ),
+        Stage::Mail | Stage::Data | Stage::FinalDot if permanent => {
+            Verdict::new(Scope::Message, Action::GiveUp)
+        }
+        Stage::Mail | Stage::Data | Stage::FinalDot => Verdict::new(Scope::Message, Action::Retry),
+    }
+}
+
+fn speaks_of_a_limit(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let mut words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    text.contains("too many") || words.any(|word| matches!(word, "limit" | "limits" | "quota" | "rate"))
+}
+
+fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
+    use AccountCondition::{BackingOff, PausedConfiguration, PausedCredentials};
+    match fault {
+        Fault::Unreachable(_) => Verdict::pause(
+            BackingOff,
+            "Check the network and the name server; some providers block ports 25, 465 and 587.",
+        ),
+        Fault::Certificate(_) => Verdict::pause(
+            PausedConfiguration,
+            "Check upstream.host, the system's clock and its CA certificates (package ca-certificates), or upstream.ca_file; then run `pillarbox resume`.",
+        ),
+        Fault::NotTls(_) => Verdict::pause(
+            PausedConfiguration,
+            "Check that upstream.port and upstream.tls belong together (587 starttls, 465 implicit); then run `pillarbox resume`.",
+        ),
+        Fault::NoStarttls | Fault::Injected => Verdict::pause(
+            PausedConfiguration,
+            "Something between here and the upstream changes the connection (a middlebox or an attacker); try port 465, then run `pillarbox resume`. Nothing is ever sent in plain text.",
+        ),
+        Fault::NoAuth => Verdict::pause(
+            PausedConfiguration,
+            "Check that upstream.host and upstream.port are a submission server; then run `pillarbox resume`.",
+        ),
+        Fault::Configuration(_) if stage == Stage::Auth => {
+            Verdict::pause(PausedCredentials, "Correct the password's source; then run `pillarbox resume`.")
+        }
+        Fault::Configuration(_) => {
+            Verdict::pause(PausedConfiguration, "Correct it; then run `pillarbox resume`.")
+        }
+        Fault::Lost(_) | Fault::Garbled(_) if stage < Stage::Mail => CONNECTION_TROUBLE.hint(
+            "Check that upstream.port and upstream.tls belong together, and that no proxy is in between.",
+        ),
+        Fault::Lost(_) | Fault::Garbled(_) => RECONNECT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_and_code_class_has_a_verdict_and_none_before_mail_harms_a_message() {
+        for stage in Stage::ALL {
+            for code in (200..600).step_by(1) {
+                let verdict = of_reply(stage, &Reply::new(code, "5.9.9 unheard of"));
+                if stage < Stage::Mail {
+                    assert_eq!(verdict.scope, Scope::Account, "{stage:?} {code}");
+                }
+                let accepted = verdict.action == Action::Accept;
+                assert_eq!(
+                    accepted,
+                    matches!(stage, Stage::Rcpt | Stage::FinalDot) && code < 300,
+                    "{stage:?} {code}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_replies_follow_the_default_rules() {
+        use AccountCondition::{BackingOff, PausedConfiguration, PausedCredentials, PausedQuota};
+        let pause = |condition| (Scope::Account, Action::Pause(condition));
+        for (stage, code, text, expected) in [
+            // A permanent refusal before MAIL is the configuration's fault.
+            (Stage::Ehlo, 550, "5.9.9 no", pause(PausedConfiguration)),
+            (Stage::Auth, 550, "5.9.9 no", pause(PausedCredentials)),
+            // A temporary one is the network's.
+            (Stage::Greeting, 450, "later", pause(BackingOff)),
+            (Stage::Rcpt, 550, "5.1.9 no", (Scope::Recipient, Action::GiveUp)),
+            (Stage::Rcpt, 550, "5.2.9 no", (Scope::Recipient, Action::RetryPatiently)),
+            (Stage::Rcpt, 450, "later", (Scope::Recipient, Action::Retry)),
+            // Words of limits at MAIL and DATA concern the account.
+            (Stage::Data, 550, "5.9.9 Some limit reached", pause(PausedQuota)),
+            (Stage::Data, 550, "5.9.9 corporate mail refused", (Scope::Message, Action::GiveUp)),
+            (Stage::FinalDot, 554, "no", (Scope::Message, Action::GiveUp)),
+            (Stage::FinalDot, 451, "later", (Scope::Message, Action::Retry)),
+            (Stage::Data, 421, "bye", (Scope::Connection, Action::Reconnect)),
+            (Stage::Data, 250, "not 354", (Scope::Connection, Action::Reconnect)),
+        ] {
+            let verdict = of_reply(stage, &Reply::new(code, text));
+            assert_eq!((verdict.scope, verdict.action), expected, "{stage:?} {code} {text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_is_the_accounts_affair_before_mail_and_the_connections_after() {
+        for stage in Stage::ALL {
+            let answer = Answer::Broken { stage, after_dot: false, fault: Fault::Lost("gone".into()) };
+            let expected = if stage < Stage::Mail { Scope::Account } else { Scope::Connection };
+            assert_eq!(classify(&answer).scope, expected);
+        }
+    }
+}

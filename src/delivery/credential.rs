@@ -1,0 +1,268 @@
+//! The password: where it comes from, and the AUTH command that carries it.
+//!
+//! Rule: the only caller of `Secret::expose`; nothing here is ever logged, and errors name the source,
+//! never the content. Read anew before each login, so that a replaced password needs no restart.
+//! Must not know what the upstream says about it.
+
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use data_encoding::BASE64;
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use super::options::{Login, PasswordSource};
+use crate::secret::Secret;
+
+/// Octets of a password, also of a password file or a command's output.
+const PASSWORD_LENGTH_MAX: usize = 4 * 1024;
+/// Letters of a Google app password, which is shown in four groups (gmail.md section 4.1).
+const APP_PASSWORD_LENGTH: usize = 16;
+
+/// How often and how long a command that has closed its output is waited for.
+const WAITS_MAX: u32 = 100;
+const WAIT: Duration = Duration::from_millis(10);
+
+/// Why there is no password.
+#[derive(Debug, Error)]
+pub(super) enum CredentialError {
+    /// The file cannot be read.
+    #[error("the password file {path} cannot be read: {error}")]
+    File { path: String, error: io::Error },
+    /// Others may read or replace the file.
+    #[error("the password file {path} is open to others; run: chmod 600 {path}")]
+    Permissions { path: String },
+    /// The command failed or took too long.
+    #[error("the password command {program} {reason}")]
+    Command { program: String, reason: String },
+    /// Nothing there.
+    #[error("the password from {0} is empty")]
+    Empty(String),
+    /// More than a password can be.
+    #[error("the password from {0} is longer than {PASSWORD_LENGTH_MAX} bytes")]
+    TooLong(String),
+}
+
+/// A complete AUTH command, ready for the wire.
+pub(super) struct AuthCommand(Zeroizing<String>);
+
+impl AuthCommand {
+    /// The command line with its CRLF. For the wire only.
+    pub(super) fn line(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for AuthCommand {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("AUTH PLAIN ***")
+    }
+}
+
+/// Reads the password and makes the AUTH PLAIN command with its initial response (RFC 4616).
+pub(super) async fn auth_plain(
+    login: &Login,
+    command_limit: Duration,
+) -> Result<AuthCommand, CredentialError> {
+    let source = login.password.clone();
+    let password = match source {
+        PasswordSource::Inline(secret) => secret,
+        source => spawn_blocking(move || read(&source, command_limit)).await.map_err(|_| {
+            CredentialError::Command { program: String::new(), reason: "could not be waited for".into() }
+        })??,
+    };
+    let password = normalized(&password);
+    if password.expose().is_empty() {
+        return Err(CredentialError::Empty("the configuration".into()));
+    }
+    let response = Zeroizing::new(format!("\0{}\0{}", login.username, password.expose()));
+    let encoded = Zeroizing::new(BASE64.encode(response.as_bytes()));
+    Ok(AuthCommand(Zeroizing::new(format!("AUTH PLAIN {}\r\n", *encoded))))
+}
+
+/// An app password as Google shows it, in groups, becomes the sixteen letters; any other secret stays.
+fn normalized(password: &Secret) -> Secret {
+    let letters = Zeroizing::new(password.expose().split_whitespace().collect::<String>());
+    let app_password =
+        letters.len() == APP_PASSWORD_LENGTH && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if app_password { Secret::new(letters.to_string()) } else { password.clone() }
+}
+
+fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, CredentialError> {
+    match source {
+        PasswordSource::Inline(secret) => Ok(secret.clone()),
+        PasswordSource::File(path) => read_file(path),
+        PasswordSource::Command(words) => read_command(words, command_limit),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Secret, CredentialError> {
+    let name = path.display().to_string();
+    let failed = |error| CredentialError::File { path: name.clone(), error };
+    let file = fs::File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    // Readable by everyone, or writable by anyone but the owner.
+    if mode & 0o026 != 0 {
+        return Err(CredentialError::Permissions { path: name });
+    }
+    let bytes = read_bounded(file).map_err(failed)?;
+    password_from(&bytes, &name)
+}
+
+fn read_command(words: &[String], limit: Duration) -> Result<Secret, CredentialError> {
+    let program = words.first().cloned().unwrap_or_default();
+    let failed = |reason: String| CredentialError::Command { program: program.clone(), reason };
+    // A process group of its own, so that a time-out reaches what the command has started.
+    let mut child = Command::new(&program)
+        .args(words.iter().skip(1))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| failed(format!("cannot be started: {error}")))?;
+    let Some(output) = child.stdout.take() else { return Err(failed("has no output".into())) };
+    let (sender, receiver) = mpsc::channel();
+    let reader = std::thread::Builder::new()
+        .name("password-command".into())
+        .spawn(move || sender.send(read_bounded(output)));
+    reader.map_err(|error| failed(format!("cannot be read: {error}")))?;
+    let Ok(bytes) = receiver.recv_timeout(limit) else {
+        kill(&mut child);
+        return Err(failed(format!("gave no answer within {} s", limit.as_secs_f32())));
+    };
+    let bytes = bytes.map_err(|error| failed(format!("cannot be read: {error}")))?;
+    if bytes.len() > PASSWORD_LENGTH_MAX {
+        kill(&mut child);
+    }
+    let status =
+        wait_shortly(&mut child).map_err(|error| failed(format!("cannot be waited for: {error}")))?;
+    if !status.success() && bytes.len() <= PASSWORD_LENGTH_MAX {
+        return Err(failed(format!("failed: {status}")));
+    }
+    password_from(&bytes, &format!("the command {program}"))
+}
+
+/// A command that has closed its output has nothing left to do; one that stays all the same is ended.
+fn wait_shortly(child: &mut Child) -> io::Result<ExitStatus> {
+    for _ in 0..WAITS_MAX {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        std::thread::sleep(WAIT);
+    }
+    kill(child);
+    child.wait()
+}
+
+fn kill(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // The group may have ended by itself in this moment: then there is nothing to do.
+        drop(rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
+    }
+    drop(child.wait());
+}
+
+/// One octet more than allowed tells that there is too much.
+fn read_bounded(source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(PASSWORD_LENGTH_MAX + 1));
+    source.take(PASSWORD_LENGTH_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Without its newline: editors and `echo` add one.
+fn password_from(bytes: &[u8], source: &str) -> Result<Secret, CredentialError> {
+    if bytes.len() > PASSWORD_LENGTH_MAX {
+        return Err(CredentialError::TooLong(source.to_owned()));
+    }
+    let text = Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(CredentialError::Empty(source.to_owned()));
+    }
+    Ok(Secret::new(line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn decoded(command: &AuthCommand) -> String {
+        let encoded = command.line().trim_end().strip_prefix("AUTH PLAIN ").unwrap();
+        String::from_utf8(BASE64.decode(encoded.as_bytes()).unwrap()).unwrap()
+    }
+
+    async fn from(password: PasswordSource) -> Result<String, String> {
+        let login = Login { username: "me@gmail.com".into(), password };
+        auth_plain(&login, LIMIT).await.map(|command| decoded(&command)).map_err(|error| error.to_string())
+    }
+
+    fn command(script: &str) -> PasswordSource {
+        PasswordSource::Command(["sh", "-c", script].map(String::from).into())
+    }
+
+    #[tokio::test]
+    async fn an_app_password_is_understood_as_google_shows_it() {
+        for shown in ["abcdefghijklmnop", "abcd efgh ijkl mnop", " abcd\u{a0}efgh ijkl\tmnop\n"] {
+            let sent = from(PasswordSource::Inline(Secret::new(shown.into()))).await;
+            assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0abcdefghijklmnop"), "{shown:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn any_other_secret_is_left_untouched() {
+        for secret in ["two words", " leading", "abcd efgh ijkl mn0p", "abcd efgh ijkl mno"] {
+            let sent = from(PasswordSource::Inline(Secret::new(secret.into()))).await;
+            assert_eq!(sent, Ok(format!("\0me@gmail.com\0{secret}")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_file_must_be_private_and_loses_its_newline() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        fs::write(&path, "secret word\n").unwrap();
+        for (mode, accepted) in [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o660, false)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let sent = from(PasswordSource::File(path.clone())).await;
+            match accepted {
+                true => assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0secret word"), "{mode:o}"),
+                false => assert!(sent.unwrap_err().contains("chmod 600"), "{mode:o}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_gives_its_output_and_its_failures_are_named() {
+        assert_eq!(from(command("echo word")).await.as_deref(), Ok("\0me@gmail.com\0word"));
+        assert!(from(command("exit 3")).await.unwrap_err().contains("exit status: 3"));
+        assert!(from(command("true")).await.unwrap_err().contains("empty"));
+        assert!(from(command("yes")).await.unwrap_err().contains("longer"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_ended_with_all_it_started() {
+        let login = Login { username: "me@gmail.com".into(), password: command("sleep 600 & wait") };
+        let error = auth_plain(&login, Duration::from_millis(100)).await.unwrap_err();
+        assert!(error.to_string().contains("no answer within"), "{error}");
+    }
+
+    #[test]
+    fn the_command_prints_as_stars() {
+        let command = AuthCommand(Zeroizing::new("AUTH PLAIN c2VjcmV0\r\n".into()));
+        assert_eq!(format!("{command:?}"), "AUTH PLAIN ***");
+    }
+}

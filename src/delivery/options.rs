@@ -1,0 +1,128 @@
+//! What delivery is told.
+//!
+//! Rule: each limit has its reason and its unit beside it. Must not know relay.toml.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{secret::Secret, smtp::address::Address};
+
+/// Everything delivery is told. `settings` fills it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The upstream's name; verified against its certificate and sent as SNI.
+    pub host: String,
+    /// 587 or 465 for Gmail.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: Tls,
+    /// Who we log in as; `None` sends no AUTH.
+    pub login: Option<Login>,
+    /// Our name in EHLO: a fully qualified name, never localhost (gmail.md section 0, fact 4).
+    pub ehlo_name: String,
+    /// An extra trust root, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Logins in any hour (gmail.md section 2).
+    pub logins_per_hour: u32,
+    /// Recipients in any 24 hours, already less the owner's reserve.
+    pub recipients_per_day: u32,
+    /// Recipients a minute; 0 does not pace.
+    pub pace_per_minute: u32,
+    /// How long a recipient is tried before it is dead.
+    pub lifetime: Duration,
+    /// What happens after a final dot without an answer.
+    pub uncertain: Uncertain,
+    /// Who gets mail for bare local names such as `root`.
+    pub admin: Option<Address>,
+    /// How long a stop waits for attempts in flight.
+    pub drain: Duration,
+    /// Waits and limits towards the upstream.
+    pub limits: Limits,
+}
+
+/// How the upstream connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain first, then STARTTLS; without it nothing is sent.
+    Starttls,
+    /// TLS from the first byte.
+    Implicit,
+    /// None: loopback hosts only, and never with a login.
+    Off,
+}
+
+/// An account at the upstream.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The full address.
+    pub username: String,
+    /// Where the password comes from; read anew before each login, so that it can be replaced.
+    pub password: PasswordSource,
+}
+
+/// Where the password comes from.
+#[derive(Clone, Debug)]
+pub enum PasswordSource {
+    /// From the configuration or the environment.
+    Inline(Secret),
+    /// The first line of a file.
+    File(PathBuf),
+    /// The first line of a command's output.
+    Command(Vec<String>),
+}
+
+/// What happens after a final dot without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncertain {
+    /// Send once more, with the same bytes and Message-ID; hold it when that is uncertain too.
+    ResendOnce,
+    /// Hold it for a person.
+    Hold,
+}
+
+/// Waits and limits towards the upstream; the defaults follow RFC 5321 section 4.5.3.2 and gmail.md
+/// section 2.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// TCP connect, for each address.
+    pub connect: Duration,
+    /// Greeting, EHLO, AUTH, MAIL, RCPT, RSET.
+    pub command: Duration,
+    /// One block of the body.
+    pub block: Duration,
+    /// The reply to the final dot.
+    pub final_dot: Duration,
+    /// The reply to QUIT.
+    pub quit: Duration,
+    /// Messages on one connection.
+    pub messages_per_connection: u32,
+    /// Age of a connection.
+    pub connection_age: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+    /// Recipients in one transaction.
+    pub recipients_per_transaction: u32,
+    /// The least wait before an uncertain recipient is sent once more; up to three times this.
+    pub resend_after: Duration,
+    /// How long a password command may run.
+    pub password_command: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(15),
+            command: Duration::from_secs(5 * 60),
+            block: Duration::from_secs(3 * 60),
+            final_dot: Duration::from_secs(10 * 60),
+            quit: Duration::from_secs(2),
+            messages_per_connection: 100,
+            connection_age: Duration::from_secs(10 * 60),
+            idle: Duration::from_secs(60),
+            recipients_per_transaction: 100,
+            resend_after: Duration::from_secs(5 * 60),
+            password_command: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! When a deferred recipient is tried again: 1 m, 5 m, 15 m, 1 h, then every 4 h (gmail.md section 3.1).
+//!
+//! Rule: pure; the random part comes in as an argument. The jitter keeps a batch that was deferred
+//! together from coming back together. Must not know why something was deferred.
+
+use std::time::Duration;
+
+const STEPS_MINUTES: [u64; 5] = [1, 5, 15, 60, 240];
+/// The jitter: a wait is lengthened by up to this part of itself.
+const JITTER: f64 = 0.2;
+
+/// The wait after `attempts` charged attempts (the first one is 1). `random` is in 0.0..1.0.
+pub(super) fn delay(attempts: u32, random: f64) -> Duration {
+    let step = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    let minutes = STEPS_MINUTES[step.min(STEPS_MINUTES.len() - 1)];
+    lengthened(Duration::from_secs(minutes * 60), random)
+}
+
+/// The wait when the upstream asks for patience although it has not refused for good: 1 h, then 4 h.
+pub(super) fn patient_delay(attempts: u32, random: f64) -> Duration {
+    delay(attempts.max(4), random)
+}
+
+/// The wait before an uncertain recipient is sent once more: one to three times `least`.
+pub(super) fn resend_delay(least: Duration, random: f64) -> Duration {
+    least.mul_f64(1.0 + 2.0 * random.clamp(0.0, 1.0))
+}
+
+fn lengthened(wait: Duration, random: f64) -> Duration {
+    wait.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_grow_from_a_minute_to_four_hours() {
+        let minutes: Vec<u64> = (1..=7).map(|attempts| delay(attempts, 0.0).as_secs() / 60).collect();
+        assert_eq!(minutes, [1, 5, 15, 60, 240, 240, 240]);
+        assert_eq!(delay(0, 0.0), delay(1, 0.0));
+        assert_eq!(patient_delay(1, 0.0), Duration::from_secs(3_600));
+    }
+
+    #[test]
+    fn jitter_only_lengthens_and_by_a_fifth_at_most() {
+        assert_eq!(delay(1, 1.0), Duration::from_secs(72));
+        let least = Duration::from_secs(300);
+        assert_eq!(resend_delay(least, 0.0), least);
+        assert_eq!(resend_delay(least, 1.0), 3 * least);
+    }
+}

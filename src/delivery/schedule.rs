@@ -1,0 +1,177 @@
+//! What the pool waits for: blocks that hold everything, and the next due time.
+//!
+//! Rule: pure. A block ends by the boot clock, for it is an age; a due time and a pause end by wall time,
+//! for they outlive reboots. Must not know who waits or how.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::status::{Departure, DepartureReason};
+use crate::clock::{Moment, Timestamp};
+
+/// The longest wait for a store that has failed; the first is a second.
+const STORE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// The wait when the budget is zero, which only a new configuration can end.
+const NO_BUDGET_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// The waits of a pool.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// Until when, by milliseconds since boot, each reason holds everything.
+    blocks: BTreeMap<u8, (DepartureReason, u64)>,
+    due: Option<Timestamp>,
+    /// Whether the present spell without budget has been reported.
+    parked: bool,
+    store_failures: u32,
+}
+
+impl Schedule {
+    /// Holds everything for `wait`.
+    pub(super) fn block(&mut self, reason: DepartureReason, now: Moment, wait: Duration) {
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.blocks.insert(reason as u8, (reason, now.since_boot_ms.saturating_add(wait)));
+    }
+
+    /// The budget is spent. Returns whether that is news.
+    pub(super) fn exhausted(&mut self, now: Moment, frees_in: Option<Duration>) -> bool {
+        self.block(DepartureReason::Budget, now, frees_in.unwrap_or(NO_BUDGET_WAIT));
+        self.store_works();
+        !std::mem::replace(&mut self.parked, true)
+    }
+
+    /// The store refused a claim. Returns whether that is news.
+    pub(super) fn store_failed(&mut self, now: Moment) -> bool {
+        let wait = Duration::from_secs(1 << self.store_failures.min(6)).min(STORE_WAIT_MAX);
+        self.block(DepartureReason::Store, now, wait);
+        self.store_failures = self.store_failures.saturating_add(1);
+        self.store_failures == 1
+    }
+
+    /// The store answers.
+    pub(super) fn store_works(&mut self) {
+        self.store_failures = 0;
+        self.blocks.remove(&(DepartureReason::Store as u8));
+    }
+
+    /// A message was claimed: there is budget.
+    pub(super) fn departed(&mut self) {
+        self.parked = false;
+        self.store_works();
+        self.blocks.remove(&(DepartureReason::Budget as u8));
+    }
+
+    /// Something is due at `next`; the earliest time known counts.
+    pub(super) fn due(&mut self, next: Option<Timestamp>) {
+        self.due = match (self.due, next) {
+            (Some(known), Some(next)) => Some(known.min(next)),
+            (known, next) => known.or(next),
+        };
+    }
+
+    /// Forgets every block: a person says that all is well.
+    pub(super) fn clear(&mut self) {
+        self.blocks.retain(|_, (reason, _)| *reason == DepartureReason::Budget);
+    }
+
+    /// Whether the due time has come; it is then forgotten, for the next claim tells a new one.
+    pub(super) fn take_due(&mut self, now: Moment) -> bool {
+        let come = self.due.is_some_and(|due| due <= now.wall);
+        if come {
+            self.due = None;
+        }
+        come
+    }
+
+    /// How long nothing may leave, and why; `None` when something may leave now. `pause` is the end of
+    /// the account's pause.
+    pub(super) fn blocked(
+        &mut self,
+        now: Moment,
+        pause: Option<Timestamp>,
+    ) -> Option<(Duration, DepartureReason)> {
+        self.blocks.retain(|_, (_, until_ms)| *until_ms > now.since_boot_ms);
+        self.longest(now, pause)
+    }
+
+    /// How long until the next due time.
+    pub(super) fn due_in(&self, now: Moment) -> Option<Duration> {
+        self.due.map(|due| due.since(now.wall))
+    }
+
+    /// When something can leave, for the status screen.
+    pub(super) fn departure(&self, now: Moment, pause: Option<Timestamp>) -> Option<Departure> {
+        if let Some((wait, why)) = self.longest(now, pause) {
+            return Some(Departure { at: now.wall.after(wait), why });
+        }
+        self.due.map(|due| Departure { at: due.max(now.wall), why: DepartureReason::Due })
+    }
+
+    fn longest(&self, now: Moment, pause: Option<Timestamp>) -> Option<(Duration, DepartureReason)> {
+        let blocks = self.blocks.values().map(|(reason, until_ms)| {
+            (Duration::from_millis(until_ms.saturating_sub(now.since_boot_ms)), *reason)
+        });
+        let pause = pause.map(|until| (until.since(now.wall), DepartureReason::Pause));
+        blocks.chain(pause).filter(|(wait, _)| !wait.is_zero()).max_by_key(|(wait, _)| *wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_longest_block_decides_and_ends_by_itself() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut schedule = Schedule::default();
+        schedule.block(DepartureReason::Pace, clock.now(), SECOND);
+        schedule.block(DepartureReason::Logins, clock.now(), 5 * SECOND);
+        assert_eq!(schedule.blocked(clock.now(), None), Some((5 * SECOND, DepartureReason::Logins)));
+        let pause = Some(clock.wall().after(9 * SECOND));
+        assert_eq!(schedule.blocked(clock.now(), pause), Some((9 * SECOND, DepartureReason::Pause)));
+        clock.advance(5 * SECOND);
+        assert_eq!(schedule.blocked(clock.now(), None), None);
+    }
+
+    #[test]
+    fn a_spell_without_budget_is_reported_once() {
+        let now = ManualClock::new(Timestamp(0)).now();
+        let mut schedule = Schedule::default();
+        assert!(schedule.exhausted(now, Some(SECOND)));
+        assert!(!schedule.exhausted(now, Some(SECOND)));
+        assert_eq!(
+            schedule.departure(now, None).map(|departure| departure.why),
+            Some(DepartureReason::Budget)
+        );
+        schedule.departed();
+        assert!(schedule.exhausted(now, None), "a new spell after a departure");
+    }
+
+    #[test]
+    fn the_earliest_due_time_is_kept_until_it_has_come() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut schedule = Schedule::default();
+        for next in [Some(Timestamp(5_000)), None, Some(Timestamp(9_000))] {
+            schedule.due(next);
+        }
+        assert_eq!(schedule.due_in(clock.now()), Some(5 * SECOND));
+        assert!(!schedule.take_due(clock.now()));
+        clock.advance(5 * SECOND);
+        assert!(schedule.take_due(clock.now()) && !schedule.take_due(clock.now()));
+    }
+
+    #[test]
+    fn a_failed_store_is_asked_less_and_less_often() {
+        let now = ManualClock::new(Timestamp(0)).now();
+        let mut schedule = Schedule::default();
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            schedule.store_failed(now);
+            waits.extend(schedule.blocked(now, None).map(|(wait, _)| wait.as_secs()));
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        schedule.store_works();
+        assert_eq!(schedule.blocked(now, None), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! What the pool shows: the account, what is in flight, what leaves next and why not now.
+//!
+//! Rule: a view; nothing here decides anything. It never shows a body or a secret, and keeps a bounded
+//! number of errors. Must not know who looks.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{answer::Stage, worker::Shared};
+use crate::{
+    clock::Timestamp,
+    queue::{id::QueueId, state::AccountState},
+};
+
+/// How many of the last errors are kept.
+pub(super) const ERRORS_MAX: usize = 10;
+
+/// A hold on a running pool, for the status screen and `resume`.
+#[derive(Clone, Debug)]
+pub struct PoolHandle {
+    shared: Arc<Shared>,
+}
+
+impl PoolHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Everything at once.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        self.shared.status()
+    }
+
+    /// Ends every pause: a person says that the cause is gone. One message is tried first.
+    pub async fn resume(&self) -> AccountState {
+        self.shared.resume().await
+    }
+}
+
+/// The pool as a screen shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// The upstream account.
+    pub account: AccountState,
+    /// Messages on their way just now.
+    pub in_flight: Vec<InFlight>,
+    /// When the next message can leave; `None` when nothing waits.
+    pub next: Option<Departure>,
+    /// The last errors, oldest first, at most ten.
+    pub errors: Vec<LastError>,
+    /// Totals since the start.
+    pub counters: Counters,
+}
+
+/// A message on its way.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Which.
+    pub id: QueueId,
+    /// Since when.
+    pub since: Timestamp,
+    /// How many recipients.
+    pub recipients: usize,
+    /// How far it has come.
+    pub stage: Stage,
+}
+
+/// When something can leave, and what decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departure {
+    /// When, by wall time.
+    pub at: Timestamp,
+    /// Why not earlier.
+    pub why: DepartureReason,
+}
+
+/// What the next departure waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DepartureReason {
+    /// The next attempt is due then.
+    Due,
+    /// The daily budget is spent.
+    Budget,
+    /// The account pauses.
+    Pause,
+    /// The pace a minute.
+    Pace,
+    /// The cap on logins an hour.
+    Logins,
+    /// The queue's store has failed and is tried again then.
+    Store,
+}
+
+impl DepartureReason {
+    /// The name in logs and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::Budget => "budget",
+            Self::Pause => "pause",
+            Self::Pace => "pace",
+            Self::Logins => "logins",
+            Self::Store => "store",
+        }
+    }
+}
+
+/// Something that went wrong with the upstream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// With which message.
+    pub id: QueueId,
+    /// What was said.
+    pub text: String,
+}
+
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Recipients accepted by the upstream.
+    pub relayed: u64,
+    /// Recipients deferred.
+    pub deferred: u64,
+    /// Recipients refused for good.
+    pub dead: u64,
+    /// Recipients whose final dot got no answer.
+    pub uncertain: u64,
+    /// Connections opened, or tried.
+    pub connections: u64,
+    /// Claims.
+    pub attempts: u64,
+}

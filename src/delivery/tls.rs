@@ -1,0 +1,104 @@
+//! The TLS side of the upstream connection: trust roots, verification, the server's name.
+//!
+//! Rule: a certificate is always verified against the platform's roots and `ca_file`, and nothing is ever
+//! pinned, since Google changes its issuers (gmail.md section 1.2). Roots are read when the first
+//! connection needs them, off the async threads. Must not know SMTP.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        self, ClientConfig, RootCertStore,
+        client::Resumption,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+
+use super::answer::Fault;
+
+/// Sessions remembered for a quicker handshake; there is one server and there are few connections.
+const SESSIONS_REMEMBERED: usize = 8;
+
+/// Makes connectors; the configuration behind them is built once.
+#[derive(Debug)]
+pub(super) struct Trust {
+    ca_file: Option<PathBuf>,
+    config: OnceCell<Arc<ClientConfig>>,
+}
+
+impl Trust {
+    pub(super) fn new(ca_file: Option<PathBuf>) -> Self {
+        Self { ca_file, config: OnceCell::new() }
+    }
+
+    /// A connector. A failure is not remembered, so a corrected file is read at the next attempt.
+    pub(super) async fn connector(&self) -> Result<TlsConnector, Fault> {
+        let build = || async {
+            let ca_file = self.ca_file.clone();
+            match spawn_blocking(move || client_config(ca_file)).await {
+                Ok(config) => config,
+                Err(_) => Err(Fault::Configuration("reading the trust roots failed".into())),
+            }
+        };
+        let config = self.config.get_or_try_init(build).await?;
+        Ok(TlsConnector::from(Arc::clone(config)))
+    }
+}
+
+/// The name that the certificate must prove.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
+    ServerName::try_from(host.to_owned()).map_err(|_| {
+        Fault::Configuration(format!("upstream.host {host:?} is neither a host name nor an address"))
+    })
+}
+
+/// What a failed handshake means.
+pub(super) fn handshake_fault(error: &io::Error) -> Fault {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(reason)) => Fault::Certificate(reason.to_string()),
+        Some(rustls::Error::NoCertificatesPresented) => Fault::Certificate("none was presented".into()),
+        Some(rustls::Error::InvalidMessage(_)) => Fault::NotTls("the server answered in plain text".into()),
+        _ => Fault::Lost(format!("the TLS handshake failed: {error}")),
+    }
+}
+
+fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, Fault> {
+    let mut roots = RootCertStore::empty();
+    // Single unreadable certificates of the platform are its own affair; having none is reported below.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        add_file(&mut roots, &path)?;
+    }
+    if roots.is_empty() {
+        return Err(Fault::Configuration(
+            "no trust roots: install the package ca-certificates, or set upstream.ca_file".into(),
+        ));
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let mut config = builder
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::Configuration(format!("TLS cannot be set up: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_REMEMBERED);
+    Ok(Arc::new(config))
+}
+
+fn add_file(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), Fault> {
+    let refused =
+        |reason: String| Fault::Configuration(format!("upstream.ca_file {}: {reason}", path.display()));
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refused(error.to_string()))?;
+    let before = roots.len();
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| refused(error.to_string()))?;
+        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+    }
+    if roots.len() == before {
+        return Err(refused("contains no certificate in PEM".into()));
+    }
+    Ok(())
+}
