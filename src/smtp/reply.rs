@@ -93,6 +93,16 @@ pub fn stopping(hostname: &str) -> Reply {
     Reply::new(421, "4.3.2", format!("{hostname} is being stopped, try again later"))
 }
 
+/// Every place is taken; the client is not even greeted.
+pub fn too_many_connections(hostname: &str) -> Reply {
+    Reply::new(421, "4.3.2", format!("{hostname} serves too many clients just now; try again later"))
+}
+
+/// The client has as many connections as it may have.
+pub fn too_many_of_client(hostname: &str) -> Reply {
+    Reply::new(421, "4.7.0", format!("{hostname} serves too many connections of yours; close some first"))
+}
+
 /// The client was silent for too long.
 pub fn timed_out(hostname: &str) -> Reply {
     Reply::new(421, "4.4.2", format!("{hostname} waited too long and closes the connection"))

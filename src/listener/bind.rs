@@ -1,0 +1,184 @@
+//! Opens the listening sockets, or takes over those that systemd has opened.
+//!
+//! Rule: a refusal names the address and what to do about it. Must not know what is spoken on a socket.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+use listenfd::ListenFd;
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, sockopt},
+};
+use thiserror::Error;
+
+use super::Options;
+
+/// Connections that the kernel keeps while we are busy; it caps the number at `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// Why there is no socket to listen on.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// Ports below 1024 are for the privileged.
+    #[error(
+        "not permitted to listen on {address}: ports below 1024 are reserved. Any one of these helps:\n  \
+         - let systemd open it: systemctl enable --now pillarbox.socket\n  \
+         - give the program the right: AmbientCapabilities=CAP_NET_BIND_SERVICE in its unit, or\n    \
+         setcap cap_net_bind_service=+ep on the file\n  \
+         - choose another port: addresses = [\"127.0.0.1:2525\"] under [listener]"
+    )]
+    NotPermitted {
+        /// Which one.
+        address: SocketAddr,
+    },
+    /// Another program listens there.
+    #[error(
+        "{address} is in use by another program (another mail server, or Pillarbox itself?).\n  \
+         See which: ss -ltnp 'sport = :{}'\n  \
+         Stop it, or choose another port in addresses under [listener].",
+        address.port()
+    )]
+    InUse {
+        /// Which one.
+        address: SocketAddr,
+    },
+    /// This host has no such address.
+    #[error(
+        "{address} is no address of this host.\n  See its addresses: ip address\n  Correct addresses under [listener]."
+    )]
+    NotOurs {
+        /// Which one.
+        address: SocketAddr,
+    },
+    /// Something else is wrong.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// Which one.
+        address: SocketAddr,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// systemd passed something that is no TCP socket.
+    #[error(
+        "socket {index} passed by systemd cannot be used: {source}.\n  \
+         pillarbox.socket may have ListenStream= lines with TCP addresses only."
+    )]
+    Inherited {
+        /// Counted from 0.
+        index: usize,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+/// Opens a socket for each address. Sockets passed by systemd (sd_listen_fds(3)) replace them all. An
+/// IPv6 address that this host does not have is skipped with a warning, as long as another one works:
+/// the default has `[::1]`, and hosts without IPv6 exist.
+pub fn bind(options: &Options) -> Result<Vec<TcpListener>, BindError> {
+    let inherited = inherited(ListenFd::from_env())?;
+    if !inherited.is_empty() {
+        return Ok(inherited);
+    }
+    let mut sockets = Vec::with_capacity(options.addresses.len());
+    let mut skipped = None;
+    for address in &options.addresses {
+        match open(*address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error @ BindError::NotOurs { .. }) if address.is_ipv6() => {
+                skipped.get_or_insert(error);
+                tracing::warn!(%address, reason = "this host has no such IPv6 address", "skipped");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match skipped {
+        Some(error) if sockets.is_empty() => Err(error),
+        _ => Ok(sockets),
+    }
+}
+
+fn inherited(mut passed: ListenFd) -> Result<Vec<TcpListener>, BindError> {
+    let take = |index| {
+        let take = |passed: &mut ListenFd| -> io::Result<Option<TcpListener>> {
+            let socket = passed.take_tcp_listener(index)?;
+            socket.as_ref().map_or(Ok(()), |socket| socket.set_nonblocking(true))?;
+            Ok(socket)
+        };
+        take(&mut passed).map_err(|source| BindError::Inherited { index, source }).transpose()
+    };
+    // Not `passed.len()` lazily: `take` borrows it.
+    (0..SOCKETS_MAX).map_while(take).collect()
+}
+
+/// Sockets that systemd may pass; the loop ends at the first that is missing.
+const SOCKETS_MAX: usize = 256;
+
+fn open(address: SocketAddr) -> Result<TcpListener, BindError> {
+    open_socket(address).map_err(|errno| match errno {
+        Errno::ACCESS | Errno::PERM => BindError::NotPermitted { address },
+        Errno::ADDRINUSE => BindError::InUse { address },
+        Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT => BindError::NotOurs { address },
+        errno => BindError::Other { address, source: errno.into() },
+    })
+}
+
+fn open_socket(address: SocketAddr) -> Result<TcpListener, Errno> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // A restart must not wait until the connections of the last run are forgotten.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        // Otherwise [::]:25 takes 0.0.0.0:25 as well, and IPv4 clients look like IPv6 ones.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::tests::options;
+
+    #[test]
+    fn an_address_in_use_is_named_with_the_way_to_find_the_other_program() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let error = bind(&Options { addresses: vec![address], ..options() }).unwrap_err();
+        let text = error.to_string();
+        let hint = format!("ss -ltnp 'sport = :{}'", address.port());
+        assert!(text.contains(&address.to_string()) && text.contains(&hint), "{text}");
+    }
+
+    #[test]
+    fn a_missing_permission_names_the_three_remedies() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 25));
+        let text = BindError::NotPermitted { address }.to_string();
+        for remedy in ["pillarbox.socket", "CAP_NET_BIND_SERVICE", "127.0.0.1:2525"] {
+            assert!(text.contains(remedy), "{remedy} is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_that_is_missing_is_skipped_only_if_another_address_works() {
+        // The documentation prefix of RFC 3849 belongs to no host.
+        let missing: SocketAddr = "[2001:db8::1]:0".parse().unwrap();
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let both = bind(&Options { addresses: vec![missing, loopback], ..options() }).unwrap();
+        assert_eq!(both.len(), 1);
+        let alone = bind(&Options { addresses: vec![missing], ..options() });
+        assert!(matches!(alone, Err(BindError::NotOurs { .. })), "{alone:?}");
+    }
+
+    #[test]
+    fn an_ipv4_address_that_is_missing_is_an_error() {
+        // TEST-NET-1 of RFC 5737.
+        let addresses = vec!["192.0.2.1:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+        assert!(matches!(bind(&Options { addresses, ..options() }), Err(BindError::NotOurs { .. })));
+    }
+}
