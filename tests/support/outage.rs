@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// A home whose daemon relays as fast as it can, `recipients_per_day` at most.
 pub(crate) fn home_without_brakes(upstream: &Upstream, recipients_per_day: u32) -> Home {
     Home::with_sections(upstream, &budget(recipients_per_day))
-        .environment("PILLARBOX__UPSTREAM__LOGINS_PER_HOUR", "100000")
+        .environment("PILLARBOX__UPSTREAM__LOGINS_PER_HOUR", "1000")
         .environment("PILLARBOX__QUEUE__MIN_FREE_BYTES", "8MiB")
 }
 
