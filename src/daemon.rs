@@ -6,19 +6,19 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::{
-    admin::{self, server::Facts, socket::{Socket, SocketError}},
-    clock::{Clock, Timestamp},
-    delivery::{self, Pool, PoolHandle},
-    listener::{self, Listener, ListenerError},
-    queue::{
+    admin::{
         self,
-        store::{Store, StoreError},
+        server::Facts,
+        socket::{Socket, SocketError},
     },
+    clock::Clock,
+    delivery::{self, Pool},
+    listener::{self, BindError, Listener},
+    queue::{self, opening::StoreOpenError, store::Store},
     settings::{Settings, SettingsError},
     shutdown::{Phase, Shutdown, Watch},
 };
@@ -89,15 +89,17 @@ impl Options {
 pub enum DaemonError {
     /// The queue cannot be opened.
     #[error("{0}")]
-    Store(#[from] StoreError),
+    Store(#[from] StoreOpenError),
     /// No mail can be taken.
     #[error("{0}")]
-    Listener(#[from] ListenerError),
+    Listener(#[from] BindError),
     /// The administrator cannot be served.
     #[error("{0}")]
     Admin(#[from] SocketError),
     /// A part that never ends has ended.
-    #[error("the {0} ended by itself, so the daemon stops; everything accepted is on disk. Please report this with the log")]
+    #[error(
+        "the {0} ended by itself, so the daemon stops; everything accepted is on disk. Please report this with the log"
+    )]
     Ended(&'static str),
 }
 
@@ -133,21 +135,23 @@ impl Daemon {
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
     ) -> Result<Self, DaemonError> {
-        let listener = Listener::bind(options.listener.clone())?;
+        let listener = Listener::new(options.listener.clone(), listener::bind(&options.listener)?);
         let addresses = listener.addresses();
         let socket = Socket::bind(&options.admin.socket)?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
-        let pool = Pool::new(options.delivery.clone(), Arc::clone(&clock), Arc::clone(&store));
+        let pool = Pool::new(options.delivery.clone(), Arc::clone(&store), Arc::clone(&clock));
         let sources = admin::server::Sources {
             store: Arc::clone(&store),
-            upstream: Arc::new(Delivery { handle: pool.handle() }),
+            upstream: Arc::new(pool.handle()),
             clock: Arc::clone(&clock),
             facts: Arc::new(options.facts(clock.as_ref(), addresses.clone())),
         };
         let mut halves = JoinSet::new();
         let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());
         halves.spawn(async move {
-            listener.run(door.0, door.1, stop).await;
+            if let Err(error) = listener.run(door.0, door.1, stop).await {
+                tracing::error!(%error, "the listening sockets cannot be used");
+            }
             "listener"
         });
         let stop = shutdown.watch();
@@ -185,11 +189,15 @@ impl Daemon {
             ended = self.halves.join_next() => ended.map(|name| name.unwrap_or("listener or delivery pool")),
         };
         self.shutdown.advance(Phase::Draining);
-        tracing::info!(waiting_for_s = self.drain.as_secs(), "stopping");
+        tracing::info!(within_s = self.drain.as_secs(), "stopping");
         self.drain_halves(&mut watch).await;
+        let ordered = watch.phase();
+        // Whoever still watches must not wait for anything any more.
+        self.shutdown.advance(Phase::Immediate);
+        self.halves.shutdown().await;
         self.stop_services().await;
-        self.close_store(watch.phase()).await;
-        tracing::info!(phase = ?watch.phase(), "stopped");
+        self.close_store(ordered).await;
+        tracing::info!("stopped");
         ended.map_or(Ok(()), |name| Err(DaemonError::Ended(name)))
     }
 
@@ -206,8 +214,6 @@ impl Daemon {
                 }
             }
         }
-        self.shutdown.advance(Phase::Immediate);
-        self.halves.shutdown().await;
     }
 
     async fn stop_services(&mut self) {
@@ -222,23 +228,6 @@ impl Daemon {
         if tokio::time::timeout(limit, self.store.close()).await.is_err() {
             tracing::warn!("the queue did not close in time; it is checked at the next start");
         }
-    }
-}
-
-/// The delivery half as the admin API knows it.
-#[derive(Debug)]
-struct Delivery {
-    handle: PoolHandle,
-}
-
-#[async_trait]
-impl admin::server::Upstream for Delivery {
-    async fn resume(&self) -> Result<(), StoreError> {
-        self.handle.resume().await
-    }
-
-    fn paced_until(&self) -> Option<Timestamp> {
-        None
     }
 }
 

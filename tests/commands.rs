@@ -1,1 +1,307 @@
-//! (to be written)
+//! The commands as an administrator types them: the real binary, its words and its exit codes.
+//!
+//! Rule: what is printed for people is compared where it must be exact, and searched for its facts
+//! elsewhere; what is printed for programs is read as JSON.
+
+use std::{
+    fs,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use pillarbox::sandbox::{APP_PASSWORD, Options as SandboxOptions, Sandbox};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    client::Client,
+    daemon::{Home, Upstream, free_port, pillarbox, within},
+};
+
+/// Longer than any of these takes, for a machine under load.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOGIN: &str = "you@gmail.com";
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// Runs a command that must succeed and returns what it printed.
+fn say(home: &Home, arguments: &[&str]) -> String {
+    let output = home.output(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+    stdout(&output)
+}
+
+fn json(home: &Home, arguments: &[&str]) -> Value {
+    let text = say(home, &[arguments, &["--json"]].concat());
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+}
+
+/// Runs a command that must fail with `code` and returns what it said.
+fn refused(home: &Home, arguments: &[&str], code: i32) -> String {
+    let output = home.output(arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+    stderr(&output)
+}
+
+/// A look-alike in this process, and how a daemon reaches it.
+async fn sandbox(home_for_ca: &tempfile::TempDir) -> (Sandbox, Upstream) {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.expect("free ports");
+    let ca_file = home_for_ca.path().join("ca.pem");
+    fs::write(&ca_file, sandbox.certificate_authority_pem()).expect("written");
+    let upstream = Upstream {
+        host: "localhost".into(),
+        port: sandbox.starttls_address().port(),
+        tls: "starttls".into(),
+        ca_file: Some(ca_file),
+        login: Some((LOGIN.into(), APP_PASSWORD.into())),
+    };
+    (sandbox, upstream)
+}
+
+fn queue_length(home: &Home) -> usize {
+    json(home, &["queue", "list"])["messages"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn check_prints_what_would_be_used_and_no_secret() {
+    let upstream = Upstream { host: "localhost".into(), ..Upstream::nobody() };
+    let login = Some((LOGIN.to_owned(), APP_PASSWORD.to_owned()));
+    let home = Home::new(&Upstream { tls: "starttls".into(), login, ..upstream });
+    let text = say(&home, &["check"]);
+    assert!(text.contains(&home.smtp.to_string()) && text.contains(LOGIN), "{text}");
+    assert!(text.ends_with("The configuration is complete.\n"), "{text}");
+    assert!(!text.contains(APP_PASSWORD), "{text}");
+    let document = say(&home, &["check", "--json"]);
+    assert!(document.contains("\"complete\": true") && !document.contains(APP_PASSWORD), "{document}");
+}
+
+#[test]
+fn check_refuses_a_bad_configuration_with_the_place_and_exit_code_78() {
+    let home = Home::with_sections(&Upstream::nobody(), "[budget]\nrecipients_per_dya = 3\n");
+    let words = refused(&home, &["check"], 78);
+    assert!(words.contains("relay.toml:") && words.contains("recipients_per_day"), "{words}");
+    assert_eq!(refused(&home, &["run"], 78), words, "run refuses in the same words");
+}
+
+#[test]
+fn run_without_an_account_says_which_two_lines_to_add() {
+    let home = Home::new(&Upstream::nobody());
+    fs::write(home.config(), "[listener]\naddresses = [\"127.0.0.1:0\"]\n").expect("written");
+    let words = refused(&home, &["run"], 78);
+    let words = words.replace(&home.config().display().to_string(), "relay.toml");
+    assert_eq!(words, include_str!("golden/run_without_account.txt"));
+}
+
+#[test]
+fn without_a_daemon_every_question_says_so_with_exit_code_69() {
+    let home = Home::new(&Upstream::nobody());
+    for arguments in [&["status"][..], &["budget"], &["queue", "list"], &["resume"]] {
+        let words = refused(&home, arguments, 69);
+        let expected = format!("pillarbox: no daemon answers on {}; is it running?", home.socket().display());
+        assert!(words.starts_with(&expected), "{words}");
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_ends_with_exit_code_64() {
+    let home = Home::new(&Upstream::nobody());
+    assert!(refused(&home, &["queue", "show", "../etc/passwd"], 64).contains("not a queue id"));
+    assert!(refused(&home, &["queue", "delete", "--all"], 64).contains("--yes"));
+    refused(&home, &["fly"], 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_handed_to_the_daemon_reaches_the_upstream_and_every_stage_is_logged() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (sandbox, upstream) = sandbox(&directory).await;
+    let home = Home::new(&upstream);
+    let daemon = home.start();
+    let reply =
+        Client::hello(daemon.smtp).mail("me@example.org", &["ok@example.org"], "Subject: one\n\nHello.\n");
+    assert!(reply.starts_with("250 "), "{reply}");
+    sandbox.mailbox().wait_for(1, PATIENCE).await.expect("the mail arrives");
+    assert!(within(PATIENCE, || queue_length(&home) == 0), "{}", home.log());
+    let status = say(&home, &["status"]);
+    assert!(status.contains("open") && status.contains("Nothing waits to leave."), "{status}");
+    assert_eq!(json(&home, &["budget"])["spent"], 1);
+    assert!(daemon.terminate(PATIENCE).success());
+    for stage in ["accepted", "queued", "claimed", "relayed"] {
+        assert!(home.log().contains(&format!("\"{stage}\"")), "{stage} is missing:\n{}", home.log());
+    }
+    assert!(!home.log().contains(APP_PASSWORD), "a secret reached the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_budget_is_spent_status_says_when_mail_leaves_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (sandbox, upstream) = sandbox(&directory).await;
+    let home = Home::with_sections(&upstream, "[budget]\nrecipients_per_day = 1\nowner_reserve = 0\n");
+    let daemon = home.start();
+    let mut client = Client::hello(daemon.smtp);
+    client.mail("me@example.org", &["ok1@example.org"], "Subject: one\n\nHello.\n");
+    sandbox.mailbox().wait_for(1, PATIENCE).await.expect("the first mail arrives");
+    assert!(within(PATIENCE, || queue_length(&home) == 0), "{}", home.log());
+    client.mail("me@example.org", &["ok2@example.org"], "Subject: two\n\nHello.\n");
+
+    let status = say(&home, &["status"]);
+    assert!(status.contains("1 of 1 recipients spent in the last 24 hours"), "{status}");
+    assert!(status.contains("Mail leaves again at ") && status.contains("(in 23 h 59 min)"), "{status}");
+    assert!(status.contains("Nothing to do: mail is still taken, and leaves by itself."), "{status}");
+    let status = json(&home, &["status"]);
+    assert_eq!(status["departure"]["because"], "budget");
+    assert_eq!(status["queue"]["recipients"]["queued"], 1);
+    assert!(say(&home, &["budget"]).contains("none: the next recipient may leave at "));
+    assert_eq!(json(&home, &["budget"])["room"], 0);
+    assert_eq!(sandbox.mailbox().count(), 1, "the second mail waits");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn waiting_mail_can_be_listed_shown_retried_and_deleted() {
+    let home = Home::new(&Upstream::nobody());
+    let daemon = home.start();
+    let mut client = Client::hello(daemon.smtp);
+    for number in 1..=3 {
+        let recipients = ["first@example.org", "second@example.org"];
+        client.mail("me@example.org", &recipients, &format!("Subject: {number}\n\nHello.\n"));
+    }
+    let list = json(&home, &["queue", "list", "--all"]);
+    let ids: Vec<&str> = list["messages"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|message| message["id"].as_str())
+        .collect();
+    assert_eq!((ids.len(), &list["next"]), (3, &Value::Null));
+
+    let table = say(&home, &["queue", "list"]);
+    assert!(table.starts_with("ID ") && table.contains("first@example.org and 1 more"), "{table}");
+    let part = say(&home, &["queue", "list", "--limit", "2"]);
+    assert!(
+        part.ends_with(&format!("There is more: `pillarbox queue list --after {}`, or --all.\n", ids[1]))
+    );
+    assert_eq!(json(&home, &["queue", "list", "--after", ids[1]])["messages"][0]["id"], ids[2]);
+
+    let shown = say(&home, &["queue", "show", ids[0]]);
+    assert!(shown.contains("first@example.org: ") && shown.contains("second@example.org: "), "{shown}");
+    assert!(shown.contains("me@example.org"), "{shown}");
+    let shown = json(&home, &["queue", "show", ids[0]]);
+    assert_eq!(shown["recipients"][1]["address"], "second@example.org");
+
+    // An attempt may be under way; both commands then ask to come back.
+    assert!(within(PATIENCE, || home.output(["queue", "retry", ids[0]]).status.success()));
+    assert!(within(PATIENCE, || home.output(["queue", "delete", ids[0]]).status.success()));
+    let gone = home.output(["queue", "show", ids[0]]);
+    assert_eq!(gone.status.code(), Some(65));
+    assert!(stderr(&gone).contains(&format!("there is no message {} in the queue", ids[0])), "{gone:?}");
+
+    let all = || home.output(["queue", "delete", "--all", "--yes"]).status.success();
+    assert!(within(PATIENCE, || all() && queue_length(&home) == 0));
+    assert_eq!(say(&home, &["queue", "list"]), "The queue is empty.\n");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn a_second_daemon_on_the_same_queue_is_refused_and_harms_nothing() {
+    let home = Home::new(&Upstream::nobody());
+    let daemon = home.start();
+    let words = refused(&home, &["run"], 69);
+    assert!(words.contains(&home.state().display().to_string()), "it names the directory: {words}");
+    assert!(say(&home, &["status"]).contains("listening"), "the first one still answers");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn sigterm_lets_a_message_in_transfer_finish_and_keeps_it() {
+    let home = Home::new(&Upstream::nobody());
+    let daemon = home.start();
+    let mut client = Client::hello(daemon.smtp);
+    client.begin("me@example.org", &["you@example.org"]);
+    client.send(b"Subject: slow\r\n\r\nfirst half\r\n");
+    daemon.signal(Signal::TERM);
+    assert!(within(PATIENCE, || home.log().contains("stopping")), "{}", home.log());
+    client.send(b"second half\r\n.\r\n");
+    let reply = client.reply();
+    assert!(reply.starts_with("250 "), "{reply}{}", home.log());
+    assert_eq!(daemon.wait(PATIENCE).code(), Some(0));
+    assert!(!home.socket().exists(), "the admin socket goes with its daemon");
+
+    let daemon = home.start();
+    assert_eq!(queue_length(&home), 1, "the message is still there");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn a_second_signal_stops_at_once_and_loses_nothing_that_was_acknowledged() {
+    let home = Home::new(&Upstream::nobody());
+    let daemon = home.start();
+    let mut client = Client::hello(daemon.smtp);
+    client.mail("me@example.org", &["you@example.org"], "Subject: kept\n\nHello.\n");
+    client.begin("me@example.org", &["you@example.org"]);
+    client.send(b"Subject: never finished\r\n");
+    daemon.signal(Signal::TERM);
+    assert!(within(PATIENCE, || home.log().contains("stopping")), "{}", home.log());
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(Duration::from_secs(5)).code(), Some(0));
+
+    let daemon = home.start();
+    assert_eq!(queue_length(&home), 1, "the acknowledged message alone");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn a_hang_up_changes_nothing_but_is_logged() {
+    let home = Home::new(&Upstream::nobody());
+    let mut daemon = home.start();
+    daemon.signal(Signal::HUP);
+    assert!(within(PATIENCE, || home.log().contains("SIGHUP")), "{}", home.log());
+    assert!(daemon.is_running());
+    daemon.wait_until_it_greets();
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn the_sandbox_takes_a_mail_and_shows_every_stage_of_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = format!("127.0.0.1:{}", free_port());
+    let output = fs::File::create(directory.path().join("output")).expect("a file");
+    let printed = || fs::read_to_string(directory.path().join("output")).unwrap_or_default();
+    let mut child = pillarbox()
+        .args(["sandbox", "--listen", &address, "--directory"])
+        .arg(directory.path())
+        .stdin(Stdio::null())
+        .stderr(output.try_clone().expect("a second handle"))
+        .stdout(output)
+        .spawn()
+        .expect("the binary starts");
+    assert!(within(PATIENCE, || printed().contains("one line for each stage")), "{}", printed());
+    for word in ["swaks ", "curl ", "python3 ", "Nothing leaves this machine", "`pillarbox run`", &address] {
+        assert!(printed().contains(word), "{word} is missing:\n{}", printed());
+    }
+    let smtp = address.parse().expect("an address");
+    let reply = Client::hello(smtp).mail("me@example.org", &["you@example.org"], "Subject: x\n\nHello.\n");
+    assert!(reply.starts_with("250 "), "{reply}");
+    assert!(within(PATIENCE, || printed().contains("relayed")), "{}", printed());
+    for stage in ["accepted", "queued", "claimed", "relayed"] {
+        assert!(printed().contains(stage), "{stage} is missing:\n{}", printed());
+    }
+    assert!(!printed().contains(APP_PASSWORD), "a secret reached the screen");
+
+    let second = pillarbox()
+        .args(["sandbox", "--listen", &address, "--directory"])
+        .arg(directory.path().join("other"))
+        .output()
+        .expect("the binary runs");
+    assert_eq!(second.status.code(), Some(69));
+    assert!(stderr(&second).contains("pillarbox sandbox --listen 127.0.0.1:"), "{}", stderr(&second));
+
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, Signal::TERM).expect("the signal is sent");
+    assert!(child.wait().expect("it ends").success());
+}

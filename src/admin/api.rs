@@ -41,9 +41,11 @@ pub struct Status {
     /// When mail leaves next, and why not before.
     pub departure: Departure,
     /// Messages that a worker has just now.
-    pub in_flight: Vec<QueueId>,
-    /// The latest refusals that queued recipients met, newest message first.
-    pub errors: Vec<LastError>,
+    pub in_flight: Vec<InFlight>,
+    /// The newest queued messages with a refusal, newest first.
+    pub refused: Vec<RefusedRecipient>,
+    /// What went wrong with the upstream since the start, newest first.
+    pub errors: Vec<UpstreamError>,
 }
 
 /// The upstream account.
@@ -170,13 +172,47 @@ pub enum Because {
     Account,
     /// The budget is spent.
     Budget,
-    /// A pace in seconds or minutes, or the number of logins, spaces attempts out.
+    /// The pace a minute.
     Pace,
+    /// The cap on logins an hour.
+    Logins,
+    /// The queue has failed and is tried again then.
+    Store,
 }
 
-/// A refusal.
+/// A message on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastError {
+pub struct InFlight {
+    /// Which.
+    pub id: QueueId,
+    /// Since when.
+    pub since: Timestamp,
+    /// Recipients of the attempt.
+    pub recipients: usize,
+    /// How far the attempt has come, in words of SMTP.
+    pub stage: String,
+}
+
+/// Trouble with the upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamError {
+    /// When.
+    pub at: Timestamp,
+    /// With which message.
+    pub id: QueueId,
+    /// What was said.
+    pub text: String,
+}
+
+impl From<crate::delivery::LastError> for UpstreamError {
+    fn from(error: crate::delivery::LastError) -> Self {
+        Self { at: error.at, id: error.id, text: error.text }
+    }
+}
+
+/// The first recipient of a queued message that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRecipient {
     /// The message.
     pub id: QueueId,
     /// The recipient.

@@ -28,7 +28,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no daemon answers on {0}; is it running? Start it with `pillarbox run`, or name its socket with --socket")]
+    #[error(
+        "no daemon answers on {0}; is it running? Start it with `pillarbox run`, or name its socket with --socket"
+    )]
     NoDaemon(PathBuf),
     /// The socket's mode keeps us out.
     #[error("not allowed to use {0}; run the command as root, or as a member of the group that owns it")]
@@ -121,7 +123,8 @@ impl Client {
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.nonsense(error));
         }
-        let refused = serde_json::from_slice(&body).map_err(|_| self.nonsense(format!("HTTP status {status}")));
+        let refused =
+            serde_json::from_slice(&body).map_err(|_| self.nonsense(format!("HTTP status {status}")));
         Err(refused.map_or_else(|error| error, ClientError::Refused))
     }
 

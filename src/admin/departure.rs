@@ -14,7 +14,7 @@ pub fn departure(
     next_due: Option<Timestamp>,
     account: &Account,
     budget: &Budget,
-    pace_until: Option<Timestamp>,
+    brake: Option<(Timestamp, Because)>,
 ) -> Departure {
     let Some(due) = next_due else { return Departure { at: None, because: Because::Empty } };
     let at_least_due = |at: Option<Timestamp>| at.map(|at| at.max(due));
@@ -27,8 +27,8 @@ pub fn departure(
     if due > now {
         return Departure { at: Some(due), because: Because::Due };
     }
-    match pace_until {
-        Some(until) if until > now => Departure { at: Some(until), because: Because::Pace },
+    match brake {
+        Some((until, because)) if until > now => Departure { at: Some(until), because },
         _ => Departure { at: Some(now), because: Because::Now },
     }
 }
@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn pacing_is_named_only_for_mail_that_is_due() {
         let rich = budget(10, Some(1_000));
-        let paced = departure(NOW, Some(Timestamp(900)), &open(), &rich, Some(Timestamp(1_700)));
+        let paced =
+            departure(NOW, Some(Timestamp(900)), &open(), &rich, Some((Timestamp(1_700), Because::Pace)));
         assert_eq!(paced, Departure { at: Some(Timestamp(1_700)), because: Because::Pace });
     }
 }

@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Budget, Deleted, Kind, Message, PAGE_DEFAULT, PAGE_MAX, Queue, QueuePage, Refused, Retried,
-        Status,
+        Account, Because, Budget, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX, Queue, QueuePage,
+        Refused, Retried, Status, UpstreamError,
     },
     departure::departure,
     socket::Socket,
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Moment, Timestamp},
+    delivery::{self, DepartureReason, PoolHandle, PoolStatus},
     queue::{
         id::QueueId,
         state::AccountState,
@@ -43,11 +44,22 @@ const REQUEST_BODY_MAX: usize = 1024;
 /// What the API asks of the delivery half.
 #[async_trait]
 pub trait Upstream: Send + Sync + fmt::Debug {
-    /// Opens the account again and lets workers try at once.
-    async fn resume(&self) -> Result<(), StoreError>;
+    /// The account, what is in flight, what was said last.
+    fn status(&self) -> PoolStatus;
 
-    /// The time before which pace or logins let no attempt start; `None` when nothing holds it.
-    fn paced_until(&self) -> Option<Timestamp>;
+    /// Ends every pause of the account; returns what it is then.
+    async fn resume(&self) -> AccountState;
+}
+
+#[async_trait]
+impl Upstream for PoolHandle {
+    fn status(&self) -> PoolStatus {
+        Self::status(self)
+    }
+
+    async fn resume(&self) -> AccountState {
+        Self::resume(self).await
+    }
 }
 
 /// What does not change while the daemon runs.
@@ -120,12 +132,12 @@ async fn in_time(request: Request, next: Next) -> Response {
 async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
     let now = sources.clock.now();
     let budget = budget(&sources, now).await?;
-    let account = account(&sources, now).await?;
     let survey = Survey::of(sources.store.as_ref()).await?;
     let totals = sources.store.totals();
-    let paced_until = sources.upstream.paced_until();
-    let departure = departure(now.wall, survey.next_due, &account, &budget, paced_until);
     let facts = &sources.facts;
+    let pool = sources.upstream.status();
+    let account = Account::new(facts.username.clone(), pool.account);
+    let departure = departure(now.wall, survey.next_due, &account, &budget, pool.next.and_then(brake));
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: now.wall,
@@ -143,15 +155,26 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
             partial: survey.partial,
         },
         departure,
-        in_flight: survey.in_flight,
-        errors: survey.errors,
+        in_flight: pool.in_flight.iter().map(in_flight).collect(),
+        refused: survey.refused,
+        errors: pool.errors.into_iter().rev().map(UpstreamError::from).collect(),
     }))
 }
 
-async fn account(sources: &Sources, now: Moment) -> Result<Account, StoreError> {
-    let state = sources.store.account_state().await?;
-    let state = state.unwrap_or_else(|| AccountState::open(now.wall));
-    Ok(Account::new(sources.facts.username.clone(), state))
+fn in_flight(attempt: &delivery::InFlight) -> InFlight {
+    let stage = attempt.stage.name().to_owned();
+    InFlight { id: attempt.id, since: attempt.since, recipients: attempt.recipients, stage }
+}
+
+/// What only the pool knows about the next departure; due times, budget and pauses are looked up.
+fn brake(next: delivery::Departure) -> Option<(Timestamp, Because)> {
+    let because = match next.why {
+        DepartureReason::Pace => Because::Pace,
+        DepartureReason::Logins => Because::Logins,
+        DepartureReason::Store => Because::Store,
+        DepartureReason::Due | DepartureReason::Budget | DepartureReason::Pause => return None,
+    };
+    Some((next.at, because))
 }
 
 async fn budget(sources: &Sources, now: Moment) -> Result<Budget, StoreError> {
@@ -210,10 +233,10 @@ async fn delete(State(sources): State<Sources>, Path(id): Path<String>) -> Resul
     Ok(Json(Deleted { id }))
 }
 
-async fn resume(State(sources): State<Sources>) -> Result<Json<Account>, Refusal> {
-    sources.upstream.resume().await?;
-    tracing::info!("resumed");
-    Ok(Json(account(&sources, sources.clock.now()).await?))
+async fn resume(State(sources): State<Sources>) -> Json<Account> {
+    let state = sources.upstream.resume().await;
+    tracing::info!(account = state.condition.name(), "resumed");
+    Json(Account::new(sources.facts.username.clone(), state))
 }
 
 fn parse(id: &str) -> Result<QueueId, Refusal> {

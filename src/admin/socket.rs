@@ -46,7 +46,9 @@ pub enum SocketError {
     #[error("{0} exists and is not a socket: it is left alone; remove it or set another admin.socket")]
     NotASocket(PathBuf),
     /// The system refuses.
-    #[error("cannot listen on the admin socket {path}: {error}; check the directory's owner, or set another admin.socket")]
+    #[error(
+        "cannot listen on the admin socket {path}: {error}; check the directory's owner, or set another admin.socket"
+    )]
     System {
         /// The socket's path.
         path: PathBuf,
@@ -197,7 +199,9 @@ mod tests {
         drop(socket);
         assert!(!path.exists(), "the file goes with its listener");
 
-        drop(std::os::unix::net::UnixListener::bind(&path).expect("a listener that dies without cleaning up"));
+        drop(
+            std::os::unix::net::UnixListener::bind(&path).expect("a listener that dies without cleaning up"),
+        );
         assert!(path.exists());
         let socket = Socket::bind(&path).expect("the stale file is replaced");
         let mode = fs::metadata(&path).expect("the file").permissions().mode() & 0o777;

@@ -6,20 +6,17 @@
 use crate::{
     clock::Timestamp,
     queue::{
-        id::QueueId,
         state::RecipientState,
         store::{QueuedMessage, Store, StoreError},
     },
 };
 
-use super::api::{LastError, Oldest, PAGE_MAX, RecipientTotals};
+use super::api::{Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient};
 
 /// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
 const MESSAGES_MAX: usize = 100_000;
 /// Refusals kept: what fits a screen.
-const ERRORS_MAX: usize = 5;
-/// Messages in the hands of workers that are named; more than a pool ever has.
-const IN_FLIGHT_MAX: usize = 64;
+const REFUSED_MAX: usize = 5;
 
 /// What the walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,10 +27,8 @@ pub struct Survey {
     pub oldest: Option<Oldest>,
     /// The earliest time at which a recipient is due.
     pub next_due: Option<Timestamp>,
-    /// Messages with a reserved recipient.
-    pub in_flight: Vec<QueueId>,
     /// The refusals of the newest messages that have any, newest first.
-    pub errors: Vec<LastError>,
+    pub refused: Vec<RefusedRecipient>,
     /// Whether the queue was longer than the walk.
     pub partial: bool,
 }
@@ -51,7 +46,7 @@ impl Survey {
             page.iter().for_each(|message| survey.add(message));
         }
         survey.partial = seen >= MESSAGES_MAX;
-        survey.errors.reverse();
+        survey.refused.reverse();
         Ok(survey)
     }
 
@@ -67,22 +62,17 @@ impl Survey {
                     *(if *resend { &mut totals.uncertain } else { &mut totals.queued }) += 1;
                     self.next_due = Some(self.next_due.map_or(*due, |next| next.min(*due)));
                 }
-                RecipientState::Reserved { .. } => {
-                    totals.reserved += 1;
-                    if self.in_flight.last() != Some(&message.id) && self.in_flight.len() < IN_FLIGHT_MAX {
-                        self.in_flight.push(message.id);
-                    }
-                }
+                RecipientState::Reserved { .. } => totals.reserved += 1,
                 RecipientState::Relayed { .. } => totals.relayed += 1,
                 RecipientState::Held { .. } => totals.held += 1,
                 RecipientState::Dead { .. } => totals.dead += 1,
             }
         }
-        self.note_error(message);
+        self.note_refusal(message);
     }
 
-    /// Keeps the first refusal of the message, and of the last [`ERRORS_MAX`] messages with one.
-    fn note_error(&mut self, message: &QueuedMessage) {
+    /// Keeps the first refusal of the message, and of the last [`REFUSED_MAX`] messages with one.
+    fn note_refusal(&mut self, message: &QueuedMessage) {
         let refused = message.recipients().iter().find_map(|recipient| match &recipient.state {
             RecipientState::Relayed { .. } => None,
             RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
@@ -93,10 +83,10 @@ impl Survey {
             }
         });
         let Some((recipient, reply)) = refused else { return };
-        if self.errors.len() == ERRORS_MAX {
-            self.errors.remove(0);
+        if self.refused.len() == REFUSED_MAX {
+            self.refused.remove(0);
         }
-        self.errors.push(LastError {
+        self.refused.push(RefusedRecipient {
             id: message.id,
             recipient: recipient.address.to_string(),
             state: recipient.state.name().to_owned(),
@@ -110,7 +100,7 @@ mod tests {
     use super::*;
     use crate::{
         message::envelope::BodyKind,
-        queue::{record::MessageRecord, state::Recipient},
+        queue::{id::QueueId, record::MessageRecord, state::Recipient},
     };
 
     fn message(number: u8, states: Vec<(RecipientState, Option<&str>)>) -> QueuedMessage {
@@ -140,7 +130,6 @@ mod tests {
         survey.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]));
         assert_eq!((survey.recipients.queued, survey.recipients.reserved), (2, 2));
         assert_eq!(survey.next_due, Some(Timestamp(50)));
-        assert_eq!(survey.in_flight, [QueueId::from_bytes([2; 16])], "a message is named once");
         assert_eq!(survey.oldest.map(|oldest| oldest.accepted_at), Some(Timestamp(1)));
     }
 
@@ -151,7 +140,7 @@ mod tests {
             let state = RecipientState::Dead { since: Timestamp(0), reason: format!("550 number {number}") };
             survey.add(&message(number, vec![(state, None)]));
         }
-        let replies: Vec<&str> = survey.errors.iter().map(|error| error.reply.as_str()).collect();
+        let replies: Vec<&str> = survey.refused.iter().map(|error| error.reply.as_str()).collect();
         assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));
     }
 }

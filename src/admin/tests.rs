@@ -24,11 +24,13 @@ use super::{
 };
 use crate::{
     clock::{Clock, ManualClock, Timestamp},
+    delivery::{Counters, PoolStatus},
     message::envelope::{BodyKind, Envelope, Origin},
     queue::{
         id::QueueId,
         memory_store::MemoryStore,
-        store::{ClaimTerms, Store, StoreError},
+        state::AccountState,
+        store::{ClaimTerms, Store},
     },
     shutdown::Shutdown,
 };
@@ -41,13 +43,14 @@ struct Idle {
 
 #[async_trait]
 impl Upstream for Idle {
-    async fn resume(&self) -> Result<(), StoreError> {
-        self.resumed.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+    fn status(&self) -> PoolStatus {
+        let account = AccountState::open(Timestamp(0));
+        PoolStatus { account, in_flight: vec![], next: None, errors: vec![], counters: Counters::default() }
     }
 
-    fn paced_until(&self) -> Option<Timestamp> {
-        None
+    async fn resume(&self) -> AccountState {
+        self.resumed.fetch_add(1, Ordering::Relaxed);
+        self.status().account
     }
 }
 
@@ -124,7 +127,8 @@ async fn status_names_the_budget_as_the_obstacle_and_when_it_ends() {
     stage.accept(1).await;
     let status = stage.client.status().await.expect("an answer");
     assert_eq!((status.queue.messages, status.queue.recipients.queued), (2, 1));
-    assert_eq!(status.in_flight, [first]);
+    assert_eq!(status.queue.oldest.map(|oldest| oldest.id), Some(first));
+    assert_eq!(status.queue.recipients.reserved, 2);
     assert_eq!((status.budget.limit, status.budget.spent, status.budget.room), (2, 2, 0));
     assert_eq!(status.departure.because, Because::Budget);
     assert_eq!(status.departure.at, Some(stage.clock.wall().after(Duration::from_secs(86_400))));

@@ -42,7 +42,11 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     let budget = format!(
         "{per_day} recipients in any 24 hours, {} more left for you; {} a minute; {} connections",
         settings.owner_reserve,
-        if delivery.pace_per_minute == 0 { "any number".to_owned() } else { delivery.pace_per_minute.to_string() },
+        if delivery.pace_per_minute == 0 {
+            "any number".to_owned()
+        } else {
+            delivery.pace_per_minute.to_string()
+        },
         delivery.connections,
     );
     labelled(out, "budget", &[budget])?;
@@ -64,7 +68,11 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     )?;
     let queue_lines = [
         format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
-        format!("{} stay free on the disk; mail is tried for {}", screen::size(queue.min_free_bytes), span(delivery.lifetime)),
+        format!(
+            "{} stay free on the disk; mail is tried for {}",
+            screen::size(queue.min_free_bytes),
+            span(delivery.lifetime)
+        ),
     ];
     labelled(out, "queue", &queue_lines)?;
     labelled(out, "admin", &[settings.admin.socket.display().to_string()])

@@ -9,7 +9,7 @@ use crate::admin::{api::Kind, client::ClientError};
 
 /// The codes of sysexits.h that Pillarbox uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(super) enum Exit {
     /// The command line makes no sense (EX_USAGE).
     Usage = 64,
     /// What was named does not exist or cannot be used (EX_DATAERR).
@@ -26,23 +26,23 @@ pub enum Exit {
 
 /// A command that failed.
 #[derive(Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     /// The exit code.
-    pub exit: Exit,
+    pub(super) exit: Exit,
     /// What happened, to which thing, what to do now; empty when nothing is left to say.
-    pub message: String,
+    pub(super) message: String,
 }
 
 impl Failure {
     /// A failure with its words.
     #[must_use]
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
 
     /// The code for the shell.
     #[must_use]
-    pub fn code(&self) -> ExitCode {
+    pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
     }
 }

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 
 /// `14:05`, or with the date when that is another day than `now`.
 #[must_use]
-pub fn local(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn local(at: Timestamp, now: Timestamp) -> String {
     let (Some(zoned), today) = (zoned(at), zoned(now)) else { return format!("{} ms", at.0) };
     let same_day = today.is_some_and(|today| today.date() == zoned.date());
     zoned.strftime(if same_day { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
@@ -18,19 +18,19 @@ pub fn local(at: Timestamp, now: Timestamp) -> String {
 
 /// `2026-11-21 14:05:09`.
 #[must_use]
-pub fn local_in_full(at: Timestamp) -> String {
+pub(super) fn local_in_full(at: Timestamp) -> String {
     zoned(at).map_or_else(|| format!("{} ms", at.0), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 /// `14:05 (in 3 h 12 min)`, `14:05 (3 h 12 min ago)`.
 #[must_use]
-pub fn when(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn when(at: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", local(at, now), relative(at, now))
 }
 
 /// `in 3 h 12 min`, `3 h 12 min ago`, `now`.
 #[must_use]
-pub fn relative(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     let (ahead, behind) = (at.since(now), now.since(at));
     if ahead.as_secs() > 0 {
         format!("in {}", span(ahead))
@@ -43,7 +43,7 @@ pub fn relative(at: Timestamp, now: Timestamp) -> String {
 
 /// `45 s`, `12 min`, `3 h 12 min`, `2 d 4 h`: two units at most.
 #[must_use]
-pub fn span(duration: Duration) -> String {
+pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     let two = |large: u64, unit: &str, small: u64, small_unit: &str| match small {

@@ -14,7 +14,7 @@ use super::exit::{Exit, Failure};
 use crate::{
     clock::{Clock, SystemClock},
     daemon::{self, Daemon, DaemonError, Options},
-    listener::ListenerError,
+    listener::BindError,
     queue::{sled_store::SledStore, store::Store},
     settings::{self, SettingsError},
     shutdown::{Phase, Shutdown},
@@ -35,10 +35,10 @@ const RUNTIME_STOP: Duration = Duration::from_millis(200);
 
 /// Runs until a signal stops it.
 pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
+    daemon::harden();
     let settings = settings::load(config)?;
     let options = Options::of(&settings)?;
-    telemetry::install(&settings.telemetry);
-    daemon::harden();
+    telemetry::init(settings.telemetry);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let runtime = runtime()?;
     let result = runtime.block_on(serve(options, clock));
@@ -60,17 +60,15 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 
 async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let signals = Signals::receive()?;
-    let store = open_store(&options, &clock).await?;
+    let store = open_store(&options, &clock)?;
     let daemon = Daemon::start(options, clock, store).await?;
     signals.run(daemon).await
 }
 
 /// Opens the durable queue.
-pub(super) async fn open_store(
-    options: &Options,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn Store>, DaemonError> {
-    Ok(Arc::new(SledStore::open(options.queue.clone(), Arc::clone(clock)).await?))
+pub(super) fn open_store(options: &Options, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, DaemonError> {
+    let (queue, clock) = (options.queue.clone(), Arc::clone(clock));
+    Ok(Arc::new(tokio::task::block_in_place(|| SledStore::open(queue, clock))?))
 }
 
 /// The signals that a daemon obeys, received from the moment this exists.
@@ -145,7 +143,7 @@ impl From<SettingsError> for Failure {
 impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         let exit = match &error {
-            DaemonError::Listener(ListenerError::NotPermitted { .. }) => Exit::Permission,
+            DaemonError::Listener(BindError::NotPermitted { .. }) => Exit::Permission,
             DaemonError::Listener(_) | DaemonError::Store(_) | DaemonError::Admin(_) => Exit::Unavailable,
             DaemonError::Ended(_) => Exit::Temporary,
         };

@@ -178,10 +178,10 @@ async fn serve(
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     write_file(&ca_file, &sandbox.certificate_authority_pem())?;
     let options = arguments.daemon(config, &directory, &ca_file, sandbox.starttls_address())?;
-    telemetry::install(&telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
+    telemetry::init(telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let socket = options.admin.socket.clone();
-    let store = open_store(&options, &clock).await?;
+    let store = open_store(&options, &clock)?;
     let daemon = Daemon::start(options, clock, store).await.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
     out.write_all(welcome(listening, sandbox.starttls_address(), &directory, &socket).as_bytes())?;
@@ -220,7 +220,8 @@ async fn serve_upstream_only(
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     directory.map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text)).map_err(|error| {
-        let message = format!("cannot write {}: {error}; choose another place with --directory", path.display());
+        let message =
+            format!("cannot write {}: {error}; choose another place with --directory", path.display());
         Failure::new(Exit::Unavailable, message)
     })
 }

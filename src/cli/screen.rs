@@ -12,7 +12,7 @@ const GAP: &str = "  ";
 
 /// Which side of a column the text is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(super) enum Side {
     /// Words.
     Left,
     /// Numbers.
@@ -21,7 +21,7 @@ pub enum Side {
 
 /// A table that is printed page by page: columns only ever grow, so that pages line up.
 #[derive(Debug)]
-pub struct Table<const COLUMNS: usize> {
+pub(super) struct Table<const COLUMNS: usize> {
     columns: [(&'static str, Side); COLUMNS],
     widths: [usize; COLUMNS],
     header_is_due: bool,
@@ -30,13 +30,13 @@ pub struct Table<const COLUMNS: usize> {
 impl<const COLUMNS: usize> Table<COLUMNS> {
     /// A table with these column titles.
     #[must_use]
-    pub fn new(columns: [(&'static str, Side); COLUMNS]) -> Self {
+    pub(super) fn new(columns: [(&'static str, Side); COLUMNS]) -> Self {
         let widths = columns.map(|(title, _)| title.chars().count());
         Self { columns, widths, header_is_due: true }
     }
 
     /// Prints rows; the titles come before the first ones.
-    pub fn print(&mut self, out: &mut dyn Write, rows: &[[String; COLUMNS]]) -> io::Result<()> {
+    pub(super) fn print(&mut self, out: &mut dyn Write, rows: &[[String; COLUMNS]]) -> io::Result<()> {
         for row in rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
@@ -63,26 +63,26 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
 }
 
 /// Prints `label` in a column of its own and `lines` beside it.
-pub fn labelled(out: &mut dyn Write, label: &str, lines: &[String]) -> io::Result<()> {
+pub(super) fn labelled(out: &mut dyn Write, label: &str, lines: &[String]) -> io::Result<()> {
     let labels = std::iter::once(label).chain(std::iter::repeat(""));
     labels.zip(lines).try_for_each(|(label, line)| writeln!(out, "{label:<11} {}", clean(line)))
 }
 
 /// Prints one JSON document.
-pub fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }
 
 /// The text with every control character shown as `?`: an upstream's reply must not move the cursor.
 #[must_use]
-pub fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }
 
 /// `1 message`, `2 messages`.
 #[must_use]
-pub fn count(number: u64, noun: &str) -> String {
+pub(super) fn count(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
@@ -91,7 +91,7 @@ pub fn count(number: u64, noun: &str) -> String {
 
 /// `1.2 MiB`.
 #[must_use]
-pub fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
 }
 

@@ -6,13 +6,16 @@
 use std::{io, io::Write, time::Duration};
 
 use super::{
-    moment::{span, when},
+    moment::{relative, span, when},
     screen::{self, count, labelled},
 };
 use crate::{
     admin::api::{Account, Because, Budget, Queue, Status},
     clock::Timestamp,
 };
+
+/// Errors of the upstream on the screen; --json has all that are kept.
+const ERRORS_SHOWN: usize = 3;
 
 /// Prints the screen.
 pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
@@ -25,14 +28,23 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     labelled(out, "budget", &[spent(&status.budget)])?;
     labelled(out, "queue", &queue(&status.queue, now))?;
     labelled(out, "next", &departure(status))?;
-    if !status.in_flight.is_empty() {
-        let ids: Vec<String> = status.in_flight.iter().map(ToString::to_string).collect();
-        labelled(out, "in flight", &ids)?;
-    }
-    let trouble = status.errors.iter().map(|error| {
-        format!("{} to {} is {}: {}", error.id, error.recipient, error.state, error.reply)
+    let in_flight = status.in_flight.iter().map(|attempt| {
+        let since = relative(attempt.since, now);
+        format!(
+            "{} to {}, at {}, begun {since}",
+            attempt.id,
+            count(attempt.recipients as u64, "recipient"),
+            attempt.stage
+        )
     });
-    labelled(out, "trouble", &trouble.collect::<Vec<_>>())
+    labelled(out, "in flight", &in_flight.collect::<Vec<_>>())?;
+    let refused = status.refused.iter().map(|recipient| {
+        format!("{} to {} is {}: {}", recipient.id, recipient.recipient, recipient.state, recipient.reply)
+    });
+    labelled(out, "refused", &refused.collect::<Vec<_>>())?;
+    let errors = status.errors.iter().take(ERRORS_SHOWN);
+    let errors = errors.map(|error| format!("{}: {}: {}", when(error.at, now), error.id, error.text));
+    labelled(out, "errors", &errors.collect::<Vec<_>>())
 }
 
 fn upstream(status: &Status) -> String {
@@ -46,7 +58,8 @@ fn account(account: &Account, now: Timestamp) -> Vec<String> {
     if account.is_open() {
         return vec!["open".into()];
     }
-    let mut lines = vec![format!("{} since {}: {}", account.condition, when(account.since, now), account.reason)];
+    let mut lines =
+        vec![format!("{} since {}: {}", account.condition, when(account.since, now), account.reason)];
     lines.extend((!account.remedy.is_empty()).then(|| format!("What to do: {}", account.remedy)));
     lines
 }
@@ -82,9 +95,11 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
         screen::size(queue.bytes),
         if states.is_empty() { "none".to_owned() } else { states.join(", ") },
     )];
-    lines.extend(queue.oldest.map(|oldest| {
-        format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))
-    }));
+    lines.extend(
+        queue
+            .oldest
+            .map(|oldest| format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))),
+    );
     lines.extend((queue.set_aside > 0).then(|| {
         format!("{} damaged and set aside: see the log for the paths", count(queue.set_aside, "file"))
     }));
@@ -101,16 +116,25 @@ fn departure(status: &Status) -> Vec<String> {
         (Because::Empty, _) => "Nothing waits to leave.".to_owned(),
         (Because::Now, _) => "Mail is leaving now.".to_owned(),
         (Because::Due, Some(at)) => format!("Mail leaves again at {at}, when the next attempt is due."),
-        (Because::Pace, Some(at)) => format!("Mail leaves again at {at}; attempts are paced."),
-        (Because::Account, Some(at)) => format!("Mail leaves again at {at}, when the account is tried again."),
+        (Because::Pace, Some(at)) => format!("Mail leaves again at {at}; the pace a minute is kept."),
+        (Because::Logins, Some(at)) => {
+            format!("Mail leaves again at {at}; the logins of this hour are used up.")
+        }
+        (Because::Store, Some(at)) => {
+            format!("The queue has failed (see the log) and is tried again at {at}.")
+        }
+        (Because::Account, Some(at)) => {
+            format!("Mail leaves again at {at}, when the account is tried again.")
+        }
         (Because::Budget, Some(at)) => format!("Mail leaves again at {at}, when the 24 h budget has room."),
         (Because::Account, None) => {
             "Mail waits until the account works again; then run `pillarbox resume`.".to_owned()
         }
         (Because::Budget, None) => {
-            "Mail never leaves: the budget is 0 (budget.recipients_per_day less budget.owner_reserve).".to_owned()
+            "Mail never leaves: the budget is 0 (budget.recipients_per_day less budget.owner_reserve)."
+                .to_owned()
         }
-        (Because::Due | Because::Pace, None) => "Mail waits.".to_owned(),
+        (Because::Due | Because::Pace | Because::Logins | Because::Store, None) => "Mail waits.".to_owned(),
     };
     let advice = match (status.departure.because, status.departure.at) {
         (Because::Budget, Some(_)) => Some("Nothing to do: mail is still taken, and leaves by itself."),

@@ -43,7 +43,7 @@ impl Upstream {
 
     fn section(&self) -> String {
         let mut lines = format!(
-            "[upstream]\nhost = {:?}\nport = {}\ntls = {:?}\nother_port = false\nehlo_name = \"relay.example.org\"\n",
+            "[upstream]\nhost = {:?}\nport = {}\ntls = {:?}\nehlo_name = \"relay.example.org\"\n",
             self.host, self.port, self.tls
         );
         if let Some(file) = &self.ca_file {
