@@ -62,7 +62,8 @@ fn curl_submits_to_utf8_addresses() {
     let relay = Relay::start();
     let sent = mail(500);
     relay.curl(&sent, &["l\u{e9}a@example.net", "reader@b\u{fc}cher.example"]);
-    relay.expect(&sent, &["l\u{e9}a@example.net", "reader@b\u{fc}cher.example"]);
+    // A domain travels in its ASCII form, which every server knows (RFC 5890); a local part has none.
+    relay.expect(&sent, &["l\u{e9}a@example.net", "reader@xn--bcher-kva.example"]);
 }
 
 #[test]
@@ -191,7 +192,8 @@ impl Relay {
         assert_eq!(reached, wanted);
         for mail in arrived() {
             expect_only_documented_fields_in_front(&mail, original);
-            assert_eq!(mail.mail_from, "sender@example.org");
+            // Gmail sends for the account alone, so the envelope names the account; the message is untouched.
+            assert_eq!(mail.mail_from, "relay@gmail.com");
         }
     }
 }

@@ -24,7 +24,8 @@ fn every_acknowledged_message_survives_kills_at_random_moments() {
     let kills = std::env::var("PILLARBOX_CRASH_KILLS").map_or(KILLS, |text| text.parse().expect("a number"));
     let seed = seed("crash");
     let mut random = fastrand::Rng::with_seed(seed);
-    let gmail = Gmail::start();
+    // A short round trip keeps final dots in flight at the kills.
+    let gmail = Gmail::with(|options| options.latency = Duration::from_millis(2));
     let home = home_without_brakes(&gmail.upstream(), PLENTY);
     let mut daemon = home.start();
     // A long run must stay within the largest day that can be configured.
