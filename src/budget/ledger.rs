@@ -52,6 +52,14 @@ impl Ledger {
         self.events.get(&sequence).copied()
     }
 
+    /// Moves an event to `at`. The upstream counts a recipient when it accepts it, which is after the
+    /// reservation: from the final reply on the event must stay for the whole window.
+    pub fn restamp(&mut self, sequence: u64, at: Moment) -> Option<Event> {
+        let event = self.events.get_mut(&sequence)?;
+        event.at = at;
+        Some(*event)
+    }
+
     /// Takes back `recipients` of a reservation because they were certainly not accepted.
     /// Returns what is left of the event; `None` when nothing is.
     pub fn refund(&mut self, sequence: u64, recipients: u32) -> Option<Event> {
@@ -186,6 +194,19 @@ mod tests {
         assert_eq!(ledger.spent(clock.now()), 60);
         assert_eq!(ledger.refund(sequence, 60), None);
         assert_eq!(ledger.spent(clock.now()), 0);
+    }
+
+    #[test]
+    fn an_event_stays_for_the_whole_window_after_its_final_reply() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut ledger = Ledger::default();
+        let sequence = spend(&mut ledger, &clock, 10);
+        clock.advance(Duration::from_secs(600));
+        assert!(ledger.restamp(sequence, clock.now()).is_some());
+        clock.advance(24 * HOUR - Duration::from_millis(1));
+        assert_eq!(ledger.room(clock.now(), 10), 0);
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(ledger.room(clock.now(), 10), 10);
     }
 
     #[test]

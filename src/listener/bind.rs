@@ -101,20 +101,15 @@ pub fn bind(options: &Options) -> Result<Vec<TcpListener>, BindError> {
 }
 
 fn inherited(mut passed: ListenFd) -> Result<Vec<TcpListener>, BindError> {
-    let take = |index| {
-        let take = |passed: &mut ListenFd| -> io::Result<Option<TcpListener>> {
-            let socket = passed.take_tcp_listener(index)?;
-            socket.as_ref().map_or(Ok(()), |socket| socket.set_nonblocking(true))?;
-            Ok(socket)
-        };
-        take(&mut passed).map_err(|source| BindError::Inherited { index, source }).transpose()
-    };
-    // Not `passed.len()` lazily: `take` borrows it.
-    (0..SOCKETS_MAX).map_while(take).collect()
+    let mut sockets = Vec::with_capacity(passed.len());
+    for index in 0..passed.len() {
+        let wrong = |source| BindError::Inherited { index, source };
+        let Some(socket) = passed.take_tcp_listener(index).map_err(wrong)? else { continue };
+        socket.set_nonblocking(true).map_err(wrong)?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
 }
-
-/// Sockets that systemd may pass; the loop ends at the first that is missing.
-const SOCKETS_MAX: usize = 256;
 
 fn open(address: SocketAddr) -> Result<TcpListener, BindError> {
     open_socket(address).map_err(|errno| match errno {
@@ -142,8 +137,43 @@ fn open_socket(address: SocketAddr) -> Result<TcpListener, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        os::fd::OwnedFd,
+        process::{Command, Stdio},
+    };
+
     use super::*;
     use crate::listener::tests::options;
+
+    /// The variable that tells the child which address it must find.
+    const EXPECTED: &str = "EXPECTED_ADDRESS_OF_THE_SOCKET";
+
+    #[test]
+    fn sockets_passed_by_systemd_replace_the_addresses() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        // The shell moves the socket to descriptor 3, where sd_listen_fds(3) has the first one.
+        let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        let outcome = Command::new("sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "listener::bind::tests::child_with_a_passed_socket", "--ignored"])
+            .env(EXPECTED, address.to_string())
+            .stdin(Stdio::from(OwnedFd::from(socket)))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&outcome.stdout);
+        assert!(outcome.status.success() && text.contains("1 passed"), "{text}");
+    }
+
+    #[test]
+    #[ignore = "runs as the child of the test above"]
+    fn child_with_a_passed_socket() {
+        let sockets = bind(&options()).unwrap();
+        let addresses: Vec<String> =
+            sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect();
+        assert_eq!(addresses, [std::env::var(EXPECTED).unwrap()]);
+    }
 
     #[test]
     fn an_address_in_use_is_named_with_the_way_to_find_the_other_program() {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::RecvFlags;
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
     net::TcpStream,
@@ -196,20 +197,18 @@ impl Connection<'_> {
         self.session.stored(answer);
     }
 
-    /// Sends our end of the connection and takes what the client has sent meanwhile.
+    /// Takes what the client has sent meanwhile, so that closing does not reset the connection.
     async fn close(&mut self) {
-        if self.peer == Peer::Gone || self.stream.shutdown().await.is_err() {
+        if self.peer == Peer::Gone {
             return;
         }
-        let mut buffer = [0; 4096];
-        let nothing_waits = match self.stream.try_read(&mut buffer) {
-            Ok(read) => read == 0,
-            Err(_) => true,
-        };
-        if nothing_waits {
+        // Asked of the kernel, because the runtime may not have heard of new bytes yet. Nothing, or the
+        // end, is the usual answer: then dropping the socket closes it in good order.
+        let waiting = rustix::net::recv(&self.stream, &mut [0; 4096], RecvFlags::DONTWAIT);
+        if !waiting.is_ok_and(|(read, _)| read > 0) || self.stream.shutdown().await.is_err() {
             return;
         }
-        let stream = &mut self.stream;
+        let stream = &self.stream;
         tokio::select! {
             () = empty(stream) => {}
             () = self.service.clock.sleep(LINGER) => {}

@@ -36,6 +36,9 @@ use crate::{
 /// How long to wait when the process has no file descriptor left for another connection.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
 
+/// Turned-away clients are logged at most this often, with their number: a flood must not fill the log.
+const TURNED_AWAY_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Bound sockets and the rules for who comes in.
 #[derive(Debug)]
 pub struct Listener {
@@ -44,7 +47,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener on these sockets, as [`super::bind`] returns them.
+    /// A listener on these sockets, as [`super::bind()`] returns them.
     #[must_use]
     pub fn new(options: Options, sockets: Vec<StdListener>) -> Self {
         Self { options, sockets }
@@ -70,7 +73,9 @@ impl Listener {
         let places = Places::new(self.options.max_connections, self.options.max_connections_per_client);
         let session_options = Arc::new(self.options.session.clone());
         let service = Arc::new(Service { store, clock: Arc::clone(&clock), session_options });
-        let door = Door { options: self.options, places, service, shutdown: shutdown.clone() };
+        let turned_away = TurnedAway { count: 0, silent_until_ms: 0 };
+        let mut door =
+            Door { options: self.options, places, service, shutdown: shutdown.clone(), turned_away };
         let mut connections = JoinSet::new();
         door.accept_all(&sockets, &mut connections, &mut shutdown).await;
         // From here on the kernel refuses new connections.
@@ -93,10 +98,22 @@ struct Door {
     places: Arc<Places>,
     service: Arc<Service>,
     shutdown: Watch,
+    turned_away: TurnedAway,
+}
+
+/// How many clients were turned away since the last line about it.
+struct TurnedAway {
+    count: u64,
+    silent_until_ms: u64,
 }
 
 impl Door {
-    async fn accept_all(&self, sockets: &[TcpListener], connections: &mut JoinSet<()>, shutdown: &mut Watch) {
+    async fn accept_all(
+        &mut self,
+        sockets: &[TcpListener],
+        connections: &mut JoinSet<()>,
+        shutdown: &mut Watch,
+    ) {
         let draining = shutdown.reached(Phase::Draining);
         tokio::pin!(draining);
         let mut next = 0;
@@ -119,7 +136,7 @@ impl Door {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
         let address = peer.ip().to_canonical();
         let place = match self.places.take(address) {
             Ok(place) => place,
@@ -135,18 +152,32 @@ impl Door {
     }
 
     /// One write into an empty send buffer, which cannot block, and the connection is closed.
-    fn turn_away(&self, stream: &TcpStream, client: IpAddr, reason: NoPlace) {
+    fn turn_away(&mut self, stream: &TcpStream, client: IpAddr, reason: NoPlace) {
         let hostname = &self.options.session.hostname;
         let (reply, reason): (Reply, _) = match reason {
             NoPlace::Full => (reply::too_many_connections(hostname), "max_connections"),
             NoPlace::ClientFull => (reply::too_many_of_client(hostname), "max_connections_per_client"),
         };
-        tracing::warn!(%client, reason, "refused");
         let mut bytes = Vec::new();
         reply.render(&mut bytes);
         if let Err(error) = stream.try_write(&bytes) {
             tracing::debug!(%client, %error, "connection lost");
         }
+        let now_ms = self.service.clock.now().since_boot_ms;
+        if let Some(count) = self.turned_away.count_another(now_ms) {
+            tracing::warn!(%client, reason, count, "refused");
+        }
+    }
+}
+
+impl TurnedAway {
+    /// The number to be logged, when it is time for a line.
+    fn count_another(&mut self, now_ms: u64) -> Option<u64> {
+        self.count += 1;
+        (now_ms >= self.silent_until_ms).then(|| {
+            self.silent_until_ms = now_ms + TURNED_AWAY_LOG_INTERVAL.as_millis() as u64;
+            mem::take(&mut self.count)
+        })
     }
 }
 
@@ -169,4 +200,17 @@ async fn accept_any(sockets: &[TcpListener], next: &mut usize) -> io::Result<(Tc
 fn is_exhausted(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_turned_away_clients_is_logged_every_ten_seconds_with_its_number() {
+        let mut turned_away = TurnedAway { count: 0, silent_until_ms: 0 };
+        let logged: Vec<_> = (0..=20).map(|second| turned_away.count_another(second * 1000)).collect();
+        let lines: Vec<_> = logged.into_iter().flatten().collect();
+        assert_eq!(lines, [1, 10, 10]);
+    }
 }

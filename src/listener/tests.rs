@@ -297,6 +297,17 @@ async fn a_client_that_vanishes_within_a_message_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_on_after_the_end_still_gets_the_last_reply() {
+    let door = Door::open(options());
+    let mut client = door.greeted().await;
+    client.say("NOOP", "250").await;
+    // More than one read takes: the rest is unread when the session closes.
+    client.send(&format!("QUIT\r\n{}", "NOOP\r\n".repeat(40_000))).await;
+    client.expect("221").await;
+    client.expect_end().await;
+}
+
+#[tokio::test]
 async fn a_stop_lets_the_message_in_transfer_finish_and_sends_the_idle_away() {
     let mut door = Door::open(options());
     let mut idle = door.greeted().await;

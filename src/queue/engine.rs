@@ -169,6 +169,7 @@ impl Engine {
         changes: &mut Changes,
         id: QueueId,
         settlement: &Settlement,
+        now: Moment,
     ) -> Answer<Option<MessageRecord>> {
         self.claimed.remove(&id);
         let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
@@ -178,9 +179,7 @@ impl Engine {
             let outcome = settlement.outcomes.iter().find(|(place, _)| *place == index);
             let outcome = outcome.map_or(&Outcome::NotTried { until: None }, |(_, outcome)| outcome);
             apply(recipient, outcome, settlement.at, old.accepted_at);
-            if !matches!(outcome, Outcome::Relayed { .. } | Outcome::Uncertain { .. }) {
-                self.refund(changes, reservation);
-            }
+            self.account_for(changes, reservation, outcome, now);
         }
         Ok(finish(changes, id, &old, new))
     }
@@ -192,7 +191,7 @@ impl Engine {
         id: QueueId,
         record: &MessageRecord,
         fate: Fate,
-        now: Timestamp,
+        now: Moment,
     ) {
         let outcome = match fate {
             Fate::NotSent => Outcome::NotTried { until: None },
@@ -204,10 +203,8 @@ impl Engine {
         let mut new = record.clone();
         for recipient in &mut new.recipients {
             let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
-            apply(recipient, &outcome, now, record.accepted_at);
-            if fate == Fate::NotSent {
-                self.refund(changes, reservation);
-            }
+            apply(recipient, &outcome, now.wall, record.accepted_at);
+            self.account_for(changes, reservation, &outcome, now);
         }
         finish(changes, id, record, new);
     }
@@ -323,6 +320,20 @@ impl Engine {
         let event = Event { at: now, recipients };
         self.ledger.insert(sequence, event);
         changes.ledger.insert(sequence, Some(event));
+    }
+
+    /// Gives a unit back, or keeps it for the whole window from now on: the upstream has counted it at
+    /// some time between the claim and now.
+    fn account_for(&mut self, changes: &mut Changes, reservation: u64, outcome: &Outcome, now: Moment) {
+        match outcome {
+            Outcome::Relayed { .. } | Outcome::Uncertain { .. } => {
+                let event = self.ledger.restamp(reservation, now);
+                changes.ledger.insert(reservation, event);
+            }
+            Outcome::Deferred { .. } | Outcome::NotTried { .. } | Outcome::Dead { .. } => {
+                self.refund(changes, reservation);
+            }
+        }
     }
 
     fn refund(&mut self, changes: &mut Changes, reservation: u64) {

@@ -99,7 +99,7 @@ impl MemoryStore {
     /// The same queue after the process died: nothing is claimed any more, and claims whose final dot
     /// may be out are uncertain.
     pub fn restart(&self) {
-        let now = self.clock.wall();
+        let now = self.clock.now();
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut ledger = Ledger::default();
@@ -109,7 +109,7 @@ impl MemoryStore {
         for (id, record) in &state.tables.messages {
             if record.is_reserved() {
                 let fate = if state.final_dots.contains(id) {
-                    Fate::MaybeSent { resend_at: Some(now) }
+                    Fate::MaybeSent { resend_at: Some(now.wall) }
                 } else {
                     Fate::NotSent
                 };
@@ -183,7 +183,8 @@ impl Store for MemoryStore {
 
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
         self.lock().final_dots.remove(&id);
-        self.change(|engine, tables, changes| engine.settle(tables, changes, id, &settlement)).map(drop)
+        let now = self.clock.now();
+        self.change(|engine, tables, changes| engine.settle(tables, changes, id, &settlement, now)).map(drop)
     }
 
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {

@@ -222,7 +222,7 @@ impl Reconciliation<'_> {
                 Fate::NotSent
             };
             warn!(%id, ?fate, "an attempt was under way when the relay stopped");
-            result.engine.recover(changes, id, record, fate, self.now.wall);
+            result.engine.recover(changes, id, record, fate, self.now);
             return Ok(());
         }
         if let Some(key) = DueKey::of(id, record)

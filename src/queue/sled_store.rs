@@ -351,7 +351,9 @@ impl Store for SledStore {
     }
 
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
-        self.change(move |engine, tables, changes| engine.settle(tables, changes, id, &settlement)).await?;
+        let now = self.shared.clock.now();
+        self.change(move |engine, tables, changes| engine.settle(tables, changes, id, &settlement, now))
+            .await?;
         if let Some(dots) = lock_of(&self.shared.dots).as_mut() {
             dots.forget(id);
         }

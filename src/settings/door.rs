@@ -19,7 +19,9 @@ const SECTION: &str = "listener";
 const PREFIX_LENGTH_MIN_V4: u8 = 8;
 /// The unique local IPv6 addresses are fc00::/7 (RFC 4193).
 const PREFIX_LENGTH_MIN_V6: u8 = 7;
-/// Gmail advertises SIZE 35882577; 10,577 octets stay for the fields we add.
+/// What Gmail advertises with SIZE; a larger message would be taken from the client only to fail.
+const GMAIL_MESSAGE_BYTES_MAX: u64 = 35_882_577;
+/// Leaves 10,577 octets of Gmail's limit for the fields we add.
 const MESSAGE_BYTES_DEFAULT: u64 = 35_872_000;
 
 pub(super) fn check(
@@ -51,6 +53,15 @@ pub(super) fn check(
             max_recipients: report.whole(max_recipients, raw.max_recipients) as usize,
             local_recipients,
         },
+    }
+}
+
+/// Refuses to take what the upstream will not.
+pub(super) fn check_against_upstream(listener: &listener::Options, upstream: &str, report: &mut Report<'_>) {
+    let octets = listener.session.max_message_bytes;
+    if upstream.ends_with(".gmail.com") && octets > GMAIL_MESSAGE_BYTES_MAX {
+        let what = format!("Gmail takes at most {GMAIL_MESSAGE_BYTES_MAX} octets, not {octets}");
+        report.add(SECTION, "max_message_bytes", what, "Lower it, or remove the line.");
     }
 }
 

@@ -168,6 +168,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
     let account_address = upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let admin_address = admin_address.or(account_address);
     let listener = door::check(&raw.listener, host, admin_address.is_some(), report);
+    door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
     let budget = storage::check_budget(&raw.budget, report);
     let ca_file = report::set(raw.upstream.ca_file.as_ref());

@@ -112,7 +112,7 @@ fn login(raw: &Upstream, auth: Auth, report: &mut Report<'_>) -> Option<Login> {
     }
     let source = sources.into_iter().next();
     if auth == Auth::None {
-        let written = username.map(|_| "username").or(source.map(|(key, _)| key));
+        let written = username.map(|_| "username").or_else(|| source.map(|(key, _)| key));
         if let Some(key) = written {
             let what = "there is an account although auth is \"none\"";
             report.add(SECTION, key, what, "Remove username and password, or remove auth.");
