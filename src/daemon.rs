@@ -110,7 +110,7 @@ pub fn harden() {
         process::{Resource, Rlimit, setrlimit, umask},
     };
     // Lowering a limit of our own process cannot be refused.
-    drop(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }));
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     umask(Mode::RWXG | Mode::RWXO);
 }
 

@@ -208,6 +208,56 @@ fn waiting_mail_can_be_listed_shown_retried_and_deleted() {
 }
 
 #[test]
+fn a_list_goes_on_over_many_pages_and_every_message_is_in_it_once() {
+    let home = Home::new(&Upstream::nobody());
+    let daemon = home.start();
+    let mut client = Client::hello(daemon.smtp);
+    for _ in 0..260 {
+        let reply = client.mail("me@example.org", &["you@example.org"], "Subject: one of many\n\nHello.\n");
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    let list = json(&home, &["queue", "list", "--all"]);
+    let ids: Vec<_> =
+        list["messages"].as_array().expect("a list").iter().map(|message| &message["id"]).collect();
+    assert!(ids.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()), "in the order of acceptance");
+    assert_eq!(ids.len(), 260);
+    assert_eq!(say(&home, &["queue", "list", "--all"]).lines().count(), 261, "titles and messages");
+    assert_eq!(json(&home, &["queue", "list"])["messages"].as_array().map(Vec::len), Some(100));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn after_a_sigkill_the_next_daemon_has_the_mail_wherever_its_state_lies() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let home = Home::new(&Upstream::nobody()).state_at(&elsewhere.path().join("queue"));
+    home.configure(&Upstream::nobody(), "");
+    let daemon = home.start();
+    let reply = Client::hello(daemon.smtp).mail("me@example.org", &["you@example.org"], "Subject: a\n\nb\n");
+    assert!(reply.starts_with("250 "), "{reply}");
+    daemon.kill();
+    let daemon = home.start();
+    assert_eq!(queue_length(&home), 1);
+    assert!(elsewhere.path().join("queue/spool").is_dir());
+    let starts = home.events().iter().filter(|event| event.to_string().contains("\"started\"")).count();
+    assert_eq!(starts, 2, "{}", home.log());
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn the_daemon_writes_no_core_dump_and_its_files_are_its_own() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new(&Upstream::nobody()).environment("PILLARBOX__BUDGET__OWNER_RESERVE", "7");
+    let daemon = home.start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.process_id())).expect("proc");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the line");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("it exists").permissions().mode() & 0o777;
+    assert_eq!((mode(&home.socket()), mode(home.state()) & 0o077), (0o660, 0));
+    assert_eq!(json(&home, &["budget"])["owner_reserve"], 7, "the environment counts");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
 fn a_second_daemon_on_the_same_queue_is_refused_and_harms_nothing() {
     let home = Home::new(&Upstream::nobody());
     let daemon = home.start();

@@ -100,11 +100,11 @@ impl axum::serve::Listener for Socket {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             // The semaphore is never closed, so an error cannot happen; waiting a moment is safe.
-            if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
-                if let Ok((stream, address)) = self.listener.accept().await {
-                    let deadline = Box::pin(tokio::time::sleep(CONNECTION_AGE_MAX));
-                    return (Conversation { stream, deadline, _permit: permit }, address);
-                }
+            if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await
+                && let Ok((stream, address)) = self.listener.accept().await
+            {
+                let deadline = Box::pin(tokio::time::sleep(CONNECTION_AGE_MAX));
+                return (Conversation { stream, deadline, _permit: permit }, address);
             }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }

@@ -14,12 +14,15 @@ use super::{
 };
 use crate::{
     admin::{
-        api::{Kind, Message, PAGE_MAX, Recipient},
+        api::{Kind, Message, Recipient},
         client::{Client, ClientError},
     },
     clock::Timestamp,
     queue::id::QueueId,
 };
+
+/// Messages asked for at a time; what a command holds in memory, however long the queue is.
+const PAGE: usize = 250;
 
 /// What to do with the queue.
 #[derive(Clone, Debug, Subcommand)]
@@ -111,7 +114,7 @@ async fn print_list(
     let mut listing = Listing::new(form);
     let mut after = list.after;
     let next = loop {
-        let page = client.queue(after, left.min(PAGE_MAX)).await?;
+        let page = client.queue(after, left.min(PAGE)).await?;
         listing.page(out, &page.messages, now)?;
         left -= page.messages.len().min(left);
         after = page.next;
@@ -124,9 +127,10 @@ async fn print_list(
 
 /// A list that is printed while it is read.
 #[derive(Debug)]
-enum Listing {
-    Text { table: Table<6>, printed: u64 },
-    Json { first: bool },
+struct Listing {
+    form: Form,
+    table: Table<6>,
+    printed: u64,
 }
 
 impl Listing {
@@ -139,39 +143,33 @@ impl Listing {
             ("NEXT ATTEMPT", Side::Left),
             ("FROM -> TO", Side::Left),
         ];
-        match form {
-            Form::Text => Self::Text { table: Table::new(columns), printed: 0 },
-            Form::Json => Self::Json { first: true },
-        }
+        Self { form, table: Table::new(columns), printed: 0 }
     }
 
     fn page(&mut self, out: &mut dyn Write, messages: &[Message], now: Timestamp) -> std::io::Result<()> {
-        match self {
-            Self::Text { table, printed } => {
-                *printed += messages.len() as u64;
-                let rows: Vec<[String; 6]> = messages.iter().map(|message| row(message, now)).collect();
-                table.print(out, &rows)
-            }
-            Self::Json { first } => {
-                for message in messages {
-                    out.write_all(if std::mem::take(first) { b"{\"messages\":[\n" } else { b",\n" })?;
-                    serde_json::to_writer(&mut *out, message)?;
-                }
-                Ok(())
-            }
+        if self.form == Form::Text {
+            self.printed += messages.len() as u64;
+            let rows: Vec<[String; 6]> = messages.iter().map(|message| row(message, now)).collect();
+            return self.table.print(out, &rows);
         }
+        for message in messages {
+            out.write_all(if self.printed == 0 { b"{\"messages\":[\n" } else { b",\n" })?;
+            serde_json::to_writer(&mut *out, message)?;
+            self.printed += 1;
+        }
+        Ok(())
     }
 
     /// Ends the list; `next` is the last id when there is more.
     fn end(self, out: &mut dyn Write, next: Option<QueueId>) -> std::io::Result<()> {
-        match self {
-            Self::Text { printed: 0, .. } => writeln!(out, "The queue is empty."),
-            Self::Text { .. } => match next {
-                Some(id) => writeln!(out, "There is more: `pillarbox queue list --after {id}`, or --all."),
-                None => Ok(()),
-            },
-            Self::Json { first } => {
-                let begin = if first { "{\"messages\":[" } else { "" };
+        match (self.form, self.printed, next) {
+            (Form::Text, 0, _) => writeln!(out, "The queue is empty."),
+            (Form::Text, _, Some(id)) => {
+                writeln!(out, "There is more: `pillarbox queue list --after {id}`, or --all.")
+            }
+            (Form::Text, _, None) => Ok(()),
+            (Form::Json, printed, next) => {
+                let begin = if printed == 0 { "{\"messages\":[" } else { "" };
                 writeln!(out, "{begin}\n],\"next\":{}}}", serde_json::json!(next))
             }
         }
@@ -285,7 +283,7 @@ async fn for_each(
     }
     let mut after = None;
     loop {
-        let page = client.queue(after, PAGE_MAX).await?;
+        let page = client.queue(after, PAGE).await?;
         for message in &page.messages {
             let result = apply(client, verb, message.id).await;
             // A message that was relayed in the meantime needs nothing any more.

@@ -31,7 +31,7 @@ const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(2);
 /// Our deepest stack is TLS over SMTP; the usual 2 MiB is mostly address space, but not only.
 const THREAD_STACK_BYTES: usize = 512 * 1024;
 /// How long a process that was told to stop at once waits for calls that block.
-const RUNTIME_STOP: Duration = Duration::from_millis(200);
+pub(super) const RUNTIME_STOP: Duration = Duration::from_millis(200);
 
 /// Runs until a signal stops it.
 pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::{
     exit::{Exit, Failure},
-    run::{Signals, open_store, runtime},
+    run::{RUNTIME_STOP, Signals, open_store, runtime},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -79,7 +79,7 @@ pub(super) struct Arguments {
 pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, arguments: &Arguments) -> Result<(), Failure> {
     daemon::harden();
     let runtime = runtime()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let signals = Signals::receive()?;
         let sandbox = Sandbox::start(arguments.look_alike()).await;
         let sandbox = sandbox.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
@@ -87,7 +87,9 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, arguments: &Argume
             return serve_upstream_only(out, arguments, sandbox, signals).await;
         }
         serve(out, config, arguments, sandbox, signals).await
-    })
+    });
+    runtime.shutdown_timeout(RUNTIME_STOP);
+    result
 }
 
 impl Arguments {
@@ -260,6 +262,8 @@ Send a mail in any of these ways:
   printf 'Subject: Hello\r\n\r\nIt works.\r\n' | curl --upload-file - --mail-from me@example.org --mail-rcpt you@example.org smtp://{listening}
 
   python3 -c 'import smtplib; s = smtplib.SMTP("{address}", {port}); s.sendmail("me@example.org", ["you@example.org"], "Subject: Hello\n\nIt works.\n"); s.quit()'
+
+Some recipients make the look-alike refuse as Gmail does: nosuch@, full@, tmp@, spam@, quota@ (the day's limit).
 
 See what waits, and why:  pillarbox status --socket {socket}
 Stop:                     Ctrl-C

@@ -167,7 +167,7 @@ fn kill(child: &mut Child) {
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(group) = group {
         // The group may have ended by itself in this moment: then there is nothing to do.
-        drop(rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
     }
     drop(child.wait());
 }

@@ -452,8 +452,13 @@ fn answer(stage: Stage, error: &SmtpError) -> Answer {
         let text = source.map_or_else(String::new, ToString::to_string);
         return Answer::Replied { stage, reply: Reply::new(code.into(), &text) };
     }
+    let ended = source
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof);
     let fault = match text.as_str() {
+        // lettre has no better word for the end of the stream.
         "incomplete response" => Fault::Lost("the server closed the connection".into()),
+        _ if ended => Fault::Lost("the server closed the connection".into()),
         _ if error.is_response() || error.is_client() => Fault::Garbled(text),
         _ => Fault::Lost(format!("the connection was lost: {text}")),
     };
