@@ -41,6 +41,7 @@ pub(crate) fn start_timed(home: &Home) -> (Daemon, Duration) {
 }
 
 /// The seed of a random test: `PILLARBOX_TEST_SEED`, or a new one, printed to be repeated.
+#[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails")]
 pub(crate) fn seed(test: &str) -> u64 {
     let chosen = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = chosen.unwrap_or_else(|| fastrand::u64(..));

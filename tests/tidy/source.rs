@@ -112,8 +112,8 @@ fn blank_length(rest: &str, previous: char) -> usize {
     if rest.starts_with("/*") {
         return block_comment_length(rest);
     }
-    if rest.starts_with('"') {
-        return 1 + string_length(&rest[1..]);
+    if let Some(inside) = rest.strip_prefix('"') {
+        return 1 + string_length(inside);
     }
     let raw = rest.strip_prefix('b').unwrap_or(rest);
     if let Some(hashes) = raw.strip_prefix('r').filter(|_| !within_word) {
