@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::Ipv4Addr, path::Path, sync::Arc, time::Dura
 
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
-    delivery::{Limits, Login, Options, PasswordSource, Tls, Uncertain, pool::Pool},
+    delivery::{Limits, Login, Options, PasswordSource, PoolHandle, Tls, Uncertain, pool::Pool},
     message::envelope::{BodyKind, Envelope, Origin},
     queue::{options, sled_store::SledStore, store::Store},
     sandbox::{self, Accepted, Sandbox},
@@ -28,6 +28,7 @@ struct Relay {
     store: Arc<SledStore>,
     shutdown: Shutdown,
     tasks: JoinSet<()>,
+    pool: PoolHandle,
 }
 
 impl Relay {
@@ -38,8 +39,9 @@ impl Relay {
         let store = Arc::new(SledStore::open(storage, Arc::clone(&clock)).unwrap());
         let (shutdown, mut tasks) = (Shutdown::new(), JoinSet::new());
         let pool = Pool::new(options, Arc::clone(&store) as Arc<dyn Store>, clock);
+        let handle = pool.handle();
         tasks.spawn(pool.run(shutdown.watch()));
-        Self { store, shutdown, tasks }
+        Self { store, shutdown, tasks, pool: handle }
     }
 
     async fn stop(mut self) {
@@ -144,8 +146,9 @@ async fn a_week_of_3000_messages_keeps_the_limit_the_order_and_every_message() {
                 polls += 1;
                 assert!(
                     polls < PATIENCE_POLLS,
-                    "day {day} step {step}: {} of {expected} arrived",
-                    mailbox.count()
+                    "day {day} step {step}: {} of {expected} arrived: {:?}",
+                    mailbox.count(),
+                    relay.pool.status()
                 );
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 if polls % 50 == 0 {

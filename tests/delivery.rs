@@ -6,22 +6,28 @@ use std::{
     io::Write,
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use pillarbox::{
-    clock::{Clock, ManualClock, Timestamp},
+    clock::{Clock, ManualClock, Moment, Timestamp},
     delivery::{
         DepartureReason, Limits, Login, Options, PasswordSource, Pool, PoolHandle, Stage as DeliveryStage,
         Tls, Uncertain,
     },
     message::envelope::{BodyKind, Envelope, Origin},
     queue::{
+        draft::Draft,
         id::QueueId,
         memory_store::MemoryStore,
+        reader::MessageReader,
+        receipt::Receipt,
         state::{AccountCondition, AccountState, RecipientState},
-        store::Store,
+        store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals},
     },
     sandbox::{self, APP_PASSWORD, Accepted, Failure, Sandbox, Stage},
     secret::Secret,
@@ -848,6 +854,8 @@ async fn no_password_and_no_body_reaches_the_log_and_every_step_does() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber alone, tracing would decide for all threads from one that has none.
+    let _other = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let _guard = tracing::subscriber::set_default(subscriber);
     let mut scene = Scene::running(|_| {}).await;
     let id = scene.submit(&["ok@example.net", "nosuch@example.net", "full@example.net"]).await;
@@ -869,33 +877,112 @@ async fn no_password_and_no_body_reaches_the_log_and_every_step_does() {
     assert!(text.contains(&id.to_string()) && text.contains("2.0.0 OK"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore]
-async fn speed() {
-    for (latency, count) in [(0, 5000), (30, 1000)] {
-        let mut scene = Scene::with(|options| {
-            options.latency = Duration::from_millis(latency);
-            options.clock = Arc::new(pillarbox::clock::SystemClock::new());
-            options.recipients_per_day = 1_000_000;
-            options.connections_max = 100;
-        })
+/// A queue that cannot note a final dot, or take a settlement, a number of times.
+#[derive(Debug)]
+struct Failing {
+    inner: Arc<MemoryStore>,
+    final_dots: AtomicU32,
+    settlements: AtomicU32,
+    claims: AtomicU32,
+}
+
+fn fails(left: &AtomicU32) -> Result<(), StoreError> {
+    let fewer = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    fewer.map_or(Ok(()), |_| Err(StoreError::Unavailable("the disk is gone".into())))
+}
+
+#[async_trait::async_trait]
+impl Store for Failing {
+    async fn claim_due(&self, now: Moment, terms: ClaimTerms) -> Result<Claim, StoreError> {
+        fails(&self.claims)?;
+        self.inner.claim_due(now, terms).await
+    }
+    fn final_dot(&self, id: QueueId) -> Result<(), StoreError> {
+        fails(&self.final_dots)?;
+        self.inner.final_dot(id)
+    }
+    async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
+        fails(&self.settlements)?;
+        self.inner.settle(id, settlement).await
+    }
+    fn admission(&self, size_bytes: u64) -> Result<(), StoreError> {
+        self.inner.admission(size_bytes)
+    }
+    fn begin(&self, envelope: Envelope) -> Result<Draft, StoreError> {
+        self.inner.begin(envelope)
+    }
+    async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {
+        self.inner.enqueue(draft).await
+    }
+    async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
+        self.inner.open_message(id).await
+    }
+    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
+        self.inner.retry(id, now).await
+    }
+    async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError> {
+        self.inner.hold(id, now, reason).await
+    }
+    async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
+        self.inner.delete(id).await
+    }
+    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.inner.list(after, limit).await
+    }
+    async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {
+        self.inner.show(id).await
+    }
+    async fn history(&self, before: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.inner.history(before, limit).await
+    }
+    async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
+        self.inner.prune_history(keep_after).await
+    }
+    async fn ledger(&self, now: Moment, limit: u32) -> Result<LedgerView, StoreError> {
+        self.inner.ledger(now, limit).await
+    }
+    async fn account_state(&self) -> Result<Option<AccountState>, StoreError> {
+        self.inner.account_state().await
+    }
+    async fn set_account_state(&self, state: AccountState) -> Result<(), StoreError> {
+        self.inner.set_account_state(state).await
+    }
+    fn totals(&self) -> Totals {
+        self.inner.totals()
+    }
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failing_queue_delays_messages_but_none_leaves_unnoted_and_none_leaves_twice() {
+    for (final_dots, settlements, claims) in [(2, 0, 0), (0, 3, 0), (0, 0, 3), (1, 1, 1)] {
+        let mut scene = Scene::new().await;
+        let store = Arc::new(Failing {
+            inner: scene.store.clone(),
+            final_dots: AtomicU32::new(final_dots),
+            settlements: AtomicU32::new(settlements),
+            claims: AtomicU32::new(claims),
+        });
+        let pool = Pool::new(scene.options.clone(), store, Arc::new(scene.clock.clone()));
+        let (handle, shutdown, mut tasks) = (pool.handle(), Shutdown::new(), JoinSet::new());
+        tasks.spawn(pool.run(shutdown.watch()));
+        scene.running = Some(Running { handle, shutdown, tasks });
+        let id = scene.submit(&["ok@example.net"]).await;
+        eventually(
+            "relayed",
+            async || {
+                scene.clock.advance(Duration::from_secs(1));
+                scene.names(id).await == ["relayed"]
+            },
+            async || format!("{:?} {:?}", scene.states(id).await, scene.handle().status()),
+        )
         .await;
-        scene.options.connections = 10;
-        scene.options.recipients_per_day = 1_000_000;
-        let body =
-            [BODY, &b"0123456789012345678901234567890123456789012345678901234567890123456789\r\n".repeat(56)]
-                .concat();
-        for number in 0..count {
-            scene.submit_body(&[&format!("ok{number}@example.net")], &body).await;
-        }
-        let start = std::time::Instant::now();
-        scene.start();
-        scene.sandbox.mailbox().wait_for(count, Duration::from_secs(60)).await.unwrap();
-        let took = start.elapsed();
-        println!(
-            "{latency} ms: {:.0}/s, connections {}",
-            count as f64 / took.as_secs_f64(),
-            scene.sandbox.mailbox().counters().connections
-        );
+        assert_eq!(scene.received().len(), 1, "{final_dots} {settlements} {claims}");
+        assert_eq!(scene.state(id).await.1, 0, "no attempt is charged");
     }
 }

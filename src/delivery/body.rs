@@ -64,3 +64,72 @@ impl<F: FnOnce() -> Result<(), StoreError>> Body<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, net::IpAddr, sync::Arc};
+
+    use super::*;
+    use crate::{
+        clock::{ManualClock, Timestamp},
+        message::envelope::{BodyKind, Envelope, Origin},
+        queue::{draft::BUFFER_BYTES, memory_store::MemoryStore, store::Store},
+    };
+
+    const HEAD: &[u8] = b"Message-ID: <1@example.org>\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\n";
+
+    async fn reader(text: &[u8]) -> MessageReader {
+        let store = MemoryStore::new(Arc::new(ManualClock::new(Timestamp(0))), 1 << 30);
+        let envelope = Envelope {
+            reverse_path: None,
+            forward_paths: vec!["ok@example.net".parse().unwrap()],
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            origin: Origin {
+                address: IpAddr::from([127, 0, 0, 1]),
+                helo: String::new(),
+                protocol: "SMTP".into(),
+            },
+            accepted_at: Timestamp(0),
+        };
+        let mut draft = store.begin(envelope).unwrap();
+        draft.write(HEAD).await.unwrap();
+        draft.write(text).await.unwrap();
+        let id = store.enqueue(draft).await.unwrap().id();
+        store.open_message(id).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn exactly_one_final_line_end_is_left_away_wherever_the_blocks_end() {
+        for length in (BUFFER_BYTES - 400..BUFFER_BYTES + 4).chain([1, 3 * BUFFER_BYTES]) {
+            let text = [vec![b'x'; length], b"\r\n\r\n".to_vec()].concat();
+            let noted = Cell::new(0);
+            let mut body = Body::new(reader(&text).await, || {
+                noted.set(noted.get() + 1);
+                Ok(())
+            });
+            let mut sent = Vec::new();
+            while let Some(block) = body.block() {
+                sent.extend_from_slice(&block);
+            }
+            assert!(sent.ends_with(&text[..text.len() - 2]), "{length}");
+            assert!(!sent.ends_with(b"\r\n\r\n\r\n") && body.failed().is_none());
+            assert_eq!(noted.get(), 1, "the final dot is noted once");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_block_is_kept_back_when_the_final_dot_cannot_be_noted() {
+        let text = vec![b'x'; 2 * BUFFER_BYTES];
+        let reader = reader(&text).await;
+        let size_bytes = reader.size_bytes();
+        let mut body = Body::new(reader, || Err(StoreError::Unavailable("the disk is gone".into())));
+        let mut sent = 0;
+        while let Some(block) = body.block() {
+            sent += block.len() as u64;
+        }
+        assert!(sent < size_bytes);
+        assert_eq!(body.failed(), Some(StoreError::Unavailable("the disk is gone".into())));
+        assert_eq!(body.block(), None, "a body that failed gives nothing more");
+    }
+}

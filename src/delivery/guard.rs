@@ -197,10 +197,10 @@ impl Shared {
         }
         match self.transport.poll_flush(context) {
             Poll::Pending => self.poll_late(context).map(Err),
-            ready => {
+            Poll::Ready(outcome) => {
                 self.unflushed = false;
                 self.timer = None;
-                ready
+                Poll::Ready(outcome)
             }
         }
     }
@@ -239,7 +239,7 @@ impl AsyncRead for Guard {
         }
         match shared.transport.poll_read(context, out) {
             Poll::Pending => shared.poll_late(context).map(Err),
-            ready => ready,
+            Poll::Ready(outcome) => Poll::Ready(outcome),
         }
     }
 }

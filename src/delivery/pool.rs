@@ -23,7 +23,7 @@ use crate::{
 
 /// The longest sleep. Due times and pauses end by wall time, which may be set forward while we sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
-/// The wait before the stored account state is asked for again.
+/// The first wait before the stored account state is asked for again; it doubles.
 const ACCOUNT_WAIT: Duration = Duration::from_secs(1);
 
 /// Relays what the queue holds.
@@ -33,7 +33,7 @@ pub struct Pool {
     workers: JoinSet<Ended>,
     running: usize,
     /// Open connections that no worker uses, the longest unused first.
-    warm: Vec<Warm>,
+    warm: Vec<Box<Warm>>,
     /// There may be work for one more worker.
     wanted: bool,
 }
@@ -41,7 +41,7 @@ pub struct Pool {
 /// How a task of the pool ended.
 #[derive(Debug)]
 enum Ended {
-    Worker(Option<Warm>),
+    Worker(Option<Box<Warm>>),
     Quit,
 }
 
@@ -84,6 +84,7 @@ impl Pool {
     /// Continues a pause that was stored before the restart.
     async fn restore_account(&self) {
         let shared = &self.shared;
+        let mut wait = ACCOUNT_WAIT;
         loop {
             match shared.store.account_state().await {
                 Ok(stored) => {
@@ -92,7 +93,8 @@ impl Pool {
                 }
                 Err(problem) => {
                     error!(error = %problem, "the account's state cannot be read; nothing is relayed before it is");
-                    shared.clock.sleep(ACCOUNT_WAIT).await;
+                    shared.clock.sleep(wait).await;
+                    wait = (2 * wait).min(SLEEP_MAX);
                 }
             }
         }
@@ -105,7 +107,9 @@ impl Pool {
         let (blocked, due_in) = {
             let mut schedule = lock(&self.shared.schedule);
             self.wanted |= schedule.take_due(now);
-            (schedule.blocked(now, pause), schedule.due_in(now))
+            let blocked = schedule.blocked(now, pause);
+            self.wanted |= schedule.take_freed();
+            (blocked, schedule.due_in(now))
         };
         let idle = self.close_idle(now.since_boot_ms);
         let wait = match blocked {
@@ -158,7 +162,7 @@ impl Pool {
         self.warm.iter().map(|warm| limit.saturating_sub(unused(warm))).min()
     }
 
-    fn quit(&mut self, connections: Vec<Warm>) {
+    fn quit(&mut self, connections: Vec<Box<Warm>>) {
         for warm in connections {
             self.workers.spawn(async move {
                 warm.connection.quit().await;

@@ -22,6 +22,8 @@ pub(super) struct Schedule {
     /// Whether the present spell without budget has been reported.
     parked: bool,
     store_failures: u32,
+    /// A block has ended by itself.
+    freed: bool,
 }
 
 impl Schedule {
@@ -88,8 +90,16 @@ impl Schedule {
         now: Moment,
         pause: Option<Timestamp>,
     ) -> Option<(Duration, DepartureReason)> {
+        let before = self.blocks.len();
         self.blocks.retain(|_, (_, until_ms)| *until_ms > now.since_boot_ms);
+        self.freed |= self.blocks.len() < before;
         self.longest(now, pause)
+    }
+
+    /// Whether a block has ended since the last call, which is a reason to look for work: it may have ended
+    /// before anybody saw it.
+    pub(super) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
     }
 
     /// How long until the next due time.
@@ -132,6 +142,7 @@ mod tests {
         assert_eq!(schedule.blocked(clock.now(), pause), Some((9 * SECOND, DepartureReason::Pause)));
         clock.advance(5 * SECOND);
         assert_eq!(schedule.blocked(clock.now(), None), None);
+        assert!(schedule.take_freed() && !schedule.take_freed(), "its end is told once");
     }
 
     #[test]

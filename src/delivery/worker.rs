@@ -29,7 +29,7 @@ use super::{
     tls::Trust,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Moment},
     queue::{
         id::QueueId,
         reader::MessageReader,
@@ -188,7 +188,7 @@ impl Shared {
 }
 
 /// The life of a worker. It ends when nothing may leave now, and gives its connection back.
-pub(super) async fn work(shared: Arc<Shared>, warm: Option<Warm>, shutdown: Watch) -> Option<Warm> {
+pub(super) async fn work(shared: Arc<Shared>, warm: Option<Box<Warm>>, shutdown: Watch) -> Option<Box<Warm>> {
     let mut worker = Worker { shared, warm, shutdown };
     worker.run().await;
     if let Some(warm) = &mut worker.warm {
@@ -199,7 +199,7 @@ pub(super) async fn work(shared: Arc<Shared>, warm: Option<Warm>, shutdown: Watc
 
 struct Worker {
     shared: Arc<Shared>,
-    warm: Option<Warm>,
+    warm: Option<Box<Warm>>,
     shutdown: Watch,
 }
 
@@ -207,10 +207,7 @@ impl Worker {
     async fn run(&mut self) {
         let mut unsettled: Unsettled = None;
         loop {
-            let permit = match self.admission().await {
-                Some(permit) => permit,
-                None => return self.finish(unsettled).await,
-            };
+            let Some(permit) = self.admission().await else { return self.finish(unsettled).await };
             let shared = Arc::clone(&self.shared);
             let settled_now = unsettled.is_some();
             let settle = async {
@@ -222,13 +219,14 @@ impl Worker {
                 limit: shared.options.recipients_per_day,
                 recipients_max: shared.options.limits.recipients_per_transaction,
             };
-            let ((), claim) = tokio::join!(settle, shared.store.claim_due(shared.clock.now(), terms));
+            let asked = shared.clock.now();
+            let ((), claim) = tokio::join!(settle, shared.store.claim_due(asked, terms));
             match claim {
                 Ok(Claim::Message(claim)) => unsettled = self.deliver(claim, permit).await,
                 other => {
                     lock(&shared.account).release(permit);
                     // The claim did not see what the settlement beside it has just put back.
-                    if !self.note_nothing(other) && !settled_now {
+                    if !self.note_nothing(other, asked) && !settled_now {
                         return;
                     }
                 }
@@ -296,10 +294,9 @@ impl Worker {
         }
     }
 
-    /// Notes why nothing was claimed. Returns whether to ask again at once.
-    fn note_nothing(&self, claim: Result<Claim, StoreError>) -> bool {
+    /// Notes why nothing was claimed at `now`, to which the answer's waits refer. Returns whether to ask again at once.
+    fn note_nothing(&self, claim: Result<Claim, StoreError>, now: Moment) -> bool {
         let mut schedule = lock(&self.shared.schedule);
-        let now = self.shared.clock.now();
         match claim {
             Ok(Claim::Message(_)) => return true,
             Ok(Claim::Idle { next }) => {
@@ -407,7 +404,7 @@ impl Worker {
         shared.count(|counters| counters.connections += 1);
         let connection = Connection::open(&shared.options, &shared.trust, stage).await?;
         let now = shared.clock.now().since_boot_ms;
-        self.warm = Some(Warm { connection, opened_ms: now, messages: 0, idle_since_ms: now });
+        self.warm = Some(Box::new(Warm { connection, opened_ms: now, messages: 0, idle_since_ms: now }));
         Ok(())
     }
 

@@ -1,0 +1,90 @@
+# Pillarbox, the release build, with the configuration a person would write.
+#
+# Rule: the same functions as benches/postfix.sh, the same upstream, TLS checks and login, and a queue
+# on the same filesystem. Sourced by benches/run, which provides CACHE, RESULTS, UPSTREAM_PORT and so on.
+
+PILLARBOX_STATE=$CACHE/pillarbox-state
+PILLARBOX_CONFIG=$CACHE/relay.toml
+
+pillarbox_install() {
+    [ -x "$PILLARBOX" ] || { echo "$PILLARBOX is missing: run cargo build --release"; return 1; }
+    "$PILLARBOX" run --help >/dev/null 2>&1 || { echo "$PILLARBOX does not know the command \"run\" yet"; return 1; }
+}
+
+pillarbox_version() { "$PILLARBOX" --version | sed 's/.* //'; }
+
+# pillarbox_configure deliver|hold
+pillarbox_configure() {
+    local recipients=10000
+    # Held mail: the budget is one recipient, so all mail but the first message is accepted and parked.
+    [ "$1" = deliver ] || recipients=1
+    mkdir -p "$PILLARBOX_STATE"
+    cat >"$PILLARBOX_CONFIG" <<EOF
+[upstream]
+host = "localhost"
+port = $UPSTREAM_PORT
+tls = "starttls"
+ca_file = "$RESULTS/ca.pem"
+username = "you@gmail.com"
+password = "abcdefghijklmnop"
+ehlo_name = "bench.example.com"
+connections = 10
+logins_per_hour = 1000
+
+[listener]
+addresses = ["127.0.0.1:$PILLARBOX_PORT"]
+hostname = "bench.example.com"
+max_connections_per_client = 200
+
+[queue]
+directory = "$PILLARBOX_STATE"
+
+[budget]
+recipients_per_day = $recipients
+owner_reserve = 0
+pace_per_minute = 0
+
+[admin]
+socket = "$CACHE/admin.sock"
+EOF
+    chmod 600 "$PILLARBOX_CONFIG"
+}
+
+# pillarbox_start deliver|hold [options of `load start`]: prints what `load start` printed.
+pillarbox_start() {
+    local mode=$1 slow=() json
+    shift
+    pillarbox_configure "$mode" || return 1
+    [ -z "$SLOW" ] || slow=(env "LD_PRELOAD=$RESULTS/slow_sync.so" "SLOW_SYNC_US=${SLOW}000")
+    json=$("$LOAD" start --address "127.0.0.1:$PILLARBOX_PORT" --log "$RESULTS/pillarbox.log" "$@" -- \
+        "${slow[@]}" "$PILLARBOX" run --config "$PILLARBOX_CONFIG") || return 1
+    field pid "$json" >"$RESULTS/pillarbox.pid"
+    echo "$json"
+}
+
+pillarbox_address() { echo "127.0.0.1:$PILLARBOX_PORT"; }
+
+pillarbox_pid() { cat "$RESULTS/pillarbox.pid"; }
+
+# A pid file of an earlier run may name a process of somebody else: the name is checked as well.
+pillarbox_running() {
+    local pid
+    pid=$(pillarbox_pid 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = pillarbox ]
+}
+
+pillarbox_stop() {
+    pillarbox_running || return 0
+    local pid waited=0
+    pid=$(pillarbox_pid)
+    kill -TERM "$pid"
+    while pillarbox_running && [ $waited -lt 3000 ]; do
+        sleep 0.01
+        waited=$((waited + 1))
+    done
+    ! pillarbox_running || kill -KILL "$pid"
+    rm -f "$RESULTS/pillarbox.pid"
+}
+
+pillarbox_wipe() { rm -rf "$PILLARBOX_STATE"; }
+
+pillarbox_disk_directory() { echo "$PILLARBOX_STATE"; }
