@@ -1,1 +1,191 @@
-//! (to be written)
+//! The shape of the program, checked by machine: layers, who may name what, lengths, names, opening comments.
+//!
+//! Each check comes with a sample that it must refuse, so that a check which sees nothing cannot pass.
+
+mod bans;
+mod layers;
+mod layout;
+mod source;
+
+use source::{Source, files_below, read, sources_below};
+
+#[test]
+fn a_file_imports_only_from_layers_below_its_own() {
+    expect_none(sources_below("src").iter().flat_map(layers::forbidden_imports));
+}
+
+#[test]
+fn the_layer_check_refuses_upward_and_sibling_imports() {
+    let refused = [
+        ("src/queue/store.rs", "use crate::delivery::Options;"),
+        ("src/listener/mod.rs", "use crate::{queue::store, delivery};"),
+        ("src/smtp/session.rs", "fn f() { crate::clock::now() }"),
+        ("src/admin/survey.rs", "use crate::settings::Settings;"),
+        ("src/admin/server.rs", "use crate::{\n    settings::{self, Settings},\n};"),
+        ("src/queue/sled_store.rs", "use super::super::delivery::pool;"),
+        ("src/novelty/mod.rs", "use std::fs;"),
+        ("src/main.rs", "use pillarbox::novelty;"),
+    ];
+    for (path, text) in refused {
+        let found = layers::forbidden_imports(&Source::new(path, text));
+        assert!(!found.is_empty(), "accepted {path}: {text}");
+    }
+    let accepted = [
+        ("src/delivery/pool.rs", "use crate::{clock::Clock, delivery::gmail, queue};"),
+        ("src/queue/store.rs", "// crate::delivery\nconst A: &str = \"crate::delivery\";"),
+        ("src/queue/store.rs", "#[cfg(test)]\nmod tests { use crate::sandbox::Sandbox; }"),
+    ];
+    for (path, text) in accepted {
+        let found = layers::forbidden_imports(&Source::new(path, text));
+        assert_eq!(found, Vec::<String>::new(), "refused {path}: {text}");
+    }
+}
+
+#[test]
+fn only_the_files_named_for_it_know_engines_sockets_clocks_and_secrets() {
+    expect_none(sources_below("src").iter().flat_map(bans::forbidden_uses));
+}
+
+#[test]
+fn the_bans_refuse_a_sample_of_each_kind() {
+    let refused = [
+        ("src/smtp/session.rs", "use tokio::net::TcpStream;"),
+        ("src/message/header.rs", "use std::{fmt, fs};"),
+        ("src/budget/ledger.rs", "pub async fn reserve() {}"),
+        ("src/smtp/line.rs", "use std::net::{IpAddr, TcpStream};"),
+        ("src/delivery/retry.rs", "use std::time::Instant; fn f() { Instant::now(); }"),
+        ("src/queue/committer.rs", "fn f() { std::time::SystemTime::now(); }"),
+        ("src/queue/committer.rs", "use std::{fmt, time::{Duration, Instant}};"),
+        ("src/settings/raw.rs", "fn f(s: Secret) { s.expose(); }"),
+        ("src/delivery/gmail.rs", "fn f(s: Secret) { Secret::expose(&s); }"),
+        ("src/queue/spool.rs", "fn f(tree: &sled::Tree) {}"),
+        ("src/delivery/classify.rs", "use lettre::transport::smtp::response::Response;"),
+        ("src/listener/accept.rs", "use tokio::io::{AsyncReadExt, AsyncWriteExt};"),
+        ("src/delivery/pool.rs", "fn f() { tokio::spawn(async {}); }"),
+        ("src/delivery/pool.rs", "use tokio::task; fn f() { task::spawn(async {}); }"),
+    ];
+    for (path, text) in refused {
+        assert!(!bans::forbidden_uses(&Source::new(path, text)).is_empty(), "accepted {path}: {text}");
+    }
+    let accepted = [
+        ("src/clock.rs", "fn f() { SystemTime::now(); }"),
+        ("src/delivery/credential.rs", "fn f(s: Secret) { s.expose(); }"),
+        ("src/queue/sled_store.rs", "use sled::Tree;"),
+        ("src/queue/store.rs", "use crate::queue::sled_store; // sled::Tree\n"),
+        ("src/smtp/session.rs", "use std::net::IpAddr;"),
+        ("src/smtp/session.rs", "#[cfg(test)]\nmod tests { use std::fs; }"),
+    ];
+    for (path, text) in accepted {
+        let found = bans::forbidden_uses(&Source::new(path, text));
+        assert_eq!(found, Vec::<String>::new(), "refused {path}: {text}");
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_it_is_and_its_rule() {
+    let files = sources_below("src").into_iter().chain(sources_below("tests"));
+    expect_none(files.flat_map(|source| layout::opening(&source)));
+}
+
+#[test]
+fn the_opening_check_refuses_files_without_a_comment_or_a_rule() {
+    for (path, text) in [
+        ("src/queue/a.rs", "use std::fs;"),
+        ("src/queue/a.rs", "//! A thing.\nfn rule() {} // Rule: elsewhere"),
+        ("tests/a.rs", "fn main() {}"),
+        ("tests/a.rs", "//! (to be written)"),
+    ] {
+        assert!(!layout::opening(&Source::new(path, text)).is_empty(), "accepted {path}: {text}");
+    }
+    assert!(layout::opening(&Source::new("src/a.rs", "//! A.\n//!\n//! Rule: B.\n")).is_empty());
+}
+
+#[test]
+fn files_and_functions_are_short_enough_to_be_read() {
+    let files = sources_below("src").into_iter().chain(sources_below("tests"));
+    expect_none(files.flat_map(|source| layout::length(&source)));
+}
+
+#[test]
+fn the_length_check_refuses_a_long_file_and_a_long_function() {
+    let lines = |count: usize| "    step();\n".repeat(count);
+    let function = |count| format!("fn long<const N: usize>(a: [u8; 4]) {{\n{}}}\n", lines(count));
+    let check = |text: &str| layout::length(&Source::new("src/a.rs", text)).len();
+    assert_eq!(check(&function(layout::FUNCTION_LINES_MAX - 2)), 0);
+    assert_eq!(check(&function(layout::FUNCTION_LINES_MAX - 1)), 1);
+    assert_eq!(check(&"use a;\n".repeat(layout::FILE_LINES_MAX)), 0);
+    assert_eq!(check(&"use a;\n".repeat(layout::FILE_LINES_MAX + 1)), 1);
+    let with_tests = format!("#[cfg(test)]\nmod tests {{\n{}}}", "    use a;\n".repeat(500));
+    assert_eq!(check(&with_tests), 0);
+    let test_file = "use a;\n".repeat(layout::TEST_FILE_LINES_MAX + 1);
+    assert_eq!(layout::length(&Source::new("tests/a.rs", &test_file)).len(), 1);
+}
+
+#[test]
+fn no_module_has_a_name_that_says_nothing() {
+    let files = sources_below("src").into_iter().chain(sources_below("tests"));
+    expect_none(files.flat_map(|source| layout::names(&source.path)));
+}
+
+#[test]
+fn the_name_check_refuses_such_names() {
+    for path in ["src/utils.rs", "src/queue/types.rs", "src/config/mod.rs", "tests/support/helpers.rs"] {
+        assert_eq!(layout::names(path).len(), 1, "accepted {path}");
+    }
+    assert!(layout::names("src/queue/sled_store.rs").is_empty());
+}
+
+#[test]
+fn no_file_is_forgotten_by_its_module_declarations() {
+    expect_none(layout::forgotten(&sources_below("src")));
+    expect_none(layout::forgotten(&sources_below("tests")));
+}
+
+#[test]
+fn the_forgotten_file_check_finds_a_test_that_would_never_run() {
+    let all = Source::new("tests/all.rs", "mod crash;\nmod support;");
+    let files = ["tests/crash.rs", "tests/damage.rs", "tests/support/mod.rs", "tests/support/extra.rs"];
+    let sources: Vec<Source> =
+        files.iter().map(|path| Source::new(path, "//! A.")).chain(std::iter::once(all)).collect();
+    let found = layout::forgotten(&sources);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("tests/damage.rs") && found[1].starts_with("tests/support/extra.rs"));
+}
+
+#[test]
+fn no_file_is_tied_to_one_machine() {
+    let files = files_below(".", &untracked_folders());
+    expect_none(files.iter().flat_map(|path| layout::machine_text(path, &read(path))));
+}
+
+#[test]
+fn the_machine_check_refuses_its_paths_and_registries() {
+    let home = format!("cd {}build", concat!("/ro", "ot/"));
+    assert_eq!(layout::machine_text("Makefile", &home).len(), 1);
+    assert_eq!(layout::machine_text("docs/a.md", "see https://x.example/artifac\u{74}ory/").len(), 1);
+    assert_eq!(layout::machine_text("Cargo.lock", "source = \"git+https://x.example/y\"").len(), 1);
+    assert!(layout::machine_text("README.md", "the state is in /var/lib/pillarbox").is_empty());
+}
+
+#[test]
+fn comments_and_strings_are_no_code() {
+    let text = r####"let a = "x::y\"z"; // b::c
+let d = r#"e::f"#; /* g::h /* i */ j::k */ let l: &'static str = m::n('"', '\'', b'\\'); o::p();"####;
+    let found: Vec<String> = source::paths(&source::blank_comments_and_strings(text))
+        .iter()
+        .map(|path| path.segments.join("::"))
+        .collect();
+    assert_eq!(found, ["m::n", "o::p"]);
+}
+
+/// What .gitignore keeps out of the repository, and git's own folder (a file in a worktree).
+fn untracked_folders() -> Vec<String> {
+    let ignored = read(".gitignore");
+    let ignored = ignored.lines().filter_map(|line| line.strip_prefix('/'));
+    ignored.map(|name| name.trim_end_matches('/').to_owned()).chain([".git".to_owned()]).collect()
+}
+
+fn expect_none(found: impl IntoIterator<Item = String>) {
+    let found: Vec<String> = found.into_iter().collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}

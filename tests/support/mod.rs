@@ -2,3 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod gmail;
+pub(crate) mod loop_disk;
+pub(crate) mod outage;
+pub(crate) mod submitter;

@@ -1,0 +1,85 @@
+# `make help` lists the targets. Continuous integration is `make check && make test` (.ci/run).
+
+SHELL := /bin/bash
+CARGO ?= cargo
+# Nothing but root needs no sudo.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Debian packages behind the programs that the tests call.
+TEST_PACKAGES := swaks curl python3 e2fsprogs mount
+TEST_PROGRAMS := swaks curl python3 mkfs.ext4 mount
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-crash-long check fmt audit bench doc clean compiler test-programs test-report
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## builds, then relays to a built-in Gmail look-alike: nothing leaves the machine
+	target/release/pillarbox sandbox
+
+build: compiler ## the release binary, target/release/pillarbox
+	$(CARGO) build --release --locked
+
+test: compiler test-programs test-report ## installs what the tests need and runs them all
+	$(CARGO) test --locked --all-targets
+	$(CARGO) test --locked --doc
+
+test-crash-long: compiler ## the crash test with 200 kills
+	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
+
+check: compiler ## formatting, lints, documentation, dependencies: as strict as CI
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	    $(CARGO) deny --locked check bans licenses sources; \
+	else \
+	    echo "check: cargo-deny is not installed, dependencies are NOT checked (cargo install cargo-deny)"; \
+	fi
+
+fmt: ## formats the code
+	$(CARGO) fmt
+
+audit: ## known vulnerabilities of dependencies (fetches the advisory database; needs cargo-deny)
+	$(CARGO) deny --locked check advisories
+
+bench: compiler ## measures, beside Postfix on the same machine
+	benches/run
+
+doc: compiler ## the documentation of the code, in target/doc
+	$(CARGO) doc --locked --no-deps --document-private-items
+
+clean: ## removes everything that was built
+	$(CARGO) clean
+
+# ring compiles C, and Rust links with cc: a fresh Debian has neither.
+compiler:
+	@command -v $(CARGO) >/dev/null || { \
+	    echo "Rust is missing. Install it from https://rustup.rs (Rust 1.88 or later), then run make again."; exit 1; }
+	@command -v cc >/dev/null || { echo "Installing a C compiler (build-essential)."; \
+	    $(call install,build-essential); }
+
+# Installs only what is missing, so that a machine without network but with the programs can test.
+test-programs:
+	@missing=""; for program in $(TEST_PROGRAMS); do \
+	    PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	if [ -n "$$missing" ]; then echo "Missing for the tests:$$missing. Installing $(TEST_PACKAGES)."; \
+	    $(call install,$(TEST_PACKAGES)); fi
+
+# Says beforehand which tests this machine cannot run, so that a green run claims no more than it showed.
+test-report:
+	@if [ "$$(id -u)" != 0 ]; then \
+	    echo "test: power cut and full disk will NOT RUN: they mount disk images, which needs root"; \
+	elif [ ! -e /dev/loop-control ] || ! losetup --find >/dev/null 2>&1; then \
+	    echo "test: power cut and full disk will NOT RUN: no loop device on this machine"; \
+	else echo "test: this machine can run every test"; fi
+
+# $(call install,PACKAGES)
+define install
+command -v apt-get >/dev/null || { echo "This is no Debian: please install by hand: $(1)"; exit 1; }; \
+if [ -n "$(SUDO)" ] && ! command -v sudo >/dev/null; then \
+    echo "Please install as root: apt-get install $(1)"; exit 1; fi; \
+$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get update -q \
+    && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(1) \
+    || { echo "Installing failed. Please install by hand: $(1)"; exit 1; }
+endef

@@ -1,0 +1,133 @@
+//! What the tests of durability do between two lives of a daemon: settings without brakes, timed starts,
+//! the emptying of a queue, a seed that can be repeated.
+//!
+//! Rule: what a person would do, through the real commands. Must not know how a daemon was harmed.
+
+use std::time::Duration;
+
+use pillarbox::clock::{Clock as _, SystemClock};
+use serde_json::Value;
+
+use super::{
+    daemon::{Daemon, Home, Upstream, within},
+    gmail::Gmail,
+    submitter::Acknowledged,
+};
+
+/// How long a daemon may take from its start to its greeting after a kill.
+pub(crate) const START_WITHIN: Duration = Duration::from_secs(2);
+
+/// Between two rounds of looking at a queue that empties itself.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A home whose daemon relays as fast as it can, `recipients_per_day` at most.
+pub(crate) fn home_without_brakes(upstream: &Upstream, recipients_per_day: u32) -> Home {
+    Home::with_sections(upstream, &budget(recipients_per_day))
+        .environment("PILLARBOX__UPSTREAM__LOGINS_PER_HOUR", "1000")
+        .environment("PILLARBOX__QUEUE__MIN_FREE_BYTES", "8MiB")
+}
+
+/// The section that limits the day and nothing else.
+pub(crate) fn budget(recipients_per_day: u32) -> String {
+    format!("[budget]\nrecipients_per_day = {recipients_per_day}\nowner_reserve = 0\npace_per_minute = 0\n")
+}
+
+/// Starts a daemon and measures the time to its greeting.
+pub(crate) fn start_timed(home: &Home) -> (Daemon, Duration) {
+    let clock = SystemClock::new();
+    let start = clock.now().since_boot_ms;
+    let daemon = home.start();
+    (daemon, Duration::from_millis(clock.now().since_boot_ms - start))
+}
+
+/// The seed of a random test: `PILLARBOX_TEST_SEED`, or a new one, printed to be repeated.
+#[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails")]
+pub(crate) fn seed(test: &str) -> u64 {
+    let chosen = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = chosen.unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("{test}: PILLARBOX_TEST_SEED={seed}");
+    seed
+}
+
+/// `pillarbox COMMAND --json` as JSON.
+pub(crate) fn ask(home: &Home, command: &[&str]) -> Value {
+    let output = home.output(command.iter().copied().chain(["--json"]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {} {said}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// A message in `queue list`, with the states of its recipients.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    pub(crate) states: Vec<String>,
+}
+
+/// Every message in the queue.
+pub(crate) fn queue_list(home: &Home) -> Vec<Listed> {
+    let page = ask(home, &["queue", "list", "--all"]);
+    let messages = page["messages"].as_array().expect("a list of messages");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    messages
+        .iter()
+        .map(|message| Listed {
+            id: text(&message["id"]),
+            states: message["recipients"]
+                .as_array()
+                .expect("a list of recipients")
+                .iter()
+                .map(|recipient| text(&recipient["state"]))
+                .collect(),
+        })
+        .collect()
+}
+
+/// Waits until every promise is kept, as an administrator would: what is held after two uncertain
+/// attempts, and what waits for its next attempt, is retried by command. Returns the ids that were held.
+pub(crate) fn drain(home: &Home, gmail: &Gmail, promised: &[Acknowledged], limit: Duration) -> Vec<String> {
+    let mut held = Vec::new();
+    let empty = within(limit, || {
+        let listed = queue_list(home);
+        // What is dead waits for nothing; a promise among the dead counts as missing below.
+        let waits = |message: &&Listed| {
+            message.states.iter().any(|state| !["relayed", "dead"].contains(&state.as_str()))
+        };
+        for message in listed.iter().filter(|message| message.states.iter().any(|state| state == "held")) {
+            if !held.contains(&message.id) {
+                held.push(message.id.clone());
+            }
+        }
+        if listed.iter().any(|message| waits(&message)) {
+            // What left since it was listed needs no retry, so an error here says nothing.
+            drop(home.output(["queue", "retry", "--all"]));
+            std::thread::sleep(LOOK);
+            return false;
+        }
+        true
+    });
+    let missing = gmail.missing(promised);
+    let waiting = queue_list(home);
+    assert!(
+        missing.is_empty(),
+        "{} of {} acknowledged recipients never reached the upstream, such as {:?}; still queued: {waiting:?}\n{}",
+        missing.len(),
+        promised.iter().map(|message| message.recipients.len()).sum::<usize>(),
+        &missing[..missing.len().min(5)],
+        tail(&home.log()),
+    );
+    let log = home.log();
+    assert!(
+        empty,
+        "everything arrived, but the queue is not empty after {limit:?}: {waiting:?}\n{}",
+        tail(&log)
+    );
+    held
+}
+
+/// The end of a log, for a failure's text.
+pub(crate) fn tail(log: &str) -> &str {
+    let start = log.len().saturating_sub(6000);
+    let start = (start..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(start);
+    &log[start..]
+}

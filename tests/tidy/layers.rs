@@ -1,0 +1,71 @@
+//! Who may import whom: the layer table of ARCHITECTURE.md as a constant. Layers exclude circles of modules.
+
+use super::source::{Source, paths};
+
+/// Each top-level module and its layer. A file imports only from lower layers; two modules of one layer
+/// do not know each other.
+const LAYERS: &[(&str, u8)] = &[
+    ("smtp", 0),
+    ("clock", 0),
+    ("secret", 0),
+    ("shutdown", 0),
+    ("telemetry", 0),
+    ("message", 1),
+    ("budget", 1),
+    ("queue", 2),
+    ("listener", 3),
+    ("delivery", 3),
+    ("settings", 4),
+    ("admin", 4),
+    ("daemon", 5),
+    ("sandbox", 5),
+    ("cli", 6),
+    ("main", 7),
+];
+
+/// Imports along a row, with the reason.
+const ALONG_A_ROW: &[(&str, &str)] = &[
+    // The checked settings hold the Options of every module, those of the admin API as well.
+    ("settings", "admin"),
+];
+
+fn layer(module: &str) -> Option<u8> {
+    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
+}
+
+/// `queue` of `src/queue/id.rs` and of `src/queue.rs`.
+fn module_of(path: &str) -> &str {
+    let below = path.trim_start_matches("src/");
+    below.split('/').next().unwrap_or(below).trim_end_matches(".rs")
+}
+
+/// Imports that the table does not allow.
+pub(super) fn forbidden_imports(source: &Source) -> Vec<String> {
+    let own = module_of(&source.path);
+    if own == "lib" {
+        return Vec::new();
+    }
+    let Some(own_layer) = layer(own) else {
+        return vec![format!("{}: module `{own}` has no row in the layer table", source.path)];
+    };
+    let mut found = Vec::new();
+    for path in paths(&source.product_code) {
+        let at = format!("{}:{}", source.path, path.line);
+        if path.segments.iter().take(2).all(|segment| segment == "super") && path.segments.len() > 1 {
+            found.push(format!("{at}: `super::super` hides which module is meant; write `crate::`"));
+        }
+        let [root, imported, ..] = &path.segments[..] else { continue };
+        if (root != "crate" && root != "pillarbox") || imported == own {
+            continue;
+        }
+        match layer(imported) {
+            None => found.push(format!("{at}: `{root}::{imported}` is no module of the layer table")),
+            Some(theirs) if theirs == own_layer && ALONG_A_ROW.contains(&(own, imported.as_str())) => {}
+            Some(theirs) if theirs >= own_layer => found.push(format!(
+                "{at}: `{own}` (layer {own_layer}) must not know `{imported}` (layer {theirs})"
+            )),
+            Some(_) => {}
+        }
+    }
+    found
+}

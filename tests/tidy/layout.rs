@@ -1,0 +1,120 @@
+//! What every file must have, may be called and may weigh, and what no file may contain.
+
+use std::collections::BTreeSet;
+
+use super::source::{Source, functions};
+
+/// Lines of a file of the program, its tests module not counted. Aim at 80 to 250.
+pub(super) const FILE_LINES_MAX: usize = 400;
+/// Lines of a test file.
+pub(super) const TEST_FILE_LINES_MAX: usize = 600;
+/// Lines of code of one function. Aim below 40: a screen.
+pub(super) const FUNCTION_LINES_MAX: usize = 70;
+
+/// Names that say nothing about the content, or clash with a crate.
+const NAMES: &[&str] =
+    &["util", "utils", "common", "helper", "helpers", "type", "types", "misc", "sled", "config"];
+
+/// A missing or incomplete opening comment.
+pub(super) fn opening(source: &Source) -> Vec<String> {
+    if !source.text.starts_with("//! ") {
+        return vec![format!("{}: does not open with `//!`: what it is, its rule", source.path)];
+    }
+    let opening: Vec<&str> = source.text.lines().take_while(|line| line.starts_with("//!")).collect();
+    let needs_rule = source.path.starts_with("src/") && !source.path.ends_with("/tests.rs");
+    if needs_rule && !opening.iter().any(|line| line.contains("Rule:")) {
+        return vec![format!("{}: its opening comment names no `Rule:`", source.path)];
+    }
+    if opening.iter().any(|line| line.contains("(to be written)") || line.contains("to be written by")) {
+        return vec![format!("{}: its opening comment is a placeholder", source.path)];
+    }
+    Vec::new()
+}
+
+/// Files and functions that are too long.
+pub(super) fn length(source: &Source) -> Vec<String> {
+    let limit = if source.path.starts_with("src/") { FILE_LINES_MAX } else { TEST_FILE_LINES_MAX };
+    let lines = source.product_lines();
+    let mut found = Vec::new();
+    if lines > limit {
+        found.push(format!("{}: {lines} lines without its tests module; the limit is {limit}", source.path));
+    }
+    for function in functions(&source.code) {
+        if function.lines > FUNCTION_LINES_MAX {
+            let (path, line, name, lines) = (&source.path, function.line, &function.name, function.lines);
+            found.push(format!(
+                "{path}:{line}: `{name}` has {lines} lines; the limit is {FUNCTION_LINES_MAX}"
+            ));
+        }
+    }
+    found
+}
+
+/// Modules with a name that says nothing.
+pub(super) fn names(path: &str) -> Vec<String> {
+    let parts = path.trim_end_matches(".rs").split('/').skip(1);
+    let bad = parts.filter(|part| NAMES.contains(part));
+    bad.map(|part| format!("{path}: `{part}` is a name to avoid; name the noun that it defines")).collect()
+}
+
+/// Rust files that no other file declares as a module, so that they are never compiled.
+pub(super) fn forgotten(sources: &[Source]) -> Vec<String> {
+    let paths: BTreeSet<&str> = sources.iter().map(|source| source.path.as_str()).collect();
+    let declares = |parent: &str, module: &str| {
+        let parent = sources.iter().find(|source| source.path == parent);
+        parent.is_some_and(|parent| {
+            parent.code.lines().any(|line| line.trim_end().ends_with(&format!("mod {module};")))
+        })
+    };
+    let mut found = Vec::new();
+    for path in &paths {
+        let Some((folder, file)) = path.rsplit_once('/') else { continue };
+        let module = file.trim_end_matches(".rs");
+        if ["src/lib.rs", "src/main.rs", "tests/all.rs"].contains(path) {
+            continue;
+        }
+        let declared = match (module, folder.rsplit_once('/')) {
+            ("mod", Some((above, name))) => parents(above).iter().any(|parent| declares(parent, name)),
+            ("mod", None) => true,
+            _ => parents(folder).iter().any(|parent| declares(parent, module)),
+        };
+        if !declared {
+            found.push(format!("{path}: no file declares `mod {module};`, so it is never compiled"));
+        }
+    }
+    found
+}
+
+/// Files that may declare the modules of a folder.
+fn parents(folder: &str) -> Vec<String> {
+    ["/lib.rs", "/all.rs", "/mod.rs", ".rs"].iter().map(|ending| format!("{folder}{ending}")).collect()
+}
+
+/// Text that ties a file to one machine. The pieces are joined here so that this file passes itself.
+const MACHINE_TEXT: &[(&str, &str)] = &[
+    (concat!("/ro", "ot/"), "the home of one machine"),
+    (concat!("/wo", "rk/"), "a folder of one machine"),
+    (concat!("/Us", "ers/"), "the home of one machine"),
+    (concat!("artifac", "tory"), "a private registry"),
+    (concat!("codear", "tifact"), "a private registry"),
+    (concat!("sparse+", "http"), "a registry other than the public one"),
+    (concat!("index", "-url"), "a registry other than the public one"),
+];
+
+/// Where the packages of Cargo.lock come from.
+const PUBLIC_REGISTRY: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+
+/// Absolute paths of one machine and registries of one site.
+pub(super) fn machine_text(path: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let at = format!("{path}:{}", number + 1);
+        for (needle, what) in MACHINE_TEXT.iter().filter(|(needle, _)| line.contains(needle)) {
+            found.push(format!("{at}: `{needle}` is {what}"));
+        }
+        if path == "Cargo.lock" && line.starts_with("source = ") && line != PUBLIC_REGISTRY {
+            found.push(format!("{at}: a package from elsewhere than the public registry: {line}"));
+        }
+    }
+    found
+}
