@@ -21,8 +21,8 @@ use tracing::{error, info};
 
 use super::{
     engine::Engine,
+    shared::Shared,
     side_files::LedgerCopy,
-    sled_store::Shared,
     sled_tables::SledTables,
     store::StoreError,
     tables::{Changes, TableError},

@@ -4,25 +4,23 @@
 //! [`Changes`]; the backend makes them durable before anybody hears the answer, so a verb may build on
 //! another one of the same batch. Must not know disks, threads or sockets.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use super::{
     id::QueueId,
     record::MessageRecord,
-    state::{REPLY_LENGTH_MAX, Recipient, RecipientState},
+    state::RecipientState,
     store::{
         Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, LedgerView, Outcome, Settlement, StoreError,
     },
     tables::{Changes, DueKey, TableError, Tables},
+    transition::{apply, cut, is_due},
 };
 use crate::{
     budget::ledger::{Event, Ledger},
     clock::{Moment, Timestamp},
 };
 
-/// No attempt is ever put off for longer. A due time further ahead was written while the clock was
-/// wrong, and counts as due.
-const DUE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Damaged or stale due keys that one claim removes before it gives the others a turn.
 const STALE_KEYS_MAX: usize = 64;
 
@@ -162,7 +160,7 @@ impl Engine {
         claimed
     }
 
-    /// See [`super::store::Store::settle`]. Returns the finished record when the message is done.
+    /// See [`super::store::Store::settle`].
     pub(super) fn settle(
         &mut self,
         tables: &dyn Tables,
@@ -170,7 +168,7 @@ impl Engine {
         id: QueueId,
         settlement: &Settlement,
         now: Moment,
-    ) -> Answer<Option<MessageRecord>> {
+    ) -> Answer<()> {
         self.claimed.remove(&id);
         let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
         let mut new = old.clone();
@@ -181,7 +179,8 @@ impl Engine {
             apply(recipient, outcome, settlement.at, old.accepted_at);
             self.account_for(changes, reservation, outcome, now);
         }
-        Ok(finish(changes, id, &old, new))
+        finish(changes, id, &old, new);
+        Ok(())
     }
 
     /// Ends a claim whose worker died with its process.
@@ -367,56 +366,13 @@ fn current(tables: &dyn Tables, changes: &Changes, id: QueueId) -> Answer<Option
 }
 
 /// Writes the new record, or moves it to the history when every recipient is relayed.
-fn finish(
-    changes: &mut Changes,
-    id: QueueId,
-    old: &MessageRecord,
-    new: MessageRecord,
-) -> Option<MessageRecord> {
+fn finish(changes: &mut Changes, id: QueueId, old: &MessageRecord, new: MessageRecord) {
     if new.recipients.iter().all(|recipient| recipient.state.is_relayed()) {
         changes.put(id, Some(old), None);
-        changes.history.insert(id, Some(new.clone()));
-        return Some(new);
+        changes.history.insert(id, Some(new));
+    } else {
+        changes.put(id, Some(old), Some(new));
     }
-    changes.put(id, Some(old), Some(new));
-    None
-}
-
-/// Moves a reserved recipient on. One that was not tried goes back to its place in the order of acceptance.
-fn apply(recipient: &mut Recipient, outcome: &Outcome, at: Timestamp, accepted_at: Timestamp) {
-    let RecipientState::Reserved { resend, .. } = recipient.state else { return };
-    let place = if recipient.attempts == 0 { accepted_at } else { at };
-    recipient.state = match outcome {
-        Outcome::Relayed { .. } => RecipientState::Relayed { at },
-        Outcome::Deferred { until, .. } => RecipientState::Queued { due: *until, resend },
-        Outcome::NotTried { until } => RecipientState::Queued { due: until.unwrap_or(place), resend },
-        // One re-send only: a second uncertain end is for a person to judge.
-        Outcome::Uncertain { resend_at: Some(due), .. } if !resend => {
-            RecipientState::Queued { due: *due, resend: true }
-        }
-        Outcome::Uncertain { reason, .. } => RecipientState::Held { since: at, reason: cut(reason) },
-        Outcome::Dead { reply } => RecipientState::Dead { since: at, reason: cut(reply) },
-    };
-    match outcome {
-        Outcome::Relayed { reply } => recipient.last_reply = Some(cut(reply)),
-        Outcome::Deferred { reply, .. }
-        | Outcome::Dead { reply }
-        | Outcome::Uncertain { reason: reply, .. } => {
-            recipient.attempts += 1;
-            recipient.last_reply = Some(cut(reply));
-        }
-        Outcome::NotTried { .. } => {}
-    }
-}
-
-/// Whether a due time has come, or was written by a clock that was wrong.
-fn is_due(due: Timestamp, now: Timestamp) -> bool {
-    due <= now || due > now.after(DUE_AHEAD_MAX)
-}
-
-/// At most [`REPLY_LENGTH_MAX`] octets of a text.
-fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(REPLY_LENGTH_MAX)].to_owned()
 }
 
 fn unavailable(error: TableError) -> StoreError {

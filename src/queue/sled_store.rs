@@ -8,15 +8,15 @@ use std::{
     fs::File,
     io,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::Ordering,
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
 };
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::{
@@ -24,11 +24,12 @@ use super::{
     draft::Draft,
     engine::Engine,
     id::{QueueId, QueueIds},
-    opening::{self, LedgerLoss, Reconciliation, StoreOpenError},
+    opening::{self, StoreOpenError},
     options::Options,
     reader::{MessageReader, ReadError},
     receipt::Receipt,
-    side_files::{FinalDots, FoundDots, LedgerCopy},
+    shared::{Loaded, Shared},
+    side_files::FinalDots,
     sled_tables::SledTables,
     spool::{Spool, blocking, refused},
     state::AccountState,
@@ -60,36 +61,6 @@ pub struct SledStore {
     _lock: File,
 }
 
-/// What the committer and the readers share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    options: Options,
-    clock: Arc<dyn Clock>,
-    spool: Arc<Spool>,
-    /// For reading; `None` while the tables are closed.
-    tables: RwLock<Option<Arc<SledTables>>>,
-    dots: Mutex<Option<FinalDots>>,
-    messages: AtomicU64,
-    bytes: AtomicU64,
-    set_aside: AtomicU64,
-    pub(super) changed: Notify,
-    /// Why the store refuses everything, and whether that is final.
-    trouble: watch::Sender<Option<Trouble>>,
-}
-
-#[derive(Clone, Debug)]
-struct Trouble {
-    reason: String,
-    for_good: bool,
-}
-
-/// Tables that have been opened and brought together with the spool.
-pub(super) struct Loaded {
-    pub(super) tables: Arc<SledTables>,
-    pub(super) engine: Engine,
-    pub(super) copy: LedgerCopy,
-}
-
 impl SledStore {
     /// Opens or creates the queue, and heals what a crash has left.
     ///
@@ -106,18 +77,7 @@ impl SledStore {
         }
         let newest = listing.messages.iter().max().map_or(Timestamp(0), QueueId::time);
         let (jobs, waiting) = mpsc::channel();
-        let shared = Arc::new(Shared {
-            clock,
-            spool: Arc::new(spool),
-            tables: RwLock::default(),
-            dots: Mutex::default(),
-            messages: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            set_aside: AtomicU64::new(0),
-            changed: Notify::new(),
-            trouble: watch::Sender::new(None),
-            options: options.clone(),
-        });
+        let shared = Arc::new(Shared::new(options.clone(), clock, spool));
         let loaded = shared.load(HashSet::new())?;
         let dots = FinalDots::create(&options.directory, shared.clock.now().boot);
         *lock_of(&shared.dots) = Some(dots.map_err(|error| unusable(error.to_string()))?);
@@ -198,91 +158,6 @@ fn start(shared: &Arc<Shared>, loaded: Loaded, jobs: Receiver<Job>) -> io::Resul
         // The sender of removals is gone now, so the sweeper finishes what it has.
         drop(sweeper.join());
     })
-}
-
-impl Shared {
-    /// Opens the tables and reconciles them with the spool.
-    pub(super) fn load(&self, alive: HashSet<QueueId>) -> Result<Loaded, StoreOpenError> {
-        let state = &self.options.directory;
-        let unusable = |reason: String| StoreOpenError::Unusable { directory: state.clone(), reason };
-        let now = self.clock.now();
-        let (tables, rebuilt) = opening::open_tables(state, now)?;
-        let table_error = |error: TableError| unusable(error.to_string());
-        let (ledger, loss) = opening::ledger(state, &tables, rebuilt).map_err(table_error)?;
-        let reconciliation = Reconciliation {
-            spool: &self.spool,
-            tables: &tables,
-            dots: &FoundDots::read(state, now.boot),
-            alive,
-            hold_uncertain: self.options.hold_uncertain,
-            now,
-        };
-        let mut reconciled = reconciliation.run(ledger).map_err(table_error)?;
-        if loss == LedgerLoss::Unknown {
-            error!("what was spent of the budget in the last 24 hours is lost; half of it counts as spent");
-            reconciled.engine.assume_half_spent();
-        }
-        let copy = LedgerCopy::create(state, reconciled.engine.ledger())
-            .map_err(|error| unusable(error.to_string()))?;
-        self.messages.store(reconciled.messages, Ordering::Relaxed);
-        self.bytes.store(reconciled.bytes, Ordering::Relaxed);
-        self.set_aside.store(self.spool.set_aside_count(), Ordering::Relaxed);
-        let tables = Arc::new(tables);
-        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tables));
-        self.trouble.send_if_modified(|trouble| trouble.take().is_some());
-        Ok(Loaded { tables, engine: reconciled.engine, copy })
-    }
-
-    /// Refuses everything until the tables are open again.
-    pub(super) fn fail(&self, reason: &str) {
-        self.trouble.send_if_modified(|trouble| {
-            let first = trouble.is_none();
-            trouble.get_or_insert_with(|| Trouble { reason: reason.to_owned(), for_good: false });
-            first
-        });
-    }
-
-    /// Refuses everything for the rest of this process.
-    pub(super) fn fail_for_good(&self, reason: String) {
-        self.trouble.send_replace(Some(Trouble { reason, for_good: true }));
-    }
-
-    /// Takes the tables from the readers.
-    pub(super) fn close_tables(&self) {
-        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// A message has left the queue.
-    pub(super) fn leaves(&self, bytes: u64) {
-        self.messages.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn refusal(&self) -> StoreError {
-        let reason = self.trouble.borrow().as_ref().map(|trouble| trouble.reason.clone());
-        StoreError::Unavailable(reason.unwrap_or_else(|| "the queue is closed".into()))
-    }
-
-    fn admit(&self, size_bytes: u64) -> Result<(), StoreError> {
-        if self.trouble.borrow().is_some() {
-            return Err(self.refusal());
-        }
-        let used = self.bytes.load(Ordering::Relaxed);
-        if used + size_bytes > self.options.max_bytes {
-            let limit = self.options.max_bytes;
-            return Err(StoreError::Full(format!(
-                "the queue holds {used} bytes of at most {limit} ([queue] max_bytes)"
-            )));
-        }
-        let free = self.spool.free_bytes().map_err(|error| refused(&error))?;
-        if free < self.options.min_free_bytes + size_bytes {
-            let least = self.options.min_free_bytes;
-            return Err(StoreError::Full(format!(
-                "the disk of the queue has {free} bytes free, and {least} must stay free ([queue] min_free_bytes)"
-            )));
-        }
-        Ok(())
-    }
 }
 
 #[async_trait]

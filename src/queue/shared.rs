@@ -1,0 +1,163 @@
+//! What the sled store, its committer and its readers share: the open tables, totals, and health.
+//!
+//! Rule: once trouble is noted everything is refused until the tables have been opened anew and brought
+//! together with the spool. Must not know the verbs.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{Notify, watch};
+use tracing::error;
+
+use super::{
+    engine::Engine,
+    id::QueueId,
+    opening::{self, LedgerLoss, Reconciliation, StoreOpenError},
+    options::Options,
+    side_files::{FinalDots, FoundDots, LedgerCopy},
+    sled_tables::SledTables,
+    spool::{Spool, refused},
+    store::StoreError,
+    tables::TableError,
+};
+use crate::clock::Clock;
+
+/// What the committer and the readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) spool: Arc<Spool>,
+    /// For reading; `None` while the tables are closed.
+    pub(super) tables: RwLock<Option<Arc<SledTables>>>,
+    pub(super) dots: Mutex<Option<FinalDots>>,
+    pub(super) messages: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) set_aside: AtomicU64,
+    pub(super) changed: Notify,
+    /// Why the store refuses everything, and whether that is final.
+    pub(super) trouble: watch::Sender<Option<Trouble>>,
+}
+
+/// Why the store refuses.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    pub(super) reason: String,
+    /// Only a new process can mend it.
+    pub(super) for_good: bool,
+}
+
+/// Tables that have been opened and brought together with the spool.
+pub(super) struct Loaded {
+    pub(super) tables: Arc<SledTables>,
+    pub(super) engine: Engine,
+    pub(super) copy: LedgerCopy,
+}
+
+impl Shared {
+    /// The shared side of a store whose tables are not open yet.
+    pub(super) fn new(options: Options, clock: Arc<dyn Clock>, spool: Spool) -> Self {
+        Self {
+            options,
+            clock,
+            spool: Arc::new(spool),
+            tables: RwLock::default(),
+            dots: Mutex::default(),
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            set_aside: AtomicU64::new(0),
+            changed: Notify::new(),
+            trouble: watch::Sender::new(None),
+        }
+    }
+
+    /// Opens the tables and reconciles them with the spool.
+    pub(super) fn load(&self, alive: HashSet<QueueId>) -> Result<Loaded, StoreOpenError> {
+        let state = &self.options.directory;
+        let unusable = |reason: String| StoreOpenError::Unusable { directory: state.clone(), reason };
+        let now = self.clock.now();
+        let (tables, rebuilt) = opening::open_tables(state, now)?;
+        let table_error = |error: TableError| unusable(error.to_string());
+        let (ledger, loss) = opening::ledger(state, &tables, rebuilt).map_err(table_error)?;
+        let reconciliation = Reconciliation {
+            spool: &self.spool,
+            tables: &tables,
+            dots: &FoundDots::read(state, now.boot),
+            alive,
+            hold_uncertain: self.options.hold_uncertain,
+            now,
+        };
+        let mut reconciled = reconciliation.run(ledger).map_err(table_error)?;
+        if loss == LedgerLoss::Unknown {
+            error!("what was spent of the budget in the last 24 hours is lost; half of it counts as spent");
+            reconciled.engine.assume_half_spent();
+        }
+        let copy = LedgerCopy::create(state, reconciled.engine.ledger())
+            .map_err(|error| unusable(error.to_string()))?;
+        self.messages.store(reconciled.messages, Ordering::Relaxed);
+        self.bytes.store(reconciled.bytes, Ordering::Relaxed);
+        self.set_aside.store(self.spool.set_aside_count(), Ordering::Relaxed);
+        let tables = Arc::new(tables);
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tables));
+        self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+        Ok(Loaded { tables, engine: reconciled.engine, copy })
+    }
+
+    /// Refuses everything until the tables are open again.
+    pub(super) fn fail(&self, reason: &str) {
+        self.trouble.send_if_modified(|trouble| {
+            let first = trouble.is_none();
+            trouble.get_or_insert_with(|| Trouble { reason: reason.to_owned(), for_good: false });
+            first
+        });
+    }
+
+    /// Refuses everything for the rest of this process.
+    pub(super) fn fail_for_good(&self, reason: String) {
+        self.trouble.send_replace(Some(Trouble { reason, for_good: true }));
+    }
+
+    /// Takes the tables from the readers.
+    pub(super) fn close_tables(&self) {
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A message has left the queue.
+    pub(super) fn leaves(&self, bytes: u64) {
+        self.messages.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The words for everybody who asks while the store refuses.
+    pub(super) fn refusal(&self) -> StoreError {
+        let reason = self.trouble.borrow().as_ref().map(|trouble| trouble.reason.clone());
+        StoreError::Unavailable(reason.unwrap_or_else(|| "the queue is closed".into()))
+    }
+
+    /// Whether there is room: health, quota, free space.
+    pub(super) fn admit(&self, size_bytes: u64) -> Result<(), StoreError> {
+        if self.trouble.borrow().is_some() {
+            return Err(self.refusal());
+        }
+        let used = self.bytes.load(Ordering::Relaxed);
+        if used + size_bytes > self.options.max_bytes {
+            let limit = self.options.max_bytes;
+            return Err(StoreError::Full(format!(
+                "the queue holds {used} bytes of at most {limit} ([queue] max_bytes)"
+            )));
+        }
+        let free = self.spool.free_bytes().map_err(|error| refused(&error))?;
+        if free < self.options.min_free_bytes + size_bytes {
+            let least = self.options.min_free_bytes;
+            return Err(StoreError::Full(format!(
+                "the disk of the queue has {free} bytes free, and {least} must stay free ([queue] min_free_bytes)"
+            )));
+        }
+        Ok(())
+    }
+}
