@@ -21,8 +21,9 @@ build: compiler ## the release binary, target/release/pillarbox
 	$(CARGO) build --release --locked
 
 test: compiler test-programs test-report ## installs what the tests need and runs them all
-	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
+	$(CARGO) test --locked --examples
+	$(CARGO) test --locked --lib --bins --tests
 
 test-crash-long: compiler ## the crash test with 200 kills
 	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
@@ -55,7 +56,7 @@ clean: ## removes everything that was built
 # ring compiles C, and Rust links with cc: a fresh Debian has neither.
 compiler:
 	@command -v $(CARGO) >/dev/null || { \
-	    echo "Rust is missing. Install it from https://rustup.rs (Rust 1.88 or later), then run make again."; exit 1; }
+	    echo "Rust is missing. Install it from https://rustup.rs (Rust 1.91 or later), then run make again."; exit 1; }
 	@command -v cc >/dev/null || { echo "Installing a C compiler (build-essential)."; \
 	    $(call install,build-essential); }
 

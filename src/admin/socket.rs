@@ -139,7 +139,7 @@ fn check_present(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-/// One client, for [`CONNECTION_AGE_MAX`] at most.
+/// One client, for `CONNECTION_AGE_MAX` at most.
 #[derive(Debug)]
 pub struct Conversation {
     stream: UnixStream,
