@@ -85,6 +85,7 @@ pillarbox_stop() {
     rm -f "$RESULTS/pillarbox.pid"
 }
 
-pillarbox_wipe() { rm -rf "$PILLARBOX_STATE"; }
+# Moved, not removed: see `put_aside` in benches/run.
+pillarbox_wipe() { [ ! -d "$PILLARBOX_STATE" ] || put_aside "$PILLARBOX_STATE"; }
 
 pillarbox_disk_directory() { echo "$PILLARBOX_STATE"; }

@@ -140,10 +140,16 @@ postfix_stop() {
     ! postfix_running || chroot "$POSTFIX_ROOT" postfix abort >>"$RESULTS/postfix-start.log" 2>&1
 }
 
+# Moved, not removed: see `put_aside` in benches/run.
 postfix_wipe() {
     local queue
     for queue in incoming active deferred defer bounce hold maildrop corrupt trace flush; do
-        [ ! -d "$POSTFIX_QUEUE/$queue" ] || find "$POSTFIX_QUEUE/$queue" -mindepth 1 -delete
+        [ -d "$POSTFIX_QUEUE/$queue" ] || continue
+        [ -n "$(ls -A "$POSTFIX_QUEUE/$queue")" ] || continue
+        put_aside "$POSTFIX_QUEUE/$queue"
+        mkdir "$POSTFIX_QUEUE/$queue"
+        chown --reference="$LAST_ASIDE" "$POSTFIX_QUEUE/$queue"
+        chmod --reference="$LAST_ASIDE" "$POSTFIX_QUEUE/$queue"
     done
 }
 
