@@ -101,6 +101,11 @@ pub enum DaemonError {
         "the {0} ended by itself, so the daemon stops; everything accepted is on disk. Please report this with the log"
     )]
     Ended(&'static str),
+    /// The queue cannot be repaired within this process.
+    #[error(
+        "the queue has failed: {0}; the daemon stops so that it can be started anew, everything accepted is on disk"
+    )]
+    Queue(String),
 }
 
 /// Makes the process private: no core dump, which could hold a password, and no file for others.
@@ -186,7 +191,10 @@ impl Daemon {
         let ended = tokio::select! {
             biased;
             () = watch.reached(Phase::Draining) => None,
-            ended = self.halves.join_next() => ended.map(|name| name.unwrap_or("listener or delivery pool")),
+            reason = self.store.failed() => Some(DaemonError::Queue(reason)),
+            ended = self.halves.join_next() => {
+                ended.map(|name| DaemonError::Ended(name.unwrap_or("listener or delivery pool")))
+            }
         };
         self.shutdown.advance(Phase::Draining);
         tracing::info!(within_s = self.drain.as_secs(), "stopping");
@@ -198,7 +206,7 @@ impl Daemon {
         self.stop_services().await;
         self.close_store(ordered).await;
         tracing::info!("stopped");
-        ended.map_or(Ok(()), |name| Err(DaemonError::Ended(name)))
+        ended.map_or(Ok(()), Err)
     }
 
     /// Waits for listener and pool, which keep their own times; cuts them short on a second order, or

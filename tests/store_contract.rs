@@ -282,7 +282,10 @@ contract! {
         assert_eq!(queue.store().delete(id).await, Ok(()));
         assert_eq!(queue.store().delete(id).await, Err(StoreError::NotFound(id)));
         queue.crash().await;
-        assert!(queue.store().show(id).await.unwrap().is_none());
+        assert_eq!(queue.store().totals().messages, 0);
+        assert_eq!(queue.store().list(None, 10).await.unwrap().len(), 0);
+        let RecipientState::Dead { reason, .. } = queue.show(id).await.recipients()[0].state.clone() else { panic!() };
+        assert_eq!(reason, "deleted by a person", "the history remembers it");
     }
 
     async fn a_deferred_recipient_is_due_again_at_its_time_and_idle_says_when(mut queue) {
@@ -386,4 +389,123 @@ contract! {
 fn files_under(directory: &std::path::Path) -> usize {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
     entries.map(|entry| if entry.path().is_dir() { files_under(&entry.path()) } else { 1 }).sum()
+}
+
+/// The spool file of a message.
+fn spool_file(state: &std::path::Path, id: QueueId) -> std::path::PathBuf {
+    state.join("spool").join(format!("{:02x}", id.as_bytes()[3])).join(id.to_string())
+}
+
+fn state_of(queue: &Fixture) -> std::path::PathBuf {
+    let Backend::Sled { directory, .. } = &queue.backend else { panic!("not on disk") };
+    directory.path().into()
+}
+
+#[tokio::test]
+async fn a_file_that_outlives_the_deletion_or_the_relaying_of_its_message_is_not_sent_again() {
+    let mut queue = Fixture::sled();
+    let deleted = queue.accept(&["a@x.org"]).await;
+    let sent = queue.accept(&["b@x.org"]).await;
+    let state = state_of(&queue);
+    // As a power cut leaves it: the removal of the file was not yet on disk.
+    let copies =
+        [deleted, sent].map(|id| (spool_file(&state, id), std::fs::read(spool_file(&state, id)).unwrap()));
+    queue.store().delete(deleted).await.unwrap();
+    queue.settle(&queue.claim().await, relayed()).await;
+    queue.store().close().await;
+    copies.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    queue.crash().await;
+    assert_eq!(queue.store().totals().messages, 0);
+    assert!(copies.iter().all(|(path, _)| !path.exists()), "the leftovers are removed");
+}
+
+#[tokio::test]
+async fn without_the_index_every_message_is_queued_again_and_the_budget_is_not_forgotten() {
+    let mut queue = Fixture::sled();
+    let first = queue.accept(&["a@x.org"]).await;
+    queue.settle(&queue.claim().await, relayed()).await;
+    let waiting = queue.accept(&["b@x.org", "c@x.org"]).await;
+    queue.store().close().await;
+    let state = state_of(&queue);
+    std::fs::remove_dir_all(state.join("queue.sled")).unwrap();
+    queue.crash().await;
+    assert!(queue.store().show(first).await.unwrap().is_none());
+    assert_eq!(queue.show(waiting).await.recipients().len(), 2);
+    assert_eq!(queue.spent().await, 1, "the copy of the ledger knows it");
+}
+
+#[tokio::test]
+async fn when_index_and_ledger_are_lost_half_of_the_budget_counts_as_spent_also_after_another_restart() {
+    let mut queue = Fixture::sled();
+    queue.accept(&["b@x.org"]).await;
+    queue.store().close().await;
+    let state = state_of(&queue);
+    for damaged in std::fs::read_dir(state.join("queue.sled")).unwrap().map(Result::unwrap) {
+        if damaged.path().is_file() {
+            std::fs::write(damaged.path(), vec![0xff; 70_000]).unwrap();
+        }
+    }
+    std::fs::write(state.join("ledger.copy"), "").unwrap();
+    queue.crash().await;
+    queue.crash().await;
+    let claimed = queue.claim().await;
+    assert_eq!(queue.spent().await, TERMS.limit / 2 + 1);
+    queue.settle(&claimed, relayed()).await;
+    queue.crash().await;
+    assert_eq!(queue.spent().await, TERMS.limit / 2 + 1, "it is counted once");
+    let names =
+        std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("queue.sled.bad-")).count(), 1, "set aside, not removed");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_when_it_is_opened_and_does_not_stop_the_others() {
+    let queue = Fixture::sled();
+    let bad = queue.accept(&["a@x.org"]).await;
+    let good = queue.accept(&["b@x.org"]).await;
+    let path = spool_file(&state_of(&queue), bad);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(queue.claim().await.id, bad);
+    assert!(
+        matches!(queue.store().open_message(bad).await, Err(StoreError::Corrupt { id, .. }) if id == bad)
+    );
+    assert_eq!(queue.spent().await, 0, "its reservation is given back");
+    assert_eq!(queue.show(bad).await.recipients()[0].state.name(), "dead");
+    assert_eq!(queue.store().totals().set_aside, 1);
+    assert_eq!(queue.claim().await.id, good);
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_who_has_the_queue() {
+    let queue = Fixture::sled();
+    let clock = Arc::new(queue.clock.clone());
+    let refused = SledStore::open(Options::new(state_of(&queue)), clock).map(drop).unwrap_err().to_string();
+    let owner = format!("is in use by another pillarbox (process {})", std::process::id());
+    assert!(refused.contains(&owner), "{refused}");
+}
+
+#[tokio::test]
+async fn an_index_of_a_newer_version_is_left_untouched() {
+    let queue = Fixture::sled();
+    queue.store().close().await;
+    let state = state_of(&queue);
+    drop(queue.store());
+    let index = sled::open(state.join("queue.sled")).unwrap();
+    index.open_tree("meta").unwrap().insert("schema", &99u32.to_be_bytes()).unwrap();
+    index.flush().unwrap();
+    drop(index);
+    // The lock of the closed store goes with it.
+    let (directory, clock) = match queue.backend {
+        Backend::Sled { directory, store } => {
+            drop(store);
+            (directory, queue.clock)
+        }
+        Backend::Memory(_) => panic!("not on disk"),
+    };
+    let refused =
+        SledStore::open(Options::new(directory.path().into()), Arc::new(clock)).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("newer version"), "{refused}");
+    assert!(directory.path().join("queue.sled/db").exists());
 }

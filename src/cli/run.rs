@@ -145,7 +145,7 @@ impl From<DaemonError> for Failure {
         let exit = match &error {
             DaemonError::Listener(BindError::NotPermitted { .. }) => Exit::Permission,
             DaemonError::Listener(_) | DaemonError::Store(_) | DaemonError::Admin(_) => Exit::Unavailable,
-            DaemonError::Ended(_) => Exit::Temporary,
+            DaemonError::Ended(_) | DaemonError::Queue(_) => Exit::Temporary,
         };
         Self::new(exit, error.to_string())
     }

@@ -235,7 +235,9 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
             let other = SocketAddr::new(arguments.listen.ip(), arguments.listen.port().wrapping_add(1));
             format!("\nChoose another address for the sandbox: pillarbox sandbox --listen {other}")
         }
-        DaemonError::Store(_) | DaemonError::Admin(_) | DaemonError::Ended(_) => String::new(),
+        DaemonError::Store(_) | DaemonError::Admin(_) | DaemonError::Ended(_) | DaemonError::Queue(_) => {
+            String::new()
+        }
     };
     let mut failure = Failure::from(error);
     failure.message += &hint;

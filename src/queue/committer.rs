@@ -7,12 +7,12 @@
 //! Must not know what the verbs mean.
 
 use std::{
+    io,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
-    thread,
     time::Duration,
 };
 
@@ -21,13 +21,14 @@ use tracing::{error, info};
 
 use super::{
     engine::Engine,
+    opening,
     shared::Shared,
     side_files::LedgerCopy,
     sled_tables::SledTables,
     store::StoreError,
     tables::{Changes, TableError},
 };
-use crate::clock::Stopwatch;
+use crate::{budget::ledger::Ledger, clock::Stopwatch};
 
 /// Verbs in one write.
 const BATCH_MAX: usize = 256;
@@ -70,6 +71,10 @@ pub(super) fn job<T: Send + 'static>(
 ) -> (Job, oneshot::Receiver<Result<T, StoreError>>) {
     let (answer, receiver) = oneshot::channel();
     let run = move |engine: &mut Engine, tables: &SledTables, changes: &mut Changes| -> Answer {
+        // A claim for somebody who has given up would belong to nobody; whoever gave up asks again.
+        if urgency == Urgency::Now && answer.is_closed() {
+            return Box::new(|_| ());
+        }
         let outcome = verb(engine, tables, changes);
         // The one who asked may have gone away; the change holds all the same.
         Box::new(move |written| drop(answer.send(written.and(outcome))))
@@ -92,10 +97,10 @@ impl Committer {
     pub(super) fn serve(mut self, jobs: &Receiver<Job>) {
         while let Some(batch) = gather(jobs) {
             let last = batch.iter().any(|job| job.urgency == Urgency::Last);
-            if let Err(reason) = self.commit(batch)
-                && !self.reopen(jobs, &reason)
+            if let Err(error) = self.commit(batch)
+                && !self.reopen(jobs, &error)
             {
-                self.shared.fail_for_good(reason);
+                self.shared.fail_for_good(error.to_string());
                 return;
             }
             if last {
@@ -105,8 +110,11 @@ impl Committer {
     }
 
     /// Runs a batch; an error means that the tables are of no use any more.
-    fn commit(&mut self, batch: Vec<Job>) -> Result<(), String> {
-        let Some(tables) = self.tables.clone() else { return Err("the queue's index is closed".into()) };
+    fn commit(&mut self, batch: Vec<Job>) -> Result<(), TableError> {
+        let closed = || TableError::Failed("the queue's index is closed".into());
+        let tables = self.tables.clone().ok_or_else(closed)?;
+        let claimed = self.engine.claimed().clone();
+        let half_unknown = self.engine.must_assume_half_spent();
         let mut changes = Changes::default();
         let mut answers = Vec::with_capacity(batch.len());
         let mut permits = Vec::with_capacity(batch.len());
@@ -119,19 +127,23 @@ impl Committer {
             }
             if changes.is_empty() { Ok(()) } else { tables.apply(&changes) }
         }));
-        let written = written.unwrap_or_else(|_| Err(TableError::Failed("sled panicked".into())));
+        let written = written.unwrap_or_else(|_| Err(TableError::Broken("sled panicked".into())));
         match written {
             Ok(()) => {
                 self.after(changes);
+                if half_unknown && !self.engine.must_assume_half_spent() {
+                    self.copied(|copy, ledger| copy.rewrite(ledger));
+                }
                 answers.into_iter().for_each(|answer| answer(Ok(())));
                 Ok(())
             }
             Err(error) => {
+                self.engine.restore_claimed(claimed);
                 self.shared.fail(&error.to_string());
                 answers
                     .into_iter()
                     .for_each(|answer| answer(Err(StoreError::Unavailable(error.to_string()))));
-                Err(error.to_string())
+                Err(error)
             }
         }
     }
@@ -139,9 +151,7 @@ impl Committer {
     /// What follows from a write: totals, files to remove, workers to wake.
     fn after(&mut self, changes: Changes) {
         let work = changes.adds_work();
-        if let Err(error) = self.copy.append(&changes.ledger, self.engine.ledger()) {
-            error!(error = %error, "the copy of the budget ledger cannot be written; it is used only if the queue's index is lost");
-        }
+        self.copied(|copy, ledger| copy.append(&changes.ledger, ledger));
         for (id, bytes) in changes.removed {
             self.shared.leaves(bytes);
             if self.removals.send(id).is_err() {
@@ -153,14 +163,20 @@ impl Committer {
         }
     }
 
+    fn copied(&mut self, write: impl FnOnce(&mut LedgerCopy, &Ledger) -> io::Result<()>) {
+        if let Err(error) = write(&mut self.copy, self.engine.ledger()) {
+            error!(error = %error, "the copy of the budget ledger cannot be written; it is used only if the queue's index is lost");
+        }
+    }
+
     /// Opens the tables anew, refusing everything meanwhile. Returns whether it worked in the end.
-    fn reopen(&mut self, jobs: &Receiver<Job>, reason: &str) -> bool {
-        error!(error = reason, "the queue's index has failed; clients hear 451 until it is open again");
+    fn reopen(&mut self, jobs: &Receiver<Job>, reason: &TableError) -> bool {
+        error!(error = %reason, "the queue's index has failed; clients hear 451 until it is open again");
+        let mut damage = matches!(reason, TableError::Broken(_)).then(|| reason.to_string());
         for seconds in REOPEN_AFTER {
             self.discard();
             refuse(jobs, Duration::from_secs(seconds));
-            let claims = std::mem::take(&mut self.engine).into_claimed();
-            match self.shared.load(claims.clone()) {
+            match self.shared.load(self.engine.claimed().clone(), damage.take()) {
                 Ok(loaded) => {
                     self.tables = Some(loaded.tables);
                     self.engine = loaded.engine;
@@ -171,19 +187,16 @@ impl Committer {
                 }
                 Err(error) => {
                     error!(error = %error, "the queue's index cannot be opened again yet");
-                    self.engine = Engine::new(crate::budget::ledger::Ledger::default(), claims);
                 }
             }
         }
         false
     }
 
-    /// Drops failed tables in a thread of its own, because closing them can hang.
     fn discard(&mut self) {
         self.shared.close_tables();
         if let Some(tables) = self.tables.take() {
-            // When no thread can be had the tables are dropped here and now.
-            drop(thread::Builder::new().name("queue-discard".into()).spawn(move || drop(tables)));
+            opening::discard(tables);
         }
     }
 }

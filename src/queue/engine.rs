@@ -57,9 +57,21 @@ impl Engine {
         self.assume_half_spent = true;
     }
 
-    /// The claims, for the engine that follows this one when a store is reopened.
-    pub(super) fn into_claimed(self) -> HashSet<QueueId> {
-        self.claimed
+    /// The claims: for the engine that follows this one when a store is reopened, and to go back to when
+    /// a batch could not be written.
+    pub(super) fn claimed(&self) -> &HashSet<QueueId> {
+        &self.claimed
+    }
+
+    /// Goes back to the claims before a batch that could not be written: a settlement that did not
+    /// become durable leaves its claim alive, and a claim that did not become durable never was one.
+    pub(super) fn restore_claimed(&mut self, claimed: HashSet<QueueId>) {
+        self.claimed = claimed;
+    }
+
+    /// Whether half of the limit still has to be counted as spent.
+    pub(super) fn must_assume_half_spent(&self) -> bool {
+        self.assume_half_spent
     }
 
     /// Whether a worker of this process has the message.
@@ -108,7 +120,15 @@ impl Engine {
             if room == 0 {
                 return Ok(Claim::Exhausted { frees_in: self.ledger.frees_in(now, terms.limit) });
             }
-            if let Some(record) = current(tables, changes, key.id)?
+            let record = match current(tables, changes, key.id) {
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    // Out of the way of the others; a record that is rebuilt brings its own key.
+                    changes.due.insert(key, false);
+                    return Err(error);
+                }
+                answer => answer?,
+            };
+            if let Some(record) = record
                 && DueKey::of(key.id, &record) == Some(key)
             {
                 let most = room.min(terms.recipients_max);
@@ -252,7 +272,15 @@ impl Engine {
         reason: &str,
     ) -> Answer<()> {
         self.claimed.remove(&id);
-        let Some(old) = current(tables, changes, id)? else { return Ok(()) };
+        let old = match current(tables, changes, id) {
+            // Neither record nor file can be read: there is nothing left to show.
+            Err(StoreError::Corrupt { .. }) => {
+                changes.forget(id);
+                return Ok(());
+            }
+            answer => answer?,
+        };
+        let Some(old) = old else { return Ok(()) };
         let mut new = old.clone();
         for recipient in &mut new.recipients {
             if recipient.state.is_relayed() {
@@ -267,19 +295,32 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a message that no worker has.
+    /// Removes a message that no worker has. It stays in the history, so that its file, should it outlive
+    /// a crash, is not taken for a message that was lost.
     pub(super) fn delete(
         &self,
         tables: &dyn Tables,
         changes: &mut Changes,
         id: QueueId,
-    ) -> Answer<MessageRecord> {
+        now: Timestamp,
+    ) -> Answer<()> {
         if self.claimed.contains(&id) {
             return Err(StoreError::Conflict(id));
         }
-        let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        let old = match current(tables, changes, id) {
+            Err(StoreError::Corrupt { .. }) => {
+                changes.forget(id);
+                return Ok(());
+            }
+            answer => answer?.ok_or(StoreError::NotFound(id))?,
+        };
+        let mut deleted = old.clone();
+        for recipient in deleted.recipients.iter_mut().filter(|recipient| !recipient.state.is_relayed()) {
+            recipient.state = RecipientState::Dead { since: now, reason: "deleted by a person".into() };
+        }
         changes.put(id, Some(&old), None);
-        Ok(old)
+        changes.history.insert(id, Some(deleted));
+        Ok(())
     }
 
     /// See [`super::store::Store::ledger`].
@@ -361,7 +402,7 @@ fn current(tables: &dyn Tables, changes: &Changes, id: QueueId) -> Answer<Option
     }
     tables.message(id).map_err(|error| match error {
         TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
-        TableError::Failed(_) => unavailable(error),
+        TableError::Failed(_) | TableError::Broken(_) => unavailable(error),
     })
 }
 

@@ -184,7 +184,7 @@ impl Store for MemoryStore {
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
         self.lock().final_dots.remove(&id);
         let now = self.clock.now();
-        self.change(|engine, tables, changes| engine.settle(tables, changes, id, &settlement, now)).map(drop)
+        self.change(|engine, tables, changes| engine.settle(tables, changes, id, &settlement, now))
     }
 
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
@@ -205,7 +205,8 @@ impl Store for MemoryStore {
     }
 
     async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
-        self.change(|engine, tables, changes| engine.delete(tables, changes, id)).map(drop)
+        let now = self.clock.wall();
+        self.change(|engine, tables, changes| engine.delete(tables, changes, id, now))
     }
 
     async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {

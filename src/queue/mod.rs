@@ -14,6 +14,7 @@ pub mod opening;
 pub mod options;
 pub mod reader;
 pub mod receipt;
+mod reconciliation;
 pub mod record;
 mod shared;
 mod side_files;

@@ -1,7 +1,7 @@
-//! Opening the store: the lock, sled under guard, and the reconciliation of sled with the spool.
+//! Opening the store: the lock, sled under guard, and what was spent of the budget.
 //!
-//! Rule: the spool is the truth about what was accepted, sled about what became of it; whatever they
-//! disagree on is decided so that nothing is lost, and said aloud. Must not know clients or Gmail.
+//! Rule: damaged files of sled are moved away and rebuilt, never fatal, never removed; a disk that does not
+//! work is an error and no reason to rebuild. Must not know clients or Gmail.
 
 use std::{
     collections::HashSet,
@@ -16,24 +16,21 @@ use std::{
 };
 
 use thiserror::Error;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use super::{
-    engine::{Engine, Fate},
+    engine::Engine,
     id::QueueId,
-    reader::ReadError,
-    record::MessageRecord,
+    reconciliation::{Reconciled, Reconciliation},
     side_files::{FoundDots, LedgerCopy},
     sled_tables::{OpenError, SledTables},
     spool::Spool,
-    tables::{Changes, DueKey, TableError},
+    tables::TableError,
 };
 use crate::{budget::ledger::Ledger, clock::Moment};
 
 /// How long sled may take to open; a damaged store can hang.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Messages changed in one write while reconciling.
-const CHUNK: usize = 1_000;
 /// Octets of the lock file that are read for the message about its owner.
 const LOCK_LENGTH_MAX: u64 = 32;
 
@@ -103,19 +100,87 @@ pub(super) fn lock(directory: &Path) -> Result<File, StoreOpenError> {
     Ok(file)
 }
 
-/// Opens sled; when its files are damaged, moves them away and starts with empty ones.
-/// Returns whether that happened.
-pub(super) fn open_tables(state: &Path, now: Moment) -> Result<(SledTables, bool), StoreOpenError> {
-    let path = state.join("queue.sled");
-    let reason = match open_guarded(&path) {
-        Ok(tables) => return Ok((tables, false)),
-        Err(OpenError::Damaged(reason)) => reason,
-        Err(error) => return Err(refused(state, &error)),
-    };
-    let bad = state.join(format!("queue.sled.bad-{}", now.wall.0));
-    error!(error = reason, moved_to = %bad.display(), "the queue's index is damaged; it is moved away and rebuilt from the spool: no message is lost, some may be sent twice");
-    fs::rename(&path, &bad).map_err(|error| refused(state, &OpenError::Unavailable(error.to_string())))?;
-    open_guarded(&path).map(|tables| (tables, true)).map_err(|error| refused(state, &error))
+/// Everything that opening needs to know.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    pub(super) state: &'a Path,
+    pub(super) spool: &'a Spool,
+    pub(super) dots: &'a FoundDots,
+    /// Claims of workers that are still alive (only when a store is reopened within a process).
+    pub(super) alive: HashSet<QueueId>,
+    pub(super) hold_uncertain: bool,
+    pub(super) now: Moment,
+}
+
+/// Tables that have been opened and brought together with the spool.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) tables: SledTables,
+    pub(super) reconciled: Reconciled,
+}
+
+impl Opening<'_> {
+    /// Opens sled and reconciles it with the spool. Damaged files (`damage` says what was found of it
+    /// already) are moved away and rebuilt.
+    pub(super) fn run(&self, damage: Option<String>) -> Result<Opened, StoreOpenError> {
+        let reason = match damage {
+            Some(reason) => reason,
+            None => match self.attempt(Index::Found) {
+                Ok(opened) => return Ok(opened),
+                Err(OpenError::Damaged(reason)) => reason,
+                Err(error) => return Err(refused(self.state, &error)),
+            },
+        };
+        let bad = self.state.join(format!("queue.sled.bad-{}", self.now.wall.0));
+        error!(error = reason, moved_to = %bad.display(), "the queue's index is damaged; it is moved away and rebuilt from the spool: no message is lost, some may be sent twice");
+        fs::rename(self.state.join("queue.sled"), &bad)
+            .map_err(|error| refused(self.state, &OpenError::Unavailable(error.to_string())))?;
+        self.attempt(Index::Rebuilt).map_err(|error| refused(self.state, &error))
+    }
+
+    fn attempt(&self, index: Index) -> Result<Opened, OpenError> {
+        let tables = open_guarded(&self.state.join("queue.sled"))?;
+        // sled reads a page when it is needed, so damage may show only now: as an error, or as a panic.
+        let reconciled = panic::catch_unwind(AssertUnwindSafe(|| self.reconcile(&tables, index)));
+        let error = match reconciled {
+            Ok(Ok(reconciled)) => return Ok(Opened { tables, reconciled }),
+            Ok(Err(TableError::Failed(reason))) => OpenError::Unavailable(reason),
+            Ok(Err(error @ (TableError::Broken(_) | TableError::Damaged { .. }))) => {
+                OpenError::Damaged(error.to_string())
+            }
+            Err(_) => OpenError::Damaged("sled panicked while it was read".into()),
+        };
+        discard(tables);
+        Err(error)
+    }
+
+    fn reconcile(&self, tables: &SledTables, index: Index) -> Result<Reconciled, TableError> {
+        let (ledger, loss) = ledger(self.state, tables, index, self.now)?;
+        let reconciliation = Reconciliation { opening: self, tables };
+        let mut reconciled = reconciliation.run(Engine::new(ledger, self.alive.clone()))?;
+        if loss == LedgerLoss::Unknown {
+            error!(
+                "what was spent of the budget in the last 24 hours is not known; half of it counts as spent"
+            );
+            reconciled.engine.assume_half_spent();
+        }
+        Ok(reconciled)
+    }
+}
+
+/// Where the tables come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Index {
+    /// They were there.
+    Found,
+    /// They are new, because the ones that were there are damaged.
+    Rebuilt,
+}
+
+/// Drops tables in a thread of their own, because closing damaged ones can hang or panic.
+pub(super) fn discard<T: Send + 'static>(tables: T) {
+    // When no thread can be had they are dropped here and now.
+    drop(thread::Builder::new().name("queue-discard".into()).spawn(move || drop(tables)));
 }
 
 /// Opens sled in a thread of its own: it may panic or hang on damaged files.
@@ -143,144 +208,21 @@ fn refused(state: &Path, error: &OpenError) -> StoreOpenError {
     }
 }
 
-/// What is known when sled and spool have been brought together.
-#[derive(Debug)]
-pub(super) struct Reconciled {
-    pub(super) engine: Engine,
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-}
-
-/// The inputs of a reconciliation.
-#[derive(Debug)]
-pub(super) struct Reconciliation<'a> {
-    pub(super) spool: &'a Spool,
-    pub(super) tables: &'a SledTables,
-    pub(super) dots: &'a FoundDots,
-    /// Claims of workers that are still alive (only when a store is reopened within a process).
-    pub(super) alive: HashSet<QueueId>,
-    pub(super) hold_uncertain: bool,
-    pub(super) now: Moment,
-}
-
-impl Reconciliation<'_> {
-    /// Compares every record with the spool and writes what follows from it.
-    pub(super) fn run(mut self, ledger: Ledger) -> Result<Reconciled, TableError> {
-        let listing = self.spool.list().map_err(|error| TableError::Failed(error.to_string()))?;
-        let mut unclaimed: HashSet<QueueId> = listing.messages.into_iter().collect();
-        let mut result = Reconciled {
-            engine: Engine::new(ledger, std::mem::take(&mut self.alive)),
-            messages: 0,
-            bytes: 0,
-        };
-        let mut changes = Changes::default();
-        for entry in self.tables.messages(None) {
-            match entry {
-                Ok((id, record)) => {
-                    let present = unclaimed.remove(&id);
-                    self.record(&mut result, &mut changes, id, &record, present)?;
-                }
-                Err(TableError::Damaged { id, reason }) => {
-                    warn!(%id, error = reason, "a record is damaged; it is rebuilt from the message's file");
-                    changes.messages.insert(id, None);
-                }
-                Err(failed) => return Err(failed),
-            }
-            self.write(&mut changes, CHUNK)?;
-        }
-        self.write(&mut changes, 0)?;
-        for id in unclaimed {
-            self.file(&mut result, &mut changes, id)?;
-            self.write(&mut changes, CHUNK)?;
-        }
-        self.write(&mut changes, 0)?;
-        Ok(result)
-    }
-
-    /// A record: its file must be there, its claim's worker may be dead, its due key must exist.
-    fn record(
-        &self,
-        result: &mut Reconciled,
-        changes: &mut Changes,
-        id: QueueId,
-        record: &MessageRecord,
-        present: bool,
-    ) -> Result<(), TableError> {
-        result.messages += 1;
-        result.bytes += record.size_bytes;
-        let lost = !present && record.recipients.iter().any(|recipient| !recipient.state.is_final());
-        if lost {
-            let reason = "its file is missing from the spool";
-            error!(%id, reason, "a queued message is lost; its record is kept as dead");
-            let dead = result.engine.set_aside(self.tables, changes, id, self.now.wall, reason);
-            return dead.map_err(|error| TableError::Failed(error.to_string()));
-        }
-        if record.is_reserved() && !result.engine.has_claimed(id) {
-            let fate = if self.dots.may_be_sent(id) {
-                Fate::MaybeSent { resend_at: (!self.hold_uncertain).then_some(self.now.wall) }
-            } else {
-                Fate::NotSent
-            };
-            warn!(%id, ?fate, "an attempt was under way when the relay stopped");
-            result.engine.recover(changes, id, record, fate, self.now);
-            return Ok(());
-        }
-        if let Some(key) = DueKey::of(id, record)
-            && !self.tables.has_due(&key)?
-        {
-            changes.due.insert(key, true);
-        }
-        Ok(())
-    }
-
-    /// A file without a readable record: relayed already, or to be queued (again).
-    fn file(&self, result: &mut Reconciled, changes: &mut Changes, id: QueueId) -> Result<(), TableError> {
-        let disk = |error: io::Error| TableError::Failed(error.to_string());
-        if matches!(self.tables.finished(id), Ok(Some(_))) {
-            return self.spool.remove(id).map_err(disk);
-        }
-        match self.spool.describe(id) {
-            Ok(described) => {
-                let record = MessageRecord::new(&described.envelope, described.trailer.body_bytes);
-                info!(%id, "a message without a record is queued from its file");
-                result.messages += 1;
-                result.bytes += record.size_bytes;
-                changes.put(id, None, Some(record));
-            }
-            Err(ReadError::Frame(error)) => {
-                let aside = self.spool.set_aside(id).map_err(disk)?;
-                error!(%id, error = %error, moved_to = %aside.display(), "a message file is damaged and was set aside");
-            }
-            Err(ReadError::Io(error)) => return Err(disk(error)),
-        }
-        Ok(())
-    }
-
-    fn write(&self, changes: &mut Changes, more_than: usize) -> Result<(), TableError> {
-        if changes.is_empty() || changes.messages.len() + changes.due.len() < more_than {
-            return Ok(());
-        }
-        let whole = std::mem::take(changes);
-        self.tables.apply(&whole)?;
-        for (id, _) in whole.removed {
-            self.spool.remove(id).map_err(|error| TableError::Failed(error.to_string()))?;
-        }
-        Ok(())
-    }
-}
-
 /// The ledger of the last run: what sled has, and what the copy has beside it.
-pub(super) fn ledger(
+fn ledger(
     state: &Path,
     tables: &SledTables,
-    rebuilt: bool,
+    index: Index,
+    now: Moment,
 ) -> Result<(Ledger, LedgerLoss), TableError> {
     let (events, damaged) = tables.ledger()?;
-    let mut ledger = Ledger::default();
     let copy = LedgerCopy::read(state);
-    let loss =
-        if copy.is_none() && (rebuilt || damaged > 0) { LedgerLoss::Unknown } else { LedgerLoss::None };
-    for (sequence, event) in copy.into_iter().flatten().chain(events) {
+    let trusted = copy.as_ref().is_some_and(|copy| copy.is_whole && copy.boot == now.boot);
+    let pending = copy.as_ref().is_some_and(|copy| copy.half_unknown);
+    let lost = index == Index::Rebuilt || damaged > 0;
+    let loss = if pending || (lost && !trusted) { LedgerLoss::Unknown } else { LedgerLoss::None };
+    let mut ledger = Ledger::default();
+    for (sequence, event) in copy.into_iter().flat_map(|copy| copy.events).chain(events) {
         ledger.insert(sequence, event);
     }
     Ok((ledger, loss))
@@ -288,7 +230,7 @@ pub(super) fn ledger(
 
 /// Whether the budget spent before is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LedgerLoss {
+enum LedgerLoss {
     /// It is.
     None,
     /// It is not: half of the limit must count as spent.

@@ -11,21 +11,18 @@ use std::{
     },
 };
 
-use tokio::sync::{Notify, watch};
-use tracing::error;
-
 use super::{
     engine::Engine,
     id::QueueId,
-    opening::{self, LedgerLoss, Reconciliation, StoreOpenError},
+    opening::{Opened, Opening, StoreOpenError},
     options::Options,
     side_files::{FinalDots, FoundDots, LedgerCopy},
     sled_tables::SledTables,
     spool::{Spool, refused},
     store::StoreError,
-    tables::TableError,
 };
 use crate::clock::Clock;
+use tokio::sync::{Notify, watch};
 
 /// What the committer and the readers share.
 #[derive(Debug)]
@@ -76,36 +73,37 @@ impl Shared {
         }
     }
 
-    /// Opens the tables and reconciles them with the spool.
-    pub(super) fn load(&self, alive: HashSet<QueueId>) -> Result<Loaded, StoreOpenError> {
+    /// Opens the tables and reconciles them with the spool. `damage` says why they cannot be trusted any
+    /// more and must be rebuilt.
+    pub(super) fn load(
+        &self,
+        alive: HashSet<QueueId>,
+        damage: Option<String>,
+    ) -> Result<Loaded, StoreOpenError> {
         let state = &self.options.directory;
-        let unusable = |reason: String| StoreOpenError::Unusable { directory: state.clone(), reason };
         let now = self.clock.now();
-        let (tables, rebuilt) = opening::open_tables(state, now)?;
-        let table_error = |error: TableError| unusable(error.to_string());
-        let (ledger, loss) = opening::ledger(state, &tables, rebuilt).map_err(table_error)?;
-        let reconciliation = Reconciliation {
+        let opening = Opening {
+            state,
             spool: &self.spool,
-            tables: &tables,
             dots: &FoundDots::read(state, now.boot),
             alive,
             hold_uncertain: self.options.hold_uncertain,
             now,
         };
-        let mut reconciled = reconciliation.run(ledger).map_err(table_error)?;
-        if loss == LedgerLoss::Unknown {
-            error!("what was spent of the budget in the last 24 hours is lost; half of it counts as spent");
-            reconciled.engine.assume_half_spent();
-        }
-        let copy = LedgerCopy::create(state, reconciled.engine.ledger())
-            .map_err(|error| unusable(error.to_string()))?;
+        let Opened { tables, reconciled } = opening.run(damage)?;
+        let engine = reconciled.engine;
+        let copy = LedgerCopy::create(state, now.boot, engine.ledger(), engine.must_assume_half_spent());
+        let copy = copy.map_err(|error| StoreOpenError::Unusable {
+            directory: state.clone(),
+            reason: error.to_string(),
+        })?;
         self.messages.store(reconciled.messages, Ordering::Relaxed);
         self.bytes.store(reconciled.bytes, Ordering::Relaxed);
         self.set_aside.store(self.spool.set_aside_count(), Ordering::Relaxed);
         let tables = Arc::new(tables);
         *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tables));
-        self.trouble.send_if_modified(|trouble| trouble.take().is_some());
-        Ok(Loaded { tables, engine: reconciled.engine, copy })
+        self.trouble.send_if_modified(|trouble| trouble.take_if(|trouble| !trouble.for_good).is_some());
+        Ok(Loaded { tables, engine, copy })
     }
 
     /// Refuses everything until the tables are open again.
@@ -120,6 +118,11 @@ impl Shared {
     /// Refuses everything for the rest of this process.
     pub(super) fn fail_for_good(&self, reason: String) {
         self.trouble.send_replace(Some(Trouble { reason, for_good: true }));
+    }
+
+    /// Whether this process must end.
+    pub(super) fn has_failed_for_good(&self) -> bool {
+        self.trouble.borrow().as_ref().is_some_and(|trouble| trouble.for_good)
     }
 
     /// Takes the tables from the readers.

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use super::{id::QueueId, record};
 use crate::{
     budget::ledger::{Event, Ledger},
@@ -47,7 +49,14 @@ impl FoundDots {
             return Self { same_boot: false, ids: HashSet::new() };
         };
         let same_boot = u128::from_be_bytes(*written_in) == boot.0;
-        Self { same_boot, ids: ids.iter().map(|id| QueueId::from_bytes(*id)).collect() }
+        let mut out = HashSet::new();
+        for id in ids.iter().map(|id| QueueId::from_bytes(*id)) {
+            // The second mention takes the first one back.
+            if !out.remove(&id) {
+                out.insert(id);
+            }
+        }
+        Self { same_boot, ids: out }
     }
 
     /// Whether the final dot of a claim of the last run may have been sent. After a reboot the file
@@ -71,7 +80,15 @@ impl FinalDots {
 
     /// Notes that the dot of `id` is about to be sent.
     pub(super) fn note(&mut self, id: QueueId) -> io::Result<()> {
-        self.unsettled.insert(id);
+        if self.unsettled.insert(id) { self.append(id) } else { Ok(()) }
+    }
+
+    /// The claim has ended: the id is mentioned once more, which takes the first mention back.
+    pub(super) fn forget(&mut self, id: QueueId) -> io::Result<()> {
+        if self.unsettled.remove(&id) { self.append(id) } else { Ok(()) }
+    }
+
+    fn append(&mut self, id: QueueId) -> io::Result<()> {
         self.file.write_all(id.as_bytes())?;
         self.length += 16;
         if self.length > REWRITE_BYTES {
@@ -82,54 +99,69 @@ impl FinalDots {
         }
         Ok(())
     }
-
-    /// The claim has ended.
-    pub(super) fn forget(&mut self, id: QueueId) {
-        self.unsettled.remove(&id);
-    }
 }
 
 /// The copy of the ledger.
 #[derive(Debug)]
 pub(super) struct LedgerCopy {
     path: PathBuf,
+    boot: BootId,
     file: File,
     length: u64,
 }
 
+/// What the copy of the last run said.
+#[derive(Debug)]
+pub(super) struct FoundLedger {
+    /// The boot in which it was written. The file is not synced: after a reboot it may be old or cut.
+    pub(super) boot: BootId,
+    /// No line of it is damaged.
+    pub(super) is_whole: bool,
+    /// The run before it did not know what had been spent, and had not yet accounted for that.
+    pub(super) half_unknown: bool,
+    pub(super) events: BTreeMap<u64, Event>,
+}
+
 /// Octets of one line: a sequence number and an event, with version and checksum. Shorter ones are padded.
 const LINE_BYTES: usize = 64;
+
+/// The first line: in which boot the copy was written, and whether half of the budget is unaccounted for.
+type Header = (BootId, bool);
 
 impl LedgerCopy {
     fn path(state: &Path) -> PathBuf {
         state.join("ledger.copy")
     }
 
-    /// The events that the last run wrote; `None` when there is no copy.
-    pub(super) fn read(state: &Path) -> Option<BTreeMap<u64, Event>> {
+    /// Reads the copy of the last run; `None` when there is none, or its first line cannot be read.
+    pub(super) fn read(state: &Path) -> Option<FoundLedger> {
         let bytes = fs::read(Self::path(state)).ok()?;
-        let mut events = BTreeMap::new();
-        for line in bytes.as_chunks::<LINE_BYTES>().0 {
-            let length = usize::from(line[0]);
-            let Some(Ok((sequence, event))) =
-                line.get(1..=length).map(record::decode::<(u64, Option<Event>)>)
-            else {
-                continue;
-            };
-            match event {
-                Some(event) => events.insert(sequence, event),
-                None => events.remove(&sequence),
-            };
+        let (lines, rest) = bytes.as_chunks::<LINE_BYTES>();
+        let (first, lines) = lines.split_first()?;
+        let (boot, half_unknown): Header = unline(first)?;
+        let mut found =
+            FoundLedger { boot, is_whole: rest.is_empty(), half_unknown, events: BTreeMap::new() };
+        for line in lines {
+            match unline::<(u64, Option<Event>)>(line) {
+                Some((sequence, Some(event))) => drop(found.events.insert(sequence, event)),
+                Some((sequence, None)) => drop(found.events.remove(&sequence)),
+                None => found.is_whole = false,
+            }
         }
-        Some(events)
+        Some(found)
     }
 
     /// Starts a new copy with what the ledger holds.
-    pub(super) fn create(state: &Path, ledger: &Ledger) -> io::Result<Self> {
+    pub(super) fn create(
+        state: &Path,
+        boot: BootId,
+        ledger: &Ledger,
+        half_unknown: bool,
+    ) -> io::Result<Self> {
         let path = Self::path(state);
-        let bytes = lines(ledger.events().map(|(sequence, event)| (sequence, Some(event))));
+        let bytes = whole(boot, ledger, half_unknown);
         let file = write_anew(&path, &bytes)?;
-        Ok(Self { path, file, length: bytes.len() as u64 })
+        Ok(Self { path, boot, file, length: bytes.len() as u64 })
     }
 
     /// Adds what a commit changed.
@@ -141,30 +173,43 @@ impl LedgerCopy {
         if changes.is_empty() {
             return Ok(());
         }
-        let bytes = lines(changes.iter().map(|(sequence, event)| (*sequence, *event)));
+        let mut bytes = Vec::new();
+        changes.iter().for_each(|(sequence, event)| line(&mut bytes, &(*sequence, *event)));
         self.file.write_all(&bytes)?;
         self.length += bytes.len() as u64;
         let live = (ledger.events().count() * LINE_BYTES) as u64;
-        if self.length > REWRITE_BYTES + 2 * live {
-            let bytes = lines(ledger.events().map(|(sequence, event)| (sequence, Some(event))));
-            self.file = write_anew(&self.path, &bytes)?;
-            self.length = bytes.len() as u64;
-        }
+        if self.length > REWRITE_BYTES + 2 * live { self.rewrite(ledger) } else { Ok(()) }
+    }
+
+    /// Writes it anew with what still counts, and with nothing unaccounted for.
+    pub(super) fn rewrite(&mut self, ledger: &Ledger) -> io::Result<()> {
+        let bytes = whole(self.boot, ledger, false);
+        self.file = write_anew(&self.path, &bytes)?;
+        self.length = bytes.len() as u64;
         Ok(())
     }
 }
 
-fn lines(events: impl Iterator<Item = (u64, Option<Event>)>) -> Vec<u8> {
+fn whole(boot: BootId, ledger: &Ledger, half_unknown: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for entry in events {
-        // An event takes at most 50 octets; see the test.
-        let Ok(encoded) = record::encode(&entry) else { continue };
-        let start = bytes.len();
-        bytes.push(u8::try_from(encoded.len()).unwrap_or(0));
-        bytes.extend_from_slice(&encoded);
-        bytes.resize(start + LINE_BYTES, 0);
-    }
+    let header: Header = (boot, half_unknown);
+    line(&mut bytes, &header);
+    ledger.events().for_each(|(sequence, event)| line(&mut bytes, &(sequence, Some(event))));
     bytes
+}
+
+/// Adds one line. An event takes at most 61 octets; see the test.
+fn line<T: Serialize>(bytes: &mut Vec<u8>, entry: &T) {
+    let Ok(encoded) = record::encode(entry) else { return };
+    let start = bytes.len();
+    bytes.push(u8::try_from(encoded.len()).unwrap_or(0));
+    bytes.extend_from_slice(&encoded);
+    bytes.resize(start + LINE_BYTES, 0);
+}
+
+fn unline<T: DeserializeOwned>(line: &[u8; LINE_BYTES]) -> Option<T> {
+    let length = usize::from(line[0]);
+    record::decode(line.get(1..=length)?).ok()
 }
 
 /// Replaces a file whole, so that a crash leaves the old or the new one, and returns it for appending.
@@ -188,10 +233,20 @@ mod tests {
         let event = Event { at, recipients: u32::MAX };
         let mut ledger = Ledger::default();
         ledger.insert(u64::MAX - 1, event);
-        let mut copy = LedgerCopy::create(directory.path(), &ledger).unwrap();
+        let mut copy = LedgerCopy::create(directory.path(), BootId(7), &ledger, true).unwrap();
         copy.append(&BTreeMap::from([(5, Some(event)), (6, Some(event)), (5, None)]), &ledger).unwrap();
         let read = LedgerCopy::read(directory.path()).unwrap();
-        assert_eq!(read.into_iter().collect::<Vec<_>>(), [(6, event), (u64::MAX - 1, event)]);
+        assert_eq!((read.boot, read.is_whole, read.half_unknown), (BootId(7), true, true));
+        assert_eq!(read.events.into_iter().collect::<Vec<_>>(), [(6, event), (u64::MAX - 1, event)]);
+        copy.rewrite(&ledger).unwrap();
+        let read = LedgerCopy::read(directory.path()).unwrap();
+        assert_eq!((read.half_unknown, read.events.len()), (false, 1));
+        let path = LedgerCopy::path(directory.path());
+        let cut = fs::read(&path).unwrap();
+        fs::write(&path, &cut[..cut.len() - 3]).unwrap();
+        assert!(!LedgerCopy::read(directory.path()).unwrap().is_whole);
+        fs::write(&path, "").unwrap();
+        assert!(LedgerCopy::read(directory.path()).is_none(), "an empty file says nothing");
     }
 
     #[test]
@@ -202,6 +257,8 @@ mod tests {
         dots.note(sent).unwrap();
         let found = FoundDots::read(directory.path(), BootId(7));
         assert!(found.may_be_sent(sent) && !found.may_be_sent(unsent));
+        dots.forget(sent).unwrap();
+        assert!(!FoundDots::read(directory.path(), BootId(7)).may_be_sent(sent), "its claim has ended");
         assert!(FoundDots::read(directory.path(), BootId(8)).may_be_sent(unsent));
         assert!(FoundDots::read(&directory.path().join("none"), BootId(7)).may_be_sent(unsent));
     }

@@ -7,6 +7,7 @@ use std::{
     collections::HashSet,
     fs::File,
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering,
@@ -78,7 +79,7 @@ impl SledStore {
         let newest = listing.messages.iter().max().map_or(Timestamp(0), QueueId::time);
         let (jobs, waiting) = mpsc::channel();
         let shared = Arc::new(Shared::new(options.clone(), clock, spool));
-        let loaded = shared.load(HashSet::new())?;
+        let loaded = shared.load(HashSet::new(), None)?;
         let dots = FinalDots::create(&options.directory, shared.clock.now().boot);
         *lock_of(&shared.dots) = Some(dots.map_err(|error| unusable(error.to_string()))?);
         let committer = start(&shared, loaded, waiting).map_err(|error| unusable(error.to_string()))?;
@@ -98,6 +99,9 @@ impl SledStore {
         &self,
         verb: impl FnOnce(&mut Engine, &SledTables, &mut Changes) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        if self.shared.has_failed_for_good() {
+            return Err(self.shared.refusal());
+        }
         let patience = self.shared.options.commit_timeout;
         let work = async {
             let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
@@ -122,8 +126,16 @@ impl SledStore {
         let tables = tables.ok_or_else(|| self.shared.refusal())?;
         blocking(move || question(&tables)).await?.map_err(|error| match error {
             TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
-            TableError::Failed(reason) => StoreError::Unavailable(reason),
+            TableError::Failed(reason) | TableError::Broken(reason) => StoreError::Unavailable(reason),
         })
+    }
+
+    /// The claim of `id` has ended. A mention that cannot be taken back errs on the safe side.
+    fn forget_dot(&self, id: QueueId) {
+        let forgotten = lock_of(&self.shared.dots).as_mut().map(|dots| dots.forget(id));
+        if let Some(Err(error)) = forgotten {
+            error!(%id, error = %error, "the note about a final dot cannot be taken back");
+        }
     }
 
     /// A message whose file cannot be used: out of the way with it, and its record becomes dead.
@@ -136,6 +148,7 @@ impl SledStore {
         let words = format!("its stored file is damaged ({reason}); the remains are in {}", aside.display());
         self.change(move |engine, tables, changes| engine.set_aside(tables, changes, id, now, &words))
             .await?;
+        self.forget_dot(id);
         Err(StoreError::Corrupt { id, reason })
     }
 }
@@ -154,7 +167,10 @@ fn start(shared: &Arc<Shared>, loaded: Loaded, jobs: Receiver<Job>) -> io::Resul
     let Loaded { tables, engine, copy } = loaded;
     let committer = Committer { shared: Arc::clone(shared), tables: Some(tables), engine, copy, removals };
     thread::Builder::new().name("queue-committer".into()).spawn(move || {
-        committer.serve(&jobs);
+        let shared = Arc::clone(&committer.shared);
+        if panic::catch_unwind(AssertUnwindSafe(|| committer.serve(&jobs))).is_err() {
+            shared.fail_for_good("the queue's committer has panicked".into());
+        }
         // The sender of removals is gone now, so the sweeper finishes what it has.
         drop(sweeper.join());
     })
@@ -227,12 +243,14 @@ impl Store for SledStore {
 
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
         let now = self.shared.clock.now();
-        self.change(move |engine, tables, changes| engine.settle(tables, changes, id, &settlement, now))
-            .await?;
-        if let Some(dots) = lock_of(&self.shared.dots).as_mut() {
-            dots.forget(id);
+        let verb = move |engine: &mut Engine, tables: &SledTables, changes: &mut Changes| {
+            engine.settle(tables, changes, id, &settlement, now)
+        };
+        let settled = self.change(verb).await;
+        if matches!(settled, Ok(()) | Err(StoreError::NotFound(_))) {
+            self.forget_dot(id);
         }
-        Ok(())
+        settled
     }
 
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
@@ -256,7 +274,8 @@ impl Store for SledStore {
     }
 
     async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
-        self.change(move |engine, tables, changes| engine.delete(tables, changes, id)).await.map(drop)
+        let now = self.shared.clock.wall();
+        self.change(move |engine, tables, changes| engine.delete(tables, changes, id, now)).await
     }
 
     async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {

@@ -304,19 +304,25 @@ fn due_key(bytes: &[u8]) -> Option<DueKey> {
 }
 
 fn failed(error: sled::Error) -> TableError {
-    TableError::Failed(format!("the queue's index cannot be read or written: {error}"))
+    let words = format!("the queue's index cannot be read or written: {error}");
+    if is_damage(&error) { TableError::Broken(words) } else { TableError::Failed(words) }
 }
 
-/// Which errors of opening mean damage and which only that now is a bad time.
 fn open_error(error: sled::Error) -> OpenError {
+    let words = error.to_string();
+    if is_damage(&error) { OpenError::Damaged(words) } else { OpenError::Unavailable(words) }
+}
+
+/// Which errors mean damaged files, and not only that now is a bad time.
+fn is_damage(error: &sled::Error) -> bool {
     use std::io::ErrorKind;
-    match &error {
-        sled::Error::Io(cause) => match cause.kind() {
-            ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput => {
-                OpenError::Damaged(error.to_string())
-            }
-            _ => OpenError::Unavailable(error.to_string()),
-        },
-        _ => OpenError::Damaged(error.to_string()),
+    match error {
+        sled::Error::Io(cause) => {
+            matches!(
+                cause.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
+            )
+        }
+        _ => true,
     }
 }

@@ -55,7 +55,10 @@ pub(super) enum TableError {
     /// One record is damaged; the others are not concerned.
     #[error("the record of message {id} is damaged: {reason}")]
     Damaged { id: QueueId, reason: String },
-    /// The backend itself has failed.
+    /// The backend finds its own files damaged: they must be rebuilt.
+    #[error("{0}")]
+    Broken(String),
+    /// The backend cannot read or write just now.
     #[error("{0}")]
     Failed(String),
 }
@@ -90,6 +93,12 @@ impl Changes {
     /// Whether something becomes claimable by them.
     pub(super) fn adds_work(&self) -> bool {
         self.due.values().any(|added| *added)
+    }
+
+    /// Removes a record that cannot be read. Its due key, should it have one, is removed when it is met.
+    pub(super) fn forget(&mut self, id: QueueId) {
+        self.removed.push((id, 0));
+        self.messages.insert(id, None);
     }
 
     /// Replaces a record, and its due key with it.
