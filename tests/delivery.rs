@@ -19,11 +19,11 @@ use pillarbox::{
         state::{AccountCondition, RecipientState},
         store::Store,
     },
-    sandbox::APP_PASSWORD,
+    sandbox::{APP_PASSWORD, Failure, Stage},
     shutdown::Phase,
 };
 
-use self::scene::{BODY, MINUTE, Scene, eventually};
+use self::scene::{BODY, HOUR, MINUTE, Scene, eventually};
 
 #[tokio::test]
 async fn both_tls_modes_deliver_the_bytes_unchanged_under_one_login() {
@@ -189,6 +189,25 @@ async fn a_deferred_message_is_tried_again_when_due_until_it_is_accepted() {
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
+impl Captured {
+    /// Captures what this thread logs until the guards are dropped.
+    fn start(&self) -> (tracing::Dispatch, tracing::subscriber::DefaultGuard) {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        // With one subscriber alone, tracing would decide for all threads from one that has none.
+        let other = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
+        (other, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
@@ -203,15 +222,7 @@ impl Write for Captured {
 #[tokio::test]
 async fn no_password_and_no_body_reaches_the_log_and_every_step_does() {
     let captured = Captured::default();
-    let writer = captured.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With one subscriber alone, tracing would decide for all threads from one that has none.
-    let _other = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guards = captured.start();
     let mut scene = Scene::running(|_| {}).await;
     let id = scene.submit(&["ok@example.net", "nosuch@example.net", "full@example.net"]).await;
     scene.until_names(id, &["relayed", "dead", "queued"]).await;
@@ -221,7 +232,7 @@ async fn no_password_and_no_body_reaches_the_log_and_every_step_does() {
     scene.until_account(AccountCondition::PausedQuota).await;
     scene.stop(Phase::Draining).await;
 
-    let text = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
+    let text = captured.text();
     let initial_response = data_encoding::BASE64.encode(format!("\0me@gmail.com\0{APP_PASSWORD}").as_bytes());
     for secret in [APP_PASSWORD, &initial_response, ".a dot"] {
         assert!(!text.contains(secret), "{secret} is in the log");
@@ -230,4 +241,33 @@ async fn no_password_and_no_body_reaches_the_log_and_every_step_does() {
         assert!(text.contains(word), "{word} is missing:\n{text}");
     }
     assert!(text.contains(&id.to_string()) && text.contains("2.0.0 OK"));
+}
+
+#[tokio::test]
+async fn a_pause_is_a_warning_and_its_end_is_news() {
+    let captured = Captured::default();
+    let _guards = captured.start();
+    let mut scene = Scene::running(|_| {}).await;
+    scene
+        .sandbox
+        .fail_next(Stage::Mail, Failure::Reply("550 5.4.5 Daily user sending limit exceeded.".into()));
+    let id = scene.submit(&["ok@example.net"]).await;
+    scene.until_account(AccountCondition::PausedQuota).await;
+    scene.until_quiet().await;
+    scene.stop(Phase::Draining).await;
+    scene.start();
+    scene.advance(HOUR).await;
+    scene.until_names(id, &["relayed"]).await;
+    scene.until_account(AccountCondition::Open).await;
+
+    let text = captured.text();
+    let events: Vec<&str> = text.lines().filter(|line| line.contains(": account ")).collect();
+    let [begins, goes_on, ends] = events[..] else { panic!("{text}") };
+    for pause in [begins, goes_on] {
+        assert!(
+            pause.contains("WARN") && pause.contains("paused-quota") && pause.contains("5.4.5"),
+            "{pause}"
+        );
+    }
+    assert!(ends.contains("INFO") && ends.contains("account=\"open\""), "{ends}");
 }

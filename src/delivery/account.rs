@@ -32,6 +32,13 @@ pub(super) struct Permit {
     probe: bool,
 }
 
+impl Permit {
+    /// Whether the others wait for the result of this attempt.
+    pub(super) fn is_probe(self) -> bool {
+        self.probe
+    }
+}
+
 /// Whether an attempt may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
@@ -49,6 +56,8 @@ pub(super) struct Trouble {
     pub(super) condition: AccountCondition,
     pub(super) reason: String,
     pub(super) remedy: String,
+    /// Found on this side before anything was sent: looking again soon costs nothing.
+    pub(super) local: bool,
 }
 
 impl Account {
@@ -137,10 +146,12 @@ impl Account {
         }
         let again = self.state.condition == trouble.condition;
         let strikes = if again { self.state.strikes.saturating_add(1) } else { 1 };
+        let wait = if trouble.local { local_pause(strikes) } else { pause(trouble.condition, strikes) };
         self.state = AccountState {
             condition: trouble.condition,
             since: if again { self.state.since } else { now },
-            until: Some(now.after(pause(trouble.condition, strikes))),
+            // A short pause never cuts the rest of a longer one.
+            until: self.state.until.max(Some(now.after(wait))),
             strikes,
             reason: trouble.reason,
             remedy: trouble.remedy,
@@ -176,6 +187,16 @@ fn pause(condition: AccountCondition, strikes: u32) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// How long a pause lasts that a fault on this side causes: it ends soon after somebody mends it.
+fn local_pause(strikes: u32) -> Duration {
+    let minutes = match strikes {
+        0 | 1 => 1,
+        2 => 2,
+        _ => 5,
+    };
+    Duration::from_secs(minutes * 60)
+}
+
 /// The gravity of a condition.
 fn rank(condition: AccountCondition) -> u8 {
     match condition {
@@ -202,7 +223,7 @@ mod tests {
     }
 
     fn trouble(condition: AccountCondition) -> Trouble {
-        Trouble { condition, reason: "said no".into(), remedy: "do something".into() }
+        Trouble { condition, reason: "said no".into(), remedy: "do something".into(), local: false }
     }
 
     fn proven() -> Account {
@@ -232,6 +253,26 @@ mod tests {
             }
             assert_eq!(account.state().since, NOW, "since tells when it began");
         }
+    }
+
+    #[test]
+    fn a_fault_on_this_side_pauses_for_minutes_and_never_shortens_what_the_upstream_asked_for() {
+        let local = || Trouble { local: true, ..trouble(PausedCredentials) };
+        let mut account = proven();
+        let mut now = NOW;
+        for expected in [1, 2, 5, 5] {
+            let permit = go(&mut account, now);
+            assert!(account.trouble(permit, local(), now));
+            let until = account.state().until.unwrap();
+            assert_eq!(until.since(now).as_secs() / 60, expected);
+            now = until;
+        }
+        let mut account = proven();
+        let (refused, without_password) = (go(&mut account, NOW), go(&mut account, NOW));
+        account.trouble(refused, trouble(PausedQuota), NOW);
+        let until = account.state().until;
+        assert!(account.trouble(without_password, local(), NOW));
+        assert_eq!(account.state().until, until);
     }
 
     #[test]

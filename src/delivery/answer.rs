@@ -172,15 +172,31 @@ pub(super) enum Fault {
     /// EHLO did not offer AUTH PLAIN.
     #[error("the server does not offer AUTH PLAIN")]
     NoAuth,
-    /// Our own configuration: the password cannot be read, a trust root is missing.
+    /// Our own configuration: a trust root is missing.
     #[error("{0}")]
     Configuration(String),
+    /// The password cannot be had from its source; nothing was sent.
+    #[error("{reason}")]
+    NoPassword {
+        /// What is wrong with which source.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// The connection ended or made no progress in time.
     #[error("{0}")]
     Lost(String),
     /// What came is no SMTP reply.
     #[error("the server sent something that is no SMTP reply: {0}")]
     Garbled(String),
+    /// One of the others, with the name and port of the server.
+    #[error("{server}: {fault}")]
+    At {
+        /// Where.
+        server: String,
+        /// What.
+        fault: Box<Self>,
+    },
 }
 
 /// What became of a connection attempt, or of one recipient in a transaction.
@@ -209,10 +225,26 @@ pub(super) enum Answer {
     },
 }
 
+impl Answer {
+    /// Names the server in a fault of the network or of the server.
+    pub(super) fn at(self, host: &str, port: u16) -> Self {
+        match self {
+            Self::Broken { fault: Fault::Configuration(_) | Fault::NoPassword { .. }, .. } => self,
+            Self::Broken { stage, after_dot, fault } => {
+                let server = format!("{host} port {port}");
+                Self::Broken { stage, after_dot, fault: Fault::At { server, fault: Box::new(fault) } }
+            }
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Replied { reply, .. } => fmt::Display::fmt(reply, formatter),
+            // Nothing was sent, so there is no stage at which it happened.
+            Self::Broken { fault: Fault::NoPassword { reason, .. }, .. } => formatter.write_str(reason),
             Self::Broken { stage, fault, .. } => write!(formatter, "{fault} (at {})", stage.name()),
             Self::Unsendable { reason } => formatter.write_str(reason),
         }

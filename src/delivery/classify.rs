@@ -104,9 +104,8 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
             PausedConfiguration,
             "Check that upstream.host and upstream.port are a submission server; then run `pillarbox resume`.",
         ),
-        Fault::Configuration(_) if stage == Stage::Auth => {
-            Verdict::pause(PausedCredentials, "Correct the password's source; then run `pillarbox resume`.")
-        }
+        // Its remedy comes with it.
+        Fault::NoPassword { .. } => Verdict::pause(PausedCredentials, ""),
         Fault::Configuration(_) => {
             Verdict::pause(PausedConfiguration, "Correct it; then run `pillarbox resume`.")
         }
@@ -114,6 +113,7 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
             "Check that upstream.port and upstream.tls belong together, and that no proxy is in between.",
         ),
         Fault::Lost(_) | Fault::Garbled(_) => RECONNECT,
+        Fault::At { fault, .. } => of_fault(stage, fault),
     }
 }
 

@@ -28,7 +28,7 @@ const PASSWORD_LENGTH_MAX: usize = 4 * 1024;
 /// Letters of a Google app password, which is shown in four groups (gmail.md section 4.1).
 const APP_PASSWORD_LENGTH: usize = 16;
 
-/// Why there is no password.
+/// Why there is no password. The upstream has not heard of it: nothing was sent.
 #[derive(Debug, Error)]
 pub(super) enum CredentialError {
     /// The file cannot be read.
@@ -41,11 +41,39 @@ pub(super) enum CredentialError {
     #[error("the password command {program} {reason}")]
     Command { program: String, reason: String },
     /// Nothing there.
-    #[error("the password from {0} is empty")]
+    #[error("{0} gives no password: its first line is empty")]
     Empty(String),
     /// More than a password can be.
-    #[error("the password from {0} is longer than {PASSWORD_LENGTH_MAX} bytes")]
+    #[error("{0} gives something longer than {PASSWORD_LENGTH_MAX} bytes, which is no password")]
     TooLong(String),
+    /// Our own thread ended.
+    #[error("reading {0} was interrupted")]
+    Interrupted(String),
+}
+
+impl CredentialError {
+    /// What the administrator should do.
+    pub(super) fn remedy(&self) -> String {
+        let act = match self {
+            Self::File { path, error } if error.kind() == io::ErrorKind::NotFound => format!(
+                "Store the app password on the first line of {path}, for example with: install -m 0600 /dev/stdin {path}"
+            ),
+            Self::File { path, .. } => {
+                format!("Let the user who runs the relay read {path}; see who may: ls -l {path}")
+            }
+            Self::Permissions { path } => format!("Run: chmod 600 {path}"),
+            Self::Command { program, .. } => format!(
+                "Run upstream.password_command ({program}) by hand, as the user who runs the relay, and correct it"
+            ),
+            Self::Empty(source) | Self::TooLong(source) => {
+                format!("Make the app password the first line of {source}")
+            }
+            Self::Interrupted(_) => "Look at the log of the relay".to_owned(),
+        };
+        format!(
+            "{act}. The relay looks again by itself within minutes; `pillarbox resume` makes it look now."
+        )
+    }
 }
 
 /// A complete AUTH command, ready for the wire.
@@ -69,16 +97,15 @@ pub(super) async fn auth_plain(
     login: &Login,
     command_limit: Duration,
 ) -> Result<AuthCommand, CredentialError> {
-    let source = login.password.clone();
-    let password = match source {
+    let password = match login.password.clone() {
         PasswordSource::Inline(secret) => secret,
-        source => spawn_blocking(move || read(&source, command_limit)).await.map_err(|_| {
-            CredentialError::Command { program: String::new(), reason: "could not be waited for".into() }
-        })??,
+        source => spawn_blocking(move || read(&source, command_limit))
+            .await
+            .map_err(|_| CredentialError::Interrupted(name(&login.password)))??,
     };
     let password = normalized(&password);
-    if password.expose().is_empty() {
-        return Err(CredentialError::Empty("the configuration".into()));
+    if password.expose().trim().is_empty() {
+        return Err(CredentialError::Empty(name(&login.password)));
     }
     let response = Zeroizing::new(format!("\0{}\0{}", login.username, password.expose()));
     let encoded = Zeroizing::new(BASE64.encode(response.as_bytes()));
@@ -93,15 +120,30 @@ fn normalized(password: &Secret) -> Secret {
     if app_password { Secret::new(letters.to_string()) } else { password.clone() }
 }
 
-fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, CredentialError> {
+/// The source in words for the administrator.
+fn name(source: &PasswordSource) -> String {
     match source {
-        PasswordSource::Inline(secret) => Ok(secret.clone()),
-        PasswordSource::File(path) => read_file(path),
-        PasswordSource::Command(words) => read_command(words, command_limit),
+        PasswordSource::Inline(_) => "upstream.password".to_owned(),
+        PasswordSource::File(path) => format!("the password file {}", path.display()),
+        PasswordSource::Command(words) => {
+            format!("the password command {}", words.first().map_or("", String::as_str))
+        }
     }
 }
 
-fn read_file(path: &Path) -> Result<Secret, CredentialError> {
+fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, CredentialError> {
+    let output = match source {
+        PasswordSource::Inline(secret) => return Ok(secret.clone()),
+        PasswordSource::File(path) => read_file(path)?,
+        PasswordSource::Command(words) => read_command(words, command_limit)?,
+    };
+    if output.len() > PASSWORD_LENGTH_MAX {
+        return Err(CredentialError::TooLong(name(source)));
+    }
+    Ok(first_line(&output))
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let name = path.display().to_string();
     let failed = |error| CredentialError::File { path: name.clone(), error };
     let file = fs::File::open(path).map_err(failed)?;
@@ -110,11 +152,10 @@ fn read_file(path: &Path) -> Result<Secret, CredentialError> {
     if mode & 0o026 != 0 {
         return Err(CredentialError::Permissions { path: name });
     }
-    let bytes = read_bounded(file).map_err(failed)?;
-    password_from(&bytes, &name)
+    read_bounded(file).map_err(failed)
 }
 
-fn read_command(words: &[String], limit: Duration) -> Result<Secret, CredentialError> {
+fn read_command(words: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let program = words.first().cloned().unwrap_or_default();
     let failed = |reason: String| CredentialError::Command { program: program.clone(), reason };
     // A process group of its own, so that a time-out reaches what the command has started.
@@ -147,7 +188,7 @@ fn read_command(words: &[String], limit: Duration) -> Result<Secret, CredentialE
     if !status.success() && bytes.len() <= PASSWORD_LENGTH_MAX {
         return Err(failed(format!("failed: {status}")));
     }
-    password_from(&bytes, &format!("the command {program}"))
+    Ok(bytes)
 }
 
 fn kill(group: Option<Pid>) {
@@ -164,25 +205,18 @@ fn read_bounded(source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Without its newline: editors and `echo` add one.
-fn password_from(bytes: &[u8], source: &str) -> Result<Secret, CredentialError> {
-    if bytes.len() > PASSWORD_LENGTH_MAX {
-        return Err(CredentialError::TooLong(source.to_owned()));
-    }
-    let text = Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.is_empty() {
-        return Err(CredentialError::Empty(source.to_owned()));
-    }
-    Ok(Secret::new(line.to_owned()))
+/// The rest is left for remarks, such as which device the app password was made for.
+fn first_line(output: &[u8]) -> Secret {
+    let text = Zeroizing::new(String::from_utf8_lossy(output).into_owned());
+    let line = text.split('\n').next().unwrap_or_default();
+    Secret::new(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(10);
+    const LIMIT: Duration = Duration::from_secs(60);
 
     fn decoded(command: &AuthCommand) -> String {
         let encoded = command.line().trim_end().strip_prefix("AUTH PLAIN ").unwrap();
@@ -211,6 +245,40 @@ mod tests {
         for secret in ["two words", " leading", "abcd efgh ijkl mn0p", "abcd efgh ijkl mno"] {
             let sent = from(PasswordSource::Inline(Secret::new(secret.into()))).await;
             assert_eq!(sent, Ok(format!("\0me@gmail.com\0{secret}")));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_line_of_a_file_or_of_an_output_is_the_password() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        for text in
+            ["secret word\nmade for the relay\n", "secret word\r\n\r\n", "secret word\r", "secret word"]
+        {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let sent = from(PasswordSource::File(path.clone())).await;
+            assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0secret word"), "{text:?}");
+        }
+        let sent = from(command("printf 'abcd efgh ijkl mnop\r\nmore\n'")).await;
+        assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0abcdefghijklmnop"));
+    }
+
+    #[tokio::test]
+    async fn an_empty_password_is_blamed_on_its_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        fs::write(&path, " \nsecond line\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        for (source, named) in [
+            (PasswordSource::File(path.clone()), path.to_str().unwrap()),
+            (command("echo"), "command sh"),
+            (PasswordSource::Inline(Secret::new(String::new())), "upstream.password"),
+        ] {
+            let login = Login { username: "me@gmail.com".into(), password: source };
+            let error = auth_plain(&login, LIMIT).await.unwrap_err();
+            assert!(error.to_string().contains(named) && error.to_string().contains("empty"), "{error}");
+            assert!(error.remedy().contains(named), "{}", error.remedy());
         }
     }
 

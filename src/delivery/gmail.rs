@@ -17,9 +17,9 @@ use super::{
     answer::{Answer, Fault, Reply, Stage, StageCell},
     body::Body,
     capabilities::Capabilities,
-    credential,
+    credential::{self, AuthCommand},
     guard::{Handle, StartTlsError},
-    options::{Limits, Login, Options, Tls},
+    options::{Limits, Options, Tls},
     reach::reach,
     replies::{EnvelopeReplies, Step, Transacted},
     tls::{self, Trust},
@@ -51,8 +51,38 @@ pub(super) struct Envelope {
 }
 
 impl Connection {
-    /// Opens a connection up to the point where MAIL may follow.
-    pub(super) async fn open(options: &Options, trust: &Trust, stage: &StageCell) -> Result<Self, Answer> {
+    /// Reads the password, before anybody is called: what is wrong with it costs no connection.
+    pub(super) async fn password(options: &Options) -> Result<Option<AuthCommand>, Answer> {
+        let Some(login) = &options.login else { return Ok(None) };
+        let broken = |fault| Answer::Broken { stage: Stage::Auth, after_dot: false, fault };
+        if options.tls == Tls::Off {
+            let words = "a password is never sent without TLS: set upstream.tls";
+            return Err(broken(Fault::Configuration(words.into())));
+        }
+        let command = credential::auth_plain(login, options.limits.password_command).await;
+        command
+            .map(Some)
+            .map_err(|error| broken(Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() }))
+    }
+
+    /// Opens a connection up to the point where MAIL may follow. `login` comes from
+    /// [`Connection::password`].
+    pub(super) async fn open(
+        options: &Options,
+        trust: &Trust,
+        login: Option<AuthCommand>,
+        stage: &StageCell,
+    ) -> Result<Self, Answer> {
+        let opened = Self::introduce(options, trust, login, stage).await;
+        opened.map_err(|answer| answer.at(&options.host, options.port))
+    }
+
+    async fn introduce(
+        options: &Options,
+        trust: &Trust,
+        login: Option<AuthCommand>,
+        stage: &StageCell,
+    ) -> Result<Self, Answer> {
         stage.enter(Stage::Connect);
         let broken = |stage, fault| Answer::Broken { stage, after_dot: false, fault };
         let (guard, handle) = reach(options, trust).await.map_err(|fault| broken(Stage::Connect, fault))?;
@@ -75,9 +105,9 @@ impl Connection {
         let reply = connection.smtp.command(format!("EHLO {}\r\n", options.ehlo_name)).await;
         let reply = reply.map_err(|error| answer(Stage::Ehlo, &error))?;
         connection.capabilities = Capabilities::read(reply.message());
-        if let Some(login) = &options.login {
+        if let Some(command) = login {
             stage.enter(Stage::Auth);
-            connection.log_in(login, options).await?;
+            connection.log_in(&command).await?;
         }
         Ok(connection)
     }
@@ -104,17 +134,10 @@ impl Connection {
         }
     }
 
-    async fn log_in(&mut self, login: &Login, options: &Options) -> Result<(), Answer> {
-        let broken = |fault| Answer::Broken { stage: Stage::Auth, after_dot: false, fault };
-        if options.tls == Tls::Off {
-            let words = "a password is never sent without TLS: set upstream.tls";
-            return Err(broken(Fault::Configuration(words.into())));
-        }
+    async fn log_in(&mut self, command: &AuthCommand) -> Result<(), Answer> {
         if !self.capabilities.auth_plain {
-            return Err(broken(Fault::NoAuth));
+            return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
         }
-        let command = credential::auth_plain(login, self.limits.password_command).await;
-        let command = command.map_err(|error| broken(Fault::Configuration(error.to_string())))?;
         let reply = self.smtp.command(command.line()).await.map_err(|error| answer(Stage::Auth, &error))?;
         if u16::from(reply.code()) != 235 {
             return Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) });

@@ -91,8 +91,7 @@ const CREDENTIALS: Verdict = Verdict::pause(
     PausedCredentials,
     "Check upstream.username (the full address) and the app password: it is revoked whenever the account's password changes. Then run `pillarbox resume`.",
 );
-const LOGIN_WANTED: Verdict = Verdict::pause(
-    PausedCredentials,
+const LOGIN_WANTED: Verdict = Verdict::new(Scope::Connection, Action::LogInAgain).hint(
     "The upstream wants a login: set upstream.username and upstream.password_file; then run `pillarbox resume`.",
 );
 const LOGINS: Verdict = Verdict::pause(

@@ -4,22 +4,30 @@
 //! is none; an idle pool does nothing until the queue changes, something is due, or a pause or the budget
 //! frees. Must not know SMTP.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    future::pending,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::error;
 
 use super::{
     account::Account,
+    flight::Stranded,
     handle::PoolHandle,
     options::Options,
+    report::report,
+    settlement,
     shared::{Shared, lock},
     status::DepartureReason,
     worker::{Warm, work},
 };
 use crate::{
     clock::Clock,
-    queue::store::Store,
+    queue::store::{Settlement, Store},
     shutdown::{Phase, Watch},
 };
 
@@ -32,8 +40,9 @@ const ACCOUNT_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
-    workers: JoinSet<Ended>,
-    running: usize,
+    tasks: JoinSet<Ended>,
+    /// Which of the tasks are workers.
+    workers: HashSet<Id>,
     /// Open connections that no worker uses, the longest unused first.
     warm: Vec<Warm>,
     /// There may be work for one more worker.
@@ -44,7 +53,7 @@ pub struct Pool {
 #[derive(Debug)]
 enum Ended {
     Worker(Option<Warm>),
-    Quit,
+    Helper,
 }
 
 impl Pool {
@@ -52,7 +61,7 @@ impl Pool {
     #[must_use]
     pub fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::new(Shared::new(options, store, clock));
-        Self { shared, workers: JoinSet::new(), running: 0, warm: Vec::new(), wanted: true }
+        Self { shared, tasks: JoinSet::new(), workers: HashSet::new(), warm: Vec::new(), wanted: true }
     }
 
     /// A hold for the status screen and for `resume`.
@@ -74,9 +83,10 @@ impl Pool {
             let wait = self.start_workers(&shutdown);
             tokio::select! {
                 () = stop.reached(Phase::Draining) => {}
-                () = shared.store.changed() => self.wanted = true,
+                // Once it is known that there is work, further changes say nothing new.
+                () = shared.store.changed(), if !self.wanted => self.wanted = true,
                 () = shared.more.notified() => self.wanted = true,
-                Some(ended) = self.workers.join_next() => self.ended(ended),
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 () = sleep(shared.clock.as_ref(), wait) => {}
             }
         }
@@ -90,7 +100,13 @@ impl Pool {
         loop {
             match shared.store.account_state().await {
                 Ok(stored) => {
-                    *lock(&shared.account) = Account::new(stored, shared.clock.wall());
+                    let now = shared.clock.wall();
+                    let account = Account::new(stored, now);
+                    let paused = account.state().until.is_some_and(|until| until > now);
+                    *lock(&shared.account) = account;
+                    if paused {
+                        shared.announce();
+                    }
                     return;
                 }
                 Err(problem) => {
@@ -122,7 +138,7 @@ impl Pool {
                 Some(wait)
             }
             _ => {
-                if self.wanted && self.running < self.shared.options.connections.max(1) {
+                if self.wanted && !self.is_full() {
                     self.start_worker(shutdown);
                 }
                 due_in
@@ -133,22 +149,37 @@ impl Pool {
 
     fn start_worker(&mut self, shutdown: &Watch) {
         self.wanted = false;
-        self.running += 1;
         let (shared, warm, shutdown) = (Arc::clone(&self.shared), self.warm.pop(), shutdown.clone());
-        self.workers.spawn(async move { Ended::Worker(work(shared, warm, shutdown).await) });
+        let task = self.tasks.spawn(async move { Ended::Worker(work(shared, warm, shutdown).await) });
+        self.workers.insert(task.id());
+        self.shared.full.store(self.is_full(), Ordering::Relaxed);
     }
 
-    fn ended(&mut self, ended: Result<Ended, JoinError>) {
+    fn is_full(&self) -> bool {
+        self.workers.len() >= self.shared.options.connections.max(1)
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let task = match &ended {
+            Ok((task, _)) => *task,
+            Err(problem) => problem.id(),
+        };
+        let was_worker = self.workers.remove(&task);
+        self.shared.full.store(self.is_full(), Ordering::Relaxed);
         match ended {
-            Ok(Ended::Quit) => {}
-            Ok(Ended::Worker(warm)) => {
-                self.running -= 1;
-                self.warm.extend(warm);
-            }
+            Ok((_, Ended::Worker(warm))) => self.warm.extend(warm),
+            Ok((_, Ended::Helper)) => {}
             Err(problem) => {
-                self.running = self.running.saturating_sub(1);
-                lock(&self.shared.account).abandon_probe();
-                error!(error = %problem, "a delivery worker died; its message is looked at again at the next start");
+                error!(error = %problem, "a delivery worker died");
+                if was_worker {
+                    lock(&self.shared.account).abandon_probe();
+                    // One that dies before it has a message must not be followed at once by the next.
+                    lock(&self.shared.schedule).store_failed(self.shared.clock.now());
+                }
+                for stranded in self.shared.flights.take_stranded() {
+                    let shared = Arc::clone(&self.shared);
+                    self.tasks.spawn(async move { rescue(&shared, stranded).await });
+                }
             }
         }
     }
@@ -166,9 +197,9 @@ impl Pool {
 
     fn quit(&mut self, connections: Vec<Warm>) {
         for warm in connections {
-            self.workers.spawn(async move {
+            self.tasks.spawn(async move {
                 warm.connection.quit().await;
-                Ended::Quit
+                Ended::Helper
             });
         }
     }
@@ -184,13 +215,26 @@ impl Pool {
                 // Dropping the pool ends its tasks; reserved messages are looked at again at the start.
                 () = stop.reached(Phase::Immediate) => return,
                 () = &mut deadline => return,
-                ended = self.workers.join_next() => match ended {
+                ended = self.tasks.join_next_with_id() => match ended {
                     Some(ended) => self.ended(ended),
                     None => return,
                 },
             }
         }
     }
+}
+
+/// Ends the claim of a worker that died: with what it had decided, else with what its stage allows.
+async fn rescue(shared: &Shared, stranded: Stranded) -> Ended {
+    let Stranded { claim, stage, settlement } = stranded;
+    let settlement = settlement.unwrap_or_else(|| {
+        let outcomes = settlement::abandoned(&claim, stage, &shared.terms());
+        report(shared, &claim, &outcomes, Some("the relay's own worker failed".to_owned()), 0);
+        Arc::new(Settlement { at: shared.clock.wall(), outcomes })
+    });
+    shared.settle(claim.id, &settlement).await;
+    shared.more.notify_one();
+    Ended::Helper
 }
 
 async fn sleep(clock: &dyn Clock, wait: Option<Duration>) {

@@ -36,7 +36,7 @@ pub(super) async fn reach(options: &Options, trust: &Trust) -> Result<(Guard, Ha
 
 async fn reach_any_address(options: &Options) -> Result<(TcpStream, SocketAddr), Fault> {
     let (host, port, limit) = (options.host.as_str(), options.port, options.limits.connect);
-    let unreachable = |reason: String| Fault::Unreachable(format!("{host} port {port}: {reason}"));
+    let unreachable = Fault::Unreachable;
     let addresses = match timeout(limit, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(unreachable(format!("the name cannot be resolved: {error}"))),

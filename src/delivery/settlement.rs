@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     account::Trouble,
-    answer::{Answer, Stage},
+    answer::{Answer, Fault, Stage},
     classify::classify,
     options::Uncertain,
     retry,
@@ -47,8 +47,9 @@ pub(super) struct Judgement {
     pub(super) disconnected: bool,
     /// The connection was lost after the final dot.
     pub(super) uncertain: bool,
-    /// Nothing but the connection stood in the way: try again on a new one.
-    pub(super) try_again: bool,
+    /// Nothing but the connection stood in the way: try again on a new one. It says what the account
+    /// learns when that one ends the same way.
+    pub(super) try_again: Option<Trouble>,
     /// The first words that were not an acceptance, for the list of last errors.
     pub(super) complaint: Option<String>,
 }
@@ -63,7 +64,7 @@ impl Judgement {
             answered: false,
             disconnected: false,
             uncertain: false,
-            try_again: false,
+            try_again: None,
             complaint: None,
         }
     }
@@ -92,7 +93,12 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
         answered: verdicts.iter().any(refused),
         disconnected: uncertain || verdicts.iter().any(|verdict| verdict.scope >= Scope::Connection),
         uncertain,
-        try_again: !uncertain && !verdicts.is_empty() && verdicts.iter().all(connection),
+        try_again: answers
+            .iter()
+            .zip(&verdicts)
+            .next()
+            .filter(|_| !uncertain && verdicts.iter().all(connection))
+            .map(|(answer, verdict)| trouble_if_again(answer, verdict)),
         complaint: answers
             .iter()
             .zip(&verdicts)
@@ -102,9 +108,27 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
 }
 
 /// What the account learns from an answer, if it concerns the account.
-pub(super) fn trouble(answer: &Answer, verdict: &Verdict) -> Option<Trouble> {
+fn trouble(answer: &Answer, verdict: &Verdict) -> Option<Trouble> {
     let Action::Pause(condition) = verdict.action else { return None };
-    Some(Trouble { condition, reason: answer.to_string(), remedy: verdict.remedy.to_owned() })
+    let (remedy, local) = match answer {
+        Answer::Broken { fault: Fault::NoPassword { remedy, .. }, .. } => (remedy.clone(), true),
+        _ => (verdict.remedy.to_owned(), false),
+    };
+    Some(Trouble { condition, reason: answer.to_string(), remedy, local })
+}
+
+/// What the account learns when a new connection meets the same answer.
+fn trouble_if_again(answer: &Answer, verdict: &Verdict) -> Trouble {
+    let reason = answer.to_string();
+    match verdict.action {
+        Action::LogInAgain => Trouble {
+            condition: AccountCondition::PausedCredentials,
+            reason,
+            remedy: verdict.remedy.to_owned(),
+            local: false,
+        },
+        _ => connection_trouble(reason),
+    }
 }
 
 /// Two connections in a row were lost.
@@ -116,6 +140,7 @@ pub(super) fn connection_trouble(reason: String) -> Trouble {
             "Nothing: the relay connects again with growing waits. If it goes on, look at the network and at \
                  anything that filters it."
                 .to_owned(),
+        local: false,
     }
 }
 
@@ -143,6 +168,7 @@ fn outcome(
         Action::Split => deferred(retry::delay(attempts, terms.random)),
         Action::Pause(_) => Outcome::NotTried { until: None },
         Action::Reconnect => broken(claim, answer, reply, terms),
+        Action::LogInAgain => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
     }
 }
 
@@ -171,6 +197,17 @@ fn broken(claim: &ClaimedMessage, answer: &Answer, reply: String, terms: &Terms)
     Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) }
 }
 
+/// The outcomes of a claim whose worker died at `stage`.
+pub(super) fn abandoned(claim: &ClaimedMessage, stage: Stage, terms: &Terms) -> Vec<(usize, Outcome)> {
+    let reason = format!("the relay's own worker failed (at {})", stage.name());
+    let outcome = |recipient: &ClaimedRecipient| match stage {
+        Stage::FinalDot => unknown(recipient, reason.clone(), terms),
+        _ if is_expired(claim, terms) => Outcome::Dead { reply: expired(&reason, terms) },
+        _ => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
+    };
+    claim.recipients.iter().map(|recipient| (recipient.index, outcome(recipient))).collect()
+}
+
 fn is_expired(claim: &ClaimedMessage, terms: &Terms) -> bool {
     claim.accepted_at.after(terms.lifetime) <= terms.now
 }
@@ -190,11 +227,7 @@ fn bounded(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        delivery::answer::{Fault, Reply},
-        message::envelope::BodyKind,
-        queue::id::QueueId,
-    };
+    use crate::{delivery::answer::Reply, message::envelope::BodyKind, queue::id::QueueId};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
     const TERMS: Terms = Terms {
@@ -242,7 +275,7 @@ mod tests {
         let judgement = judge(&claim(2), &answers, &TERMS);
         assert!(matches!(judgement.outcomes[0], (0, Outcome::Relayed { .. })));
         assert!(matches!(judgement.outcomes[1], (1, Outcome::Dead { .. })));
-        assert!(judgement.trouble.is_none() && !judgement.disconnected && !judgement.try_again);
+        assert!(judgement.trouble.is_none() && !judgement.disconnected && judgement.try_again.is_none());
     }
 
     #[test]
@@ -257,10 +290,10 @@ mod tests {
     #[test]
     fn a_connection_lost_before_the_dot_is_tried_again_and_after_it_is_uncertain() {
         let before = judge(&claim(1), &[lost(Stage::Data, false)], &TERMS);
-        assert!(before.try_again && !before.uncertain);
+        assert!(before.try_again.is_some() && !before.uncertain);
         assert_eq!(before.outcomes, [(0, Outcome::NotTried { until: Some(NOW.after(STEP_BACK)) })]);
         let after = judge(&claim(1), &[lost(Stage::FinalDot, true)], &TERMS);
-        assert!(after.uncertain && !after.try_again);
+        assert!(after.uncertain && after.try_again.is_none());
         let (_, Outcome::Uncertain { resend_at, .. }) = &after.outcomes[0] else { panic!("{after:?}") };
         assert_eq!(*resend_at, Some(NOW.after(Duration::from_secs(300))));
     }
@@ -275,6 +308,31 @@ mod tests {
         assert!(held(judge(&again, &[lost(Stage::FinalDot, true)], &TERMS)));
         let terms = Terms { uncertain: Uncertain::Hold, ..TERMS };
         assert!(held(judge(&claim(1), &[lost(Stage::FinalDot, true)], &terms)));
+    }
+
+    #[test]
+    fn a_login_that_the_upstream_forgot_is_repeated_once_and_harms_no_message() {
+        let wanted = replied(Stage::Mail, 530, "5.7.0 Authentication Required.");
+        let terms = Terms { now: NOW.after(TERMS.lifetime), ..TERMS };
+        let judgement = judge(&claim(1), &[wanted], &terms);
+        assert!(judgement.trouble.is_none() && judgement.disconnected);
+        assert!(matches!(judgement.outcomes[0].1, Outcome::NotTried { .. }), "{judgement:?}");
+        let trouble = judgement.try_again.unwrap();
+        assert_eq!(trouble.condition, AccountCondition::PausedCredentials);
+        assert!(!trouble.local && !trouble.remedy.is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_dies_leaves_its_recipients_untried_before_the_final_dot_and_uncertain_after_it() {
+        for stage in Stage::ALL {
+            let outcomes = abandoned(&claim(2), stage, &TERMS);
+            assert_eq!(outcomes.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1]);
+            for (_, outcome) in outcomes {
+                let uncertain = matches!(outcome, Outcome::Uncertain { resend_at: Some(_), .. });
+                assert_eq!(uncertain, stage == Stage::FinalDot, "{stage:?} {outcome:?}");
+                assert!(uncertain || outcome == Outcome::NotTried { until: Some(NOW.after(STEP_BACK)) });
+            }
+        }
     }
 
     #[test]

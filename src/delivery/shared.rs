@@ -4,11 +4,8 @@
 //! of the account's state in order. Must not know SMTP, nor who starts workers.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -17,19 +14,20 @@ use tracing::{error, info, warn};
 
 use super::{
     account::Account,
-    answer::{Stage, StageCell},
+    flight::Flights,
     options::Options,
     pace::{Logins, Pacer},
     schedule::Schedule,
-    status::{Counters, ERRORS_MAX, InFlight, LastError, PoolStatus},
+    settlement::Terms,
+    status::{Counters, ERRORS_MAX, LastError, PoolStatus},
     tls::Trust,
 };
 use crate::{
     clock::Clock,
     queue::{
         id::QueueId,
-        state::AccountState,
-        store::{ClaimedMessage, Settlement, Store, StoreError},
+        state::{AccountCondition, AccountState},
+        store::{Settlement, Store, StoreError},
     },
 };
 
@@ -48,13 +46,15 @@ pub(super) struct Shared {
     pub(super) schedule: Mutex<Schedule>,
     /// Tells the pool that there may be work for one more worker, or that a wait has changed.
     pub(super) more: Notify,
+    /// As many workers run as may; none needs to ask for one more.
+    pub(super) full: AtomicBool,
+    /// What the workers have in hand.
+    pub(super) flights: Arc<Flights>,
     pub(super) trust: Trust,
     pub(super) pacer: Pacer,
     pub(super) logins: Logins,
     /// One writer of the account's state at a time, so that the last one stored is the last one.
     persisting: tokio::sync::Mutex<()>,
-    in_flight: Mutex<BTreeMap<u64, (InFlight, Arc<StageCell>)>>,
-    attempts: AtomicU64,
     errors: Mutex<VecDeque<LastError>>,
     counters: Mutex<Counters>,
 }
@@ -68,9 +68,9 @@ impl Shared {
             account: Mutex::new(Account::new(None, clock.wall())),
             schedule: Mutex::default(),
             more: Notify::new(),
+            full: AtomicBool::new(false),
+            flights: Arc::default(),
             persisting: tokio::sync::Mutex::new(()),
-            in_flight: Mutex::default(),
-            attempts: AtomicU64::new(0),
             errors: Mutex::default(),
             counters: Mutex::default(),
             options,
@@ -84,13 +84,9 @@ impl Shared {
         let now = self.clock.now();
         let waiting = self.store.totals().messages > 0;
         let next = lock(&self.schedule).departure(now, account.until).filter(|_| waiting);
-        let in_flight = lock(&self.in_flight);
         PoolStatus {
             next,
-            in_flight: in_flight
-                .values()
-                .map(|(one, cell)| InFlight { stage: cell.stage(), ..*one })
-                .collect(),
+            in_flight: self.flights.list(),
             errors: lock(&self.errors).iter().cloned().collect(),
             counters: *lock(&self.counters),
             account,
@@ -104,6 +100,30 @@ impl Shared {
         self.persist().await;
         self.more.notify_one();
         lock(&self.account).state().clone()
+    }
+
+    /// What decides about an attempt besides the answers.
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            now: self.clock.wall(),
+            lifetime: self.options.lifetime,
+            uncertain: self.options.uncertain,
+            resend_after: self.options.limits.resend_after,
+            random: fastrand::f64(),
+        }
+    }
+
+    /// Says how the account stands: loudly when it pauses.
+    pub(super) fn announce(&self) {
+        let state = lock(&self.account).state().clone();
+        let account = state.condition.name();
+        if state.condition == AccountCondition::Open {
+            info!(account, reason = "the upstream accepts mail again", "account");
+            return;
+        }
+        let until = state.until.map(|until| until.to_string()).unwrap_or_default();
+        let (reason, remedy) = (state.reason, state.remedy);
+        warn!(account, until, reason, remedy, "account");
     }
 
     /// Stores the account's state as it is now.
@@ -125,19 +145,11 @@ impl Shared {
         if !changed {
             return;
         }
-        let state = lock(&self.account).state().clone();
-        let until = state.until.map(|until| until.to_string());
-        warn!(
-            account = state.condition.name(),
-            until = until.as_deref().unwrap_or_default(),
-            reason = state.reason.as_str(),
-            remedy = state.remedy.as_str(),
-            "account"
-        );
+        self.announce();
         self.persist().await;
     }
 
-    pub(super) async fn settle(&self, id: QueueId, settlement: Settlement) {
+    pub(super) async fn settle(&self, id: QueueId, settlement: &Settlement) {
         for tries in 1..=SETTLE_TRIES_MAX {
             match self.store.settle(id, settlement.clone()).await {
                 Ok(()) => return,
@@ -165,34 +177,6 @@ impl Shared {
             errors.pop_front();
         }
         errors.push_back(LastError { at: self.clock.wall(), id, text });
-    }
-}
-
-/// A message in the list of those in flight, for as long as this lives.
-pub(super) struct Flight<'a> {
-    shared: &'a Shared,
-    number: u64,
-    pub(super) stage: Arc<StageCell>,
-}
-
-impl<'a> Flight<'a> {
-    pub(super) fn begin(shared: &'a Shared, claim: &ClaimedMessage) -> Self {
-        let number = shared.attempts.fetch_add(1, Ordering::Relaxed);
-        let stage = Arc::new(StageCell::new());
-        let entry = InFlight {
-            id: claim.id,
-            since: shared.clock.wall(),
-            recipients: claim.recipients.len(),
-            stage: Stage::Connect,
-        };
-        lock(&shared.in_flight).insert(number, (entry, Arc::clone(&stage)));
-        Self { shared, number, stage }
-    }
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        lock(&self.shared.in_flight).remove(&self.number);
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) enum Action {
     Split,
     /// Use a new connection, once at once; nothing is charged.
     Reconnect,
+    /// The same, and when the new connection ends so too, the login is what is wrong.
+    LogInAgain,
     /// Stop the account for a while; nothing is charged.
     Pause(AccountCondition),
 }

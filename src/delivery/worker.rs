@@ -4,23 +4,27 @@
 //! it. The settlement of one message and the claim of the next go to the queue together, so they share a
 //! commit. Must not know what a reply means, nor who starts workers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tracing::{error, info, warn};
 
 use super::{
     account::{Account, Entry, Permit, Trouble},
-    answer::{Answer, StageCell},
+    answer::{Answer, Stage, StageCell},
     attempt::Plan,
+    flight::Flight,
     gmail::Connection,
-    settlement::{self, Judgement, Terms, judge},
-    shared::{Flight, Shared, lock},
+    report::report,
+    settlement::{self, Judgement, judge},
+    shared::{Shared, lock},
     status::DepartureReason,
 };
 use crate::{
     clock::{Moment, Timestamp},
     queue::{
-        id::QueueId,
         reader::MessageReader,
         store::{Claim, ClaimTerms, ClaimedMessage, Outcome, Settlement, StoreError},
     },
@@ -38,7 +42,7 @@ pub(super) struct Warm {
 }
 
 /// A claim that has been judged but not yet settled.
-type Unsettled = Option<(QueueId, Settlement)>;
+type Unsettled = Option<Flight>;
 
 /// The life of a worker. It ends when nothing may leave now, and gives its connection back.
 pub(super) async fn work(shared: Arc<Shared>, warm: Option<Warm>, shutdown: Watch) -> Option<Warm> {
@@ -64,8 +68,8 @@ impl Worker {
             let shared = Arc::clone(&self.shared);
             let settled_now = unsettled.is_some();
             let settle = async {
-                if let Some((id, settlement)) = unsettled.take() {
-                    shared.settle(id, settlement).await;
+                if let Some(flight) = unsettled.take() {
+                    settle(&shared, flight).await;
                 }
             };
             let terms = ClaimTerms {
@@ -88,8 +92,8 @@ impl Worker {
     }
 
     async fn finish(&self, unsettled: Unsettled) {
-        if let Some((id, settlement)) = unsettled {
-            self.shared.settle(id, settlement).await;
+        if let Some(flight) = unsettled {
+            settle(&self.shared, flight).await;
             // Whatever went back to the queue is found by the next worker.
             self.shared.more.notify_one();
         }
@@ -182,23 +186,30 @@ impl Worker {
     /// Carries one claimed message, and learns from it.
     async fn deliver(&mut self, claim: ClaimedMessage, permit: Permit) -> Unsettled {
         let shared = Arc::clone(&self.shared);
-        let began_ms = shared.clock.now().since_boot_ms;
+        let began = shared.clock.now();
+        let mut flight = Flight::begin(&shared.flights, claim, began.wall);
+        let (claim, stage) = (Arc::clone(&flight.claim), Arc::clone(&flight.stage));
         lock(&shared.schedule).departed();
         // There may be more where this came from.
-        shared.more.notify_one();
+        if !shared.full.load(Ordering::Relaxed) {
+            shared.more.notify_one();
+        }
         shared.pacer.spend(u32::try_from(claim.recipients.len()).unwrap_or(u32::MAX));
         shared.count(|counters| counters.attempts += 1);
         info!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
-        let flight = Flight::begin(&shared, &claim);
-        let judgement = self.attempt(&claim, &flight.stage).await;
-        drop(flight);
-        let Some(judgement) = judgement else {
+        let Some(mut judgement) = self.attempt(&claim, &stage).await else {
+            flight.land();
             lock(&shared.account).release(permit);
             return None;
         };
+        let ended = shared.clock.now();
+        let outcomes = std::mem::take(&mut judgement.outcomes);
+        let settlement = Arc::new(Settlement { at: ended.wall, outcomes });
+        flight.decide(Arc::clone(&settlement));
         self.learn(&judgement, permit).await;
-        report(&shared, &claim, &judgement, shared.clock.now().since_boot_ms.saturating_sub(began_ms));
-        Some((claim.id, Settlement { at: shared.clock.wall(), outcomes: judgement.outcomes }))
+        let took_ms = ended.since_boot_ms.saturating_sub(began.since_boot_ms);
+        report(&shared, &claim, &settlement.outcomes, judgement.complaint, took_ms);
+        Some(flight)
     }
 
     /// Tries a claim, a second time on a new connection when nothing but the connection failed. `None`
@@ -208,15 +219,12 @@ impl Worker {
             Ok(judgement) => judgement,
             Err(problem) => return self.unreadable(claim, problem),
         };
-        if judgement.try_again && self.logins_wait().is_zero() {
+        if judgement.try_again.is_some() && self.logins_wait().is_zero() {
             judgement = match self.attempt_once(claim, stage).await {
                 Ok(judgement) => judgement,
                 Err(problem) => return self.unreadable(claim, problem),
             };
-            if judgement.try_again {
-                let reason = judgement.complaint.clone().unwrap_or_default();
-                judgement.trouble = Some(settlement::connection_trouble(reason));
-            }
+            judgement.trouble = judgement.trouble.or_else(|| judgement.try_again.take());
         }
         Some(judgement)
     }
@@ -227,14 +235,9 @@ impl Worker {
         stage: &StageCell,
     ) -> Result<Judgement, StoreError> {
         let shared = Arc::clone(&self.shared);
+        stage.enter(Stage::Connect);
         let reader = shared.store.open_message(claim.id).await?;
-        let terms = Terms {
-            now: shared.clock.wall(),
-            lifetime: shared.options.lifetime,
-            uncertain: shared.options.uncertain,
-            resend_after: shared.options.limits.resend_after,
-            random: fastrand::f64(),
-        };
+        let terms = shared.terms();
         if let Err(answer) = self.connect(stage).await {
             return Ok(judge(claim, &vec![answer; claim.recipients.len()], &terms));
         }
@@ -251,11 +254,12 @@ impl Worker {
             return Ok(());
         }
         let shared = &self.shared;
-        if shared.options.login.is_some() {
+        let login = Connection::password(&shared.options).await?;
+        if login.is_some() {
             shared.logins.take();
         }
         shared.count(|counters| counters.connections += 1);
-        let connection = Connection::open(&shared.options, &shared.trust, stage).await?;
+        let connection = Connection::open(&shared.options, &shared.trust, login, stage).await?;
         let now = shared.clock.now().since_boot_ms;
         self.warm =
             Some(Warm { connection: Box::new(connection), opened_ms: now, messages: 0, idle_since_ms: now });
@@ -314,8 +318,18 @@ impl Worker {
             learn(&mut account, permit, trouble, judgement, now)
         };
         shared.learn(changed).await;
-        shared.more.notify_one();
+        // Others may now do what they may not do before.
+        if changed || permit.is_probe() {
+            shared.more.notify_one();
+        }
     }
+}
+
+async fn settle(shared: &Shared, flight: Flight) {
+    if let Some(settlement) = flight.settlement() {
+        shared.settle(flight.claim.id, settlement).await;
+    }
+    flight.land();
 }
 
 fn learn(
@@ -332,42 +346,6 @@ fn learn(
         None => {
             account.release(permit);
             false
-        }
-    }
-}
-
-/// One line for each recipient.
-fn report(shared: &Shared, claim: &ClaimedMessage, judgement: &Judgement, took_ms: u64) {
-    if let Some(complaint) = &judgement.complaint {
-        shared.note_error(claim.id, complaint.clone());
-    }
-    for (recipient, (_, outcome)) in claim.recipients.iter().zip(&judgement.outcomes) {
-        let (id, to, attempt) = (claim.id, &recipient.address, recipient.attempts + 1);
-        match outcome {
-            Outcome::Relayed { reply } => {
-                shared.count(|counters| counters.relayed += 1);
-                info!(%id, %to, reply, attempt, took_ms, "relayed");
-            }
-            Outcome::Deferred { until, reply } => {
-                shared.count(|counters| counters.deferred += 1);
-                warn!(%id, %to, reply, attempt, %until, "deferred");
-            }
-            Outcome::Dead { reply } => {
-                shared.count(|counters| counters.dead += 1);
-                warn!(%id, %to, reply, attempt, "dead");
-            }
-            Outcome::Uncertain { resend_at: Some(until), reason } => {
-                shared.count(|counters| counters.uncertain += 1);
-                warn!(%id, %to, reason, attempt, %until, "uncertain");
-            }
-            Outcome::Uncertain { resend_at: None, reason } => {
-                shared.count(|counters| counters.uncertain += 1);
-                warn!(%id, %to, reason, attempt, "held");
-            }
-            Outcome::NotTried { .. } => {
-                let reason = judgement.complaint.as_deref().unwrap_or_default();
-                info!(%id, %to, reason, "queued");
-            }
         }
     }
 }

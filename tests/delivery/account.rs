@@ -1,8 +1,10 @@
 //! Pauses of the account, and the brakes: budget, pace, logins.
 
+use std::os::unix::fs::PermissionsExt;
+
 use pillarbox::{
     clock::Clock,
-    delivery::DepartureReason,
+    delivery::{DepartureReason, Login, PasswordSource},
     queue::{state::AccountCondition, store::Store},
     sandbox::{Failure, Stage},
     shutdown::Phase,
@@ -113,6 +115,62 @@ async fn each_refused_login_pauses_the_account_with_its_own_remedy() {
         assert_eq!(scene.state(id).await.1, 0);
         let counters = scene.handle().status().counters;
         assert_eq!(counters.connections, 1, "{password}: one login is tried, not one for each message");
+    }
+}
+
+#[tokio::test]
+async fn a_password_file_that_is_missing_open_or_empty_costs_minutes_and_no_connection() {
+    let mut scene = Scene::new().await;
+    let path = scene.directory.path().join("password");
+    let source = PasswordSource::File(path.clone());
+    scene.options.login = Some(Login { username: "me@gmail.com".into(), password: source });
+    scene.start();
+    let id = scene.submit(&["ok@example.net"]).await;
+    let write = |text: &str, mode| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (minutes, strikes, remedy) in
+        [(1, 1, "install -m 0600"), (2, 2, "chmod 600"), (5, 3, "first line"), (5, 4, "first line")]
+    {
+        let status = || scene.handle().status();
+        eventually(remedy, async || status().account.strikes == strikes, async || format!("{:?}", status()))
+            .await;
+        let state = scene.until_account(AccountCondition::PausedCredentials).await;
+        assert_eq!(state.until, Some(scene.clock.wall().after(minutes * MINUTE)), "{state:?}");
+        assert!(state.reason.contains(path.to_str().unwrap()), "{state:?}");
+        assert!(state.remedy.contains(path.to_str().unwrap()) && state.remedy.contains(remedy), "{state:?}");
+        match strikes {
+            1 => write("abcd efgh ijkl mnop\n", 0o644),
+            2 | 3 => write("\nabcd efgh ijkl mnop\n", 0o600),
+            _ => write("abcd efgh ijkl mnop\nfor the relay\n", 0o600),
+        }
+        assert_eq!(scene.sandbox.mailbox().counters().connections, 0);
+        scene.advance(minutes * MINUTE).await;
+    }
+    scene.until_names(id, &["relayed"]).await;
+    scene.until_account(AccountCondition::Open).await;
+    assert_eq!(scene.sandbox.mailbox().counters().logins, 1);
+    assert_eq!(scene.state(id).await.1, 0, "no attempt is charged");
+}
+
+#[tokio::test]
+async fn a_login_that_the_upstream_forgot_is_repeated_once_before_the_account_pauses() {
+    let wanted = "530 5.7.0 Authentication Required. {id}";
+    for (times, expected, condition) in
+        [(1, "relayed", AccountCondition::Open), (2, "queued", AccountCondition::PausedCredentials)]
+    {
+        let scene = Scene::new().await;
+        for _ in 0..times {
+            scene.sandbox.fail_next(Stage::Mail, Failure::Reply(wanted.into()));
+        }
+        let mut scene = scene;
+        scene.start();
+        let id = scene.submit(&["ok@example.net"]).await;
+        scene.until_account(condition).await;
+        scene.until_names(id, &[expected]).await;
+        assert_eq!(scene.sandbox.mailbox().counters().connections, 2);
+        assert_eq!(scene.state(id).await.1, 0, "no attempt is charged");
     }
 }
 

@@ -194,6 +194,7 @@ async fn a_silent_upstream_is_given_up_within_the_limit() {
     scene.submit(&["ok@example.net"]).await;
     let state = scene.until_account(AccountCondition::BackingOff).await;
     assert!(state.reason.contains("no progress") && state.reason.contains("greeting"), "{state:?}");
+    assert!(state.reason.starts_with(&format!("localhost port {port}: ")), "{state:?}");
 }
 
 #[tokio::test]
@@ -201,14 +202,25 @@ async fn a_hanging_reply_is_given_up_at_every_stage() {
     for stage in [Stage::Mail, Stage::Data, Stage::Dot] {
         let scene = Scene::running(|options| {
             options.connections = 1;
-            options.limits.command = Duration::from_millis(300);
-            options.limits.final_dot = Duration::from_millis(300);
+            options.limits.command = Duration::from_secs(1);
+            options.limits.final_dot = Duration::from_secs(1);
         })
         .await;
         scene.sandbox.fail_next(stage, Failure::Hang);
         let id = scene.submit(&["ok@example.net"]).await;
         let expected = if stage == Stage::Dot { "uncertain" } else { "relayed" };
-        scene.until_names(id, &[expected]).await;
+        eventually(
+            expected,
+            async || {
+                // On a busy machine the limit may strike elsewhere too: then the account backs off.
+                if scene.handle().status().account.condition == AccountCondition::BackingOff {
+                    scene.clock.advance(MINUTE / 2);
+                }
+                scene.names(id).await == [expected]
+            },
+            async || format!("{:?}, {:?}", scene.states(id).await, scene.handle().status()),
+        )
+        .await;
     }
 }
 
@@ -220,7 +232,7 @@ async fn a_refused_connection_backs_off_and_recovers() {
     let mut scene = Scene::running(|options| options.port = port).await;
     let id = scene.submit(&["ok@example.net"]).await;
     let state = scene.until_account(AccountCondition::BackingOff).await;
-    assert!(state.reason.contains(&port.to_string()), "{state:?}");
+    assert!(state.reason.starts_with(&format!("localhost port {port}: ")), "{state:?}");
     scene.until_quiet().await;
     scene.stop(Phase::Draining).await;
     scene.options.port = scene.sandbox.starttls_address().port();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use pillarbox::{
-    clock::{Moment, Timestamp},
+    clock::{Clock, Moment, Timestamp},
     delivery::{Pool, Stage as DeliveryStage},
     message::envelope::Envelope,
     queue::{
@@ -18,7 +18,7 @@ use pillarbox::{
         memory_store::MemoryStore,
         reader::MessageReader,
         receipt::Receipt,
-        state::AccountState,
+        state::{AccountState, RecipientState},
         store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals},
     },
     sandbox::{Failure, Stage},
@@ -26,7 +26,7 @@ use pillarbox::{
 };
 use tokio::task::JoinSet;
 
-use super::scene::{MINUTE, Running, Scene, eventually};
+use super::scene::{MINUTE, Running, START, Scene, eventually};
 
 #[tokio::test]
 async fn draining_finishes_what_is_in_flight_and_claims_nothing_more() {
@@ -66,13 +66,28 @@ async fn an_immediate_stop_with_the_final_dot_out_leaves_the_recipient_uncertain
     assert_eq!(scene.names(id).await, ["uncertain"]);
 }
 
-/// A queue that cannot note a final dot, or take a settlement, a number of times.
+/// A queue that cannot note a final dot, or take a settlement, or that panics, a number of times.
 #[derive(Debug)]
 struct Failing {
     inner: Arc<MemoryStore>,
     final_dots: AtomicU32,
     settlements: AtomicU32,
     claims: AtomicU32,
+    panics_at_opening: AtomicU32,
+    panics_at_settling: AtomicU32,
+}
+
+impl Failing {
+    fn around(inner: Arc<MemoryStore>) -> Self {
+        Self {
+            inner,
+            final_dots: AtomicU32::new(0),
+            settlements: AtomicU32::new(0),
+            claims: AtomicU32::new(0),
+            panics_at_opening: AtomicU32::new(0),
+            panics_at_settling: AtomicU32::new(0),
+        }
+    }
 }
 
 fn fails(left: &AtomicU32) -> Result<(), StoreError> {
@@ -91,6 +106,7 @@ impl Store for Failing {
         self.inner.final_dot(id)
     }
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
+        fails(&self.panics_at_settling).expect("an injected panic");
         fails(&self.settlements)?;
         self.inner.settle(id, settlement).await
     }
@@ -104,6 +120,7 @@ impl Store for Failing {
         self.inner.enqueue(draft).await
     }
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
+        fails(&self.panics_at_opening).expect("an injected panic");
         self.inner.open_message(id).await
     }
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
@@ -147,20 +164,64 @@ impl Store for Failing {
     }
 }
 
+fn start(scene: &mut Scene, store: Failing) {
+    let pool = Pool::new(scene.options.clone(), Arc::new(store), Arc::new(scene.clock.clone()));
+    let (handle, shutdown, mut tasks) = (pool.handle(), Shutdown::new(), JoinSet::new());
+    tasks.spawn(pool.run(shutdown.watch()));
+    scene.running = Some(Running { handle, shutdown, tasks });
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_leaves_its_message_to_the_others() {
+    let mut scene = Scene::new().await;
+    scene.options.connections = 1;
+    let store = Failing { panics_at_opening: AtomicU32::new(1), ..Failing::around(scene.store.clone()) };
+    start(&mut scene, store);
+    let id = scene.submit(&["ok@example.net"]).await;
+    scene.until_names(id, &["queued"]).await;
+    let due = async || match scene.state(id).await.0 {
+        RecipientState::Queued { due, .. } => due.since(START),
+        _ => Duration::ZERO,
+    };
+    eventually("put back", async || due().await == MINUTE, async || format!("{:?}", scene.states(id).await))
+        .await;
+    assert_eq!(scene.store.retry(id, scene.clock.wall()).await, Ok(1), "nobody claims it any more");
+    eventually(
+        "relayed",
+        async || {
+            scene.clock.advance(Duration::from_secs(1));
+            scene.names(id).await == ["relayed"]
+        },
+        async || format!("{:?} {:?}", scene.states(id).await, scene.handle().status()),
+    )
+    .await;
+    assert_eq!(scene.received().len(), 1);
+    assert_eq!(scene.state(id).await.1, 0, "no attempt is charged");
+    assert!(scene.handle().status().in_flight.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_worker_had_decided_before_it_panicked_holds() {
+    let mut scene = Scene::new().await;
+    let store = Failing { panics_at_settling: AtomicU32::new(1), ..Failing::around(scene.store.clone()) };
+    start(&mut scene, store);
+    let id = scene.submit(&["ok@example.net"]).await;
+    scene.until_names(id, &["relayed"]).await;
+    scene.until_quiet().await;
+    assert_eq!(scene.received().len(), 1);
+}
+
 #[tokio::test]
 async fn a_failing_queue_delays_messages_but_none_leaves_unnoted_and_none_leaves_twice() {
     for (final_dots, settlements, claims) in [(2, 0, 0), (0, 3, 0), (0, 0, 3), (1, 1, 1)] {
         let mut scene = Scene::new().await;
-        let store = Arc::new(Failing {
-            inner: scene.store.clone(),
+        let store = Failing {
             final_dots: AtomicU32::new(final_dots),
             settlements: AtomicU32::new(settlements),
             claims: AtomicU32::new(claims),
-        });
-        let pool = Pool::new(scene.options.clone(), store, Arc::new(scene.clock.clone()));
-        let (handle, shutdown, mut tasks) = (pool.handle(), Shutdown::new(), JoinSet::new());
-        tasks.spawn(pool.run(shutdown.watch()));
-        scene.running = Some(Running { handle, shutdown, tasks });
+            ..Failing::around(scene.store.clone())
+        };
+        start(&mut scene, store);
         let id = scene.submit(&["ok@example.net"]).await;
         eventually(
             "relayed",

@@ -1,0 +1,130 @@
+//! The messages that workers have, and what is known about each.
+//!
+//! Rule: a message is in here from its claim until the queue has taken its settlement, so a worker that
+//! dies on the way leaves its entry behind, and the pool can end the claim. Must not know who does that.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    answer::{Stage, StageCell},
+    status::InFlight,
+};
+use crate::{
+    clock::Timestamp,
+    queue::store::{ClaimedMessage, Settlement},
+};
+
+/// Every message in flight, at most one for each worker.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    entries: Mutex<BTreeMap<u64, Entry>>,
+    begun: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    claim: Arc<ClaimedMessage>,
+    since: Timestamp,
+    stage: Arc<StageCell>,
+    settlement: Option<Arc<Settlement>>,
+    stranded: bool,
+}
+
+/// What a worker that died has left behind.
+#[derive(Debug)]
+pub(super) struct Stranded {
+    pub(super) claim: Arc<ClaimedMessage>,
+    /// How far it had come.
+    pub(super) stage: Stage,
+    /// What had already been decided.
+    pub(super) settlement: Option<Arc<Settlement>>,
+}
+
+impl Flights {
+    /// For the status screen.
+    pub(super) fn list(&self) -> Vec<InFlight> {
+        let in_flight = |entry: &Entry| InFlight {
+            id: entry.claim.id,
+            since: entry.since,
+            recipients: entry.claim.recipients.len(),
+            stage: entry.stage.stage(),
+        };
+        lock(&self.entries).values().map(in_flight).collect()
+    }
+
+    /// Takes out what dead workers have left behind. It is given out once.
+    pub(super) fn take_stranded(&self) -> Vec<Stranded> {
+        let stranded = |entry: Entry| Stranded {
+            claim: entry.claim,
+            stage: entry.stage.stage(),
+            settlement: entry.settlement,
+        };
+        let mut entries = lock(&self.entries);
+        entries.extract_if(.., |_, entry| entry.stranded).map(|(_, entry)| stranded(entry)).collect()
+    }
+}
+
+/// A worker's hold on its message. One that is dropped without [`Flight::land`] is stranded.
+pub(super) struct Flight {
+    flights: Arc<Flights>,
+    number: u64,
+    landed: bool,
+    pub(super) claim: Arc<ClaimedMessage>,
+    pub(super) stage: Arc<StageCell>,
+    settlement: Option<Arc<Settlement>>,
+}
+
+impl Flight {
+    pub(super) fn begin(flights: &Arc<Flights>, claim: ClaimedMessage, since: Timestamp) -> Self {
+        let number = flights.begun.fetch_add(1, Ordering::Relaxed);
+        let (claim, stage) = (Arc::new(claim), Arc::new(StageCell::new()));
+        let entry = Entry {
+            claim: Arc::clone(&claim),
+            since,
+            stage: Arc::clone(&stage),
+            settlement: None,
+            stranded: false,
+        };
+        lock(&flights.entries).insert(number, entry);
+        Self { flights: Arc::clone(flights), number, landed: false, claim, stage, settlement: None }
+    }
+
+    /// It is decided what becomes of the message, whatever happens to the worker.
+    pub(super) fn decide(&mut self, settlement: Arc<Settlement>) {
+        if let Some(entry) = lock(&self.flights.entries).get_mut(&self.number) {
+            entry.settlement = Some(Arc::clone(&settlement));
+        }
+        self.settlement = Some(settlement);
+    }
+
+    /// What was decided.
+    pub(super) fn settlement(&self) -> Option<&Settlement> {
+        self.settlement.as_deref()
+    }
+
+    /// The queue has ended the claim.
+    pub(super) fn land(mut self) {
+        self.landed = true;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut entries = lock(&self.flights.entries);
+        if self.landed {
+            entries.remove(&self.number);
+        } else if let Some(entry) = entries.get_mut(&self.number) {
+            entry.stranded = true;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
