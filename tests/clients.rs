@@ -13,12 +13,10 @@ use pillarbox::sandbox::Accepted;
 use crate::support::{
     daemon::{Daemon, Home, within},
     gmail::Gmail,
-    outage::{home_without_brakes, tail},
+    outage::{PLENTY, home_without_brakes, tail},
     submitter::message,
 };
 
-/// The largest day that can be configured: more than this test sends.
-const PLENTY: u32 = 10_000;
 /// How long a message of 30 MB may take through a client, the daemon and TLS on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The fields that the relay adds in front of a message.

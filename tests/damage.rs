@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::support::{
     daemon::{Home, within},
     gmail::Gmail,
-    outage::{ask, budget, drain, home_without_brakes, seed, start_timed, tail},
+    outage::{PLENTY, ask, budget, drain, home_without_brakes, seed, start_timed, tail},
     submitter::{Acknowledged, Wire, message},
 };
 
@@ -24,8 +24,6 @@ const CASES: usize = 10;
 const MESSAGES: usize = 12;
 /// How long a start may take, whatever is broken.
 const START_WITHIN: Duration = Duration::from_secs(10);
-/// The largest day that can be configured: more than this test sends.
-const PLENTY: u32 = 10_000;
 
 #[test]
 fn flipped_bits_in_the_index_cost_no_message() {
@@ -59,10 +57,7 @@ fn an_index_that_cannot_be_read_at_all_is_set_aside_and_rebuilt() {
         fs::write(file, vec![0xa5; usize::try_from(length).expect("a small file")]).expect("garbage");
     }
     life.expect_every_message_delivered("the whole index overwritten");
-    assert!(life.reported(), "no warning about an unreadable index:\n{}", tail(&life.home.log()));
-    let kept = fs::read_dir(life.state()).expect("the state directory").filter_map(Result::ok);
-    let kept = kept.filter(|entry| entry.file_name().to_string_lossy().starts_with("queue.sled.bad-"));
-    assert_eq!(kept.count(), 1, "the unreadable index is not kept for a person to look at");
+    assert_eq!(life.indexes_set_aside().len(), 1, "the unreadable index is not kept for a person to look at");
 }
 
 #[test]
@@ -161,6 +156,7 @@ impl Life<'_> {
         assert!(took < START_WITHIN, "{done}: greeting after {took:?}");
         drain(&self.home, &self.gmail, &self.stored.messages, Duration::from_secs(30));
         assert_eq!(self.gmail.altered(&self.stored.messages), Vec::<String>::new(), "{done}");
+        self.expect_lost_indexes_reported(done);
         assert!(daemon.terminate(Duration::from_secs(20)).success(), "{done}");
     }
 
@@ -177,6 +173,32 @@ impl Life<'_> {
         let arrived = self.gmail.missing([victim]).is_empty();
         assert!(!arrived, "{done}: a damaged message was relayed");
         assert!(daemon.terminate(Duration::from_secs(20)).success(), "{done}");
+    }
+
+    /// Whoever finds the remains of an index must find in the log what they are and why they are there.
+    fn expect_lost_indexes_reported(&self, done: &str) {
+        let events = self.home.events();
+        for index in self.indexes_set_aside() {
+            let reports =
+                |event: &&Value| event["level"] == "ERROR" && event["moved_to"].as_str() == index.to_str();
+            let report = events.iter().find(reports);
+            let report = report.unwrap_or_else(|| {
+                panic!(
+                    "{done}: nothing says where {} comes from:\n{}",
+                    index.display(),
+                    tail(&self.home.log())
+                )
+            });
+            assert!(report["error"].as_str().is_some_and(|error| !error.is_empty()), "{done}: {report}");
+        }
+    }
+
+    /// Indexes that could not be read and were moved away.
+    fn indexes_set_aside(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state()).expect("the state directory");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let is_one = |path: &PathBuf| path.to_string_lossy().contains("/queue.sled.bad-");
+        paths.filter(is_one).collect()
     }
 
     fn set_aside(&self) -> u64 {

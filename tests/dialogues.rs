@@ -1,9 +1,11 @@
-//! SMTP dialogues as files (`tests/dialogues/*.smtp`), run against the pure session and over a socket.
+//! SMTP dialogues as files (`tests/dialogues/*.smtp`), run against the pure session, over a socket, and
+//! against the daemon.
 //!
 //! Rule: the behaviour of the listener is written there first. `dialogues/dialogue.rs` explains the format.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
+mod daemon;
 mod dialogue;
 mod pure;
 
@@ -23,6 +25,9 @@ use pillarbox::smtp::session::{Session, Step};
 
 /// How long a test waits for a line of a server on this machine before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Dialogues that the daemon must hold, at least. The others need a clock, a stop or a store that the test
+/// controls, or a client from elsewhere.
+const WITH_THE_DAEMON_MIN: usize = 50;
 
 /// Holds the dialogue with a server at `address`. What arrives there is for the caller to check.
 ///
@@ -88,6 +93,17 @@ async fn every_dialogue_goes_as_written_over_a_socket() {
     }
 }
 
+#[tokio::test]
+async fn every_dialogue_goes_as_written_with_the_daemon_and_its_queue_holds_what_arrived() {
+    let dialogues = Dialogue::all();
+    let groups = daemon::by_settings(&dialogues);
+    let count: usize = groups.values().map(Vec::len).sum();
+    assert!(count >= WITH_THE_DAEMON_MIN, "only {count} dialogues were held with the daemon");
+    for (settings, dialogues) in &groups {
+        daemon::hold(settings, dialogues).await;
+    }
+}
+
 #[test]
 fn a_mistake_in_a_dialogue_file_is_found() {
     for text in ["X: what", "C! jump", "M: no end", "C: NOOP\n@ trusted no", "@ no_such_option 1", "C: \\q"] {
@@ -104,13 +120,17 @@ fn check(dialogue: &Dialogue, outcome: &Outcome) {
     let name = &dialogue.name;
     assert_eq!(outcome.replies.len(), expected.len(), "{name}: {:#?}", outcome.replies);
     assert_eq!(outcome.closed, dialogue.turns.contains(&Turn::ExpectClose), "{name}: closed at the end");
-    let mut arrivals = outcome.arrivals.clone();
-    for (arrival, expected) in arrivals.iter_mut().zip(&dialogue.arrivals) {
+    expect_arrivals(name, outcome.arrivals.clone(), &dialogue.arrivals);
+}
+
+/// A dialogue that does not say what the envelope is does not care.
+fn expect_arrivals(name: &str, mut arrivals: Vec<Arrival>, expected: &[Arrival]) {
+    for (arrival, expected) in arrivals.iter_mut().zip(expected) {
         if expected.envelope.is_empty() {
             arrival.envelope.clear();
         }
     }
-    assert_eq!(readable(&arrivals), readable(&dialogue.arrivals), "{name}: what arrived");
+    assert_eq!(readable(&arrivals), readable(expected), "{name}: what arrived");
 }
 
 fn readable(arrivals: &[Arrival]) -> Vec<(String, String)> {

@@ -15,7 +15,7 @@ use crate::support::{
     daemon::{Home, within},
     gmail::Gmail,
     loop_disk::{self, LoopDisk},
-    outage::{budget, drain, home_without_brakes, seed, tail},
+    outage::{PLENTY, budget, drain, expect_promises_kept, home_without_brakes, seed, tail},
     submitter::{Load, Submitters, Wire, message},
 };
 
@@ -25,8 +25,6 @@ const CUTS: usize = 20;
 const DISK_BYTES: u64 = 384 << 20;
 /// Octets of the disk that runs full.
 const SMALL_DISK_BYTES: u64 = 96 << 20;
-/// The largest day that can be configured: more than this test sends.
-const PLENTY: u32 = 10_000;
 
 #[test]
 fn the_simulated_power_cut_takes_what_was_not_synced_and_only_that() {
@@ -69,16 +67,7 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
     }
     let daemon = home.start();
     expect_store_opened(home.state(), CUTS + 1, &home);
-    assert!(promised.len() > CUTS * 5, "only {} messages were acknowledged", promised.len());
-    let held = drain(&home, &gmail, &promised, Duration::from_secs(60));
-    eprintln!(
-        "power cut: {CUTS} cuts, {} acknowledged, {} duplicates, {} held and retried",
-        promised.len(),
-        gmail.duplicates(),
-        held.len(),
-    );
-    assert_eq!(gmail.unexplained_duplicates(), Vec::<String>::new());
-    assert_eq!(gmail.altered(&promised), Vec::<String>::new());
+    expect_promises_kept("power cut", CUTS, &home, &gmail, &promised);
     assert!(daemon.terminate(Duration::from_secs(20)).success());
 }
 

@@ -17,6 +17,9 @@ use super::{
 /// How long a daemon may take from its start to its greeting after a kill.
 pub(crate) const START_WITHIN: Duration = Duration::from_secs(2);
 
+/// The largest day that can be configured: more recipients than these tests send.
+pub(crate) const PLENTY: u32 = 10_000;
+
 /// Between two rounds of looking at a queue that empties itself.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -123,6 +126,28 @@ pub(crate) fn drain(home: &Home, gmail: &Gmail, promised: &[Acknowledged], limit
         tail(&log)
     );
     held
+}
+
+/// What must hold when a daemon has been harmed `times` times under load and lives again: mail was promised
+/// all along, every promise is kept to the letter, and only a lost connection ever made a second copy.
+#[expect(clippy::print_stderr, reason = "the figures of a run, for whoever asks the test runner")]
+pub(crate) fn expect_promises_kept(
+    test: &str,
+    times: usize,
+    home: &Home,
+    gmail: &Gmail,
+    promised: &[Acknowledged],
+) {
+    assert!(promised.len() > times * 5, "only {} messages were acknowledged", promised.len());
+    let held = drain(home, gmail, promised, Duration::from_secs(60));
+    eprintln!(
+        "{test}: {times} times, {} acknowledged, {} duplicates, {} held and retried",
+        promised.len(),
+        gmail.duplicates(),
+        held.len(),
+    );
+    assert_eq!(gmail.unexplained_duplicates(), Vec::<String>::new());
+    assert_eq!(gmail.altered(promised), Vec::<String>::new());
 }
 
 /// The end of a log, for a failure's text.
