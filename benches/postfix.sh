@@ -6,8 +6,9 @@
 
 POSTFIX_ROOT=$CACHE/postfix-root
 POSTFIX_QUEUE=$POSTFIX_ROOT/var/spool/postfix
-POSTFIX_SUITE=bookworm
-POSTFIX_MIRROR=http://deb.debian.org/debian
+# Another suite or a mirror nearby: POSTFIX_SUITE=trixie POSTFIX_MIRROR=http://... benches/run
+POSTFIX_SUITE=${POSTFIX_SUITE:-bookworm}
+POSTFIX_MIRROR=${POSTFIX_MIRROR:-http://deb.debian.org/debian}
 
 # Succeeds when Postfix is ready to run; otherwise prints the reason why it cannot be.
 postfix_install() {

@@ -18,11 +18,18 @@ use crate::{
     clock::Clock,
     delivery::{self, Pool},
     listener::{self, BindError, Listener},
-    queue::{self, opening::StoreOpenError, store::Store},
+    queue::{
+        self,
+        opening::StoreOpenError,
+        state::{AccountCondition, AccountState},
+        store::Store,
+    },
     settings::{Settings, SettingsError},
     shutdown::{Phase, Shutdown, Watch},
 };
 
+/// Where in its directory the queue puts damaged files.
+const DAMAGED: &str = "damaged";
 /// Between two looks for history that is too old.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// What a stop may take beyond the drain times of listener and pool, before it is made immediate.
@@ -80,6 +87,7 @@ impl Options {
             username: delivery.login.as_ref().map(|login| login.username.clone()),
             recipients_per_day: delivery.recipients_per_day.saturating_add(self.owner_reserve),
             owner_reserve: self.owner_reserve,
+            damaged: self.queue.directory.join(DAMAGED),
         }
     }
 }
@@ -119,6 +127,13 @@ pub fn harden() {
     umask(Mode::RWXG | Mode::RWXO);
 }
 
+/// Takes the listening sockets, without taking anything from them. This comes before the queue is
+/// opened, so that a port in use costs no recovery of the queue; whoever connects from here on is
+/// greeted once the daemon has started.
+pub fn bind(options: &Options) -> Result<Listener, DaemonError> {
+    Ok(Listener::new(options.listener.clone(), listener::bind(&options.listener)?))
+}
+
 /// A daemon whose door is open. It works while [`Daemon::run`] is awaited.
 #[derive(Debug)]
 pub struct Daemon {
@@ -134,13 +149,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the door and starts the workers. The store is open already.
+    /// Opens the door, which [`bind`] has found, and starts the workers. The store is open already.
     pub async fn start(
         options: Options,
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
+        listener: Listener,
     ) -> Result<Self, DaemonError> {
-        let listener = Listener::new(options.listener.clone(), listener::bind(&options.listener)?);
         let addresses = listener.addresses();
         let socket = Socket::bind(&options.admin.socket)?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
@@ -241,8 +256,9 @@ impl Daemon {
 
 async fn log_start(options: &Options, addresses: &[SocketAddr], store: &dyn Store) {
     let totals = store.totals();
-    let account = match store.account_state().await {
-        Ok(state) => state.map_or("open", |state| state.condition.name()),
+    let account = store.account_state().await;
+    let condition = match &account {
+        Ok(state) => state.as_ref().map_or("open", |state| state.condition.name()),
         Err(_) => "unknown",
     };
     let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
@@ -250,12 +266,29 @@ async fn log_start(options: &Options, addresses: &[SocketAddr], store: &dyn Stor
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" "),
         upstream = %format_args!("{}:{}", options.delivery.host, options.delivery.port),
-        account,
+        account = condition,
         messages = totals.messages,
         bytes = totals.bytes,
         set_aside = totals.set_aside,
         admin = %options.admin.socket.display(),
         "started"
+    );
+    if let Ok(Some(state)) = account
+        && state.condition != AccountCondition::Open
+    {
+        warn_of_pause(&state);
+    }
+}
+
+/// A pause outlives restarts, which surprises whoever restarted because of it.
+fn warn_of_pause(state: &AccountState) {
+    let until = state.until.map(|until| until.to_string());
+    tracing::warn!(
+        account = state.condition.name(),
+        until = until.as_deref().unwrap_or_default(),
+        reason = state.reason,
+        remedy = state.remedy,
+        "the account is not open, as before the restart; once the cause is mended: pillarbox resume"
     );
 }
 

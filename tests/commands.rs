@@ -5,7 +5,9 @@
 
 use std::{
     fs,
-    process::{Output, Stdio},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -90,6 +92,30 @@ fn check_refuses_a_bad_configuration_with_the_place_and_exit_code_78() {
 }
 
 #[test]
+fn check_looks_at_the_password_file_without_reading_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new(&Upstream::nobody());
+    let file = home.path("password");
+    let text =
+        format!("[upstream]\nusername = {LOGIN:?}\npassword_file = {:?}\n", file.display().to_string());
+    fs::write(home.config(), text).expect("written");
+    let words = refused(&home, &["check"], 78);
+    assert!(words.contains(&format!("there is no password file {}", file.display())), "{words}");
+
+    fs::write(&file, APP_PASSWORD).expect("written");
+    for (mode, is_private) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("our own file");
+        let text = say(&home, &["check"]);
+        let warning = format!("run: chmod g-w,o-rw {}", file.display());
+        assert_eq!(text.contains(&warning), !is_private, "{mode:o}: {text}");
+        assert_eq!(text.ends_with("The configuration is complete.\n"), is_private, "{mode:o}: {text}");
+        let warnings = json(&home, &["check"])["warnings"].as_array().map(Vec::len);
+        assert_eq!(warnings, Some(usize::from(!is_private)), "{mode:o}");
+        assert!(!text.contains(APP_PASSWORD), "{text}");
+    }
+}
+
+#[test]
 fn run_without_an_account_says_which_two_lines_to_add() {
     let home = Home::new(&Upstream::nobody());
     fs::write(home.config(), "[listener]\naddresses = [\"127.0.0.1:0\"]\n").expect("written");
@@ -106,6 +132,16 @@ fn without_a_daemon_every_question_says_so_with_exit_code_69() {
         let expected = format!("pillarbox: no daemon answers on {}; is it running?", home.socket().display());
         assert!(words.starts_with(&expected), "{words}");
     }
+}
+
+#[test]
+fn without_a_daemon_a_configuration_that_was_ignored_is_named_with_its_mistake() {
+    let home = Home::new(&Upstream::nobody());
+    fs::write(home.config(), "[admin]\nsoket = \"elsewhere.sock\"\n").expect("written");
+    let output = pillarbox().arg("status").current_dir(home.path("")).output().expect("the binary runs");
+    let words = stderr(&output);
+    assert!(words.starts_with("pillarbox: no daemon answers on /run/pillarbox/admin.sock"), "{words}");
+    assert!(words.contains("was ignored") && words.contains("relay.toml:2:1"), "{words}");
 }
 
 #[test]
@@ -197,6 +233,10 @@ fn waiting_mail_can_be_listed_shown_retried_and_deleted() {
     // An attempt may be under way; both commands then ask to come back.
     assert!(within(PATIENCE, || home.output(["queue", "retry", ids[0]]).status.success()));
     assert!(within(PATIENCE, || home.output(["queue", "delete", ids[0]]).status.success()));
+    assert_eq!(
+        say(&home, &["queue", "list", "--after", ids[2]]),
+        format!("There is nothing after {}.\n", ids[2])
+    );
     let gone = home.output(["queue", "show", ids[0]]);
     assert_eq!(gone.status.code(), Some(65));
     assert!(stderr(&gone).contains(&format!("there is no message {} in the queue", ids[0])), "{gone:?}");
@@ -251,9 +291,72 @@ fn the_daemon_writes_no_core_dump_and_its_files_are_its_own() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.process_id())).expect("proc");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the line");
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
-    let mode = |path: &std::path::Path| fs::metadata(path).expect("it exists").permissions().mode() & 0o777;
+    let mode = |path: &Path| fs::metadata(path).expect("it exists").permissions().mode() & 0o777;
     assert_eq!((mode(&home.socket()), mode(home.state()) & 0o077), (0o660, 0));
     assert_eq!(json(&home, &["budget"])["owner_reserve"], 7, "the environment counts");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_can_be_chosen_by_the_state_of_a_recipient() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_sandbox, upstream) = sandbox(&directory).await;
+    let home = Home::with_sections(&upstream, "[budget]\npace_per_minute = 0\n");
+    let daemon = home.start();
+    let mut client = Client::hello(daemon.smtp);
+    client.mail("me@example.org", &["nosuch@example.org"], "Subject: refused\n\nHello.\n");
+    client.mail("me@example.org", &["tmp@example.org"], "Subject: later\n\nHello.\n");
+    let length = |state| {
+        let list = json(&home, &["queue", "list", "--state", state]);
+        list["messages"].as_array().map_or(0, Vec::len)
+    };
+    assert!(within(PATIENCE, || (length("dead"), length("queued")) == (1, 1)), "{}", home.log());
+    assert!(say(&home, &["queue", "list", "--state", "dead"]).contains("nosuch@example.org"));
+    let nothing = say(&home, &["queue", "list", "--state", "held"]);
+    assert_eq!(nothing, "There is no message with a held recipient.\n");
+
+    // The deferred message may be with a worker just now.
+    assert!(within(PATIENCE, || {
+        let output = home.output(["queue", "retry", "--all"]);
+        let text = stdout(&output);
+        assert!(text.contains("1 message with dead recipients left as they are"), "{text}");
+        output.status.success() && text.contains("\n1 message due now.\n")
+    }));
+    assert_eq!(length("dead"), 1, "retry --all does not revive the dead");
+    let refusal = refused(&home, &["queue", "delete", "--all", "--state", "dead"], 64);
+    assert!(refusal.contains("every message with a dead recipient"), "{refusal}");
+    let deleted = say(&home, &["queue", "delete", "--all", "--state", "dead", "--yes"]);
+    assert!(deleted.ends_with("\n1 message deleted.\n"), "{deleted}");
+    assert_eq!((length("dead"), queue_length(&home)), (0, 1));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_a_paused_account_says_so_once_with_the_way_out() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_sandbox, upstream) = sandbox(&directory).await;
+    let login = Some((LOGIN.to_owned(), "wrongwrongwrongg".to_owned()));
+    let home = Home::new(&Upstream { login, ..upstream });
+    let daemon = home.start();
+    Client::hello(daemon.smtp).mail("me@example.org", &["ok@example.org"], "Subject: x\n\nHello.\n");
+    let condition = || json(&home, &["status"])["account"]["condition"].as_str().map(str::to_owned);
+    assert!(within(PATIENCE, || condition().as_deref() == Some("paused-credentials")), "{}", home.log());
+    assert!(daemon.terminate(PATIENCE).success());
+
+    let daemon = home.start();
+    let is_about_the_pause = |event: &&Value| event.to_string().contains("pillarbox resume\"");
+    assert!(
+        within(PATIENCE, || home.events().iter().any(|event| is_about_the_pause(&event))),
+        "{}",
+        home.log()
+    );
+    let events = home.events();
+    let warnings: Vec<&Value> = events.iter().filter(is_about_the_pause).collect();
+    let [warning] = warnings[..] else { panic!("not one warning: {warnings:?}") };
+    let text = warning.to_string();
+    for word in ["WARN", "paused-credentials", "until", "reason", "remedy", "535"] {
+        assert!(text.contains(word), "{word} is missing: {text}");
+    }
     assert!(daemon.terminate(PATIENCE).success());
 }
 
@@ -262,6 +365,12 @@ fn a_second_daemon_on_the_same_queue_is_refused_and_harms_nothing() {
     let home = Home::new(&Upstream::nobody());
     let daemon = home.start();
     let words = refused(&home, &["run"], 69);
+    assert!(words.contains(&home.smtp.to_string()), "the port comes first: {words}");
+    let mut second = home.command(["run"]);
+    let second =
+        second.env("PILLARBOX__LISTENER__ADDRESSES", "127.0.0.1:0").output().expect("the binary runs");
+    assert_eq!(second.status.code(), Some(69));
+    let words = stderr(&second);
     assert!(words.contains(&home.state().display().to_string()), "it names the directory: {words}");
     assert!(say(&home, &["status"]).contains("listening"), "the first one still answers");
     assert!(daemon.terminate(PATIENCE).success());
@@ -316,42 +425,136 @@ fn a_hang_up_changes_nothing_but_is_logged() {
     assert!(daemon.terminate(PATIENCE).success());
 }
 
+/// `pillarbox sandbox` as a child process. Dropping it kills it.
+struct Playground {
+    child: Child,
+    smtp: SocketAddr,
+    output: PathBuf,
+}
+
+impl Playground {
+    fn command(state: &Path, smtp: SocketAddr) -> Command {
+        let mut command = pillarbox();
+        command.args(["sandbox", "--listen", &smtp.to_string()]).env("XDG_STATE_HOME", state);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts one whose default directory is below `state`; returns when it has said everything.
+    fn start(state: &Path, arguments: &[&str]) -> Self {
+        let smtp = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let output = state.join("output");
+        let file = fs::File::create(&output).expect("a file");
+        let mut command = Self::command(state, smtp);
+        let command = command.args(arguments).stderr(file.try_clone().expect("a second handle")).stdout(file);
+        let playground = Self { child: command.spawn().expect("the binary starts"), smtp, output };
+        playground.wait_for("one line for each stage");
+        playground
+    }
+
+    fn printed(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    fn wait_for(&self, word: &str) {
+        assert!(within(PATIENCE, || self.printed().contains(word)), "{}", self.printed());
+    }
+
+    fn send(&self, recipient: &str) {
+        let reply = Client::hello(self.smtp).mail("me@example.org", &[recipient], "Subject: x\n\nHello.\n");
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+
+    fn ask(state: &Path, question: &str) -> Value {
+        let socket = state.join("pillarbox-sandbox/admin.sock");
+        let output = pillarbox().args([question, "--json", "--socket"]).arg(socket).output();
+        serde_json::from_slice(&output.expect("the binary runs").stdout).expect("JSON")
+    }
+
+    fn stop(mut self) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, Signal::TERM).expect("the signal is sent");
+        assert!(self.child.wait().expect("it ends").success());
+    }
+}
+
+impl Drop for Playground {
+    fn drop(&mut self) {
+        // It may have ended already, which is what these calls wanted.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 #[test]
 fn the_sandbox_takes_a_mail_and_shows_every_stage_of_it() {
     let directory = tempfile::tempdir().expect("a directory");
-    let address = format!("127.0.0.1:{}", free_port());
-    let output = fs::File::create(directory.path().join("output")).expect("a file");
-    let printed = || fs::read_to_string(directory.path().join("output")).unwrap_or_default();
-    let mut child = pillarbox()
-        .args(["sandbox", "--listen", &address, "--directory"])
-        .arg(directory.path())
-        .stdin(Stdio::null())
-        .stderr(output.try_clone().expect("a second handle"))
-        .stdout(output)
-        .spawn()
-        .expect("the binary starts");
-    assert!(within(PATIENCE, || printed().contains("one line for each stage")), "{}", printed());
-    for word in ["swaks ", "curl ", "python3 ", "Nothing leaves this machine", "`pillarbox run`", &address] {
-        assert!(printed().contains(word), "{word} is missing:\n{}", printed());
+    let sandbox = Playground::start(directory.path(), &[]);
+    let address = sandbox.smtp.to_string();
+    let words = ["swaks ", "curl ", "python3 ", "Nothing leaves this machine", "`pillarbox run`", &address];
+    for word in words.into_iter().chain(["pillarbox status --socket /", "pillarbox resume --socket /"]) {
+        assert!(sandbox.printed().contains(word), "{word} is missing:\n{}", sandbox.printed());
     }
-    let smtp = address.parse().expect("an address");
-    let reply = Client::hello(smtp).mail("me@example.org", &["you@example.org"], "Subject: x\n\nHello.\n");
-    assert!(reply.starts_with("250 "), "{reply}");
-    assert!(within(PATIENCE, || printed().contains("relayed")), "{}", printed());
+    sandbox.send("you@example.org");
+    sandbox.wait_for("relayed");
     for stage in ["accepted", "queued", "claimed", "relayed"] {
-        assert!(printed().contains(stage), "{stage} is missing:\n{}", printed());
+        assert!(sandbox.printed().contains(stage), "{stage} is missing:\n{}", sandbox.printed());
     }
-    assert!(!printed().contains(APP_PASSWORD), "a secret reached the screen");
+    assert!(!sandbox.printed().contains(APP_PASSWORD), "a secret reached the screen");
+    sandbox.stop();
+}
 
-    let second = pillarbox()
-        .args(["sandbox", "--listen", &address, "--directory"])
-        .arg(directory.path().join("other"))
-        .output()
-        .expect("the binary runs");
+#[test]
+fn every_sandbox_starts_fresh_unless_its_directory_was_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path();
+    let named = state.join("pillarbox-sandbox").display().to_string();
+    let run = |arguments: &[&str]| {
+        let sandbox = Playground::start(state, &[arguments, &["--daily-limit", "1"]].concat());
+        let found = (Playground::ask(state, "budget")["spent"].clone(), waiting(state));
+        sandbox.send("first@example.org");
+        assert!(within(PATIENCE, || Playground::ask(state, "budget")["spent"] == 1));
+        sandbox.send("second@example.org");
+        sandbox.stop();
+        found
+    };
+    let fresh = (Value::from(0), Value::from(0));
+    assert_eq!(run(&[]), fresh);
+    assert_eq!(run(&[]), fresh);
+    let kept = run(&["--directory", &named]);
+    assert_eq!(kept.0, Value::from(1), "a named directory keeps the budget");
+    assert_ne!(kept.1, Value::from(0), "and the mail");
+}
+
+fn waiting(state: &Path) -> Value {
+    Playground::ask(state, "status")["queue"]["messages"].clone()
+}
+
+#[test]
+fn a_second_sandbox_is_told_what_to_choose_and_breaks_nothing_of_the_first() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path();
+    let first = Playground::start(state, &[]);
+    let authority =
+        || fs::read(state.join("pillarbox-sandbox/look-alike-ca.pem")).expect("the file is there");
+    let before = authority();
+
+    let second = Playground::command(state, first.smtp).output().expect("the binary runs");
     assert_eq!(second.status.code(), Some(69));
     assert!(stderr(&second).contains("pillarbox sandbox --listen 127.0.0.1:"), "{}", stderr(&second));
+    let elsewhere = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let second = Playground::command(state, elsewhere).output().expect("the binary runs");
+    assert_eq!(second.status.code(), Some(69));
+    assert!(stderr(&second).contains("pillarbox sandbox --directory PATH"), "{}", stderr(&second));
 
-    let process = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(process, Signal::TERM).expect("the signal is sent");
-    assert!(child.wait().expect("it ends").success());
+    assert_eq!(authority(), before, "the first one's certificate is still there");
+    first.send("you@example.org");
+    first.wait_for("relayed");
+    first.stop();
+
+    let misplaced = state.join("output/ca.pem").display().to_string();
+    let mut third = Playground::command(state, elsewhere);
+    let third = third.args(["--ca-file", &misplaced]).output().expect("the binary runs");
+    assert_eq!(third.status.code(), Some(69));
+    assert!(stderr(&third).contains("choose another place with --ca-file"), "{}", stderr(&third));
 }

@@ -169,6 +169,10 @@ impl Life<'_> {
         assert!(delivered, "{done}: missing {:?}\n{}", self.gmail.missing(whole), tail(&log));
         let counted = within(Duration::from_secs(10), || self.set_aside() == 1);
         assert!(counted, "{done}: set aside: {}\n{}", self.set_aside(), tail(&self.home.log()));
+        let status = ask(&self.home, &["status"]);
+        let aside = status["queue"]["set_aside_in"].as_str().unwrap_or_default();
+        let remains = fs::read_dir(aside).expect("status names a directory");
+        assert_eq!(remains.count(), 1, "{done}: what was set aside is in {aside}");
         assert!(self.reported(), "{done}: no warning in the log:\n{}", tail(&self.home.log()));
         let arrived = self.gmail.missing([victim]).is_empty();
         assert!(!arrived, "{done}: a damaged message was relayed");

@@ -113,8 +113,11 @@ pub struct Queue {
     pub messages: u64,
     /// Octets of their files.
     pub bytes: u64,
-    /// Damaged records and files that were set aside.
+    /// Damaged files that were set aside.
     pub set_aside: u64,
+    /// The directory in which they are.
+    #[serde(default)]
+    pub set_aside_in: String,
     /// Recipients by state.
     pub recipients: RecipientTotals,
     /// The message that was accepted first.

@@ -3,7 +3,7 @@
 //! Rule: every answer is JSON of `api.rs`, also a refusal; whoever may open the socket may do
 //! everything. Must not know how commands print.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
@@ -77,6 +77,8 @@ pub struct Facts {
     pub recipients_per_day: u32,
     /// What of it is left to the owner.
     pub owner_reserve: u32,
+    /// Where the queue puts damaged files.
+    pub damaged: PathBuf,
 }
 
 impl Facts {
@@ -150,6 +152,7 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
             messages: totals.messages,
             bytes: totals.bytes,
             set_aside: totals.set_aside,
+            set_aside_in: facts.damaged.display().to_string(),
             recipients: survey.recipients,
             oldest: survey.oldest,
             partial: survey.partial,

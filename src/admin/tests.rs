@@ -78,6 +78,7 @@ fn stage(limit: u32) -> Stage {
         username: Some("you@example.org".into()),
         recipients_per_day: limit + 5,
         owner_reserve: 5,
+        damaged: "/nonexistent/damaged".into(),
     };
     let sources = Sources {
         store: store.clone(),

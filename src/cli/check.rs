@@ -1,14 +1,14 @@
 //! `pillarbox check`: is the configuration right, and what would be used?
 //!
-//! Rule: reads no secret and prints none; succeeds exactly when `pillarbox run` would start with it.
-//! Must not know how settings are checked.
+//! Rule: reads no secret and prints none; succeeds when `pillarbox run` would start with it and there is
+//! a password to log in with. Must not know how settings are checked.
 
-use std::{io, io::Write, path::Path};
+use std::{fs, io, io::Write, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::{Value, json};
 
 use super::{
-    exit::Failure,
+    exit::{Exit, Failure},
     moment::span,
     screen::{self, labelled},
 };
@@ -17,19 +17,84 @@ use crate::{
     settings::{self, Settings},
 };
 
+/// Readable by everyone, or writable by anyone but the owner: what delivery refuses at a login.
+const OPEN_TO_OTHERS: u32 = 0o026;
+
 /// Checks and prints.
 pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
     let settings = settings::load(config)?;
+    let password = Password::look(settings.delivery());
     if as_json {
-        screen::json(out, &document(&settings))?;
+        screen::json(out, &document(&settings, &password))?;
     } else {
         print(out, &settings)?;
+        labelled(out, "warning", password.warning())?;
     }
     settings.upstream()?;
-    if !as_json {
-        writeln!(out, "\nThe configuration is complete.")?;
+    match password {
+        Password::Missing(words) => return Err(Failure::new(Exit::Configuration, words)),
+        Password::Doubtful(_) if !as_json => {
+            writeln!(out, "\nThe configuration is complete, but for the warning.")?;
+        }
+        Password::Fine if !as_json => writeln!(out, "\nThe configuration is complete.")?,
+        Password::Fine | Password::Doubtful(_) => {}
     }
     Ok(())
+}
+
+/// What can be said of the password without reading it.
+#[derive(Debug)]
+enum Password {
+    Fine,
+    /// It is there, but a login will probably not get it.
+    Doubtful([String; 1]),
+    Missing(String),
+}
+
+impl Password {
+    fn look(delivery: &delivery::Options) -> Self {
+        match delivery.login.as_ref().map(|login| &login.password) {
+            Some(PasswordSource::File(path)) => Self::look_at(path),
+            Some(PasswordSource::Inline(_) | PasswordSource::Command(_)) | None => Self::Fine,
+        }
+    }
+
+    fn look_at(path: &Path) -> Self {
+        let shown = path.display();
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Self::Missing(format!(
+                    "there is no password file {shown}. Make it, with the app password on its first line:\n  \
+                     install -m 0600 /dev/stdin {shown}"
+                ));
+            }
+            Err(error) => {
+                return Self::Doubtful([format!(
+                    "the password file {shown} cannot be looked at ({error}); check as root, or as the user \
+                     that runs the relay"
+                )]);
+            }
+        };
+        if metadata.is_dir() {
+            return Self::Missing(format!("{shown} is a directory; password_file must name a file"));
+        }
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & OPEN_TO_OTHERS == 0 {
+            return Self::Fine;
+        }
+        Self::Doubtful([format!(
+            "the password file {shown} (mode {mode:04o}) is open to others, so the relay will not use it; \
+             run: chmod g-w,o-rw {shown}"
+        )])
+    }
+
+    fn warning(&self) -> &[String] {
+        match self {
+            Self::Doubtful(words) => words,
+            Self::Fine | Self::Missing(_) => &[],
+        }
+    }
 }
 
 fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
@@ -78,11 +143,12 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     labelled(out, "admin", &[settings.admin.socket.display().to_string()])
 }
 
-fn document(settings: &Settings) -> Value {
+fn document(settings: &Settings, password: &Password) -> Value {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
     json!({
         "source": settings.source.to_string(),
-        "complete": settings.upstream().is_ok(),
+        "complete": settings.upstream().is_ok() && !matches!(password, Password::Missing(_)),
+        "warnings": password.warning(),
         "upstream": {
             "host": delivery.host,
             "port": delivery.port,

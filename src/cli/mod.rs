@@ -4,6 +4,7 @@
 //! that holds a secret. Must not know how a command does its work.
 
 mod budget;
+mod bulk;
 mod check;
 mod exit;
 mod moment;
@@ -13,6 +14,7 @@ mod resume;
 mod run;
 mod sandbox;
 mod screen;
+mod selection;
 mod status;
 
 use std::{
@@ -138,5 +140,8 @@ mod tests {
         assert!(parse(&["pillarbox", "queue", "delete", "--all", "--yes"]));
         assert!(!parse(&["pillarbox", "queue", "delete", "--all", id]));
         assert!(!parse(&["pillarbox", "queue", "delete"]));
+        assert!(parse(&["pillarbox", "queue", "retry", "--all", "--state", "dead"]));
+        assert!(!parse(&["pillarbox", "queue", "retry", "--state", "dead", id]));
+        assert!(!parse(&["pillarbox", "queue", "retry", "--all", "--state", "relayed"]));
     }
 }

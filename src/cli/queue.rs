@@ -1,28 +1,27 @@
-//! `pillarbox queue list|show|retry|delete`.
+//! `pillarbox queue list|show|retry|delete`: what there is to see, and who does the rest.
 //!
-//! Rule: any number of messages is handled page by page, never held in memory; one that cannot be
-//! handled does not keep the others from it. Must not know how the queue stores them.
+//! Rule: any number of messages is handled page by page, never held in memory. Must not know how the
+//! queue stores them.
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 
 use super::{
+    bulk::{self, Verb},
     exit::{Exit, Failure},
     moment::{local_in_full, relative, when},
-    screen::{self, Side, Table, clean, count, labelled},
+    screen::{self, Form, Side, Table, count, labelled},
+    selection::{PAGE, Selection, State},
 };
 use crate::{
     admin::{
-        api::{Kind, Message, Recipient},
-        client::{Client, ClientError},
+        api::{Message, Recipient},
+        client::Client,
     },
     clock::Timestamp,
     queue::id::QueueId,
 };
-
-/// Messages asked for at a time; what a command holds in memory, however long the queue is.
-const PAGE: usize = 250;
 
 /// What to do with the queue.
 #[derive(Clone, Debug, Subcommand)]
@@ -35,9 +34,10 @@ pub(super) enum Command {
         #[arg(required = true)]
         ids: Vec<QueueId>,
     },
-    /// Try messages again now: waiting, held and dead recipients alike.
+    /// Try messages again now: waiting, held and dead recipients alike. --all alone leaves messages
+    /// with dead recipients as they are; --all --state dead tries those.
     Retry(Selection),
-    /// Remove messages for good. They are not sent, and nobody is told.
+    /// Remove messages for good, with all their recipients. They are not sent, and nobody is told.
     Delete {
         #[command(flatten)]
         selection: Selection,
@@ -59,26 +59,9 @@ pub(super) struct List {
     /// Only messages after this one.
     #[arg(long, value_name = "ID")]
     after: Option<QueueId>,
-}
-
-/// Which messages.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(super) struct Selection {
-    /// Ids as `queue list` prints them.
-    ids: Vec<QueueId>,
-    /// Every message in the queue.
-    #[arg(long)]
-    all: bool,
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
+    /// Only messages with a recipient in this state.
+    #[arg(long, value_name = "STATE")]
+    state: Option<State>,
 }
 
 /// Runs one command against the daemon.
@@ -92,13 +75,17 @@ pub(super) async fn run(
     match command {
         Command::List(list) => print_list(out, client, &list, form, now).await,
         Command::Show { ids } => show(out, client, &ids, form, now).await,
-        Command::Retry(selection) => for_each(out, client, selection, form, Verb::Retry).await,
+        Command::Retry(selection) => bulk::for_each(out, client, selection, form, Verb::Retry).await,
         Command::Delete { selection, yes } => {
             if selection.all && !yes {
-                let message = "this removes every message in the queue for good; add --yes if you mean it";
+                let which =
+                    selection.state.map_or_else(String::new, |state| format!(" with a {state} recipient"));
+                let message = format!(
+                    "this removes every message{which} in the queue for good; add --yes if you mean it"
+                );
                 return Err(Failure::new(Exit::Usage, message));
             }
-            for_each(out, client, selection, form, Verb::Delete).await
+            bulk::for_each(out, client, selection, form, Verb::Delete).await
         }
     }
 }
@@ -114,15 +101,21 @@ async fn print_list(
     let mut listing = Listing::new(form);
     let mut after = list.after;
     let next = loop {
-        let page = client.queue(after, left.min(PAGE)).await?;
-        listing.page(out, &page.messages, now)?;
-        left -= page.messages.len().min(left);
-        after = page.next;
+        // How many of a page are wanted is known only when all messages are.
+        let limit = if list.state.is_none() { left.min(PAGE) } else { PAGE };
+        let page = client.queue(after, limit).await?;
+        let is_wanted = |message: &Message| list.state.is_none_or(|state| state.is_in(message));
+        let mut wanted: Vec<Message> = page.messages.into_iter().filter(is_wanted).collect();
+        let cut_at = (wanted.len() > left).then(|| wanted[left - 1].id);
+        wanted.truncate(left);
+        listing.page(out, &wanted, now)?;
+        left -= wanted.len();
+        after = cut_at.or(page.next);
         if after.is_none() || left == 0 {
             break after;
         }
     };
-    Ok(listing.end(out, next)?)
+    Ok(listing.end(out, list, next)?)
 }
 
 /// A list that is printed while it is read.
@@ -160,12 +153,13 @@ impl Listing {
         Ok(())
     }
 
-    /// Ends the list; `next` is the last id when there is more.
-    fn end(self, out: &mut dyn Write, next: Option<QueueId>) -> std::io::Result<()> {
+    /// Ends the list; `next` is where it goes on when there is more.
+    fn end(self, out: &mut dyn Write, list: &List, next: Option<QueueId>) -> std::io::Result<()> {
         match (self.form, self.printed, next) {
-            (Form::Text, 0, _) => writeln!(out, "The queue is empty."),
+            (Form::Text, 0, None) => writeln!(out, "{}", nothing(list)),
             (Form::Text, _, Some(id)) => {
-                writeln!(out, "There is more: `pillarbox queue list --after {id}`, or --all.")
+                let state = list.state.map_or_else(String::new, |state| format!(" --state {state}"));
+                writeln!(out, "There is more: `pillarbox queue list{state} --after {id}`, or --all.")
             }
             (Form::Text, _, None) => Ok(()),
             (Form::Json, printed, next) => {
@@ -173,6 +167,16 @@ impl Listing {
                 writeln!(out, "{begin}\n],\"next\":{}}}", serde_json::json!(next))
             }
         }
+    }
+}
+
+/// Why a list has no line.
+fn nothing(list: &List) -> String {
+    let after = list.after.map_or_else(String::new, |id| format!(" after {id}"));
+    match list.state {
+        Some(state) => format!("There is no message with a {state} recipient{after}."),
+        None if list.after.is_some() => format!("There is nothing{after}."),
+        None => "The queue is empty.".to_owned(),
     }
 }
 
@@ -256,110 +260,4 @@ fn recipient_lines(recipient: &Recipient, now: Timestamp) -> Vec<String> {
     let reply = recipient.last_reply.as_ref().filter(|reply| recipient.reason.as_ref() != Some(reply));
     lines.extend(reply.map(|reply| format!("last reply: {reply}")));
     lines
-}
-
-/// What is done to each of several messages.
-#[derive(Clone, Copy, Debug)]
-enum Verb {
-    Retry,
-    Delete,
-}
-
-/// Does `verb` to every selected message, goes on after a refusal, and fails with the last one.
-async fn for_each(
-    out: &mut dyn Write,
-    client: &Client,
-    selection: Selection,
-    form: Form,
-    verb: Verb,
-) -> Result<(), Failure> {
-    let mut tally = Tally { form, verb, done: 0, refused: None };
-    if !selection.all {
-        for id in selection.ids {
-            let result = apply(client, verb, id).await;
-            tally.note(out, id, result)?;
-        }
-        return tally.end(out, Summary::Without);
-    }
-    let mut after = None;
-    loop {
-        let page = client.queue(after, PAGE).await?;
-        for message in &page.messages {
-            let result = apply(client, verb, message.id).await;
-            // A message that was relayed in the meantime needs nothing any more.
-            if result.as_ref().is_err_and(|error| error.kind() == Some(Kind::NotFound)) {
-                continue;
-            }
-            tally.note(out, message.id, result)?;
-        }
-        let Some(next) = page.next else { return tally.end(out, Summary::With) };
-        after = Some(next);
-    }
-}
-
-/// Returns how many recipients the verb met.
-async fn apply(client: &Client, verb: Verb, id: QueueId) -> Result<u32, ClientError> {
-    match verb {
-        Verb::Retry => client.retry(id).await.map(|retried| retried.recipients),
-        Verb::Delete => client.delete(id).await.map(|_| 0),
-    }
-}
-
-/// Whether a last line says how many messages there were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Summary {
-    With,
-    Without,
-}
-
-/// What became of the messages so far.
-#[derive(Debug)]
-struct Tally {
-    form: Form,
-    verb: Verb,
-    done: u64,
-    refused: Option<Failure>,
-}
-
-impl Tally {
-    fn note(
-        &mut self,
-        out: &mut dyn Write,
-        id: QueueId,
-        result: Result<u32, ClientError>,
-    ) -> Result<(), Failure> {
-        let line = match (self.form, self.verb, &result) {
-            (Form::Json, Verb::Retry, Ok(recipients)) => {
-                serde_json::json!({"id": id, "recipients": recipients}).to_string()
-            }
-            (Form::Json, Verb::Delete, Ok(_)) => serde_json::json!({"id": id, "deleted": true}).to_string(),
-            (Form::Json, _, Err(error)) => {
-                serde_json::json!({"id": id, "error": error.kind(), "message": error.to_string()}).to_string()
-            }
-            (Form::Text, Verb::Retry, Ok(recipients)) => {
-                format!("{id} {} due now", count((*recipients).into(), "recipient"))
-            }
-            (Form::Text, Verb::Delete, Ok(_)) => format!("{id} deleted"),
-            (Form::Text, _, Err(error)) => format!("{id} {}", clean(&error.to_string())),
-        };
-        writeln!(out, "{line}")?;
-        match result {
-            Ok(_) => self.done += 1,
-            // Without a daemon the others will not fare better.
-            Err(error) if error.kind().is_none() => return Err(error.into()),
-            Err(error) => self.refused = Some(Failure { message: String::new(), ..error.into() }),
-        }
-        Ok(())
-    }
-
-    fn end(self, out: &mut dyn Write, summary: Summary) -> Result<(), Failure> {
-        if summary == Summary::With && self.form == Form::Text {
-            let verb = match self.verb {
-                Verb::Retry => "due now",
-                Verb::Delete => "deleted",
-            };
-            writeln!(out, "{} {verb}.", count(self.done, "message"))?;
-        }
-        self.refused.map_or(Ok(()), Err)
-    }
 }

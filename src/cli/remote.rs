@@ -13,15 +13,14 @@ use clap::Args;
 use super::{
     budget,
     exit::{Exit, Failure},
-    queue::{self, Form},
-    resume,
-    screen::json,
+    queue, resume,
+    screen::{Form, json},
     status,
 };
 use crate::{
     admin::client::Client,
     clock::{Clock as _, SystemClock},
-    settings,
+    settings::{self, SettingsError},
 };
 
 /// Options of every command that asks the daemon.
@@ -55,12 +54,14 @@ pub(super) fn run(
     arguments: &Arguments,
     question: Question,
 ) -> Result<(), Failure> {
-    let socket = arguments.socket.clone().map_or_else(|| configured_socket(config), Ok)?;
+    let named = arguments.socket.clone().map(|socket| Configured { socket, ignored: None });
+    let Configured { socket, ignored } = named.map_or_else(|| configured(config), Ok)?;
     let client = Client::new(socket);
     let form = if arguments.json { Form::Json } else { Form::Text };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
-    runtime.block_on(ask(out, &client, form, question))
+    let result = runtime.block_on(ask(out, &client, form, question));
+    result.map_err(|failure| with_ignored(failure, ignored.as_ref()))
 }
 
 async fn ask(out: &mut dyn Write, client: &Client, form: Form, question: Question) -> Result<(), Failure> {
@@ -92,11 +93,28 @@ async fn ask(out: &mut dyn Write, client: &Client, form: Form, question: Questio
     Ok(())
 }
 
+/// Where to ask.
+#[derive(Debug)]
+struct Configured {
+    socket: PathBuf,
+    /// Why the configuration had no say.
+    ignored: Option<SettingsError>,
+}
+
 /// The socket of the configuration, or the usual one when there is no readable configuration.
-fn configured_socket(config: Option<&Path>) -> Result<PathBuf, Failure> {
+fn configured(config: Option<&Path>) -> Result<Configured, Failure> {
     match settings::load(config) {
-        Ok(settings) => Ok(settings.admin.socket),
-        Err(error) if config.is_some() => Err(Failure::new(Exit::Configuration, error.to_string())),
-        Err(_) => Ok(settings::DEFAULT_SOCKET.into()),
+        Ok(settings) => Ok(Configured { socket: settings.admin.socket, ignored: None }),
+        Err(error) if config.is_some() => Err(error.into()),
+        Err(error) => Ok(Configured { socket: settings::DEFAULT_SOCKET.into(), ignored: Some(error) }),
     }
+}
+
+/// When nobody could be reached, the configuration that was ignored may name the right socket.
+fn with_ignored(mut failure: Failure, ignored: Option<&SettingsError>) -> Failure {
+    if let (Exit::Unavailable | Exit::Permission, Some(error)) = (failure.exit, ignored) {
+        failure.message +=
+            &format!("\n\nThe configuration, which may name another socket, was ignored:\n\n{error}");
+    }
+    failure
 }

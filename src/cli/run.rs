@@ -60,8 +60,9 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 
 async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let signals = Signals::receive()?;
+    let listener = daemon::bind(&options)?;
     let store = open_store(&options, &clock)?;
-    let daemon = Daemon::start(options, clock, store).await?;
+    let daemon = Daemon::start(options, clock, store, listener).await?;
     signals.run(daemon).await
 }
 

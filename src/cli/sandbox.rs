@@ -5,8 +5,9 @@
 //! answers.
 
 use std::{
-    env, fs,
-    io::Write,
+    env,
+    fs::{self, File, TryLockError},
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,6 +25,7 @@ use crate::{
     clock::{Clock, SystemClock},
     daemon::{self, Daemon, DaemonError},
     delivery::{Login, PasswordSource, Tls},
+    queue::opening::StoreOpenError,
     sandbox::{self, APP_PASSWORD, Sandbox},
     secret::Secret,
     settings::{self, Settings, Surroundings},
@@ -36,6 +38,8 @@ const USERNAME: &str = "you@gmail.com";
 const HOST: &str = "localhost";
 /// Where the state of a user's programs lies (XDG Base Directory Specification).
 const STATE_DIRECTORY: &str = ".local/state";
+/// The file that the daemon on a queue holds locked.
+const LOCK: &str = "lock";
 
 /// Options of the sandbox.
 #[derive(Clone, Debug, Args)]
@@ -43,7 +47,8 @@ pub(super) struct Arguments {
     /// Where to take mail.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:2525")]
     listen: SocketAddr,
-    /// Where the queue lies; default: pillarbox-sandbox in $XDG_STATE_HOME or ~/.local/state.
+    /// Where the queue lies, and stays from one run to the next. Default: pillarbox-sandbox in
+    /// $XDG_STATE_HOME or ~/.local/state, which is emptied at every start.
     #[arg(long, value_name = "PATH")]
     directory: Option<PathBuf>,
     /// Recipients in 24 hours, to see what happens when the budget is spent.
@@ -117,6 +122,18 @@ impl Arguments {
         }
     }
 
+    /// Writes the certificate that clients of the look-alike must trust.
+    fn write_authority(&self, path: &Path, sandbox: &Sandbox) -> Result<(), Failure> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let made = directory.map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| fs::write(path, sandbox.certificate_authority_pem())).map_err(|error| {
+            let option = if self.ca_file.is_some() { "--ca-file" } else { "--directory" };
+            let message =
+                format!("cannot write {}: {error}; choose another place with {option}", path.display());
+            Failure::new(Exit::Unavailable, message)
+        })
+    }
+
     fn directory(&self) -> Result<PathBuf, Failure> {
         if let Some(directory) = &self.directory {
             return Ok(directory.clone());
@@ -178,13 +195,19 @@ async fn serve(
 ) -> Result<(), Failure> {
     let directory = arguments.directory()?;
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
-    write_file(&ca_file, &sandbox.certificate_authority_pem())?;
     let options = arguments.daemon(config, &directory, &ca_file, sandbox.starttls_address())?;
     telemetry::init(telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let socket = options.admin.socket.clone();
-    let store = open_store(&options, &clock)?;
-    let daemon = Daemon::start(options, clock, store).await.map_err(|error| explain(error, arguments))?;
+    let listener = daemon::bind(&options).map_err(|error| explain(error, arguments))?;
+    if arguments.directory.is_none() {
+        start_fresh(&options.queue.directory)?;
+    }
+    let store = open_store(&options, &clock).map_err(|error| explain(error, arguments))?;
+    // Only now is it certain that no other sandbox lives here, whose daemon reads this file as well.
+    arguments.write_authority(&ca_file, &sandbox)?;
+    let daemon = Daemon::start(options, clock, store, listener).await;
+    let daemon = daemon.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
     out.write_all(welcome(listening, sandbox.starttls_address(), &directory, &socket).as_bytes())?;
     out.flush()?;
@@ -201,7 +224,7 @@ async fn serve_upstream_only(
     signals: Signals,
 ) -> Result<(), Failure> {
     if let Some(file) = &arguments.ca_file {
-        write_file(file, &sandbox.certificate_authority_pem())?;
+        arguments.write_authority(file, &sandbox)?;
     }
     let line = json!({
         "starttls": sandbox.starttls_address(),
@@ -219,13 +242,39 @@ async fn serve_upstream_only(
     Ok(())
 }
 
-fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    directory.map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text)).map_err(|error| {
-        let message =
-            format!("cannot write {}: {error}; choose another place with --directory", path.display());
+/// Empties the queue of an earlier run: its spent budget and its paused account would puzzle whoever
+/// starts anew. A queue that another process holds is left alone; opening it says who that is.
+fn start_fresh(queue: &Path) -> Result<(), Failure> {
+    empty_unless_locked(queue).map_err(|error| {
+        let message = format!(
+            "cannot empty the queue of an earlier sandbox in {}: {error}; choose another place with --directory",
+            queue.display()
+        );
         Failure::new(Exit::Unavailable, message)
     })
+}
+
+fn empty_unless_locked(queue: &Path) -> io::Result<()> {
+    let lock = match File::options().write(true).open(queue.join(LOCK)) {
+        Ok(lock) => lock,
+        // Nobody was here before.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    for entry in fs::read_dir(queue)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if entry.file_name() != LOCK {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A taken port is the likely trouble here, and its remedy is another one than for `pillarbox run`.
@@ -234,6 +283,10 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
         DaemonError::Listener(_) => {
             let other = SocketAddr::new(arguments.listen.ip(), arguments.listen.port().wrapping_add(1));
             format!("\nChoose another address for the sandbox: pillarbox sandbox --listen {other}")
+        }
+        DaemonError::Store(StoreOpenError::Locked { .. }) => {
+            "\nFor a second sandbox, name a directory of its own: pillarbox sandbox --directory PATH"
+                .to_owned()
         }
         DaemonError::Store(_) | DaemonError::Admin(_) | DaemonError::Ended(_) | DaemonError::Queue(_) => {
             String::new()
@@ -265,9 +318,11 @@ Send a mail in any of these ways:
 
   python3 -c 'import smtplib; s = smtplib.SMTP("{address}", {port}); s.sendmail("me@example.org", ["you@example.org"], "Subject: Hello\n\nIt works.\n"); s.quit()'
 
-Some recipients make the look-alike refuse as Gmail does: nosuch@, full@, tmp@, spam@, quota@ (the day's limit).
+Some recipients make the look-alike refuse as Gmail does: nosuch@, full@, tmp@, spam@, quota@. The last one says
+that the day's limit is reached: the account pauses and all mail waits until the look-alike is started anew.
 
 See what waits, and why:  pillarbox status --socket {socket}
+End a pause, try now:     pillarbox resume --socket {socket}
 Stop:                     Ctrl-C
 
 From here on, one line for each stage of each message.

@@ -10,6 +10,15 @@ use serde::Serialize;
 /// Between two columns.
 const GAP: &str = "  ";
 
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
 /// Which side of a column the text is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {

@@ -101,7 +101,7 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
             .map(|oldest| format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))),
     );
     lines.extend((queue.set_aside > 0).then(|| {
-        format!("{} damaged and set aside: see the log for the paths", count(queue.set_aside, "file"))
+        format!("{} damaged and set aside in {}", count(queue.set_aside, "file"), queue.set_aside_in)
     }));
     lines
 }

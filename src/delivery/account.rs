@@ -21,6 +21,8 @@ pub(super) struct Account {
     proven: bool,
     /// Whether a worker is out with the one message that may be tried.
     probing: bool,
+    /// Somebody was told that the probe is out, and looks again when it comes back.
+    turned_away: bool,
     /// Connections lost in a row after the final dot; the second one backs off.
     losses: u32,
 }
@@ -67,7 +69,7 @@ impl Account {
         let mut state = stored.unwrap_or_else(|| AccountState::open(now));
         let latest = now.after(pause(state.condition, u32::MAX));
         state.until = state.until.map(|until| until.min(latest));
-        Self { state, generation: 0, proven: false, probing: false, losses: 0 }
+        Self { state, generation: 0, proven: false, probing: false, turned_away: false, losses: 0 }
     }
 
     pub(super) fn state(&self) -> &AccountState {
@@ -81,17 +83,26 @@ impl Account {
         }
         let probe = !self.proven || self.state.condition != AccountCondition::Open;
         if probe && self.probing {
+            self.turned_away = true;
             return Entry::ProbeIsOut;
         }
         self.probing |= probe;
         Entry::Go(Permit { generation: self.generation, probe })
     }
 
-    /// The licence was not used, or its attempt says nothing about the account.
+    /// The licence's attempt says nothing about the account.
     pub(super) fn release(&mut self, permit: Permit) {
         if permit.probe && permit.generation == self.generation {
             self.probing = false;
         }
+    }
+
+    /// The licence was not used. Returns whether somebody was turned away meanwhile, who may have seen
+    /// work that this one did not.
+    #[must_use]
+    pub(super) fn give_back(&mut self, permit: Permit) -> bool {
+        self.release(permit);
+        permit.probe && std::mem::take(&mut self.turned_away)
     }
 
     /// A worker died; if it had the probe, the probe is free again.
@@ -333,6 +344,16 @@ mod tests {
         assert_eq!(Account::new(Some(stored.clone()), NOW).state(), &stored);
         let stepped_back = Account::new(Some(stored), Timestamp(0));
         assert_eq!(stepped_back.state().until, Some(Timestamp(4 * 3_600_000)));
+    }
+
+    #[test]
+    fn a_probe_that_is_given_back_tells_whether_somebody_was_turned_away() {
+        let mut account = Account::new(None, Timestamp(0));
+        let Entry::Go(probe) = account.enter(Timestamp(0)) else { panic!("open") };
+        assert!(!account.give_back(probe), "nobody asked meanwhile");
+        let Entry::Go(probe) = account.enter(Timestamp(0)) else { panic!("open") };
+        assert_eq!(account.enter(Timestamp(0)), Entry::ProbeIsOut);
+        assert!(account.give_back(probe), "he may have seen work that came too late for this one");
     }
 
     #[test]

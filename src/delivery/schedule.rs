@@ -12,6 +12,8 @@ use crate::clock::{Moment, Timestamp};
 const STORE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// The wait when the budget is zero, which only a new configuration can end.
 const NO_BUDGET_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// The budget is asked again at least this often, because a refund may free it early.
+const BUDGET_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The waits of a pool.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub(super) struct Schedule {
     store_failures: u32,
     /// A block has ended by itself.
     freed: bool,
+    /// When the budget frees, as the last claim said; its block is shorter.
+    budget_frees: Option<Timestamp>,
 }
 
 impl Schedule {
@@ -35,7 +39,9 @@ impl Schedule {
 
     /// The budget is spent. Returns whether that is news.
     pub(super) fn exhausted(&mut self, now: Moment, frees_in: Option<Duration>) -> bool {
-        self.block(DepartureReason::Budget, now, frees_in.unwrap_or(NO_BUDGET_WAIT));
+        let wait = frees_in.unwrap_or(NO_BUDGET_WAIT);
+        self.block(DepartureReason::Budget, now, wait.min(BUDGET_WAIT_MAX));
+        self.budget_frees = Some(now.wall.after(wait));
         self.store_works();
         !std::mem::replace(&mut self.parked, true)
     }
@@ -48,6 +54,13 @@ impl Schedule {
         self.store_failures == 1
     }
 
+    /// Whether the store is given time to recover.
+    pub(super) fn waits_for_the_store(&self, now: Moment) -> bool {
+        self.blocks
+            .get(&(DepartureReason::Store as u8))
+            .is_some_and(|(_, until_ms)| *until_ms > now.since_boot_ms)
+    }
+
     /// The store answers.
     pub(super) fn store_works(&mut self) {
         self.store_failures = 0;
@@ -57,7 +70,6 @@ impl Schedule {
     /// A message was claimed: there is budget.
     pub(super) fn departed(&mut self) {
         self.parked = false;
-        self.store_works();
         self.blocks.remove(&(DepartureReason::Budget as u8));
     }
 
@@ -110,7 +122,8 @@ impl Schedule {
     /// When something can leave, for the status screen.
     pub(super) fn departure(&self, now: Moment, pause: Option<Timestamp>) -> Option<Departure> {
         if let Some((wait, why)) = self.longest(now, pause) {
-            return Some(Departure { at: now.wall.after(wait), why });
+            let known = self.budget_frees.filter(|_| why == DepartureReason::Budget);
+            return Some(Departure { at: known.unwrap_or_else(|| now.wall.after(wait)), why });
         }
         self.due.map(|due| Departure { at: due.max(now.wall), why: DepartureReason::Due })
     }
@@ -143,6 +156,17 @@ mod tests {
         clock.advance(5 * SECOND);
         assert_eq!(schedule.blocked(clock.now(), None), None);
         assert!(schedule.take_freed() && !schedule.take_freed(), "its end is told once");
+    }
+
+    #[test]
+    fn a_spent_budget_is_asked_again_within_a_minute_though_it_frees_much_later() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut schedule = Schedule::default();
+        schedule.exhausted(clock.now(), Some(3_600 * SECOND));
+        let (wait, why) = schedule.blocked(clock.now(), None).unwrap();
+        assert_eq!((wait, why), (BUDGET_WAIT_MAX, DepartureReason::Budget));
+        let departure = schedule.departure(clock.now(), None).unwrap();
+        assert_eq!(departure.at, clock.wall().after(3_600 * SECOND), "the screen tells the true time");
     }
 
     #[test]

@@ -72,7 +72,10 @@ impl Judgement {
 
 /// How long a message waits whose transaction a lost connection ended, so that one that always ends
 /// that way does not stand before all others.
-const STEP_BACK: Duration = Duration::from_secs(60);
+pub(super) const STEP_BACK: Duration = Duration::from_secs(60);
+
+/// Longer than any pause of a back-off.
+const STEP_PAST_PAUSE: Duration = Duration::from_secs(40 * 60);
 
 /// Judges the answers, one for each recipient of the claim in its order.
 pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -> Judgement {
@@ -166,6 +169,12 @@ fn outcome(
         // Those that did not fit go at once; one that does not fit alone is merely deferred.
         Action::Split if accepted => Outcome::NotTried { until: None },
         Action::Split => deferred(retry::delay(attempts, terms.random)),
+        // A pause that this very message may have earned: the next probe must be another message.
+        Action::Pause(AccountCondition::BackingOff)
+            if matches!(answer, Answer::Replied { stage: Stage::FinalDot, .. }) =>
+        {
+            suspicious(claim, reply, terms)
+        }
         Action::Pause(_) => Outcome::NotTried { until: None },
         Action::Reconnect => broken(claim, answer, reply, terms),
         Action::LogInAgain => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
@@ -195,6 +204,15 @@ fn broken(claim: &ClaimedMessage, answer: &Answer, reply: String, terms: &Terms)
         return Outcome::Dead { reply: expired(&reply, terms) };
     }
     Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) }
+}
+
+/// The account is told to slow down after a whole message was seen. If it is about the content, the message
+/// would earn the same again as the first after every pause, and nothing else would ever leave.
+fn suspicious(claim: &ClaimedMessage, reply: String, terms: &Terms) -> Outcome {
+    if is_expired(claim, terms) {
+        return Outcome::Dead { reply: expired(&reply, terms) };
+    }
+    Outcome::NotTried { until: Some(terms.now.after(STEP_PAST_PAUSE)) }
 }
 
 /// The outcomes of a claim whose worker died at `stage`.

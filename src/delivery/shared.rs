@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::{
-    account::Account,
+    account::{Account, Permit},
     flight::Flights,
     options::Options,
     pace::{Logins, Pacer},
@@ -60,6 +60,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// A permit that was not used. Whoever was turned away because of it may look again.
+    pub(super) fn give_back(&self, permit: Permit) {
+        if lock(&self.account).give_back(permit) {
+            self.more.notify_one();
+        }
+    }
+
     pub(super) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             trust: Trust::new(options.ca_file.clone()),

@@ -81,7 +81,7 @@ impl Worker {
             match claim {
                 Ok(Claim::Message(claim)) => unsettled = self.deliver(claim, permit).await,
                 other => {
-                    lock(&shared.account).release(permit);
+                    shared.give_back(permit);
                     // The claim did not see what the settlement beside it has just put back.
                     if !self.note_nothing(other, asked) && !settled_now {
                         return;
@@ -107,6 +107,9 @@ impl Worker {
         self.renew().await;
         let shared = &self.shared;
         let now = shared.clock.now();
+        if lock(&shared.schedule).waits_for_the_store(now) {
+            return None;
+        }
         let pace = shared.pacer.wait();
         if !pace.is_zero() {
             lock(&shared.schedule).block(DepartureReason::Pace, now, pace);
@@ -199,7 +202,7 @@ impl Worker {
         info!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
         let Some(mut judgement) = self.attempt(&claim, &stage).await else {
             flight.land();
-            lock(&shared.account).release(permit);
+            shared.give_back(permit);
             return None;
         };
         let ended = shared.clock.now();
@@ -299,7 +302,9 @@ impl Worker {
             return None;
         }
         lock(&self.shared.schedule).store_failed(self.shared.clock.now());
-        let again = Outcome::NotTried { until: None };
+        // Later, so that one message that cannot be read does not stand before all others.
+        let until = Some(self.shared.clock.wall().after(settlement::STEP_BACK));
+        let again = Outcome::NotTried { until };
         let outcomes = claim.recipients.iter().map(|recipient| (recipient.index, again.clone()));
         Some(Judgement::nothing_happened(outcomes.collect()))
     }

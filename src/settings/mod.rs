@@ -32,7 +32,7 @@ pub const LOCAL_FILE: &str = "relay.toml";
 pub const SYSTEM_FILE: &str = "/etc/pillarbox/relay.toml";
 /// Where a daemon answers its administrator when nothing else is configured.
 pub const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
-/// How long a stop waits for messages in transfer and attempts in flight; systemd gives 90 s.
+/// How long a stop waits for messages in transfer and attempts in flight; `pillarbox.service` gives 60 s.
 pub const STOP_WAIT: Duration = Duration::from_secs(30);
 /// A commit that takes longer has failed (a disk that hangs, a network file system that is gone).
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ use super::{
     report::{Key, Report, set},
 };
 
+const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 const DIRECTORY_DEFAULT: &str = "/var/lib/pillarbox";
 /// Octets of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
@@ -31,12 +32,10 @@ pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Repo
         default: 5 * DAY,
         range: Duration::from_secs(60)..=90 * DAY,
     };
-    let history = Key {
-        section: "queue",
-        key: "history_lifetime",
-        default: 30 * DAY,
-        range: Duration::ZERO..=3650 * DAY,
-    };
+    // The history also tells a relayed message's leftover file from one whose record was lost, so it
+    // must outlive a restart.
+    let history =
+        Key { section: "queue", key: "history_lifetime", default: 30 * DAY, range: HOUR..=3650 * DAY };
     let max = Key { section: "queue", key: "max_bytes", default: 2 << 30, range: 1 << 20..=1 << 50 };
     let min_free =
         Key { section: "queue", key: "min_free_bytes", default: 256 << 20, range: 1 << 20..=1 << 50 };
