@@ -22,7 +22,7 @@ pub(super) struct Selection {
     #[arg(long)]
     pub(super) all: bool,
     /// Of all messages, those with at least one recipient in this state.
-    #[arg(long, requires = "all", value_name = "STATE")]
+    #[arg(long, requires = "all", conflicts_with = "ids", value_name = "STATE")]
     pub(super) state: Option<State>,
 }
 
