@@ -237,9 +237,12 @@ fn waiting_mail_can_be_listed_shown_retried_and_deleted() {
         say(&home, &["queue", "list", "--after", ids[2]]),
         format!("There is nothing after {}.\n", ids[2])
     );
-    let gone = home.output(["queue", "show", ids[0]]);
-    assert_eq!(gone.status.code(), Some(65));
-    assert!(stderr(&gone).contains(&format!("there is no message {} in the queue", ids[0])), "{gone:?}");
+    let remembered = say(&home, &["queue", "show", ids[0]]);
+    assert!(remembered.contains("deleted by a person"), "{remembered}");
+    let never = "00000000000000000000000000";
+    let unknown = home.output(["queue", "show", never]);
+    assert_eq!(unknown.status.code(), Some(65));
+    assert!(stderr(&unknown).contains(&format!("there is no message {never} in the queue")), "{unknown:?}");
 
     let all = || home.output(["queue", "delete", "--all", "--yes"]).status.success();
     assert!(within(PATIENCE, || all() && queue_length(&home) == 0));

@@ -155,15 +155,16 @@ async fn pages_of_the_queue_follow_one_another_without_gap_or_repetition() {
 }
 
 #[tokio::test]
-async fn a_message_can_be_shown_retried_and_deleted_and_is_then_unknown() {
+async fn a_message_can_be_shown_retried_and_deleted_and_is_then_history() {
     let stage = stage(10);
     let id = stage.accept(3).await;
     assert_eq!(stage.client.message(id).await.expect("an answer").recipients.len(), 3);
     assert_eq!(stage.client.retry(id).await.expect("an answer").recipients, 3);
     assert_eq!(stage.client.delete(id).await.expect("an answer").id, id);
-    for result in [stage.client.message(id).await.err(), stage.client.delete(id).await.err()] {
-        assert_eq!(result.and_then(|error| error.kind()), Some(Kind::NotFound));
-    }
+    let again = stage.client.delete(id).await.err();
+    assert_eq!(again.and_then(|error| error.kind()), Some(Kind::NotFound));
+    let remembered = stage.client.message(id).await.expect("an answer");
+    assert!(remembered.recipients.iter().all(|recipient| recipient.state == "dead"), "{remembered:?}");
 }
 
 #[tokio::test]
