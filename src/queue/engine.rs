@@ -8,12 +8,13 @@ use std::collections::HashSet;
 
 use super::{
     id::QueueId,
+    overlay::{current, finish, first_due},
     record::MessageRecord,
     state::RecipientState,
     store::{
         Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, LedgerView, Outcome, Settlement, StoreError,
     },
-    tables::{Changes, DueKey, TableError, Tables},
+    tables::{Changes, DueKey, Tables},
     transition::{apply, cut, is_due},
 };
 use crate::{
@@ -386,36 +387,4 @@ impl Engine {
             changes.ledger.insert(sequence, None);
         }
     }
-}
-
-/// The first due key as this batch has left them.
-fn first_due(tables: &dyn Tables, changes: &Changes) -> Answer<Option<DueKey>> {
-    let stored = tables.first_due(&|key| changes.due.contains_key(key)).map_err(unavailable)?;
-    let added = changes.due.iter().find(|(_, added)| **added).map(|(key, _)| *key);
-    Ok(stored.into_iter().chain(added).min())
-}
-
-/// The record as this batch has left it.
-fn current(tables: &dyn Tables, changes: &Changes, id: QueueId) -> Answer<Option<MessageRecord>> {
-    if let Some(changed) = changes.messages.get(&id) {
-        return Ok(changed.clone());
-    }
-    tables.message(id).map_err(|error| match error {
-        TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
-        TableError::Failed(_) | TableError::Broken(_) => unavailable(error),
-    })
-}
-
-/// Writes the new record, or moves it to the history when every recipient is relayed.
-fn finish(changes: &mut Changes, id: QueueId, old: &MessageRecord, new: MessageRecord) {
-    if new.recipients.iter().all(|recipient| recipient.state.is_relayed()) {
-        changes.put(id, Some(old), None);
-        changes.history.insert(id, Some(new));
-    } else {
-        changes.put(id, Some(old), Some(new));
-    }
-}
-
-fn unavailable(error: TableError) -> StoreError {
-    StoreError::Unavailable(error.to_string())
 }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod memory_store;
 pub mod opening;
 pub mod options;
+mod overlay;
 pub mod reader;
 pub mod receipt;
 mod reconciliation;

@@ -1,0 +1,44 @@
+//! The tables as the verbs of one batch have left them, before they are written.
+//!
+//! Rule: a verb sees what the verbs before it in the same batch have changed. Must not know what a verb means.
+
+use super::{
+    engine::Answer,
+    id::QueueId,
+    record::MessageRecord,
+    store::StoreError,
+    tables::{Changes, DueKey, TableError, Tables},
+};
+
+/// The first due key as this batch has left them.
+pub(super) fn first_due(tables: &dyn Tables, changes: &Changes) -> Answer<Option<DueKey>> {
+    let stored = tables.first_due(&|key| changes.due.contains_key(key)).map_err(unavailable)?;
+    let added = changes.due.iter().find(|(_, added)| **added).map(|(key, _)| *key);
+    Ok(stored.into_iter().chain(added).min())
+}
+
+/// The record as this batch has left it.
+pub(super) fn current(tables: &dyn Tables, changes: &Changes, id: QueueId) -> Answer<Option<MessageRecord>> {
+    if let Some(changed) = changes.messages.get(&id) {
+        return Ok(changed.clone());
+    }
+    tables.message(id).map_err(|error| match error {
+        TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
+        TableError::Failed(_) | TableError::Broken(_) => unavailable(error),
+    })
+}
+
+/// Writes the new record, or moves it to the history when every recipient is relayed.
+pub(super) fn finish(changes: &mut Changes, id: QueueId, old: &MessageRecord, new: MessageRecord) {
+    if new.recipients.iter().all(|recipient| recipient.state.is_relayed()) {
+        changes.put(id, Some(old), None);
+        changes.history.insert(id, Some(new));
+    } else {
+        changes.put(id, Some(old), Some(new));
+    }
+}
+
+/// A failed backend, in the words of the store.
+fn unavailable(error: TableError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
