@@ -6,9 +6,9 @@
 
 POSTFIX_ROOT=$CACHE/postfix-root
 POSTFIX_QUEUE=$POSTFIX_ROOT/var/spool/postfix
-# Another suite or a mirror nearby: POSTFIX_SUITE=trixie POSTFIX_MIRROR=http://... benches/run
+# Another suite or another mirror than this machine's own: POSTFIX_SUITE=trixie POSTFIX_MIRROR=http://... benches/run
 POSTFIX_SUITE=${POSTFIX_SUITE:-bookworm}
-POSTFIX_MIRROR=${POSTFIX_MIRROR:-http://deb.debian.org/debian}
+POSTFIX_MIRROR=${POSTFIX_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | head -n 1)}
 
 # Succeeds when Postfix is ready to run; otherwise prints the reason why it cannot be.
 postfix_install() {
@@ -17,6 +17,7 @@ postfix_install() {
     command -v debootstrap >/dev/null ||
         { apt-get update && apt-get install -y --no-install-recommends debootstrap; } >>"$RESULTS/install.log" 2>&1 ||
         { echo "debootstrap is not installed, and apt-get could not install it"; return 1; }
+    [ -n "$POSTFIX_MIRROR" ] || { echo "apt-get knows no Debian mirror; name one with POSTFIX_MIRROR"; return 1; }
     rm -rf "$POSTFIX_ROOT"
     debootstrap --variant=minbase "$POSTFIX_SUITE" "$POSTFIX_ROOT" "$POSTFIX_MIRROR" >>"$RESULTS/install.log" 2>&1 ||
         { echo "debootstrap failed: see $RESULTS/install.log"; return 1; }

@@ -132,8 +132,12 @@ impl Shared {
 
     /// A message has left the queue.
     pub(super) fn leaves(&self, bytes: u64) {
-        self.messages.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // Saturating: a message accepted while the tables were opened anew may not have been counted.
+        for (total, part) in [(&self.messages, 1), (&self.bytes, bytes)] {
+            let less = |total: u64| Some(total.saturating_sub(part));
+            // It never fails, because `less` always has an answer.
+            total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
+        }
     }
 
     /// The words for everybody who asks while the store refuses.
@@ -148,14 +152,14 @@ impl Shared {
             return Err(self.refusal());
         }
         let used = self.bytes.load(Ordering::Relaxed);
-        if used + size_bytes > self.options.max_bytes {
+        if used.saturating_add(size_bytes) > self.options.max_bytes {
             let limit = self.options.max_bytes;
             return Err(StoreError::Full(format!(
                 "the queue holds {used} bytes of at most {limit} ([queue] max_bytes)"
             )));
         }
         let free = self.spool.free_bytes().map_err(|error| refused(&error))?;
-        if free < self.options.min_free_bytes + size_bytes {
+        if free < self.options.min_free_bytes.saturating_add(size_bytes) {
             let least = self.options.min_free_bytes;
             return Err(StoreError::Full(format!(
                 "the disk of the queue has {free} bytes free, and {least} must stay free ([queue] min_free_bytes)"

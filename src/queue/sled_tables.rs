@@ -20,7 +20,7 @@ use crate::{budget::ledger::Event, clock::Timestamp};
 /// Octets of a record in one value; longer ones are split (sled never syncs values it deems large).
 const PART_BYTES: usize = 8 * 1024;
 /// sled's page cache; soft, it may take three times as much.
-const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+const CACHE_BYTES: u64 = 1024 * 1024;
 /// How often sled's own thread flushes and cleans segments.
 const FLUSH_EVERY_MS: u64 = 500;
 /// The layout of the trees.

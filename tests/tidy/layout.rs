@@ -102,7 +102,12 @@ const MACHINE_TEXT: &[(&str, &str)] = &[
 ];
 
 /// Where the packages of Cargo.lock come from.
-const PUBLIC_REGISTRY: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+const PUBLIC_REGISTRY: &str =
+    concat!("source = \"registry+https://github.com/rust-lang/crates", ".io-index\"");
+
+/// Hosts of package registries, which only Cargo.lock may name: whoever builds may have mirrors.
+const REGISTRY_HOSTS: &[&str] =
+    &[concat!("crates", ".io"), concat!("deb.deb", "ian.org"), concat!("py", "pi.org"), concat!("npm", "js.org")];
 
 /// Absolute paths of one machine and registries of one site.
 pub(super) fn machine_text(path: &str, text: &str) -> Vec<String> {
@@ -111,6 +116,9 @@ pub(super) fn machine_text(path: &str, text: &str) -> Vec<String> {
         let at = format!("{path}:{}", number + 1);
         for (needle, what) in MACHINE_TEXT.iter().filter(|(needle, _)| line.contains(needle)) {
             found.push(format!("{at}: `{needle}` is {what}"));
+        }
+        for host in REGISTRY_HOSTS.iter().filter(|host| path != "Cargo.lock" && line.contains(**host)) {
+            found.push(format!("{at}: `{host}` is the host of a registry"));
         }
         if path == "Cargo.lock" && line.starts_with("source = ") && line != PUBLIC_REGISTRY {
             found.push(format!("{at}: a package from elsewhere than the public registry: {line}"));
