@@ -8,7 +8,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
@@ -31,7 +31,12 @@ pub(super) struct Spool {
     root: PathBuf,
     damaged: PathBuf,
     directories: DirectorySync,
+    names: Arc<Names>,
 }
+
+/// Held while a name is made or changed. The kernel admits one thread at a time to a directory and lets
+/// the others spin, which costs a machine with few cores more than sleeping here.
+type Names = Mutex<()>;
 
 /// What lies in the spool.
 #[derive(Debug, Default)]
@@ -49,6 +54,7 @@ impl Spool {
             root: state.join("spool"),
             damaged: state.join("damaged"),
             directories: DirectorySync::start()?,
+            names: Arc::default(),
         };
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
@@ -69,7 +75,8 @@ impl Spool {
     /// The file that a new message is received into. Nothing is on disk until the first
     /// [`PartFile::append`] or [`Spool::store`].
     pub(super) fn part(&self, id: QueueId) -> PartFile {
-        PartFile { path: self.path(id).with_extension(&PART_SUFFIX[1..]), file: None }
+        let path = self.path(id).with_extension(&PART_SUFFIX[1..]);
+        PartFile { path, file: None, names: Arc::clone(&self.names) }
     }
 
     /// Writes what is left of a frame and makes file and name durable: their syncs run side by side.
@@ -84,7 +91,7 @@ impl Spool {
             let mut part = part;
             part.write(&rest)?;
             let path = spool.path(id);
-            fs::rename(&part.path, &path)?;
+            part.rename(&path)?;
             let Some(file) = part.file.take() else { return Err(io::ErrorKind::NotFound.into()) };
             let named = spool.directories.request(path.parent().unwrap_or(&spool.root));
             if let Err(error) = file.sync_data() {
@@ -176,6 +183,7 @@ impl Spool {
 pub(super) struct PartFile {
     path: PathBuf,
     file: Option<File>,
+    names: Arc<Names>,
 }
 
 impl PartFile {
@@ -192,11 +200,17 @@ impl PartFile {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
+                let _one_at_a_time = self.names.lock().unwrap_or_else(PoisonError::into_inner);
                 let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
                 self.file.insert(file)
             }
         };
         file.write_all(block)
+    }
+
+    fn rename(&self, path: &Path) -> io::Result<()> {
+        let _one_at_a_time = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::rename(&self.path, path)
     }
 }
 

@@ -106,8 +106,12 @@ const PUBLIC_REGISTRY: &str =
     concat!("source = \"registry+https://github.com/rust-lang/crates", ".io-index\"");
 
 /// Hosts of package registries, which only Cargo.lock may name: whoever builds may have mirrors.
-const REGISTRY_HOSTS: &[&str] =
-    &[concat!("crates", ".io"), concat!("deb.deb", "ian.org"), concat!("py", "pi.org"), concat!("npm", "js.org")];
+const REGISTRY_HOSTS: &[&str] = &[
+    concat!("crates", ".io"),
+    concat!("deb.deb", "ian.org"),
+    concat!("py", "pi.org"),
+    concat!("npm", "js.org"),
+];
 
 /// Absolute paths of one machine and registries of one site.
 pub(super) fn machine_text(path: &str, text: &str) -> Vec<String> {
