@@ -88,6 +88,12 @@ impl Ledger {
         expired
     }
 
+    /// How many events there are.
+    #[must_use]
+    pub fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
     /// The events in the order of their sequence numbers.
     pub fn events(&self) -> impl Iterator<Item = (u64, Event)> + '_ {
         self.events.iter().map(|(sequence, event)| (*sequence, *event))

@@ -177,7 +177,7 @@ impl LedgerCopy {
         changes.iter().for_each(|(sequence, event)| line(&mut bytes, &(*sequence, *event)));
         self.file.write_all(&bytes)?;
         self.length += bytes.len() as u64;
-        let live = (ledger.events().count() * LINE_BYTES) as u64;
+        let live = (ledger.event_count() * LINE_BYTES) as u64;
         if self.length > REWRITE_BYTES + 2 * live { self.rewrite(ledger) } else { Ok(()) }
     }
 
