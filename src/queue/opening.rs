@@ -67,8 +67,20 @@ pub enum StoreOpenError {
     },
 }
 
-/// Makes the state directory and takes its lock, which is held as long as the file lives.
-pub(super) fn lock(directory: &Path) -> Result<File, StoreOpenError> {
+/// The lock of the state directory, until it is dropped.
+#[derive(Debug)]
+pub(super) struct StateLock(File);
+
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being started at this moment (a password
+        // command) still has a copy of it until it runs its own program.
+        let _unlocked = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
+/// Makes the state directory and takes its lock.
+pub(super) fn lock(directory: &Path) -> Result<StateLock, StoreOpenError> {
     let unusable = |error: io::Error| StoreOpenError::Unusable {
         directory: directory.into(),
         reason: error.to_string(),
@@ -97,7 +109,7 @@ pub(super) fn lock(directory: &Path) -> Result<File, StoreOpenError> {
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(unusable)?;
-    Ok(file)
+    Ok(StateLock(file))
 }
 
 /// Everything that opening needs to know.
@@ -235,4 +247,35 @@ enum LedgerLoss {
     None,
     /// It is not: half of the limit must count as spent.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_ends_with_its_owner_although_a_process_that_is_being_started_has_a_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = lock(directory.path()).unwrap();
+        let copy = first.0.try_clone().unwrap();
+        assert!(matches!(lock(directory.path()), Err(StoreOpenError::Locked { .. })));
+        drop(first);
+        drop(lock(directory.path()).unwrap());
+        drop(copy);
+    }
+
+    #[test]
+    fn files_of_sled_that_are_in_use_for_a_moment_are_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(SledTables::open(directory.path()).unwrap());
+        let copy = File::open(directory.path().join("db")).unwrap();
+        rustix::fs::flock(&copy, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        let (opened, failed) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| opened.send(SledTables::open(directory.path()).map(drop)).unwrap());
+            assert!(failed.recv_timeout(Duration::from_millis(200)).is_err(), "it waits");
+            drop(copy);
+        });
+        failed.recv().unwrap().unwrap();
+    }
 }

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     io,
     panic::{self, AssertUnwindSafe},
     sync::{
@@ -25,7 +24,7 @@ use super::{
     draft::Draft,
     engine::Engine,
     id::{QueueId, QueueIds},
-    opening::{self, StoreOpenError},
+    opening::{self, StateLock, StoreOpenError},
     options::Options,
     reader::{MessageReader, ReadError},
     receipt::Receipt,
@@ -59,7 +58,7 @@ pub struct SledStore {
     permits: Arc<Semaphore>,
     committer: Mutex<Option<JoinHandle<()>>>,
     /// Held for the lock on it.
-    _lock: File,
+    _lock: StateLock,
 }
 
 impl SledStore {

@@ -4,7 +4,7 @@
 //! file, because that flush alone is no barrier on Linux (a power cut then loses nearly everything). No value
 //! is larger than [`PART_BYTES`]. Must not know what the records mean.
 
-use std::{fs::File, ops::Bound, path::Path};
+use std::{fs::File, ops::Bound, path::Path, thread, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sled::{Batch, IVec, Transactional, Tree};
@@ -23,6 +23,9 @@ const PART_BYTES: usize = 8 * 1024;
 const CACHE_BYTES: u64 = 1024 * 1024;
 /// How often sled's own thread flushes and cleans segments.
 const FLUSH_EVERY_MS: u64 = 500;
+/// How often, and with which pause, sled's files are tried that seem to be in use.
+const OPEN_ATTEMPTS: u32 = 40;
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 /// The layout of the trees.
 const SCHEMA: u32 = 1;
 
@@ -64,7 +67,7 @@ impl SledTables {
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .use_compression(false);
-        let database = configuration.open().map_err(open_error)?;
+        let database = open_unlocked(&configuration).map_err(open_error)?;
         let tree = |name: &str| database.open_tree(name).map_err(open_error);
         let tables = Self {
             messages: tree("msg")?,
@@ -306,6 +309,20 @@ fn due_key(bytes: &[u8]) -> Option<DueKey> {
 fn failed(error: sled::Error) -> TableError {
     let words = format!("the queue's index cannot be read or written: {error}");
     if is_damage(&error) { TableError::Broken(words) } else { TableError::Failed(words) }
+}
+
+/// Opens sled's files. Nobody else can have them, because we hold the lock of the state directory; but a
+/// process that was being started when they were last closed keeps sled's own lock alive for a moment.
+fn open_unlocked(configuration: &sled::Config) -> sled::Result<sled::Db> {
+    for _ in 1..OPEN_ATTEMPTS {
+        match configuration.open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
+                thread::sleep(OPEN_PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+    configuration.open()
 }
 
 fn open_error(error: sled::Error) -> OpenError {
