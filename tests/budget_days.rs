@@ -58,10 +58,13 @@ impl Relay {
             forward_paths: vec!["ok@example.org".parse().unwrap()],
             body: BodyKind::SevenBit,
             internationalized: false,
+            dsn: pillarbox::smtp::dsn::Dsn::default(),
+            lane: pillarbox::message::envelope::Lane::Normal,
             origin: Origin {
                 address: Ipv4Addr::LOCALHOST.into(),
                 helo: "web01".into(),
                 protocol: "ESMTP".into(),
+                login: None,
             },
             accepted_at: now,
         };

@@ -152,6 +152,8 @@ async fn serve(mut stream: TcpStream, dialogue: &Dialogue) {
             Step::Begin(_) => session.begun(Ok(())),
             Step::Store => session.stored(Ok("01test".to_owned())),
             Step::Body(_) | Step::Abandon => {}
+            Step::StartTls => session.secured(),
+            Step::Authenticate(_) => session.authenticated(Ok(())),
             Step::NeedInput => match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => session.closed_by_peer(),
                 Ok(count) => session.receive(&buffer[..count]),

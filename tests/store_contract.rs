@@ -110,10 +110,13 @@ async fn accept(store: &dyn Store, clock: &ManualClock, recipients: &[&str]) -> 
         forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
         body: BodyKind::SevenBit,
         internationalized: false,
+        dsn: pillarbox::smtp::dsn::Dsn::default(),
+        lane: pillarbox::message::envelope::Lane::Normal,
         origin: Origin {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             helo: "web01".into(),
             protocol: "ESMTP".into(),
+            login: None,
         },
         accepted_at: clock.wall(),
     };
@@ -324,7 +327,9 @@ contract! {
             forward_paths: vec!["a@x.org".parse().unwrap()],
             body: BodyKind::SevenBit,
             internationalized: false,
-            origin: Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: String::new(), protocol: "SMTP".into() },
+            dsn: pillarbox::smtp::dsn::Dsn::default(),
+            lane: pillarbox::message::envelope::Lane::Normal,
+            origin: Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: String::new(), protocol: "SMTP".into(), login: None },
             accepted_at: queue.clock.wall(),
         };
         let mut draft = store.begin(envelope).unwrap();

@@ -102,10 +102,13 @@ impl Stage {
             forward_paths: forward_paths.map(|text| text.parse().expect("an address")).collect(),
             body: BodyKind::SevenBit,
             internationalized: false,
+            dsn: crate::smtp::dsn::Dsn::default(),
+            lane: crate::message::envelope::Lane::Normal,
             origin: Origin {
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 helo: "client".into(),
                 protocol: "ESMTP".into(),
+                login: None,
             },
             accepted_at: self.clock.wall(),
         };

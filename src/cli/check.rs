@@ -115,7 +115,7 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
         delivery.connections,
     );
     labelled(out, "budget", &[budget])?;
-    let trusted: Vec<String> = listener.trusted_networks.iter().map(ToString::to_string).collect();
+    let trusted: Vec<String> = listener.trusted_networks().map(ToString::to_string).collect();
     labelled(
         out,
         "listening",
@@ -166,7 +166,7 @@ fn document(settings: &Settings, password: &Password) -> Value {
         "listener": {
             "addresses": addresses(settings),
             "hostname": listener.session.hostname,
-            "trusted_networks": listener.trusted_networks,
+            "trusted_networks": listener.trusted_networks().collect::<Vec<_>>(),
             "max_message_bytes": listener.session.max_message_bytes,
             "max_recipients": listener.session.max_recipients,
             "max_connections": listener.max_connections,
@@ -184,7 +184,7 @@ fn document(settings: &Settings, password: &Password) -> Value {
 }
 
 fn addresses(settings: &Settings) -> Vec<String> {
-    settings.listener.addresses.iter().map(ToString::to_string).collect()
+    settings.listener.addresses.iter().map(|endpoint| endpoint.address.to_string()).collect()
 }
 
 fn tls(tls: Tls) -> &'static str {

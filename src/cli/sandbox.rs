@@ -154,7 +154,7 @@ impl Arguments {
         upstream: SocketAddr,
     ) -> Result<daemon::Options, Failure> {
         let mut options = daemon::Options::without_account(&settings_or_defaults(config)?);
-        options.listener.addresses = vec![self.listen];
+        options.listener.addresses = vec![self.listen.into()];
         options.queue.directory = directory.join("queue");
         options.admin.socket = directory.join("admin.sock");
         let delivery = &mut options.delivery;

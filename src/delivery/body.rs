@@ -85,10 +85,13 @@ mod tests {
             forward_paths: vec!["ok@example.net".parse().unwrap()],
             body: BodyKind::SevenBit,
             internationalized: false,
+            dsn: crate::smtp::dsn::Dsn::default(),
+            lane: crate::message::envelope::Lane::Normal,
             origin: Origin {
                 address: IpAddr::from([127, 0, 0, 1]),
                 helo: String::new(),
                 protocol: "SMTP".into(),
+                login: None,
             },
             accepted_at: Timestamp(0),
         };

@@ -84,8 +84,8 @@ pub fn bind(options: &Options) -> Result<Vec<TcpListener>, BindError> {
     }
     let mut sockets = Vec::with_capacity(options.addresses.len());
     let mut skipped = None;
-    for address in &options.addresses {
-        match open(*address) {
+    for address in options.addresses.iter().map(|endpoint| endpoint.address) {
+        match open(address) {
             Ok(socket) => sockets.push(socket),
             Err(error @ BindError::NotOurs { .. }) if address.is_ipv6() => {
                 skipped.get_or_insert(error);
@@ -179,7 +179,7 @@ mod tests {
     fn an_address_in_use_is_named_with_the_way_to_find_the_other_program() {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = other.local_addr().unwrap();
-        let error = bind(&Options { addresses: vec![address], ..options() }).unwrap_err();
+        let error = bind(&Options { addresses: vec![address.into()], ..options() }).unwrap_err();
         let text = error.to_string();
         let hint = format!("ss -ltnp 'sport = :{}'", address.port());
         assert!(text.contains(&address.to_string()) && text.contains(&hint), "{text}");
@@ -199,16 +199,17 @@ mod tests {
         // The documentation prefix of RFC 3849 belongs to no host.
         let missing: SocketAddr = "[2001:db8::1]:0".parse().unwrap();
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let both = bind(&Options { addresses: vec![missing, loopback], ..options() }).unwrap();
+        let both = bind(&Options { addresses: vec![missing.into(), loopback.into()], ..options() }).unwrap();
         assert_eq!(both.len(), 1);
-        let alone = bind(&Options { addresses: vec![missing], ..options() });
+        let alone = bind(&Options { addresses: vec![missing.into()], ..options() });
         assert!(matches!(alone, Err(BindError::NotOurs { .. })), "{alone:?}");
     }
 
     #[test]
     fn an_ipv4_address_that_is_missing_is_an_error() {
         // TEST-NET-1 of RFC 5737.
-        let addresses = vec!["192.0.2.1:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+        let addresses =
+            ["192.0.2.1:0", "127.0.0.1:0"].map(|text| text.parse::<SocketAddr>().unwrap().into()).into();
         assert!(matches!(bind(&Options { addresses, ..options() }), Err(BindError::NotOurs { .. })));
     }
 }

@@ -18,13 +18,13 @@ use tokio::{
 use super::events::{self, Offer};
 use crate::{
     clock::Clock,
-    message::envelope::{BodyKind, Envelope, Origin},
+    message::envelope::{BodyKind, Envelope, Lane, Origin},
     queue::{
         draft::Draft,
         store::{Store, StoreError},
     },
     shutdown::{Phase, Watch},
-    smtp::session::{self, Client, INPUT_BYTES_MAX, Refusal, Session, Step, Transaction},
+    smtp::session::{self, Client, INPUT_BYTES_MAX, LoginRefusal, Refusal, Session, Step, Transaction},
 };
 
 /// How long a client may leave a reply unread before the connection is given up.
@@ -44,7 +44,7 @@ pub(super) struct Service {
 
 /// Serves one client until the session ends.
 pub(super) async fn serve(stream: TcpStream, client: Client, service: &Service, shutdown: Watch) {
-    tracing::debug!(client = %client.address, trusted = client.trusted, "connected");
+    tracing::debug!(client = %client.address, trusted = client.policy.trusted, "connected");
     // Replies are single small writes; waiting for more to send would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(client = %client.address, %error, "connection lost");
@@ -92,6 +92,9 @@ impl Connection<'_> {
                 Step::Begin(transaction) => self.begin(transaction),
                 Step::Body(bytes) => self.write(&bytes).await,
                 Step::Store => self.store().await,
+                // The session does not ask for these yet.
+                Step::StartTls => self.session.secured(),
+                Step::Authenticate(_) => self.session.authenticated(Err(LoginRefusal::Unavailable)),
                 Step::Abandon => self.message = None,
                 Step::Close => return,
                 Step::NeedInput => {
@@ -161,10 +164,13 @@ impl Connection<'_> {
             forward_paths: transaction.forward_paths,
             body: if transaction.eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit },
             internationalized: transaction.internationalized,
+            dsn: transaction.dsn,
+            lane: Lane::Normal,
             origin: Origin {
                 address: self.client.address,
                 helo: transaction.helo,
                 protocol: transaction.protocol.to_owned(),
+                login: transaction.login,
             },
             accepted_at: self.service.clock.wall(),
         };

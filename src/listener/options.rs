@@ -4,20 +4,31 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    path::PathBuf,
     time::Duration,
 };
 
 use ipnet::IpNet;
 
-use crate::smtp::session;
+use crate::{
+    message::envelope::Lane,
+    smtp::session::{self, Policy},
+};
 
 /// Where and whom the listener serves. `settings` fills it.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Addresses to listen on.
-    pub addresses: Vec<SocketAddr>,
-    /// Networks whose clients may relay without authentication.
-    pub trusted_networks: Vec<IpNet>,
+    pub addresses: Vec<Endpoint>,
+    /// What the clients of a network may do; the first one that holds a client counts.
+    pub networks: Vec<Network>,
+    /// What everybody else may do; never trusted.
+    pub default_policy: Policy,
+    /// The certificate for STARTTLS and implicit TLS.
+    pub tls: Option<TlsFiles>,
+    /// The file of logins and hashed passwords.
+    pub users_file: Option<PathBuf>,
     /// Sessions at a time, in all.
     pub max_connections: usize,
     /// Sessions at a time from one client address.
@@ -28,11 +39,64 @@ pub struct Options {
     pub session: session::Options,
 }
 
+/// One address to listen on, and how its clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// TLS from the first byte (RFC 8314).
+    pub implicit_tls: bool,
+    /// Every connection begins with a PROXY protocol header that names the real client.
+    pub proxy: bool,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, implicit_tls: false, proxy: false }
+    }
+}
+
+/// What the clients of some networks may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The networks.
+    pub networks: Vec<IpNet>,
+    /// What a session is told.
+    pub policy: Policy,
+    /// Messages a minute of the whole section; `None` is no limit.
+    pub messages_per_minute: Option<NonZeroU32>,
+    /// The lane of their mail.
+    pub lane: Lane,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
 impl Options {
-    /// Whether a client may relay. The address must be canonical: an IPv4 client that came through an
-    /// IPv6 socket is an IPv4 client.
+    /// What a client may do, and the index of its network. The address must be canonical: an IPv4
+    /// client that came through an IPv6 socket is an IPv4 client. A client of no network may do nothing
+    /// but log in, where that is offered.
     #[must_use]
-    pub fn trusts(&self, client: IpAddr) -> bool {
-        self.trusted_networks.iter().any(|network| network.contains(&client))
+    pub fn network_of(&self, client: IpAddr) -> Option<(usize, &Network)> {
+        let holds = |network: &&Network| network.networks.iter().any(|network| network.contains(&client));
+        let index = self.networks.iter().position(|network| holds(&network))?;
+        Some((index, &self.networks[index]))
+    }
+
+    /// What a client may do.
+    #[must_use]
+    pub fn policy_of(&self, client: IpAddr) -> Policy {
+        self.network_of(client).map_or(self.default_policy, |(_, network)| network.policy)
+    }
+
+    /// Networks whose clients may relay without authentication.
+    pub fn trusted_networks(&self) -> impl Iterator<Item = &IpNet> {
+        self.networks.iter().filter(|network| network.policy.trusted).flat_map(|network| &network.networks)
     }
 }

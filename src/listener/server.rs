@@ -142,7 +142,7 @@ impl Door {
             Ok(place) => place,
             Err(reason) => return self.turn_away(&stream, address, reason),
         };
-        let client = Client { address, trusted: self.options.trusts(address) };
+        let client = Client { address, encrypted: false, policy: self.options.policy_of(address) };
         let service = Arc::clone(&self.service);
         let shutdown = self.shutdown.clone();
         connections.spawn(async move {

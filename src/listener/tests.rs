@@ -9,12 +9,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Listener, Options, bind};
+use super::{Listener, Options, bind, options::Network};
 use crate::{
     clock::{Clock, ManualClock, Timestamp},
+    message::envelope::Lane,
     queue::{memory_store::MemoryStore, store::Store},
     shutdown::{Phase, Shutdown},
-    smtp::session,
+    smtp::session::{self, Policy},
 };
 
 const QUEUE_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -23,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn options() -> Options {
     Options {
-        addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        trusted_networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+        networks: trusted(&["127.0.0.0/8", "::1/128"]),
+        default_policy: Policy::plain(false, 35_872_000),
+        tls: None,
+        users_file: None,
         max_connections: 20,
         max_connections_per_client: 10,
         drain: Duration::from_secs(30),
@@ -35,6 +39,15 @@ pub(super) fn options() -> Options {
             local_recipients: false,
         },
     }
+}
+
+fn trusted(networks: &[&str]) -> Vec<Network> {
+    vec![Network {
+        networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        policy: Policy::plain(true, 16 * 1024 * 1024),
+        messages_per_minute: None,
+        lane: Lane::Normal,
+    }]
 }
 
 /// A listener at work.
@@ -190,7 +203,7 @@ async fn a_large_message_arrives_byte_for_byte_in_one_pipelined_stream() {
 #[tokio::test]
 async fn every_address_is_served() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let door = Door::open(Options { addresses: vec![any, any, any], ..options() });
+    let door = Door::open(Options { addresses: vec![any.into(); 3], ..options() });
     assert_eq!(door.addresses.len(), 3);
     for address in &door.addresses {
         Client(TcpStream::connect(address).await.unwrap()).expect("220").await;
@@ -228,8 +241,7 @@ async fn one_client_may_not_take_every_place() {
 
 #[tokio::test]
 async fn a_client_outside_of_the_trusted_networks_may_not_relay() {
-    let networks = vec!["10.0.0.0/8".parse().unwrap()];
-    let door = Door::open(Options { trusted_networks: networks, ..options() });
+    let door = Door::open(Options { networks: trusted(&["10.0.0.0/8"]), ..options() });
     let mut client = door.greeted().await;
     client.say("EHLO x", "250").await;
     client.say("MAIL FROM:<a@client.test>", "550 5.7.1").await;
@@ -238,8 +250,8 @@ async fn a_client_outside_of_the_trusted_networks_may_not_relay() {
 #[test]
 fn an_ipv4_client_on_an_ipv6_socket_is_an_ipv4_client() {
     let mapped: SocketAddr = "[::ffff:127.0.0.1]:1".parse().unwrap();
-    assert!(options().trusts(mapped.ip().to_canonical()));
-    assert!(!options().trusts("203.0.113.1".parse().unwrap()));
+    assert!(options().policy_of(mapped.ip().to_canonical()).trusted);
+    assert!(!options().policy_of("203.0.113.1".parse().unwrap()).trusted);
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Timestamp, smtp::address::Address};
+use crate::{
+    clock::Timestamp,
+    smtp::{address::Address, dsn::Dsn},
+};
 
 /// Everything that a mail transaction said before DATA, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,10 @@ pub struct Envelope {
     pub body: BodyKind,
     /// Whether SMTPUTF8 was asked for (RFC 6531).
     pub internationalized: bool,
+    /// What was asked of delivery status notifications (RFC 3461).
+    pub dsn: Dsn,
+    /// How urgent the message is.
+    pub lane: Lane,
     /// Who handed the message over.
     pub origin: Origin,
     /// When DATA began.
@@ -36,6 +43,18 @@ pub enum BodyKind {
     EightBitMime,
 }
 
+/// How urgent a message is: urgent mail goes first, bulk mail last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Lane {
+    /// An alarm: before all others.
+    Urgent,
+    /// Everything that nothing is known of.
+    #[default]
+    Normal,
+    /// What may wait for everything else.
+    Bulk,
+}
+
 /// The client, for the Received field and the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
@@ -45,4 +64,6 @@ pub struct Origin {
     pub helo: String,
     /// The `with` word of RFC 3848: SMTP, ESMTP, UTF8SMTP ...
     pub protocol: String,
+    /// Who had logged in, if somebody had.
+    pub login: Option<String>,
 }

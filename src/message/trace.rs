@@ -85,10 +85,13 @@ mod tests {
             forward_paths: forward_paths.iter().map(|path| path.parse().unwrap()).collect(),
             body: BodyKind::SevenBit,
             internationalized: false,
+            dsn: crate::smtp::dsn::Dsn::default(),
+            lane: crate::message::envelope::Lane::Normal,
             origin: Origin {
                 address: address.parse().unwrap(),
                 helo: helo.to_owned(),
                 protocol: "ESMTP".to_owned(),
+                login: None,
             },
             accepted_at: clock::Timestamp(1_800_000_000_123),
         }

@@ -10,15 +10,22 @@
 //! Rule: the head is complete before the body begins and the trailer is written last, so a file without
 //! a valid end was never acknowledged or has been damaged. Must not know where files lie.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::record::{self, RecordError};
-use crate::message::envelope::Envelope;
+use crate::{
+    clock::Timestamp,
+    message::envelope::{BodyKind, Envelope, Lane, Origin},
+    smtp::{address::Address, dsn::Dsn},
+};
 
 const HEAD_MAGIC: &[u8; 4] = b"PBXM";
 const END_MAGIC: &[u8; 4] = b"PBXE";
-const VERSION: u8 = 1;
+/// What this program writes. Version 1 had no DSN, no lane and no login in the envelope; it is still read.
+const VERSION: u8 = 2;
 /// Octets before the envelope.
 pub(super) const PREAMBLE_LENGTH: usize = 9;
 /// Octets after the trailer.
@@ -77,15 +84,24 @@ pub(super) fn tail(trailer: &Trailer, checksum: &crc32fast::Hasher) -> Result<Ve
     Ok(tail)
 }
 
-/// The length of the envelope record that follows the preamble.
-pub(super) fn envelope_length(preamble: &[u8]) -> Result<usize, FrameError> {
+/// What stands before the envelope record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Preamble {
+    version: u8,
+    /// The length of the envelope record.
+    pub(super) envelope_length: usize,
+}
+
+/// Reads the first [`PREAMBLE_LENGTH`] octets.
+pub(super) fn preamble(preamble: &[u8]) -> Result<Preamble, FrameError> {
     if preamble.len() < PREAMBLE_LENGTH || &preamble[..4] != HEAD_MAGIC {
         return Err(FrameError::Incomplete);
     }
-    if preamble[4] != VERSION {
-        return Err(FrameError::Version(preamble[4]));
+    let version = preamble[4];
+    if !(1..=VERSION).contains(&version) {
+        return Err(FrameError::Version(version));
     }
-    bounded(&preamble[5..9])
+    Ok(Preamble { version, envelope_length: bounded(&preamble[5..9])? })
 }
 
 /// Reads the last [`END_LENGTH`] octets: the length of the trailer and the checksum.
@@ -97,8 +113,45 @@ pub(super) fn end(end: &[u8]) -> Result<(usize, u32), FrameError> {
 }
 
 /// The envelope record.
-pub(super) fn envelope(bytes: &[u8]) -> Result<Envelope, FrameError> {
-    Ok(record::decode(bytes)?)
+pub(super) fn envelope(preamble: Preamble, bytes: &[u8]) -> Result<Envelope, FrameError> {
+    Ok(match preamble.version {
+        1 => record::decode::<EnvelopeOfVersion1>(bytes)?.into(),
+        _ => record::decode(bytes)?,
+    })
+}
+
+/// The envelope as version 1 wrote it; the order of the fields is the format.
+#[derive(Serialize, Deserialize)]
+struct EnvelopeOfVersion1 {
+    reverse_path: Option<Address>,
+    forward_paths: Vec<Address>,
+    body: BodyKind,
+    internationalized: bool,
+    origin: OriginOfVersion1,
+    accepted_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OriginOfVersion1 {
+    address: IpAddr,
+    helo: String,
+    protocol: String,
+}
+
+impl From<EnvelopeOfVersion1> for Envelope {
+    fn from(old: EnvelopeOfVersion1) -> Self {
+        let OriginOfVersion1 { address, helo, protocol } = old.origin;
+        Self {
+            reverse_path: old.reverse_path,
+            forward_paths: old.forward_paths,
+            body: old.body,
+            internationalized: old.internationalized,
+            dsn: Dsn::default(),
+            lane: Lane::default(),
+            origin: Origin { address, helo, protocol, login: None },
+            accepted_at: old.accepted_at,
+        }
+    }
 }
 
 /// The trailer record.
@@ -109,4 +162,33 @@ pub(super) fn trailer(bytes: &[u8]) -> Result<Trailer, FrameError> {
 fn bounded(length: &[u8]) -> Result<usize, FrameError> {
     let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
     if length > PART_LENGTH_MAX { Err(FrameError::Incomplete) } else { Ok(length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_of_version_1_is_still_read() {
+        let old = EnvelopeOfVersion1 {
+            reverse_path: "a@b.example".parse().ok(),
+            forward_paths: vec!["c@d.example".parse().unwrap()],
+            body: BodyKind::EightBitMime,
+            internationalized: true,
+            origin: OriginOfVersion1 {
+                address: [192, 0, 2, 7].into(),
+                helo: "printer".into(),
+                protocol: "ESMTP".into(),
+            },
+            accepted_at: Timestamp(7),
+        };
+        let bytes = record::encode(&old).unwrap();
+        let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        let head = [b"PBXM\x01".as_slice(), &length].concat();
+        let found = preamble(&head).unwrap();
+        assert_eq!(found.envelope_length, bytes.len());
+        assert_eq!(envelope(found, &bytes).unwrap(), old.into());
+        assert_eq!(preamble(b"PBXM\x03\0\0\0\0").unwrap_err(), FrameError::Version(3));
+        assert_eq!(preamble(b"PBXM\0\0\0\0\0").unwrap_err(), FrameError::Version(0));
+    }
 }

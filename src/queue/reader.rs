@@ -152,11 +152,16 @@ pub(super) fn describe_bytes(bytes: &[u8]) -> Result<Described, ReadError> {
     if crc32fast::hash(&bytes[..end_at + 4]) != checksum {
         return Err(FrameError::Checksum.into());
     }
-    let envelope_length = frame::envelope_length(bytes)?;
-    let body_at = frame::PREAMBLE_LENGTH + envelope_length;
+    let preamble = frame::preamble(bytes)?;
+    let body_at = frame::PREAMBLE_LENGTH + preamble.envelope_length;
     let trailer_at = end_at.checked_sub(trailer_length).ok_or(FrameError::Incomplete)?;
     let envelope = bytes.get(frame::PREAMBLE_LENGTH..body_at).ok_or(FrameError::Incomplete)?;
-    checked(frame::envelope(envelope)?, frame::trailer(&bytes[trailer_at..end_at])?, body_at, trailer_at)
+    checked(
+        frame::envelope(preamble, envelope)?,
+        frame::trailer(&bytes[trailer_at..end_at])?,
+        body_at,
+        trailer_at,
+    )
 }
 
 /// Checks a file with flat memory: one pass for the checksum, then its ends.
@@ -175,11 +180,12 @@ pub(super) fn describe_file(file: &mut File) -> Result<Described, ReadError> {
     if checksum_of(file, end_at + 4)? != checksum {
         return Err(FrameError::Checksum.into());
     }
-    let envelope_length = frame::envelope_length(&read_at(file, 0, frame::PREAMBLE_LENGTH)?)?;
-    let envelope = frame::envelope(&read_at(file, frame::PREAMBLE_LENGTH as u64, envelope_length)?)?;
+    let preamble = frame::preamble(&read_at(file, 0, frame::PREAMBLE_LENGTH)?)?;
+    let envelope = read_at(file, frame::PREAMBLE_LENGTH as u64, preamble.envelope_length)?;
+    let envelope = frame::envelope(preamble, &envelope)?;
     let trailer = frame::trailer(&read_at(file, trailer_at, trailer_length)?)?;
     let trailer_at = usize::try_from(trailer_at).unwrap_or(usize::MAX);
-    checked(envelope, trailer, frame::PREAMBLE_LENGTH + envelope_length, trailer_at)
+    checked(envelope, trailer, frame::PREAMBLE_LENGTH + preamble.envelope_length, trailer_at)
 }
 
 /// The lengths must agree with each other, or `body_at` means nothing.

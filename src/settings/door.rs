@@ -12,7 +12,11 @@ use super::{
     raw::Listener,
     report::{Key, Report, set},
 };
-use crate::{listener, smtp::session};
+use crate::{
+    listener::{self, options::Network},
+    message::envelope::Lane,
+    smtp::session::{self, Policy},
+};
 
 const SECTION: &str = "listener";
 /// The largest private IPv4 network is 10.0.0.0/8 (RFC 1918); anything wider holds strangers.
@@ -41,15 +45,24 @@ pub(super) fn check(
     let per_client =
         Key { section: SECTION, key: "max_connections_per_client", default: 50, range: 1..=10_000 };
     let max_connections = report.whole(max_connections, raw.max_connections) as usize;
+    let octets = report.size(max_message_bytes, raw.max_message_bytes);
     listener::Options {
-        addresses: addresses(raw, report),
-        trusted_networks: trusted_networks(raw, report),
+        addresses: addresses(raw, report).into_iter().map(Into::into).collect(),
+        networks: vec![Network {
+            networks: trusted_networks(raw, report),
+            policy: Policy::plain(true, octets),
+            messages_per_minute: None,
+            lane: Lane::Normal,
+        }],
+        default_policy: Policy::plain(false, octets),
+        tls: None,
+        users_file: None,
         max_connections,
         max_connections_per_client: report.whole(per_client, raw.max_connections_per_client) as usize,
         drain: STOP_WAIT,
         session: session::Options {
             hostname: hostname(raw, this_host, report),
-            max_message_bytes: report.size(max_message_bytes, raw.max_message_bytes),
+            max_message_bytes: octets,
             max_recipients: report.whole(max_recipients, raw.max_recipients) as usize,
             local_recipients,
         },

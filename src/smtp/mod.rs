@@ -4,11 +4,14 @@
 //! Must not know about the queue, about Gmail or about sockets.
 
 pub mod address;
+pub mod client;
 pub mod command;
 pub mod data;
+pub mod dsn;
 pub mod extension;
 pub mod header_scan;
 pub mod line;
+pub mod quirk;
 pub mod receiving;
 pub mod reply;
 pub mod session;

@@ -147,6 +147,6 @@ impl Receiving {
         if self.header.received_count() > RECEIVED_FIELDS_MAX {
             return Some(reply::loop_detected());
         }
-        (self.decoder.has_lone_dot() && !client.trusted).then(reply::wrong_line_ends)
+        (self.decoder.has_lone_dot() && !client.policy.trusted).then(reply::wrong_line_ends)
     }
 }

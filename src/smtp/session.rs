@@ -7,11 +7,14 @@
 
 mod transition;
 
-use std::{mem, net::IpAddr, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
+pub use super::client::{Authentication, Client, Credentials, LoginRefusal, Policy};
 use super::{
     address::Address,
+    dsn::Dsn,
     line::Input,
+    quirk::Quirk,
     receiving::{Afterwards, Ending, Receiving},
     reply::{self, Reply},
 };
@@ -30,15 +33,6 @@ pub struct Options {
     pub local_recipients: bool,
 }
 
-/// The peer, as the listener sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Client {
-    /// Its address.
-    pub address: IpAddr,
-    /// Whether it may relay.
-    pub trusted: bool,
-}
-
 /// A mail transaction that has reached DATA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
@@ -50,9 +44,13 @@ pub struct Transaction {
     pub eight_bit: bool,
     /// SMTPUTF8 was asked for.
     pub internationalized: bool,
+    /// What was asked of delivery status notifications.
+    pub dsn: Dsn,
+    /// Who has logged in, if somebody has.
+    pub login: Option<String>,
     /// The HELO or EHLO argument; empty when none was given.
     pub helo: String,
-    /// The `with` word of RFC 3848 and RFC 6531: SMTP, ESMTP, UTF8SMTP.
+    /// The `with` word of RFC 3848 and RFC 6531: SMTP, ESMTP, ESMTPSA, UTF8SMTP ...
     pub protocol: &'static str,
 }
 
@@ -72,6 +70,10 @@ pub enum Step {
     Body(Vec<u8>),
     /// The message is complete: make it durable; answer with `Session::stored`.
     Store,
+    /// The 220 is sent: do the TLS handshake, then call `Session::secured`; if it fails, close.
+    StartTls,
+    /// Check a login; answer with `Session::authenticated`.
+    Authenticate(Credentials),
     /// The draft is not wanted any more (too large, refused, connection gone): drop it.
     Abandon,
     /// Nothing to do until more bytes come, or the timeout passes.
@@ -87,6 +89,11 @@ pub enum Refusal {
     Full,
     /// The queue has failed and is being repaired: 451 4.3.0.
     Unavailable,
+    /// The client's network sends too fast: 450 4.7.1 with the time to wait.
+    TooFast {
+        /// When the next message may come.
+        retry_after: Duration,
+    },
 }
 
 /// How long the driver waits for the client in the present state (RFC 5321 section 4.5.3.2).
@@ -255,6 +262,17 @@ impl Session {
         };
         let reply = answer.map_or_else(reply::refused, |id| reply::queued(&id));
         self.state = self.answer(&reply, State::after(afterwards));
+    }
+
+    /// The answer to [`Step::StartTls`]: the handshake is done.
+    pub fn secured(&mut self) {}
+
+    /// The answer to [`Step::Authenticate`]. The driver waits before a refusal, to slow down guessing.
+    pub fn authenticated(&mut self, _answer: Result<(), LoginRefusal>) {}
+
+    /// What was odd about the client's way of speaking since the last call.
+    pub fn take_quirks(&mut self) -> Vec<Quirk> {
+        Vec::new()
     }
 
     /// The draft could not take a [`Step::Body`] and the driver has dropped it: the rest of the message

@@ -96,10 +96,13 @@ impl Scene {
             forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
             body: BodyKind::SevenBit,
             internationalized: false,
+            dsn: pillarbox::smtp::dsn::Dsn::default(),
+            lane: pillarbox::message::envelope::Lane::Normal,
             origin: Origin {
                 address: IpAddr::from([127, 0, 0, 1]),
                 helo: "host.example".into(),
                 protocol: "ESMTP".into(),
+                login: None,
             },
             accepted_at: self.clock.wall(),
         };

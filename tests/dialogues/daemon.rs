@@ -13,7 +13,7 @@ use pillarbox::{
         sled_store::SledStore,
         store::{LIST_LENGTH_MAX, Store as _},
     },
-    smtp::session::Transaction,
+    smtp::{dsn::Dsn, session::Transaction},
 };
 
 use super::{
@@ -117,6 +117,8 @@ fn arrival(id: &str, record: &MessageRecord, octets: &[u8]) -> Arrival {
         forward_paths: record.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
         eight_bit: record.body == pillarbox::message::envelope::BodyKind::EightBitMime,
         internationalized: record.internationalized,
+        dsn: Dsn::default(),
+        login: None,
         // A client that did not introduce itself is named by its address.
         helo: if helo == "[127.0.0.1]" { String::new() } else { helo.to_owned() },
         protocol: ["SMTP", "ESMTP", "UTF8SMTP"].into_iter().find(|known| *known == protocol).unwrap(),

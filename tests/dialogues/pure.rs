@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use pillarbox::smtp::session::{Client, INPUT_BYTES_MAX, Options, Refusal, Session, Step};
+use pillarbox::smtp::session::{Client, INPUT_BYTES_MAX, Options, Policy, Refusal, Session, Step};
 
 use super::dialogue::{Arrival, Dialogue, Event, Turn, envelope_text};
 
@@ -70,7 +70,8 @@ pub(crate) fn options_of(dialogue: &Dialogue) -> (Arc<Options>, Client) {
     };
     let client = Client {
         address: dialogue.directive("client").unwrap_or("127.0.0.1").parse().unwrap(),
-        trusted: dialogue.directive("trusted") != Some("no"),
+        encrypted: false,
+        policy: Policy::plain(dialogue.directive("trusted") != Some("no"), options.max_message_bytes),
     };
     (Arc::new(options), client)
 }
@@ -153,6 +154,7 @@ impl<'a> Driver<'a> {
                     }
                     self.session.stored(refusal.map_or_else(|| Ok("01test".to_owned()), Err));
                 }
+                Step::StartTls | Step::Authenticate(_) => panic!("not asked for yet"),
                 Step::Abandon => assert!(self.draft.take().is_some(), "nothing to abandon"),
                 Step::NeedInput => return,
                 Step::Close => {

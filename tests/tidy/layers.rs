@@ -27,6 +27,8 @@ const LAYERS: &[(&str, u8)] = &[
 const ALONG_A_ROW: &[(&str, &str)] = &[
     // The checked settings hold the Options of every module, those of the admin API as well.
     ("settings", "admin"),
+    // A client's password is a secret from the first moment.
+    ("smtp", "secret"),
 ];
 
 fn layer(module: &str) -> Option<u8> {

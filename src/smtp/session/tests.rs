@@ -10,7 +10,10 @@ fn session(trusted: bool) -> Session {
         max_recipients: 3,
         local_recipients: false,
     };
-    Session::new(Arc::new(options), Client { address: [192, 0, 2, 1].into(), trusted })
+    Session::new(
+        Arc::new(options),
+        Client { address: [192, 0, 2, 1].into(), encrypted: false, policy: Policy::plain(trusted, 5_000) },
+    )
 }
 
 /// Sends and carries out steps until input is needed, saying yes to every question.
@@ -27,6 +30,8 @@ fn talk(session: &mut Session, bytes: &[u8]) -> Vec<Step> {
                 steps.push(step);
                 return steps;
             }
+            Step::StartTls => session.secured(),
+            Step::Authenticate(_) => session.authenticated(Ok(())),
             Step::Send(_) | Step::Body(_) | Step::Abandon => {}
         }
         steps.push(step);
@@ -280,7 +285,7 @@ fn result(steps: Vec<Step>) -> (Vec<u8>, Vec<u8>, [usize; 3]) {
             Step::Begin(_) => counts[0] += 1,
             Step::Store => counts[1] += 1,
             Step::Abandon => counts[2] += 1,
-            Step::Admit { .. } | Step::NeedInput | Step::Close => {}
+            Step::StartTls | Step::Authenticate(_) | Step::Admit { .. } | Step::NeedInput | Step::Close => {}
         }
     }
     (replies, bodies, counts)

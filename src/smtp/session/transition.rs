@@ -6,7 +6,7 @@
 use super::{
     COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, Session, State, Step, Transaction,
 };
-use crate::smtp::{address::Address, command::Command, extension::Parameters, line::Line, reply};
+use crate::smtp::{address::Address, command::Command, dsn::Dsn, extension::Parameters, line::Line, reply};
 
 impl Session {
     /// Reads and answers the next command; false when it has not come completely.
@@ -76,10 +76,10 @@ impl Session {
 
     fn mail(&mut self, reverse_path: Option<Address>, parameters: &Parameters) -> State {
         let limit = self.options.max_message_bytes;
-        if parameters.has_unknown && !self.client.trusted {
+        if parameters.has_unknown && !self.client.policy.trusted {
             return self.object(&reply::unknown_parameter(), State::Ready);
         }
-        if !self.client.trusted {
+        if !self.client.policy.trusted {
             return self.object(&reply::relaying_denied(self.client.address), State::Ready);
         }
         if reverse_path.as_ref().is_some_and(Address::is_internationalized) && !parameters.internationalized {
@@ -100,13 +100,15 @@ impl Session {
             forward_paths: Vec::new(),
             eight_bit: parameters.eight_bit,
             internationalized: parameters.internationalized,
+            dsn: Dsn::default(),
+            login: None,
             helo,
             protocol,
         })
     }
 
     fn recipient(&mut self, mut transaction: Transaction, path: Address, parameters: &Parameters) -> State {
-        let refusal = if parameters.has_unknown && !self.client.trusted {
+        let refusal = if parameters.has_unknown && !self.client.policy.trusted {
             Some(reply::unknown_parameter())
         } else if path.is_internationalized() && !transaction.internationalized {
             Some(reply::needs_smtputf8())
