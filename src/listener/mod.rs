@@ -3,6 +3,7 @@
 //! Rule: it never talks to Gmail. Must not know what becomes of a message after the receipt.
 
 pub mod bind;
+pub mod clients;
 mod connection;
 mod events;
 pub mod options;
@@ -11,6 +12,7 @@ pub mod server;
 
 pub use self::{
     bind::{BindError, bind},
+    clients::Clients,
     options::Options,
     server::Listener,
 };

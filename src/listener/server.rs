@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Options,
+    Clients, Options,
     connection::{self, Service},
     places::{NoPlace, Places},
 };
@@ -44,13 +44,20 @@ const TURNED_AWAY_LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Listener {
     options: Options,
     sockets: Vec<StdListener>,
+    clients: Arc<Clients>,
 }
 
 impl Listener {
     /// A listener on these sockets, as [`super::bind()`] returns them.
     #[must_use]
     pub fn new(options: Options, sockets: Vec<StdListener>) -> Self {
-        Self { options, sockets }
+        Self { options, sockets, clients: Arc::default() }
+    }
+
+    /// The clients it has met, for whoever shows them.
+    #[must_use]
+    pub fn clients(&self) -> Arc<Clients> {
+        Arc::clone(&self.clients)
     }
 
     /// The addresses of the sockets, with the ports that the kernel chose.

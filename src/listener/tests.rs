@@ -9,7 +9,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Listener, Options, bind, options::Network};
+use super::{
+    Listener, Options, bind,
+    options::{Limits, Network},
+};
 use crate::{
     clock::{Clock, ManualClock, Timestamp},
     message::envelope::Lane,
@@ -32,6 +35,7 @@ pub(super) fn options() -> Options {
         max_connections: 20,
         max_connections_per_client: 10,
         drain: Duration::from_secs(30),
+        limits: Limits::default(),
         session: session::Options {
             hostname: "relay.test".into(),
             max_message_bytes: 16 * 1024 * 1024,

@@ -60,6 +60,7 @@ pub(super) fn check(
         max_connections,
         max_connections_per_client: report.whole(per_client, raw.max_connections_per_client) as usize,
         drain: STOP_WAIT,
+        limits: listener::options::Limits::default(),
         session: session::Options {
             hostname: hostname(raw, this_host, report),
             max_message_bytes: octets,
