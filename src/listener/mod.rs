@@ -9,6 +9,8 @@ mod events;
 pub mod options;
 mod places;
 pub mod server;
+pub mod users;
+pub mod users_file;
 
 pub use self::{
     bind::{BindError, bind},
