@@ -5,7 +5,9 @@
 
 mod budget;
 mod bulk;
+mod certificate;
 mod check;
+mod check_door;
 mod clients;
 mod exit;
 mod moment;

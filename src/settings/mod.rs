@@ -5,8 +5,10 @@
 
 mod document;
 mod door;
+pub mod exposure;
 pub mod hostname;
 mod layers;
+pub mod machine;
 mod networks;
 pub mod problem;
 mod protection;
