@@ -166,6 +166,7 @@ impl Daemon {
         let sources = admin::server::Sources {
             store: Arc::clone(&store),
             upstream: Arc::new(pool.handle()),
+            clients: listener.clients(),
             clock: Arc::clone(&clock),
             facts: Arc::new(options.facts(clock.as_ref(), addresses.clone())),
         };

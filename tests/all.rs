@@ -15,3 +15,4 @@ mod settings;
 mod store_contract;
 mod support;
 mod tidy;
+mod users;
