@@ -22,6 +22,9 @@ pub const CLIENTS_MAX: usize = 1_000;
 /// How long an oddity of a client that was told stays untold: a device that is odd is odd in every message.
 const QUIRK_LOG_INTERVAL: Duration = Duration::from_secs(3_600);
 
+/// The same for handshakes and logins that fail; each has its reason, and a person may be trying.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The table. The listener writes it, the admin API reads it.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -43,7 +46,11 @@ pub struct ClientSummary {
     pub accepted: u64,
     /// Commands and messages that were refused: replies 45z, 53z and 55z.
     pub refused: u64,
-    /// How often each oddity was met, by its name.
+    /// TLS handshakes that failed, and PROXY headers that were none.
+    pub failed_handshakes: u64,
+    /// Logins that were refused.
+    pub failed_logins: u64,
+    /// How often each oddity was met, by its name; a session meets each one once at most.
     pub quirks: BTreeMap<String, u64>,
 }
 
@@ -63,13 +70,31 @@ struct Entry {
     connections: u64,
     accepted: u64,
     refused: u64,
-    quirks: BTreeMap<Quirk, QuirkCount>,
+    failed_handshakes: Count,
+    failed_logins: Count,
+    quirks: BTreeMap<Quirk, Count>,
 }
 
+/// A count of something the administrator is told of now and then.
 #[derive(Debug, Default)]
-struct QuirkCount {
+struct Count {
     count: u64,
-    logged: Option<Moment>,
+    told: Option<Moment>,
+}
+
+impl Count {
+    /// Adds one. True when it is time to tell of it.
+    fn add(&mut self, now: Moment, interval: Duration) -> bool {
+        self.count += 1;
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        let untold = self.told.is_none_or(|told| {
+            told.boot != now.boot || now.since_boot_ms.saturating_sub(told.since_boot_ms) >= interval_ms
+        });
+        if untold {
+            self.told = Some(now);
+        }
+        untold
+    }
 }
 
 impl Clients {
@@ -92,16 +117,17 @@ impl Clients {
     /// kind from this client in an hour.
     pub(super) fn met(&self, address: IpAddr, quirk: Quirk, now: Moment) -> bool {
         let mut table = self.lock();
-        let met = table.entry(address, now).quirks.entry(quirk).or_default();
-        met.count += 1;
-        let interval_ms = u64::try_from(QUIRK_LOG_INTERVAL.as_millis()).unwrap_or(u64::MAX);
-        let told = met.logged.is_some_and(|logged| {
-            logged.boot == now.boot && now.since_boot_ms.saturating_sub(logged.since_boot_ms) < interval_ms
-        });
-        if !told {
-            met.logged = Some(now);
-        }
-        !told
+        table.entry(address, now).quirks.entry(quirk).or_default().add(now, QUIRK_LOG_INTERVAL)
+    }
+
+    /// A TLS handshake or a PROXY header has failed. True when it is time to tell of it.
+    pub(super) fn handshake_failed(&self, address: IpAddr, now: Moment) -> bool {
+        self.lock().entry(address, now).failed_handshakes.add(now, FAILURE_LOG_INTERVAL)
+    }
+
+    /// A login was refused. True when it is time to tell of it.
+    pub(super) fn login_failed(&self, address: IpAddr, now: Moment) -> bool {
+        self.lock().entry(address, now).failed_logins.add(now, FAILURE_LOG_INTERVAL)
     }
 
     /// All clients, the one seen last first.
@@ -143,6 +169,8 @@ impl Entry {
             connections: 0,
             accepted: 0,
             refused: 0,
+            failed_handshakes: Count::default(),
+            failed_logins: Count::default(),
             quirks: BTreeMap::new(),
         }
     }
@@ -156,6 +184,8 @@ impl Entry {
             connections: self.connections,
             accepted: self.accepted,
             refused: self.refused,
+            failed_handshakes: self.failed_handshakes.count,
+            failed_logins: self.failed_logins.count,
             quirks: quirks.collect(),
         }
     }

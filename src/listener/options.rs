@@ -51,7 +51,8 @@ pub struct Limits {
     /// Octets a second that a client must send within a message, averaged over the time that it may be
     /// silent. The slowest modem is ten times as fast.
     pub min_bytes_per_second: u32,
-    /// How long a session may last without a message: beyond any client's pause between two.
+    /// How long a session may last without a message: beyond any client's pause between two, so that
+    /// nobody keeps a place with a NOOP every few minutes.
     pub session_without_message: Duration,
     /// How long one message may take: 36 MB at the speed of a modem.
     pub message: Duration,
@@ -62,7 +63,7 @@ impl Default for Limits {
         Self {
             message_memory_bytes: 64 * 1024 * 1024,
             min_bytes_per_second: 100,
-            session_without_message: Duration::from_secs(30 * 60),
+            session_without_message: Duration::from_secs(60 * 60),
             message: Duration::from_secs(3 * 60 * 60),
         }
     }

@@ -68,7 +68,7 @@ impl Door {
         let clock = ManualClock::new(Timestamp(1_700_000_000_000));
         let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), QUEUE_BYTES_MAX));
         let sockets = bind(&options).unwrap();
-        let listener = Listener::new(options, sockets);
+        let listener = Listener::open(options, sockets).unwrap();
         let addresses = listener.addresses();
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();

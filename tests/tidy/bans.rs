@@ -92,7 +92,7 @@ pub(super) const BANS: &[Ban] = &[
             Code(".try_read("),
             Code(".try_read_buf("),
         ],
-        allowed: &["src/listener/connection.rs"],
+        allowed: &["src/listener/stream.rs"],
         reason: "invariant 7: one file reads client sockets, with its limits and timeouts",
     },
     Ban {
