@@ -331,15 +331,29 @@ pub struct Client {
     pub accepted: u64,
     /// Commands and messages that were refused.
     pub refused: u64,
+    /// TLS handshakes and PROXY headers that failed.
+    #[serde(default)]
+    pub failed_handshakes: u64,
+    /// Logins that were refused.
+    #[serde(default)]
+    pub failed_logins: u64,
     /// What is odd about it, by name, with how often it was met.
     pub quirks: BTreeMap<String, u64>,
 }
 
 impl From<ClientSummary> for Client {
     fn from(summary: ClientSummary) -> Self {
-        let ClientSummary { address, first_seen, last_seen, connections, accepted, refused, quirks } =
-            summary;
-        Self { address, first_seen, last_seen, connections, accepted, refused, quirks }
+        Self {
+            address: summary.address,
+            first_seen: summary.first_seen,
+            last_seen: summary.last_seen,
+            connections: summary.connections,
+            accepted: summary.accepted,
+            refused: summary.refused,
+            failed_handshakes: summary.failed_handshakes,
+            failed_logins: summary.failed_logins,
+            quirks: summary.quirks,
+        }
     }
 }
 

@@ -74,6 +74,8 @@ mod tests {
             connections: 12,
             accepted: 10,
             refused: 2,
+            failed_handshakes: 0,
+            failed_logins: 0,
             quirks: quirks.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
         }
     }
