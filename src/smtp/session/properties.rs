@@ -127,9 +127,43 @@ fn random_octets_never_store_a_message_whose_end_did_not_come() {
         let mut bytes = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n".to_vec();
         bytes.extend_from_slice(if fastrand::bool() { b"DATA\r\n" } else { b"BDAT 60\r\n" });
         let random = fastrand::usize(0..60);
-        bytes.extend((0..random).map(|_| *fastrand::choice(b"\r\n.\0BDATLS 05x\xff").unwrap()));
+        let any = fastrand::bool();
+        bytes.extend((0..random).map(|_| match any {
+            true => fastrand::u8(..),
+            false => *fastrand::choice(b"\r\n.\0BDATLS 05x\xff").unwrap(),
+        }));
         let steps = talk(&mut session(true), &bytes);
         let has_end = bytes.windows(5).any(|window| window == b"\r\n.\r\n");
         assert!(has_end || !steps.contains(&Step::Store), "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn a_message_is_the_same_with_data_and_in_chunks() {
+    for _ in 0..2_000 {
+        let mut message = Vec::new();
+        for _ in 0..fastrand::usize(0..8) {
+            let length = fastrand::usize(0..6);
+            message.extend((0..length).map(|_| *fastrand::choice(b"..a: \0\r\n\xff").unwrap()));
+            message.extend_from_slice(b"\r\n");
+        }
+        let mut data = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n".to_vec();
+        let mut chunks = data.clone();
+        data.extend_from_slice(b"DATA\r\n");
+        // A client that stuffs dots does so after LF; a bare CR begins no line for it.
+        for line in message.split_inclusive(|octet| *octet == b'\n') {
+            data.extend(line.starts_with(b".").then_some(b'.'));
+            data.extend_from_slice(line);
+        }
+        data.extend_from_slice(b".\r\n");
+        let (first, second) = message.split_at(fastrand::usize(0..=message.len()));
+        chunks.extend_from_slice(format!("BDAT {}\r\n", first.len()).as_bytes());
+        chunks.extend_from_slice(first);
+        chunks.extend_from_slice(format!("BDAT {} LAST\r\n", second.len()).as_bytes());
+        chunks.extend_from_slice(second);
+        let (_, with_data, data_counts) = result(talk(&mut session(true), &data));
+        let (_, in_chunks, chunk_counts) = result(talk(&mut session(true), &chunks));
+        assert_eq!(with_data.escape_ascii().to_string(), in_chunks.escape_ascii().to_string());
+        assert_eq!((data_counts[1], chunk_counts[1]), (1, 1), "{}", message.escape_ascii());
     }
 }
