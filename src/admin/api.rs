@@ -331,15 +331,27 @@ pub struct Client {
     pub accepted: u64,
     /// Commands and messages that were refused.
     pub refused: u64,
+    /// Logins with a wrong name or password.
+    pub failed_logins: u64,
+    /// TLS handshakes that came to nothing.
+    pub failed_handshakes: u64,
     /// What is odd about it, by name, with how often it was met.
     pub quirks: BTreeMap<String, u64>,
 }
 
 impl From<ClientSummary> for Client {
     fn from(summary: ClientSummary) -> Self {
-        let ClientSummary { address, first_seen, last_seen, connections, accepted, refused, quirks } =
-            summary;
-        Self { address, first_seen, last_seen, connections, accepted, refused, quirks }
+        Self {
+            address: summary.address,
+            first_seen: summary.first_seen,
+            last_seen: summary.last_seen,
+            connections: summary.connections,
+            accepted: summary.accepted,
+            refused: summary.refused,
+            failed_logins: summary.failed_logins,
+            failed_handshakes: summary.failed_handshakes,
+            quirks: summary.quirks,
+        }
     }
 }
 
