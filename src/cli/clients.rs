@@ -42,7 +42,7 @@ pub(super) fn print(out: &mut dyn Write, answer: &Clients) -> io::Result<()> {
         .collect();
     table.print(out, &rows)?;
     if answer.clients.iter().any(|client| oddities(client) != "-") {
-        writeln!(out, "\nWhat the names of oddities mean, and what is done about them: docs/clients.md")?;
+        writeln!(out, "\nWhat is odd, and what to do about it: docs/clients.md")?;
     }
     Ok(())
 }
