@@ -5,4 +5,5 @@
 
 pub mod envelope;
 pub mod header;
+pub mod mailbox;
 pub mod trace;
