@@ -11,11 +11,24 @@ use memchr::memchr;
 
 pub use crate::smtp::header_scan::{HeaderFindings, HeaderScan};
 
+use super::identification::Replaced;
+
 /// Octets of a header section that we edit. The longest seen in practice (hundreds of addresses, many
 /// hops) have 100 KiB; one section is in memory for each upstream connection.
 pub const HEADER_BYTES_MAX: usize = 256 * 1024;
 /// Fields of a header section that we edit: each costs about 100 octets of memory.
 pub const FIELDS_MAX: usize = 4_096;
+
+/// The header section of a stored message, without the empty line behind it.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderSection {
+    /// Its octets: the fields added at acceptance, then the client's.
+    pub bytes: Vec<u8>,
+    /// How many of them were added at acceptance.
+    pub added_bytes: usize,
+    /// Which of the client's fields those added replace.
+    pub replaced: Replaced,
+}
 
 /// A header section with the edits that were asked for.
 #[derive(Debug)]
@@ -77,6 +90,12 @@ impl<'a> Header<'a> {
     /// The same, to edit them.
     pub fn fields_mut(&mut self) -> &mut [Field<'a>] {
         &mut self.fields
+    }
+
+    /// Whether a field of this name goes out.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field.is(name))
     }
 
     /// Adds a field behind those that were added at acceptance, and behind what was inserted before. The
@@ -184,6 +203,31 @@ impl<'a> Field<'a> {
                 bytes.extend_from_slice(b"\r\n");
             }
         }
+    }
+}
+
+/// What was edited: each word once, in the order of the edits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits(Vec<&'static str>);
+
+impl Edits {
+    /// Notes an edit.
+    pub(super) fn note(&mut self, word: &'static str) {
+        if !self.0.contains(&word) {
+            self.0.push(word);
+        }
+    }
+
+    /// Whether there were none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Display for Edits {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0.join(", "))
     }
 }
 

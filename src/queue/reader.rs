@@ -16,7 +16,7 @@ use super::{
 };
 use crate::message::{
     envelope::Envelope,
-    header::{HEADER_BYTES_MAX, end_of_section},
+    header::{HEADER_BYTES_MAX, HeaderSection, end_of_section},
     identification::Replaced,
 };
 
@@ -33,17 +33,6 @@ pub struct MessageReader {
     envelope: Envelope,
     added_bytes: usize,
     replaced: Replaced,
-}
-
-/// The header section of a message, without the empty line behind it.
-#[derive(Debug)]
-pub struct HeaderSection {
-    /// Its octets: the fields added at acceptance, then the client's.
-    pub bytes: Vec<u8>,
-    /// How many of them were added at acceptance.
-    pub added_bytes: usize,
-    /// Which of the client's fields those added replace.
-    pub replaced: Replaced,
 }
 
 #[derive(Debug)]
