@@ -205,8 +205,11 @@ fn encoded_mailboxes(column: usize, text: &str) -> Option<String> {
             _ => continue,
         };
         result.push_str(&text[copied..at.start]);
+        // A blank before the words may become a fold.
+        let blanks = usize::from(result.ends_with(' '));
+        result.truncate(result.len() - blanks);
         let line = result.rfind('\n').map_or(column + result.len(), |fold| result.len() - fold - 1);
-        result.push_str(&encoded_words(&words, line, 0));
+        result.push_str(&encoded_words(&words, line, blanks));
         copied = at.end;
     }
     result.push_str(&text[copied..]);
@@ -305,6 +308,10 @@ mod tests {
         check("Cc", b" J\xfcrg: j@x;", Some(" J?rg: j@x;"));
         check("X-Original-From", b" \"J\xfcrg\" <j@x>", Some(" =?utf-8?b?SsO8cmc=?= <j@x>"));
         check("X-Original-From", b" J\xfcrg: j@x;", Some(" =?utf-8?b?SsO8cmc6?= j@x;"));
+        let many = fit_to_leave("To", " J\u{fc}rg <j@x.example>,".repeat(9).as_bytes(), false).unwrap();
+        let many = String::from_utf8(many).unwrap();
+        assert_eq!(many.matches("=?utf-8?b?SsO8cmc=?=").count(), 9, "{many}");
+        assert!(many.split("\r\n").all(|line| line.len() <= 90), "{many}");
         // This needs SMTPUTF8.
         assert_eq!(fit_to_leave("To", " <j\u{fc}@x>".as_bytes(), false), None);
     }
