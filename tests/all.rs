@@ -11,6 +11,7 @@ mod damage;
 mod delivery;
 mod dialogues;
 mod power_cut;
+mod rewrite;
 mod sandbox;
 mod settings;
 mod store_contract;

@@ -5,6 +5,7 @@
 mod account;
 mod connection;
 mod ending;
+mod identity;
 mod lanes;
 mod scene;
 
