@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod delivery;
 mod dialogues;
+mod door;
 mod power_cut;
 mod sandbox;
 mod settings;
