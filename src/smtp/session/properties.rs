@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Octets that have a meaning somewhere, so that chance meets the odd corners.
-const PIECES: [&[u8]; 36] = [
+const PIECES: [&[u8]; 37] = [
     b"MAIL FROM:<a@b>\r\n",
     b"RCPT TO:<c@d>\r\n",
     b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n",
@@ -46,6 +46,7 @@ const PIECES: [&[u8]; 36] = [
     b"\"",
     b":",
     b"\x16",
+    b"\x80.\x01",
 ];
 
 #[test]
