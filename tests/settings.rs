@@ -29,6 +29,7 @@ fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
         local_file: "/nowhere/relay.toml".into(),
         system_file: "/nowhere/else.toml".into(),
         host,
+        secret_directories: Vec::new(),
     }
 }
 

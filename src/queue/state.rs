@@ -106,6 +106,15 @@ pub struct AccountState {
     pub reason: String,
     /// What the administrator should do; empty when nothing.
     pub remedy: String,
+    /// Since when the upstream says that the account's day is full, whatever the ledger says; until it
+    /// accepts a message again.
+    pub day_full_since: Option<Timestamp>,
+    /// Until when there is one connection at a time, because more of them were too much.
+    pub alone_until: Option<Timestamp>,
+    /// When messages were taken for spam, within the last hour.
+    pub spam: Vec<Timestamp>,
+    /// When logins began, within the last hour.
+    pub logins: Vec<Timestamp>,
 }
 
 impl AccountState {
@@ -119,6 +128,10 @@ impl AccountState {
             strikes: 0,
             reason: String::new(),
             remedy: String::new(),
+            day_full_since: None,
+            alone_until: None,
+            spam: Vec::new(),
+            logins: Vec::new(),
         }
     }
 }
