@@ -37,8 +37,6 @@ const SPAM_MAX: usize = 3;
 const SPAM_WINDOW: Duration = Duration::from_secs(3_600);
 /// How long after a back-off there is one connection at a time.
 const ALONE: Duration = Duration::from_secs(30 * 60);
-/// How long the upstream's word that the day is full can hold: then every recipient has left its window.
-const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The licence for one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +138,7 @@ impl Account {
         if let Some(until) = self.state.until.filter(|until| *until > now) {
             return Entry::Paused(until);
         }
-        let single = self.is_day_full(now);
+        let single = self.state.is_day_full(now);
         let probe = !self.proven || self.state.condition != AccountCondition::Open || single;
         if probe && self.probing {
             self.turned_away = true;
@@ -148,11 +146,6 @@ impl Account {
         }
         self.probing |= probe;
         Entry::Go(Permit { generation: self.generation, probe, single })
-    }
-
-    /// Whether the upstream says that the day is full, and has not accepted anything since.
-    fn is_day_full(&self, now: Timestamp) -> bool {
-        self.state.day_full_since.is_some_and(|since| now.since(since) < DAY)
     }
 
     /// How many of `configured` connections may be open.
@@ -567,7 +560,7 @@ mod tests {
         let mut account = proven();
         let permit = go(&mut account, NOW);
         account.trouble(permit, Trouble { day_full: true, ..trouble(PausedQuota) }, NOW);
-        assert!(!go(&mut account, NOW.after(DAY)).is_single(), "the window has passed");
+        assert!(!go(&mut account, NOW.after(Duration::from_secs(24 * 3_600))).is_single(), "the window has passed");
     }
 
     #[test]

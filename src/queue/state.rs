@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Timestamp, smtp::address::Address};
+use crate::{budget::ledger::WINDOW, clock::Timestamp, smtp::address::Address};
 
 /// Octets of an upstream reply that are kept with a recipient.
 pub const REPLY_LENGTH_MAX: usize = 400;
@@ -133,6 +133,13 @@ impl AccountState {
             spam: Vec::new(),
             logins: Vec::new(),
         }
+    }
+
+    /// Whether the upstream says that the account's day is full, and has accepted nothing since. After a day
+    /// every recipient it counted has left its window.
+    #[must_use]
+    pub fn is_day_full(&self, now: Timestamp) -> bool {
+        self.day_full_since.is_some_and(|since| now.since(since) < WINDOW)
     }
 }
 
