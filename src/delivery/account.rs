@@ -236,6 +236,9 @@ impl Account {
         self.login_losses = if trouble.lost_at_login { self.login_losses + 1 } else { 0 };
         if self.login_losses >= LOGIN_LOSSES_MAX {
             trouble.condition = AccountCondition::PausedLogin;
+            trouble.remedy = "Nothing: logins that end without a word mean that there were too many; the relay logs \
+                              in again when the pause ends. Check that nothing else logs in to this account in a loop."
+                .to_owned();
         }
         let graver = rank(trouble.condition) > rank(self.state.condition);
         if permit.generation != self.generation && !graver {
@@ -560,7 +563,10 @@ mod tests {
         let mut account = proven();
         let permit = go(&mut account, NOW);
         account.trouble(permit, Trouble { day_full: true, ..trouble(PausedQuota) }, NOW);
-        assert!(!go(&mut account, NOW.after(Duration::from_secs(24 * 3_600))).is_single(), "the window has passed");
+        assert!(
+            !go(&mut account, NOW.after(Duration::from_secs(24 * 3_600))).is_single(),
+            "the window has passed"
+        );
     }
 
     #[test]

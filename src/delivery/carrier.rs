@@ -12,12 +12,12 @@ use super::{
     attempt::Plan,
     credential::AuthCommand,
     gmail::Connection,
-    options::Way,
+    options::{Limits, Way},
     settlement::{self, Judgement, judge},
     shared::{Shared, lock},
 };
 use crate::{
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     queue::{
         reader::MessageReader,
         store::{ClaimedMessage, Outcome, StoreError},
@@ -31,12 +31,27 @@ const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug)]
 pub(super) struct Warm {
     pub(super) connection: Box<Connection>,
+    wear: Wear,
+    /// Since when it has been unused.
+    pub(super) idle_since_ms: u64,
+}
+
+/// How much a connection has been used.
+#[derive(Clone, Copy, Debug)]
+struct Wear {
     opened_ms: u64,
     messages: u32,
     /// When the credential ends that it was opened with.
     expires_at: Option<Timestamp>,
-    /// Since when it has been unused.
-    pub(super) idle_since_ms: u64,
+}
+
+impl Wear {
+    /// Whether a new connection should take its place.
+    fn is_worn(self, limits: &Limits, now: Moment) -> bool {
+        let age = Duration::from_millis(now.since_boot_ms.saturating_sub(self.opened_ms));
+        let expires = self.expires_at.is_some_and(|at| at.before(EXPIRY_MARGIN) <= now.wall);
+        self.messages >= limits.messages_per_connection || age >= limits.connection_age || expires
+    }
 }
 
 /// A worker's connection, open or not.
@@ -74,13 +89,8 @@ impl Carrier {
     /// Replaces a connection that is old or has carried many messages, unless that would exceed the cap
     /// on logins, which is the firmer rule.
     pub(super) async fn renew(&mut self) {
-        let limits = &self.shared.options.limits;
         let now = self.shared.clock.now();
-        let worn = self.warm.as_ref().is_some_and(|warm| {
-            let age = Duration::from_millis(now.since_boot_ms.saturating_sub(warm.opened_ms));
-            let expires = warm.expires_at.is_some_and(|at| at.before(EXPIRY_MARGIN) <= now.wall);
-            warm.messages >= limits.messages_per_connection || age >= limits.connection_age || expires
-        });
+        let worn = self.warm.as_ref().is_some_and(|warm| warm.wear.is_worn(&self.shared.options.limits, now));
         if worn && self.new_login_wait().is_zero() {
             self.hang_up().await;
         }
@@ -169,7 +179,8 @@ impl Carrier {
         }
         let now = shared.clock.now().since_boot_ms;
         let connection = Box::new(connection);
-        self.warm = Some(Warm { connection, opened_ms: now, messages: 0, expires_at, idle_since_ms: now });
+        let wear = Wear { opened_ms: now, messages: 0, expires_at };
+        self.warm = Some(Warm { connection, wear, idle_since_ms: now });
         Ok(())
     }
 
@@ -223,7 +234,7 @@ impl Carrier {
         if plan.envelope.recipients.is_empty() {
             return Ok(plan.answers(&[]));
         }
-        warm.messages += 1;
+        warm.wear.messages += 1;
         let store = &self.shared.store;
         let before_final_dot = || store.final_dot(claim.id);
         let transacted = warm.connection.transact(&plan.envelope, reader, before_final_dot, stage).await;
@@ -259,5 +270,27 @@ fn is_unreachable(answer: &Answer) -> bool {
             matches!(fault.itself(), Fault::Unreachable(_) | Fault::Lost(_))
         }
         Answer::Broken { .. } | Answer::Replied { .. } | Answer::Unsendable { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    #[test]
+    fn a_connection_is_renewed_after_its_messages_its_time_or_before_its_credential_ends() {
+        let clock = ManualClock::new(Timestamp(1_000_000_000));
+        let (limits, start) = (Limits::default(), clock.now());
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let new = Wear { opened_ms: start.since_boot_ms, messages: 0, expires_at: None };
+        assert!(!new.is_worn(&limits, start));
+        assert!(!Wear { messages: 99, ..new }.is_worn(&limits, start));
+        assert!(Wear { messages: 100, ..new }.is_worn(&limits, start));
+        let ends = |in_minutes| Wear { expires_at: Some(start.wall.after(minutes(in_minutes))), ..new };
+        assert!(!ends(6).is_worn(&limits, start));
+        assert!(ends(5).is_worn(&limits, start), "five minutes are left for a message in transfer");
+        clock.advance(minutes(10));
+        assert!(new.is_worn(&limits, clock.now()));
     }
 }

@@ -6,7 +6,8 @@ use std::{fmt::Write, fs, path::PathBuf};
 
 use pillarbox::delivery::{Action, Growth, KnownReply, Stage, known_replies};
 
-const BEGIN: &str = "<!-- The tables are written by `BLESS=1 cargo test documents` from the program's own. -->\n";
+const BEGIN: &str =
+    "<!-- The tables are written by `BLESS=1 cargo test documents` from the program's own. -->\n";
 const END: &str = "<!-- End of the tables. -->\n";
 
 fn document() -> PathBuf {
@@ -53,7 +54,10 @@ fn tables() -> String {
     let replies = known_replies();
     let mut text = String::new();
     for (title, stages) in [
-        ("At the start of a connection", &[Stage::Connect, Stage::Greeting, Stage::Ehlo, Stage::Starttls][..]),
+        (
+            "At the start of a connection",
+            &[Stage::Connect, Stage::Greeting, Stage::Ehlo, Stage::Starttls][..],
+        ),
         ("At the login", &[Stage::Auth]),
         ("At MAIL and DATA", &[Stage::Mail, Stage::Data]),
         ("For one recipient", &[Stage::Rcpt]),

@@ -36,8 +36,7 @@ async fn met(reply: &KnownReply, times: usize, recipients: &[&str]) -> (Scene, Q
     let mut scene = Scene::new().await;
     scene.options.connections = 1;
     let text = format!("{} {{id}} - gsmtp", reply.line);
-    let failure =
-        if text.starts_with("421") { Failure::ReplyAndClose(text) } else { Failure::Reply(text) };
+    let failure = if text.starts_with("421") { Failure::ReplyAndClose(text) } else { Failure::Reply(text) };
     for _ in 0..times {
         scene.sandbox.fail_next(stage(reply), failure.clone());
     }
@@ -160,7 +159,8 @@ async fn each_example_of_the_table_does_over_a_real_connection_what_its_row_says
         assert!(!text.contains(secret), "{secret} is in the log");
     }
     assert!(!text.contains("unknown reply"), "every example is known");
-    for word in ["paused-quota", "paused-login", "paused-credentials", "paused-configuration", "backing-off"] {
+    for word in ["paused-quota", "paused-login", "paused-credentials", "paused-configuration", "backing-off"]
+    {
         assert!(text.contains(word), "{word} was not reached");
     }
 }
