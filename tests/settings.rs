@@ -14,7 +14,7 @@ use std::{
 
 use pillarbox::{
     delivery::{PasswordSource, Tls},
-    message::envelope::Lane,
+    message::{envelope::Lane, identity::FromPolicy},
     settings::{self, Settings, SettingsError, Source, Surroundings, hostname::Host},
     smtp::session::Authentication,
 };
@@ -168,6 +168,28 @@ fn without_an_account_everything_loads_and_run_is_told_the_two_lines_to_add() {
 fn an_upstream_that_knows_our_address_needs_no_account() {
     let settings = load_text("[upstream]\nhost = \"smtp-relay.gmail.com\"\nauth = \"none\"\n").unwrap();
     assert!(settings.upstream().unwrap().login.is_none());
+}
+
+#[test]
+fn mail_is_sent_as_the_account_unless_there_is_none_or_the_configuration_says_otherwise() {
+    let identity = |text: &str| load_text(text).unwrap().delivery().identity.clone();
+    let account = "[upstream]\nusername = \"me@gmail.com\"\npassword = \"x\"\n";
+    assert_eq!(identity(account).from, FromPolicy::Account);
+    assert_eq!(identity("").from, FromPolicy::Account, "the account is still to be named");
+    assert_eq!(identity("[upstream]\nhost = \"mx.example\"\nauth = \"none\"\n").from, FromPolicy::Keep);
+    let no_address = "[upstream]\nhost = \"mx.example\"\nusername = \"me\"\npassword = \"x\"\n";
+    assert_eq!(identity(no_address).from, FromPolicy::Keep);
+    assert_eq!(identity(&format!("{account}[identity]\nfrom = \"keep\"\n")).from, FromPolicy::Keep);
+    assert_eq!(identity("[listener]\nhostname = \"mail.example\"\n").domain, "mail.example");
+    assert_eq!(identity("[identity]\ndomain = \"example.org\"\n").domain, "example.org");
+
+    let variables = [
+        ("PILLARBOX__IDENTITY__FROM", "alias-list"),
+        ("PILLARBOX__IDENTITY__SEND_AS", "shop@example.org, support@example.org"),
+    ];
+    let settings = settings::load_in(None, &surroundings(&variables)).unwrap();
+    let identity = &settings.delivery().identity;
+    assert_eq!((identity.from, identity.send_as.len()), (FromPolicy::AliasList, 2));
 }
 
 #[test]

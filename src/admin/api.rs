@@ -354,12 +354,10 @@ pub struct Client {
     pub accepted: u64,
     /// Commands and messages that were refused.
     pub refused: u64,
-    /// TLS handshakes and PROXY headers that failed.
-    #[serde(default)]
-    pub failed_handshakes: u64,
-    /// Logins that were refused.
-    #[serde(default)]
+    /// Logins with a wrong name or password.
     pub failed_logins: u64,
+    /// TLS handshakes that came to nothing.
+    pub failed_handshakes: u64,
     /// What is odd about it, by name, with how often it was met.
     pub quirks: BTreeMap<String, u64>,
 }
@@ -373,8 +371,8 @@ impl From<ClientSummary> for Client {
             connections: summary.connections,
             accepted: summary.accepted,
             refused: summary.refused,
-            failed_handshakes: summary.failed_handshakes,
             failed_logins: summary.failed_logins,
+            failed_handshakes: summary.failed_handshakes,
             quirks: summary.quirks,
         }
     }
