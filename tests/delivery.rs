@@ -4,10 +4,15 @@
 
 mod account;
 mod connection;
+mod documents;
 mod ending;
 mod identity;
 mod lanes;
+mod ports;
+mod recipients;
+mod replies;
 mod scene;
+mod week;
 
 use std::{
     io::Write,

@@ -75,7 +75,9 @@ impl Password {
     fn look(delivery: &delivery::Options) -> Self {
         match delivery.login.as_ref().map(|login| &login.password) {
             Some(PasswordSource::File(path)) => Self::look_at(path),
-            Some(PasswordSource::Inline(_) | PasswordSource::Command(_)) | None => Self::Fine,
+            // Whether a mounted one is there was looked at a moment ago, and its mode is not ours to judge.
+            Some(PasswordSource::Mounted(_) | PasswordSource::Inline(_) | PasswordSource::Command(_))
+            | None => Self::Fine,
         }
     }
 
@@ -205,7 +207,7 @@ fn login(delivery: &delivery::Options) -> String {
     let Some(login) = &delivery.login else { return "none".to_owned() };
     let source = match &login.password {
         PasswordSource::Inline(_) => "in the configuration".to_owned(),
-        PasswordSource::File(path) => format!("in {}", path.display()),
+        PasswordSource::File(path) | PasswordSource::Mounted(path) => format!("in {}", path.display()),
         PasswordSource::Command(words) => {
             format!("from the command {}", words.first().map_or("", String::as_str))
         }

@@ -12,9 +12,9 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::value::{Command, List, Parsed, Password, Size, Tables, Text, Whole, choose};
+use super::value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose};
 use crate::{
-    delivery::Uncertain,
+    delivery::{IpFamily, Uncertain},
     message::{envelope::Lane, identity::FromPolicy},
     smtp::{address::Address, session::Authentication},
     telemetry::Format,
@@ -40,6 +40,8 @@ pub(super) struct Upstream {
     pub(super) host: Option<String>,
     pub(super) port: Option<Whole>,
     pub(super) tls: Option<Parsed<TlsMode>>,
+    pub(super) other_port: Option<Switch>,
+    pub(super) ip_family: Option<Parsed<IpFamily>>,
     pub(super) username: Option<String>,
     pub(super) password_file: Option<String>,
     pub(super) password_command: Option<Command>,
@@ -172,6 +174,14 @@ impl Text for Auth {
 
     fn read(text: &str) -> Result<Self, String> {
         choose(text, &[("password", Self::Password), ("none", Self::None)])
+    }
+}
+
+impl Text for IpFamily {
+    const EXPECTED: &'static str = "\"any\", \"4\" or \"6\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("any", Self::Any), ("4", Self::V4), ("6", Self::V6)])
     }
 }
 
