@@ -9,6 +9,8 @@ mod crash;
 mod damage;
 mod delivery;
 mod dialogues;
+mod floods;
+mod fuzz_corpus;
 mod power_cut;
 mod sandbox;
 mod settings;
