@@ -104,9 +104,9 @@ pub(crate) fn run(input: &[u8]) {
         "{} messages, but {ends} ends of data and {chunks} last chunks",
         outcome.stored.len()
     );
-    // How the bytes are cut makes no difference; where TLS begins it does, because what comes before the
-    // handshake is thrown away.
-    if choices.cut.is_some() && choices.answers == 0 && !outcome.upgraded {
+    // How the bytes are cut makes no difference to a trusted client. A stranger who speaks too early is sent
+    // away, and where TLS begins it matters to everybody, because what comes before the handshake is thrown away.
+    if choices.trusted && choices.cut.is_some() && choices.answers == 0 && !outcome.upgraded {
         let whole = Driver::new(Choices { cut: None, ..choices }).run(client);
         assert_eq!(text(&outcome.replies), text(&whole.replies), "the replies depend on the cuts");
         assert_eq!(outcome.stored, whole.stored, "the messages depend on the cuts");
@@ -214,7 +214,10 @@ impl Driver {
             }
             Step::Begin(transaction) => {
                 self.check_permission();
-                check_transaction(&transaction, self.logged_in);
+                check_transaction(&transaction);
+                let any = self.choices.authentication == Authentication::AcceptAny;
+                let logged_in = transaction.login.is_some();
+                assert!(logged_in == self.logged_in || any, "who has logged in is known");
                 assert!(self.draft.is_none(), "one message at a time");
                 let answer = self.refusal();
                 self.draft = answer.is_none().then(Vec::new);
@@ -268,8 +271,10 @@ impl Driver {
     fn check_permission(&self) {
         let permitted = match self.choices.authentication {
             Authentication::Off => self.choices.trusted,
-            Authentication::Optional | Authentication::AcceptAny => self.choices.trusted || self.logged_in,
-            Authentication::Required => self.logged_in || self.choices.trusted,
+            // A login that proves nothing is for the trusted only.
+            Authentication::AcceptAny => self.choices.trusted,
+            Authentication::Optional => self.choices.trusted || self.logged_in,
+            Authentication::Required => self.logged_in,
         };
         assert!(permitted, "this client may not relay");
     }
@@ -300,9 +305,10 @@ impl Driver {
     }
 }
 
-fn check_transaction(transaction: &Transaction, logged_in: bool) {
+fn check_transaction(transaction: &Transaction) {
     assert!((1..=RECIPIENTS_MAX).contains(&transaction.forward_paths.len()));
-    assert_eq!(transaction.login.is_some(), logged_in, "who has logged in is known");
+    let login = transaction.login.as_deref().unwrap_or_default();
+    assert!(!login.contains(['\r', '\n', '\0']), "{login:?} goes to a header field and to the log");
     assert!(!transaction.helo.contains(|character: char| character.is_ascii_control()));
     for path in transaction.forward_paths.iter().chain(&transaction.reverse_path) {
         super::address::check_safe(path);
