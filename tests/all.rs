@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
 
 mod budget_days;
+mod check;
 mod clients;
 mod commands;
 mod crash;
 mod damage;
 mod delivery;
 mod dialogues;
+mod door;
 mod floods;
 mod fuzz_corpus;
 mod power_cut;
@@ -16,4 +18,6 @@ mod sandbox;
 mod settings;
 mod store_contract;
 mod support;
+mod surroundings;
 mod tidy;
+mod users;

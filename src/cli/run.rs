@@ -3,20 +3,26 @@
 //! Rule: without an account it refuses and says which two lines to add; it never falls back to the
 //! sandbox. Must not know how the parts are wired: that is `daemon.rs`.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::exit::{Exit, Failure};
+use super::{
+    check_door,
+    exit::{Exit, Failure},
+};
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError, Options},
     listener::BindError,
     queue::{sled_store::SledStore, store::Store},
-    settings::{self, SettingsError},
+    settings::{
+        self, SettingsError, exposure,
+        machine::{self, Machine},
+    },
     shutdown::{Phase, Shutdown},
     telemetry,
 };
@@ -61,9 +67,22 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let signals = Signals::receive()?;
     let listener = daemon::bind(&options)?;
+    warn_of_surroundings(&options, &listener.addresses(), clock.wall());
     let store = open_store(&options, &clock)?;
     let daemon = Daemon::start(options, clock, store, listener).await?;
     signals.run(daemon).await
+}
+
+/// Says what may go wrong with the configuration on this very machine.
+fn warn_of_surroundings(options: &Options, addresses: &[SocketAddr], now: Timestamp) {
+    let files = options.listener.tls.as_ref();
+    for words in files.map(|files| check_door::certificate_warnings(files, now)).unwrap_or_default() {
+        tracing::warn!("{words}");
+    }
+    let store = machine::resolved(&options.queue.directory);
+    for warning in exposure::warnings(&options.listener, addresses, &store, &Machine::of_this_process()) {
+        tracing::warn!(remedy = warning.remedy, "{}", warning.what);
+    }
 }
 
 /// Opens the durable queue.
@@ -145,6 +164,7 @@ impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         let exit = match &error {
             DaemonError::Listener(BindError::NotPermitted { .. }) => Exit::Permission,
+            DaemonError::Door(_) => Exit::Configuration,
             DaemonError::Listener(_) | DaemonError::Store(_) | DaemonError::Admin(_) => Exit::Unavailable,
             DaemonError::Ended(_) | DaemonError::Queue(_) => Exit::Temporary,
         };

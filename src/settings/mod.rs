@@ -5,9 +5,13 @@
 
 mod document;
 mod door;
+pub mod exposure;
 pub mod hostname;
 mod layers;
+pub mod machine;
+mod networks;
 pub mod problem;
+mod protection;
 mod raw;
 mod report;
 mod storage;
