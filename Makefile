@@ -34,6 +34,7 @@ test-crash-long: compiler ## the crash test with 200 kills
 	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
 
 fuzz: compiler fuzz-tools ## every fuzz target for FUZZ_SECONDS (60) each; FUZZ_TARGETS="session" chooses
+	@cp Cargo.lock fuzz/Cargo.lock
 	@cd fuzz && for target in $(FUZZ_TARGETS); do \
 	    mkdir -p found/$$target; \
 	    echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
