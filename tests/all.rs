@@ -11,6 +11,8 @@ mod damage;
 mod delivery;
 mod dialogues;
 mod door;
+mod floods;
+mod fuzz_corpus;
 mod power_cut;
 mod rewrite;
 mod sandbox;

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 pub mod api;
+mod budget;
 pub mod client;
 pub mod departure;
 pub mod server;

@@ -9,6 +9,8 @@ mod directory_sync;
 pub mod draft;
 mod engine;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;
 pub mod memory_store;
 pub mod opening;
