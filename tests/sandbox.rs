@@ -12,6 +12,7 @@ mod failures;
 mod identity;
 mod limits;
 mod rewriting;
+mod scenarios;
 mod tokens;
 
 use std::time::Duration;
