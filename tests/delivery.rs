@@ -4,8 +4,14 @@
 
 mod account;
 mod connection;
+mod documents;
 mod ending;
+mod lanes;
+mod ports;
+mod recipients;
+mod replies;
 mod scene;
+mod week;
 
 use std::{
     io::Write,

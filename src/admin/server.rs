@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Because, Budget, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX, Queue, QueuePage,
-        Refused, Retried, Status, UpstreamError,
+        Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX,
+        Queue, QueuePage, Refused, Retried, Status, UpstreamError,
     },
     departure::departure,
     socket::Socket,
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     clock::{Clock, Moment, Timestamp},
     delivery::{self, DepartureReason, PoolHandle, PoolStatus},
+    listener,
     queue::{
         id::QueueId,
         state::AccountState,
@@ -77,6 +78,8 @@ pub struct Facts {
     pub recipients_per_day: u32,
     /// What of it is left to the owner.
     pub owner_reserve: u32,
+    /// What of the rest only urgent mail may spend.
+    pub urgent_reserve: u32,
     /// Where the queue puts damaged files.
     pub damaged: PathBuf,
 }
@@ -96,6 +99,8 @@ pub struct Sources {
     pub store: Arc<dyn Store>,
     /// The delivery half.
     pub upstream: Arc<dyn Upstream>,
+    /// Who has been at the door.
+    pub clients: Arc<listener::clients::Clients>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The rest.
@@ -117,6 +122,7 @@ fn router(sources: Sources) -> Router {
         .route("/v1/queue/{id}", get(show).delete(delete))
         .route("/v1/queue/{id}/retry", post(retry))
         .route("/v1/budget", get(show_budget))
+        .route("/v1/clients", get(show_clients))
         .route("/v1/resume", post(resume))
         .fallback(|| async { Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API") })
         .layer(from_fn(in_time))
@@ -133,11 +139,11 @@ async fn in_time(request: Request, next: Next) -> Response {
 
 async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
     let now = sources.clock.now();
-    let budget = budget(&sources, now).await?;
+    let pool = sources.upstream.status();
+    let budget = budget(&sources, &pool.account, now).await?;
     let survey = Survey::of(sources.store.as_ref()).await?;
     let totals = sources.store.totals();
     let facts = &sources.facts;
-    let pool = sources.upstream.status();
     let account = Account::new(facts.username.clone(), pool.account);
     let departure = departure(now.wall, survey.next_due, &account, &budget, pool.next.and_then(brake));
     Ok(Json(Status {
@@ -161,6 +167,7 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
         in_flight: pool.in_flight.iter().map(in_flight).collect(),
         refused: survey.refused,
         errors: pool.errors.into_iter().rev().map(UpstreamError::from).collect(),
+        unknown_replies: pool.counters.unknown_replies,
     }))
 }
 
@@ -180,22 +187,38 @@ fn brake(next: delivery::Departure) -> Option<(Timestamp, Because)> {
     Some((next.at, because))
 }
 
-async fn budget(sources: &Sources, now: Moment) -> Result<Budget, StoreError> {
+/// What the ledger says, and what the upstream says, which is the last word.
+async fn budget(sources: &Sources, account: &AccountState, now: Moment) -> Result<Budget, StoreError> {
     let facts = &sources.facts;
-    let view = sources.store.ledger(now, facts.limit()).await?;
+    let limit = facts.limit();
+    let mut urgent = sources.store.ledger(now, limit).await?;
+    let mut view = sources.store.ledger(now, limit.saturating_sub(facts.urgent_reserve)).await?;
+    let full_since = account.day_full_since.filter(|_| account.is_day_full(now.wall));
+    if full_since.is_some() {
+        (view.room, urgent.room) = (0, 0);
+        view.frees_at = view.frees_at.max(account.until);
+    }
     Ok(Budget {
         now: now.wall,
         recipients_per_day: facts.recipients_per_day,
         owner_reserve: facts.owner_reserve,
-        limit: facts.limit(),
+        limit,
+        urgent_reserve: facts.urgent_reserve,
         spent: view.spent,
         room: view.room,
+        urgent_room: urgent.room,
         frees_at: view.frees_at,
+        full_since,
     })
 }
 
 async fn show_budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
-    Ok(Json(budget(&sources, sources.clock.now()).await?))
+    Ok(Json(budget(&sources, &sources.upstream.status().account, sources.clock.now()).await?))
+}
+
+async fn show_clients(State(sources): State<Sources>) -> Json<Clients> {
+    let clients = sources.clients.snapshot().into_iter().map(Client::from).collect();
+    Json(Clients { now: sources.clock.wall(), clients })
 }
 
 /// Which page of the queue.

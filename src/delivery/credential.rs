@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::options::{Login, PasswordSource};
-use crate::secret::Secret;
+use crate::{clock::Timestamp, secret::Secret};
 
 /// Octets of a password, also of a password file or a command's output.
 const PASSWORD_LENGTH_MAX: usize = 4 * 1024;
@@ -76,13 +76,23 @@ impl CredentialError {
     }
 }
 
-/// A complete AUTH command, ready for the wire.
-pub(super) struct AuthCommand(Zeroizing<String>);
+/// A complete AUTH command, ready for the wire. This is the seam for credentials of another kind: a token
+/// becomes one with its own mechanism and an end.
+pub(super) struct AuthCommand {
+    line: Zeroizing<String>,
+    /// When the credential ends, and the session with it; a password never does.
+    expires_at: Option<Timestamp>,
+}
 
 impl AuthCommand {
     /// The command line with its CRLF. For the wire only.
     pub(super) fn line(&self) -> &str {
-        &self.0
+        &self.line
+    }
+
+    /// When a connection that was opened with it must have been renewed.
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 }
 
@@ -109,7 +119,7 @@ pub(super) async fn auth_plain(
     }
     let response = Zeroizing::new(format!("\0{}\0{}", login.username, password.expose()));
     let encoded = Zeroizing::new(BASE64.encode(response.as_bytes()));
-    Ok(AuthCommand(Zeroizing::new(format!("AUTH PLAIN {}\r\n", *encoded))))
+    Ok(AuthCommand { line: Zeroizing::new(format!("AUTH PLAIN {}\r\n", *encoded)), expires_at: None })
 }
 
 /// An app password as Google shows it, in groups, becomes the sixteen letters; any other secret stays.
@@ -124,7 +134,9 @@ fn normalized(password: &Secret) -> Secret {
 fn name(source: &PasswordSource) -> String {
     match source {
         PasswordSource::Inline(_) => "upstream.password".to_owned(),
-        PasswordSource::File(path) => format!("the password file {}", path.display()),
+        PasswordSource::File(path) | PasswordSource::Mounted(path) => {
+            format!("the password file {}", path.display())
+        }
         PasswordSource::Command(words) => {
             format!("the password command {}", words.first().map_or("", String::as_str))
         }
@@ -134,7 +146,8 @@ fn name(source: &PasswordSource) -> String {
 fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, CredentialError> {
     let output = match source {
         PasswordSource::Inline(secret) => return Ok(secret.clone()),
-        PasswordSource::File(path) => read_file(path)?,
+        PasswordSource::File(path) => read_file(path, Access::OwnersAlone)?,
+        PasswordSource::Mounted(path) => read_file(path, Access::AsMounted)?,
         PasswordSource::Command(words) => read_command(words, command_limit)?,
     };
     if output.len() > PASSWORD_LENGTH_MAX {
@@ -143,13 +156,20 @@ fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, Cred
     Ok(first_line(&output))
 }
 
-fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+/// Who may be able to read a password file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    OwnersAlone,
+    AsMounted,
+}
+
+fn read_file(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let name = path.display().to_string();
     let failed = |error| CredentialError::File { path: name.clone(), error };
     let file = fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     // Readable by everyone, or writable by anyone but the owner.
-    if mode & 0o026 != 0 {
+    if access == Access::OwnersAlone && mode & 0o026 != 0 {
         return Err(CredentialError::Permissions { path: name });
     }
     read_bounded(file).map_err(failed)
@@ -299,6 +319,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_mounted_secret_may_be_readable_by_everybody_as_containers_mount_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gmail_password");
+        fs::write(&path, "abcd efgh ijkl mnop\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        let sent = from(PasswordSource::Mounted(path.clone())).await;
+        assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0abcdefghijklmnop"));
+        fs::remove_file(&path).unwrap();
+        assert!(from(PasswordSource::Mounted(path)).await.unwrap_err().contains("gmail_password"));
+    }
+
+    #[tokio::test]
     async fn a_command_gives_its_output_and_its_failures_are_named() {
         assert_eq!(from(command("echo word")).await.as_deref(), Ok("\0me@gmail.com\0word"));
         assert!(from(command("exit 3")).await.unwrap_err().contains("exit status: 3"));
@@ -315,7 +347,8 @@ mod tests {
 
     #[test]
     fn the_command_prints_as_stars() {
-        let command = AuthCommand(Zeroizing::new("AUTH PLAIN c2VjcmV0\r\n".into()));
+        let line = Zeroizing::new("AUTH PLAIN c2VjcmV0\r\n".into());
+        let command = AuthCommand { line, expires_at: None };
         assert_eq!(format!("{command:?}"), "AUTH PLAIN ***");
     }
 }

@@ -114,6 +114,34 @@ impl Text for tracing::Level {
     }
 }
 
+/// Yes or no: `true` and `false`, in the environment the same words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Switch(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SwitchVisitor)
+    }
+}
+
+struct SwitchVisitor;
+
+impl Visitor<'_> for SwitchVisitor {
+    type Value = Switch;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("true or false")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Switch, E> {
+        Ok(Switch(value))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Switch, E> {
+        choose(text.trim(), &[("true", true), ("false", false)]).map(Switch).map_err(E::custom)
+    }
+}
+
 /// The value of the word `text`, or an error that lists the words.
 pub(super) fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
@@ -238,6 +266,45 @@ impl<'de, T: Text> Deserialize<'de> for List<T> {
 
 /// Entries of one list: more than anybody writes by hand, few enough to try each for each client.
 const LIST_LENGTH_MAX: usize = 256;
+
+/// Sections of one name, each begun by its own header in two brackets.
+#[derive(Clone, Debug)]
+pub(super) struct Tables<T>(pub(super) Vec<T>);
+
+impl<T> Default for Tables<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TablesVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for TablesVisitor<T> {
+            type Value = Tables<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter
+                    .write_str("sections whose name stands in two brackets, such as [[listener.network]]")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Tables<T>, A::Error> {
+                let mut tables = Vec::new();
+                while let Some(table) = entries.next_element()? {
+                    if tables.len() == TABLES_MAX {
+                        return Err(A::Error::custom(format!("more than {TABLES_MAX} sections of one name")));
+                    }
+                    tables.push(table);
+                }
+                Ok(Tables(tables))
+            }
+        }
+        deserializer.deserialize_seq(TablesVisitor(PhantomData))
+    }
+}
+
+/// Sections of one name: each client is tried against each list of each of them.
+const TABLES_MAX: usize = 64;
 
 /// A program and its arguments: a list, taken as it is, or one text split at blanks (for the
 /// environment). No shell is involved.
