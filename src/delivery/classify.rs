@@ -6,7 +6,7 @@
 
 use super::{
     answer::{Answer, Fault, Reply, Stage},
-    gmail_replies,
+    gmail_replies, oauth,
     verdict::{Action, Scope, Verdict},
 };
 use crate::queue::state::AccountCondition;
@@ -106,6 +106,11 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
         ),
         // Its remedy comes with it.
         Fault::NoPassword { .. } => Verdict::pause(PausedCredentials, ""),
+        Fault::NoToken(error) => match error.kind {
+            oauth::Kind::Local | oauth::Kind::Dead => Verdict::pause(PausedCredentials, ""),
+            oauth::Kind::Temporary => Verdict::pause(BackingOff, ""),
+            oauth::Kind::Refused => Verdict::pause(PausedConfiguration, ""),
+        },
         Fault::Configuration(_) => {
             Verdict::pause(PausedConfiguration, "Correct it; then run `pillarbox resume`.")
         }

@@ -1,6 +1,6 @@
-//! The password: where it comes from, and the AUTH command that carries it.
+//! The password or token: where it comes from, and the AUTH command that carries it.
 //!
-//! Rule: the only caller of `Secret::expose`; nothing here is ever logged, and errors name the source,
+//! Rule: with `bearer.rs` the only caller of `Secret::expose` for the upstream; nothing here is ever logged, and errors name the source,
 //! never the content. Read anew before each login, so that a replaced password needs no restart.
 //! Must not know what the upstream says about it.
 
@@ -10,7 +10,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
@@ -20,7 +20,11 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use super::options::{Login, PasswordSource};
+use super::{
+    answer::Fault,
+    oauth::{AccessToken, Tokens},
+    options::{Login, PasswordSource},
+};
 use crate::secret::Secret;
 
 /// Octets of a password, also of a password file or a command's output.
@@ -76,6 +80,42 @@ impl CredentialError {
     }
 }
 
+/// What a login needs.
+#[derive(Debug)]
+pub(super) enum Credential {
+    /// A complete AUTH PLAIN.
+    Password(AuthCommand),
+    /// A token, whose command depends on what the upstream offers.
+    Token(Bearer),
+}
+
+/// An access token, and where the next one comes from if the upstream does not take it.
+#[derive(Debug)]
+pub(super) struct Bearer {
+    pub(super) username: String,
+    pub(super) token: AccessToken,
+    pub(super) tokens: Arc<Tokens>,
+}
+
+impl Credential {
+    /// Has the password read, or an access token that is good for a while.
+    pub(super) async fn of(
+        login: &Login,
+        tokens: Option<&Arc<Tokens>>,
+        command_limit: Duration,
+    ) -> Result<Self, Fault> {
+        if let Some(tokens) = tokens {
+            let token = tokens.access_token().await.map_err(Fault::NoToken)?;
+            let bearer = Bearer { username: login.username.clone(), token, tokens: Arc::clone(tokens) };
+            return Ok(Self::Token(bearer));
+        }
+        let command = auth_plain(login, command_limit).await;
+        command
+            .map(Self::Password)
+            .map_err(|error| Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() })
+    }
+}
+
 /// A complete AUTH command, ready for the wire.
 pub(super) struct AuthCommand(Zeroizing<String>);
 
@@ -93,10 +133,7 @@ impl std::fmt::Debug for AuthCommand {
 }
 
 /// Reads the password and makes the AUTH PLAIN command with its initial response (RFC 4616).
-pub(super) async fn auth_plain(
-    login: &Login,
-    command_limit: Duration,
-) -> Result<AuthCommand, CredentialError> {
+async fn auth_plain(login: &Login, command_limit: Duration) -> Result<AuthCommand, CredentialError> {
     let password = match login.password.clone() {
         PasswordSource::Inline(secret) => secret,
         source => spawn_blocking(move || read(&source, command_limit))
@@ -128,6 +165,7 @@ fn name(source: &PasswordSource) -> String {
         PasswordSource::Command(words) => {
             format!("the password command {}", words.first().map_or("", String::as_str))
         }
+        PasswordSource::Tokens(_) => "the token".to_owned(),
     }
 }
 
@@ -136,6 +174,8 @@ fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, Cred
         PasswordSource::Inline(secret) => return Ok(secret.clone()),
         PasswordSource::File(path) => read_file(path)?,
         PasswordSource::Command(words) => read_command(words, command_limit)?,
+        // A token never passes here; as a password there is none.
+        PasswordSource::Tokens(_) => return Err(CredentialError::Empty(name(source))),
     };
     if output.len() > PASSWORD_LENGTH_MAX {
         return Err(CredentialError::TooLong(name(source)));

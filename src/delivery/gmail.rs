@@ -5,6 +5,8 @@
 //! sent, and no message, before TLS unless TLS is off. A transaction takes two round trips: the envelope
 //! in one write (RFC 2920), then the message. Must not know the queue or what a reply means.
 
+use std::sync::Arc;
+
 use lettre::transport::smtp::{
     Error as SmtpError,
     client::AsyncSmtpConnection,
@@ -15,16 +17,19 @@ use tokio::time::timeout;
 
 use super::{
     answer::{Answer, Fault, Reply, Stage, StageCell},
+    bearer::{self, Challenge, Mechanism},
     body::Body,
     capabilities::Capabilities,
-    credential::{self, AuthCommand},
+    credential::{Bearer, Credential},
     guard::{Handle, StartTlsError},
+    oauth::Tokens,
     options::{Limits, Options, Tls},
     reach::reach,
     replies::{EnvelopeReplies, Step, Transacted},
     tls::{self, Trust},
 };
 use crate::{
+    clock::Timestamp,
     queue::{reader::MessageReader, store::StoreError},
     smtp::address::Address,
 };
@@ -37,6 +42,8 @@ pub(super) struct Connection {
     limits: Limits,
     /// The last transaction ended early, so the server still has its sender and recipients.
     needs_reset: bool,
+    /// The end of the token's use.
+    renew_at: Option<Timestamp>,
 }
 
 /// The envelope of one transaction.
@@ -51,26 +58,27 @@ pub(super) struct Envelope {
 }
 
 impl Connection {
-    /// Reads the password, before anybody is called: what is wrong with it costs no connection.
-    pub(super) async fn password(options: &Options) -> Result<Option<AuthCommand>, Answer> {
+    /// Reads the password, or has a token fetched, before the upstream is called: what is wrong with it costs no
+    /// connection.
+    pub(super) async fn credential(
+        options: &Options,
+        tokens: Option<&Arc<Tokens>>,
+    ) -> Result<Option<Credential>, Answer> {
         let Some(login) = &options.login else { return Ok(None) };
         let broken = |fault| Answer::Broken { stage: Stage::Auth, after_dot: false, fault };
         if options.tls == Tls::Off {
             let words = "a password is never sent without TLS: set upstream.tls";
             return Err(broken(Fault::Configuration(words.into())));
         }
-        let command = credential::auth_plain(login, options.limits.password_command).await;
-        command
-            .map(Some)
-            .map_err(|error| broken(Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() }))
+        Credential::of(login, tokens, options.limits.password_command).await.map(Some).map_err(broken)
     }
 
     /// Opens a connection up to the point where MAIL may follow. `login` comes from
-    /// [`Connection::password`].
+    /// [`Connection::credential`].
     pub(super) async fn open(
         options: &Options,
         trust: &Trust,
-        login: Option<AuthCommand>,
+        login: Option<Credential>,
         stage: &StageCell,
     ) -> Result<Self, Answer> {
         let opened = Self::introduce(options, trust, login, stage).await;
@@ -80,7 +88,7 @@ impl Connection {
     async fn introduce(
         options: &Options,
         trust: &Trust,
-        login: Option<AuthCommand>,
+        login: Option<Credential>,
         stage: &StageCell,
     ) -> Result<Self, Answer> {
         stage.enter(Stage::Connect);
@@ -95,7 +103,7 @@ impl Connection {
         })?;
         let limits = options.limits.clone();
         let capabilities = Capabilities::default();
-        let mut connection = Self { smtp, handle, capabilities, limits, needs_reset: false };
+        let mut connection = Self { smtp, handle, capabilities, limits, needs_reset: false, renew_at: None };
         if options.tls == Tls::Starttls {
             stage.enter(Stage::Starttls);
             connection.start_tls(options, trust).await?;
@@ -105,9 +113,9 @@ impl Connection {
         let reply = connection.smtp.command(format!("EHLO {}\r\n", options.ehlo_name)).await;
         let reply = reply.map_err(|error| answer(Stage::Ehlo, &error))?;
         connection.capabilities = Capabilities::read(reply.message());
-        if let Some(command) = login {
+        if let Some(credential) = login {
             stage.enter(Stage::Auth);
-            connection.log_in(&command).await?;
+            connection.log_in(&credential, options).await?;
         }
         Ok(connection)
     }
@@ -134,7 +142,16 @@ impl Connection {
         }
     }
 
-    async fn log_in(&mut self, command: &AuthCommand) -> Result<(), Answer> {
+    /// When the token that this connection was opened with is replaced, and the connection with it.
+    pub(super) fn renew_at(&self) -> Option<Timestamp> {
+        self.renew_at
+    }
+
+    async fn log_in(&mut self, credential: &Credential, options: &Options) -> Result<(), Answer> {
+        let command = match credential {
+            Credential::Password(command) => command,
+            Credential::Token(bearer) => return self.log_in_with_token(bearer, options).await,
+        };
         if !self.capabilities.auth_plain {
             return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
         }
@@ -143,6 +160,53 @@ impl Connection {
             return Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) });
         }
         Ok(())
+    }
+
+    /// A token that is refused is replaced once, for it may have been revoked an hour before its end.
+    async fn log_in_with_token(&mut self, bearer: &Bearer, options: &Options) -> Result<(), Answer> {
+        let broken = |error| {
+            let fault = Fault::NoToken(error);
+            Answer::Broken { stage: Stage::Auth, after_dot: false, fault }
+        };
+        let Some(mechanism) = self.capabilities.bearer_mechanism() else {
+            return Err(broken(bearer::not_offered()));
+        };
+        let mut token = bearer.token.clone();
+        for last in [false, true] {
+            let line = mechanism.line(&bearer.username, &token.secret, &options.host, options.port);
+            let line = line.ok_or_else(|| broken(bearer::too_long()))?;
+            let Some(refusal) = self.present_token(mechanism, &line).await? else {
+                self.renew_at = Some(token.use_until);
+                return Ok(());
+            };
+            bearer.tokens.reject(&token).await;
+            if last {
+                return Err(broken(bearer::refused(&refusal, &bearer.username)));
+            }
+            tracing::info!(username = bearer.username, reason = refusal, "the access token was refused");
+            token = bearer.tokens.access_token().await.map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the upstream's words when it is the token that it refuses.
+    async fn present_token(&mut self, mechanism: Mechanism, line: &str) -> Result<Option<String>, Answer> {
+        let mut words = String::new();
+        let mut response = self.smtp.command(line).await;
+        if let Ok(reply) = &response
+            && u16::from(reply.code()) == 334
+        {
+            words = Challenge::read(&read(reply).text).words();
+            response = self.smtp.command(mechanism.acknowledgement()).await;
+        }
+        match response.map_or_else(|error| answer(Stage::Auth, &error), |reply| replied(Stage::Auth, &reply))
+        {
+            Answer::Replied { reply, .. } if reply.code == 235 => Ok(None),
+            Answer::Replied { reply, .. } if bearer::concerns_the_token(&reply) => {
+                Ok(Some(if words.is_empty() { reply.to_string() } else { format!("{reply} ({words})") }))
+            }
+            other => Err(other),
+        }
     }
 
     /// Sends one message. `before_final_dot` runs before its last block leaves; when it fails, or the

@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::oauth;
 use crate::{secret::Secret, smtp::address::Address};
 
 /// Everything delivery is told. `settings` fills it.
@@ -70,6 +71,8 @@ pub enum PasswordSource {
     File(PathBuf),
     /// The first line of a command's output.
     Command(Vec<String>),
+    /// There is none: an access token takes its place.
+    Tokens(Box<oauth::Options>),
 }
 
 /// What happens after a final dot without an answer.

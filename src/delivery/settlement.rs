@@ -9,6 +9,7 @@ use super::{
     account::Trouble,
     answer::{Answer, Fault, Stage},
     classify::classify,
+    oauth,
     options::Uncertain,
     retry,
     verdict::{Action, Scope, Verdict},
@@ -115,6 +116,9 @@ fn trouble(answer: &Answer, verdict: &Verdict) -> Option<Trouble> {
     let Action::Pause(condition) = verdict.action else { return None };
     let (remedy, local) = match answer {
         Answer::Broken { fault: Fault::NoPassword { remedy, .. }, .. } => (remedy.clone(), true),
+        Answer::Broken { fault: Fault::NoToken(error), .. } => {
+            (error.remedy.clone(), error.kind == oauth::Kind::Local)
+        }
         _ => (verdict.remedy.to_owned(), false),
     };
     Some(Trouble { condition, reason: answer.to_string(), remedy, local })

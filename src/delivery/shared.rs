@@ -15,7 +15,8 @@ use tracing::{error, info, warn};
 use super::{
     account::{Account, Permit},
     flight::Flights,
-    options::Options,
+    oauth::{self, Tokens},
+    options::{Options, PasswordSource},
     pace::{Logins, Pacer},
     schedule::Schedule,
     settlement::Terms,
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     /// What the workers have in hand.
     pub(super) flights: Arc<Flights>,
     pub(super) trust: Trust,
+    /// For an account that logs in with tokens.
+    pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) pacer: Pacer,
     pub(super) logins: Logins,
     /// One writer of the account's state at a time, so that the last one stored is the last one.
@@ -70,6 +73,7 @@ impl Shared {
     pub(super) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             trust: Trust::new(options.ca_file.clone()),
+            tokens: tokens(&options, &clock),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
             logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),
             account: Mutex::new(Account::new(None, clock.wall())),
@@ -185,6 +189,13 @@ impl Shared {
         }
         errors.push_back(LastError { at: self.clock.wall(), id, text });
     }
+}
+
+fn tokens(options: &Options, clock: &Arc<dyn Clock>) -> Option<Arc<Tokens>> {
+    let login = options.login.as_ref()?;
+    let PasswordSource::Tokens(tokens) = &login.password else { return None };
+    let (tokens, ca_file) = (oauth::Options::clone(tokens), options.ca_file.clone());
+    Some(Arc::new(Tokens::new(tokens, &login.username, ca_file, Arc::clone(clock))))
 }
 
 fn settle_wait(tries: u32) -> Duration {

@@ -138,10 +138,11 @@ impl Worker {
     /// on logins, which is the firmer rule.
     async fn renew(&mut self) {
         let limits = &self.shared.options.limits;
-        let now = self.shared.clock.now().since_boot_ms;
+        let now = self.shared.clock.now();
         let worn = self.warm.as_ref().is_some_and(|warm| {
-            let age = Duration::from_millis(now.saturating_sub(warm.opened_ms));
-            warm.messages >= limits.messages_per_connection || age >= limits.connection_age
+            let age = Duration::from_millis(now.since_boot_ms.saturating_sub(warm.opened_ms));
+            let token_ends = warm.connection.renew_at().is_some_and(|end| end <= now.wall);
+            warm.messages >= limits.messages_per_connection || age >= limits.connection_age || token_ends
         });
         if worn && self.logins_wait().is_zero() {
             self.hang_up().await;
@@ -257,7 +258,7 @@ impl Worker {
             return Ok(());
         }
         let shared = &self.shared;
-        let login = Connection::password(&shared.options).await?;
+        let login = Connection::credential(&shared.options, shared.tokens.as_ref()).await?;
         if login.is_some() {
             shared.logins.take();
         }

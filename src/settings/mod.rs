@@ -7,6 +7,7 @@ mod document;
 mod door;
 pub mod hostname;
 mod layers;
+mod oauth;
 pub mod problem;
 mod raw;
 mod report;
@@ -163,7 +164,8 @@ fn find_file(explicit: Option<&Path>, surroundings: &Surroundings) -> Option<Pat
 }
 
 fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Settings {
-    let upstream = upstream::check(&raw.upstream, host, report);
+    let state = storage::directory(&raw.queue, report);
+    let upstream = upstream::check(&raw.upstream, host, &state, report);
     let admin_address = raw.identity.admin.as_ref().and_then(|Parsed(address)| address.clone());
     let account_address = upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let admin_address = admin_address.or(account_address);

@@ -3,16 +3,17 @@
 //! Rule: no secret is read here, only where it is. Half an account is an error; none at all is not,
 //! because only `run` needs one. Must not know how delivery uses what it is told.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path};
 
 use super::{
     Account,
     hostname::{Host, is_fully_qualified, names_every_host},
+    oauth,
     raw::{Auth, TlsMode, Upstream},
     report::{Key, Report, set},
     value::Parsed,
 };
-use crate::delivery::{Login, PasswordSource, Tls};
+use crate::delivery::{Login, PasswordSource, Tls, oauth::Options};
 
 const SECTION: &str = "upstream";
 const HOST_DEFAULT: &str = "smtp.gmail.com";
@@ -31,16 +32,21 @@ pub(super) struct Checked {
     pub(super) logins_per_hour: u32,
 }
 
-pub(super) fn check(raw: &Upstream, this_host: &Host, report: &mut Report<'_>) -> Checked {
+/// `state` is where the relay keeps what it writes.
+pub(super) fn check(raw: &Upstream, this_host: &Host, state: &Path, report: &mut Report<'_>) -> Checked {
     let host = host(raw, report);
     let port = report.whole(Key { section: SECTION, key: "port", default: 587, range: 1..=65_535 }, raw.port);
     let port = u16::try_from(port).unwrap_or(587);
     let auth = raw.auth.as_ref().map_or(Auth::Password, |Parsed(auth)| *auth);
-    let login = login(raw, auth, report);
+    let tokens = oauth::check(raw, auth, state, report);
+    let login = match auth {
+        Auth::Consent | Auth::ServiceAccount => token_login(raw, auth, tokens, report),
+        Auth::Password | Auth::None => login(raw, auth, report),
+    };
     let tls = tls(raw, &host, port, login.is_some(), report);
     let account = match (auth, &login) {
         (Auth::None, _) | (_, Some(_)) => Account::Complete,
-        (Auth::Password, None) => Account::Missing,
+        (_, None) => Account::Missing,
     };
     // More than a few connections or logins look like an attack to Gmail (gmail.md section 2).
     let connections = Key { section: SECTION, key: "connections", default: 2, range: 1..=10 };
@@ -136,6 +142,27 @@ fn login(raw: &Upstream, auth: Auth, report: &mut Report<'_>) -> Option<Login> {
             Some(Login { username: username.to_owned(), password })
         }
     }
+}
+
+/// An account that logs in with tokens has no password.
+fn token_login(
+    raw: &Upstream,
+    auth: Auth,
+    tokens: Option<Options>,
+    report: &mut Report<'_>,
+) -> Option<Login> {
+    let auth = auth.name();
+    for (key, _) in password_sources(raw, report) {
+        let what = format!("there is a password although auth is \"{auth}\"");
+        report.add(SECTION, key, what, "Remove the line, or set auth = \"password\".");
+    }
+    let Some(username) = set(raw.username.as_ref()) else {
+        report.add(SECTION, "auth", format!("auth is \"{auth}\" but there is no username"), USERNAME_REMEDY);
+        return None;
+    };
+    check_username(username, raw, report);
+    let tokens = PasswordSource::Tokens(Box::new(tokens?));
+    Some(Login { username: username.to_owned(), password: tokens })
 }
 
 const USERNAME_REMEDY: &str =
