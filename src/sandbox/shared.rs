@@ -14,8 +14,10 @@ use tokio::sync::broadcast;
 use super::{
     account::Accounts,
     mailbox::Mailbox,
+    oauth::Identity,
     options::Options,
-    triggers::{Script, Stage},
+    script::{Script, Stage},
+    triggers::Strikes,
 };
 
 /// One line for whoever watches the look-alike.
@@ -50,7 +52,9 @@ pub(super) struct Shared {
     pub options: Options,
     pub mailbox: Arc<Mailbox>,
     pub accounts: Accounts,
+    pub identity: Identity,
     pub script: Script,
+    pub strikes: Strikes,
     events: broadcast::Sender<Event>,
     connections: AtomicU64,
 }
@@ -59,9 +63,11 @@ impl Shared {
     pub(super) fn new(options: Options, mailbox: Arc<Mailbox>) -> Self {
         Self {
             accounts: Accounts::new(options.recipients_per_day, options.logins_per_minute),
+            script: Script::new(&options.script, options.chance.clone()),
             options,
             mailbox,
-            script: Script::default(),
+            identity: Identity::default(),
+            strikes: Strikes::default(),
             events: broadcast::Sender::new(EVENTS_WAITING_MAX),
             connections: AtomicU64::new(0),
         }
