@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod delivery;
 mod dialogues;
+mod oauth;
 mod power_cut;
 mod sandbox;
 mod settings;

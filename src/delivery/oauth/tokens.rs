@@ -239,7 +239,8 @@ pub(super) fn renewed(stored: Stored, granted: Granted, now: Timestamp) -> Store
             use_until: granted.use_until,
             expires_at: granted.expires_at,
         }),
-        stored_at: now,
+        // Later than what it replaces, whatever the clock does.
+        stored_at: now.max(stored.stored_at.after(Duration::from_millis(1))),
         username: stored.username,
         client_id: stored.client_id,
     }
