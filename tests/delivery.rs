@@ -4,8 +4,13 @@
 
 mod account;
 mod connection;
+mod documents;
 mod ending;
+mod ports;
+mod recipients;
+mod replies;
 mod scene;
+mod week;
 
 use std::{
     io::Write,

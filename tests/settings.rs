@@ -29,6 +29,7 @@ fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
         local_file: "/nowhere/relay.toml".into(),
         system_file: "/nowhere/else.toml".into(),
         host,
+        secret_directories: Vec::new(),
     }
 }
 
@@ -86,6 +87,63 @@ fn the_tls_mode_follows_the_port_unless_it_is_written() {
     assert_eq!(tls("port = 2587"), Tls::Starttls);
     assert_eq!(tls("port = 2465\ntls = \"implicit\""), Tls::Implicit);
     assert_eq!(tls("host = \"127.0.0.1\"\ntls = \"off\""), Tls::Off);
+}
+
+#[test]
+fn the_other_submission_port_stands_by_unless_it_is_forbidden_or_the_port_is_another() {
+    use pillarbox::delivery::{IpFamily, Way};
+    let load = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery().clone();
+    assert_eq!(load("").other_way, Some(Way { port: 465, tls: Tls::Implicit }));
+    assert_eq!(load("port = 465").other_way, Some(Way { port: 587, tls: Tls::Starttls }));
+    for alone in ["other_port = false", "port = 2587", "tls = \"implicit\"", "other_port = \"false\""] {
+        assert_eq!(load(alone).other_way, None, "{alone}");
+    }
+    assert_eq!(load("").ip_family, IpFamily::Any);
+    assert_eq!(load("ip_family = \"4\"").ip_family, IpFamily::V4);
+}
+
+#[test]
+fn a_password_is_found_by_its_name_where_systemd_or_a_container_puts_it() {
+    let (systemd, container) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let username = ("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com");
+    let found = |variables: &[(&str, &str)]| {
+        let mut around = surroundings(variables);
+        around.secret_directories = vec![systemd.path().into(), container.path().into()];
+        settings::load_in(None, &around).map(|settings| {
+            match settings.delivery().login.as_ref().map(|login| login.password.clone()) {
+                Some(PasswordSource::Mounted(path)) => path,
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    assert!(found(&[username]).unwrap_err().to_string().contains("no password"));
+    let gmail = container.path().join("gmail_password");
+    fs::write(&gmail, "abcdefghijklmnop").unwrap();
+    assert_eq!(found(&[username]).unwrap(), gmail);
+    let own = container.path().join("pillarbox_password");
+    fs::write(&own, "abcdefghijklmnop").unwrap();
+    assert_eq!(found(&[username]).unwrap(), own, "our own name before the general one");
+    let credential = systemd.path().join("pillarbox-password");
+    fs::write(&credential, "abcdefghijklmnop").unwrap();
+    assert_eq!(found(&[username]).unwrap(), credential, "systemd's before the container's");
+    // A file that is named there is a mounted one, too.
+    let named = ("PILLARBOX__UPSTREAM__PASSWORD_FILE", gmail.to_str().unwrap());
+    assert_eq!(found(&[username, named]).unwrap(), gmail);
+}
+
+#[test]
+fn a_written_password_source_wins_over_a_mounted_one_and_without_a_username_none_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("gmail_password"), "abcdefghijklmnop").unwrap();
+    let load = |variables: &[(&str, &str)]| {
+        let mut around = surroundings(variables);
+        around.secret_directories = vec![directory.path().into()];
+        settings::load_in(None, &around).unwrap().delivery().login.clone()
+    };
+    assert!(load(&[]).is_none());
+    let written =
+        [("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com"), ("PILLARBOX__UPSTREAM__PASSWORD", "written")];
+    assert!(matches!(load(&written).unwrap().password, PasswordSource::Inline(_)));
 }
 
 #[test]

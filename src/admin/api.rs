@@ -46,6 +46,9 @@ pub struct Status {
     pub refused: Vec<RefusedRecipient>,
     /// What went wrong with the upstream since the start, newest first.
     pub errors: Vec<UpstreamError>,
+    /// Refusals since the start that the table of known replies does not have; each is in the log in full.
+    #[serde(default)]
+    pub unknown_replies: u64,
 }
 
 /// The upstream account.
@@ -104,6 +107,10 @@ pub struct Budget {
     pub room: u32,
     /// When at least one more may be spent; `None` when the limit is zero.
     pub frees_at: Option<Timestamp>,
+    /// Since when the upstream says that the account's day is full, whatever is counted here: then there is
+    /// no room, and one recipient is tried when the pause ends.
+    #[serde(default)]
+    pub full_since: Option<Timestamp>,
 }
 
 /// Totals of the queue.

@@ -59,6 +59,7 @@ mod tests {
             spent: 475 - room,
             room,
             frees_at: frees_at.map(Timestamp),
+            full_since: None,
         }
     }
 

@@ -59,7 +59,9 @@ impl Password {
                 Grant::Refresh { token_file, .. } => Self::look_at(token_file, "token"),
                 Grant::ServiceAccount { key_file } => Self::look_at(key_file, "key"),
             },
-            Some(PasswordSource::Inline(_) | PasswordSource::Command(_)) | None => Self::Fine,
+            // Whether a mounted one is there was looked at a moment ago, and its mode is not ours to judge.
+            Some(PasswordSource::Mounted(_) | PasswordSource::Inline(_) | PasswordSource::Command(_))
+            | None => Self::Fine,
         }
     }
 
@@ -210,7 +212,7 @@ fn login(delivery: &delivery::Options) -> String {
     let Some(login) = &delivery.login else { return "none".to_owned() };
     let source = match &login.password {
         PasswordSource::Inline(_) => "in the configuration".to_owned(),
-        PasswordSource::File(path) => format!("in {}", path.display()),
+        PasswordSource::File(path) | PasswordSource::Mounted(path) => format!("in {}", path.display()),
         PasswordSource::Command(words) => {
             format!("from the command {}", words.first().map_or("", String::as_str))
         }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     daemon::{self, Daemon, DaemonError},
-    delivery::{Login, PasswordSource, Tls},
+    delivery::{IpFamily, Login, PasswordSource, Tls},
     queue::opening::StoreOpenError,
     sandbox::{self, APP_PASSWORD, Sandbox},
     secret::Secret,
@@ -163,6 +163,8 @@ impl Arguments {
         delivery.tls = Tls::Starttls;
         delivery.ca_file = Some(ca_file.to_owned());
         let password = PasswordSource::Inline(Secret::new(APP_PASSWORD.to_owned()));
+        delivery.other_way = None;
+        delivery.ip_family = IpFamily::Any;
         delivery.login = Some(Login { username: USERNAME.to_owned(), password });
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;

@@ -163,8 +163,11 @@ pub(super) enum Fault {
     #[error("the server's certificate was refused: {0}")]
     Certificate(String),
     /// What answered does not speak TLS at this point.
-    #[error("no TLS where TLS was expected: {0}")]
-    NotTls(String),
+    #[error("the server answers in plain text where TLS was expected")]
+    PlainText,
+    /// What answered spoke TLS where a greeting in plain text was expected.
+    #[error("the server expects TLS from the first byte, and a greeting in plain text was expected")]
+    TlsFirst,
     /// EHLO did not offer STARTTLS.
     #[error("the server does not offer STARTTLS")]
     NoStarttls,
@@ -202,6 +205,16 @@ pub(super) enum Fault {
         /// What.
         fault: Box<Self>,
     },
+}
+
+impl Fault {
+    /// The fault without the name of the server.
+    pub(super) fn itself(&self) -> &Self {
+        match self {
+            Self::At { fault, .. } => fault.itself(),
+            other => other,
+        }
+    }
 }
 
 /// What became of a connection attempt, or of one recipient in a transaction.

@@ -161,7 +161,9 @@ fn normalized(password: &Secret) -> Secret {
 fn name(source: &PasswordSource) -> String {
     match source {
         PasswordSource::Inline(_) => "upstream.password".to_owned(),
-        PasswordSource::File(path) => format!("the password file {}", path.display()),
+        PasswordSource::File(path) | PasswordSource::Mounted(path) => {
+            format!("the password file {}", path.display())
+        }
         PasswordSource::Command(words) => {
             format!("the password command {}", words.first().map_or("", String::as_str))
         }
@@ -172,7 +174,8 @@ fn name(source: &PasswordSource) -> String {
 fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, CredentialError> {
     let output = match source {
         PasswordSource::Inline(secret) => return Ok(secret.clone()),
-        PasswordSource::File(path) => read_file(path)?,
+        PasswordSource::File(path) => read_file(path, Access::OwnersAlone)?,
+        PasswordSource::Mounted(path) => read_file(path, Access::AsMounted)?,
         PasswordSource::Command(words) => read_command(words, command_limit)?,
         // A token never passes here; as a password there is none.
         PasswordSource::Tokens(_) => return Err(CredentialError::Empty(name(source))),
@@ -183,13 +186,20 @@ fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, Cred
     Ok(first_line(&output))
 }
 
-fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+/// Who may be able to read a password file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    OwnersAlone,
+    AsMounted,
+}
+
+fn read_file(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let name = path.display().to_string();
     let failed = |error| CredentialError::File { path: name.clone(), error };
     let file = fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     // Readable by everyone, or writable by anyone but the owner.
-    if mode & 0o026 != 0 {
+    if access == Access::OwnersAlone && mode & 0o026 != 0 {
         return Err(CredentialError::Permissions { path: name });
     }
     read_bounded(file).map_err(failed)
@@ -336,6 +346,18 @@ mod tests {
                 false => assert!(sent.unwrap_err().contains("chmod 600"), "{mode:o}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_mounted_secret_may_be_readable_by_everybody_as_containers_mount_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gmail_password");
+        fs::write(&path, "abcd efgh ijkl mnop\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        let sent = from(PasswordSource::Mounted(path.clone())).await;
+        assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0abcdefghijklmnop"));
+        fs::remove_file(&path).unwrap();
+        assert!(from(PasswordSource::Mounted(path)).await.unwrap_err().contains("gmail_password"));
     }
 
     #[tokio::test]

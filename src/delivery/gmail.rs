@@ -20,10 +20,10 @@ use super::{
     bearer::{self, Challenge, Mechanism},
     body::Body,
     capabilities::Capabilities,
-    credential::{Bearer, Credential},
+    credential::{AuthCommand, Bearer, Credential},
     guard::{Handle, StartTlsError},
     oauth::Tokens,
-    options::{Limits, Options, Tls},
+    options::{Limits, Options, Tls, Way},
     reach::reach,
     replies::{EnvelopeReplies, Step, Transacted},
     tls::{self, Trust},
@@ -42,8 +42,8 @@ pub(super) struct Connection {
     limits: Limits,
     /// The last transaction ended early, so the server still has its sender and recipients.
     needs_reset: bool,
-    /// The end of the token's use.
-    renew_at: Option<Timestamp>,
+    /// MAIL goes without parameters, because the server did not understand it with them.
+    without_parameters: bool,
 }
 
 /// The envelope of one transaction.
@@ -73,38 +73,29 @@ impl Connection {
         Credential::of(login, tokens, options.limits.password_command).await.map(Some).map_err(broken)
     }
 
-    /// Opens a connection up to the point where MAIL may follow. `login` comes from
-    /// [`Connection::credential`].
+    /// Opens a connection up to the point where AUTH, or MAIL, may follow.
     pub(super) async fn open(
         options: &Options,
+        way: Way,
         trust: &Trust,
-        login: Option<Credential>,
-        stage: &StageCell,
-    ) -> Result<Self, Answer> {
-        let opened = Self::introduce(options, trust, login, stage).await;
-        opened.map_err(|answer| answer.at(&options.host, options.port))
-    }
-
-    async fn introduce(
-        options: &Options,
-        trust: &Trust,
-        login: Option<Credential>,
         stage: &StageCell,
     ) -> Result<Self, Answer> {
         stage.enter(Stage::Connect);
         let broken = |stage, fault| Answer::Broken { stage, after_dot: false, fault };
-        let (guard, handle) = reach(options, trust).await.map_err(|fault| broken(Stage::Connect, fault))?;
+        let reached = reach(options, way, trust).await;
+        let (guard, handle) = reached.map_err(|fault| broken(Stage::Connect, fault))?;
         stage.enter(Stage::Greeting);
         let name = ClientId::Domain(options.ehlo_name.clone());
         let smtp = AsyncSmtpConnection::connect_with_transport(Box::new(guard), &name).await;
         let smtp = smtp.map_err(|error| {
             let stage = if handle.wrote_anything() { Stage::Ehlo } else { Stage::Greeting };
-            answer(stage, &error)
+            if handle.met_tls() { broken(stage, Fault::TlsFirst) } else { answer(stage, &error) }
         })?;
         let limits = options.limits.clone();
         let capabilities = Capabilities::default();
-        let mut connection = Self { smtp, handle, capabilities, limits, needs_reset: false, renew_at: None };
-        if options.tls == Tls::Starttls {
+        let mut connection =
+            Self { smtp, handle, capabilities, limits, needs_reset: false, without_parameters: false };
+        if way.tls == Tls::Starttls {
             stage.enter(Stage::Starttls);
             connection.start_tls(options, trust).await?;
         }
@@ -113,11 +104,12 @@ impl Connection {
         let reply = connection.smtp.command(format!("EHLO {}\r\n", options.ehlo_name)).await;
         let reply = reply.map_err(|error| answer(Stage::Ehlo, &error))?;
         connection.capabilities = Capabilities::read(reply.message());
-        if let Some(credential) = login {
-            stage.enter(Stage::Auth);
-            connection.log_in(&credential, options).await?;
-        }
         Ok(connection)
+    }
+
+    /// Leaves the parameters of MAIL out from now on, or not.
+    pub(super) fn leave_parameters_out(&mut self, out: bool) {
+        self.without_parameters = out;
     }
 
     /// Whether SMTPUTF8 is offered.
@@ -137,33 +129,57 @@ impl Connection {
             Ok(Ok(())) => Ok(()),
             Ok(Err(StartTlsError::Injected)) => Err(broken(Fault::Injected)),
             // Injected text that comes a moment later meets the handshake, which it breaks.
-            Ok(Err(StartTlsError::Handshake(error))) => Err(broken(tls::handshake_fault(&error))),
+            Ok(Err(StartTlsError::Handshake(error))) => {
+                Err(broken(tls::handshake_fault(&options.host, &error)))
+            }
             Err(_) => Err(broken(Fault::Lost("the TLS handshake took too long".into()))),
         }
     }
 
-    /// When the token that this connection was opened with is replaced, and the connection with it.
-    pub(super) fn renew_at(&self) -> Option<Timestamp> {
-        self.renew_at
+    /// AUTH, with what [`Connection::credential`] gave. Returns when a connection that was opened with it must be
+    /// renewed: a password never ends.
+    pub(super) async fn log_in(
+        &mut self,
+        credential: &Credential,
+        options: &Options,
+        way: Way,
+        stage: &StageCell,
+    ) -> Result<Option<Timestamp>, Answer> {
+        stage.enter(Stage::Auth);
+        match credential {
+            Credential::Password(command) => self.log_in_with_password(command).await.map(|()| None),
+            Credential::Token(bearer) => self.log_in_with_token(bearer, &options.host, way).await.map(Some),
+        }
     }
 
-    async fn log_in(&mut self, credential: &Credential, options: &Options) -> Result<(), Answer> {
-        let command = match credential {
-            Credential::Password(command) => command,
-            Credential::Token(bearer) => return self.log_in_with_token(bearer, options).await,
-        };
+    async fn log_in_with_password(&mut self, command: &AuthCommand) -> Result<(), Answer> {
         if !self.capabilities.auth_plain {
             return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
         }
         let reply = self.smtp.command(command.line()).await.map_err(|error| answer(Stage::Auth, &error))?;
-        if u16::from(reply.code()) != 235 {
-            return Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) });
+        match u16::from(reply.code()) {
+            235 => Ok(()),
+            334 => Err(self.answer_challenge().await),
+            _ => Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) }),
         }
-        Ok(())
+    }
+
+    /// A 334 after the whole credential announces a refusal, which an empty line brings about (gmail.md
+    /// section 3.3: so are tokens refused).
+    async fn answer_challenge(&mut self) -> Answer {
+        match self.smtp.command("\r\n").await {
+            Ok(reply) => Answer::Replied { stage: Stage::Auth, reply: read(&reply) },
+            Err(error) => answer(Stage::Auth, &error),
+        }
     }
 
     /// A token that is refused is replaced once, for it may have been revoked an hour before its end.
-    async fn log_in_with_token(&mut self, bearer: &Bearer, options: &Options) -> Result<(), Answer> {
+    async fn log_in_with_token(
+        &mut self,
+        bearer: &Bearer,
+        host: &str,
+        way: Way,
+    ) -> Result<Timestamp, Answer> {
         let broken = |error| {
             let fault = Fault::NoToken(error);
             Answer::Broken { stage: Stage::Auth, after_dot: false, fault }
@@ -172,12 +188,12 @@ impl Connection {
             return Err(broken(bearer::not_offered()));
         };
         let mut token = bearer.token.clone();
-        for last in [false, true] {
-            let line = mechanism.line(&bearer.username, &token.secret, &options.host, options.port);
+        let mut last = false;
+        loop {
+            let line = mechanism.line(&bearer.username, &token.secret, host, way.port);
             let line = line.ok_or_else(|| broken(bearer::too_long()))?;
             let Some(refusal) = self.present_token(mechanism, &line).await? else {
-                self.renew_at = Some(token.use_until);
-                return Ok(());
+                return Ok(token.use_until);
             };
             bearer.tokens.reject(&token).await;
             if last {
@@ -185,8 +201,8 @@ impl Connection {
             }
             tracing::info!(username = bearer.username, reason = refusal, "the access token was refused");
             token = bearer.tokens.access_token().await.map_err(broken)?;
+            last = true;
         }
-        Ok(())
     }
 
     /// Returns the upstream's words when it is the token that it refuses.
@@ -285,14 +301,15 @@ impl Connection {
             Some(address) => format!("MAIL FROM:<{address}>"),
             None => "MAIL FROM:<>".to_owned(),
         };
-        if offered.size {
+        let parameters = !self.without_parameters;
+        if offered.size && parameters {
             mail.push_str(&format!(" SIZE={size_bytes}"));
         }
         // A message that claims 7 bits may hold 8 all the same; the declaration harms nobody.
-        if offered.eight_bit_mime {
+        if offered.eight_bit_mime && parameters {
             mail.push_str(" BODY=8BITMIME");
         }
-        if envelope.internationalized && offered.internationalized {
+        if envelope.internationalized && offered.internationalized && parameters {
             mail.push_str(" SMTPUTF8");
         }
         mail.push_str("\r\n");
@@ -352,11 +369,11 @@ impl Connection {
         }
     }
 
-    /// The server said 354 though it refused every recipient: an empty message ends the transaction,
-    /// and its reply says nothing that we do not know.
+    /// The server said 354 though it refused every recipient: a lone dot ends the transaction (RFC 2920
+    /// section 3.1), and its reply says nothing that we do not know.
     async fn send_nothing(&mut self, replies: EnvelopeReplies) -> Transacted {
         self.handle.set_limit(self.limits.final_dot);
-        let result = self.smtp.message_iter(std::iter::empty::<&[u8]>()).await;
+        let result = self.smtp.command(".\r\n").await;
         let lost = result.is_err_and(|error| error.status().is_none());
         let finished = replies.finished(Stage::FinalDot, None);
         Transacted { broken: lost, ..finished }

@@ -20,8 +20,10 @@ use super::{
     pace::{Logins, Pacer},
     schedule::Schedule,
     settlement::Terms,
+    split::Splits,
     status::{Counters, ERRORS_MAX, LastError, PoolStatus},
     tls::Trust,
+    ways::Ways,
 };
 use crate::{
     clock::Clock,
@@ -54,6 +56,10 @@ pub(super) struct Shared {
     pub(super) trust: Trust,
     /// For an account that logs in with tokens.
     pub(super) tokens: Option<Arc<Tokens>>,
+    /// Which port is tried next.
+    pub(super) ways: Mutex<Ways>,
+    /// Messages that go in smaller transactions.
+    pub(super) splits: Mutex<Splits>,
     pub(super) pacer: Pacer,
     pub(super) logins: Logins,
     /// One writer of the account's state at a time, so that the last one stored is the last one.
@@ -74,6 +80,8 @@ impl Shared {
         Self {
             trust: Trust::new(options.ca_file.clone()),
             tokens: tokens(&options, &clock),
+            ways: Mutex::new(Ways::new(&options)),
+            splits: Mutex::default(),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
             logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),
             account: Mutex::new(Account::new(None, clock.wall())),
@@ -91,7 +99,7 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> PoolStatus {
-        let account = lock(&self.account).state().clone();
+        let account = self.account_state();
         let now = self.clock.now();
         let waiting = self.store.totals().messages > 0;
         let next = lock(&self.schedule).departure(now, account.until).filter(|_| waiting);
@@ -110,7 +118,18 @@ impl Shared {
         info!(account = "open", reason = "resumed by a person", "account");
         self.persist().await;
         self.more.notify_one();
-        lock(&self.account).state().clone()
+        self.account_state()
+    }
+
+    /// The account's state with all that is stored of it.
+    pub(super) fn account_state(&self) -> AccountState {
+        let logins = self.logins.stamps();
+        AccountState { logins, ..lock(&self.account).state().clone() }
+    }
+
+    /// How many workers may run now.
+    pub(super) fn workers_max(&self) -> usize {
+        lock(&self.account).connections(self.options.connections, self.clock.wall())
     }
 
     /// What decides about an attempt besides the answers.
@@ -141,7 +160,7 @@ impl Shared {
     pub(super) async fn persist(&self) {
         let _one_writer = self.persisting.lock().await;
         for tries in 1..=PERSIST_TRIES_MAX {
-            let state = lock(&self.account).state().clone();
+            let state = self.account_state();
             match self.store.set_account_state(state).await {
                 Ok(()) => return,
                 Err(problem) if tries == PERSIST_TRIES_MAX => {
@@ -150,6 +169,12 @@ impl Shared {
                 Err(_) => self.clock.sleep(settle_wait(tries)).await,
             }
         }
+    }
+
+    /// The same, tried once.
+    pub(super) async fn persist_once(&self) -> Result<(), StoreError> {
+        let _one_writer = self.persisting.lock().await;
+        self.store.set_account_state(self.account_state()).await
     }
 
     pub(super) async fn learn(&self, changed: bool) {
@@ -180,6 +205,14 @@ impl Shared {
 
     pub(super) fn count(&self, edit: impl FnOnce(&mut Counters)) {
         edit(&mut lock(&self.counters));
+    }
+
+    /// Counts and tells refusals that the table of known replies does not have.
+    pub(super) fn note_unknown(&self, id: QueueId, refusals: &[String]) {
+        for reply in refusals {
+            self.count(|counters| counters.unknown_replies += 1);
+            warn!(%id, reply, "unknown reply; the default rule decides (docs/gmail.md)");
+        }
     }
 
     pub(super) fn note_error(&self, id: QueueId, text: String) {

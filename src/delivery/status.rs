@@ -110,4 +110,7 @@ pub struct Counters {
     pub connections: u64,
     /// Claims.
     pub attempts: u64,
+    /// Refusals that the table of known replies does not have.
+    #[serde(default)]
+    pub unknown_replies: u64,
 }

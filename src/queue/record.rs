@@ -85,7 +85,7 @@ pub(super) fn encode<T: Serialize>(content: &T) -> Result<Vec<u8>, RecordError> 
 }
 
 /// Appends the checksum.
-fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
@@ -93,6 +93,14 @@ fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// Reads what [`encode`] wrote.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+    match unseal(bytes)? {
+        (VERSION, content) => read(content),
+        (version, _) => Err(RecordError::Version(version)),
+    }
+}
+
+/// The version and the content of a record whose checksum fits.
+pub(super) fn unseal(bytes: &[u8]) -> Result<(u8, &[u8]), RecordError> {
     if bytes.len() < OVERHEAD {
         return Err(RecordError::Checksum);
     }
@@ -100,10 +108,12 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError
     if crc32fast::hash(content).to_le_bytes() != checksum {
         return Err(RecordError::Checksum);
     }
-    if content[0] != VERSION {
-        return Err(RecordError::Version(content[0]));
-    }
-    postcard::from_bytes(&content[1..]).map_err(|error| RecordError::Content(error.to_string()))
+    Ok((content[0], &content[1..]))
+}
+
+/// The content of a record.
+pub(super) fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, RecordError> {
+    postcard::from_bytes(content).map_err(|error| RecordError::Content(error.to_string()))
 }
 
 #[cfg(test)]

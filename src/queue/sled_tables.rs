@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sled::{Batch, IVec, Transactional, Tree};
 
 use super::{
+    account_record,
     id::QueueId,
     record::{self, MessageRecord},
     state::AccountState,
@@ -111,7 +112,8 @@ impl SledTables {
             put(&mut history, id.as_bytes(), record.as_ref())?;
         }
         if let Some(account) = &changes.account {
-            put(&mut meta, ACCOUNT_KEY, Some(account))?;
+            let record = account_record::encode(account);
+            meta.insert(ACCOUNT_KEY, record.map_err(|error| TableError::Failed(error.to_string()))?);
         }
         (&self.messages, &self.due, &self.ledger, &self.history, &self.meta)
             .transaction(|(in_messages, in_due, in_ledger, in_history, in_meta)| {
@@ -240,7 +242,7 @@ impl SledTables {
 
     /// The account's stored state; an unreadable one counts as none.
     pub(super) fn account(&self) -> Result<Option<AccountState>, TableError> {
-        Ok(self.meta.get(ACCOUNT_KEY).map_err(failed)?.and_then(|value| record::decode(&value).ok()))
+        Ok(self.meta.get(ACCOUNT_KEY).map_err(failed)?.and_then(|value| account_record::decode(&value).ok()))
     }
 }
 

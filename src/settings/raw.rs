@@ -12,9 +12,9 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::value::{Command, List, Parsed, Password, Size, Text, Whole, choose};
+use super::value::{Command, List, Parsed, Password, Size, Switch, Text, Whole, choose};
 use crate::{
-    delivery::{Uncertain, oauth::Endpoint},
+    delivery::{IpFamily, Uncertain, oauth::Endpoint},
     smtp::address::Address,
     telemetry::Format,
 };
@@ -39,6 +39,8 @@ pub(super) struct Upstream {
     pub(super) host: Option<String>,
     pub(super) port: Option<Whole>,
     pub(super) tls: Option<Parsed<TlsMode>>,
+    pub(super) other_port: Option<Switch>,
+    pub(super) ip_family: Option<Parsed<IpFamily>>,
     pub(super) username: Option<String>,
     pub(super) password_file: Option<String>,
     pub(super) password_command: Option<Command>,
@@ -180,6 +182,14 @@ impl Text for Option<Endpoint> {
 
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
+    }
+}
+
+impl Text for IpFamily {
+    const EXPECTED: &'static str = "\"any\", \"4\" or \"6\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("any", Self::Any), ("4", Self::V4), ("6", Self::V6)])
     }
 }
 

@@ -103,7 +103,7 @@ impl Http {
             let connector = self.trust.connector().await.map_err(fault)?;
             let name = tls::server_name(&target.host).map_err(fault)?;
             let stream = connector.connect(name, stream).await;
-            ask(stream.map_err(|error| fault(tls::handshake_fault(&error)))?, request).await?
+            ask(stream.map_err(|error| fault(tls::handshake_fault(&target.host, &error)))?, request).await?
         } else {
             ask(stream, request).await?
         };
