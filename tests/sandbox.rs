@@ -12,6 +12,7 @@ mod failures;
 mod identity;
 mod limits;
 mod rewriting;
+mod scenarios;
 mod tokens;
 
 use std::time::Duration;
@@ -59,6 +60,46 @@ S: 235 2.7.0 Accepted\n{OPEN}\nC: RCPT TO:<ok@example.net>\n{ACCEPTED}1716281641
         ("relay.example.org", Timestamp(1_716_281_641_000))
     );
     sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn every_connection_has_a_session_id_of_its_own_and_only_some_replies_carry_it() {
+    let sandbox = start(Options::default()).await;
+    let mut ids = Vec::new();
+    for (mut client, mark) in [
+        (Client::starttls(&sandbox).await, "sm"),
+        (Client::starttls(&sandbox).await, "sm"),
+        (Client::plain(&sandbox).await, "si"),
+    ] {
+        let greeting = client.line().await.unwrap();
+        let id = greeting.split(' ').nth(3).unwrap().to_owned();
+        assert!(greeting.ends_with(&format!(" ESMTP {id} - gsmtp")), "{greeting}");
+        // Such as d2e1a72fcca58-76e7d551493sm9728466b3a.112.
+        let (host, number) = id.split_once(mark).unwrap();
+        let hexadecimal = |text: &str| text.bytes().all(|octet| octet.is_ascii_hexdigit());
+        let (first, second) = host.split_once('-').unwrap();
+        assert!(first.len() == 13 && second.len() == 11 && hexadecimal(first) && hexadecimal(second), "{id}");
+        let (number, port) = number.split_once('.').unwrap();
+        assert!(hexadecimal(number) && port.bytes().all(|octet| octet.is_ascii_digit()), "{id}");
+        client.send(b"NOOP\r\n").await;
+        assert_eq!(client.line().await.unwrap(), format!("250 2.0.0 OK {id} - gsmtp"));
+        ids.push(id);
+    }
+    assert_ne!(ids[0], ids[1]);
+
+    let mut client = Client::greeted(&sandbox).await;
+    for (command, reply) in [
+        ("AUTH LOGIN", "334 VXNlcm5hbWU6"),
+        ("bWU=", "334 UGFzc3dvcmQ6"),
+        ("YWJjZGVmZ2hpamtsbW5vcA==", "235 2.7.0 Accepted"),
+    ] {
+        client.send(format!("{command}\r\n").as_bytes()).await;
+        assert_eq!(client.line().await.unwrap(), reply);
+    }
+    let mut client = Client::starttls(&sandbox).await;
+    client.talk("S: 220 \nC: HELO a.example\nS: 250 ").await;
+    client.send(b"STARTTLS\r\n").await;
+    assert_eq!(client.line().await.unwrap(), "220 2.0.0 Ready to start TLS");
 }
 
 #[tokio::test]
@@ -148,8 +189,13 @@ async fn each_trigger_password_gets_gmails_answer() {
             .talk(&format!("S: 220 \nC: EHLO a.example\n{EHLO_REST}\nC: {}\n{reply}", plain("u", password)))
             .await;
     }
+    // AUTH LOGIN meets the same triggers.
+    let mut client = Client::greeted(&sandbox).await;
+    let login = "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: dQ==\nS: 334 UGFzc3dvcmQ6\n";
+    client.talk(&format!("{login}C: YnVzeQ==\nS: 454 4.7.0 Cannot authenticate")).await;
+    client.talk(&format!("{login}C: ZHJvcA==\nclose")).await;
     let counters = sandbox.mailbox().counters();
-    assert_eq!((counters.logins, counters.login_refusals), (2, 8));
+    assert_eq!((counters.logins, counters.login_refusals), (2, 10));
     assert!(sandbox.mailbox().last_commands().iter().all(|line| !line.contains("AG")), "no credentials kept");
 }
 

@@ -17,6 +17,7 @@ mod oauth;
 mod options;
 mod replies;
 mod rewritten;
+mod scenario;
 mod script;
 mod scripted;
 mod server;
@@ -44,6 +45,7 @@ pub use self::{
         REFRESH_TOKEN,
     },
     replies::Malformed,
+    scenario::{SCENARIOS, Scenario},
     script::{Chance, Failure, Order, Stage, Times},
     shared::Event,
 };

@@ -46,7 +46,7 @@ pub(super) async fn accept(listener: TcpListener, port: Port, context: Context, 
                     connections.spawn(serve(stream, peer, port, context.clone()));
                 }
                 Err(error) => {
-                    tracing::warn!(target: "upstream", %error, "the sandbox cannot accept a connection");
+                    tracing::warn!(%error, "the sandbox cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -62,7 +62,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, port: Port, mut context: Con
     tokio::select! {
         result = converse(stream, peer, port, &context) => {
             if let Err(error) = result {
-                tracing::debug!(target: "upstream", %error, "a connection of the sandbox ended early");
+                tracing::debug!(%error, "a connection of the sandbox ended early");
             }
         }
         // An error means that the sandbox itself is gone.

@@ -85,24 +85,22 @@ impl Shared {
 
     /// Tells watchers and the log; `text` is made only if somebody listens.
     pub(super) fn tell(&self, connection: u64, stage: Stage, weight: Weight, text: impl FnOnce() -> String) {
-        let result = weight == Weight::Result;
-        let logged = if result {
-            tracing::enabled!(target: "upstream", tracing::Level::INFO)
-        } else {
-            tracing::enabled!(target: "upstream", tracing::Level::DEBUG)
+        let logged = match weight {
+            Weight::Result => tracing::enabled!(tracing::Level::INFO),
+            Weight::Step => tracing::enabled!(tracing::Level::DEBUG),
         };
         let watched = self.events.receiver_count() > 0;
         if !logged && !watched {
             return;
         }
-        let text = text();
+        let event = Event { connection, stage, text: text() };
         match weight {
-            Weight::Result => tracing::info!(target: "upstream", connection, stage = %stage, "{text}"),
-            Weight::Step => tracing::debug!(target: "upstream", connection, stage = %stage, "{text}"),
+            Weight::Result => tracing::info!("{event}"),
+            Weight::Step => tracing::debug!("{event}"),
         }
         if watched {
             // An error means that the last watcher has just gone.
-            drop(self.events.send(Event { connection, stage, text }));
+            drop(self.events.send(event));
         }
     }
 }

@@ -195,6 +195,7 @@ fn options_of(sandbox: &Sandbox, ca_file: &std::path::Path) -> Options {
         local_file: "/nowhere/relay.toml".into(),
         system_file: "/nowhere/else.toml".into(),
         host: Host { nodename: "relay.example.org".into(), ..Host::default() },
+        secret_directories: Vec::new(),
     };
     settings::load_in(Some(&file), &surroundings).unwrap().delivery().clone()
 }

@@ -6,4 +6,5 @@ pub(crate) mod daemon;
 pub(crate) mod gmail;
 pub(crate) mod loop_disk;
 pub(crate) mod outage;
+pub(crate) mod playground;
 pub(crate) mod submitter;

@@ -270,13 +270,19 @@ fn read(assertion: &str, key: Option<&[u8]>) -> Option<Claims> {
     if header["alg"] != "RS256" || signature.is_empty() {
         return None;
     }
-    if let Some(key) = key {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        let (_, rsa) =
-            algorithms.mapping.iter().find(|(scheme, _)| *scheme == SignatureScheme::RSA_PKCS1_SHA256)?;
-        rsa.first()?.verify_signature(key, signed.as_bytes(), &signature).ok()?;
+    let signed_by = |key| is_signed(signed.as_bytes(), &signature, key).is_some();
+    if !key.is_none_or(signed_by) {
+        return None;
     }
     serde_json::from_slice(&decode(claims)?).ok()
+}
+
+/// Whether RS256 holds (RFC 7518 section 3.3).
+fn is_signed(signed: &[u8], signature: &[u8], key: &[u8]) -> Option<()> {
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    let rsa = |scheme: &SignatureScheme| *scheme == SignatureScheme::RSA_PKCS1_SHA256;
+    let (_, variants) = algorithms.mapping.iter().find(|(scheme, _)| rsa(scheme))?;
+    variants.first()?.verify_signature(key, signed, signature).ok()
 }
 
 /// The hash of the TLS library: the only SHA-256 that is linked anyway.
@@ -312,3 +318,28 @@ const VERIFIER_LENGTHS: std::ops::RangeInclusive<usize> = 43..=128;
 const ASSERTION_LIFETIME_MAX: i64 = 3600;
 /// Seconds that `iat` may lie in the future.
 const CLOCK_SKEW_MAX: i64 = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7515 appendix A.2.
+    const SIGNED: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    const SIGNATURE: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTytWO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+    const MODULUS: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+
+    #[test]
+    fn a_signature_holds_for_the_octets_and_the_key_that_made_it() {
+        let decode = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).unwrap();
+        // SEQUENCE of the modulus, with the zero octet of a positive INTEGER, and the exponent 65537.
+        let mut key = vec![0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00];
+        key.extend(decode(MODULUS));
+        key.extend([0x02, 0x03, 0x01, 0x00, 0x01]);
+        let signature = decode(SIGNATURE);
+        assert!(is_signed(SIGNED.as_bytes(), &signature, &key).is_some());
+        assert!(is_signed(&SIGNED.as_bytes()[1..], &signature, &key).is_none());
+        assert!(is_signed(SIGNED.as_bytes(), &signature[1..], &key).is_none());
+        key[20] ^= 1;
+        assert!(is_signed(SIGNED.as_bytes(), &signature, &key).is_none());
+    }
+}
