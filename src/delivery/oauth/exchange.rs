@@ -12,8 +12,7 @@ use oauth2::{
     RefreshToken, RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse,
     TokenResponse as _, TokenUrl,
     basic::{
-        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
-        BasicTokenIntrospectionResponse, BasicTokenType,
+        BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
     },
     http::{Method, Request, header},
     url::{Url, form_urlencoded},
@@ -22,9 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     client_file::Client,
-    error::{Kind, TokenError, shown},
-    http::{Http, HttpError, Seen},
+    error::{TokenError, shown},
+    http::{Http, HttpError},
     options::{Endpoint, Options, SCOPE},
+    refusal::{Exchanged, Refusal, refused, trouble},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -38,8 +38,6 @@ const LIFETIME_DEFAULT: Duration = Duration::from_secs(3_600);
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How long before its end an access token is replaced, so that none ends within a transaction.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
-/// A clock that is further off than this is named as the reason of a refused assertion.
-const CLOCK_ERROR_MAX: Duration = Duration::from_secs(4 * 60);
 
 /// What Google adds to a token response.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -79,14 +77,6 @@ pub struct Granted {
     pub refresh_token_expires_at: Option<Timestamp>,
     /// What is allowed, if the endpoint says so.
     pub scope: Option<String>,
-}
-
-/// What is exchanged decides what a refusal means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exchanged {
-    Code,
-    RefreshToken,
-    Assertion,
 }
 
 /// Asks the endpoints.
@@ -266,139 +256,4 @@ impl fmt::Debug for Exchange {
 
 fn unreadable() -> Failure {
     RequestTokenError::Other(String::new())
-}
-
-/// No answer that could be about the request.
-fn trouble(error: &HttpError, endpoint: &Endpoint, key: &str) -> TokenError {
-    let reason = format!("{}: {error}", endpoint.host());
-    match error {
-        HttpError::Network(_) | HttpError::Slow(_) | HttpError::Later(_) => TokenError::temporary(reason),
-        HttpError::Elsewhere(_) => {
-            let remedy =
-                format!("Correct upstream.{key}, or remove it for Google's; then run `pillarbox resume`.");
-            TokenError::new(Kind::Refused, reason, remedy)
-        }
-        HttpError::Certificate(_) => TokenError::new(
-            Kind::Refused,
-            reason,
-            "Check the system's clock and its CA certificates (package ca-certificates), or upstream.ca_file if a \
-             proxy opens TLS connections; then run `pillarbox resume`.",
-        ),
-        HttpError::Configuration(_) => {
-            TokenError::new(Kind::Refused, reason, "Correct it; then run `pillarbox resume`.")
-        }
-    }
-}
-
-/// The endpoint has said no.
-struct Refusal<'a> {
-    code: String,
-    words: String,
-    kind: &'a BasicErrorResponseType,
-    seen: Seen,
-    now: Timestamp,
-}
-
-impl Refusal<'_> {
-    fn reason(&self, what: &str) -> String {
-        match self.words.as_str() {
-            "" => format!("{what}: {}", self.code),
-            words => format!("{what}: {}: {words}", self.code),
-        }
-    }
-}
-
-fn refused(refusal: &Refusal<'_>, exchanged: Exchanged) -> TokenError {
-    use BasicErrorResponseType::{InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient};
-    let reason = refusal.reason(match exchanged {
-        Exchanged::Code => "the consent was refused",
-        Exchanged::RefreshToken => "the refresh token was refused",
-        Exchanged::Assertion => "the service account was refused",
-    });
-    let remedy = match refusal.kind {
-        InvalidGrant if refusal.seen.status != 400 => return TokenError::temporary(reason),
-        InvalidGrant => return dead(refusal, reason, exchanged),
-        BasicErrorResponseType::Extension(code)
-            if code == "temporarily_unavailable" || code == "server_error" =>
-        {
-            return TokenError::temporary(reason);
-        }
-        _ if exchanged == Exchanged::Assertion => match refusal.kind {
-            UnauthorizedClient | InvalidScope => DELEGATION,
-            _ => "Check upstream.service_account_file and upstream.username; then run `pillarbox resume`.",
-        },
-        InvalidClient => {
-            "The client id and its secret do not belong together, or the client was deleted: compare upstream.oauth_client_* \
-             with https://console.cloud.google.com/auth/clients, then run `pillarbox resume`."
-        }
-        UnauthorizedClient => {
-            "The refresh token belongs to another client: run `pillarbox auth google` with the configured one."
-        }
-        InvalidScope => {
-            "The client may not ask for https://mail.google.com/: add it to the scopes of its consent screen \
-                         (https://console.cloud.google.com/auth/scopes), then run `pillarbox auth google`."
-        }
-        _ => {
-            "Check upstream.oauth_client_* (a desktop client has a secret, too) and upstream.oauth_token_endpoint; then \
-              run `pillarbox resume`."
-        }
-    };
-    TokenError::new(Kind::Refused, reason, remedy)
-}
-
-const DELEGATION: &str = "A Workspace administrator must allow it: admin.google.com, Security, API controls, Domain-wide \
-                          delegation: add the service account's client id (\"client_id\" in its key file) with the scope \
-                          https://mail.google.com/. It takes effect within minutes, sometimes a day. Then run \
-                          `pillarbox resume`.";
-
-/// HTTP 400 `invalid_grant`: what was exchanged is not, or no longer, valid.
-fn dead(refusal: &Refusal<'_>, reason: String, exchanged: Exchanged) -> TokenError {
-    let words = refusal.words.to_ascii_lowercase();
-    match exchanged {
-        Exchanged::Code => TokenError::new(
-            Kind::Dead,
-            reason,
-            "The code was used already, or is too old: run `pillarbox auth google` again and finish within minutes.",
-        ),
-        Exchanged::RefreshToken if words.contains("rapt") => TokenError::new(
-            Kind::Dead,
-            reason,
-            "The Workspace's session control wants a new login every few hours: have the administrator exempt this \
-             client (admin.google.com, Security, Google Cloud session control), then run `pillarbox auth google`.",
-        ),
-        Exchanged::RefreshToken => TokenError::new(
-            Kind::Dead,
-            reason,
-            "Run `pillarbox auth google`. The token was revoked, the account's password was changed, or the consent \
-             screen is in \"Testing\", which ends tokens after 7 days: set its publishing status to \"In production\" \
-             (https://console.cloud.google.com/auth/audience) first.",
-        ),
-        Exchanged::Assertion => refused_assertion(refusal, reason, &words),
-    }
-}
-
-/// `invalid_grant` for an assertion never means a revoked token: there is none.
-fn refused_assertion(refusal: &Refusal<'_>, reason: String, words: &str) -> TokenError {
-    let skew = refusal.seen.date.map(|date| date.since(refusal.now).max(refusal.now.since(date)));
-    let skewed = skew.is_some_and(|skew| skew > CLOCK_ERROR_MAX);
-    if skewed || words.contains("timeframe") || words.contains("iat") {
-        let by = match skew.filter(|_| skewed) {
-            Some(skew) => format!("this host's clock is {} min off", skew.as_secs() / 60),
-            None => "this host's clock seems to be off".to_owned(),
-        };
-        return TokenError::new(
-            Kind::Temporary,
-            format!("{by} ({reason})"),
-            "Set the clock, best by NTP (timedatectl set-ntp true); the relay tries again by itself.",
-        );
-    }
-    let remedy = if words.contains("signature") {
-        "The key was deleted or disabled: create a new key for the service account \
-         (https://console.cloud.google.com/iam-admin/serviceaccounts), store it as upstream.service_account_file, \
-         then run `pillarbox resume`."
-    } else {
-        "Check that upstream.username is an existing mailbox of the domain, and that the service account exists; \
-         then run `pillarbox resume`."
-    };
-    TokenError::new(Kind::Refused, reason, remedy)
 }

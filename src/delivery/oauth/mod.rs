@@ -14,6 +14,7 @@ pub mod exchange;
 mod http;
 mod options;
 mod redirect;
+mod refusal;
 pub mod service_account;
 pub mod token_file;
 pub mod tokens;
