@@ -20,7 +20,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself. Call it only where it goes on the wire.
+    /// The text itself. Call it only where it goes on the wire or into a hash.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

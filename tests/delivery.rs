@@ -6,6 +6,7 @@ mod account;
 mod connection;
 mod documents;
 mod ending;
+mod lanes;
 mod ports;
 mod recipients;
 mod replies;

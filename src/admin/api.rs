@@ -3,10 +3,14 @@
 //! Rule: these types are independent of what is stored; a field is added, never renamed or removed,
 //! within a version. Times are milliseconds since 1970-01-01T00:00:00Z. Must not know HTTP.
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
+    listener::clients::ClientSummary,
+    message::envelope::Lane,
     queue::{
         id::QueueId,
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
@@ -101,11 +105,17 @@ pub struct Budget {
     pub owner_reserve: u32,
     /// What the relay may spend: the difference.
     pub limit: u32,
+    /// What of the limit only urgent mail may spend.
+    #[serde(default)]
+    pub urgent_reserve: u32,
     /// Spent in the last 24 hours.
     pub spent: u32,
-    /// May still be spent now.
+    /// May still be spent now on mail that is not urgent.
     pub room: u32,
-    /// When at least one more may be spent; `None` when the limit is zero.
+    /// May still be spent now on urgent mail.
+    #[serde(default)]
+    pub urgent_room: u32,
+    /// When at least one more may be spent on mail that is not urgent; `None` when the limit is zero.
     pub frees_at: Option<Timestamp>,
     /// Since when the upstream says that the account's day is full, whatever is counted here: then there is
     /// no room, and one recipient is tried when the pause ends.
@@ -253,12 +263,20 @@ pub struct Message {
     pub from: Option<String>,
     /// Octets of the original message.
     pub size_bytes: u64,
+    /// `urgent`, `normal` or `bulk`.
+    #[serde(default = "normal")]
+    pub lane: String,
     /// Whether BODY=8BITMIME was declared.
     pub eight_bit: bool,
     /// Whether SMTPUTF8 was asked for.
     pub internationalized: bool,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
+}
+
+/// The lane in an answer of a daemon that knew none.
+fn normal() -> String {
+    Lane::Normal.name().to_owned()
 }
 
 /// One recipient.
@@ -288,6 +306,7 @@ impl From<QueuedMessage> for Message {
             accepted_at: record.accepted_at,
             from: record.reverse_path.map(String::from),
             size_bytes: record.size_bytes,
+            lane: record.lane.name().to_owned(),
             eight_bit: record.body == crate::message::envelope::BodyKind::EightBitMime,
             internationalized: record.internationalized,
             recipients: record.recipients.into_iter().map(Recipient::from).collect(),
@@ -308,6 +327,56 @@ impl From<StoredRecipient> for Recipient {
         };
         let (attempts, last_reply) = (stored.attempts, stored.last_reply);
         Self { address: stored.address.into(), state, since, next_attempt, reason, attempts, last_reply }
+    }
+}
+
+/// `GET /v1/clients`: who has been here since the daemon's start, the last one first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clients {
+    /// The time of this answer.
+    pub now: Timestamp,
+    /// The clients; those that came long ago are forgotten when there are very many.
+    pub clients: Vec<Client>,
+}
+
+/// One client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Its address; behind a proxy the one that the proxy named.
+    pub address: IpAddr,
+    /// When it came first.
+    pub first_seen: Timestamp,
+    /// When it last did something.
+    pub last_seen: Timestamp,
+    /// Connections that were served.
+    pub connections: u64,
+    /// Messages that were accepted.
+    pub accepted: u64,
+    /// Commands and messages that were refused.
+    pub refused: u64,
+    /// TLS handshakes and PROXY headers that failed.
+    #[serde(default)]
+    pub failed_handshakes: u64,
+    /// Logins that were refused.
+    #[serde(default)]
+    pub failed_logins: u64,
+    /// What is odd about it, by name, with how often it was met.
+    pub quirks: BTreeMap<String, u64>,
+}
+
+impl From<ClientSummary> for Client {
+    fn from(summary: ClientSummary) -> Self {
+        Self {
+            address: summary.address,
+            first_seen: summary.first_seen,
+            last_seen: summary.last_seen,
+            connections: summary.connections,
+            accepted: summary.accepted,
+            refused: summary.refused,
+            failed_handshakes: summary.failed_handshakes,
+            failed_logins: summary.failed_logins,
+            quirks: summary.quirks,
+        }
     }
 }
 
@@ -372,6 +441,7 @@ mod tests {
             body: BodyKind::EightBitMime,
             internationalized: false,
             size_bytes: 10,
+            lane: Lane::Bulk,
             recipients: vec![
                 recipient("a@example.org", RecipientState::Queued { due: Timestamp(9), resend: true }),
                 recipient("b@example.org", held),
@@ -380,6 +450,7 @@ mod tests {
         let message = Message::from(QueuedMessage { id: QueueId::from_bytes([0; 16]), record });
         let json = serde_json::to_value(&message).expect("plain data");
         assert_eq!(json["from"], serde_json::Value::Null);
+        assert_eq!(json["lane"], "bulk");
         assert_eq!(json["recipients"][0]["state"], "uncertain");
         assert_eq!(json["recipients"][0]["next_attempt"], 9);
         assert_eq!(json["recipients"][1]["state"], "held");

@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Because, Budget, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX, Queue, QueuePage,
-        Refused, Retried, Status, UpstreamError,
+        Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX,
+        Queue, QueuePage, Refused, Retried, Status, UpstreamError,
     },
     departure::departure,
     socket::Socket,
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     clock::{Clock, Moment, Timestamp},
     delivery::{self, DepartureReason, PoolHandle, PoolStatus},
+    listener,
     queue::{
         id::QueueId,
         state::AccountState,
@@ -77,6 +78,8 @@ pub struct Facts {
     pub recipients_per_day: u32,
     /// What of it is left to the owner.
     pub owner_reserve: u32,
+    /// What of the rest only urgent mail may spend.
+    pub urgent_reserve: u32,
     /// Where the queue puts damaged files.
     pub damaged: PathBuf,
 }
@@ -96,6 +99,8 @@ pub struct Sources {
     pub store: Arc<dyn Store>,
     /// The delivery half.
     pub upstream: Arc<dyn Upstream>,
+    /// Who has been at the door.
+    pub clients: Arc<listener::clients::Clients>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The rest.
@@ -117,6 +122,7 @@ fn router(sources: Sources) -> Router {
         .route("/v1/queue/{id}", get(show).delete(delete))
         .route("/v1/queue/{id}/retry", post(retry))
         .route("/v1/budget", get(show_budget))
+        .route("/v1/clients", get(show_clients))
         .route("/v1/resume", post(resume))
         .fallback(|| async { Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API") })
         .layer(from_fn(in_time))
@@ -184,19 +190,23 @@ fn brake(next: delivery::Departure) -> Option<(Timestamp, Because)> {
 /// What the ledger says, and what the upstream says, which is the last word.
 async fn budget(sources: &Sources, account: &AccountState, now: Moment) -> Result<Budget, StoreError> {
     let facts = &sources.facts;
-    let mut view = sources.store.ledger(now, facts.limit()).await?;
+    let limit = facts.limit();
+    let mut urgent = sources.store.ledger(now, limit).await?;
+    let mut view = sources.store.ledger(now, limit.saturating_sub(facts.urgent_reserve)).await?;
     let full_since = account.day_full_since.filter(|_| account.is_day_full(now.wall));
     if full_since.is_some() {
-        view.room = 0;
+        (view.room, urgent.room) = (0, 0);
         view.frees_at = view.frees_at.max(account.until);
     }
     Ok(Budget {
         now: now.wall,
         recipients_per_day: facts.recipients_per_day,
         owner_reserve: facts.owner_reserve,
-        limit: facts.limit(),
+        limit,
+        urgent_reserve: facts.urgent_reserve,
         spent: view.spent,
         room: view.room,
+        urgent_room: urgent.room,
         frees_at: view.frees_at,
         full_since,
     })
@@ -204,6 +214,11 @@ async fn budget(sources: &Sources, account: &AccountState, now: Moment) -> Resul
 
 async fn show_budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
     Ok(Json(budget(&sources, &sources.upstream.status().account, sources.clock.now()).await?))
+}
+
+async fn show_clients(State(sources): State<Sources>) -> Json<Clients> {
+    let clients = sources.clients.snapshot().into_iter().map(Client::from).collect();
+    Json(Clients { now: sources.clock.wall(), clients })
 }
 
 /// Which page of the queue.

@@ -81,11 +81,13 @@ fn stage(limit: u32) -> Stage {
         username: Some("you@example.org".into()),
         recipients_per_day: limit + 5,
         owner_reserve: 5,
+        urgent_reserve: 0,
         damaged: "/nonexistent/damaged".into(),
     };
     let sources = Sources {
         store: store.clone(),
         upstream: upstream.clone(),
+        clients: Arc::default(),
         clock: Arc::new(clock.clone()),
         facts: Arc::new(facts),
     };
@@ -121,7 +123,7 @@ impl Stage {
     }
 
     async fn claim(&self, limit: u32) {
-        let terms = ClaimTerms { limit, recipients_max: 100 };
+        let terms = ClaimTerms { limit, urgent_reserve: 0, recipients_max: 100 };
         self.store.claim_due(self.clock.now(), terms).await.expect("the twin answers");
     }
 }

@@ -185,6 +185,7 @@ impl Arguments {
         delivery.login = Some(Login { username: USERNAME.to_owned(), password });
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;
+            delivery.urgent_reserve = 0;
             options.owner_reserve = 0;
         }
         Ok(options)
@@ -284,9 +285,11 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
             "\nFor a second sandbox, name a directory of its own: pillarbox sandbox --directory PATH"
                 .to_owned()
         }
-        DaemonError::Store(_) | DaemonError::Admin(_) | DaemonError::Ended(_) | DaemonError::Queue(_) => {
-            String::new()
-        }
+        DaemonError::Door(_)
+        | DaemonError::Store(_)
+        | DaemonError::Admin(_)
+        | DaemonError::Ended(_)
+        | DaemonError::Queue(_) => String::new(),
     };
     let mut failure = Failure::from(error);
     failure.message += &hint;

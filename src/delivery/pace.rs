@@ -17,7 +17,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use crate::clock::{BootId, Clock, Moment, Timestamp};
+use crate::clock::{BootClock, BootId, Clock, Moment, Timestamp};
 
 /// The window of the login cap.
 const LOGIN_WINDOW: Duration = Duration::from_secs(3_600);
@@ -42,7 +42,7 @@ struct Limiter {
 impl Pacer {
     /// At most `per_minute` recipients a minute on average; 0 does not pace.
     pub(super) fn new(per_minute: u32, clock: Arc<dyn Clock>) -> Self {
-        let clock = BootClock(clock);
+        let clock = BootClock::new(clock);
         let limiter = NonZeroU32::new(per_minute).map(|burst| {
             let state = RateLimiter::direct_with_clock(Quota::per_minute(burst), clock.clone());
             Limiter { state, burst, clock }
@@ -73,18 +73,6 @@ impl Pacer {
             }
         }
         Duration::ZERO
-    }
-}
-
-/// The boot clock in the words of governor.
-#[derive(Clone, Debug)]
-struct BootClock(Arc<dyn Clock>);
-
-impl GovernorClock for BootClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.0.now().since_boot_ms)
     }
 }
 

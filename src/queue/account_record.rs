@@ -6,13 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    record::{self, RecordError},
+    record::{self, RecordError, Stored},
     state::{AccountCondition, AccountState},
 };
 use crate::clock::Timestamp;
-
-/// The version that this program writes. 1 ended after `remedy`.
-const VERSION: u8 = 2;
 
 /// What version 1 held.
 #[derive(Serialize, Deserialize)]
@@ -32,24 +29,24 @@ impl From<First> for AccountState {
     }
 }
 
-/// The stored form.
-pub(super) fn encode(state: &AccountState) -> Result<Vec<u8>, RecordError> {
-    let bytes = postcard::to_extend(state, vec![VERSION]);
-    bytes.map(record::seal).map_err(|error| RecordError::Content(error.to_string()))
-}
+/// Version 2 has the full day, the one connection, spam and logins.
+impl Stored for AccountState {
+    const VERSION: u8 = 2;
 
-/// Reads what [`encode`] wrote, in this version or an earlier one.
-pub(super) fn decode(bytes: &[u8]) -> Result<AccountState, RecordError> {
-    match record::unseal(bytes)? {
-        (1, content) => record::read::<First>(content).map(AccountState::from),
-        (VERSION, content) => record::read(content),
-        (version, _) => Err(RecordError::Version(version)),
+    fn of_version(version: u8, content: &[u8]) -> Result<Self, RecordError> {
+        match version {
+            1 => record::read::<First>(content).map(Self::from),
+            _ => Err(RecordError::Version(version)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        record::{decode, encode, seal},
+        *,
+    };
 
     fn paused() -> AccountState {
         AccountState {
@@ -79,13 +76,14 @@ mod tests {
     fn a_pause_that_the_first_version_stored_is_still_a_pause() {
         let AccountState { condition, since, until, strikes, reason, remedy, .. } = paused();
         let first = First { condition, since, until, strikes, reason, remedy };
-        assert_eq!(decode(&record::encode(&first).unwrap()), Ok(paused()));
+        let bytes = seal(postcard::to_extend(&first, vec![1]).unwrap());
+        assert_eq!(decode(&bytes), Ok(paused()));
     }
 
     #[test]
     fn the_record_of_a_busy_hour_fits_in_a_small_value() {
         let logins = vec![Timestamp(1_800_000_000_000); 1_000];
         assert!(encode(&AccountState { logins, ..paused() }).unwrap().len() < 16 * 1024);
-        assert_eq!(decode(&record::seal(vec![9, 1])), Err(RecordError::Version(9)));
+        assert_eq!(decode::<AccountState>(&seal(vec![9, 1])), Err(RecordError::Version(9)));
     }
 }

@@ -5,10 +5,14 @@
 
 mod document;
 mod door;
+pub mod exposure;
 pub mod hostname;
 mod layers;
+pub mod machine;
+mod networks;
 mod oauth;
 pub mod problem;
+mod protection;
 mod raw;
 mod report;
 mod storage;
@@ -206,6 +210,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             connections: upstream.connections,
             logins_per_hour: upstream.logins_per_hour,
             recipients_per_day: budget.recipients_per_day,
+            urgent_reserve: budget.urgent_reserve,
             pace_per_minute: budget.pace_per_minute,
             lifetime: queue.lifetime,
             uncertain,

@@ -70,6 +70,8 @@ pub(super) const BANS: &[Ban] = &[
             // To the upstream.
             "src/delivery/credential.rs",
             "src/delivery/bearer.rs",
+            // Those of our clients, to be hashed.
+            "src/listener/users.rs",
             // To the token endpoint, as a request or as a signature.
             "src/delivery/oauth/exchange.rs",
             "src/delivery/oauth/service_account.rs",
@@ -100,7 +102,7 @@ pub(super) const BANS: &[Ban] = &[
             Code(".try_read("),
             Code(".try_read_buf("),
         ],
-        allowed: &["src/listener/connection.rs"],
+        allowed: &["src/listener/stream.rs"],
         reason: "invariant 7: one file reads client sockets, with its limits and timeouts",
     },
     Ban {
