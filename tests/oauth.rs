@@ -338,12 +338,13 @@ async fn no_token_and_no_key_reaches_the_log_at_any_level() {
         TokenAnswer::InvalidGrant,
         TokenAnswer::InvalidClient,
     ] {
-        scene.clock.advance(24 * HOUR);
-        scene.sandbox.answer_next_token_request(answer);
+        // Ordered first: the advanced clock alone may send what waits.
         let before = scene.token_requests();
+        scene.sandbox.answer_next_token_request(answer);
+        scene.clock.advance(24 * HOUR);
         scene.submit().await;
-        scene::eventually(|| scene.token_requests() > before, || format!("{answer:?} was not asked for"))
-            .await;
+        let asked = || scene.token_requests() > before && scene.handle().status().in_flight.is_empty();
+        scene::eventually(asked, || format!("{answer:?} was not asked for")).await;
         scene.handle().resume().await;
     }
     scene.stop().await;
