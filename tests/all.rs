@@ -13,6 +13,7 @@ mod dialogues;
 mod door;
 mod floods;
 mod fuzz_corpus;
+mod oauth;
 mod power_cut;
 mod rewrite;
 mod sandbox;

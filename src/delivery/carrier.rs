@@ -10,7 +10,6 @@ use tracing::{debug, error, info, warn};
 use super::{
     answer::{Answer, Fault, Stage, StageCell},
     attempt::Plan,
-    credential::AuthCommand,
     gmail::Connection,
     options::{Limits, Way},
     settlement::{self, Judgement, judge},
@@ -23,9 +22,6 @@ use crate::{
         store::{ClaimedMessage, Outcome, StoreError},
     },
 };
-
-/// How long before the end of a credential its connection is renewed (gmail.md section 4.3).
-const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// A connection with its history.
 #[derive(Debug)]
@@ -41,15 +37,15 @@ pub(super) struct Warm {
 struct Wear {
     opened_ms: u64,
     messages: u32,
-    /// When the credential ends that it was opened with.
-    expires_at: Option<Timestamp>,
+    /// When it is renewed because the credential ends that it was opened with: five minutes before that.
+    renew_at: Option<Timestamp>,
 }
 
 impl Wear {
     /// Whether a new connection should take its place.
     fn is_worn(self, limits: &Limits, now: Moment) -> bool {
         let age = Duration::from_millis(now.since_boot_ms.saturating_sub(self.opened_ms));
-        let expires = self.expires_at.is_some_and(|at| at.before(EXPIRY_MARGIN) <= now.wall);
+        let expires = self.renew_at.is_some_and(|at| at <= now.wall);
         self.messages >= limits.messages_per_connection || age >= limits.connection_age || expires
     }
 }
@@ -157,7 +153,7 @@ impl Carrier {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
-        let login = Connection::password(&shared.options).await?;
+        let login = Connection::credential(&shared.options, shared.tokens.as_ref()).await?;
         if login.is_some() {
             shared.logins.take();
         }
@@ -167,19 +163,23 @@ impl Carrier {
             shared.logins.untake();
         }
         let (way, mut connection) = opened?;
-        let expires_at = login.as_ref().and_then(AuthCommand::expires_at);
-        if let Some(command) = login {
+        let mut renew_at = None;
+        if let Some(credential) = login {
             self.store_logins().await;
-            if let Err(answer) = connection.log_in(&command, stage).await {
-                if matches!(answer, Answer::Replied { .. }) {
-                    connection.quit().await;
+            match connection.log_in(&credential, &shared.options, way, stage).await {
+                Ok(end) => renew_at = end,
+                Err(answer) => {
+                    let refused = matches!(answer, Answer::Broken { fault: Fault::NoToken(_), .. });
+                    if refused || matches!(answer, Answer::Replied { .. }) {
+                        connection.quit().await;
+                    }
+                    return Err(answer.at(&shared.options.host, way.port));
                 }
-                return Err(answer.at(&shared.options.host, way.port));
             }
         }
         let now = shared.clock.now().since_boot_ms;
         let connection = Box::new(connection);
-        let wear = Wear { opened_ms: now, messages: 0, expires_at };
+        let wear = Wear { opened_ms: now, messages: 0, renew_at };
         self.warm = Some(Warm { connection, wear, idle_since_ms: now });
         Ok(())
     }
@@ -284,13 +284,13 @@ mod tests {
         let clock = ManualClock::new(Timestamp(1_000_000_000));
         let (limits, start) = (Limits::default(), clock.now());
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-        let new = Wear { opened_ms: start.since_boot_ms, messages: 0, expires_at: None };
+        let new = Wear { opened_ms: start.since_boot_ms, messages: 0, renew_at: None };
         assert!(!new.is_worn(&limits, start));
         assert!(!Wear { messages: 99, ..new }.is_worn(&limits, start));
         assert!(Wear { messages: 100, ..new }.is_worn(&limits, start));
-        let ends = |in_minutes| Wear { expires_at: Some(start.wall.after(minutes(in_minutes))), ..new };
-        assert!(!ends(6).is_worn(&limits, start));
-        assert!(ends(5).is_worn(&limits, start), "five minutes are left for a message in transfer");
+        let renewed = |in_minutes| Wear { renew_at: Some(start.wall.after(minutes(in_minutes))), ..new };
+        assert!(!renewed(1).is_worn(&limits, start));
+        assert!(renewed(0).is_worn(&limits, start));
         clock.advance(minutes(10));
         assert!(new.is_worn(&limits, clock.now()));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     answer::{Answer, Fault, Reply, Stage},
-    gmail_replies,
+    gmail_replies, oauth,
     verdict::{Action, Growth, Scope, Verdict, Waits},
 };
 use crate::queue::state::AccountCondition;
@@ -122,6 +122,11 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
         ),
         // Its remedy comes with it.
         Fault::NoPassword { .. } => Verdict::pause(PausedCredentials, ""),
+        Fault::NoToken(error) => match error.kind {
+            oauth::Kind::Local | oauth::Kind::Dead => Verdict::pause(PausedCredentials, ""),
+            oauth::Kind::Temporary => Verdict::pause(BackingOff, ""),
+            oauth::Kind::Refused => Verdict::pause(PausedConfiguration, ""),
+        },
         Fault::Configuration(_) => configuration("Correct it; then run `pillarbox resume`."),
         Fault::Lost(_) if stage == Stage::Greeting => CONNECTION_TROUBLE.hint(
             "Nothing was said on the connection. If the port begins with TLS (465), set upstream.tls = \"implicit\"; else look for a proxy or a filter in between.",

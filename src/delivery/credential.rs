@@ -1,6 +1,6 @@
-//! The password: where it comes from, and the AUTH command that carries it.
+//! The password or token: where it comes from, and the AUTH command that carries it.
 //!
-//! Rule: the only caller of `Secret::expose`; nothing here is ever logged, and errors name the source,
+//! Rule: with `bearer.rs` the only caller of `Secret::expose` for the upstream; nothing here is ever logged, and errors name the source,
 //! never the content. Read anew before each login, so that a replaced password needs no restart.
 //! Must not know what the upstream says about it.
 
@@ -10,7 +10,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
@@ -20,8 +20,12 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use super::options::{Login, PasswordSource};
-use crate::{clock::Timestamp, secret::Secret};
+use super::{
+    answer::Fault,
+    oauth::{AccessToken, Tokens},
+    options::{Login, PasswordSource},
+};
+use crate::secret::Secret;
 
 /// Octets of a password, also of a password file or a command's output.
 const PASSWORD_LENGTH_MAX: usize = 4 * 1024;
@@ -76,23 +80,49 @@ impl CredentialError {
     }
 }
 
-/// A complete AUTH command, ready for the wire. This is the seam for credentials of another kind: a token
-/// becomes one with its own mechanism and an end.
-pub(super) struct AuthCommand {
-    line: Zeroizing<String>,
-    /// When the credential ends, and the session with it; a password never does.
-    expires_at: Option<Timestamp>,
+/// What a login needs.
+#[derive(Debug)]
+pub(super) enum Credential {
+    /// A complete AUTH PLAIN.
+    Password(AuthCommand),
+    /// A token, whose command depends on what the upstream offers.
+    Token(Bearer),
 }
+
+/// An access token, and where the next one comes from if the upstream does not take it.
+#[derive(Debug)]
+pub(super) struct Bearer {
+    pub(super) username: String,
+    pub(super) token: AccessToken,
+    pub(super) tokens: Arc<Tokens>,
+}
+
+impl Credential {
+    /// Has the password read, or an access token that is good for a while.
+    pub(super) async fn of(
+        login: &Login,
+        tokens: Option<&Arc<Tokens>>,
+        command_limit: Duration,
+    ) -> Result<Self, Fault> {
+        if let Some(tokens) = tokens {
+            let token = tokens.access_token().await.map_err(Fault::NoToken)?;
+            let bearer = Bearer { username: login.username.clone(), token, tokens: Arc::clone(tokens) };
+            return Ok(Self::Token(bearer));
+        }
+        let command = auth_plain(login, command_limit).await;
+        command
+            .map(Self::Password)
+            .map_err(|error| Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() })
+    }
+}
+
+/// A complete AUTH command, ready for the wire.
+pub(super) struct AuthCommand(Zeroizing<String>);
 
 impl AuthCommand {
     /// The command line with its CRLF. For the wire only.
     pub(super) fn line(&self) -> &str {
-        &self.line
-    }
-
-    /// When a connection that was opened with it must have been renewed.
-    pub(super) fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        &self.0
     }
 }
 
@@ -103,10 +133,7 @@ impl std::fmt::Debug for AuthCommand {
 }
 
 /// Reads the password and makes the AUTH PLAIN command with its initial response (RFC 4616).
-pub(super) async fn auth_plain(
-    login: &Login,
-    command_limit: Duration,
-) -> Result<AuthCommand, CredentialError> {
+async fn auth_plain(login: &Login, command_limit: Duration) -> Result<AuthCommand, CredentialError> {
     let password = match login.password.clone() {
         PasswordSource::Inline(secret) => secret,
         source => spawn_blocking(move || read(&source, command_limit))
@@ -119,7 +146,7 @@ pub(super) async fn auth_plain(
     }
     let response = Zeroizing::new(format!("\0{}\0{}", login.username, password.expose()));
     let encoded = Zeroizing::new(BASE64.encode(response.as_bytes()));
-    Ok(AuthCommand { line: Zeroizing::new(format!("AUTH PLAIN {}\r\n", *encoded)), expires_at: None })
+    Ok(AuthCommand(Zeroizing::new(format!("AUTH PLAIN {}\r\n", *encoded))))
 }
 
 /// An app password as Google shows it, in groups, becomes the sixteen letters; any other secret stays.
@@ -140,6 +167,7 @@ fn name(source: &PasswordSource) -> String {
         PasswordSource::Command(words) => {
             format!("the password command {}", words.first().map_or("", String::as_str))
         }
+        PasswordSource::Tokens(_) => "the token".to_owned(),
     }
 }
 
@@ -149,6 +177,8 @@ fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, Cred
         PasswordSource::File(path) => read_file(path, Access::OwnersAlone)?,
         PasswordSource::Mounted(path) => read_file(path, Access::AsMounted)?,
         PasswordSource::Command(words) => read_command(words, command_limit)?,
+        // A token never passes here; as a password there is none.
+        PasswordSource::Tokens(_) => return Err(CredentialError::Empty(name(source))),
     };
     if output.len() > PASSWORD_LENGTH_MAX {
         return Err(CredentialError::TooLong(name(source)));
@@ -347,8 +377,7 @@ mod tests {
 
     #[test]
     fn the_command_prints_as_stars() {
-        let line = Zeroizing::new("AUTH PLAIN c2VjcmV0\r\n".into());
-        let command = AuthCommand { line, expires_at: None };
+        let command = AuthCommand(Zeroizing::new("AUTH PLAIN c2VjcmV0\r\n".into()));
         assert_eq!(format!("{command:?}"), "AUTH PLAIN ***");
     }
 }

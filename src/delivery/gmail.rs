@@ -5,6 +5,10 @@
 //! sent, and no message, before TLS unless TLS is off. A transaction takes two round trips: the envelope
 //! in one write (RFC 2920), then the message. Must not know the queue or what a reply means.
 
+mod login;
+
+use std::sync::Arc;
+
 use lettre::transport::smtp::{
     Error as SmtpError,
     client::AsyncSmtpConnection,
@@ -17,8 +21,9 @@ use super::{
     answer::{Answer, Fault, Reply, Stage, StageCell},
     body::Body,
     capabilities::Capabilities,
-    credential::{self, AuthCommand},
+    credential::Credential,
     guard::{Handle, StartTlsError},
+    oauth::Tokens,
     options::{Limits, Options, Tls, Way},
     reach::reach,
     replies::{EnvelopeReplies, Step, Transacted},
@@ -53,18 +58,19 @@ pub(super) struct Envelope {
 }
 
 impl Connection {
-    /// Reads the password, before anybody is called: what is wrong with it costs no connection.
-    pub(super) async fn password(options: &Options) -> Result<Option<AuthCommand>, Answer> {
+    /// Reads the password, or has a token fetched, before the upstream is called: what is wrong with it costs no
+    /// connection.
+    pub(super) async fn credential(
+        options: &Options,
+        tokens: Option<&Arc<Tokens>>,
+    ) -> Result<Option<Credential>, Answer> {
         let Some(login) = &options.login else { return Ok(None) };
         let broken = |fault| Answer::Broken { stage: Stage::Auth, after_dot: false, fault };
         if options.tls == Tls::Off {
             let words = "a password is never sent without TLS: set upstream.tls";
             return Err(broken(Fault::Configuration(words.into())));
         }
-        let command = credential::auth_plain(login, options.limits.password_command).await;
-        command
-            .map(Some)
-            .map_err(|error| broken(Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() }))
+        Credential::of(login, tokens, options.limits.password_command).await.map(Some).map_err(broken)
     }
 
     /// Opens a connection up to the point where AUTH, or MAIL, may follow.
@@ -127,29 +133,6 @@ impl Connection {
                 Err(broken(tls::handshake_fault(&options.host, &error)))
             }
             Err(_) => Err(broken(Fault::Lost("the TLS handshake took too long".into()))),
-        }
-    }
-
-    /// AUTH, with a command from [`Connection::password`].
-    pub(super) async fn log_in(&mut self, command: &AuthCommand, stage: &StageCell) -> Result<(), Answer> {
-        stage.enter(Stage::Auth);
-        if !self.capabilities.auth_plain {
-            return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
-        }
-        let reply = self.smtp.command(command.line()).await.map_err(|error| answer(Stage::Auth, &error))?;
-        match u16::from(reply.code()) {
-            235 => Ok(()),
-            334 => Err(self.answer_challenge().await),
-            _ => Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) }),
-        }
-    }
-
-    /// A 334 after the whole credential announces a refusal, which an empty line brings about (gmail.md
-    /// section 3.3: so are tokens refused).
-    async fn answer_challenge(&mut self) -> Answer {
-        match self.smtp.command("\r\n").await {
-            Ok(reply) => Answer::Replied { stage: Stage::Auth, reply: read(&reply) },
-            Err(error) => answer(Stage::Auth, &error),
         }
     }
 

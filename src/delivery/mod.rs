@@ -10,6 +10,7 @@
 mod account;
 mod answer;
 mod attempt;
+mod bearer;
 mod body;
 mod capabilities;
 mod carrier;
@@ -20,6 +21,7 @@ mod gmail;
 mod gmail_replies;
 mod guard;
 mod handle;
+pub mod oauth;
 mod options;
 mod pace;
 pub mod pool;

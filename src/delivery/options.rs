@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::oauth;
 use crate::{message::identity::Identity, secret::Secret, smtp::address::Address};
 
 /// Everything delivery is told. `settings` fills it.
@@ -113,6 +114,8 @@ pub enum PasswordSource {
     Mounted(PathBuf),
     /// The first line of a command's output.
     Command(Vec<String>),
+    /// There is none: an access token takes its place.
+    Tokens(Box<oauth::Options>),
 }
 
 /// What happens after a final dot without an answer.

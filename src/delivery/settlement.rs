@@ -9,6 +9,7 @@ use super::{
     account::{Recheck, Trouble},
     answer::{Answer, Fault, Stage},
     classify::{classify, is_unknown},
+    oauth,
     options::Uncertain,
     retry,
     split::Splitting,
@@ -161,12 +162,15 @@ fn trouble(answer: &Answer, verdict: &Verdict) -> Option<Trouble> {
         trouble.lost_at_login = *stage == Stage::Auth && matches!(fault, Fault::Lost(_));
         trouble.recheck = match fault {
             Fault::NoPassword { .. } => Recheck::Local,
+            Fault::NoToken(error) if error.kind == oauth::Kind::Local => Recheck::Local,
             Fault::NoStarttls | Fault::Injected => Recheck::WithoutLogin,
             Fault::PlainText if *stage == Stage::Starttls => Recheck::WithoutLogin,
             _ => Recheck::Usual,
         };
-        if let Fault::NoPassword { remedy, .. } = fault {
-            remedy.clone_into(&mut trouble.remedy);
+        match fault {
+            Fault::NoPassword { remedy, .. } => remedy.clone_into(&mut trouble.remedy),
+            Fault::NoToken(error) => error.remedy.clone_into(&mut trouble.remedy),
+            _ => {}
         }
     }
     Some(trouble)

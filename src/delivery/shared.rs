@@ -15,7 +15,8 @@ use tracing::{error, info, warn};
 use super::{
     account::{Account, Permit},
     flight::Flights,
-    options::Options,
+    oauth::{self, Tokens},
+    options::{Options, PasswordSource},
     pace::{Logins, Pacer},
     schedule::Schedule,
     settlement::Terms,
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     /// What the workers have in hand.
     pub(super) flights: Arc<Flights>,
     pub(super) trust: Trust,
+    /// For an account that logs in with tokens.
+    pub(super) tokens: Option<Arc<Tokens>>,
     /// Which port is tried next.
     pub(super) ways: Mutex<Ways>,
     /// Messages that go in smaller transactions.
@@ -76,6 +79,7 @@ impl Shared {
     pub(super) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             trust: Trust::new(options.ca_file.clone()),
+            tokens: tokens(&options, &clock),
             ways: Mutex::new(Ways::new(&options)),
             splits: Mutex::default(),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
@@ -218,6 +222,13 @@ impl Shared {
         }
         errors.push_back(LastError { at: self.clock.wall(), id, text });
     }
+}
+
+fn tokens(options: &Options, clock: &Arc<dyn Clock>) -> Option<Arc<Tokens>> {
+    let login = options.login.as_ref()?;
+    let PasswordSource::Tokens(tokens) = &login.password else { return None };
+    let (tokens, ca_file) = (oauth::Options::clone(tokens), options.ca_file.clone());
+    Some(Arc::new(Tokens::new(tokens, &login.username, ca_file, Arc::clone(clock))))
 }
 
 fn settle_wait(tries: u32) -> Duration {

@@ -11,6 +11,7 @@ mod identity;
 mod layers;
 pub mod machine;
 mod networks;
+mod oauth;
 pub mod problem;
 mod protection;
 mod raw;
@@ -183,7 +184,8 @@ fn find_file(explicit: Option<&Path>, surroundings: &Surroundings) -> Option<Pat
 
 fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Report<'_>) -> Settings {
     let host = &surroundings.host;
-    let upstream = upstream::check(&raw.upstream, host, &surroundings.secret_directories, report);
+    let state = storage::directory(&raw.queue, report);
+    let upstream = upstream::check(&raw.upstream, surroundings, &state, report);
     let admin_address = raw.identity.admin.as_ref().and_then(|Parsed(address)| address.clone());
     let account_address = upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let admin_address = admin_address.or(account_address);

@@ -14,7 +14,7 @@ use serde::{
 
 use super::value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose};
 use crate::{
-    delivery::{IpFamily, Uncertain},
+    delivery::{IpFamily, Uncertain, oauth::Endpoint},
     message::{envelope::Lane, identity::FromPolicy},
     smtp::{address::Address, session::Authentication},
     telemetry::Format,
@@ -47,6 +47,15 @@ pub(super) struct Upstream {
     pub(super) password_command: Option<Command>,
     pub(super) password: Option<Password>,
     pub(super) auth: Option<Parsed<Auth>>,
+    pub(super) oauth_client_file: Option<String>,
+    pub(super) oauth_client_id: Option<String>,
+    pub(super) oauth_client_secret_file: Option<String>,
+    pub(super) oauth_client_secret: Option<Password>,
+    pub(super) oauth_token_file: Option<String>,
+    pub(super) service_account_file: Option<String>,
+    pub(super) oauth_authorization_endpoint: Option<Parsed<Option<Endpoint>>>,
+    pub(super) oauth_token_endpoint: Option<Parsed<Option<Endpoint>>>,
+    pub(super) oauth_revocation_endpoint: Option<Parsed<Option<Endpoint>>>,
     pub(super) ehlo_name: Option<String>,
     pub(super) ca_file: Option<String>,
     pub(super) connections: Option<Whole>,
@@ -165,15 +174,41 @@ impl Text for TlsMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Auth {
     Password,
+    /// A person has consented in a browser.
+    Consent,
+    /// A key that may act for the whole domain.
+    ServiceAccount,
     /// The upstream knows us by our address.
     None,
 }
 
+impl Auth {
+    /// The word in the file.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Consent => "oauth",
+            Self::ServiceAccount => "service-account",
+            Self::None => "none",
+        }
+    }
+}
+
 impl Text for Auth {
-    const EXPECTED: &'static str = "\"password\" or \"none\"";
+    const EXPECTED: &'static str = "\"password\", \"oauth\", \"service-account\" or \"none\"";
 
     fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("password", Self::Password), ("none", Self::None)])
+        let choices = [Self::Password, Self::Consent, Self::ServiceAccount, Self::None];
+        choose(text, &choices.map(|choice| (choice.name(), choice)))
+    }
+}
+
+/// `None` for an empty text, which is the way to say "not set".
+impl Text for Option<Endpoint> {
+    const EXPECTED: &'static str = "an https:// address in quotes";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
     }
 }
 

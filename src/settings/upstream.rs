@@ -3,16 +3,20 @@
 //! Rule: no secret is read here, only where it is. Half an account is an error; none at all is not,
 //! because only `run` needs one. Must not know how delivery uses what it is told.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    Account, SECRET_NAMES,
+    Account, SECRET_NAMES, Surroundings,
     hostname::{Host, is_fully_qualified, names_every_host},
+    oauth,
     raw::{Auth, TlsMode, Upstream},
     report::{Key, Report, set},
     value::{Parsed, Switch},
 };
-use crate::delivery::{IpFamily, Login, PasswordSource, Tls, Way};
+use crate::delivery::{IpFamily, Login, PasswordSource, Tls, Way, oauth::Options};
 
 const SECTION: &str = "upstream";
 const HOST_DEFAULT: &str = "smtp.gmail.com";
@@ -33,21 +37,27 @@ pub(super) struct Checked {
     pub(super) logins_per_hour: u32,
 }
 
+/// `state` is where the relay keeps what it writes.
 pub(super) fn check(
     raw: &Upstream,
-    this_host: &Host,
-    secret_directories: &[PathBuf],
+    surroundings: &Surroundings,
+    state: &Path,
     report: &mut Report<'_>,
 ) -> Checked {
+    let (this_host, secret_directories) = (&surroundings.host, surroundings.secret_directories.as_slice());
     let host = host(raw, report);
     let port = report.whole(Key { section: SECTION, key: "port", default: 587, range: 1..=65_535 }, raw.port);
     let port = u16::try_from(port).unwrap_or(587);
     let auth = raw.auth.as_ref().map_or(Auth::Password, |Parsed(auth)| *auth);
-    let login = login(raw, auth, secret_directories, report);
+    let tokens = oauth::check(raw, auth, state, report);
+    let login = match auth {
+        Auth::Consent | Auth::ServiceAccount => token_login(raw, auth, tokens, secret_directories, report),
+        Auth::Password | Auth::None => login(raw, auth, secret_directories, report),
+    };
     let tls = tls(raw, &host, port, login.is_some(), report);
     let account = match (auth, &login) {
         (Auth::None, _) | (_, Some(_)) => Account::Complete,
-        (Auth::Password, None) => Account::Missing,
+        (_, None) => Account::Missing,
     };
     // More than a few connections or logins look like an attack to Gmail (gmail.md section 2).
     let connections = Key { section: SECTION, key: "connections", default: 2, range: 1..=10 };
@@ -162,6 +172,28 @@ fn login(
             Some(Login { username: username.to_owned(), password })
         }
     }
+}
+
+/// An account that logs in with tokens has no password.
+fn token_login(
+    raw: &Upstream,
+    auth: Auth,
+    tokens: Option<Options>,
+    secret_directories: &[PathBuf],
+    report: &mut Report<'_>,
+) -> Option<Login> {
+    let auth = auth.name();
+    for (key, _) in password_sources(raw, secret_directories, report) {
+        let what = format!("there is a password although auth is \"{auth}\"");
+        report.add(SECTION, key, what, "Remove the line, or set auth = \"password\".");
+    }
+    let Some(username) = set(raw.username.as_ref()) else {
+        report.add(SECTION, "auth", format!("auth is \"{auth}\" but there is no username"), USERNAME_REMEDY);
+        return None;
+    };
+    check_username(username, raw, report);
+    let tokens = PasswordSource::Tokens(Box::new(tokens?));
+    Some(Login { username: username.to_owned(), password: tokens })
 }
 
 const USERNAME_REMEDY: &str =

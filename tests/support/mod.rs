@@ -1,5 +1,6 @@
 //! What several tests share.
 
+pub(crate) mod captured;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod gmail;
