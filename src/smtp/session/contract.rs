@@ -87,8 +87,9 @@ pub enum Refusal {
 /// How long the driver waits for the client in the present state (RFC 5321 section 4.5.3.2).
 pub type Timeout = Duration;
 
-/// Octets that may be fed to [`Session::receive`] at a time.
-pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Octets that may be fed to [`Session::receive`] at a time: what a message in transfer may hold is a
+/// multiple of it, and larger pieces are not faster.
+pub const INPUT_BYTES_MAX: usize = 16 * 1024;
 
 /// Octets of replies that are collected for one write; pipelined commands wait while more are due.
 pub const OUTPUT_BYTES_MAX: usize = 16 * 1024;
