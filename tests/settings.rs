@@ -327,9 +327,9 @@ fn everybody_may_be_let_in_when_everybody_must_log_in() {
     let tls = "tls_certificate = \"relay.crt\"\ntls_key = \"relay.key\"\nusers_file = \"users\"\n";
     let settings = load_text(&format!(
         "[listener]\naddresses = [\"0.0.0.0:25\"]\n{tls}[[listener.network]]\nnetworks = [\"0.0.0.0/0\"]\n\
-         trusted = true\nauthentication = \"required\"\n"
+         authentication = \"required\"\n"
     ));
-    assert_eq!(policy(&settings.unwrap(), "8.8.8.8"), (true, true, Authentication::Required, 35_872_000));
+    assert_eq!(policy(&settings.unwrap(), "8.8.8.8"), (false, true, Authentication::Required, 35_872_000));
 }
 
 #[test]

@@ -183,6 +183,9 @@ impl Arguments {
         delivery.other_way = None;
         delivery.ip_family = IpFamily::Any;
         delivery.login = Some(Login { username: USERNAME.to_owned(), password });
+        // As with a real account, which reads root's mail unless somebody else is named.
+        delivery.admin = delivery.admin.take().or_else(|| USERNAME.parse().ok());
+        options.listener.session.local_recipients = delivery.admin.is_some();
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;
             delivery.urgent_reserve = 0;

@@ -166,10 +166,8 @@ fn check_list(
 ) {
     let earlier = seen.len();
     for network in list {
-        if policy.trusted && policy.authentication != Authentication::Required && holds_strangers(network) {
-            let what =
-                format!("trusting {network} would make an open relay: anybody could send as your account");
-            let remedy = "Name only networks whose every host you answer for, such as \"192.168.1.0/24\".";
+        if policy.trusted && holds_strangers(network) {
+            let (what, remedy) = strangers_trusted(network, policy);
             report.add(&place.section, place.key, what, remedy);
         }
         if let IpAddr::V6(address) = network.addr()
@@ -192,6 +190,17 @@ fn check_list(
         }
         seen.push((*network, place.clone()));
     }
+}
+
+/// Why strangers are not trusted, not even when they must log in: a trusted client may do so in plain text,
+/// and is met with patience that no stranger should have.
+fn strangers_trusted(network: &IpNet, policy: Policy) -> (String, &'static str) {
+    if policy.authentication == Authentication::Required {
+        let what = format!("{network} holds strangers, and trusted clients may log in without TLS");
+        return (what, "Leave trust out: with authentication everybody who logs in may send, from anywhere.");
+    }
+    let what = format!("trusting {network} would make an open relay: anybody could send as your account");
+    (what, "Name only networks whose every host you answer for, such as \"192.168.1.0/24\".")
 }
 
 /// Wider than any network that one person can answer for.

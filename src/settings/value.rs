@@ -75,12 +75,17 @@ impl Text for IpNet {
 
     fn read(text: &str) -> Result<Self, String> {
         let single = text.parse::<std::net::IpAddr>().map(Self::from);
-        single.or_else(|_| text.parse()).map(|network: Self| network.trunc()).map_err(|_| {
+        let network: Self = single.or_else(|_| text.parse()).map_err(|_| {
             let shown = shown(text);
             format!(
                 "{shown} is no network; write for example \"192.168.1.0/24\", \"192.168.1.7\" or \"::1/128\""
             )
-        })
+        })?;
+        if network.addr() == network.trunc().addr() {
+            return Ok(network);
+        }
+        let (host, whole) = (network.addr(), network.trunc());
+        Err(format!("{network} is a host and a network at once; write \"{host}\" or \"{whole}\""))
     }
 }
 
