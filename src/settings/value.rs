@@ -75,16 +75,13 @@ impl Text for IpNet {
 
     fn read(text: &str) -> Result<Self, String> {
         let single = text.parse::<std::net::IpAddr>().map(Self::from);
-        let network: Self = single.or_else(|_| text.parse()).map_err(|_| {
-            let shown = shown(text);
-            format!(
-                "{shown} is no network; write for example \"192.168.1.0/24\", \"192.168.1.7\" or \"::1/128\""
-            )
-        })?;
+        let example = "\"192.168.1.0/24\", \"192.168.1.7\" or \"::1/128\"";
+        let no_network = |_| format!("{} is no network; write for example {example}", shown(text));
+        let network: Self = single.or_else(|_| text.parse()).map_err(no_network)?;
         if network.addr() == network.trunc().addr() {
             return Ok(network);
         }
-        let (host, whole) = (network.addr(), network.trunc());
+        let [host, whole] = [network.addr().to_string(), network.trunc().to_string()];
         Err(format!("{network} is a host and a network at once; write \"{host}\" or \"{whole}\""))
     }
 }
