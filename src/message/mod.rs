@@ -5,4 +5,6 @@
 
 pub mod envelope;
 pub mod header;
+pub mod notice;
+mod notice_text;
 pub mod trace;
