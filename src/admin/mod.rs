@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+pub mod alert;
 pub mod api;
 pub mod client;
 pub mod departure;
