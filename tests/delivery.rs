@@ -5,6 +5,7 @@
 mod account;
 mod connection;
 mod ending;
+mod lanes;
 mod scene;
 
 use std::{

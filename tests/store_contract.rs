@@ -11,7 +11,7 @@ use std::{
 
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
-    message::envelope::{BodyKind, Envelope, Origin},
+    message::envelope::{BodyKind, Envelope, Lane, Origin},
     queue::{
         id::QueueId,
         memory_store::MemoryStore,
@@ -23,7 +23,7 @@ use pillarbox::{
 };
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
-const TERMS: ClaimTerms = ClaimTerms { limit: 500, recipients_max: 100 };
+const TERMS: ClaimTerms = ClaimTerms { limit: 500, urgent_reserve: 0, recipients_max: 100 };
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A store that can be crashed, with the clock it lives by.
@@ -79,7 +79,19 @@ impl Fixture {
     }
 
     async fn accept(&self, recipients: &[&str]) -> QueueId {
-        accept(&*self.store(), &self.clock, recipients).await.unwrap()
+        self.accept_in(Lane::Normal, recipients).await
+    }
+
+    async fn accept_in(&self, lane: Lane, recipients: &[&str]) -> QueueId {
+        accept(&*self.store(), &self.clock, lane, recipients).await.unwrap()
+    }
+
+    /// What a claim on these terms brings: the message's id and how many recipients, or why nothing.
+    async fn claim_on(&self, terms: ClaimTerms) -> Result<(QueueId, usize), Claim> {
+        match self.store().claim_due(self.clock.now(), terms).await.unwrap() {
+            Claim::Message(message) => Ok((message.id, message.recipients.len())),
+            nothing => Err(nothing),
+        }
     }
 
     async fn claim(&self) -> ClaimedMessage {
@@ -104,14 +116,19 @@ impl Fixture {
     }
 }
 
-async fn accept(store: &dyn Store, clock: &ManualClock, recipients: &[&str]) -> Result<QueueId, StoreError> {
+async fn accept(
+    store: &dyn Store,
+    clock: &ManualClock,
+    lane: Lane,
+    recipients: &[&str],
+) -> Result<QueueId, StoreError> {
     let envelope = Envelope {
         reverse_path: Some("root@web01".parse().unwrap()),
         forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
         body: BodyKind::SevenBit,
         internationalized: false,
         dsn: pillarbox::smtp::dsn::Dsn::default(),
-        lane: pillarbox::message::envelope::Lane::Normal,
+        lane,
         origin: Origin {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             helo: "web01".into(),
@@ -144,6 +161,8 @@ macro_rules! contract {
         })*
     };
 }
+
+mod lanes;
 
 contract! {
     async fn an_accepted_message_is_there_after_a_crash_with_its_bytes(mut queue) {
@@ -217,13 +236,13 @@ contract! {
 
     async fn a_spent_budget_parks_mail_until_the_window_frees_and_says_when(mut queue) {
         queue.accept(&["a@x.org", "b@x.org", "c@x.org"]).await;
-        let terms = ClaimTerms { limit: 2, recipients_max: 100 };
+        let terms = ClaimTerms { limit: 2, urgent_reserve: 0, recipients_max: 100 };
         let Claim::Message(first) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
         assert_eq!(first.recipients.len(), 2, "as many as the budget holds");
         queue.settle(&first, relayed()).await;
         queue.crash().await;
         let claim = queue.store().claim_due(queue.clock.now(), terms).await.unwrap();
-        assert!(matches!(claim, Claim::Exhausted { frees_in: Some(wait) } if wait == DAY), "{claim:?}");
+        assert!(matches!(claim, Claim::Exhausted { frees_in: Some(wait), urgent_room: 0 } if wait == DAY), "{claim:?}");
         queue.clock.advance(DAY);
         let Claim::Message(rest) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
         assert_eq!(rest.recipients.iter().map(|recipient| recipient.index).collect::<Vec<_>>(), [2]);
@@ -328,7 +347,7 @@ contract! {
             body: BodyKind::SevenBit,
             internationalized: false,
             dsn: pillarbox::smtp::dsn::Dsn::default(),
-            lane: pillarbox::message::envelope::Lane::Normal,
+            lane: Lane::Normal,
             origin: Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: String::new(), protocol: "SMTP".into(), login: None },
             accepted_at: queue.clock.wall(),
         };
@@ -384,7 +403,7 @@ contract! {
 
     async fn a_closed_store_refuses(mut queue) {
         queue.store().close().await;
-        assert!(matches!(accept(&*queue.store(), &queue.clock, &["a@x.org"]).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(accept(&*queue.store(), &queue.clock, Lane::Normal, &["a@x.org"]).await, Err(StoreError::Unavailable(_))));
         assert!(matches!(queue.store().claim_due(queue.clock.now(), TERMS).await, Err(StoreError::Unavailable(_))));
         queue.crash().await;
         queue.accept(&["a@x.org"]).await;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
+    message::envelope::Lane,
     queue::{
         id::QueueId,
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
@@ -98,11 +99,17 @@ pub struct Budget {
     pub owner_reserve: u32,
     /// What the relay may spend: the difference.
     pub limit: u32,
+    /// What of the limit only urgent mail may spend.
+    #[serde(default)]
+    pub urgent_reserve: u32,
     /// Spent in the last 24 hours.
     pub spent: u32,
-    /// May still be spent now.
+    /// May still be spent now on mail that is not urgent.
     pub room: u32,
-    /// When at least one more may be spent; `None` when the limit is zero.
+    /// May still be spent now on urgent mail.
+    #[serde(default)]
+    pub urgent_room: u32,
+    /// When at least one more may be spent on mail that is not urgent; `None` when the limit is zero.
     pub frees_at: Option<Timestamp>,
 }
 
@@ -246,12 +253,20 @@ pub struct Message {
     pub from: Option<String>,
     /// Octets of the original message.
     pub size_bytes: u64,
+    /// `urgent`, `normal` or `bulk`.
+    #[serde(default = "normal")]
+    pub lane: String,
     /// Whether BODY=8BITMIME was declared.
     pub eight_bit: bool,
     /// Whether SMTPUTF8 was asked for.
     pub internationalized: bool,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
+}
+
+/// The lane in an answer of a daemon that knew none.
+fn normal() -> String {
+    Lane::Normal.name().to_owned()
 }
 
 /// One recipient.
@@ -281,6 +296,7 @@ impl From<QueuedMessage> for Message {
             accepted_at: record.accepted_at,
             from: record.reverse_path.map(String::from),
             size_bytes: record.size_bytes,
+            lane: record.lane.name().to_owned(),
             eight_bit: record.body == crate::message::envelope::BodyKind::EightBitMime,
             internationalized: record.internationalized,
             recipients: record.recipients.into_iter().map(Recipient::from).collect(),
@@ -365,6 +381,7 @@ mod tests {
             body: BodyKind::EightBitMime,
             internationalized: false,
             size_bytes: 10,
+            lane: Lane::Bulk,
             recipients: vec![
                 recipient("a@example.org", RecipientState::Queued { due: Timestamp(9), resend: true }),
                 recipient("b@example.org", held),
@@ -373,6 +390,7 @@ mod tests {
         let message = Message::from(QueuedMessage { id: QueueId::from_bytes([0; 16]), record });
         let json = serde_json::to_value(&message).expect("plain data");
         assert_eq!(json["from"], serde_json::Value::Null);
+        assert_eq!(json["lane"], "bulk");
         assert_eq!(json["recipients"][0]["state"], "uncertain");
         assert_eq!(json["recipients"][0]["next_attempt"], 9);
         assert_eq!(json["recipients"][1]["state"], "held");

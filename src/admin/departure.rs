@@ -56,8 +56,10 @@ mod tests {
             recipients_per_day: 500,
             owner_reserve: 25,
             limit: 475,
+            urgent_reserve: 0,
             spent: 475 - room,
             room,
+            urgent_room: room,
             frees_at: frees_at.map(Timestamp),
         }
     }

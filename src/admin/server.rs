@@ -77,6 +77,8 @@ pub struct Facts {
     pub recipients_per_day: u32,
     /// What of it is left to the owner.
     pub owner_reserve: u32,
+    /// What of the rest only urgent mail may spend.
+    pub urgent_reserve: u32,
     /// Where the queue puts damaged files.
     pub damaged: PathBuf,
 }
@@ -182,14 +184,18 @@ fn brake(next: delivery::Departure) -> Option<(Timestamp, Because)> {
 
 async fn budget(sources: &Sources, now: Moment) -> Result<Budget, StoreError> {
     let facts = &sources.facts;
-    let view = sources.store.ledger(now, facts.limit()).await?;
+    let limit = facts.limit();
+    let urgent = sources.store.ledger(now, limit).await?;
+    let view = sources.store.ledger(now, limit.saturating_sub(facts.urgent_reserve)).await?;
     Ok(Budget {
         now: now.wall,
         recipients_per_day: facts.recipients_per_day,
         owner_reserve: facts.owner_reserve,
-        limit: facts.limit(),
+        limit,
+        urgent_reserve: facts.urgent_reserve,
         spent: view.spent,
         room: view.room,
+        urgent_room: urgent.room,
         frees_at: view.frees_at,
     })
 }

@@ -99,7 +99,7 @@ impl Survey {
 mod tests {
     use super::*;
     use crate::{
-        message::envelope::BodyKind,
+        message::envelope::{BodyKind, Lane},
         queue::{id::QueueId, record::MessageRecord, state::Recipient},
     };
 
@@ -116,6 +116,7 @@ mod tests {
             body: BodyKind::SevenBit,
             internationalized: false,
             size_bytes: 1,
+            lane: Lane::Normal,
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

@@ -20,5 +20,11 @@ pub(super) fn print(out: &mut dyn Write, budget: &Budget) -> io::Result<()> {
         (0, None) => "none, ever: the limit is 0; raise budget.recipients_per_day".to_owned(),
         (room, _) => format!("{} may leave now", count(room.into(), "more recipient")),
     };
-    labelled(out, "room", &[room])
+    let urgent = match (budget.urgent_reserve, budget.urgent_room) {
+        (0, _) => None,
+        (_, 0) => Some("for urgent mail: none".to_owned()),
+        (_, room) => Some(format!("for urgent mail: {room}")),
+    };
+    let lines: Vec<String> = std::iter::once(room).chain(urgent).collect();
+    labelled(out, "room", &lines)
 }

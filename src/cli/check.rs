@@ -104,8 +104,12 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     let login = [login(delivery), format!("calling ourselves {}", delivery.ehlo_name)];
     labelled(out, "login", &login)?;
     let per_day = delivery.recipients_per_day;
+    let urgent = match delivery.urgent_reserve {
+        0 => String::new(),
+        urgent => format!(", the last {urgent} for urgent mail only"),
+    };
     let budget = format!(
-        "{per_day} recipients in any 24 hours, {} more left for you; {} a minute; {} connections",
+        "{per_day} recipients in any 24 hours{urgent}, {} more left for you; {} a minute; {} connections",
         settings.owner_reserve,
         if delivery.pace_per_minute == 0 {
             "any number".to_owned()
@@ -161,6 +165,7 @@ fn document(settings: &Settings, password: &Password) -> Value {
         "budget": {
             "recipients_per_day": delivery.recipients_per_day.saturating_add(settings.owner_reserve),
             "owner_reserve": settings.owner_reserve,
+            "urgent_reserve": delivery.urgent_reserve,
             "pace_per_minute": delivery.pace_per_minute,
         },
         "listener": {

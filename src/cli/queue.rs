@@ -20,6 +20,7 @@ use crate::{
         client::Client,
     },
     clock::Timestamp,
+    message::envelope::Lane,
     queue::id::QueueId,
 };
 
@@ -192,7 +193,7 @@ fn row(message: &Message, now: Timestamp) -> [String; 6] {
     ]
 }
 
-/// `queued`, or `queued, dead` when recipients differ.
+/// `queued`, or `queued, dead` when recipients differ, and the lane of mail that is not normal.
 fn states(message: &Message) -> String {
     let mut names: Vec<&str> = Vec::new();
     for recipient in &message.recipients {
@@ -200,7 +201,12 @@ fn states(message: &Message) -> String {
             names.push(&recipient.state);
         }
     }
-    names.join(", ")
+    let names = names.join(", ");
+    if is_normal(message) { names } else { format!("{names} ({})", message.lane) }
+}
+
+fn is_normal(message: &Message) -> bool {
+    message.lane == Lane::Normal.name()
 }
 
 fn sender(message: &Message) -> &str {
@@ -245,6 +251,7 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
     labelled(out, "accepted", &[accepted])?;
     labelled(out, "from", &[sender(message).to_owned()])?;
     labelled(out, "size", &[format!("{}{kind}", screen::size(message.size_bytes))])?;
+    labelled(out, "lane", std::slice::from_ref(&message.lane))?;
     message.recipients.iter().try_for_each(|recipient| labelled(out, "to", &recipient_lines(recipient, now)))
 }
 

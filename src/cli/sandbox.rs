@@ -166,6 +166,7 @@ impl Arguments {
         delivery.login = Some(Login { username: USERNAME.to_owned(), password });
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;
+            delivery.urgent_reserve = 0;
             options.owner_reserve = 0;
         }
         Ok(options)

@@ -37,10 +37,21 @@ impl Schedule {
         self.blocks.insert(reason as u8, (reason, now.since_boot_ms.saturating_add(wait)));
     }
 
-    /// The budget is spent. Returns whether that is news.
-    pub(super) fn exhausted(&mut self, now: Moment, frees_in: Option<Duration>) -> bool {
+    /// The budget is spent. Returns whether that is news. `but_for_urgent_mail`: of the reserve something is
+    /// left, so nothing is blocked, and whatever is accepted meanwhile is a reason to look.
+    pub(super) fn exhausted(
+        &mut self,
+        now: Moment,
+        frees_in: Option<Duration>,
+        but_for_urgent_mail: bool,
+    ) -> bool {
         let wait = frees_in.unwrap_or(NO_BUDGET_WAIT);
-        self.block(DepartureReason::Budget, now, wait.min(BUDGET_WAIT_MAX));
+        let asked_again_in = wait.min(BUDGET_WAIT_MAX);
+        if but_for_urgent_mail {
+            self.due(Some(now.wall.after(asked_again_in)));
+        } else {
+            self.block(DepartureReason::Budget, now, asked_again_in);
+        }
         self.budget_frees = Some(now.wall.after(wait));
         self.store_works();
         !std::mem::replace(&mut self.parked, true)
@@ -125,6 +136,9 @@ impl Schedule {
             let known = self.budget_frees.filter(|_| why == DepartureReason::Budget);
             return Some(Departure { at: known.unwrap_or_else(|| now.wall.after(wait)), why });
         }
+        if let Some(at) = self.budget_frees.filter(|_| self.parked) {
+            return Some(Departure { at, why: DepartureReason::Budget });
+        }
         self.due.map(|due| Departure { at: due.max(now.wall), why: DepartureReason::Due })
     }
 
@@ -162,7 +176,7 @@ mod tests {
     fn a_spent_budget_is_asked_again_within_a_minute_though_it_frees_much_later() {
         let clock = ManualClock::new(Timestamp(0));
         let mut schedule = Schedule::default();
-        schedule.exhausted(clock.now(), Some(3_600 * SECOND));
+        schedule.exhausted(clock.now(), Some(3_600 * SECOND), false);
         let (wait, why) = schedule.blocked(clock.now(), None).unwrap();
         assert_eq!((wait, why), (BUDGET_WAIT_MAX, DepartureReason::Budget));
         let departure = schedule.departure(clock.now(), None).unwrap();
@@ -173,14 +187,27 @@ mod tests {
     fn a_spell_without_budget_is_reported_once() {
         let now = ManualClock::new(Timestamp(0)).now();
         let mut schedule = Schedule::default();
-        assert!(schedule.exhausted(now, Some(SECOND)));
-        assert!(!schedule.exhausted(now, Some(SECOND)));
+        assert!(schedule.exhausted(now, Some(SECOND), false));
+        assert!(!schedule.exhausted(now, Some(SECOND), false));
         assert_eq!(
             schedule.departure(now, None).map(|departure| departure.why),
             Some(DepartureReason::Budget)
         );
         schedule.departed();
-        assert!(schedule.exhausted(now, None), "a new spell after a departure");
+        assert!(schedule.exhausted(now, None, false), "a new spell after a departure");
+    }
+
+    #[test]
+    fn while_urgent_mail_may_still_leave_nothing_is_blocked_but_the_budget_is_named() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut schedule = Schedule::default();
+        assert!(schedule.exhausted(clock.now(), Some(3_600 * SECOND), true));
+        assert_eq!(schedule.blocked(clock.now(), None), None);
+        assert_eq!(schedule.due_in(clock.now()), Some(BUDGET_WAIT_MAX), "asked again within a minute");
+        let departure = schedule.departure(clock.now(), None).unwrap();
+        assert_eq!((departure.why, departure.at.0), (DepartureReason::Budget, 3_600_000));
+        schedule.departed();
+        assert_eq!(schedule.departure(clock.now(), None).map(|next| next.why), Some(DepartureReason::Due));
     }
 
     #[test]

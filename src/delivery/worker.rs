@@ -74,6 +74,7 @@ impl Worker {
             };
             let terms = ClaimTerms {
                 limit: shared.options.recipients_per_day,
+                urgent_reserve: shared.options.urgent_reserve,
                 recipients_max: shared.options.limits.recipients_per_transaction,
             };
             let asked = shared.clock.now();
@@ -163,10 +164,11 @@ impl Worker {
                 schedule.store_works();
                 schedule.due(next);
             }
-            Ok(Claim::Exhausted { frees_in }) => {
+            Ok(Claim::Exhausted { frees_in, urgent_room }) => {
                 let until = frees_in.map(|wait| now.wall.after(wait).to_string());
-                if schedule.exhausted(now, frees_in) {
+                if schedule.exhausted(now, frees_in, urgent_room > 0) {
                     warn!(
+                        urgent_room,
                         until = until.as_deref().unwrap_or("never: the budget is zero"),
                         reason = "the daily budget is spent",
                         "parked"

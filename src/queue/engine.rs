@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::{
     id::QueueId,
-    overlay::{current, finish, first_due},
+    overlay::{Next, current, finish, next},
     record::MessageRecord,
     state::RecipientState,
     store::{
@@ -107,19 +107,21 @@ impl Engine {
         terms: ClaimTerms,
     ) -> Answer<Claim> {
         for _ in 0..STALE_KEYS_MAX {
-            let Some(key) = first_due(tables, changes)? else {
-                return Ok(Claim::Idle { next: None });
+            let key = match next(tables, changes, now.wall)? {
+                Next::Due(key) => key,
+                Next::Later(next) => return Ok(Claim::Idle { next }),
             };
-            if !is_due(key.due, now.wall) {
-                return Ok(Claim::Idle { next: Some(key.due) });
-            }
             self.prune(changes, now);
             if std::mem::take(&mut self.assume_half_spent) {
                 self.spend(changes, now, terms.limit.div_ceil(2));
             }
-            let room = self.ledger.room(now, terms.limit);
+            let limit = terms.limit_of(key.lane);
+            let room = self.ledger.room(now, limit);
             if room == 0 {
-                return Ok(Claim::Exhausted { frees_in: self.ledger.frees_in(now, terms.limit) });
+                return Ok(Claim::Exhausted {
+                    frees_in: self.ledger.frees_in(now, limit),
+                    urgent_room: self.ledger.room(now, terms.limit),
+                });
             }
             let record = match current(tables, changes, key.id) {
                 Err(error @ StoreError::Corrupt { .. }) => {

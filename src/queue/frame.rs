@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::record::{self, RecordError};
+use super::record::{self, RecordError, Stored};
 use crate::{
     clock::Timestamp,
     message::envelope::{BodyKind, Envelope, Lane, Origin},
@@ -43,6 +43,8 @@ pub(super) struct Trailer {
     /// Octets of the body part.
     pub(super) body_bytes: u64,
 }
+
+impl Stored for Trailer {}
 
 /// Why a file is no whole message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -130,6 +132,8 @@ struct EnvelopeOfVersion1 {
     origin: OriginOfVersion1,
     accepted_at: Timestamp,
 }
+
+impl Stored for EnvelopeOfVersion1 {}
 
 #[derive(Serialize, Deserialize)]
 struct OriginOfVersion1 {

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     budget::ledger::{Event, Ledger},
     clock::{Clock, Moment, Timestamp},
-    message::envelope::Envelope,
+    message::envelope::{Envelope, Lane},
 };
 
 /// A queue in memory.
@@ -65,8 +65,14 @@ impl Tables for MemoryTables {
         Ok(self.messages.get(&id).cloned())
     }
 
-    fn first_due(&self, passed_over: &dyn Fn(&DueKey) -> bool) -> Result<Option<DueKey>, TableError> {
-        Ok(self.due.keys().find(|key| !passed_over(key)).copied())
+    fn first_due(
+        &self,
+        lane: Lane,
+        passed_over: &dyn Fn(&DueKey) -> bool,
+    ) -> Result<Option<DueKey>, TableError> {
+        let start = DueKey { lane, due: Timestamp(i64::MIN), id: QueueId::from_bytes([0; 16]) };
+        let keys = self.due.range(start..).map(|(key, ())| key).take_while(|key| key.lane == lane);
+        Ok(keys.copied().find(|key| !passed_over(key)))
     }
 }
 

@@ -8,12 +8,36 @@ use super::{
     record::MessageRecord,
     store::StoreError,
     tables::{Changes, DueKey, TableError, Tables},
+    transition::is_due,
 };
+use crate::{clock::Timestamp, message::envelope::Lane};
 
-/// The first due key as this batch has left them.
-pub(super) fn first_due(tables: &dyn Tables, changes: &Changes) -> Answer<Option<DueKey>> {
-    let stored = tables.first_due(&|key| changes.due.contains_key(key)).map_err(unavailable)?;
-    let added = changes.due.iter().find(|(_, added)| **added).map(|(key, _)| *key);
+/// What is next in the order of departure.
+pub(super) enum Next {
+    /// It is due.
+    Due(DueKey),
+    /// Nothing is; the earliest time at which something will be.
+    Later(Option<Timestamp>),
+}
+
+/// The first key that is due: of the first lane that has one. A message that waits for a later time never
+/// keeps the lanes behind its own waiting.
+pub(super) fn next(tables: &dyn Tables, changes: &Changes, now: Timestamp) -> Answer<Next> {
+    let mut earliest: Option<Timestamp> = None;
+    for lane in Lane::ALL {
+        let Some(key) = first_due(tables, changes, lane)? else { continue };
+        if is_due(key.due, now) {
+            return Ok(Next::Due(key));
+        }
+        earliest = Some(earliest.map_or(key.due, |earliest| earliest.min(key.due)));
+    }
+    Ok(Next::Later(earliest))
+}
+
+/// The first due key of a lane as this batch has left them.
+fn first_due(tables: &dyn Tables, changes: &Changes, lane: Lane) -> Answer<Option<DueKey>> {
+    let stored = tables.first_due(lane, &|key| changes.due.contains_key(key)).map_err(unavailable)?;
+    let added = changes.due.iter().find(|(key, added)| **added && key.lane == lane).map(|(key, _)| *key);
     Ok(stored.into_iter().chain(added).min())
 }
 

@@ -6,10 +6,11 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::state::{Recipient, RecipientState};
+use super::state::{AccountState, Recipient, RecipientState};
 use crate::{
+    budget::ledger::Event,
     clock::Timestamp,
-    message::envelope::{BodyKind, Envelope},
+    message::envelope::{BodyKind, Envelope, Lane},
     smtp::address::Address,
 };
 
@@ -26,6 +27,8 @@ pub struct MessageRecord {
     pub internationalized: bool,
     /// Octets of the original message.
     pub size_bytes: u64,
+    /// How urgent it is.
+    pub lane: Lane,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
 }
@@ -47,6 +50,7 @@ impl MessageRecord {
             body: envelope.body,
             internationalized: envelope.internationalized,
             size_bytes,
+            lane: envelope.lane,
             recipients: recipients.collect(),
         }
     }
@@ -72,14 +76,65 @@ pub enum RecordError {
     Content(String),
 }
 
-/// The version that this program writes.
-const VERSION: u8 = 1;
 /// Octets of the version byte and the checksum around the content.
 const OVERHEAD: usize = 5;
 
+/// Something that is stored under a version of its own, so that one kind of record can change without the
+/// others.
+pub(super) trait Stored: Serialize + DeserializeOwned {
+    /// The version that this program writes.
+    const VERSION: u8 = 1;
+
+    /// Reads the content of another version.
+    fn of_version(version: u8, _content: &[u8]) -> Result<Self, RecordError> {
+        Err(RecordError::Version(version))
+    }
+}
+
+impl Stored for Envelope {}
+impl Stored for Event {}
+impl Stored for AccountState {}
+
+/// Version 2 has the lane.
+impl Stored for MessageRecord {
+    const VERSION: u8 = 2;
+
+    fn of_version(version: u8, content: &[u8]) -> Result<Self, RecordError> {
+        match version {
+            1 => read::<MessageRecordOfVersion1>(content).map(Self::from),
+            _ => Err(RecordError::Version(version)),
+        }
+    }
+}
+
+/// The record as version 1 wrote it; the order of the fields is the format.
+#[derive(Serialize, Deserialize)]
+struct MessageRecordOfVersion1 {
+    accepted_at: Timestamp,
+    reverse_path: Option<Address>,
+    body: BodyKind,
+    internationalized: bool,
+    size_bytes: u64,
+    recipients: Vec<Recipient>,
+}
+
+impl From<MessageRecordOfVersion1> for MessageRecord {
+    fn from(old: MessageRecordOfVersion1) -> Self {
+        Self {
+            accepted_at: old.accepted_at,
+            reverse_path: old.reverse_path,
+            body: old.body,
+            internationalized: old.internationalized,
+            size_bytes: old.size_bytes,
+            lane: Lane::Normal,
+            recipients: old.recipients,
+        }
+    }
+}
+
 /// The stored form of any record: version, content, CRC-32 of both.
-pub(super) fn encode<T: Serialize>(content: &T) -> Result<Vec<u8>, RecordError> {
-    let bytes = postcard::to_extend(content, vec![VERSION])
+pub(super) fn encode<T: Stored>(content: &T) -> Result<Vec<u8>, RecordError> {
+    let bytes = postcard::to_extend(content, vec![T::VERSION])
         .map_err(|error| RecordError::Content(error.to_string()))?;
     Ok(seal(bytes))
 }
@@ -91,8 +146,8 @@ fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Reads what [`encode`] wrote.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+/// Reads what [`encode`] wrote, in this version or in an older one.
+pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, RecordError> {
     if bytes.len() < OVERHEAD {
         return Err(RecordError::Checksum);
     }
@@ -100,29 +155,65 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError
     if crc32fast::hash(content).to_le_bytes() != checksum {
         return Err(RecordError::Checksum);
     }
-    if content[0] != VERSION {
-        return Err(RecordError::Version(content[0]));
+    match content[0] {
+        version if version == T::VERSION => read(&content[1..]),
+        version => T::of_version(version, &content[1..]),
     }
-    postcard::from_bytes(&content[1..]).map_err(|error| RecordError::Content(error.to_string()))
+}
+
+fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, RecordError> {
+    postcard::from_bytes(content).map_err(|error| RecordError::Content(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        budget::ledger::Event,
+        clock::{BootId, Moment},
+    };
 
     #[test]
     fn every_flipped_bit_of_a_record_is_noticed() {
-        let bytes = encode(&("a record".to_owned(), 7u64)).unwrap();
-        assert_eq!(decode::<(String, u64)>(&bytes), Ok(("a record".to_owned(), 7)));
+        let at = Moment { wall: Timestamp(5), boot: BootId(6), since_boot_ms: 7 };
+        let event = Event { at, recipients: 8 };
+        let bytes = encode(&event).unwrap();
+        assert_eq!(decode::<Event>(&bytes), Ok(event));
         for position in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[position / 8] ^= 1 << (position % 8);
-            assert_eq!(decode::<(String, u64)>(&damaged), Err(RecordError::Checksum), "bit {position}");
+            assert_eq!(decode::<Event>(&damaged), Err(RecordError::Checksum), "bit {position}");
         }
     }
 
     #[test]
     fn a_newer_version_is_refused_and_not_guessed_at() {
-        assert_eq!(decode::<u64>(&seal(vec![9, 1])), Err(RecordError::Version(9)));
+        assert_eq!(decode::<Event>(&seal(vec![9, 1])), Err(RecordError::Version(9)));
+        assert_eq!(decode::<MessageRecord>(&seal(vec![3, 1])), Err(RecordError::Version(3)));
+        assert_eq!(decode::<MessageRecord>(&seal(vec![0, 1])), Err(RecordError::Version(0)));
+    }
+
+    #[test]
+    fn a_message_of_version_1_is_read_as_normal_mail() {
+        let old = MessageRecordOfVersion1 {
+            accepted_at: Timestamp(7),
+            reverse_path: "a@b.example".parse().ok(),
+            body: BodyKind::EightBitMime,
+            internationalized: true,
+            size_bytes: 99,
+            recipients: vec![Recipient {
+                address: "c@d.example".parse().unwrap(),
+                state: RecipientState::Queued { due: Timestamp(8), resend: true },
+                attempts: 2,
+                last_reply: Some("451 4.3.0 later".into()),
+            }],
+        };
+        let bytes = seal(postcard::to_extend(&old, vec![1]).unwrap());
+        let new = decode::<MessageRecord>(&bytes).unwrap();
+        assert_eq!((new.lane, new.size_bytes, new.recipients.len()), (Lane::Normal, 99, 1));
+        assert_eq!(new, old.into());
+        let again = encode(&new).unwrap();
+        assert_eq!(again[0], 2);
+        assert_eq!(decode(&again), Ok(new));
     }
 }

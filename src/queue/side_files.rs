@@ -12,9 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
-
-use super::{id::QueueId, record};
+use super::{
+    id::QueueId,
+    record::{self, Stored},
+};
 use crate::{
     budget::ledger::{Event, Ledger},
     clock::BootId,
@@ -128,6 +129,9 @@ const LINE_BYTES: usize = 64;
 /// The first line: in which boot the copy was written, and whether half of the budget is unaccounted for.
 type Header = (BootId, bool);
 
+impl Stored for Header {}
+impl Stored for (u64, Option<Event>) {}
+
 impl LedgerCopy {
     fn path(state: &Path) -> PathBuf {
         state.join("ledger.copy")
@@ -199,7 +203,7 @@ fn whole(boot: BootId, ledger: &Ledger, half_unknown: bool) -> Vec<u8> {
 }
 
 /// Adds one line. An event takes at most 61 octets; see the test.
-fn line<T: Serialize>(bytes: &mut Vec<u8>, entry: &T) {
+fn line<T: Stored>(bytes: &mut Vec<u8>, entry: &T) {
     let Ok(encoded) = record::encode(entry) else { return };
     let start = bytes.len();
     bytes.push(u8::try_from(encoded.len()).unwrap_or(0));
@@ -207,7 +211,7 @@ fn line<T: Serialize>(bytes: &mut Vec<u8>, entry: &T) {
     bytes.resize(start + LINE_BYTES, 0);
 }
 
-fn unline<T: DeserializeOwned>(line: &[u8; LINE_BYTES]) -> Option<T> {
+fn unline<T: Stored>(line: &[u8; LINE_BYTES]) -> Option<T> {
     let length = usize::from(line[0]);
     record::decode(line.get(1..=length)?).ok()
 }

@@ -6,16 +6,15 @@
 
 use std::{fs::File, ops::Bound, path::Path, thread, time::Duration};
 
-use serde::{Serialize, de::DeserializeOwned};
 use sled::{Batch, IVec, Transactional, Tree};
 
 use super::{
     id::QueueId,
-    record::{self, MessageRecord},
+    record::{self, MessageRecord, Stored},
     state::AccountState,
     tables::{Changes, DueKey, TableError, Tables},
 };
-use crate::{budget::ledger::Event, clock::Timestamp};
+use crate::{budget::ledger::Event, clock::Timestamp, message::envelope::Lane};
 
 /// Octets of a record in one value; longer ones are split (sled never syncs values it deems large).
 const PART_BYTES: usize = 8 * 1024;
@@ -26,8 +25,9 @@ const FLUSH_EVERY_MS: u64 = 500;
 /// How often, and with which pause, sled's files are tried that seem to be in use.
 const OPEN_ATTEMPTS: u32 = 40;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
-/// The layout of the trees.
-const SCHEMA: u32 = 1;
+/// The layout of the trees. Version 1 had no lane: neither in the records, which are read as they are, nor in
+/// the due keys, which are made anew.
+const SCHEMA: u32 = 2;
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const ACCOUNT_KEY: &[u8] = b"account";
@@ -84,12 +84,19 @@ impl SledTables {
     }
 
     fn check_schema(&self) -> Result<(), OpenError> {
-        let Some(stored) = self.meta.get(SCHEMA_KEY).map_err(open_error)? else {
-            self.meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes()).map_err(open_error)?;
-            return self.sync().map_err(|error| OpenError::Unavailable(error.to_string()));
-        };
-        let stored = <[u8; 4]>::try_from(stored.as_ref()).map_or(0, u32::from_be_bytes);
-        if stored > SCHEMA { Err(OpenError::Newer(stored)) } else { Ok(()) }
+        let sync = || self.sync().map_err(|error| OpenError::Unavailable(error.to_string()));
+        if let Some(stored) = self.meta.get(SCHEMA_KEY).map_err(open_error)? {
+            match <[u8; 4]>::try_from(stored.as_ref()).map_or(0, u32::from_be_bytes) {
+                SCHEMA => return Ok(()),
+                newer if newer > SCHEMA => return Err(OpenError::Newer(newer)),
+                _ => {}
+            }
+            // The reconciliation that follows every opening makes the key of each record.
+            self.due.clear().map_err(open_error)?;
+            sync()?;
+        }
+        self.meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes()).map_err(open_error)?;
+        sync()
     }
 
     /// Writes everything in one transaction and makes it durable.
@@ -259,8 +266,12 @@ impl Tables for SledTables {
         read(id, &bytes).map(Some)
     }
 
-    fn first_due(&self, passed_over: &dyn Fn(&DueKey) -> bool) -> Result<Option<DueKey>, TableError> {
-        for key in self.due.iter().keys() {
+    fn first_due(
+        &self,
+        lane: Lane,
+        passed_over: &dyn Fn(&DueKey) -> bool,
+    ) -> Result<Option<DueKey>, TableError> {
+        for key in self.due.scan_prefix([lane_byte(lane)]).keys() {
             let key = key.map_err(failed)?;
             if let Some(key) = due_key(&key)
                 && !passed_over(&key)
@@ -272,7 +283,7 @@ impl Tables for SledTables {
     }
 }
 
-fn put<T: Serialize>(batch: &mut Batch, key: &[u8], value: Option<&T>) -> Result<(), TableError> {
+fn put<T: Stored>(batch: &mut Batch, key: &[u8], value: Option<&T>) -> Result<(), TableError> {
     match value {
         Some(value) => {
             batch.insert(key, record::encode(value).map_err(|error| TableError::Failed(error.to_string()))?);
@@ -282,7 +293,7 @@ fn put<T: Serialize>(batch: &mut Batch, key: &[u8], value: Option<&T>) -> Result
     Ok(())
 }
 
-fn read<T: DeserializeOwned>(id: QueueId, value: &[u8]) -> Result<T, TableError> {
+fn read<T: Stored>(id: QueueId, value: &[u8]) -> Result<T, TableError> {
     record::decode(value).map_err(|error| TableError::Damaged { id, reason: error.to_string() })
 }
 
@@ -293,17 +304,27 @@ fn part_key(id: QueueId, number: u8) -> [u8; 17] {
 }
 
 /// Times before 1970 do not occur in a due key but by a wrong clock; they sort first as well.
-fn due_bytes(key: &DueKey) -> [u8; 24] {
-    let mut bytes = [0; 24];
-    bytes[..8].copy_from_slice(&u64::try_from(key.due.0).unwrap_or(0).to_be_bytes());
-    bytes[8..].copy_from_slice(key.id.as_bytes());
+fn due_bytes(key: &DueKey) -> [u8; 25] {
+    let mut bytes = [lane_byte(key.lane); 25];
+    bytes[1..9].copy_from_slice(&u64::try_from(key.due.0).unwrap_or(0).to_be_bytes());
+    bytes[9..].copy_from_slice(key.id.as_bytes());
     bytes
 }
 
 fn due_key(bytes: &[u8]) -> Option<DueKey> {
+    let (lane, bytes) = bytes.split_first()?;
+    let lane = Lane::ALL.into_iter().find(|known| lane_byte(*known) == *lane)?;
     let (due, id) = bytes.split_at_checked(8)?;
     let due = i64::try_from(u64::from_be_bytes(due.try_into().ok()?)).ok()?;
-    Some(DueKey { due: Timestamp(due), id: QueueId::from_bytes(id.try_into().ok()?) })
+    Some(DueKey { lane, due: Timestamp(due), id: QueueId::from_bytes(id.try_into().ok()?) })
+}
+
+fn lane_byte(lane: Lane) -> u8 {
+    match lane {
+        Lane::Urgent => 0,
+        Lane::Normal => 1,
+        Lane::Bulk => 2,
+    }
 }
 
 fn failed(error: sled::Error) -> TableError {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock::{Moment, Timestamp},
-    message::envelope::Envelope,
+    message::envelope::{Envelope, Lane},
 };
 
 /// Entries in one answer of `list` and `history`.
@@ -39,7 +39,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Makes the draft durable. The only source of a [`Receipt`], and so of a 250 after DATA.
     async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError>;
 
-    /// Claims the next message that is due and reserves budget for its recipients, in one atomic write.
+    /// Claims the next message that is due and reserves budget for its recipients, in one atomic write:
+    /// urgent mail before normal, normal before bulk, within a lane by due time and order of acceptance.
     async fn claim_due(&self, now: Moment, terms: ClaimTerms) -> Result<Claim, StoreError>;
 
     /// Notes that the final dot of a claimed message is about to be sent. Cheap; survives the death
@@ -106,8 +107,21 @@ pub trait Store: Send + Sync + fmt::Debug {
 pub struct ClaimTerms {
     /// Recipients in any 24 hours (already less the owner's reserve).
     pub limit: u32,
+    /// How many of these only urgent mail may spend.
+    pub urgent_reserve: u32,
     /// Recipients in one transaction.
     pub recipients_max: u32,
+}
+
+impl ClaimTerms {
+    /// Recipients in any 24 hours before which mail of this lane may still leave.
+    #[must_use]
+    pub fn limit_of(&self, lane: Lane) -> u32 {
+        match lane {
+            Lane::Urgent => self.limit,
+            Lane::Normal | Lane::Bulk => self.limit.saturating_sub(self.urgent_reserve),
+        }
+    }
 }
 
 /// The answer to a claim.
@@ -122,8 +136,10 @@ pub enum Claim {
     },
     /// Something is due, but the budget is spent.
     Exhausted {
-        /// How long until at least one recipient may be spent; `None` when the limit is zero.
+        /// How long until at least one recipient may be spent on what is due; `None` when the limit is zero.
         frees_in: Option<Duration>,
+        /// What urgent mail, of which nothing is due just now, could still spend.
+        urgent_room: u32,
     },
 }
 

@@ -12,11 +12,12 @@ use super::{
     record::MessageRecord,
     state::{AccountState, RecipientState},
 };
-use crate::{budget::ledger::Event, clock::Timestamp};
+use crate::{budget::ledger::Event, clock::Timestamp, message::envelope::Lane};
 
-/// The place of a message in the order of departure: due time, then order of acceptance.
+/// The place of a message in the order of departure: its lane, then due time, then order of acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DueKey {
+    pub(super) lane: Lane,
     pub(super) due: Timestamp,
     pub(super) id: QueueId,
 }
@@ -36,7 +37,7 @@ impl DueKey {
                 | RecipientState::Dead { .. } => {}
             }
         }
-        due.map(|due| Self { due, id })
+        due.map(|due| Self { lane: record.lane, due, id })
     }
 }
 
@@ -45,8 +46,12 @@ pub(super) trait Tables {
     /// The record of a queued message.
     fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError>;
 
-    /// The smallest due key that `passed_over` does not reject.
-    fn first_due(&self, passed_over: &dyn Fn(&DueKey) -> bool) -> Result<Option<DueKey>, TableError>;
+    /// The smallest due key of the lane that `passed_over` does not reject.
+    fn first_due(
+        &self,
+        lane: Lane,
+        passed_over: &dyn Fn(&DueKey) -> bool,
+    ) -> Result<Option<DueKey>, TableError>;
 }
 
 /// Why a backend could not answer.

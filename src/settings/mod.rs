@@ -187,6 +187,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
             connections: upstream.connections,
             logins_per_hour: upstream.logins_per_hour,
             recipients_per_day: budget.recipients_per_day,
+            urgent_reserve: budget.urgent_reserve,
             pace_per_minute: budget.pace_per_minute,
             lifetime: queue.lifetime,
             uncertain,

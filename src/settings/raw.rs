@@ -77,6 +77,7 @@ pub(super) struct Queue {
 pub(super) struct Budget {
     pub(super) recipients_per_day: Option<Whole>,
     pub(super) owner_reserve: Option<Whole>,
+    pub(super) urgent_reserve: Option<Whole>,
     pub(super) pace_per_minute: Option<Whole>,
 }
 

@@ -61,6 +61,7 @@ pub(super) struct CheckedBudget {
     /// Already less the owner's reserve.
     pub(super) recipients_per_day: u32,
     pub(super) owner_reserve: u32,
+    pub(super) urgent_reserve: u32,
     pub(super) pace_per_minute: u32,
 }
 
@@ -68,6 +69,8 @@ pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudg
     // 10,000 a day is the most that any Gmail account may send (gmail.md section 2).
     let per_day = Key { section: "budget", key: "recipients_per_day", default: 500, range: 1..=10_000 };
     let reserve = Key { section: "budget", key: "owner_reserve", default: 25, range: 0..=9_999 };
+    // None unless somebody asks: it takes room from all other mail.
+    let urgent = Key { section: "budget", key: "urgent_reserve", default: 0, range: 0..=9_999 };
     let pace = Key { section: "budget", key: "pace_per_minute", default: 20, range: 0..=10_000 };
     let per_day = report.whole(per_day, raw.recipients_per_day);
     let reserve = report.whole(reserve, raw.owner_reserve);
@@ -75,9 +78,19 @@ pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudg
         let what = format!("a reserve of {reserve} leaves nothing of {per_day} recipients a day");
         report.add("budget", "owner_reserve", what, "Make it smaller than recipients_per_day.");
     }
+    let left = per_day.saturating_sub(reserve);
+    let urgent = report.whole(urgent, raw.urgent_reserve);
+    if left > 0 && urgent >= left {
+        let what = format!(
+            "a reserve of {urgent} for urgent mail leaves nothing of {left} recipients a day for all other mail"
+        );
+        let remedy = "Make it smaller than recipients_per_day less owner_reserve.";
+        report.add("budget", "urgent_reserve", what, remedy);
+    }
     CheckedBudget {
-        recipients_per_day: per_day.saturating_sub(reserve),
+        recipients_per_day: left,
         owner_reserve: reserve,
+        urgent_reserve: urgent,
         pace_per_minute: report.whole(pace, raw.pace_per_minute),
     }
 }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain},
-    message::envelope::{BodyKind, Envelope, Origin},
+    message::envelope::{BodyKind, Envelope, Lane, Origin},
     queue::{
         id::QueueId,
         memory_store::MemoryStore,
@@ -91,13 +91,17 @@ impl Scene {
     }
 
     pub(super) async fn submit_body(&self, recipients: &[&str], body: &[u8]) -> QueueId {
+        self.submit_in(Lane::Normal, recipients, body).await
+    }
+
+    pub(super) async fn submit_in(&self, lane: Lane, recipients: &[&str], body: &[u8]) -> QueueId {
         let envelope = Envelope {
             reverse_path: Some("cron@host.example".parse().unwrap()),
             forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
             body: BodyKind::SevenBit,
             internationalized: false,
             dsn: pillarbox::smtp::dsn::Dsn::default(),
-            lane: pillarbox::message::envelope::Lane::Normal,
+            lane,
             origin: Origin {
                 address: IpAddr::from([127, 0, 0, 1]),
                 helo: "host.example".into(),
@@ -209,6 +213,7 @@ pub(super) fn options() -> Options {
         connections: 2,
         logins_per_hour: 1_000,
         recipients_per_day: 500,
+        urgent_reserve: 0,
         pace_per_minute: 0,
         lifetime: 120 * HOUR,
         uncertain: Uncertain::ResendOnce,

@@ -1,0 +1,102 @@
+//! The contract of lanes: who leaves first, whose the last of the budget is, and what a queue from before
+//! lanes becomes.
+
+use super::*;
+
+contract! {
+    async fn urgent_mail_leaves_first_then_normal_then_bulk_each_in_order_also_after_a_crash(mut queue) {
+        let mut accepted = Vec::new();
+        for lane in [Lane::Bulk, Lane::Normal, Lane::Urgent, Lane::Normal, Lane::Bulk, Lane::Urgent] {
+            accepted.push(queue.accept_in(lane, &["a@x.org"]).await);
+            queue.clock.advance(Duration::from_millis(3));
+        }
+        queue.crash().await;
+        let mut claimed = Vec::new();
+        while let Ok((id, _)) = queue.claim_on(TERMS).await {
+            claimed.push(id);
+        }
+        assert_eq!(claimed, [2, 5, 1, 3, 0, 4].map(|place| accepted[place]));
+        assert_eq!(queue.show(accepted[2]).await.record.lane, Lane::Urgent);
+    }
+
+    async fn urgent_mail_that_waits_for_a_later_time_keeps_nobody_waiting(mut queue) {
+        let urgent = queue.accept_in(Lane::Urgent, &["a@x.org"]).await;
+        let claimed = queue.claim().await;
+        let later = queue.clock.wall().after(Duration::from_secs(60));
+        queue.settle(&claimed, Outcome::Deferred { until: later, reply: "450 busy".into() }).await;
+        let bulk = queue.accept_in(Lane::Bulk, &["b@x.org"]).await;
+        queue.crash().await;
+        assert_eq!(queue.claim().await.id, bulk);
+        let idle = queue.claim_on(TERMS).await.unwrap_err();
+        assert!(matches!(idle, Claim::Idle { next: Some(next) } if next == later), "{idle:?}");
+        queue.clock.advance(Duration::from_secs(60));
+        assert_eq!(queue.claim().await.id, urgent);
+    }
+
+    async fn the_last_of_the_budget_is_for_urgent_mail_only(mut queue) {
+        let terms = ClaimTerms { limit: 5, urgent_reserve: 2, recipients_max: 100 };
+        let normal = queue.accept(&["a@x.org", "b@x.org", "c@x.org", "d@x.org"]).await;
+        queue.accept_in(Lane::Bulk, &["e@x.org"]).await;
+        let Claim::Message(first) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
+        assert_eq!((first.id, first.recipients.len()), (normal, 3), "as many as are not reserved");
+        queue.settle(&first, relayed()).await;
+        queue.crash().await;
+        let spent = queue.claim_on(terms).await.unwrap_err();
+        assert!(matches!(spent, Claim::Exhausted { frees_in: Some(DAY), urgent_room: 2 }), "{spent:?}");
+        let urgent = queue.accept_in(Lane::Urgent, &["f@x.org", "g@x.org", "h@x.org"]).await;
+        assert_eq!(queue.claim_on(terms).await.unwrap(), (urgent, 2), "urgent mail has the rest, and no more");
+        let spent = queue.claim_on(terms).await.unwrap_err();
+        assert!(matches!(spent, Claim::Exhausted { frees_in: Some(DAY), urgent_room: 0 }), "{spent:?}");
+        assert_eq!(queue.spent().await, 5);
+    }
+}
+
+/// The stored form of a message before lanes: the same fields without one, under record version 1.
+fn record_of_version_1(message: &QueuedMessage) -> Vec<u8> {
+    let record = &message.record;
+    let content = (
+        record.accepted_at,
+        &record.reverse_path,
+        record.body,
+        record.internationalized,
+        record.size_bytes,
+        &record.recipients,
+    );
+    let mut bytes = postcard::to_extend(&content, vec![1]).unwrap();
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    // In one part.
+    [vec![1], bytes].concat()
+}
+
+#[tokio::test]
+async fn a_queue_from_before_lanes_is_read_as_normal_mail_and_leaves_in_its_order() {
+    let mut queue = Fixture::sled();
+    let first = queue.accept(&["a@x.org"]).await;
+    queue.clock.advance(Duration::from_millis(3));
+    let second = queue.accept(&["b@x.org", "c@x.org"]).await;
+    let old = [queue.show(first).await, queue.show(second).await];
+    let records = old.clone().map(|message| message.record);
+    queue.store().close().await;
+    let state = state_of(&queue);
+    let index = sled::open(state.join("queue.sled")).unwrap();
+    index.open_tree("meta").unwrap().insert("schema", &1u32.to_be_bytes()).unwrap();
+    let (messages, due) = (index.open_tree("msg").unwrap(), index.open_tree("due").unwrap());
+    due.clear().unwrap();
+    for message in &old {
+        let id = message.id.as_bytes();
+        messages.insert([id.as_slice(), &[0]].concat(), record_of_version_1(message)).unwrap();
+        let at = message.record.accepted_at.0.to_be_bytes();
+        due.insert([at.as_slice(), id].concat(), &[]).unwrap();
+    }
+    index.flush().unwrap();
+    drop((messages, due, index));
+    queue.crash().await;
+    assert_eq!([queue.show(first).await.record, queue.show(second).await.record], records);
+    let urgent = queue.accept_in(Lane::Urgent, &["d@x.org"]).await;
+    queue.crash().await;
+    for expected in [urgent, first, second] {
+        assert_eq!(queue.claim().await.id, expected);
+    }
+    let idle = queue.claim_on(TERMS).await.unwrap_err();
+    assert!(matches!(idle, Claim::Idle { next: None }), "no old key is left: {idle:?}");
+}
