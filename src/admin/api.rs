@@ -382,6 +382,8 @@ mod tests {
             internationalized: false,
             size_bytes: 10,
             lane: Lane::Bulk,
+            lifetime_from: Timestamp(0),
+            told: Vec::new(),
             recipients: vec![
                 recipient("a@example.org", RecipientState::Queued { due: Timestamp(9), resend: true }),
                 recipient("b@example.org", held),

@@ -192,7 +192,7 @@ fn deferred(claim: &ClaimedMessage, reply: String, wait: Duration, terms: &Terms
         return Outcome::Dead { reply: expired(&reply, terms) };
     }
     // The last attempt comes when the lifetime ends, not hours later.
-    let until = terms.now.after(wait).min(claim.accepted_at.after(terms.lifetime));
+    let until = terms.now.after(wait).min(claim.lifetime_from.after(terms.lifetime));
     Outcome::Deferred { until, reply }
 }
 
@@ -227,7 +227,7 @@ pub(super) fn abandoned(claim: &ClaimedMessage, stage: Stage, terms: &Terms) -> 
 }
 
 fn is_expired(claim: &ClaimedMessage, terms: &Terms) -> bool {
-    claim.accepted_at.after(terms.lifetime) <= terms.now
+    claim.lifetime_from.after(terms.lifetime) <= terms.now
 }
 
 fn expired(reply: &str, terms: &Terms) -> String {
@@ -270,6 +270,7 @@ mod tests {
             internationalized: false,
             size_bytes: 10,
             accepted_at: NOW,
+            lifetime_from: NOW,
             recipients: (0..recipients).map(recipient).collect(),
         }
     }
