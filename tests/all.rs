@@ -10,6 +10,7 @@ mod damage;
 mod delivery;
 mod dialogues;
 mod power_cut;
+mod rewrite;
 mod sandbox;
 mod settings;
 mod store_contract;

@@ -8,7 +8,10 @@ use std::{collections::HashMap, net::Ipv4Addr, path::Path, sync::Arc, time::Dura
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Limits, Login, Options, PasswordSource, PoolHandle, Tls, Uncertain, pool::Pool},
-    message::envelope::{BodyKind, Envelope, Origin},
+    message::{
+        envelope::{BodyKind, Envelope, Origin},
+        identity::{FromPolicy, Identity},
+    },
     queue::{options, sled_store::SledStore, store::Store},
     sandbox::{self, Accepted, Sandbox},
     secret::Secret,
@@ -96,6 +99,11 @@ fn delivery_options(upstream: &Sandbox, authority: &Path) -> Options {
         lifetime: 30 * DAY,
         uncertain: Uncertain::ResendOnce,
         admin: None,
+        identity: Identity {
+            from: FromPolicy::Account,
+            send_as: Vec::new(),
+            domain: "relay.example.org".into(),
+        },
         drain: Duration::from_secs(20),
         limits: Limits::default(),
     }

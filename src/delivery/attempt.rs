@@ -1,10 +1,21 @@
-//! One message, one attempt: which addresses go on the wire, and which connection carries them.
+//! One message, one attempt: which addresses go on the wire, and which header section.
 //!
 //! Rule: every recipient of the claim gets exactly one answer. Local names go to the administrator's
-//! address; one that nobody reads is refused with the setting to correct. Must not know budgets or pauses.
+//! address; one that nobody reads is refused with the setting to correct. The header section is edited by
+//! `message::rewrite`, anew for each attempt, so a corrected configuration applies to mail already queued.
+//! Must not know budgets or pauses.
+
+use tracing::{info, warn};
 
 use super::{answer::Answer, gmail::Envelope, options::Options};
-use crate::{queue::store::ClaimedMessage, smtp::address::Address};
+use crate::{
+    message::{identity::Terms, rewrite::rewrite},
+    queue::{
+        reader::MessageReader,
+        store::{ClaimedMessage, StoreError},
+    },
+    smtp::address::Address,
+};
 
 /// The addresses of an attempt.
 #[derive(Debug)]
@@ -16,18 +27,32 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Plans a claim for an upstream that takes SMTPUTF8 or not.
-    pub(super) fn new(claim: &ClaimedMessage, options: &Options, takes_internationalized: bool) -> Self {
+    /// Plans a claim for an upstream that takes SMTPUTF8 or not, and puts the edited header section into
+    /// the reader.
+    ///
+    /// # Errors
+    /// `Unavailable` when the message cannot be read.
+    pub(super) fn new(
+        claim: &ClaimedMessage,
+        reader: &mut MessageReader,
+        options: &Options,
+        takes_internationalized: bool,
+    ) -> Result<Self, StoreError> {
         let mut recipients: Vec<Address> = Vec::with_capacity(claim.recipients.len());
         let mut places = Vec::with_capacity(claim.recipients.len());
         for recipient in &claim.recipients {
             let destination = destination(&recipient.address, options, takes_internationalized);
             places.push(destination.map(|address| place(&mut recipients, address)));
         }
-        let reverse_path = reverse_path(claim, options);
+        let account = options.login.as_ref().map(|login| login.username.as_str());
+        let account = account.filter(|name| name.contains('@')).and_then(|name| name.parse().ok());
+        let terms = Terms { identity: &options.identity, account: account.as_ref() };
+        let reverse_path = terms.reverse_path(reader.envelope());
+        let header_internationalized = edit_header(claim, reader, &terms)?;
         let internationalized = claim.internationalized
+            || header_internationalized
             || recipients.iter().chain(&reverse_path).any(Address::is_internationalized);
-        Self { envelope: Envelope { reverse_path, recipients, internationalized }, places }
+        Ok(Self { envelope: Envelope { reverse_path, recipients, internationalized }, places })
     }
 
     /// One answer for each recipient of the claim.
@@ -68,10 +93,25 @@ fn destination(
     Ok(address.clone())
 }
 
-/// The account's own address where there is one: Gmail puts it there anyway, and bounces must reach
-/// somebody (gmail.md section 5).
-fn reverse_path(claim: &ClaimedMessage, options: &Options) -> Option<Address> {
-    let account = options.login.as_ref().map(|login| login.username.as_str());
-    let account = account.filter(|name| name.contains('@')).and_then(|name| name.parse().ok());
-    account.or_else(|| claim.reverse_path.clone())
+/// Puts the edited header section in front of the body. Returns whether only SMTPUTF8 can carry it.
+fn edit_header(
+    claim: &ClaimedMessage,
+    reader: &mut MessageReader,
+    terms: &Terms<'_>,
+) -> Result<bool, StoreError> {
+    let too_large = || warn!(id = %claim.id, "the header section is too large to be edited");
+    let Some(section) = reader.take_header()? else {
+        too_large();
+        return Ok(false);
+    };
+    let Some(rewritten) = rewrite(&section, reader.envelope(), terms) else {
+        too_large();
+        reader.put_in_front(section.bytes);
+        return Ok(false);
+    };
+    if !rewritten.edits.is_empty() {
+        info!(id = %claim.id, edits = %rewritten.edits, "header edited");
+    }
+    reader.put_in_front(rewritten.header);
+    Ok(rewritten.internationalized)
 }

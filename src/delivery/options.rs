@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{secret::Secret, smtp::address::Address};
+use crate::{message::identity::Identity, secret::Secret, smtp::address::Address};
 
 /// Everything delivery is told. `settings` fills it.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Options {
     pub uncertain: Uncertain,
     /// Who gets mail for bare local names such as `root`.
     pub admin: Option<Address>,
+    /// Who mail is sent as.
+    pub identity: Identity,
     /// How long a stop waits for attempts in flight.
     pub drain: Duration,
     /// Waits and limits towards the upstream.

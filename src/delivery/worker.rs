@@ -274,12 +274,13 @@ impl Worker {
     async fn transact(
         &mut self,
         claim: &ClaimedMessage,
-        reader: MessageReader,
+        mut reader: MessageReader,
         stage: &StageCell,
     ) -> Result<Vec<Answer>, StoreError> {
         // The caller has connected.
         let Some(warm) = &mut self.warm else { return Ok(Vec::new()) };
-        let plan = Plan::new(claim, &self.shared.options, warm.connection.takes_internationalized());
+        let takes_internationalized = warm.connection.takes_internationalized();
+        let plan = Plan::new(claim, &mut reader, &self.shared.options, takes_internationalized)?;
         if plan.envelope.recipients.is_empty() {
             return Ok(plan.answers(&[]));
         }

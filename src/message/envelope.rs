@@ -33,6 +33,15 @@ pub struct Envelope {
     pub accepted_at: Timestamp,
 }
 
+impl Envelope {
+    /// Whether it is a notice that we wrote ourselves: nobody handed it over, and nobody is to be told
+    /// about its fate.
+    #[must_use]
+    pub fn is_own_notice(&self) -> bool {
+        self.reverse_path.is_none() && self.origin.address.is_unspecified()
+    }
+}
+
 /// What the client declared about the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BodyKind {
@@ -73,7 +82,7 @@ impl Lane {
 /// The client, for the Received field and the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Its network address.
+    /// Its network address; the unspecified one when the message is our own.
     pub address: IpAddr,
     /// What it said in HELO or EHLO; empty when it said nothing. Never used for trust.
     pub helo: String,

@@ -1,10 +1,16 @@
 //! The message and its envelope as pure values.
 //!
-//! Rule: nothing here does I/O or asks the time; header fields are looked at and added by byte range,
+//! Rule: nothing here does I/O or asks the time; header fields are looked at, added and edited by byte range,
 //! the body is never touched. Must not know where a message is stored or sent.
 
+mod author;
+pub mod encoding;
 pub mod envelope;
 pub mod header;
+pub mod identification;
+pub mod identity;
+pub mod mailbox;
 pub mod notice;
 mod notice_text;
+pub mod rewrite;
 pub mod trace;

@@ -1,5 +1,6 @@
 //! The fields put in front of a message at acceptance: Received (RFC 5321 section 4.4), and Message-ID
-//! and Date when the client left them out (Gmail refuses mail without them).
+//! and Date when the client left them out or sent what nobody takes (Gmail refuses mail without them, and
+//! replaces bad ones by its own, anew at each attempt).
 //!
 //! Rule: everything comes from the envelope and the findings, so the same message always gets the same
 //! fields. Must not know where they are stored.
@@ -11,24 +12,51 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{
     envelope::{Envelope, Origin},
     header::HeaderFindings,
+    identification::{Identification, Replaced, Standing},
 };
 
 /// Octets of the HELO argument that are repeated in Received: a line stays far below the 998 octets of
 /// RFC 5322 section 2.1.1.
 const HELO_LENGTH_MAX: usize = 255;
 
-/// The bytes that go in front of the original message; they end with CRLF.
+/// What is added to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// The bytes that go in front of the original message; they end with CRLF.
+    pub fields: Vec<u8>,
+    /// Which of them stand in the place of the client's.
+    pub replaced: Replaced,
+}
+
+/// The fields for a message. What the scanner saw counts as valid when the judge did not see it: it stands
+/// further back than anybody looks.
 #[must_use]
-pub fn added_fields(envelope: &Envelope, id: &str, hostname: &str, findings: &HeaderFindings) -> Vec<u8> {
-    let date = date(envelope);
-    let mut fields = received(envelope, id, hostname, &date);
-    if !findings.has_message_id {
+pub fn added_fields(
+    envelope: &Envelope,
+    id: &str,
+    hostname: &str,
+    findings: &HeaderFindings,
+    identification: &Identification,
+) -> Added {
+    let now = date(envelope);
+    let mut fields = received(envelope, id, hostname, &now);
+    let standing = &identification.message_id;
+    let replaced_id = *standing == Standing::Invalid;
+    if replaced_id || !(findings.has_message_id || *standing == Standing::Valid) {
         fields.push_str(&format!("Message-ID: <{id}@{hostname}>\r\n"));
     }
-    if !findings.has_date {
+    let date = match &identification.date {
+        Standing::Restated(date) => Some(date),
+        Standing::Invalid => Some(&now),
+        Standing::Absent if !findings.has_date => Some(&now),
+        Standing::Absent | Standing::Valid => None,
+    };
+    if let Some(date) = date {
         fields.push_str(&format!("Date: {date}\r\n"));
     }
-    fields.into_bytes()
+    let replaced_date = matches!(identification.date, Standing::Restated(_) | Standing::Invalid);
+    let replaced = Replaced { message_id: replaced_id, date: replaced_date };
+    Added { fields: fields.into_bytes(), replaced }
 }
 
 /// The recipient is named only when there is one: several would tell each of them about the others.
@@ -98,8 +126,9 @@ mod tests {
     }
 
     fn check(envelope: &Envelope, findings: HeaderFindings, expected: &str) {
-        let fields = added_fields(envelope, "01abc", "relay.example", &findings);
-        assert_eq!(String::from_utf8(fields).unwrap(), expected);
+        let added = added_fields(envelope, "01abc", "relay.example", &findings, &Identification::default());
+        assert_eq!(String::from_utf8(added.fields).unwrap(), expected);
+        assert_eq!(added.replaced, Replaced::default());
     }
 
     const COMPLETE: HeaderFindings =
@@ -137,6 +166,24 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_message_id_is_replaced_and_an_old_fashioned_date_restated() {
+        let identification = Identification {
+            message_id: Standing::Invalid,
+            date: Standing::Restated("Thu, 14 Jan 2027 00:00:00 +0000".into()),
+        };
+        let envelope = envelope("", "192.0.2.7", &["a@b.example"]);
+        let added = added_fields(&envelope, "01abc", "relay.example", &COMPLETE, &identification);
+        let text = String::from_utf8(added.fields).unwrap();
+        let new = "Message-ID: <01abc@relay.example>\r\nDate: Thu, 14 Jan 2027 00:00:00 +0000\r\n";
+        assert!(text.ends_with(new), "{text}");
+        assert_eq!(added.replaced, Replaced { message_id: true, date: true });
+        let identification = Identification { date: Standing::Invalid, ..Identification::default() };
+        let added = added_fields(&envelope, "01abc", "relay.example", &COMPLETE, &identification);
+        let text = String::from_utf8(added.fields).unwrap();
+        assert!(text.ends_with("\r\nDate: Fri, 15 Jan 2027 08:00:00 +0000\r\n"), "{text}");
+    }
+
+    #[test]
     fn what_a_client_calls_itself_cannot_break_the_field() {
         for (said, written) in [
             ("a b;(c)\r\nX: \"y\"\\", "a?b??c???X:??y??"),
@@ -144,7 +191,9 @@ mod tests {
             ("[192.168.1.4]", "[192.168.1.4]"),
             (&"x".repeat(5_000), &"x".repeat(HELO_LENGTH_MAX)),
         ] {
-            let fields = added_fields(&envelope(said, "192.0.2.7", &["a@b"]), "1", "r", &COMPLETE);
+            let identification = Identification::default();
+            let envelope = envelope(said, "192.0.2.7", &["a@b"]);
+            let fields = added_fields(&envelope, "1", "r", &COMPLETE, &identification).fields;
             let expected = format!("Received: from {written} ([192.0.2.7])\r\n");
             assert!(fields.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&fields));
         }

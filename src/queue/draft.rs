@@ -12,7 +12,7 @@ use super::{
     spool::PartFile,
     store::StoreError,
 };
-use crate::message::{envelope::Envelope, header::HeaderScan, trace};
+use crate::message::{envelope::Envelope, header::HeaderScan, identification::Identification, trace};
 
 /// Octets of a message held in memory while it is written or read.
 pub const BUFFER_BYTES: usize = 64 * 1024;
@@ -26,6 +26,10 @@ pub struct Draft {
     envelope: Envelope,
     hostname: Arc<str>,
     scan: HeaderScan,
+    /// Judged when the first bytes leave the buffer, or at the end.
+    identification: Option<Identification>,
+    /// Where in the first buffer the message begins.
+    message_at: usize,
     body_bytes: u64,
     checksum: crc32fast::Hasher,
     /// Bytes of the frame that are not yet in the file.
@@ -57,6 +61,8 @@ impl Draft {
             envelope,
             hostname,
             scan: HeaderScan::new(),
+            identification: None,
+            message_at: head.len(),
             body_bytes: 0,
             checksum: crc32fast::Hasher::new(),
             buffer: Vec::with_capacity(BUFFER_BYTES_START),
@@ -91,6 +97,7 @@ impl Draft {
             return Ok(());
         }
         let Some(part) = self.part.take() else { return Ok(()) };
+        self.identify(false);
         let buffer = std::mem::take(&mut self.buffer);
         let (part, mut buffer) = part.append(buffer).await?;
         buffer.clear();
@@ -102,12 +109,28 @@ impl Draft {
     /// Adds the trailer.
     pub(super) fn finish(mut self) -> Result<Finished, StoreError> {
         let findings = self.scan.finish();
-        let added = trace::added_fields(&self.envelope, &self.id.to_string(), &self.hostname, &findings);
-        let trailer = Trailer { added, separator_at: findings.separator_at, body_bytes: self.body_bytes };
+        let id = self.id.to_string();
+        let identification = self.identify(true).clone();
+        let added = trace::added_fields(&self.envelope, &id, &self.hostname, &findings, &identification);
+        let trailer = Trailer {
+            added: added.fields,
+            separator_at: findings.separator_at,
+            body_bytes: self.body_bytes,
+            replaced: added.replaced,
+        };
         let tail = frame::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
         let record = MessageRecord::new(&self.envelope, self.body_bytes);
         Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part })
+    }
+
+    /// Looks at the beginning of the message while it is still in the buffer: no memory of its own.
+    fn identify(&mut self, complete: bool) -> &Identification {
+        let internationalized = self.envelope.internationalized;
+        self.identification.get_or_insert_with(|| {
+            let message = self.buffer.get(self.message_at..).unwrap_or_default();
+            Identification::of(message, complete, internationalized)
+        })
     }
 
     fn push(&mut self, bytes: &[u8]) {

@@ -18,13 +18,17 @@ use thiserror::Error;
 use super::record::{self, RecordError, Stored};
 use crate::{
     clock::Timestamp,
-    message::envelope::{BodyKind, Envelope, Lane, Origin},
+    message::{
+        envelope::{BodyKind, Envelope, Lane, Origin},
+        identification::Replaced,
+    },
     smtp::{address::Address, dsn::Dsn},
 };
 
 const HEAD_MAGIC: &[u8; 4] = b"PBXM";
 const END_MAGIC: &[u8; 4] = b"PBXE";
-/// What this program writes. Version 1 had no DSN, no lane and no login in the envelope; it is still read.
+/// What this program writes. Version 1 had no DSN, no lane and no login in the envelope, and its trailer did
+/// not say which fields were replaced; it is still read.
 const VERSION: u8 = 2;
 /// Octets before the envelope.
 pub(super) const PREAMBLE_LENGTH: usize = 9;
@@ -42,6 +46,8 @@ pub(super) struct Trailer {
     pub(super) separator_at: Option<u64>,
     /// Octets of the body part.
     pub(super) body_bytes: u64,
+    /// Which of the client's fields those in `added` replace.
+    pub(super) replaced: Replaced,
 }
 
 impl Stored for Trailer {}
@@ -159,8 +165,26 @@ impl From<EnvelopeOfVersion1> for Envelope {
 }
 
 /// The trailer record.
-pub(super) fn trailer(bytes: &[u8]) -> Result<Trailer, FrameError> {
-    Ok(record::decode(bytes)?)
+pub(super) fn trailer(preamble: Preamble, bytes: &[u8]) -> Result<Trailer, FrameError> {
+    Ok(match preamble.version {
+        1 => record::decode::<TrailerOfVersion1>(bytes)?.into(),
+        _ => record::decode(bytes)?,
+    })
+}
+
+/// The trailer as version 1 wrote it.
+#[derive(Serialize, Deserialize)]
+struct TrailerOfVersion1 {
+    added: Vec<u8>,
+    separator_at: Option<u64>,
+    body_bytes: u64,
+}
+
+impl From<TrailerOfVersion1> for Trailer {
+    fn from(old: TrailerOfVersion1) -> Self {
+        let TrailerOfVersion1 { added, separator_at, body_bytes } = old;
+        Self { added, separator_at, body_bytes, replaced: Replaced::default() }
+    }
 }
 
 fn bounded(length: &[u8]) -> Result<usize, FrameError> {
@@ -192,6 +216,8 @@ mod tests {
         let found = preamble(&head).unwrap();
         assert_eq!(found.envelope_length, bytes.len());
         assert_eq!(envelope(found, &bytes).unwrap(), old.into());
+        let old = || TrailerOfVersion1 { added: b"A: b\r\n".to_vec(), separator_at: Some(3), body_bytes: 9 };
+        assert_eq!(trailer(found, &record::encode(&old()).unwrap()).unwrap(), old().into());
         assert_eq!(preamble(b"PBXM\x03\0\0\0\0").unwrap_err(), FrameError::Version(3));
         assert_eq!(preamble(b"PBXM\0\0\0\0\0").unwrap_err(), FrameError::Version(0));
     }

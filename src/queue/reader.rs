@@ -1,7 +1,8 @@
 //! A stored message on its way out.
 //!
 //! Rule: the bytes are checked against their checksum before the first one is given out, and come out as
-//! they came in: the fields added at acceptance, then the original. Must not know where they go.
+//! they came in: the fields added at acceptance, then the original. Whoever relays them may take the header
+//! section out and put another one in; the body always passes block by block. Must not know where they go.
 
 use std::{
     fs::File,
@@ -13,7 +14,11 @@ use super::{
     frame::{self, FrameError, Trailer},
     store::StoreError,
 };
-use crate::message::envelope::Envelope;
+use crate::message::{
+    envelope::Envelope,
+    header::{HEADER_BYTES_MAX, HeaderSection, end_of_section},
+    identification::Replaced,
+};
 
 /// Files up to this size are read at once.
 const WHOLE_BYTES_MAX: u64 = 128 * 1024;
@@ -25,6 +30,9 @@ pub struct MessageReader {
     /// What is still to come, last part first.
     parts: Vec<Part>,
     source: Source,
+    envelope: Envelope,
+    added_bytes: usize,
+    replaced: Replaced,
 }
 
 #[derive(Debug)]
@@ -65,6 +73,48 @@ impl MessageReader {
         self.size_bytes
     }
 
+    /// The envelope as the client gave it.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Takes the header section out; it must be asked for before the first block. `None`, and nothing is
+    /// taken, when it is longer than [`HEADER_BYTES_MAX`]. Reads the disk.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file can no longer be read.
+    pub fn take_header(&mut self) -> Result<Option<HeaderSection>, StoreError> {
+        let (mut bytes, mut line_start, mut end) = (Vec::new(), 0, None);
+        while end.is_none() && bytes.len() <= HEADER_BYTES_MAX {
+            let Some(block) = self.next_block()? else { break };
+            bytes.extend_from_slice(&block);
+            end = end_of_section(&bytes, &mut line_start);
+        }
+        let ended = end.is_some();
+        let length = if ended { line_start } else { bytes.len() };
+        if length > HEADER_BYTES_MAX {
+            self.parts.push(Part::Bytes(bytes));
+            return Ok(None);
+        }
+        let body = bytes.split_off(end.unwrap_or(length));
+        let before = bytes.len() as u64;
+        bytes.truncate(length);
+        self.size_bytes -= before;
+        self.parts.push(Part::Bytes(body));
+        if ended {
+            // Whatever the empty line was made of: this is what every reader takes for one.
+            self.put_in_front(b"\r\n".to_vec());
+        }
+        Ok(Some(HeaderSection { bytes, added_bytes: self.added_bytes, replaced: self.replaced }))
+    }
+
+    /// Puts bytes in front of what is still to come, such as an edited header section.
+    pub fn put_in_front(&mut self, bytes: Vec<u8>) {
+        self.size_bytes += bytes.len() as u64;
+        self.parts.push(Part::Bytes(bytes));
+    }
+
     /// The next block, at most [`BUFFER_BYTES`]; `None` at the end. Reads the disk, and so may block
     /// for as long as one read of that size takes.
     ///
@@ -75,7 +125,13 @@ impl MessageReader {
         while block.len() < BUFFER_BYTES {
             match self.parts.pop() {
                 None => break,
-                Some(Part::Bytes(bytes)) => block.extend_from_slice(&bytes),
+                Some(Part::Bytes(mut bytes)) => {
+                    let room = BUFFER_BYTES - block.len();
+                    if bytes.len() > room {
+                        self.parts.push(Part::Bytes(bytes.split_off(room)));
+                    }
+                    block.extend_from_slice(&bytes);
+                }
                 Some(Part::Body(left)) => {
                     let take = left.min((BUFFER_BYTES - block.len()) as u64);
                     self.source.read(&mut block, take).map_err(|error| unreadable(&error))?;
@@ -92,7 +148,7 @@ impl MessageReader {
     pub(super) fn of_bytes(bytes: Vec<u8>) -> Result<Self, ReadError> {
         let described = describe_bytes(&bytes)?;
         let position = usize::try_from(described.body_at).unwrap_or(usize::MAX);
-        Ok(Self::new(described.trailer, Source::Memory { bytes, position }))
+        Ok(Self::new(described, Source::Memory { bytes, position }))
     }
 
     /// Opens a spool file: small ones are read at once, long ones are checked first and read again.
@@ -105,13 +161,14 @@ impl MessageReader {
         }
         let described = describe_file(&mut file)?;
         file.seek(SeekFrom::Start(described.body_at))?;
-        Ok(Self::new(described.trailer, Source::File(file)))
+        Ok(Self::new(described, Source::File(file)))
     }
 
-    fn new(trailer: Trailer, source: Source) -> Self {
-        let added_bytes = trailer.added.len() as u64;
-        let mut parts = Vec::with_capacity(4);
-        let mut size_bytes = added_bytes + trailer.body_bytes;
+    fn new(described: Described, source: Source) -> Self {
+        let Described { envelope, trailer, .. } = described;
+        let added_bytes = trailer.added.len();
+        let mut parts = Vec::with_capacity(6);
+        let mut size_bytes = added_bytes as u64 + trailer.body_bytes;
         match trailer.separator_at.filter(|at| *at <= trailer.body_bytes) {
             None => parts.push(Part::Body(trailer.body_bytes)),
             Some(at) => {
@@ -122,7 +179,7 @@ impl MessageReader {
             }
         }
         parts.push(Part::Bytes(trailer.added));
-        Self { size_bytes, parts, source }
+        Self { size_bytes, parts, source, envelope, added_bytes, replaced: trailer.replaced }
     }
 }
 
@@ -158,7 +215,7 @@ pub(super) fn describe_bytes(bytes: &[u8]) -> Result<Described, ReadError> {
     let envelope = bytes.get(frame::PREAMBLE_LENGTH..body_at).ok_or(FrameError::Incomplete)?;
     checked(
         frame::envelope(preamble, envelope)?,
-        frame::trailer(&bytes[trailer_at..end_at])?,
+        frame::trailer(preamble, &bytes[trailer_at..end_at])?,
         body_at,
         trailer_at,
     )
@@ -183,7 +240,7 @@ pub(super) fn describe_file(file: &mut File) -> Result<Described, ReadError> {
     let preamble = frame::preamble(&read_at(file, 0, frame::PREAMBLE_LENGTH)?)?;
     let envelope = read_at(file, frame::PREAMBLE_LENGTH as u64, preamble.envelope_length)?;
     let envelope = frame::envelope(preamble, &envelope)?;
-    let trailer = frame::trailer(&read_at(file, trailer_at, trailer_length)?)?;
+    let trailer = frame::trailer(preamble, &read_at(file, trailer_at, trailer_length)?)?;
     let trailer_at = usize::try_from(trailer_at).unwrap_or(usize::MAX);
     checked(envelope, trailer, frame::PREAMBLE_LENGTH + preamble.envelope_length, trailer_at)
 }

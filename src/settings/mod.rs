@@ -6,6 +6,7 @@
 mod document;
 mod door;
 pub mod hostname;
+mod identity;
 mod layers;
 pub mod problem;
 mod raw;
@@ -171,6 +172,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
     let budget = storage::check_budget(&raw.budget, report);
+    let identity = identity::check(&raw.identity, &upstream, &listener.session.hostname, report);
     let ca_file = report::set(raw.upstream.ca_file.as_ref());
     let uncertain = raw.queue.uncertain.as_ref();
     let uncertain = uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice);
@@ -192,6 +194,7 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
             lifetime: queue.lifetime,
             uncertain,
             admin: admin_address,
+            identity,
             drain: STOP_WAIT,
             limits: delivery::Limits::default(),
         },

@@ -13,7 +13,7 @@ use serde::{
 };
 
 use super::value::{Command, List, Parsed, Password, Size, Text, Whole, choose};
-use crate::{delivery::Uncertain, smtp::address::Address, telemetry::Format};
+use crate::{delivery::Uncertain, message::identity::FromPolicy, smtp::address::Address, telemetry::Format};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -85,6 +85,9 @@ pub(super) struct Budget {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Identity {
+    pub(super) from: Option<Parsed<FromPolicy>>,
+    pub(super) send_as: Option<List<Address>>,
+    pub(super) domain: Option<String>,
     pub(super) admin: Option<Parsed<Option<Address>>>,
 }
 
@@ -150,6 +153,14 @@ impl Text for Uncertain {
 
     fn read(text: &str) -> Result<Self, String> {
         choose(text, &[("resend-once", Self::ResendOnce), ("hold", Self::Hold)])
+    }
+}
+
+impl Text for FromPolicy {
+    const EXPECTED: &'static str = "\"account\", \"alias-list\" or \"keep\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("account", Self::Account), ("alias-list", Self::AliasList), ("keep", Self::Keep)])
     }
 }
 

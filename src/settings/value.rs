@@ -84,6 +84,15 @@ impl Text for IpNet {
     }
 }
 
+impl Text for Address {
+    const EXPECTED: &'static str = "a mail address in quotes";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let parsed: Result<Self, _> = text.parse();
+        parsed.map_err(|error| format!("{} is no mail address: {error}", shown(text)))
+    }
+}
+
 /// `None` for an empty text, which is the way to say "not set".
 impl Text for Option<Address> {
     const EXPECTED: &'static str = "a mail address in quotes";
@@ -92,8 +101,7 @@ impl Text for Option<Address> {
         if text.is_empty() {
             return Ok(None);
         }
-        let parsed: Result<Address, _> = text.parse();
-        parsed.map(Some).map_err(|error| format!("{} is no mail address: {error}", shown(text)))
+        Address::read(text).map(Some)
     }
 }
 

@@ -5,7 +5,10 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain},
-    message::envelope::{BodyKind, Envelope, Lane, Origin},
+    message::{
+        envelope::{BodyKind, Envelope, Lane, Origin},
+        identity::{FromPolicy, Identity},
+    },
     queue::{
         id::QueueId,
         memory_store::MemoryStore,
@@ -218,6 +221,11 @@ pub(super) fn options() -> Options {
         lifetime: 120 * HOUR,
         uncertain: Uncertain::ResendOnce,
         admin: Some("admin@example.org".parse().unwrap()),
+        identity: Identity {
+            from: FromPolicy::Account,
+            send_as: Vec::new(),
+            domain: "relay.example.org".into(),
+        },
         drain: 10 * MINUTE,
         limits: Limits { command: PATIENCE, final_dot: PATIENCE, ..Limits::default() },
     }

@@ -1,0 +1,239 @@
+//! Message-ID and Date as the client sent them: whether the world will take them (RFC 5322 sections 3.3 and
+//! 3.6.4).
+//!
+//! Rule: judged once, at acceptance, from what the client sent; the judgement is stored with the message, so
+//! that a later program or setting never gives a message another Message-ID. Must not know what is put in the
+//! place of a bad one.
+
+use jiff::fmt::rfc2822::DateTimeParser;
+use serde::{Deserialize, Serialize};
+
+use super::header::{Field, HEADER_BYTES_MAX, Header, end_of_section};
+
+/// Octets of a Message-ID: a line of a header has at most 998 (RFC 5322 section 2.1.1).
+const MESSAGE_ID_LENGTH_MAX: usize = 980;
+
+/// What the client sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identification {
+    /// Its Message-ID.
+    pub message_id: Standing,
+    /// Its Date.
+    pub date: Standing,
+}
+
+/// How a field stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It was not seen.
+    #[default]
+    Absent,
+    /// It stays.
+    Valid,
+    /// It says something, in a form that Gmail replaces; this is the same in the present form.
+    Restated(String),
+    /// It must be replaced.
+    Invalid,
+}
+
+/// Which fields of the client were replaced at acceptance: they go out under another name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Message-ID, as X-Original-Message-ID.
+    pub message_id: bool,
+    /// Date, as X-Original-Date.
+    pub date: bool,
+}
+
+impl Identification {
+    /// Judges the beginning of a message. `complete` says that there is no more of it.
+    #[must_use]
+    pub fn of(message: &[u8], complete: bool, internationalized: bool) -> Self {
+        let beginning = &message[..message.len().min(HEADER_BYTES_MAX)];
+        let mut line_start = 0;
+        let ended = end_of_section(beginning, &mut line_start).is_some();
+        let section = if ended { &beginning[..line_start] } else { beginning };
+        let Some(header) = Header::read(section, 0) else { return Self::default() };
+        // The header section ends where a line is no field, whether or not an empty line says so.
+        let fields = header.fields().iter().take_while(|field| !field.name().is_empty());
+        let mut fields: Vec<&Field<'_>> = fields.collect();
+        if !ended && !complete && fields.len() == header.fields().len() {
+            // The last one may go on.
+            fields.pop();
+        }
+        let all = |name: &str| -> Vec<String> {
+            let named = fields.iter().filter(|field| field.is(name));
+            named.map(|field| unfolded(field.value())).collect()
+        };
+        let message_id = match all("Message-ID").as_slice() {
+            [] => Standing::Absent,
+            [only] if is_message_id(only, internationalized) => Standing::Valid,
+            _ => Standing::Invalid,
+        };
+        let date = all("Date").first().map_or(Standing::Absent, |date| judge_date(date));
+        Self { message_id, date }
+    }
+}
+
+/// The value in one line; octets that are no UTF-8 make it invalid wherever it must be ASCII.
+fn unfolded(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    text.chars().filter(|character| !matches!(character, '\r' | '\n')).collect::<String>().trim().to_owned()
+}
+
+/// `<left@right>`, possibly with comments around it. Obsolete but common: dots anywhere on the left.
+fn is_message_id(text: &str, internationalized: bool) -> bool {
+    let atom = |character: char| {
+        character.is_ascii_alphanumeric()
+            || "!#$%&'*+-/=?^_`{|}~".contains(character)
+            || (internationalized && !character.is_ascii() && !character.is_control())
+    };
+    let Some(inside) = between_angle_brackets(text) else { return false };
+    let Some((left, right)) = inside.rsplit_once('@') else { return false };
+    let quoted = left.len() > 2 && left.starts_with('"') && left.ends_with('"');
+    let in_quotes = |character: char| !character.is_control() && !"\"\\<>".contains(character);
+    let left_fits = match quoted {
+        true => left[1..left.len() - 1].chars().all(in_quotes),
+        false => !left.is_empty() && left.chars().all(|character| atom(character) || character == '.'),
+    };
+    let literal = right.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let right_fits = match literal {
+        Some(inside) => inside.chars().all(|c| c.is_ascii_graphic() && !"[]\\<>".contains(c)),
+        None => right.split('.').all(|label| !label.is_empty() && label.chars().all(atom)),
+    };
+    text.len() <= MESSAGE_ID_LENGTH_MAX && left_fits && right_fits
+}
+
+/// The inside of the only angle brackets, when nothing but one comment on either side stands around them.
+fn between_angle_brackets(text: &str) -> Option<&str> {
+    let (before, rest) = text.split_once('<')?;
+    let (inside, after) = rest.split_once('>')?;
+    let is_comment = |text: &str| {
+        let text = text.trim();
+        let inside = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+        text.is_empty() || inside.is_some_and(|inside| !inside.contains(['(', ')', '<', '>', '\\']))
+    };
+    (is_comment(before) && is_comment(after)).then_some(inside)
+}
+
+/// Gmail replaces dates with named zones (`GMT`) by a date of its own; the same moment in the present form
+/// keeps what the client meant. A wrong day of the week is nobody's concern.
+fn judge_date(text: &str) -> Standing {
+    let parsed = DateTimeParser::new().relaxed_weekday(true).parse_zoned(text);
+    let Ok(moment) = parsed else { return Standing::Invalid };
+    let words: Vec<&str> = text.split('(').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let [.., year, _, zone] = words.as_slice() else { return Standing::Invalid };
+    let is_present_form = year.len() >= 4 && zone.len() == 5 && zone.starts_with(['+', '-']);
+    if is_present_form && text.is_ascii() {
+        return Standing::Valid;
+    }
+    Standing::Restated(moment.strftime("%a, %d %b %Y %H:%M:%S %z").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(message: &str) -> Identification {
+        Identification::of(message.as_bytes(), true, false)
+    }
+
+    #[test]
+    fn message_ids_of_real_programs_are_valid() {
+        for id in [
+            "<20210126135511.10989-1-dong.menglong@zte.com.cn>",
+            "<CAF=x+y/z_1$2@mail.gmail.com>",
+            "<1.a..b@host>",
+            "<\"quoted left\"@host.example>",
+            "<1@[192.168.1.4]>",
+            "\r\n <folded@host.example>",
+            "<1@host.example> (added by the sender)",
+        ] {
+            assert_eq!(judge(&format!("Message-ID: {id}\r\n\r\n")).message_id, Standing::Valid, "{id}");
+        }
+    }
+
+    #[test]
+    fn message_ids_that_gmail_would_replace_are_invalid() {
+        for id in [
+            "",
+            "1@host.example",
+            "<>",
+            "<1>",
+            "<@host>",
+            "<1@>",
+            "<1@host.>",
+            "<1@a b>",
+            "<a b@host>",
+            "<1@2@host>",
+            "<1@host",
+            "<<1@host>>",
+            "<1@host> <2@host>",
+            "x <1@host>",
+            "<\u{fc}@host>",
+            "<1@[192.168.1.4>",
+        ] {
+            assert_eq!(judge(&format!("Message-ID: {id}\r\n\r\n")).message_id, Standing::Invalid, "{id}");
+        }
+        let long = "x".repeat(MESSAGE_ID_LENGTH_MAX);
+        assert_eq!(judge(&format!("Message-ID: <{long}@host>\r\n\r\n")).message_id, Standing::Invalid);
+        let twice = judge("Message-ID: <1@host>\r\nSubject: x\r\nmessage-id: <2@host>\r\n\r\n");
+        assert_eq!(twice.message_id, Standing::Invalid);
+    }
+
+    #[test]
+    fn an_internationalized_message_may_have_an_internationalized_message_id() {
+        let message = "Message-ID: <\u{fc}@b\u{fc}cher.example>\r\n\r\n".as_bytes();
+        assert_eq!(Identification::of(message, true, true).message_id, Standing::Valid);
+    }
+
+    #[test]
+    fn dates_are_valid_restated_or_invalid() {
+        for (date, expected) in [
+            ("Fri, 15 Jan 2027 09:00:00 +0100", Standing::Valid),
+            ("15 Jan 2027 09:00 -0000", Standing::Valid),
+            ("Fri, 15 Jan 2027 09:00:00 +0100 (CET)", Standing::Valid),
+            // The wrong day of the week.
+            ("Mon, 15 Jan 2027 09:00:00 +0100", Standing::Valid),
+            ("Fri, 15 Jan 2027 08:00:00 GMT", Standing::Restated("Fri, 15 Jan 2027 08:00:00 +0000".into())),
+            ("15 Jan 27 03:00:00 EST", Standing::Restated("Fri, 15 Jan 2027 03:00:00 -0500".into())),
+            ("", Standing::Invalid),
+            ("2027-01-15T08:00:00Z", Standing::Invalid),
+            ("Fri Jan 15 08:00:00 2027", Standing::Invalid),
+            ("Fri, 32 Jan 2027 08:00:00 +0000", Standing::Invalid),
+            ("Freitag, 15. Januar 2027", Standing::Invalid),
+        ] {
+            assert_eq!(judge(&format!("Date: {date}\r\n\r\n")).date, expected, "{date}");
+        }
+    }
+
+    #[test]
+    fn only_the_header_section_is_judged() {
+        for message in [
+            "Subject: x\r\n\r\nMessage-ID: bad\r\nDate: bad\r\n",
+            "Subject: x\r\nthe client forgot the empty line\r\nMessage-ID: bad\r\nDate: bad\r\n",
+        ] {
+            assert_eq!(judge(message), Identification::default(), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_not_complete_yet_is_not_judged() {
+        let beginning = b"Date: Fri, 15 Jan 2027 09:00:00 +0100\r\nMessage-ID:\r\n";
+        let judged = Identification::of(beginning, false, false);
+        assert_eq!(judged, Identification { message_id: Standing::Absent, date: Standing::Valid });
+        assert_eq!(Identification::of(beginning, true, false).message_id, Standing::Invalid);
+    }
+
+    #[test]
+    fn no_beginning_makes_the_judge_panic() {
+        let mut random = fastrand::Rng::with_seed(13);
+        let alphabet = b"<>@.()\"\\ \r\n:15Jan2027+0\xc3\xa9\xff";
+        for _ in 0..20_000 {
+            let value: Vec<u8> =
+                (0..random.usize(0..40)).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
+            let message = [b"Message-ID: ", &value[..], b"\r\nDate: ", &value, b"\r\n"].concat();
+            drop(Identification::of(&message, random.bool(), random.bool()));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Who mail is sent as: the `[identity]` section, and what it means for an address.
+//!
+//! Rule: pure; the same answer for the same configuration. An upstream account sends as itself and as the
+//! addresses that its owner has verified, whatever a header says. Must not know how a header is edited.
+
+use crate::{
+    message::envelope::{Envelope, Origin},
+    smtp::address::Address,
+};
+
+/// Octets of a client's own name that are shown to a reader.
+const HOST_LENGTH_MAX: usize = 100;
+/// Domains that mean nothing outside of the network where they are used (RFC 6761, RFC 8375, and habit).
+const PRIVATE_DOMAINS: [&str; 7] =
+    ["localhost", "localdomain", "local", "lan", "internal", "invalid", "home.arpa"];
+
+/// The `[identity]` section, as far as it concerns senders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What becomes of the From field.
+    pub from: FromPolicy,
+    /// Addresses that the account may send as besides its own.
+    pub send_as: Vec<Address>,
+    /// What a name without a domain gets.
+    pub domain: String,
+}
+
+/// What becomes of the From field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromPolicy {
+    /// It is the account.
+    Account,
+    /// It is the account unless it is one of `send_as`.
+    AliasList,
+    /// It stays, as long as it is valid.
+    Keep,
+}
+
+/// Who one attempt sends as.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The configuration.
+    pub identity: &'a Identity,
+    /// The address of the account that is logged in; `None` when there is none, which leaves nothing but to
+    /// keep what clients say.
+    pub account: Option<&'a Address>,
+}
+
+impl<'a> Terms<'a> {
+    /// The address that stands for everybody who may not send as himself; `None` when all may.
+    #[must_use]
+    pub fn stand_in(&self) -> Option<&'a Address> {
+        self.account.filter(|_| self.identity.from != FromPolicy::Keep)
+    }
+
+    /// How to write an address that the account may send as. Gmail takes another spelling of it for a
+    /// stranger's, so ours is that of the configuration.
+    #[must_use]
+    pub fn permitted(&self, address: &Address) -> Option<&'a Address> {
+        let aliases = match self.identity.from {
+            FromPolicy::AliasList => self.identity.send_as.as_slice(),
+            FromPolicy::Account | FromPolicy::Keep => &[],
+        };
+        let same = |known: &&Address| known.as_str().eq_ignore_ascii_case(address.as_str());
+        self.stand_in().into_iter().chain(aliases).find(same)
+    }
+
+    /// The address with a domain.
+    #[must_use]
+    pub fn qualified(&self, address: &Address) -> Address {
+        let text = format!("{address}@{}", self.identity.domain);
+        let unqualified = address.domain().is_none();
+        // Only a domain that is no domain could fail here.
+        if unqualified { text.parse().unwrap_or_else(|_| address.clone()) } else { address.clone() }
+    }
+
+    /// The reverse path for the upstream. Bounces must reach somebody, and Gmail puts the account there
+    /// anyway; a client's null reverse path becomes the account too, because whether Gmail takes `<>` from
+    /// an account is not known. Our own notices keep it: nobody must hear of their fate.
+    #[must_use]
+    pub fn reverse_path(&self, envelope: &Envelope) -> Option<Address> {
+        if envelope.is_own_notice() {
+            return None;
+        }
+        let own = || envelope.reverse_path.as_ref().map(|address| self.qualified(address));
+        self.stand_in().cloned().or_else(own)
+    }
+
+    /// The host that a message comes from, for a reader: what the client calls itself, else its address;
+    /// this host's own name when it is a program here that says nothing better.
+    #[must_use]
+    pub fn host(&self, origin: &Origin) -> String {
+        let name = origin.helo.trim_end_matches('.');
+        let is_name = name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._".contains(&octet));
+        let first = name.split('.').next().unwrap_or_default();
+        if is_name && !first.is_empty() && first != "localhost" && name.len() <= HOST_LENGTH_MAX {
+            return name.to_owned();
+        }
+        let address = origin.address.to_canonical();
+        if address.is_loopback() || address.is_unspecified() {
+            return self.identity.domain.clone();
+        }
+        address.to_string()
+    }
+}
+
+/// Whether somebody elsewhere could write to this address, as far as its form tells.
+#[must_use]
+pub fn is_reachable(address: &Address) -> bool {
+    let Some(domain) = address.domain().map(str::to_lowercase) else { return false };
+    let private = |name: &&str| domain.strip_suffix(*name).is_some_and(|rest| rest.ends_with('.'));
+    domain.contains('.')
+        && !domain.starts_with('[')
+        && !domain.starts_with("localhost.")
+        && !PRIVATE_DOMAINS.iter().any(private)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    fn host(helo: &str, client: &str) -> String {
+        let identity =
+            Identity { from: FromPolicy::Keep, send_as: Vec::new(), domain: "relay.example".into() };
+        let address: IpAddr = client.parse().unwrap();
+        let origin = Origin { address, helo: helo.into(), protocol: String::new(), login: None };
+        Terms { identity: &identity, account: None }.host(&origin)
+    }
+
+    #[test]
+    fn the_host_is_what_a_reader_can_use() {
+        assert_eq!(host("web01", "192.0.2.7"), "web01");
+        assert_eq!(host("web01.example.org.", "127.0.0.1"), "web01.example.org");
+        assert_eq!(host("localhost.localdomain", "127.0.0.1"), "relay.example");
+        assert_eq!(host("", "::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(host("[192.0.2.7]", "192.0.2.7"), "192.0.2.7");
+        assert_eq!(host("a\" <b>", "2001:db8::1"), "2001:db8::1");
+    }
+
+    #[test]
+    fn addresses_of_a_private_network_are_not_reachable() {
+        for text in [
+            "root",
+            "root@web01",
+            "root@localhost.localdomain",
+            "p@printer.local",
+            "p@nas.LAN",
+            "p@[192.0.2.7]",
+        ] {
+            assert!(!is_reachable(&address(text)), "{text}");
+        }
+        for text in ["a@example.org", "a@lan.example.org", "a@mylocal.example"] {
+            assert!(is_reachable(&address(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_alias_counts_only_with_its_policy_and_in_any_case() {
+        let account = address("me@gmail.com");
+        let mut identity = Identity {
+            from: FromPolicy::AliasList,
+            send_as: vec![address("Shop@example.org")],
+            domain: "relay.example".into(),
+        };
+        let permitted = |identity: &Identity, text: &str| {
+            let terms = Terms { identity, account: Some(&account) };
+            terms.permitted(&address(text)).map(ToString::to_string)
+        };
+        assert_eq!(permitted(&identity, "shop@EXAMPLE.org"), Some("Shop@example.org".into()));
+        assert_eq!(permitted(&identity, "Me@gmail.com"), Some("me@gmail.com".into()));
+        assert_eq!(permitted(&identity, "me+tag@gmail.com"), None);
+        identity.from = FromPolicy::Account;
+        assert_eq!(permitted(&identity, "shop@example.org"), None);
+    }
+}
