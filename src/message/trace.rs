@@ -132,7 +132,7 @@ mod tests {
     }
 
     const COMPLETE: HeaderFindings =
-        HeaderFindings { has_message_id: true, has_date: true, received_count: 0, separator_at: None };
+        HeaderFindings { has_message_id: true, has_date: true, ..HeaderFindings::NOTHING };
 
     #[test]
     fn a_message_with_one_recipient_names_it_in_received() {

@@ -4,11 +4,15 @@
 //! brackets, source routes), and yet nothing gets through that is no safe address.
 //! Must not know which command is allowed when, or to whom.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use thiserror::Error;
 
 use super::{
     address::{Address, AddressError},
+    authentication::Response,
     extension::Parameters,
+    quirk::{Quirk, Quirks},
 };
 
 /// Characters of a HELO or EHLO argument; a domain has at most 255 (RFC 5321 section 4.5.3.1.2).
@@ -37,6 +41,22 @@ pub enum Command {
     },
     /// DATA.
     Data,
+    /// BDAT (RFC 3030): so many octets follow.
+    Chunk {
+        /// How many; a number beyond `u64` becomes its largest.
+        size_bytes: u64,
+        /// The message ends with them.
+        last: bool,
+    },
+    /// STARTTLS (RFC 3207).
+    StartTls,
+    /// AUTH (RFC 4954).
+    Authenticate {
+        /// The mechanism, which need not be one of ours.
+        mechanism: String,
+        /// The initial response.
+        initial: Option<Response>,
+    },
     /// RSET.
     Reset,
     /// NOOP, with or without an argument.
@@ -47,7 +67,7 @@ pub enum Command {
     Help,
     /// QUIT.
     Quit,
-    /// A command of RFC 5321 or of an extension that we do not serve: EXPN, STARTTLS, AUTH, BDAT, TURN ...
+    /// A command of RFC 5321 or of an extension that we do not serve: EXPN, TURN, ETRN ...
     NotImplemented,
     /// A verb nobody knows.
     Unknown,
@@ -56,8 +76,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Reads a line without its line end.
-    pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
+    /// Reads a line without its line end. What was odd about it goes into `quirks`.
+    pub fn parse(line: &[u8], quirks: &mut Quirks) -> Result<Self, CommandError> {
         // TAB is the one control character that some clients use as a blank.
         if line.iter().any(|octet| octet.is_ascii_control() && *octet != b'\t') {
             return Err(CommandError::Character);
@@ -72,19 +92,20 @@ impl Command {
         }
         match verb.as_str() {
             "" => Err(CommandError::Empty),
-            "EHLO" => hello(rest).map(Self::ExtendedHello),
-            "HELO" => hello(rest).map(Self::Hello),
-            "MAIL" => mail(rest),
-            "RCPT" => recipient(rest),
+            "EHLO" => hello(rest, quirks).map(Self::ExtendedHello),
+            "HELO" => hello(rest, quirks).map(Self::Hello),
+            "MAIL" => mail(rest, quirks),
+            "RCPT" => recipient(rest, quirks),
             "DATA" => alone(rest, Self::Data, "DATA"),
+            "BDAT" => chunk(rest),
+            "STARTTLS" => alone(rest, Self::StartTls, "STARTTLS"),
+            "AUTH" => authenticate(rest),
             "RSET" => alone(rest, Self::Reset, "RSET"),
             "QUIT" => alone(rest, Self::Quit, "QUIT"),
             "NOOP" => Ok(Self::Noop),
             "VRFY" => Ok(Self::Verify),
             "HELP" => Ok(Self::Help),
-            "EXPN" | "STARTTLS" | "AUTH" | "BDAT" | "ETRN" | "TURN" | "ATRN" | "SEND" | "SOML" | "SAML" => {
-                Ok(Self::NotImplemented)
-            }
+            "EXPN" | "ETRN" | "TURN" | "ATRN" | "BURL" | "SEND" | "SOML" | "SAML" => Ok(Self::NotImplemented),
             "GET" | "POST" | "PUT" | "HEAD" | "OPTIONS" | "CONNECT" => Ok(Self::Http),
             _ => Ok(Self::Unknown),
         }
@@ -122,28 +143,73 @@ fn alone(rest: &str, command: Command, usage: &'static str) -> Result<Command, C
 }
 
 /// Any printable argument will do, none as well: uninterruptible power supplies send a bare HELO.
-fn hello(rest: &str) -> Result<String, CommandError> {
+fn hello(rest: &str, quirks: &mut Quirks) -> Result<String, CommandError> {
     if rest.len() > HELLO_LENGTH_MAX {
         return Err(CommandError::Usage("EHLO followed by a name of at most 255 characters"));
     }
+    quirks.insert_if(rest.is_empty(), Quirk::EmptyHello);
+    quirks.insert_if(!rest.is_empty() && !is_usual_name(rest), Quirk::OddHello);
     Ok(rest.to_owned())
 }
 
-fn mail(rest: &str) -> Result<Command, CommandError> {
-    let (path, parameters) = path(rest, "FROM").ok_or(CommandError::Usage("MAIL FROM:<address>"))?;
-    let reverse_path = match path {
+/// A domain of at least two labels, or an address literal (RFC 5321 section 4.1.3).
+fn is_usual_name(name: &str) -> bool {
+    if let Some(literal) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        return match literal.split_at_checked("IPv6:".len()) {
+            Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6:") => address.parse::<Ipv6Addr>().is_ok(),
+            _ => literal.parse::<Ipv4Addr>().is_ok(),
+        };
+    }
+    let is_label = |label: &str| {
+        let has_only_allowed = label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+        !label.is_empty() && has_only_allowed && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.contains('.') && name.split('.').all(is_label)
+}
+
+fn mail(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
+    let (path, parameters) = path(rest, "FROM", quirks).ok_or(CommandError::Usage("MAIL FROM:<address>"))?;
+    let reverse_path: Option<Address> = match path {
         Path::Bracketed("") => None,
         Path::Bare("") => return Err(CommandError::Usage("MAIL FROM:<address>")),
         Path::Bracketed(text) | Path::Bare(text) => Some(text.parse().map_err(CommandError::ReversePath)?),
     };
+    let unqualified = reverse_path.as_ref().is_some_and(|address| address.domain().is_none());
+    quirks.insert_if(unqualified, Quirk::UnqualifiedSender);
     Ok(Command::Mail { reverse_path, parameters: Parameters::of_mail(parameters)? })
 }
 
-fn recipient(rest: &str) -> Result<Command, CommandError> {
-    let (path, parameters) = path(rest, "TO").ok_or(CommandError::Usage("RCPT TO:<address>"))?;
+fn recipient(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
+    let (path, parameters) = path(rest, "TO", quirks).ok_or(CommandError::Usage("RCPT TO:<address>"))?;
     let (Path::Bracketed(text) | Path::Bare(text)) = path;
     let forward_path = text.parse().map_err(CommandError::ForwardPath)?;
-    Ok(Command::Recipient { forward_path, parameters: Parameters::of_recipient(parameters) })
+    Ok(Command::Recipient { forward_path, parameters: Parameters::of_recipient(parameters)? })
+}
+
+fn chunk(rest: &str) -> Result<Command, CommandError> {
+    const USAGE: CommandError = CommandError::Usage("BDAT size, or BDAT size LAST");
+    let mut words = rest.split_ascii_whitespace();
+    let size = words.next().ok_or(USAGE)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return Err(USAGE),
+    };
+    if words.next().is_some() || !size.bytes().all(|octet| octet.is_ascii_digit()) {
+        return Err(USAGE);
+    }
+    Ok(Command::Chunk { size_bytes: size.parse().unwrap_or(u64::MAX), last })
+}
+
+fn authenticate(rest: &str) -> Result<Command, CommandError> {
+    const USAGE: CommandError = CommandError::Usage("AUTH mechanism, or AUTH mechanism response");
+    let mut words = rest.split_ascii_whitespace();
+    let mechanism = words.next().ok_or(USAGE)?.to_owned();
+    let initial = words.next().map(|response| Response::new(response.as_bytes().to_vec()));
+    if words.next().is_some() {
+        return Err(USAGE);
+    }
+    Ok(Command::Authenticate { mechanism, initial })
 }
 
 /// The text of an address, and whether it stood in angle brackets: `<>` means something, nothing does not.
@@ -154,25 +220,46 @@ enum Path<'a> {
 
 /// Splits `KEYWORD:<address> parameters`. Blanks around the colon, a display name before the brackets
 /// and an address without brackets are accepted.
-fn path<'a>(rest: &'a str, keyword: &str) -> Option<(Path<'a>, &'a str)> {
+fn path<'a>(rest: &'a str, keyword: &str, quirks: &mut Quirks) -> Option<(Path<'a>, &'a str)> {
     let (word, after) = rest.split_once(':')?;
     if !word.trim_ascii().eq_ignore_ascii_case(keyword) {
         return None;
     }
-    let after = after.trim_ascii();
-    let bracket = unquoted(after, |before, character| {
+    let trimmed = after.trim_ascii();
+    let has_blanks = after.starts_with([' ', '\t']) || word.len() != keyword.len();
+    quirks.insert_if(has_blanks, Quirk::SpaceAfterColon);
+    let bracket = unquoted(trimmed, |before, character| {
         // A bracket that opens a path begins a word: `a@b AUTH=<>` has none.
         character == '<' && before.is_none_or(|before| before == ' ' || before == '\t')
     });
     let Some(bracket) = bracket else {
-        let end = unquoted(after, |_, character| character == ' ' || character == '\t');
-        let (address, parameters) = after.split_at(end.unwrap_or(after.len()));
-        return Some((Path::Bare(address), parameters));
+        let end = unquoted(trimmed, |_, character| character == ' ' || character == '\t');
+        let (address, parameters) = trimmed.split_at(end.unwrap_or(trimmed.len()));
+        quirks.insert_if(!address.is_empty(), Quirk::MissingBrackets);
+        let comment_free = without_comment(address);
+        quirks.insert_if(comment_free != address, Quirk::DisplayName);
+        return Some((Path::Bare(comment_free), parameters));
     };
-    let inside = &after[bracket + 1..];
+    quirks.insert_if(bracket > 0, Quirk::DisplayName);
+    let inside = &trimmed[bracket + 1..];
     let end = unquoted(inside, |_, character| character == '>')?;
     let parameters = &inside[end + 1..];
-    Some((Path::Bracketed(without_route(inside[..end].trim_ascii())), parameters))
+    let address = without_route(inside[..end].trim_ascii(), quirks);
+    let comment_free = without_comment(address);
+    quirks.insert_if(comment_free != address, Quirk::DisplayName);
+    Some((Path::Bracketed(comment_free), parameters))
+}
+
+/// Drops a comment before or behind an address: `a@b(Joe)`, `(Joe)a@b`.
+fn without_comment(address: &str) -> &str {
+    let start = match address.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+        Some((_, rest)) => rest.trim_ascii_start(),
+        None => address,
+    };
+    match unquoted(start, |_, character| character == '(') {
+        Some(open) if start.ends_with(')') => start[..open].trim_ascii_end(),
+        _ => start,
+    }
 }
 
 /// The position of the first character outside quotes for which `found` holds, given the one before.
@@ -192,9 +279,12 @@ fn unquoted(text: &str, found: impl Fn(Option<char>, char) -> bool) -> Option<us
 }
 
 /// Drops a source route such as `@one,@two:` (RFC 5321 appendix C).
-fn without_route(path: &str) -> &str {
+fn without_route<'a>(path: &'a str, quirks: &mut Quirks) -> &'a str {
     match path.split_once(':') {
-        Some((route, address)) if route.starts_with('@') => address.trim_ascii(),
+        Some((route, address)) if route.starts_with('@') => {
+            quirks.insert(Quirk::SourceRoute);
+            address.trim_ascii()
+        }
         _ => path,
     }
 }
@@ -209,7 +299,7 @@ mod tests {
     }
 
     fn check(line: &str, expected: Result<Command, CommandError>) {
-        assert_eq!(Command::parse(line.as_bytes()), expected, "{line:?}");
+        assert_eq!(Command::parse(line.as_bytes(), &mut Quirks::default()), expected, "{line:?}");
     }
 
     #[test]
@@ -225,6 +315,10 @@ mod tests {
             ("MAIL FROM: a@b.example", "a@b.example"),
             ("MAIL FROM:Joe Doe <a@b.example>", "a@b.example"),
             ("MAIL FROM:\"Doe <Joe>\" <a@b.example>", "a@b.example"),
+            // Comments, which RFC 822 allowed.
+            ("MAIL FROM:<a@b.example (Joe)>", "a@b.example"),
+            ("MAIL FROM:a@b.example(Joe)", "a@b.example"),
+            ("MAIL FROM:<(Joe) a@b.example>", "a@b.example"),
             // Source routes are dropped.
             ("MAIL FROM:<@one.example,@two.example:a@b.example>", "a@b.example"),
             // No domain.
@@ -247,7 +341,7 @@ mod tests {
             check(line, Ok(Command::Mail { reverse_path: "a@b".parse().ok(), parameters }));
         }
         let parameters = Parameters { has_unknown: true, ..Parameters::default() };
-        check("MAIL FROM:a@b AUTH=<>", Ok(Command::Mail { reverse_path: "a@b".parse().ok(), parameters }));
+        check("MAIL FROM:a@b X=<>", Ok(Command::Mail { reverse_path: "a@b".parse().ok(), parameters }));
     }
 
     #[test]
@@ -271,8 +365,14 @@ mod tests {
         ] {
             check(line, Err(error));
         }
-        assert_eq!(Command::parse(b"MAIL FROM:<\xfc@b>"), Err(CommandError::EightBit));
-        check(&format!("HELO {}", "x".repeat(256)), hello(&"x".repeat(256)).map(Command::Hello));
+        assert_eq!(
+            Command::parse(b"MAIL FROM:<\xfc@b>", &mut Quirks::default()),
+            Err(CommandError::EightBit)
+        );
+        assert!(matches!(
+            Command::parse(format!("HELO {}", "x".repeat(256)).as_bytes(), &mut Quirks::default()),
+            Err(CommandError::Usage(_))
+        ));
     }
 
     #[test]
@@ -286,14 +386,63 @@ mod tests {
             ("NoOp whatever", Command::Noop),
             ("VRFY root", Command::Verify),
             ("EXPN list", Command::NotImplemented),
-            ("STARTTLS", Command::NotImplemented),
-            ("AUTH LOGIN", Command::NotImplemented),
+            ("StartTls ", Command::StartTls),
+            ("bdat 5", Command::Chunk { size_bytes: 5, last: false }),
+            ("BDAT  0  last", Command::Chunk { size_bytes: 0, last: true }),
+            ("BDAT 99999999999999999999999 LAST", Command::Chunk { size_bytes: u64::MAX, last: true }),
+            ("auth login", Command::Authenticate { mechanism: "login".into(), initial: None }),
+            (
+                "AUTH PLAIN =",
+                Command::Authenticate {
+                    mechanism: "PLAIN".into(),
+                    initial: Some(Response::new(b"=".to_vec())),
+                },
+            ),
             ("help mail", Command::Help),
             ("QUIT", Command::Quit),
             ("XYZZY", Command::Unknown),
             ("GET / HTTP/1.1", Command::Http),
         ] {
             check(line, Ok(command));
+        }
+    }
+
+    #[test]
+    fn what_was_odd_about_a_command_is_told() {
+        for (line, expected) in [
+            ("MAIL FROM:<a@b.example>", vec![]),
+            ("MAIL FROM:<>", vec![]),
+            ("RCPT TO:<root>", vec![]),
+            ("EHLO client.example", vec![]),
+            ("EHLO [192.0.2.1]", vec![]),
+            ("EHLO [IPV6:2001:db8::1]", vec![]),
+            ("MAIL FROM: <a@b.example>", vec![Quirk::SpaceAfterColon]),
+            ("MAIL FROM : <a@b.example>", vec![Quirk::SpaceAfterColon]),
+            ("RCPT TO:a@b.example", vec![Quirk::MissingBrackets]),
+            ("MAIL FROM:Joe <a@b.example>", vec![Quirk::DisplayName]),
+            ("MAIL FROM:<a@b.example(Joe)>", vec![Quirk::DisplayName]),
+            ("RCPT TO:<@one.example:a@b.example>", vec![Quirk::SourceRoute]),
+            ("MAIL FROM:<root>", vec![Quirk::UnqualifiedSender]),
+            ("HELO", vec![Quirk::EmptyHello]),
+            ("EHLO localhost", vec![Quirk::OddHello]),
+            ("EHLO my_printer.lan", vec![Quirk::OddHello]),
+            ("EHLO printer.lan.", vec![Quirk::OddHello]),
+            ("EHLO [printer]", vec![Quirk::OddHello]),
+            ("EHLO -a.lan", vec![Quirk::OddHello]),
+        ] {
+            let mut quirks = Quirks::default();
+            assert!(Command::parse(line.as_bytes(), &mut quirks).is_ok(), "{line}");
+            assert_eq!(quirks.iter().collect::<Vec<_>>(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_without_a_clear_size_and_a_login_with_too_many_words_are_refused() {
+        for line in
+            ["BDAT", "BDAT x", "BDAT -1", "BDAT +1", "BDAT 1 FIRST", "BDAT 1 LAST LAST", "AUTH", "AUTH A B C"]
+        {
+            let parsed = Command::parse(line.as_bytes(), &mut Quirks::default());
+            assert!(matches!(parsed, Err(CommandError::Usage(_))), "{line}: {parsed:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Decodes the text of DATA: undoes dot-stuffing, finds the end, makes every line end CRLF
-//! (RFC 5321 sections 2.3.8 and 4.5.2).
+//! Decodes the text of DATA: undoes dot-stuffing, finds the end, makes a bare LF a CRLF
+//! (RFC 5321 sections 2.3.8 and 4.5.2). A bare CR stays for `scrubber.rs`, which knows what is a header.
 //!
 //! Rule: only CRLF.CRLF ends a message. Whatever a laxer server would take for an end is data here and
 //! is remembered, because a message hidden behind it is how SMTP smuggling works.
@@ -12,6 +12,7 @@ use memchr::memchr2;
 pub struct Decoder {
     position: Position,
     lone_dot: bool,
+    bare_line_feed: bool,
 }
 
 /// What one call of [`Decoder::decode`] did.
@@ -48,11 +49,21 @@ enum LineEnd {
     BareCr,
 }
 
+impl LineEnd {
+    /// What is left of it in the message. A bare CR is never followed by LF, so it stays recognisable.
+    fn written(self) -> &'static [u8] {
+        match self {
+            Self::CrLf | Self::BareLf => b"\r\n",
+            Self::BareCr => b"\r",
+        }
+    }
+}
+
 impl Decoder {
     /// A decoder right after the CRLF of the DATA command, which counts as the first line end.
     #[must_use]
     pub fn new() -> Self {
-        Self { position: Position::LineStart(LineEnd::CrLf), lone_dot: false }
+        Self { position: Position::LineStart(LineEnd::CrLf), lone_dot: false, bare_line_feed: false }
     }
 
     /// Whether a dot stood alone on a line that was not delimited by CRLF on both sides. No honest
@@ -60,6 +71,12 @@ impl Decoder {
     #[must_use]
     pub fn has_lone_dot(&self) -> bool {
         self.lone_dot
+    }
+
+    /// Whether a line ended with LF alone.
+    #[must_use]
+    pub fn has_bare_line_feed(&self) -> bool {
+        self.bare_line_feed
     }
 
     /// Decodes the next bytes. Runs of ordinary lines are copied at once: `run` is where the octets
@@ -76,7 +93,7 @@ impl Decoder {
                         self.position = Position::LineStart(LineEnd::CrLf);
                     } else if at < input.len() {
                         message.extend_from_slice(&input[run..at]);
-                        self.position = Self::after_unpaired(input[at], &mut message);
+                        self.position = self.after_unpaired(input[at], &mut message);
                         at += 1;
                         run = at;
                     }
@@ -89,8 +106,9 @@ impl Decoder {
                 }
                 Position::LineStart(_) => self.position = Position::Inside,
                 Position::CarriageReturn => {
-                    message.extend_from_slice(b"\r\n");
-                    self.position = Position::LineStart(Self::after_return(input, &mut at));
+                    let end = Self::after_return(input, &mut at);
+                    message.extend_from_slice(end.written());
+                    self.position = Position::LineStart(end);
                     run = at;
                 }
                 Position::Dot(_) if input[at] == b'\n' => {
@@ -126,10 +144,11 @@ impl Decoder {
     }
 
     /// After a CR or LF that is not seen to be part of CRLF.
-    fn after_unpaired(octet: u8, message: &mut Vec<u8>) -> Position {
+    fn after_unpaired(&mut self, octet: u8, message: &mut Vec<u8>) -> Position {
         if octet == b'\r' {
             return Position::CarriageReturn;
         }
+        self.bare_line_feed = true;
         message.extend_from_slice(b"\r\n");
         Position::LineStart(LineEnd::BareLf)
     }
@@ -146,7 +165,9 @@ impl Decoder {
     /// The lone dot is content: the next server gets it stuffed.
     fn keep_lone_dot(&mut self, end: LineEnd, message: &mut Vec<u8>) {
         self.lone_dot = true;
-        message.extend_from_slice(b".\r\n");
+        self.bare_line_feed |= end == LineEnd::BareLf;
+        message.push(b'.');
+        message.extend_from_slice(end.written());
         self.position = Position::LineStart(end);
     }
 }
@@ -223,7 +244,7 @@ mod tests {
             // After a bare LF a client believes to be at the start of a line, too.
             ("a\n..b\r\n.\r\n", "a\r\n.b\r\n"),
             // After a bare CR nobody does.
-            ("a\r.b\r\n.\r\n", "a\r\n.b\r\n"),
+            ("a\r.b\r\n.\r\n", "a\r.b\r\n"),
         ] {
             assert_eq!(
                 decode(input.as_bytes()),
@@ -234,12 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn every_line_end_becomes_crlf() {
+    fn a_bare_lf_becomes_crlf_and_a_bare_cr_stays() {
         for (input, message) in [
             ("a\nb\n\r\n.\r\n", "a\r\nb\r\n\r\n"),
-            ("a\rb\r\n.\r\n", "a\r\nb\r\n"),
-            ("a\r\r\n.\r\n", "a\r\n\r\n"),
-            ("\n\r\r\n.\r\n", "\r\n\r\n\r\n"),
+            ("a\rb\r\n.\r\n", "a\rb\r\n"),
+            ("a\r\r\n.\r\n", "a\r\r\n"),
+            ("\n\r\r\n.\r\n", "\r\n\r\r\n"),
         ] {
             assert_eq!(
                 decode(input.as_bytes()),
@@ -256,9 +277,9 @@ mod tests {
             ("a\n.\nMAIL\r\n.\r\n", "a\r\n.\r\nMAIL\r\n"),
             ("a\n.\r\nMAIL\r\n.\r\n", "a\r\n.\r\nMAIL\r\n"),
             ("a\r\n.\nMAIL\r\n.\r\n", "a\r\n.\r\nMAIL\r\n"),
-            ("a\r.\rMAIL\r\n.\r\n", "a\r\n.\r\nMAIL\r\n"),
-            ("a\r\n.\rMAIL\r\n.\r\n", "a\r\n.\r\nMAIL\r\n"),
-            ("a\r.\r\nMAIL\r\n.\r\n", "a\r\n.\r\nMAIL\r\n"),
+            ("a\r.\rMAIL\r\n.\r\n", "a\r.\rMAIL\r\n"),
+            ("a\r\n.\rMAIL\r\n.\r\n", "a\r\n.\rMAIL\r\n"),
+            ("a\r.\r\nMAIL\r\n.\r\n", "a\r.\r\nMAIL\r\n"),
             // The line end of the lone dot may be half of the real end.
             ("a\n.\r\n.\r\n", "a\r\n.\r\n"),
         ] {
@@ -290,13 +311,13 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_in_the_output_has_only_crlf_line_ends_and_never_depends_on_the_split() {
+    fn whatever_comes_in_there_is_no_bare_lf_in_the_output_and_it_never_depends_on_the_split() {
         for _ in 0..5_000 {
             let length = fastrand::usize(0..12);
             let input: Vec<u8> = (0..length).map(|_| *fastrand::choice(b"..\r\r\n\na").unwrap()).collect();
             let (message, ..) = decode(&input);
             let text = String::from_utf8(message).unwrap().replace("\r\n", "");
-            assert!(!text.contains(['\r', '\n']), "{input:?}");
+            assert!(!text.contains('\n'), "{input:?}");
         }
     }
 }

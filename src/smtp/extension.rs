@@ -1,21 +1,65 @@
 //! The service extensions: what EHLO advertises, and the parameters of MAIL and RCPT they bring.
 //!
-//! Rule: only what is advertised here is understood there. STARTTLS, AUTH and CHUNKING are not offered.
-//! Must not know which client may use what.
+//! Rule: only what is advertised is understood, and each extension only to whom it works for.
+//! Must not know what a parameter leads to.
 
-use super::{command::CommandError, session::Options};
+use super::{
+    client::{Authentication, Client},
+    command::CommandError,
+    dsn::{self, Content, Notify, RecipientDsn},
+    session::{MESSAGES_MAX, Options},
+};
 
 /// The lines after the first one of EHLO's reply.
-pub fn advertised(options: &Options) -> Vec<String> {
-    [
+pub fn advertised(options: &Options, client: Client) -> Vec<String> {
+    let mut lines = [
         "PIPELINING",
-        &format!("SIZE {}", options.max_message_bytes),
+        &format!("SIZE {}", client.policy.max_message_bytes),
         "8BITMIME",
         "SMTPUTF8",
-        "ENHANCEDSTATUSCODES",
+        "CHUNKING",
+        "DSN",
+        // RFC 9422: the true numbers, so that a client need not find them out.
+        &format!("LIMITS RCPTMAX={} MAILMAX={MESSAGES_MAX}", options.max_recipients),
     ]
     .map(str::to_owned)
-    .into()
+    .to_vec();
+    if starttls_offered(client) {
+        lines.push("STARTTLS".into());
+    }
+    if authentication_offered(client) {
+        lines.push("AUTH PLAIN LOGIN".into());
+        if client.policy.trusted {
+            // Some devices know only the form of a draft of 1997 (Postfix broken_sasl_auth_clients).
+            lines.push("AUTH=PLAIN LOGIN".into());
+        }
+    }
+    lines.push("ENHANCEDSTATUSCODES".into());
+    lines
+}
+
+/// STARTTLS works, and is still to be done.
+#[must_use]
+pub fn starttls_offered(client: Client) -> bool {
+    client.policy.starttls && !client.encrypted
+}
+
+/// AUTH is good for something. Where any login will do it proves nothing, so only a network that is
+/// trusted anyway gets it.
+#[must_use]
+pub fn authentication_works(client: Client) -> bool {
+    match client.policy.authentication {
+        Authentication::Off => false,
+        Authentication::Optional | Authentication::Required => true,
+        Authentication::AcceptAny => client.policy.trusted,
+    }
+}
+
+/// AUTH may be used now: a password passes in plaintext only in a network that is trusted (RFC 4954
+/// section 4).
+#[must_use]
+pub fn authentication_offered(client: Client) -> bool {
+    authentication_works(client) && (client.encrypted || client.policy.trusted)
 }
 
 /// The parameters behind the path of MAIL or RCPT.
@@ -27,6 +71,12 @@ pub struct Parameters {
     pub eight_bit: bool,
     /// SMTPUTF8 of MAIL (RFC 6531).
     pub internationalized: bool,
+    /// RET of MAIL (RFC 3461).
+    pub content: Option<Content>,
+    /// ENVID of MAIL (RFC 3461).
+    pub envelope_id: Option<String>,
+    /// NOTIFY and ORCPT of RCPT (RFC 3461).
+    pub recipient: RecipientDsn,
     /// There was a parameter of an extension that we do not offer.
     pub has_unknown: bool,
 }
@@ -34,32 +84,59 @@ pub struct Parameters {
 impl Parameters {
     /// Reads what follows the path of MAIL.
     pub fn of_mail(text: &str) -> Result<Self, CommandError> {
-        let mut parameters = Self::default();
+        let mut read = Self::default();
         for parameter in text.split_ascii_whitespace() {
-            let (keyword, value) = match parameter.split_once('=') {
-                Some((keyword, value)) => (keyword, Some(value)),
-                None => (parameter, None),
-            };
-            match (keyword.to_ascii_uppercase().as_str(), value) {
-                ("SIZE", Some(value)) => parameters.declared_bytes = size(value)?,
-                ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => {
-                    parameters.eight_bit = true
-                }
-                ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => parameters.eight_bit = false,
-                ("SMTPUTF8", None) => parameters.internationalized = true,
+            let (keyword, value) = split(parameter);
+            match (keyword.as_str(), value) {
+                ("SIZE", Some(value)) => read.declared_bytes = size(value)?,
+                ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => read.eight_bit = true,
+                ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => read.eight_bit = false,
+                ("SMTPUTF8", None) => read.internationalized = true,
+                ("RET", value) => once(&mut read.content, value.and_then(Content::read), "RET")?,
+                ("ENVID", value) => once(&mut read.envelope_id, value.and_then(dsn::envelope_id), "ENVID")?,
+                // RFC 4954 section 5: who submitted it first; nobody here would believe it.
+                ("AUTH", Some(_)) => {}
                 ("SIZE", None) => return Err(CommandError::Parameter("SIZE")),
                 ("BODY", _) => return Err(CommandError::Parameter("BODY")),
                 ("SMTPUTF8", Some(_)) => return Err(CommandError::Parameter("SMTPUTF8")),
-                _ => parameters.has_unknown = true,
+                _ => read.has_unknown = true,
             }
         }
-        Ok(parameters)
+        Ok(read)
     }
 
-    /// Reads what follows the path of RCPT: none of our extensions has a parameter there.
-    pub fn of_recipient(text: &str) -> Self {
-        Self { has_unknown: !text.trim_ascii().is_empty(), ..Self::default() }
+    /// Reads what follows the path of RCPT.
+    pub fn of_recipient(text: &str) -> Result<Self, CommandError> {
+        let mut read = Self::default();
+        for parameter in text.split_ascii_whitespace() {
+            let (keyword, value) = split(parameter);
+            match keyword.as_str() {
+                "NOTIFY" => once(&mut read.recipient.notify, value.and_then(Notify::read), "NOTIFY")?,
+                "ORCPT" => {
+                    let value = value.and_then(dsn::original_recipient);
+                    once(&mut read.recipient.original_recipient, value, "ORCPT")?;
+                }
+                _ => read.has_unknown = true,
+            }
+        }
+        Ok(read)
     }
+}
+
+fn split(parameter: &str) -> (String, Option<&str>) {
+    match parameter.split_once('=') {
+        Some((keyword, value)) => (keyword.to_ascii_uppercase(), Some(value)),
+        None => (parameter.to_ascii_uppercase(), None),
+    }
+}
+
+/// Takes a value that must make sense and may be there only once (RFC 3461 section 4).
+fn once<T>(place: &mut Option<T>, value: Option<T>, keyword: &'static str) -> Result<(), CommandError> {
+    if place.is_some() || value.is_none() {
+        return Err(CommandError::Parameter(keyword));
+    }
+    *place = value;
+    Ok(())
 }
 
 fn size(value: &str) -> Result<u64, CommandError> {
@@ -81,12 +158,18 @@ mod tests {
                 declared_bytes: 42,
                 eight_bit: true,
                 internationalized: true,
-                has_unknown: false
+                ..Parameters::default()
             })
         );
         assert_eq!(Parameters::of_mail("SIZE=99999999999999999999999").unwrap().declared_bytes, u64::MAX);
-        assert!(Parameters::of_mail("RET=HDRS").unwrap().has_unknown);
-        assert!(Parameters::of_recipient("NOTIFY=NEVER").has_unknown);
+        assert!(Parameters::of_mail("MT-PRIORITY=3").unwrap().has_unknown);
+        assert!(Parameters::of_recipient("X=1").unwrap().has_unknown);
+        assert_eq!(Parameters::of_mail("AUTH=<>"), Ok(Parameters::default()));
+        let read = Parameters::of_mail("ret=hdrs envid=a+2Bb").unwrap();
+        assert_eq!((read.content, read.envelope_id.as_deref()), (Some(Content::Headers), Some("a+b")));
+        let read = Parameters::of_recipient("notify=never ORCPT=rfc822;a@b").unwrap().recipient;
+        assert_eq!(read.notify, Some(Notify::default()));
+        assert_eq!(read.original_recipient.as_deref(), Some("rfc822;a@b"));
     }
 
     #[test]
@@ -97,11 +180,29 @@ mod tests {
             ("SIZE=-1", "SIZE"),
             ("SIZE=1k", "SIZE"),
             ("BODY", "BODY"),
-            // It needs BDAT, which is not offered.
+            // BINARYMIME is not offered: message data has lines.
             ("BODY=BINARYMIME", "BODY"),
             ("SMTPUTF8=yes", "SMTPUTF8"),
+            ("RET", "RET"),
+            ("RET=SOME", "RET"),
+            ("RET=FULL RET=FULL", "RET"),
+            ("ENVID=", "ENVID"),
+            ("ENVID=a+0Ab", "ENVID"),
         ] {
             assert_eq!(Parameters::of_mail(text), Err(CommandError::Parameter(keyword)), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_of_recipients_that_make_no_sense_are_named() {
+        for (text, keyword) in [
+            ("NOTIFY", "NOTIFY"),
+            ("NOTIFY=", "NOTIFY"),
+            ("NOTIFY=NEVER,DELAY", "NOTIFY"),
+            ("NOTIFY=DELAY NOTIFY=DELAY", "NOTIFY"),
+            ("ORCPT=a@b", "ORCPT"),
+        ] {
+            assert_eq!(Parameters::of_recipient(text), Err(CommandError::Parameter(keyword)), "{text}");
         }
     }
 }

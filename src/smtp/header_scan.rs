@@ -6,9 +6,17 @@
 
 use memchr::memchr;
 
-/// Octets of a line that are looked at. A field name must end within them; the names in use have
-/// fewer than 60.
+use super::field_syntax;
+
+/// Octets in which a field name must end; the names in use have fewer than 60.
 const LINE_PREFIX_BYTES: usize = 100;
+
+/// Octets of a line, and of the value of Message-ID or Date, that are kept to be looked at: as many as a
+/// line may have (RFC 5322 section 2.1.1), so that what is longer is not valid anyway.
+const KEPT_BYTES_MAX: usize = LINE_LENGTH_MAX;
+
+/// Octets of a line without its CRLF (RFC 5322 section 2.1.1).
+pub const LINE_LENGTH_MAX: usize = 998;
 
 /// What a header section has, and where it must be ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +31,41 @@ pub struct HeaderFindings {
     /// that is neither a field nor a continuation (0 when there is no header at all). `None` when the
     /// header ends properly, with an empty line or with the message.
     pub separator_at: Option<u64>,
+    /// A From field is there.
+    pub has_from: bool,
+    /// A Bcc or Resent-Bcc field is there.
+    pub has_bcc: bool,
+    /// A Message-ID field is there, and one has a value that is no message id.
+    pub invalid_message_id: bool,
+    /// A Date field is there, and one has a value that is no date.
+    pub invalid_date: bool,
+    /// There are octets above 127 in the header section.
+    pub has_eight_bit: bool,
+    /// A line of the header section is longer than 998 octets.
+    pub has_long_line: bool,
+}
+
+impl HeaderFindings {
+    /// Nothing was found: what a message without a header section has.
+    pub const NOTHING: Self = Self {
+        has_message_id: false,
+        has_date: false,
+        received_count: 0,
+        separator_at: None,
+        has_from: false,
+        has_bcc: false,
+        invalid_message_id: false,
+        invalid_date: false,
+        has_eight_bit: false,
+        has_long_line: false,
+    };
+}
+
+/// A field whose value is checked.
+#[derive(Clone, Copy, Debug)]
+enum Checked {
+    MessageId,
+    Date,
 }
 
 /// The scanner. Feed it decoded message bytes (CRLF line ends).
@@ -33,13 +76,15 @@ pub struct HeaderScan {
     ended: bool,
     /// A field came before the current line, so that it may be continued.
     field_seen: bool,
-    /// The first octets of the current line.
-    prefix: [u8; LINE_PREFIX_BYTES],
-    prefix_length: usize,
+    /// The current line, as much of it as is kept.
+    line: Vec<u8>,
+    /// A field whose value is checked, and its value so far.
+    checked: Option<(Checked, Vec<u8>)>,
     /// Octets before the current line.
     line_start: u64,
     /// Octets of the current line so far.
     line_length: u64,
+    line_has_eight_bit: bool,
 }
 
 impl Default for HeaderScan {
@@ -56,15 +101,16 @@ impl HeaderScan {
             findings: HeaderFindings::default(),
             ended: false,
             field_seen: false,
-            prefix: [0; LINE_PREFIX_BYTES],
-            prefix_length: 0,
+            line: Vec::new(),
+            checked: None,
             line_start: 0,
             line_length: 0,
+            line_has_eight_bit: false,
         }
     }
 
-    /// Looks at the next bytes; costs nothing once the header section has ended.
-    pub fn feed(&mut self, mut bytes: &[u8]) {
+    /// Looks at the next bytes; costs nothing once the header section has ended. Returns those behind it.
+    pub fn feed<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         while !self.ended && !bytes.is_empty() {
             let line_end = memchr(b'\n', bytes);
             let (part, rest) = bytes.split_at(line_end.map_or(bytes.len(), |position| position + 1));
@@ -74,6 +120,7 @@ impl HeaderScan {
             }
             bytes = rest;
         }
+        bytes
     }
 
     /// The Received fields seen so far, for a session that wants to stop a loop early.
@@ -82,40 +129,108 @@ impl HeaderScan {
         self.findings.received_count
     }
 
+    /// Whether the octets so far of a line that has not ended are part of a header field.
+    #[must_use]
+    pub fn is_within_field(&self) -> bool {
+        !self.ended
+            && matches!(Line::read(self.line_prefix(), self.field_seen), Line::Continuation | Line::Field(_))
+    }
+
+    /// Whether a line that is no field has ended the header section, and has octets above 127. It is the
+    /// first of the body, and [`HeaderScan::feed`] does not return it.
+    #[must_use]
+    pub fn is_ended_by_eight_bit_line(&self) -> bool {
+        self.ended && self.findings.separator_at.is_some() && self.line_has_eight_bit
+    }
+
     /// The message has ended: a last line without a line end is looked at as well.
     pub fn finish(&mut self) -> HeaderFindings {
         if !self.ended && self.line_length > 0 {
             self.finish_line();
         }
-        self.ended = true;
+        self.end();
         self.findings
     }
 
+    fn line_prefix(&self) -> &[u8] {
+        &self.line[..self.line.len().min(LINE_PREFIX_BYTES)]
+    }
+
     fn keep(&mut self, part: &[u8]) {
-        let count = part.len().min(LINE_PREFIX_BYTES - self.prefix_length);
-        self.prefix[self.prefix_length..self.prefix_length + count].copy_from_slice(&part[..count]);
-        self.prefix_length += count;
+        let count = part.len().min(KEPT_BYTES_MAX - self.line.len());
+        self.line.extend_from_slice(&part[..count]);
         self.line_length += part.len() as u64;
+        self.line_has_eight_bit |= !part.is_ascii();
     }
 
     fn finish_line(&mut self) {
-        match Line::read(&self.prefix[..self.prefix_length], self.field_seen) {
-            Line::Empty => self.ended = true,
-            Line::Continuation => {}
+        match Line::read(self.line_prefix(), self.field_seen) {
+            Line::Empty => self.end(),
+            Line::Continuation => {
+                self.judge_line();
+                self.keep_value(0);
+            }
             Line::Field(name) => {
-                self.findings.has_message_id |= name.eq_ignore_ascii_case(b"Message-ID");
-                self.findings.has_date |= name.eq_ignore_ascii_case(b"Date");
-                self.findings.received_count += u32::from(name.eq_ignore_ascii_case(b"Received"));
+                let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+                let (message_id, date, from) = (is("Message-ID"), is("Date"), is("From"));
+                let (bcc, received) = (is("Bcc") || is("Resent-Bcc"), is("Received"));
+                let after_colon = memchr(b':', &self.line).map_or(0, |colon| colon + 1);
+                self.findings.has_message_id |= message_id;
+                self.findings.has_date |= date;
+                self.findings.has_from |= from;
+                self.findings.has_bcc |= bcc;
+                self.findings.received_count += u32::from(received);
                 self.field_seen = true;
+                self.check_value();
+                self.checked = match (message_id, date) {
+                    (true, _) => Some((Checked::MessageId, Vec::new())),
+                    (_, true) => Some((Checked::Date, Vec::new())),
+                    _ => None,
+                };
+                self.judge_line();
+                self.keep_value(after_colon);
             }
             Line::Other => {
                 self.findings.separator_at = Some(self.line_start);
-                self.ended = true;
+                return self.end();
             }
         }
         self.line_start += self.line_length;
         self.line_length = 0;
-        self.prefix_length = 0;
+        self.line_has_eight_bit = false;
+        self.line.clear();
+    }
+
+    /// A line that is part of the header section, with its line end.
+    fn judge_line(&mut self) {
+        self.findings.has_eight_bit |= self.line_has_eight_bit;
+        self.findings.has_long_line |= self.line_length > (LINE_LENGTH_MAX + b"\r\n".len()) as u64;
+    }
+
+    /// Adds the current line from `start` on to the value that is checked.
+    fn keep_value(&mut self, start: usize) {
+        if let Some((_, value)) = &mut self.checked {
+            let part = &self.line[start..];
+            let count = part.len().min(KEPT_BYTES_MAX.saturating_sub(value.len()));
+            value.extend(part[..count].iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
+        }
+    }
+
+    fn check_value(&mut self) {
+        match self.checked.take() {
+            Some((Checked::MessageId, value)) => {
+                self.findings.invalid_message_id |= !field_syntax::is_message_id(&value);
+            }
+            Some((Checked::Date, value)) => self.findings.invalid_date |= !field_syntax::is_date(&value),
+            None => {}
+        }
+    }
+
+    /// The header section has ended; nothing more is kept.
+    fn end(&mut self) {
+        self.check_value();
+        self.ended = true;
+        self.line = Vec::new();
     }
 }
 
@@ -204,7 +319,7 @@ mod tests {
             scan(b"RECEIVED: a\r\nReceived: b\r\n c\r\nmessage-id: <x@y>\r\n\r\nDate: in the body\r\n");
         assert_eq!(
             findings,
-            HeaderFindings { has_message_id: true, has_date: false, received_count: 2, separator_at: None }
+            HeaderFindings { has_message_id: true, received_count: 2, ..HeaderFindings::NOTHING }
         );
     }
 
@@ -213,5 +328,64 @@ mod tests {
         let long = "x".repeat(10_000);
         assert_eq!(scan(format!("Date: now\r\n{long}\r\n").as_bytes()).separator_at, Some(11));
         assert_eq!(scan(format!("Subject: {long}\r\nDate: now\r\n\r\n").as_bytes()).separator_at, None);
+    }
+
+    #[test]
+    fn values_of_message_id_and_date_are_checked_also_when_they_are_folded() {
+        for (header, invalid) in [
+            ("Message-ID: <a@b>\r\nDate: 22 Nov 2026 01:52 GMT", (false, false)),
+            ("Message-ID:\r\n <a@b>\r\nDate: Sun, 22 Nov 2026\r\n 01:52:00 +0000", (false, false)),
+            ("Message-ID: a@b\r\nDate: today", (true, true)),
+            ("Message-ID:\r\nDate:", (true, true)),
+            ("Date: today\r\nDate: 22 Nov 2026 01:52 GMT", (false, true)),
+            ("Subject: x", (false, false)),
+        ] {
+            for message in [header.to_owned(), format!("{header}\r\n\r\n"), format!("{header}\r\nbody")] {
+                let findings = scan(message.as_bytes());
+                assert_eq!((findings.invalid_message_id, findings.invalid_date), invalid, "{message:?}");
+            }
+        }
+        let long = format!("Message-ID: <{}@b>\r\n\r\n", "a".repeat(2_000));
+        assert!(scan(long.as_bytes()).invalid_message_id, "longer than a line may be");
+    }
+
+    #[test]
+    fn other_oddities_are_found_in_the_header_only() {
+        let long = "x".repeat(990);
+        for (message, expected) in [
+            (
+                "From: a@b\r\nBCC: c@d\r\n\r\n".to_owned(),
+                HeaderFindings { has_from: true, has_bcc: true, ..NOTHING },
+            ),
+            ("resent-bcc: c@d".into(), HeaderFindings { has_bcc: true, ..NOTHING }),
+            ("Subject: gr\u{fc}n\r\n\r\n".into(), HeaderFindings { has_eight_bit: true, ..NOTHING }),
+            ("Subject:\r\n gr\u{fc}n".into(), HeaderFindings { has_eight_bit: true, ..NOTHING }),
+            (format!("A: {long}12345\r\n\r\n"), NOTHING),
+            (format!("A: {long}123456\r\n\r\n"), HeaderFindings { has_long_line: true, ..NOTHING }),
+            (format!("A: b\r\n\r\nBcc: c\r\ngr\u{fc}n {long}{long}"), NOTHING),
+            (format!("A: b\r\ngr\u{fc}n {long}{long}"), HeaderFindings { separator_at: Some(6), ..NOTHING }),
+        ] {
+            assert_eq!(scan(message.as_bytes()), expected, "{message:?}");
+        }
+    }
+
+    const NOTHING: HeaderFindings = HeaderFindings::NOTHING;
+
+    #[test]
+    fn it_is_known_whether_a_line_is_part_of_a_field() {
+        for (start, within) in [
+            ("", false),
+            ("Subject", false),
+            ("Subject:", true),
+            ("Subject: x\r\n", false),
+            ("Subject: x\r\n y", true),
+            ("hello", false),
+            ("Subject: x\r\n\r\na: b", false),
+            ("hello\r\na: b", false),
+        ] {
+            let mut scan = HeaderScan::new();
+            scan.feed(start.as_bytes());
+            assert_eq!(scan.is_within_field(), within, "{start:?}");
+        }
     }
 }

@@ -1,14 +1,19 @@
 //! The input of a session: bytes that came and are not used yet, and the command lines in them.
 //!
 //! Rule: bounded, whatever the client sends: what is fed at a time is bounded by the driver, and of a
-//! line without an end at most [`COMMAND_LINE_BYTES_MAX`] octets are kept.
+//! line without an end no more than the limit is kept ([`COMMAND_LINE_BYTES_MAX`], or
+//! [`AUTHENTICATION_LINE_BYTES_MAX`] while a client logs in).
 //! Must not know what a command is.
 
 use memchr::memchr;
+use zeroize::Zeroize as _;
 
 /// Octets of a command line with its line end. RFC 5321 section 4.5.3.1.4 asks for 512 and the
 /// extensions that we offer for less than 100 more; source routes and long parameters find room, too.
 pub const COMMAND_LINE_BYTES_MAX: usize = 2048;
+
+/// Octets of a client's response in an AUTH exchange, with its line end (RFC 4954 section 4).
+pub const AUTHENTICATION_LINE_BYTES_MAX: usize = 12_288;
 
 /// Octets of an endless line that are swallowed before it counts as one more line that is too long, so
 /// that the error limit ends a session that never sends a line end.
@@ -31,6 +36,8 @@ pub struct Input {
 pub enum Line {
     /// A line without its line end.
     Complete(Vec<u8>),
+    /// The same, but it ended with LF alone.
+    CompleteBareLf(Vec<u8>),
     /// A line longer than the limit; it is gone.
     TooLong,
     /// No line end yet.
@@ -69,21 +76,28 @@ impl Input {
         }
     }
 
-    /// Takes the next line. It ends with LF; a CR before that belongs to the line end, because scripts
+    /// Takes the next line, of at most `bytes_max` octets with its line end. It ends with LF; a CR before that belongs to the line end, because scripts
     /// that end their commands with LF alone do no harm here (they would inside DATA).
-    pub fn take_line(&mut self) -> Line {
+    pub fn take_line(&mut self, bytes_max: usize) -> Line {
         let pending = self.pending();
         let end = memchr(b'\n', pending).map(|position| position + 1);
-        if self.swallowing.is_some() || end.unwrap_or(pending.len()) > COMMAND_LINE_BYTES_MAX {
+        if self.swallowing.is_some() || end.unwrap_or(pending.len()) > bytes_max {
             return self.swallow(end);
         }
         let Some(end) = end else {
             return Line::Incomplete;
         };
-        let line = &pending[..end - 1];
-        let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+        let line = match pending[..end - 1].strip_suffix(b"\r") {
+            Some(line) => Line::Complete(line.to_vec()),
+            None => Line::CompleteBareLf(pending[..end - 1].to_vec()),
+        };
         self.consume(end);
-        Line::Complete(line)
+        line
+    }
+
+    /// Overwrites what was used already: there was a password in it.
+    pub fn wipe_used(&mut self) {
+        self.bytes[..self.used].zeroize();
     }
 
     /// Swallows up to the end of the line, or to the limit; how the input was cut makes no difference.
@@ -115,22 +129,25 @@ mod tests {
     #[test]
     fn lines_end_with_lf_and_a_cr_before_it_is_dropped() {
         let mut input = input(b"one\r\ntwo\n\r\nthr");
-        assert_eq!(input.take_line(), Line::Complete(b"one".to_vec()));
-        assert_eq!(input.take_line(), Line::Complete(b"two".to_vec()));
-        assert_eq!(input.take_line(), Line::Complete(Vec::new()));
-        assert_eq!(input.take_line(), Line::Incomplete);
+        assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::Complete(b"one".to_vec()));
+        assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::CompleteBareLf(b"two".to_vec()));
+        assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::Complete(Vec::new()));
+        assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::Incomplete);
         input.receive(b"ee\r\n");
-        assert_eq!(input.take_line(), Line::Complete(b"three".to_vec()));
+        assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::Complete(b"three".to_vec()));
     }
 
     #[test]
     fn a_line_of_exactly_the_limit_is_accepted_and_a_longer_one_swallowed_to_its_end() {
         let longest = [vec![b'x'; COMMAND_LINE_BYTES_MAX - 2], b"\r\n".to_vec()].concat();
-        assert_eq!(input(&longest).take_line(), Line::Complete(vec![b'x'; COMMAND_LINE_BYTES_MAX - 2]));
+        assert_eq!(
+            input(&longest).take_line(COMMAND_LINE_BYTES_MAX),
+            Line::Complete(vec![b'x'; COMMAND_LINE_BYTES_MAX - 2])
+        );
 
         let mut input = input(&[b"x".as_slice(), &longest, b"NOOP\r\n"].concat());
-        assert_eq!(input.take_line(), Line::TooLong);
-        assert_eq!(input.take_line(), Line::Complete(b"NOOP".to_vec()));
+        assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::TooLong);
+        assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::Complete(b"NOOP".to_vec()));
     }
 
     #[test]
@@ -139,9 +156,18 @@ mod tests {
         let mut too_long = 0;
         for _ in 0..1_000 {
             input.receive(&[b'x'; 1_000]);
-            too_long += u32::from(input.take_line() == Line::TooLong);
+            too_long += u32::from(input.take_line(COMMAND_LINE_BYTES_MAX) == Line::TooLong);
             assert!(input.pending().len() <= COMMAND_LINE_BYTES_MAX);
         }
         assert_eq!(too_long, 15, "once in {SWALLOWED_BYTES_MAX} octets");
+    }
+
+    #[test]
+    fn a_used_line_can_be_wiped() {
+        let mut input = input(b"secret\r\nNOOP\r\n");
+        assert_eq!(input.take_line(AUTHENTICATION_LINE_BYTES_MAX), Line::Complete(b"secret".to_vec()));
+        input.wipe_used();
+        assert!(!input.bytes.windows(6).any(|window| window == b"secret"));
+        assert_eq!(input.pending(), b"NOOP\r\n");
     }
 }

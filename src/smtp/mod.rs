@@ -4,14 +4,18 @@
 //! Must not know about the queue, about Gmail or about sockets.
 
 pub mod address;
+pub mod authentication;
+pub mod chunk;
 pub mod client;
 pub mod command;
 pub mod data;
 pub mod dsn;
 pub mod extension;
+pub mod field_syntax;
 pub mod header_scan;
 pub mod line;
 pub mod quirk;
 pub mod receiving;
 pub mod reply;
+pub mod scrubber;
 pub mod session;

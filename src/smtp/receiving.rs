@@ -1,14 +1,15 @@
-//! One message between 354 and its last line: decoded, measured, and kept or discarded.
+//! One message between 354, or its first BDAT, and its end: decoded, measured, and kept or discarded.
 //!
 //! Rule: a message that is refused is still read to its end, because a client does not look for a reply
-//! before it has sent everything (RFC 5321 section 4.2.5 and 4.5.3.1.7).
+//! before it has sent everything (RFC 5321 section 4.2.5 and 4.5.3.1.7, RFC 3030 section 2).
 //! Must not know commands or the store.
 
 use super::{
-    data::Decoder,
-    header_scan::HeaderScan,
+    chunk,
+    data::{self, Decoded},
+    quirk::{Quirk, Quirks},
     reply::{self, Reply},
-    session::{Client, Options},
+    scrubber::Scrubber,
 };
 
 /// Received fields of a message that is still accepted. RFC 5321 section 6.3 asks for a large number,
@@ -23,16 +24,50 @@ pub const READ_SIZES_MAX: u64 = 10;
 /// Octets that are read of any message before that, however small the size limit is.
 pub const READ_BYTES_MIN: u64 = 64 * 1024;
 
+/// What decides about a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Octets that it may have.
+    pub size_bytes_max: u64,
+    /// The client's network is trusted: oddities are put right.
+    pub trusted: bool,
+    /// BODY=8BITMIME was declared.
+    pub eight_bit: bool,
+    /// SMTPUTF8 was asked for.
+    pub internationalized: bool,
+}
+
+impl Terms {
+    /// Octets that are read of a message, wanted or not.
+    #[must_use]
+    pub fn read_bytes_max(&self) -> u64 {
+        Self::read_bytes_max_of(self.size_bytes_max)
+    }
+
+    /// The same for a size limit.
+    #[must_use]
+    pub fn read_bytes_max_of(size_bytes_max: u64) -> u64 {
+        size_bytes_max.saturating_mul(READ_SIZES_MAX).max(READ_BYTES_MIN)
+    }
+}
+
 /// The message in transfer.
 #[derive(Debug)]
 pub struct Receiving {
+    terms: Terms,
     decoder: Decoder,
-    header: HeaderScan,
+    scrubber: Scrubber,
     /// Octets from the client.
     read_bytes: u64,
     /// Octets of the decoded message, which is what the size limit is about.
     size_bytes: u64,
     fate: Fate,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Data(data::Decoder),
+    Chunks(chunk::Decoder),
 }
 
 #[derive(Debug)]
@@ -74,48 +109,55 @@ pub enum Afterwards {
     Close,
 }
 
-impl Default for Receiving {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Receiving {
-    /// Before the first byte.
+    /// Before the first byte behind 354.
     #[must_use]
-    pub fn new() -> Self {
-        Self {
-            decoder: Decoder::new(),
-            header: HeaderScan::new(),
-            read_bytes: 0,
-            size_bytes: 0,
-            fate: Fate::Kept,
-        }
+    pub fn of_data(terms: Terms) -> Self {
+        Self::new(terms, Decoder::Data(data::Decoder::new()))
     }
 
-    /// Takes the next bytes of the client.
-    pub fn take(&mut self, input: &[u8], options: &Options, client: Client) -> Taken {
-        let limit = options.max_message_bytes.saturating_mul(READ_SIZES_MAX).max(READ_BYTES_MIN);
+    /// Before the first octet of the first chunk.
+    #[must_use]
+    pub fn of_chunks(terms: Terms) -> Self {
+        Self::new(terms, Decoder::Chunks(chunk::Decoder::default()))
+    }
+
+    fn new(terms: Terms, decoder: Decoder) -> Self {
+        Self { terms, decoder, scrubber: Scrubber::new(), read_bytes: 0, size_bytes: 0, fate: Fate::Kept }
+    }
+
+    /// Takes the next bytes of the client: of DATA, or of one chunk.
+    pub fn take(&mut self, input: &[u8]) -> Taken {
+        let limit = self.terms.read_bytes_max();
         let allowed = usize::try_from(limit - self.read_bytes).unwrap_or(usize::MAX);
-        let decoded = self.decoder.decode(&input[..input.len().min(allowed)]);
-        self.read_bytes += decoded.consumed as u64;
-        let given_up = self.read_bytes == limit;
-        let mut taken =
-            Taken { consumed: decoded.consumed, body: Vec::new(), refused_now: false, ending: None };
-        if self.is_kept() {
-            self.size_bytes += decoded.message.len() as u64;
-            self.header.feed(&decoded.message);
-            if let Some(reply) = self.objection(options, client) {
-                self.refuse(reply);
-                taken.refused_now = true;
-            } else {
-                taken.body = decoded.message;
+        let input = &input[..input.len().min(allowed)];
+        let Decoded { message, consumed, ended } = match &mut self.decoder {
+            Decoder::Data(decoder) => decoder.decode(input),
+            Decoder::Chunks(decoder) => {
+                Decoded { message: decoder.decode(input), consumed: input.len(), ended: false }
             }
-        }
-        if decoded.ended || given_up {
-            taken.ending = Some(self.ending(decoded.ended));
-        }
-        taken
+        };
+        self.read_bytes += consumed as u64;
+        let given_up = self.read_bytes == limit && !ended;
+        let (body, refused_now) = self.keep(message);
+        let ending = (ended || given_up).then(|| self.ending(ended));
+        Taken { consumed, body, refused_now, ending }
+    }
+
+    /// The last chunk is complete: the rest of the body, and what is to be done.
+    pub fn finish_chunks(&mut self) -> Taken {
+        let rest = match &mut self.decoder {
+            Decoder::Data(_) => Vec::new(),
+            Decoder::Chunks(decoder) => decoder.finish().to_vec(),
+        };
+        let (body, refused_now) = self.keep(rest);
+        Taken { consumed: 0, body, refused_now, ending: Some(self.ending(true)) }
+    }
+
+    /// Whether a chunk of this size can be part of a message that is accepted.
+    #[must_use]
+    pub fn has_room_for(&self, chunk_bytes: u64) -> bool {
+        self.read_bytes.saturating_add(chunk_bytes) <= self.terms.size_bytes_max
     }
 
     /// Discards the rest and answers with `reply` at the end. The first reason is the one that counts.
@@ -131,22 +173,78 @@ impl Receiving {
         matches!(self.fate, Fate::Kept)
     }
 
+    /// Why it is refused, if it is.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Reply> {
+        match &self.fate {
+            Fate::Kept => None,
+            Fate::Refused(reply) => Some(reply),
+        }
+    }
+
+    /// What was odd about it; asked when it is complete.
+    pub fn quirks(&mut self) -> Quirks {
+        let mut quirks = self.scrubber.finish(self.terms.eight_bit, self.terms.internationalized);
+        quirks.extend(self.octet_quirks());
+        quirks
+    }
+
+    /// What was odd about its octets so far, also of a message that is refused.
+    #[must_use]
+    pub fn octet_quirks(&self) -> Quirks {
+        let mut quirks = self.scrubber.octet_quirks();
+        quirks.insert_if(self.has_lone_dot(), Quirk::LoneDot);
+        let bare_line_feed = match &self.decoder {
+            Decoder::Data(decoder) => decoder.has_bare_line_feed(),
+            Decoder::Chunks(decoder) => decoder.has_bare_line_feed(),
+        };
+        quirks.insert_if(bare_line_feed, Quirk::BareLf);
+        quirks
+    }
+
+    /// The bytes for the draft, and whether the message is refused from here on.
+    fn keep(&mut self, decoded: Vec<u8>) -> (Vec<u8>, bool) {
+        if !self.is_kept() {
+            return (Vec::new(), false);
+        }
+        let body = self.scrubber.scrub(decoded);
+        self.size_bytes += body.len() as u64;
+        match self.objection() {
+            Some(reply) => {
+                self.refuse(reply);
+                (Vec::new(), true)
+            }
+            None => (body, false),
+        }
+    }
+
     fn ending(&self, complete: bool) -> Ending {
         let afterwards =
-            if complete && !self.decoder.has_lone_dot() { Afterwards::Continue } else { Afterwards::Close };
+            if complete && !self.has_lone_dot() { Afterwards::Continue } else { Afterwards::Close };
         match &self.fate {
             Fate::Kept => Ending::Store(afterwards),
             Fate::Refused(reply) => Ending::Refuse(reply.clone(), afterwards),
         }
     }
 
-    fn objection(&self, options: &Options, client: Client) -> Option<Reply> {
-        if self.size_bytes > options.max_message_bytes {
-            return Some(reply::too_large(options.max_message_bytes));
+    fn objection(&self) -> Option<Reply> {
+        if self.size_bytes > self.terms.size_bytes_max {
+            return Some(reply::too_large(self.terms.size_bytes_max));
         }
-        if self.header.received_count() > RECEIVED_FIELDS_MAX {
+        if self.scrubber.received_count() > RECEIVED_FIELDS_MAX {
             return Some(reply::loop_detected());
         }
-        (self.decoder.has_lone_dot() && !client.policy.trusted).then(reply::wrong_line_ends)
+        if self.terms.trusted {
+            return None;
+        }
+        if self.has_lone_dot() {
+            return Some(reply::wrong_line_ends());
+        }
+        self.scrubber.has_forbidden_octets().then(reply::forbidden_octets)
+    }
+
+    /// In a chunk a dot means nothing.
+    fn has_lone_dot(&self) -> bool {
+        matches!(&self.decoder, Decoder::Data(decoder) if decoder.has_lone_dot())
     }
 }

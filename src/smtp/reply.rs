@@ -6,7 +6,13 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use super::{command::CommandError, extension, session::Options, session::Refusal};
+use super::{
+    authentication::Exchange,
+    client::Client,
+    command::CommandError,
+    extension,
+    session::{Options, Refusal},
+};
 
 /// One reply, of one or more lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +68,9 @@ pub fn hello(hostname: &str) -> Reply {
 }
 
 /// EHLO: our name, then the extensions.
-pub fn extended_hello(options: &Options) -> Reply {
+pub fn extended_hello(options: &Options, client: Client) -> Reply {
     let mut reply = hello(&options.hostname);
-    reply.lines.extend(extension::advertised(options).into_iter().map(Cow::Owned));
+    reply.lines.extend(extension::advertised(options, client).into_iter().map(Cow::Owned));
     reply
 }
 
@@ -80,7 +86,7 @@ pub fn done() -> Reply {
 
 /// HELP.
 pub fn help() -> Reply {
-    Reply::new(214, "2.0.0", "commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")
+    Reply::new(214, "2.0.0", "commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT")
 }
 
 /// VRFY: nobody is verified before the upstream is asked.
@@ -121,6 +127,16 @@ pub fn too_many_commands(hostname: &str) -> Reply {
 /// Too many messages on one connection.
 pub fn too_many_messages(hostname: &str) -> Reply {
     Reply::new(421, "4.7.0", format!("{hostname} closes the connection: send further messages on another"))
+}
+
+/// Too many logins that were refused.
+pub fn too_many_logins(hostname: &str) -> Reply {
+    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many failed logins"))
+}
+
+/// Commands before the greeting, or before the reply to EHLO, from somebody we do not trust.
+pub fn early_talker() -> Reply {
+    Reply::new(554, "5.7.0", "you spoke before it was your turn, wait for the greeting and for EHLO's reply")
 }
 
 /// The peer speaks HTTP or TLS.
@@ -176,6 +192,88 @@ pub fn no_valid_recipients() -> Reply {
     Reply::new(554, "5.5.1", "no valid recipients")
 }
 
+/// STARTTLS or AUTH while a mail transaction is open.
+pub fn not_in_a_transaction() -> Reply {
+    Reply::new(503, "5.5.1", "not while a mail transaction is open, end it first")
+}
+
+/// Any other command between two chunks of a message than BDAT.
+pub fn more_chunks_first() -> Reply {
+    Reply::new(503, "5.5.1", "the message comes with BDAT, send the rest of it or RSET")
+}
+
+/// MAIL without EHLO, from somebody we do not trust.
+pub fn hello_first() -> Reply {
+    Reply::new(503, "5.5.1", "send EHLO first")
+}
+
+// STARTTLS and AUTH.
+
+/// The TLS handshake may begin.
+pub fn start_tls() -> Reply {
+    Reply::new(220, "2.0.0", "ready to start TLS")
+}
+
+/// STARTTLS on a connection that is encrypted already.
+pub fn already_encrypted() -> Reply {
+    Reply::new(503, "5.5.1", "the connection is encrypted already")
+}
+
+/// The next response is asked for. Its text is base64 and nothing else.
+pub fn challenge(exchange: &Exchange) -> Reply {
+    Reply::plain(334, exchange.challenge())
+}
+
+/// The login is right.
+pub fn authenticated() -> Reply {
+    Reply::new(235, "2.7.0", "login accepted")
+}
+
+/// It is not; what is wrong is nobody's business.
+pub fn login_refused() -> Reply {
+    Reply::new(535, "5.7.8", "login not accepted: name or password is wrong")
+}
+
+/// The users cannot be read.
+pub fn login_unavailable() -> Reply {
+    Reply::new(454, "4.7.0", "logins cannot be checked just now, try again later")
+}
+
+/// AUTH after a login.
+pub fn already_authenticated() -> Reply {
+    Reply::new(503, "5.5.1", "you have logged in already")
+}
+
+/// A mechanism that is not offered (RFC 4954 section 4).
+pub fn unknown_mechanism() -> Reply {
+    Reply::new(504, "5.5.4", "only AUTH PLAIN and AUTH LOGIN are offered")
+}
+
+/// A password may not pass in plaintext.
+pub fn encryption_required() -> Reply {
+    Reply::new(538, "5.7.11", "a login needs an encrypted connection, use STARTTLS first")
+}
+
+/// Nobody may send mail without a login.
+pub fn authentication_required() -> Reply {
+    Reply::new(530, "5.7.0", "log in first, with AUTH PLAIN or AUTH LOGIN")
+}
+
+/// The client gave up.
+pub fn login_cancelled() -> Reply {
+    Reply::new(501, "5.7.0", "login cancelled")
+}
+
+/// Not base64, or not what the mechanism asks for.
+pub fn malformed_response() -> Reply {
+    Reply::new(501, "5.5.2", "this is not the base64 that the mechanism asks for")
+}
+
+/// A response longer than the limit (RFC 4954 section 6).
+pub fn response_too_long() -> Reply {
+    Reply::new(500, "5.5.6", "the line is too long for a login")
+}
+
 // The mail transaction.
 
 /// MAIL is accepted.
@@ -217,6 +315,11 @@ pub fn start_data() -> Reply {
     Reply::plain(354, "end the message with a line that has only a dot")
 }
 
+/// A chunk that is not the last one has come.
+pub fn chunk_received(octets: u64) -> Reply {
+    Reply::new(250, "2.0.0", format!("{octets} octets received"))
+}
+
 /// The message is ours now.
 pub fn queued(id: &str) -> Reply {
     Reply::new(250, "2.0.0", format!("queued as {id}"))
@@ -251,6 +354,11 @@ pub fn wrong_line_ends() -> Reply {
         "5.5.2",
         "a line with only a dot was not delimited by CRLF, send lines that end with CRLF",
     )
+}
+
+/// A NUL, or a bare CR in a header field, from somebody we do not trust.
+pub fn forbidden_octets() -> Reply {
+    Reply::new(550, "5.6.0", "the message contains a NUL, or a CR without LF in a header field")
 }
 
 #[cfg(test)]

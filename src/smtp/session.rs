@@ -5,122 +5,24 @@
 //! each [`Step`] and answers the ones that ask a question.
 //! Must not know how a message is stored or what becomes of it.
 
+mod authentication;
+mod contract;
+mod mail;
+mod transfer;
 mod transition;
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc};
 
+pub use self::contract::*;
+use self::transfer::{Beginning, Chunk, Skipped};
 pub use super::client::{Authentication, Client, Credentials, LoginRefusal, Policy};
 use super::{
-    address::Address,
-    dsn::Dsn,
+    authentication::Exchange,
     line::Input,
-    quirk::Quirk,
-    receiving::{Afterwards, Ending, Receiving},
+    quirk::{Notebook, Quirk},
+    receiving::{Afterwards, Receiving},
     reply::{self, Reply},
 };
-
-/// What the machine is allowed and told. `settings` fills it.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Our name in the greeting and in EHLO's reply.
-    pub hostname: String,
-    /// Largest message, advertised with SIZE (RFC 1870). Gmail takes 35,882,577; we leave room for the
-    /// fields we add.
-    pub max_message_bytes: u64,
-    /// Recipients in one transaction; RFC 5321 section 4.5.3.1.8 asks for at least 100.
-    pub max_recipients: usize,
-    /// Whether `root` (no domain) or `root@localhost` may be written to, because somebody reads it.
-    pub local_recipients: bool,
-}
-
-/// A mail transaction that has reached DATA.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transaction {
-    /// MAIL FROM; `None` is `<>`.
-    pub reverse_path: Option<Address>,
-    /// RCPT TO, in order, at least one.
-    pub forward_paths: Vec<Address>,
-    /// BODY=8BITMIME was declared.
-    pub eight_bit: bool,
-    /// SMTPUTF8 was asked for.
-    pub internationalized: bool,
-    /// What was asked of delivery status notifications.
-    pub dsn: Dsn,
-    /// Who has logged in, if somebody has.
-    pub login: Option<String>,
-    /// The HELO or EHLO argument; empty when none was given.
-    pub helo: String,
-    /// The `with` word of RFC 3848 and RFC 6531: SMTP, ESMTP, ESMTPSA, UTF8SMTP ...
-    pub protocol: &'static str,
-}
-
-/// What the driver must do next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Write these bytes to the client (one or more complete replies).
-    Send(Vec<u8>),
-    /// Ask the store whether a message of this size may come; answer with `Session::admitted`.
-    Admit {
-        /// SIZE= of MAIL, or 0 when the client did not say.
-        declared_bytes: u64,
-    },
-    /// DATA: start a draft; answer with `Session::begun`.
-    Begin(Transaction),
-    /// Decoded message bytes for the draft.
-    Body(Vec<u8>),
-    /// The message is complete: make it durable; answer with `Session::stored`.
-    Store,
-    /// The 220 is sent: do the TLS handshake, then call `Session::secured`; if it fails, close.
-    StartTls,
-    /// Check a login; answer with `Session::authenticated`.
-    Authenticate(Credentials),
-    /// The draft is not wanted any more (too large, refused, connection gone): drop it.
-    Abandon,
-    /// Nothing to do until more bytes come, or the timeout passes.
-    NeedInput,
-    /// Write nothing more and close.
-    Close,
-}
-
-/// Why a message cannot be taken just now. The words for the client come from the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No room: 452 4.3.1.
-    Full,
-    /// The queue has failed and is being repaired: 451 4.3.0.
-    Unavailable,
-    /// The client's network sends too fast: 450 4.7.1 with the time to wait.
-    TooFast {
-        /// When the next message may come.
-        retry_after: Duration,
-    },
-}
-
-/// How long the driver waits for the client in the present state (RFC 5321 section 4.5.3.2).
-pub type Timeout = Duration;
-
-/// Octets that may be fed to [`Session::receive`] at a time.
-pub const INPUT_BYTES_MAX: usize = 64 * 1024;
-
-/// Octets of replies that are collected for one write; pipelined commands wait while more are due.
-pub const OUTPUT_BYTES_MAX: usize = 16 * 1024;
-
-/// How long a client may think before the next command (RFC 5321 section 4.5.3.2.7).
-pub const COMMAND_TIMEOUT: Timeout = Timeout::from_secs(5 * 60);
-
-/// How long a client may pause within a message. RFC 5321 section 4.5.3.2.5 gives a data block three
-/// minutes; scanners that send while they scan need some of it.
-pub const DATA_TIMEOUT: Timeout = Timeout::from_secs(3 * 60);
-
-/// Errors in one session: a client that makes more of them does not speak SMTP.
-pub const ERRORS_MAX: u32 = 20;
-
-/// Commands other than RCPT and DATA since the last message: more than any client needs between two messages, and
-/// few enough that nobody keeps a connection for nothing but NOOP.
-pub const COMMANDS_WITHOUT_MESSAGE_MAX: u32 = 100;
-
-/// Messages in one session: far beyond a day's budget of the account, so only a runaway gets there.
-pub const MESSAGES_MAX: u32 = 10_000;
 
 /// One session. The driver feeds bytes with [`Session::receive`] and carries out what
 /// [`Session::step`] returns, until that is [`Step::NeedInput`] or [`Step::Close`].
@@ -136,7 +38,11 @@ pub struct Session {
     /// What the driver must do after the replies are sent.
     due: Option<Step>,
     service: Service,
+    /// Who has logged in.
+    login: Option<String>,
+    notebook: Notebook,
     errors: u32,
+    login_failures: u32,
     commands_without_message: u32,
     messages: u32,
 }
@@ -154,19 +60,34 @@ enum State {
     Mail(Transaction),
     /// At least one recipient was accepted.
     Recipients(Transaction),
-    /// DATA came and `Begin` was asked.
-    Beginning,
-    /// The message is coming.
+    /// DATA or the first BDAT came and `Begin` was asked.
+    Beginning(Beginning),
+    /// The message is coming, up to a dot.
     Receiving(Box<Receiving>),
+    /// A chunk of it is coming.
+    Chunk(Box<Chunk>),
+    /// A chunk has come, and more will.
+    Chunks(Box<Receiving>),
+    /// The octets of a chunk that is not wanted are coming.
+    Skipping(Box<Skipped>),
     /// It has come; `Store` is to be asked.
     Complete(Afterwards),
     /// `Store` was asked.
     Storing(Afterwards),
+    /// STARTTLS was answered and the handshake asked.
+    Securing,
+    /// AUTH waits for the client's next response.
+    LoggingIn(Exchange),
+    /// `Authenticate` was asked.
+    Authenticating {
+        /// Who wants to log in.
+        login: String,
+    },
     /// Nothing more is read or answered.
     Closed,
 }
 
-/// How the client introduced itself. Nothing depends on it but the words in Received.
+/// How the client introduced itself. Nobody is trusted for it.
 #[derive(Debug)]
 enum Hello {
     Missing,
@@ -193,7 +114,10 @@ impl Session {
             output: Vec::new(),
             due: None,
             service: Service::Running,
+            login: None,
+            notebook: Notebook::default(),
             errors: 0,
+            login_failures: 0,
             commands_without_message: 0,
             messages: 0,
         }
@@ -245,12 +169,12 @@ impl Session {
     /// The answer to [`Step::Begin`]; after a refusal there is no draft.
     pub fn begun(&mut self, answer: Result<(), Refusal>) {
         self.state = match (self.take_state(), answer) {
-            (State::Beginning, Ok(())) => {
+            (State::Beginning(beginning), Ok(())) => {
                 self.messages += 1;
                 self.commands_without_message = 0;
-                self.answer(&reply::start_data(), State::Receiving(Box::default()))
+                self.transfer(beginning)
             }
-            (State::Beginning, Err(refusal)) => self.answer(&reply::refused(refusal), State::Ready),
+            (State::Beginning(beginning), Err(refusal)) => self.refuse_beginning(&beginning, refusal),
             (state, _) => state,
         };
     }
@@ -264,15 +188,32 @@ impl Session {
         self.state = self.answer(&reply, State::after(afterwards));
     }
 
-    /// The answer to [`Step::StartTls`]: the handshake is done.
-    pub fn secured(&mut self) {}
+    /// The answer to [`Step::StartTls`]: the handshake is done. Nothing that was said before it counts
+    /// any more (RFC 3207 section 4.2).
+    pub fn secured(&mut self) {
+        if !matches!(self.state, State::Securing) {
+            return;
+        }
+        self.input.clear();
+        self.client.encrypted = true;
+        self.hello = Hello::Missing;
+        self.login = None;
+        self.state = State::Ready;
+    }
 
     /// The answer to [`Step::Authenticate`]. The driver waits before a refusal, to slow down guessing.
-    pub fn authenticated(&mut self, _answer: Result<(), LoginRefusal>) {}
+    pub fn authenticated(&mut self, answer: Result<(), LoginRefusal>) {
+        self.state = match (self.take_state(), answer) {
+            (State::Authenticating { login }, Ok(())) => self.logged_in(login),
+            (State::Authenticating { .. }, Err(refusal)) => self.not_logged_in(refusal),
+            (state, _) => state,
+        };
+    }
 
-    /// What was odd about the client's way of speaking since the last call.
+    /// What was odd about the client's way of speaking and was not told before: each oddity is told once
+    /// a session. To be asked at the end of the session, and as often as one likes before.
     pub fn take_quirks(&mut self) -> Vec<Quirk> {
-        Vec::new()
+        self.notebook.take()
     }
 
     /// The draft could not take a [`Step::Body`] and the driver has dropped it: the rest of the message
@@ -280,6 +221,7 @@ impl Session {
     pub fn write_failed(&mut self, refusal: Refusal) {
         match &mut self.state {
             State::Receiving(receiving) => receiving.refuse(reply::refused(refusal)),
+            State::Chunk(chunk) => chunk.receiving.refuse(reply::refused(refusal)),
             // It was the last part of the message.
             State::Complete(afterwards) => {
                 let next = State::after(*afterwards);
@@ -291,6 +233,10 @@ impl Session {
 
     /// The client has closed its side: a message that is not complete is abandoned, nothing is answered.
     pub fn closed_by_peer(&mut self) {
+        let has_spoken = self.messages > 0 || self.commands_without_message > 0;
+        if has_spoken && !matches!(self.state, State::Closed) {
+            self.notebook.note(Quirk::ClosedWithoutQuit);
+        }
         self.output.clear();
         self.end();
     }
@@ -316,55 +262,48 @@ impl Session {
     /// Whether a message is in transfer: from DATA until it is stored, refused or abandoned.
     #[must_use]
     pub fn in_data(&self) -> bool {
-        matches!(self.state, State::Beginning | State::Receiving(_) | State::Complete(_) | State::Storing(_))
+        matches!(
+            self.state,
+            State::Beginning(_)
+                | State::Receiving(_)
+                | State::Chunk(_)
+                | State::Chunks(_)
+                | State::Skipping(_)
+                | State::Complete(_)
+                | State::Storing(_)
+        )
     }
 
     /// Does one piece of work; false when there is none without more input or an answer.
     fn advance(&mut self) -> bool {
         match self.state {
-            State::Connected | State::Ready | State::Mail(_) | State::Recipients(_)
+            State::Connected | State::Ready | State::Mail(_) | State::Recipients(_) | State::LoggingIn(_)
                 if self.service == Service::Draining =>
             {
                 self.state = self.answer(&reply::stopping(&self.options.hostname), State::Closed);
                 true
             }
             State::Connected => {
-                self.state = self.answer(&reply::greeting(&self.options.hostname), State::Ready);
+                self.greet();
                 true
             }
-            State::Ready | State::Mail(_) | State::Recipients(_) => self.next_command(),
+            State::Ready | State::Mail(_) | State::Recipients(_) | State::Chunks(_) => self.next_command(),
+            State::LoggingIn(_) => self.next_response(),
             State::Receiving(_) => self.next_data(),
+            State::Chunk(_) => self.next_in_chunk(),
+            State::Skipping(_) => self.skip_next(),
             State::Complete(afterwards) => {
                 self.due = Some(Step::Store);
                 self.state = State::Storing(afterwards);
                 true
             }
-            State::Admitting(_) | State::Beginning | State::Storing(_) | State::Closed => false,
+            State::Admitting(_)
+            | State::Beginning(_)
+            | State::Storing(_)
+            | State::Securing
+            | State::Authenticating { .. }
+            | State::Closed => false,
         }
-    }
-
-    fn next_data(&mut self) -> bool {
-        let State::Receiving(receiving) = &mut self.state else {
-            return false;
-        };
-        if self.input.pending().is_empty() {
-            return false;
-        }
-        let taken = receiving.take(self.input.pending(), &self.options, self.client);
-        self.input.consume(taken.consumed);
-        if taken.refused_now {
-            self.due = Some(Step::Abandon);
-        } else if !taken.body.is_empty() {
-            self.due = Some(Step::Body(taken.body));
-        }
-        match taken.ending {
-            Some(Ending::Store(afterwards)) => self.state = State::Complete(afterwards),
-            Some(Ending::Refuse(reply, afterwards)) => {
-                self.state = self.answer(&reply, State::after(afterwards));
-            }
-            None => {}
-        }
-        true
     }
 
     fn answer(&mut self, reply: &Reply, next: State) -> State {
@@ -380,27 +319,26 @@ impl Session {
 
     /// Ends the session; a draft is not wanted any more.
     fn end(&mut self) {
-        let draft = match self.take_state() {
-            State::Receiving(receiving) => receiving.is_kept(),
+        self.drop_draft();
+        self.state = State::Closed;
+        self.input.clear();
+    }
+
+    /// Asks to abandon the draft, if there is one; whoever calls this sets the next state.
+    fn drop_draft(&mut self) {
+        let draft = match &self.state {
+            State::Receiving(receiving) | State::Chunks(receiving) => receiving.is_kept(),
+            State::Chunk(chunk) => chunk.receiving.is_kept(),
             State::Complete(_) => true,
             _ => false,
         };
-        self.due = draft.then_some(Step::Abandon);
-        self.input.clear();
+        let abandon = draft || self.due == Some(Step::Abandon);
+        self.due = abandon.then_some(Step::Abandon);
     }
 
     /// Takes the state out; whoever calls this puts the next one in.
     fn take_state(&mut self) -> State {
         mem::replace(&mut self.state, State::Closed)
-    }
-}
-
-impl State {
-    fn after(afterwards: Afterwards) -> Self {
-        match afterwards {
-            Afterwards::Continue => Self::Ready,
-            Afterwards::Close => Self::Closed,
-        }
     }
 }
 

@@ -5,19 +5,26 @@
 //! @ max_message_bytes 1000      an option, only before the first line of the talk
 //! C: MAIL FROM:<a@b.example>    the client sends this and CRLF
 //! C> a\nb\r                     the client sends these octets and nothing else
-//! C! eof                        the client closes its side (also: timeout, drain)
+//! C! eof                        the client closes its side (also: timeout, drain, tls: the handshake)
 //! S: 250 2.1.0 sender OK        the server answers exactly this
 //! S~ 250 2.0.0 queued as        the server's line begins with this
 //! S! close                      the server closes the connection
 //! E: from=<a@b.example> ...     the envelope of a message that arrived
 //! M: Subject: x                 a line of that message
 //! M! end                        the end of that message
+//! Q: bare-lf no-date            the oddities that the session reports, all of them ("none" for none)
 //! ```
+//!
+//! Options of the policy are `trusted`, `starttls`, `encrypted`, `authentication` (off, optional, required,
+//! accept-any); `login joe secret` is the one login that is right, `login unavailable` one that nobody can
+//! check. `timing matters` marks a talk that goes otherwise when its bytes come otherwise.
 //!
 //! `C*20: NOOP` repeats a line. Escapes are `\r \n \t \\ \xHH` and `\{x*100}`, a character repeated.
 //! Rule: a mistake in a file is an error with its line number, never a line that is passed over.
 
 use std::{iter::Peekable, path::Path, str::Chars};
+
+use pillarbox::smtp::{dsn::Dsn, quirk::Quirk, session::Transaction};
 
 /// One file.
 #[derive(Debug)]
@@ -26,6 +33,8 @@ pub(crate) struct Dialogue {
     pub(crate) directives: Vec<(String, String)>,
     pub(crate) turns: Vec<Turn>,
     pub(crate) arrivals: Vec<Arrival>,
+    /// The names of the oddities, if the file says.
+    pub(crate) quirks: Option<Vec<String>>,
 }
 
 /// One line of the talk.
@@ -45,6 +54,8 @@ pub(crate) enum Event {
     Timeout,
     /// The service is being stopped.
     Drain,
+    /// The TLS handshake succeeds.
+    Tls,
 }
 
 /// A line of the server, without CRLF.
@@ -87,11 +98,17 @@ impl Dialogue {
         self.directives.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it needs a session whose time, stop or store the test controls: no daemon can take part.
+    /// Whether it needs a session whose time, stop, handshake or store the test controls: over a socket it
+    /// cannot be held.
     pub(crate) fn is_for_the_pure_session_only(&self) -> bool {
-        let event = |turn: &Turn| matches!(turn, Turn::Event(Event::Timeout | Event::Drain));
+        let event = |turn: &Turn| matches!(turn, Turn::Event(Event::Timeout | Event::Drain | Event::Tls));
         self.turns.iter().any(event)
-            || ["admit", "begin", "write", "stored"].iter().any(|key| self.directive(key).is_some())
+            || ["admit", "begin", "write", "stored", "timing"].iter().any(|key| self.directive(key).is_some())
+    }
+
+    /// Whether the client must wait for each reply: one that is not trusted is cut off otherwise.
+    pub(crate) fn must_wait(&self) -> bool {
+        self.directive("trusted") == Some("no")
     }
 
     fn read(path: &Path) -> Self {
@@ -100,8 +117,13 @@ impl Dialogue {
     }
 
     pub(crate) fn parse(name: &str, text: &str) -> Self {
-        let mut dialogue =
-            Self { name: name.to_owned(), directives: Vec::new(), turns: Vec::new(), arrivals: Vec::new() };
+        let mut dialogue = Self {
+            name: name.to_owned(),
+            directives: Vec::new(),
+            turns: Vec::new(),
+            arrivals: Vec::new(),
+            quirks: None,
+        };
         let mut arriving = Arrival::default();
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
@@ -125,6 +147,7 @@ impl Dialogue {
                     "S!" if rest == "close" => dialogue.turns.push(Turn::ExpectClose),
                     "E:" => rest.clone_into(&mut arriving.envelope),
                     "M:" => arriving.message.extend([unescape(rest), b"\r\n".to_vec()].concat()),
+                    "Q:" => dialogue.quirks = Some(quirks(rest)),
                     "M!" if rest == "end" => dialogue.arrivals.push(std::mem::take(&mut arriving)),
                     _ => panic!("{name}:{number}: what is this? {line}"),
                 }
@@ -136,7 +159,7 @@ impl Dialogue {
 }
 
 /// The envelope as `E:` lines write it.
-pub(crate) fn envelope_text(transaction: &pillarbox::smtp::session::Transaction) -> String {
+pub(crate) fn envelope_text(transaction: &Transaction) -> String {
     let path = |path: &pillarbox::smtp::address::Address| format!("<{path}>");
     format!(
         "from={} to={} protocol={} helo={}{}{}",
@@ -146,7 +169,41 @@ pub(crate) fn envelope_text(transaction: &pillarbox::smtp::session::Transaction)
         transaction.helo,
         if transaction.eight_bit { " 8bit" } else { "" },
         if transaction.internationalized { " utf8" } else { "" },
-    )
+    ) + &transaction.login.as_ref().map_or_else(String::new, |login| format!(" login={login}"))
+        + &dsn_text(&transaction.dsn)
+}
+
+fn dsn_text(dsn: &Dsn) -> String {
+    let mut text = String::new();
+    if let Some(content) = dsn.content {
+        text += &format!(" ret={content:?}");
+    }
+    if let Some(id) = &dsn.envelope_id {
+        text += &format!(" envid={id}");
+    }
+    for (position, recipient) in &dsn.recipients {
+        let notify = recipient.notify.map_or_else(String::new, |notify| {
+            let words = [("success", notify.success), ("failure", notify.failure), ("delay", notify.delay)];
+            let words: Vec<_> = words.iter().filter(|(_, asked)| *asked).map(|(word, _)| *word).collect();
+            format!(" notify[{position}]={}", words.join(","))
+        });
+        let original = recipient
+            .original_recipient
+            .as_ref()
+            .map_or_else(String::new, |original| format!(" orcpt[{position}]={original}"));
+        text += &(notify + &original);
+    }
+    text
+}
+
+/// The names behind `Q:`; one that does not exist is a mistake.
+fn quirks(rest: &str) -> Vec<String> {
+    let mut names: Vec<_> = rest.split(' ').filter(|name| *name != "none").map(str::to_owned).collect();
+    for name in &names {
+        assert!(Quirk::ALL.iter().any(|quirk| quirk.name() == name), "unknown oddity {name}");
+    }
+    names.sort();
+    names
 }
 
 /// `C*20:` is `C:` twenty times.
@@ -173,6 +230,11 @@ fn directive(rest: &str) -> (String, String) {
         "begin",
         "write",
         "stored",
+        "starttls",
+        "encrypted",
+        "authentication",
+        "login",
+        "timing",
     ];
     assert!(known.contains(&key), "unknown directive {key}");
     (key.to_owned(), value.to_owned())
@@ -183,6 +245,7 @@ fn event(rest: &str) -> Event {
         "eof" => Event::Eof,
         "timeout" => Event::Timeout,
         "drain" => Event::Drain,
+        "tls" => Event::Tls,
         _ => panic!("unknown event {rest}"),
     }
 }

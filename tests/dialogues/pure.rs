@@ -4,7 +4,12 @@
 
 use std::sync::Arc;
 
-use pillarbox::smtp::session::{Client, INPUT_BYTES_MAX, Options, Policy, Refusal, Session, Step};
+use pillarbox::smtp::session::{
+    Authentication, Client, Credentials, INPUT_BYTES_MAX, LoginRefusal, Options, Policy, Refusal, Session,
+    Step,
+};
+
+use pillarbox::secret::Secret;
 
 use super::dialogue::{Arrival, Dialogue, Event, Turn, envelope_text};
 
@@ -25,12 +30,17 @@ pub(crate) struct Outcome {
     pub(crate) replies: Vec<String>,
     pub(crate) arrivals: Vec<Arrival>,
     pub(crate) closed: bool,
+    /// The names of the oddities that were reported, sorted. How bytes come decides about some of them.
+    pub(crate) quirks: Vec<String>,
 }
 
 /// Runs the dialogue; checks at each of the server's lines that it has come, when the client waits.
 pub(crate) fn run(dialogue: &Dialogue, cut: Cut) -> Outcome {
     let mut driver = Driver::new(dialogue);
-    driver.pump();
+    let waits = matches!(cut, Cut::AsWritten) || dialogue.must_wait();
+    if !matches!(dialogue.turns.first(), Some(Turn::Send(_))) {
+        driver.pump();
+    }
     let (mut unsent, mut expected) = (Vec::new(), 0);
     for turn in &dialogue.turns {
         match turn {
@@ -41,7 +51,7 @@ pub(crate) fn run(dialogue: &Dialogue, cut: Cut) -> Outcome {
             }
             Turn::Expect(line) => {
                 expected += 1;
-                if matches!(cut, Cut::AsWritten) {
+                if waits {
                     driver.feed(&mut unsent, cut);
                     let reply = driver.replies().get(expected - 1).cloned();
                     assert!(
@@ -55,7 +65,10 @@ pub(crate) fn run(dialogue: &Dialogue, cut: Cut) -> Outcome {
         }
     }
     driver.feed(&mut unsent, cut);
-    Outcome { replies: driver.replies(), arrivals: driver.arrivals, closed: driver.closed }
+    let mut quirks: Vec<_> =
+        driver.session.take_quirks().iter().map(|quirk| quirk.name().to_owned()).collect();
+    quirks.sort();
+    Outcome { replies: driver.replies(), arrivals: driver.arrivals, closed: driver.closed, quirks }
 }
 
 /// What `Session` is told by a dialogue.
@@ -68,12 +81,32 @@ pub(crate) fn options_of(dialogue: &Dialogue) -> (Arc<Options>, Client) {
         max_recipients: usize::try_from(number("max_recipients", 100)).unwrap(),
         local_recipients: dialogue.directive("local_recipients") != Some("no"),
     };
-    let client = Client {
-        address: dialogue.directive("client").unwrap_or("127.0.0.1").parse().unwrap(),
-        encrypted: false,
-        policy: Policy::plain(dialogue.directive("trusted") != Some("no"), options.max_message_bytes),
+    let is = |key: &str| dialogue.directive(key) == Some("yes");
+    let authentication = match dialogue.directive("authentication") {
+        None | Some("off") => Authentication::Off,
+        Some("optional") => Authentication::Optional,
+        Some("required") => Authentication::Required,
+        Some("accept-any") => Authentication::AcceptAny,
+        Some(other) => panic!("unknown authentication {other}"),
     };
-    (Arc::new(options), client)
+    let policy = Policy {
+        starttls: is("starttls"),
+        authentication,
+        ..Policy::plain(dialogue.directive("trusted") != Some("no"), options.max_message_bytes)
+    };
+    let address = dialogue.directive("client").unwrap_or("127.0.0.1").parse().unwrap();
+    (Arc::new(options), Client { address, encrypted: is("encrypted"), policy })
+}
+
+/// Whether a login is right, by the directive.
+pub(crate) fn check_login(dialogue: &Dialogue, credentials: &Credentials) -> Result<(), LoginRefusal> {
+    let login = dialogue.directive("login").unwrap();
+    if login == "unavailable" {
+        return Err(LoginRefusal::Unavailable);
+    }
+    let (name, password) = login.split_once(' ').unwrap();
+    let right = Credentials { login: name.to_owned(), password: Secret::new(password.to_owned()) };
+    if *credentials == right { Ok(()) } else { Err(LoginRefusal::Wrong) }
 }
 
 struct Driver<'a> {
@@ -84,13 +117,23 @@ struct Driver<'a> {
     draft: Option<Arrival>,
     arrivals: Vec<Arrival>,
     closed: bool,
+    /// The session has asked for the handshake, and it has not happened yet.
+    securing: bool,
 }
 
 impl<'a> Driver<'a> {
     fn new(dialogue: &'a Dialogue) -> Self {
         let (options, client) = options_of(dialogue);
         let session = Session::new(options, client);
-        Self { dialogue, session, output: Vec::new(), draft: None, arrivals: Vec::new(), closed: false }
+        Self {
+            dialogue,
+            session,
+            output: Vec::new(),
+            draft: None,
+            arrivals: Vec::new(),
+            closed: false,
+            securing: false,
+        }
     }
 
     fn replies(&self) -> Vec<String> {
@@ -120,13 +163,18 @@ impl<'a> Driver<'a> {
             Event::Eof => self.session.closed_by_peer(),
             Event::Timeout => self.session.timed_out(),
             Event::Drain => self.session.draining(),
+            Event::Tls => {
+                assert!(self.securing, "{}: no handshake was asked for", self.dialogue.name);
+                self.securing = false;
+                self.session.secured();
+            }
         }
         self.pump();
     }
 
     /// Carries out steps until the session needs input or closes.
     fn pump(&mut self) {
-        while !self.closed {
+        while !self.closed && !self.securing {
             match self.session.step() {
                 Step::Send(bytes) => self.output.extend(bytes),
                 Step::Admit { .. } => self.session.admitted(self.refusal("admit").map_or(Ok(()), Err)),
@@ -154,7 +202,10 @@ impl<'a> Driver<'a> {
                     }
                     self.session.stored(refusal.map_or_else(|| Ok("01test".to_owned()), Err));
                 }
-                Step::StartTls | Step::Authenticate(_) => panic!("not asked for yet"),
+                Step::StartTls => self.securing = true,
+                Step::Authenticate(credentials) => {
+                    self.session.authenticated(check_login(self.dialogue, &credentials));
+                }
                 Step::Abandon => assert!(self.draft.take().is_some(), "nothing to abandon"),
                 Step::NeedInput => return,
                 Step::Close => {

@@ -4,65 +4,123 @@
 //! the tests walk all pairs. Must not know about bytes that are not commands.
 
 use super::{
-    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, Session, State, Step, Transaction,
+    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, Session, State, Step, authentication,
 };
-use crate::smtp::{address::Address, command::Command, dsn::Dsn, extension::Parameters, line::Line, reply};
+use crate::smtp::{
+    command::Command,
+    extension,
+    line::{COMMAND_LINE_BYTES_MAX, Line},
+    quirk::{Quirk, Quirks},
+    reply::{self, Reply},
+};
 
 impl Session {
+    /// Greets, unless a client that is not trusted has not waited for it.
+    pub(super) fn greet(&mut self) {
+        let waits = self.input.pending().is_empty();
+        if !waits && !self.client.policy.trusted {
+            self.notebook.note(Quirk::EarlyTalker);
+            self.begins_with_tls();
+            self.state = self.answer(&reply::early_talker(), State::Closed);
+            return;
+        }
+        if !waits {
+            self.notebook.note(Quirk::EarlyTalker);
+        }
+        self.state = self.answer(&reply::greeting(&self.options.hostname), State::Ready);
+    }
+
     /// Reads and answers the next command; false when it has not come completely.
     pub(super) fn next_command(&mut self) -> bool {
-        if self.input.pending().first() == Some(&TLS_HANDSHAKE) {
+        if self.begins_with_tls() {
             // A TLS client waits for an answer to its first record and never sends a line end.
-            self.state = self.answer(&reply::not_smtp(), State::Closed);
+            self.close(&reply::not_smtp());
             return true;
         }
-        let state = self.take_state();
-        self.state = match self.input.take_line() {
-            Line::Incomplete => {
-                self.state = state;
-                return false;
+        let mut line = match self.input.take_line(COMMAND_LINE_BYTES_MAX) {
+            Line::Incomplete => return false,
+            Line::TooLong => {
+                let state = self.take_state();
+                self.state = self.object(&reply::line_too_long(), state);
+                self.enforce_limits();
+                return true;
             }
-            Line::TooLong => self.object(&reply::line_too_long(), state),
-            Line::Complete(line) => match Command::parse(&line) {
-                Err(error) => self.object(&reply::malformed(&error), state),
-                Ok(command) => {
-                    if !matches!(command, Command::Recipient { .. } | Command::Data) {
-                        self.commands_without_message += 1;
-                    }
-                    self.transition(state, command)
-                }
-            },
+            Line::Complete(line) => line,
+            Line::CompleteBareLf(line) => {
+                self.notebook.note(Quirk::CommandBareLf);
+                line
+            }
         };
+        let mut quirks = Quirks::default();
+        match Command::parse(&line, &mut quirks) {
+            // How many octets follow is not known, and they must not be taken for commands.
+            Err(error) if is_chunk(&line) => self.close(&reply::malformed(&error)),
+            Err(error) => {
+                let state = self.take_state();
+                self.state = self.object(&reply::malformed(&error), state);
+            }
+            Ok(command) => {
+                self.notebook.note_all(quirks);
+                self.count(&command);
+                if matches!(command, Command::Authenticate { .. }) {
+                    authentication::wipe(&mut line);
+                    self.input.wipe_used();
+                }
+                self.transition(command);
+            }
+        }
         self.enforce_limits();
         true
     }
 
-    /// Every transition. A pair that is not here cannot happen: commands are read in `Ready`, `Mail` and
-    /// `Recipients` only.
-    fn transition(&mut self, state: State, command: Command) -> State {
-        match (state, command) {
+    fn count(&mut self, command: &Command) {
+        let brings_a_message_forward = match command {
+            Command::Recipient { .. } | Command::Data => true,
+            Command::Chunk { size_bytes, .. } => *size_bytes > 0,
+            _ => false,
+        };
+        self.commands_without_message += u32::from(!brings_a_message_forward);
+    }
+
+    /// Every transition. A pair that is not here cannot happen: commands are read in `Ready`, `Mail`,
+    /// `Recipients` and `Chunks` only.
+    fn transition(&mut self, command: Command) {
+        if matches!(
+            command,
+            Command::ExtendedHello(_) | Command::Hello(_) | Command::Reset | Command::Quit | Command::Http
+        ) {
+            self.drop_draft();
+        }
+        let state = self.take_state();
+        self.state = match (state, command) {
             (_, Command::ExtendedHello(name)) => {
-                self.hello = Hello::Extended(name);
-                self.answer(&reply::extended_hello(&self.options), State::Ready)
+                let reply = reply::extended_hello(&self.options, self.client);
+                self.hello(Hello::Extended(name), &reply)
             }
             (_, Command::Hello(name)) => {
-                self.hello = Hello::Basic(name);
-                self.answer(&reply::hello(&self.options.hostname), State::Ready)
+                let reply = reply::hello(&self.options.hostname);
+                self.hello(Hello::Basic(name), &reply)
             }
+            (
+                state @ State::Chunks(_),
+                Command::Mail { .. } | Command::Recipient { .. } | Command::Data | Command::StartTls,
+            ) => self.object(&reply::more_chunks_first(), state),
             (state @ (State::Mail(_) | State::Recipients(_)), Command::Mail { .. }) => {
                 self.object(&reply::nested_mail(), state)
             }
-            (_, Command::Mail { reverse_path, parameters }) => self.mail(reverse_path, &parameters),
+            (_, Command::Mail { reverse_path, parameters }) => self.mail(reverse_path, parameters),
             (
                 State::Mail(transaction) | State::Recipients(transaction),
                 Command::Recipient { forward_path, parameters },
-            ) => self.recipient(transaction, forward_path, &parameters),
-            (State::Recipients(transaction), Command::Data) => {
-                self.due = Some(Step::Begin(transaction));
-                State::Beginning
-            }
+            ) => self.recipient(transaction, forward_path, parameters),
+            (State::Recipients(transaction), Command::Data) => self.data(transaction),
             (state @ State::Mail(_), Command::Data) => self.object(&reply::no_valid_recipients(), state),
             (state, Command::Recipient { .. } | Command::Data) => self.object(&reply::mail_first(), state),
+            (state, Command::Chunk { size_bytes, last }) => self.chunk(state, size_bytes, last),
+            (state, Command::StartTls) => self.start_tls(state),
+            (state, Command::Authenticate { mechanism, initial }) => {
+                self.authenticate(state, &mechanism, initial)
+            }
             (_, Command::Reset) => self.answer(&reply::done(), State::Ready),
             (state, Command::Noop) => self.answer(&reply::done(), state),
             (state, Command::Verify) => self.answer(&reply::cannot_verify(), state),
@@ -70,70 +128,49 @@ impl Session {
             (state, Command::NotImplemented) => self.object(&reply::not_implemented(), state),
             (state, Command::Unknown) => self.object(&reply::unknown_command(), state),
             (_, Command::Quit) => self.answer(&reply::goodbye(), State::Closed),
-            (_, Command::Http) => self.answer(&reply::not_smtp(), State::Closed),
-        }
-    }
-
-    fn mail(&mut self, reverse_path: Option<Address>, parameters: &Parameters) -> State {
-        let limit = self.options.max_message_bytes;
-        if parameters.has_unknown && !self.client.policy.trusted {
-            return self.object(&reply::unknown_parameter(), State::Ready);
-        }
-        if !self.client.policy.trusted {
-            return self.object(&reply::relaying_denied(self.client.address), State::Ready);
-        }
-        if reverse_path.as_ref().is_some_and(Address::is_internationalized) && !parameters.internationalized {
-            return self.object(&reply::needs_smtputf8(), State::Ready);
-        }
-        if parameters.declared_bytes > limit {
-            return self.answer(&reply::too_large(limit), State::Ready);
-        }
-        self.due = Some(Step::Admit { declared_bytes: parameters.declared_bytes });
-        let (helo, protocol) = match &self.hello {
-            Hello::Missing => (String::new(), "SMTP"),
-            Hello::Basic(name) => (name.clone(), "SMTP"),
-            Hello::Extended(name) if parameters.internationalized => (name.clone(), "UTF8SMTP"),
-            Hello::Extended(name) => (name.clone(), "ESMTP"),
+            (_, Command::Http) => {
+                self.notebook.note(Quirk::Http);
+                self.answer(&reply::not_smtp(), State::Closed)
+            }
         };
-        State::Admitting(Transaction {
-            reverse_path,
-            forward_paths: Vec::new(),
-            eight_bit: parameters.eight_bit,
-            internationalized: parameters.internationalized,
-            dsn: Dsn::default(),
-            login: None,
-            helo,
-            protocol,
-        })
     }
 
-    fn recipient(&mut self, mut transaction: Transaction, path: Address, parameters: &Parameters) -> State {
-        let refusal = if parameters.has_unknown && !self.client.policy.trusted {
-            Some(reply::unknown_parameter())
-        } else if path.is_internationalized() && !transaction.internationalized {
-            Some(reply::needs_smtputf8())
-        } else if self.is_local(&path) && !self.options.local_recipients {
-            Some(reply::no_local_recipients())
-        } else if transaction.forward_paths.len() >= self.options.max_recipients {
-            Some(reply::too_many_recipients(self.options.max_recipients))
-        } else {
-            None
-        };
-        // A refused recipient is not an error of the protocol: the transaction goes on with the others.
-        if let Some(refusal) = refusal {
-            return self.answer(&refusal, State::with(transaction));
+    /// HELO or EHLO. Who does not wait for the reply cannot know what is offered.
+    fn hello(&mut self, hello: Hello, reply: &Reply) -> State {
+        if matches!(self.hello, Hello::Missing) && !self.input.pending().is_empty() {
+            self.notebook.note(Quirk::EarlyTalker);
+            if !self.client.policy.trusted {
+                return self.answer(&reply::early_talker(), State::Closed);
+            }
         }
-        transaction.forward_paths.push(path);
-        self.answer(&reply::recipient_accepted(), State::Recipients(transaction))
+        self.hello = hello;
+        self.answer(reply, State::Ready)
     }
 
-    fn is_local(&self, path: &Address) -> bool {
-        path.domain().is_none_or(|domain| {
-            domain.eq_ignore_ascii_case("localhost") || domain.eq_ignore_ascii_case(&self.options.hostname)
-        })
+    /// STARTTLS. What came behind it in plaintext may be somebody else's and is dropped (RFC 3207
+    /// section 4.2, CVE-2011-0411).
+    fn start_tls(&mut self, state: State) -> State {
+        if self.client.encrypted {
+            return self.object(&reply::already_encrypted(), state);
+        }
+        if !extension::starttls_offered(self.client) {
+            return self.object(&reply::not_implemented(), state);
+        }
+        self.input.clear();
+        self.due = Some(Step::StartTls);
+        self.answer(&reply::start_tls(), State::Securing)
     }
 
-    fn enforce_limits(&mut self) {
+    /// Whether a TLS handshake comes where SMTP is expected.
+    fn begins_with_tls(&mut self) -> bool {
+        let found = !self.client.encrypted && self.input.pending().first() == Some(&TLS_HANDSHAKE);
+        if found {
+            self.notebook.note(Quirk::TlsOnPlaintext);
+        }
+        found
+    }
+
+    pub(super) fn enforce_limits(&mut self) {
         let hostname = &self.options.hostname;
         let reply = if self.errors >= ERRORS_MAX {
             reply::too_many_errors(hostname)
@@ -144,22 +181,22 @@ impl Session {
         } else {
             return;
         };
-        if !matches!(self.state, State::Closed) {
-            self.due = None;
-            self.state = self.answer(&reply, State::Closed);
+        // What is half done has its own end: a chunk must be skipped before anything is answered.
+        if !matches!(self.state, State::Closed | State::Securing | State::Skipping(_)) {
+            self.close(&reply);
         }
+    }
+
+    /// Answers, and ends the session.
+    fn close(&mut self, reply: &Reply) {
+        self.drop_draft();
+        self.state = self.answer(reply, State::Closed);
     }
 }
 
-impl State {
-    /// The state of a transaction in which a recipient was refused.
-    fn with(transaction: Transaction) -> Self {
-        if transaction.forward_paths.is_empty() {
-            Self::Mail(transaction)
-        } else {
-            Self::Recipients(transaction)
-        }
-    }
+/// Whether a line that cannot be understood was meant as BDAT.
+fn is_chunk(line: &[u8]) -> bool {
+    line.trim_ascii_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
 }
 
 /// The first octet of a TLS connection: the record type "handshake".

@@ -1,0 +1,114 @@
+//! What a session and its driver tell each other, and the limits of a session.
+//!
+//! Rule: every question is a [`Step`], every answer a method of `Session` that the step names.
+//! Must not know how a session decides.
+
+use std::time::Duration;
+
+use crate::smtp::{address::Address, client::Credentials, dsn::Dsn};
+
+/// What the machine is allowed and told. `settings` fills it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Our name in the greeting and in EHLO's reply.
+    pub hostname: String,
+    /// Largest message of the listener. Gmail takes 35,882,577; we leave room for the fields we add. A
+    /// session goes by the limit of its client's network, which is at most this.
+    pub max_message_bytes: u64,
+    /// Recipients in one transaction; RFC 5321 section 4.5.3.1.8 asks for at least 100.
+    pub max_recipients: usize,
+    /// Whether `root` (no domain) or `root@localhost` may be written to, because somebody reads it.
+    pub local_recipients: bool,
+}
+
+/// A mail transaction that has reached DATA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// MAIL FROM; `None` is `<>`.
+    pub reverse_path: Option<Address>,
+    /// RCPT TO, in order, at least one.
+    pub forward_paths: Vec<Address>,
+    /// BODY=8BITMIME was declared.
+    pub eight_bit: bool,
+    /// SMTPUTF8 was asked for.
+    pub internationalized: bool,
+    /// What was asked of delivery status notifications.
+    pub dsn: Dsn,
+    /// Who has logged in, if somebody has.
+    pub login: Option<String>,
+    /// The HELO or EHLO argument; empty when none was given.
+    pub helo: String,
+    /// The `with` word of RFC 3848 and RFC 6531: SMTP, ESMTP, ESMTPSA, UTF8SMTP ...
+    pub protocol: &'static str,
+}
+
+/// What the driver must do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write these bytes to the client (one or more complete replies).
+    Send(Vec<u8>),
+    /// Ask the store whether a message of this size may come; answer with `Session::admitted`.
+    Admit {
+        /// SIZE= of MAIL, or 0 when the client did not say.
+        declared_bytes: u64,
+    },
+    /// DATA, or the first BDAT: start a draft; answer with `Session::begun`.
+    Begin(Transaction),
+    /// Decoded message bytes for the draft.
+    Body(Vec<u8>),
+    /// The message is complete: make it durable; answer with `Session::stored`.
+    Store,
+    /// The 220 is sent: do the TLS handshake, then call `Session::secured`; if it fails, close.
+    StartTls,
+    /// Check a login; answer with `Session::authenticated`.
+    Authenticate(Credentials),
+    /// The draft is not wanted any more (too large, refused, connection gone): drop it.
+    Abandon,
+    /// Nothing to do until more bytes come, or the timeout passes.
+    NeedInput,
+    /// Write nothing more and close.
+    Close,
+}
+
+/// Why a message cannot be taken just now. The words for the client come from the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No room: 452 4.3.1.
+    Full,
+    /// The queue has failed and is being repaired: 451 4.3.0.
+    Unavailable,
+    /// The client's network sends too fast: 450 4.7.1 with the time to wait.
+    TooFast {
+        /// When the next message may come.
+        retry_after: Duration,
+    },
+}
+
+/// How long the driver waits for the client in the present state (RFC 5321 section 4.5.3.2).
+pub type Timeout = Duration;
+
+/// Octets that may be fed to [`Session::receive`] at a time.
+pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Octets of replies that are collected for one write; pipelined commands wait while more are due.
+pub const OUTPUT_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a client may think before the next command (RFC 5321 section 4.5.3.2.7).
+pub const COMMAND_TIMEOUT: Timeout = Timeout::from_secs(5 * 60);
+
+/// How long a client may pause within a message. RFC 5321 section 4.5.3.2.5 gives a data block three
+/// minutes; scanners that send while they scan need some of it.
+pub const DATA_TIMEOUT: Timeout = Timeout::from_secs(3 * 60);
+
+/// Errors in one session: a client that makes more of them does not speak SMTP.
+pub const ERRORS_MAX: u32 = 20;
+
+/// Commands other than RCPT and DATA since the last message: more than any client needs between two messages, and
+/// few enough that nobody keeps a connection for nothing but NOOP.
+pub const COMMANDS_WITHOUT_MESSAGE_MAX: u32 = 100;
+
+/// Messages in one session: far beyond a day's budget of the account, so only a runaway gets there.
+pub const MESSAGES_MAX: u32 = 10_000;
+
+/// Logins that are refused in one session: enough for a mistyped password, too few for guessing.
+pub const LOGIN_FAILURES_MAX: u32 = 3;

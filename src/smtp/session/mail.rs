@@ -1,0 +1,138 @@
+//! MAIL and RCPT: who may send, and how a mail transaction comes together (RFC 5321 section 3.3).
+//!
+//! Rule: nobody relays who is neither in a trusted network nor logged in; that is decided here and nowhere
+//! else. Must not know whether there is room for a message.
+
+use super::{Authentication, Hello, Session, State, Step, Transaction};
+use crate::smtp::{
+    address::Address,
+    dsn::{Dsn, RecipientDsn},
+    extension::{self, Parameters},
+    quirk::Quirk,
+    reply::{self, Reply},
+};
+
+impl Session {
+    /// MAIL in `Ready`.
+    pub(super) fn mail(&mut self, reverse_path: Option<Address>, parameters: Parameters) -> State {
+        let limit = self.client.policy.max_message_bytes;
+        let has_null_or_ascii_path = !reverse_path.as_ref().is_some_and(Address::is_internationalized);
+        if parameters.has_unknown && !self.client.policy.trusted {
+            return self.object(&reply::unknown_parameter(), State::Ready);
+        }
+        if let Some(reply) = self.access_denied() {
+            return self.object(&reply, State::Ready);
+        }
+        if !has_null_or_ascii_path && !parameters.internationalized {
+            return self.object(&reply::needs_smtputf8(), State::Ready);
+        }
+        if parameters.declared_bytes > limit {
+            return self.answer(&reply::too_large(limit), State::Ready);
+        }
+        if matches!(self.hello, Hello::Missing) {
+            self.notebook.note(Quirk::NoHello);
+        }
+        if parameters.has_unknown {
+            self.notebook.note(Quirk::UnknownParameter);
+        }
+        self.due = Some(Step::Admit { declared_bytes: parameters.declared_bytes });
+        State::Admitting(Transaction {
+            reverse_path,
+            forward_paths: Vec::new(),
+            eight_bit: parameters.eight_bit,
+            internationalized: parameters.internationalized,
+            dsn: Dsn { content: parameters.content, envelope_id: parameters.envelope_id, ..Dsn::default() },
+            login: self.login.clone(),
+            helo: self.hello_name().to_owned(),
+            protocol: self.protocol(parameters.internationalized),
+        })
+    }
+
+    /// RCPT in `Mail` and `Recipients`.
+    pub(super) fn recipient(
+        &mut self,
+        mut transaction: Transaction,
+        path: Address,
+        parameters: Parameters,
+    ) -> State {
+        let refusal = if parameters.has_unknown && !self.client.policy.trusted {
+            Some(reply::unknown_parameter())
+        } else if path.is_internationalized() && !transaction.internationalized {
+            Some(reply::needs_smtputf8())
+        } else if self.is_local(&path) && !self.options.local_recipients {
+            Some(reply::no_local_recipients())
+        } else if transaction.forward_paths.len() >= self.options.max_recipients {
+            Some(reply::too_many_recipients(self.options.max_recipients))
+        } else {
+            None
+        };
+        // A refused recipient is not an error of the protocol: the transaction goes on with the others.
+        if let Some(refusal) = refusal {
+            return self.answer(&refusal, State::with(transaction));
+        }
+        if parameters.has_unknown {
+            self.notebook.note(Quirk::UnknownParameter);
+        }
+        if parameters.recipient != RecipientDsn::default() {
+            transaction.dsn.recipients.insert(transaction.forward_paths.len(), parameters.recipient);
+        }
+        transaction.forward_paths.push(path);
+        self.answer(&reply::recipient_accepted(), State::Recipients(transaction))
+    }
+
+    /// Why this client may not send mail now, if it may not.
+    fn access_denied(&self) -> Option<Reply> {
+        let policy = self.client.policy;
+        let needs_login = policy.authentication == Authentication::Required || !policy.trusted;
+        if !extension::authentication_works(self.client) && !policy.trusted {
+            return Some(reply::relaying_denied(self.client.address));
+        }
+        if needs_login && self.login.is_none() {
+            return Some(reply::authentication_required());
+        }
+        // Old devices never introduce themselves; strangers do.
+        let is_nameless = matches!(self.hello, Hello::Missing) && !policy.trusted;
+        is_nameless.then(reply::hello_first)
+    }
+
+    fn hello_name(&self) -> &str {
+        match &self.hello {
+            Hello::Missing => "",
+            Hello::Basic(name) | Hello::Extended(name) => name,
+        }
+    }
+
+    /// The word of RFC 3848 and RFC 6531 for Received. TLS and AUTH are extensions, so who used one of
+    /// them spoke ESMTP, whatever the greeting was.
+    fn protocol(&self, internationalized: bool) -> &'static str {
+        let extended = matches!(self.hello, Hello::Extended(_));
+        match (extended && internationalized, self.client.encrypted, self.login.is_some()) {
+            (true, true, true) => "UTF8SMTPSA",
+            (true, true, false) => "UTF8SMTPS",
+            (true, false, true) => "UTF8SMTPA",
+            (true, false, false) => "UTF8SMTP",
+            (false, true, true) => "ESMTPSA",
+            (false, true, false) => "ESMTPS",
+            (false, false, true) => "ESMTPA",
+            (false, false, false) if extended => "ESMTP",
+            (false, false, false) => "SMTP",
+        }
+    }
+
+    fn is_local(&self, path: &Address) -> bool {
+        path.domain().is_none_or(|domain| {
+            domain.eq_ignore_ascii_case("localhost") || domain.eq_ignore_ascii_case(&self.options.hostname)
+        })
+    }
+}
+
+impl State {
+    /// The state of a transaction in which a recipient was refused.
+    fn with(transaction: Transaction) -> Self {
+        if transaction.forward_paths.is_empty() {
+            Self::Mail(transaction)
+        } else {
+            Self::Recipients(transaction)
+        }
+    }
+}
