@@ -180,6 +180,8 @@ struct TrailerOfVersion1 {
     body_bytes: u64,
 }
 
+impl Stored for TrailerOfVersion1 {}
+
 impl From<TrailerOfVersion1> for Trailer {
     fn from(old: TrailerOfVersion1) -> Self {
         let TrailerOfVersion1 { added, separator_at, body_bytes } = old;

@@ -18,7 +18,7 @@ use super::{
     engine::{Engine, Fate},
     handling::DELETED,
     id::{QueueId, QueueIds},
-    reader::{self, MessageReader},
+    reader::MessageReader,
     receipt::Receipt,
     record::MessageRecord,
     state::AccountState,
@@ -210,12 +210,6 @@ impl Store for MemoryStore {
             self.change(|engine, tables, changes| engine.set_aside(tables, changes, id, now, &reason))?;
             Err(StoreError::Corrupt { id, reason })
         })
-    }
-
-    async fn envelope(&self, id: QueueId) -> Result<Envelope, StoreError> {
-        let bytes = self.lock().bodies.get(&id).cloned().ok_or(StoreError::NotFound(id))?;
-        let described = reader::describe_bytes(&bytes);
-        Ok(described.map_err(|error| StoreError::Corrupt { id, reason: error.to_string() })?.envelope)
     }
 
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {

@@ -35,9 +35,7 @@ use super::{
     sled_tables::SledTables,
     spool::{Spool, blocking, refused},
     state::AccountState,
-    store::{
-        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals,
-    },
+    store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals},
     tables::{Changes, TableError, Tables},
 };
 use crate::{
@@ -263,19 +261,6 @@ impl Store for SledStore {
                 self.set_aside(id, "the file is missing".into()).await
             }
             Err(ReadError::Io(error)) => Err(refused(&error)),
-        }
-    }
-
-    async fn envelope(&self, id: QueueId) -> Result<Envelope, StoreError> {
-        self.read(move |tables| tables.message(id)).await?.ok_or(StoreError::NotFound(id))?;
-        let spool = Arc::clone(&self.shared.spool);
-        match blocking(move || spool.describe(id)).await? {
-            Ok(described) => Ok(described.envelope),
-            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                Err(StoreError::NotFound(id))
-            }
-            Err(ReadError::Io(error)) => Err(refused(&error)),
-            Err(ReadError::Frame(error)) => Err(StoreError::Corrupt { id, reason: error.to_string() }),
         }
     }
 

@@ -56,9 +56,6 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// that is damaged or gone is set aside and reported as [`StoreError::Corrupt`].
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError>;
 
-    /// The envelope of a message in the queue, as its file has it.
-    async fn envelope(&self, id: QueueId) -> Result<Envelope, StoreError>;
-
     /// Makes every held, dead or waiting recipient due at once, with a new lifetime. Returns how many
     /// there were.
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError>;

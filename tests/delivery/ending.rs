@@ -123,9 +123,6 @@ impl Store for Failing {
         fails(&self.panics_at_opening).expect("an injected panic");
         self.inner.open_message(id).await
     }
-    async fn envelope(&self, id: QueueId) -> Result<Envelope, StoreError> {
-        self.inner.envelope(id).await
-    }
     async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         self.inner.dead(after, limit).await
     }

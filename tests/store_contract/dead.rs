@@ -94,14 +94,4 @@ contract! {
         let keep_after = queue.clock.wall();
         assert_eq!(queue.store().expire_dead(keep_after).await.unwrap(), 1, "who still waits keeps the other");
     }
-
-    async fn the_envelope_of_a_message_is_as_it_came(mut queue) {
-        let id = queue.accept(&["a@example.org"]).await;
-        queue.crash().await;
-        let envelope = queue.store().envelope(id).await.unwrap();
-        assert_eq!(envelope.origin.helo, "web01");
-        assert_eq!(envelope.reverse_path, "root@web01".parse().ok());
-        queue.store().delete(id).await.unwrap();
-        assert_eq!(queue.store().envelope(id).await.unwrap_err(), StoreError::NotFound(id));
-    }
 }
