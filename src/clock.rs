@@ -83,6 +83,26 @@ pub trait Clock: Send + Sync + fmt::Debug {
     }
 }
 
+/// The boot clock in the words of governor, for limits on rates.
+#[derive(Clone, Debug)]
+pub struct BootClock(Arc<dyn Clock>);
+
+impl BootClock {
+    /// The same time as `clock`.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(clock)
+    }
+}
+
+impl governor::clock::Clock for BootClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.now().since_boot_ms)
+    }
+}
+
 /// The machine's own clocks.
 #[derive(Debug)]
 pub struct SystemClock {

@@ -17,7 +17,7 @@ use crate::{
     },
     clock::Clock,
     delivery::{self, Pool},
-    listener::{self, BindError, Listener},
+    listener::{self, BindError, Listener, OpenError},
     queue::{
         self,
         opening::StoreOpenError,
@@ -102,6 +102,9 @@ pub enum DaemonError {
     /// No mail can be taken.
     #[error("{0}")]
     Listener(#[from] BindError),
+    /// Clients could not be served as configured.
+    #[error("{0}")]
+    Door(#[from] OpenError),
     /// The administrator cannot be served.
     #[error("{0}")]
     Admin(#[from] SocketError),
@@ -132,7 +135,7 @@ pub fn harden() {
 /// opened, so that a port in use costs no recovery of the queue; whoever connects from here on is
 /// greeted once the daemon has started.
 pub fn bind(options: &Options) -> Result<Listener, DaemonError> {
-    Ok(Listener::new(options.listener.clone(), listener::bind(&options.listener)?))
+    Ok(Listener::open(options.listener.clone(), listener::bind(&options.listener)?)?)
 }
 
 /// A daemon whose door is open. It works while [`Daemon::run`] is awaited.
@@ -164,6 +167,7 @@ impl Daemon {
         let sources = admin::server::Sources {
             store: Arc::clone(&store),
             upstream: Arc::new(pool.handle()),
+            clients: listener.clients(),
             clock: Arc::clone(&clock),
             facts: Arc::new(options.facts(clock.as_ref(), addresses.clone())),
         };

@@ -1,7 +1,8 @@
 //! A value that must never be seen: passwords and tokens.
 //!
 //! Rule: it prints as `***`, is wiped from memory when dropped, and is read only through
-//! [`Secret::expose`], which `delivery/credential.rs` alone may call (tests/tidy.rs enforces it).
+//! [`Secret::expose`], which only `delivery/credential.rs` (our own, for the wire) and `listener/users.rs`
+//! (those of clients, to be hashed) may call (tests/tidy.rs enforces it).
 //! Must not know what the secret is for.
 
 use std::fmt;
@@ -20,7 +21,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself. Call it only where it goes on the wire.
+    /// The text itself. Call it only where it goes on the wire or into a hash.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
 
 mod budget_days;
+mod check;
 mod clients;
 mod commands;
 mod crash;
@@ -15,4 +16,6 @@ mod sandbox;
 mod settings;
 mod store_contract;
 mod support;
+mod surroundings;
 mod tidy;
+mod users;

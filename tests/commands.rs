@@ -77,7 +77,8 @@ fn check_prints_what_would_be_used_and_no_secret() {
     let home = Home::new(&Upstream { tls: "starttls".into(), login, ..upstream });
     let text = say(&home, &["check"]);
     assert!(text.contains(&home.smtp.to_string()) && text.contains(LOGIN), "{text}");
-    assert!(text.ends_with("The configuration is complete.\n"), "{text}");
+    // This machine may give reasons for warnings, such as a directory in memory.
+    assert!(text.contains("\nThe configuration is complete"), "{text}");
     assert!(!text.contains(APP_PASSWORD), "{text}");
     let document = say(&home, &["check", "--json"]);
     assert!(document.contains("\"complete\": true") && !document.contains(APP_PASSWORD), "{document}");
@@ -108,9 +109,11 @@ fn check_looks_at_the_password_file_without_reading_it() {
         let text = say(&home, &["check"]);
         let warning = format!("run: chmod g-w,o-rw {}", file.display());
         assert_eq!(text.contains(&warning), !is_private, "{mode:o}: {text}");
-        assert_eq!(text.ends_with("The configuration is complete.\n"), is_private, "{mode:o}: {text}");
-        let warnings = json(&home, &["check"])["warnings"].as_array().map(Vec::len);
-        assert_eq!(warnings, Some(usize::from(!is_private)), "{mode:o}");
+        assert!(is_private || text.contains("complete, but for the warning"), "{mode:o}: {text}");
+        let document = json(&home, &["check"]);
+        let warnings = document["warnings"].as_array().expect("a list");
+        let of_password = warnings.iter().filter(|words| words.to_string().contains("the password file"));
+        assert_eq!(of_password.count(), usize::from(!is_private), "{mode:o}");
         assert!(!text.contains(APP_PASSWORD), "{text}");
     }
 }
@@ -127,7 +130,7 @@ fn run_without_an_account_says_which_two_lines_to_add() {
 #[test]
 fn without_a_daemon_every_question_says_so_with_exit_code_69() {
     let home = Home::new(&Upstream::nobody());
-    for arguments in [&["status"][..], &["budget"], &["queue", "list"], &["resume"]] {
+    for arguments in [&["status"][..], &["budget"], &["clients"], &["queue", "list"], &["resume"]] {
         let words = refused(&home, arguments, 69);
         let expected = format!("pillarbox: no daemon answers on {}; is it running?", home.socket().display());
         assert!(words.starts_with(&expected), "{words}");

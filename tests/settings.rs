@@ -14,7 +14,9 @@ use std::{
 
 use pillarbox::{
     delivery::{PasswordSource, Tls},
+    message::envelope::Lane,
     settings::{self, Settings, SettingsError, Source, Surroundings, hostname::Host},
+    smtp::session::Authentication,
 };
 
 fn repository() -> PathBuf {
@@ -46,7 +48,7 @@ fn every_bad_configuration_is_refused_in_the_expected_words() {
         .map(|entry| entry.unwrap().path())
         .collect();
     cases.sort();
-    assert!(cases.len() >= 14, "only {} cases were found", cases.len());
+    assert!(cases.len() >= 50, "only {} cases were found", cases.len());
     for case in cases {
         let environment = fs::read_to_string(case.join("environment.txt")).unwrap_or_default();
         let variables: Vec<_> = environment.lines().filter_map(|line| line.split_once('=')).collect();
@@ -186,11 +188,95 @@ fn a_file_that_is_not_utf8_is_refused_with_its_line() {
     assert!(error.contains("line 2 is not UTF-8"), "{error}");
 }
 
-/// relay.toml with every commented key in force.
+/// The policy of a client, as one would tell it.
+fn policy(settings: &Settings, client: &str) -> (bool, bool, Authentication, u64) {
+    let policy = settings.listener.policy_of(client.parse().unwrap());
+    (policy.trusted, policy.starttls, policy.authentication, policy.max_message_bytes)
+}
+
+#[test]
+fn without_sections_this_host_is_trusted_and_nobody_else() {
+    let settings = load_text("").unwrap();
+    assert_eq!(policy(&settings, "127.0.0.1"), (true, false, Authentication::Off, 35_872_000));
+    assert_eq!(policy(&settings, "192.168.1.7"), (false, false, Authentication::Off, 35_872_000));
+}
+
+#[test]
+fn the_first_network_that_holds_a_client_counts_and_trusted_networks_come_last() {
+    let settings = load_text(
+        "[listener]\naddresses = [\"0.0.0.0:25\"]\ntls_addresses = [\"0.0.0.0:465\"]\n\
+         proxy_addresses = [\"10.0.0.5:10025\"]\n\
+         tls_certificate = \"relay.crt\"\ntls_key = \"relay.key\"\nusers_file = \"users\"\n\
+         authentication = \"optional\"\ntrusted_networks = [\"192.168.0.0/16\"]\n\
+         [[listener.network]]\nnetworks = [\"192.168.1.9\"]\ntrusted = true\nstarttls = false\n\
+         authentication = \"accept-any\"\nmax_message_bytes = \"1MiB\"\nmessages_per_minute = 60\n\
+         lane = \"urgent\"\n\
+         [[listener.network]]\nnetworks = [\"192.168.1.1\", \"2001:db8::/32\"]\nauthentication = \"off\"\n",
+    )
+    .unwrap();
+    let listener = &settings.listener;
+    assert_eq!(policy(&settings, "192.168.1.9"), (true, false, Authentication::AcceptAny, 1 << 20));
+    let (_, section) = listener.network_of("192.168.1.9".parse().unwrap()).unwrap();
+    assert_eq!(section.messages_per_minute.map(u32::from), Some(60));
+    assert_eq!(section.lane, Lane::Urgent);
+    assert_eq!(policy(&settings, "192.168.1.1"), (false, true, Authentication::Off, 35_872_000));
+    assert_eq!(policy(&settings, "192.168.1.2"), (true, true, Authentication::Optional, 35_872_000));
+    assert_eq!(policy(&settings, "8.8.8.8"), (false, true, Authentication::Optional, 35_872_000));
+    let endpoints = listener
+        .addresses
+        .iter()
+        .map(|endpoint| (endpoint.address.to_string(), endpoint.implicit_tls, endpoint.proxy));
+    let expected =
+        [("0.0.0.0:25", false, false), ("0.0.0.0:465", true, false), ("10.0.0.5:10025", false, true)];
+    assert!(endpoints.eq(expected.map(|(address, tls, proxy)| (address.to_owned(), tls, proxy))));
+    let directory = settings.source.to_string();
+    let directory = Path::new(&directory).parent().unwrap();
+    assert_eq!(listener.tls.as_ref().unwrap().key, directory.join("relay.key"));
+    assert_eq!(listener.users_file, Some(directory.join("users")));
+}
+
+#[test]
+fn any_password_will_do_for_trusted_clients_only() {
+    let settings = load_text("[listener]\nauthentication = \"accept-any\"\n").unwrap();
+    assert_eq!(policy(&settings, "::1").2, Authentication::AcceptAny);
+    assert_eq!(policy(&settings, "192.168.1.7").2, Authentication::Off);
+}
+
+#[test]
+fn everybody_may_be_let_in_when_everybody_must_log_in() {
+    let tls = "tls_certificate = \"relay.crt\"\ntls_key = \"relay.key\"\nusers_file = \"users\"\n";
+    let settings = load_text(&format!(
+        "[listener]\naddresses = [\"0.0.0.0:25\"]\n{tls}[[listener.network]]\nnetworks = [\"0.0.0.0/0\"]\n\
+         trusted = true\nauthentication = \"required\"\n"
+    ));
+    assert_eq!(policy(&settings.unwrap(), "8.8.8.8"), (true, true, Authentication::Required, 35_872_000));
+}
+
+#[test]
+fn on_this_host_alone_passwords_need_no_certificate() {
+    let settings = load_text("[listener]\nauthentication = \"required\"\nusers_file = \"users\"\n").unwrap();
+    assert_eq!(policy(&settings, "127.0.0.1"), (true, false, Authentication::Required, 35_872_000));
+}
+
+#[test]
+fn starttls_is_offered_where_there_is_a_certificate_unless_it_is_off() {
+    let starttls = |text: &str| {
+        let certificate = "tls_certificate = \"relay.crt\"\ntls_key = \"relay.key\"\n";
+        policy(&load_text(&format!("[listener]\n{certificate}{text}\n")).unwrap(), "127.0.0.1").1
+    };
+    assert!(starttls(""));
+    assert!(!starttls("starttls = \"off\""));
+    assert!(starttls(
+        "starttls = \"off\"\n[[listener.network]]\nnetworks = [\"127.0.0.1\"]\nstarttls = true"
+    ));
+}
+
+/// relay.toml with every commented key, and the commented section, in force.
 fn uncommented() -> String {
     let text = fs::read_to_string(repository().join("relay.toml")).unwrap();
     let in_force = |line: &str| match line.strip_prefix('#') {
         Some(rest) if rest.starts_with(|first: char| first.is_ascii_lowercase()) => rest.to_owned(),
+        Some(rest) if rest.starts_with("[[") => rest.to_owned(),
         _ => line.to_owned(),
     };
     text.lines().map(|line| in_force(line) + "\n").collect()
@@ -211,7 +297,7 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
     let mut comment = false;
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name;
+            section = name.trim_matches(['[', ']']);
         } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             assert!(comment, "[{section}] {key} has no comment above it");
             documented.push((section, key));
@@ -223,9 +309,11 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
     expected.sort_unstable();
     assert_eq!(documented, expected);
 
-    // The account has no default; everything else must say what an absent key means.
-    let account = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n";
-    let (written, absent) = (load_text(&text).unwrap(), load_text(account).unwrap());
+    // The account and the networks of a section have no default; everything else must say what an absent
+    // key means.
+    let least = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n\
+                 [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n";
+    let (written, absent) = (load_text(&text).unwrap(), load_text(least).unwrap());
     assert_eq!(without_source(&written), without_source(&absent));
 }
 

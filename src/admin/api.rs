@@ -3,10 +3,13 @@
 //! Rule: these types are independent of what is stored; a field is added, never renamed or removed,
 //! within a version. Times are milliseconds since 1970-01-01T00:00:00Z. Must not know HTTP.
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
+    listener::clients::ClientSummary,
     message::envelope::Lane,
     queue::{
         id::QueueId,
@@ -317,6 +320,56 @@ impl From<StoredRecipient> for Recipient {
         };
         let (attempts, last_reply) = (stored.attempts, stored.last_reply);
         Self { address: stored.address.into(), state, since, next_attempt, reason, attempts, last_reply }
+    }
+}
+
+/// `GET /v1/clients`: who has been here since the daemon's start, the last one first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clients {
+    /// The time of this answer.
+    pub now: Timestamp,
+    /// The clients; those that came long ago are forgotten when there are very many.
+    pub clients: Vec<Client>,
+}
+
+/// One client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Its address; behind a proxy the one that the proxy named.
+    pub address: IpAddr,
+    /// When it came first.
+    pub first_seen: Timestamp,
+    /// When it last did something.
+    pub last_seen: Timestamp,
+    /// Connections that were served.
+    pub connections: u64,
+    /// Messages that were accepted.
+    pub accepted: u64,
+    /// Commands and messages that were refused.
+    pub refused: u64,
+    /// TLS handshakes and PROXY headers that failed.
+    #[serde(default)]
+    pub failed_handshakes: u64,
+    /// Logins that were refused.
+    #[serde(default)]
+    pub failed_logins: u64,
+    /// What is odd about it, by name, with how often it was met.
+    pub quirks: BTreeMap<String, u64>,
+}
+
+impl From<ClientSummary> for Client {
+    fn from(summary: ClientSummary) -> Self {
+        Self {
+            address: summary.address,
+            first_seen: summary.first_seen,
+            last_seen: summary.last_seen,
+            connections: summary.connections,
+            accepted: summary.accepted,
+            refused: summary.refused,
+            failed_handshakes: summary.failed_handshakes,
+            failed_logins: summary.failed_logins,
+            quirks: summary.quirks,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use super::api::{Account, Budget, Deleted, Kind, Message, QueuePage, Refused, Retried, Status};
+use super::api::{Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Refused, Retried, Status};
 use crate::queue::id::QueueId;
 
 /// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.
@@ -89,6 +89,11 @@ impl Client {
     /// The budget.
     pub async fn budget(&self) -> Result<Budget, ClientError> {
         self.ask(Method::GET, "/v1/budget").await
+    }
+
+    /// Who has been here.
+    pub async fn clients(&self) -> Result<Clients, ClientError> {
+        self.ask(Method::GET, "/v1/clients").await
     }
 
     /// One page of the queue.

@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Because, Budget, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX, Queue, QueuePage,
-        Refused, Retried, Status, UpstreamError,
+        Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX,
+        Queue, QueuePage, Refused, Retried, Status, UpstreamError,
     },
     departure::departure,
     socket::Socket,
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     clock::{Clock, Moment, Timestamp},
     delivery::{self, DepartureReason, PoolHandle, PoolStatus},
+    listener,
     queue::{
         id::QueueId,
         state::AccountState,
@@ -98,6 +99,8 @@ pub struct Sources {
     pub store: Arc<dyn Store>,
     /// The delivery half.
     pub upstream: Arc<dyn Upstream>,
+    /// Who has been at the door.
+    pub clients: Arc<listener::clients::Clients>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The rest.
@@ -119,6 +122,7 @@ fn router(sources: Sources) -> Router {
         .route("/v1/queue/{id}", get(show).delete(delete))
         .route("/v1/queue/{id}/retry", post(retry))
         .route("/v1/budget", get(show_budget))
+        .route("/v1/clients", get(show_clients))
         .route("/v1/resume", post(resume))
         .fallback(|| async { Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API") })
         .layer(from_fn(in_time))
@@ -202,6 +206,11 @@ async fn budget(sources: &Sources, now: Moment) -> Result<Budget, StoreError> {
 
 async fn show_budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
     Ok(Json(budget(&sources, sources.clock.now()).await?))
+}
+
+async fn show_clients(State(sources): State<Sources>) -> Json<Clients> {
+    let clients = sources.clients.snapshot().into_iter().map(Client::from).collect();
+    Json(Clients { now: sources.clock.wall(), clients })
 }
 
 /// Which page of the queue.

@@ -84,6 +84,7 @@ fn stage(limit: u32) -> Stage {
     let sources = Sources {
         store: store.clone(),
         upstream: upstream.clone(),
+        clients: Arc::default(),
         clock: Arc::new(clock.clone()),
         facts: Arc::new(facts),
     };

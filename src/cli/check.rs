@@ -1,20 +1,25 @@
 //! `pillarbox check`: is the configuration right, and what would be used?
 //!
-//! Rule: reads no secret and prints none; succeeds when `pillarbox run` would start with it and there is
-//! a password to log in with. Must not know how settings are checked.
+//! Rule: prints no secret, and reads none but the key of our certificate; succeeds when `pillarbox run` would
+//! start with it and there is a password to log in with. Must not know how settings are checked.
 
 use std::{fs, io, io::Write, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::{Value, json};
 
 use super::{
+    check_door,
     exit::{Exit, Failure},
     moment::span,
     screen::{self, labelled},
 };
 use crate::{
+    clock::{Clock as _, SystemClock},
     delivery::{self, PasswordSource, Tls},
-    settings::{self, Settings},
+    settings::{
+        self, Settings, exposure,
+        machine::{self, Machine},
+    },
 };
 
 /// Readable by everyone, or writable by anyone but the owner: what delivery refuses at a login.
@@ -24,22 +29,37 @@ const OPEN_TO_OTHERS: u32 = 0o026;
 pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
     let settings = settings::load(config)?;
     let password = Password::look(settings.delivery());
+    let door = check_door::look(&settings.listener, SystemClock::new().wall());
+    let warnings = [password.warning(), &door.warnings, &surroundings(&settings)].concat();
+    let wrong: Vec<String> = password.missing().into_iter().chain(door.wrong).collect();
     if as_json {
-        screen::json(out, &document(&settings, &password))?;
+        screen::json(out, &document(&settings, &warnings, wrong.is_empty()))?;
     } else {
         print(out, &settings)?;
-        labelled(out, "warning", password.warning())?;
+        labelled(out, "warning", &warnings)?;
     }
     settings.upstream()?;
-    match password {
-        Password::Missing(words) => return Err(Failure::new(Exit::Configuration, words)),
-        Password::Doubtful(_) if !as_json => {
-            writeln!(out, "\nThe configuration is complete, but for the warning.")?;
-        }
-        Password::Fine if !as_json => writeln!(out, "\nThe configuration is complete.")?,
-        Password::Fine | Password::Doubtful(_) => {}
+    if !wrong.is_empty() {
+        return Err(Failure::new(Exit::Configuration, wrong.join("\n")));
+    }
+    if !as_json {
+        let but = match warnings.len() {
+            0 => "",
+            1 => ", but for the warning",
+            _ => ", but for the warnings",
+        };
+        writeln!(out, "\nThe configuration is complete{but}.")?;
     }
     Ok(())
+}
+
+/// What may go wrong with it on this machine.
+fn surroundings(settings: &Settings) -> Vec<String> {
+    let listener = &settings.listener;
+    let addresses: Vec<_> = listener.addresses.iter().map(|endpoint| endpoint.address).collect();
+    let store = machine::resolved(&settings.queue.directory);
+    let warnings = exposure::warnings(listener, &addresses, &store, &Machine::of_this_process());
+    warnings.iter().map(ToString::to_string).collect()
 }
 
 /// What can be said of the password without reading it.
@@ -95,6 +115,13 @@ impl Password {
             Self::Fine | Self::Missing(_) => &[],
         }
     }
+
+    fn missing(self) -> Option<String> {
+        match self {
+            Self::Missing(words) => Some(words),
+            Self::Fine | Self::Doubtful(_) => None,
+        }
+    }
 }
 
 fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
@@ -119,22 +146,7 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
         delivery.connections,
     );
     labelled(out, "budget", &[budget])?;
-    let trusted: Vec<String> = listener.trusted_networks().map(ToString::to_string).collect();
-    labelled(
-        out,
-        "listening",
-        &[
-            addresses(settings).join(", "),
-            format!("as {}, for clients in {}", listener.session.hostname, trusted.join(", ")),
-            format!(
-                "messages of up to {} and {} recipients; {} connections, {} from one client",
-                screen::size(listener.session.max_message_bytes),
-                listener.session.max_recipients,
-                listener.max_connections,
-                listener.max_connections_per_client
-            ),
-        ],
-    )?;
+    check_door::print(out, listener)?;
     let queue_lines = [
         format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
         format!(
@@ -147,12 +159,12 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     labelled(out, "admin", &[settings.admin.socket.display().to_string()])
 }
 
-fn document(settings: &Settings, password: &Password) -> Value {
+fn document(settings: &Settings, warnings: &[String], is_right: bool) -> Value {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
     json!({
         "source": settings.source.to_string(),
-        "complete": settings.upstream().is_ok() && !matches!(password, Password::Missing(_)),
-        "warnings": password.warning(),
+        "complete": settings.upstream().is_ok() && is_right,
+        "warnings": warnings,
         "upstream": {
             "host": delivery.host,
             "port": delivery.port,
@@ -168,15 +180,7 @@ fn document(settings: &Settings, password: &Password) -> Value {
             "urgent_reserve": delivery.urgent_reserve,
             "pace_per_minute": delivery.pace_per_minute,
         },
-        "listener": {
-            "addresses": addresses(settings),
-            "hostname": listener.session.hostname,
-            "trusted_networks": listener.trusted_networks().collect::<Vec<_>>(),
-            "max_message_bytes": listener.session.max_message_bytes,
-            "max_recipients": listener.session.max_recipients,
-            "max_connections": listener.max_connections,
-            "max_connections_per_client": listener.max_connections_per_client,
-        },
+        "listener": check_door::document(listener),
         "queue": {
             "directory": queue.directory,
             "lifetime_seconds": delivery.lifetime.as_secs(),
@@ -186,10 +190,6 @@ fn document(settings: &Settings, password: &Password) -> Value {
         },
         "admin": { "socket": settings.admin.socket },
     })
-}
-
-fn addresses(settings: &Settings) -> Vec<String> {
-    settings.listener.addresses.iter().map(|endpoint| endpoint.address.to_string()).collect()
 }
 
 fn tls(tls: Tls) -> &'static str {

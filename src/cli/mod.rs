@@ -5,9 +5,13 @@
 
 mod budget;
 mod bulk;
+mod certificate;
 mod check;
+mod check_door;
+mod clients;
 mod exit;
 mod moment;
+mod password;
 mod queue;
 mod remote;
 mod resume;
@@ -16,6 +20,8 @@ mod sandbox;
 mod screen;
 mod selection;
 mod status;
+mod user;
+mod users_edit;
 
 use std::{
     ffi::OsString,
@@ -65,6 +71,15 @@ enum Command {
     Budget(remote::Arguments),
     /// Open a paused account again and try at once.
     Resume(remote::Arguments),
+    /// Show which clients have been here and what is odd about them.
+    Clients(remote::Arguments),
+    /// Say who may log in at the door: add, remove, list.
+    User {
+        #[command(flatten)]
+        arguments: user::Arguments,
+        #[command(subcommand)]
+        command: user::Command,
+    },
 }
 
 /// Runs the command that `arguments` (with the program's name first) ask for.
@@ -102,6 +117,8 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         }
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
+        Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
+        Command::User { arguments, command } => user::run(out, config, arguments, command),
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    budget,
+    budget, clients,
     exit::{Exit, Failure},
     queue, resume,
     screen::{Form, json},
@@ -43,6 +43,8 @@ pub(super) enum Question {
     Queue(queue::Command),
     /// The budget.
     Budget,
+    /// Who has been here.
+    Clients,
     /// Not a question: open the account.
     Resume,
 }
@@ -79,6 +81,13 @@ async fn ask(out: &mut dyn Write, client: &Client, form: Form, question: Questio
             match form {
                 Form::Json => json(out, &answer)?,
                 Form::Text => budget::print(out, &answer)?,
+            }
+        }
+        Question::Clients => {
+            let answer = client.clients().await?;
+            match form {
+                Form::Json => json(out, &answer)?,
+                Form::Text => clients::print(out, &answer)?,
             }
         }
         Question::Resume => {

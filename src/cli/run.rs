@@ -3,7 +3,7 @@
 //! Rule: without an account it refuses and says which two lines to add; it never falls back to the
 //! sandbox. Must not know how the parts are wired: that is `daemon.rs`.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Runtime,
@@ -16,7 +16,10 @@ use crate::{
     daemon::{self, Daemon, DaemonError, Options},
     listener::BindError,
     queue::{sled_store::SledStore, store::Store},
-    settings::{self, SettingsError},
+    settings::{
+        self, SettingsError, exposure,
+        machine::{self, Machine},
+    },
     shutdown::{Phase, Shutdown},
     telemetry,
 };
@@ -61,9 +64,18 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let signals = Signals::receive()?;
     let listener = daemon::bind(&options)?;
+    warn_of_surroundings(&options, &listener.addresses());
     let store = open_store(&options, &clock)?;
     let daemon = Daemon::start(options, clock, store, listener).await?;
     signals.run(daemon).await
+}
+
+/// Says what may go wrong with the configuration on this very machine.
+fn warn_of_surroundings(options: &Options, addresses: &[SocketAddr]) {
+    let store = machine::resolved(&options.queue.directory);
+    for warning in exposure::warnings(&options.listener, addresses, &store, &Machine::of_this_process()) {
+        tracing::warn!(remedy = warning.remedy, "{}", warning.what);
+    }
 }
 
 /// Opens the durable queue.
@@ -145,6 +157,7 @@ impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         let exit = match &error {
             DaemonError::Listener(BindError::NotPermitted { .. }) => Exit::Permission,
+            DaemonError::Door(_) => Exit::Configuration,
             DaemonError::Listener(_) | DaemonError::Store(_) | DaemonError::Admin(_) => Exit::Unavailable,
             DaemonError::Ended(_) | DaemonError::Queue(_) => Exit::Temporary,
         };

@@ -289,9 +289,11 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
             "\nFor a second sandbox, name a directory of its own: pillarbox sandbox --directory PATH"
                 .to_owned()
         }
-        DaemonError::Store(_) | DaemonError::Admin(_) | DaemonError::Ended(_) | DaemonError::Queue(_) => {
-            String::new()
-        }
+        DaemonError::Door(_)
+        | DaemonError::Store(_)
+        | DaemonError::Admin(_)
+        | DaemonError::Ended(_)
+        | DaemonError::Queue(_) => String::new(),
     };
     let mut failure = Failure::from(error);
     failure.message += &hint;

@@ -17,7 +17,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use crate::clock::Clock;
+use crate::clock::{BootClock, Clock};
 
 /// The window of the login cap.
 const LOGIN_WINDOW: Duration = Duration::from_secs(3_600);
@@ -42,7 +42,7 @@ struct Limiter {
 impl Pacer {
     /// At most `per_minute` recipients a minute on average; 0 does not pace.
     pub(super) fn new(per_minute: u32, clock: Arc<dyn Clock>) -> Self {
-        let clock = BootClock(clock);
+        let clock = BootClock::new(clock);
         let limiter = NonZeroU32::new(per_minute).map(|burst| {
             let state = RateLimiter::direct_with_clock(Quota::per_minute(burst), clock.clone());
             Limiter { state, burst, clock }
@@ -76,18 +76,6 @@ impl Pacer {
     }
 }
 
-/// The boot clock in the words of governor.
-#[derive(Clone, Debug)]
-struct BootClock(Arc<dyn Clock>);
-
-impl GovernorClock for BootClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.0.now().since_boot_ms)
-    }
-}
-
 /// Caps logins in any hour: Gmail answers many of them with `454 4.7.0` (gmail.md section 2).
 #[derive(Debug)]
 pub(super) struct Logins {
@@ -100,7 +88,7 @@ impl Logins {
     /// At most `per_hour` logins in any hour; 0 counts as 1, since nothing could ever be sent otherwise.
     pub(super) fn new(per_hour: u32, clock: Arc<dyn Clock>) -> Self {
         let per_hour = usize::try_from(per_hour.max(1)).unwrap_or(usize::MAX);
-        Self { per_hour, clock: BootClock(clock), taken: Mutex::new(VecDeque::new()) }
+        Self { per_hour, clock: BootClock::new(clock), taken: Mutex::new(VecDeque::new()) }
     }
 
     /// How long until a login may happen; zero when it may now.

@@ -14,7 +14,7 @@ use rustix::{
 };
 use thiserror::Error;
 
-use super::Options;
+use super::{Options, options::Endpoint};
 
 /// Connections that the kernel keeps while we are busy; it caps the number at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -74,19 +74,29 @@ pub enum BindError {
     },
 }
 
+/// A socket, and how its clients speak.
+#[derive(Debug)]
+pub struct Socket {
+    /// Bound and listening.
+    pub socket: TcpListener,
+    /// What the configuration says of its address.
+    pub endpoint: Endpoint,
+}
+
 /// Opens a socket for each address. Sockets passed by systemd (sd_listen_fds(3)) replace them all. An
 /// IPv6 address that this host does not have is skipped with a warning, as long as another one works:
 /// the default has `[::1]`, and hosts without IPv6 exist.
-pub fn bind(options: &Options) -> Result<Vec<TcpListener>, BindError> {
-    let inherited = inherited(ListenFd::from_env())?;
+pub fn bind(options: &Options) -> Result<Vec<Socket>, BindError> {
+    let inherited = inherited(ListenFd::from_env(), &options.addresses)?;
     if !inherited.is_empty() {
         return Ok(inherited);
     }
     let mut sockets = Vec::with_capacity(options.addresses.len());
     let mut skipped = None;
-    for address in options.addresses.iter().map(|endpoint| endpoint.address) {
+    for endpoint in &options.addresses {
+        let address = endpoint.address;
         match open(address) {
-            Ok(socket) => sockets.push(socket),
+            Ok(socket) => sockets.push(Socket { socket, endpoint: *endpoint }),
             Err(error @ BindError::NotOurs { .. }) if address.is_ipv6() => {
                 skipped.get_or_insert(error);
                 tracing::warn!(%address, reason = "this host has no such IPv6 address", "skipped");
@@ -100,15 +110,36 @@ pub fn bind(options: &Options) -> Result<Vec<TcpListener>, BindError> {
     }
 }
 
-fn inherited(mut passed: ListenFd) -> Result<Vec<TcpListener>, BindError> {
+fn inherited(mut passed: ListenFd, endpoints: &[Endpoint]) -> Result<Vec<Socket>, BindError> {
     let mut sockets = Vec::with_capacity(passed.len());
     for index in 0..passed.len() {
         let wrong = |source| BindError::Inherited { index, source };
         let Some(socket) = passed.take_tcp_listener(index).map_err(wrong)? else { continue };
         socket.set_nonblocking(true).map_err(wrong)?;
-        sockets.push(socket);
+        let endpoint = endpoint_of(socket.local_addr().map_err(wrong)?, endpoints);
+        sockets.push(Socket { socket, endpoint });
     }
     Ok(sockets)
+}
+
+/// What the configuration says of an address that systemd has bound: the entry with this address, or all
+/// entries with this port, if they agree (systemd may have bound `[::]` for several of them); else the
+/// clients speak plainly.
+fn endpoint_of(address: SocketAddr, endpoints: &[Endpoint]) -> Endpoint {
+    let speech = |endpoint: &Endpoint| (endpoint.implicit_tls, endpoint.proxy);
+    let same_port: Vec<_> = endpoints.iter().filter(|other| other.address.port() == address.port()).collect();
+    let found = match (same_port.iter().find(|other| other.address == address), &same_port[..]) {
+        (Some(exact), _) => Some(speech(exact)),
+        (None, [first, others @ ..]) if others.iter().all(|other| speech(other) == speech(first)) => {
+            Some(speech(first))
+        }
+        _ => None,
+    };
+    if found.is_none() && endpoints.iter().any(|endpoint| speech(endpoint) != (false, false)) {
+        tracing::warn!(%address, "socket from systemd is in no line of addresses under [listener]; taken as plain SMTP");
+    }
+    let (implicit_tls, proxy) = found.unwrap_or_default();
+    Endpoint { address, implicit_tls, proxy }
 }
 
 fn open(address: SocketAddr) -> Result<TcpListener, BindError> {
@@ -171,8 +202,33 @@ mod tests {
     fn child_with_a_passed_socket() {
         let sockets = bind(&options()).unwrap();
         let addresses: Vec<String> =
-            sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect();
+            sockets.iter().map(|socket| socket.socket.local_addr().unwrap().to_string()).collect();
         assert_eq!(addresses, [std::env::var(EXPECTED).unwrap()]);
+    }
+
+    #[test]
+    fn a_passed_socket_is_matched_by_its_address_or_else_by_its_port() {
+        let endpoint = |text: &str, implicit_tls, proxy| Endpoint {
+            address: text.parse().unwrap(),
+            implicit_tls,
+            proxy,
+        };
+        let configured = [
+            endpoint("127.0.0.1:25", false, false),
+            endpoint("192.0.2.1:25", false, true),
+            endpoint("127.0.0.1:465", true, false),
+            endpoint("[::1]:465", true, false),
+        ];
+        for expected in [
+            endpoint("192.0.2.1:25", false, true),
+            endpoint("127.0.0.1:25", false, false),
+            endpoint("[::]:465", true, false),
+            // Those of port 25 do not agree, and 2525 is nowhere.
+            endpoint("[::]:25", false, false),
+            endpoint("127.0.0.1:2525", false, false),
+        ] {
+            assert_eq!(endpoint_of(expected.address, &configured), expected);
+        }
     }
 
     #[test]

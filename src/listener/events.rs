@@ -3,14 +3,16 @@
 //! Rule: one "accepted" and one "queued" for each message, after it is on disk; addresses and sizes,
 //! never a line of the message. Must not know how the log is printed.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use tracing::Level;
 
+use super::handshake::Failure;
 use crate::{
     queue::id::QueueId,
     smtp::{
         address::Address,
+        quirk::Quirk,
         session::{Client, Transaction},
     },
 };
@@ -58,18 +60,41 @@ pub(super) fn accepted(id: QueueId, client: Client, offer: Option<&Offer>, size_
 }
 
 /// Replies on their way to a client: what an administrator should know of them. Refusals by the store
-/// have been told with their reason; syntax errors are the client's own noise.
-pub(super) fn replies(client: Client, bytes: &[u8]) {
+/// have been told with their reason; syntax errors are the client's own noise. Returns how many refuse
+/// a mail transaction, a message or a login.
+pub(super) fn replies(client: Client, bytes: &[u8]) -> u64 {
+    let mut refusals = 0;
     for line in bytes.split(|byte| *byte == b'\n') {
         if !matches!(line, [b'4' | b'5', _, _, b' ', ..]) {
             continue;
         }
+        refusals += u64::from([b"45", b"53", b"55"].iter().any(|class| line.starts_with(*class)));
         let reply = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
         if line.starts_with(b"55") {
             tracing::info!(client = %client.address, %reply, "refused");
         } else {
             tracing::debug!(client = %client.address, %reply, "replied");
         }
+    }
+    refusals
+}
+
+/// Something odd about the client's way of speaking, which was put right.
+pub(super) fn quirk(client: Client, quirk: Quirk, is_news: bool) {
+    if is_news {
+        tracing::info!(client = %client.address, quirk = quirk.name(), "client is odd");
+    } else {
+        tracing::debug!(client = %client.address, quirk = quirk.name(), "client is odd");
+    }
+}
+
+/// A TLS handshake came to nothing.
+pub(super) fn handshake_failed(client: IpAddr, failure: &Failure, is_news: bool) {
+    let Failure { reason, remedy } = failure;
+    if is_news {
+        tracing::info!(%client, reason, remedy, "TLS handshake failed");
+    } else {
+        tracing::debug!(%client, reason, remedy, "TLS handshake failed");
     }
 }
 

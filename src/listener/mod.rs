@@ -2,17 +2,31 @@
 //!
 //! Rule: it never talks to Gmail. Must not know what becomes of a message after the receipt.
 
+mod arrival;
+mod authentication;
 pub mod bind;
+pub mod clients;
 mod connection;
 mod events;
+mod handshake;
+mod memory;
 pub mod options;
 mod places;
+mod proxy;
+mod rate;
 pub mod server;
+mod stream;
+pub mod tls;
+mod turn_away;
+pub mod users;
+pub mod users_file;
+mod watchdog;
 
 pub use self::{
     bind::{BindError, bind},
+    clients::Clients,
     options::Options,
-    server::Listener,
+    server::{Listener, OpenError},
 };
 
 #[cfg(test)]

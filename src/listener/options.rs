@@ -35,8 +35,38 @@ pub struct Options {
     pub max_connections_per_client: usize,
     /// How long a stop waits for messages in transfer.
     pub drain: Duration,
+    /// What holds against floods.
+    pub limits: Limits,
     /// What each session is told.
     pub session: session::Options,
+}
+
+/// What holds against floods, beyond the numbers of connections. The defaults suit every installation
+/// that was measured; nobody needs a key for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory for messages in transfer, in octets; who finds none waits for it. 64 MiB are 256 messages
+    /// at a time, more than the default number of connections.
+    pub message_memory_bytes: u64,
+    /// Octets a second that a client must send within a message, averaged over the time that it may be
+    /// silent. The slowest modem is ten times as fast.
+    pub min_bytes_per_second: u32,
+    /// How long a session may last without a message: beyond any client's pause between two, so that
+    /// nobody keeps a place with a NOOP every few minutes.
+    pub session_without_message: Duration,
+    /// How long one message may take: 36 MB at the speed of a modem.
+    pub message: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_memory_bytes: 64 * 1024 * 1024,
+            min_bytes_per_second: 100,
+            session_without_message: Duration::from_secs(60 * 60),
+            message: Duration::from_secs(3 * 60 * 60),
+        }
+    }
 }
 
 /// One address to listen on, and how its clients speak.

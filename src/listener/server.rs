@@ -3,60 +3,76 @@
 //! Rule: every task belongs to the loop's set; a client for whom there is no place costs one write and
 //! no task. Must not know SMTP beyond the reply that turns a client away.
 
-use std::{
-    future::poll_fn,
-    io, mem,
-    net::{IpAddr, SocketAddr, TcpListener as StdListener},
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, io, mem, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use rustix::io::Errno;
+use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 
 use super::{
-    Options,
-    connection::{self, Service},
-    places::{NoPlace, Places},
+    Clients, Options,
+    arrival::{Arrival, Service},
+    authentication::Authenticator,
+    bind::Socket,
+    memory::Memory,
+    options::Endpoint,
+    places::Places,
+    rate::Rates,
+    tls::{Tls, TlsError},
+    turn_away::TurnedAway,
+    users::{Users, UsersError},
 };
 use crate::{
     clock::Clock,
     queue::store::Store,
     shutdown::{Phase, Watch},
-    smtp::{
-        reply::{self, Reply},
-        session::Client,
-    },
 };
 
 /// How long to wait when the process has no file descriptor left for another connection.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
 
-/// Turned-away clients are logged at most this often, with their number: a flood must not fill the log.
-const TURNED_AWAY_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Why the door cannot be opened although its sockets are there.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The certificate or its key cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// The users cannot be read.
+    #[error("{0}")]
+    Users(#[from] UsersError),
+}
 
 /// Bound sockets and the rules for who comes in.
 #[derive(Debug)]
 pub struct Listener {
     options: Options,
-    sockets: Vec<StdListener>,
+    sockets: Vec<Socket>,
+    tls: Option<Tls>,
+    users: Option<Users>,
+    clients: Arc<Clients>,
 }
 
 impl Listener {
-    /// A listener on these sockets, as [`super::bind()`] returns them.
+    /// A listener on these sockets, as [`super::bind()`] returns them. Certificate and users are read.
+    pub fn open(options: Options, sockets: Vec<Socket>) -> Result<Self, OpenError> {
+        let tls = options.tls.clone().map(Tls::open).transpose()?;
+        let users = options.users_file.as_deref().map(Users::open).transpose()?;
+        Ok(Self { options, sockets, tls, users, clients: Arc::default() })
+    }
+
+    /// The clients it has met, for whoever shows them.
     #[must_use]
-    pub fn new(options: Options, sockets: Vec<StdListener>) -> Self {
-        Self { options, sockets }
+    pub fn clients(&self) -> Arc<Clients> {
+        Arc::clone(&self.clients)
     }
 
     /// The addresses of the sockets, with the ports that the kernel chose.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+        self.sockets.iter().filter_map(|socket| socket.socket.local_addr().ok()).collect()
     }
 
     /// Serves clients until the service drains; then lets messages in transfer finish, at most
@@ -67,15 +83,14 @@ impl Listener {
         clock: Arc<dyn Clock>,
         mut shutdown: Watch,
     ) -> io::Result<()> {
-        let sockets = mem::take(&mut self.sockets);
-        let sockets = sockets.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        let sockets = mem::take(&mut self.sockets).into_iter();
+        let sockets =
+            sockets.map(|Socket { socket, endpoint }| Ok((TcpListener::from_std(socket)?, endpoint)));
+        let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         let drain = self.options.drain;
         let places = Places::new(self.options.max_connections, self.options.max_connections_per_client);
-        let session_options = Arc::new(self.options.session.clone());
-        let service = Arc::new(Service { store, clock: Arc::clone(&clock), session_options });
-        let turned_away = TurnedAway { count: 0, silent_until_ms: 0 };
-        let mut door =
-            Door { options: self.options, places, service, shutdown: shutdown.clone(), turned_away };
+        let service = Arc::new(self.service(store, Arc::clone(&clock)));
+        let door = Door { places, service, shutdown: shutdown.clone() };
         let mut connections = JoinSet::new();
         door.accept_all(&sockets, &mut connections, &mut shutdown).await;
         // From here on the kernel refuses new connections.
@@ -90,27 +105,34 @@ impl Listener {
         connections.shutdown().await;
         Ok(())
     }
+
+    fn service(self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Service {
+        Service {
+            store,
+            session_options: Arc::new(self.options.session.clone()),
+            tls: self.tls,
+            authenticator: Authenticator::new(self.users, Arc::clone(&self.clients), Arc::clone(&clock)),
+            rates: Rates::new(&self.options.networks, Arc::clone(&clock)),
+            memory: Memory::new(self.options.limits.message_memory_bytes),
+            clients: self.clients,
+            turned_away: TurnedAway::default(),
+            options: self.options,
+            clock,
+        }
+    }
 }
 
 /// What the accept loop knows.
 struct Door {
-    options: Options,
     places: Arc<Places>,
     service: Arc<Service>,
     shutdown: Watch,
-    turned_away: TurnedAway,
-}
-
-/// How many clients were turned away since the last line about it.
-struct TurnedAway {
-    count: u64,
-    silent_until_ms: u64,
 }
 
 impl Door {
     async fn accept_all(
-        &mut self,
-        sockets: &[TcpListener],
+        &self,
+        sockets: &[(TcpListener, Endpoint)],
         connections: &mut JoinSet<()>,
         shutdown: &mut Watch,
     ) {
@@ -125,7 +147,7 @@ impl Door {
                 accepted = accept_any(sockets, &mut next) => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, connections),
+                Ok((socket, peer, endpoint)) => self.admit(socket, peer, endpoint, connections),
                 Err(error) if is_exhausted(&error) => {
                     tracing::warn!(%error, "cannot take connections: raise LimitNOFILE or lower max_connections");
                     self.service.clock.sleep(EXHAUSTED_WAIT).await;
@@ -136,59 +158,32 @@ impl Door {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
-        let address = peer.ip().to_canonical();
-        let place = match self.places.take(address) {
+    fn admit(&self, socket: TcpStream, peer: SocketAddr, endpoint: Endpoint, connections: &mut JoinSet<()>) {
+        let peer = peer.ip().to_canonical();
+        let place = if endpoint.proxy { self.places.take_unnamed() } else { self.places.take(peer) };
+        let place = match place {
             Ok(place) => place,
-            Err(reason) => return self.turn_away(&stream, address, reason),
+            Err(reason) => return self.service.turn_away(&socket, endpoint, peer, reason),
         };
-        let client = Client { address, encrypted: false, policy: self.options.policy_of(address) };
+        let arrival = Arrival { socket, peer, endpoint, place };
         let service = Arc::clone(&self.service);
         let shutdown = self.shutdown.clone();
-        connections.spawn(async move {
-            connection::serve(stream, client, &service, shutdown).await;
-            drop(place);
-        });
-    }
-
-    /// One write into an empty send buffer, which cannot block, and the connection is closed.
-    fn turn_away(&mut self, stream: &TcpStream, client: IpAddr, reason: NoPlace) {
-        let hostname = &self.options.session.hostname;
-        let (reply, reason): (Reply, _) = match reason {
-            NoPlace::Full => (reply::too_many_connections(hostname), "max_connections"),
-            NoPlace::ClientFull => (reply::too_many_of_client(hostname), "max_connections_per_client"),
-        };
-        let mut bytes = Vec::new();
-        reply.render(&mut bytes);
-        if let Err(error) = stream.try_write(&bytes) {
-            tracing::debug!(%client, %error, "connection lost");
-        }
-        let now_ms = self.service.clock.now().since_boot_ms;
-        if let Some(count) = self.turned_away.count_another(now_ms) {
-            tracing::warn!(%client, reason, count, "refused");
-        }
-    }
-}
-
-impl TurnedAway {
-    /// The number to be logged, when it is time for a line.
-    fn count_another(&mut self, now_ms: u64) -> Option<u64> {
-        self.count += 1;
-        (now_ms >= self.silent_until_ms).then(|| {
-            self.silent_until_ms = now_ms + TURNED_AWAY_LOG_INTERVAL.as_millis() as u64;
-            mem::take(&mut self.count)
-        })
+        connections.spawn(async move { arrival.serve(&service, shutdown).await });
     }
 }
 
 /// The next connection on any of the sockets, which take turns in being asked first.
-async fn accept_any(sockets: &[TcpListener], next: &mut usize) -> io::Result<(TcpStream, SocketAddr)> {
+async fn accept_any(
+    sockets: &[(TcpListener, Endpoint)],
+    next: &mut usize,
+) -> io::Result<(TcpStream, SocketAddr, Endpoint)> {
     poll_fn(|context| {
         for offset in 0..sockets.len() {
             let index = (*next + offset) % sockets.len();
-            if let Poll::Ready(accepted) = sockets[index].poll_accept(context) {
+            let (socket, endpoint) = &sockets[index];
+            if let Poll::Ready(accepted) = socket.poll_accept(context) {
                 *next = index + 1;
-                return Poll::Ready(accepted);
+                return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, *endpoint)));
             }
         }
         Poll::Pending
@@ -200,17 +195,4 @@ async fn accept_any(sockets: &[TcpListener], next: &mut usize) -> io::Result<(Tc
 fn is_exhausted(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_turned_away_clients_is_logged_every_ten_seconds_with_its_number() {
-        let mut turned_away = TurnedAway { count: 0, silent_until_ms: 0 };
-        let logged: Vec<_> = (0..=20).map(|second| turned_away.count_another(second * 1000)).collect();
-        let lines: Vec<_> = logged.into_iter().flatten().collect();
-        assert_eq!(lines, [1, 10, 10]);
-    }
 }

@@ -9,7 +9,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Listener, Options, bind, options::Network};
+use super::{
+    Listener, Options, bind,
+    options::{Limits, Network},
+};
 use crate::{
     clock::{Clock, ManualClock, Timestamp},
     message::envelope::Lane,
@@ -32,6 +35,7 @@ pub(super) fn options() -> Options {
         max_connections: 20,
         max_connections_per_client: 10,
         drain: Duration::from_secs(30),
+        limits: Limits::default(),
         session: session::Options {
             hostname: "relay.test".into(),
             max_message_bytes: 16 * 1024 * 1024,
@@ -64,7 +68,7 @@ impl Door {
         let clock = ManualClock::new(Timestamp(1_700_000_000_000));
         let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), QUEUE_BYTES_MAX));
         let sockets = bind(&options).unwrap();
-        let listener = Listener::new(options, sockets);
+        let listener = Listener::open(options, sockets).unwrap();
         let addresses = listener.addresses();
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();

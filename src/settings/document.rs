@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fmt, fs::File, io::Read, ops::Range, path::Path
 
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Place, SettingsError};
+use super::{
+    problem::{Place, SettingsError},
+    raw::NETWORK,
+};
 
 /// Octets of a configuration file we read; the annotated sample has 10,000.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -18,7 +21,8 @@ const EXCERPT_CHARACTERS_MAX: usize = 120;
 pub(super) struct Document {
     path: PathBuf,
     text: String,
-    /// Where each `section.key` stands, as octets of the text.
+    /// Where each `section.key` stands, as octets of the text. A section that is there several times is
+    /// called `listener.network[0]`, `listener.network[1]` ...; its header has the empty key.
     keys: BTreeMap<(String, String), Range<usize>>,
 }
 
@@ -60,8 +64,16 @@ impl Document {
         let mut keys = BTreeMap::new();
         for (section, content) in table.get_ref() {
             let DeValue::Table(entries) = content.get_ref() else { continue };
-            for key in entries.keys() {
+            for (key, value) in entries {
                 keys.insert((section.get_ref().to_string(), key.get_ref().to_string()), key.span());
+                let DeValue::Array(tables) = value.get_ref() else { continue };
+                for (index, table) in tables.iter().enumerate() {
+                    let DeValue::Table(entries) = table.get_ref() else { continue };
+                    let name = numbered(&format!("{}.{}", section.get_ref(), key.get_ref()), index);
+                    keys.insert((name.clone(), String::new()), table.span());
+                    let spans = entries.keys().map(|key| (key.get_ref().to_string(), key.span()));
+                    keys.extend(spans.map(|(key, span)| ((name.clone(), key), span)));
+                }
             }
         }
         Self { path, text, keys }
@@ -126,6 +138,24 @@ impl Document {
         // A password in several lines could reach any later line.
         let several_lines = |line: &str| line.contains("\"\"\"") || line.contains("'''");
         sets_password(line) || self.text.lines().any(|line| sets_password(line) && several_lines(line))
+    }
+}
+
+/// The name of one of several sections of the same name.
+pub(super) fn numbered(section: &str, index: usize) -> String {
+    format!("{section}[{index}]")
+}
+
+/// The name of a section without its number.
+pub(super) fn without_number(section: &str) -> &str {
+    section.split('[').next().unwrap_or(section)
+}
+
+/// A section as its header is written.
+pub(super) fn header(section: &str) -> String {
+    match without_number(section) {
+        name if name == NETWORK => format!("[[{name}]]"),
+        name => format!("[{name}]"),
     }
 }
 

@@ -1,28 +1,24 @@
-//! The checks of `[listener]`: who may hand mail over, where, and how much.
+//! The checks of `[listener]`: where mail is taken, under which name, and how much.
 //!
-//! Rule: no setting makes an open relay. Must not know how the listener uses what it is told.
+//! Rule: what the upstream or the queue will not take is refused at the door; who may come in is in
+//! `networks.rs`, and what protects them in `protection.rs`. Must not know how the listener uses what it is told.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     STOP_WAIT,
     hostname::Host,
+    networks, protection,
     raw::Listener,
     report::{Key, Report, set},
+    value::List,
 };
 use crate::{
-    listener::{self, options::Network},
-    message::envelope::Lane,
-    smtp::session::{self, Policy},
+    listener::{self, options::Endpoint},
+    smtp::session,
 };
 
 const SECTION: &str = "listener";
-/// The largest private IPv4 network is 10.0.0.0/8 (RFC 1918); anything wider holds strangers.
-const PREFIX_LENGTH_MIN_V4: u8 = 8;
-/// The unique local IPv6 addresses are fc00::/7 (RFC 4193).
-const PREFIX_LENGTH_MIN_V6: u8 = 7;
 /// What Gmail advertises with SIZE; a larger message would be taken from the client only to fail.
 const GMAIL_MESSAGE_BYTES_MAX: u64 = 35_882_577;
 /// Leaves 10,577 octets of Gmail's limit for the fields we add.
@@ -46,20 +42,18 @@ pub(super) fn check(
         Key { section: SECTION, key: "max_connections_per_client", default: 50, range: 1..=10_000 };
     let max_connections = report.whole(max_connections, raw.max_connections) as usize;
     let octets = report.size(max_message_bytes, raw.max_message_bytes);
+    let addresses = endpoints(raw, report);
+    let protection = protection::check(raw, &addresses, report);
     listener::Options {
-        addresses: addresses(raw, report).into_iter().map(Into::into).collect(),
-        networks: vec![Network {
-            networks: trusted_networks(raw, report),
-            policy: Policy::plain(true, octets),
-            messages_per_minute: None,
-            lane: Lane::Normal,
-        }],
-        default_policy: Policy::plain(false, octets),
-        tls: None,
-        users_file: None,
+        addresses,
+        networks: networks::check(raw, &protection, octets, report),
+        default_policy: networks::default_policy(&protection, octets),
+        tls: protection.tls,
+        users_file: protection.users_file,
         max_connections,
         max_connections_per_client: report.whole(per_client, raw.max_connections_per_client) as usize,
         drain: STOP_WAIT,
+        limits: listener::options::Limits::default(),
         session: session::Options {
             hostname: hostname(raw, this_host, report),
             max_message_bytes: octets,
@@ -78,14 +72,31 @@ pub(super) fn check_against_upstream(listener: &listener::Options, upstream: &st
     }
 }
 
-fn addresses(raw: &Listener, report: &mut Report<'_>) -> Vec<SocketAddr> {
-    let Some(list) = &raw.addresses else {
-        return vec![
-            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 25),
-            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 25),
-        ];
-    };
-    if list.0.is_empty() {
+/// The three lists of addresses, in the order of the file.
+fn endpoints(raw: &Listener, report: &mut Report<'_>) -> Vec<Endpoint> {
+    let lists = [
+        ("addresses", &raw.addresses, false, false),
+        ("tls_addresses", &raw.tls_addresses, true, false),
+        ("proxy_addresses", &raw.proxy_addresses, false, true),
+    ];
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut keys: Vec<&str> = Vec::new();
+    for (key, list, implicit_tls, proxy) in lists {
+        let written = list.as_ref().map(|List(list)| list.clone());
+        let default = if key == "addresses" { default_addresses() } else { Vec::new() };
+        for address in written.unwrap_or(default) {
+            // Port 0 stands for any free port, of which there are many.
+            let twice = endpoints.iter().position(|other| address.port() != 0 && other.address == address);
+            if let Some(other) = twice {
+                let what = format!("{address} is there twice, also in {}", keys[other]);
+                let what = if keys[other] == key { format!("{address} is there twice") } else { what };
+                report.add(SECTION, key, what, "Remove one of the two.");
+            }
+            endpoints.push(Endpoint { address, implicit_tls, proxy });
+            keys.push(key);
+        }
+    }
+    if endpoints.is_empty() {
         report.add(
             SECTION,
             "addresses",
@@ -93,48 +104,11 @@ fn addresses(raw: &Listener, report: &mut Report<'_>) -> Vec<SocketAddr> {
             "Write at least one, such as \"127.0.0.1:2525\".",
         );
     }
-    let twice = list
-        .0
-        .iter()
-        .enumerate()
-        .find(|(index, address)| address.port() != 0 && list.0[..*index].contains(address));
-    if let Some((_, address)) = twice {
-        report.add(SECTION, "addresses", format!("{address} is there twice"), "Remove one of the two.");
-    }
-    list.0.clone()
+    endpoints
 }
 
-fn trusted_networks(raw: &Listener, report: &mut Report<'_>) -> Vec<IpNet> {
-    let Some(list) = &raw.trusted_networks else { return loopback_networks() };
-    if list.0.is_empty() {
-        let remedy = "Remove the line to trust this host, or name the networks of your clients.";
-        report.add(SECTION, "trusted_networks", "the list is empty, so nobody could hand mail over", remedy);
-    }
-    for network in &list.0 {
-        let too_wide = match network {
-            IpNet::V4(network) => network.prefix_len() < PREFIX_LENGTH_MIN_V4,
-            IpNet::V6(network) => network.prefix_len() < PREFIX_LENGTH_MIN_V6,
-        };
-        if too_wide {
-            let what =
-                format!("trusting {network} would make an open relay: anybody could send as your account");
-            let remedy = "Name only networks whose every host you answer for, such as \"192.168.1.0/24\".";
-            report.add(SECTION, "trusted_networks", what, remedy);
-        }
-        if let IpAddr::V6(address) = network.addr()
-            && address.to_ipv4_mapped().is_some()
-        {
-            let what = format!("{network} is an IPv4 network in IPv6 notation");
-            report.add(SECTION, "trusted_networks", what, "Write it as IPv4, such as \"192.168.1.0/24\".");
-        }
-    }
-    list.0.clone()
-}
-
-fn loopback_networks() -> Vec<IpNet> {
-    let v4 = Ipv4Net::new(Ipv4Addr::new(127, 0, 0, 0), 8).map(IpNet::V4);
-    let v6 = Ipv6Net::new(Ipv6Addr::LOCALHOST, 128).map(IpNet::V6);
-    v4.into_iter().chain(v6).collect()
+fn default_addresses() -> Vec<SocketAddr> {
+    vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 25), SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 25)]
 }
 
 fn hostname(raw: &Listener, this_host: &Host, report: &mut Report<'_>) -> String {

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use config::{Config, ConfigError, FileFormat};
 
 use super::{
-    document::Document,
+    document::{Document, header, without_number},
     problem::{Place, Problem},
-    raw::{self, Raw},
+    raw::{self, NETWORK, Raw},
     value::nearest,
 };
 
@@ -84,26 +84,29 @@ fn unknown_section(name: &str) -> (String, String) {
     let sections = raw::sections();
     if let Some((section, _)) = sections.iter().find(|(_, keys)| keys.contains(&name)) {
         let what = format!("the key `{name}` stands outside of its section");
-        return (what, format!("Write it under [{section}]."));
+        return (what, format!("Write it under {}.", header(section)));
     }
     let names: Vec<&str> = sections.iter().map(|(section, _)| *section).collect();
-    let remedy = nearest(name, names.iter().copied()).map_or_else(
+    // `[[network]]` is the part of a name that people remember.
+    let part = names.iter().copied().find(|section| section.rsplit('.').next() == Some(name));
+    let remedy = part.or_else(|| nearest(name, names.iter().copied())).map_or_else(
         || format!("The sections are {}.", names.join(", ")),
-        |near| format!("Did you mean [{near}]?"),
+        |near| format!("Did you mean {}?", header(near)),
     );
     (format!("there is no section [{name}]"), remedy)
 }
 
 fn unknown_key(section: &str, name: &str) -> (String, String) {
     let sections = raw::sections();
+    let section = without_number(section);
     let keys = sections.iter().find(|(known, _)| *known == section).map_or(&[][..], |(_, keys)| *keys);
     let elsewhere = sections.iter().find(|(_, keys)| keys.contains(&name));
     let remedy = match (elsewhere, nearest(name, keys.iter().copied())) {
-        (Some((other, _)), _) => format!("`{name}` belongs under [{other}]."),
+        (Some((other, _)), _) => format!("`{name}` belongs under {}.", header(other)),
         (None, Some(near)) => format!("Did you mean `{near}`?"),
-        (None, None) => format!("The keys of [{section}] are {}.", keys.join(", ")),
+        (None, None) => format!("The keys of {} are {}.", header(section), keys.join(", ")),
     };
-    (format!("there is no key `{name}` in [{section}]"), remedy)
+    (format!("there is no key `{name}` in {}", header(section)), remedy)
 }
 
 /// What is wrong with one variable, tried alone.
@@ -128,6 +131,10 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
         let what = "it names no key".into();
         return Some(Problem { place, what, remedy: Some("Write PILLARBOX__SECTION__KEY.".into()) });
     };
+    if variable_of_tables(section, key) {
+        let what = format!("{} sections cannot be set by a variable", header(NETWORK));
+        return Some(Problem { place, what, remedy: Some("Write them in the file.".into()) });
+    }
     let sections = raw::sections();
     let unknown = match sections.iter().find(|(known, _)| *known == section) {
         None => Some(unknown_section(section)),
@@ -140,6 +147,14 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
     let alone = Variables::from([(name.to_owned(), value.to_owned())]);
     let error = merged("", &alone).err()?;
     Some(Problem { place, what: words(error), remedy: None })
+}
+
+/// Whether a variable means a section that may be there several times.
+fn variable_of_tables(section: &str, key: &str) -> bool {
+    NETWORK.split_once('.').is_some_and(|(outer, inner)| {
+        section == outer
+            && (key == inner || key.strip_prefix(inner).is_some_and(|rest| rest.starts_with("__")))
+    })
 }
 
 /// The right spelling of `PILLARBOX_UPSTREAM_PORT`. Other variables that start with `PILLARBOX_` are not

@@ -5,10 +5,14 @@
 
 mod document;
 mod door;
+pub mod exposure;
 pub mod hostname;
 mod identity;
 mod layers;
+pub mod machine;
+mod networks;
 pub mod problem;
+mod protection;
 mod raw;
 mod report;
 mod storage;

@@ -12,8 +12,13 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::value::{Command, List, Parsed, Password, Size, Text, Whole, choose};
-use crate::{delivery::Uncertain, message::identity::FromPolicy, smtp::address::Address, telemetry::Format};
+use super::value::{Command, List, Parsed, Password, Size, Tables, Text, Whole, choose};
+use crate::{
+    delivery::Uncertain,
+    message::{envelope::Lane, identity::FromPolicy},
+    smtp::{address::Address, session::Authentication},
+    telemetry::Format,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -51,12 +56,34 @@ pub(super) struct Upstream {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Listener {
     pub(super) addresses: Option<List<SocketAddr>>,
+    pub(super) tls_addresses: Option<List<SocketAddr>>,
+    pub(super) proxy_addresses: Option<List<SocketAddr>>,
     pub(super) trusted_networks: Option<List<IpNet>>,
     pub(super) hostname: Option<String>,
+    pub(super) tls_certificate: Option<String>,
+    pub(super) tls_key: Option<String>,
+    pub(super) starttls: Option<Parsed<Starttls>>,
+    pub(super) authentication: Option<Parsed<Authentication>>,
+    pub(super) users_file: Option<String>,
     pub(super) max_message_bytes: Option<Size>,
     pub(super) max_recipients: Option<Whole>,
     pub(super) max_connections: Option<Whole>,
     pub(super) max_connections_per_client: Option<Whole>,
+    /// The only key whose value is a list of sections; [`sections`] does not count it.
+    pub(super) network: Tables<Network>,
+}
+
+/// `[[listener.network]]`: what the clients of some networks may do.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Network {
+    pub(super) networks: Option<List<IpNet>>,
+    pub(super) trusted: Option<bool>,
+    pub(super) starttls: Option<bool>,
+    pub(super) authentication: Option<Parsed<Authentication>>,
+    pub(super) max_message_bytes: Option<Size>,
+    pub(super) messages_per_minute: Option<Whole>,
+    pub(super) lane: Option<Parsed<Lane>>,
 }
 
 /// `[queue]`: where mail waits and for how long.
@@ -148,6 +175,46 @@ impl Text for Auth {
     }
 }
 
+/// `listener.starttls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Starttls {
+    /// Where there is a certificate.
+    WhenConfigured,
+    Off,
+}
+
+impl Text for Starttls {
+    const EXPECTED: &'static str = "\"when-configured\" or \"off\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("when-configured", Self::WhenConfigured), ("off", Self::Off)])
+    }
+}
+
+impl Text for Authentication {
+    const EXPECTED: &'static str = "\"off\", \"optional\", \"required\" or \"accept-any\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(
+            text,
+            &[
+                ("off", Self::Off),
+                ("optional", Self::Optional),
+                ("required", Self::Required),
+                ("accept-any", Self::AcceptAny),
+            ],
+        )
+    }
+}
+
+impl Text for Lane {
+    const EXPECTED: &'static str = "\"urgent\", \"normal\" or \"bulk\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("urgent", Self::Urgent), ("normal", Self::Normal), ("bulk", Self::Bulk)])
+    }
+}
+
 impl Text for Uncertain {
     const EXPECTED: &'static str = "\"resend-once\" or \"hold\"";
 
@@ -172,11 +239,22 @@ impl Text for Format {
     }
 }
 
+/// The section that may be there several times, under [`LISTENER`].
+pub(super) const NETWORK: &str = "listener.network";
+const LISTENER: &str = "listener";
+/// The key of `[listener]` that holds those sections.
+const NETWORK_KEY: &str = "network";
+
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 7] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 8] {
+    let listener = field_names::<Listener>();
+    // It is the last field, because its sections stand below the section's own keys.
+    let listener =
+        listener.split_last().filter(|(last, _)| **last == NETWORK_KEY).map_or(listener, |(_, keys)| keys);
     [
         ("upstream", field_names::<Upstream>()),
-        ("listener", field_names::<Listener>()),
+        (LISTENER, listener),
+        (NETWORK, field_names::<Network>()),
         ("queue", field_names::<Queue>()),
         ("budget", field_names::<Budget>()),
         ("identity", field_names::<Identity>()),
@@ -225,7 +303,8 @@ mod tests {
     #[test]
     fn the_list_of_sections_is_the_list_of_the_file() {
         let names: Vec<&str> = sections().iter().map(|(section, _)| *section).collect();
-        assert_eq!(names, field_names::<Raw>());
-        assert!(sections().iter().all(|(_, keys)| !keys.is_empty()));
+        let without_network: Vec<&str> = names.iter().copied().filter(|name| *name != NETWORK).collect();
+        assert_eq!(without_network, field_names::<Raw>());
+        assert!(sections().iter().all(|(_, keys)| !keys.is_empty() && !keys.contains(&NETWORK_KEY)));
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    document::Document,
+    document::{Document, header},
     layers::{Variables, variable},
     problem::{Place, Problem},
     value::{Parsed, Size, Whole},
@@ -40,7 +40,9 @@ impl<'a> Report<'a> {
         let place = self.place(section, key);
         let what = match place {
             Place::Unwritten(_) => what.into(),
-            Place::File { .. } | Place::Variable(_) => format!("[{section}] {key}: {}", what.into()),
+            Place::File { .. } | Place::Variable(_) => {
+                format!("{} {key}: {}", header(section), what.into())
+            }
         };
         self.problems.push(Problem { place, what, remedy: Some(remedy.into()) });
     }
@@ -50,8 +52,20 @@ impl<'a> Report<'a> {
         if let Some(name) = self.set_by_variable(section, key) {
             return Place::Variable(name);
         }
-        let written = self.document.and_then(|document| document.place_of(section, key));
-        written.unwrap_or_else(|| Place::Unwritten(format!("[{section}] {key} (default)")))
+        // A key that is missing in one of several sections is reported at the section's header.
+        let written = self
+            .document
+            .and_then(|document| document.place_of(section, key).or_else(|| document.place_of(section, "")));
+        written.unwrap_or_else(|| Place::Unwritten(format!("{} {key} (default)", header(section))))
+    }
+
+    /// Where a key stands, in a few words within a sentence.
+    pub(super) fn whereabouts(&self, section: &str, key: &str) -> String {
+        match self.place(section, key) {
+            Place::File { line, .. } => format!("line {line}"),
+            Place::Variable(name) => format!("the environment variable {name}"),
+            Place::Unwritten(name) => name,
+        }
     }
 
     fn set_by_variable(&self, section: &str, key: &str) -> Option<String> {

@@ -247,6 +247,45 @@ impl<'de, T: Text> Deserialize<'de> for List<T> {
 /// Entries of one list: more than anybody writes by hand, few enough to try each for each client.
 const LIST_LENGTH_MAX: usize = 256;
 
+/// Sections of one name, each begun by its own header in two brackets.
+#[derive(Clone, Debug)]
+pub(super) struct Tables<T>(pub(super) Vec<T>);
+
+impl<T> Default for Tables<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TablesVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for TablesVisitor<T> {
+            type Value = Tables<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter
+                    .write_str("sections whose name stands in two brackets, such as [[listener.network]]")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Tables<T>, A::Error> {
+                let mut tables = Vec::new();
+                while let Some(table) = entries.next_element()? {
+                    if tables.len() == TABLES_MAX {
+                        return Err(A::Error::custom(format!("more than {TABLES_MAX} sections of one name")));
+                    }
+                    tables.push(table);
+                }
+                Ok(Tables(tables))
+            }
+        }
+        deserializer.deserialize_seq(TablesVisitor(PhantomData))
+    }
+}
+
+/// Sections of one name: each client is tried against each list of each of them.
+const TABLES_MAX: usize = 64;
+
 /// A program and its arguments: a list, taken as it is, or one text split at blanks (for the
 /// environment). No shell is involved.
 #[derive(Clone, Debug)]

@@ -66,8 +66,9 @@ pub(super) const BANS: &[Ban] = &[
     Ban {
         scope: "src/",
         patterns: &[Code(".expose("), Segments("Secret::expose")],
-        allowed: &["src/delivery/credential.rs"],
-        reason: "invariant 9: secrets leave through one file",
+        // One puts our own password on the wire, the other hashes those of our clients.
+        allowed: &["src/delivery/credential.rs", "src/listener/users.rs"],
+        reason: "invariant 9: secrets leave through two files",
     },
     Ban {
         scope: "src/",
@@ -91,7 +92,7 @@ pub(super) const BANS: &[Ban] = &[
             Code(".try_read("),
             Code(".try_read_buf("),
         ],
-        allowed: &["src/listener/connection.rs"],
+        allowed: &["src/listener/stream.rs"],
         reason: "invariant 7: one file reads client sockets, with its limits and timeouts",
     },
     Ban {

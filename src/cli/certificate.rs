@@ -1,0 +1,129 @@
+//! Whether a certificate and its key can be used, and how long, for a warning before devices notice.
+//!
+//! Rule: of the certificate only the one field is read that is needed (RFC 5280 section 4.1.2.5), and no
+//! length in the file is trusted; what is not understood is not spoken of. Must not know who connects.
+
+use std::{path::Path, sync::Arc};
+
+use jiff::civil::DateTime;
+use tokio_rustls::rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+};
+
+use crate::{clock::Timestamp, listener::options::TlsFiles};
+
+/// DER tags (X.690 section 8).
+const SEQUENCE: u8 = 0x30;
+const VERSION: u8 = 0xa0;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+
+/// Whether a server can be started with these files; the daemon's own words come at its start.
+pub(super) fn check(files: &TlsFiles) -> Result<(), String> {
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let words = |what: &str, error: pem::Error| match error {
+        pem::Error::Io(error) => {
+            format!("{what} cannot be read ({error}); check as root, or as the user that runs the relay")
+        }
+        _ => format!("{what} is no PEM file of that kind; it has lines such as -----BEGIN ...-----"),
+    };
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| words(&format!("the certificate {certificate}"), error))?;
+    let private = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| words(&format!("the private key {key}"), error))?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+    builder.with_no_client_auth().with_single_cert(chain, private).map(drop).map_err(|error| {
+        format!(
+            "the key {key} does not belong to the first certificate in {certificate} ({error}); the file must begin with \
+             the certificate of this host, followed by those of its issuers"
+        )
+    })
+}
+
+/// When the first certificate of a PEM file ends.
+pub(super) fn ends_at(path: &Path) -> Option<Timestamp> {
+    let certificate = CertificateDer::pem_file_iter(path).ok()?.next()?.ok()?;
+    not_after(&certificate)
+}
+
+/// `Certificate { tbsCertificate { version?, serial, algorithm, issuer, validity { notBefore, notAfter } ...`
+fn not_after(der: &[u8]) -> Option<Timestamp> {
+    let (tag, certificate, _) = element(der)?;
+    let (inner_tag, mut rest, _) = element(certificate).filter(|_| tag == SEQUENCE)?;
+    if inner_tag != SEQUENCE {
+        return None;
+    }
+    if *rest.first()? == VERSION {
+        rest = element(rest)?.2;
+    }
+    for _ in ["serial", "algorithm", "issuer"] {
+        rest = element(rest)?.2;
+    }
+    let (tag, validity, _) = element(rest)?;
+    let (_, _, rest) = element(validity).filter(|_| tag == SEQUENCE)?;
+    let (tag, text, _) = element(rest)?;
+    moment(tag, std::str::from_utf8(text).ok()?)
+}
+
+/// Tag, content, and what follows. Nothing a certificate holds here has a tag or length of another form.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x84 => {
+            let (octets, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (octets.iter().fold(0, |length, octet| length << 8 | usize::from(*octet)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
+}
+
+/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`; two digits below 50 are of this century.
+fn moment(tag: u8, text: &str) -> Option<Timestamp> {
+    let text = match tag {
+        UTC_TIME if text.get(..2)? < "50" => format!("20{text}"),
+        UTC_TIME => format!("19{text}"),
+        GENERALIZED_TIME => text.to_owned(),
+        _ => return None,
+    };
+    let moment = DateTime::strptime("%Y%m%d%H%M%SZ", text).ok()?;
+    Some(Timestamp(moment.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_certificate_is_found() {
+        let mut parameters = rcgen::CertificateParams::new(vec!["relay.example.org".into()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        for (year, expected) in [(2031, "2031-05-17T00:00:00Z"), (2055, "2055-05-17T00:00:00Z")] {
+            parameters.not_after = rcgen::date_time_ymd(year, 5, 17);
+            let certificate = parameters.self_signed(&key).unwrap();
+            assert_eq!(not_after(certificate.der()).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_end() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(vec!["a.example".into()]).unwrap().self_signed(&key).unwrap();
+        for length in 0..150 {
+            assert_eq!(not_after(&certificate.der()[..length]), None, "{length}");
+        }
+        assert_eq!(not_after(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+        assert_eq!(not_after(b"GET / HTTP/1.0"), None);
+    }
+}

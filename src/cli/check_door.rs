@@ -1,0 +1,218 @@
+//! What `pillarbox check` says of the door: addresses, TLS, logins, and what each network may do.
+//!
+//! Rule: files are looked at as the caller; what only the relay's own user may read is not blamed on the
+//! configuration. Must not know how the listener uses its files.
+
+use std::{fs, io, io::Write, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    certificate,
+    moment::when,
+    screen::{self, count, labelled},
+};
+use crate::{
+    clock::Timestamp,
+    listener::{
+        Options,
+        options::{Endpoint, Network, TlsFiles},
+        users_file::{UsersError, UsersFile},
+    },
+    message::envelope::Lane,
+    smtp::session::{Authentication, Policy},
+};
+
+/// How long before a certificate's end there is a warning: time for whoever renews it by hand.
+const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 86_400);
+/// Who reads the key can pretend to be this host.
+const READABLE_BY_ALL: u32 = 0o004;
+/// Skipped lines of the users file that are named.
+const BAD_LINES_SHOWN: usize = 5;
+
+/// What the files of the door are like.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    /// What keeps the relay from starting, or from being safe.
+    pub(super) wrong: Vec<String>,
+    /// What a person should look at.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Looks at the files.
+pub(super) fn look(listener: &Options, now: Timestamp) -> Door {
+    let mut door = Door::default();
+    if let Some(files) = &listener.tls {
+        door.look_at_certificate(files, now);
+    }
+    if let Some(path) = &listener.users_file {
+        door.look_at_users(path);
+    }
+    door
+}
+
+impl Door {
+    fn look_at_certificate(&mut self, files: &TlsFiles, now: Timestamp) {
+        let key = files.key.display();
+        match fs::metadata(&files.key) {
+            Ok(metadata) if metadata.permissions().mode() & READABLE_BY_ALL != 0 => {
+                self.wrong.push(format!("everybody can read the private key {key}; run: chmod o-rwx {key}"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let words = format!(
+                    "the private key {key} cannot be looked at ({error}); check as root, or as the user that runs the \
+                     relay"
+                );
+                return self.warnings.push(words);
+            }
+            _ => {}
+        }
+        if let Err(words) = certificate::check(files) {
+            return self.wrong.push(words);
+        }
+        let Some(end) = certificate::ends_at(&files.certificate) else { return };
+        if end <= now.after(CERTIFICATE_WARNING) {
+            let (verb, file) = (if end <= now { "ended" } else { "ends" }, files.certificate.display());
+            self.warnings.push(format!(
+                "the certificate {file} {verb} at {}; renew it, the relay takes it up by itself",
+                when(end, now)
+            ));
+        }
+    }
+
+    fn look_at_users(&mut self, path: &Path) {
+        let shown = path.display();
+        match UsersFile::read(path) {
+            Ok(users) => {
+                if users.logins.is_empty() {
+                    let words = format!(
+                        "nobody can log in: {shown} has no users; add one with: pillarbox user add LOGIN"
+                    );
+                    self.warnings.push(words);
+                }
+                let lines = users.skipped.iter().take(BAD_LINES_SHOWN);
+                self.warnings.extend(
+                    lines.map(|bad| format!("line {} of {shown} is skipped: {}", bad.line, bad.reason)),
+                );
+            }
+            Err(UsersError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.warnings.push(format!(
+                    "the users file {shown} cannot be looked at ({error}); check as root, or as the user that runs the \
+                     relay"
+                ));
+            }
+            Err(error) => self.wrong.push(error.to_string()),
+        }
+    }
+}
+
+/// Prints what would be used.
+pub(super) fn print(out: &mut dyn Write, listener: &Options) -> io::Result<()> {
+    let limits = format!(
+        "messages of up to {} and {} recipients; {} connections, {} from one client",
+        screen::size(listener.session.max_message_bytes),
+        listener.session.max_recipients,
+        listener.max_connections,
+        listener.max_connections_per_client
+    );
+    let addresses: Vec<String> = listener.addresses.iter().map(endpoint).collect();
+    let lines = [addresses.join(", "), format!("as {}", listener.session.hostname), limits];
+    labelled(out, "listening", &lines)?;
+    let certificate = listener.tls.as_ref().map_or_else(
+        || "no certificate".to_owned(),
+        |files| format!("certificate {}, key {}", files.certificate.display(), files.key.display()),
+    );
+    let users = listener.users_file.as_ref();
+    let users = users.map(|path| format!("users in {}", path.display()));
+    labelled(out, "protection", &[vec![certificate], users.into_iter().collect()].concat())?;
+    let networks = listener.networks.iter().filter(|network| !network.networks.is_empty());
+    let networks = networks.map(|network| self::network(network, listener.session.max_message_bytes));
+    let others = format!("everybody else: {}", rights(listener.default_policy));
+    labelled(out, "clients", &networks.chain([others]).collect::<Vec<_>>())
+}
+
+fn endpoint(endpoint: &Endpoint) -> String {
+    let kind = match (endpoint.implicit_tls, endpoint.proxy) {
+        (true, _) => " (TLS)",
+        (false, true) => " (PROXY protocol)",
+        (false, false) => "",
+    };
+    format!("{}{kind}", endpoint.address)
+}
+
+/// `192.168.1.0/24: trusted, STARTTLS, up to 1 MiB, 60 messages a minute, urgent`.
+fn network(network: &Network, of_listener: u64) -> String {
+    let names: Vec<String> = network.networks.iter().map(ToString::to_string).collect();
+    let octets = network.policy.max_message_bytes;
+    let size = (octets < of_listener).then(|| format!(", up to {}", screen::size(octets)));
+    let rate = network.messages_per_minute;
+    let rate = rate.map(|rate| format!(", {} a minute", count(u32::from(rate).into(), "message")));
+    let lane = (network.lane != Lane::Normal).then(|| format!(", {}", lane(network.lane)));
+    let limits: String = [size, rate, lane].into_iter().flatten().collect();
+    format!("{}: {}{limits}", names.join(", "), rights(network.policy))
+}
+
+/// What a policy allows, in words.
+fn rights(policy: Policy) -> String {
+    let may = match (policy.trusted, policy.authentication) {
+        (true, Authentication::Off) => "trusted",
+        (true, Authentication::Optional) => "trusted, may log in",
+        (true, Authentication::AcceptAny) => "trusted, with any password",
+        (true | false, Authentication::Required) | (false, Authentication::Optional) => "must log in",
+        (false, Authentication::Off | Authentication::AcceptAny) => "refused",
+    };
+    format!("{may}{}", if policy.starttls { ", STARTTLS" } else { "" })
+}
+
+/// The same for programs.
+pub(super) fn document(listener: &Options) -> Value {
+    let addresses = |holds: fn(&Endpoint) -> bool| {
+        let addresses = listener.addresses.iter().filter(|endpoint| holds(endpoint));
+        addresses.map(|endpoint| endpoint.address.to_string()).collect::<Vec<_>>()
+    };
+    let networks = listener.networks.iter().map(|network| {
+        let mut document = policy(network.policy);
+        document["networks"] = json!(network.networks);
+        document["messages_per_minute"] = json!(network.messages_per_minute.map_or(0, u32::from));
+        document["lane"] = json!(lane(network.lane));
+        document
+    });
+    json!({
+        "addresses": addresses(|endpoint| !endpoint.implicit_tls && !endpoint.proxy),
+        "tls_addresses": addresses(|endpoint| endpoint.implicit_tls),
+        "proxy_addresses": addresses(|endpoint| endpoint.proxy),
+        "hostname": listener.session.hostname,
+        "trusted_networks": listener.trusted_networks().collect::<Vec<_>>(),
+        "tls_certificate": listener.tls.as_ref().map(|files| &files.certificate),
+        "tls_key": listener.tls.as_ref().map(|files| &files.key),
+        "users_file": listener.users_file,
+        "network": networks.collect::<Vec<_>>(),
+        "everybody_else": policy(listener.default_policy),
+        "max_message_bytes": listener.session.max_message_bytes,
+        "max_recipients": listener.session.max_recipients,
+        "max_connections": listener.max_connections,
+        "max_connections_per_client": listener.max_connections_per_client,
+    })
+}
+
+fn policy(policy: Policy) -> Value {
+    json!({
+        "trusted": policy.trusted,
+        "starttls": policy.starttls,
+        "authentication": match policy.authentication {
+            Authentication::Off => "off",
+            Authentication::Optional => "optional",
+            Authentication::Required => "required",
+            Authentication::AcceptAny => "accept-any",
+        },
+        "max_message_bytes": policy.max_message_bytes,
+    })
+}
+
+fn lane(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Urgent => "urgent",
+        Lane::Normal => "normal",
+        Lane::Bulk => "bulk",
+    }
+}

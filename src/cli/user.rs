@@ -1,0 +1,188 @@
+//! `pillarbox user`: who may log in at the door.
+//!
+//! Rule: a password comes from a terminal or from standard input, never from the command line, which every
+//! user of the host can read; the running daemon needs no word, it sees the changed file. Must not know how
+//! a password is hashed or a file replaced.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    exit::{Exit, Failure},
+    password,
+    screen::{self, Form, clean, count},
+    users_edit::{Edit, EditError},
+};
+use crate::{
+    listener::{
+        users,
+        users_file::{USERS_MAX, UsersError, UsersFile, check_login},
+    },
+    settings,
+};
+
+/// Which file.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Arguments {
+    /// The users file; default: listener.users_file of the configuration.
+    #[arg(long, global = true, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// What is done with it.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add a login, or give it a new password, which is asked for.
+    Add {
+        /// The name that the device logs in with.
+        login: String,
+        /// Read the password from the first line of standard input, without asking.
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Remove a login.
+    Remove {
+        /// The name that the device logs in with.
+        login: String,
+    },
+    /// Show the logins.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does it.
+pub(super) fn run(
+    out: &mut dyn Write,
+    config: Option<&Path>,
+    arguments: Arguments,
+    command: Command,
+) -> Result<(), Failure> {
+    let file = match arguments.file {
+        Some(file) => file,
+        None => configured(config)?,
+    };
+    match command {
+        Command::Add { login, stdin } => add(out, &file, &login, stdin),
+        Command::Remove { login } => remove(out, &file, &login),
+        Command::List { json } => list(out, &file, if json { Form::Json } else { Form::Text }),
+    }
+}
+
+fn configured(config: Option<&Path>) -> Result<PathBuf, Failure> {
+    let settings = settings::load(config)?;
+    settings.listener.users_file.ok_or_else(|| {
+        Failure::new(
+            Exit::Configuration,
+            format!(
+                "no users file is configured ({}). Set users_file under [listener], or name the file with --file",
+                settings.source
+            ),
+        )
+    })
+}
+
+fn add(out: &mut dyn Write, path: &Path, login: &str, from_stdin: bool) -> Result<(), Failure> {
+    check_login(login).map_err(|reason| Failure::new(Exit::Usage, format!("{login:?}: {reason}")))?;
+    // A file that cannot be edited is found out before anybody types a password; the lock comes after it.
+    drop(Edit::begin(path)?);
+    let entered = password::ask(login, from_stdin)?;
+    let hash = users::hash(&entered.secret)?;
+    let edit = Edit::begin(path)?;
+    let is_new = !edit.users().hashes.contains_key(login);
+    if is_new && edit.users().logins.len() >= USERS_MAX {
+        let words = format!("{} has {USERS_MAX} users already, which is the most", path.display());
+        return Err(Failure::new(Exit::Data, words));
+    }
+    let text = edit.users().with(login, &hash);
+    let was_created = edit.creates();
+    edit.finish(&text)?;
+    let shown = path.display();
+    if is_new {
+        writeln!(out, "{} can log in now; {shown} is up to date.", clean(login))?;
+    } else {
+        writeln!(out, "{} has a new password; {shown} is up to date.", clean(login))?;
+    }
+    if was_created && rustix::process::geteuid().is_root() {
+        writeln!(out, "The file is new: the user that runs the relay must be able to read it, for example")?;
+        writeln!(out, "  chown root:pillarbox {shown}")?;
+    }
+    if let Some(warning) = entered.warning {
+        writeln!(out, "Warning: {warning}.")?;
+    }
+    Ok(())
+}
+
+fn remove(out: &mut dyn Write, path: &Path, login: &str) -> Result<(), Failure> {
+    let edit = Edit::begin(path)?;
+    let Some(text) = edit.users().without(login) else {
+        let words = format!("there is no user {login:?} in {}; see: pillarbox user list", path.display());
+        return Err(Failure::new(Exit::Data, words));
+    };
+    edit.finish(&text)?;
+    writeln!(out, "{} cannot log in any more; {} is up to date.", clean(login), path.display())?;
+    Ok(())
+}
+
+fn list(out: &mut dyn Write, path: &Path, form: Form) -> Result<(), Failure> {
+    let users = UsersFile::read(path)?;
+    match form {
+        Form::Json => {
+            let skipped: Vec<_> = users
+                .skipped
+                .iter()
+                .map(|bad| json!({ "line": bad.line, "login": bad.login, "reason": bad.reason }))
+                .collect();
+            screen::json(out, &json!({ "file": path, "users": users.logins, "skipped": skipped }))?;
+        }
+        Form::Text => {
+            for login in &users.logins {
+                writeln!(out, "{}", clean(login))?;
+            }
+            for bad in &users.skipped {
+                writeln!(out, "Warning: line {} is skipped: {}.", bad.line, bad.reason)?;
+            }
+            writeln!(out, "{} in {}", count(users.logins.len() as u64, "user"), path.display())?;
+        }
+    }
+    Ok(())
+}
+
+impl From<UsersError> for Failure {
+    fn from(error: UsersError) -> Self {
+        let exit = match &error {
+            UsersError::Unreadable { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            UsersError::Unreadable { .. } | UsersError::Content { .. } => Exit::Data,
+            UsersError::Permissions { .. } => Exit::Configuration,
+            UsersError::Interrupted => Exit::Temporary,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Users(error) => error.into(),
+            EditError::File { path, error } => {
+                let words = format!("cannot write {}: {error}", path.display());
+                match error.kind() {
+                    std::io::ErrorKind::PermissionDenied => Self::new(
+                        Exit::Permission,
+                        format!("{words}; run the command as root, or as the owner of the file"),
+                    ),
+                    _ => Self::new(Exit::Temporary, words),
+                }
+            }
+        }
+    }
+}

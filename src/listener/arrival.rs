@@ -1,0 +1,174 @@
+//! From an accepted socket to the first step of its session: whom it is from, whether there is a place,
+//! TLS where it comes first.
+//!
+//! Rule: nothing is decided about a client before its real address is known. Must not know SMTP beyond
+//! the reply that turns a client away.
+
+use std::{net::IpAddr, sync::Arc};
+
+use tokio::net::TcpStream;
+
+use super::{
+    authentication::Authenticator,
+    clients::Clients,
+    connection, events,
+    memory::Memory,
+    options::{Endpoint, Options},
+    places::Place,
+    proxy::{self, Source},
+    rate::Rates,
+    stream::Stream,
+    tls::Tls,
+    turn_away::TurnedAway,
+};
+use crate::{
+    clock::Clock,
+    message::envelope::Lane,
+    queue::store::Store,
+    shutdown::{Phase, Watch},
+    smtp::session::{self, Client},
+};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Options,
+    pub(super) session_options: Arc<session::Options>,
+    pub(super) tls: Option<Tls>,
+    pub(super) authenticator: Authenticator,
+    pub(super) rates: Rates,
+    pub(super) memory: Memory,
+    pub(super) clients: Arc<Clients>,
+    pub(super) turned_away: TurnedAway,
+}
+
+/// A client, and the network that the configuration has it in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guest {
+    pub(super) client: Client,
+    /// The number of its network.
+    pub(super) network: Option<usize>,
+    /// The lane of its mail.
+    pub(super) lane: Lane,
+}
+
+/// A connection that was accepted and has a place. It is named already, unless a proxy has to tell the
+/// client's address.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: TcpStream,
+    pub(super) peer: IpAddr,
+    pub(super) endpoint: Endpoint,
+    pub(super) place: Place,
+}
+
+impl Arrival {
+    /// Serves the client to the end.
+    pub(super) async fn serve(self, service: &Service, mut shutdown: Watch) {
+        let watch = shutdown.clone();
+        let prepared = tokio::select! {
+            biased;
+            // Nobody was greeted yet, so nobody is owed a word.
+            () = shutdown.reached(Phase::Draining) => None,
+            prepared = self.prepare(service) => prepared,
+        };
+        if let Some((stream, guest, place)) = prepared {
+            service.clients.connected(guest.client.address, service.clock.now());
+            connection::serve(stream, guest, service, watch).await;
+            drop(place);
+        }
+    }
+
+    /// What comes before the greeting; boxed where it is large, since most connections need none of it.
+    async fn prepare(mut self, service: &Service) -> Option<(Stream, Guest, Place)> {
+        // Replies are single small writes; waiting for more to send would only delay them.
+        if let Err(error) = self.socket.set_nodelay(true) {
+            tracing::debug!(client = %self.peer, %error, "connection lost");
+            return None;
+        }
+        let source = if self.endpoint.proxy {
+            Box::pin(self.named_by_proxy(service)).await?
+        } else {
+            Source::Client(self.peer)
+        };
+        let mut guest = service.guest(source, self.peer);
+        if !self.endpoint.implicit_tls {
+            return Some((Stream::Plain(self.socket), guest, self.place));
+        }
+        guest.client.encrypted = true;
+        let stream = Box::pin(service.handshake(self.socket, guest.client.address)).await;
+        matches!(stream, Stream::Tls(_)).then_some((stream, guest, self.place))
+    }
+
+    async fn named_by_proxy(&mut self, service: &Service) -> Option<Source> {
+        let source = match proxy::read(&mut self.socket, &*service.clock).await {
+            Ok(source) => source,
+            Err(error) => {
+                if service.clients.handshake_failed(self.peer, service.clock.now()) {
+                    tracing::warn!(proxy = %self.peer, address = %self.endpoint.address, %error, "refused");
+                }
+                return None;
+            }
+        };
+        let Source::Client(client) = source else { return Some(source) };
+        match self.place.name(client) {
+            Ok(()) => Some(source),
+            Err(reason) => {
+                service.turn_away(&self.socket, self.endpoint, client, reason);
+                None
+            }
+        }
+    }
+}
+
+impl Service {
+    /// What the configuration says of a client.
+    fn guest(&self, source: Source, peer: IpAddr) -> Guest {
+        let network = match source {
+            Source::Client(address) => self.options.network_of(address),
+            Source::Proxy => None,
+        };
+        let address = match source {
+            Source::Client(address) => address,
+            Source::Proxy => peer,
+        };
+        let policy = network.map_or(self.options.default_policy, |(_, network)| network.policy);
+        Guest {
+            client: Client { address, encrypted: false, policy },
+            network: network.map(|(number, _)| number),
+            lane: network.map_or(Lane::Normal, |(_, network)| network.lane),
+        }
+    }
+
+    /// TLS over a socket, or nothing.
+    pub(super) async fn handshake(&self, socket: TcpStream, client: IpAddr) -> Stream {
+        let Some(tls) = &self.tls else {
+            // The configuration is checked for it.
+            tracing::error!(%client, "TLS is expected, but no certificate is configured");
+            return Stream::Gone;
+        };
+        match tls.accept(socket, &*self.clock).await {
+            Ok(stream) => Stream::Tls(stream),
+            Err(failure) => {
+                let is_news = self.clients.handshake_failed(client, self.clock.now());
+                events::handshake_failed(client, &failure, is_news);
+                Stream::Gone
+            }
+        }
+    }
+
+    /// Sends a client away for whom there is no place.
+    pub(super) fn turn_away(
+        &self,
+        socket: &TcpStream,
+        endpoint: Endpoint,
+        client: IpAddr,
+        reason: super::places::NoPlace,
+    ) {
+        let hostname = &self.session_options.hostname;
+        let now_ms = self.clock.now().since_boot_ms;
+        self.turned_away.turn_away(socket, endpoint, client, reason, now_ms, hostname);
+    }
+}

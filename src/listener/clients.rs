@@ -1,0 +1,243 @@
+//! Which clients have been here, what they handed in and what is odd about them.
+//!
+//! Rule: a bounded table by address; the client seen least recently is forgotten for a new one. It counts
+//! and never decides. Must not know sockets or how the figures are shown.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::{Moment, Timestamp},
+    smtp::quirk::Quirk,
+};
+
+/// Clients that are remembered: more than a private network has, and some 300 KiB of memory.
+pub const CLIENTS_MAX: usize = 1_000;
+/// How long an oddity of a client that was told stays untold: a device that is odd is odd in every message.
+const QUIRK_LOG_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// The same for handshakes and logins that fail; each has its reason, and a person may be trying.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The table. The listener writes it, the admin API reads it.
+#[derive(Debug, Default)]
+pub struct Clients {
+    table: Mutex<Table>,
+}
+
+/// What is known of one client since the daemon's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientSummary {
+    /// Its address; behind a proxy the one that the proxy named.
+    pub address: IpAddr,
+    /// When it came first.
+    pub first_seen: Timestamp,
+    /// When it last came, handed in a message or was refused something.
+    pub last_seen: Timestamp,
+    /// Connections that were served.
+    pub connections: u64,
+    /// Messages that are on disk.
+    pub accepted: u64,
+    /// Commands and messages that were refused: replies 45z, 53z and 55z.
+    pub refused: u64,
+    /// TLS handshakes that failed, and PROXY headers that were none.
+    pub failed_handshakes: u64,
+    /// Logins that were refused.
+    pub failed_logins: u64,
+    /// How often each oddity was met, by its name; a session meets each one once at most.
+    pub quirks: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<IpAddr, Entry>,
+    /// Counts every event, so that the order of two within one millisecond is known.
+    sequence: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    /// The table's sequence when it was last seen.
+    seen: u64,
+    connections: u64,
+    accepted: u64,
+    refused: u64,
+    failed_handshakes: Count,
+    failed_logins: Count,
+    quirks: BTreeMap<Quirk, Count>,
+}
+
+/// A count of something the administrator is told of now and then.
+#[derive(Debug, Default)]
+struct Count {
+    count: u64,
+    told: Option<Moment>,
+}
+
+impl Count {
+    /// Adds one. True when it is time to tell of it.
+    fn add(&mut self, now: Moment, interval: Duration) -> bool {
+        self.count += 1;
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        let untold = self.told.is_none_or(|told| {
+            told.boot != now.boot || now.since_boot_ms.saturating_sub(told.since_boot_ms) >= interval_ms
+        });
+        if untold {
+            self.told = Some(now);
+        }
+        untold
+    }
+}
+
+impl Clients {
+    /// A connection is served.
+    pub(super) fn connected(&self, address: IpAddr, now: Moment) {
+        self.lock().entry(address, now).connections += 1;
+    }
+
+    /// A message is on disk.
+    pub(super) fn accepted(&self, address: IpAddr, now: Moment) {
+        self.lock().entry(address, now).accepted += 1;
+    }
+
+    /// Something was refused.
+    pub(super) fn refused(&self, address: IpAddr, count: u64, now: Moment) {
+        self.lock().entry(address, now).refused += count;
+    }
+
+    /// An oddity was met. True when it is time to tell the administrator of it: the first one of its
+    /// kind from this client in an hour.
+    pub(super) fn met(&self, address: IpAddr, quirk: Quirk, now: Moment) -> bool {
+        let mut table = self.lock();
+        table.entry(address, now).quirks.entry(quirk).or_default().add(now, QUIRK_LOG_INTERVAL)
+    }
+
+    /// A TLS handshake or a PROXY header has failed. True when it is time to tell of it.
+    pub(super) fn handshake_failed(&self, address: IpAddr, now: Moment) -> bool {
+        self.lock().entry(address, now).failed_handshakes.add(now, FAILURE_LOG_INTERVAL)
+    }
+
+    /// A login was refused. True when it is time to tell of it.
+    pub(super) fn login_failed(&self, address: IpAddr, now: Moment) -> bool {
+        self.lock().entry(address, now).failed_logins.add(now, FAILURE_LOG_INTERVAL)
+    }
+
+    /// All clients, the one seen last first.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<ClientSummary> {
+        let table = self.lock();
+        let mut entries: Vec<_> = table.entries.iter().collect();
+        entries.sort_unstable_by_key(|(_, entry)| std::cmp::Reverse(entry.seen));
+        entries.into_iter().map(|(address, entry)| entry.summary(*address)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn entry(&mut self, address: IpAddr, now: Moment) -> &mut Entry {
+        if self.entries.len() >= CLIENTS_MAX && !self.entries.contains_key(&address) {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.seen);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                self.entries.remove(&oldest);
+            }
+        }
+        self.sequence += 1;
+        let entry = self.entries.entry(address).or_insert_with(|| Entry::new(now.wall));
+        entry.seen = self.sequence;
+        entry.last_seen = now.wall;
+        entry
+    }
+}
+
+impl Entry {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            first_seen: now,
+            last_seen: now,
+            seen: 0,
+            connections: 0,
+            accepted: 0,
+            refused: 0,
+            failed_handshakes: Count::default(),
+            failed_logins: Count::default(),
+            quirks: BTreeMap::new(),
+        }
+    }
+
+    fn summary(&self, address: IpAddr) -> ClientSummary {
+        let quirks = self.quirks.iter().map(|(quirk, met)| (quirk.name().to_owned(), met.count));
+        ClientSummary {
+            address,
+            first_seen: self.first_seen,
+            last_seen: self.last_seen,
+            connections: self.connections,
+            accepted: self.accepted,
+            refused: self.refused,
+            failed_handshakes: self.failed_handshakes.count,
+            failed_logins: self.failed_logins.count,
+            quirks: quirks.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::clock::{Clock as _, ManualClock};
+
+    fn address(number: usize) -> IpAddr {
+        Ipv4Addr::from(u32::try_from(0x0a00_0000 + number).unwrap()).into()
+    }
+
+    #[test]
+    fn each_client_is_counted_for_itself_and_the_last_one_comes_first() {
+        let (clients, clock) = (Clients::default(), ManualClock::new(Timestamp(1_000)));
+        clients.connected(address(1), clock.now());
+        clock.advance(Duration::from_secs(1));
+        clients.connected(address(2), clock.now());
+        clients.accepted(address(2), clock.now());
+        clients.refused(address(1), 2, clock.now());
+        clients.met(address(1), Quirk::BareLf, clock.now());
+        let [one, two] = clients.snapshot().try_into().unwrap();
+        assert_eq!((one.address, one.connections, one.accepted, one.refused), (address(1), 1, 0, 2));
+        assert_eq!((one.first_seen, one.last_seen), (Timestamp(1_000), Timestamp(2_000)));
+        assert_eq!(one.quirks, [("bare-lf".to_owned(), 1)].into());
+        assert_eq!((two.address, two.connections, two.accepted, two.refused), (address(2), 1, 1, 0));
+    }
+
+    #[test]
+    fn an_oddity_is_told_once_an_hour_for_each_client_and_kind() {
+        let (clients, clock) = (Clients::default(), ManualClock::new(Timestamp(0)));
+        assert!(clients.met(address(1), Quirk::BareLf, clock.now()));
+        assert!(!clients.met(address(1), Quirk::BareLf, clock.now()));
+        assert!(clients.met(address(1), Quirk::BareCr, clock.now()), "another kind");
+        assert!(clients.met(address(2), Quirk::BareLf, clock.now()), "another client");
+        clock.advance(QUIRK_LOG_INTERVAL);
+        assert!(clients.met(address(1), Quirk::BareLf, clock.now()));
+        assert_eq!(clients.snapshot()[0].quirks["bare-lf"], 3);
+    }
+
+    #[test]
+    fn the_client_seen_least_recently_is_forgotten_for_a_new_one() {
+        let (clients, clock) = (Clients::default(), ManualClock::new(Timestamp(0)));
+        (0..CLIENTS_MAX).for_each(|number| clients.connected(address(number), clock.now()));
+        clients.accepted(address(0), clock.now());
+        clients.connected(address(CLIENTS_MAX), clock.now());
+        let known: Vec<IpAddr> = clients.snapshot().iter().map(|client| client.address).collect();
+        assert_eq!(known.len(), CLIENTS_MAX);
+        assert!(known.contains(&address(0)) && !known.contains(&address(1)));
+    }
+}

@@ -1,0 +1,89 @@
+//! Memory for messages in transfer: a fixed number of places for them, whatever the number of clients.
+//!
+//! Rule: a message takes its share before its first octet is read and gives it back when it is on disk or
+//! dropped; it never needs more while it holds some, so nobody waits for ever. Must not know SMTP.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{clock::Clock, queue::draft::BUFFER_BYTES, smtp::session::INPUT_BYTES_MAX};
+
+/// What one message in transfer may hold: the input of its session, what was decoded of that, and a
+/// draft's buffer, which is written out when it is full and may have taken one more piece by then.
+pub(super) const MESSAGE_BYTES_MAX: usize = 2 * INPUT_BYTES_MAX + BUFFER_BYTES + INPUT_BYTES_MAX;
+
+/// How long a message waits for memory. Clients wait two minutes for the reply to DATA
+/// (RFC 5321 section 4.5.3.2.4).
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Memory {
+    shares: Arc<Semaphore>,
+}
+
+/// The share of one message. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Share {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Memory {
+    /// Room for `bytes`, and for one message at least.
+    pub(super) fn new(bytes: u64) -> Self {
+        let shares = usize::try_from(bytes).unwrap_or(usize::MAX) / MESSAGE_BYTES_MAX;
+        Self { shares: Arc::new(Semaphore::new(shares.clamp(1, Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Takes a share; waits when there is none, and in the end goes without.
+    pub(super) async fn share(&self, clock: &dyn Clock) -> Option<Share> {
+        let shares = Arc::clone(&self.shares);
+        if let Ok(permit) = Arc::clone(&shares).try_acquire_owned() {
+            return Some(Share { _permit: permit });
+        }
+        tokio::select! {
+            biased;
+            // The semaphore is never closed.
+            permit = shares.acquire_owned() => permit.ok().map(|permit| Share { _permit: permit }),
+            () = clock.sleep(WAIT_MAX) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+
+    #[tokio::test]
+    async fn a_share_too_many_waits_for_one_to_come_back() {
+        let clock = ManualClock::new(Timestamp(0));
+        let memory = Memory::new(2 * MESSAGE_BYTES_MAX as u64);
+        let first = memory.share(&clock).await.unwrap();
+        let _second = memory.share(&clock).await.unwrap();
+        let third = memory.share(&clock);
+        tokio::pin!(third);
+        tokio::select! {
+            biased;
+            _ = &mut third => panic!("there are two"),
+            () = std::future::ready(()) => {}
+        }
+        drop(first);
+        assert!(third.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_too_long_goes_without() {
+        let clock = ManualClock::new(Timestamp(0));
+        let memory = Memory::new(0);
+        let _only = memory.share(&clock).await.unwrap();
+        let waiting = memory.share(&clock);
+        let moving = async {
+            tokio::task::yield_now().await;
+            clock.advance(WAIT_MAX);
+        };
+        let (share, ()) = tokio::join!(waiting, moving);
+        assert!(share.is_none());
+    }
+}

@@ -1,0 +1,181 @@
+//! A client's socket, plain or with TLS over it.
+//!
+//! Rule: the only file that reads a client socket. Bytes pass through one buffer of the thread, so a
+//! client that waits costs none. Must not know what the bytes mean.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use rustix::net::RecvFlags;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+use crate::{
+    clock::Clock,
+    smtp::session::{INPUT_BYTES_MAX, Session},
+};
+
+/// How long a client may leave a reply unread before the connection is given up. A reply has some KiB at
+/// most, so this is a lowest speed of reading as well.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long, and for how many octets, a closed connection is emptied. Closing a socket that holds
+/// unread bytes resets it, and the client may lose the last reply, even a 250.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The connection to a client.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// Without encryption.
+    Plain(TcpStream),
+    /// With TLS; boxed, so that it costs the plain ones nothing.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// A handshake has failed, and the socket with it.
+    Gone,
+}
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; INPUT_BYTES_MAX].into_boxed_slice());
+}
+
+impl Stream {
+    /// The plain socket, for the upgrade to TLS.
+    pub(super) fn take_plain(&mut self) -> Option<TcpStream> {
+        match mem::replace(self, Self::Gone) {
+            Self::Plain(socket) => Some(socket),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Feeds what the client has sent to its session; 0 octets are the end.
+    pub(super) async fn receive(&mut self, session: &mut Session) -> io::Result<usize> {
+        poll_fn(|context| {
+            BUFFER.with_borrow_mut(|buffer| {
+                let mut buffer = ReadBuf::new(buffer);
+                ready!(self.poll_read(context, &mut buffer))?;
+                session.receive(buffer.filled());
+                Ok(buffer.filled().len()).into()
+            })
+        })
+        .await
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Feeds what a client has sent before it was greeted. Asked of the kernel, because the runtime has
+    /// not heard of the socket yet.
+    pub(super) fn receive_early(&self, session: &mut Session) {
+        let Self::Plain(socket) = self else { return };
+        BUFFER.with_borrow_mut(|buffer| {
+            // An end or an error is met again by the first read.
+            if let Ok((read, _)) = rustix::net::recv(socket, &mut **buffer, RecvFlags::DONTWAIT)
+                && read > 0
+            {
+                session.receive(&buffer[..read]);
+            }
+        });
+    }
+
+    /// Writes a reply.
+    pub(super) async fn send(&mut self, bytes: &[u8], clock: &dyn Clock) -> io::Result<()> {
+        let written = match self {
+            // Nearly always the whole reply fits into the socket's buffer, and no timer is needed.
+            Self::Plain(socket) => match socket.try_write(bytes) {
+                Ok(written) if written == bytes.len() => return Ok(()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            },
+            Self::Tls(_) | Self::Gone => 0,
+        };
+        tokio::select! {
+            biased;
+            outcome = self.write(&bytes[written..]) => outcome,
+            () = clock.sleep(WRITE_TIMEOUT) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.write_all(bytes).await,
+            Self::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Closes in good order: close_notify where there is TLS, and whatever the client has sent meanwhile
+    /// is taken, so that closing does not reset the connection.
+    pub(super) async fn close(&mut self, clock: &dyn Clock) {
+        tokio::select! {
+            biased;
+            () = self.shut_down() => {}
+            () = clock.sleep(LINGER) => {}
+        }
+    }
+
+    async fn shut_down(&mut self) {
+        let socket = match self {
+            Self::Plain(socket) => {
+                // Nothing, or the end, is the usual answer: then dropping the socket is enough.
+                if !has_unread(socket) || socket.shutdown().await.is_err() {
+                    return;
+                }
+                socket
+            }
+            Self::Tls(stream) => {
+                if stream.shutdown().await.is_err() {
+                    return;
+                }
+                stream.get_mut().0
+            }
+            Self::Gone => return,
+        };
+        if has_unread(socket) {
+            empty(socket).await;
+        }
+    }
+}
+
+/// Exactly as many octets as the buffer has room for.
+pub(super) async fn read_exact(socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<()> {
+    socket.read_exact(buffer).await.map(drop)
+}
+
+fn has_unread(socket: &TcpStream) -> bool {
+    let peeked = rustix::net::recv(socket, &mut [0; 1], RecvFlags::DONTWAIT | RecvFlags::PEEK);
+    peeked.is_ok_and(|(read, _)| read > 0)
+}
+
+async fn empty(socket: &TcpStream) {
+    let mut buffer = [0; 4096];
+    let mut octets = 0;
+    while octets < LINGER_BYTES_MAX && socket.readable().await.is_ok() {
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => octets += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The checks of `[[listener.network]]` and `trusted_networks`: what the clients of which network may do.
+//!
+//! Rule: no setting makes an open relay, and no section is written in vain. Must not know how the listener
+//! uses what it is told.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU32,
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{
+    document::numbered,
+    protection::{self, Protection},
+    raw::{self, Listener, NETWORK},
+    report::{Key, Report},
+    value::{List, Parsed, Size},
+};
+use crate::{
+    listener::options::Network,
+    message::envelope::Lane,
+    smtp::session::{Authentication, Policy},
+};
+
+const SECTION: &str = "listener";
+/// The largest private IPv4 network is 10.0.0.0/8 (RFC 1918); anything wider holds strangers.
+const PREFIX_LENGTH_MIN_V4: u8 = 8;
+/// The unique local IPv6 addresses are fc00::/7 (RFC 4193).
+const PREFIX_LENGTH_MIN_V6: u8 = 7;
+/// Messages a minute that a limit may allow; a higher one limits nothing.
+const MESSAGES_PER_MINUTE_MAX: u32 = 100_000;
+
+/// Where a network is written.
+#[derive(Clone, Debug)]
+struct Place {
+    section: String,
+    key: &'static str,
+}
+
+/// The networks in the order in which they are tried: the sections, then `trusted_networks`.
+pub(super) fn check(
+    raw: &Listener,
+    protection: &Protection,
+    max_message_bytes: u64,
+    report: &mut Report<'_>,
+) -> Vec<Network> {
+    let mut seen: Vec<(IpNet, Place)> = Vec::new();
+    let mut networks = Vec::new();
+    for (index, section) in raw.network.0.iter().enumerate() {
+        let place = Place { section: numbered(NETWORK, index), key: "networks" };
+        let list = list_of(section);
+        if list.is_empty() {
+            let remedy = "Add a line such as networks = [\"192.168.1.0/24\"], or remove the section.";
+            report.add(
+                &place.section,
+                "networks",
+                "the section names no network, so it is for nobody",
+                remedy,
+            );
+        }
+        let policy = policy(section, &place.section, protection, max_message_bytes, report);
+        check_list(list, &place, policy, &mut seen, report);
+        networks.push(Network {
+            networks: list.to_owned(),
+            policy,
+            messages_per_minute: messages_per_minute(section, &place.section, report),
+            lane: section.lane.as_ref().map_or(Lane::Normal, |Parsed(lane)| *lane),
+        });
+    }
+    let trusted = Policy {
+        starttls: protection.starttls,
+        authentication: protection.authentication,
+        ..Policy::plain(true, max_message_bytes)
+    };
+    let list = match &raw.trusted_networks {
+        None => loopback_networks(),
+        Some(List(list)) => {
+            let place = Place { section: SECTION.into(), key: "trusted_networks" };
+            check_list(list, &place, trusted, &mut seen, report);
+            list.clone()
+        }
+    };
+    networks.push(Network { networks: list, policy: trusted, messages_per_minute: None, lane: Lane::Normal });
+    check_somebody_may(&networks, protection, report);
+    networks
+}
+
+/// What everybody else may do: nothing, unless they log in.
+pub(super) fn default_policy(protection: &Protection, max_message_bytes: u64) -> Policy {
+    Policy {
+        starttls: protection.starttls,
+        authentication: match protection.authentication {
+            // Any password will do only for who needs none.
+            Authentication::AcceptAny => Authentication::Off,
+            authentication => authentication,
+        },
+        ..Policy::plain(false, max_message_bytes)
+    }
+}
+
+fn list_of(section: &raw::Network) -> &[IpNet] {
+    section.networks.as_ref().map_or(&[], |List(list)| list)
+}
+
+fn policy(
+    section: &raw::Network,
+    name: &str,
+    protection: &Protection,
+    max_message_bytes: u64,
+    report: &mut Report<'_>,
+) -> Policy {
+    let trusted = section.trusted.unwrap_or(false);
+    let starttls = section.starttls.unwrap_or(protection.starttls);
+    if starttls && protection.tls.is_none() {
+        report.add(name, "starttls", "STARTTLS needs a certificate", protection::CERTIFICATE_REMEDY);
+    }
+    let written = section.authentication.as_ref().map(|Parsed(authentication)| *authentication);
+    let authentication = match written {
+        Some(Authentication::AcceptAny) if !trusted => {
+            let what = "any password would open the relay to these clients, for they are not trusted";
+            let remedy = "Write trusted = true when you answer for all of them, else \"required\".";
+            report.add(name, "authentication", what, remedy);
+            Authentication::Off
+        }
+        Some(authentication) => authentication,
+        None if trusted => protection.authentication,
+        None => default_policy(protection, max_message_bytes).authentication,
+    };
+    // A section that only inherits is reported where its policy comes from.
+    if written.is_some() || (section.starttls.is_some() && protection.tls.is_some()) {
+        let known = trusted && !list_of(section).iter().any(holds_strangers);
+        protection.check_passwords_are_private(name, known, starttls, authentication, report);
+    }
+    Policy {
+        trusted,
+        starttls: starttls && protection.tls.is_some(),
+        authentication,
+        max_message_bytes: section_size(section.max_message_bytes, name, max_message_bytes, report),
+    }
+}
+
+fn section_size(written: Option<Size>, name: &str, of_listener: u64, report: &mut Report<'_>) -> u64 {
+    let key = Key { section: name, key: "max_message_bytes", default: of_listener, range: 1024..=256 << 20 };
+    let octets = report.size(key, written);
+    if octets > of_listener {
+        let what = format!("{octets} octets are more than the listener takes, which is {of_listener}");
+        report.add(name, "max_message_bytes", what, "Lower it, or raise max_message_bytes of [listener].");
+    }
+    octets
+}
+
+fn messages_per_minute(section: &raw::Network, name: &str, report: &mut Report<'_>) -> Option<NonZeroU32> {
+    let key =
+        Key { section: name, key: "messages_per_minute", default: 0, range: 0..=MESSAGES_PER_MINUTE_MAX };
+    NonZeroU32::new(report.whole(key, section.messages_per_minute))
+}
+
+/// Refuses networks that would open the relay, and those that can never count.
+fn check_list(
+    list: &[IpNet],
+    place: &Place,
+    policy: Policy,
+    seen: &mut Vec<(IpNet, Place)>,
+    report: &mut Report<'_>,
+) {
+    let earlier = seen.len();
+    for network in list {
+        if policy.trusted && policy.authentication != Authentication::Required && holds_strangers(network) {
+            let what =
+                format!("trusting {network} would make an open relay: anybody could send as your account");
+            let remedy = "Name only networks whose every host you answer for, such as \"192.168.1.0/24\".";
+            report.add(&place.section, place.key, what, remedy);
+        }
+        if let IpAddr::V6(address) = network.addr()
+            && address.to_ipv4_mapped().is_some()
+        {
+            let what = format!("{network} is an IPv4 network in IPv6 notation");
+            report.add(&place.section, place.key, what, "Write it as IPv4, such as \"192.168.1.0/24\".");
+        }
+        if let Some((by, first)) = seen[..earlier].iter().find(|(wider, _)| wider.contains(network)) {
+            let whereabouts = report.whereabouts(&first.section, first.key);
+            let what = match by == network {
+                true => format!("{network} has its policy already, in {whereabouts}"),
+                false => {
+                    format!("{network} is never reached: {by} in {whereabouts} holds it and comes first")
+                }
+            };
+            let remedy = "The first section that holds a client counts; write the smaller network first, \
+                          or remove one of the two.";
+            report.add(&place.section, place.key, what, remedy);
+        }
+        seen.push((*network, place.clone()));
+    }
+}
+
+/// Wider than any network that one person can answer for.
+fn holds_strangers(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < PREFIX_LENGTH_MIN_V4,
+        IpNet::V6(network) => network.prefix_len() < PREFIX_LENGTH_MIN_V6,
+    }
+}
+
+/// Refuses a door that nobody can pass.
+fn check_somebody_may(networks: &[Network], protection: &Protection, report: &mut Report<'_>) {
+    let by_login =
+        |authentication| matches!(authentication, Authentication::Optional | Authentication::Required);
+    let passes = |network: &Network| {
+        !network.networks.is_empty() && (network.policy.trusted || by_login(network.policy.authentication))
+    };
+    if !networks.iter().any(passes) && !by_login(protection.authentication) {
+        let remedy = "Remove the line to trust this host, or name the networks of your clients.";
+        report.add(SECTION, "trusted_networks", "the list is empty, so nobody could hand mail over", remedy);
+    }
+}
+
+fn loopback_networks() -> Vec<IpNet> {
+    let v4 = Ipv4Net::new(Ipv4Addr::new(127, 0, 0, 0), 8).map(IpNet::V4);
+    let v6 = Ipv6Net::new(Ipv6Addr::LOCALHOST, 128).map(IpNet::V6);
+    v4.into_iter().chain(v6).collect()
+}

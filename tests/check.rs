@@ -1,0 +1,148 @@
+//! `pillarbox check` and the door: what it shows of TLS, logins and networks, and what it finds wrong with their
+//! files.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::{Home, Upstream};
+
+const DOOR: &str = "\
+tls_addresses = [\"127.0.0.1:4650\"]
+tls_certificate = \"relay.crt\"
+tls_key = \"relay.key\"
+authentication = \"optional\"
+users_file = \"users\"
+
+[[listener.network]]
+networks = [\"192.168.1.9\"]
+trusted = true
+starttls = false
+authentication = \"accept-any\"
+max_message_bytes = \"1MiB\"
+messages_per_minute = 60
+lane = \"urgent\"
+";
+
+/// A configuration with everything, its files in order.
+fn home() -> Home {
+    let home = Home::new(&Upstream::nobody());
+    let text = fs::read_to_string(home.config()).expect("written");
+    fs::write(home.config(), text.replace("\n[queue]\n", &format!("{DOOR}\n[queue]\n"))).expect("written");
+    certificate_until(&home, 2199);
+    write(&home.path("users"), "", 0o600);
+    let hash = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$Ai6mmDI8mo+1ax9DX1rJWOIGiXVfYyT3aqFLnGK4Jqo";
+    write(&home.path("users"), &format!("printer:{hash}\n"), 0o600);
+    home
+}
+
+fn certificate_until(home: &Home, year: i32) {
+    let mut parameters = rcgen::CertificateParams::new(vec!["relay.example.org".into()]).expect("a name");
+    parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = parameters.self_signed(&key).expect("signed");
+    write(&home.path("relay.crt"), &certificate.pem(), 0o644);
+    write(&home.path("relay.key"), &key.serialize_pem(), 0o600);
+}
+
+fn write(path: &Path, text: &str, mode: u32) {
+    fs::write(path, text).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("our own file");
+}
+
+fn words(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
+}
+
+fn document(home: &Home) -> Value {
+    let output = home.output(["check", "--json"]);
+    assert!(output.status.success(), "{}", words(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// What a check that fails says.
+fn refused(home: &Home) -> String {
+    let output = home.output(["check"]);
+    assert_eq!(output.status.code(), Some(78), "{}", words(&output));
+    words(&output)
+}
+
+#[test]
+fn the_door_is_shown_as_it_would_be() {
+    let home = home();
+    let output = home.output(["check"]);
+    let text = words(&output);
+    assert!(output.status.success(), "{text}");
+    for line in [
+        &format!("listening   {}, 127.0.0.1:4650 (TLS)\n", home.smtp),
+        "relay.crt, key ",
+        "192.168.1.9/32: trusted, with any password, up to 1.0 MiB, 60 messages a minute, urgent\n",
+        "127.0.0.0/8, ::1/128: trusted, may log in, STARTTLS\n",
+        "everybody else: must log in, STARTTLS\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    let listener = &document(&home)["listener"];
+    assert_eq!(listener["tls_addresses"], json!(["127.0.0.1:4650"]));
+    assert_eq!(
+        listener["network"][0],
+        json!({
+            "networks": ["192.168.1.9/32"], "trusted": true, "starttls": false, "authentication": "accept-any",
+            "max_message_bytes": 1 << 20, "messages_per_minute": 60, "lane": "urgent",
+        })
+    );
+    assert_eq!(listener["everybody_else"]["authentication"], "optional");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_fails_the_check() {
+    let home = home();
+    let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    write(&home.path("relay.key"), &other, 0o600);
+    assert!(refused(&home).contains("does not belong to"), "{}", refused(&home));
+    write(&home.path("relay.key"), "no key", 0o600);
+    assert!(refused(&home).contains("relay.key"), "{}", refused(&home));
+    fs::remove_file(home.path("relay.crt")).expect("removed");
+    assert!(refused(&home).contains("relay.crt"), "{}", refused(&home));
+}
+
+#[test]
+fn a_key_that_everybody_can_read_fails_the_check() {
+    let home = home();
+    let key = home.path("relay.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("our own file");
+    assert!(refused(&home).contains(&format!("chmod o-rwx {}", key.display())));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).expect("our own file");
+    assert!(home.output(["check"]).status.success(), "the group may");
+}
+
+#[test]
+fn a_certificate_near_its_end_is_warned_of() {
+    let home = home();
+    let warned = |home: &Home| document(home)["warnings"].to_string().contains("the certificate ");
+    assert!(!warned(&home));
+    certificate_until(&home, 2001);
+    assert!(warned(&home));
+    assert!(words(&home.output(["check"])).contains("complete, but for the warning"));
+}
+
+#[test]
+fn the_users_file_is_looked_at() {
+    let home = home();
+    let users: PathBuf = home.path("users");
+    let warnings = |home: &Home| document(home)["warnings"].to_string();
+    assert!(!warnings(&home).contains("log in:"), "{}", warnings(&home));
+    write(&users, "printer:secret\n", 0o600);
+    let found = warnings(&home);
+    assert!(found.contains("line 1 of ") && found.contains("nobody can log in"), "{found}");
+    assert!(!found.contains("secret"), "{found}");
+    write(&users, "", 0o644);
+    assert!(refused(&home).contains("mode 0644"));
+    fs::remove_file(&users).expect("removed");
+    assert!(refused(&home).contains("pillarbox user add LOGIN"));
+}
