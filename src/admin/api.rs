@@ -382,6 +382,15 @@ pub struct Retried {
     pub recipients: u32,
 }
 
+/// `POST /v1/dead/{id}/redirect?to=ADDRESS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirected {
+    /// The dead letter, which is gone.
+    pub id: QueueId,
+    /// The message that went in its place.
+    pub new: QueueId,
+}
+
 /// `DELETE /v1/queue/{id}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deleted {

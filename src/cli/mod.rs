@@ -9,6 +9,7 @@ mod certificate;
 mod check;
 mod check_door;
 mod clients;
+mod dead;
 mod exit;
 mod moment;
 mod password;
@@ -67,6 +68,13 @@ enum Command {
         #[command(subcommand)]
         command: queue::Command,
     },
+    /// Look at messages that could not be relayed, send them again, give them up.
+    Dead {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(subcommand)]
+        command: dead::Command,
+    },
     /// Show how many recipients may still be written to, and when more.
     Budget(remote::Arguments),
     /// Open a paused account again and try at once.
@@ -114,6 +122,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Status(remote) => remote::run(out, config, &remote, remote::Question::Status),
         Command::Queue { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Queue(command))
+        }
+        Command::Dead { remote, command } => {
+            remote::run(out, config, &remote, remote::Question::Dead(command))
         }
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),

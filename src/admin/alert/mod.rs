@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 pub mod hook;
+pub mod task;
 pub mod watch;
 
 /// Where alerts go, and when.
