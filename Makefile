@@ -9,7 +9,12 @@ TEST_PACKAGES := swaks curl python3 e2fsprogs mount
 TEST_PROGRAMS := swaks curl python3 mkfs.ext4 mount
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-crash-long check fmt audit bench doc clean compiler test-programs test-report
+FUZZ_TARGETS := session command address data record
+# Seconds for each target, and the octets of an input.
+FUZZ_SECONDS ?= 60
+FUZZ_LENGTH := 4096
+
+.PHONY: help run build test test-crash-long fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +32,22 @@ test: compiler test-programs test-report ## installs what the tests need and run
 
 test-crash-long: compiler ## the crash test with 200 kills
 	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
+
+fuzz: compiler fuzz-tools ## every fuzz target for FUZZ_SECONDS (60) each; FUZZ_TARGETS="session" chooses
+	@cp Cargo.lock fuzz/Cargo.lock
+	@cd fuzz && for target in $(FUZZ_TARGETS); do \
+	    mkdir -p found/$$target; \
+	    echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
+	    CARGO_UNSTABLE_PROFILE_HINT_MOSTLY_UNUSED=true \
+	        $(CARGO) +nightly fuzz run -O -s none $$target found/$$target corpus/$$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -max_len=$(FUZZ_LENGTH) -timeout=10 -print_final_stats=1 || exit 1; \
+	done
+
+fuzz-smoke: compiler ## the fuzz targets on stable: the committed corpus and random changes of it
+	$(CARGO) test --locked --test all fuzz_corpus::
+
+floods: compiler ## honest mail under floods, in full: 2,000 connections, 100,000 NOOPs, a message of 1 GiB
+	PILLARBOX_FLOODS=full $(CARGO) test --locked --test all floods:: -- --nocapture --test-threads=1
 
 check: compiler ## formatting, lints, documentation, dependencies: as strict as CI
 	$(CARGO) fmt --check
@@ -59,6 +80,14 @@ compiler:
 	    echo "Rust is missing. Install it from https://rustup.rs (Rust 1.91 or later), then run make again."; exit 1; }
 	@command -v cc >/dev/null || { echo "Installing a C compiler (build-essential)."; \
 	    $(call install,build-essential); }
+
+fuzz-tools:
+	@command -v rustup >/dev/null && rustup run nightly rustc --version >/dev/null 2>&1 || { \
+	    echo "Fuzzing needs a nightly compiler: rustup toolchain install nightly. (make fuzz-smoke needs none.)"; \
+	    exit 1; }
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
+	    echo "Fuzzing needs cargo-fuzz: cargo install cargo-fuzz --locked. (make fuzz-smoke does not.)"; exit 1; }
+	@command -v c++ >/dev/null || { echo "Fuzzing needs a C++ compiler: apt-get install g++."; exit 1; }
 
 # Installs only what is missing, so that a machine without network but with the programs can test.
 test-programs:

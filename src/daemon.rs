@@ -17,8 +17,8 @@ use crate::{
     },
     clock::Clock,
     delivery::{self, Pool},
-    notices::{self, Keeper},
     listener::{self, BindError, Listener, OpenError},
+    notices::{self, Keeper},
     queue::{
         self,
         opening::StoreOpenError,
@@ -200,7 +200,12 @@ impl Daemon {
         services.spawn(admin::server::serve(socket, sources, services_stop.watch()));
         let keeper = Keeper::new(options.notices.clone(), Arc::clone(&store), Arc::clone(&clock));
         services.spawn(keeper.run());
-        services.spawn(forget(Arc::clone(&store), clock, options.history_lifetime, options.dead_letter_lifetime));
+        services.spawn(forget(
+            Arc::clone(&store),
+            clock,
+            options.history_lifetime,
+            options.dead_letter_lifetime,
+        ));
         let drain = options.listener.drain.max(options.delivery.drain) + DRAIN_MARGIN;
         log_start(&options, &addresses, store.as_ref()).await;
         Ok(Self { store, halves, services, services_stop, shutdown, addresses, drain })

@@ -1,8 +1,7 @@
 //! A value that must never be seen: passwords and tokens.
 //!
 //! Rule: it prints as `***`, is wiped from memory when dropped, and is read only through
-//! [`Secret::expose`], which only `delivery/credential.rs` (our own, for the wire) and `listener/users.rs`
-//! (those of clients, to be hashed) may call (tests/tidy.rs enforces it).
+//! [`Secret::expose`], which only the files named in tests/tidy/bans.rs may call.
 //! Must not know what the secret is for.
 
 use std::fmt;

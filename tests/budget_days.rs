@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::Ipv4Addr, path::Path, sync::Arc, time::Dura
 
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
-    delivery::{Limits, Login, Options, PasswordSource, PoolHandle, Tls, Uncertain, pool::Pool},
+    delivery::{IpFamily, Limits, Login, Options, PasswordSource, PoolHandle, Tls, Uncertain, pool::Pool},
     message::{
         envelope::{BodyKind, Envelope, Origin},
         identity::{FromPolicy, Identity},
@@ -84,6 +84,8 @@ fn delivery_options(upstream: &Sandbox, authority: &Path) -> Options {
         host: "localhost".into(),
         port: upstream.starttls_address().port(),
         tls: Tls::Starttls,
+        other_way: None,
+        ip_family: IpFamily::Any,
         login: Some(Login {
             username: "you@gmail.com".into(),
             password: PasswordSource::Inline(Secret::new("abcd efgh ijkl mnop".into())),

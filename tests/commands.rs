@@ -3,13 +3,7 @@
 //! Rule: what is printed for people is compared where it must be exact, and searched for its facts
 //! elsewhere; what is printed for programs is read as JSON.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::Path, process::Output, time::Duration};
 
 use pillarbox::sandbox::{APP_PASSWORD, Options as SandboxOptions, Sandbox};
 use rustix::process::Signal;
@@ -18,6 +12,7 @@ use serde_json::Value;
 use crate::support::{
     client::Client,
     daemon::{Home, Upstream, free_port, pillarbox, within},
+    playground::Playground,
 };
 
 /// Longer than any of these takes, for a machine under load.
@@ -429,67 +424,6 @@ fn a_hang_up_changes_nothing_but_is_logged() {
     assert!(daemon.is_running());
     daemon.wait_until_it_greets();
     assert!(daemon.terminate(PATIENCE).success());
-}
-
-/// `pillarbox sandbox` as a child process. Dropping it kills it.
-struct Playground {
-    child: Child,
-    smtp: SocketAddr,
-    output: PathBuf,
-}
-
-impl Playground {
-    fn command(state: &Path, smtp: SocketAddr) -> Command {
-        let mut command = pillarbox();
-        command.args(["sandbox", "--listen", &smtp.to_string()]).env("XDG_STATE_HOME", state);
-        command.stdin(Stdio::null());
-        command
-    }
-
-    /// Starts one whose default directory is below `state`; returns when it has said everything.
-    fn start(state: &Path, arguments: &[&str]) -> Self {
-        let smtp = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let output = state.join("output");
-        let file = fs::File::create(&output).expect("a file");
-        let mut command = Self::command(state, smtp);
-        let command = command.args(arguments).stderr(file.try_clone().expect("a second handle")).stdout(file);
-        let playground = Self { child: command.spawn().expect("the binary starts"), smtp, output };
-        playground.wait_for("one line for each stage");
-        playground
-    }
-
-    fn printed(&self) -> String {
-        fs::read_to_string(&self.output).unwrap_or_default()
-    }
-
-    fn wait_for(&self, word: &str) {
-        assert!(within(PATIENCE, || self.printed().contains(word)), "{}", self.printed());
-    }
-
-    fn send(&self, recipient: &str) {
-        let reply = Client::hello(self.smtp).mail("me@example.org", &[recipient], "Subject: x\n\nHello.\n");
-        assert!(reply.starts_with("250 "), "{reply}");
-    }
-
-    fn ask(state: &Path, question: &str) -> Value {
-        let socket = state.join("pillarbox-sandbox/admin.sock");
-        let output = pillarbox().args([question, "--json", "--socket"]).arg(socket).output();
-        serde_json::from_slice(&output.expect("the binary runs").stdout).expect("JSON")
-    }
-
-    fn stop(mut self) {
-        let process = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(process, Signal::TERM).expect("the signal is sent");
-        assert!(self.child.wait().expect("it ends").success());
-    }
-}
-
-impl Drop for Playground {
-    fn drop(&mut self) {
-        // It may have ended already, which is what these calls wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 
 use pillarbox::{
     delivery::{PasswordSource, Tls},
-    message::envelope::Lane,
+    message::{envelope::Lane, identity::FromPolicy},
     settings::{self, Settings, SettingsError, Source, Surroundings, hostname::Host},
     smtp::session::Authentication,
 };
@@ -31,6 +31,7 @@ fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
         local_file: "/nowhere/relay.toml".into(),
         system_file: "/nowhere/else.toml".into(),
         host,
+        secret_directories: Vec::new(),
     }
 }
 
@@ -91,6 +92,63 @@ fn the_tls_mode_follows_the_port_unless_it_is_written() {
 }
 
 #[test]
+fn the_other_submission_port_stands_by_unless_it_is_forbidden_or_the_port_is_another() {
+    use pillarbox::delivery::{IpFamily, Way};
+    let load = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery().clone();
+    assert_eq!(load("").other_way, Some(Way { port: 465, tls: Tls::Implicit }));
+    assert_eq!(load("port = 465").other_way, Some(Way { port: 587, tls: Tls::Starttls }));
+    for alone in ["other_port = false", "port = 2587", "tls = \"implicit\"", "other_port = \"false\""] {
+        assert_eq!(load(alone).other_way, None, "{alone}");
+    }
+    assert_eq!(load("").ip_family, IpFamily::Any);
+    assert_eq!(load("ip_family = \"4\"").ip_family, IpFamily::V4);
+}
+
+#[test]
+fn a_password_is_found_by_its_name_where_systemd_or_a_container_puts_it() {
+    let (systemd, container) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let username = ("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com");
+    let found = |variables: &[(&str, &str)]| {
+        let mut around = surroundings(variables);
+        around.secret_directories = vec![systemd.path().into(), container.path().into()];
+        settings::load_in(None, &around).map(|settings| {
+            match settings.delivery().login.as_ref().map(|login| login.password.clone()) {
+                Some(PasswordSource::Mounted(path)) => path,
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    assert!(found(&[username]).unwrap_err().to_string().contains("no password"));
+    let gmail = container.path().join("gmail_password");
+    fs::write(&gmail, "abcdefghijklmnop").unwrap();
+    assert_eq!(found(&[username]).unwrap(), gmail);
+    let own = container.path().join("pillarbox_password");
+    fs::write(&own, "abcdefghijklmnop").unwrap();
+    assert_eq!(found(&[username]).unwrap(), own, "our own name before the general one");
+    let credential = systemd.path().join("pillarbox-password");
+    fs::write(&credential, "abcdefghijklmnop").unwrap();
+    assert_eq!(found(&[username]).unwrap(), credential, "systemd's before the container's");
+    // A file that is named there is a mounted one, too.
+    let named = ("PILLARBOX__UPSTREAM__PASSWORD_FILE", gmail.to_str().unwrap());
+    assert_eq!(found(&[username, named]).unwrap(), gmail);
+}
+
+#[test]
+fn a_written_password_source_wins_over_a_mounted_one_and_without_a_username_none_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("gmail_password"), "abcdefghijklmnop").unwrap();
+    let load = |variables: &[(&str, &str)]| {
+        let mut around = surroundings(variables);
+        around.secret_directories = vec![directory.path().into()];
+        settings::load_in(None, &around).unwrap().delivery().login.clone()
+    };
+    assert!(load(&[]).is_none());
+    let written =
+        [("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com"), ("PILLARBOX__UPSTREAM__PASSWORD", "written")];
+    assert!(matches!(load(&written).unwrap().password, PasswordSource::Inline(_)));
+}
+
+#[test]
 fn without_an_account_everything_loads_and_run_is_told_the_two_lines_to_add() {
     let settings = settings::load_in(None, &surroundings(&[])).unwrap();
     assert_eq!(settings.source, Source::Defaults);
@@ -110,6 +168,28 @@ fn without_an_account_everything_loads_and_run_is_told_the_two_lines_to_add() {
 fn an_upstream_that_knows_our_address_needs_no_account() {
     let settings = load_text("[upstream]\nhost = \"smtp-relay.gmail.com\"\nauth = \"none\"\n").unwrap();
     assert!(settings.upstream().unwrap().login.is_none());
+}
+
+#[test]
+fn mail_is_sent_as_the_account_unless_there_is_none_or_the_configuration_says_otherwise() {
+    let identity = |text: &str| load_text(text).unwrap().delivery().identity.clone();
+    let account = "[upstream]\nusername = \"me@gmail.com\"\npassword = \"x\"\n";
+    assert_eq!(identity(account).from, FromPolicy::Account);
+    assert_eq!(identity("").from, FromPolicy::Account, "the account is still to be named");
+    assert_eq!(identity("[upstream]\nhost = \"mx.example\"\nauth = \"none\"\n").from, FromPolicy::Keep);
+    let no_address = "[upstream]\nhost = \"mx.example\"\nusername = \"me\"\npassword = \"x\"\n";
+    assert_eq!(identity(no_address).from, FromPolicy::Keep);
+    assert_eq!(identity(&format!("{account}[identity]\nfrom = \"keep\"\n")).from, FromPolicy::Keep);
+    assert_eq!(identity("[listener]\nhostname = \"mail.example\"\n").domain, "mail.example");
+    assert_eq!(identity("[identity]\ndomain = \"example.org\"\n").domain, "example.org");
+
+    let variables = [
+        ("PILLARBOX__IDENTITY__FROM", "alias-list"),
+        ("PILLARBOX__IDENTITY__SEND_AS", "shop@example.org, support@example.org"),
+    ];
+    let settings = settings::load_in(None, &surroundings(&variables)).unwrap();
+    let identity = &settings.delivery().identity;
+    assert_eq!((identity.from, identity.send_as.len()), (FromPolicy::AliasList, 2));
 }
 
 #[test]

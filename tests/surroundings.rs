@@ -28,6 +28,7 @@ fn warnings(case: &Path) -> String {
         variables: BTreeMap::new(),
         local_file: "/nowhere/relay.toml".into(),
         system_file: "/nowhere/else.toml".into(),
+        secret_directories: Vec::new(),
         host: Host { nodename: "relay.example.org".into(), ..Host::default() },
     };
     let settings = settings::load_in(Some(&case.join("relay.toml")), &surroundings)

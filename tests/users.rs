@@ -6,12 +6,17 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    time::Duration,
 };
 
+use data_encoding::BASE64;
 use pillarbox::{listener::users::Users, secret::Secret};
 use serde_json::Value;
 
-use crate::support::daemon::{Home, Upstream, pillarbox};
+use crate::support::{
+    client::Client,
+    daemon::{Home, Upstream, pillarbox},
+};
 
 struct Stage {
     directory: tempfile::TempDir,
@@ -167,6 +172,44 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     let said = stage.refused(&["add", "camera"], "correct horse\n", 78);
     assert!(said.contains("mode 0644") && said.contains("chmod g-w,o-rw"), "{said}");
     assert!(!stage.text().contains("camera"));
+}
+
+/// AUTH PLAIN with its initial response (RFC 4616).
+fn auth_plain(login: &str, password: &str) -> String {
+    format!("AUTH PLAIN {}", BASE64.encode(format!("\0{login}\0{password}").as_bytes()))
+}
+
+#[test]
+fn a_device_logs_in_with_what_was_added_while_the_daemon_runs_and_clients_tells_of_it() {
+    let home = Home::new(&Upstream::nobody());
+    let text = fs::read_to_string(home.config()).expect("written");
+    let keys = "[listener]\nauthentication = \"required\"\nusers_file = \"users\"\n";
+    fs::write(home.config(), text.replace("[listener]\n", keys)).expect("written");
+    let file = home.path("users");
+    let stage = Stage { directory: tempfile::tempdir().expect("a directory"), file };
+    stage.say(&["add", "printer"], "correct horse\n");
+    let daemon = home.start();
+    let mut printer = Client::hello(daemon.smtp);
+    assert!(printer.command("MAIL FROM:<me@example.org>").starts_with("530 5.7.0 "));
+    assert!(printer.command(&auth_plain("printer", "battery staple")).starts_with("535 5.7.8 "));
+    stage.say(&["add", "printer"], "battery staple\n");
+    assert!(printer.command(&auth_plain("printer", "battery staple")).starts_with("235 2.7.0 "));
+    let reply = printer.mail("me@example.org", &["you@example.org"], "Subject: one\n\nHello.\n");
+    assert!(reply.starts_with("250 "), "{reply}");
+
+    let output = home.output(["clients", "--json"]);
+    let clients: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let client = &clients["clients"][0];
+    assert_eq!(client["address"], "127.0.0.1");
+    assert_eq!((&client["accepted"], &client["failed_logins"]), (&1.into(), &1.into()), "{client}");
+    assert!(client["quirks"].get("no-date").is_some(), "{client}");
+    let table = words(&home.output(["clients"]).stdout);
+    assert!(
+        table.starts_with("ADDRESS") && table.contains("127.0.0.1") && table.contains("failed-login 1"),
+        "{table}"
+    );
+    assert!(!home.log().contains("battery") && !home.log().contains("horse"), "a password reached the log");
+    assert!(daemon.terminate(Duration::from_secs(30)).success());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::budget::Budget;
 use crate::{
     clock::Timestamp,
     listener::clients::ClientSummary,
@@ -50,6 +51,9 @@ pub struct Status {
     pub refused: Vec<RefusedRecipient>,
     /// What went wrong with the upstream since the start, newest first.
     pub errors: Vec<UpstreamError>,
+    /// Refusals since the start that the table of known replies does not have; each is in the log in full.
+    #[serde(default)]
+    pub unknown_replies: u64,
 }
 
 /// The upstream account.
@@ -89,31 +93,6 @@ impl Account {
     pub fn is_open(&self) -> bool {
         self.condition == "open"
     }
-}
-
-/// `GET /v1/budget`: recipients in any 24 hours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Budget {
-    /// The time of this answer.
-    pub now: Timestamp,
-    /// What the account may send, as configured.
-    pub recipients_per_day: u32,
-    /// What is left for the owner's own mail.
-    pub owner_reserve: u32,
-    /// What the relay may spend: the difference.
-    pub limit: u32,
-    /// What of the limit only urgent mail may spend.
-    #[serde(default)]
-    pub urgent_reserve: u32,
-    /// Spent in the last 24 hours.
-    pub spent: u32,
-    /// May still be spent now on mail that is not urgent.
-    pub room: u32,
-    /// May still be spent now on urgent mail.
-    #[serde(default)]
-    pub urgent_room: u32,
-    /// When at least one more may be spent on mail that is not urgent; `None` when the limit is zero.
-    pub frees_at: Option<Timestamp>,
 }
 
 /// Totals of the queue.

@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use super::api::{Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Redirected, Refused, Retried, Status};
+use super::api::{
+    Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Redirected, Refused, Retried, Status,
+};
 use crate::queue::id::QueueId;
 
 /// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.

@@ -61,6 +61,7 @@ mod tests {
             room,
             urgent_room: room,
             frees_at: frees_at.map(Timestamp),
+            full_since: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 pub mod alert;
 pub mod api;
+mod budget;
 pub mod client;
 mod dead;
 pub mod departure;

@@ -36,8 +36,10 @@ pub async fn redirect(
     }
     let mut reader = store.open_message(id).await?;
     let old = reader.envelope().clone();
+    // A notice of ours stays one; a client's null reverse path does not make its mail ours.
+    let address = if old.is_own_notice() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
     let origin = Origin {
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        address: IpAddr::V4(address),
         helo: hostname.to_owned(),
         protocol: "LOCAL".to_owned(),
         login: None,
@@ -134,6 +136,10 @@ mod tests {
         assert_eq!(queued.len(), 1, "the old one is gone");
         assert_eq!(queued[0].recipients()[0].address.as_str(), "new@example.org");
         assert_eq!(queued[0].record.reverse_path, "printer@lan.example".parse().ok());
-        assert_eq!(redirect(&store, new, "x@y.example".parse().unwrap(), "web01", clock.wall()).await, Err(StoreError::NotFound(new)), "it is not dead");
+        assert_eq!(
+            redirect(&store, new, "x@y.example".parse().unwrap(), "web01", clock.wall()).await,
+            Err(StoreError::NotFound(new)),
+            "it is not dead"
+        );
     }
 }

@@ -143,11 +143,11 @@ async fn in_time(request: Request, next: Next) -> Response {
 
 async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
     let now = sources.clock.now();
-    let budget = budget(&sources, now).await?;
+    let pool = sources.upstream.status();
+    let budget = budget(&sources, &pool.account, now).await?;
     let survey = Survey::of(sources.store.as_ref()).await?;
     let totals = sources.store.totals();
     let facts = &sources.facts;
-    let pool = sources.upstream.status();
     let account = Account::new(facts.username.clone(), pool.account);
     let departure = departure(now.wall, survey.next_due, &account, &budget, pool.next.and_then(brake));
     Ok(Json(Status {
@@ -171,6 +171,7 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
         in_flight: pool.in_flight.iter().map(in_flight).collect(),
         refused: survey.refused,
         errors: pool.errors.into_iter().rev().map(UpstreamError::from).collect(),
+        unknown_replies: pool.counters.unknown_replies,
     }))
 }
 
@@ -190,11 +191,17 @@ fn brake(next: delivery::Departure) -> Option<(Timestamp, Because)> {
     Some((next.at, because))
 }
 
-async fn budget(sources: &Sources, now: Moment) -> Result<Budget, StoreError> {
+/// What the ledger says, and what the upstream says, which is the last word.
+async fn budget(sources: &Sources, account: &AccountState, now: Moment) -> Result<Budget, StoreError> {
     let facts = &sources.facts;
     let limit = facts.limit();
-    let urgent = sources.store.ledger(now, limit).await?;
-    let view = sources.store.ledger(now, limit.saturating_sub(facts.urgent_reserve)).await?;
+    let mut urgent = sources.store.ledger(now, limit).await?;
+    let mut view = sources.store.ledger(now, limit.saturating_sub(facts.urgent_reserve)).await?;
+    let full_since = account.day_full_since.filter(|_| account.is_day_full(now.wall));
+    if full_since.is_some() {
+        (view.room, urgent.room) = (0, 0);
+        view.frees_at = view.frees_at.max(account.until);
+    }
     Ok(Budget {
         now: now.wall,
         recipients_per_day: facts.recipients_per_day,
@@ -205,11 +212,12 @@ async fn budget(sources: &Sources, now: Moment) -> Result<Budget, StoreError> {
         room: view.room,
         urgent_room: urgent.room,
         frees_at: view.frees_at,
+        full_since,
     })
 }
 
 async fn show_budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
-    Ok(Json(budget(&sources, sources.clock.now()).await?))
+    Ok(Json(budget(&sources, &sources.upstream.status().account, sources.clock.now()).await?))
 }
 
 async fn show_clients(State(sources): State<Sources>) -> Json<Clients> {

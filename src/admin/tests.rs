@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -39,13 +39,24 @@ use crate::{
 #[derive(Debug, Default)]
 struct Idle {
     resumed: AtomicU32,
+    /// The upstream has said, at this time, that the day is full.
+    full_since: Mutex<Option<Timestamp>>,
 }
 
 #[async_trait]
 impl Upstream for Idle {
     fn status(&self) -> PoolStatus {
-        let account = AccountState::open(Timestamp(0));
-        PoolStatus { account, in_flight: vec![], next: None, errors: vec![], counters: Counters::default() }
+        let day_full_since = *self.full_since.lock().expect("no panic");
+        let account = AccountState { day_full_since, ..AccountState::open(Timestamp(0)) };
+        let counters = Counters::default();
+        PoolStatus {
+            account,
+            in_flight: vec![],
+            next: None,
+            errors: vec![],
+            counters,
+            last_unknown_reply: None,
+        }
     }
 
     async fn resume(&self) -> AccountState {
@@ -75,6 +86,7 @@ fn stage(limit: u32) -> Stage {
         started: clock.now(),
         listening: vec![([127, 0, 0, 1], 2525).into()],
         upstream: "smtp.example.org:587".into(),
+        hostname: "relay.example.org".into(),
         username: Some("you@example.org".into()),
         recipients_per_day: limit + 5,
         owner_reserve: 5,
@@ -138,6 +150,18 @@ async fn status_names_the_budget_as_the_obstacle_and_when_it_ends() {
     assert_eq!((status.budget.limit, status.budget.spent, status.budget.room), (2, 2, 0));
     assert_eq!(status.departure.because, Because::Budget);
     assert_eq!(status.departure.at, Some(stage.clock.wall().after(Duration::from_secs(86_400))));
+}
+
+#[tokio::test]
+async fn a_day_that_the_upstream_calls_full_leaves_no_room_whatever_the_ledger_says() {
+    let stage = stage(10);
+    let since = stage.clock.wall();
+    *stage.upstream.full_since.lock().expect("no panic") = Some(since);
+    let budget = stage.client.budget().await.expect("an answer");
+    assert_eq!((budget.spent, budget.room, budget.full_since), (0, 0, Some(since)));
+    stage.clock.advance(Duration::from_secs(86_400));
+    let budget = stage.client.budget().await.expect("an answer");
+    assert_eq!((budget.room, budget.full_since), (10, None), "a day later it cannot be full any more");
 }
 
 #[tokio::test]

@@ -8,13 +8,14 @@ use std::{io, io::Write};
 use super::{
     moment::when,
     screen::{count, labelled},
-    status::spent,
+    status::{full, spent},
 };
 use crate::admin::api::Budget;
 
 /// Prints the budget.
 pub(super) fn print(out: &mut dyn Write, budget: &Budget) -> io::Result<()> {
     labelled(out, "spent", &[spent(budget)])?;
+    labelled(out, "upstream", &full(budget).into_iter().collect::<Vec<_>>())?;
     let room = match (budget.room, budget.frees_at) {
         (0, Some(at)) => format!("none: the next recipient may leave at {}", when(at, budget.now)),
         (0, None) => "none, ever: the limit is 0; raise budget.recipients_per_day".to_owned(),

@@ -1,51 +1,21 @@
-//! Whether a certificate and its key can be used, and how long, for a warning before devices notice.
+//! How long a certificate can be used, for a warning before devices notice.
 //!
 //! Rule: of the certificate only the one field is read that is needed (RFC 5280 section 4.1.2.5), and no
-//! length in the file is trusted; what is not understood is not spoken of. Must not know who connects.
+//! length in the file is trusted; what is not understood is not spoken of. Whether a certificate is good at
+//! all the listener knows. Must not know who connects.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use jiff::civil::DateTime;
-use tokio_rustls::rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{
-        CertificateDer, PrivateKeyDer,
-        pem::{self, PemObject},
-    },
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::{clock::Timestamp, listener::options::TlsFiles};
+use crate::clock::Timestamp;
 
 /// DER tags (X.690 section 8).
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-
-/// Whether a server can be started with these files; the daemon's own words come at its start.
-pub(super) fn check(files: &TlsFiles) -> Result<(), String> {
-    let (certificate, key) = (files.certificate.display(), files.key.display());
-    let words = |what: &str, error: pem::Error| match error {
-        pem::Error::Io(error) => {
-            format!("{what} cannot be read ({error}); check as root, or as the user that runs the relay")
-        }
-        _ => format!("{what} is no PEM file of that kind; it has lines such as -----BEGIN ...-----"),
-    };
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect);
-    let chain = chain.map_err(|error| words(&format!("the certificate {certificate}"), error))?;
-    let private = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| words(&format!("the private key {key}"), error))?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    builder.with_no_client_auth().with_single_cert(chain, private).map(drop).map_err(|error| {
-        format!(
-            "the key {key} does not belong to the first certificate in {certificate} ({error}); the file must begin with \
-             the certificate of this host, followed by those of its issuers"
-        )
-    })
-}
 
 /// When the first certificate of a PEM file ends.
 pub(super) fn ends_at(path: &Path) -> Option<Timestamp> {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::{Clock as _, SystemClock},
-    delivery::{self, PasswordSource, Tls},
+    delivery::{self, PasswordSource, Tls, oauth::Grant},
     settings::{
         self, Settings, exposure,
         machine::{self, Machine},
@@ -74,37 +74,49 @@ enum Password {
 impl Password {
     fn look(delivery: &delivery::Options) -> Self {
         match delivery.login.as_ref().map(|login| &login.password) {
-            Some(PasswordSource::File(path)) => Self::look_at(path),
-            Some(PasswordSource::Inline(_) | PasswordSource::Command(_)) | None => Self::Fine,
+            Some(PasswordSource::File(path)) => Self::look_at(path, "password"),
+            Some(PasswordSource::Tokens(options)) => match &options.grant {
+                Grant::Refresh { token_file, .. } => Self::look_at(token_file, "token"),
+                Grant::ServiceAccount { key_file } => Self::look_at(key_file, "key"),
+            },
+            // Whether a mounted one is there was looked at a moment ago, and its mode is not ours to judge.
+            Some(PasswordSource::Mounted(_) | PasswordSource::Inline(_) | PasswordSource::Command(_))
+            | None => Self::Fine,
         }
     }
 
-    fn look_at(path: &Path) -> Self {
+    fn look_at(path: &Path, what: &str) -> Self {
         let shown = path.display();
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Self::Missing(format!(
-                    "there is no password file {shown}. Make it, with the app password on its first line:\n  \
-                     install -m 0600 /dev/stdin {shown}"
-                ));
+                let remedy = match what {
+                    "token" => "Make it:\n  pillarbox auth google".to_owned(),
+                    "key" => {
+                        "Put the service account's JSON key there; docs/oauth.md has the steps".to_owned()
+                    }
+                    _ => format!(
+                        "Make it, with the app password on its first line:\n  install -m 0600 /dev/stdin {shown}"
+                    ),
+                };
+                return Self::Missing(format!("there is no {what} file {shown}. {remedy}"));
             }
             Err(error) => {
                 return Self::Doubtful([format!(
-                    "the password file {shown} cannot be looked at ({error}); check as root, or as the user \
+                    "the {what} file {shown} cannot be looked at ({error}); check as root, or as the user \
                      that runs the relay"
                 )]);
             }
         };
         if metadata.is_dir() {
-            return Self::Missing(format!("{shown} is a directory; password_file must name a file"));
+            return Self::Missing(format!("{shown} is a directory, not a {what} file"));
         }
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & OPEN_TO_OTHERS == 0 {
             return Self::Fine;
         }
         Self::Doubtful([format!(
-            "the password file {shown} (mode {mode:04o}) is open to others, so the relay will not use it; \
+            "the {what} file {shown} (mode {mode:04o}) is open to others, so the relay will not use it; \
              run: chmod g-w,o-rw {shown}"
         )])
     }
@@ -205,9 +217,16 @@ fn login(delivery: &delivery::Options) -> String {
     let Some(login) = &delivery.login else { return "none".to_owned() };
     let source = match &login.password {
         PasswordSource::Inline(_) => "in the configuration".to_owned(),
-        PasswordSource::File(path) => format!("in {}", path.display()),
+        PasswordSource::File(path) | PasswordSource::Mounted(path) => format!("in {}", path.display()),
         PasswordSource::Command(words) => {
             format!("from the command {}", words.first().map_or("", String::as_str))
+        }
+        PasswordSource::Tokens(options) => {
+            let source = match &options.grant {
+                Grant::Refresh { token_file, .. } => format!("token in {}", token_file.display()),
+                Grant::ServiceAccount { key_file } => format!("service account in {}", key_file.display()),
+            };
+            return format!("{}, {source}", login.username);
         }
     };
     format!("{}, password {source}", login.username)

@@ -17,6 +17,7 @@ use crate::{
     listener::{
         Options,
         options::{Endpoint, Network, TlsFiles},
+        tls,
         users_file::{UsersError, UsersFile},
     },
     message::envelope::Lane,
@@ -53,31 +54,21 @@ pub(super) fn look(listener: &Options, now: Timestamp) -> Door {
 
 impl Door {
     fn look_at_certificate(&mut self, files: &TlsFiles, now: Timestamp) {
-        let key = files.key.display();
-        match fs::metadata(&files.key) {
-            Ok(metadata) if metadata.permissions().mode() & READABLE_BY_ALL != 0 => {
-                self.wrong.push(format!("everybody can read the private key {key}; run: chmod o-rwx {key}"));
+        for path in [&files.certificate, &files.key] {
+            if let Err(error) = fs::File::open(path)
+                && error.kind() == io::ErrorKind::PermissionDenied
+            {
+                return self.warnings.push(format!(
+                    "{} cannot be looked at ({error}); check as root, or as the user that runs the relay",
+                    path.display()
+                ));
             }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let words = format!(
-                    "the private key {key} cannot be looked at ({error}); check as root, or as the user that runs the \
-                     relay"
-                );
-                return self.warnings.push(words);
-            }
-            _ => {}
         }
-        if let Err(words) = certificate::check(files) {
-            return self.wrong.push(words);
+        self.wrong.extend(open_key(files));
+        if let Err(error) = tls::check(files) {
+            return self.wrong.push(error.to_string());
         }
-        let Some(end) = certificate::ends_at(&files.certificate) else { return };
-        if end <= now.after(CERTIFICATE_WARNING) {
-            let (verb, file) = (if end <= now { "ended" } else { "ends" }, files.certificate.display());
-            self.warnings.push(format!(
-                "the certificate {file} {verb} at {}; renew it, the relay takes it up by itself",
-                when(end, now)
-            ));
-        }
+        self.warnings.extend(certificate_end(files, now));
     }
 
     fn look_at_users(&mut self, path: &Path) {
@@ -104,6 +95,31 @@ impl Door {
             Err(error) => self.wrong.push(error.to_string()),
         }
     }
+}
+
+/// What a start says of the certificate, which can be used.
+pub(super) fn certificate_warnings(files: &TlsFiles, now: Timestamp) -> Vec<String> {
+    open_key(files).into_iter().chain(certificate_end(files, now)).collect()
+}
+
+/// A key that everybody can read.
+fn open_key(files: &TlsFiles) -> Option<String> {
+    let mode = fs::metadata(&files.key).ok()?.permissions().mode();
+    let key = files.key.display();
+    (mode & READABLE_BY_ALL != 0)
+        .then(|| format!("everybody can read the private key {key}; run: chmod o-rwx {key}"))
+}
+
+/// A certificate that ends soon, or has ended.
+fn certificate_end(files: &TlsFiles, now: Timestamp) -> Option<String> {
+    let end = certificate::ends_at(&files.certificate)?;
+    let (verb, file) = (if end <= now { "ended" } else { "ends" }, files.certificate.display());
+    (end <= now.after(CERTIFICATE_WARNING)).then(|| {
+        format!(
+            "the certificate {file} {verb} at {}; renew it, the relay takes it up by itself",
+            when(end, now)
+        )
+    })
 }
 
 /// Prints what would be used.

@@ -36,23 +36,25 @@ pub(super) fn print(out: &mut dyn Write, answer: &Clients) -> io::Result<()> {
                 client.connections.to_string(),
                 client.accepted.to_string(),
                 client.refused.to_string(),
-                quirks(client),
+                oddities(client),
             ]
         })
         .collect();
     table.print(out, &rows)?;
-    if answer.clients.iter().any(|client| !client.quirks.is_empty()) {
-        writeln!(out, "\nWhat the names of oddities mean, and what is done about them: docs/clients.md")?;
+    if answer.clients.iter().any(|client| oddities(client) != "-") {
+        writeln!(out, "\nWhat is odd, and what to do about it: docs/clients.md")?;
     }
     Ok(())
 }
 
-/// `bare-lf 12, no-date 3`, the most frequent first.
-fn quirks(client: &Client) -> String {
-    let mut quirks: Vec<_> = client.quirks.iter().collect();
-    quirks.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let quirks: Vec<String> = quirks.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
-    if quirks.is_empty() { "-".to_owned() } else { quirks.join(", ") }
+/// `failed-login 4, no-date 3, bare-lf 2`: first what keeps mail from coming in, then the most frequent.
+fn oddities(client: &Client) -> String {
+    let mut quirks: Vec<_> = client.quirks.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    quirks.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let failures = [("failed-login", client.failed_logins), ("failed-handshake", client.failed_handshakes)];
+    let all = failures.into_iter().chain(quirks).filter(|(_, count)| *count > 0);
+    let all: Vec<String> = all.map(|(name, count)| format!("{name} {count}")).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
 }
 
 #[cfg(test)]
@@ -74,8 +76,8 @@ mod tests {
             connections: 12,
             accepted: 10,
             refused: 2,
+            failed_logins: if quirks.is_empty() { 0 } else { 4 },
             failed_handshakes: 0,
-            failed_logins: 0,
             quirks: quirks.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
         }
     }
@@ -87,7 +89,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("ADDRESS      FIRST SEEN"), "{text}");
         assert!(lines[1].starts_with("192.168.1.9  10 min ago") && lines[1].contains("1 min ago"), "{text}");
-        assert!(lines[1].ends_with("12        10        2  no-date 10, bare-lf 3"), "{text}");
+        assert!(lines[1].ends_with("12        10        2  failed-login 4, no-date 10, bare-lf 3"), "{text}");
         assert!(lines[2].ends_with("2  -") && text.contains("docs/clients.md"), "{text}");
     }
 

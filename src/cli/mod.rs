@@ -3,6 +3,7 @@
 //! Rule: the only place that prints; without `--config` no command but `run` and `check` needs a file
 //! that holds a secret. Must not know how a command does its work.
 
+mod auth;
 mod budget;
 mod bulk;
 mod certificate;
@@ -77,6 +78,9 @@ enum Command {
     },
     /// Show how many recipients may still be written to, and when more.
     Budget(remote::Arguments),
+    /// Log in with a token instead of a password: consent, status, revocation.
+    #[command(subcommand)]
+    Auth(auth::Command),
     /// Open a paused account again and try at once.
     Resume(remote::Arguments),
     /// Show which clients have been here and what is odd about them.
@@ -127,6 +131,7 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
             remote::run(out, config, &remote, remote::Question::Dead(command))
         }
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
+        Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
         Command::User { arguments, command } => user::run(out, config, arguments, command),

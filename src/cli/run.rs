@@ -10,9 +10,12 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::exit::{Exit, Failure};
+use super::{
+    check_door,
+    exit::{Exit, Failure},
+};
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError, Options},
     listener::BindError,
     queue::{sled_store::SledStore, store::Store},
@@ -64,14 +67,18 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let signals = Signals::receive()?;
     let listener = daemon::bind(&options)?;
-    warn_of_surroundings(&options, &listener.addresses());
+    warn_of_surroundings(&options, &listener.addresses(), clock.wall());
     let store = open_store(&options, &clock)?;
     let daemon = Daemon::start(options, clock, store, listener).await?;
     signals.run(daemon).await
 }
 
 /// Says what may go wrong with the configuration on this very machine.
-fn warn_of_surroundings(options: &Options, addresses: &[SocketAddr]) {
+fn warn_of_surroundings(options: &Options, addresses: &[SocketAddr], now: Timestamp) {
+    let files = options.listener.tls.as_ref();
+    for words in files.map(|files| check_door::certificate_warnings(files, now)).unwrap_or_default() {
+        tracing::warn!("{words}");
+    }
     let store = machine::resolved(&options.queue.directory);
     for warning in exposure::warnings(&options.listener, addresses, &store, &Machine::of_this_process()) {
         tracing::warn!(remedy = warning.remedy, "{}", warning.what);

@@ -4,10 +4,12 @@
 //! ours. It says so, and never uses an account of the configuration. Must not know what the look-alike
 //! answers.
 
+mod fresh;
+mod words;
+
 use std::{
-    env,
-    fs::{self, File, TryLockError},
-    io::{self, Write},
+    env, fs,
+    io::Write,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,6 +19,10 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
+use self::{
+    fresh::start_fresh,
+    words::{Places, welcome},
+};
 use super::{
     exit::{Exit, Failure},
     run::{RUNTIME_STOP, Signals, open_store, runtime},
@@ -24,9 +30,9 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     daemon::{self, Daemon, DaemonError},
-    delivery::{Login, PasswordSource, Tls},
+    delivery::{IpFamily, Login, PasswordSource, Tls},
     queue::opening::StoreOpenError,
-    sandbox::{self, APP_PASSWORD, Sandbox},
+    sandbox::{self, APP_PASSWORD, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN, Sandbox, Scenario},
     secret::Secret,
     settings::{self, Settings, Surroundings},
     telemetry,
@@ -38,8 +44,6 @@ const USERNAME: &str = "you@gmail.com";
 const HOST: &str = "localhost";
 /// Where the state of a user's programs lies (XDG Base Directory Specification).
 const STATE_DIRECTORY: &str = ".local/state";
-/// The file that the daemon on a queue holds locked.
-const LOCK: &str = "lock";
 
 /// Options of the sandbox.
 #[derive(Clone, Debug, Args)]
@@ -54,6 +58,9 @@ pub(super) struct Arguments {
     /// Recipients in 24 hours, to see what happens when the budget is spent.
     #[arg(long, value_name = "RECIPIENTS", value_parser = clap::value_parser!(u32).range(1..))]
     daily_limit: Option<u32>,
+    /// Play a kind of trouble, to watch what the relay does; "list" shows all of them.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["daily_limit", "unlimited"])]
+    scenario: Option<String>,
     /// Simulated round trip to the look-alike.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
     latency_ms: u64,
@@ -82,23 +89,28 @@ pub(super) struct Arguments {
 
 /// Runs until a signal stops it.
 pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, arguments: &Arguments) -> Result<(), Failure> {
+    let scenario = match arguments.scenario.as_deref() {
+        Some("list") => return Ok(out.write_all(words::list().as_bytes())?),
+        Some(name) => Some(words::find(name)?),
+        None => None,
+    };
     daemon::harden();
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let signals = Signals::receive()?;
-        let sandbox = Sandbox::start(arguments.look_alike()).await;
+        let sandbox = Sandbox::start(arguments.look_alike(scenario)).await;
         let sandbox = sandbox.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
         if arguments.upstream_only {
-            return serve_upstream_only(out, arguments, sandbox, signals).await;
+            return serve_upstream_only(out, arguments, scenario, sandbox, signals).await;
         }
-        serve(out, config, arguments, sandbox, signals).await
+        serve(out, config, arguments, scenario, sandbox, signals).await
     });
     runtime.shutdown_timeout(RUNTIME_STOP);
     result
 }
 
 impl Arguments {
-    fn look_alike(&self) -> sandbox::Options {
+    fn look_alike(&self, scenario: Option<&Scenario>) -> sandbox::Options {
         let bind = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let defaults = sandbox::Options::default();
         let measured = sandbox::Options {
@@ -111,7 +123,7 @@ impl Arguments {
             ..sandbox::Options::default()
         };
         let base = if self.unlimited { measured } else { defaults };
-        sandbox::Options {
+        let mut options = sandbox::Options {
             recipients_per_day: self.daily_limit.unwrap_or(base.recipients_per_day),
             latency: Duration::from_millis(self.latency_ms),
             journal: self.journal.clone(),
@@ -119,7 +131,11 @@ impl Arguments {
             implicit_bind: bind(self.implicit_port),
             plain_bind: bind(self.plain_port),
             ..base
+        };
+        if let Some(scenario) = scenario {
+            scenario.prepare(&mut options);
         }
+        options
     }
 
     /// Writes the certificate that clients of the look-alike must trust.
@@ -152,6 +168,7 @@ impl Arguments {
         directory: &Path,
         ca_file: &Path,
         upstream: SocketAddr,
+        password: &str,
     ) -> Result<daemon::Options, Failure> {
         let mut options = daemon::Options::without_account(&settings_or_defaults(config)?);
         options.listener.addresses = vec![self.listen.into()];
@@ -162,7 +179,9 @@ impl Arguments {
         delivery.port = upstream.port();
         delivery.tls = Tls::Starttls;
         delivery.ca_file = Some(ca_file.to_owned());
-        let password = PasswordSource::Inline(Secret::new(APP_PASSWORD.to_owned()));
+        let password = PasswordSource::Inline(Secret::new(password.to_owned()));
+        delivery.other_way = None;
+        delivery.ip_family = IpFamily::Any;
         delivery.login = Some(Login { username: USERNAME.to_owned(), password });
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;
@@ -191,12 +210,14 @@ async fn serve(
     out: &mut dyn Write,
     config: Option<&Path>,
     arguments: &Arguments,
+    scenario: Option<&Scenario>,
     sandbox: Sandbox,
     signals: Signals,
 ) -> Result<(), Failure> {
     let directory = arguments.directory()?;
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
-    let options = arguments.daemon(config, &directory, &ca_file, sandbox.starttls_address())?;
+    let upstream = sandbox.starttls_address();
+    let options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
     telemetry::init(telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let socket = options.admin.socket.clone();
@@ -210,17 +231,23 @@ async fn serve(
     let daemon = Daemon::start(options, clock, store, listener).await;
     let daemon = daemon.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
-    out.write_all(welcome(listening, sandbox.starttls_address(), &directory, &socket).as_bytes())?;
+    let places = Places { listening, upstream, directory: &directory, socket: &socket };
+    out.write_all(welcome(&places, scenario).as_bytes())?;
     out.flush()?;
     let result = signals.run(daemon).await;
     sandbox.stop().await;
     result
 }
 
+fn password(scenario: Option<&Scenario>) -> &'static str {
+    scenario.map_or(APP_PASSWORD, |scenario| scenario.password)
+}
+
 /// Prints the addresses and serves until a signal comes.
 async fn serve_upstream_only(
     out: &mut dyn Write,
     arguments: &Arguments,
+    scenario: Option<&Scenario>,
     sandbox: Sandbox,
     signals: Signals,
 ) -> Result<(), Failure> {
@@ -233,48 +260,17 @@ async fn serve_upstream_only(
         "plain": sandbox.plain_address(),
         "host": HOST,
         "username": USERNAME,
-        "password": APP_PASSWORD,
+        "password": password(scenario),
+        "oauth": sandbox.oauth_url(),
+        "client_id": OAUTH_CLIENT_ID,
+        "client_secret": OAUTH_CLIENT_SECRET,
+        "refresh_token": REFRESH_TOKEN,
         "ca_file": arguments.ca_file,
     });
     writeln!(out, "{line}")?;
     out.flush()?;
     signals.wait_for_stop().await;
     sandbox.stop().await;
-    Ok(())
-}
-
-/// Empties the queue of an earlier run: its spent budget and its paused account would puzzle whoever
-/// starts anew. A queue that another process holds is left alone; opening it says who that is.
-fn start_fresh(queue: &Path) -> Result<(), Failure> {
-    empty_unless_locked(queue).map_err(|error| {
-        let message = format!(
-            "cannot empty the queue of an earlier sandbox in {}: {error}; choose another place with --directory",
-            queue.display()
-        );
-        Failure::new(Exit::Unavailable, message)
-    })
-}
-
-fn empty_unless_locked(queue: &Path) -> io::Result<()> {
-    let lock = match File::options().write(true).open(queue.join(LOCK)) {
-        Ok(lock) => lock,
-        // Nobody was here before.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(()),
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    for entry in fs::read_dir(queue)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else if entry.file_name() != LOCK {
-            fs::remove_file(entry.path())?;
-        }
-    }
     Ok(())
 }
 
@@ -298,41 +294,4 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
     let mut failure = Failure::from(error);
     failure.message += &hint;
     failure
-}
-
-/// What a person needs to try it.
-fn welcome(listening: SocketAddr, upstream: SocketAddr, directory: &Path, socket: &Path) -> String {
-    let (address, port) = (listening.ip(), listening.port());
-    format!(
-        r#"
-Pillarbox sandbox: the whole relay against a built-in look-alike of Gmail.
-Nothing leaves this machine. The real thing, with your account, is `pillarbox run`.
-
-  takes mail on   {listening} (SMTP, no password)
-  relays to       {HOST}:{upstream_port} (the look-alike, over TLS, logged in as {USERNAME})
-  queue           {directory}
-  admin socket    {socket}
-
-Send a mail in any of these ways:
-
-  swaks --server {listening} --from me@example.org --to you@example.org
-
-  printf 'Subject: Hello\r\n\r\nIt works.\r\n' | curl --upload-file - --mail-from me@example.org --mail-rcpt you@example.org smtp://{listening}
-
-  python3 -c 'import smtplib; s = smtplib.SMTP("{address}", {port}); s.sendmail("me@example.org", ["you@example.org"], "Subject: Hello\n\nIt works.\n"); s.quit()'
-
-Some recipients make the look-alike refuse as Gmail does: nosuch@, full@, tmp@, spam@, quota@. The last one says
-that the day's limit is reached: the account pauses and all mail waits until the look-alike is started anew.
-
-See what waits, and why:  pillarbox status --socket {socket}
-End a pause, try now:     pillarbox resume --socket {socket}
-Stop:                     Ctrl-C
-
-From here on, one line for each stage of each message.
-
-"#,
-        upstream_port = upstream.port(),
-        directory = directory.display(),
-        socket = socket.display(),
-    )
 }

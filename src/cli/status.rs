@@ -25,7 +25,8 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     labelled(out, "listening", &[status.listening.join(", ")])?;
     labelled(out, "upstream", &[upstream(status)])?;
     labelled(out, "account", &account(&status.account, now))?;
-    labelled(out, "budget", &[spent(&status.budget)])?;
+    let full = full(&status.budget);
+    labelled(out, "budget", &[Some(spent(&status.budget)), full].into_iter().flatten().collect::<Vec<_>>())?;
     labelled(out, "queue", &queue(&status.queue, now))?;
     labelled(out, "next", &departure(status))?;
     let in_flight = status.in_flight.iter().map(|attempt| {
@@ -44,7 +45,11 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     labelled(out, "refused", &refused.collect::<Vec<_>>())?;
     let errors = status.errors.iter().take(ERRORS_SHOWN);
     let errors = errors.map(|error| format!("{}: {}: {}", when(error.at, now), error.id, error.text));
-    labelled(out, "errors", &errors.collect::<Vec<_>>())
+    let unknown = (status.unknown_replies > 0).then(|| {
+        let number = count(status.unknown_replies, "refusal");
+        format!("{number} of the upstream in words that are not known; the log has them in full")
+    });
+    labelled(out, "errors", &errors.chain(unknown).collect::<Vec<_>>())
 }
 
 fn upstream(status: &Status) -> String {
@@ -76,6 +81,15 @@ pub(super) fn spent(budget: &Budget) -> String {
         "{} of {limit} recipients spent in the last 24 hours ({day} a day, {reserve} left for you{urgent})",
         budget.spent
     )
+}
+
+/// The upstream's own word about the day.
+pub(super) fn full(budget: &Budget) -> Option<String> {
+    let since = budget.full_since?;
+    Some(format!(
+        "the upstream says since {} that the day is full; other programs use the account, too",
+        when(since, budget.now)
+    ))
 }
 
 fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {

@@ -49,7 +49,7 @@ impl Edit {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let failed = |error: io::Error| EditError::File { path: path.clone(), error };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = File::open(parent.unwrap_or(Path::new("."))).map_err(failed)?;
+        let directory = File::open(parent.unwrap_or_else(|| Path::new("."))).map_err(failed)?;
         flock(&directory, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
         let present = match fs::metadata(&path) {
             Ok(metadata) => Some(metadata),

@@ -25,16 +25,33 @@ pub(super) struct Account {
     turned_away: bool,
     /// Connections lost in a row after the final dot; the second one backs off.
     losses: u32,
+    /// Connections lost in a row at AUTH; the third one counts as too many logins.
+    login_losses: u32,
 }
+
+/// Connections lost at AUTH in a row that are taken for a refusal (gmail.md section 3.3).
+const LOGIN_LOSSES_MAX: u32 = 3;
+/// Messages taken for spam within [`SPAM_WINDOW`] that pause the account (gmail.md section 3.6).
+const SPAM_MAX: usize = 3;
+/// The window in which they are counted.
+const SPAM_WINDOW: Duration = Duration::from_secs(3_600);
+/// How long after a back-off there is one connection at a time.
+const ALONE: Duration = Duration::from_secs(30 * 60);
 
 /// The licence for one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Permit {
     generation: u64,
     probe: bool,
+    single: bool,
 }
 
 impl Permit {
+    /// Whether only one recipient may be tried: the upstream says that the day is full.
+    pub(super) fn is_single(self) -> bool {
+        self.single
+    }
+
     /// Whether the others wait for the result of this attempt.
     pub(super) fn is_probe(self) -> bool {
         self.probe
@@ -58,8 +75,39 @@ pub(super) struct Trouble {
     pub(super) condition: AccountCondition,
     pub(super) reason: String,
     pub(super) remedy: String,
-    /// Found on this side before anything was sent: looking again soon costs nothing.
-    pub(super) local: bool,
+    /// The least first pause, where the usual one is too short.
+    pub(super) least: Duration,
+    /// How soon it may be looked at again.
+    pub(super) recheck: Recheck,
+    /// The connection was lost at AUTH, which some servers do instead of refusing.
+    pub(super) lost_at_login: bool,
+    /// The upstream itself says that the account's day is full.
+    pub(super) day_full: bool,
+}
+
+/// What it costs to look again whether a trouble is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recheck {
+    /// As much as the condition says.
+    Usual,
+    /// A connection without a login, as in a back-off.
+    WithoutLogin,
+    /// Nothing: it is found on this side before anything is sent.
+    Local,
+}
+
+impl Trouble {
+    pub(super) fn new(condition: AccountCondition, reason: String, remedy: String) -> Self {
+        Self {
+            condition,
+            reason,
+            remedy,
+            least: Duration::ZERO,
+            recheck: Recheck::Usual,
+            lost_at_login: false,
+            day_full: false,
+        }
+    }
 }
 
 impl Account {
@@ -67,9 +115,18 @@ impl Account {
     /// later than any pause could (the clock stepped back) is cut to the longest.
     pub(super) fn new(stored: Option<AccountState>, now: Timestamp) -> Self {
         let mut state = stored.unwrap_or_else(|| AccountState::open(now));
-        let latest = now.after(pause(state.condition, u32::MAX));
+        let latest = now.after(longest(state.condition));
         state.until = state.until.map(|until| until.min(latest));
-        Self { state, generation: 0, proven: false, probing: false, turned_away: false, losses: 0 }
+        state.alone_until = state.alone_until.map(|until| until.min(latest.after(ALONE)));
+        Self {
+            state,
+            generation: 0,
+            proven: false,
+            probing: false,
+            turned_away: false,
+            losses: 0,
+            login_losses: 0,
+        }
     }
 
     pub(super) fn state(&self) -> &AccountState {
@@ -81,13 +138,31 @@ impl Account {
         if let Some(until) = self.state.until.filter(|until| *until > now) {
             return Entry::Paused(until);
         }
-        let probe = !self.proven || self.state.condition != AccountCondition::Open;
+        let single = self.state.is_day_full(now);
+        let probe = !self.proven || self.state.condition != AccountCondition::Open || single;
         if probe && self.probing {
             self.turned_away = true;
             return Entry::ProbeIsOut;
         }
         self.probing |= probe;
-        Entry::Go(Permit { generation: self.generation, probe })
+        Entry::Go(Permit { generation: self.generation, probe, single })
+    }
+
+    /// How many of `configured` connections may be open.
+    pub(super) fn connections(&self, configured: usize, now: Timestamp) -> usize {
+        let alone = self.state.alone_until.is_some_and(|until| now < until);
+        if alone { 1 } else { configured.max(1) }
+    }
+
+    /// A message was taken for spam. Returns whether that was once too often, which stops the account.
+    pub(super) fn spam(&mut self, now: Timestamp) -> bool {
+        self.state.spam.retain(|at| now.since(*at) < SPAM_WINDOW);
+        self.state.spam.push(now);
+        let too_often = self.state.spam.len() >= SPAM_MAX;
+        if too_often {
+            self.state.spam.clear();
+        }
+        too_often
     }
 
     /// The licence's attempt says nothing about the account.
@@ -113,7 +188,8 @@ impl Account {
     /// The upstream accepted a message. Returns whether the state changed.
     pub(super) fn accepted(&mut self, permit: Permit, now: Timestamp) -> bool {
         self.losses = 0;
-        self.prove(permit, now, AccountCondition::Open)
+        let learned = permit.generation == self.generation && self.state.day_full_since.take().is_some();
+        self.prove(permit, now, AccountCondition::Open) || learned
     }
 
     /// The upstream took the login but refused this message or its recipients: that ends every pause
@@ -134,8 +210,14 @@ impl Account {
         let changed = self.state.condition != AccountCondition::Open;
         self.proven = true;
         self.probing = false;
+        self.login_losses = 0;
         if changed {
-            self.state = AccountState::open(now);
+            self.state = AccountState {
+                day_full_since: self.state.day_full_since,
+                alone_until: self.state.alone_until,
+                spam: std::mem::take(&mut self.state.spam),
+                ..AccountState::open(now)
+            };
             self.generation += 1;
         }
         changed
@@ -150,22 +232,36 @@ impl Account {
 
     /// The account is refused. Returns whether the state changed: a refusal that another worker has
     /// already reported does not count twice, but a graver one replaces a lighter one.
-    pub(super) fn trouble(&mut self, permit: Permit, trouble: Trouble, now: Timestamp) -> bool {
+    pub(super) fn trouble(&mut self, permit: Permit, mut trouble: Trouble, now: Timestamp) -> bool {
+        self.login_losses = if trouble.lost_at_login { self.login_losses + 1 } else { 0 };
+        if self.login_losses >= LOGIN_LOSSES_MAX {
+            trouble.condition = AccountCondition::PausedLogin;
+            trouble.remedy = "Nothing: logins that end without a word mean that there were too many; the relay logs \
+                              in again when the pause ends. Check that nothing else logs in to this account in a loop."
+                .to_owned();
+        }
         let graver = rank(trouble.condition) > rank(self.state.condition);
         if permit.generation != self.generation && !graver {
             return false;
         }
         let again = self.state.condition == trouble.condition;
         let strikes = if again { self.state.strikes.saturating_add(1) } else { 1 };
-        let wait = if trouble.local { local_pause(strikes) } else { pause(trouble.condition, strikes) };
+        // A short pause never cuts the rest of a longer one.
+        let until = self.state.until.max(Some(now.after(wait(&trouble, strikes))));
+        let narrows =
+            matches!(trouble.condition, AccountCondition::BackingOff | AccountCondition::PausedLogin);
+        let alone_until = until.filter(|_| narrows).map(|until| until.after(ALONE));
         self.state = AccountState {
             condition: trouble.condition,
             since: if again { self.state.since } else { now },
-            // A short pause never cuts the rest of a longer one.
-            until: self.state.until.max(Some(now.after(wait))),
+            until,
             strikes,
             reason: trouble.reason,
             remedy: trouble.remedy,
+            day_full_since: if trouble.day_full { Some(now) } else { self.state.day_full_since },
+            alone_until: self.state.alone_until.max(alone_until),
+            spam: std::mem::take(&mut self.state.spam),
+            logins: Vec::new(),
         };
         self.generation += 1;
         self.probing = false;
@@ -179,7 +275,29 @@ impl Account {
         self.proven = false;
         self.probing = false;
         self.losses = 0;
+        self.login_losses = 0;
     }
+}
+
+/// How long the pause lasts that a trouble begins for the `strikes`th time in a row.
+fn wait(trouble: &Trouble, strikes: u32) -> Duration {
+    let doubled = trouble.least.saturating_mul(1 << strikes.saturating_sub(1).min(8));
+    let usual = match trouble.recheck {
+        Recheck::Local => return local_pause(strikes),
+        Recheck::WithoutLogin => pause(AccountCondition::BackingOff, strikes),
+        Recheck::Usual => pause(trouble.condition, strikes),
+    };
+    usual.max(doubled.min(longest(trouble.condition)))
+}
+
+/// No pause of a condition lasts longer.
+fn longest(condition: AccountCondition) -> Duration {
+    // "Unusual rate" asks for up to an hour (gmail.md section 3.6).
+    const BACKING_OFF_MAX: Duration = Duration::from_secs(3_600);
+    pause(condition, u32::MAX).max(match condition {
+        AccountCondition::BackingOff => BACKING_OFF_MAX,
+        _ => Duration::ZERO,
+    })
 }
 
 /// How long a pause lasts after finding the condition `strikes` times in a row.
@@ -234,7 +352,7 @@ mod tests {
     }
 
     fn trouble(condition: AccountCondition) -> Trouble {
-        Trouble { condition, reason: "said no".into(), remedy: "do something".into(), local: false }
+        Trouble::new(condition, "said no".into(), "do something".into())
     }
 
     fn proven() -> Account {
@@ -273,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_fault_on_this_side_pauses_for_minutes_and_never_shortens_what_the_upstream_asked_for() {
-        let local = || Trouble { local: true, ..trouble(PausedCredentials) };
+        let local = || Trouble { recheck: Recheck::Local, ..trouble(PausedCredentials) };
         let mut account = proven();
         let mut now = NOW;
         for expected in [1, 2, 5, 5] {
@@ -369,5 +487,109 @@ mod tests {
         account.resume(NOW);
         go(&mut account, NOW);
         assert_eq!(account.enter(NOW), Entry::ProbeIsOut);
+    }
+
+    #[test]
+    fn the_third_connection_lost_at_a_login_in_a_row_counts_as_too_many_logins() {
+        let lost = || Trouble { lost_at_login: true, ..trouble(BackingOff) };
+        let mut account = proven();
+        let mut now = NOW;
+        let mut conditions = Vec::new();
+        for trouble in [lost(), lost(), trouble(BackingOff), lost(), lost(), lost()] {
+            let permit = go(&mut account, now);
+            account.trouble(permit, trouble, now);
+            conditions.push(account.state().condition);
+            now = account.state().until.unwrap();
+        }
+        assert_eq!(conditions[..5], [BackingOff; 5], "another trouble in between counts anew");
+        assert_eq!(conditions[5], PausedLogin);
+    }
+
+    #[test]
+    fn a_trouble_may_ask_for_a_longer_pause_which_grows_within_its_limit() {
+        let minutes = |condition, least: u64| -> Vec<u64> {
+            let mut account = proven();
+            let mut now = NOW;
+            let mut pauses = Vec::new();
+            for _ in 0..4 {
+                let permit = go(&mut account, now);
+                let least = Duration::from_secs(least * 60);
+                account.trouble(permit, Trouble { least, ..trouble(condition) }, now);
+                let until = account.state().until.unwrap();
+                pauses.push(until.since(now).as_secs() / 60);
+                now = until;
+            }
+            pauses
+        };
+        assert_eq!(minutes(BackingOff, 15), [15, 30, 60, 60]);
+        assert_eq!(minutes(BackingOff, 5), [5, 10, 20, 40]);
+        assert_eq!(minutes(PausedQuota, 240), [240; 4]);
+    }
+
+    #[test]
+    fn what_costs_no_login_to_look_at_is_looked_at_as_in_a_back_off() {
+        let mut account = proven();
+        let mut now = NOW;
+        for seconds in [30, 60, 120] {
+            let permit = go(&mut account, now);
+            let recheck = Recheck::WithoutLogin;
+            account.trouble(permit, Trouble { recheck, ..trouble(PausedConfiguration) }, now);
+            assert_eq!(account.state().condition, PausedConfiguration);
+            let until = account.state().until.unwrap();
+            assert_eq!(until.since(now).as_secs(), seconds);
+            now = until;
+        }
+    }
+
+    #[test]
+    fn a_full_day_is_probed_with_one_recipient_until_something_is_accepted_and_at_most_a_day() {
+        let mut account = proven();
+        let permit = go(&mut account, NOW);
+        account.trouble(permit, Trouble { day_full: true, ..trouble(PausedQuota) }, NOW);
+        // Other trouble does not make it forget, nor does a restart.
+        let later = NOW.after(Duration::from_secs(3_600));
+        let probe = go(&mut account, later);
+        assert!(probe.is_single());
+        account.trouble(probe, trouble(PausedCredentials), later);
+        let mut account = Account::new(Some(account.state().clone()), later);
+        let morning = later.after(Duration::from_secs(6 * 3_600));
+        let probe = go(&mut account, morning);
+        assert!(account.answered(probe, morning), "the login works again");
+        let probe = go(&mut account, morning);
+        assert!(probe.is_single() && probe.is_probe(), "but the day is still full");
+        assert!(account.accepted(probe, morning), "which is to be stored");
+        assert!(!go(&mut account, morning).is_single());
+
+        let mut account = proven();
+        let permit = go(&mut account, NOW);
+        account.trouble(permit, Trouble { day_full: true, ..trouble(PausedQuota) }, NOW);
+        assert!(
+            !go(&mut account, NOW.after(Duration::from_secs(24 * 3_600))).is_single(),
+            "the window has passed"
+        );
+    }
+
+    #[test]
+    fn after_a_back_off_there_is_one_connection_for_half_an_hour() {
+        let mut account = proven();
+        assert_eq!(account.connections(5, NOW), 5);
+        let permit = go(&mut account, NOW);
+        account.trouble(permit, trouble(BackingOff), NOW);
+        let until = account.state().until.unwrap();
+        let probe = go(&mut account, until);
+        account.accepted(probe, until);
+        assert_eq!(account.connections(5, until), 1);
+        assert_eq!(account.connections(5, until.after(ALONE)), 5);
+    }
+
+    #[test]
+    fn the_third_spam_verdict_within_an_hour_is_once_too_often() {
+        let mut account = proven();
+        let minutes = |minutes: u64| NOW.after(Duration::from_secs(minutes * 60));
+        assert!(!account.spam(minutes(0)));
+        assert!(!account.spam(minutes(10)));
+        assert!(!account.spam(minutes(65)), "the first is an hour ago");
+        assert!(account.spam(minutes(66)));
+        assert!(!account.spam(minutes(67)), "and it begins anew");
     }
 }

@@ -11,6 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::oauth::TokenError;
+
 /// Octets of a reply's text that are kept.
 pub(super) const REPLY_TEXT_LENGTH_MAX: usize = 1_000;
 
@@ -161,8 +163,11 @@ pub(super) enum Fault {
     #[error("the server's certificate was refused: {0}")]
     Certificate(String),
     /// What answered does not speak TLS at this point.
-    #[error("no TLS where TLS was expected: {0}")]
-    NotTls(String),
+    #[error("the server answers in plain text where TLS was expected")]
+    PlainText,
+    /// What answered spoke TLS where a greeting in plain text was expected.
+    #[error("the server expects TLS from the first byte, and a greeting in plain text was expected")]
+    TlsFirst,
     /// EHLO did not offer STARTTLS.
     #[error("the server does not offer STARTTLS")]
     NoStarttls,
@@ -183,6 +188,9 @@ pub(super) enum Fault {
         /// What to do about it.
         remedy: String,
     },
+    /// There is no access token, or the upstream takes none.
+    #[error("{0}")]
+    NoToken(TokenError),
     /// The connection ended or made no progress in time.
     #[error("{0}")]
     Lost(String),
@@ -197,6 +205,16 @@ pub(super) enum Fault {
         /// What.
         fault: Box<Self>,
     },
+}
+
+impl Fault {
+    /// The fault without the name of the server.
+    pub(super) fn itself(&self) -> &Self {
+        match self {
+            Self::At { fault, .. } => fault.itself(),
+            other => other,
+        }
+    }
 }
 
 /// What became of a connection attempt, or of one recipient in a transaction.
@@ -229,7 +247,10 @@ impl Answer {
     /// Names the server in a fault of the network or of the server.
     pub(super) fn at(self, host: &str, port: u16) -> Self {
         match self {
-            Self::Broken { fault: Fault::Configuration(_) | Fault::NoPassword { .. }, .. } => self,
+            Self::Broken {
+                fault: Fault::Configuration(_) | Fault::NoPassword { .. } | Fault::NoToken(_),
+                ..
+            } => self,
             Self::Broken { stage, after_dot, fault } => {
                 let server = format!("{host} port {port}");
                 Self::Broken { stage, after_dot, fault: Fault::At { server, fault: Box::new(fault) } }
@@ -245,6 +266,7 @@ impl fmt::Display for Answer {
             Self::Replied { reply, .. } => fmt::Display::fmt(reply, formatter),
             // Nothing was sent, so there is no stage at which it happened.
             Self::Broken { fault: Fault::NoPassword { reason, .. }, .. } => formatter.write_str(reason),
+            Self::Broken { fault: Fault::NoToken(error), .. } => formatter.write_str(&error.reason),
             Self::Broken { stage, fault, .. } => write!(formatter, "{fault} (at {})", stage.name()),
             Self::Unsendable { reason } => formatter.write_str(reason),
         }

@@ -44,8 +44,8 @@ impl Plan {
             let destination = destination(&recipient.address, options, takes_internationalized);
             places.push(destination.map(|address| place(&mut recipients, address)));
         }
-        let account = options.login.as_ref().map(|login| login.username.as_str());
-        let account = account.filter(|name| name.contains('@')).and_then(|name| name.parse().ok());
+        let account = options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
+        let account = account.filter(|address| address.domain().is_some());
         let terms = Terms { identity: &options.identity, account: account.as_ref() };
         let reverse_path = terms.reverse_path(reader.envelope());
         let header_internationalized = edit_header(claim, reader, &terms)?;

@@ -3,6 +3,8 @@
 //! Rule: pure; keywords are compared without regard to case. lettre keeps only four of them, hence our
 //! own reading. Must not know which of them are used.
 
+use super::bearer::Mechanism;
+
 /// The extensions that matter to a relay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Capabilities {
@@ -16,9 +18,20 @@ pub(super) struct Capabilities {
     pub(super) internationalized: bool,
     /// RFC 4954 with the mechanism PLAIN.
     pub(super) auth_plain: bool,
+    /// The same with XOAUTH2.
+    pub(super) auth_xoauth2: bool,
+    /// The same with OAUTHBEARER (RFC 7628).
+    pub(super) auth_oauthbearer: bool,
 }
 
 impl Capabilities {
+    /// How a token is presented. XOAUTH2 first: it is what Gmail documents for SMTP.
+    pub(super) fn bearer_mechanism(&self) -> Option<Mechanism> {
+        let offered =
+            [(self.auth_xoauth2, Mechanism::Xoauth2), (self.auth_oauthbearer, Mechanism::Oauthbearer)];
+        offered.into_iter().find(|(offered, _)| *offered).map(|(_, mechanism)| mechanism)
+    }
+
     /// Reads the lines of a 250 reply to EHLO, without their codes. The first is the server's name.
     pub(super) fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
         let mut capabilities = Self::default();
@@ -30,7 +43,14 @@ impl Capabilities {
                 "8BITMIME" => capabilities.eight_bit_mime = true,
                 "SMTPUTF8" => capabilities.internationalized = true,
                 "AUTH" => {
-                    capabilities.auth_plain = words.any(|mechanism| mechanism.eq_ignore_ascii_case("PLAIN"));
+                    for mechanism in words {
+                        match mechanism.to_ascii_uppercase().as_str() {
+                            "PLAIN" => capabilities.auth_plain = true,
+                            "XOAUTH2" => capabilities.auth_xoauth2 = true,
+                            "OAUTHBEARER" => capabilities.auth_oauthbearer = true,
+                            _ => {}
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -45,7 +65,7 @@ mod tests {
 
     #[test]
     fn gmails_reply_offers_everything_and_a_bare_one_nothing() {
-        let gmail = "smtp.gmail.com at your service, [192.0.2.1]\nSIZE 35882577\n8BITMIME\nAUTH LOGIN PLAIN XOAUTH2\n\
+        let gmail = "smtp.gmail.com at your service, [192.0.2.1]\nSIZE 35882577\n8BITMIME\nAUTH LOGIN PLAIN XOAUTH2 PLAIN-CLIENTTOKEN OAUTHBEARER XOAUTH\n\
                      ENHANCEDSTATUSCODES\nPIPELINING\nCHUNKING\nSMTPUTF8";
         let all = Capabilities {
             size: true,
@@ -53,6 +73,8 @@ mod tests {
             eight_bit_mime: true,
             internationalized: true,
             auth_plain: true,
+            auth_xoauth2: true,
+            auth_oauthbearer: true,
         };
         assert_eq!(Capabilities::read(gmail.lines()), all);
         assert_eq!(Capabilities::read(gmail.to_lowercase().lines()), all);

@@ -4,12 +4,17 @@
 //! (`gmail_replies.rs`), then the default rules of gmail.md section 3.7, which decide by stage: before
 //! MAIL nothing can be a message's fault. Must not know queues, clocks or connections.
 
+use std::time::Duration;
+
 use super::{
     answer::{Answer, Fault, Reply, Stage},
-    gmail_replies,
-    verdict::{Action, Scope, Verdict},
+    gmail_replies, oauth,
+    verdict::{Action, Growth, Scope, Verdict, Waits},
 };
 use crate::queue::state::AccountCondition;
+
+/// How long a recipient is tried whose refusal is permanent but unknown (gmail.md section 3.7).
+const UNKNOWN_REFUSAL_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 
 /// The verdict on an answer.
 pub(super) fn classify(answer: &Answer) -> Verdict {
@@ -17,6 +22,16 @@ pub(super) fn classify(answer: &Answer) -> Verdict {
         Answer::Replied { stage, reply } => of_reply(*stage, reply),
         Answer::Broken { stage, fault, .. } => of_fault(*stage, fault),
         Answer::Unsendable { .. } => Verdict::new(Scope::Recipient, Action::GiveUp),
+    }
+}
+
+/// Whether an answer is a refusal that the table does not know.
+pub(super) fn is_unknown(answer: &Answer) -> bool {
+    match answer {
+        Answer::Replied { stage, reply } => {
+            !reply.is_positive() && gmail_replies::row(*stage, reply).is_none()
+        }
+        Answer::Broken { .. } | Answer::Unsendable { .. } => false,
     }
 }
 
@@ -39,31 +54,31 @@ fn of_positive_reply(stage: Stage, reply: &Reply) -> Verdict {
     scope.hint("The server's reply was not the one that its command calls for.")
 }
 
-const RECONNECT: Verdict = Verdict::new(Scope::Connection, Action::Reconnect);
+const RECONNECT: Verdict = Verdict::reconnect(AccountCondition::BackingOff);
 const CONNECTION_TROUBLE: Verdict = Verdict::new(Scope::Account, Action::Pause(AccountCondition::BackingOff));
 
 /// gmail.md section 3.7: a reply that the table does not know.
 fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
-    use AccountCondition::{PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota};
+    use AccountCondition::{PausedConfiguration, PausedCredentials, PausedQuota};
     let permanent = reply.code >= 500;
+    let retry = |scope, waits| Verdict::new(scope, Action::Retry(waits));
     match stage {
         Stage::Auth if permanent => {
             Verdict::pause(PausedCredentials, "Check upstream.username and the app password.")
-        }
-        Stage::Auth if reply.code == 421 => {
-            Verdict::pause(PausedLogin, "Nothing; the relay logs in less often for a while.")
         }
         Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls if permanent => Verdict::pause(
             PausedConfiguration,
             "Check upstream.host, upstream.port and upstream.ehlo_name, then run `pillarbox resume`.",
         ),
         Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls | Stage::Auth => CONNECTION_TROUBLE,
-        _ if reply.code == 421 => RECONNECT,
         Stage::Rcpt if permanent && reply.enhanced.starts_with("5.1.") => {
             Verdict::new(Scope::Recipient, Action::GiveUp)
         }
-        Stage::Rcpt if permanent => Verdict::new(Scope::Recipient, Action::RetryPatiently),
-        Stage::Rcpt => Verdict::new(Scope::Recipient, Action::Retry),
+        Stage::Rcpt if permanent => {
+            let lifetime = Some(UNKNOWN_REFUSAL_LIFETIME);
+            retry(Scope::Recipient, Waits { growth: Growth::FromAnHour, attempts_max: None, lifetime })
+        }
+        Stage::Rcpt => retry(Scope::Recipient, Waits::USUAL),
         Stage::Mail | Stage::Data if permanent && speaks_of_a_limit(&reply.text) => Verdict::pause(
             PausedQuota,
             "Nothing; the relay tries one message when the pause ends. Send less from this account meanwhile.",
@@ -71,7 +86,8 @@ fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
         Stage::Mail | Stage::Data | Stage::FinalDot if permanent => {
             Verdict::new(Scope::Message, Action::GiveUp)
         }
-        Stage::Mail | Stage::Data | Stage::FinalDot => Verdict::new(Scope::Message, Action::Retry),
+        Stage::Mail | Stage::Data if reply.code == 421 => RECONNECT,
+        Stage::Mail | Stage::Data | Stage::FinalDot => retry(Scope::Message, Waits::USUAL),
     }
 }
 
@@ -83,32 +99,38 @@ fn speaks_of_a_limit(text: &str) -> bool {
 
 fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
     use AccountCondition::{BackingOff, PausedConfiguration, PausedCredentials};
+    let configuration = |remedy| Verdict::pause(PausedConfiguration, remedy);
     match fault {
         Fault::Unreachable(_) => Verdict::pause(
             BackingOff,
-            "Check the network and the name server; some providers block ports 25, 465 and 587.",
+            "Check the network and the name server; some providers block ports 25, 465 and 587 (upstream.other_port tries the other of the last two).",
         ),
-        Fault::Certificate(_) => Verdict::pause(
-            PausedConfiguration,
+        Fault::Certificate(_) => configuration(
             "Check upstream.host, the system's clock and its CA certificates (package ca-certificates), or upstream.ca_file; then run `pillarbox resume`.",
         ),
-        Fault::NotTls(_) => Verdict::pause(
-            PausedConfiguration,
-            "Check that upstream.port and upstream.tls belong together (587 starttls, 465 implicit); then run `pillarbox resume`.",
+        Fault::PlainText if stage == Stage::Connect => configuration(
+            "This port does not begin with TLS: set upstream.port = 465, or upstream.tls = \"starttls\" with port 587; then run `pillarbox resume`.",
         ),
-        Fault::NoStarttls | Fault::Injected => Verdict::pause(
-            PausedConfiguration,
-            "Something between here and the upstream changes the connection (a middlebox or an attacker); try port 465, then run `pillarbox resume`. Nothing is ever sent in plain text.",
+        Fault::TlsFirst => configuration(
+            "This port begins with TLS: set upstream.tls = \"implicit\" (port 465), or upstream.port = 587; then run `pillarbox resume`.",
         ),
-        Fault::NoAuth => Verdict::pause(
-            PausedConfiguration,
+        Fault::NoStarttls | Fault::Injected | Fault::PlainText => configuration(
+            "Something between here and the upstream changes the connection (a middlebox or an attacker): try upstream.port = 465. The relay looks again by itself; nothing is ever sent in plain text.",
+        ),
+        Fault::NoAuth => configuration(
             "Check that upstream.host and upstream.port are a submission server; then run `pillarbox resume`.",
         ),
         // Its remedy comes with it.
         Fault::NoPassword { .. } => Verdict::pause(PausedCredentials, ""),
-        Fault::Configuration(_) => {
-            Verdict::pause(PausedConfiguration, "Correct it; then run `pillarbox resume`.")
-        }
+        Fault::NoToken(error) => match error.kind {
+            oauth::Kind::Local | oauth::Kind::Dead => Verdict::pause(PausedCredentials, ""),
+            oauth::Kind::Temporary => Verdict::pause(BackingOff, ""),
+            oauth::Kind::Refused => Verdict::pause(PausedConfiguration, ""),
+        },
+        Fault::Configuration(_) => configuration("Correct it; then run `pillarbox resume`."),
+        Fault::Lost(_) if stage == Stage::Greeting => CONNECTION_TROUBLE.hint(
+            "Nothing was said on the connection. If the port begins with TLS (465), set upstream.tls = \"implicit\"; else look for a proxy or a filter in between.",
+        ),
         Fault::Lost(_) | Fault::Garbled(_) if stage < Stage::Mail => CONNECTION_TROUBLE.hint(
             "Check that upstream.port and upstream.tls belong together, and that no proxy is in between.",
         ),
@@ -143,6 +165,8 @@ mod tests {
     fn unknown_replies_follow_the_default_rules() {
         use AccountCondition::{BackingOff, PausedConfiguration, PausedCredentials, PausedQuota};
         let pause = |condition| (Scope::Account, Action::Pause(condition));
+        let lifetime = Some(Duration::from_secs(24 * 3_600));
+        let a_day = Waits { growth: Growth::FromAnHour, attempts_max: None, lifetime };
         for (stage, code, text, expected) in [
             // A permanent refusal before MAIL is the configuration's fault.
             (Stage::Ehlo, 550, "5.9.9 no", pause(PausedConfiguration)),
@@ -150,18 +174,22 @@ mod tests {
             // A temporary one is the network's.
             (Stage::Greeting, 450, "later", pause(BackingOff)),
             (Stage::Rcpt, 550, "5.1.9 no", (Scope::Recipient, Action::GiveUp)),
-            (Stage::Rcpt, 550, "5.2.9 no", (Scope::Recipient, Action::RetryPatiently)),
-            (Stage::Rcpt, 450, "later", (Scope::Recipient, Action::Retry)),
+            (Stage::Rcpt, 550, "5.2.9 no", (Scope::Recipient, Action::Retry(a_day))),
+            (Stage::Rcpt, 450, "later", (Scope::Recipient, Action::Retry(Waits::USUAL))),
             // Words of limits at MAIL and DATA concern the account.
             (Stage::Data, 550, "5.9.9 Some limit reached", pause(PausedQuota)),
             (Stage::Data, 550, "5.9.9 corporate mail refused", (Scope::Message, Action::GiveUp)),
             (Stage::FinalDot, 554, "no", (Scope::Message, Action::GiveUp)),
-            (Stage::FinalDot, 451, "later", (Scope::Message, Action::Retry)),
-            (Stage::Data, 421, "bye", (Scope::Connection, Action::Reconnect)),
-            (Stage::Data, 250, "not 354", (Scope::Connection, Action::Reconnect)),
+            (Stage::FinalDot, 451, "later", (Scope::Message, Action::Retry(Waits::USUAL))),
+            (Stage::FinalDot, 421, "bye", (Scope::Message, Action::Retry(Waits::USUAL))),
+            (Stage::Data, 421, "bye", (Scope::Connection, Action::Reconnect { then: BackingOff })),
+            (Stage::Data, 250, "not 354", (Scope::Connection, Action::Reconnect { then: BackingOff })),
         ] {
-            let verdict = of_reply(stage, &Reply::new(code, text));
+            let reply = Reply::new(code, text);
+            let verdict = of_reply(stage, &reply);
             assert_eq!((verdict.scope, verdict.action), expected, "{stage:?} {code} {text}");
+            let unknown = is_unknown(&Answer::Replied { stage, reply });
+            assert_eq!(unknown, code >= 400, "{stage:?} {code} {text} is counted");
         }
     }
 

@@ -1,6 +1,6 @@
-//! The password: where it comes from, and the AUTH command that carries it.
+//! The password or token: where it comes from, and the AUTH command that carries it.
 //!
-//! Rule: the only caller of `Secret::expose`; nothing here is ever logged, and errors name the source,
+//! Rule: with `bearer.rs` the only caller of `Secret::expose` for the upstream; nothing here is ever logged, and errors name the source,
 //! never the content. Read anew before each login, so that a replaced password needs no restart.
 //! Must not know what the upstream says about it.
 
@@ -10,7 +10,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
@@ -20,7 +20,11 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use super::options::{Login, PasswordSource};
+use super::{
+    answer::Fault,
+    oauth::{AccessToken, Tokens},
+    options::{Login, PasswordSource},
+};
 use crate::secret::Secret;
 
 /// Octets of a password, also of a password file or a command's output.
@@ -76,6 +80,42 @@ impl CredentialError {
     }
 }
 
+/// What a login needs.
+#[derive(Debug)]
+pub(super) enum Credential {
+    /// A complete AUTH PLAIN.
+    Password(AuthCommand),
+    /// A token, whose command depends on what the upstream offers.
+    Token(Bearer),
+}
+
+/// An access token, and where the next one comes from if the upstream does not take it.
+#[derive(Debug)]
+pub(super) struct Bearer {
+    pub(super) username: String,
+    pub(super) token: AccessToken,
+    pub(super) tokens: Arc<Tokens>,
+}
+
+impl Credential {
+    /// Has the password read, or an access token that is good for a while.
+    pub(super) async fn of(
+        login: &Login,
+        tokens: Option<&Arc<Tokens>>,
+        command_limit: Duration,
+    ) -> Result<Self, Fault> {
+        if let Some(tokens) = tokens {
+            let token = tokens.access_token().await.map_err(Fault::NoToken)?;
+            let bearer = Bearer { username: login.username.clone(), token, tokens: Arc::clone(tokens) };
+            return Ok(Self::Token(bearer));
+        }
+        let command = auth_plain(login, command_limit).await;
+        command
+            .map(Self::Password)
+            .map_err(|error| Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() })
+    }
+}
+
 /// A complete AUTH command, ready for the wire.
 pub(super) struct AuthCommand(Zeroizing<String>);
 
@@ -93,10 +133,7 @@ impl std::fmt::Debug for AuthCommand {
 }
 
 /// Reads the password and makes the AUTH PLAIN command with its initial response (RFC 4616).
-pub(super) async fn auth_plain(
-    login: &Login,
-    command_limit: Duration,
-) -> Result<AuthCommand, CredentialError> {
+async fn auth_plain(login: &Login, command_limit: Duration) -> Result<AuthCommand, CredentialError> {
     let password = match login.password.clone() {
         PasswordSource::Inline(secret) => secret,
         source => spawn_blocking(move || read(&source, command_limit))
@@ -124,18 +161,24 @@ fn normalized(password: &Secret) -> Secret {
 fn name(source: &PasswordSource) -> String {
     match source {
         PasswordSource::Inline(_) => "upstream.password".to_owned(),
-        PasswordSource::File(path) => format!("the password file {}", path.display()),
+        PasswordSource::File(path) | PasswordSource::Mounted(path) => {
+            format!("the password file {}", path.display())
+        }
         PasswordSource::Command(words) => {
             format!("the password command {}", words.first().map_or("", String::as_str))
         }
+        PasswordSource::Tokens(_) => "the token".to_owned(),
     }
 }
 
 fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, CredentialError> {
     let output = match source {
         PasswordSource::Inline(secret) => return Ok(secret.clone()),
-        PasswordSource::File(path) => read_file(path)?,
+        PasswordSource::File(path) => read_file(path, Access::OwnersAlone)?,
+        PasswordSource::Mounted(path) => read_file(path, Access::AsMounted)?,
         PasswordSource::Command(words) => read_command(words, command_limit)?,
+        // A token never passes here; as a password there is none.
+        PasswordSource::Tokens(_) => return Err(CredentialError::Empty(name(source))),
     };
     if output.len() > PASSWORD_LENGTH_MAX {
         return Err(CredentialError::TooLong(name(source)));
@@ -143,13 +186,20 @@ fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, Cred
     Ok(first_line(&output))
 }
 
-fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+/// Who may be able to read a password file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    OwnersAlone,
+    AsMounted,
+}
+
+fn read_file(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let name = path.display().to_string();
     let failed = |error| CredentialError::File { path: name.clone(), error };
     let file = fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     // Readable by everyone, or writable by anyone but the owner.
-    if mode & 0o026 != 0 {
+    if access == Access::OwnersAlone && mode & 0o026 != 0 {
         return Err(CredentialError::Permissions { path: name });
     }
     read_bounded(file).map_err(failed)
@@ -296,6 +346,18 @@ mod tests {
                 false => assert!(sent.unwrap_err().contains("chmod 600"), "{mode:o}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_mounted_secret_may_be_readable_by_everybody_as_containers_mount_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gmail_password");
+        fs::write(&path, "abcd efgh ijkl mnop\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        let sent = from(PasswordSource::Mounted(path.clone())).await;
+        assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0abcdefghijklmnop"));
+        fs::remove_file(&path).unwrap();
+        assert!(from(PasswordSource::Mounted(path)).await.unwrap_err().contains("gmail_password"));
     }
 
     #[tokio::test]

@@ -5,6 +5,10 @@
 //! sent, and no message, before TLS unless TLS is off. A transaction takes two round trips: the envelope
 //! in one write (RFC 2920), then the message. Must not know the queue or what a reply means.
 
+mod login;
+
+use std::sync::Arc;
+
 use lettre::transport::smtp::{
     Error as SmtpError,
     client::AsyncSmtpConnection,
@@ -17,9 +21,10 @@ use super::{
     answer::{Answer, Fault, Reply, Stage, StageCell},
     body::Body,
     capabilities::Capabilities,
-    credential::{self, AuthCommand},
+    credential::Credential,
     guard::{Handle, StartTlsError},
-    options::{Limits, Options, Tls},
+    oauth::Tokens,
+    options::{Limits, Options, Tls, Way},
     reach::reach,
     replies::{EnvelopeReplies, Step, Transacted},
     tls::{self, Trust},
@@ -37,6 +42,8 @@ pub(super) struct Connection {
     limits: Limits,
     /// The last transaction ended early, so the server still has its sender and recipients.
     needs_reset: bool,
+    /// MAIL goes without parameters, because the server did not understand it with them.
+    without_parameters: bool,
 }
 
 /// The envelope of one transaction.
@@ -51,52 +58,44 @@ pub(super) struct Envelope {
 }
 
 impl Connection {
-    /// Reads the password, before anybody is called: what is wrong with it costs no connection.
-    pub(super) async fn password(options: &Options) -> Result<Option<AuthCommand>, Answer> {
+    /// Reads the password, or has a token fetched, before the upstream is called: what is wrong with it costs no
+    /// connection.
+    pub(super) async fn credential(
+        options: &Options,
+        tokens: Option<&Arc<Tokens>>,
+    ) -> Result<Option<Credential>, Answer> {
         let Some(login) = &options.login else { return Ok(None) };
         let broken = |fault| Answer::Broken { stage: Stage::Auth, after_dot: false, fault };
         if options.tls == Tls::Off {
             let words = "a password is never sent without TLS: set upstream.tls";
             return Err(broken(Fault::Configuration(words.into())));
         }
-        let command = credential::auth_plain(login, options.limits.password_command).await;
-        command
-            .map(Some)
-            .map_err(|error| broken(Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() }))
+        Credential::of(login, tokens, options.limits.password_command).await.map(Some).map_err(broken)
     }
 
-    /// Opens a connection up to the point where MAIL may follow. `login` comes from
-    /// [`Connection::password`].
+    /// Opens a connection up to the point where AUTH, or MAIL, may follow.
     pub(super) async fn open(
         options: &Options,
+        way: Way,
         trust: &Trust,
-        login: Option<AuthCommand>,
-        stage: &StageCell,
-    ) -> Result<Self, Answer> {
-        let opened = Self::introduce(options, trust, login, stage).await;
-        opened.map_err(|answer| answer.at(&options.host, options.port))
-    }
-
-    async fn introduce(
-        options: &Options,
-        trust: &Trust,
-        login: Option<AuthCommand>,
         stage: &StageCell,
     ) -> Result<Self, Answer> {
         stage.enter(Stage::Connect);
         let broken = |stage, fault| Answer::Broken { stage, after_dot: false, fault };
-        let (guard, handle) = reach(options, trust).await.map_err(|fault| broken(Stage::Connect, fault))?;
+        let reached = reach(options, way, trust).await;
+        let (guard, handle) = reached.map_err(|fault| broken(Stage::Connect, fault))?;
         stage.enter(Stage::Greeting);
         let name = ClientId::Domain(options.ehlo_name.clone());
         let smtp = AsyncSmtpConnection::connect_with_transport(Box::new(guard), &name).await;
         let smtp = smtp.map_err(|error| {
             let stage = if handle.wrote_anything() { Stage::Ehlo } else { Stage::Greeting };
-            answer(stage, &error)
+            if handle.met_tls() { broken(stage, Fault::TlsFirst) } else { answer(stage, &error) }
         })?;
         let limits = options.limits.clone();
         let capabilities = Capabilities::default();
-        let mut connection = Self { smtp, handle, capabilities, limits, needs_reset: false };
-        if options.tls == Tls::Starttls {
+        let mut connection =
+            Self { smtp, handle, capabilities, limits, needs_reset: false, without_parameters: false };
+        if way.tls == Tls::Starttls {
             stage.enter(Stage::Starttls);
             connection.start_tls(options, trust).await?;
         }
@@ -105,11 +104,12 @@ impl Connection {
         let reply = connection.smtp.command(format!("EHLO {}\r\n", options.ehlo_name)).await;
         let reply = reply.map_err(|error| answer(Stage::Ehlo, &error))?;
         connection.capabilities = Capabilities::read(reply.message());
-        if let Some(command) = login {
-            stage.enter(Stage::Auth);
-            connection.log_in(&command).await?;
-        }
         Ok(connection)
+    }
+
+    /// Leaves the parameters of MAIL out from now on, or not.
+    pub(super) fn leave_parameters_out(&mut self, out: bool) {
+        self.without_parameters = out;
     }
 
     /// Whether SMTPUTF8 is offered.
@@ -129,20 +129,11 @@ impl Connection {
             Ok(Ok(())) => Ok(()),
             Ok(Err(StartTlsError::Injected)) => Err(broken(Fault::Injected)),
             // Injected text that comes a moment later meets the handshake, which it breaks.
-            Ok(Err(StartTlsError::Handshake(error))) => Err(broken(tls::handshake_fault(&error))),
+            Ok(Err(StartTlsError::Handshake(error))) => {
+                Err(broken(tls::handshake_fault(&options.host, &error)))
+            }
             Err(_) => Err(broken(Fault::Lost("the TLS handshake took too long".into()))),
         }
-    }
-
-    async fn log_in(&mut self, command: &AuthCommand) -> Result<(), Answer> {
-        if !self.capabilities.auth_plain {
-            return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
-        }
-        let reply = self.smtp.command(command.line()).await.map_err(|error| answer(Stage::Auth, &error))?;
-        if u16::from(reply.code()) != 235 {
-            return Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) });
-        }
-        Ok(())
     }
 
     /// Sends one message. `before_final_dot` runs before its last block leaves; when it fails, or the
@@ -221,14 +212,15 @@ impl Connection {
             Some(address) => format!("MAIL FROM:<{address}>"),
             None => "MAIL FROM:<>".to_owned(),
         };
-        if offered.size {
+        let parameters = !self.without_parameters;
+        if offered.size && parameters {
             mail.push_str(&format!(" SIZE={size_bytes}"));
         }
         // A message that claims 7 bits may hold 8 all the same; the declaration harms nobody.
-        if offered.eight_bit_mime {
+        if offered.eight_bit_mime && parameters {
             mail.push_str(" BODY=8BITMIME");
         }
-        if envelope.internationalized && offered.internationalized {
+        if envelope.internationalized && offered.internationalized && parameters {
             mail.push_str(" SMTPUTF8");
         }
         mail.push_str("\r\n");
@@ -288,11 +280,11 @@ impl Connection {
         }
     }
 
-    /// The server said 354 though it refused every recipient: an empty message ends the transaction,
-    /// and its reply says nothing that we do not know.
+    /// The server said 354 though it refused every recipient: a lone dot ends the transaction (RFC 2920
+    /// section 3.1), and its reply says nothing that we do not know.
     async fn send_nothing(&mut self, replies: EnvelopeReplies) -> Transacted {
         self.handle.set_limit(self.limits.final_dot);
-        let result = self.smtp.message_iter(std::iter::empty::<&[u8]>()).await;
+        let result = self.smtp.command(".\r\n").await;
         let lost = result.is_err_and(|error| error.status().is_none());
         let finished = replies.finished(Stage::FinalDot, None);
         Transacted { broken: lost, ..finished }

@@ -57,6 +57,8 @@ struct Shared {
     written: usize,
     unflushed: bool,
     wrote_anything: bool,
+    /// What came first, in plain text and before anything was written, was a TLS record.
+    met_tls: bool,
     final_dot: bool,
     poisoned: bool,
 }
@@ -93,6 +95,7 @@ fn guard(transport: Transport, peer: SocketAddr, limit: Duration, quit_limit: Du
         written: 0,
         unflushed: false,
         wrote_anything: false,
+        met_tls: false,
         final_dot: false,
         poisoned: false,
     }));
@@ -124,6 +127,11 @@ impl Handle {
     /// Whether a command was sent: tells a refused greeting from a refused EHLO.
     pub(super) fn wrote_anything(&self) -> bool {
         lock(&self.shared).wrote_anything
+    }
+
+    /// Whether the server spoke TLS where a greeting in plain text was expected.
+    pub(super) fn met_tls(&self) -> bool {
+        lock(&self.shared).met_tls
     }
 
     /// A new mail transaction begins.
@@ -212,7 +220,10 @@ impl Shared {
             match self.transport.poll_read(context, &mut buffer) {
                 Poll::Pending => return self.poll_late(context).map(Err),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => self.pending.extend_from_slice(buffer.filled()),
+                Poll::Ready(Ok(())) => {
+                    self.met_tls |= !self.wrote_anything && is_tls_record(buffer.filled());
+                    self.pending.extend_from_slice(buffer.filled());
+                }
             }
         }
         let line_end = self.pending.iter().position(|byte| *byte == b'\n').map(|position| position + 1);
@@ -325,6 +336,11 @@ impl fmt::Debug for Handle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Handle")
     }
+}
+
+/// Whether octets begin as a TLS alert or handshake record does (RFC 8446 section 5.1).
+fn is_tls_record(octets: &[u8]) -> bool {
+    matches!(octets, [0x15 | 0x16, 0x03, ..])
 }
 
 fn abandoned() -> io::Error {

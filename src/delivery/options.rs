@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::oauth;
 use crate::{message::identity::Identity, secret::Secret, smtp::address::Address};
 
 /// Everything delivery is told. `settings` fills it.
@@ -15,6 +16,10 @@ pub struct Options {
     pub port: u16,
     /// How the connection is protected.
     pub tls: Tls,
+    /// Where else the upstream is tried when that way cannot be connected to several times in a row.
+    pub other_way: Option<Way>,
+    /// Which addresses of the upstream are tried.
+    pub ip_family: IpFamily,
     /// Who we log in as; `None` sends no AUTH.
     pub login: Option<Login>,
     /// Our name in EHLO: a fully qualified name, never localhost (gmail.md section 0, fact 4).
@@ -56,6 +61,38 @@ pub enum Tls {
     Off,
 }
 
+/// A port with the protection that belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The port.
+    pub port: u16,
+    /// How the connection is protected there.
+    pub tls: Tls,
+}
+
+/// Which addresses of the upstream are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpFamily {
+    /// Both, in turn.
+    Any,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+}
+
+impl IpFamily {
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::V4 => "4",
+            Self::V6 => "6",
+        }
+    }
+}
+
 /// An account at the upstream.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -70,10 +107,15 @@ pub struct Login {
 pub enum PasswordSource {
     /// From the configuration or the environment.
     Inline(Secret),
-    /// The first line of a file.
+    /// The first line of a file, which must be closed to others.
     File(PathBuf),
+    /// The first line of a file that systemd or the container's engine has put there for this process
+    /// alone: its permissions are their affair (containers mount secrets readable by everybody inside).
+    Mounted(PathBuf),
     /// The first line of a command's output.
     Command(Vec<String>),
+    /// There is none: an access token takes its place.
+    Tokens(Box<oauth::Options>),
 }
 
 /// What happens after a final dot without an answer.
@@ -116,7 +158,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(15),
+            // Short, because there may be several addresses and the next one may work.
+            connect: Duration::from_secs(10),
             command: Duration::from_secs(5 * 60),
             block: Duration::from_secs(3 * 60),
             final_dot: Duration::from_secs(10 * 60),

@@ -6,18 +6,18 @@
 use std::{
     collections::VecDeque,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use governor::{
     Quota, RateLimiter,
-    clock::{Clock as GovernorClock, Reference},
+    clock::Clock as GovernorClock,
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
 
-use crate::clock::{BootClock, Clock};
+use crate::clock::{BootClock, BootId, Clock, Moment, Timestamp};
 
 /// The window of the login cap.
 const LOGIN_WINDOW: Duration = Duration::from_secs(3_600);
@@ -80,46 +80,81 @@ impl Pacer {
 #[derive(Debug)]
 pub(super) struct Logins {
     per_hour: usize,
-    clock: BootClock,
-    taken: Mutex<VecDeque<Duration>>,
+    clock: Arc<dyn Clock>,
+    taken: Mutex<VecDeque<Moment>>,
 }
 
 impl Logins {
     /// At most `per_hour` logins in any hour; 0 counts as 1, since nothing could ever be sent otherwise.
     pub(super) fn new(per_hour: u32, clock: Arc<dyn Clock>) -> Self {
         let per_hour = usize::try_from(per_hour.max(1)).unwrap_or(usize::MAX);
-        Self { per_hour, clock: BootClock::new(clock), taken: Mutex::new(VecDeque::new()) }
+        Self { per_hour, clock, taken: Mutex::new(VecDeque::new()) }
     }
 
     /// How long until a login may happen; zero when it may now.
     pub(super) fn wait(&self) -> Duration {
         let now = self.clock.now();
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while taken.front().is_some_and(|first| Duration::from(now.duration_since(*first)) >= LOGIN_WINDOW) {
-            taken.pop_front();
-        }
+        let taken = self.live(now);
         match taken.front() {
-            Some(first) if taken.len() >= self.per_hour => {
-                LOGIN_WINDOW.saturating_sub(now.duration_since(*first).into())
-            }
+            Some(first) if taken.len() >= self.per_hour => LOGIN_WINDOW.saturating_sub(age(*first, now)),
             _ => Duration::ZERO,
         }
     }
 
     /// Notes that one begins.
     pub(super) fn take(&self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.push_back(self.clock.now());
+        let now = self.clock.now();
+        let mut taken = self.live(now);
+        taken.push_back(now);
         if taken.len() > self.per_hour {
             taken.pop_front();
         }
     }
+
+    /// The last one did not come to it after all.
+    pub(super) fn untake(&self) {
+        self.lock().pop_back();
+    }
+
+    /// Those of the last hour, to be stored: a restart must not forget them.
+    pub(super) fn stamps(&self) -> Vec<Timestamp> {
+        self.live(self.clock.now()).iter().map(|moment| moment.wall).collect()
+    }
+
+    /// Continues with what was stored. Their ages are taken from wall time, and a stamp in the future counts
+    /// as fresh.
+    pub(super) fn restore(&self, stamps: &[Timestamp]) {
+        let newest = stamps.iter().rev().take(self.per_hour).rev();
+        let moment = |wall: &Timestamp| Moment { wall: *wall, boot: BootId::default(), since_boot_ms: 0 };
+        *self.lock() = newest.map(moment).collect();
+    }
+
+    /// Without those that are over an hour old.
+    fn live(&self, now: Moment) -> MutexGuard<'_, VecDeque<Moment>> {
+        let mut taken = self.lock();
+        while taken.front().is_some_and(|first| age(*first, now) >= LOGIN_WINDOW) {
+            taken.pop_front();
+        }
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Moment>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// By the boot clock within one boot, which never jumps; else by wall time.
+fn age(of: Moment, now: Moment) -> Duration {
+    if of.boot == now.boot {
+        return Duration::from_millis(now.since_boot_ms.saturating_sub(of.since_boot_ms));
+    }
+    now.wall.since(of.wall)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{ManualClock, Timestamp};
+    use crate::clock::ManualClock;
 
     fn manual() -> (ManualClock, Arc<dyn Clock>) {
         let clock = ManualClock::new(Timestamp(0));
@@ -174,5 +209,24 @@ mod tests {
         assert_eq!(logins.wait(), Duration::ZERO);
         logins.take();
         assert_eq!(logins.wait(), Duration::from_secs(600));
+    }
+
+    #[test]
+    fn a_restart_and_a_reboot_remember_the_logins_of_the_last_hour() {
+        let (manual, clock) = manual();
+        let logins = Logins::new(2, Arc::clone(&clock));
+        logins.take();
+        manual.advance(Duration::from_secs(600));
+        logins.take();
+        let stamps = logins.stamps();
+        manual.reboot();
+        manual.advance(Duration::from_secs(60));
+        let restarted = Logins::new(2, Arc::clone(&clock));
+        restarted.restore(&stamps);
+        assert_eq!(restarted.wait(), Duration::from_secs(2_940));
+        assert_eq!(restarted.stamps(), stamps);
+        let fewer = Logins::new(1, clock);
+        fewer.restore(&stamps);
+        assert_eq!(fewer.wait(), Duration::from_secs(3_540), "the newest counts under a smaller cap");
     }
 }

@@ -12,10 +12,11 @@ use std::{
 };
 
 use tokio::task::{Id, JoinError, JoinSet};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
     account::Account,
+    carrier::Warm,
     flight::Stranded,
     handle::PoolHandle,
     options::Options,
@@ -23,7 +24,7 @@ use super::{
     settlement,
     shared::{Shared, lock},
     status::DepartureReason,
-    worker::{Warm, work},
+    worker::work,
 };
 use crate::{
     clock::Clock,
@@ -74,6 +75,7 @@ impl Pool {
     /// within `Options::drain`; immediate drops them, which loses nothing that was acknowledged.
     pub async fn run(mut self, shutdown: Watch) {
         let mut stop = shutdown.clone();
+        self.check_ehlo_name();
         tokio::select! {
             () = self.restore_account() => {}
             () = stop.reached(Phase::Draining) => return,
@@ -93,6 +95,15 @@ impl Pool {
         self.drain(stop).await;
     }
 
+    /// Gmail answers a name it does not like as if it were busy, so it is better said beforehand.
+    fn check_ehlo_name(&self) {
+        let name = &self.shared.options.ehlo_name;
+        if name.ends_with(".invalid") {
+            let remedy = "set upstream.ehlo_name to a full name such as relay.example.org";
+            warn!(name, remedy, "this host has no full name of its own; a made-up one goes in EHLO");
+        }
+    }
+
     /// Continues a pause that was stored before the restart.
     async fn restore_account(&self) {
         let shared = &self.shared;
@@ -101,6 +112,7 @@ impl Pool {
             match shared.store.account_state().await {
                 Ok(stored) => {
                     let now = shared.clock.wall();
+                    shared.logins.restore(stored.as_ref().map_or(&[], |state| &state.logins));
                     let account = Account::new(stored, now);
                     let paused = account.state().until.is_some_and(|until| until > now);
                     *lock(&shared.account) = account;
@@ -156,7 +168,7 @@ impl Pool {
     }
 
     fn is_full(&self) -> bool {
-        self.workers.len() >= self.shared.options.connections.max(1)
+        self.workers.len() >= self.shared.workers_max()
     }
 
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {

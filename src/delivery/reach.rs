@@ -1,8 +1,9 @@
 //! The way to the upstream: DNS, TCP, and TLS from the first byte where that is asked for.
 //!
-//! Rule: every address of the name is tried in turn, each within its own limit. Must not know SMTP.
+//! Rule: the addresses of the name are tried in turn, IPv6 and IPv4 alternating, each within its own limit,
+//! so that a broken family costs seconds. Trouble with DNS is always temporary. Must not know SMTP.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -12,43 +13,111 @@ use tokio::{
 use super::{
     answer::Fault,
     guard::{self, Guard, Handle},
-    options::{Options, Tls},
+    options::{IpFamily, Options, Tls, Way},
     tls::{self, Trust},
 };
 
-/// DNS, TCP and, for implicit TLS, the handshake. Every address is tried in turn.
-pub(super) async fn reach(options: &Options, trust: &Trust) -> Result<(Guard, Handle), Fault> {
+/// Addresses of one name that are tried; smtp.gmail.com has one or two of each family.
+const ADDRESSES_MAX: usize = 8;
+
+/// DNS, TCP and, for implicit TLS, the handshake.
+pub(super) async fn reach(options: &Options, way: Way, trust: &Trust) -> Result<(Guard, Handle), Fault> {
     let limits = &options.limits;
-    let (stream, peer) = reach_any_address(options).await?;
+    let (stream, peer) = reach_any_address(options, way.port).await?;
     // Commands and the ends of messages are small and waited for.
     drop(stream.set_nodelay(true));
-    if options.tls != Tls::Implicit {
+    if way.tls != Tls::Implicit {
         return Ok(guard::plain(stream, peer, limits.command, limits.quit));
     }
     let connector = trust.connector().await?;
     let name = tls::server_name(&options.host)?;
     match timeout(limits.command, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(guard::encrypted(stream, peer, limits.command, limits.quit)),
-        Ok(Err(error)) => Err(tls::handshake_fault(&error)),
+        Ok(Err(error)) => Err(tls::handshake_fault(&options.host, &error)),
         Err(_) => Err(Fault::Lost("the TLS handshake took too long".into())),
     }
 }
 
-async fn reach_any_address(options: &Options) -> Result<(TcpStream, SocketAddr), Fault> {
-    let (host, port, limit) = (options.host.as_str(), options.port, options.limits.connect);
+async fn reach_any_address(options: &Options, port: u16) -> Result<(TcpStream, SocketAddr), Fault> {
+    let (host, limit) = (options.host.as_str(), options.limits.connect);
     let unreachable = Fault::Unreachable;
-    let addresses = match timeout(limit, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => addresses,
+    let addresses: Vec<SocketAddr> = match timeout(limit, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => return Err(unreachable(format!("the name cannot be resolved: {error}"))),
         Err(_) => return Err(unreachable("the name server does not answer".into())),
     };
-    let mut failure = unreachable("the name has no address".into());
-    for address in addresses {
-        failure = match timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(error)) => unreachable(format!("{error} ({address})")),
-            Err(_) => unreachable(format!("no answer within {} s ({address})", limit.as_secs_f32())),
-        };
+    let any = !addresses.is_empty();
+    let addresses = in_turn(addresses, options.ip_family);
+    if addresses.is_empty() && any {
+        let words = format!("the name has no IPv{} address (upstream.ip_family)", options.ip_family.name());
+        return Err(unreachable(words));
     }
-    Err(failure)
+    let mut failures = Vec::new();
+    for address in addresses {
+        failures.push(match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok((stream, address)),
+            Ok(Err(error)) => format!("{error} ({address})"),
+            Err(_) => format!("no answer within {} s ({address})", limit.as_secs_f32()),
+        });
+    }
+    if failures.is_empty() {
+        return Err(unreachable("the name has no address".into()));
+    }
+    Err(unreachable(failures.join(", ")))
+}
+
+/// The addresses to try: those of the family, the families alternating, the resolver's first one first.
+fn in_turn(addresses: Vec<SocketAddr>, family: IpFamily) -> Vec<SocketAddr> {
+    let suits = |address: &SocketAddr| match family {
+        IpFamily::Any => true,
+        IpFamily::V4 => is_v4(address.ip()),
+        IpFamily::V6 => !is_v4(address.ip()),
+    };
+    let suitable: Vec<SocketAddr> = addresses.into_iter().filter(suits).collect();
+    let Some(first) = suitable.first().map(|address| is_v4(address.ip())) else { return Vec::new() };
+    let (preferred, rest): (Vec<_>, Vec<_>) =
+        suitable.into_iter().partition(|address| is_v4(address.ip()) == first);
+    let (mut preferred, mut rest) = (preferred.into_iter(), rest.into_iter());
+    let mut turns = Vec::new();
+    while turns.len() < ADDRESSES_MAX {
+        let before = turns.len();
+        turns.extend(preferred.next());
+        turns.extend(rest.next());
+        if turns.len() == before {
+            break;
+        }
+    }
+    turns.truncate(ADDRESSES_MAX);
+    turns
+}
+
+fn is_v4(address: IpAddr) -> bool {
+    matches!(address.to_canonical(), IpAddr::V4(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(addresses: &[&str], family: IpFamily) -> Vec<String> {
+        let addresses = addresses.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 587));
+        in_turn(addresses.collect(), family).iter().map(|address| address.ip().to_string()).collect()
+    }
+
+    #[test]
+    fn the_families_take_turns_so_that_a_dead_one_costs_little() {
+        let all = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"];
+        let expected = ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "2001:db8::3"];
+        assert_eq!(turns(&all, IpFamily::Any), expected);
+        assert_eq!(turns(&all, IpFamily::V4), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(turns(&all, IpFamily::V6), ["2001:db8::1", "2001:db8::2", "2001:db8::3"]);
+        assert!(turns(&["192.0.2.1"], IpFamily::V6).is_empty());
+    }
+
+    #[test]
+    fn no_more_addresses_are_tried_than_one_would_wait_for() {
+        let many: Vec<String> = (1..=30).map(|number| format!("192.0.2.{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(turns(&many, IpFamily::Any).len(), ADDRESSES_MAX);
+    }
 }

@@ -22,6 +22,9 @@ pub(super) fn report(
             Outcome::Relayed { reply } => {
                 shared.count(|counters| counters.relayed += 1);
                 info!(%id, %to, reply, attempt, took_ms, "relayed");
+                if recipient.resend {
+                    warn!(%id, %to, "possible duplicate: the answer to an earlier attempt was lost");
+                }
             }
             Outcome::Deferred { until, reply } => {
                 shared.count(|counters| counters.deferred += 1);

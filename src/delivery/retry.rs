@@ -5,7 +5,11 @@
 
 use std::time::Duration;
 
+use super::verdict::Growth;
+
 const STEPS_MINUTES: [u64; 5] = [1, 5, 15, 60, 240];
+/// Which step is an hour, counted from 1.
+const AN_HOUR_STEP: u32 = 4;
 /// The jitter: a wait is lengthened by up to this part of itself.
 const JITTER: f64 = 0.2;
 
@@ -16,9 +20,13 @@ pub(super) fn delay(attempts: u32, random: f64) -> Duration {
     lengthened(Duration::from_secs(minutes * 60), random)
 }
 
-/// The wait when the upstream asks for patience although it has not refused for good: 1 h, then 4 h.
-pub(super) fn patient_delay(attempts: u32, random: f64) -> Duration {
-    delay(attempts.max(4), random)
+/// The wait as a verdict asks for it: some replies want patience although they do not refuse for good.
+pub(super) fn growing(growth: Growth, attempts: u32, random: f64) -> Duration {
+    match growth {
+        Growth::FromAMinute => delay(attempts, random),
+        Growth::FromAnHour => delay(attempts.saturating_add(AN_HOUR_STEP - 1), random),
+        Growth::Hourly => delay(AN_HOUR_STEP, random),
+    }
 }
 
 /// The wait before an uncertain recipient is sent once more: one to three times `least`.
@@ -39,7 +47,10 @@ mod tests {
         let minutes: Vec<u64> = (1..=7).map(|attempts| delay(attempts, 0.0).as_secs() / 60).collect();
         assert_eq!(minutes, [1, 5, 15, 60, 240, 240, 240]);
         assert_eq!(delay(0, 0.0), delay(1, 0.0));
-        assert_eq!(patient_delay(1, 0.0), Duration::from_secs(3_600));
+        let hours = |growth| [1, 2, 3].map(|attempts| growing(growth, attempts, 0.0).as_secs() / 3_600);
+        assert_eq!(hours(Growth::FromAnHour), [1, 4, 4]);
+        assert_eq!(hours(Growth::Hourly), [1, 1, 1]);
+        assert_eq!(growing(Growth::FromAMinute, 2, 0.0), delay(2, 0.0));
     }
 
     #[test]

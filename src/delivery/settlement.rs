@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use super::{
-    account::Trouble,
+    account::{Recheck, Trouble},
     answer::{Answer, Fault, Stage},
-    classify::classify,
+    classify::{classify, is_unknown},
+    oauth,
     options::Uncertain,
     retry,
-    verdict::{Action, Scope, Verdict},
+    split::Splitting,
+    verdict::{Action, Scope, Verdict, Waits},
 };
 use crate::{
     clock::Timestamp,
@@ -50,6 +52,14 @@ pub(super) struct Judgement {
     /// Nothing but the connection stood in the way: try again on a new one. It says what the account
     /// learns when that one ends the same way.
     pub(super) try_again: Option<Trouble>,
+    /// MAIL was refused, perhaps because of its parameters: try again without them.
+    pub(super) without_parameters: bool,
+    /// The message was taken for spam.
+    pub(super) spam: bool,
+    /// How the message is to be divided from now on.
+    pub(super) split: Option<Splitting>,
+    /// Refusals that the table does not know, in full, each once.
+    pub(super) unknown: Vec<String>,
     /// The first words that were not an acceptance, for the list of last errors.
     pub(super) complaint: Option<String>,
 }
@@ -65,6 +75,10 @@ impl Judgement {
             disconnected: false,
             uncertain: false,
             try_again: None,
+            without_parameters: false,
+            spam: false,
+            split: None,
+            unknown: Vec::new(),
             complaint: None,
         }
     }
@@ -75,7 +89,9 @@ impl Judgement {
 pub(super) const STEP_BACK: Duration = Duration::from_secs(60);
 
 /// Longer than any pause of a back-off.
-const STEP_PAST_PAUSE: Duration = Duration::from_secs(40 * 60);
+const STEP_PAST_PAUSE: Duration = Duration::from_secs(70 * 60);
+/// Unknown refusals of one attempt that are told.
+const UNKNOWN_MAX: usize = 5;
 
 /// Judges the answers, one for each recipient of the claim in its order.
 pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -> Judgement {
@@ -84,6 +100,9 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
     let uncertain = answers.iter().any(|answer| matches!(answer, Answer::Broken { after_dot: true, .. }));
     let connection = |verdict: &Verdict| verdict.scope == Scope::Connection;
     let refused = |verdict: &Verdict| verdict.scope < Scope::Connection && verdict.action != Action::Accept;
+    let action = |action| verdicts.iter().any(|verdict| verdict.action == action);
+    // 421 announces the end of the connection, whatever else it says.
+    let closing = |answer: &Answer| matches!(answer, Answer::Replied { reply, .. } if reply.code == 421);
     let outcomes = claim.recipients.iter().zip(answers).zip(&verdicts);
     Judgement {
         outcomes: outcomes
@@ -94,7 +113,9 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
         trouble: answers.iter().zip(&verdicts).find_map(|(answer, verdict)| trouble(answer, verdict)),
         accepted,
         answered: verdicts.iter().any(refused),
-        disconnected: uncertain || verdicts.iter().any(|verdict| verdict.scope >= Scope::Connection),
+        disconnected: uncertain
+            || verdicts.iter().any(|verdict| verdict.scope >= Scope::Connection)
+            || answers.iter().any(closing),
         uncertain,
         try_again: answers
             .iter()
@@ -102,6 +123,14 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
             .next()
             .filter(|_| !uncertain && verdicts.iter().all(connection))
             .map(|(answer, verdict)| trouble_if_again(answer, verdict)),
+        without_parameters: action(Action::WithoutParameters),
+        spam: action(Action::GiveUpAsSpam),
+        split: if action(Action::SplitByDomain) {
+            Some(Splitting::ByDomain)
+        } else {
+            action(Action::Split).then(|| Splitting::halved(claim.recipients.len()))
+        },
+        unknown: unknown_refusals(answers),
         complaint: answers
             .iter()
             .zip(&verdicts)
@@ -110,41 +139,74 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
     }
 }
 
+fn unknown_refusals(answers: &[Answer]) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for answer in answers.iter().filter(|answer| is_unknown(answer)) {
+        let stage = if let Answer::Replied { stage, .. } = answer { stage.name() } else { "" };
+        let text = format!("{stage}: {answer}");
+        if texts.len() < UNKNOWN_MAX && !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts
+}
+
 /// What the account learns from an answer, if it concerns the account.
 fn trouble(answer: &Answer, verdict: &Verdict) -> Option<Trouble> {
     let Action::Pause(condition) = verdict.action else { return None };
-    let (remedy, local) = match answer {
-        Answer::Broken { fault: Fault::NoPassword { remedy, .. }, .. } => (remedy.clone(), true),
-        _ => (verdict.remedy.to_owned(), false),
-    };
-    Some(Trouble { condition, reason: answer.to_string(), remedy, local })
+    let mut trouble = Trouble::new(condition, answer.to_string(), verdict.remedy.to_owned());
+    trouble.least = verdict.least;
+    trouble.day_full = condition == AccountCondition::PausedQuota;
+    if let Answer::Broken { stage, fault, .. } = answer {
+        let fault = fault.itself();
+        trouble.lost_at_login = *stage == Stage::Auth && matches!(fault, Fault::Lost(_));
+        trouble.recheck = match fault {
+            Fault::NoPassword { .. } => Recheck::Local,
+            Fault::NoToken(error) if error.kind == oauth::Kind::Local => Recheck::Local,
+            Fault::NoStarttls | Fault::Injected => Recheck::WithoutLogin,
+            Fault::PlainText if *stage == Stage::Starttls => Recheck::WithoutLogin,
+            _ => Recheck::Usual,
+        };
+        match fault {
+            Fault::NoPassword { remedy, .. } => remedy.clone_into(&mut trouble.remedy),
+            Fault::NoToken(error) => error.remedy.clone_into(&mut trouble.remedy),
+            _ => {}
+        }
+    }
+    Some(trouble)
 }
 
 /// What the account learns when a new connection meets the same answer.
 fn trouble_if_again(answer: &Answer, verdict: &Verdict) -> Trouble {
     let reason = answer.to_string();
     match verdict.action {
-        Action::LogInAgain => Trouble {
-            condition: AccountCondition::PausedCredentials,
-            reason,
-            remedy: verdict.remedy.to_owned(),
-            local: false,
-        },
+        Action::Reconnect { then } if then != AccountCondition::BackingOff => {
+            Trouble::new(then, reason, verdict.remedy.to_owned())
+        }
         _ => connection_trouble(reason),
     }
 }
 
+/// What the account learns when messages are taken for spam too often.
+pub(super) fn spam_trouble(reason: &str) -> Trouble {
+    Trouble::new(
+        AccountCondition::PausedQuota,
+        format!("three messages within an hour were taken for spam, at last: {reason}"),
+        "Look at what writes these messages (`pillarbox queue list` shows them as dead) and stop it: more of \
+         them endanger the account. The relay goes on when the pause ends; `pillarbox resume` ends it now."
+            .to_owned(),
+    )
+}
+
 /// Two connections in a row were lost.
 pub(super) fn connection_trouble(reason: String) -> Trouble {
-    Trouble {
-        condition: AccountCondition::BackingOff,
+    Trouble::new(
+        AccountCondition::BackingOff,
         reason,
-        remedy:
-            "Nothing: the relay connects again with growing waits. If it goes on, look at the network and at \
-                 anything that filters it."
-                .to_owned(),
-        local: false,
-    }
+        "Nothing: the relay connects again with growing waits. If it goes on, look at the network and at \
+         anything that filters it."
+            .to_owned(),
+    )
 }
 
 fn outcome(
@@ -160,15 +222,19 @@ fn outcome(
     if let Answer::Broken { after_dot: true, .. } = answer {
         return unknown(recipient, reply, terms);
     }
-    let deferred = |wait| deferred(claim, reply.clone(), wait, terms);
+    let usual = |attempts| Retrying { waits: Waits::USUAL, attempts };
     match verdict.action {
         Action::Accept => Outcome::Relayed { reply },
-        Action::Retry => deferred(retry::delay(attempts, terms.random)),
-        Action::RetryPatiently => deferred(retry::patient_delay(attempts, terms.random)),
-        Action::GiveUp => Outcome::Dead { reply },
-        // Those that did not fit go at once; one that does not fit alone is merely deferred.
-        Action::Split if accepted => Outcome::NotTried { until: None },
-        Action::Split => deferred(retry::delay(attempts, terms.random)),
+        Action::Retry(waits) => deferred(claim, reply, Retrying { waits, attempts }, terms),
+        Action::GiveUp | Action::GiveUpAsSpam | Action::WithoutParameters => Outcome::Dead { reply },
+        // They go at once, in smaller company; one that does not fit alone is merely deferred.
+        Action::Split if !accepted && claim.recipients.len() == 1 => {
+            deferred(claim, reply, usual(attempts), terms)
+        }
+        Action::SplitByDomain if !accepted && is_one_domain(claim) => {
+            deferred(claim, reply, usual(attempts), terms)
+        }
+        Action::Split | Action::SplitByDomain => Outcome::NotTried { until: None },
         // A pause that this very message may have earned: the next probe must be another message.
         Action::Pause(AccountCondition::BackingOff)
             if matches!(answer, Answer::Replied { stage: Stage::FinalDot, .. }) =>
@@ -176,9 +242,23 @@ fn outcome(
             suspicious(claim, reply, terms)
         }
         Action::Pause(_) => Outcome::NotTried { until: None },
-        Action::Reconnect => broken(claim, answer, reply, terms),
-        Action::LogInAgain => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
+        Action::Reconnect { then: AccountCondition::BackingOff } => broken(claim, answer, reply, terms),
+        Action::Reconnect { .. } => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
     }
+}
+
+fn is_one_domain(claim: &ClaimedMessage) -> bool {
+    let domain = |recipient: &ClaimedRecipient| recipient.address.domain().map(str::to_ascii_lowercase);
+    let first = claim.recipients.first().map(domain);
+    claim.recipients.iter().all(|recipient| Some(domain(recipient)) == first)
+}
+
+/// How often a recipient has been tried, and how it is tried again.
+#[derive(Clone, Copy)]
+struct Retrying {
+    waits: Waits,
+    /// This attempt included.
+    attempts: u32,
 }
 
 fn unknown(recipient: &ClaimedRecipient, reason: String, terms: &Terms) -> Outcome {
@@ -187,13 +267,18 @@ fn unknown(recipient: &ClaimedRecipient, reason: String, terms: &Terms) -> Outco
     Outcome::Uncertain { resend_at: once_more.then(|| terms.now.after(wait)), reason }
 }
 
-fn deferred(claim: &ClaimedMessage, reply: String, wait: Duration, terms: &Terms) -> Outcome {
-    if is_expired(claim, terms) {
-        return Outcome::Dead { reply: expired(&reply, terms) };
+fn deferred(claim: &ClaimedMessage, reply: String, retrying: Retrying, terms: &Terms) -> Outcome {
+    let Retrying { waits, attempts } = retrying;
+    let lifetime = waits.lifetime.map_or(terms.lifetime, |own| own.min(terms.lifetime));
+    if claim.lifetime_from.after(lifetime) <= terms.now {
+        return Outcome::Dead { reply: expired(&reply, lifetime) };
+    }
+    if waits.attempts_max.is_some_and(|most| attempts >= most) {
+        return Outcome::Dead { reply: bounded(format!("given up after {attempts} attempts; {reply}")) };
     }
     // The last attempt comes when the lifetime ends, not hours later.
-    let until = terms.now.after(wait).min(claim.lifetime_from.after(terms.lifetime));
-    Outcome::Deferred { until, reply }
+    let wait = retry::growing(waits.growth, attempts, terms.random);
+    Outcome::Deferred { until: terms.now.after(wait).min(claim.lifetime_from.after(lifetime)), reply }
 }
 
 /// The connection failed in a transaction. That is nobody's fault, unless it has been this message's
@@ -201,7 +286,7 @@ fn deferred(claim: &ClaimedMessage, reply: String, wait: Duration, terms: &Terms
 fn broken(claim: &ClaimedMessage, answer: &Answer, reply: String, terms: &Terms) -> Outcome {
     let in_transaction = matches!(answer, Answer::Broken { stage, .. } if *stage >= Stage::Mail);
     if in_transaction && is_expired(claim, terms) {
-        return Outcome::Dead { reply: expired(&reply, terms) };
+        return Outcome::Dead { reply: expired(&reply, terms.lifetime) };
     }
     Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) }
 }
@@ -210,7 +295,7 @@ fn broken(claim: &ClaimedMessage, answer: &Answer, reply: String, terms: &Terms)
 /// would earn the same again as the first after every pause, and nothing else would ever leave.
 fn suspicious(claim: &ClaimedMessage, reply: String, terms: &Terms) -> Outcome {
     if is_expired(claim, terms) {
-        return Outcome::Dead { reply: expired(&reply, terms) };
+        return Outcome::Dead { reply: expired(&reply, terms.lifetime) };
     }
     Outcome::NotTried { until: Some(terms.now.after(STEP_PAST_PAUSE)) }
 }
@@ -220,7 +305,7 @@ pub(super) fn abandoned(claim: &ClaimedMessage, stage: Stage, terms: &Terms) -> 
     let reason = format!("the relay's own worker failed (at {})", stage.name());
     let outcome = |recipient: &ClaimedRecipient| match stage {
         Stage::FinalDot => unknown(recipient, reason.clone(), terms),
-        _ if is_expired(claim, terms) => Outcome::Dead { reply: expired(&reason, terms) },
+        _ if is_expired(claim, terms) => Outcome::Dead { reply: expired(&reason, terms.lifetime) },
         _ => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
     };
     claim.recipients.iter().map(|recipient| (recipient.index, outcome(recipient))).collect()
@@ -230,8 +315,8 @@ fn is_expired(claim: &ClaimedMessage, terms: &Terms) -> bool {
     claim.lifetime_from.after(terms.lifetime) <= terms.now
 }
 
-fn expired(reply: &str, terms: &Terms) -> String {
-    let hours = terms.lifetime.as_secs() / 3_600;
+fn expired(reply: &str, lifetime: Duration) -> String {
+    let hours = lifetime.as_secs() / 3_600;
     bounded(format!("given up after {hours} hours (queue.lifetime); the last answer was: {reply}"))
 }
 
@@ -338,7 +423,7 @@ mod tests {
         assert!(matches!(judgement.outcomes[0].1, Outcome::NotTried { .. }), "{judgement:?}");
         let trouble = judgement.try_again.unwrap();
         assert_eq!(trouble.condition, AccountCondition::PausedCredentials);
-        assert!(!trouble.local && !trouble.remedy.is_empty());
+        assert!(trouble.recheck == Recheck::Usual && !trouble.remedy.is_empty());
     }
 
     #[test]
@@ -365,10 +450,44 @@ mod tests {
     }
 
     #[test]
-    fn recipients_that_did_not_fit_go_at_once_unless_nothing_fits() {
+    fn recipients_that_did_not_fit_go_at_once_in_half_the_size_unless_one_does_not_fit_alone() {
         let full = replied(Stage::Rcpt, 452, "4.5.3 too many recipients");
         let judgement = judge(&claim(2), &[replied(Stage::FinalDot, 250, "2.0.0 OK"), full.clone()], &TERMS);
         assert_eq!(judgement.outcomes[1].1, Outcome::NotTried { until: None });
+        assert_eq!(judgement.split, Some(Splitting::halved(2)));
+        let judgement = judge(&claim(3), &[full.clone(), full.clone(), full.clone()], &TERMS);
+        assert!(judgement.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::NotTried { until: None }));
         assert!(matches!(outcome_of(full), Outcome::Deferred { .. }));
+    }
+
+    #[test]
+    fn a_suspicious_message_is_tried_three_times_with_long_waits() {
+        let line = "4.7.0 This message is suspicious due to the nature of the content";
+        for (attempts, hours) in [(0, Some(1)), (1, Some(4)), (2, None)] {
+            let mut claim = claim(1);
+            claim.recipients[0].attempts = attempts;
+            let judgement = judge(&claim, &[replied(Stage::FinalDot, 421, line)], &TERMS);
+            assert!(judgement.disconnected, "421 ends the connection");
+            match (&judgement.outcomes[0].1, hours) {
+                (Outcome::Deferred { until, .. }, Some(hours)) => {
+                    assert_eq!(until.since(NOW).as_secs() / 3_600, hours);
+                }
+                (Outcome::Dead { reply }, None) => assert!(reply.contains("after 3 attempts"), "{reply}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_refusal_of_a_recipient_is_tried_for_a_day_and_told_in_full() {
+        let refusal = replied(Stage::Rcpt, 550, "5.9.9 unheard of");
+        let judgement = judge(&claim(1), std::slice::from_ref(&refusal), &TERMS);
+        assert_eq!(judgement.unknown, ["RCPT: 550 5.9.9 unheard of"]);
+        assert!(matches!(judgement.outcomes[0].1, Outcome::Deferred { .. }));
+        let terms = Terms { now: NOW.after(Duration::from_secs(24 * 3_600)), ..TERMS };
+        let (_, Outcome::Dead { reply }) = &judge(&claim(1), &[refusal], &terms).outcomes[0] else {
+            panic!()
+        };
+        assert!(reply.contains("24 hours"), "{reply}");
     }
 }

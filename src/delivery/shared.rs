@@ -15,12 +15,15 @@ use tracing::{error, info, warn};
 use super::{
     account::{Account, Permit},
     flight::Flights,
-    options::Options,
+    oauth::{self, Tokens},
+    options::{Options, PasswordSource},
     pace::{Logins, Pacer},
     schedule::Schedule,
     settlement::Terms,
+    split::Splits,
     status::{Counters, ERRORS_MAX, LastError, PoolStatus},
     tls::Trust,
+    ways::Ways,
 };
 use crate::{
     clock::Clock,
@@ -51,12 +54,19 @@ pub(super) struct Shared {
     /// What the workers have in hand.
     pub(super) flights: Arc<Flights>,
     pub(super) trust: Trust,
+    /// For an account that logs in with tokens.
+    pub(super) tokens: Option<Arc<Tokens>>,
+    /// Which port is tried next.
+    pub(super) ways: Mutex<Ways>,
+    /// Messages that go in smaller transactions.
+    pub(super) splits: Mutex<Splits>,
     pub(super) pacer: Pacer,
     pub(super) logins: Logins,
     /// One writer of the account's state at a time, so that the last one stored is the last one.
     persisting: tokio::sync::Mutex<()>,
     errors: Mutex<VecDeque<LastError>>,
     counters: Mutex<Counters>,
+    last_unknown_reply: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -70,6 +80,9 @@ impl Shared {
     pub(super) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             trust: Trust::new(options.ca_file.clone()),
+            tokens: tokens(&options, &clock),
+            ways: Mutex::new(Ways::new(&options)),
+            splits: Mutex::default(),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
             logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),
             account: Mutex::new(Account::new(None, clock.wall())),
@@ -80,6 +93,7 @@ impl Shared {
             persisting: tokio::sync::Mutex::new(()),
             errors: Mutex::default(),
             counters: Mutex::default(),
+            last_unknown_reply: Mutex::default(),
             options,
             store,
             clock,
@@ -87,7 +101,7 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> PoolStatus {
-        let account = lock(&self.account).state().clone();
+        let account = self.account_state();
         let now = self.clock.now();
         let waiting = self.store.totals().messages > 0;
         let next = lock(&self.schedule).departure(now, account.until).filter(|_| waiting);
@@ -96,6 +110,7 @@ impl Shared {
             in_flight: self.flights.list(),
             errors: lock(&self.errors).iter().cloned().collect(),
             counters: *lock(&self.counters),
+            last_unknown_reply: lock(&self.last_unknown_reply).clone(),
             account,
         }
     }
@@ -106,7 +121,18 @@ impl Shared {
         info!(account = "open", reason = "resumed by a person", "account");
         self.persist().await;
         self.more.notify_one();
-        lock(&self.account).state().clone()
+        self.account_state()
+    }
+
+    /// The account's state with all that is stored of it.
+    pub(super) fn account_state(&self) -> AccountState {
+        let logins = self.logins.stamps();
+        AccountState { logins, ..lock(&self.account).state().clone() }
+    }
+
+    /// How many workers may run now.
+    pub(super) fn workers_max(&self) -> usize {
+        lock(&self.account).connections(self.options.connections, self.clock.wall())
     }
 
     /// What decides about an attempt besides the answers.
@@ -137,7 +163,7 @@ impl Shared {
     pub(super) async fn persist(&self) {
         let _one_writer = self.persisting.lock().await;
         for tries in 1..=PERSIST_TRIES_MAX {
-            let state = lock(&self.account).state().clone();
+            let state = self.account_state();
             match self.store.set_account_state(state).await {
                 Ok(()) => return,
                 Err(problem) if tries == PERSIST_TRIES_MAX => {
@@ -146,6 +172,12 @@ impl Shared {
                 Err(_) => self.clock.sleep(settle_wait(tries)).await,
             }
         }
+    }
+
+    /// The same, tried once.
+    pub(super) async fn persist_once(&self) -> Result<(), StoreError> {
+        let _one_writer = self.persisting.lock().await;
+        self.store.set_account_state(self.account_state()).await
     }
 
     pub(super) async fn learn(&self, changed: bool) {
@@ -178,6 +210,15 @@ impl Shared {
         edit(&mut lock(&self.counters));
     }
 
+    /// Counts and tells refusals that the table of known replies does not have.
+    pub(super) fn note_unknown(&self, id: QueueId, refusals: &[String]) {
+        for reply in refusals {
+            self.count(|counters| counters.unknown_replies += 1);
+            *lock(&self.last_unknown_reply) = Some(reply.clone());
+            warn!(%id, reply, "unknown reply; the default rule decides (docs/gmail.md)");
+        }
+    }
+
     pub(super) fn note_error(&self, id: QueueId, text: String) {
         let mut errors = lock(&self.errors);
         if errors.len() >= ERRORS_MAX {
@@ -185,6 +226,13 @@ impl Shared {
         }
         errors.push_back(LastError { at: self.clock.wall(), id, text });
     }
+}
+
+fn tokens(options: &Options, clock: &Arc<dyn Clock>) -> Option<Arc<Tokens>> {
+    let login = options.login.as_ref()?;
+    let PasswordSource::Tokens(tokens) = &login.password else { return None };
+    let (tokens, ca_file) = (oauth::Options::clone(tokens), options.ca_file.clone());
+    Some(Arc::new(Tokens::new(tokens, &login.username, ca_file, Arc::clone(clock))))
 }
 
 fn settle_wait(tries: u32) -> Duration {

@@ -27,6 +27,9 @@ pub struct PoolStatus {
     pub errors: Vec<LastError>,
     /// Totals since the start.
     pub counters: Counters,
+    /// The last refusal that the table of known replies does not have.
+    #[serde(default)]
+    pub last_unknown_reply: Option<String>,
 }
 
 /// A message on its way.
@@ -110,4 +113,7 @@ pub struct Counters {
     pub connections: u64,
     /// Claims.
     pub attempts: u64,
+    /// Refusals that the table of known replies does not have.
+    #[serde(default)]
+    pub unknown_replies: u64,
 }

@@ -4,13 +4,13 @@
 //! pinned, since Google changes its issuers (gmail.md section 1.2). Roots are read when the first
 //! connection needs them, off the async threads. Must not know SMTP.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, net::IpAddr, path::PathBuf, sync::Arc};
 
 use tokio::{sync::OnceCell, task::spawn_blocking};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        self, ClientConfig, RootCertStore,
+        self, CertificateError, ClientConfig, RootCertStore,
         client::Resumption,
         crypto::ring,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -55,14 +55,42 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
     })
 }
 
-/// What a failed handshake means.
-pub(super) fn handshake_fault(error: &io::Error) -> Fault {
+/// What a failed handshake with `host` means.
+pub(super) fn handshake_fault(host: &str, error: &io::Error) -> Fault {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
-        Some(rustls::Error::InvalidCertificate(reason)) => Fault::Certificate(reason.to_string()),
+        Some(rustls::Error::InvalidCertificate(reason)) => Fault::Certificate(certificate(host, reason)),
         Some(rustls::Error::NoCertificatesPresented) => Fault::Certificate("none was presented".into()),
-        Some(rustls::Error::InvalidMessage(_)) => Fault::NotTls("the server answered in plain text".into()),
+        Some(rustls::Error::InvalidMessage(_)) => Fault::PlainText,
         _ => Fault::Lost(format!("the TLS handshake failed: {error}")),
+    }
+}
+
+/// What is wrong with a certificate, in words for the administrator. Google shows one for `invalid2.invalid`
+/// to a client that sends no server name, and none is sent with an address (gmail.md section 1.2).
+fn certificate(host: &str, reason: &CertificateError) -> String {
+    if host.parse::<IpAddr>().is_ok() {
+        return format!(
+            "{reason}; {host} is an address, so no server name is sent and Google shows a certificate for \
+             invalid2.invalid: write the name in upstream.host"
+        );
+    }
+    match reason {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("it has expired, or this host's clock is wrong ({reason})")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("it is not valid yet, so this host's clock is probably wrong ({reason})")
+        }
+        CertificateError::UnknownIssuer => {
+            "it is signed by an authority that this host does not know: the CA \
+             certificates are old, or something in between intercepts TLS"
+                .to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("it is for another name than {host} ({reason})")
+        }
+        other => other.to_string(),
     }
 }
 

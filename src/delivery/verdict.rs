@@ -3,6 +3,8 @@
 //! Rule: a plain value; scope and action are all that the rest of delivery needs to know about a reply.
 //! Must not know replies.
 
+use std::time::Duration;
+
 use crate::queue::state::AccountCondition;
 
 /// The meaning of an answer.
@@ -14,11 +16,13 @@ pub(super) struct Verdict {
     pub(super) action: Action,
     /// What the administrator should do; empty when nothing.
     pub(super) remedy: &'static str,
+    /// The least first pause, where the usual one of the condition would be too short.
+    pub(super) least: Duration,
 }
 
 /// Whom an answer concerns. Only the first two may ever cost a message an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Scope {
+pub enum Scope {
     /// One recipient.
     Recipient,
     /// Every recipient of the transaction.
@@ -31,35 +35,76 @@ pub(super) enum Scope {
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub enum Action {
     /// It was accepted.
     Accept,
-    /// Try again with growing waits; the attempt counts.
-    Retry,
-    /// The same, beginning with an hour.
-    RetryPatiently,
+    /// Try again with waits; the attempt counts.
+    Retry(Waits),
     /// It will never be accepted.
     GiveUp,
-    /// Send the recipients that did not fit in a transaction of their own; nothing is charged.
+    /// The same, because of a verdict on its content: several of them within an hour pause the account.
+    GiveUpAsSpam,
+    /// Send the recipients that did not fit in transactions of half the size; nothing is charged.
     Split,
-    /// Use a new connection, once at once; nothing is charged.
-    Reconnect,
-    /// The same, and when the new connection ends so too, the login is what is wrong.
-    LogInAgain,
+    /// Send the recipients of each domain in transactions of their own; nothing is charged.
+    SplitByDomain,
+    /// Send MAIL once more without parameters, then give up.
+    WithoutParameters,
+    /// Use a new connection, once at once; nothing is charged. When that ends so too, the account stops.
+    Reconnect {
+        /// In this condition.
+        then: AccountCondition,
+    },
     /// Stop the account for a while; nothing is charged.
     Pause(AccountCondition),
 }
 
+/// How a recipient is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// How the waits grow.
+    pub growth: Growth,
+    /// Attempts after which it is dead; `None`: as many as fit in `queue.lifetime`.
+    pub attempts_max: Option<u32>,
+    /// How long after its acceptance it is dead, where that is less than `queue.lifetime`.
+    pub lifetime: Option<Duration>,
+}
+
+/// How waits grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// From a minute to four hours.
+    FromAMinute,
+    /// From an hour to four hours.
+    FromAnHour,
+    /// Always an hour.
+    Hourly,
+}
+
+impl Waits {
+    /// The usual waits.
+    pub(super) const USUAL: Self = Self { growth: Growth::FromAMinute, attempts_max: None, lifetime: None };
+}
+
 impl Verdict {
     pub(super) const fn new(scope: Scope, action: Action) -> Self {
-        Self { scope, action, remedy: "" }
+        Self { scope, action, remedy: "", least: Duration::ZERO }
     }
 
     pub(super) const fn pause(condition: AccountCondition, remedy: &'static str) -> Self {
-        Self { scope: Scope::Account, action: Action::Pause(condition), remedy }
+        Self::new(Scope::Account, Action::Pause(condition)).hint(remedy)
+    }
+
+    pub(super) const fn reconnect(then: AccountCondition) -> Self {
+        Self::new(Scope::Connection, Action::Reconnect { then })
     }
 
     pub(super) const fn hint(self, remedy: &'static str) -> Self {
-        Self { scope: self.scope, action: self.action, remedy }
+        Self { remedy, ..self }
+    }
+
+    /// Lengthens the first pause.
+    pub(super) const fn at_least_minutes(self, minutes: u64) -> Self {
+        Self { least: Duration::from_secs(minutes * 60), ..self }
     }
 }

@@ -4,59 +4,39 @@
 //! it. The settlement of one message and the claim of the next go to the queue together, so they share a
 //! commit. Must not know what a reply means, nor who starts workers.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use tracing::{error, info, warn};
 
 use super::{
     account::{Account, Entry, Permit, Trouble},
-    answer::{Answer, Stage, StageCell},
-    attempt::Plan,
+    carrier::{Carrier, Warm},
     flight::Flight,
-    gmail::Connection,
     report::report,
-    settlement::{self, Judgement, judge},
+    settlement::{self, Judgement},
     shared::{Shared, lock},
     status::DepartureReason,
 };
 use crate::{
     clock::{Moment, Timestamp},
-    queue::{
-        reader::MessageReader,
-        store::{Claim, ClaimTerms, ClaimedMessage, Outcome, Settlement, StoreError},
-    },
+    queue::store::{Claim, ClaimTerms, ClaimedMessage, Settlement, StoreError},
     shutdown::{Phase, Watch},
 };
-
-/// A connection with its history.
-#[derive(Debug)]
-pub(super) struct Warm {
-    pub(super) connection: Box<Connection>,
-    opened_ms: u64,
-    messages: u32,
-    /// Since when it has been unused.
-    pub(super) idle_since_ms: u64,
-}
 
 /// A claim that has been judged but not yet settled.
 type Unsettled = Option<Flight>;
 
 /// The life of a worker. It ends when nothing may leave now, and gives its connection back.
 pub(super) async fn work(shared: Arc<Shared>, warm: Option<Warm>, shutdown: Watch) -> Option<Warm> {
-    let mut worker = Worker { shared, warm, shutdown };
+    let carrier = Carrier::new(Arc::clone(&shared), warm);
+    let mut worker = Worker { shared, carrier, shutdown };
     worker.run().await;
-    if let Some(warm) = &mut worker.warm {
-        warm.idle_since_ms = worker.shared.clock.now().since_boot_ms;
-    }
-    worker.warm
+    worker.carrier.into_warm()
 }
 
 struct Worker {
     shared: Arc<Shared>,
-    warm: Option<Warm>,
+    carrier: Carrier,
     shutdown: Watch,
 }
 
@@ -75,7 +55,10 @@ impl Worker {
             let terms = ClaimTerms {
                 limit: shared.options.recipients_per_day,
                 urgent_reserve: shared.options.urgent_reserve,
-                recipients_max: shared.options.limits.recipients_per_transaction,
+                recipients_max: match permit.is_single() {
+                    true => 1,
+                    false => shared.options.limits.recipients_per_transaction,
+                },
             };
             let asked = shared.clock.now();
             let ((), claim) = tokio::join!(settle, shared.store.claim_due(asked, terms));
@@ -105,7 +88,7 @@ impl Worker {
         if self.shutdown.phase() >= Phase::Draining {
             return None;
         }
-        self.renew().await;
+        self.carrier.renew().await;
         let shared = &self.shared;
         let now = shared.clock.now();
         if lock(&shared.schedule).waits_for_the_store(now) {
@@ -116,7 +99,7 @@ impl Worker {
             lock(&shared.schedule).block(DepartureReason::Pace, now, pace);
             return None;
         }
-        let logins = if self.warm.is_none() { self.logins_wait() } else { Duration::ZERO };
+        let logins = self.carrier.logins_wait();
         if !logins.is_zero() {
             lock(&shared.schedule).block(DepartureReason::Logins, now, logins);
             return None;
@@ -125,33 +108,6 @@ impl Worker {
             Entry::Go(permit) => Some(permit),
             // The pool knows the end of a pause from the account, and hears of the end of a probe.
             Entry::ProbeIsOut | Entry::Paused(_) => None,
-        }
-    }
-
-    fn logins_wait(&self) -> Duration {
-        match self.shared.options.login {
-            Some(_) => self.shared.logins.wait(),
-            None => Duration::ZERO,
-        }
-    }
-
-    /// Replaces a connection that is old or has carried many messages, unless that would exceed the cap
-    /// on logins, which is the firmer rule.
-    async fn renew(&mut self) {
-        let limits = &self.shared.options.limits;
-        let now = self.shared.clock.now().since_boot_ms;
-        let worn = self.warm.as_ref().is_some_and(|warm| {
-            let age = Duration::from_millis(now.saturating_sub(warm.opened_ms));
-            warm.messages >= limits.messages_per_connection || age >= limits.connection_age
-        });
-        if worn && self.logins_wait().is_zero() {
-            self.hang_up().await;
-        }
-    }
-
-    async fn hang_up(&mut self) {
-        if let Some(warm) = self.warm.take() {
-            warm.connection.quit().await;
         }
     }
 
@@ -189,8 +145,9 @@ impl Worker {
     }
 
     /// Carries one claimed message, and learns from it.
-    async fn deliver(&mut self, claim: ClaimedMessage, permit: Permit) -> Unsettled {
+    async fn deliver(&mut self, mut claim: ClaimedMessage, permit: Permit) -> Unsettled {
         let shared = Arc::clone(&self.shared);
+        lock(&shared.splits).apply(&mut claim);
         let began = shared.clock.now();
         let mut flight = Flight::begin(&shared.flights, claim, began.wall);
         let (claim, stage) = (Arc::clone(&flight.claim), Arc::clone(&flight.stage));
@@ -202,7 +159,7 @@ impl Worker {
         shared.pacer.spend(u32::try_from(claim.recipients.len()).unwrap_or(u32::MAX));
         shared.count(|counters| counters.attempts += 1);
         info!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
-        let Some(mut judgement) = self.attempt(&claim, &stage).await else {
+        let Some(mut judgement) = self.carrier.attempt(&claim, &stage).await else {
             flight.land();
             shared.give_back(permit);
             return None;
@@ -211,105 +168,14 @@ impl Worker {
         let outcomes = std::mem::take(&mut judgement.outcomes);
         let settlement = Arc::new(Settlement { at: ended.wall, outcomes });
         flight.decide(Arc::clone(&settlement));
+        if let Some(splitting) = judgement.split {
+            lock(&shared.splits).note(claim.id, splitting);
+        }
+        shared.note_unknown(claim.id, &judgement.unknown);
         self.learn(&judgement, permit).await;
         let took_ms = ended.since_boot_ms.saturating_sub(began.since_boot_ms);
         report(&shared, &claim, &settlement.outcomes, judgement.complaint, took_ms);
         Some(flight)
-    }
-
-    /// Tries a claim, a second time on a new connection when nothing but the connection failed. `None`
-    /// when the queue has already ended the claim.
-    async fn attempt(&mut self, claim: &ClaimedMessage, stage: &StageCell) -> Option<Judgement> {
-        let mut judgement = match self.attempt_once(claim, stage).await {
-            Ok(judgement) => judgement,
-            Err(problem) => return self.unreadable(claim, problem),
-        };
-        if judgement.try_again.is_some() && self.logins_wait().is_zero() {
-            judgement = match self.attempt_once(claim, stage).await {
-                Ok(judgement) => judgement,
-                Err(problem) => return self.unreadable(claim, problem),
-            };
-            judgement.trouble = judgement.trouble.or_else(|| judgement.try_again.take());
-        }
-        Some(judgement)
-    }
-
-    async fn attempt_once(
-        &mut self,
-        claim: &ClaimedMessage,
-        stage: &StageCell,
-    ) -> Result<Judgement, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        stage.enter(Stage::Connect);
-        let reader = shared.store.open_message(claim.id).await?;
-        let terms = shared.terms();
-        if let Err(answer) = self.connect(stage).await {
-            return Ok(judge(claim, &vec![answer; claim.recipients.len()], &terms));
-        }
-        let answers = self.transact(claim, reader, stage).await?;
-        let judgement = judge(claim, &answers, &terms);
-        if judgement.disconnected {
-            self.hang_up().await;
-        }
-        Ok(judgement)
-    }
-
-    async fn connect(&mut self, stage: &StageCell) -> Result<(), Answer> {
-        if self.warm.is_some() {
-            return Ok(());
-        }
-        let shared = &self.shared;
-        let login = Connection::password(&shared.options).await?;
-        if login.is_some() {
-            shared.logins.take();
-        }
-        shared.count(|counters| counters.connections += 1);
-        let connection = Connection::open(&shared.options, &shared.trust, login, stage).await?;
-        let now = shared.clock.now().since_boot_ms;
-        self.warm =
-            Some(Warm { connection: Box::new(connection), opened_ms: now, messages: 0, idle_since_ms: now });
-        Ok(())
-    }
-
-    async fn transact(
-        &mut self,
-        claim: &ClaimedMessage,
-        mut reader: MessageReader,
-        stage: &StageCell,
-    ) -> Result<Vec<Answer>, StoreError> {
-        // The caller has connected.
-        let Some(warm) = &mut self.warm else { return Ok(Vec::new()) };
-        let takes_internationalized = warm.connection.takes_internationalized();
-        let plan = Plan::new(claim, &mut reader, &self.shared.options, takes_internationalized)?;
-        if plan.envelope.recipients.is_empty() {
-            return Ok(plan.answers(&[]));
-        }
-        warm.messages += 1;
-        let store = &self.shared.store;
-        let before_final_dot = || store.final_dot(claim.id);
-        let transacted = warm.connection.transact(&plan.envelope, reader, before_final_dot, stage).await;
-        if transacted.broken {
-            self.warm = None;
-        }
-        match transacted.store_error {
-            Some(problem) => Err(problem),
-            None => Ok(plan.answers(&transacted.answers)),
-        }
-    }
-
-    /// The queue could not give the message's bytes, or could not note the final dot: nothing was sent.
-    fn unreadable(&self, claim: &ClaimedMessage, problem: StoreError) -> Option<Judgement> {
-        error!(id = %claim.id, error = %problem, "the message could not be read from the queue");
-        self.shared.note_error(claim.id, problem.to_string());
-        if let StoreError::Corrupt { .. } | StoreError::NotFound(_) = problem {
-            return None;
-        }
-        lock(&self.shared.schedule).store_failed(self.shared.clock.now());
-        // Later, so that one message that cannot be read does not stand before all others.
-        let until = Some(self.shared.clock.wall().after(settlement::STEP_BACK));
-        let again = Outcome::NotTried { until };
-        let outcomes = claim.recipients.iter().map(|recipient| (recipient.index, again.clone()));
-        Some(Judgement::nothing_happened(outcomes.collect()))
     }
 
     /// What the attempt says about the account.
@@ -323,9 +189,16 @@ impl Worker {
                 let reason = judgement.complaint.clone().unwrap_or_default();
                 trouble = trouble.or_else(|| Some(settlement::connection_trouble(reason)));
             }
+            if judgement.spam && account.spam(now) {
+                let reason = judgement.complaint.as_deref().unwrap_or_default();
+                trouble = trouble.or_else(|| Some(settlement::spam_trouble(reason)));
+            }
             learn(&mut account, permit, trouble, judgement, now)
         };
         shared.learn(changed).await;
+        if judgement.spam && !changed {
+            shared.persist().await;
+        }
         // Others may now do what they may not do before.
         if changed || permit.is_probe() {
             shared.more.notify_one();

@@ -14,7 +14,7 @@ use super::{
     connection, events,
     memory::Memory,
     options::{Endpoint, Options},
-    places::Place,
+    places::{NoPlace, Place},
     proxy::{self, Source},
     rate::Rates,
     stream::Stream,
@@ -93,7 +93,7 @@ impl Arrival {
         } else {
             Source::Client(self.peer)
         };
-        let mut guest = service.guest(source, self.peer);
+        let mut guest = Guest::of(source, self.peer, &service.options);
         if !self.endpoint.implicit_tls {
             return Some((Stream::Plain(self.socket), guest, self.place));
         }
@@ -123,25 +123,23 @@ impl Arrival {
     }
 }
 
-impl Service {
+impl Guest {
     /// What the configuration says of a client.
-    fn guest(&self, source: Source, peer: IpAddr) -> Guest {
-        let network = match source {
-            Source::Client(address) => self.options.network_of(address),
-            Source::Proxy => None,
+    fn of(source: Source, peer: IpAddr, options: &Options) -> Self {
+        let (address, network) = match source {
+            Source::Client(address) => (address, options.network_of(address)),
+            Source::Proxy => (peer, None),
         };
-        let address = match source {
-            Source::Client(address) => address,
-            Source::Proxy => peer,
-        };
-        let policy = network.map_or(self.options.default_policy, |(_, network)| network.policy);
-        Guest {
+        let policy = network.map_or(options.default_policy, |(_, network)| network.policy);
+        Self {
             client: Client { address, encrypted: false, policy },
             network: network.map(|(number, _)| number),
             lane: network.map_or(Lane::Normal, |(_, network)| network.lane),
         }
     }
+}
 
+impl Service {
     /// TLS over a socket, or nothing.
     pub(super) async fn handshake(&self, socket: TcpStream, client: IpAddr) -> Stream {
         let Some(tls) = &self.tls else {
@@ -160,15 +158,37 @@ impl Service {
     }
 
     /// Sends a client away for whom there is no place.
-    pub(super) fn turn_away(
-        &self,
-        socket: &TcpStream,
-        endpoint: Endpoint,
-        client: IpAddr,
-        reason: super::places::NoPlace,
-    ) {
+    pub(super) fn turn_away(&self, socket: &TcpStream, endpoint: Endpoint, client: IpAddr, reason: NoPlace) {
         let hostname = &self.session_options.hostname;
         let now_ms = self.clock.now().since_boot_ms;
         self.turned_away.turn_away(socket, endpoint, client, reason, now_ms, hostname);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::tests::options;
+
+    #[test]
+    fn policy_and_lane_are_those_of_the_first_network_that_holds_the_client() {
+        let mut options = options();
+        let mut alarms = options.networks[0].clone();
+        alarms.networks = vec!["127.0.0.8/32".parse().unwrap()];
+        alarms.lane = Lane::Urgent;
+        options.networks.insert(0, alarms);
+        let seen = |source, peer: &str| {
+            let guest = Guest::of(source, peer.parse().unwrap(), &options);
+            (guest.network, guest.lane, guest.client.policy.trusted)
+        };
+        let client = |text: &str| Source::Client(text.parse().unwrap());
+        assert_eq!(seen(client("127.0.0.8"), "127.0.0.8"), (Some(0), Lane::Urgent, true));
+        assert_eq!(seen(client("127.0.0.9"), "127.0.0.8"), (Some(1), Lane::Normal, true));
+        assert_eq!(seen(client("203.0.113.5"), "127.0.0.8"), (None, Lane::Normal, false));
+        assert_eq!(
+            seen(Source::Proxy, "127.0.0.8"),
+            (None, Lane::Normal, false),
+            "the proxy is not its client"
+        );
     }
 }

@@ -85,10 +85,11 @@ impl Authenticator {
 
     fn log(&self, client: Client, credentials: &Credentials, reason: &str) {
         let login: String = credentials.login.chars().take(LOGIN_LOGGED_MAX).collect();
+        let login = login.escape_debug();
         if self.clients.login_failed(client.address, self.clock.now()) {
-            tracing::info!(client = %client.address, ?login, reason, "login refused");
+            tracing::info!(client = %client.address, %login, reason, "login refused");
         } else {
-            tracing::debug!(client = %client.address, ?login, reason, "login refused");
+            tracing::debug!(client = %client.address, %login, reason, "login refused");
         }
     }
 

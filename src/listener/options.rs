@@ -45,8 +45,8 @@ pub struct Options {
 /// that was measured; nobody needs a key for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory for messages in transfer, in octets; who finds none waits for it. 64 MiB are 256 messages
-    /// at a time, more than the default number of connections.
+    /// Memory for messages in transfer, in octets; who finds none waits for it. 64 MiB are 170 messages
+    /// at a time, each with 384 KiB at its worst.
     pub message_memory_bytes: u64,
     /// Octets a second that a client must send within a message, averaged over the time that it may be
     /// silent. The slowest modem is ten times as fast.

@@ -40,7 +40,7 @@ impl Rates {
         let Some(Some(limiter)) = self.limiters.get(network) else { return Ok(()) };
         limiter.check().map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
-            Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).next_multiple_of(1_000))
+            Duration::from_secs(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)))
         })
     }
 }

@@ -173,7 +173,11 @@ struct Author<'a> {
 
 impl Author<'_> {
     fn decide(&self, old: &str) -> Decision {
-        match (read_list(old), self.terms.stand_in()) {
+        // `Public, Joe <joe@example.org>` lacks quotes; it is no list of a local name and a mailbox.
+        let bare_word =
+            |mailbox: &Mailbox<'_>| mailbox.phrase.is_empty() && mailbox.address.domain().is_none();
+        let list = read_list(old).filter(|list| list.len() == 1 || !list.iter().any(bare_word));
+        match (list, self.terms.stand_in()) {
             (Some(list), Some(stand_in)) => respelled(old, &list, self.terms)
                 .unwrap_or_else(|| self.replaced(self.name_of(&list[0]), stand_in, &addresses(&list))),
             (Some(list), None) => qualified(old, &list, self.terms).map_or(Decision::Keep, Decision::Respell),

@@ -57,6 +57,10 @@ enum Kind {
 impl Kind {
     fn of(name: &str) -> Self {
         let listed = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if let Some(name) = set_aside(name) {
+            // Nobody reads these by their grammar, but names in them are worth reading.
+            return if Self::of(name) == Self::Mailboxes { Self::Mailboxes } else { Self::Text };
+        }
         let list_field = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("List-"));
         match name {
             _ if listed(&ADDRESS_FIELDS) => Self::Mailboxes,
@@ -146,9 +150,17 @@ fn without_stray_controls(value: &[u8]) -> Option<Vec<u8>> {
 fn encoded(kind: Kind, name: &str, text: &str) -> String {
     match kind {
         Kind::Text => encoded_text(name.len() + 1, text),
-        Kind::Mailboxes => encoded_mailboxes(name.len() + 1, text).unwrap_or_else(|| marked(text)),
+        Kind::Mailboxes => encoded_mailboxes(name.len() + 1, text).unwrap_or_else(|| match set_aside(name) {
+            Some(_) => encoded_text(name.len() + 1, text),
+            None => marked(text),
+        }),
         Kind::Structured => marked(text),
     }
+}
+
+/// The name of a field that an edit has put aside, as it was before.
+fn set_aside(name: &str) -> Option<&str> {
+    name.strip_prefix("X-Original-").or_else(|| name.strip_prefix("X-Duplicate-"))
 }
 
 /// Where nothing else is allowed, a question mark says that something was there.
@@ -193,8 +205,11 @@ fn encoded_mailboxes(column: usize, text: &str) -> Option<String> {
             _ => continue,
         };
         result.push_str(&text[copied..at.start]);
+        // A blank before the words may become a fold.
+        let blanks = usize::from(result.ends_with(' '));
+        result.truncate(result.len() - blanks);
         let line = result.rfind('\n').map_or(column + result.len(), |fold| result.len() - fold - 1);
-        result.push_str(&encoded_words(&words, line, 0));
+        result.push_str(&encoded_words(&words, line, blanks));
         copied = at.end;
     }
     result.push_str(&text[copied..]);
@@ -291,6 +306,12 @@ mod tests {
         check("From", b" \"J\xfcrg M\" <j@x>, K <k@x>", Some(" =?utf-8?b?SsO8cmcgTQ==?= <j@x>, K <k@x>"));
         check("To", b" j@x (J\xfcrg)", Some(" j@x (=?utf-8?b?SsO8cmc=?=)"));
         check("Cc", b" J\xfcrg: j@x;", Some(" J?rg: j@x;"));
+        check("X-Original-From", b" \"J\xfcrg\" <j@x>", Some(" =?utf-8?b?SsO8cmc=?= <j@x>"));
+        check("X-Original-From", b" J\xfcrg: j@x;", Some(" =?utf-8?b?SsO8cmc6?= j@x;"));
+        let many = fit_to_leave("To", " J\u{fc}rg <j@x.example>,".repeat(9).as_bytes(), false).unwrap();
+        let many = String::from_utf8(many).unwrap();
+        assert_eq!(many.matches("=?utf-8?b?SsO8cmc=?=").count(), 9, "{many}");
+        assert!(many.split("\r\n").all(|line| line.len() <= 90), "{many}");
         // This needs SMTPUTF8.
         assert_eq!(fit_to_leave("To", " <j\u{fc}@x>".as_bytes(), false), None);
     }

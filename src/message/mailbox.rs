@@ -115,19 +115,17 @@ impl Nesting {
 /// Splits at the commas of the list; `None` for groups and for quotes or brackets that do not match.
 fn elements(text: &str) -> Option<Vec<Range<usize>>> {
     let (mut found, mut start, mut nesting) = (Vec::new(), 0, Nesting::default());
+    // Within an address literal colons are no group: user@[IPv6:::1].
+    let mut literal = false;
     for (position, octet) in text.bytes().enumerate() {
         match nesting.step(octet).ok()? {
             Some(b',') if !nesting.angle => {
                 found.push(start..position);
-                start = position + 1;
+                (start, literal) = (position + 1, false);
             }
-            Some(b':' | b';') if !nesting.angle => {
-                // The colons of an address literal: user@[IPv6:::1].
-                let literal = text[start..position].rfind('[') > text[start..position].rfind(']');
-                if octet == b';' || !literal {
-                    return None;
-                }
-            }
+            Some(bracket @ (b'[' | b']')) => literal = bracket == b'[',
+            Some(b':') if !nesting.angle && !literal => return None,
+            Some(b';') if !nesting.angle => return None,
             _ => {}
         }
     }
@@ -276,6 +274,14 @@ mod tests {
     #[test]
     fn quotes_escapes_and_folds_are_no_part_of_a_name() {
         assert_eq!(plain("\"Public, \\\"Joe\\\"\"\r\n  the\t\u{7}second "), "Public, \"Joe\" the second");
+    }
+
+    #[test]
+    fn the_longest_fields_are_read_in_one_pass() {
+        for unit in ["[:", ":", "<", "(", "\"", ",", "a,", "a@b,", "\\", "a <b@c>"] {
+            let text = unit.repeat(256 * 1024 / unit.len());
+            drop((read_list(&text), rescued_address(&text), plain(&text)));
+        }
     }
 
     #[test]

@@ -163,7 +163,8 @@ impl Keeper {
     }
 }
 
-/// The envelope of a notice: the null reverse path says that nobody is to be told about it.
+/// The envelope of a notice: the null reverse path says that nobody is to be told about it, and the
+/// unspecified origin that nobody handed it over, so that it leaves with both as they are.
 fn envelope(to: Address, hostname: &str, now: Timestamp) -> Envelope {
     Envelope {
         reverse_path: None,
@@ -173,7 +174,7 @@ fn envelope(to: Address, hostname: &str, now: Timestamp) -> Envelope {
         dsn: Dsn::default(),
         lane: Lane::Urgent,
         origin: Origin {
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             helo: hostname.to_owned(),
             protocol: "LOCAL".to_owned(),
             login: None,

@@ -3,11 +3,14 @@
 //! Rule: a message that was acknowledged is in the queue, or in the history, or was deleted by a
 //! person; there is no fourth place. Must not know SMTP clients or Gmail.
 
+mod account_record;
 mod committer;
 mod directory_sync;
 pub mod draft;
 mod engine;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handling;
 pub mod id;
 pub mod memory_store;

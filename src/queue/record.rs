@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::state::{AccountState, Recipient, RecipientState};
+use super::state::{Recipient, RecipientState};
 use crate::{
     budget::ledger::Event,
     clock::Timestamp,
@@ -123,7 +123,6 @@ pub(super) trait Stored: Serialize + DeserializeOwned {
 
 impl Stored for Envelope {}
 impl Stored for Event {}
-impl Stored for AccountState {}
 
 /// Version 2 has the lane, the start of the lifetime and who was told.
 impl Stored for MessageRecord {
@@ -172,7 +171,7 @@ pub(super) fn encode<T: Stored>(content: &T) -> Result<Vec<u8>, RecordError> {
 }
 
 /// Appends the checksum.
-fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
@@ -193,7 +192,8 @@ pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, RecordError> {
     }
 }
 
-fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, RecordError> {
+/// The content of a record.
+pub(super) fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, RecordError> {
     postcard::from_bytes(content).map_err(|error| RecordError::Content(error.to_string()))
 }
 

@@ -129,7 +129,8 @@ impl SledTables {
             put(&mut history, id.as_bytes(), record.as_ref())?;
         }
         if let Some(account) = &changes.account {
-            put(&mut meta, ACCOUNT_KEY, Some(account))?;
+            let record = record::encode(account);
+            meta.insert(ACCOUNT_KEY, record.map_err(|error| TableError::Failed(error.to_string()))?);
         }
         (&self.messages, &self.due, &self.dead, &self.ledger, &self.history, &self.meta)
             .transaction(|(in_messages, in_due, in_dead, in_ledger, in_history, in_meta)| {

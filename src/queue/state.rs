@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Timestamp, smtp::address::Address};
+use crate::{budget::ledger::WINDOW, clock::Timestamp, smtp::address::Address};
 
 /// Octets of an upstream reply that are kept with a recipient.
 pub const REPLY_LENGTH_MAX: usize = 400;
@@ -106,6 +106,15 @@ pub struct AccountState {
     pub reason: String,
     /// What the administrator should do; empty when nothing.
     pub remedy: String,
+    /// Since when the upstream says that the account's day is full, whatever the ledger says; until it
+    /// accepts a message again.
+    pub day_full_since: Option<Timestamp>,
+    /// Until when there is one connection at a time, because more of them were too much.
+    pub alone_until: Option<Timestamp>,
+    /// When messages were taken for spam, within the last hour.
+    pub spam: Vec<Timestamp>,
+    /// When logins began, within the last hour.
+    pub logins: Vec<Timestamp>,
 }
 
 impl AccountState {
@@ -119,7 +128,18 @@ impl AccountState {
             strikes: 0,
             reason: String::new(),
             remedy: String::new(),
+            day_full_since: None,
+            alone_until: None,
+            spam: Vec::new(),
+            logins: Vec::new(),
         }
+    }
+
+    /// Whether the upstream says that the account's day is full, and has accepted nothing since. After a day
+    /// every recipient it counted has left its window.
+    #[must_use]
+    pub fn is_day_full(&self, now: Timestamp) -> bool {
+        self.day_full_since.is_some_and(|since| now.since(since) < WINDOW)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::triggers::Stage;
+use super::script::Stage;
 use crate::{
     budget::ledger::{Event, Ledger, WINDOW},
     clock::Moment,

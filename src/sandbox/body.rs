@@ -82,6 +82,19 @@ impl Body {
         }
     }
 
+    /// Takes octets of a chunk, whose end is known from its size and in which no dot is stuffed.
+    pub(super) fn receive_counted(&mut self, octets: &[u8]) {
+        for position in memchr::memchr_iter(b'\n', octets) {
+            let before =
+                if position == 0 { self.after_carriage_return } else { octets[position - 1] == b'\r' };
+            self.bare_line_feed |= !before;
+        }
+        if let Some(last) = octets.last() {
+            self.after_carriage_return = *last == b'\r';
+        }
+        self.append(octets);
+    }
+
     /// The CRC-32 of all octets.
     pub(super) fn crc32(&self) -> u32 {
         self.checksum.clone().finalize()
@@ -170,6 +183,18 @@ mod tests {
             let expected = expected.map(|(body, rest, bare)| (body.to_vec(), rest.to_vec(), bare));
             assert_eq!(read(wire), expected, "{:?}", String::from_utf8_lossy(wire));
         }
+    }
+
+    #[test]
+    fn chunks_are_taken_as_they_are_and_their_line_ends_are_looked_at_across_borders() {
+        let read = |chunks: &[&[u8]]| {
+            let mut body = Body::new(usize::MAX);
+            chunks.iter().for_each(|chunk| body.receive_counted(chunk));
+            (body.bare_line_feed, body.into_kept())
+        };
+        assert_eq!(read(&[b"..a\r\n.\r\n", b"", b"b"]), (false, b"..a\r\n.\r\nb".to_vec()));
+        assert_eq!(read(&[b"a\r", b"\nb"]), (false, b"a\r\nb".to_vec()));
+        assert_eq!(read(&[b"a", b"\nb"]), (true, b"a\nb".to_vec()));
     }
 
     #[test]

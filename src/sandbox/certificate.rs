@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use tokio_rustls::rustls::{
     ServerConfig,
     crypto::ring,
@@ -15,7 +17,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use super::SandboxError;
+use super::{SandboxError, options::Certificate};
 
 /// The authority and what the TLS ports present.
 pub(super) struct Certificates {
@@ -27,8 +29,8 @@ pub(super) struct Certificates {
 
 impl Certificates {
     /// Makes an authority, a leaf for `smtp.gmail.com` and loopback, and the one for no SNI.
-    pub(super) fn make(require_sni: bool) -> Result<Self, SandboxError> {
-        let (authority_pem, leaf) = issue_leaf().map_err(certificate_error)?;
+    pub(super) fn make(require_sni: bool, kind: Certificate) -> Result<Self, SandboxError> {
+        let (authority_pem, leaf) = issue_leaf(kind).map_err(certificate_error)?;
         let without_sni = if require_sni { self_signed().map_err(certificate_error)? } else { leaf.clone() };
         let provider = Arc::new(ring::default_provider());
         let resolver = BySni {
@@ -64,21 +66,37 @@ struct Pair {
     key: Vec<u8>,
 }
 
-fn issue_leaf() -> Result<(String, Pair), rcgen::Error> {
+fn issue_leaf(kind: Certificate) -> Result<(String, Pair), rcgen::Error> {
+    let (authority_pem, mut issuer) = authority()?;
+    if kind == Certificate::OtherAuthority {
+        // The client is given the certificate of the first authority, and meets one of the second.
+        (_, issuer) = authority()?;
+    }
+    let names: &[&str] = match kind {
+        Certificate::OtherName => &["mail.example.org"],
+        Certificate::Right | Certificate::OtherAuthority | Certificate::Expired => {
+            &["smtp.gmail.com", "localhost", "127.0.0.1", "::1"]
+        }
+    };
+    let mut leaf = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+    leaf.distinguished_name.push(DnType::CommonName, names[0]);
+    if kind == Certificate::Expired {
+        leaf.not_before = date_time_ymd(2024, 1, 1);
+        leaf.not_after = date_time_ymd(2024, 3, 25);
+    }
+    let key = KeyPair::generate()?;
+    let certificate = leaf.signed_by(&key, &issuer)?.der().to_vec();
+    Ok((authority_pem, Pair { certificate, key: key.serialize_der() }))
+}
+
+fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::<String>::new())?;
     authority.distinguished_name.push(DnType::CommonName, "Pillarbox sandbox authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    let authority_key = KeyPair::generate()?;
-    let authority_pem = authority.self_signed(&authority_key)?.pem();
-    let issuer = Issuer::new(authority, authority_key);
-
-    let names = ["smtp.gmail.com", "localhost", "127.0.0.1", "::1"].map(String::from);
-    let mut leaf = CertificateParams::new(names)?;
-    leaf.distinguished_name.push(DnType::CommonName, "smtp.gmail.com");
     let key = KeyPair::generate()?;
-    let certificate = leaf.signed_by(&key, &issuer)?.der().to_vec();
-    Ok((authority_pem, Pair { certificate, key: key.serialize_der() }))
+    let pem = authority.self_signed(&key)?.pem();
+    Ok((pem, Issuer::new(authority, key)))
 }
 
 fn self_signed() -> Result<Pair, rcgen::Error> {

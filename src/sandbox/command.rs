@@ -3,7 +3,7 @@
 //! Rule: strict where a relay could be wrong without noticing, such as a space after the colon or an
 //! unknown parameter. Must not know in which order commands may come.
 
-use super::triggers::Stage;
+use super::script::Stage;
 use crate::smtp::address::Address;
 
 /// One command line.
@@ -19,8 +19,8 @@ pub(super) enum Command<'a> {
     /// What follows the verb.
     Rcpt(&'a str),
     Data,
-    /// RFC 3030, advertised but not offered by the look-alike.
-    Bdat,
+    /// What follows the verb (RFC 3030).
+    Bdat(&'a str),
     Rset,
     Noop,
     Quit,
@@ -53,7 +53,7 @@ impl<'a> Command<'a> {
             () if is("QUIT") => Self::Quit,
             () if is("VRFY") => Self::Vrfy,
             () if is("HELP") => Self::Help,
-            () if is("BDAT") => Self::Bdat,
+            () if is("BDAT") => Self::Bdat(rest),
             () if is("EXPN") || is("ETRN") || is("TURN") => Self::Unimplemented,
             () => Self::Unrecognized,
         }
@@ -66,16 +66,13 @@ impl<'a> Command<'a> {
             Self::StartTls => Stage::StartTls,
             Self::Mail(_) => Stage::Mail,
             Self::Rcpt(_) => Stage::Rcpt,
-            Self::Data => Stage::Data,
+            Self::Data | Self::Bdat(_) => Stage::Data,
             Self::Rset => Stage::Rset,
             Self::Noop => Stage::Noop,
             Self::Quit => Stage::Quit,
-            Self::Auth(..)
-            | Self::Bdat
-            | Self::Vrfy
-            | Self::Help
-            | Self::Unimplemented
-            | Self::Unrecognized => Stage::Other,
+            Self::Auth(..) | Self::Vrfy | Self::Help | Self::Unimplemented | Self::Unrecognized => {
+                Stage::Other
+            }
         }
     }
 }
@@ -110,6 +107,26 @@ impl<'a> Path<'a> {
         let address: Address = self.text.parse().ok()?;
         let allowed = internationalized || !address.is_internationalized();
         (address.domain().is_some() && allowed).then_some(address)
+    }
+}
+
+/// The argument of BDAT (RFC 3030 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChunkSize {
+    /// Octets that follow the line.
+    pub octets: u64,
+    /// Whether the message ends with them.
+    pub last: bool,
+}
+
+impl ChunkSize {
+    /// `None` is a syntax error.
+    pub(super) fn parse(rest: &str) -> Option<Self> {
+        let (octets, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let last = rest.trim_ascii().eq_ignore_ascii_case("LAST");
+        let known = last || rest.trim_ascii().is_empty();
+        let digits = octets.bytes().all(|octet| octet.is_ascii_digit());
+        (known && digits).then_some(Self { octets: octets.parse().ok()?, last })
     }
 }
 
@@ -167,6 +184,16 @@ mod tests {
         assert_eq!(path("FROM:<\"a>\\\"\"@b>"), Some("\"a>\\\"\"@b"));
         for wrong in ["FROM: <a@b>", "FROM:a@b", "FROM:<a@b", "FROM:<a@b>SIZE=1", "TO:<a@b>", "FROM", ""] {
             assert_eq!(path(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_has_a_size_and_perhaps_the_end() {
+        let parse = |rest| ChunkSize::parse(rest).map(|size| (size.octets, size.last));
+        assert_eq!(parse("86"), Some((86, false)));
+        assert_eq!(parse("0 last"), Some((0, true)));
+        for wrong in ["", "+1", "-1", "x", "1 LATER", "99999999999999999999"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! AUTH PLAIN and LOGIN, and the passwords that decide what happens (gmail.md section 6).
+//! AUTH, and the passwords and tokens that decide what happens (gmail.md sections 3.3, 4.2 and 6).
 //!
 //! Rule: AUTH exists only inside TLS, as at Gmail; the trigger passwords work for every user name, so
 //! that a test needs no account of its own. No credential is kept or told. Must not know the transaction.
@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64;
 
 use super::{
-    options::APP_PASSWORD,
+    bearer::Bearer,
+    oauth::Expiry,
+    options::{ACCESS_TOKEN, APP_PASSWORD},
     replies::{self, Template},
-    session::{Flow, Ordered, Port, Session, State},
-    shared::Weight,
-    triggers::Stage,
+    script::Stage,
+    scripted::Ordered,
+    session::{Flow, Port, Session, State},
+    shared::{Shared, Weight},
 };
 use crate::clock::Moment;
 
@@ -25,30 +28,45 @@ pub(super) enum Challenge {
     LoginUsername,
     /// The second one.
     LoginPassword(String),
+    /// The only response of XOAUTH2.
+    Xoauth2,
+    /// The only response of OAUTHBEARER (RFC 7628).
+    OauthBearer,
+    /// The acknowledgement of the JSON that says why a token was refused.
+    Acknowledgement,
 }
 
-/// A user name and a password as the client sent them.
-#[derive(PartialEq, Eq)]
+/// Who the client says it is, and how it proves that.
 pub(super) struct Credentials {
     username: String,
-    password: String,
+    proof: Proof,
+}
+
+enum Proof {
+    Password(String),
+    Token(String),
 }
 
 /// The next step of the dialogue.
 pub(super) enum Step {
     /// Ask for more.
     Ask(Challenge, &'static [u8]),
-    /// Both are there.
+    /// Everything is there.
     Check(Credentials),
     /// No such mechanism, or a response that is not base64.
     Refuse(&'static Template),
+    /// A payload that is base64 of something else.
+    Malformed,
+    /// The client has answered the JSON, correctly or not.
+    Acknowledged(bool),
 }
 
 /// What becomes of the login.
-#[derive(Debug)]
 enum Verdict {
-    Accept,
+    /// Accepted, until the token ends if there is one.
+    Accept(Option<Expiry>),
     Refuse(&'static Template),
+    RefuseToken,
     Drop,
     Hang,
 }
@@ -59,7 +77,7 @@ impl Session {
         if self.port == Port::Plain {
             return self.violation(&replies::UNRECOGNIZED);
         }
-        if !self.tls {
+        if self.tls.is_none() {
             return self.violation(&replies::STARTTLS_FIRST);
         }
         if self.client_name.is_none() {
@@ -84,6 +102,17 @@ impl Session {
                 Flow::Continue
             }
             Step::Check(credentials) => self.log_in(credentials, now),
+            Step::Malformed => {
+                self.shared.mailbox.tally(|counters| {
+                    counters.login_refusals += 1;
+                    counters.violations += 1;
+                });
+                self.refuse_token(replies::TOKEN_MALFORMED)
+            }
+            Step::Acknowledged(properly) => {
+                self.shared.mailbox.tally(|counters| counters.violations += u64::from(!properly));
+                self.refuse(Stage::Auth, &replies::BAD_CREDENTIALS, "")
+            }
         }
     }
 
@@ -97,76 +126,117 @@ impl Session {
             }
         };
         let verdict = if self.shared.accounts.may_log_in(&credentials.username, now) {
-            judge(&credentials, &self.shared.options.accounts)
+            judge(&credentials, &self.shared, now)
         } else {
             Verdict::Refuse(&replies::TOO_MANY_LOGINS)
         };
-        if !matches!(verdict, Verdict::Accept) {
+        if !matches!(verdict, Verdict::Accept(_)) {
             self.shared.mailbox.tally(|counters| counters.login_refusals += 1);
         }
         match verdict {
-            Verdict::Accept => {
+            Verdict::Accept(expiry) => {
                 self.shared.mailbox.tally(|counters| counters.logins += 1);
                 self.shared.accounts.connected(&credentials.username);
                 self.tell(Stage::Auth, Weight::Result, || format!("logged in user={}", credentials.username));
                 self.username = Some(credentials.username);
+                self.expiry = expiry;
                 self.output.extend_from_slice(replies::AUTHENTICATED);
                 delay
             }
             Verdict::Refuse(reply) => self.refuse(Stage::Auth, reply, ""),
+            Verdict::RefuseToken => self.refuse_token(replies::TOKEN_REFUSED),
             Verdict::Drop => self.drop_connection(Stage::Auth),
             Verdict::Hang => Flow::Hang,
         }
+    }
+
+    /// Says why in JSON; 535 follows when the client has acknowledged that.
+    fn refuse_token(&mut self, json: &'static str) -> Flow {
+        self.tell(Stage::Auth, Weight::Result, || format!("token refused json={json}"));
+        self.state = State::Challenged(Challenge::Acknowledgement);
+        replies::challenge_json(&mut self.output, json);
+        Flow::Continue
     }
 }
 
 /// Begins AUTH.
 fn begin(mechanism: &str, initial: Option<&str>) -> Step {
-    let plain = mechanism.eq_ignore_ascii_case("PLAIN");
-    if !plain && !mechanism.eq_ignore_ascii_case("LOGIN") {
-        return Step::Refuse(&replies::UNKNOWN_MECHANISM);
-    }
-    match (plain, initial) {
-        (true, None) => Step::Ask(Challenge::Plain, replies::CHALLENGE_EMPTY),
-        (false, None) => Step::Ask(Challenge::LoginUsername, replies::CHALLENGE_USERNAME),
-        (true, Some(response)) => proceed(Challenge::Plain, response),
-        (false, Some(response)) => proceed(Challenge::LoginUsername, response),
+    let (challenge, prompt) = match mechanism.to_ascii_uppercase().as_str() {
+        "PLAIN" => (Challenge::Plain, replies::CHALLENGE_EMPTY),
+        "LOGIN" => (Challenge::LoginUsername, replies::CHALLENGE_USERNAME),
+        "XOAUTH2" => (Challenge::Xoauth2, replies::CHALLENGE_EMPTY),
+        "OAUTHBEARER" => (Challenge::OauthBearer, replies::CHALLENGE_EMPTY),
+        "XOAUTH" => return Step::Refuse(&replies::XOAUTH_GONE),
+        _ => return Step::Refuse(&replies::UNKNOWN_MECHANISM),
+    };
+    match initial {
+        None => Step::Ask(challenge, prompt),
+        Some(response) => proceed(challenge, response),
     }
 }
 
 /// Goes on with the client's response.
 pub(super) fn proceed(challenge: Challenge, response: &str) -> Step {
+    if matches!(challenge, Challenge::Acknowledgement) {
+        // Empty for XOAUTH2, base64 of one octet 01 for OAUTHBEARER.
+        return Step::Acknowledged(response.is_empty() || response == "AQ==");
+    }
     // "=" alone is an empty initial response (RFC 4954 section 4).
     let response = if response == "=" { "" } else { response };
     let decoded = BASE64.decode(response.as_bytes()).ok().and_then(|octets| String::from_utf8(octets).ok());
     let Some(text) = decoded else { return Step::Refuse(&replies::CANNOT_DECODE) };
+    let with_token = |bearer: Option<Bearer>| match bearer {
+        Some(Bearer { username, token }) => Step::Check(Credentials { username, proof: Proof::Token(token) }),
+        None => Step::Malformed,
+    };
     match challenge {
         Challenge::LoginUsername => Step::Ask(Challenge::LoginPassword(text), replies::CHALLENGE_PASSWORD),
-        Challenge::LoginPassword(username) => Step::Check(Credentials { username, password: text }),
+        Challenge::LoginPassword(username) => {
+            Step::Check(Credentials { username, proof: Proof::Password(text) })
+        }
         Challenge::Plain => {
             let mut parts = text.splitn(3, '\0').skip(1).map(str::to_owned);
             match (parts.next(), parts.next()) {
-                (Some(username), Some(password)) => Step::Check(Credentials { username, password }),
+                (Some(username), Some(password)) => {
+                    Step::Check(Credentials { username, proof: Proof::Password(password) })
+                }
                 _ => Step::Refuse(&replies::CANNOT_DECODE),
             }
         }
+        Challenge::Xoauth2 => with_token(Bearer::of_xoauth2(&text)),
+        Challenge::OauthBearer => with_token(Bearer::of_oauthbearer(&text)),
+        Challenge::Acknowledgement => Step::Acknowledged(false),
     }
 }
 
-/// Judges the credentials; `accounts` empty means that every user name has [`APP_PASSWORD`].
-fn judge(credentials: &Credentials, accounts: &BTreeMap<String, String>) -> Verdict {
-    let trigger = TRIGGERS.iter().find(|(password, _)| *password == credentials.password);
-    if let Some((_, verdict)) = trigger {
+fn judge(credentials: &Credentials, shared: &Shared, now: Moment) -> Verdict {
+    let token = match &credentials.proof {
+        Proof::Password(password) => {
+            return judge_password(&credentials.username, password, &shared.options.accounts);
+        }
+        Proof::Token(token) => token,
+    };
+    let expiry = if token == ACCESS_TOKEN {
+        Some(Expiry::new(now, shared.options.token_lifetime))
+    } else {
+        shared.identity.tokens.judge(&credentials.username, token, now)
+    };
+    expiry.map_or(Verdict::RefuseToken, |expiry| Verdict::Accept(Some(expiry)))
+}
+
+/// `accounts` empty means that every user name has [`APP_PASSWORD`].
+fn judge_password(username: &str, password: &str, accounts: &BTreeMap<String, String>) -> Verdict {
+    if let Some((_, verdict)) = TRIGGERS.iter().find(|(name, _)| *name == password) {
         return verdict();
     }
-    let expected = match accounts.get(&credentials.username) {
+    let expected = match accounts.get(username) {
         Some(password) => password,
-        None if accounts.is_empty() && !credentials.username.is_empty() => APP_PASSWORD,
+        None if accounts.is_empty() && !username.is_empty() => APP_PASSWORD,
         None => return Verdict::Refuse(&replies::BAD_CREDENTIALS),
     };
     // Google shows app passwords in four groups and accepts them so.
-    let matches = credentials.password == expected || without_spaces(&credentials.password) == expected;
-    if matches { Verdict::Accept } else { Verdict::Refuse(&replies::BAD_CREDENTIALS) }
+    let matches = password == expected || without_spaces(password) == expected;
+    if matches { Verdict::Accept(None) } else { Verdict::Refuse(&replies::BAD_CREDENTIALS) }
 }
 
 fn without_spaces(password: &str) -> String {

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fs::{File, OpenOptions},
     io::{self, Write},
+    net::IpAddr,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::{options::Options, triggers::Stage};
+use super::{options::Options, rewritten, script::Stage};
 use crate::clock::Timestamp;
 
 /// One stored message.
@@ -36,18 +37,37 @@ pub struct Accepted {
     pub crc32: u32,
     /// The Message-ID with its angle brackets.
     pub message_id: Option<String>,
-    /// Whether it came over TLS.
-    pub tls: bool,
+    /// How it was encrypted, if it was.
+    pub tls: Option<TlsSession>,
     /// Who had logged in.
     pub username: Option<String>,
     /// The name given in EHLO.
     pub ehlo: String,
+    /// The address it came from.
+    pub peer: IpAddr,
+    /// The session id in the replies.
+    pub session_id: String,
     /// Which connection, counted from 1.
     pub connection_number: u64,
     /// When the final dot arrived.
     pub at: Timestamp,
     /// Whether 250 was sent; `false` when the connection was dropped instead.
     pub answered: bool,
+    /// Whether it was beyond the daily limit and came back to the account's own inbox.
+    pub bounced: bool,
+    /// How many messages with this Message-ID were there before.
+    pub copies_before: usize,
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSession {
+    /// Such as `TLS1_3`.
+    pub version: String,
+    /// Such as `TLS_AES_256_GCM_SHA384`.
+    pub cipher_suite: String,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<String>,
 }
 
 /// One line of the journal.
@@ -67,6 +87,9 @@ pub struct JournalLine {
     pub at: Timestamp,
     /// Whether 250 followed.
     pub answered: bool,
+    /// Whether it came back to the account's own inbox.
+    #[serde(default)]
+    pub bounced: bool,
 }
 
 /// How often what happened.
@@ -86,6 +109,12 @@ pub struct Counters {
     pub messages: u64,
     /// Their recipients.
     pub recipients: u64,
+    /// Messages that were answered 250 and bounced all the same.
+    pub bounces: u64,
+    /// Requests at the token endpoint.
+    pub token_requests: u64,
+    /// Requests for consent.
+    pub authorizations: u64,
     /// 550 5.4.5 at any stage.
     pub quota_refusals: u64,
     /// Connections closed without the reply that was due.
@@ -123,12 +152,15 @@ pub struct Mailbox {
     messages_kept_max: usize,
     bytes_kept_max: u64,
     commands_kept_max: usize,
+    send_as: Vec<String>,
 }
 
 #[derive(Debug, Default)]
 struct Contents {
     messages: VecDeque<Arc<Accepted>>,
     bytes: u64,
+    /// How many of the messages have which Message-ID.
+    copies: BTreeMap<String, usize>,
     commands: VecDeque<String>,
     counters: Counters,
     journal: Option<File>,
@@ -145,6 +177,7 @@ impl Mailbox {
             messages_kept_max: options.messages_kept_max,
             bytes_kept_max: options.bytes_kept_max,
             commands_kept_max: options.commands_kept_max,
+            send_as: options.send_as.clone(),
         })
     }
 
@@ -184,36 +217,45 @@ impl Mailbox {
         self.lock().commands.iter().cloned().collect()
     }
 
+    /// The message as Gmail keeps it in Sent and passes it on: From, Message-ID and Date rewritten where
+    /// Gmail would, Return-Path and Received in front.
+    #[must_use]
+    pub fn rewritten(&self, message: &Accepted) -> Vec<u8> {
+        rewritten::rewritten(message, &self.send_as)
+    }
+
     /// Every Message-ID that is stored more than once, with how often.
     #[must_use]
     pub fn duplicates(&self) -> BTreeMap<String, usize> {
-        let mut copies = BTreeMap::new();
-        for message in &self.lock().messages {
-            if let Some(id) = &message.message_id {
-                *copies.entry(id.clone()).or_insert(0) += 1;
-            }
-        }
-        copies.retain(|_, count| *count > 1);
-        copies
+        let contents = self.lock();
+        contents
+            .copies
+            .iter()
+            .filter(|(_, count)| **count > 1)
+            .map(|(id, count)| (id.clone(), *count))
+            .collect()
     }
 
     /// Stores a message; an error means that the journal could not be written, and nothing is stored.
-    pub(super) fn store(&self, message: Accepted) -> io::Result<Arc<Accepted>> {
-        let message = Arc::new(message);
-        let count = {
+    pub(super) fn store(&self, mut message: Accepted) -> io::Result<Arc<Accepted>> {
+        let (message, count) = {
             let mut contents = self.lock();
+            let before = message.message_id.as_ref().and_then(|id| contents.copies.get(id));
+            message.copies_before = before.copied().unwrap_or(0);
+            let message = Arc::new(message);
             if let Some(journal) = &mut contents.journal {
                 journal.write_all(&journal_line(&message)?)?;
             }
             contents.counters.messages += 1;
             contents.counters.recipients += message.rcpt_to.len() as u64;
-            contents.bytes += message.body.len() as u64;
-            contents.messages.push_back(Arc::clone(&message));
+            contents.counters.bounces += u64::from(message.bounced);
+            contents.keep(&message);
             while contents.messages.len() > self.messages_kept_max || contents.bytes > self.bytes_kept_max {
-                let Some(oldest) = contents.messages.pop_front() else { break };
-                contents.bytes -= oldest.body.len() as u64;
+                if !contents.forget_oldest() {
+                    break;
+                }
             }
-            contents.counters.messages
+            (message, contents.counters.messages)
         };
         self.stored.send_replace(usize::try_from(count).unwrap_or(usize::MAX));
         Ok(message)
@@ -247,6 +289,31 @@ impl Mailbox {
     }
 }
 
+impl Contents {
+    fn keep(&mut self, message: &Arc<Accepted>) {
+        self.bytes += message.body.len() as u64;
+        self.messages.push_back(Arc::clone(message));
+        if let Some(id) = &message.message_id {
+            *self.copies.entry(id.clone()).or_insert(0) += 1;
+        }
+    }
+
+    /// `false` when there is none.
+    fn forget_oldest(&mut self) -> bool {
+        let Some(oldest) = self.messages.pop_front() else { return false };
+        self.bytes -= oldest.body.len() as u64;
+        if let Some(id) = &oldest.message_id
+            && let Some(count) = self.copies.get_mut(id)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.copies.remove(id);
+            }
+        }
+        true
+    }
+}
+
 fn journal_line(message: &Accepted) -> io::Result<Vec<u8>> {
     let line = JournalLine {
         message_id: message.message_id.clone(),
@@ -256,6 +323,7 @@ fn journal_line(message: &Accepted) -> io::Result<Vec<u8>> {
         crc32: message.crc32,
         at: message.at,
         answered: message.answered,
+        bounced: message.bounced,
     };
     let mut text = serde_json::to_vec(&line).map_err(io::Error::other)?;
     text.push(b'\n');

@@ -1,18 +1,25 @@
 //! The Gmail look-alike: what `pillarbox sandbox` relays to, and every test's upstream.
 //!
 //! Rule: it says what smtp.gmail.com says, word for word, and fails on request in every way that
-//! Gmail fails: by script ([`Sandbox::fail_next`]), by recipient (`triggers.rs`) and by password
-//! (`login.rs`). It keeps what it takes; nothing leaves the machine. Must not know queue, delivery or
+//! Gmail fails: by script ([`Sandbox::fail_next`]), by recipient (`triggers.rs`), by password
+//! (`login.rs`), by token (`oauth/`) and by scenario (`scenario.rs`). It keeps what it takes; nothing leaves the machine. Must not know queue, delivery or
 //! listener: it is Gmail's side of the conversation.
 
 mod account;
+mod bearer;
 mod body;
 mod certificate;
+mod chunk;
 mod command;
 mod login;
 mod mailbox;
+mod oauth;
 mod options;
 mod replies;
+mod rewritten;
+mod scenario;
+mod script;
+mod scripted;
 mod server;
 mod session;
 mod shared;
@@ -31,10 +38,16 @@ use tokio_rustls::TlsAcceptor;
 
 use self::{certificate::Certificates, server::Context, session::Port, shared::Shared};
 pub use self::{
-    mailbox::{Accepted, Counters, JournalLine, Mailbox, TooFew},
-    options::{APP_PASSWORD, Options},
+    mailbox::{Accepted, Counters, JournalLine, Mailbox, TlsSession, TooFew},
+    oauth::TokenAnswer,
+    options::{
+        ACCESS_TOKEN, APP_PASSWORD, Certificate, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options, OverLimit,
+        REFRESH_TOKEN,
+    },
+    replies::Malformed,
+    scenario::{SCENARIOS, Scenario},
+    script::{Chance, Failure, Order, Stage, Times},
     shared::Event,
-    triggers::{Failure, Stage},
 };
 use crate::shutdown::{Phase, Shutdown};
 
@@ -72,12 +85,13 @@ pub struct Sandbox {
     starttls: SocketAddr,
     implicit: SocketAddr,
     plain: SocketAddr,
+    oauth: SocketAddr,
 }
 
 impl Sandbox {
-    /// Listens on its three ports; returns when all of them accept connections.
+    /// Listens on its three ports and for HTTP; returns when all of them accept connections.
     pub async fn start(options: Options) -> Result<Self, SandboxError> {
-        let certificates = Certificates::make(options.require_sni)?;
+        let certificates = Certificates::make(options.require_sni, options.certificate)?;
         let mailbox = Mailbox::open(&options).map_err(|source| SandboxError::Journal {
             path: options.journal.clone().unwrap_or_default(),
             source,
@@ -85,6 +99,7 @@ impl Sandbox {
         let (starttls_listener, starttls) = bind(options.starttls_bind).await?;
         let (implicit_listener, implicit) = bind(options.implicit_bind).await?;
         let (plain_listener, plain) = bind(options.plain_bind).await?;
+        let (oauth_listener, oauth) = bind(options.oauth_bind).await?;
 
         let shared = Arc::new(Shared::new(options, Arc::new(mailbox)));
         let disconnect = watch::Sender::new(0);
@@ -103,8 +118,9 @@ impl Sandbox {
             };
             tasks.spawn(server::accept(listener, port, context, shutdown.watch()));
         }
+        tasks.spawn(oauth::serve(oauth_listener, Arc::clone(&shared), shutdown.watch()));
         let authority_pem = certificates.authority_pem;
-        Ok(Self { shared, tasks, shutdown, disconnect, authority_pem, starttls, implicit, plain })
+        Ok(Self { shared, tasks, shutdown, disconnect, authority_pem, starttls, implicit, plain, oauth })
     }
 
     /// The port that offers STARTTLS ("587").
@@ -125,6 +141,12 @@ impl Sandbox {
         self.plain
     }
 
+    /// The address that the paths of consent and tokens are below, such as `http://127.0.0.1:4711`.
+    #[must_use]
+    pub fn oauth_url(&self) -> String {
+        format!("http://{}", self.oauth)
+    }
+
     /// The certificate that a client must trust; new at every start.
     #[must_use]
     pub fn certificate_authority_pem(&self) -> String {
@@ -140,7 +162,23 @@ impl Sandbox {
     /// Orders a failure for the next time that any connection reaches `stage`. Several orders for one
     /// stage strike one after the other.
     pub fn fail_next(&self, stage: Stage, failure: Failure) {
-        self.shared.script.order(stage, failure);
+        self.shared.script.order(Order { stage, failure, times: Times::Next(1) });
+    }
+
+    /// Orders a failure for every time that any connection reaches `stage`, until
+    /// [`Sandbox::forget_failures`].
+    pub fn fail_always(&self, stage: Stage, failure: Failure) {
+        self.shared.script.order(Order { stage, failure, times: Times::Always });
+    }
+
+    /// Orders what the next request for a token is answered. Several orders strike one after the other.
+    pub fn answer_next_token_request(&self, answer: TokenAnswer) {
+        self.shared.identity.order(answer);
+    }
+
+    /// Ends every token that was issued, as a change of the account's password does.
+    pub fn revoke_all_tokens(&self) {
+        self.shared.identity.tokens.revoke_all();
     }
 
     /// Takes back the orders that have not struck yet.

@@ -11,10 +11,42 @@ use std::{
     time::Duration,
 };
 
+use super::script::{Chance, Order};
 use crate::clock::{Clock, SystemClock};
 
 /// The app password that opens every account when [`Options::accounts`] is empty.
 pub const APP_PASSWORD: &str = "abcdefghijklmnop";
+
+/// The access token that opens every account, always.
+pub const ACCESS_TOKEN: &str = "ya29.sandbox-access-token";
+/// The refresh token that the token endpoint takes for every account.
+pub const REFRESH_TOKEN: &str = "1//sandbox-refresh-token";
+/// The only OAuth client that the look-alike knows.
+pub const OAUTH_CLIENT_ID: &str = "sandbox.apps.googleusercontent.com";
+/// Its secret, which for a desktop client is none.
+pub const OAUTH_CLIENT_SECRET: &str = "sandbox-client-secret";
+
+/// What the TLS ports present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// One for `smtp.gmail.com` and loopback, from the sandbox's own authority.
+    Right,
+    /// One for another name, from the same authority.
+    OtherName,
+    /// The right names, from an authority that nobody knows: an intercepting proxy.
+    OtherAuthority,
+    /// The right names, but it ended years ago.
+    Expired,
+}
+
+/// What happens to mail beyond the daily limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// 550 5.4.5 to DATA.
+    Refuse,
+    /// 250, and a bounce in the account's own inbox (gmail.md section 0, fact 2).
+    AcceptThenBounce,
+}
 
 /// Everything that can be chosen when a sandbox starts.
 #[derive(Clone, Debug)]
@@ -27,6 +59,14 @@ pub struct Options {
     /// Recipients an account may write to in any 24 hours (500 for a consumer account). The plain
     /// port has no such limit, like Google's MX.
     pub recipients_per_day: u32,
+    /// What happens beyond that.
+    pub over_limit: OverLimit,
+    /// Addresses that the accounts may write From besides their own; used for the rewritten copy.
+    pub send_as: Vec<String>,
+    /// Failures that are ordered from the start.
+    pub script: Vec<Order>,
+    /// Failures by chance.
+    pub chance: Option<Chance>,
     /// Added before each batch of replies: the simulated round trip.
     pub latency: Duration,
     /// How long the recipient `slow` waits for the answer to its final dot, on `clock`.
@@ -36,10 +76,20 @@ pub struct Options {
     pub keep_bodies: bool,
     /// Whether `EHLO localhost` and the like get 421, which looks like rate limiting.
     pub refuse_localhost_ehlo: bool,
+    /// Whether the "587" port offers STARTTLS; without it, a middlebox has taken it away.
+    pub offer_starttls: bool,
+    /// What the TLS ports present.
+    pub certificate: Certificate,
     /// Whether a TLS client without SNI meets the certificate of `invalid2.invalid`.
     pub require_sni: bool,
     /// Whether a bare LF in message data gets 451 4.5.0.
     pub strict_line_ends: bool,
+    /// How long an access token is good for, and with it a connection that used it.
+    pub token_lifetime: Duration,
+    /// Whether each refresh brings a new refresh token; the old one remains good.
+    pub rotate_refresh_tokens: bool,
+    /// The public key of the service accounts (DER, PKCS #1); without it any signature will do.
+    pub service_account_key: Option<Vec<u8>>,
     /// Logins per account and minute before 454 4.7.0 (trouble was observed at 78 in a burst).
     pub logins_per_minute: u32,
     /// Authenticated connections per account; DATA on one more gets 421 4.3.0 (observed at 16).
@@ -66,6 +116,8 @@ pub struct Options {
     pub implicit_bind: SocketAddr,
     /// Where the port without TLS and AUTH (the "MX") listens.
     pub plain_bind: SocketAddr,
+    /// Where consent and tokens are given, over HTTP.
+    pub oauth_bind: SocketAddr,
 }
 
 impl Default for Options {
@@ -75,12 +127,21 @@ impl Default for Options {
             clock: Arc::new(SystemClock::new()),
             accounts: BTreeMap::new(),
             recipients_per_day: 500,
+            over_limit: OverLimit::Refuse,
+            send_as: Vec::new(),
+            script: Vec::new(),
+            chance: None,
             latency: Duration::ZERO,
             slow: Duration::from_secs(10),
             keep_bodies: true,
             refuse_localhost_ehlo: true,
+            offer_starttls: true,
+            certificate: Certificate::Right,
             require_sni: true,
             strict_line_ends: true,
+            token_lifetime: Duration::from_secs(3599),
+            rotate_refresh_tokens: false,
+            service_account_key: None,
             logins_per_minute: 75,
             connections_max: 15,
             idle: Duration::from_secs(15 * 60),
@@ -94,6 +155,7 @@ impl Default for Options {
             starttls_bind: any_port,
             implicit_bind: any_port,
             plain_bind: any_port,
+            oauth_bind: any_port,
         }
     }
 }

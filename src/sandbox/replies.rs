@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use data_encoding::BASE64;
+
 /// A reply that ends in the session id.
 #[derive(Debug)]
 pub(super) struct Template {
@@ -39,6 +41,13 @@ impl Template {
             }
             push("\r\n");
         }
+    }
+
+    /// The reply as a script writes it: lines separated by LF, `{id}` for the session id.
+    pub(super) fn scripted(&self) -> String {
+        let mut octets = Vec::new();
+        self.write(&mut octets, "{id}", "");
+        String::from_utf8_lossy(&octets).replace("\r\n", "\n")
     }
 
     /// Whether this is 550 5.4.5.
@@ -127,12 +136,48 @@ pub(super) const READY_TO_START_TLS: &[u8] = b"220 2.0.0 Ready to start TLS\r\n"
 pub(super) const AUTHENTICATED: &[u8] = b"235 2.7.0 Accepted\r\n";
 pub(super) const CHALLENGE_EMPTY: &[u8] = b"334 \r\n";
 pub(super) const CHALLENGE_USERNAME: &[u8] = b"334 VXNlcm5hbWU6\r\n";
+pub(super) const TOKEN_REFUSED: &str =
+    r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#;
+pub(super) const TOKEN_MALFORMED: &str = r#"{"status":"invalid_request","scope":"https://mail.google.com/"}"#;
 pub(super) const CHALLENGE_PASSWORD: &[u8] = b"334 UGFzc3dvcmQ6\r\n";
 
-/// Replies that no server should send: the recipient triggers `garbage`, `mixedcode` and `nul`.
-pub(super) const GARBAGE: &[u8] = b"\x7f\x01 not a reply\r\n";
-pub(super) const MIXED_CODES: &[u8] = b"250-2.1.5 OK\r\n550 5.1.1 OK\r\n";
-pub(super) const NUL_INSIDE: &[u8] = b"250 2.1.5 O\0K\r\n";
+/// The JSON of a refused token, in base64 (gmail.md section 4.2).
+pub(super) fn challenge_json(output: &mut Vec<u8>, json: &str) {
+    let text = format!("334 {}\r\n", BASE64.encode(json.as_bytes()));
+    output.extend_from_slice(text.as_bytes());
+}
+
+/// Octets that no server should send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// No reply code at all.
+    Garbage,
+    /// A line of 64 KiB.
+    LongLine,
+    /// A reply of two lines with different codes.
+    MixedCodes,
+    /// A NUL inside the text.
+    Nul,
+}
+
+impl Malformed {
+    /// Appends it to `output`.
+    pub(super) fn write(self, output: &mut Vec<u8>) {
+        match self {
+            Self::Garbage => output.extend_from_slice(b"\x7f\x01 not a reply\r\n"),
+            Self::MixedCodes => output.extend_from_slice(b"250-2.1.5 OK\r\n550 5.1.1 OK\r\n"),
+            Self::Nul => output.extend_from_slice(b"250 2.1.5 O\0K\r\n"),
+            Self::LongLine => {
+                output.extend_from_slice(b"550 5.1.1 ");
+                output.resize(output.len() + LONG_LINE_LENGTH, b'x');
+                output.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}
+
+/// Octets of [`Malformed::LongLine`]; RFC 5321 section 4.5.3.1.5 allows 512.
+const LONG_LINE_LENGTH: usize = 64 * 1024;
 
 macro_rules! replies {
     ($($(#[$doc:meta])* $name:ident = $code:literal $enhanced:literal $text:expr;)*) => {
@@ -152,6 +197,7 @@ replies! {
     /// The detail is the Unix time in seconds.
     MESSAGE_ACCEPTED = "250" "2.0.0" "OK  {}";
     FLUSHED = "250" "2.1.5" "Flushed";
+    CHUNK_OK = "250" "2.0.0" "OK";
     NOOP_OK = "250" "2.0.0" "OK";
     CLOSING = "221" "2.0.0" "closing connection";
     VRFY_MAYBE = "252" "2.1.5" "Send some mail, I'll try my best";
@@ -179,6 +225,9 @@ replies! {
     UNIMPLEMENTED = "502" "5.5.1"
         "Unimplemented command. For more information, go to\n \
          https://support.google.com/a/answer/3221692 and review RFC 5321\nspecifications.";
+    NO_DATA_AFTER_BDAT = "503" "5.5.1"
+        "No DATA after BDAT. For more information, go to\n https://support.google.com/a/answer/3221692 \
+         and review RFC 3030\nspecifications.";
     TOO_MANY_UNRECOGNIZED = "502" "5.5.1" "Too many unrecognized commands, goodbye.";
     SYNTAX_ERROR = "555" "5.5.2"
         "Syntax error, cannot decode response. For more information, go to\n \
@@ -214,6 +263,7 @@ replies! {
          https://support.google.com/mail/answer/7126229";
     UNKNOWN_MECHANISM = "504" "5.7.4" "Unrecognized Authentication Type";
     CANNOT_DECODE = "501" "5.5.2" "Cannot Decode response";
+    XOAUTH_GONE = "504" "5.7.4" "XOAUTH is no longer supported.";
     NO_IDENTITY_CHANGE = "503" "5.7.0" "No identity changes permitted.";
 
     // The account and the connection.
@@ -222,6 +272,10 @@ replies! {
          https://support.google.com/a/answer/166852";
     SYSTEM_PROBLEM = "421" "4.3.0" "Temporary System Problem.  Try again later (10).";
     CONNECTION_EXPIRED = "421" "4.7.0" "Connection expired, try reconnecting.";
+    /// The wording is not known from a transcript; gmail.md section 2 only says that it names the session.
+    SESSION_EXPIRED = "421" "4.7.0" "Session expired, please login again.";
+    SERVER_BUSY = "421" "4.4.5" "Server busy, try again later.";
+    SENDING_DENIED = "550" "5.7.0" "Mail Sending denied.";
     IDLE_TIMEOUT = "451" "4.4.2" "Timeout - closing connection.";
 
     // Sender and recipients; the detail is the address.

@@ -12,10 +12,11 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     account::elapsed,
+    mailbox::TlsSession,
     session::{Flow, Port, Session},
     shared::Shared,
 };
@@ -45,7 +46,7 @@ pub(super) async fn accept(listener: TcpListener, port: Port, context: Context, 
                     connections.spawn(serve(stream, peer, port, context.clone()));
                 }
                 Err(error) => {
-                    tracing::warn!(target: "upstream", %error, "the sandbox cannot accept a connection");
+                    tracing::warn!(%error, "the sandbox cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -61,7 +62,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, port: Port, mut context: Con
     tokio::select! {
         result = converse(stream, peer, port, &context) => {
             if let Err(error) = result {
-                tracing::debug!(target: "upstream", %error, "a connection of the sandbox ended early");
+                tracing::debug!(%error, "a connection of the sandbox ended early");
             }
         }
         // An error means that the sandbox itself is gone.
@@ -76,6 +77,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, port: Port, context: &Con
     let mut session = Session::new(Arc::clone(shared), port, peer.ip(), shared.options.clock.now());
     if port == Port::Implicit {
         let mut stream = timeout(HANDSHAKE_MAX, context.acceptor.accept(stream)).await??;
+        session.secured(agreed(&stream));
         let greeting = session.greet();
         return Driver::new(shared).run(&mut stream, &mut session, greeting).await.map(drop);
     }
@@ -83,10 +85,22 @@ async fn converse(stream: TcpStream, peer: SocketAddr, port: Port, context: &Con
     let greeting = session.greet();
     if Driver::new(shared).run(&mut stream, &mut session, greeting).await? == End::StartTls {
         let mut stream = timeout(HANDSHAKE_MAX, context.acceptor.accept(stream)).await??;
-        session.secured();
+        session.secured(agreed(&stream));
         Driver::new(shared).run(&mut stream, &mut session, Flow::Continue).await?;
     }
     Ok(())
+}
+
+/// What the handshake agreed on, in Google's spelling.
+fn agreed(stream: &TlsStream<TcpStream>) -> TlsSession {
+    let (_, connection) = stream.get_ref();
+    let version = connection.protocol_version().and_then(|version| version.as_str());
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    TlsSession {
+        version: version.unwrap_or_default().replace("TLSv", "TLS"),
+        cipher_suite: suite.unwrap_or_default().replace("TLS13_", "TLS_"),
+        server_name: connection.server_name().map(str::to_owned),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +128,7 @@ impl<'a> Driver<'a> {
     {
         let shared = self.shared;
         let clock = &shared.options.clock;
-        let mut idle = clock.sleep(shared.options.idle);
+        let mut timer = clock.sleep(shared.options.idle);
         let mut flow = first;
         loop {
             if let Some(end) = self.follow(stream, session, flow).await? {
@@ -122,8 +136,12 @@ impl<'a> Driver<'a> {
             }
             flow = Flow::Continue;
             if !self.input.is_empty() {
+                let before = session.expiry.is_some();
                 let (taken, next) = session.receive(&self.input, self.heard);
                 self.input.drain(..taken);
+                if session.expiry.is_some() != before {
+                    timer = clock.sleep(self.rest(session, clock.now()));
+                }
                 flow = next;
                 if flow != Flow::Continue {
                     continue;
@@ -142,15 +160,25 @@ impl<'a> Driver<'a> {
                 }
                 // One timer for the connection's life, set again only when it fires: setting one for
                 // each read would cost more than the read.
-                () = &mut idle => {
-                    let silence = elapsed(clock.now(), self.heard);
-                    idle = clock.sleep(shared.options.idle.saturating_sub(silence));
-                    if silence >= shared.options.idle {
+                () = &mut timer => {
+                    let now = clock.now();
+                    if session.expiry.is_some_and(|expiry| expiry.remaining(now).is_zero()) {
+                        flow = session.token_ended();
+                        timer = clock.sleep(shared.options.idle);
+                    } else if elapsed(now, self.heard) >= shared.options.idle {
                         flow = session.timed_out();
+                    } else {
+                        timer = clock.sleep(self.rest(session, now));
                     }
                 }
             }
         }
+    }
+
+    /// How long it is until the client has been silent for too long, or its token ends.
+    fn rest(&self, session: &Session, now: Moment) -> Duration {
+        let silence = self.shared.options.idle.saturating_sub(elapsed(now, self.heard));
+        session.expiry.map_or(silence, |expiry| silence.min(expiry.remaining(now)))
     }
 
     /// Does what the session asked for; `Some` when that ends the conversation.

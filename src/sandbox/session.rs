@@ -7,12 +7,16 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     body::Body,
+    chunk::Chunk,
     command::Command,
     login::{self, Challenge},
+    mailbox::TlsSession,
+    oauth::Expiry,
     replies::{self, Offer, Service, Template},
+    script::Stage,
+    scripted::Ordered,
     shared::{Shared, Weight},
     transaction::Transaction,
-    triggers::{Failure, Stage},
 };
 use crate::clock::Moment;
 
@@ -60,11 +64,13 @@ pub(super) struct Session {
     pub(super) port: Port,
     /// The session id.
     pub(super) id: String,
-    peer: IpAddr,
+    pub(super) peer: IpAddr,
     pub(super) since: Moment,
-    pub(super) tls: bool,
+    pub(super) tls: Option<TlsSession>,
     pub(super) client_name: Option<String>,
     pub(super) username: Option<String>,
+    /// When the access token ends that the client has logged in with.
+    pub(super) expiry: Option<Expiry>,
     unrecognized: u32,
     pub(super) state: State,
     /// Replies that wait to be sent.
@@ -82,6 +88,10 @@ pub(super) enum State {
     Mail(Box<Transaction>),
     /// 354 was sent.
     Data(Box<Transaction>, Box<Body>),
+    /// BDAT was accepted; its octets are coming.
+    Chunk(Chunk),
+    /// The last BDAT was not the end of the message.
+    Chunked(Box<Transaction>, Box<Body>),
 }
 
 impl Session {
@@ -100,9 +110,10 @@ impl Session {
             id: replies::session_id(service(port)),
             peer,
             since: now,
-            tls: port == Port::Implicit,
+            tls: None,
             client_name: None,
             username: None,
+            expiry: None,
             unrecognized: 0,
             state: State::Idle,
             output: Vec::with_capacity(1024),
@@ -122,8 +133,8 @@ impl Session {
     }
 
     /// TLS has been established: everything said before is forgotten (RFC 3207 section 4.2).
-    pub(super) fn secured(&mut self) {
-        self.tls = true;
+    pub(super) fn secured(&mut self, tls: TlsSession) {
+        self.tls = Some(tls);
         self.client_name = None;
         self.state = State::Idle;
     }
@@ -133,12 +144,23 @@ impl Session {
         self.refuse(Stage::Other, &replies::IDLE_TIMEOUT, "").then(Flow::Close)
     }
 
+    /// The access token has ended, and with it the connection; a message in transfer may finish first.
+    pub(super) fn token_ended(&mut self) -> Flow {
+        if matches!(self.state, State::Data(..) | State::Chunk(_)) {
+            return Flow::Continue;
+        }
+        self.refuse(Stage::Other, &replies::SESSION_EXPIRED, "").then(Flow::Close)
+    }
+
     /// Takes what it can of `input` and appends the replies to `output`. Returns how much it took.
     pub(super) fn receive(&mut self, input: &[u8], now: Moment) -> (usize, Flow) {
         let mut taken = 0;
         while taken < input.len() {
             let rest = &input[taken..];
-            let flow = if let State::Data(_, body) = &mut self.state {
+            let flow = if let State::Chunk(chunk) = &mut self.state {
+                taken += chunk.receive(rest);
+                self.chunk_arrived(now)
+            } else if let State::Data(_, body) = &mut self.state {
                 let (length, ended) = body.receive(rest);
                 taken += length;
                 let flow = self.data_arrived(ended, now);
@@ -175,10 +197,14 @@ impl Session {
         }
         let command = Command::parse(line);
         self.note(line, &command);
+        if self.expiry.is_some_and(|expiry| expiry.remaining(now).is_zero()) {
+            return self.token_ended();
+        }
         let stage = command.stage();
         self.shared.mailbox.reach(stage);
-        // RCPT, DATA and MAIL ask for their orders themselves, behind the checks of order and syntax.
-        if matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data) {
+        // The commands of a transaction ask for their orders themselves, behind the checks of order and
+        // syntax.
+        if matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Bdat(_)) {
             return self.transact(&command, now);
         }
         match self.ordered(stage) {
@@ -206,10 +232,6 @@ impl Session {
             Command::Vrfy => self.reply(&replies::VRFY_MAYBE, ""),
             Command::Help => self.reply(&replies::HELP, ""),
             Command::Quit => self.reply(&replies::CLOSING, "").then(Flow::Close),
-            Command::Bdat => {
-                // The chunk that follows must not be read as commands.
-                self.violation(&replies::UNIMPLEMENTED).then(Flow::Close)
-            }
             Command::Unimplemented => self.violation(&replies::UNIMPLEMENTED),
             Command::Unrecognized => {
                 self.unrecognized += 1;
@@ -218,7 +240,9 @@ impl Session {
                 }
                 self.violation(&replies::UNRECOGNIZED)
             }
-            Command::Mail(_) | Command::Rcpt(_) | Command::Data => self.transact(command, now),
+            Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Bdat(_) => {
+                self.transact(command, now)
+            }
         }
     }
 
@@ -235,10 +259,11 @@ impl Session {
             replies::helo(&mut self.output, service);
             return Flow::Continue;
         }
-        let offer = match (self.port, self.tls) {
-            (Port::Plain, _) => Offer::Neither,
-            (_, false) => Offer::StartTls,
-            (_, true) => Offer::Authentication,
+        let offer = match self.port {
+            Port::Plain => Offer::Neither,
+            _ if self.tls.is_some() => Offer::Authentication,
+            _ if self.shared.options.offer_starttls => Offer::StartTls,
+            _ => Offer::Neither,
         };
         let size_max = self.size_max();
         replies::ehlo(&mut self.output, service, self.peer, size_max, offer);
@@ -246,10 +271,10 @@ impl Session {
     }
 
     fn start_tls(&mut self) -> Flow {
-        if self.port == Port::Plain {
+        if self.port == Port::Plain || !self.shared.options.offer_starttls {
             return self.violation(&replies::UNIMPLEMENTED);
         }
-        if self.tls {
+        if self.tls.is_some() {
             return self.violation(&replies::STARTTLS_REPEATED);
         }
         if self.client_name.is_none() {
@@ -257,34 +282,6 @@ impl Session {
         }
         self.output.extend_from_slice(replies::READY_TO_START_TLS);
         Flow::StartTls
-    }
-
-    /// Follows what a test has ordered for this stage.
-    pub(super) fn ordered(&mut self, stage: Stage) -> Ordered {
-        let Some(failure) = self.shared.script.take(stage) else { return Ordered::Proceed(Flow::Continue) };
-        match failure {
-            Failure::Reply(text) => {
-                self.raw_reply(stage, &text);
-                Ordered::Instead(Flow::Continue)
-            }
-            Failure::ReplyAndClose(text) => {
-                self.raw_reply(stage, &text);
-                Ordered::Instead(Flow::Close)
-            }
-            Failure::Drop => Ordered::Instead(self.drop_connection(stage)),
-            Failure::StoreAndDrop => Ordered::StoreAndDrop(self.drop_connection(stage)),
-            Failure::Hang => Ordered::Instead(Flow::Hang),
-            Failure::Delay(duration) => Ordered::Proceed(Flow::Pause(duration)),
-        }
-    }
-
-    fn raw_reply(&mut self, stage: Stage, text: &str) {
-        let text = text.replace("{id}", &self.id);
-        for line in text.lines() {
-            self.output.extend_from_slice(line.as_bytes());
-            self.output.extend_from_slice(b"\r\n");
-        }
-        self.tell(stage, Weight::Result, || format!("scripted reply={text:?}"));
     }
 
     /// Sends a reply that is no refusal.
@@ -340,16 +337,6 @@ impl Drop for Session {
             self.shared.accounts.disconnected(username);
         }
     }
-}
-
-/// What a scripted failure makes of a stage.
-pub(super) enum Ordered {
-    /// Nothing, but perhaps the replies wait.
-    Proceed(Flow),
-    /// This happens instead of the usual.
-    Instead(Flow),
-    /// The message is stored first.
-    StoreAndDrop(Flow),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -14,8 +14,10 @@ use tokio::sync::broadcast;
 use super::{
     account::Accounts,
     mailbox::Mailbox,
+    oauth::Identity,
     options::Options,
-    triggers::{Script, Stage},
+    script::{Script, Stage},
+    triggers::Strikes,
 };
 
 /// One line for whoever watches the look-alike.
@@ -50,7 +52,9 @@ pub(super) struct Shared {
     pub options: Options,
     pub mailbox: Arc<Mailbox>,
     pub accounts: Accounts,
+    pub identity: Identity,
     pub script: Script,
+    pub strikes: Strikes,
     events: broadcast::Sender<Event>,
     connections: AtomicU64,
 }
@@ -59,9 +63,11 @@ impl Shared {
     pub(super) fn new(options: Options, mailbox: Arc<Mailbox>) -> Self {
         Self {
             accounts: Accounts::new(options.recipients_per_day, options.logins_per_minute),
+            script: Script::new(&options.script, options.chance.clone()),
             options,
             mailbox,
-            script: Script::default(),
+            identity: Identity::default(),
+            strikes: Strikes::default(),
             events: broadcast::Sender::new(EVENTS_WAITING_MAX),
             connections: AtomicU64::new(0),
         }
@@ -79,24 +85,22 @@ impl Shared {
 
     /// Tells watchers and the log; `text` is made only if somebody listens.
     pub(super) fn tell(&self, connection: u64, stage: Stage, weight: Weight, text: impl FnOnce() -> String) {
-        let result = weight == Weight::Result;
-        let logged = if result {
-            tracing::enabled!(target: "upstream", tracing::Level::INFO)
-        } else {
-            tracing::enabled!(target: "upstream", tracing::Level::DEBUG)
+        let logged = match weight {
+            Weight::Result => tracing::enabled!(tracing::Level::INFO),
+            Weight::Step => tracing::enabled!(tracing::Level::DEBUG),
         };
         let watched = self.events.receiver_count() > 0;
         if !logged && !watched {
             return;
         }
-        let text = text();
+        let event = Event { connection, stage, text: text() };
         match weight {
-            Weight::Result => tracing::info!(target: "upstream", connection, stage = %stage, "{text}"),
-            Weight::Step => tracing::debug!(target: "upstream", connection, stage = %stage, "{text}"),
+            Weight::Result => tracing::info!("{event}"),
+            Weight::Step => tracing::debug!("{event}"),
         }
         if watched {
             // An error means that the last watcher has just gone.
-            drop(self.events.send(Event { connection, stage, text }));
+            drop(self.events.send(event));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The mail transaction: MAIL, RCPT, DATA and the final dot (RFC 5321 section 3.3).
+//! The mail transaction: MAIL, RCPT, DATA and the final dot (RFC 5321 section 3.3). BDAT is in `chunk.rs`.
 //!
 //! Rule: the checks of each step come in Gmail's order: sequence, syntax, what a test ordered, the
 //! account, the recipient's name. A refused DATA ends the transaction. Must not know sockets.
@@ -8,10 +8,13 @@ use super::{
     body::Body,
     command::{Command, MailParameters, Path},
     mailbox::Accepted,
+    options::OverLimit,
     replies,
-    session::{Flow, Ordered, Port, Session, State},
+    script::Stage,
+    scripted::Ordered,
+    session::{Flow, Port, Session, State},
     shared::Weight,
-    triggers::{Armed, Effect, Stage},
+    triggers::{Armed, Effect},
 };
 use crate::clock::Moment;
 
@@ -36,11 +39,12 @@ enum Passage {
 }
 
 impl Session {
-    /// MAIL, RCPT and DATA.
+    /// MAIL, RCPT, DATA and BDAT.
     pub(super) fn transact(&mut self, command: &Command<'_>, now: Moment) -> Flow {
         match command {
             Command::Mail(rest) => self.mail(rest, now),
             Command::Rcpt(rest) => self.rcpt(rest, now),
+            Command::Bdat(rest) => self.bdat(rest, now),
             _ => self.data(now),
         }
     }
@@ -49,7 +53,7 @@ impl Session {
         if self.client_name.is_none() {
             return self.violation(&replies::EHLO_FIRST);
         }
-        if self.port == Port::StartTls && !self.tls {
+        if self.port == Port::StartTls && self.tls.is_none() {
             return self.violation(&replies::STARTTLS_FIRST);
         }
         if self.port != Port::Plain && self.username.is_none() {
@@ -94,7 +98,8 @@ impl Session {
 
     fn rcpt(&mut self, rest: &str, now: Moment) -> Flow {
         let State::Mail(transaction) = &self.state else {
-            return self.violation(&replies::MAIL_FIRST);
+            let chunked = matches!(self.state, State::Chunked(..));
+            return self.violation(if chunked { &replies::BAD_SEQUENCE } else { &replies::MAIL_FIRST });
         };
         let (internationalized, count) = (transaction.internationalized, transaction.rcpt_to.len());
         let Some(path) = Path::parse(rest, "TO:").filter(|path| path.parameters.is_empty()) else {
@@ -121,50 +126,89 @@ impl Session {
 
     fn data(&mut self, now: Moment) -> Flow {
         let transaction = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Mail(transaction) if !transaction.rcpt_to.is_empty() => transaction,
+            State::Mail(transaction) if transaction.has_recipients() => transaction,
             State::Mail(transaction) => {
                 self.state = State::Mail(transaction);
                 return self.violation(&replies::RCPT_FIRST);
             }
-            State::Idle | State::Challenged(_) | State::Data(..) => {
+            State::Chunked(transaction, body) => {
+                self.state = State::Chunked(transaction, body);
+                return self.violation(&replies::NO_DATA_AFTER_BDAT);
+            }
+            State::Idle | State::Challenged(_) | State::Data(..) | State::Chunk(_) => {
                 return self.violation(&replies::MAIL_FIRST);
             }
         };
+        let flow = match self.may_send(&transaction, now) {
+            Ok(flow) => flow,
+            Err(flow) => return flow,
+        };
+        let body = self.empty_body();
+        self.state = State::Data(transaction, body);
+        self.reply(&replies::GO_AHEAD, "").then(flow)
+    }
+
+    /// Whether the account and its connections allow another message; a refusal has been written.
+    pub(super) fn may_send(&mut self, transaction: &Transaction, now: Moment) -> Result<Flow, Flow> {
         let flow = match self.pass(Stage::Data, &transaction.armed, now) {
             Passage::Free(flow) => flow,
-            Passage::StoredOnly(flow) | Passage::Barred(flow) => return flow,
+            Passage::StoredOnly(flow) | Passage::Barred(flow) => return Err(flow),
         };
         if let Some(username) = &self.username {
-            if self.shared.accounts.connections(username) > self.shared.options.connections_max {
-                return self.refuse(Stage::Data, &replies::SYSTEM_PROBLEM, "").then(Flow::Close);
+            let (accounts, options) = (&self.shared.accounts, &self.shared.options);
+            if accounts.connections(username) > options.connections_max {
+                return Err(self.refuse(Stage::Data, &replies::SYSTEM_PROBLEM, "").then(Flow::Close));
             }
-            if !self.shared.accounts.has_room(username, transaction.recipients(), now) {
-                return self.refuse(Stage::Data, &replies::DAILY_LIMIT, "");
+            let refuses = options.over_limit == OverLimit::Refuse;
+            if refuses && !accounts.has_room(username, transaction.recipients(), now) {
+                return Err(self.refuse(Stage::Data, &replies::DAILY_LIMIT, ""));
             }
         }
         self.tell(Stage::Data, Weight::Step, || format!("recipients={}", transaction.recipients()));
+        Ok(flow)
+    }
+
+    /// A body that keeps what it is to keep.
+    pub(super) fn empty_body(&self) -> Box<Body> {
         let whole = usize::try_from(self.size_max()).unwrap_or(usize::MAX);
         let kept_max = if self.shared.options.keep_bodies { whole } else { HEADER_KEPT_MAX };
-        self.state = State::Data(transaction, Box::new(Body::new(kept_max)));
-        self.reply(&replies::GO_AHEAD, "").then(flow)
+        Box::new(Body::new(kept_max))
     }
 
     /// Some message data has arrived, perhaps all of it.
     pub(super) fn data_arrived(&mut self, ended: bool, now: Moment) -> Flow {
-        let State::Data(mut transaction, mut body) = std::mem::replace(&mut self.state, State::Idle) else {
+        let State::Data(transaction, mut body) = std::mem::replace(&mut self.state, State::Idle) else {
             return Flow::Continue;
         };
-        if body.starts() {
-            self.shared.mailbox.reach(Stage::Body);
-            match self.pass(Stage::Body, &transaction.armed, now) {
-                Passage::Free(_) => {}
-                Passage::StoredOnly(flow) | Passage::Barred(flow) => return flow,
-            }
+        if let Err(flow) = self.body_begins(&transaction, &mut body, now) {
+            return flow;
         }
-        if !ended {
-            self.state = State::Data(transaction, body);
-            return Flow::Continue;
+        if ended {
+            return self.message_arrived(*transaction, *body, now);
         }
+        self.state = State::Data(transaction, body);
+        Flow::Continue
+    }
+
+    /// The first octets of a message may be the last that this connection sees.
+    pub(super) fn body_begins(
+        &mut self,
+        transaction: &Transaction,
+        body: &mut Body,
+        now: Moment,
+    ) -> Result<(), Flow> {
+        if !body.starts() {
+            return Ok(());
+        }
+        self.shared.mailbox.reach(Stage::Body);
+        match self.pass(Stage::Body, &transaction.armed, now) {
+            Passage::Free(_) => Ok(()),
+            Passage::StoredOnly(flow) | Passage::Barred(flow) => Err(flow),
+        }
+    }
+
+    /// The final dot, or the end of the last chunk.
+    pub(super) fn message_arrived(&mut self, mut transaction: Transaction, body: Body, now: Moment) -> Flow {
         self.shared.mailbox.reach(Stage::Dot);
         if body.size > self.size_max() {
             return self.refuse(Stage::Dot, &replies::TOO_LARGE, "");
@@ -174,8 +218,7 @@ impl Session {
         }
         let armed = std::mem::take(&mut transaction.armed);
         match self.pass(Stage::Dot, &armed, now) {
-            Passage::Free(flow) => self.accept(*transaction, *body, now, flow),
-            Passage::StoredOnly(flow) => self.accept(*transaction, *body, now, flow),
+            Passage::Free(flow) | Passage::StoredOnly(flow) => self.accept(transaction, body, now, flow),
             Passage::Barred(flow) => flow,
         }
     }
@@ -183,9 +226,9 @@ impl Session {
     /// Stores the message and, unless the connection is to drop, says so.
     fn accept(&mut self, transaction: Transaction, body: Body, now: Moment, flow: Flow) -> Flow {
         let recipients = transaction.recipients();
-        if let Some(username) = &self.username
-            && !self.shared.accounts.spend(username, recipients, now)
-        {
+        let spent =
+            self.username.as_ref().is_none_or(|name| self.shared.accounts.spend(name, recipients, now));
+        if !spent && self.shared.options.over_limit == OverLimit::Refuse {
             return self.refuse(Stage::Dot, &replies::DAILY_LIMIT, "");
         }
         let answered = flow != Flow::Drop;
@@ -199,25 +242,33 @@ impl Session {
             size,
             crc32,
             message_id,
-            tls: self.tls,
+            tls: self.tls.clone(),
             username: self.username.clone(),
             ehlo: self.client_name.clone().unwrap_or_default(),
+            peer: self.peer,
+            session_id: self.id.clone(),
             connection_number: self.number,
             at: now.wall,
             answered,
+            bounced: !spent,
+            copies_before: 0,
         });
         let message = match stored {
             Ok(message) => message,
             Err(error) => {
-                tracing::error!(target: "upstream", %error, "the sandbox cannot write its journal");
+                tracing::error!(%error, "the sandbox cannot write its journal");
                 return self.refuse(Stage::Dot, &replies::TRY_AGAIN, "");
             }
         };
         self.tell(Stage::Dot, Weight::Result, || {
             let (from, to) = (&message.mail_from, message.rcpt_to.join(","));
             let id = message.message_id.as_deref().unwrap_or("none");
-            format!("accepted from={from} to={to} size={size} message_id={id}")
+            let again = if message.copies_before > 0 { " duplicate" } else { "" };
+            format!("accepted from={from} to={to} size={size} message_id={id}{again}")
         });
+        if message.bounced {
+            self.tell(Stage::Dot, Weight::Result, || BOUNCED.to_owned());
+        }
         if !answered {
             return flow;
         }
@@ -239,7 +290,7 @@ impl Session {
                 Stage::Mail => stage == Stage::Rcpt,
                 own => own == stage,
             };
-            due && self.shared.script.strikes(armed)
+            due && self.shared.strikes.strikes(armed)
         });
         struck.map_or(Passage::Free(flow), |armed| self.strike(stage, armed, flow, now))
     }
@@ -267,14 +318,9 @@ impl Session {
             Effect::Drop => Passage::Barred(self.drop_connection(stage)),
             Effect::StoreAndDrop => Passage::StoredOnly(self.drop_connection(stage)),
             Effect::Delay => Passage::Free(Flow::Pause(self.shared.options.slow)),
-            Effect::Raw(octets) => {
-                self.output.extend_from_slice(octets);
-                Passage::Barred(Flow::Continue)
-            }
-            Effect::LongLine => {
-                self.output.extend_from_slice(b"550 5.1.1 ");
-                self.output.resize(self.output.len() + LONG_LINE_LENGTH, b'x');
-                self.output.extend_from_slice(b"\r\n");
+            Effect::Malformed(malformed) => {
+                malformed.write(&mut self.output);
+                self.tell(stage, Weight::Result, || format!("malformed reply {malformed:?}"));
                 Passage::Barred(Flow::Continue)
             }
         }
@@ -287,6 +333,11 @@ impl Session {
 }
 
 impl Transaction {
+    /// Whether DATA or BDAT may follow.
+    pub(super) fn has_recipients(&self) -> bool {
+        !self.rcpt_to.is_empty()
+    }
+
     fn recipients(&self) -> u32 {
         u32::try_from(self.rcpt_to.len()).unwrap_or(u32::MAX)
     }
@@ -294,5 +345,6 @@ impl Transaction {
 
 /// Octets kept of a message whose body is not wanted: enough for the Message-ID.
 const HEADER_KEPT_MAX: usize = 16 * 1024;
-/// Octets of the reply to `longline`.
-const LONG_LINE_LENGTH: usize = 64 * 1024;
+/// What the account's owner finds in the inbox, while the relay has a 250.
+const BOUNCED: &str = "bounced into the account's inbox: from=mailer-daemon@googlemail.com \
+     text=\"You have reached a limit for sending mail. Your message was not sent.\"";

@@ -1,91 +1,18 @@
-//! The script: recipients whose name decides what happens, and failures that a test orders.
+//! Recipients whose name decides what happens.
 //!
 //! Rule: every case is one row of [`RECIPIENTS`] with the stage at which it strikes (gmail.md section
 //! 6). `+tag` after the name is ignored; `-once` after it makes it strike once per address, then the
 //! recipient is an ordinary one. Must not know connections.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    fmt,
+    collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
-use super::replies::{self, Template};
-
-/// Where in the dialogue something happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stage {
-    /// The greeting.
-    Connect,
-    /// EHLO or HELO.
-    Ehlo,
-    /// STARTTLS.
-    StartTls,
-    /// The verdict on a user name and password.
-    Auth,
-    /// MAIL.
-    Mail,
-    /// RCPT.
-    Rcpt,
-    /// The DATA command, before 354.
-    Data,
-    /// The first octets of message data.
-    Body,
-    /// After the final dot.
-    Dot,
-    /// RSET.
-    Rset,
-    /// NOOP.
-    Noop,
-    /// QUIT.
-    Quit,
-    /// Any other command.
-    Other,
-}
-
-impl Stage {
-    /// How many there are.
-    pub(super) const COUNT: usize = Self::Other as usize + 1;
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Connect => "connect",
-            Self::Ehlo => "ehlo",
-            Self::StartTls => "starttls",
-            Self::Auth => "auth",
-            Self::Mail => "mail",
-            Self::Rcpt => "rcpt",
-            Self::Data => "data",
-            Self::Body => "body",
-            Self::Dot => "dot",
-            Self::Rset => "rset",
-            Self::Noop => "noop",
-            Self::Quit => "quit",
-            Self::Other => "other",
-        })
-    }
-}
-
-/// What a test orders for the next time a stage is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// This reply instead of the usual one. Lines are separated by LF; `{id}` becomes the session id.
-    Reply(String),
-    /// The same, then the connection is closed.
-    ReplyAndClose(String),
-    /// The connection is closed without a reply.
-    Drop,
-    /// At [`Stage::Dot`]: the message is stored, then the connection is closed without a reply.
-    /// Elsewhere the same as `Drop`.
-    StoreAndDrop,
-    /// No reply, and nothing is read any more, until the client goes away.
-    Hang,
-    /// The usual reply, but this much later on the sandbox's clock.
-    Delay(Duration),
-}
+use super::{
+    replies::{self, Malformed, Template},
+    script::Stage,
+};
 
 /// What a trigger does at its stage.
 #[derive(Debug)]
@@ -108,10 +35,8 @@ pub(super) enum Effect {
     StoreAndDrop,
     /// Answers as usual, but later.
     Delay,
-    /// Answers with these octets.
-    Raw(&'static [u8]),
-    /// Answers with a line of 64 KiB.
-    LongLine,
+    /// Answers with what no server should say.
+    Malformed(Malformed),
 }
 
 /// One row of the table.
@@ -152,10 +77,18 @@ static RECIPIENTS: &[Trigger] = &[
     row("dropdot", Stage::Dot, Effect::StoreAndDrop),
     row("dropdot-lost", Stage::Dot, Effect::Drop),
     row("slow", Stage::Dot, Effect::Delay),
-    row("garbage", Stage::Rcpt, Effect::Raw(replies::GARBAGE)),
-    row("longline", Stage::Rcpt, Effect::LongLine),
-    row("mixedcode", Stage::Rcpt, Effect::Raw(replies::MIXED_CODES)),
-    row("nul", Stage::Rcpt, Effect::Raw(replies::NUL_INSIDE)),
+    row("garbage", Stage::Rcpt, Effect::Malformed(Malformed::Garbage)),
+    row("garbage-data", Stage::Data, Effect::Malformed(Malformed::Garbage)),
+    row("garbage-dot", Stage::Dot, Effect::Malformed(Malformed::Garbage)),
+    row("longline", Stage::Rcpt, Effect::Malformed(Malformed::LongLine)),
+    row("longline-data", Stage::Data, Effect::Malformed(Malformed::LongLine)),
+    row("longline-dot", Stage::Dot, Effect::Malformed(Malformed::LongLine)),
+    row("mixedcode", Stage::Rcpt, Effect::Malformed(Malformed::MixedCodes)),
+    row("mixedcode-data", Stage::Data, Effect::Malformed(Malformed::MixedCodes)),
+    row("mixedcode-dot", Stage::Dot, Effect::Malformed(Malformed::MixedCodes)),
+    row("nul", Stage::Rcpt, Effect::Malformed(Malformed::Nul)),
+    row("nul-data", Stage::Data, Effect::Malformed(Malformed::Nul)),
+    row("nul-dot", Stage::Dot, Effect::Malformed(Malformed::Nul)),
 ];
 
 /// A recipient that will strike.
@@ -178,35 +111,13 @@ impl Armed {
     }
 }
 
-/// What has been ordered and what has already struck.
+/// How often which address has struck.
 #[derive(Debug, Default)]
-pub(super) struct Script {
-    ordered: Mutex<VecDeque<(Stage, Failure)>>,
+pub(super) struct Strikes {
     struck: Mutex<HashMap<String, u32>>,
 }
 
-impl Script {
-    /// Orders a failure; the oldest order is forgotten beyond [`ORDERS_MAX`].
-    pub(super) fn order(&self, stage: Stage, failure: Failure) {
-        let mut ordered = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        if ordered.len() >= ORDERS_MAX {
-            ordered.pop_front();
-        }
-        ordered.push_back((stage, failure));
-    }
-
-    /// Takes back every order that has not struck yet.
-    pub(super) fn forget_orders(&self) {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// Takes the first order for `stage`.
-    pub(super) fn take(&self, stage: Stage) -> Option<Failure> {
-        let mut ordered = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = ordered.iter().position(|(at, _)| *at == stage)?;
-        ordered.remove(position).map(|(_, failure)| failure)
-    }
-
+impl Strikes {
     /// Whether an armed recipient strikes now, counted by its address.
     pub(super) fn strikes(&self, armed: &Armed) -> bool {
         let limit = match armed.trigger.effect {
@@ -224,8 +135,6 @@ impl Script {
     }
 }
 
-/// Orders that may wait; a test that needs more is wrong.
-const ORDERS_MAX: usize = 10_000;
 /// Addresses whose strikes are counted.
 const STRUCK_MAX: usize = 100_000;
 
@@ -248,22 +157,11 @@ mod tests {
 
     #[test]
     fn once_and_three_times_are_counted_per_address() {
-        let script = Script::default();
-        let strikes = |name: &str| Armed::of(name, name).is_some_and(|armed| script.strikes(&armed));
+        let counted = Strikes::default();
+        let strikes = |name: &str| Armed::of(name, name).is_some_and(|armed| counted.strikes(&armed));
         assert_eq!([(); 5].map(|()| strikes("tmp3")), [true, true, true, false, false]);
         assert_eq!([(); 2].map(|()| strikes("dropdot-once")), [true, false]);
         assert_eq!([(); 2].map(|()| strikes("tmp")), [true, true]);
         assert!(strikes("tmp3+other"));
-    }
-
-    #[test]
-    fn an_order_strikes_once_at_its_stage_in_the_order_given() {
-        let script = Script::default();
-        script.order(Stage::Mail, Failure::Drop);
-        script.order(Stage::Mail, Failure::Hang);
-        assert_eq!(script.take(Stage::Rcpt), None);
-        assert_eq!(script.take(Stage::Mail), Some(Failure::Drop));
-        assert_eq!(script.take(Stage::Mail), Some(Failure::Hang));
-        assert_eq!(script.take(Stage::Mail), None);
     }
 }

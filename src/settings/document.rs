@@ -1,6 +1,6 @@
 //! relay.toml as a text: which file it is, and where in it a key stands.
 //!
-//! Rule: an excerpt never shows the value of `password`. Must not know what the keys mean.
+//! Rule: an excerpt never shows the value of `password` or of the client's secret. Must not know what the keys mean.
 
 use std::{collections::BTreeMap, fmt, fs::File, io::Read, ops::Range, path::Path, path::PathBuf};
 
@@ -159,7 +159,7 @@ pub(super) fn header(section: &str) -> String {
     }
 }
 
-/// Whether the line gives `password` itself (not `password_file`) a value, also when it is misspelt, when
+/// Whether the line gives `password` or `oauth_client_secret` itself (not its file) a value, also when it is misspelt, when
 /// the equals sign is missing, or within an inline table.
 fn sets_password(line: &str) -> bool {
     const NOT_SECRET: [&str; 2] = ["password_file", "password_command"];
@@ -167,13 +167,17 @@ fn sets_password(line: &str) -> bool {
     let mut words = line.split(|character| !is_word(character)).filter(|word| !word.is_empty());
     let first = words.find(|word| *word != "upstream").unwrap_or("");
     let resembles = |word: &str| {
-        (word.starts_with("pass") || strsim::damerau_levenshtein(word, "password") <= 3)
+        (word.starts_with("pass")
+            || strsim::damerau_levenshtein(word, "password") <= 3
+            || strsim::damerau_levenshtein(word, "oauth_client_secret") <= 3)
             && !NOT_SECRET.contains(&word)
     };
-    let assigned = line.match_indices("password").any(|(position, word)| {
-        line[position + word.len()..].trim_start_matches(['"', '\'', ' ', '\t']).starts_with('=')
-    });
-    resembles(first) || assigned
+    let assigned = |secret: &str| {
+        line.match_indices(secret).any(|(position, word)| {
+            line[position + word.len()..].trim_start_matches(['"', '\'', ' ', '\t']).starts_with('=')
+        })
+    };
+    resembles(first) || assigned("password") || assigned("secret")
 }
 
 fn excerpt(number: &str, column: usize, width: usize, text: &str) -> String {
@@ -227,6 +231,9 @@ mod tests {
             "passwd = \"hunter2",
             "\"password\" = 2 # hunter2",
             "upstream.password = hunter2",
+            "oauth_client_secret = \"hunter2",
+            "oauth_client_secert: hunter2",
+            "upstream = { auth = \"oauth\", oauth_client_secret = \"hunter2",
             "upstream = { host = \"a\", password = \"hunter2",
         ] {
             let excerpt = excerpt_of(&format!("[upstream]\n{line}\n"), "hunter2");
@@ -234,5 +241,6 @@ mod tests {
         }
         assert!(!excerpt_of("password = \"\"\"\nhunter2\"\"\"\n", "hunter2").contains("hunter"));
         assert!(excerpt_of("password_file = 3 # hunter2\n", "3").contains("hunter"));
+        assert!(excerpt_of("oauth_client_secret_file = 3 # hunter2\n", "3").contains("hunter"));
     }
 }

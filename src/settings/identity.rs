@@ -11,7 +11,10 @@ use super::{
     upstream,
     value::{List, Parsed},
 };
-use crate::message::identity::{FromPolicy, Identity};
+use crate::{
+    message::identity::{FromPolicy, Identity},
+    smtp::address::Address,
+};
 
 const SECTION: &str = "identity";
 
@@ -48,7 +51,7 @@ pub(super) fn check(
 /// Whether From can be the account: its name is an address, or it is still to be named.
 fn has_address(upstream: &upstream::Checked) -> bool {
     match &upstream.login {
-        Some(login) => login.username.contains('@'),
+        Some(login) => login.username.parse::<Address>().is_ok_and(|name| name.domain().is_some()),
         None => upstream.account == Account::Missing,
     }
 }

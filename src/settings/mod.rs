@@ -11,6 +11,7 @@ mod identity;
 mod layers;
 pub mod machine;
 mod networks;
+mod oauth;
 pub mod problem;
 mod protection;
 mod raw;
@@ -28,7 +29,7 @@ use std::{
 };
 
 use self::{document::Document, hostname::Host, raw::Raw, report::Report, value::Parsed};
-use crate::{admin, delivery, listener, notices, queue, telemetry};
+use crate::{admin, delivery, listener, notices, queue, smtp::address::Address, telemetry};
 
 pub use self::problem::SettingsError;
 
@@ -42,6 +43,11 @@ pub const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
 pub const STOP_WAIT: Duration = Duration::from_secs(30);
 /// A commit that takes longer has failed (a disk that hangs, a network file system that is gone).
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the password is called in a directory of secrets, when the configuration names no source for it.
+pub const SECRET_NAMES: [&str; 3] = ["pillarbox-password", "pillarbox_password", "gmail_password"];
+/// Where container engines mount secrets.
+const CONTAINER_SECRETS: &str = "/run/secrets";
 
 /// The checked configuration.
 #[derive(Clone, Debug)]
@@ -107,6 +113,8 @@ pub struct Surroundings {
     pub system_file: PathBuf,
     /// What the host knows about its name.
     pub host: Host,
+    /// Directories in which systemd or a container's engine puts secrets, see [`SECRET_NAMES`].
+    pub secret_directories: Vec<PathBuf>,
 }
 
 /// Without the values of the variables: one may be a password.
@@ -132,8 +140,15 @@ impl Surroundings {
             local_file: LOCAL_FILE.into(),
             system_file: SYSTEM_FILE.into(),
             host: Host::of_this_machine(),
+            secret_directories: secret_directories(),
         }
     }
+}
+
+/// systemd's directory for this service (`LoadCredential=`), then that of containers.
+fn secret_directories() -> Vec<PathBuf> {
+    let credentials = env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty());
+    credentials.map(PathBuf::from).into_iter().chain([CONTAINER_SECRETS.into()]).collect()
 }
 
 /// Loads the configuration of this process: the file `explicit`, else the one that `PILLARBOX_CONFIG`
@@ -150,7 +165,7 @@ pub fn load_in(explicit: Option<&Path>, surroundings: &Surroundings) -> Result<S
     let source =
         document.as_ref().map_or(Source::Defaults, |document| Source::File(document.path().to_owned()));
     let mut report = Report::new(document.as_ref(), variables);
-    let settings = check(&raw, source, &surroundings.host, &mut report);
+    let settings = check(&raw, source, surroundings, &mut report);
     let problems = report.finish();
     if problems.is_empty() { Ok(settings) } else { Err(SettingsError::Invalid(problems)) }
 }
@@ -174,11 +189,13 @@ fn find_file(explicit: Option<&Path>, surroundings: &Surroundings) -> Option<Pat
     })
 }
 
-fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Settings {
-    let upstream = upstream::check(&raw.upstream, host, report);
+fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Report<'_>) -> Settings {
+    let host = &surroundings.host;
+    let state = storage::directory(&raw.queue, report);
+    let upstream = upstream::check(&raw.upstream, surroundings, &state, report);
     let admin_address = raw.identity.admin.as_ref().and_then(|Parsed(address)| address.clone());
-    let account_address = upstream.login.as_ref().and_then(|login| login.username.parse().ok());
-    let account_address: Option<Address> = account_address;
+    let account_address: Option<Address> =
+        upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let admin_address = admin_address.or_else(|| account_address.clone());
     let listener = door::check(&raw.listener, host, admin_address.is_some(), report);
     door::check_against_upstream(&listener, &upstream.host, report);
@@ -202,6 +219,8 @@ fn check(raw: &Raw, source: Source, host: &Host, report: &mut Report<'_>) -> Set
             host: upstream.host,
             port: upstream.port,
             tls: upstream.tls,
+            other_way: upstream.other_way,
+            ip_family: upstream.ip_family,
             login: upstream.login,
             ehlo_name: upstream.ehlo_name,
             ca_file: ca_file.map(|path| report.path("upstream", "ca_file", path)),

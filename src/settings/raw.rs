@@ -12,9 +12,9 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::value::{Command, List, Parsed, Password, Size, Tables, Text, Whole, choose};
+use super::value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose};
 use crate::{
-    delivery::Uncertain,
+    delivery::{IpFamily, Uncertain, oauth::Endpoint},
     message::{envelope::Lane, identity::FromPolicy},
     smtp::{address::Address, session::Authentication},
     telemetry::Format,
@@ -42,11 +42,22 @@ pub(super) struct Upstream {
     pub(super) host: Option<String>,
     pub(super) port: Option<Whole>,
     pub(super) tls: Option<Parsed<TlsMode>>,
+    pub(super) other_port: Option<Switch>,
+    pub(super) ip_family: Option<Parsed<IpFamily>>,
     pub(super) username: Option<String>,
     pub(super) password_file: Option<String>,
     pub(super) password_command: Option<Command>,
     pub(super) password: Option<Password>,
     pub(super) auth: Option<Parsed<Auth>>,
+    pub(super) oauth_client_file: Option<String>,
+    pub(super) oauth_client_id: Option<String>,
+    pub(super) oauth_client_secret_file: Option<String>,
+    pub(super) oauth_client_secret: Option<Password>,
+    pub(super) oauth_token_file: Option<String>,
+    pub(super) service_account_file: Option<String>,
+    pub(super) oauth_authorization_endpoint: Option<Parsed<Option<Endpoint>>>,
+    pub(super) oauth_token_endpoint: Option<Parsed<Option<Endpoint>>>,
+    pub(super) oauth_revocation_endpoint: Option<Parsed<Option<Endpoint>>>,
     pub(super) ehlo_name: Option<String>,
     pub(super) ca_file: Option<String>,
     pub(super) connections: Option<Whole>,
@@ -183,15 +194,49 @@ impl Text for TlsMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Auth {
     Password,
+    /// A person has consented in a browser.
+    Consent,
+    /// A key that may act for the whole domain.
+    ServiceAccount,
     /// The upstream knows us by our address.
     None,
 }
 
+impl Auth {
+    /// The word in the file.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Consent => "oauth",
+            Self::ServiceAccount => "service-account",
+            Self::None => "none",
+        }
+    }
+}
+
 impl Text for Auth {
-    const EXPECTED: &'static str = "\"password\" or \"none\"";
+    const EXPECTED: &'static str = "\"password\", \"oauth\", \"service-account\" or \"none\"";
 
     fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("password", Self::Password), ("none", Self::None)])
+        let choices = [Self::Password, Self::Consent, Self::ServiceAccount, Self::None];
+        choose(text, &choices.map(|choice| (choice.name(), choice)))
+    }
+}
+
+/// `None` for an empty text, which is the way to say "not set".
+impl Text for Option<Endpoint> {
+    const EXPECTED: &'static str = "an https:// address in quotes";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
+    }
+}
+
+impl Text for IpFamily {
+    const EXPECTED: &'static str = "\"any\", \"4\" or \"6\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("any", Self::Any), ("4", Self::V4), ("6", Self::V6)])
     }
 }
 
@@ -285,7 +330,7 @@ const LISTENER: &str = "listener";
 const NETWORK_KEY: &str = "network";
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 8] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 10] {
     let listener = field_names::<Listener>();
     // It is the last field, because its sections stand below the section's own keys.
     let listener =

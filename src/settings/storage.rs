@@ -48,16 +48,20 @@ pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Repo
             format!("one message may have {max_message_bytes} octets, the whole queue only {max_bytes}");
         report.add("queue", "max_bytes", what, "Raise it, or lower listener.max_message_bytes.");
     }
-    let directory = set(raw.directory.as_ref());
     CheckedQueue {
-        directory: directory
-            .map_or_else(|| DIRECTORY_DEFAULT.into(), |path| report.path("queue", "directory", path)),
+        directory: directory(raw, report),
         lifetime: report.duration(lifetime, raw.lifetime.as_ref()),
         history_lifetime: report.duration(history, raw.history_lifetime.as_ref()),
         dead_letter_lifetime: report.duration(dead, raw.dead_letter_lifetime.as_ref()),
         max_bytes,
         min_free_bytes: report.size(min_free, raw.min_free_bytes),
     }
+}
+
+/// Where mail waits.
+pub(super) fn directory(raw: &Queue, report: &Report<'_>) -> PathBuf {
+    let directory = set(raw.directory.as_ref());
+    directory.map_or_else(|| DIRECTORY_DEFAULT.into(), |path| report.path("queue", "directory", path))
 }
 
 /// The checked `[budget]`.

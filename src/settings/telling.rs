@@ -36,8 +36,7 @@ pub(super) fn check_notices(
 }
 
 pub(super) fn check_alert(raw: &Alert, hostname: &str, report: &mut Report<'_>) -> alert::Options {
-    let oldest =
-        Key { section: "alert", key: "oldest_message", default: 6 * HOUR, range: MINUTE..=90 * DAY };
+    let oldest = Key { section: "alert", key: "oldest_message", default: 6 * HOUR, range: MINUTE..=90 * DAY };
     let repeat = Key { section: "alert", key: "repeat", default: DAY, range: 10 * MINUTE..=30 * DAY };
     alert::Options {
         command: raw.command.as_ref().map_or_else(Vec::new, |Command(words)| words.clone()),

@@ -3,16 +3,20 @@
 //! Rule: no secret is read here, only where it is. Half an account is an error; none at all is not,
 //! because only `run` needs one. Must not know how delivery uses what it is told.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    Account,
+    Account, SECRET_NAMES, Surroundings,
     hostname::{Host, is_fully_qualified, names_every_host},
+    oauth,
     raw::{Auth, TlsMode, Upstream},
     report::{Key, Report, set},
-    value::Parsed,
+    value::{Parsed, Switch},
 };
-use crate::delivery::{Login, PasswordSource, Tls};
+use crate::delivery::{IpFamily, Login, PasswordSource, Tls, Way, oauth::Options};
 
 const SECTION: &str = "upstream";
 const HOST_DEFAULT: &str = "smtp.gmail.com";
@@ -24,6 +28,8 @@ pub(super) struct Checked {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: Tls,
+    pub(super) other_way: Option<Way>,
+    pub(super) ip_family: IpFamily,
     pub(super) login: Option<Login>,
     pub(super) account: Account,
     pub(super) ehlo_name: String,
@@ -31,16 +37,27 @@ pub(super) struct Checked {
     pub(super) logins_per_hour: u32,
 }
 
-pub(super) fn check(raw: &Upstream, this_host: &Host, report: &mut Report<'_>) -> Checked {
+/// `state` is where the relay keeps what it writes.
+pub(super) fn check(
+    raw: &Upstream,
+    surroundings: &Surroundings,
+    state: &Path,
+    report: &mut Report<'_>,
+) -> Checked {
+    let (this_host, secret_directories) = (&surroundings.host, surroundings.secret_directories.as_slice());
     let host = host(raw, report);
     let port = report.whole(Key { section: SECTION, key: "port", default: 587, range: 1..=65_535 }, raw.port);
     let port = u16::try_from(port).unwrap_or(587);
     let auth = raw.auth.as_ref().map_or(Auth::Password, |Parsed(auth)| *auth);
-    let login = login(raw, auth, report);
+    let tokens = oauth::check(raw, auth, state, report);
+    let login = match auth {
+        Auth::Consent | Auth::ServiceAccount => token_login(raw, auth, tokens, secret_directories, report),
+        Auth::Password | Auth::None => login(raw, auth, secret_directories, report),
+    };
     let tls = tls(raw, &host, port, login.is_some(), report);
     let account = match (auth, &login) {
         (Auth::None, _) | (_, Some(_)) => Account::Complete,
-        (Auth::Password, None) => Account::Missing,
+        (_, None) => Account::Missing,
     };
     // More than a few connections or logins look like an attack to Gmail (gmail.md section 2).
     let connections = Key { section: SECTION, key: "connections", default: 2, range: 1..=10 };
@@ -49,6 +66,8 @@ pub(super) fn check(raw: &Upstream, this_host: &Host, report: &mut Report<'_>) -
         host,
         port,
         tls,
+        other_way: other_way(raw, port, tls),
+        ip_family: raw.ip_family.as_ref().map_or(IpFamily::Any, |Parsed(family)| *family),
         login,
         account,
         ehlo_name: ehlo_name(raw, this_host, report),
@@ -102,9 +121,25 @@ fn tls(raw: &Upstream, host: &str, port: u16, has_login: bool, report: &mut Repo
     }
 }
 
-fn login(raw: &Upstream, auth: Auth, report: &mut Report<'_>) -> Option<Login> {
+/// The other of Gmail's two submission ports, when the configured one has its usual protection.
+fn other_way(raw: &Upstream, port: u16, tls: Tls) -> Option<Way> {
+    let wanted = raw.other_port.is_none_or(|Switch(wanted)| wanted);
+    let other = match (port, tls) {
+        (587, Tls::Starttls) => Some(Way { port: 465, tls: Tls::Implicit }),
+        (465, Tls::Implicit) => Some(Way { port: 587, tls: Tls::Starttls }),
+        _ => None,
+    };
+    other.filter(|_| wanted)
+}
+
+fn login(
+    raw: &Upstream,
+    auth: Auth,
+    secret_directories: &[PathBuf],
+    report: &mut Report<'_>,
+) -> Option<Login> {
     let username = set(raw.username.as_ref());
-    let sources = password_sources(raw, report);
+    let sources = password_sources(raw, secret_directories, report);
     if let [(first, _), (second, _), ..] = sources.as_slice() {
         let other = report.place(SECTION, first);
         let what = format!("the password is given twice, here and as {first} ({other})");
@@ -119,6 +154,7 @@ fn login(raw: &Upstream, auth: Auth, report: &mut Report<'_>) -> Option<Login> {
         }
         return None;
     }
+    let source = source.or_else(|| username.and_then(|_| mounted_secret(secret_directories)));
     match (username, source) {
         (None, None) => None,
         (None, Some((key, _))) => {
@@ -138,6 +174,28 @@ fn login(raw: &Upstream, auth: Auth, report: &mut Report<'_>) -> Option<Login> {
     }
 }
 
+/// An account that logs in with tokens has no password.
+fn token_login(
+    raw: &Upstream,
+    auth: Auth,
+    tokens: Option<Options>,
+    secret_directories: &[PathBuf],
+    report: &mut Report<'_>,
+) -> Option<Login> {
+    let auth = auth.name();
+    for (key, _) in password_sources(raw, secret_directories, report) {
+        let what = format!("there is a password although auth is \"{auth}\"");
+        report.add(SECTION, key, what, "Remove the line, or set auth = \"password\".");
+    }
+    let Some(username) = set(raw.username.as_ref()) else {
+        report.add(SECTION, "auth", format!("auth is \"{auth}\" but there is no username"), USERNAME_REMEDY);
+        return None;
+    };
+    check_username(username, raw, report);
+    let tokens = PasswordSource::Tokens(Box::new(tokens?));
+    Some(Login { username: username.to_owned(), password: tokens })
+}
+
 const USERNAME_REMEDY: &str =
     "Add username = \"you@gmail.com\", the account's full address, under [upstream].";
 
@@ -151,10 +209,26 @@ fn check_username(username: &str, raw: &Upstream, report: &mut Report<'_>) {
     }
 }
 
+/// The password that systemd or a container's engine has put where it puts secrets. Only its name is
+/// looked for; it is read before each login, like any other.
+fn mounted_secret(directories: &[PathBuf]) -> Option<(&'static str, PasswordSource)> {
+    let places = directories.iter().flat_map(|directory| SECRET_NAMES.map(|name| directory.join(name)));
+    let found = places.into_iter().find(|path| path.is_file());
+    found.map(|path| ("password_file", PasswordSource::Mounted(path)))
+}
+
 /// Every source of the password that is set, in the order of preference.
-fn password_sources(raw: &Upstream, report: &Report<'_>) -> Vec<(&'static str, PasswordSource)> {
-    let file = set(raw.password_file.as_ref())
-        .map(|path| ("password_file", PasswordSource::File(report.path(SECTION, "password_file", path))));
+fn password_sources(
+    raw: &Upstream,
+    secret_directories: &[PathBuf],
+    report: &Report<'_>,
+) -> Vec<(&'static str, PasswordSource)> {
+    let file = set(raw.password_file.as_ref()).map(|path| {
+        let path = report.path(SECTION, "password_file", path);
+        let mounted = secret_directories.iter().any(|directory| path.starts_with(directory));
+        let source = if mounted { PasswordSource::Mounted(path) } else { PasswordSource::File(path) };
+        ("password_file", source)
+    });
     let command = raw.password_command.as_ref().filter(|command| !command.0.is_empty());
     let command = command.map(|command| ("password_command", PasswordSource::Command(command.0.clone())));
     let inline = raw.password.as_ref().and_then(|password| password.0.clone());

@@ -90,15 +90,27 @@ fn split_position(text: &str) -> Result<Option<usize>, AddressError> {
 }
 
 fn check_local_part(local: &str) -> Result<(), AddressError> {
-    let quoted = local.len() >= 2 && local.starts_with('"') && local.ends_with('"');
     if local.is_empty() {
         return Err(AddressError::Empty);
     }
     let forbidden = |character: char| character == ' ' || "()<>[]:;@\\,\"".contains(character);
-    if !quoted && local.chars().any(forbidden) {
+    if !is_quoted_string(local) && local.chars().any(forbidden) {
         return Err(AddressError::Character);
     }
     Ok(())
+}
+
+/// Whether the text is one quoted string from end to end: `"a"> SIZE="b"` begins and ends with a quote, too,
+/// but what is between its strings would end the path and begin a parameter.
+fn is_quoted_string(text: &str) -> bool {
+    let Some(inside) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return false };
+    let mut escaped = false;
+    let is_plain = |character: char| {
+        let ends_the_string = character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+        !ends_the_string
+    };
+    inside.chars().all(is_plain)
 }
 
 fn check_domain(domain: &str) -> Result<(), AddressError> {
@@ -179,6 +191,8 @@ mod tests {
     fn texts_that_could_break_a_command_are_refused() {
         for text in
             ["", "@", "a@", "@b", "a b@c", "a@b..c", "a@b.", "a<b@c", "a@b>", "a\r\nb@c", "\"a@b", "a@b c"]
+                .into_iter()
+                .chain(["\"a\"> SIZE=\"b\"@c", "\"a\"b\"c\"@d", "\"a\\\"@b", "\"\"\"@b"])
         {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }

@@ -5,6 +5,8 @@
 //! [`AUTHENTICATION_LINE_BYTES_MAX`] while a client logs in).
 //! Must not know what a command is.
 
+use std::fmt;
+
 use memchr::memchr;
 use zeroize::Zeroize as _;
 
@@ -22,8 +24,8 @@ pub const SWALLOWED_BYTES_MAX: usize = 64 * 1024;
 /// Octets of buffer that an idle session keeps; a larger one, from a long pipeline, is given back.
 const KEPT_CAPACITY_BYTES: usize = 4 * 1024;
 
-/// The unused input.
-#[derive(Debug, Default)]
+/// The unused input. It prints only its size, because there may be a password in it.
+#[derive(Default)]
 pub struct Input {
     bytes: Vec<u8>,
     used: usize,
@@ -113,6 +115,20 @@ impl Input {
             (false, false) => Some(before + count),
         };
         if at_end || at_limit { Line::TooLong } else { Line::Incomplete }
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Input").field("pending_bytes", &self.pending().len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Input {
+    /// Everything that is still in memory, also what was used.
+    pub(super) fn memory(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

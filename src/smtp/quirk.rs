@@ -163,4 +163,13 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), Quirk::ALL.len());
     }
+
+    #[test]
+    fn each_quirk_is_explained_in_the_documents() {
+        let document = include_str!("../../docs/smtp.md");
+        let (_, table) = document.split_once("## Oddities").unwrap();
+        for quirk in Quirk::ALL {
+            assert!(table.contains(&format!("`{}`", quirk.name())), "{} is missing", quirk.name());
+        }
+    }
 }

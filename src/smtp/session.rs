@@ -124,8 +124,8 @@ impl Session {
     }
 
     /// Takes bytes from the client. Call it only after `step` returned [`Step::NeedInput`], and with at
-    /// most [`INPUT_BYTES_MAX`] at a time: this bounds the memory of a session. What a client sends
-    /// before the greeting just waits.
+    /// most [`INPUT_BYTES_MAX`] at a time: this bounds the memory of a session. What had come before the
+    /// first step was taken before the greeting: a stranger who speaks that early is sent away.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.input.receive(bytes);
     }
@@ -342,5 +342,7 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

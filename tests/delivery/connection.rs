@@ -135,7 +135,10 @@ fn another_authority(directory: &tempfile::TempDir) -> PathBuf {
 }
 
 /// An upstream that plays back lines without TLS. Each command it reads gets the next reply.
-async fn scripted(greeting: &'static str, replies: Vec<&'static str>) -> (u16, JoinSet<Vec<String>>) {
+pub(super) async fn scripted(
+    greeting: &'static str,
+    replies: Vec<&'static str>,
+) -> (u16, JoinSet<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut tasks = JoinSet::new();

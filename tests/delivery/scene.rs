@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
-    delivery::{Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain},
+    delivery::{IpFamily, Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain},
     message::{
         envelope::{BodyKind, Envelope, Lane, Origin},
         identity::{FromPolicy, Identity},
@@ -210,6 +210,8 @@ pub(super) fn options() -> Options {
         host: "localhost".into(),
         port: 587,
         tls: Tls::Starttls,
+        other_way: None,
+        ip_family: IpFamily::Any,
         login: Some(login(APP_PASSWORD)),
         ehlo_name: "relay.example.org".into(),
         ca_file: None,

@@ -160,7 +160,10 @@ impl<'a> Driver<'a> {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Eof => self.session.closed_by_peer(),
+            Event::Eof => {
+                self.securing = false;
+                self.session.closed_by_peer();
+            }
             Event::Timeout => self.session.timed_out(),
             Event::Drain => self.session.draining(),
             Event::Tls => {

@@ -50,10 +50,16 @@ impl Client {
         Self::new(Self::new(stream).secure(sandbox, "smtp.gmail.com").await.unwrap())
     }
 
-    /// Logged in on the implicit port.
-    pub(super) async fn ready(sandbox: &Sandbox) -> Self {
+    /// Greeted on the implicit port.
+    pub(super) async fn greeted(sandbox: &Sandbox) -> Self {
         let mut client = Self::implicit(sandbox).await;
         client.talk(&format!("S: 220 \nC: EHLO relay.example.org\n{EHLO_REST}")).await;
+        client
+    }
+
+    /// Logged in on the implicit port.
+    pub(super) async fn ready(sandbox: &Sandbox) -> Self {
+        let mut client = Self::greeted(sandbox).await;
         client
             .talk(&format!("C: {}\nS: 235 2.7.0 Accepted", plain("me@gmail.com", "abcdefghijklmnop")))
             .await;
@@ -164,7 +170,13 @@ pub(super) async fn start(options: Options) -> Sandbox {
 
 /// A sandbox on a clock that the test moves.
 pub(super) async fn start_with_clock() -> (Sandbox, ManualClock) {
+    start_with(|_| ()).await
+}
+
+/// On a clock that the test moves, and otherwise as `edit` says.
+pub(super) async fn start_with(edit: impl FnOnce(&mut Options)) -> (Sandbox, ManualClock) {
     let clock = ManualClock::new(Timestamp(1_716_281_641_000));
-    let sandbox = start(Options { clock: Arc::new(clock.clone()), ..Options::default() }).await;
-    (sandbox, clock)
+    let mut options = Options { clock: Arc::new(clock.clone()), ..Options::default() };
+    edit(&mut options);
+    (start(options).await, clock)
 }

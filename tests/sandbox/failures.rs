@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use pillarbox::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
-    sandbox::{Failure, JournalLine, Options, Stage},
+    sandbox::{Chance, Failure, JournalLine, Malformed, Options, Stage},
 };
 use tokio::io::AsyncReadExt;
 
@@ -42,6 +42,14 @@ async fn each_recipient_name_fails_at_its_stage_and_the_connection_goes_on() {
         ("longline", "S: 550 5.1.1 xxxxxxx".to_owned()),
         ("mixedcode", "S: 250-2.1.5 OK\nS: 550 5.1.1 OK".to_owned()),
         ("nul", "S: 250 2.1.5 O\0K".to_owned()),
+        ("garbage-data", at_data("S: \u{7f}\u{1} not a reply")),
+        ("mixedcode-data", at_data("S: 250-2.1.5 OK\nS: 550 5.1.1 OK")),
+        ("nul-data", at_data("S: 250 2.1.5 O\0K")),
+        ("longline-data", at_data("S: 550 5.1.1 xxxxxxx")),
+        ("garbage-dot", at_dot("S: \u{7f}\u{1} not a reply")),
+        ("longline-dot", at_dot("S: 550 5.1.1 xxxxxxx")),
+        ("mixedcode-dot", at_dot("S: 250-2.1.5 OK\nS: 550 5.1.1 OK")),
+        ("nul-dot", at_dot("S: 250 2.1.5 O\0K")),
         ("virus", at_dot("S: 552-5.7.0 \nS: 552-5.7.0 \nS: 552-5.7.0 \nS: 552 5.7.0  https://support.google.com/mail/?p=BlockedMessage ")),
         ("spam", at_dot("S: 550-5.7.1 \nS: 550-5.7.1 \nS: 550-5.7.1 \nS: 550 5.7.1  https://support.google.com/mail/?p=UnsolicitedMessageError ")),
         ("tmp", at_dot("S: 451 4.3.0 Mail server temporarily rejected message.")),
@@ -194,6 +202,50 @@ async fn a_test_can_order_any_reply_or_loss_at_any_stage() {
     sandbox.fail_next(Stage::Dot, Failure::StoreAndDrop);
     client.message("ok", &at_dot("close")).await;
     assert_eq!(sandbox.mailbox().count(), 1);
+
+    for stage in
+        [Stage::Connect, Stage::Ehlo, Stage::Auth, Stage::Mail, Stage::Rset, Stage::Noop, Stage::Quit]
+    {
+        sandbox.fail_next(stage, Failure::Malformed(Malformed::MixedCodes));
+    }
+    let malformed = "S: 250-2.1.5 OK\nS: 550 5.1.1 OK\n";
+    let auth = plain("me@gmail.com", "abcdefghijklmnop");
+    let mut client = Client::implicit(&sandbox).await;
+    client.talk(&format!("{malformed}C: EHLO a.example\n{malformed}C: EHLO a.example\n{EHLO_REST}")).await;
+    client.talk(&format!("C: {auth}\n{malformed}C: {auth}\nS: 235 \nC: MAIL FROM:<>\n{malformed}")).await;
+    client.talk(&format!("C: RSET\n{malformed}C: NOOP\n{malformed}C: QUIT\n{malformed}")).await;
+}
+
+#[tokio::test]
+async fn an_order_can_hold_until_it_is_taken_back() {
+    let sandbox = start(Options::default()).await;
+    sandbox.fail_always(Stage::Mail, Failure::ReplyAndClose("421 4.4.5 Server busy {id} - gsmtp".into()));
+    for _ in 0..3 {
+        Client::ready(&sandbox)
+            .await
+            .talk("C: MAIL FROM:<me@gmail.com>\nS: 421 4.4.5 Server busy \nclose")
+            .await;
+    }
+    sandbox.forget_failures();
+    Client::ready(&sandbox).await.message("ok", ACCEPTED).await;
+}
+
+#[tokio::test]
+async fn chance_drops_connections_the_same_way_at_each_start() {
+    let chance = Chance { one_in: 3, seed: 5, failures: vec![(Stage::Mail, Failure::Drop)] };
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let sandbox = start(Options { chance: Some(chance.clone()), ..Options::default() }).await;
+        let mut outcomes = Vec::new();
+        for _ in 0..12 {
+            let mut client = Client::ready(&sandbox).await;
+            client.send(b"MAIL FROM:<me@gmail.com>\r\n").await;
+            outcomes.push(client.line().await.is_some());
+        }
+        runs.push(outcomes);
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert!(runs[0].contains(&true) && runs[0].contains(&false), "{:?}", runs[0]);
 }
 
 #[tokio::test]

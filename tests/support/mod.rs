@@ -1,8 +1,10 @@
 //! What several tests share.
 
+pub(crate) mod captured;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod gmail;
 pub(crate) mod loop_disk;
 pub(crate) mod outage;
+pub(crate) mod playground;
 pub(crate) mod submitter;

@@ -45,7 +45,7 @@ pub async fn run(options: Options, sources: Sources) {
 }
 
 async fn facts(sources: &Sources) -> Facts {
-    let PoolStatus { account, .. } = sources.upstream.status();
+    let PoolStatus { account, counters, last_unknown_reply, .. } = sources.upstream.status();
     let trouble = AccountTrouble {
         condition: account.condition.name().to_owned(),
         since: account.since,
@@ -68,8 +68,8 @@ async fn facts(sources: &Sources) -> Facts {
         limit,
         store_failure: ledger_failure.or(walk_failure),
         set_aside: sources.store.totals().set_aside,
-        unknown_replies: 0,
-        last_unknown_reply: None,
+        unknown_replies: counters.unknown_replies,
+        last_unknown_reply,
     }
 }
 

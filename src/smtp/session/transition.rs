@@ -163,7 +163,14 @@ impl Session {
 
     /// Whether a TLS handshake comes where SMTP is expected.
     fn begins_with_tls(&mut self) -> bool {
-        let found = !self.client.encrypted && self.input.pending().first() == Some(&TLS_HANDSHAKE);
+        let is_hello = match self.input.pending() {
+            [TLS_HANDSHAKE, ..] => true,
+            // The form of SSL 2 (RFC 5246 appendix E.2), which old printers still begin with: no command
+            // begins so, and a line that ends within it is none either.
+            [length, second, SSL2_CLIENT_HELLO, ..] => length & 0x80 != 0 && *second != b'\n',
+            _ => false,
+        };
+        let found = !self.client.encrypted && is_hello;
         if found {
             self.notebook.note(Quirk::TlsOnPlaintext);
         }
@@ -201,3 +208,6 @@ fn is_chunk(line: &[u8]) -> bool {
 
 /// The first octet of a TLS connection: the record type "handshake".
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// The third octet of a connection in the form of SSL 2, behind its length: the message "client hello".
+const SSL2_CLIENT_HELLO: u8 = 0x01;

@@ -1,0 +1,13 @@
+//! The body is in tests/fuzz_corpus/data.rs, which the stable tests run, too.
+
+#![no_main]
+#![allow(dead_code, reason = "a target uses a part of what the targets share")]
+
+#[path = "../../tests/fuzz_corpus/address.rs"]
+mod address;
+#[path = "../../tests/fuzz_corpus/data.rs"]
+mod data;
+#[path = "../../tests/fuzz_corpus/session.rs"]
+mod session;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| data::run(input));

@@ -1,0 +1,37 @@
+//! The budget as the API shows it.
+//!
+//! Rule: what urgent mail may spend is told apart from what all other mail may. Must not know how the ledger
+//! counts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// `GET /v1/budget`: recipients in any 24 hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// The time of this answer.
+    pub now: Timestamp,
+    /// What the account may send, as configured.
+    pub recipients_per_day: u32,
+    /// What is left for the owner's own mail.
+    pub owner_reserve: u32,
+    /// What the relay may spend: the difference.
+    pub limit: u32,
+    /// What of the limit only urgent mail may spend.
+    #[serde(default)]
+    pub urgent_reserve: u32,
+    /// Spent in the last 24 hours.
+    pub spent: u32,
+    /// May still be spent now on mail that is not urgent.
+    pub room: u32,
+    /// May still be spent now on urgent mail.
+    #[serde(default)]
+    pub urgent_room: u32,
+    /// When at least one more may be spent on mail that is not urgent; `None` when the limit is zero.
+    pub frees_at: Option<Timestamp>,
+    /// Since when the upstream says that the account's day is full, whatever is counted here: then there is
+    /// no room, and one recipient is tried when the pause ends.
+    #[serde(default)]
+    pub full_since: Option<Timestamp>,
+}

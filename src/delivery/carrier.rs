@@ -1,0 +1,297 @@
+//! One worker's hold on the upstream: its connection, when that is renewed, and one attempt over it.
+//!
+//! Rule: a login is noted on disk before it is made, so that a restart cannot make too many. Nothing is
+//! charged or settled here. Must not know the queue's claims, nor what a judgement leads to.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{debug, error, info, warn};
+
+use super::{
+    answer::{Answer, Fault, Stage, StageCell},
+    attempt::Plan,
+    gmail::Connection,
+    options::{Limits, Way},
+    settlement::{self, Judgement, judge},
+    shared::{Shared, lock},
+};
+use crate::{
+    clock::{Moment, Timestamp},
+    queue::{
+        reader::MessageReader,
+        store::{ClaimedMessage, Outcome, StoreError},
+    },
+};
+
+/// A connection with its history.
+#[derive(Debug)]
+pub(super) struct Warm {
+    pub(super) connection: Box<Connection>,
+    wear: Wear,
+    /// Since when it has been unused.
+    pub(super) idle_since_ms: u64,
+}
+
+/// How much a connection has been used.
+#[derive(Clone, Copy, Debug)]
+struct Wear {
+    opened_ms: u64,
+    messages: u32,
+    /// When it is renewed because the credential ends that it was opened with: five minutes before that.
+    renew_at: Option<Timestamp>,
+}
+
+impl Wear {
+    /// Whether a new connection should take its place.
+    fn is_worn(self, limits: &Limits, now: Moment) -> bool {
+        let age = Duration::from_millis(now.since_boot_ms.saturating_sub(self.opened_ms));
+        let expires = self.renew_at.is_some_and(|at| at <= now.wall);
+        self.messages >= limits.messages_per_connection || age >= limits.connection_age || expires
+    }
+}
+
+/// A worker's connection, open or not.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    shared: Arc<Shared>,
+    warm: Option<Warm>,
+}
+
+impl Carrier {
+    pub(super) fn new(shared: Arc<Shared>, warm: Option<Warm>) -> Self {
+        Self { shared, warm }
+    }
+
+    /// Gives the connection back.
+    pub(super) fn into_warm(mut self) -> Option<Warm> {
+        if let Some(warm) = &mut self.warm {
+            warm.idle_since_ms = self.shared.clock.now().since_boot_ms;
+        }
+        self.warm
+    }
+
+    /// How long until a message may leave as far as logins go.
+    pub(super) fn logins_wait(&self) -> Duration {
+        if self.warm.is_some() { Duration::ZERO } else { self.new_login_wait() }
+    }
+
+    fn new_login_wait(&self) -> Duration {
+        match self.shared.options.login {
+            Some(_) => self.shared.logins.wait(),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Replaces a connection that is old or has carried many messages, unless that would exceed the cap
+    /// on logins, which is the firmer rule.
+    pub(super) async fn renew(&mut self) {
+        let now = self.shared.clock.now();
+        let worn = self.warm.as_ref().is_some_and(|warm| warm.wear.is_worn(&self.shared.options.limits, now));
+        if worn && self.new_login_wait().is_zero() {
+            self.hang_up().await;
+        }
+    }
+
+    async fn hang_up(&mut self) {
+        if let Some(warm) = self.warm.take() {
+            warm.connection.quit().await;
+        }
+    }
+
+    /// Tries a claim: a second time when nothing but the connection failed, or the parameters of MAIL.
+    /// `None` when the queue has already ended the claim.
+    pub(super) async fn attempt(&mut self, claim: &ClaimedMessage, stage: &StageCell) -> Option<Judgement> {
+        let mut judgement = match self.attempt_once(claim, stage).await {
+            Ok(judgement) => judgement,
+            Err(problem) => return self.unreadable(claim, problem),
+        };
+        if judgement.without_parameters
+            && let Some(warm) = &mut self.warm
+        {
+            warm.connection.leave_parameters_out(true);
+            let again = self.attempt_once(claim, stage).await;
+            if let Some(warm) = &mut self.warm {
+                warm.connection.leave_parameters_out(false);
+            }
+            judgement = match again {
+                Ok(judgement) => judgement,
+                Err(problem) => return self.unreadable(claim, problem),
+            };
+        }
+        if judgement.try_again.is_some() && self.new_login_wait().is_zero() {
+            judgement = match self.attempt_once(claim, stage).await {
+                Ok(judgement) => judgement,
+                Err(problem) => return self.unreadable(claim, problem),
+            };
+            judgement.trouble = judgement.trouble.or_else(|| judgement.try_again.take());
+        }
+        Some(judgement)
+    }
+
+    async fn attempt_once(
+        &mut self,
+        claim: &ClaimedMessage,
+        stage: &StageCell,
+    ) -> Result<Judgement, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        stage.enter(Stage::Connect);
+        let reader = shared.store.open_message(claim.id).await?;
+        let terms = shared.terms();
+        if let Err(answer) = self.connect(stage).await {
+            return Ok(judge(claim, &vec![answer; claim.recipients.len()], &terms));
+        }
+        let answers = self.transact(claim, reader, stage).await?;
+        let judgement = judge(claim, &answers, &terms);
+        if judgement.disconnected {
+            self.hang_up().await;
+        }
+        Ok(judgement)
+    }
+
+    async fn connect(&mut self, stage: &StageCell) -> Result<(), Answer> {
+        if self.warm.is_some() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let login = Connection::credential(&shared.options, shared.tokens.as_ref()).await?;
+        if login.is_some() {
+            shared.logins.take();
+        }
+        let opened = self.open_any(stage).await;
+        if opened.is_err() && login.is_some() {
+            // It did not come to a login.
+            shared.logins.untake();
+        }
+        let (way, mut connection) = opened?;
+        let mut renew_at = None;
+        if let Some(credential) = login {
+            self.store_logins().await;
+            match connection.log_in(&credential, &shared.options, way, stage).await {
+                Ok(end) => renew_at = end,
+                Err(answer) => {
+                    let refused = matches!(answer, Answer::Broken { fault: Fault::NoToken(_), .. });
+                    if refused || matches!(answer, Answer::Replied { .. }) {
+                        connection.quit().await;
+                    }
+                    return Err(answer.at(&shared.options.host, way.port));
+                }
+            }
+        }
+        let now = shared.clock.now().since_boot_ms;
+        let connection = Box::new(connection);
+        let wear = Wear { opened_ms: now, messages: 0, renew_at };
+        self.warm = Some(Warm { connection, wear, idle_since_ms: now });
+        Ok(())
+    }
+
+    /// Opens a connection on the configured port or, when that cannot be reached again and again, the other.
+    async fn open_any(&self, stage: &StageCell) -> Result<(Way, Connection), Answer> {
+        let shared = &self.shared;
+        let ways = lock(&shared.ways).next(shared.clock.now().since_boot_ms);
+        let mut failure = None;
+        for way in ways {
+            shared.count(|counters| counters.connections += 1);
+            let opened = Connection::open(&shared.options, way, &shared.trust, stage).await;
+            match opened {
+                Ok(connection) => {
+                    if lock(&shared.ways).reached(way, shared.clock.now().since_boot_ms) {
+                        info!(host = shared.options.host, port = way.port, "mail goes through this port now");
+                    }
+                    return Ok((way, connection));
+                }
+                Err(answer) => {
+                    if is_unreachable(&answer) {
+                        lock(&shared.ways).unreachable(way);
+                    }
+                    let answer = answer.at(&shared.options.host, way.port);
+                    if failure.is_some() {
+                        warn!(reason = %answer, "the other port does not work either");
+                    }
+                    // What is wrong with the configured way is what a person must know.
+                    failure.get_or_insert(answer);
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| Answer::Unsendable { reason: "there is no way to try".into() }))
+    }
+
+    /// Stores when the logins of this hour were. A store that cannot take it now has taken no claim either.
+    async fn store_logins(&self) {
+        if let Err(problem) = self.shared.persist_once().await {
+            debug!(error = %problem, "the login was not noted");
+        }
+    }
+
+    async fn transact(
+        &mut self,
+        claim: &ClaimedMessage,
+        mut reader: MessageReader,
+        stage: &StageCell,
+    ) -> Result<Vec<Answer>, StoreError> {
+        // The caller has connected.
+        let Some(warm) = &mut self.warm else { return Ok(Vec::new()) };
+        let takes_internationalized = warm.connection.takes_internationalized();
+        let plan = Plan::new(claim, &mut reader, &self.shared.options, takes_internationalized)?;
+        if plan.envelope.recipients.is_empty() {
+            return Ok(plan.answers(&[]));
+        }
+        warm.wear.messages += 1;
+        let store = &self.shared.store;
+        let before_final_dot = || store.final_dot(claim.id);
+        let transacted = warm.connection.transact(&plan.envelope, reader, before_final_dot, stage).await;
+        if transacted.broken {
+            self.warm = None;
+        }
+        match transacted.store_error {
+            Some(problem) => Err(problem),
+            None => Ok(plan.answers(&transacted.answers)),
+        }
+    }
+
+    /// The queue could not give the message's bytes, or could not note the final dot: nothing was sent.
+    fn unreadable(&self, claim: &ClaimedMessage, problem: StoreError) -> Option<Judgement> {
+        error!(id = %claim.id, error = %problem, "the message could not be read from the queue");
+        self.shared.note_error(claim.id, problem.to_string());
+        if let StoreError::Corrupt { .. } | StoreError::NotFound(_) = problem {
+            return None;
+        }
+        lock(&self.shared.schedule).store_failed(self.shared.clock.now());
+        // Later, so that one message that cannot be read does not stand before all others.
+        let until = Some(self.shared.clock.wall().after(settlement::STEP_BACK));
+        let again = Outcome::NotTried { until };
+        let outcomes = claim.recipients.iter().map(|recipient| (recipient.index, again.clone()));
+        Some(Judgement::nothing_happened(outcomes.collect()))
+    }
+}
+
+/// Whether the port itself seems closed: no connection, or nothing said on it.
+fn is_unreachable(answer: &Answer) -> bool {
+    match answer {
+        Answer::Broken { stage, fault, .. } if *stage <= Stage::Greeting => {
+            matches!(fault.itself(), Fault::Unreachable(_) | Fault::Lost(_))
+        }
+        Answer::Broken { .. } | Answer::Replied { .. } | Answer::Unsendable { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    #[test]
+    fn a_connection_is_renewed_after_its_messages_its_time_or_before_its_credential_ends() {
+        let clock = ManualClock::new(Timestamp(1_000_000_000));
+        let (limits, start) = (Limits::default(), clock.now());
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let new = Wear { opened_ms: start.since_boot_ms, messages: 0, renew_at: None };
+        assert!(!new.is_worn(&limits, start));
+        assert!(!Wear { messages: 99, ..new }.is_worn(&limits, start));
+        assert!(Wear { messages: 100, ..new }.is_worn(&limits, start));
+        let renewed = |in_minutes| Wear { renew_at: Some(start.wall.after(minutes(in_minutes))), ..new };
+        assert!(!renewed(1).is_worn(&limits, start));
+        assert!(renewed(0).is_worn(&limits, start));
+        clock.advance(minutes(10));
+        assert!(new.is_worn(&limits, clock.now()));
+    }
+}

@@ -1,0 +1,106 @@
+//! AUTH: a password, or a token that is replaced once when the upstream does not take it.
+//!
+//! Rule: only the configured credential is tried, never inside plain text, and a challenge that announces a refusal is
+//! answered so that the refusal itself is heard (gmail.md section 3.3). Must not know where a token comes from.
+
+use super::{Connection, answer, read, replied};
+use crate::{
+    clock::Timestamp,
+    delivery::{
+        answer::{Answer, Fault, Stage, StageCell},
+        bearer::{self, Challenge, Mechanism},
+        credential::{AuthCommand, Bearer, Credential},
+        options::{Options, Way},
+    },
+};
+
+impl Connection {
+    /// AUTH, with what [`Connection::credential`] gave. Returns when a connection that was opened with it must be
+    /// renewed: a password never ends.
+    pub(in crate::delivery) async fn log_in(
+        &mut self,
+        credential: &Credential,
+        options: &Options,
+        way: Way,
+        stage: &StageCell,
+    ) -> Result<Option<Timestamp>, Answer> {
+        stage.enter(Stage::Auth);
+        match credential {
+            Credential::Password(command) => self.log_in_with_password(command).await.map(|()| None),
+            Credential::Token(bearer) => self.log_in_with_token(bearer, &options.host, way).await.map(Some),
+        }
+    }
+
+    async fn log_in_with_password(&mut self, command: &AuthCommand) -> Result<(), Answer> {
+        if !self.capabilities.auth_plain {
+            return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
+        }
+        let reply = self.smtp.command(command.line()).await.map_err(|error| answer(Stage::Auth, &error))?;
+        match u16::from(reply.code()) {
+            235 => Ok(()),
+            334 => Err(self.answer_challenge().await),
+            _ => Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) }),
+        }
+    }
+
+    /// A 334 after the whole credential announces a refusal, which an empty line brings about (gmail.md
+    /// section 3.3: so are tokens refused).
+    async fn answer_challenge(&mut self) -> Answer {
+        match self.smtp.command("\r\n").await {
+            Ok(reply) => Answer::Replied { stage: Stage::Auth, reply: read(&reply) },
+            Err(error) => answer(Stage::Auth, &error),
+        }
+    }
+
+    /// A token that is refused is replaced once, for it may have been revoked an hour before its end.
+    async fn log_in_with_token(
+        &mut self,
+        bearer: &Bearer,
+        host: &str,
+        way: Way,
+    ) -> Result<Timestamp, Answer> {
+        let broken = |error| {
+            let fault = Fault::NoToken(error);
+            Answer::Broken { stage: Stage::Auth, after_dot: false, fault }
+        };
+        let Some(mechanism) = self.capabilities.bearer_mechanism() else {
+            return Err(broken(bearer::not_offered()));
+        };
+        let mut token = bearer.token.clone();
+        let mut last = false;
+        loop {
+            let line = mechanism.line(&bearer.username, &token.secret, host, way.port);
+            let line = line.ok_or_else(|| broken(bearer::too_long()))?;
+            let Some(refusal) = self.present_token(mechanism, &line).await? else {
+                return Ok(token.use_until);
+            };
+            bearer.tokens.reject(&token).await;
+            if last {
+                return Err(broken(bearer::refused(&refusal, &bearer.username)));
+            }
+            tracing::info!(username = bearer.username, reason = refusal, "the access token was refused");
+            token = bearer.tokens.access_token().await.map_err(broken)?;
+            last = true;
+        }
+    }
+
+    /// Returns the upstream's words when it is the token that it refuses.
+    async fn present_token(&mut self, mechanism: Mechanism, line: &str) -> Result<Option<String>, Answer> {
+        let mut words = String::new();
+        let mut response = self.smtp.command(line).await;
+        if let Ok(reply) = &response
+            && u16::from(reply.code()) == 334
+        {
+            words = Challenge::read(&read(reply).text).words();
+            response = self.smtp.command(mechanism.acknowledgement()).await;
+        }
+        match response.map_or_else(|error| answer(Stage::Auth, &error), |reply| replied(Stage::Auth, &reply))
+        {
+            Answer::Replied { reply, .. } if reply.code == 235 => Ok(None),
+            Answer::Replied { reply, .. } if bearer::concerns_the_token(&reply) => {
+                Ok(Some(if words.is_empty() { reply.to_string() } else { format!("{reply} ({words})") }))
+            }
+            other => Err(other),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The first token: a person consents in a browser, here or on another machine.
+//!
+//! Rule: the answer counts only with the state of this consent, and its code is worth nothing without our verifier
+//! (PKCE, RFC 7636). It comes by the loopback redirection or pasted, whichever is first. Must not know the terminal.
+
+use std::time::Duration;
+
+use oauth2::{PkceCodeVerifier, RedirectUrl, url::Url};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    client_file::Client,
+    error::{Kind, TokenError, shown},
+    exchange::{Exchange, Granted},
+    options::SCOPE,
+    redirect::{Answer, Redirect, read_address},
+    token_file::Stored,
+    tokens::renewed,
+};
+use crate::{clock::Timestamp, secret::Secret};
+
+/// How long a refresh token lives while its consent screen is in testing (gmail.md section 4.3).
+pub const TESTING_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// The longest line that is taken for a pasted address; the longest codes have some hundred characters.
+const PASTED_LENGTH_MAX: usize = 8 * 1024;
+
+/// A consent that is waited for.
+pub struct Consent {
+    redirect: Redirect,
+    redirect_url: RedirectUrl,
+    address: Url,
+    state: String,
+    verifier: PkceCodeVerifier,
+    client: Client,
+}
+
+impl Consent {
+    /// Listens on `port` of 127.0.0.1 (0: any free one) and makes the address to be opened.
+    pub async fn begin(
+        exchange: &Exchange,
+        client: Client,
+        username: &str,
+        port: u16,
+    ) -> Result<Self, TokenError> {
+        let redirect = Redirect::bind(port).await.map_err(|error| {
+            let reason = format!("cannot listen on 127.0.0.1:{port}: {error}");
+            TokenError::local(reason, "Name another port with --port, or leave it out for any free one.")
+        })?;
+        let wrong =
+            |_| TokenError::local("the redirection's address cannot be made", "Name a port with --port.");
+        let redirect_url = RedirectUrl::new(redirect.address()).map_err(wrong)?;
+        let authorization = exchange.authorization(&client, &redirect_url, username);
+        let (address, state) = (authorization.address, authorization.state.secret().clone());
+        Ok(Self { redirect, redirect_url, address, state, verifier: authorization.verifier, client })
+    }
+
+    /// What a person opens in a browser.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.address.as_str()
+    }
+
+    /// Where the browser is sent afterwards.
+    #[must_use]
+    pub fn redirect_address(&self) -> &str {
+        self.redirect_url.as_str()
+    }
+
+    /// Waits for the browser, or for a pasted line with the address it was sent to, and exchanges the code. A line
+    /// that is neither is told and forgotten.
+    pub async fn granted(
+        self,
+        exchange: &Exchange,
+        mut pasted: mpsc::Receiver<String>,
+        limit: Duration,
+        tell: impl FnMut(&str),
+    ) -> Result<Granted, TokenError> {
+        let answer = timeout(limit, self.answer(&mut pasted, tell)).await.map_err(|_| {
+            let reason = format!("no consent came within {} min", limit.as_secs().div_ceil(60));
+            TokenError::local(reason, "Run `pillarbox auth google` again; --wait gives more time.")
+        })?;
+        let code = match answer {
+            Answer::Code(code) => code,
+            Answer::Refused(word) => return Err(not_given(&shown(&word, &[]))),
+        };
+        let granted = exchange.redeem(&self.client, &code, self.verifier, &self.redirect_url).await?;
+        check(&granted)?;
+        Ok(granted)
+    }
+
+    async fn answer(&self, pasted: &mut mpsc::Receiver<String>, mut tell: impl FnMut(&str)) -> Answer {
+        let redirected = self.redirect.answer(&self.state);
+        tokio::pin!(redirected);
+        let mut open = true;
+        loop {
+            tokio::select! {
+                answer = &mut redirected => return answer,
+                line = pasted.recv(), if open => match line {
+                    Some(line) => match read_pasted(&line, &self.state) {
+                        Ok(Some(answer)) => return answer,
+                        Ok(None) => {}
+                        Err(words) => tell(words),
+                    },
+                    // Nobody sits at a terminal: the browser alone is waited for.
+                    None => open = false,
+                },
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Consent {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Consent").field("redirect", &self.redirect).finish_non_exhaustive()
+    }
+}
+
+/// A pasted line: the address to which the browser was sent, or the code alone. `None` for an empty line.
+fn read_pasted(line: &str, state: &str) -> Result<Option<Answer>, &'static str> {
+    let line = line.trim();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.len() > PASTED_LENGTH_MAX {
+        return Err("That is too long for the address of the browser.");
+    }
+    if line.contains("code=") || line.contains("error=") || line.contains("://") {
+        // Browsers leave out http:// when they copy, or show the query alone.
+        let url = match line.split_once('?') {
+            Some((_, query)) => format!("http://127.0.0.1/?{query}"),
+            None => format!("http://127.0.0.1/?{line}"),
+        };
+        let url = Url::parse(&url).map_err(|_| "That is no address.")?;
+        return read_address(&url, state).map(Some).ok_or(
+            "That address does not belong to this consent. Open the address above, consent, and paste where the \
+             browser ends up.",
+        );
+    }
+    if line.contains(char::is_whitespace) || line.len() < 10 {
+        return Err("That is neither the browser's address nor a code.");
+    }
+    // As it stands in an address.
+    let query = format!("http://127.0.0.1/?code={}", line.replace('+', "%2B"));
+    let decoded = Url::parse(&query).map_err(|_| "That is no code.")?;
+    let code = decoded.query_pairs().next().map(|(_, code)| Secret::new(code.into_owned()));
+    Ok(code.map(Answer::Code))
+}
+
+fn not_given(word: &str) -> TokenError {
+    let remedy = match word {
+        "access_denied" => {
+            "Consent was refused in the browser, or the account is not among the test users of a consent screen in \
+             \"Testing\" (https://console.cloud.google.com/auth/audience). Run `pillarbox auth google` again."
+        }
+        "admin_policy_enforced" => {
+            "The Workspace administrator must allow this client: admin.google.com, Security, API controls, App \
+             access control."
+        }
+        "org_internal" => "The client is for one organisation only: log in with an account of it.",
+        _ => "Run `pillarbox auth google` again.",
+    };
+    TokenError::new(Kind::Refused, format!("no consent was given: {word}"), remedy)
+}
+
+/// A consent that cannot be used is refused at once, not in an hour.
+fn check(granted: &Granted) -> Result<(), TokenError> {
+    let scope = granted.scope.as_deref();
+    if scope.is_some_and(|scope| !scope.split(' ').any(|one| one == SCOPE)) {
+        let reason = "the consent does not include mail";
+        let remedy = "Run `pillarbox auth google` again, and tick the box for Gmail on the page where access is given.";
+        return Err(TokenError::new(Kind::Refused, reason, remedy));
+    }
+    if granted.refresh_token.is_none() {
+        let reason = "the provider gave no refresh token";
+        let remedy = "Remove this client's access (https://myaccount.google.com/connections), then run `pillarbox auth \
+                      google` again.";
+        return Err(TokenError::new(Kind::Refused, reason, remedy));
+    }
+    Ok(())
+}
+
+/// What is stored after a consent. `testing`: the person says that the consent screen is in testing.
+pub fn first(
+    granted: Granted,
+    client: &Client,
+    username: &str,
+    testing: bool,
+    now: Timestamp,
+) -> Result<Stored, TokenError> {
+    check(&granted)?;
+    let bare = Stored {
+        username: username.to_owned(),
+        client_id: client.id.clone(),
+        refresh_token: Secret::new(String::new()),
+        granted_at: now,
+        refresh_token_expires_at: testing.then(|| now.after(TESTING_LIFETIME)),
+        scope: None,
+        access: None,
+        stored_at: now,
+    };
+    Ok(renewed(bare, granted, now))
+}
+
+/// Proves a refresh token by one refresh, and returns what is to be stored then.
+pub async fn prove(exchange: &Exchange, client: &Client, stored: Stored) -> Result<Stored, TokenError> {
+    let granted = exchange.refresh(client, &stored.refresh_token).await?;
+    Ok(renewed(stored, granted, exchange.clock().wall()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> Answer {
+        Answer::Code(Secret::new(text.into()))
+    }
+
+    #[test]
+    fn a_pasted_address_is_understood_as_browsers_copy_it() {
+        for line in [
+            "http://127.0.0.1:8080/?state=st&code=4/0Ab_c-d&scope=https://mail.google.com/",
+            "  127.0.0.1:8080/?code=4%2F0Ab_c-d&state=st\r\n",
+            "state=st&code=4/0Ab_c-d",
+            "4%2F0Ab_c-d",
+        ] {
+            assert_eq!(read_pasted(line, "st"), Ok(Some(code("4/0Ab_c-d"))), "{line}");
+        }
+        assert_eq!(read_pasted("\n", "st"), Ok(None));
+    }
+
+    #[test]
+    fn a_pasted_address_of_another_consent_is_refused() {
+        assert!(read_pasted("http://127.0.0.1:8080/?state=other&code=4/0A", "st").is_err());
+        assert!(read_pasted("http://127.0.0.1:8080/?code=4/0A", "st").is_err());
+        assert!(read_pasted("https://accounts.google.com/signin", "st").is_err());
+        assert!(read_pasted("what should I paste?", "st").is_err());
+    }
+
+    #[test]
+    fn a_refusal_in_the_browser_says_what_to_do() {
+        let refused = read_pasted("http://127.0.0.1/?error=access_denied&state=st", "st").unwrap();
+        assert_eq!(refused, Some(Answer::Refused("access_denied".into())));
+        assert!(not_given("access_denied").remedy.contains("test users"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Why there is no access token, and what that means for the account.
+//!
+//! Rule: pure. A kind decides how long the account waits, the remedy what a person does meanwhile; neither
+//! repeats a secret. Must not know who asks for a token.
+
+use thiserror::Error;
+
+/// Octets of a provider's own words that are repeated.
+const WORDS_LENGTH_MAX: usize = 300;
+
+/// There is no access token.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct TokenError {
+    /// What it means for the account.
+    pub kind: Kind,
+    /// What happened.
+    pub reason: String,
+    /// What to do, and where.
+    pub remedy: String,
+}
+
+/// What a missing token means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file on this host is missing or cannot be used: nobody was asked.
+    Local,
+    /// The provider has said that the grant is dead: only a person can make a new one.
+    Dead,
+    /// It may work later; the refresh token stays.
+    Temporary,
+    /// The provider refuses the client, its scope or its delegation.
+    Refused,
+}
+
+impl TokenError {
+    pub(super) fn new(kind: Kind, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into(), remedy: remedy.into() }
+    }
+
+    pub(super) fn local(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Kind::Local, reason, remedy)
+    }
+
+    pub(super) fn temporary(reason: impl Into<String>) -> Self {
+        let remedy = "Nothing: the token is kept, and the relay asks again with growing waits. If it goes on, look \
+                      at the network, the name server and the firewall: the token endpoint is reached over HTTPS.";
+        Self::new(Kind::Temporary, reason, remedy)
+    }
+}
+
+/// A provider's words as they may be shown: short, on one line, and without the secrets of the request, should
+/// they have been repeated.
+pub(super) fn shown(words: &str, secrets: &[&str]) -> String {
+    let mut words = words.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        words = words.replace(secret, "***");
+    }
+    let mut cut = String::new();
+    for character in words.chars() {
+        if cut.len() + character.len_utf8() > WORDS_LENGTH_MAX {
+            cut.push_str("...");
+            break;
+        }
+        cut.push(if character.is_control() { ' ' } else { character });
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_providers_words_are_cut_and_lose_line_ends_and_repeated_secrets() {
+        assert_eq!(shown("Bad\r\nRequest 1//word", &["1//word", ""]), "Bad  Request ***");
+        let long = shown(&"ü".repeat(1_000), &[]);
+        assert!(long.len() <= WORDS_LENGTH_MAX + 3 && long.ends_with("..."), "{long}");
+    }
+}

@@ -1,0 +1,242 @@
+//! One HTTP request to an endpoint: small, bounded, over TLS.
+//!
+//! Rule: plain text only on this host; redirections are not followed; the answer is bounded in size and time.
+//! Only answers that can be about the request are returned: anything else may be different later. Must not know
+//! OAuth.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+};
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    Request, Response, Uri,
+    body::Bytes,
+    client::conn::http1,
+    header::{DATE, HOST, HeaderValue, USER_AGENT},
+};
+use hyper_util::rt::TokioIo;
+use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+
+use super::options::Limits;
+use crate::{
+    clock::Timestamp,
+    delivery::{
+        answer::Fault,
+        tls::{self, Trust},
+    },
+};
+
+/// Octets of an answer. A token response has about two thousand.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// Why there was no answer that could be about the request.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum HttpError {
+    /// DNS, TCP, TLS, or an answer that broke off.
+    #[error("{0}")]
+    Network(String),
+    /// Nothing within the limit.
+    #[error("no answer within {0} s")]
+    Slow(String),
+    /// The server has trouble, or asks for patience.
+    #[error("HTTP status {0}")]
+    Later(u16),
+    /// The answer comes from something that is no such endpoint.
+    #[error("HTTP status {0}, which no such endpoint gives")]
+    Elsewhere(u16),
+    /// The server's certificate does not prove its name.
+    #[error("the server's certificate was refused: {0}")]
+    Certificate(String),
+    /// Our own trust roots.
+    #[error("{0}")]
+    Configuration(String),
+}
+
+/// Sends requests, and remembers what the last answer said beside its body.
+#[derive(Debug)]
+pub(super) struct Http {
+    trust: Trust,
+    limits: Limits,
+    seen: Mutex<Seen>,
+}
+
+/// What an answer said beside its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) status: u16,
+    /// The server's clock.
+    pub(super) date: Option<Timestamp>,
+}
+
+impl Http {
+    pub(super) fn new(trust: Trust, limits: Limits) -> Self {
+        Self { trust, limits, seen: Mutex::default() }
+    }
+
+    /// What came with the last answer. One request at a time is sent.
+    pub(super) fn seen(&self) -> Seen {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request whose address is an [`super::Endpoint`].
+    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let limit = self.limits.answer;
+        match timeout(limit, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(HttpError::Slow(limit.as_secs_f32().to_string())),
+        }
+    }
+
+    async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (request, target) = prepared(request)?;
+        let stream = self.connect(&target).await?;
+        let response = if target.encrypted {
+            let connector = self.trust.connector().await.map_err(fault)?;
+            let name = tls::server_name(&target.host).map_err(fault)?;
+            let stream = connector.connect(name, stream).await;
+            ask(stream.map_err(|error| fault(tls::handshake_fault(&target.host, &error)))?, request).await?
+        } else {
+            ask(stream, request).await?
+        };
+        let status = response.status().as_u16();
+        let seen = Seen { status, date: response.headers().get(DATE).and_then(date) };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        match status {
+            200 | 400 | 401 | 403 => Ok(response),
+            408 | 425 | 429 | 500..=599 => Err(HttpError::Later(status)),
+            _ => Err(HttpError::Elsewhere(status)),
+        }
+    }
+
+    async fn connect(&self, target: &Target) -> Result<TcpStream, HttpError> {
+        let addresses: Vec<SocketAddr> = lookup_host((target.host.as_str(), target.port))
+            .await
+            .map_err(|error| HttpError::Network(format!("the name cannot be resolved: {error}")))?
+            .collect();
+        let mut failure = HttpError::Network("the name has no address".into());
+        for address in addresses {
+            failure = match timeout(self.limits.connect, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => HttpError::Network(format!("{error} ({address})")),
+                Err(_) => HttpError::Network(format!("no connection ({address})")),
+            };
+        }
+        Err(failure)
+    }
+}
+
+/// For the protocol's requests.
+impl<'c> AsyncHttpClient<'c> for Http {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
+
+/// Where a request goes.
+struct Target {
+    host: String,
+    port: u16,
+    encrypted: bool,
+}
+
+/// The request as it is written to the server that it names.
+fn prepared(request: HttpRequest) -> Result<(Request<Full<Bytes>>, Target), HttpError> {
+    let wrong = || HttpError::Configuration("the endpoint's address cannot be used".into());
+    let (mut parts, body) = request.into_parts();
+    let authority = parts.uri.authority().cloned().ok_or_else(wrong)?;
+    let encrypted = parts.uri.scheme_str() == Some("https");
+    let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    // An IPv6 address is in brackets, which a resolver does not want.
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path: Uri = path.parse().map_err(|_| wrong())?;
+    parts.headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?);
+    parts
+        .headers
+        .insert(USER_AGENT, HeaderValue::from_static(concat!("pillarbox/", env!("CARGO_PKG_VERSION"))));
+    parts.uri = path;
+    let request = Request::from_parts(parts, Full::new(Bytes::from(body)));
+    Ok((request, Target { host, port, encrypted }))
+}
+
+/// One request on a connection of its own: an endpoint is asked about once an hour.
+async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> Result<HttpResponse, HttpError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let lost = |error: hyper::Error| HttpError::Network(format!("the connection was lost: {error}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(lost)?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_MAX).collect().await;
+        let body = body.map_err(|error| HttpError::Network(format!("the answer broke off: {error}")))?;
+        Ok(Response::from_parts(parts, body.to_bytes().to_vec()))
+    };
+    // The connection moves the bytes of its one request, and ends with it.
+    tokio::pin!(answer, connection);
+    tokio::select! {
+        answer = &mut answer => answer,
+        ended = &mut connection => match ended {
+            // What was read before the end is still in the answer.
+            Ok(()) => answer.await,
+            Err(error) => Err(lost(error)),
+        },
+    }
+}
+
+fn fault(fault: Fault) -> HttpError {
+    match fault {
+        Fault::Certificate(reason) => HttpError::Certificate(reason),
+        Fault::Configuration(reason) => HttpError::Configuration(reason),
+        other => HttpError::Network(other.to_string()),
+    }
+}
+
+/// An HTTP date (RFC 9110 section 5.6.7).
+fn date(value: &HeaderValue) -> Option<Timestamp> {
+    let zoned = jiff::fmt::rfc2822::parse(value.to_str().ok()?).ok()?;
+    Some(Timestamp(zoned.timestamp().as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_clock_is_read_from_its_date() {
+        let read = |text: &'static str| date(&HeaderValue::from_static(text));
+        assert_eq!(read("Tue, 14 Nov 2023 22:13:20 GMT"), Some(Timestamp(1_700_000_000_000)));
+        assert_eq!(read("yesterday"), None);
+    }
+
+    #[test]
+    fn the_request_names_host_and_path_as_a_server_expects_them() {
+        let request = |address: &str| {
+            let request = Request::builder().uri(address).body(Vec::new()).unwrap();
+            let (request, target) = prepared(request).unwrap();
+            let host = request.headers()[HOST].to_str().unwrap().to_owned();
+            (target.host, target.port, target.encrypted, host, request.uri().to_string())
+        };
+        assert_eq!(
+            request("https://oauth2.googleapis.com/token"),
+            ("oauth2.googleapis.com".into(), 443, true, "oauth2.googleapis.com".into(), "/token".into())
+        );
+        assert_eq!(
+            request("http://[::1]:8080/a?b=c"),
+            ("::1".into(), 8080, false, "[::1]:8080".into(), "/a?b=c".into())
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! Access tokens: how the first one is had, how the next ones are, and when there will be none any more.
+//!
+//! Rule: a refresh token is given up only when its endpoint says in so many words that it is dead; an endpoint
+//! that is down costs a pause and nothing else (gmail.md section 4.3). Must not know SMTP, nor how a token is
+//! put on its wire.
+//!
+//! [`consent`] has the first token made with a browser, `token_file` keeps it, [`tokens`] hands out access tokens
+//! and refreshes them, `service_account` does without a browser, `exchange` asks the endpoints over `http`.
+
+pub mod client_file;
+pub mod consent;
+mod error;
+pub mod exchange;
+mod http;
+mod options;
+mod redirect;
+mod refusal;
+pub mod service_account;
+pub mod token_file;
+pub mod tokens;
+
+pub use self::{
+    error::{Kind, TokenError},
+    options::{ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SCOPE, SecretSource},
+    tokens::{AccessToken, Tokens},
+};

@@ -1,0 +1,257 @@
+//! The keeper of one account's access token: hands it out while it is good, and has the next one fetched.
+//!
+//! Rule: at most one request is under way, whoever asks, and it ends even when nobody waits for it any more, because
+//! its answer may hold the only copy of a new refresh token. A refresh token stays until a person replaces it.
+//! Must not know what the token is used for.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Mutex,
+    task::{JoinSet, spawn_blocking},
+};
+
+use super::{
+    client_file::{self, Client},
+    error::TokenError,
+    exchange::{Exchange, Granted},
+    options::{ClientSource, Grant, Options},
+    service_account,
+    token_file::{Stored, StoredAccess, TokenFile},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    secret::Secret,
+};
+
+/// From here on before its end, a refresh token's end is announced in the log.
+pub const WARN_BEFORE: Duration = Duration::from_secs(2 * 24 * 3_600);
+/// Between two announcements.
+const WARN_EVERY: Duration = Duration::from_secs(12 * 3_600);
+
+/// A token for a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessToken {
+    /// The token.
+    pub secret: Secret,
+    /// When a connection that was opened with it is renewed: five minutes before the token's end.
+    pub use_until: Timestamp,
+}
+
+/// The tokens of one account.
+#[derive(Debug)]
+pub struct Tokens {
+    source: Arc<Source>,
+    state: Mutex<State>,
+}
+
+/// How the next token is had.
+#[derive(Debug)]
+struct Source {
+    username: String,
+    grant: Grant,
+    exchange: Exchange,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The request under way.
+    fetching: JoinSet<Result<Fetched, TokenError>>,
+    /// The token of a service account, or what could not be written to the token file.
+    held: Option<Held>,
+    /// The upstream did not take it.
+    rejected: Option<Secret>,
+    warned_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+enum Held {
+    Access(AccessToken),
+    Unsaved(Box<Stored>),
+}
+
+/// What a request has brought.
+#[derive(Debug)]
+struct Fetched {
+    token: AccessToken,
+    held: Option<Held>,
+    refresh_token_expires_at: Option<Timestamp>,
+}
+
+impl Tokens {
+    /// Nothing is read or asked before a token is wanted. `ca_file` holds one more trusted root.
+    #[must_use]
+    pub fn new(options: Options, username: &str, ca_file: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        let grant = options.grant.clone();
+        let exchange = Exchange::new(options, ca_file, clock);
+        let source = Source { username: username.to_owned(), grant, exchange };
+        Self { source: Arc::new(source), state: Mutex::default() }
+    }
+
+    /// A token that is good for five minutes at least, fetched if need be.
+    pub async fn access_token(&self) -> Result<AccessToken, TokenError> {
+        let mut state = self.state.lock().await;
+        if state.fetching.is_empty() {
+            let stored = self.source.stored(&state.held).await?;
+            if let Some(token) = self.good(&state, stored.as_ref()) {
+                return Ok(token);
+            }
+            let source = Arc::clone(&self.source);
+            state.fetching.spawn(async move { source.fetch(stored).await });
+        }
+        // The lock is kept: whoever comes meanwhile gets the same token.
+        let fetched = match state.fetching.join_next().await {
+            Some(Ok(fetched)) => fetched?,
+            Some(Err(_)) | None => return Err(TokenError::temporary("fetching a token was interrupted")),
+        };
+        self.warn(&mut state, fetched.refresh_token_expires_at);
+        state.held = fetched.held;
+        Ok(fetched.token)
+    }
+
+    /// The upstream did not take this token: it is not handed out again.
+    pub async fn reject(&self, token: &AccessToken) {
+        self.state.lock().await.rejected = Some(token.secret.clone());
+    }
+
+    /// The token at hand, unless it is used up or was rejected.
+    fn good(&self, state: &State, stored: Option<&Stored>) -> Option<AccessToken> {
+        let at_hand = match (stored, &state.held) {
+            (Some(stored), _) => {
+                let access = stored.access.as_ref()?;
+                AccessToken { secret: access.token.clone(), use_until: access.use_until }
+            }
+            (None, Some(Held::Access(token))) => token.clone(),
+            (None, _) => return None,
+        };
+        let rejected = state.rejected.as_ref() == Some(&at_hand.secret);
+        (!rejected && at_hand.use_until > self.source.now()).then_some(at_hand)
+    }
+
+    fn warn(&self, state: &mut State, expires_at: Option<Timestamp>) {
+        let now = self.source.now();
+        let soon = expires_at.filter(|end| end.before(WARN_BEFORE) <= now);
+        let due = state.warned_at.is_none_or(|last| now.since(last) >= WARN_EVERY);
+        let Some(end) = soon.filter(|_| due) else { return };
+        state.warned_at = Some(now);
+        tracing::warn!(
+            username = self.source.username,
+            until = %end,
+            remedy = "run `pillarbox auth google` before then; set the consent screen's publishing status to \"In production\" to be rid of this",
+            "the refresh token ends soon"
+        );
+    }
+}
+
+impl Source {
+    fn now(&self) -> Timestamp {
+        self.exchange.clock().wall()
+    }
+
+    /// What the token file holds, or what should be in it; `None` for a service account, which has none.
+    async fn stored(&self, held: &Option<Held>) -> Result<Option<Stored>, TokenError> {
+        let Grant::Refresh { token_file, .. } = &self.grant else { return Ok(None) };
+        let file = TokenFile::new(token_file.clone());
+        let read = blocking(move || file.read()).await;
+        match (read, held) {
+            (Ok(stored), Some(Held::Unsaved(unsaved))) if stored.stored_at < unsaved.stored_at => {
+                Ok(Some(Stored::clone(unsaved)))
+            }
+            (read, _) => read.map(Some),
+        }
+    }
+
+    async fn fetch(&self, stored: Option<Stored>) -> Result<Fetched, TokenError> {
+        match (&self.grant, stored) {
+            (Grant::Refresh { client, token_file }, Some(stored)) => {
+                self.refresh(client, TokenFile::new(token_file.clone()), stored).await
+            }
+            (Grant::ServiceAccount { key_file }, _) => {
+                let (key_file, username) = (key_file.clone(), self.username.clone());
+                let (audience, now) = (self.exchange.token_endpoint().to_string(), self.now());
+                let sign = move || service_account::assertion(&key_file, &username, &audience, now);
+                let granted = self.exchange.assert(&blocking(sign).await?).await?;
+                let token = AccessToken { secret: granted.access_token, use_until: granted.use_until };
+                tracing::info!(username = self.username, until = %granted.expires_at, "access token");
+                Ok(Fetched { held: Some(Held::Access(token.clone())), token, refresh_token_expires_at: None })
+            }
+            (Grant::Refresh { .. }, None) => Err(TokenError::temporary("the token file was not read")),
+        }
+    }
+
+    async fn refresh(
+        &self,
+        client: &ClientSource,
+        file: TokenFile,
+        stored: Stored,
+    ) -> Result<Fetched, TokenError> {
+        let client = client.clone();
+        let client = blocking(move || client_file::client(&client)).await?;
+        self.belongs(&client, &stored)?;
+        let granted = self.exchange.refresh(&client, &stored.refresh_token).await?;
+        let used = stored.clone();
+        let token = AccessToken { secret: granted.access_token.clone(), use_until: granted.use_until };
+        let rotated = granted.refresh_token.is_some();
+        tracing::info!(username = self.username, until = %granted.expires_at, rotated, "access token");
+        let renewed = renewed(stored, granted, self.now());
+        let to_store = renewed.clone();
+        let held = match blocking(move || file.update(&used, &to_store)).await {
+            Ok(_) => None,
+            Err(error) => {
+                let (reason, remedy) = (error.reason, error.remedy);
+                // The old refresh token may be worthless now, so this one must reach the disk before the next stop.
+                tracing::error!(
+                    reason,
+                    remedy,
+                    rotated,
+                    "the token could not be stored; it is kept in memory"
+                );
+                Some(Held::Unsaved(Box::new(renewed.clone())))
+            }
+        };
+        Ok(Fetched { token, held, refresh_token_expires_at: renewed.refresh_token_expires_at })
+    }
+
+    /// A token of another client or account would be refused with words that nobody understands.
+    fn belongs(&self, client: &Client, stored: &Stored) -> Result<(), TokenError> {
+        let what = if client.id != stored.client_id {
+            "client (upstream.oauth_client_*)"
+        } else if !stored.username.eq_ignore_ascii_case(&self.username) {
+            "account (upstream.username)"
+        } else {
+            return Ok(());
+        };
+        let reason = format!("the stored token was made for another {what}");
+        Err(TokenError::local(reason, "Run: pillarbox auth google"))
+    }
+}
+
+/// What is stored after a refresh.
+pub(super) fn renewed(stored: Stored, granted: Granted, now: Timestamp) -> Stored {
+    let is_new = granted.refresh_token.as_ref().is_some_and(|token| *token != stored.refresh_token);
+    Stored {
+        refresh_token: granted.refresh_token.unwrap_or(stored.refresh_token),
+        granted_at: if is_new { now } else { stored.granted_at },
+        refresh_token_expires_at: granted.refresh_token_expires_at.or(stored.refresh_token_expires_at),
+        scope: granted.scope.or(stored.scope),
+        access: Some(StoredAccess {
+            token: granted.access_token,
+            use_until: granted.use_until,
+            expires_at: granted.expires_at,
+        }),
+        // Later than what it replaces, whatever the clock does.
+        stored_at: now.max(stored.stored_at.after(Duration::from_millis(1))),
+        username: stored.username,
+        client_id: stored.client_id,
+    }
+}
+
+/// Runs what blocks off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TokenError> + Send + 'static,
+) -> Result<T, TokenError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(TokenError::temporary("reading a file was interrupted")),
+    }
+}

@@ -1,0 +1,88 @@
+//! docs/gmail.md holds the whole table of replies, in the words of the program.
+//!
+//! `BLESS=1 cargo test documents` writes its tables anew; review the difference like code.
+
+use std::{fmt::Write, fs, path::PathBuf};
+
+use pillarbox::delivery::{Action, Growth, KnownReply, Stage, known_replies};
+
+const BEGIN: &str =
+    "<!-- The tables are written by `BLESS=1 cargo test documents` from the program's own. -->\n";
+const END: &str = "<!-- End of the tables. -->\n";
+
+fn document() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/gmail.md")
+}
+
+/// What the relay does, in words.
+fn does(reply: &KnownReply) -> String {
+    match reply.action {
+        Action::Accept => "takes it as accepted".into(),
+        Action::Retry(waits) => {
+            let growth = match waits.growth {
+                Growth::FromAMinute => "tries again after 1 min, 5 min, 15 min, 1 h, then every 4 h",
+                Growth::FromAnHour => "tries again after 1 h, then every 4 h",
+                Growth::Hourly => "tries again every hour",
+            };
+            let most = waits.attempts_max.map(|most| format!("; dead after {most} attempts"));
+            format!("{growth}{}", most.unwrap_or_default())
+        }
+        Action::GiveUp => "**dead**: kept for you to see".into(),
+        Action::GiveUpAsSpam => {
+            "**dead**: kept for you to see; the third within an hour pauses the account for 1 h".into()
+        }
+        Action::Split => "sends the rest at once, in transactions of half the size".into(),
+        Action::SplitByDomain => "sends the rest at once, one domain at a time".into(),
+        Action::WithoutParameters => "sends MAIL once more without parameters, then **dead**".into(),
+        Action::Reconnect { then } => {
+            format!("connects anew at once; the second time in a row: **{}**", then.name())
+        }
+        Action::Pause(condition) => format!("**{}**; nothing is charged to a message", condition.name()),
+    }
+}
+
+/// The line without the address of a help page, which the tables would be too wide for.
+fn shown(line: &str) -> String {
+    let line = line.split(" For more information").next().unwrap_or(line);
+    let line = line.split(" Learn more at").next().unwrap_or(line);
+    let short: String = line.chars().take(110).collect();
+    let dots = if short.len() < line.len() { "..." } else { "" };
+    format!("{}{dots}", short.replace('|', "\\|"))
+}
+
+fn tables() -> String {
+    let replies = known_replies();
+    let mut text = String::new();
+    for (title, stages) in [
+        (
+            "At the start of a connection",
+            &[Stage::Connect, Stage::Greeting, Stage::Ehlo, Stage::Starttls][..],
+        ),
+        ("At the login", &[Stage::Auth]),
+        ("At MAIL and DATA", &[Stage::Mail, Stage::Data]),
+        ("For one recipient", &[Stage::Rcpt]),
+        ("After the message", &[Stage::FinalDot]),
+    ] {
+        writeln!(text, "\n### {title}\n").unwrap();
+        writeln!(text, "| Gmail says | which means | the relay | you |\n|---|---|---|---|").unwrap();
+        for reply in replies.iter().filter(|reply| stages.contains(&reply.stage)) {
+            let (says, means, does) = (shown(reply.line), reply.meaning, does(reply));
+            writeln!(text, "| `{says}` | {means} | {does} | {} |", reply.remedy).unwrap();
+        }
+    }
+    text.push('\n');
+    text
+}
+
+#[test]
+fn the_document_for_administrators_has_every_reply_as_the_program_knows_it() {
+    let path = document();
+    let present = fs::read_to_string(&path).unwrap();
+    let (before, rest) = present.split_once(BEGIN).expect("the mark before the tables");
+    let (_, after) = rest.split_once(END).expect("the mark behind the tables");
+    let expected = format!("{before}{BEGIN}{}{END}{after}", tables());
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, &expected).unwrap();
+    }
+    assert!(present == expected, "docs/gmail.md differs; run BLESS=1 cargo test documents");
+}

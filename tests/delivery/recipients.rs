@@ -1,0 +1,128 @@
+//! Messages that do not fit in one transaction, and replies that arrive for a whole envelope at once.
+
+use pillarbox::{
+    clock::Clock,
+    delivery::Tls,
+    queue::{state::AccountCondition, store::Store},
+    sandbox::{Failure, Stage},
+};
+
+use super::{
+    connection::scripted,
+    scene::{MINUTE, Scene, eventually},
+};
+
+fn sizes(scene: &Scene) -> Vec<usize> {
+    scene.received().iter().map(|message| message.rcpt_to.len()).collect()
+}
+
+#[tokio::test]
+async fn what_does_not_fit_follows_in_transactions_of_half_the_size() {
+    let mut scene = Scene::with(|options| options.recipients_max = 3).await;
+    scene.options.connections = 1;
+    scene.start();
+    let addresses: Vec<String> = (0..10).map(|number| format!("ok{number}@example.net")).collect();
+    let id = scene.submit(&addresses.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    scene.until_names(id, &["relayed"; 10]).await;
+    assert_eq!(sizes(&scene), [3, 3, 2, 2], "10, then at most 5, then at most 2");
+    assert!(scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0), "nothing is charged");
+    assert_eq!(scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent, 10);
+}
+
+#[tokio::test]
+async fn a_transaction_in_which_nobody_fits_is_halved_until_one_goes_alone() {
+    let mut scene = Scene::with(|options| options.recipients_max = 0).await;
+    scene.options.connections = 1;
+    scene.start();
+    let id = scene.submit(&["a@example.net", "b@example.net", "c@example.net", "d@example.net"]).await;
+    eventually(
+        "an attempt",
+        async || scene.states(id).await.iter().all(|(_, attempts)| *attempts == 1),
+        async || format!("{:?}", scene.states(id).await),
+    )
+    .await;
+    scene.until_names(id, &["queued"; 4]).await;
+    let commands = scene.sandbox.mailbox().last_commands();
+    let recipients = commands.iter().filter(|line| line.contains("RCPT TO")).count();
+    assert_eq!(recipients, 4 + 2 + 1 + 1 + 1 + 1, "four together, two, then each alone");
+    assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_one_domain_at_a_time_gets_one_domain_at_a_time() {
+    let mut scene = Scene::new().await;
+    scene.options.connections = 1;
+    let line = "451 4.3.0 Multiple destination domains per transaction is unsupported. {id}";
+    for _ in 0..4 {
+        scene.sandbox.fail_next(Stage::Rcpt, Failure::Reply(line.into()));
+    }
+    scene.start();
+    let id = scene.submit(&["a@x.example", "b@y.example", "c@X.example", "d@z.example"]).await;
+    scene.until_names(id, &["relayed"; 4]).await;
+    assert_eq!(scene.received()[0].rcpt_to, ["a@x.example", "c@X.example"]);
+    assert_eq!(sizes(&scene), [2, 1, 1]);
+    assert!(scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0), "nothing is charged");
+}
+
+#[tokio::test]
+async fn each_recipient_is_retried_on_its_own_until_its_lifetime_is_over() {
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        options.lifetime = 30 * MINUTE;
+    })
+    .await;
+    let id = scene.submit(&["ok@example.net", "full@example.net", "rate@example.net"]).await;
+    scene.until_names(id, &["relayed", "queued", "queued"]).await;
+    for attempts in [2, 3] {
+        scene.advance(8 * MINUTE).await;
+        eventually(
+            "the next attempt",
+            async || {
+                scene.clock.advance(MINUTE / 6);
+                scene.states(id).await.iter().skip(1).all(|(_, charged)| *charged >= attempts)
+            },
+            async || format!("{:?}", scene.states(id).await),
+        )
+        .await;
+    }
+    scene.advance(30 * MINUTE).await;
+    scene.until_names(id, &["relayed", "dead", "dead"]).await;
+    assert_eq!(scene.received().len(), 1, "the first was never sent again");
+}
+
+#[tokio::test]
+async fn a_lone_dot_ends_a_transaction_that_the_server_began_for_nobody() {
+    let (port, mut server) = scripted(
+        "220 mail.example\r\n",
+        vec![
+            "250-mail.example\r\n250 PIPELINING\r\n",
+            "250-mail.example\r\n250 PIPELINING\r\n",
+            "250 2.1.0 OK\r\n",
+            "550 5.1.1 nobody\r\n",
+            "354 go on\r\n",
+            "554 5.5.1 no valid recipients\r\n",
+            "250 2.1.0 OK\r\n",
+            "250 2.1.5 OK\r\n",
+            "354 go on\r\n",
+        ],
+    )
+    .await;
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        (options.port, options.tls, options.login) = (port, Tls::Off, None);
+    })
+    .await;
+    let dead = scene.submit(&["nobody@example.net"]).await;
+    scene.until_names(dead, &["dead"]).await;
+    scene.submit(&["somebody@example.net"]).await;
+    eventually(
+        "the second transaction",
+        async || !scene.handle().status().in_flight.is_empty() || server.is_empty(),
+        async || format!("{:?}", scene.handle().status()),
+    )
+    .await;
+    let heard = server.join_next().await.unwrap().unwrap();
+    let words: Vec<&str> = heard.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    let expected = ["EHLO", "EHLO", "MAIL", "RCPT", "DATA", ".", "MAIL", "RCPT", "DATA"];
+    assert_eq!(words[..9], expected, "no empty line before the dot, no command after it: {heard:?}");
+}

@@ -1,0 +1,8 @@
+//! The door as its clients meet it: a listener with the memory twin of the queue, real sockets on loopback,
+//! and a clock that the test moves.
+
+mod encryption;
+mod limits;
+mod logins;
+mod proxy;
+mod stage;

@@ -1,0 +1,158 @@
+//! The seeds of the fuzz targets: what the dialogues say, and odd cases.
+//!
+//! Rule: a seed shows one thing and is short; the fuzzer finds the combinations.
+
+use std::{fs, path::Path};
+
+use crate::dialogues::{Dialogue, Turn};
+
+/// Octets of a seed of the session; longer dialogues are about limits that the fuzzer's options make small.
+const SEED_BYTES_MAX: usize = 2 * 1024;
+
+/// What the clients of the dialogues send.
+pub(super) fn talks() -> Vec<(String, Vec<u8>)> {
+    let talk = |dialogue: &Dialogue| {
+        let sent = dialogue.turns.iter().filter_map(|turn| match turn {
+            Turn::Send(bytes) => Some(bytes.as_slice()),
+            Turn::Event(_) | Turn::Expect(_) | Turn::ExpectClose => None,
+        });
+        sent.collect::<Vec<_>>().concat()
+    };
+    let talks = Dialogue::all().into_iter().map(|dialogue| (dialogue.name.clone(), talk(&dialogue)));
+    talks.filter(|(_, talk)| talk.len() <= SEED_BYTES_MAX).collect()
+}
+
+/// Writes every seed.
+pub(super) fn write(corpus: &Path) {
+    let seed = |target: &str, name: &str, bytes: &[u8]| {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), bytes).unwrap();
+    };
+    for (name, talk) in talks() {
+        let first = [&[0, 0, 0], talk.as_slice()].concat();
+        seed("session", &name, &first);
+    }
+    for (number, (choices, talk)) in (1..).zip(ODD_TALKS) {
+        seed("session", &format!("odd_{number:02}"), &[choices.as_slice(), talk].concat());
+    }
+    for (number, line) in (1..).zip(LINES) {
+        seed("command", &format!("line_{number:02}"), line);
+    }
+    for (number, address) in (1..).zip(ADDRESSES) {
+        seed("address", &format!("address_{number:02}"), address.as_bytes());
+    }
+    for (number, data) in (1..).zip(DATA) {
+        seed("data", &format!("data_{number:02}"), &[b"\x03".as_slice(), data].concat());
+    }
+    for (number, bytes) in (1..).zip(records()) {
+        seed("record", &format!("record_{number:02}"), &bytes);
+    }
+}
+
+/// Logins, TLS, chunks, sizes and refusals, which few dialogues have; with the octets that choose the policy.
+const ODD_TALKS: &[([u8; 3], &[u8])] = &[
+    ([0x02, 0, 0], b"EHLO a\r\nSTARTTLS\r\nEHLO b\r\nMAIL FROM:<a@b.c>\r\n"),
+    ([0x02, 0, 3], b"EHLO a\r\nSTARTTLS\r\nRSET\r\nSTARTTLS\r\n"),
+    ([0x0c, 0, 0], b"EHLO a\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<a@b.c>\r\n"),
+    ([0x0d, 0, 5], b"EHLO a\r\nAUTH LOGIN\r\nYQ==\r\nYg==\r\nMAIL FROM:<a@b.c>\r\n"),
+    ([0x0b, 0, 0], b"EHLO a\r\nSTARTTLS\r\nEHLO a\r\nAUTH PLAIN\r\nAGEAYg==\r\nMAIL FROM:<a@b.c>\r\n"),
+    ([0x15, 0x55, 0], b"EHLO a\r\nAUTH PLAIN AGEAYg==\r\nAUTH PLAIN AGEAYg==\r\n"),
+    ([0x14, 0, 0], b"EHLO a\r\nMAIL FROM:<a@b.c>\r\nAUTH LOGIN YQ==\r\n*\r\n"),
+    ([0x1d, 0, 0], b"EHLO a\r\nAUTH CRAM-MD5\r\nAUTH PLAIN =\r\nAUTH LOGIN \xff\r\n"),
+    ([0, 0, 0], b"MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nBDAT 3\r\na\r\nBDAT 2 LAST\r\nb\nQUIT\r\n"),
+    ([0, 0, 1], b"MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nBDAT 0 LAST\r\nBDAT 1\r\nx"),
+    ([0, 0, 0], b"MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nBDAT 4\r\nab\r\rDATA\r\nBDAT 5 LAST\r\n\r\n.\r\n"),
+    ([0x20, 0, 0], b"MAIL FROM:<a@b.c> SIZE=101\r\nMAIL FROM:<a@b.c> SIZE=99\r\nRCPT TO:<d@e.f>\r\nBDAT 200 LAST\r\n"),
+    ([0, 0x55, 0], b"MAIL FROM:<>\r\nMAIL FROM:<>\r\nMAIL FROM:<>\r\n"),
+    ([0, 0x10, 2], b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\nMAIL FROM:<>\r\n"),
+    ([0, 0xc0, 0x10], b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\n"),
+    ([0, 0, 0], b"MAIL FROM:<a@b.c> RET=HDRS ENVID=x+2B BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<d@e.f> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;d+40e\r\nDATA\r\n.\r\n"),
+    ([0, 0, 0], b"DATA\n.\r\nMAIL FROM:<>\nRCPT TO:<a@b>\ndata \n.\r\n"),
+    ([0x40, 0, 0], b"MAIL FROM:<root>\r\nRCPT TO:<root>\r\nRCPT TO:<postmaster>\r\nDATA\r\n\r\n.\r\n"),
+];
+
+const LINES: &[&[u8]] = &[
+    b"MAIL FROM:<a@b.example>",
+    b"mail from: <> SIZE=1000 BODY=8BITMIME SMTPUTF8",
+    b"MAIL FROM: Joe <joe@example.org> AUTH=<>",
+    b"MAIL FROM:<@a,@b:c@d>",
+    b"RCPT TO:<\"a>b\"@c>",
+    b"RCPT TO:<\"a\\\"b\"@c> NOTIFY=NEVER ORCPT=rfc822;x+3D",
+    b"RCPT TO:a@[IPv6:::1]",
+    b"RCPT TO:<\xc3\xbc@b\xc3\xbccher.example>",
+    b"RCPT TO:<\"a\"> SIZE=\"b\"@c>",
+    b"EHLO [192.0.2.1]",
+    b"HELO",
+    b"\tEHLO  a b ",
+    b"AUTH PLAIN AGEAYg==",
+    b"BDAT 18446744073709551616 LAST",
+    b"GET / HTTP/1.1",
+    b"\x16\x03\x01",
+    b"",
+];
+
+const ADDRESSES: &[&str] = &[
+    "root",
+    "a@b.example",
+    "\"q q@\"@example.org",
+    "\"a\"> SIZE=\"b\"@c",
+    "\"a\\\"b\"@c",
+    "\"\"@c",
+    "\"",
+    "\"a\\\"@c",
+    "u@[127.0.0.1]",
+    "u@[IPv6:::1]",
+    "u@[]",
+    "\u{fc}@b\u{fc}cher.example",
+    "a@b@c",
+    "a@\u{2028}b",
+    "a\u{85}@b",
+];
+
+const DATA: &[&[u8]] = &[
+    b".\r\n",
+    b"a\r\n.\r\nQUIT\r\n",
+    b"..\r\n.\r\n",
+    b".a\r\n.\r\n",
+    b"a\n.\nb\r\n.\r\n",
+    b"a\n.\r\n.\r\n",
+    b"a\r\n.\n.\r\n",
+    b"a\r\n.\r.\r\n",
+    b"a\r.\rb\r\n.\r\n",
+    b"a\r.\r\n.\r\n",
+    b"\r\r\r\n\n\n.\r\n",
+    b"a\0\xff\r\n.\r",
+];
+
+/// Records and spool files, whole and cut, with the octet that says which.
+fn records() -> Vec<Vec<u8>> {
+    let address = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    // See `queue::record` and `queue::state`: postcard, the fields in their order.
+    let recipient = |state: &[u8]| [address("c@d.example").as_slice(), state, &[2, 0]].concat();
+    let head = |version: u8| [&[version, 14, 1], address("a@b.example").as_slice(), &[1, 0, 99]].concat();
+    let queued = recipient(&[0, 16, 1]);
+    let states: [&[u8]; 5] = [&[0, 16, 1], &[1, 9, 16, 0], &[2, 16], &[3, 16, 2, b'n', b'o'], &[4, 16, 0]];
+    let mut found = vec![
+        [&[2], head(1).as_slice(), &[1], &queued].concat(),
+        [&[2], head(2).as_slice(), &[2, 1], &queued].concat(),
+        [&[2], head(3).as_slice(), &[0, 1], &queued].concat(),
+        vec![2, 2],
+        vec![2],
+        vec![0],
+    ];
+    found.extend(states.map(|state| [&[2], head(2).as_slice(), &[0, 1], &recipient(state)].concat()));
+    // See `queue::frame`: an envelope with an IPv4 origin; a trailer with one field and four octets of body.
+    let origin = [&[0u8, 127, 0, 0, 1][..], &address("web"), &address("ESMTP")].concat();
+    let paths = [&[1u8][..], &address("a@b.example"), &[1], &address("c@d.example"), &[0, 0]].concat();
+    let new = [&[1u8][..], &paths, &[0, 0, 0, 1], &origin, &[0, 14]].concat();
+    let old = [&[1u8][..], &paths, &origin, &[14]].concat();
+    let part = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    for (head, envelope) in [([2u8, 0], &new), ([1, 0], &old), ([2, 1], &new), ([2, 255], &new)] {
+        for trailer in [&b"\x01\x03X:\n\x00\x04"[..], b"\x01\x00\x01\x02\x04", b"\x01\x00\x01\x7f\x04"] {
+            let parts = [part(&head), part(envelope), part(b"a\r\nb"), part(trailer)].concat();
+            found.push([&[3u8][..], &parts].concat());
+        }
+    }
+    found
+}
