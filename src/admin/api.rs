@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-pub use super::budget::Budget;
+pub use super::{budget::Budget, dead::Redirected};
 use crate::{
     clock::Timestamp,
     listener::clients::ClientSummary,
@@ -359,15 +359,6 @@ pub struct Retried {
     pub id: QueueId,
     /// Recipients that are due now.
     pub recipients: u32,
-}
-
-/// `POST /v1/dead/{id}/redirect?to=ADDRESS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Redirected {
-    /// The dead letter, which is gone.
-    pub id: QueueId,
-    /// The message that went in its place.
-    pub new: QueueId,
 }
 
 /// `DELETE /v1/queue/{id}`.

@@ -7,14 +7,26 @@ use axum::{
     extract::{Path, Query, State, rejection::QueryRejection},
     routing::{get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    api::{Kind, PAGE_DEFAULT, PAGE_MAX, QueuePage, Redirected},
+    api::{Kind, PAGE_DEFAULT, PAGE_MAX, QueuePage},
     redirect,
     server::{Page, Refusal, Sources, page_of, parse},
 };
-use crate::{queue::store::StoreError, smtp::address::Address};
+use crate::{
+    queue::{id::QueueId, store::StoreError},
+    smtp::address::Address,
+};
+
+/// `POST /v1/dead/{id}/redirect?to=ADDRESS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirected {
+    /// The dead letter, which is gone.
+    pub id: QueueId,
+    /// The message that went in its place.
+    pub new: QueueId,
+}
 
 pub(super) fn router() -> Router<Sources> {
     Router::new().route("/v1/dead", get(list)).route("/v1/dead/{id}/redirect", post(redirect))

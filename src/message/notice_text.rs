@@ -75,7 +75,8 @@ fn one(text: &mut String, failure: &Failure) {
             Action::Delayed => " (still being tried)",
         };
         let _written = writeln!(text, "  to       {}{fate}: {}", recipient.address, clean(&recipient.reason));
-        if let Some(reply) = &recipient.reply {
+        // A refusal is its own reason; saying it twice would only make the notice longer.
+        if let Some(reply) = recipient.reply.as_ref().filter(|reply| **reply != recipient.reason) {
             let _written = writeln!(text, "           the upstream said: {}", clean(reply));
         }
     }

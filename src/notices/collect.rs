@@ -98,8 +98,7 @@ fn failed(recipient: &Recipient, original_recipient: Option<String>) -> FailedRe
         address: recipient.address.clone(),
         original_recipient,
         action: Action::Failed,
-        // A refusal is its own reason; saying it twice would only make the notice longer.
-        reply: recipient.last_reply.clone().filter(|reply| *reply != reason),
+        reply: recipient.last_reply.clone(),
         reason,
         attempts: recipient.attempts,
     }
