@@ -13,7 +13,7 @@ use pillarbox::{
     settings::{self, Surroundings, hostname::Host},
     shutdown::{Phase, Shutdown},
 };
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::support::{
     client::Client,
@@ -33,7 +33,7 @@ struct Scene {
     clock: ManualClock,
     sandbox: Sandbox,
     shutdown: Shutdown,
-    running: JoinHandle<Result<(), DaemonError>>,
+    running: JoinSet<Result<(), DaemonError>>,
     _authority: tempfile::TempDir,
 }
 
@@ -62,7 +62,8 @@ impl Scene {
         let store: Arc<dyn Store> = Arc::new(store);
         let daemon = Daemon::start(options, shared, store, listener).await.unwrap();
         let shutdown = daemon.shutdown();
-        let running = tokio::spawn(daemon.run());
+        let mut running = JoinSet::new();
+        running.spawn(daemon.run());
         Self { home, clock, sandbox, shutdown, running, _authority: authority }
     }
 
@@ -83,9 +84,10 @@ impl Scene {
         assert!(came, "{:?}", self.sandbox.mailbox().last_commands());
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.shutdown.advance(Phase::Draining);
-        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.running.join_next()).await.unwrap();
+        ended.unwrap().unwrap().unwrap();
     }
 }
 
