@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     delivery::{self, Pool},
     listener::{self, BindError, Listener, OpenError},
+    notices::{self, Keeper},
     queue::{
         self,
         opening::StoreOpenError,
@@ -55,6 +56,12 @@ pub struct Options {
     pub admin: admin::Options,
     /// How long relayed messages are remembered.
     pub history_lifetime: Duration,
+    /// How long dead letters are kept.
+    pub dead_letter_lifetime: Duration,
+    /// For notices of dead letters.
+    pub notices: notices::Options,
+    /// For alerts outside the queue.
+    pub alert: admin::alert::Options,
     /// What of the account's day is left to the owner.
     pub owner_reserve: u32,
 }
@@ -74,6 +81,9 @@ impl Options {
             delivery: settings.delivery().clone(),
             admin: settings.admin.clone(),
             history_lifetime: settings.history_lifetime,
+            dead_letter_lifetime: settings.dead_letter_lifetime,
+            notices: settings.notices.clone(),
+            alert: settings.alert.clone(),
             owner_reserve: settings.owner_reserve,
         }
     }
@@ -84,6 +94,7 @@ impl Options {
             started: clock.now(),
             listening,
             upstream: format!("{}:{}", delivery.host, delivery.port),
+            hostname: self.notices.hostname.clone(),
             username: delivery.login.as_ref().map(|login| login.username.clone()),
             recipients_per_day: delivery.recipients_per_day.saturating_add(self.owner_reserve),
             owner_reserve: self.owner_reserve,
@@ -185,8 +196,16 @@ impl Daemon {
             "delivery pool"
         });
         let mut services = JoinSet::new();
+        services.spawn(admin::alert::task::run(options.alert.clone(), sources.clone()));
         services.spawn(admin::server::serve(socket, sources, services_stop.watch()));
-        services.spawn(prune_history(Arc::clone(&store), clock, options.history_lifetime));
+        let keeper = Keeper::new(options.notices.clone(), Arc::clone(&store), Arc::clone(&clock));
+        services.spawn(keeper.run());
+        services.spawn(forget(
+            Arc::clone(&store),
+            clock,
+            options.history_lifetime,
+            options.dead_letter_lifetime,
+        ));
         let drain = options.listener.drain.max(options.delivery.drain) + DRAIN_MARGIN;
         log_start(&options, &addresses, store.as_ref()).await;
         Ok(Self { store, halves, services, services_stop, shutdown, addresses, drain })
@@ -297,10 +316,15 @@ fn warn_of_pause(state: &AccountState) {
     );
 }
 
-/// Forgets relayed messages when their time is over.
-async fn prune_history(store: Arc<dyn Store>, clock: Arc<dyn Clock>, lifetime: Duration) {
+/// Forgets relayed messages and gives up dead letters when their time is over.
+async fn forget(store: Arc<dyn Store>, clock: Arc<dyn Clock>, history: Duration, dead: Duration) {
     loop {
-        match store.prune_history(clock.wall().before(lifetime)).await {
+        match store.expire_dead(clock.wall().before(dead)).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::warn!(messages, "dead letters expired"),
+            Err(error) => tracing::debug!(%error, "dead letters not looked at"),
+        }
+        match store.prune_history(clock.wall().before(history)).await {
             Ok(0) => {}
             Ok(messages) => tracing::debug!(messages, "history pruned"),
             // The store reports its own failures; the next hour tries again.

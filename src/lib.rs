@@ -14,9 +14,10 @@ pub mod budget;
 pub mod message;
 // 2: the durable queue
 pub mod queue;
-// 3: the two halves
+// 3: the two halves, and what is told of mail that cannot leave
 pub mod delivery;
 pub mod listener;
+pub mod notices;
 // 4: what the administrator writes and sees
 pub mod admin;
 pub mod settings;

@@ -8,6 +8,7 @@ mod clients;
 mod commands;
 mod crash;
 mod damage;
+mod dead;
 mod delivery;
 mod dialogues;
 mod door;

@@ -162,6 +162,7 @@ macro_rules! contract {
     };
 }
 
+mod dead;
 mod lanes;
 
 contract! {

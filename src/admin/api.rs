@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-pub use super::budget::Budget;
+pub use super::{budget::Budget, dead::Redirected};
 use crate::{
     clock::Timestamp,
     listener::clients::ClientSummary,
@@ -414,6 +414,8 @@ mod tests {
             internationalized: false,
             size_bytes: 10,
             lane: Lane::Bulk,
+            lifetime_from: Timestamp(0),
+            told: Vec::new(),
             recipients: vec![
                 recipient("a@example.org", RecipientState::Queued { due: Timestamp(9), resend: true }),
                 recipient("b@example.org", held),

@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use super::api::{Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Refused, Retried, Status};
+use super::api::{
+    Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Redirected, Refused, Retried, Status,
+};
 use crate::queue::id::QueueId;
 
 /// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.
@@ -115,6 +117,18 @@ impl Client {
     /// Removes a message for good.
     pub async fn delete(&self, id: QueueId) -> Result<Deleted, ClientError> {
         self.ask(Method::DELETE, &format!("/v1/queue/{id}")).await
+    }
+
+    /// One page of dead letters.
+    pub async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<QueuePage, ClientError> {
+        let after = after.map_or_else(String::new, |id| format!("&after={id}"));
+        self.ask(Method::GET, &format!("/v1/dead?limit={limit}{after}")).await
+    }
+
+    /// Sends a dead letter to another address.
+    pub async fn redirect(&self, id: QueueId, to: &str) -> Result<Redirected, ClientError> {
+        let to: String = to.bytes().map(|octet| format!("%{octet:02X}")).collect();
+        self.ask(Method::POST, &format!("/v1/dead/{id}/redirect?to={to}")).await
     }
 
     /// Opens a paused account.

@@ -4,10 +4,13 @@
 
 use std::path::PathBuf;
 
+pub mod alert;
 pub mod api;
 mod budget;
 pub mod client;
+mod dead;
 pub mod departure;
+pub mod redirect;
 pub mod server;
 pub mod socket;
 pub mod survey;

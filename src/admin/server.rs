@@ -21,6 +21,7 @@ use super::{
         Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX,
         Queue, QueuePage, Refused, Retried, Status, UpstreamError,
     },
+    dead,
     departure::departure,
     socket::Socket,
     survey::Survey,
@@ -32,7 +33,7 @@ use crate::{
     queue::{
         id::QueueId,
         state::AccountState,
-        store::{Store, StoreError},
+        store::{QueuedMessage, Store, StoreError},
     },
     shutdown::{Phase, Watch},
 };
@@ -72,6 +73,8 @@ pub struct Facts {
     pub listening: Vec<SocketAddr>,
     /// Host and port it relays to.
     pub upstream: String,
+    /// The name of this host.
+    pub hostname: String,
     /// The account's user name.
     pub username: Option<String>,
     /// The account's limit of recipients in 24 hours.
@@ -124,6 +127,7 @@ fn router(sources: Sources) -> Router {
         .route("/v1/budget", get(show_budget))
         .route("/v1/clients", get(show_clients))
         .route("/v1/resume", post(resume))
+        .merge(dead::router())
         .fallback(|| async { Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API") })
         .layer(from_fn(in_time))
         .layer(DefaultBodyLimit::max(REQUEST_BODY_MAX))
@@ -223,9 +227,9 @@ async fn show_clients(State(sources): State<Sources>) -> Json<Clients> {
 
 /// Which page of the queue.
 #[derive(Debug, Deserialize)]
-struct Page {
-    after: Option<QueueId>,
-    limit: Option<usize>,
+pub(super) struct Page {
+    pub(super) after: Option<QueueId>,
+    pub(super) limit: Option<usize>,
 }
 
 async fn list(
@@ -234,9 +238,13 @@ async fn list(
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
     let limit = page.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let messages = sources.store.list(page.after, limit).await?;
+    Ok(Json(page_of(sources.store.list(page.after, limit).await?, limit)))
+}
+
+/// A page that was asked for with `limit`: a full one may have a next.
+pub(super) fn page_of(messages: Vec<QueuedMessage>, limit: usize) -> QueuePage {
     let next = (messages.len() == limit).then(|| messages.last().map(|message| message.id)).flatten();
-    Ok(Json(QueuePage { messages: messages.into_iter().map(Message::from).collect(), next }))
+    QueuePage { messages: messages.into_iter().map(Message::from).collect(), next }
 }
 
 async fn show(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Message>, Refusal> {
@@ -265,16 +273,16 @@ async fn resume(State(sources): State<Sources>) -> Json<Account> {
     Json(Account::new(sources.facts.username.clone(), state))
 }
 
-fn parse(id: &str) -> Result<QueueId, Refusal> {
+pub(super) fn parse(id: &str) -> Result<QueueId, Refusal> {
     id.parse().map_err(|error| Refusal::new(Kind::BadRequest, format!("{id:?} is {error}")))
 }
 
 /// An answer that is not a success.
 #[derive(Debug)]
-struct Refusal(Refused);
+pub(super) struct Refusal(Refused);
 
 impl Refusal {
-    fn new(error: Kind, message: impl Into<String>) -> Self {
+    pub(super) fn new(error: Kind, message: impl Into<String>) -> Self {
         Self(Refused { error, message: message.into() })
     }
 }

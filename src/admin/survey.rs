@@ -117,6 +117,8 @@ mod tests {
             internationalized: false,
             size_bytes: 1,
             lane: Lane::Normal,
+            lifetime_from: Timestamp(0),
+            told: Vec::new(),
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

@@ -48,7 +48,15 @@ impl Upstream for Idle {
     fn status(&self) -> PoolStatus {
         let day_full_since = *self.full_since.lock().expect("no panic");
         let account = AccountState { day_full_since, ..AccountState::open(Timestamp(0)) };
-        PoolStatus { account, in_flight: vec![], next: None, errors: vec![], counters: Counters::default() }
+        let counters = Counters::default();
+        PoolStatus {
+            account,
+            in_flight: vec![],
+            next: None,
+            errors: vec![],
+            counters,
+            last_unknown_reply: None,
+        }
     }
 
     async fn resume(&self) -> AccountState {
@@ -78,6 +86,7 @@ fn stage(limit: u32) -> Stage {
         started: clock.now(),
         listening: vec![([127, 0, 0, 1], 2525).into()],
         upstream: "smtp.example.org:587".into(),
+        hostname: "relay.example.org".into(),
         username: Some("you@example.org".into()),
         recipients_per_day: limit + 5,
         owner_reserve: 5,

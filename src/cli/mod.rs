@@ -10,6 +10,7 @@ mod certificate;
 mod check;
 mod check_door;
 mod clients;
+mod dead;
 mod exit;
 mod moment;
 mod password;
@@ -68,6 +69,13 @@ enum Command {
         #[command(subcommand)]
         command: queue::Command,
     },
+    /// Look at messages that could not be relayed, send them again, give them up.
+    Dead {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(subcommand)]
+        command: dead::Command,
+    },
     /// Show how many recipients may still be written to, and when more.
     Budget(remote::Arguments),
     /// Log in with a token instead of a password: consent, status, revocation.
@@ -118,6 +126,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Status(remote) => remote::run(out, config, &remote, remote::Question::Status),
         Command::Queue { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Queue(command))
+        }
+        Command::Dead { remote, command } => {
+            remote::run(out, config, &remote, remote::Question::Dead(command))
         }
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
         Command::Auth(command) => auth::run(out, config, &command),

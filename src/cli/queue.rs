@@ -222,7 +222,7 @@ fn addressees(message: &Message) -> String {
     }
 }
 
-async fn show(
+pub(super) async fn show(
     out: &mut dyn Write,
     client: &Client,
     ids: &[QueueId],

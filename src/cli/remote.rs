@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    budget, clients,
+    budget, clients, dead,
     exit::{Exit, Failure},
     queue, resume,
     screen::{Form, json},
@@ -41,6 +41,8 @@ pub(super) enum Question {
     Status,
     /// The queue.
     Queue(queue::Command),
+    /// Dead letters.
+    Dead(dead::Command),
     /// The budget.
     Budget,
     /// Who has been here.
@@ -97,6 +99,7 @@ async fn ask(out: &mut dyn Write, client: &Client, form: Form, question: Questio
                 Form::Text => resume::print(out, &answer)?,
             }
         }
+        Question::Dead(command) => dead::run(out, client, command, form, now).await?,
         Question::Queue(command) => queue::run(out, client, command, form, now).await?,
     }
     Ok(())

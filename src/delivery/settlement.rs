@@ -270,7 +270,7 @@ fn unknown(recipient: &ClaimedRecipient, reason: String, terms: &Terms) -> Outco
 fn deferred(claim: &ClaimedMessage, reply: String, retrying: Retrying, terms: &Terms) -> Outcome {
     let Retrying { waits, attempts } = retrying;
     let lifetime = waits.lifetime.map_or(terms.lifetime, |own| own.min(terms.lifetime));
-    if claim.accepted_at.after(lifetime) <= terms.now {
+    if claim.lifetime_from.after(lifetime) <= terms.now {
         return Outcome::Dead { reply: expired(&reply, lifetime) };
     }
     if waits.attempts_max.is_some_and(|most| attempts >= most) {
@@ -278,7 +278,7 @@ fn deferred(claim: &ClaimedMessage, reply: String, retrying: Retrying, terms: &T
     }
     // The last attempt comes when the lifetime ends, not hours later.
     let wait = retry::growing(waits.growth, attempts, terms.random);
-    Outcome::Deferred { until: terms.now.after(wait).min(claim.accepted_at.after(lifetime)), reply }
+    Outcome::Deferred { until: terms.now.after(wait).min(claim.lifetime_from.after(lifetime)), reply }
 }
 
 /// The connection failed in a transaction. That is nobody's fault, unless it has been this message's
@@ -312,7 +312,7 @@ pub(super) fn abandoned(claim: &ClaimedMessage, stage: Stage, terms: &Terms) -> 
 }
 
 fn is_expired(claim: &ClaimedMessage, terms: &Terms) -> bool {
-    claim.accepted_at.after(terms.lifetime) <= terms.now
+    claim.lifetime_from.after(terms.lifetime) <= terms.now
 }
 
 fn expired(reply: &str, lifetime: Duration) -> String {
@@ -355,6 +355,7 @@ mod tests {
             internationalized: false,
             size_bytes: 10,
             accepted_at: NOW,
+            lifetime_from: NOW,
             recipients: (0..recipients).map(recipient).collect(),
         }
     }

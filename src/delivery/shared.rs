@@ -66,6 +66,7 @@ pub(super) struct Shared {
     persisting: tokio::sync::Mutex<()>,
     errors: Mutex<VecDeque<LastError>>,
     counters: Mutex<Counters>,
+    last_unknown_reply: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -92,6 +93,7 @@ impl Shared {
             persisting: tokio::sync::Mutex::new(()),
             errors: Mutex::default(),
             counters: Mutex::default(),
+            last_unknown_reply: Mutex::default(),
             options,
             store,
             clock,
@@ -108,6 +110,7 @@ impl Shared {
             in_flight: self.flights.list(),
             errors: lock(&self.errors).iter().cloned().collect(),
             counters: *lock(&self.counters),
+            last_unknown_reply: lock(&self.last_unknown_reply).clone(),
             account,
         }
     }
@@ -211,6 +214,7 @@ impl Shared {
     pub(super) fn note_unknown(&self, id: QueueId, refusals: &[String]) {
         for reply in refusals {
             self.count(|counters| counters.unknown_replies += 1);
+            *lock(&self.last_unknown_reply) = Some(reply.clone());
             warn!(%id, reply, "unknown reply; the default rule decides (docs/gmail.md)");
         }
     }

@@ -74,6 +74,7 @@ mod tests {
             internationalized: false,
             size_bytes: 1,
             accepted_at: Timestamp(0),
+            lifetime_from: Timestamp(0),
             recipients: addresses.iter().enumerate().map(recipient).collect(),
         }
     }

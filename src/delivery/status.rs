@@ -27,6 +27,9 @@ pub struct PoolStatus {
     pub errors: Vec<LastError>,
     /// Totals since the start.
     pub counters: Counters,
+    /// The last refusal that the table of known replies does not have.
+    #[serde(default)]
+    pub last_unknown_reply: Option<String>,
 }
 
 /// A message on its way.

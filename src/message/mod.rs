@@ -10,5 +10,7 @@ pub mod header;
 pub mod identification;
 pub mod identity;
 pub mod mailbox;
+pub mod notice;
+mod notice_text;
 pub mod rewrite;
 pub mod trace;

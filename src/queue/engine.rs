@@ -176,6 +176,7 @@ impl Engine {
             internationalized: record.internationalized,
             size_bytes: record.size_bytes,
             accepted_at: record.accepted_at,
+            lifetime_from: record.lifetime_from,
             recipients,
         };
         changes.put(id, Some(record), Some(reserved));
@@ -231,40 +232,6 @@ impl Engine {
         finish(changes, id, record, new);
     }
 
-    /// Makes every recipient that waits, is held or is dead due at once.
-    pub(super) fn retry(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
-        id: QueueId,
-        now: Timestamp,
-    ) -> Answer<u32> {
-        self.edit(tables, changes, id, |state| match state {
-            RecipientState::Queued { resend, .. } => {
-                Some(RecipientState::Queued { due: now, resend: *resend })
-            }
-            RecipientState::Held { .. } | RecipientState::Dead { .. } => {
-                Some(RecipientState::Queued { due: now, resend: false })
-            }
-            RecipientState::Reserved { .. } | RecipientState::Relayed { .. } => None,
-        })
-    }
-
-    /// Holds every recipient that waits.
-    pub(super) fn hold(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
-        id: QueueId,
-        now: Timestamp,
-        reason: &str,
-    ) -> Answer<u32> {
-        self.edit(tables, changes, id, |state| match state {
-            RecipientState::Queued { .. } => Some(RecipientState::Held { since: now, reason: cut(reason) }),
-            _ => None,
-        })
-    }
-
     /// Every recipient that is not relayed becomes dead, because the message's file is damaged or gone.
     pub(super) fn set_aside(
         &mut self,
@@ -298,34 +265,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a message that no worker has. It stays in the history, so that its file, should it outlive
-    /// a crash, is not taken for a message that was lost.
-    pub(super) fn delete(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
-        id: QueueId,
-        now: Timestamp,
-    ) -> Answer<()> {
-        if self.claimed.contains(&id) {
-            return Err(StoreError::Conflict(id));
-        }
-        let old = match current(tables, changes, id) {
-            Err(StoreError::Corrupt { .. }) => {
-                changes.forget(id);
-                return Ok(());
-            }
-            answer => answer?.ok_or(StoreError::NotFound(id))?,
-        };
-        let mut deleted = old.clone();
-        for recipient in deleted.recipients.iter_mut().filter(|recipient| !recipient.state.is_relayed()) {
-            recipient.state = RecipientState::Dead { since: now, reason: "deleted by a person".into() };
-        }
-        changes.put(id, Some(&old), None);
-        changes.history.insert(id, Some(deleted));
-        Ok(())
-    }
-
     /// See [`super::store::Store::ledger`].
     pub(super) fn view(&self, now: Moment, limit: u32) -> LedgerView {
         LedgerView {
@@ -333,29 +272,6 @@ impl Engine {
             room: self.ledger.room(now, limit),
             frees_at: self.ledger.frees_at(now, limit),
         }
-    }
-
-    fn edit(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
-        id: QueueId,
-        change: impl Fn(&RecipientState) -> Option<RecipientState>,
-    ) -> Answer<u32> {
-        if self.claimed.contains(&id) {
-            return Err(StoreError::Conflict(id));
-        }
-        let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
-        let mut new = old.clone();
-        let mut changed = 0;
-        for recipient in &mut new.recipients {
-            if let Some(state) = change(&recipient.state) {
-                recipient.state = state;
-                changed += 1;
-            }
-        }
-        changes.put(id, Some(&old), Some(new));
-        Ok(changed)
     }
 
     fn spend(&mut self, changes: &mut Changes, now: Moment, recipients: u32) {

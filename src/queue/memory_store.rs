@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::{
     draft::Draft,
     engine::{Engine, Fate},
+    handling::DELETED,
     id::{QueueId, QueueIds},
     reader::MessageReader,
     receipt::Receipt,
@@ -24,7 +25,7 @@ use super::{
     store::{
         Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals,
     },
-    tables::{Changes, DueKey, TableError, Tables},
+    tables::{Changes, DeadKey, DueKey, TableError, Tables},
 };
 use crate::{
     budget::ledger::{Event, Ledger},
@@ -58,6 +59,7 @@ struct MemoryTables {
     due: BTreeMap<DueKey, ()>,
     ledger: BTreeMap<u64, Event>,
     history: BTreeMap<QueueId, MessageRecord>,
+    dead: BTreeMap<DeadKey, ()>,
 }
 
 impl Tables for MemoryTables {
@@ -82,6 +84,14 @@ impl MemoryTables {
         apply(&mut self.ledger, changes.ledger);
         apply(&mut self.history, changes.history);
         apply(&mut self.due, changes.due.into_iter().map(|(key, add)| (key, add.then_some(()))));
+        apply(&mut self.dead, changes.dead.into_iter().map(|(key, add)| (key, add.then_some(()))));
+    }
+
+    /// Messages with these keys.
+    fn with_keys<'a>(&self, keys: impl Iterator<Item = &'a DeadKey>, limit: usize) -> Vec<QueuedMessage> {
+        let record =
+            |key: &DeadKey| Some(QueuedMessage { id: key.id, record: self.messages.get(&key.id)?.clone() });
+        keys.take(limit.min(LIST_LENGTH_MAX)).filter_map(record).collect()
     }
 }
 
@@ -212,7 +222,12 @@ impl Store for MemoryStore {
 
     async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
         let now = self.clock.wall();
-        self.change(|engine, tables, changes| engine.delete(tables, changes, id, now))
+        self.change(|engine, tables, changes| engine.delete(tables, changes, id, now, Some(DELETED)))
+    }
+
+    async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
+        let now = self.clock.wall();
+        self.change(|engine, tables, changes| engine.delete(tables, changes, id, now, None))
     }
 
     async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
@@ -220,6 +235,22 @@ impl Store for MemoryStore {
         let guard = self.lock();
         let page = guard.tables.messages.range((from, Bound::Unbounded)).take(limit.min(LIST_LENGTH_MAX));
         Ok(page.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() }).collect())
+    }
+
+    async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        let guard = self.lock();
+        let mut keys: Vec<&DeadKey> = guard.tables.dead.keys().filter(|key| Some(key.id) > after).collect();
+        keys.sort_unstable_by_key(|key| key.id);
+        Ok(guard.tables.with_keys(keys.into_iter(), limit))
+    }
+
+    async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        let guard = self.lock();
+        Ok(guard.tables.with_keys(guard.tables.dead.keys().take_while(|key| !key.told), limit))
+    }
+
+    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError> {
+        self.change(|_, tables, changes| Engine::told(tables, changes, id, &places))
     }
 
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {

@@ -11,6 +11,7 @@ mod engine;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+mod handling;
 pub mod id;
 pub mod memory_store;
 pub mod opening;
@@ -22,6 +23,7 @@ mod reconciliation;
 pub mod record;
 mod shared;
 mod side_files;
+mod sled_dead;
 pub mod sled_store;
 mod sled_tables;
 mod spool;

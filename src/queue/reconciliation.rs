@@ -14,7 +14,7 @@ use super::{
     opening::Opening,
     record::MessageRecord,
     sled_tables::SledTables,
-    tables::{Changes, DueKey, TableError},
+    tables::{Changes, DeadKey, DueKey, TableError},
 };
 
 /// Messages changed in one write while reconciling.
@@ -97,6 +97,11 @@ impl Reconciliation<'_> {
             && !self.tables.has_due(&key)?
         {
             changes.due.insert(key, true);
+        }
+        if let Some(key) = DeadKey::of(id, record)
+            && !self.tables.has_dead(&key)?
+        {
+            changes.dead.insert(key, true);
         }
         Ok(())
     }

@@ -29,6 +29,10 @@ pub struct MessageRecord {
     pub size_bytes: u64,
     /// How urgent it is.
     pub lane: Lane,
+    /// From when its lifetime counts: acceptance, or the last time a person retried it.
+    pub lifetime_from: Timestamp,
+    /// The places of dead recipients of whom somebody was told, in order.
+    pub told: Vec<usize>,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
 }
@@ -51,8 +55,34 @@ impl MessageRecord {
             internationalized: envelope.internationalized,
             size_bytes,
             lane: envelope.lane,
+            lifetime_from: envelope.accepted_at,
+            told: Vec::new(),
             recipients: recipients.collect(),
         }
+    }
+
+    /// The places of its dead recipients of whom nobody was told.
+    pub fn untold(&self) -> impl Iterator<Item = usize> {
+        self.dead().filter(|place| !self.told.contains(place))
+    }
+
+    /// The places of its dead recipients.
+    pub fn dead(&self) -> impl Iterator<Item = usize> {
+        let places = self.recipients.iter().enumerate();
+        places.filter_map(|(place, recipient)| {
+            matches!(recipient.state, RecipientState::Dead { .. }).then_some(place)
+        })
+    }
+
+    /// Whether nothing will happen to it any more, and has not since before `time`.
+    #[must_use]
+    pub fn is_dead_since_before(&self, time: Timestamp) -> bool {
+        let is_old = |recipient: &Recipient| match recipient.state {
+            RecipientState::Relayed { at } => at < time,
+            RecipientState::Dead { since, .. } => since < time,
+            _ => false,
+        };
+        self.dead().next().is_some() && self.recipients.iter().all(is_old)
     }
 
     /// Whether a worker has it, or had it when its process died.
@@ -94,7 +124,7 @@ pub(super) trait Stored: Serialize + DeserializeOwned {
 impl Stored for Envelope {}
 impl Stored for Event {}
 
-/// Version 2 has the lane.
+/// Version 2 has the lane, the start of the lifetime and who was told.
 impl Stored for MessageRecord {
     const VERSION: u8 = 2;
 
@@ -126,6 +156,8 @@ impl From<MessageRecordOfVersion1> for MessageRecord {
             internationalized: old.internationalized,
             size_bytes: old.size_bytes,
             lane: Lane::Normal,
+            lifetime_from: old.accepted_at,
+            told: Vec::new(),
             recipients: old.recipients,
         }
     }

@@ -23,6 +23,7 @@ use super::{
     committer::{Committer, Job, Urgency, job},
     draft::Draft,
     engine::Engine,
+    handling::DELETED,
     id::{QueueId, QueueIds},
     opening::{self, StateLock, StoreOpenError},
     options::Options,
@@ -30,12 +31,11 @@ use super::{
     receipt::Receipt,
     shared::{Loaded, Shared},
     side_files::FinalDots,
+    sled_dead::page,
     sled_tables::SledTables,
     spool::{Spool, blocking, refused},
     state::AccountState,
-    store::{
-        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals,
-    },
+    store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals},
     tables::{Changes, TableError, Tables},
 };
 use crate::{
@@ -274,11 +274,29 @@ impl Store for SledStore {
 
     async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
         let now = self.shared.clock.wall();
-        self.change(move |engine, tables, changes| engine.delete(tables, changes, id, now)).await
+        self.change(move |engine, tables, changes| engine.delete(tables, changes, id, now, Some(DELETED)))
+            .await
+    }
+
+    async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
+        let now = self.shared.clock.wall();
+        self.change(move |engine, tables, changes| engine.delete(tables, changes, id, now, None)).await
     }
 
     async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         self.read(move |tables| page(tables.messages(after), limit)).await
+    }
+
+    async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.read(move |tables| page(tables.dead(after, limit)?.into_iter(), limit)).await
+    }
+
+    async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.read(move |tables| page(tables.untold(limit)?.into_iter(), limit)).await
+    }
+
+    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError> {
+        self.change(move |_, tables, changes| Engine::told(tables, changes, id, &places)).await
     }
 
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {
@@ -362,18 +380,6 @@ impl Store for SledStore {
         });
         drop(tokio::time::timeout(self.shared.options.commit_timeout, closing).await);
     }
-}
-
-/// One page of messages; damaged records are left out, they are reported when they are met.
-fn page(
-    entries: impl Iterator<Item = Result<(QueueId, super::record::MessageRecord), TableError>>,
-    limit: usize,
-) -> Result<Vec<QueuedMessage>, TableError> {
-    let readable = entries.filter(|entry| !matches!(entry, Err(TableError::Damaged { .. })));
-    readable
-        .take(limit.min(LIST_LENGTH_MAX))
-        .map(|entry| entry.map(|(id, record)| QueuedMessage { id, record }))
-        .collect()
 }
 
 fn lock_of<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

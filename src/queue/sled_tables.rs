@@ -11,6 +11,7 @@ use sled::{Batch, IVec, Transactional, Tree};
 use super::{
     id::QueueId,
     record::{self, MessageRecord, Stored},
+    sled_dead::dead_bytes,
     state::AccountState,
     tables::{Changes, DueKey, TableError, Tables},
 };
@@ -40,6 +41,7 @@ pub(super) struct SledTables {
     due: Tree,
     ledger: Tree,
     history: Tree,
+    pub(super) dead: Tree,
     meta: Tree,
     /// A handle of sled's data file, for the sync that sled leaves out.
     file: File,
@@ -74,6 +76,7 @@ impl SledTables {
             due: tree("due")?,
             ledger: tree("ledger")?,
             history: tree("history")?,
+            dead: tree("dead")?,
             meta: tree("meta")?,
             file: File::open(directory.join("db"))
                 .map_err(|error| OpenError::Unavailable(error.to_string()))?,
@@ -111,6 +114,14 @@ impl SledTables {
                 due.remove(&due_bytes(key));
             }
         }
+        let mut dead = Batch::default();
+        for (key, added) in &changes.dead {
+            if *added {
+                dead.insert(&dead_bytes(key), &[]);
+            } else {
+                dead.remove(&dead_bytes(key));
+            }
+        }
         for (sequence, event) in &changes.ledger {
             put(&mut ledger, &sequence.to_be_bytes(), event.as_ref())?;
         }
@@ -121,10 +132,11 @@ impl SledTables {
             let record = record::encode(account);
             meta.insert(ACCOUNT_KEY, record.map_err(|error| TableError::Failed(error.to_string()))?);
         }
-        (&self.messages, &self.due, &self.ledger, &self.history, &self.meta)
-            .transaction(|(in_messages, in_due, in_ledger, in_history, in_meta)| {
+        (&self.messages, &self.due, &self.dead, &self.ledger, &self.history, &self.meta)
+            .transaction(|(in_messages, in_due, in_dead, in_ledger, in_history, in_meta)| {
                 in_messages.apply_batch(&messages)?;
                 in_due.apply_batch(&due)?;
+                in_dead.apply_batch(&dead)?;
                 in_ledger.apply_batch(&ledger)?;
                 in_history.apply_batch(&history)?;
                 in_meta.apply_batch(&meta)?;
@@ -328,7 +340,7 @@ fn lane_byte(lane: Lane) -> u8 {
     }
 }
 
-fn failed(error: sled::Error) -> TableError {
+pub(super) fn failed(error: sled::Error) -> TableError {
     let words = format!("the queue's index cannot be read or written: {error}");
     if is_damage(&error) { TableError::Broken(words) } else { TableError::Failed(words) }
 }

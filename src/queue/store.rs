@@ -56,7 +56,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// that is damaged or gone is set aside and reported as [`StoreError::Corrupt`].
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError>;
 
-    /// Makes every held, dead or waiting recipient due at once. Returns how many there were.
+    /// Makes every held, dead or waiting recipient due at once, with a new lifetime. Returns how many
+    /// there were.
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError>;
 
     /// Holds every waiting recipient until a person retries or deletes the message.
@@ -67,6 +68,39 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Queued messages after `after` in the order of acceptance, at most `limit` (and at most 1,000).
     async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
+
+    /// Messages with dead recipients after `after` in the order of acceptance, at most `limit` (and at
+    /// most 1,000).
+    async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
+
+    /// Messages with dead recipients of whom nobody was told, oldest first, at most `limit` (and at most
+    /// 1,000).
+    async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
+
+    /// Notes that somebody was told of the dead recipients at these places of the record.
+    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError>;
+
+    /// Removes a dead letter whose time is over; its recipients keep their reasons in the history.
+    async fn expire(&self, id: QueueId) -> Result<(), StoreError>;
+
+    /// Removes dead letters: messages whose recipients are all relayed or dead, the last of them since
+    /// before `keep_after`. Returns how many went.
+    async fn expire_dead(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
+        let (mut after, mut expired) = (None, 0);
+        loop {
+            let page = self.dead(after, LIST_LENGTH_MAX).await?;
+            let Some(last) = page.last() else { return Ok(expired) };
+            after = Some(last.id);
+            for message in page.iter().filter(|message| message.record.is_dead_since_before(keep_after)) {
+                match self.expire(message.id).await {
+                    Ok(()) => expired += 1,
+                    // Somebody was faster, or has taken it up again.
+                    Err(StoreError::NotFound(_) | StoreError::Conflict(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
 
     /// One message, queued or from the history; `None` when neither knows it.
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError>;
@@ -158,6 +192,8 @@ pub struct ClaimedMessage {
     pub size_bytes: u64,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// From when its lifetime counts.
+    pub lifetime_from: Timestamp,
     /// The recipients to try, with their place in the record.
     pub recipients: Vec<ClaimedRecipient>,
 }

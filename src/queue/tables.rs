@@ -41,6 +41,21 @@ impl DueKey {
     }
 }
 
+/// The place of a message with dead recipients; those of whom nobody was told come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DeadKey {
+    pub(super) told: bool,
+    pub(super) id: QueueId,
+}
+
+impl DeadKey {
+    /// The key of a message; `None` when no recipient is dead.
+    pub(super) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
+        record.dead().next()?;
+        Some(Self { told: record.untold().next().is_none(), id })
+    }
+}
+
 /// Read access to what is stored. `None` and an empty answer are normal; an error is a failed backend.
 pub(super) trait Tables {
     /// The record of a queued message.
@@ -75,6 +90,8 @@ pub(super) struct Changes {
     pub(super) messages: BTreeMap<QueueId, Option<MessageRecord>>,
     /// Due keys to add (`true`) and to remove (`false`).
     pub(super) due: BTreeMap<DueKey, bool>,
+    /// Keys of messages with dead recipients to add (`true`) and to remove (`false`).
+    pub(super) dead: BTreeMap<DeadKey, bool>,
     /// Ledger events; `None` removes one.
     pub(super) ledger: BTreeMap<u64, Option<Event>>,
     /// Finished messages for the history; `None` removes one.
@@ -90,6 +107,7 @@ impl Changes {
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
             && self.due.is_empty()
+            && self.dead.is_empty()
             && self.ledger.is_empty()
             && self.history.is_empty()
             && self.account.is_none()
@@ -106,13 +124,19 @@ impl Changes {
         self.messages.insert(id, None);
     }
 
-    /// Replaces a record, and its due key with it.
+    /// Replaces a record, and its keys with it.
     pub(super) fn put(&mut self, id: QueueId, old: Option<&MessageRecord>, new: Option<MessageRecord>) {
         if let Some(key) = old.and_then(|record| DueKey::of(id, record)) {
             self.due.insert(key, false);
         }
         if let Some(key) = new.as_ref().and_then(|record| DueKey::of(id, record)) {
             self.due.insert(key, true);
+        }
+        if let Some(key) = old.and_then(|record| DeadKey::of(id, record)) {
+            self.dead.insert(key, false);
+        }
+        if let Some(key) = new.as_ref().and_then(|record| DeadKey::of(id, record)) {
+            self.dead.insert(key, true);
         }
         if let (Some(old), None) = (old, &new) {
             self.removed.push((id, old.size_bytes));

@@ -17,6 +17,7 @@ mod protection;
 mod raw;
 mod report;
 mod storage;
+mod telling;
 mod upstream;
 mod value;
 
@@ -28,7 +29,7 @@ use std::{
 };
 
 use self::{document::Document, hostname::Host, raw::Raw, report::Report, value::Parsed};
-use crate::{admin, delivery, listener, queue, telemetry};
+use crate::{admin, delivery, listener, notices, queue, smtp::address::Address, telemetry};
 
 pub use self::problem::SettingsError;
 
@@ -63,6 +64,12 @@ pub struct Settings {
     pub telemetry: telemetry::Options,
     /// How long relayed messages are remembered.
     pub history_lifetime: Duration,
+    /// How long dead letters are kept.
+    pub dead_letter_lifetime: Duration,
+    /// For notices of dead letters.
+    pub notices: notices::Options,
+    /// For alerts outside the queue.
+    pub alert: admin::alert::Options,
     /// Recipients of each day that are left to the account's owner; delivery never sees them.
     pub owner_reserve: u32,
     delivery: delivery::Options,
@@ -187,8 +194,9 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let state = storage::directory(&raw.queue, report);
     let upstream = upstream::check(&raw.upstream, surroundings, &state, report);
     let admin_address = raw.identity.admin.as_ref().and_then(|Parsed(address)| address.clone());
-    let account_address = upstream.login.as_ref().and_then(|login| login.username.parse().ok());
-    let admin_address = admin_address.or(account_address);
+    let account_address: Option<Address> =
+        upstream.login.as_ref().and_then(|login| login.username.parse().ok());
+    let admin_address = admin_address.or_else(|| account_address.clone());
     let listener = door::check(&raw.listener, host, admin_address.is_some(), report);
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
@@ -197,8 +205,15 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let ca_file = report::set(raw.upstream.ca_file.as_ref());
     let uncertain = raw.queue.uncertain.as_ref();
     let uncertain = uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice);
+    let hostname = &listener.session.hostname;
+    let (account, admin) = (account_address.as_ref(), admin_address.as_ref());
+    let notices = telling::check_notices(&raw.notices, hostname, account, admin, report);
+    let alert = telling::check_alert(&raw.alert, hostname, report);
     Settings {
         source,
+        dead_letter_lifetime: queue.dead_letter_lifetime,
+        notices,
+        alert,
         account: upstream.account,
         delivery: delivery::Options {
             host: upstream.host,

@@ -29,6 +29,8 @@ pub(super) struct Raw {
     pub(super) queue: Queue,
     pub(super) budget: Budget,
     pub(super) identity: Identity,
+    pub(super) notices: Notices,
+    pub(super) alert: Alert,
     pub(super) admin: Admin,
     pub(super) log: Log,
 }
@@ -103,6 +105,7 @@ pub(super) struct Network {
 pub(super) struct Queue {
     pub(super) directory: Option<String>,
     pub(super) lifetime: Option<Parsed<Duration>>,
+    pub(super) dead_letter_lifetime: Option<Parsed<Duration>>,
     pub(super) history_lifetime: Option<Parsed<Duration>>,
     pub(super) max_bytes: Option<Size>,
     pub(super) min_free_bytes: Option<Size>,
@@ -127,6 +130,23 @@ pub(super) struct Identity {
     pub(super) send_as: Option<List<Address>>,
     pub(super) domain: Option<String>,
     pub(super) admin: Option<Parsed<Option<Address>>>,
+}
+
+/// `[notices]`: mail about mail that could not be relayed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Notices {
+    pub(super) to: Option<Parsed<Told>>,
+    pub(super) per_hour: Option<Whole>,
+}
+
+/// `[alert]`: who is told without mail.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Alert {
+    pub(super) command: Option<Command>,
+    pub(super) oldest_message: Option<Parsed<Duration>>,
+    pub(super) repeat: Option<Parsed<Duration>>,
 }
 
 /// `[admin]`: where `pillarbox status` and the other commands reach the daemon.
@@ -276,6 +296,25 @@ impl Text for FromPolicy {
     }
 }
 
+/// `notices.to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Nobody,
+    Admin,
+    AdminAndSender,
+}
+
+impl Text for Told {
+    const EXPECTED: &'static str = "\"admin\", \"admin-and-sender\" or \"nobody\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(
+            text,
+            &[("admin", Self::Admin), ("admin-and-sender", Self::AdminAndSender), ("nobody", Self::Nobody)],
+        )
+    }
+}
+
 impl Text for Format {
     const EXPECTED: &'static str = "\"auto\", \"text\" or \"json\"";
 
@@ -291,7 +330,7 @@ const LISTENER: &str = "listener";
 const NETWORK_KEY: &str = "network";
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 8] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 10] {
     let listener = field_names::<Listener>();
     // It is the last field, because its sections stand below the section's own keys.
     let listener =
@@ -303,6 +342,8 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 8] {
         ("queue", field_names::<Queue>()),
         ("budget", field_names::<Budget>()),
         ("identity", field_names::<Identity>()),
+        ("notices", field_names::<Notices>()),
+        ("alert", field_names::<Alert>()),
         ("admin", field_names::<Admin>()),
         ("log", field_names::<Log>()),
     ]

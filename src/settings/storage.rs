@@ -21,6 +21,7 @@ pub(super) struct CheckedQueue {
     pub(super) directory: PathBuf,
     pub(super) lifetime: Duration,
     pub(super) history_lifetime: Duration,
+    pub(super) dead_letter_lifetime: Duration,
     pub(super) max_bytes: u64,
     pub(super) min_free_bytes: u64,
 }
@@ -36,6 +37,8 @@ pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Repo
     // must outlive a restart.
     let history =
         Key { section: "queue", key: "history_lifetime", default: 30 * DAY, range: HOUR..=3650 * DAY };
+    let dead =
+        Key { section: "queue", key: "dead_letter_lifetime", default: 30 * DAY, range: HOUR..=3650 * DAY };
     let max = Key { section: "queue", key: "max_bytes", default: 2 << 30, range: 1 << 20..=1 << 50 };
     let min_free =
         Key { section: "queue", key: "min_free_bytes", default: 256 << 20, range: 1 << 20..=1 << 50 };
@@ -49,6 +52,7 @@ pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Repo
         directory: directory(raw, report),
         lifetime: report.duration(lifetime, raw.lifetime.as_ref()),
         history_lifetime: report.duration(history, raw.history_lifetime.as_ref()),
+        dead_letter_lifetime: report.duration(dead, raw.dead_letter_lifetime.as_ref()),
         max_bytes,
         min_free_bytes: report.size(min_free, raw.min_free_bytes),
     }

@@ -123,6 +123,18 @@ impl Store for Failing {
         fails(&self.panics_at_opening).expect("an injected panic");
         self.inner.open_message(id).await
     }
+    async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.inner.dead(after, limit).await
+    }
+    async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.inner.untold(limit).await
+    }
+    async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
+        self.inner.expire(id).await
+    }
+    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError> {
+        self.inner.told(id, places).await
+    }
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
         self.inner.retry(id, now).await
     }

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("queue", 2),
     ("listener", 3),
     ("delivery", 3),
+    ("notices", 3),
     ("settings", 4),
     ("admin", 4),
     ("daemon", 5),

@@ -1,0 +1,365 @@
+//! What is an alert, and whether it is told now.
+//!
+//! Rule: pure; facts and time in, alerts out. A condition that comes and goes makes no storm: it counts as
+//! over only after [`CALM`], and all alerts together are capped for each hour. Must not know who is told.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::Options;
+use crate::clock::Timestamp;
+
+/// How long a condition must be gone before it counts as over.
+const CALM: Duration = Duration::from_secs(10 * 60);
+/// How long the upstream may be out of reach before that is an alert; shorter troubles mend themselves.
+const BACKING_OFF_MAX: Duration = Duration::from_secs(30 * 60);
+/// Alerts in any hour.
+pub const ALERTS_PER_HOUR_MAX: usize = 20;
+/// Hundredths of the budget at which its state is told.
+const BUDGET_LOW: u64 = 80;
+const BUDGET_NEARLY_SPENT: u64 = 95;
+
+/// The kinds of alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The account is paused, or the upstream has been out of reach for long.
+    Account,
+    /// A message has been waiting for long.
+    OldestMessage,
+    /// 80 % of the budget are spent.
+    BudgetLow,
+    /// 95 % of the budget are spent.
+    BudgetNearlySpent,
+    /// The queue has failed, or damaged files were set aside.
+    Store,
+    /// The upstream gave replies that nobody knows.
+    UnknownReplies,
+}
+
+/// What is known at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The account's condition when it is not open: its name, since when, the reason and the remedy.
+    pub account: Option<AccountTrouble>,
+    /// When the oldest message that still waits was accepted; dead and held ones do not count.
+    pub oldest_waiting: Option<Timestamp>,
+    /// Recipients spent in 24 hours, and what may be spent.
+    pub spent: u32,
+    /// See `spent`.
+    pub limit: u32,
+    /// Why the queue does not answer.
+    pub store_failure: Option<String>,
+    /// Damaged files that were set aside.
+    pub set_aside: u64,
+    /// Replies that nobody knows, since the start, and the last of them.
+    pub unknown_replies: u64,
+    /// See `unknown_replies`.
+    pub last_unknown_reply: Option<String>,
+}
+
+/// An account that is not open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountTrouble {
+    /// Such as `paused-quota`.
+    pub condition: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// What happened.
+    pub reason: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// One alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Alert {
+    /// Its kind.
+    pub kind: Kind,
+    /// Whether it begins, lasts or is over.
+    pub state: State,
+    /// The host it comes from.
+    pub host: String,
+    /// When, in milliseconds since 1970.
+    pub at: Timestamp,
+    /// One line.
+    pub subject: String,
+    /// What to do; empty when nothing.
+    pub remedy: String,
+}
+
+/// Whether a condition begins, lasts or is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It was not there before, or has become another one.
+    Begins,
+    /// It was told before and is still there.
+    Lasts,
+    /// It is gone.
+    Over,
+}
+
+/// Remembers what was told.
+#[derive(Debug)]
+pub struct Watch {
+    options: Options,
+    told: BTreeMap<Kind, Told>,
+    /// When alerts went out in the last hour.
+    recent: VecDeque<Timestamp>,
+    unknown_replies: u64,
+    set_aside: u64,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: Timestamp,
+    /// What makes it another condition of the same kind.
+    what: String,
+    gone_since: Option<Timestamp>,
+}
+
+/// A condition that holds now.
+struct Condition {
+    what: String,
+    subject: String,
+    remedy: String,
+}
+
+impl Watch {
+    /// Nothing has been told yet; what is wrong at the start is told anew.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, told: BTreeMap::new(), recent: VecDeque::new(), unknown_replies: 0, set_aside: 0 }
+    }
+
+    /// The alerts that are due.
+    pub fn look(&mut self, now: Timestamp, facts: &Facts) -> Vec<Alert> {
+        let mut alerts = Vec::new();
+        for kind in [
+            Kind::Account,
+            Kind::OldestMessage,
+            Kind::BudgetLow,
+            Kind::BudgetNearlySpent,
+            Kind::Store,
+            Kind::UnknownReplies,
+        ] {
+            let condition = self.condition(kind, now, facts);
+            let Some((state, subject, remedy)) = self.judge(kind, now, condition) else { continue };
+            if !self.may_speak(now) {
+                tracing::warn!(subject, limit = ALERTS_PER_HOUR_MAX, "alert left out: too many in this hour");
+                continue;
+            }
+            let host = self.options.hostname.clone();
+            alerts.push(Alert { kind, state, host, at: now, subject, remedy });
+        }
+        self.unknown_replies = facts.unknown_replies;
+        self.set_aside = facts.set_aside;
+        alerts
+    }
+
+    fn condition(&self, kind: Kind, now: Timestamp, facts: &Facts) -> Option<Condition> {
+        let host = &self.options.hostname;
+        let condition = |what: &str, subject: String, remedy: &str| {
+            Some(Condition {
+                what: what.into(),
+                subject: format!("{host}: {subject}"),
+                remedy: remedy.into(),
+            })
+        };
+        match kind {
+            Kind::Account => {
+                let account = facts.account.as_ref()?;
+                let patience = Duration::from_millis(now.0.abs_diff(account.since.0));
+                if account.condition == "backing-off" && patience < BACKING_OFF_MAX {
+                    return None;
+                }
+                let subject = format!("the account is {}: {}", account.condition, account.reason);
+                condition(&account.condition, subject, &account.remedy)
+            }
+            Kind::OldestMessage => {
+                let since =
+                    facts.oldest_waiting.filter(|since| *since <= now.before(self.options.oldest_message))?;
+                let remedy = "See why with: pillarbox status";
+                condition("", format!("mail has been waiting since {since}"), remedy)
+            }
+            Kind::BudgetLow if spends(facts, BUDGET_LOW) && !spends(facts, BUDGET_NEARLY_SPENT) => {
+                let subject = format!("{} of {} recipients of this day are spent", facts.spent, facts.limit);
+                condition("", subject, "See when room comes back with: pillarbox budget")
+            }
+            Kind::BudgetNearlySpent if spends(facts, BUDGET_NEARLY_SPENT) => {
+                let subject = format!("{} of {} recipients of this day are spent", facts.spent, facts.limit);
+                condition("", subject, "Mail beyond that is kept and leaves by itself; see pillarbox budget")
+            }
+            Kind::Store => {
+                if let Some(reason) = &facts.store_failure {
+                    let remedy = "Look at the disk and at the log; clients keep their mail meanwhile";
+                    return condition("failure", format!("the queue does not answer: {reason}"), remedy);
+                }
+                (facts.set_aside > self.set_aside).then_some(())?;
+                let subject = format!("{} damaged files of the queue were set aside", facts.set_aside);
+                condition(
+                    "damage",
+                    subject,
+                    "Look at them and at the disk; pillarbox status says where they are",
+                )
+            }
+            Kind::UnknownReplies => {
+                (facts.unknown_replies > self.unknown_replies).then_some(())?;
+                let last = facts.last_unknown_reply.as_deref().unwrap_or_default();
+                let remedy = "Mail is treated by the default rule; please report the reply";
+                condition("", format!("the upstream gave a reply that is not known: {last}"), remedy)
+            }
+            Kind::BudgetLow | Kind::BudgetNearlySpent => None,
+        }
+    }
+
+    /// Whether the condition is told now.
+    fn judge(
+        &mut self,
+        kind: Kind,
+        now: Timestamp,
+        condition: Option<Condition>,
+    ) -> Option<(State, String, String)> {
+        let Some(condition) = condition else {
+            let told = self.told.get_mut(&kind)?;
+            let gone_since = *told.gone_since.get_or_insert(now);
+            if gone_since > now.before(CALM) {
+                return None;
+            }
+            self.told.remove(&kind);
+            // What happens at a moment does not last, and so is never over.
+            let name = match kind {
+                Kind::Account => "the account is open again",
+                Kind::OldestMessage => "no mail is waiting for long any more",
+                Kind::BudgetLow | Kind::BudgetNearlySpent => return None,
+                Kind::Store | Kind::UnknownReplies => return None,
+            };
+            return Some((State::Over, format!("{}: {name}", self.options.hostname), String::new()));
+        };
+        let state = match self.told.get_mut(&kind) {
+            Some(told) if told.what == condition.what => {
+                told.gone_since = None;
+                (told.at <= now.before(self.options.repeat)).then_some(State::Lasts)?
+            }
+            _ => State::Begins,
+        };
+        self.told.insert(kind, Told { at: now, what: condition.what, gone_since: None });
+        Some((state, condition.subject, condition.remedy))
+    }
+
+    fn may_speak(&mut self, now: Timestamp) -> bool {
+        let hour_ago = now.before(Duration::from_secs(3600));
+        while self.recent.front().is_some_and(|at| *at <= hour_ago) {
+            self.recent.pop_front();
+        }
+        let may = self.recent.len() < ALERTS_PER_HOUR_MAX;
+        if may {
+            self.recent.push_back(now);
+        }
+        may
+    }
+}
+
+fn spends(facts: &Facts, hundredths: u64) -> bool {
+    facts.limit > 0 && u64::from(facts.spent) * 100 >= u64::from(facts.limit) * hundredths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: i64 = 60_000;
+
+    fn watch() -> Watch {
+        Watch::new(Options {
+            command: vec!["true".into()],
+            oldest_message: Duration::from_secs(6 * 3600),
+            repeat: Duration::from_secs(24 * 3600),
+            hostname: "web01".into(),
+        })
+    }
+
+    /// What is told at minute `minute`.
+    fn told(watch: &mut Watch, minute: i64, facts: &Facts) -> Vec<(Kind, State)> {
+        let alerts = watch.look(Timestamp(minute * MINUTE_MS), facts);
+        alerts.into_iter().map(|alert| (alert.kind, alert.state)).collect()
+    }
+
+    fn paused(condition: &str, since_minute: i64) -> Facts {
+        let account = AccountTrouble {
+            condition: condition.into(),
+            since: Timestamp(since_minute * MINUTE_MS),
+            reason: "535 5.7.8 not accepted".into(),
+            remedy: "make a new app password".into(),
+        };
+        Facts { account: Some(account), ..Facts::default() }
+    }
+
+    #[test]
+    fn a_pause_is_told_when_it_begins_once_a_day_while_it_lasts_and_when_it_is_over() {
+        let mut watch = watch();
+        let facts = paused("paused-credentials", 1_000);
+        assert_eq!(told(&mut watch, 1_000, &facts), [(Kind::Account, State::Begins)]);
+        assert_eq!(told(&mut watch, 1_001, &facts), []);
+        assert_eq!(told(&mut watch, 1_000 + 24 * 60, &facts), [(Kind::Account, State::Lasts)]);
+        assert_eq!(told(&mut watch, 3_000, &Facts::default()), [], "it may come back at once");
+        assert_eq!(told(&mut watch, 3_005, &facts), [], "and it did");
+        assert_eq!(told(&mut watch, 3_006, &Facts::default()), []);
+        assert_eq!(told(&mut watch, 3_016, &Facts::default()), [(Kind::Account, State::Over)]);
+        assert_eq!(told(&mut watch, 3_017, &Facts::default()), []);
+    }
+
+    #[test]
+    fn another_pause_of_the_account_is_another_alert() {
+        let mut watch = watch();
+        told(&mut watch, 1_000, &paused("paused-quota", 1_000));
+        assert_eq!(told(&mut watch, 1_001, &paused("paused-login", 1_001)), [(Kind::Account, State::Begins)]);
+    }
+
+    #[test]
+    fn an_upstream_that_is_out_of_reach_for_minutes_is_no_alert_and_for_half_an_hour_it_is() {
+        let mut watch = watch();
+        assert_eq!(told(&mut watch, 1_029, &paused("backing-off", 1_000)), []);
+        assert_eq!(told(&mut watch, 1_030, &paused("backing-off", 1_000)), [(Kind::Account, State::Begins)]);
+    }
+
+    #[test]
+    fn the_budget_is_told_at_eighty_and_at_ninety_five_hundredths() {
+        let mut watch = watch();
+        let spent = |spent| Facts { spent, limit: 475, ..Facts::default() };
+        assert_eq!(told(&mut watch, 1, &spent(379)), []);
+        assert_eq!(told(&mut watch, 2, &spent(380)), [(Kind::BudgetLow, State::Begins)]);
+        assert_eq!(told(&mut watch, 3, &spent(451)), []);
+        assert_eq!(told(&mut watch, 4, &spent(452)), [(Kind::BudgetNearlySpent, State::Begins)]);
+        assert_eq!(told(&mut watch, 5, &Facts { spent: 9, ..Facts::default() }), [], "no limit, no alert");
+    }
+
+    #[test]
+    fn mail_that_waits_a_store_that_fails_and_replies_nobody_knows_are_told() {
+        let mut watch = watch();
+        let minute = 10_000;
+        let facts = Facts {
+            oldest_waiting: Some(Timestamp((minute - 6 * 60) * MINUTE_MS)),
+            store_failure: Some("the disk is full".into()),
+            unknown_replies: 1,
+            last_unknown_reply: Some("599 what".into()),
+            ..Facts::default()
+        };
+        let kinds: Vec<Kind> = told(&mut watch, minute, &facts).into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, [Kind::OldestMessage, Kind::Store, Kind::UnknownReplies]);
+    }
+
+    #[test]
+    fn a_condition_that_changes_all_the_time_is_told_a_limited_number_of_times_in_an_hour() {
+        let mut watch = watch();
+        let number = (0..60)
+            .map(|minute| told(&mut watch, minute, &paused(&format!("paused-{minute}"), minute)).len())
+            .sum::<usize>();
+        assert_eq!(number, ALERTS_PER_HOUR_MAX);
+    }
+}

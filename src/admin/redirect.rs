@@ -1,0 +1,145 @@
+//! Sends a dead letter to another address.
+//!
+//! Rule: the new message is durable before the old one is removed; a crash in between leaves both, never
+//! none. It is the same mail, with the same Message-ID, to one recipient. Must not know HTTP.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::{
+    clock::Timestamp,
+    message::envelope::{Envelope, Origin},
+    queue::{
+        id::QueueId,
+        store::{Store, StoreError},
+    },
+    smtp::{address::Address, dsn::Dsn},
+};
+
+/// Queues the message for `to` instead of its dead recipients, and returns the new id.
+///
+/// # Errors
+/// `Conflict` while another recipient of it is still waiting: that one would be lost.
+pub async fn redirect(
+    store: &dyn Store,
+    id: QueueId,
+    to: Address,
+    hostname: &str,
+    now: Timestamp,
+) -> Result<QueueId, StoreError> {
+    let message = store.show(id).await?.ok_or(StoreError::NotFound(id))?;
+    let record = &message.record;
+    if record.dead().next().is_none() {
+        return Err(StoreError::NotFound(id));
+    }
+    if record.recipients.iter().any(|recipient| !recipient.state.is_final()) {
+        return Err(StoreError::Conflict(id));
+    }
+    let mut reader = store.open_message(id).await?;
+    let old = reader.envelope().clone();
+    // A notice of ours stays one; a client's null reverse path does not make its mail ours.
+    let address = if old.is_own_notice() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+    let origin = Origin {
+        address: IpAddr::V4(address),
+        helo: hostname.to_owned(),
+        protocol: "LOCAL".to_owned(),
+        login: None,
+    };
+    let internationalized = old.internationalized || to.is_internationalized();
+    let envelope = Envelope {
+        forward_paths: vec![to],
+        dsn: Dsn::default(),
+        internationalized,
+        origin,
+        accepted_at: now,
+        ..old
+    };
+    let mut draft = store.begin(envelope)?;
+    // The fields added at acceptance go with it, so that its way can be seen.
+    while let Some(block) = reader.next_block()? {
+        draft.write(&block).await?;
+    }
+    let redirected = store.enqueue(draft).await?.id();
+    store.expire(id).await?;
+    Ok(redirected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::{Clock as _, ManualClock},
+        message::envelope::{BodyKind, Lane},
+        queue::{
+            memory_store::MemoryStore,
+            store::{Claim, ClaimTerms, Outcome, Settlement},
+        },
+    };
+
+    async fn text(store: &MemoryStore, id: QueueId) -> String {
+        let mut reader = store.open_message(id).await.unwrap();
+        let mut bytes = Vec::new();
+        while let Some(block) = reader.next_block().unwrap() {
+            bytes.extend_from_slice(&block);
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// A message to two recipients, of which the first is refused for good.
+    async fn half_dead(store: &MemoryStore, clock: &ManualClock) -> QueueId {
+        let origin = Origin {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            helo: "printer".into(),
+            protocol: "SMTP".into(),
+            login: None,
+        };
+        let envelope = Envelope {
+            reverse_path: "printer@lan.example".parse().ok(),
+            forward_paths: ["gone@example.net", "late@example.net"].map(|path| path.parse().unwrap()).into(),
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            dsn: Dsn::default(),
+            lane: Lane::Normal,
+            origin,
+            accepted_at: clock.wall(),
+        };
+        let mut draft = store.begin(envelope).unwrap();
+        draft.write(b"Subject: toner\r\n\r\nlow\r\n").await.unwrap();
+        let id = store.enqueue(draft).await.unwrap().id();
+        settle(store, clock, vec![(0, Outcome::Dead { reply: "550 5.1.1 gone".into() })]).await;
+        id
+    }
+
+    async fn settle(store: &MemoryStore, clock: &ManualClock, outcomes: Vec<(usize, Outcome)>) {
+        let terms = ClaimTerms { limit: 100, recipients_max: 100, urgent_reserve: 0 };
+        let Claim::Message(claimed) = store.claim_due(clock.now(), terms).await.unwrap() else {
+            panic!("nothing to claim")
+        };
+        store.settle(claimed.id, Settlement { at: clock.wall(), outcomes }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dead_letter_goes_to_another_address_with_its_message_id_when_nobody_else_waits_for_it() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
+        let id = half_dead(&store, &clock).await;
+        let to: Address = "new@example.org".parse().unwrap();
+        let early = redirect(&store, id, to.clone(), "web01", clock.wall()).await;
+        assert_eq!(early, Err(StoreError::Conflict(id)), "late@example.net would be lost");
+        settle(&store, &clock, vec![(1, Outcome::Relayed { reply: "250 OK".into() })]).await;
+        let before = text(&store, id).await;
+        let new = redirect(&store, id, to, "web01", clock.wall()).await.unwrap();
+        let after = text(&store, new).await;
+        assert!(after.ends_with(&before) && after.matches("Message-ID:").count() == 1, "{after}");
+        let queued = store.list(None, 10).await.unwrap();
+        assert_eq!(queued.len(), 1, "the old one is gone");
+        assert_eq!(queued[0].recipients()[0].address.as_str(), "new@example.org");
+        assert_eq!(queued[0].record.reverse_path, "printer@lan.example".parse().ok());
+        assert_eq!(
+            redirect(&store, new, "x@y.example".parse().unwrap(), "web01", clock.wall()).await,
+            Err(StoreError::NotFound(new)),
+            "it is not dead"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Notices as they go out.
+
+use super::*;
+
+fn failure(id: &str, recipients: Vec<FailedRecipient>) -> Failure {
+    Failure {
+        id: id.into(),
+        accepted_at: Timestamp(1_800_000_000_000),
+        reverse_path: "root@web01.example".parse().ok(),
+        origin: "web01.example [192.0.2.7]".into(),
+        subject: Some("Backup\r\n failed: caf\u{e9}".into()),
+        message_id: Some("<1@web01.example>".into()),
+        envelope_id: None,
+        recipients,
+        returned: Returned::Headers(b"Subject: Backup failed\r\nMessage-ID: <1@web01.example>\r\n".to_vec()),
+    }
+}
+
+fn refused(address: &str, reply: &str) -> FailedRecipient {
+    FailedRecipient {
+        address: address.parse().unwrap(),
+        original_recipient: None,
+        action: Action::Failed,
+        reason: "refused by the upstream".into(),
+        reply: Some(reply.into()),
+        attempts: 1,
+    }
+}
+
+fn build(failures: &[Failure], omitted: usize) -> String {
+    let (from, to) = ("me@gmail.com".parse().unwrap(), "admin@example.org".parse().unwrap());
+    let notice = Notice {
+        hostname: "relay.example",
+        from: &from,
+        to: &to,
+        at: Timestamp(1_800_000_600_000),
+        boundary: "b0undary",
+        failures,
+        omitted,
+    };
+    String::from_utf8(notice.build().unwrap()).unwrap()
+}
+
+/// The parts between the boundaries, without their own headers.
+fn parts(message: &str) -> Vec<(&str, &str)> {
+    let body = message.split_once("\r\n\r\n").unwrap().1;
+    let sections = body.split("--b0undary").skip(1).filter(|section| !section.starts_with("--"));
+    sections.map(|section| section.trim_start_matches("\r\n").split_once("\r\n\r\n").unwrap()).collect()
+}
+
+#[test]
+fn one_failure_is_a_delivery_report_with_the_header_of_the_original() {
+    let message = build(&[failure("01abc", vec![refused("gone@example.net", "550 5.1.1 no such user")])], 0);
+    let header = message.split_once("\r\n\r\n").unwrap().0;
+    assert!(header.contains("Content-Type: multipart/report; report-type=delivery-status"), "{header}");
+    for field in [
+        "From: \"Pillarbox on relay.example\" <me@gmail.com>",
+        "To: admin@example.org",
+        "Date: Fri, 15 Jan 2027 08:10:00 +0000",
+        "Auto-Submitted: auto-replied",
+        "In-Reply-To: <1@web01.example>",
+    ] {
+        assert!(header.lines().any(|line| line == field), "{field} is missing in\n{header}");
+    }
+    let parts = parts(&message);
+    assert_eq!(parts.len(), 3);
+    assert!(parts[0].1.contains("gone@example.net: refused by the upstream"), "{}", parts[0].1);
+    assert_eq!(
+        parts[1].1.trim_end(),
+        "Reporting-MTA: dns; relay.example\r\nX-Pillarbox-Queue-ID: 01abc\r\n\
+         Arrival-Date: Fri, 15 Jan 2027 08:00:00 +0000\r\n\r\n\
+         Final-Recipient: rfc822; gone@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n\
+         Diagnostic-Code: smtp; 550 5.1.1 no such user"
+    );
+    assert!(parts[2].0.starts_with("Content-Type: text/rfc822-headers"));
+    assert_eq!(parts[2].1.trim_end(), "Subject: Backup failed\r\nMessage-ID: <1@web01.example>");
+}
+
+#[test]
+fn several_failures_make_one_list_with_a_report_of_each_and_the_number_of_the_rest() {
+    let failures: Vec<Failure> = (0..3)
+        .map(|number| failure(&format!("01{number}"), vec![refused("a@example.net", "550 5.1.1 no")]))
+        .collect();
+    let message = build(&failures, 40);
+    assert!(message.contains("Subject: [relay.example] 43 messages could not be relayed\r\n"));
+    assert!(message.contains("Auto-Submitted: auto-generated\r\n"));
+    let parts = parts(&message);
+    let kinds: Vec<bool> =
+        parts.iter().map(|part| part.0.contains("Content-Type: message/delivery-status")).collect();
+    assert_eq!(kinds, [false, true, true, true]);
+    assert!(parts[0].1.contains("and 40 more"), "{}", parts[0].1);
+}
+
+#[test]
+fn a_lifetime_that_is_over_is_a_failure_although_the_last_reply_was_temporary() {
+    let message = build(&[failure("01abc", vec![refused("a@example.net", "451 4.3.0 later")])], 0);
+    assert!(message.contains("Status: 5.0.0\r\nDiagnostic-Code: smtp; 451 4.3.0 later\r\n"), "{message}");
+}
+
+#[test]
+fn what_others_wrote_can_break_neither_a_line_nor_a_limit() {
+    let mut recipient =
+        refused("a@example.net", &format!("550 5.1.1 a\r\n\r\nAction: relayed\0{}", "x".repeat(5_000)));
+    recipient.original_recipient = Some("rfc822;x@y\r\nStatus: 2.0.0".into());
+    let mut failure = failure("01abc", vec![recipient]);
+    failure.origin = "evil\r\n.\r\nQUIT".into();
+    failure.returned = Returned::Full(b"x\r\n".repeat(100_000));
+    let message = build(&[failure], 0);
+    assert!(!message.contains("\nAction: relayed") && !message.contains("\nStatus: 2.0.0"), "{message}");
+    assert!(message.lines().all(|line| line.len() <= 998 && line != "."));
+    assert!(message.len() < RETURNED_BYTES_MAX + 10_000);
+    assert!(message.contains("Content-Type: message/rfc822\r\n"));
+}
+
+#[test]
+fn a_delay_is_told_as_such() {
+    let mut recipient = refused("a@example.net", "450 4.2.1 too fast");
+    recipient.action = Action::Delayed;
+    let message = build(&[failure("01abc", vec![recipient])], 0);
+    assert!(message.contains("Action: delayed\r\nStatus: 4.2.1\r\n") && message.contains("Mail is waiting"));
+}

@@ -1,0 +1,180 @@
+//! The words of a notice: its subject, the text for people, and the fields for programs (RFC 3464).
+//!
+//! Rule: what came from a client or from the upstream is cleaned of control characters and cut; a line
+//! stays below the 998 octets of RFC 5322 section 2.1.1. Must not know MIME.
+
+use std::fmt::Write as _;
+
+use jiff::tz::TimeZone;
+
+use super::notice::{Action, FailedRecipient, Failure, MESSAGES_MAX, Notice, RECIPIENTS_MAX};
+use crate::clock::Timestamp;
+
+/// Characters of a subject, a reason or a reply that are repeated.
+const TEXT_LENGTH_MAX: usize = 300;
+
+/// What the notice is called.
+pub(super) fn subject(notice: &Notice<'_>) -> String {
+    let host = notice.hostname;
+    if let [only] = notice.failures {
+        let what = if only.recipients.iter().all(|recipient| recipient.action == Action::Delayed) {
+            "Mail is waiting"
+        } else {
+            "Mail could not be relayed"
+        };
+        let about = match (&only.subject, only.recipients.first()) {
+            (Some(subject), _) if !subject.trim().is_empty() => clean(subject),
+            (_, Some(recipient)) => format!("to {}", recipient.address),
+            (_, None) => only.id.clone(),
+        };
+        return format!("[{host}] {what}: {about}");
+    }
+    format!("[{host}] {} messages could not be relayed", notice.failures.len() + notice.omitted)
+}
+
+/// The part that people read.
+pub(super) fn for_people(notice: &Notice<'_>) -> String {
+    let mut text = match notice.failures {
+        [_] => format!("This is the mail relay on {}. A message could not be delivered.\n", notice.hostname),
+        failures => format!(
+            "This is the mail relay on {}. {} messages could not be delivered.\n",
+            notice.hostname,
+            failures.len() + notice.omitted
+        ),
+    };
+    for failure in notice.failures.iter().take(MESSAGES_MAX) {
+        text.push('\n');
+        one(&mut text, failure);
+    }
+    if notice.omitted > 0 {
+        let _written = writeln!(text, "\nand {} more; pillarbox dead list shows them all.", notice.omitted);
+    }
+    text.push_str(
+        "\nNothing is lost: the relay keeps these messages for a time. On its host:\n\
+         \n  pillarbox dead list              what is kept, and why\
+         \n  pillarbox dead resend ID         tries again\
+         \n  pillarbox dead resend ID --to A  sends it to another address\
+         \n  pillarbox dead delete ID         gives it up\n",
+    );
+    text
+}
+
+fn one(text: &mut String, failure: &Failure) {
+    let sender = failure.reverse_path.as_ref().map_or("<>", |path| path.as_str());
+    let subject = failure.subject.as_deref().map_or_else(|| "(none)".to_owned(), clean);
+    let _written = write!(
+        text,
+        "Message    {}\n  subject  {subject}\n  from     {sender}, handed over by {}\n  accepted {}\n",
+        failure.id,
+        clean(&failure.origin),
+        time(failure.accepted_at),
+    );
+    for recipient in failure.recipients.iter().take(RECIPIENTS_MAX) {
+        let fate = match recipient.action {
+            Action::Failed => "",
+            Action::Delayed => " (still being tried)",
+        };
+        let _written = writeln!(text, "  to       {}{fate}: {}", recipient.address, clean(&recipient.reason));
+        // A refusal is its own reason; saying it twice would only make the notice longer.
+        if let Some(reply) = recipient.reply.as_ref().filter(|reply| **reply != recipient.reason) {
+            let _written = writeln!(text, "           the upstream said: {}", clean(reply));
+        }
+    }
+    if let more @ 1.. = failure.recipients.len().saturating_sub(RECIPIENTS_MAX) {
+        let _written = writeln!(text, "           and {more} more recipients");
+    }
+}
+
+/// The fields for programs (RFC 3464 section 2).
+pub(super) fn delivery_status(hostname: &str, failure: &Failure) -> String {
+    let mut text = String::new();
+    if let Some(id) = &failure.envelope_id {
+        let _written = writeln!(text, "Original-Envelope-Id: {}", clean(id));
+    }
+    let _written = write!(
+        text,
+        "Reporting-MTA: dns; {}\nX-Pillarbox-Queue-ID: {}\nArrival-Date: {}\n",
+        clean(hostname),
+        failure.id,
+        time(failure.accepted_at)
+    );
+    for recipient in failure.recipients.iter().take(RECIPIENTS_MAX) {
+        text.push('\n');
+        recipient_fields(&mut text, recipient);
+    }
+    text
+}
+
+fn recipient_fields(text: &mut String, recipient: &FailedRecipient) {
+    if let Some(original) = &recipient.original_recipient {
+        let original = clean(original);
+        let separated = original.split_once(';');
+        let (kind, address) = separated.unwrap_or(("rfc822", original.as_str()));
+        let _written = writeln!(text, "Original-Recipient: {kind}; {address}");
+    }
+    let kind = if recipient.address.is_internationalized() { "utf-8" } else { "rfc822" };
+    let (action, default_status) = match recipient.action {
+        Action::Failed => ("failed", "5.0.0"),
+        Action::Delayed => ("delayed", "4.0.0"),
+    };
+    let class = &default_status[..1];
+    // The upstream's own status counts only when it says the same as we do: a lifetime that is over is a
+    // failure although every single reply was temporary.
+    let reported = recipient.reply.as_deref().and_then(status_of).filter(|status| status.starts_with(class));
+    let _written = writeln!(
+        text,
+        "Final-Recipient: {kind}; {}\nAction: {action}\nStatus: {}",
+        recipient.address,
+        reported.unwrap_or(default_status)
+    );
+    if let Some(reply) = &recipient.reply {
+        let _written = writeln!(text, "Diagnostic-Code: smtp; {}", clean(reply));
+    }
+}
+
+/// The enhanced status code in a reply such as "550 5.1.1 no such user" or "550-5.1.1 ...".
+fn status_of(reply: &str) -> Option<&str> {
+    let rest = reply.get(4..)?;
+    let status = rest.split_ascii_whitespace().next()?;
+    let mut parts = status.split('.');
+    let class = parts.next()?;
+    let numbers = [parts.next()?, parts.next()?];
+    let is_number =
+        |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let sound = ["2", "4", "5"].contains(&class) && numbers.into_iter().all(is_number);
+    (sound && parts.next().is_none()).then_some(status)
+}
+
+/// One line of at most [`TEXT_LENGTH_MAX`] characters, without control characters.
+fn clean(text: &str) -> String {
+    let mut words = String::new();
+    for word in text.split(|character: char| character.is_control() || character == ' ') {
+        if !word.is_empty() {
+            if !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(word);
+        }
+        if words.len() > TEXT_LENGTH_MAX * 4 {
+            break;
+        }
+    }
+    match words.char_indices().nth(TEXT_LENGTH_MAX) {
+        Some((at, _)) => format!("{}...", &words[..at]),
+        None => words,
+    }
+}
+
+/// The first octets, ended after a whole line where there is one.
+pub(super) fn cut(bytes: &[u8], limit: usize) -> &[u8] {
+    if bytes.len() <= limit {
+        return bytes;
+    }
+    let start = &bytes[..limit];
+    start.iter().rposition(|byte| *byte == b'\n').map_or(start, |end| &start[..=end])
+}
+
+fn time(at: Timestamp) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}

@@ -1,0 +1,156 @@
+//! The keeper against the memory twin, with a clock that the test moves.
+
+use super::*;
+use crate::{
+    clock::ManualClock,
+    queue::{
+        memory_store::MemoryStore,
+        store::{Claim, ClaimTerms, Outcome, Settlement},
+    },
+    smtp::dsn::{Notify, RecipientDsn},
+};
+
+struct Scene {
+    clock: ManualClock,
+    store: Arc<MemoryStore>,
+    keeper: Keeper,
+}
+
+impl Scene {
+    fn new(senders: bool) -> Self {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 30));
+        let mut options = Options::new("web01.example".into());
+        options.from = "me@gmail.com".parse().ok();
+        options.admin = "admin@example.org".parse().ok();
+        options.senders = senders;
+        let keeper = Keeper::new(options, Arc::clone(&store) as Arc<dyn Store>, Arc::new(clock.clone()));
+        Self { clock, store, keeper }
+    }
+
+    /// A message that is refused for good.
+    async fn refused(&self, reverse_path: &str, notify: Option<Notify>) {
+        let mut envelope = envelope("gone@example.net".parse().unwrap(), "printer", self.clock.wall());
+        envelope.reverse_path = reverse_path.parse().ok();
+        let asked = RecipientDsn { notify, original_recipient: None };
+        envelope.dsn.recipients.insert(0, asked);
+        let mut draft = self.store.begin(envelope).unwrap();
+        draft.write(b"Subject: Toner\r\n low\r\nMessage-ID: <7@printer.lan>\r\n\r\ntext\r\n").await.unwrap();
+        let id = self.store.enqueue(draft).await.unwrap().id();
+        // Only this one: notices that wait are left alone.
+        loop {
+            let terms = ClaimTerms { limit: 10_000, recipients_max: 100, urgent_reserve: 0 };
+            let Claim::Message(claimed) = self.store.claim_due(self.clock.now(), terms).await.unwrap() else {
+                panic!("nothing to claim")
+            };
+            let until = self.clock.wall().after(Duration::from_secs(20 * 3600));
+            let outcome = if claimed.id == id {
+                Outcome::Dead { reply: "550 5.1.1 no such user".into() }
+            } else {
+                Outcome::NotTried { until: Some(until) }
+            };
+            let settlement = Settlement { at: self.clock.wall(), outcomes: vec![(0, outcome)] };
+            self.store.settle(claimed.id, settlement).await.unwrap();
+            if claimed.id == id {
+                return;
+            }
+        }
+    }
+
+    async fn look_after(&mut self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.keeper.look().await.unwrap();
+    }
+
+    /// To whom notices wait, and their text.
+    async fn notices(&self) -> Vec<(String, String)> {
+        let mut notices = Vec::new();
+        for message in self.store.list(None, 1_000).await.unwrap() {
+            if message.record.reverse_path.is_some() || message.record.dead().next().is_some() {
+                continue;
+            }
+            let mut reader = self.store.open_message(message.id).await.unwrap();
+            let mut bytes = Vec::new();
+            while let Some(block) = reader.next_block().unwrap() {
+                bytes.extend_from_slice(&block);
+            }
+            let text = String::from_utf8(bytes).unwrap();
+            notices.push((message.recipients()[0].address.to_string(), text));
+        }
+        notices
+    }
+}
+
+#[tokio::test]
+async fn the_administrator_is_told_once_when_a_message_is_dead() {
+    let mut scene = Scene::new(false);
+    scene.refused("root@web02.example", None).await;
+    scene.look_after(59).await;
+    assert!(scene.notices().await.is_empty(), "more may come");
+    scene.look_after(1).await;
+    let notices = scene.notices().await;
+    assert_eq!(notices.len(), 1);
+    assert_eq!(notices[0].0, "admin@example.org");
+    for words in [
+        "Subject: [web01.example] Mail could not be relayed: Toner low",
+        "gone@example.net",
+        "Message-ID: <7@printer.lan>",
+        "Final-Recipient: rfc822; gone@example.net",
+    ] {
+        assert!(notices[0].1.contains(words), "{words} is missing in\n{}", notices[0].1);
+    }
+    scene.look_after(600).await;
+    assert_eq!(scene.notices().await.len(), 1, "once");
+}
+
+#[tokio::test]
+async fn many_failures_come_in_one_notice_although_they_never_stop() {
+    let mut scene = Scene::new(false);
+    for _ in 0..70 {
+        scene.refused("root@web02.example", None).await;
+        scene.look_after(10).await;
+    }
+    let notices = scene.notices().await;
+    assert_eq!(notices.len(), 1);
+    assert!(notices[0].1.contains("messages could not be relayed"), "{}", notices[0].1);
+}
+
+#[tokio::test]
+async fn an_hour_brings_a_few_notices_and_the_next_one_tells_of_all_the_others() {
+    let mut scene = Scene::new(false);
+    for _ in 0..9 {
+        scene.refused("root@web02.example", None).await;
+        scene.look_after(61).await;
+    }
+    assert_eq!(scene.notices().await.len(), 4);
+    scene.look_after(3600).await;
+    let notices = scene.notices().await;
+    assert_eq!(notices.len(), 5);
+    assert!(notices.iter().any(|(_, text)| text.contains("5 messages could not be relayed")));
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_notice_or_of_what_nobody_wanted_to_know() {
+    let mut scene = Scene::new(true);
+    scene.refused("", None).await;
+    scene.refused("root@web02.example", Some(Notify::default())).await;
+    scene.refused("root@web02.example", Some(Notify { success: true, ..Notify::default() })).await;
+    scene.look_after(3600).await;
+    assert!(scene.notices().await.is_empty());
+    assert!(scene.store.untold(10).await.unwrap().is_empty(), "they are not looked at for ever");
+}
+
+#[tokio::test]
+async fn a_sender_elsewhere_is_told_of_its_own_mail_when_that_is_wanted() {
+    let mut scene = Scene::new(true);
+    for sender in ["joe@partner.example", "root@web01.example", "root@localhost", "me@gmail.com", "cron"] {
+        scene.refused(sender, None).await;
+    }
+    scene.look_after(60).await;
+    let notices = scene.notices().await;
+    let told: Vec<&str> = notices.iter().map(|(to, _)| to.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.contains(&"admin@example.org") && told.contains(&"joe@partner.example"), "{told:?}");
+    let (_, text) = notices.iter().find(|(to, _)| to == "joe@partner.example").unwrap();
+    assert_eq!(text.matches("Final-Recipient").count(), 1, "only its own");
+}

@@ -1,0 +1,48 @@
+//! Notices: tells the administrator, by mail, of mail that could not be relayed.
+//!
+//! Rule: a dead recipient is told of once (after a crash in the wrong moment twice), many together in one
+//! notice, never about a notice, and never more than a few an hour. Must not know SMTP or the upstream.
+
+mod collect;
+mod keeper;
+
+use std::time::Duration;
+
+use crate::smtp::address::Address;
+
+pub use keeper::Keeper;
+
+/// Who is told, and how often.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name of this host, for the texts.
+    pub hostname: String,
+    /// The From address of a notice: the account. Without it nobody is told by mail.
+    pub from: Option<Address>,
+    /// Who reads notices; without it nobody is told by mail.
+    pub admin: Option<Address>,
+    /// Whether the sender of a message is told as well, when it has an address elsewhere.
+    pub senders: bool,
+    /// Notices in any hour, of all kinds together; beyond it failures wait and come in one.
+    pub per_hour: u32,
+    /// How long after the last failure a notice waits for more of them.
+    pub gather: Duration,
+    /// How long the first failure waits at most.
+    pub gather_max: Duration,
+}
+
+impl Options {
+    /// The defaults, for a host of that name.
+    #[must_use]
+    pub fn new(hostname: String) -> Self {
+        Self {
+            hostname,
+            from: None,
+            admin: None,
+            senders: false,
+            per_hour: 4,
+            gather: Duration::from_secs(60),
+            gather_max: Duration::from_secs(10 * 60),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a person does with a message, and what is noted about it: retry, hold, delete, told.
+//!
+//! Rule: verbs of the engine like the others: decisions only, into the changes of the batch; none of them
+//! touches a message that a worker has. Must not know who asks.
+
+use super::{
+    engine::{Answer, Engine},
+    id::QueueId,
+    overlay::current,
+    record::MessageRecord,
+    state::RecipientState,
+    store::StoreError,
+    tables::{Changes, Tables},
+    transition::cut,
+};
+use crate::clock::Timestamp;
+
+/// Why a deleted message is in the history.
+pub(super) const DELETED: &str = "deleted by a person";
+
+impl Engine {
+    /// Makes every recipient that waits, is held or is dead due at once.
+    pub(super) fn retry(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        now: Timestamp,
+    ) -> Answer<u32> {
+        let retried = |record: &mut MessageRecord| record.lifetime_from = now;
+        self.edit(tables, changes, id, retried, |state| match state {
+            RecipientState::Queued { resend, .. } => {
+                Some(RecipientState::Queued { due: now, resend: *resend })
+            }
+            RecipientState::Held { .. } | RecipientState::Dead { .. } => {
+                Some(RecipientState::Queued { due: now, resend: false })
+            }
+            RecipientState::Reserved { .. } | RecipientState::Relayed { .. } => None,
+        })
+    }
+
+    /// Holds every recipient that waits.
+    pub(super) fn hold(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        now: Timestamp,
+        reason: &str,
+    ) -> Answer<u32> {
+        self.edit(
+            tables,
+            changes,
+            id,
+            |_| {},
+            |state| match state {
+                RecipientState::Queued { .. } => {
+                    Some(RecipientState::Held { since: now, reason: cut(reason) })
+                }
+                _ => None,
+            },
+        )
+    }
+
+    /// Notes that somebody was told of these dead recipients.
+    pub(super) fn told(
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        places: &[usize],
+    ) -> Answer<()> {
+        let Some(old) = current(tables, changes, id)? else { return Ok(()) };
+        let mut new = old.clone();
+        new.told = old.dead().filter(|place| old.told.contains(place) || places.contains(place)).collect();
+        changes.put(id, Some(&old), Some(new));
+        Ok(())
+    }
+
+    /// Removes a message that no worker has; `reason` says why, or leaves the reasons of its dead
+    /// recipients. It stays in the history, so that its file, should it outlive
+    /// a crash, is not taken for a message that was lost.
+    pub(super) fn delete(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        now: Timestamp,
+        reason: Option<&str>,
+    ) -> Answer<()> {
+        if self.has_claimed(id) {
+            return Err(StoreError::Conflict(id));
+        }
+        let old = match current(tables, changes, id) {
+            Err(StoreError::Corrupt { .. }) => {
+                changes.forget(id);
+                return Ok(());
+            }
+            answer => answer?.ok_or(StoreError::NotFound(id))?,
+        };
+        let mut deleted = old.clone();
+        if let Some(reason) = reason {
+            for recipient in deleted.recipients.iter_mut().filter(|recipient| !recipient.state.is_relayed()) {
+                recipient.state = RecipientState::Dead { since: now, reason: cut(reason) };
+            }
+        }
+        changes.put(id, Some(&old), None);
+        changes.history.insert(id, Some(deleted));
+        Ok(())
+    }
+
+    fn edit(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        once: impl FnOnce(&mut MessageRecord),
+        change: impl Fn(&RecipientState) -> Option<RecipientState>,
+    ) -> Answer<u32> {
+        if self.has_claimed(id) {
+            return Err(StoreError::Conflict(id));
+        }
+        let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        let mut new = old.clone();
+        let mut changed = 0;
+        for recipient in &mut new.recipients {
+            if let Some(state) = change(&recipient.state) {
+                recipient.state = state;
+                changed += 1;
+            }
+        }
+        if changed > 0 {
+            once(&mut new);
+            let dead: Vec<usize> = new.dead().collect();
+            new.told.retain(|place| dead.contains(place));
+        }
+        changes.put(id, Some(&old), Some(new));
+        Ok(changed)
+    }
+}

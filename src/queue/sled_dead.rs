@@ -1,0 +1,79 @@
+//! The tree of dead letters in sled, and pages of records.
+//!
+//! Rule: the key alone says whether somebody was told, so that looking for news costs nothing while there
+//! is none. Must not know what a dead letter means.
+
+use std::ops::Bound;
+
+use super::{
+    id::QueueId,
+    record::MessageRecord,
+    sled_tables::{SledTables, failed},
+    store::{LIST_LENGTH_MAX, QueuedMessage},
+    tables::{DeadKey, TableError, Tables as _},
+};
+
+/// A message and its record, or why it cannot be read.
+pub(super) type Entry = Result<(QueueId, MessageRecord), TableError>;
+
+impl SledTables {
+    /// Whether the tree of dead letters has this key.
+    pub(super) fn has_dead(&self, key: &DeadKey) -> Result<bool, TableError> {
+        self.dead.contains_key(dead_bytes(key)).map_err(failed)
+    }
+
+    /// Messages with dead recipients after `after` in the order of acceptance.
+    pub(super) fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Entry>, TableError> {
+        let mut ids = self.dead_ids(false, after, limit)?;
+        ids.extend(self.dead_ids(true, after, limit)?);
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(self.entries(ids))
+    }
+
+    /// Messages with dead recipients of whom nobody was told.
+    pub(super) fn untold(&self, limit: usize) -> Result<Vec<Entry>, TableError> {
+        Ok(self.entries(self.dead_ids(false, None, limit)?))
+    }
+
+    fn dead_ids(&self, told: bool, after: Option<QueueId>, limit: usize) -> Result<Vec<QueueId>, TableError> {
+        let from = match after {
+            Some(id) => Bound::Excluded(dead_bytes(&DeadKey { told, id })),
+            None => Bound::Included(dead_bytes(&DeadKey { told, id: QueueId::from_bytes([0; 16]) })),
+        };
+        let to = Bound::Included(dead_bytes(&DeadKey { told, id: QueueId::from_bytes([u8::MAX; 16]) }));
+        let mut ids = Vec::new();
+        for key in self.dead.range((from, to)).keys().take(limit) {
+            let key = key.map_err(failed)?;
+            if let Some(Ok(id)) = key.get(1..).map(TryInto::try_into) {
+                ids.push(QueueId::from_bytes(id));
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The records of these messages; a key that outlived its record is passed over.
+    fn entries(&self, ids: Vec<QueueId>) -> Vec<Entry> {
+        let entry = |id| self.message(id).map(|record| record.map(|record| (id, record))).transpose();
+        ids.into_iter().filter_map(entry).collect()
+    }
+}
+
+/// The key as it is stored.
+pub(super) fn dead_bytes(key: &DeadKey) -> [u8; 17] {
+    let mut bytes = [u8::from(key.told); 17];
+    bytes[1..].copy_from_slice(key.id.as_bytes());
+    bytes
+}
+
+/// One page of messages; damaged records are left out, they are reported when they are met.
+pub(super) fn page(
+    entries: impl Iterator<Item = Result<(QueueId, MessageRecord), TableError>>,
+    limit: usize,
+) -> Result<Vec<QueuedMessage>, TableError> {
+    let readable = entries.filter(|entry| !matches!(entry, Err(TableError::Damaged { .. })));
+    readable
+        .take(limit.min(LIST_LENGTH_MAX))
+        .map(|entry| entry.map(|(id, record)| QueuedMessage { id, record }))
+        .collect()
+}

@@ -1,0 +1,97 @@
+//! Dead letters: what is told of them, how they are taken up again, and when they expire.
+
+use super::*;
+
+/// The ids of a list.
+fn ids(messages: &[QueuedMessage]) -> Vec<QueueId> {
+    messages.iter().map(|message| message.id).collect()
+}
+
+/// A message of two recipients of which the first is dead and the second relayed.
+async fn dead_letter(queue: &Fixture) -> QueueId {
+    let id = queue.accept(&["gone@example.net", "ok@example.net"]).await;
+    let claimed = queue.claim().await;
+    let outcomes = vec![(0, Outcome::Dead { reply: "550 5.1.1 no such user".into() }), (1, relayed())];
+    queue.store().settle(claimed.id, Settlement { at: queue.clock.wall(), outcomes }).await.unwrap();
+    queue.clock.advance(Duration::from_millis(3));
+    id
+}
+
+contract! {
+    async fn dead_letters_are_listed_and_stay_untold_until_somebody_was_told(mut queue) {
+        let first = dead_letter(&queue).await;
+        let second = dead_letter(&queue).await;
+        queue.accept(&["waiting@example.net"]).await;
+        queue.crash().await;
+        let store = queue.store();
+        assert_eq!(ids(&store.untold(10).await.unwrap()), [first, second]);
+        assert_eq!(ids(&store.untold(1).await.unwrap()), [first]);
+        store.told(first, vec![0]).await.unwrap();
+        drop(store);
+        queue.crash().await;
+        let store = queue.store();
+        assert_eq!(ids(&store.untold(10).await.unwrap()), [second]);
+        assert_eq!(ids(&store.dead(None, 10).await.unwrap()), [first, second]);
+        assert_eq!(ids(&store.dead(Some(first), 10).await.unwrap()), [second]);
+        assert_eq!(ids(&store.dead(None, 1).await.unwrap()), [first]);
+    }
+
+    async fn a_recipient_that_dies_while_somebody_is_told_of_another_is_not_forgotten(mut queue) {
+        let id = queue.accept(&["gone@example.net", "later@example.net"]).await;
+        let claimed = queue.claim().await;
+        let at = queue.clock.wall();
+        let dead = |reply: &str| Outcome::Dead { reply: reply.into() };
+        let later = Outcome::Deferred { until: at, reply: "451 4.3.0 later".into() };
+        queue.store().settle(claimed.id, Settlement { at, outcomes: vec![(0, dead("550")), (1, later)] }).await.unwrap();
+        let found = queue.store().untold(10).await.unwrap();
+        let places: Vec<usize> = found[0].record.untold().collect();
+        let claimed = queue.claim().await;
+        queue.settle(&claimed, dead("554")).await;
+        queue.store().told(id, places).await.unwrap();
+        queue.crash().await;
+        let found = queue.store().untold(10).await.unwrap();
+        assert_eq!(found[0].record.untold().collect::<Vec<_>>(), [1]);
+        queue.store().told(id, vec![1]).await.unwrap();
+        assert!(queue.store().untold(10).await.unwrap().is_empty());
+    }
+
+    async fn a_dead_letter_that_is_retried_has_a_new_lifetime_and_is_told_of_again(mut queue) {
+        let id = dead_letter(&queue).await;
+        queue.store().told(id, vec![0]).await.unwrap();
+        queue.clock.advance(6 * DAY);
+        let now = queue.clock.wall();
+        assert_eq!(queue.store().retry(id, now).await.unwrap(), 1);
+        assert!(queue.store().dead(None, 10).await.unwrap().is_empty());
+        let claimed = queue.claim().await;
+        assert_eq!(claimed.lifetime_from, now);
+        queue.settle(&claimed, Outcome::Dead { reply: "550 5.1.1 still not".into() }).await;
+        queue.crash().await;
+        assert_eq!(ids(&queue.store().untold(10).await.unwrap()), [id]);
+    }
+
+    async fn dead_letters_expire_into_the_history_and_nothing_else_does(mut queue) {
+        let old = dead_letter(&queue).await;
+        queue.clock.advance(10 * DAY);
+        let waiting = queue.accept(&["gone@example.net", "later@example.net"]).await;
+        let claimed = queue.claim().await;
+        let at = queue.clock.wall();
+        let later = Outcome::Deferred { until: at.after(2 * DAY), reply: "451 4.3.0 later".into() };
+        let outcomes = vec![(0, Outcome::Dead { reply: "550".into() }), (1, later)];
+        queue.store().settle(claimed.id, Settlement { at, outcomes }).await.unwrap();
+        queue.clock.advance(DAY);
+        let recent = dead_letter(&queue).await;
+        let keep_after = queue.clock.wall().before(Duration::from_secs(12 * 3600));
+        assert_eq!(queue.store().expire_dead(keep_after).await.unwrap(), 1);
+        queue.crash().await;
+        assert_eq!(ids(&queue.store().dead(None, 10).await.unwrap()), [waiting, recent]);
+        let expired = queue.show(old).await;
+        assert!(
+            matches!(&expired.recipients()[0].state, RecipientState::Dead { reason, .. } if reason.contains("5.1.1")),
+            "{expired:?}"
+        );
+        assert!(queue.store().open_message(old).await.is_err(), "its bytes are gone");
+        queue.clock.advance(30 * DAY);
+        let keep_after = queue.clock.wall();
+        assert_eq!(queue.store().expire_dead(keep_after).await.unwrap(), 1, "who still waits keeps the other");
+    }
+}
