@@ -41,6 +41,8 @@ pub struct Session {
     /// Who has logged in.
     login: Option<String>,
     notebook: Notebook,
+    /// DATA was refused and no command has come since: a client that does not look sends its message now.
+    data_refused: bool,
     errors: u32,
     login_failures: u32,
     commands_without_message: u32,
@@ -116,6 +118,7 @@ impl Session {
             service: Service::Running,
             login: None,
             notebook: Notebook::default(),
+            data_refused: false,
             errors: 0,
             login_failures: 0,
             commands_without_message: 0,

@@ -62,7 +62,7 @@ fn whatever_comes_the_result_does_not_depend_on_how_it_is_cut() {
         for _ in 0..fastrand::usize(0..30) {
             bytes.extend(*fastrand::choice(&PIECES).unwrap());
         }
-        let groups = split_behind_starttls(&bytes);
+        let groups = split_where_a_client_waits(&bytes);
         let whole = result(talk_in_groups(&groups, usize::MAX));
         stored += whole.2[1];
         logins += whole.2[3];
@@ -73,13 +73,17 @@ fn whatever_comes_the_result_does_not_depend_on_how_it_is_cut() {
     assert!(stored > 100 && logins > 100, "chance meets the interesting corners: {stored}, {logins}");
 }
 
-/// What follows STARTTLS in the same packet is dropped; so that no cut can make a difference, the client
-/// waits there, as it must.
-fn split_behind_starttls(bytes: &[u8]) -> Vec<Vec<u8>> {
+/// What follows STARTTLS in the same packet is dropped, and what follows a refused DATA ends the session; so
+/// that no cut can make a difference, the client waits there, as it must.
+fn split_where_a_client_waits(bytes: &[u8]) -> Vec<Vec<u8>> {
     let (mut groups, mut rest) = (Vec::new(), bytes);
-    let command: &[u8] = b"STARTTLS\r\n";
-    while let Some(at) = rest.windows(command.len()).position(|window| window == command) {
-        let (group, after) = rest.split_at(at + command.len());
+    let end_of = |rest: &[u8], command: &[u8]| {
+        rest.windows(command.len()).position(|window| window == command).map(|at| at + command.len())
+    };
+    while let Some(end) =
+        [b"STARTTLS\r\n".as_slice(), b"DATA\r\n"].iter().filter_map(|command| end_of(rest, command)).min()
+    {
+        let (group, after) = rest.split_at(end);
         groups.push(group.to_vec());
         rest = after;
     }

@@ -7,7 +7,7 @@ use super::{
     COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, Session, State, Step, authentication,
 };
 use crate::smtp::{
-    command::Command,
+    command::{Command, CommandError},
     extension,
     line::{COMMAND_LINE_BYTES_MAX, Line},
     quirk::{Quirk, Quirks},
@@ -41,7 +41,8 @@ impl Session {
             Line::Incomplete => return false,
             Line::TooLong => {
                 let state = self.take_state();
-                self.state = self.object(&reply::line_too_long(), state);
+                let next = if self.data_refused { State::Closed } else { state };
+                self.state = self.object(&reply::line_too_long(), next);
                 self.enforce_limits();
                 return true;
             }
@@ -53,13 +54,20 @@ impl Session {
         };
         let mut quirks = Quirks::default();
         match Command::parse(&line, &mut quirks) {
+            Err(error) if self.is_text(Err(&error)) => self.close(&reply::malformed(&error)),
+            Ok(command) if self.is_text(Ok(&command)) => self.close(&reply::unknown_command()),
             // How many octets follow is not known, and they must not be taken for commands.
-            Err(error) if is_chunk(&line) => self.close(&reply::malformed(&error)),
+            Err(error) if begins_with(&line, b"BDAT") => self.close(&reply::malformed(&error)),
+            Err(error) if begins_with(&line, b"DATA") => {
+                self.errors += 1;
+                self.refuse_data(&reply::malformed(&error));
+            }
             Err(error) => {
                 let state = self.take_state();
                 self.state = self.object(&reply::malformed(&error), state);
             }
             Ok(command) => {
+                self.data_refused = false;
                 self.notebook.note_all(quirks);
                 self.count(&command);
                 if matches!(command, Command::Authenticate { .. }) {
@@ -101,9 +109,16 @@ impl Session {
                 let reply = reply::hello(&self.options.hostname);
                 self.hello(Hello::Basic(name), &reply)
             }
+            (State::Recipients(transaction), Command::Data) => self.data(transaction),
+            (state, Command::Data) => {
+                let reply = data_refusal(&state);
+                self.state = state;
+                self.errors += 1;
+                return self.refuse_data(&reply);
+            }
             (
                 state @ State::Chunks(_),
-                Command::Mail { .. } | Command::Recipient { .. } | Command::Data | Command::StartTls,
+                Command::Mail { .. } | Command::Recipient { .. } | Command::StartTls,
             ) => self.object(&reply::more_chunks_first(), state),
             (state @ (State::Mail(_) | State::Recipients(_)), Command::Mail { .. }) => {
                 self.object(&reply::nested_mail(), state)
@@ -113,9 +128,7 @@ impl Session {
                 State::Mail(transaction) | State::Recipients(transaction),
                 Command::Recipient { forward_path, parameters },
             ) => self.recipient(transaction, forward_path, parameters),
-            (State::Recipients(transaction), Command::Data) => self.data(transaction),
-            (state @ State::Mail(_), Command::Data) => self.object(&reply::no_valid_recipients(), state),
-            (state, Command::Recipient { .. } | Command::Data) => self.object(&reply::mail_first(), state),
+            (state, Command::Recipient { .. }) => self.object(&reply::mail_first(), state),
             (state, Command::Chunk { size_bytes, last }) => self.chunk(state, size_bytes, last),
             (state, Command::StartTls) => self.start_tls(state),
             (state, Command::Authenticate { mechanism, initial }) => {
@@ -133,6 +146,34 @@ impl Session {
                 self.answer(&reply::not_smtp(), State::Closed)
             }
         };
+    }
+
+    /// DATA that cannot begin. It is the last command of a group (RFC 2920 section 3.1): what has come behind
+    /// it is the message of a client that does not wait, and nothing of it may be read as a command.
+    pub(super) fn refuse_data(&mut self, reply: &Reply) {
+        if !self.input.pending().is_empty() {
+            self.close(reply);
+            return;
+        }
+        self.data_refused = true;
+        reply.render(&mut self.output);
+    }
+
+    /// Whether a line behind a refused DATA is the first one of the message, which came a little later: no
+    /// command that a client goes on with, but a field, an empty line, or a word that texts begin with.
+    fn is_text(&self, line: Result<&Command, &CommandError>) -> bool {
+        let goes_on = match line {
+            Ok(command) => !matches!(
+                command,
+                Command::Unknown | Command::NotImplemented | Command::Help | Command::Verify | Command::Http
+            ),
+            // A slip in the address, or in a parameter, is a command nevertheless.
+            Err(CommandError::ReversePath(_) | CommandError::ForwardPath(_) | CommandError::Parameter(_)) => {
+                true
+            }
+            Err(_) => false,
+        };
+        self.data_refused && !goes_on
     }
 
     /// HELO or EHLO. Who does not wait for the reply cannot know what is offered.
@@ -201,9 +242,18 @@ impl Session {
     }
 }
 
-/// Whether a line that cannot be understood was meant as BDAT.
-fn is_chunk(line: &[u8]) -> bool {
-    line.trim_ascii_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+/// Why DATA cannot begin in this state.
+fn data_refusal(state: &State) -> Reply {
+    match state {
+        State::Chunks(_) => reply::more_chunks_first(),
+        State::Mail(_) => reply::no_valid_recipients(),
+        _ => reply::mail_first(),
+    }
+}
+
+/// Whether a line that cannot be understood was meant as this command.
+fn begins_with(line: &[u8], verb: &[u8; 4]) -> bool {
+    line.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(verb))
 }
 
 /// The first octet of a TLS connection: the record type "handshake".
