@@ -119,6 +119,11 @@ pub fn too_many_errors(hostname: &str) -> Reply {
     Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many errors"))
 }
 
+/// Too many recipients that were refused.
+pub fn too_many_refused_recipients(hostname: &str) -> Reply {
+    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many refused recipients"))
+}
+
 /// Too many commands without a message.
 pub fn too_many_commands(hostname: &str) -> Reply {
     Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many commands without a message"))

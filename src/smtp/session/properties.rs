@@ -172,3 +172,27 @@ fn a_message_is_the_same_with_data_and_in_chunks() {
         assert_eq!((data_counts[1], chunk_counts[1]), (1, 1), "{}", message.escape_ascii());
     }
 }
+
+#[test]
+fn whatever_is_dropped_from_a_message_only_one_whose_end_has_come_is_stored() {
+    // Nothing of this stays in a message, or not for long: NUL, bare line ends, stuffed dots.
+    let fillings: [&[u8]; 6] = [b"\0", b"\0\0\n", b"\r", b"\r\n..", b"\0\r", b"x\0"];
+    for filling in fillings {
+        for octets in [2_000, 70_000] {
+            let filled = filling.repeat(octets / filling.len());
+            for ends in [false, true] {
+                let mut bytes = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx".to_vec();
+                bytes.extend_from_slice(&filled);
+                bytes.extend_from_slice(if ends { b"x\r\n.\r\n" } else { b"x" });
+                let (mut session, mut steps) = (session(true), Vec::new());
+                for piece in bytes.chunks(INPUT_BYTES_MAX) {
+                    steps.extend(talk(&mut session, piece));
+                }
+                let (stored, expected) = (steps.contains(&Step::Store), ends && octets == 2_000);
+                assert_eq!(stored, expected, "{octets} of {}, ends: {ends}", filling.escape_ascii());
+                let closed = steps.contains(&Step::Close);
+                assert_eq!(closed, octets > 2_000, "{octets} of {}, ends: {ends}", filling.escape_ascii());
+            }
+        }
+    }
+}

@@ -4,7 +4,8 @@
 //! the tests walk all pairs. Must not know about bytes that are not commands.
 
 use super::{
-    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, Session, State, Step, authentication,
+    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session, State,
+    Step, authentication,
 };
 use crate::smtp::{
     command::{Command, CommandError},
@@ -224,6 +225,8 @@ impl Session {
             reply::too_many_errors(hostname)
         } else if self.commands_without_message > COMMANDS_WITHOUT_MESSAGE_MAX {
             reply::too_many_commands(hostname)
+        } else if self.refused_recipients > self.options.max_recipients + REFUSED_RECIPIENTS_MAX {
+            reply::too_many_refused_recipients(hostname)
         } else if self.messages >= MESSAGES_MAX && matches!(self.state, State::Admitting(_)) {
             reply::too_many_messages(hostname)
         } else {
