@@ -43,6 +43,8 @@ pub struct Session {
     notebook: Notebook,
     /// DATA was refused and no command has come since: a client that does not look sends its message now.
     data_refused: bool,
+    /// Empty lines right before.
+    empty_lines: u8,
     /// Since the last message that was stored.
     errors: u32,
     /// Likewise.
@@ -122,6 +124,7 @@ impl Session {
             login: None,
             notebook: Notebook::default(),
             data_refused: false,
+            empty_lines: 0,
             errors: 0,
             refused_recipients: 0,
             login_failures: 0,

@@ -8,9 +8,9 @@ use super::{
     Step, authentication,
 };
 use crate::smtp::{
-    command::{Command, CommandError},
+    command::{CHUNK_USAGE, Command, CommandError},
     extension,
-    line::{COMMAND_LINE_BYTES_MAX, Line},
+    line::{COMMAND_LINE_BYTES_MAX, Line, Verb},
     quirk::{Quirk, Quirks},
     reply::{self, Reply},
 };
@@ -22,6 +22,9 @@ impl Session {
         if !waits && !self.client.policy.trusted {
             self.notebook.note(Quirk::EarlyTalker);
             self.begins_with_tls();
+            if self.input.pending().starts_with(PROXY_SIGNATURE) {
+                self.notebook.note(Quirk::ProxyHeader);
+            }
             self.state = self.answer(&reply::early_talker(), State::Closed);
             return;
         }
@@ -35,16 +38,13 @@ impl Session {
     pub(super) fn next_command(&mut self) -> bool {
         if self.begins_with_tls() {
             // A TLS client waits for an answer to its first record and never sends a line end.
-            self.close(&reply::not_smtp());
+            self.close(&reply::no_tls_on_connect());
             return true;
         }
         let mut line = match self.input.take_line(COMMAND_LINE_BYTES_MAX) {
             Line::Incomplete => return false,
-            Line::TooLong => {
-                let state = self.take_state();
-                let next = if self.data_refused { State::Closed } else { state };
-                self.state = self.object(&reply::line_too_long(), next);
-                self.enforce_limits();
+            Line::TooLong(verb) => {
+                self.too_long(verb);
                 return true;
             }
             Line::Complete(line) => line,
@@ -53,6 +53,11 @@ impl Session {
                 line
             }
         };
+        if self.ends_proxy_signature(&line) {
+            self.notebook.note(Quirk::ProxyHeader);
+            self.close(&reply::no_proxy_header());
+            return true;
+        }
         let mut quirks = Quirks::default();
         match Command::parse(&line, &mut quirks) {
             Err(error) if self.is_text(Err(&error)) => self.close(&reply::malformed(&error)),
@@ -80,6 +85,22 @@ impl Session {
         }
         self.enforce_limits();
         true
+    }
+
+    /// A line that is too long. Behind BDAT octets follow, and nobody knows how many.
+    fn too_long(&mut self, verb: Verb) {
+        if verb.is(b"BDAT") {
+            self.close(&reply::malformed(&CHUNK_USAGE));
+        } else if self.data_refused {
+            self.close(&reply::line_too_long());
+        } else if verb.is(b"DATA") {
+            self.errors += 1;
+            self.refuse_data(&reply::line_too_long());
+        } else {
+            let state = self.take_state();
+            self.state = self.object(&reply::line_too_long(), state);
+        }
+        self.enforce_limits();
     }
 
     fn count(&mut self, command: &Command) {
@@ -144,7 +165,7 @@ impl Session {
             (_, Command::Quit) => self.answer(&reply::goodbye(), State::Closed),
             (_, Command::Http) => {
                 self.notebook.note(Quirk::Http);
-                self.answer(&reply::not_smtp(), State::Closed)
+                self.answer(&reply::not_http(), State::Closed)
             }
         };
     }
@@ -219,6 +240,14 @@ impl Session {
         found
     }
 
+    /// Whether a header of the PROXY protocol comes where SMTP is expected. Its signature begins with lines, two
+    /// empty ones and one of a NUL, that no client sends; so it is known however it is cut.
+    fn ends_proxy_signature(&mut self, line: &[u8]) -> bool {
+        let found = self.empty_lines == 2 && line == [0];
+        self.empty_lines = if line.is_empty() { self.empty_lines.saturating_add(1) } else { 0 };
+        found
+    }
+
     pub(super) fn enforce_limits(&mut self) {
         let hostname = &self.options.hostname;
         let reply = if self.errors >= ERRORS_MAX {
@@ -264,3 +293,6 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The third octet of a connection in the form of SSL 2, behind its length: the message "client hello".
 const SSL2_CLIENT_HELLO: u8 = 0x01;
+
+/// How a header of the PROXY protocol, version 2, begins.
+const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
