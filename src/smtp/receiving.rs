@@ -116,7 +116,8 @@ impl Receiving {
     /// Before the first byte behind 354.
     #[must_use]
     pub fn of_data(terms: Terms) -> Self {
-        Self::new(terms, Decoder::Data(data::Decoder::new()))
+        let decoder = if terms.trusted { data::Decoder::lenient() } else { data::Decoder::new() };
+        Self::new(terms, Decoder::Data(decoder))
     }
 
     /// Before the first octet of the first chunk.
