@@ -82,6 +82,10 @@ impl Command {
         if line.iter().any(|octet| octet.is_ascii_control() && *octet != b'\t') {
             return Err(CommandError::Character);
         }
+        if let Some((extended, name)) = hello_of(line) {
+            let name = hello(&name, quirks)?;
+            return Ok(if extended { Self::ExtendedHello(name) } else { Self::Hello(name) });
+        }
         let line = std::str::from_utf8(line).map_err(|_| CommandError::EightBit)?.trim_ascii();
         let (verb, rest) = line.split_at(line.find([' ', '\t']).unwrap_or(line.len()));
         let rest = rest.trim_ascii();
@@ -92,8 +96,6 @@ impl Command {
         }
         match verb.as_str() {
             "" => Err(CommandError::Empty),
-            "EHLO" => hello(rest, quirks).map(Self::ExtendedHello),
-            "HELO" => hello(rest, quirks).map(Self::Hello),
             "MAIL" => mail(rest, quirks),
             "RCPT" => recipient(rest, quirks),
             "DATA" => alone(rest, Self::Data, "DATA"),
@@ -142,9 +144,22 @@ fn alone(rest: &str, command: Command, usage: &'static str) -> Result<Command, C
     if rest.is_empty() { Ok(command) } else { Err(CommandError::Usage(usage)) }
 }
 
+/// The argument of EHLO (true) or HELO, whatever its octets are: a host that is called `BÜRO-PC` says so in
+/// Latin-1 or UTF-8. What is no text becomes U+FFFD.
+fn hello_of(line: &[u8]) -> Option<(bool, String)> {
+    let line = line.trim_ascii();
+    let end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());
+    let (verb, rest) = line.split_at(end);
+    let extended = verb.eq_ignore_ascii_case(b"EHLO");
+    let printable =
+        |character: char| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
+    (extended || verb.eq_ignore_ascii_case(b"HELO"))
+        .then(|| (extended, String::from_utf8_lossy(rest.trim_ascii()).chars().map(printable).collect()))
+}
+
 /// Any printable argument will do, none as well: uninterruptible power supplies send a bare HELO.
 fn hello(rest: &str, quirks: &mut Quirks) -> Result<String, CommandError> {
-    if rest.len() > HELLO_LENGTH_MAX {
+    if rest.chars().count() > HELLO_LENGTH_MAX {
         return Err(CommandError::Usage("EHLO followed by a name of at most 255 characters"));
     }
     quirks.insert_if(rest.is_empty(), Quirk::EmptyHello);
@@ -170,7 +185,7 @@ fn is_usual_name(name: &str) -> bool {
 fn mail(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
     let (path, parameters) = path(rest, "FROM", quirks).ok_or(CommandError::Usage("MAIL FROM:<address>"))?;
     let reverse_path: Option<Address> = match path {
-        Path::Bracketed("") => None,
+        Path::Null => None,
         Path::Bare("") => return Err(CommandError::Usage("MAIL FROM:<address>")),
         Path::Bracketed(text) | Path::Bare(text) => Some(text.parse().map_err(CommandError::ReversePath)?),
     };
@@ -181,22 +196,27 @@ fn mail(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
 
 fn recipient(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
     let (path, parameters) = path(rest, "TO", quirks).ok_or(CommandError::Usage("RCPT TO:<address>"))?;
-    let (Path::Bracketed(text) | Path::Bare(text)) = path;
+    let text = match path {
+        Path::Null => "",
+        Path::Bracketed(text) | Path::Bare(text) => text,
+    };
     let forward_path = text.parse().map_err(CommandError::ForwardPath)?;
     Ok(Command::Recipient { forward_path, parameters: Parameters::of_recipient(parameters)? })
 }
 
+/// What is wrong with a BDAT that says no size.
+pub const CHUNK_USAGE: CommandError = CommandError::Usage("BDAT size, or BDAT size LAST");
+
 fn chunk(rest: &str) -> Result<Command, CommandError> {
-    const USAGE: CommandError = CommandError::Usage("BDAT size, or BDAT size LAST");
     let mut words = rest.split_ascii_whitespace();
-    let size = words.next().ok_or(USAGE)?;
+    let size = words.next().ok_or(CHUNK_USAGE)?;
     let last = match words.next() {
         None => false,
         Some(word) if word.eq_ignore_ascii_case("LAST") => true,
-        Some(_) => return Err(USAGE),
+        Some(_) => return Err(CHUNK_USAGE),
     };
     if words.next().is_some() || !size.bytes().all(|octet| octet.is_ascii_digit()) {
-        return Err(USAGE);
+        return Err(CHUNK_USAGE);
     }
     Ok(Command::Chunk { size_bytes: size.parse().unwrap_or(u64::MAX), last })
 }
@@ -212,8 +232,10 @@ fn authenticate(rest: &str) -> Result<Command, CommandError> {
     Ok(Command::Authenticate { mechanism, initial })
 }
 
-/// The text of an address, and whether it stood in angle brackets: `<>` means something, nothing does not.
+/// The text of an address, and whether it stood in angle brackets: `<>` means something, nothing does not, and
+/// neither does a route or a comment without an address.
 enum Path<'a> {
+    Null,
     Bracketed(&'a str),
     Bare(&'a str),
 }
@@ -244,7 +266,11 @@ fn path<'a>(rest: &'a str, keyword: &str, quirks: &mut Quirks) -> Option<(Path<'
     let inside = &trimmed[bracket + 1..];
     let end = unquoted(inside, |_, character| character == '>')?;
     let parameters = &inside[end + 1..];
-    let address = without_route(inside[..end].trim_ascii(), quirks);
+    let inside = inside[..end].trim_ascii();
+    if inside.is_empty() {
+        return Some((Path::Null, parameters));
+    }
+    let address = without_route(inside, quirks);
     let comment_free = without_comment(address);
     quirks.insert_if(comment_free != address, Quirk::DisplayName);
     Some((Path::Bracketed(comment_free), parameters))
@@ -351,10 +377,14 @@ mod tests {
             (" ", CommandError::Empty),
             ("NOOP\0", CommandError::Character),
             ("MAIL FROM:<a@b>\rRCPT TO:<c@d>", CommandError::Character),
-            ("EHLO hôte", CommandError::EightBit),
+            ("NOOP hôte", CommandError::EightBit),
             ("MAIL", CommandError::Usage("MAIL FROM:<address>")),
             ("MAIL FROM:", CommandError::Usage("MAIL FROM:<address>")),
             ("MAIL FROM:<a@b", CommandError::Usage("MAIL FROM:<address>")),
+            // Only nothing is the null sender: not a route, not a comment.
+            ("MAIL FROM:<@a:>", CommandError::ReversePath(AddressError::Empty)),
+            ("MAIL FROM:<(x)>", CommandError::ReversePath(AddressError::Empty)),
+            ("MAIL FROM:<@a:(x)>", CommandError::ReversePath(AddressError::Empty)),
             ("MAIL TO:<a@b>", CommandError::Usage("MAIL FROM:<address>")),
             ("MAIL FROM:<a b@c>", CommandError::ReversePath(AddressError::Character)),
             ("RCPT FROM:<a@b>", CommandError::Usage("RCPT TO:<address>")),
@@ -369,6 +399,15 @@ mod tests {
             Command::parse(b"MAIL FROM:<\xfc@b>", &mut Quirks::default()),
             Err(CommandError::EightBit)
         );
+        for (line, name) in [
+            (b"EHLO B\xdcRO-PC".as_slice(), "B\u{fffd}RO-PC"),
+            ("EHLO BÜRO-PC".as_bytes(), "BÜRO-PC"),
+            ("EHLO a\u{85}b".as_bytes(), "a\u{fffd}b"),
+        ] {
+            let mut quirks = Quirks::default();
+            assert_eq!(Command::parse(line, &mut quirks), Ok(Command::ExtendedHello(name.into())));
+            assert!(quirks.contains(Quirk::OddHello));
+        }
         assert!(matches!(
             Command::parse(format!("HELO {}", "x".repeat(256)).as_bytes(), &mut Quirks::default()),
             Err(CommandError::Usage(_))
@@ -429,6 +468,7 @@ mod tests {
             ("EHLO printer.lan.", vec![Quirk::OddHello]),
             ("EHLO [printer]", vec![Quirk::OddHello]),
             ("EHLO -a.lan", vec![Quirk::OddHello]),
+            ("EHLO büro-pc.lan", vec![Quirk::OddHello]),
         ] {
             let mut quirks = Quirks::default();
             assert!(Command::parse(line.as_bytes(), &mut quirks).is_ok(), "{line}");

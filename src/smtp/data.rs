@@ -1,7 +1,8 @@
 //! Decodes the text of DATA: undoes dot-stuffing, finds the end, makes a bare LF a CRLF
 //! (RFC 5321 sections 2.3.8 and 4.5.2). A bare CR stays for `scrubber.rs`, which knows what is a header.
 //!
-//! Rule: only CRLF.CRLF ends a message. Whatever a laxer server would take for an end is data here and
+//! Rule: only CRLF.CRLF ends a message; [`Decoder::lenient`] has the one exception, after which nothing may be
+//! read as a command. Whatever a laxer server would take for an end is data here and
 //! is remembered, because a message hidden behind it is how SMTP smuggling works.
 //! Must not know limits, headers or who the client is.
 
@@ -13,6 +14,10 @@ pub struct Decoder {
     position: Position,
     lone_dot: bool,
     bare_line_feed: bool,
+    /// A line of this message ended with CRLF.
+    paired: bool,
+    /// LF.LF and LF.CRLF end a message without any CRLF.
+    lenient: bool,
 }
 
 /// What one call of [`Decoder::decode`] did.
@@ -63,7 +68,21 @@ impl Decoder {
     /// A decoder right after the CRLF of the DATA command, which counts as the first line end.
     #[must_use]
     pub fn new() -> Self {
-        Self { position: Position::LineStart(LineEnd::CrLf), lone_dot: false, bare_line_feed: false }
+        Self {
+            position: Position::LineStart(LineEnd::CrLf),
+            lone_dot: false,
+            bare_line_feed: false,
+            paired: false,
+            lenient: false,
+        }
+    }
+
+    /// The same for a client that may end every line with LF alone, such as a script that is piped into a
+    /// socket: as long as no line has ended with CRLF, a dot alone behind LF ends the message, too. It counts
+    /// as a lone dot nevertheless: the session must end there.
+    #[must_use]
+    pub fn lenient() -> Self {
+        Self { lenient: true, ..Self::new() }
     }
 
     /// Whether a dot stood alone on a line that was not delimited by CRLF on both sides. No honest
@@ -90,6 +109,7 @@ impl Decoder {
                     at += memchr2(b'\r', b'\n', &input[at..]).unwrap_or(input.len() - at);
                     if input[at..].starts_with(b"\r\n") {
                         at += 2;
+                        self.paired = true;
                         self.position = Position::LineStart(LineEnd::CrLf);
                     } else if at < input.len() {
                         message.extend_from_slice(&input[run..at]);
@@ -108,12 +128,16 @@ impl Decoder {
                 Position::CarriageReturn => {
                     let end = Self::after_return(input, &mut at);
                     message.extend_from_slice(end.written());
+                    self.paired |= end == LineEnd::CrLf;
                     self.position = Position::LineStart(end);
                     run = at;
                 }
-                Position::Dot(_) if input[at] == b'\n' => {
+                Position::Dot(before) if input[at] == b'\n' => {
                     at += 1;
                     run = at;
+                    if self.ends_leniently(before) {
+                        return Decoded { message, consumed: at, ended: true };
+                    }
                     self.keep_lone_dot(LineEnd::BareLf, &mut message);
                 }
                 Position::Dot(end) if input[at] == b'\r' => {
@@ -133,6 +157,9 @@ impl Decoder {
                     let after = Self::after_return(input, &mut at);
                     run = at;
                     if before == LineEnd::CrLf && after == LineEnd::CrLf {
+                        return Decoded { message, consumed: at, ended: true };
+                    }
+                    if after == LineEnd::CrLf && self.ends_leniently(before) {
                         return Decoded { message, consumed: at, ended: true };
                     }
                     self.keep_lone_dot(after, &mut message);
@@ -162,10 +189,18 @@ impl Decoder {
         LineEnd::CrLf
     }
 
+    /// Whether a dot alone behind such a line end ends a message that has had nothing but LF.
+    fn ends_leniently(&mut self, before: LineEnd) -> bool {
+        let ends = self.lenient && !self.paired && before == LineEnd::BareLf;
+        self.lone_dot |= ends;
+        ends
+    }
+
     /// The lone dot is content: the next server gets it stuffed.
     fn keep_lone_dot(&mut self, end: LineEnd, message: &mut Vec<u8>) {
         self.lone_dot = true;
         self.bare_line_feed |= end == LineEnd::BareLf;
+        self.paired |= end == LineEnd::CrLf;
         message.push(b'.');
         message.extend_from_slice(end.written());
         self.position = Position::LineStart(end);
@@ -288,6 +323,40 @@ mod tests {
                 (message.as_bytes().to_vec(), Some(Vec::new()), true),
                 "{input:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_lenient_decoder_takes_lf_dot_for_the_end_while_no_line_had_crlf() {
+        for (input, message, consumed) in [
+            ("a\nb\n.\nQUIT\n", "a\r\nb\r\n", Some(6)),
+            ("a\n.\r\nQUIT\r\n", "a\r\n", Some(5)),
+            ("\n.\n", "\r\n", Some(3)),
+            ("a\n..\n.\n", "a\r\n.\r\n", Some(7)),
+            // A CRLF before it, of whatever line: nothing but CRLF.CRLF will do.
+            ("a\r\nb\n.\nc", "a\r\nb\r\n.\r\nc", None),
+            ("\r\nb\n.\r\nc", "\r\nb\r\n.\r\nc", None),
+            ("a\r\n.\nc", "a\r\n.\r\nc", None),
+            (".\r.\nc", ".\r.\r\nc", None),
+            // A bare CR begins no line, and ends none.
+            ("a\r.\nb\n.\rc", "a\r.\r\nb\r\n.\rc", None),
+        ] {
+            for largest in [1, 2, 3, usize::MAX] {
+                let (mut decoder, mut decoded, mut used, mut ended) =
+                    (Decoder::lenient(), Vec::new(), 0, false);
+                for piece in input.as_bytes().chunks(largest) {
+                    let part = decoder.decode(piece);
+                    decoded.extend(part.message);
+                    used += part.consumed;
+                    ended = part.ended;
+                    if ended {
+                        break;
+                    }
+                }
+                assert_eq!(String::from_utf8(decoded).unwrap(), message, "{input:?}");
+                assert_eq!(ended.then_some(used), consumed, "{input:?}");
+                assert!(decoder.has_lone_dot(), "the session ends: {input:?}");
+            }
         }
     }
 

@@ -30,7 +30,42 @@ pub struct Input {
     bytes: Vec<u8>,
     used: usize,
     /// Octets swallowed of a line that is too long and whose end has not come.
-    swallowing: Option<usize>,
+    swallowing: Option<Swallowed>,
+}
+
+/// What is known of a line that is too long.
+#[derive(Clone, Copy, Debug, Default)]
+struct Swallowed {
+    bytes: usize,
+    verb: Verb,
+}
+
+/// The first octets of a line behind its blanks: as many as a verb has, so that it is known what was meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verb {
+    octets: [u8; 4],
+    length: usize,
+}
+
+impl Verb {
+    /// Whether it is this one, in any case.
+    #[must_use]
+    pub fn is(self, verb: &[u8; 4]) -> bool {
+        self.octets.eq_ignore_ascii_case(verb)
+    }
+
+    fn extend(&mut self, line: &[u8]) {
+        for octet in line {
+            let is_leading_blank = self.length == 0 && octet.is_ascii_whitespace();
+            if self.length == self.octets.len() {
+                return;
+            }
+            if !is_leading_blank {
+                self.octets[self.length] = *octet;
+                self.length += 1;
+            }
+        }
+    }
 }
 
 /// What [`Input::take_line`] found.
@@ -40,8 +75,8 @@ pub enum Line {
     Complete(Vec<u8>),
     /// The same, but it ended with LF alone.
     CompleteBareLf(Vec<u8>),
-    /// A line longer than the limit; it is gone.
-    TooLong,
+    /// A line longer than the limit; it is gone but for its beginning.
+    TooLong(Verb),
     /// No line end yet.
     Incomplete,
 }
@@ -104,17 +139,18 @@ impl Input {
 
     /// Swallows up to the end of the line, or to the limit; how the input was cut makes no difference.
     fn swallow(&mut self, end: Option<usize>) -> Line {
-        let before = self.swallowing.unwrap_or(0);
+        let Swallowed { bytes: before, mut verb } = self.swallowing.unwrap_or_default();
         let count = end.unwrap_or_else(|| self.pending().len()).min(SWALLOWED_BYTES_MAX - before);
+        verb.extend(&self.pending()[..count]);
         self.consume(count);
         let at_end = end == Some(count);
         let at_limit = before + count == SWALLOWED_BYTES_MAX;
         self.swallowing = match (at_end, at_limit) {
             (true, _) => None,
-            (false, true) => Some(0),
-            (false, false) => Some(before + count),
+            (false, true) => Some(Swallowed { bytes: 0, verb }),
+            (false, false) => Some(Swallowed { bytes: before + count, verb }),
         };
-        if at_end || at_limit { Line::TooLong } else { Line::Incomplete }
+        if at_end || at_limit { Line::TooLong(verb) } else { Line::Incomplete }
     }
 }
 
@@ -162,7 +198,10 @@ mod tests {
         );
 
         let mut input = input(&[b"x".as_slice(), &longest, b"NOOP\r\n"].concat());
-        assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::TooLong);
+        let Line::TooLong(verb) = input.take_line(COMMAND_LINE_BYTES_MAX) else {
+            panic!("too long");
+        };
+        assert!(verb.is(b"XXXX") && !verb.is(b"BDAT"));
         assert_eq!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::Complete(b"NOOP".to_vec()));
     }
 
@@ -172,7 +211,7 @@ mod tests {
         let mut too_long = 0;
         for _ in 0..1_000 {
             input.receive(&[b'x'; 1_000]);
-            too_long += u32::from(input.take_line(COMMAND_LINE_BYTES_MAX) == Line::TooLong);
+            too_long += u32::from(matches!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::TooLong(_)));
             assert!(input.pending().len() <= COMMAND_LINE_BYTES_MAX);
         }
         assert_eq!(too_long, 15, "once in {SWALLOWED_BYTES_MAX} octets");

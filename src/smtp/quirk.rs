@@ -32,6 +32,7 @@ quirks! {
     EarlyTalker, "early-talker", "Commands before the greeting, or before the reply to EHLO.";
     TlsOnPlaintext, "tls-on-plaintext", "A TLS handshake on a port that begins in plaintext.";
     Http, "http", "An HTTP request.";
+    ProxyHeader, "proxy-header", "A header of the PROXY protocol on a port that expects none.";
     CommandBareLf, "command-bare-lf", "A command line ended with LF alone.";
     NoHello, "no-hello", "MAIL or AUTH without HELO or EHLO before it.";
     EmptyHello, "empty-hello", "HELO or EHLO without a name.";

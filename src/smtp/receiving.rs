@@ -4,6 +4,8 @@
 //! before it has sent everything (RFC 5321 section 4.2.5 and 4.5.3.1.7, RFC 3030 section 2).
 //! Must not know commands or the store.
 
+use memchr::memchr_iter;
+
 use super::{
     chunk,
     data::{self, Decoded},
@@ -59,7 +61,8 @@ pub struct Receiving {
     scrubber: Scrubber,
     /// Octets from the client.
     read_bytes: u64,
-    /// Octets of the decoded message, which is what the size limit is about.
+    /// Octets of the decoded message, which is what the size limit is about. Those that are dropped from it
+    /// count: a message is as large as it was sent.
     size_bytes: u64,
     fate: Fate,
 }
@@ -94,7 +97,7 @@ pub struct Taken {
 /// What is to be done with a message that has ended.
 #[derive(Debug)]
 pub enum Ending {
-    /// Make it durable.
+    /// It is complete: make it durable.
     Store(Afterwards),
     /// Only answer.
     Refuse(Reply, Afterwards),
@@ -113,7 +116,8 @@ impl Receiving {
     /// Before the first byte behind 354.
     #[must_use]
     pub fn of_data(terms: Terms) -> Self {
-        Self::new(terms, Decoder::Data(data::Decoder::new()))
+        let decoder = if terms.trusted { data::Decoder::lenient() } else { data::Decoder::new() };
+        Self::new(terms, Decoder::Data(decoder))
     }
 
     /// Before the first octet of the first chunk.
@@ -138,10 +142,16 @@ impl Receiving {
             }
         };
         self.read_bytes += consumed as u64;
-        let given_up = self.read_bytes == limit && !ended;
         let (body, refused_now) = self.keep(message);
-        let ending = (ended || given_up).then(|| self.ending(ended));
-        Taken { consumed, body, refused_now, ending }
+        if ended {
+            return Taken { consumed, body, refused_now, ending: Some(self.complete()) };
+        }
+        if self.read_bytes < limit {
+            return Taken { consumed, body, refused_now, ending: None };
+        }
+        // Reading is given up: what was kept so far is no message.
+        let refused_now = refused_now || self.is_kept();
+        Taken { consumed, body: Vec::new(), refused_now, ending: Some(self.give_up()) }
     }
 
     /// The last chunk is complete: the rest of the body, and what is to be done.
@@ -151,7 +161,7 @@ impl Receiving {
             Decoder::Chunks(decoder) => decoder.finish().to_vec(),
         };
         let (body, refused_now) = self.keep(rest);
-        Taken { consumed: 0, body, refused_now, ending: Some(self.ending(true)) }
+        Taken { consumed: 0, body, refused_now, ending: Some(self.complete()) }
     }
 
     /// Whether a chunk of this size can be part of a message that is accepted.
@@ -207,8 +217,9 @@ impl Receiving {
         if !self.is_kept() {
             return (Vec::new(), false);
         }
+        let dropped_bytes = memchr_iter(0, &decoded).count();
         let body = self.scrubber.scrub(decoded);
-        self.size_bytes += body.len() as u64;
+        self.size_bytes += (body.len() + dropped_bytes) as u64;
         match self.objection() {
             Some(reply) => {
                 self.refuse(reply);
@@ -218,13 +229,23 @@ impl Receiving {
         }
     }
 
-    fn ending(&self, complete: bool) -> Ending {
-        let afterwards =
-            if complete && !self.has_lone_dot() { Afterwards::Continue } else { Afterwards::Close };
+    /// Its end has come. Only here a message is stored.
+    fn complete(&self) -> Ending {
+        let afterwards = if self.has_lone_dot() { Afterwards::Close } else { Afterwards::Continue };
         match &self.fate {
             Fate::Kept => Ending::Store(afterwards),
             Fate::Refused(reply) => Ending::Refuse(reply.clone(), afterwards),
         }
+    }
+
+    /// Its end has not come, and nobody waits for it any more.
+    fn give_up(&mut self) -> Ending {
+        let reply = match &self.fate {
+            Fate::Refused(reply) => reply.clone(),
+            Fate::Kept => reply::too_large(self.terms.size_bytes_max),
+        };
+        self.fate = Fate::Refused(reply.clone());
+        Ending::Refuse(reply, Afterwards::Close)
     }
 
     fn objection(&self) -> Option<Reply> {

@@ -119,6 +119,11 @@ pub fn too_many_errors(hostname: &str) -> Reply {
     Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many errors"))
 }
 
+/// Too many recipients that were refused.
+pub fn too_many_refused_recipients(hostname: &str) -> Reply {
+    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many refused recipients"))
+}
+
 /// Too many commands without a message.
 pub fn too_many_commands(hostname: &str) -> Reply {
     Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many commands without a message"))
@@ -139,8 +144,18 @@ pub fn early_talker() -> Reply {
     Reply::new(554, "5.7.0", "you spoke before it was your turn, wait for the greeting and for EHLO's reply")
 }
 
-/// The peer speaks HTTP or TLS.
-pub fn not_smtp() -> Reply {
+/// The peer speaks HTTP.
+pub fn not_http() -> Reply {
+    Reply::new(554, "5.5.1", "this is an SMTP server, not a web server")
+}
+
+/// A proxy tells whom it speaks for, where none is expected.
+pub fn no_proxy_header() -> Reply {
+    Reply::new(554, "5.5.1", "this is an SMTP server on a port without PROXY protocol")
+}
+
+/// The peer begins with TLS.
+pub fn no_tls_on_connect() -> Reply {
     Reply::new(554, "5.5.1", "this is an SMTP server without TLS on connect")
 }
 

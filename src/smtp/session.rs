@@ -41,7 +41,14 @@ pub struct Session {
     /// Who has logged in.
     login: Option<String>,
     notebook: Notebook,
+    /// DATA was refused and no command has come since: a client that does not look sends its message now.
+    data_refused: bool,
+    /// Empty lines right before.
+    empty_lines: u8,
+    /// Since the last message that was stored.
     errors: u32,
+    /// Likewise.
+    refused_recipients: usize,
     login_failures: u32,
     commands_without_message: u32,
     messages: u32,
@@ -116,7 +123,10 @@ impl Session {
             service: Service::Running,
             login: None,
             notebook: Notebook::default(),
+            data_refused: false,
+            empty_lines: 0,
             errors: 0,
+            refused_recipients: 0,
             login_failures: 0,
             commands_without_message: 0,
             messages: 0,
@@ -184,7 +194,15 @@ impl Session {
         let State::Storing(afterwards) = self.state else {
             return;
         };
-        let reply = answer.map_or_else(reply::refused, |id| reply::queued(&id));
+        let reply = match answer {
+            Ok(id) => {
+                // Who gets messages through speaks SMTP, however oddly: an old device on a long connection may
+                // make a mistake with each of them.
+                (self.errors, self.refused_recipients) = (0, 0);
+                reply::queued(&id)
+            }
+            Err(refusal) => reply::refused(refusal),
+        };
         self.state = self.answer(&reply, State::after(afterwards));
     }
 

@@ -17,7 +17,8 @@
 //!
 //! Options of the policy are `trusted`, `starttls`, `encrypted`, `authentication` (off, optional, required,
 //! accept-any); `login joe secret` is the one login that is right, `login unavailable` one that nobody can
-//! check. `timing matters` marks a talk that goes otherwise when its bytes come otherwise.
+//! check. `timing matters` marks a talk that goes otherwise when its bytes come otherwise, `waits yes` one whose
+//! client must wait for each reply, however its bytes are cut.
 //!
 //! `C*20: NOOP` repeats a line. Escapes are `\r \n \t \\ \xHH` and `\{x*100}`, a character repeated.
 //! Rule: a mistake in a file is an error with its line number, never a line that is passed over.
@@ -106,9 +107,10 @@ impl Dialogue {
             || ["admit", "begin", "write", "stored", "timing"].iter().any(|key| self.directive(key).is_some())
     }
 
-    /// Whether the client must wait for each reply: one that is not trusted is cut off otherwise.
+    /// Whether the client must wait for each reply: one that is not trusted is cut off otherwise, and behind a
+    /// refused DATA everybody is.
     pub(crate) fn must_wait(&self) -> bool {
-        self.directive("trusted") == Some("no")
+        self.directive("trusted") == Some("no") || self.directive("waits").is_some()
     }
 
     fn read(path: &Path) -> Self {
@@ -235,6 +237,7 @@ fn directive(rest: &str) -> (String, String) {
         "authentication",
         "login",
         "timing",
+        "waits",
     ];
     assert!(known.contains(&key), "unknown directive {key}");
     (key.to_owned(), value.to_owned())

@@ -54,7 +54,7 @@ impl Session {
                 self.state = State::LoggingIn(exchange);
                 return false;
             }
-            Line::TooLong => self.object(&reply::response_too_long(), State::Ready),
+            Line::TooLong(_) => self.object(&reply::response_too_long(), State::Ready),
             Line::Complete(line) | Line::CompleteBareLf(line) => {
                 self.proceed(exchange.respond(&Response::new(line)))
             }

@@ -101,7 +101,12 @@ pub const COMMAND_TIMEOUT: Timeout = Timeout::from_secs(5 * 60);
 /// minutes; scanners that send while they scan need some of it.
 pub const DATA_TIMEOUT: Timeout = Timeout::from_secs(3 * 60);
 
-/// Errors in one session: a client that makes more of them does not speak SMTP.
+/// Refused recipients since the last message, beyond [`Options::max_recipients`]. They are no errors, because a
+/// client that sends to a long list at once is told 452 for its end and goes on; who asks for more names than
+/// this asks who lives here.
+pub const REFUSED_RECIPIENTS_MAX: usize = 1_000;
+
+/// Errors since the last message: a client that makes more of them does not speak SMTP.
 pub const ERRORS_MAX: u32 = 20;
 
 /// Commands other than RCPT and DATA since the last message: more than any client needs between two messages, and

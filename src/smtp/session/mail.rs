@@ -68,6 +68,7 @@ impl Session {
         };
         // A refused recipient is not an error of the protocol: the transaction goes on with the others.
         if let Some(refusal) = refusal {
+            self.refused_recipients += 1;
             return self.answer(&refusal, State::with(transaction));
         }
         if parameters.has_unknown {

@@ -62,7 +62,7 @@ fn whatever_comes_the_result_does_not_depend_on_how_it_is_cut() {
         for _ in 0..fastrand::usize(0..30) {
             bytes.extend(*fastrand::choice(&PIECES).unwrap());
         }
-        let groups = split_behind_starttls(&bytes);
+        let groups = split_where_a_client_waits(&bytes);
         let whole = result(talk_in_groups(&groups, usize::MAX));
         stored += whole.2[1];
         logins += whole.2[3];
@@ -73,13 +73,17 @@ fn whatever_comes_the_result_does_not_depend_on_how_it_is_cut() {
     assert!(stored > 100 && logins > 100, "chance meets the interesting corners: {stored}, {logins}");
 }
 
-/// What follows STARTTLS in the same packet is dropped; so that no cut can make a difference, the client
-/// waits there, as it must.
-fn split_behind_starttls(bytes: &[u8]) -> Vec<Vec<u8>> {
+/// What follows STARTTLS in the same packet is dropped, and what follows a refused DATA ends the session; so
+/// that no cut can make a difference, the client waits there, as it must.
+fn split_where_a_client_waits(bytes: &[u8]) -> Vec<Vec<u8>> {
     let (mut groups, mut rest) = (Vec::new(), bytes);
-    let command: &[u8] = b"STARTTLS\r\n";
-    while let Some(at) = rest.windows(command.len()).position(|window| window == command) {
-        let (group, after) = rest.split_at(at + command.len());
+    let end_of = |rest: &[u8], command: &[u8]| {
+        rest.windows(command.len()).position(|window| window == command).map(|at| at + command.len())
+    };
+    while let Some(end) =
+        [b"STARTTLS\r\n".as_slice(), b"DATA\r\n"].iter().filter_map(|command| end_of(rest, command)).min()
+    {
+        let (group, after) = rest.split_at(end);
         groups.push(group.to_vec());
         rest = after;
     }
@@ -134,7 +138,8 @@ fn random_octets_never_store_a_message_whose_end_did_not_come() {
             false => *fastrand::choice(b"\r\n.\0BDATLS 05x\xff").unwrap(),
         }));
         let steps = talk(&mut session(true), &bytes);
-        let has_end = bytes.windows(5).any(|window| window == b"\r\n.\r\n");
+        let ends: [&[u8]; 3] = [b"\r\n.\r\n", b"\n.\n", b"\n.\r\n"];
+        let has_end = ends.iter().any(|end| bytes.windows(end.len()).any(|window| window == *end));
         assert!(has_end || !steps.contains(&Step::Store), "{}", bytes.escape_ascii());
     }
 }
@@ -166,5 +171,29 @@ fn a_message_is_the_same_with_data_and_in_chunks() {
         let (_, in_chunks, chunk_counts) = result(talk(&mut session(true), &chunks));
         assert_eq!(with_data.escape_ascii().to_string(), in_chunks.escape_ascii().to_string());
         assert_eq!((data_counts[1], chunk_counts[1]), (1, 1), "{}", message.escape_ascii());
+    }
+}
+
+#[test]
+fn whatever_is_dropped_from_a_message_only_one_whose_end_has_come_is_stored() {
+    // Nothing of this stays in a message, or not for long: NUL, bare line ends, stuffed dots.
+    let fillings: [&[u8]; 6] = [b"\0", b"\0\0\n", b"\r", b"\r\n..", b"\0\r", b"x\0"];
+    for filling in fillings {
+        for octets in [2_000, 70_000] {
+            let filled = filling.repeat(octets / filling.len());
+            for ends in [false, true] {
+                let mut bytes = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx".to_vec();
+                bytes.extend_from_slice(&filled);
+                bytes.extend_from_slice(if ends { b"x\r\n.\r\n" } else { b"x" });
+                let (mut session, mut steps) = (session(true), Vec::new());
+                for piece in bytes.chunks(INPUT_BYTES_MAX) {
+                    steps.extend(talk(&mut session, piece));
+                }
+                let (stored, expected) = (steps.contains(&Step::Store), ends && octets == 2_000);
+                assert_eq!(stored, expected, "{octets} of {}, ends: {ends}", filling.escape_ascii());
+                let closed = steps.contains(&Step::Close);
+                assert_eq!(closed, octets > 2_000, "{octets} of {}, ends: {ends}", filling.escape_ascii());
+            }
+        }
     }
 }

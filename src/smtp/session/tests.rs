@@ -218,12 +218,13 @@ fn a_session_ends_after_its_last_message() {
 #[test]
 fn an_idle_session_keeps_little_memory_and_a_pipeline_gets_its_replies_in_portions() {
     let mut session = session(true);
-    let pipeline = "MAIL FROM:<a@b>\r\n".to_owned() + &"RCPT TO:<root>\r\n".repeat(4_000);
+    let pipeline = "MAIL FROM:<a@b>\r\n".to_owned() + &"RCPT TO:<root>\r\n".repeat(900);
     let steps = talk(&mut session, pipeline.as_bytes());
+    assert!(steps.iter().filter(|step| matches!(step, Step::Send(_))).count() > 2, "in portions");
     for step in &steps {
         assert!(!matches!(step, Step::Send(bytes) if bytes.len() > OUTPUT_BYTES_MAX + 1_000));
     }
-    assert_eq!(codes(&steps).len(), 4_002);
+    assert_eq!(codes(&steps).len(), 902);
     assert_eq!((session.input.pending().len(), session.output.capacity()), (0, 0));
 }
 
@@ -338,4 +339,37 @@ fn a_client_may_go_away_in_every_state() {
             assert_eq!(abandoned, matches!(*state, "data" | "chunks"), "{state}: {steps:?}");
         }
     }
+}
+
+#[test]
+fn recipients_that_are_refused_end_the_session_when_there_is_no_end_of_them() {
+    let refused = "RCPT TO:<root>\r\n".repeat(REFUSED_RECIPIENTS_MAX + 3);
+    for way in ["", "RCPT TO:<c@d>\r\nRCPT TO:<c@d>\r\nRCPT TO:<c@d>\r\n"] {
+        let mut session = session(true);
+        talk(&mut session, format!("MAIL FROM:<a@b>\r\n{way}").as_bytes());
+        assert_eq!(talk(&mut session, refused.as_bytes()).last(), Some(&Step::NeedInput));
+        // A new transaction is no new beginning.
+        let steps = talk(&mut session, b"RSET\r\nMAIL FROM:<a@b>\r\nRCPT TO:<root>\r\nNOOP\r\n");
+        assert_eq!(codes(&steps), ["250", "250", "550", "421"]);
+        assert_eq!(session.step(), Step::Close);
+    }
+    let mut session = session(true);
+    for _ in 0..2 {
+        let steps = talk(&mut session, format!("MAIL FROM:<a@b>\r\n{refused}").as_bytes());
+        assert_eq!(steps.last(), Some(&Step::NeedInput));
+        let steps = talk(&mut session, b"RCPT TO:<c@d>\r\nDATA\r\n.\r\n");
+        assert_eq!(codes(&steps), ["250", "354", "250"], "a message begins the count anew");
+    }
+}
+
+#[test]
+fn a_device_that_makes_a_mistake_with_each_message_is_served_for_ever() {
+    let mut session = session(true);
+    talk(&mut session, b"");
+    for _ in 0..5 * ERRORS_MAX {
+        let steps = talk(&mut session, b"XYZZY\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n");
+        assert_eq!(codes(&steps), ["500", "250", "250", "354", "250"]);
+    }
+    let steps = talk(&mut session, "XYZZY\r\n".repeat(ERRORS_MAX as usize).as_bytes());
+    assert_eq!(codes(&steps).last().map(String::as_str), Some("421"), "without a message it is not");
 }

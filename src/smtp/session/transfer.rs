@@ -92,7 +92,11 @@ impl Session {
     /// There is no draft.
     pub(super) fn refuse_beginning(&mut self, beginning: &Beginning, refusal: Refusal) -> State {
         match beginning.transfer {
-            Transfer::Data => self.answer(&reply::refused(refusal), State::Ready),
+            Transfer::Data => {
+                self.state = State::Ready;
+                self.refuse_data(&reply::refused(refusal));
+                self.take_state()
+            }
             Transfer::Chunk { size_bytes, .. } => {
                 self.skip(size_bytes, reply::refused(refusal), State::Ready)
             }

@@ -4,12 +4,13 @@
 //! the tests walk all pairs. Must not know about bytes that are not commands.
 
 use super::{
-    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, Session, State, Step, authentication,
+    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session, State,
+    Step, authentication,
 };
 use crate::smtp::{
-    command::Command,
+    command::{CHUNK_USAGE, Command, CommandError},
     extension,
-    line::{COMMAND_LINE_BYTES_MAX, Line},
+    line::{COMMAND_LINE_BYTES_MAX, Line, Verb},
     quirk::{Quirk, Quirks},
     reply::{self, Reply},
 };
@@ -21,6 +22,9 @@ impl Session {
         if !waits && !self.client.policy.trusted {
             self.notebook.note(Quirk::EarlyTalker);
             self.begins_with_tls();
+            if self.input.pending().starts_with(PROXY_SIGNATURE) {
+                self.notebook.note(Quirk::ProxyHeader);
+            }
             self.state = self.answer(&reply::early_talker(), State::Closed);
             return;
         }
@@ -34,15 +38,13 @@ impl Session {
     pub(super) fn next_command(&mut self) -> bool {
         if self.begins_with_tls() {
             // A TLS client waits for an answer to its first record and never sends a line end.
-            self.close(&reply::not_smtp());
+            self.close(&reply::no_tls_on_connect());
             return true;
         }
         let mut line = match self.input.take_line(COMMAND_LINE_BYTES_MAX) {
             Line::Incomplete => return false,
-            Line::TooLong => {
-                let state = self.take_state();
-                self.state = self.object(&reply::line_too_long(), state);
-                self.enforce_limits();
+            Line::TooLong(verb) => {
+                self.too_long(verb);
                 return true;
             }
             Line::Complete(line) => line,
@@ -51,15 +53,27 @@ impl Session {
                 line
             }
         };
+        if self.ends_proxy_signature(&line) {
+            self.notebook.note(Quirk::ProxyHeader);
+            self.close(&reply::no_proxy_header());
+            return true;
+        }
         let mut quirks = Quirks::default();
         match Command::parse(&line, &mut quirks) {
+            Err(error) if self.is_text(Err(&error)) => self.close(&reply::malformed(&error)),
+            Ok(command) if self.is_text(Ok(&command)) => self.close(&reply::unknown_command()),
             // How many octets follow is not known, and they must not be taken for commands.
-            Err(error) if is_chunk(&line) => self.close(&reply::malformed(&error)),
+            Err(error) if begins_with(&line, b"BDAT") => self.close(&reply::malformed(&error)),
+            Err(error) if begins_with(&line, b"DATA") => {
+                self.errors += 1;
+                self.refuse_data(&reply::malformed(&error));
+            }
             Err(error) => {
                 let state = self.take_state();
                 self.state = self.object(&reply::malformed(&error), state);
             }
             Ok(command) => {
+                self.data_refused = false;
                 self.notebook.note_all(quirks);
                 self.count(&command);
                 if matches!(command, Command::Authenticate { .. }) {
@@ -71,6 +85,22 @@ impl Session {
         }
         self.enforce_limits();
         true
+    }
+
+    /// A line that is too long. Behind BDAT octets follow, and nobody knows how many.
+    fn too_long(&mut self, verb: Verb) {
+        if verb.is(b"BDAT") {
+            self.close(&reply::malformed(&CHUNK_USAGE));
+        } else if self.data_refused {
+            self.close(&reply::line_too_long());
+        } else if verb.is(b"DATA") {
+            self.errors += 1;
+            self.refuse_data(&reply::line_too_long());
+        } else {
+            let state = self.take_state();
+            self.state = self.object(&reply::line_too_long(), state);
+        }
+        self.enforce_limits();
     }
 
     fn count(&mut self, command: &Command) {
@@ -101,9 +131,16 @@ impl Session {
                 let reply = reply::hello(&self.options.hostname);
                 self.hello(Hello::Basic(name), &reply)
             }
+            (State::Recipients(transaction), Command::Data) => self.data(transaction),
+            (state, Command::Data) => {
+                let reply = data_refusal(&state);
+                self.state = state;
+                self.errors += 1;
+                return self.refuse_data(&reply);
+            }
             (
                 state @ State::Chunks(_),
-                Command::Mail { .. } | Command::Recipient { .. } | Command::Data | Command::StartTls,
+                Command::Mail { .. } | Command::Recipient { .. } | Command::StartTls,
             ) => self.object(&reply::more_chunks_first(), state),
             (state @ (State::Mail(_) | State::Recipients(_)), Command::Mail { .. }) => {
                 self.object(&reply::nested_mail(), state)
@@ -113,9 +150,7 @@ impl Session {
                 State::Mail(transaction) | State::Recipients(transaction),
                 Command::Recipient { forward_path, parameters },
             ) => self.recipient(transaction, forward_path, parameters),
-            (State::Recipients(transaction), Command::Data) => self.data(transaction),
-            (state @ State::Mail(_), Command::Data) => self.object(&reply::no_valid_recipients(), state),
-            (state, Command::Recipient { .. } | Command::Data) => self.object(&reply::mail_first(), state),
+            (state, Command::Recipient { .. }) => self.object(&reply::mail_first(), state),
             (state, Command::Chunk { size_bytes, last }) => self.chunk(state, size_bytes, last),
             (state, Command::StartTls) => self.start_tls(state),
             (state, Command::Authenticate { mechanism, initial }) => {
@@ -130,9 +165,37 @@ impl Session {
             (_, Command::Quit) => self.answer(&reply::goodbye(), State::Closed),
             (_, Command::Http) => {
                 self.notebook.note(Quirk::Http);
-                self.answer(&reply::not_smtp(), State::Closed)
+                self.answer(&reply::not_http(), State::Closed)
             }
         };
+    }
+
+    /// DATA that cannot begin. It is the last command of a group (RFC 2920 section 3.1): what has come behind
+    /// it is the message of a client that does not wait, and nothing of it may be read as a command.
+    pub(super) fn refuse_data(&mut self, reply: &Reply) {
+        if !self.input.pending().is_empty() {
+            self.close(reply);
+            return;
+        }
+        self.data_refused = true;
+        reply.render(&mut self.output);
+    }
+
+    /// Whether a line behind a refused DATA is the first one of the message, which came a little later: no
+    /// command that a client goes on with, but a field, an empty line, or a word that texts begin with.
+    fn is_text(&self, line: Result<&Command, &CommandError>) -> bool {
+        let goes_on = match line {
+            Ok(command) => !matches!(
+                command,
+                Command::Unknown | Command::NotImplemented | Command::Help | Command::Verify | Command::Http
+            ),
+            // A slip in the address, or in a parameter, is a command nevertheless.
+            Err(CommandError::ReversePath(_) | CommandError::ForwardPath(_) | CommandError::Parameter(_)) => {
+                true
+            }
+            Err(_) => false,
+        };
+        self.data_refused && !goes_on
     }
 
     /// HELO or EHLO. Who does not wait for the reply cannot know what is offered.
@@ -177,12 +240,22 @@ impl Session {
         found
     }
 
+    /// Whether a header of the PROXY protocol comes where SMTP is expected. Its signature begins with lines, two
+    /// empty ones and one of a NUL, that no client sends; so it is known however it is cut.
+    fn ends_proxy_signature(&mut self, line: &[u8]) -> bool {
+        let found = self.empty_lines == 2 && line == [0];
+        self.empty_lines = if line.is_empty() { self.empty_lines.saturating_add(1) } else { 0 };
+        found
+    }
+
     pub(super) fn enforce_limits(&mut self) {
         let hostname = &self.options.hostname;
         let reply = if self.errors >= ERRORS_MAX {
             reply::too_many_errors(hostname)
         } else if self.commands_without_message > COMMANDS_WITHOUT_MESSAGE_MAX {
             reply::too_many_commands(hostname)
+        } else if self.refused_recipients > self.options.max_recipients + REFUSED_RECIPIENTS_MAX {
+            reply::too_many_refused_recipients(hostname)
         } else if self.messages >= MESSAGES_MAX && matches!(self.state, State::Admitting(_)) {
             reply::too_many_messages(hostname)
         } else {
@@ -201,9 +274,18 @@ impl Session {
     }
 }
 
-/// Whether a line that cannot be understood was meant as BDAT.
-fn is_chunk(line: &[u8]) -> bool {
-    line.trim_ascii_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+/// Why DATA cannot begin in this state.
+fn data_refusal(state: &State) -> Reply {
+    match state {
+        State::Chunks(_) => reply::more_chunks_first(),
+        State::Mail(_) => reply::no_valid_recipients(),
+        _ => reply::mail_first(),
+    }
+}
+
+/// Whether a line that cannot be understood was meant as this command.
+fn begins_with(line: &[u8], verb: &[u8; 4]) -> bool {
+    line.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(verb))
 }
 
 /// The first octet of a TLS connection: the record type "handshake".
@@ -211,3 +293,6 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The third octet of a connection in the form of SSL 2, behind its length: the message "client hello".
 const SSL2_CLIENT_HELLO: u8 = 0x01;
+
+/// How a header of the PROXY protocol, version 2, begins.
+const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
