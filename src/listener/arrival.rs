@@ -14,7 +14,7 @@ use super::{
     connection, events,
     memory::Memory,
     options::{Endpoint, Options},
-    places::{NoPlace, Place},
+    places::{self, NoPlace, Place},
     proxy::{self, Source},
     rate::Rates,
     stream::Stream,
@@ -113,7 +113,7 @@ impl Arrival {
             }
         };
         let Source::Client(client) = source else { return Some(source) };
-        match self.place.name(client) {
+        match self.place.name(service.guest(client)) {
             Ok(()) => Some(source),
             Err(reason) => {
                 service.turn_away(&self.socket, self.endpoint, client, reason);
@@ -155,6 +155,11 @@ impl Service {
                 Stream::Gone
             }
         }
+    }
+
+    /// A client, as its places are counted.
+    pub(super) fn guest(&self, address: IpAddr) -> places::Guest {
+        places::Guest { address, trusted: self.options.policy_of(address).trusted }
     }
 
     /// Sends a client away for whom there is no place.

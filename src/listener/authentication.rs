@@ -6,13 +6,14 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use super::{
     clients::Clients,
+    site::site,
     users::{Users, UsersError},
 };
 use crate::{
@@ -155,14 +156,6 @@ impl Failures {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, VecDeque<u64>>> {
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What one guesser has: an IPv4 address, or the 64 bits of an IPv6 address that a network is given.
-fn site(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

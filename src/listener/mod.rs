@@ -15,6 +15,7 @@ mod places;
 mod proxy;
 mod rate;
 pub mod server;
+mod site;
 mod stream;
 pub mod tls;
 mod turn_away;

@@ -160,7 +160,11 @@ impl Door {
 
     fn admit(&self, socket: TcpStream, peer: SocketAddr, endpoint: Endpoint, connections: &mut JoinSet<()>) {
         let peer = peer.ip().to_canonical();
-        let place = if endpoint.proxy { self.places.take_unnamed() } else { self.places.take(peer) };
+        let place = if endpoint.proxy {
+            self.places.take_unnamed()
+        } else {
+            self.places.take(self.service.guest(peer))
+        };
         let place = match place {
             Ok(place) => place,
             Err(reason) => return self.service.turn_away(&socket, endpoint, peer, reason),
