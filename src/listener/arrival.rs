@@ -64,6 +64,15 @@ pub(super) struct Arrival {
     pub(super) place: Place,
 }
 
+/// Where in a connection TLS begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsFrom {
+    /// On an address of TLS; who looks whether its port is open sends nothing.
+    FirstByte,
+    /// After STARTTLS.
+    StartTls,
+}
+
 impl Arrival {
     /// Serves the client to the end.
     pub(super) async fn serve(self, service: &Service, mut shutdown: Watch) {
@@ -98,7 +107,7 @@ impl Arrival {
             return Some((Stream::Plain(self.socket), guest, self.place));
         }
         guest.client.encrypted = true;
-        let stream = Box::pin(service.handshake(self.socket, guest.client.address)).await;
+        let stream = Box::pin(service.handshake(self.socket, guest.client.address, TlsFrom::FirstByte)).await;
         matches!(stream, Stream::Tls(_)).then_some((stream, guest, self.place))
     }
 
@@ -106,8 +115,10 @@ impl Arrival {
         let source = match proxy::read(&mut self.socket, &*service.clock).await {
             Ok(source) => source,
             Err(error) => {
-                if service.clients.handshake_failed(self.peer, service.clock.now()) {
-                    tracing::warn!(proxy = %self.peer, address = %self.endpoint.address, %error, "refused");
+                let told = service.clients.without_proxy_header(self.peer, service.clock.now());
+                if let Some(count) = told {
+                    let (proxy, address) = (self.peer, self.endpoint.address);
+                    tracing::warn!(%proxy, %address, %error, count = events::several(count), "refused");
                 }
                 return None;
             }
@@ -141,7 +152,7 @@ impl Guest {
 
 impl Service {
     /// TLS over a socket, or nothing.
-    pub(super) async fn handshake(&self, socket: TcpStream, client: IpAddr) -> Stream {
+    pub(super) async fn handshake(&self, socket: TcpStream, client: IpAddr, from: TlsFrom) -> Stream {
         let Some(tls) = &self.tls else {
             // The configuration is checked for it.
             tracing::error!(%client, "TLS is expected, but no certificate is configured");
@@ -149,9 +160,13 @@ impl Service {
         };
         match tls.accept(socket, &*self.clock).await {
             Ok(stream) => Stream::Tls(stream),
+            Err(failure) if failure.unspoken && from == TlsFrom::FirstByte => {
+                tracing::debug!(%client, "closed without a word of TLS");
+                Stream::Gone
+            }
             Err(failure) => {
-                let is_news = self.clients.handshake_failed(client, self.clock.now());
-                events::handshake_failed(client, &failure, is_news);
+                let told = self.clients.handshake_failed(client, self.clock.now());
+                events::handshake_failed(client, &failure, told);
                 Stream::Gone
             }
         }

@@ -18,6 +18,7 @@ pub mod server;
 mod site;
 mod stream;
 pub mod tls;
+mod told;
 mod turn_away;
 pub mod users;
 pub mod users_file;
