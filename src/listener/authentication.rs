@@ -298,7 +298,9 @@ mod tests {
         drop(pending.pop());
         assert!(matches!(failures.attempt(one, 0), Turn::Now(_)), "one was right");
         pending.pop().unwrap().failed(0);
-        pending.into_iter().for_each(|attempt| drop(attempt.failed(0)));
+        for attempt in pending {
+            attempt.failed(0);
+        }
         assert_eq!(failures.lock()[&one].failed_ms.len(), FAILURES_MAX - 1);
         assert!(fail(&failures, "192.0.2.1", 0).is_some_and(|failure| failure.cut_off.is_some()));
         assert!(matches!(failures.attempt(one, 0), Turn::Never));

@@ -324,23 +324,6 @@ async fn a_client_that_goes_on_after_the_end_still_gets_the_last_reply() {
 }
 
 #[tokio::test]
-async fn a_client_that_still_sends_when_we_close_is_not_reset() {
-    let door = Door::open(options());
-    let mut client = door.greeted().await;
-    client.say("NOOP", "250").await;
-    door.shutdown.advance(Phase::Draining);
-    client.expect("421 4.3.2").await;
-    // A reset would answer the first of these and fail the second, and the end with it.
-    for _ in 0..2 {
-        client.send("NOOP\r\n").await;
-        for _ in 0..200 {
-            tokio::task::yield_now().await;
-        }
-    }
-    client.expect_end().await;
-}
-
-#[tokio::test]
 async fn a_stop_lets_the_message_in_transfer_finish_and_sends_the_idle_away() {
     let mut door = Door::open(options());
     let mut idle = door.greeted().await;

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use pillarbox::{
     listener::{Options, options::Limits},
-    smtp::session::DATA_TIMEOUT,
+    smtp::session::{DATA_TIMEOUT, ERRORS_MAX},
 };
 use tokio::task::JoinSet;
 
@@ -216,4 +216,20 @@ async fn a_lone_dot_is_a_warning_that_says_what_was_done() {
     let text = log.text();
     let told = text.lines().find(|line| line.contains("lone-dot")).unwrap();
     assert!(told.contains("WARN") && told.contains("kept, connection closed"), "{told}");
+}
+
+#[tokio::test]
+async fn a_client_that_still_sends_when_we_close_is_not_reset() {
+    let door = Door::open(options());
+    let mut client = door.greeted().await;
+    for _ in 0..ERRORS_MAX {
+        client.say("NONSENSE", "500").await;
+    }
+    client.expect("421 4.7.0").await;
+    // A reset would answer the first of these and fail the second, and the end with it.
+    for _ in 0..2 {
+        client.send("NOOP\r\n").await;
+        let_others_work().await;
+    }
+    client.expect_end().await;
 }
