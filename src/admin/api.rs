@@ -326,9 +326,12 @@ pub struct Client {
     pub accepted: u64,
     /// Commands and messages that were refused.
     pub refused: u64,
-    /// TLS handshakes and PROXY headers that failed.
+    /// TLS handshakes that failed.
     #[serde(default)]
     pub failed_handshakes: u64,
+    /// Connections to the address of a proxy that began without a PROXY header.
+    #[serde(default)]
+    pub no_proxy_headers: u64,
     /// Logins that were refused.
     #[serde(default)]
     pub failed_logins: u64,
@@ -346,6 +349,7 @@ impl From<ClientSummary> for Client {
             accepted: summary.accepted,
             refused: summary.refused,
             failed_handshakes: summary.failed_handshakes,
+            no_proxy_headers: summary.no_proxy_headers,
             failed_logins: summary.failed_logins,
             quirks: summary.quirks,
         }

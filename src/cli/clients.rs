@@ -51,7 +51,11 @@ pub(super) fn print(out: &mut dyn Write, answer: &Clients) -> io::Result<()> {
 fn oddities(client: &Client) -> String {
     let mut quirks: Vec<_> = client.quirks.iter().map(|(name, count)| (name.as_str(), *count)).collect();
     quirks.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let failures = [("failed-login", client.failed_logins), ("failed-handshake", client.failed_handshakes)];
+    let failures = [
+        ("failed-login", client.failed_logins),
+        ("failed-handshake", client.failed_handshakes),
+        ("no-proxy-header", client.no_proxy_headers),
+    ];
     let all = failures.into_iter().chain(quirks).filter(|(_, count)| *count > 0);
     let all: Vec<String> = all.map(|(name, count)| format!("{name} {count}")).collect();
     if all.is_empty() { "-".to_owned() } else { all.join(", ") }
@@ -78,6 +82,7 @@ mod tests {
             refused: 2,
             failed_logins: if quirks.is_empty() { 0 } else { 4 },
             failed_handshakes: 0,
+            no_proxy_headers: if quirks.is_empty() { 0 } else { 1 },
             quirks: quirks.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
         }
     }
@@ -89,7 +94,11 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("ADDRESS      FIRST SEEN"), "{text}");
         assert!(lines[1].starts_with("192.168.1.9  10 min ago") && lines[1].contains("1 min ago"), "{text}");
-        assert!(lines[1].ends_with("12        10        2  failed-login 4, no-date 10, bare-lf 3"), "{text}");
+        assert!(
+            lines[1]
+                .ends_with("12        10        2  failed-login 4, no-proxy-header 1, no-date 10, bare-lf 3"),
+            "{text}"
+        );
         assert!(lines[2].ends_with("2  -") && text.contains("docs/clients.md"), "{text}");
     }
 

@@ -14,7 +14,7 @@ use super::{
     connection, events,
     memory::Memory,
     options::{Endpoint, Options},
-    places::{NoPlace, Place},
+    places::{self, NoPlace, Place},
     proxy::{self, Source},
     rate::Rates,
     stream::Stream,
@@ -64,6 +64,15 @@ pub(super) struct Arrival {
     pub(super) place: Place,
 }
 
+/// Where in a connection TLS begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsFrom {
+    /// On an address of TLS; who looks whether its port is open sends nothing.
+    FirstByte,
+    /// After STARTTLS.
+    StartTls,
+}
+
 impl Arrival {
     /// Serves the client to the end.
     pub(super) async fn serve(self, service: &Service, mut shutdown: Watch) {
@@ -98,7 +107,7 @@ impl Arrival {
             return Some((Stream::Plain(self.socket), guest, self.place));
         }
         guest.client.encrypted = true;
-        let stream = Box::pin(service.handshake(self.socket, guest.client.address)).await;
+        let stream = Box::pin(service.handshake(self.socket, guest.client.address, TlsFrom::FirstByte)).await;
         matches!(stream, Stream::Tls(_)).then_some((stream, guest, self.place))
     }
 
@@ -106,14 +115,16 @@ impl Arrival {
         let source = match proxy::read(&mut self.socket, &*service.clock).await {
             Ok(source) => source,
             Err(error) => {
-                if service.clients.handshake_failed(self.peer, service.clock.now()) {
-                    tracing::warn!(proxy = %self.peer, address = %self.endpoint.address, %error, "refused");
+                let told = service.clients.without_proxy_header(self.peer, service.clock.now());
+                if let Some(count) = told {
+                    let (proxy, address) = (self.peer, self.endpoint.address);
+                    tracing::warn!(%proxy, %address, %error, count = events::several(count), "refused");
                 }
                 return None;
             }
         };
         let Source::Client(client) = source else { return Some(source) };
-        match self.place.name(client) {
+        match self.place.name(service.guest(client)) {
             Ok(()) => Some(source),
             Err(reason) => {
                 service.turn_away(&self.socket, self.endpoint, client, reason);
@@ -141,7 +152,7 @@ impl Guest {
 
 impl Service {
     /// TLS over a socket, or nothing.
-    pub(super) async fn handshake(&self, socket: TcpStream, client: IpAddr) -> Stream {
+    pub(super) async fn handshake(&self, socket: TcpStream, client: IpAddr, from: TlsFrom) -> Stream {
         let Some(tls) = &self.tls else {
             // The configuration is checked for it.
             tracing::error!(%client, "TLS is expected, but no certificate is configured");
@@ -149,12 +160,21 @@ impl Service {
         };
         match tls.accept(socket, &*self.clock).await {
             Ok(stream) => Stream::Tls(stream),
+            Err(failure) if failure.unspoken && from == TlsFrom::FirstByte => {
+                tracing::debug!(%client, "closed without a word of TLS");
+                Stream::Gone
+            }
             Err(failure) => {
-                let is_news = self.clients.handshake_failed(client, self.clock.now());
-                events::handshake_failed(client, &failure, is_news);
+                let told = self.clients.handshake_failed(client, self.clock.now());
+                events::handshake_failed(client, &failure, told);
                 Stream::Gone
             }
         }
+    }
+
+    /// A client, as its places are counted.
+    pub(super) fn guest(&self, address: IpAddr) -> places::Guest {
+        places::Guest { address, trusted: self.options.policy_of(address).trusted }
     }
 
     /// Sends a client away for whom there is no place.

@@ -1,18 +1,24 @@
 //! Logins: asks the users file, and slows down whoever guesses.
 //!
-//! Rule: a failure is charged to the client's address before the password is looked at and given back when
-//! it was right, so that many connections guess no faster than one. The password reaches no log.
+//! Rule: passwords of one address that are being looked at and those that were wrong are at most
+//! [`FAILURES_MAX`] together; further ones wait, so that many connections guess no faster than one and many
+//! right logins at once all come in. The password reaches no log.
 //! Must not know the words of AUTH.
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use tokio::sync::Notify;
+
 use super::{
     clients::Clients,
+    events,
+    site::site,
+    told::Kind,
     users::{Users, UsersError},
 };
 use crate::{
@@ -20,18 +26,19 @@ use crate::{
     smtp::session::{Authentication, Client, Credentials, LoginRefusal},
 };
 
-/// Wrong passwords of one address within [`FAILURES_WINDOW`], after which it is not even asked.
+/// Wrong passwords of one address within [`WINDOW_MS`], after which it is not even asked.
 pub(super) const FAILURES_MAX: usize = 20;
 /// How long a failure counts.
-pub(super) const FAILURES_WINDOW: Duration = Duration::from_secs(10 * 60);
+const WINDOW_MS: u64 = 10 * 60 * 1_000;
 /// How long the first refusal is held back; each further one a second longer,
 pub(super) const DELAY: Duration = Duration::from_secs(1);
 /// up to this. Clients wait for minutes, and a person who mistypes should not.
 pub(super) const DELAY_MAX: Duration = Duration::from_secs(8);
 /// Addresses whose failures are counted; the one with the oldest failure is forgotten for a new one.
 const ADDRESSES_MAX: usize = 4_096;
-/// Characters of a login that are logged.
-const LOGIN_LOGGED_MAX: usize = 64;
+/// How long a login waits for others of its address; a client waits for minutes, and one check takes a
+/// fraction of a second.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who may log in, and who guesses.
 #[derive(Debug)]
@@ -53,25 +60,50 @@ impl Authenticator {
         if client.policy.authentication == Authentication::AcceptAny && client.policy.trusted {
             return Ok(());
         }
-        let Some(charge) = self.failures.charge(client.address, self.now_ms()) else {
+        let Some(attempt) = self.turn(client.address).await else {
             self.log(client, credentials, "too many failures; not asked");
             return Err(LoginRefusal::Unavailable);
         };
         match self.ask(credentials).await {
-            Ok(true) => {
-                self.failures.refund(client.address, charge);
-                Ok(())
-            }
+            Ok(true) => Ok(()),
             Ok(false) => {
                 self.log(client, credentials, "wrong login or password");
-                self.clock.sleep(charge.delay()).await;
+                let failure = attempt.failed(self.now_ms());
+                if let Some(cut_off) = failure.cut_off {
+                    let until = self.clock.wall().after(cut_off);
+                    tracing::warn!(client = %client.address, %until, "too many failed logins; not asked until then");
+                }
+                self.clock.sleep(failure.delay()).await;
                 Err(LoginRefusal::Wrong)
             }
             Err(error) => {
-                self.failures.refund(client.address, charge);
-                tracing::warn!(client = %client.address, reason = %error, "login not checked");
+                let now = self.clock.now();
+                if let Some(count) = self.clients.tell(client.address, Kind::LoginUnchecked, now) {
+                    let (client, count) = (client.address, events::several(count));
+                    tracing::warn!(%client, reason = %error, count, "login not checked");
+                }
                 Err(LoginRefusal::Unavailable)
             }
+        }
+    }
+
+    /// Leave to look at one password; `None` when the address has failed too often.
+    async fn turn(&self, address: IpAddr) -> Option<Attempt<'_>> {
+        let waiting = async {
+            loop {
+                // Before the look, so that no end of another attempt is missed.
+                let ended = self.failures.ended.notified();
+                match self.failures.attempt(address, self.now_ms()) {
+                    Turn::Now(attempt) => return Some(attempt),
+                    Turn::Never => return None,
+                    Turn::Later => ended.await,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            turn = waiting => turn,
+            () = self.clock.sleep(TURN_TIMEOUT) => None,
         }
     }
 
@@ -84,12 +116,13 @@ impl Authenticator {
     }
 
     fn log(&self, client: Client, credentials: &Credentials, reason: &str) {
-        let login: String = credentials.login.chars().take(LOGIN_LOGGED_MAX).collect();
-        let login = login.escape_debug();
-        if self.clients.login_failed(client.address, self.clock.now()) {
-            tracing::info!(client = %client.address, %login, reason, "login refused");
-        } else {
-            tracing::debug!(client = %client.address, %login, reason, "login refused");
+        let login = events::login(&credentials.login);
+        let client = client.address;
+        match self.clients.login_failed(client, self.clock.now()) {
+            Some(count) => {
+                tracing::info!(%client, %login, reason, count = events::several(count), "login refused");
+            }
+            None => tracing::debug!(%client, %login, reason, "login refused"),
         }
     }
 
@@ -101,68 +134,111 @@ impl Authenticator {
 /// The failures of each address that count at present.
 #[derive(Debug, Default)]
 struct Failures {
-    by_address: Mutex<HashMap<IpAddr, VecDeque<u64>>>,
+    by_address: Mutex<HashMap<IpAddr, History>>,
+    /// An attempt has ended: whoever waits for a turn looks again.
+    ended: Notify,
 }
 
-/// A failure, charged in advance.
+#[derive(Debug, Default)]
+struct History {
+    /// When each failure was.
+    failed_ms: VecDeque<u64>,
+    /// Attempts that have not ended.
+    pending: usize,
+    /// Until when it need not be told again that the address is not asked.
+    told_until_ms: u64,
+}
+
+/// Whether a password may be looked at.
+#[derive(Debug)]
+enum Turn<'a> {
+    Now(Attempt<'a>),
+    /// When another attempt of the address has ended.
+    Later,
+    Never,
+}
+
+/// A password that is being looked at.
+#[derive(Debug)]
+struct Attempt<'a> {
+    failures: &'a Failures,
+    site: IpAddr,
+}
+
+/// A password that was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Charge {
-    at_ms: u64,
+struct Failure {
     /// Which one of its address this is, from 1.
     number: usize,
+    /// How long the address is not asked from now on, where this is news.
+    cut_off: Option<Duration>,
 }
 
-impl Charge {
+impl Failure {
     fn delay(self) -> Duration {
         DELAY.saturating_mul(u32::try_from(self.number).unwrap_or(u32::MAX)).min(DELAY_MAX)
     }
 }
 
 impl Failures {
-    /// `None` when the address has failed too often.
-    fn charge(&self, address: IpAddr, now_ms: u64) -> Option<Charge> {
-        let address = site(address);
+    fn attempt(&self, address: IpAddr, now_ms: u64) -> Turn<'_> {
+        let site = site(address);
         let mut by_address = self.lock();
-        if by_address.len() >= ADDRESSES_MAX && !by_address.contains_key(&address) {
-            let oldest = by_address.iter().min_by_key(|(_, times)| times.back().copied());
+        if by_address.len() >= ADDRESSES_MAX && !by_address.contains_key(&site) {
+            // Those with attempts stay; there are no more of them than connections.
+            let idle = by_address.iter().filter(|(_, history)| history.pending == 0);
+            let oldest = idle.min_by_key(|(_, history)| history.failed_ms.back().copied());
             if let Some(oldest) = oldest.map(|(address, _)| *address) {
                 by_address.remove(&oldest);
             }
         }
-        let times = by_address.entry(address).or_default();
-        let window_ms = u64::try_from(FAILURES_WINDOW.as_millis()).unwrap_or(u64::MAX);
-        while times.front().is_some_and(|first| now_ms.saturating_sub(*first) >= window_ms) {
-            times.pop_front();
+        let history = by_address.entry(site).or_default();
+        while history.failed_ms.front().is_some_and(|first| now_ms.saturating_sub(*first) >= WINDOW_MS) {
+            history.failed_ms.pop_front();
         }
-        if times.len() >= FAILURES_MAX {
-            return None;
+        if history.failed_ms.len() >= FAILURES_MAX {
+            return Turn::Never;
         }
-        times.push_back(now_ms);
-        Some(Charge { at_ms: now_ms, number: times.len() })
+        if history.failed_ms.len() + history.pending >= FAILURES_MAX {
+            return Turn::Later;
+        }
+        history.pending += 1;
+        Turn::Now(Attempt { failures: self, site })
     }
 
-    fn refund(&self, address: IpAddr, charge: Charge) {
-        let address = site(address);
-        let mut by_address = self.lock();
-        let Some(times) = by_address.get_mut(&address) else { return };
-        if let Some(position) = times.iter().rposition(|time| *time == charge.at_ms) {
-            times.remove(position);
-        }
-        if times.is_empty() {
-            by_address.remove(&address);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, VecDeque<u64>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, History>> {
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one guesser has: an IPv4 address, or the 64 bits of an IPv6 address that a network is given.
-fn site(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+impl Attempt<'_> {
+    /// The password was wrong.
+    fn failed(self, now_ms: u64) -> Failure {
+        let mut by_address = self.failures.lock();
+        let history = by_address.entry(self.site).or_default();
+        history.failed_ms.push_back(now_ms);
+        let number = history.failed_ms.len();
+        let is_news = number >= FAILURES_MAX && now_ms >= history.told_until_ms;
+        let cut_off = history.failed_ms.front().filter(|_| is_news).map(|first| {
+            history.told_until_ms = now_ms + WINDOW_MS;
+            Duration::from_millis((first + WINDOW_MS).saturating_sub(now_ms))
+        });
+        Failure { number, cut_off }
+    }
+}
+
+/// However it ended, also when the client has vanished.
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut by_address = self.failures.lock();
+        if let Some(history) = by_address.get_mut(&self.site) {
+            history.pending = history.pending.saturating_sub(1);
+            if history.pending == 0 && history.failed_ms.is_empty() {
+                by_address.remove(&self.site);
+            }
+        }
+        drop(by_address);
+        self.failures.ended.notify_waiters();
     }
 }
 
@@ -174,46 +250,77 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// A wrong password; `None` when it was not looked at.
+    fn fail(failures: &Failures, text: &str, now_ms: u64) -> Option<Failure> {
+        match failures.attempt(address(text), now_ms) {
+            Turn::Now(attempt) => Some(attempt.failed(now_ms)),
+            Turn::Later | Turn::Never => None,
+        }
+    }
+
     #[test]
     fn the_delay_grows_with_each_failure_and_the_address_is_cut_off_until_they_are_old() {
         let failures = Failures::default();
-        let one = address("192.0.2.1");
-        let delays: Vec<u64> =
-            (0..20).map(|second| failures.charge(one, second * 1_000).unwrap().delay().as_secs()).collect();
+        let one = "192.0.2.1";
+        let fails: Vec<_> = (0..20).map(|second| fail(&failures, one, second * 1_000).unwrap()).collect();
+        let delays: Vec<u64> = fails.iter().map(|failure| failure.delay().as_secs()).collect();
         assert_eq!(delays[..9], [1, 2, 3, 4, 5, 6, 7, 8, 8]);
-        assert_eq!(failures.charge(one, 20_000), None);
-        assert!(failures.charge(address("192.0.2.2"), 20_000).is_some(), "another address");
-        assert_eq!(failures.charge(one, 599_999), None);
-        assert!(failures.charge(one, 600_000).is_some());
-        assert_eq!(failures.charge(one, 600_000), None, "one by one");
+        let told: Vec<_> = fails.iter().filter_map(|failure| failure.cut_off).collect();
+        assert_eq!(told, [Duration::from_secs(581)], "once, at the last one");
+        assert_eq!(fail(&failures, one, 20_000), None);
+        assert!(fail(&failures, "192.0.2.2", 20_000).is_some(), "another address");
+        assert_eq!(fail(&failures, one, 599_999), None);
+        let next = fail(&failures, one, 600_000).unwrap();
+        assert_eq!(next.cut_off, None, "it was told within the last ten minutes");
+        assert_eq!(fail(&failures, one, 600_000), None, "one by one");
     }
 
     #[test]
     fn a_right_password_costs_nothing_and_leaves_nothing() {
         let failures = Failures::default();
-        let one = address("192.0.2.1");
         for _ in 0..100 {
-            let charge = failures.charge(one, 0).unwrap();
-            failures.refund(one, charge);
+            assert!(matches!(failures.attempt(address("192.0.2.1"), 0), Turn::Now(_)));
         }
         assert!(failures.lock().is_empty());
+    }
+
+    #[test]
+    fn attempts_at_a_time_wait_for_each_other_and_wrong_ones_stop_at_the_limit() {
+        let failures = Failures::default();
+        let one = address("192.0.2.1");
+        let mut pending: Vec<_> = (0..FAILURES_MAX)
+            .map(|_| match failures.attempt(one, 0) {
+                Turn::Now(attempt) => attempt,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(matches!(failures.attempt(one, 0), Turn::Later));
+        drop(pending.pop());
+        assert!(matches!(failures.attempt(one, 0), Turn::Now(_)), "one was right");
+        pending.pop().unwrap().failed(0);
+        for attempt in pending {
+            attempt.failed(0);
+        }
+        assert_eq!(failures.lock()[&one].failed_ms.len(), FAILURES_MAX - 1);
+        assert!(fail(&failures, "192.0.2.1", 0).is_some_and(|failure| failure.cut_off.is_some()));
+        assert!(matches!(failures.attempt(one, 0), Turn::Never));
     }
 
     #[test]
     fn all_addresses_of_one_ipv6_network_guess_together() {
         let failures = Failures::default();
         for host in 0..FAILURES_MAX {
-            assert!(failures.charge(address(&format!("2001:db8::{host:x}")), 0).is_some());
+            assert!(fail(&failures, &format!("2001:db8::{host:x}"), 0).is_some());
         }
-        assert_eq!(failures.charge(address("2001:db8::ffff"), 0), None);
-        assert!(failures.charge(address("2001:db8:0:1::1"), 0).is_some());
+        assert_eq!(fail(&failures, "2001:db8::ffff", 0), None);
+        assert!(fail(&failures, "2001:db8:0:1::1", 0).is_some());
     }
 
     #[test]
     fn the_number_of_addresses_is_bounded() {
         let failures = Failures::default();
         for number in 0..u32::try_from(ADDRESSES_MAX).unwrap() + 10 {
-            failures.charge(std::net::Ipv4Addr::from(number).into(), u64::from(number));
+            fail(&failures, &std::net::Ipv4Addr::from(number).to_string(), u64::from(number));
         }
         let by_address = failures.lock();
         assert_eq!(by_address.len(), ADDRESSES_MAX);

@@ -119,7 +119,28 @@ fn inherited(mut passed: ListenFd, endpoints: &[Endpoint]) -> Result<Vec<Socket>
         let endpoint = endpoint_of(socket.local_addr().map_err(wrong)?, endpoints);
         sockets.push(Socket { socket, endpoint });
     }
+    if !sockets.is_empty() {
+        let served: Vec<_> = sockets.iter().map(|socket| socket.endpoint.address).collect();
+        for address in not_served(endpoints, &served) {
+            tracing::warn!(
+                %address,
+                reason = "systemd passed other sockets; add a ListenStream= line to pillarbox.socket",
+                "not opened"
+            );
+        }
+    }
     Ok(sockets)
+}
+
+/// The configured addresses at which no socket from systemd listens. One that is bound to all addresses
+/// serves every one with its port; `[::]` takes IPv4 as well, unless systemd is told otherwise.
+fn not_served(endpoints: &[Endpoint], sockets: &[SocketAddr]) -> Vec<SocketAddr> {
+    let serves = |socket: &SocketAddr, address: SocketAddr| {
+        let all = socket.ip().is_unspecified() && (socket.is_ipv6() || address.is_ipv4());
+        *socket == address || (all && socket.port() == address.port())
+    };
+    let configured = endpoints.iter().map(|endpoint| endpoint.address);
+    configured.filter(|address| !sockets.iter().any(|socket| serves(socket, *address))).collect()
 }
 
 /// What the configuration says of an address that systemd has bound: the entry with this address, or all
@@ -188,19 +209,32 @@ mod tests {
         let outcome = Command::new("sh")
             .args(["-c", script])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "listener::bind::tests::child_with_a_passed_socket", "--ignored"])
+            .args([
+                "--exact",
+                "listener::bind::tests::child_with_a_passed_socket",
+                "--ignored",
+                "--nocapture",
+            ])
             .env(EXPECTED, address.to_string())
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&outcome.stdout);
         assert!(outcome.status.success() && text.contains("1 passed"), "{text}");
+        assert!(text.contains("not opened") && text.contains("ListenStream="), "{text}");
     }
 
     #[test]
     #[ignore = "runs as the child of the test above"]
     fn child_with_a_passed_socket() {
+        let log = crate::telemetry::tests::Captured::default();
+        let level = tracing::Level::INFO;
+        let telemetry = crate::telemetry::Options { format: crate::telemetry::Format::Json, level };
+        let writer = log.clone();
+        let subscriber = crate::telemetry::subscriber(telemetry, false, move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
         let sockets = bind(&options()).unwrap();
+        println!("{}", log.text());
         let addresses: Vec<String> =
             sockets.iter().map(|socket| socket.socket.local_addr().unwrap().to_string()).collect();
         assert_eq!(addresses, [std::env::var(EXPECTED).unwrap()]);
@@ -228,6 +262,22 @@ mod tests {
             endpoint("127.0.0.1:2525", false, false),
         ] {
             assert_eq!(endpoint_of(expected.address, &configured), expected);
+        }
+    }
+
+    #[test]
+    fn a_configured_address_that_no_passed_socket_serves_is_found() {
+        let parsed =
+            |text: &str| text.split(' ').map(|one| one.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        for (configured, passed, missing) in [
+            ("127.0.0.1:25 [::1]:25 0.0.0.0:465", "127.0.0.1:25 [::1]:25", Some("0.0.0.0:465")),
+            ("127.0.0.1:25 [::1]:25", "[::]:25", None),
+            ("127.0.0.1:25 [::1]:25", "0.0.0.0:25", Some("[::1]:25")),
+            ("192.168.1.5:25", "192.168.1.6:25", Some("192.168.1.5:25")),
+        ] {
+            let configured: Vec<Endpoint> = parsed(configured).into_iter().map(Endpoint::from).collect();
+            let expected = missing.map(parsed).unwrap_or_default();
+            assert_eq!(not_served(&configured, &parsed(passed)), expected);
         }
     }
 

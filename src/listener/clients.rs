@@ -12,6 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::told::{Kind, Told};
 use crate::{
     clock::{Moment, Timestamp},
     smtp::quirk::Quirk,
@@ -22,13 +23,11 @@ pub const CLIENTS_MAX: usize = 1_000;
 /// How long an oddity of a client that was told stays untold: a device that is odd is odd in every message.
 const QUIRK_LOG_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// The same for handshakes and logins that fail; each has its reason, and a person may be trying.
-const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
-
 /// The table. The listener writes it, the admin API reads it.
 #[derive(Debug, Default)]
 pub struct Clients {
     table: Mutex<Table>,
+    told: Told,
 }
 
 /// What is known of one client since the daemon's start.
@@ -46,8 +45,10 @@ pub struct ClientSummary {
     pub accepted: u64,
     /// Commands and messages that were refused: replies 45z, 53z and 55z.
     pub refused: u64,
-    /// TLS handshakes that failed, and PROXY headers that were none.
+    /// TLS handshakes that failed.
     pub failed_handshakes: u64,
+    /// Connections to the address of a proxy that began without a PROXY header.
+    pub no_proxy_headers: u64,
     /// Logins that were refused.
     pub failed_logins: u64,
     /// How often each oddity was met, by its name; a session meets each one once at most.
@@ -70,8 +71,9 @@ struct Entry {
     connections: u64,
     accepted: u64,
     refused: u64,
-    failed_handshakes: Count,
-    failed_logins: Count,
+    failed_handshakes: u64,
+    no_proxy_headers: u64,
+    failed_logins: u64,
     quirks: BTreeMap<Quirk, Count>,
 }
 
@@ -120,14 +122,28 @@ impl Clients {
         table.entry(address, now).quirks.entry(quirk).or_default().add(now, QUIRK_LOG_INTERVAL)
     }
 
-    /// A TLS handshake or a PROXY header has failed. True when it is time to tell of it.
-    pub(super) fn handshake_failed(&self, address: IpAddr, now: Moment) -> bool {
-        self.lock().entry(address, now).failed_handshakes.add(now, FAILURE_LOG_INTERVAL)
+    /// A TLS handshake has failed. When it is time to tell of it: how many failures the line stands for.
+    pub(super) fn handshake_failed(&self, address: IpAddr, now: Moment) -> Option<u64> {
+        self.lock().entry(address, now).failed_handshakes += 1;
+        self.tell(address, Kind::Handshake, now)
     }
 
-    /// A login was refused. True when it is time to tell of it.
-    pub(super) fn login_failed(&self, address: IpAddr, now: Moment) -> bool {
-        self.lock().entry(address, now).failed_logins.add(now, FAILURE_LOG_INTERVAL)
+    /// A connection to the address of a proxy had no PROXY header. The answer is as for handshakes.
+    pub(super) fn without_proxy_header(&self, address: IpAddr, now: Moment) -> Option<u64> {
+        self.lock().entry(address, now).no_proxy_headers += 1;
+        self.tell(address, Kind::NoProxyHeader, now)
+    }
+
+    /// A login was refused. The answer is as for handshakes.
+    pub(super) fn login_failed(&self, address: IpAddr, now: Moment) -> Option<u64> {
+        self.lock().entry(address, now).failed_logins += 1;
+        self.tell(address, Kind::Login, now)
+    }
+
+    /// Something happened that the log tells a few times a minute only. When it is to be told: how many
+    /// events the line stands for.
+    pub(super) fn tell(&self, address: IpAddr, kind: Kind, now: Moment) -> Option<u64> {
+        self.told.tell(address, kind, now)
     }
 
     /// All clients, the one seen last first.
@@ -169,8 +185,9 @@ impl Entry {
             connections: 0,
             accepted: 0,
             refused: 0,
-            failed_handshakes: Count::default(),
-            failed_logins: Count::default(),
+            failed_handshakes: 0,
+            no_proxy_headers: 0,
+            failed_logins: 0,
             quirks: BTreeMap::new(),
         }
     }
@@ -184,8 +201,9 @@ impl Entry {
             connections: self.connections,
             accepted: self.accepted,
             refused: self.refused,
-            failed_handshakes: self.failed_handshakes.count,
-            failed_logins: self.failed_logins.count,
+            failed_handshakes: self.failed_handshakes,
+            no_proxy_headers: self.no_proxy_headers,
+            failed_logins: self.failed_logins,
             quirks: quirks.collect(),
         }
     }

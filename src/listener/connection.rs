@@ -4,13 +4,14 @@
 //! limits. Waiting is interruptible only while nothing is half done: at the read.
 //! Must not know how the store keeps a message or how a socket is read.
 
-use std::{io, pin::pin};
+use std::{fmt, io, pin::pin};
 
 use super::{
-    arrival::{Guest, Service},
+    arrival::{Guest, Service, TlsFrom},
     events::{self, Offer},
     memory::Share,
-    stream::Stream,
+    stream::{Closing, Stream},
+    told::Kind,
     watchdog::{Phase as WaitPhase, Watchdog},
 };
 use crate::{
@@ -25,12 +26,20 @@ pub(super) async fn serve(stream: Stream, guest: Guest, service: &Service, shutd
     let client = guest.client;
     tracing::debug!(client = %client.address, trusted = client.policy.trusted, tls = client.encrypted, "connected");
     let session = Session::new(service.session_options.clone(), client);
-    let mut connection =
-        Connection { stream, guest, client, service, session, message: None, peer: Peer::Open };
+    let mut connection = Connection {
+        stream,
+        guest,
+        client,
+        service,
+        session,
+        message: None,
+        peer: Peer::Open,
+        closing: Closing::OnOurOwn,
+    };
     connection.stream.receive_early(&mut connection.session);
     connection.pump(shutdown).await;
     if connection.peer == Peer::Open {
-        connection.stream.close(&*service.clock).await;
+        connection.stream.close(connection.closing, &*service.clock).await;
     }
     tracing::debug!(client = %client.address, "closed");
 }
@@ -43,6 +52,7 @@ struct Connection<'a> {
     session: Session,
     message: Option<InTransfer>,
     peer: Peer,
+    closing: Closing,
 }
 
 /// The message in transfer.
@@ -140,10 +150,14 @@ impl Connection<'_> {
     }
 
     async fn send(&mut self, bytes: &[u8]) {
-        let refusals = events::replies(self.client, bytes);
+        let (clients, now) = (&self.service.clients, self.service.clock.now());
+        let refusals = events::replies(self.client, bytes, clients, now);
         if refusals > 0 {
-            self.service.clients.refused(self.client.address, refusals, self.service.clock.now());
+            clients.refused(self.client.address, refusals, now);
         }
+        let last = bytes.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+        let after_quit = last.is_some_and(|line| line.starts_with(b"221 "));
+        self.closing = if after_quit { Closing::AfterQuit } else { Closing::OnOurOwn };
         if let Err(error) = self.stream.send(bytes, &*self.service.clock).await {
             self.lost(Some(&error));
         }
@@ -152,7 +166,8 @@ impl Connection<'_> {
     async fn start_tls(&mut self) {
         if let Some(socket) = self.stream.take_plain() {
             // Boxed: most connections never need the room.
-            self.stream = Box::pin(self.service.handshake(socket, self.client.address)).await;
+            self.stream =
+                Box::pin(self.service.handshake(socket, self.client.address, TlsFrom::StartTls)).await;
         }
         match self.stream {
             Stream::Tls(_) => self.session.secured(),
@@ -167,10 +182,13 @@ impl Connection<'_> {
 
     fn admit(&mut self, declared_bytes: u64) {
         let answer = self.service.store.admission(declared_bytes);
-        let answer = answer.map_err(|error| refuse(self.client, &error)).and_then(|()| {
+        let answer = answer.map_err(|error| self.refuse(&error)).and_then(|()| {
             let network = self.guest.network.map_or(Ok(()), |network| self.service.rates.take(network));
             network.map_err(|retry_after| {
-                tracing::info!(client = %self.client.address, retry_after_s = retry_after.as_secs(), "too fast");
+                if let Some(count) = self.tell(Kind::TooFast) {
+                    let (client, count) = (self.client.address, events::several(count));
+                    tracing::info!(%client, retry_after_s = retry_after.as_secs(), count, "too fast");
+                }
                 Refusal::TooFast { retry_after }
             })
         });
@@ -179,7 +197,7 @@ impl Connection<'_> {
 
     async fn begin(&mut self, transaction: Transaction) {
         let Some(memory) = self.service.memory.share(&*self.service.clock).await else {
-            tracing::warn!(client = %self.client.address, reason = "no memory for another message", "refused");
+            self.not_queued("no memory for another message");
             return self.session.begun(Err(Refusal::Unavailable));
         };
         let offer = Offer::of(&transaction);
@@ -199,15 +217,16 @@ impl Connection<'_> {
             accepted_at: self.service.clock.wall(),
         };
         let answer = self.service.store.begin(envelope);
-        let answer = answer.map(|draft| self.message = Some(InTransfer { draft, offer, memory }));
-        self.session.begun(answer.map_err(|error| refuse(self.client, &error)));
+        let answer = answer.map_err(|error| self.refuse(&error));
+        self.session.begun(answer.map(|draft| self.message = Some(InTransfer { draft, offer, memory })));
     }
 
     async fn write(&mut self, bytes: &[u8]) {
         let Some(message) = &mut self.message else { return };
         if let Err(error) = message.draft.write(bytes).await {
             self.message = None;
-            self.session.write_failed(refuse(self.client, &error));
+            let refusal = self.refuse(&error);
+            self.session.write_failed(refusal);
         }
     }
 
@@ -223,21 +242,33 @@ impl Connection<'_> {
                 self.service.clients.accepted(self.client.address, self.service.clock.now());
                 Ok(receipt.id().to_string())
             }
-            Err(error) => Err(refuse(self.client, &error)),
+            Err(error) => Err(self.refuse(&error)),
         };
         drop(memory);
         self.session.stored(answer);
     }
-}
 
-/// Why the client keeps the message: in our words in the log, in the session's words to the client.
-fn refuse(client: Client, error: &StoreError) -> Refusal {
-    tracing::warn!(client = %client.address, reason = %error, "refused");
-    match error {
-        StoreError::Full(_) => Refusal::Full,
-        StoreError::Unavailable(_)
-        | StoreError::Corrupt { .. }
-        | StoreError::NotFound(_)
-        | StoreError::Conflict(_) => Refusal::Unavailable,
+    /// Why the client keeps the message: in our words in the log, in the session's words to the client.
+    fn refuse(&self, error: &StoreError) -> Refusal {
+        self.not_queued(error);
+        match error {
+            StoreError::Full(_) => Refusal::Full,
+            StoreError::Unavailable(_)
+            | StoreError::Corrupt { .. }
+            | StoreError::NotFound(_)
+            | StoreError::Conflict(_) => Refusal::Unavailable,
+        }
+    }
+
+    fn not_queued(&self, reason: impl fmt::Display) {
+        if let Some(count) = self.tell(Kind::NotQueued) {
+            let (client, count) = (self.client.address, events::several(count));
+            tracing::warn!(%client, %reason, count, "refused");
+        }
+    }
+
+    /// The number of events to be told, when it is time for a line.
+    fn tell(&self, kind: Kind) -> Option<u64> {
+        self.service.clients.tell(self.client.address, kind, self.service.clock.now())
     }
 }

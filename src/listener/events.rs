@@ -7,8 +7,9 @@ use std::{fmt, net::IpAddr};
 
 use tracing::Level;
 
-use super::handshake::Failure;
+use super::{clients::Clients, handshake::Failure, told::Kind};
 use crate::{
+    clock::Moment,
     queue::id::QueueId,
     smtp::{
         address::Address,
@@ -19,6 +20,8 @@ use crate::{
 
 /// Recipients that are named; of the others the number is enough.
 const RECIPIENTS_SHOWN_MAX: usize = 3;
+/// Characters of a login that are logged.
+const LOGIN_SHOWN_MAX: usize = 64;
 
 /// Who writes to whom, kept until the message is accepted.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Offer {
     reverse_path: Option<Address>,
     first_forward_paths: Vec<Address>,
     recipients: usize,
+    login: Option<String>,
+    protocol: &'static str,
 }
 
 impl Offer {
@@ -40,8 +45,20 @@ impl Offer {
                 .cloned()
                 .collect(),
             recipients: transaction.forward_paths.len(),
+            login: transaction.login.as_deref().map(login),
+            protocol: transaction.protocol,
         })
     }
+}
+
+/// A login as the log shows it: a client chose it, so nothing in it may look like the log's own.
+pub(super) fn login(login: &str) -> String {
+    login.chars().take(LOGIN_SHOWN_MAX).collect::<String>().escape_debug().to_string()
+}
+
+/// The number of events that a line stands for, where it stands for more than its own.
+pub(super) fn several(count: u64) -> Option<u64> {
+    (count > 1).then_some(count)
 }
 
 /// A message is on disk.
@@ -54,47 +71,58 @@ pub(super) fn accepted(id: QueueId, client: Client, offer: Option<&Offer>, size_
         to = %Recipients(offer),
         recipients = offer.recipients,
         size = size_bytes,
+        login = offer.login,
+        protocol = offer.protocol,
         "accepted"
     );
     tracing::info!(%id, "queued");
 }
 
-/// Replies on their way to a client: what an administrator should know of them. Refusals by the store
-/// have been told with their reason; syntax errors are the client's own noise. Returns how many refuse
-/// a mail transaction, a message or a login.
-pub(super) fn replies(client: Client, bytes: &[u8]) -> u64 {
+/// Replies on their way to a client: what an administrator should know of them, a few times a minute.
+/// Refusals by the store have been told with their reason; syntax errors are the client's own noise.
+/// Returns how many refuse a mail transaction, a message or a login.
+pub(super) fn replies(client: Client, bytes: &[u8], clients: &Clients, now: Moment) -> u64 {
+    let address = client.address;
     let mut refusals = 0;
     for line in bytes.split(|byte| *byte == b'\n') {
-        if !matches!(line, [b'4' | b'5', _, _, b' ', ..]) {
-            continue;
-        }
-        refusals += u64::from([b"45", b"53", b"55"].iter().any(|class| line.starts_with(*class)));
+        let [first @ (b'4' | b'5'), second, third, b' ', ..] = line else { continue };
+        let code = [*first, *second, *third];
+        refusals += u64::from(matches!(code, [_, b'5', _] | [b'5', b'3', _]));
         let reply = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
-        if line.starts_with(b"55") {
-            tracing::info!(client = %client.address, %reply, "refused");
-        } else {
-            tracing::debug!(client = %client.address, %reply, "replied");
+        // 421 ends the session; 530 and 538 ask for what the client does not do.
+        let told = matches!(&code, [b'5', b'5', _] | b"530" | b"538" | b"421")
+            .then(|| clients.tell(address, Kind::Reply(code), now));
+        match told.flatten() {
+            Some(count) => tracing::info!(client = %address, %reply, count = several(count), "refused"),
+            None => tracing::debug!(client = %address, %reply, "replied"),
         }
     }
     refusals
 }
 
-/// Something odd about the client's way of speaking, which was put right.
+/// Something odd about the client's way of speaking. It was put right, but for a lone dot: that may be
+/// an attempt to smuggle a second message past a careless server.
 pub(super) fn quirk(client: Client, quirk: Quirk, is_news: bool) {
-    if is_news {
-        tracing::info!(client = %client.address, quirk = quirk.name(), "client is odd");
+    let (client, trusted, name) = (client.address, client.policy.trusted, quirk.name());
+    if !is_news {
+        tracing::debug!(%client, quirk = name, "client is odd");
+    } else if quirk == Quirk::LoneDot {
+        let action = if trusted { "kept, connection closed" } else { "refused" };
+        tracing::warn!(%client, quirk = name, action, "client is odd");
     } else {
-        tracing::debug!(client = %client.address, quirk = quirk.name(), "client is odd");
+        tracing::info!(%client, quirk = name, "client is odd");
     }
 }
 
-/// A TLS handshake came to nothing.
-pub(super) fn handshake_failed(client: IpAddr, failure: &Failure, is_news: bool) {
-    let Failure { reason, remedy } = failure;
-    if is_news {
-        tracing::info!(%client, reason, remedy, "TLS handshake failed");
-    } else {
-        tracing::debug!(%client, reason, remedy, "TLS handshake failed");
+/// A TLS handshake came to nothing; `told` is the number of failures to be told.
+pub(super) fn handshake_failed(client: IpAddr, failure: &Failure, told: Option<u64>) {
+    let reason = &failure.reason;
+    let remedy = Some(failure.remedy).filter(|remedy| !remedy.is_empty());
+    match told {
+        Some(count) => {
+            tracing::info!(%client, reason, remedy, count = several(count), "TLS handshake failed");
+        }
+        None => tracing::debug!(%client, reason, remedy, "TLS handshake failed"),
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// What can be done about it; empty when that is not known.
     pub(super) remedy: &'static str,
+    /// Whether the client closed without having sent one octet: somebody looks whether the port is open.
+    pub(super) unspoken: bool,
 }
 
 const OLD_CLIENT: &str = "hide STARTTLS from this client: starttls = false in a [[listener.network]] section with its \
@@ -70,39 +72,41 @@ impl Failure {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let old = matches!(hello, Hello::Tls(..0x0303) | Hello::Ssl2);
         match inner {
-            _ if old => {
-                Self { reason: format!("handshake refused, client speaks {hello}"), remedy: OLD_CLIENT }
-            }
-            _ if *hello == Hello::Other => {
-                Self { reason: "client speaks plain text where TLS is expected".into(), remedy: PLAIN_TEXT }
-            }
+            _ if old => Self::told(format!("handshake refused, client speaks {hello}"), OLD_CLIENT),
+            _ if *hello == Hello::Other => Self::told("client sent no TLS".into(), PLAIN_TEXT),
             Some(rustls::Error::PeerIncompatible(
                 what @ (PeerIncompatible::NoCipherSuitesInCommon
                 | PeerIncompatible::NoKxGroupsInCommon
                 | PeerIncompatible::NoSignatureSchemesInCommon),
-            )) => Self {
-                reason: format!("client knows no safe cipher that we know ({what:?})"),
-                remedy: OLD_CLIENT,
-            },
+            )) => Self::told(format!("client knows no safe cipher that we know ({what:?})"), OLD_CLIENT),
             Some(rustls::Error::AlertReceived(
                 alert @ (AlertDescription::UnknownCA
                 | AlertDescription::BadCertificate
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::CertificateExpired),
-            )) => Self { reason: format!("client refused our certificate ({alert:?})"), remedy: NOT_TRUSTED },
-            Some(error) => Self { reason: error.to_string(), remedy: "" },
+            )) => Self::told(format!("client refused our certificate ({alert:?})"), NOT_TRUSTED),
+            Some(error) => Self::told(error.to_string(), ""),
             None => Self::lost(error),
         }
     }
 
+    fn told(reason: String, remedy: &'static str) -> Self {
+        Self { reason, remedy, unspoken: false }
+    }
+
+    /// The client closed before its first octet.
+    pub(super) fn unspoken() -> Self {
+        Self { unspoken: true, ..Self::told("closed without a word".into(), "") }
+    }
+
     /// The connection broke.
     pub(super) fn lost(error: impl fmt::Display) -> Self {
-        Self { reason: format!("connection lost: {error}"), remedy: "" }
+        Self::told(format!("connection lost: {error}"), "")
     }
 
     /// It took too long.
     pub(super) fn timed_out() -> Self {
-        Self { reason: "client did not finish in time".into(), remedy: "" }
+        Self::told("client did not finish in time".into(), "")
     }
 }
 
@@ -142,6 +146,6 @@ mod tests {
             failure(Hello::Tls(0x0303), rustls::Error::AlertReceived(AlertDescription::UnknownCA));
         assert!(untrusted.remedy.contains("issuer"), "{untrusted:?}");
         let plain = failure(Hello::Other, rustls::Error::HandshakeNotComplete);
-        assert!(plain.reason.contains("plain text"), "{plain:?}");
+        assert_eq!(plain.reason, "client sent no TLS");
     }
 }

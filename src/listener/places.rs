@@ -9,6 +9,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::site::site;
+
+/// The last one of so many shares of the places is for trusted clients alone: a handful of strangers with
+/// idle connections must not keep the devices of the house out. A quarter of the default is 50 places, and
+/// leaves 150 to strangers.
+const SHARES: usize = 4;
+
 /// All places.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -23,10 +30,26 @@ struct Taken {
     by_client: HashMap<IpAddr, usize>,
 }
 
+/// Whom a place is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Guest {
+    /// Its address.
+    pub(super) address: IpAddr,
+    /// Whether its network may relay without a login.
+    pub(super) trusted: bool,
+}
+
+impl Guest {
+    /// Under which address its places are counted.
+    fn counted_as(self) -> IpAddr {
+        if self.trusted { self.address } else { site(self.address) }
+    }
+}
+
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPlace {
-    /// None at all.
+    /// None at all, or none for strangers.
     Full,
     /// None for this client.
     ClientFull,
@@ -46,7 +69,7 @@ impl Places {
     }
 
     /// Takes a place for a client.
-    pub(super) fn take(self: &Arc<Self>, client: IpAddr) -> Result<Place, NoPlace> {
+    pub(super) fn take(self: &Arc<Self>, client: Guest) -> Result<Place, NoPlace> {
         let mut place = self.take_unnamed()?;
         place.name(client)?;
         Ok(place)
@@ -62,6 +85,11 @@ impl Places {
         Ok(Place { places: Arc::clone(self), client: None })
     }
 
+    /// How many places may be taken when a stranger has got the last of them.
+    fn max_of_strangers(&self) -> usize {
+        self.max - self.max / SHARES
+    }
+
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,13 +97,17 @@ impl Places {
 
 impl Place {
     /// Counts the place as one of this client's. Whoever gets an error gives the place back.
-    pub(super) fn name(&mut self, client: IpAddr) -> Result<(), NoPlace> {
+    pub(super) fn name(&mut self, client: Guest) -> Result<(), NoPlace> {
         let mut taken = self.places.lock();
-        let of_client = taken.by_client.entry(client).or_default();
-        if *of_client >= self.places.max_per_client {
+        if !client.trusted && taken.total > self.places.max_of_strangers() {
+            return Err(NoPlace::Full);
+        }
+        let client = client.counted_as();
+        let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
+        if of_client >= self.places.max_per_client {
             return Err(NoPlace::ClientFull);
         }
-        *of_client += 1;
+        taken.by_client.insert(client, of_client + 1);
         self.client = Some(client);
         Ok(())
     }
@@ -100,9 +132,41 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn trusted(address: &str) -> Guest {
+        Guest { address: address.parse().unwrap(), trusted: true }
+    }
+
+    fn stranger(address: &str) -> Guest {
+        Guest { trusted: false, ..trusted(address) }
+    }
+
+    #[test]
+    fn strangers_leave_the_last_quarter_to_trusted_clients_also_behind_a_proxy() {
+        let places = Places::new(8, 8);
+        let strangers: Vec<_> = (0..6).map(|_| places.take(stranger("192.0.2.1")).unwrap()).collect();
+        assert_eq!(places.take(stranger("192.0.2.2")).unwrap_err(), NoPlace::Full);
+        let mut behind_a_proxy = places.take_unnamed().unwrap();
+        assert_eq!(behind_a_proxy.name(stranger("192.0.2.2")), Err(NoPlace::Full));
+        assert_eq!(behind_a_proxy.name(trusted("10.0.0.1")), Ok(()));
+        let _last = places.take(trusted("10.0.0.2")).unwrap();
+        assert_eq!(places.take(trusted("10.0.0.3")).unwrap_err(), NoPlace::Full);
+        drop(strangers);
+        assert!(places.take(stranger("192.0.2.2")).is_ok());
+    }
+
+    #[test]
+    fn an_ipv6_network_of_strangers_has_the_places_of_one_client_and_trusted_hosts_each_their_own() {
+        let places = Places::new(100, 2);
+        let _taken = ["2001:db8::1", "2001:db8::2"].map(|text| places.take(stranger(text)).unwrap());
+        assert_eq!(places.take(stranger("2001:db8::3")).unwrap_err(), NoPlace::ClientFull);
+        assert!(places.take(stranger("2001:db8:0:1::1")).is_ok());
+        let own = ["fd00::1", "fd00::1", "fd00::2", "fd00::2"].map(|text| places.take(trusted(text)));
+        assert!(own.iter().all(Result::is_ok));
+    }
+
     #[test]
     fn a_place_comes_back_when_it_is_dropped_and_nothing_of_the_client_stays() {
-        let [one, other] = ["127.0.0.1", "127.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        let [one, other] = ["127.0.0.1", "127.0.0.2"].map(trusted);
         let places = Places::new(2, 1);
         let first = places.take(one).unwrap();
         assert_eq!(places.take(one).unwrap_err(), NoPlace::ClientFull);
@@ -115,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_place_that_a_proxy_has_yet_to_name_counts_in_all_and_then_for_its_client() {
-        let [one, other] = ["127.0.0.1", "127.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        let [one, other] = ["127.0.0.1", "127.0.0.2"].map(trusted);
         let places = Places::new(3, 1);
         let _first = places.take(one).unwrap();
         let (mut second, mut third) = (places.take_unnamed().unwrap(), places.take_unnamed().unwrap());

@@ -22,7 +22,7 @@ use super::{
     places::Places,
     rate::Rates,
     tls::{Tls, TlsError},
-    turn_away::TurnedAway,
+    turn_away::{Counter, TurnedAway},
     users::{Users, UsersError},
 };
 use crate::{
@@ -139,6 +139,7 @@ impl Door {
         let draining = shutdown.reached(Phase::Draining);
         tokio::pin!(draining);
         let mut next = 0;
+        let mut exhausted = Counter::default();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -149,7 +150,9 @@ impl Door {
             match accepted {
                 Ok((socket, peer, endpoint)) => self.admit(socket, peer, endpoint, connections),
                 Err(error) if is_exhausted(&error) => {
-                    tracing::warn!(%error, "cannot take connections: raise LimitNOFILE or lower max_connections");
+                    if let Some(count) = exhausted.count_another(self.service.clock.now().since_boot_ms) {
+                        tracing::warn!(%error, count, "cannot take connections: raise LimitNOFILE or lower max_connections");
+                    }
                     self.service.clock.sleep(EXHAUSTED_WAIT).await;
                 }
                 // The client was gone before we came to it.
@@ -160,7 +163,11 @@ impl Door {
 
     fn admit(&self, socket: TcpStream, peer: SocketAddr, endpoint: Endpoint, connections: &mut JoinSet<()>) {
         let peer = peer.ip().to_canonical();
-        let place = if endpoint.proxy { self.places.take_unnamed() } else { self.places.take(peer) };
+        let place = if endpoint.proxy {
+            self.places.take_unnamed()
+        } else {
+            self.places.take(self.service.guest(peer))
+        };
         let place = match place {
             Ok(place) => place,
             Err(reason) => return self.service.turn_away(&socket, endpoint, peer, reason),

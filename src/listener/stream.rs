@@ -32,6 +32,16 @@ pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
+/// Who ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// The client: it has said QUIT and sends nothing more.
+    AfterQuit,
+    /// We do. The client may be sending at this moment, and must be heard out, or its system throws our
+    /// last reply away when the reset comes.
+    OnOurOwn,
+}
+
 /// The connection to a client.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -126,19 +136,20 @@ impl Stream {
 
     /// Closes in good order: close_notify where there is TLS, and whatever the client has sent meanwhile
     /// is taken, so that closing does not reset the connection.
-    pub(super) async fn close(&mut self, clock: &dyn Clock) {
+    pub(super) async fn close(&mut self, closing: Closing, clock: &dyn Clock) {
         tokio::select! {
             biased;
-            () = self.shut_down() => {}
+            () = self.shut_down(closing) => {}
             () = clock.sleep(LINGER) => {}
         }
     }
 
-    async fn shut_down(&mut self) {
+    async fn shut_down(&mut self, closing: Closing) {
         let socket = match self {
             Self::Plain(socket) => {
-                // Nothing, or the end, is the usual answer: then dropping the socket is enough.
-                if !has_unread(socket) || socket.shutdown().await.is_err() {
+                // After QUIT nothing, or the end, is the usual answer: then dropping the socket is enough.
+                if (closing == Closing::AfterQuit && !has_unread(socket)) || socket.shutdown().await.is_err()
+                {
                     return;
                 }
                 socket
@@ -151,7 +162,7 @@ impl Stream {
             }
             Self::Gone => return,
         };
-        if has_unread(socket) {
+        if closing == Closing::OnOurOwn || has_unread(socket) {
             empty(socket).await;
         }
     }

@@ -336,6 +336,7 @@ async fn a_stop_lets_the_message_in_transfer_finish_and_sends_the_idle_away() {
     busy.say("Subject: last\r\n\r\nbody\r\n.", "250 2.0.0").await;
     busy.expect("421 4.3.2").await;
     busy.expect_end().await;
+    drop((idle, busy));
     door.ended().await;
     assert_eq!(door.store.totals().messages, 1);
 }
@@ -391,5 +392,7 @@ async fn a_message_is_logged_once_when_accepted_and_a_refusal_with_its_reply() {
     assert!(events[0]["reply"].as_str().unwrap().starts_with("550 5.1."), "{text}");
     assert_eq!(events[1]["to"], "a@example.org,b@example.org,c@example.org,+2");
     assert_eq!((&events[1]["from"], &events[1]["recipients"]), (&"<>".into(), &5.into()));
+    assert_eq!(events[1]["protocol"], "ESMTP");
+    assert!(events[1].get("login").is_none(), "{text}");
     assert_eq!(events[1]["id"], events[2]["id"]);
 }

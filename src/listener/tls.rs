@@ -118,7 +118,11 @@ impl Tls {
     ) -> Result<Box<TlsStream<TcpStream>>, Failure> {
         let acceptor = TlsAcceptor::from(self.config(clock.now().since_boot_ms).await);
         let handshake = async {
-            let hello = Hello::of(&peek(&socket).await.map_err(Failure::lost)?);
+            let first = peek(&socket).await.map_err(Failure::lost)?;
+            if first.is_empty() {
+                return Err(Failure::unspoken());
+            }
+            let hello = Hello::of(&first);
             acceptor.accept(socket).await.map(Box::new).map_err(|error| Failure::of(&hello, &error))
         };
         tokio::select! {

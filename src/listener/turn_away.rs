@@ -24,8 +24,9 @@ pub(super) struct TurnedAway {
     counter: Mutex<Counter>,
 }
 
+/// How many events of one kind there were since the last line about them.
 #[derive(Debug, Default)]
-struct Counter {
+pub(super) struct Counter {
     count: u64,
     silent_until_ms: u64,
 }
@@ -62,7 +63,7 @@ impl TurnedAway {
 
 impl Counter {
     /// The number to be logged, when it is time for a line.
-    fn count_another(&mut self, now_ms: u64) -> Option<u64> {
+    pub(super) fn count_another(&mut self, now_ms: u64) -> Option<u64> {
         self.count += 1;
         (now_ms >= self.silent_until_ms).then(|| {
             self.silent_until_ms = now_ms + LOG_INTERVAL.as_millis() as u64;

@@ -118,6 +118,33 @@ async fn a_client_that_falls_silent_in_the_handshake_is_given_up() {
     }
 }
 
+#[tokio::test]
+async fn whoever_looks_whether_the_port_of_tls_is_open_is_not_counted_as_failed() {
+    let (certificate, issuer) = Certificate::new();
+    let door = Door::open(Options { addresses: vec![endpoint(true, false)], ..with_tls(&certificate) });
+    drop(door.client().await);
+    let mut client = door.client().await.handshake(&issuer).await.unwrap();
+    client.expect("220").await;
+    client.say("QUIT", "221").await;
+    let_others_work().await;
+    assert_eq!(door.summary().failed_handshakes, 0);
+}
+
+#[tokio::test]
+async fn junk_after_starttls_is_told_as_what_it_is() {
+    let (log, _guard) = Log::capture();
+    let (certificate, _) = Certificate::new();
+    let door = Door::open(with_tls(&certificate));
+    let mut client = door.greeted().await;
+    client.say("EHLO x", "250").await;
+    client.say("STARTTLS", "220").await;
+    client.send("EHLO again\r\n").await;
+    patiently(client.0.read_to_end(&mut Vec::new())).await.ok();
+    let_others_work().await;
+    assert!(log.text().contains("client sent no TLS"), "{}", log.text());
+    assert_eq!(door.summary().failed_handshakes, 1);
+}
+
 /// As an old printer sends it: version 3.1, one cipher (TLS_RSA_WITH_AES_128_CBC_SHA), no extensions.
 fn hello_of_tls_1_0() -> Vec<u8> {
     let mut body = vec![3, 1];

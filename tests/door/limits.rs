@@ -4,11 +4,11 @@ use std::{num::NonZeroU32, time::Duration};
 
 use pillarbox::{
     listener::{Options, options::Limits},
-    smtp::session::DATA_TIMEOUT,
+    smtp::session::{DATA_TIMEOUT, ERRORS_MAX},
 };
 use tokio::task::JoinSet;
 
-use super::stage::{Client, Door, let_others_work, network, options, patiently};
+use super::stage::{Client, Door, Log, let_others_work, network, options, patiently};
 
 #[tokio::test]
 async fn a_network_that_sends_too_fast_is_told_how_long_to_wait_and_may_go_on_then() {
@@ -166,4 +166,70 @@ async fn a_stranger_who_speaks_before_the_greeting_is_sent_away() {
     stream.set_nonblocking(true).unwrap();
     let mut client = Client(tokio::net::TcpStream::from_std(stream).unwrap());
     client.expect("554 5.7.0").await;
+}
+
+#[tokio::test]
+async fn strangers_with_idle_connections_do_not_keep_trusted_clients_out() {
+    let networks = vec![network(&["127.0.0.1/32"])];
+    let door = Door::open(Options { max_connections: 8, networks, ..options() });
+    let mut strangers = Vec::new();
+    for number in 0..8 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(std::net::SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+        let mut client = Client(socket.connect(door.address).await.unwrap());
+        client.expect(if number < 6 { "220" } else { "421 4.3.2" }).await;
+        strangers.push(client);
+    }
+    door.greeted().await.mail().await;
+}
+
+#[tokio::test]
+async fn refusals_are_told_a_few_times_a_minute_and_counted_and_a_session_that_is_ended_leaves_a_line() {
+    let (log, _guard) = Log::capture();
+    let door = Door::open(options());
+    let mut client = door.greeted().await;
+    client.say("EHLO client.test", "250").await;
+    client.say("MAIL FROM:<a@client.test>", "250").await;
+    let refused = |code: &str| {
+        let text = log.text();
+        let lines = text.lines().filter(|line| line.contains("\"refused\"") && line.contains(code));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for _ in 0..9 {
+        client.say("RCPT TO:<root>", "550").await;
+    }
+    assert_eq!(refused("550 5.1").len(), 5);
+    door.clock.advance(Duration::from_secs(60));
+    client.say("RCPT TO:<root>", "550").await;
+    assert!(refused("550 5.1")[5].contains(r#""count":5"#), "{}", log.text());
+    door.time_passes(client.expect("421 4.4.2")).await;
+    assert_eq!(refused("421 4.4.2").len(), 1);
+}
+
+#[tokio::test]
+async fn a_lone_dot_is_a_warning_that_says_what_was_done() {
+    let (log, _guard) = Log::capture();
+    let door = Door::open(options());
+    let mut client = door.greeted().await;
+    client.start_message().await;
+    client.say("Subject: x\r\n\r\nhi\n.\nMAIL FROM:<x@y.example>\r\n.", "250 2.0.0").await;
+    let text = log.text();
+    let told = text.lines().find(|line| line.contains("lone-dot")).unwrap();
+    assert!(told.contains("WARN") && told.contains("kept, connection closed"), "{told}");
+}
+
+#[tokio::test]
+async fn a_client_that_still_sends_when_we_close_is_not_reset() {
+    let door = Door::open(options());
+    let mut client = door.greeted().await;
+    for _ in 0..ERRORS_MAX {
+        client.say("NONSENSE", "500").await;
+    }
+    client.expect("421 4.7.0").await;
+    // A reset would answer the first of these and fail the second, and the end with it.
+    for _ in 0..2 {
+        client.send("NOOP\r\n").await;
+        let_others_work().await;
+    }
+    client.expect_end().await;
 }

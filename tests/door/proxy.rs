@@ -76,7 +76,8 @@ async fn without_a_correct_header_there_is_no_greeting() {
     }
     let_others_work().await;
     assert!(log.text().contains("no PROXY header, version 2"), "{}", log.text());
-    assert_eq!(door.clients()[0].connections, 0);
+    let proxy = door.summary();
+    assert_eq!((proxy.connections, proxy.no_proxy_headers, proxy.failed_handshakes), (0, 2, 0));
 }
 
 #[tokio::test]
