@@ -76,7 +76,7 @@ async fn a_session_that_brings_messages_now_and_then_goes_on() {
 
 /// Memory for this many messages.
 fn with_memory_for(messages: u64) -> Options {
-    let limits = Limits { message_memory_bytes: messages * 384 * 1024, ..Limits::default() };
+    let limits = Limits { message_memory_bytes: messages * 144 * 1024, ..Limits::default() };
     Options { limits, ..options() }
 }
 
