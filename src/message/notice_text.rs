@@ -127,9 +127,15 @@ fn recipient_fields(text: &mut String, recipient: &FailedRecipient) {
         recipient.address,
         reported.unwrap_or(default_status)
     );
-    if let Some(reply) = &recipient.reply {
+    // Our own words are no reply of the upstream.
+    if let Some(reply) = recipient.reply.as_ref().filter(|reply| begins_with_code(reply)) {
         let _written = writeln!(text, "Diagnostic-Code: smtp; {}", clean(reply));
     }
+}
+
+fn begins_with_code(reply: &str) -> bool {
+    let code = reply.as_bytes().get(..3);
+    code.is_some_and(|code| matches!(code[0], b'4' | b'5') && code.iter().all(u8::is_ascii_digit))
 }
 
 /// The enhanced status code in a reply such as "550 5.1.1 no such user" or "550-5.1.1 ...".

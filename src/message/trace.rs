@@ -66,6 +66,13 @@ fn received(envelope: &Envelope, id: &str, hostname: &str, date: &str) -> String
         [only] => format!("\r\n\tfor <{only}>"),
         _ => String::new(),
     };
+    if origin.address.is_unspecified() {
+        // Our own notice came from nowhere.
+        return format!(
+            "Received: by {hostname} with {} id {id}{recipient};\r\n\t{date}\r\n",
+            origin.protocol
+        );
+    }
     format!(
         "Received: from {} ({})\r\n\tby {hostname} with {} id {id}{recipient};\r\n\t{date}\r\n",
         helo(origin),
@@ -141,6 +148,15 @@ mod tests {
             COMPLETE,
             "Received: from printer.lan ([192.0.2.7])\r\n\tby relay.example with ESMTP id 01abc\r\n\
              \tfor <a@b.example>;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n",
+        );
+    }
+
+    #[test]
+    fn what_the_relay_itself_has_written_came_from_nowhere() {
+        check(
+            &envelope("", "0.0.0.0", &["a@b.example", "c@d.example"]),
+            COMPLETE,
+            "Received: by relay.example with ESMTP id 01abc;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n",
         );
     }
 

@@ -11,6 +11,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -280,10 +281,18 @@ pub(crate) fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bo
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody has, and that no other test of this process is given. It lies below the ports that Linux
+/// picks by itself (from 32768), so that no connection takes it before the daemon does.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Another run of the tests begins elsewhere.
+        let number = std::process::id().wrapping_mul(97).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(10_000 + number % 20_000).expect("a port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Whether somebody at `address` says 220.
