@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fs, panic, path::PathBuf};
 mod address;
 mod command;
 mod data;
+mod header;
 mod record;
 mod seeds;
 mod session;
@@ -25,11 +26,12 @@ const INPUT_BYTES_MAX: usize = 4 * 1024;
 /// The body of a target: it panics when something does not hold.
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 5] = [
+const TARGETS: [(&str, Body); 6] = [
     ("session", session::run),
     ("command", command::run),
     ("address", address::run),
     ("data", data::run),
+    ("header", header::run),
     ("record", record::run),
 ];
 

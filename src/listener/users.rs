@@ -1,6 +1,6 @@
 //! Who may log in: verifies a login and a password against the users file.
 //!
-//! Rule: a login that does not exist takes as long as one that does; at most [`VERIFICATIONS_MAX`] run at a
+//! Rule: a login that does not exist takes as long as one that does; at most `VERIFICATIONS_MAX` run at a
 //! time, so their memory is bounded; the file is read anew when it has changed. A password is exposed here
 //! only to be hashed, and reaches no log and no error. Must not know SMTP.
 

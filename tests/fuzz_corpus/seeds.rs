@@ -45,10 +45,28 @@ pub(super) fn write(corpus: &Path) {
     for (number, data) in (1..).zip(DATA) {
         seed("data", &format!("data_{number:02}"), &[b"\x03".as_slice(), data].concat());
     }
+    for (number, header) in (1..).zip(HEADERS) {
+        seed("header", &format!("header_{number:02}"), &[b"\x05".as_slice(), header].concat());
+    }
     for (number, bytes) in (1..).zip(records()) {
         seed("record", &format!("record_{number:02}"), &bytes);
     }
 }
+
+/// Header sections as odd programs write them.
+const HEADERS: &[&[u8]] = &[
+    b"From: root (Cron Daemon)\r\nTo: root\r\nSubject: Cron <root@web01> true\r\n",
+    b"From: \"Doe, Joe\" <a@b.example>\r\nBcc: secret@x.example\r\nResent-Bcc: y@x.example\r\n",
+    b"Subject: T\xe4glich\r\nFrom: a@b.example, c@d.example\r\n",
+    b"Subject: \xc3\xbc\r\n folded\r\n\tagain\r\nDate : yesterday\r\n",
+    b"From: a@b.example\r\nFrom: c@d.example\r\nSender: e@f.example\r\nReply-To: g@h.example\r\n",
+    b"Message-ID: no brackets\r\nMessage-ID: <1@x>\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\n",
+    b"not a field\r\nFrom\r\n: empty\r\n",
+    b"From: <@route:a@b.example> (a (nested\\) comment)\r\nTo: undisclosed-recipients:;\r\n",
+    b"X: a\0b\rc\nFrom: =?utf-8?q?x?= <a@b.example>\r\n",
+    b"References: <1@x> <2@x> <3@x> <4@x> <5@x> <6@x> <7@x> <8@x>\r\nResent-From: a@b.example\r\n",
+    b"Content-Type: text/plain; name=\"\xfc.txt\"\r\nFrom:a@b\r\n",
+];
 
 /// Logins, TLS, chunks, sizes and refusals, which few dialogues have; with the octets that choose the policy.
 const ODD_TALKS: &[([u8; 3], &[u8])] = &[

@@ -87,7 +87,7 @@ pub enum Refusal {
 /// How long the driver waits for the client in the present state (RFC 5321 section 4.5.3.2).
 pub type Timeout = Duration;
 
-/// Octets that may be fed to [`Session::receive`] at a time: what a message in transfer may hold is a
+/// Octets that may be fed to `Session::receive` at a time: what a message in transfer may hold is a
 /// multiple of it, and larger pieces are not faster.
 pub const INPUT_BYTES_MAX: usize = 16 * 1024;
 
