@@ -14,11 +14,6 @@ mod replies;
 mod scene;
 mod week;
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
-
 use pillarbox::{
     clock::Clock,
     delivery::Tls,
@@ -31,6 +26,7 @@ use pillarbox::{
 };
 
 use self::scene::{BODY, HOUR, MINUTE, Scene, eventually};
+use crate::support::captured::Captured;
 
 #[tokio::test]
 async fn both_tls_modes_deliver_the_bytes_unchanged_under_one_login() {
@@ -191,39 +187,6 @@ async fn a_deferred_message_is_tried_again_when_due_until_it_is_accepted() {
         scene.advance(wait).await;
     }
     scene.until_names(id, &["relayed"]).await;
-}
-
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    /// Captures what this thread logs until the guards are dropped.
-    fn start(&self) -> (tracing::Dispatch, tracing::subscriber::DefaultGuard) {
-        let writer = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        // With one subscriber alone, tracing would decide for all threads from one that has none.
-        let other = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
-        (other, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]
