@@ -18,6 +18,7 @@ mod oauth;
 mod power_cut;
 mod rewrite;
 mod sandbox;
+mod sendmail;
 mod settings;
 mod store_contract;
 mod support;
