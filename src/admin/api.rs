@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use super::{budget::Budget, dead::Redirected};
 use crate::{
     clock::Timestamp,
-    listener::clients::ClientSummary,
+    listener::{clients::ClientSummary, dropped::DropState},
     message::envelope::Lane,
     queue::{
         id::QueueId,
@@ -35,6 +35,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Addresses on which mail is taken.
     pub listening: Vec<String>,
+    /// What lies in the drop directory; `None` without one.
+    #[serde(default)]
+    pub dropped: Option<DropState>,
     /// Host and port that mail goes to.
     pub upstream: String,
     /// The upstream account.

@@ -8,7 +8,7 @@ use std::{fs, io, io::Write, os::unix::fs::PermissionsExt as _, path::Path};
 use serde_json::{Value, json};
 
 use super::{
-    check_door,
+    check_door, check_local,
     exit::{Exit, Failure},
     moment::span,
     screen::{self, labelled},
@@ -30,7 +30,8 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> 
     let settings = settings::load(config)?;
     let password = Password::look(settings.delivery());
     let door = check_door::look(&settings.listener, SystemClock::new().wall());
-    let warnings = [password.warning(), &door.warnings, &surroundings(&settings)].concat();
+    let local = check_local::warnings(&settings);
+    let warnings = [password.warning(), &door.warnings, &surroundings(&settings), &local].concat();
     let wrong: Vec<String> = password.missing().into_iter().chain(door.wrong).collect();
     if as_json {
         screen::json(out, &document(&settings, &warnings, wrong.is_empty()))?;
@@ -159,6 +160,7 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     );
     labelled(out, "budget", &[budget])?;
     check_door::print(out, listener)?;
+    check_local::print(out, &listener.local)?;
     let queue_lines = [
         format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
         format!(
@@ -193,6 +195,7 @@ fn document(settings: &Settings, warnings: &[String], is_right: bool) -> Value {
             "pace_per_minute": delivery.pace_per_minute,
         },
         "listener": check_door::document(listener),
+        "sendmail": { "socket": listener.local.socket, "drop_directory": listener.local.drop_directory },
         "queue": {
             "directory": queue.directory,
             "lifetime_seconds": delivery.lifetime.as_secs(),

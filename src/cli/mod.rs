@@ -9,6 +9,7 @@ mod bulk;
 mod certificate;
 mod check;
 mod check_door;
+mod check_local;
 mod clients;
 mod dead;
 mod exit;

@@ -10,6 +10,7 @@ use tracing::Level;
 use super::{clients::Clients, handshake::Failure, told::Kind};
 use crate::{
     clock::Moment,
+    message::envelope::LocalUser,
     queue::id::QueueId,
     smtp::{
         address::Address,
@@ -62,11 +63,19 @@ pub(super) fn several(count: u64) -> Option<u64> {
 }
 
 /// A message is on disk.
-pub(super) fn accepted(id: QueueId, client: Client, offer: Option<&Offer>, size_bytes: u64) {
+pub(super) fn accepted(
+    id: QueueId,
+    client: Client,
+    user: Option<&LocalUser>,
+    offer: Option<&Offer>,
+    size_bytes: u64,
+) {
     let Some(offer) = offer else { return };
     tracing::info!(
         %id,
         client = %client.address,
+        uid = user.map(|user| user.uid),
+        user = user.and_then(|user| user.name.as_deref()),
         from = %Sender(offer),
         to = %Recipients(offer),
         recipients = offer.recipients,

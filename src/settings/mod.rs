@@ -16,6 +16,7 @@ pub mod problem;
 mod protection;
 mod raw;
 mod report;
+pub mod sendmail;
 mod storage;
 mod telling;
 mod upstream;
@@ -197,7 +198,8 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let account_address: Option<Address> =
         upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let admin_address = admin_address.or_else(|| account_address.clone());
-    let listener = door::check(&raw.listener, host, admin_address.is_some(), report);
+    let mut listener = door::check(&raw.listener, host, admin_address.is_some(), report);
+    listener.local = sendmail::check(&raw.sendmail, report);
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
     let budget = storage::check_budget(&raw.budget, report);

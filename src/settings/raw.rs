@@ -26,6 +26,7 @@ use crate::{
 pub(super) struct Raw {
     pub(super) upstream: Upstream,
     pub(super) listener: Listener,
+    pub(super) sendmail: Sendmail,
     pub(super) queue: Queue,
     pub(super) budget: Budget,
     pub(super) identity: Identity,
@@ -97,6 +98,14 @@ pub(super) struct Network {
     pub(super) max_message_bytes: Option<Size>,
     pub(super) messages_per_minute: Option<Whole>,
     pub(super) lane: Option<Parsed<Lane>>,
+}
+
+/// `[sendmail]`: how programs of this host hand mail over without the network.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sendmail {
+    pub(super) socket: Option<String>,
+    pub(super) drop_directory: Option<String>,
 }
 
 /// `[queue]`: where mail waits and for how long.
@@ -330,7 +339,7 @@ const LISTENER: &str = "listener";
 const NETWORK_KEY: &str = "network";
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 10] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 11] {
     let listener = field_names::<Listener>();
     // It is the last field, because its sections stand below the section's own keys.
     let listener =
@@ -339,6 +348,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 10] {
         ("upstream", field_names::<Upstream>()),
         (LISTENER, listener),
         (NETWORK, field_names::<Network>()),
+        ("sendmail", field_names::<Sendmail>()),
         ("queue", field_names::<Queue>()),
         ("budget", field_names::<Budget>()),
         ("identity", field_names::<Identity>()),
