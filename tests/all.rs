@@ -20,6 +20,7 @@ mod rewrite;
 mod sandbox;
 mod settings;
 mod store_contract;
+mod store_files;
 mod support;
 mod surroundings;
 mod tidy;

@@ -22,6 +22,7 @@ mod sandbox;
 mod screen;
 mod selection;
 mod status;
+mod store;
 mod user;
 mod users_edit;
 
@@ -85,6 +86,13 @@ enum Command {
     Resume(remote::Arguments),
     /// Show which clients have been here and what is odd about them.
     Clients(remote::Arguments),
+    /// Check the queue on disk, take it out as an mbox or Maildir, put one in; with the daemon stopped.
+    Store {
+        #[command(flatten)]
+        arguments: store::Arguments,
+        #[command(subcommand)]
+        command: store::Command,
+    },
     /// Say who may log in at the door: add, remove, list.
     User {
         #[command(flatten)]
@@ -134,6 +142,7 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
+        Command::Store { arguments, command } => store::run(out, config, arguments, command),
         Command::User { arguments, command } => user::run(out, config, arguments, command),
     }
 }

@@ -4,6 +4,9 @@
 //! person; there is no fourth place. Must not know SMTP clients or Gmail.
 
 mod account_record;
+pub mod carried;
+mod carried_words;
+pub mod checkup;
 mod committer;
 mod directory_sync;
 pub mod draft;
@@ -13,6 +16,7 @@ mod frame;
 pub mod fuzzing;
 mod handling;
 pub mod id;
+pub mod inspection;
 pub mod memory_store;
 pub mod opening;
 pub mod options;
@@ -21,6 +25,7 @@ pub mod reader;
 pub mod receipt;
 mod reconciliation;
 pub mod record;
+pub mod restored;
 mod shared;
 mod side_files;
 mod sled_dead;

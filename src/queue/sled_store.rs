@@ -93,6 +93,14 @@ impl SledStore {
         })
     }
 
+    /// Starts a message that had this id in another queue. The caller has asked whether ours knows it.
+    ///
+    /// # Errors
+    /// When the envelope cannot be written.
+    pub fn begin_carried(&self, id: QueueId, envelope: Envelope) -> Result<Draft, StoreError> {
+        Draft::new(id, envelope, Arc::clone(&self.hostname), Some(self.shared.spool.part(id)))
+    }
+
     /// Hands a verb to the committer and waits for its answer.
     async fn change<T: Send + 'static>(
         &self,
