@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     message::{
-        envelope::{BodyKind, Envelope, Lane, Origin},
+        envelope::{BodyKind, Envelope, Lane, LocalUser, Origin},
         mbox::{self, LineEnds},
     },
     smtp::{
@@ -303,17 +303,28 @@ fn origin(origin: &Origin) -> String {
     if let Some(login) = &origin.login {
         words.put("login", login);
     }
+    if let Some(local) = &origin.local {
+        words.put("uid", &local.uid.to_string());
+        if let Some(name) = &local.name {
+            words.put("user", name);
+        }
+    }
     words.to_string()
 }
 
 fn read_origin(value: &str) -> Option<Origin> {
     let words = Words::read(value)?;
     let own = |name| words.get(name).map(str::to_owned);
+    let uid = words.get("uid").map(|uid| uid.parse().ok());
     Some(Origin {
         address: words.get("address")?.parse().ok()?,
         helo: own("helo").unwrap_or_default(),
         protocol: own("protocol").unwrap_or_default(),
         login: own("login"),
+        local: match uid {
+            Some(uid) => Some(LocalUser { uid: uid?, name: own("user") }),
+            None => None,
+        },
     })
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{
     frame::{self, FrameError, Trailer},
     id::QueueId,
+    in_transfer::TakenId,
     record::MessageRecord,
     restored::Restored,
     spool::PartFile,
@@ -39,6 +40,8 @@ pub struct Draft {
     part: Option<PartFile>,
     /// Where the recipients stand, when the message comes from another queue.
     restored: Option<Restored>,
+    /// Its id, when the client has proposed it.
+    taken_id: Option<Arc<TakenId>>,
 }
 
 /// A draft whose frame is complete.
@@ -49,6 +52,8 @@ pub(super) struct Finished {
     /// The rest of the frame, or all of it.
     pub(super) buffer: Vec<u8>,
     pub(super) part: Option<PartFile>,
+    /// To be kept until the record is on its way: whoever asks for the id then finds it.
+    pub(super) taken_id: Option<Arc<TakenId>>,
 }
 
 impl Draft {
@@ -71,9 +76,16 @@ impl Draft {
             buffer: Vec::with_capacity(BUFFER_BYTES_START),
             part,
             restored: None,
+            taken_id: None,
         };
         draft.push(&head);
         Ok(draft)
+    }
+
+    /// Keeps the id taken for as long as the draft lives.
+    pub(super) fn holding(mut self, taken_id: TakenId) -> Self {
+        self.taken_id = Some(Arc::new(taken_id));
+        self
     }
 
     /// The id the message will have.
@@ -139,7 +151,7 @@ impl Draft {
             record.recipients = restored.recipients;
             record.lifetime_from = restored.lifetime_from;
         }
-        Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part })
+        Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part, taken_id: self.taken_id })
     }
 
     /// Looks at the beginning of the message while it is still in the buffer: no memory of its own.

@@ -10,12 +10,14 @@ pub mod checkup;
 mod committer;
 mod directory_sync;
 pub mod draft;
+pub mod dropped;
 mod engine;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handling;
 pub mod id;
+mod in_transfer;
 pub mod inspection;
 pub mod memory_store;
 pub mod opening;

@@ -10,7 +10,7 @@ use std::{
 
 use pillarbox::{
     clock::{Clock as _, ManualClock, Timestamp},
-    message::envelope::{BodyKind, Envelope, Lane, Origin},
+    message::envelope::{BodyKind, Envelope, Lane, LocalUser, Origin},
     queue::{
         carried::Carried,
         id::QueueId,
@@ -167,6 +167,7 @@ pub(super) fn envelope(recipients: &[&str]) -> Envelope {
             helo: "printer cellar".into(),
             protocol: "ESMTP".into(),
             login: None,
+            local: None,
         },
         accepted_at: NOW,
     }
@@ -199,6 +200,8 @@ pub(super) fn awkward_messages() -> Vec<(Envelope, Vec<u8>)> {
     (logged_in.internationalized, logged_in.body, logged_in.lane) =
         (true, BodyKind::EightBitMime, Lane::Urgent);
     logged_in.origin.login = Some("küche\r\nBcc: x@y.example".into());
+    let mut local = plain();
+    local.origin.local = Some(LocalUser { uid: 1_000, name: Some("alice".into()) });
     let long = b"0123456789 abcdefghijklmnopqrstuvwxyz\r\n".repeat(20_000);
     vec![
         (plain(), b"Subject: plain\r\n\r\nHello.\r\n".to_vec()),
@@ -221,6 +224,7 @@ pub(super) fn awkward_messages() -> Vec<(Envelope, Vec<u8>)> {
         (envelope(&hundred), b"To: many\r\n\r\n".to_vec()),
         (with_dsn, b"A: b\r\n\r\n".to_vec()),
         (logged_in, b"A: b\r\n\r\n".to_vec()),
+        (local, b"A: b\r\n\r\n".to_vec()),
         (plain(), long),
     ]
 }

@@ -76,6 +76,7 @@ pub(super) fn envelope(
             helo: String::new(),
             protocol: "local".into(),
             login: None,
+            local: None,
         },
         accepted_at: now,
     })

@@ -158,10 +158,10 @@ impl Import<'_> {
             return Ok(Some((draft, message)));
         };
         let Carried { id, envelope, recipients, message } = carried;
-        if self.store.show(id).await?.is_some() {
-            return Ok(None);
-        }
-        let mut draft = self.store.begin_carried(id, envelope)?;
+        let mut draft = match self.store.begin_as(id, envelope).await {
+            Err(StoreError::AlreadyKnown(_)) => return Ok(None),
+            answer => answer?,
+        };
         draft.restore(Restored::from_export(&recipients, stopped, self.in_flight, self.now));
         Ok(Some((draft, message)))
     }
@@ -199,9 +199,10 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full(_) | StoreError::Unavailable(_) => Self::Store(error),
-            StoreError::Corrupt { .. } | StoreError::NotFound(_) | StoreError::Conflict(_) => {
-                Self::Message(error.to_string())
-            }
+            StoreError::Corrupt { .. }
+            | StoreError::NotFound(_)
+            | StoreError::Conflict(_)
+            | StoreError::AlreadyKnown(_) => Self::Message(error.to_string()),
         }
     }
 }
