@@ -24,6 +24,7 @@ use crate::{
         screen::{clean, count},
     },
     clock::{Clock as _, SystemClock, Timestamp},
+    daemon,
     message::mbox,
     queue::{
         carried::Carried,
@@ -57,6 +58,7 @@ pub(in crate::cli) struct Arguments {
 
 /// Puts every message into the queue.
 pub(super) fn run(out: &mut dyn Write, options: Options, arguments: &Arguments) -> Result<(), Failure> {
+    daemon::harden();
     belongs_to_us(&options.directory)?;
     let unreadable = |error: std::io::Error| {
         Failure::new(Exit::Data, format!("{} cannot be imported: {error}", arguments.path.display()))
