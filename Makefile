@@ -14,7 +14,11 @@ FUZZ_TARGETS := session command address data header record
 FUZZ_SECONDS ?= 60
 FUZZ_LENGTH := 4096
 
-.PHONY: help run build test test-crash-long fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+
+# What `make sbom` installs when it is missing.
+SBOM_TOOL := cargo-cyclonedx
+
+.PHONY: help run build test test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +33,10 @@ test: compiler test-programs test-report ## installs what the tests need and run
 	$(CARGO) test --locked --doc
 	$(CARGO) test --locked --examples
 	$(CARGO) test --locked --lib --bins --tests
+
+test-migration: compiler ## `pillarbox migrate` with the configuration files of real Debian packages (fetches them)
+	$(CARGO) build --locked
+	tests/migrate/real_files target/debug/pillarbox
 
 test-crash-long: compiler ## the crash test with 200 kills
 	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
@@ -64,6 +72,13 @@ fmt: ## formats the code
 
 audit: ## known vulnerabilities of dependencies (fetches the advisory database; needs cargo-deny)
 	$(CARGO) deny --locked check advisories
+
+sbom: compiler ## what the program is made of, as target/sbom/pillarbox.cdx.json (CycloneDX)
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || { echo "Installing $(SBOM_TOOL)."; \
+	    $(CARGO) install --locked $(SBOM_TOOL); }
+	@mkdir -p target/sbom
+	$(CARGO) cyclonedx --quiet --format json --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
+	@mv pillarbox_bin.cdx.json target/sbom/pillarbox.cdx.json && ls -l target/sbom/pillarbox.cdx.json
 
 bench: compiler ## measures, beside Postfix on the same machine
 	benches/run

@@ -12,6 +12,7 @@ mod check_door;
 mod clients;
 mod dead;
 mod exit;
+mod migrate;
 mod moment;
 mod password;
 mod queue;
@@ -22,6 +23,7 @@ mod sandbox;
 mod screen;
 mod selection;
 mod status;
+mod store;
 mod user;
 mod users_edit;
 
@@ -85,6 +87,15 @@ enum Command {
     Resume(remote::Arguments),
     /// Show which clients have been here and what is odd about them.
     Clients(remote::Arguments),
+    /// Print a relay.toml made from the configuration of msmtp, ssmtp, nullmailer, dma or a Postfix null client.
+    Migrate(migrate::Arguments),
+    /// Check the queue on disk, take it out as an mbox or Maildir, put one in; with the daemon stopped.
+    Store {
+        #[command(flatten)]
+        arguments: store::Arguments,
+        #[command(subcommand)]
+        command: store::Command,
+    },
     /// Say who may log in at the door: add, remove, list.
     User {
         #[command(flatten)]
@@ -134,6 +145,8 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
+        Command::Migrate(arguments) => migrate::run(out, &arguments),
+        Command::Store { arguments, command } => store::run(out, config, arguments, command),
         Command::User { arguments, command } => user::run(out, config, arguments, command),
     }
 }

@@ -10,6 +10,7 @@ pub mod header;
 pub mod identification;
 pub mod identity;
 pub mod mailbox;
+pub mod mbox;
 pub mod notice;
 mod notice_text;
 pub mod rewrite;

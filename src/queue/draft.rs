@@ -10,6 +10,7 @@ use super::{
     id::QueueId,
     in_transfer::TakenId,
     record::MessageRecord,
+    restored::Restored,
     spool::PartFile,
     store::StoreError,
 };
@@ -37,6 +38,8 @@ pub struct Draft {
     buffer: Vec<u8>,
     /// Where they go when the buffer is full; a draft of the memory store has no file.
     part: Option<PartFile>,
+    /// Where the recipients stand, when the message comes from another queue.
+    restored: Option<Restored>,
     /// Its id, when the client has proposed it.
     taken_id: Option<Arc<TakenId>>,
 }
@@ -72,6 +75,7 @@ impl Draft {
             checksum: crc32fast::Hasher::new(),
             buffer: Vec::with_capacity(BUFFER_BYTES_START),
             part,
+            restored: None,
             taken_id: None,
         };
         draft.push(&head);
@@ -88,6 +92,16 @@ impl Draft {
     #[must_use]
     pub fn id(&self) -> QueueId {
         self.id
+    }
+
+    /// The message comes from another queue: its recipients stand where they stood there. States that are
+    /// not those of the envelope's recipients are left out.
+    pub fn restore(&mut self, restored: Restored) {
+        let fits = restored.recipients.len() == self.envelope.forward_paths.len();
+        let addresses = restored.recipients.iter().map(|recipient| &recipient.address);
+        if fits && addresses.eq(&self.envelope.forward_paths) {
+            self.restored = Some(restored);
+        }
     }
 
     /// Octets of the message written so far.
@@ -132,7 +146,11 @@ impl Draft {
         };
         let tail = frame::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
-        let record = MessageRecord::new(&self.envelope, self.body_bytes);
+        let mut record = MessageRecord::new(&self.envelope, self.body_bytes);
+        if let Some(restored) = self.restored {
+            record.recipients = restored.recipients;
+            record.lifetime_from = restored.lifetime_from;
+        }
         Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part, taken_id: self.taken_id })
     }
 
