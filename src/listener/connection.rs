@@ -9,6 +9,7 @@ use std::{fmt, io, pin::pin};
 use super::{
     arrival::{Guest, Service, TlsFrom},
     events::{self, Offer},
+    expansion::expand,
     memory::Share,
     stream::{Closing, Stream},
     told::Kind,
@@ -200,6 +201,14 @@ impl Connection<'_> {
             self.not_queued("no memory for another message");
             return self.session.begun(Err(Refusal::Unavailable));
         };
+        let routes = self.service.options.recipients.current(self.service.clock.now()).await;
+        let (transaction, redirected) = match expand(transaction, &routes, self.client.address) {
+            Ok(expanded) => (expanded.transaction, expanded.redirected),
+            Err(unrouted) => {
+                self.not_queued(&unrouted);
+                return self.session.begun(Err(unrouted.refusal()));
+            }
+        };
         let offer = Offer::of(&transaction);
         let envelope = Envelope {
             reverse_path: transaction.reverse_path,
@@ -218,7 +227,10 @@ impl Connection<'_> {
         };
         let answer = self.service.store.begin(envelope);
         let answer = answer.map_err(|error| self.refuse(&error));
-        self.session.begun(answer.map(|draft| self.message = Some(InTransfer { draft, offer, memory })));
+        self.session.begun(answer.map(|mut draft| {
+            draft.redirected_from(&redirected);
+            self.message = Some(InTransfer { draft, offer, memory });
+        }));
     }
 
     async fn write(&mut self, bytes: &[u8]) {

@@ -15,6 +15,7 @@ use std::{collections::HashMap, fmt};
 
 use crate::smtp::address::Address;
 
+pub(crate) use self::routes::same_mailbox;
 pub use self::routes::{ALIASES_DEEP_MAX, LocalNames, RECIPIENTS_MAX, Route, Routes, Unrouted};
 
 /// Octets of an aliases file: tens of thousands of lines; nothing of a larger one is used.

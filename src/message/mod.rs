@@ -13,5 +13,6 @@ pub mod identity;
 pub mod mailbox;
 pub mod notice;
 mod notice_text;
+mod recipients;
 pub mod rewrite;
 pub mod trace;

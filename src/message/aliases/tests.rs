@@ -201,7 +201,7 @@ fn the_size_of_a_file_is_bounded() {
 fn the_largest_files_are_read_in_one_pass() {
     for unit in ["a", "\"", ",", "\\", "a:", "a,", "a: b\n", "\n ", "a: \\\n", "<", "(", "#", "a: \"", ":\n"]
     {
-        let routes = self::routes(&unit.repeat(FILE_BYTES_MAX / unit.len()));
+        let routes = routes(&unit.repeat(FILE_BYTES_MAX / unit.len()));
         drop(routes.of(&"a".parse().unwrap()));
     }
 }
