@@ -8,6 +8,7 @@ mod budget;
 mod bulk;
 mod certificate;
 mod check;
+mod check_aliases;
 mod check_door;
 mod clients;
 mod dead;

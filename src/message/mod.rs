@@ -3,6 +3,7 @@
 //! Rule: nothing here does I/O or asks the time; header fields are looked at, added and edited by byte range,
 //! the body is never touched. Must not know where a message is stored or sent.
 
+pub mod aliases;
 mod author;
 pub mod encoding;
 pub mod envelope;
@@ -13,5 +14,6 @@ pub mod mailbox;
 pub mod mbox;
 pub mod notice;
 mod notice_text;
+mod recipients;
 pub mod rewrite;
 pub mod trace;

@@ -14,7 +14,10 @@ use super::{
     spool::PartFile,
     store::StoreError,
 };
-use crate::message::{envelope::Envelope, header::HeaderScan, identification::Identification, trace};
+use crate::{
+    message::{envelope::Envelope, header::HeaderScan, identification::Identification, trace},
+    smtp::address::Address,
+};
 
 /// Octets of a message held in memory while it is written or read.
 pub const BUFFER_BYTES: usize = 64 * 1024;
@@ -27,6 +30,8 @@ pub struct Draft {
     id: QueueId,
     envelope: Envelope,
     hostname: Arc<str>,
+    /// Those that it was for before all mail was redirected, as a field.
+    original_recipients: String,
     scan: HeaderScan,
     /// Judged when the first bytes leave the buffer, or at the end.
     identification: Option<Identification>,
@@ -68,6 +73,7 @@ impl Draft {
             id,
             envelope,
             hostname,
+            original_recipients: String::new(),
             scan: HeaderScan::new(),
             identification: None,
             message_at: head.len(),
@@ -102,6 +108,11 @@ impl Draft {
         if fits && addresses.eq(&self.envelope.forward_paths) {
             self.restored = Some(restored);
         }
+    }
+
+    /// Tells the one who gets all mail whom it was for; nothing when it was not redirected.
+    pub fn redirected_from(&mut self, recipients: &[Address]) {
+        self.original_recipients = trace::original_recipients(recipients);
     }
 
     /// Octets of the message written so far.
@@ -139,7 +150,7 @@ impl Draft {
         let identification = self.identify(true).clone();
         let added = trace::added_fields(&self.envelope, &id, &self.hostname, &findings, &identification);
         let trailer = Trailer {
-            added: added.fields,
+            added: [added.fields, self.original_recipients.into_bytes()].concat(),
             separator_at: findings.separator_at,
             body_bytes: self.body_bytes,
             replaced: added.replaced,
