@@ -16,10 +16,11 @@ pub mod message;
 // 2: the durable queue, and who is meant by a name
 pub mod aliases_file;
 pub mod queue;
-// 3: the two halves, and what is told of mail that cannot leave
+// 3: the two halves, what is told of mail that cannot leave, and the front end of local mail
 pub mod delivery;
 pub mod listener;
 pub mod notices;
+pub mod sendmail;
 // 4: what the administrator writes and sees
 pub mod admin;
 pub mod settings;

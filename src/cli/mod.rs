@@ -23,6 +23,7 @@ mod run;
 mod sandbox;
 mod screen;
 mod selection;
+mod sendmail;
 mod status;
 mod store;
 mod user;
@@ -97,6 +98,12 @@ enum Command {
         #[command(subcommand)]
         command: store::Command,
     },
+    /// Take a message from standard input, as sendmail(1) does; `pillarbox sendmail --help` says more.
+    Sendmail(sendmail::Arguments),
+    /// Show the queue, as mailq(1) does.
+    Mailq(sendmail::Arguments),
+    /// Check the aliases file, as newaliases(1) does.
+    Newaliases(sendmail::Arguments),
     /// Say who may log in at the door: add, remove, list.
     User {
         #[command(flatten)]
@@ -109,6 +116,11 @@ enum Command {
 /// Runs the command that `arguments` (with the program's name first) ask for.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // First of all: a program that sends one mail must not pay for the command line of a person.
+    if let Some(invocation) = sendmail::Invocation::of(&arguments) {
+        return invocation.run();
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
@@ -148,6 +160,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
         Command::Migrate(arguments) => migrate::run(out, &arguments),
         Command::Store { arguments, command } => store::run(out, config, arguments, command),
+        Command::Sendmail(unread) | Command::Mailq(unread) | Command::Newaliases(unread) => {
+            Err(unread.refused())
+        }
         Command::User { arguments, command } => user::run(out, config, arguments, command),
     }
 }
