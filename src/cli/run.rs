@@ -165,7 +165,10 @@ impl From<DaemonError> for Failure {
         let exit = match &error {
             DaemonError::Listener(BindError::NotPermitted { .. }) => Exit::Permission,
             DaemonError::Door(_) => Exit::Configuration,
-            DaemonError::Listener(_) | DaemonError::Store(_) | DaemonError::Admin(_) => Exit::Unavailable,
+            DaemonError::Listener(_)
+            | DaemonError::Store(_)
+            | DaemonError::Admin(_)
+            | DaemonError::Http(_) => Exit::Unavailable,
             DaemonError::Ended(_) | DaemonError::Queue(_) => Exit::Temporary,
         };
         Self::new(exit, error.to_string())

@@ -174,6 +174,8 @@ impl Arguments {
         options.listener.addresses = vec![self.listen.into()];
         options.queue.directory = directory.join("queue");
         options.admin.socket = directory.join("admin.sock");
+        // The port of the configuration belongs to its daemon.
+        options.admin.http = None;
         let delivery = &mut options.delivery;
         delivery.host = HOST.to_owned();
         delivery.port = upstream.port();
@@ -291,6 +293,7 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
         DaemonError::Door(_)
         | DaemonError::Store(_)
         | DaemonError::Admin(_)
+        | DaemonError::Http(_)
         | DaemonError::Ended(_)
         | DaemonError::Queue(_) => String::new(),
     };

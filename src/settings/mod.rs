@@ -245,7 +245,10 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             commit_timeout: COMMIT_TIMEOUT,
         },
         listener,
-        admin: admin::Options { socket: storage::check_socket(&raw.admin, report) },
+        admin: admin::Options {
+            socket: storage::check_socket(&raw.admin, report),
+            http: raw.admin.http.as_ref().and_then(|Parsed(address)| *address),
+        },
         telemetry: telemetry::Options {
             format: raw.log.format.as_ref().map_or(telemetry::Format::Auto, |Parsed(format)| *format),
             level: raw.log.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),

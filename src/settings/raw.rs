@@ -154,6 +154,7 @@ pub(super) struct Alert {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     pub(super) socket: Option<String>,
+    pub(super) http: Option<Parsed<Option<SocketAddr>>>,
 }
 
 /// `[log]`: what is printed.
@@ -229,6 +230,20 @@ impl Text for Option<Endpoint> {
 
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
+    }
+}
+
+/// `admin.http`.
+impl Text for Option<SocketAddr> {
+    const EXPECTED: &'static str = "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text == "off" {
+            return Ok(None);
+        }
+        let no_address =
+            |_| format!("{text:?} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\"");
+        text.parse().map(Some).map_err(no_address)
     }
 }
 
