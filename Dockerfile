@@ -8,10 +8,11 @@
 FROM rust:1-bookworm AS build
 WORKDIR /build
 
-# The dependencies, behind a program that does nothing. The tests and benches are only named in Cargo.toml.
+# The dependencies, behind programs that do nothing in place of all that Cargo.toml names by path.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests benches/load \
-    && touch src/lib.rs tests/all.rs && echo 'fn main() {}' | tee src/main.rs > benches/load/main.rs
+RUN sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml | while read -r file; do \
+        mkdir -p "$(dirname "$file")" && echo 'fn main() {}' > "$file" || exit 1; done \
+    && echo '//! Nothing.' > src/lib.rs
 # +crt-static: the C library is in the binary, which then runs in an image that has none. The explicit target keeps
 # the flag away from build scripts and procedural macros, which must load at run time.
 ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols
@@ -45,7 +46,8 @@ COPY --from=build /build/image /
 # the directory's mode (sticky, as /tmp), so that any user may be chosen; what is made in it is private to that user.
 VOLUME /var/lib/pillarbox
 ENV PILLARBOX__QUEUE__DIRECTORY=/var/lib/pillarbox/queue \
-    PILLARBOX__ADMIN__SOCKET=/var/lib/pillarbox/run/admin.sock
+    PILLARBOX__ADMIN__SOCKET=/var/lib/pillarbox/run/admin.sock \
+    PILLARBOX__LOG__OUTPUT=stdout
 # Mail is taken on 127.0.0.1:25 and [::1]:25 only, the program's default: for containers that share this one's network.
 # Who wants more says who may: docs/containers.md.
 USER 65532:65532

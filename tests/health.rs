@@ -93,3 +93,23 @@ fn get(address: SocketAddr, path: &str) -> String {
     stream.read_to_string(&mut answer).expect("it answers");
     answer
 }
+
+#[test]
+fn the_log_goes_to_standard_output_where_a_container_wants_it() {
+    for (output, on_stdout) in [("stdout", true), ("stderr", false)] {
+        let home = Home::new(&Upstream::nobody()).environment("PILLARBOX__LOG__OUTPUT", output);
+        let mut command = home.command(["run"]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        assert!(within(PATIENCE, || ask(&home, &[]).0 == Some(0)), "it does not start");
+        let process =
+            i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("the signal is sent");
+        let (mut out, mut error) = (String::new(), String::new());
+        child.stdout.take().expect("piped").read_to_string(&mut out).expect("UTF-8");
+        child.stderr.take().expect("piped").read_to_string(&mut error).expect("UTF-8");
+        assert!(child.wait().expect("it ends").success(), "{out}{error}");
+        let (log, silent) = if on_stdout { (out, error) } else { (error, out) };
+        assert!(log.contains("\"message\":\"started\"") && silent.is_empty(), "{output}: {log}{silent}");
+    }
+}

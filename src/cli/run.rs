@@ -44,7 +44,7 @@ pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
     daemon::harden();
     let settings = settings::load(config)?;
     let options = Options::of(&settings)?;
-    telemetry::init(settings.telemetry);
+    telemetry::init(settings.telemetry, settings.log_output);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let runtime = runtime()?;
     let result = runtime.block_on(serve(options, clock));

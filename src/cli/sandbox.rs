@@ -227,7 +227,8 @@ async fn serve(
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     let upstream = sandbox.starttls_address();
     let options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
-    telemetry::init(telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
+    let log = telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
+    telemetry::init(log, telemetry::Output::Stderr);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let socket = options.admin.socket.clone();
     let listener = daemon::bind(&options).map_err(|error| explain(error, arguments))?;

@@ -17,7 +17,7 @@ use crate::{
     delivery::{IpFamily, Uncertain, oauth::Endpoint},
     message::{envelope::Lane, identity::FromPolicy},
     smtp::{address::Address, session::Authentication},
-    telemetry::Format,
+    telemetry::{Format, Output},
 };
 
 /// The whole file.
@@ -163,6 +163,7 @@ pub(super) struct Admin {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Log {
+    pub(super) output: Option<Parsed<Output>>,
     pub(super) format: Option<Parsed<Format>>,
     pub(super) level: Option<Parsed<tracing::Level>>,
 }
@@ -232,20 +233,6 @@ impl Text for Option<Endpoint> {
 
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
-    }
-}
-
-/// `admin.http`.
-impl Text for Option<SocketAddr> {
-    const EXPECTED: &'static str = "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        if text.is_empty() || text == "off" {
-            return Ok(None);
-        }
-        let no_address =
-            |_| format!("{text:?} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\"");
-        text.parse().map(Some).map_err(no_address)
     }
 }
 
