@@ -14,7 +14,7 @@ FUZZ_TARGETS := session command address data header record
 FUZZ_SECONDS ?= 60
 FUZZ_LENGTH := 4096
 
-.PHONY: help run build image test test-crash-long fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+.PHONY: help run build image static test test-crash-long fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,17 @@ run: build ## builds, then relays to a built-in Gmail look-alike: nothing leaves
 
 build: compiler ## the release binary, target/release/pillarbox
 	$(CARGO) build --release --locked
+
+# glibc, because every machine that can build at all has its static libraries; STATIC_TARGET names another target,
+# such as x86_64-unknown-linux-musl. With --target the flag stays away from build scripts and procedural macros.
+STATIC_TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+
+static: compiler ## a static binary for containers with nothing else in them, target/static/pillarbox
+	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+	    $(CARGO) build --release --locked --bin pillarbox --target $(STATIC_TARGET)
+	@target="$${CARGO_TARGET_DIR:-target}"; mkdir -p "$$target/static"; \
+	    install -m 0755 "$$target/$(STATIC_TARGET)/release/pillarbox" "$$target/static/pillarbox"; \
+	    ls -l "$$target/static/pillarbox"
 
 test: compiler test-programs test-report ## installs what the tests need and runs them all
 	$(CARGO) test --locked --doc

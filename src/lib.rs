@@ -14,10 +14,11 @@ pub mod budget;
 pub mod message;
 // 2: the durable queue
 pub mod queue;
-// 3: the two halves, and what is told of mail that cannot leave
+// 3: the two halves, what is told of mail that cannot leave, and the front end of local mail
 pub mod delivery;
 pub mod listener;
 pub mod notices;
+pub mod sendmail;
 // 4: what the administrator writes and sees
 pub mod admin;
 pub mod settings;

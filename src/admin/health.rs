@@ -99,7 +99,8 @@ fn of_room(admission: Result<(), StoreError>) -> Option<Trouble> {
         StoreError::Unavailable(_)
         | StoreError::Corrupt { .. }
         | StoreError::NotFound(_)
-        | StoreError::Conflict(_) => (
+        | StoreError::Conflict(_)
+        | StoreError::AlreadyKnown(_) => (
             Grade::Live,
             "The queue is opened anew by itself; when that does not help, see the log and the disk",
         ),

@@ -22,6 +22,7 @@ mod run;
 mod sandbox;
 mod screen;
 mod selection;
+mod sendmail;
 mod status;
 mod user;
 mod users_edit;
@@ -93,6 +94,12 @@ enum Command {
     Resume(remote::Arguments),
     /// Show which clients have been here and what is odd about them.
     Clients(remote::Arguments),
+    /// Take a message from standard input, as sendmail(1) does; `pillarbox sendmail --help` says more.
+    Sendmail(sendmail::Arguments),
+    /// Show the queue, as mailq(1) does.
+    Mailq(sendmail::Arguments),
+    /// Check the aliases file, as newaliases(1) does.
+    Newaliases(sendmail::Arguments),
     /// Say who may log in at the door: add, remove, list.
     User {
         #[command(flatten)]
@@ -105,6 +112,11 @@ enum Command {
 /// Runs the command that `arguments` (with the program's name first) ask for.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // First of all: a program that sends one mail must not pay for the command line of a person.
+    if let Some(invocation) = sendmail::Invocation::of(&arguments) {
+        return invocation.run();
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
@@ -145,6 +157,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
+        Command::Sendmail(unread) | Command::Mailq(unread) | Command::Newaliases(unread) => {
+            Err(unread.refused())
+        }
         Command::User { arguments, command } => user::run(out, config, arguments, command),
     }
 }

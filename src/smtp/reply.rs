@@ -345,6 +345,7 @@ pub fn refused(refusal: Refusal) -> Reply {
     match refusal {
         Refusal::Full => Reply::new(452, "4.3.1", "no room for the message, try again later"),
         Refusal::Unavailable => Reply::new(451, "4.3.0", "the queue is not available, try again later"),
+        Refusal::Rejected => Reply::new(554, "5.0.0", "the relay refuses the message"),
         Refusal::TooFast { retry_after } => {
             let seconds = retry_after.as_secs().max(1);
             Reply::new(450, "4.7.1", format!("too many messages in this minute, try again in {seconds} s"))

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("listener", 3),
     ("delivery", 3),
     ("notices", 3),
+    ("sendmail", 3),
     ("settings", 4),
     ("admin", 4),
     ("daemon", 5),

@@ -80,6 +80,9 @@ pub enum Refusal {
     Full,
     /// The queue has failed and is being repaired: 451 4.3.0.
     Unavailable,
+    /// Whoever takes the message behind us has refused it for good: 554 5.0.0. Only `sendmail -bs` has somebody
+    /// behind it.
+    Rejected,
     /// The client's network sends too fast: 450 4.7.1 with the time to wait.
     TooFast {
         /// When the next message may come.
