@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Nothing but root needs no sudo.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Debian packages behind the programs that the tests call.
-TEST_PACKAGES := swaks curl python3 e2fsprogs mount
+TEST_PACKAGES := swaks curl python3 python3-yaml e2fsprogs mount
 TEST_PROGRAMS := swaks curl python3 mkfs.ext4 mount
 
 .DEFAULT_GOAL := help
@@ -14,7 +14,10 @@ FUZZ_TARGETS := session command address data header record
 FUZZ_SECONDS ?= 60
 FUZZ_LENGTH := 4096
 
-.PHONY: help run build static test test-crash-long fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+# What `make sbom` installs when it is missing.
+SBOM_TOOL := cargo-cyclonedx
+
+.PHONY: help run build image static test test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +43,13 @@ test: compiler test-programs test-report ## installs what the tests need and run
 	$(CARGO) test --locked --doc
 	$(CARGO) test --locked --examples
 	$(CARGO) test --locked --lib --bins --tests
+
+test-migration: compiler ## `pillarbox migrate` with the configuration files of real Debian packages (fetches them)
+	$(CARGO) build --locked
+	tests/migrate/real_files target/debug/pillarbox
+
+image: ## the container image "pillarbox"; needs an engine (docs/containers.md)
+	docker build -t pillarbox .
 
 test-crash-long: compiler ## the crash test with 200 kills
 	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
@@ -76,6 +86,13 @@ fmt: ## formats the code
 audit: ## known vulnerabilities of dependencies (fetches the advisory database; needs cargo-deny)
 	$(CARGO) deny --locked check advisories
 
+sbom: compiler ## what the program is made of, as target/sbom/pillarbox.cdx.json (CycloneDX)
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || { echo "Installing $(SBOM_TOOL)."; \
+	    $(CARGO) install --locked $(SBOM_TOOL); }
+	@mkdir -p target/sbom
+	$(CARGO) cyclonedx --quiet --format json --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
+	@mv pillarbox_bin.cdx.json target/sbom/pillarbox.cdx.json && ls -l target/sbom/pillarbox.cdx.json
+
 bench: compiler ## measures, beside Postfix on the same machine
 	benches/run
 
@@ -104,6 +121,7 @@ fuzz-tools:
 test-programs:
 	@missing=""; for program in $(TEST_PROGRAMS); do \
 	    PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	python3 -c 'import yaml' 2>/dev/null || missing="$$missing python3-yaml"; \
 	if [ -n "$$missing" ]; then echo "Missing for the tests:$$missing. Installing $(TEST_PACKAGES)."; \
 	    $(call install,$(TEST_PACKAGES)); fi
 

@@ -2,6 +2,8 @@
 
 mod callers;
 mod cost;
+mod crowd;
+mod daemon;
 mod dialogue;
 mod exits;
 mod flags;

@@ -8,6 +8,7 @@ use std::{fs, io, io::Write, os::unix::fs::PermissionsExt as _, path::Path};
 use serde_json::{Value, json};
 
 use super::{
+    check_aliases::{self, Survey},
     check_door, check_local,
     exit::{Exit, Failure},
     moment::span,
@@ -30,13 +31,15 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> 
     let settings = settings::load(config)?;
     let password = Password::look(settings.delivery());
     let door = check_door::look(&settings.listener, SystemClock::new().wall());
+    let aliases = check_aliases::look(&settings.listener.recipients);
     let local = check_local::warnings(&settings);
-    let warnings = [password.warning(), &door.warnings, &surroundings(&settings), &local].concat();
+    let warnings =
+        [password.warning(), &door.warnings, &aliases.warnings, &surroundings(&settings), &local].concat();
     let wrong: Vec<String> = password.missing().into_iter().chain(door.wrong).collect();
     if as_json {
-        screen::json(out, &document(&settings, &warnings, wrong.is_empty()))?;
+        screen::json(out, &document(&settings, &aliases, &warnings, wrong.is_empty()))?;
     } else {
-        print(out, &settings)?;
+        print(out, &settings, &aliases)?;
         labelled(out, "warning", &warnings)?;
     }
     settings.upstream()?;
@@ -137,7 +140,7 @@ impl Password {
     }
 }
 
-fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
+fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
     labelled(out, "from", &[settings.source.to_string()])?;
     labelled(out, "upstream", &[format!("{}:{} ({})", delivery.host, delivery.port, tls(delivery.tls))])?;
@@ -161,6 +164,7 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     labelled(out, "budget", &[budget])?;
     check_door::print(out, listener)?;
     check_local::print(out, &listener.local)?;
+    labelled(out, "recipients", &aliases.lines())?;
     let queue_lines = [
         format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
         format!(
@@ -170,10 +174,13 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
         ),
     ];
     labelled(out, "queue", &queue_lines)?;
-    labelled(out, "admin", &[settings.admin.socket.display().to_string()])
+    let http = settings.admin.http.map(|address| format!("metrics and probes on http://{address}"));
+    let admin: Vec<String> =
+        std::iter::once(settings.admin.socket.display().to_string()).chain(http).collect();
+    labelled(out, "admin", &admin)
 }
 
-fn document(settings: &Settings, warnings: &[String], is_right: bool) -> Value {
+fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], is_right: bool) -> Value {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
     json!({
         "source": settings.source.to_string(),
@@ -196,6 +203,7 @@ fn document(settings: &Settings, warnings: &[String], is_right: bool) -> Value {
         },
         "listener": check_door::document(listener),
         "sendmail": { "socket": listener.local.socket, "drop_directory": listener.local.drop_directory },
+        "recipients": aliases.document(),
         "queue": {
             "directory": queue.directory,
             "lifetime_seconds": delivery.lifetime.as_secs(),
@@ -203,7 +211,7 @@ fn document(settings: &Settings, warnings: &[String], is_right: bool) -> Value {
             "max_bytes": queue.max_bytes,
             "min_free_bytes": queue.min_free_bytes,
         },
-        "admin": { "socket": settings.admin.socket },
+        "admin": { "socket": settings.admin.socket, "http": settings.admin.http },
     })
 }
 

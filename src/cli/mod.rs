@@ -8,11 +8,14 @@ mod budget;
 mod bulk;
 mod certificate;
 mod check;
+mod check_aliases;
 mod check_door;
 mod check_local;
 mod clients;
 mod dead;
 mod exit;
+mod health;
+mod migrate;
 mod moment;
 mod password;
 mod queue;
@@ -24,6 +27,7 @@ mod screen;
 mod selection;
 mod sendmail;
 mod status;
+mod store;
 mod user;
 mod users_edit;
 
@@ -83,10 +87,26 @@ enum Command {
     /// Log in with a token instead of a password: consent, status, revocation.
     #[command(subcommand)]
     Auth(auth::Command),
+    /// Say by the exit code whether the relay is well: 0 yes, 1 no, 69 it does not run.
+    Health {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        asked: health::Arguments,
+    },
     /// Open a paused account again and try at once.
     Resume(remote::Arguments),
     /// Show which clients have been here and what is odd about them.
     Clients(remote::Arguments),
+    /// Print a relay.toml made from the configuration of msmtp, ssmtp, nullmailer, dma or a Postfix null client.
+    Migrate(migrate::Arguments),
+    /// Check the queue on disk, take it out as an mbox or Maildir, put one in; with the daemon stopped.
+    Store {
+        #[command(flatten)]
+        arguments: store::Arguments,
+        #[command(subcommand)]
+        command: store::Command,
+    },
     /// Take a message from standard input, as sendmail(1) does; `pillarbox sendmail --help` says more.
     Sendmail(sendmail::Arguments),
     /// Show the queue, as mailq(1) does.
@@ -144,9 +164,14 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
             remote::run(out, config, &remote, remote::Question::Dead(command))
         }
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
+        Command::Health { remote, asked } => {
+            remote::run(out, config, &remote, remote::Question::Health(asked.grade()))
+        }
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
+        Command::Migrate(arguments) => migrate::run(out, &arguments),
+        Command::Store { arguments, command } => store::run(out, config, arguments, command),
         Command::Sendmail(unread) | Command::Mailq(unread) | Command::Newaliases(unread) => {
             Err(unread.refused())
         }

@@ -67,6 +67,9 @@ pub(super) struct Arguments {
     /// Append a JSON line about each message that the look-alike takes.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Write each message that the look-alike takes to a file of its own in this directory.
+    #[arg(long, value_name = "PATH")]
+    mailbox: Option<PathBuf>,
     /// Write the look-alike's certificate authority here.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -127,6 +130,7 @@ impl Arguments {
             recipients_per_day: self.daily_limit.unwrap_or(base.recipients_per_day),
             latency: Duration::from_millis(self.latency_ms),
             journal: self.journal.clone(),
+            mailbox: self.mailbox.clone(),
             starttls_bind: bind(self.starttls_port),
             implicit_bind: bind(self.implicit_port),
             plain_bind: bind(self.plain_port),
@@ -176,6 +180,8 @@ impl Arguments {
         options.admin.socket = directory.join("admin.sock");
         options.listener.local.socket = Some(directory.join("submit.sock"));
         options.listener.local.drop_directory = Some(directory.join("drop"));
+        // The port of the configuration belongs to its daemon.
+        options.admin.http = None;
         let delivery = &mut options.delivery;
         delivery.host = HOST.to_owned();
         delivery.port = upstream.port();
@@ -187,6 +193,8 @@ impl Arguments {
         delivery.login = Some(Login { username: USERNAME.to_owned(), password });
         // As with a real account, which reads root's mail unless somebody else is named.
         delivery.admin = delivery.admin.take().or_else(|| USERNAME.parse().ok());
+        delivery.recipients = Arc::new(delivery.recipients.with_admin(delivery.admin.clone()));
+        options.listener.recipients = Arc::clone(&delivery.recipients);
         options.listener.session.local_recipients = delivery.admin.is_some();
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;
@@ -223,7 +231,8 @@ async fn serve(
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     let upstream = sandbox.starttls_address();
     let options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
-    telemetry::init(telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
+    let log = telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
+    telemetry::init(log, telemetry::Output::Stderr);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (socket, submit) = (options.admin.socket.clone(), directory.join("submit.sock"));
     let listener = daemon::bind(&options).map_err(|error| explain(error, arguments))?;
@@ -293,6 +302,7 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
         DaemonError::Door(_)
         | DaemonError::Store(_)
         | DaemonError::Admin(_)
+        | DaemonError::Http(_)
         | DaemonError::Ended(_)
         | DaemonError::Queue(_) => String::new(),
     };

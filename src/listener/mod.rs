@@ -9,6 +9,7 @@ pub mod clients;
 mod connection;
 pub mod dropped;
 mod events;
+mod expansion;
 mod handshake;
 pub mod local;
 mod memory;

@@ -15,6 +15,7 @@ mod oauth;
 pub mod problem;
 mod protection;
 mod raw;
+mod recipients;
 mod report;
 pub mod sendmail;
 mod storage;
@@ -26,6 +27,7 @@ use std::{
     collections::BTreeMap,
     env, fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -63,6 +65,8 @@ pub struct Settings {
     pub admin: admin::Options,
     /// For the log.
     pub telemetry: telemetry::Options,
+    /// Where the log goes.
+    pub log_output: telemetry::Output,
     /// How long relayed messages are remembered.
     pub history_lifetime: Duration,
     /// How long dead letters are kept.
@@ -198,19 +202,25 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let account_address: Option<Address> =
         upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let admin_address = admin_address.or_else(|| account_address.clone());
-    let mut listener = door::check(&raw.listener, host, admin_address.is_some(), report);
+    let hostname = door::hostname(&raw.listener, host, report);
+    let recipients = recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
+    let recipients = Arc::new(recipients);
+    let mut listener = door::check(&raw.listener, &hostname, &recipients, report);
     listener.local = sendmail::check(&raw.sendmail, report);
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
     let budget = storage::check_budget(&raw.budget, report);
-    let identity = identity::check(&raw.identity, &upstream, &listener.session.hostname, report);
+    let identity = identity::check(&raw.identity, &upstream, &hostname, report);
     let ca_file = report::set(raw.upstream.ca_file.as_ref());
     let uncertain = raw.queue.uncertain.as_ref();
     let uncertain = uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice);
-    let hostname = &listener.session.hostname;
     let (account, admin) = (account_address.as_ref(), admin_address.as_ref());
-    let notices = telling::check_notices(&raw.notices, hostname, account, admin, report);
-    let alert = telling::check_alert(&raw.alert, hostname, report);
+    let mut notices = telling::check_notices(&raw.notices, &hostname, account, admin, report);
+    // Nobody elsewhere hears of mail that was kept from him.
+    notices.senders &= recipients.local().redirect_all.is_none();
+    let ca_file = ca_file.map(|path| report.path("upstream", "ca_file", path));
+    let secret_directories = &surroundings.secret_directories;
+    let alert = telling::check_alert(&raw.alert, &hostname, ca_file.clone(), secret_directories, report);
     Settings {
         source,
         dead_letter_lifetime: queue.dead_letter_lifetime,
@@ -225,7 +235,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             ip_family: upstream.ip_family,
             login: upstream.login,
             ehlo_name: upstream.ehlo_name,
-            ca_file: ca_file.map(|path| report.path("upstream", "ca_file", path)),
+            ca_file,
             connections: upstream.connections,
             logins_per_hour: upstream.logins_per_hour,
             recipients_per_day: budget.recipients_per_day,
@@ -235,6 +245,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             uncertain,
             admin: admin_address,
             identity,
+            recipients,
             drain: STOP_WAIT,
             limits: delivery::Limits::default(),
         },
@@ -242,12 +253,16 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             directory: queue.directory,
             max_bytes: queue.max_bytes,
             min_free_bytes: queue.min_free_bytes,
-            hostname: listener.session.hostname.clone(),
+            hostname,
             hold_uncertain: uncertain == delivery::Uncertain::Hold,
             commit_timeout: COMMIT_TIMEOUT,
         },
         listener,
-        admin: admin::Options { socket: storage::check_socket(&raw.admin, report) },
+        admin: admin::Options {
+            socket: storage::check_socket(&raw.admin, report),
+            http: raw.admin.http.as_ref().and_then(|Parsed(address)| *address),
+        },
+        log_output: raw.log.output.as_ref().map_or(telemetry::Output::Stderr, |Parsed(output)| *output),
         telemetry: telemetry::Options {
             format: raw.log.format.as_ref().map_or(telemetry::Format::Auto, |Parsed(format)| *format),
             level: raw.log.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),

@@ -170,3 +170,25 @@ fn help_is_an_answer() {
     let done = Stage::new().sendmail(&["--help"], "");
     assert_eq!((done.code, done.stdout.contains("docs/sendmail.md")), (Some(0), true));
 }
+
+#[test]
+fn the_aliases_are_checked_and_explained() {
+    let stage = Stage::new();
+    let aliases = stage.path("aliases");
+    fs::write(&aliases, "root: joe@x.example\nweb: |/bin/program\npostmaster: root\n").unwrap();
+    stage.configure(&format!("[identity]\naliases_file = {:?}\n", aliases.to_str().unwrap()));
+    let checked = super::stage::call(&mut stage.command("newaliases", &[]), b"");
+    assert_eq!((checked.code, &checked.stdout[..]), (Some(0), ""), "{checked:?}");
+    assert!(checked.stderr.starts_with("newaliases: ") && checked.stderr.contains("line 2"), "{checked:?}");
+    assert_eq!(stage.sendmail(&["-bi"], "").code, Some(0));
+    for flag in ["-bv", "-bt"] {
+        let explained = stage.sendmail(&[flag, "postmaster", "a@b.example"], "");
+        assert_eq!((explained.code, &explained.stderr[..]), (Some(0), ""), "{explained:?}");
+        assert!(explained.stdout.contains("postmaster: ") && explained.stdout.contains("joe@x.example"));
+        assert!(explained.stdout.contains("a@b.example: a@b.example"), "{explained:?}");
+    }
+    let unknown = stage.sendmail(&["-bv", "nobody-here"], "");
+    assert_eq!((unknown.code, &unknown.stdout[..]), (Some(67), ""), "{unknown:?}");
+    fs::remove_file(&aliases).unwrap();
+    assert_eq!(stage.sendmail(&["-bi"], "").code, Some(78));
+}

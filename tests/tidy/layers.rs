@@ -7,11 +7,13 @@ use super::source::{Source, paths};
 const LAYERS: &[(&str, u8)] = &[
     ("smtp", 0),
     ("clock", 0),
+    ("fingerprint", 0),
     ("secret", 0),
     ("shutdown", 0),
     ("telemetry", 0),
     ("message", 1),
     ("budget", 1),
+    ("aliases_file", 2),
     ("queue", 2),
     ("listener", 3),
     ("delivery", 3),

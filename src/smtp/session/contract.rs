@@ -73,7 +73,7 @@ pub enum Step {
     Close,
 }
 
-/// Why a message cannot be taken just now. The words for the client come from the machine.
+/// Why a message cannot be taken. The words for the client come from the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No room: 452 4.3.1.
@@ -87,6 +87,13 @@ pub enum Refusal {
     TooFast {
         /// When the next message may come.
         retry_after: Duration,
+    },
+    /// A recipient is a name of this host that nobody reads mail for: 550 5.1.3.
+    NobodyReads,
+    /// The recipients stand for too many addresses: 550 5.5.3.
+    TooManyAddresses {
+        /// How many a message may have.
+        limit: usize,
     },
 }
 
