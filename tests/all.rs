@@ -14,6 +14,7 @@ mod dialogues;
 mod door;
 mod floods;
 mod fuzz_corpus;
+mod handover;
 mod oauth;
 mod power_cut;
 mod rewrite;

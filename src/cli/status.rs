@@ -130,7 +130,8 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
 /// Files of the drop directory, where there are any.
 fn dropped(state: Option<&DropState>) -> Vec<String> {
     let Some(DropState { directory, waiting, set_aside }) = state else { return Vec::new() };
-    let waiting = (*waiting > 0).then(|| format!("{} in {directory} to be taken", count(*waiting, "message")));
+    let waiting =
+        (*waiting > 0).then(|| format!("{} in {directory} to be taken", count(*waiting, "message")));
     let set_aside = (*set_aside > 0).then(|| {
         let files = count(*set_aside, "file");
         format!("{files} set aside as {directory}/bad.*: the log says why; rename one back to be tried again, or delete it")
