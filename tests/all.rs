@@ -17,6 +17,7 @@ mod floods;
 mod fuzz_corpus;
 mod health;
 mod migrate;
+mod handover;
 mod oauth;
 mod power_cut;
 mod rewrite;

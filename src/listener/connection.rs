@@ -153,6 +153,10 @@ impl Connection<'_> {
 
     fn note_quirks(&mut self) {
         for quirk in self.session.take_quirks() {
+            if self.client.local {
+                // Our own sendmail calls every host "localhost": nothing that anybody could put right.
+                continue;
+            }
             let is_news = self.service.clients.met(self.client.address, quirk, self.service.clock.now());
             events::quirk(self.client, quirk, is_news);
         }
