@@ -20,7 +20,6 @@ const DEATHS: [usize; 3] = [200, 450, 700];
 const ABSENCE: usize = 60;
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the figures of a run, for whoever asks the test runner")]
 fn a_thousand_calls_over_a_daemon_that_is_killed_arrive_each_once() {
     let gmail = Gmail::start();
     let (home, stage) = together(&gmail);
