@@ -9,6 +9,7 @@ mod bulk;
 mod certificate;
 mod check;
 mod check_door;
+mod check_telling;
 mod clients;
 mod dead;
 mod exit;
