@@ -149,6 +149,7 @@ fn envelope(clock: &ManualClock, lane: Lane, recipients: &[&str]) -> Envelope {
             helo: "web01".into(),
             protocol: "ESMTP".into(),
             login: None,
+            local: None,
         },
         accepted_at: clock.wall(),
     }
@@ -182,6 +183,7 @@ macro_rules! contract {
 
 mod dead;
 mod lanes;
+mod proposed;
 
 contract! {
     async fn an_accepted_message_is_there_after_a_crash_with_its_bytes(mut queue) {
@@ -367,7 +369,7 @@ contract! {
             internationalized: false,
             dsn: pillarbox::smtp::dsn::Dsn::default(),
             lane: Lane::Normal,
-            origin: Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: String::new(), protocol: "SMTP".into(), login: None },
+            origin: Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: String::new(), protocol: "SMTP".into(), login: None , local: None},
             accepted_at: queue.clock.wall(),
         };
         let mut draft = store.begin(envelope).unwrap();

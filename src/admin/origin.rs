@@ -21,6 +21,9 @@ pub struct Origin {
     pub protocol: String,
     /// Who had logged in.
     pub login: Option<String>,
+    /// Whose program of this host it was, such as `1000 (alice)`.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 impl From<&Envelope> for Origin {
@@ -28,7 +31,11 @@ impl From<&Envelope> for Origin {
         let origin = &envelope.origin;
         let address = (!envelope.is_own_notice()).then(|| origin.address.to_canonical().to_string());
         let (helo, protocol, login) = (origin.helo.clone(), origin.protocol.clone(), origin.login.clone());
-        Self { address, helo, protocol, login }
+        let user = origin.local.as_ref().map(|user| match &user.name {
+            Some(name) => format!("{} ({name})", user.uid),
+            None => user.uid.to_string(),
+        });
+        Self { address, helo, protocol, login, user }
     }
 }
 

@@ -124,6 +124,7 @@ impl Stage {
                 helo: "client".into(),
                 protocol: "ESMTP".into(),
                 login: None,
+                local: None,
             },
             accepted_at: self.clock.wall(),
         };

@@ -266,6 +266,9 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
 /// `printer.lan [192.0.2.7], logged in as printer (ESMTPSA)`.
 fn client(origin: &Origin) -> String {
     let Some(address) = &origin.address else { return "none: a notice of this relay".to_owned() };
+    if let Some(user) = &origin.user {
+        return format!("a program of userid {user} on this host");
+    }
     let login = origin.login.as_ref().map_or_else(String::new, |login| format!(", logged in as {login}"));
     let name = if origin.helo.is_empty() { String::new() } else { format!("{} ", origin.helo) };
     format!("{name}[{address}]{login} ({})", origin.protocol)

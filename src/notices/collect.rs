@@ -166,6 +166,10 @@ fn described(recipient: &Recipient, kind: NoticeKind, original_recipient: Option
 
 fn origin(envelope: &Envelope) -> String {
     let origin = &envelope.origin;
+    if let Some(user) = &origin.local {
+        let name = user.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        return format!("a program of userid {}{name} on this host", user.uid);
+    }
     let login = origin.login.as_ref().map(|login| format!(", logged in as {login}")).unwrap_or_default();
     match origin.helo.as_str() {
         "" => format!("[{}]{login}", origin.address),
