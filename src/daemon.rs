@@ -99,6 +99,7 @@ impl Options {
             username: delivery.login.as_ref().map(|login| login.username.clone()),
             recipients_per_day: delivery.recipients_per_day.saturating_add(self.owner_reserve),
             owner_reserve: self.owner_reserve,
+            notice_reserve: delivery.notice_reserve,
             urgent_reserve: delivery.urgent_reserve,
             damaged: self.queue.directory.join(DAMAGED),
         }

@@ -75,12 +75,29 @@ fn an_empty_configuration_is_the_documented_default() {
     let settings = load_text("").unwrap();
     let delivery = settings.delivery();
     assert_eq!((delivery.host.as_str(), delivery.port, delivery.tls), ("smtp.gmail.com", 587, Tls::Starttls));
-    assert_eq!(delivery.recipients_per_day, 475);
+    assert_eq!((delivery.recipients_per_day, delivery.notice_reserve), (475, 5));
     assert_eq!(delivery.ehlo_name, "relay.example.org");
     assert_eq!(settings.queue.directory, Path::new("/var/lib/pillarbox"));
     assert_eq!(settings.admin.socket, Path::new("/run/pillarbox/admin.sock"));
     assert_eq!(settings.admin.http, None);
     assert!(!settings.listener.session.local_recipients, "nobody reads root's mail yet");
+}
+
+#[test]
+fn notices_have_a_small_reserve_that_is_never_much_of_the_day() {
+    let reserve = |text: &str| {
+        let settings = load_text(&format!("[budget]\n{text}\n")).unwrap();
+        settings.delivery().notice_reserve
+    };
+    assert_eq!(reserve("recipients_per_day = 2000\nowner_reserve = 100"), 5);
+    assert_eq!(reserve("recipients_per_day = 100\nowner_reserve = 0"), 1);
+    assert_eq!(reserve("recipients_per_day = 10\nowner_reserve = 0"), 0);
+    assert_eq!(reserve("recipients_per_day = 100\nowner_reserve = 0\nurgent_reserve = 99"), 0);
+    assert_eq!(reserve("notice_reserve = 40"), 40);
+    let delay = |text: &str| load_text(&format!("[notices]\n{text}\n")).unwrap().notices.delay_after;
+    assert_eq!(delay("").map(|after| after.as_secs()), Some(4 * 3_600));
+    assert_eq!(delay("delay_after = \"2d\"").map(|after| after.as_secs()), Some(2 * 86_400));
+    assert_eq!(delay("delay_after = \"never\""), None);
 }
 
 #[test]

@@ -196,7 +196,7 @@ impl Arguments {
         options.listener.session.local_recipients = delivery.admin.is_some();
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;
-            delivery.urgent_reserve = 0;
+            (delivery.urgent_reserve, delivery.notice_reserve) = (0, 0);
             options.owner_reserve = 0;
         }
         Ok(options)

@@ -36,7 +36,7 @@ use super::{
     sled_tables::SledTables,
     spool::{Spool, blocking, refused},
     state::AccountState,
-    store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals},
+    store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told, Totals},
     tables::{Changes, TableError, Tables},
 };
 use crate::{
@@ -309,8 +309,8 @@ impl Store for SledStore {
         self.read(move |tables| page(tables.untold(limit)?.into_iter(), limit)).await
     }
 
-    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError> {
-        self.change(move |_, tables, changes| Engine::told(tables, changes, id, &places)).await
+    async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError> {
+        self.change(move |_, tables, changes| Engine::told(tables, changes, id, told)).await
     }
 
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {

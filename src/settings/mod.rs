@@ -237,6 +237,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             connections: upstream.connections,
             logins_per_hour: upstream.logins_per_hour,
             recipients_per_day: budget.recipients_per_day,
+            notice_reserve: budget.notice_reserve,
             urgent_reserve: budget.urgent_reserve,
             pace_per_minute: budget.pace_per_minute,
             lifetime: queue.lifetime,

@@ -12,7 +12,10 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose};
+use super::{
+    telling::Delay,
+    value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose},
+};
 use crate::{
     delivery::{IpFamily, Uncertain, oauth::Endpoint},
     message::{
@@ -121,6 +124,7 @@ pub(super) struct Queue {
 pub(super) struct Budget {
     pub(super) recipients_per_day: Option<Whole>,
     pub(super) owner_reserve: Option<Whole>,
+    pub(super) notice_reserve: Option<Whole>,
     pub(super) urgent_reserve: Option<Whole>,
     pub(super) pace_per_minute: Option<Whole>,
 }
@@ -154,6 +158,7 @@ pub(super) struct Sender {
 pub(super) struct Notices {
     pub(super) to: Option<Parsed<Told>>,
     pub(super) per_hour: Option<Whole>,
+    pub(super) delay_after: Option<Parsed<Delay>>,
 }
 
 /// `[alert]`: who is told without mail.

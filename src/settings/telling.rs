@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     raw::{Alert, Notices, Told},
     report::{Key, Report, set},
-    value::{Command, Parsed, Password},
+    value::{Command, Parsed, Password, Text},
 };
 use crate::{
     admin::alert::{self, webhook},
@@ -21,6 +21,22 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// `notices.delay_after`: how long until it is told that mail waits; `None` for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delay(pub(super) Option<Duration>);
+
+impl Text for Delay {
+    const EXPECTED: &'static str = "a duration in quotes such as \"4h\", or \"never\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        let after = Duration::read(text).map_err(|words| format!("{words}, or \"never\""))?;
+        Ok(Self(Some(after)))
+    }
+}
+
 pub(super) fn check_notices(
     raw: &Notices,
     hostname: &str,
@@ -31,6 +47,11 @@ pub(super) fn check_notices(
     let mut options = notices::Options::new(hostname.to_owned());
     let per_hour = Key { section: "notices", key: "per_hour", default: options.per_hour, range: 1..=60 };
     options.per_hour = report.whole(per_hour, raw.per_hour);
+    if let Some(Parsed(Delay(after))) = raw.delay_after {
+        let key =
+            Key { section: "notices", key: "delay_after", default: 4 * HOUR, range: 10 * MINUTE..=90 * DAY };
+        options.delay_after = after.map(|after| report.duration(key, Some(&Parsed(after))));
+    }
     let to = raw.to.as_ref().map_or(Told::Admin, |Parsed(to)| *to);
     if to != Told::Nobody {
         options.from = account.or(admin).cloned();
