@@ -13,8 +13,13 @@ FUZZ_TARGETS := session command address data header record
 # Seconds for each target, and the octets of an input.
 FUZZ_SECONDS ?= 60
 FUZZ_LENGTH := 4096
+# `make deb DEB_PROFILE=dev` takes the debug binary, for tests of the package itself.
+DEB_PROFILE ?= release
+DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+DEB_DIRECTORY ?= target/debian
+DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
-.PHONY: help run build test test-crash-long fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+.PHONY: help run build deb deb-tool test test-system test-crash-long fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +29,16 @@ run: build ## builds, then relays to a built-in Gmail look-alike: nothing leaves
 
 build: compiler ## the release binary, target/release/pillarbox
 	$(CARGO) build --release --locked
+
+deb: compiler deb-tool ## the Debian package, in target/debian
+	$(CARGO) build --locked --profile $(DEB_PROFILE)
+	$(CARGO) build --locked --profile $(DEB_PROFILE) --example manuals
+	rm -rf target/manuals && $(DEB_BUILT)/examples/manuals target/manuals
+	gzip -9n <CHANGELOG.md >target/manuals/changelog.gz
+	$(CARGO) deb --locked --no-build --profile $(DEB_PROFILE) --deb-version $(DEB_VERSION) --output $(DEB_DIRECTORY)/
+
+test-system: ## installs package and image for real, in containers; needs a Docker engine, and says so without one
+	tests/system/run
 
 test: compiler test-programs test-report ## installs what the tests need and runs them all
 	$(CARGO) test --locked --doc
@@ -80,6 +95,12 @@ compiler:
 	    echo "Rust is missing. Install it from https://rustup.rs (Rust 1.91 or later), then run make again."; exit 1; }
 	@command -v cc >/dev/null || { echo "Installing a C compiler (build-essential)."; \
 	    $(call install,build-essential); }
+
+deb-tool:
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "Installing cargo-deb, which makes the package."; \
+	    $(CARGO) install cargo-deb --locked || { echo "Please install by hand: cargo install cargo-deb"; exit 1; }; }
+	@command -v dpkg-shlibdeps >/dev/null || { echo "Installing dpkg-dev, which finds the package's dependencies."; \
+	    $(call install,dpkg-dev); }
 
 fuzz-tools:
 	@command -v rustup >/dev/null && rustup run nightly rustc --version >/dev/null 2>&1 || { \

@@ -18,9 +18,10 @@ pub mod queue;
 pub mod delivery;
 pub mod listener;
 pub mod notices;
-// 4: what the administrator writes and sees
+// 4: what the administrator writes and sees, and what the supervisor hears
 pub mod admin;
 pub mod settings;
+pub mod supervision;
 // 5: the whole
 pub mod daemon;
 pub mod sandbox;
