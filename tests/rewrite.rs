@@ -134,6 +134,7 @@ fn envelope(reverse_path: Option<Address>, helo: &str, client: &str, internation
             helo: helo.to_owned(),
             protocol: "ESMTP".to_owned(),
             login: None,
+            local: None,
         },
         accepted_at: ACCEPTED,
     }

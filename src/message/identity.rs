@@ -129,7 +129,7 @@ mod tests {
         let identity =
             Identity { from: FromPolicy::Keep, send_as: Vec::new(), domain: "relay.example".into() };
         let address: IpAddr = client.parse().unwrap();
-        let origin = Origin { address, helo: helo.into(), protocol: String::new(), login: None };
+        let origin = Origin { address, helo: helo.into(), protocol: String::new(), login: None, local: None };
         Terms { identity: &identity, account: None }.host(&origin)
     }
 
