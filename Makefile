@@ -19,7 +19,10 @@ DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 DEB_DIRECTORY ?= target/debian
 DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
-.PHONY: help run build deb deb-tool test test-system test-crash-long fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+# What `make sbom` installs when it is missing.
+SBOM_TOOL := cargo-cyclonedx
+
+.PHONY: help run build deb deb-tool static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,10 +43,25 @@ deb: compiler deb-tool ## the Debian package, in target/debian
 test-system: ## installs package and image for real, in containers; needs a Docker engine, and says so without one
 	tests/system/run
 
+# glibc, because every machine that can build at all has its static libraries; STATIC_TARGET names another target,
+# such as x86_64-unknown-linux-musl. With --target the flag stays away from build scripts and procedural macros.
+STATIC_TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+
+static: compiler ## a static binary for containers with nothing else in them, target/static/pillarbox
+	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+	    $(CARGO) build --release --locked --bin pillarbox --target $(STATIC_TARGET)
+	@target="$${CARGO_TARGET_DIR:-target}"; mkdir -p "$$target/static"; \
+	    install -m 0755 "$$target/$(STATIC_TARGET)/release/pillarbox" "$$target/static/pillarbox"; \
+	    ls -l "$$target/static/pillarbox"
+
 test: compiler test-programs test-report ## installs what the tests need and runs them all
 	$(CARGO) test --locked --doc
 	$(CARGO) test --locked --examples
 	$(CARGO) test --locked --lib --bins --tests
+
+test-migration: compiler ## `pillarbox migrate` with the configuration files of real Debian packages (fetches them)
+	$(CARGO) build --locked
+	tests/migrate/real_files target/debug/pillarbox
 
 test-crash-long: compiler ## the crash test with 200 kills
 	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
@@ -79,6 +97,13 @@ fmt: ## formats the code
 
 audit: ## known vulnerabilities of dependencies (fetches the advisory database; needs cargo-deny)
 	$(CARGO) deny --locked check advisories
+
+sbom: compiler ## what the program is made of, as target/sbom/pillarbox.cdx.json (CycloneDX)
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || { echo "Installing $(SBOM_TOOL)."; \
+	    $(CARGO) install --locked $(SBOM_TOOL); }
+	@mkdir -p target/sbom
+	$(CARGO) cyclonedx --quiet --format json --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
+	@mv pillarbox_bin.cdx.json target/sbom/pillarbox.cdx.json && ls -l target/sbom/pillarbox.cdx.json
 
 bench: compiler ## measures, beside Postfix on the same machine
 	benches/run

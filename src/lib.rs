@@ -5,6 +5,7 @@
 
 // 0: pure protocol, time, secrets, stopping, events
 pub mod clock;
+pub mod fingerprint;
 pub mod secret;
 pub mod shutdown;
 pub mod smtp;
@@ -12,12 +13,14 @@ pub mod telemetry;
 // 1: the message and the budget, pure
 pub mod budget;
 pub mod message;
-// 2: the durable queue
+// 2: the durable queue, and who is meant by a name
+pub mod aliases_file;
 pub mod queue;
-// 3: the two halves, and what is told of mail that cannot leave
+// 3: the two halves, what is told of mail that cannot leave, and the front end of local mail
 pub mod delivery;
 pub mod listener;
 pub mod notices;
+pub mod sendmail;
 // 4: what the administrator writes and sees, and what the supervisor hears
 pub mod admin;
 pub mod settings;

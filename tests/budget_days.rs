@@ -106,7 +106,10 @@ fn delivery_options(upstream: &Sandbox, authority: &Path) -> Options {
             from: FromPolicy::Account,
             send_as: Vec::new(),
             domain: "relay.example.org".into(),
+            hostname: "relay.example.org".into(),
+            senders: Vec::new(),
         },
+        recipients: Arc::default(),
         drain: Duration::from_secs(20),
         limits: Limits::default(),
     }

@@ -15,9 +15,10 @@ use std::{
 use pillarbox::{
     clock::{ManualClock, Timestamp},
     message::{
+        aliases::{LocalNames, Routes},
         envelope::{BodyKind, Envelope, Lane, Origin},
         header::HEADER_BYTES_MAX,
-        identity::{FromPolicy, Identity, Terms},
+        identity::{FromPolicy, Identity, SenderPattern, SenderRule, Terms},
         rewrite::{Rewritten, rewrite},
     },
     queue::{draft::BUFFER_BYTES, memory_store::MemoryStore, reader::MessageReader, store::Store},
@@ -83,6 +84,31 @@ impl Case {
         )
     }
 
+    /// `sender: www-data = shop@example.org; @web.example = me@gmail.com`.
+    fn senders(&self) -> Vec<SenderRule> {
+        let rules = self.key("sender").unwrap_or_default().split(';').filter_map(|rule| rule.split_once('='));
+        let rule = |(sender, from): (&str, &str)| {
+            let sender = match sender.trim() {
+                domain if domain.starts_with('@') => SenderPattern::Domain(domain[1..].to_owned()),
+                address if address.contains('@') => SenderPattern::Address(address.parse().unwrap()),
+                name => SenderPattern::Name(name.to_owned()),
+            };
+            SenderRule { sender, from: from.trim().parse().unwrap() }
+        };
+        rules.map(rule).collect()
+    }
+
+    /// `aliases: root: a@x.example, b@x.example; ops: root`. The administrator is the account, as by default.
+    fn recipients(&self, account: Option<&Address>) -> Routes {
+        let file = self.key("aliases").unwrap_or_default().replace("; ", "\n");
+        let local = LocalNames {
+            admin: account.cloned(),
+            domains: vec!["relay.example".into()],
+            ..LocalNames::default()
+        };
+        Routes::read(file.as_bytes(), local)
+    }
+
     async fn leaves(&self) -> String {
         let mut send_as =
             self.key("send_as").unwrap_or_default().split(',').map(str::trim).collect::<Vec<_>>();
@@ -96,10 +122,13 @@ impl Case {
             },
             send_as: send_as.into_iter().map(|address| address.parse().unwrap()).collect(),
             domain: "relay.example".into(),
+            hostname: self.key("hostname").unwrap_or("relay.example").to_owned(),
+            senders: self.senders(),
         };
         let account = self.key("account").unwrap_or("me@gmail.com");
         let account: Option<Address> = (account != "none").then(|| account.parse().unwrap());
-        let terms = Terms { identity: &identity, account: account.as_ref() };
+        let recipients = self.recipients(account.as_ref());
+        let terms = Terms { identity: &identity, account: account.as_ref(), recipients: &recipients };
         let (id, mut reader) = accepted(self.envelope(), &[&self.message]).await;
         let reverse_path = terms.reverse_path(reader.envelope());
         let rewritten = edit(&mut reader, &terms).unwrap();
@@ -194,16 +223,16 @@ fn filler(octets: usize) -> String {
     format!("X-Filler: {}\r\n", "x".repeat(88)).repeat(octets / 100)
 }
 
-fn account_terms() -> (Identity, Address) {
-    let identity =
-        Identity { from: FromPolicy::Account, send_as: Vec::new(), domain: "relay.example".into() };
-    (identity, "me@gmail.com".parse().unwrap())
+fn identity(from: FromPolicy) -> Identity {
+    let name = || "relay.example".to_owned();
+    Identity { from, send_as: Vec::new(), domain: name(), hostname: name(), senders: Vec::new() }
 }
 
 #[tokio::test]
 async fn the_body_passes_unchanged_and_flat_whatever_the_header_is() {
-    let (identity, account) = account_terms();
-    let terms = Terms { identity: &identity, account: Some(&account) };
+    let (identity, account) = (identity(FromPolicy::Account), "me@gmail.com".parse().unwrap());
+    let recipients = Routes::default();
+    let terms = Terms { identity: &identity, account: Some(&account), recipients: &recipients };
     let mut random = fastrand::Rng::with_seed(23);
     for header_bytes in [0, 10, BUFFER_BYTES - 700, BUFFER_BYTES, 2 * BUFFER_BYTES, HEADER_BYTES_MAX - 2_000]
     {
@@ -255,6 +284,9 @@ async fn no_message_breaks_the_rules_on_its_way_out() {
         b"From:root (Cron Daemon)",
         b"Sender: ",
         b"Reply-To: ",
+        b"To: ",
+        b"To: root, <root>",
+        b"Cc: ",
         b"Bcc: secret@x.example",
         b"Subject: ",
         b"Message-ID: ",
@@ -284,9 +316,12 @@ async fn no_message_breaks_the_rules_on_its_way_out() {
     let account: Address = "me@gmail.com".parse().unwrap();
     for round in 0..3_000 {
         let from = [FromPolicy::Account, FromPolicy::AliasList, FromPolicy::Keep][round % 3];
-        let send_as = vec!["a@b.example".parse().unwrap()];
-        let identity = Identity { from, send_as, domain: "relay.example".into() };
-        let terms = Terms { identity: &identity, account: random.bool().then_some(&account) };
+        let mut identity = identity(from);
+        identity.send_as = vec!["a@b.example".parse().unwrap()];
+        let local = LocalNames { admin: Some(account.clone()), ..LocalNames::default() };
+        let recipients = Routes::read(b"root: a@b.example, c@d.example", local);
+        let account = random.bool().then_some(&account);
+        let terms = Terms { identity: &identity, account, recipients: &recipients };
         let message: Vec<u8> =
             (0..random.usize(0..40)).flat_map(|_| pieces[random.usize(..pieces.len())].to_vec()).collect();
         let (_, mut reader) =
@@ -304,6 +339,9 @@ async fn no_message_breaks_the_rules_on_its_way_out() {
             (1, 1, 1, 0),
             "{shown}"
         );
-        assert!(count("sender") <= 1 && count("reply-to") <= 1 && count("subject") <= 1, "{shown}");
+        assert!(
+            count("sender") <= 1 && count("reply-to") <= 1 && count("to") <= 1 && count("subject") <= 1,
+            "{shown}"
+        );
     }
 }

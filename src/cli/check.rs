@@ -8,6 +8,7 @@ use std::{fs, io, io::Write, os::unix::fs::PermissionsExt as _, path::Path};
 use serde_json::{Value, json};
 
 use super::{
+    check_aliases::{self, Survey},
     check_door,
     exit::{Exit, Failure},
     moment::span,
@@ -30,12 +31,13 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> 
     let settings = settings::load(config)?;
     let password = Password::look(settings.delivery());
     let door = check_door::look(&settings.listener, SystemClock::new().wall());
-    let warnings = [password.warning(), &door.warnings, &surroundings(&settings)].concat();
+    let aliases = check_aliases::look(&settings.listener.recipients);
+    let warnings = [password.warning(), &door.warnings, &aliases.warnings, &surroundings(&settings)].concat();
     let wrong: Vec<String> = password.missing().into_iter().chain(door.wrong).collect();
     if as_json {
-        screen::json(out, &document(&settings, &warnings, wrong.is_empty()))?;
+        screen::json(out, &document(&settings, &aliases, &warnings, wrong.is_empty()))?;
     } else {
-        print(out, &settings)?;
+        print(out, &settings, &aliases)?;
         labelled(out, "warning", &warnings)?;
     }
     settings.upstream()?;
@@ -144,7 +146,7 @@ impl Password {
     }
 }
 
-fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
+fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
     labelled(out, "from", &[settings.source.to_string()])?;
     labelled(out, "upstream", &[format!("{}:{} ({})", delivery.host, delivery.port, tls(delivery.tls))])?;
@@ -167,6 +169,7 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     );
     labelled(out, "budget", &[budget])?;
     check_door::print(out, listener)?;
+    labelled(out, "recipients", &aliases.lines())?;
     let queue_lines = [
         format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
         format!(
@@ -179,7 +182,7 @@ fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     labelled(out, "admin", &[settings.admin.socket.display().to_string()])
 }
 
-fn document(settings: &Settings, warnings: &[String], is_right: bool) -> Value {
+fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], is_right: bool) -> Value {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
     json!({
         "source": settings.source.to_string(),
@@ -201,6 +204,7 @@ fn document(settings: &Settings, warnings: &[String], is_right: bool) -> Value {
             "pace_per_minute": delivery.pace_per_minute,
         },
         "listener": check_door::document(listener),
+        "recipients": aliases.document(),
         "queue": {
             "directory": queue.directory,
             "lifetime_seconds": delivery.lifetime.as_secs(),

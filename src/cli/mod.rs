@@ -8,10 +8,12 @@ mod budget;
 mod bulk;
 mod certificate;
 mod check;
+mod check_aliases;
 mod check_door;
 mod clients;
 mod dead;
 mod exit;
+mod migrate;
 mod moment;
 mod password;
 mod queue;
@@ -21,7 +23,9 @@ mod run;
 mod sandbox;
 mod screen;
 mod selection;
+mod sendmail;
 mod status;
+mod store;
 mod user;
 mod users_edit;
 
@@ -88,6 +92,21 @@ enum Command {
     Resume(remote::Arguments),
     /// Show which clients have been here and what is odd about them.
     Clients(remote::Arguments),
+    /// Print a relay.toml made from the configuration of msmtp, ssmtp, nullmailer, dma or a Postfix null client.
+    Migrate(migrate::Arguments),
+    /// Check the queue on disk, take it out as an mbox or Maildir, put one in; with the daemon stopped.
+    Store {
+        #[command(flatten)]
+        arguments: store::Arguments,
+        #[command(subcommand)]
+        command: store::Command,
+    },
+    /// Take a message from standard input, as sendmail(1) does; `pillarbox sendmail --help` says more.
+    Sendmail(sendmail::Arguments),
+    /// Show the queue, as mailq(1) does.
+    Mailq(sendmail::Arguments),
+    /// Check the aliases file, as newaliases(1) does.
+    Newaliases(sendmail::Arguments),
     /// Say who may log in at the door: add, remove, list.
     User {
         #[command(flatten)]
@@ -106,6 +125,11 @@ pub fn command() -> clap::Command {
 /// Runs the command that `arguments` (with the program's name first) ask for.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // First of all: a program that sends one mail must not pay for the command line of a person.
+    if let Some(invocation) = sendmail::Invocation::of(&arguments) {
+        return invocation.run();
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
@@ -144,6 +168,11 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
+        Command::Migrate(arguments) => migrate::run(out, &arguments),
+        Command::Store { arguments, command } => store::run(out, config, arguments, command),
+        Command::Sendmail(unread) | Command::Mailq(unread) | Command::Newaliases(unread) => {
+            Err(unread.refused())
+        }
         Command::User { arguments, command } => user::run(out, config, arguments, command),
     }
 }

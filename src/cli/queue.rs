@@ -65,6 +65,13 @@ pub(super) struct List {
     state: Option<State>,
 }
 
+impl List {
+    /// The whole queue.
+    pub(super) fn everything() -> Self {
+        Self { all: true, limit: 0, after: None, state: None }
+    }
+}
+
 /// Runs one command against the daemon.
 pub(super) async fn run(
     out: &mut dyn Write,

@@ -189,6 +189,8 @@ impl Arguments {
         delivery.login = Some(Login { username: USERNAME.to_owned(), password });
         // As with a real account, which reads root's mail unless somebody else is named.
         delivery.admin = delivery.admin.take().or_else(|| USERNAME.parse().ok());
+        delivery.recipients = Arc::new(delivery.recipients.with_admin(delivery.admin.clone()));
+        options.listener.recipients = Arc::clone(&delivery.recipients);
         options.listener.session.local_recipients = delivery.admin.is_some();
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;

@@ -54,7 +54,8 @@ impl State {
         message.recipients.iter().any(|recipient| recipient.state == self.name())
     }
 
-    fn name(self) -> &'static str {
+    /// The name, as in records.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Uncertain => "uncertain",

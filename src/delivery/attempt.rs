@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::{answer::Answer, gmail::Envelope, options::Options};
 use crate::{
+    clock::Moment,
     message::{identity::Terms, rewrite::rewrite},
     queue::{
         reader::MessageReader,
@@ -37,6 +38,7 @@ impl Plan {
         reader: &mut MessageReader,
         options: &Options,
         takes_internationalized: bool,
+        now: Moment,
     ) -> Result<Self, StoreError> {
         let mut recipients: Vec<Address> = Vec::with_capacity(claim.recipients.len());
         let mut places = Vec::with_capacity(claim.recipients.len());
@@ -46,7 +48,8 @@ impl Plan {
         }
         let account = options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
         let account = account.filter(|address| address.domain().is_some());
-        let terms = Terms { identity: &options.identity, account: account.as_ref() };
+        let routes = options.recipients.routes(now);
+        let terms = Terms { identity: &options.identity, account: account.as_ref(), recipients: &routes };
         let reverse_path = terms.reverse_path(reader.envelope());
         let header_internationalized = edit_header(claim, reader, &terms)?;
         let internationalized = claim.internationalized

@@ -231,7 +231,8 @@ impl Carrier {
         // The caller has connected.
         let Some(warm) = &mut self.warm else { return Ok(Vec::new()) };
         let takes_internationalized = warm.connection.takes_internationalized();
-        let plan = Plan::new(claim, &mut reader, &self.shared.options, takes_internationalized)?;
+        let (options, now) = (&self.shared.options, self.shared.clock.now());
+        let plan = Plan::new(claim, &mut reader, options, takes_internationalized, now)?;
         if plan.envelope.recipients.is_empty() {
             return Ok(plan.answers(&[]));
         }

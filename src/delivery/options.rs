@@ -2,10 +2,10 @@
 //!
 //! Rule: each limit has its reason and its unit beside it. Must not know relay.toml.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::oauth;
-use crate::{message::identity::Identity, secret::Secret, smtp::address::Address};
+use crate::{aliases_file::AliasesFile, message::identity::Identity, secret::Secret, smtp::address::Address};
 
 /// Everything delivery is told. `settings` fills it.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Options {
     pub admin: Option<Address>,
     /// Who mail is sent as.
     pub identity: Identity,
+    /// Whom the local names in To and Cc stand for.
+    pub recipients: Arc<AliasesFile>,
     /// How long a stop waits for attempts in flight.
     pub drain: Duration,
     /// Waits and limits towards the upstream.

@@ -9,6 +9,7 @@ use std::{fmt, io, pin::pin};
 use super::{
     arrival::{Guest, Service, TlsFrom},
     events::{self, Offer},
+    expansion::expand,
     memory::Share,
     stream::{Closing, Stream},
     told::Kind,
@@ -208,6 +209,14 @@ impl Connection<'_> {
             self.not_queued("no memory for another message");
             return self.session.begun(Err(Refusal::Unavailable));
         };
+        let routes = self.service.options.recipients.current(self.service.clock.now()).await;
+        let (transaction, redirected) = match expand(transaction, &routes, self.client.address) {
+            Ok(expanded) => (expanded.transaction, expanded.redirected),
+            Err(unrouted) => {
+                self.not_queued(&unrouted);
+                return self.session.begun(Err(unrouted.refusal()));
+            }
+        };
         let offer = Offer::of(&transaction);
         let now = self.service.clock.wall();
         let proposed: Option<QueueId> = transaction.proposed_id.as_deref().and_then(|id| id.parse().ok());
@@ -232,7 +241,10 @@ impl Connection<'_> {
             None => self.service.store.begin(envelope),
         };
         let answer = match begun {
-            Ok(draft) => Ok(Content::Draft(Box::new(draft))),
+            Ok(mut draft) => {
+                draft.redirected_from(&redirected);
+                Ok(Content::Draft(Box::new(draft)))
+            }
             Err(StoreError::AlreadyKnown(id)) => Ok(Content::Repeated(id)),
             Err(error) => Err(self.refuse(&error)),
         };

@@ -61,6 +61,12 @@ pub(super) fn several(count: u64) -> Option<u64> {
     (count > 1).then_some(count)
 }
 
+/// Recipients were replaced by those whom they stand for.
+pub(super) fn expanded(client: IpAddr, asked: &[Address], recipients: usize) {
+    let to = Recipients { first: &asked[..asked.len().min(RECIPIENTS_SHOWN_MAX)], all: asked.len() };
+    tracing::info!(%client, %to, recipients, "aliases applied");
+}
+
 /// A message is on disk.
 pub(super) fn accepted(id: QueueId, client: Client, offer: Option<&Offer>, size_bytes: u64) {
     let Some(offer) = offer else { return };
@@ -68,7 +74,7 @@ pub(super) fn accepted(id: QueueId, client: Client, offer: Option<&Offer>, size_
         %id,
         client = %client.address,
         from = %Sender(offer),
-        to = %Recipients(offer),
+        to = %Recipients { first: &offer.first_forward_paths, all: offer.recipients },
         recipients = offer.recipients,
         size = size_bytes,
         login = offer.login,
@@ -137,15 +143,18 @@ impl fmt::Display for Sender<'_> {
     }
 }
 
-struct Recipients<'a>(&'a Offer);
+struct Recipients<'a> {
+    first: &'a [Address],
+    all: usize,
+}
 
 impl fmt::Display for Recipients<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, address) in self.0.first_forward_paths.iter().enumerate() {
+        for (index, address) in self.first.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
             write!(formatter, "{separator}{address}")?;
         }
-        match self.0.recipients - self.0.first_forward_paths.len() {
+        match self.all - self.first.len() {
             0 => Ok(()),
             more => write!(formatter, ",+{more}"),
         }

@@ -8,6 +8,7 @@ pub mod bind;
 pub mod clients;
 mod connection;
 mod events;
+mod expansion;
 mod handshake;
 mod memory;
 pub mod options;

@@ -6,12 +6,14 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
 
 use crate::{
+    aliases_file::AliasesFile,
     message::envelope::Lane,
     smtp::session::{self, Policy},
 };
@@ -39,6 +41,8 @@ pub struct Options {
     pub limits: Limits,
     /// What each session is told.
     pub session: session::Options,
+    /// Who is meant by a recipient on this host.
+    pub recipients: Arc<AliasesFile>,
 }
 
 /// What holds against floods, beyond the numbers of connections. The defaults suit every installation

@@ -5,7 +5,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -27,7 +26,7 @@ use super::{
     handshake::{Failure, HELLO_BYTES, Hello},
     options::TlsFiles,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, fingerprint::Fingerprint};
 
 /// How long a client may take for a handshake: a slow device computes for some seconds.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,18 +82,8 @@ pub(super) struct Tls {
 struct Current {
     config: Arc<ServerConfig>,
     /// The files that were read last, whether they were good or not.
-    stamps: Option<[Stamp; 2]>,
+    stamps: Option<[Fingerprint; 2]>,
     looked_at_ms: u64,
-}
-
-/// What changes when a file is replaced or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 /// Whether these files can be used, for whoever checks a configuration.
@@ -177,19 +166,8 @@ async fn peek(socket: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn stamps(files: &TlsFiles) -> Option<[Stamp; 2]> {
-    Some([stamp(&files.certificate)?, stamp(&files.key)?])
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some(Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    })
+fn stamps(files: &TlsFiles) -> Option<[Fingerprint; 2]> {
+    Some([Fingerprint::of(&files.certificate).ok()?, Fingerprint::of(&files.key).ok()?])
 }
 
 fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {

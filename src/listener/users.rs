@@ -5,7 +5,6 @@
 //! only to be hashed, and reaches no log and no error. Must not know SMTP.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -17,8 +16,8 @@ use argon2::{
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tokio_rustls::rustls::crypto::ring;
 
-use super::users_file::{Fingerprint, UsersFile};
-use crate::secret::Secret;
+use super::users_file::UsersFile;
+use crate::{fingerprint::Fingerprint, secret::Secret};
 
 pub use super::users_file::UsersError;
 
@@ -98,7 +97,7 @@ impl Shared {
     /// The users as the file has them now. One look at the file's metadata costs nothing beside the hash
     /// that follows, so that it is taken each time.
     fn current(&self) -> Result<Arc<UsersFile>, UsersError> {
-        let present = fs::metadata(&self.path).map(|metadata| Fingerprint::from(&metadata)).ok();
+        let present = Fingerprint::of(&self.path).ok();
         let mut loaded = self.lock();
         if present.is_some() && present == loaded.fingerprint {
             return Ok(Arc::clone(&loaded.file));
@@ -144,7 +143,7 @@ pub fn hash(password: &Secret) -> Result<String, UsersError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 

@@ -6,14 +6,16 @@
 use std::{
     collections::HashMap,
     fmt,
-    fs::{File, Metadata},
+    fs::File,
     io::{self, Read},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use argon2::{Params, password_hash::phc::PasswordHash};
 use thiserror::Error;
+
+use crate::fingerprint::Fingerprint;
 
 /// Octets of a users file we read: 10,000 users of about 100 octets each.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -61,29 +63,6 @@ pub enum UsersError {
     /// Our own thread ended.
     #[error("looking for a user was interrupted; see the log of the relay")]
     Interrupted,
-}
-
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    /// Also changes with owner and mode, so that a corrected mode is seen.
-    changed: (i64, i64),
-}
-
-impl From<&Metadata> for Fingerprint {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
 }
 
 /// A line that names no user.

@@ -177,13 +177,19 @@ impl Author<'_> {
         let bare_word =
             |mailbox: &Mailbox<'_>| mailbox.phrase.is_empty() && mailbox.address.domain().is_none();
         let list = read_list(old).filter(|list| list.len() == 1 || !list.iter().any(bare_word));
-        match (list, self.terms.stand_in()) {
+        let authors = list.as_deref().map_or_else(Vec::new, addresses);
+        match (list, self.stand_in(&authors)) {
             (Some(list), Some(stand_in)) => respelled(old, &list, self.terms)
-                .unwrap_or_else(|| self.replaced(self.name_of(&list[0]), stand_in, &addresses(&list))),
+                .unwrap_or_else(|| self.replaced(self.name_of(&list[0]), stand_in, &authors)),
             (Some(list), None) => qualified(old, &list, self.terms).map_or(Decision::Keep, Decision::Respell),
             (None, _) if old.trim().is_empty() => self.made_from_the_envelope(),
             (None, _) => self.rebuilt(old),
         }
+    }
+
+    /// The address for authors who may not send as themselves.
+    fn stand_in(&self, authors: &[Address]) -> Option<&Address> {
+        self.terms.stand_in_for(self.envelope, authors)
     }
 
     /// A From for a message that has none.
@@ -195,7 +201,7 @@ impl Author<'_> {
         if let Some(permitted) = self.terms.permitted(sender) {
             return self.replaced(String::new(), permitted, &[]);
         }
-        match self.terms.stand_in() {
+        match self.stand_in(&[]) {
             Some(stand_in) => {
                 self.replaced(self.name_of_address(sender), stand_in, std::slice::from_ref(sender))
             }
@@ -225,7 +231,7 @@ impl Author<'_> {
             (None, words) => self.phrase(format!("{words} on {}", self.host).trim_start()),
         };
         let permitted = rescued.as_ref().and_then(|address| self.terms.permitted(address));
-        match permitted.or_else(|| self.terms.stand_in()).or(rescued.as_ref()) {
+        match permitted.or_else(|| self.stand_in(rescued.as_slice())).or(rescued.as_ref()) {
             Some(address) => self.replaced(name, address, rescued.as_slice()),
             None => self.replaced_by_the_sender(name),
         }

@@ -4,7 +4,10 @@
 //! addresses that its owner has verified, whatever a header says. Must not know how a header is edited.
 
 use crate::{
-    message::envelope::{Envelope, Origin},
+    message::{
+        aliases::Routes,
+        envelope::{Envelope, Origin},
+    },
     smtp::address::Address,
 };
 
@@ -23,6 +26,30 @@ pub struct Identity {
     pub send_as: Vec<Address>,
     /// What a name without a domain gets.
     pub domain: String,
+    /// This host's own name, for a reader.
+    pub hostname: String,
+    /// Who is sent as which address; the first that fits counts.
+    pub senders: Vec<SenderRule>,
+}
+
+/// An address for some of those who may not send as themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderRule {
+    /// Whom it is for.
+    pub sender: SenderPattern,
+    /// The account, or one of `send_as`.
+    pub from: Address,
+}
+
+/// Which senders a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SenderPattern {
+    /// An address, in any case.
+    Address(Address),
+    /// Every address of a domain.
+    Domain(String),
+    /// A name of this host, with or without its domain.
+    Name(String),
 }
 
 /// What becomes of the From field.
@@ -44,6 +71,8 @@ pub struct Terms<'a> {
     /// The address of the account that is logged in; `None` when there is none, which leaves nothing but to
     /// keep what clients say.
     pub account: Option<&'a Address>,
+    /// Who is local, and whom local names stand for.
+    pub recipients: &'a Routes,
 }
 
 impl<'a> Terms<'a> {
@@ -51,6 +80,29 @@ impl<'a> Terms<'a> {
     #[must_use]
     pub fn stand_in(&self) -> Option<&'a Address> {
         self.account.filter(|_| self.identity.from != FromPolicy::Keep)
+    }
+
+    /// The same for one message, whose authors these are: the first rule counts that fits an author or the
+    /// envelope's sender, else it is the account.
+    #[must_use]
+    pub fn stand_in_for(&self, envelope: &Envelope, authors: &[Address]) -> Option<&'a Address> {
+        let account = self.stand_in()?;
+        let fits = |rule: &&SenderRule| {
+            authors.iter().chain(&envelope.reverse_path).any(|address| self.fits(&rule.sender, address))
+        };
+        Some(self.identity.senders.iter().find(fits).map_or(account, |rule| &rule.from))
+    }
+
+    fn fits(&self, pattern: &SenderPattern, address: &Address) -> bool {
+        match pattern {
+            SenderPattern::Address(known) => known.as_str().eq_ignore_ascii_case(address.as_str()),
+            SenderPattern::Domain(known) => {
+                address.domain().is_some_and(|domain| domain.eq_ignore_ascii_case(known))
+            }
+            SenderPattern::Name(known) => {
+                self.recipients.local.name_of(address).is_some_and(|name| name == known.to_lowercase())
+            }
+        }
     }
 
     /// How to write an address that the account may send as. Gmail takes another spelling of it for a
@@ -98,7 +150,7 @@ impl<'a> Terms<'a> {
         }
         let address = origin.address.to_canonical();
         if address.is_loopback() || address.is_unspecified() {
-            return self.identity.domain.clone();
+            return self.identity.hostname.clone();
         }
         address.to_string()
     }
@@ -125,12 +177,22 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn identity(from: FromPolicy, name: &str) -> Identity {
+        Identity {
+            from,
+            send_as: Vec::new(),
+            domain: name.into(),
+            hostname: name.into(),
+            senders: Vec::new(),
+        }
+    }
+
     fn host(helo: &str, client: &str) -> String {
-        let identity =
-            Identity { from: FromPolicy::Keep, send_as: Vec::new(), domain: "relay.example".into() };
+        let mut identity = identity(FromPolicy::Keep, "relay.example");
+        identity.domain = "example.org".into();
         let address: IpAddr = client.parse().unwrap();
         let origin = Origin { address, helo: helo.into(), protocol: String::new(), login: None, local: None };
-        Terms { identity: &identity, account: None }.host(&origin)
+        Terms { identity: &identity, account: None, recipients: &Routes::default() }.host(&origin)
     }
 
     #[test]
@@ -163,13 +225,11 @@ mod tests {
     #[test]
     fn an_alias_counts_only_with_its_policy_and_in_any_case() {
         let account = address("me@gmail.com");
-        let mut identity = Identity {
-            from: FromPolicy::AliasList,
-            send_as: vec![address("Shop@example.org")],
-            domain: "relay.example".into(),
-        };
+        let mut identity = identity(FromPolicy::AliasList, "relay.example");
+        identity.send_as = vec![address("Shop@example.org")];
+        let recipients = Routes::default();
         let permitted = |identity: &Identity, text: &str| {
-            let terms = Terms { identity, account: Some(&account) };
+            let terms = Terms { identity, account: Some(&account), recipients: &recipients };
             terms.permitted(&address(text)).map(ToString::to_string)
         };
         assert_eq!(permitted(&identity, "shop@EXAMPLE.org"), Some("Shop@example.org".into()));

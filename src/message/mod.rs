@@ -3,6 +3,7 @@
 //! Rule: nothing here does I/O or asks the time; header fields are looked at, added and edited by byte range,
 //! the body is never touched. Must not know where a message is stored or sent.
 
+pub mod aliases;
 mod author;
 pub mod encoding;
 pub mod envelope;
@@ -10,7 +11,9 @@ pub mod header;
 pub mod identification;
 pub mod identity;
 pub mod mailbox;
+pub mod mbox;
 pub mod notice;
 mod notice_text;
+mod recipients;
 pub mod rewrite;
 pub mod trace;

@@ -9,6 +9,7 @@ use super::{
     envelope::Envelope,
     header::{Edits, Header, HeaderSection},
     identity::Terms,
+    recipients,
 };
 
 /// Fields of which a message has one (RFC 5322 section 3.6, RFC 2045 section 3), and what the others are
@@ -60,6 +61,7 @@ pub fn rewrite(section: &HeaderSection, envelope: &Envelope, terms: &Terms<'_>) 
             edits.note("duplicates");
         }
     }
+    recipients::edit(&mut header, terms.recipients, &mut edits);
     fit_to_leave(&mut header, envelope.internationalized, &mut edits);
     let header = header.finish();
     let internationalized = !envelope.internationalized && !header.is_ascii();

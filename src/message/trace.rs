@@ -14,10 +14,13 @@ use super::{
     header::HeaderFindings,
     identification::{Identification, Replaced, Standing},
 };
+use crate::smtp::address::Address;
 
 /// Octets of the HELO argument that are repeated in Received: a line stays far below the 998 octets of
 /// RFC 5322 section 2.1.1.
 const HELO_LENGTH_MAX: usize = 255;
+/// Recipients that X-Original-To names; of more the number.
+const ORIGINAL_RECIPIENTS_MAX: usize = 100;
 
 /// What is added to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,20 @@ pub fn added_fields(
     let replaced_date = matches!(identification.date, Standing::Restated(_) | Standing::Invalid);
     let replaced = Replaced { message_id: replaced_id, date: replaced_date };
     Added { fields: fields.into_bytes(), replaced }
+}
+
+/// X-Original-To, which other servers write when they redirect mail; empty without recipients.
+#[must_use]
+pub fn original_recipients(recipients: &[Address]) -> String {
+    if recipients.is_empty() {
+        return String::new();
+    }
+    let shown = recipients.iter().take(ORIGINAL_RECIPIENTS_MAX).map(Address::as_str);
+    let mut text = shown.collect::<Vec<_>>().join(",\r\n\t");
+    if let Some(more @ 1..) = recipients.len().checked_sub(ORIGINAL_RECIPIENTS_MAX) {
+        text.push_str(&format!("\r\n\t(and {more} more)"));
+    }
+    format!("X-Original-To: {text}\r\n")
 }
 
 /// The recipient is named only when there is one: several would tell each of them about the others.

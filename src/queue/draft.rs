@@ -10,10 +10,14 @@ use super::{
     id::QueueId,
     in_transfer::TakenId,
     record::MessageRecord,
+    restored::Restored,
     spool::PartFile,
     store::StoreError,
 };
-use crate::message::{envelope::Envelope, header::HeaderScan, identification::Identification, trace};
+use crate::{
+    message::{envelope::Envelope, header::HeaderScan, identification::Identification, trace},
+    smtp::address::Address,
+};
 
 /// Octets of a message held in memory while it is written or read.
 pub const BUFFER_BYTES: usize = 64 * 1024;
@@ -26,6 +30,8 @@ pub struct Draft {
     id: QueueId,
     envelope: Envelope,
     hostname: Arc<str>,
+    /// Those that it was for before all mail was redirected, as a field.
+    original_recipients: String,
     scan: HeaderScan,
     /// Judged when the first bytes leave the buffer, or at the end.
     identification: Option<Identification>,
@@ -37,6 +43,8 @@ pub struct Draft {
     buffer: Vec<u8>,
     /// Where they go when the buffer is full; a draft of the memory store has no file.
     part: Option<PartFile>,
+    /// Where the recipients stand, when the message comes from another queue.
+    restored: Option<Restored>,
     /// Its id, when the client has proposed it.
     taken_id: Option<Arc<TakenId>>,
 }
@@ -65,6 +73,7 @@ impl Draft {
             id,
             envelope,
             hostname,
+            original_recipients: String::new(),
             scan: HeaderScan::new(),
             identification: None,
             message_at: head.len(),
@@ -72,6 +81,7 @@ impl Draft {
             checksum: crc32fast::Hasher::new(),
             buffer: Vec::with_capacity(BUFFER_BYTES_START),
             part,
+            restored: None,
             taken_id: None,
         };
         draft.push(&head);
@@ -88,6 +98,21 @@ impl Draft {
     #[must_use]
     pub fn id(&self) -> QueueId {
         self.id
+    }
+
+    /// The message comes from another queue: its recipients stand where they stood there. States that are
+    /// not those of the envelope's recipients are left out.
+    pub fn restore(&mut self, restored: Restored) {
+        let fits = restored.recipients.len() == self.envelope.forward_paths.len();
+        let addresses = restored.recipients.iter().map(|recipient| &recipient.address);
+        if fits && addresses.eq(&self.envelope.forward_paths) {
+            self.restored = Some(restored);
+        }
+    }
+
+    /// Tells the one who gets all mail whom it was for; nothing when it was not redirected.
+    pub fn redirected_from(&mut self, recipients: &[Address]) {
+        self.original_recipients = trace::original_recipients(recipients);
     }
 
     /// Octets of the message written so far.
@@ -125,14 +150,18 @@ impl Draft {
         let identification = self.identify(true).clone();
         let added = trace::added_fields(&self.envelope, &id, &self.hostname, &findings, &identification);
         let trailer = Trailer {
-            added: added.fields,
+            added: [added.fields, self.original_recipients.into_bytes()].concat(),
             separator_at: findings.separator_at,
             body_bytes: self.body_bytes,
             replaced: added.replaced,
         };
         let tail = frame::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
-        let record = MessageRecord::new(&self.envelope, self.body_bytes);
+        let mut record = MessageRecord::new(&self.envelope, self.body_bytes);
+        if let Some(restored) = self.restored {
+            record.recipients = restored.recipients;
+            record.lifetime_from = restored.lifetime_from;
+        }
         Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part, taken_id: self.taken_id })
     }
 

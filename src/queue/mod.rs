@@ -4,6 +4,9 @@
 //! person; there is no fourth place. Must not know SMTP clients or Gmail.
 
 mod account_record;
+pub mod carried;
+mod carried_words;
+pub mod checkup;
 mod committer;
 mod directory_sync;
 pub mod draft;
@@ -15,6 +18,7 @@ pub mod fuzzing;
 mod handling;
 pub mod id;
 mod in_transfer;
+pub mod inspection;
 pub mod memory_store;
 pub mod opening;
 pub mod options;
@@ -23,6 +27,7 @@ pub mod reader;
 pub mod receipt;
 mod reconciliation;
 pub mod record;
+pub mod restored;
 mod shared;
 mod side_files;
 mod sled_dead;

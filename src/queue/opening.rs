@@ -95,21 +95,41 @@ pub(super) fn lock(directory: &Path) -> Result<StateLock, StoreOpenError> {
         .mode(0o600)
         .open(path)
         .map_err(unusable)?;
-    if let Err(error) = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        if error != rustix::io::Errno::WOULDBLOCK {
-            return Err(unusable(error.into()));
-        }
-        let mut owner = String::new();
-        drop((&mut file).take(LOCK_LENGTH_MAX).read_to_string(&mut owner));
-        let owner =
-            owner.trim().parse::<u32>().map_or(String::new(), |number| format!(" (process {number})"));
-        return Err(StoreOpenError::Locked { directory: directory.into(), owner });
-    }
+    take(&file, directory)?;
     file.set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(unusable)?;
     Ok(StateLock(file))
+}
+
+/// Takes the lock of a state directory without writing anything; `None` when nobody ever has.
+pub(super) fn lock_to_look(directory: &Path) -> Result<Option<StateLock>, StoreOpenError> {
+    let file = match File::open(directory.join("lock")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let reason = error.to_string();
+            return Err(StoreOpenError::Unusable { directory: directory.into(), reason });
+        }
+    };
+    take(&file, directory)?;
+    Ok(Some(StateLock(file)))
+}
+
+fn take(mut file: &File, directory: &Path) -> Result<(), StoreOpenError> {
+    let directory = directory.to_owned();
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut owner = String::new();
+            drop((&mut file).take(LOCK_LENGTH_MAX).read_to_string(&mut owner));
+            let owner = owner.trim().parse::<u32>();
+            let owner = owner.map_or(String::new(), |number| format!(" (process {number})"));
+            Err(StoreOpenError::Locked { directory, owner })
+        }
+        Err(error) => Err(StoreOpenError::Unusable { directory, reason: error.to_string() }),
+    }
 }
 
 /// Everything that opening needs to know.
@@ -196,7 +216,7 @@ pub(super) fn discard<T: Send + 'static>(tables: T) {
 }
 
 /// Opens sled in a thread of its own: it may panic or hang on damaged files.
-fn open_guarded(path: &Path) -> Result<SledTables, OpenError> {
+pub(super) fn open_guarded(path: &Path) -> Result<SledTables, OpenError> {
     let (answer, result) = mpsc::channel();
     let path = path.to_owned();
     let opening = thread::Builder::new().name("queue-open".into()).spawn(move || {

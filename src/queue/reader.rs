@@ -202,6 +202,17 @@ impl Source {
     }
 }
 
+/// The envelope and the octets that the client sent, of a whole frame in memory.
+pub(super) fn original(mut bytes: Vec<u8>) -> Result<(Envelope, Vec<u8>), ReadError> {
+    let Described { envelope, trailer, body_at } = describe_bytes(&bytes)?;
+    let position = usize::try_from(body_at).unwrap_or(usize::MAX);
+    let length = usize::try_from(trailer.body_bytes).unwrap_or(usize::MAX);
+    // Both lie within the file, or it would not have been described.
+    bytes.truncate(position.saturating_add(length));
+    bytes.drain(..position.min(bytes.len()));
+    Ok((envelope, bytes))
+}
+
 /// Checks a whole frame in memory.
 pub(super) fn describe_bytes(bytes: &[u8]) -> Result<Described, ReadError> {
     let end_at = bytes.len().checked_sub(frame::END_LENGTH).ok_or(FrameError::Incomplete)?;

@@ -240,6 +240,19 @@ impl SledTables {
         })
     }
 
+    /// Every finished message in the order of acceptance, with the damaged entries as errors.
+    pub(super) fn history_entries(
+        &self,
+    ) -> impl Iterator<Item = Result<(QueueId, MessageRecord), TableError>> + '_ {
+        self.history.iter().filter_map(|entry| match entry {
+            Ok((key, value)) => {
+                let id = QueueId::from_bytes(key.as_ref().try_into().ok()?);
+                Some(read(id, &value).map(|record| (id, record)))
+            }
+            Err(error) => Some(Err(failed(error))),
+        })
+    }
+
     /// Ids in the history that are older than `keep_after`, at most `limit`.
     pub(super) fn history_before(
         &self,

@@ -147,24 +147,7 @@ impl Spool {
 
     /// Everything in the spool, by name only.
     pub(super) fn list(&self) -> io::Result<Listing> {
-        let mut listing = Listing::default();
-        for number in 0..DIRECTORIES {
-            let directory = match fs::read_dir(self.root.join(format!("{number:02x}"))) {
-                Ok(directory) => directory,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            for entry in directory {
-                let name = entry?.file_name();
-                let Some(name) = name.to_str() else { continue };
-                if let Ok(id) = name.parse() {
-                    listing.messages.push(id);
-                } else if name.ends_with(PART_SUFFIX) {
-                    listing.parts.push(self.root.join(format!("{number:02x}")).join(name));
-                }
-            }
-        }
-        Ok(listing)
+        list_below(&self.root)
     }
 
     /// Octets that the file system still has for us.
@@ -174,9 +157,36 @@ impl Spool {
     }
 
     fn path(&self, id: QueueId) -> PathBuf {
-        // Bits 16 to 23 of the millisecond.
-        self.root.join(format!("{:02x}", id.as_bytes()[3])).join(id.to_string())
+        path_below(&self.root, id)
     }
+}
+
+/// Everything in the spool at `root`, by name only.
+pub(super) fn list_below(root: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for number in 0..DIRECTORIES {
+        let directory = match fs::read_dir(root.join(format!("{number:02x}"))) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in directory {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if let Ok(id) = name.parse() {
+                listing.messages.push(id);
+            } else if name.ends_with(PART_SUFFIX) {
+                listing.parts.push(root.join(format!("{number:02x}")).join(name));
+            }
+        }
+    }
+    Ok(listing)
+}
+
+/// Where the file of a message lies in the spool at `root`.
+pub(super) fn path_below(root: &Path, id: QueueId) -> PathBuf {
+    // Bits 16 to 23 of the millisecond.
+    root.join(format!("{:02x}", id.as_bytes()[3])).join(id.to_string())
 }
 
 /// A file that is being received. Dropping it before it has its final name removes it.

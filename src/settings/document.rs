@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     problem::{Place, SettingsError},
-    raw::NETWORK,
+    raw::REPEATED,
 };
 
 /// Octets of a configuration file we read; the annotated sample has 10,000.
@@ -154,7 +154,7 @@ pub(super) fn without_number(section: &str) -> &str {
 /// A section as its header is written.
 pub(super) fn header(section: &str) -> String {
     match without_number(section) {
-        name if name == NETWORK => format!("[[{name}]]"),
+        name if REPEATED.contains(&name) => format!("[[{name}]]"),
         name => format!("[{name}]"),
     }
 }

@@ -3,17 +3,22 @@
 //! Rule: what the upstream or the queue will not take is refused at the door; who may come in is in
 //! `networks.rs`, and what protects them in `protection.rs`. Must not know how the listener uses what it is told.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{
     STOP_WAIT,
     hostname::Host,
     networks, protection,
     raw::Listener,
+    recipients,
     report::{Key, Report, set},
     value::List,
 };
 use crate::{
+    aliases_file::AliasesFile,
     listener::{self, options::Endpoint},
     smtp::session,
 };
@@ -26,8 +31,8 @@ const MESSAGE_BYTES_DEFAULT: u64 = 35_872_000;
 
 pub(super) fn check(
     raw: &Listener,
-    this_host: &Host,
-    local_recipients: bool,
+    hostname: &str,
+    recipients: &Arc<AliasesFile>,
     report: &mut Report<'_>,
 ) -> listener::Options {
     let max_message_bytes = Key {
@@ -55,11 +60,12 @@ pub(super) fn check(
         drain: STOP_WAIT,
         limits: listener::options::Limits::default(),
         session: session::Options {
-            hostname: hostname(raw, this_host, report),
+            hostname: hostname.to_owned(),
             max_message_bytes: octets,
             max_recipients: report.whole(max_recipients, raw.max_recipients) as usize,
-            local_recipients,
+            local_recipients: recipients::are_read(recipients),
         },
+        recipients: Arc::clone(recipients),
     }
 }
 
@@ -111,7 +117,8 @@ fn default_addresses() -> Vec<SocketAddr> {
     vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 25), SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 25)]
 }
 
-fn hostname(raw: &Listener, this_host: &Host, report: &mut Report<'_>) -> String {
+/// Our name.
+pub(super) fn hostname(raw: &Listener, this_host: &Host, report: &mut Report<'_>) -> String {
     let Some(name) = set(raw.hostname.as_ref()) else { return this_host.fully_qualified_name() };
     let acceptable = name.len() <= 253
         && name.split('.').all(|label| !label.is_empty())

@@ -5,14 +5,15 @@
 
 use super::{
     Account,
+    document::numbered,
     hostname::is_fully_qualified,
-    raw::Identity as Raw,
+    raw::{Identity as Raw, SENDER},
     report::{Report, set},
     upstream,
     value::{List, Parsed},
 };
 use crate::{
-    message::identity::{FromPolicy, Identity},
+    message::identity::{FromPolicy, Identity, SenderRule},
     smtp::address::Address,
 };
 
@@ -45,7 +46,54 @@ pub(super) fn check(
         let remedy = "Name the addresses in send_as, or write from = \"account\".";
         report.add(SECTION, "from", "\"alias-list\" needs a list, and send_as is empty", remedy);
     }
-    Identity { from, send_as, domain: domain(raw, hostname, report) }
+    let senders = senders(raw, from, &account(upstream), &send_as, report);
+    let (domain, hostname) = (domain(raw, hostname, report), hostname.to_owned());
+    Identity { from, send_as, domain, hostname, senders }
+}
+
+/// The address of the account, where it is known.
+fn account(upstream: &upstream::Checked) -> Option<Address> {
+    let username = upstream.login.as_ref().map(|login| login.username.parse::<Address>());
+    username.and_then(Result::ok).filter(|address| address.domain().is_some())
+}
+
+/// `[[identity.sender]]`.
+fn senders(
+    raw: &Raw,
+    from: FromPolicy,
+    account: &Option<Address>,
+    send_as: &[Address],
+    report: &mut Report<'_>,
+) -> Vec<SenderRule> {
+    let mut rules: Vec<SenderRule> = Vec::new();
+    for (index, section) in raw.sender.0.iter().enumerate() {
+        let place = numbered(SENDER, index);
+        if from == FromPolicy::Keep {
+            let what = "the rule is not used: with from = \"keep\" everybody is sent as himself";
+            report.add(&place, "match", what, "Remove the section, or the line from = \"keep\".");
+            continue;
+        }
+        let (Some(Parsed(sender)), Some(Parsed(address))) = (&section.pattern, &section.from) else {
+            let key = if section.pattern.is_none() { "match" } else { "from" };
+            let remedy = "A rule has both: match = \"www-data\" and from = \"shop@example.org\".";
+            report.add(&place, key, format!("the rule has no {key}"), remedy);
+            continue;
+        };
+        let is = |known: &Address| known.as_str().eq_ignore_ascii_case(address.as_str());
+        // Without an account there is a problem already, and a better one.
+        let permitted = account.iter().chain(send_as).find(|known| is(known));
+        if permitted.is_none() && account.is_some() {
+            let what = format!("{address} is neither the account nor in send_as, so nobody may send as it");
+            report.add(&place, "from", what, "Add it to send_as, with from = \"alias-list\".");
+        }
+        if let Some(earlier) = rules.iter().position(|rule| rule.sender == *sender) {
+            let whereabouts = report.whereabouts(&numbered(SENDER, earlier), "match");
+            let what = format!("there is a rule for it already, in {whereabouts}");
+            report.add(&place, "match", what, "Remove one of the two; the first one counts.");
+        }
+        rules.push(SenderRule { sender: sender.clone(), from: permitted.unwrap_or(address).clone() });
+    }
+    rules
 }
 
 /// Whether From can be the account: its name is an address, or it is still to be named.

@@ -11,7 +11,7 @@ use config::{Config, ConfigError, FileFormat};
 use super::{
     document::{Document, header, without_number},
     problem::{Place, Problem},
-    raw::{self, NETWORK, Raw},
+    raw::{self, REPEATED, Raw},
     value::nearest,
 };
 
@@ -131,8 +131,8 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
         let what = "it names no key".into();
         return Some(Problem { place, what, remedy: Some("Write PILLARBOX__SECTION__KEY.".into()) });
     };
-    if variable_of_tables(section, key) {
-        let what = format!("{} sections cannot be set by a variable", header(NETWORK));
+    if let Some(tables) = tables_of_variable(section, key) {
+        let what = format!("{} sections cannot be set by a variable", header(tables));
         return Some(Problem { place, what, remedy: Some("Write them in the file.".into()) });
     }
     let sections = raw::sections();
@@ -149,12 +149,15 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
     Some(Problem { place, what: words(error), remedy: None })
 }
 
-/// Whether a variable means a section that may be there several times.
-fn variable_of_tables(section: &str, key: &str) -> bool {
-    NETWORK.split_once('.').is_some_and(|(outer, inner)| {
-        section == outer
-            && (key == inner || key.strip_prefix(inner).is_some_and(|rest| rest.starts_with("__")))
-    })
+/// The section that may be there several times, when a variable means one.
+fn tables_of_variable(section: &str, key: &str) -> Option<&'static str> {
+    let means = |name: &&&str| {
+        name.split_once('.').is_some_and(|(outer, inner)| {
+            section == outer
+                && (key == inner || key.strip_prefix(inner).is_some_and(|rest| rest.starts_with("__")))
+        })
+    };
+    REPEATED.iter().find(means).copied()
 }
 
 /// The right spelling of `PILLARBOX_UPSTREAM_PORT`. Other variables that start with `PILLARBOX_` are not

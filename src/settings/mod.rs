@@ -15,6 +15,7 @@ mod oauth;
 pub mod problem;
 mod protection;
 mod raw;
+mod recipients;
 mod report;
 mod storage;
 mod telling;
@@ -25,6 +26,7 @@ use std::{
     collections::BTreeMap,
     env, fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -197,20 +199,24 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let account_address: Option<Address> =
         upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let admin_address = admin_address.or_else(|| account_address.clone());
-    let listener = door::check(&raw.listener, host, admin_address.is_some(), report);
+    let hostname = door::hostname(&raw.listener, host, report);
+    let recipients = recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
+    let recipients = Arc::new(recipients);
+    let listener = door::check(&raw.listener, &hostname, &recipients, report);
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
     let budget = storage::check_budget(&raw.budget, report);
-    let identity = identity::check(&raw.identity, &upstream, &listener.session.hostname, report);
+    let identity = identity::check(&raw.identity, &upstream, &hostname, report);
     let ca_file = report::set(raw.upstream.ca_file.as_ref());
     let uncertain = raw.queue.uncertain.as_ref();
     let uncertain = uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice);
-    let hostname = &listener.session.hostname;
     let (account, admin) = (account_address.as_ref(), admin_address.as_ref());
-    let notices = telling::check_notices(&raw.notices, hostname, account, admin, report);
+    let mut notices = telling::check_notices(&raw.notices, &hostname, account, admin, report);
+    // Nobody elsewhere hears of mail that was kept from him.
+    notices.senders &= recipients.local().redirect_all.is_none();
     let ca_file = ca_file.map(|path| report.path("upstream", "ca_file", path));
     let secret_directories = &surroundings.secret_directories;
-    let alert = telling::check_alert(&raw.alert, hostname, ca_file.clone(), secret_directories, report);
+    let alert = telling::check_alert(&raw.alert, &hostname, ca_file.clone(), secret_directories, report);
     Settings {
         source,
         dead_letter_lifetime: queue.dead_letter_lifetime,
@@ -235,6 +241,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             uncertain,
             admin: admin_address,
             identity,
+            recipients,
             drain: STOP_WAIT,
             limits: delivery::Limits::default(),
         },
@@ -242,7 +249,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             directory: queue.directory,
             max_bytes: queue.max_bytes,
             min_free_bytes: queue.min_free_bytes,
-            hostname: listener.session.hostname.clone(),
+            hostname,
             hold_uncertain: uncertain == delivery::Uncertain::Hold,
             commit_timeout: COMMIT_TIMEOUT,
         },

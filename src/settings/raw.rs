@@ -15,7 +15,10 @@ use serde::{
 use super::value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose};
 use crate::{
     delivery::{IpFamily, Uncertain, oauth::Endpoint},
-    message::{envelope::Lane, identity::FromPolicy},
+    message::{
+        envelope::Lane,
+        identity::{FromPolicy, SenderPattern},
+    },
     smtp::{address::Address, session::Authentication},
     telemetry::Format,
 };
@@ -82,7 +85,7 @@ pub(super) struct Listener {
     pub(super) max_recipients: Option<Whole>,
     pub(super) max_connections: Option<Whole>,
     pub(super) max_connections_per_client: Option<Whole>,
-    /// The only key whose value is a list of sections; [`sections`] does not count it.
+    /// Its value is a list of sections; [`sections`] does not count it.
     pub(super) network: Tables<Network>,
 }
 
@@ -130,6 +133,19 @@ pub(super) struct Identity {
     pub(super) send_as: Option<List<Address>>,
     pub(super) domain: Option<String>,
     pub(super) admin: Option<Parsed<Option<Address>>>,
+    pub(super) aliases_file: Option<String>,
+    pub(super) redirect_all: Option<Parsed<Option<Address>>>,
+    /// A list of sections, as in `[listener]`.
+    pub(super) sender: Tables<Sender>,
+}
+
+/// `[[identity.sender]]`: who is sent as which of the account's addresses.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sender {
+    #[serde(rename = "match")]
+    pub(super) pattern: Option<Parsed<SenderPattern>>,
+    pub(super) from: Option<Parsed<Address>>,
 }
 
 /// `[notices]`: mail about mail that could not be relayed.
@@ -298,6 +314,19 @@ impl Text for FromPolicy {
     }
 }
 
+impl Text for SenderPattern {
+    const EXPECTED: &'static str = "an address, \"@domain\" or a name in quotes";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if let Some(domain) = text.strip_prefix('@') {
+            let address: Result<Address, String> = Address::read(&format!("x{text}"));
+            return address.map(|_| Self::Domain(domain.to_lowercase()));
+        }
+        let address = Address::read(text)?;
+        Ok(if address.domain().is_some() { Self::Address(address) } else { Self::Name(text.to_lowercase()) })
+    }
+}
+
 /// `notices.to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
@@ -325,30 +354,34 @@ impl Text for Format {
     }
 }
 
-/// The section that may be there several times, under [`LISTENER`].
+/// A section that may be there several times.
 pub(super) const NETWORK: &str = "listener.network";
-const LISTENER: &str = "listener";
-/// The key of `[listener]` that holds those sections.
-const NETWORK_KEY: &str = "network";
+/// Another one.
+pub(super) const SENDER: &str = "identity.sender";
+/// All of them.
+pub(super) const REPEATED: [&str; 2] = [NETWORK, SENDER];
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 10] {
-    let listener = field_names::<Listener>();
-    // It is the last field, because its sections stand below the section's own keys.
-    let listener =
-        listener.split_last().filter(|(last, _)| **last == NETWORK_KEY).map_or(listener, |(_, keys)| keys);
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 11] {
     [
         ("upstream", field_names::<Upstream>()),
-        (LISTENER, listener),
+        ("listener", without_sections(field_names::<Listener>())),
         (NETWORK, field_names::<Network>()),
         ("queue", field_names::<Queue>()),
         ("budget", field_names::<Budget>()),
-        ("identity", field_names::<Identity>()),
+        ("identity", without_sections(field_names::<Identity>())),
+        (SENDER, field_names::<Sender>()),
         ("notices", field_names::<Notices>()),
         ("alert", field_names::<Alert>()),
         ("admin", field_names::<Admin>()),
         ("log", field_names::<Log>()),
     ]
+}
+
+/// Without the key of a list of sections: it is the last field, because those stand below the section's own
+/// keys.
+fn without_sections(keys: &'static [&'static str]) -> &'static [&'static str] {
+    keys.split_last().map_or(keys, |(_, keys)| keys)
 }
 
 fn field_names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
@@ -391,8 +424,12 @@ mod tests {
     #[test]
     fn the_list_of_sections_is_the_list_of_the_file() {
         let names: Vec<&str> = sections().iter().map(|(section, _)| *section).collect();
-        let without_network: Vec<&str> = names.iter().copied().filter(|name| *name != NETWORK).collect();
-        assert_eq!(without_network, field_names::<Raw>());
-        assert!(sections().iter().all(|(_, keys)| !keys.is_empty() && !keys.contains(&NETWORK_KEY)));
+        let once: Vec<&str> = names.iter().copied().filter(|name| !REPEATED.contains(name)).collect();
+        assert_eq!(once, field_names::<Raw>());
+        let inner = REPEATED.map(|name| name.split_once('.').unwrap().1);
+        let has_inner = |keys: &[&str]| keys.iter().any(|key| inner.contains(key));
+        assert!(sections().iter().all(|(_, keys)| !keys.is_empty() && !has_inner(keys)));
+        assert_eq!(field_names::<Listener>().last(), Some(&inner[0]));
+        assert_eq!(field_names::<Identity>().last(), Some(&inner[1]));
     }
 }

@@ -340,14 +340,21 @@ pub fn queued(id: &str) -> Reply {
     Reply::new(250, "2.0.0", format!("queued as {id}"))
 }
 
-/// The message cannot be taken just now.
+/// The message cannot be taken, for now or for good.
 pub fn refused(refusal: Refusal) -> Reply {
     match refusal {
         Refusal::Full => Reply::new(452, "4.3.1", "no room for the message, try again later"),
         Refusal::Unavailable => Reply::new(451, "4.3.0", "the queue is not available, try again later"),
+        Refusal::Rejected => Reply::new(554, "5.0.0", "the relay refuses the message"),
         Refusal::TooFast { retry_after } => {
             let seconds = retry_after.as_secs().max(1);
             Reply::new(450, "4.7.1", format!("too many messages in this minute, try again in {seconds} s"))
+        }
+        Refusal::NobodyReads => no_local_recipients(),
+        // For good: the same message would have as many next time.
+        Refusal::TooManyAddresses { limit } => {
+            let text = format!("the recipients stand for more than {limit} addresses");
+            Reply::new(550, "5.5.3", text)
         }
     }
 }

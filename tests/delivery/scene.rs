@@ -228,7 +228,10 @@ pub(super) fn options() -> Options {
             from: FromPolicy::Account,
             send_as: Vec::new(),
             domain: "relay.example.org".into(),
+            hostname: "relay.example.org".into(),
+            senders: Vec::new(),
         },
+        recipients: Arc::default(),
         drain: 10 * MINUTE,
         limits: Limits { command: PATIENCE, final_dot: PATIENCE, ..Limits::default() },
     }

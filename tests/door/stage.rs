@@ -61,6 +61,7 @@ pub(super) fn options() -> Options {
             max_recipients: 100,
             local_recipients: false,
         },
+        recipients: Arc::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use pillarbox::{
     clock::Timestamp,
     message::{
+        aliases::{LocalNames, Routes},
         envelope::{BodyKind, Envelope, Lane, Origin},
         header::{Header, HeaderSection},
         identity::{FromPolicy, Identity, Terms},
@@ -69,9 +70,12 @@ fn ended(mut section: Vec<u8>) -> Vec<u8> {
 fn check_rewrite(choice: u8, section: &[u8]) {
     let from = [FromPolicy::Account, FromPolicy::AliasList, FromPolicy::Keep][usize::from(choice) % 3];
     let send_as = vec!["a@b.example".parse().unwrap()];
-    let identity = Identity { from, send_as, domain: "relay.example".into() };
+    let name = || "relay.example".to_owned();
+    let identity = Identity { from, send_as, domain: name(), hostname: name(), senders: Vec::new() };
+    let local = LocalNames { admin: "me@gmail.com".parse().ok(), ..LocalNames::default() };
+    let recipients = Routes::read(b"root: a@b.example, c@d.example", local);
     let account = "me@gmail.com".parse().unwrap();
-    let terms = Terms { identity: &identity, account: Some(&account) };
+    let terms = Terms { identity: &identity, account: Some(&account), recipients: &recipients };
     // What the session lets through: lines that end with CRLF, no empty one, no NUL.
     let section: Vec<u8> = section.iter().copied().filter(|octet| *octet != 0).collect();
     let lines = section.split(|octet| matches!(octet, b'\r' | b'\n')).filter(|line| !line.is_empty());

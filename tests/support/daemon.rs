@@ -82,7 +82,11 @@ impl Home {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let state = directory.path().join("state");
         let smtp = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let home = Self { directory, state, smtp, environment: Vec::new() };
+        let mut home = Self { directory, state, smtp, environment: Vec::new() };
+        if !sections.contains("aliases_file") {
+            // The aliases of the machine that runs the tests are no part of them.
+            home = home.environment("PILLARBOX__IDENTITY__ALIASES_FILE", "off");
+        }
         home.configure(upstream, sections);
         home
     }

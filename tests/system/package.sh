@@ -28,7 +28,7 @@ fail() {
 inside() { docker exec -i "$box" "$@"; }
 # as USER COMMAND: a shell command of an ordinary user.
 as() { inside su -s /bin/sh -c "$2" "$1"; }
-mail() { inside python3 /root/mail.py "$@"; }
+mail() { inside python3 /srv/mail.py "$@"; }
 # within SECONDS COMMAND...: looks until it succeeds.
 within() {
     local end=$((SECONDS + $1))
@@ -67,12 +67,12 @@ docker run -d --name "$box" --hostname box.example.org -t --cap-add SYS_ADMIN --
     -v /sys/fs/cgroup:/sys/fs/cgroup:rw -e container=docker "$image" >/dev/null
 within 60 is running inside systemctl is-system-running ||
     fail "systemd does not come up: $(inside systemctl is-system-running) $(inside systemctl --failed --no-legend)"
-docker cp -q "$debs/." "$box:/root/"
-docker cp -q "$parts/mail.py" "$box:/root/"
-version_1=$(inside sh -c 'ls /root/*test1*.deb')
-version_2=$(inside sh -c 'ls /root/*test2*.deb')
+docker cp -q "$debs/." "$box:/srv/"
+docker cp -q "$parts/mail.py" "$box:/srv/"
+version_1=$(inside sh -c 'ls /srv/*test1*.deb')
+version_2=$(inside sh -c 'ls /srv/*test2*.deb')
 inside useradd --create-home alice
-inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /root -prune -o -path /var/log -prune -o -path /tmp -prune -o -print \
+inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /srv -prune -o -path /var/log -prune -o -path /tmp -prune -o -print \
     2>/dev/null | sort >"$debs/before"
 
 # --- From scratch
@@ -150,22 +150,22 @@ refuses || fail "port 25 is open although the service is stopped"
 as alice 'printf "Subject: late\n\nWhile it was stopped.\n" | /usr/sbin/sendmail -i late@example.org' ||
     fail "sendmail does not take mail while the relay is stopped"
 [ "$(dropped)" -ge 1 ] || fail "the drop directory has no message"
-inside sh -c 'echo late@example.org >/root/late.acknowledged'
+inside sh -c 'echo late@example.org >/srv/late.acknowledged'
 inside systemctl start pillarbox.service
 mail arrived late 30 >/dev/null || fail "a message that was dropped did not arrive once"
 passed "mail of sendmail while the daemon is stopped arrives once, when it runs again"
 
 # --- Stopped while mail comes in
-docker exec "$box" python3 /root/mail.py send stopped 3000 8 >/dev/null &
+docker exec "$box" python3 /srv/mail.py send stopped 3000 8 >/dev/null &
 sender=$!
 sleep 3
 stop_begin=$SECONDS
 inside systemctl stop pillarbox.service 2>/dev/null
 stop_took=$((SECONDS - stop_begin))
 is inactive state pillarbox.service || fail "the stop failed: $(state pillarbox.service)"
-inside touch /root/no-more
+inside touch /srv/no-more
 wait $sender || fail "the sender failed"
-inside rm /root/no-more
+inside rm /srv/no-more
 inside systemctl start pillarbox.service || fail "no start after a stop during load"
 counts=$(mail arrived stopped 180) || fail "lost by systemctl stop: $counts"
 passed "systemctl stop during load (it took $stop_took s): $counts"
@@ -173,7 +173,7 @@ passed "systemctl stop during load (it took $stop_took s): $counts"
 # --- An upgrade with a full queue, while mail comes in
 inside systemctl stop upstream
 mail send waiting 500 8 >/dev/null
-docker exec "$box" python3 /root/mail.py send upgrade 1000 4 >"$debs/refused" &
+docker exec "$box" python3 /srv/mail.py send upgrade 1000 4 >"$debs/refused" &
 sender=$!
 upgraded=$(inside dpkg -i "$version_2" 2>&1) || fail "the upgrade failed: $upgraded"
 wait $sender || fail "the sender failed"
@@ -227,7 +227,7 @@ passed "a removal keeps the queue, and the next installation sends it"
 inside sh -c 'cp -p /usr/share/pillarbox/aliases /etc/aliases; echo | dpkg --purge pillarbox' >/dev/null 2>&1 || fail "dpkg --purge fails"
 inside systemctl stop upstream
 inside sh -c 'rm -rf /opt/upstream /etc/systemd/system/upstream.service; systemctl daemon-reload'
-inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /root -prune -o -path /var/log -prune -o -path /tmp -prune -o -print \
+inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /srv -prune -o -path /var/log -prune -o -path /tmp -prune -o -print \
     2>/dev/null | sort >"$debs/after"
 left=$(comm -13 "$debs/before" "$debs/after" | grep -vE '^/(opt|var/lib/dpkg|var/cache|var/spool/cron|run|dev)(/|$)|^/etc/[a-z]*-$|/__pycache__' || true)
 [ -z "$left" ] || fail "a purge leaves: $left"

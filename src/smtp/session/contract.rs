@@ -73,17 +73,27 @@ pub enum Step {
     Close,
 }
 
-/// Why a message cannot be taken just now. The words for the client come from the machine.
+/// Why a message cannot be taken. The words for the client come from the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No room: 452 4.3.1.
     Full,
     /// The queue has failed and is being repaired: 451 4.3.0.
     Unavailable,
+    /// Whoever takes the message behind us has refused it for good: 554 5.0.0. Only `sendmail -bs` has somebody
+    /// behind it.
+    Rejected,
     /// The client's network sends too fast: 450 4.7.1 with the time to wait.
     TooFast {
         /// When the next message may come.
         retry_after: Duration,
+    },
+    /// A recipient is a name of this host that nobody reads mail for: 550 5.1.3.
+    NobodyReads,
+    /// The recipients stand for too many addresses: 550 5.5.3.
+    TooManyAddresses {
+        /// How many a message may have.
+        limit: usize,
     },
 }
 

@@ -2,7 +2,7 @@
 """Sends numbered mail, and compares what was acknowledged with what has arrived.
 
 mail.py send NAME COUNT THREADS  sends COUNT messages to NAME-0@example.org and so on, as fast as it goes, and notes
-                                 each 250 in /root/NAME.acknowledged. What is refused is tried again.
+                                 each 250 in /srv/NAME.acknowledged. What is refused is tried again.
 mail.py arrived NAME SECONDS     waits until everything noted has arrived, then says whether each did so once.
 mail.py show RECIPIENT SECONDS   waits for a message and prints it.
 """
@@ -21,7 +21,7 @@ MAILBOX = "/opt/upstream/mailbox"
 
 def send(name, count, threads):
     refused, lock, numbers = [0], threading.Lock(), iter(range(count))
-    with open(f"/root/{name}.acknowledged", "a", buffering=1) as acknowledged:
+    with open(f"/srv/{name}.acknowledged", "a", buffering=1) as acknowledged:
 
         def work():
             while True:
@@ -37,7 +37,7 @@ def send(name, count, threads):
                             acknowledged.write(f"{name}-{number}@example.org\n")
                             break
                     except (OSError, smtplib.SMTPException):
-                        if os.path.exists("/root/no-more"):
+                        if os.path.exists("/srv/no-more"):
                             return
                         with lock:
                             refused[0] += 1
@@ -62,7 +62,7 @@ def counted():
 
 
 def arrived(name, seconds):
-    with open(f"/root/{name}.acknowledged") as acknowledged:
+    with open(f"/srv/{name}.acknowledged") as acknowledged:
         wanted = {line.strip() for line in acknowledged}
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not wanted <= counted().keys():

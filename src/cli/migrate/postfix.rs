@@ -1,0 +1,178 @@
+//! A Postfix null client: `name = value` lines that may go on, and a table with the login (postconf(5),
+//! SASL_README).
+//!
+//! Rule: what a null client has is carried over; what makes a Postfix more than that is named. Pure. Must not
+//! know where the files lie.
+
+use std::collections::BTreeMap;
+
+use super::draft::{Draft, Password, Protection, host_name, is_on, lines, reason};
+
+/// What has no counterpart, and why.
+const LEFT: &[(&str, &str)] = &[
+    ("mynetworks", "other hosts are named in [[listener.network]] sections, and need listener.addresses"),
+    ("inet_interfaces", "listener.addresses says where mail is taken; the default is this host only"),
+    ("inet_protocols", "upstream.ip_family narrows the upstream, listener.addresses the door"),
+    ("mydestination", "no mail is delivered on this host; mail for local names goes to identity.admin"),
+    ("smtp_generic_maps", "mail is sent as the account; identity.from and identity.send_as say otherwise"),
+    (
+        "sender_canonical_maps",
+        "mail is sent as the account; identity.from and identity.send_as say otherwise",
+    ),
+    ("canonical_maps", "mail is sent as the account; identity.from and identity.send_as say otherwise"),
+    ("masquerade_domains", "identity.domain is what a sender without a domain gets"),
+    ("virtual_alias_maps", "aliases of local names have a counterpart, those of other addresses have none"),
+    ("transport_maps", "everything goes through the one upstream"),
+    ("sender_dependent_relayhost_maps", "everything goes through the one upstream"),
+    ("header_checks", "docs/identity.md lists every edit of a header section"),
+    ("smtp_header_checks", "docs/identity.md lists every edit of a header section"),
+    ("mailbox_size_limit", "no mail is delivered on this host"),
+    ("mailbox_command", "no mail is delivered on this host"),
+    ("home_mailbox", "no mail is delivered on this host"),
+    ("recipient_delimiter", "no mail is delivered on this host"),
+    ("smtp_sasl_security_options", "a password is never sent without TLS"),
+    ("smtp_sasl_tls_security_options", "a password is never sent without TLS"),
+    ("smtp_sasl_mechanism_filter", "the strongest method that the upstream offers is used"),
+    ("smtp_tls_CApath", "the system's trust roots are used; upstream.ca_file adds one"),
+    ("smtpd_tls_cert_file", "listener.tls_certificate, when clients shall use TLS"),
+    ("smtpd_tls_key_file", "listener.tls_key, when clients shall use TLS"),
+    ("smtpd_relay_restrictions", "nobody relays but the networks that are named, and who logs in"),
+    ("smtpd_recipient_restrictions", "nobody relays but the networks that are named, and who logs in"),
+    ("bounce_queue_lifetime", "notices are ordinary mail, and live as long"),
+    ("delay_warning_time", "[alert] oldest_message tells of mail that waits"),
+    ("smtp_host_lookup", "the upstream is looked up as everything else on this host"),
+    ("default_destination_concurrency_limit", "upstream.connections"),
+    ("smtp_destination_concurrency_limit", "upstream.connections"),
+    ("default_destination_rate_delay", "budget.pace_per_minute"),
+    ("smtp_destination_rate_delay", "budget.pace_per_minute"),
+];
+
+/// Settings that say how Postfix itself is built or greets, and concern nobody else.
+const OF_NO_CONCERN: &[&str] = &[
+    "compatibility_level",
+    "command_directory",
+    "daemon_directory",
+    "data_directory",
+    "queue_directory",
+    "mail_owner",
+    "setgid_group",
+    "sendmail_path",
+    "newaliases_path",
+    "mailq_path",
+    "html_directory",
+    "manpage_directory",
+    "sample_directory",
+    "readme_directory",
+    "debug_peer_level",
+    "debugger_command",
+    "smtpd_banner",
+    "biff",
+    "append_dot_mydomain",
+    "unknown_local_recipient_reject_code",
+    "myorigin",
+    "smtp_tls_session_cache_database",
+    "smtpd_tls_session_cache_database",
+    "smtpd_tls_security_level",
+    "smtp_tls_note_starttls_offer",
+    "alias_database",
+    "smtp_tls_loglevel",
+    "mydomain",
+];
+
+type Settings<'a> = BTreeMap<&'a str, (usize, String)>;
+
+/// Reads a main.cf and the table of logins that it names.
+pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result<Draft, String> {
+    let mut settings = settings(text);
+    let mut draft = Draft::default();
+    let mut take =
+        |name: &str| settings.remove(name).map(|(_, value)| value).filter(|value| !value.is_empty());
+    let relayhost = take("relayhost").ok_or(
+        "it has no relayhost: that Postfix delivers to each domain's own servers, Pillarbox relays through one account",
+    )?;
+    let (host, port) = host_and_port(&relayhost);
+    (draft.host, draft.port) = (Some(host.to_owned()), Some(port));
+    let is_implicit = take("smtp_tls_wrappermode").is_some_and(|value| is_on(&value));
+    let level = take("smtp_tls_security_level");
+    let has_tls = take("smtp_use_tls").is_some_and(|value| is_on(&value));
+    draft.protection = match (is_implicit, level.as_deref()) {
+        (true, _) => Protection::Implicit,
+        (false, None | Some("none")) if !has_tls => Protection::None,
+        (false, _) => Protection::Starttls,
+    };
+    draft.ca_file = take("smtp_tls_CAfile").filter(|file| file != "/etc/ssl/certs/ca-certificates.crt");
+    draft.ehlo_name = take("smtp_helo_name").or_else(|| take("myhostname")).as_deref().and_then(host_name);
+    draft.aliases_file = take("alias_maps").map(|map| map.rsplit(':').next().unwrap_or_default().to_owned());
+    draft.lifetime = take("maximal_queue_lifetime").map(|time| with_unit(&time));
+    draft.max_message_bytes = take("message_size_limit").and_then(|octets| octets.parse().ok());
+    draft.max_message_bytes = draft.max_message_bytes.filter(|octets| (65_536..35_882_577).contains(octets));
+    let is_login = take("smtp_sasl_auth_enable").is_some_and(|value| is_on(&value));
+    if let (true, Some(map)) = (is_login, take("smtp_sasl_password_maps")) {
+        let file = map.split_once(':').map_or(map.as_str(), |(_, file)| file);
+        match other(file).as_deref().and_then(|text| login(text, &relayhost, host)) {
+            Some((line, user)) => {
+                draft.username = Some(user);
+                draft.password = Password::At(format!("line {line} of {file}"));
+            }
+            None => draft.tell(&format!(
+                "smtp_sasl_password_maps: {file} has no login for {relayhost}, or cannot be read"
+            )),
+        }
+    }
+    for (name, (line, _)) in settings.into_iter().filter(|(name, _)| !OF_NO_CONCERN.contains(name)) {
+        draft.leave(name, line, reason(LEFT, name));
+    }
+    Ok(draft)
+}
+
+/// The last value of each name, continuation lines joined.
+fn settings(text: &str) -> Settings<'_> {
+    let (mut found, mut last) = (Settings::new(), None);
+    for (line, content) in text.lines().enumerate() {
+        let starts_with_a_blank = content.starts_with([' ', '\t']);
+        let trimmed = content.trim();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        if let (true, Some(name)) = (starts_with_a_blank, last) {
+            if let Some((_, value)) = found.get_mut(name) {
+                *value = format!("{value} {trimmed}").trim().to_owned();
+            }
+        } else if let Some((name, value)) = trimmed.split_once('=') {
+            last = Some(name.trim());
+            found.insert(name.trim(), (line + 1, value.trim().to_owned()));
+        }
+    }
+    found
+}
+
+/// `[smtp.gmail.com]:587`, `smtp.gmail.com`.
+fn host_and_port(relayhost: &str) -> (&str, u16) {
+    let (host, port) = match relayhost.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (relayhost, "25"),
+    };
+    let port = match port {
+        "submission" => 587,
+        "submissions" | "smtps" => 465,
+        number => number.parse().unwrap_or(25),
+    };
+    (host.trim_matches(['[', ']']), port)
+}
+
+/// The line and the user for the upstream in the table: `[smtp.gmail.com]:587 user:password`.
+fn login(text: &str, relayhost: &str, host: &str) -> Option<(usize, String)> {
+    let entry = |wanted: &str| {
+        lines(text).find_map(|(line, content)| {
+            let (key, value) = content.split_once(|letter: char| letter.is_whitespace())?;
+            let (user, _password) = value.trim().split_once(':')?;
+            (key == wanted).then(|| (line, user.to_owned()))
+        })
+    };
+    entry(relayhost).or_else(|| entry(host))
+}
+
+/// Days when there is no unit, as in Postfix.
+fn with_unit(time: &str) -> String {
+    if time.bytes().all(|octet| octet.is_ascii_digit()) { format!("{time}d") } else { time.to_owned() }
+}

@@ -1,0 +1,216 @@
+//! `sendmail`, `mailq` and `newaliases`, by the program's name or as `pillarbox sendmail ...`.
+//!
+//! Rule: decided before anything else is set up, because a call must be fast. Nothing goes to standard output but
+//! what was asked for (`-v`, `-bp`, `-bv`), and one line to standard error when mail is not taken.
+//! Must not know how mail is handed over.
+
+mod queue;
+mod standard_input;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal as _, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use self::standard_input::StandardInput;
+use super::exit::{Exit, Failure};
+use crate::sendmail::{
+    Call,
+    caller::Caller,
+    configured::{Source, session_options},
+    dialogue,
+    environment::Environment,
+    flags::{Flags, Mode, Role, Spelling},
+    trouble::{Code, Trouble},
+};
+
+const HELP: &str = "\
+Takes a message from standard input and hands it to the Pillarbox daemon.
+
+Usage: sendmail [FLAGS] RECIPIENT...      send to these
+       sendmail -t [FLAGS] [RECIPIENT...] send to those in To, Cc and Bcc as well
+       sendmail -bs                       speak SMTP on standard input and output
+       sendmail -bp, mailq                show the queue
+       sendmail -bv ADDRESS...            explain where an address would go
+       sendmail -bi, newaliases           check the aliases file
+
+Flags: -f ADDRESS the sender, -F NAME his name, -i a lone dot is text, -v say the queue id,
+       -N never|success,failure,delay, -R full|hdrs, -V ID what notices are wanted
+       as `pillarbox sendmail` also --host HOST:PORT and --config FILE
+
+docs/sendmail.md has every flag, the exit codes and the variables.
+";
+
+/// What clap knows of these commands, for its list of commands. It never reads them: see [`Invocation`].
+#[derive(Clone, Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Arguments {
+    /// The flags of sendmail(1).
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+impl Arguments {
+    /// Only something that stands before the command gets here.
+    pub(super) fn refused(&self) -> Failure {
+        let count = self.arguments.len();
+        let words = format!("write the command first, and its {count} arguments behind it");
+        Failure::new(Exit::Usage, words)
+    }
+}
+
+/// How the program was called.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    role: Role,
+    spelling: Spelling,
+    arguments: Vec<String>,
+}
+
+impl Invocation {
+    /// Looks at the program's name, and at its first argument but `--config FILE`.
+    pub(super) fn of(arguments: &[OsString]) -> Option<Self> {
+        let (program, rest) = arguments.split_first()?;
+        // An argument that is no text is no address either; it is told with the others.
+        let text = |arguments: &[OsString]| -> Vec<String> {
+            arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
+        };
+        let name = Path::new(program).file_name()?.to_str()?;
+        if let Some(role) = role(name) {
+            return Some(Self { role, spelling: Spelling::Name, arguments: text(rest) });
+        }
+        let before = match rest.first()?.to_str()? {
+            "--config" => 2,
+            argument if argument.starts_with("--config=") => 1,
+            _ => 0,
+        };
+        let role = role(rest.get(before)?.to_str()?)?;
+        let arguments = text(&[&rest[..before], &rest[before + 1..]].concat());
+        Some(Self { role, spelling: Spelling::Subcommand, arguments })
+    }
+
+    /// Does it, and says what went wrong.
+    pub(super) fn run(self) -> ExitCode {
+        let name = match self.role {
+            Role::Sendmail => "sendmail",
+            Role::Mailq => "mailq",
+            Role::Newaliases => "newaliases",
+        };
+        let mut complain = |words: &str| {
+            let words: String =
+                words.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+            // When standard error is closed, the exit code still tells.
+            drop(writeln!(io::stderr(), "{name}: {words}"));
+        };
+        let flags = Flags::parse(self.role, self.spelling, self.arguments);
+        flags.warnings.iter().for_each(|words| complain(words));
+        match run(flags, &mut complain) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(trouble) => {
+                complain(&trouble.words);
+                ExitCode::from(trouble.code as u8)
+            }
+        }
+    }
+}
+
+fn role(name: &str) -> Option<Role> {
+    match name {
+        "sendmail" => Some(Role::Sendmail),
+        "mailq" => Some(Role::Mailq),
+        "newaliases" => Some(Role::Newaliases),
+        _ => None,
+    }
+}
+
+fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
+    match &flags.mode {
+        Mode::Help => return print(HELP),
+        Mode::Daemon(flag) => {
+            let words = format!(
+                "{flag} is for a daemon; start it as a service: `systemctl start pillarbox`, or `pillarbox run`"
+            );
+            return Err(Trouble::new(Code::Usage, words));
+        }
+        _ => {}
+    }
+    let environment = Environment::of_this_process();
+    let source = Source::read(flags.config.as_deref(), &environment);
+    if let Some(warning) = &source.warning {
+        complain(warning);
+    }
+    match &flags.mode {
+        Mode::Queue => return queue::show(&source),
+        Mode::Retry(id) => return queue::retry(&source, id.as_deref(), flags.verbose),
+        Mode::Aliases | Mode::Explain | Mode::Send | Mode::Dialogue | Mode::Help | Mode::Daemon(_) => {}
+    }
+    let (caller, configured) = (Caller::of_this_process(&environment), source.configured());
+    let call = Call { flags, environment, configured, caller };
+    if call.flags.mode == Mode::Dialogue {
+        return converse(&call, complain);
+    }
+    let is_terminal = io::stdin().is_terminal();
+    let sent = call.send(&mut io::stdin().lock(), is_terminal)?;
+    if call.flags.verbose {
+        print(&sent.report.safe.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    }
+    sent.trouble.map_or(Ok(()), Err)
+}
+
+fn converse(call: &Call, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
+    let (ways, author) = (call.ways(), call.author());
+    let terms = dialogue::Terms {
+        ways: &ways,
+        author: &author,
+        directories: call.directories(),
+        options: session_options(&call.configured, &ways.own_name),
+    };
+    dialogue::speak(&terms, &mut StandardInput::new(), &mut io::stdout().lock(), complain)
+}
+
+fn print(text: &str) -> Result<(), Trouble> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_else(|error| match error.kind() {
+        // The mail is safe, and nobody wants to hear of it.
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Trouble::new(Code::Input, format!("cannot write the output: {error}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &[&str]) -> Option<(Role, Spelling, Vec<String>)> {
+        let arguments: Vec<OsString> = line.iter().map(|word| (*word).into()).collect();
+        Invocation::of(&arguments).map(|found| (found.role, found.spelling, found.arguments))
+    }
+
+    #[test]
+    fn the_name_or_the_first_word_says_what_the_program_is() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let (name, subcommand) = (Spelling::Name, Spelling::Subcommand);
+        for (line, expected) in [
+            (&["/usr/sbin/sendmail", "-t"][..], Some((Role::Sendmail, name, words(&["-t"])))),
+            (&["mailq"], Some((Role::Mailq, name, words(&[])))),
+            (&["newaliases"], Some((Role::Newaliases, name, words(&[])))),
+            (&["pillarbox", "sendmail", "-t"], Some((Role::Sendmail, subcommand, words(&["-t"])))),
+            (
+                &["pillarbox", "--config", "f", "sendmail", "-t"],
+                Some((Role::Sendmail, subcommand, words(&["--config", "f", "-t"]))),
+            ),
+            (&["pillarbox", "--config=f", "mailq"], Some((Role::Mailq, subcommand, words(&["--config=f"])))),
+            (&["pillarbox", "status"], None),
+            (&["pillarbox", "--config", "sendmail"], None),
+            (&["pillarbox"], None),
+            // The name beats the word.
+            (&["sendmail", "mailq"], Some((Role::Sendmail, name, words(&["mailq"])))),
+        ] {
+            assert_eq!(of(line), expected, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `mailq` and `sendmail -q`: the queue through the admin socket.
+//!
+//! Rule: who may use that socket sees and does everything, nobody else sees anything: the queue shows who writes
+//! to whom. `-q` is for the administrator; others call it from scripts, and nothing happens.
+//! Must not know how the queue is printed.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
+
+use crate::{
+    admin::client::{Client, ClientError},
+    cli::{
+        bulk::{self, Verb},
+        exit::{Exit, Failure},
+        queue::{Command, List, run},
+        screen::Form,
+        selection::Selection,
+    },
+    clock::{Clock as _, SystemClock},
+    queue::id::QueueId,
+    sendmail::{
+        configured::Source,
+        trouble::{Code, Trouble},
+    },
+    settings,
+};
+
+/// What an ordinary user may know.
+const NOT_ALLOWED: &str = "only root and the group that owns the admin socket may look at the queue; what became of \
+                           your mail you hear by mail, and your queue ids with `sendmail -v`";
+
+/// Prints the queue.
+pub(super) fn show(source: &Source) -> Result<(), Trouble> {
+    let client = client(source);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = block_on(async {
+        let first = client.queue(None, 1).await.map_err(Failure::from)?;
+        if first.messages.is_empty() {
+            // The words that monitoring looks for since there is a mailq.
+            return Ok(writeln!(out, "Mail queue is empty")?);
+        }
+        let now = SystemClock::new().wall();
+        run(&mut out, &client, Command::List(List::everything()), Form::Text, now).await
+    });
+    result.and_then(|()| Ok(out.flush()?)).map_err(|failure| match failure.exit {
+        Exit::Permission => Trouble::new(Code::Permission, format!("{failure} ({NOT_ALLOWED})")),
+        _ => trouble(&failure),
+    })
+}
+
+/// Tries everything again, or one message.
+pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<(), Trouble> {
+    let client = client(source);
+    let Some(id) = id else {
+        let mut out: Box<dyn Write> = if verbose { Box::new(io::stdout()) } else { Box::new(io::sink()) };
+        let everything = Selection { ids: Vec::new(), all: true, state: None };
+        let result = block_on(bulk::for_each(&mut *out, &client, everything, Form::Text, Verb::Retry));
+        return match result {
+            // The daemon tries by itself; who may not hurry it has lost nothing.
+            Err(failure) if failure.exit == Exit::Permission => Ok(()),
+            result => result.map_err(|failure| trouble(&failure)),
+        };
+    };
+    let id: QueueId =
+        id.parse().map_err(|error| Trouble::new(Code::Data, format!("{}: {error}", id.escape_debug())))?;
+    let retried = block_on(async { client.retry(id).await.map_err(|error: ClientError| error.into()) });
+    retried.map(|_| ()).map_err(|failure: Failure| trouble(&failure))
+}
+
+fn client(source: &Source) -> Client {
+    Client::new(PathBuf::from(source.get("admin", "socket").unwrap_or(settings::DEFAULT_SOCKET)))
+}
+
+/// A runtime for a question: only people and monitoring wait for it.
+fn block_on<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
+    runtime.block_on(question)
+}
+
+fn trouble(failure: &Failure) -> Trouble {
+    let code = match failure.exit {
+        Exit::Usage => Code::Usage,
+        Exit::Data => Code::Data,
+        Exit::Unavailable => Code::Unavailable,
+        Exit::Temporary => Code::Temporary,
+        Exit::Permission => Code::Permission,
+        Exit::Configuration => Code::Configuration,
+    };
+    Trouble::new(code, failure.to_string())
+}

@@ -1,0 +1,101 @@
+//! `pillarbox store check|export|import`: the queue on disk, while no daemon has it.
+//!
+//! Rule: nobody is locked in: what is in the queue comes out in formats that every mail program reads, also
+//! when the index is damaged. `check` and `export` change nothing. Must not know how the queue is stored.
+
+mod check;
+mod export;
+mod foreign;
+mod import;
+mod mailbox_reader;
+mod mailbox_writer;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+
+use super::exit::{Exit, Failure};
+use crate::{
+    queue::{
+        inspection::{Inspection, InspectionError},
+        opening::StoreOpenError,
+        options::Options,
+    },
+    settings,
+};
+
+/// Which queue.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Arguments {
+    /// The queue's directory; default: queue.directory of the configuration.
+    #[arg(long, global = true, value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+/// What is done with it.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    /// Read every file and record, and tell what does not fit; changes nothing.
+    Check {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write every message with its envelope to an mbox file or a Maildir; changes nothing in the queue.
+    Export(export::Arguments),
+    /// Put the messages of an mbox file or a Maildir into the queue.
+    Import(import::Arguments),
+}
+
+/// Does it.
+pub(super) fn run(
+    out: &mut dyn Write,
+    config: Option<&Path>,
+    arguments: Arguments,
+    command: Command,
+) -> Result<(), Failure> {
+    let options = options(config, arguments.directory)?;
+    match command {
+        Command::Check { json } => check::run(out, &options, json),
+        Command::Export(arguments) => export::run(out, &options, &arguments),
+        Command::Import(arguments) => import::run(out, options, &arguments),
+    }
+}
+
+/// The queue of the configuration, or the one that was named, which needs no configuration.
+fn options(config: Option<&Path>, directory: Option<PathBuf>) -> Result<Options, Failure> {
+    match (settings::load(config), directory) {
+        (Ok(settings), None) => Ok(settings.queue),
+        (Ok(settings), Some(directory)) => Ok(Options { directory, ..settings.queue }),
+        (Err(_), Some(directory)) if config.is_none() => Ok(Options::new(directory)),
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// Looks into a queue; the copy of its index lies in the directory for temporary files ($TMPDIR).
+fn look(options: &Options) -> Result<Inspection, Failure> {
+    Ok(Inspection::open(&options.directory, &std::env::temp_dir())?)
+}
+
+impl From<InspectionError> for Failure {
+    fn from(error: InspectionError) -> Self {
+        match error {
+            InspectionError::Closed(error) => error.into(),
+            InspectionError::Absent(_) => Self::new(Exit::Data, error.to_string()),
+            InspectionError::Spool(_) => Self::new(Exit::Permission, error.to_string()),
+        }
+    }
+}
+
+impl From<StoreOpenError> for Failure {
+    fn from(error: StoreOpenError) -> Self {
+        let exit = match &error {
+            StoreOpenError::Locked { .. } => Exit::Temporary,
+            StoreOpenError::Unusable { .. } | StoreOpenError::Newer { .. } => Exit::Unavailable,
+        };
+        Self::new(exit, error.to_string())
+    }
+}

@@ -1,0 +1,85 @@
+//! `pillarbox store check`: is everything in the queue whole, and does it fit together?
+//!
+//! Rule: succeeds when nothing is damaged; each finding comes with what to do. Must not know what is compared.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::look;
+use crate::{
+    cli::{
+        exit::{Exit, Failure},
+        screen::{clean, count, size},
+    },
+    clock::{Clock as _, SystemClock},
+    queue::{
+        checkup::{self, Finding, Gravity, Summary},
+        options::Options,
+    },
+};
+
+/// Checks and prints: a line for each finding as it is found, then what there is.
+pub(super) fn run(out: &mut dyn Write, options: &Options, as_json: bool) -> Result<(), Failure> {
+    let inspection = look(options)?;
+    let mut printed = Ok(());
+    let mut tell = |finding: &Finding| {
+        if printed.is_ok() {
+            printed = print(out, finding, as_json);
+        }
+    };
+    let summary = checkup::check(&inspection, SystemClock::new().now(), &mut tell)?;
+    printed?;
+    if as_json {
+        let words = json!({ "summary": {
+            "files": summary.files, "bytes": summary.bytes, "records": summary.records,
+            "waiting": summary.waiting, "held": summary.held, "dead": summary.dead,
+            "history": summary.history, "spent": summary.spent,
+            "problems": summary.problems, "notes": summary.notes,
+        } });
+        writeln!(out, "{words}")?;
+    } else {
+        print_summary(out, options, &summary)?;
+    }
+    match summary.problems {
+        0 => Ok(()),
+        // The findings have said it all.
+        _ => Err(Failure::new(Exit::Data, "")),
+    }
+}
+
+fn print(out: &mut dyn Write, finding: &Finding, as_json: bool) -> std::io::Result<()> {
+    let kind = match finding.gravity {
+        Gravity::Problem => "problem",
+        Gravity::Note => "note",
+    };
+    let Finding { subject, what, remedy, .. } = finding;
+    if as_json {
+        return writeln!(out, "{}", json!({ kind: { "subject": subject, "what": what, "remedy": remedy } }));
+    }
+    writeln!(out, "{kind}: {}: {}", clean(subject), clean(what))?;
+    writeln!(out, "         {remedy}")
+}
+
+fn print_summary(out: &mut dyn Write, options: &Options, summary: &Summary) -> std::io::Result<()> {
+    let Summary { files, bytes, records, waiting, held, dead, history, spent, problems, notes } = *summary;
+    writeln!(out, "{}", options.directory.display())?;
+    writeln!(
+        out,
+        "  {} in the spool ({}), {}",
+        count(files, "message"),
+        size(bytes),
+        count(records, "record")
+    )?;
+    writeln!(out, "  recipients: {waiting} waiting, {held} held, {dead} dead")?;
+    writeln!(
+        out,
+        "  {history} finished in the history; {} counted for the last 24 hours",
+        count(spent.into(), "recipient")
+    )?;
+    match (problems, notes) {
+        (0, 0) => writeln!(out, "Everything is whole."),
+        (0, _) => writeln!(out, "Everything is whole, but for {}.", count(notes, "note")),
+        _ => writeln!(out, "{} and {}.", count(problems, "problem"), count(notes, "note")),
+    }
+}

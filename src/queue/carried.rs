@@ -1,0 +1,370 @@
+//! A queued message outside of the queue: its octets, with its envelope and states in fields before them.
+//!
+//! ```text
+//! X-Envelope-Version: 1                     the first field
+//! X-Envelope-Id, -Accepted, -From, -Parameters, -Lane, -Origin
+//! X-Envelope-To: <a@b.example>              for each recipient, followed by
+//! X-Envelope-Recipient: state=held ...      what is known of it, and
+//! X-Envelope-Reason, -Reply                 why, in words
+//! X-Envelope-Content: ...                   the last field; the message's own header section follows
+//! ```
+//!
+//! Rule: what is written is read back octet by octet and recipient by recipient, and any other program takes
+//! it for a message with fields that it need not know. Must not know files.
+
+use std::fmt::Write as _;
+
+use thiserror::Error;
+
+use super::{
+    carried_words::{Words, moment, time},
+    id::QueueId,
+    state::{Recipient, RecipientState},
+};
+use crate::{
+    clock::Timestamp,
+    message::{
+        envelope::{BodyKind, Envelope, Lane, LocalUser, Origin},
+        mbox::{self, LineEnds},
+    },
+    smtp::{
+        address::Address,
+        dsn::{Content, Dsn, Notify, RecipientDsn},
+    },
+};
+
+/// The beginning of every field.
+const PREFIX: &str = "X-Envelope-";
+/// The version of the fields that this program writes and reads.
+const VERSION: &str = "1";
+/// Octets of one of our fields.
+const FIELD_BYTES_MAX: usize = 8 * 1024;
+/// Recipients of one message; `listener.max_recipients` goes as far.
+const RECIPIENTS_MAX: usize = 1_000;
+
+/// A message outside of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Its id.
+    pub id: QueueId,
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// The recipients of the envelope with their states.
+    pub recipients: Vec<Recipient>,
+    /// The octets as the client sent them.
+    pub message: Vec<u8>,
+}
+
+/// Why the fields cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CarriedError {
+    /// A newer program wrote them.
+    #[error("its X-Envelope fields are of version {0:?}; this program knows version {VERSION}")]
+    Version(String),
+    /// A field is missing.
+    #[error("the field X-Envelope-{0} is missing")]
+    Missing(&'static str),
+    /// A field makes no sense.
+    #[error("the field X-Envelope-{field} cannot be understood: {value:?}")]
+    Malformed {
+        /// Its name without the beginning.
+        field: String,
+        /// What it says.
+        value: String,
+    },
+    /// The octets are not those that were exported.
+    #[error(
+        "its text was changed since it was exported (by an editor, or by a mail program that opened the file)"
+    )]
+    Changed,
+}
+
+impl Carried {
+    /// The message for a file: the fields, then its octets.
+    #[must_use]
+    pub fn to_file(&self) -> Vec<u8> {
+        let (ends, lines) = mbox::for_a_file(&self.message);
+        let mut bytes = self.fields(ends).into_bytes();
+        bytes.extend_from_slice(&lines);
+        bytes
+    }
+
+    fn fields(&self, ends: LineEnds) -> String {
+        let (envelope, mut text) = (&self.envelope, String::new());
+        let mut field = |name: &str, value: &str| {
+            // Writing to a String cannot fail.
+            let _written = writeln!(text, "{PREFIX}{name}: {value}");
+        };
+        field("Version", VERSION);
+        field("Id", &self.id.to_string());
+        field("Accepted", &time(envelope.accepted_at));
+        field("From", &format!("<{}>", envelope.reverse_path.as_ref().map_or("", Address::as_str)));
+        field("Parameters", &parameters(envelope));
+        field("Lane", envelope.lane.name());
+        field("Origin", &origin(&envelope.origin));
+        for (place, recipient) in self.recipients.iter().enumerate() {
+            field("To", &format!("<{}>", recipient.address));
+            field("Recipient", &standing(recipient, envelope.dsn.recipients.get(&place)));
+            if let RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } =
+                &recipient.state
+            {
+                field("Reason", &one_line(reason));
+            }
+            if let Some(reply) = &recipient.last_reply {
+                field("Reply", &one_line(reply));
+            }
+        }
+        let mut content = Words::default();
+        content.put("lines", if ends == LineEnds::Unix { "unix" } else { "verbatim" });
+        content.put("octets", &self.message.len().to_string());
+        content.put("crc32", &format!("{:08x}", crc32fast::hash(&self.message)));
+        field("Content", &content.to_string());
+        text
+    }
+
+    /// Reads what [`Carried::to_file`] wrote; `None` when the bytes do not begin with our fields.
+    ///
+    /// # Errors
+    /// When they do and cannot be understood, or the message behind them is another one.
+    pub fn of_file(bytes: &[u8]) -> Result<Option<Self>, CarriedError> {
+        let first = format!("{PREFIX}Version: ");
+        if !bytes.starts_with(first.as_bytes()) {
+            return Ok(None);
+        }
+        let mut fields = Vec::new();
+        let mut rest = bytes;
+        while fields.last().is_none_or(|(name, _): &(String, String)| name != "Content") {
+            let Some(end) = rest.iter().take(FIELD_BYTES_MAX).position(|octet| *octet == b'\n') else {
+                return Err(CarriedError::Missing("Content"));
+            };
+            let line = String::from_utf8_lossy(&rest[..end]).into_owned();
+            let Some((name, value)) = line.strip_prefix(PREFIX).and_then(|line| line.split_once(':')) else {
+                return Err(CarriedError::Missing("Content"));
+            };
+            fields.push((name.to_owned(), value.trim().to_owned()));
+            rest = &rest[end + 1..];
+        }
+        Fields(fields).read(rest).map(Some)
+    }
+}
+
+/// The fields, in their order.
+struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    fn read(self, rest: &[u8]) -> Result<Carried, CarriedError> {
+        let version = self.value("Version")?;
+        if version != VERSION {
+            return Err(CarriedError::Version(version.into()));
+        }
+        let accepted = self.value("Accepted")?;
+        let (recipients, asked) = self.recipients()?;
+        let mut envelope = Envelope {
+            reverse_path: match path(self.value("From")?) {
+                Some("") => None,
+                Some(address) => Some(address.parse().map_err(|_| self.malformed("From"))?),
+                None => return Err(self.malformed("From")),
+            },
+            forward_paths: recipients.iter().map(|recipient| recipient.address.clone()).collect(),
+            body: BodyKind::default(),
+            internationalized: false,
+            dsn: Dsn { recipients: asked, ..Dsn::default() },
+            lane: Lane::ALL
+                .into_iter()
+                .find(|lane| self.value("Lane") == Ok(lane.name()))
+                .unwrap_or_default(),
+            origin: read_origin(self.value("Origin")?).ok_or_else(|| self.malformed("Origin"))?,
+            accepted_at: moment(accepted).ok_or_else(|| self.malformed("Accepted"))?,
+        };
+        read_parameters(&mut envelope, self.value("Parameters")?);
+        let message = content(self.value("Content")?, rest).ok_or_else(|| self.malformed("Content"))?;
+        let message = message.ok_or(CarriedError::Changed)?;
+        let id = self.value("Id")?.parse().map_err(|_| self.malformed("Id"))?;
+        Ok(Carried { id, envelope, recipients, message })
+    }
+
+    fn value(&self, name: &'static str) -> Result<&str, CarriedError> {
+        let found = self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        found.ok_or(CarriedError::Missing(name))
+    }
+
+    fn malformed(&self, name: &'static str) -> CarriedError {
+        malformed(name, self.value(name).unwrap_or_default())
+    }
+
+    /// The recipients in their order, and what was asked of notifications for each.
+    fn recipients(&self) -> Result<(Vec<Recipient>, Asked), CarriedError> {
+        let (mut recipients, mut asked) = (Vec::<Recipient>::new(), Asked::new());
+        for (name, value) in &self.0 {
+            let wrong = || malformed(name, value);
+            let place = recipients.len();
+            match (name.as_str(), recipients.last_mut()) {
+                ("To", _) if place < RECIPIENTS_MAX => {
+                    let address = path(value).and_then(|path| path.parse().ok()).ok_or_else(wrong)?;
+                    let state = RecipientState::Queued { due: Timestamp(0), resend: false };
+                    recipients.push(Recipient { address, state, attempts: 0, last_reply: None });
+                }
+                ("Recipient", Some(last)) => {
+                    let words = Words::read(value).ok_or_else(wrong)?;
+                    last.state = state(&words).ok_or_else(wrong)?;
+                    last.attempts = words.get("attempts").and_then(|word| word.parse().ok()).unwrap_or(0);
+                    let notify = words.get("notify").map(|word| Notify::read(word).ok_or_else(wrong));
+                    let dsn = RecipientDsn {
+                        notify: notify.transpose()?,
+                        original_recipient: words.get("orcpt").map(str::to_owned),
+                    };
+                    if dsn != RecipientDsn::default() {
+                        asked.insert(place - 1, dsn);
+                    }
+                }
+                ("Reason", Some(last)) => {
+                    if let RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } =
+                        &mut last.state
+                    {
+                        reason.clone_from(value);
+                    }
+                }
+                ("Reply", Some(last)) => last.last_reply = Some(value.clone()),
+                ("To" | "Recipient" | "Reason" | "Reply", _) => return Err(wrong()),
+                _ => {}
+            }
+        }
+        if recipients.is_empty() { Err(CarriedError::Missing("To")) } else { Ok((recipients, asked)) }
+    }
+}
+
+type Asked = std::collections::BTreeMap<usize, RecipientDsn>;
+
+fn malformed(field: &str, value: &str) -> CarriedError {
+    CarriedError::Malformed { field: field.into(), value: value.chars().take(200).collect() }
+}
+
+/// The inside of the angle brackets.
+fn path(value: &str) -> Option<&str> {
+    value.strip_prefix('<')?.strip_suffix('>')
+}
+
+/// A reason or a reply as the value of a field.
+fn one_line(text: &str) -> String {
+    let visible = text.chars().map(|character| if character.is_control() { ' ' } else { character });
+    visible.collect::<String>().trim().to_owned()
+}
+
+/// The message behind the fields: `None` when `value` makes no sense, `Some(None)` when it is another message.
+fn content(value: &str, rest: &[u8]) -> Option<Option<Vec<u8>>> {
+    let words = Words::read(value)?;
+    let length: usize = words.get("octets")?.parse().ok()?;
+    let checksum = u32::from_str_radix(words.get("crc32")?, 16).ok()?;
+    let mut message = match words.get("lines")? {
+        "unix" => mbox::from_a_file(rest),
+        "verbatim" => rest.to_vec(),
+        _ => return None,
+    };
+    // A file ends its last line, the message need not.
+    if matches!(message.get(length..), Some(b"\r\n" | b"\n")) {
+        message.truncate(length);
+    }
+    Some((message.len() == length && crc32fast::hash(&message) == checksum).then_some(message))
+}
+
+/// The parameters of MAIL, decoded, under the names that they have there.
+fn parameters(envelope: &Envelope) -> String {
+    let mut words = Words::default();
+    words.put("body", if envelope.body == BodyKind::EightBitMime { "8bitmime" } else { "7bit" });
+    if envelope.internationalized {
+        words.put("smtputf8", "yes");
+    }
+    match envelope.dsn.content {
+        Some(Content::Full) => words.put("ret", "full"),
+        Some(Content::Headers) => words.put("ret", "hdrs"),
+        None => {}
+    }
+    if let Some(id) = &envelope.dsn.envelope_id {
+        words.put("envid", id);
+    }
+    words.to_string()
+}
+
+fn read_parameters(envelope: &mut Envelope, value: &str) {
+    let words = Words::read(value).unwrap_or_default();
+    if words.get("body") == Some("8bitmime") {
+        envelope.body = BodyKind::EightBitMime;
+    }
+    envelope.internationalized = words.get("smtputf8").is_some();
+    envelope.dsn.content = words.get("ret").and_then(Content::read);
+    envelope.dsn.envelope_id = words.get("envid").map(str::to_owned);
+}
+
+fn origin(origin: &Origin) -> String {
+    let mut words = Words::default();
+    words.put("address", &origin.address.to_string());
+    words.put("protocol", &origin.protocol);
+    words.put("helo", &origin.helo);
+    if let Some(login) = &origin.login {
+        words.put("login", login);
+    }
+    if let Some(local) = &origin.local {
+        words.put("uid", &local.uid.to_string());
+        if let Some(name) = &local.name {
+            words.put("user", name);
+        }
+    }
+    words.to_string()
+}
+
+fn read_origin(value: &str) -> Option<Origin> {
+    let words = Words::read(value)?;
+    let own = |name| words.get(name).map(str::to_owned);
+    let uid = words.get("uid").map(|uid| uid.parse().ok());
+    Some(Origin {
+        address: words.get("address")?.parse().ok()?,
+        helo: own("helo").unwrap_or_default(),
+        protocol: own("protocol").unwrap_or_default(),
+        login: own("login"),
+        local: match uid {
+            Some(uid) => Some(LocalUser { uid: uid?, name: own("user") }),
+            None => None,
+        },
+    })
+}
+
+/// What is known of a recipient.
+fn standing(recipient: &Recipient, dsn: Option<&RecipientDsn>) -> String {
+    let mut words = Words::default();
+    words.put("state", recipient.state.name());
+    match &recipient.state {
+        RecipientState::Queued { due, .. } => words.put("due", &time(*due)),
+        RecipientState::Reserved { since, .. }
+        | RecipientState::Held { since, .. }
+        | RecipientState::Dead { since, .. } => words.put("since", &time(*since)),
+        RecipientState::Relayed { at } => words.put("at", &time(*at)),
+    }
+    words.put("attempts", &recipient.attempts.to_string());
+    if let Some(notify) = dsn.and_then(|dsn| dsn.notify) {
+        words.put("notify", &notify_words(notify));
+    }
+    if let Some(original) = dsn.and_then(|dsn| dsn.original_recipient.as_deref()) {
+        words.put("orcpt", original);
+    }
+    words.to_string()
+}
+
+fn notify_words(notify: Notify) -> String {
+    let all = [(notify.success, "success"), (notify.failure, "failure"), (notify.delay, "delay")];
+    let asked: Vec<&str> = all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+    if asked.is_empty() { "never".into() } else { asked.join(",") }
+}
+
+fn state(words: &Words) -> Option<RecipientState> {
+    let at = |name| words.get(name).and_then(moment);
+    Some(match words.get("state")? {
+        "queued" => RecipientState::Queued { due: at("due")?, resend: false },
+        "uncertain" => RecipientState::Queued { due: at("due")?, resend: true },
+        // The reservation belongs to the ledger that was left behind.
+        "reserved" => RecipientState::Reserved { reservation: 0, since: at("since")?, resend: false },
+        "relayed" => RecipientState::Relayed { at: at("at")? },
+        "held" => RecipientState::Held { since: at("since")?, reason: String::new() },
+        "dead" => RecipientState::Dead { since: at("since")?, reason: String::new() },
+        _ => return None,
+    })
+}

@@ -1,0 +1,230 @@
+//! A state directory that is looked at while no daemon has it.
+//!
+//! Rule: nothing in the directory is changed. Opening sled writes, so a copy of its files is opened elsewhere;
+//! when even that fails, the spool files tell of themselves. Must not know what is looked for.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::DirBuilderExt as _,
+    panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use super::{
+    carried::Carried,
+    id::QueueId,
+    opening::{self, StateLock, StoreOpenError},
+    reader::{self, Described, ReadError},
+    record::MessageRecord,
+    sled_tables::SledTables,
+    spool::{self, Listing},
+    tables::{TableError, Tables as _},
+};
+use crate::message::envelope::Envelope;
+
+/// Octets of a spool file that is read into memory: three times what the listener takes at most.
+const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// A state directory, with its lock.
+#[derive(Debug)]
+pub struct Inspection {
+    pub(super) state: PathBuf,
+    index: Index,
+    _lock: Option<StateLock>,
+}
+
+/// Why it cannot be looked at.
+#[derive(Debug, Error)]
+pub enum InspectionError {
+    /// No queue was ever there.
+    #[error(
+        "there is no queue in {0}; name the directory with --directory (it is the one with the folder spool)"
+    )]
+    Absent(PathBuf),
+    /// A daemon has it, or the permissions stand in the way.
+    #[error("{0}")]
+    Closed(#[from] StoreOpenError),
+    /// The spool cannot be listed.
+    #[error("the spool cannot be read: {0}; run the command as root, or as the user that runs pillarbox")]
+    Spool(io::Error),
+}
+
+/// Why a message cannot be taken out.
+#[derive(Debug, Error)]
+pub enum TakeError {
+    /// Its file is damaged, or a newer program wrote it.
+    #[error("{0}")]
+    File(String),
+    /// Every recipient was written to, or a person deleted it; only its file has not gone yet.
+    #[error("it is finished")]
+    Finished,
+}
+
+#[derive(Debug)]
+enum Index {
+    Open { tables: SledTables, _copy: Copy },
+    Unreadable(String),
+}
+
+impl Inspection {
+    /// Takes the lock of `state` and opens a copy of its index below `scratch`.
+    ///
+    /// # Errors
+    /// When a daemon runs, or the directory is none or may not be read.
+    pub fn open(state: &Path, scratch: &Path) -> Result<Self, InspectionError> {
+        match fs::metadata(state.join("spool")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(InspectionError::Absent(state.into()));
+            }
+            Err(error) => return Err(InspectionError::Spool(error)),
+            Ok(_) => {}
+        }
+        let lock = opening::lock_to_look(state)?;
+        let index = Index::open(state, scratch).unwrap_or_else(Index::Unreadable);
+        Ok(Self { state: state.into(), index, _lock: lock })
+    }
+
+    /// Why the index cannot be read, when it cannot: every message counts as waiting then.
+    #[must_use]
+    pub fn index_trouble(&self) -> Option<&str> {
+        match &self.index {
+            Index::Open { .. } => None,
+            Index::Unreadable(reason) => Some(reason),
+        }
+    }
+
+    /// The messages of the spool, in the order of acceptance.
+    ///
+    /// # Errors
+    /// When the spool cannot be listed.
+    pub fn messages(&self) -> Result<BTreeSet<QueueId>, InspectionError> {
+        Ok(self.listing()?.messages.into_iter().collect())
+    }
+
+    pub(super) fn listing(&self) -> Result<Listing, InspectionError> {
+        spool::list_below(&self.state.join("spool")).map_err(InspectionError::Spool)
+    }
+
+    /// Where the file of a message lies.
+    #[must_use]
+    pub fn path(&self, id: QueueId) -> PathBuf {
+        spool::path_below(&self.state.join("spool"), id)
+    }
+
+    /// Checks a message's file, however long it is.
+    pub(super) fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
+        reader::describe_file(&mut File::open(self.path(id))?)
+    }
+
+    /// Takes a message out: its octets, its envelope, and where its recipients stand.
+    ///
+    /// # Errors
+    /// When its file cannot be used, or it is finished.
+    pub fn take(&self, id: QueueId) -> Result<Carried, TakeError> {
+        // An index that fails here counts as one that knows nothing: the file tells enough.
+        let known = self.with_index(|tables| known(tables, id)).unwrap_or(Known::Nothing);
+        if matches!(known, Known::Finished) {
+            return Err(TakeError::Finished);
+        }
+        let (envelope, message) = self.original(id).map_err(|error| TakeError::File(error.to_string()))?;
+        let recipients = match known {
+            Known::Queued(record) if record.recipients.len() == envelope.forward_paths.len() => {
+                record.recipients
+            }
+            _ => MessageRecord::new(&envelope, message.len() as u64).recipients,
+        };
+        Ok(Carried { id, envelope, recipients, message })
+    }
+
+    fn original(&self, id: QueueId) -> Result<(Envelope, Vec<u8>), ReadError> {
+        let file = File::open(self.path(id))?;
+        let mut bytes = Vec::new();
+        if file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)? as u64 > FILE_BYTES_MAX {
+            return Err(ReadError::Io(io::ErrorKind::FileTooLarge.into()));
+        }
+        reader::original(bytes)
+    }
+
+    /// Asks the index; sled may panic when its files are damaged.
+    pub(super) fn with_index<T>(
+        &self,
+        question: impl FnOnce(&SledTables) -> Result<T, TableError>,
+    ) -> Result<T, String> {
+        match &self.index {
+            Index::Unreadable(reason) => Err(reason.clone()),
+            Index::Open { tables, .. } => panic::catch_unwind(AssertUnwindSafe(|| question(tables)))
+                .unwrap_or_else(|_| Err(TableError::Broken("sled panicked while it was read".into())))
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// What the index knows of a message.
+enum Known {
+    Queued(MessageRecord),
+    Finished,
+    /// As little as if there were no index; a damaged record says no more.
+    Nothing,
+}
+
+fn known(tables: &SledTables, id: QueueId) -> Result<Known, TableError> {
+    match tables.message(id) {
+        Ok(Some(record)) => Ok(Known::Queued(record)),
+        Ok(None) => Ok(tables.finished(id)?.map_or(Known::Nothing, |_| Known::Finished)),
+        Err(TableError::Damaged { .. }) => Ok(Known::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+impl Index {
+    fn open(state: &Path, scratch: &Path) -> Result<Self, String> {
+        let files = state.join("queue.sled");
+        if !files.is_dir() {
+            return Err("there is no index".into());
+        }
+        let copy = Copy::make(&files, scratch)
+            .map_err(|error| format!("the index cannot be copied to {}: {error}", scratch.display()))?;
+        let tables = opening::open_guarded(&copy.0).map_err(|error| error.to_string())?;
+        Ok(Self::Open { tables, _copy: copy })
+    }
+}
+
+/// A copy of sled's files that goes when it is dropped.
+#[derive(Debug)]
+struct Copy(PathBuf);
+
+impl Copy {
+    fn make(files: &Path, scratch: &Path) -> io::Result<Self> {
+        // Mail addresses are in it, so nobody else may look; an existing directory is never used.
+        let name = format!("pillarbox-look-{}-{:08x}", std::process::id(), fastrand::u32(..));
+        let copy = Self(scratch.join(name));
+        fs::DirBuilder::new().mode(0o700).create(&copy.0)?;
+        copy_folder(files, &copy.0)?;
+        Ok(copy)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // Nobody can be told; whatever is left is in a directory for temporary files.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            fs::create_dir_all(&target)?;
+            copy_folder(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

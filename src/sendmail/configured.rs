@@ -1,0 +1,232 @@
+//! The few keys of relay.toml that a call needs, read cheaply.
+//!
+//! Rule: mail is never lost over a configuration. A file that is missing or that the caller may not read leaves
+//! the defaults, a faulty one leaves what can be read of it and a line on standard error. The file in the current
+//! directory is never looked at: whoever owns that directory would choose where mail goes.
+//! Must not know the other keys; `settings` checks them, and this reads none that holds a secret.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use toml::de::{DeTable, DeValue};
+
+use super::environment::Environment;
+use crate::smtp::session;
+
+/// The file, when nobody names another.
+pub const FILE: &str = "/etc/pillarbox/relay.toml";
+/// Octets of it that are read, as many as the daemon takes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Recipients of one transaction, when nothing is configured (RFC 5321 section 4.5.3.1.8).
+const RECIPIENTS: usize = 100;
+
+/// What is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// `[sendmail] socket`.
+    pub socket: Option<PathBuf>,
+    /// `[sendmail] drop_directory`.
+    pub drop_directory: Option<PathBuf>,
+    /// `[listener] max_message_bytes`.
+    pub max_message_bytes: u64,
+    /// `[listener] max_recipients`.
+    pub max_recipients: usize,
+    /// `[listener] hostname`, when it is set.
+    pub hostname: Option<String>,
+}
+
+/// Where the values came from, and what was wrong with that.
+#[derive(Clone, Debug)]
+pub struct Source {
+    values: Vec<(String, String)>,
+    /// For standard error.
+    pub warning: Option<String>,
+}
+
+impl Source {
+    /// Reads the file that `named` or the environment name, or else the usual one.
+    #[must_use]
+    pub fn read(named: Option<&Path>, environment: &Environment) -> Self {
+        let path = named.or_else(|| environment.get("PILLARBOX_CONFIG").map(Path::new));
+        let mut source = Self::of_file(path.unwrap_or_else(|| Path::new(FILE)), path.is_some());
+        for (section, key) in KEYS {
+            let variable = format!("PILLARBOX__{}__{}", section.to_uppercase(), key.to_uppercase());
+            if let Some(value) = environment.get(&variable) {
+                source.values.insert(0, (format!("{section}.{key}"), value.to_owned()));
+            }
+        }
+        source
+    }
+
+    fn of_file(path: &Path, was_named: bool) -> Self {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+        let unreadable = |error: &dyn std::fmt::Display| {
+            format!("{} cannot be read, so defaults are used: {error}", path.display())
+        };
+        let none = |warning| Self { values: Vec::new(), warning };
+        match (read, String::from_utf8(bytes)) {
+            // Most likely there is no file, or it is not for everybody; the defaults are the usual case.
+            (Err(error), _) => none(was_named.then(|| unreadable(&error))),
+            (Ok(_), Err(error)) => none(Some(unreadable(&error.utf8_error()))),
+            (Ok(_), Ok(text)) => Self::of_text(&text, path),
+        }
+    }
+
+    fn of_text(text: &str, path: &Path) -> Self {
+        // The recoverable parse finds keys beside a mistake.
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut values = Vec::new();
+        for (section, key) in KEYS {
+            let entry = table.get_ref().get(*section).and_then(|content| match content.get_ref() {
+                DeValue::Table(entries) => entries.get(*key),
+                _ => None,
+            });
+            let value = match entry.map(|value| value.get_ref()) {
+                Some(DeValue::String(value)) => value.to_string(),
+                Some(DeValue::Integer(value)) => value.as_str().to_owned(),
+                _ => continue,
+            };
+            values.push((format!("{section}.{key}"), value));
+        }
+        let warning = errors.first().map(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..at].iter().filter(|octet| **octet == b'\n').count() + 1;
+            format!(
+                "{} has a mistake in line {line}, which was passed over: {}",
+                path.display(),
+                error.message()
+            )
+        });
+        Self { values, warning }
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, section: &str, key: &str) -> Option<&str> {
+        let name = format!("{section}.{key}");
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The values, with defaults for what is not set or makes no sense.
+    #[must_use]
+    pub fn configured(&self) -> Configured {
+        let number = |key: &str| self.get("listener", key).and_then(octets);
+        let recipients = number("max_recipients").and_then(|count| usize::try_from(count).ok());
+        Configured {
+            socket: self.path("socket", DEFAULT_SOCKET),
+            drop_directory: self.path("drop_directory", DEFAULT_DROP_DIRECTORY),
+            max_message_bytes: number("max_message_bytes").unwrap_or(MESSAGE_BYTES),
+            max_recipients: recipients.filter(|count| *count > 0).unwrap_or(RECIPIENTS),
+            hostname: self.get("listener", "hostname").filter(|name| !name.is_empty()).map(str::to_owned),
+        }
+    }
+
+    /// A path; "off" and the empty one are none.
+    fn path(&self, key: &str, default: &str) -> Option<PathBuf> {
+        let path = self.get("sendmail", key).unwrap_or(default);
+        (!path.is_empty() && path != "off").then(|| path.into())
+    }
+}
+
+/// `[sendmail] socket`, when it is not set.
+pub const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
+/// `[sendmail] drop_directory`, when it is not set.
+pub const DEFAULT_DROP_DIRECTORY: &str = "/var/spool/pillarbox";
+/// `[listener] max_message_bytes`, when it is not set.
+const MESSAGE_BYTES: u64 = 35_872_000;
+
+/// Every key that is read.
+const KEYS: &[(&str, &str)] = &[
+    ("sendmail", "socket"),
+    ("sendmail", "drop_directory"),
+    ("listener", "max_message_bytes"),
+    ("listener", "max_recipients"),
+    ("listener", "hostname"),
+    ("identity", "aliases_file"),
+    ("identity", "admin"),
+    ("admin", "socket"),
+];
+
+/// A number of octets, with or without a unit, as relay.toml writes it.
+fn octets(text: &str) -> Option<u64> {
+    let text = text.trim().replace('_', "");
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "KiB" => 1 << 10,
+        "MB" => 1_000_000,
+        "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// The session of `-bs` and of the listener have the same limits, when nothing is configured.
+#[must_use]
+pub fn session_options(configured: &Configured, host: &str) -> session::Options {
+    session::Options {
+        hostname: configured.hostname.clone().unwrap_or_else(|| host.to_owned()),
+        max_message_bytes: configured.max_message_bytes,
+        max_recipients: configured.max_recipients,
+        // Whether somebody reads mail to root is asked of the daemon.
+        local_recipients: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> (Configured, Option<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.toml");
+        std::fs::write(&path, text).unwrap();
+        let source = Source::read(Some(&path), &Environment::of(variables));
+        (source.configured(), source.warning)
+    }
+
+    #[test]
+    fn the_keys_come_from_the_file_and_over_it_from_the_environment() {
+        let text = "[sendmail]\nsocket = \"/a\"\ndrop_directory = \"off\"\n\
+                    [listener]\nmax_message_bytes = \"2MiB\"\nmax_recipients = 5\nhostname = \"h.example\"\n";
+        let (configured, warning) = read(text, &[]);
+        assert_eq!((configured.socket, configured.drop_directory), (Some("/a".into()), None));
+        assert_eq!((configured.max_message_bytes, configured.max_recipients), (2 << 20, 5));
+        assert_eq!((configured.hostname.as_deref(), warning), (Some("h.example"), None));
+        let variables = [
+            ("PILLARBOX__SENDMAIL__SOCKET", "off"),
+            ("PILLARBOX__SENDMAIL__DROP_DIRECTORY", "/d"),
+            ("PILLARBOX__LISTENER__MAX_MESSAGE_BYTES", "1_000"),
+        ];
+        let (configured, _) = read(text, &variables);
+        assert_eq!((configured.socket, configured.drop_directory), (None, Some("/d".into())));
+        assert_eq!(configured.max_message_bytes, 1_000);
+    }
+
+    #[test]
+    fn a_faulty_file_is_told_and_what_can_be_read_of_it_counts() {
+        let (configured, warning) = read("[sendmail]\nsocket = \"/a\"\nx = = 1\n", &[]);
+        assert_eq!(configured.socket, Some("/a".into()));
+        assert!(warning.unwrap().contains("line 3"));
+        let (configured, warning) =
+            read("[sendmail]\nsocket = 1\n[listener]\nmax_recipients = \"many\"\n", &[]);
+        assert_eq!((configured.max_recipients, warning), (RECIPIENTS, None));
+    }
+
+    #[test]
+    fn a_missing_file_leaves_the_defaults_and_is_told_only_when_it_was_named() {
+        let missing = Path::new("/nonexistent/relay.toml");
+        let source = Source::read(Some(missing), &Environment::default());
+        assert_eq!(source.configured().socket, Some(DEFAULT_SOCKET.into()));
+        assert!(source.warning.is_some());
+        assert_eq!(Source::of_file(missing, false).warning, None);
+    }
+}

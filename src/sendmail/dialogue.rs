@@ -1,0 +1,146 @@
+//! `sendmail -bs`: SMTP on standard input and output, with the session of the listener.
+//!
+//! Rule: the caller hears 250 when his message is safe, as everybody does; each message is handed over like any
+//! other, so it does not matter whether the daemon runs. Must not know SMTP: that is the session.
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    hand_over::{Ways, hand_over},
+    heading::Author,
+    letter::Draft,
+    transaction::{Recipient, Sending},
+    trouble::{Code, Trouble},
+};
+use crate::smtp::session::{
+    Client, INPUT_BYTES_MAX, LoginRefusal, Options, Policy, Refusal, Session, Step, Transaction,
+};
+
+/// What a dialogue needs.
+#[derive(Debug)]
+pub struct Terms<'a> {
+    /// Where messages go.
+    pub ways: &'a Ways,
+    /// Who a message is from that does not say so.
+    pub author: &'a Author,
+    /// Directories for long bodies.
+    pub directories: Vec<PathBuf>,
+    /// Limits of the session.
+    pub options: Options,
+}
+
+/// Something to read from, with a limit to the waiting.
+pub trait Input {
+    /// Octets, 0 at the end; `TimedOut` when none came in time.
+    fn receive(&mut self, buffer: &mut [u8], limit: Duration) -> io::Result<usize>;
+}
+
+/// A message in transfer.
+struct InTransfer {
+    transaction: Transaction,
+    draft: Draft,
+}
+
+/// Speaks until the caller has done. What could not be handed over is told to `complain`, too.
+pub fn speak(
+    terms: &Terms<'_>,
+    input: &mut dyn Input,
+    output: &mut dyn Write,
+    complain: &mut dyn FnMut(&str),
+) -> Result<(), Trouble> {
+    let size_bytes_max = terms.options.max_message_bytes;
+    let client = client(size_bytes_max);
+    let mut session = Session::new(Arc::new(terms.options.clone()), client);
+    let mut message: Option<InTransfer> = None;
+    let mut block = vec![0; INPUT_BYTES_MAX];
+    loop {
+        match session.step() {
+            Step::Send(bytes) => output.write_all(&bytes).and_then(|()| output.flush()).map_err(|error| {
+                Trouble::new(Code::Input, format!("cannot write to standard output: {error}"))
+            })?,
+            Step::Admit { .. } => session.admitted(Ok(())),
+            Step::Begin(transaction) => {
+                let draft = Draft::new(terms.directories.clone(), size_bytes_max);
+                message = Some(InTransfer { transaction, draft });
+                session.begun(Ok(()));
+            }
+            Step::Body(bytes) => {
+                let written = message.as_mut().map_or(Ok(()), |message| message.draft.write(&bytes));
+                if let Err(trouble) = written {
+                    complain(&trouble.words);
+                    message = None;
+                    session.write_failed(refusal(&trouble));
+                }
+            }
+            Step::Store => {
+                let stored = message
+                    .take()
+                    .map_or(Err(Refusal::Unavailable), |message| store(terms, message, complain));
+                session.stored(stored);
+            }
+            Step::Abandon => message = None,
+            // Neither is offered, so nobody gets this far.
+            Step::StartTls => session.closed_by_peer(),
+            Step::Authenticate(_) => session.authenticated(Err(LoginRefusal::Unavailable)),
+            Step::Close => return Ok(()),
+            Step::NeedInput => match input.receive(&mut block, session.timeout()) {
+                Ok(0) => session.closed_by_peer(),
+                Ok(count) => session.receive(&block[..count]),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => session.timed_out(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => session.closed_by_peer(),
+            },
+        }
+    }
+}
+
+/// A user of this host, who may send.
+fn client(size_bytes_max: u64) -> Client {
+    Client {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        encrypted: false,
+        // Its ids are ours: each message gets one when it is handed over.
+        local: false,
+        policy: Policy::plain(true, size_bytes_max),
+    }
+}
+
+fn store(terms: &Terms<'_>, message: InTransfer, complain: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
+    let InTransfer { transaction, draft } = message;
+    let author = transaction
+        .reverse_path
+        .clone()
+        .map_or_else(|| terms.author.clone(), |address| Author { name: terms.author.name.clone(), address });
+    let mut letter = draft.finish(&author);
+    let sending = Sending {
+        sender: transaction.reverse_path,
+        content: transaction.dsn.content,
+        envelope_id: transaction.dsn.envelope_id,
+        all_or_none: true,
+    };
+    let mut notes = transaction.dsn.recipients;
+    let recipients = transaction
+        .forward_paths
+        .into_iter()
+        .enumerate()
+        .map(|(position, address)| Recipient { address, dsn: notes.remove(&position).unwrap_or_default() });
+    let report = hand_over(terms.ways, &sending, recipients.collect(), &mut letter).map_err(|trouble| {
+        complain(&trouble.words);
+        refusal(&trouble)
+    })?;
+    report.id.map(|id| id.to_string()).ok_or(Refusal::Unavailable)
+}
+
+fn refusal(trouble: &Trouble) -> Refusal {
+    match trouble.code {
+        Code::Temporary => Refusal::Unavailable,
+        Code::CannotCreate | Code::Input => Refusal::Full,
+        _ => Refusal::Rejected,
+    }
+}

@@ -1,0 +1,206 @@
+//! One message on its way in: its header section, which is edited, and its body, which is not.
+//!
+//! Rule: fed with decoded octets (CRLF, no NUL, no bare CR); whatever comes, it is kept as it came but for the
+//! edits of [`super::heading`]. Must not know where the octets come from.
+
+use std::{io, path::PathBuf};
+
+use super::{
+    heading::{Author, Heading},
+    held::Held,
+    recipients::Found,
+    trouble::{Code, Trouble},
+};
+use crate::message::header::{HEADER_BYTES_MAX, HeaderScan};
+
+/// A message that is being read.
+#[derive(Debug)]
+pub struct Draft {
+    scan: HeaderScan,
+    stage: Stage,
+    /// The header section so far, or all of it.
+    section: Vec<u8>,
+    body: Held,
+    size_bytes_max: u64,
+    eight_bit: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Section,
+    Body,
+    /// The section is longer than anybody edits: everything is body.
+    Unedited,
+}
+
+/// A message that is complete.
+#[derive(Debug)]
+pub struct Letter {
+    /// What goes in front of the body: fields and the empty line.
+    pub head: Vec<u8>,
+    /// The rest.
+    pub body: Held,
+    /// Whom the header section names.
+    pub named: Found,
+    /// Whether there is an octet above 127.
+    pub eight_bit: bool,
+}
+
+impl Draft {
+    /// Nothing was read yet. Long bodies go to a file in one of `directories`.
+    #[must_use]
+    pub fn new(directories: Vec<PathBuf>, size_bytes_max: u64) -> Self {
+        Self {
+            scan: HeaderScan::new(),
+            stage: Stage::Section,
+            section: Vec::new(),
+            body: Held::new(directories),
+            size_bytes_max,
+            eight_bit: false,
+        }
+    }
+
+    /// Takes the next octets.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.eight_bit |= !bytes.is_ascii();
+        let rest = if self.stage == Stage::Section { self.read_section(bytes)? } else { bytes };
+        if !rest.is_empty() {
+            self.body.write(rest).map_err(|error| cannot_hold(&error))?;
+        }
+        if self.section.len() as u64 + self.body.length() > self.size_bytes_max {
+            return Err(too_large(self.size_bytes_max));
+        }
+        Ok(())
+    }
+
+    fn read_section<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Trouble> {
+        let rest = self.scan.feed(bytes);
+        self.section.extend_from_slice(&bytes[..bytes.len() - rest.len()]);
+        if self.section.len() > HEADER_BYTES_MAX {
+            self.stage = Stage::Unedited;
+            self.body.write(&std::mem::take(&mut self.section)).map_err(|error| cannot_hold(&error))?;
+        } else if !rest.is_empty() {
+            self.stage = Stage::Body;
+        }
+        Ok(rest)
+    }
+
+    /// The message has ended.
+    pub fn finish(mut self, author: &Author) -> Letter {
+        let findings = self.scan.finish();
+        let at = findings.separator_at.and_then(|at| usize::try_from(at).ok()).unwrap_or(self.section.len());
+        let (fields, rest) = self.section.split_at(at.min(self.section.len()));
+        // The empty line is a part of the section, when there is one.
+        let fields = fields.strip_suffix(b"\r\n\r\n").map_or(fields, |_| &fields[..fields.len() - 2]);
+        let fields = if fields == b"\r\n" { b"" } else { fields };
+        let edited = (self.stage != Stage::Unedited).then(|| Heading::read(fields, author)).flatten();
+        let (head, named) = match edited {
+            Some(heading) => {
+                let mut head = heading.fields;
+                head.extend_from_slice(b"\r\n");
+                head.extend_from_slice(rest);
+                (head, heading.named)
+            }
+            None => (self.section, Found::default()),
+        };
+        Letter { head, body: self.body, named, eight_bit: self.eight_bit }
+    }
+}
+
+impl Letter {
+    /// Octets of all of it.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.head.len() as u64 + self.body.length()
+    }
+
+    /// Hands every octet to `take`, in order.
+    pub fn replay<E: From<io::Error>>(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        take(&self.head)?;
+        self.body.replay(take)
+    }
+}
+
+/// RFC 1870 section 6, as an exit code.
+#[must_use]
+pub fn too_large(limit: u64) -> Trouble {
+    Trouble::new(
+        Code::Data,
+        format!("the message is larger than the limit of {limit} octets ([listener] max_message_bytes)"),
+    )
+}
+
+fn cannot_hold(error: &io::Error) -> Trouble {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::Temporary,
+        _ => Code::CannotCreate,
+    };
+    Trouble::new(code, format!("no room to keep a large message while it is read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(message: &str, piece: usize) -> (String, Vec<String>, bool) {
+        let mut draft = Draft::new(Vec::new(), 1_000_000);
+        for piece in message.as_bytes().chunks(piece) {
+            draft.write(piece).unwrap();
+        }
+        let author = Author { name: String::new(), address: "root".parse().unwrap() };
+        let mut letter = draft.finish(&author);
+        let mut all = Vec::new();
+        letter
+            .replay(|block| {
+                all.extend_from_slice(block);
+                Ok::<_, io::Error>(())
+            })
+            .unwrap();
+        assert_eq!(letter.length(), all.len() as u64);
+        let named = letter.named.addresses.iter().map(ToString::to_string).collect();
+        (String::from_utf8(all).unwrap(), named, letter.eight_bit)
+    }
+
+    #[test]
+    fn header_and_body_are_told_apart_however_the_octets_come() {
+        for (message, expected) in [
+            ("From: a\r\nBcc: b@c\r\n\r\nbody\r\n", "From: a\r\n\r\nbody\r\n"),
+            ("From: a\r\n\r\n", "From: a\r\n\r\n"),
+            ("From: a\r\n", "From: a\r\n\r\n"),
+            ("Bcc: b@c\r\n\r\nBcc: body\r\n", "From: root\r\n\r\nBcc: body\r\n"),
+            // No header section at all, or no empty line behind it.
+            ("just text\r\nFrom: body\r\n", "From: root\r\n\r\njust text\r\nFrom: body\r\n"),
+            ("From: a\r\njust text\r\n", "From: a\r\n\r\njust text\r\n"),
+            ("\r\nbody\r\n", "From: root\r\n\r\nbody\r\n"),
+            ("", "From: root\r\n\r\n"),
+            ("From: a\r\nTo: b\r\n  c\r\n\r\n\r\n", "From: a\r\nTo: b\r\n  c\r\n\r\n\r\n"),
+        ] {
+            for piece in [1, 2, 7, 1_000] {
+                assert_eq!(read(message, piece).0, expected, "{message:?} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn octets_above_127_are_seen_wherever_they_are() {
+        assert!(!read("From: a\r\n\r\nb\r\n", 100).2);
+        assert!(read("From: a\r\n\r\n\u{e9}\r\n", 100).2);
+        assert!(read("From: \u{e9}\r\n\r\nb\r\n", 1_000).2);
+    }
+
+    #[test]
+    fn a_section_that_nobody_edits_stays_as_it_is() {
+        let message = format!("To: a@b\r\nX: {}\r\n\r\nbody\r\n", "x".repeat(HEADER_BYTES_MAX));
+        assert_eq!(read(&message, 10_000), (message, Vec::new(), false));
+    }
+
+    #[test]
+    fn what_is_too_large_is_data_in_error() {
+        let mut draft = Draft::new(Vec::new(), 10);
+        draft.write(b"From: a\r\n").unwrap();
+        assert_eq!(draft.write(b"\r\n").unwrap_err().code, Code::Data);
+    }
+}

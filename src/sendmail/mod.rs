@@ -1,0 +1,176 @@
+//! The front end of local mail: what `sendmail` does between standard input and the daemon.
+//!
+//! Rule: it runs with the rights of its caller, needs no secret and reads no file that holds one; 0 is returned
+//! when the mail is safe and never before. A call is short and small: no runtime, no TLS, blocking calls.
+//! Must not know the listener (sibling: they meet at the socket and in the drop directory) nor what is printed.
+
+pub mod answer;
+pub mod caller;
+pub mod configured;
+pub mod connection;
+pub mod dialogue;
+pub mod drop_file;
+pub mod environment;
+pub mod flags;
+pub mod hand_over;
+pub mod heading;
+pub mod held;
+pub mod input;
+pub mod letter;
+pub mod recipients;
+pub mod submission;
+pub mod transaction;
+pub mod trouble;
+
+use std::{io::Read, path::PathBuf};
+
+use self::{
+    caller::Caller,
+    configured::Configured,
+    environment::Environment,
+    flags::Flags,
+    hand_over::{Report, Ways, hand_over},
+    heading::Author,
+    letter::Draft,
+    recipients::Found,
+    transaction::{Recipient, Sending},
+    trouble::{Code, Trouble},
+};
+use crate::smtp::{address::Address, dsn::RecipientDsn};
+
+/// Everything that a call knows before it reads standard input.
+#[derive(Debug)]
+pub struct Call {
+    /// The command line.
+    pub flags: Flags,
+    /// The variables.
+    pub environment: Environment,
+    /// The configuration.
+    pub configured: Configured,
+    /// The user.
+    pub caller: Caller,
+}
+
+/// What a message came to that is safe.
+#[derive(Debug)]
+pub struct Sent {
+    /// Where it is.
+    pub report: Report,
+    /// Recipients who do not get it.
+    pub trouble: Option<Trouble>,
+}
+
+impl Call {
+    /// Where mail goes.
+    #[must_use]
+    pub fn ways(&self) -> Ways {
+        let destination = self.flags.destination.as_deref();
+        Ways::new(destination, &self.environment, &self.configured, &self.caller.host)
+    }
+
+    /// Who a message is from that does not say so: `-F`, NAME, or what the system knows about the user; but what it
+    /// knows about him is not the name of another sender.
+    #[must_use]
+    pub fn author(&self) -> Author {
+        let said = self.flags.full_name.as_deref().or_else(|| self.environment.get("NAME"));
+        let other = self.wished_sender().flatten();
+        let name = match (said, &other) {
+            (Some(said), _) => said.to_owned(),
+            (None, Some(_)) => String::new(),
+            (None, None) => self.caller.name.clone(),
+        };
+        Author { name, address: other.unwrap_or_else(|| self.caller.login.clone()) }
+    }
+
+    /// Directories for bodies that are too long for memory: that of the daemon is on a disk.
+    #[must_use]
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let temporary = self.environment.get("TMPDIR").unwrap_or("/tmp");
+        self.configured.drop_directory.iter().cloned().chain([temporary.into()]).collect()
+    }
+
+    /// Reads the message and hands it over.
+    pub fn send(&self, input: &mut dyn Read, is_terminal: bool) -> Result<Sent, Trouble> {
+        let mut found = Found::default();
+        self.flags.recipients.iter().for_each(|argument| found.read(argument));
+        if !self.flags.from_header {
+            has_recipients(&found, "name them, or use -t and name them in To, Cc or Bcc")?;
+        }
+        let limit = self.configured.max_message_bytes;
+        let mut draft = Draft::new(self.directories(), limit);
+        // Programs that forget -i pipe their text; only a person ends it with a dot.
+        input::read(input, is_terminal && !self.flags.ignore_dots, &mut draft, limit)?;
+        let mut letter = draft.finish(&self.author());
+        if self.flags.from_header {
+            let named = std::mem::take(&mut letter.named);
+            named.addresses.into_iter().for_each(|address| found.add(address));
+            found.unreadable.extend(named.unreadable);
+            has_recipients(&found, "there is none on the command line and none in To, Cc or Bcc")?;
+        }
+        let ways = self.ways();
+        let sending = Sending {
+            sender: self.sender(&ways),
+            content: self.flags.content,
+            envelope_id: self.flags.envelope_id.clone(),
+            all_or_none: false,
+        };
+        let dsn = RecipientDsn { notify: self.flags.notify, original_recipient: None };
+        let recipients =
+            found.addresses.into_iter().map(|address| Recipient { address, dsn: dsn.clone() }).collect();
+        let report = hand_over(&ways, &sending, recipients, &mut letter)?;
+        let trouble = left_out(&report, &found.unreadable);
+        match trouble {
+            Some(trouble) if report.safe.is_empty() => Err(trouble),
+            trouble => Ok(Sent { report, trouble }),
+        }
+    }
+
+    /// `-f`: `Some(None)` is the null reverse path; what is no address is no wish.
+    fn wished_sender(&self) -> Option<Option<Address>> {
+        let wish = self.flags.sender.as_deref()?;
+        if wish.is_empty() {
+            return Some(None);
+        }
+        let mut found = Found::default();
+        found.read(wish);
+        found.addresses.into_iter().next().map(Some)
+    }
+
+    /// The reverse path. A relay elsewhere cannot know on which host a bare name is at home.
+    fn sender(&self, ways: &Ways) -> Option<Address> {
+        let sender = self.wished_sender().unwrap_or_else(|| Some(self.caller.login.clone()))?;
+        if sender.domain().is_some() || !ways.lead_away() {
+            return Some(sender);
+        }
+        Some(format!("{sender}@{}", self.caller.host).parse().unwrap_or(sender))
+    }
+}
+
+fn has_recipients(found: &Found, remedy: &str) -> Result<(), Trouble> {
+    if !found.addresses.is_empty() {
+        return Ok(());
+    }
+    let words = match found.unreadable.first() {
+        Some(text) => format!("no recipient: {:?} is no address", shortened(text)),
+        None => format!("no recipient: {remedy}"),
+    };
+    Err(Trouble::new(Code::Data, words))
+}
+
+/// Who does not get a message that others get.
+fn left_out(report: &Report, unreadable: &[String]) -> Option<Trouble> {
+    let others = if report.safe.is_empty() { "" } else { " (the others get it)" };
+    if let Some((address, answer)) = report.refused.first() {
+        let more = match report.refused.len() + unreadable.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        return Some(Trouble::refused(answer, &format!("{address}{more} does not get the message{others}")));
+    }
+    let text = shortened(unreadable.first()?);
+    Some(Trouble::new(Code::Data, format!("{text:?} is no address{others}")))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(100).collect()
+}

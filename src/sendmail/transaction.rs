@@ -1,0 +1,236 @@
+//! One mail transaction as its commands (RFC 5321 section 3.3): over a socket and in a file alike.
+//!
+//! Rule: pure, and only what the server offers is used, but for our own daemon, which offers everything. Addresses
+//! are safe by their type, everything else is encoded. Must not know how commands travel.
+
+use crate::{
+    queue::{dropped::Head, id::QueueId},
+    smtp::{
+        address::Address,
+        dsn::{Content, Notify, RecipientDsn},
+    },
+};
+
+/// Who gets a message, and what was asked about him.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// RCPT TO.
+    pub address: Address,
+    /// NOTIFY and ORCPT.
+    pub dsn: RecipientDsn,
+}
+
+/// What is the same for all recipients of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// MAIL FROM; `None` is the null reverse path.
+    pub sender: Option<Address>,
+    /// RET.
+    pub content: Option<Content>,
+    /// ENVID.
+    pub envelope_id: Option<String>,
+    /// One recipient who is refused keeps the message from all, because there is one reply for it.
+    pub all_or_none: bool,
+}
+
+/// One transaction.
+#[derive(Clone, Debug)]
+pub struct Transaction<'a> {
+    /// The id under which the message may be handed over twice.
+    pub id: QueueId,
+    /// What is the same for all.
+    pub sending: &'a Sending,
+    /// At least one.
+    pub recipients: Vec<Recipient>,
+    /// Octets of the message.
+    pub size_bytes: u64,
+    /// Whether there is one above 127.
+    pub eight_bit: bool,
+}
+
+/// What a server offers, as far as we use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// SIZE (RFC 1870).
+    pub size: bool,
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub internationalized: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+    /// CHUNKING (RFC 3030).
+    pub chunking: bool,
+    /// PIPELINING (RFC 2920).
+    pub pipelining: bool,
+    /// It is our daemon behind its own socket: it takes our queue id. Never advertised.
+    pub queue_id: bool,
+}
+
+impl Offer {
+    /// What our daemon understands in a file.
+    pub const OURS: Self = Self {
+        size: true,
+        eight_bit: true,
+        internationalized: true,
+        dsn: true,
+        chunking: true,
+        pipelining: true,
+        queue_id: false,
+    };
+
+    /// Reads the lines of EHLO's reply.
+    #[must_use]
+    pub fn read(lines: &[String]) -> Self {
+        let mut offer = Self::default();
+        for line in lines.iter().skip(1) {
+            match line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase().as_str() {
+                "SIZE" => offer.size = true,
+                "8BITMIME" => offer.eight_bit = true,
+                "SMTPUTF8" => offer.internationalized = true,
+                "DSN" => offer.dsn = true,
+                "CHUNKING" => offer.chunking = true,
+                "PIPELINING" => offer.pipelining = true,
+                _ => {}
+            }
+        }
+        offer
+    }
+}
+
+impl Transaction<'_> {
+    /// Whether an address is not ASCII, so that SMTPUTF8 is needed.
+    #[must_use]
+    pub fn is_internationalized(&self) -> bool {
+        let recipients = self.recipients.iter().map(|recipient| &recipient.address);
+        self.sending.sender.iter().chain(recipients).any(Address::is_internationalized)
+    }
+
+    /// MAIL, without its line end.
+    #[must_use]
+    pub fn mail(&self, offer: Offer) -> String {
+        let mut line = format!("MAIL FROM:<{}>", self.sending.sender.as_ref().map_or("", Address::as_str));
+        if offer.size {
+            line += &format!(" SIZE={}", self.size_bytes);
+        }
+        if offer.eight_bit && self.eight_bit {
+            line += " BODY=8BITMIME";
+        }
+        if offer.internationalized && self.is_internationalized() {
+            line += " SMTPUTF8";
+        }
+        if offer.dsn {
+            match self.sending.content {
+                Some(Content::Full) => line += " RET=FULL",
+                Some(Content::Headers) => line += " RET=HDRS",
+                None => {}
+            }
+            if let Some(id) = &self.sending.envelope_id {
+                line += &format!(" ENVID={}", xtext(id));
+            }
+        }
+        if offer.queue_id {
+            line += &format!(" XQUEUEID={}", self.id);
+        }
+        line
+    }
+
+    /// The RCPT of each recipient, without its line end.
+    pub fn recipients(&self, offer: Offer) -> impl Iterator<Item = String> {
+        self.recipients.iter().map(move |recipient| recipient.command(offer))
+    }
+
+    /// The same for a file.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head {
+            mail: self.mail(Offer::OURS),
+            recipients: self.recipients(Offer::OURS).collect(),
+            message_bytes: self.size_bytes,
+        }
+    }
+}
+
+impl Recipient {
+    fn command(&self, offer: Offer) -> String {
+        let mut line = format!("RCPT TO:<{}>", self.address);
+        if !offer.dsn {
+            return line;
+        }
+        if let Some(notify) = self.dsn.notify {
+            line += &format!(" NOTIFY={}", words(notify));
+        }
+        if let Some((kind, address)) =
+            self.dsn.original_recipient.as_deref().and_then(|original| original.split_once(';'))
+        {
+            let address = if address.is_ascii() { xtext(address) } else { address.to_owned() };
+            line += &format!(" ORCPT={kind};{address}");
+        }
+        line
+    }
+}
+
+fn words(notify: Notify) -> String {
+    let all = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
+    let words: Vec<&str> = all.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect();
+    if words.is_empty() { "NEVER".into() } else { words.join(",") }
+}
+
+/// RFC 3461 section 4.
+fn xtext(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for octet in text.bytes() {
+        match octet {
+            b'!'..=b'~' if !b"+=".contains(&octet) => encoded.push(char::from(octet)),
+            _ => encoded += &format!("+{octet:02X}"),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::extension::Parameters;
+
+    #[test]
+    fn a_command_has_what_the_server_offers_and_no_more() {
+        let sending = Sending {
+            sender: Some("a@b".parse().unwrap()),
+            content: Some(Content::Headers),
+            envelope_id: Some("x y+1".into()),
+            all_or_none: false,
+        };
+        let dsn = RecipientDsn {
+            notify: Some(Notify { failure: true, delay: true, ..Notify::default() }),
+            original_recipient: Some("rfc822;c+1@d".into()),
+        };
+        let recipients = vec![
+            Recipient { address: "c@d".parse().unwrap(), dsn },
+            Recipient {
+                address: "\u{e9}@d".parse().unwrap(),
+                dsn: RecipientDsn { notify: Some(Notify::default()), original_recipient: None },
+            },
+        ];
+        let id = QueueId::from_bytes([0; 16]);
+        let transaction = Transaction { id, sending: &sending, recipients, size_bytes: 7, eight_bit: true };
+        assert_eq!(transaction.mail(Offer::default()), "MAIL FROM:<a@b>");
+        let head = transaction.head();
+        assert_eq!(head.mail, "MAIL FROM:<a@b> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=x+20y+2B1");
+        assert_eq!(
+            head.recipients,
+            ["RCPT TO:<c@d> NOTIFY=FAILURE,DELAY ORCPT=rfc822;c+2B1@d", "RCPT TO:<\u{e9}@d> NOTIFY=NEVER"]
+        );
+        let with_id = transaction.mail(Offer { queue_id: true, ..Offer::default() });
+        assert_eq!(with_id, format!("MAIL FROM:<a@b> XQUEUEID={id}"));
+        let read = Parameters::of_mail(head.mail.split_once('>').unwrap().1).unwrap();
+        assert_eq!(read.envelope_id, sending.envelope_id);
+    }
+
+    #[test]
+    fn an_offer_is_read_from_the_lines_of_the_reply() {
+        let lines = ["relay", "size 1000", "8BITMIME", "PIPELINING", "DSN", "CHUNKING", "SMTPUTF8", "X"];
+        assert_eq!(Offer::read(&lines.map(str::to_owned)), Offer::OURS);
+        assert_eq!(Offer::read(&["SIZE".to_owned()]), Offer::default());
+    }
+}

@@ -1,0 +1,58 @@
+//! The checks of `[identity]` that concern recipients: which names are this host's, and who reads their mail.
+//!
+//! Rule: a domain where the administrator has a mailbox is not this host, whatever the host is called: its
+//! people must not lose their mail to an alias. Must not know what an aliases file looks like.
+
+use super::{
+    hostname::Host,
+    raw::Identity as Raw,
+    report::{Report, set},
+    value::{List, Parsed},
+};
+use crate::{
+    aliases_file::{AliasesFile, Choice},
+    message::aliases::LocalNames,
+    smtp::address::Address,
+};
+
+const SECTION: &str = "identity";
+
+/// `admin` is the administrator's address or, without one, the account's.
+pub(super) fn check(
+    raw: &Raw,
+    hostname: &str,
+    host: &Host,
+    admin: Option<&Address>,
+    report: &mut Report<'_>,
+) -> AliasesFile {
+    let redirect_all = raw.redirect_all.as_ref().and_then(|Parsed(address)| address.clone());
+    if let Some(local) = redirect_all.as_ref().filter(|address| address.domain().is_none()) {
+        let what = format!("{local} has no domain");
+        report.add(SECTION, "redirect_all", what, "Write the whole address, such as \"test@example.org\".");
+    }
+    let choice = match set(raw.aliases_file.as_ref()) {
+        None => Choice::Usual,
+        Some("off") => Choice::Off,
+        Some(path) => Choice::Named(report.path(SECTION, "aliases_file", path)),
+    };
+    let elsewhere = raw.send_as.iter().flat_map(|List(list)| list).chain(admin).chain(&redirect_all);
+    let mut elsewhere: Vec<&str> = elsewhere.filter_map(Address::domain).collect();
+    elsewhere.extend(set(raw.domain.as_ref()));
+    let mut domains: Vec<String> = Vec::new();
+    let node = host.nodename.trim().trim_end_matches('.').to_lowercase();
+    for name in [hostname.to_lowercase(), node, host.fully_qualified_name()] {
+        let is_elsewhere = elsewhere.iter().any(|domain| domain.eq_ignore_ascii_case(&name));
+        if !name.is_empty() && !is_elsewhere && !domains.contains(&name) {
+            domains.push(name);
+        }
+    }
+    AliasesFile::new(choice, LocalNames { admin: admin.cloned(), domains, redirect_all })
+}
+
+/// Whether somebody reads mail for a name of this host. Without an administrator only a file that was named
+/// counts: a host whose usual file knows nobody would take mail that it refuses a moment later.
+pub(super) fn are_read(recipients: &AliasesFile) -> bool {
+    let local = recipients.local();
+    let named = matches!(recipients.choice(), Choice::Named(_));
+    local.admin.is_some() || local.redirect_all.is_some() || named
+}

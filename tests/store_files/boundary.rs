@@ -1,0 +1,98 @@
+//! When the queue is not to be touched: a daemon has it, a newer program wrote it, it belongs to another user.
+
+use std::fs;
+
+use pillarbox::queue::{options::Options, sled_store::SledStore, store::Store as _};
+
+use super::stage::{NOW, Stage, envelope};
+
+#[tokio::test]
+async fn a_queue_in_use_is_left_alone_and_the_words_say_how_to_stop_the_daemon() {
+    let stage = Stage::new();
+    let store = stage.open();
+    let file = stage.made("empty", b"");
+    let target = stage.path("mbox");
+    for arguments in [&["check"][..], &["import", &file], &["export", "--format", "mbox", "--to", &target]] {
+        let said = stage.refused(arguments, 75);
+        assert!(said.contains("is in use by another pillarbox (process "), "{said}");
+        assert!(said.contains("systemctl stop pillarbox"), "{said}");
+    }
+    store.close().await;
+    drop(store);
+    stage.say(&["check"]);
+    assert!(!fs::exists(&target).unwrap());
+}
+
+#[test]
+fn a_directory_without_a_queue_is_no_empty_queue() {
+    let stage = Stage::new();
+    let said = stage.refused(&["check"], 65);
+    assert!(said.contains("there is no queue in") && said.contains("--directory"), "{said}");
+    assert_eq!(stage.files().len(), 0);
+}
+
+/// Writes `layout` where the index keeps the version of its layout.
+fn set_layout(stage: &Stage, layout: u32) {
+    let database = sled::open(stage.state().join("queue.sled")).unwrap();
+    database.open_tree("meta").unwrap().insert("schema", &layout.to_be_bytes()).unwrap();
+    database.flush().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_newer_program_wrote_is_not_opened_but_can_be_taken_out() {
+    let stage = Stage::new();
+    let store = stage.open();
+    stage.accept(&*store, envelope(&["a@x.example"]), b"A: b\r\n").await;
+    store.close().await;
+    drop(store);
+    set_layout(&stage, 99);
+    let before = stage.files();
+    let clock = std::sync::Arc::new(pillarbox::clock::ManualClock::new(NOW));
+    let refused = SledStore::open(Options::new(stage.state()), clock).unwrap_err().to_string();
+    assert!(refused.contains("left untouched") && refused.contains("layout 99"), "{refused}");
+    let said = stage.refused(&["check"], 65);
+    assert!(said.contains("newer version") && said.contains("install the version that wrote it"), "{said}");
+    let said = stage.say(&["export", "--format", "maildir", "--to", &stage.path("out")]);
+    assert!(said.contains("1 message written"), "{said}");
+    let spool = |files: &std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
+        let spool = files.iter().filter(|(path, _)| path.starts_with(stage.state().join("spool")));
+        spool.map(|(path, bytes)| (path.clone(), bytes.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(spool(&stage.files()), spool(&before));
+}
+
+#[tokio::test]
+async fn a_layout_of_an_older_program_is_brought_up_to_date_with_nothing_lost() {
+    let stage = Stage::new();
+    let store = stage.open();
+    let id = stage.accept(&*store, envelope(&["a@x.example"]), b"A: b\r\n").await;
+    store.close().await;
+    drop(store);
+    set_layout(&stage, 1);
+    let store = stage.open();
+    stage
+        .settle(&*store, id, vec![(0, pillarbox::queue::store::Outcome::Relayed { reply: "250".into() })])
+        .await;
+    store.close().await;
+    drop(store);
+    assert!(stage.say(&["check"]).contains("1 finished in the history"));
+}
+
+#[test]
+fn nothing_is_imported_into_the_queue_of_another_user() {
+    let stage = Stage::new();
+    let file = stage.made("mbox", b"From a b\nTo: c@x.example\n\n");
+    let other = if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(stage.state(), Some(65_534), Some(65_534)).unwrap();
+        stage.directory()
+    } else {
+        "/".to_owned()
+    };
+    let mut command = crate::support::daemon::pillarbox();
+    let output =
+        command.args(["store", "import", "--headers", &file, "--directory", &other]).output().unwrap();
+    assert_eq!(output.status.code(), Some(77));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("belongs to user") && said.contains("setpriv --reuid="), "{said}");
+    assert_eq!(stage.files().len(), 0);
+}
