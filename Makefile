@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Nothing but root needs no sudo.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Debian packages behind the programs that the tests call.
-TEST_PACKAGES := swaks curl python3 e2fsprogs mount
+TEST_PACKAGES := swaks curl python3 python3-yaml e2fsprogs mount
 TEST_PROGRAMS := swaks curl python3 mkfs.ext4 mount
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 # What `make sbom` installs when it is missing.
 SBOM_TOOL := cargo-cyclonedx
 
-.PHONY: help run build deb deb-tool static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+.PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ test: compiler test-programs test-report ## installs what the tests need and run
 test-migration: compiler ## `pillarbox migrate` with the configuration files of real Debian packages (fetches them)
 	$(CARGO) build --locked
 	tests/migrate/real_files target/debug/pillarbox
+
+image: ## the container image "pillarbox"; needs an engine (docs/containers.md)
+	docker build -t pillarbox .
 
 test-crash-long: compiler ## the crash test with 200 kills
 	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
@@ -139,6 +142,7 @@ fuzz-tools:
 test-programs:
 	@missing=""; for program in $(TEST_PROGRAMS); do \
 	    PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	python3 -c 'import yaml' 2>/dev/null || missing="$$missing python3-yaml"; \
 	if [ -n "$$missing" ]; then echo "Missing for the tests:$$missing. Installing $(TEST_PACKAGES)."; \
 	    $(call install,$(TEST_PACKAGES)); fi
 

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::{
     admin::{
         self,
+        http::{Port, PortError},
         server::Facts,
         socket::{Socket, SocketError},
     },
@@ -120,6 +121,9 @@ pub enum DaemonError {
     /// The administrator cannot be served.
     #[error("{0}")]
     Admin(#[from] SocketError),
+    /// Metrics and probes cannot be served.
+    #[error("{0}")]
+    Http(#[from] PortError),
     /// A part that never ends has ended.
     #[error(
         "the {0} ended by itself, so the daemon stops; everything accepted is on disk. Please report this with the log"
@@ -175,6 +179,7 @@ impl Daemon {
     ) -> Result<Self, DaemonError> {
         let addresses = listener.addresses();
         let socket = Socket::bind(&options.admin.socket)?;
+        let port = options.admin.http.map(Port::bind).transpose()?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
         let pool = Pool::new(options.delivery.clone(), Arc::clone(&store), Arc::clone(&clock));
         let sources = admin::server::Sources {
@@ -182,6 +187,7 @@ impl Daemon {
             upstream: Arc::new(pool.handle()),
             clients: listener.clients(),
             clock: Arc::clone(&clock),
+            stop: shutdown.watch(),
             facts: Arc::new(options.facts(clock.as_ref(), addresses.clone())),
         };
         let mut halves = JoinSet::new();
@@ -199,7 +205,7 @@ impl Daemon {
         });
         let mut services = JoinSet::new();
         services.spawn(admin::alert::task::run(options.alert.clone(), sources.clone()));
-        services.spawn(admin::server::serve(socket, sources, services_stop.watch()));
+        services.spawn(admin::server::serve(socket, port, sources, services_stop.watch()));
         let keeper = Keeper::new(options.notices.clone(), Arc::clone(&store), Arc::clone(&clock));
         services.spawn(keeper.run());
         services.spawn(forget(

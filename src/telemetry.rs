@@ -40,6 +40,15 @@ pub enum Format {
     Json,
 }
 
+/// Where events are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// On standard error.
+    Stderr,
+    /// On standard output, which some container platforms take for the log and standard error for failures.
+    Stdout,
+}
+
 /// Format and level of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -49,10 +58,13 @@ pub struct Options {
     pub level: tracing::Level,
 }
 
-/// Prints the events of this process on standard error. A second call changes nothing.
-pub fn init(options: Options) {
+/// Prints the events of this process. A second call changes nothing.
+pub fn init(options: Options, output: Output) {
     // An error means that somebody has installed a subscriber already, as tests do.
-    drop(subscriber(options, io::stderr().is_terminal(), io::stderr).try_init());
+    match output {
+        Output::Stderr => drop(subscriber(options, io::stderr().is_terminal(), io::stderr).try_init()),
+        Output::Stdout => drop(subscriber(options, io::stdout().is_terminal(), io::stdout).try_init()),
+    }
 }
 
 /// The subscriber that prints to `writer`, for tests and for [`init`].
@@ -69,7 +81,7 @@ where
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines(form))
         .with_writer(writer)
-        // A closed standard error must not end the daemon, which it would by a panic in `eprintln`.
+        // A closed output must not end the daemon, which it would by a panic in `eprintln`.
         .log_internal_errors(false);
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), options.level);
     tracing_subscriber::registry().with(lines.with_filter(ours))

@@ -79,6 +79,7 @@ fn an_empty_configuration_is_the_documented_default() {
     assert_eq!(delivery.ehlo_name, "relay.example.org");
     assert_eq!(settings.queue.directory, Path::new("/var/lib/pillarbox"));
     assert_eq!(settings.admin.socket, Path::new("/run/pillarbox/admin.sock"));
+    assert_eq!(settings.admin.http, None);
     assert!(!settings.listener.session.local_recipients, "nobody reads root's mail yet");
 }
 

@@ -16,8 +16,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use super::api::{
-    Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Redirected, Refused, Retried, Status,
+use super::{
+    api::{
+        Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Redirected, Refused, Retried, Status,
+    },
+    health::Health,
 };
 use crate::queue::id::QueueId;
 
@@ -25,6 +28,8 @@ use crate::queue::id::QueueId;
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// How long an answer may take: longer than the server allows itself.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long the daemon may take to say that it is well, which needs no disk: below the time limit of any supervisor.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -86,6 +91,12 @@ impl Client {
     /// One screen.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.ask(Method::GET, "/v1/status").await
+    }
+
+    /// Whether the relay is well. A daemon that takes longer than [`HEALTH_TIMEOUT`] is not.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.ask(Method::GET, "/v1/health")).await;
+        answer.unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
     }
 
     /// The budget.

@@ -1,15 +1,19 @@
-//! What an administrator sees and can do: the API on the Unix socket, and its client.
+//! What an administrator sees and can do: the API on the Unix socket, its client, metrics and probes.
 //!
 //! Rule: the mode of the socket file is the authorisation. Must not know SMTP.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 pub mod alert;
 pub mod api;
 mod budget;
 pub mod client;
+mod conversation;
 mod dead;
 pub mod departure;
+pub mod health;
+pub mod http;
+mod metrics;
 pub mod redirect;
 pub mod server;
 pub mod socket;
@@ -22,4 +26,6 @@ mod tests;
 pub struct Options {
     /// Path of the Unix socket.
     pub socket: PathBuf,
+    /// Where metrics and probes are answered over TCP; `None` is nowhere.
+    pub http: Option<SocketAddr>,
 }

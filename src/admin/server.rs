@@ -1,4 +1,4 @@
-//! The API: one router over the Unix socket.
+//! The API: one router over the Unix socket, and a smaller one over the TCP port.
 //!
 //! Rule: every answer is JSON of `api.rs`, also a refusal; whoever may open the socket may do
 //! everything. Must not know how commands print.
@@ -23,6 +23,9 @@ use super::{
     },
     dead,
     departure::departure,
+    health,
+    http::Port,
+    metrics,
     socket::Socket,
     survey::Survey,
 };
@@ -106,16 +109,25 @@ pub struct Sources {
     pub clients: Arc<listener::clients::Clients>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The order to stop.
+    pub stop: Watch,
     /// The rest.
     pub facts: Arc<Facts>,
 }
 
 /// Serves until the stop is ordered. A conversation in progress is finished first.
-pub async fn serve(socket: Socket, sources: Sources, mut stop: Watch) {
-    let server = axum::serve(socket, router(sources));
-    let stopped = async move { stop.reached(Phase::Draining).await };
-    // Accepting never fails for good: the listener waits and tries again.
-    drop(server.with_graceful_shutdown(stopped).await);
+pub async fn serve(socket: Socket, port: Option<Port>, sources: Sources, stop: Watch) {
+    let reached = |mut stop: Watch| async move { stop.reached(Phase::Draining).await };
+    let over_tcp = async {
+        if let Some(port) = port {
+            let server = axum::serve(port, read_only(sources.clone()));
+            drop(server.with_graceful_shutdown(reached(stop.clone())).await);
+        }
+    };
+    let over_socket =
+        axum::serve(socket, router(sources.clone())).with_graceful_shutdown(reached(stop.clone()));
+    // Accepting never fails for good: the listeners wait and try again.
+    drop(tokio::join!(over_tcp, over_socket));
 }
 
 fn router(sources: Sources) -> Router {
@@ -128,7 +140,23 @@ fn router(sources: Sources) -> Router {
         .route("/v1/clients", get(show_clients))
         .route("/v1/resume", post(resume))
         .merge(dead::router())
+        .merge(health::router())
+        .merge(health::probes())
+        .merge(metrics::router())
         .fallback(|| async { Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API") })
+        .layer(from_fn(in_time))
+        .layer(DefaultBodyLimit::max(REQUEST_BODY_MAX))
+        .with_state(sources)
+}
+
+/// What anybody who reaches the TCP port may see.
+fn read_only(sources: Sources) -> Router {
+    Router::new()
+        .merge(health::probes())
+        .merge(metrics::router())
+        .fallback(|| async {
+            Refusal::new(Kind::NotFound, "here are /metrics, /health/live and /health/ready")
+        })
         .layer(from_fn(in_time))
         .layer(DefaultBodyLimit::max(REQUEST_BODY_MAX))
         .with_state(sources)
@@ -192,7 +220,11 @@ fn brake(next: delivery::Departure) -> Option<(Timestamp, Because)> {
 }
 
 /// What the ledger says, and what the upstream says, which is the last word.
-async fn budget(sources: &Sources, account: &AccountState, now: Moment) -> Result<Budget, StoreError> {
+pub(super) async fn budget(
+    sources: &Sources,
+    account: &AccountState,
+    now: Moment,
+) -> Result<Budget, StoreError> {
     let facts = &sources.facts;
     let limit = facts.limit();
     let mut urgent = sources.store.ledger(now, limit).await?;

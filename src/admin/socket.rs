@@ -4,24 +4,20 @@
 //! on which somebody answers is never replaced. Must not know HTTP.
 
 use std::{
-    fs,
-    future::Future,
-    io,
+    fs, io,
     os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{UnixListener, UnixStream, unix::SocketAddr},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Sleep,
+    sync::Semaphore,
 };
+
+use super::conversation::Conversation;
 
 /// Owner and group may use the API; the group is how an administrator lets others in.
 const SOCKET_MODE: u32 = 0o660;
@@ -29,8 +25,6 @@ const SOCKET_MODE: u32 = 0o660;
 const DIRECTORY_MODE: u32 = 0o750;
 /// Conversations at a time; more wait.
 const CONNECTIONS_MAX: usize = 32;
-/// How long one conversation may last, so that a forgotten client cannot keep its place.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
 /// Pause after an accept failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -94,7 +88,7 @@ impl Drop for Socket {
 }
 
 impl axum::serve::Listener for Socket {
-    type Io = Conversation;
+    type Io = Conversation<UnixStream>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
@@ -103,8 +97,7 @@ impl axum::serve::Listener for Socket {
             if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await
                 && let Ok((stream, address)) = self.listener.accept().await
             {
-                let deadline = Box::pin(tokio::time::sleep(CONNECTION_AGE_MAX));
-                return (Conversation { stream, deadline, _permit: permit }, address);
+                return (Conversation::new(stream, permit), address);
             }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
@@ -136,53 +129,6 @@ fn check_present(path: &Path) -> Result<(), SocketError> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         // Somebody has it whom we may not ask.
         Err(error) => Err(SocketError::System { path: path.to_owned(), error }),
-    }
-}
-
-/// One client, for `CONNECTION_AGE_MAX` at most.
-#[derive(Debug)]
-pub struct Conversation {
-    stream: UnixStream,
-    deadline: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Conversation {
-    fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.deadline.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
-        }
-    }
-}
-
-impl AsyncRead for Conversation {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.in_time(context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Conversation {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.in_time(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Rule: only what travels is tested here; what the verbs do is the store contract's.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -14,11 +14,17 @@ use std::{
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
 
 use super::{
     api::{Because, Kind},
     client::{Client, ClientError},
+    health::Grade,
+    http::Port,
     server::{Facts, Sources, Upstream, serve},
     socket::Socket,
 };
@@ -32,7 +38,7 @@ use crate::{
         state::AccountState,
         store::{ClaimTerms, Store},
     },
-    shutdown::Shutdown,
+    shutdown::{Phase, Shutdown},
 };
 
 /// A delivery half that only counts what it is asked.
@@ -69,6 +75,10 @@ struct Stage {
     _directory: TempDir,
     _server: JoinSet<()>,
     _shutdown: Shutdown,
+    /// The order to the daemon, which its server outlives.
+    stop: Shutdown,
+    /// The TCP port.
+    port: SocketAddr,
     clock: ManualClock,
     store: Arc<MemoryStore>,
     upstream: Arc<Idle>,
@@ -93,19 +103,32 @@ fn stage(limit: u32) -> Stage {
         urgent_reserve: 0,
         damaged: "/nonexistent/damaged".into(),
     };
+    let (shutdown, stop) = (Shutdown::new(), Shutdown::new());
+    let read_only = Port::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let port = axum::serve::Listener::local_addr(&read_only).expect("an address");
     let sources = Sources {
         store: store.clone(),
         upstream: upstream.clone(),
         clients: Arc::default(),
         clock: Arc::new(clock.clone()),
+        stop: stop.watch(),
         facts: Arc::new(facts),
     };
-    let shutdown = Shutdown::new();
     let socket = Socket::bind(&path).expect("a free path");
     let mut server = JoinSet::new();
-    server.spawn(serve(socket, sources, shutdown.watch()));
+    server.spawn(serve(socket, Some(read_only), sources, shutdown.watch()));
     let client = Client::new(path);
-    Stage { _directory: directory, _server: server, _shutdown: shutdown, clock, store, upstream, client }
+    Stage {
+        _directory: directory,
+        _server: server,
+        _shutdown: shutdown,
+        stop,
+        port,
+        clock,
+        store,
+        upstream,
+        client,
+    }
 }
 
 impl Stage {
@@ -130,6 +153,16 @@ impl Stage {
         let mut draft = self.store.begin(envelope).expect("room");
         draft.write(b"Subject: test\r\n\r\nbody\r\n").await.expect("room");
         self.store.enqueue(draft).await.expect("room").id()
+    }
+
+    /// What the TCP port answers: the whole of it.
+    async fn over_tcp(&self, method: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.port).await.expect("the port is open");
+        let request = format!("{method} {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it answers");
+        answer
     }
 
     async fn claim(&self, limit: u32) {
@@ -219,4 +252,79 @@ async fn without_a_daemon_the_client_says_so_and_what_to_do() {
     let error = client.status().await.expect_err("nobody is there");
     assert!(matches!(error, ClientError::NoDaemon(_)));
     assert!(error.to_string().starts_with("no daemon answers on /nonexistent/admin.sock; is it running?"));
+}
+
+#[tokio::test]
+async fn a_relay_that_is_told_to_stop_is_alive_but_not_ready() {
+    let stage = stage(10);
+    let health = stage.client.health().await.expect("an answer");
+    assert!(health.is(Grade::Clear), "{health:?}");
+    assert!(stage.over_tcp("GET", "/health/ready").await.ends_with("\r\nok\n"));
+    stage.stop.advance(Phase::Draining);
+    let health = stage.client.health().await.expect("an answer");
+    assert!(health.is(Grade::Live) && !health.is(Grade::Ready), "{health:?}");
+    assert!(stage.over_tcp("GET", "/health/live").await.starts_with("HTTP/1.0 200 "));
+    let answer = stage.over_tcp("GET", "/health/ready").await;
+    assert!(
+        answer.starts_with("HTTP/1.0 503 ") && answer.ends_with("\r\nthe relay is stopping\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn the_tcp_port_changes_nothing_and_shows_nobody() {
+    let stage = stage(10);
+    let id = stage.accept(2).await;
+    for (method, path) in [("GET", "/v1/status".to_owned()), ("POST", "/v1/resume".into())] {
+        let answer = stage.over_tcp(method, &path).await;
+        assert!(answer.starts_with("HTTP/1.0 404 "), "{path}: {answer}");
+    }
+    assert!(stage.over_tcp("DELETE", &format!("/v1/queue/{id}")).await.starts_with("HTTP/1.0 404 "));
+    assert!(stage.over_tcp("POST", "/metrics").await.starts_with("HTTP/1.0 405 "));
+    assert_eq!(stage.upstream.resumed.load(Ordering::Relaxed), 0);
+    assert_eq!(stage.store.totals().messages, 1);
+    let metrics = stage.over_tcp("GET", "/metrics").await;
+    assert!(metrics.contains("\npillarbox_queue_messages 1\n"), "{metrics}");
+    assert!(!metrics.contains('@') && !metrics.contains("example.org"), "{metrics}");
+}
+
+#[tokio::test]
+async fn metrics_are_well_formed_and_found_anew_after_five_seconds() {
+    let stage = stage(10);
+    let metrics = stage.over_tcp("GET", "/metrics").await;
+    let (head, body) = metrics.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    for line in body.lines().filter(|line| !line.starts_with("# HELP ")) {
+        let (name, value) = line.trim_start_matches("# TYPE ").rsplit_once(' ').expect("two words");
+        assert!(name.starts_with("pillarbox_"), "{line}");
+        let known = if line.starts_with('#') {
+            ["counter", "gauge"].contains(&value)
+        } else {
+            value.parse::<u64>().is_ok()
+        };
+        assert!(known, "{line}");
+        let counts =
+            line.strip_prefix("# TYPE ").is_none_or(|_| name.ends_with("_total") == (value == "counter"));
+        assert!(counts, "a counter, and nothing else, ends in _total: {line}");
+    }
+    for expected in [
+        "pillarbox_account{condition=\"open\"} 1",
+        "pillarbox_account{condition=\"paused-quota\"} 0",
+        "pillarbox_budget_limit_recipients 10",
+        "pillarbox_queue_oldest_seconds 0",
+        "pillarbox_ready 1",
+    ] {
+        assert!(body.lines().any(|line| line == expected), "{expected} is missing:\n{body}");
+    }
+
+    stage.accept(3).await;
+    stage.clock.advance(Duration::from_secs(4));
+    assert_eq!(
+        stage.over_tcp("GET", "/metrics").await.split_once("\r\n\r\n").map(|(_, body)| body),
+        Some(body)
+    );
+    stage.clock.advance(Duration::from_secs(1));
+    let metrics = stage.over_tcp("GET", "/metrics").await;
+    assert!(metrics.contains("\npillarbox_queue_recipients{state=\"queued\"} 3\n"), "{metrics}");
+    assert!(metrics.contains("\npillarbox_queue_oldest_seconds 5\n"), "{metrics}");
 }

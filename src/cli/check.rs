@@ -179,7 +179,10 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
         ),
     ];
     labelled(out, "queue", &queue_lines)?;
-    labelled(out, "admin", &[settings.admin.socket.display().to_string()])
+    let http = settings.admin.http.map(|address| format!("metrics and probes on http://{address}"));
+    let admin: Vec<String> =
+        std::iter::once(settings.admin.socket.display().to_string()).chain(http).collect();
+    labelled(out, "admin", &admin)
 }
 
 fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], is_right: bool) -> Value {
@@ -212,7 +215,7 @@ fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], is_r
             "max_bytes": queue.max_bytes,
             "min_free_bytes": queue.min_free_bytes,
         },
-        "admin": { "socket": settings.admin.socket },
+        "admin": { "socket": settings.admin.socket, "http": settings.admin.http },
     })
 }
 

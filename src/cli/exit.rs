@@ -1,4 +1,4 @@
-//! How a command ends: an exit code of sysexits.h and, when it failed, words for the administrator.
+//! How a command ends: an exit code, of sysexits.h but for one, and, when it failed, words for the administrator.
 //!
 //! Rule: every failure passes through here, so that a code means the same in every command.
 //! Must not know any command.
@@ -7,9 +7,11 @@ use std::{fmt, io, process::ExitCode};
 
 use crate::admin::{api::Kind, client::ClientError};
 
-/// The codes of sysexits.h that Pillarbox uses.
+/// The codes of sysexits.h that Pillarbox uses, and the one of `pillarbox health` that supervisors expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
+    /// The relay runs and is not well.
+    Unhealthy = 1,
     /// The command line makes no sense (EX_USAGE).
     Usage = 64,
     /// What was named does not exist or cannot be used (EX_DATAERR).

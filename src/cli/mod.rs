@@ -13,6 +13,7 @@ mod check_door;
 mod clients;
 mod dead;
 mod exit;
+mod health;
 mod migrate;
 mod moment;
 mod password;
@@ -88,6 +89,13 @@ enum Command {
     /// Log in with a token instead of a password: consent, status, revocation.
     #[command(subcommand)]
     Auth(auth::Command),
+    /// Say by the exit code whether the relay is well: 0 yes, 1 no, 69 it does not run.
+    Health {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        asked: health::Arguments,
+    },
     /// Open a paused account again and try at once.
     Resume(remote::Arguments),
     /// Show which clients have been here and what is odd about them.
@@ -165,6 +173,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
             remote::run(out, config, &remote, remote::Question::Dead(command))
         }
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
+        Command::Health { remote, asked } => {
+            remote::run(out, config, &remote, remote::Question::Health(asked.grade()))
+        }
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),

@@ -13,12 +13,12 @@ use clap::Args;
 use super::{
     budget, clients, dead,
     exit::{Exit, Failure},
-    queue, resume,
+    health, queue, resume,
     screen::{Form, json},
     status,
 };
 use crate::{
-    admin::client::Client,
+    admin::{client::Client, health::Grade},
     clock::{Clock as _, SystemClock},
     settings::{self, SettingsError},
 };
@@ -47,6 +47,8 @@ pub(super) enum Question {
     Budget,
     /// Who has been here.
     Clients,
+    /// Whether the relay is well, and how well.
+    Health(Grade),
     /// Not a question: open the account.
     Resume,
 }
@@ -92,6 +94,7 @@ async fn ask(out: &mut dyn Write, client: &Client, form: Form, question: Questio
                 Form::Text => clients::print(out, &answer)?,
             }
         }
+        Question::Health(grade) => health::run(out, client, form, grade).await?,
         Question::Resume => {
             let answer = client.resume().await?;
             match form {

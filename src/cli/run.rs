@@ -45,7 +45,7 @@ pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
     daemon::harden();
     let settings = settings::load(config)?;
     let options = Options::of(&settings)?;
-    telemetry::init(settings.telemetry);
+    telemetry::init(settings.telemetry, settings.log_output);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let runtime = runtime()?;
     let result = runtime.block_on(serve(options, clock));
@@ -168,7 +168,10 @@ impl From<DaemonError> for Failure {
         let exit = match &error {
             DaemonError::Listener(BindError::NotPermitted { .. }) => Exit::Permission,
             DaemonError::Door(_) => Exit::Configuration,
-            DaemonError::Listener(_) | DaemonError::Store(_) | DaemonError::Admin(_) => Exit::Unavailable,
+            DaemonError::Listener(_)
+            | DaemonError::Store(_)
+            | DaemonError::Admin(_)
+            | DaemonError::Http(_) => Exit::Unavailable,
             DaemonError::Ended(_) | DaemonError::Queue(_) => Exit::Temporary,
         };
         Self::new(exit, error.to_string())

@@ -178,6 +178,8 @@ impl Arguments {
         options.listener.addresses = vec![self.listen.into()];
         options.queue.directory = directory.join("queue");
         options.admin.socket = directory.join("admin.sock");
+        // The port of the configuration belongs to its daemon.
+        options.admin.http = None;
         let delivery = &mut options.delivery;
         delivery.host = HOST.to_owned();
         delivery.port = upstream.port();
@@ -227,7 +229,8 @@ async fn serve(
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     let upstream = sandbox.starttls_address();
     let options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
-    telemetry::init(telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO });
+    let log = telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
+    telemetry::init(log, telemetry::Output::Stderr);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let socket = options.admin.socket.clone();
     let listener = daemon::bind(&options).map_err(|error| explain(error, arguments))?;
@@ -297,6 +300,7 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
         DaemonError::Door(_)
         | DaemonError::Store(_)
         | DaemonError::Admin(_)
+        | DaemonError::Http(_)
         | DaemonError::Ended(_)
         | DaemonError::Queue(_) => String::new(),
     };

@@ -55,9 +55,21 @@ pub struct ClientSummary {
     pub quirks: BTreeMap<String, u64>,
 }
 
+/// All clients together since the daemon's start, the forgotten ones included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections that were served.
+    pub connections: u64,
+    /// Messages that are on disk.
+    pub accepted: u64,
+    /// Commands and messages that were refused.
+    pub refused: u64,
+}
+
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<IpAddr, Entry>,
+    totals: Totals,
     /// Counts every event, so that the order of two within one millisecond is known.
     sequence: u64,
 }
@@ -102,17 +114,23 @@ impl Count {
 impl Clients {
     /// A connection is served.
     pub(super) fn connected(&self, address: IpAddr, now: Moment) {
-        self.lock().entry(address, now).connections += 1;
+        let mut table = self.lock();
+        table.totals.connections += 1;
+        table.entry(address, now).connections += 1;
     }
 
     /// A message is on disk.
     pub(super) fn accepted(&self, address: IpAddr, now: Moment) {
-        self.lock().entry(address, now).accepted += 1;
+        let mut table = self.lock();
+        table.totals.accepted += 1;
+        table.entry(address, now).accepted += 1;
     }
 
     /// Something was refused.
     pub(super) fn refused(&self, address: IpAddr, count: u64, now: Moment) {
-        self.lock().entry(address, now).refused += count;
+        let mut table = self.lock();
+        table.totals.refused += count;
+        table.entry(address, now).refused += count;
     }
 
     /// An oddity was met. True when it is time to tell the administrator of it: the first one of its
@@ -153,6 +171,12 @@ impl Clients {
         let mut entries: Vec<_> = table.entries.iter().collect();
         entries.sort_unstable_by_key(|(_, entry)| std::cmp::Reverse(entry.seen));
         entries.into_iter().map(|(address, entry)| entry.summary(*address)).collect()
+    }
+
+    /// All clients together.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.lock().totals
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

@@ -162,6 +162,16 @@ pub enum AccountCondition {
 }
 
 impl AccountCondition {
+    /// Every condition.
+    pub const ALL: [Self; 6] = [
+        Self::Open,
+        Self::BackingOff,
+        Self::PausedLogin,
+        Self::PausedQuota,
+        Self::PausedCredentials,
+        Self::PausedConfiguration,
+    ];
+
     /// The name, as in logs and on screens.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -64,6 +64,8 @@ pub struct Settings {
     pub admin: admin::Options,
     /// For the log.
     pub telemetry: telemetry::Options,
+    /// Where the log goes.
+    pub log_output: telemetry::Output,
     /// How long relayed messages are remembered.
     pub history_lifetime: Duration,
     /// How long dead letters are kept.
@@ -254,7 +256,11 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             commit_timeout: COMMIT_TIMEOUT,
         },
         listener,
-        admin: admin::Options { socket: storage::check_socket(&raw.admin, report) },
+        admin: admin::Options {
+            socket: storage::check_socket(&raw.admin, report),
+            http: raw.admin.http.as_ref().and_then(|Parsed(address)| *address),
+        },
+        log_output: raw.log.output.as_ref().map_or(telemetry::Output::Stderr, |Parsed(output)| *output),
         telemetry: telemetry::Options {
             format: raw.log.format.as_ref().map_or(telemetry::Format::Auto, |Parsed(format)| *format),
             level: raw.log.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),

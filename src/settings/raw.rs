@@ -20,7 +20,7 @@ use crate::{
         identity::{FromPolicy, SenderPattern},
     },
     smtp::{address::Address, session::Authentication},
-    telemetry::Format,
+    telemetry::{Format, Output},
 };
 
 /// The whole file.
@@ -172,12 +172,14 @@ pub(super) struct Alert {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     pub(super) socket: Option<String>,
+    pub(super) http: Option<Parsed<Option<SocketAddr>>>,
 }
 
 /// `[log]`: what is printed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Log {
+    pub(super) output: Option<Parsed<Output>>,
     pub(super) format: Option<Parsed<Format>>,
     pub(super) level: Option<Parsed<tracing::Level>>,
 }

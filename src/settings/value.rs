@@ -11,7 +11,7 @@ use serde::{
     de::{self, Error as _, SeqAccess, Visitor},
 };
 
-use crate::{secret::Secret, smtp::address::Address};
+use crate::{secret::Secret, smtp::address::Address, telemetry::Output};
 
 /// A value written as text.
 pub(super) trait Text: Sized {
@@ -70,6 +70,20 @@ impl Text for SocketAddr {
     }
 }
 
+/// `admin.http`.
+impl Text for Option<SocketAddr> {
+    const EXPECTED: &'static str = "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text == "off" {
+            return Ok(None);
+        }
+        let no_address =
+            |_| format!("{text:?} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\"");
+        text.parse().map(Some).map_err(no_address)
+    }
+}
+
 impl Text for IpNet {
     const EXPECTED: &'static str = "a network in quotes such as \"192.168.1.0/24\"";
 
@@ -121,6 +135,14 @@ impl Text for tracing::Level {
                 ("trace", Self::TRACE),
             ],
         )
+    }
+}
+
+impl Text for Output {
+    const EXPECTED: &'static str = "\"stderr\" or \"stdout\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("stderr", Self::Stderr), ("stdout", Self::Stdout)])
     }
 }
 

@@ -85,7 +85,7 @@ fn trouble(failure: &Failure) -> Trouble {
         Exit::Usage => Code::Usage,
         Exit::Data => Code::Data,
         Exit::Unavailable => Code::Unavailable,
-        Exit::Temporary => Code::Temporary,
+        Exit::Temporary | Exit::Unhealthy => Code::Temporary,
         Exit::Permission => Code::Permission,
         Exit::Configuration => Code::Configuration,
     };

@@ -1,0 +1,274 @@
+//! The files of `deploy/` and the Dockerfile against the program: they parse, the configuration in them loads and makes no
+//! open relay, and what they name (keys, paths, metrics) exists.
+//!
+//! YAML is read by python3-yaml, which the Makefile installs. Whether an engine runs them is shown by
+//! `make test-system`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic; clippy.toml excepts only test functions")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use pillarbox::settings::{self, Settings, Surroundings, hostname::Host};
+use serde_json::Value;
+
+use crate::support::daemon::{Home, Upstream, free_port};
+
+const TO_JSON: &str =
+    "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The documents of a YAML file.
+fn yaml(path: &str) -> Vec<Value> {
+    let output = Command::new("python3").args(["-c", TO_JSON]).arg(repository(path)).output();
+    let output = output.expect("python3 runs");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{path} (apt-get install python3-yaml if that is missing): {words}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The document of that kind.
+fn kind(documents: &[Value], kind: &str) -> Value {
+    documents.iter().find(|document| document["kind"] == kind).unwrap_or_else(|| panic!("no {kind}")).clone()
+}
+
+/// What the program makes of an environment, with the password where an engine mounts it.
+fn load(variables: &BTreeMap<String, String>, file: Option<&str>) -> Settings {
+    let secrets = tempfile::tempdir().unwrap();
+    fs::write(secrets.path().join("pillarbox-password"), "abcdefghijklmnop\n").unwrap();
+    let config = file.map(|text| {
+        let path = secrets.path().join("relay.toml");
+        fs::write(&path, text).unwrap();
+        path
+    });
+    let surroundings = Surroundings {
+        variables: variables.clone(),
+        local_file: "/nowhere/relay.toml".into(),
+        system_file: "/nowhere/else.toml".into(),
+        host: Host { nodename: "3f2a9c0d".into(), ..Host::default() },
+        secret_directories: vec![secrets.path().into()],
+    };
+    let settings = settings::load_in(config.as_deref(), &surroundings);
+    let settings = settings.unwrap_or_else(|error| panic!("{variables:?}: {error}"));
+    assert!(settings.upstream().is_ok(), "the account is incomplete");
+    settings
+}
+
+fn trusts(settings: &Settings, client: &str) -> bool {
+    settings.listener.policy_of(client.parse::<IpAddr>().unwrap()).trusted
+}
+
+/// Everything that the image sets by itself.
+fn of_the_image() -> BTreeMap<String, String> {
+    let lines = text("Dockerfile");
+    let words = lines.split_whitespace().filter_map(|word| word.split_once('='));
+    let variables: BTreeMap<String, String> = words
+        .filter(|(name, _)| name.starts_with("PILLARBOX"))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    assert!(variables.len() >= 2, "{variables:?}");
+    variables
+}
+
+fn of_compose(service: &Value) -> BTreeMap<String, String> {
+    let mut variables = of_the_image();
+    for (name, value) in service["environment"].as_object().unwrap() {
+        let value = value.as_str().unwrap_or_else(|| panic!("{name} must be a text"));
+        let value = if value.starts_with("${PILLARBOX_ACCOUNT:") { "you@gmail.com" } else { value };
+        variables.insert(name.clone(), value.to_owned());
+    }
+    variables
+}
+
+#[test]
+fn the_image_by_itself_listens_to_nobody_but_its_own_network_and_writes_below_its_volume_only() {
+    let mut variables = of_the_image();
+    variables.insert("PILLARBOX__UPSTREAM__USERNAME".into(), "you@gmail.com".into());
+    let settings = load(&variables, None);
+    let addresses: Vec<SocketAddr> = settings.listener.addresses.iter().map(|one| one.address).collect();
+    assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
+    assert_eq!(settings.admin.http, None);
+    let volume = Path::new("/var/lib/pillarbox");
+    for (name, path) in variables.iter().filter(|(_, value)| value.starts_with('/')) {
+        assert!(Path::new(path).starts_with(volume) && Path::new(path) != volume, "{name} {path}");
+    }
+    for line in ["FROM scratch", "VOLUME /var/lib/pillarbox", "USER 65532:65532", "CMD [\"run\"]"] {
+        assert!(text("Dockerfile").lines().any(|own| own == line), "{line}");
+    }
+}
+
+#[test]
+fn what_the_dockerfile_copies_is_not_ignored() {
+    let ignored = text(".dockerignore");
+    let dockerfile = text("Dockerfile");
+    let copies = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
+    for copy in copies.filter(|copy| !copy.starts_with("--from")) {
+        let (sources, _) = copy.rsplit_once(' ').unwrap();
+        for source in sources.split(' ') {
+            assert!(ignored.lines().any(|line| line == format!("!{source}")), "{source}");
+            assert!(repository(source).exists(), "{source}");
+        }
+    }
+}
+
+#[test]
+fn compose_the_sidecar_is_for_its_own_network_alone() {
+    let [document] = &yaml("deploy/compose/sidecar.yaml")[..] else { panic!("one document") };
+    let relay = &document["services"]["relay"];
+    let settings = load(&of_compose(relay), None);
+    assert!(settings.listener.addresses.iter().all(|one| one.address.ip().is_loopback()));
+    is_hardened(relay);
+    assert_eq!(document["services"]["app"]["network_mode"], "service:relay");
+}
+
+#[test]
+fn compose_the_shared_relay_trusts_the_containers_and_not_their_gateway() {
+    let [document] = &yaml("deploy/compose/shared.yaml")[..] else { panic!("one document") };
+    let relay = &document["services"]["relay"];
+    let settings = load(&of_compose(relay), None);
+    assert!(trusts(&settings, "172.30.25.128") && trusts(&settings, "172.30.25.254"));
+    for stranger in ["172.30.25.1", "172.17.0.1", "192.168.1.5", "8.8.8.8"] {
+        assert!(!trusts(&settings, stranger), "{stranger}");
+    }
+    assert!(settings.listener.addresses.iter().all(|one| !one.address.ip().is_unspecified()));
+    assert!(settings.admin.http.is_some_and(|address| !address.ip().is_unspecified()));
+    let own = relay["networks"]["mail"]["ipv4_address"].as_str().unwrap();
+    assert!(settings.listener.addresses.iter().any(|one| one.address.ip().to_string() == own));
+    is_hardened(relay);
+}
+
+fn is_hardened(service: &Value) {
+    assert_eq!(service["read_only"], true);
+    assert_eq!(service["cap_drop"][0], "ALL");
+    assert_eq!(service["security_opt"][0], "no-new-privileges:true");
+    assert!(service.get("ports").is_none(), "no port of the relay is published");
+    let volumes = service["volumes"].as_array().unwrap();
+    assert!(volumes.iter().any(|volume| volume.as_str().unwrap().ends_with(":/var/lib/pillarbox")));
+    let secret = service["secrets"][0].as_str().unwrap();
+    assert!(settings::SECRET_NAMES.contains(&secret), "{secret}");
+}
+
+#[test]
+fn kubernetes_the_shared_relay_has_one_writer_and_trusts_pods_but_no_gateway() {
+    let documents = yaml("deploy/kubernetes/shared.yaml");
+    let file = kind(&documents, "ConfigMap")["data"]["relay.toml"].as_str().unwrap().to_owned();
+    let settings = load(&of_the_image(), Some(&file));
+    assert!(trusts(&settings, "10.244.0.7"));
+    for stranger in ["10.244.0.1", "10.244.1.1", "10.0.0.1", "192.168.1.5"] {
+        assert!(!trusts(&settings, stranger), "{stranger}");
+    }
+    let deployment = &kind(&documents, "Deployment")["spec"];
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&1.into(), &"Recreate".into()));
+    let pod = &deployment["template"]["spec"];
+    is_restricted(pod, &pod["containers"][0]);
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let path = pod["containers"][0][probe]["httpGet"]["path"].as_str().unwrap();
+        assert!(["/health/live", "/health/ready"].contains(&path), "{path}");
+    }
+    let port = u64::from(settings.admin.http.expect("the probes need it").port());
+    let ports = pod["containers"][0]["ports"].as_array().unwrap();
+    assert!(ports.iter().any(|one| one["name"] == "http" && one["containerPort"] == port));
+    let policy = &kind(&documents, "NetworkPolicy")["spec"];
+    assert_eq!(policy["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+    assert_eq!(kind(&documents, "Service")["spec"]["type"], "ClusterIP");
+    let claim = kind(&documents, "PersistentVolumeClaim");
+    assert_eq!(claim["metadata"]["name"], pod["volumes"][0]["persistentVolumeClaim"]["claimName"]);
+}
+
+#[test]
+fn kubernetes_the_sidecar_starts_before_its_application_and_listens_to_the_pod_alone() {
+    let documents = yaml("deploy/kubernetes/sidecar.yaml");
+    let pod = &kind(&documents, "StatefulSet")["spec"]["template"]["spec"];
+    let relay = &pod["initContainers"][0];
+    assert_eq!(relay["restartPolicy"], "Always", "what makes it a sidecar");
+    let mut variables = of_the_image();
+    for variable in relay["env"].as_array().unwrap() {
+        let text = |key: &str| variable[key].as_str().unwrap().to_owned();
+        variables.insert(text("name"), text("value"));
+    }
+    let settings = load(&variables, None);
+    assert!(settings.listener.addresses.iter().all(|one| one.address.ip().is_loopback()));
+    is_restricted(pod, relay);
+    for (probe, end) in [("startupProbe", "--ready"), ("livenessProbe", "health")] {
+        let command = relay[probe]["exec"]["command"].as_array().unwrap();
+        assert_eq!((&command[0], command.last().unwrap()), (&"/usr/bin/pillarbox".into(), &end.into()));
+    }
+}
+
+fn is_restricted(pod: &Value, container: &Value) {
+    let own = &container["securityContext"];
+    let user = if own["runAsUser"].is_null() { &pod["securityContext"] } else { own };
+    assert_eq!((&user["runAsNonRoot"], &user["runAsUser"]), (&true.into(), &65532.into()));
+    assert_eq!(own["readOnlyRootFilesystem"], true);
+    assert_eq!(own["allowPrivilegeEscalation"], false);
+    assert_eq!(own["capabilities"]["drop"][0], "ALL");
+    assert!(pod["terminationGracePeriodSeconds"].as_u64() >= Some(60));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mounted = |path: &str| mounts.iter().any(|mount| mount["mountPath"] == path);
+    assert!(mounted("/var/lib/pillarbox") && mounted("/run/secrets"));
+}
+
+#[test]
+fn the_secret_has_a_name_that_is_looked_for() {
+    let secret = kind(&yaml("deploy/kubernetes/secret.yaml"), "Secret");
+    let names: Vec<&String> = secret["stringData"].as_object().unwrap().keys().collect();
+    assert!(names.iter().all(|name| settings::SECRET_NAMES.contains(&name.as_str())), "{names:?}");
+}
+
+#[test]
+fn rules_and_dashboard_name_only_metrics_and_labels_that_exist() {
+    let port = free_port();
+    let home =
+        Home::new(&Upstream::nobody()).environment("PILLARBOX__ADMIN__HTTP", &format!("127.0.0.1:{port}"));
+    let daemon = home.start();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    stream.read_to_string(&mut metrics).unwrap();
+    drop(daemon);
+    let known: BTreeSet<&str> =
+        metrics.lines().filter(|line| line.starts_with("pillarbox_")).filter_map(name_at_start).collect();
+    assert!(known.len() > 15, "{metrics}");
+
+    let dashboard: Value = serde_json::from_str(&text("deploy/monitoring/grafana-dashboard.json")).unwrap();
+    let rules = yaml("deploy/monitoring/pillarbox-rules.yaml");
+    assert_eq!(yaml("deploy/monitoring/prometheus.yaml")[0]["rule_files"][0], "pillarbox-rules.yaml");
+    let mut expressions: Vec<String> = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let targets = panel["targets"].as_array().unwrap();
+        expressions.extend(targets.iter().map(|target| target["expr"].as_str().unwrap().to_owned()));
+    }
+    for rule in rules[0]["groups"][0]["rules"].as_array().unwrap() {
+        assert!(rule["annotations"]["description"].is_string(), "{rule}");
+        expressions.push(rule["expr"].as_str().unwrap().to_owned());
+    }
+    assert!(expressions.len() > 15, "{expressions:?}");
+    for expression in &expressions {
+        let used: Vec<&str> = expression
+            .match_indices("pillarbox_")
+            .filter_map(|(at, _)| name_at_start(&expression[at..]))
+            .collect();
+        assert!(!used.is_empty() || expression.starts_with("up{"), "{expression}");
+        for name in used {
+            assert!(known.contains(name), "{name} of {expression:?} is no metric");
+        }
+    }
+}
+
+fn name_at_start(text: &str) -> Option<&str> {
+    let end = text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    end.map(|end| &text[..end])
+}
