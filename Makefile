@@ -13,11 +13,16 @@ FUZZ_TARGETS := session command address data header record
 # Seconds for each target, and the octets of an input.
 FUZZ_SECONDS ?= 60
 FUZZ_LENGTH := 4096
+# `make deb DEB_PROFILE=dev` takes the debug binary, for tests of the package itself.
+DEB_PROFILE ?= release
+DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+DEB_DIRECTORY ?= target/debian
+DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
 # What `make sbom` installs when it is missing.
 SBOM_TOOL := cargo-cyclonedx
 
-.PHONY: help run build image static test test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+.PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +32,16 @@ run: build ## builds, then relays to a built-in Gmail look-alike: nothing leaves
 
 build: compiler ## the release binary, target/release/pillarbox
 	$(CARGO) build --release --locked
+
+deb: compiler deb-tool ## the Debian package, in target/debian
+	$(CARGO) build --locked --profile $(DEB_PROFILE)
+	$(CARGO) build --locked --profile $(DEB_PROFILE) --example manuals
+	rm -rf target/manuals && $(DEB_BUILT)/examples/manuals target/manuals
+	gzip -9n <CHANGELOG.md >target/manuals/changelog.gz
+	$(CARGO) deb --locked --no-build --profile $(DEB_PROFILE) --deb-version $(DEB_VERSION) --output $(DEB_DIRECTORY)/
+
+test-system: ## installs package and image for real, in containers; needs a Docker engine, and says so without one
+	tests/system/run
 
 # glibc, because every machine that can build at all has its static libraries; STATIC_TARGET names another target,
 # such as x86_64-unknown-linux-musl. With --target the flag stays away from build scripts and procedural macros.
@@ -108,6 +123,12 @@ compiler:
 	    echo "Rust is missing. Install it from https://rustup.rs (Rust 1.91 or later), then run make again."; exit 1; }
 	@command -v cc >/dev/null || { echo "Installing a C compiler (build-essential)."; \
 	    $(call install,build-essential); }
+
+deb-tool:
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "Installing cargo-deb, which makes the package."; \
+	    $(CARGO) install cargo-deb --locked || { echo "Please install by hand: cargo install cargo-deb"; exit 1; }; }
+	@command -v dpkg-shlibdeps >/dev/null || { echo "Installing dpkg-dev, which finds the package's dependencies."; \
+	    $(call install,dpkg-dev); }
 
 fuzz-tools:
 	@command -v rustup >/dev/null && rustup run nightly rustc --version >/dev/null 2>&1 || { \

@@ -152,6 +152,32 @@ fn a_password_is_found_by_its_name_where_systemd_or_a_container_puts_it() {
 }
 
 #[test]
+fn the_password_beside_the_systems_configuration_needs_no_line_and_gives_way_to_its_copy() {
+    let (etc, systemd) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (file, copy) = (etc.path().join("password"), systemd.path().join("pillarbox-password"));
+    let username = ("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com");
+    let named = ("PILLARBOX__UPSTREAM__PASSWORD_FILE", file.to_str().unwrap());
+    let found = |variables: &[(&str, &str)]| {
+        let mut around = surroundings(variables);
+        around.secret_directories = vec![systemd.path().into()];
+        around.system_file = etc.path().join("relay.toml");
+        let settings = settings::load_in(None, &around)?;
+        Ok::<_, SettingsError>(settings.delivery().login.clone().unwrap().password)
+    };
+    // What the unit puts in the place of a password that is not stored.
+    fs::write(&copy, "\n").unwrap();
+    assert!(found(&[username]).unwrap_err().to_string().contains("no password"));
+    fs::write(&file, "abcdefghijklmnop").unwrap();
+    assert!(matches!(found(&[username]).unwrap(), PasswordSource::File(path) if path == file));
+    // The daemon cannot open root's own file (here: there is none), and uses the copy, whether it is named or not.
+    fs::remove_file(&file).unwrap();
+    fs::write(&copy, "abcdefghijklmnop").unwrap();
+    for variables in [&[username][..], &[username, named]] {
+        assert!(matches!(found(variables).unwrap(), PasswordSource::Mounted(path) if path == copy));
+    }
+}
+
+#[test]
 fn a_written_password_source_wins_over_a_mounted_one_and_without_a_username_none_is_used() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("gmail_password"), "abcdefghijklmnop").unwrap();

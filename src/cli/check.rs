@@ -84,6 +84,14 @@ fn unplaced(words: &str) -> Value {
     json!({ "place": null, "what": words, "remedy": null })
 }
 
+/// Says nothing but whether there is an account, for units that skip the start without one. A configuration
+/// that is wrong counts as one: `pillarbox run` fails with it, for everybody to see.
+pub(super) fn account(config: Option<&Path>) -> Result<(), Failure> {
+    let Ok(settings) = settings::load(config) else { return Ok(()) };
+    settings.upstream()?;
+    Ok(())
+}
+
 /// What may go wrong with it on this machine.
 fn surroundings(settings: &Settings) -> Vec<String> {
     let listener = &settings.listener;
