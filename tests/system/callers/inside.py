@@ -59,6 +59,7 @@ def install():
     )
     # A name that does not depend on the machine.
     pathlib.Path("/etc/mailname").write_text("web01.example.org\n")
+    pathlib.Path("/etc/sudoers.d/mail").write_text("Defaults mail_always\n")
     pathlib.Path("/etc/aliases").write_text("alice: alice@example.net\n")
 
 
