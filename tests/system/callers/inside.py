@@ -111,7 +111,7 @@ CALLERS = [
     ("shell", "alice", "printf '" + MESSAGE + "' | /usr/sbin/sendmail -t"),
     ("logwatch", None, "mkdir -p /var/cache/logwatch && logwatch --output mail --mailto root --range all --service dpkg --format text"),
     ("smartd", None, "env SMARTD_MAILER=/usr/share/smartmontools/smartd-runner SMARTD_ADDRESS=root SMARTD_DEVICE=/dev/sda SMARTD_DEVICESTRING=/dev/sda SMARTD_DEVICETYPE=sat SMARTD_DEVICEINFO='a disk' SMARTD_FAILTYPE=EmailTest SMARTD_MESSAGE='TEST EMAIL from smartd' SMARTD_TFIRST='Thu Jan  1 00:00:00 1970' SMARTD_TFIRSTEPOCH=0 SMARTD_PREVCNT=0 /usr/share/smartmontools/smartd_warning.sh"),
-    ("sudo", "alice", "sudo -n true || true"),
+    ("sudo", "alice", "yes wrong | sudo -S true || true"),
 ]
 # These fail by themselves, after their mail.
 MAY_FAIL = {"sudo"}
