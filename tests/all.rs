@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
 
+mod assertions;
 mod budget_days;
 mod check;
 mod clients;
@@ -23,4 +24,5 @@ mod store_contract;
 mod support;
 mod surroundings;
 mod tidy;
+mod upstreams;
 mod users;
