@@ -22,7 +22,7 @@ DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 # What `make sbom` installs when it is missing.
 SBOM_TOOL := cargo-cyclonedx
 
-.PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+.PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-servers test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ static: compiler ## a static binary for containers with nothing else in them, ta
 	    install -m 0755 "$$target/$(STATIC_TARGET)/release/pillarbox" "$$target/static/pillarbox"; \
 	    ls -l "$$target/static/pillarbox"
 
-test: compiler test-programs test-report ## installs what the tests need and runs them all
+test: compiler test-programs test-servers test-report ## installs what the tests need and runs them all
 	$(CARGO) test --locked --doc
 	$(CARGO) test --locked --examples
 	$(CARGO) test --locked --lib --bins --tests
@@ -146,10 +146,15 @@ test-programs:
 	if [ -n "$$missing" ]; then echo "Missing for the tests:$$missing. Installing $(TEST_PACKAGES)."; \
 	    $(call install,$(TEST_PACKAGES)); fi
 
+# Unpacked below target/, not installed: Postfix would replace the mail server of the machine.
+test-servers:
+	@tests/upstreams/fetch
+
 # Says beforehand which tests this machine cannot run, so that a green run claims no more than it showed.
 test-report:
 	@if [ "$$(id -u)" != 0 ]; then \
 	    echo "test: power cut and full disk will NOT RUN: they mount disk images, which needs root"; \
+	    echo "test: Postfix as upstream will NOT RUN: its master needs root (aiosmtpd runs)"; \
 	elif [ ! -e /dev/loop-control ] || ! losetup --find >/dev/null 2>&1; then \
 	    echo "test: power cut and full disk will NOT RUN: no loop device on this machine"; \
 	else echo "test: this machine can run every test"; fi

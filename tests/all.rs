@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
 
+mod assertions;
 mod budget_days;
 mod check;
 mod clients;
@@ -27,4 +28,5 @@ mod store_files;
 mod support;
 mod surroundings;
 mod tidy;
+mod upstreams;
 mod users;

@@ -5,6 +5,7 @@
 //! answers.
 
 mod fresh;
+mod token;
 mod words;
 
 use std::{
@@ -228,7 +229,7 @@ async fn serve(
     let directory = arguments.directory()?;
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     let upstream = sandbox.starttls_address();
-    let options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
+    let mut options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
     let log = telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
     telemetry::init(log, telemetry::Output::Stderr);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -236,6 +237,11 @@ async fn serve(
     let listener = daemon::bind(&options).map_err(|error| explain(error, arguments))?;
     if arguments.directory.is_none() {
         start_fresh(&options.queue.directory)?;
+    }
+    if let Some(scenario) = scenario.filter(|scenario| scenario.uses_tokens()) {
+        let service = sandbox.oauth_url();
+        let login = token::login(USERNAME, scenario.password, &service, &directory, clock.now().wall)?;
+        options.delivery.login = Some(login);
     }
     let store = open_store(&options, &clock).map_err(|error| explain(error, arguments))?;
     // Only now is it certain that no other sandbox lives here, whose daemon reads this file as well.
