@@ -68,6 +68,7 @@ impl Relay {
                 helo: "web01".into(),
                 protocol: "ESMTP".into(),
                 login: None,
+                local: None,
             },
             accepted_at: now,
         };

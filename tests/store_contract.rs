@@ -122,7 +122,14 @@ async fn accept(
     lane: Lane,
     recipients: &[&str],
 ) -> Result<QueueId, StoreError> {
-    let envelope = Envelope {
+    let mut draft = store.begin(envelope(clock, lane, recipients))?;
+    draft.write(b"Subject: disk full\r\nMessage-ID: <1@web01>\r\nDate: x\r\n").await?;
+    draft.write(b"\r\n.\r\nbody \xff\r\n").await?;
+    Ok(store.enqueue(draft).await?.id())
+}
+
+fn envelope(clock: &ManualClock, lane: Lane, recipients: &[&str]) -> Envelope {
+    Envelope {
         reverse_path: Some("root@web01".parse().unwrap()),
         forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
         body: BodyKind::SevenBit,
@@ -134,13 +141,10 @@ async fn accept(
             helo: "web01".into(),
             protocol: "ESMTP".into(),
             login: None,
+            local: None,
         },
         accepted_at: clock.wall(),
-    };
-    let mut draft = store.begin(envelope)?;
-    draft.write(b"Subject: disk full\r\nMessage-ID: <1@web01>\r\nDate: x\r\n").await?;
-    draft.write(b"\r\n.\r\nbody \xff\r\n").await?;
-    Ok(store.enqueue(draft).await?.id())
+    }
 }
 
 fn relayed() -> Outcome {
@@ -164,6 +168,7 @@ macro_rules! contract {
 
 mod dead;
 mod lanes;
+mod proposed;
 
 contract! {
     async fn an_accepted_message_is_there_after_a_crash_with_its_bytes(mut queue) {
@@ -349,7 +354,7 @@ contract! {
             internationalized: false,
             dsn: pillarbox::smtp::dsn::Dsn::default(),
             lane: Lane::Normal,
-            origin: Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: String::new(), protocol: "SMTP".into(), login: None },
+            origin: Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: String::new(), protocol: "SMTP".into(), login: None , local: None},
             accepted_at: queue.clock.wall(),
         };
         let mut draft = store.begin(envelope).unwrap();

@@ -43,6 +43,7 @@ pub async fn redirect(
         helo: hostname.to_owned(),
         protocol: "LOCAL".to_owned(),
         login: None,
+        local: None,
     };
     let internationalized = old.internationalized || to.is_internationalized();
     let envelope = Envelope {
@@ -93,6 +94,7 @@ mod tests {
             helo: "printer".into(),
             protocol: "SMTP".into(),
             login: None,
+            local: None,
         };
         let envelope = Envelope {
             reverse_path: "printer@lan.example".parse().ok(),

@@ -293,7 +293,7 @@ impl From<StoreError> for Refusal {
             StoreError::Full(_) | StoreError::Unavailable(_) => Kind::Unavailable,
             StoreError::Corrupt { .. } => Kind::Corrupt,
             StoreError::NotFound(_) => Kind::NotFound,
-            StoreError::Conflict(_) => Kind::Conflict,
+            StoreError::Conflict(_) | StoreError::AlreadyKnown(_) => Kind::Conflict,
         };
         Self::new(kind, error.to_string())
     }

@@ -123,6 +123,7 @@ impl Stage {
                 helo: "client".into(),
                 protocol: "ESMTP".into(),
                 login: None,
+                local: None,
             },
             accepted_at: self.clock.wall(),
         };

@@ -92,6 +92,7 @@ mod tests {
                 helo: String::new(),
                 protocol: "SMTP".into(),
                 login: None,
+                local: None,
             },
             accepted_at: Timestamp(0),
         };

@@ -143,7 +143,7 @@ impl Guest {
         };
         let policy = network.map_or(options.default_policy, |(_, network)| network.policy);
         Self {
-            client: Client { address, encrypted: false, policy },
+            client: Client { address, encrypted: false, policy, local: false },
             network: network.map(|(number, _)| number),
             lane: network.map_or(Lane::Normal, |(_, network)| network.lane),
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     message::envelope::{BodyKind, Envelope, Origin},
-    queue::{draft::Draft, store::StoreError},
+    queue::{draft::Draft, id::QueueId, store::StoreError},
     shutdown::{Phase, Watch},
     smtp::session::{Client, Credentials, Refusal, Session, Step, Transaction},
 };
@@ -58,10 +58,18 @@ struct Connection<'a> {
 
 /// The message in transfer.
 struct InTransfer {
-    draft: Draft,
+    content: Content,
     offer: Option<Offer>,
     /// Given back when the message is on disk or dropped.
     memory: Share,
+}
+
+/// What becomes of its octets.
+enum Content {
+    /// They are kept.
+    Draft(Box<Draft>),
+    /// They are read and dropped: the message with this id is here already, and its client did not hear so.
+    Repeated(QueueId),
 }
 
 #[derive(PartialEq, Eq)]
@@ -210,6 +218,8 @@ impl Connection<'_> {
             }
         };
         let offer = Offer::of(&transaction);
+        let now = self.service.clock.wall();
+        let proposed: Option<QueueId> = transaction.proposed_id.as_deref().and_then(|id| id.parse().ok());
         let envelope = Envelope {
             reverse_path: transaction.reverse_path,
             forward_paths: transaction.forward_paths,
@@ -222,20 +232,28 @@ impl Connection<'_> {
                 helo: transaction.helo,
                 protocol: transaction.protocol.to_owned(),
                 login: transaction.login,
+                local: None,
             },
-            accepted_at: self.service.clock.wall(),
+            accepted_at: now,
         };
-        let answer = self.service.store.begin(envelope);
-        let answer = answer.map_err(|error| self.refuse(&error));
-        self.session.begun(answer.map(|mut draft| {
-            draft.redirected_from(&redirected);
-            self.message = Some(InTransfer { draft, offer, memory });
-        }));
+        let begun = match proposed.filter(|id| id.is_acceptable_at(now)) {
+            Some(id) => self.service.store.begin_as(id, envelope).await,
+            None => self.service.store.begin(envelope),
+        };
+        let answer = match begun {
+            Ok(mut draft) => {
+                draft.redirected_from(&redirected);
+                Ok(Content::Draft(Box::new(draft)))
+            }
+            Err(StoreError::AlreadyKnown(id)) => Ok(Content::Repeated(id)),
+            Err(error) => Err(self.refuse(&error)),
+        };
+        self.session.begun(answer.map(|content| self.message = Some(InTransfer { content, offer, memory })));
     }
 
     async fn write(&mut self, bytes: &[u8]) {
-        let Some(message) = &mut self.message else { return };
-        if let Err(error) = message.draft.write(bytes).await {
+        let Some(InTransfer { content: Content::Draft(draft), .. }) = &mut self.message else { return };
+        if let Err(error) = draft.write(bytes).await {
             self.message = None;
             let refusal = self.refuse(&error);
             self.session.write_failed(refusal);
@@ -243,9 +261,16 @@ impl Connection<'_> {
     }
 
     async fn store(&mut self) {
-        let Some(InTransfer { draft, offer, memory }) = self.message.take() else {
+        let Some(InTransfer { content, offer, memory }) = self.message.take() else {
             // The session asks only while there is a draft; if it did otherwise, the client keeps the mail.
             return self.session.stored(Err(Refusal::Unavailable));
+        };
+        let draft = match content {
+            Content::Draft(draft) => *draft,
+            Content::Repeated(id) => {
+                tracing::info!(%id, client = %self.client.address, "handed over again, and kept once");
+                return self.session.stored(Ok(id.to_string()));
+            }
         };
         let size_bytes = draft.size_bytes();
         let answer = match self.service.store.enqueue(draft).await {
@@ -268,7 +293,8 @@ impl Connection<'_> {
             StoreError::Unavailable(_)
             | StoreError::Corrupt { .. }
             | StoreError::NotFound(_)
-            | StoreError::Conflict(_) => Refusal::Unavailable,
+            | StoreError::Conflict(_)
+            | StoreError::AlreadyKnown(_) => Refusal::Unavailable,
         }
     }
 

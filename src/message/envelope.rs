@@ -82,12 +82,24 @@ impl Lane {
 /// The client, for the Received field and the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Its network address; the unspecified one when the message is our own.
+    /// Its network address; the unspecified one when the message is our own, 127.0.0.1 when a program of
+    /// this host handed it over.
     pub address: IpAddr,
     /// What it said in HELO or EHLO; empty when it said nothing. Never used for trust.
     pub helo: String,
-    /// The `with` word of RFC 3848: SMTP, ESMTP, UTF8SMTP ...
+    /// The `with` word of RFC 3848: SMTP, ESMTP, UTF8SMTP ...; `local` for a program of this host.
     pub protocol: String,
     /// Who had logged in, if somebody had.
     pub login: Option<String>,
+    /// Whose program it was, when it came through the local socket or the drop directory.
+    pub local: Option<LocalUser>,
+}
+
+/// A user of this host, as the kernel names the owner of a process or of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalUser {
+    /// The number.
+    pub uid: u32,
+    /// The login name, when /etc/passwd has one for the number.
+    pub name: Option<String>,
 }

@@ -144,6 +144,7 @@ mod tests {
                 helo: helo.to_owned(),
                 protocol: "ESMTP".to_owned(),
                 login: None,
+                local: None,
             },
             accepted_at: clock::Timestamp(1_800_000_000_123),
         }

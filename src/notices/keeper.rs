@@ -178,6 +178,7 @@ fn envelope(to: Address, hostname: &str, now: Timestamp) -> Envelope {
             helo: hostname.to_owned(),
             protocol: "LOCAL".to_owned(),
             login: None,
+            local: None,
         },
         accepted_at: now,
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{
     frame::{self, FrameError, Trailer},
     id::QueueId,
+    in_transfer::TakenId,
     record::MessageRecord,
     spool::PartFile,
     store::StoreError,
@@ -41,6 +42,8 @@ pub struct Draft {
     buffer: Vec<u8>,
     /// Where they go when the buffer is full; a draft of the memory store has no file.
     part: Option<PartFile>,
+    /// Its id, when the client has proposed it.
+    taken_id: Option<Arc<TakenId>>,
 }
 
 /// A draft whose frame is complete.
@@ -51,6 +54,8 @@ pub(super) struct Finished {
     /// The rest of the frame, or all of it.
     pub(super) buffer: Vec<u8>,
     pub(super) part: Option<PartFile>,
+    /// To be kept until the record is on its way: whoever asks for the id then finds it.
+    pub(super) taken_id: Option<Arc<TakenId>>,
 }
 
 impl Draft {
@@ -73,9 +78,16 @@ impl Draft {
             checksum: crc32fast::Hasher::new(),
             buffer: Vec::with_capacity(BUFFER_BYTES_START),
             part,
+            taken_id: None,
         };
         draft.push(&head);
         Ok(draft)
+    }
+
+    /// Keeps the id taken for as long as the draft lives.
+    pub(super) fn holding(mut self, taken_id: TakenId) -> Self {
+        self.taken_id = Some(Arc::new(taken_id));
+        self
     }
 
     /// The id the message will have.
@@ -132,7 +144,7 @@ impl Draft {
         let tail = frame::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
         let record = MessageRecord::new(&self.envelope, self.body_bytes);
-        Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part })
+        Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part, taken_id: self.taken_id })
     }
 
     /// Looks at the beginning of the message while it is still in the buffer: no memory of its own.

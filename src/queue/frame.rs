@@ -27,9 +27,9 @@ use crate::{
 
 const HEAD_MAGIC: &[u8; 4] = b"PBXM";
 const END_MAGIC: &[u8; 4] = b"PBXE";
-/// What this program writes. Version 1 had no DSN, no lane and no login in the envelope, and its trailer did
-/// not say which fields were replaced; it is still read.
-const VERSION: u8 = 2;
+/// What this program writes. Version 2 had no local user in the envelope. Version 1 had no DSN, no lane and no
+/// login there either, and its trailer did not say which fields were replaced. Both are still read.
+const VERSION: u8 = 3;
 /// Octets before the envelope.
 pub(super) const PREAMBLE_LENGTH: usize = 9;
 /// Octets after the trailer.
@@ -124,8 +124,48 @@ pub(super) fn end(end: &[u8]) -> Result<(usize, u32), FrameError> {
 pub(super) fn envelope(preamble: Preamble, bytes: &[u8]) -> Result<Envelope, FrameError> {
     Ok(match preamble.version {
         1 => record::decode::<EnvelopeOfVersion1>(bytes)?.into(),
+        2 => record::decode::<EnvelopeOfVersion2>(bytes)?.into(),
         _ => record::decode(bytes)?,
     })
+}
+
+/// The envelope as version 2 wrote it; the order of the fields is the format.
+#[derive(Serialize, Deserialize)]
+struct EnvelopeOfVersion2 {
+    reverse_path: Option<Address>,
+    forward_paths: Vec<Address>,
+    body: BodyKind,
+    internationalized: bool,
+    dsn: Dsn,
+    lane: Lane,
+    origin: OriginOfVersion2,
+    accepted_at: Timestamp,
+}
+
+impl Stored for EnvelopeOfVersion2 {}
+
+#[derive(Serialize, Deserialize)]
+struct OriginOfVersion2 {
+    address: IpAddr,
+    helo: String,
+    protocol: String,
+    login: Option<String>,
+}
+
+impl From<EnvelopeOfVersion2> for Envelope {
+    fn from(old: EnvelopeOfVersion2) -> Self {
+        let OriginOfVersion2 { address, helo, protocol, login } = old.origin;
+        Self {
+            reverse_path: old.reverse_path,
+            forward_paths: old.forward_paths,
+            body: old.body,
+            internationalized: old.internationalized,
+            dsn: old.dsn,
+            lane: old.lane,
+            origin: Origin { address, helo, protocol, login, local: None },
+            accepted_at: old.accepted_at,
+        }
+    }
 }
 
 /// The envelope as version 1 wrote it; the order of the fields is the format.
@@ -158,7 +198,7 @@ impl From<EnvelopeOfVersion1> for Envelope {
             internationalized: old.internationalized,
             dsn: Dsn::default(),
             lane: Lane::default(),
-            origin: Origin { address, helo, protocol, login: None },
+            origin: Origin { address, helo, protocol, login: None, local: None },
             accepted_at: old.accepted_at,
         }
     }
@@ -197,6 +237,7 @@ fn bounded(length: &[u8]) -> Result<usize, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::envelope::LocalUser;
 
     #[test]
     fn an_envelope_of_version_1_is_still_read() {
@@ -220,7 +261,60 @@ mod tests {
         assert_eq!(envelope(found, &bytes).unwrap(), old.into());
         let old = || TrailerOfVersion1 { added: b"A: b\r\n".to_vec(), separator_at: Some(3), body_bytes: 9 };
         assert_eq!(trailer(found, &record::encode(&old()).unwrap()).unwrap(), old().into());
-        assert_eq!(preamble(b"PBXM\x03\0\0\0\0").unwrap_err(), FrameError::Version(3));
+        assert_eq!(preamble(b"PBXM\x04\0\0\0\0").unwrap_err(), FrameError::Version(4));
         assert_eq!(preamble(b"PBXM\0\0\0\0\0").unwrap_err(), FrameError::Version(0));
+    }
+
+    #[test]
+    fn an_envelope_of_version_2_is_still_read_and_came_from_no_local_user() {
+        let old = EnvelopeOfVersion2 {
+            reverse_path: "a@b.example".parse().ok(),
+            forward_paths: vec!["c@d.example".parse().unwrap()],
+            body: BodyKind::EightBitMime,
+            internationalized: true,
+            dsn: Dsn { envelope_id: Some("x".into()), ..Dsn::default() },
+            lane: Lane::Urgent,
+            origin: OriginOfVersion2 {
+                address: [192, 0, 2, 7].into(),
+                helo: "printer".into(),
+                protocol: "ESMTPA".into(),
+                login: Some("scanner".into()),
+            },
+            accepted_at: Timestamp(7),
+        };
+        let bytes = record::encode(&old).unwrap();
+        let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        let found = preamble(&[b"PBXM\x02".as_slice(), &length].concat()).unwrap();
+        let read = envelope(found, &bytes).unwrap();
+        assert_eq!((read.lane, read.origin.login.as_deref()), (Lane::Urgent, Some("scanner")));
+        assert_eq!(read.origin.local, None);
+        assert_eq!(read, old.into());
+    }
+
+    #[test]
+    fn what_is_written_is_of_version_3_and_names_the_local_user() {
+        let local = |name: Option<&str>| LocalUser { uid: 1_000, name: name.map(str::to_owned) };
+        for local in [None, Some(local(None)), Some(local(Some("alice")))] {
+            let written = Envelope {
+                reverse_path: None,
+                forward_paths: vec!["c@d.example".parse().unwrap()],
+                body: BodyKind::SevenBit,
+                internationalized: false,
+                dsn: Dsn::default(),
+                lane: Lane::Normal,
+                origin: Origin {
+                    address: [127, 0, 0, 1].into(),
+                    helo: "localhost".into(),
+                    protocol: "local".into(),
+                    login: None,
+                    local,
+                },
+                accepted_at: Timestamp(7),
+            };
+            let head = head(&written).unwrap();
+            let found = preamble(&head).unwrap();
+            assert_eq!(found.version, 3);
+            assert_eq!(envelope(found, &head[PREAMBLE_LENGTH..]).unwrap(), written);
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::{
     fmt,
     str::FromStr,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use data_encoding::{Encoding, Specification};
@@ -17,6 +18,14 @@ use crate::clock::Timestamp;
 
 /// Length of the text form.
 pub const TEXT_LENGTH: usize = 26;
+
+/// Octets of the random part.
+pub const RANDOM_LENGTH: usize = 6;
+/// How old a proposed id may be: a host that was switched off over the longest holidays still hands over its mail
+/// under the id that it was given.
+pub const PROPOSAL_AGE_MAX: Duration = Duration::from_secs(40 * 24 * 3600);
+/// How far a proposed id may be ahead of our clock: two readings of one clock, with a correction in between.
+pub const PROPOSAL_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Milliseconds since 1970 (6 bytes, big endian), a counter (4) and a random part (6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,6 +42,27 @@ impl QueueId {
     /// The id with these bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The id that a program of this host proposes for its message before it hands it over, so that it may
+    /// hand it over twice. `random` must come from the kernel's generator: nobody may guess it.
+    #[must_use]
+    pub fn proposed(now: Timestamp, random: [u8; RANDOM_LENGTH]) -> Self {
+        Self::of(now.0, 0, random)
+    }
+
+    /// Whether a message may have this id because its client says so.
+    #[must_use]
+    pub fn is_acceptable_at(&self, now: Timestamp) -> bool {
+        self.time() >= now.before(PROPOSAL_AGE_MAX) && self.time() <= now.after(PROPOSAL_AHEAD_MAX)
+    }
+
+    fn of(millis: i64, counter: u32, random: [u8; RANDOM_LENGTH]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        bytes[6..10].copy_from_slice(&counter.to_be_bytes());
+        bytes[10..].copy_from_slice(&random);
         Self(bytes)
     }
 
@@ -119,11 +149,8 @@ impl QueueIds {
             *last = if now.0 > last.0 { (now.0, 0) } else { (last.0, last.1.wrapping_add(1)) };
             *last
         };
-        let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-        bytes[6..10].copy_from_slice(&counter.to_be_bytes());
-        bytes[10..].copy_from_slice(&fastrand::u64(..).to_be_bytes()[2..]);
-        QueueId(bytes)
+        let [_, _, random @ ..] = fastrand::u64(..).to_be_bytes();
+        QueueId::of(millis, counter, random)
     }
 }
 
@@ -148,5 +175,19 @@ mod tests {
         assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
         assert_eq!(id.time(), Timestamp(1_800_000_000_000));
         assert_eq!("../../etc/passwd".parse::<QueueId>(), Err(NotAQueueId));
+    }
+
+    #[test]
+    fn a_proposed_id_is_taken_for_forty_days_and_hardly_from_the_future() {
+        let now = Timestamp(1_800_000_000_000);
+        let id = QueueId::proposed(now, *b"random");
+        assert_eq!(
+            (id.time(), &id.as_bytes()[6..10], &id.as_bytes()[10..]),
+            (now, &[0; 4][..], &b"random"[..])
+        );
+        let at = |millis| id.is_acceptable_at(Timestamp(now.0 + millis));
+        let [day, minute] = [24 * 3_600_000, 60_000];
+        assert!(at(0) && at(40 * day) && at(-5 * minute));
+        assert!(!at(40 * day + 1) && !at(-5 * minute - 1));
     }
 }

@@ -18,6 +18,7 @@ use super::{
     engine::{Engine, Fate},
     handling::DELETED,
     id::{QueueId, QueueIds},
+    in_transfer::InTransfer,
     reader::MessageReader,
     receipt::Receipt,
     record::MessageRecord,
@@ -41,6 +42,7 @@ pub struct MemoryStore {
     max_bytes: u64,
     state: Mutex<State>,
     changed: Notify,
+    in_transfer: Arc<InTransfer>,
 }
 
 #[derive(Debug, Default)]
@@ -109,7 +111,14 @@ impl MemoryStore {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, max_bytes: u64) -> Self {
         let ids = QueueIds::new(Timestamp(0));
-        Self { clock, ids, max_bytes, state: Mutex::default(), changed: Notify::new() }
+        Self {
+            clock,
+            ids,
+            max_bytes,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            in_transfer: Arc::default(),
+        }
     }
 
     /// The same queue after the process died: nothing is claimed any more, and claims whose final dot
@@ -177,6 +186,14 @@ impl Store for MemoryStore {
 
     fn begin(&self, envelope: Envelope) -> Result<Draft, StoreError> {
         Draft::new(self.ids.next(envelope.accepted_at), envelope, "memory.test".into(), None)
+    }
+
+    async fn begin_as(&self, id: QueueId, envelope: Envelope) -> Result<Draft, StoreError> {
+        let taken = self.in_transfer.take(id)?;
+        if self.show(id).await?.is_some() {
+            return Err(StoreError::AlreadyKnown(id));
+        }
+        Ok(Draft::new(id, envelope, "memory.test".into(), None)?.holding(taken))
     }
 
     async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {

@@ -7,12 +7,14 @@ mod account_record;
 mod committer;
 mod directory_sync;
 pub mod draft;
+pub mod dropped;
 mod engine;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handling;
 pub mod id;
+mod in_transfer;
 pub mod memory_store;
 pub mod opening;
 pub mod options;

@@ -25,6 +25,7 @@ use super::{
     engine::Engine,
     handling::DELETED,
     id::{QueueId, QueueIds},
+    in_transfer::InTransfer,
     opening::{self, StateLock, StoreOpenError},
     options::Options,
     reader::{MessageReader, ReadError},
@@ -53,6 +54,7 @@ const PRUNE_CHUNK: usize = 1_000;
 pub struct SledStore {
     shared: Arc<Shared>,
     ids: QueueIds,
+    in_transfer: Arc<InTransfer>,
     hostname: Arc<str>,
     jobs: Sender<Job>,
     permits: Arc<Semaphore>,
@@ -84,6 +86,7 @@ impl SledStore {
         let committer = start(&shared, loaded, waiting).map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             ids: QueueIds::new(newest),
+            in_transfer: Arc::default(),
             hostname: options.hostname.as_str().into(),
             jobs,
             permits: Arc::new(Semaphore::new(JOBS_MAX)),
@@ -186,9 +189,20 @@ impl Store for SledStore {
         Draft::new(id, envelope, Arc::clone(&self.hostname), Some(self.shared.spool.part(id)))
     }
 
+    async fn begin_as(&self, id: QueueId, envelope: Envelope) -> Result<Draft, StoreError> {
+        let taken = self.in_transfer.take(id)?;
+        // The question goes the way of the records, so it comes behind that of a draft that has just ended.
+        if self.show(id).await?.is_some() {
+            return Err(StoreError::AlreadyKnown(id));
+        }
+        let part = self.shared.spool.part(id);
+        Ok(Draft::new(id, envelope, Arc::clone(&self.hostname), Some(part))?.holding(taken))
+    }
+
     async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {
         self.shared.admit(draft.size_bytes())?;
         let finished = draft.finish()?;
+        let _taken_until_the_record_is_on_its_way = finished.taken_id.clone();
         let (id, record) = (finished.id, finished.record.clone());
         let (part, rest) = finished.into_part()?;
         self.shared.spool.store(id, part, rest).await?;

@@ -15,6 +15,7 @@ use super::{
     directory_sync::{self, DirectorySync},
     draft::Finished,
     id::QueueId,
+    in_transfer::TakenId,
     reader::{self, Described, MessageReader, ReadError},
     store::StoreError,
 };
@@ -76,7 +77,7 @@ impl Spool {
     /// [`PartFile::append`] or [`Spool::store`].
     pub(super) fn part(&self, id: QueueId) -> PartFile {
         let path = self.path(id).with_extension(&PART_SUFFIX[1..]);
-        PartFile { path, file: None, names: Arc::clone(&self.names) }
+        PartFile { path, file: None, names: Arc::clone(&self.names), taken_id: None }
     }
 
     /// Writes what is left of a frame and makes file and name durable: their syncs run side by side.
@@ -184,6 +185,9 @@ pub(super) struct PartFile {
     path: PathBuf,
     file: Option<File>,
     names: Arc<Names>,
+    /// Writing goes on in its thread when nobody waits for it any more; until it has ended no other draft may
+    /// have the id.
+    taken_id: Option<Arc<TakenId>>,
 }
 
 impl PartFile {
@@ -227,8 +231,9 @@ impl Drop for PartFile {
 impl Finished {
     /// The part file, which every draft of a spool has.
     pub(super) fn into_part(self) -> Result<(PartFile, Vec<u8>), StoreError> {
-        let part =
+        let mut part =
             self.part.ok_or_else(|| StoreError::Unavailable("the draft belongs to another store".into()))?;
+        part.taken_id = self.taken_id;
         Ok((part, self.buffer))
     }
 }

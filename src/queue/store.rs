@@ -36,6 +36,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// dropped leaves nothing behind.
     fn begin(&self, envelope: Envelope) -> Result<Draft, StoreError>;
 
+    /// Starts a message under the id that its client has given it: at most one message ever has it.
+    /// [`StoreError::AlreadyKnown`] when the queue or its history has a message with this id;
+    /// [`StoreError::Conflict`] while another draft has it.
+    async fn begin_as(&self, id: QueueId, envelope: Envelope) -> Result<Draft, StoreError>;
+
     /// Makes the draft durable. The only source of a [`Receipt`], and so of a 250 after DATA.
     async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError>;
 
@@ -318,4 +323,7 @@ pub enum StoreError {
     /// The message is in transfer just now.
     #[error("message {0} is being transferred just now; try again when the attempt has ended")]
     Conflict(QueueId),
+    /// This message is here already, or was.
+    #[error("message {0} was handed over before")]
+    AlreadyKnown(QueueId),
 }

@@ -6,6 +6,7 @@
 mod document;
 mod door;
 pub mod exposure;
+mod field_names;
 pub mod hostname;
 mod identity;
 mod layers;
@@ -26,7 +27,6 @@ use std::{
     collections::BTreeMap,
     env, fmt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -201,7 +201,6 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let admin_address = admin_address.or_else(|| account_address.clone());
     let hostname = door::hostname(&raw.listener, host, report);
     let recipients = recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
-    let recipients = Arc::new(recipients);
     let listener = door::check(&raw.listener, &hostname, &recipients, report);
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
@@ -214,7 +213,9 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let mut notices = telling::check_notices(&raw.notices, &hostname, account, admin, report);
     // Nobody elsewhere hears of mail that was kept from him.
     notices.senders &= recipients.local().redirect_all.is_none();
-    let alert = telling::check_alert(&raw.alert, &hostname, report);
+    let ca_file = ca_file.map(|path| report.path("upstream", "ca_file", path));
+    let secret_directories = &surroundings.secret_directories;
+    let alert = telling::check_alert(&raw.alert, &hostname, ca_file.clone(), secret_directories, report);
     Settings {
         source,
         dead_letter_lifetime: queue.dead_letter_lifetime,
@@ -229,7 +230,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             ip_family: upstream.ip_family,
             login: upstream.login,
             ehlo_name: upstream.ehlo_name,
-            ca_file: ca_file.map(|path| report.path("upstream", "ca_file", path)),
+            ca_file,
             connections: upstream.connections,
             logins_per_hour: upstream.logins_per_hour,
             recipients_per_day: budget.recipients_per_day,

@@ -16,6 +16,9 @@ pub struct Client {
     pub encrypted: bool,
     /// What its network may do.
     pub policy: Policy,
+    /// Whether it is a program of this host whose user the kernel has named: it came through the local
+    /// socket or the drop directory, never over the network. Its `address` is 127.0.0.1.
+    pub local: bool,
 }
 
 /// What the clients of one network may do. `settings` fills it.

@@ -10,6 +10,9 @@ use super::{
     session::{MESSAGES_MAX, Options},
 };
 
+/// Letters and digits of a queue id.
+const QUEUE_ID_LENGTH: usize = 26;
+
 /// The lines after the first one of EHLO's reply.
 pub fn advertised(options: &Options, client: Client) -> Vec<String> {
     let mut lines = [
@@ -77,6 +80,9 @@ pub struct Parameters {
     pub envelope_id: Option<String>,
     /// NOTIFY and ORCPT of RCPT (RFC 3461).
     pub recipient: RecipientDsn,
+    /// XQUEUEID of MAIL: the id that the client proposes for the message. Our own sendmail sends it and no other
+    /// client may; it is never advertised. Kept only when it has the length and the alphabet of an id.
+    pub queue_id: Option<String>,
     /// There was a parameter of an extension that we do not offer.
     pub has_unknown: bool,
 }
@@ -96,6 +102,9 @@ impl Parameters {
                 ("ENVID", value) => once(&mut read.envelope_id, value.and_then(dsn::envelope_id), "ENVID")?,
                 // RFC 4954 section 5: who submitted it first; nobody here would believe it.
                 ("AUTH", Some(_)) => {}
+                ("XQUEUEID", Some(value)) if read.queue_id.is_none() && is_queue_id(value) => {
+                    read.queue_id = Some(value.to_owned());
+                }
                 ("SIZE", None) => return Err(CommandError::Parameter("SIZE")),
                 ("BODY", _) => return Err(CommandError::Parameter("BODY")),
                 ("SMTPUTF8", Some(_)) => return Err(CommandError::Parameter("SMTPUTF8")),
@@ -121,6 +130,11 @@ impl Parameters {
         }
         Ok(read)
     }
+}
+
+/// Whether it may be a queue id; the queue knows better.
+fn is_queue_id(value: &str) -> bool {
+    value.len() == QUEUE_ID_LENGTH && value.bytes().all(|octet| octet.is_ascii_alphanumeric())
 }
 
 fn split(parameter: &str) -> (String, Option<&str>) {
@@ -170,6 +184,20 @@ mod tests {
         let read = Parameters::of_recipient("notify=never ORCPT=rfc822;a@b").unwrap().recipient;
         assert_eq!(read.notify, Some(Notify::default()));
         assert_eq!(read.original_recipient.as_deref(), Some("rfc822;a@b"));
+    }
+
+    #[test]
+    fn a_proposed_queue_id_is_kept_when_it_looks_like_one_and_is_unknown_otherwise() {
+        let id = "01k9e5mxkr0000000f3v2hq7cg";
+        let read = Parameters::of_mail(&format!("xqueueid={id}")).unwrap();
+        assert_eq!((read.queue_id.as_deref(), read.has_unknown), (Some(id), false));
+        for odd in ["XQUEUEID", "XQUEUEID=", "XQUEUEID=../../etc/passwd", &format!("XQUEUEID={id}0")] {
+            let read = Parameters::of_mail(odd).unwrap();
+            assert_eq!((read.queue_id, read.has_unknown), (None, true), "{odd}");
+        }
+        let twice = Parameters::of_mail(&format!("XQUEUEID={id} XQUEUEID={id}")).unwrap();
+        assert!(twice.has_unknown, "the second one");
+        assert!(Parameters::of_recipient(&format!("XQUEUEID={id}")).unwrap().has_unknown);
     }
 
     #[test]

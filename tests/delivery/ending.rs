@@ -116,6 +116,9 @@ impl Store for Failing {
     fn begin(&self, envelope: Envelope) -> Result<Draft, StoreError> {
         self.inner.begin(envelope)
     }
+    async fn begin_as(&self, id: QueueId, envelope: Envelope) -> Result<Draft, StoreError> {
+        self.inner.begin_as(id, envelope).await
+    }
     async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {
         self.inner.enqueue(draft).await
     }

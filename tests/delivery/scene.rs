@@ -110,6 +110,7 @@ impl Scene {
                 helo: "host.example".into(),
                 protocol: "ESMTP".into(),
                 login: None,
+                local: None,
             },
             accepted_at: self.clock.wall(),
         };

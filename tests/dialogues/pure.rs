@@ -95,7 +95,7 @@ pub(crate) fn options_of(dialogue: &Dialogue) -> (Arc<Options>, Client) {
         ..Policy::plain(dialogue.directive("trusted") != Some("no"), options.max_message_bytes)
     };
     let address = dialogue.directive("client").unwrap_or("127.0.0.1").parse().unwrap();
-    (Arc::new(options), Client { address, encrypted: is("encrypted"), policy })
+    (Arc::new(options), Client { address, encrypted: is("encrypted"), policy, local: false })
 }
 
 /// Whether a login is right, by the directive.

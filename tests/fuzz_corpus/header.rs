@@ -107,6 +107,7 @@ fn envelope(internationalized: bool) -> Envelope {
             helo: "web01.example".into(),
             protocol: "ESMTP".into(),
             login: None,
+            local: None,
         },
         accepted_at: Timestamp(1_800_000_000_000),
     }

@@ -87,7 +87,8 @@ impl Choices {
             authentication: self.authentication,
             max_message_bytes,
         };
-        let client = Client { address: Ipv4Addr::LOCALHOST.into(), encrypted: self.encrypted, policy };
+        let client =
+            Client { address: Ipv4Addr::LOCALHOST.into(), encrypted: self.encrypted, policy, local: false };
         Session::new(Arc::new(options), client)
     }
 }

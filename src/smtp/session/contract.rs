@@ -38,7 +38,10 @@ pub struct Transaction {
     pub login: Option<String>,
     /// The HELO or EHLO argument; empty when none was given.
     pub helo: String,
-    /// The `with` word of RFC 3848 and RFC 6531: SMTP, ESMTP, ESMTPSA, UTF8SMTP ...
+    /// The id that a program of this host proposes for the message. Always `None` for other clients.
+    pub proposed_id: Option<String>,
+    /// The `with` word of RFC 3848 and RFC 6531: SMTP, ESMTP, ESMTPSA, UTF8SMTP ...; `local` for a program
+    /// of this host.
     pub protocol: &'static str,
 }
 

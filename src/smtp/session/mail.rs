@@ -14,7 +14,11 @@ use crate::smtp::{
 
 impl Session {
     /// MAIL in `Ready`.
-    pub(super) fn mail(&mut self, reverse_path: Option<Address>, parameters: Parameters) -> State {
+    pub(super) fn mail(&mut self, reverse_path: Option<Address>, mut parameters: Parameters) -> State {
+        if !self.client.local {
+            // To anybody else it is a parameter like any that we do not offer.
+            parameters.has_unknown |= parameters.queue_id.take().is_some();
+        }
         let limit = self.client.policy.max_message_bytes;
         let has_null_or_ascii_path = !reverse_path.as_ref().is_some_and(Address::is_internationalized);
         if parameters.has_unknown && !self.client.policy.trusted {
@@ -44,6 +48,7 @@ impl Session {
             dsn: Dsn { content: parameters.content, envelope_id: parameters.envelope_id, ..Dsn::default() },
             login: self.login.clone(),
             helo: self.hello_name().to_owned(),
+            proposed_id: parameters.queue_id,
             protocol: self.protocol(parameters.internationalized),
         })
     }
@@ -106,6 +111,9 @@ impl Session {
     /// The word of RFC 3848 and RFC 6531 for Received. TLS and AUTH are extensions, so who used one of
     /// them spoke ESMTP, whatever the greeting was.
     fn protocol(&self, internationalized: bool) -> &'static str {
+        if self.client.local {
+            return "local";
+        }
         let extended = matches!(self.hello, Hello::Extended(_));
         match (extended && internationalized, self.client.encrypted, self.login.is_some()) {
             (true, true, true) => "UTF8SMTPSA",

@@ -15,7 +15,10 @@ pub(super) fn session(trusted: bool) -> Session {
         authentication: Authentication::Optional,
         ..Policy::plain(trusted, options.max_message_bytes)
     };
-    Session::new(Arc::new(options), Client { address: [192, 0, 2, 1].into(), encrypted: false, policy })
+    Session::new(
+        Arc::new(options),
+        Client { address: [192, 0, 2, 1].into(), encrypted: false, policy, local: false },
+    )
 }
 
 /// Sends and carries out steps until input is needed, saying yes to every question.
@@ -372,4 +375,25 @@ fn a_device_that_makes_a_mistake_with_each_message_is_served_for_ever() {
     }
     let steps = talk(&mut session, "XYZZY\r\n".repeat(ERRORS_MAX as usize).as_bytes());
     assert_eq!(codes(&steps).last().map(String::as_str), Some("421"), "without a message it is not");
+}
+
+#[test]
+fn a_proposed_queue_id_is_heard_from_a_program_of_this_host_and_from_nobody_else() {
+    let id = "01k9e5mxkr0000000f3v2hq7cg";
+    let talk_of = |local: bool, trusted: bool| {
+        let client = Client { local, ..session(trusted).client };
+        let mut session = Session::new(Arc::clone(&session(trusted).options), client);
+        let mail = format!("EHLO a\r\nMAIL FROM:<a@b> XQUEUEID={id}\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+        let steps = talk(&mut session, mail.as_bytes());
+        let transaction = steps.iter().find_map(|step| match step {
+            Step::Begin(transaction) => Some((transaction.proposed_id.clone(), transaction.protocol)),
+            _ => None,
+        });
+        (transaction, steps)
+    };
+    assert_eq!(talk_of(true, true).0, Some((Some(id.to_owned()), "local")));
+    let (transaction, steps) = talk_of(false, true);
+    assert_eq!(transaction, Some((None, "ESMTP")), "to a device it is an unknown parameter like others");
+    assert!(!format!("{steps:?}").contains("XQUEUEID"), "it is not advertised");
+    assert_eq!(talk_of(false, false).0, None);
 }
