@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
 
+mod aliases;
 mod assertions;
 mod budget_days;
 mod check;

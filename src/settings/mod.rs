@@ -6,6 +6,7 @@
 mod document;
 mod door;
 pub mod exposure;
+mod field_names;
 pub mod hostname;
 mod identity;
 mod layers;
@@ -26,7 +27,6 @@ use std::{
     collections::BTreeMap,
     env, fmt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -203,7 +203,6 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let admin_address = admin_address.or_else(|| account_address.clone());
     let hostname = door::hostname(&raw.listener, host, report);
     let recipients = recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
-    let recipients = Arc::new(recipients);
     let listener = door::check(&raw.listener, &hostname, &recipients, report);
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
