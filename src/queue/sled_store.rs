@@ -1,7 +1,6 @@
 //! The durable store: spool files with sled as the queue over them.
 //!
-//! Rule: a receipt follows the syncs of the file and of its name, and nothing else; every other verb is
-//! answered after the committer's sync. Must not know clients or Gmail.
+//! Rule: a receipt follows the syncs of file and name alone, other verbs the committer's. Must not know clients or Gmail.
 
 use std::{
     collections::HashSet,
