@@ -11,6 +11,7 @@ mod damage;
 mod dead;
 mod delivery;
 mod dialogues;
+mod documents;
 mod door;
 mod floods;
 mod fuzz_corpus;

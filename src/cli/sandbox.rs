@@ -67,6 +67,9 @@ pub(super) struct Arguments {
     /// Append a JSON line about each message that the look-alike takes.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Write each message that the look-alike takes to a file of its own in this directory.
+    #[arg(long, value_name = "PATH")]
+    mailbox: Option<PathBuf>,
     /// Write the look-alike's certificate authority here.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -127,6 +130,7 @@ impl Arguments {
             recipients_per_day: self.daily_limit.unwrap_or(base.recipients_per_day),
             latency: Duration::from_millis(self.latency_ms),
             journal: self.journal.clone(),
+            mailbox: self.mailbox.clone(),
             starttls_bind: bind(self.starttls_port),
             implicit_bind: bind(self.implicit_port),
             plain_bind: bind(self.plain_port),

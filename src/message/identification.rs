@@ -2,16 +2,13 @@
 //! 3.6.4).
 //!
 //! Rule: judged once, at acceptance, from what the client sent; the judgement is stored with the message, so
-//! that a later program or setting never gives a message another Message-ID. Must not know what is put in the
-//! place of a bad one.
+//! that a later program or setting never gives a message another Message-ID. What is valid is `smtp::field_syntax`'s
+//! to say. Must not know what is put in the place of a bad one.
 
-use jiff::fmt::rfc2822::DateTimeParser;
 use serde::{Deserialize, Serialize};
 
 use super::header::{Field, HEADER_BYTES_MAX, Header, end_of_section};
-
-/// Octets of a Message-ID: a line of a header has at most 998 (RFC 5322 section 2.1.1).
-const MESSAGE_ID_LENGTH_MAX: usize = 980;
+use crate::smtp::field_syntax::{self, DateForm};
 
 /// What the client sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +64,7 @@ impl Identification {
         };
         let message_id = match all("Message-ID").as_slice() {
             [] => Standing::Absent,
-            [only] if is_message_id(only, internationalized) => Standing::Valid,
+            [only] if field_syntax::is_message_id(only, internationalized) => Standing::Valid,
             _ => Standing::Invalid,
         };
         let date = all("Date").first().map_or(Standing::Absent, |date| judge_date(date));
@@ -81,53 +78,13 @@ fn unfolded(value: &[u8]) -> String {
     text.chars().filter(|character| !matches!(character, '\r' | '\n')).collect::<String>().trim().to_owned()
 }
 
-/// `<left@right>`, possibly with comments around it. Obsolete but common: dots anywhere on the left.
-fn is_message_id(text: &str, internationalized: bool) -> bool {
-    let atom = |character: char| {
-        character.is_ascii_alphanumeric()
-            || "!#$%&'*+-/=?^_`{|}~".contains(character)
-            || (internationalized && !character.is_ascii() && !character.is_control())
-    };
-    let Some(inside) = between_angle_brackets(text) else { return false };
-    let Some((left, right)) = inside.rsplit_once('@') else { return false };
-    let quoted = left.len() > 2 && left.starts_with('"') && left.ends_with('"');
-    let in_quotes = |character: char| !character.is_control() && !"\"\\<>".contains(character);
-    let left_fits = match quoted {
-        true => left[1..left.len() - 1].chars().all(in_quotes),
-        false => !left.is_empty() && left.chars().all(|character| atom(character) || character == '.'),
-    };
-    let literal = right.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let right_fits = match literal {
-        Some(inside) => inside.chars().all(|c| c.is_ascii_graphic() && !"[]\\<>".contains(c)),
-        None => right.split('.').all(|label| !label.is_empty() && label.chars().all(atom)),
-    };
-    text.len() <= MESSAGE_ID_LENGTH_MAX && left_fits && right_fits
-}
-
-/// The inside of the only angle brackets, when nothing but one comment on either side stands around them.
-fn between_angle_brackets(text: &str) -> Option<&str> {
-    let (before, rest) = text.split_once('<')?;
-    let (inside, after) = rest.split_once('>')?;
-    let is_comment = |text: &str| {
-        let text = text.trim();
-        let inside = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
-        text.is_empty() || inside.is_some_and(|inside| !inside.contains(['(', ')', '<', '>', '\\']))
-    };
-    (is_comment(before) && is_comment(after)).then_some(inside)
-}
-
-/// Gmail replaces dates with named zones (`GMT`) by a date of its own; the same moment in the present form
-/// keeps what the client meant. A wrong day of the week is nobody's concern.
+/// The standing of a date, see [`field_syntax`].
 fn judge_date(text: &str) -> Standing {
-    let parsed = DateTimeParser::new().relaxed_weekday(true).parse_zoned(text);
-    let Ok(moment) = parsed else { return Standing::Invalid };
-    let words: Vec<&str> = text.split('(').next().unwrap_or_default().split_ascii_whitespace().collect();
-    let [.., year, _, zone] = words.as_slice() else { return Standing::Invalid };
-    let is_present_form = year.len() >= 4 && zone.len() == 5 && zone.starts_with(['+', '-']);
-    if is_present_form && text.is_ascii() {
-        return Standing::Valid;
+    match field_syntax::date_form(text) {
+        DateForm::Present => Standing::Valid,
+        DateForm::Obsolete(restated) => Standing::Restated(restated),
+        DateForm::Invalid => Standing::Invalid,
     }
-    Standing::Restated(moment.strftime("%a, %d %b %Y %H:%M:%S %z").to_string())
 }
 
 #[cfg(test)]
@@ -175,7 +132,7 @@ mod tests {
         ] {
             assert_eq!(judge(&format!("Message-ID: {id}\r\n\r\n")).message_id, Standing::Invalid, "{id}");
         }
-        let long = "x".repeat(MESSAGE_ID_LENGTH_MAX);
+        let long = "x".repeat(field_syntax::MESSAGE_ID_LENGTH_MAX);
         assert_eq!(judge(&format!("Message-ID: <{long}@host>\r\n\r\n")).message_id, Standing::Invalid);
         let twice = judge("Message-ID: <1@host>\r\nSubject: x\r\nmessage-id: <2@host>\r\n\r\n");
         assert_eq!(twice.message_id, Standing::Invalid);

@@ -5,10 +5,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -153,6 +153,7 @@ pub struct Mailbox {
     bytes_kept_max: u64,
     commands_kept_max: usize,
     send_as: Vec<String>,
+    directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -178,6 +179,7 @@ impl Mailbox {
             bytes_kept_max: options.bytes_kept_max,
             commands_kept_max: options.commands_kept_max,
             send_as: options.send_as.clone(),
+            directory: options.mailbox.clone(),
         })
     }
 
@@ -236,7 +238,7 @@ impl Mailbox {
             .collect()
     }
 
-    /// Stores a message; an error means that the journal could not be written, and nothing is stored.
+    /// Stores a message; an error means that journal or file could not be written, and nothing is stored.
     pub(super) fn store(&self, mut message: Accepted) -> io::Result<Arc<Accepted>> {
         let (message, count) = {
             let mut contents = self.lock();
@@ -245,6 +247,9 @@ impl Mailbox {
             let message = Arc::new(message);
             if let Some(journal) = &mut contents.journal {
                 journal.write_all(&journal_line(&message)?)?;
+            }
+            if let Some(directory) = &self.directory {
+                self.write_file(directory, contents.counters.messages + 1, &message)?;
             }
             contents.counters.messages += 1;
             contents.counters.recipients += message.rcpt_to.len() as u64;
@@ -259,6 +264,20 @@ impl Mailbox {
         };
         self.stored.send_replace(usize::try_from(count).unwrap_or(usize::MAX));
         Ok(message)
+    }
+
+    /// One file a message, named so that they sort by arrival; the envelope's recipients come first.
+    fn write_file(&self, directory: &Path, number: u64, message: &Accepted) -> io::Result<()> {
+        let mut text: Vec<u8> = message
+            .rcpt_to
+            .iter()
+            .flat_map(|path| format!("Delivered-To: {path}\r\n").into_bytes())
+            .collect();
+        text.extend_from_slice(&self.rewritten(message));
+        let name = format!("{:013}-{number:06}", message.at.0);
+        let unfinished = directory.join(format!(".{name}"));
+        fs::write(&unfinished, text)?;
+        fs::rename(unfinished, directory.join(format!("{name}.eml")))
     }
 
     /// Notes a command line.

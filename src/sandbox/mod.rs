@@ -70,6 +70,14 @@ pub enum SandboxError {
         /// What the system said.
         source: io::Error,
     },
+    /// The directory for messages cannot be made.
+    #[error("the sandbox cannot make its mailbox directory {path}: {source}")]
+    Mailbox {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No certificate could be made.
     #[error("the sandbox cannot make its certificates: {0}")]
     Certificate(String),
@@ -92,6 +100,10 @@ impl Sandbox {
     /// Listens on its three ports and for HTTP; returns when all of them accept connections.
     pub async fn start(options: Options) -> Result<Self, SandboxError> {
         let certificates = Certificates::make(options.require_sni, options.certificate)?;
+        if let Some(path) = &options.mailbox {
+            let made = std::fs::create_dir_all(path);
+            made.map_err(|source| SandboxError::Mailbox { path: path.clone(), source })?;
+        }
         let mailbox = Mailbox::open(&options).map_err(|source| SandboxError::Journal {
             path: options.journal.clone().unwrap_or_default(),
             source,

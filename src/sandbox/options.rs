@@ -110,6 +110,9 @@ pub struct Options {
     pub commands_kept_max: usize,
     /// One JSON line per stored message is appended here before the message is acknowledged.
     pub journal: Option<PathBuf>,
+    /// Each stored message is written here as a file of its own before it is acknowledged, as its recipients
+    /// get it.
+    pub mailbox: Option<PathBuf>,
     /// Where the STARTTLS port ("587") listens.
     pub starttls_bind: SocketAddr,
     /// Where the implicit TLS port ("465") listens.
@@ -152,6 +155,7 @@ impl Default for Options {
             bytes_kept_max: 1 << 30,
             commands_kept_max: 1000,
             journal: None,
+            mailbox: None,
             starttls_bind: any_port,
             implicit_bind: any_port,
             plain_bind: any_port,

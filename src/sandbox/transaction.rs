@@ -256,7 +256,7 @@ impl Session {
         let message = match stored {
             Ok(message) => message,
             Err(error) => {
-                tracing::error!(%error, "the sandbox cannot write its journal");
+                tracing::error!(%error, "the sandbox cannot write its journal or mailbox");
                 return self.refuse(Stage::Dot, &replies::TRY_AGAIN, "");
             }
         };

@@ -1,6 +1,6 @@
 //! relay.toml as a text: which file it is, and where in it a key stands.
 //!
-//! Rule: an excerpt never shows the value of `password` or of the client's secret. Must not know what the keys mean.
+//! Rule: an excerpt never shows the value of `password`, of the client's secret or of the webhook's address. Must not know what the keys mean.
 
 use std::{collections::BTreeMap, fmt, fs::File, io::Read, ops::Range, path::Path, path::PathBuf};
 
@@ -110,7 +110,7 @@ impl Document {
         let width = if end > start { self.text[start..end].chars().count() } else { 1 };
         let number = line.to_string();
         let excerpt = if self.may_show_password(line_text) {
-            format!("  {number} | (not shown: the password may be in this line)")
+            format!("  {number} | (not shown: a secret may be in this line)")
         } else {
             excerpt(&number, column, width, line_text)
         };
@@ -159,17 +159,18 @@ pub(super) fn header(section: &str) -> String {
     }
 }
 
-/// Whether the line gives `password` or `oauth_client_secret` itself (not its file) a value, also when it is misspelt, when
+/// Whether the line gives `password`, `oauth_client_secret` or `webhook` itself (not its file) a value, also when it is misspelt, when
 /// the equals sign is missing, or within an inline table.
 fn sets_password(line: &str) -> bool {
-    const NOT_SECRET: [&str; 2] = ["password_file", "password_command"];
+    const NOT_SECRET: [&str; 3] = ["password_file", "password_command", "webhook_file"];
     let is_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
     let mut words = line.split(|character| !is_word(character)).filter(|word| !word.is_empty());
-    let first = words.find(|word| *word != "upstream").unwrap_or("");
+    let first = words.find(|word| !["upstream", "alert"].contains(word)).unwrap_or("");
     let resembles = |word: &str| {
         (word.starts_with("pass")
             || strsim::damerau_levenshtein(word, "password") <= 3
-            || strsim::damerau_levenshtein(word, "oauth_client_secret") <= 3)
+            || strsim::damerau_levenshtein(word, "oauth_client_secret") <= 3
+            || strsim::damerau_levenshtein(word, "webhook") <= 2)
             && !NOT_SECRET.contains(&word)
     };
     let assigned = |secret: &str| {
@@ -177,7 +178,7 @@ fn sets_password(line: &str) -> bool {
             line[position + word.len()..].trim_start_matches(['"', '\'', ' ', '\t']).starts_with('=')
         })
     };
-    resembles(first) || assigned("password") || assigned("secret")
+    resembles(first) || ["password", "secret", "webhook"].into_iter().any(assigned)
 }
 
 fn excerpt(number: &str, column: usize, width: usize, text: &str) -> String {
@@ -233,6 +234,9 @@ mod tests {
             "upstream.password = hunter2",
             "oauth_client_secret = \"hunter2",
             "oauth_client_secert: hunter2",
+            "webhook = 3 # hunter2",
+            "webhok = \"https://hunter2",
+            "alert.webhook = \"https://hunter2",
             "upstream = { auth = \"oauth\", oauth_client_secret = \"hunter2",
             "upstream = { host = \"a\", password = \"hunter2",
         ] {

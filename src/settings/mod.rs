@@ -208,7 +208,9 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let hostname = &listener.session.hostname;
     let (account, admin) = (account_address.as_ref(), admin_address.as_ref());
     let notices = telling::check_notices(&raw.notices, hostname, account, admin, report);
-    let alert = telling::check_alert(&raw.alert, hostname, report);
+    let ca_file = ca_file.map(|path| report.path("upstream", "ca_file", path));
+    let secret_directories = &surroundings.secret_directories;
+    let alert = telling::check_alert(&raw.alert, hostname, ca_file.clone(), secret_directories, report);
     Settings {
         source,
         dead_letter_lifetime: queue.dead_letter_lifetime,
@@ -223,7 +225,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             ip_family: upstream.ip_family,
             login: upstream.login,
             ehlo_name: upstream.ehlo_name,
-            ca_file: ca_file.map(|path| report.path("upstream", "ca_file", path)),
+            ca_file,
             connections: upstream.connections,
             logins_per_hour: upstream.logins_per_hour,
             recipients_per_day: budget.recipients_per_day,

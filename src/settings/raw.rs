@@ -145,6 +145,8 @@ pub(super) struct Notices {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Alert {
     pub(super) command: Option<Command>,
+    pub(super) webhook: Option<Password>,
+    pub(super) webhook_file: Option<String>,
     pub(super) oldest_message: Option<Parsed<Duration>>,
     pub(super) repeat: Option<Parsed<Duration>>,
 }

@@ -350,7 +350,7 @@ impl<'de> Deserialize<'de> for Command {
     }
 }
 
-/// A password. A value of another type is refused without being repeated: it is a password all the same.
+/// A password, or an address that may be as good as one. A value of another type is refused without being repeated: it is a password all the same.
 #[derive(Clone, Debug)]
 pub(super) struct Password(pub(super) Option<Secret>);
 
@@ -359,7 +359,7 @@ impl<'de> Deserialize<'de> for Password {
         struct PasswordVisitor;
         impl PasswordVisitor {
             fn refuse<E: de::Error>() -> Result<Password, E> {
-                Err(E::custom("the password must be a text in quotes"))
+                Err(E::custom("it must be a text in quotes"))
             }
         }
         impl<'de> Visitor<'de> for PasswordVisitor {

@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use super::field_syntax;
+use super::field_syntax::{self, DateForm};
 
 /// Octets in which a field name must end; the names in use have fewer than 60.
 const LINE_PREFIX_BYTES: usize = 100;
@@ -35,8 +35,10 @@ pub struct HeaderFindings {
     pub has_from: bool,
     /// A Bcc or Resent-Bcc field is there.
     pub has_bcc: bool,
-    /// A Message-ID field is there, and one has a value that is no message id.
+    /// A Message-ID field is there, and one has a value that is no message id in ASCII.
     pub invalid_message_id: bool,
+    /// The same where SMTPUTF8 allows other characters.
+    pub invalid_message_id_in_utf8: bool,
     /// A Date field is there, and one has a value that is no date.
     pub invalid_date: bool,
     /// There are octets above 127 in the header section.
@@ -55,6 +57,7 @@ impl HeaderFindings {
         has_from: false,
         has_bcc: false,
         invalid_message_id: false,
+        invalid_message_id_in_utf8: false,
         invalid_date: false,
         has_eight_bit: false,
         has_long_line: false,
@@ -219,9 +222,15 @@ impl HeaderScan {
     fn check_value(&mut self) {
         match self.checked.take() {
             Some((Checked::MessageId, value)) => {
-                self.findings.invalid_message_id |= !field_syntax::is_message_id(&value);
+                let value = String::from_utf8_lossy(&value);
+                let value = value.trim();
+                self.findings.invalid_message_id |= !field_syntax::is_message_id(value, false);
+                self.findings.invalid_message_id_in_utf8 |= !field_syntax::is_message_id(value, true);
             }
-            Some((Checked::Date, value)) => self.findings.invalid_date |= !field_syntax::is_date(&value),
+            Some((Checked::Date, value)) => {
+                let form = field_syntax::date_form(String::from_utf8_lossy(&value).trim());
+                self.findings.invalid_date |= form == DateForm::Invalid;
+            }
             None => {}
         }
     }

@@ -277,6 +277,24 @@ async fn the_journal_holds_each_stored_message_before_it_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn each_message_is_a_file_as_its_recipients_get_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mailbox = directory.path().join("mailbox");
+    let sandbox = start(Options { mailbox: Some(mailbox.clone()), ..Options::default() }).await;
+    Client::ready(&sandbox).await.message("ok", ACCEPTED).await;
+    Client::ready(&sandbox).await.message("dropdot-lost", &at_dot("close")).await;
+    let files: Vec<_> = std::fs::read_dir(&mailbox).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("one message was stored, but there are {files:?}") };
+    assert_eq!(file.extension().unwrap(), "eml");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(
+        text.starts_with("Delivered-To: ok@example.net\r\nReturn-Path: <me@gmail.com>\r\nReceived: "),
+        "{text}"
+    );
+    assert!(text.ends_with("Message-ID: <1@x>\r\n\r\nhello\r\n"), "{text}");
+}
+
+#[tokio::test]
 async fn a_watcher_sees_each_step_of_a_message_and_no_secret() {
     let sandbox = start(Options::default()).await;
     let mut events = sandbox.events();

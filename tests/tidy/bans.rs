@@ -75,6 +75,8 @@ pub(super) const BANS: &[Ban] = &[
             // To the token endpoint, as a request or as a signature.
             "src/delivery/oauth/exchange.rs",
             "src/delivery/oauth/service_account.rs",
+            // The webhook's address, to be read as an address, which prints its host alone.
+            "src/settings/telling.rs",
             // To the disk, in a file of mode 0600.
             "src/delivery/oauth/token_file.rs",
         ],

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{
     Options, hook,
     watch::{AccountTrouble, Facts, Watch},
+    webhook::Outbox,
 };
 use crate::{
     admin::server::Sources,
@@ -31,6 +32,8 @@ pub async fn run(options: Options, sources: Sources) {
         return std::future::pending().await;
     }
     let command = options.command.clone();
+    let outbox = |address| Outbox::new(address, options.ca_file.clone());
+    let mut webhook = options.webhook.clone().map(outbox);
     let mut watch = Watch::new(options);
     loop {
         let facts = facts(&sources).await;
@@ -39,6 +42,12 @@ pub async fn run(options: Options, sources: Sources) {
             if let Err(error) = hook::run(&command, &alert).await {
                 tracing::error!(%error, "an alert did not get out; see alert.command");
             }
+            if let Some(outbox) = &mut webhook {
+                outbox.push(alert);
+            }
+        }
+        if let Some(outbox) = &mut webhook {
+            outbox.send(sources.clock.wall()).await;
         }
         sources.clock.sleep(CHECK).await;
     }
@@ -67,6 +76,10 @@ async fn facts(sources: &Sources) -> Facts {
         spent,
         limit,
         store_failure: ledger_failure.or(walk_failure),
+        store_full: match sources.store.admission(0) {
+            Err(StoreError::Full(reason)) => Some(reason),
+            _ => None,
+        },
         set_aside: sources.store.totals().set_aside,
         unknown_replies: counters.unknown_replies,
         last_unknown_reply,

@@ -54,6 +54,8 @@ pub struct Facts {
     pub limit: u32,
     /// Why the queue does not answer.
     pub store_failure: Option<String>,
+    /// Why the queue takes no more mail: its quota or the disk.
+    pub store_full: Option<String>,
     /// Damaged files that were set aside.
     pub set_aside: u64,
     /// Replies that nobody knows, since the start, and the last of them.
@@ -111,7 +113,9 @@ pub struct Watch {
     told: BTreeMap<Kind, Told>,
     /// When alerts went out in the last hour.
     recent: VecDeque<Timestamp>,
+    /// How many of them were told of: what happens within a day of that is told with the next one, not left out.
     unknown_replies: u64,
+    /// The same.
     set_aside: u64,
 }
 
@@ -154,11 +158,14 @@ impl Watch {
                 tracing::warn!(subject, limit = ALERTS_PER_HOUR_MAX, "alert left out: too many in this hour");
                 continue;
             }
+            match kind {
+                Kind::UnknownReplies => self.unknown_replies = facts.unknown_replies,
+                Kind::Store => self.set_aside = facts.set_aside,
+                _ => {}
+            }
             let host = self.options.hostname.clone();
             alerts.push(Alert { kind, state, host, at: now, subject, remedy });
         }
-        self.unknown_replies = facts.unknown_replies;
-        self.set_aside = facts.set_aside;
         alerts
     }
 
@@ -199,6 +206,10 @@ impl Watch {
                 if let Some(reason) = &facts.store_failure {
                     let remedy = "Look at the disk and at the log; clients keep their mail meanwhile";
                     return condition("failure", format!("the queue does not answer: {reason}"), remedy);
+                }
+                if let Some(reason) = &facts.store_full {
+                    let remedy = "Make room, see pillarbox queue list and dead list; clients keep their mail meanwhile";
+                    return condition("full", format!("the queue takes no more mail: {reason}"), remedy);
                 }
                 (facts.set_aside > self.set_aside).then_some(())?;
                 let subject = format!("{} damaged files of the queue were set aside", facts.set_aside);
@@ -278,6 +289,8 @@ mod tests {
     fn watch() -> Watch {
         Watch::new(Options {
             command: vec!["true".into()],
+            webhook: None,
+            ca_file: None,
             oldest_message: Duration::from_secs(6 * 3600),
             repeat: Duration::from_secs(24 * 3600),
             hostname: "web01".into(),
@@ -352,6 +365,26 @@ mod tests {
         };
         let kinds: Vec<Kind> = told(&mut watch, minute, &facts).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, [Kind::OldestMessage, Kind::Store, Kind::UnknownReplies]);
+    }
+
+    #[test]
+    fn a_queue_that_takes_no_more_mail_is_told_until_it_does() {
+        let mut watch = watch();
+        let full = Facts { store_full: Some("its quota is used up".into()), ..Facts::default() };
+        assert_eq!(told(&mut watch, 1, &full), [(Kind::Store, State::Begins)]);
+        assert_eq!(told(&mut watch, 2, &full), []);
+    }
+
+    #[test]
+    fn unknown_replies_soon_after_the_first_are_told_a_day_later_and_not_left_out() {
+        let mut watch = watch();
+        let unknown = |unknown_replies| Facts { unknown_replies, ..Facts::default() };
+        assert_eq!(told(&mut watch, 1, &unknown(1)), [(Kind::UnknownReplies, State::Begins)]);
+        assert_eq!(told(&mut watch, 2, &unknown(1)), []);
+        assert_eq!(told(&mut watch, 5, &unknown(2)), []);
+        assert_eq!(told(&mut watch, 24 * 60, &unknown(2)), []);
+        assert_eq!(told(&mut watch, 24 * 60 + 1, &unknown(2)), [(Kind::UnknownReplies, State::Lasts)]);
+        assert_eq!(told(&mut watch, 72 * 60, &unknown(2)), []);
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! says nothing about it (gmail.md section 4.3). Secrets are exposed here to go into a request, and an answer is
 //! never repeated but for its error's words. Must not know files.
 
-use std::{borrow::Cow, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use oauth2::{
-    AuthType, AuthUrl, AuthorizationCode, Client as ProtocolClient, ClientId, ClientSecret, CsrfToken,
-    EndpointNotSet, EndpointSet, ExtraTokenFields, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
-    RefreshToken, RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse,
-    TokenResponse as _, TokenUrl,
+    AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client as ProtocolClient, ClientId, ClientSecret,
+    CsrfToken, EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
+    StandardTokenResponse, TokenResponse as _, TokenUrl,
     basic::{
         BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
     },
@@ -22,13 +22,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     client_file::Client,
     error::{TokenError, shown},
-    http::{Http, HttpError},
-    options::{Endpoint, Options, SCOPE},
+    options::{Options, SCOPE},
     refusal::{Exchanged, Refusal, refused, trouble},
 };
 use crate::{
     clock::{Clock, Timestamp},
-    delivery::tls::Trust,
+    delivery::{
+        endpoint::Endpoint,
+        https::{HttpError, Https},
+    },
     secret::Secret,
 };
 
@@ -82,7 +84,7 @@ pub struct Granted {
 /// Asks the endpoints.
 pub struct Exchange {
     options: Options,
-    http: Http,
+    http: Https,
     clock: Arc<dyn Clock>,
 }
 
@@ -97,7 +99,7 @@ impl Exchange {
     /// `ca_file` holds one more trusted root.
     #[must_use]
     pub fn new(options: Options, ca_file: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
-        let http = Http::new(Trust::new(ca_file), options.limits.clone());
+        let http = Https::new(ca_file, options.limits.clone());
         Self { options, http, clock }
     }
 
@@ -251,6 +253,16 @@ impl Exchange {
 impl fmt::Debug for Exchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Exchange").field("endpoints", &self.options.endpoints).finish_non_exhaustive()
+    }
+}
+
+/// For the protocol's requests.
+impl<'c> AsyncHttpClient<'c> for Https {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
     }
 }
 

@@ -5,13 +5,13 @@
 //! put on its wire.
 //!
 //! [`consent`] has the first token made with a browser, `token_file` keeps it, [`tokens`] hands out access tokens
-//! and refreshes them, `service_account` does without a browser, `exchange` asks the endpoints over `http`.
+//! and refreshes them, `service_account` does without a browser, `exchange` asks the endpoints over
+//! [`super::https`].
 
 pub mod client_file;
 pub mod consent;
 mod error;
 pub mod exchange;
-mod http;
 mod options;
 mod redirect;
 mod refusal;
@@ -19,8 +19,10 @@ pub mod service_account;
 pub mod token_file;
 pub mod tokens;
 
+pub use super::endpoint::{Endpoint, Limits};
+
 pub use self::{
     error::{Kind, TokenError},
-    options::{ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SCOPE, SecretSource},
+    options::{ClientSource, Endpoints, Grant, Options, SCOPE, SecretSource},
     tokens::{AccessToken, Tokens},
 };

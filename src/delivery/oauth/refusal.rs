@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use oauth2::basic::BasicErrorResponseType;
 
-use super::{
-    error::{Kind, TokenError},
-    http::{HttpError, Seen},
-    options::Endpoint,
+use super::error::{Kind, TokenError};
+use crate::{
+    clock::Timestamp,
+    delivery::{
+        endpoint::Endpoint,
+        https::{HttpError, Seen},
+    },
 };
-use crate::clock::Timestamp;
 
 /// A clock that is further off than this is named as the reason of a refused assertion.
 const CLOCK_ERROR_MAX: Duration = Duration::from_secs(4 * 60);

@@ -1,24 +1,24 @@
 //! One HTTP request to an endpoint: small, bounded, over TLS.
 //!
 //! Rule: plain text only on this host; redirections are not followed; the answer is bounded in size and time.
-//! Only answers that can be about the request are returned: anything else may be different later. Must not know
-//! OAuth.
+//! Only answers that can be about the request are returned: anything else may be different later. It is the only
+//! HTTP client towards other hosts: the token endpoints' and the alert webhook's. Must not know what is asked.
 
 use std::{
     net::SocketAddr,
-    pin::Pin,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
-    Request, Response, Uri,
+    Method, Request, Response, Uri,
     body::Bytes,
     client::conn::http1,
-    header::{DATE, HOST, HeaderValue, USER_AGENT},
+    header::{CONTENT_TYPE, DATE, HOST, HeaderValue, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
+use oauth2::{HttpRequest, HttpResponse};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -26,21 +26,19 @@ use tokio::{
     time::timeout,
 };
 
-use super::options::Limits;
-use crate::{
-    clock::Timestamp,
-    delivery::{
-        answer::Fault,
-        tls::{self, Trust},
-    },
+use super::{
+    answer::Fault,
+    endpoint::{Endpoint, Limits},
+    tls::{self, Trust},
 };
+use crate::clock::Timestamp;
 
 /// Octets of an answer. A token response has about two thousand.
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// Why there was no answer that could be about the request.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum HttpError {
+pub enum HttpError {
     /// DNS, TCP, TLS, or an answer that broke off.
     #[error("{0}")]
     Network(String),
@@ -63,7 +61,7 @@ pub(super) enum HttpError {
 
 /// Sends requests, and remembers what the last answer said beside its body.
 #[derive(Debug)]
-pub(super) struct Http {
+pub struct Https {
     trust: Trust,
     limits: Limits,
     seen: Mutex<Seen>,
@@ -77,9 +75,30 @@ pub(super) struct Seen {
     pub(super) date: Option<Timestamp>,
 }
 
-impl Http {
-    pub(super) fn new(trust: Trust, limits: Limits) -> Self {
-        Self { trust, limits, seen: Mutex::default() }
+impl Https {
+    /// `ca_file` holds one more trusted root.
+    #[must_use]
+    pub fn new(ca_file: Option<PathBuf>, limits: Limits) -> Self {
+        Self { trust: Trust::new(ca_file), limits, seen: Mutex::default() }
+    }
+
+    /// Posts JSON to an endpoint. Any 2xx is a success; the answer is thrown away.
+    ///
+    /// # Errors
+    /// When there is no answer, or another one.
+    pub async fn post_json(&self, endpoint: &Endpoint, body: Vec<u8>) -> Result<(), HttpError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(endpoint.url().as_str())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body)
+            // The error's words could repeat the address.
+            .map_err(|_| wrong_address())?;
+        let status = self.within_time(self.exchange(request)).await?.status().as_u16();
+        match status {
+            200..=299 => Ok(()),
+            _ => Err(judged(status)),
+        }
     }
 
     /// What came with the last answer. One request at a time is sent.
@@ -87,10 +106,21 @@ impl Http {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request whose address is an [`super::Endpoint`].
+    /// Sends a request whose address is an [`Endpoint`].
     pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let response = self.within_time(self.exchange(request)).await?;
+        match response.status().as_u16() {
+            200 | 400 | 401 | 403 => Ok(response),
+            status => Err(judged(status)),
+        }
+    }
+
+    async fn within_time(
+        &self,
+        exchange: impl Future<Output = Result<HttpResponse, HttpError>>,
+    ) -> Result<HttpResponse, HttpError> {
         let limit = self.limits.answer;
-        match timeout(limit, self.exchange(request)).await {
+        match timeout(limit, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpError::Slow(limit.as_secs_f32().to_string())),
         }
@@ -110,11 +140,7 @@ impl Http {
         let status = response.status().as_u16();
         let seen = Seen { status, date: response.headers().get(DATE).and_then(date) };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        match status {
-            200 | 400 | 401 | 403 => Ok(response),
-            408 | 425 | 429 | 500..=599 => Err(HttpError::Later(status)),
-            _ => Err(HttpError::Elsewhere(status)),
-        }
+        Ok(response)
     }
 
     async fn connect(&self, target: &Target) -> Result<TcpStream, HttpError> {
@@ -134,14 +160,16 @@ impl Http {
     }
 }
 
-/// For the protocol's requests.
-impl<'c> AsyncHttpClient<'c> for Http {
-    type Error = HttpError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
+/// What a status means that is no answer to the request.
+fn judged(status: u16) -> HttpError {
+    match status {
+        408 | 425 | 429 | 500..=599 => HttpError::Later(status),
+        _ => HttpError::Elsewhere(status),
     }
+}
+
+fn wrong_address() -> HttpError {
+    HttpError::Configuration("the endpoint's address cannot be used".into())
 }
 
 /// Where a request goes.
@@ -153,16 +181,15 @@ struct Target {
 
 /// The request as it is written to the server that it names.
 fn prepared(request: HttpRequest) -> Result<(Request<Full<Bytes>>, Target), HttpError> {
-    let wrong = || HttpError::Configuration("the endpoint's address cannot be used".into());
     let (mut parts, body) = request.into_parts();
-    let authority = parts.uri.authority().cloned().ok_or_else(wrong)?;
+    let authority = parts.uri.authority().cloned().ok_or_else(wrong_address)?;
     let encrypted = parts.uri.scheme_str() == Some("https");
     let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
     // An IPv6 address is in brackets, which a resolver does not want.
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let path: Uri = path.parse().map_err(|_| wrong())?;
-    parts.headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?);
+    let path: Uri = path.parse().map_err(|_| wrong_address())?;
+    parts.headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| wrong_address())?);
     parts
         .headers
         .insert(USER_AGENT, HeaderValue::from_static(concat!("pillarbox/", env!("CARGO_PKG_VERSION"))));

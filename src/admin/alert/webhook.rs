@@ -1,0 +1,187 @@
+//! Posts alerts to the administrator's webhook, and keeps those that did not get out.
+//!
+//! Rule: bounded in time and number; a webhook that fails is tried again with growing pauses and logged when that
+//! changes, not each time. Its address may be a secret: nothing but the host is ever shown. Must not know what is
+//! an alert.
+
+use std::{
+    collections::VecDeque,
+    fmt, fs,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use super::watch::Alert;
+use crate::{
+    clock::Timestamp,
+    delivery::{
+        https::{HttpError, Https},
+        oauth::{Endpoint, Limits},
+    },
+};
+
+/// For one request; the next alert waits meanwhile.
+const LIMITS: Limits = Limits { connect: Duration::from_secs(5), answer: Duration::from_secs(20) };
+/// Alerts that wait for a webhook which fails; the oldest make room.
+const WAITING_MAX: usize = 20;
+/// The first pause after a failure, doubled up to the longest.
+const PAUSE: Duration = Duration::from_secs(60);
+/// See [`PAUSE`].
+const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+/// Octets of a file that holds an address.
+const FILE_BYTES_MAX: u64 = 4_096;
+/// Readable by everyone, or writable by anyone but the owner.
+const OPEN_TO_OTHERS: u32 = 0o026;
+
+/// Where the webhook's address is.
+#[derive(Clone)]
+pub enum Address {
+    /// In the configuration.
+    Written(Endpoint),
+    /// On the first line of a file, read each time, so that a new one needs no restart.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Put there by systemd or a container's engine, whose modes are not ours to judge.
+        mounted: bool,
+    },
+}
+
+impl Address {
+    /// In words for the administrator: the host, or the file.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Written(endpoint) => format!("the webhook at {}", endpoint.host()),
+            Self::File { path, .. } => format!("the webhook in {}", path.display()),
+        }
+    }
+}
+
+/// Without path and query, which may be a secret.
+impl fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.shown())
+    }
+}
+
+/// Why an alert did not get out.
+#[derive(Debug, Error)]
+enum WebhookError {
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    #[error("its file cannot be read: {0}")]
+    File(#[from] io::Error),
+    #[error("its file is open to others (mode {0:04o}); run: chmod g-w,o-rw on it")]
+    OpenToOthers(u32),
+    #[error("the first line of its file is no address: {0}")]
+    NoAddress(String),
+}
+
+/// The webhook and what waits for it.
+#[derive(Debug)]
+pub struct Outbox {
+    address: Address,
+    client: Https,
+    waiting: VecDeque<Alert>,
+    /// Failures in a row.
+    failures: u32,
+    not_before: Timestamp,
+    /// What was logged last.
+    trouble: Option<String>,
+}
+
+impl Outbox {
+    /// `ca_file` holds one more trusted root.
+    #[must_use]
+    pub fn new(address: Address, ca_file: Option<PathBuf>) -> Self {
+        Self {
+            address,
+            client: Https::new(ca_file, LIMITS),
+            waiting: VecDeque::new(),
+            failures: 0,
+            not_before: Timestamp(0),
+            trouble: None,
+        }
+    }
+
+    /// Adds an alert.
+    pub fn push(&mut self, alert: Alert) {
+        if self.waiting.len() == WAITING_MAX
+            && let Some(dropped) = self.waiting.pop_front()
+        {
+            tracing::error!(
+                subject = dropped.subject,
+                "an alert is given up: the webhook has failed for long"
+            );
+        }
+        self.waiting.push_back(alert);
+    }
+
+    /// Posts what waits, in order, unless the last failure was a moment ago.
+    pub async fn send(&mut self, now: Timestamp) {
+        while now >= self.not_before
+            && let Some(alert) = self.waiting.front()
+        {
+            match post(&self.client, &self.address, alert).await {
+                Ok(()) => {
+                    self.waiting.pop_front();
+                    self.failures = 0;
+                    if self.trouble.take().is_some() {
+                        tracing::info!(webhook = self.address.shown(), "alerts get out again");
+                    }
+                }
+                Err(error) => self.failed(now, &error.to_string()),
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Timestamp, error: &str) {
+        let pause = PAUSE.saturating_mul(1 << self.failures.min(6)).min(PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now.after(pause);
+        if self.trouble.as_deref() != Some(error) {
+            let waiting = self.waiting.len();
+            tracing::error!(
+                webhook = self.address.shown(),
+                error,
+                waiting,
+                "an alert did not get out; it is tried again"
+            );
+            self.trouble = Some(error.to_owned());
+        }
+    }
+}
+
+async fn post(client: &Https, address: &Address, alert: &Alert) -> Result<(), WebhookError> {
+    let endpoint = match address {
+        Address::Written(endpoint) => endpoint.clone(),
+        Address::File { path, mounted } => {
+            let (path, mounted) = (path.clone(), *mounted);
+            let read = tokio::task::spawn_blocking(move || read(&path, mounted));
+            read.await.map_err(io::Error::other)??
+        }
+    };
+    let body = serde_json::to_vec(alert).map_err(io::Error::other)?;
+    Ok(client.post_json(&endpoint, body).await?)
+}
+
+fn read(path: &Path, mounted: bool) -> Result<Endpoint, WebhookError> {
+    let file = fs::File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
+    if !mounted && mode & OPEN_TO_OTHERS != 0 {
+        return Err(WebhookError::OpenToOthers(mode));
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    Endpoint::new(line).map_err(WebhookError::NoAddress)
+}
+
+#[cfg(test)]
+#[path = "webhook/tests.rs"]
+mod tests;

@@ -1,0 +1,210 @@
+//! The webhook against small servers of our own, plain and with TLS.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    },
+};
+
+use super::*;
+use crate::{
+    admin::alert::watch::{Kind, State},
+    telemetry::{self, Format, tests::Captured},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A server that gives one status to every request, and what it was told.
+struct Server {
+    port: u16,
+    requests: Arc<Mutex<Vec<String>>>,
+    status: Arc<Mutex<&'static str>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn start(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (requests, status) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new("204 No Content")));
+        let mut tasks = JoinSet::new();
+        let (log, answer) = (Arc::clone(&requests), Arc::clone(&status));
+        tasks.spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let status = *answer.lock().unwrap();
+                let request = match &tls {
+                    None => serve(stream, status).await,
+                    Some(tls) => match tls.accept(stream).await {
+                        Ok(stream) => serve(stream, status).await,
+                        // A client that does not trust us goes away.
+                        Err(_) => continue,
+                    },
+                };
+                log.lock().unwrap().push(request);
+            }
+        });
+        Self { port, requests, status, _tasks: tasks }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+/// One request as it came.
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, status: &str) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        assert!(stream.read_buf(&mut request).await.unwrap() > 0, "the request ends with its JSON");
+    }
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    stream.shutdown().await.ok();
+    String::from_utf8(request).unwrap()
+}
+
+fn alert(subject: &str) -> Alert {
+    Alert {
+        kind: Kind::Account,
+        state: State::Begins,
+        host: "web01".into(),
+        at: Timestamp(7),
+        subject: subject.into(),
+        remedy: "wait".into(),
+    }
+}
+
+fn written(url: &str) -> Address {
+    Address::Written(Endpoint::new(url).unwrap())
+}
+
+#[tokio::test]
+async fn the_webhook_gets_the_same_json_as_a_command() {
+    let server = Server::start(None).await;
+    let url = format!("http://127.0.0.1:{}/hook?key=s3cret", server.port);
+    let mut outbox = Outbox::new(written(&url), None);
+    outbox.push(alert("one"));
+    outbox.push(alert("two"));
+    outbox.send(Timestamp(0)).await;
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /hook?key=s3cret HTTP/1.1\r\n"), "{head}");
+    assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({
+            "kind": "account", "state": "begins", "host": "web01", "at": 7, "subject": "one", "remedy": "wait"
+        })
+    );
+    assert!(!format!("{outbox:?}").contains("s3cret"), "{outbox:?}");
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_is_tried_again_with_growing_pauses_and_logged_once() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let options = telemetry::Options { format: Format::Text, level: tracing::Level::INFO };
+    let subscriber = telemetry::subscriber(options, false, move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let server = Server::start(None).await;
+    *server.status.lock().unwrap() = "503 Service Unavailable";
+    let mut outbox = Outbox::new(written(&format!("http://localhost:{}/s3cret", server.port)), None);
+    outbox.push(alert("one"));
+    let mut tried_at = Vec::new();
+    for minute in 0..20_u32 {
+        let before = server.requests().len();
+        outbox.send(Timestamp(0).after(MINUTE * minute)).await;
+        if server.requests().len() > before {
+            tried_at.push(minute);
+        }
+    }
+    assert_eq!(tried_at, [0, 1, 3, 7, 15]);
+    *server.status.lock().unwrap() = "200 OK";
+    outbox.send(Timestamp(0).after(MINUTE * 200)).await;
+    assert!(outbox.waiting.is_empty());
+    let log = captured.text();
+    assert_eq!(log.matches("did not get out").count(), 1, "{log}");
+    assert!(log.contains("the webhook at localhost") && log.contains("HTTP status 503"), "{log}");
+    assert_eq!(log.matches("get out again").count(), 1, "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[tokio::test]
+async fn only_the_newest_alerts_wait_for_a_webhook_that_never_answers() {
+    let mut outbox = Outbox::new(written("https://hooks.example/"), None);
+    for number in 0..WAITING_MAX + 5 {
+        outbox.push(alert(&number.to_string()));
+    }
+    assert_eq!(outbox.waiting.len(), WAITING_MAX);
+    assert_eq!(outbox.waiting[0].subject, "5");
+}
+
+#[tokio::test]
+async fn over_tls_the_server_must_prove_its_name() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let parameters = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap();
+    let server = Server::start(Some(TlsAcceptor::from(Arc::new(config)))).await;
+    let directory = tempfile::tempdir().unwrap();
+    let ca_file = directory.path().join("ca.pem");
+    fs::write(&ca_file, certificate.pem()).unwrap();
+    let url = format!("https://localhost:{}/hook", server.port);
+
+    let mut trusting = Outbox::new(written(&url), Some(ca_file));
+    trusting.push(alert("one"));
+    trusting.send(Timestamp(0)).await;
+    assert_eq!(server.requests().len(), 1);
+
+    let mut other = Outbox::new(written(&url), None);
+    other.push(alert("two"));
+    other.send(Timestamp(0)).await;
+    assert_eq!(server.requests().len(), 1, "nothing is said to a stranger");
+    assert!(other.trouble.as_deref().is_some_and(|error| error.contains("certificate")), "{other:?}");
+}
+
+#[tokio::test]
+async fn an_address_in_a_file_is_read_each_time_and_must_be_private() {
+    let server = Server::start(None).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("webhook");
+    let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    let mut outbox = Outbox::new(Address::File { path: path.clone(), mounted: false }, None);
+    outbox.push(alert("one"));
+    outbox.send(Timestamp(0)).await;
+    assert!(outbox.trouble.as_deref().is_some_and(|error| error.contains("cannot be read")), "{outbox:?}");
+
+    fs::write(&path, format!("http://127.0.0.1:{}/s3cret\nmade for the relay\n", server.port)).unwrap();
+    mode(0o644);
+    outbox.send(Timestamp(0).after(MINUTE)).await;
+    assert!(outbox.trouble.as_deref().is_some_and(|error| error.contains("mode 0644")), "{outbox:?}");
+    mode(0o600);
+    outbox.send(Timestamp(0).after(MINUTE * 10)).await;
+    assert!(server.requests()[0].starts_with("POST /s3cret "));
+
+    fs::write(&path, "http://hooks.example/s3cret\n").unwrap();
+    outbox.push(alert("two"));
+    outbox.send(Timestamp(0).after(MINUTE * 20)).await;
+    let error = outbox.trouble.unwrap();
+    assert!(error.contains("https://") && !error.contains("s3cret"), "{error}");
+}
