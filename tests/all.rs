@@ -14,6 +14,7 @@ mod dead;
 mod delivery;
 mod deploy;
 mod dialogues;
+mod documents;
 mod door;
 mod floods;
 mod fuzz_corpus;

@@ -194,8 +194,8 @@ impl Store for SledStore {
         if self.show(id).await?.is_some() {
             return Err(StoreError::AlreadyKnown(id));
         }
-        let part = self.shared.spool.part(id);
-        Ok(Draft::new(id, envelope, Arc::clone(&self.hostname), Some(part))?.holding(taken))
+        let draft = Draft::new(id, envelope, Arc::clone(&self.hostname), Some(self.shared.spool.part(id)))?;
+        Ok(draft.holding(taken))
     }
 
     async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {
@@ -371,8 +371,7 @@ impl Store for SledStore {
 
     async fn failed(&self) -> String {
         let mut trouble = self.shared.trouble.subscribe();
-        let found =
-            trouble.wait_for(|trouble| trouble.as_ref().is_some_and(|trouble| trouble.for_good)).await;
+        let found = trouble.wait_for(|seen| seen.as_ref().is_some_and(|seen| seen.for_good)).await;
         found.ok().and_then(|trouble| trouble.clone()).map_or_else(String::new, |trouble| trouble.reason)
     }
 
