@@ -18,6 +18,7 @@ mod documents;
 mod door;
 mod floods;
 mod fuzz_corpus;
+mod handover;
 mod health;
 mod migrate;
 mod oauth;

@@ -13,6 +13,7 @@ pub use super::{
 };
 use crate::{
     clock::Timestamp,
+    listener::dropped::DropState,
     message::envelope::Lane,
     queue::{
         id::QueueId,
@@ -37,6 +38,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Addresses on which mail is taken.
     pub listening: Vec<String>,
+    /// What lies in the drop directory; `None` without one.
+    #[serde(default)]
+    pub dropped: Option<DropState>,
     /// Host and port that mail goes to.
     pub upstream: String,
     /// The upstream account.

@@ -5,13 +5,12 @@
 use std::{
     collections::HashSet,
     io,
-    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Sender},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
 use async_trait::async_trait;
@@ -19,7 +18,7 @@ use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::{
-    committer::{Committer, Job, Urgency, job},
+    committer::{self, Job, Urgency, job},
     draft::Draft,
     engine::Engine,
     handling::DELETED,
@@ -29,7 +28,7 @@ use super::{
     options::Options,
     reader::{MessageReader, ReadError},
     receipt::Receipt,
-    shared::{Loaded, Shared},
+    shared::Shared,
     side_files::FinalDots,
     sled_dead::page,
     sled_tables::SledTables,
@@ -82,7 +81,8 @@ impl SledStore {
         let loaded = shared.load(HashSet::new(), None)?;
         let dots = FinalDots::create(&options.directory, shared.clock.now().boot);
         *lock_of(&shared.dots) = Some(dots.map_err(|error| unusable(error.to_string()))?);
-        let committer = start(&shared, loaded, waiting).map_err(|error| unusable(error.to_string()))?;
+        let committer =
+            committer::start(&shared, loaded, waiting).map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             ids: QueueIds::new(newest),
             in_transfer: Arc::default(),
@@ -152,29 +152,6 @@ impl SledStore {
         self.forget_dot(id);
         Err(StoreError::Corrupt { id, reason })
     }
-}
-
-/// Starts the committer and the thread that removes files for it.
-fn start(shared: &Arc<Shared>, loaded: Loaded, jobs: Receiver<Job>) -> io::Result<JoinHandle<()>> {
-    let (removals, to_remove) = mpsc::channel();
-    let spool = Arc::clone(&shared.spool);
-    let sweeper = thread::Builder::new().name("spool-sweeper".into()).spawn(move || {
-        for id in to_remove {
-            if let Err(error) = spool.remove(id) {
-                error!(%id, error = %error, "a relayed message's file cannot be removed; it is removed at the next start");
-            }
-        }
-    })?;
-    let Loaded { tables, engine, copy } = loaded;
-    let committer = Committer { shared: Arc::clone(shared), tables: Some(tables), engine, copy, removals };
-    thread::Builder::new().name("queue-committer".into()).spawn(move || {
-        let shared = Arc::clone(&committer.shared);
-        if panic::catch_unwind(AssertUnwindSafe(|| committer.serve(&jobs))).is_err() {
-            shared.fail_for_good("the queue's committer has panicked".into());
-        }
-        // The sender of removals is gone now, so the sweeper finishes what it has.
-        drop(sweeper.join());
-    })
 }
 
 #[async_trait]

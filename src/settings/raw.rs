@@ -29,6 +29,7 @@ use crate::{
 pub(super) struct Raw {
     pub(super) upstream: Upstream,
     pub(super) listener: Listener,
+    pub(super) sendmail: Sendmail,
     pub(super) queue: Queue,
     pub(super) budget: Budget,
     pub(super) identity: Identity,
@@ -100,6 +101,14 @@ pub(super) struct Network {
     pub(super) max_message_bytes: Option<Size>,
     pub(super) messages_per_minute: Option<Whole>,
     pub(super) lane: Option<Parsed<Lane>>,
+}
+
+/// `[sendmail]`: how programs of this host hand mail over without the network.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sendmail {
+    pub(super) socket: Option<String>,
+    pub(super) drop_directory: Option<String>,
 }
 
 /// `[queue]`: where mail waits and for how long.
@@ -368,11 +377,12 @@ pub(super) const SENDER: &str = "identity.sender";
 pub(super) const REPEATED: [&str; 2] = [NETWORK, SENDER];
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 11] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 12] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
         (NETWORK, field_names::<Network>()),
+        ("sendmail", field_names::<Sendmail>()),
         ("queue", field_names::<Queue>()),
         ("budget", field_names::<Budget>()),
         ("identity", without_sections(field_names::<Identity>())),
