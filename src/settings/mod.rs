@@ -3,6 +3,7 @@
 //! Rule: what is returned cannot be wrong, only unsuitable; every refusal says where and what to do.
 //! No secret is read here. Must not know what the modules do with their Options.
 
+mod choices;
 mod document;
 mod door;
 pub mod exposure;
@@ -258,15 +259,9 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             commit_timeout: COMMIT_TIMEOUT,
         },
         listener,
-        admin: admin::Options {
-            socket: storage::check_socket(&raw.admin, report),
-            http: raw.admin.http.as_ref().and_then(|Parsed(address)| *address),
-        },
+        admin: storage::check_admin(&raw.admin, report),
         log_output: raw.log.output.as_ref().map_or(telemetry::Output::Stderr, |Parsed(output)| *output),
-        telemetry: telemetry::Options {
-            format: raw.log.format.as_ref().map_or(telemetry::Format::Auto, |Parsed(format)| *format),
-            level: raw.log.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),
-        },
+        telemetry: telling::log(&raw.log),
         history_lifetime: queue.history_lifetime,
         owner_reserve: budget.owner_reserve,
     }

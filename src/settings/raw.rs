@@ -254,23 +254,6 @@ impl Text for Auth {
     }
 }
 
-/// `None` for an empty text, which is the way to say "not set".
-impl Text for Option<Endpoint> {
-    const EXPECTED: &'static str = "an https:// address in quotes";
-
-    fn read(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
-    }
-}
-
-impl Text for IpFamily {
-    const EXPECTED: &'static str = "\"any\", \"4\" or \"6\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("any", Self::Any), ("4", Self::V4), ("6", Self::V6)])
-    }
-}
-
 /// `listener.starttls`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Starttls {
@@ -284,46 +267,6 @@ impl Text for Starttls {
 
     fn read(text: &str) -> Result<Self, String> {
         choose(text, &[("when-configured", Self::WhenConfigured), ("off", Self::Off)])
-    }
-}
-
-impl Text for Authentication {
-    const EXPECTED: &'static str = "\"off\", \"optional\", \"required\" or \"accept-any\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(
-            text,
-            &[
-                ("off", Self::Off),
-                ("optional", Self::Optional),
-                ("required", Self::Required),
-                ("accept-any", Self::AcceptAny),
-            ],
-        )
-    }
-}
-
-impl Text for Lane {
-    const EXPECTED: &'static str = "\"urgent\", \"normal\" or \"bulk\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("urgent", Self::Urgent), ("normal", Self::Normal), ("bulk", Self::Bulk)])
-    }
-}
-
-impl Text for Uncertain {
-    const EXPECTED: &'static str = "\"resend-once\" or \"hold\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("resend-once", Self::ResendOnce), ("hold", Self::Hold)])
-    }
-}
-
-impl Text for FromPolicy {
-    const EXPECTED: &'static str = "\"account\", \"alias-list\" or \"keep\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("account", Self::Account), ("alias-list", Self::AliasList), ("keep", Self::Keep)])
     }
 }
 
@@ -358,14 +301,6 @@ impl Text for Told {
             text,
             &[("admin", Self::Admin), ("admin-and-sender", Self::AdminAndSender), ("nobody", Self::Nobody)],
         )
-    }
-}
-
-impl Text for Format {
-    const EXPECTED: &'static str = "\"auto\", \"text\" or \"json\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)])
     }
 }
 

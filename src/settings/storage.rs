@@ -12,7 +12,9 @@ use std::{
 use super::{
     raw::{Admin, Budget, Queue},
     report::{Key, Report, set},
+    value::Parsed,
 };
+use crate::admin;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -128,7 +130,12 @@ fn notice_reserve(left: u32) -> u32 {
     if left < DAY_MIN { 0 } else { left.div_ceil(100).min(RESERVE_MAX) }
 }
 
-pub(super) fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
+pub(super) fn check_admin(raw: &Admin, report: &mut Report<'_>) -> admin::Options {
+    let http = raw.http.as_ref().and_then(|Parsed(address)| *address);
+    admin::Options { socket: check_socket(raw, report), http }
+}
+
+fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
     let Some(path) = set(raw.socket.as_ref()) else { return super::DEFAULT_SOCKET.into() };
     let path = report.path("admin", "socket", path);
     check_socket_path("admin", &path, report);

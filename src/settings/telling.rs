@@ -1,4 +1,4 @@
-//! The checks of `[notices]` and `[alert]`: who is told of trouble, and how often.
+//! The checks of `[notices]`, `[alert]` and `[log]`: who is told of trouble, and how often.
 //!
 //! Rule: nobody is told by mail unless there is an account to send it as. Must not know how a notice or an
 //! alert looks.
@@ -6,7 +6,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    raw::{Alert, Notices, Told},
+    raw::{Alert, Log, Notices, Told},
     report::{Key, Report, set},
     value::{Command, Parsed, Password, Text},
 };
@@ -15,6 +15,7 @@ use crate::{
     delivery::oauth::Endpoint,
     notices,
     smtp::address::Address,
+    telemetry,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -34,6 +35,14 @@ impl Text for Delay {
         }
         let after = Duration::read(text).map_err(|words| format!("{words}, or \"never\""))?;
         Ok(Self(Some(after)))
+    }
+}
+
+/// How the log is printed.
+pub(super) fn log(raw: &Log) -> telemetry::Options {
+    telemetry::Options {
+        format: raw.format.as_ref().map_or(telemetry::Format::Auto, |Parsed(format)| *format),
+        level: raw.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),
     }
 }
 
