@@ -25,6 +25,7 @@ mod oauth;
 mod power_cut;
 mod rewrite;
 mod sandbox;
+mod sendmail;
 mod settings;
 mod store_contract;
 mod store_files;
