@@ -39,7 +39,6 @@ pub struct Status {
     /// Addresses on which mail is taken.
     pub listening: Vec<String>,
     /// What lies in the drop directory; `None` without one.
-    #[serde(default)]
     pub dropped: Option<DropState>,
     /// Host and port that mail goes to.
     pub upstream: String,
@@ -67,8 +66,7 @@ pub struct Status {
 pub struct Account {
     /// The user name; `None` when no login is configured.
     pub username: Option<String>,
-    /// `open`, `backing-off`, `paused-login`, `paused-quota`, `paused-credentials` or
-    /// `paused-configuration`.
+    /// `open`, `backing-off`, or `paused-login`, `-quota`, `-credentials`, `-configuration`.
     pub condition: String,
     /// Since when.
     pub since: Timestamp,

@@ -11,7 +11,9 @@ use pillarbox::{
     queue::dropped::{new_name, temporary_name},
 };
 
-use super::stage::{Message, hand_over, leave, leave_as, left, proposed_at, queued, told, wait};
+use super::stage::{
+    Message, hand_over, leave, leave_as, left, make_directory, proposed_at, queued, told, wait,
+};
 use crate::support::{
     client::Client,
     daemon::{Home, Upstream},
@@ -165,7 +167,7 @@ fn recipients_that_are_refused_keep_the_file_and_the_others_have_their_mail() {
 #[test]
 fn an_unfinished_file_is_removed_after_a_day_and_not_before() {
     let home = Home::new(&Upstream::nobody());
-    home.start().kill();
+    make_directory(&home);
     let [old, young] = [(); 2].map(|()| temporary_name(proposed_at(Timestamp(1))));
     for name in [&old, &young] {
         fs::write(home.drop_directory().join(name), "half").unwrap();
@@ -180,7 +182,7 @@ fn an_unfinished_file_is_removed_after_a_day_and_not_before() {
 #[test]
 fn check_names_both_places_and_the_command_for_a_wrong_mode() {
     let home = Home::new(&Upstream::nobody());
-    home.start().kill();
+    make_directory(&home);
     let check = || String::from_utf8(home.output(["check"]).stdout).unwrap();
     let said = check();
     for place in [home.submit_socket(), home.drop_directory()] {

@@ -5,7 +5,7 @@
 
 use std::{fs, time::Duration};
 
-use super::stage::{Message, hand_over, leave, left, wait};
+use super::stage::{Message, hand_over, leave, left, make_directory, wait};
 use crate::support::{
     daemon::{Home, Upstream},
     gmail::Gmail,
@@ -43,7 +43,7 @@ fn expect_each_once(home: &Home, messages: &[Message]) {
 fn files_of_the_drop_directory_are_sent_once_each_through_kills() {
     let mut random = fastrand::Rng::with_seed(seed("drop directory"));
     let home = home_without_brakes(&Upstream::nobody(), PLENTY);
-    home.start().kill();
+    make_directory(&home);
     let messages: Vec<Message> = (0..MESSAGES).map(message).collect();
     let mut waiting = messages.iter();
     for _ in 0..KILLS {
@@ -97,7 +97,7 @@ fn a_caller_that_hears_nothing_hands_over_again_and_the_message_is_sent_once() {
 fn a_file_that_outlives_its_removal_is_known_and_not_sent_again() {
     // What is found when the daemon dies, or the power fails, between the receipt and the removal of the file.
     let home = home_without_brakes(&Upstream::nobody(), PLENTY);
-    home.start().kill();
+    make_directory(&home);
     let message = message(1);
     leave(&home, &message);
     let daemon = home.start();

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead as _, BufReader, Write as _},
-    os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
+    os::unix::{
+        fs::{OpenOptionsExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
     path::Path,
     time::Duration,
 };
@@ -11,7 +14,7 @@ use std::{
 use pillarbox::{
     clock::{Clock as _, SystemClock, Timestamp},
     queue::{
-        dropped::{FILE_MODE, Head, new_name, temporary_name},
+        dropped::{DIRECTORY_MODE, FILE_MODE, Head, new_name, temporary_name},
         id::QueueId,
     },
 };
@@ -135,6 +138,14 @@ pub(super) fn proposed_at(time: Timestamp) -> QueueId {
     let mut random = [0; 6];
     random.fill_with(|| fastrand::u8(..));
     QueueId::proposed(time, random)
+}
+
+/// Lets a daemon make the drop directory, and kills it.
+pub(super) fn make_directory(home: &Home) {
+    let daemon = home.start();
+    let mode = || fs::metadata(home.drop_directory()).map_or(0, |found| found.permissions().mode() & 0o7777);
+    assert!(within(PATIENCE, || mode() == DIRECTORY_MODE), "mode {:o}\n{}", mode(), tail(&home.log()));
+    daemon.kill();
 }
 
 /// Leaves a message in the drop directory, as a caller does.

@@ -107,14 +107,14 @@ impl Home {
     pub(crate) fn configure(&self, upstream: &Upstream, sections: &str) {
         let text = format!(
             "{}\n[listener]\naddresses = [\"{}\"]\nhostname = \"relay.example.org\"\n\
-             \n[sendmail]\nsocket = {:?}\ndrop_directory = {:?}\n\
-             \n[queue]\ndirectory = {:?}\n\n[admin]\nsocket = {:?}\n\n[log]\nformat = \"json\"\nlevel = \"info\"\n\n{sections}",
+             \n[queue]\ndirectory = {:?}\n\n[admin]\nsocket = {:?}\n\n\
+             [sendmail]\nsocket = {:?}\ndrop_directory = {:?}\n\n[log]\nformat = \"json\"\nlevel = \"info\"\n\n{sections}",
             upstream.section(),
             self.smtp,
-            self.submit_socket().display().to_string(),
-            self.drop_directory().display().to_string(),
             self.state.display().to_string(),
             self.socket().display().to_string(),
+            self.submit_socket().display().to_string(),
+            self.drop_directory().display().to_string(),
         );
         fs::write(self.config(), text).expect("the configuration is written");
     }
