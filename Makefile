@@ -13,11 +13,13 @@ FUZZ_TARGETS := session command address data header record
 # Seconds for each target, and the octets of an input.
 FUZZ_SECONDS ?= 60
 FUZZ_LENGTH := 4096
+# `make deb DEB_PROFILE=dev` takes the debug binary, for tests of the package itself.
+DEB_PROFILE ?= release
+DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+DEB_DIRECTORY ?= target/debian
+DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
-# What `make sbom` installs when it is missing.
-SBOM_TOOL := cargo-cyclonedx
-
-.PHONY: help run build image static test test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-report
+.PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-servers test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,16 @@ run: build ## builds, then relays to a built-in Gmail look-alike: nothing leaves
 
 build: compiler ## the release binary, target/release/pillarbox
 	$(CARGO) build --release --locked
+
+deb: compiler deb-tool ## the Debian package, in target/debian
+	$(CARGO) build --locked --profile $(DEB_PROFILE)
+	$(CARGO) build --locked --profile $(DEB_PROFILE) --example manuals
+	rm -rf target/manuals && $(DEB_BUILT)/examples/manuals target/manuals
+	gzip -9n <CHANGELOG.md >target/manuals/changelog.gz
+	$(CARGO) deb --locked --no-build --profile $(DEB_PROFILE) --deb-version $(DEB_VERSION) --output $(DEB_DIRECTORY)/
+
+test-system: ## installs package and image for real, in containers; needs a Docker engine, and says so without one
+	tests/system/run
 
 # glibc, because every machine that can build at all has its static libraries; STATIC_TARGET names another target,
 # such as x86_64-unknown-linux-musl. With --target the flag stays away from build scripts and procedural macros.
@@ -39,7 +51,7 @@ static: compiler ## a static binary for containers with nothing else in them, ta
 	    install -m 0755 "$$target/$(STATIC_TARGET)/release/pillarbox" "$$target/static/pillarbox"; \
 	    ls -l "$$target/static/pillarbox"
 
-test: compiler test-programs test-report ## installs what the tests need and runs them all
+test: compiler test-programs test-servers test-report ## installs what the tests need and runs them all
 	$(CARGO) test --locked --doc
 	$(CARGO) test --locked --examples
 	$(CARGO) test --locked --lib --bins --tests
@@ -87,11 +99,9 @@ audit: ## known vulnerabilities of dependencies (fetches the advisory database; 
 	$(CARGO) deny --locked check advisories
 
 sbom: compiler ## what the program is made of, as target/sbom/pillarbox.cdx.json (CycloneDX)
-	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || { echo "Installing $(SBOM_TOOL)."; \
-	    $(CARGO) install --locked $(SBOM_TOOL); }
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "Installing cargo-deny."; $(CARGO) install --locked cargo-deny; }
 	@mkdir -p target/sbom
-	$(CARGO) cyclonedx --quiet --format json --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
-	@mv pillarbox_bin.cdx.json target/sbom/pillarbox.cdx.json && ls -l target/sbom/pillarbox.cdx.json
+	.ci/sbom >target/sbom/pillarbox.cdx.json
 
 bench: compiler ## measures, beside Postfix on the same machine
 	benches/run
@@ -109,6 +119,12 @@ compiler:
 	@command -v cc >/dev/null || { echo "Installing a C compiler (build-essential)."; \
 	    $(call install,build-essential); }
 
+deb-tool:
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "Installing cargo-deb, which makes the package."; \
+	    $(CARGO) install cargo-deb --locked || { echo "Please install by hand: cargo install cargo-deb"; exit 1; }; }
+	@command -v dpkg-shlibdeps >/dev/null || { echo "Installing dpkg-dev, which finds the package's dependencies."; \
+	    $(call install,dpkg-dev); }
+
 fuzz-tools:
 	@command -v rustup >/dev/null && rustup run nightly rustc --version >/dev/null 2>&1 || { \
 	    echo "Fuzzing needs a nightly compiler: rustup toolchain install nightly. (make fuzz-smoke needs none.)"; \
@@ -125,10 +141,15 @@ test-programs:
 	if [ -n "$$missing" ]; then echo "Missing for the tests:$$missing. Installing $(TEST_PACKAGES)."; \
 	    $(call install,$(TEST_PACKAGES)); fi
 
+# Unpacked below target/, not installed: Postfix would replace the mail server of the machine.
+test-servers:
+	@tests/upstreams/fetch
+
 # Says beforehand which tests this machine cannot run, so that a green run claims no more than it showed.
 test-report:
 	@if [ "$$(id -u)" != 0 ]; then \
 	    echo "test: power cut and full disk will NOT RUN: they mount disk images, which needs root"; \
+	    echo "test: Postfix as upstream will NOT RUN: its master needs root (aiosmtpd runs)"; \
 	elif [ ! -e /dev/loop-control ] || ! losetup --find >/dev/null 2>&1; then \
 	    echo "test: power cut and full disk will NOT RUN: no loop device on this machine"; \
 	else echo "test: this machine can run every test"; fi

@@ -28,6 +28,7 @@ use crate::{
     },
     settings::{Settings, SettingsError},
     shutdown::{Phase, Shutdown, Watch},
+    supervision::Supervisor,
 };
 
 /// Where in its directory the queue puts damaged files.
@@ -100,6 +101,7 @@ impl Options {
             username: delivery.login.as_ref().map(|login| login.username.clone()),
             recipients_per_day: delivery.recipients_per_day.saturating_add(self.owner_reserve),
             owner_reserve: self.owner_reserve,
+            notice_reserve: delivery.notice_reserve,
             urgent_reserve: delivery.urgent_reserve,
             damaged: self.queue.directory.join(DAMAGED),
         }
@@ -166,6 +168,7 @@ pub struct Daemon {
     shutdown: Shutdown,
     addresses: Vec<SocketAddr>,
     drain: Duration,
+    supervisor: Supervisor,
 }
 
 impl Daemon {
@@ -216,7 +219,17 @@ impl Daemon {
         ));
         let drain = options.listener.drain.max(options.delivery.drain) + DRAIN_MARGIN;
         log_start(&options, &addresses, store.as_ref()).await;
-        Ok(Self { store, halves, services, services_stop, shutdown, addresses, drain })
+        let supervisor = Supervisor::default();
+        Ok(Self { store, halves, services, services_stop, shutdown, addresses, drain, supervisor })
+    }
+
+    /// Tells this supervisor that the daemon is ready, and from now on that it lives.
+    #[must_use]
+    pub fn supervised(mut self, supervisor: Supervisor, clock: Arc<dyn Clock>) -> Self {
+        supervisor.ready();
+        self.services.spawn(supervisor.clone().watch(Arc::clone(&self.store), clock));
+        self.supervisor = supervisor;
+        self
     }
 
     /// Where mail is taken; with the real port when 0 was asked for.
@@ -244,6 +257,7 @@ impl Daemon {
             }
         };
         self.shutdown.advance(Phase::Draining);
+        self.supervisor.stopping();
         tracing::info!(within_s = self.drain.as_secs(), "stopping");
         self.drain_halves(&mut watch).await;
         let ordered = watch.phase();

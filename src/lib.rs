@@ -21,9 +21,10 @@ pub mod delivery;
 pub mod listener;
 pub mod notices;
 pub mod sendmail;
-// 4: what the administrator writes and sees
+// 4: what the administrator writes and sees, and what the supervisor hears
 pub mod admin;
 pub mod settings;
+pub mod supervision;
 // 5: the whole
 pub mod daemon;
 pub mod sandbox;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
 
+mod aliases;
+mod assertions;
 mod budget_days;
 mod check;
 mod clients;
@@ -12,6 +14,7 @@ mod dead;
 mod delivery;
 mod deploy;
 mod dialogues;
+mod documents;
 mod door;
 mod floods;
 mod fuzz_corpus;
@@ -29,4 +32,5 @@ mod store_files;
 mod support;
 mod surroundings;
 mod tidy;
+mod upstreams;
 mod users;

@@ -97,6 +97,7 @@ fn delivery_options(upstream: &Sandbox, authority: &Path) -> Options {
         connections: 1,
         logins_per_hour: 20,
         recipients_per_day: LIMIT,
+        notice_reserve: 0,
         urgent_reserve: 0,
         pace_per_minute: 0,
         lifetime: 30 * DAY,

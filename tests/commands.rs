@@ -75,6 +75,15 @@ fn check_prints_what_would_be_used_and_no_secret() {
     // This machine may give reasons for warnings, such as a directory in memory.
     assert!(text.contains("\nThe configuration is complete"), "{text}");
     assert!(!text.contains(APP_PASSWORD), "{text}");
+    for line in [
+        &format!("identity    everything leaves as {LOGIN}\n"),
+        "becomes root@relay.example.org\n",
+        &format!("goes to {LOGIN}\n"),
+        &format!("notices     to {LOGIN}, at most 4 an hour; of mail that waits after 4 h\n"),
+        "alerts      none\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
     let document = say(&home, &["check", "--json"]);
     assert!(document.contains("\"complete\": true") && !document.contains(APP_PASSWORD), "{document}");
 }
@@ -85,6 +94,30 @@ fn check_refuses_a_bad_configuration_with_the_place_and_exit_code_78() {
     let words = refused(&home, &["check"], 78);
     assert!(words.contains("relay.toml:") && words.contains("recipients_per_day"), "{words}");
     assert_eq!(refused(&home, &["run"], 78), words, "run refuses in the same words");
+    let output = home.output(["check", "--json"]);
+    assert_eq!(output.status.code(), Some(78));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["complete"], false);
+    let problem = &document["problems"][0];
+    assert!(problem["place"].as_str().is_some_and(|place| place.contains("relay.toml:")), "{document}");
+    assert!(problem["what"].to_string().contains("recipients_per_dya"), "{document}");
+    assert!(problem["remedy"].to_string().contains("recipients_per_day"), "{document}");
+}
+
+#[test]
+fn check_tells_programs_what_is_missing_and_shows_only_the_host_of_a_webhook() {
+    let sections =
+        "[alert]\nwebhook = \"https://alerts.example.org/s3cret\"\ncommand = [\"page-me\", \"now\"]\n";
+    let home = Home::with_sections(&Upstream::nobody(), sections);
+    let text = say(&home, &["check"]);
+    let lines = "alerts      the command page-me\n            the webhook at alerts.example.org\n";
+    assert!(text.contains(lines) && !text.contains("s3cret"), "{text}");
+    fs::write(home.config(), sections).expect("written");
+    let output = home.output(["check", "--json"]);
+    assert_eq!(output.status.code(), Some(78));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(document["problems"][0]["what"].to_string().contains("there is no account"), "{document}");
+    assert!(!document.to_string().contains("s3cret"), "{document}");
 }
 
 #[test]

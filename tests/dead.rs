@@ -114,7 +114,9 @@ async fn a_dead_letter_is_listed_and_told_of_and_reaches_another_address() {
     let list = scene.say(&["dead", "list"]);
     assert!(list.contains("550 5.1.1"), "with the reply: {list}");
     let id = list.lines().nth(1).and_then(|line| line.split_whitespace().next()).unwrap().to_owned();
-    assert!(scene.say(&["dead", "show", &id]).contains("nosuch@example.net: "));
+    let shown = scene.say(&["dead", "show", &id]);
+    assert!(shown.contains("nosuch@example.net: ") && shown.contains("\nclient      "), "{shown}");
+    assert!(shown.contains("[127.0.0.1]"), "who handed it over: {shown}");
 
     scene.advance_until_accepted(1);
     let accepted = scene.sandbox.mailbox().accepted();
@@ -134,6 +136,8 @@ async fn a_dead_letter_is_listed_and_told_of_and_reaches_another_address() {
         assert!(text.contains(words), "{words} is missing in\n{text}");
     }
     assert!(!text.contains("X-Original-From"), "its From leaves as it was written:\n{text}");
+    let shown = scene.say(&["queue", "show", &id]);
+    assert!(shown.contains(&format!(", failed to {ADMIN} as ")), "{shown}");
 
     let moved = scene.say(&["dead", "resend", &id, "--to", "ok@example.net"]);
     assert!(moved.starts_with(&format!("{id} goes to ok@example.net as ")), "{moved}");

@@ -2,7 +2,10 @@
 //!
 //! Time is a manual clock; the tests wait for real I/O alone, with a deadline.
 
+mod bearer;
 mod commands;
+mod https;
+mod idle;
 mod scene;
 mod service_account;
 

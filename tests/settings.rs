@@ -75,12 +75,29 @@ fn an_empty_configuration_is_the_documented_default() {
     let settings = load_text("").unwrap();
     let delivery = settings.delivery();
     assert_eq!((delivery.host.as_str(), delivery.port, delivery.tls), ("smtp.gmail.com", 587, Tls::Starttls));
-    assert_eq!(delivery.recipients_per_day, 475);
+    assert_eq!((delivery.recipients_per_day, delivery.notice_reserve), (475, 5));
     assert_eq!(delivery.ehlo_name, "relay.example.org");
     assert_eq!(settings.queue.directory, Path::new("/var/lib/pillarbox"));
     assert_eq!(settings.admin.socket, Path::new("/run/pillarbox/admin.sock"));
     assert_eq!(settings.admin.http, None);
     assert!(!settings.listener.session.local_recipients, "nobody reads root's mail yet");
+}
+
+#[test]
+fn notices_have_a_small_reserve_that_is_never_much_of_the_day() {
+    let reserve = |text: &str| {
+        let settings = load_text(&format!("[budget]\n{text}\n")).unwrap();
+        settings.delivery().notice_reserve
+    };
+    assert_eq!(reserve("recipients_per_day = 2000\nowner_reserve = 100"), 5);
+    assert_eq!(reserve("recipients_per_day = 100\nowner_reserve = 0"), 1);
+    assert_eq!(reserve("recipients_per_day = 10\nowner_reserve = 0"), 0);
+    assert_eq!(reserve("recipients_per_day = 100\nowner_reserve = 0\nurgent_reserve = 99"), 0);
+    assert_eq!(reserve("notice_reserve = 40"), 40);
+    let delay = |text: &str| load_text(&format!("[notices]\n{text}\n")).unwrap().notices.delay_after;
+    assert_eq!(delay("").map(|after| after.as_secs()), Some(4 * 3_600));
+    assert_eq!(delay("delay_after = \"2d\"").map(|after| after.as_secs()), Some(2 * 86_400));
+    assert_eq!(delay("delay_after = \"never\""), None);
 }
 
 #[test]
@@ -132,6 +149,32 @@ fn a_password_is_found_by_its_name_where_systemd_or_a_container_puts_it() {
     // A file that is named there is a mounted one, too.
     let named = ("PILLARBOX__UPSTREAM__PASSWORD_FILE", gmail.to_str().unwrap());
     assert_eq!(found(&[username, named]).unwrap(), gmail);
+}
+
+#[test]
+fn the_password_beside_the_systems_configuration_needs_no_line_and_gives_way_to_its_copy() {
+    let (etc, systemd) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (file, copy) = (etc.path().join("password"), systemd.path().join("pillarbox-password"));
+    let username = ("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com");
+    let named = ("PILLARBOX__UPSTREAM__PASSWORD_FILE", file.to_str().unwrap());
+    let found = |variables: &[(&str, &str)]| {
+        let mut around = surroundings(variables);
+        around.secret_directories = vec![systemd.path().into()];
+        around.system_file = etc.path().join("relay.toml");
+        let settings = settings::load_in(None, &around)?;
+        Ok::<_, SettingsError>(settings.delivery().login.clone().unwrap().password)
+    };
+    // What the unit puts in the place of a password that is not stored.
+    fs::write(&copy, "\n").unwrap();
+    assert!(found(&[username]).unwrap_err().to_string().contains("no password"));
+    fs::write(&file, "abcdefghijklmnop").unwrap();
+    assert!(matches!(found(&[username]).unwrap(), PasswordSource::File(path) if path == file));
+    // The daemon cannot open root's own file (here: there is none), and uses the copy, whether it is named or not.
+    fs::remove_file(&file).unwrap();
+    fs::write(&copy, "abcdefghijklmnop").unwrap();
+    for variables in [&[username][..], &[username, named]] {
+        assert!(matches!(found(variables).unwrap(), PasswordSource::Mounted(path) if path == copy));
+    }
 }
 
 #[test]
@@ -191,6 +234,45 @@ fn mail_is_sent_as_the_account_unless_there_is_none_or_the_configuration_says_ot
     let settings = settings::load_in(None, &surroundings(&variables)).unwrap();
     let identity = &settings.delivery().identity;
     assert_eq!((identity.from, identity.send_as.len()), (FromPolicy::AliasList, 2));
+}
+
+#[test]
+fn names_of_this_host_are_those_that_nobody_else_has() {
+    let local = |text: &str| {
+        let mut around = surroundings(&[]);
+        around.host.nodename = "web01".into();
+        around.host.hosts = "192.0.2.7 web01.example.org web01\n".into();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("relay.toml");
+        fs::write(&file, text).unwrap();
+        settings::load_in(Some(&file), &around).unwrap().listener.recipients.local().clone()
+    };
+    assert_eq!(local("").domains, ["web01.example.org", "web01"]);
+    let named = local("[listener]\nhostname = \"relay.example.net\"\n");
+    assert_eq!(named.domains, ["relay.example.net", "web01", "web01.example.org"]);
+    // A host that is called like a domain with mailboxes does not take their mail.
+    for identity in ["admin = \"joe@web01.example.org\"", "domain = \"web01.example.org\""] {
+        assert_eq!(local(&format!("[identity]\n{identity}\n")).domains, ["web01"], "{identity}");
+    }
+    let redirected = local("[identity]\nredirect_all = \"test@example.org\"\n");
+    assert_eq!(redirected.redirect_all, "test@example.org".parse().ok());
+}
+
+#[test]
+fn names_of_this_host_are_taken_when_somebody_reads_their_mail() {
+    let taken = |text: &str| load_text(text).unwrap().listener.session.local_recipients;
+    assert!(!taken("") && !taken("[identity]\naliases_file = \"off\"\n"));
+    for identity in [
+        "admin = \"joe@example.org\"",
+        "aliases_file = \"/some/aliases\"",
+        "redirect_all = \"test@example.org\"",
+    ] {
+        assert!(taken(&format!("[identity]\n{identity}\n")), "{identity}");
+    }
+    let both =
+        "[upstream]\nusername = \"me@gmail.com\"\npassword = \"x\"\n[notices]\nto = \"admin-and-sender\"\n";
+    let senders = |text: &str| load_text(&format!("{both}{text}")).unwrap().notices.senders;
+    assert!(senders("") && !senders("[identity]\nredirect_all = \"test@example.org\"\n"));
 }
 
 #[test]
@@ -393,7 +475,8 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
     // The account and the networks of a section have no default; everything else must say what an absent
     // key means.
     let least = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n\
-                 [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n";
+                 [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n\
+                 [[identity.sender]]\nmatch = \"www-data\"\nfrom = \"you@gmail.com\"\n";
     let (written, absent) = (load_text(&text).unwrap(), load_text(least).unwrap());
     assert_eq!(without_source(&written), without_source(&absent));
 }

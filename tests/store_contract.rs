@@ -18,12 +18,15 @@ use pillarbox::{
         options::Options,
         sled_store::SledStore,
         state::{AccountCondition, AccountState, RecipientState},
-        store::{Claim, ClaimTerms, ClaimedMessage, Outcome, QueuedMessage, Settlement, Store, StoreError},
+        store::{
+            Claim, ClaimTerms, ClaimedMessage, Outcome, QueuedMessage, Settlement, Store, StoreError, Told,
+        },
     },
 };
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
-const TERMS: ClaimTerms = ClaimTerms { limit: 500, urgent_reserve: 0, recipients_max: 100 };
+const TERMS: ClaimTerms =
+    ClaimTerms { limit: 500, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A store that can be crashed, with the clock it lives by.
@@ -86,6 +89,14 @@ impl Fixture {
         accept(&*self.store(), &self.clock, lane, recipients).await.unwrap()
     }
 
+    fn envelope(&self, recipients: &[&str]) -> Envelope {
+        envelope(&self.clock, Lane::Normal, recipients)
+    }
+
+    async fn submit(&self, envelope: Envelope) -> QueueId {
+        submit(&*self.store(), envelope).await.unwrap()
+    }
+
     /// What a claim on these terms brings: the message's id and how many recipients, or why nothing.
     async fn claim_on(&self, terms: ClaimTerms) -> Result<(QueueId, usize), Claim> {
         match self.store().claim_due(self.clock.now(), terms).await.unwrap() {
@@ -122,10 +133,7 @@ async fn accept(
     lane: Lane,
     recipients: &[&str],
 ) -> Result<QueueId, StoreError> {
-    let mut draft = store.begin(envelope(clock, lane, recipients))?;
-    draft.write(b"Subject: disk full\r\nMessage-ID: <1@web01>\r\nDate: x\r\n").await?;
-    draft.write(b"\r\n.\r\nbody \xff\r\n").await?;
-    Ok(store.enqueue(draft).await?.id())
+    submit(store, envelope(clock, lane, recipients)).await
 }
 
 fn envelope(clock: &ManualClock, lane: Lane, recipients: &[&str]) -> Envelope {
@@ -145,6 +153,13 @@ fn envelope(clock: &ManualClock, lane: Lane, recipients: &[&str]) -> Envelope {
         },
         accepted_at: clock.wall(),
     }
+}
+
+async fn submit(store: &dyn Store, envelope: Envelope) -> Result<QueueId, StoreError> {
+    let mut draft = store.begin(envelope)?;
+    draft.write(b"Subject: disk full\r\nMessage-ID: <1@web01>\r\nDate: x\r\n").await?;
+    draft.write(b"\r\n.\r\nbody \xff\r\n").await?;
+    Ok(store.enqueue(draft).await?.id())
 }
 
 fn relayed() -> Outcome {
@@ -242,13 +257,13 @@ contract! {
 
     async fn a_spent_budget_parks_mail_until_the_window_frees_and_says_when(mut queue) {
         queue.accept(&["a@x.org", "b@x.org", "c@x.org"]).await;
-        let terms = ClaimTerms { limit: 2, urgent_reserve: 0, recipients_max: 100 };
+        let terms = ClaimTerms { limit: 2, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
         let Claim::Message(first) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
         assert_eq!(first.recipients.len(), 2, "as many as the budget holds");
         queue.settle(&first, relayed()).await;
         queue.crash().await;
         let claim = queue.store().claim_due(queue.clock.now(), terms).await.unwrap();
-        assert!(matches!(claim, Claim::Exhausted { frees_in: Some(wait), urgent_room: 0 } if wait == DAY), "{claim:?}");
+        assert!(matches!(claim, Claim::Exhausted { frees_in: Some(wait), reserved_room: 0 } if wait == DAY), "{claim:?}");
         queue.clock.advance(DAY);
         let Claim::Message(rest) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
         assert_eq!(rest.recipients.iter().map(|recipient| recipient.index).collect::<Vec<_>>(), [2]);

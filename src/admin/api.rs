@@ -3,14 +3,17 @@
 //! Rule: these types are independent of what is stored; a field is added, never renamed or removed,
 //! within a version. Times are milliseconds since 1970-01-01T00:00:00Z. Must not know HTTP.
 
-use std::{collections::BTreeMap, net::IpAddr};
-
 use serde::{Deserialize, Serialize};
 
-pub use super::{budget::Budget, dead::Redirected};
+pub use super::{
+    budget::Budget,
+    clients::{Client, Clients},
+    dead::Redirected,
+    origin::{Notice, Origin},
+};
 use crate::{
     clock::Timestamp,
-    listener::{clients::ClientSummary, dropped::DropState},
+    listener::dropped::DropState,
     message::envelope::Lane,
     queue::{
         id::QueueId,
@@ -236,13 +239,19 @@ pub struct Message {
     pub from: Option<String>,
     /// Octets of the original message.
     pub size_bytes: u64,
-    /// `urgent`, `normal` or `bulk`.
+    /// `urgent`, `normal` or `bulk`, or `notice` for our own.
     #[serde(default = "normal")]
     pub lane: String,
     /// Whether BODY=8BITMIME was declared.
     pub eight_bit: bool,
     /// Whether SMTPUTF8 was asked for.
     pub internationalized: bool,
+    /// Who handed it over; only where one message is shown, and its file is still there.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+    /// The last notices about it.
+    #[serde(default)]
+    pub notices: Vec<Notice>,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
 }
@@ -282,6 +291,8 @@ impl From<QueuedMessage> for Message {
             lane: record.lane.name().to_owned(),
             eight_bit: record.body == crate::message::envelope::BodyKind::EightBitMime,
             internationalized: record.internationalized,
+            origin: None,
+            notices: record.notices.into_iter().map(Notice::from).collect(),
             recipients: record.recipients.into_iter().map(Recipient::from).collect(),
         }
     }
@@ -300,60 +311,6 @@ impl From<StoredRecipient> for Recipient {
         };
         let (attempts, last_reply) = (stored.attempts, stored.last_reply);
         Self { address: stored.address.into(), state, since, next_attempt, reason, attempts, last_reply }
-    }
-}
-
-/// `GET /v1/clients`: who has been here since the daemon's start, the last one first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clients {
-    /// The time of this answer.
-    pub now: Timestamp,
-    /// The clients; those that came long ago are forgotten when there are very many.
-    pub clients: Vec<Client>,
-}
-
-/// One client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Client {
-    /// Its address; behind a proxy the one that the proxy named.
-    pub address: IpAddr,
-    /// When it came first.
-    pub first_seen: Timestamp,
-    /// When it last did something.
-    pub last_seen: Timestamp,
-    /// Connections that were served.
-    pub connections: u64,
-    /// Messages that were accepted.
-    pub accepted: u64,
-    /// Commands and messages that were refused.
-    pub refused: u64,
-    /// TLS handshakes that failed.
-    #[serde(default)]
-    pub failed_handshakes: u64,
-    /// Connections to the address of a proxy that began without a PROXY header.
-    #[serde(default)]
-    pub no_proxy_headers: u64,
-    /// Logins that were refused.
-    #[serde(default)]
-    pub failed_logins: u64,
-    /// What is odd about it, by name, with how often it was met.
-    pub quirks: BTreeMap<String, u64>,
-}
-
-impl From<ClientSummary> for Client {
-    fn from(summary: ClientSummary) -> Self {
-        Self {
-            address: summary.address,
-            first_seen: summary.first_seen,
-            last_seen: summary.last_seen,
-            connections: summary.connections,
-            accepted: summary.accepted,
-            refused: summary.refused,
-            failed_handshakes: summary.failed_handshakes,
-            no_proxy_headers: summary.no_proxy_headers,
-            failed_logins: summary.failed_logins,
-            quirks: summary.quirks,
-        }
     }
 }
 
@@ -421,6 +378,9 @@ mod tests {
             lane: Lane::Bulk,
             lifetime_from: Timestamp(0),
             told: Vec::new(),
+            delay_told: false,
+            notify: std::collections::BTreeMap::new(),
+            notices: Vec::new(),
             recipients: vec![
                 recipient("a@example.org", RecipientState::Queued { due: Timestamp(9), resend: true }),
                 recipient("b@example.org", held),

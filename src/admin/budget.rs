@@ -18,7 +18,10 @@ pub struct Budget {
     pub owner_reserve: u32,
     /// What the relay may spend: the difference.
     pub limit: u32,
-    /// What of the limit only urgent mail may spend.
+    /// What of the limit only our own notices may spend.
+    #[serde(default)]
+    pub notice_reserve: u32,
+    /// What of the rest only urgent mail may spend.
     #[serde(default)]
     pub urgent_reserve: u32,
     /// Spent in the last 24 hours.

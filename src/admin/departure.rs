@@ -56,6 +56,7 @@ mod tests {
             recipients_per_day: 500,
             owner_reserve: 25,
             limit: 475,
+            notice_reserve: 0,
             urgent_reserve: 0,
             spent: 475 - room,
             room,

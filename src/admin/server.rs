@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, PAGE_DEFAULT, PAGE_MAX,
-        Queue, QueuePage, Refused, Retried, Status, UpstreamError,
+        Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, Origin, PAGE_DEFAULT,
+        PAGE_MAX, Queue, QueuePage, Refused, Retried, Status, UpstreamError,
     },
     dead,
     departure::departure,
@@ -86,6 +86,8 @@ pub struct Facts {
     pub recipients_per_day: u32,
     /// What of it is left to the owner.
     pub owner_reserve: u32,
+    /// What of the rest only our own notices may spend.
+    pub notice_reserve: u32,
     /// What of the rest only urgent mail may spend.
     pub urgent_reserve: u32,
     /// Where the queue puts damaged files.
@@ -233,8 +235,9 @@ pub(super) async fn budget(
 ) -> Result<Budget, StoreError> {
     let facts = &sources.facts;
     let limit = facts.limit();
-    let mut urgent = sources.store.ledger(now, limit).await?;
-    let mut view = sources.store.ledger(now, limit.saturating_sub(facts.urgent_reserve)).await?;
+    let of_urgent = limit.saturating_sub(facts.notice_reserve);
+    let mut urgent = sources.store.ledger(now, of_urgent).await?;
+    let mut view = sources.store.ledger(now, of_urgent.saturating_sub(facts.urgent_reserve)).await?;
     let full_since = account.day_full_since.filter(|_| account.is_day_full(now.wall));
     if full_since.is_some() {
         (view.room, urgent.room) = (0, 0);
@@ -245,6 +248,7 @@ pub(super) async fn budget(
         recipients_per_day: facts.recipients_per_day,
         owner_reserve: facts.owner_reserve,
         limit,
+        notice_reserve: facts.notice_reserve,
         urgent_reserve: facts.urgent_reserve,
         spent: view.spent,
         room: view.room,
@@ -288,7 +292,9 @@ pub(super) fn page_of(messages: Vec<QueuedMessage>, limit: usize) -> QueuePage {
 async fn show(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Message>, Refusal> {
     let id = parse(&id)?;
     let message = sources.store.show(id).await?.ok_or(StoreError::NotFound(id))?;
-    Ok(Json(message.into()))
+    // A message of the history has no file any more, and a damaged one is reported by its recipients.
+    let origin = sources.store.open_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
+    Ok(Json(Message { origin, ..message.into() }))
 }
 
 async fn retry(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Retried>, Refusal> {

@@ -119,6 +119,9 @@ mod tests {
             lane: Lane::Normal,
             lifetime_from: Timestamp(0),
             told: Vec::new(),
+            delay_told: false,
+            notify: std::collections::BTreeMap::new(),
+            notices: Vec::new(),
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

@@ -101,6 +101,7 @@ fn stage(limit: u32) -> Stage {
         username: Some("you@example.org".into()),
         recipients_per_day: limit + 5,
         owner_reserve: 5,
+        notice_reserve: 0,
         urgent_reserve: 0,
         damaged: "/nonexistent/damaged".into(),
     };
@@ -168,7 +169,7 @@ impl Stage {
     }
 
     async fn claim(&self, limit: u32) {
-        let terms = ClaimTerms { limit, urgent_reserve: 0, recipients_max: 100 };
+        let terms = ClaimTerms { limit, notice_reserve: 0, urgent_reserve: 0, recipients_max: 100 };
         self.store.claim_due(self.clock.now(), terms).await.expect("the twin answers");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     check_aliases::{self, Survey},
-    check_door, check_local,
+    check_door, check_local, check_telling,
     exit::{Exit, Failure},
     moment::span,
     screen::{self, labelled},
@@ -18,7 +18,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     delivery::{self, PasswordSource, Tls, oauth::Grant},
     settings::{
-        self, Settings, exposure,
+        self, Settings, SettingsError, exposure,
         machine::{self, Machine},
     },
 };
@@ -28,7 +28,14 @@ const OPEN_TO_OTHERS: u32 = 0o026;
 
 /// Checks and prints.
 pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
-    let settings = settings::load(config)?;
+    let settings = match settings::load(config) {
+        Err(error) if as_json => {
+            // The words for people go to standard error, as without --json.
+            screen::json(out, &json!({ "complete": false, "warnings": [], "problems": problems(&error) }))?;
+            return Err(error.into());
+        }
+        settings => settings?,
+    };
     let password = Password::look(settings.delivery());
     let door = check_door::look(&settings.listener, SystemClock::new().wall());
     let aliases = check_aliases::look(&settings.listener.recipients);
@@ -37,7 +44,7 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> 
         [password.warning(), &door.warnings, &aliases.warnings, &surroundings(&settings), &local].concat();
     let wrong: Vec<String> = password.missing().into_iter().chain(door.wrong).collect();
     if as_json {
-        screen::json(out, &document(&settings, &aliases, &warnings, wrong.is_empty()))?;
+        screen::json(out, &document(&settings, &aliases, &warnings, &wrong))?;
     } else {
         print(out, &settings, &aliases)?;
         labelled(out, "warning", &warnings)?;
@@ -54,6 +61,36 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> 
         };
         writeln!(out, "\nThe configuration is complete{but}.")?;
     }
+    Ok(())
+}
+
+/// One by one, for programs.
+fn problems(error: &SettingsError) -> Vec<Value> {
+    match error {
+        SettingsError::Invalid(problems) => problems
+            .iter()
+            .map(|problem| {
+                let place = problem.place.to_string();
+                json!({ "place": place, "what": problem.what, "remedy": problem.remedy })
+            })
+            .collect(),
+        SettingsError::Unreadable { path, reason, remedy } => {
+            vec![json!({ "place": path, "what": reason, "remedy": remedy })]
+        }
+        SettingsError::NoAccount(words) => vec![unplaced(words)],
+    }
+}
+
+/// A problem that is in no line of the configuration.
+fn unplaced(words: &str) -> Value {
+    json!({ "place": null, "what": words, "remedy": null })
+}
+
+/// Says nothing but whether there is an account, for units that skip the start without one. A configuration
+/// that is wrong counts as one: `pillarbox run` fails with it, for everybody to see.
+pub(super) fn account(config: Option<&Path>) -> Result<(), Failure> {
+    let Ok(settings) = settings::load(config) else { return Ok(()) };
+    settings.upstream()?;
     Ok(())
 }
 
@@ -149,10 +186,14 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
     let per_day = delivery.recipients_per_day;
     let urgent = match delivery.urgent_reserve {
         0 => String::new(),
-        urgent => format!(", the last {urgent} for urgent mail only"),
+        urgent => format!(", {urgent} of them for urgent mail only"),
+    };
+    let notices = match delivery.notice_reserve {
+        0 => String::new(),
+        notices => format!(", {notices} of them for notices only"),
     };
     let budget = format!(
-        "{per_day} recipients in any 24 hours{urgent}, {} more left for you; {} a minute; {} connections",
+        "{per_day} recipients in any 24 hours{notices}{urgent}, {} more left for you; {} a minute; {} connections",
         settings.owner_reserve,
         if delivery.pace_per_minute == 0 {
             "any number".to_owned()
@@ -165,6 +206,7 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
     check_door::print(out, listener)?;
     check_local::print(out, &listener.local)?;
     labelled(out, "recipients", &aliases.lines())?;
+    check_telling::print(out, settings)?;
     let queue_lines = [
         format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
         format!(
@@ -180,12 +222,16 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
     labelled(out, "admin", &admin)
 }
 
-fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], is_right: bool) -> Value {
+fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], wrong: &[String]) -> Value {
+    let account = settings.upstream().err();
+    let wrong = wrong.iter().map(|words| unplaced(words));
+    let problems: Vec<Value> = account.iter().flat_map(problems).chain(wrong).collect();
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
-    json!({
+    let mut document = json!({
         "source": settings.source.to_string(),
-        "complete": settings.upstream().is_ok() && is_right,
+        "complete": problems.is_empty(),
         "warnings": warnings,
+        "problems": problems,
         "upstream": {
             "host": delivery.host,
             "port": delivery.port,
@@ -198,12 +244,13 @@ fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], is_r
         "budget": {
             "recipients_per_day": delivery.recipients_per_day.saturating_add(settings.owner_reserve),
             "owner_reserve": settings.owner_reserve,
+            "notice_reserve": delivery.notice_reserve,
             "urgent_reserve": delivery.urgent_reserve,
             "pace_per_minute": delivery.pace_per_minute,
         },
         "listener": check_door::document(listener),
-        "sendmail": { "socket": listener.local.socket, "drop_directory": listener.local.drop_directory },
         "recipients": aliases.document(),
+        "sendmail": { "socket": listener.local.socket, "drop_directory": listener.local.drop_directory },
         "queue": {
             "directory": queue.directory,
             "lifetime_seconds": delivery.lifetime.as_secs(),
@@ -212,7 +259,11 @@ fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], is_r
             "min_free_bytes": queue.min_free_bytes,
         },
         "admin": { "socket": settings.admin.socket, "http": settings.admin.http },
-    })
+    });
+    for (section, value) in check_telling::document(settings) {
+        document[section] = value;
+    }
+    document
 }
 
 fn tls(tls: Tls) -> &'static str {

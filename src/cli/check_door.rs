@@ -230,5 +230,6 @@ fn lane(lane: Lane) -> &'static str {
         Lane::Urgent => "urgent",
         Lane::Normal => "normal",
         Lane::Bulk => "bulk",
+        Lane::Notice => "notice",
     }
 }

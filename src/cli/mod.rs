@@ -11,6 +11,7 @@ mod check;
 mod check_aliases;
 mod check_door;
 mod check_local;
+mod check_telling;
 mod clients;
 mod dead;
 mod exit;
@@ -65,6 +66,9 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Only say whether there is an account: exit code 78 when there is none.
+        #[arg(long, conflicts_with = "json")]
+        account: bool,
     },
     /// Show on one screen what waits, why, until when, and what to do.
     Status(remote::Arguments),
@@ -122,6 +126,12 @@ enum Command {
     },
 }
 
+/// The command line as a value, for manual pages and shell completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the command that `arguments` (with the program's name first) ask for.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -155,7 +165,8 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
     match arguments.command {
         Command::Run => run::run(config),
         Command::Sandbox(arguments) => sandbox::run(out, config, &arguments),
-        Command::Check { json } => check::run(out, config, json),
+        Command::Check { account: true, .. } => check::account(config),
+        Command::Check { json, .. } => check::run(out, config, json),
         Command::Status(remote) => remote::run(out, config, &remote, remote::Question::Status),
         Command::Queue { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Queue(command))
@@ -195,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        <Arguments as clap::CommandFactory>::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

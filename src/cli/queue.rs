@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admin::{
-        api::{Message, Recipient},
+        api::{Message, Notice, Origin, Recipient},
         client::Client,
     },
     clock::Timestamp,
@@ -257,9 +257,28 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
     let accepted = format!("{} ({})", local_in_full(message.accepted_at), relative(message.accepted_at, now));
     labelled(out, "accepted", &[accepted])?;
     labelled(out, "from", &[sender(message).to_owned()])?;
+    labelled(out, "client", &message.origin.iter().map(client).collect::<Vec<_>>())?;
     labelled(out, "size", &[format!("{}{kind}", screen::size(message.size_bytes))])?;
     labelled(out, "lane", std::slice::from_ref(&message.lane))?;
-    message.recipients.iter().try_for_each(|recipient| labelled(out, "to", &recipient_lines(recipient, now)))
+    message
+        .recipients
+        .iter()
+        .try_for_each(|recipient| labelled(out, "to", &recipient_lines(recipient, now)))?;
+    let notice = |notice: &Notice| {
+        format!("{}, {} to {} as {}", when(notice.at, now), notice.kind, notice.to, notice.id)
+    };
+    labelled(out, "notices", &message.notices.iter().map(notice).collect::<Vec<_>>())
+}
+
+/// `printer.lan [192.0.2.7], logged in as printer (ESMTPSA)`.
+fn client(origin: &Origin) -> String {
+    let Some(address) = &origin.address else { return "none: a notice of this relay".to_owned() };
+    if let Some(user) = &origin.user {
+        return format!("a program of userid {user} on this host");
+    }
+    let login = origin.login.as_ref().map_or_else(String::new, |login| format!(", logged in as {login}"));
+    let name = if origin.helo.is_empty() { String::new() } else { format!("{} ", origin.helo) };
+    format!("{name}[{address}]{login} ({})", origin.protocol)
 }
 
 fn recipient_lines(recipient: &Recipient, now: Timestamp) -> Vec<String> {

@@ -24,6 +24,7 @@ use crate::{
         machine::{self, Machine},
     },
     shutdown::{Phase, Shutdown},
+    supervision::{Supervisor, Variables},
     telemetry,
 };
 
@@ -66,11 +67,13 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 
 async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let signals = Signals::receive()?;
+    let supervisor = Supervisor::named(&Variables::of_this_process());
+    supervisor.status("opening the queue");
     let listener = daemon::bind(&options)?;
     warn_of_surroundings(&options, &listener.addresses(), clock.wall());
     let store = open_store(&options, &clock)?;
-    let daemon = Daemon::start(options, clock, store, listener).await?;
-    signals.run(daemon).await
+    let daemon = Daemon::start(options, Arc::clone(&clock), store, listener).await?;
+    signals.run(daemon.supervised(supervisor, clock)).await
 }
 
 /// Says what may go wrong with the configuration on this very machine.

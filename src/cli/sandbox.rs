@@ -5,6 +5,7 @@
 //! answers.
 
 mod fresh;
+mod token;
 mod words;
 
 use std::{
@@ -178,10 +179,10 @@ impl Arguments {
         options.listener.addresses = vec![self.listen.into()];
         options.queue.directory = directory.join("queue");
         options.admin.socket = directory.join("admin.sock");
-        options.listener.local.socket = Some(directory.join("submit.sock"));
-        options.listener.local.drop_directory = Some(directory.join("drop"));
         // The port of the configuration belongs to its daemon.
         options.admin.http = None;
+        options.listener.local.socket = Some(directory.join("submit.sock"));
+        options.listener.local.drop_directory = Some(directory.join("drop"));
         let delivery = &mut options.delivery;
         delivery.host = HOST.to_owned();
         delivery.port = upstream.port();
@@ -198,7 +199,7 @@ impl Arguments {
         options.listener.session.local_recipients = delivery.admin.is_some();
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit;
-            delivery.urgent_reserve = 0;
+            (delivery.urgent_reserve, delivery.notice_reserve) = (0, 0);
             options.owner_reserve = 0;
         }
         Ok(options)
@@ -230,7 +231,7 @@ async fn serve(
     let directory = arguments.directory()?;
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     let upstream = sandbox.starttls_address();
-    let options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
+    let mut options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
     let log = telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
     telemetry::init(log, telemetry::Output::Stderr);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -238,6 +239,11 @@ async fn serve(
     let listener = daemon::bind(&options).map_err(|error| explain(error, arguments))?;
     if arguments.directory.is_none() {
         start_fresh(&options.queue.directory)?;
+    }
+    if let Some(scenario) = scenario.filter(|scenario| scenario.uses_tokens()) {
+        let service = sandbox.oauth_url();
+        let login = token::login(USERNAME, scenario.password, &service, &directory, clock.now().wall)?;
+        options.delivery.login = Some(login);
     }
     let store = open_store(&options, &clock).map_err(|error| explain(error, arguments))?;
     // Only now is it certain that no other sandbox lives here, whose daemon reads this file as well.

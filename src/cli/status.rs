@@ -71,16 +71,20 @@ fn account(account: &Account, now: Timestamp) -> Vec<String> {
     lines
 }
 
-/// `120 of 475 recipients spent in the last 24 hours (500 a day, 25 left for you)`, and how many of them are
+/// `120 of 475 recipients spent in the last 24 hours (500 a day, 25 left for you, 5 for notices)`, and how many are
 /// for urgent mail only.
 pub(super) fn spent(budget: &Budget) -> String {
     let (limit, day, reserve) = (budget.limit, budget.recipients_per_day, budget.owner_reserve);
+    let notices = match budget.notice_reserve {
+        0 => String::new(),
+        notices => format!(", {notices} for notices"),
+    };
     let urgent = match budget.urgent_reserve {
         0 => String::new(),
-        urgent => format!("; the last {urgent} for urgent mail only"),
+        urgent => format!(", {urgent} for urgent mail only"),
     };
     format!(
-        "{} of {limit} recipients spent in the last 24 hours ({day} a day, {reserve} left for you{urgent})",
+        "{} of {limit} recipients spent in the last 24 hours ({day} a day, {reserve} left for you{notices}{urgent})",
         budget.spent
     )
 }

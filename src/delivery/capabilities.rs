@@ -18,6 +18,8 @@ pub(super) struct Capabilities {
     pub(super) internationalized: bool,
     /// RFC 4954 with the mechanism PLAIN.
     pub(super) auth_plain: bool,
+    /// The same with LOGIN, which no document defines and old servers offer alone.
+    pub(super) auth_login: bool,
     /// The same with XOAUTH2.
     pub(super) auth_xoauth2: bool,
     /// The same with OAUTHBEARER (RFC 7628).
@@ -46,6 +48,7 @@ impl Capabilities {
                     for mechanism in words {
                         match mechanism.to_ascii_uppercase().as_str() {
                             "PLAIN" => capabilities.auth_plain = true,
+                            "LOGIN" => capabilities.auth_login = true,
                             "XOAUTH2" => capabilities.auth_xoauth2 = true,
                             "OAUTHBEARER" => capabilities.auth_oauthbearer = true,
                             _ => {}
@@ -73,6 +76,7 @@ mod tests {
             eight_bit_mime: true,
             internationalized: true,
             auth_plain: true,
+            auth_login: true,
             auth_xoauth2: true,
             auth_oauthbearer: true,
         };

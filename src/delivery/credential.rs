@@ -83,8 +83,8 @@ impl CredentialError {
 /// What a login needs.
 #[derive(Debug)]
 pub(super) enum Credential {
-    /// A complete AUTH PLAIN.
-    Password(AuthCommand),
+    /// A user name and a password, ready for the wire.
+    Password(PasswordLines),
     /// A token, whose command depends on what the upstream offers.
     Token(Bearer),
 }
@@ -109,31 +109,29 @@ impl Credential {
             let bearer = Bearer { username: login.username.clone(), token, tokens: Arc::clone(tokens) };
             return Ok(Self::Token(bearer));
         }
-        let command = auth_plain(login, command_limit).await;
-        command
+        let lines = password_lines(login, command_limit).await;
+        lines
             .map(Self::Password)
             .map_err(|error| Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() })
     }
 }
 
-/// A complete AUTH command, ready for the wire.
-pub(super) struct AuthCommand(Zeroizing<String>);
-
-impl AuthCommand {
-    /// The command line with its CRLF. For the wire only.
-    pub(super) fn line(&self) -> &str {
-        &self.0
-    }
+/// What a login with a password sends, each line with its CRLF. For the wire only.
+pub(super) struct PasswordLines {
+    /// AUTH PLAIN with its initial response (RFC 4616).
+    pub(super) plain: Zeroizing<String>,
+    /// The two responses of AUTH LOGIN: user name, password.
+    pub(super) login: [Zeroizing<String>; 2],
 }
 
-impl std::fmt::Debug for AuthCommand {
+impl std::fmt::Debug for PasswordLines {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("AUTH PLAIN ***")
+        formatter.write_str("AUTH ***")
     }
 }
 
-/// Reads the password and makes the AUTH PLAIN command with its initial response (RFC 4616).
-async fn auth_plain(login: &Login, command_limit: Duration) -> Result<AuthCommand, CredentialError> {
+/// Reads the password and makes the lines of both mechanisms.
+async fn password_lines(login: &Login, command_limit: Duration) -> Result<PasswordLines, CredentialError> {
     let password = match login.password.clone() {
         PasswordSource::Inline(secret) => secret,
         source => spawn_blocking(move || read(&source, command_limit))
@@ -145,8 +143,12 @@ async fn auth_plain(login: &Login, command_limit: Duration) -> Result<AuthComman
         return Err(CredentialError::Empty(name(&login.password)));
     }
     let response = Zeroizing::new(format!("\0{}\0{}", login.username, password.expose()));
-    let encoded = Zeroizing::new(BASE64.encode(response.as_bytes()));
-    Ok(AuthCommand(Zeroizing::new(format!("AUTH PLAIN {}\r\n", *encoded))))
+    let encoded = |text: &str| Zeroizing::new(BASE64.encode(text.as_bytes()));
+    let line = |text: &str| Zeroizing::new(format!("{}\r\n", *encoded(text)));
+    Ok(PasswordLines {
+        plain: Zeroizing::new(format!("AUTH PLAIN {}\r\n", *encoded(&response))),
+        login: [line(&login.username), line(password.expose())],
+    })
 }
 
 /// An app password as Google shows it, in groups, becomes the sixteen letters; any other secret stays.
@@ -268,14 +270,14 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    fn decoded(command: &AuthCommand) -> String {
-        let encoded = command.line().trim_end().strip_prefix("AUTH PLAIN ").unwrap();
+    fn decoded(lines: &PasswordLines) -> String {
+        let encoded = lines.plain.trim_end().strip_prefix("AUTH PLAIN ").unwrap();
         String::from_utf8(BASE64.decode(encoded.as_bytes()).unwrap()).unwrap()
     }
 
     async fn from(password: PasswordSource) -> Result<String, String> {
         let login = Login { username: "me@gmail.com".into(), password };
-        auth_plain(&login, LIMIT).await.map(|command| decoded(&command)).map_err(|error| error.to_string())
+        password_lines(&login, LIMIT).await.map(|lines| decoded(&lines)).map_err(|error| error.to_string())
     }
 
     fn command(script: &str) -> PasswordSource {
@@ -326,7 +328,7 @@ mod tests {
             (PasswordSource::Inline(Secret::new(String::new())), "upstream.password"),
         ] {
             let login = Login { username: "me@gmail.com".into(), password: source };
-            let error = auth_plain(&login, LIMIT).await.unwrap_err();
+            let error = password_lines(&login, LIMIT).await.unwrap_err();
             assert!(error.to_string().contains(named) && error.to_string().contains("empty"), "{error}");
             assert!(error.remedy().contains(named), "{}", error.remedy());
         }
@@ -371,13 +373,29 @@ mod tests {
     #[tokio::test]
     async fn a_command_that_hangs_is_ended_with_all_it_started() {
         let login = Login { username: "me@gmail.com".into(), password: command("sleep 600 & wait") };
-        let error = auth_plain(&login, Duration::from_millis(100)).await.unwrap_err();
+        let error = password_lines(&login, Duration::from_millis(100)).await.unwrap_err();
         assert!(error.to_string().contains("no answer within"), "{error}");
     }
 
     #[test]
-    fn the_command_prints_as_stars() {
-        let command = AuthCommand(Zeroizing::new("AUTH PLAIN c2VjcmV0\r\n".into()));
-        assert_eq!(format!("{command:?}"), "AUTH PLAIN ***");
+    fn the_lines_print_as_stars() {
+        let line = || Zeroizing::new("c2VjcmV0\r\n".to_owned());
+        let lines = PasswordLines { plain: line(), login: [line(), line()] };
+        assert_eq!(format!("{lines:?}"), "AUTH ***");
+    }
+
+    #[tokio::test]
+    async fn both_mechanisms_carry_the_same_name_and_password() {
+        let login = Login {
+            username: "me@gmail.com".into(),
+            password: PasswordSource::Inline(Secret::new("a b".into())),
+        };
+        let lines = password_lines(&login, LIMIT).await.unwrap();
+        assert_eq!(decoded(&lines), "\0me@gmail.com\0a b");
+        let responses = lines.login.each_ref().map(|line| {
+            let encoded = line.strip_suffix("\r\n").unwrap();
+            String::from_utf8(BASE64.decode(encoded.as_bytes()).unwrap()).unwrap()
+        });
+        assert_eq!(responses, ["me@gmail.com", "a b"]);
     }
 }

@@ -32,7 +32,9 @@ pub struct Options {
     pub logins_per_hour: u32,
     /// Recipients in any 24 hours, already less the owner's reserve.
     pub recipients_per_day: u32,
-    /// How many of these only urgent mail may spend.
+    /// How many of these only our own notices may spend.
+    pub notice_reserve: u32,
+    /// How many of the rest only urgent mail may spend.
     pub urgent_reserve: u32,
     /// Recipients a minute; 0 does not pace.
     pub pace_per_minute: u32,

@@ -19,6 +19,7 @@ use super::{
     carrier::Warm,
     flight::Stranded,
     handle::PoolHandle,
+    oauth::tokens::LOOK_EVERY,
     options::Options,
     report::report,
     settlement,
@@ -76,6 +77,7 @@ impl Pool {
     pub async fn run(mut self, shutdown: Watch) {
         let mut stop = shutdown.clone();
         self.check_ehlo_name();
+        self.look_after_tokens(&shutdown);
         tokio::select! {
             () = self.restore_account() => {}
             () = stop.reached(Phase::Draining) => return,
@@ -93,6 +95,25 @@ impl Pool {
             }
         }
         self.drain(stop).await;
+    }
+
+    /// A relay that has no mail for months still has a token when one comes.
+    fn look_after_tokens(&mut self, shutdown: &Watch) {
+        let Some(tokens) = self.shared.tokens.clone() else { return };
+        let (clock, mut stop) = (Arc::clone(&self.shared.clock), shutdown.clone());
+        self.tasks.spawn(async move {
+            let looking = async {
+                loop {
+                    tokens.look_after().await;
+                    clock.sleep(LOOK_EVERY).await;
+                }
+            };
+            tokio::select! {
+                () = looking => {}
+                () = stop.reached(Phase::Draining) => {}
+            }
+            Ended::Helper
+        });
     }
 
     /// Gmail answers a name it does not like as if it were busy, so it is better said beforehand.

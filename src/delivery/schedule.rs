@@ -37,17 +37,17 @@ impl Schedule {
         self.blocks.insert(reason as u8, (reason, now.since_boot_ms.saturating_add(wait)));
     }
 
-    /// The budget is spent. Returns whether that is news. `but_for_urgent_mail`: of the reserve something is
+    /// The budget is spent. Returns whether that is news. `but_for_a_reserve`: of a reserve something is
     /// left, so nothing is blocked, and whatever is accepted meanwhile is a reason to look.
     pub(super) fn exhausted(
         &mut self,
         now: Moment,
         frees_in: Option<Duration>,
-        but_for_urgent_mail: bool,
+        but_for_a_reserve: bool,
     ) -> bool {
         let wait = frees_in.unwrap_or(NO_BUDGET_WAIT);
         let asked_again_in = wait.min(BUDGET_WAIT_MAX);
-        if but_for_urgent_mail {
+        if but_for_a_reserve {
             self.due(Some(now.wall.after(asked_again_in)));
         } else {
             self.block(DepartureReason::Budget, now, asked_again_in);

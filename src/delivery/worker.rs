@@ -54,6 +54,7 @@ impl Worker {
             };
             let terms = ClaimTerms {
                 limit: shared.options.recipients_per_day,
+                notice_reserve: shared.options.notice_reserve,
                 urgent_reserve: shared.options.urgent_reserve,
                 recipients_max: match permit.is_single() {
                     true => 1,
@@ -120,11 +121,11 @@ impl Worker {
                 schedule.store_works();
                 schedule.due(next);
             }
-            Ok(Claim::Exhausted { frees_in, urgent_room }) => {
+            Ok(Claim::Exhausted { frees_in, reserved_room }) => {
                 let until = frees_in.map(|wait| now.wall.after(wait).to_string());
-                if schedule.exhausted(now, frees_in, urgent_room > 0) {
+                if schedule.exhausted(now, frees_in, reserved_room > 0) {
                     warn!(
-                        urgent_room,
+                        reserved_room,
                         until = until.as_deref().unwrap_or("never: the budget is zero"),
                         reason = "the daily budget is spent",
                         "parked"

@@ -3,7 +3,7 @@
 //! Rule: a refusal names the address and what to do about it. Must not know what is spoken on a socket.
 
 use std::{
-    io,
+    env, io,
     net::{SocketAddr, TcpListener},
 };
 
@@ -22,6 +22,8 @@ use super::{
 
 /// Connections that the kernel keeps while we are busy; it caps the number at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
+/// The names of the sockets that systemd has opened, with colons between them (sd_listen_fds_with_names(3)).
+const NAMES: &str = "LISTEN_FDNAMES";
 
 /// Why there is no socket to listen on.
 #[derive(Debug, Error)]
@@ -65,6 +67,15 @@ pub enum BindError {
         /// The system's words.
         source: io::Error,
     },
+    /// systemd passed a socket for TLS from the first byte.
+    #[error(
+        "systemd passed {address} as a socket for TLS (FileDescriptorName=smtps), but there is no certificate.\n  \
+         Add tls_certificate and tls_key under [listener], or disable that socket unit."
+    )]
+    NoCertificate {
+        /// Which one.
+        address: SocketAddr,
+    },
     /// systemd passed something that is no TCP socket.
     #[error(
         "socket {index} passed by systemd cannot be used: {source}.\n  \
@@ -97,10 +108,15 @@ pub struct Sockets {
 }
 
 /// Opens a socket for each address, and the local one. Sockets passed by systemd (sd_listen_fds(3)) replace them: those
-/// of the network all the others of the network, a Unix socket the local one. An IPv6 address that this host does not have is skipped with a warning, as long as another one works:
-/// the default has `[::1]`, and hosts without IPv6 exist.
+/// of the network all the others of the network, a Unix socket the local one. An IPv6 address that this host does not
+/// have is skipped with a warning, as long as another one works: the default has `[::1]`, and hosts without IPv6 exist.
 pub fn bind(options: &Options) -> Result<Sockets, BindError> {
-    let inherited = inherited(ListenFd::from_env(), &options.addresses)?;
+    let names = env::var(NAMES).unwrap_or_default();
+    let inherited = inherited(ListenFd::from_env(), &names, &options.addresses)?;
+    let speaks_tls = |one: &&Socket| one.endpoint.implicit_tls && options.tls.is_none();
+    if let Some(socket) = inherited.network.iter().find(speaks_tls) {
+        return Err(BindError::NoCertificate { address: socket.endpoint.address });
+    }
     let network = if inherited.network.is_empty() { open_all(options)? } else { inherited.network };
     let local = inherited.local.or_else(|| local::bind(options.local.socket.as_deref()?));
     Ok(Sockets { network, local })
@@ -126,9 +142,10 @@ fn open_all(options: &Options) -> Result<Vec<Socket>, BindError> {
     }
 }
 
-fn inherited(mut passed: ListenFd, endpoints: &[Endpoint]) -> Result<Sockets, BindError> {
+fn inherited(mut passed: ListenFd, names: &str, endpoints: &[Endpoint]) -> Result<Sockets, BindError> {
     let mut sockets = Vec::with_capacity(passed.len());
     let mut local = None;
+    let names: Vec<&str> = names.split(':').collect();
     for index in 0..passed.len() {
         let wrong = |source| BindError::Inherited { index, source };
         // One that is no Unix socket stays where it is.
@@ -138,7 +155,9 @@ fn inherited(mut passed: ListenFd, endpoints: &[Endpoint]) -> Result<Sockets, Bi
         }
         let Some(socket) = passed.take_tcp_listener(index).map_err(wrong)? else { continue };
         socket.set_nonblocking(true).map_err(wrong)?;
-        let endpoint = endpoint_of(socket.local_addr().map_err(wrong)?, endpoints);
+        let address = socket.local_addr().map_err(wrong)?;
+        let named = names.get(index).and_then(|name| endpoint_named(name, address));
+        let endpoint = named.unwrap_or_else(|| endpoint_of(address, endpoints));
         sockets.push(Socket { socket, endpoint });
     }
     if !sockets.is_empty() {
@@ -163,6 +182,17 @@ fn not_served(endpoints: &[Endpoint], sockets: &[SocketAddr]) -> Vec<SocketAddr>
     };
     let configured = endpoints.iter().map(|endpoint| endpoint.address);
     configured.filter(|address| !sockets.iter().any(|socket| serves(socket, *address))).collect()
+}
+
+/// What the name of a socket (FileDescriptorName=) says of its clients; other names say nothing.
+fn endpoint_named(name: &str, address: SocketAddr) -> Option<Endpoint> {
+    let plain = Endpoint::from(address);
+    match name {
+        "smtp" => Some(plain),
+        "smtps" => Some(Endpoint { implicit_tls: true, ..plain }),
+        "proxy" => Some(Endpoint { proxy: true, ..plain }),
+        _ => None,
+    }
 }
 
 /// What the configuration says of an address that systemd has bound: the entry with this address, or all
@@ -227,10 +257,11 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         // The shell moves the socket to descriptor 3, where sd_listen_fds(3) has the first one.
-        let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        let script =
+            "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=proxy LISTEN_PID=$$ exec \"$0\" \"$@\"";
         let outcome = Command::new("sh")
             .args(["-c", script])
-            .arg(std::env::current_exe().unwrap())
+            .arg(env::current_exe().unwrap())
             .args([
                 "--exact",
                 "listener::bind::tests::child_with_a_passed_socket",
@@ -259,7 +290,8 @@ mod tests {
         println!("{}", log.text());
         let addresses: Vec<String> =
             sockets.network.iter().map(|socket| socket.socket.local_addr().unwrap().to_string()).collect();
-        assert_eq!(addresses, [std::env::var(EXPECTED).unwrap()]);
+        assert_eq!(addresses, [env::var(EXPECTED).unwrap()]);
+        assert!(sockets.network[0].endpoint.proxy, "LISTEN_FDNAMES says how its clients speak");
     }
 
     #[test]
@@ -285,6 +317,17 @@ mod tests {
         ] {
             assert_eq!(endpoint_of(expected.address, &configured), expected);
         }
+    }
+
+    #[test]
+    fn the_name_of_a_passed_socket_says_how_its_clients_speak() {
+        let address: SocketAddr = "127.0.0.1:4650".parse().unwrap();
+        let named = |name| endpoint_named(name, address).map(|end| (end.implicit_tls, end.proxy));
+        assert_eq!(named("smtp"), Some((false, false)));
+        assert_eq!(named("smtps"), Some((true, false)));
+        assert_eq!(named("proxy"), Some((false, true)));
+        // The name that systemd gives by itself.
+        assert_eq!(named("pillarbox.socket"), None);
     }
 
     #[test]

@@ -150,6 +150,7 @@ mod tests {
             login: None,
             helo: String::new(),
             protocol: "SMTP",
+            proposed_id: None,
         }
     }
 

@@ -52,7 +52,8 @@ pub enum BodyKind {
     EightBitMime,
 }
 
-/// How urgent a message is: urgent mail goes first, bulk mail last.
+/// How urgent a message is: our own notices go first, then urgent mail, bulk mail last. Records hold the number of
+/// the variant, so a new one goes to the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Lane {
     /// An alarm: before all others.
@@ -62,11 +63,13 @@ pub enum Lane {
     Normal,
     /// What may wait for everything else.
     Bulk,
+    /// A notice of our own; no client's mail is in this lane.
+    Notice,
 }
 
 impl Lane {
     /// Every lane, in the order of departure.
-    pub const ALL: [Self; 3] = [Self::Urgent, Self::Normal, Self::Bulk];
+    pub const ALL: [Self; 4] = [Self::Notice, Self::Urgent, Self::Normal, Self::Bulk];
 
     /// The name, as in relay.toml, logs and on screens.
     #[must_use]
@@ -75,6 +78,7 @@ impl Lane {
             Self::Urgent => "urgent",
             Self::Normal => "normal",
             Self::Bulk => "bulk",
+            Self::Notice => "notice",
         }
     }
 }

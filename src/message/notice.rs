@@ -1,4 +1,4 @@
-//! Notices about mail that could not be relayed (RFC 3464), for the administrator and for senders.
+//! Notices about mail (RFC 3464): that it could not be relayed, that it still waits, or that it was relayed.
 //!
 //! Rule: built from facts alone, so the same failures always give the same bytes but for the boundary that
 //! the caller names; every field that a client or the upstream has influenced is cleaned and cut to its
@@ -38,13 +38,15 @@ pub struct Notice<'a> {
     pub at: Timestamp,
     /// The text between the parts; must not occur in them.
     pub boundary: &'a str,
-    /// What failed, oldest first, at least one, at most [`MESSAGES_MAX`].
+    /// What is told of, with one action for all; oldest first, at least one, at most [`MESSAGES_MAX`].
     pub failures: &'a [Failure],
-    /// Messages that failed as well and are not described.
+    /// Messages of which the same is to be told, and which are not described.
     pub omitted: usize,
+    /// Readers who get no notice, because there were too many in this hour.
+    pub left_out: usize,
 }
 
-/// One message that could not be relayed, or not yet.
+/// One message that could not be relayed, not yet, or that was.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Its queue id.
@@ -61,13 +63,13 @@ pub struct Failure {
     pub message_id: Option<String>,
     /// ENVID of MAIL (RFC 3461), decoded.
     pub envelope_id: Option<String>,
-    /// Whom it did not reach; at most [`RECIPIENTS_MAX`] are described.
+    /// Whom it is about; at most [`RECIPIENTS_MAX`] are described.
     pub recipients: Vec<FailedRecipient>,
     /// What is returned of it; at most [`RETURNED_BYTES_MAX`].
     pub returned: Returned,
 }
 
-/// One recipient that was not reached.
+/// One recipient and what became of it.
 #[derive(Clone, Debug)]
 pub struct FailedRecipient {
     /// The address of RCPT TO.
@@ -84,13 +86,15 @@ pub struct FailedRecipient {
     pub attempts: u32,
 }
 
-/// The Action field of RFC 3464 section 2.3.3, as far as a relay that gives up or waits uses it.
+/// The Action field of RFC 3464 section 2.3.3, as far as a relay uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// It will not be tried again unless a person says so.
     Failed,
     /// It is still tried.
     Delayed,
+    /// The upstream has it, and gives no reports itself (RFC 3461 section 6.2).
+    Relayed,
 }
 
 /// What of the original goes with the notice.

@@ -13,49 +13,100 @@ use crate::clock::Timestamp;
 /// Characters of a subject, a reason or a reply that are repeated.
 const TEXT_LENGTH_MAX: usize = 300;
 
+/// The words for each action.
+struct Words {
+    /// Of one message, in the subject.
+    subject: &'static str,
+    /// Of several, behind their number.
+    subject_of_several: &'static str,
+    /// Behind "A message" or "2 messages".
+    fate: &'static str,
+    /// Which command shows what is not described.
+    list: &'static str,
+    /// What a person may do.
+    advice: &'static str,
+}
+
+const FAILED: Words = Words {
+    subject: "Mail could not be relayed",
+    subject_of_several: "messages could not be relayed",
+    fate: "could not be delivered",
+    list: "pillarbox dead list",
+    advice: "\nNothing is lost: the relay keeps these messages for a time. On its host:\n\
+             \n  pillarbox dead list              what is kept, and why\
+             \n  pillarbox dead resend ID         tries again\
+             \n  pillarbox dead resend ID --to A  sends it to another address\
+             \n  pillarbox dead delete ID         gives it up\n",
+};
+
+const DELAYED: Words = Words {
+    subject: "Mail is waiting",
+    subject_of_several: "messages are waiting",
+    fate: "could not be delivered yet",
+    list: "pillarbox queue list",
+    advice: "\nNothing has to be done: the relay goes on trying, and tells of it when it gives up. On its host:\n\
+             \n  pillarbox queue show ID    what is tried, and when next\
+             \n  pillarbox queue retry ID   tries at once\
+             \n  pillarbox queue delete ID  gives it up\n",
+};
+
+const RELAYED: Words = Words {
+    subject: "Mail was relayed",
+    subject_of_several: "messages were relayed",
+    fate: "was handed on to a server that gives no reports, as its sender had asked to be told",
+    list: "pillarbox queue show ID",
+    advice: "\nWhether it has reached the mailbox is not known; a failure would be told of.\n",
+};
+
+/// The words for what the notice tells of.
+fn words(notice: &Notice<'_>) -> &'static Words {
+    let mut actions = notice.failures.iter().flat_map(|failure| &failure.recipients).map(|one| one.action);
+    let first = actions.next().unwrap_or(Action::Failed);
+    match first {
+        _ if actions.any(|action| action != first) => &FAILED,
+        Action::Failed => &FAILED,
+        Action::Delayed => &DELAYED,
+        Action::Relayed => &RELAYED,
+    }
+}
+
 /// What the notice is called.
 pub(super) fn subject(notice: &Notice<'_>) -> String {
-    let host = notice.hostname;
+    let (host, words) = (notice.hostname, words(notice));
     if let [only] = notice.failures {
-        let what = if only.recipients.iter().all(|recipient| recipient.action == Action::Delayed) {
-            "Mail is waiting"
-        } else {
-            "Mail could not be relayed"
-        };
         let about = match (&only.subject, only.recipients.first()) {
             (Some(subject), _) if !subject.trim().is_empty() => clean(subject),
             (_, Some(recipient)) => format!("to {}", recipient.address),
             (_, None) => only.id.clone(),
         };
-        return format!("[{host}] {what}: {about}");
+        return format!("[{host}] {}: {about}", words.subject);
     }
-    format!("[{host}] {} messages could not be relayed", notice.failures.len() + notice.omitted)
+    format!("[{host}] {} {}", notice.failures.len() + notice.omitted, words.subject_of_several)
 }
 
 /// The part that people read.
 pub(super) fn for_people(notice: &Notice<'_>) -> String {
-    let mut text = match notice.failures {
-        [_] => format!("This is the mail relay on {}. A message could not be delivered.\n", notice.hostname),
-        failures => format!(
-            "This is the mail relay on {}. {} messages could not be delivered.\n",
-            notice.hostname,
-            failures.len() + notice.omitted
-        ),
+    let (host, words) = (notice.hostname, words(notice));
+    let what = match notice.failures {
+        [_] => "A message".to_owned(),
+        failures => format!("{} messages", failures.len() + notice.omitted),
     };
+    let mut text = format!("This is the mail relay on {host}. {what} {}.\n", words.fate);
     for failure in notice.failures.iter().take(MESSAGES_MAX) {
         text.push('\n');
         one(&mut text, failure);
     }
     if notice.omitted > 0 {
-        let _written = writeln!(text, "\nand {} more; pillarbox dead list shows them all.", notice.omitted);
+        let _written = writeln!(text, "\nand {} more; {} shows them.", notice.omitted, words.list);
     }
-    text.push_str(
-        "\nNothing is lost: the relay keeps these messages for a time. On its host:\n\
-         \n  pillarbox dead list              what is kept, and why\
-         \n  pillarbox dead resend ID         tries again\
-         \n  pillarbox dead resend ID --to A  sends it to another address\
-         \n  pillarbox dead delete ID         gives it up\n",
-    );
+    if notice.left_out > 0 {
+        let _written = writeln!(
+            text,
+            "\nNot told: {} of the senders, because of the limit of notices in an hour ([notices] per_hour).",
+            notice.left_out
+        );
+    }
+    text.push_str(words.advice);
     text
 }
 
@@ -73,6 +124,7 @@ fn one(text: &mut String, failure: &Failure) {
         let fate = match recipient.action {
             Action::Failed => "",
             Action::Delayed => " (still being tried)",
+            Action::Relayed => " (relayed)",
         };
         let _written = writeln!(text, "  to       {}{fate}: {}", recipient.address, clean(&recipient.reason));
         // A refusal is its own reason; saying it twice would only make the notice longer.
@@ -116,6 +168,7 @@ fn recipient_fields(text: &mut String, recipient: &FailedRecipient) {
     let (action, default_status) = match recipient.action {
         Action::Failed => ("failed", "5.0.0"),
         Action::Delayed => ("delayed", "4.0.0"),
+        Action::Relayed => ("relayed", "2.0.0"),
     };
     let class = &default_status[..1];
     // The upstream's own status counts only when it says the same as we do: a lifetime that is over is a

@@ -1,8 +1,8 @@
-//! Which dead recipients are told of, to whom, and what is said of each message.
+//! Which recipients are told of, to whom, and what is said of each message.
 //!
-//! Rule: pure but for reading the header section of a message that is already open. NOTIFY is honoured
-//! (RFC 3461 section 4.1), and a message with a null reverse path is never told of: it is a notice itself
-//! (RFC 5321 section 4.5.5). Must not know when a notice goes out.
+//! Rule: pure but for reading a message that is already open. NOTIFY and RET are honoured (RFC 3461 sections 4.1
+//! and 4.3), and a message with a null reverse path is never told of: it is a notice itself (RFC 5321 section
+//! 4.5.5). Must not know when a notice goes out.
 
 use crate::{
     clock::Timestamp,
@@ -12,48 +12,97 @@ use crate::{
         notice::{Action, FailedRecipient, Failure, RETURNED_BYTES_MAX, Returned},
     },
     queue::{
+        reader::MessageReader,
+        record::NoticeKind,
         state::{Recipient, RecipientState},
         store::QueuedMessage,
     },
-    smtp::address::Address,
+    smtp::{
+        address::Address,
+        dsn::{Content, Notify},
+    },
 };
 
 /// What is known of a message beside its record; a damaged one has nothing.
 #[derive(Debug, Default)]
 pub(super) struct Original {
-    pub(super) envelope: Option<Envelope>,
-    pub(super) header: Option<HeaderSection>,
+    envelope: Option<Envelope>,
+    header: Option<HeaderSection>,
+    /// The whole message, when RET=FULL asks for it and it is small enough.
+    whole: Option<Vec<u8>>,
 }
 
-/// The places of the record that are to be told of; empty when nobody wants to know.
-pub(super) fn wanted(message: &QueuedMessage, original: &Original) -> Vec<usize> {
+impl Original {
+    /// Reads what a notice may need. Reads the disk.
+    pub(super) fn read(mut reader: MessageReader) -> Self {
+        let envelope = reader.envelope().clone();
+        let is_small = reader.size_bytes() <= RETURNED_BYTES_MAX as u64;
+        let is_wanted = envelope.dsn.content == Some(Content::Full) && is_small;
+        let header = reader.take_header().ok().flatten();
+        let whole = header.as_ref().filter(|_| is_wanted).and_then(|header| {
+            let mut whole = header.bytes.clone();
+            while let Some(block) = reader.next_block().ok()? {
+                whole.extend_from_slice(&block);
+            }
+            Some(whole)
+        });
+        Self { envelope: Some(envelope), header, whole }
+    }
+
+    fn notify(&self, place: usize) -> Option<Notify> {
+        self.envelope.as_ref()?.dsn.recipients.get(&place)?.notify
+    }
+}
+
+/// The dead recipients to tell of; empty when nobody wants to know.
+pub(super) fn failed(message: &QueuedMessage, original: &Original) -> Vec<usize> {
     if message.record.reverse_path.is_none() {
         return Vec::new();
     }
-    let dsn = original.envelope.as_ref().map(|envelope| &envelope.dsn);
-    let wants = |place: &usize| {
-        let asked = dsn.and_then(|dsn| dsn.recipients.get(place)).and_then(|recipient| recipient.notify);
-        asked.is_none_or(|notify| notify.failure)
-    };
+    let wants = |place: &usize| original.notify(*place).is_none_or(|notify| notify.failure);
     message.record.untold().filter(wants).collect()
 }
 
-/// When the newest and the oldest of the untold recipients died.
+/// The recipients to tell of that still wait: those that were refused for the time being, and, where the client has
+/// asked to hear of a delay, all.
+pub(super) fn delayed(message: &QueuedMessage) -> Vec<usize> {
+    let record = &message.record;
+    if record.reverse_path.is_none() || record.delay_told {
+        return Vec::new();
+    }
+    let is_delayed = |(place, recipient): (usize, &Recipient)| {
+        let wants = match record.notify.get(&place) {
+            Some(notify) => notify.delay,
+            None => recipient.attempts > 0,
+        };
+        (wants && matches!(recipient.state, RecipientState::Queued { .. })).then_some(place)
+    };
+    record.recipients.iter().enumerate().filter_map(is_delayed).collect()
+}
+
+/// When the newest and the oldest of the untold recipients ended.
 pub(super) fn times(messages: &[QueuedMessage]) -> Option<(Timestamp, Timestamp)> {
-    let deaths = messages.iter().flat_map(|message| {
-        message.record.untold().filter_map(|place| match message.recipients()[place].state {
+    let ends = messages.iter().flat_map(|message| {
+        let places = message.record.untold().chain(message.record.untold_success());
+        places.filter_map(|place| match message.recipients()[place].state {
             RecipientState::Dead { since, .. } => Some(since),
+            RecipientState::Relayed { at } => Some(at),
             _ => None,
         })
     });
-    deaths.fold(None, |found, at| match found {
+    ends.fold(None, |found, at| match found {
         None => Some((at, at)),
         Some((oldest, newest)) => Some((at.min(oldest), at.max(newest))),
     })
 }
 
 /// What is said of one message.
-pub(super) fn failure(message: &QueuedMessage, places: &[usize], original: &Original) -> Failure {
+pub(super) fn failure(
+    message: &QueuedMessage,
+    kind: NoticeKind,
+    places: &[usize],
+    original: &Original,
+) -> Failure {
     let envelope = original.envelope.as_ref();
     let section = original.header.as_ref();
     let header = section.and_then(|section| Header::read(&section.bytes, section.added_bytes));
@@ -61,8 +110,9 @@ pub(super) fn failure(message: &QueuedMessage, places: &[usize], original: &Orig
     let recipients = places.iter().filter_map(|place| {
         let asked = envelope.and_then(|envelope| envelope.dsn.recipients.get(place));
         let original_recipient = asked.and_then(|asked| asked.original_recipient.clone());
-        Some(failed(message.recipients().get(*place)?, original_recipient))
+        Some(described(message.recipients().get(*place)?, kind, original_recipient))
     });
+    let headers = || Returned::Headers(section.map(returned).unwrap_or_default());
     Failure {
         id: message.id.to_string(),
         accepted_at: message.record.accepted_at,
@@ -72,7 +122,11 @@ pub(super) fn failure(message: &QueuedMessage, places: &[usize], original: &Orig
         message_id: text("Message-ID"),
         envelope_id: envelope.and_then(|envelope| envelope.dsn.envelope_id.clone()),
         recipients: recipients.collect(),
-        returned: Returned::Headers(section.map(returned).unwrap_or_default()),
+        // RET is about reports of failure; the others carry the header section (RFC 3461 section 4.3).
+        returned: match &original.whole {
+            Some(whole) if kind == NoticeKind::Failed => Returned::Full(whole.clone()),
+            _ => headers(),
+        },
     }
 }
 
@@ -89,16 +143,22 @@ pub(super) fn sender<'a>(
     (!here && !ours && domain.contains('.')).then_some(sender)
 }
 
-fn failed(recipient: &Recipient, original_recipient: Option<String>) -> FailedRecipient {
-    let reason = match &recipient.state {
-        RecipientState::Dead { reason, .. } => reason.clone(),
-        _ => String::new(),
+fn described(recipient: &Recipient, kind: NoticeKind, original_recipient: Option<String>) -> FailedRecipient {
+    let last_reply = || recipient.last_reply.clone();
+    let (action, reason) = match (kind, &recipient.state) {
+        (NoticeKind::Failed, RecipientState::Dead { reason, .. }) => (Action::Failed, reason.clone()),
+        (NoticeKind::Failed, _) => (Action::Failed, String::new()),
+        (NoticeKind::Delayed, _) => {
+            let waits = "it waits for the account or for the day's budget";
+            (Action::Delayed, last_reply().unwrap_or_else(|| waits.to_owned()))
+        }
+        (NoticeKind::Relayed, _) => (Action::Relayed, last_reply().unwrap_or_default()),
     };
     FailedRecipient {
         address: recipient.address.clone(),
         original_recipient,
-        action: Action::Failed,
-        reply: recipient.last_reply.clone(),
+        action,
+        reply: last_reply(),
         reason,
         attempts: recipient.attempts,
     }
@@ -106,6 +166,10 @@ fn failed(recipient: &Recipient, original_recipient: Option<String>) -> FailedRe
 
 fn origin(envelope: &Envelope) -> String {
     let origin = &envelope.origin;
+    if let Some(user) = &origin.local {
+        let name = user.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        return format!("a program of userid {}{name} on this host", user.uid);
+    }
     let login = origin.login.as_ref().map(|login| format!(", logged in as {login}")).unwrap_or_default();
     match origin.helo.as_str() {
         "" => format!("[{}]{login}", origin.address),

@@ -1,11 +1,11 @@
-//! The task that looks for dead letters nobody was told of, and queues a notice.
+//! The task that looks for ends and delays that nobody was told of, and queues notices.
 //!
 //! Rule: the notice is queued before the recipients are marked, so a crash in between tells twice and never
-//! not at all. It leaves through the queue like any mail, in the urgent lane, so that the reserve of that
-//! lane is there for it when the day's budget is spent. Must not know how a notice looks.
+//! not at all. It leaves through the queue like any mail, in a lane of its own, so that the reserve for notices
+//! is there for it when the day's budget is spent. Must not know how a notice looks.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
@@ -14,16 +14,19 @@ use std::{
 use super::{
     Options,
     collect::{self, Original},
+    delays::Delays,
+    post::{Batch, Post},
 };
 use crate::{
     clock::{Clock, Timestamp},
     message::{
         envelope::{BodyKind, Envelope, Lane, Origin},
-        notice::{Failure, MESSAGES_MAX, Notice},
+        notice::Notice,
     },
     queue::{
         id::QueueId,
-        store::{LIST_LENGTH_MAX, QueuedMessage, Store, StoreError},
+        record::{NoticeKind, NoticeSent},
+        store::{LIST_LENGTH_MAX, QueuedMessage, Store, StoreError, Told},
     },
     smtp::{address::Address, dsn::Dsn},
 };
@@ -40,27 +43,29 @@ pub struct Keeper {
     clock: Arc<dyn Clock>,
     /// When notices went out in the last hour.
     recent: VecDeque<Timestamp>,
+    delays: Delays,
 }
 
-/// What is told to one person.
-#[derive(Debug, Default)]
-struct Batch {
-    failures: Vec<Failure>,
-    omitted: usize,
+/// A message, what is told of it, and of which recipients.
+#[derive(Debug)]
+struct Piece<'a> {
+    message: &'a QueuedMessage,
+    kind: NoticeKind,
+    places: Vec<usize>,
 }
 
 impl Keeper {
     /// A keeper that has told nothing in the last hour.
     #[must_use]
     pub fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { options, store, clock, recent: VecDeque::new() }
+        Self { options, store, clock, recent: VecDeque::new(), delays: Delays::default() }
     }
 
     /// Works until it is dropped.
     pub async fn run(mut self) {
         loop {
             if let Err(error) = self.look().await {
-                tracing::warn!(%error, "dead letters cannot be looked at; the next look is in half a minute");
+                tracing::warn!(%error, "mail cannot be looked at for notices; the next look is in half a minute");
             }
             self.clock.sleep(CHECK).await;
         }
@@ -71,96 +76,181 @@ impl Keeper {
     /// # Errors
     /// When the queue does not answer.
     pub async fn look(&mut self) -> Result<(), StoreError> {
-        let found = self.store.untold(LIST_LENGTH_MAX).await?;
         let now = self.clock.wall();
-        if !self.is_time(now, &found) {
+        let (quiet, ended) = self.ended().await?;
+        for (id, places) in quiet {
+            self.store.told(id, places.into()).await?;
+        }
+        let room = self.room(now);
+        let ended = if room > 0 && self.is_gathered(now, &ended) { ended } else { Vec::new() };
+        let delayed = match self.options.delay_after.filter(|_| room > 0 && self.options.from.is_some()) {
+            Some(patience) => self.delays.find(self.store.as_ref(), now, patience).await?,
+            None => Vec::new(),
+        };
+        if ended.is_empty() && delayed.is_empty() {
             return Ok(());
         }
-        let (mut to, mut marks) = (BTreeMap::new(), Vec::new());
-        for message in &found {
+        self.tell(now, room, &ended, &delayed).await
+    }
+
+    /// Messages with an end that nobody was told of; first those of which nobody is to be told, with the places.
+    async fn ended(&self) -> Result<(Vec<(QueueId, Vec<usize>)>, Vec<QueuedMessage>), StoreError> {
+        let found = self.store.untold(LIST_LENGTH_MAX).await?;
+        let (quiet, loud): (Vec<_>, Vec<_>) = found.into_iter().partition(|message| {
+            let has_failure =
+                message.record.untold().next().is_some() && message.record.reverse_path.is_some();
+            !has_failure && self.sender(message).is_none()
+        });
+        let places = |message: QueuedMessage| (message.id, untold(&message));
+        Ok((quiet.into_iter().map(places).collect(), loud))
+    }
+
+    /// How many notices this hour still allows.
+    fn room(&mut self, now: Timestamp) -> usize {
+        while self.recent.front().is_some_and(|at| *at <= now.before(HOUR)) {
+            self.recent.pop_front();
+        }
+        (self.options.per_hour as usize).saturating_sub(self.recent.len())
+    }
+
+    /// Whether no more ends are expected to come soon.
+    fn is_gathered(&self, now: Timestamp, found: &[QueuedMessage]) -> bool {
+        collect::times(found).is_some_and(|(oldest, newest)| {
+            newest <= now.before(self.options.gather) || oldest <= now.before(self.options.gather_max)
+        })
+    }
+
+    /// The sender, when it is to be told of its own mail.
+    fn sender<'a>(&self, message: &'a QueuedMessage) -> Option<&'a Address> {
+        let own: Vec<&Address> = self.options.from.iter().chain(&self.options.admin).collect();
+        collect::sender(message, &self.options.hostname, &own).filter(|_| self.options.senders)
+    }
+
+    async fn tell(
+        &mut self,
+        now: Timestamp,
+        room: usize,
+        ended: &[QueuedMessage],
+        delayed: &[QueuedMessage],
+    ) -> Result<(), StoreError> {
+        let has_failures = ended.iter().any(|message| message.record.untold().next().is_some());
+        let kinds = [(NoticeKind::Failed, has_failures), (NoticeKind::Delayed, !delayed.is_empty())];
+        let for_admin: BTreeSet<NoticeKind> =
+            kinds.into_iter().filter(|(_, is_there)| *is_there).map(|(kind, _)| kind).collect();
+        let mut post = Post::new(room, &for_admin);
+        let mut marks: BTreeMap<QueueId, Told> = BTreeMap::new();
+        for message in ended {
             let original = self.original(message.id).await;
-            let places = collect::wanted(message, &original);
-            if !places.is_empty() {
-                self.add(&mut to, message, &places, &original);
+            let failed = collect::failed(message, &original);
+            self.add(&mut post, &Piece { message, kind: NoticeKind::Failed, places: failed }, &original);
+            let relayed = message.record.untold_success().collect();
+            self.add(&mut post, &Piece { message, kind: NoticeKind::Relayed, places: relayed }, &original);
+            marks.insert(message.id, untold(message).into());
+        }
+        if post.has_room_for_admin(NoticeKind::Delayed) {
+            for message in delayed {
+                let original = self.original(message.id).await;
+                let places = collect::delayed(message);
+                self.add(&mut post, &Piece { message, kind: NoticeKind::Delayed, places }, &original);
+                marks.entry(message.id).or_default().delayed = true;
             }
-            marks.push((message.id, message.record.untold().collect::<Vec<_>>()));
         }
-        for (address, batch) in to {
-            self.tell(&address, &batch, now).await?;
-        }
-        for (id, places) in marks {
-            self.store.told(id, places).await?;
+        self.send(now, post, &mut marks).await?;
+        for (id, told) in marks {
+            self.store.told(id, told).await?;
         }
         Ok(())
     }
 
-    /// Whether no more failures are expected to come, and the hour allows another notice.
-    fn is_time(&mut self, now: Timestamp, found: &[QueuedMessage]) -> bool {
-        let Some((oldest, newest)) = collect::times(found) else { return false };
-        while self.recent.front().is_some_and(|at| *at <= now.before(HOUR)) {
-            self.recent.pop_front();
-        }
-        let gathered =
-            newest <= now.before(self.options.gather) || oldest <= now.before(self.options.gather_max);
-        gathered && self.recent.len() < self.options.per_hour as usize
-    }
-
     async fn original(&self, id: QueueId) -> Original {
-        let Ok(mut reader) = self.store.open_message(id).await else { return Original::default() };
-        let envelope = Some(reader.envelope().clone());
-        // Reads at most one header section.
-        let read = tokio::task::spawn_blocking(move || reader.take_header());
-        let header = read.await.ok().and_then(Result::ok).flatten();
-        Original { envelope, header }
+        let Ok(reader) = self.store.open_message(id).await else { return Original::default() };
+        // Reads at most one header section and one small message.
+        tokio::task::spawn_blocking(move || Original::read(reader)).await.unwrap_or_default()
     }
 
-    fn add(
-        &self,
-        to: &mut BTreeMap<String, Batch>,
-        message: &QueuedMessage,
-        places: &[usize],
-        original: &Original,
-    ) {
-        let own: Vec<&Address> = self.options.from.iter().chain(&self.options.admin).collect();
-        let sender = collect::sender(message, &self.options.hostname, &own).filter(|_| self.options.senders);
-        for address in self.options.admin.iter().chain(sender) {
-            let batch = to.entry(address.to_string()).or_default();
-            if batch.failures.len() < MESSAGES_MAX {
-                batch.failures.push(collect::failure(message, places, original));
-            } else {
-                batch.omitted += 1;
-            }
+    fn add(&self, post: &mut Post, piece: &Piece<'_>, original: &Original) {
+        let Piece { message, kind, places } = piece;
+        if places.is_empty() || self.options.from.is_none() {
+            return;
+        }
+        let failure = || collect::failure(message, *kind, places, original);
+        // That all is well only the one who has asked wants to know.
+        if self.options.admin.is_some() && *kind != NoticeKind::Relayed {
+            post.add_for_admin(message.id, *kind, failure());
+        }
+        if let Some(sender) = self.sender(message) {
+            post.add_for_sender(sender, message.id, *kind, failure());
         }
     }
 
-    async fn tell(&mut self, address: &str, batch: &Batch, now: Timestamp) -> Result<(), StoreError> {
-        let (Some(from), Ok(to)) = (&self.options.from, address.parse::<Address>()) else { return Ok(()) };
+    /// Queues the notices, and notes each with the messages it is about.
+    async fn send(
+        &mut self,
+        now: Timestamp,
+        post: Post,
+        marks: &mut BTreeMap<QueueId, Told>,
+    ) -> Result<(), StoreError> {
+        let mut left_out = post.left_out();
+        if left_out > 0 {
+            tracing::warn!(
+                senders = left_out,
+                limit = self.options.per_hour,
+                "senders are not told: too many notices in this hour"
+            );
+        }
+        for (to, kind, batch) in post.into_notices(self.options.admin.as_ref()) {
+            // The administrator's come first; it is for them alone.
+            let told_of =
+                if self.options.admin.as_ref() == Some(&to) { std::mem::take(&mut left_out) } else { 0 };
+            let Some(id) = self.queue(&to, &batch, told_of, now).await? else { continue };
+            for message in &batch.messages {
+                let sent = NoticeSent { at: now, kind, to: to.clone(), id };
+                marks.entry(*message).or_default().notices.push(sent);
+            }
+            let messages = batch.messages.len();
+            tracing::warn!(%id, %to, messages, kind = kind.name(), "a notice is queued");
+        }
+        Ok(())
+    }
+
+    async fn queue(
+        &mut self,
+        to: &Address,
+        batch: &Batch,
+        left_out: usize,
+        now: Timestamp,
+    ) -> Result<Option<QueueId>, StoreError> {
+        let Some(from) = &self.options.from else { return Ok(None) };
         let boundary = format!("pillarbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let notice = Notice {
             hostname: &self.options.hostname,
             from,
-            to: &to,
+            to,
             at: now,
             boundary: &boundary,
             failures: &batch.failures,
             omitted: batch.omitted,
+            left_out,
         };
         let bytes = match notice.build() {
             Ok(bytes) => bytes,
             Err(error) => {
-                // The dead letters stay to be seen; building it again would fail again.
-                tracing::error!(%error, %to, "a notice of dead letters cannot be built; see pillarbox dead list");
-                return Ok(());
+                // The messages stay to be seen; building it again would fail again.
+                tracing::error!(%error, %to, "a notice cannot be built; see pillarbox dead list and queue list");
+                return Ok(None);
             }
         };
         let mut draft = self.store.begin(envelope(to.clone(), &self.options.hostname, now))?;
         draft.write(&bytes).await?;
         let id = self.store.enqueue(draft).await?.id();
         self.recent.push_back(now);
-        let messages = batch.failures.len() + batch.omitted;
-        tracing::warn!(%id, %to, messages, "mail could not be relayed; a notice is queued");
-        Ok(())
+        Ok(Some(id))
     }
+}
+
+/// The places of whose end nobody was told.
+fn untold(message: &QueuedMessage) -> Vec<usize> {
+    message.record.untold().chain(message.record.untold_success()).collect()
 }
 
 /// The envelope of a notice: the null reverse path says that nobody is to be told about it, and the
@@ -172,7 +262,7 @@ fn envelope(to: Address, hostname: &str, now: Timestamp) -> Envelope {
         body: BodyKind::EightBitMime,
         internationalized: false,
         dsn: Dsn::default(),
-        lane: Lane::Urgent,
+        lane: Lane::Notice,
         origin: Origin {
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             helo: hostname.to_owned(),

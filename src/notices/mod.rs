@@ -1,10 +1,12 @@
-//! Notices: tells the administrator, by mail, of mail that could not be relayed.
+//! Notices: tells the administrator, by mail, of mail that could not be relayed or still waits, and senders of theirs.
 //!
-//! Rule: a dead recipient is told of once (after a crash in the wrong moment twice), many together in one
-//! notice, never about a notice, and never more than a few an hour. Must not know SMTP or the upstream.
+//! Rule: an end is told of once (after a crash in the wrong moment twice), many together in one notice, never
+//! about a notice, and never more than a few an hour. Must not know SMTP or the upstream.
 
 mod collect;
+mod delays;
 mod keeper;
+mod post;
 
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ pub struct Options {
     pub senders: bool,
     /// Notices in any hour, of all kinds together; beyond it failures wait and come in one.
     pub per_hour: u32,
+    /// After how long it is told that a message still waits; `None` for never.
+    pub delay_after: Option<Duration>,
     /// How long after the last failure a notice waits for more of them.
     pub gather: Duration,
     /// How long the first failure waits at most.
@@ -41,6 +45,7 @@ impl Options {
             admin: None,
             senders: false,
             per_hour: 4,
+            delay_after: Some(Duration::from_secs(4 * 3600)),
             gather: Duration::from_secs(60),
             gather_max: Duration::from_secs(10 * 60),
         }

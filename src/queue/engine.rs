@@ -120,7 +120,7 @@ impl Engine {
             if room == 0 {
                 return Ok(Claim::Exhausted {
                     frees_in: self.ledger.frees_in(now, limit),
-                    urgent_room: self.ledger.room(now, terms.limit),
+                    reserved_room: self.ledger.room(now, terms.limit),
                 });
             }
             let record = match current(tables, changes, key.id) {

@@ -6,10 +6,10 @@
 use super::{
     engine::{Answer, Engine},
     id::QueueId,
-    overlay::current,
-    record::MessageRecord,
+    overlay::{current, finish},
+    record::{MessageRecord, NOTICES_MAX},
     state::RecipientState,
-    store::StoreError,
+    store::{StoreError, Told},
     tables::{Changes, Tables},
     transition::cut,
 };
@@ -27,7 +27,10 @@ impl Engine {
         id: QueueId,
         now: Timestamp,
     ) -> Answer<u32> {
-        let retried = |record: &mut MessageRecord| record.lifetime_from = now;
+        let retried = |record: &mut MessageRecord| {
+            record.lifetime_from = now;
+            record.delay_told = false;
+        };
         self.edit(tables, changes, id, retried, |state| match state {
             RecipientState::Queued { resend, .. } => {
                 Some(RecipientState::Queued { due: now, resend: *resend })
@@ -62,17 +65,17 @@ impl Engine {
         )
     }
 
-    /// Notes that somebody was told of these dead recipients.
-    pub(super) fn told(
-        tables: &dyn Tables,
-        changes: &mut Changes,
-        id: QueueId,
-        places: &[usize],
-    ) -> Answer<()> {
+    /// Notes of what somebody was told. A message that waited only for that goes to the history.
+    pub(super) fn told(tables: &dyn Tables, changes: &mut Changes, id: QueueId, told: Told) -> Answer<()> {
         let Some(old) = current(tables, changes, id)? else { return Ok(()) };
         let mut new = old.clone();
-        new.told = old.dead().filter(|place| old.told.contains(place) || places.contains(place)).collect();
-        changes.put(id, Some(&old), Some(new));
+        let now_told = |place: &usize| old.told.contains(place) || told.places.contains(place);
+        new.told = old.ended().filter(now_told).collect();
+        new.delay_told |= told.delayed;
+        new.notices.extend(told.notices);
+        let surplus = new.notices.len().saturating_sub(NOTICES_MAX);
+        new.notices.drain(..surplus);
+        finish(changes, id, &old, new);
         Ok(())
     }
 
@@ -130,8 +133,8 @@ impl Engine {
         }
         if changed > 0 {
             once(&mut new);
-            let dead: Vec<usize> = new.dead().collect();
-            new.told.retain(|place| dead.contains(place));
+            let ended: Vec<usize> = new.ended().collect();
+            new.told.retain(|place| ended.contains(place));
         }
         changes.put(id, Some(&old), Some(new));
         Ok(changed)

@@ -24,9 +24,10 @@ use super::{
     record::MessageRecord,
     state::AccountState,
     store::{
-        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals,
+        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told,
+        Totals,
     },
-    tables::{Changes, DeadKey, DueKey, TableError, Tables},
+    tables::{Changes, DeadKey, DueKey, News, TableError, Tables},
 };
 use crate::{
     budget::ledger::{Event, Ledger},
@@ -256,18 +257,23 @@ impl Store for MemoryStore {
 
     async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         let guard = self.lock();
-        let mut keys: Vec<&DeadKey> = guard.tables.dead.keys().filter(|key| Some(key.id) > after).collect();
+        let mut keys: Vec<&DeadKey> = guard
+            .tables
+            .dead
+            .keys()
+            .filter(|key| key.news != News::Relayed && Some(key.id) > after)
+            .collect();
         keys.sort_unstable_by_key(|key| key.id);
         Ok(guard.tables.with_keys(keys.into_iter(), limit))
     }
 
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         let guard = self.lock();
-        Ok(guard.tables.with_keys(guard.tables.dead.keys().take_while(|key| !key.told), limit))
+        Ok(guard.tables.with_keys(guard.tables.dead.keys().filter(|key| key.news != News::Told), limit))
     }
 
-    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError> {
-        self.change(|_, tables, changes| Engine::told(tables, changes, id, &places))
+    async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError> {
+        self.change(|_, tables, changes| Engine::told(tables, changes, id, told))
     }
 
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {

@@ -52,9 +52,11 @@ pub(super) fn current(tables: &dyn Tables, changes: &Changes, id: QueueId) -> An
     })
 }
 
-/// Writes the new record, or moves it to the history when every recipient is relayed.
+/// Writes the new record, or moves it to the history when every recipient is relayed and nobody is to be told: until
+/// then a notice wants its file.
 pub(super) fn finish(changes: &mut Changes, id: QueueId, old: &MessageRecord, new: MessageRecord) {
-    if new.recipients.iter().all(|recipient| recipient.state.is_relayed()) {
+    let is_relayed = new.recipients.iter().all(|recipient| recipient.state.is_relayed());
+    if is_relayed && new.untold_success().next().is_none() {
         changes.put(id, Some(old), None);
         changes.history.insert(id, Some(new));
     } else {

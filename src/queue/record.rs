@@ -3,15 +3,20 @@
 //! Rule: every record starts with a version byte and ends with a checksum; one that cannot be read is
 //! reported, never guessed at. Must not know which store holds it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::state::{Recipient, RecipientState};
+use super::{
+    id::QueueId,
+    state::{Recipient, RecipientState},
+};
 use crate::{
     budget::ledger::Event,
     clock::Timestamp,
     message::envelope::{BodyKind, Envelope, Lane},
-    smtp::address::Address,
+    smtp::{address::Address, dsn::Notify},
 };
 
 /// What the queue knows about a message besides its bytes.
@@ -31,10 +36,56 @@ pub struct MessageRecord {
     pub lane: Lane,
     /// From when its lifetime counts: acceptance, or the last time a person retried it.
     pub lifetime_from: Timestamp,
-    /// The places of dead recipients of whom somebody was told, in order.
+    /// The places of dead and relayed recipients of whom somebody was told, in order.
     pub told: Vec<usize>,
+    /// Whether somebody was told that it waits.
+    pub delay_told: bool,
+    /// NOTIFY (RFC 3461 section 4.1) of the recipients that have one, by place; only where there is somebody to tell.
+    pub notify: BTreeMap<usize, Notify>,
+    /// The last notices about it, at most [`NOTICES_MAX`].
+    pub notices: Vec<NoticeSent>,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
+}
+
+/// Notices that are remembered with a message: a person resends it again and again.
+pub const NOTICES_MAX: usize = 8;
+
+/// A notice that went out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeSent {
+    /// When.
+    pub at: Timestamp,
+    /// What it says.
+    pub kind: NoticeKind,
+    /// To whom.
+    pub to: Address,
+    /// Its own id in the queue.
+    pub id: QueueId,
+}
+
+/// What a notice says (the actions of RFC 3464 section 2.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeKind {
+    /// It will not be tried again.
+    Failed,
+    /// It is still tried.
+    Delayed,
+    /// The upstream has it, which gives no reports.
+    Relayed,
+}
+
+impl NoticeKind {
+    /// The name, as in reports and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed => "delayed",
+            Self::Relayed => "relayed",
+        }
+    }
 }
 
 impl MessageRecord {
@@ -48,6 +99,9 @@ impl MessageRecord {
             attempts: 0,
             last_reply: None,
         });
+        let notify =
+            envelope.dsn.recipients.iter().filter_map(|(place, asked)| Some((*place, asked.notify?)));
+        let notify = notify.filter(|_| envelope.reverse_path.is_some());
         Self {
             accepted_at: envelope.accepted_at,
             reverse_path: envelope.reverse_path.clone(),
@@ -57,6 +111,9 @@ impl MessageRecord {
             lane: envelope.lane,
             lifetime_from: envelope.accepted_at,
             told: Vec::new(),
+            delay_told: false,
+            notify: notify.collect(),
+            notices: Vec::new(),
             recipients: recipients.collect(),
         }
     }
@@ -64,6 +121,21 @@ impl MessageRecord {
     /// The places of its dead recipients of whom nobody was told.
     pub fn untold(&self) -> impl Iterator<Item = usize> {
         self.dead().filter(|place| !self.told.contains(place))
+    }
+
+    /// The places of its relayed recipients of whom the client wants to hear, and nobody was told.
+    pub fn untold_success(&self) -> impl Iterator<Item = usize> {
+        let asked = self.notify.iter().filter(|(_, notify)| notify.success).map(|(place, _)| *place);
+        asked.filter(|place| {
+            !self.told.contains(place)
+                && self.recipients.get(*place).is_some_and(|one| one.state.is_relayed())
+        })
+    }
+
+    /// The places of its recipients to which nothing happens without a person.
+    pub fn ended(&self) -> impl Iterator<Item = usize> {
+        let places = self.recipients.iter().enumerate();
+        places.filter(|(_, recipient)| recipient.state.is_final()).map(|(place, _)| place)
     }
 
     /// The places of its dead recipients.
@@ -124,13 +196,14 @@ pub(super) trait Stored: Serialize + DeserializeOwned {
 impl Stored for Envelope {}
 impl Stored for Event {}
 
-/// Version 2 has the lane, the start of the lifetime and who was told.
+/// Version 2 has the lane, the start of the lifetime and who was told; version 3 NOTIFY and the notices.
 impl Stored for MessageRecord {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn of_version(version: u8, content: &[u8]) -> Result<Self, RecordError> {
         match version {
             1 => read::<MessageRecordOfVersion1>(content).map(Self::from),
+            2 => read::<MessageRecordOfVersion2>(content).map(Self::from),
             _ => Err(RecordError::Version(version)),
         }
     }
@@ -158,8 +231,40 @@ impl From<MessageRecordOfVersion1> for MessageRecord {
             lane: Lane::Normal,
             lifetime_from: old.accepted_at,
             told: Vec::new(),
+            // What its client wants to hear of, this record does not say.
+            delay_told: true,
+            notify: BTreeMap::new(),
+            notices: Vec::new(),
             recipients: old.recipients,
         }
+    }
+}
+
+/// The record as version 2 wrote it. Of its NOTIFY only the envelope knows, so nobody hears of its success or delay.
+#[derive(Serialize, Deserialize)]
+struct MessageRecordOfVersion2 {
+    accepted_at: Timestamp,
+    reverse_path: Option<Address>,
+    body: BodyKind,
+    internationalized: bool,
+    size_bytes: u64,
+    lane: Lane,
+    lifetime_from: Timestamp,
+    told: Vec<usize>,
+    recipients: Vec<Recipient>,
+}
+
+impl From<MessageRecordOfVersion2> for MessageRecord {
+    fn from(old: MessageRecordOfVersion2) -> Self {
+        let before = MessageRecordOfVersion1 {
+            accepted_at: old.accepted_at,
+            reverse_path: old.reverse_path,
+            body: old.body,
+            internationalized: old.internationalized,
+            size_bytes: old.size_bytes,
+            recipients: old.recipients,
+        };
+        Self { lane: old.lane, lifetime_from: old.lifetime_from, told: old.told, ..before.into() }
     }
 }
 
@@ -221,13 +326,12 @@ mod tests {
     #[test]
     fn a_newer_version_is_refused_and_not_guessed_at() {
         assert_eq!(decode::<Event>(&seal(vec![9, 1])), Err(RecordError::Version(9)));
-        assert_eq!(decode::<MessageRecord>(&seal(vec![3, 1])), Err(RecordError::Version(3)));
+        assert_eq!(decode::<MessageRecord>(&seal(vec![4, 1])), Err(RecordError::Version(4)));
         assert_eq!(decode::<MessageRecord>(&seal(vec![0, 1])), Err(RecordError::Version(0)));
     }
 
-    #[test]
-    fn a_message_of_version_1_is_read_as_normal_mail() {
-        let old = MessageRecordOfVersion1 {
+    fn old_message() -> MessageRecordOfVersion1 {
+        MessageRecordOfVersion1 {
             accepted_at: Timestamp(7),
             reverse_path: "a@b.example".parse().ok(),
             body: BodyKind::EightBitMime,
@@ -239,13 +343,58 @@ mod tests {
                 attempts: 2,
                 last_reply: Some("451 4.3.0 later".into()),
             }],
-        };
+        }
+    }
+
+    #[test]
+    fn a_message_of_version_1_is_read_as_normal_mail() {
+        let old = old_message();
         let bytes = seal(postcard::to_extend(&old, vec![1]).unwrap());
         let new = decode::<MessageRecord>(&bytes).unwrap();
         assert_eq!((new.lane, new.size_bytes, new.recipients.len()), (Lane::Normal, 99, 1));
         assert_eq!(new, old.into());
         let again = encode(&new).unwrap();
-        assert_eq!(again[0], 2);
+        assert_eq!(again[0], 3);
         assert_eq!(decode(&again), Ok(new));
+    }
+
+    #[test]
+    fn a_message_of_version_2_keeps_its_lane_and_whom_was_told() {
+        let old = MessageRecordOfVersion2 {
+            accepted_at: Timestamp(7),
+            reverse_path: "a@b.example".parse().ok(),
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            size_bytes: 99,
+            lane: Lane::Bulk,
+            lifetime_from: Timestamp(9),
+            told: vec![0],
+            recipients: vec![Recipient {
+                address: "c@d.example".parse().unwrap(),
+                state: RecipientState::Dead { since: Timestamp(8), reason: "550".into() },
+                attempts: 1,
+                last_reply: None,
+            }],
+        };
+        let bytes = seal(postcard::to_extend(&old, vec![2]).unwrap());
+        let new = decode::<MessageRecord>(&bytes).unwrap();
+        assert_eq!((new.lane, new.lifetime_from, new.told.as_slice()), (Lane::Bulk, Timestamp(9), &[0][..]));
+        assert!(new.notify.is_empty() && new.notices.is_empty());
+        assert_eq!(decode(&encode(&new).unwrap()), Ok(new));
+    }
+
+    #[test]
+    fn a_message_of_version_3_comes_back_with_what_its_client_asked_and_what_was_told() {
+        let bytes = seal(postcard::to_extend(&old_message(), vec![1]).unwrap());
+        let mut record = decode::<MessageRecord>(&bytes).unwrap();
+        record.notify.insert(0, Notify { success: true, ..Notify::default() });
+        record.delay_told = true;
+        record.notices.push(NoticeSent {
+            at: Timestamp(9),
+            kind: NoticeKind::Delayed,
+            to: "admin@example.org".parse().unwrap(),
+            id: QueueId::from_bytes([7; 16]),
+        });
+        assert_eq!(decode(&encode(&record).unwrap()), Ok(record));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     record::MessageRecord,
     sled_tables::{SledTables, failed},
     store::{LIST_LENGTH_MAX, QueuedMessage},
-    tables::{DeadKey, TableError, Tables as _},
+    tables::{DeadKey, News, TableError, Tables as _},
 };
 
 /// A message and its record, or why it cannot be read.
@@ -24,24 +24,26 @@ impl SledTables {
 
     /// Messages with dead recipients after `after` in the order of acceptance.
     pub(super) fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Entry>, TableError> {
-        let mut ids = self.dead_ids(false, after, limit)?;
-        ids.extend(self.dead_ids(true, after, limit)?);
+        let mut ids = self.dead_ids(News::Untold, after, limit)?;
+        ids.extend(self.dead_ids(News::Told, after, limit)?);
         ids.sort_unstable();
         ids.truncate(limit);
         Ok(self.entries(ids))
     }
 
-    /// Messages with dead recipients of whom nobody was told.
+    /// Messages with recipients of whose end nobody was told.
     pub(super) fn untold(&self, limit: usize) -> Result<Vec<Entry>, TableError> {
-        Ok(self.entries(self.dead_ids(false, None, limit)?))
+        let mut ids = self.dead_ids(News::Untold, None, limit)?;
+        ids.extend(self.dead_ids(News::Relayed, None, limit - ids.len())?);
+        Ok(self.entries(ids))
     }
 
-    fn dead_ids(&self, told: bool, after: Option<QueueId>, limit: usize) -> Result<Vec<QueueId>, TableError> {
+    fn dead_ids(&self, news: News, after: Option<QueueId>, limit: usize) -> Result<Vec<QueueId>, TableError> {
         let from = match after {
-            Some(id) => Bound::Excluded(dead_bytes(&DeadKey { told, id })),
-            None => Bound::Included(dead_bytes(&DeadKey { told, id: QueueId::from_bytes([0; 16]) })),
+            Some(id) => Bound::Excluded(dead_bytes(&DeadKey { news, id })),
+            None => Bound::Included(dead_bytes(&DeadKey { news, id: QueueId::from_bytes([0; 16]) })),
         };
-        let to = Bound::Included(dead_bytes(&DeadKey { told, id: QueueId::from_bytes([u8::MAX; 16]) }));
+        let to = Bound::Included(dead_bytes(&DeadKey { news, id: QueueId::from_bytes([u8::MAX; 16]) }));
         let mut ids = Vec::new();
         for key in self.dead.range((from, to)).keys().take(limit) {
             let key = key.map_err(failed)?;
@@ -61,7 +63,7 @@ impl SledTables {
 
 /// The key as it is stored.
 pub(super) fn dead_bytes(key: &DeadKey) -> [u8; 17] {
-    let mut bytes = [u8::from(key.told); 17];
+    let mut bytes = [key.news as u8; 17];
     bytes[1..].copy_from_slice(key.id.as_bytes());
     bytes
 }

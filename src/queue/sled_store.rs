@@ -1,7 +1,6 @@
 //! The durable store: spool files with sled as the queue over them.
 //!
-//! Rule: a receipt follows the syncs of the file and of its name, and nothing else; every other verb is
-//! answered after the committer's sync. Must not know clients or Gmail.
+//! Rule: a receipt follows the syncs of file and name alone, other verbs the committer's. Must not know clients or Gmail.
 
 use std::{
     collections::HashSet,
@@ -35,7 +34,7 @@ use super::{
     sled_tables::SledTables,
     spool::{Spool, blocking, refused},
     state::AccountState,
-    store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals},
+    store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told, Totals},
     tables::{Changes, TableError, Tables},
 };
 use crate::{
@@ -172,8 +171,8 @@ impl Store for SledStore {
         if self.show(id).await?.is_some() {
             return Err(StoreError::AlreadyKnown(id));
         }
-        let part = self.shared.spool.part(id);
-        Ok(Draft::new(id, envelope, Arc::clone(&self.hostname), Some(part))?.holding(taken))
+        let draft = Draft::new(id, envelope, Arc::clone(&self.hostname), Some(self.shared.spool.part(id)))?;
+        Ok(draft.holding(taken))
     }
 
     async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {
@@ -286,8 +285,8 @@ impl Store for SledStore {
         self.read(move |tables| page(tables.untold(limit)?.into_iter(), limit)).await
     }
 
-    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError> {
-        self.change(move |_, tables, changes| Engine::told(tables, changes, id, &places)).await
+    async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError> {
+        self.change(move |_, tables, changes| Engine::told(tables, changes, id, told)).await
     }
 
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {
@@ -349,8 +348,7 @@ impl Store for SledStore {
 
     async fn failed(&self) -> String {
         let mut trouble = self.shared.trouble.subscribe();
-        let found =
-            trouble.wait_for(|trouble| trouble.as_ref().is_some_and(|trouble| trouble.for_good)).await;
+        let found = trouble.wait_for(|seen| seen.as_ref().is_some_and(|seen| seen.for_good)).await;
         found.ok().and_then(|trouble| trouble.clone()).map_or_else(String::new, |trouble| trouble.reason)
     }
 

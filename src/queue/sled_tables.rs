@@ -27,8 +27,8 @@ const FLUSH_EVERY_MS: u64 = 500;
 const OPEN_ATTEMPTS: u32 = 40;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
 /// The layout of the trees. Version 1 had no lane: neither in the records, which are read as they are, nor in
-/// the due keys, which are made anew.
-const SCHEMA: u32 = 2;
+/// the due keys, which are made anew; version 2 no lane for notices.
+const SCHEMA: u32 = 3;
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const ACCOUNT_KEY: &[u8] = b"account";
@@ -350,6 +350,8 @@ fn lane_byte(lane: Lane) -> u8 {
         Lane::Urgent => 0,
         Lane::Normal => 1,
         Lane::Bulk => 2,
+        // The place in the order of departure is `Lane::ALL`'s, not that of the byte.
+        Lane::Notice => 3,
     }
 }
 

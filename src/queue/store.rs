@@ -15,7 +15,7 @@ use super::{
     id::QueueId,
     reader::MessageReader,
     receipt::Receipt,
-    record::MessageRecord,
+    record::{MessageRecord, NoticeSent},
     state::{AccountState, Recipient},
 };
 use crate::{
@@ -78,12 +78,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// most 1,000).
     async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
 
-    /// Messages with dead recipients of whom nobody was told, oldest first, at most `limit` (and at most
-    /// 1,000).
+    /// Messages with recipients of whose end nobody was told, at most `limit` (and at most 1,000): first those with
+    /// dead ones, oldest first, then those with relayed ones whose client asked to be told (NOTIFY=SUCCESS).
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
 
-    /// Notes that somebody was told of the dead recipients at these places of the record.
-    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError>;
+    /// Notes that somebody was told, or that nobody is to be.
+    async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError>;
 
     /// Removes a dead letter whose time is over; its recipients keep their reasons in the history.
     async fn expire(&self, id: QueueId) -> Result<(), StoreError>;
@@ -141,12 +141,32 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn close(&self);
 }
 
+/// Of what somebody was told, and by which notices.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Of the end of the recipients at these places of the record.
+    pub places: Vec<usize>,
+    /// That the message has been waiting for long.
+    pub delayed: bool,
+    /// The notices; none when nobody is to be told.
+    pub notices: Vec<NoticeSent>,
+}
+
+/// Of the end of these recipients, without a notice.
+impl From<Vec<usize>> for Told {
+    fn from(places: Vec<usize>) -> Self {
+        Self { places, ..Self::default() }
+    }
+}
+
 /// On what terms a worker claims.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimTerms {
     /// Recipients in any 24 hours (already less the owner's reserve).
     pub limit: u32,
-    /// How many of these only urgent mail may spend.
+    /// How many of these only our own notices may spend.
+    pub notice_reserve: u32,
+    /// How many of the rest only urgent mail may spend.
     pub urgent_reserve: u32,
     /// Recipients in one transaction.
     pub recipients_max: u32,
@@ -157,8 +177,11 @@ impl ClaimTerms {
     #[must_use]
     pub fn limit_of(&self, lane: Lane) -> u32 {
         match lane {
-            Lane::Urgent => self.limit,
-            Lane::Normal | Lane::Bulk => self.limit.saturating_sub(self.urgent_reserve),
+            Lane::Notice => self.limit,
+            Lane::Urgent => self.limit.saturating_sub(self.notice_reserve),
+            Lane::Normal | Lane::Bulk => {
+                self.limit.saturating_sub(self.notice_reserve).saturating_sub(self.urgent_reserve)
+            }
         }
     }
 }
@@ -177,8 +200,8 @@ pub enum Claim {
     Exhausted {
         /// How long until at least one recipient may be spent on what is due; `None` when the limit is zero.
         frees_in: Option<Duration>,
-        /// What urgent mail, of which nothing is due just now, could still spend.
-        urgent_room: u32,
+        /// What mail of the lanes before it, of which nothing is due just now, could still spend.
+        reserved_room: u32,
     },
 }
 

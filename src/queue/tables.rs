@@ -41,18 +41,35 @@ impl DueKey {
     }
 }
 
-/// The place of a message with dead recipients; those of whom nobody was told come first.
+/// The place of a message with dead recipients, or with relayed ones of whom somebody is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DeadKey {
-    pub(super) told: bool,
+    pub(super) news: News,
     pub(super) id: QueueId,
 }
 
+/// What there is to be told of a message; the number is the first octet of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum News {
+    /// It has dead recipients, and nobody was told of some end.
+    Untold = 0,
+    /// It has dead recipients; everything is told.
+    Told = 1,
+    /// It has no dead recipient, and nobody was told of a relayed one.
+    Relayed = 2,
+}
+
 impl DeadKey {
-    /// The key of a message; `None` when no recipient is dead.
+    /// The key of a message; `None` when no recipient is dead, and there is nothing to tell.
     pub(super) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
-        record.dead().next()?;
-        Some(Self { told: record.untold().next().is_none(), id })
+        let is_news = record.untold().next().is_some() || record.untold_success().next().is_some();
+        let news = match (record.dead().next(), is_news) {
+            (Some(_), true) => News::Untold,
+            (Some(_), false) => News::Told,
+            (None, true) => News::Relayed,
+            (None, false) => return None,
+        };
+        Some(Self { news, id })
     }
 }
 
@@ -90,7 +107,7 @@ pub(super) struct Changes {
     pub(super) messages: BTreeMap<QueueId, Option<MessageRecord>>,
     /// Due keys to add (`true`) and to remove (`false`).
     pub(super) due: BTreeMap<DueKey, bool>,
-    /// Keys of messages with dead recipients to add (`true`) and to remove (`false`).
+    /// Keys of messages with dead recipients, or with something to tell, to add (`true`) and to remove (`false`).
     pub(super) dead: BTreeMap<DeadKey, bool>,
     /// Ledger events; `None` removes one.
     pub(super) ledger: BTreeMap<u64, Option<Event>>,

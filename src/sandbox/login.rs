@@ -89,7 +89,11 @@ impl Session {
         if !matches!(self.state, State::Idle) {
             return self.violation(&replies::BAD_SEQUENCE);
         }
-        self.login_step(begin(mechanism, initial), now)
+        let offered =
+            self.shared.options.mechanisms.split(' ').any(|name| name.eq_ignore_ascii_case(mechanism));
+        let step =
+            if offered { begin(mechanism, initial) } else { Step::Refuse(&replies::UNKNOWN_MECHANISM) };
+        self.login_step(step, now)
     }
 
     /// Goes on after the client's response.

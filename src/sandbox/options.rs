@@ -78,6 +78,8 @@ pub struct Options {
     pub refuse_localhost_ehlo: bool,
     /// Whether the "587" port offers STARTTLS; without it, a middlebox has taken it away.
     pub offer_starttls: bool,
+    /// What AUTH offers inside TLS, in Gmail's words and order; nothing else is understood.
+    pub mechanisms: &'static str,
     /// What the TLS ports present.
     pub certificate: Certificate,
     /// Whether a TLS client without SNI meets the certificate of `invalid2.invalid`.
@@ -139,6 +141,7 @@ impl Default for Options {
             keep_bodies: true,
             refuse_localhost_ehlo: true,
             offer_starttls: true,
+            mechanisms: "LOGIN PLAIN XOAUTH2 PLAIN-CLIENTTOKEN OAUTHBEARER XOAUTH",
             certificate: Certificate::Right,
             require_sni: true,
             strict_line_ends: true,

@@ -104,8 +104,8 @@ pub(super) fn greeting(output: &mut Vec<u8>, service: Service, id: &str) {
 pub(super) enum Offer {
     /// Before TLS.
     StartTls,
-    /// Inside TLS.
-    Authentication,
+    /// Inside TLS, with these mechanisms.
+    Authentication(&'static str),
     /// The plain port.
     Neither,
 }
@@ -113,9 +113,9 @@ pub(super) enum Offer {
 /// The reply to EHLO, in Gmail's order and without a session id.
 pub(super) fn ehlo(output: &mut Vec<u8>, service: Service, peer: IpAddr, size: u64, offer: Offer) {
     let offer = match offer {
-        Offer::StartTls => "250-STARTTLS\r\n",
-        Offer::Authentication => "250-AUTH LOGIN PLAIN XOAUTH2 PLAIN-CLIENTTOKEN OAUTHBEARER XOAUTH\r\n",
-        Offer::Neither => "",
+        Offer::StartTls => "250-STARTTLS\r\n".to_owned(),
+        Offer::Authentication(mechanisms) => format!("250-AUTH {mechanisms}\r\n"),
+        Offer::Neither => String::new(),
     };
     let text = format!(
         "250-{} at your service, [{peer}]\r\n250-SIZE {size}\r\n250-8BITMIME\r\n{offer}\

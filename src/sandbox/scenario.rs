@@ -22,8 +22,8 @@ pub struct Scenario {
     pub happens: &'static str,
     /// What to watch for: how a good relay reacts.
     pub watch: &'static str,
-    /// The password that the relay is given. A scenario with a token would name one of the refresh
-    /// tokens of `oauth/grant.rs` here; the look-alike's side of it is ready.
+    /// What the relay logs in with: an app password, or one of the refresh tokens of `oauth/grant.rs` when
+    /// [`Scenario::uses_tokens`].
     pub password: &'static str,
     trouble: Trouble,
 }
@@ -35,11 +35,17 @@ impl Scenario {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
     }
 
+    /// Whether the relay logs in with tokens.
+    #[must_use]
+    pub const fn uses_tokens(&self) -> bool {
+        matches!(self.trouble, Trouble::Token)
+    }
+
     /// Tells a look-alike that is about to start what to do.
     pub fn prepare(&self, options: &mut Options) {
         let mut order = |stage, failure, times| options.script.push(Order { stage, failure, times });
         match &self.trouble {
-            Trouble::Password => {}
+            Trouble::Password | Trouble::Token => {}
             Trouble::Reply(stage, reply, times) => {
                 order(*stage, Failure::Reply(reply.scripted()), *times);
             }
@@ -58,6 +64,8 @@ impl Scenario {
 enum Trouble {
     /// By the password alone.
     Password,
+    /// By the refresh token alone.
+    Token,
     /// This reply at this stage.
     Reply(Stage, &'static Template, Times),
     /// The same, and the connection ends.
@@ -145,6 +153,24 @@ pub static SCENARIOS: &[Scenario] = &[
         watch: "paused-credentials, as with browser-login-needed.",
         password: "captcha",
         trouble: Trouble::Password,
+    },
+    Scenario {
+        name: "oauth-expired",
+        shows: "The consent has ended: the refresh token is expired or was revoked.",
+        happens: "The relay logs in with tokens; each request for one gets 400 invalid_grant.",
+        watch: "paused-credentials without a single login; the remedy is `pillarbox auth google` and, for a consent \
+                screen in testing, to publish it. Mail is accepted and waits; nothing is charged.",
+        password: "revoked",
+        trouble: Trouble::Token,
+    },
+    Scenario {
+        name: "oauth-refused",
+        shows: "Gmail does not take the access token: it has ended early, or is for another account.",
+        happens: "Each token is issued and already expired: 334 with Google's JSON, then 535 5.7.8.",
+        watch: "A second token is fetched and tried once, then paused-credentials; the reason has what the JSON \
+                said (status 400). Mail is accepted and waits; nothing is charged.",
+        password: "stale",
+        trouble: Trouble::Token,
     },
     Scenario {
         name: "too-many-logins",

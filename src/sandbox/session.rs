@@ -261,7 +261,7 @@ impl Session {
         }
         let offer = match self.port {
             Port::Plain => Offer::Neither,
-            _ if self.tls.is_some() => Offer::Authentication,
+            _ if self.tls.is_some() => Offer::Authentication(self.shared.options.mechanisms),
             _ if self.shared.options.offer_starttls => Offer::StartTls,
             _ => Offer::Neither,
         };

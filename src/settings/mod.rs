@@ -3,9 +3,11 @@
 //! Rule: what is returned cannot be wrong, only unsuitable; every refusal says where and what to do.
 //! No secret is read here. Must not know what the modules do with their Options.
 
+mod choices;
 mod document;
 mod door;
 pub mod exposure;
+mod field_names;
 pub mod hostname;
 mod identity;
 mod layers;
@@ -27,7 +29,6 @@ use std::{
     collections::BTreeMap,
     env, fmt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -204,7 +205,6 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let admin_address = admin_address.or_else(|| account_address.clone());
     let hostname = door::hostname(&raw.listener, host, report);
     let recipients = recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
-    let recipients = Arc::new(recipients);
     let mut listener = door::check(&raw.listener, &hostname, &recipients, report);
     listener.local = sendmail::check(&raw.sendmail, report);
     door::check_against_upstream(&listener, &upstream.host, report);
@@ -239,6 +239,7 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             connections: upstream.connections,
             logins_per_hour: upstream.logins_per_hour,
             recipients_per_day: budget.recipients_per_day,
+            notice_reserve: budget.notice_reserve,
             urgent_reserve: budget.urgent_reserve,
             pace_per_minute: budget.pace_per_minute,
             lifetime: queue.lifetime,
@@ -258,15 +259,9 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
             commit_timeout: COMMIT_TIMEOUT,
         },
         listener,
-        admin: admin::Options {
-            socket: storage::check_socket(&raw.admin, report),
-            http: raw.admin.http.as_ref().and_then(|Parsed(address)| *address),
-        },
+        admin: storage::check_admin(&raw.admin, report),
         log_output: raw.log.output.as_ref().map_or(telemetry::Output::Stderr, |Parsed(output)| *output),
-        telemetry: telemetry::Options {
-            format: raw.log.format.as_ref().map_or(telemetry::Format::Auto, |Parsed(format)| *format),
-            level: raw.log.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),
-        },
+        telemetry: telling::log(&raw.log),
         history_lifetime: queue.history_lifetime,
         owner_reserve: budget.owner_reserve,
     }

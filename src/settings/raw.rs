@@ -6,13 +6,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, Visitor, value},
-    forward_to_deserialize_any,
-};
+use serde::Deserialize;
 
-use super::value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose};
+use super::{
+    field_names::field_names,
+    telling::Delay,
+    value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose},
+};
 use crate::{
     delivery::{IpFamily, Uncertain, oauth::Endpoint},
     message::{
@@ -130,6 +130,7 @@ pub(super) struct Queue {
 pub(super) struct Budget {
     pub(super) recipients_per_day: Option<Whole>,
     pub(super) owner_reserve: Option<Whole>,
+    pub(super) notice_reserve: Option<Whole>,
     pub(super) urgent_reserve: Option<Whole>,
     pub(super) pace_per_minute: Option<Whole>,
 }
@@ -163,6 +164,7 @@ pub(super) struct Sender {
 pub(super) struct Notices {
     pub(super) to: Option<Parsed<Told>>,
     pub(super) per_hour: Option<Whole>,
+    pub(super) delay_after: Option<Parsed<Delay>>,
 }
 
 /// `[alert]`: who is told without mail.
@@ -252,23 +254,6 @@ impl Text for Auth {
     }
 }
 
-/// `None` for an empty text, which is the way to say "not set".
-impl Text for Option<Endpoint> {
-    const EXPECTED: &'static str = "an https:// address in quotes";
-
-    fn read(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
-    }
-}
-
-impl Text for IpFamily {
-    const EXPECTED: &'static str = "\"any\", \"4\" or \"6\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("any", Self::Any), ("4", Self::V4), ("6", Self::V6)])
-    }
-}
-
 /// `listener.starttls`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Starttls {
@@ -285,53 +270,15 @@ impl Text for Starttls {
     }
 }
 
-impl Text for Authentication {
-    const EXPECTED: &'static str = "\"off\", \"optional\", \"required\" or \"accept-any\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(
-            text,
-            &[
-                ("off", Self::Off),
-                ("optional", Self::Optional),
-                ("required", Self::Required),
-                ("accept-any", Self::AcceptAny),
-            ],
-        )
-    }
-}
-
-impl Text for Lane {
-    const EXPECTED: &'static str = "\"urgent\", \"normal\" or \"bulk\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("urgent", Self::Urgent), ("normal", Self::Normal), ("bulk", Self::Bulk)])
-    }
-}
-
-impl Text for Uncertain {
-    const EXPECTED: &'static str = "\"resend-once\" or \"hold\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("resend-once", Self::ResendOnce), ("hold", Self::Hold)])
-    }
-}
-
-impl Text for FromPolicy {
-    const EXPECTED: &'static str = "\"account\", \"alias-list\" or \"keep\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("account", Self::Account), ("alias-list", Self::AliasList), ("keep", Self::Keep)])
-    }
-}
-
 impl Text for SenderPattern {
     const EXPECTED: &'static str = "an address, \"@domain\" or a name in quotes";
 
     fn read(text: &str) -> Result<Self, String> {
         if let Some(domain) = text.strip_prefix('@') {
             let address: Result<Address, String> = Address::read(&format!("x{text}"));
-            return address.map(|_| Self::Domain(domain.to_lowercase()));
+            return address
+                .map(|_| Self::Domain(domain.to_lowercase()))
+                .map_err(|_| format!("{text:?} is no domain; write for example \"@example.org\""));
         }
         let address = Address::read(text)?;
         Ok(if address.domain().is_some() { Self::Address(address) } else { Self::Name(text.to_lowercase()) })
@@ -354,14 +301,6 @@ impl Text for Told {
             text,
             &[("admin", Self::Admin), ("admin-and-sender", Self::AdminAndSender), ("nobody", Self::Nobody)],
         )
-    }
-}
-
-impl Text for Format {
-    const EXPECTED: &'static str = "\"auto\", \"text\" or \"json\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)])
     }
 }
 
@@ -394,39 +333,6 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 12] {
 /// keys.
 fn without_sections(keys: &'static [&'static str]) -> &'static [&'static str] {
     keys.split_last().map_or(keys, |(_, keys)| keys)
-}
-
-fn field_names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
-    let mut names: &'static [&'static str] = &[];
-    // The answer comes through `names`; the deserializer itself always ends with an error.
-    drop(T::deserialize(FieldNames(&mut names)));
-    names
-}
-
-/// Asks a struct for the names of its fields instead of filling it.
-struct FieldNames<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for FieldNames<'_> {
-    type Error = value::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(value::Error::custom("not a struct"))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Self::Error> {
-        *self.0 = fields;
-        Err(value::Error::custom("names only"))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
 }
 
 #[cfg(test)]

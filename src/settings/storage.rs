@@ -12,7 +12,9 @@ use std::{
 use super::{
     raw::{Admin, Budget, Queue},
     report::{Key, Report, set},
+    value::Parsed,
 };
+use crate::admin;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -73,6 +75,7 @@ pub(super) struct CheckedBudget {
     /// Already less the owner's reserve.
     pub(super) recipients_per_day: u32,
     pub(super) owner_reserve: u32,
+    pub(super) notice_reserve: u32,
     pub(super) urgent_reserve: u32,
     pub(super) pace_per_minute: u32,
 }
@@ -92,6 +95,17 @@ pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudg
     }
     let left = per_day.saturating_sub(reserve);
     let urgent = report.whole(urgent, raw.urgent_reserve);
+    let default = notice_reserve(left).min(left.saturating_sub(urgent.saturating_add(1)));
+    let notices = Key { section: "budget", key: "notice_reserve", default, range: 0..=100 };
+    let notices = report.whole(notices, raw.notice_reserve);
+    if notices > 0 && urgent < left && notices >= left - urgent {
+        let what = format!(
+            "a reserve of {notices} for notices leaves nothing of {} recipients a day for all other mail",
+            left - urgent
+        );
+        let remedy = "Make it smaller than recipients_per_day less the other reserves.";
+        report.add("budget", "notice_reserve", what, remedy);
+    }
     if left > 0 && urgent >= left {
         let what = format!(
             "a reserve of {urgent} for urgent mail leaves nothing of {left} recipients a day for all other mail"
@@ -102,12 +116,26 @@ pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudg
     CheckedBudget {
         recipients_per_day: left,
         owner_reserve: reserve,
+        notice_reserve: notices,
         urgent_reserve: urgent,
         pace_per_minute: report.whole(pace, raw.pace_per_minute),
     }
 }
 
-pub(super) fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
+/// What is kept for our own notices unless something else is written: one in a hundred, five at most; on a day too
+/// small to give that away, none.
+fn notice_reserve(left: u32) -> u32 {
+    const DAY_MIN: u32 = 20;
+    const RESERVE_MAX: u32 = 5;
+    if left < DAY_MIN { 0 } else { left.div_ceil(100).min(RESERVE_MAX) }
+}
+
+pub(super) fn check_admin(raw: &Admin, report: &mut Report<'_>) -> admin::Options {
+    let http = raw.http.as_ref().and_then(|Parsed(address)| *address);
+    admin::Options { socket: check_socket(raw, report), http }
+}
+
+fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
     let Some(path) = set(raw.socket.as_ref()) else { return super::DEFAULT_SOCKET.into() };
     let path = report.path("admin", "socket", path);
     check_socket_path("admin", &path, report);

@@ -1,4 +1,4 @@
-//! The checks of `[notices]` and `[alert]`: who is told of trouble, and how often.
+//! The checks of `[notices]`, `[alert]` and `[log]`: who is told of trouble, and how often.
 //!
 //! Rule: nobody is told by mail unless there is an account to send it as. Must not know how a notice or an
 //! alert looks.
@@ -6,20 +6,45 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    raw::{Alert, Notices, Told},
+    raw::{Alert, Log, Notices, Told},
     report::{Key, Report, set},
-    value::{Command, Parsed, Password},
+    value::{Command, Parsed, Password, Text},
 };
 use crate::{
     admin::alert::{self, webhook},
     delivery::oauth::Endpoint,
     notices,
     smtp::address::Address,
+    telemetry,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// `notices.delay_after`: how long until it is told that mail waits; `None` for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delay(pub(super) Option<Duration>);
+
+impl Text for Delay {
+    const EXPECTED: &'static str = "a duration in quotes such as \"4h\", or \"never\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        let after = Duration::read(text).map_err(|words| format!("{words}, or \"never\""))?;
+        Ok(Self(Some(after)))
+    }
+}
+
+/// How the log is printed.
+pub(super) fn log(raw: &Log) -> telemetry::Options {
+    telemetry::Options {
+        format: raw.format.as_ref().map_or(telemetry::Format::Auto, |Parsed(format)| *format),
+        level: raw.level.as_ref().map_or(tracing::Level::INFO, |Parsed(level)| *level),
+    }
+}
 
 pub(super) fn check_notices(
     raw: &Notices,
@@ -31,6 +56,11 @@ pub(super) fn check_notices(
     let mut options = notices::Options::new(hostname.to_owned());
     let per_hour = Key { section: "notices", key: "per_hour", default: options.per_hour, range: 1..=60 };
     options.per_hour = report.whole(per_hour, raw.per_hour);
+    if let Some(Parsed(Delay(after))) = raw.delay_after {
+        let key =
+            Key { section: "notices", key: "delay_after", default: 4 * HOUR, range: 10 * MINUTE..=90 * DAY };
+        options.delay_after = after.map(|after| report.duration(key, Some(&Parsed(after))));
+    }
     let to = raw.to.as_ref().map_or(Told::Admin, |Parsed(to)| *to);
     if to != Told::Nobody {
         options.from = account.or(admin).cloned();

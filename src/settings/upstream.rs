@@ -4,6 +4,7 @@
 //! because only `run` needs one. Must not know how delivery uses what it is told.
 
 use std::{
+    fs::File,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -20,6 +21,8 @@ use crate::delivery::{IpFamily, Login, PasswordSource, Tls, Way, oauth::Options}
 
 const SECTION: &str = "upstream";
 const HOST_DEFAULT: &str = "smtp.gmail.com";
+/// Beside the system's configuration.
+const USUAL_FILE: &str = "password";
 /// A username longer than any mailbox (RFC 5321 section 4.5.3.1.3).
 const USERNAME_LENGTH_MAX: usize = 320;
 
@@ -52,7 +55,7 @@ pub(super) fn check(
     let tokens = oauth::check(raw, auth, state, report);
     let login = match auth {
         Auth::Consent | Auth::ServiceAccount => token_login(raw, auth, tokens, secret_directories, report),
-        Auth::Password | Auth::None => login(raw, auth, secret_directories, report),
+        Auth::Password | Auth::None => login(raw, auth, surroundings, report),
     };
     let tls = tls(raw, &host, port, login.is_some(), report);
     let account = match (auth, &login) {
@@ -132,12 +135,8 @@ fn other_way(raw: &Upstream, port: u16, tls: Tls) -> Option<Way> {
     other.filter(|_| wanted)
 }
 
-fn login(
-    raw: &Upstream,
-    auth: Auth,
-    secret_directories: &[PathBuf],
-    report: &mut Report<'_>,
-) -> Option<Login> {
+fn login(raw: &Upstream, auth: Auth, surroundings: &Surroundings, report: &mut Report<'_>) -> Option<Login> {
+    let secret_directories = surroundings.secret_directories.as_slice();
     let username = set(raw.username.as_ref());
     let sources = password_sources(raw, secret_directories, report);
     if let [(first, _), (second, _), ..] = sources.as_slice() {
@@ -154,7 +153,9 @@ fn login(
         }
         return None;
     }
-    let source = source.or_else(|| username.and_then(|_| mounted_secret(secret_directories)));
+    let unnamed = |found: fn(&Surroundings) -> Option<Source>| username.and_then(|_| found(surroundings));
+    let source = source.or_else(|| unnamed(usual_file)).map(|source| or_its_copy(source, surroundings));
+    let source = source.or_else(|| unnamed(mounted_secret));
     match (username, source) {
         (None, None) => None,
         (None, Some((key, _))) => {
@@ -209,20 +210,39 @@ fn check_username(username: &str, raw: &Upstream, report: &mut Report<'_>) {
     }
 }
 
+/// A source of the password, and the key that it stands for.
+type Source = (&'static str, PasswordSource);
+
 /// The password that systemd or a container's engine has put where it puts secrets. Only its name is
-/// looked for; it is read before each login, like any other.
-fn mounted_secret(directories: &[PathBuf]) -> Option<(&'static str, PasswordSource)> {
-    let places = directories.iter().flat_map(|directory| SECRET_NAMES.map(|name| directory.join(name)));
-    let found = places.into_iter().find(|path| path.is_file());
+/// looked for; it is read before each login, like any other. One of a single octet is the line end that the
+/// unit (SetCredential=) puts in the place of a password that root has not stored.
+fn mounted_secret(surroundings: &Surroundings) -> Option<Source> {
+    let directories = surroundings.secret_directories.iter();
+    let places = directories.flat_map(|directory| SECRET_NAMES.map(|name| directory.join(name)));
+    let is_stored = |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 1);
+    let found = places.into_iter().find(is_stored);
     found.map(|path| ("password_file", PasswordSource::Mounted(path)))
 }
 
+/// The password file beside the system's configuration, which needs no line in it.
+fn usual_file(surroundings: &Surroundings) -> Option<Source> {
+    let path = surroundings.system_file.with_file_name(USUAL_FILE);
+    (path.is_absolute() && path.is_file()).then_some(("password_file", PasswordSource::File(path)))
+}
+
+/// The unit hands the daemon a copy of the usual file, which may be root's alone.
+fn or_its_copy(source: Source, surroundings: &Surroundings) -> Source {
+    let usual = surroundings.system_file.with_file_name(USUAL_FILE);
+    match &source.1 {
+        PasswordSource::File(path) if *path == usual && File::open(path).is_err() => {
+            mounted_secret(surroundings).unwrap_or(source)
+        }
+        _ => source,
+    }
+}
+
 /// Every source of the password that is set, in the order of preference.
-fn password_sources(
-    raw: &Upstream,
-    secret_directories: &[PathBuf],
-    report: &Report<'_>,
-) -> Vec<(&'static str, PasswordSource)> {
+fn password_sources(raw: &Upstream, secret_directories: &[PathBuf], report: &Report<'_>) -> Vec<Source> {
     let file = set(raw.password_file.as_ref()).map(|path| {
         let path = report.path(SECTION, "password_file", path);
         let mounted = secret_directories.iter().any(|directory| path.starts_with(directory));

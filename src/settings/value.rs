@@ -11,7 +11,7 @@ use serde::{
     de::{self, Error as _, SeqAccess, Visitor},
 };
 
-use crate::{secret::Secret, smtp::address::Address, telemetry::Output};
+use crate::{secret::Secret, smtp::address::Address};
 
 /// A value written as text.
 pub(super) trait Text: Sized {
@@ -70,20 +70,6 @@ impl Text for SocketAddr {
     }
 }
 
-/// `admin.http`.
-impl Text for Option<SocketAddr> {
-    const EXPECTED: &'static str = "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        if text.is_empty() || text == "off" {
-            return Ok(None);
-        }
-        let no_address =
-            |_| format!("{text:?} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\"");
-        text.parse().map(Some).map_err(no_address)
-    }
-}
-
 impl Text for IpNet {
     const EXPECTED: &'static str = "a network in quotes such as \"192.168.1.0/24\"";
 
@@ -118,31 +104,6 @@ impl Text for Option<Address> {
             return Ok(None);
         }
         Address::read(text).map(Some)
-    }
-}
-
-impl Text for tracing::Level {
-    const EXPECTED: &'static str = "a level in quotes such as \"info\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(
-            text,
-            &[
-                ("error", Self::ERROR),
-                ("warn", Self::WARN),
-                ("info", Self::INFO),
-                ("debug", Self::DEBUG),
-                ("trace", Self::TRACE),
-            ],
-        )
-    }
-}
-
-impl Text for Output {
-    const EXPECTED: &'static str = "\"stderr\" or \"stdout\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("stderr", Self::Stderr), ("stdout", Self::Stdout)])
     }
 }
 

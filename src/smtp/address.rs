@@ -14,7 +14,7 @@ pub const LOCAL_PART_LENGTH_MAX: usize = 256;
 pub const DOMAIN_LENGTH_MAX: usize = 255;
 
 /// A mailbox: a local part and, unless it names somebody on this host, a domain.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address {
     text: String,

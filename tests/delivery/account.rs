@@ -175,6 +175,27 @@ async fn a_login_that_the_upstream_forgot_is_repeated_once_before_the_account_pa
 }
 
 #[tokio::test]
+async fn login_stands_in_for_plain_where_only_that_is_offered_and_is_refused_once() {
+    for (mechanisms, used) in [("LOGIN", "AUTH LOGIN"), ("LOGIN PLAIN", "AUTH PLAIN ***")] {
+        let mut scene = Scene::with(|options| options.mechanisms = mechanisms).await;
+        scene.start();
+        scene.submit(&["ok@example.net"]).await;
+        scene.until_received(1).await;
+        let commands = scene.sandbox.mailbox().last_commands();
+        let logins: Vec<_> = commands.iter().filter(|line| line.contains("AUTH ")).collect();
+        assert!(logins.len() == 1 && logins[0].ends_with(used), "{mechanisms}: {logins:?}");
+    }
+    let mut scene = Scene::with(|options| options.mechanisms = "LOGIN").await;
+    scene.options.login = Some(login("wrong"));
+    scene.start();
+    let id = scene.submit(&["ok@example.net"]).await;
+    let state = scene.until_account(AccountCondition::PausedCredentials).await;
+    assert!(state.reason.contains("535 5.7.8"), "{state:?}");
+    assert_eq!(scene.sandbox.mailbox().counters().login_refusals, 1);
+    assert_eq!(scene.state(id).await.1, 0);
+}
+
+#[tokio::test]
 async fn an_app_password_with_spaces_logs_in() {
     let scene = Scene::running(|options| options.login = Some(login("abcd efgh\u{a0}ijkl mnop"))).await;
     scene.submit(&["ok@example.net"]).await;
@@ -200,6 +221,26 @@ async fn a_spent_budget_parks_the_queue_until_the_window_frees() {
     scene.advance(HOUR).await;
     scene.until_received(5).await;
     assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
+}
+
+#[tokio::test]
+async fn the_500th_recipient_leaves_and_the_501st_waits_for_the_window() {
+    let mut scene = Scene::new().await;
+    scene.options.recipients_per_day = 500;
+    scene.start();
+    let addresses: Vec<String> = (0..100).map(|number| format!("ok{number}@example.net")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    for _ in 0..5 {
+        scene.submit(&addresses).await;
+    }
+    scene.until_received(5).await;
+    let last = scene.submit(&["ok501@example.net"]).await;
+    scene.until_quiet().await;
+    let taken = || scene.received().iter().map(|message| message.rcpt_to.len()).sum::<usize>();
+    assert_eq!((taken(), scene.names(last).await), (500, vec!["queued"]));
+    scene.advance(24 * HOUR).await;
+    scene.until_names(last, &["relayed"]).await;
+    assert_eq!((taken(), scene.sandbox.mailbox().counters().quota_refusals), (501, 0));
 }
 
 #[tokio::test]

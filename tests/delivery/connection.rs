@@ -245,6 +245,24 @@ async fn a_refused_connection_backs_off_and_recovers() {
 }
 
 #[tokio::test]
+async fn a_connection_in_use_is_renewed_after_ten_minutes() {
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        // Only its age can end it.
+        options.limits.idle = HOUR;
+    })
+    .await;
+    for (minutes, connections) in [(0, 1), (5, 1), (4, 1), (2, 2)] {
+        scene.advance(minutes * MINUTE).await;
+        let id = scene.submit(&["ok@example.net"]).await;
+        scene.until_names(id, &["relayed"]).await;
+        assert_eq!(scene.sandbox.mailbox().counters().connections, connections, "{minutes} minutes later");
+    }
+    let limits = pillarbox::delivery::Limits::default();
+    assert_eq!((limits.messages_per_connection, limits.final_dot), (100, 10 * MINUTE));
+}
+
+#[tokio::test]
 async fn connections_are_renewed_after_their_messages_and_closed_when_idle() {
     let scene = Scene::running(|options| {
         options.connections = 1;

@@ -135,8 +135,8 @@ impl Store for Failing {
     async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
         self.inner.expire(id).await
     }
-    async fn told(&self, id: QueueId, places: Vec<usize>) -> Result<(), StoreError> {
-        self.inner.told(id, places).await
+    async fn told(&self, id: QueueId, told: pillarbox::queue::store::Told) -> Result<(), StoreError> {
+        self.inner.told(id, told).await
     }
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
         self.inner.retry(id, now).await

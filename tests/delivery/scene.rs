@@ -219,6 +219,7 @@ pub(super) fn options() -> Options {
         connections: 2,
         logins_per_hour: 1_000,
         recipients_per_day: 500,
+        notice_reserve: 0,
         urgent_reserve: 0,
         pace_per_minute: 0,
         lifetime: 120 * HOUR,

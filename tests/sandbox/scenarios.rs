@@ -110,6 +110,10 @@ fn refused_logins_pause_the_account_and_say_what_to_do() {
     pauses("browser-login-needed", "paused-credentials", "browser");
     pauses("captcha-needed", "paused-credentials", "browser");
     pauses("sending-denied", "paused-credentials", "browser");
+    pauses("oauth-expired", "paused-credentials", "pillarbox auth google");
+    let refused = pauses("oauth-refused", "paused-credentials", "pillarbox auth google");
+    let account = refused.until_account("paused-credentials");
+    assert!(account["reason"].as_str().unwrap().contains("status 400"), "{account}");
 }
 
 #[test]

@@ -1,5 +1,13 @@
 //! Dead letters: what is told of them, how they are taken up again, and when they expire.
 
+use pillarbox::{
+    queue::record::{NoticeKind, NoticeSent},
+    smtp::{
+        address::Address,
+        dsn::{Notify, RecipientDsn},
+    },
+};
+
 use super::*;
 
 /// The ids of a list.
@@ -26,7 +34,7 @@ contract! {
         let store = queue.store();
         assert_eq!(ids(&store.untold(10).await.unwrap()), [first, second]);
         assert_eq!(ids(&store.untold(1).await.unwrap()), [first]);
-        store.told(first, vec![0]).await.unwrap();
+        store.told(first, vec![0].into()).await.unwrap();
         drop(store);
         queue.crash().await;
         let store = queue.store();
@@ -47,17 +55,17 @@ contract! {
         let places: Vec<usize> = found[0].record.untold().collect();
         let claimed = queue.claim().await;
         queue.settle(&claimed, dead("554")).await;
-        queue.store().told(id, places).await.unwrap();
+        queue.store().told(id, places.into()).await.unwrap();
         queue.crash().await;
         let found = queue.store().untold(10).await.unwrap();
         assert_eq!(found[0].record.untold().collect::<Vec<_>>(), [1]);
-        queue.store().told(id, vec![1]).await.unwrap();
+        queue.store().told(id, vec![1].into()).await.unwrap();
         assert!(queue.store().untold(10).await.unwrap().is_empty());
     }
 
     async fn a_dead_letter_that_is_retried_has_a_new_lifetime_and_is_told_of_again(mut queue) {
         let id = dead_letter(&queue).await;
-        queue.store().told(id, vec![0]).await.unwrap();
+        queue.store().told(id, vec![0].into()).await.unwrap();
         queue.clock.advance(6 * DAY);
         let now = queue.clock.wall();
         assert_eq!(queue.store().retry(id, now).await.unwrap(), 1);
@@ -93,5 +101,32 @@ contract! {
         queue.clock.advance(30 * DAY);
         let keep_after = queue.clock.wall();
         assert_eq!(queue.store().expire_dead(keep_after).await.unwrap(), 1, "who still waits keeps the other");
+    }
+
+    async fn a_relayed_message_whose_client_asked_for_it_waits_until_somebody_was_told(mut queue) {
+        let mut envelope = queue.envelope(&["ok@example.net", "later@example.net"]);
+        let notify = Some(Notify { success: true, ..Notify::default() });
+        envelope.dsn.recipients.insert(0, RecipientDsn { notify, original_recipient: None });
+        let id = queue.submit(envelope).await;
+        let claimed = queue.claim().await;
+        queue.settle(&claimed, relayed()).await;
+        queue.crash().await;
+        let store = queue.store();
+        assert_eq!(ids(&store.untold(10).await.unwrap()), [id]);
+        assert!(store.dead(None, 10).await.unwrap().is_empty(), "it is no dead letter");
+        assert!(store.history(None, 10).await.unwrap().is_empty());
+        assert!(store.open_message(id).await.is_ok(), "its notice wants its header");
+        let at = queue.clock.wall();
+        let to = "joe@partner.example".parse::<Address>().unwrap();
+        let notices = (0..20).map(|_| NoticeSent { at, kind: NoticeKind::Relayed, to: to.clone(), id }).collect();
+        store.told(id, Told { places: vec![0], delayed: false, notices }).await.unwrap();
+        drop(store);
+        queue.crash().await;
+        let store = queue.store();
+        assert!(store.untold(10).await.unwrap().is_empty());
+        let history = store.history(None, 10).await.unwrap();
+        assert_eq!(ids(&history), [id]);
+        assert_eq!(history[0].record.notices.len(), 8, "only the last ones are kept");
+        assert!(store.open_message(id).await.is_err(), "its file is gone");
     }
 }

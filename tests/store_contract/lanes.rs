@@ -1,6 +1,8 @@
 //! The contract of lanes: who leaves first, whose the last of the budget is, and what a queue from before
 //! lanes becomes.
 
+use pillarbox::queue::record::MessageRecord;
+
 use super::*;
 
 contract! {
@@ -34,7 +36,7 @@ contract! {
     }
 
     async fn the_last_of_the_budget_is_for_urgent_mail_only(mut queue) {
-        let terms = ClaimTerms { limit: 5, urgent_reserve: 2, recipients_max: 100 };
+        let terms = ClaimTerms { limit: 5, urgent_reserve: 2, notice_reserve: 0, recipients_max: 100 };
         let normal = queue.accept(&["a@x.org", "b@x.org", "c@x.org", "d@x.org"]).await;
         queue.accept_in(Lane::Bulk, &["e@x.org"]).await;
         let Claim::Message(first) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
@@ -42,12 +44,27 @@ contract! {
         queue.settle(&first, relayed()).await;
         queue.crash().await;
         let spent = queue.claim_on(terms).await.unwrap_err();
-        assert!(matches!(spent, Claim::Exhausted { frees_in: Some(DAY), urgent_room: 2 }), "{spent:?}");
+        assert!(matches!(spent, Claim::Exhausted { frees_in: Some(DAY), reserved_room: 2 }), "{spent:?}");
         let urgent = queue.accept_in(Lane::Urgent, &["f@x.org", "g@x.org", "h@x.org"]).await;
         assert_eq!(queue.claim_on(terms).await.unwrap(), (urgent, 2), "urgent mail has the rest, and no more");
         let spent = queue.claim_on(terms).await.unwrap_err();
-        assert!(matches!(spent, Claim::Exhausted { frees_in: Some(DAY), urgent_room: 0 }), "{spent:?}");
+        assert!(matches!(spent, Claim::Exhausted { frees_in: Some(DAY), reserved_room: 0 }), "{spent:?}");
         assert_eq!(queue.spent().await, 5);
+    }
+
+    async fn a_notice_leaves_before_all_others_and_has_a_reserve_that_nobody_else_may_spend(mut queue) {
+        let terms = ClaimTerms { limit: 5, urgent_reserve: 1, notice_reserve: 1, recipients_max: 100 };
+        let urgent = queue.accept_in(Lane::Urgent, &["a@x.org", "b@x.org"]).await;
+        let normal = queue.accept(&["c@x.org", "d@x.org", "e@x.org"]).await;
+        assert_eq!(queue.claim_on(terms).await.unwrap(), (urgent, 2));
+        assert_eq!(queue.claim_on(terms).await.unwrap(), (normal, 1), "but for the two reserves");
+        let more = queue.accept_in(Lane::Urgent, &["f@x.org", "g@x.org"]).await;
+        assert_eq!(queue.claim_on(terms).await.unwrap(), (more, 1), "but for the notices' reserve");
+        let notice = queue.accept_in(Lane::Notice, &["admin@x.org"]).await;
+        queue.accept_in(Lane::Notice, &["admin@x.org"]).await;
+        assert_eq!(queue.claim_on(terms).await.unwrap(), (notice, 1));
+        let spent = queue.claim_on(terms).await.unwrap_err();
+        assert!(matches!(spent, Claim::Exhausted { frees_in: Some(DAY), reserved_room: 0 }), "{spent:?}");
     }
 }
 
@@ -75,7 +92,8 @@ async fn a_queue_from_before_lanes_is_read_as_normal_mail_and_leaves_in_its_orde
     queue.clock.advance(Duration::from_millis(3));
     let second = queue.accept(&["b@x.org", "c@x.org"]).await;
     let old = [queue.show(first).await, queue.show(second).await];
-    let records = old.clone().map(|message| message.record);
+    // Nobody is told that it waits: what its client wants to hear of, the old record does not say.
+    let records = old.clone().map(|message| MessageRecord { delay_told: true, ..message.record });
     queue.store().close().await;
     let state = state_of(&queue);
     let index = sled::open(state.join("queue.sled")).unwrap();

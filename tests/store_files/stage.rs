@@ -78,7 +78,7 @@ impl Stage {
 
     /// Claims the one message that is due and settles it.
     pub(super) async fn settle(&self, store: &dyn Store, id: QueueId, outcomes: Vec<(usize, Outcome)>) {
-        let terms = ClaimTerms { limit: 500, urgent_reserve: 0, recipients_max: 100 };
+        let terms = ClaimTerms { limit: 500, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
         let claim = store.claim_due(self.clock.now(), terms).await.unwrap();
         assert!(matches!(&claim, Claim::Message(claimed) if claimed.id == id), "{claim:?}");
         store.settle(id, Settlement { at: NOW, outcomes }).await.unwrap();

@@ -99,7 +99,7 @@ start() {
 health() { docker inspect --format '{{.State.Health.Status}}' "$1"; }
 is() { [ "$("${@:2}")" = "$1" ]; }
 journal() { docker cp "$p-upstream:/tmp/journal" - | tar -xO; }
-delivered() { journal | grep -c "\"$1-" || true; }
+delivered() { journal | grep -c "<$1-" || true; }
 ask() { docker exec "$1" pillarbox "${@:2}"; }
 empty() { ask "$1" queue list --json | tr -d ' \n' | grep -q '"messages":\[\]'; }
 
@@ -122,6 +122,7 @@ within 30 sidecar_arrived || fail "mail that was handed to localhost did not arr
 passed "a second container that shares the network sends through localhost:25"
 refused=$(docker run --rm --name "$p-app" --network "$p-net" -v "$scripts:/scripts:ro" "$app_image" \
     bash /scripts/send.sh "$net.2" 25 outside 1 2>&1) && fail "the sidecar listens to others: $refused"
+grep -q "Connection refused" <<< "$refused" || fail "the sidecar was not tried from outside: $refused"
 passed "nobody outside of the shared network reaches the sidecar"
 
 # --- Killed under load
@@ -181,7 +182,8 @@ grep -q '^pillarbox_accepted_messages_total 2$' "$work/metrics" || fail "no metr
 passed "metrics over the private network"
 
 # --- The static sendmail in an image with nothing else
-docker build -q -t "$p-copied" --build-arg "image=$image" "$scripts" > /dev/null || fail "sendmail cannot be copied"
+docker build -q -t "$p-copied" --build-arg "image=$image" "$scripts" > /dev/null 2> "$work/build" \
+    || fail "sendmail cannot be copied: $(cat "$work/build")"
 printf 'Subject: copied\nMessage-ID: <copied-1@example.org>\n\nHello.\n' \
     | docker run -i --rm --name "$p-copied" --network "$p-net" -e PILLARBOX_SUBMIT="$net.2:25" "$p-copied" \
         -f me@example.org you@example.org > "$work/copied" 2>&1 || fail "the copied sendmail: $(cat "$work/copied")"

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("sendmail", 3),
     ("settings", 4),
     ("admin", 4),
+    ("supervision", 4),
     ("daemon", 5),
     ("sandbox", 5),
     ("cli", 6),

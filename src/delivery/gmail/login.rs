@@ -9,7 +9,7 @@ use crate::{
     delivery::{
         answer::{Answer, Fault, Stage, StageCell},
         bearer::{self, Challenge, Mechanism},
-        credential::{AuthCommand, Bearer, Credential},
+        credential::{Bearer, Credential, PasswordLines},
         options::{Options, Way},
     },
 };
@@ -26,21 +26,31 @@ impl Connection {
     ) -> Result<Option<Timestamp>, Answer> {
         stage.enter(Stage::Auth);
         match credential {
-            Credential::Password(command) => self.log_in_with_password(command).await.map(|()| None),
+            Credential::Password(lines) => self.log_in_with_password(lines).await.map(|()| None),
             Credential::Token(bearer) => self.log_in_with_token(bearer, &options.host, way).await.map(Some),
         }
     }
 
-    async fn log_in_with_password(&mut self, command: &AuthCommand) -> Result<(), Answer> {
-        if !self.capabilities.auth_plain {
-            return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
+    /// PLAIN; LOGIN only where PLAIN is not offered, for one refused password must count once.
+    async fn log_in_with_password(&mut self, lines: &PasswordLines) -> Result<(), Answer> {
+        let [username, password] = &lines.login;
+        let dialogue = match (self.capabilities.auth_plain, self.capabilities.auth_login) {
+            (true, _) => &[lines.plain.as_str()][..],
+            (false, true) => &["AUTH LOGIN\r\n", username, password][..],
+            (false, false) => {
+                return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
+            }
+        };
+        for (position, line) in dialogue.iter().enumerate() {
+            let reply = self.smtp.command(line).await.map_err(|error| answer(Stage::Auth, &error))?;
+            match u16::from(reply.code()) {
+                235 => return Ok(()),
+                334 if position + 1 < dialogue.len() => {}
+                334 => break,
+                _ => return Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) }),
+            }
         }
-        let reply = self.smtp.command(command.line()).await.map_err(|error| answer(Stage::Auth, &error))?;
-        match u16::from(reply.code()) {
-            235 => Ok(()),
-            334 => Err(self.answer_challenge().await),
-            _ => Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) }),
-        }
+        Err(self.answer_challenge().await)
     }
 
     /// A 334 after the whole credential announces a refusal, which an empty line brings about (gmail.md

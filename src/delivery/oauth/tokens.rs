@@ -26,6 +26,11 @@ use crate::{
 
 /// From here on before its end, a refresh token's end is announced in the log.
 pub const WARN_BEFORE: Duration = Duration::from_secs(2 * 24 * 3_600);
+/// How long a refresh token may lie unused: Google ends one after six months (gmail.md section 4.3), and nobody would
+/// be told before the first mail after them.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Between two looks at a token that nobody asks for.
+pub const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// Between two announcements.
 const WARN_EVERY: Duration = Duration::from_secs(12 * 3_600);
 
@@ -107,6 +112,22 @@ impl Tokens {
         self.warn(&mut state, fetched.refresh_token_expires_at);
         state.held = fetched.held;
         Ok(fetched.token)
+    }
+
+    /// For a relay without mail: announces the end of the refresh token in time, and uses it when it has not been
+    /// used for long. Does nothing while there is no token, which is not this task's to tell.
+    pub async fn look_after(&self) {
+        let mut state = self.state.lock().await;
+        let Ok(Some(stored)) = self.source.stored(&state.held).await else { return };
+        self.warn(&mut state, stored.refresh_token_expires_at);
+        drop(state);
+        if self.source.now().since(stored.stored_at) < KEEP_ALIVE {
+            return;
+        }
+        if let Err(TokenError { reason, remedy, .. }) = self.access_token().await {
+            let username = &self.source.username;
+            tracing::warn!(username, reason, remedy, "the refresh token could not be kept alive");
+        }
     }
 
     /// The upstream did not take this token: it is not handed out again.

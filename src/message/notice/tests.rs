@@ -37,6 +37,7 @@ fn build(failures: &[Failure], omitted: usize) -> String {
         boundary: "b0undary",
         failures,
         omitted,
+        left_out: 3,
     };
     String::from_utf8(notice.build().unwrap()).unwrap()
 }
@@ -88,7 +89,8 @@ fn several_failures_make_one_list_with_a_report_of_each_and_the_number_of_the_re
     let kinds: Vec<bool> =
         parts.iter().map(|part| part.0.contains("Content-Type: message/delivery-status")).collect();
     assert_eq!(kinds, [false, true, true, true]);
-    assert!(parts[0].1.contains("and 40 more"), "{}", parts[0].1);
+    assert!(parts[0].1.contains("and 40 more; pillarbox dead list shows"), "{}", parts[0].1);
+    assert!(parts[0].1.contains("Not told: 3 of the senders"), "{}", parts[0].1);
 }
 
 #[test]
@@ -118,4 +120,13 @@ fn a_delay_is_told_as_such() {
     recipient.action = Action::Delayed;
     let message = build(&[failure("01abc", vec![recipient])], 0);
     assert!(message.contains("Action: delayed\r\nStatus: 4.2.1\r\n") && message.contains("Mail is waiting"));
+}
+
+#[test]
+fn a_success_is_told_as_relayed_and_not_as_delivered() {
+    let mut recipient = refused("a@example.net", "250 2.0.0 OK");
+    recipient.action = Action::Relayed;
+    let message = build(&[failure("01abc", vec![recipient])], 0);
+    assert!(message.contains("Action: relayed\r\nStatus: 2.0.0\r\n"), "{message}");
+    assert!(message.contains("Mail was relayed") && !message.contains("Diagnostic-Code"), "{message}");
 }

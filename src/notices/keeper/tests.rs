@@ -30,29 +30,46 @@ impl Scene {
 
     /// A message that is refused for good.
     async fn refused(&self, reverse_path: &str, notify: Option<Notify>) {
+        self.ends(reverse_path, notify, Outcome::Dead { reply: "550 5.1.1 no such user".into() }).await;
+    }
+
+    async fn ends(&self, reverse_path: &str, notify: Option<Notify>, outcome: Outcome) -> QueueId {
+        self.message(reverse_path, notify, |_| {}, outcome).await
+    }
+
+    /// A message with that outcome.
+    async fn message(
+        &self,
+        reverse_path: &str,
+        notify: Option<Notify>,
+        edit: impl FnOnce(&mut Envelope),
+        outcome: Outcome,
+    ) -> QueueId {
         let mut envelope = envelope("gone@example.net".parse().unwrap(), "printer", self.clock.wall());
+        envelope.lane = Lane::Normal;
         envelope.reverse_path = reverse_path.parse().ok();
         let asked = RecipientDsn { notify, original_recipient: None };
         envelope.dsn.recipients.insert(0, asked);
+        edit(&mut envelope);
         let mut draft = self.store.begin(envelope).unwrap();
         draft.write(b"Subject: Toner\r\n low\r\nMessage-ID: <7@printer.lan>\r\n\r\ntext\r\n").await.unwrap();
         let id = self.store.enqueue(draft).await.unwrap().id();
-        // Only this one: notices that wait are left alone.
+        // Only this one: whatever else waits is left alone.
         loop {
-            let terms = ClaimTerms { limit: 10_000, recipients_max: 100, urgent_reserve: 0 };
+            let terms =
+                ClaimTerms { limit: 10_000, recipients_max: 100, urgent_reserve: 0, notice_reserve: 0 };
             let Claim::Message(claimed) = self.store.claim_due(self.clock.now(), terms).await.unwrap() else {
                 panic!("nothing to claim")
             };
             let until = self.clock.wall().after(Duration::from_secs(20 * 3600));
-            let outcome = if claimed.id == id {
-                Outcome::Dead { reply: "550 5.1.1 no such user".into() }
-            } else {
-                Outcome::NotTried { until: Some(until) }
+            let outcome = match claimed.id == id {
+                true => outcome.clone(),
+                false => Outcome::NotTried { until: Some(until) },
             };
             let settlement = Settlement { at: self.clock.wall(), outcomes: vec![(0, outcome)] };
             self.store.settle(claimed.id, settlement).await.unwrap();
             if claimed.id == id {
-                return;
+                return id;
             }
         }
     }
@@ -66,7 +83,7 @@ impl Scene {
     async fn notices(&self) -> Vec<(String, String)> {
         let mut notices = Vec::new();
         for message in self.store.list(None, 1_000).await.unwrap() {
-            if message.record.reverse_path.is_some() || message.record.dead().next().is_some() {
+            if message.record.lane != Lane::Notice {
                 continue;
             }
             let mut reader = self.store.open_message(message.id).await.unwrap();
@@ -153,4 +170,118 @@ async fn a_sender_elsewhere_is_told_of_its_own_mail_when_that_is_wanted() {
     assert!(told.contains(&"admin@example.org") && told.contains(&"joe@partner.example"), "{told:?}");
     let (_, text) = notices.iter().find(|(to, _)| to == "joe@partner.example").unwrap();
     assert_eq!(text.matches("Final-Recipient").count(), 1, "only its own");
+}
+
+/// Refused for the time being.
+fn deferred(until: Timestamp) -> Outcome {
+    Outcome::Deferred { until, reply: "450 4.2.1 too fast".into() }
+}
+
+const ALL: Notify = Notify { success: true, failure: true, delay: true };
+
+#[tokio::test]
+async fn the_limit_of_an_hour_holds_for_senders_too_and_the_administrator_hears_how_many_were_left_out() {
+    let mut scene = Scene::new(true);
+    for number in 0..9 {
+        scene.refused(&format!("joe{number}@partner.example"), None).await;
+    }
+    scene.look_after(60).await;
+    let notices = scene.notices().await;
+    assert_eq!(notices.len(), 4, "the administrator's and three");
+    let (_, text) = notices.iter().find(|(to, _)| to == "admin@example.org").unwrap();
+    assert!(text.contains("9 messages could not be relayed"), "{text}");
+    assert!(text.contains("Not told: 6 of the senders"), "{text}");
+    scene.look_after(3_600).await;
+    assert_eq!(scene.notices().await.len(), 4, "what was left out is not told an hour later");
+}
+
+#[tokio::test]
+async fn a_message_that_is_refused_for_hours_is_told_of_once_and_one_that_waits_for_the_budget_is_not() {
+    let mut scene = Scene::new(false);
+    let later = scene.clock.wall().after(Duration::from_secs(20 * 3_600));
+    let refused = scene.ends("root@web02.example", None, deferred(later)).await;
+    let parked = Outcome::NotTried { until: Some(later) };
+    scene.ends("root@web02.example", None, parked.clone()).await;
+    scene
+        .ends("root@web02.example", Some(Notify { failure: true, ..Notify::default() }), deferred(later))
+        .await;
+    scene.look_after(4 * 3_600 - 60).await;
+    assert!(scene.notices().await.is_empty());
+    scene.look_after(300).await;
+    let notices = scene.notices().await;
+    assert_eq!(notices.len(), 1);
+    for words in
+        ["Subject: [web01.example] Mail is waiting: Toner low", "Action: delayed", "450 4.2.1 too fast"]
+    {
+        assert!(notices[0].1.contains(words), "{words} is missing in\n{}", notices[0].1);
+    }
+    scene.look_after(3_600).await;
+    assert_eq!(scene.notices().await.len(), 1, "once");
+    let record = scene.store.show(refused).await.unwrap().unwrap().record;
+    let sent = &record.notices[0];
+    assert_eq!((sent.kind, sent.to.as_str()), (NoticeKind::Delayed, "admin@example.org"));
+}
+
+#[tokio::test]
+async fn who_asks_to_hear_of_a_delay_hears_of_one_that_is_the_budgets_too() {
+    let mut scene = Scene::new(true);
+    let later = scene.clock.wall().after(Duration::from_secs(20 * 3_600));
+    scene.ends("joe@partner.example", Some(ALL), Outcome::NotTried { until: Some(later) }).await;
+    scene.look_after(4 * 3_600).await;
+    let notices = scene.notices().await;
+    let told: Vec<&str> = notices.iter().map(|(to, _)| to.as_str()).collect();
+    assert_eq!(told, ["admin@example.org", "joe@partner.example"]);
+    let text = notices[1].1.replace("=\r\n", "");
+    assert!(text.contains("it waits for the account or for the day's budget"), "{text}");
+}
+
+#[tokio::test]
+async fn a_delay_is_never_told_of_when_the_configuration_says_so() {
+    let mut scene = Scene::new(false);
+    scene.keeper.options.delay_after = None;
+    let later = scene.clock.wall().after(Duration::from_secs(20 * 3_600));
+    scene.ends("root@web02.example", Some(ALL), deferred(later)).await;
+    scene.look_after(10 * 3_600).await;
+    assert!(scene.notices().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_sender_elsewhere_that_asks_for_it_is_told_that_its_mail_was_relayed() {
+    let mut scene = Scene::new(true);
+    let relayed = Outcome::Relayed { reply: "250 2.0.0 OK".into() };
+    let id = scene.ends("joe@partner.example", Some(ALL), relayed).await;
+    assert!(scene.store.history(None, 10).await.unwrap().is_empty(), "it stays until somebody was told");
+    scene.look_after(60).await;
+    let notices = scene.notices().await;
+    assert_eq!(notices.len(), 1);
+    assert_eq!(notices[0].0, "joe@partner.example");
+    assert!(notices[0].1.contains("Action: relayed\r\nStatus: 2.0.0"), "{}", notices[0].1);
+    let history = scene.store.history(None, 10).await.unwrap();
+    assert_eq!((history[0].id, history[0].record.notices[0].kind), (id, NoticeKind::Relayed));
+    scene.look_after(600).await;
+    assert_eq!(scene.notices().await.len(), 1, "once");
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_success_where_senders_are_not_told_or_have_no_address_elsewhere() {
+    let relayed = || Outcome::Relayed { reply: "250 2.0.0 OK".into() };
+    for (senders, sender) in [(false, "joe@partner.example"), (true, "root@web01.example"), (true, "")] {
+        let mut scene = Scene::new(senders);
+        scene.ends(sender, Some(ALL), relayed()).await;
+        scene.look_after(0).await;
+        assert!(scene.notices().await.is_empty());
+        assert_eq!(scene.store.history(None, 10).await.unwrap().len(), 1, "and it waits for nothing");
+    }
+}
+
+#[tokio::test]
+async fn the_whole_message_is_returned_when_its_client_asks_for_it() {
+    let mut scene = Scene::new(false);
+    let dead = Outcome::Dead { reply: "550 5.1.1 no such user".into() };
+    let full = |envelope: &mut Envelope| envelope.dsn.content = Some(crate::smtp::dsn::Content::Full);
+    scene.message("root@web02.example", None, full, dead).await;
+    scene.look_after(60).await;
+    let (_, text) = &scene.notices().await[0];
+    let returned = text.split("Content-Type: message/rfc822\r\n").nth(1).expect("the whole message");
+    assert!(returned.contains("Message-ID: <7@printer.lan>\r\n\r\ntext\r\n"), "{text}");
 }
