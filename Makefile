@@ -19,9 +19,6 @@ DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 DEB_DIRECTORY ?= target/debian
 DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
-# What `make sbom` installs when it is missing.
-SBOM_TOOL := cargo-cyclonedx
-
 .PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-servers test-report
 
 help: ## this list
@@ -102,11 +99,9 @@ audit: ## known vulnerabilities of dependencies (fetches the advisory database; 
 	$(CARGO) deny --locked check advisories
 
 sbom: compiler ## what the program is made of, as target/sbom/pillarbox.cdx.json (CycloneDX)
-	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || { echo "Installing $(SBOM_TOOL)."; \
-	    $(CARGO) install --locked $(SBOM_TOOL); }
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "Installing cargo-deny."; $(CARGO) install --locked cargo-deny; }
 	@mkdir -p target/sbom
-	$(CARGO) cyclonedx --quiet --format json --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
-	@mv pillarbox_bin.cdx.json target/sbom/pillarbox.cdx.json && ls -l target/sbom/pillarbox.cdx.json
+	.ci/sbom >target/sbom/pillarbox.cdx.json
 
 bench: compiler ## measures, beside Postfix on the same machine
 	benches/run

@@ -43,6 +43,10 @@ recipients_per_day = $recipients
 owner_reserve = 0
 pace_per_minute = 0
 
+[sendmail]
+socket = "off"
+drop_directory = "off"
+
 [admin]
 socket = "$CACHE/admin.sock"
 EOF

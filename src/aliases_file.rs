@@ -183,7 +183,7 @@ impl AliasesFile {
                 }
             }
             Look::Changed(routes, fingerprint) => {
-                log_reading(self.choice.path().unwrap_or(Path::new("")), &routes);
+                log_reading(self.choice.path().unwrap_or_else(|| Path::new("")), &routes);
                 state.fingerprint = Some(fingerprint);
                 state.routes = Arc::from(routes);
                 state.told = None;

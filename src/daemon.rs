@@ -4,7 +4,7 @@
 //! and the workers, within their named times, then the admin socket, last the store. Must not hold
 //! policy of its own.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -90,11 +90,12 @@ impl Options {
         }
     }
 
-    fn facts(&self, clock: &dyn Clock, listening: Vec<SocketAddr>) -> Facts {
+    fn facts(&self, clock: &dyn Clock, listener: &Listener) -> Facts {
         let delivery = &self.delivery;
         Facts {
             started: clock.now(),
-            listening,
+            listening: listener.addresses(),
+            local_socket: listener.local_socket().map(Path::to_owned),
             upstream: format!("{}:{}", delivery.host, delivery.port),
             hostname: self.notices.hostname.clone(),
             username: delivery.login.as_ref().map(|login| login.username.clone()),
@@ -187,9 +188,10 @@ impl Daemon {
             store: Arc::clone(&store),
             upstream: Arc::new(pool.handle()),
             clients: listener.clients(),
+            dropped: listener.dropped(),
             clock: Arc::clone(&clock),
             stop: shutdown.watch(),
-            facts: Arc::new(options.facts(clock.as_ref(), addresses.clone())),
+            facts: Arc::new(options.facts(clock.as_ref(), &listener)),
         };
         let mut halves = JoinSet::new();
         let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
 
+mod aliases;
 mod assertions;
 mod budget_days;
 mod check;
@@ -13,15 +14,18 @@ mod dead;
 mod delivery;
 mod deploy;
 mod dialogues;
+mod documents;
 mod door;
 mod floods;
 mod fuzz_corpus;
+mod handover;
 mod health;
 mod migrate;
 mod oauth;
 mod power_cut;
 mod rewrite;
 mod sandbox;
+mod sendmail;
 mod settings;
 mod store_contract;
 mod store_files;

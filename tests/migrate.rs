@@ -80,6 +80,7 @@ fn msmtp_with_an_account_that_inherits() {
         "account work (line 15): one daemon relays through one account",
         "from (line 10)",
     ]);
+    assert!(!migrated.text.contains("account gmail"), "the chosen account's base is no other account");
     let work = migrate("msmtp", &[("msmtprc", file)], &["--account", "work"]);
     work.relays_through("mail.example.com", 587, "starttls", None);
 }
@@ -148,6 +149,8 @@ fn nullmailer_with_its_files() {
         &[],
     );
     tls.relays_through("mail.example.com", 465, "implicit", Some("a"));
+    let unquoted = "mail.example.com smtp port=587 starttls user=a pass=x abcdefghijklmnop\n";
+    migrate("nullmailer", &[("remotes", unquoted)], &[]).says(&["a word that is no option (line 1)"]);
 }
 
 #[test]

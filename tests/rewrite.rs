@@ -16,7 +16,7 @@ use pillarbox::{
     clock::{ManualClock, Timestamp},
     message::{
         aliases::{LocalNames, Routes},
-        envelope::{BodyKind, Envelope, Lane, Origin},
+        envelope::{BodyKind, Envelope, Lane, LocalUser, Origin},
         header::HEADER_BYTES_MAX,
         identity::{FromPolicy, Identity, SenderPattern, SenderRule, Terms},
         rewrite::{Rewritten, rewrite},
@@ -76,12 +76,15 @@ impl Case {
 
     fn envelope(&self) -> Envelope {
         let reverse_path = self.key("reverse_path").unwrap_or("user@client.example");
-        envelope(
+        let mut envelope = envelope(
             (reverse_path != "<>").then(|| reverse_path.parse().unwrap()),
             self.key("helo").unwrap_or("web01"),
             self.key("client").unwrap_or("192.0.2.7"),
             self.key("smtputf8").is_some(),
-        )
+        );
+        let user = self.key("user").map(|name| LocalUser { uid: 1000, name: Some(name.to_owned()) });
+        envelope.origin.local = user;
+        envelope
     }
 
     /// `sender: www-data = shop@example.org; @web.example = me@gmail.com`.

@@ -237,6 +237,45 @@ fn mail_is_sent_as_the_account_unless_there_is_none_or_the_configuration_says_ot
 }
 
 #[test]
+fn names_of_this_host_are_those_that_nobody_else_has() {
+    let local = |text: &str| {
+        let mut around = surroundings(&[]);
+        around.host.nodename = "web01".into();
+        around.host.hosts = "192.0.2.7 web01.example.org web01\n".into();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("relay.toml");
+        fs::write(&file, text).unwrap();
+        settings::load_in(Some(&file), &around).unwrap().listener.recipients.local().clone()
+    };
+    assert_eq!(local("").domains, ["web01.example.org", "web01"]);
+    let named = local("[listener]\nhostname = \"relay.example.net\"\n");
+    assert_eq!(named.domains, ["relay.example.net", "web01", "web01.example.org"]);
+    // A host that is called like a domain with mailboxes does not take their mail.
+    for identity in ["admin = \"joe@web01.example.org\"", "domain = \"web01.example.org\""] {
+        assert_eq!(local(&format!("[identity]\n{identity}\n")).domains, ["web01"], "{identity}");
+    }
+    let redirected = local("[identity]\nredirect_all = \"test@example.org\"\n");
+    assert_eq!(redirected.redirect_all, "test@example.org".parse().ok());
+}
+
+#[test]
+fn names_of_this_host_are_taken_when_somebody_reads_their_mail() {
+    let taken = |text: &str| load_text(text).unwrap().listener.session.local_recipients;
+    assert!(!taken("") && !taken("[identity]\naliases_file = \"off\"\n"));
+    for identity in [
+        "admin = \"joe@example.org\"",
+        "aliases_file = \"/some/aliases\"",
+        "redirect_all = \"test@example.org\"",
+    ] {
+        assert!(taken(&format!("[identity]\n{identity}\n")), "{identity}");
+    }
+    let both =
+        "[upstream]\nusername = \"me@gmail.com\"\npassword = \"x\"\n[notices]\nto = \"admin-and-sender\"\n";
+    let senders = |text: &str| load_text(&format!("{both}{text}")).unwrap().notices.senders;
+    assert!(senders("") && !senders("[identity]\nredirect_all = \"test@example.org\"\n"));
+}
+
+#[test]
 fn two_environment_variables_are_enough_and_an_empty_one_counts_as_unset() {
     let variables = [
         ("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com"),
@@ -436,7 +475,8 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
     // The account and the networks of a section have no default; everything else must say what an absent
     // key means.
     let least = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n\
-                 [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n";
+                 [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n\
+                 [[identity.sender]]\nmatch = \"www-data\"\nfrom = \"you@gmail.com\"\n";
     let (written, absent) = (load_text(&text).unwrap(), load_text(least).unwrap());
     assert_eq!(without_source(&written), without_source(&absent));
 }

@@ -13,6 +13,7 @@ pub use super::{
 };
 use crate::{
     clock::Timestamp,
+    listener::dropped::DropState,
     message::envelope::Lane,
     queue::{
         id::QueueId,
@@ -37,6 +38,8 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Addresses on which mail is taken.
     pub listening: Vec<String>,
+    /// What lies in the drop directory; `None` without one.
+    pub dropped: Option<DropState>,
     /// Host and port that mail goes to.
     pub upstream: String,
     /// The upstream account.
@@ -63,8 +66,7 @@ pub struct Status {
 pub struct Account {
     /// The user name; `None` when no login is configured.
     pub username: Option<String>,
-    /// `open`, `backing-off`, `paused-login`, `paused-quota`, `paused-credentials` or
-    /// `paused-configuration`.
+    /// `open`, `backing-off`, or `paused-login`, `-quota`, `-credentials`, `-configuration`.
     pub condition: String,
     /// Since when.
     pub since: Timestamp,

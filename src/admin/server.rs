@@ -74,6 +74,8 @@ pub struct Facts {
     pub started: Moment,
     /// Where it takes mail.
     pub listening: Vec<SocketAddr>,
+    /// Where it takes mail of this host's programs.
+    pub local_socket: Option<PathBuf>,
     /// Host and port it relays to.
     pub upstream: String,
     /// The name of this host.
@@ -109,6 +111,8 @@ pub struct Sources {
     pub upstream: Arc<dyn Upstream>,
     /// Who has been at the door.
     pub clients: Arc<listener::clients::Clients>,
+    /// What lies in the drop directory.
+    pub dropped: Option<Arc<listener::dropped::Tally>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The order to stop.
@@ -178,13 +182,15 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
     let survey = Survey::of(sources.store.as_ref()).await?;
     let totals = sources.store.totals();
     let facts = &sources.facts;
+    let local_socket = facts.local_socket.as_ref().map(|path| path.display().to_string());
     let account = Account::new(facts.username.clone(), pool.account);
     let departure = departure(now.wall, survey.next_due, &account, &budget, pool.next.and_then(brake));
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: now.wall,
         uptime_seconds: now.since_boot_ms.saturating_sub(facts.started.since_boot_ms) / 1000,
-        listening: facts.listening.iter().map(SocketAddr::to_string).collect(),
+        listening: facts.listening.iter().map(SocketAddr::to_string).chain(local_socket).collect(),
+        dropped: sources.dropped.as_ref().map(|tally| tally.state()),
         upstream: facts.upstream.clone(),
         account,
         budget,

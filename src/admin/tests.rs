@@ -95,6 +95,7 @@ fn stage(limit: u32) -> Stage {
     let facts = Facts {
         started: clock.now(),
         listening: vec![([127, 0, 0, 1], 2525).into()],
+        local_socket: None,
         upstream: "smtp.example.org:587".into(),
         hostname: "relay.example.org".into(),
         username: Some("you@example.org".into()),
@@ -111,6 +112,7 @@ fn stage(limit: u32) -> Stage {
         store: store.clone(),
         upstream: upstream.clone(),
         clients: Arc::default(),
+        dropped: None,
         clock: Arc::new(clock.clone()),
         stop: stop.watch(),
         facts: Arc::new(facts),

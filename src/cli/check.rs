@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     check_aliases::{self, Survey},
-    check_door, check_telling,
+    check_door, check_local, check_telling,
     exit::{Exit, Failure},
     moment::span,
     screen::{self, labelled},
@@ -39,7 +39,9 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> 
     let password = Password::look(settings.delivery());
     let door = check_door::look(&settings.listener, SystemClock::new().wall());
     let aliases = check_aliases::look(&settings.listener.recipients);
-    let warnings = [password.warning(), &door.warnings, &aliases.warnings, &surroundings(&settings)].concat();
+    let local = check_local::warnings(&settings);
+    let warnings =
+        [password.warning(), &door.warnings, &aliases.warnings, &surroundings(&settings), &local].concat();
     let wrong: Vec<String> = password.missing().into_iter().chain(door.wrong).collect();
     if as_json {
         screen::json(out, &document(&settings, &aliases, &warnings, &wrong))?;
@@ -202,6 +204,7 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
     );
     labelled(out, "budget", &[budget])?;
     check_door::print(out, listener)?;
+    check_local::print(out, &listener.local)?;
     labelled(out, "recipients", &aliases.lines())?;
     check_telling::print(out, settings)?;
     let queue_lines = [
@@ -247,6 +250,7 @@ fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], wron
         },
         "listener": check_door::document(listener),
         "recipients": aliases.document(),
+        "sendmail": { "socket": listener.local.socket, "drop_directory": listener.local.drop_directory },
         "queue": {
             "directory": queue.directory,
             "lifetime_seconds": delivery.lifetime.as_secs(),

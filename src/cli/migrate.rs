@@ -78,7 +78,7 @@ pub(super) fn run(out: &mut dyn Write, arguments: &Arguments) -> Result<(), Fail
         )
     })?;
     // Other files that the first one names; a missing one is told of where it is needed.
-    let other = |path: &str| read(&file.parent().unwrap_or(Path::new("/")).join(path)).ok();
+    let other = |path: &str| read(&file.parent().unwrap_or_else(|| Path::new("/")).join(path)).ok();
     let draft = match arguments.from {
         Program::Msmtp => msmtp::read(&text, arguments.account.as_deref()),
         Program::Ssmtp => ssmtp::read(&text),

@@ -10,6 +10,7 @@ mod certificate;
 mod check;
 mod check_aliases;
 mod check_door;
+mod check_local;
 mod check_telling;
 mod clients;
 mod dead;

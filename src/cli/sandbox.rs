@@ -181,6 +181,8 @@ impl Arguments {
         options.admin.socket = directory.join("admin.sock");
         // The port of the configuration belongs to its daemon.
         options.admin.http = None;
+        options.listener.local.socket = Some(directory.join("submit.sock"));
+        options.listener.local.drop_directory = Some(directory.join("drop"));
         let delivery = &mut options.delivery;
         delivery.host = HOST.to_owned();
         delivery.port = upstream.port();
@@ -233,7 +235,7 @@ async fn serve(
     let log = telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
     telemetry::init(log, telemetry::Output::Stderr);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let socket = options.admin.socket.clone();
+    let (socket, submit) = (options.admin.socket.clone(), directory.join("submit.sock"));
     let listener = daemon::bind(&options).map_err(|error| explain(error, arguments))?;
     if arguments.directory.is_none() {
         start_fresh(&options.queue.directory)?;
@@ -249,7 +251,7 @@ async fn serve(
     let daemon = Daemon::start(options, clock, store, listener).await;
     let daemon = daemon.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
-    let places = Places { listening, upstream, directory: &directory, socket: &socket };
+    let places = Places { listening, upstream, directory: &directory, socket: &socket, submit: &submit };
     out.write_all(welcome(&places, scenario).as_bytes())?;
     out.flush()?;
     let result = signals.run(daemon).await;

@@ -4,6 +4,7 @@
 //! what was asked for (`-v`, `-bp`, `-bv`), and one line to standard error when mail is not taken.
 //! Must not know how mail is handed over.
 
+mod aliases;
 mod queue;
 mod standard_input;
 
@@ -146,7 +147,9 @@ fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
     match &flags.mode {
         Mode::Queue => return queue::show(&source),
         Mode::Retry(id) => return queue::retry(&source, id.as_deref(), flags.verbose),
-        Mode::Aliases | Mode::Explain | Mode::Send | Mode::Dialogue | Mode::Help | Mode::Daemon(_) => {}
+        Mode::Aliases => return aliases::check(flags.config.as_deref(), &source, complain),
+        Mode::Explain => return aliases::explain(flags.config.as_deref(), &source, &flags.recipients),
+        Mode::Send | Mode::Dialogue | Mode::Help | Mode::Daemon(_) => {}
     }
     let (caller, configured) = (Caller::of_this_process(&environment), source.configured());
     let call = Call { flags, environment, configured, caller };

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     admin::api::{Account, Because, Budget, Queue, Status},
     clock::Timestamp,
+    listener::dropped::DropState,
 };
 
 /// Errors of the upstream on the screen; --json has all that are kept.
@@ -28,6 +29,7 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     let full = full(&status.budget);
     labelled(out, "budget", &[Some(spent(&status.budget)), full].into_iter().flatten().collect::<Vec<_>>())?;
     labelled(out, "queue", &queue(&status.queue, now))?;
+    labelled(out, "left here", &dropped(status.dropped.as_ref()))?;
     labelled(out, "next", &departure(status))?;
     let in_flight = status.in_flight.iter().map(|attempt| {
         let since = relative(attempt.since, now);
@@ -127,6 +129,18 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
         format!("{} damaged and set aside in {}", count(queue.set_aside, "file"), queue.set_aside_in)
     }));
     lines
+}
+
+/// Files of the drop directory, where there are any.
+fn dropped(state: Option<&DropState>) -> Vec<String> {
+    let Some(DropState { directory, waiting, set_aside }) = state else { return Vec::new() };
+    let waiting =
+        (*waiting > 0).then(|| format!("{} in {directory} to be taken", count(*waiting, "message")));
+    let set_aside = (*set_aside > 0).then(|| {
+        let files = count(*set_aside, "file");
+        format!("{files} set aside as {directory}/bad.*: the log says why; rename one back to be tried again, or delete it")
+    });
+    waiting.into_iter().chain(set_aside).collect()
 }
 
 /// When mail leaves, why not before, and what to do.

@@ -4,7 +4,10 @@
 //! Rule: nothing is decided about a client before its real address is known. Must not know SMTP beyond
 //! the reply that turns a client away.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use tokio::net::TcpStream;
 
@@ -23,10 +26,10 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    message::envelope::Lane,
+    message::envelope::{Lane, LocalUser},
     queue::store::Store,
     shutdown::{Phase, Watch},
-    smtp::session::{self, Client},
+    smtp::session::{self, Client, Policy},
 };
 
 /// What all connections share.
@@ -45,13 +48,23 @@ pub(super) struct Service {
 }
 
 /// A client, and the network that the configuration has it in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Guest {
     pub(super) client: Client,
     /// The number of its network.
     pub(super) network: Option<usize>,
     /// The lane of its mail.
     pub(super) lane: Lane,
+    /// The user of this host, and how the message comes from him.
+    pub(super) local: Option<Local>,
+}
+
+/// A user of this host.
+#[derive(Clone, Debug)]
+pub(super) struct Local {
+    pub(super) user: LocalUser,
+    /// The message is a file of the drop directory: however long it lay there, its name stays its id.
+    pub(super) from_file: bool,
 }
 
 /// A connection that was accepted and has a place. It is named already, unless a proxy has to tell the
@@ -146,6 +159,21 @@ impl Guest {
             client: Client { address, encrypted: false, policy, local: false },
             network: network.map(|(number, _)| number),
             lane: network.map_or(Lane::Normal, |(_, network)| network.lane),
+            local: None,
+        }
+    }
+
+    /// A user of this host: trusted whatever the networks say, but with the lane, and the messages a minute, of
+    /// clients on loopback.
+    pub(super) fn of_user(local: Local, options: &Options) -> Self {
+        let address = Ipv4Addr::LOCALHOST.into();
+        let network = options.network_of(address);
+        let policy = Policy::plain(true, options.session.max_message_bytes);
+        Self {
+            client: Client { address, encrypted: false, policy, local: true },
+            network: network.map(|(number, _)| number),
+            lane: network.map_or(Lane::Normal, |(_, network)| network.lane),
+            local: Some(local),
         }
     }
 }
@@ -174,7 +202,7 @@ impl Service {
 
     /// A client, as its places are counted.
     pub(super) fn guest(&self, address: IpAddr) -> places::Guest {
-        places::Guest { address, trusted: self.options.policy_of(address).trusted }
+        places::Guest::of_address(address, self.options.policy_of(address).trusted)
     }
 
     /// Sends a client away for whom there is no place.

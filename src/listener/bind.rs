@@ -14,7 +14,11 @@ use rustix::{
 };
 use thiserror::Error;
 
-use super::{Options, options::Endpoint};
+use super::{
+    Options,
+    local::{self, LocalSocket},
+    options::Endpoint,
+};
 
 /// Connections that the kernel keeps while we are busy; it caps the number at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -75,7 +79,7 @@ pub enum BindError {
     /// systemd passed something that is no TCP socket.
     #[error(
         "socket {index} passed by systemd cannot be used: {source}.\n  \
-         pillarbox.socket may have ListenStream= lines with TCP addresses only."
+         pillarbox.socket may have ListenStream= lines with TCP addresses, and one with a path, only."
     )]
     Inherited {
         /// Counted from 0.
@@ -94,18 +98,31 @@ pub struct Socket {
     pub endpoint: Endpoint,
 }
 
-/// Opens a socket for each address. Sockets passed by systemd (sd_listen_fds(3)) replace them all. An
-/// IPv6 address that this host does not have is skipped with a warning, as long as another one works:
-/// the default has `[::1]`, and hosts without IPv6 exist.
-pub fn bind(options: &Options) -> Result<Vec<Socket>, BindError> {
+/// All sockets.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Of the network.
+    pub network: Vec<Socket>,
+    /// Of this host.
+    pub local: Option<LocalSocket>,
+}
+
+/// Opens a socket for each address, and the local one. Sockets passed by systemd (sd_listen_fds(3)) replace them: those
+/// of the network all the others of the network, a Unix socket the local one. An IPv6 address that this host does not
+/// have is skipped with a warning, as long as another one works: the default has `[::1]`, and hosts without IPv6 exist.
+pub fn bind(options: &Options) -> Result<Sockets, BindError> {
     let names = env::var(NAMES).unwrap_or_default();
     let inherited = inherited(ListenFd::from_env(), &names, &options.addresses)?;
-    if let Some(socket) = inherited.iter().find(|one| one.endpoint.implicit_tls && options.tls.is_none()) {
+    let speaks_tls = |one: &&Socket| one.endpoint.implicit_tls && options.tls.is_none();
+    if let Some(socket) = inherited.network.iter().find(speaks_tls) {
         return Err(BindError::NoCertificate { address: socket.endpoint.address });
     }
-    if !inherited.is_empty() {
-        return Ok(inherited);
-    }
+    let network = if inherited.network.is_empty() { open_all(options)? } else { inherited.network };
+    let local = inherited.local.or_else(|| local::bind(options.local.socket.as_deref()?));
+    Ok(Sockets { network, local })
+}
+
+fn open_all(options: &Options) -> Result<Vec<Socket>, BindError> {
     let mut sockets = Vec::with_capacity(options.addresses.len());
     let mut skipped = None;
     for endpoint in &options.addresses {
@@ -125,11 +142,17 @@ pub fn bind(options: &Options) -> Result<Vec<Socket>, BindError> {
     }
 }
 
-fn inherited(mut passed: ListenFd, names: &str, endpoints: &[Endpoint]) -> Result<Vec<Socket>, BindError> {
+fn inherited(mut passed: ListenFd, names: &str, endpoints: &[Endpoint]) -> Result<Sockets, BindError> {
     let mut sockets = Vec::with_capacity(passed.len());
+    let mut local = None;
     let names: Vec<&str> = names.split(':').collect();
     for index in 0..passed.len() {
         let wrong = |source| BindError::Inherited { index, source };
+        // One that is no Unix socket stays where it is.
+        if let Ok(Some(socket)) = passed.take_unix_listener(index) {
+            local = Some(local::inherited(socket).map_err(wrong)?);
+            continue;
+        }
         let Some(socket) = passed.take_tcp_listener(index).map_err(wrong)? else { continue };
         socket.set_nonblocking(true).map_err(wrong)?;
         let address = socket.local_addr().map_err(wrong)?;
@@ -147,7 +170,7 @@ fn inherited(mut passed: ListenFd, names: &str, endpoints: &[Endpoint]) -> Resul
             );
         }
     }
-    Ok(sockets)
+    Ok(Sockets { network: sockets, local })
 }
 
 /// The configured addresses at which no socket from systemd listens. One that is bound to all addresses
@@ -266,9 +289,9 @@ mod tests {
         let sockets = bind(&options()).unwrap();
         println!("{}", log.text());
         let addresses: Vec<String> =
-            sockets.iter().map(|socket| socket.socket.local_addr().unwrap().to_string()).collect();
+            sockets.network.iter().map(|socket| socket.socket.local_addr().unwrap().to_string()).collect();
         assert_eq!(addresses, [env::var(EXPECTED).unwrap()]);
-        assert!(sockets[0].endpoint.proxy, "LISTEN_FDNAMES says how its clients speak");
+        assert!(sockets.network[0].endpoint.proxy, "LISTEN_FDNAMES says how its clients speak");
     }
 
     #[test]
@@ -348,7 +371,7 @@ mod tests {
         let missing: SocketAddr = "[2001:db8::1]:0".parse().unwrap();
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let both = bind(&Options { addresses: vec![missing.into(), loopback.into()], ..options() }).unwrap();
-        assert_eq!(both.len(), 1);
+        assert_eq!(both.network.len(), 1);
         let alone = bind(&Options { addresses: vec![missing.into()], ..options() });
         assert!(matches!(alone, Err(BindError::NotOurs { .. })), "{alone:?}");
     }

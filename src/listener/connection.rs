@@ -153,6 +153,10 @@ impl Connection<'_> {
 
     fn note_quirks(&mut self) {
         for quirk in self.session.take_quirks() {
+            if self.client.local {
+                // Our own sendmail calls every host "localhost": nothing that anybody could put right.
+                continue;
+            }
             let is_news = self.service.clients.met(self.client.address, quirk, self.service.clock.now());
             events::quirk(self.client, quirk, is_news);
         }
@@ -180,7 +184,7 @@ impl Connection<'_> {
         }
         match self.stream {
             Stream::Tls(_) => self.session.secured(),
-            Stream::Plain(_) | Stream::Gone => self.lost(None),
+            Stream::Plain(_) | Stream::Local(_) | Stream::Played(_) | Stream::Gone => self.lost(None),
         }
     }
 
@@ -232,11 +236,16 @@ impl Connection<'_> {
                 helo: transaction.helo,
                 protocol: transaction.protocol.to_owned(),
                 login: transaction.login,
-                local: None,
+                local: self.guest.local.as_ref().map(|local| local.user.clone()),
             },
             accepted_at: now,
         };
-        let begun = match proposed.filter(|id| id.is_acceptable_at(now)) {
+        let from_file = self.guest.local.as_ref().is_some_and(|local| local.from_file);
+        let acceptable = |id: &QueueId| match from_file {
+            true => !id.is_ahead_of(now),
+            false => id.is_acceptable_at(now),
+        };
+        let begun = match proposed.filter(acceptable) {
             Some(id) => self.service.store.begin_as(id, envelope).await,
             None => self.service.store.begin(envelope),
         };
@@ -275,7 +284,8 @@ impl Connection<'_> {
         let size_bytes = draft.size_bytes();
         let answer = match self.service.store.enqueue(draft).await {
             Ok(receipt) => {
-                events::accepted(receipt.id(), self.client, offer.as_ref(), size_bytes);
+                let user = self.guest.local.as_ref().map(|local| &local.user);
+                events::accepted(receipt.id(), self.client, user, offer.as_ref(), size_bytes);
                 self.service.clients.accepted(self.client.address, self.service.clock.now());
                 Ok(receipt.id().to_string())
             }

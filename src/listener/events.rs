@@ -10,6 +10,7 @@ use tracing::Level;
 use super::{clients::Clients, handshake::Failure, told::Kind};
 use crate::{
     clock::Moment,
+    message::envelope::LocalUser,
     queue::id::QueueId,
     smtp::{
         address::Address,
@@ -68,11 +69,19 @@ pub(super) fn expanded(client: IpAddr, asked: &[Address], recipients: usize) {
 }
 
 /// A message is on disk.
-pub(super) fn accepted(id: QueueId, client: Client, offer: Option<&Offer>, size_bytes: u64) {
+pub(super) fn accepted(
+    id: QueueId,
+    client: Client,
+    user: Option<&LocalUser>,
+    offer: Option<&Offer>,
+    size_bytes: u64,
+) {
     let Some(offer) = offer else { return };
     tracing::info!(
         %id,
         client = %client.address,
+        uid = user.map(|user| user.uid),
+        user = user.and_then(|user| user.name.as_deref()),
         from = %Sender(offer),
         to = %Recipients { first: &offer.first_forward_paths, all: offer.recipients },
         recipients = offer.recipients,

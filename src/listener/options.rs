@@ -35,6 +35,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Sessions at a time from one client address.
     pub max_connections_per_client: usize,
+    /// How programs of this host come in without the network.
+    pub local: Local,
     /// How long a stop waits for messages in transfer.
     pub drain: Duration,
     /// What holds against floods.
@@ -45,6 +47,15 @@ pub struct Options {
     pub recipients: Arc<AliasesFile>,
 }
 
+/// Where programs of this host hand mail over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// The local socket.
+    pub socket: Option<PathBuf>,
+    /// Where they leave mail while the daemon does not answer.
+    pub drop_directory: Option<PathBuf>,
+}
+
 /// What holds against floods, beyond the numbers of connections. The defaults suit every installation
 /// that was measured; nobody needs a key for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +63,11 @@ pub struct Limits {
     /// Memory for messages in transfer, in octets; who finds none waits for it. 64 MiB are 455 messages
     /// at a time, each with 144 KiB at its worst: more than the default number of connections.
     pub message_memory_bytes: u64,
+    /// Sessions at a time on the local socket, beside those of the network. Whoever finds no place leaves a file.
+    pub local_connections: usize,
+    /// Sessions at a time of one user there: a quarter, so that it takes four of them to keep the others out, and nobody
+    /// keeps root out.
+    pub local_connections_per_user: usize,
     /// Octets a second that a client must send within a message, averaged over the time that it may be
     /// silent. The slowest modem is ten times as fast.
     pub min_bytes_per_second: u32,
@@ -66,6 +82,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_memory_bytes: 64 * 1024 * 1024,
+            local_connections: 200,
+            local_connections_per_user: 50,
             min_bytes_per_second: 100,
             session_without_message: Duration::from_secs(60 * 60),
             message: Duration::from_secs(3 * 60 * 60),

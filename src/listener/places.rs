@@ -27,22 +27,33 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    by_client: HashMap<IpAddr, usize>,
+    by_client: HashMap<Party, usize>,
 }
 
 /// Whom a place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Guest {
-    /// Its address.
-    pub(super) address: IpAddr,
-    /// Whether its network may relay without a login.
-    pub(super) trusted: bool,
+    party: Party,
+    /// Whether the last places are for it, too.
+    trusted: bool,
+}
+
+/// Under what its places are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Party {
+    Address(IpAddr),
+    User(u32),
 }
 
 impl Guest {
-    /// Under which address its places are counted.
-    fn counted_as(self) -> IpAddr {
-        if self.trusted { self.address } else { site(self.address) }
+    /// A client of a network; `trusted` when it may relay without a login.
+    pub(super) fn of_address(address: IpAddr, trusted: bool) -> Self {
+        Self { party: Party::Address(if trusted { address } else { site(address) }), trusted }
+    }
+
+    /// A user of this host. The last places are root's: a user's programs must not keep the system's own mail out.
+    pub(super) fn of_user(uid: u32) -> Self {
+        Self { party: Party::User(uid), trusted: uid == 0 }
     }
 }
 
@@ -60,7 +71,7 @@ pub(super) enum NoPlace {
 pub(super) struct Place {
     places: Arc<Places>,
     /// `None` until a proxy has named it.
-    client: Option<IpAddr>,
+    client: Option<Party>,
 }
 
 impl Places {
@@ -102,7 +113,7 @@ impl Place {
         if !client.trusted && taken.total > self.places.max_of_strangers() {
             return Err(NoPlace::Full);
         }
-        let client = client.counted_as();
+        let client = client.party;
         let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
         if of_client >= self.places.max_per_client {
             return Err(NoPlace::ClientFull);
@@ -133,11 +144,11 @@ mod tests {
     use super::*;
 
     fn trusted(address: &str) -> Guest {
-        Guest { address: address.parse().unwrap(), trusted: true }
+        Guest::of_address(address.parse().unwrap(), true)
     }
 
     fn stranger(address: &str) -> Guest {
-        Guest { trusted: false, ..trusted(address) }
+        Guest::of_address(address.parse().unwrap(), false)
     }
 
     #[test]
@@ -152,6 +163,18 @@ mod tests {
         assert_eq!(places.take(trusted("10.0.0.3")).unwrap_err(), NoPlace::Full);
         drop(strangers);
         assert!(places.take(stranger("192.0.2.2")).is_ok());
+    }
+
+    #[test]
+    fn users_leave_the_last_quarter_to_root_and_have_each_their_own() {
+        let places = Places::new(8, 3);
+        let taken = [1_000, 1_000, 1_000].map(|uid| places.take(Guest::of_user(uid)).unwrap());
+        assert_eq!(places.take(Guest::of_user(1_000)).unwrap_err(), NoPlace::ClientFull);
+        let _others = [1, 2, 3].map(|uid| places.take(Guest::of_user(uid)).unwrap());
+        assert_eq!(places.take(Guest::of_user(4)).unwrap_err(), NoPlace::Full);
+        let _system = [0, 0].map(|uid| places.take(Guest::of_user(uid)).unwrap());
+        drop(taken);
+        assert!(places.take(Guest::of_user(1_000)).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Rule: every task belongs to the loop's set; a client for whom there is no place costs one write and
 //! no task. Must not know SMTP beyond the reply that turns a client away.
 
-use std::{future::poll_fn, io, mem, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, io, mem, net::SocketAddr, path::Path, sync::Arc, task::Poll, time::Duration};
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -16,7 +16,9 @@ use super::{
     Clients, Options,
     arrival::{Arrival, Service},
     authentication::Authenticator,
-    bind::Socket,
+    bind::{Socket, Sockets},
+    dropped::{Reader, Tally},
+    local::{LocalDoor, LocalSocket},
     memory::Memory,
     options::Endpoint,
     places::Places,
@@ -32,7 +34,7 @@ use crate::{
 };
 
 /// How long to wait when the process has no file descriptor left for another connection.
-const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+pub(super) const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
 
 /// Why the door cannot be opened although its sockets are there.
 #[derive(Debug, Error)]
@@ -49,18 +51,32 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Listener {
     options: Options,
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     tls: Option<Tls>,
     users: Option<Users>,
     clients: Arc<Clients>,
+    dropped: Option<Arc<Tally>>,
 }
 
 impl Listener {
     /// A listener on these sockets, as [`super::bind()`] returns them. Certificate and users are read.
-    pub fn open(options: Options, sockets: Vec<Socket>) -> Result<Self, OpenError> {
+    pub fn open(options: Options, sockets: Sockets) -> Result<Self, OpenError> {
         let tls = options.tls.clone().map(Tls::open).transpose()?;
         let users = options.users_file.as_deref().map(Users::open).transpose()?;
-        Ok(Self { options, sockets, tls, users, clients: Arc::default() })
+        let dropped = options.local.drop_directory.as_deref().map(|path| Arc::new(Tally::new(path)));
+        Ok(Self { options, sockets, tls, users, clients: Arc::default(), dropped })
+    }
+
+    /// What lies in the drop directory, if there is to be one.
+    #[must_use]
+    pub fn dropped(&self) -> Option<Arc<Tally>> {
+        self.dropped.clone()
+    }
+
+    /// Where the local socket is, if there is one.
+    #[must_use]
+    pub fn local_socket(&self) -> Option<&Path> {
+        self.sockets.local.as_ref().map(LocalSocket::path)
     }
 
     /// The clients it has met, for whoever shows them.
@@ -72,7 +88,7 @@ impl Listener {
     /// The addresses of the sockets, with the ports that the kernel chose.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.socket.local_addr().ok()).collect()
+        self.sockets.network.iter().filter_map(|socket| socket.socket.local_addr().ok()).collect()
     }
 
     /// Serves clients until the service drains; then lets messages in transfer finish, at most
@@ -83,26 +99,42 @@ impl Listener {
         clock: Arc<dyn Clock>,
         mut shutdown: Watch,
     ) -> io::Result<()> {
-        let sockets = mem::take(&mut self.sockets).into_iter();
+        let sockets = mem::take(&mut self.sockets.network).into_iter();
         let sockets =
             sockets.map(|Socket { socket, endpoint }| Ok((TcpListener::from_std(socket)?, endpoint)));
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+        let (local_socket, dropped) = (self.sockets.local.take(), self.dropped.take());
         let drain = self.options.drain;
         let places = Places::new(self.options.max_connections, self.options.max_connections_per_client);
         let service = Arc::new(self.service(store, Arc::clone(&clock)));
-        let door = Door { places, service, shutdown: shutdown.clone() };
-        let mut connections = JoinSet::new();
-        door.accept_all(&sockets, &mut connections, &mut shutdown).await;
+        let door = Door { places, service: Arc::clone(&service), shutdown: shutdown.clone() };
+        let local_door = LocalDoor::new(Arc::clone(&service), shutdown.clone());
+        let (mut connections, mut local_connections) = (JoinSet::new(), JoinSet::new());
+        if let Some(tally) = dropped {
+            // Its message in transfer is finished with those of the others.
+            connections.spawn(Reader::new(tally, service).run(shutdown.clone()));
+        }
+        let accepting_locally = async {
+            if let Some(socket) = local_socket {
+                local_door.accept_all(socket, &mut local_connections).await;
+            }
+        };
+        tokio::join!(door.accept_all(&sockets, &mut connections, &mut shutdown), accepting_locally);
         // From here on the kernel refuses new connections.
         drop(sockets);
         tokio::select! {
-            () = async { while connections.join_next().await.is_some() {} } => {}
+            () = async {
+                while connections.join_next().await.is_some() {}
+                while local_connections.join_next().await.is_some() {}
+            } => {}
             () = clock.sleep(drain) => {
-                tracing::warn!(open = connections.len(), "connections cut: they did not end in time");
+                let open = connections.len() + local_connections.len();
+                tracing::warn!(open, "connections cut: they did not end in time");
             }
             () = shutdown.reached(Phase::Immediate) => {}
         }
         connections.shutdown().await;
+        local_connections.shutdown().await;
         Ok(())
     }
 
@@ -199,7 +231,7 @@ async fn accept_any(
 }
 
 /// Whether the process or the machine has run out of what a connection needs, see accept(2).
-fn is_exhausted(error: &io::Error) -> bool {
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno))
 }

@@ -1,4 +1,4 @@
-//! A client's socket, plain or with TLS over it.
+//! A client's socket, plain or with TLS over it, or what stands for one: the local socket, or a file's player.
 //!
 //! Rule: the only file that reads a client socket. Bytes pass through one buffer of the thread, so a
 //! client that waits costs none. Must not know what the bytes mean.
@@ -7,6 +7,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io, mem,
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,8 +15,8 @@ use std::{
 
 use rustix::net::RecvFlags;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf},
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
 
@@ -49,6 +50,10 @@ pub(super) enum Stream {
     Plain(TcpStream),
     /// With TLS; boxed, so that it costs the plain ones nothing.
     Tls(Box<TlsStream<TcpStream>>),
+    /// The local socket.
+    Local(UnixStream),
+    /// A file of the drop directory, which is played within the process.
+    Played(DuplexStream),
     /// A handshake has failed, and the socket with it.
     Gone,
 }
@@ -86,6 +91,8 @@ impl Stream {
         match self {
             Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Local(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Played(player) => Pin::new(player).poll_read(context, buffer),
             Self::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -93,7 +100,11 @@ impl Stream {
     /// Feeds what a client has sent before it was greeted. Asked of the kernel, because the runtime has
     /// not heard of the socket yet.
     pub(super) fn receive_early(&self, session: &mut Session) {
-        let Self::Plain(socket) = self else { return };
+        let socket = match self {
+            Self::Plain(socket) => socket.as_fd(),
+            Self::Local(socket) => socket.as_fd(),
+            Self::Tls(_) | Self::Played(_) | Self::Gone => return,
+        };
         BUFFER.with_borrow_mut(|buffer| {
             // An end or an error is met again by the first read.
             if let Ok((read, _)) = rustix::net::recv(socket, &mut **buffer, RecvFlags::DONTWAIT)
@@ -106,15 +117,17 @@ impl Stream {
 
     /// Writes a reply.
     pub(super) async fn send(&mut self, bytes: &[u8], clock: &dyn Clock) -> io::Result<()> {
-        let written = match self {
-            // Nearly always the whole reply fits into the socket's buffer, and no timer is needed.
-            Self::Plain(socket) => match socket.try_write(bytes) {
-                Ok(written) if written == bytes.len() => return Ok(()),
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(error),
-            },
-            Self::Tls(_) | Self::Gone => 0,
+        // Nearly always the whole reply fits into the socket's buffer, and no timer is needed.
+        let tried = match self {
+            Self::Plain(socket) => socket.try_write(bytes),
+            Self::Local(socket) => socket.try_write(bytes),
+            Self::Tls(_) | Self::Played(_) | Self::Gone => Ok(0),
+        };
+        let written = match tried {
+            Ok(written) if written == bytes.len() => return Ok(()),
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
         };
         tokio::select! {
             biased;
@@ -130,6 +143,8 @@ impl Stream {
                 stream.write_all(bytes).await?;
                 stream.flush().await
             }
+            Self::Local(socket) => socket.write_all(bytes).await,
+            Self::Played(player) => player.write_all(bytes).await,
             Self::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -145,25 +160,26 @@ impl Stream {
     }
 
     async fn shut_down(&mut self, closing: Closing) {
-        let socket = match self {
+        // After QUIT nothing, or the end, is the usual answer: then dropping the socket is enough.
+        let is_over = |socket: BorrowedFd<'_>| closing == Closing::AfterQuit && !has_unread(socket);
+        match self {
             Self::Plain(socket) => {
-                // After QUIT nothing, or the end, is the usual answer: then dropping the socket is enough.
-                if (closing == Closing::AfterQuit && !has_unread(socket)) || socket.shutdown().await.is_err()
-                {
-                    return;
+                if !is_over(socket.as_fd()) && socket.shutdown().await.is_ok() {
+                    empty(socket, closing).await;
                 }
-                socket
+            }
+            Self::Local(socket) => {
+                if !is_over(socket.as_fd()) && socket.shutdown().await.is_ok() {
+                    empty(socket, closing).await;
+                }
             }
             Self::Tls(stream) => {
-                if stream.shutdown().await.is_err() {
-                    return;
+                if stream.shutdown().await.is_ok() {
+                    empty(stream.get_mut().0, closing).await;
                 }
-                stream.get_mut().0
             }
-            Self::Gone => return,
-        };
-        if closing == Closing::OnOurOwn || has_unread(socket) {
-            empty(socket).await;
+            // A player loses no reply by it.
+            Self::Played(_) | Self::Gone => {}
         }
     }
 }
@@ -173,20 +189,22 @@ pub(super) async fn read_exact(socket: &mut TcpStream, buffer: &mut [u8]) -> io:
     socket.read_exact(buffer).await.map(drop)
 }
 
-fn has_unread(socket: &TcpStream) -> bool {
+fn has_unread(socket: BorrowedFd<'_>) -> bool {
     let peeked = rustix::net::recv(socket, &mut [0; 1], RecvFlags::DONTWAIT | RecvFlags::PEEK);
     peeked.is_ok_and(|(read, _)| read > 0)
 }
 
-async fn empty(socket: &TcpStream) {
+/// Takes what still comes, up to the end.
+async fn empty(socket: &mut (impl AsyncRead + AsFd + Unpin), closing: Closing) {
+    if closing == Closing::AfterQuit && !has_unread(socket.as_fd()) {
+        return;
+    }
     let mut buffer = [0; 4096];
     let mut octets = 0;
-    while octets < LINGER_BYTES_MAX && socket.readable().await.is_ok() {
-        match socket.try_read(&mut buffer) {
-            Ok(0) => return,
+    while octets < LINGER_BYTES_MAX {
+        match socket.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
             Ok(read) => octets += read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
         }
     }
 }

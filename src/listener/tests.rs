@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Listener, Options, bind,
-    options::{Limits, Network},
+    options::{Limits, Local, Network},
 };
 use crate::{
     clock::{Clock, ManualClock, Timestamp},
@@ -34,6 +34,7 @@ pub(super) fn options() -> Options {
         users_file: None,
         max_connections: 20,
         max_connections_per_client: 10,
+        local: Local::default(),
         drain: Duration::from_secs(30),
         limits: Limits::default(),
         session: session::Options {

@@ -48,7 +48,7 @@ pub enum SenderPattern {
     Address(Address),
     /// Every address of a domain.
     Domain(String),
-    /// A name of this host, with or without its domain.
+    /// A name of this host, with or without its domain, or the login of who called sendmail.
     Name(String),
 }
 
@@ -82,13 +82,16 @@ impl<'a> Terms<'a> {
         self.account.filter(|_| self.identity.from != FromPolicy::Keep)
     }
 
-    /// The same for one message, whose authors these are: the first rule counts that fits an author or the
-    /// envelope's sender, else it is the account.
+    /// The same for one message, whose authors these are: the first rule counts that fits an author, the
+    /// envelope's sender or the user of this host whose program it was; else it is the account.
     #[must_use]
     pub fn stand_in_for(&self, envelope: &Envelope, authors: &[Address]) -> Option<&'a Address> {
         let account = self.stand_in()?;
         let fits = |rule: &&SenderRule| {
-            authors.iter().chain(&envelope.reverse_path).any(|address| self.fits(&rule.sender, address))
+            let mut addresses = authors.iter().chain(&envelope.reverse_path);
+            let user = envelope.origin.local.as_ref().and_then(|user| user.name.as_deref());
+            let is_user = |name: &str| matches!(&rule.sender, SenderPattern::Name(known) if known.eq_ignore_ascii_case(name));
+            addresses.any(|address| self.fits(&rule.sender, address)) || user.is_some_and(is_user)
         };
         Some(self.identity.senders.iter().find(fits).map_or(account, |rule| &rule.from))
     }

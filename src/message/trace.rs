@@ -83,6 +83,14 @@ fn received(envelope: &Envelope, id: &str, hostname: &str, date: &str) -> String
         [only] => format!("\r\n\tfor <{only}>"),
         _ => String::new(),
     };
+    if let Some(user) = &origin.local {
+        // After Postfix's manner. A name has no character that means anything here.
+        let name = user.name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+        return format!(
+            "Received: by {hostname} (Pillarbox, from userid {}{name})\r\n\twith {} id {id}{recipient};\r\n\t{date}\r\n",
+            user.uid, origin.protocol
+        );
+    }
     if origin.address.is_unspecified() {
         // Our own notice came from nowhere.
         return format!(
@@ -129,7 +137,10 @@ fn date(envelope: &Envelope) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock, message::envelope::BodyKind};
+    use crate::{
+        clock,
+        message::envelope::{BodyKind, LocalUser},
+    };
 
     fn envelope(helo: &str, address: &str, forward_paths: &[&str]) -> Envelope {
         Envelope {
@@ -176,6 +187,20 @@ mod tests {
             COMPLETE,
             "Received: by relay.example with ESMTP id 01abc;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n",
         );
+    }
+
+    #[test]
+    fn what_a_program_of_this_host_handed_over_names_its_user() {
+        for (name, shown) in [(Some("alice"), " (alice)"), (None, "")] {
+            let mut envelope = envelope("localhost", "127.0.0.1", &["a@b.example"]);
+            envelope.origin.protocol = "local".to_owned();
+            envelope.origin.local = Some(LocalUser { uid: 1_000, name: name.map(str::to_owned) });
+            let expected = format!(
+                "Received: by relay.example (Pillarbox, from userid 1000{shown})\r\n\twith local id 01abc\r\n\
+                 \tfor <a@b.example>;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n"
+            );
+            check(&envelope, COMPLETE, &expected);
+        }
     }
 
     #[test]

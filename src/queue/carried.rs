@@ -368,3 +368,53 @@ fn state(words: &Words) -> Option<RecipientState> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "X-Envelope-Version: 1\nX-Envelope-Id: 06hhgq2g000000005jfavybr78\n\
+        X-Envelope-Accepted: 2027-01-15T08:00:00.000Z\nX-Envelope-From: <>\nX-Envelope-Parameters: body=7bit\n\
+        X-Envelope-Lane: normal\nX-Envelope-Origin: address=127.0.0.1 protocol=local helo= uid=0 user=root\n\
+        X-Envelope-To: <a@b.example>\nX-Envelope-Recipient: state=dead since=2027-01-15T08:00:00.000Z attempts=2\n\
+        X-Envelope-Reason: 550 no\nX-Envelope-Content: lines=unix octets=6 crc32=204dff6e\nA: b\n";
+
+    #[test]
+    fn what_was_written_is_read_and_written_again_as_it_was() {
+        let carried = Carried::of_file(FILE.as_bytes()).unwrap().unwrap();
+        assert_eq!(carried.message, b"A: b\r\n");
+        assert_eq!(carried.envelope.origin.local.as_ref().unwrap().uid, 0);
+        assert!(
+            matches!(&carried.recipients[0].state, RecipientState::Dead { reason, .. } if reason == "550 no")
+        );
+        assert_eq!(String::from_utf8(carried.to_file()).unwrap(), FILE);
+        // A program that gave the file the line ends of SMTP has lost nothing.
+        let crlf = FILE.replace('\n', "\r\n");
+        assert_eq!(Carried::of_file(crlf.as_bytes()), Ok(Some(carried)));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        let read = |from: &str, to: &str| Carried::of_file(FILE.replace(from, to).as_bytes()).unwrap_err();
+        assert_eq!(read("Version: 1", "Version: 2"), CarriedError::Version("2".into()));
+        assert_eq!(read("X-Envelope-Lane", "Status"), CarriedError::Missing("Content"));
+        assert_eq!(read("A: b", "A: c"), CarriedError::Changed);
+        for (from, to, field) in [
+            ("<a@b.example>", "a@b.example", "To"),
+            ("<>", "<a b>", "From"),
+            ("state=dead", "state=odd", "Recipient"),
+            ("2027-01-15T08:00:00.000Z\nX-Envelope-From", "today\nX-Envelope-From", "Accepted"),
+            ("uid=0", "uid=x", "Origin"),
+            ("octets=6", "octets=", "Content"),
+            ("06hhgq", "../../", "Id"),
+        ] {
+            let error = read(from, to);
+            assert!(
+                matches!(&error, CarriedError::Malformed { field: found, .. } if found == field),
+                "{error}"
+            );
+        }
+        assert_eq!(Carried::of_file(b"A: b\n"), Ok(None));
+        assert_eq!(Carried::of_file(b"X-Envelope-Version: 1\n"), Err(CarriedError::Missing("Content")));
+    }
+}

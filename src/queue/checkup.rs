@@ -69,7 +69,7 @@ const EXPORT: &str =
     "export what is whole (pillarbox store export), and keep the file for a person to look at";
 const NEWER: &str = "install the version that wrote it, or a later one";
 const REBUILT: &str = "the next start rebuilds the index from the spool: no message is lost, some may be sent \
-                       twice, held and dead ones leave again (to prevent that, export and delete them first)";
+                       twice, and held and dead mail waits again";
 
 /// Looks at everything and hands each finding to `tell`.
 ///
@@ -225,7 +225,7 @@ impl Checkup<'_> {
             || record.size_bytes != described.trailer.body_bytes
         {
             let what = "its file and its record tell of different messages";
-            let remedy = "hold it (pillarbox queue show ID), and compare the file with the log";
+            let remedy = "look at it (pillarbox queue show ID), and compare its file with the log";
             self.problem(&id.to_string(), what.into(), remedy);
         }
     }

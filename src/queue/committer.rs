@@ -11,8 +11,9 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use tracing::{error, info};
 use super::{
     engine::Engine,
     opening,
-    shared::Shared,
+    shared::{Loaded, Shared},
     side_files::LedgerCopy,
     sled_tables::SledTables,
     store::StoreError,
@@ -199,6 +200,29 @@ impl Committer {
             opening::discard(tables);
         }
     }
+}
+
+/// Starts the committer and the thread that removes files for it.
+pub(super) fn start(shared: &Arc<Shared>, loaded: Loaded, jobs: Receiver<Job>) -> io::Result<JoinHandle<()>> {
+    let (removals, to_remove) = mpsc::channel();
+    let spool = Arc::clone(&shared.spool);
+    let sweeper = thread::Builder::new().name("spool-sweeper".into()).spawn(move || {
+        for id in to_remove {
+            if let Err(error) = spool.remove(id) {
+                error!(%id, error = %error, "a relayed message's file cannot be removed; it is removed at the next start");
+            }
+        }
+    })?;
+    let Loaded { tables, engine, copy } = loaded;
+    let committer = Committer { shared: Arc::clone(shared), tables: Some(tables), engine, copy, removals };
+    thread::Builder::new().name("queue-committer".into()).spawn(move || {
+        let shared = Arc::clone(&committer.shared);
+        if panic::catch_unwind(AssertUnwindSafe(|| committer.serve(&jobs))).is_err() {
+            shared.fail_for_good("the queue's committer has panicked".into());
+        }
+        // The sender of removals is gone now, so the sweeper finishes what it has.
+        drop(sweeper.join());
+    })
 }
 
 /// Waits for work and takes what is there. `None` when nobody can send any more.

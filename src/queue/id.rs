@@ -55,7 +55,14 @@ impl QueueId {
     /// Whether a message may have this id because its client says so.
     #[must_use]
     pub fn is_acceptable_at(&self, now: Timestamp) -> bool {
-        self.time() >= now.before(PROPOSAL_AGE_MAX) && self.time() <= now.after(PROPOSAL_AHEAD_MAX)
+        self.time() >= now.before(PROPOSAL_AGE_MAX) && !self.is_ahead_of(now)
+    }
+
+    /// Whether it claims to come from the future. Such an id would be the newest one for ever, and every id that is
+    /// made after a restart would follow it there.
+    #[must_use]
+    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
+        self.time() > now.after(PROPOSAL_AHEAD_MAX)
     }
 
     fn of(millis: i64, counter: u32, random: [u8; RANDOM_LENGTH]) -> Self {

@@ -1,18 +1,16 @@
 //! The durable store: spool files with sled as the queue over them.
 //!
-//! Rule: a receipt follows the syncs of the file and of its name, and nothing else; every other verb is
-//! answered after the committer's sync. Must not know clients or Gmail.
+//! Rule: a receipt follows the syncs of file and name alone, other verbs the committer's. Must not know clients or Gmail.
 
 use std::{
     collections::HashSet,
     io,
-    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Sender},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
 use async_trait::async_trait;
@@ -20,7 +18,7 @@ use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::{
-    committer::{Committer, Job, Urgency, job},
+    committer::{self, Job, Urgency, job},
     draft::Draft,
     engine::Engine,
     handling::DELETED,
@@ -30,7 +28,7 @@ use super::{
     options::Options,
     reader::{MessageReader, ReadError},
     receipt::Receipt,
-    shared::{Loaded, Shared},
+    shared::Shared,
     side_files::FinalDots,
     sled_dead::page,
     sled_tables::SledTables,
@@ -83,7 +81,8 @@ impl SledStore {
         let loaded = shared.load(HashSet::new(), None)?;
         let dots = FinalDots::create(&options.directory, shared.clock.now().boot);
         *lock_of(&shared.dots) = Some(dots.map_err(|error| unusable(error.to_string()))?);
-        let committer = start(&shared, loaded, waiting).map_err(|error| unusable(error.to_string()))?;
+        let committer =
+            committer::start(&shared, loaded, waiting).map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             ids: QueueIds::new(newest),
             in_transfer: Arc::default(),
@@ -155,29 +154,6 @@ impl SledStore {
     }
 }
 
-/// Starts the committer and the thread that removes files for it.
-fn start(shared: &Arc<Shared>, loaded: Loaded, jobs: Receiver<Job>) -> io::Result<JoinHandle<()>> {
-    let (removals, to_remove) = mpsc::channel();
-    let spool = Arc::clone(&shared.spool);
-    let sweeper = thread::Builder::new().name("spool-sweeper".into()).spawn(move || {
-        for id in to_remove {
-            if let Err(error) = spool.remove(id) {
-                error!(%id, error = %error, "a relayed message's file cannot be removed; it is removed at the next start");
-            }
-        }
-    })?;
-    let Loaded { tables, engine, copy } = loaded;
-    let committer = Committer { shared: Arc::clone(shared), tables: Some(tables), engine, copy, removals };
-    thread::Builder::new().name("queue-committer".into()).spawn(move || {
-        let shared = Arc::clone(&committer.shared);
-        if panic::catch_unwind(AssertUnwindSafe(|| committer.serve(&jobs))).is_err() {
-            shared.fail_for_good("the queue's committer has panicked".into());
-        }
-        // The sender of removals is gone now, so the sweeper finishes what it has.
-        drop(sweeper.join());
-    })
-}
-
 #[async_trait]
 impl Store for SledStore {
     fn admission(&self, size_bytes: u64) -> Result<(), StoreError> {
@@ -195,8 +171,8 @@ impl Store for SledStore {
         if self.show(id).await?.is_some() {
             return Err(StoreError::AlreadyKnown(id));
         }
-        let part = self.shared.spool.part(id);
-        Ok(Draft::new(id, envelope, Arc::clone(&self.hostname), Some(part))?.holding(taken))
+        let draft = Draft::new(id, envelope, Arc::clone(&self.hostname), Some(self.shared.spool.part(id)))?;
+        Ok(draft.holding(taken))
     }
 
     async fn enqueue(&self, draft: Draft) -> Result<Receipt, StoreError> {
@@ -372,8 +348,7 @@ impl Store for SledStore {
 
     async fn failed(&self) -> String {
         let mut trouble = self.shared.trouble.subscribe();
-        let found =
-            trouble.wait_for(|trouble| trouble.as_ref().is_some_and(|trouble| trouble.for_good)).await;
+        let found = trouble.wait_for(|seen| seen.as_ref().is_some_and(|seen| seen.for_good)).await;
         found.ok().and_then(|trouble| trouble.clone()).map_or_else(String::new, |trouble| trouble.reason)
     }
 

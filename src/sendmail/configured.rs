@@ -86,6 +86,13 @@ impl Source {
                 _ => None,
             });
             let value = match entry.map(|value| value.get_ref()) {
+                // As the daemon reads it: a relative path is relative to the file.
+                Some(DeValue::String(value)) if PATHS.contains(key) && value.contains('/') => {
+                    path.parent().map_or_else(
+                        || value.to_string(),
+                        |parent| parent.join(value.as_ref()).to_string_lossy().into_owned(),
+                    )
+                }
                 Some(DeValue::String(value)) => value.to_string(),
                 Some(DeValue::Integer(value)) => value.as_str().to_owned(),
                 _ => continue,
@@ -151,6 +158,9 @@ const KEYS: &[(&str, &str)] = &[
     ("admin", "socket"),
 ];
 
+/// Those of them that are paths.
+const PATHS: &[&str] = &["socket", "drop_directory", "aliases_file"];
+
 /// A number of octets, with or without a unit, as relay.toml writes it.
 fn octets(text: &str) -> Option<u64> {
     let text = text.trim().replace('_', "");
@@ -209,6 +219,17 @@ mod tests {
         let (configured, _) = read(text, &variables);
         assert_eq!((configured.socket, configured.drop_directory), (None, Some("/d".into())));
         assert_eq!(configured.max_message_bytes, 1_000);
+    }
+
+    #[test]
+    fn a_relative_path_is_relative_to_the_file() {
+        let path = Path::new("/etc/pillarbox/relay.toml");
+        let source = Source::of_text("[sendmail]\nsocket = \"run/s\"\ndrop_directory = \"off\"\n", path);
+        let configured = source.configured();
+        assert_eq!(
+            (configured.socket, configured.drop_directory),
+            (Some("/etc/pillarbox/run/s".into()), None)
+        );
     }
 
     #[test]

@@ -113,10 +113,13 @@ fn client(size_bytes_max: u64) -> Client {
 
 fn store(terms: &Terms<'_>, message: InTransfer, complain: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
     let InTransfer { transaction, draft } = message;
-    let author = transaction
-        .reverse_path
-        .clone()
-        .map_or_else(|| terms.author.clone(), |address| Author { name: terms.author.name.clone(), address });
+    // What is known about the caller is not the name of another sender.
+    let author = match &transaction.reverse_path {
+        Some(address) if *address != terms.author.address => {
+            Author { name: String::new(), address: address.clone() }
+        }
+        _ => terms.author.clone(),
+    };
     let mut letter = draft.finish(&author);
     let sending = Sending {
         sender: transaction.reverse_path,

@@ -106,6 +106,15 @@ pub fn hand_over(
     recipients: Vec<Recipient>,
     letter: &mut Letter,
 ) -> Result<Report, Trouble> {
+    if let Target::Relay(relay) = &ways.target
+        && !relay.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    {
+        let words = format!(
+            "{relay:?} is no place to submit to: write HOST:PORT or the path of a socket in --host \
+                             or PILLARBOX_SUBMIT"
+        );
+        return Err(Trouble::new(Code::Configuration, words));
+    }
     let mut bearer = Bearer { ways, submission: None, out_of_reach: None };
     let mut waiting: VecDeque<Recipient> = recipients.into();
     let mut report = Report::default();

@@ -57,6 +57,7 @@ pub(super) fn check(
         users_file: protection.users_file,
         max_connections,
         max_connections_per_client: report.whole(per_client, raw.max_connections_per_client) as usize,
+        local: listener::options::Local::default(),
         drain: STOP_WAIT,
         limits: listener::options::Limits::default(),
         session: session::Options {

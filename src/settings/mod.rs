@@ -7,6 +7,7 @@ mod choices;
 mod document;
 mod door;
 pub mod exposure;
+mod field_names;
 pub mod hostname;
 mod identity;
 mod layers;
@@ -18,6 +19,7 @@ mod protection;
 mod raw;
 mod recipients;
 mod report;
+pub mod sendmail;
 mod storage;
 mod telling;
 mod upstream;
@@ -27,7 +29,6 @@ use std::{
     collections::BTreeMap,
     env, fmt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -204,8 +205,8 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     let admin_address = admin_address.or_else(|| account_address.clone());
     let hostname = door::hostname(&raw.listener, host, report);
     let recipients = recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
-    let recipients = Arc::new(recipients);
-    let listener = door::check(&raw.listener, &hostname, &recipients, report);
+    let mut listener = door::check(&raw.listener, &hostname, &recipients, report);
+    listener.local = sendmail::check(&raw.sendmail, report);
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
     let budget = storage::check_budget(&raw.budget, report);

@@ -6,13 +6,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, Visitor, value},
-    forward_to_deserialize_any,
-};
+use serde::Deserialize;
 
 use super::{
+    field_names::field_names,
     telling::Delay,
     value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose},
 };
@@ -32,6 +29,7 @@ use crate::{
 pub(super) struct Raw {
     pub(super) upstream: Upstream,
     pub(super) listener: Listener,
+    pub(super) sendmail: Sendmail,
     pub(super) queue: Queue,
     pub(super) budget: Budget,
     pub(super) identity: Identity,
@@ -103,6 +101,14 @@ pub(super) struct Network {
     pub(super) max_message_bytes: Option<Size>,
     pub(super) messages_per_minute: Option<Whole>,
     pub(super) lane: Option<Parsed<Lane>>,
+}
+
+/// `[sendmail]`: how programs of this host hand mail over without the network.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sendmail {
+    pub(super) socket: Option<String>,
+    pub(super) drop_directory: Option<String>,
 }
 
 /// `[queue]`: where mail waits and for how long.
@@ -270,7 +276,9 @@ impl Text for SenderPattern {
     fn read(text: &str) -> Result<Self, String> {
         if let Some(domain) = text.strip_prefix('@') {
             let address: Result<Address, String> = Address::read(&format!("x{text}"));
-            return address.map(|_| Self::Domain(domain.to_lowercase()));
+            return address
+                .map(|_| Self::Domain(domain.to_lowercase()))
+                .map_err(|_| format!("{text:?} is no domain; write for example \"@example.org\""));
         }
         let address = Address::read(text)?;
         Ok(if address.domain().is_some() { Self::Address(address) } else { Self::Name(text.to_lowercase()) })
@@ -304,11 +312,12 @@ pub(super) const SENDER: &str = "identity.sender";
 pub(super) const REPEATED: [&str; 2] = [NETWORK, SENDER];
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 11] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 12] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
         (NETWORK, field_names::<Network>()),
+        ("sendmail", field_names::<Sendmail>()),
         ("queue", field_names::<Queue>()),
         ("budget", field_names::<Budget>()),
         ("identity", without_sections(field_names::<Identity>())),
@@ -324,39 +333,6 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 11] {
 /// keys.
 fn without_sections(keys: &'static [&'static str]) -> &'static [&'static str] {
     keys.split_last().map_or(keys, |(_, keys)| keys)
-}
-
-fn field_names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
-    let mut names: &'static [&'static str] = &[];
-    // The answer comes through `names`; the deserializer itself always ends with an error.
-    drop(T::deserialize(FieldNames(&mut names)));
-    names
-}
-
-/// Asks a struct for the names of its fields instead of filling it.
-struct FieldNames<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for FieldNames<'_> {
-    type Error = value::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(value::Error::custom("not a struct"))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Self::Error> {
-        *self.0 = fields;
-        Err(value::Error::custom("names only"))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Rule: a domain where the administrator has a mailbox is not this host, whatever the host is called: its
 //! people must not lose their mail to an alias. Must not know what an aliases file looks like.
 
+use std::sync::Arc;
+
 use super::{
     hostname::Host,
     raw::Identity as Raw,
@@ -10,7 +12,7 @@ use super::{
     value::{List, Parsed},
 };
 use crate::{
-    aliases_file::{AliasesFile, Choice},
+    aliases_file::{AliasesFile, Choice, DEFAULT_FILE},
     message::aliases::LocalNames,
     smtp::address::Address,
 };
@@ -24,7 +26,7 @@ pub(super) fn check(
     host: &Host,
     admin: Option<&Address>,
     report: &mut Report<'_>,
-) -> AliasesFile {
+) -> Arc<AliasesFile> {
     let redirect_all = raw.redirect_all.as_ref().and_then(|Parsed(address)| address.clone());
     if let Some(local) = redirect_all.as_ref().filter(|address| address.domain().is_none()) {
         let what = format!("{local} has no domain");
@@ -32,6 +34,8 @@ pub(super) fn check(
     }
     let choice = match set(raw.aliases_file.as_ref()) {
         None => Choice::Usual,
+        // As in the annotated sample: whoever removes the mark in front has not asked for more.
+        Some(DEFAULT_FILE) => Choice::Usual,
         Some("off") => Choice::Off,
         Some(path) => Choice::Named(report.path(SECTION, "aliases_file", path)),
     };
@@ -46,7 +50,7 @@ pub(super) fn check(
             domains.push(name);
         }
     }
-    AliasesFile::new(choice, LocalNames { admin: admin.cloned(), domains, redirect_all })
+    Arc::new(AliasesFile::new(choice, LocalNames { admin: admin.cloned(), domains, redirect_all }))
 }
 
 /// Whether somebody reads mail for a name of this host. Without an administrator only a file that was named

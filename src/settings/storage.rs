@@ -3,7 +3,11 @@
 //! Rule: a limit that could not hold is refused at start, not found out at night. Must not know how the
 //! queue or the ledger work.
 
-use std::{os::unix::ffi::OsStrExt, path::PathBuf, time::Duration};
+use std::{
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     raw::{Admin, Budget, Queue},
@@ -134,10 +138,15 @@ pub(super) fn check_admin(raw: &Admin, report: &mut Report<'_>) -> admin::Option
 fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
     let Some(path) = set(raw.socket.as_ref()) else { return super::DEFAULT_SOCKET.into() };
     let path = report.path("admin", "socket", path);
+    check_socket_path("admin", &path, report);
+    path
+}
+
+/// Refuses what is too long for a Unix socket.
+pub(super) fn check_socket_path(section: &str, path: &Path, report: &mut Report<'_>) {
     let length = path.as_os_str().as_bytes().len();
     if length > SOCKET_PATH_LENGTH_MAX {
         let what = format!("the path has {length} octets; a Unix socket's may have {SOCKET_PATH_LENGTH_MAX}");
-        report.add("admin", "socket", what, "Choose a shorter one.");
+        report.add(section, "socket", what, "Choose a shorter one.");
     }
-    path
 }

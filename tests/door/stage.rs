@@ -14,7 +14,7 @@ use pillarbox::{
     listener::{
         Clients, Listener, Options, bind,
         clients::ClientSummary,
-        options::{Endpoint, Limits, Network, TlsFiles},
+        options::{Endpoint, Limits, Local, Network, TlsFiles},
     },
     message::envelope::Lane,
     queue::{memory_store::MemoryStore, store::Store},
@@ -53,6 +53,7 @@ pub(super) fn options() -> Options {
         users_file: None,
         max_connections: 50,
         max_connections_per_client: 50,
+        local: Local::default(),
         drain: Duration::from_secs(30),
         limits: Limits::default(),
         session: session::Options {

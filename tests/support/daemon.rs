@@ -107,11 +107,14 @@ impl Home {
     pub(crate) fn configure(&self, upstream: &Upstream, sections: &str) {
         let text = format!(
             "{}\n[listener]\naddresses = [\"{}\"]\nhostname = \"relay.example.org\"\n\
-             \n[queue]\ndirectory = {:?}\n\n[admin]\nsocket = {:?}\n\n[log]\nformat = \"json\"\nlevel = \"info\"\n\n{sections}",
+             \n[queue]\ndirectory = {:?}\n\n[admin]\nsocket = {:?}\n\n\
+             [sendmail]\nsocket = {:?}\ndrop_directory = {:?}\n\n[log]\nformat = \"json\"\nlevel = \"info\"\n\n{sections}",
             upstream.section(),
             self.smtp,
             self.state.display().to_string(),
             self.socket().display().to_string(),
+            self.submit_socket().display().to_string(),
+            self.drop_directory().display().to_string(),
         );
         fs::write(self.config(), text).expect("the configuration is written");
     }
@@ -134,6 +137,16 @@ impl Home {
     /// The admin socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.path("admin.sock")
+    }
+
+    /// The local socket.
+    pub(crate) fn submit_socket(&self) -> PathBuf {
+        self.path("submit.sock")
+    }
+
+    /// The drop directory.
+    pub(crate) fn drop_directory(&self) -> PathBuf {
+        self.path("drop")
     }
 
     /// The log of every process that ran here, one after the other.

@@ -105,7 +105,9 @@ pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<Draft, String> {
     if draft.username.is_some() && draft.password == Password::None {
         draft.password = Password::At("the system's keyring, or was asked for".into());
     }
-    for other in accounts.iter().filter(|account| account.name != chosen.name) {
+    // A base of the chosen account is no other one.
+    let is_base = |account: &Account<'_>| account.settings.iter().all(|set| chosen.settings.contains(set));
+    for other in accounts.iter().filter(|account| account.name != chosen.name && !is_base(account)) {
         draft.leave(&format!("account {}", other.name), other.line, "one daemon relays through one account");
     }
     match draft.host {

@@ -71,7 +71,11 @@ fn remote(draft: &mut Draft, line: usize, content: &str) -> Result<(), String> {
             }
             "starttls" => draft.protection = Protection::Starttls,
             "x509cafile" => draft.ca_file = Some(value.to_owned()),
-            _ => draft.leave(name, line, reason(LEFT, name)),
+            _ if LEFT.iter().any(|(known, _)| *known == name) => {
+                draft.leave(name, line, reason(LEFT, name));
+            }
+            // It may be the rest of a password that was not quoted.
+            _ => draft.leave("a word that is no option", line, "not known to migrate; is a quote missing?"),
         }
     }
     Ok(())

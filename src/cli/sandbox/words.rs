@@ -18,11 +18,12 @@ pub(super) struct Places<'a> {
     pub(super) upstream: SocketAddr,
     pub(super) directory: &'a Path,
     pub(super) socket: &'a Path,
+    pub(super) submit: &'a Path,
 }
 
 /// What a person needs to try it.
 pub(super) fn welcome(places: &Places<'_>, scenario: Option<&Scenario>) -> String {
-    let Places { listening, upstream, directory, socket } = *places;
+    let Places { listening, upstream, directory, socket, submit } = *places;
     let (address, port) = (listening.ip(), listening.port());
     let scenario = scenario.map_or_else(String::new, announcement);
     format!(
@@ -43,6 +44,8 @@ Send a mail in any of these ways:
 
   python3 -c 'import smtplib; s = smtplib.SMTP("{address}", {port}); s.sendmail("me@example.org", ["you@example.org"], "Subject: Hello\n\nIt works.\n"); s.quit()'
 
+  printf 'Subject: Hello\n\nIt works.\n' | PILLARBOX_SUBMIT={submit} pillarbox sendmail you@example.org
+
 Some recipients make the look-alike refuse as Gmail does: nosuch@, full@, tmp@, spam@, quota@. The last one says
 that the day's limit is reached: the account pauses and all mail waits until the look-alike is started anew.
 `pillarbox sandbox --scenario list` shows more kinds of trouble.
@@ -57,6 +60,7 @@ From here on, one line for each stage of each message.
         upstream_port = upstream.port(),
         directory = directory.display(),
         socket = socket.display(),
+        submit = submit.display(),
     )
 }
 

@@ -1,0 +1,140 @@
+//! The local socket's accept loop: the kernel names each client's user, and the session is the listener's own.
+//!
+//! Rule: a user who fills his places keeps neither other users nor root out, and never a client of the network.
+//! Must not know SMTP beyond the reply that turns a client away.
+
+mod socket;
+mod user;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    net::{UnixListener, UnixStream},
+    task::{JoinSet, spawn_blocking},
+};
+
+pub use self::socket::{LocalSocket, LocalSocketError, impassable};
+pub(super) use self::user::user;
+use super::{
+    arrival::{Guest, Local, Service},
+    connection,
+    places::{self, NoPlace, Place, Places},
+    server::{EXHAUSTED_WAIT, is_exhausted},
+    stream::Stream,
+    turn_away::Counter,
+};
+use crate::{
+    message::envelope::LocalUser,
+    shutdown::{Phase, Watch},
+    smtp::reply,
+};
+
+/// What the accept loop knows.
+pub(super) struct LocalDoor {
+    places: Arc<Places>,
+    service: Arc<Service>,
+    shutdown: Watch,
+    turned_away: Mutex<Counter>,
+}
+
+impl LocalDoor {
+    pub(super) fn new(service: Arc<Service>, shutdown: Watch) -> Self {
+        let limits = &service.options.limits;
+        let places = Places::new(limits.local_connections, limits.local_connections_per_user);
+        Self { places, service, shutdown, turned_away: Mutex::default() }
+    }
+
+    /// Takes connections until the service drains.
+    pub(super) async fn accept_all(&self, socket: LocalSocket, connections: &mut JoinSet<()>) {
+        let listener = match socket.listener.try_clone().and_then(UnixListener::from_std) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "the local socket cannot be used"),
+        };
+        let mut shutdown = self.shutdown.clone();
+        let draining = shutdown.reached(Phase::Draining);
+        tokio::pin!(draining);
+        let mut exhausted = Counter::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut draining => return,
+                Some(_) = connections.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.admit(stream, connections),
+                Err(error) if is_exhausted(&error) => {
+                    if let Some(count) = exhausted.count_another(self.service.clock.now().since_boot_ms) {
+                        tracing::warn!(%error, count, "cannot take local connections: raise LimitNOFILE");
+                    }
+                    self.service.clock.sleep(EXHAUSTED_WAIT).await;
+                }
+                Err(error) => tracing::debug!(%error, "local connection lost"),
+            }
+        }
+    }
+
+    fn admit(&self, stream: UnixStream, connections: &mut JoinSet<()>) {
+        let uid = match stream.peer_cred() {
+            Ok(credentials) => credentials.uid(),
+            Err(error) => return tracing::debug!(%error, "local connection lost"),
+        };
+        match self.places.take(places::Guest::of_user(uid)) {
+            Ok(place) => {
+                let (service, shutdown) = (Arc::clone(&self.service), self.shutdown.clone());
+                connections.spawn(async move { serve(stream, uid, place, &service, shutdown).await });
+            }
+            Err(reason) => self.turn_away(&stream, uid, reason),
+        }
+    }
+
+    /// One write into an empty send buffer, which cannot block.
+    fn turn_away(&self, stream: &UnixStream, uid: u32, reason: NoPlace) {
+        let hostname = &self.service.session_options.hostname;
+        let (reply, reason) = match reason {
+            NoPlace::Full => (reply::too_many_connections(hostname), "all local connections are taken"),
+            NoPlace::ClientFull => (reply::too_many_of_client(hostname), "this user has all it may have"),
+        };
+        let mut bytes = Vec::new();
+        reply.render(&mut bytes);
+        if let Err(error) = stream.try_write(&bytes) {
+            tracing::debug!(uid, %error, "local connection lost");
+        }
+        let mut counter = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counter.count_another(self.service.clock.now().since_boot_ms) {
+            tracing::warn!(uid, reason, count, "refused");
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, uid: u32, place: Place, service: &Service, shutdown: Watch) {
+    let user = named(uid).await;
+    let guest = Guest::of_user(Local { user, from_file: false }, &service.options);
+    service.clients.connected(guest.client.address, service.clock.now());
+    connection::serve(Stream::Local(stream), guest, service, shutdown).await;
+    drop(place);
+}
+
+/// The user, with the name if it can be had.
+pub(super) async fn named(uid: u32) -> LocalUser {
+    spawn_blocking(move || user(uid)).await.unwrap_or(LocalUser { uid, name: None })
+}
+
+/// Takes the configured socket. What stands in the way is told, and the relay does without it.
+pub(super) fn bind(path: &std::path::Path) -> Option<LocalSocket> {
+    match LocalSocket::bind(path) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            tracing::warn!(%error, "no local socket: programs of this host reach the relay through the drop directory, or over TCP");
+            None
+        }
+    }
+}
+
+/// A socket that systemd has passed, made ready.
+pub(super) fn inherited(listener: std::os::unix::net::UnixListener) -> io::Result<LocalSocket> {
+    LocalSocket::inherited(listener)
+}

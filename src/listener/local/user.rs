@@ -1,0 +1,55 @@
+//! Whose program it is: the user's login name for the number that the kernel gives.
+//!
+//! Rule: read from /etc/passwd by ourselves, without the system's name services, which may ask a network. A name is
+//! for people and decides nothing: where there is none the number is enough. Must not know what the name is for.
+
+use std::{fs::File, io::Read, path::Path};
+
+use crate::message::envelope::LocalUser;
+
+const PASSWD: &str = "/etc/passwd";
+/// Octets of the file that are read: some 20,000 users.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Characters of a login name that is shown; useradd makes none longer than 32.
+const NAME_LENGTH_MAX: usize = 64;
+
+/// The user with this number. Reads a file: to be called where that may take a moment.
+pub(in crate::listener) fn user(uid: u32) -> LocalUser {
+    LocalUser { uid, name: read(Path::new(PASSWD)).and_then(|passwd| name_of(uid, &passwd)) }
+}
+
+fn read(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The first name with this number, as getpwuid(3) would find it. One with characters that mean something in a header
+/// field, or in the log, counts as none.
+fn name_of(uid: u32, passwd: &str) -> Option<String> {
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })?;
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.$".contains(&octet);
+    let usable = !name.is_empty() && name.len() <= NAME_LENGTH_MAX && name.bytes().all(is_plain);
+    usable.then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_name_with_the_number_counts_and_an_odd_one_is_none() {
+        let passwd = "root:x:0:0:root:/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n\n+::::::\nbroken\nodd)name:x:7:7::/:\n\
+                      www-data:x:33:33::/var/www:/usr/sbin/nologin\npc01$:x:1001:100::/:\n";
+        assert_eq!(name_of(0, passwd).as_deref(), Some("root"));
+        assert_eq!(name_of(33, passwd).as_deref(), Some("www-data"));
+        assert_eq!(name_of(1001, passwd).as_deref(), Some("pc01$"));
+        assert_eq!((name_of(7, passwd), name_of(4_294_967_294, passwd)), (None, None));
+        let long = format!("{}:x:8:8::/:\n", "x".repeat(NAME_LENGTH_MAX + 1));
+        assert_eq!(name_of(8, &long), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! Local mail as the daemon takes it: over the Unix socket and out of the drop directory, through kills.
+
+mod dropped;
+mod kills;
+mod socket;
+mod stage;

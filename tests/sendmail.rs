@@ -1,0 +1,13 @@
+//! `sendmail`, `mailq` and `newaliases` as the real binary: what callers pass, what becomes of it, and how it ends.
+
+mod callers;
+mod cost;
+mod crowd;
+mod daemon;
+mod dialogue;
+mod exits;
+mod flags;
+mod relay;
+mod stage;
+mod stand_in;
+mod static_binary;
