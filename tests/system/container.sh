@@ -110,10 +110,11 @@ within 60 is healthy health "$p-relay" || fail "the healthcheck says $(health "$
 passed "healthy after $((SECONDS - begin)) s: read-only root, user 54321, no capabilities, port 25, secret by name"
 ask "$p-relay" health --strict > /dev/null || fail "something needs a person right after the start"
 sleep 3
-memory=$(docker stats --no-stream --format '{{.MemUsage}}' "$p-relay" | sed 's/ .*//')
-echo "container: idle memory $memory (at most $((memory_max >> 20)) MiB)"
-numfmt --from=auto --suffix=B "${memory%B}B" > "$work/memory" || fail "cannot read the memory $memory"
-[ "$(tr -dc 0-9 < "$work/memory")" -le $memory_max ] || fail "the idle relay needs $memory"
+# Resident, with the pages of the binary: not every engine's `docker stats` counts.
+bytes=$(($(docker top "$p-relay" -o pid,rss | awk 'NR == 2 { print $2 }') * 1024))
+echo "container: idle memory $((bytes >> 10)) KiB resident (at most $((memory_max >> 20)) MiB)"
+[ "$bytes" -gt 0 ] || fail "the engine does not tell the memory"
+[ "$bytes" -le $memory_max ] || fail "the idle relay needs $bytes octets"
 
 docker run --rm --name "$p-app" --network "container:$p-upstream" -v "$scripts:/scripts:ro" "$app_image" \
     bash /scripts/send.sh 127.0.0.1 25 sidecar 5 > "$work/sidecar" || fail "localhost:25 takes no mail: $(cat "$work/sidecar")"
