@@ -19,6 +19,22 @@ JOURNAL = "/opt/upstream/journal"
 MAILBOX = "/opt/upstream/mailbox"
 
 
+def submitted(name, number, acknowledged):
+    recipient = f"{name}-{number}@example.org"
+    try:
+        client = smtplib.SMTP("127.0.0.1", 25, timeout=60)
+        client.sendmail("load@example.org", [recipient], f"Subject: {number}\r\n\r\n" + "text\r\n" * 100)
+    except (OSError, smtplib.SMTPException):
+        return False
+    acknowledged.write(f"{recipient}\n")
+    try:
+        client.quit()
+    except (OSError, smtplib.SMTPException):
+        # A daemon that stops says 421 after its 250, which counts.
+        pass
+    return True
+
+
 def send(name, count, threads):
     refused, lock, numbers = [0], threading.Lock(), iter(range(count))
     with open(f"/srv/{name}.acknowledged", "a", buffering=1) as acknowledged:
@@ -29,19 +45,12 @@ def send(name, count, threads):
                     number = next(numbers, None)
                 if number is None:
                     return
-                while True:
-                    try:
-                        with smtplib.SMTP("127.0.0.1", 25, timeout=60) as client:
-                            client.sendmail("load@example.org", [f"{name}-{number}@example.org"],
-                                            f"Subject: {number}\r\n\r\n" + "text\r\n" * 100)
-                            acknowledged.write(f"{name}-{number}@example.org\n")
-                            break
-                    except (OSError, smtplib.SMTPException):
-                        if os.path.exists("/srv/no-more"):
-                            return
-                        with lock:
-                            refused[0] += 1
-                        time.sleep(0.05)
+                while not submitted(name, number, acknowledged):
+                    if os.path.exists("/srv/no-more"):
+                        return
+                    with lock:
+                        refused[0] += 1
+                    time.sleep(0.05)
 
         workers = [threading.Thread(target=work) for _ in range(threads)]
         for worker in workers:
