@@ -186,8 +186,8 @@ for name in waiting upgrade; do
     counts=$(mail arrived $name 180) || fail "lost by the upgrade ($name): $counts"
     passed "upgrade with a full queue, $name: $counts"
 done
-[ "$(cat "$debs/refused")" = "0 times refused" ] || fail "clients were refused during the upgrade: $(cat "$debs/refused")"
-passed "no client was refused during the upgrade"
+[ "$(cat "$debs/refused")" = "0 connections refused" ] || fail "connections were refused during the upgrade: $(cat "$debs/refused")"
+passed "no connection was refused during the upgrade"
 
 # --- cron
 text=$(mail show you@gmail.com 130) || fail "cron's mail did not arrive"
