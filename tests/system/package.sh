@@ -220,7 +220,7 @@ passed "a process that is stopped (SIGSTOP) is started anew by the watchdog"
 # --- Removed, purged
 inside sh -c 'rm -r /run/systemd/system/pillarbox.service.d; systemctl daemon-reload; systemctl stop upstream'
 mail send kept 1 1 >/dev/null
-inside dpkg --remove pillarbox >/dev/null 2>&1 || fail "dpkg --remove fails"
+removed=$(inside dpkg --remove pillarbox 2>&1) || fail "dpkg --remove: $removed"
 inside test -d /var/lib/pillarbox/spool -a -f /etc/pillarbox/password || fail "a removal takes the queue or the password"
 refuses || fail "something listens after the removal"
 inside dpkg -i "$version_2" >/dev/null 2>&1 || fail "the package cannot be installed again"
