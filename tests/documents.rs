@@ -28,10 +28,6 @@ const QUOTED: &[(&str, &str)] = &[
     ("not allowed to use", "src/admin/client.rs"),
 ];
 
-/// Pages that the index names already and that come with the features they describe. Once they are there, this list
-/// must be empty: a test says so.
-const TO_COME: &[&str] = &["sendmail.md", "aliases.md", "operating.md", "containers.md"];
-
 /// Without line ends, as a reader sees it.
 fn flowing(path: &str) -> String {
     fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
@@ -59,12 +55,6 @@ fn every_page_can_be_found_from_the_index() {
 }
 
 #[test]
-fn pages_to_come_are_not_waited_for_once_all_are_there() {
-    let missing = TO_COME.iter().filter(|page| !fs::exists(format!("docs/{page}")).unwrap()).count();
-    assert!(TO_COME.is_empty() || missing > 0, "every page is there: empty TO_COME");
-}
-
-#[test]
 fn every_link_of_a_page_leads_to_a_file() {
     let mut pages = vec!["README.md".into(), "SECURITY.md".into(), "CONTRIBUTING.md".into()];
     pages.extend(fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path()));
@@ -73,8 +63,7 @@ fn every_link_of_a_page_leads_to_a_file() {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
             let is_file = !link.is_empty() && !link.contains(':');
             let target = page.parent().unwrap().join(link);
-            let is_there = target.exists() || TO_COME.contains(&link);
-            assert!(!is_file || is_there, "{} links to {link}, which is not there", page.display());
+            assert!(!is_file || target.exists(), "{} links to {link}, which is not there", page.display());
         }
     }
 }

@@ -136,7 +136,7 @@ fn an_ordinary_user_may_leave_mail_and_cannot_where_the_directory_says_no() {
     let original = fs::canonicalize(&program).unwrap();
     fs::remove_file(&program).unwrap();
     fs::copy(original, &program).unwrap();
-    rustix::fs::chown(&stage.drop_directory(), None, Some(rustix::fs::Gid::from_raw(7))).unwrap();
+    rustix::fs::chown(stage.drop_directory(), None, Some(rustix::fs::Gid::from_raw(7))).unwrap();
     fs::set_permissions(stage.drop_directory(), fs::Permissions::from_mode(0o3733)).unwrap();
     let as_nobody = |arguments: &[&str]| {
         use std::os::unix::process::CommandExt as _;
