@@ -18,9 +18,31 @@ import time
 JOURNAL = "/opt/upstream/journal"
 MAILBOX = "/opt/upstream/mailbox"
 
+refused = []
+
+
+def submitted(name, number, acknowledged):
+    recipient = f"{name}-{number}@example.org"
+    try:
+        client = smtplib.SMTP("127.0.0.1", 25, timeout=60)
+        client.sendmail("load@example.org", [recipient], f"Subject: {number}\r\n\r\n" + "text\r\n" * 100)
+    except ConnectionRefusedError:
+        refused.append(recipient)
+        return False
+    except (OSError, smtplib.SMTPException):
+        # Also a session that hears 421 because the daemon stops.
+        return False
+    acknowledged.write(f"{recipient}\n")
+    try:
+        client.quit()
+    except (OSError, smtplib.SMTPException):
+        # A daemon that stops says 421 after its 250, which counts.
+        pass
+    return True
+
 
 def send(name, count, threads):
-    refused, lock, numbers = [0], threading.Lock(), iter(range(count))
+    lock, numbers = threading.Lock(), iter(range(count))
     with open(f"/srv/{name}.acknowledged", "a", buffering=1) as acknowledged:
 
         def work():
@@ -29,26 +51,17 @@ def send(name, count, threads):
                     number = next(numbers, None)
                 if number is None:
                     return
-                while True:
-                    try:
-                        with smtplib.SMTP("127.0.0.1", 25, timeout=60) as client:
-                            client.sendmail("load@example.org", [f"{name}-{number}@example.org"],
-                                            f"Subject: {number}\r\n\r\n" + "text\r\n" * 100)
-                            acknowledged.write(f"{name}-{number}@example.org\n")
-                            break
-                    except (OSError, smtplib.SMTPException):
-                        if os.path.exists("/srv/no-more"):
-                            return
-                        with lock:
-                            refused[0] += 1
-                        time.sleep(0.05)
+                while not submitted(name, number, acknowledged):
+                    if os.path.exists("/srv/no-more"):
+                        return
+                    time.sleep(0.05)
 
         workers = [threading.Thread(target=work) for _ in range(threads)]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
-    print(f"{refused[0]} times refused")
+    print(f"{len(refused)} connections refused")
 
 
 def counted():
