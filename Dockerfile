@@ -47,6 +47,8 @@ COPY --from=build /build/image /
 VOLUME /var/lib/pillarbox
 ENV PILLARBOX__QUEUE__DIRECTORY=/var/lib/pillarbox/queue \
     PILLARBOX__ADMIN__SOCKET=/var/lib/pillarbox/run/admin.sock \
+    PILLARBOX__SENDMAIL__SOCKET=/var/lib/pillarbox/run/submit.sock \
+    PILLARBOX__SENDMAIL__DROP_DIRECTORY=/var/lib/pillarbox/drop \
     PILLARBOX__LOG__OUTPUT=stdout
 # Mail is taken on 127.0.0.1:25 and [::1]:25 only, the program's default: for containers that share this one's network.
 # Who wants more says who may: docs/containers.md.

@@ -8,6 +8,12 @@ use std::{fs::File, io::Read, path::Path};
 use crate::message::envelope::LocalUser;
 
 const PASSWD: &str = "/etc/passwd";
+/// Which users of the host this process can tell apart, user_namespaces(7).
+const UID_MAP: &str = "/proc/self/uid_map";
+/// The number that the kernel gives for everybody else.
+const OVERFLOW_UID: u32 = 65_534;
+/// How many numbers there are: a map with all of them is that of a host.
+const ALL_UIDS: &str = "4294967295";
 /// Octets of the file that are read: some 20,000 users.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Characters of a login name that is shown; useradd makes none longer than 32.
@@ -15,7 +21,15 @@ const NAME_LENGTH_MAX: usize = 64;
 
 /// The user with this number. Reads a file: to be called where that may take a moment.
 pub(in crate::listener) fn user(uid: u32) -> LocalUser {
-    LocalUser { uid, name: read(Path::new(PASSWD)).and_then(|passwd| name_of(uid, &passwd)) }
+    let anybody = uid == OVERFLOW_UID && read(Path::new(UID_MAP)).is_some_and(|map| is_partial(&map));
+    let name = if anybody { None } else { read(Path::new(PASSWD)).and_then(|passwd| name_of(uid, &passwd)) };
+    LocalUser { uid, name }
+}
+
+/// Whether there are users without a number of their own, as in the namespace of a service with `PrivateUsers=`:
+/// there, `nobody` would be a name for all of them.
+fn is_partial(map: &str) -> bool {
+    !map.lines().any(|line| line.split_whitespace().nth(2) == Some(ALL_UIDS))
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -40,6 +54,12 @@ fn name_of(uid: u32, passwd: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_without_a_number_of_their_own_are_known_from_the_map() {
+        assert!(!is_partial("         0          0 4294967295\n"));
+        assert!(is_partial("         0          0          1\n       998        998          1\n"));
+    }
 
     #[test]
     fn the_first_name_with_the_number_counts_and_an_odd_one_is_none() {
