@@ -82,7 +82,8 @@ impl Case {
             self.key("client").unwrap_or("192.0.2.7"),
             self.key("smtputf8").is_some(),
         );
-        let user = self.key("user").map(|name| LocalUser { uid: 1000, name: Some(name.to_owned()) });
+        let user =
+            self.key("user").map(|name| LocalUser { uid: 1000, name: Some(name.to_owned()), claimed: false });
         envelope.origin.local = user;
         envelope
     }

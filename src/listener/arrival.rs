@@ -62,6 +62,9 @@ pub(super) struct Guest {
 /// A user of this host.
 #[derive(Clone, Debug)]
 pub(super) struct Local {
+    /// The number that the kernel gives.
+    pub(super) uid: u32,
+    /// The user of the present transaction.
     pub(super) user: LocalUser,
     /// The message is a file of the drop directory: however long it lay there, its name stays its id.
     pub(super) from_file: bool,

@@ -10,6 +10,7 @@ use super::{
     arrival::{Guest, Service, TlsFrom},
     events::{self, Offer},
     expansion::expand,
+    local,
     memory::Share,
     stream::{Closing, Stream},
     told::Kind,
@@ -221,6 +222,11 @@ impl Connection<'_> {
                 return self.session.begun(Err(unrouted.refusal()));
             }
         };
+        if let Some(local) = &mut self.guest.local
+            && (transaction.claimed_user.is_some() || local.user.claimed)
+        {
+            local.user = local::named(local.uid, transaction.claimed_user).await;
+        }
         let offer = Offer::of(&transaction);
         let now = self.service.clock.wall();
         let proposed: Option<QueueId> = transaction.proposed_id.as_deref().and_then(|id| id.parse().ok());

@@ -82,6 +82,7 @@ pub(super) fn accepted(
         client = %client.address,
         uid = user.map(|user| user.uid),
         user = user.and_then(|user| user.name.as_deref()),
+        claimed = user.filter(|user| user.claimed).map(|_| true),
         from = %Sender(offer),
         to = %Recipients { first: &offer.first_forward_paths, all: offer.recipients },
         recipients = offer.recipients,

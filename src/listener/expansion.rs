@@ -151,6 +151,7 @@ mod tests {
             helo: String::new(),
             protocol: "SMTP",
             proposed_id: None,
+            claimed_user: None,
         }
     }
 

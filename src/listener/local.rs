@@ -111,16 +111,17 @@ impl LocalDoor {
 }
 
 async fn serve(stream: UnixStream, uid: u32, place: Place, service: &Service, shutdown: Watch) {
-    let user = named(uid).await;
-    let guest = Guest::of_user(Local { user, from_file: false }, &service.options);
+    let user = named(uid, None).await;
+    let guest = Guest::of_user(Local { uid, user, from_file: false }, &service.options);
     service.clients.connected(guest.client.address, service.clock.now());
     connection::serve(Stream::Local(stream), guest, service, shutdown).await;
     drop(place);
 }
 
 /// The user, with the name if it can be had.
-pub(super) async fn named(uid: u32) -> LocalUser {
-    spawn_blocking(move || user(uid)).await.unwrap_or(LocalUser { uid, name: None })
+pub(super) async fn named(uid: u32, claimed: Option<u32>) -> LocalUser {
+    let named = spawn_blocking(move || user(uid, claimed)).await;
+    named.unwrap_or(LocalUser { uid, name: None, claimed: false })
 }
 
 /// Takes the configured socket. What stands in the way is told, and the relay does without it.

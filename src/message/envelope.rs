@@ -106,4 +106,7 @@ pub struct LocalUser {
     pub uid: u32,
     /// The login name, when /etc/passwd has one for the number.
     pub name: Option<String>,
+    /// The program has said so of itself: in the daemon's user namespace the kernel has one number for all users,
+    /// so nobody can vouch for it.
+    pub claimed: bool,
 }

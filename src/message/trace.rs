@@ -86,8 +86,9 @@ fn received(envelope: &Envelope, id: &str, hostname: &str, date: &str) -> String
     if let Some(user) = &origin.local {
         // After Postfix's manner. A name has no character that means anything here.
         let name = user.name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+        let from = if user.claimed { "by its own account from" } else { "from" };
         return format!(
-            "Received: by {hostname} (Pillarbox, from userid {}{name})\r\n\twith {} id {id}{recipient};\r\n\t{date}\r\n",
+            "Received: by {hostname} (Pillarbox, {from} userid {}{name})\r\n\twith {} id {id}{recipient};\r\n\t{date}\r\n",
             user.uid, origin.protocol
         );
     }
@@ -191,12 +192,16 @@ mod tests {
 
     #[test]
     fn what_a_program_of_this_host_handed_over_names_its_user() {
-        for (name, shown) in [(Some("alice"), " (alice)"), (None, "")] {
+        for (name, claimed, shown) in [
+            (Some("alice"), false, "from userid 1000 (alice)"),
+            (None, false, "from userid 1000"),
+            (Some("alice"), true, "by its own account from userid 1000 (alice)"),
+        ] {
             let mut envelope = envelope("localhost", "127.0.0.1", &["a@b.example"]);
             envelope.origin.protocol = "local".to_owned();
-            envelope.origin.local = Some(LocalUser { uid: 1_000, name: name.map(str::to_owned) });
+            envelope.origin.local = Some(LocalUser { uid: 1_000, name: name.map(str::to_owned), claimed });
             let expected = format!(
-                "Received: by relay.example (Pillarbox, from userid 1000{shown})\r\n\twith local id 01abc\r\n\
+                "Received: by relay.example (Pillarbox, {shown})\r\n\twith local id 01abc\r\n\
                  \tfor <a@b.example>;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n"
             );
             check(&envelope, COMPLETE, &expected);

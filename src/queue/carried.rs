@@ -308,6 +308,9 @@ fn origin(origin: &Origin) -> String {
         if let Some(name) = &local.name {
             words.put("user", name);
         }
+        if local.claimed {
+            words.put("claimed", "yes");
+        }
     }
     words.to_string()
 }
@@ -322,7 +325,7 @@ fn read_origin(value: &str) -> Option<Origin> {
         protocol: own("protocol").unwrap_or_default(),
         login: own("login"),
         local: match uid {
-            Some(uid) => Some(LocalUser { uid: uid?, name: own("user") }),
+            Some(uid) => Some(LocalUser { uid: uid?, name: own("user"), claimed: own("claimed").is_some() }),
             None => None,
         },
     })

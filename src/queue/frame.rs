@@ -293,7 +293,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_of_version_3_and_names_the_local_user() {
-        let local = |name: Option<&str>| LocalUser { uid: 1_000, name: name.map(str::to_owned) };
+        let local = |name: Option<&str>| LocalUser {
+            uid: 1_000,
+            name: name.map(str::to_owned),
+            claimed: name.is_some(),
+        };
         for local in [None, Some(local(None)), Some(local(Some("alice")))] {
             let written = Envelope {
                 reverse_path: None,

@@ -123,6 +123,7 @@ pub fn hand_over(
         let group = waiting.drain(..count).collect();
         let transaction = Transaction {
             id: new_id()?,
+            user_id: rustix::process::getuid().as_raw(),
             sending,
             recipients: group,
             size_bytes: letter.length(),

@@ -38,6 +38,8 @@ pub struct Sending {
 pub struct Transaction<'a> {
     /// The id under which the message may be handed over twice.
     pub id: QueueId,
+    /// Whose program hands it over: told to our daemon, which asks the kernel first.
+    pub user_id: u32,
     /// What is the same for all.
     pub sending: &'a Sending,
     /// At least one.
@@ -130,7 +132,7 @@ impl Transaction<'_> {
             }
         }
         if offer.queue_id {
-            line += &format!(" XQUEUEID={}", self.id);
+            line += &format!(" XQUEUEID={} XUID={}", self.id, self.user_id);
         }
         line
     }
@@ -144,7 +146,7 @@ impl Transaction<'_> {
     #[must_use]
     pub fn head(&self) -> Head {
         Head {
-            mail: self.mail(Offer::OURS),
+            mail: format!("{} XUID={}", self.mail(Offer::OURS), self.user_id),
             recipients: self.recipients(Offer::OURS).collect(),
             message_bytes: self.size_bytes,
         }
@@ -213,16 +215,20 @@ mod tests {
             },
         ];
         let id = QueueId::from_bytes([0; 16]);
-        let transaction = Transaction { id, sending: &sending, recipients, size_bytes: 7, eight_bit: true };
+        let transaction =
+            Transaction { id, user_id: 1_000, sending: &sending, recipients, size_bytes: 7, eight_bit: true };
         assert_eq!(transaction.mail(Offer::default()), "MAIL FROM:<a@b>");
         let head = transaction.head();
-        assert_eq!(head.mail, "MAIL FROM:<a@b> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=x+20y+2B1");
+        assert_eq!(
+            head.mail,
+            "MAIL FROM:<a@b> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=x+20y+2B1 XUID=1000"
+        );
         assert_eq!(
             head.recipients,
             ["RCPT TO:<c@d> NOTIFY=FAILURE,DELAY ORCPT=rfc822;c+2B1@d", "RCPT TO:<\u{e9}@d> NOTIFY=NEVER"]
         );
         let with_id = transaction.mail(Offer { queue_id: true, ..Offer::default() });
-        assert_eq!(with_id, format!("MAIL FROM:<a@b> XQUEUEID={id}"));
+        assert_eq!(with_id, format!("MAIL FROM:<a@b> XQUEUEID={id} XUID=1000"));
         let read = Parameters::of_mail(head.mail.split_once('>').unwrap().1).unwrap();
         assert_eq!(read.envelope_id, sending.envelope_id);
     }

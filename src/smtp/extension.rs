@@ -83,6 +83,8 @@ pub struct Parameters {
     /// XQUEUEID of MAIL: the id that the client proposes for the message. Our own sendmail sends it and no other
     /// client may; it is never advertised. Kept only when it has the length and the alphabet of an id.
     pub queue_id: Option<String>,
+    /// XUID of MAIL: the user of the client, as it says. Like XQUEUEID only from a program of this host.
+    pub user_id: Option<u32>,
     /// There was a parameter of an extension that we do not offer.
     pub has_unknown: bool,
 }
@@ -104,6 +106,9 @@ impl Parameters {
                 ("AUTH", Some(_)) => {}
                 ("XQUEUEID", Some(value)) if read.queue_id.is_none() && is_queue_id(value) => {
                     read.queue_id = Some(value.to_owned());
+                }
+                ("XUID", Some(value)) if read.user_id.is_none() && value.parse::<u32>().is_ok() => {
+                    read.user_id = value.parse().ok();
                 }
                 ("SIZE", None) => return Err(CommandError::Parameter("SIZE")),
                 ("BODY", _) => return Err(CommandError::Parameter("BODY")),

@@ -156,6 +156,7 @@ fn arrival(id: &str, record: &MessageRecord, octets: &[u8]) -> Arrival {
         // A client that did not introduce itself is named by its address.
         helo: if helo == "[127.0.0.1]" { String::new() } else { helo.to_owned() },
         proposed_id: None,
+        claimed_user: None,
         protocol: ["SMTP", "ESMTP", "UTF8SMTP"].into_iter().find(|known| *known == protocol).unwrap(),
     };
     Arrival { envelope: envelope_text(&transaction), message: message.to_vec() }

@@ -51,6 +51,7 @@ fn handed_over(case: &str) -> String {
     let mut lines = vec![dropped.head.mail.replace(&login, "<LOGIN>")];
     lines[0] = lines[0]
         .split(' ')
+        .filter(|word| !word.starts_with("XUID="))
         .map(|word| if word.starts_with("SIZE=") { "SIZE" } else { word })
         .collect::<Vec<_>>()
         .join(" ");

@@ -107,13 +107,15 @@ fn the_sender_the_notices_and_the_id_reach_the_daemon() {
     let message = daemon.heard.recv().unwrap();
     assert!(message.ends_with(b"\r\n\r\n.\r\nend\r\n"));
     let commands = daemon.commands();
-    let id = commands[1].rsplit_once('=').unwrap().1.to_owned();
+    let (_, proposed) = commands[1].split_once("XQUEUEID=").unwrap();
+    let (id, user) = proposed.split_once(" XUID=").unwrap();
+    assert_eq!(user, rustix::process::getuid().as_raw().to_string());
     let size = message.len();
     assert_eq!(
         commands,
         [
             "EHLO localhost".to_owned(),
-            format!("MAIL FROM:<> SIZE={size} BODY=8BITMIME RET=HDRS ENVID=id+201 XQUEUEID={id}"),
+            format!("MAIL FROM:<> SIZE={size} BODY=8BITMIME RET=HDRS ENVID=id+201 XQUEUEID={id} XUID={user}"),
             "RCPT TO:<a@b.example> NOTIFY=NEVER".to_owned(),
             "RCPT TO:<root> NOTIFY=NEVER".to_owned(),
             format!("BDAT {size} LAST"),
@@ -145,7 +147,7 @@ fn who_heard_nothing_after_the_message_leaves_it_under_the_same_id() {
         );
         assert_eq!(dropped.head.recipients, ["RCPT TO:<a@b.example>"]);
         if let Some(mail) = daemon.commands().get(1) {
-            assert!(mail.ends_with(&format!(" XQUEUEID={id}")), "{mail}");
+            assert!(mail.contains(&format!(" XQUEUEID={id} XUID=")), "{mail}");
         }
     }
 }

@@ -201,7 +201,7 @@ pub(super) fn awkward_messages() -> Vec<(Envelope, Vec<u8>)> {
         (true, BodyKind::EightBitMime, Lane::Urgent);
     logged_in.origin.login = Some("küche\r\nBcc: x@y.example".into());
     let mut local = plain();
-    local.origin.local = Some(LocalUser { uid: 1_000, name: Some("alice".into()) });
+    local.origin.local = Some(LocalUser { uid: 1_000, name: Some("alice".into()), claimed: true });
     let long = b"0123456789 abcdefghijklmnopqrstuvwxyz\r\n".repeat(20_000);
     vec![
         (plain(), b"Subject: plain\r\n\r\nHello.\r\n".to_vec()),

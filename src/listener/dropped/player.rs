@@ -47,8 +47,8 @@ pub(super) async fn play(id: QueueId, dropped: Dropped, service: &Service, shutd
     let Some(mail) = with_id(&dropped.head.mail, id) else {
         return Outcome::Bad("its MAIL line has another queue id than its name".into());
     };
-    let user = named(dropped.uid).await;
-    let guest = Guest::of_user(Local { user, from_file: true }, &service.options);
+    let user = named(dropped.uid, None).await;
+    let guest = Guest::of_user(Local { uid: dropped.uid, user, from_file: true }, &service.options);
     service.clients.connected(guest.client.address, service.clock.now());
     let (ours, theirs) = tokio::io::duplex(INPUT_BYTES_MAX);
     let session = connection::serve(Stream::Played(theirs), guest, service, shutdown);

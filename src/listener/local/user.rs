@@ -19,11 +19,19 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Characters of a login name that is shown; useradd makes none longer than 32.
 const NAME_LENGTH_MAX: usize = 64;
 
-/// The user with this number. Reads a file: to be called where that may take a moment.
-pub(in crate::listener) fn user(uid: u32) -> LocalUser {
+/// The user with this number. Where the kernel has one number for all users, what the program says of itself is all
+/// that there is. Reads files: to be called where that may take a moment.
+pub(in crate::listener) fn user(uid: u32, claimed: Option<u32>) -> LocalUser {
     let anybody = uid == OVERFLOW_UID && read(Path::new(UID_MAP)).is_some_and(|map| is_partial(&map));
-    let name = if anybody { None } else { read(Path::new(PASSWD)).and_then(|passwd| name_of(uid, &passwd)) };
-    LocalUser { uid, name }
+    let (uid, claimed) = claimed_by(uid, claimed.filter(|_| anybody));
+    let name =
+        read(Path::new(PASSWD)).filter(|_| claimed || !anybody).and_then(|passwd| name_of(uid, &passwd));
+    LocalUser { uid, name, claimed }
+}
+
+/// Root has a number everywhere, so a program that says it was root's has lied.
+fn claimed_by(uid: u32, claim: Option<u32>) -> (u32, bool) {
+    claim.filter(|claim| *claim != 0).map_or((uid, false), |claim| (claim, true))
 }
 
 /// Whether there are users without a number of their own, as in the namespace of a service with `PrivateUsers=`:
@@ -59,6 +67,13 @@ mod tests {
     fn users_without_a_number_of_their_own_are_known_from_the_map() {
         assert!(!is_partial("         0          0 4294967295\n"));
         assert!(is_partial("         0          0          1\n       998        998          1\n"));
+    }
+
+    #[test]
+    fn a_claim_is_heard_and_never_to_be_root() {
+        assert_eq!(claimed_by(OVERFLOW_UID, Some(1_000)), (1_000, true));
+        assert_eq!(claimed_by(OVERFLOW_UID, Some(0)), (OVERFLOW_UID, false));
+        assert_eq!(claimed_by(OVERFLOW_UID, None), (OVERFLOW_UID, false));
     }
 
     #[test]

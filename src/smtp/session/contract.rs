@@ -40,6 +40,8 @@ pub struct Transaction {
     pub helo: String,
     /// The id that a program of this host proposes for the message. Always `None` for other clients.
     pub proposed_id: Option<String>,
+    /// The number of the user whose program it is, as that program says. Always `None` for other clients.
+    pub claimed_user: Option<u32>,
     /// The `with` word of RFC 3848 and RFC 6531: SMTP, ESMTP, ESMTPSA, UTF8SMTP ...; `local` for a program
     /// of this host.
     pub protocol: &'static str,

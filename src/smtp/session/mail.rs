@@ -18,6 +18,7 @@ impl Session {
         if !self.client.local {
             // To anybody else it is a parameter like any that we do not offer.
             parameters.has_unknown |= parameters.queue_id.take().is_some();
+            parameters.has_unknown |= parameters.user_id.take().is_some();
         }
         let limit = self.client.policy.max_message_bytes;
         let has_null_or_ascii_path = !reverse_path.as_ref().is_some_and(Address::is_internationalized);
@@ -49,6 +50,7 @@ impl Session {
             login: self.login.clone(),
             helo: self.hello_name().to_owned(),
             proposed_id: parameters.queue_id,
+            claimed_user: parameters.user_id,
             protocol: self.protocol(parameters.internationalized),
         })
     }

@@ -383,17 +383,17 @@ fn a_proposed_queue_id_is_heard_from_a_program_of_this_host_and_from_nobody_else
     let talk_of = |local: bool, trusted: bool| {
         let client = Client { local, ..session(trusted).client };
         let mut session = Session::new(Arc::clone(&session(trusted).options), client);
-        let mail = format!("EHLO a\r\nMAIL FROM:<a@b> XQUEUEID={id}\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+        let mail = format!("EHLO a\r\nMAIL FROM:<a@b> XQUEUEID={id} XUID=1000\r\nRCPT TO:<c@d>\r\nDATA\r\n");
         let steps = talk(&mut session, mail.as_bytes());
         let transaction = steps.iter().find_map(|step| match step {
-            Step::Begin(transaction) => Some((transaction.proposed_id.clone(), transaction.protocol)),
+            Step::Begin(begun) => Some((begun.proposed_id.clone(), begun.claimed_user, begun.protocol)),
             _ => None,
         });
         (transaction, steps)
     };
-    assert_eq!(talk_of(true, true).0, Some((Some(id.to_owned()), "local")));
+    assert_eq!(talk_of(true, true).0, Some((Some(id.to_owned()), Some(1_000), "local")));
     let (transaction, steps) = talk_of(false, true);
-    assert_eq!(transaction, Some((None, "ESMTP")), "to a device it is an unknown parameter like others");
+    assert_eq!(transaction, Some((None, None, "ESMTP")), "to a device they are unknown parameters");
     assert!(!format!("{steps:?}").contains("XQUEUEID"), "it is not advertised");
     assert_eq!(talk_of(false, false).0, None);
 }
