@@ -193,7 +193,7 @@ CHANGING = [
     (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3} +\d+ \d\d:\d\d:\d\d \d{4}( [A-Z]{3,4})?", "{date}"),
     (r"\b[A-Z][a-z]{2} +\d+ \d\d:\d\d:\d\d\b", "{time}"),
     (r"(?im)^(message-id: ).*$", r"\1{message id}"),
-    (r"(?m)^Received: by smtp\.gmail\.com.*\n(?:[ \t].*\n)*", "{received by the upstream}\n"),
+    (r"(?m)^Received: from \S+ \(\[127\.0\.0\.1\]\)␍\n +by smtp\.gmail\.com.*\n(?:[ \t].*\n)*", "{received by the upstream}\n"),
     (r"(?m)^(User-Agent|X-Mailer): .*$", r"\1: {program}"),
     (r"(?m)^(X-PHP-Originating-Script): .*$", r"\1: {script}"),
     (r"(?m)^(From|index) [0-9a-f]{7,40}", r"\1 {commit}"),
