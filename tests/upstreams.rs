@@ -189,8 +189,43 @@ fn refuse_the_size(upstream: &Upstream, mut stored: impl FnMut() -> Vec<Stored>)
     relay.expect_no_secret();
 }
 
+/// A server that is killed and comes back with what it has stored.
+trait Mortal {
+    fn stored(&self) -> Vec<Stored>;
+    fn kill(&mut self);
+    fn restart(&mut self);
+}
+
+impl Mortal for Postfix {
+    fn stored(&self) -> Vec<Stored> {
+        self.stored()
+    }
+
+    fn kill(&mut self) {
+        self.kill();
+    }
+
+    fn restart(&mut self) {
+        self.restart();
+    }
+}
+
+impl Mortal for Aiosmtpd {
+    fn stored(&self) -> Vec<Stored> {
+        self.stored()
+    }
+
+    fn kill(&mut self) {
+        self.kill();
+    }
+
+    fn restart(&mut self) {
+        self.run();
+    }
+}
+
 /// Under load the server is killed three times and comes back.
-fn kill_the_server(upstream: &Upstream, server: &mut Postfix) {
+fn kill_the_server(upstream: &Upstream, server: &mut impl Mortal) {
     let relay = Relay::start(upstream);
     let load = Load { clients: 2, pause_ms: 10..60, ..Load::default() };
     let clients = Submitters::start(relay.home.smtp, "mortal", &load, 1);
@@ -260,6 +295,12 @@ fn aiosmtpd_refuses_a_recipient_a_password_and_a_size() {
         refuse_the_password(&server.upstream("not the one"));
         assert_eq!(server.logins(), [login]);
     }
+}
+
+#[test]
+fn aiosmtpd_is_killed_under_load_and_nothing_is_lost() {
+    let mut server = Aiosmtpd::start(Way::Starttls);
+    kill_the_server(&server.upstream(PASSWORD), &mut server);
 }
 
 #[test]

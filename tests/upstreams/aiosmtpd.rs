@@ -31,7 +31,8 @@ impl Aiosmtpd {
         server
     }
 
-    fn run(&mut self) {
+    /// Starts it on its port, again if it was killed.
+    pub(super) fn run(&mut self) {
         let said = self.directory.path().join("said");
         let output = File::options().create(true).append(true).open(&said).expect("a file");
         let mut command = Command::new("python3");
@@ -95,11 +96,18 @@ impl Aiosmtpd {
     }
 }
 
-impl Drop for Aiosmtpd {
-    fn drop(&mut self) {
+impl Aiosmtpd {
+    /// SIGKILL.
+    pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
             drop(child.wait());
         }
+    }
+}
+
+impl Drop for Aiosmtpd {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
