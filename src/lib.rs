@@ -9,6 +9,7 @@ pub mod fingerprint;
 pub mod secret;
 pub mod shutdown;
 pub mod smtp;
+pub mod socket_file;
 pub mod telemetry;
 // 1: the message and the budget, pure
 pub mod budget;

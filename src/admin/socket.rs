@@ -1,11 +1,9 @@
 //! The Unix socket of the API: its file, its mode, and how many may talk at a time.
 //!
-//! Rule: the file appears under its name only when its mode is right and somebody listens, and a file
-//! on which somebody answers is never replaced. Must not know HTTP.
+//! Rule: owner and group may talk, a named number at a time. Must not know HTTP.
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,6 +16,7 @@ use tokio::{
 };
 
 use super::conversation::Conversation;
+use crate::socket_file::{self, Obstacle};
 
 /// Owner and group may use the API; the group is how an administrator lets others in.
 const SOCKET_MODE: u32 = 0o660;
@@ -63,18 +62,13 @@ impl Socket {
     /// Listens on `path`, after making its directory and removing a socket that nobody answers on.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let system = |error| SocketError::System { path: path.to_owned(), error };
-        make_directory(path).map_err(system)?;
-        check_present(path)?;
-        // The new socket is prepared beside its place: the rename shows it with its final mode, and
-        // takes the place of a stale one. The daemon's umask keeps others out until then.
-        let draft = path.with_extension("new");
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&draft).map_err(system)?;
-        fs::set_permissions(&draft, fs::Permissions::from_mode(SOCKET_MODE)).map_err(system)?;
-        fs::rename(&draft, path).map_err(system)?;
+        let listener = socket_file::listen(path, SOCKET_MODE, DIRECTORY_MODE);
+        let listener = listener.map_err(|obstacle| match obstacle {
+            Obstacle::Taken => SocketError::Taken(path.to_owned()),
+            Obstacle::NotASocket => SocketError::NotASocket(path.to_owned()),
+            Obstacle::System(error) => system(error),
+        })?;
+        let listener = UnixListener::from_std(listener).map_err(system)?;
         Ok(Self { listener, path: path.to_owned(), permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
     }
 }
@@ -108,32 +102,10 @@ impl axum::serve::Listener for Socket {
     }
 }
 
-fn make_directory(path: &Path) -> io::Result<()> {
-    let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
-    else {
-        return Ok(());
-    };
-    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
-    // The umask may have taken the group's right away.
-    fs::set_permissions(directory, fs::Permissions::from_mode(DIRECTORY_MODE))
-}
-
-/// Whether what lies at `path` may be replaced.
-fn check_present(path: &Path) -> Result<(), SocketError> {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !metadata.file_type().is_socket() {
-        return Err(SocketError::NotASocket(path.to_owned()));
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::Taken(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        // Somebody has it whom we may not ask.
-        Err(error) => Err(SocketError::System { path: path.to_owned(), error }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[tokio::test]

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("fingerprint", 0),
     ("secret", 0),
     ("shutdown", 0),
+    ("socket_file", 0),
     ("telemetry", 0),
     ("message", 1),
     ("budget", 1),

@@ -1,23 +1,17 @@
 //! The local socket's file: where programs of this host hand mail over.
 //!
-//! Rule: the file appears under its name only when its mode is right and somebody listens, and a file on which
-//! somebody answers is never replaced. Trouble with it never keeps the relay from starting.
+//! Rule: everybody may reach it, and trouble with it never keeps the relay from starting.
 //! Must not know what is spoken on it.
 
 use std::{
     fs, io,
-    os::unix::{
-        fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
-        net::UnixListener,
-    },
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    io::Errno,
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
-};
 use thiserror::Error;
+
+use crate::socket_file::{self, Obstacle};
 
 /// Everybody may connect; who it is, the kernel tells.
 const SOCKET_MODE: u32 = 0o666;
@@ -25,8 +19,6 @@ const SOCKET_MODE: u32 = 0o666;
 const DIRECTORY_MODE: u32 = 0o755;
 /// What others need of the directory.
 const PASSABLE: u32 = 0o001;
-/// Connections that the kernel keeps while we are busy.
-const BACKLOG: i32 = 1024;
 
 /// Why there is no local socket.
 #[derive(Debug, Error)]
@@ -63,18 +55,12 @@ pub struct LocalSocket {
 impl LocalSocket {
     /// Listens on `path`, after making its directory and removing a socket that nobody answers on.
     pub(in crate::listener) fn bind(path: &Path) -> Result<Self, LocalSocketError> {
-        let system = |error| LocalSocketError::System { path: path.to_owned(), error };
-        make_directory(path).map_err(system)?;
-        check_present(path)?;
-        // Prepared beside its place: the rename shows it with its final mode.
-        let draft = path.with_extension("new");
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
-            _ => {}
-        }
-        let listener = listen(&draft).map_err(|errno| system(errno.into()))?;
-        fs::set_permissions(&draft, fs::Permissions::from_mode(SOCKET_MODE)).map_err(system)?;
-        fs::rename(&draft, path).map_err(system)?;
+        let listener = socket_file::listen(path, SOCKET_MODE, DIRECTORY_MODE);
+        let listener = listener.map_err(|obstacle| match obstacle {
+            Obstacle::Taken => LocalSocketError::Taken(path.to_owned()),
+            Obstacle::NotASocket => LocalSocketError::NotASocket(path.to_owned()),
+            Obstacle::System(error) => LocalSocketError::System { path: path.to_owned(), error },
+        })?;
         if let Some(warning) = impassable(path) {
             tracing::warn!("{warning}");
         }
@@ -117,43 +103,6 @@ pub fn impassable(path: &Path) -> Option<String> {
             directory.display()
         )
     })
-}
-
-fn listen(path: &Path) -> Result<UnixListener, Errno> {
-    let socket = socket()?;
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(socket.into())
-}
-
-fn socket() -> Result<rustix::fd::OwnedFd, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
-    else {
-        return Ok(());
-    };
-    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
-    // The umask has taken the others' right away.
-    fs::set_permissions(directory, fs::Permissions::from_mode(DIRECTORY_MODE))
-}
-
-/// Whether what lies at `path` may be replaced.
-fn check_present(path: &Path) -> Result<(), LocalSocketError> {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !metadata.file_type().is_socket() {
-        return Err(LocalSocketError::NotASocket(path.to_owned()));
-    }
-    // Not blocking: a daemon whose queue of connections is full must not hold us up.
-    let connected = socket().and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?));
-    match connected {
-        Ok(()) | Err(Errno::AGAIN) => Err(LocalSocketError::Taken(path.to_owned())),
-        Err(Errno::CONNREFUSED) => Ok(()),
-        Err(errno) => Err(LocalSocketError::System { path: path.to_owned(), error: errno.into() }),
-    }
 }
 
 #[cfg(test)]
