@@ -166,7 +166,9 @@ impl AliasesFile {
             Ok(Some((bytes, fingerprint))) => {
                 Look::Changed(Box::new(Routes::read(&bytes, self.local.clone())), fingerprint)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.choice == Choice::Usual => {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && self.choice == Choice::Usual =>
+            {
                 Look::Absent
             }
             Err(error) => Look::Failed(Unreadable { path: path.to_owned(), error }),
@@ -179,7 +181,8 @@ impl AliasesFile {
             Look::Absent => {
                 if state.fingerprint.take().is_some() {
                     tracing::info!(file = DEFAULT_FILE, "aliases file removed");
-                    state.routes = Arc::new(Routes { local: self.local.clone(), ..Routes::default() });
+                    state.routes =
+                        Arc::new(Routes { local: self.local.clone(), ..Routes::default() });
                 }
             }
             Look::Changed(routes, fingerprint) => {
@@ -193,7 +196,10 @@ impl AliasesFile {
                 state.fingerprint = None;
                 let words = error.to_string();
                 if state.told.as_ref() != Some(&words) {
-                    tracing::error!(error = words, "aliases not readable; those known before stay in force");
+                    tracing::error!(
+                        error = words,
+                        "aliases not readable; those known before stay in force"
+                    );
                     state.told = Some(words);
                 }
             }
@@ -254,7 +260,8 @@ mod tests {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let choice = Choice::Named(directory.path().join("aliases"));
-            let local = LocalNames { admin: "admin@gmail.com".parse().ok(), ..LocalNames::default() };
+            let local =
+                LocalNames { admin: "admin@gmail.com".parse().ok(), ..LocalNames::default() };
             let clock = ManualClock::new(Timestamp(1_800_000_000_000));
             Self { directory, clock, file: Arc::new(AliasesFile::new(choice, local)) }
         }
@@ -298,7 +305,10 @@ mod tests {
     async fn a_file_that_was_named_and_is_missing_is_an_error_and_mail_goes_to_the_administrator() {
         let stage = Stage::new();
         let error = stage.file.read().unwrap_err().to_string();
-        assert!(error.contains("aliases_file = \"off\"") && error.contains("No such file"), "{error}");
+        assert!(
+            error.contains("aliases_file = \"off\"") && error.contains("No such file"),
+            "{error}"
+        );
         assert_eq!(stage.root().await, "admin@gmail.com");
         let off = AliasesFile::new(Choice::Off, LocalNames::default());
         assert!(off.read().unwrap().is_none());

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Wall time in milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
@@ -151,7 +153,10 @@ pub struct Stopwatch(std::time::Instant);
 impl Stopwatch {
     /// Starts now.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this file is the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the one place that reads the clock"
+    )]
     pub fn start() -> Self {
         Self(std::time::Instant::now())
     }
@@ -223,7 +228,8 @@ impl Clock for ManualClock {
 
     async fn sleep(&self, duration: Duration) {
         let start = self.now();
-        let until = start.since_boot_ms + u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2);
+        let until =
+            start.since_boot_ms + u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2);
         let mut advanced = self.shared.advanced.subscribe();
         // A reboot ends every sleep: the sleeper looks at the clock again.
         while self.now().boot == start.boot && self.now().since_boot_ms < until {

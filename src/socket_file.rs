@@ -43,7 +43,11 @@ impl From<io::Error> for Obstacle {
 ///
 /// # Errors
 /// What stands in the way; then nothing was changed but the directory.
-pub fn listen(path: &Path, socket_mode: u32, directory_mode: u32) -> Result<UnixListener, Obstacle> {
+pub fn listen(
+    path: &Path,
+    socket_mode: u32,
+    directory_mode: u32,
+) -> Result<UnixListener, Obstacle> {
     make_directory(path, directory_mode)?;
     check_present(path)?;
     // Prepared beside its place: the rename shows it with its final mode, and takes the place of a stale one.
@@ -71,7 +75,8 @@ fn socket() -> Result<OwnedFd, Errno> {
 }
 
 fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
-    let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
+    let Some(directory) =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
     else {
         return Ok(());
     };

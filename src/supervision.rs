@@ -78,7 +78,8 @@ impl Supervisor {
     pub fn named(variables: &Variables) -> Self {
         let Some(name) = &variables.socket else { return Self::default() };
         let is_for_us = variables.watchdog_pid.is_none_or(|pid| pid == process::id());
-        let watchdog = variables.watchdog_us.filter(|time| is_for_us && *time > 0).map(Duration::from_micros);
+        let watchdog =
+            variables.watchdog_us.filter(|time| is_for_us && *time > 0).map(Duration::from_micros);
         match connect(name) {
             Ok((socket, to)) => Self { line: Some(Arc::new(Line { socket, to, watchdog })) },
             Err(error) => {
@@ -235,8 +236,10 @@ mod tests {
     fn an_abstract_socket_is_spoken_to_as_well() {
         let name = format!("pillarbox-test-{}", process::id());
         let socket =
-            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
-        let variables = Variables { socket: Some(format!("@{name}").into()), ..Variables::default() };
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap())
+                .unwrap();
+        let variables =
+            Variables { socket: Some(format!("@{name}").into()), ..Variables::default() };
         Supervisor::named(&variables).ready();
         let mut buffer = [0; 64];
         let length = socket.recv(&mut buffer).unwrap();
@@ -254,16 +257,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn signs_of_life_come_three_times_in_the_watchdogs_time_and_the_status_every_ten_seconds() {
+    async fn signs_of_life_come_three_times_in_the_watchdogs_time_and_the_status_every_ten_seconds()
+    {
         let clock = ManualClock::new(Timestamp(0));
         let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 20));
         let (fake, supervisor) = Fake::start(Some(Duration::from_secs(12)));
-        let mut task =
-            Box::pin(supervisor.watch(Arc::clone(&store) as Arc<dyn Store>, Arc::new(clock.clone())));
+        let mut task = Box::pin(
+            supervisor.watch(Arc::clone(&store) as Arc<dyn Store>, Arc::new(clock.clone())),
+        );
         turn(&mut task).await;
         assert_eq!(fake.heard(), ["WATCHDOG=1", "STATUS=the queue is empty, account open"]);
-        let paused =
-            AccountState { condition: AccountCondition::PausedQuota, ..AccountState::open(Timestamp(0)) };
+        let paused = AccountState {
+            condition: AccountCondition::PausedQuota,
+            ..AccountState::open(Timestamp(0))
+        };
         store.set_account_state(paused).await.unwrap();
         for expected in [
             &["WATCHDOG=1"][..],

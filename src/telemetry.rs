@@ -62,13 +62,21 @@ pub struct Options {
 pub fn init(options: Options, output: Output) {
     // An error means that somebody has installed a subscriber already, as tests do.
     match output {
-        Output::Stderr => drop(subscriber(options, io::stderr().is_terminal(), io::stderr).try_init()),
-        Output::Stdout => drop(subscriber(options, io::stdout().is_terminal(), io::stdout).try_init()),
+        Output::Stderr => {
+            drop(subscriber(options, io::stderr().is_terminal(), io::stderr).try_init())
+        }
+        Output::Stdout => {
+            drop(subscriber(options, io::stdout().is_terminal(), io::stdout).try_init())
+        }
     }
 }
 
 /// The subscriber that prints to `writer`, for tests and for [`init`].
-pub fn subscriber<W>(options: Options, is_terminal: bool, writer: W) -> impl Subscriber + Send + Sync
+pub fn subscriber<W>(
+    options: Options,
+    is_terminal: bool,
+    writer: W,
+) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
@@ -303,7 +311,10 @@ pub(crate) mod tests {
         let event: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
         assert_eq!(event["message"], "accepted");
         assert_eq!(event["level"], "INFO");
-        assert_eq!((&event["id"], &event["size"], &event["cut"]), (&"abc".into(), &5.into(), &false.into()));
+        assert_eq!(
+            (&event["id"], &event["size"], &event["cut"]),
+            (&"abc".into(), &5.into(), &false.into())
+        );
         assert_eq!(event["error"], "no \"room\"");
         let timestamp = event["timestamp"].as_str().unwrap();
         assert!(timestamp.contains('T') && timestamp.ends_with('Z'), "{timestamp}");
@@ -311,13 +322,15 @@ pub(crate) mod tests {
 
     #[test]
     fn an_event_as_text_is_readable_and_in_the_same_order() {
-        let lines = lines(Format::Text, || tracing::warn!(id = "abc", reason = "no room", "refused"));
+        let lines =
+            lines(Format::Text, || tracing::warn!(id = "abc", reason = "no room", "refused"));
         assert!(lines[0].ends_with("  WARN refused id=abc reason=\"no room\""), "{}", lines[0]);
     }
 
     #[test]
     fn a_client_cannot_forge_a_line_nor_reach_the_terminal() {
-        let forged = "x\r\n2026-01-01T00:00:00Z INFO accepted id=forged\u{1b}[2J\u{9b}2J\u{2028}\u{202e}";
+        let forged =
+            "x\r\n2026-01-01T00:00:00Z INFO accepted id=forged\u{1b}[2J\u{9b}2J\u{2028}\u{202e}";
         for format in [Format::Text, Format::Json] {
             let lines = lines(format, || {
                 tracing::info!(helo = forged, from = %forged, to = ?[forged], "{forged}");

@@ -73,7 +73,11 @@ fn names_reach_everybody_they_stand_for_once() {
     assert_eq!(relay.recipients_of(&["round"]), ["admin@example.net"], "a circle");
     assert_eq!(relay.recipients_of(&["nobody@localhost"]), ["admin@example.net"]);
     assert_eq!(relay.recipients_of(&["printer"]), ["printer@example.net"]);
-    assert_eq!(relay.recipients_of(&["root@example.net"]), ["root@example.net"], "somebody elsewhere");
+    assert_eq!(
+        relay.recipients_of(&["root@example.net"]),
+        ["root@example.net"],
+        "somebody elsewhere"
+    );
 
     let log = relay.home.log();
     for (line, word) in [(5, "circle"), (7, "has no colon"), (8, "is a command")] {
@@ -95,7 +99,9 @@ fn a_change_of_the_file_counts_while_the_relay_runs() {
     assert!(within(PATIENCE, || relay.recipients_of(&["root"]) == ["dave@example.net"]));
     fs::remove_file(relay.home.path("aliases")).expect("removed");
     let told = || relay.home.log().matches("aliases not readable").count();
-    assert!(within(PATIENCE, || relay.recipients_of(&["root"]) == ["dave@example.net"] && told() > 0));
+    assert!(
+        within(PATIENCE, || relay.recipients_of(&["root"]) == ["dave@example.net"] && told() > 0)
+    );
     assert_eq!(relay.recipients_of(&["root"]), ["dave@example.net"]);
     assert_eq!(told(), 1, "said once");
 }
@@ -103,8 +109,8 @@ fn a_change_of_the_file_counts_while_the_relay_runs() {
 #[test]
 fn a_machine_whose_mail_must_reach_nobody_redirects_all_of_it() {
     let relay = Relay::start("redirect_all = \"test@example.net\"\n");
-    let (recipients, text) =
-        relay.sent(&["customer@example.net", "root"], "To: customer@example.net\nSubject: x\n\ntext");
+    let (recipients, text) = relay
+        .sent(&["customer@example.net", "root"], "To: customer@example.net\nSubject: x\n\ntext");
     assert_eq!(recipients, ["test@example.net"]);
     assert!(text.contains("\r\nX-Original-To: customer@example.net,\r\n\troot\r\n"), "{text}");
     assert!(text.contains("\r\nTo: customer@example.net\r\n"), "{text}");
@@ -129,7 +135,8 @@ fn a_name_for_too_many_is_refused_and_nobody_gets_a_part() {
         reply.starts_with("550 5.5.3 ")
     });
     assert!(refused, "{}", relay.home.log());
-    let reached: Vec<String> = relay.gmail.accepted().iter().flat_map(|mail| mail.rcpt_to.clone()).collect();
+    let reached: Vec<String> =
+        relay.gmail.accepted().iter().flat_map(|mail| mail.rcpt_to.clone()).collect();
     assert!(reached.iter().all(|recipient| recipient == "admin@example.net"), "{reached:?}");
 }
 
@@ -139,11 +146,18 @@ fn check_shows_the_file_its_names_and_its_errors() {
     let sections = "[identity]\naliases_file = \"aliases\"\nredirect_all = \"test@example.net\"\n";
     let home = Home::with_sections(&gmail.upstream(), sections);
     let missing = String::from_utf8_lossy(&home.output(["check"]).stdout).into_owned();
-    assert!(missing.contains("cannot be read") && missing.contains("aliases_file = \"off\""), "{missing}");
+    assert!(
+        missing.contains("cannot be read") && missing.contains("aliases_file = \"off\""),
+        "{missing}"
+    );
     fs::write(home.path("aliases"), FILE).expect("written");
     let shown = String::from_utf8_lossy(&home.output(["check"]).stdout).into_owned();
-    for words in ["6 alias names in ", "line 7: \"broken line\" has no colon", "ALL mail", "test@example.net"]
-    {
+    for words in [
+        "6 alias names in ",
+        "line 7: \"broken line\" has no colon",
+        "ALL mail",
+        "test@example.net",
+    ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
     let document: serde_json::Value =

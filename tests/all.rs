@@ -1,6 +1,9 @@
 //! Every integration test, in one binary.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets an error it did not expect should end there")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets an error it did not expect should end there"
+)]
 
 mod aliases;
 mod assertions;

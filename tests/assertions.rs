@@ -117,7 +117,10 @@ fn every_assertion_has_its_tests() {
     }
     for (assertion, tests) in SHOWN {
         for test in *tests {
-            assert!(sources.contains(&format!("fn {test}()")), "{assertion}: there is no test {test}");
+            assert!(
+                sources.contains(&format!("fn {test}()")),
+                "{assertion}: there is no test {test}"
+            );
         }
     }
 }
@@ -142,7 +145,8 @@ fn a_pause_survives_kill_9_to_the_second() {
     let mut wire = Wire::connect(home.smtp).expect("it listens");
     wire.submit(&["reader@example.net".to_owned()], &text).expect("it lasts").expect("it is taken");
     let account = || ask(&home, &["status"])["account"].clone();
-    let paused = within(std::time::Duration::from_secs(20), || account()["condition"] == "paused-quota");
+    let paused =
+        within(std::time::Duration::from_secs(20), || account()["condition"] == "paused-quota");
     assert!(paused, "{}", account());
     let before = account();
     daemon.kill();
@@ -154,5 +158,9 @@ fn a_pause_survives_kill_9_to_the_second() {
     assert!(before["until"].as_i64() > Some(0));
     let listed = ask(&home, &["queue", "list"]);
     let recipient = &listed["messages"][0]["recipients"][0];
-    assert_eq!((&recipient["state"], &recipient["attempts"]), (&"queued".into(), &0.into()), "{listed}");
+    assert_eq!(
+        (&recipient["state"], &recipient["attempts"]),
+        (&"queued".into(), &0.into()),
+        "{listed}"
+    );
 }

@@ -7,7 +7,9 @@ use std::{collections::HashMap, net::Ipv4Addr, path::Path, sync::Arc, time::Dura
 
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
-    delivery::{IpFamily, Limits, Login, Options, PasswordSource, PoolHandle, Tls, Uncertain, pool::Pool},
+    delivery::{
+        IpFamily, Limits, Login, Options, PasswordSource, PoolHandle, Tls, Uncertain, pool::Pool,
+    },
     message::{
         envelope::{BodyKind, Envelope, Origin},
         identity::{FromPolicy, Identity},
@@ -73,8 +75,9 @@ impl Relay {
             accepted_at: now,
         };
         let mut draft = self.store.begin(envelope).unwrap();
-        let text =
-            format!("Message-ID: <{number}@week.test>\r\nDate: x\r\nSubject: {number}\r\n\r\nhello\r\n");
+        let text = format!(
+            "Message-ID: <{number}@week.test>\r\nDate: x\r\nSubject: {number}\r\n\r\nhello\r\n"
+        );
         draft.write(text.as_bytes()).await.unwrap();
         assert_eq!(self.store.enqueue(draft).await.unwrap().id().to_string().len(), 26);
     }
@@ -161,7 +164,9 @@ async fn a_week_of_3000_messages_keeps_the_limit_the_order_and_every_message() {
             let expected = accepted.len() + room.min(sent - accepted.len());
             let mut polls = 0;
             // A message has left when its settlement is on disk, not when Gmail has it.
-            while mailbox.count() < expected || relay.store.totals().messages > (sent - expected) as u64 {
+            while mailbox.count() < expected
+                || relay.store.totals().messages > (sent - expected) as u64
+            {
                 polls += 1;
                 assert!(
                     polls < PATIENCE_POLLS,
@@ -193,9 +198,15 @@ fn check_the_week(accepted: &[Arc<Accepted>]) {
             Some(format!("<{number}@week.test>").as_str()),
             "in order, once"
         );
-        let since =
-            accepted[..=number].iter().rev().take_while(|earlier| mail.at.since(earlier.at) < DAY).count();
-        assert!(since <= LIMIT as usize, "{since} recipients in the 24 hours before message {number}");
+        let since = accepted[..=number]
+            .iter()
+            .rev()
+            .take_while(|earlier| mail.at.since(earlier.at) < DAY)
+            .count();
+        assert!(
+            since <= LIMIT as usize,
+            "{since} recipients in the 24 hours before message {number}"
+        );
     }
     let days: HashMap<i64, usize> = accepted.iter().fold(HashMap::new(), |mut days, mail| {
         *days.entry((mail.at.0 - 1_800_000_000_000) / 86_400_000).or_default() += 1;

@@ -33,7 +33,8 @@ lane = \"urgent\"
 fn home() -> Home {
     let home = Home::new(&Upstream::nobody());
     let text = fs::read_to_string(home.config()).expect("written");
-    fs::write(home.config(), text.replace("\n[queue]\n", &format!("{DOOR}\n[queue]\n"))).expect("written");
+    fs::write(home.config(), text.replace("\n[queue]\n", &format!("{DOOR}\n[queue]\n")))
+        .expect("written");
     certificate_until(&home, 2199);
     write(&home.path("users"), "", 0o600);
     let hash = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$Ai6mmDI8mo+1ax9DX1rJWOIGiXVfYyT3aqFLnGK4Jqo";
@@ -42,7 +43,8 @@ fn home() -> Home {
 }
 
 fn certificate_until(home: &Home, year: i32) {
-    let mut parameters = rcgen::CertificateParams::new(vec!["relay.example.org".into()]).expect("a name");
+    let mut parameters =
+        rcgen::CertificateParams::new(vec!["relay.example.org".into()]).expect("a name");
     parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
     let key = rcgen::KeyPair::generate().expect("a key");
     let certificate = parameters.self_signed(&key).expect("signed");

@@ -37,7 +37,8 @@ fn swaks_submits_messages_of_several_sizes() {
 #[test]
 fn swaks_submits_to_a_hundred_recipients() {
     let relay = Relay::start();
-    let recipients: Vec<String> = (0..100).map(|number| format!("reader{number}@example.net")).collect();
+    let recipients: Vec<String> =
+        (0..100).map(|number| format!("reader{number}@example.net")).collect();
     let sent = mail_for_swaks(2_000);
     let file = relay.file("mail", &sent);
     relay.runs("swaks", &["--to", &recipients.join(","), "--data", &format!("@{file}")]);
@@ -93,7 +94,8 @@ fn python_submits_to_utf8_addresses_and_to_a_hundred_recipients() {
     let sent = mail(700);
     relay.python(&sent, &["j\u{f6}rg@example.net"], &["SMTPUTF8", "BODY=8BITMIME"]);
     relay.expect(&sent, &["j\u{f6}rg@example.net"]);
-    let recipients: Vec<String> = (0..100).map(|number| format!("reader{number}@example.net")).collect();
+    let recipients: Vec<String> =
+        (0..100).map(|number| format!("reader{number}@example.net")).collect();
     let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
     let sent = mail(900);
     relay.python(&sent, &recipients, &[]);
@@ -154,13 +156,27 @@ impl Relay {
         let mut command = Command::new(program);
         if program == "swaks" {
             let server = self.daemon.smtp;
-            command.args(["--server", &server.ip().to_string(), "--port", &server.port().to_string()]);
-            command.args(["--from", "sender@example.org", "--ehlo", "client.example.org", "--timeout", "60"]);
+            command.args([
+                "--server",
+                &server.ip().to_string(),
+                "--port",
+                &server.port().to_string(),
+            ]);
+            command.args([
+                "--from",
+                "sender@example.org",
+                "--ehlo",
+                "client.example.org",
+                "--timeout",
+                "60",
+            ]);
         }
         // curl and Python read addresses in the encoding of the locale.
         let output = command.args(arguments).env("LC_ALL", "C.UTF-8").stdin(Stdio::null()).output();
         let output = output.unwrap_or_else(|error| {
-            panic!("{program} cannot be started ({error}); `make test` installs what the tests need")
+            panic!(
+                "{program} cannot be started ({error}); `make test` installs what the tests need"
+            )
         });
         assert!(
             output.status.success(),
@@ -174,8 +190,10 @@ impl Relay {
 
     /// Waits for one more message and compares every octet of it.
     fn expect(&self, original: &[u8], recipients: &[&str]) {
-        let arrived = || self.gmail.accepted().into_iter().filter(|mail| mail.body.ends_with(original));
-        let complete = || arrived().map(|mail| mail.rcpt_to.len()).sum::<usize>() >= recipients.len();
+        let arrived =
+            || self.gmail.accepted().into_iter().filter(|mail| mail.body.ends_with(original));
+        let complete =
+            || arrived().map(|mail| mail.rcpt_to.len()).sum::<usize>() >= recipients.len();
         assert!(
             within(PATIENCE, complete),
             "{} octets never arrived whole, but {:?}\n{}",
@@ -184,7 +202,8 @@ impl Relay {
             tail(&self.home.log()),
         );
         let mut reached: Vec<String> = arrived().flat_map(|mail| mail.rcpt_to.clone()).collect();
-        let mut wanted: Vec<String> = recipients.iter().map(|&recipient| recipient.to_owned()).collect();
+        let mut wanted: Vec<String> =
+            recipients.iter().map(|&recipient| recipient.to_owned()).collect();
         reached.sort();
         wanted.sort();
         assert_eq!(reached, wanted);
@@ -208,14 +227,20 @@ fn expect_only_documented_fields_in_front(mail: &Arc<Accepted>, original: &[u8])
     assert!(names.iter().all(|name| ADDED.contains(&name.as_str())), "{added}");
     let has = |field: &str| {
         let head = String::from_utf8_lossy(&original[..original.len().min(1000)]).to_lowercase();
-        head.lines().take_while(|line| !line.is_empty()).any(|line| line.starts_with(&format!("{field}:")))
+        head.lines()
+            .take_while(|line| !line.is_empty())
+            .any(|line| line.starts_with(&format!("{field}:")))
     };
     // From becomes the account; the old one, which is the first line where there is one, stays under another name.
     if original.starts_with(b"From: Sender <sender@example.org>\r\n") {
-        let renamed = "\r\nFrom: Sender <relay@gmail.com>\r\nReply-To: sender@example.org\r\nX-Original-";
+        let renamed =
+            "\r\nFrom: Sender <relay@gmail.com>\r\nReply-To: sender@example.org\r\nX-Original-";
         assert!(added.ends_with(renamed), "{added}");
     } else {
-        assert!(added.contains("\r\nFrom: \"sender on example.org\" <relay@gmail.com>\r\n"), "{added}");
+        assert!(
+            added.contains("\r\nFrom: \"sender on example.org\" <relay@gmail.com>\r\n"),
+            "{added}"
+        );
     }
     for field in ["message-id", "date"] {
         let count = names.iter().filter(|name| *name == field).count();
@@ -229,7 +254,10 @@ fn beginning(body: &[u8]) -> String {
 
 /// The same without the signs that swaks replaces in its data: `%TOKEN%` and a backslash before `n`.
 fn mail_for_swaks(size: usize) -> Vec<u8> {
-    mail(size).into_iter().map(|octet| if matches!(octet, b'%' | b'\\') { b'/' } else { octet }).collect()
+    mail(size)
+        .into_iter()
+        .map(|octet| if matches!(octet, b'%' | b'\\') { b'/' } else { octet })
+        .collect()
 }
 
 /// A mail of about `size` octets that no other test sends.

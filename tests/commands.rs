@@ -42,7 +42,13 @@ fn json(home: &Home, arguments: &[&str]) -> Value {
 /// Runs a command that must fail with `code` and returns what it said.
 fn refused(home: &Home, arguments: &[&str], code: i32) -> String {
     let output = home.output(arguments);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{arguments:?}: {}{}",
+        stdout(&output),
+        stderr(&output)
+    );
     stderr(&output)
 }
 
@@ -85,7 +91,10 @@ fn check_prints_what_would_be_used_and_no_secret() {
         assert!(text.contains(line), "{line:?} is missing in:\n{text}");
     }
     let document = say(&home, &["check", "--json"]);
-    assert!(document.contains("\"complete\": true") && !document.contains(APP_PASSWORD), "{document}");
+    assert!(
+        document.contains("\"complete\": true") && !document.contains(APP_PASSWORD),
+        "{document}"
+    );
 }
 
 #[test]
@@ -99,15 +108,17 @@ fn check_refuses_a_bad_configuration_with_the_place_and_exit_code_78() {
     let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(document["complete"], false);
     let problem = &document["problems"][0];
-    assert!(problem["place"].as_str().is_some_and(|place| place.contains("relay.toml:")), "{document}");
+    assert!(
+        problem["place"].as_str().is_some_and(|place| place.contains("relay.toml:")),
+        "{document}"
+    );
     assert!(problem["what"].to_string().contains("recipients_per_dya"), "{document}");
     assert!(problem["remedy"].to_string().contains("recipients_per_day"), "{document}");
 }
 
 #[test]
 fn check_tells_programs_what_is_missing_and_shows_only_the_host_of_a_webhook() {
-    let sections =
-        "[alert]\nwebhook = \"https://alerts.example.org/s3cret\"\ncommand = [\"page-me\", \"now\"]\n";
+    let sections = "[alert]\nwebhook = \"https://alerts.example.org/s3cret\"\ncommand = [\"page-me\", \"now\"]\n";
     let home = Home::with_sections(&Upstream::nobody(), sections);
     let text = say(&home, &["check"]);
     let lines = "alerts      the command page-me\n            the webhook at alerts.example.org\n";
@@ -116,7 +127,10 @@ fn check_tells_programs_what_is_missing_and_shows_only_the_host_of_a_webhook() {
     let output = home.output(["check", "--json"]);
     assert_eq!(output.status.code(), Some(78));
     let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(document["problems"][0]["what"].to_string().contains("there is no account"), "{document}");
+    assert!(
+        document["problems"][0]["what"].to_string().contains("there is no account"),
+        "{document}"
+    );
     assert!(!document.to_string().contains("s3cret"), "{document}");
 }
 
@@ -125,8 +139,10 @@ fn check_looks_at_the_password_file_without_reading_it() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new(&Upstream::nobody());
     let file = home.path("password");
-    let text =
-        format!("[upstream]\nusername = {LOGIN:?}\npassword_file = {:?}\n", file.display().to_string());
+    let text = format!(
+        "[upstream]\nusername = {LOGIN:?}\npassword_file = {:?}\n",
+        file.display().to_string()
+    );
     fs::write(home.config(), text).expect("written");
     let words = refused(&home, &["check"], 78);
     assert!(words.contains(&format!("there is no password file {}", file.display())), "{words}");
@@ -140,7 +156,8 @@ fn check_looks_at_the_password_file_without_reading_it() {
         assert!(is_private || text.contains("complete, but for the warning"), "{mode:o}: {text}");
         let document = json(&home, &["check"]);
         let warnings = document["warnings"].as_array().expect("a list");
-        let of_password = warnings.iter().filter(|words| words.to_string().contains("the password file"));
+        let of_password =
+            warnings.iter().filter(|words| words.to_string().contains("the password file"));
         assert_eq!(of_password.count(), usize::from(!is_private), "{mode:o}");
         assert!(!text.contains(APP_PASSWORD), "{text}");
     }
@@ -160,7 +177,8 @@ fn without_a_daemon_every_question_says_so_with_exit_code_69() {
     let home = Home::new(&Upstream::nobody());
     for arguments in [&["status"][..], &["budget"], &["clients"], &["queue", "list"], &["resume"]] {
         let words = refused(&home, arguments, 69);
-        let expected = format!("pillarbox: no daemon answers on {}; is it running?", home.socket().display());
+        let expected =
+            format!("pillarbox: no daemon answers on {}; is it running?", home.socket().display());
         assert!(words.starts_with(&expected), "{words}");
     }
 }
@@ -169,9 +187,13 @@ fn without_a_daemon_every_question_says_so_with_exit_code_69() {
 fn without_a_daemon_a_configuration_that_was_ignored_is_named_with_its_mistake() {
     let home = Home::new(&Upstream::nobody());
     fs::write(home.config(), "[admin]\nsoket = \"elsewhere.sock\"\n").expect("written");
-    let output = pillarbox().arg("status").current_dir(home.path("")).output().expect("the binary runs");
+    let output =
+        pillarbox().arg("status").current_dir(home.path("")).output().expect("the binary runs");
     let words = stderr(&output);
-    assert!(words.starts_with("pillarbox: no daemon answers on /run/pillarbox/admin.sock"), "{words}");
+    assert!(
+        words.starts_with("pillarbox: no daemon answers on /run/pillarbox/admin.sock"),
+        "{words}"
+    );
     assert!(words.contains("was ignored") && words.contains("relay.toml:2:1"), "{words}");
 }
 
@@ -189,8 +211,11 @@ async fn a_mail_handed_to_the_daemon_reaches_the_upstream_and_every_stage_is_log
     let (sandbox, upstream) = sandbox(&directory).await;
     let home = Home::new(&upstream);
     let daemon = home.start();
-    let reply =
-        Client::hello(daemon.smtp).mail("me@example.org", &["ok@example.org"], "Subject: one\n\nHello.\n");
+    let reply = Client::hello(daemon.smtp).mail(
+        "me@example.org",
+        &["ok@example.org"],
+        "Subject: one\n\nHello.\n",
+    );
     assert!(reply.starts_with("250 "), "{reply}");
     sandbox.mailbox().wait_for(1, PATIENCE).await.expect("the mail arrives");
     assert!(within(PATIENCE, || queue_length(&home) == 0), "{}", home.log());
@@ -199,7 +224,11 @@ async fn a_mail_handed_to_the_daemon_reaches_the_upstream_and_every_stage_is_log
     assert_eq!(json(&home, &["budget"])["spent"], 1);
     assert!(daemon.terminate(PATIENCE).success());
     for stage in ["accepted", "queued", "claimed", "relayed"] {
-        assert!(home.log().contains(&format!("\"{stage}\"")), "{stage} is missing:\n{}", home.log());
+        assert!(
+            home.log().contains(&format!("\"{stage}\"")),
+            "{stage} is missing:\n{}",
+            home.log()
+        );
     }
     assert!(!home.log().contains(APP_PASSWORD), "a secret reached the log");
 }
@@ -208,7 +237,8 @@ async fn a_mail_handed_to_the_daemon_reaches_the_upstream_and_every_stage_is_log
 async fn when_the_budget_is_spent_status_says_when_mail_leaves_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let (sandbox, upstream) = sandbox(&directory).await;
-    let home = Home::with_sections(&upstream, "[budget]\nrecipients_per_day = 1\nowner_reserve = 0\n");
+    let home =
+        Home::with_sections(&upstream, "[budget]\nrecipients_per_day = 1\nowner_reserve = 0\n");
     let daemon = home.start();
     let mut client = Client::hello(daemon.smtp);
     client.mail("me@example.org", &["ok1@example.org"], "Subject: one\n\nHello.\n");
@@ -218,8 +248,14 @@ async fn when_the_budget_is_spent_status_says_when_mail_leaves_again() {
 
     let status = say(&home, &["status"]);
     assert!(status.contains("1 of 1 recipients spent in the last 24 hours"), "{status}");
-    assert!(status.contains("Mail leaves again at ") && status.contains("(in 23 h 59 min)"), "{status}");
-    assert!(status.contains("Nothing to do: mail is still taken, and leaves by itself."), "{status}");
+    assert!(
+        status.contains("Mail leaves again at ") && status.contains("(in 23 h 59 min)"),
+        "{status}"
+    );
+    assert!(
+        status.contains("Nothing to do: mail is still taken, and leaves by itself."),
+        "{status}"
+    );
     let status = json(&home, &["status"]);
     assert_eq!(status["departure"]["because"], "budget");
     assert_eq!(status["queue"]["recipients"]["queued"], 1);
@@ -250,13 +286,17 @@ fn waiting_mail_can_be_listed_shown_retried_and_deleted() {
     let table = say(&home, &["queue", "list"]);
     assert!(table.starts_with("ID ") && table.contains("first@example.org and 1 more"), "{table}");
     let part = say(&home, &["queue", "list", "--limit", "2"]);
-    assert!(
-        part.ends_with(&format!("There is more: `pillarbox queue list --after {}`, or --all.\n", ids[1]))
-    );
+    assert!(part.ends_with(&format!(
+        "There is more: `pillarbox queue list --after {}`, or --all.\n",
+        ids[1]
+    )));
     assert_eq!(json(&home, &["queue", "list", "--after", ids[1]])["messages"][0]["id"], ids[2]);
 
     let shown = say(&home, &["queue", "show", ids[0]]);
-    assert!(shown.contains("first@example.org: ") && shown.contains("second@example.org: "), "{shown}");
+    assert!(
+        shown.contains("first@example.org: ") && shown.contains("second@example.org: "),
+        "{shown}"
+    );
     assert!(shown.contains("me@example.org"), "{shown}");
     let shown = json(&home, &["queue", "show", ids[0]]);
     assert_eq!(shown["recipients"][1]["address"], "second@example.org");
@@ -273,7 +313,10 @@ fn waiting_mail_can_be_listed_shown_retried_and_deleted() {
     let never = "00000000000000000000000000";
     let unknown = home.output(["queue", "show", never]);
     assert_eq!(unknown.status.code(), Some(65));
-    assert!(stderr(&unknown).contains(&format!("there is no message {never} in the queue")), "{unknown:?}");
+    assert!(
+        stderr(&unknown).contains(&format!("there is no message {never} in the queue")),
+        "{unknown:?}"
+    );
 
     let all = || home.output(["queue", "delete", "--all", "--yes"]).status.success();
     assert!(within(PATIENCE, || all() && queue_length(&home) == 0));
@@ -287,13 +330,17 @@ fn a_list_goes_on_over_many_pages_and_every_message_is_in_it_once() {
     let daemon = home.start();
     let mut client = Client::hello(daemon.smtp);
     for _ in 0..260 {
-        let reply = client.mail("me@example.org", &["you@example.org"], "Subject: one of many\n\nHello.\n");
+        let reply =
+            client.mail("me@example.org", &["you@example.org"], "Subject: one of many\n\nHello.\n");
         assert!(reply.starts_with("250 "), "{reply}");
     }
     let list = json(&home, &["queue", "list", "--all"]);
     let ids: Vec<_> =
         list["messages"].as_array().expect("a list").iter().map(|message| &message["id"]).collect();
-    assert!(ids.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()), "in the order of acceptance");
+    assert!(
+        ids.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()),
+        "in the order of acceptance"
+    );
     assert_eq!(ids.len(), 260);
     assert_eq!(say(&home, &["queue", "list", "--all"]).lines().count(), 261, "titles and messages");
     assert_eq!(json(&home, &["queue", "list"])["messages"].as_array().map(Vec::len), Some(100));
@@ -306,13 +353,18 @@ fn after_a_sigkill_the_next_daemon_has_the_mail_wherever_its_state_lies() {
     let home = Home::new(&Upstream::nobody()).state_at(&elsewhere.path().join("queue"));
     home.configure(&Upstream::nobody(), "");
     let daemon = home.start();
-    let reply = Client::hello(daemon.smtp).mail("me@example.org", &["you@example.org"], "Subject: a\n\nb\n");
+    let reply = Client::hello(daemon.smtp).mail(
+        "me@example.org",
+        &["you@example.org"],
+        "Subject: a\n\nb\n",
+    );
     assert!(reply.starts_with("250 "), "{reply}");
     daemon.kill();
     let daemon = home.start();
     assert_eq!(queue_length(&home), 1);
     assert!(elsewhere.path().join("queue/spool").is_dir());
-    let starts = home.events().iter().filter(|event| event.to_string().contains("\"started\"")).count();
+    let starts =
+        home.events().iter().filter(|event| event.to_string().contains("\"started\"")).count();
     assert_eq!(starts, 2, "{}", home.log());
     assert!(daemon.terminate(PATIENCE).success());
 }
@@ -323,7 +375,8 @@ fn the_daemon_writes_no_core_dump_and_its_files_are_its_own() {
     let home = Home::new(&Upstream::nobody()).environment("PILLARBOX__BUDGET__OWNER_RESERVE", "7");
     let daemon = home.start();
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.process_id())).expect("proc");
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the line");
+    let core =
+        limits.lines().find(|line| line.starts_with("Max core file size")).expect("the line");
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     let mode = |path: &Path| fs::metadata(path).expect("it exists").permissions().mode() & 0o777;
     assert_eq!((mode(&home.socket()), mode(home.state()) & 0o077), (0o660, 0));
@@ -372,9 +425,17 @@ async fn a_start_with_a_paused_account_says_so_once_with_the_way_out() {
     let login = Some((LOGIN.to_owned(), "wrongwrongwrongg".to_owned()));
     let home = Home::new(&Upstream { login, ..upstream });
     let daemon = home.start();
-    Client::hello(daemon.smtp).mail("me@example.org", &["ok@example.org"], "Subject: x\n\nHello.\n");
+    Client::hello(daemon.smtp).mail(
+        "me@example.org",
+        &["ok@example.org"],
+        "Subject: x\n\nHello.\n",
+    );
     let condition = || json(&home, &["status"])["account"]["condition"].as_str().map(str::to_owned);
-    assert!(within(PATIENCE, || condition().as_deref() == Some("paused-credentials")), "{}", home.log());
+    assert!(
+        within(PATIENCE, || condition().as_deref() == Some("paused-credentials")),
+        "{}",
+        home.log()
+    );
     assert!(daemon.terminate(PATIENCE).success());
 
     let daemon = home.start();
@@ -401,8 +462,10 @@ fn a_second_daemon_on_the_same_queue_is_refused_and_harms_nothing() {
     let words = refused(&home, &["run"], 69);
     assert!(words.contains(&home.smtp.to_string()), "the port comes first: {words}");
     let mut second = home.command(["run"]);
-    let second =
-        second.env("PILLARBOX__LISTENER__ADDRESSES", "127.0.0.1:0").output().expect("the binary runs");
+    let second = second
+        .env("PILLARBOX__LISTENER__ADDRESSES", "127.0.0.1:0")
+        .output()
+        .expect("the binary runs");
     assert_eq!(second.status.code(), Some(69));
     let words = stderr(&second);
     assert!(words.contains(&home.state().display().to_string()), "it names the directory: {words}");
@@ -464,8 +527,11 @@ fn the_sandbox_takes_a_mail_and_shows_every_stage_of_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let sandbox = Playground::start(directory.path(), &[]);
     let address = sandbox.smtp.to_string();
-    let words = ["swaks ", "curl ", "python3 ", "Nothing leaves this machine", "`pillarbox run`", &address];
-    for word in words.into_iter().chain(["pillarbox status --socket /", "pillarbox resume --socket /"]) {
+    let words =
+        ["swaks ", "curl ", "python3 ", "Nothing leaves this machine", "`pillarbox run`", &address];
+    for word in
+        words.into_iter().chain(["pillarbox status --socket /", "pillarbox resume --socket /"])
+    {
         assert!(sandbox.printed().contains(word), "{word} is missing:\n{}", sandbox.printed());
     }
     sandbox.send("you@example.org");
@@ -514,7 +580,11 @@ fn a_second_sandbox_is_told_what_to_choose_and_breaks_nothing_of_the_first() {
 
     let second = Playground::command(state, first.smtp).output().expect("the binary runs");
     assert_eq!(second.status.code(), Some(69));
-    assert!(stderr(&second).contains("pillarbox sandbox --listen 127.0.0.1:"), "{}", stderr(&second));
+    assert!(
+        stderr(&second).contains("pillarbox sandbox --listen 127.0.0.1:"),
+        "{}",
+        stderr(&second)
+    );
     let elsewhere = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let second = Playground::command(state, elsewhere).output().expect("the binary runs");
     assert_eq!(second.status.code(), Some(69));

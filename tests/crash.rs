@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::support::{
     gmail::Gmail,
     outage::{
-        PLENTY, START_WITHIN, budget, drain, expect_promises_kept, home_without_brakes, seed, start_timed,
-        tail,
+        PLENTY, START_WITHIN, budget, drain, expect_promises_kept, home_without_brakes, seed,
+        start_timed, tail,
     },
     submitter::{Load, Submitters},
 };
@@ -22,7 +22,8 @@ const SMALL_BUDGET: u32 = 40;
 
 #[test]
 fn every_acknowledged_message_survives_kills_at_random_moments() {
-    let kills = std::env::var("PILLARBOX_CRASH_KILLS").map_or(KILLS, |text| text.parse().expect("a number"));
+    let kills = std::env::var("PILLARBOX_CRASH_KILLS")
+        .map_or(KILLS, |text| text.parse().expect("a number"));
     let seed = seed("crash");
     let mut random = fastrand::Rng::with_seed(seed);
     // A short round trip keeps final dots in flight at the kills.
@@ -56,7 +57,8 @@ fn kills_never_make_the_budget_of_the_day_larger() {
     let gmail = Gmail::with(|options| options.latency = Duration::from_millis(30));
     let home = home_without_brakes(&gmail.upstream(), SMALL_BUDGET);
     let mut daemon = home.start();
-    let clients = Submitters::start(home.smtp, "budget", &Load { clients: 2, ..Load::default() }, seed);
+    let clients =
+        Submitters::start(home.smtp, "budget", &Load { clients: 2, ..Load::default() }, seed);
     for _ in 0..KILLS_WITHIN_BUDGET {
         std::thread::sleep(Duration::from_millis(random.u64(100..500)));
         daemon.kill();
@@ -74,7 +76,8 @@ fn kills_never_make_the_budget_of_the_day_larger() {
             .recipients
             .iter()
             .all(|to| arrived.contains_key(&(message.message_id.clone(), to.clone())));
-        let known = all_arrived || home.output(["queue", "show", message.queue_id()]).status.success();
+        let known =
+            all_arrived || home.output(["queue", "show", message.queue_id()]).status.success();
         assert!(known, "{} is neither relayed nor queued", message.reply);
     }
     assert!(daemon.terminate(Duration::from_secs(20)).success());

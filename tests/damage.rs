@@ -31,7 +31,10 @@ fn flipped_bits_in_the_index_cost_no_message() {
     let mut random = Rng::with_seed(seed("damage: flipped bits in the index"));
     for _ in 0..CASES {
         let life = stored.copy();
-        let done = flip_bit(&pick(&files_below(&life.state().join("queue.sled")), &mut random), &mut random);
+        let done = flip_bit(
+            &pick(&files_below(&life.state().join("queue.sled")), &mut random),
+            &mut random,
+        );
         life.expect_every_message_delivered(&done);
     }
 }
@@ -42,7 +45,10 @@ fn cut_tails_of_the_index_cost_no_message() {
     let mut random = Rng::with_seed(seed("damage: cut tails of the index"));
     for _ in 0..CASES {
         let life = stored.copy();
-        let done = cut_tail(&pick(&files_below(&life.state().join("queue.sled")), &mut random), &mut random);
+        let done = cut_tail(
+            &pick(&files_below(&life.state().join("queue.sled")), &mut random),
+            &mut random,
+        );
         life.expect_every_message_delivered(&done);
     }
 }
@@ -54,10 +60,15 @@ fn an_index_that_cannot_be_read_at_all_is_set_aside_and_rebuilt() {
     let engine = files_below(&life.state().join("queue.sled"));
     for file in &engine {
         let length = fs::metadata(file).expect("a file").len();
-        fs::write(file, vec![0xa5; usize::try_from(length).expect("a small file")]).expect("garbage");
+        fs::write(file, vec![0xa5; usize::try_from(length).expect("a small file")])
+            .expect("garbage");
     }
     life.expect_every_message_delivered("the whole index overwritten");
-    assert_eq!(life.indexes_set_aside().len(), 1, "the unreadable index is not kept for a person to look at");
+    assert_eq!(
+        life.indexes_set_aside().len(),
+        1,
+        "the unreadable index is not kept for a person to look at"
+    );
 }
 
 #[test]
@@ -110,12 +121,18 @@ impl Stored {
             let message_id = format!("<{name}@client.example.org>");
             let text = message(&message_id, random.usize(300..20_000), &mut random);
             let recipients = vec!["reader@example.net".to_owned()];
-            let reply = wire.submit(&recipients, &text).expect("the daemon answers").expect("a 250");
+            let reply =
+                wire.submit(&recipients, &text).expect("the daemon answers").expect("a 250");
             Acknowledged { message_id, recipients, text, reply }
         };
         submit("spends-the-budget".into());
-        assert!(within(Duration::from_secs(20), || gmail.recipients() == 1), "{}", tail(&home.log()));
-        let messages: Vec<_> = (0..MESSAGES).map(|number| submit(format!("kept-{number}"))).collect();
+        assert!(
+            within(Duration::from_secs(20), || gmail.recipients() == 1),
+            "{}",
+            tail(&home.log())
+        );
+        let messages: Vec<_> =
+            (0..MESSAGES).map(|number| submit(format!("kept-{number}"))).collect();
         assert!(daemon.terminate(Duration::from_secs(20)).success());
         assert_eq!(gmail.recipients(), 1);
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -163,8 +180,10 @@ impl Life<'_> {
     fn expect_all_but_one_delivered(&self, victim: &Acknowledged, done: &str) {
         let (daemon, took) = start_timed(&self.home);
         assert!(took < START_WITHIN, "{done}: greeting after {took:?}");
-        let whole = self.stored.messages.iter().filter(|message| message.message_id != victim.message_id);
-        let delivered = within(Duration::from_secs(30), || self.gmail.missing(whole.clone()).is_empty());
+        let whole =
+            self.stored.messages.iter().filter(|message| message.message_id != victim.message_id);
+        let delivered =
+            within(Duration::from_secs(30), || self.gmail.missing(whole.clone()).is_empty());
         let log = self.home.log();
         assert!(delivered, "{done}: missing {:?}\n{}", self.gmail.missing(whole), tail(&log));
         let counted = within(Duration::from_secs(10), || self.set_aside() == 1);
@@ -183,8 +202,9 @@ impl Life<'_> {
     fn expect_lost_indexes_reported(&self, done: &str) {
         let events = self.home.events();
         for index in self.indexes_set_aside() {
-            let reports =
-                |event: &&Value| event["level"] == "ERROR" && event["moved_to"].as_str() == index.to_str();
+            let reports = |event: &&Value| {
+                event["level"] == "ERROR" && event["moved_to"].as_str() == index.to_str()
+            };
             let report = events.iter().find(reports);
             let report = report.unwrap_or_else(|| {
                 panic!(
@@ -193,7 +213,10 @@ impl Life<'_> {
                     tail(&self.home.log())
                 )
             });
-            assert!(report["error"].as_str().is_some_and(|error| !error.is_empty()), "{done}: {report}");
+            assert!(
+                report["error"].as_str().is_some_and(|error| !error.is_empty()),
+                "{done}: {report}"
+            );
         }
     }
 

@@ -70,7 +70,8 @@ impl Scene {
     /// Runs a command that must succeed and returns what it printed.
     fn say(&self, arguments: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.home.output(arguments);
-        let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+        let (stdout, stderr) =
+            (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
         assert!(status.success(), "{arguments:?}: {stdout}{stderr}");
         stdout
     }
@@ -106,14 +107,16 @@ async fn a_dead_letter_is_listed_and_told_of_and_reaches_another_address() {
     let scene = Scene::start().await;
     assert_eq!(scene.say(&["dead", "list"]), "There are no dead letters.\n");
     let mut client = Client::hello(scene.home.smtp);
-    let reply = client.mail("printer@example.org", &["nosuch@example.net"], "Subject: Toner\n\nlow\n");
+    let reply =
+        client.mail("printer@example.org", &["nosuch@example.net"], "Subject: Toner\n\nlow\n");
     assert!(reply.starts_with("250 "), "{reply}");
     drop(client);
 
     assert!(within(PATIENCE, || scene.say(&["dead", "list"]).contains("nosuch@example.net")));
     let list = scene.say(&["dead", "list"]);
     assert!(list.contains("550 5.1.1"), "with the reply: {list}");
-    let id = list.lines().nth(1).and_then(|line| line.split_whitespace().next()).unwrap().to_owned();
+    let id =
+        list.lines().nth(1).and_then(|line| line.split_whitespace().next()).unwrap().to_owned();
     let shown = scene.say(&["dead", "show", &id]);
     assert!(shown.contains("nosuch@example.net: ") && shown.contains("\nclient      "), "{shown}");
     assert!(shown.contains("[127.0.0.1]"), "who handed it over: {shown}");
@@ -121,7 +124,10 @@ async fn a_dead_letter_is_listed_and_told_of_and_reaches_another_address() {
     scene.advance_until_accepted(1);
     let accepted = scene.sandbox.mailbox().accepted();
     let notice = &accepted[0];
-    assert_eq!((notice.mail_from.as_str(), notice.rcpt_to.as_slice()), ("", &[ADMIN.to_owned()][..]));
+    assert_eq!(
+        (notice.mail_from.as_str(), notice.rcpt_to.as_slice()),
+        ("", &[ADMIN.to_owned()][..])
+    );
     let text = String::from_utf8_lossy(&notice.body);
     for words in [
         "multipart/report",
@@ -143,7 +149,10 @@ async fn a_dead_letter_is_listed_and_told_of_and_reaches_another_address() {
     assert!(moved.starts_with(&format!("{id} goes to ok@example.net as ")), "{moved}");
     scene.sandbox.mailbox().wait_for(2, PATIENCE).await.unwrap();
     let accepted = scene.sandbox.mailbox().accepted();
-    assert_eq!((accepted[1].mail_from.as_str(), accepted[1].rcpt_to[0].as_str()), (LOGIN, "ok@example.net"));
+    assert_eq!(
+        (accepted[1].mail_from.as_str(), accepted[1].rcpt_to[0].as_str()),
+        (LOGIN, "ok@example.net")
+    );
     assert!(String::from_utf8_lossy(&accepted[1].body).contains("Subject: Toner"));
     assert_eq!(scene.say(&["dead", "list"]), "There are no dead letters.\n");
     scene.stop().await;

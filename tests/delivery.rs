@@ -50,7 +50,11 @@ async fn both_tls_modes_deliver_the_bytes_unchanged_under_one_login() {
             assert!(message.parameters.iter().any(|parameter| parameter == "BODY=8BITMIME"));
         }
         let counters = scene.sandbox.mailbox().counters();
-        assert_eq!((counters.connections, counters.logins, counters.violations), (1, 1, 0), "{tls:?}");
+        assert_eq!(
+            (counters.connections, counters.logins, counters.violations),
+            (1, 1, 0),
+            "{tls:?}"
+        );
     }
 }
 
@@ -82,12 +86,16 @@ async fn a_megabyte_arrives_as_it_was_stored_and_so_do_odd_endings() {
 #[tokio::test]
 async fn one_refused_recipient_never_fails_the_others() {
     let scene = Scene::running(|_| {}).await;
-    let id =
-        scene.submit(&["ok@example.net", "nosuch@example.net", "full@example.net", "ok2@example.net"]).await;
+    let id = scene
+        .submit(&["ok@example.net", "nosuch@example.net", "full@example.net", "ok2@example.net"])
+        .await;
     scene.until_names(id, &["relayed", "dead", "queued", "relayed"]).await;
     assert_eq!(scene.received()[0].rcpt_to, ["ok@example.net", "ok2@example.net"]);
     let [_, dead, full, _] = &scene.states(id).await[..] else { panic!() };
-    assert!(matches!(&dead.0, RecipientState::Dead { reason, .. } if reason.contains("5.1.1")), "{dead:?}");
+    assert!(
+        matches!(&dead.0, RecipientState::Dead { reason, .. } if reason.contains("5.1.1")),
+        "{dead:?}"
+    );
     assert_eq!((dead.1, full.1), (1, 1), "each refusal counts as an attempt");
     let ledger = scene.store.ledger(scene.clock.now(), 500).await.unwrap();
     assert_eq!(ledger.spent, 2, "what was refused is given back");
@@ -125,7 +133,13 @@ async fn recipients_that_the_upstream_has_no_room_for_follow_in_another_transact
     let mut scene = Scene::with(|options| options.recipients_max = 2).await;
     scene.start();
     let id = scene
-        .submit(&["a@example.net", "b@example.net", "c@example.net", "d@example.net", "e@example.net"])
+        .submit(&[
+            "a@example.net",
+            "b@example.net",
+            "c@example.net",
+            "d@example.net",
+            "e@example.net",
+        ])
         .await;
     scene.until_names(id, &["relayed"; 5]).await;
     assert!(scene.states(id).await.iter().all(|(_, attempts)| *attempts <= 1));
@@ -203,7 +217,8 @@ async fn no_password_and_no_body_reaches_the_log_and_every_step_does() {
     scene.stop(Phase::Draining).await;
 
     let text = captured.text();
-    let initial_response = data_encoding::BASE64.encode(format!("\0me@gmail.com\0{APP_PASSWORD}").as_bytes());
+    let initial_response =
+        data_encoding::BASE64.encode(format!("\0me@gmail.com\0{APP_PASSWORD}").as_bytes());
     for secret in [APP_PASSWORD, &initial_response, ".a dot"] {
         assert!(!text.contains(secret), "{secret} is in the log");
     }
@@ -218,9 +233,10 @@ async fn a_pause_is_a_warning_and_its_end_is_news() {
     let captured = Captured::default();
     let _guards = captured.start();
     let mut scene = Scene::running(|_| {}).await;
-    scene
-        .sandbox
-        .fail_next(Stage::Mail, Failure::Reply("550 5.4.5 Daily user sending limit exceeded.".into()));
+    scene.sandbox.fail_next(
+        Stage::Mail,
+        Failure::Reply("550 5.4.5 Daily user sending limit exceeded.".into()),
+    );
     let id = scene.submit(&["ok@example.net"]).await;
     scene.until_account(AccountCondition::PausedQuota).await;
     scene.until_quiet().await;

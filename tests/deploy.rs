@@ -4,7 +4,10 @@
 //! YAML is read by python3-yaml, which the Makefile installs. Whether an engine runs them is shown by
 //! `make test-system`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic; clippy.toml excepts only test functions")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by a panic; clippy.toml excepts only test functions"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,13 +39,20 @@ fn yaml(path: &str) -> Vec<Value> {
     let output = Command::new("python3").args(["-c", TO_JSON]).arg(repository(path)).output();
     let output = output.expect("python3 runs");
     let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{path} (apt-get install python3-yaml if that is missing): {words}");
+    assert!(
+        output.status.success(),
+        "{path} (apt-get install python3-yaml if that is missing): {words}"
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// The document of that kind.
 fn kind(documents: &[Value], kind: &str) -> Value {
-    documents.iter().find(|document| document["kind"] == kind).unwrap_or_else(|| panic!("no {kind}")).clone()
+    documents
+        .iter()
+        .find(|document| document["kind"] == kind)
+        .unwrap_or_else(|| panic!("no {kind}"))
+        .clone()
 }
 
 /// What the program makes of an environment, with the password where an engine mounts it.
@@ -98,7 +108,8 @@ fn the_image_by_itself_listens_to_nobody_but_its_own_network_and_writes_below_it
     let mut variables = of_the_image();
     variables.insert("PILLARBOX__UPSTREAM__USERNAME".into(), "you@gmail.com".into());
     let settings = load(&variables, None);
-    let addresses: Vec<SocketAddr> = settings.listener.addresses.iter().map(|one| one.address).collect();
+    let addresses: Vec<SocketAddr> =
+        settings.listener.addresses.iter().map(|one| one.address).collect();
     assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
     assert_eq!(settings.admin.http, None);
     let volume = Path::new("/var/lib/pillarbox");
@@ -171,7 +182,10 @@ fn kubernetes_the_shared_relay_has_one_writer_and_trusts_pods_but_no_gateway() {
         assert!(!trusts(&settings, stranger), "{stranger}");
     }
     let deployment = &kind(&documents, "Deployment")["spec"];
-    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&1.into(), &"Recreate".into()));
+    assert_eq!(
+        (&deployment["replicas"], &deployment["strategy"]["type"]),
+        (&1.into(), &"Recreate".into())
+    );
     let pod = &deployment["template"]["spec"];
     is_restricted(pod, &pod["containers"][0]);
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
@@ -204,7 +218,10 @@ fn kubernetes_the_sidecar_starts_before_its_application_and_listens_to_the_pod_a
     is_restricted(pod, relay);
     for (probe, end) in [("startupProbe", "--ready"), ("livenessProbe", "health")] {
         let command = relay[probe]["exec"]["command"].as_array().unwrap();
-        assert_eq!((&command[0], command.last().unwrap()), (&"/usr/bin/pillarbox".into(), &end.into()));
+        assert_eq!(
+            (&command[0], command.last().unwrap()),
+            (&"/usr/bin/pillarbox".into(), &end.into())
+        );
     }
 }
 
@@ -231,25 +248,33 @@ fn the_secret_has_a_name_that_is_looked_for() {
 #[test]
 fn rules_and_dashboard_name_only_metrics_and_labels_that_exist() {
     let port = free_port();
-    let home =
-        Home::new(&Upstream::nobody()).environment("PILLARBOX__ADMIN__HTTP", &format!("127.0.0.1:{port}"));
+    let home = Home::new(&Upstream::nobody())
+        .environment("PILLARBOX__ADMIN__HTTP", &format!("127.0.0.1:{port}"));
     let daemon = home.start();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut metrics = String::new();
     stream.read_to_string(&mut metrics).unwrap();
     drop(daemon);
-    let known: BTreeSet<&str> =
-        metrics.lines().filter(|line| line.starts_with("pillarbox_")).filter_map(name_at_start).collect();
+    let known: BTreeSet<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("pillarbox_"))
+        .filter_map(name_at_start)
+        .collect();
     assert!(known.len() > 15, "{metrics}");
 
-    let dashboard: Value = serde_json::from_str(&text("deploy/monitoring/grafana-dashboard.json")).unwrap();
+    let dashboard: Value =
+        serde_json::from_str(&text("deploy/monitoring/grafana-dashboard.json")).unwrap();
     let rules = yaml("deploy/monitoring/pillarbox-rules.yaml");
-    assert_eq!(yaml("deploy/monitoring/prometheus.yaml")[0]["rule_files"][0], "pillarbox-rules.yaml");
+    assert_eq!(
+        yaml("deploy/monitoring/prometheus.yaml")[0]["rule_files"][0],
+        "pillarbox-rules.yaml"
+    );
     let mut expressions: Vec<String> = Vec::new();
     for panel in dashboard["panels"].as_array().unwrap() {
         let targets = panel["targets"].as_array().unwrap();
-        expressions.extend(targets.iter().map(|target| target["expr"].as_str().unwrap().to_owned()));
+        expressions
+            .extend(targets.iter().map(|target| target["expr"].as_str().unwrap().to_owned()));
     }
     for rule in rules[0]["groups"][0]["rules"].as_array().unwrap() {
         assert!(rule["annotations"]["description"].is_string(), "{rule}");

@@ -36,14 +36,17 @@ const WITH_THE_DAEMON_MIN: usize = 50;
 /// # Errors
 /// The first line of the server that is not as written, or missing.
 pub(crate) async fn run_against(address: SocketAddr, dialogue: &Dialogue) -> Result<(), String> {
-    let mut stream = BufReader::new(TcpStream::connect(address).await.map_err(|error| error.to_string())?);
+    let mut stream =
+        BufReader::new(TcpStream::connect(address).await.map_err(|error| error.to_string())?);
     for (number, turn) in dialogue.turns.iter().enumerate() {
         let wrong = |what: String| format!("{}, turn {}: {what}", dialogue.name, number + 1);
         match turn {
             // A server that has closed may have its client's bytes refused; the next line tells.
             Turn::Send(bytes) => drop(stream.write_all(bytes).await),
             Turn::Event(Event::Eof) => drop(stream.shutdown().await),
-            Turn::Event(event) => return Err(wrong(format!("{event:?} cannot happen over a socket"))),
+            Turn::Event(event) => {
+                return Err(wrong(format!("{event:?} cannot happen over a socket")));
+            }
             Turn::Expect(expected) => {
                 let mut line = String::new();
                 let read = tokio::time::timeout(PATIENCE, stream.read_line(&mut line)).await;
@@ -88,8 +91,13 @@ fn every_dialogue_goes_as_written_however_its_bytes_are_cut() {
 #[tokio::test]
 async fn every_dialogue_goes_as_written_over_a_socket() {
     let dialogues = Dialogue::all();
-    let held: Vec<_> = dialogues.iter().filter(|dialogue| !dialogue.is_for_the_pure_session_only()).collect();
-    assert!(held.len() >= OVER_A_SOCKET_MIN, "only {} dialogues were held over a socket", held.len());
+    let held: Vec<_> =
+        dialogues.iter().filter(|dialogue| !dialogue.is_for_the_pure_session_only()).collect();
+    assert!(
+        held.len() >= OVER_A_SOCKET_MIN,
+        "only {} dialogues were held over a socket",
+        held.len()
+    );
     for dialogue in held {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -136,7 +144,11 @@ fn check(dialogue: &Dialogue, outcome: &Outcome) {
         .collect();
     let name = &dialogue.name;
     assert_eq!(outcome.replies.len(), expected.len(), "{name}: {:#?}", outcome.replies);
-    assert_eq!(outcome.closed, dialogue.turns.contains(&Turn::ExpectClose), "{name}: closed at the end");
+    assert_eq!(
+        outcome.closed,
+        dialogue.turns.contains(&Turn::ExpectClose),
+        "{name}: closed at the end"
+    );
     if let Some(quirks) = &dialogue.quirks {
         assert_eq!(outcome.quirks, *quirks, "{name}: oddities");
     }
@@ -173,7 +185,9 @@ async fn serve(mut stream: TcpStream, dialogue: &Dialogue) {
             Step::Store => session.stored(Ok("01test".to_owned())),
             Step::Body(_) | Step::Abandon => {}
             Step::StartTls => session.secured(),
-            Step::Authenticate(credentials) => session.authenticated(check_login(dialogue, &credentials)),
+            Step::Authenticate(credentials) => {
+                session.authenticated(check_login(dialogue, &credentials))
+            }
             Step::NeedInput => match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => session.closed_by_peer(),
                 Ok(count) => session.receive(&buffer[..count]),

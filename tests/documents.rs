@@ -19,7 +19,10 @@ const QUOTED: &[(&str, &str)] = &[
     ("too many messages in this minute, try again in", "src/smtp/reply.rs"),
     ("serves too many clients just now", "src/smtp/reply.rs"),
     ("logins cannot be checked just now, try again later", "src/smtp/reply.rs"),
-    ("is in use by another program (another mail server, or Pillarbox itself?).", "src/listener/bind.rs"),
+    (
+        "is in use by another program (another mail server, or Pillarbox itself?).",
+        "src/listener/bind.rs",
+    ),
     ("there is no account to relay through", "src/settings/mod.rs"),
     ("is in use by another pillarbox", "src/queue/opening.rs"),
     ("was left untouched:", "src/queue/opening.rs"),
@@ -63,7 +66,11 @@ fn every_link_of_a_page_leads_to_a_file() {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
             let is_file = !link.is_empty() && !link.contains(':');
             let target = page.parent().unwrap().join(link);
-            assert!(!is_file || target.exists(), "{} links to {link}, which is not there", page.display());
+            assert!(
+                !is_file || target.exists(),
+                "{} links to {link}, which is not there",
+                page.display()
+            );
         }
     }
 }

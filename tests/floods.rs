@@ -111,7 +111,8 @@ fn a_hundred_thousand_noops_keep_nobody_out() {
 #[test]
 fn a_message_of_a_gigabyte_is_refused_and_read_to_a_limit_only() {
     let scale = scale();
-    let done = under("one endless message", &[(Attack::LargeData { bytes: scale.data_bytes }, 1)], &scale);
+    let done =
+        under("one endless message", &[(Attack::LargeData { bytes: scale.data_bytes }, 1)], &scale);
     let read_at_most = 10 * scale.max_message_bytes + UNREAD_BYTES_MAX;
     let sent = done.data_bytes;
     assert!(sent > scale.max_message_bytes && sent <= read_at_most, "{sent} octets were taken");
@@ -141,13 +142,20 @@ fn under(name: &str, attacks: &[(Attack, usize)], scale: &Scale) -> attacker::Do
     let connections: usize = attacks.iter().map(|(_, count)| count).sum();
     let home = Home::new(&Upstream::nobody())
         .environment("PILLARBOX__LISTENER__MAX_CONNECTIONS", &(connections + 200).to_string())
-        .environment("PILLARBOX__LISTENER__MAX_MESSAGE_BYTES", &scale.max_message_bytes.to_string());
+        .environment(
+            "PILLARBOX__LISTENER__MAX_MESSAGE_BYTES",
+            &scale.max_message_bytes.to_string(),
+        );
     let daemon = home.start();
     let attackers = Attackers::start(daemon.smtp, attacks);
     let stand = || attackers.done.connected.load(Ordering::Relaxed) >= connections;
     assert!(within(PATIENCE, stand), "{name}: only {:?} stand", attackers.done);
-    let honest =
-        Honest::start(daemon.smtp, scale.honest_messages, scale.lasts, Arc::clone(&attackers.finished));
+    let honest = Honest::start(
+        daemon.smtp,
+        scale.honest_messages,
+        scale.lasts,
+        Arc::clone(&attackers.finished),
+    );
     let mut honest = honest.finish();
     let done = attackers.stop();
     let memory_kib = peak_memory_kib(&daemon);
@@ -180,7 +188,10 @@ fn raise_file_limit() {
     if current.is_some_and(|current| current < FILES) {
         let wanted = maximum.map_or(FILES, |maximum| maximum.min(FILES));
         setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).unwrap();
-        assert!(wanted >= FILES, "this machine lets a process have {wanted} files; the floods need {FILES}");
+        assert!(
+            wanted >= FILES,
+            "this machine lets a process have {wanted} files; the floods need {FILES}"
+        );
     }
 }
 

@@ -42,8 +42,8 @@ fn corpus() -> PathBuf {
 /// The committed inputs of a target by name.
 fn inputs(target: &str) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(corpus().join(target)).unwrap().map(Result::unwrap);
-    let named =
-        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
+    let named = entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
     named.collect()
 }
 
@@ -94,7 +94,8 @@ fn random_changes_of_the_inputs_hold_for_each_target() {
 
 #[test]
 fn the_corpus_is_small() {
-    let sizes = TARGETS.map(|(name, _)| inputs(name).values().map(|input| input.len() as u64).sum::<u64>());
+    let sizes =
+        TARGETS.map(|(name, _)| inputs(name).values().map(|input| input.len() as u64).sum::<u64>());
     assert!(sizes.iter().sum::<u64>() <= CORPUS_BYTES_MAX, "{sizes:?}");
 }
 

@@ -21,7 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn ask(home: &Home, arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = home.output([&["health"], arguments].concat());
-    (status.code(), [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat())
+    (
+        status.code(),
+        [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat(),
+    )
 }
 
 #[test]
@@ -39,8 +42,11 @@ fn an_upstream_out_of_reach_needs_a_person_perhaps_but_no_restart() {
     let home = Home::new(&Upstream::nobody());
     let daemon = home.start();
     assert_eq!(ask(&home, &["--strict"]), (Some(0), "healthy\n".into()));
-    let reply =
-        Client::hello(daemon.smtp).mail("me@example.org", &["you@example.org"], "Subject: one\n\nHello.\n");
+    let reply = Client::hello(daemon.smtp).mail(
+        "me@example.org",
+        &["you@example.org"],
+        "Subject: one\n\nHello.\n",
+    );
     assert!(reply.starts_with("250 "), "{reply}");
     assert!(within(PATIENCE, || ask(&home, &["--strict"]).0 == Some(1)), "{}", home.log());
     let (_, words) = ask(&home, &["--strict"]);
@@ -51,7 +57,10 @@ fn an_upstream_out_of_reach_needs_a_person_perhaps_but_no_restart() {
     }
     let (code, document) = ask(&home, &["--strict", "--json"]);
     let document: Value = serde_json::from_str(&document).expect("JSON and nothing else");
-    assert_eq!((code, &document["ready"], &document["clear"]), (Some(1), &true.into(), &false.into()));
+    assert_eq!(
+        (code, &document["ready"], &document["clear"]),
+        (Some(1), &true.into(), &false.into())
+    );
     assert_eq!(document["troubles"][0]["spoils"], "clear");
     assert!(daemon.terminate(PATIENCE).success());
 }
@@ -102,14 +111,20 @@ fn the_log_goes_to_standard_output_where_a_container_wants_it() {
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         assert!(within(PATIENCE, || ask(&home, &[]).0 == Some(0)), "it does not start");
-        let process =
-            i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("the signal is sent");
+        let process = i32::try_from(child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a process id");
+        rustix::process::kill_process(process, rustix::process::Signal::TERM)
+            .expect("the signal is sent");
         let (mut out, mut error) = (String::new(), String::new());
         child.stdout.take().expect("piped").read_to_string(&mut out).expect("UTF-8");
         child.stderr.take().expect("piped").read_to_string(&mut error).expect("UTF-8");
         assert!(child.wait().expect("it ends").success(), "{out}{error}");
         let (log, silent) = if on_stdout { (out, error) } else { (error, out) };
-        assert!(log.contains("\"message\":\"started\"") && silent.is_empty(), "{output}: {log}{silent}");
+        assert!(
+            log.contains("\"message\":\"started\"") && silent.is_empty(),
+            "{output}: {log}{silent}"
+        );
     }
 }

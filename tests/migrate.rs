@@ -24,7 +24,8 @@ fn migrate(program: &str, files: &[(&str, &str)], more: &[&str]) -> Migrated {
         fs::write(directory.path().join(name), content.replace("@HERE@", &here)).unwrap();
     }
     let first = directory.path().join(files[0].0);
-    let output = pillarbox().args(["migrate", "--from", program]).args(more).arg(first).output().unwrap();
+    let output =
+        pillarbox().args(["migrate", "--from", program]).args(more).arg(first).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(!text.contains(SECRET), "a password was printed:\n{text}");
@@ -80,7 +81,10 @@ fn msmtp_with_an_account_that_inherits() {
         "account work (line 15): one daemon relays through one account",
         "from (line 10)",
     ]);
-    assert!(!migrated.text.contains("account gmail"), "the chosen account's base is no other account");
+    assert!(
+        !migrated.text.contains("account gmail"),
+        "the chosen account's base is no other account"
+    );
     let work = migrate("msmtp", &[("msmtprc", file)], &["--account", "work"]);
     work.relays_through("mail.example.com", 587, "starttls", None);
 }
@@ -115,7 +119,8 @@ fn ssmtp_as_its_manual_and_every_guide_has_it() {
         "AuthMethod (line 10)",
         "revaliases",
     ]);
-    let plain = migrate("ssmtp", &[("ssmtp.conf", "root=postmaster\nmailhub=mail\n#UseTLS=YES\n")], &[]);
+    let plain =
+        migrate("ssmtp", &[("ssmtp.conf", "root=postmaster\nmailhub=mail\n#UseTLS=YES\n")], &[]);
     plain.relays_through("mail", 25, "starttls", None);
     plain.says(&["root (line 1): it is no address", "the connection was not protected before"]);
 }
@@ -150,7 +155,8 @@ fn nullmailer_with_its_files() {
     );
     tls.relays_through("mail.example.com", 465, "implicit", Some("a"));
     let unquoted = "mail.example.com smtp port=587 starttls user=a pass=x abcdefghijklmnop\n";
-    migrate("nullmailer", &[("remotes", unquoted)], &[]).says(&["a word that is no option (line 1)"]);
+    migrate("nullmailer", &[("remotes", unquoted)], &[])
+        .says(&["a word that is no option (line 1)"]);
 }
 
 #[test]
@@ -161,7 +167,10 @@ fn dma_with_its_file_of_logins() {
             "SMARTHOST smtp.gmail.com\nPORT 587\nAUTHPATH @HERE@/auth.conf\nSECURETRANSFER\nSTARTTLS\n\
                       MAILNAME host.example.org\nMASQUERADE me@gmail.com\nALIASES /etc/aliases\n",
         ),
-        ("auth.conf", "other|mail.example.com:wrong\nme@gmail.com|smtp.gmail.com:abcdefghijklmnop\n"),
+        (
+            "auth.conf",
+            "other|mail.example.com:wrong\nme@gmail.com|smtp.gmail.com:abcdefghijklmnop\n",
+        ),
     ];
     let migrated = migrate("dma", &files, &[]);
     migrated.relays_through("smtp.gmail.com", 587, "starttls", Some("me@gmail.com"));

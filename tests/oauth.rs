@@ -90,8 +90,12 @@ async fn a_new_refresh_token_replaces_the_stored_one() {
 #[tokio::test]
 async fn a_new_refresh_token_that_cannot_be_written_is_used_from_memory_and_written_later() {
     let scene = Scene::new().await;
-    let tokens =
-        Tokens::new(scene.tokens.clone(), "me@gmail.com", None, std::sync::Arc::new(scene.clock.clone()));
+    let tokens = Tokens::new(
+        scene.tokens.clone(),
+        "me@gmail.com",
+        None,
+        std::sync::Arc::new(scene.clock.clone()),
+    );
     // A directory where the new file would be written: not even root can open it as a file.
     let beside = scene.directory.path().join("state/oauth-token.json.new");
     std::fs::create_dir(&beside).unwrap();
@@ -108,22 +112,34 @@ async fn a_new_refresh_token_that_cannot_be_written_is_used_from_memory_and_writ
 #[tokio::test]
 async fn whoever_asks_while_a_token_is_fetched_gets_the_same_one() {
     let scene = Scene::new().await;
-    let tokens =
-        Tokens::new(scene.tokens.clone(), "me@gmail.com", None, std::sync::Arc::new(scene.clock.clone()));
+    let tokens = Tokens::new(
+        scene.tokens.clone(),
+        "me@gmail.com",
+        None,
+        std::sync::Arc::new(scene.clock.clone()),
+    );
     let (first, second, third) =
         tokio::join!(tokens.access_token(), tokens.access_token(), tokens.access_token());
     let first = first.unwrap();
     assert_eq!((&first, &first), (&second.unwrap(), &third.unwrap()));
     assert_eq!(scene.token_requests(), 1);
     tokens.reject(&first).await;
-    assert_ne!(tokens.access_token().await.unwrap(), first, "a refused token is not handed out again");
+    assert_ne!(
+        tokens.access_token().await.unwrap(),
+        first,
+        "a refused token is not handed out again"
+    );
 }
 
 #[tokio::test]
 async fn an_answer_arrives_though_nobody_waits_for_it_any_more() {
     let scene = Scene::new().await;
-    let tokens =
-        Tokens::new(scene.tokens.clone(), "me@gmail.com", None, std::sync::Arc::new(scene.clock.clone()));
+    let tokens = Tokens::new(
+        scene.tokens.clone(),
+        "me@gmail.com",
+        None,
+        std::sync::Arc::new(scene.clock.clone()),
+    );
     scene.sandbox.answer_next_token_request(TokenAnswer::Slow);
     // A worker that is cut off in the middle of its request.
     let asked = async {
@@ -162,16 +178,23 @@ async fn a_refresh_token_is_dead_only_after_invalid_grant_and_a_person_makes_a_n
 
 #[tokio::test]
 async fn a_token_endpoint_in_trouble_costs_growing_waits_and_never_the_token() {
-    for answer in
-        [TokenAnswer::Unavailable, TokenAnswer::TooManyRequests, TokenAnswer::Truncated, TokenAnswer::Drop]
-    {
+    for answer in [
+        TokenAnswer::Unavailable,
+        TokenAnswer::TooManyRequests,
+        TokenAnswer::Truncated,
+        TokenAnswer::Drop,
+    ] {
         let scene = Scene::running().await;
         scene.sandbox.answer_next_token_request(answer);
         scene.sandbox.answer_next_token_request(answer);
         let id = scene.submit().await;
         let state = scene.until_account(AccountCondition::BackingOff).await;
         assert!(state.remedy.contains("the token is kept"), "{answer:?}: {}", state.remedy);
-        assert_eq!(state.until.unwrap().since(scene.clock.wall()), Duration::from_secs(30), "{answer:?}");
+        assert_eq!(
+            state.until.unwrap().since(scene.clock.wall()),
+            Duration::from_secs(30),
+            "{answer:?}"
+        );
         scene.expect_uncharged(id).await;
         scene.clock.advance(Duration::from_secs(31));
         let state = scene.until_strikes(2).await;
@@ -208,9 +231,10 @@ async fn an_endpoint_that_does_not_answer_or_is_not_there_is_waited_for() {
 
 #[tokio::test]
 async fn a_client_that_the_endpoint_refuses_is_a_matter_of_configuration() {
-    for (answer, words) in
-        [(TokenAnswer::InvalidClient, "oauth_client_"), (TokenAnswer::UnauthorizedClient, "another client")]
-    {
+    for (answer, words) in [
+        (TokenAnswer::InvalidClient, "oauth_client_"),
+        (TokenAnswer::UnauthorizedClient, "another client"),
+    ] {
         let scene = Scene::running().await;
         scene.sandbox.answer_next_token_request(answer);
         let id = scene.submit().await;
@@ -225,7 +249,10 @@ async fn a_client_that_the_endpoint_refuses_is_a_matter_of_configuration() {
     scene.start();
     scene.submit().await;
     let state = scene.until_account(AccountCondition::PausedConfiguration).await;
-    assert!(state.reason.contains("404") && state.remedy.contains("oauth_token_endpoint"), "{state:?}");
+    assert!(
+        state.reason.contains("404") && state.remedy.contains("oauth_token_endpoint"),
+        "{state:?}"
+    );
 }
 
 #[tokio::test]
@@ -308,8 +335,12 @@ async fn a_refresh_token_that_ends_soon_is_announced_in_the_log() {
         ..stored(REFRESH_TOKEN, scene.clock.wall())
     };
     scene.file().replace(&testing).unwrap();
-    let tokens =
-        Tokens::new(scene.tokens.clone(), "me@gmail.com", None, std::sync::Arc::new(scene.clock.clone()));
+    let tokens = Tokens::new(
+        scene.tokens.clone(),
+        "me@gmail.com",
+        None,
+        std::sync::Arc::new(scene.clock.clone()),
+    );
     tokens.access_token().await.unwrap();
     let warnings = || captured.text().matches("the refresh token ends soon").count();
     assert_eq!(warnings(), 1);
@@ -326,7 +357,8 @@ async fn a_refresh_token_that_ends_soon_is_announced_in_the_log() {
 async fn no_token_and_no_key_reaches_the_log_at_any_level() {
     let captured = Captured::default();
     let _guards = captured.start();
-    let mut secrets = vec![OAUTH_CLIENT_SECRET.to_owned(), REFRESH_TOKEN.to_owned(), "ya29.".to_owned()];
+    let mut secrets =
+        vec![OAUTH_CLIENT_SECRET.to_owned(), REFRESH_TOKEN.to_owned(), "ya29.".to_owned()];
     let mut scene = Scene::running().await;
     scene.sandbox.answer_next_token_request(TokenAnswer::Rotated);
     scene.submit().await;
@@ -346,7 +378,8 @@ async fn no_token_and_no_key_reaches_the_log_at_any_level() {
         scene.sandbox.answer_next_token_request(answer);
         scene.clock.advance(24 * HOUR);
         scene.submit().await;
-        let asked = || scene.token_requests() > before && scene.handle().status().in_flight.is_empty();
+        let asked =
+            || scene.token_requests() > before && scene.handle().status().in_flight.is_empty();
         scene::eventually(asked, || format!("{answer:?} was not asked for")).await;
         scene.handle().resume().await;
     }

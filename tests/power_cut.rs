@@ -56,7 +56,8 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
     let mut promised = Vec::new();
     for cut in 1..=CUTS {
         let daemon = home.start();
-        let clients = Submitters::start(home.smtp, &format!("cut{cut}"), &busy(), seed ^ cut as u64);
+        let clients =
+            Submitters::start(home.smtp, &format!("cut{cut}"), &busy(), seed ^ cut as u64);
         std::thread::sleep(Duration::from_millis(random.u64(200..1200)));
         daemon.kill();
         promised.extend(clients.finish().acknowledged);
@@ -89,8 +90,9 @@ fn a_full_disk_refuses_mail_for_the_time_being_and_loses_none() {
     // Less room than the daemon wants to keep: it refuses early, in good order.
     disk.fill("ballast", 6 << 20);
     let refusals = || clients.seen().refusals;
-    let refused =
-        within(Duration::from_secs(20), || refusals().iter().any(|reply| reply.starts_with("452 4.3.1")));
+    let refused = within(Duration::from_secs(20), || {
+        refusals().iter().any(|reply| reply.starts_with("452 4.3.1"))
+    });
     assert!(refused, "no 452 4.3.1 but {:?}\n{}", refusals(), tail(&home.log()));
 
     // No room at all, while messages are still on their way out.
@@ -98,8 +100,12 @@ fn a_full_disk_refuses_mail_for_the_time_being_and_loses_none() {
     assert!(!gmail.missing(&clients.seen().acknowledged).is_empty(), "nothing was left to send");
     std::thread::sleep(Duration::from_secs(2));
     let during = clients.finish();
-    let permanent: Vec<&String> = during.refusals.iter().filter(|reply| !reply.starts_with('4')).collect();
-    assert!(permanent.is_empty(), "a full disk passes, so no refusal may be for good: {permanent:?}");
+    let permanent: Vec<&String> =
+        during.refusals.iter().filter(|reply| !reply.starts_with('4')).collect();
+    assert!(
+        permanent.is_empty(),
+        "a full disk passes, so no refusal may be for good: {permanent:?}"
+    );
     assert!(daemon.is_running(), "the daemon ended on a full disk:\n{}", tail(&home.log()));
     let process = daemon.process_id();
 
@@ -146,7 +152,14 @@ fn expect_store_opened(state: &Path, cut: usize, home: &Home) {
     let names = fs::read_dir(state).map(|entries| {
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect::<Vec<_>>()
     });
-    let bad: Vec<String> =
-        names.unwrap_or_default().into_iter().filter(|name| name.starts_with("queue.sled.bad")).collect();
-    assert!(bad.is_empty(), "before life {cut} the store did not open: {bad:?}\n{}", tail(&home.log()));
+    let bad: Vec<String> = names
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|name| name.starts_with("queue.sled.bad"))
+        .collect();
+    assert!(
+        bad.is_empty(),
+        "before life {cut} the store did not open: {bad:?}\n{}",
+        tail(&home.log())
+    );
 }

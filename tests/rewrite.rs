@@ -82,19 +82,28 @@ impl Case {
             self.key("client").unwrap_or("192.0.2.7"),
             self.key("smtputf8").is_some(),
         );
-        let user =
-            self.key("user").map(|name| LocalUser { uid: 1000, name: Some(name.to_owned()), claimed: false });
+        let user = self.key("user").map(|name| LocalUser {
+            uid: 1000,
+            name: Some(name.to_owned()),
+            claimed: false,
+        });
         envelope.origin.local = user;
         envelope
     }
 
     /// `sender: www-data = shop@example.org; @web.example = me@gmail.com`.
     fn senders(&self) -> Vec<SenderRule> {
-        let rules = self.key("sender").unwrap_or_default().split(';').filter_map(|rule| rule.split_once('='));
+        let rules = self
+            .key("sender")
+            .unwrap_or_default()
+            .split(';')
+            .filter_map(|rule| rule.split_once('='));
         let rule = |(sender, from): (&str, &str)| {
             let sender = match sender.trim() {
                 domain if domain.starts_with('@') => SenderPattern::Domain(domain[1..].to_owned()),
-                address if address.contains('@') => SenderPattern::Address(address.parse().unwrap()),
+                address if address.contains('@') => {
+                    SenderPattern::Address(address.parse().unwrap())
+                }
                 name => SenderPattern::Name(name.to_owned()),
             };
             SenderRule { sender, from: from.trim().parse().unwrap() }
@@ -132,7 +141,8 @@ impl Case {
         let account = self.key("account").unwrap_or("me@gmail.com");
         let account: Option<Address> = (account != "none").then(|| account.parse().unwrap());
         let recipients = self.recipients(account.as_ref());
-        let terms = Terms { identity: &identity, account: account.as_ref(), recipients: &recipients };
+        let terms =
+            Terms { identity: &identity, account: account.as_ref(), recipients: &recipients };
         let (id, mut reader) = accepted(self.envelope(), &[&self.message]).await;
         let reverse_path = terms.reverse_path(reader.envelope());
         let rewritten = edit(&mut reader, &terms).unwrap();
@@ -154,7 +164,12 @@ impl Case {
     }
 }
 
-fn envelope(reverse_path: Option<Address>, helo: &str, client: &str, internationalized: bool) -> Envelope {
+fn envelope(
+    reverse_path: Option<Address>,
+    helo: &str,
+    client: &str,
+    internationalized: bool,
+) -> Envelope {
     Envelope {
         reverse_path,
         forward_paths: vec!["reader@example.net".parse().unwrap()],
@@ -238,12 +253,15 @@ async fn the_body_passes_unchanged_and_flat_whatever_the_header_is() {
     let recipients = Routes::default();
     let terms = Terms { identity: &identity, account: Some(&account), recipients: &recipients };
     let mut random = fastrand::Rng::with_seed(23);
-    for header_bytes in [0, 10, BUFFER_BYTES - 700, BUFFER_BYTES, 2 * BUFFER_BYTES, HEADER_BYTES_MAX - 2_000]
+    for header_bytes in
+        [0, 10, BUFFER_BYTES - 700, BUFFER_BYTES, 2 * BUFFER_BYTES, HEADER_BYTES_MAX - 2_000]
     {
         let lines = filler(header_bytes);
         let body: Vec<u8> = (0..3 * BUFFER_BYTES).map(|_| random.u8(..)).collect();
-        let message = [format!("From: root@web01\r\nBcc: x@y\r\n{lines}\r\n").as_bytes(), &body].concat();
-        let (_, mut reader) = accepted(envelope(None, "web01", "192.0.2.7", false), &[&message]).await;
+        let message =
+            [format!("From: root@web01\r\nBcc: x@y\r\n{lines}\r\n").as_bytes(), &body].concat();
+        let (_, mut reader) =
+            accepted(envelope(None, "web01", "192.0.2.7", false), &[&message]).await;
         let rewritten = edit(&mut reader, &terms).unwrap();
         let declared = reader.size_bytes();
         let left = read_all(&mut reader);
@@ -251,7 +269,10 @@ async fn the_body_passes_unchanged_and_flat_whatever_the_header_is() {
         let expected = [&rewritten.header[..], b"\r\n", &body].concat();
         assert!(left == expected, "a header of {header_bytes} octets");
         let header = String::from_utf8(rewritten.header).unwrap();
-        assert!(header.contains("\r\nFrom: \"root on web01\" <me@gmail.com>\r\n") && !header.contains("Bcc"));
+        assert!(
+            header.contains("\r\nFrom: \"root on web01\" <me@gmail.com>\r\n")
+                && !header.contains("Bcc")
+        );
     }
 }
 
@@ -259,7 +280,8 @@ async fn the_body_passes_unchanged_and_flat_whatever_the_header_is() {
 async fn a_header_beyond_all_measure_leaves_as_it_came_behind_the_added_fields() {
     let lines = filler(HEADER_BYTES_MAX);
     let message = format!("From: root\r\n{lines}\r\nbody\r\n");
-    let (_, mut reader) = accepted(envelope(None, "web01", "192.0.2.7", false), &[message.as_bytes()]).await;
+    let (_, mut reader) =
+        accepted(envelope(None, "web01", "192.0.2.7", false), &[message.as_bytes()]).await;
     assert!(reader.take_header().unwrap().is_none());
     let declared = reader.size_bytes();
     let left = read_all(&mut reader);
@@ -269,8 +291,10 @@ async fn a_header_beyond_all_measure_leaves_as_it_came_behind_the_added_fields()
 
 #[tokio::test]
 async fn message_id_and_date_are_judged_wherever_the_pieces_end() {
-    let message = b"Subject: x\r\nMessage-ID: bad\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\n\r\nbody\r\n";
-    let whole = accepted(envelope(None, "web01", "192.0.2.7", false), &[message]).await.1.take_header();
+    let message =
+        b"Subject: x\r\nMessage-ID: bad\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\n\r\nbody\r\n";
+    let whole =
+        accepted(envelope(None, "web01", "192.0.2.7", false), &[message]).await.1.take_header();
     let replaced = whole.unwrap().unwrap().replaced;
     assert!(replaced.message_id && replaced.date);
     for cut in 1..message.len() {
@@ -326,11 +350,14 @@ async fn no_message_breaks_the_rules_on_its_way_out() {
         let recipients = Routes::read(b"root: a@b.example, c@d.example", local);
         let account = random.bool().then_some(&account);
         let terms = Terms { identity: &identity, account, recipients: &recipients };
-        let message: Vec<u8> =
-            (0..random.usize(0..40)).flat_map(|_| pieces[random.usize(..pieces.len())].to_vec()).collect();
+        let message: Vec<u8> = (0..random.usize(0..40))
+            .flat_map(|_| pieces[random.usize(..pieces.len())].to_vec())
+            .collect();
         let (_, mut reader) =
             accepted(envelope(None, "web01", "192.0.2.7", random.bool()), &[&message]).await;
-        let Some(rewritten) = edit(&mut reader, &terms) else { panic!("{}", message.escape_ascii()) };
+        let Some(rewritten) = edit(&mut reader, &terms) else {
+            panic!("{}", message.escape_ascii())
+        };
         let shown = rewritten.header.escape_ascii().to_string();
         let text: String = rewritten.header.iter().map(|octet| char::from(*octet)).collect();
         assert!(!text.replace("\r\n", "").contains(['\r', '\n', '\0']), "{shown}");
@@ -344,7 +371,10 @@ async fn no_message_breaks_the_rules_on_its_way_out() {
             "{shown}"
         );
         assert!(
-            count("sender") <= 1 && count("reply-to") <= 1 && count("to") <= 1 && count("subject") <= 1,
+            count("sender") <= 1
+                && count("reply-to") <= 1
+                && count("to") <= 1
+                && count("subject") <= 1,
             "{shown}"
         );
     }

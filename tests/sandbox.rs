@@ -78,7 +78,10 @@ async fn every_connection_has_a_session_id_of_its_own_and_only_some_replies_carr
         let (host, number) = id.split_once(mark).unwrap();
         let hexadecimal = |text: &str| text.bytes().all(|octet| octet.is_ascii_hexdigit());
         let (first, second) = host.split_once('-').unwrap();
-        assert!(first.len() == 13 && second.len() == 11 && hexadecimal(first) && hexadecimal(second), "{id}");
+        assert!(
+            first.len() == 13 && second.len() == 11 && hexadecimal(first) && hexadecimal(second),
+            "{id}"
+        );
         let (number, port) = number.split_once('.').unwrap();
         assert!(hexadecimal(number) && port.bytes().all(|octet| octet.is_ascii_digit()), "{id}");
         client.send(b"NOOP\r\n").await;
@@ -143,7 +146,8 @@ async fn plain_text_behind_starttls_is_thrown_away() {
 #[tokio::test]
 async fn without_sni_a_client_meets_a_certificate_that_it_cannot_trust() {
     let sandbox = start(Options::default()).await;
-    let connect = || async { Client::new(TcpStream::connect(sandbox.implicit_address()).await.unwrap()) };
+    let connect =
+        || async { Client::new(TcpStream::connect(sandbox.implicit_address()).await.unwrap()) };
     // An IP address as the name means that no SNI is sent.
     assert!(connect().await.secure(&sandbox, "127.0.0.1").await.is_err());
     assert!(connect().await.secure(&sandbox, "other.example.org").await.is_err());
@@ -186,7 +190,10 @@ async fn each_trigger_password_gets_gmails_answer() {
     for (password, reply) in cases {
         let mut client = Client::implicit(&sandbox).await;
         client
-            .talk(&format!("S: 220 \nC: EHLO a.example\n{EHLO_REST}\nC: {}\n{reply}", plain("u", password)))
+            .talk(&format!(
+                "S: 220 \nC: EHLO a.example\n{EHLO_REST}\nC: {}\n{reply}",
+                plain("u", password)
+            ))
             .await;
     }
     // AUTH LOGIN meets the same triggers.
@@ -196,7 +203,10 @@ async fn each_trigger_password_gets_gmails_answer() {
     client.talk(&format!("{login}C: ZHJvcA==\nclose")).await;
     let counters = sandbox.mailbox().counters();
     assert_eq!((counters.logins, counters.login_refusals), (2, 10));
-    assert!(sandbox.mailbox().last_commands().iter().all(|line| !line.contains("AG")), "no credentials kept");
+    assert!(
+        sandbox.mailbox().last_commands().iter().all(|line| !line.contains("AG")),
+        "no credentials kept"
+    );
 }
 
 #[tokio::test]
@@ -206,7 +216,8 @@ async fn the_password_hang_gets_no_answer_at_all() {
     let auth = plain("u", "hang");
     client.talk(&format!("S: 220 \nC: EHLO a.example\n{EHLO_REST}\nC: {auth}\nC: NOOP")).await;
     let mut octet = [0; 1];
-    let silent = tokio::time::timeout(Duration::from_millis(100), client.stream.read(&mut octet)).await;
+    let silent =
+        tokio::time::timeout(Duration::from_millis(100), client.stream.read(&mut octet)).await;
     assert!(silent.is_err(), "neither a reply nor the end of the connection");
 }
 
@@ -215,7 +226,8 @@ async fn authentication_is_refused_where_gmail_refuses_it() {
     let accounts = [("me@gmail.com".to_owned(), "my password".to_owned())].into();
     let sandbox = start(Options { accounts, ..Options::default() }).await;
     let mut client = Client::implicit(&sandbox).await;
-    let (right, other) = (plain("me@gmail.com", "my password"), plain("you@gmail.com", "my password"));
+    let (right, other) =
+        (plain("me@gmail.com", "my password"), plain("you@gmail.com", "my password"));
     client
         .talk(&format!(
             "S: 220 \nC: EHLO a.example\n{EHLO_REST}
@@ -272,7 +284,9 @@ C: HELP\nS: 214 2.0.0 "
         .await;
     let unknown = format!("C: HELLO?\n{}\n", three("502 5.5.1 ")).repeat(5);
     client
-        .talk(&format!("{unknown}C: HELLO?\nS: 502 5.5.1 Too many unrecognized commands, goodbye.\nclose"))
+        .talk(&format!(
+            "{unknown}C: HELLO?\nS: 502 5.5.1 Too many unrecognized commands, goodbye.\nclose"
+        ))
         .await;
 }
 
@@ -280,7 +294,8 @@ C: HELP\nS: 214 2.0.0 "
 async fn the_hundred_and_first_recipient_is_refused_and_the_others_are_served() {
     let sandbox = start(Options::default()).await;
     let mut client = Client::ready(&sandbox).await;
-    let recipients: String = (0..100).map(|n| format!("C: RCPT TO:<ok{n}@x.net>\nS: 250 2.1.5 \n")).collect();
+    let recipients: String =
+        (0..100).map(|n| format!("C: RCPT TO:<ok{n}@x.net>\nS: 250 2.1.5 \n")).collect();
     client
         .talk(&format!(
             "{OPEN}\n{recipients}C: RCPT TO:<ok@x.net>\nS: 452-4.5.3 \nS: 452-4.5.3 \nS: 452 4.5.3 "
@@ -289,7 +304,9 @@ async fn the_hundred_and_first_recipient_is_refused_and_the_others_are_served() 
     client.talk("C: DATA\nS: 354 \nC: .\nS: 250 2.0.0 OK ").await;
     assert_eq!(sandbox.mailbox().accepted()[0].rcpt_to.len(), 100);
     // RSET begins a new count.
-    client.talk(&format!("{OPEN}\n{recipients}C: RSET\nS: 250 2.1.5 Flushed \n{OPEN}\n{recipients}")).await;
+    client
+        .talk(&format!("{OPEN}\n{recipients}C: RSET\nS: 250 2.1.5 Flushed \n{OPEN}\n{recipients}"))
+        .await;
     client.talk("C: DATA\nS: 354 \nC: .\nS: 250 2.0.0 OK ").await;
     assert_eq!(sandbox.mailbox().accepted()[1].rcpt_to.len(), 100);
 }
@@ -306,10 +323,16 @@ async fn data_too_large_or_with_bare_line_feeds_is_refused_behind_the_dot() {
         "x".repeat(99)
     ));
     client.message("ok", &large).await;
-    client.message("ok", &at_data(&format!("S: 354 \nC: {}\nC: .\nS: 250 2.0.0 ", "x".repeat(98)))).await;
+    client
+        .message("ok", &at_data(&format!("S: 354 \nC: {}\nC: .\nS: 250 2.0.0 ", "x".repeat(98))))
+        .await;
     client.message("ok", &at_data("S: 354 ")).await;
     client.send(b"a\n.\nb\r\n.\r\n").await;
-    client.talk("S: 451-4.5.0 SMTP protocol violation\nS: 451-4.5.0 \nS: 451 4.5.0 \nC: NOOP\nS: 250 ").await;
+    client
+        .talk(
+            "S: 451-4.5.0 SMTP protocol violation\nS: 451-4.5.0 \nS: 451 4.5.0 \nC: NOOP\nS: 250 ",
+        )
+        .await;
     assert_eq!(sandbox.mailbox().count(), 1);
 
     let sandbox = start(Options { strict_line_ends: false, ..Options::default() }).await;

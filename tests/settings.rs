@@ -4,7 +4,10 @@
 //! The words are in `bad_configs/NAME/expected.txt`, compared whole. `BLESS=1 cargo test settings` writes
 //! them anew; review the difference like code.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic; clippy.toml excepts only test functions")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by a panic; clippy.toml excepts only test functions"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +27,8 @@ fn repository() -> PathBuf {
 }
 
 fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
-    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let variables =
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let host = Host { nodename: "relay.example.org".into(), ..Host::default() };
     Surroundings {
         variables,
@@ -52,7 +56,8 @@ fn every_bad_configuration_is_refused_in_the_expected_words() {
     assert!(cases.len() >= 50, "only {} cases were found", cases.len());
     for case in cases {
         let environment = fs::read_to_string(case.join("environment.txt")).unwrap_or_default();
-        let variables: Vec<_> = environment.lines().filter_map(|line| line.split_once('=')).collect();
+        let variables: Vec<_> =
+            environment.lines().filter_map(|line| line.split_once('=')).collect();
         let file = case.join("relay.toml");
         let outcome = settings::load_in(Some(&file), &surroundings(&variables));
         let error = outcome.expect_err(&format!("{} must be refused", case.display()));
@@ -74,7 +79,10 @@ fn check_golden(golden: &Path, text: &str) {
 fn an_empty_configuration_is_the_documented_default() {
     let settings = load_text("").unwrap();
     let delivery = settings.delivery();
-    assert_eq!((delivery.host.as_str(), delivery.port, delivery.tls), ("smtp.gmail.com", 587, Tls::Starttls));
+    assert_eq!(
+        (delivery.host.as_str(), delivery.port, delivery.tls),
+        ("smtp.gmail.com", 587, Tls::Starttls)
+    );
     assert_eq!((delivery.recipients_per_day, delivery.notice_reserve), (475, 5));
     assert_eq!(delivery.ehlo_name, "relay.example.org");
     assert_eq!(settings.queue.directory, Path::new("/var/lib/pillarbox"));
@@ -94,7 +102,8 @@ fn notices_have_a_small_reserve_that_is_never_much_of_the_day() {
     assert_eq!(reserve("recipients_per_day = 10\nowner_reserve = 0"), 0);
     assert_eq!(reserve("recipients_per_day = 100\nowner_reserve = 0\nurgent_reserve = 99"), 0);
     assert_eq!(reserve("notice_reserve = 40"), 40);
-    let delay = |text: &str| load_text(&format!("[notices]\n{text}\n")).unwrap().notices.delay_after;
+    let delay =
+        |text: &str| load_text(&format!("[notices]\n{text}\n")).unwrap().notices.delay_after;
     assert_eq!(delay("").map(|after| after.as_secs()), Some(4 * 3_600));
     assert_eq!(delay("delay_after = \"2d\"").map(|after| after.as_secs()), Some(2 * 86_400));
     assert_eq!(delay("delay_after = \"never\""), None);
@@ -115,7 +124,9 @@ fn the_other_submission_port_stands_by_unless_it_is_forbidden_or_the_port_is_ano
     let load = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery().clone();
     assert_eq!(load("").other_way, Some(Way { port: 465, tls: Tls::Implicit }));
     assert_eq!(load("port = 465").other_way, Some(Way { port: 587, tls: Tls::Starttls }));
-    for alone in ["other_port = false", "port = 2587", "tls = \"implicit\"", "other_port = \"false\""] {
+    for alone in
+        ["other_port = false", "port = 2587", "tls = \"implicit\"", "other_port = \"false\""]
+    {
         assert_eq!(load(alone).other_way, None, "{alone}");
     }
     assert_eq!(load("").ip_family, IpFamily::Any);
@@ -187,8 +198,10 @@ fn a_written_password_source_wins_over_a_mounted_one_and_without_a_username_none
         settings::load_in(None, &around).unwrap().delivery().login.clone()
     };
     assert!(load(&[]).is_none());
-    let written =
-        [("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com"), ("PILLARBOX__UPSTREAM__PASSWORD", "written")];
+    let written = [
+        ("PILLARBOX__UPSTREAM__USERNAME", "me@gmail.com"),
+        ("PILLARBOX__UPSTREAM__PASSWORD", "written"),
+    ];
     assert!(matches!(load(&written).unwrap().password, PasswordSource::Inline(_)));
 }
 
@@ -210,7 +223,8 @@ fn without_an_account_everything_loads_and_run_is_told_the_two_lines_to_add() {
 
 #[test]
 fn an_upstream_that_knows_our_address_needs_no_account() {
-    let settings = load_text("[upstream]\nhost = \"smtp-relay.gmail.com\"\nauth = \"none\"\n").unwrap();
+    let settings =
+        load_text("[upstream]\nhost = \"smtp-relay.gmail.com\"\nauth = \"none\"\n").unwrap();
     assert!(settings.upstream().unwrap().login.is_none());
 }
 
@@ -220,7 +234,10 @@ fn mail_is_sent_as_the_account_unless_there_is_none_or_the_configuration_says_ot
     let account = "[upstream]\nusername = \"me@gmail.com\"\npassword = \"x\"\n";
     assert_eq!(identity(account).from, FromPolicy::Account);
     assert_eq!(identity("").from, FromPolicy::Account, "the account is still to be named");
-    assert_eq!(identity("[upstream]\nhost = \"mx.example\"\nauth = \"none\"\n").from, FromPolicy::Keep);
+    assert_eq!(
+        identity("[upstream]\nhost = \"mx.example\"\nauth = \"none\"\n").from,
+        FromPolicy::Keep
+    );
     let no_address = "[upstream]\nhost = \"mx.example\"\nusername = \"me\"\npassword = \"x\"\n";
     assert_eq!(identity(no_address).from, FromPolicy::Keep);
     assert_eq!(identity(&format!("{account}[identity]\nfrom = \"keep\"\n")).from, FromPolicy::Keep);
@@ -269,8 +286,7 @@ fn names_of_this_host_are_taken_when_somebody_reads_their_mail() {
     ] {
         assert!(taken(&format!("[identity]\n{identity}\n")), "{identity}");
     }
-    let both =
-        "[upstream]\nusername = \"me@gmail.com\"\npassword = \"x\"\n[notices]\nto = \"admin-and-sender\"\n";
+    let both = "[upstream]\nusername = \"me@gmail.com\"\npassword = \"x\"\n[notices]\nto = \"admin-and-sender\"\n";
     let senders = |text: &str| load_text(&format!("{both}{text}")).unwrap().notices.senders;
     assert!(senders("") && !senders("[identity]\nredirect_all = \"test@example.org\"\n"));
 }
@@ -304,9 +320,13 @@ fn two_environment_variables_are_enough_and_an_empty_one_counts_as_unset() {
 fn the_environment_wins_over_the_file_and_relative_paths_start_at_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("relay.toml");
-    fs::write(&file, "[upstream]\nport = 465\nca_file = \"roots.pem\"\n[queue]\ndirectory = \"state\"\n")
-        .unwrap();
-    let variables = [("PILLARBOX__UPSTREAM__PORT", "2587"), ("PILLARBOX__UPSTREAM__CA_FILE", "other.pem")];
+    fs::write(
+        &file,
+        "[upstream]\nport = 465\nca_file = \"roots.pem\"\n[queue]\ndirectory = \"state\"\n",
+    )
+    .unwrap();
+    let variables =
+        [("PILLARBOX__UPSTREAM__PORT", "2587"), ("PILLARBOX__UPSTREAM__CA_FILE", "other.pem")];
     let settings = settings::load_in(Some(&file), &surroundings(&variables)).unwrap();
     assert_eq!(settings.delivery().port, 2587);
     assert_eq!(settings.delivery().ca_file.as_deref(), Some(Path::new("other.pem")));
@@ -337,7 +357,8 @@ fn the_file_is_the_named_one_else_the_variables_else_the_local_else_the_systems(
 
 #[test]
 fn a_named_file_that_is_missing_is_an_error_and_not_the_defaults() {
-    let error = settings::load_in(Some(Path::new("/nowhere/named.toml")), &surroundings(&[])).unwrap_err();
+    let error =
+        settings::load_in(Some(Path::new("/nowhere/named.toml")), &surroundings(&[])).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("/nowhere/named.toml") && text.contains("--config"), "{text}");
 }
@@ -383,14 +404,20 @@ fn the_first_network_that_holds_a_client_counts_and_trusted_networks_come_last()
     assert_eq!(section.messages_per_minute.map(u32::from), Some(60));
     assert_eq!(section.lane, Lane::Urgent);
     assert_eq!(policy(&settings, "192.168.1.1"), (false, true, Authentication::Off, 35_872_000));
-    assert_eq!(policy(&settings, "192.168.1.2"), (true, true, Authentication::Optional, 35_872_000));
+    assert_eq!(
+        policy(&settings, "192.168.1.2"),
+        (true, true, Authentication::Optional, 35_872_000)
+    );
     assert_eq!(policy(&settings, "8.8.8.8"), (false, true, Authentication::Optional, 35_872_000));
     let endpoints = listener
         .addresses
         .iter()
         .map(|endpoint| (endpoint.address.to_string(), endpoint.implicit_tls, endpoint.proxy));
-    let expected =
-        [("0.0.0.0:25", false, false), ("0.0.0.0:465", true, false), ("10.0.0.5:10025", false, true)];
+    let expected = [
+        ("0.0.0.0:25", false, false),
+        ("0.0.0.0:465", true, false),
+        ("10.0.0.5:10025", false, true),
+    ];
     assert!(endpoints.eq(expected.map(|(address, tls, proxy)| (address.to_owned(), tls, proxy))));
     let directory = settings.source.to_string();
     let directory = Path::new(&directory).parent().unwrap();
@@ -412,12 +439,16 @@ fn everybody_may_be_let_in_when_everybody_must_log_in() {
         "[listener]\naddresses = [\"0.0.0.0:25\"]\n{tls}[[listener.network]]\nnetworks = [\"0.0.0.0/0\"]\n\
          authentication = \"required\"\n"
     ));
-    assert_eq!(policy(&settings.unwrap(), "8.8.8.8"), (false, true, Authentication::Required, 35_872_000));
+    assert_eq!(
+        policy(&settings.unwrap(), "8.8.8.8"),
+        (false, true, Authentication::Required, 35_872_000)
+    );
 }
 
 #[test]
 fn on_this_host_alone_passwords_need_no_certificate() {
-    let settings = load_text("[listener]\nauthentication = \"required\"\nusers_file = \"users\"\n").unwrap();
+    let settings =
+        load_text("[listener]\nauthentication = \"required\"\nusers_file = \"users\"\n").unwrap();
     assert_eq!(policy(&settings, "127.0.0.1"), (true, false, Authentication::Required, 35_872_000));
 }
 

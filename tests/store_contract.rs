@@ -19,7 +19,8 @@ use pillarbox::{
         sled_store::SledStore,
         state::{AccountCondition, AccountState, RecipientState},
         store::{
-            Claim, ClaimTerms, ClaimedMessage, Outcome, QueuedMessage, Settlement, Store, StoreError, Told,
+            Claim, ClaimTerms, ClaimedMessage, Outcome, QueuedMessage, Settlement, Store,
+            StoreError, Told,
         },
     },
 };
@@ -115,7 +116,10 @@ impl Fixture {
     async fn settle(&self, claimed: &ClaimedMessage, outcome: Outcome) {
         let outcomes =
             claimed.recipients.iter().map(|recipient| (recipient.index, outcome.clone())).collect();
-        self.store().settle(claimed.id, Settlement { at: self.clock.wall(), outcomes }).await.unwrap();
+        self.store()
+            .settle(claimed.id, Settlement { at: self.clock.wall(), outcomes })
+            .await
+            .unwrap();
     }
 
     async fn show(&self, id: QueueId) -> QueuedMessage {
@@ -453,8 +457,8 @@ async fn a_file_that_outlives_the_deletion_or_the_relaying_of_its_message_is_not
     let sent = queue.accept(&["b@x.org"]).await;
     let state = state_of(&queue);
     // As a power cut leaves it: the removal of the file was not yet on disk.
-    let copies =
-        [deleted, sent].map(|id| (spool_file(&state, id), std::fs::read(spool_file(&state, id)).unwrap()));
+    let copies = [deleted, sent]
+        .map(|id| (spool_file(&state, id), std::fs::read(spool_file(&state, id)).unwrap()));
     queue.store().delete(deleted).await.unwrap();
     queue.settle(&queue.claim().await, relayed()).await;
     queue.store().close().await;
@@ -480,7 +484,8 @@ async fn without_the_index_every_message_is_queued_again_and_the_budget_is_not_f
 }
 
 #[tokio::test]
-async fn when_index_and_ledger_are_lost_half_of_the_budget_counts_as_spent_also_after_another_restart() {
+async fn when_index_and_ledger_are_lost_half_of_the_budget_counts_as_spent_also_after_another_restart()
+ {
     let mut queue = Fixture::sled();
     queue.accept(&["b@x.org"]).await;
     queue.store().close().await;
@@ -498,9 +503,14 @@ async fn when_index_and_ledger_are_lost_half_of_the_budget_counts_as_spent_also_
     queue.settle(&claimed, relayed()).await;
     queue.crash().await;
     assert_eq!(queue.spent().await, TERMS.limit / 2 + 1, "it is counted once");
-    let names =
-        std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(names.filter(|name| name.starts_with("queue.sled.bad-")).count(), 1, "set aside, not removed");
+    let names = std::fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(
+        names.filter(|name| name.starts_with("queue.sled.bad-")).count(),
+        1,
+        "set aside, not removed"
+    );
 }
 
 #[tokio::test]
@@ -526,7 +536,8 @@ async fn a_damaged_file_is_set_aside_when_it_is_opened_and_does_not_stop_the_oth
 async fn a_second_process_is_told_who_has_the_queue() {
     let queue = Fixture::sled();
     let clock = Arc::new(queue.clock.clone());
-    let refused = SledStore::open(Options::new(state_of(&queue)), clock).map(drop).unwrap_err().to_string();
+    let refused =
+        SledStore::open(Options::new(state_of(&queue)), clock).map(drop).unwrap_err().to_string();
     let owner = format!("is in use by another pillarbox (process {})", std::process::id());
     assert!(refused.contains(&owner), "{refused}");
 }
@@ -549,8 +560,9 @@ async fn an_index_of_a_newer_version_is_left_untouched() {
         }
         Backend::Memory(_) => panic!("not on disk"),
     };
-    let refused =
-        SledStore::open(Options::new(directory.path().into()), Arc::new(clock)).map(drop).unwrap_err();
+    let refused = SledStore::open(Options::new(directory.path().into()), Arc::new(clock))
+        .map(drop)
+        .unwrap_err();
     assert!(refused.to_string().contains("newer version"), "{refused}");
     assert!(directory.path().join("queue.sled/db").exists());
 }

@@ -54,7 +54,9 @@ async fn what_is_exported_comes_back_as_it_was_in_both_formats() {
         let to = Stage::new();
         let said = to.say(&["import", &target]);
         assert!(
-            said.starts_with(&format!("{count} messages imported, 0 known before, 0 not imported.")),
+            said.starts_with(&format!(
+                "{count} messages imported, 0 known before, 0 not imported."
+            )),
             "{said}"
         );
         assert_same(&from, &to, true);
@@ -74,7 +76,11 @@ async fn held_and_dead_mail_comes_in_held_and_nobody_is_written_to_twice() {
     let from = Stage::new();
     let store = from.open();
     let id = from
-        .accept(&*store, stage::envelope(&["a@x.example", "b@x.example", "c@x.example"]), b"A: b\r\n")
+        .accept(
+            &*store,
+            stage::envelope(&["a@x.example", "b@x.example", "c@x.example"]),
+            b"A: b\r\n",
+        )
         .await;
     let outcomes = vec![
         (0, Outcome::Relayed { reply: "250 fine".into() }),
@@ -114,7 +120,9 @@ async fn held_and_dead_mail_comes_in_held_and_nobody_is_written_to_twice() {
 async fn the_fields_can_be_read_by_people_and_by_other_programs() {
     let from = Stage::new();
     let store = from.open();
-    let id = from.accept(&*store, stage::envelope(&["a@x.example"]), b"Subject: x\r\n\r\nFrom me\r\n").await;
+    let id = from
+        .accept(&*store, stage::envelope(&["a@x.example"]), b"Subject: x\r\n\r\nFrom me\r\n")
+        .await;
     store.close().await;
     drop(store);
     let target = from.path("mbox");
@@ -140,15 +148,29 @@ async fn the_fields_can_be_read_by_people_and_by_other_programs() {
 fn mail_of_other_programs_needs_somebody_to_say_whom_it_is_for() {
     let stage = Stage::new();
     let file = stage.path("old");
-    fs::write(&file, "From me Sat Jan  3 01:05:34 1996\nFrom: me@x.example\nTo: you@x.example\n\nHello.\n")
-        .unwrap();
+    fs::write(
+        &file,
+        "From me Sat Jan  3 01:05:34 1996\nFrom: me@x.example\nTo: you@x.example\n\nHello.\n",
+    )
+    .unwrap();
     let said = stage.refused(&["import", &file], 65);
-    assert!(said.contains("message 1 is not imported") && said.contains("say --recipient ADDRESS"), "{said}");
+    assert!(
+        said.contains("message 1 is not imported") && said.contains("say --recipient ADDRESS"),
+        "{said}"
+    );
     assert_eq!(stage.carried(), []);
 
     let said = stage.say(&["import", "--headers", &file]);
     assert!(said.contains("1 message imported"), "{said}");
-    stage.say(&["import", "--queue", "--recipient", "b@x.example", "--recipient", "c@x.example", &file]);
+    stage.say(&[
+        "import",
+        "--queue",
+        "--recipient",
+        "b@x.example",
+        "--recipient",
+        "c@x.example",
+        &file,
+    ]);
     let [first, second] = &stage.carried()[..] else { panic!("two messages") };
     assert_eq!(first.message, b"From: me@x.example\r\nTo: you@x.example\r\n\r\nHello.\r\n");
     assert_eq!(first.envelope.reverse_path.as_ref().unwrap().as_str(), "me@x.example");
@@ -156,8 +178,11 @@ fn mail_of_other_programs_needs_somebody_to_say_whom_it_is_for() {
         (first.recipients[0].address.as_str(), first.recipients[0].state.name()),
         ("you@x.example", "held")
     );
-    let names: Vec<_> =
-        second.recipients.iter().map(|found| (found.address.as_str(), found.state.name())).collect();
+    let names: Vec<_> = second
+        .recipients
+        .iter()
+        .map(|found| (found.address.as_str(), found.state.name()))
+        .collect();
     assert_eq!(names, [("b@x.example", "queued"), ("c@x.example", "queued")]);
 }
 
@@ -166,8 +191,12 @@ async fn a_message_that_was_changed_is_not_imported_and_the_others_are() {
     let from = Stage::new();
     let store = from.open();
     for text in ["one", "two", "three"] {
-        from.accept(&*store, stage::envelope(&["a@x.example"]), format!("A: b\r\n\r\n{text}\r\n").as_bytes())
-            .await;
+        from.accept(
+            &*store,
+            stage::envelope(&["a@x.example"]),
+            format!("A: b\r\n\r\n{text}\r\n").as_bytes(),
+        )
+        .await;
     }
     store.close().await;
     drop(store);
@@ -177,7 +206,10 @@ async fn a_message_that_was_changed_is_not_imported_and_the_others_are() {
     fs::write(&target, text.replace("\ntwo\n", "\nzwei\n")).unwrap();
     let to = Stage::new();
     let said = to.refused(&["import", &target], 65);
-    assert!(said.contains("message 2 is not imported: its text was changed since it was exported"), "{said}");
+    assert!(
+        said.contains("message 2 is not imported: its text was changed since it was exported"),
+        "{said}"
+    );
     assert_eq!(to.carried().len(), 2);
 }
 

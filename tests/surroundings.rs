@@ -34,8 +34,10 @@ fn warnings(case: &Path) -> String {
     let settings = settings::load_in(Some(&case.join("relay.toml")), &surroundings)
         .unwrap_or_else(|error| panic!("{}: {error}", case.display()));
     let listener = &settings.listener;
-    let addresses: Vec<SocketAddr> = listener.addresses.iter().map(|endpoint| endpoint.address).collect();
-    let warnings = exposure::warnings(listener, &addresses, &settings.queue.directory, &machine(case));
+    let addresses: Vec<SocketAddr> =
+        listener.addresses.iter().map(|endpoint| endpoint.address).collect();
+    let warnings =
+        exposure::warnings(listener, &addresses, &settings.queue.directory, &machine(case));
     warnings.iter().map(|warning| format!("{}\n  {}\n", warning.what, warning.remedy)).collect()
 }
 

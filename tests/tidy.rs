@@ -65,7 +65,10 @@ fn the_bans_refuse_a_sample_of_each_kind() {
         ("src/delivery/pool.rs", "use tokio::task; fn f() { task::spawn(async {}); }"),
     ];
     for (path, text) in refused {
-        assert!(!bans::forbidden_uses(&Source::new(path, text)).is_empty(), "accepted {path}: {text}");
+        assert!(
+            !bans::forbidden_uses(&Source::new(path, text)).is_empty(),
+            "accepted {path}: {text}"
+        );
     }
     let accepted = [
         ("src/clock.rs", "fn f() { SystemTime::now(); }"),
@@ -129,7 +132,9 @@ fn no_module_has_a_name_that_says_nothing() {
 
 #[test]
 fn the_name_check_refuses_such_names() {
-    for path in ["src/utils.rs", "src/queue/types.rs", "src/config/mod.rs", "tests/support/helpers.rs"] {
+    for path in
+        ["src/utils.rs", "src/queue/types.rs", "src/config/mod.rs", "tests/support/helpers.rs"]
+    {
         assert_eq!(layout::names(path).len(), 1, "accepted {path}");
     }
     assert!(layout::names("src/queue/sled_store.rs").is_empty());
@@ -144,12 +149,15 @@ fn no_file_is_forgotten_by_its_module_declarations() {
 #[test]
 fn the_forgotten_file_check_finds_a_test_that_would_never_run() {
     let all = Source::new("tests/all.rs", "mod crash;\nmod support;");
-    let files = ["tests/crash.rs", "tests/damage.rs", "tests/support/mod.rs", "tests/support/extra.rs"];
+    let files =
+        ["tests/crash.rs", "tests/damage.rs", "tests/support/mod.rs", "tests/support/extra.rs"];
     let sources: Vec<Source> =
         files.iter().map(|path| Source::new(path, "//! A.")).chain(std::iter::once(all)).collect();
     let found = layout::forgotten(&sources);
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].starts_with("tests/damage.rs") && found[1].starts_with("tests/support/extra.rs"));
+    assert!(
+        found[0].starts_with("tests/damage.rs") && found[1].starts_with("tests/support/extra.rs")
+    );
 }
 
 #[test]
@@ -162,7 +170,10 @@ fn no_file_is_tied_to_one_machine() {
 fn the_machine_check_refuses_its_paths_and_registries() {
     let home = format!("cd {}build", concat!("/ro", "ot/"));
     assert_eq!(layout::machine_text("Makefile", &home).len(), 1);
-    assert_eq!(layout::machine_text("docs/a.md", "see https://x.example/artifac\u{74}ory/").len(), 1);
+    assert_eq!(
+        layout::machine_text("docs/a.md", "see https://x.example/artifac\u{74}ory/").len(),
+        1
+    );
     assert_eq!(layout::machine_text("Cargo.lock", "source = \"git+https://x.example/y\"").len(), 1);
     assert_eq!(layout::machine_text("README.md", concat!("get it from crates", ".io")).len(), 1);
     assert!(layout::machine_text("README.md", "the state is in /var/lib/pillarbox").is_empty());

@@ -56,7 +56,8 @@ impl Relay {
         let text = message(&message_id, size, &mut Rng::with_seed(number as u64));
         let recipients: Vec<String> = recipients.iter().map(ToString::to_string).collect();
         let mut wire = Wire::connect(self.home.smtp).expect("the relay listens");
-        let reply = wire.submit(&recipients, &text).expect("the connection lasts").expect("it is taken");
+        let reply =
+            wire.submit(&recipients, &text).expect("the connection lasts").expect("it is taken");
         Acknowledged { message_id, recipients, text, reply }
     }
 
@@ -80,7 +81,8 @@ impl Relay {
             "it logs everything"
         );
         let encoded = |text: &str| BASE64.encode(text.as_bytes());
-        for secret in [PASSWORD.to_owned(), encoded(PASSWORD), encoded(&format!("\0{USERNAME}\0{PASSWORD}"))]
+        for secret in
+            [PASSWORD.to_owned(), encoded(PASSWORD), encoded(&format!("\0{USERNAME}\0{PASSWORD}"))]
         {
             assert!(!log.contains(secret.trim_end_matches('=')), "{secret} is in the log");
         }
@@ -132,12 +134,17 @@ fn expect_to_the_letter(stored: &[Stored], sent: &[Acknowledged]) {
 }
 
 /// Sends 5 MB and small messages of 8-bit text, dots and empty lines; `stored` tells what the server has.
-fn deliver_everything(upstream: &Upstream, way: Way, mut stored: impl FnMut() -> Vec<Stored>) -> Relay {
+fn deliver_everything(
+    upstream: &Upstream,
+    way: Way,
+    mut stored: impl FnMut() -> Vec<Stored>,
+) -> Relay {
     let relay = Relay::start(upstream);
     let mut sent = vec![relay.submit(0, &["reader@example.net"], 5_000_000)];
     for number in 1..=MESSAGES {
         let recipients =
-            [&["a@example.net"][..], &["a@example.net", "b@example.net", "c@example.net"]][number % 2];
+            [&["a@example.net"][..], &["a@example.net", "b@example.net", "c@example.net"]]
+                [number % 2];
         sent.push(relay.submit(number, recipients, 200 * number));
     }
     let promised = sent.iter().map(|message| message.recipients.len()).sum::<usize>();
@@ -171,7 +178,10 @@ fn refuse_the_password(upstream: &Upstream) {
     relay.submit(1, &["reader@example.net"], 500);
     relay.until("paused", || relay.status()["account"]["condition"] == "paused-credentials");
     let account = relay.status()["account"].clone();
-    assert!(account["reason"].as_str().is_some_and(|reason| reason.contains("535 5.7.8")), "{account}");
+    assert!(
+        account["reason"].as_str().is_some_and(|reason| reason.contains("535 5.7.8")),
+        "{account}"
+    );
     assert_eq!(queue_list(&relay.home)[0].states, ["queued"]);
     relay.expect_no_secret();
 }
@@ -180,7 +190,8 @@ fn refuse_the_password(upstream: &Upstream) {
 fn refuse_the_size(upstream: &Upstream, mut stored: impl FnMut() -> Vec<Stored>) {
     let relay = Relay::start(upstream);
     relay.submit(1, &["reader@example.net"], SIZE_MAX + 100_000);
-    relay.until("dead", || queue_list(&relay.home).iter().any(|message| message.states == ["dead"]));
+    relay
+        .until("dead", || queue_list(&relay.home).iter().any(|message| message.states == ["dead"]));
     let dead = ask(&relay.home, &["dead", "list"]).to_string();
     assert!(dead.contains("552"), "{dead}");
     let next = relay.submit(2, &["reader@example.net"], 500);
@@ -275,7 +286,11 @@ fn aiosmtpd_gets_every_octet_under_one_login_whatever_it_offers() {
         let server = Aiosmtpd::start(way);
         drop(deliver_everything(&server.upstream(PASSWORD), way, || server.stored()));
         let mechanism = if way == Way::Bare { "LOGIN" } else { "PLAIN" };
-        assert_eq!(server.logins(), [format!("{mechanism} good")], "{way:?}: one login for every message");
+        assert_eq!(
+            server.logins(),
+            [format!("{mechanism} good")],
+            "{way:?}: one login for every message"
+        );
         for envelope in server.envelopes() {
             assert_eq!(envelope["tls"], true);
             let options = envelope["mail_options"].to_string();
@@ -313,7 +328,10 @@ fn postfix_gets_every_octet_under_one_login_whatever_it_offers() {
         drop(deliver_everything(&server.upstream(way, PASSWORD), way, || server.stored()));
         let log = server.log();
         let mechanism = if way == Way::Bare { "LOGIN" } else { "PLAIN" };
-        assert!(log.contains(&format!("sasl_method={mechanism}, sasl_username={USERNAME}")), "{log}");
+        assert!(
+            log.contains(&format!("sasl_method={mechanism}, sasl_username={USERNAME}")),
+            "{log}"
+        );
         let connections: Vec<_> = log.lines().filter(|line| line.contains("auth=")).collect();
         assert!(connections.len() <= 1, "{way:?}: one login for every message: {connections:?}");
     }

@@ -95,8 +95,7 @@ fn the_list_is_for_people_and_programs_and_names_lines_that_are_skipped() {
     stage.say(&["add", "camera@example.org"], "correct horse\n");
     fs::write(&stage.file, stage.text() + "broken:secret\n").expect("written");
     let listed = stage.say(&["list"], "");
-    let start =
-        "printer\ncamera@example.org\nWarning: line 3 is skipped: the password is not an argon2id hash";
+    let start = "printer\ncamera@example.org\nWarning: line 3 is skipped: the password is not an argon2id hash";
     assert!(listed.starts_with(start) && listed.contains("\n2 users in "), "{listed}");
     let listed: Value = serde_json::from_str(&stage.say(&["list", "--json"], "")).expect("JSON");
     assert_eq!(listed["users"], serde_json::json!(["printer", "camera@example.org"]));
@@ -161,11 +160,15 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     assert!(stage.refused(&["list"], "", 65).contains("pillarbox user add LOGIN"));
     assert!(stage.refused(&["add", "a:b"], "correct horse\n", 64).contains("no colon"));
     assert!(stage.refused(&["add", "printer"], "", 65).contains("the password is empty"));
-    assert!(stage.refused(&["add", "printer"], &"x".repeat(2000), 65).contains("at most 1024 octets"));
+    assert!(
+        stage.refused(&["add", "printer"], &"x".repeat(2000), 65).contains("at most 1024 octets")
+    );
     stage.refused(&["add", "printer", "a password"], "", 64);
     assert!(!stage.file.exists());
     assert!(
-        stage.say(&["add", "printer"], "short\n").contains("Warning: the password has only 5 characters")
+        stage
+            .say(&["add", "printer"], "short\n")
+            .contains("Warning: the password has only 5 characters")
     );
 
     fs::set_permissions(&stage.file, fs::Permissions::from_mode(0o644)).expect("our own file");
@@ -205,10 +208,15 @@ fn a_device_logs_in_with_what_was_added_while_the_daemon_runs_and_clients_tells_
     assert!(client["quirks"].get("no-date").is_some(), "{client}");
     let table = words(&home.output(["clients"]).stdout);
     assert!(
-        table.starts_with("ADDRESS") && table.contains("127.0.0.1") && table.contains("failed-login 1"),
+        table.starts_with("ADDRESS")
+            && table.contains("127.0.0.1")
+            && table.contains("failed-login 1"),
         "{table}"
     );
-    assert!(!home.log().contains("battery") && !home.log().contains("horse"), "a password reached the log");
+    assert!(
+        !home.log().contains("battery") && !home.log().contains("horse"),
+        "a password reached the log"
+    );
     assert!(daemon.terminate(Duration::from_secs(30)).success());
 }
 
@@ -217,12 +225,17 @@ fn the_file_is_the_one_of_the_configuration_unless_it_is_named() {
     let home = Home::new(&Upstream::nobody());
     let said = home.output(["user", "list"]);
     assert_eq!(said.status.code(), Some(78));
-    assert!(words(&said.stderr).contains("Set users_file under [listener]"), "{}", words(&said.stderr));
+    assert!(
+        words(&said.stderr).contains("Set users_file under [listener]"),
+        "{}",
+        words(&said.stderr)
+    );
     let text = fs::read_to_string(home.config()).expect("written");
     let key = "[listener]\nauthentication = \"required\"\nusers_file = \"users\"\n";
     fs::write(home.config(), text.replace("[listener]\n", key)).expect("written");
     fs::write(home.path("users"), "").expect("written");
-    fs::set_permissions(home.path("users"), fs::Permissions::from_mode(0o600)).expect("our own file");
+    fs::set_permissions(home.path("users"), fs::Permissions::from_mode(0o600))
+        .expect("our own file");
     let said = home.output(["user", "list"]);
     assert!(words(&said.stdout).starts_with("0 users in "), "{}", words(&said.stderr));
 }

@@ -101,7 +101,8 @@ pub(crate) fn measure(options: &Options) -> Result<Value, Failure> {
 
 /// Submits until the wanted number is reached or the time is over.
 pub(crate) fn submit(options: &Options) -> Submitted {
-    let shared = Shared { tickets: AtomicU64::new(0), failures: AtomicU64::new(0), first: Mutex::new(None) };
+    let shared =
+        Shared { tickets: AtomicU64::new(0), failures: AtomicU64::new(0), first: Mutex::new(None) };
     let started = SystemTime::now();
     let start = Instant::now();
     let deadline = start + Duration::from_secs(options.seconds);
@@ -134,7 +135,11 @@ fn connections(options: &Options, shared: &Shared, number: u64, deadline: Instan
     {
         if let Err(error) = connection(options, shared, number, deadline, &mut latencies) {
             shared.failures.fetch_add(1, Ordering::Relaxed);
-            shared.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
+            shared
+                .first
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert(error.to_string());
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -154,7 +159,8 @@ fn connection(
         if ticket >= options.messages || Instant::now() >= deadline {
             break;
         }
-        let message = client::message(options.size, &format!("{number}.{ticket}.{}", std::process::id()));
+        let message =
+            client::message(options.size, &format!("{number}.{ticket}.{}", std::process::id()));
         let begin = Instant::now();
         client.submit(&message)?;
         latencies.push(u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX));

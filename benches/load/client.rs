@@ -57,7 +57,10 @@ impl Client {
             let mut buffer = [0; 1024];
             let count = self.stream.read(&mut buffer)?;
             if count == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server closed the connection",
+                ));
             }
             self.received.extend_from_slice(&buffer[..count]);
         }

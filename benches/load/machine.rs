@@ -58,7 +58,8 @@ fn sync_once(path: &Path) -> Result<f64, Failure> {
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("model name"));
-    line.and_then(|rest| rest.split_once(':')).map_or_else(String::new, |(_, name)| name.trim().to_owned())
+    line.and_then(|rest| rest.split_once(':'))
+        .map_or_else(String::new, |(_, name)| name.trim().to_owned())
 }
 
 /// Runs the `free-port` command.

@@ -58,7 +58,8 @@ impl Usage {
         }
         let tree: Vec<u32> =
             processes.keys().copied().filter(|pid| descends_from(*pid, root, &processes)).collect();
-        let ticks: u64 = tree.iter().filter_map(|pid| processes.get(pid)).map(|process| process.ticks).sum();
+        let ticks: u64 =
+            tree.iter().filter_map(|pid| processes.get(pid)).map(|process| process.ticks).sum();
         Ok(Self {
             cpu_seconds: ticks as f64 / TICKS_PER_SECOND,
             memory_kib: tree.iter().map(|pid| field_kib(*pid, "smaps_rollup", "Pss:")).sum(),
@@ -108,7 +109,8 @@ struct Process {
 
 fn read_all() -> HashMap<u32, Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pids =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| Some((pid, read(pid)?))).collect()
 }
 

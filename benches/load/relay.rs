@@ -47,12 +47,14 @@ pub(crate) fn measure(options: &Options) -> Result<Value, Failure> {
     control::ask(options.control, "reset")?;
     let before = Usage::of_tree(options.submission.pid)?;
     let submitted = accept::submit(&options.submission);
-    let drain_before = if options.prefill { Usage::when_quiet(options.submission.pid)? } else { before };
+    let drain_before =
+        if options.prefill { Usage::when_quiet(options.submission.pid)? } else { before };
     control::ask(options.control, "release")?;
     let counts = wait(options, submitted.accepted() as u64)?;
     let after = Usage::when_quiet(options.submission.pid)?;
 
-    let first = if options.prefill { counts.first.unwrap_or(0.0) } else { wall_seconds(submitted.started) };
+    let first =
+        if options.prefill { counts.first.unwrap_or(0.0) } else { wall_seconds(submitted.started) };
     let seconds = counts.last.unwrap_or(first) - first;
     let mut figures = json!({
         "accepted": submitted.accepted(),

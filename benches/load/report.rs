@@ -55,11 +55,41 @@ struct Line(&'static str, &'static str, &'static str, &'static str, Target);
 /// The targets of the project, in the order in which they are promised.
 const LINES: &[Line] = &[
     Line("accepts, 1 connection, 1 message each", "accept-1x1", "rate", "/s", Target::Times(1.5)),
-    Line("accepts, 1 connection, 20 messages each", "accept-1x20", "rate", "/s", Target::Times(1.5)),
-    Line("accepts, 10 connections, 1 message each", "accept-10x1", "rate", "/s", Target::Times(3.0)),
-    Line("accepts, 10 connections, 20 messages each", "accept-10x20", "rate", "/s", Target::Times(3.0)),
-    Line("accepts, 50 connections, 1 message each", "accept-50x1", "rate", "/s", Target::Times(3.0)),
-    Line("accepts, 50 connections, 20 messages each", "accept-50x20", "rate", "/s", Target::Times(3.0)),
+    Line(
+        "accepts, 1 connection, 20 messages each",
+        "accept-1x20",
+        "rate",
+        "/s",
+        Target::Times(1.5),
+    ),
+    Line(
+        "accepts, 10 connections, 1 message each",
+        "accept-10x1",
+        "rate",
+        "/s",
+        Target::Times(3.0),
+    ),
+    Line(
+        "accepts, 10 connections, 20 messages each",
+        "accept-10x20",
+        "rate",
+        "/s",
+        Target::Times(3.0),
+    ),
+    Line(
+        "accepts, 50 connections, 1 message each",
+        "accept-50x1",
+        "rate",
+        "/s",
+        Target::Times(3.0),
+    ),
+    Line(
+        "accepts, 50 connections, 20 messages each",
+        "accept-50x20",
+        "rate",
+        "/s",
+        Target::Times(3.0),
+    ),
     Line("p50, 1 connection, 20 messages each", "accept-1x20", "p50_ms", "ms", Target::Shown),
     Line("p99, 1 connection, 20 messages each", "accept-1x20", "p99_ms", "ms", Target::Shown),
     Line("p50, 10 connections, 20 messages each", "accept-10x20", "p50_ms", "ms", Target::Shown),
@@ -67,10 +97,28 @@ const LINES: &[Line] = &[
     Line("p50, 50 connections, 1 message each", "accept-50x1", "p50_ms", "ms", Target::Shown),
     Line("p99, 50 connections, 1 message each", "accept-50x1", "p99_ms", "ms", Target::Most(50.0)),
     Line("p50, 50 connections, 20 messages each", "accept-50x20", "p50_ms", "ms", Target::Shown),
-    Line("p99, 50 connections, 20 messages each", "accept-50x20", "p99_ms", "ms", Target::Most(50.0)),
+    Line(
+        "p99, 50 connections, 20 messages each",
+        "accept-50x20",
+        "p99_ms",
+        "ms",
+        Target::Most(50.0),
+    ),
     Line("accepts, syncs 5 ms slower, 1 connection", "slow-1x20", "rate", "/s", Target::Times(1.0)),
-    Line("accepts, syncs 5 ms slower, 10 connections", "slow-10x20", "rate", "/s", Target::Times(1.0)),
-    Line("accepts, syncs 5 ms slower, 50 connections", "slow-50x20", "rate", "/s", Target::Times(1.0)),
+    Line(
+        "accepts, syncs 5 ms slower, 10 connections",
+        "slow-10x20",
+        "rate",
+        "/s",
+        Target::Times(1.0),
+    ),
+    Line(
+        "accepts, syncs 5 ms slower, 50 connections",
+        "slow-50x20",
+        "rate",
+        "/s",
+        Target::Times(1.0),
+    ),
     Line("p99, syncs 5 ms slower, 50 connections", "slow-50x20", "p99_ms", "ms", Target::Shown),
     Line("relayed end to end, 0 ms round trip", "relay-0", "rate", "/s", Target::Times(2.0)),
     Line("relayed end to end, 30 ms round trip", "relay-30", "rate", "/s", Target::Times(2.0)),
@@ -107,7 +155,13 @@ const LINES: &[Line] = &[
         Target::Part(1.0 / 3.0),
     ),
     Line("memory, idle", "idle", "memory_mib", "MiB", Target::Most(8.0)),
-    Line("memory after 50 connections accepting", "accept-50x20", "memory_mib", "MiB", Target::Most(24.0)),
+    Line(
+        "memory after 50 connections accepting",
+        "accept-50x20",
+        "memory_mib",
+        "MiB",
+        Target::Most(24.0),
+    ),
     Line("memory after relaying", "relay-0", "memory_mib", "MiB", Target::Most(24.0)),
     Line("memory with the backlog", "backlog-accept", "memory_mib", "MiB", Target::Most(24.0)),
     Line(
@@ -129,7 +183,13 @@ const LINES: &[Line] = &[
     Line("messages queued at the restart", "backlog", "queued_at_restart", "", Target::Shown),
     Line("disk for the backlog", "backlog", "disk_mib", "MiB", Target::Shown),
     Line("time to stop with the backlog", "backlog", "stop_ms", "ms", Target::Shown),
-    Line("restart with the backlog, to the greeting", "backlog", "greeting_ms", "ms", Target::Most(500.0)),
+    Line(
+        "restart with the backlog, to the greeting",
+        "backlog",
+        "greeting_ms",
+        "ms",
+        Target::Most(500.0),
+    ),
 ];
 
 #[derive(Debug)]
@@ -155,7 +215,8 @@ impl Results {
 
     /// The figure that `server` reached, the last one if it was measured again.
     fn figure(&self, server: &str, measure: &str, key: &str) -> Option<f64> {
-        let found = self.0.iter().rev().find(|one| one["server"] == server && one["measure"] == measure)?;
+        let found =
+            self.0.iter().rev().find(|one| one["server"] == server && one["measure"] == measure)?;
         found[key].as_f64()
     }
 
@@ -176,10 +237,15 @@ impl Results {
             Target::Part(part) => {
                 (format!("at most {part:.2} x"), both(ours, postfix).map(|(a, b)| a <= b * part))
             }
-            Target::Most(limit) => (format!("at most {limit} {unit}"), ours.map(|value| value <= limit)),
+            Target::Most(limit) => {
+                (format!("at most {limit} {unit}"), ours.map(|value| value <= limit))
+            }
             Target::OfOwn(part, other) => {
                 let own = self.figure("pillarbox", other, key);
-                (format!("at least {part} x own {other}"), both(ours, own).map(|(a, b)| a >= b * part))
+                (
+                    format!("at least {part} x own {other}"),
+                    both(ours, own).map(|(a, b)| a >= b * part),
+                )
             }
             Target::Shown => (String::new(), None),
         };
@@ -227,16 +293,22 @@ impl Results {
     /// What a reader must know before believing a figure.
     fn notes(&self, text: &mut String) -> Result<(), Failure> {
         for one in &self.0 {
-            let name =
-                format!("{} {}", one["server"].as_str().unwrap_or(""), one["measure"].as_str().unwrap_or(""));
+            let name = format!(
+                "{} {}",
+                one["server"].as_str().unwrap_or(""),
+                one["measure"].as_str().unwrap_or("")
+            );
             if let Some(reason) = one["skipped"].as_str() {
                 writeln!(text, "- {name}: not measured: {reason}")?;
             }
-            let failures =
-                one["failures"].as_u64().or_else(|| one["submission"]["failures"].as_u64()).unwrap_or(0);
+            let failures = one["failures"]
+                .as_u64()
+                .or_else(|| one["submission"]["failures"].as_u64())
+                .unwrap_or(0);
             if failures > 0 {
-                let first =
-                    one["first_failure"].as_str().or_else(|| one["submission"]["first_failure"].as_str());
+                let first = one["first_failure"]
+                    .as_str()
+                    .or_else(|| one["submission"]["first_failure"].as_str());
                 writeln!(
                     text,
                     "- {name}: {failures} submissions failed, the first with: {}",

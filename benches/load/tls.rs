@@ -27,5 +27,9 @@ pub(crate) fn server(ca_file: &Path) -> Result<Arc<ServerConfig>, Failure> {
     leaf.distinguished_name.push(DnType::CommonName, "localhost");
     let certificate = leaf.signed_by(&key, &issuer)?.der().clone();
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    Ok(Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], private)?))
+    Ok(Arc::new(
+        ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], private)?,
+    ))
 }

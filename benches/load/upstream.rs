@@ -116,8 +116,13 @@ enum Phase {
     Data,
 }
 
-fn converse(stream: &mut (impl Read + Write), state: &State, security: Security) -> io::Result<End> {
-    let mut dialogue = Dialogue { state, security, phase: Phase::Anonymous, replies: Vec::new(), end: None };
+fn converse(
+    stream: &mut (impl Read + Write),
+    state: &State,
+    security: Security,
+) -> io::Result<End> {
+    let mut dialogue =
+        Dialogue { state, security, phase: Phase::Anonymous, replies: Vec::new(), end: None };
     let mut buffer = vec![0; 64 * 1024];
     let mut received = Vec::new();
     loop {
@@ -181,8 +186,11 @@ impl Dialogue<'_> {
         match (verb.to_ascii_uppercase().as_str(), self.phase, self.security) {
             ("EHLO", ..) => {
                 self.replies.extend_from_slice(EXTENSIONS.as_bytes());
-                let last =
-                    if self.security == Security::Tls { "250 AUTH PLAIN LOGIN" } else { "250 STARTTLS" };
+                let last = if self.security == Security::Tls {
+                    "250 AUTH PLAIN LOGIN"
+                } else {
+                    "250 STARTTLS"
+                };
                 self.reply(last);
             }
             ("STARTTLS", _, Security::Plain) => {
@@ -214,8 +222,10 @@ impl Dialogue<'_> {
     fn login(&mut self, credentials: &str) {
         let decoded = data_encoding::BASE64.decode(credentials.as_bytes()).unwrap_or_default();
         // The identity to act as, before the first zero, may be empty or the user again.
-        let known =
-            decoded.iter().position(|byte| *byte == 0).is_some_and(|at| &decoded[at..] == CREDENTIALS);
+        let known = decoded
+            .iter()
+            .position(|byte| *byte == 0)
+            .is_some_and(|at| &decoded[at..] == CREDENTIALS);
         if known {
             self.phase = Phase::Known;
             self.state.count(|counts| counts.logins += 1);

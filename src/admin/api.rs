@@ -310,7 +310,15 @@ impl From<StoredRecipient> for Recipient {
             }
         };
         let (attempts, last_reply) = (stored.attempts, stored.last_reply);
-        Self { address: stored.address.into(), state, since, next_attempt, reason, attempts, last_reply }
+        Self {
+            address: stored.address.into(),
+            state,
+            since,
+            next_attempt,
+            reason,
+            attempts,
+            last_reply,
+        }
     }
 }
 
@@ -382,7 +390,10 @@ mod tests {
             notify: std::collections::BTreeMap::new(),
             notices: Vec::new(),
             recipients: vec![
-                recipient("a@example.org", RecipientState::Queued { due: Timestamp(9), resend: true }),
+                recipient(
+                    "a@example.org",
+                    RecipientState::Queued { due: Timestamp(9), resend: true },
+                ),
                 recipient("b@example.org", held),
             ],
         };

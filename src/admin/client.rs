@@ -18,7 +18,8 @@ use tokio::net::UnixStream;
 
 use super::{
     api::{
-        Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Redirected, Refused, Retried, Status,
+        Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Redirected, Refused, Retried,
+        Status,
     },
     health::Health,
 };
@@ -40,13 +41,17 @@ pub enum ClientError {
     )]
     NoDaemon(PathBuf),
     /// The socket's mode keeps us out.
-    #[error("not allowed to use {0}; run the command as root, or as a member of the group that owns it")]
+    #[error(
+        "not allowed to use {0}; run the command as root, or as a member of the group that owns it"
+    )]
     Permission(PathBuf),
     /// The daemon accepts but does not answer.
     #[error("the daemon on {0} does not answer; see its log")]
     Silent(PathBuf),
     /// The answer makes no sense; most likely another version.
-    #[error("cannot understand the daemon on {path}: {reason}; does its version fit this command's?")]
+    #[error(
+        "cannot understand the daemon on {path}: {reason}; does its version fit this command's?"
+    )]
     Answer {
         /// The socket.
         path: PathBuf,
@@ -95,7 +100,8 @@ impl Client {
 
     /// Whether the relay is well. A daemon that takes longer than [`HEALTH_TIMEOUT`] is not.
     pub async fn health(&self) -> Result<Health, ClientError> {
-        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.ask(Method::GET, "/v1/health")).await;
+        let answer =
+            tokio::time::timeout(HEALTH_TIMEOUT, self.ask(Method::GET, "/v1/health")).await;
         answer.unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
     }
 
@@ -110,7 +116,11 @@ impl Client {
     }
 
     /// One page of the queue.
-    pub async fn queue(&self, after: Option<QueueId>, limit: usize) -> Result<QueuePage, ClientError> {
+    pub async fn queue(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<QueuePage, ClientError> {
         let after = after.map_or_else(String::new, |id| format!("&after={id}"));
         self.ask(Method::GET, &format!("/v1/queue?limit={limit}{after}")).await
     }
@@ -131,7 +141,11 @@ impl Client {
     }
 
     /// One page of dead letters.
-    pub async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<QueuePage, ClientError> {
+    pub async fn dead(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<QueuePage, ClientError> {
         let after = after.map_or_else(String::new, |id| format!("&after={id}"));
         self.ask(Method::GET, &format!("/v1/dead?limit={limit}{after}")).await
     }
@@ -149,23 +163,30 @@ impl Client {
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
         let exchange = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(method, path));
-        let (status, body) = exchange.await.map_err(|_| ClientError::Silent(self.socket.clone()))??;
+        let (status, body) =
+            exchange.await.map_err(|_| ClientError::Silent(self.socket.clone()))??;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.nonsense(error));
         }
-        let refused =
-            serde_json::from_slice(&body).map_err(|_| self.nonsense(format!("HTTP status {status}")));
+        let refused = serde_json::from_slice(&body)
+            .map_err(|_| self.nonsense(format!("HTTP status {status}")));
         Err(refused.map_or_else(|error| error, ClientError::Refused))
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.nonsense(error))?;
         let request = Request::builder().method(method).uri(path).header(HOST, "pillarbox");
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.nonsense(error))?;
         let answer = async {
-            let response = sender.send_request(request).await.map_err(|error| self.nonsense(error))?;
+            let response =
+                sender.send_request(request).await.map_err(|error| self.nonsense(error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
             let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {

@@ -53,7 +53,8 @@ async fn redirect(
     target: Result<Query<Target>, QueryRejection>,
 ) -> Result<Json<Redirected>, Refusal> {
     let id = parse(&id)?;
-    let Query(Target { to }) = target.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
+    let Query(Target { to }) =
+        target.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
     let no_address =
         |reason: String| Refusal::new(Kind::BadRequest, format!("{to:?} is no address: {reason}"));
     let address: Address = to.parse().map_err(|error| no_address(format!("{error}")))?;
@@ -61,7 +62,8 @@ async fn redirect(
         return Err(no_address("it has no domain".to_owned()));
     }
     let now = sources.clock.wall();
-    let answer = redirect::redirect(&*sources.store, id, address, &sources.facts.hostname, now).await;
+    let answer =
+        redirect::redirect(&*sources.store, id, address, &sources.facts.hostname, now).await;
     let new = answer.map_err(|error| match error {
         StoreError::NotFound(id) => {
             Refusal::new(Kind::NotFound, format!("there is no dead letter {id}; see pillarbox dead list"))

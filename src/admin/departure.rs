@@ -66,7 +66,13 @@ mod tests {
         }
     }
 
-    fn check(due: Option<i64>, account: &Account, budget: &Budget, at: Option<i64>, because: Because) {
+    fn check(
+        due: Option<i64>,
+        account: &Account,
+        budget: &Budget,
+        at: Option<i64>,
+        because: Because,
+    ) {
         let found = departure(NOW, due.map(Timestamp), account, budget, None);
         assert_eq!(found, Departure { at: at.map(Timestamp), because });
     }
@@ -91,8 +97,13 @@ mod tests {
     #[test]
     fn pacing_is_named_only_for_mail_that_is_due() {
         let rich = budget(10, Some(1_000));
-        let paced =
-            departure(NOW, Some(Timestamp(900)), &open(), &rich, Some((Timestamp(1_700), Because::Pace)));
+        let paced = departure(
+            NOW,
+            Some(Timestamp(900)),
+            &open(),
+            &rich,
+            Some((Timestamp(1_700), Because::Pace)),
+        );
         assert_eq!(paced, Departure { at: Some(Timestamp(1_700)), because: Because::Pace });
     }
 }

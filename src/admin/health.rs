@@ -110,7 +110,11 @@ fn of_room(admission: Result<(), StoreError>) -> Option<Trouble> {
 
 fn of_stop(phase: Phase) -> Option<Trouble> {
     let what = "the relay is stopping".to_owned();
-    (phase != Phase::Running).then_some(Trouble { spoils: Grade::Ready, what, remedy: String::new() })
+    (phase != Phase::Running).then_some(Trouble {
+        spoils: Grade::Ready,
+        what,
+        remedy: String::new(),
+    })
 }
 
 /// Mail is taken and waits while the account pauses, and a restart would only forget why.
@@ -128,8 +132,10 @@ fn of_files(totals: Totals, damaged: &str) -> Option<Trouble> {
 
 /// For the commands.
 pub(super) fn router() -> Router<Sources> {
-    Router::new()
-        .route("/v1/health", get(|State(sources): State<Sources>| async move { Json(Health::of(&sources)) }))
+    Router::new().route(
+        "/v1/health",
+        get(|State(sources): State<Sources>| async move { Json(Health::of(&sources)) }),
+    )
 }
 
 /// For probes, which know nothing but the status code.
@@ -137,7 +143,8 @@ pub(super) fn probes() -> Router<Sources> {
     let probe = |grade| {
         get(move |State(sources): State<Sources>| async move {
             let health = Health::of(&sources);
-            let code = if health.is(grade) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            let code =
+                if health.is(grade) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             let mut words: String = health
                 .troubles
                 .iter()
@@ -150,7 +157,9 @@ pub(super) fn probes() -> Router<Sources> {
             (code, words)
         })
     };
-    Router::new().route("/health/live", probe(Grade::Live)).route("/health/ready", probe(Grade::Ready))
+    Router::new()
+        .route("/health/live", probe(Grade::Live))
+        .route("/health/ready", probe(Grade::Ready))
 }
 
 #[cfg(test)]

@@ -32,8 +32,10 @@ type Last = Arc<Mutex<Option<(Moment, String)>>>;
 
 pub(super) fn router() -> Router<Sources> {
     let last = Last::default();
-    Router::new()
-        .route("/metrics", get(move |State(sources): State<Sources>| answer(sources, Arc::clone(&last))))
+    Router::new().route(
+        "/metrics",
+        get(move |State(sources): State<Sources>| answer(sources, Arc::clone(&last))),
+    )
 }
 
 async fn answer(sources: Sources, last: Last) -> Result<Response, Refusal> {
@@ -66,14 +68,24 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     page.one("ready", "gauge", "Whether new mail is taken.", u64::from(health.is(Grade::Ready)));
 
     let clients = sources.clients.totals();
-    page.one("accepted_messages_total", "counter", "Messages taken from clients.", clients.accepted);
+    page.one(
+        "accepted_messages_total",
+        "counter",
+        "Messages taken from clients.",
+        clients.accepted,
+    );
     page.one(
         "refused_total",
         "counter",
         "Commands and messages of clients that were refused.",
         clients.refused,
     );
-    page.one("connections_total", "counter", "Connections of clients that were served.", clients.connections);
+    page.one(
+        "connections_total",
+        "counter",
+        "Connections of clients that were served.",
+        clients.connections,
+    );
     let counters = pool.counters;
     let outcomes = [
         ("relayed", counters.relayed),
@@ -89,14 +101,25 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
         &outcomes,
     );
     page.one("attempts_total", "counter", "Messages handed to a worker.", counters.attempts);
-    page.one("upstream_connections_total", "counter", "Connections to the upstream.", counters.connections);
+    page.one(
+        "upstream_connections_total",
+        "counter",
+        "Connections to the upstream.",
+        counters.connections,
+    );
     let unknown = "Refusals of the upstream in words that are not known.";
     page.one("unknown_replies_total", "counter", unknown, counters.unknown_replies);
     page.one("in_flight_messages", "gauge", "Messages with a worker.", pool.in_flight.len() as u64);
 
     let names = AccountCondition::ALL
         .map(|condition| (condition.name(), u64::from(pool.account.condition == condition)));
-    page.labelled("account", "gauge", "1 for the condition that the account is in.", "condition", &names);
+    page.labelled(
+        "account",
+        "gauge",
+        "1 for the condition that the account is in.",
+        "condition",
+        &names,
+    );
     let budget = budget(sources, &pool.account, now).await?;
     let account = Account::new(None, pool.account);
     page.one(
@@ -105,8 +128,18 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
         "Whether mail may leave as far as the account goes.",
         account.is_open().into(),
     );
-    page.one("budget_limit_recipients", "gauge", "What may be spent in 24 hours.", budget.limit.into());
-    page.one("budget_spent_recipients", "gauge", "Spent in the last 24 hours.", budget.spent.into());
+    page.one(
+        "budget_limit_recipients",
+        "gauge",
+        "What may be spent in 24 hours.",
+        budget.limit.into(),
+    );
+    page.one(
+        "budget_spent_recipients",
+        "gauge",
+        "Spent in the last 24 hours.",
+        budget.spent.into(),
+    );
     page.one(
         "budget_room_recipients",
         "gauge",
@@ -128,8 +161,9 @@ async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Re
     );
     page.one("queue_bytes", "gauge", "Octets of their files.", totals.bytes);
     page.one("queue_set_aside", "gauge", "Damaged files that were set aside.", totals.set_aside);
-    let oldest =
-        survey.oldest.map_or(0, |oldest| now.wall.0.saturating_sub(oldest.accepted_at.0).max(0) / 1000);
+    let oldest = survey
+        .oldest
+        .map_or(0, |oldest| now.wall.0.saturating_sub(oldest.accepted_at.0).max(0) / 1000);
     let oldest = u64::try_from(oldest).unwrap_or(0);
     page.one(
         "queue_oldest_seconds",
@@ -146,7 +180,13 @@ async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Re
         ("held", states.held),
         ("dead", states.dead),
     ];
-    page.labelled("queue_recipients", "gauge", "Recipients of messages in the queue.", "state", &states);
+    page.labelled(
+        "queue_recipients",
+        "gauge",
+        "Recipients of messages in the queue.",
+        "state",
+        &states,
+    );
     Ok(())
 }
 
@@ -163,10 +203,18 @@ impl Page {
         let _: std::fmt::Result = writeln!(self.text, "pillarbox_{name} {value}");
     }
 
-    fn labelled(&mut self, name: &str, kind: &str, help: &str, label: &str, values: &[(&str, u64)]) {
+    fn labelled(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        label: &str,
+        values: &[(&str, u64)],
+    ) {
         self.head(name, kind, help);
         for (which, value) in values {
-            let _: std::fmt::Result = writeln!(self.text, "pillarbox_{name}{{{label}=\"{which}\"}} {value}");
+            let _: std::fmt::Result =
+                writeln!(self.text, "pillarbox_{name}{{{label}=\"{which}\"}} {value}");
         }
     }
 

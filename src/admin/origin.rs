@@ -29,8 +29,10 @@ pub struct Origin {
 impl From<&Envelope> for Origin {
     fn from(envelope: &Envelope) -> Self {
         let origin = &envelope.origin;
-        let address = (!envelope.is_own_notice()).then(|| origin.address.to_canonical().to_string());
-        let (helo, protocol, login) = (origin.helo.clone(), origin.protocol.clone(), origin.login.clone());
+        let address =
+            (!envelope.is_own_notice()).then(|| origin.address.to_canonical().to_string());
+        let (helo, protocol, login) =
+            (origin.helo.clone(), origin.protocol.clone(), origin.login.clone());
         let user = origin.local.as_ref().map(|user| match &user.name {
             Some(name) => format!("{} ({name})", user.uid),
             None => user.uid.to_string(),

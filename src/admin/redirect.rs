@@ -98,7 +98,9 @@ mod tests {
         };
         let envelope = Envelope {
             reverse_path: "printer@lan.example".parse().ok(),
-            forward_paths: ["gone@example.net", "late@example.net"].map(|path| path.parse().unwrap()).into(),
+            forward_paths: ["gone@example.net", "late@example.net"]
+                .map(|path| path.parse().unwrap())
+                .into(),
             body: BodyKind::SevenBit,
             internationalized: false,
             dsn: Dsn::default(),
@@ -114,7 +116,8 @@ mod tests {
     }
 
     async fn settle(store: &MemoryStore, clock: &ManualClock, outcomes: Vec<(usize, Outcome)>) {
-        let terms = ClaimTerms { limit: 100, recipients_max: 100, urgent_reserve: 0, notice_reserve: 0 };
+        let terms =
+            ClaimTerms { limit: 100, recipients_max: 100, urgent_reserve: 0, notice_reserve: 0 };
         let Claim::Message(claimed) = store.claim_due(clock.now(), terms).await.unwrap() else {
             panic!("nothing to claim")
         };
@@ -122,7 +125,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dead_letter_goes_to_another_address_with_its_message_id_when_nobody_else_waits_for_it() {
+    async fn a_dead_letter_goes_to_another_address_with_its_message_id_when_nobody_else_waits_for_it()
+     {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
         let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
         let id = half_dead(&store, &clock).await;

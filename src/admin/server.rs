@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, Origin, PAGE_DEFAULT,
-        PAGE_MAX, Queue, QueuePage, Refused, Retried, Status, UpstreamError,
+        Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, Origin,
+        PAGE_DEFAULT, PAGE_MAX, Queue, QueuePage, Refused, Retried, Status, UpstreamError,
     },
     dead,
     departure::departure,
@@ -149,7 +149,9 @@ fn router(sources: Sources) -> Router {
         .merge(health::router())
         .merge(health::probes())
         .merge(metrics::router())
-        .fallback(|| async { Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API") })
+        .fallback(|| async {
+            Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")
+        })
         .layer(from_fn(in_time))
         .layer(DefaultBodyLimit::max(REQUEST_BODY_MAX))
         .with_state(sources)
@@ -171,7 +173,9 @@ fn read_only(sources: Sources) -> Router {
 async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Refusal::new(Kind::Unavailable, "the queue took too long to answer").into_response(),
+        Err(_) => {
+            Refusal::new(Kind::Unavailable, "the queue took too long to answer").into_response()
+        }
     }
 }
 
@@ -184,7 +188,8 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
     let facts = &sources.facts;
     let local_socket = facts.local_socket.as_ref().map(|path| path.display().to_string());
     let account = Account::new(facts.username.clone(), pool.account);
-    let departure = departure(now.wall, survey.next_due, &account, &budget, pool.next.and_then(brake));
+    let departure =
+        departure(now.wall, survey.next_due, &account, &budget, pool.next.and_then(brake));
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: now.wall,
@@ -237,7 +242,8 @@ pub(super) async fn budget(
     let limit = facts.limit();
     let of_urgent = limit.saturating_sub(facts.notice_reserve);
     let mut urgent = sources.store.ledger(now, of_urgent).await?;
-    let mut view = sources.store.ledger(now, of_urgent.saturating_sub(facts.urgent_reserve)).await?;
+    let mut view =
+        sources.store.ledger(now, of_urgent.saturating_sub(facts.urgent_reserve)).await?;
     let full_since = account.day_full_since.filter(|_| account.is_day_full(now.wall));
     if full_since.is_some() {
         (view.room, urgent.room) = (0, 0);
@@ -285,26 +291,37 @@ async fn list(
 
 /// A page that was asked for with `limit`: a full one may have a next.
 pub(super) fn page_of(messages: Vec<QueuedMessage>, limit: usize) -> QueuePage {
-    let next = (messages.len() == limit).then(|| messages.last().map(|message| message.id)).flatten();
+    let next =
+        (messages.len() == limit).then(|| messages.last().map(|message| message.id)).flatten();
     QueuePage { messages: messages.into_iter().map(Message::from).collect(), next }
 }
 
-async fn show(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Message>, Refusal> {
+async fn show(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+) -> Result<Json<Message>, Refusal> {
     let id = parse(&id)?;
     let message = sources.store.show(id).await?.ok_or(StoreError::NotFound(id))?;
     // A message of the history has no file any more, and a damaged one is reported by its recipients.
-    let origin = sources.store.open_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
+    let origin =
+        sources.store.open_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
     Ok(Json(Message { origin, ..message.into() }))
 }
 
-async fn retry(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Retried>, Refusal> {
+async fn retry(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+) -> Result<Json<Retried>, Refusal> {
     let id = parse(&id)?;
     let recipients = sources.store.retry(id, sources.clock.wall()).await?;
     tracing::info!(%id, recipients, "retry");
     Ok(Json(Retried { id, recipients }))
 }
 
-async fn delete(State(sources): State<Sources>, Path(id): Path<String>) -> Result<Json<Deleted>, Refusal> {
+async fn delete(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+) -> Result<Json<Deleted>, Refusal> {
     let id = parse(&id)?;
     sources.store.delete(id).await?;
     tracing::warn!(%id, "deleted");

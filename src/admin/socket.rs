@@ -36,7 +36,9 @@ pub enum SocketError {
     )]
     Taken(PathBuf),
     /// The path holds something that is not a socket.
-    #[error("{0} exists and is not a socket: it is left alone; remove it or set another admin.socket")]
+    #[error(
+        "{0} exists and is not a socket: it is left alone; remove it or set another admin.socket"
+    )]
     NotASocket(PathBuf),
     /// The system refuses.
     #[error(
@@ -69,7 +71,11 @@ impl Socket {
             Obstacle::System(error) => system(error),
         })?;
         let listener = UnixListener::from_std(listener).map_err(system)?;
-        Ok(Self { listener, path: path.to_owned(), permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        })
     }
 }
 
@@ -118,7 +124,8 @@ mod tests {
         assert!(!path.exists(), "the file goes with its listener");
 
         drop(
-            std::os::unix::net::UnixListener::bind(&path).expect("a listener that dies without cleaning up"),
+            std::os::unix::net::UnixListener::bind(&path)
+                .expect("a listener that dies without cleaning up"),
         );
         assert!(path.exists());
         let socket = Socket::bind(&path).expect("the stale file is replaced");

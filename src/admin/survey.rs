@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn totals_the_oldest_and_the_next_due_time_come_from_every_recipient() {
         let queued = |due| RecipientState::Queued { due: Timestamp(due), resend: false };
-        let reserved = RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
+        let reserved =
+            RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
         let mut survey = Survey::default();
         survey.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]));
         survey.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]));
@@ -143,7 +144,10 @@ mod tests {
     fn only_the_refusals_of_the_newest_messages_are_kept() {
         let mut survey = Survey::default();
         for number in 1..=9 {
-            let state = RecipientState::Dead { since: Timestamp(0), reason: format!("550 number {number}") };
+            let state = RecipientState::Dead {
+                since: Timestamp(0),
+                reason: format!("550 number {number}"),
+            };
             survey.add(&message(number, vec![(state, None)]));
         }
         let replies: Vec<&str> = survey.refused.iter().map(|error| error.reply.as_str()).collect();

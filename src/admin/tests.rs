@@ -198,7 +198,11 @@ async fn a_day_that_the_upstream_calls_full_leaves_no_room_whatever_the_ledger_s
     assert_eq!((budget.spent, budget.room, budget.full_since), (0, 0, Some(since)));
     stage.clock.advance(Duration::from_secs(86_400));
     let budget = stage.client.budget().await.expect("an answer");
-    assert_eq!((budget.room, budget.full_since), (10, None), "a day later it cannot be full any more");
+    assert_eq!(
+        (budget.room, budget.full_since),
+        (10, None),
+        "a day later it cannot be full any more"
+    );
 }
 
 #[tokio::test]
@@ -230,7 +234,10 @@ async fn a_message_can_be_shown_retried_and_deleted_and_is_then_history() {
     let again = stage.client.delete(id).await.err();
     assert_eq!(again.and_then(|error| error.kind()), Some(Kind::NotFound));
     let remembered = stage.client.message(id).await.expect("an answer");
-    assert!(remembered.recipients.iter().all(|recipient| recipient.state == "dead"), "{remembered:?}");
+    assert!(
+        remembered.recipients.iter().all(|recipient| recipient.state == "dead"),
+        "{remembered:?}"
+    );
 }
 
 #[tokio::test]
@@ -254,7 +261,11 @@ async fn without_a_daemon_the_client_says_so_and_what_to_do() {
     let client = Client::new(PathBuf::from("/nonexistent/admin.sock"));
     let error = client.status().await.expect_err("nobody is there");
     assert!(matches!(error, ClientError::NoDaemon(_)));
-    assert!(error.to_string().starts_with("no daemon answers on /nonexistent/admin.sock; is it running?"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("no daemon answers on /nonexistent/admin.sock; is it running?")
+    );
 }
 
 #[tokio::test]
@@ -282,7 +293,9 @@ async fn the_tcp_port_changes_nothing_and_shows_nobody() {
         let answer = stage.over_tcp(method, &path).await;
         assert!(answer.starts_with("HTTP/1.0 404 "), "{path}: {answer}");
     }
-    assert!(stage.over_tcp("DELETE", &format!("/v1/queue/{id}")).await.starts_with("HTTP/1.0 404 "));
+    assert!(
+        stage.over_tcp("DELETE", &format!("/v1/queue/{id}")).await.starts_with("HTTP/1.0 404 ")
+    );
     assert!(stage.over_tcp("POST", "/metrics").await.starts_with("HTTP/1.0 405 "));
     assert_eq!(stage.upstream.resumed.load(Ordering::Relaxed), 0);
     assert_eq!(stage.store.totals().messages, 1);
@@ -306,8 +319,9 @@ async fn metrics_are_well_formed_and_found_anew_after_five_seconds() {
             value.parse::<u64>().is_ok()
         };
         assert!(known, "{line}");
-        let counts =
-            line.strip_prefix("# TYPE ").is_none_or(|_| name.ends_with("_total") == (value == "counter"));
+        let counts = line
+            .strip_prefix("# TYPE ")
+            .is_none_or(|_| name.ends_with("_total") == (value == "counter"));
         assert!(counts, "a counter, and nothing else, ends in _total: {line}");
     }
     for expected in [

@@ -40,7 +40,11 @@ pub(super) enum Command {
 }
 
 /// Runs the command.
-pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, command: &Command) -> Result<(), Failure> {
+pub(super) fn run(
+    out: &mut dyn Write,
+    config: Option<&Path>,
+    command: &Command,
+) -> Result<(), Failure> {
     daemon::harden();
     let settings = settings::load(config)?;
     match command {

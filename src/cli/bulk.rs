@@ -106,9 +106,12 @@ impl Tally {
             (Form::Json, Verb::Retry, Ok(recipients)) => {
                 serde_json::json!({"id": id, "recipients": recipients}).to_string()
             }
-            (Form::Json, Verb::Delete, Ok(_)) => serde_json::json!({"id": id, "deleted": true}).to_string(),
+            (Form::Json, Verb::Delete, Ok(_)) => {
+                serde_json::json!({"id": id, "deleted": true}).to_string()
+            }
             (Form::Json, _, Err(error)) => {
-                serde_json::json!({"id": id, "error": error.kind(), "message": error.to_string()}).to_string()
+                serde_json::json!({"id": id, "error": error.kind(), "message": error.to_string()})
+                    .to_string()
             }
             (Form::Text, Verb::Retry, Ok(recipients)) => {
                 format!("{id} {} due now", count((*recipients).into(), "recipient"))

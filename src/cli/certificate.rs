@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn the_end_of_a_certificate_is_found() {
-        let mut parameters = rcgen::CertificateParams::new(vec!["relay.example.org".into()]).unwrap();
+        let mut parameters =
+            rcgen::CertificateParams::new(vec!["relay.example.org".into()]).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         for (year, expected) in [(2031, "2031-05-17T00:00:00Z"), (2055, "2055-05-17T00:00:00Z")] {
             parameters.not_after = rcgen::date_time_ymd(year, 5, 17);
@@ -88,8 +89,10 @@ mod tests {
     #[test]
     fn what_is_no_certificate_has_no_end() {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate =
-            rcgen::CertificateParams::new(vec!["a.example".into()]).unwrap().self_signed(&key).unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["a.example".into()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         for length in 0..150 {
             assert_eq!(not_after(&certificate.der()[..length]), None, "{length}");
         }

@@ -27,11 +27,18 @@ use crate::{
 const OPEN_TO_OTHERS: u32 = 0o026;
 
 /// Checks and prints.
-pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
+pub(super) fn run(
+    out: &mut dyn Write,
+    config: Option<&Path>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let settings = match settings::load(config) {
         Err(error) if as_json => {
             // The words for people go to standard error, as without --json.
-            screen::json(out, &json!({ "complete": false, "warnings": [], "problems": problems(&error) }))?;
+            screen::json(
+                out,
+                &json!({ "complete": false, "warnings": [], "problems": problems(&error) }),
+            )?;
             return Err(error.into());
         }
         settings => settings?,
@@ -41,7 +48,8 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, as_json: bool) -> 
     let aliases = check_aliases::look(&settings.listener.recipients);
     let local = check_local::warnings(&settings);
     let warnings =
-        [password.warning(), &door.warnings, &aliases.warnings, &surroundings(&settings), &local].concat();
+        [password.warning(), &door.warnings, &aliases.warnings, &surroundings(&settings), &local]
+            .concat();
     let wrong: Vec<String> = password.missing().into_iter().chain(door.wrong).collect();
     if as_json {
         screen::json(out, &document(&settings, &aliases, &warnings, &wrong))?;
@@ -121,7 +129,9 @@ impl Password {
                 Grant::ServiceAccount { key_file } => Self::look_at(key_file, "key"),
             },
             // Whether a mounted one is there was looked at a moment ago, and its mode is not ours to judge.
-            Some(PasswordSource::Mounted(_) | PasswordSource::Inline(_) | PasswordSource::Command(_))
+            Some(
+                PasswordSource::Mounted(_) | PasswordSource::Inline(_) | PasswordSource::Command(_),
+            )
             | None => Self::Fine,
         }
     }
@@ -134,7 +144,8 @@ impl Password {
                 let remedy = match what {
                     "token" => "Make it:\n  pillarbox auth google".to_owned(),
                     "key" => {
-                        "Put the service account's JSON key there; docs/oauth.md has the steps".to_owned()
+                        "Put the service account's JSON key there; docs/oauth.md has the steps"
+                            .to_owned()
                     }
                     _ => format!(
                         "Make it, with the app password on its first line:\n  install -m 0600 /dev/stdin {shown}"
@@ -180,7 +191,11 @@ impl Password {
 fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
     labelled(out, "from", &[settings.source.to_string()])?;
-    labelled(out, "upstream", &[format!("{}:{} ({})", delivery.host, delivery.port, tls(delivery.tls))])?;
+    labelled(
+        out,
+        "upstream",
+        &[format!("{}:{} ({})", delivery.host, delivery.port, tls(delivery.tls))],
+    )?;
     let login = [login(delivery), format!("calling ourselves {}", delivery.ehlo_name)];
     labelled(out, "login", &login)?;
     let per_day = delivery.recipients_per_day;
@@ -222,7 +237,12 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
     labelled(out, "admin", &admin)
 }
 
-fn document(settings: &Settings, aliases: &Survey<'_>, warnings: &[String], wrong: &[String]) -> Value {
+fn document(
+    settings: &Settings,
+    aliases: &Survey<'_>,
+    warnings: &[String],
+    wrong: &[String],
+) -> Value {
     let account = settings.upstream().err();
     let wrong = wrong.iter().map(|words| unplaced(words));
     let problems: Vec<Value> = account.iter().flat_map(problems).chain(wrong).collect();
@@ -279,14 +299,18 @@ fn login(delivery: &delivery::Options) -> String {
     let Some(login) = &delivery.login else { return "none".to_owned() };
     let source = match &login.password {
         PasswordSource::Inline(_) => "in the configuration".to_owned(),
-        PasswordSource::File(path) | PasswordSource::Mounted(path) => format!("in {}", path.display()),
+        PasswordSource::File(path) | PasswordSource::Mounted(path) => {
+            format!("in {}", path.display())
+        }
         PasswordSource::Command(words) => {
             format!("from the command {}", words.first().map_or("", String::as_str))
         }
         PasswordSource::Tokens(options) => {
             let source = match &options.grant {
                 Grant::Refresh { token_file, .. } => format!("token in {}", token_file.display()),
-                Grant::ServiceAccount { key_file } => format!("service account in {}", key_file.display()),
+                Grant::ServiceAccount { key_file } => {
+                    format!("service account in {}", key_file.display())
+                }
             };
             return format!("{}, {source}", login.username);
         }

@@ -27,8 +27,11 @@ pub(super) fn look(file: &AliasesFile) -> Survey<'_> {
         Ok(routes) => {
             let aliases = routes.as_ref().map(|routes| &routes.aliases);
             let problems = aliases.map_or(&[][..], |aliases| aliases.problems());
-            let mut warnings: Vec<String> =
-                problems.iter().take(PROBLEMS_SHOWN).map(|problem| format!("{path}, {problem}")).collect();
+            let mut warnings: Vec<String> = problems
+                .iter()
+                .take(PROBLEMS_SHOWN)
+                .map(|problem| format!("{path}, {problem}"))
+                .collect();
             let more = aliases.map_or(0, |aliases| aliases.problem_count()) - warnings.len();
             if more > 0 {
                 warnings.push(format!("{path} has {} more", count(more as u64, "problem")));
@@ -45,7 +48,11 @@ impl Survey<'_> {
         let local = self.file.local();
         let aliases = match (&self.routes, self.file.choice().path()) {
             (Some(routes), Some(path)) => {
-                format!("{} in {}", count(routes.aliases.len() as u64, "alias name"), path.display())
+                format!(
+                    "{} in {}",
+                    count(routes.aliases.len() as u64, "alias name"),
+                    path.display()
+                )
             }
             (None, Some(path)) if self.warnings.is_empty() => {
                 format!("no aliases ({} is not there)", path.display())
@@ -58,7 +65,8 @@ impl Survey<'_> {
             |admin| format!("all other names of this host go to {admin}"),
         );
         let redirected = local.redirect_all.as_ref();
-        let redirected = redirected.map(|all| format!("ALL mail, whoever it is for, goes to {all}"));
+        let redirected =
+            redirected.map(|all| format!("ALL mail, whoever it is for, goes to {all}"));
         [aliases, admin].into_iter().chain(redirected).collect()
     }
 

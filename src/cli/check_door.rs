@@ -83,10 +83,14 @@ impl Door {
                 }
                 let lines = users.skipped.iter().take(BAD_LINES_SHOWN);
                 self.warnings.extend(
-                    lines.map(|bad| format!("line {} of {shown} is skipped: {}", bad.line, bad.reason)),
+                    lines.map(|bad| {
+                        format!("line {} of {shown} is skipped: {}", bad.line, bad.reason)
+                    }),
                 );
             }
-            Err(UsersError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(UsersError::Unreadable { error, .. })
+                if error.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 self.warnings.push(format!(
                     "the users file {shown} cannot be looked at ({error}); check as root, or as the user that runs the \
                      relay"
@@ -142,7 +146,8 @@ pub(super) fn print(out: &mut dyn Write, listener: &Options) -> io::Result<()> {
     let users = users.map(|path| format!("users in {}", path.display()));
     labelled(out, "protection", &[vec![certificate], users.into_iter().collect()].concat())?;
     let networks = listener.networks.iter().filter(|network| !network.networks.is_empty());
-    let networks = networks.map(|network| self::network(network, listener.session.max_message_bytes));
+    let networks =
+        networks.map(|network| self::network(network, listener.session.max_message_bytes));
     let others = format!("everybody else: {}", rights(listener.default_policy));
     labelled(out, "clients", &networks.chain([others]).collect::<Vec<_>>())
 }
@@ -174,7 +179,9 @@ fn rights(policy: Policy) -> String {
         (true, Authentication::Off) => "trusted",
         (true, Authentication::Optional) => "trusted, may log in",
         (true, Authentication::AcceptAny) => "trusted, with any password",
-        (true | false, Authentication::Required) | (false, Authentication::Optional) => "must log in",
+        (true | false, Authentication::Required) | (false, Authentication::Optional) => {
+            "must log in"
+        }
         (false, Authentication::Off | Authentication::AcceptAny) => "refused",
     };
     format!("{may}{}", if policy.starttls { ", STARTTLS" } else { "" })

@@ -14,7 +14,8 @@ use crate::{
 /// Prints both places.
 pub(super) fn print(out: &mut dyn Write, places: &Local) -> io::Result<()> {
     let socket = places.socket.as_ref();
-    let socket = socket.map_or_else(|| "no local socket".to_owned(), |path| path.display().to_string());
+    let socket =
+        socket.map_or_else(|| "no local socket".to_owned(), |path| path.display().to_string());
     let directory = places.drop_directory.as_ref().map_or_else(
         || "no drop directory: while the relay is down, local mail has nowhere to go".to_owned(),
         |path| format!("{} while the relay is down", path.display()),
@@ -27,7 +28,9 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let places = &settings.listener.local;
     let socket = places.socket.as_deref().and_then(local::impassable);
     // The queue belongs to the user of the relay, who may be another one than the user of this command.
-    let owner = fs::metadata(&settings.queue.directory).ok().map(|metadata| (metadata.uid(), metadata.gid()));
+    let owner = fs::metadata(&settings.queue.directory)
+        .ok()
+        .map(|metadata| (metadata.uid(), metadata.gid()));
     let directory = places.drop_directory.as_deref();
     let directory = directory.map(|path| dropped::faults(path, owner)).unwrap_or_default();
     socket.into_iter().chain(directory).collect()

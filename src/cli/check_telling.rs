@@ -28,7 +28,8 @@ fn identity(settings: &Settings) -> Vec<String> {
         }
         FromPolicy::Keep => "senders stay as they are".to_owned(),
     };
-    let domain = format!("a sender without a domain, such as root, becomes root@{}", identity.domain);
+    let domain =
+        format!("a sender without a domain, such as root, becomes root@{}", identity.domain);
     let admin = match &delivery.admin {
         Some(admin) => format!("mail for a name without a domain goes to {admin}"),
         None => "mail for a name without a domain is refused".to_owned(),
@@ -39,7 +40,9 @@ fn identity(settings: &Settings) -> Vec<String> {
 /// Who is told by mail.
 fn notices(settings: &Settings) -> String {
     let notices = &settings.notices;
-    let (Some(_), Some(admin)) = (&notices.from, &notices.admin) else { return "nobody".to_owned() };
+    let (Some(_), Some(admin)) = (&notices.from, &notices.admin) else {
+        return "nobody".to_owned();
+    };
     let senders = if notices.senders { " and senders elsewhere" } else { "" };
     let delay = match notices.delay_after {
         Some(after) => format!("; of mail that waits after {}", span(after)),

@@ -49,7 +49,8 @@ pub(super) fn print(out: &mut dyn Write, answer: &Clients) -> io::Result<()> {
 
 /// `failed-login 4, no-date 3, bare-lf 2`: first what keeps mail from coming in, then the most frequent.
 fn oddities(client: &Client) -> String {
-    let mut quirks: Vec<_> = client.quirks.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    let mut quirks: Vec<_> =
+        client.quirks.iter().map(|(name, count)| (name.as_str(), *count)).collect();
     quirks.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let failures = [
         ("failed-login", client.failed_logins),
@@ -89,14 +90,20 @@ mod tests {
 
     #[test]
     fn each_client_has_a_line_with_its_oddities_the_most_frequent_first() {
-        let text =
-            printed(vec![client("192.168.1.9", &[("bare-lf", 3), ("no-date", 10)]), client("::1", &[])]);
+        let text = printed(vec![
+            client("192.168.1.9", &[("bare-lf", 3), ("no-date", 10)]),
+            client("::1", &[]),
+        ]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("ADDRESS      FIRST SEEN"), "{text}");
-        assert!(lines[1].starts_with("192.168.1.9  10 min ago") && lines[1].contains("1 min ago"), "{text}");
         assert!(
-            lines[1]
-                .ends_with("12        10        2  failed-login 4, no-proxy-header 1, no-date 10, bare-lf 3"),
+            lines[1].starts_with("192.168.1.9  10 min ago") && lines[1].contains("1 min ago"),
+            "{text}"
+        );
+        assert!(
+            lines[1].ends_with(
+                "12        10        2  failed-login 4, no-proxy-header 1, no-date 10, bare-lf 3"
+            ),
             "{text}"
         );
         assert!(lines[2].ends_with("2  -") && text.contains("docs/clients.md"), "{text}");

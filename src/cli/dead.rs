@@ -92,14 +92,21 @@ pub(super) async fn run(
     }
 }
 
-async fn list(out: &mut dyn Write, client: &Client, form: Form, now: Timestamp) -> Result<(), Failure> {
-    let columns = [("ID", Side::Left), ("DEAD SINCE", Side::Left), ("TO", Side::Left), ("WHY", Side::Left)];
+async fn list(
+    out: &mut dyn Write,
+    client: &Client,
+    form: Form,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let columns =
+        [("ID", Side::Left), ("DEAD SINCE", Side::Left), ("TO", Side::Left), ("WHY", Side::Left)];
     let (mut table, mut after, mut printed) = (Table::new(columns), None, 0);
     loop {
         let page = client.dead(after, PAGE).await?;
         match form {
             Form::Text => {
-                let rows: Vec<_> = page.messages.iter().flat_map(|message| rows(message, now)).collect();
+                let rows: Vec<_> =
+                    page.messages.iter().flat_map(|message| rows(message, now)).collect();
                 table.print(out, &rows)?;
             }
             Form::Json => {
@@ -142,7 +149,8 @@ async fn redirect(
     form: Form,
 ) -> Result<(), Failure> {
     if which.all {
-        let message = "--to takes ids, so that not every dead letter goes to one address by mistake";
+        let message =
+            "--to takes ids, so that not every dead letter goes to one address by mistake";
         return Err(Failure::new(Exit::Usage, message));
     }
     for id in which.ids {

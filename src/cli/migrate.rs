@@ -86,8 +86,8 @@ pub(super) fn run(out: &mut dyn Write, arguments: &Arguments) -> Result<(), Fail
         Program::Dma => dma::read(&text, &other),
         Program::Postfix => postfix::read(&text, &other),
     };
-    let draft: Draft =
-        draft.map_err(|reason| Failure::new(Exit::Data, format!("{}: {reason}", file.display())))?;
+    let draft: Draft = draft
+        .map_err(|reason| Failure::new(Exit::Data, format!("{}: {reason}", file.display())))?;
     out.write_all(draft.relay_toml(&file.display().to_string()).as_bytes())?;
     Ok(())
 }

@@ -211,7 +211,9 @@ mod tests {
 
     #[test]
     fn the_configuration_may_be_named_before_and_after_the_subcommand() {
-        for line in [["pillarbox", "--config", "a.toml", "run"], ["pillarbox", "run", "--config", "a.toml"]] {
+        for line in
+            [["pillarbox", "--config", "a.toml", "run"], ["pillarbox", "run", "--config", "a.toml"]]
+        {
             let arguments = Arguments::try_parse_from(line).expect("both are understood");
             assert_eq!(arguments.config, Some(PathBuf::from("a.toml")));
         }

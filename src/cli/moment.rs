@@ -19,7 +19,8 @@ pub(super) fn local(at: Timestamp, now: Timestamp) -> String {
 /// `2026-11-21 14:05:09`.
 #[must_use]
 pub(super) fn local_in_full(at: Timestamp) -> String {
-    zoned(at).map_or_else(|| format!("{} ms", at.0), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
+    zoned(at)
+        .map_or_else(|| format!("{} ms", at.0), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 /// `14:05 (in 3 h 12 min)`, `14:05 (3 h 12 min ago)`.
@@ -90,6 +91,9 @@ mod tests {
     fn another_day_is_shown_with_its_date() {
         let now = Timestamp(1_700_000_000_000);
         assert_eq!(local(now, now).len(), "14:05".len());
-        assert_eq!(local(now.after(Duration::from_secs(3 * 86_400)), now).len(), "2026-11-24 14:05".len());
+        assert_eq!(
+            local(now.after(Duration::from_secs(3 * 86_400)), now).len(),
+            "2026-11-24 14:05".len()
+        );
     }
 }

@@ -67,14 +67,16 @@ fn prompt(stdin: &Stdin, words: &str) -> Result<Zeroizing<String>, Failure> {
 /// The first line without its end. Read octet by octet, so that nothing behind it is taken.
 fn read_line(stdin: &Stdin) -> Result<Zeroizing<String>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(PASSWORD_LENGTH_MAX));
-    let unreadable =
-        |error: io::Error| Failure::new(Exit::Temporary, format!("the password cannot be read: {error}"));
+    let unreadable = |error: io::Error| {
+        Failure::new(Exit::Temporary, format!("the password cannot be read: {error}"))
+    };
     for byte in stdin.lock().bytes() {
         match byte.map_err(unreadable)? {
             b'\n' => break,
             _ if bytes.len() == PASSWORD_LENGTH_MAX => {
-                let words =
-                    format!("a password has at most {PASSWORD_LENGTH_MAX} octets; nothing was changed");
+                let words = format!(
+                    "a password has at most {PASSWORD_LENGTH_MAX} octets; nothing was changed"
+                );
                 return Err(Failure::new(Exit::Data, words));
             }
             byte => bytes.push(byte),

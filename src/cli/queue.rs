@@ -83,11 +83,14 @@ pub(super) async fn run(
     match command {
         Command::List(list) => print_list(out, client, &list, form, now).await,
         Command::Show { ids } => show(out, client, &ids, form, now).await,
-        Command::Retry(selection) => bulk::for_each(out, client, selection, form, Verb::Retry).await,
+        Command::Retry(selection) => {
+            bulk::for_each(out, client, selection, form, Verb::Retry).await
+        }
         Command::Delete { selection, yes } => {
             if selection.all && !yes {
-                let which =
-                    selection.state.map_or_else(String::new, |state| format!(" with a {state} recipient"));
+                let which = selection
+                    .state
+                    .map_or_else(String::new, |state| format!(" with a {state} recipient"));
                 let message = format!(
                     "this removes every message{which} in the queue for good; add --yes if you mean it"
                 );
@@ -147,7 +150,12 @@ impl Listing {
         Self { form, table: Table::new(columns), printed: 0 }
     }
 
-    fn page(&mut self, out: &mut dyn Write, messages: &[Message], now: Timestamp) -> std::io::Result<()> {
+    fn page(
+        &mut self,
+        out: &mut dyn Write,
+        messages: &[Message],
+        now: Timestamp,
+    ) -> std::io::Result<()> {
         if self.form == Form::Text {
             self.printed += messages.len() as u64;
             let rows: Vec<[String; 6]> = messages.iter().map(|message| row(message, now)).collect();
@@ -166,8 +174,12 @@ impl Listing {
         match (self.form, self.printed, next) {
             (Form::Text, 0, None) => writeln!(out, "{}", nothing(list)),
             (Form::Text, _, Some(id)) => {
-                let state = list.state.map_or_else(String::new, |state| format!(" --state {state}"));
-                writeln!(out, "There is more: `pillarbox queue list{state} --after {id}`, or --all.")
+                let state =
+                    list.state.map_or_else(String::new, |state| format!(" --state {state}"));
+                writeln!(
+                    out,
+                    "There is more: `pillarbox queue list{state} --after {id}`, or --all."
+                )
             }
             (Form::Text, _, None) => Ok(()),
             (Form::Json, printed, next) => {
@@ -254,7 +266,8 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
         (true, true) => ", 8BITMIME, SMTPUTF8",
     };
     labelled(out, "id", &[message.id.to_string()])?;
-    let accepted = format!("{} ({})", local_in_full(message.accepted_at), relative(message.accepted_at, now));
+    let accepted =
+        format!("{} ({})", local_in_full(message.accepted_at), relative(message.accepted_at, now));
     labelled(out, "accepted", &[accepted])?;
     labelled(out, "from", &[sender(message).to_owned()])?;
     labelled(out, "client", &message.origin.iter().map(client).collect::<Vec<_>>())?;
@@ -276,21 +289,26 @@ fn client(origin: &Origin) -> String {
     if let Some(user) = &origin.user {
         return format!("a program of userid {user} on this host");
     }
-    let login = origin.login.as_ref().map_or_else(String::new, |login| format!(", logged in as {login}"));
+    let login =
+        origin.login.as_ref().map_or_else(String::new, |login| format!(", logged in as {login}"));
     let name = if origin.helo.is_empty() { String::new() } else { format!("{} ", origin.helo) };
     format!("{name}[{address}]{login} ({})", origin.protocol)
 }
 
 fn recipient_lines(recipient: &Recipient, now: Timestamp) -> Vec<String> {
-    let since = recipient.since.map_or_else(String::new, |since| format!(" since {}", when(since, now)));
+    let since =
+        recipient.since.map_or_else(String::new, |since| format!(" since {}", when(since, now)));
     let attempts = match recipient.attempts {
         0 => String::new(),
         attempts => format!(", {} refused", count(attempts.into(), "attempt")),
     };
     let mut lines = vec![format!("{}: {}{since}{attempts}", recipient.address, recipient.state)];
-    lines.extend(recipient.next_attempt.map(|at| format!("next attempt {}", when(at.max(now), now))));
+    lines.extend(
+        recipient.next_attempt.map(|at| format!("next attempt {}", when(at.max(now), now))),
+    );
     lines.extend(recipient.reason.as_ref().map(|reason| format!("reason: {reason}")));
-    let reply = recipient.last_reply.as_ref().filter(|reply| recipient.reason.as_ref() != Some(reply));
+    let reply =
+        recipient.last_reply.as_ref().filter(|reply| recipient.reason.as_ref() != Some(reply));
     lines.extend(reply.map(|reply| format!("last reply: {reply}")));
     lines
 }

@@ -65,12 +65,18 @@ pub(super) fn run(
     let client = Client::new(socket);
     let form = if arguments.json { Form::Json } else { Form::Text };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
     let result = runtime.block_on(ask(out, &client, form, question));
     result.map_err(|failure| with_ignored(failure, ignored.as_ref()))
 }
 
-async fn ask(out: &mut dyn Write, client: &Client, form: Form, question: Question) -> Result<(), Failure> {
+async fn ask(
+    out: &mut dyn Write,
+    client: &Client,
+    form: Form,
+    question: Question,
+) -> Result<(), Failure> {
     let now = SystemClock::new().wall();
     match question {
         Question::Status => {
@@ -121,15 +127,18 @@ fn configured(config: Option<&Path>) -> Result<Configured, Failure> {
     match settings::load(config) {
         Ok(settings) => Ok(Configured { socket: settings.admin.socket, ignored: None }),
         Err(error) if config.is_some() => Err(error.into()),
-        Err(error) => Ok(Configured { socket: settings::DEFAULT_SOCKET.into(), ignored: Some(error) }),
+        Err(error) => {
+            Ok(Configured { socket: settings::DEFAULT_SOCKET.into(), ignored: Some(error) })
+        }
     }
 }
 
 /// When nobody could be reached, the configuration that was ignored may name the right socket.
 fn with_ignored(mut failure: Failure, ignored: Option<&SettingsError>) -> Failure {
     if let (Exit::Unavailable | Exit::Permission, Some(error)) = (failure.exit, ignored) {
-        failure.message +=
-            &format!("\n\nThe configuration, which may name another socket, was ignored:\n\n{error}");
+        failure.message += &format!(
+            "\n\nThe configuration, which may name another socket, was ignored:\n\n{error}"
+        );
     }
     failure
 }

@@ -79,17 +79,23 @@ async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
 /// Says what may go wrong with the configuration on this very machine.
 fn warn_of_surroundings(options: &Options, addresses: &[SocketAddr], now: Timestamp) {
     let files = options.listener.tls.as_ref();
-    for words in files.map(|files| check_door::certificate_warnings(files, now)).unwrap_or_default() {
+    for words in files.map(|files| check_door::certificate_warnings(files, now)).unwrap_or_default()
+    {
         tracing::warn!("{words}");
     }
     let store = machine::resolved(&options.queue.directory);
-    for warning in exposure::warnings(&options.listener, addresses, &store, &Machine::of_this_process()) {
+    for warning in
+        exposure::warnings(&options.listener, addresses, &store, &Machine::of_this_process())
+    {
         tracing::warn!(remedy = warning.remedy, "{}", warning.what);
     }
 }
 
 /// Opens the durable queue.
-pub(super) fn open_store(options: &Options, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, DaemonError> {
+pub(super) fn open_store(
+    options: &Options,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Store>, DaemonError> {
     let (queue, clock) = (options.queue.clone(), Arc::clone(clock));
     Ok(Arc::new(tokio::task::block_in_place(|| SledStore::open(queue, clock))?))
 }
@@ -112,7 +118,9 @@ impl Signals {
                 hang_up: signal(SignalKind::hangup())?,
             })
         };
-        receive().map_err(|error| Failure::new(Exit::Temporary, format!("cannot receive signals: {error}")))
+        receive().map_err(|error| {
+            Failure::new(Exit::Temporary, format!("cannot receive signals: {error}"))
+        })
     }
 
     /// Runs the daemon; the first SIGTERM or SIGINT drains it, the second stops it at once. Both end

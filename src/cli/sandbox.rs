@@ -33,7 +33,9 @@ use crate::{
     daemon::{self, Daemon, DaemonError},
     delivery::{IpFamily, Login, PasswordSource, Tls},
     queue::opening::StoreOpenError,
-    sandbox::{self, APP_PASSWORD, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN, Sandbox, Scenario},
+    sandbox::{
+        self, APP_PASSWORD, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN, Sandbox, Scenario,
+    },
     secret::Secret,
     settings::{self, Settings, Surroundings},
     telemetry,
@@ -92,7 +94,11 @@ pub(super) struct Arguments {
 }
 
 /// Runs until a signal stops it.
-pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(
+    out: &mut dyn Write,
+    config: Option<&Path>,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
     let scenario = match arguments.scenario.as_deref() {
         Some("list") => return Ok(out.write_all(words::list().as_bytes())?),
         Some(name) => Some(words::find(name)?),
@@ -103,7 +109,8 @@ pub(super) fn run(out: &mut dyn Write, config: Option<&Path>, arguments: &Argume
     let result = runtime.block_on(async {
         let signals = Signals::receive()?;
         let sandbox = Sandbox::start(arguments.look_alike(scenario)).await;
-        let sandbox = sandbox.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        let sandbox =
+            sandbox.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
         if arguments.upstream_only {
             return serve_upstream_only(out, arguments, scenario, sandbox, signals).await;
         }
@@ -149,8 +156,10 @@ impl Arguments {
         let made = directory.map_or(Ok(()), fs::create_dir_all);
         made.and_then(|()| fs::write(path, sandbox.certificate_authority_pem())).map_err(|error| {
             let option = if self.ca_file.is_some() { "--ca-file" } else { "--directory" };
-            let message =
-                format!("cannot write {}: {error}; choose another place with {option}", path.display());
+            let message = format!(
+                "cannot write {}: {error}; choose another place with {option}",
+                path.display()
+            );
             Failure::new(Exit::Unavailable, message)
         })
     }
@@ -161,7 +170,8 @@ impl Arguments {
         }
         let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let state = named("XDG_STATE_HOME").or_else(|| Some(named("HOME")?.join(STATE_DIRECTORY)));
-        let message = "neither XDG_STATE_HOME nor HOME is set: say where the queue may lie with --directory";
+        let message =
+            "neither XDG_STATE_HOME nor HOME is set: say where the queue may lie with --directory";
         let state = state.ok_or_else(|| Failure::new(Exit::Usage, message))?;
         Ok(state.join("pillarbox-sandbox"))
     }
@@ -231,7 +241,8 @@ async fn serve(
     let directory = arguments.directory()?;
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     let upstream = sandbox.starttls_address();
-    let mut options = arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
+    let mut options =
+        arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
     let log = telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
     telemetry::init(log, telemetry::Output::Stderr);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -242,7 +253,8 @@ async fn serve(
     }
     if let Some(scenario) = scenario.filter(|scenario| scenario.uses_tokens()) {
         let service = sandbox.oauth_url();
-        let login = token::login(USERNAME, scenario.password, &service, &directory, clock.now().wall)?;
+        let login =
+            token::login(USERNAME, scenario.password, &service, &directory, clock.now().wall)?;
         options.delivery.login = Some(login);
     }
     let store = open_store(&options, &clock).map_err(|error| explain(error, arguments))?;
@@ -251,7 +263,8 @@ async fn serve(
     let daemon = Daemon::start(options, clock, store, listener).await;
     let daemon = daemon.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
-    let places = Places { listening, upstream, directory: &directory, socket: &socket, submit: &submit };
+    let places =
+        Places { listening, upstream, directory: &directory, socket: &socket, submit: &submit };
     out.write_all(welcome(&places, scenario).as_bytes())?;
     out.flush()?;
     let result = signals.run(daemon).await;

@@ -45,7 +45,11 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     }
 
     /// Prints rows; the titles come before the first ones.
-    pub(super) fn print(&mut self, out: &mut dyn Write, rows: &[[String; COLUMNS]]) -> io::Result<()> {
+    pub(super) fn print(
+        &mut self,
+        out: &mut dyn Write,
+        rows: &[[String; COLUMNS]],
+    ) -> io::Result<()> {
         for row in rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());

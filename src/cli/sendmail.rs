@@ -102,8 +102,10 @@ impl Invocation {
             Role::Newaliases => "newaliases",
         };
         let mut complain = |words: &str| {
-            let words: String =
-                words.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+            let words: String = words
+                .chars()
+                .map(|character| if character.is_control() { ' ' } else { character })
+                .collect();
             // When standard error is closed, the exit code still tells.
             drop(writeln!(io::stderr(), "{name}: {words}"));
         };
@@ -148,7 +150,9 @@ fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
         Mode::Queue => return queue::show(&source),
         Mode::Retry(id) => return queue::retry(&source, id.as_deref(), flags.verbose),
         Mode::Aliases => return aliases::check(flags.config.as_deref(), &source, complain),
-        Mode::Explain => return aliases::explain(flags.config.as_deref(), &source, &flags.recipients),
+        Mode::Explain => {
+            return aliases::explain(flags.config.as_deref(), &source, &flags.recipients);
+        }
         Mode::Send | Mode::Dialogue | Mode::Help | Mode::Daemon(_) => {}
     }
     let (caller, configured) = (Caller::of_this_process(&environment), source.configured());
@@ -195,7 +199,8 @@ mod tests {
 
     #[test]
     fn the_name_or_the_first_word_says_what_the_program_is() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let words =
+            |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let (name, subcommand) = (Spelling::Name, Spelling::Subcommand);
         for (line, expected) in [
             (&["/usr/sbin/sendmail", "-t"][..], Some((Role::Sendmail, name, words(&["-t"])))),
@@ -206,7 +211,10 @@ mod tests {
                 &["pillarbox", "--config", "f", "sendmail", "-t"],
                 Some((Role::Sendmail, subcommand, words(&["--config", "f", "-t"]))),
             ),
-            (&["pillarbox", "--config=f", "mailq"], Some((Role::Mailq, subcommand, words(&["--config=f"])))),
+            (
+                &["pillarbox", "--config=f", "mailq"],
+                Some((Role::Mailq, subcommand, words(&["--config=f"]))),
+            ),
             (&["pillarbox", "status"], None),
             (&["pillarbox", "--config", "sendmail"], None),
             (&["pillarbox"], None),

@@ -27,7 +27,11 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     labelled(out, "upstream", &[upstream(status)])?;
     labelled(out, "account", &account(&status.account, now))?;
     let full = full(&status.budget);
-    labelled(out, "budget", &[Some(spent(&status.budget)), full].into_iter().flatten().collect::<Vec<_>>())?;
+    labelled(
+        out,
+        "budget",
+        &[Some(spent(&status.budget)), full].into_iter().flatten().collect::<Vec<_>>(),
+    )?;
     labelled(out, "queue", &queue(&status.queue, now))?;
     labelled(out, "left here", &dropped(status.dropped.as_ref()))?;
     labelled(out, "next", &departure(status))?;
@@ -42,11 +46,15 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     });
     labelled(out, "in flight", &in_flight.collect::<Vec<_>>())?;
     let refused = status.refused.iter().map(|recipient| {
-        format!("{} to {} is {}: {}", recipient.id, recipient.recipient, recipient.state, recipient.reply)
+        format!(
+            "{} to {} is {}: {}",
+            recipient.id, recipient.recipient, recipient.state, recipient.reply
+        )
     });
     labelled(out, "refused", &refused.collect::<Vec<_>>())?;
     let errors = status.errors.iter().take(ERRORS_SHOWN);
-    let errors = errors.map(|error| format!("{}: {}: {}", when(error.at, now), error.id, error.text));
+    let errors =
+        errors.map(|error| format!("{}: {}: {}", when(error.at, now), error.id, error.text));
     let unknown = (status.unknown_replies > 0).then(|| {
         let number = count(status.unknown_replies, "refusal");
         format!("{number} of the upstream in words that are not known; the log has them in full")
@@ -65,8 +73,12 @@ fn account(account: &Account, now: Timestamp) -> Vec<String> {
     if account.is_open() {
         return vec!["open".into()];
     }
-    let mut lines =
-        vec![format!("{} since {}: {}", account.condition, when(account.since, now), account.reason)];
+    let mut lines = vec![format!(
+        "{} since {}: {}",
+        account.condition,
+        when(account.since, now),
+        account.reason
+    )];
     lines.extend((!account.remedy.is_empty()).then(|| format!("What to do: {}", account.remedy)));
     lines
 }
@@ -120,13 +132,15 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
         screen::size(queue.bytes),
         if states.is_empty() { "none".to_owned() } else { states.join(", ") },
     )];
-    lines.extend(
-        queue
-            .oldest
-            .map(|oldest| format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))),
-    );
+    lines.extend(queue.oldest.map(|oldest| {
+        format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))
+    }));
     lines.extend((queue.set_aside > 0).then(|| {
-        format!("{} damaged and set aside in {}", count(queue.set_aside, "file"), queue.set_aside_in)
+        format!(
+            "{} damaged and set aside in {}",
+            count(queue.set_aside, "file"),
+            queue.set_aside_in
+        )
     }));
     lines
 }
@@ -134,8 +148,8 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
 /// Files of the drop directory, where there are any.
 fn dropped(state: Option<&DropState>) -> Vec<String> {
     let Some(DropState { directory, waiting, set_aside }) = state else { return Vec::new() };
-    let waiting =
-        (*waiting > 0).then(|| format!("{} in {directory} to be taken", count(*waiting, "message")));
+    let waiting = (*waiting > 0)
+        .then(|| format!("{} in {directory} to be taken", count(*waiting, "message")));
     let set_aside = (*set_aside > 0).then(|| {
         let files = count(*set_aside, "file");
         format!("{files} set aside as {directory}/bad.*: the log says why; rename one back to be tried again, or delete it")
@@ -174,11 +188,13 @@ fn departure(status: &Status) -> Vec<String> {
         (Because::Due | Because::Pace | Because::Logins | Because::Store, None) => "Mail waits.".to_owned(),
     };
     let advice = match (status.departure.because, status.departure.at) {
-        (Because::Budget, Some(_)) => Some("Nothing to do: mail is still taken, and leaves by itself."),
-        (Because::Budget, None) => Some("What to do: raise budget.recipients_per_day and restart."),
-        (Because::Account, Some(_)) if status.account.remedy.is_empty() => {
-            Some("Nothing to do: mail is still taken, and leaves by itself. `pillarbox resume` tries now.")
+        (Because::Budget, Some(_)) => {
+            Some("Nothing to do: mail is still taken, and leaves by itself.")
         }
+        (Because::Budget, None) => Some("What to do: raise budget.recipients_per_day and restart."),
+        (Because::Account, Some(_)) if status.account.remedy.is_empty() => Some(
+            "Nothing to do: mail is still taken, and leaves by itself. `pillarbox resume` tries now.",
+        ),
         _ => None,
     };
     std::iter::once(line).chain(advice.map(str::to_owned)).collect()

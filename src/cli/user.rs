@@ -90,7 +90,8 @@ fn configured(config: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 fn add(out: &mut dyn Write, path: &Path, login: &str, from_stdin: bool) -> Result<(), Failure> {
-    check_login(login).map_err(|reason| Failure::new(Exit::Usage, format!("{login:?}: {reason}")))?;
+    check_login(login)
+        .map_err(|reason| Failure::new(Exit::Usage, format!("{login:?}: {reason}")))?;
     // A file that cannot be edited is found out before anybody types a password; the lock comes after it.
     drop(Edit::begin(path)?);
     let entered = password::ask(login, from_stdin)?;
@@ -111,7 +112,10 @@ fn add(out: &mut dyn Write, path: &Path, login: &str, from_stdin: bool) -> Resul
         writeln!(out, "{} has a new password; {shown} is up to date.", clean(login))?;
     }
     if was_created && rustix::process::geteuid().is_root() {
-        writeln!(out, "The file is new: the user that runs the relay must be able to read it, for example")?;
+        writeln!(
+            out,
+            "The file is new: the user that runs the relay must be able to read it, for example"
+        )?;
         writeln!(out, "  chown root:pillarbox {shown}")?;
     }
     if let Some(warning) = entered.warning {
@@ -123,7 +127,8 @@ fn add(out: &mut dyn Write, path: &Path, login: &str, from_stdin: bool) -> Resul
 fn remove(out: &mut dyn Write, path: &Path, login: &str) -> Result<(), Failure> {
     let edit = Edit::begin(path)?;
     let Some(text) = edit.users().without(login) else {
-        let words = format!("there is no user {login:?} in {}; see: pillarbox user list", path.display());
+        let words =
+            format!("there is no user {login:?} in {}; see: pillarbox user list", path.display());
         return Err(Failure::new(Exit::Data, words));
     };
     edit.finish(&text)?;
@@ -158,7 +163,9 @@ fn list(out: &mut dyn Write, path: &Path, form: Form) -> Result<(), Failure> {
 impl From<UsersError> for Failure {
     fn from(error: UsersError) -> Self {
         let exit = match &error {
-            UsersError::Unreadable { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            UsersError::Unreadable { error, .. }
+                if error.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
                 Exit::Permission
             }
             UsersError::Unreadable { .. } | UsersError::Content { .. } => Exit::Data,

@@ -56,7 +56,8 @@ impl Edit {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
-        let users = present.as_ref().map(|_| UsersFile::read(&path)).transpose()?.unwrap_or_default();
+        let users =
+            present.as_ref().map(|_| UsersFile::read(&path)).transpose()?.unwrap_or_default();
         Ok(Self { path, directory, users, present })
     }
 
@@ -86,7 +87,8 @@ impl Edit {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE_NEW).open(scratch)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(MODE_NEW).open(scratch)?;
         file.write_all(text.as_bytes())?;
         self.give(&file)?;
         file.sync_all()?;

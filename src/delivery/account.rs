@@ -188,7 +188,8 @@ impl Account {
     /// The upstream accepted a message. Returns whether the state changed.
     pub(super) fn accepted(&mut self, permit: Permit, now: Timestamp) -> bool {
         self.losses = 0;
-        let learned = permit.generation == self.generation && self.state.day_full_since.take().is_some();
+        let learned =
+            permit.generation == self.generation && self.state.day_full_since.take().is_some();
         self.prove(permit, now, AccountCondition::Open) || learned
     }
 
@@ -248,8 +249,10 @@ impl Account {
         let strikes = if again { self.state.strikes.saturating_add(1) } else { 1 };
         // A short pause never cuts the rest of a longer one.
         let until = self.state.until.max(Some(now.after(wait(&trouble, strikes))));
-        let narrows =
-            matches!(trouble.condition, AccountCondition::BackingOff | AccountCondition::PausedLogin);
+        let narrows = matches!(
+            trouble.condition,
+            AccountCondition::BackingOff | AccountCondition::PausedLogin
+        );
         let alone_until = until.filter(|_| narrows).map(|until| until.after(ALONE));
         self.state = AccountState {
             condition: trouble.condition,
@@ -340,14 +343,18 @@ fn rank(condition: AccountCondition) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use AccountCondition::{BackingOff, PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota};
+    use AccountCondition::{
+        BackingOff, PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota,
+    };
 
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
     fn go(account: &mut Account, now: Timestamp) -> Permit {
-        let Entry::Go(permit) = account.enter(now) else { panic!("no licence: {:?}", account.state()) };
+        let Entry::Go(permit) = account.enter(now) else {
+            panic!("no licence: {:?}", account.state())
+        };
         permit
     }
 
@@ -366,14 +373,17 @@ mod tests {
     fn documented_pauses(condition: AccountCondition) -> Vec<Duration> {
         let document = include_str!("../../ARCHITECTURE.md");
         let (_, section) = document.split_once("\n## States of the account\n").unwrap();
-        let row = section.lines().find(|line| line.starts_with(&format!("| {} |", condition.name())));
+        let row =
+            section.lines().find(|line| line.starts_with(&format!("| {} |", condition.name())));
         let pauses = row.unwrap().trim_end_matches(" |").rsplit('|').next().unwrap();
         pauses.split_whitespace().map(|pause| humantime::parse_duration(pause).unwrap()).collect()
     }
 
     #[test]
     fn the_pauses_grow_as_documented() {
-        for condition in [BackingOff, PausedLogin, PausedQuota, PausedCredentials, PausedConfiguration] {
+        for condition in
+            [BackingOff, PausedLogin, PausedQuota, PausedCredentials, PausedConfiguration]
+        {
             let mut account = proven();
             let mut now = NOW;
             let pauses = documented_pauses(condition);
@@ -382,7 +392,10 @@ mod tests {
                 assert!(account.trouble(permit, trouble(condition), now));
                 let until = account.state().until.unwrap();
                 assert_eq!(until.since(now), *expected, "{condition:?}");
-                assert_eq!(account.enter(until.before(Duration::from_millis(1))), Entry::Paused(until));
+                assert_eq!(
+                    account.enter(until.before(Duration::from_millis(1))),
+                    Entry::Paused(until)
+                );
                 now = until;
             }
             assert_eq!(account.state().since, NOW, "since tells when it began");
@@ -413,8 +426,9 @@ mod tests {
     fn ten_workers_that_meet_the_same_refusal_count_once() {
         let mut account = proven();
         let permits: Vec<Permit> = (0..10).map(|_| go(&mut account, NOW)).collect();
-        let changes =
-            permits.into_iter().filter(|permit| account.trouble(*permit, trouble(PausedQuota), NOW));
+        let changes = permits
+            .into_iter()
+            .filter(|permit| account.trouble(*permit, trouble(PausedQuota), NOW));
         assert_eq!(changes.count(), 1);
         assert_eq!(account.state().strikes, 1);
     }
@@ -422,7 +436,8 @@ mod tests {
     #[test]
     fn a_graver_refusal_replaces_a_lighter_one_but_not_the_reverse() {
         let mut account = proven();
-        let (first, second, third) = (go(&mut account, NOW), go(&mut account, NOW), go(&mut account, NOW));
+        let (first, second, third) =
+            (go(&mut account, NOW), go(&mut account, NOW), go(&mut account, NOW));
         account.trouble(first, trouble(BackingOff), NOW);
         assert!(account.trouble(second, trouble(PausedQuota), NOW));
         assert!(!account.trouble(third, trouble(PausedLogin), NOW));
@@ -437,7 +452,10 @@ mod tests {
         let later = NOW.after(Duration::from_secs(3_600));
         let probe = go(&mut account, later);
         assert_eq!(account.enter(later), Entry::ProbeIsOut);
-        assert!(!account.answered(probe, later), "only an accepted message ends a pause for the quota");
+        assert!(
+            !account.answered(probe, later),
+            "only an accepted message ends a pause for the quota"
+        );
         let probe = go(&mut account, later);
         assert!(account.accepted(probe, later));
         assert_eq!(account.state().condition, AccountCondition::Open);

@@ -166,13 +166,17 @@ pub(super) enum Fault {
     #[error("the server answers in plain text where TLS was expected")]
     PlainText,
     /// What answered spoke TLS where a greeting in plain text was expected.
-    #[error("the server expects TLS from the first byte, and a greeting in plain text was expected")]
+    #[error(
+        "the server expects TLS from the first byte, and a greeting in plain text was expected"
+    )]
     TlsFirst,
     /// EHLO did not offer STARTTLS.
     #[error("the server does not offer STARTTLS")]
     NoStarttls,
     /// Bytes followed the reply to STARTTLS in plain text.
-    #[error("plain text followed the reply to STARTTLS: someone may be tampering with the connection")]
+    #[error(
+        "plain text followed the reply to STARTTLS: someone may be tampering with the connection"
+    )]
     Injected,
     /// EHLO did not offer AUTH PLAIN.
     #[error("the server does not offer AUTH PLAIN")]
@@ -253,7 +257,11 @@ impl Answer {
             } => self,
             Self::Broken { stage, after_dot, fault } => {
                 let server = format!("{host} port {port}");
-                Self::Broken { stage, after_dot, fault: Fault::At { server, fault: Box::new(fault) } }
+                Self::Broken {
+                    stage,
+                    after_dot,
+                    fault: Fault::At { server, fault: Box::new(fault) },
+                }
             }
             other => other,
         }
@@ -265,7 +273,9 @@ impl fmt::Display for Answer {
         match self {
             Self::Replied { reply, .. } => fmt::Display::fmt(reply, formatter),
             // Nothing was sent, so there is no stage at which it happened.
-            Self::Broken { fault: Fault::NoPassword { reason, .. }, .. } => formatter.write_str(reason),
+            Self::Broken { fault: Fault::NoPassword { reason, .. }, .. } => {
+                formatter.write_str(reason)
+            }
             Self::Broken { fault: Fault::NoToken(error), .. } => formatter.write_str(&error.reason),
             Self::Broken { stage, fault, .. } => write!(formatter, "{fault} (at {})", stage.name()),
             Self::Unsendable { reason } => formatter.write_str(reason),

@@ -46,10 +46,12 @@ impl Plan {
             let destination = destination(&recipient.address, options, takes_internationalized);
             places.push(destination.map(|address| place(&mut recipients, address)));
         }
-        let account = options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
+        let account =
+            options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
         let account = account.filter(|address| address.domain().is_some());
         let routes = options.recipients.routes(now);
-        let terms = Terms { identity: &options.identity, account: account.as_ref(), recipients: &routes };
+        let terms =
+            Terms { identity: &options.identity, account: account.as_ref(), recipients: &routes };
         let reverse_path = terms.reverse_path(reader.envelope());
         let header_internationalized = edit_header(claim, reader, &terms)?;
         let internationalized = claim.internationalized
@@ -87,7 +89,9 @@ fn destination(
         (_, false) => address,
         (Some(admin), true) => admin,
         (None, true) => {
-            return Err(format!("{address} is a local name and nobody reads it here: set identity.admin"));
+            return Err(format!(
+                "{address} is a local name and nobody reads it here: set identity.admin"
+            ));
         }
     };
     if address.is_internationalized() && !takes_internationalized {

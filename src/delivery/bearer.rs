@@ -45,8 +45,9 @@ impl Mechanism {
             Self::Oauthbearer => {
                 // In this field alone "=" and "," are escaped (RFC 5801 section 4).
                 let name = username.replace('=', "=3D").replace(',', "=2C");
-                let response =
-                    format!("n,a={name},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01");
+                let response = format!(
+                    "n,a={name},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01"
+                );
                 ("OAUTHBEARER", response)
             }
         };
@@ -132,8 +133,11 @@ pub(super) fn not_offered() -> TokenError {
 pub(super) fn too_long() -> TokenError {
     TokenError {
         kind: Kind::Refused,
-        reason: format!("the access token is too long for SMTP, whose AUTH takes {LINE_LENGTH_MAX} octets"),
-        remedy: "Ask the provider for fewer claims in its tokens; then run `pillarbox resume`.".into(),
+        reason: format!(
+            "the access token is too long for SMTP, whose AUTH takes {LINE_LENGTH_MAX} octets"
+        ),
+        remedy: "Ask the provider for fewer claims in its tokens; then run `pillarbox resume`."
+            .into(),
     }
 }
 
@@ -162,7 +166,12 @@ mod tests {
     #[test]
     fn a_long_token_stays_on_one_line_up_to_the_limit_of_auth() {
         let line = |length| {
-            Mechanism::Xoauth2.line("me@gmail.com", &Secret::new("x".repeat(length)), "smtp.gmail.com", 587)
+            Mechanism::Xoauth2.line(
+                "me@gmail.com",
+                &Secret::new("x".repeat(length)),
+                "smtp.gmail.com",
+                587,
+            )
         };
         let long = line(8_000).unwrap();
         assert_eq!(long.matches("\r\n").count(), 1);

@@ -76,7 +76,8 @@ mod tests {
         queue::{draft::BUFFER_BYTES, memory_store::MemoryStore, store::Store},
     };
 
-    const HEAD: &[u8] = b"Message-ID: <1@example.org>\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\n";
+    const HEAD: &[u8] =
+        b"Message-ID: <1@example.org>\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\n";
 
     async fn reader(text: &[u8]) -> MessageReader {
         let store = MemoryStore::new(Arc::new(ManualClock::new(Timestamp(0))), 1 << 30);
@@ -127,7 +128,8 @@ mod tests {
         let text = vec![b'x'; 2 * BUFFER_BYTES];
         let reader = reader(&text).await;
         let size_bytes = reader.size_bytes();
-        let mut body = Body::new(reader, || Err(StoreError::Unavailable("the disk is gone".into())));
+        let mut body =
+            Body::new(reader, || Err(StoreError::Unavailable("the disk is gone".into())));
         let mut sent = 0;
         while let Some(block) = body.block() {
             sent += block.len() as u64;

@@ -29,8 +29,10 @@ pub(super) struct Capabilities {
 impl Capabilities {
     /// How a token is presented. XOAUTH2 first: it is what Gmail documents for SMTP.
     pub(super) fn bearer_mechanism(&self) -> Option<Mechanism> {
-        let offered =
-            [(self.auth_xoauth2, Mechanism::Xoauth2), (self.auth_oauthbearer, Mechanism::Oauthbearer)];
+        let offered = [
+            (self.auth_xoauth2, Mechanism::Xoauth2),
+            (self.auth_oauthbearer, Mechanism::Oauthbearer),
+        ];
         offered.into_iter().find(|(offered, _)| *offered).map(|(_, mechanism)| mechanism)
     }
 
@@ -82,6 +84,9 @@ mod tests {
         };
         assert_eq!(Capabilities::read(gmail.lines()), all);
         assert_eq!(Capabilities::read(gmail.to_lowercase().lines()), all);
-        assert_eq!(Capabilities::read(["PIPELINING is my name"].into_iter()), Capabilities::default());
+        assert_eq!(
+            Capabilities::read(["PIPELINING is my name"].into_iter()),
+            Capabilities::default()
+        );
     }
 }

@@ -86,7 +86,10 @@ impl Carrier {
     /// on logins, which is the firmer rule.
     pub(super) async fn renew(&mut self) {
         let now = self.shared.clock.now();
-        let worn = self.warm.as_ref().is_some_and(|warm| warm.wear.is_worn(&self.shared.options.limits, now));
+        let worn = self
+            .warm
+            .as_ref()
+            .is_some_and(|warm| warm.wear.is_worn(&self.shared.options.limits, now));
         if worn && self.new_login_wait().is_zero() {
             self.hang_up().await;
         }
@@ -100,7 +103,11 @@ impl Carrier {
 
     /// Tries a claim: a second time when nothing but the connection failed, or the parameters of MAIL.
     /// `None` when the queue has already ended the claim.
-    pub(super) async fn attempt(&mut self, claim: &ClaimedMessage, stage: &StageCell) -> Option<Judgement> {
+    pub(super) async fn attempt(
+        &mut self,
+        claim: &ClaimedMessage,
+        stage: &StageCell,
+    ) -> Option<Judgement> {
         let mut judgement = match self.attempt_once(claim, stage).await {
             Ok(judgement) => judgement,
             Err(problem) => return self.unreadable(claim, problem),
@@ -195,7 +202,11 @@ impl Carrier {
             match opened {
                 Ok(connection) => {
                     if lock(&shared.ways).reached(way, shared.clock.now().since_boot_ms) {
-                        info!(host = shared.options.host, port = way.port, "mail goes through this port now");
+                        info!(
+                            host = shared.options.host,
+                            port = way.port,
+                            "mail goes through this port now"
+                        );
                     }
                     return Ok((way, connection));
                 }
@@ -212,7 +223,8 @@ impl Carrier {
                 }
             }
         }
-        Err(failure.unwrap_or_else(|| Answer::Unsendable { reason: "there is no way to try".into() }))
+        Err(failure
+            .unwrap_or_else(|| Answer::Unsendable { reason: "there is no way to try".into() }))
     }
 
     /// Stores when the logins of this hour were. A store that cannot take it now has taken no claim either.
@@ -239,7 +251,8 @@ impl Carrier {
         warm.wear.messages += 1;
         let store = &self.shared.store;
         let before_final_dot = || store.final_dot(claim.id);
-        let transacted = warm.connection.transact(&plan.envelope, reader, before_final_dot, stage).await;
+        let transacted =
+            warm.connection.transact(&plan.envelope, reader, before_final_dot, stage).await;
         if transacted.broken {
             self.warm = None;
         }
@@ -289,7 +302,8 @@ mod tests {
         assert!(!new.is_worn(&limits, start));
         assert!(!Wear { messages: 99, ..new }.is_worn(&limits, start));
         assert!(Wear { messages: 100, ..new }.is_worn(&limits, start));
-        let renewed = |in_minutes| Wear { renew_at: Some(start.wall.after(minutes(in_minutes))), ..new };
+        let renewed =
+            |in_minutes| Wear { renew_at: Some(start.wall.after(minutes(in_minutes))), ..new };
         assert!(!renewed(1).is_worn(&limits, start));
         assert!(renewed(0).is_worn(&limits, start));
         clock.advance(minutes(10));

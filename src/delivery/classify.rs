@@ -55,7 +55,8 @@ fn of_positive_reply(stage: Stage, reply: &Reply) -> Verdict {
 }
 
 const RECONNECT: Verdict = Verdict::reconnect(AccountCondition::BackingOff);
-const CONNECTION_TROUBLE: Verdict = Verdict::new(Scope::Account, Action::Pause(AccountCondition::BackingOff));
+const CONNECTION_TROUBLE: Verdict =
+    Verdict::new(Scope::Account, Action::Pause(AccountCondition::BackingOff));
 
 /// gmail.md section 3.7: a reply that the table does not know.
 fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
@@ -66,17 +67,24 @@ fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
         Stage::Auth if permanent => {
             Verdict::pause(PausedCredentials, "Check upstream.username and the app password.")
         }
-        Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls if permanent => Verdict::pause(
-            PausedConfiguration,
-            "Check upstream.host, upstream.port and upstream.ehlo_name, then run `pillarbox resume`.",
-        ),
-        Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls | Stage::Auth => CONNECTION_TROUBLE,
+        Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls if permanent => {
+            Verdict::pause(
+                PausedConfiguration,
+                "Check upstream.host, upstream.port and upstream.ehlo_name, then run `pillarbox resume`.",
+            )
+        }
+        Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls | Stage::Auth => {
+            CONNECTION_TROUBLE
+        }
         Stage::Rcpt if permanent && reply.enhanced.starts_with("5.1.") => {
             Verdict::new(Scope::Recipient, Action::GiveUp)
         }
         Stage::Rcpt if permanent => {
             let lifetime = Some(UNKNOWN_REFUSAL_LIFETIME);
-            retry(Scope::Recipient, Waits { growth: Growth::FromAnHour, attempts_max: None, lifetime })
+            retry(
+                Scope::Recipient,
+                Waits { growth: Growth::FromAnHour, attempts_max: None, lifetime },
+            )
         }
         Stage::Rcpt => retry(Scope::Recipient, Waits::USUAL),
         Stage::Mail | Stage::Data if permanent && speaks_of_a_limit(&reply.text) => Verdict::pause(
@@ -94,7 +102,8 @@ fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
 fn speaks_of_a_limit(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let mut words = text.split(|character: char| !character.is_ascii_alphanumeric());
-    text.contains("too many") || words.any(|word| matches!(word, "limit" | "limits" | "quota" | "rate"))
+    text.contains("too many")
+        || words.any(|word| matches!(word, "limit" | "limits" | "quota" | "rate"))
 }
 
 fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
@@ -183,7 +192,12 @@ mod tests {
             (Stage::FinalDot, 451, "later", (Scope::Message, Action::Retry(Waits::USUAL))),
             (Stage::FinalDot, 421, "bye", (Scope::Message, Action::Retry(Waits::USUAL))),
             (Stage::Data, 421, "bye", (Scope::Connection, Action::Reconnect { then: BackingOff })),
-            (Stage::Data, 250, "not 354", (Scope::Connection, Action::Reconnect { then: BackingOff })),
+            (
+                Stage::Data,
+                250,
+                "not 354",
+                (Scope::Connection, Action::Reconnect { then: BackingOff }),
+            ),
         ] {
             let reply = Reply::new(code, text);
             let verdict = of_reply(stage, &reply);
@@ -196,7 +210,8 @@ mod tests {
     #[test]
     fn a_broken_connection_is_the_accounts_affair_before_mail_and_the_connections_after() {
         for stage in Stage::ALL {
-            let answer = Answer::Broken { stage, after_dot: false, fault: Fault::Lost("gone".into()) };
+            let answer =
+                Answer::Broken { stage, after_dot: false, fault: Fault::Lost("gone".into()) };
             let expected = if stage < Stage::Mail { Scope::Account } else { Scope::Connection };
             assert_eq!(classify(&answer).scope, expected);
         }

@@ -106,13 +106,15 @@ impl Credential {
     ) -> Result<Self, Fault> {
         if let Some(tokens) = tokens {
             let token = tokens.access_token().await.map_err(Fault::NoToken)?;
-            let bearer = Bearer { username: login.username.clone(), token, tokens: Arc::clone(tokens) };
+            let bearer =
+                Bearer { username: login.username.clone(), token, tokens: Arc::clone(tokens) };
             return Ok(Self::Token(bearer));
         }
         let lines = password_lines(login, command_limit).await;
-        lines
-            .map(Self::Password)
-            .map_err(|error| Fault::NoPassword { reason: error.to_string(), remedy: error.remedy() })
+        lines.map(Self::Password).map_err(|error| Fault::NoPassword {
+            reason: error.to_string(),
+            remedy: error.remedy(),
+        })
     }
 }
 
@@ -131,7 +133,10 @@ impl std::fmt::Debug for PasswordLines {
 }
 
 /// Reads the password and makes the lines of both mechanisms.
-async fn password_lines(login: &Login, command_limit: Duration) -> Result<PasswordLines, CredentialError> {
+async fn password_lines(
+    login: &Login,
+    command_limit: Duration,
+) -> Result<PasswordLines, CredentialError> {
     let password = match login.password.clone() {
         PasswordSource::Inline(secret) => secret,
         source => spawn_blocking(move || read(&source, command_limit))
@@ -154,8 +159,8 @@ async fn password_lines(login: &Login, command_limit: Duration) -> Result<Passwo
 /// An app password as Google shows it, in groups, becomes the sixteen letters; any other secret stays.
 fn normalized(password: &Secret) -> Secret {
     let letters = Zeroizing::new(password.expose().split_whitespace().collect::<String>());
-    let app_password =
-        letters.len() == APP_PASSWORD_LENGTH && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let app_password = letters.len() == APP_PASSWORD_LENGTH
+        && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
     if app_password { Secret::new(letters.to_string()) } else { password.clone() }
 }
 
@@ -277,7 +282,10 @@ mod tests {
 
     async fn from(password: PasswordSource) -> Result<String, String> {
         let login = Login { username: "me@gmail.com".into(), password };
-        password_lines(&login, LIMIT).await.map(|lines| decoded(&lines)).map_err(|error| error.to_string())
+        password_lines(&login, LIMIT)
+            .await
+            .map(|lines| decoded(&lines))
+            .map_err(|error| error.to_string())
     }
 
     fn command(script: &str) -> PasswordSource {
@@ -304,9 +312,12 @@ mod tests {
     async fn the_first_line_of_a_file_or_of_an_output_is_the_password() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");
-        for text in
-            ["secret word\nmade for the relay\n", "secret word\r\n\r\n", "secret word\r", "secret word"]
-        {
+        for text in [
+            "secret word\nmade for the relay\n",
+            "secret word\r\n\r\n",
+            "secret word\r",
+            "secret word",
+        ] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             let sent = from(PasswordSource::File(path.clone())).await;
@@ -329,7 +340,10 @@ mod tests {
         ] {
             let login = Login { username: "me@gmail.com".into(), password: source };
             let error = password_lines(&login, LIMIT).await.unwrap_err();
-            assert!(error.to_string().contains(named) && error.to_string().contains("empty"), "{error}");
+            assert!(
+                error.to_string().contains(named) && error.to_string().contains("empty"),
+                "{error}"
+            );
             assert!(error.remedy().contains(named), "{}", error.remedy());
         }
     }
@@ -339,7 +353,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");
         fs::write(&path, "secret word\n").unwrap();
-        for (mode, accepted) in [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o660, false)]
+        for (mode, accepted) in
+            [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o660, false)]
         {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let sent = from(PasswordSource::File(path.clone())).await;
@@ -372,7 +387,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_hangs_is_ended_with_all_it_started() {
-        let login = Login { username: "me@gmail.com".into(), password: command("sleep 600 & wait") };
+        let login =
+            Login { username: "me@gmail.com".into(), password: command("sleep 600 & wait") };
         let error = password_lines(&login, Duration::from_millis(100)).await.unwrap_err();
         assert!(error.to_string().contains("no answer within"), "{error}");
     }

@@ -66,7 +66,10 @@ impl Flights {
             settlement: entry.settlement,
         };
         let mut entries = lock(&self.entries);
-        entries.extract_if(.., |_, entry| entry.stranded).map(|(_, entry)| stranded(entry)).collect()
+        entries
+            .extract_if(.., |_, entry| entry.stranded)
+            .map(|(_, entry)| stranded(entry))
+            .collect()
     }
 }
 

@@ -70,7 +70,10 @@ impl Connection {
             let words = "a password is never sent without TLS: set upstream.tls";
             return Err(broken(Fault::Configuration(words.into())));
         }
-        Credential::of(login, tokens, options.limits.password_command).await.map(Some).map_err(broken)
+        Credential::of(login, tokens, options.limits.password_command)
+            .await
+            .map(Some)
+            .map_err(broken)
     }
 
     /// Opens a connection up to the point where AUTH, or MAIL, may follow.
@@ -93,8 +96,14 @@ impl Connection {
         })?;
         let limits = options.limits.clone();
         let capabilities = Capabilities::default();
-        let mut connection =
-            Self { smtp, handle, capabilities, limits, needs_reset: false, without_parameters: false };
+        let mut connection = Self {
+            smtp,
+            handle,
+            capabilities,
+            limits,
+            needs_reset: false,
+            without_parameters: false,
+        };
         if way.tls == Tls::Starttls {
             stage.enter(Stage::Starttls);
             connection.start_tls(options, trust).await?;
@@ -151,7 +160,8 @@ impl Connection {
         self.handle.begin_transaction();
         self.handle.set_limit(self.limits.command);
         let mut replies = EnvelopeReplies::new(envelope.recipients.len());
-        let fault = self.send_envelope(envelope, reader.size_bytes(), &mut replies, stage).await.err();
+        let fault =
+            self.send_envelope(envelope, reader.size_bytes(), &mut replies, stage).await.err();
         if let Some((stage, fault)) = fault {
             return replies.broken(stage, false, fault);
         }
@@ -195,12 +205,15 @@ impl Connection {
             } else {
                 self.smtp.command(line).await
             };
-            match result
-                .map_or_else(|error| answer(step.stage(), &error), |reply| replied(step.stage(), &reply))
-            {
+            match result.map_or_else(
+                |error| answer(step.stage(), &error),
+                |reply| replied(step.stage(), &reply),
+            ) {
                 Answer::Replied { reply, .. } => replies.note(*step, reply),
                 Answer::Broken { stage, fault, .. } => return Err((stage, fault)),
-                Answer::Unsendable { reason } => return Err((step.stage(), Fault::Garbled(reason))),
+                Answer::Unsendable { reason } => {
+                    return Err((step.stage(), Fault::Garbled(reason)));
+                }
             }
         }
         Ok(())
@@ -230,7 +243,9 @@ impl Connection {
         }
         lines.push((Step::Mail, mail));
         let recipients = envelope.recipients.iter().enumerate();
-        lines.extend(recipients.map(|(position, to)| (Step::Rcpt(position), format!("RCPT TO:<{to}>\r\n"))));
+        lines.extend(
+            recipients.map(|(position, to)| (Step::Rcpt(position), format!("RCPT TO:<{to}>\r\n"))),
+        );
         lines.push((Step::Data, "DATA\r\n".to_owned()));
         lines
     }
@@ -268,15 +283,18 @@ impl Connection {
             let fault = Fault::Lost("given up because of the queue".into());
             return Transacted { store_error, ..replies.broken(Stage::Data, false, fault) };
         }
-        match result
-            .map_or_else(|error| answer(Stage::FinalDot, &error), |reply| replied(Stage::FinalDot, &reply))
-        {
+        match result.map_or_else(
+            |error| answer(Stage::FinalDot, &error),
+            |reply| replied(Stage::FinalDot, &reply),
+        ) {
             Answer::Replied { reply, .. } => replies.finished(Stage::FinalDot, Some(reply)),
             Answer::Broken { fault, .. } if self.handle.may_have_sent_final_dot() => {
                 replies.broken(Stage::FinalDot, true, fault)
             }
             Answer::Broken { fault, .. } => replies.broken(Stage::Data, false, fault),
-            Answer::Unsendable { reason } => replies.broken(Stage::Data, false, Fault::Garbled(reason)),
+            Answer::Unsendable { reason } => {
+                replies.broken(Stage::Data, false, Fault::Garbled(reason))
+            }
         }
     }
 
@@ -300,7 +318,10 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Connection").field("capabilities", &self.capabilities).finish_non_exhaustive()
+        formatter
+            .debug_struct("Connection")
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
     }
 }
 

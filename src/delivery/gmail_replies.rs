@@ -139,10 +139,18 @@ mod tests {
     fn each_fragment_of_a_row_is_in_one_of_its_examples_or_stands_for_older_words() {
         for row in rows() {
             for fragment in row.text {
-                assert_eq!(*fragment, fragment.to_ascii_lowercase(), "the comparison needs lower case");
+                assert_eq!(
+                    *fragment,
+                    fragment.to_ascii_lowercase(),
+                    "the comparison needs lower case"
+                );
             }
-            let shown = |line: &str| row.text.iter().any(|text| line.to_ascii_lowercase().contains(text));
-            assert!(row.text.is_empty() || row.examples.iter().all(|(_, line)| shown(line)), "{row:?}");
+            let shown =
+                |line: &str| row.text.iter().any(|text| line.to_ascii_lowercase().contains(text));
+            assert!(
+                row.text.is_empty() || row.examples.iter().all(|(_, line)| shown(line)),
+                "{row:?}"
+            );
         }
     }
 
@@ -150,7 +158,10 @@ mod tests {
     fn the_daily_limit_pauses_the_account_at_every_stage() {
         let reply = Reply::new(550, "5.4.5 Daily user sending quota exceeded. x - gsmtp");
         for stage in Stage::ALL {
-            assert_eq!(row(stage, &reply).map(|row| row.verdict.action), Some(Action::Pause(PausedQuota)));
+            assert_eq!(
+                row(stage, &reply).map(|row| row.verdict.action),
+                Some(Action::Pause(PausedQuota))
+            );
         }
     }
 

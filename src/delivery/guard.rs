@@ -70,7 +70,12 @@ enum Transport {
 }
 
 /// Guards a connection in plain text.
-pub(super) fn plain(stream: TcpStream, peer: SocketAddr, limit: Duration, quit: Duration) -> (Guard, Handle) {
+pub(super) fn plain(
+    stream: TcpStream,
+    peer: SocketAddr,
+    limit: Duration,
+    quit: Duration,
+) -> (Guard, Handle) {
     guard(Transport::Plain(stream), peer, limit, quit)
 }
 
@@ -84,7 +89,12 @@ pub(super) fn encrypted(
     guard(Transport::Encrypted(Box::new(stream)), peer, limit, quit)
 }
 
-fn guard(transport: Transport, peer: SocketAddr, limit: Duration, quit_limit: Duration) -> (Guard, Handle) {
+fn guard(
+    transport: Transport,
+    peer: SocketAddr,
+    limit: Duration,
+    quit_limit: Duration,
+) -> (Guard, Handle) {
     let shared = Arc::new(Mutex::new(Shared {
         transport,
         limit,
@@ -213,7 +223,11 @@ impl Shared {
         }
     }
 
-    fn poll_read_line(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read_line(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.pending.is_empty() {
             let mut block = [0; PLAIN_READ_MAX];
             let mut buffer = ReadBuf::new(&mut block);
@@ -226,7 +240,8 @@ impl Shared {
                 }
             }
         }
-        let line_end = self.pending.iter().position(|byte| *byte == b'\n').map(|position| position + 1);
+        let line_end =
+            self.pending.iter().position(|byte| *byte == b'\n').map(|position| position + 1);
         let count = line_end.unwrap_or(self.pending.len()).min(out.remaining());
         out.put_slice(&self.pending[..count]);
         self.pending.drain(..count);
@@ -256,7 +271,11 @@ impl AsyncRead for Guard {
 }
 
 impl AsyncWrite for Guard {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let mut shared = lock(&self.shared);
         if shared.poisoned {
             return Poll::Ready(Err(abandoned()));
@@ -293,7 +312,11 @@ impl AsyncTokioStream for Guard {
 }
 
 impl Transport {
-    fn poll_read(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, out),
             Self::Encrypted(stream) => Pin::new(stream).poll_read(context, out),

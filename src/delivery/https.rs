@@ -133,7 +133,8 @@ impl Https {
             let connector = self.trust.connector().await.map_err(fault)?;
             let name = tls::server_name(&target.host).map_err(fault)?;
             let stream = connector.connect(name, stream).await;
-            ask(stream.map_err(|error| fault(tls::handshake_fault(&target.host, &error)))?, request).await?
+            ask(stream.map_err(|error| fault(tls::handshake_fault(&target.host, &error)))?, request)
+                .await?
         } else {
             ask(stream, request).await?
         };
@@ -189,10 +190,13 @@ fn prepared(request: HttpRequest) -> Result<(Request<Full<Bytes>>, Target), Http
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let path: Uri = path.parse().map_err(|_| wrong_address())?;
-    parts.headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| wrong_address())?);
     parts
         .headers
-        .insert(USER_AGENT, HeaderValue::from_static(concat!("pillarbox/", env!("CARGO_PKG_VERSION"))));
+        .insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| wrong_address())?);
+    parts.headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("pillarbox/", env!("CARGO_PKG_VERSION"))),
+    );
     parts.uri = path;
     let request = Request::from_parts(parts, Full::new(Bytes::from(body)));
     Ok((request, Target { host, port, encrypted }))
@@ -203,13 +207,15 @@ async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> Result<HttpResponse
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let lost = |error: hyper::Error| HttpError::Network(format!("the connection was lost: {error}"));
+    let lost =
+        |error: hyper::Error| HttpError::Network(format!("the connection was lost: {error}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(lost)?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_MAX).collect().await;
-        let body = body.map_err(|error| HttpError::Network(format!("the answer broke off: {error}")))?;
+        let body =
+            body.map_err(|error| HttpError::Network(format!("the answer broke off: {error}")))?;
         Ok(Response::from_parts(parts, body.to_bytes().to_vec()))
     };
     // The connection moves the bytes of its one request, and ends with it.
@@ -259,7 +265,13 @@ mod tests {
         };
         assert_eq!(
             request("https://oauth2.googleapis.com/token"),
-            ("oauth2.googleapis.com".into(), 443, true, "oauth2.googleapis.com".into(), "/token".into())
+            (
+                "oauth2.googleapis.com".into(),
+                443,
+                true,
+                "oauth2.googleapis.com".into(),
+                "/token".into()
+            )
         );
         assert_eq!(
             request("http://[::1]:8080/a?b=c"),

@@ -5,7 +5,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::oauth;
-use crate::{aliases_file::AliasesFile, message::identity::Identity, secret::Secret, smtp::address::Address};
+use crate::{
+    aliases_file::AliasesFile, message::identity::Identity, secret::Secret, smtp::address::Address,
+};
 
 /// Everything delivery is told. `settings` fills it.
 #[derive(Clone, Debug)]

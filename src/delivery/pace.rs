@@ -96,7 +96,9 @@ impl Logins {
         let now = self.clock.now();
         let taken = self.live(now);
         match taken.front() {
-            Some(first) if taken.len() >= self.per_hour => LOGIN_WINDOW.saturating_sub(age(*first, now)),
+            Some(first) if taken.len() >= self.per_hour => {
+                LOGIN_WINDOW.saturating_sub(age(*first, now))
+            }
             _ => Duration::ZERO,
         }
     }
@@ -125,7 +127,8 @@ impl Logins {
     /// as fresh.
     pub(super) fn restore(&self, stamps: &[Timestamp]) {
         let newest = stamps.iter().rev().take(self.per_hour).rev();
-        let moment = |wall: &Timestamp| Moment { wall: *wall, boot: BootId::default(), since_boot_ms: 0 };
+        let moment =
+            |wall: &Timestamp| Moment { wall: *wall, boot: BootId::default(), since_boot_ms: 0 };
         *self.lock() = newest.map(moment).collect();
     }
 
@@ -187,7 +190,11 @@ mod tests {
             manual.advance(wait);
             waited += wait;
         }
-        assert_eq!(waited, Duration::from_secs(240), "100 recipients less the burst of 20, at 3 s each");
+        assert_eq!(
+            waited,
+            Duration::from_secs(240),
+            "100 recipients less the burst of 20, at 3 s each"
+        );
     }
 
     #[test]
@@ -227,6 +234,10 @@ mod tests {
         assert_eq!(restarted.stamps(), stamps);
         let fewer = Logins::new(1, clock);
         fewer.restore(&stamps);
-        assert_eq!(fewer.wait(), Duration::from_secs(3_540), "the newest counts under a smaller cap");
+        assert_eq!(
+            fewer.wait(),
+            Duration::from_secs(3_540),
+            "the newest counts under a smaller cap"
+        );
     }
 }

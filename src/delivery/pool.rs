@@ -63,7 +63,13 @@ impl Pool {
     #[must_use]
     pub fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::new(Shared::new(options, store, clock));
-        Self { shared, tasks: JoinSet::new(), workers: HashSet::new(), warm: Vec::new(), wanted: true }
+        Self {
+            shared,
+            tasks: JoinSet::new(),
+            workers: HashSet::new(),
+            warm: Vec::new(),
+            wanted: true,
+        }
     }
 
     /// A hold for the status screen and for `resume`.
@@ -121,7 +127,10 @@ impl Pool {
         let name = &self.shared.options.ehlo_name;
         if name.ends_with(".invalid") {
             let remedy = "set upstream.ehlo_name to a full name such as relay.example.org";
-            warn!(name, remedy, "this host has no full name of its own; a made-up one goes in EHLO");
+            warn!(
+                name,
+                remedy, "this host has no full name of its own; a made-up one goes in EHLO"
+            );
         }
     }
 
@@ -182,8 +191,10 @@ impl Pool {
 
     fn start_worker(&mut self, shutdown: &Watch) {
         self.wanted = false;
-        let (shared, warm, shutdown) = (Arc::clone(&self.shared), self.warm.pop(), shutdown.clone());
-        let task = self.tasks.spawn(async move { Ended::Worker(work(shared, warm, shutdown).await) });
+        let (shared, warm, shutdown) =
+            (Arc::clone(&self.shared), self.warm.pop(), shutdown.clone());
+        let task =
+            self.tasks.spawn(async move { Ended::Worker(work(shared, warm, shutdown).await) });
         self.workers.insert(task.id());
         self.shared.full.store(self.is_full(), Ordering::Relaxed);
     }

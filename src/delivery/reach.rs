@@ -21,7 +21,11 @@ use super::{
 const ADDRESSES_MAX: usize = 8;
 
 /// DNS, TCP and, for implicit TLS, the handshake.
-pub(super) async fn reach(options: &Options, way: Way, trust: &Trust) -> Result<(Guard, Handle), Fault> {
+pub(super) async fn reach(
+    options: &Options,
+    way: Way,
+    trust: &Trust,
+) -> Result<(Guard, Handle), Fault> {
     let limits = &options.limits;
     let (stream, peer) = reach_any_address(options, way.port).await?;
     // Commands and the ends of messages are small and waited for.
@@ -49,7 +53,8 @@ async fn reach_any_address(options: &Options, port: u16) -> Result<(TcpStream, S
     let any = !addresses.is_empty();
     let addresses = in_turn(addresses, options.ip_family);
     if addresses.is_empty() && any {
-        let words = format!("the name has no IPv{} address (upstream.ip_family)", options.ip_family.name());
+        let words =
+            format!("the name has no IPv{} address (upstream.ip_family)", options.ip_family.name());
         return Err(unreachable(words));
     }
     let mut failures = Vec::new();
@@ -74,7 +79,9 @@ fn in_turn(addresses: Vec<SocketAddr>, family: IpFamily) -> Vec<SocketAddr> {
         IpFamily::V6 => !is_v4(address.ip()),
     };
     let suitable: Vec<SocketAddr> = addresses.into_iter().filter(suits).collect();
-    let Some(first) = suitable.first().map(|address| is_v4(address.ip())) else { return Vec::new() };
+    let Some(first) = suitable.first().map(|address| is_v4(address.ip())) else {
+        return Vec::new();
+    };
     let (preferred, rest): (Vec<_>, Vec<_>) =
         suitable.into_iter().partition(|address| is_v4(address.ip()) == first);
     let (mut preferred, mut rest) = (preferred.into_iter(), rest.into_iter());
@@ -101,7 +108,10 @@ mod tests {
 
     fn turns(addresses: &[&str], family: IpFamily) -> Vec<String> {
         let addresses = addresses.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 587));
-        in_turn(addresses.collect(), family).iter().map(|address| address.ip().to_string()).collect()
+        in_turn(addresses.collect(), family)
+            .iter()
+            .map(|address| address.ip().to_string())
+            .collect()
     }
 
     #[test]

@@ -44,10 +44,12 @@ mod tests {
 
     #[test]
     fn the_waits_grow_from_a_minute_to_four_hours() {
-        let minutes: Vec<u64> = (1..=7).map(|attempts| delay(attempts, 0.0).as_secs() / 60).collect();
+        let minutes: Vec<u64> =
+            (1..=7).map(|attempts| delay(attempts, 0.0).as_secs() / 60).collect();
         assert_eq!(minutes, [1, 5, 15, 60, 240, 240, 240]);
         assert_eq!(delay(0, 0.0), delay(1, 0.0));
-        let hours = |growth| [1, 2, 3].map(|attempts| growing(growth, attempts, 0.0).as_secs() / 3_600);
+        let hours =
+            |growth| [1, 2, 3].map(|attempts| growing(growth, attempts, 0.0).as_secs() / 3_600);
         assert_eq!(hours(Growth::FromAnHour), [1, 4, 4]);
         assert_eq!(hours(Growth::Hourly), [1, 1, 1]);
         assert_eq!(growing(Growth::FromAMinute, 2, 0.0), delay(2, 0.0));

@@ -142,7 +142,11 @@ impl Schedule {
         self.due.map(|due| Departure { at: due.max(now.wall), why: DepartureReason::Due })
     }
 
-    fn longest(&self, now: Moment, pause: Option<Timestamp>) -> Option<(Duration, DepartureReason)> {
+    fn longest(
+        &self,
+        now: Moment,
+        pause: Option<Timestamp>,
+    ) -> Option<(Duration, DepartureReason)> {
         let blocks = self.blocks.values().map(|(reason, until_ms)| {
             (Duration::from_millis(until_ms.saturating_sub(now.since_boot_ms)), *reason)
         });
@@ -164,9 +168,15 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.block(DepartureReason::Pace, clock.now(), SECOND);
         schedule.block(DepartureReason::Logins, clock.now(), 5 * SECOND);
-        assert_eq!(schedule.blocked(clock.now(), None), Some((5 * SECOND, DepartureReason::Logins)));
+        assert_eq!(
+            schedule.blocked(clock.now(), None),
+            Some((5 * SECOND, DepartureReason::Logins))
+        );
         let pause = Some(clock.wall().after(9 * SECOND));
-        assert_eq!(schedule.blocked(clock.now(), pause), Some((9 * SECOND, DepartureReason::Pause)));
+        assert_eq!(
+            schedule.blocked(clock.now(), pause),
+            Some((9 * SECOND, DepartureReason::Pause))
+        );
         clock.advance(5 * SECOND);
         assert_eq!(schedule.blocked(clock.now(), None), None);
         assert!(schedule.take_freed() && !schedule.take_freed(), "its end is told once");
@@ -180,7 +190,11 @@ mod tests {
         let (wait, why) = schedule.blocked(clock.now(), None).unwrap();
         assert_eq!((wait, why), (BUDGET_WAIT_MAX, DepartureReason::Budget));
         let departure = schedule.departure(clock.now(), None).unwrap();
-        assert_eq!(departure.at, clock.wall().after(3_600 * SECOND), "the screen tells the true time");
+        assert_eq!(
+            departure.at,
+            clock.wall().after(3_600 * SECOND),
+            "the screen tells the true time"
+        );
     }
 
     #[test]
@@ -203,11 +217,18 @@ mod tests {
         let mut schedule = Schedule::default();
         assert!(schedule.exhausted(clock.now(), Some(3_600 * SECOND), true));
         assert_eq!(schedule.blocked(clock.now(), None), None);
-        assert_eq!(schedule.due_in(clock.now()), Some(BUDGET_WAIT_MAX), "asked again within a minute");
+        assert_eq!(
+            schedule.due_in(clock.now()),
+            Some(BUDGET_WAIT_MAX),
+            "asked again within a minute"
+        );
         let departure = schedule.departure(clock.now(), None).unwrap();
         assert_eq!((departure.why, departure.at.0), (DepartureReason::Budget, 3_600_000));
         schedule.departed();
-        assert_eq!(schedule.departure(clock.now(), None).map(|next| next.why), Some(DepartureReason::Due));
+        assert_eq!(
+            schedule.departure(clock.now(), None).map(|next| next.why),
+            Some(DepartureReason::Due)
+        );
     }
 
     #[test]

@@ -97,12 +97,15 @@ const UNKNOWN_MAX: usize = 5;
 pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -> Judgement {
     let verdicts: Vec<Verdict> = answers.iter().map(classify).collect();
     let accepted = verdicts.iter().any(|verdict| verdict.action == Action::Accept);
-    let uncertain = answers.iter().any(|answer| matches!(answer, Answer::Broken { after_dot: true, .. }));
+    let uncertain =
+        answers.iter().any(|answer| matches!(answer, Answer::Broken { after_dot: true, .. }));
     let connection = |verdict: &Verdict| verdict.scope == Scope::Connection;
-    let refused = |verdict: &Verdict| verdict.scope < Scope::Connection && verdict.action != Action::Accept;
+    let refused =
+        |verdict: &Verdict| verdict.scope < Scope::Connection && verdict.action != Action::Accept;
     let action = |action| verdicts.iter().any(|verdict| verdict.action == action);
     // 421 announces the end of the connection, whatever else it says.
-    let closing = |answer: &Answer| matches!(answer, Answer::Replied { reply, .. } if reply.code == 421);
+    let closing =
+        |answer: &Answer| matches!(answer, Answer::Replied { reply, .. } if reply.code == 421);
     let outcomes = claim.recipients.iter().zip(answers).zip(&verdicts);
     Judgement {
         outcomes: outcomes
@@ -110,7 +113,10 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
                 (recipient.index, outcome(claim, recipient, answer, verdict, accepted, terms))
             })
             .collect(),
-        trouble: answers.iter().zip(&verdicts).find_map(|(answer, verdict)| trouble(answer, verdict)),
+        trouble: answers
+            .iter()
+            .zip(&verdicts)
+            .find_map(|(answer, verdict)| trouble(answer, verdict)),
         accepted,
         answered: verdicts.iter().any(refused),
         disconnected: uncertain
@@ -226,7 +232,9 @@ fn outcome(
     match verdict.action {
         Action::Accept => Outcome::Relayed { reply },
         Action::Retry(waits) => deferred(claim, reply, Retrying { waits, attempts }, terms),
-        Action::GiveUp | Action::GiveUpAsSpam | Action::WithoutParameters => Outcome::Dead { reply },
+        Action::GiveUp | Action::GiveUpAsSpam | Action::WithoutParameters => {
+            Outcome::Dead { reply }
+        }
         // They go at once, in smaller company; one that does not fit alone is merely deferred.
         Action::Split if !accepted && claim.recipients.len() == 1 => {
             deferred(claim, reply, usual(attempts), terms)
@@ -242,13 +250,16 @@ fn outcome(
             suspicious(claim, reply, terms)
         }
         Action::Pause(_) => Outcome::NotTried { until: None },
-        Action::Reconnect { then: AccountCondition::BackingOff } => broken(claim, answer, reply, terms),
+        Action::Reconnect { then: AccountCondition::BackingOff } => {
+            broken(claim, answer, reply, terms)
+        }
         Action::Reconnect { .. } => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
     }
 }
 
 fn is_one_domain(claim: &ClaimedMessage) -> bool {
-    let domain = |recipient: &ClaimedRecipient| recipient.address.domain().map(str::to_ascii_lowercase);
+    let domain =
+        |recipient: &ClaimedRecipient| recipient.address.domain().map(str::to_ascii_lowercase);
     let first = claim.recipients.first().map(domain);
     claim.recipients.iter().all(|recipient| Some(domain(recipient)) == first)
 }
@@ -274,11 +285,16 @@ fn deferred(claim: &ClaimedMessage, reply: String, retrying: Retrying, terms: &T
         return Outcome::Dead { reply: expired(&reply, lifetime) };
     }
     if waits.attempts_max.is_some_and(|most| attempts >= most) {
-        return Outcome::Dead { reply: bounded(format!("given up after {attempts} attempts; {reply}")) };
+        return Outcome::Dead {
+            reply: bounded(format!("given up after {attempts} attempts; {reply}")),
+        };
     }
     // The last attempt comes when the lifetime ends, not hours later.
     let wait = retry::growing(waits.growth, attempts, terms.random);
-    Outcome::Deferred { until: terms.now.after(wait).min(claim.lifetime_from.after(lifetime)), reply }
+    Outcome::Deferred {
+        until: terms.now.after(wait).min(claim.lifetime_from.after(lifetime)),
+        reply,
+    }
 }
 
 /// The connection failed in a transaction. That is nobody's fault, unless it has been this message's
@@ -301,7 +317,11 @@ fn suspicious(claim: &ClaimedMessage, reply: String, terms: &Terms) -> Outcome {
 }
 
 /// The outcomes of a claim whose worker died at `stage`.
-pub(super) fn abandoned(claim: &ClaimedMessage, stage: Stage, terms: &Terms) -> Vec<(usize, Outcome)> {
+pub(super) fn abandoned(
+    claim: &ClaimedMessage,
+    stage: Stage,
+    terms: &Terms,
+) -> Vec<(usize, Outcome)> {
     let reason = format!("the relay's own worker failed (at {})", stage.name());
     let outcome = |recipient: &ClaimedRecipient| match stage {
         Stage::FinalDot => unknown(recipient, reason.clone(), terms),
@@ -374,12 +394,16 @@ mod tests {
 
     #[test]
     fn one_refused_recipient_does_not_concern_the_others() {
-        let answers =
-            [replied(Stage::FinalDot, 250, "2.0.0 OK"), replied(Stage::Rcpt, 550, "5.1.1 no such user")];
+        let answers = [
+            replied(Stage::FinalDot, 250, "2.0.0 OK"),
+            replied(Stage::Rcpt, 550, "5.1.1 no such user"),
+        ];
         let judgement = judge(&claim(2), &answers, &TERMS);
         assert!(matches!(judgement.outcomes[0], (0, Outcome::Relayed { .. })));
         assert!(matches!(judgement.outcomes[1], (1, Outcome::Dead { .. })));
-        assert!(judgement.trouble.is_none() && !judgement.disconnected && judgement.try_again.is_none());
+        assert!(
+            judgement.trouble.is_none() && !judgement.disconnected && judgement.try_again.is_none()
+        );
     }
 
     #[test]
@@ -398,7 +422,9 @@ mod tests {
         assert_eq!(before.outcomes, [(0, Outcome::NotTried { until: Some(NOW.after(STEP_BACK)) })]);
         let after = judge(&claim(1), &[lost(Stage::FinalDot, true)], &TERMS);
         assert!(after.uncertain && after.try_again.is_none());
-        let (_, Outcome::Uncertain { resend_at, .. }) = &after.outcomes[0] else { panic!("{after:?}") };
+        let (_, Outcome::Uncertain { resend_at, .. }) = &after.outcomes[0] else {
+            panic!("{after:?}")
+        };
         assert_eq!(*resend_at, Some(NOW.after(Duration::from_secs(300))));
     }
 
@@ -427,14 +453,17 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_dies_leaves_its_recipients_untried_before_the_final_dot_and_uncertain_after_it() {
+    fn a_worker_that_dies_leaves_its_recipients_untried_before_the_final_dot_and_uncertain_after_it()
+     {
         for stage in Stage::ALL {
             let outcomes = abandoned(&claim(2), stage, &TERMS);
             assert_eq!(outcomes.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1]);
             for (_, outcome) in outcomes {
                 let uncertain = matches!(outcome, Outcome::Uncertain { resend_at: Some(_), .. });
                 assert_eq!(uncertain, stage == Stage::FinalDot, "{stage:?} {outcome:?}");
-                assert!(uncertain || outcome == Outcome::NotTried { until: Some(NOW.after(STEP_BACK)) });
+                assert!(
+                    uncertain || outcome == Outcome::NotTried { until: Some(NOW.after(STEP_BACK)) }
+                );
             }
         }
     }
@@ -442,7 +471,9 @@ mod tests {
     #[test]
     fn a_deferred_recipient_is_dead_once_its_lifetime_is_over() {
         let later = replied(Stage::FinalDot, 451, "4.3.0 later");
-        assert!(matches!(outcome_of(later.clone()), Outcome::Deferred { until, .. } if until > NOW));
+        assert!(
+            matches!(outcome_of(later.clone()), Outcome::Deferred { until, .. } if until > NOW)
+        );
         let terms = Terms { now: NOW.after(TERMS.lifetime), ..TERMS };
         let judgement = judge(&claim(1), &[later], &terms);
         let (_, Outcome::Dead { reply }) = &judgement.outcomes[0] else { panic!("{judgement:?}") };
@@ -452,11 +483,17 @@ mod tests {
     #[test]
     fn recipients_that_did_not_fit_go_at_once_in_half_the_size_unless_one_does_not_fit_alone() {
         let full = replied(Stage::Rcpt, 452, "4.5.3 too many recipients");
-        let judgement = judge(&claim(2), &[replied(Stage::FinalDot, 250, "2.0.0 OK"), full.clone()], &TERMS);
+        let judgement =
+            judge(&claim(2), &[replied(Stage::FinalDot, 250, "2.0.0 OK"), full.clone()], &TERMS);
         assert_eq!(judgement.outcomes[1].1, Outcome::NotTried { until: None });
         assert_eq!(judgement.split, Some(Splitting::halved(2)));
         let judgement = judge(&claim(3), &[full.clone(), full.clone(), full.clone()], &TERMS);
-        assert!(judgement.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::NotTried { until: None }));
+        assert!(
+            judgement
+                .outcomes
+                .iter()
+                .all(|(_, outcome)| *outcome == Outcome::NotTried { until: None })
+        );
         assert!(matches!(outcome_of(full), Outcome::Deferred { .. }));
     }
 
@@ -472,7 +509,9 @@ mod tests {
                 (Outcome::Deferred { until, .. }, Some(hours)) => {
                     assert_eq!(until.since(NOW).as_secs() / 3_600, hours);
                 }
-                (Outcome::Dead { reply }, None) => assert!(reply.contains("after 3 attempts"), "{reply}"),
+                (Outcome::Dead { reply }, None) => {
+                    assert!(reply.contains("after 3 attempts"), "{reply}")
+                }
                 other => panic!("{other:?}"),
             }
         }

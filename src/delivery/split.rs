@@ -46,8 +46,9 @@ impl Splits {
             None => {}
             Some(Splitting::AtMost(most)) => claim.recipients.truncate(*most),
             Some(Splitting::ByDomain) => {
-                let domain =
-                    |address: &crate::smtp::address::Address| address.domain().map(str::to_ascii_lowercase);
+                let domain = |address: &crate::smtp::address::Address| {
+                    address.domain().map(str::to_ascii_lowercase)
+                };
                 let first = claim.recipients.first().map(|recipient| domain(&recipient.address));
                 claim.recipients.retain(|recipient| Some(domain(&recipient.address)) == first);
             }

@@ -51,7 +51,9 @@ impl Trust {
 /// The name that the certificate must prove.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
     ServerName::try_from(host.to_owned()).map_err(|_| {
-        Fault::Configuration(format!("upstream.host {host:?} is neither a host name nor an address"))
+        Fault::Configuration(format!(
+            "upstream.host {host:?} is neither a host name nor an address"
+        ))
     })
 }
 
@@ -59,8 +61,12 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
 pub(super) fn handshake_fault(host: &str, error: &io::Error) -> Fault {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
-        Some(rustls::Error::InvalidCertificate(reason)) => Fault::Certificate(certificate(host, reason)),
-        Some(rustls::Error::NoCertificatesPresented) => Fault::Certificate("none was presented".into()),
+        Some(rustls::Error::InvalidCertificate(reason)) => {
+            Fault::Certificate(certificate(host, reason))
+        }
+        Some(rustls::Error::NoCertificatesPresented) => {
+            Fault::Certificate("none was presented".into())
+        }
         Some(rustls::Error::InvalidMessage(_)) => Fault::PlainText,
         _ => Fault::Lost(format!("the TLS handshake failed: {error}")),
     }
@@ -117,9 +123,11 @@ fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, Fault> {
 }
 
 fn add_file(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), Fault> {
-    let refused =
-        |reason: String| Fault::Configuration(format!("upstream.ca_file {}: {reason}", path.display()));
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refused(error.to_string()))?;
+    let refused = |reason: String| {
+        Fault::Configuration(format!("upstream.ca_file {}: {reason}", path.display()))
+    };
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| refused(error.to_string()))?;
     let before = roots.len();
     for certificate in certificates {
         let certificate = certificate.map_err(|error| refused(error.to_string()))?;

@@ -83,7 +83,8 @@ pub enum Growth {
 
 impl Waits {
     /// The usual waits.
-    pub(super) const USUAL: Self = Self { growth: Growth::FromAMinute, attempts_max: None, lifetime: None };
+    pub(super) const USUAL: Self =
+        Self { growth: Growth::FromAMinute, attempts_max: None, lifetime: None };
 }
 
 impl Verdict {

@@ -123,7 +123,9 @@ impl Arrival {
             return Some((Stream::Plain(self.socket), guest, self.place));
         }
         guest.client.encrypted = true;
-        let stream = Box::pin(service.handshake(self.socket, guest.client.address, TlsFrom::FirstByte)).await;
+        let stream =
+            Box::pin(service.handshake(self.socket, guest.client.address, TlsFrom::FirstByte))
+                .await;
         matches!(stream, Stream::Tls(_)).then_some((stream, guest, self.place))
     }
 
@@ -183,7 +185,12 @@ impl Guest {
 
 impl Service {
     /// TLS over a socket, or nothing.
-    pub(super) async fn handshake(&self, socket: TcpStream, client: IpAddr, from: TlsFrom) -> Stream {
+    pub(super) async fn handshake(
+        &self,
+        socket: TcpStream,
+        client: IpAddr,
+        from: TlsFrom,
+    ) -> Stream {
         let Some(tls) = &self.tls else {
             // The configuration is checked for it.
             tracing::error!(%client, "TLS is expected, but no certificate is configured");
@@ -209,7 +216,13 @@ impl Service {
     }
 
     /// Sends a client away for whom there is no place.
-    pub(super) fn turn_away(&self, socket: &TcpStream, endpoint: Endpoint, client: IpAddr, reason: NoPlace) {
+    pub(super) fn turn_away(
+        &self,
+        socket: &TcpStream,
+        endpoint: Endpoint,
+        client: IpAddr,
+        reason: NoPlace,
+    ) {
         let hostname = &self.session_options.hostname;
         let now_ms = self.clock.now().since_boot_ms;
         self.turned_away.turn_away(socket, endpoint, client, reason, now_ms, hostname);

@@ -55,7 +55,11 @@ impl Authenticator {
     }
 
     /// Whether the client is who it says. A refusal takes its time.
-    pub(super) async fn check(&self, client: Client, credentials: &Credentials) -> Result<(), LoginRefusal> {
+    pub(super) async fn check(
+        &self,
+        client: Client,
+        credentials: &Credentials,
+    ) -> Result<(), LoginRefusal> {
         // Only a trusted client, which may relay without a login as well.
         if client.policy.authentication == Authentication::AcceptAny && client.policy.trusted {
             return Ok(());
@@ -193,7 +197,11 @@ impl Failures {
             }
         }
         let history = by_address.entry(site).or_default();
-        while history.failed_ms.front().is_some_and(|first| now_ms.saturating_sub(*first) >= WINDOW_MS) {
+        while history
+            .failed_ms
+            .front()
+            .is_some_and(|first| now_ms.saturating_sub(*first) >= WINDOW_MS)
+        {
             history.failed_ms.pop_front();
         }
         if history.failed_ms.len() >= FAILURES_MAX {
@@ -262,7 +270,8 @@ mod tests {
     fn the_delay_grows_with_each_failure_and_the_address_is_cut_off_until_they_are_old() {
         let failures = Failures::default();
         let one = "192.0.2.1";
-        let fails: Vec<_> = (0..20).map(|second| fail(&failures, one, second * 1_000).unwrap()).collect();
+        let fails: Vec<_> =
+            (0..20).map(|second| fail(&failures, one, second * 1_000).unwrap()).collect();
         let delays: Vec<u64> = fails.iter().map(|failure| failure.delay().as_secs()).collect();
         assert_eq!(delays[..9], [1, 2, 3, 4, 5, 6, 7, 8, 8]);
         let told: Vec<_> = fails.iter().filter_map(|failure| failure.cut_off).collect();

@@ -142,7 +142,11 @@ fn open_all(options: &Options) -> Result<Vec<Socket>, BindError> {
     }
 }
 
-fn inherited(mut passed: ListenFd, names: &str, endpoints: &[Endpoint]) -> Result<Sockets, BindError> {
+fn inherited(
+    mut passed: ListenFd,
+    names: &str,
+    endpoints: &[Endpoint],
+) -> Result<Sockets, BindError> {
     let mut sockets = Vec::with_capacity(passed.len());
     let mut local = None;
     let names: Vec<&str> = names.split(':').collect();
@@ -200,10 +204,13 @@ fn endpoint_named(name: &str, address: SocketAddr) -> Option<Endpoint> {
 /// clients speak plainly.
 fn endpoint_of(address: SocketAddr, endpoints: &[Endpoint]) -> Endpoint {
     let speech = |endpoint: &Endpoint| (endpoint.implicit_tls, endpoint.proxy);
-    let same_port: Vec<_> = endpoints.iter().filter(|other| other.address.port() == address.port()).collect();
+    let same_port: Vec<_> =
+        endpoints.iter().filter(|other| other.address.port() == address.port()).collect();
     let found = match (same_port.iter().find(|other| other.address == address), &same_port[..]) {
         (Some(exact), _) => Some(speech(exact)),
-        (None, [first, others @ ..]) if others.iter().all(|other| speech(other) == speech(first)) => {
+        (None, [first, others @ ..])
+            if others.iter().all(|other| speech(other) == speech(first)) =>
+        {
             Some(speech(first))
         }
         _ => None,
@@ -257,8 +264,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         // The shell moves the socket to descriptor 3, where sd_listen_fds(3) has the first one.
-        let script =
-            "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=proxy LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=proxy LISTEN_PID=$$ exec \"$0\" \"$@\"";
         let outcome = Command::new("sh")
             .args(["-c", script])
             .arg(env::current_exe().unwrap())
@@ -288,8 +294,11 @@ mod tests {
         let _guard = tracing::subscriber::set_default(subscriber);
         let sockets = bind(&options()).unwrap();
         println!("{}", log.text());
-        let addresses: Vec<String> =
-            sockets.network.iter().map(|socket| socket.socket.local_addr().unwrap().to_string()).collect();
+        let addresses: Vec<String> = sockets
+            .network
+            .iter()
+            .map(|socket| socket.socket.local_addr().unwrap().to_string())
+            .collect();
         assert_eq!(addresses, [env::var(EXPECTED).unwrap()]);
         assert!(sockets.network[0].endpoint.proxy, "LISTEN_FDNAMES says how its clients speak");
     }
@@ -332,15 +341,17 @@ mod tests {
 
     #[test]
     fn a_configured_address_that_no_passed_socket_serves_is_found() {
-        let parsed =
-            |text: &str| text.split(' ').map(|one| one.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let parsed = |text: &str| {
+            text.split(' ').map(|one| one.parse().unwrap()).collect::<Vec<SocketAddr>>()
+        };
         for (configured, passed, missing) in [
             ("127.0.0.1:25 [::1]:25 0.0.0.0:465", "127.0.0.1:25 [::1]:25", Some("0.0.0.0:465")),
             ("127.0.0.1:25 [::1]:25", "[::]:25", None),
             ("127.0.0.1:25 [::1]:25", "0.0.0.0:25", Some("[::1]:25")),
             ("192.168.1.5:25", "192.168.1.6:25", Some("192.168.1.5:25")),
         ] {
-            let configured: Vec<Endpoint> = parsed(configured).into_iter().map(Endpoint::from).collect();
+            let configured: Vec<Endpoint> =
+                parsed(configured).into_iter().map(Endpoint::from).collect();
             let expected = missing.map(parsed).unwrap_or_default();
             assert_eq!(not_served(&configured, &parsed(passed)), expected);
         }
@@ -370,7 +381,8 @@ mod tests {
         // The documentation prefix of RFC 3849 belongs to no host.
         let missing: SocketAddr = "[2001:db8::1]:0".parse().unwrap();
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let both = bind(&Options { addresses: vec![missing.into(), loopback.into()], ..options() }).unwrap();
+        let both = bind(&Options { addresses: vec![missing.into(), loopback.into()], ..options() })
+            .unwrap();
         assert_eq!(both.network.len(), 1);
         let alone = bind(&Options { addresses: vec![missing.into()], ..options() });
         assert!(matches!(alone, Err(BindError::NotOurs { .. })), "{alone:?}");
@@ -379,8 +391,12 @@ mod tests {
     #[test]
     fn an_ipv4_address_that_is_missing_is_an_error() {
         // TEST-NET-1 of RFC 5737.
-        let addresses =
-            ["192.0.2.1:0", "127.0.0.1:0"].map(|text| text.parse::<SocketAddr>().unwrap().into()).into();
-        assert!(matches!(bind(&Options { addresses, ..options() }), Err(BindError::NotOurs { .. })));
+        let addresses = ["192.0.2.1:0", "127.0.0.1:0"]
+            .map(|text| text.parse::<SocketAddr>().unwrap().into())
+            .into();
+        assert!(matches!(
+            bind(&Options { addresses, ..options() }),
+            Err(BindError::NotOurs { .. })
+        ));
     }
 }

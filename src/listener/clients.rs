@@ -102,7 +102,8 @@ impl Count {
         self.count += 1;
         let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         let untold = self.told.is_none_or(|told| {
-            told.boot != now.boot || now.since_boot_ms.saturating_sub(told.since_boot_ms) >= interval_ms
+            told.boot != now.boot
+                || now.since_boot_ms.saturating_sub(told.since_boot_ms) >= interval_ms
         });
         if untold {
             self.told = Some(now);
@@ -254,10 +255,16 @@ mod tests {
         clients.refused(address(1), 2, clock.now());
         clients.met(address(1), Quirk::BareLf, clock.now());
         let [one, two] = clients.snapshot().try_into().unwrap();
-        assert_eq!((one.address, one.connections, one.accepted, one.refused), (address(1), 1, 0, 2));
+        assert_eq!(
+            (one.address, one.connections, one.accepted, one.refused),
+            (address(1), 1, 0, 2)
+        );
         assert_eq!((one.first_seen, one.last_seen), (Timestamp(1_000), Timestamp(2_000)));
         assert_eq!(one.quirks, [("bare-lf".to_owned(), 1)].into());
-        assert_eq!((two.address, two.connections, two.accepted, two.refused), (address(2), 1, 1, 0));
+        assert_eq!(
+            (two.address, two.connections, two.accepted, two.refused),
+            (address(2), 1, 1, 0)
+        );
     }
 
     #[test]

@@ -158,7 +158,8 @@ impl Connection<'_> {
                 // Our own sendmail calls every host "localhost": nothing that anybody could put right.
                 continue;
             }
-            let is_news = self.service.clients.met(self.client.address, quirk, self.service.clock.now());
+            let is_news =
+                self.service.clients.met(self.client.address, quirk, self.service.clock.now());
             events::quirk(self.client, quirk, is_news);
         }
     }
@@ -181,11 +182,14 @@ impl Connection<'_> {
         if let Some(socket) = self.stream.take_plain() {
             // Boxed: most connections never need the room.
             self.stream =
-                Box::pin(self.service.handshake(socket, self.client.address, TlsFrom::StartTls)).await;
+                Box::pin(self.service.handshake(socket, self.client.address, TlsFrom::StartTls))
+                    .await;
         }
         match self.stream {
             Stream::Tls(_) => self.session.secured(),
-            Stream::Plain(_) | Stream::Local(_) | Stream::Played(_) | Stream::Gone => self.lost(None),
+            Stream::Plain(_) | Stream::Local(_) | Stream::Played(_) | Stream::Gone => {
+                self.lost(None)
+            }
         }
     }
 
@@ -229,7 +233,8 @@ impl Connection<'_> {
         }
         let offer = Offer::of(&transaction);
         let now = self.service.clock.wall();
-        let proposed: Option<QueueId> = transaction.proposed_id.as_deref().and_then(|id| id.parse().ok());
+        let proposed: Option<QueueId> =
+            transaction.proposed_id.as_deref().and_then(|id| id.parse().ok());
         let envelope = Envelope {
             reverse_path: transaction.reverse_path,
             forward_paths: transaction.forward_paths,
@@ -263,11 +268,15 @@ impl Connection<'_> {
             Err(StoreError::AlreadyKnown(id)) => Ok(Content::Repeated(id)),
             Err(error) => Err(self.refuse(&error)),
         };
-        self.session.begun(answer.map(|content| self.message = Some(InTransfer { content, offer, memory })));
+        self.session.begun(
+            answer.map(|content| self.message = Some(InTransfer { content, offer, memory })),
+        );
     }
 
     async fn write(&mut self, bytes: &[u8]) {
-        let Some(InTransfer { content: Content::Draft(draft), .. }) = &mut self.message else { return };
+        let Some(InTransfer { content: Content::Draft(draft), .. }) = &mut self.message else {
+            return;
+        };
         if let Err(error) = draft.write(bytes).await {
             self.message = None;
             let refusal = self.refuse(&error);

@@ -232,9 +232,11 @@ impl Round<'_> {
     /// Takes one file; false when it must wait.
     async fn file(&mut self, id: QueueId, watch: &Watch) -> bool {
         let service = &self.reader.service;
-        let (directory, limit) = (Arc::clone(self.directory), service.session_options.max_message_bytes);
+        let (directory, limit) =
+            (Arc::clone(self.directory), service.session_options.max_message_bytes);
         let read = spawn_blocking(move || directory.read(id, limit)).await;
-        let read = read.unwrap_or_else(|error| Err(Unusable::Unreadable(std::io::Error::other(error))));
+        let read =
+            read.unwrap_or_else(|error| Err(Unusable::Unreadable(std::io::Error::other(error))));
         let name = OsString::from(new_name(id));
         let dropped: Dropped = match read {
             Ok(dropped) => dropped,
@@ -257,7 +259,8 @@ impl Round<'_> {
         match player::play(id, dropped, service, watch.clone()).await {
             Outcome::Taken(refused) if refused.is_empty() => self.remove(id).await,
             Outcome::Taken(refused) => {
-                let words = format!("the message was sent on, but not to all: {}", refused.join("; "));
+                let words =
+                    format!("the message was sent on, but not to all: {}", refused.join("; "));
                 self.set_aside(&name, Some(uid), &words).await;
                 true
             }
@@ -275,8 +278,10 @@ impl Round<'_> {
     /// The message is safe, so its file goes.
     async fn remove(&mut self, id: QueueId) -> bool {
         let directory = Arc::clone(self.directory);
-        let removed =
-            spawn_blocking(move || directory.remove(id)).await.map_err(std::io::Error::other).flatten();
+        let removed = spawn_blocking(move || directory.remove(id))
+            .await
+            .map_err(std::io::Error::other)
+            .flatten();
         match removed {
             Ok(()) => {
                 self.waiting = self.waiting.saturating_sub(1);
@@ -300,10 +305,12 @@ impl Round<'_> {
         match moved {
             Ok(kept_as) => {
                 self.bad += 1;
-                self.waiting =
-                    self.waiting.saturating_sub(u64::from(name.as_encoded_bytes().starts_with(b"new.")));
+                self.waiting = self
+                    .waiting
+                    .saturating_sub(u64::from(name.as_encoded_bytes().starts_with(b"new.")));
                 if told {
-                    let remedy = "look at it as root; rename it back to be tried again, or delete it";
+                    let remedy =
+                        "look at it as root; rename it back to be tried again, or delete it";
                     tracing::warn!(%directory, file, uid, reason, kept_as = shown(&kept_as), remedy, "set aside in the drop directory");
                 }
             }
@@ -336,5 +343,10 @@ impl Round<'_> {
 
 /// A name as the log shows it: anybody may have chosen it.
 fn shown(name: &OsStr) -> String {
-    name.to_string_lossy().chars().take(NAME_SHOWN_MAX).collect::<String>().escape_debug().to_string()
+    name.to_string_lossy()
+        .chars()
+        .take(NAME_SHOWN_MAX)
+        .collect::<String>()
+        .escape_debug()
+        .to_string()
 }

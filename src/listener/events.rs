@@ -64,7 +64,8 @@ pub(super) fn several(count: u64) -> Option<u64> {
 
 /// Recipients were replaced by those whom they stand for.
 pub(super) fn expanded(client: IpAddr, asked: &[Address], recipients: usize) {
-    let to = Recipients { first: &asked[..asked.len().min(RECIPIENTS_SHOWN_MAX)], all: asked.len() };
+    let to =
+        Recipients { first: &asked[..asked.len().min(RECIPIENTS_SHOWN_MAX)], all: asked.len() };
     tracing::info!(%client, %to, recipients, "aliases applied");
 }
 
@@ -109,7 +110,9 @@ pub(super) fn replies(client: Client, bytes: &[u8], clients: &Clients, now: Mome
         let told = matches!(&code, [b'5', b'5', _] | b"530" | b"538" | b"421")
             .then(|| clients.tell(address, Kind::Reply(code), now));
         match told.flatten() {
-            Some(count) => tracing::info!(client = %address, %reply, count = several(count), "refused"),
+            Some(count) => {
+                tracing::info!(client = %address, %reply, count = several(count), "refused")
+            }
             None => tracing::debug!(client = %address, %reply, "replied"),
         }
     }

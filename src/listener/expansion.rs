@@ -74,7 +74,12 @@ struct Recipients {
 }
 
 impl Recipients {
-    fn add(&mut self, asked: &Address, address: Address, wish: &RecipientDsn) -> Result<(), Unrouted> {
+    fn add(
+        &mut self,
+        asked: &Address,
+        address: Address,
+        wish: &RecipientDsn,
+    ) -> Result<(), Unrouted> {
         let key = same_mailbox(&address);
         if let Some(place) = self.places.get(&key) {
             self.merge(*place, wish);
@@ -127,7 +132,8 @@ mod tests {
     use super::*;
     use crate::{message::aliases::LocalNames, smtp::dsn::Dsn};
 
-    const FILE: &str = "root: a@x.example, b@x.example\nadmin: A@x.example, b@X.example\nmany: root, admin";
+    const FILE: &str =
+        "root: a@x.example, b@x.example\nadmin: A@x.example, b@X.example\nmany: root, admin";
 
     fn routes() -> Routes {
         let admin = "me@gmail.com".parse().ok();
@@ -135,7 +141,8 @@ mod tests {
     }
 
     fn transaction(recipients: &[(&str, &str)]) -> Transaction {
-        let wish = |notify: &str| RecipientDsn { notify: Notify::read(notify), original_recipient: None };
+        let wish =
+            |notify: &str| RecipientDsn { notify: Notify::read(notify), original_recipient: None };
         let places = recipients.iter().enumerate().filter(|(_, (_, notify))| !notify.is_empty());
         let dsn = Dsn {
             recipients: places.map(|(place, (_, notify))| (place, wish(notify))).collect(),
@@ -156,16 +163,26 @@ mod tests {
     }
 
     fn expanded(routes: &Routes, recipients: &[(&str, &str)]) -> Vec<String> {
-        let expanded = expand(transaction(recipients), routes, IpAddr::from([127, 0, 0, 1])).unwrap();
+        let expanded =
+            expand(transaction(recipients), routes, IpAddr::from([127, 0, 0, 1])).unwrap();
         let transaction = expanded.transaction;
         let shown = |(place, path): (usize, &Address)| {
-            let Some(wish) = transaction.dsn.recipients.get(&place) else { return path.to_string() };
+            let Some(wish) = transaction.dsn.recipients.get(&place) else {
+                return path.to_string();
+            };
             let notify = wish.notify.map_or_else(String::new, |notify| {
-                format!(" {}{}{}", u8::from(notify.success), u8::from(notify.failure), u8::from(notify.delay))
+                format!(
+                    " {}{}{}",
+                    u8::from(notify.success),
+                    u8::from(notify.failure),
+                    u8::from(notify.delay)
+                )
             });
             format!("{path}{notify} {}", wish.original_recipient.as_deref().unwrap_or("-"))
         };
-        assert!(transaction.dsn.recipients.keys().all(|place| *place < transaction.forward_paths.len()));
+        assert!(
+            transaction.dsn.recipients.keys().all(|place| *place < transaction.forward_paths.len())
+        );
         transaction.forward_paths.iter().enumerate().map(shown).collect()
     }
 
@@ -173,7 +190,10 @@ mod tests {
     fn names_become_addresses_and_wishes_follow_them() {
         let routes = routes();
         assert_eq!(
-            expanded(&routes, &[("x@y.example", "NEVER"), ("root", "SUCCESS"), ("joe@z.example", "")]),
+            expanded(
+                &routes,
+                &[("x@y.example", "NEVER"), ("root", "SUCCESS"), ("joe@z.example", "")]
+            ),
             [
                 "x@y.example 000 -",
                 "a@x.example 100 rfc822;root",
@@ -181,14 +201,20 @@ mod tests {
                 "joe@z.example",
             ]
         );
-        assert_eq!(expanded(&routes, &[("nobody@localhost", "")]), ["me@gmail.com rfc822;nobody@localhost"]);
+        assert_eq!(
+            expanded(&routes, &[("nobody@localhost", "")]),
+            ["me@gmail.com rfc822;nobody@localhost"]
+        );
     }
 
     #[test]
     fn one_person_gets_one_copy_and_hears_of_whatever_was_asked_for_him() {
         let routes = routes();
         assert_eq!(
-            expanded(&routes, &[("b@x.example", "NEVER"), ("root", ""), ("admin", "DELAY"), ("root", "")]),
+            expanded(
+                &routes,
+                &[("b@x.example", "NEVER"), ("root", ""), ("admin", "DELAY"), ("root", "")]
+            ),
             ["b@x.example 011 -", "a@x.example rfc822;root", "A@x.example 001 rfc822;admin"]
         );
         assert_eq!(expanded(&routes, &[("u@y.example", ""), ("u@Y.EXAMPLE", "")]), ["u@y.example"]);
@@ -197,10 +223,16 @@ mod tests {
     #[test]
     fn what_was_asked_for_by_name_is_kept() {
         let mut transaction = transaction(&[("root", "")]);
-        let wish = RecipientDsn { notify: None, original_recipient: Some("rfc822;Root@old.example".into()) };
+        let wish = RecipientDsn {
+            notify: None,
+            original_recipient: Some("rfc822;Root@old.example".into()),
+        };
         transaction.dsn.recipients.insert(0, wish.clone());
         let expanded = expand(transaction, &routes(), IpAddr::from([127, 0, 0, 1])).unwrap();
-        assert_eq!(expanded.transaction.dsn.recipients, BTreeMap::from([(0, wish.clone()), (1, wish)]));
+        assert_eq!(
+            expanded.transaction.dsn.recipients,
+            BTreeMap::from([(0, wish.clone()), (1, wish)])
+        );
         assert!(expanded.redirected.is_empty());
     }
 
@@ -210,7 +242,8 @@ mod tests {
         routes.local.redirect_all = "test@example.org".parse().ok();
         let recipients = [("x@y.example", ""), ("root", "")];
         assert_eq!(expanded(&routes, &recipients), ["test@example.org rfc822;x@y.example"]);
-        let expanded = expand(transaction(&recipients), &routes, IpAddr::from([127, 0, 0, 1])).unwrap();
+        let expanded =
+            expand(transaction(&recipients), &routes, IpAddr::from([127, 0, 0, 1])).unwrap();
         let names: Vec<&str> = expanded.redirected.iter().map(Address::as_str).collect();
         assert_eq!(names, ["x@y.example", "root"]);
     }
@@ -218,13 +251,17 @@ mod tests {
     #[test]
     fn too_many_and_nobody_are_refused_as_a_whole() {
         let list = |prefix: &str| -> String {
-            (0..RECIPIENTS_MAX / 2 + 1).map(|number| format!("{prefix}{number}@x.example,")).collect()
+            (0..RECIPIENTS_MAX / 2 + 1)
+                .map(|number| format!("{prefix}{number}@x.example,"))
+                .collect()
         };
         let file = format!("one: {}\ntwo: {}\n", list("a"), list("b"));
         let routes = Routes::read(file.as_bytes(), LocalNames::default());
         let refusal = |recipients: &[(&str, &str)]| {
             let client = IpAddr::from([127, 0, 0, 1]);
-            expand(transaction(recipients), &routes, client).err().map(|unrouted| unrouted.refusal())
+            expand(transaction(recipients), &routes, client)
+                .err()
+                .map(|unrouted| unrouted.refusal())
         };
         assert_eq!(refusal(&[("one", "")]), None);
         let limit = RECIPIENTS_MAX;

@@ -27,7 +27,9 @@ impl Hello {
     /// version.
     pub(super) fn of(bytes: &[u8]) -> Self {
         match bytes {
-            [22, _, _, _, _, 1, _, _, _, major, minor, ..] => Self::Tls(u16::from_be_bytes([*major, *minor])),
+            [22, _, _, _, _, 1, _, _, _, major, minor, ..] => {
+                Self::Tls(u16::from_be_bytes([*major, *minor]))
+            }
             [22, ..] | [] => Self::Unknown,
             [length, _, 1, ..] if length & 0x80 != 0 => Self::Ssl2,
             _ => Self::Other,
@@ -78,7 +80,10 @@ impl Failure {
                 what @ (PeerIncompatible::NoCipherSuitesInCommon
                 | PeerIncompatible::NoKxGroupsInCommon
                 | PeerIncompatible::NoSignatureSchemesInCommon),
-            )) => Self::told(format!("client knows no safe cipher that we know ({what:?})"), OLD_CLIENT),
+            )) => Self::told(
+                format!("client knows no safe cipher that we know ({what:?})"),
+                OLD_CLIENT,
+            ),
             Some(rustls::Error::AlertReceived(
                 alert @ (AlertDescription::UnknownCA
                 | AlertDescription::BadCertificate

@@ -67,7 +67,9 @@ impl LocalDoor {
             match accepted {
                 Ok((stream, _)) => self.admit(stream, connections),
                 Err(error) if is_exhausted(&error) => {
-                    if let Some(count) = exhausted.count_another(self.service.clock.now().since_boot_ms) {
+                    if let Some(count) =
+                        exhausted.count_another(self.service.clock.now().since_boot_ms)
+                    {
                         tracing::warn!(%error, count, "cannot take local connections: raise LimitNOFILE");
                     }
                     self.service.clock.sleep(EXHAUSTED_WAIT).await;
@@ -85,7 +87,8 @@ impl LocalDoor {
         match self.places.take(places::Guest::of_user(uid)) {
             Ok(place) => {
                 let (service, shutdown) = (Arc::clone(&self.service), self.shutdown.clone());
-                connections.spawn(async move { serve(stream, uid, place, &service, shutdown).await });
+                connections
+                    .spawn(async move { serve(stream, uid, place, &service, shutdown).await });
             }
             Err(reason) => self.turn_away(&stream, uid, reason),
         }
@@ -95,8 +98,12 @@ impl LocalDoor {
     fn turn_away(&self, stream: &UnixStream, uid: u32, reason: NoPlace) {
         let hostname = &self.service.session_options.hostname;
         let (reply, reason) = match reason {
-            NoPlace::Full => (reply::too_many_connections(hostname), "all local connections are taken"),
-            NoPlace::ClientFull => (reply::too_many_of_client(hostname), "this user has all it may have"),
+            NoPlace::Full => {
+                (reply::too_many_connections(hostname), "all local connections are taken")
+            }
+            NoPlace::ClientFull => {
+                (reply::too_many_of_client(hostname), "this user has all it may have")
+            }
         };
         let mut bytes = Vec::new();
         reply.render(&mut bytes);

@@ -12,7 +12,8 @@ use crate::{clock::Clock, queue::draft::BUFFER_BYTES, smtp::session::INPUT_BYTES
 /// What one message in transfer may hold: the input of its session; what was decoded of that, twice as
 /// much when every octet was a bare LF; and a draft's buffer, which is written out when it is full and may
 /// have taken one more piece by then.
-pub(super) const MESSAGE_BYTES_MAX: usize = INPUT_BYTES_MAX + 2 * (2 * INPUT_BYTES_MAX) + BUFFER_BYTES;
+pub(super) const MESSAGE_BYTES_MAX: usize =
+    INPUT_BYTES_MAX + 2 * (2 * INPUT_BYTES_MAX) + BUFFER_BYTES;
 
 /// How long a message waits for memory. Clients wait two minutes for the reply to DATA
 /// (RFC 5321 section 4.5.3.2.4).

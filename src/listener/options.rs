@@ -136,7 +136,8 @@ impl Options {
     /// but log in, where that is offered.
     #[must_use]
     pub fn network_of(&self, client: IpAddr) -> Option<(usize, &Network)> {
-        let holds = |network: &&Network| network.networks.iter().any(|network| network.contains(&client));
+        let holds =
+            |network: &&Network| network.networks.iter().any(|network| network.contains(&client));
         let index = self.networks.iter().position(|network| holds(&network))?;
         Some((index, &self.networks[index]))
     }
@@ -149,6 +150,9 @@ impl Options {
 
     /// Networks whose clients may relay without authentication.
     pub fn trusted_networks(&self) -> impl Iterator<Item = &IpNet> {
-        self.networks.iter().filter(|network| network.policy.trusted).flat_map(|network| &network.networks)
+        self.networks
+            .iter()
+            .filter(|network| network.policy.trusted)
+            .flat_map(|network| &network.networks)
     }
 }

@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn strangers_leave_the_last_quarter_to_trusted_clients_also_behind_a_proxy() {
         let places = Places::new(8, 8);
-        let strangers: Vec<_> = (0..6).map(|_| places.take(stranger("192.0.2.1")).unwrap()).collect();
+        let strangers: Vec<_> =
+            (0..6).map(|_| places.take(stranger("192.0.2.1")).unwrap()).collect();
         assert_eq!(places.take(stranger("192.0.2.2")).unwrap_err(), NoPlace::Full);
         let mut behind_a_proxy = places.take_unnamed().unwrap();
         assert_eq!(behind_a_proxy.name(stranger("192.0.2.2")), Err(NoPlace::Full));
@@ -178,12 +179,15 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_of_strangers_has_the_places_of_one_client_and_trusted_hosts_each_their_own() {
+    fn an_ipv6_network_of_strangers_has_the_places_of_one_client_and_trusted_hosts_each_their_own()
+    {
         let places = Places::new(100, 2);
-        let _taken = ["2001:db8::1", "2001:db8::2"].map(|text| places.take(stranger(text)).unwrap());
+        let _taken =
+            ["2001:db8::1", "2001:db8::2"].map(|text| places.take(stranger(text)).unwrap());
         assert_eq!(places.take(stranger("2001:db8::3")).unwrap_err(), NoPlace::ClientFull);
         assert!(places.take(stranger("2001:db8:0:1::1")).is_ok());
-        let own = ["fd00::1", "fd00::1", "fd00::2", "fd00::2"].map(|text| places.take(trusted(text)));
+        let own =
+            ["fd00::1", "fd00::1", "fd00::2", "fd00::2"].map(|text| places.take(trusted(text)));
         assert!(own.iter().all(Result::is_ok));
     }
 
@@ -205,7 +209,8 @@ mod tests {
         let [one, other] = ["127.0.0.1", "127.0.0.2"].map(trusted);
         let places = Places::new(3, 1);
         let _first = places.take(one).unwrap();
-        let (mut second, mut third) = (places.take_unnamed().unwrap(), places.take_unnamed().unwrap());
+        let (mut second, mut third) =
+            (places.take_unnamed().unwrap(), places.take_unnamed().unwrap());
         assert_eq!(places.take_unnamed().unwrap_err(), NoPlace::Full);
         assert_eq!(second.name(one), Err(NoPlace::ClientFull));
         assert_eq!(third.name(other), Ok(()));

@@ -40,7 +40,9 @@ pub(super) enum Source {
 /// Why a header is not believed.
 #[derive(Debug, Error)]
 pub(super) enum ProxyError {
-    #[error("no PROXY header, version 2, at the beginning; only proxies may connect to this address")]
+    #[error(
+        "no PROXY header, version 2, at the beginning; only proxies may connect to this address"
+    )]
     NoHeader,
     #[error("version {0} of the PROXY protocol; only version 2 is spoken here")]
     Version(u8),

@@ -30,7 +30,8 @@ impl Rates {
         let limiter = |per_minute: NonZeroU32| {
             RateLimiter::direct_with_clock(Quota::per_minute(per_minute), clock.clone())
         };
-        let limiters = networks.iter().map(|network| network.messages_per_minute.map(limiter)).collect();
+        let limiters =
+            networks.iter().map(|network| network.messages_per_minute.map(limiter)).collect();
         Self { clock, limiters }
     }
 

@@ -3,7 +3,9 @@
 //! Rule: every task belongs to the loop's set; a client for whom there is no place costs one write and
 //! no task. Must not know SMTP beyond the reply that turns a client away.
 
-use std::{future::poll_fn, io, mem, net::SocketAddr, path::Path, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn, io, mem, net::SocketAddr, path::Path, sync::Arc, task::Poll, time::Duration,
+};
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -63,7 +65,8 @@ impl Listener {
     pub fn open(options: Options, sockets: Sockets) -> Result<Self, OpenError> {
         let tls = options.tls.clone().map(Tls::open).transpose()?;
         let users = options.users_file.as_deref().map(Users::open).transpose()?;
-        let dropped = options.local.drop_directory.as_deref().map(|path| Arc::new(Tally::new(path)));
+        let dropped =
+            options.local.drop_directory.as_deref().map(|path| Arc::new(Tally::new(path)));
         Ok(Self { options, sockets, tls, users, clients: Arc::default(), dropped })
     }
 
@@ -100,12 +103,13 @@ impl Listener {
         mut shutdown: Watch,
     ) -> io::Result<()> {
         let sockets = mem::take(&mut self.sockets.network).into_iter();
-        let sockets =
-            sockets.map(|Socket { socket, endpoint }| Ok((TcpListener::from_std(socket)?, endpoint)));
+        let sockets = sockets
+            .map(|Socket { socket, endpoint }| Ok((TcpListener::from_std(socket)?, endpoint)));
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         let (local_socket, dropped) = (self.sockets.local.take(), self.dropped.take());
         let drain = self.options.drain;
-        let places = Places::new(self.options.max_connections, self.options.max_connections_per_client);
+        let places =
+            Places::new(self.options.max_connections, self.options.max_connections_per_client);
         let service = Arc::new(self.service(store, Arc::clone(&clock)));
         let door = Door { places, service: Arc::clone(&service), shutdown: shutdown.clone() };
         let local_door = LocalDoor::new(Arc::clone(&service), shutdown.clone());
@@ -143,7 +147,11 @@ impl Listener {
             store,
             session_options: Arc::new(self.options.session.clone()),
             tls: self.tls,
-            authenticator: Authenticator::new(self.users, Arc::clone(&self.clients), Arc::clone(&clock)),
+            authenticator: Authenticator::new(
+                self.users,
+                Arc::clone(&self.clients),
+                Arc::clone(&clock),
+            ),
             rates: Rates::new(&self.options.networks, Arc::clone(&clock)),
             memory: Memory::new(self.options.limits.message_memory_bytes),
             clients: self.clients,
@@ -182,7 +190,9 @@ impl Door {
             match accepted {
                 Ok((socket, peer, endpoint)) => self.admit(socket, peer, endpoint, connections),
                 Err(error) if is_exhausted(&error) => {
-                    if let Some(count) = exhausted.count_another(self.service.clock.now().since_boot_ms) {
+                    if let Some(count) =
+                        exhausted.count_another(self.service.clock.now().since_boot_ms)
+                    {
                         tracing::warn!(%error, count, "cannot take connections: raise LimitNOFILE or lower max_connections");
                     }
                     self.service.clock.sleep(EXHAUSTED_WAIT).await;
@@ -193,7 +203,13 @@ impl Door {
         }
     }
 
-    fn admit(&self, socket: TcpStream, peer: SocketAddr, endpoint: Endpoint, connections: &mut JoinSet<()>) {
+    fn admit(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        endpoint: Endpoint,
+        connections: &mut JoinSet<()>,
+    ) {
         let peer = peer.ip().to_canonical();
         let place = if endpoint.proxy {
             self.places.take_unnamed()
@@ -233,5 +249,7 @@ async fn accept_any(
 /// Whether the process or the machine has run out of what a connection needs, see accept(2).
 pub(super) fn is_exhausted(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
-    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno))
+    errno.is_some_and(|errno| {
+        [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
+    })
 }

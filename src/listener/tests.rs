@@ -75,7 +75,11 @@ impl Door {
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();
         let watch = shutdown.watch();
-        running.spawn(listener.run(Arc::clone(&store) as Arc<dyn Store>, Arc::new(clock.clone()), watch));
+        running.spawn(listener.run(
+            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::new(clock.clone()),
+            watch,
+        ));
         Self { addresses, store, clock, shutdown, running }
     }
 
@@ -196,7 +200,8 @@ async fn a_large_message_arrives_byte_for_byte_in_one_pipelined_stream() {
     let mut client = door.greeted().await;
     client.start_message().await;
     let (mut reading, mut writing) = client.0.into_split();
-    let sending = async { writing.write_all(format!("X: y\r\n\r\n{body}.\r\nQUIT\r\n").as_bytes()).await };
+    let sending =
+        async { writing.write_all(format!("X: y\r\n\r\n{body}.\r\nQUIT\r\n").as_bytes()).await };
     let mut replies = String::new();
     let (sent, received) =
         patiently(async { tokio::join!(sending, reading.read_to_string(&mut replies)) }).await;

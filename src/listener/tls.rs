@@ -172,9 +172,11 @@ fn stamps(files: &TlsFiles) -> Option<[Fingerprint; 2]> {
 
 fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let content = |path: &Path, what: String| TlsError::Content { path: path.to_owned(), what };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&files.certificate)?).collect();
-    let chain = chain
-        .map_err(|error| content(&files.certificate, format!("holds no certificates in PEM: {error}")))?;
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(&read(&files.certificate)?).collect();
+    let chain = chain.map_err(|error| {
+        content(&files.certificate, format!("holds no certificates in PEM: {error}"))
+    })?;
     if chain.is_empty() {
         let what = "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned();
         return Err(content(&files.certificate, what));
@@ -190,7 +192,10 @@ fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch { key: files.key.clone(), certificate: files.certificate.clone() }
         }
-        error => content(&files.certificate, format!("and {} cannot be used: {error}", files.key.display())),
+        error => content(
+            &files.certificate,
+            format!("and {} cannot be used: {error}", files.key.display()),
+        ),
     };
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -202,11 +207,15 @@ fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
 }
 
 fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
-    let unreadable =
-        |error: io::Error| TlsError::Unreadable { path: path.to_owned(), reason: error.to_string() };
+    let unreadable = |error: io::Error| TlsError::Unreadable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
-        let what = format!("is no file of at most {FILE_BYTES_MAX} octets with a certificate or key in PEM");
+        let what = format!(
+            "is no file of at most {FILE_BYTES_MAX} octets with a certificate or key in PEM"
+        );
         return Err(TlsError::Content { path: path.to_owned(), what });
     }
     fs::read(path).map(Into::into).map_err(unreadable)
@@ -224,7 +233,8 @@ mod tests {
     impl Stage {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
+            let [certificate, key] =
+                ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
             let stage = Self { _directory: directory, files: TlsFiles { certificate, key } };
             stage.write(&pair());
             stage
@@ -250,7 +260,10 @@ mod tests {
             ((certificate.clone(), other.1), "does not belong to the first certificate"),
             ((key.clone(), key.clone()), "holds no certificate in PEM"),
             ((certificate.clone(), certificate.clone()), "holds no private key in PEM"),
-            ((certificate, "-----BEGIN PRIVATE KEY-----\nTOPSECRET".to_owned()), "holds no private key"),
+            (
+                (certificate, "-----BEGIN PRIVATE KEY-----\nTOPSECRET".to_owned()),
+                "holds no private key",
+            ),
         ] {
             stage.write(&written);
             let text = check(&stage.files).unwrap_err().to_string();

@@ -79,7 +79,8 @@ impl Told {
                 windows.remove(&oldest);
             }
         }
-        let window = windows.entry(key).or_insert(Window { began_ms: now_ms, lines: 0, left_out: 0 });
+        let window =
+            windows.entry(key).or_insert(Window { began_ms: now_ms, lines: 0, left_out: 0 });
         if u128::from(now_ms.saturating_sub(window.began_ms)) >= WINDOW.as_millis() {
             (window.began_ms, window.lines) = (now_ms, 0);
         }
@@ -103,8 +104,9 @@ mod tests {
     fn a_flood_is_told_in_five_lines_a_minute_and_the_next_line_counts_what_was_left_out() {
         let (told, clock) = (Told::default(), ManualClock::new(Timestamp(0)));
         let client: IpAddr = "192.0.2.1".parse().unwrap();
-        let flood =
-            |count| (0..count).filter_map(|_| told.tell(client, RELAYING_DENIED, clock.now())).collect();
+        let flood = |count| {
+            (0..count).filter_map(|_| told.tell(client, RELAYING_DENIED, clock.now())).collect()
+        };
         let first: Vec<u64> = flood(1_000);
         assert_eq!(first, [1; 5]);
         assert_eq!(told.tell(client, Kind::Reply(*b"530"), clock.now()), Some(1), "another kind");

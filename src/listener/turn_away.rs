@@ -45,7 +45,9 @@ impl TurnedAway {
     ) {
         let (reply, reason) = match reason {
             NoPlace::Full => (reply::too_many_connections(hostname), "max_connections"),
-            NoPlace::ClientFull => (reply::too_many_of_client(hostname), "max_connections_per_client"),
+            NoPlace::ClientFull => {
+                (reply::too_many_of_client(hostname), "max_connections_per_client")
+            }
         };
         if !endpoint.implicit_tls {
             let mut bytes = Vec::new();

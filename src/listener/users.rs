@@ -30,8 +30,7 @@ const BAD_LINES_LOGGED_MAX: usize = 10;
 const SALT_LENGTH: usize = 16;
 /// What the password of an unknown login is compared with when the file is empty: the parameters that we
 /// write, and an output that no password has.
-const NOBODY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$cGlsbGFyYm94bm9ib2R5$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$cGlsbGFyYm94bm9ib2R5$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// The users of one file.
 #[derive(Debug)]
@@ -68,8 +67,10 @@ impl Users {
     /// Whether there is such a user with this password. Waits for a free slot; a caller that goes away does
     /// not free its slot before the work is done.
     pub async fn verify(&self, login: &str, password: &Secret) -> Result<bool, UsersError> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| UsersError::Interrupted)?;
-        let (shared, login, password) = (Arc::clone(&self.shared), login.to_owned(), password.clone());
+        let slot =
+            Arc::clone(&self.slots).acquire_owned().await.map_err(|_| UsersError::Interrupted)?;
+        let (shared, login, password) =
+            (Arc::clone(&self.shared), login.to_owned(), password.clone());
         let verification = spawn_blocking(move || {
             let _slot = slot;
             shared.verify(&login, &password)
@@ -85,8 +86,8 @@ impl Shared {
         // An unknown login is compared with somebody else's hash, so that it takes the same time.
         let hash = found.or_else(|| file.logins.first().and_then(|first| file.hashes.get(first)));
         let nobody = PasswordHash::new(NOBODY).map_err(|_| UsersError::Interrupted)?;
-        let outcome =
-            Argon2::default().verify_password(password.expose().as_bytes(), hash.unwrap_or(&nobody));
+        let outcome = Argon2::default()
+            .verify_password(password.expose().as_bytes(), hash.unwrap_or(&nobody));
         match outcome {
             Ok(()) => Ok(found.is_some()),
             Err(HashError::PasswordInvalid) => Ok(false),
@@ -188,7 +189,11 @@ mod tests {
             ("", "correct horse", false),
             ("camera", "correct horse", false),
         ] {
-            assert_eq!(users.verify(login, &secret(password)).await.unwrap(), opens, "{login} {password}");
+            assert_eq!(
+                users.verify(login, &secret(password)).await.unwrap(),
+                opens,
+                "{login} {password}"
+            );
         }
     }
 
@@ -201,7 +206,8 @@ mod tests {
 
     #[test]
     fn the_stand_in_for_nobody_costs_what_our_own_hashes_cost() {
-        let parameters = |text: &str| text.split('$').take(4).map(str::to_owned).collect::<Vec<_>>();
+        let parameters =
+            |text: &str| text.split('$').take(4).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(parameters(NOBODY), parameters(&hash(&secret("x")).unwrap()));
         assert!(PasswordHash::new(NOBODY).is_ok());
     }
@@ -237,7 +243,8 @@ mod tests {
         assert!(Users::open(directory.path()).is_err(), "a directory");
         let stage = Stage::new(&"x".repeat(1024 * 1024 + 1));
         assert!(Users::open(&stage.path).unwrap_err().to_string().contains("longer than"));
-        for (mode, accepted) in [(0o600, true), (0o640, true), (0o400, true), (0o604, false), (0o660, false)]
+        for (mode, accepted) in
+            [(0o600, true), (0o640, true), (0o400, true), (0o604, false), (0o660, false)]
         {
             stage.write("", mode);
             assert_eq!(Users::open(&stage.path).is_ok(), accepted, "{mode:o}");

@@ -108,14 +108,20 @@ impl UsersFile {
         let mut file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
-            return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+            return Err(unreadable(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is not a regular file",
+            )));
         }
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & OPEN_TO_OTHERS != 0 {
             return Err(UsersError::Permissions { path: path.to_owned(), mode });
         }
         let mut bytes = Vec::new();
-        Read::by_ref(&mut file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        Read::by_ref(&mut file)
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
         let refused = |reason: String| UsersError::Content { path: path.to_owned(), reason };
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(refused(format!("it is longer than {FILE_BYTES_MAX} octets")));
@@ -152,7 +158,11 @@ impl UsersFile {
                     users.logins.push(login.to_owned());
                 }
                 Err(reason) => {
-                    users.skipped.push(BadLine { line: index + 1, login: Some(login.to_owned()), reason });
+                    users.skipped.push(BadLine {
+                        line: index + 1,
+                        login: Some(login.to_owned()),
+                        reason,
+                    });
                 }
             }
         }
@@ -191,7 +201,9 @@ pub fn check_login(login: &str) -> Result<(), String> {
     if login.starts_with('#') {
         return Err("a login cannot begin with #, which begins a remark".into());
     }
-    if login.chars().any(|character| character == ':' || character.is_control() || character.is_whitespace())
+    if login
+        .chars()
+        .any(|character| character == ':' || character.is_control() || character.is_whitespace())
     {
         return Err("a login has no colon, blank or control character".into());
     }
@@ -206,7 +218,10 @@ fn check_hash(text: &str) -> Result<PasswordHash, String> {
         return Err(form.to_owned());
     }
     let params = Params::try_from(&hash).map_err(|_| form.to_owned())?;
-    if params.m_cost() > MEMORY_KIB_MAX || params.t_cost() > PASSES_MAX || params.p_cost() > LANES_MAX {
+    if params.m_cost() > MEMORY_KIB_MAX
+        || params.t_cost() > PASSES_MAX
+        || params.p_cost() > LANES_MAX
+    {
         return Err(format!(
             "its hash asks for more than m={MEMORY_KIB_MAX},t={PASSES_MAX},p={LANES_MAX}; set the password anew \
              with: pillarbox user add LOGIN"
@@ -240,7 +255,8 @@ mod tests {
     use super::*;
 
     /// Cheap parameters: what is tested here is the reading.
-    const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$Ai6mmDI8mo+1ax9DX1rJWOIGiXVfYyT3aqFLnGK4Jqo";
+    const HASH: &str =
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$Ai6mmDI8mo+1ax9DX1rJWOIGiXVfYyT3aqFLnGK4Jqo";
 
     #[test]
     fn a_file_has_users_and_remarks_and_its_bad_lines_are_named() {

@@ -46,7 +46,8 @@ struct Waiting {
 impl<'a> Watchdog<'a> {
     pub(super) fn new(clock: &'a dyn Clock, limits: &'a Limits) -> Self {
         let now_ms = clock.now().since_boot_ms;
-        let waiting = Waiting { since_ms: now_ms, behind_ms: 0, in_message: false, phase_since_ms: now_ms };
+        let waiting =
+            Waiting { since_ms: now_ms, behind_ms: 0, in_message: false, phase_since_ms: now_ms };
         let timer = Box::pin(std::future::ready(()));
         Self { clock, limits, waiting, timer_ends_ms: now_ms, timer }
     }
@@ -109,7 +110,8 @@ impl Waiting {
 
     fn deadline_ms(&self, silence: Duration, limits: &Limits) -> u64 {
         let phase = if self.in_message { limits.message } else { limits.session_without_message };
-        let end_of_patience = self.since_ms.saturating_add(millis(silence)).saturating_sub(self.behind_ms);
+        let end_of_patience =
+            self.since_ms.saturating_add(millis(silence)).saturating_sub(self.behind_ms);
         end_of_patience.min(self.phase_since_ms.saturating_add(millis(phase)))
     }
 }
@@ -127,7 +129,8 @@ mod tests {
     /// given up, if that is within the first `seconds`.
     fn given_up(phase: Phase, octets: u64, interval: u64, seconds: u64) -> Option<u64> {
         let limits = Limits::default();
-        let mut waiting = Waiting { since_ms: 0, behind_ms: 0, in_message: false, phase_since_ms: 0 };
+        let mut waiting =
+            Waiting { since_ms: 0, behind_ms: 0, in_message: false, phase_since_ms: 0 };
         let silence = if phase == Phase::Message { DATA_TIMEOUT } else { COMMAND_TIMEOUT };
         for second in (0..seconds).step_by(usize::try_from(interval).unwrap()) {
             waiting.begin(second * 1_000, phase);
@@ -135,7 +138,11 @@ mod tests {
             if deadline_ms <= (second + interval) * 1_000 {
                 return Some(deadline_ms / 1_000);
             }
-            waiting.end((second + interval) * 1_000, octets, u64::from(limits.min_bytes_per_second));
+            waiting.end(
+                (second + interval) * 1_000,
+                octets,
+                u64::from(limits.min_bytes_per_second),
+            );
         }
         None
     }

@@ -37,9 +37,15 @@ enum Decision {
 }
 
 /// Edits the three fields.
-pub(super) fn edit(header: &mut Header<'_>, envelope: &Envelope, terms: &Terms<'_>, edits: &mut Edits) {
+pub(super) fn edit(
+    header: &mut Header<'_>,
+    envelope: &Envelope,
+    terms: &Terms<'_>,
+    edits: &mut Edits,
+) {
     let chosen = choose_from(header, edits);
-    let old = chosen.map_or_else(String::new, |position| text_of(header.fields()[position].value()));
+    let old =
+        chosen.map_or_else(String::new, |position| text_of(header.fields()[position].value()));
     let author = Author { envelope, terms, host: terms.host(&envelope.origin) };
     match author.decide(&old) {
         Decision::Keep => {}
@@ -57,7 +63,8 @@ pub(super) fn edit(header: &mut Header<'_>, envelope: &Envelope, terms: &Terms<'
             edits.note("From");
             let said = |field: &super::header::Field<'_>| !field.value().trim_ascii().is_empty();
             let answered = header.fields().iter().any(|field| field.is("Reply-To") && said(field));
-            let authors: Vec<&str> = authors.iter().take(REPLY_TO_MAX).map(Address::as_str).collect();
+            let authors: Vec<&str> =
+                authors.iter().take(REPLY_TO_MAX).map(Address::as_str).collect();
             if !answered && !authors.is_empty() {
                 // An empty one would be the second.
                 header
@@ -77,11 +84,13 @@ pub(super) fn edit(header: &mut Header<'_>, envelope: &Envelope, terms: &Terms<'
 /// The From field that says most: the first that names somebody, else the first. Others go out as
 /// X-Duplicate-From, because Gmail refuses mail with two.
 fn choose_from(header: &mut Header<'_>, edits: &mut Edits) -> Option<usize> {
-    let all: Vec<usize> =
-        (0..header.fields().len()).filter(|position| header.fields()[*position].is("From")).collect();
+    let all: Vec<usize> = (0..header.fields().len())
+        .filter(|position| header.fields()[*position].is("From"))
+        .collect();
     let names_somebody = |position: &&usize| {
         let text = text_of(header.fields()[**position].value());
-        read_list(&text).is_some_and(|list| list.iter().all(|mailbox| mailbox.address.domain().is_some()))
+        read_list(&text)
+            .is_some_and(|list| list.iter().all(|mailbox| mailbox.address.domain().is_some()))
     };
     let chosen = all.iter().find(names_somebody).or_else(|| all.first()).copied();
     for position in all.iter().filter(|position| Some(**position) != chosen) {
@@ -137,7 +146,8 @@ fn qualify(header: &mut Header<'_>, name: &str, terms: &Terms<'_>, edits: &mut E
 fn qualified(text: &str, list: &[Mailbox<'_>], terms: &Terms<'_>) -> Option<String> {
     let local = list.iter().filter(|mailbox| mailbox.address.domain().is_none());
     let new: Vec<_> = local.map(|mailbox| (mailbox, terms.qualified(&mailbox.address))).collect();
-    (!new.is_empty()).then(|| with_addresses(text, new.iter().map(|(mailbox, new)| (*mailbox, new))))
+    (!new.is_empty())
+        .then(|| with_addresses(text, new.iter().map(|(mailbox, new)| (*mailbox, new))))
 }
 
 /// A list of which every member is permitted, in the spelling that is.
@@ -153,7 +163,10 @@ fn respelled(text: &str, list: &[Mailbox<'_>], terms: &Terms<'_>) -> Option<Deci
 }
 
 /// The text with other addresses in the places of these.
-fn with_addresses<'a>(text: &str, new: impl Iterator<Item = (&'a Mailbox<'a>, &'a Address)>) -> String {
+fn with_addresses<'a>(
+    text: &str,
+    new: impl Iterator<Item = (&'a Mailbox<'a>, &'a Address)>,
+) -> String {
     let (mut result, mut copied) = (String::with_capacity(text.len() + 64), 0);
     for (mailbox, address) in new {
         result.push_str(&text[copied..mailbox.address_at.start]);
@@ -181,7 +194,9 @@ impl Author<'_> {
         match (list, self.stand_in(&authors)) {
             (Some(list), Some(stand_in)) => respelled(old, &list, self.terms)
                 .unwrap_or_else(|| self.replaced(self.name_of(&list[0]), stand_in, &authors)),
-            (Some(list), None) => qualified(old, &list, self.terms).map_or(Decision::Keep, Decision::Respell),
+            (Some(list), None) => {
+                qualified(old, &list, self.terms).map_or(Decision::Keep, Decision::Respell)
+            }
             (None, _) if old.trim().is_empty() => self.made_from_the_envelope(),
             (None, _) => self.rebuilt(old),
         }
@@ -213,7 +228,8 @@ impl Author<'_> {
     /// For a message that nobody else signs.
     fn replaced_by_the_sender(&self, name: String) -> Decision {
         let nobody = || format!("{NOBODY}@{}", self.terms.identity.domain).parse().ok();
-        let sender = self.envelope.reverse_path.as_ref().map(|address| self.terms.qualified(address));
+        let sender =
+            self.envelope.reverse_path.as_ref().map(|address| self.terms.qualified(address));
         let address = sender.or_else(|| self.terms.account.cloned()).or_else(nobody);
         address.map_or(Decision::Keep, |address| self.replaced(name, &address, &[]))
     }
@@ -222,8 +238,9 @@ impl Author<'_> {
     fn rebuilt(&self, old: &str) -> Decision {
         let rescued = rescued_address(old);
         let words = old.split('<').next().unwrap_or_default();
-        let words =
-            rescued.as_ref().map_or_else(|| words.to_owned(), |found| words.replace(found.as_str(), ""));
+        let words = rescued
+            .as_ref()
+            .map_or_else(|| words.to_owned(), |found| words.replace(found.as_str(), ""));
         let words = plain(&words);
         let name = match (&rescued, words.trim_matches([' ', ',', ';', ':'])) {
             (Some(address), "") => self.name_of_address(address),
@@ -261,13 +278,20 @@ impl Author<'_> {
         match (encoded, local, is_phrase) {
             (Some(words), false, _) => words,
             (Some(words), true, true) => format!("{words} \"on {}\"", self.host),
-            (Some(words), true, false) => format!("{words} \"({}) on {}\"", address.local_part(), self.host),
-            (None, false, true) => written_as_it_is(words).unwrap_or_else(|| self.phrase(&plain(words))),
+            (Some(words), true, false) => {
+                format!("{words} \"({}) on {}\"", address.local_part(), self.host)
+            }
+            (None, false, true) => {
+                written_as_it_is(words).unwrap_or_else(|| self.phrase(&plain(words)))
+            }
             (None, false, false) => self.phrase(&plain(words)),
             (None, true, true) => self.phrase(&format!("{} on {}", plain(words), self.host)),
-            (None, true, false) => {
-                self.phrase(&format!("{} ({}) on {}", address.local_part(), plain(words), self.host))
-            }
+            (None, true, false) => self.phrase(&format!(
+                "{} ({}) on {}",
+                address.local_part(),
+                plain(words),
+                self.host
+            )),
         }
     }
 
@@ -288,13 +312,15 @@ fn addresses(list: &[Mailbox<'_>]) -> Vec<Address> {
 
 /// The domain, when it tells one host from another.
 fn place_of(address: &Address) -> Option<&str> {
-    let names_every_host = |domain: &str| domain.to_lowercase().split('.').next() == Some("localhost");
+    let names_every_host =
+        |domain: &str| domain.to_lowercase().split('.').next() == Some("localhost");
     address.domain().filter(|domain| !names_every_host(domain))
 }
 
 /// A phrase that may be written again as it is, in one line: words, quoted strings and encoded words.
 fn written_as_it_is(words: &str) -> Option<String> {
-    let line: String = words.chars().filter(|character| !matches!(character, '\r' | '\n')).collect();
+    let line: String =
+        words.chars().filter(|character| !matches!(character, '\r' | '\n')).collect();
     let mut quoted = false;
     let mut escaped = false;
     let fits = line.chars().all(|character| {
@@ -306,7 +332,8 @@ fn written_as_it_is(words: &str) -> Option<String> {
             '"' => quoted = !quoted,
             _ => {}
         }
-        let word = character.is_ascii_alphanumeric() || " \t\"!#$%&'*+-/=?^_`{|}~.".contains(character);
+        let word =
+            character.is_ascii_alphanumeric() || " \t\"!#$%&'*+-/=?^_`{|}~.".contains(character);
         character.is_ascii() && (word || (quoted && !character.is_control()))
     });
     (fits && !quoted && line.len() <= PHRASE_LENGTH_MAX).then_some(line)

@@ -92,8 +92,10 @@ pub fn fit_to_leave(name: &str, value: &[u8], internationalized: bool) -> Option
 
 /// Octets as text: UTF-8 when they are that, else Latin-1, which is what old printers send.
 fn readable(value: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(value)
-        .map_or_else(|_| Cow::Owned(value.iter().map(|octet| char::from(*octet)).collect()), Cow::Borrowed)
+    std::str::from_utf8(value).map_or_else(
+        |_| Cow::Owned(value.iter().map(|octet| char::from(*octet)).collect()),
+        Cow::Borrowed,
+    )
 }
 
 /// The value of a field as text to be taken apart: without stray control characters.
@@ -150,10 +152,12 @@ fn without_stray_controls(value: &[u8]) -> Option<Vec<u8>> {
 fn encoded(kind: Kind, name: &str, text: &str) -> String {
     match kind {
         Kind::Text => encoded_text(name.len() + 1, text),
-        Kind::Mailboxes => encoded_mailboxes(name.len() + 1, text).unwrap_or_else(|| match set_aside(name) {
-            Some(_) => encoded_text(name.len() + 1, text),
-            None => marked(text),
-        }),
+        Kind::Mailboxes => {
+            encoded_mailboxes(name.len() + 1, text).unwrap_or_else(|| match set_aside(name) {
+                Some(_) => encoded_text(name.len() + 1, text),
+                None => marked(text),
+            })
+        }
         Kind::Structured => marked(text),
     }
 }
@@ -172,14 +176,16 @@ fn marked(text: &str) -> String {
 /// blanks (RFC 2047 section 6.2).
 fn encoded_text(column: usize, text: &str) -> String {
     let is_blank = |character: char| matches!(character, ' ' | '\t' | '\r' | '\n');
-    let (Some(first), Some(last)) = (text.find(|c: char| !c.is_ascii()), text.rfind(|c: char| !c.is_ascii()))
+    let (Some(first), Some(last)) =
+        (text.find(|c: char| !c.is_ascii()), text.rfind(|c: char| !c.is_ascii()))
     else {
         return text.to_owned();
     };
     let start = text[..first].rfind(is_blank).map_or(0, |blank| blank + 1);
     let end = text[last..].find(is_blank).map_or(text.len(), |blank| last + blank);
     let before = text[..start].trim_end_matches(is_blank);
-    let mut words = text[start..end].chars().filter(|c| !matches!(c, '\r' | '\n')).collect::<String>();
+    let mut words =
+        text[start..end].chars().filter(|c| !matches!(c, '\r' | '\n')).collect::<String>();
     if before.ends_with("?=") {
         // The blank after an encoded word counts only within the next one.
         words.insert(0, ' ');
@@ -249,9 +255,14 @@ fn fold_line(mut column: usize, mut line: &[u8], result: &mut Vec<u8>) {
         let Some(first_word) = line.iter().position(|octet| !is_blank(octet)) else { break };
         let last_word = line.trim_ascii_end().len();
         let room = LINE_LENGTH_MAX.saturating_sub(column).min(line.len());
-        let before_limit = line[..room].iter().rposition(is_blank).filter(|blank| *blank > first_word);
-        let after_first = || line[first_word..].iter().position(is_blank).map(|blank| blank + first_word);
-        let Some(blank) = before_limit.or_else(after_first).filter(|blank| *blank < last_word) else { break };
+        let before_limit =
+            line[..room].iter().rposition(is_blank).filter(|blank| *blank > first_word);
+        let after_first =
+            || line[first_word..].iter().position(is_blank).map(|blank| blank + first_word);
+        let Some(blank) = before_limit.or_else(after_first).filter(|blank| *blank < last_word)
+        else {
+            break;
+        };
         result.extend_from_slice(&line[..blank]);
         result.extend_from_slice(b"\r\n");
         (column, line) = (0, &line[blank..]);
@@ -298,17 +309,25 @@ mod tests {
     fn long_8_bit_text_becomes_several_folded_words() {
         let fitted = fit_to_leave("Subject", " \u{fc}".repeat(100).as_bytes(), false).unwrap();
         let text = String::from_utf8(fitted).unwrap();
-        assert!(text.split("\r\n").all(|line| line.len() <= 78 && line.starts_with(" =?utf-8?b?")), "{text}");
+        assert!(
+            text.split("\r\n").all(|line| line.len() <= 78 && line.starts_with(" =?utf-8?b?")),
+            "{text}"
+        );
     }
 
     #[test]
     fn of_a_mailbox_only_the_name_is_encoded() {
-        check("From", b" \"J\xfcrg M\" <j@x>, K <k@x>", Some(" =?utf-8?b?SsO8cmcgTQ==?= <j@x>, K <k@x>"));
+        check(
+            "From",
+            b" \"J\xfcrg M\" <j@x>, K <k@x>",
+            Some(" =?utf-8?b?SsO8cmcgTQ==?= <j@x>, K <k@x>"),
+        );
         check("To", b" j@x (J\xfcrg)", Some(" j@x (=?utf-8?b?SsO8cmc=?=)"));
         check("Cc", b" J\xfcrg: j@x;", Some(" J?rg: j@x;"));
         check("X-Original-From", b" \"J\xfcrg\" <j@x>", Some(" =?utf-8?b?SsO8cmc=?= <j@x>"));
         check("X-Original-From", b" J\xfcrg: j@x;", Some(" =?utf-8?b?SsO8cmc6?= j@x;"));
-        let many = fit_to_leave("To", " J\u{fc}rg <j@x.example>,".repeat(9).as_bytes(), false).unwrap();
+        let many =
+            fit_to_leave("To", " J\u{fc}rg <j@x.example>,".repeat(9).as_bytes(), false).unwrap();
         let many = String::from_utf8(many).unwrap();
         assert_eq!(many.matches("=?utf-8?b?SsO8cmc=?=").count(), 9, "{many}");
         assert!(many.split("\r\n").all(|line| line.len() <= 90), "{many}");
@@ -318,7 +337,11 @@ mod tests {
 
     #[test]
     fn where_encoded_words_are_forbidden_a_question_mark_stands() {
-        check("Content-Type", b" application/pdf; name=B\xfcro.pdf", Some(" application/pdf; name=B?ro.pdf"));
+        check(
+            "Content-Type",
+            b" application/pdf; name=B\xfcro.pdf",
+            Some(" application/pdf; name=B?ro.pdf"),
+        );
         check("List-Id", b" \xfc <l.x>", Some(" ? <l.x>"));
     }
 
@@ -331,9 +354,15 @@ mod tests {
     #[test]
     fn long_lines_are_folded_at_blanks_and_at_no_other_place() {
         let value = format!(" {}", "<reference@host.example> ".repeat(200));
-        let fitted = String::from_utf8(fit_to_leave("References", value.as_bytes(), false).unwrap()).unwrap();
+        let fitted =
+            String::from_utf8(fit_to_leave("References", value.as_bytes(), false).unwrap())
+                .unwrap();
         assert_eq!(fitted.replace("\r\n", ""), value);
-        assert!(fitted.split("\r\n").all(|line| line.len() <= LINE_LENGTH_MAX && !line.trim().is_empty()));
+        assert!(
+            fitted
+                .split("\r\n")
+                .all(|line| line.len() <= LINE_LENGTH_MAX && !line.trim().is_empty())
+        );
         assert!(fitted.split("\r\n").count() <= 7);
         assert_eq!(fit_to_leave("X", &[b'x'; 5_000], false), None, "there is no blank");
         let fits = format!(" {}", "x ".repeat(496));
@@ -347,8 +376,9 @@ mod tests {
         let names = ["Subject", "From", "Content-Type"];
         for _ in 0..20_000 {
             let length = if random.u8(..10) == 0 { 3_000 } else { 40 };
-            let value: Vec<u8> =
-                (0..random.usize(0..length)).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
+            let value: Vec<u8> = (0..random.usize(0..length))
+                .map(|_| alphabet[random.usize(..alphabet.len())])
+                .collect();
             let name = names[random.usize(..names.len())];
             let Some(fitted) = fit_to_leave(name, &value, random.bool()) else { continue };
             assert!(!fitted.contains(&0));

@@ -54,7 +54,9 @@ pub enum BodyKind {
 
 /// How urgent a message is: our own notices go first, then urgent mail, bulk mail last. Records hold the number of
 /// the variant, so a new one goes to the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Lane {
     /// An alarm: before all others.
     Urgent,

@@ -130,10 +130,17 @@ impl<'a> Header<'a> {
 
 impl<'a> Field<'a> {
     fn read(original: &'a [u8]) -> Self {
-        let line_end = if original.ends_with(b"\r\n") { 2 } else { usize::from(original.ends_with(b"\n")) };
+        let line_end =
+            if original.ends_with(b"\r\n") { 2 } else { usize::from(original.ends_with(b"\n")) };
         let content = &original[..original.len() - line_end];
-        let mut field =
-            Self { original, name: b"", value: content, removed: false, new_name: None, new_value: None };
+        let mut field = Self {
+            original,
+            name: b"",
+            value: content,
+            removed: false,
+            new_name: None,
+            new_value: None,
+        };
         if let Some(colon) = memchr(b':', content) {
             // Blanks before the colon are the obsolete syntax of RFC 5322 section 4.5.
             let name = content[..colon].trim_ascii_end();
@@ -281,7 +288,9 @@ mod tests {
 
     #[test]
     fn what_is_inserted_goes_behind_the_fields_of_the_relay() {
-        for (added_bytes, expected) in [(0, "N: 1\r\nA: 1\r\nB: 2\r\n"), (6, "A: 1\r\nN: 1\r\nB: 2\r\n")] {
+        for (added_bytes, expected) in
+            [(0, "N: 1\r\nA: 1\r\nB: 2\r\n"), (6, "A: 1\r\nN: 1\r\nB: 2\r\n")]
+        {
             let mut header = Header::read(b"A: 1\r\nB: 2\r\n", added_bytes).unwrap();
             header.insert("N", "1");
             assert_eq!(String::from_utf8(header.finish()).unwrap(), expected);
@@ -334,7 +343,11 @@ mod tests {
             let finished = edited.finish();
             assert!(finished.starts_with(&before), "{}", bytes.escape_ascii());
             let end = finished.strip_suffix(b"\r\n").unwrap_or(&finished);
-            assert!(finished.ends_with(&after) || end.ends_with(&after), "{}", bytes.escape_ascii());
+            assert!(
+                finished.ends_with(&after) || end.ends_with(&after),
+                "{}",
+                bytes.escape_ascii()
+            );
         }
     }
 

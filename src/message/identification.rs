@@ -75,7 +75,11 @@ impl Identification {
 /// The value in one line; octets that are no UTF-8 make it invalid wherever it must be ASCII.
 fn unfolded(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
-    text.chars().filter(|character| !matches!(character, '\r' | '\n')).collect::<String>().trim().to_owned()
+    text.chars()
+        .filter(|character| !matches!(character, '\r' | '\n'))
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 /// The standing of a date, see [`field_syntax`].
@@ -106,7 +110,11 @@ mod tests {
             "\r\n <folded@host.example>",
             "<1@host.example> (added by the sender)",
         ] {
-            assert_eq!(judge(&format!("Message-ID: {id}\r\n\r\n")).message_id, Standing::Valid, "{id}");
+            assert_eq!(
+                judge(&format!("Message-ID: {id}\r\n\r\n")).message_id,
+                Standing::Valid,
+                "{id}"
+            );
         }
     }
 
@@ -130,10 +138,17 @@ mod tests {
             "<\u{fc}@host>",
             "<1@[192.168.1.4>",
         ] {
-            assert_eq!(judge(&format!("Message-ID: {id}\r\n\r\n")).message_id, Standing::Invalid, "{id}");
+            assert_eq!(
+                judge(&format!("Message-ID: {id}\r\n\r\n")).message_id,
+                Standing::Invalid,
+                "{id}"
+            );
         }
         let long = "x".repeat(field_syntax::MESSAGE_ID_LENGTH_MAX);
-        assert_eq!(judge(&format!("Message-ID: <{long}@host>\r\n\r\n")).message_id, Standing::Invalid);
+        assert_eq!(
+            judge(&format!("Message-ID: <{long}@host>\r\n\r\n")).message_id,
+            Standing::Invalid
+        );
         let twice = judge("Message-ID: <1@host>\r\nSubject: x\r\nmessage-id: <2@host>\r\n\r\n");
         assert_eq!(twice.message_id, Standing::Invalid);
     }
@@ -152,8 +167,14 @@ mod tests {
             ("Fri, 15 Jan 2027 09:00:00 +0100 (CET)", Standing::Valid),
             // The wrong day of the week.
             ("Mon, 15 Jan 2027 09:00:00 +0100", Standing::Valid),
-            ("Fri, 15 Jan 2027 08:00:00 GMT", Standing::Restated("Fri, 15 Jan 2027 08:00:00 +0000".into())),
-            ("15 Jan 27 03:00:00 EST", Standing::Restated("Fri, 15 Jan 2027 03:00:00 -0500".into())),
+            (
+                "Fri, 15 Jan 2027 08:00:00 GMT",
+                Standing::Restated("Fri, 15 Jan 2027 08:00:00 +0000".into()),
+            ),
+            (
+                "15 Jan 27 03:00:00 EST",
+                Standing::Restated("Fri, 15 Jan 2027 03:00:00 -0500".into()),
+            ),
             ("", Standing::Invalid),
             ("2027-01-15T08:00:00Z", Standing::Invalid),
             ("Fri Jan 15 08:00:00 2027", Standing::Invalid),
@@ -187,8 +208,9 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(13);
         let alphabet = b"<>@.()\"\\ \r\n:15Jan2027+0\xc3\xa9\xff";
         for _ in 0..20_000 {
-            let value: Vec<u8> =
-                (0..random.usize(0..40)).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
+            let value: Vec<u8> = (0..random.usize(0..40))
+                .map(|_| alphabet[random.usize(..alphabet.len())])
+                .collect();
             let message = [b"Message-ID: ", &value[..], b"\r\nDate: ", &value, b"\r\n"].concat();
             drop(Identification::of(&message, random.bool(), random.bool()));
         }

@@ -102,9 +102,11 @@ impl<'a> Terms<'a> {
             SenderPattern::Domain(known) => {
                 address.domain().is_some_and(|domain| domain.eq_ignore_ascii_case(known))
             }
-            SenderPattern::Name(known) => {
-                self.recipients.local.name_of(address).is_some_and(|name| name == known.to_lowercase())
-            }
+            SenderPattern::Name(known) => self
+                .recipients
+                .local
+                .name_of(address)
+                .is_some_and(|name| name == known.to_lowercase()),
         }
     }
 
@@ -146,7 +148,8 @@ impl<'a> Terms<'a> {
     #[must_use]
     pub fn host(&self, origin: &Origin) -> String {
         let name = origin.helo.trim_end_matches('.');
-        let is_name = name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._".contains(&octet));
+        let is_name =
+            name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._".contains(&octet));
         let first = name.split('.').next().unwrap_or_default();
         if is_name && !first.is_empty() && first != "localhost" && name.len() <= HOST_LENGTH_MAX {
             return name.to_owned();
@@ -194,7 +197,13 @@ mod tests {
         let mut identity = identity(FromPolicy::Keep, "relay.example");
         identity.domain = "example.org".into();
         let address: IpAddr = client.parse().unwrap();
-        let origin = Origin { address, helo: helo.into(), protocol: String::new(), login: None, local: None };
+        let origin = Origin {
+            address,
+            helo: helo.into(),
+            protocol: String::new(),
+            login: None,
+            local: None,
+        };
         Terms { identity: &identity, account: None, recipients: &Routes::default() }.host(&origin)
     }
 

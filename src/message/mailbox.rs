@@ -49,7 +49,9 @@ pub fn read_list(text: &str) -> Option<Vec<Mailbox<'_>>> {
 #[must_use]
 pub fn rescued_address(text: &str) -> Option<Address> {
     let separator = |character: char| character.is_whitespace() || "<>(),;:\"".contains(character);
-    text.split(separator).filter_map(|word| word.parse::<Address>().ok()).find(|word| word.domain().is_some())
+    text.split(separator)
+        .filter_map(|word| word.parse::<Address>().ok())
+        .find(|word| word.domain().is_some())
 }
 
 /// The text of a phrase or comment without quotes, escapes and folds.
@@ -147,7 +149,14 @@ fn read_one(text: &str, element: Range<usize>) -> Option<Mailbox<'_>> {
     let comment_at = marks.comment.clone().unwrap_or(element.start..element.start);
     let comment = marks.comment.map(|range| &text[range]);
     let address = text[address_at.clone()].parse().ok()?;
-    Some(Mailbox { phrase: &text[phrase_at.clone()], phrase_at, comment, comment_at, address, address_at })
+    Some(Mailbox {
+        phrase: &text[phrase_at.clone()],
+        phrase_at,
+        comment,
+        comment_at,
+        address,
+        address_at,
+    })
 }
 
 /// What stands where in one element of the list.
@@ -215,7 +224,11 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, phrase: &str, address: &str, comment: &str) {
-        assert_eq!(read(text), Some(vec![(phrase.into(), address.into(), comment.into())]), "{text:?}");
+        assert_eq!(
+            read(text),
+            Some(vec![(phrase.into(), address.into(), comment.into())]),
+            "{text:?}"
+        );
     }
 
     #[test]
@@ -223,7 +236,12 @@ mod tests {
         check("joe@x.example", "", "joe@x.example", "");
         check(" <joe@x.example>", "", "joe@x.example", "");
         check("Joe Q. Public <joe@x.example>", "Joe Q. Public", "joe@x.example", "");
-        check("\"Public, Joe (sales)\"\r\n <joe@x.example>", "\"Public, Joe (sales)\"", "joe@x.example", "");
+        check(
+            "\"Public, Joe (sales)\"\r\n <joe@x.example>",
+            "\"Public, Joe (sales)\"",
+            "joe@x.example",
+            "",
+        );
         check("=?utf-8?q?J=C3=B6rg?= <j@x>", "=?utf-8?q?J=C3=B6rg?=", "j@x", "");
         check("J\u{f6}rg <j@x>", "J\u{f6}rg", "j@x", "");
         check("root (Cron Daemon)", "", "root", "Cron Daemon");
@@ -258,7 +276,8 @@ mod tests {
             "a@b c@d",
         ] {
             // A single word is a local name.
-            let expected = (text == "Joe").then(|| vec![(String::new(), "Joe".into(), String::new())]);
+            let expected =
+                (text == "Joe").then(|| vec![(String::new(), "Joe".into(), String::new())]);
             assert_eq!(read(text), expected, "{text:?}");
         }
     }
@@ -273,7 +292,10 @@ mod tests {
 
     #[test]
     fn quotes_escapes_and_folds_are_no_part_of_a_name() {
-        assert_eq!(plain("\"Public, \\\"Joe\\\"\"\r\n  the\t\u{7}second "), "Public, \"Joe\" the second");
+        assert_eq!(
+            plain("\"Public, \\\"Joe\\\"\"\r\n  the\t\u{7}second "),
+            "Public, \"Joe\" the second"
+        );
     }
 
     #[test]
@@ -289,11 +311,14 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(11);
         let alphabet: Vec<char> = "ab@.<>(),;:\"\\[] \t\r\n\u{e9}=?".chars().collect();
         for _ in 0..50_000 {
-            let text: String =
-                (0..random.usize(0..30)).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
+            let text: String = (0..random.usize(0..30))
+                .map(|_| alphabet[random.usize(..alphabet.len())])
+                .collect();
             if let Some(list) = read_list(&text) {
                 assert!(
-                    list.iter().all(|mailbox| &text[mailbox.address_at.clone()] == mailbox.address.as_str())
+                    list.iter().all(
+                        |mailbox| &text[mailbox.address_at.clone()] == mailbox.address.as_str()
+                    )
                 );
             }
             drop((rescued_address(&text), plain(&text)));

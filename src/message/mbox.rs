@@ -148,7 +148,8 @@ mod tests {
             b"A: b\n\nbody\n\nFrom the heart\n\n\n",
             b"\xff\x00\xfe\n",
         ];
-        let file: Vec<u8> = messages.iter().flat_map(|message| entry("a@b", "date", message)).collect();
+        let file: Vec<u8> =
+            messages.iter().flat_map(|message| entry("a@b", "date", message)).collect();
         assert_eq!(read(&file), messages);
     }
 
@@ -161,7 +162,10 @@ mod tests {
     fn an_mbox_that_does_not_quote_is_split_at_the_gaps_only() {
         let file = b"From a b\nA: b\n\nx\nFrom here on\n\nFrom c d\nC: d\n";
         assert_eq!(read(file), [b"A: b\n\nx\nFrom here on\n".to_vec(), b"C: d\n".to_vec()]);
-        assert_eq!(read(b"From a b\r\nA: b\r\n\r\nFrom c d\r\nC: d\r\n"), [&b"A: b\r\n"[..], b"C: d\r\n"]);
+        assert_eq!(
+            read(b"From a b\r\nA: b\r\n\r\nFrom c d\r\nC: d\r\n"),
+            [&b"A: b\r\n"[..], b"C: d\r\n"]
+        );
         assert!(Reader::begins(b"From x\n") && !Reader::begins(b"From: x\n"));
     }
 

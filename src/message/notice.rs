@@ -133,7 +133,11 @@ impl Notice<'_> {
             .to(mailbox(self.to, None)?)
             .subject(notice_text::subject(self))
             .date(system_time(self.at))
-            .header(AutoSubmitted(if self.failures.len() == 1 { "auto-replied" } else { "auto-generated" }));
+            .header(AutoSubmitted(if self.failures.len() == 1 {
+                "auto-replied"
+            } else {
+                "auto-generated"
+            }));
         if let [only] = self.failures {
             builder = with_thread(builder, only);
         }
@@ -146,7 +150,10 @@ impl Notice<'_> {
         let text = text_part("text/plain; charset=utf-8", notice_text::for_people(self));
         let [only] = self.failures else {
             let start = multipart("mixed", self.boundary).singlepart(text);
-            return self.failures.iter().fold(start, |parts, failure| parts.singlepart(self.status(failure)));
+            return self
+                .failures
+                .iter()
+                .fold(start, |parts, failure| parts.singlepart(self.status(failure)));
         };
         let returned = match &only.returned {
             Returned::Headers(bytes) => bytes_part("text/rfc822-headers", bytes),
@@ -165,7 +172,8 @@ impl Notice<'_> {
 
 fn mailbox(address: &Address, name: Option<String>) -> Result<Mailbox, NoticeError> {
     let parsed = address.as_str().parse();
-    let email = parsed.map_err(|source| NoticeError::Address { address: address.clone(), source })?;
+    let email =
+        parsed.map_err(|source| NoticeError::Address { address: address.clone(), source })?;
     Ok(Mailbox { name, email })
 }
 
@@ -192,8 +200,11 @@ fn text_part(content_type: &str, text: String) -> SinglePart {
 fn bytes_part(content_type: &str, bytes: &[u8]) -> SinglePart {
     let kind = ContentType::parse(content_type).unwrap_or(ContentType::TEXT_PLAIN);
     let kept = notice_text::cut(bytes, RETURNED_BYTES_MAX).to_vec();
-    let encoding =
-        if kept.is_ascii() { ContentTransferEncoding::SevenBit } else { ContentTransferEncoding::EightBit };
+    let encoding = if kept.is_ascii() {
+        ContentTransferEncoding::SevenBit
+    } else {
+        ContentTransferEncoding::EightBit
+    };
     let body = lettre::message::Body::dangerous_pre_encoded(kept, encoding);
     SinglePart::builder().header(kind).body(body)
 }

@@ -60,7 +60,8 @@ const RELAYED: Words = Words {
 
 /// The words for what the notice tells of.
 fn words(notice: &Notice<'_>) -> &'static Words {
-    let mut actions = notice.failures.iter().flat_map(|failure| &failure.recipients).map(|one| one.action);
+    let mut actions =
+        notice.failures.iter().flat_map(|failure| &failure.recipients).map(|one| one.action);
     let first = actions.next().unwrap_or(Action::Failed);
     match first {
         _ if actions.any(|action| action != first) => &FAILED,
@@ -126,7 +127,8 @@ fn one(text: &mut String, failure: &Failure) {
             Action::Delayed => " (still being tried)",
             Action::Relayed => " (relayed)",
         };
-        let _written = writeln!(text, "  to       {}{fate}: {}", recipient.address, clean(&recipient.reason));
+        let _written =
+            writeln!(text, "  to       {}{fate}: {}", recipient.address, clean(&recipient.reason));
         // A refusal is its own reason; saying it twice would only make the notice longer.
         if let Some(reply) = recipient.reply.as_ref().filter(|reply| **reply != recipient.reason) {
             let _written = writeln!(text, "           the upstream said: {}", clean(reply));
@@ -173,7 +175,8 @@ fn recipient_fields(text: &mut String, recipient: &FailedRecipient) {
     let class = &default_status[..1];
     // The upstream's own status counts only when it says the same as we do: a lifetime that is over is a
     // failure although every single reply was temporary.
-    let reported = recipient.reply.as_deref().and_then(status_of).filter(|status| status.starts_with(class));
+    let reported =
+        recipient.reply.as_deref().and_then(status_of).filter(|status| status.starts_with(class));
     let _written = writeln!(
         text,
         "Final-Recipient: {kind}; {}\nAction: {action}\nStatus: {}",
@@ -198,8 +201,9 @@ fn status_of(reply: &str) -> Option<&str> {
     let mut parts = status.split('.');
     let class = parts.next()?;
     let numbers = [parts.next()?, parts.next()?];
-    let is_number =
-        |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |text: &str| {
+        (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let sound = ["2", "4", "5"].contains(&class) && numbers.into_iter().all(is_number);
     (sound && parts.next().is_none()).then_some(status)
 }

@@ -21,9 +21,13 @@ const ADDRESSES_MAX: usize = 50;
 /// Edits both fields.
 pub(super) fn edit(header: &mut Header<'_>, routes: &Routes, edits: &mut Edits) {
     for (name, old_name) in FIELDS {
-        let Some(position) = header.fields().iter().position(|field| field.is(name)) else { continue };
+        let Some(position) = header.fields().iter().position(|field| field.is(name)) else {
+            continue;
+        };
         let text = text_of(header.fields()[position].value());
-        let Some(new) = read_list(&text).and_then(|list| replaced(&text, &list, routes)) else { continue };
+        let Some(new) = read_list(&text).and_then(|list| replaced(&text, &list, routes)) else {
+            continue;
+        };
         header.fields_mut()[position].rename(old_name);
         header.insert(name, new.trim());
         edits.note(name);
@@ -67,7 +71,8 @@ mod tests {
     use crate::message::aliases::LocalNames;
 
     fn edited(to: &str) -> String {
-        let list = (0..=ADDRESSES_MAX).map(|number| format!("r{number}@x.example")).collect::<Vec<_>>();
+        let list =
+            (0..=ADDRESSES_MAX).map(|number| format!("r{number}@x.example")).collect::<Vec<_>>();
         let file = format!("root: a@x.example, b@x.example\nops: root\nall: {}\n", list.join(","));
         let local = LocalNames { domains: vec!["web01".into()], ..LocalNames::default() };
         let routes = Routes::read(file.as_bytes(), local);
@@ -90,7 +95,11 @@ mod tests {
             ("<ops>", "<a@x.example>,\r\n\t<b@x.example>"),
             ("root (Super User)", "a@x.example,\r\n\tb@x.example (Super User)"),
         ] {
-            assert_eq!(edited(&format!(" {old}")), format!("To: {new}\r\nX-Original-To: {old}\r\n"), "{old}");
+            assert_eq!(
+                edited(&format!(" {old}")),
+                format!("To: {new}\r\nX-Original-To: {old}\r\n"),
+                "{old}"
+            );
         }
     }
 

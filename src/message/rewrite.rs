@@ -43,7 +43,11 @@ pub struct Rewritten {
 
 /// Makes all edits. `None` when the header section is larger than what we edit: it leaves as it is.
 #[must_use]
-pub fn rewrite(section: &HeaderSection, envelope: &Envelope, terms: &Terms<'_>) -> Option<Rewritten> {
+pub fn rewrite(
+    section: &HeaderSection,
+    envelope: &Envelope,
+    terms: &Terms<'_>,
+) -> Option<Rewritten> {
     let mut header = Header::read(&section.bytes, section.added_bytes)?;
     let mut edits = Edits::default();
     remove_blind_copies(&mut header, &mut edits);
@@ -90,7 +94,8 @@ fn rename_all_but_the_first(header: &mut Header<'_>, name: &str, other_name: &'s
 fn fit_to_leave(header: &mut Header<'_>, internationalized: bool, edits: &mut Edits) {
     for field in header.fields_mut().iter_mut().filter(|field| !field.is_removed()) {
         let fitted = encoding::fit_to_leave(&field.name(), field.value(), internationalized);
-        let bare_line_end = field.original().ends_with(b"\n") && !field.original().ends_with(b"\r\n");
+        let bare_line_end =
+            field.original().ends_with(b"\n") && !field.original().ends_with(b"\r\n");
         let fitted = fitted.or_else(|| bare_line_end.then(|| field.value().to_vec()));
         if let Some(value) = fitted {
             field.set_value(value);

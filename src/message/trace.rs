@@ -131,7 +131,8 @@ fn address_literal(address: IpAddr) -> String {
 /// today must not change a message that was accepted before.
 fn date(envelope: &Envelope) -> String {
     // Only a time thousands of years away is out of range.
-    let accepted = Timestamp::from_millisecond(envelope.accepted_at.0).unwrap_or(Timestamp::UNIX_EPOCH);
+    let accepted =
+        Timestamp::from_millisecond(envelope.accepted_at.0).unwrap_or(Timestamp::UNIX_EPOCH);
     accepted.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
@@ -163,7 +164,8 @@ mod tests {
     }
 
     fn check(envelope: &Envelope, findings: HeaderFindings, expected: &str) {
-        let added = added_fields(envelope, "01abc", "relay.example", &findings, &Identification::default());
+        let added =
+            added_fields(envelope, "01abc", "relay.example", &findings, &Identification::default());
         assert_eq!(String::from_utf8(added.fields).unwrap(), expected);
         assert_eq!(added.replaced, Replaced::default());
     }
@@ -199,7 +201,8 @@ mod tests {
         ] {
             let mut envelope = envelope("localhost", "127.0.0.1", &["a@b.example"]);
             envelope.origin.protocol = "local".to_owned();
-            envelope.origin.local = Some(LocalUser { uid: 1_000, name: name.map(str::to_owned), claimed });
+            envelope.origin.local =
+                Some(LocalUser { uid: 1_000, name: name.map(str::to_owned), claimed });
             let expected = format!(
                 "Received: by relay.example (Pillarbox, {shown})\r\n\twith local id 01abc\r\n\
                  \tfor <a@b.example>;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n"
@@ -241,7 +244,8 @@ mod tests {
         let new = "Message-ID: <01abc@relay.example>\r\nDate: Thu, 14 Jan 2027 00:00:00 +0000\r\n";
         assert!(text.ends_with(new), "{text}");
         assert_eq!(added.replaced, Replaced { message_id: true, date: true });
-        let identification = Identification { date: Standing::Invalid, ..Identification::default() };
+        let identification =
+            Identification { date: Standing::Invalid, ..Identification::default() };
         let added = added_fields(&envelope, "01abc", "relay.example", &COMPLETE, &identification);
         let text = String::from_utf8(added.fields).unwrap();
         assert!(text.ends_with("\r\nDate: Fri, 15 Jan 2027 08:00:00 +0000\r\n"), "{text}");
@@ -259,7 +263,11 @@ mod tests {
             let envelope = envelope(said, "192.0.2.7", &["a@b"]);
             let fields = added_fields(&envelope, "1", "r", &COMPLETE, &identification).fields;
             let expected = format!("Received: from {written} ([192.0.2.7])\r\n");
-            assert!(fields.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&fields));
+            assert!(
+                fields.starts_with(expected.as_bytes()),
+                "{}",
+                String::from_utf8_lossy(&fields)
+            );
         }
     }
 }

@@ -143,10 +143,16 @@ pub(super) fn sender<'a>(
     (!here && !ours && domain.contains('.')).then_some(sender)
 }
 
-fn described(recipient: &Recipient, kind: NoticeKind, original_recipient: Option<String>) -> FailedRecipient {
+fn described(
+    recipient: &Recipient,
+    kind: NoticeKind,
+    original_recipient: Option<String>,
+) -> FailedRecipient {
     let last_reply = || recipient.last_reply.clone();
     let (action, reason) = match (kind, &recipient.state) {
-        (NoticeKind::Failed, RecipientState::Dead { reason, .. }) => (Action::Failed, reason.clone()),
+        (NoticeKind::Failed, RecipientState::Dead { reason, .. }) => {
+            (Action::Failed, reason.clone())
+        }
         (NoticeKind::Failed, _) => (Action::Failed, String::new()),
         (NoticeKind::Delayed, _) => {
             let waits = "it waits for the account or for the day's budget";
@@ -170,7 +176,8 @@ fn origin(envelope: &Envelope) -> String {
         let name = user.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         return format!("a program of userid {}{name} on this host", user.uid);
     }
-    let login = origin.login.as_ref().map(|login| format!(", logged in as {login}")).unwrap_or_default();
+    let login =
+        origin.login.as_ref().map(|login| format!(", logged in as {login}")).unwrap_or_default();
     match origin.helo.as_str() {
         "" => format!("[{}]{login}", origin.address),
         helo => format!("{helo} [{}]{login}", origin.address),

@@ -83,10 +83,11 @@ impl Keeper {
         }
         let room = self.room(now);
         let ended = if room > 0 && self.is_gathered(now, &ended) { ended } else { Vec::new() };
-        let delayed = match self.options.delay_after.filter(|_| room > 0 && self.options.from.is_some()) {
-            Some(patience) => self.delays.find(self.store.as_ref(), now, patience).await?,
-            None => Vec::new(),
-        };
+        let delayed =
+            match self.options.delay_after.filter(|_| room > 0 && self.options.from.is_some()) {
+                Some(patience) => self.delays.find(self.store.as_ref(), now, patience).await?,
+                None => Vec::new(),
+            };
         if ended.is_empty() && delayed.is_empty() {
             return Ok(());
         }
@@ -116,7 +117,8 @@ impl Keeper {
     /// Whether no more ends are expected to come soon.
     fn is_gathered(&self, now: Timestamp, found: &[QueuedMessage]) -> bool {
         collect::times(found).is_some_and(|(oldest, newest)| {
-            newest <= now.before(self.options.gather) || oldest <= now.before(self.options.gather_max)
+            newest <= now.before(self.options.gather)
+                || oldest <= now.before(self.options.gather_max)
         })
     }
 
@@ -134,7 +136,8 @@ impl Keeper {
         delayed: &[QueuedMessage],
     ) -> Result<(), StoreError> {
         let has_failures = ended.iter().any(|message| message.record.untold().next().is_some());
-        let kinds = [(NoticeKind::Failed, has_failures), (NoticeKind::Delayed, !delayed.is_empty())];
+        let kinds =
+            [(NoticeKind::Failed, has_failures), (NoticeKind::Delayed, !delayed.is_empty())];
         let for_admin: BTreeSet<NoticeKind> =
             kinds.into_iter().filter(|(_, is_there)| *is_there).map(|(kind, _)| kind).collect();
         let mut post = Post::new(room, &for_admin);
@@ -142,16 +145,28 @@ impl Keeper {
         for message in ended {
             let original = self.original(message.id).await;
             let failed = collect::failed(message, &original);
-            self.add(&mut post, &Piece { message, kind: NoticeKind::Failed, places: failed }, &original);
+            self.add(
+                &mut post,
+                &Piece { message, kind: NoticeKind::Failed, places: failed },
+                &original,
+            );
             let relayed = message.record.untold_success().collect();
-            self.add(&mut post, &Piece { message, kind: NoticeKind::Relayed, places: relayed }, &original);
+            self.add(
+                &mut post,
+                &Piece { message, kind: NoticeKind::Relayed, places: relayed },
+                &original,
+            );
             marks.insert(message.id, untold(message).into());
         }
         if post.has_room_for_admin(NoticeKind::Delayed) {
             for message in delayed {
                 let original = self.original(message.id).await;
                 let places = collect::delayed(message);
-                self.add(&mut post, &Piece { message, kind: NoticeKind::Delayed, places }, &original);
+                self.add(
+                    &mut post,
+                    &Piece { message, kind: NoticeKind::Delayed, places },
+                    &original,
+                );
                 marks.entry(message.id).or_default().delayed = true;
             }
         }
@@ -200,8 +215,11 @@ impl Keeper {
         }
         for (to, kind, batch) in post.into_notices(self.options.admin.as_ref()) {
             // The administrator's come first; it is for them alone.
-            let told_of =
-                if self.options.admin.as_ref() == Some(&to) { std::mem::take(&mut left_out) } else { 0 };
+            let told_of = if self.options.admin.as_ref() == Some(&to) {
+                std::mem::take(&mut left_out)
+            } else {
+                0
+            };
             let Some(id) = self.queue(&to, &batch, told_of, now).await? else { continue };
             for message in &batch.messages {
                 let sent = NoticeSent { at: now, kind, to: to.clone(), id };

@@ -77,7 +77,8 @@ impl Post {
     pub(super) fn into_notices(self, admin: Option<&Address>) -> Vec<(Address, NoticeKind, Batch)> {
         let for_admin =
             self.admin.into_iter().filter_map(|(kind, batch)| Some((admin?.clone(), kind, batch)));
-        let for_senders = self.senders.into_iter().map(|((sender, kind), batch)| (sender, kind, batch));
+        let for_senders =
+            self.senders.into_iter().map(|((sender, kind), batch)| (sender, kind, batch));
         for_admin.chain(for_senders).collect()
     }
 }

@@ -134,11 +134,14 @@ impl Carried {
         let mut fields = Vec::new();
         let mut rest = bytes;
         while fields.last().is_none_or(|(name, _): &(String, String)| name != "Content") {
-            let Some(end) = rest.iter().take(FIELD_BYTES_MAX).position(|octet| *octet == b'\n') else {
+            let Some(end) = rest.iter().take(FIELD_BYTES_MAX).position(|octet| *octet == b'\n')
+            else {
                 return Err(CarriedError::Missing("Content"));
             };
             let line = String::from_utf8_lossy(&rest[..end]).into_owned();
-            let Some((name, value)) = line.strip_prefix(PREFIX).and_then(|line| line.split_once(':')) else {
+            let Some((name, value)) =
+                line.strip_prefix(PREFIX).and_then(|line| line.split_once(':'))
+            else {
                 return Err(CarriedError::Missing("Content"));
             };
             fields.push((name.to_owned(), value.trim().to_owned()));
@@ -177,7 +180,8 @@ impl Fields {
             accepted_at: moment(accepted).ok_or_else(|| self.malformed("Accepted"))?,
         };
         read_parameters(&mut envelope, self.value("Parameters")?);
-        let message = content(self.value("Content")?, rest).ok_or_else(|| self.malformed("Content"))?;
+        let message =
+            content(self.value("Content")?, rest).ok_or_else(|| self.malformed("Content"))?;
         let message = message.ok_or(CarriedError::Changed)?;
         let id = self.value("Id")?.parse().map_err(|_| self.malformed("Id"))?;
         Ok(Carried { id, envelope, recipients, message })
@@ -200,15 +204,18 @@ impl Fields {
             let place = recipients.len();
             match (name.as_str(), recipients.last_mut()) {
                 ("To", _) if place < RECIPIENTS_MAX => {
-                    let address = path(value).and_then(|path| path.parse().ok()).ok_or_else(wrong)?;
+                    let address =
+                        path(value).and_then(|path| path.parse().ok()).ok_or_else(wrong)?;
                     let state = RecipientState::Queued { due: Timestamp(0), resend: false };
                     recipients.push(Recipient { address, state, attempts: 0, last_reply: None });
                 }
                 ("Recipient", Some(last)) => {
                     let words = Words::read(value).ok_or_else(wrong)?;
                     last.state = state(&words).ok_or_else(wrong)?;
-                    last.attempts = words.get("attempts").and_then(|word| word.parse().ok()).unwrap_or(0);
-                    let notify = words.get("notify").map(|word| Notify::read(word).ok_or_else(wrong));
+                    last.attempts =
+                        words.get("attempts").and_then(|word| word.parse().ok()).unwrap_or(0);
+                    let notify =
+                        words.get("notify").map(|word| Notify::read(word).ok_or_else(wrong));
                     let dsn = RecipientDsn {
                         notify: notify.transpose()?,
                         original_recipient: words.get("orcpt").map(str::to_owned),
@@ -218,8 +225,8 @@ impl Fields {
                     }
                 }
                 ("Reason", Some(last)) => {
-                    if let RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } =
-                        &mut last.state
+                    if let RecipientState::Held { reason, .. }
+                    | RecipientState::Dead { reason, .. } = &mut last.state
                     {
                         reason.clone_from(value);
                     }
@@ -229,7 +236,11 @@ impl Fields {
                 _ => {}
             }
         }
-        if recipients.is_empty() { Err(CarriedError::Missing("To")) } else { Ok((recipients, asked)) }
+        if recipients.is_empty() {
+            Err(CarriedError::Missing("To"))
+        } else {
+            Ok((recipients, asked))
+        }
     }
 }
 
@@ -246,7 +257,8 @@ fn path(value: &str) -> Option<&str> {
 
 /// A reason or a reply as the value of a field.
 fn one_line(text: &str) -> String {
-    let visible = text.chars().map(|character| if character.is_control() { ' ' } else { character });
+    let visible =
+        text.chars().map(|character| if character.is_control() { ' ' } else { character });
     visible.collect::<String>().trim().to_owned()
 }
 
@@ -325,7 +337,9 @@ fn read_origin(value: &str) -> Option<Origin> {
         protocol: own("protocol").unwrap_or_default(),
         login: own("login"),
         local: match uid {
-            Some(uid) => Some(LocalUser { uid: uid?, name: own("user"), claimed: own("claimed").is_some() }),
+            Some(uid) => {
+                Some(LocalUser { uid: uid?, name: own("user"), claimed: own("claimed").is_some() })
+            }
             None => None,
         },
     })
@@ -364,7 +378,9 @@ fn state(words: &Words) -> Option<RecipientState> {
         "queued" => RecipientState::Queued { due: at("due")?, resend: false },
         "uncertain" => RecipientState::Queued { due: at("due")?, resend: true },
         // The reservation belongs to the ledger that was left behind.
-        "reserved" => RecipientState::Reserved { reservation: 0, since: at("since")?, resend: false },
+        "reserved" => {
+            RecipientState::Reserved { reservation: 0, since: at("since")?, resend: false }
+        }
         "relayed" => RecipientState::Relayed { at: at("at")? },
         "held" => RecipientState::Held { since: at("since")?, reason: String::new() },
         "dead" => RecipientState::Dead { since: at("since")?, reason: String::new() },
@@ -398,7 +414,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_is_named() {
-        let read = |from: &str, to: &str| Carried::of_file(FILE.replace(from, to).as_bytes()).unwrap_err();
+        let read =
+            |from: &str, to: &str| Carried::of_file(FILE.replace(from, to).as_bytes()).unwrap_err();
         assert_eq!(read("Version: 1", "Version: 2"), CarriedError::Version("2".into()));
         assert_eq!(read("X-Envelope-Lane", "Status"), CarriedError::Missing("Content"));
         assert_eq!(read("A: b", "A: c"), CarriedError::Changed);
@@ -418,6 +435,9 @@ mod tests {
             );
         }
         assert_eq!(Carried::of_file(b"A: b\n"), Ok(None));
-        assert_eq!(Carried::of_file(b"X-Envelope-Version: 1\n"), Err(CarriedError::Missing("Content")));
+        assert_eq!(
+            Carried::of_file(b"X-Envelope-Version: 1\n"),
+            Err(CarriedError::Missing("Content"))
+        );
     }
 }

@@ -64,13 +64,17 @@ fn decoded(value: &str) -> Option<String> {
 
 /// A time to the millisecond, in RFC 3339.
 pub(super) fn time(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| at.0.to_string(), |time| format!("{time:.3}"))
+    jiff::Timestamp::from_millisecond(at.0)
+        .map_or_else(|_| at.0.to_string(), |time| format!("{time:.3}"))
 }
 
 /// Reads what [`time`] wrote.
 pub(super) fn moment(text: &str) -> Option<Timestamp> {
     let far_away = || text.parse().ok().map(Timestamp);
-    text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond())).or_else(far_away)
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .map(|time| Timestamp(time.as_millisecond()))
+        .or_else(far_away)
 }
 
 #[cfg(test)]
@@ -94,7 +98,12 @@ mod tests {
     #[test]
     fn times_keep_their_milliseconds_wherever_they_lie() {
         for at in [0, 1, 1_800_000_000_123, -5, i64::MAX, i64::MIN] {
-            assert_eq!(moment(&time(Timestamp(at))), Some(Timestamp(at)), "{}", time(Timestamp(at)));
+            assert_eq!(
+                moment(&time(Timestamp(at))),
+                Some(Timestamp(at)),
+                "{}",
+                time(Timestamp(at))
+            );
         }
         assert_eq!(time(Timestamp(1_800_000_000_120)), "2027-01-15T08:00:00.120Z");
         assert_eq!(moment("yesterday"), None);

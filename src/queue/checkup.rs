@@ -147,7 +147,11 @@ impl Checkup<'_> {
                     Err(TableError::Damaged { id, reason }) => {
                         known.insert(id);
                         let what = format!("its record is damaged: {reason}");
-                        self.problem(&id.to_string(), what, "the next start queues it from its file, as new");
+                        self.problem(
+                            &id.to_string(),
+                            what,
+                            "the next start queues it from its file, as new",
+                        );
                     }
                     Err(error) => return Err(error),
                 }
@@ -168,7 +172,8 @@ impl Checkup<'_> {
         }
         self.summary.spent = ledger.spent(self.now);
         if damaged > 0 {
-            let remedy = "nothing: ledger.copy is used, or half of the budget counts as spent for a day";
+            let remedy =
+                "nothing: ledger.copy is used, or half of the budget counts as spent for a day";
             self.problem("ledger", format!("{damaged} entries of the budget are damaged"), remedy);
         }
         Ok(ledger)
@@ -185,7 +190,9 @@ impl Checkup<'_> {
         self.summary.records += 1;
         for recipient in &record.recipients {
             match recipient.state {
-                RecipientState::Queued { .. } | RecipientState::Reserved { .. } => self.summary.waiting += 1,
+                RecipientState::Queued { .. } | RecipientState::Reserved { .. } => {
+                    self.summary.waiting += 1
+                }
                 RecipientState::Held { .. } => self.summary.held += 1,
                 RecipientState::Dead { .. } => self.summary.dead += 1,
                 RecipientState::Relayed { .. } => {}
@@ -193,8 +200,13 @@ impl Checkup<'_> {
             if let RecipientState::Reserved { reservation, .. } = recipient.state
                 && ledger.event(reservation).is_none()
             {
-                let what = format!("the ledger does not know its reservation for {}", recipient.address);
-                self.problem(&id.to_string(), what, "nothing: at worst one recipient too few is counted");
+                let what =
+                    format!("the ledger does not know its reservation for {}", recipient.address);
+                self.problem(
+                    &id.to_string(),
+                    what,
+                    "nothing: at worst one recipient too few is counted",
+                );
             }
         }
         if record.is_reserved() {
@@ -230,7 +242,11 @@ impl Checkup<'_> {
         }
     }
 
-    fn history(&mut self, tables: &SledTables, known: &BTreeSet<QueueId>) -> Result<(), TableError> {
+    fn history(
+        &mut self,
+        tables: &SledTables,
+        known: &BTreeSet<QueueId>,
+    ) -> Result<(), TableError> {
         for entry in tables.history_entries() {
             match entry {
                 Ok((id, _)) => {
@@ -243,7 +259,11 @@ impl Checkup<'_> {
                 }
                 Err(TableError::Damaged { id, reason }) => {
                     let what = format!("its entry in the history is damaged: {reason}");
-                    self.problem(&id.to_string(), what, "nothing: it is only remembered, and goes with time");
+                    self.problem(
+                        &id.to_string(),
+                        what,
+                        "nothing: it is only remembered, and goes with time",
+                    );
                 }
                 Err(error) => return Err(error),
             }
@@ -259,7 +279,9 @@ impl Checkup<'_> {
         for id in files {
             let what = match tables.finished(*id) {
                 Ok(Some(_)) => "it is finished, only its file has not gone yet",
-                Ok(None) | Err(TableError::Damaged { .. }) => "it was accepted and has no record yet",
+                Ok(None) | Err(TableError::Damaged { .. }) => {
+                    "it was accepted and has no record yet"
+                }
                 Err(error) => return Err(error),
             };
             self.note(&id.to_string(), what.into(), AT_START);
@@ -273,7 +295,8 @@ impl Checkup<'_> {
         let aside = fs::read_dir(state.join("damaged")).map_or(0, Iterator::count);
         if aside > 0 {
             let what = format!("{aside} damaged message files were set aside");
-            let remedy = "look at them (strings FILE), tell whoever sent them, and remove the files";
+            let remedy =
+                "look at them (strings FILE), tell whoever sent them, and remove the files";
             self.note(&state.join("damaged").display().to_string(), what, remedy);
         }
         let entries = fs::read_dir(state).into_iter().flatten().flatten();
@@ -282,7 +305,11 @@ impl Checkup<'_> {
             .filter(|path| path.to_string_lossy().contains("queue.sled.bad-"));
         for path in bad.collect::<BTreeSet<_>>() {
             let what = "an index that was damaged, and was rebuilt from the spool";
-            self.note(&path.display().to_string(), what.into(), "remove it when mail flows as it should");
+            self.note(
+                &path.display().to_string(),
+                what.into(),
+                "remove it when mail flows as it should",
+            );
         }
     }
 
@@ -299,5 +326,8 @@ impl Checkup<'_> {
 
 fn is_newer(error: &ReadError) -> bool {
     use super::{frame::FrameError, record::RecordError};
-    matches!(error, ReadError::Frame(FrameError::Version(_) | FrameError::Record(RecordError::Version(_))))
+    matches!(
+        error,
+        ReadError::Frame(FrameError::Version(_) | FrameError::Record(RecordError::Version(_)))
+    )
 }

@@ -203,7 +203,11 @@ impl Committer {
 }
 
 /// Starts the committer and the thread that removes files for it.
-pub(super) fn start(shared: &Arc<Shared>, loaded: Loaded, jobs: Receiver<Job>) -> io::Result<JoinHandle<()>> {
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    loaded: Loaded,
+    jobs: Receiver<Job>,
+) -> io::Result<JoinHandle<()>> {
     let (removals, to_remove) = mpsc::channel();
     let spool = Arc::clone(&shared.spool);
     let sweeper = thread::Builder::new().name("spool-sweeper".into()).spawn(move || {
@@ -214,7 +218,8 @@ pub(super) fn start(shared: &Arc<Shared>, loaded: Loaded, jobs: Receiver<Job>) -
         }
     })?;
     let Loaded { tables, engine, copy } = loaded;
-    let committer = Committer { shared: Arc::clone(shared), tables: Some(tables), engine, copy, removals };
+    let committer =
+        Committer { shared: Arc::clone(shared), tables: Some(tables), engine, copy, removals };
     thread::Builder::new().name("queue-committer".into()).spawn(move || {
         let shared = Arc::clone(&committer.shared);
         if panic::catch_unwind(AssertUnwindSafe(|| committer.serve(&jobs))).is_err() {

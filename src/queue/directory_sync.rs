@@ -46,7 +46,9 @@ impl DirectorySync {
         let service = Self { shared: Arc::default() };
         for number in 0..THREADS {
             let shared = Arc::clone(&service.shared);
-            thread::Builder::new().name(format!("directory-sync-{number}")).spawn(move || serve(&shared))?;
+            thread::Builder::new()
+                .name(format!("directory-sync-{number}"))
+                .spawn(move || serve(&shared))?;
         }
         Ok(service)
     }
@@ -74,7 +76,8 @@ impl Drop for DirectorySync {
 
 fn serve(shared: &Shared) {
     while let Some((directories, waiting)) = next(shared) {
-        let result = directories.iter().try_for_each(|path| sync(path)).map_err(|error| error.to_string());
+        let result =
+            directories.iter().try_for_each(|path| sync(path)).map_err(|error| error.to_string());
         for answer in waiting {
             // The one who asked may have gone away with its connection.
             drop(answer.send(result.clone()));

@@ -148,7 +148,8 @@ impl Draft {
         let findings = self.scan.finish();
         let id = self.id.to_string();
         let identification = self.identify(true).clone();
-        let added = trace::added_fields(&self.envelope, &id, &self.hostname, &findings, &identification);
+        let added =
+            trace::added_fields(&self.envelope, &id, &self.hostname, &findings, &identification);
         let trailer = Trailer {
             added: [added.fields, self.original_recipients.into_bytes()].concat(),
             separator_at: findings.separator_at,
@@ -162,7 +163,13 @@ impl Draft {
             record.recipients = restored.recipients;
             record.lifetime_from = restored.lifetime_from;
         }
-        Ok(Finished { id: self.id, record, buffer: self.buffer, part: self.part, taken_id: self.taken_id })
+        Ok(Finished {
+            id: self.id,
+            record,
+            buffer: self.buffer,
+            part: self.part,
+            taken_id: self.taken_id,
+        })
     }
 
     /// Looks at the beginning of the message while it is still in the buffer: no memory of its own.

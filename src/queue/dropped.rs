@@ -139,7 +139,8 @@ impl Head {
     /// Reads the head from the first octets of a file, [`HEAD_BYTES_MAX`] of them or all. Returns with it where the
     /// message begins.
     pub fn read(bytes: &[u8]) -> Result<(Self, usize), HeadError> {
-        let mut lines = Lines { bytes: &bytes[..bytes.len().min(HEAD_BYTES_MAX)], at: 0, number: 0 };
+        let mut lines =
+            Lines { bytes: &bytes[..bytes.len().min(HEAD_BYTES_MAX)], at: 0, number: 0 };
         let first = lines.next().map_err(|_| HeadError::Foreign)?;
         match first.strip_prefix(MARK) {
             Some(VERSION) => {}
@@ -199,7 +200,8 @@ impl<'a> Lines<'a> {
         self.at += end + 2;
         self.number += 1;
         let line = str::from_utf8(&rest[..end]).ok();
-        line.filter(|line| !line.contains(['\r', '\n', '\0'])).ok_or(HeadError::Command(self.number))
+        line.filter(|line| !line.contains(['\r', '\n', '\0']))
+            .ok_or(HeadError::Command(self.number))
     }
 }
 
@@ -211,7 +213,10 @@ mod tests {
     fn head() -> Head {
         Head {
             mail: "MAIL FROM:<root@web01> SIZE=5 BODY=8BITMIME".into(),
-            recipients: vec!["RCPT TO:<root>".into(), "RCPT TO:<täglich@example.org> NOTIFY=NEVER".into()],
+            recipients: vec![
+                "RCPT TO:<root>".into(),
+                "RCPT TO:<täglich@example.org> NOTIFY=NEVER".into(),
+            ],
             message_bytes: 5,
         }
     }
@@ -250,11 +255,17 @@ mod tests {
             (rest.replace("BDAT 0 LAST", "BDAT 99999999999999999999 LAST"), 5),
             (rest.replace("BDAT 0 LAST", "QUIT"), 5),
         ] {
-            assert_eq!(read(&format!("PILLARBOX-DROP 1\r\n{wrong}")), HeadError::Command(line), "{wrong}");
+            assert_eq!(
+                read(&format!("PILLARBOX-DROP 1\r\n{wrong}")),
+                HeadError::Command(line),
+                "{wrong}"
+            );
         }
         assert_eq!(read("PILLARBOX-DROP 1\r\nEHLO localhost\r\nMAIL FR"), HeadError::Endless);
         let endless = "RCPT TO:<a@b.example>\r\n".repeat(HEAD_BYTES_MAX / 20);
-        let many = format!("PILLARBOX-DROP 1\r\nEHLO localhost\r\nMAIL FROM:<>\r\n{endless}BDAT 0 LAST\r\n");
+        let many = format!(
+            "PILLARBOX-DROP 1\r\nEHLO localhost\r\nMAIL FROM:<>\r\n{endless}BDAT 0 LAST\r\n"
+        );
         assert_eq!(read(&many), HeadError::Endless);
     }
 
@@ -263,7 +274,8 @@ mod tests {
         for (mail, recipient) in
             [("MAIL FROM:<>\r\nRCPT TO:<x@y>", "RCPT TO:<a@b>"), ("MAIL FROM:<>", "QUIT")]
         {
-            let head = Head { mail: mail.into(), recipients: vec![recipient.into()], message_bytes: 0 };
+            let head =
+                Head { mail: mail.into(), recipients: vec![recipient.into()], message_bytes: 0 };
             assert!(head.encode().is_err(), "{head:?}");
         }
         assert!(Head { recipients: Vec::new(), ..head() }.encode().is_err());
@@ -275,9 +287,14 @@ mod tests {
         assert_eq!(Name::read(&temporary_name(id)), Some(Name::Temporary(id)));
         assert_eq!(Name::read(&new_name(id)), Some(Name::New(id)));
         assert_eq!(Name::read(&bad_name(&new_name(id))), Some(Name::Bad));
-        for foreign in
-            ["", "new", "new.", "new.x", &format!("new.{}", id.to_string().to_uppercase()), "README.md"]
-        {
+        for foreign in [
+            "",
+            "new",
+            "new.",
+            "new.x",
+            &format!("new.{}", id.to_string().to_uppercase()),
+            "README.md",
+        ] {
             assert_eq!(Name::read(foreign), None, "{foreign}");
         }
     }

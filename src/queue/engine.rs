@@ -12,7 +12,8 @@ use super::{
     record::MessageRecord,
     state::RecipientState,
     store::{
-        Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, LedgerView, Outcome, Settlement, StoreError,
+        Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, LedgerView, Outcome, Settlement,
+        StoreError,
     },
     tables::{Changes, DueKey, Tables},
     transition::{apply, cut, is_due},
@@ -199,7 +200,8 @@ impl Engine {
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
             let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
             let outcome = settlement.outcomes.iter().find(|(place, _)| *place == index);
-            let outcome = outcome.map_or(&Outcome::NotTried { until: None }, |(_, outcome)| outcome);
+            let outcome =
+                outcome.map_or(&Outcome::NotTried { until: None }, |(_, outcome)| outcome);
             apply(recipient, outcome, settlement.at, old.accepted_at);
             self.account_for(changes, reservation, outcome, now);
         }
@@ -283,7 +285,13 @@ impl Engine {
 
     /// Gives a unit back, or keeps it for the whole window from now on: the upstream has counted it at
     /// some time between the claim and now.
-    fn account_for(&mut self, changes: &mut Changes, reservation: u64, outcome: &Outcome, now: Moment) {
+    fn account_for(
+        &mut self,
+        changes: &mut Changes,
+        reservation: u64,
+        outcome: &Outcome,
+        now: Moment,
+    ) {
         match outcome {
             Outcome::Relayed { .. } | Outcome::Uncertain { .. } => {
                 let event = self.ledger.restamp(reservation, now);

@@ -259,7 +259,11 @@ mod tests {
         let found = preamble(&head).unwrap();
         assert_eq!(found.envelope_length, bytes.len());
         assert_eq!(envelope(found, &bytes).unwrap(), old.into());
-        let old = || TrailerOfVersion1 { added: b"A: b\r\n".to_vec(), separator_at: Some(3), body_bytes: 9 };
+        let old = || TrailerOfVersion1 {
+            added: b"A: b\r\n".to_vec(),
+            separator_at: Some(3),
+            body_bytes: 9,
+        };
         assert_eq!(trailer(found, &record::encode(&old()).unwrap()).unwrap(), old().into());
         assert_eq!(preamble(b"PBXM\x04\0\0\0\0").unwrap_err(), FrameError::Version(4));
         assert_eq!(preamble(b"PBXM\0\0\0\0\0").unwrap_err(), FrameError::Version(0));

@@ -66,7 +66,12 @@ impl Engine {
     }
 
     /// Notes of what somebody was told. A message that waited only for that goes to the history.
-    pub(super) fn told(tables: &dyn Tables, changes: &mut Changes, id: QueueId, told: Told) -> Answer<()> {
+    pub(super) fn told(
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        told: Told,
+    ) -> Answer<()> {
         let Some(old) = current(tables, changes, id)? else { return Ok(()) };
         let mut new = old.clone();
         let now_told = |place: &usize| old.told.contains(place) || told.places.contains(place);
@@ -102,7 +107,9 @@ impl Engine {
         };
         let mut deleted = old.clone();
         if let Some(reason) = reason {
-            for recipient in deleted.recipients.iter_mut().filter(|recipient| !recipient.state.is_relayed()) {
+            for recipient in
+                deleted.recipients.iter_mut().filter(|recipient| !recipient.state.is_relayed())
+            {
                 recipient.state = RecipientState::Dead { since: now, reason: cut(reason) };
             }
         }

@@ -49,7 +49,9 @@ pub enum InspectionError {
     #[error("{0}")]
     Closed(#[from] StoreOpenError),
     /// The spool cannot be listed.
-    #[error("the spool cannot be read: {0}; run the command as root, or as the user that runs pillarbox")]
+    #[error(
+        "the spool cannot be read: {0}; run the command as root, or as the user that runs pillarbox"
+    )]
     Spool(io::Error),
 }
 
@@ -130,7 +132,8 @@ impl Inspection {
         if matches!(known, Known::Finished) {
             return Err(TakeError::Finished);
         }
-        let (envelope, message) = self.original(id).map_err(|error| TakeError::File(error.to_string()))?;
+        let (envelope, message) =
+            self.original(id).map_err(|error| TakeError::File(error.to_string()))?;
         let recipients = match known {
             Known::Queued(record) if record.recipients.len() == envelope.forward_paths.len() => {
                 record.recipients
@@ -156,9 +159,13 @@ impl Inspection {
     ) -> Result<T, String> {
         match &self.index {
             Index::Unreadable(reason) => Err(reason.clone()),
-            Index::Open { tables, .. } => panic::catch_unwind(AssertUnwindSafe(|| question(tables)))
-                .unwrap_or_else(|_| Err(TableError::Broken("sled panicked while it was read".into())))
-                .map_err(|error| error.to_string()),
+            Index::Open { tables, .. } => {
+                panic::catch_unwind(AssertUnwindSafe(|| question(tables)))
+                    .unwrap_or_else(|_| {
+                        Err(TableError::Broken("sled panicked while it was read".into()))
+                    })
+                    .map_err(|error| error.to_string())
+            }
         }
     }
 }
@@ -186,8 +193,9 @@ impl Index {
         if !files.is_dir() {
             return Err("there is no index".into());
         }
-        let copy = Copy::make(&files, scratch)
-            .map_err(|error| format!("the index cannot be copied to {}: {error}", scratch.display()))?;
+        let copy = Copy::make(&files, scratch).map_err(|error| {
+            format!("the index cannot be copied to {}: {error}", scratch.display())
+        })?;
         let tables = opening::open_guarded(&copy.0).map_err(|error| error.to_string())?;
         Ok(Self::Open { tables, _copy: copy })
     }

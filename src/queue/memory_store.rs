@@ -24,8 +24,8 @@ use super::{
     record::MessageRecord,
     state::AccountState,
     store::{
-        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told,
-        Totals,
+        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store,
+        StoreError, Told, Totals,
     },
     tables::{Changes, DeadKey, DueKey, News, TableError, Tables},
 };
@@ -91,9 +91,14 @@ impl MemoryTables {
     }
 
     /// Messages with these keys.
-    fn with_keys<'a>(&self, keys: impl Iterator<Item = &'a DeadKey>, limit: usize) -> Vec<QueuedMessage> {
-        let record =
-            |key: &DeadKey| Some(QueuedMessage { id: key.id, record: self.messages.get(&key.id)?.clone() });
+    fn with_keys<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a DeadKey>,
+        limit: usize,
+    ) -> Vec<QueuedMessage> {
+        let record = |key: &DeadKey| {
+            Some(QueuedMessage { id: key.id, record: self.messages.get(&key.id)?.clone() })
+        };
         keys.take(limit.min(LIST_LENGTH_MAX)).filter_map(record).collect()
     }
 }
@@ -225,7 +230,9 @@ impl Store for MemoryStore {
         let bytes = self.lock().bodies.get(&id).cloned().ok_or(StoreError::NotFound(id))?;
         MessageReader::of_bytes(bytes).or_else(|error| {
             let (now, reason) = (self.clock.wall(), error.to_string());
-            self.change(|engine, tables, changes| engine.set_aside(tables, changes, id, now, &reason))?;
+            self.change(|engine, tables, changes| {
+                engine.set_aside(tables, changes, id, now, &reason)
+            })?;
             Err(StoreError::Corrupt { id, reason })
         })
     }
@@ -240,7 +247,9 @@ impl Store for MemoryStore {
 
     async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
         let now = self.clock.wall();
-        self.change(|engine, tables, changes| engine.delete(tables, changes, id, now, Some(DELETED)))
+        self.change(|engine, tables, changes| {
+            engine.delete(tables, changes, id, now, Some(DELETED))
+        })
     }
 
     async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
@@ -248,14 +257,23 @@ impl Store for MemoryStore {
         self.change(|engine, tables, changes| engine.delete(tables, changes, id, now, None))
     }
 
-    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn list(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let guard = self.lock();
-        let page = guard.tables.messages.range((from, Bound::Unbounded)).take(limit.min(LIST_LENGTH_MAX));
+        let page =
+            guard.tables.messages.range((from, Bound::Unbounded)).take(limit.min(LIST_LENGTH_MAX));
         Ok(page.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() }).collect())
     }
 
-    async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn dead(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         let guard = self.lock();
         let mut keys: Vec<&DeadKey> = guard
             .tables
@@ -269,7 +287,9 @@ impl Store for MemoryStore {
 
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         let guard = self.lock();
-        Ok(guard.tables.with_keys(guard.tables.dead.keys().filter(|key| key.news != News::Told), limit))
+        Ok(guard
+            .tables
+            .with_keys(guard.tables.dead.keys().filter(|key| key.news != News::Told), limit))
     }
 
     async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError> {
@@ -282,10 +302,19 @@ impl Store for MemoryStore {
         Ok(record.map(|record| QueuedMessage { id, record: record.clone() }))
     }
 
-    async fn history(&self, before: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn history(
+        &self,
+        before: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
         let guard = self.lock();
-        let page = guard.tables.history.range((Bound::Unbounded, to)).rev().take(limit.min(LIST_LENGTH_MAX));
+        let page = guard
+            .tables
+            .history
+            .range((Bound::Unbounded, to))
+            .rev()
+            .take(limit.min(LIST_LENGTH_MAX));
         Ok(page.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() }).collect())
     }
 

@@ -58,7 +58,9 @@ pub enum StoreOpenError {
         reason: String,
     },
     /// A newer program wrote it; it is left untouched.
-    #[error("the queue in {directory} was left untouched: {reason}; install that newer version again")]
+    #[error(
+        "the queue in {directory} was left untouched: {reason}; install that newer version again"
+    )]
     Newer {
         /// The state directory.
         directory: PathBuf,
@@ -228,7 +230,10 @@ pub(super) fn open_guarded(path: &Path) -> Result<SledTables, OpenError> {
     match result.recv_timeout(OPEN_TIMEOUT) {
         Ok(Ok(opened)) => opened,
         Ok(Err(_)) => Err(OpenError::Damaged("sled panicked while opening".into())),
-        Err(_) => Err(OpenError::Damaged(format!("sled did not open within {} s", OPEN_TIMEOUT.as_secs()))),
+        Err(_) => Err(OpenError::Damaged(format!(
+            "sled did not open within {} s",
+            OPEN_TIMEOUT.as_secs()
+        ))),
     }
 }
 

@@ -36,13 +36,19 @@ pub(super) fn next(tables: &dyn Tables, changes: &Changes, now: Timestamp) -> An
 
 /// The first due key of a lane as this batch has left them.
 fn first_due(tables: &dyn Tables, changes: &Changes, lane: Lane) -> Answer<Option<DueKey>> {
-    let stored = tables.first_due(lane, &|key| changes.due.contains_key(key)).map_err(unavailable)?;
-    let added = changes.due.iter().find(|(key, added)| **added && key.lane == lane).map(|(key, _)| *key);
+    let stored =
+        tables.first_due(lane, &|key| changes.due.contains_key(key)).map_err(unavailable)?;
+    let added =
+        changes.due.iter().find(|(key, added)| **added && key.lane == lane).map(|(key, _)| *key);
     Ok(stored.into_iter().chain(added).min())
 }
 
 /// The record as this batch has left it.
-pub(super) fn current(tables: &dyn Tables, changes: &Changes, id: QueueId) -> Answer<Option<MessageRecord>> {
+pub(super) fn current(
+    tables: &dyn Tables,
+    changes: &Changes,
+    id: QueueId,
+) -> Answer<Option<MessageRecord>> {
     if let Some(changed) = changes.messages.get(&id) {
         return Ok(changed.clone());
     }

@@ -38,7 +38,8 @@ pub(super) struct Reconciliation<'a> {
 impl Reconciliation<'_> {
     /// Compares every record with the spool and writes what follows from it.
     pub(super) fn run(self, engine: Engine) -> Result<Reconciled, TableError> {
-        let listing = self.opening.spool.list().map_err(|error| TableError::Failed(error.to_string()))?;
+        let listing =
+            self.opening.spool.list().map_err(|error| TableError::Failed(error.to_string()))?;
         let mut unclaimed: HashSet<QueueId> = listing.messages.into_iter().collect();
         let mut result = Reconciled { engine, messages: 0, bytes: 0 };
         let mut changes = Changes::default();
@@ -76,16 +77,20 @@ impl Reconciliation<'_> {
     ) -> Result<(), TableError> {
         result.messages += 1;
         result.bytes += record.size_bytes;
-        let lost = !present && record.recipients.iter().any(|recipient| !recipient.state.is_final());
+        let lost =
+            !present && record.recipients.iter().any(|recipient| !recipient.state.is_final());
         if lost {
             let reason = "its file is missing from the spool";
             error!(%id, reason, "a queued message is lost; its record is kept as dead");
-            let dead = result.engine.set_aside(self.tables, changes, id, self.opening.now.wall, reason);
+            let dead =
+                result.engine.set_aside(self.tables, changes, id, self.opening.now.wall, reason);
             return dead.map_err(|error| TableError::Failed(error.to_string()));
         }
         if record.is_reserved() && !result.engine.has_claimed(id) {
             let fate = if self.opening.dots.may_be_sent(id) {
-                Fate::MaybeSent { resend_at: (!self.opening.hold_uncertain).then_some(self.opening.now.wall) }
+                Fate::MaybeSent {
+                    resend_at: (!self.opening.hold_uncertain).then_some(self.opening.now.wall),
+                }
             } else {
                 Fate::NotSent
             };
@@ -108,7 +113,12 @@ impl Reconciliation<'_> {
 
     /// A file without a readable record: relayed or deleted already, or to be queued (again). Trouble with
     /// one file never keeps the others waiting.
-    fn file(&self, result: &mut Reconciled, changes: &mut Changes, id: QueueId) -> Result<(), TableError> {
+    fn file(
+        &self,
+        result: &mut Reconciled,
+        changes: &mut Changes,
+        id: QueueId,
+    ) -> Result<(), TableError> {
         if matches!(self.tables.finished(id), Ok(Some(_))) {
             if let Err(error) = self.opening.spool.remove(id) {
                 error!(%id, error = %error, "the file of a finished message cannot be removed");

@@ -99,8 +99,11 @@ impl MessageRecord {
             attempts: 0,
             last_reply: None,
         });
-        let notify =
-            envelope.dsn.recipients.iter().filter_map(|(place, asked)| Some((*place, asked.notify?)));
+        let notify = envelope
+            .dsn
+            .recipients
+            .iter()
+            .filter_map(|(place, asked)| Some((*place, asked.notify?)));
         let notify = notify.filter(|_| envelope.reverse_path.is_some());
         Self {
             accepted_at: envelope.accepted_at,
@@ -125,7 +128,8 @@ impl MessageRecord {
 
     /// The places of its relayed recipients of whom the client wants to hear, and nobody was told.
     pub fn untold_success(&self) -> impl Iterator<Item = usize> {
-        let asked = self.notify.iter().filter(|(_, notify)| notify.success).map(|(place, _)| *place);
+        let asked =
+            self.notify.iter().filter(|(_, notify)| notify.success).map(|(place, _)| *place);
         asked.filter(|place| {
             !self.told.contains(place)
                 && self.recipients.get(*place).is_some_and(|one| one.state.is_relayed())
@@ -160,7 +164,9 @@ impl MessageRecord {
     /// Whether a worker has it, or had it when its process died.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        self.recipients.iter().any(|recipient| matches!(recipient.state, RecipientState::Reserved { .. }))
+        self.recipients
+            .iter()
+            .any(|recipient| matches!(recipient.state, RecipientState::Reserved { .. }))
     }
 }
 
@@ -378,7 +384,10 @@ mod tests {
         };
         let bytes = seal(postcard::to_extend(&old, vec![2]).unwrap());
         let new = decode::<MessageRecord>(&bytes).unwrap();
-        assert_eq!((new.lane, new.lifetime_from, new.told.as_slice()), (Lane::Bulk, Timestamp(9), &[0][..]));
+        assert_eq!(
+            (new.lane, new.lifetime_from, new.told.as_slice()),
+            (Lane::Bulk, Timestamp(9), &[0][..])
+        );
         assert!(new.notify.is_empty() && new.notices.is_empty());
         assert_eq!(decode(&encode(&new).unwrap()), Ok(new));
     }

@@ -55,12 +55,15 @@ impl Restored {
                     InFlight::ResentOnce => RecipientState::Queued { due: now, resend: true },
                     InFlight::Held => RecipientState::Held {
                         since: now,
-                        reason: "it was being sent when it was exported, and may have arrived".into(),
+                        reason: "it was being sent when it was exported, and may have arrived"
+                            .into(),
                     },
                 },
                 RecipientState::Held { reason, .. } => stop(&before("held", reason)),
                 RecipientState::Dead { reason, .. } => stop(&before("dead", reason)),
-                RecipientState::Queued { .. } | RecipientState::Relayed { .. } => recipient.state.clone(),
+                RecipientState::Queued { .. } | RecipientState::Relayed { .. } => {
+                    recipient.state.clone()
+                }
             };
             Recipient { state, ..recipient.clone() }
         });
@@ -74,9 +77,10 @@ impl Restored {
     pub fn from_a_mailbox(addresses: &[Address], stopped: Stopped, now: Timestamp) -> Self {
         let state = match stopped {
             Stopped::Due => RecipientState::Queued { due: now, resend: false },
-            Stopped::Held => {
-                RecipientState::Held { since: now, reason: "imported from a mailbox, to be looked at".into() }
-            }
+            Stopped::Held => RecipientState::Held {
+                since: now,
+                reason: "imported from a mailbox, to be looked at".into(),
+            },
         };
         let recipient = |address: &Address| Recipient {
             address: address.clone(),
@@ -137,7 +141,8 @@ mod tests {
         for state in [&waits, &relayed] {
             assert_eq!(state_of(state, Stopped::Due, InFlight::Held), *state);
         }
-        let flying = RecipientState::Reserved { reservation: 4, since: Timestamp(2), resend: false };
+        let flying =
+            RecipientState::Reserved { reservation: 4, since: Timestamp(2), resend: false };
         let resent = RecipientState::Queued { due: NOW, resend: true };
         assert_eq!(state_of(&flying, Stopped::Held, InFlight::ResentOnce), resent);
         assert_eq!(state_of(&flying, Stopped::Due, InFlight::Held).name(), "held");

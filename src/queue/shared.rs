@@ -92,7 +92,8 @@ impl Shared {
         };
         let Opened { tables, reconciled } = opening.run(damage)?;
         let engine = reconciled.engine;
-        let copy = LedgerCopy::create(state, now.boot, engine.ledger(), engine.must_assume_half_spent());
+        let copy =
+            LedgerCopy::create(state, now.boot, engine.ledger(), engine.must_assume_half_spent());
         let copy = copy.map_err(|error| StoreOpenError::Unusable {
             directory: state.clone(),
             reason: error.to_string(),
@@ -102,7 +103,8 @@ impl Shared {
         self.set_aside.store(self.spool.set_aside_count(), Ordering::Relaxed);
         let tables = Arc::new(tables);
         *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tables));
-        self.trouble.send_if_modified(|trouble| trouble.take_if(|trouble| !trouble.for_good).is_some());
+        self.trouble
+            .send_if_modified(|trouble| trouble.take_if(|trouble| !trouble.for_good).is_some());
         Ok(Loaded { tables, engine, copy })
     }
 

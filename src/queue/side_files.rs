@@ -219,7 +219,8 @@ fn unline<T: Stored>(line: &[u8; LINE_BYTES]) -> Option<T> {
 /// Replaces a file whole, so that a crash leaves the old or the new one, and returns it for appending.
 fn write_anew(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let next = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&next)?;
+    let mut file =
+        OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&next)?;
     file.write_all(bytes)?;
     fs::rename(&next, path)?;
     OpenOptions::new().append(true).open(path)
@@ -233,15 +234,20 @@ mod tests {
     #[test]
     fn the_longest_event_fits_a_line_and_reads_back() {
         let directory = tempfile::tempdir().unwrap();
-        let at = Moment { wall: Timestamp(i64::MAX), boot: BootId(u128::MAX), since_boot_ms: u64::MAX };
+        let at =
+            Moment { wall: Timestamp(i64::MAX), boot: BootId(u128::MAX), since_boot_ms: u64::MAX };
         let event = Event { at, recipients: u32::MAX };
         let mut ledger = Ledger::default();
         ledger.insert(u64::MAX - 1, event);
         let mut copy = LedgerCopy::create(directory.path(), BootId(7), &ledger, true).unwrap();
-        copy.append(&BTreeMap::from([(5, Some(event)), (6, Some(event)), (5, None)]), &ledger).unwrap();
+        copy.append(&BTreeMap::from([(5, Some(event)), (6, Some(event)), (5, None)]), &ledger)
+            .unwrap();
         let read = LedgerCopy::read(directory.path()).unwrap();
         assert_eq!((read.boot, read.is_whole, read.half_unknown), (BootId(7), true, true));
-        assert_eq!(read.events.into_iter().collect::<Vec<_>>(), [(6, event), (u64::MAX - 1, event)]);
+        assert_eq!(
+            read.events.into_iter().collect::<Vec<_>>(),
+            [(6, event), (u64::MAX - 1, event)]
+        );
         copy.rewrite(&ledger).unwrap();
         let read = LedgerCopy::read(directory.path()).unwrap();
         assert_eq!((read.half_unknown, read.events.len()), (false, 1));
@@ -262,7 +268,10 @@ mod tests {
         let found = FoundDots::read(directory.path(), BootId(7));
         assert!(found.may_be_sent(sent) && !found.may_be_sent(unsent));
         dots.forget(sent).unwrap();
-        assert!(!FoundDots::read(directory.path(), BootId(7)).may_be_sent(sent), "its claim has ended");
+        assert!(
+            !FoundDots::read(directory.path(), BootId(7)).may_be_sent(sent),
+            "its claim has ended"
+        );
         assert!(FoundDots::read(directory.path(), BootId(8)).may_be_sent(unsent));
         assert!(FoundDots::read(&directory.path().join("none"), BootId(7)).may_be_sent(unsent));
     }

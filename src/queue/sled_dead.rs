@@ -23,7 +23,11 @@ impl SledTables {
     }
 
     /// Messages with dead recipients after `after` in the order of acceptance.
-    pub(super) fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Entry>, TableError> {
+    pub(super) fn dead(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, TableError> {
         let mut ids = self.dead_ids(News::Untold, after, limit)?;
         ids.extend(self.dead_ids(News::Told, after, limit)?);
         ids.sort_unstable();
@@ -38,12 +42,20 @@ impl SledTables {
         Ok(self.entries(ids))
     }
 
-    fn dead_ids(&self, news: News, after: Option<QueueId>, limit: usize) -> Result<Vec<QueueId>, TableError> {
+    fn dead_ids(
+        &self,
+        news: News,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueueId>, TableError> {
         let from = match after {
             Some(id) => Bound::Excluded(dead_bytes(&DeadKey { news, id })),
-            None => Bound::Included(dead_bytes(&DeadKey { news, id: QueueId::from_bytes([0; 16]) })),
+            None => {
+                Bound::Included(dead_bytes(&DeadKey { news, id: QueueId::from_bytes([0; 16]) }))
+            }
         };
-        let to = Bound::Included(dead_bytes(&DeadKey { news, id: QueueId::from_bytes([u8::MAX; 16]) }));
+        let to =
+            Bound::Included(dead_bytes(&DeadKey { news, id: QueueId::from_bytes([u8::MAX; 16]) }));
         let mut ids = Vec::new();
         for key in self.dead.range((from, to)).keys().take(limit) {
             let key = key.map_err(failed)?;
@@ -56,7 +68,8 @@ impl SledTables {
 
     /// The records of these messages; a key that outlived its record is passed over.
     fn entries(&self, ids: Vec<QueueId>) -> Vec<Entry> {
-        let entry = |id| self.message(id).map(|record| record.map(|record| (id, record))).transpose();
+        let entry =
+            |id| self.message(id).map(|record| record.map(|record| (id, record))).transpose();
         ids.into_iter().filter_map(entry).collect()
     }
 }

@@ -34,7 +34,9 @@ use super::{
     sled_tables::SledTables,
     spool::{Spool, blocking, refused},
     state::AccountState,
-    store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told, Totals},
+    store::{
+        Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told, Totals,
+    },
     tables::{Changes, TableError, Tables},
 };
 use crate::{
@@ -68,8 +70,10 @@ impl SledStore {
     /// When another process has it, or when the disk or the permissions stand in the way.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreOpenError> {
         let lock = opening::lock(&options.directory)?;
-        let unusable =
-            |reason: String| StoreOpenError::Unusable { directory: options.directory.clone(), reason };
+        let unusable = |reason: String| StoreOpenError::Unusable {
+            directory: options.directory.clone(),
+            reason,
+        };
         let spool = Spool::open(&options.directory).map_err(|error| unusable(error.to_string()))?;
         let listing = spool.list().map_err(|error| unusable(error.to_string()))?;
         for part in listing.parts {
@@ -81,8 +85,8 @@ impl SledStore {
         let loaded = shared.load(HashSet::new(), None)?;
         let dots = FinalDots::create(&options.directory, shared.clock.now().boot);
         *lock_of(&shared.dots) = Some(dots.map_err(|error| unusable(error.to_string()))?);
-        let committer =
-            committer::start(&shared, loaded, waiting).map_err(|error| unusable(error.to_string()))?;
+        let committer = committer::start(&shared, loaded, waiting)
+            .map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             ids: QueueIds::new(newest),
             in_transfer: Arc::default(),
@@ -98,7 +102,9 @@ impl SledStore {
     /// Hands a verb to the committer and waits for its answer.
     async fn change<T: Send + 'static>(
         &self,
-        verb: impl FnOnce(&mut Engine, &SledTables, &mut Changes) -> Result<T, StoreError> + Send + 'static,
+        verb: impl FnOnce(&mut Engine, &SledTables, &mut Changes) -> Result<T, StoreError>
+        + Send
+        + 'static,
     ) -> Result<T, StoreError> {
         if self.shared.has_failed_for_good() {
             return Err(self.shared.refusal());
@@ -111,7 +117,8 @@ impl SledStore {
             answer.await.map_err(|_| self.shared.refusal())?
         };
         tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
-            let reason = format!("a write of the queue's index took longer than {} s", patience.as_secs());
+            let reason =
+                format!("a write of the queue's index took longer than {} s", patience.as_secs());
             self.shared.fail_for_good(reason.clone());
             Err(StoreError::Unavailable(reason))
         })
@@ -127,7 +134,9 @@ impl SledStore {
         let tables = tables.ok_or_else(|| self.shared.refusal())?;
         blocking(move || question(&tables)).await?.map_err(|error| match error {
             TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
-            TableError::Failed(reason) | TableError::Broken(reason) => StoreError::Unavailable(reason),
+            TableError::Failed(reason) | TableError::Broken(reason) => {
+                StoreError::Unavailable(reason)
+            }
         })
     }
 
@@ -142,13 +151,19 @@ impl SledStore {
     /// A message whose file cannot be used: out of the way with it, and its record becomes dead.
     async fn set_aside(&self, id: QueueId, reason: String) -> Result<MessageReader, StoreError> {
         let spool = Arc::clone(&self.shared.spool);
-        let aside = blocking(move || spool.set_aside(id)).await?.map_err(|error| refused(&error))?;
+        let aside =
+            blocking(move || spool.set_aside(id)).await?.map_err(|error| refused(&error))?;
         error!(%id, error = reason, moved_to = %aside.display(), "a message file is damaged and was set aside");
         self.shared.set_aside.store(self.shared.spool.set_aside_count(), Ordering::Relaxed);
         let now = self.shared.clock.wall();
-        let words = format!("its stored file is damaged ({reason}); the remains are in {}", aside.display());
-        self.change(move |engine, tables, changes| engine.set_aside(tables, changes, id, now, &words))
-            .await?;
+        let words = format!(
+            "its stored file is damaged ({reason}); the remains are in {}",
+            aside.display()
+        );
+        self.change(move |engine, tables, changes| {
+            engine.set_aside(tables, changes, id, now, &words)
+        })
+        .await?;
         self.forget_dot(id);
         Err(StoreError::Corrupt { id, reason })
     }
@@ -171,7 +186,8 @@ impl Store for SledStore {
         if self.show(id).await?.is_some() {
             return Err(StoreError::AlreadyKnown(id));
         }
-        let draft = Draft::new(id, envelope, Arc::clone(&self.hostname), Some(self.shared.spool.part(id)))?;
+        let draft =
+            Draft::new(id, envelope, Arc::clone(&self.hostname), Some(self.shared.spool.part(id)))?;
         Ok(draft.holding(taken))
     }
 
@@ -186,7 +202,8 @@ impl Store for SledStore {
         self.shared.messages.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(record.size_bytes, Ordering::Relaxed);
         let patience = self.shared.options.commit_timeout;
-        let permit = tokio::time::timeout(patience, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit =
+            tokio::time::timeout(patience, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(permit) = permit else {
             self.shared.fail_for_good("the committer of the queue's index does not move".into());
             return Ok(Receipt::new(id));
@@ -200,8 +217,9 @@ impl Store for SledStore {
     }
 
     async fn claim_due(&self, now: Moment, terms: ClaimTerms) -> Result<Claim, StoreError> {
-        let claim =
-            self.change(move |engine, tables, changes| engine.claim(tables, changes, now, terms)).await;
+        let claim = self
+            .change(move |engine, tables, changes| engine.claim(tables, changes, now, terms))
+            .await;
         let Err(StoreError::Corrupt { id, reason }) = claim else { return claim };
         // The record is damaged and the file may be fine: a new record is made from the file.
         let shared = Arc::clone(&self.shared);
@@ -209,17 +227,20 @@ impl Store for SledStore {
         match described {
             Ok(described) => {
                 error!(%id, error = reason, "a record is damaged; it is rebuilt from the message's file");
-                let record =
-                    super::record::MessageRecord::new(&described.envelope, described.trailer.body_bytes);
+                let record = super::record::MessageRecord::new(
+                    &described.envelope,
+                    described.trailer.body_bytes,
+                );
                 self.change(move |_, _, changes| {
                     changes.put(id, None, Some(record));
                     Ok(Claim::Idle { next: Some(now.wall) })
                 })
                 .await
             }
-            Err(error) => {
-                self.set_aside(id, error.to_string()).await.map(|_| Claim::Idle { next: Some(now.wall) })
-            }
+            Err(error) => self
+                .set_aside(id, error.to_string())
+                .await
+                .map(|_| Claim::Idle { next: Some(now.wall) }),
         }
     }
 
@@ -259,25 +280,37 @@ impl Store for SledStore {
     }
 
     async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError> {
-        self.change(move |engine, tables, changes| engine.hold(tables, changes, id, now, &reason)).await
+        self.change(move |engine, tables, changes| engine.hold(tables, changes, id, now, &reason))
+            .await
     }
 
     async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
         let now = self.shared.clock.wall();
-        self.change(move |engine, tables, changes| engine.delete(tables, changes, id, now, Some(DELETED)))
-            .await
+        self.change(move |engine, tables, changes| {
+            engine.delete(tables, changes, id, now, Some(DELETED))
+        })
+        .await
     }
 
     async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
         let now = self.shared.clock.wall();
-        self.change(move |engine, tables, changes| engine.delete(tables, changes, id, now, None)).await
+        self.change(move |engine, tables, changes| engine.delete(tables, changes, id, now, None))
+            .await
     }
 
-    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn list(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         self.read(move |tables| page(tables.messages(after), limit)).await
     }
 
-    async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn dead(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         self.read(move |tables| page(tables.dead(after, limit)?.into_iter(), limit)).await
     }
 
@@ -297,14 +330,19 @@ impl Store for SledStore {
         Ok(self.read(found).await?.map(|record| QueuedMessage { id, record }))
     }
 
-    async fn history(&self, before: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn history(
+        &self,
+        before: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         self.read(move |tables| page(tables.history(before), limit)).await
     }
 
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
         let mut pruned = 0;
         loop {
-            let old = self.read(move |tables| tables.history_before(keep_after, PRUNE_CHUNK)).await?;
+            let old =
+                self.read(move |tables| tables.history_before(keep_after, PRUNE_CHUNK)).await?;
             let count = old.len();
             pruned += u32::try_from(count).unwrap_or(u32::MAX);
             self.change(move |_, _, changes| {
@@ -349,7 +387,10 @@ impl Store for SledStore {
     async fn failed(&self) -> String {
         let mut trouble = self.shared.trouble.subscribe();
         let found = trouble.wait_for(|seen| seen.as_ref().is_some_and(|seen| seen.for_good)).await;
-        found.ok().and_then(|trouble| trouble.clone()).map_or_else(String::new, |trouble| trouble.reason)
+        found
+            .ok()
+            .and_then(|trouble| trouble.clone())
+            .map_or_else(String::new, |trouble| trouble.reason)
     }
 
     async fn close(&self) {

@@ -57,7 +57,9 @@ pub(super) enum OpenError {
     #[error("{0}")]
     Unavailable(String),
     /// A newer program wrote it.
-    #[error("the queue was written by a newer version of this program (layout {0}, this one knows {SCHEMA})")]
+    #[error(
+        "the queue was written by a newer version of this program (layout {0}, this one knows {SCHEMA})"
+    )]
     Newer(u32),
 }
 
@@ -130,7 +132,10 @@ impl SledTables {
         }
         if let Some(account) = &changes.account {
             let record = record::encode(account);
-            meta.insert(ACCOUNT_KEY, record.map_err(|error| TableError::Failed(error.to_string()))?);
+            meta.insert(
+                ACCOUNT_KEY,
+                record.map_err(|error| TableError::Failed(error.to_string()))?,
+            );
         }
         (&self.messages, &self.due, &self.dead, &self.ledger, &self.history, &self.meta)
             .transaction(|(in_messages, in_due, in_dead, in_ledger, in_history, in_meta)| {
@@ -142,15 +147,17 @@ impl SledTables {
                 in_meta.apply_batch(&meta)?;
                 Ok::<_, sled::transaction::ConflictableTransactionError<()>>(())
             })
-            .map_err(|error| TableError::Failed(format!("the queue's index cannot be written: {error:?}")))?;
+            .map_err(|error| {
+                TableError::Failed(format!("the queue's index cannot be written: {error:?}"))
+            })?;
         self.sync()
     }
 
     fn sync(&self) -> Result<(), TableError> {
         self.database.flush().map_err(failed)?;
-        self.file
-            .sync_data()
-            .map_err(|error| TableError::Failed(format!("the queue's index cannot be synced: {error}")))
+        self.file.sync_data().map_err(|error| {
+            TableError::Failed(format!("the queue's index cannot be synced: {error}"))
+        })
     }
 
     fn message_batch(&self, changes: &Changes) -> Result<Batch, TableError> {
@@ -164,8 +171,9 @@ impl SledTables {
                 }
                 None => Vec::new(),
             };
-            let parts = u8::try_from(bytes.chunks(PART_BYTES).count())
-                .map_err(|_| TableError::Failed(format!("the record of message {id} is too long")))?;
+            let parts = u8::try_from(bytes.chunks(PART_BYTES).count()).map_err(|_| {
+                TableError::Failed(format!("the record of message {id} is too long"))
+            })?;
             for (number, chunk) in (0..).zip(bytes.chunks(PART_BYTES)) {
                 let mut value = Vec::with_capacity(chunk.len() + 1);
                 value.push(parts);
@@ -185,11 +193,14 @@ impl SledTables {
         after: Option<QueueId>,
     ) -> impl Iterator<Item = Result<(QueueId, MessageRecord), TableError>> + '_ {
         let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(part_key(id, u8::MAX)));
-        self.messages.range((from, Bound::<[u8; 17]>::Unbounded)).keys().filter_map(|key| match key {
+        self.messages.range((from, Bound::<[u8; 17]>::Unbounded)).keys().filter_map(|key| match key
+        {
             Ok(key) => {
                 let id = QueueId::from_bytes(key.get(..16)?.try_into().ok()?);
                 // Each message once: by its first part, or by whatever part it has left.
-                if key.last() != Some(&0) && self.messages.contains_key(part_key(id, 0)).unwrap_or(true) {
+                if key.last() != Some(&0)
+                    && self.messages.contains_key(part_key(id, 0)).unwrap_or(true)
+                {
                     return None;
                 }
                 match self.message(id) {
@@ -273,13 +284,19 @@ impl SledTables {
 
     /// The account's stored state; an unreadable one counts as none.
     pub(super) fn account(&self) -> Result<Option<AccountState>, TableError> {
-        Ok(self.meta.get(ACCOUNT_KEY).map_err(failed)?.and_then(|value| record::decode(&value).ok()))
+        Ok(self
+            .meta
+            .get(ACCOUNT_KEY)
+            .map_err(failed)?
+            .and_then(|value| record::decode(&value).ok()))
     }
 }
 
 impl Tables for SledTables {
     fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
-        let Some(first) = self.messages.get(part_key(id, 0)).map_err(failed)? else { return Ok(None) };
+        let Some(first) = self.messages.get(part_key(id, 0)).map_err(failed)? else {
+            return Ok(None);
+        };
         let parts = first.first().copied().unwrap_or(0);
         if parts == 1 {
             return read(id, &first[1..]).map(Some);
@@ -287,7 +304,9 @@ impl Tables for SledTables {
         let mut bytes = Vec::new();
         for number in 0..parts {
             let part: Option<IVec> = self.messages.get(part_key(id, number)).map_err(failed)?;
-            bytes.extend_from_slice(part.as_ref().and_then(|part| part.get(1..)).unwrap_or_default());
+            bytes.extend_from_slice(
+                part.as_ref().and_then(|part| part.get(1..)).unwrap_or_default(),
+            );
         }
         read(id, &bytes).map(Some)
     }
@@ -312,7 +331,10 @@ impl Tables for SledTables {
 fn put<T: Stored>(batch: &mut Batch, key: &[u8], value: Option<&T>) -> Result<(), TableError> {
     match value {
         Some(value) => {
-            batch.insert(key, record::encode(value).map_err(|error| TableError::Failed(error.to_string()))?);
+            batch.insert(
+                key,
+                record::encode(value).map_err(|error| TableError::Failed(error.to_string()))?,
+            );
         }
         None => batch.remove(key),
     }

@@ -107,7 +107,9 @@ impl Spool {
             Ok(Err(reason)) => {
                 // The client will hear that it must keep the message, so ours must not stay.
                 self.remove(id).map_err(|error| refused(&error))?;
-                Err(StoreError::Unavailable(format!("the spool directory cannot be synced: {reason}")))
+                Err(StoreError::Unavailable(format!(
+                    "the spool directory cannot be synced: {reason}"
+                )))
             }
             Err(_) => Err(StoreError::Unavailable("the queue is closing".into())),
         }
@@ -215,7 +217,8 @@ impl PartFile {
             Some(file) => file,
             None => {
                 let _one_at_a_time = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
+                let file =
+                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
                 self.file.insert(file)
             }
         };
@@ -241,8 +244,9 @@ impl Drop for PartFile {
 impl Finished {
     /// The part file, which every draft of a spool has.
     pub(super) fn into_part(self) -> Result<(PartFile, Vec<u8>), StoreError> {
-        let mut part =
-            self.part.ok_or_else(|| StoreError::Unavailable("the draft belongs to another store".into()))?;
+        let mut part = self
+            .part
+            .ok_or_else(|| StoreError::Unavailable("the draft belongs to another store".into()))?;
         part.taken_id = self.taken_id;
         Ok((part, self.buffer))
     }

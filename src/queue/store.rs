@@ -72,11 +72,19 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn delete(&self, id: QueueId) -> Result<(), StoreError>;
 
     /// Queued messages after `after` in the order of acceptance, at most `limit` (and at most 1,000).
-    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
+    async fn list(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError>;
 
     /// Messages with dead recipients after `after` in the order of acceptance, at most `limit` (and at
     /// most 1,000).
-    async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
+    async fn dead(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError>;
 
     /// Messages with recipients of whose end nobody was told, at most `limit` (and at most 1,000): first those with
     /// dead ones, oldest first, then those with relayed ones whose client asked to be told (NOTIFY=SUCCESS).
@@ -96,7 +104,9 @@ pub trait Store: Send + Sync + fmt::Debug {
             let page = self.dead(after, LIST_LENGTH_MAX).await?;
             let Some(last) = page.last() else { return Ok(expired) };
             after = Some(last.id);
-            for message in page.iter().filter(|message| message.record.is_dead_since_before(keep_after)) {
+            for message in
+                page.iter().filter(|message| message.record.is_dead_since_before(keep_after))
+            {
                 match self.expire(message.id).await {
                     Ok(()) => expired += 1,
                     // Somebody was faster, or has taken it up again.
@@ -111,7 +121,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError>;
 
     /// Finished messages before `before`, newest first, at most `limit` (and at most 1,000).
-    async fn history(&self, before: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
+    async fn history(
+        &self,
+        before: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError>;
 
     /// Removes history older than `keep_after`. Returns how many entries went.
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError>;

@@ -142,7 +142,12 @@ impl Changes {
     }
 
     /// Replaces a record, and its keys with it.
-    pub(super) fn put(&mut self, id: QueueId, old: Option<&MessageRecord>, new: Option<MessageRecord>) {
+    pub(super) fn put(
+        &mut self,
+        id: QueueId,
+        old: Option<&MessageRecord>,
+        new: Option<MessageRecord>,
+    ) {
         if let Some(key) = old.and_then(|record| DueKey::of(id, record)) {
             self.due.insert(key, false);
         }

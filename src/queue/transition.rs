@@ -16,18 +16,27 @@ use crate::clock::Timestamp;
 const DUE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Moves a reserved recipient on. One that was not tried goes back to its place in the order of acceptance.
-pub(super) fn apply(recipient: &mut Recipient, outcome: &Outcome, at: Timestamp, accepted_at: Timestamp) {
+pub(super) fn apply(
+    recipient: &mut Recipient,
+    outcome: &Outcome,
+    at: Timestamp,
+    accepted_at: Timestamp,
+) {
     let RecipientState::Reserved { resend, .. } = recipient.state else { return };
     let place = if recipient.attempts == 0 { accepted_at } else { at };
     recipient.state = match outcome {
         Outcome::Relayed { .. } => RecipientState::Relayed { at },
         Outcome::Deferred { until, .. } => RecipientState::Queued { due: *until, resend },
-        Outcome::NotTried { until } => RecipientState::Queued { due: until.unwrap_or(place), resend },
+        Outcome::NotTried { until } => {
+            RecipientState::Queued { due: until.unwrap_or(place), resend }
+        }
         // One re-send only: a second uncertain end is for a person to judge.
         Outcome::Uncertain { resend_at: Some(due), .. } if !resend => {
             RecipientState::Queued { due: *due, resend: true }
         }
-        Outcome::Uncertain { reason, .. } => RecipientState::Held { since: at, reason: cut(reason) },
+        Outcome::Uncertain { reason, .. } => {
+            RecipientState::Held { since: at, reason: cut(reason) }
+        }
         Outcome::Dead { reply } => RecipientState::Dead { since: at, reason: cut(reply) },
     };
     match outcome {

@@ -50,7 +50,8 @@ impl Accounts {
     pub(super) fn may_log_in(&self, name: &str, now: Moment) -> bool {
         self.with(name, |account| {
             account.logins.retain(|at| elapsed(now, *at) < MINUTE);
-            if account.logins.len() >= usize::try_from(self.logins_per_minute).unwrap_or(usize::MAX) {
+            if account.logins.len() >= usize::try_from(self.logins_per_minute).unwrap_or(usize::MAX)
+            {
                 return false;
             }
             account.logins.push_back(now);
@@ -81,7 +82,8 @@ impl Accounts {
     /// Whether a lock-out strikes at `stage`.
     pub(super) fn limited_at(&self, name: &str, stage: Stage, now: Moment) -> bool {
         self.with(name, |account| {
-            account.limited = account.limited.filter(|limited| elapsed(now, limited.since) < WINDOW);
+            account.limited =
+                account.limited.filter(|limited| elapsed(now, limited.since) < WINDOW);
             account.limited.is_some_and(|limited| limited.stage == stage)
         })
     }
@@ -157,7 +159,9 @@ struct Spending {
 impl Spending {
     fn total(&mut self, now: Moment) -> u32 {
         let valid = self.valid.is_some_and(|(since, length)| {
-            since.boot == now.boot && elapsed(now, since) < length && now.since_boot_ms >= since.since_boot_ms
+            since.boot == now.boot
+                && elapsed(now, since) < length
+                && now.since_boot_ms >= since.since_boot_ms
         });
         if !valid {
             self.ledger.prune(now);
@@ -199,9 +203,17 @@ mod tests {
         let clock = ManualClock::new(Timestamp(1_700_000_000_000));
         let mut spending = Spending::default();
         for hour in 0..80_u32 {
-            assert_eq!(spending.total(clock.now()), spending.ledger.spent(clock.now()), "hour {hour}");
+            assert_eq!(
+                spending.total(clock.now()),
+                spending.ledger.spent(clock.now()),
+                "hour {hour}"
+            );
             spending.add(hour % 7, clock.now());
-            assert_eq!(spending.total(clock.now()), spending.ledger.spent(clock.now()), "hour {hour}");
+            assert_eq!(
+                spending.total(clock.now()),
+                spending.ledger.spent(clock.now()),
+                "hour {hour}"
+            );
             clock.advance(HOUR);
         }
     }

@@ -29,7 +29,8 @@ impl Bearer {
     }
 
     fn new(username: &str, token: &str) -> Option<Self> {
-        let readable = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic());
+        let readable =
+            |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic());
         (readable(username) && readable(token))
             .then(|| Self { username: username.to_owned(), token: token.to_owned() })
     }
@@ -51,7 +52,10 @@ mod tests {
         assert_eq!(read(Bearer::of_xoauth2("user=a@b.c\u{1}auth=Bearer t\u{1}\u{1}")), expected);
         let long = "n,a=a@b.c,\u{1}host=smtp.gmail.com\u{1}port=587\u{1}auth=Bearer t\u{1}\u{1}";
         assert_eq!(read(Bearer::of_oauthbearer(long)), expected);
-        assert_eq!(read(Bearer::of_oauthbearer("n,a=a@b.c,\u{1}auth=Bearer t\u{1}\u{1}")), expected);
+        assert_eq!(
+            read(Bearer::of_oauthbearer("n,a=a@b.c,\u{1}auth=Bearer t\u{1}\u{1}")),
+            expected
+        );
     }
 
     #[test]
@@ -67,7 +71,9 @@ mod tests {
         ] {
             assert_eq!(read(Bearer::of_xoauth2(wrong)), None, "{wrong:?}");
         }
-        for wrong in ["n,a=a@b.c\u{1}auth=Bearer t\u{1}\u{1}", "user=a@b.c\u{1}auth=Bearer t\u{1}\u{1}"] {
+        for wrong in
+            ["n,a=a@b.c\u{1}auth=Bearer t\u{1}\u{1}", "user=a@b.c\u{1}auth=Bearer t\u{1}\u{1}"]
+        {
             assert_eq!(read(Bearer::of_oauthbearer(wrong)), None, "{wrong:?}");
         }
     }

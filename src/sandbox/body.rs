@@ -85,8 +85,11 @@ impl Body {
     /// Takes octets of a chunk, whose end is known from its size and in which no dot is stuffed.
     pub(super) fn receive_counted(&mut self, octets: &[u8]) {
         for position in memchr::memchr_iter(b'\n', octets) {
-            let before =
-                if position == 0 { self.after_carriage_return } else { octets[position - 1] == b'\r' };
+            let before = if position == 0 {
+                self.after_carriage_return
+            } else {
+                octets[position - 1] == b'\r'
+            };
             self.bare_line_feed |= !before;
         }
         if let Some(last) = octets.last() {

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use tokio_rustls::rustls::{
     ServerConfig,
@@ -31,7 +32,8 @@ impl Certificates {
     /// Makes an authority, a leaf for `smtp.gmail.com` and loopback, and the one for no SNI.
     pub(super) fn make(require_sni: bool, kind: Certificate) -> Result<Self, SandboxError> {
         let (authority_pem, leaf) = issue_leaf(kind).map_err(certificate_error)?;
-        let without_sni = if require_sni { self_signed().map_err(certificate_error)? } else { leaf.clone() };
+        let without_sni =
+            if require_sni { self_signed().map_err(certificate_error)? } else { leaf.clone() };
         let provider = Arc::new(ring::default_provider());
         let resolver = BySni {
             leaf: Arc::new(certified(leaf, &provider)?),
@@ -78,7 +80,8 @@ fn issue_leaf(kind: Certificate) -> Result<(String, Pair), rcgen::Error> {
             &["smtp.gmail.com", "localhost", "127.0.0.1", "::1"]
         }
     };
-    let mut leaf = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+    let mut leaf =
+        CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
     leaf.distinguished_name.push(DnType::CommonName, names[0]);
     if kind == Certificate::Expired {
         leaf.not_before = date_time_ymd(2024, 1, 1);

@@ -61,7 +61,8 @@ impl Session {
             }
             Err(flow) => return flow,
         };
-        self.state = State::Chunk(Chunk { remaining: size.octets, last: size.last, destination, flow });
+        self.state =
+            State::Chunk(Chunk { remaining: size.octets, last: size.last, destination, flow });
         // A chunk without octets has arrived already.
         if size.octets == 0 { self.chunk_arrived(now) } else { Flow::Continue }
     }

@@ -182,7 +182,9 @@ mod tests {
         assert_eq!(path("FROM:<a@b>"), Some("a@b"));
         assert_eq!(path("from:<> SIZE=1"), Some(""));
         assert_eq!(path("FROM:<\"a>\\\"\"@b>"), Some("\"a>\\\"\"@b"));
-        for wrong in ["FROM: <a@b>", "FROM:a@b", "FROM:<a@b", "FROM:<a@b>SIZE=1", "TO:<a@b>", "FROM", ""] {
+        for wrong in
+            ["FROM: <a@b>", "FROM:a@b", "FROM:<a@b", "FROM:<a@b>SIZE=1", "TO:<a@b>", "FROM", ""]
+        {
             assert_eq!(path(wrong), None, "{wrong}");
         }
     }

@@ -73,7 +73,12 @@ enum Verdict {
 
 impl Session {
     /// The AUTH command.
-    pub(super) fn authenticate(&mut self, mechanism: &str, initial: Option<&str>, now: Moment) -> Flow {
+    pub(super) fn authenticate(
+        &mut self,
+        mechanism: &str,
+        initial: Option<&str>,
+        now: Moment,
+    ) -> Flow {
         if self.port == Port::Plain {
             return self.violation(&replies::UNRECOGNIZED);
         }
@@ -89,10 +94,17 @@ impl Session {
         if !matches!(self.state, State::Idle) {
             return self.violation(&replies::BAD_SEQUENCE);
         }
-        let offered =
-            self.shared.options.mechanisms.split(' ').any(|name| name.eq_ignore_ascii_case(mechanism));
-        let step =
-            if offered { begin(mechanism, initial) } else { Step::Refuse(&replies::UNKNOWN_MECHANISM) };
+        let offered = self
+            .shared
+            .options
+            .mechanisms
+            .split(' ')
+            .any(|name| name.eq_ignore_ascii_case(mechanism));
+        let step = if offered {
+            begin(mechanism, initial)
+        } else {
+            Step::Refuse(&replies::UNKNOWN_MECHANISM)
+        };
         self.login_step(step, now)
     }
 
@@ -141,7 +153,9 @@ impl Session {
             Verdict::Accept(expiry) => {
                 self.shared.mailbox.tally(|counters| counters.logins += 1);
                 self.shared.accounts.connected(&credentials.username);
-                self.tell(Stage::Auth, Weight::Result, || format!("logged in user={}", credentials.username));
+                self.tell(Stage::Auth, Weight::Result, || {
+                    format!("logged in user={}", credentials.username)
+                });
                 self.username = Some(credentials.username);
                 self.expiry = expiry;
                 self.output.extend_from_slice(replies::AUTHENTICATED);
@@ -187,14 +201,19 @@ pub(super) fn proceed(challenge: Challenge, response: &str) -> Step {
     }
     // "=" alone is an empty initial response (RFC 4954 section 4).
     let response = if response == "=" { "" } else { response };
-    let decoded = BASE64.decode(response.as_bytes()).ok().and_then(|octets| String::from_utf8(octets).ok());
+    let decoded =
+        BASE64.decode(response.as_bytes()).ok().and_then(|octets| String::from_utf8(octets).ok());
     let Some(text) = decoded else { return Step::Refuse(&replies::CANNOT_DECODE) };
     let with_token = |bearer: Option<Bearer>| match bearer {
-        Some(Bearer { username, token }) => Step::Check(Credentials { username, proof: Proof::Token(token) }),
+        Some(Bearer { username, token }) => {
+            Step::Check(Credentials { username, proof: Proof::Token(token) })
+        }
         None => Step::Malformed,
     };
     match challenge {
-        Challenge::LoginUsername => Step::Ask(Challenge::LoginPassword(text), replies::CHALLENGE_PASSWORD),
+        Challenge::LoginUsername => {
+            Step::Ask(Challenge::LoginPassword(text), replies::CHALLENGE_PASSWORD)
+        }
         Challenge::LoginPassword(username) => {
             Step::Check(Credentials { username, proof: Proof::Password(text) })
         }

@@ -196,7 +196,11 @@ impl Mailbox {
     }
 
     /// Waits in real time until `wanted` messages have been stored since the start; returns all.
-    pub async fn wait_for(&self, wanted: usize, patience: Duration) -> Result<Vec<Arc<Accepted>>, TooFew> {
+    pub async fn wait_for(
+        &self,
+        wanted: usize,
+        patience: Duration,
+    ) -> Result<Vec<Arc<Accepted>>, TooFew> {
         let mut stored = self.stored.subscribe();
         let enough = stored.wait_for(|count| *count >= wanted);
         let in_time = matches!(tokio::time::timeout(patience, enough).await, Ok(Ok(_)));
@@ -255,7 +259,9 @@ impl Mailbox {
             contents.counters.recipients += message.rcpt_to.len() as u64;
             contents.counters.bounces += u64::from(message.bounced);
             contents.keep(&message);
-            while contents.messages.len() > self.messages_kept_max || contents.bytes > self.bytes_kept_max {
+            while contents.messages.len() > self.messages_kept_max
+                || contents.bytes > self.bytes_kept_max
+            {
                 if !contents.forget_oldest() {
                     break;
                 }

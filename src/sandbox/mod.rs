@@ -41,8 +41,8 @@ pub use self::{
     mailbox::{Accepted, Counters, JournalLine, Mailbox, TlsSession, TooFew},
     oauth::TokenAnswer,
     options::{
-        ACCESS_TOKEN, APP_PASSWORD, Certificate, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options, OverLimit,
-        REFRESH_TOKEN,
+        ACCESS_TOKEN, APP_PASSWORD, Certificate, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options,
+        OverLimit, REFRESH_TOKEN,
     },
     replies::Malformed,
     scenario::{SCENARIOS, Scenario},
@@ -132,7 +132,17 @@ impl Sandbox {
         }
         tasks.spawn(oauth::serve(oauth_listener, Arc::clone(&shared), shutdown.watch()));
         let authority_pem = certificates.authority_pem;
-        Ok(Self { shared, tasks, shutdown, disconnect, authority_pem, starttls, implicit, plain, oauth })
+        Ok(Self {
+            shared,
+            tasks,
+            shutdown,
+            disconnect,
+            authority_pem,
+            starttls,
+            implicit,
+            plain,
+            oauth,
+        })
     }
 
     /// The port that offers STARTTLS ("587").

@@ -138,7 +138,8 @@ pub(super) const CHALLENGE_EMPTY: &[u8] = b"334 \r\n";
 pub(super) const CHALLENGE_USERNAME: &[u8] = b"334 VXNlcm5hbWU6\r\n";
 pub(super) const TOKEN_REFUSED: &str =
     r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#;
-pub(super) const TOKEN_MALFORMED: &str = r#"{"status":"invalid_request","scope":"https://mail.google.com/"}"#;
+pub(super) const TOKEN_MALFORMED: &str =
+    r#"{"status":"invalid_request","scope":"https://mail.google.com/"}"#;
 pub(super) const CHALLENGE_PASSWORD: &[u8] = b"334 UGFzc3dvcmQ6\r\n";
 
 /// The JSON of a refused token, in base64 (gmail.md section 4.2).
@@ -365,6 +366,9 @@ mod tests {
         let mut output = Vec::new();
         GO_AHEAD.write(&mut output, "x.1", "");
         MESSAGE_ACCEPTED.write(&mut output, "x.1", "1716281641");
-        assert_eq!(output, b"354  Go ahead x.1 - gsmtp\r\n250 2.0.0 OK  1716281641 x.1 - gsmtp\r\n");
+        assert_eq!(
+            output,
+            b"354  Go ahead x.1 - gsmtp\r\n250 2.0.0 OK  1716281641 x.1 - gsmtp\r\n"
+        );
     }
 }

@@ -23,7 +23,9 @@ pub(super) fn rewritten(message: &Accepted, send_as: &[String]) -> Vec<u8> {
     for field in &header.fields {
         let (name, value) = (field.name(), field.value());
         let changed = match name.to_ascii_lowercase().as_str() {
-            "from" => message.username.as_deref().and_then(|account| new_from(&value, account, send_as)),
+            "from" => {
+                message.username.as_deref().and_then(|account| new_from(&value, account, send_as))
+            }
             "message-id" if !is_message_id(&value) => {
                 Some(format!("<{}>", invented_id(message, "SMTPIN_ADDED_BROKEN@mx.google.com")))
             }
@@ -180,7 +182,9 @@ fn new_date(value: &str, message: &Accepted) -> Option<String> {
     let zone = value.split('(').next().and_then(|value| value.trim_end().rsplit(' ').next());
     let numeric = zone.is_some_and(|zone| {
         let digits = zone.strip_prefix(['+', '-']);
-        digits.is_some_and(|digits| digits.len() == 4 && digits.bytes().all(|octet| octet.is_ascii_digit()))
+        digits.is_some_and(|digits| {
+            digits.len() == 4 && digits.bytes().all(|octet| octet.is_ascii_digit())
+        })
     });
     match rfc2822::parse(value) {
         Ok(_) if numeric => None,
@@ -207,8 +211,12 @@ mod tests {
     fn a_from_that_is_not_the_accounts_becomes_the_accounts_and_keeps_its_name() {
         let aliases = ["alias@example.org".to_owned()];
         let from = |value| new_from(value, "me@gmail.com", &aliases);
-        for kept in ["me@gmail.com", "Me <me@gmail.com>", "\"A, B\" <alias@example.org>", "me@gmail.com (Me)"]
-        {
+        for kept in [
+            "me@gmail.com",
+            "Me <me@gmail.com>",
+            "\"A, B\" <alias@example.org>",
+            "me@gmail.com (Me)",
+        ] {
             assert_eq!(from(kept), None, "{kept}");
         }
         for (value, expected) in [
@@ -226,7 +234,8 @@ mod tests {
     #[test]
     fn fields_end_where_the_body_begins() {
         let header = Header::of(b"A: 1\r\nB: 2\r\n\tmore\r\n\r\nC: 3\r\n");
-        let fields: Vec<_> = header.fields.iter().map(|field| (field.name(), field.value())).collect();
+        let fields: Vec<_> =
+            header.fields.iter().map(|field| (field.name(), field.value())).collect();
         assert_eq!(fields, [("A".into(), "1".into()), ("B".into(), "2\tmore".into())]);
         assert_eq!(header.rest, b"\r\nC: 3\r\n");
         assert_eq!(Header::of(b"no field\r\n").rest, b"no field\r\n");

@@ -43,7 +43,8 @@ impl Scenario {
 
     /// Tells a look-alike that is about to start what to do.
     pub fn prepare(&self, options: &mut Options) {
-        let mut order = |stage, failure, times| options.script.push(Order { stage, failure, times });
+        let mut order =
+            |stage, failure, times| options.script.push(Order { stage, failure, times });
         match &self.trouble {
             Trouble::Password | Trouble::Token => {}
             Trouble::Reply(stage, reply, times) => {
@@ -53,7 +54,9 @@ impl Scenario {
                 order(*stage, Failure::ReplyAndClose(reply.scripted()), *times);
             }
             Trouble::Scripted(stage, failure) => order(*stage, failure.clone(), Times::Next(1)),
-            Trouble::NeverSeen => order(Stage::Dot, Failure::Reply(NEVER_SEEN.to_owned()), Times::Always),
+            Trouble::NeverSeen => {
+                order(Stage::Dot, Failure::Reply(NEVER_SEEN.to_owned()), Times::Always)
+            }
             Trouble::Options(change) => change(options),
         }
     }
@@ -362,7 +365,10 @@ mod tests {
         for (index, scenario) in SCENARIOS.iter().enumerate() {
             let name = scenario.name;
             assert!(!SCENARIOS[..index].iter().any(|other| other.name == name), "{name} twice");
-            assert!(name.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'-'), "{name}");
+            assert!(
+                name.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'-'),
+                "{name}"
+            );
             for text in [scenario.shows, scenario.happens, scenario.watch] {
                 assert!(text.ends_with('.') && !text.contains("  "), "{name}: {text}");
             }

@@ -22,7 +22,9 @@ pub(super) enum Ordered {
 impl Session {
     /// Follows what was ordered for this stage.
     pub(super) fn ordered(&mut self, stage: Stage) -> Ordered {
-        let Some(failure) = self.shared.script.take(stage) else { return Ordered::Proceed(Flow::Continue) };
+        let Some(failure) = self.shared.script.take(stage) else {
+            return Ordered::Proceed(Flow::Continue);
+        };
         match failure {
             Failure::Reply(text) => {
                 self.raw_reply(stage, &text);

@@ -70,7 +70,12 @@ async fn serve(stream: TcpStream, peer: SocketAddr, port: Port, mut context: Con
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, port: Port, context: &Context) -> io::Result<()> {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    port: Port,
+    context: &Context,
+) -> io::Result<()> {
     // Replies are small and waited for; Nagle's algorithm would hold them back.
     stream.set_nodelay(true)?;
     let shared = &context.shared;
@@ -122,7 +127,12 @@ impl<'a> Driver<'a> {
     }
 
     /// Converses over `stream` until one side ends it. `first` is what follows the greeting.
-    async fn run<S>(&mut self, stream: &mut S, session: &mut Session, first: Flow) -> io::Result<End>
+    async fn run<S>(
+        &mut self,
+        stream: &mut S,
+        session: &mut Session,
+        first: Flow,
+    ) -> io::Result<End>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -225,7 +235,11 @@ impl<'a> Driver<'a> {
     }
 
     /// Sends the waiting replies in one write, a round trip later.
-    async fn send<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, session: &mut Session) -> io::Result<()> {
+    async fn send<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        session: &mut Session,
+    ) -> io::Result<()> {
         if session.output.is_empty() {
             return Ok(());
         }

@@ -204,7 +204,8 @@ impl Session {
         self.shared.mailbox.reach(stage);
         // The commands of a transaction ask for their orders themselves, behind the checks of order and
         // syntax.
-        if matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Bdat(_)) {
+        if matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Bdat(_))
+        {
             return self.transact(&command, now);
         }
         match self.ordered(stage) {
@@ -247,7 +248,8 @@ impl Session {
     }
 
     fn hello(&mut self, name: &str, hello: Hello) -> Flow {
-        let refused = name.is_empty() || REFUSED_NAMES.iter().any(|bad| name.eq_ignore_ascii_case(bad));
+        let refused =
+            name.is_empty() || REFUSED_NAMES.iter().any(|bad| name.eq_ignore_ascii_case(bad));
         if refused && self.shared.options.refuse_localhost_ehlo {
             return self.refuse(Stage::Ehlo, &replies::EHLO_REFUSED, "").then(Flow::Close);
         }
@@ -317,7 +319,11 @@ impl Session {
 
     /// Octets of the largest message; Google's MX takes more than its submission servers.
     pub(super) fn size_max(&self) -> u64 {
-        if self.port == Port::Plain { EXCHANGE_SIZE_MAX } else { self.shared.options.size_bytes_max }
+        if self.port == Port::Plain {
+            EXCHANGE_SIZE_MAX
+        } else {
+            self.shared.options.size_bytes_max
+        }
     }
 
     fn note(&self, line: &str, command: &Command<'_>) {

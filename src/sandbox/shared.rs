@@ -84,7 +84,13 @@ impl Shared {
     }
 
     /// Tells watchers and the log; `text` is made only if somebody listens.
-    pub(super) fn tell(&self, connection: u64, stage: Stage, weight: Weight, text: impl FnOnce() -> String) {
+    pub(super) fn tell(
+        &self,
+        connection: u64,
+        stage: Stage,
+        weight: Weight,
+        text: impl FnOnce() -> String,
+    ) {
         let logged = match weight {
             Weight::Result => tracing::enabled!(tracing::Level::INFO),
             Weight::Step => tracing::enabled!(tracing::Level::DEBUG),

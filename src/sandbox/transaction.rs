@@ -99,7 +99,11 @@ impl Session {
     fn rcpt(&mut self, rest: &str, now: Moment) -> Flow {
         let State::Mail(transaction) = &self.state else {
             let chunked = matches!(self.state, State::Chunked(..));
-            return self.violation(if chunked { &replies::BAD_SEQUENCE } else { &replies::MAIL_FIRST });
+            return self.violation(if chunked {
+                &replies::BAD_SEQUENCE
+            } else {
+                &replies::MAIL_FIRST
+            });
         };
         let (internationalized, count) = (transaction.internationalized, transaction.rcpt_to.len());
         let Some(path) = Path::parse(rest, "TO:").filter(|path| path.parameters.is_empty()) else {
@@ -149,7 +153,11 @@ impl Session {
     }
 
     /// Whether the account and its connections allow another message; a refusal has been written.
-    pub(super) fn may_send(&mut self, transaction: &Transaction, now: Moment) -> Result<Flow, Flow> {
+    pub(super) fn may_send(
+        &mut self,
+        transaction: &Transaction,
+        now: Moment,
+    ) -> Result<Flow, Flow> {
         let flow = match self.pass(Stage::Data, &transaction.armed, now) {
             Passage::Free(flow) => flow,
             Passage::StoredOnly(flow) | Passage::Barred(flow) => return Err(flow),
@@ -157,7 +165,9 @@ impl Session {
         if let Some(username) = &self.username {
             let (accounts, options) = (&self.shared.accounts, &self.shared.options);
             if accounts.connections(username) > options.connections_max {
-                return Err(self.refuse(Stage::Data, &replies::SYSTEM_PROBLEM, "").then(Flow::Close));
+                return Err(self
+                    .refuse(Stage::Data, &replies::SYSTEM_PROBLEM, "")
+                    .then(Flow::Close));
             }
             let refuses = options.over_limit == OverLimit::Refuse;
             if refuses && !accounts.has_room(username, transaction.recipients(), now) {
@@ -177,7 +187,8 @@ impl Session {
 
     /// Some message data has arrived, perhaps all of it.
     pub(super) fn data_arrived(&mut self, ended: bool, now: Moment) -> Flow {
-        let State::Data(transaction, mut body) = std::mem::replace(&mut self.state, State::Idle) else {
+        let State::Data(transaction, mut body) = std::mem::replace(&mut self.state, State::Idle)
+        else {
             return Flow::Continue;
         };
         if let Err(flow) = self.body_begins(&transaction, &mut body, now) {
@@ -208,7 +219,12 @@ impl Session {
     }
 
     /// The final dot, or the end of the last chunk.
-    pub(super) fn message_arrived(&mut self, mut transaction: Transaction, body: Body, now: Moment) -> Flow {
+    pub(super) fn message_arrived(
+        &mut self,
+        mut transaction: Transaction,
+        body: Body,
+        now: Moment,
+    ) -> Flow {
         self.shared.mailbox.reach(Stage::Dot);
         if body.size > self.size_max() {
             return self.refuse(Stage::Dot, &replies::TOO_LARGE, "");
@@ -218,7 +234,9 @@ impl Session {
         }
         let armed = std::mem::take(&mut transaction.armed);
         match self.pass(Stage::Dot, &armed, now) {
-            Passage::Free(flow) | Passage::StoredOnly(flow) => self.accept(transaction, body, now, flow),
+            Passage::Free(flow) | Passage::StoredOnly(flow) => {
+                self.accept(transaction, body, now, flow)
+            }
             Passage::Barred(flow) => flow,
         }
     }
@@ -226,8 +244,10 @@ impl Session {
     /// Stores the message and, unless the connection is to drop, says so.
     fn accept(&mut self, transaction: Transaction, body: Body, now: Moment, flow: Flow) -> Flow {
         let recipients = transaction.recipients();
-        let spent =
-            self.username.as_ref().is_none_or(|name| self.shared.accounts.spend(name, recipients, now));
+        let spent = self
+            .username
+            .as_ref()
+            .is_none_or(|name| self.shared.accounts.spend(name, recipients, now));
         if !spent && self.shared.options.over_limit == OverLimit::Refuse {
             return self.refuse(Stage::Dot, &replies::DAILY_LIMIT, "");
         }

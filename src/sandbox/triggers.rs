@@ -104,8 +104,10 @@ pub(super) struct Armed {
 impl Armed {
     /// Looks the local part up.
     pub(super) fn of(local_part: &str, address: &str) -> Option<Self> {
-        let name = local_part.split_once('+').map_or(local_part, |(name, _)| name).to_ascii_lowercase();
-        let (name, once) = name.strip_suffix("-once").map_or((name.as_str(), false), |name| (name, true));
+        let name =
+            local_part.split_once('+').map_or(local_part, |(name, _)| name).to_ascii_lowercase();
+        let (name, once) =
+            name.strip_suffix("-once").map_or((name.as_str(), false), |name| (name, true));
         let trigger = RECIPIENTS.iter().find(|row| row.name == name)?;
         Some(Self { trigger, address: address.to_owned(), once })
     }
@@ -158,7 +160,8 @@ mod tests {
     #[test]
     fn once_and_three_times_are_counted_per_address() {
         let counted = Strikes::default();
-        let strikes = |name: &str| Armed::of(name, name).is_some_and(|armed| counted.strikes(&armed));
+        let strikes =
+            |name: &str| Armed::of(name, name).is_some_and(|armed| counted.strikes(&armed));
         assert_eq!([(); 5].map(|()| strikes("tmp3")), [true, true, true, false, false]);
         assert_eq!([(); 2].map(|()| strikes("dropdot-once")), [true, false]);
         assert_eq!([(); 2].map(|()| strikes("tmp")), [true, true]);

@@ -82,7 +82,8 @@ impl fmt::Display for Answer {
 /// Code, whether more lines follow, text.
 fn split(line: &str) -> Option<(u16, bool, &str)> {
     let (digits, rest) = line.split_at_checked(3)?;
-    let code = digits.bytes().all(|octet| octet.is_ascii_digit()).then(|| digits.parse().ok())??;
+    let code =
+        digits.bytes().all(|octet| octet.is_ascii_digit()).then(|| digits.parse().ok())??;
     match rest.as_bytes().first() {
         None => Some((code, false, "")),
         Some(b' ') => Some((code, false, &rest[1..])),

@@ -41,9 +41,12 @@ impl Caller {
         let entry = passwd.lines().find_map(|line| entry_of(line, uid));
         let known = entry.map(|(login, _)| login.to_owned());
         // For users that only a name service knows; and root is root, also in an empty container.
-        let said = || environment.get("LOGNAME").or_else(|| environment.get("USER")).map(str::to_owned);
+        let said =
+            || environment.get("LOGNAME").or_else(|| environment.get("USER")).map(str::to_owned);
         let nobody = || if uid == 0 { "root".to_owned() } else { format!("uid{uid}") };
-        let login = known.or_else(|| if uid == 0 { None } else { said() }).and_then(|login| address(&login));
+        let login = known
+            .or_else(|| if uid == 0 { None } else { said() })
+            .and_then(|login| address(&login));
         let login = login.or_else(|| address(&nobody()));
         let name = entry.map_or_else(String::new, |(login, gecos)| full_name(login, gecos));
         Self { login: login.unwrap_or_else(fallback), name, host }
@@ -71,7 +74,8 @@ fn entry_of(line: &str, uid: u32) -> Option<(&str, &str)> {
 fn full_name(login: &str, gecos: &str) -> String {
     let name = gecos.split(',').next().unwrap_or_default().trim();
     let mut letters = login.chars();
-    let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let capital: String =
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
     name.replace('&', &capital)
 }
 
@@ -91,7 +95,10 @@ mod tests {
     fn a_user_is_who_the_system_says_and_only_a_stranger_may_say_it_himself() {
         assert_eq!(caller(0, &[("LOGNAME", "joe")]), ("root".into(), "root".into()));
         assert_eq!(caller(1000, &[("USER", "root")]), ("joe".into(), "Joe Public".into()));
-        assert_eq!(caller(2000, &[("LOGNAME", "ldap"), ("USER", "other")]), ("ldap".into(), String::new()));
+        assert_eq!(
+            caller(2000, &[("LOGNAME", "ldap"), ("USER", "other")]),
+            ("ldap".into(), String::new())
+        );
         assert_eq!(caller(2000, &[("USER", "a@b")]), ("uid2000".into(), String::new()));
         assert_eq!(caller(2000, &[]), ("uid2000".into(), String::new()));
         // A login that is no address.

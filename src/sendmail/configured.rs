@@ -63,7 +63,8 @@ impl Source {
 
     fn of_file(path: &Path, was_named: bool) -> Self {
         let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+        let read =
+            File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
         let unreadable = |error: &dyn std::fmt::Display| {
             format!("{} cannot be read, so defaults are used: {error}", path.display())
         };
@@ -128,7 +129,10 @@ impl Source {
             drop_directory: self.path("drop_directory", DEFAULT_DROP_DIRECTORY),
             max_message_bytes: number("max_message_bytes").unwrap_or(MESSAGE_BYTES),
             max_recipients: recipients.filter(|count| *count > 0).unwrap_or(RECIPIENTS),
-            hostname: self.get("listener", "hostname").filter(|name| !name.is_empty()).map(str::to_owned),
+            hostname: self
+                .get("listener", "hostname")
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
         }
     }
 
@@ -224,7 +228,8 @@ mod tests {
     #[test]
     fn a_relative_path_is_relative_to_the_file() {
         let path = Path::new("/etc/pillarbox/relay.toml");
-        let source = Source::of_text("[sendmail]\nsocket = \"run/s\"\ndrop_directory = \"off\"\n", path);
+        let source =
+            Source::of_text("[sendmail]\nsocket = \"run/s\"\ndrop_directory = \"off\"\n", path);
         let configured = source.configured();
         assert_eq!(
             (configured.socket, configured.drop_directory),

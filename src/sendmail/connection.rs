@@ -49,7 +49,8 @@ enum Stream {
 impl Connection {
     /// To a Unix socket.
     pub fn local(path: &Path) -> io::Result<Self> {
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // A full backlog makes connect wait: for as long as a write may take.
         set_socket_timeout(&socket, Timeout::Send, Some(LOCAL_CONNECT))?;
         connect(&socket, &SocketAddrUnix::new(path)?)?;

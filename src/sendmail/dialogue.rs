@@ -61,9 +61,11 @@ pub fn speak(
     let mut block = vec![0; INPUT_BYTES_MAX];
     loop {
         match session.step() {
-            Step::Send(bytes) => output.write_all(&bytes).and_then(|()| output.flush()).map_err(|error| {
-                Trouble::new(Code::Input, format!("cannot write to standard output: {error}"))
-            })?,
+            Step::Send(bytes) => {
+                output.write_all(&bytes).and_then(|()| output.flush()).map_err(|error| {
+                    Trouble::new(Code::Input, format!("cannot write to standard output: {error}"))
+                })?
+            }
             Step::Admit { .. } => session.admitted(Ok(())),
             Step::Begin(transaction) => {
                 let draft = Draft::new(terms.directories.clone(), size_bytes_max);
@@ -71,7 +73,8 @@ pub fn speak(
                 session.begun(Ok(()));
             }
             Step::Body(bytes) => {
-                let written = message.as_mut().map_or(Ok(()), |message| message.draft.write(&bytes));
+                let written =
+                    message.as_mut().map_or(Ok(()), |message| message.draft.write(&bytes));
                 if let Err(trouble) = written {
                     complain(&trouble.words);
                     message = None;
@@ -111,7 +114,11 @@ fn client(size_bytes_max: u64) -> Client {
     }
 }
 
-fn store(terms: &Terms<'_>, message: InTransfer, complain: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
+fn store(
+    terms: &Terms<'_>,
+    message: InTransfer,
+    complain: &mut dyn FnMut(&str),
+) -> Result<String, Refusal> {
     let InTransfer { transaction, draft } = message;
     // What is known about the caller is not the name of another sender.
     let author = match &transaction.reverse_path {
@@ -128,15 +135,16 @@ fn store(terms: &Terms<'_>, message: InTransfer, complain: &mut dyn FnMut(&str))
         all_or_none: true,
     };
     let mut notes = transaction.dsn.recipients;
-    let recipients = transaction
-        .forward_paths
-        .into_iter()
-        .enumerate()
-        .map(|(position, address)| Recipient { address, dsn: notes.remove(&position).unwrap_or_default() });
-    let report = hand_over(terms.ways, &sending, recipients.collect(), &mut letter).map_err(|trouble| {
-        complain(&trouble.words);
-        refusal(&trouble)
-    })?;
+    let recipients =
+        transaction.forward_paths.into_iter().enumerate().map(|(position, address)| Recipient {
+            address,
+            dsn: notes.remove(&position).unwrap_or_default(),
+        });
+    let report =
+        hand_over(terms.ways, &sending, recipients.collect(), &mut letter).map_err(|trouble| {
+            complain(&trouble.words);
+            refusal(&trouble)
+        })?;
     report.id.map(|id| id.to_string()).ok_or(Refusal::Unavailable)
 }
 

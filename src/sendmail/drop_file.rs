@@ -15,7 +15,11 @@ use super::{letter::Letter, transaction::Transaction};
 use crate::queue::dropped::{FILE_MODE, new_name, temporary_name};
 
 /// Writes the message, and returns when it is safe.
-pub fn leave(directory: &Path, transaction: &Transaction<'_>, letter: &mut Letter) -> io::Result<()> {
+pub fn leave(
+    directory: &Path,
+    transaction: &Transaction<'_>,
+    letter: &mut Letter,
+) -> io::Result<()> {
     let head = transaction.head().encode().map_err(io::Error::other)?;
     // The directory may not be listed, so it is opened by its path alone.
     let place = openat(

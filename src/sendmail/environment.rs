@@ -17,17 +17,24 @@ impl Environment {
     /// Those of this process. A value that is no text is none.
     #[must_use]
     pub fn of_this_process() -> Self {
-        let text = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let text = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         Self(
-            text.filter(|(name, _)| name.starts_with("PILLARBOX") || KEPT.contains(&name.as_str())).collect(),
+            text.filter(|(name, _)| name.starts_with("PILLARBOX") || KEPT.contains(&name.as_str()))
+                .collect(),
         )
     }
 
     /// These.
     #[must_use]
     pub fn of(variables: &[(&str, &str)]) -> Self {
-        Self(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        Self(
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        )
     }
 
     /// The value, when it says something.

@@ -91,7 +91,11 @@ pub struct Flags {
 
 impl Flags {
     /// Reads the arguments, without the program's name.
-    pub fn parse(role: Role, spelling: Spelling, arguments: impl IntoIterator<Item = String>) -> Self {
+    pub fn parse(
+        role: Role,
+        spelling: Spelling,
+        arguments: impl IntoIterator<Item = String>,
+    ) -> Self {
         let mode = match role {
             Role::Sendmail => Mode::Send,
             Role::Mailq => Mode::Queue,
@@ -131,7 +135,9 @@ impl Parser {
                 self.flags.recipients.extend(self.arguments.drain(..));
             } else if let Some(word) = argument.strip_prefix("--") {
                 self.word(word);
-            } else if let Some(letters) = argument.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+            } else if let Some(letters) =
+                argument.strip_prefix('-').filter(|letters| !letters.is_empty())
+            {
                 self.letters(letters, &argument);
             } else {
                 self.flags.recipients.push(argument);
@@ -146,21 +152,24 @@ impl Parser {
 
     /// `--word`: ours, not sendmail's.
     fn word(&mut self, word: &str) {
-        let (name, glued) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        let (name, glued) =
+            word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
         match name {
             "help" => self.flags.mode = Mode::Help,
             "config" | "host" => {
-                let Some(value) = self.value_of(&format!("--{name}"), glued.unwrap_or_default()) else {
+                let Some(value) = self.value_of(&format!("--{name}"), glued.unwrap_or_default())
+                else {
                     return;
                 };
                 if self.spelling == Spelling::Name {
-                    let words =
-                        "counts only in `pillarbox sendmail`; see PILLARBOX_SUBMIT and PILLARBOX_CONFIG";
+                    let words = "counts only in `pillarbox sendmail`; see PILLARBOX_SUBMIT and PILLARBOX_CONFIG";
                     return self.warn(format!("--{name} is ignored: it {words}"));
                 }
                 // The first one counts: an administrator writes it, others can only add.
                 match name {
-                    "config" => self.flags.config = self.flags.config.take().or_else(|| Some(value.into())),
+                    "config" => {
+                        self.flags.config = self.flags.config.take().or_else(|| Some(value.into()))
+                    }
                     _ => self.flags.destination = self.flags.destination.take().or(Some(value)),
                 }
             }
@@ -213,7 +222,9 @@ impl Parser {
             'o' => self.flags.ignore_dots |= value == "i",
             'N' => match Notify::read(&value) {
                 Some(notify) => self.flags.notify = Some(notify),
-                None => self.senseless("-N", &value, "never, or a list of success, failure and delay"),
+                None => {
+                    self.senseless("-N", &value, "never, or a list of success, failure and delay")
+                }
             },
             'R' => match Content::read(&value) {
                 Some(content) => self.flags.content = Some(content),
@@ -240,7 +251,10 @@ impl Parser {
             "i" => Mode::Aliases,
             "v" | "t" => Mode::Explain,
             "d" | "D" | "l" => Mode::Daemon(format!("-b{value}")),
-            _ => return self.warn(format!("-b{} is not known here and was ignored", value.escape_debug())),
+            _ => {
+                return self
+                    .warn(format!("-b{} is not known here and was ignored", value.escape_debug()));
+            }
         };
     }
 

@@ -69,7 +69,9 @@ impl Ways {
     ) -> Self {
         let named = destination.or_else(|| environment.get("PILLARBOX_SUBMIT"));
         let target = match (named, &configured.socket) {
-            (Some(path), _) if path.starts_with('/') || path.starts_with('.') => Target::Socket(path.into()),
+            (Some(path), _) if path.starts_with('/') || path.starts_with('.') => {
+                Target::Socket(path.into())
+            }
             (Some(relay), _) => Target::Relay(relay.into()),
             (None, Some(socket)) => Target::Socket(socket.clone()),
             (None, None) => Target::Nowhere,
@@ -83,7 +85,8 @@ impl Ways {
             Target::Socket(_) | Target::Nowhere => true,
         };
         let usable = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
-        let own_name = if !host.is_empty() && host.bytes().all(usable) { host } else { "localhost" };
+        let own_name =
+            if !host.is_empty() && host.bytes().all(usable) { host } else { "localhost" };
         Self {
             target,
             drop_directory: configured.drop_directory.clone().filter(|_| may_drop),
@@ -107,7 +110,9 @@ pub fn hand_over(
     letter: &mut Letter,
 ) -> Result<Report, Trouble> {
     if let Target::Relay(relay) = &ways.target
-        && !relay.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        && !relay
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     {
         let words = format!(
             "{relay:?} is no place to submit to: write HOST:PORT or the path of a socket in --host \
@@ -206,7 +211,11 @@ impl Bearer<'_> {
         Ok(Vec::new())
     }
 
-    fn submit(&mut self, transaction: &Transaction<'_>, letter: &mut Letter) -> Result<Outcome, Failure> {
+    fn submit(
+        &mut self,
+        transaction: &Transaction<'_>,
+        letter: &mut Letter,
+    ) -> Result<Outcome, Failure> {
         if let Some(reason) = &self.out_of_reach {
             return Err(Failure::Lost(reason.clone()));
         }
@@ -229,10 +238,16 @@ impl Bearer<'_> {
         Submission::open(connection?, peer, own_name)
     }
 
-    fn leave(&self, transaction: &Transaction<'_>, letter: &mut Letter, reason: &str) -> Result<(), Trouble> {
+    fn leave(
+        &self,
+        transaction: &Transaction<'_>,
+        letter: &mut Letter,
+        reason: &str,
+    ) -> Result<(), Trouble> {
         let target = &self.ways.target;
         let Some(directory) = &self.ways.drop_directory else {
-            let words = format!("cannot hand the message over to {target} ({reason}); try again later");
+            let words =
+                format!("cannot hand the message over to {target} ({reason}); try again later");
             return Err(Trouble::new(Code::Temporary, words));
         };
         drop_file::leave(directory, transaction, letter).map_err(|error| {
@@ -280,7 +295,8 @@ mod tests {
         assert_eq!(usual.drop_directory, Some("/var/spool/pillarbox".into()));
         let named = ways(None, &[("PILLARBOX_SUBMIT", "/tmp/s")]);
         assert_eq!((named.target, named.drop_directory), (Target::Socket("/tmp/s".into()), None));
-        let both = [("PILLARBOX_SUBMIT", "/tmp/s"), ("PILLARBOX__SENDMAIL__DROP_DIRECTORY", "/tmp/d")];
+        let both =
+            [("PILLARBOX_SUBMIT", "/tmp/s"), ("PILLARBOX__SENDMAIL__DROP_DIRECTORY", "/tmp/d")];
         assert_eq!(ways(None, &both).drop_directory, Some("/tmp/d".into()));
         let relay = ways(Some("relay:25"), &both);
         assert_eq!((relay.target, relay.drop_directory), (Target::Relay("relay:25".into()), None));

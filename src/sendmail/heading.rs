@@ -60,8 +60,12 @@ impl Heading {
 impl Author {
     fn field(&self) -> String {
         // Encoded words, not raw UTF-8: whether SMTPUTF8 will be spoken is not known here.
-        let name: String =
-            self.name.chars().filter(|character| !character.is_control()).take(NAME_LENGTH_MAX).collect();
+        let name: String = self
+            .name
+            .chars()
+            .filter(|character| !character.is_control())
+            .take(NAME_LENGTH_MAX)
+            .collect();
         match name.trim() {
             "" => self.address.to_string(),
             name => format!("{} <{}>", phrase(name, NAME_COLUMN, false), self.address),
@@ -95,8 +99,10 @@ mod tests {
 
     #[test]
     fn bcc_is_read_and_goes_whatever_its_case_and_folds() {
-        let (fields, named) =
-            read("From: a@b\r\nbcc: c@d,\r\n e@f\r\nTo: g@h\r\nRESENT-BCC: i@j\r\nBCC : k@l\r\nX: y\r\n", "");
+        let (fields, named) = read(
+            "From: a@b\r\nbcc: c@d,\r\n e@f\r\nTo: g@h\r\nRESENT-BCC: i@j\r\nBCC : k@l\r\nX: y\r\n",
+            "",
+        );
         assert_eq!(fields, "From: a@b\r\nTo: g@h\r\nX: y\r\n");
         assert_eq!(named, ["i@j"], "the message was sent on");
         let (fields, named) = read("From: a@b\r\nBcc: c@d\r\nTo: g@h\r\nCc: c@D\r\n", "");
@@ -113,7 +119,10 @@ mod tests {
             read("To: a@b\r\n", "Cron\r\n \"Daemon\"").0,
             "From: \"Cron \\\"Daemon\\\"\" <root>\r\nTo: a@b\r\n"
         );
-        assert_eq!(read("To: a@b\r\n", "J\u{f6}rg").0, "From: =?utf-8?b?SsO2cmc=?= <root>\r\nTo: a@b\r\n");
+        assert_eq!(
+            read("To: a@b\r\n", "J\u{f6}rg").0,
+            "From: =?utf-8?b?SsO2cmc=?= <root>\r\nTo: a@b\r\n"
+        );
         let cron = "From: root (Cron Daemon)\r\nTo: root\r\n";
         assert_eq!(read(cron, "CronDaemon"), (cron.into(), vec!["root".into()]));
         assert_eq!(read("", "").0, "From: root\r\n");

@@ -98,7 +98,9 @@ fn unnamed_file(directories: &[PathBuf]) -> io::Result<File> {
     for directory in directories {
         match unnamed_in(directory) {
             Ok(file) => return Ok(File::from(file)),
-            Err(error) => last = io::Error::new(error.kind(), format!("{}: {error}", directory.display())),
+            Err(error) => {
+                last = io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
+            }
         }
     }
     Err(last)

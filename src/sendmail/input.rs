@@ -31,7 +31,10 @@ pub fn read(
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Err(Trouble::new(Code::Input, format!("cannot read standard input: {error}")));
+                return Err(Trouble::new(
+                    Code::Input,
+                    format!("cannot read standard input: {error}"),
+                ));
             }
         };
         if count == 0 {
@@ -48,7 +51,9 @@ pub fn read(
     }
     match trouble {
         Some(trouble) => Err(trouble),
-        None if read_bytes > Terms::read_bytes_max_of(size_bytes_max) => Err(too_large(size_bytes_max)),
+        None if read_bytes > Terms::read_bytes_max_of(size_bytes_max) => {
+            Err(too_large(size_bytes_max))
+        }
         None => draft.write(&decoder.finish()),
     }
 }
@@ -156,7 +161,9 @@ impl LoneDot {
         let mut kept = Vec::with_capacity(bytes.len());
         for octet in bytes {
             match octet {
-                b'\n' if !self.within && matches!(&self.line[..], b"." | b".\r") => return (kept, true),
+                b'\n' if !self.within && matches!(&self.line[..], b"." | b".\r") => {
+                    return (kept, true);
+                }
                 b'\n' => {
                     kept.append(&mut self.line);
                     kept.push(b'\n');
@@ -201,7 +208,10 @@ mod tests {
 
     #[track_caller]
     fn check(input: &[u8], expected: &[u8]) {
-        assert_eq!(clean(input, false).escape_ascii().to_string(), expected.escape_ascii().to_string());
+        assert_eq!(
+            clean(input, false).escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
     }
 
     #[test]

@@ -78,7 +78,9 @@ impl Draft {
         self.section.extend_from_slice(&bytes[..bytes.len() - rest.len()]);
         if self.section.len() > HEADER_BYTES_MAX {
             self.stage = Stage::Unedited;
-            self.body.write(&std::mem::take(&mut self.section)).map_err(|error| cannot_hold(&error))?;
+            self.body
+                .write(&std::mem::take(&mut self.section))
+                .map_err(|error| cannot_hold(&error))?;
         } else if !rest.is_empty() {
             self.stage = Stage::Body;
         }
@@ -88,12 +90,17 @@ impl Draft {
     /// The message has ended.
     pub fn finish(mut self, author: &Author) -> Letter {
         let findings = self.scan.finish();
-        let at = findings.separator_at.and_then(|at| usize::try_from(at).ok()).unwrap_or(self.section.len());
+        let at = findings
+            .separator_at
+            .and_then(|at| usize::try_from(at).ok())
+            .unwrap_or(self.section.len());
         let (fields, rest) = self.section.split_at(at.min(self.section.len()));
         // The empty line is a part of the section, when there is one.
-        let fields = fields.strip_suffix(b"\r\n\r\n").map_or(fields, |_| &fields[..fields.len() - 2]);
+        let fields =
+            fields.strip_suffix(b"\r\n\r\n").map_or(fields, |_| &fields[..fields.len() - 2]);
         let fields = if fields == b"\r\n" { b"" } else { fields };
-        let edited = (self.stage != Stage::Unedited).then(|| Heading::read(fields, author)).flatten();
+        let edited =
+            (self.stage != Stage::Unedited).then(|| Heading::read(fields, author)).flatten();
         let (head, named) = match edited {
             Some(heading) => {
                 let mut head = heading.fields;
@@ -129,7 +136,9 @@ impl Letter {
 pub fn too_large(limit: u64) -> Trouble {
     Trouble::new(
         Code::Data,
-        format!("the message is larger than the limit of {limit} octets ([listener] max_message_bytes)"),
+        format!(
+            "the message is larger than the limit of {limit} octets ([listener] max_message_bytes)"
+        ),
     )
 }
 

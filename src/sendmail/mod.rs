@@ -115,8 +115,11 @@ impl Call {
             all_or_none: false,
         };
         let dsn = RecipientDsn { notify: self.flags.notify, original_recipient: None };
-        let recipients =
-            found.addresses.into_iter().map(|address| Recipient { address, dsn: dsn.clone() }).collect();
+        let recipients = found
+            .addresses
+            .into_iter()
+            .map(|address| Recipient { address, dsn: dsn.clone() })
+            .collect();
         let report = hand_over(&ways, &sending, recipients, &mut letter)?;
         let trouble = left_out(&report, &found.unreadable);
         match trouble {
@@ -165,7 +168,10 @@ fn left_out(report: &Report, unreadable: &[String]) -> Option<Trouble> {
             1 => String::new(),
             count => format!(" and {} more", count - 1),
         };
-        return Some(Trouble::refused(answer, &format!("{address}{more} does not get the message{others}")));
+        return Some(Trouble::refused(
+            answer,
+            &format!("{address}{more} does not get the message{others}"),
+        ));
     }
     let text = shortened(unreadable.first()?);
     Some(Trouble::new(Code::Data, format!("{text:?} is no address{others}")))

@@ -68,7 +68,8 @@ impl Found {
 /// The pieces between commas and semicolons; the name of a group is none.
 fn elements(text: &str) -> Vec<&str> {
     let (mut found, mut start) = (Vec::new(), 0);
-    let (mut quoted, mut escaped, mut comments, mut angle, mut literal) = (false, false, 0_u32, false, false);
+    let (mut quoted, mut escaped, mut comments, mut angle, mut literal) =
+        (false, false, 0_u32, false, false);
     for (position, octet) in text.bytes().enumerate() {
         if std::mem::take(&mut escaped) {
             continue;
@@ -155,8 +156,9 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(17);
         let alphabet: Vec<char> = "ab@.<>(),;:\"\\[] \t\r\n\u{e9}".chars().collect();
         for _ in 0..20_000 {
-            let text: String =
-                (0..random.usize(0..30)).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
+            let text: String = (0..random.usize(0..30))
+                .map(|_| alphabet[random.usize(..alphabet.len())])
+                .collect();
             Found::default().read(&text);
         }
     }

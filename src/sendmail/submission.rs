@@ -88,10 +88,16 @@ impl Submission {
     }
 
     /// One transaction.
-    pub fn submit(&mut self, transaction: &Transaction<'_>, letter: &mut Letter) -> Result<Outcome, Failure> {
+    pub fn submit(
+        &mut self,
+        transaction: &Transaction<'_>,
+        letter: &mut Letter,
+    ) -> Result<Outcome, Failure> {
         if transaction.is_internationalized() && !self.offer.internationalized {
             let words = "553 5.6.7 the relay does not offer SMTPUTF8, which the addresses need";
-            return Err(Answer::of(words).map_or_else(|| Failure::Lost(words.into()), Failure::Refused));
+            return Err(
+                Answer::of(words).map_or_else(|| Failure::Lost(words.into()), Failure::Refused)
+            );
         }
         let mut commands = vec![transaction.mail(self.offer)];
         commands.extend(transaction.recipients(self.offer));
@@ -110,7 +116,9 @@ impl Submission {
                 outcome.refused.push((recipient.address.clone(), answer));
             }
         }
-        if let Some((_, answer)) = outcome.refused.first().filter(|_| transaction.sending.all_or_none) {
+        if let Some((_, answer)) =
+            outcome.refused.first().filter(|_| transaction.sending.all_or_none)
+        {
             let refusal = Failure::Refused(answer.clone());
             self.ask(&["RSET".to_owned()])?;
             return Err(refusal);
@@ -128,7 +136,8 @@ impl Submission {
         let within = if self.peer == Peer::Daemon { LOCAL_ANSWER } else { ANSWER };
         let mut answers = Vec::with_capacity(commands.len());
         for group in commands.chunks(if self.offer.pipelining { PIPELINE } else { 1 }) {
-            let lines: String = group.iter().flat_map(|command| [command.as_str(), "\r\n"]).collect();
+            let lines: String =
+                group.iter().flat_map(|command| [command.as_str(), "\r\n"]).collect();
             self.connection.send(lines.as_bytes())?;
             for _ in group {
                 answers.push(self.connection.answer(within)?);
@@ -138,11 +147,17 @@ impl Submission {
     }
 
     /// The message itself.
-    fn transfer(&mut self, transaction: &Transaction<'_>, letter: &mut Letter) -> Result<Answer, Failure> {
+    fn transfer(
+        &mut self,
+        transaction: &Transaction<'_>,
+        letter: &mut Letter,
+    ) -> Result<Answer, Failure> {
         let sent = if self.offer.chunking {
             let first = format!("BDAT {} LAST\r\n", transaction.size_bytes);
             let connection = &mut self.connection;
-            connection.send(first.as_bytes()).and_then(|()| letter.replay(|block| connection.send(block)))
+            connection
+                .send(first.as_bytes())
+                .and_then(|()| letter.replay(|block| connection.send(block)))
         } else {
             let answer = self.ask(&["DATA".to_owned()])?.pop();
             if let Some(answer) = answer.filter(|answer| answer.code != 354) {

@@ -111,7 +111,8 @@ impl Transaction<'_> {
     /// MAIL, without its line end.
     #[must_use]
     pub fn mail(&self, offer: Offer) -> String {
-        let mut line = format!("MAIL FROM:<{}>", self.sending.sender.as_ref().map_or("", Address::as_str));
+        let mut line =
+            format!("MAIL FROM:<{}>", self.sending.sender.as_ref().map_or("", Address::as_str));
         if offer.size {
             line += &format!(" SIZE={}", self.size_bytes);
         }
@@ -174,7 +175,8 @@ impl Recipient {
 
 fn words(notify: Notify) -> String {
     let all = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
-    let words: Vec<&str> = all.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect();
+    let words: Vec<&str> =
+        all.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect();
     if words.is_empty() { "NEVER".into() } else { words.join(",") }
 }
 
@@ -215,8 +217,14 @@ mod tests {
             },
         ];
         let id = QueueId::from_bytes([0; 16]);
-        let transaction =
-            Transaction { id, user_id: 1_000, sending: &sending, recipients, size_bytes: 7, eight_bit: true };
+        let transaction = Transaction {
+            id,
+            user_id: 1_000,
+            sending: &sending,
+            recipients,
+            size_bytes: 7,
+            eight_bit: true,
+        };
         assert_eq!(transaction.mail(Offer::default()), "MAIL FROM:<a@b>");
         let head = transaction.head();
         assert_eq!(
@@ -225,7 +233,10 @@ mod tests {
         );
         assert_eq!(
             head.recipients,
-            ["RCPT TO:<c@d> NOTIFY=FAILURE,DELAY ORCPT=rfc822;c+2B1@d", "RCPT TO:<\u{e9}@d> NOTIFY=NEVER"]
+            [
+                "RCPT TO:<c@d> NOTIFY=FAILURE,DELAY ORCPT=rfc822;c+2B1@d",
+                "RCPT TO:<\u{e9}@d> NOTIFY=NEVER"
+            ]
         );
         let with_id = transaction.mail(Offer { queue_id: true, ..Offer::default() });
         assert_eq!(with_id, format!("MAIL FROM:<a@b> XQUEUEID={id} XUID=1000"));
@@ -235,7 +246,8 @@ mod tests {
 
     #[test]
     fn an_offer_is_read_from_the_lines_of_the_reply() {
-        let lines = ["relay", "size 1000", "8BITMIME", "PIPELINING", "DSN", "CHUNKING", "SMTPUTF8", "X"];
+        let lines =
+            ["relay", "size 1000", "8BITMIME", "PIPELINING", "DSN", "CHUNKING", "SMTPUTF8", "X"];
         assert_eq!(Offer::read(&lines.map(str::to_owned)), Offer::OURS);
         assert_eq!(Offer::read(&["SIZE".to_owned()]), Offer::default());
     }

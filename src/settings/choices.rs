@@ -66,7 +66,10 @@ impl Text for FromPolicy {
     const EXPECTED: &'static str = "\"account\", \"alias-list\" or \"keep\"";
 
     fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("account", Self::Account), ("alias-list", Self::AliasList), ("keep", Self::Keep)])
+        choose(
+            text,
+            &[("account", Self::Account), ("alias-list", Self::AliasList), ("keep", Self::Keep)],
+        )
     }
 }
 
@@ -80,14 +83,18 @@ impl Text for Format {
 
 /// `admin.http`.
 impl Text for Option<SocketAddr> {
-    const EXPECTED: &'static str = "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"";
+    const EXPECTED: &'static str =
+        "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"";
 
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() || text == "off" {
             return Ok(None);
         }
-        let no_address =
-            |_| format!("{text:?} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\"");
+        let no_address = |_| {
+            format!(
+                "{text:?} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\""
+            )
+        };
         text.parse().map(Some).map_err(no_address)
     }
 }

@@ -36,11 +36,13 @@ impl fmt::Debug for Document {
 impl Document {
     /// Reads the file.
     pub(super) fn read(path: &Path) -> Result<Self, SettingsError> {
-        let unreadable = |reason: String| SettingsError::Unreadable {
+        let unreadable = |reason: String| {
+            SettingsError::Unreadable {
             path: path.to_owned(),
             reason,
             remedy: "Name another file with --config FILE or PILLARBOX_CONFIG, or make this one readable."
                 .into(),
+        }
         };
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
         let mut bytes = Vec::new();
@@ -120,8 +122,11 @@ impl Document {
     /// The place of a key that does not exist, without its value: it may be a misspelt password.
     pub(super) fn place_of_unknown(&self, span: Range<usize>) -> Place {
         let word = self.text.get(span.clone()).unwrap_or("").to_owned();
-        let bracket =
-            if self.text.get(..span.start).is_some_and(|before| before.ends_with('[')) { "[" } else { "" };
+        let bracket = if self.text.get(..span.start).is_some_and(|before| before.ends_with('[')) {
+            "["
+        } else {
+            ""
+        };
         match self.place(span) {
             Place::File { name, line, column, .. } => {
                 let width = word.chars().count();
@@ -137,7 +142,8 @@ impl Document {
     fn may_show_password(&self, line: &str) -> bool {
         // A password in several lines could reach any later line.
         let several_lines = |line: &str| line.contains("\"\"\"") || line.contains("'''");
-        sets_password(line) || self.text.lines().any(|line| sets_password(line) && several_lines(line))
+        sets_password(line)
+            || self.text.lines().any(|line| sets_password(line) && several_lines(line))
     }
 }
 
@@ -175,7 +181,9 @@ fn sets_password(line: &str) -> bool {
     };
     let assigned = |secret: &str| {
         line.match_indices(secret).any(|(position, word)| {
-            line[position + word.len()..].trim_start_matches(['"', '\'', ' ', '\t']).starts_with('=')
+            line[position + word.len()..]
+                .trim_start_matches(['"', '\'', ' ', '\t'])
+                .starts_with('=')
         })
     };
     resembles(first) || ["password", "secret", "webhook"].into_iter().any(assigned)

@@ -41,8 +41,10 @@ pub(super) fn check(
         default: MESSAGE_BYTES_DEFAULT,
         range: 1024..=256 << 20,
     };
-    let max_recipients = Key { section: SECTION, key: "max_recipients", default: 100, range: 1..=1000 };
-    let max_connections = Key { section: SECTION, key: "max_connections", default: 200, range: 1..=10_000 };
+    let max_recipients =
+        Key { section: SECTION, key: "max_recipients", default: 100, range: 1..=1000 };
+    let max_connections =
+        Key { section: SECTION, key: "max_connections", default: 200, range: 1..=10_000 };
     let per_client =
         Key { section: SECTION, key: "max_connections_per_client", default: 50, range: 1..=10_000 };
     let max_connections = report.whole(max_connections, raw.max_connections) as usize;
@@ -56,7 +58,8 @@ pub(super) fn check(
         tls: protection.tls,
         users_file: protection.users_file,
         max_connections,
-        max_connections_per_client: report.whole(per_client, raw.max_connections_per_client) as usize,
+        max_connections_per_client: report.whole(per_client, raw.max_connections_per_client)
+            as usize,
         local: listener::options::Local::default(),
         drain: STOP_WAIT,
         limits: listener::options::Limits::default(),
@@ -71,7 +74,11 @@ pub(super) fn check(
 }
 
 /// Refuses to take what the upstream will not.
-pub(super) fn check_against_upstream(listener: &listener::Options, upstream: &str, report: &mut Report<'_>) {
+pub(super) fn check_against_upstream(
+    listener: &listener::Options,
+    upstream: &str,
+    report: &mut Report<'_>,
+) {
     let octets = listener.session.max_message_bytes;
     if upstream.ends_with(".gmail.com") && octets > GMAIL_MESSAGE_BYTES_MAX {
         let what = format!("Gmail takes at most {GMAIL_MESSAGE_BYTES_MAX} octets, not {octets}");
@@ -93,10 +100,12 @@ fn endpoints(raw: &Listener, report: &mut Report<'_>) -> Vec<Endpoint> {
         let default = if key == "addresses" { default_addresses() } else { Vec::new() };
         for address in written.unwrap_or(default) {
             // Port 0 stands for any free port, of which there are many.
-            let twice = endpoints.iter().position(|other| address.port() != 0 && other.address == address);
+            let twice =
+                endpoints.iter().position(|other| address.port() != 0 && other.address == address);
             if let Some(other) = twice {
                 let what = format!("{address} is there twice, also in {}", keys[other]);
-                let what = if keys[other] == key { format!("{address} is there twice") } else { what };
+                let what =
+                    if keys[other] == key { format!("{address} is there twice") } else { what };
                 report.add(SECTION, key, what, "Remove one of the two.");
             }
             endpoints.push(Endpoint { address, implicit_tls, proxy });
@@ -115,7 +124,10 @@ fn endpoints(raw: &Listener, report: &mut Report<'_>) -> Vec<Endpoint> {
 }
 
 fn default_addresses() -> Vec<SocketAddr> {
-    vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 25), SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 25)]
+    vec![
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 25),
+        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 25),
+    ]
 }
 
 /// Our name.

@@ -54,7 +54,12 @@ pub fn warnings(
 ) -> Vec<Warning> {
     let gateways = gateways(listener, addresses, machine);
     let door = open_door(listener, addresses, machine);
-    gateways.into_iter().chain(volatile(store, machine)).chain(door).chain(proxies(listener)).collect()
+    gateways
+        .into_iter()
+        .chain(volatile(store, machine))
+        .chain(door)
+        .chain(proxies(listener))
+        .collect()
 }
 
 /// A trusted network that holds the gateway.
@@ -92,7 +97,8 @@ fn volatile(store: &Path, machine: &Machine) -> Option<Warning> {
     };
     Some(Warning {
         what: format!("the queue's directory {} is on {kind}, {why}", store.display()),
-        remedy: "Mount a volume or a local disk there, or set queue.directory to a place on one".into(),
+        remedy: "Mount a volume or a local disk there, or set queue.directory to a place on one"
+            .into(),
     })
 }
 
@@ -132,8 +138,10 @@ fn open_door(listener: &Options, addresses: &[SocketAddr], machine: &Machine) ->
 
 /// Addresses on which a client may say who it is.
 fn proxies(listener: &Options) -> Vec<Warning> {
-    let open =
-        listener.addresses.iter().filter(|endpoint| endpoint.proxy && !endpoint.address.ip().is_loopback());
+    let open = listener
+        .addresses
+        .iter()
+        .filter(|endpoint| endpoint.proxy && !endpoint.address.ip().is_loopback());
     let warnings = open.map(|endpoint| Warning {
         what: format!(
             "whoever reaches {} can pretend to be any client, also a trusted one, for it believes every PROXY header",

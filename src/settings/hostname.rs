@@ -40,7 +40,11 @@ impl Host {
             let label: String =
                 node.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
             let label = label.trim_matches('-');
-            if label.is_empty() { "pillarbox.invalid".into() } else { format!("pillarbox-{label}.invalid") }
+            if label.is_empty() {
+                "pillarbox.invalid".into()
+            } else {
+                format!("pillarbox-{label}.invalid")
+            }
         })
     }
 
@@ -56,8 +60,10 @@ impl Host {
 
     fn in_search_domain(&self, node: &str) -> Option<String> {
         // The last `domain` or `search` line wins (resolv.conf(5)).
-        let line =
-            self.resolver.lines().rfind(|line| line.starts_with("domain") || line.starts_with("search"))?;
+        let line = self
+            .resolver
+            .lines()
+            .rfind(|line| line.starts_with("domain") || line.starts_with("search"))?;
         let domain = line.split_whitespace().nth(1)?.trim_matches('.').to_lowercase();
         let name = format!("{node}.{domain}");
         (!domain.is_empty() && !node.is_empty() && is_fully_qualified(&name)).then_some(name)
@@ -92,16 +98,27 @@ mod tests {
     use super::*;
 
     fn check(nodename: &str, hosts: &str, resolver: &str, expected: &str) {
-        let host = Host { nodename: nodename.into(), hosts: hosts.into(), resolver: resolver.into() };
+        let host =
+            Host { nodename: nodename.into(), hosts: hosts.into(), resolver: resolver.into() };
         assert_eq!(host.fully_qualified_name(), expected, "{host:?}");
     }
 
     #[test]
     fn the_name_comes_from_the_first_place_that_has_one() {
         check("Mail.example.org", "", "", "mail.example.org");
-        check("nas", "127.0.0.1 localhost\n127.0.1.1 nas.example.org nas # me\n", "", "nas.example.org");
+        check(
+            "nas",
+            "127.0.0.1 localhost\n127.0.1.1 nas.example.org nas # me\n",
+            "",
+            "nas.example.org",
+        );
         // An alias before the canonical name, as some installers write it.
-        check("nas", "127.0.1.1 nas nas.example.org\n", "search other.example\n", "nas.example.org");
+        check(
+            "nas",
+            "127.0.1.1 nas nas.example.org\n",
+            "search other.example\n",
+            "nas.example.org",
+        );
         check(
             "nas",
             "127.0.0.1 localhost.localdomain nas\n",

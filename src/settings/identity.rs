@@ -36,7 +36,12 @@ pub(super) fn check(
     let send_as = raw.send_as.as_ref().map_or_else(Vec::new, |List(addresses)| addresses.clone());
     if let Some(local) = send_as.iter().find(|address| address.domain().is_none()) {
         let what = format!("{local} has no domain");
-        report.add(SECTION, "send_as", what, "Write the whole address, such as \"shop@example.org\".");
+        report.add(
+            SECTION,
+            "send_as",
+            what,
+            "Write the whole address, such as \"shop@example.org\".",
+        );
     }
     if !send_as.is_empty() && from != FromPolicy::AliasList {
         let what = "the addresses are not used unless from is \"alias-list\"";
@@ -73,7 +78,8 @@ fn senders(
             report.add(&place, "match", what, "Remove the section, or the line from = \"keep\".");
             continue;
         }
-        let (Some(Parsed(sender)), Some(Parsed(address))) = (&section.pattern, &section.from) else {
+        let (Some(Parsed(sender)), Some(Parsed(address))) = (&section.pattern, &section.from)
+        else {
             let key = if section.pattern.is_none() { "match" } else { "from" };
             let remedy = "A rule has both: match = \"www-data\" and from = \"shop@example.org\".";
             report.add(&place, key, format!("the rule has no {key}"), remedy);
@@ -83,7 +89,9 @@ fn senders(
         // Without an account there is a problem already, and a better one.
         let permitted = account.iter().chain(send_as).find(|known| is(known));
         if permitted.is_none() && account.is_some() {
-            let what = format!("{address} is neither the account nor in send_as, so nobody may send as it");
+            let what = format!(
+                "{address} is neither the account nor in send_as, so nobody may send as it"
+            );
             report.add(&place, "from", what, "Add it to send_as, with from = \"alias-list\".");
         }
         if let Some(earlier) = rules.iter().position(|rule| rule.sender == *sender) {
@@ -91,7 +99,10 @@ fn senders(
             let what = format!("there is a rule for it already, in {whereabouts}");
             report.add(&place, "match", what, "Remove one of the two; the first one counts.");
         }
-        rules.push(SenderRule { sender: sender.clone(), from: permitted.unwrap_or(address).clone() });
+        rules.push(SenderRule {
+            sender: sender.clone(),
+            from: permitted.unwrap_or(address).clone(),
+        });
     }
     rules
 }
@@ -108,8 +119,7 @@ fn domain(raw: &Raw, hostname: &str, report: &mut Report<'_>) -> String {
     let Some(domain) = set(raw.domain.as_ref()) else { return hostname.to_owned() };
     if !is_fully_qualified(domain) {
         let what = format!("{domain:?} is no domain of mail addresses");
-        let remedy =
-            "Write a name with a dot, such as \"example.org\", or remove the line for the listener's own.";
+        let remedy = "Write a name with a dot, such as \"example.org\", or remove the line for the listener's own.";
         report.add(SECTION, "domain", what, remedy);
     }
     domain.to_owned()

@@ -22,7 +22,10 @@ const PREFIX: &str = "PILLARBOX__";
 pub(super) type Variables = BTreeMap<String, String>;
 
 /// Reads both layers.
-pub(super) fn read(document: Option<&Document>, variables: &Variables) -> Result<Raw, Vec<Problem>> {
+pub(super) fn read(
+    document: Option<&Document>,
+    variables: &Variables,
+) -> Result<Raw, Vec<Problem>> {
     let mut problems: Vec<Problem> = document.and_then(file_problem).into_iter().collect();
     problems.extend(variables.iter().filter_map(|(name, value)| variable_problem(name, value)));
     if !problems.is_empty() {
@@ -99,7 +102,8 @@ fn unknown_section(name: &str) -> (String, String) {
 fn unknown_key(section: &str, name: &str) -> (String, String) {
     let sections = raw::sections();
     let section = without_number(section);
-    let keys = sections.iter().find(|(known, _)| *known == section).map_or(&[][..], |(_, keys)| *keys);
+    let keys =
+        sections.iter().find(|(known, _)| *known == section).map_or(&[][..], |(_, keys)| *keys);
     let elsewhere = sections.iter().find(|(_, keys)| keys.contains(&name));
     let remedy = match (elsewhere, nearest(name, keys.iter().copied())) {
         (Some((other, _)), _) => format!("`{name}` belongs under {}.", header(other)),
@@ -115,7 +119,8 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
     let Some(path) = name.strip_prefix(PREFIX) else {
         let meant = with_two_underscores(name)?;
         let what =
-            "a variable that sets a key has two underscores before the section and before the key".into();
+            "a variable that sets a key has two underscores before the section and before the key"
+                .into();
         return Some(Problem { place, what, remedy: Some(format!("Write {meant}.")) });
     };
     if name.chars().any(char::is_lowercase) {
@@ -129,7 +134,11 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
     let path = path.to_lowercase();
     let Some((section, key)) = path.split_once("__") else {
         let what = "it names no key".into();
-        return Some(Problem { place, what, remedy: Some("Write PILLARBOX__SECTION__KEY.".into()) });
+        return Some(Problem {
+            place,
+            what,
+            remedy: Some("Write PILLARBOX__SECTION__KEY.".into()),
+        });
     };
     if let Some(tables) = tables_of_variable(section, key) {
         let what = format!("{} sections cannot be set by a variable", header(tables));
@@ -154,7 +163,8 @@ fn tables_of_variable(section: &str, key: &str) -> Option<&'static str> {
     let means = |name: &&&str| {
         name.split_once('.').is_some_and(|(outer, inner)| {
             section == outer
-                && (key == inner || key.strip_prefix(inner).is_some_and(|rest| rest.starts_with("__")))
+                && (key == inner
+                    || key.strip_prefix(inner).is_some_and(|rest| rest.starts_with("__")))
         })
     };
     REPEATED.iter().find(means).copied()

@@ -46,7 +46,8 @@ impl Machine {
     /// The default gateways.
     #[must_use]
     pub fn gateways(&self) -> Vec<IpAddr> {
-        let mut gateways: Vec<IpAddr> = self.route.lines().filter_map(gateway_v4).map(IpAddr::V4).collect();
+        let mut gateways: Vec<IpAddr> =
+            self.route.lines().filter_map(gateway_v4).map(IpAddr::V4).collect();
         gateways.extend(self.ipv6_route.lines().filter_map(gateway_v6).map(IpAddr::V6));
         gateways.dedup();
         gateways
@@ -146,8 +147,9 @@ fn gateway_v4(line: &str) -> Option<Ipv4Addr> {
 fn gateway_v6(line: &str) -> Option<Ipv6Addr> {
     let columns: Vec<&str> = line.split_whitespace().collect();
     let flags = u32::from_str_radix(columns.get(8)?, 16).ok()?;
-    let is_default =
-        hexadecimal(columns[0])?.is_unspecified() && columns[1] == "00" && flags & ROUTE_IS_VIA_GATEWAY != 0;
+    let is_default = hexadecimal(columns[0])?.is_unspecified()
+        && columns[1] == "00"
+        && flags & ROUTE_IS_VIA_GATEWAY != 0;
     hexadecimal(columns[4]).filter(|gateway| is_default && !gateway.is_unspecified())
 }
 
@@ -158,7 +160,10 @@ fn hexadecimal(text: &str) -> Option<Ipv6Addr> {
 /// A path in mountinfo writes blank, tab, newline and backslash as octal numbers.
 fn unescaped(text: &str) -> PathBuf {
     let octal = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    octal.iter().fold(text.to_owned(), |text, (code, character)| text.replace(code, character)).into()
+    octal
+        .iter()
+        .fold(text.to_owned(), |text, (code, character)| text.replace(code, character))
+        .into()
 }
 
 #[cfg(test)]

@@ -164,12 +164,17 @@ pub fn load(explicit: Option<&Path>) -> Result<Settings, SettingsError> {
 }
 
 /// Loads the configuration in these surroundings.
-pub fn load_in(explicit: Option<&Path>, surroundings: &Surroundings) -> Result<Settings, SettingsError> {
-    let document = find_file(explicit, surroundings).map(|path| Document::read(&path)).transpose()?;
+pub fn load_in(
+    explicit: Option<&Path>,
+    surroundings: &Surroundings,
+) -> Result<Settings, SettingsError> {
+    let document =
+        find_file(explicit, surroundings).map(|path| Document::read(&path)).transpose()?;
     let variables = &surroundings.variables;
     let raw = layers::read(document.as_ref(), variables).map_err(SettingsError::Invalid)?;
-    let source =
-        document.as_ref().map_or(Source::Defaults, |document| Source::File(document.path().to_owned()));
+    let source = document
+        .as_ref()
+        .map_or(Source::Defaults, |document| Source::File(document.path().to_owned()));
     let mut report = Report::new(document.as_ref(), variables);
     let settings = check(&raw, source, surroundings, &mut report);
     let problems = report.finish();
@@ -195,7 +200,12 @@ fn find_file(explicit: Option<&Path>, surroundings: &Surroundings) -> Option<Pat
     })
 }
 
-fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Report<'_>) -> Settings {
+fn check(
+    raw: &Raw,
+    source: Source,
+    surroundings: &Surroundings,
+    report: &mut Report<'_>,
+) -> Settings {
     let host = &surroundings.host;
     let state = storage::directory(&raw.queue, report);
     let upstream = upstream::check(&raw.upstream, surroundings, &state, report);
@@ -204,7 +214,8 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
         upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let admin_address = admin_address.or_else(|| account_address.clone());
     let hostname = door::hostname(&raw.listener, host, report);
-    let recipients = recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
+    let recipients =
+        recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
     let mut listener = door::check(&raw.listener, &hostname, &recipients, report);
     listener.local = sendmail::check(&raw.sendmail, report);
     door::check_against_upstream(&listener, &upstream.host, report);
@@ -220,7 +231,8 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
     notices.senders &= recipients.local().redirect_all.is_none();
     let ca_file = ca_file.map(|path| report.path("upstream", "ca_file", path));
     let secret_directories = &surroundings.secret_directories;
-    let alert = telling::check_alert(&raw.alert, &hostname, ca_file.clone(), secret_directories, report);
+    let alert =
+        telling::check_alert(&raw.alert, &hostname, ca_file.clone(), secret_directories, report);
     Settings {
         source,
         dead_letter_lifetime: queue.dead_letter_lifetime,
@@ -260,7 +272,11 @@ fn check(raw: &Raw, source: Source, surroundings: &Surroundings, report: &mut Re
         },
         listener,
         admin: storage::check_admin(&raw.admin, report),
-        log_output: raw.log.output.as_ref().map_or(telemetry::Output::Stderr, |Parsed(output)| *output),
+        log_output: raw
+            .log
+            .output
+            .as_ref()
+            .map_or(telemetry::Output::Stderr, |Parsed(output)| *output),
         telemetry: telling::log(&raw.log),
         history_lifetime: queue.history_lifetime,
         owner_reserve: budget.owner_reserve,

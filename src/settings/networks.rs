@@ -51,7 +51,8 @@ pub(super) fn check(
         let place = Place { section: numbered(NETWORK, index), key: "networks" };
         let list = list_of(section);
         if list.is_empty() {
-            let remedy = "Add a line such as networks = [\"192.168.1.0/24\"], or remove the section.";
+            let remedy =
+                "Add a line such as networks = [\"192.168.1.0/24\"], or remove the section.";
             report.add(
                 &place.section,
                 "networks",
@@ -81,7 +82,12 @@ pub(super) fn check(
             list.clone()
         }
     };
-    networks.push(Network { networks: list, policy: trusted, messages_per_minute: None, lane: Lane::Normal });
+    networks.push(Network {
+        networks: list,
+        policy: trusted,
+        messages_per_minute: None,
+        lane: Lane::Normal,
+    });
     check_somebody_may(&networks, protection, report);
     networks
 }
@@ -113,12 +119,18 @@ fn policy(
     let trusted = section.trusted.unwrap_or(false);
     let starttls = section.starttls.unwrap_or(protection.starttls);
     if starttls && protection.tls.is_none() {
-        report.add(name, "starttls", "STARTTLS needs a certificate", protection::CERTIFICATE_REMEDY);
+        report.add(
+            name,
+            "starttls",
+            "STARTTLS needs a certificate",
+            protection::CERTIFICATE_REMEDY,
+        );
     }
     let written = section.authentication.as_ref().map(|Parsed(authentication)| *authentication);
     let authentication = match written {
         Some(Authentication::AcceptAny) if !trusted => {
-            let what = "any password would open the relay to these clients, for they are not trusted";
+            let what =
+                "any password would open the relay to these clients, for they are not trusted";
             let remedy = "Write trusted = true when you answer for all of them, else \"required\".";
             report.add(name, "authentication", what, remedy);
             Authentication::Off
@@ -140,19 +152,43 @@ fn policy(
     }
 }
 
-fn section_size(written: Option<Size>, name: &str, of_listener: u64, report: &mut Report<'_>) -> u64 {
-    let key = Key { section: name, key: "max_message_bytes", default: of_listener, range: 1024..=256 << 20 };
+fn section_size(
+    written: Option<Size>,
+    name: &str,
+    of_listener: u64,
+    report: &mut Report<'_>,
+) -> u64 {
+    let key = Key {
+        section: name,
+        key: "max_message_bytes",
+        default: of_listener,
+        range: 1024..=256 << 20,
+    };
     let octets = report.size(key, written);
     if octets > of_listener {
-        let what = format!("{octets} octets are more than the listener takes, which is {of_listener}");
-        report.add(name, "max_message_bytes", what, "Lower it, or raise max_message_bytes of [listener].");
+        let what =
+            format!("{octets} octets are more than the listener takes, which is {of_listener}");
+        report.add(
+            name,
+            "max_message_bytes",
+            what,
+            "Lower it, or raise max_message_bytes of [listener].",
+        );
     }
     octets
 }
 
-fn messages_per_minute(section: &raw::Network, name: &str, report: &mut Report<'_>) -> Option<NonZeroU32> {
-    let key =
-        Key { section: name, key: "messages_per_minute", default: 0, range: 0..=MESSAGES_PER_MINUTE_MAX };
+fn messages_per_minute(
+    section: &raw::Network,
+    name: &str,
+    report: &mut Report<'_>,
+) -> Option<NonZeroU32> {
+    let key = Key {
+        section: name,
+        key: "messages_per_minute",
+        default: 0,
+        range: 0..=MESSAGES_PER_MINUTE_MAX,
+    };
     NonZeroU32::new(report.whole(key, section.messages_per_minute))
 }
 
@@ -174,14 +210,22 @@ fn check_list(
             && address.to_ipv4_mapped().is_some()
         {
             let what = format!("{network} is an IPv4 network in IPv6 notation");
-            report.add(&place.section, place.key, what, "Write it as IPv4, such as \"192.168.1.0/24\".");
+            report.add(
+                &place.section,
+                place.key,
+                what,
+                "Write it as IPv4, such as \"192.168.1.0/24\".",
+            );
         }
-        if let Some((by, first)) = seen[..earlier].iter().find(|(wider, _)| wider.contains(network)) {
+        if let Some((by, first)) = seen[..earlier].iter().find(|(wider, _)| wider.contains(network))
+        {
             let whereabouts = report.whereabouts(&first.section, first.key);
             let what = match by == network {
                 true => format!("{network} has its policy already, in {whereabouts}"),
                 false => {
-                    format!("{network} is never reached: {by} in {whereabouts} holds it and comes first")
+                    format!(
+                        "{network} is never reached: {by} in {whereabouts} holds it and comes first"
+                    )
                 }
             };
             let remedy = "The first section that holds a client counts; write the smaller network first, \
@@ -197,9 +241,13 @@ fn check_list(
 fn strangers_trusted(network: &IpNet, policy: Policy) -> (String, &'static str) {
     if policy.authentication == Authentication::Required {
         let what = format!("{network} holds strangers, and trusted clients may log in without TLS");
-        return (what, "Leave trust out: with authentication everybody who logs in may send, from anywhere.");
+        return (
+            what,
+            "Leave trust out: with authentication everybody who logs in may send, from anywhere.",
+        );
     }
-    let what = format!("trusting {network} would make an open relay: anybody could send as your account");
+    let what =
+        format!("trusting {network} would make an open relay: anybody could send as your account");
     (what, "Name only networks whose every host you answer for, such as \"192.168.1.0/24\".")
 }
 
@@ -213,14 +261,21 @@ fn holds_strangers(network: &IpNet) -> bool {
 
 /// Refuses a door that nobody can pass.
 fn check_somebody_may(networks: &[Network], protection: &Protection, report: &mut Report<'_>) {
-    let by_login =
-        |authentication| matches!(authentication, Authentication::Optional | Authentication::Required);
+    let by_login = |authentication| {
+        matches!(authentication, Authentication::Optional | Authentication::Required)
+    };
     let passes = |network: &Network| {
-        !network.networks.is_empty() && (network.policy.trusted || by_login(network.policy.authentication))
+        !network.networks.is_empty()
+            && (network.policy.trusted || by_login(network.policy.authentication))
     };
     if !networks.iter().any(passes) && !by_login(protection.authentication) {
         let remedy = "Remove the line to trust this host, or name the networks of your clients.";
-        report.add(SECTION, "trusted_networks", "the list is empty, so nobody could hand mail over", remedy);
+        report.add(
+            SECTION,
+            "trusted_networks",
+            "the list is empty, so nobody could hand mail over",
+            remedy,
+        );
     }
 }
 

@@ -10,14 +10,21 @@ use super::{
     report::{Report, set},
     value::Parsed,
 };
-use crate::delivery::oauth::{ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource};
+use crate::delivery::oauth::{
+    ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource,
+};
 
 const SECTION: &str = "upstream";
 /// In the queue's directory, which the relay's user owns and may write.
 const TOKEN_FILE: &str = "oauth-token.json";
 
 /// What goes with `auth`, or `None` when tokens are not meant or not complete.
-pub(super) fn check(raw: &Upstream, auth: Auth, state: &Path, report: &mut Report<'_>) -> Option<Options> {
+pub(super) fn check(
+    raw: &Upstream,
+    auth: Auth,
+    state: &Path,
+    report: &mut Report<'_>,
+) -> Option<Options> {
     refuse_without_effect(raw, auth, report);
     let endpoints = endpoints(raw, report)?;
     let grant = match auth {
@@ -51,7 +58,8 @@ fn keys(raw: &Upstream) -> [(&'static str, bool); 6] {
 
 fn refuse_without_effect(raw: &Upstream, auth: Auth, report: &mut Report<'_>) {
     for (key, _) in keys(raw).into_iter().filter(|(_, is_set)| *is_set) {
-        let belongs_to = if key == "service_account_file" { Auth::ServiceAccount } else { Auth::Consent };
+        let belongs_to =
+            if key == "service_account_file" { Auth::ServiceAccount } else { Auth::Consent };
         if belongs_to == auth {
             continue;
         }
@@ -96,10 +104,14 @@ fn client(raw: &Upstream, report: &mut Report<'_>) -> Option<ClientSource> {
         (None, Some(id)) => {
             // A desktop client of Google has a secret; other providers may have public clients.
             if secret.is_none()
-                && raw.oauth_token_endpoint.as_ref().is_none_or(|Parsed(endpoint)| endpoint.is_none())
+                && raw
+                    .oauth_token_endpoint
+                    .as_ref()
+                    .is_none_or(|Parsed(endpoint)| endpoint.is_none())
             {
                 let what = "there is a client id but no client secret";
-                let remedy = "Add oauth_client_secret_file, or write oauth_client_file instead of both.";
+                let remedy =
+                    "Add oauth_client_secret_file, or write oauth_client_file instead of both.";
                 report.add(SECTION, "oauth_client_id", what, remedy);
             }
             Some(ClientSource::Named { id: id.to_owned(), secret })
@@ -117,7 +129,8 @@ fn secret(raw: &Upstream, report: &mut Report<'_>) -> Option<SecretSource> {
         let what = "the client's secret is given twice, here and as oauth_client_secret_file";
         report.add(SECTION, "oauth_client_secret", what, "Keep the file.");
     }
-    let file = file.map(|path| SecretSource::File(report.path(SECTION, "oauth_client_secret_file", path)));
+    let file =
+        file.map(|path| SecretSource::File(report.path(SECTION, "oauth_client_secret_file", path)));
     file.or_else(|| inline.map(SecretSource::Inline))
 }
 

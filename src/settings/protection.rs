@@ -43,13 +43,19 @@ pub(super) fn check(raw: &Listener, addresses: &[Endpoint], report: &mut Report<
         report.add(SECTION, "tls_addresses", "TLS needs a certificate", CERTIFICATE_REMEDY);
     }
     let starttls = raw.starttls.as_ref().map_or(Starttls::WhenConfigured, |Parsed(mode)| *mode);
-    let users_file = set(raw.users_file.as_ref()).map(|path| report.path(SECTION, "users_file", path));
+    let users_file =
+        set(raw.users_file.as_ref()).map(|path| report.path(SECTION, "users_file", path));
     let protection = Protection {
         starttls: tls.is_some() && starttls == Starttls::WhenConfigured,
         tls,
-        authentication: raw.authentication.as_ref().map_or(Authentication::Off, |Parsed(mode)| *mode),
+        authentication: raw
+            .authentication
+            .as_ref()
+            .map_or(Authentication::Off, |Parsed(mode)| *mode),
         users_file,
-        is_exposed: addresses.iter().any(|endpoint| !endpoint.address.ip().is_loopback() || endpoint.proxy),
+        is_exposed: addresses
+            .iter()
+            .any(|endpoint| !endpoint.address.ip().is_loopback() || endpoint.proxy),
         has_implicit_tls,
     };
     check_users_file(raw, &protection, report);
@@ -101,11 +107,17 @@ fn tls_files(raw: &Listener, report: &mut Report<'_>) -> Option<TlsFiles> {
         }),
         (Some(_), None) => {
             let remedy = "Add tls_key with the file of its private key, or remove the line.";
-            report.add(SECTION, "tls_certificate", "a certificate is of no use without its key", remedy);
+            report.add(
+                SECTION,
+                "tls_certificate",
+                "a certificate is of no use without its key",
+                remedy,
+            );
             None
         }
         (None, Some(_)) => {
-            let remedy = "Add tls_certificate with the file of the certificate, or remove the line.";
+            let remedy =
+                "Add tls_certificate with the file of the certificate, or remove the line.";
             report.add(SECTION, "tls_key", "a key is of no use without its certificate", remedy);
             None
         }
@@ -125,7 +137,8 @@ fn check_users_file(raw: &Listener, protection: &Protection, report: &mut Report
         .collect();
     if protection.users_file.is_none() {
         for section in &asking {
-            let remedy = "Set users_file under [listener], and fill the file with: pillarbox user add LOGIN";
+            let remedy =
+                "Set users_file under [listener], and fill the file with: pillarbox user add LOGIN";
             report.add(section, "authentication", "there are no users who could log in", remedy);
         }
     } else if asking.is_empty() {

@@ -281,7 +281,11 @@ impl Text for SenderPattern {
                 .map_err(|_| format!("{text:?} is no domain; write for example \"@example.org\""));
         }
         let address = Address::read(text)?;
-        Ok(if address.domain().is_some() { Self::Address(address) } else { Self::Name(text.to_lowercase()) })
+        Ok(if address.domain().is_some() {
+            Self::Address(address)
+        } else {
+            Self::Name(text.to_lowercase())
+        })
     }
 }
 
@@ -299,7 +303,11 @@ impl Text for Told {
     fn read(text: &str) -> Result<Self, String> {
         choose(
             text,
-            &[("admin", Self::Admin), ("admin-and-sender", Self::AdminAndSender), ("nobody", Self::Nobody)],
+            &[
+                ("admin", Self::Admin),
+                ("admin-and-sender", Self::AdminAndSender),
+                ("nobody", Self::Nobody),
+            ],
         )
     }
 }
@@ -342,7 +350,8 @@ mod tests {
     #[test]
     fn the_list_of_sections_is_the_list_of_the_file() {
         let names: Vec<&str> = sections().iter().map(|(section, _)| *section).collect();
-        let once: Vec<&str> = names.iter().copied().filter(|name| !REPEATED.contains(name)).collect();
+        let once: Vec<&str> =
+            names.iter().copied().filter(|name| !REPEATED.contains(name)).collect();
         assert_eq!(once, field_names::<Raw>());
         let inner = REPEATED.map(|name| name.split_once('.').unwrap().1);
         let has_inner = |keys: &[&str]| keys.iter().any(|key| inner.contains(key));

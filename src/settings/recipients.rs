@@ -30,7 +30,12 @@ pub(super) fn check(
     let redirect_all = raw.redirect_all.as_ref().and_then(|Parsed(address)| address.clone());
     if let Some(local) = redirect_all.as_ref().filter(|address| address.domain().is_none()) {
         let what = format!("{local} has no domain");
-        report.add(SECTION, "redirect_all", what, "Write the whole address, such as \"test@example.org\".");
+        report.add(
+            SECTION,
+            "redirect_all",
+            what,
+            "Write the whole address, such as \"test@example.org\".",
+        );
     }
     let choice = match set(raw.aliases_file.as_ref()) {
         None => Choice::Usual,
@@ -39,7 +44,8 @@ pub(super) fn check(
         Some("off") => Choice::Off,
         Some(path) => Choice::Named(report.path(SECTION, "aliases_file", path)),
     };
-    let elsewhere = raw.send_as.iter().flat_map(|List(list)| list).chain(admin).chain(&redirect_all);
+    let elsewhere =
+        raw.send_as.iter().flat_map(|List(list)| list).chain(admin).chain(&redirect_all);
     let mut elsewhere: Vec<&str> = elsewhere.filter_map(Address::domain).collect();
     elsewhere.extend(set(raw.domain.as_ref()));
     let mut domains: Vec<String> = Vec::new();

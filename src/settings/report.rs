@@ -53,9 +53,9 @@ impl<'a> Report<'a> {
             return Place::Variable(name);
         }
         // A key that is missing in one of several sections is reported at the section's header.
-        let written = self
-            .document
-            .and_then(|document| document.place_of(section, key).or_else(|| document.place_of(section, "")));
+        let written = self.document.and_then(|document| {
+            document.place_of(section, key).or_else(|| document.place_of(section, ""))
+        });
         written.unwrap_or_else(|| Place::Unwritten(format!("{} {key} (default)", header(section))))
     }
 
@@ -100,7 +100,11 @@ impl<'a> Report<'a> {
     }
 
     /// A duration in its range.
-    pub(super) fn duration(&mut self, key: Key<'_, Duration>, value: Option<&Parsed<Duration>>) -> Duration {
+    pub(super) fn duration(
+        &mut self,
+        key: Key<'_, Duration>,
+        value: Option<&Parsed<Duration>>,
+    ) -> Duration {
         let Some(Parsed(duration)) = value else { return key.default };
         if key.range.contains(duration) {
             return *duration;
@@ -116,7 +120,12 @@ impl<'a> Report<'a> {
     ) -> T {
         let (least, most) = (text(*key.range.start()), text(*key.range.end()));
         let remedy = format!("Without the line it is {}.", text(key.default));
-        self.add(key.section, key.key, format!("{shown} is not between {least} and {most}"), remedy);
+        self.add(
+            key.section,
+            key.key,
+            format!("{shown} is not between {least} and {most}"),
+            remedy,
+        );
         key.default
     }
 

@@ -22,7 +22,12 @@ pub(super) fn check(raw: &Sendmail, report: &mut Report<'_>) -> Local {
     }
     Local {
         socket,
-        drop_directory: place("drop_directory", raw.drop_directory.as_ref(), DEFAULT_DROP_DIRECTORY, report),
+        drop_directory: place(
+            "drop_directory",
+            raw.drop_directory.as_ref(),
+            DEFAULT_DROP_DIRECTORY,
+            report,
+        ),
     }
 }
 

@@ -32,7 +32,11 @@ pub(super) struct CheckedQueue {
     pub(super) min_free_bytes: u64,
 }
 
-pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Report<'_>) -> CheckedQueue {
+pub(super) fn check_queue(
+    raw: &Queue,
+    max_message_bytes: u64,
+    report: &mut Report<'_>,
+) -> CheckedQueue {
     let lifetime = Key {
         section: "queue",
         key: "lifetime",
@@ -41,17 +45,31 @@ pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Repo
     };
     // The history also tells a relayed message's leftover file from one whose record was lost, so it
     // must outlive a restart.
-    let history =
-        Key { section: "queue", key: "history_lifetime", default: 30 * DAY, range: HOUR..=3650 * DAY };
-    let dead =
-        Key { section: "queue", key: "dead_letter_lifetime", default: 30 * DAY, range: HOUR..=3650 * DAY };
-    let max = Key { section: "queue", key: "max_bytes", default: 2 << 30, range: 1 << 20..=1 << 50 };
-    let min_free =
-        Key { section: "queue", key: "min_free_bytes", default: 256 << 20, range: 1 << 20..=1 << 50 };
+    let history = Key {
+        section: "queue",
+        key: "history_lifetime",
+        default: 30 * DAY,
+        range: HOUR..=3650 * DAY,
+    };
+    let dead = Key {
+        section: "queue",
+        key: "dead_letter_lifetime",
+        default: 30 * DAY,
+        range: HOUR..=3650 * DAY,
+    };
+    let max =
+        Key { section: "queue", key: "max_bytes", default: 2 << 30, range: 1 << 20..=1 << 50 };
+    let min_free = Key {
+        section: "queue",
+        key: "min_free_bytes",
+        default: 256 << 20,
+        range: 1 << 20..=1 << 50,
+    };
     let max_bytes = report.size(max, raw.max_bytes);
     if max_bytes < max_message_bytes {
-        let what =
-            format!("one message may have {max_message_bytes} octets, the whole queue only {max_bytes}");
+        let what = format!(
+            "one message may have {max_message_bytes} octets, the whole queue only {max_bytes}"
+        );
         report.add("queue", "max_bytes", what, "Raise it, or lower listener.max_message_bytes.");
     }
     CheckedQueue {
@@ -67,7 +85,8 @@ pub(super) fn check_queue(raw: &Queue, max_message_bytes: u64, report: &mut Repo
 /// Where mail waits.
 pub(super) fn directory(raw: &Queue, report: &Report<'_>) -> PathBuf {
     let directory = set(raw.directory.as_ref());
-    directory.map_or_else(|| DIRECTORY_DEFAULT.into(), |path| report.path("queue", "directory", path))
+    directory
+        .map_or_else(|| DIRECTORY_DEFAULT.into(), |path| report.path("queue", "directory", path))
 }
 
 /// The checked `[budget]`.
@@ -82,7 +101,8 @@ pub(super) struct CheckedBudget {
 
 pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudget {
     // 10,000 a day is the most that any Gmail account may send (gmail.md section 2).
-    let per_day = Key { section: "budget", key: "recipients_per_day", default: 500, range: 1..=10_000 };
+    let per_day =
+        Key { section: "budget", key: "recipients_per_day", default: 500, range: 1..=10_000 };
     let reserve = Key { section: "budget", key: "owner_reserve", default: 25, range: 0..=9_999 };
     // None unless somebody asks: it takes room from all other mail.
     let urgent = Key { section: "budget", key: "urgent_reserve", default: 0, range: 0..=9_999 };
@@ -146,7 +166,9 @@ fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
 pub(super) fn check_socket_path(section: &str, path: &Path, report: &mut Report<'_>) {
     let length = path.as_os_str().as_bytes().len();
     if length > SOCKET_PATH_LENGTH_MAX {
-        let what = format!("the path has {length} octets; a Unix socket's may have {SOCKET_PATH_LENGTH_MAX}");
+        let what = format!(
+            "the path has {length} octets; a Unix socket's may have {SOCKET_PATH_LENGTH_MAX}"
+        );
         report.add(section, "socket", what, "Choose a shorter one.");
     }
 }

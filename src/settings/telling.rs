@@ -54,11 +54,16 @@ pub(super) fn check_notices(
     report: &mut Report<'_>,
 ) -> notices::Options {
     let mut options = notices::Options::new(hostname.to_owned());
-    let per_hour = Key { section: "notices", key: "per_hour", default: options.per_hour, range: 1..=60 };
+    let per_hour =
+        Key { section: "notices", key: "per_hour", default: options.per_hour, range: 1..=60 };
     options.per_hour = report.whole(per_hour, raw.per_hour);
     if let Some(Parsed(Delay(after))) = raw.delay_after {
-        let key =
-            Key { section: "notices", key: "delay_after", default: 4 * HOUR, range: 10 * MINUTE..=90 * DAY };
+        let key = Key {
+            section: "notices",
+            key: "delay_after",
+            default: 4 * HOUR,
+            range: 10 * MINUTE..=90 * DAY,
+        };
         options.delay_after = after.map(|after| report.duration(key, Some(&Parsed(after))));
     }
     let to = raw.to.as_ref().map_or(Told::Admin, |Parsed(to)| *to);
@@ -78,8 +83,14 @@ pub(super) fn check_alert(
     secret_directories: &[PathBuf],
     report: &mut Report<'_>,
 ) -> alert::Options {
-    let oldest = Key { section: "alert", key: "oldest_message", default: 6 * HOUR, range: MINUTE..=90 * DAY };
-    let repeat = Key { section: "alert", key: "repeat", default: DAY, range: 10 * MINUTE..=30 * DAY };
+    let oldest = Key {
+        section: "alert",
+        key: "oldest_message",
+        default: 6 * HOUR,
+        range: MINUTE..=90 * DAY,
+    };
+    let repeat =
+        Key { section: "alert", key: "repeat", default: DAY, range: 10 * MINUTE..=30 * DAY };
     alert::Options {
         command: raw.command.as_ref().map_or_else(Vec::new, |Command(words)| words.clone()),
         webhook: check_webhook(raw, secret_directories, report),

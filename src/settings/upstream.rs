@@ -47,14 +47,18 @@ pub(super) fn check(
     state: &Path,
     report: &mut Report<'_>,
 ) -> Checked {
-    let (this_host, secret_directories) = (&surroundings.host, surroundings.secret_directories.as_slice());
+    let (this_host, secret_directories) =
+        (&surroundings.host, surroundings.secret_directories.as_slice());
     let host = host(raw, report);
-    let port = report.whole(Key { section: SECTION, key: "port", default: 587, range: 1..=65_535 }, raw.port);
+    let port = report
+        .whole(Key { section: SECTION, key: "port", default: 587, range: 1..=65_535 }, raw.port);
     let port = u16::try_from(port).unwrap_or(587);
     let auth = raw.auth.as_ref().map_or(Auth::Password, |Parsed(auth)| *auth);
     let tokens = oauth::check(raw, auth, state, report);
     let login = match auth {
-        Auth::Consent | Auth::ServiceAccount => token_login(raw, auth, tokens, secret_directories, report),
+        Auth::Consent | Auth::ServiceAccount => {
+            token_login(raw, auth, tokens, secret_directories, report)
+        }
         Auth::Password | Auth::None => login(raw, auth, surroundings, report),
     };
     let tls = tls(raw, &host, port, login.is_some(), report);
@@ -64,7 +68,8 @@ pub(super) fn check(
     };
     // More than a few connections or logins look like an attack to Gmail (gmail.md section 2).
     let connections = Key { section: SECTION, key: "connections", default: 2, range: 1..=10 };
-    let logins_per_hour = Key { section: SECTION, key: "logins_per_hour", default: 20, range: 1..=1000 };
+    let logins_per_hour =
+        Key { section: SECTION, key: "logins_per_hour", default: 20, range: 1..=1000 };
     Checked {
         host,
         port,
@@ -107,7 +112,8 @@ fn tls(raw: &Upstream, host: &str, port: u16, has_login: bool, report: &mut Repo
             let is_loopback =
                 host.parse::<IpAddr>().map_or(host == "localhost", |address| address.is_loopback());
             if !is_loopback {
-                let what = format!("without TLS everybody on the way to {host} could read the mail");
+                let what =
+                    format!("without TLS everybody on the way to {host} could read the mail");
                 report.add(
                     SECTION,
                     "tls",
@@ -117,7 +123,12 @@ fn tls(raw: &Upstream, host: &str, port: u16, has_login: bool, report: &mut Repo
             }
             if has_login {
                 let what = "a password is never sent without TLS";
-                report.add(SECTION, "tls", what, "Remove the line, or remove username and password.");
+                report.add(
+                    SECTION,
+                    "tls",
+                    what,
+                    "Remove the line, or remove username and password.",
+                );
             }
             Tls::Off
         }
@@ -135,14 +146,24 @@ fn other_way(raw: &Upstream, port: u16, tls: Tls) -> Option<Way> {
     other.filter(|_| wanted)
 }
 
-fn login(raw: &Upstream, auth: Auth, surroundings: &Surroundings, report: &mut Report<'_>) -> Option<Login> {
+fn login(
+    raw: &Upstream,
+    auth: Auth,
+    surroundings: &Surroundings,
+    report: &mut Report<'_>,
+) -> Option<Login> {
     let secret_directories = surroundings.secret_directories.as_slice();
     let username = set(raw.username.as_ref());
     let sources = password_sources(raw, secret_directories, report);
     if let [(first, _), (second, _), ..] = sources.as_slice() {
         let other = report.place(SECTION, first);
         let what = format!("the password is given twice, here and as {first} ({other})");
-        report.add(SECTION, second, what, "Keep one of password_file, password_command and password.");
+        report.add(
+            SECTION,
+            second,
+            what,
+            "Keep one of password_file, password_command and password.",
+        );
     }
     let source = sources.into_iter().next();
     if auth == Auth::None {
@@ -153,8 +174,10 @@ fn login(raw: &Upstream, auth: Auth, surroundings: &Surroundings, report: &mut R
         }
         return None;
     }
-    let unnamed = |found: fn(&Surroundings) -> Option<Source>| username.and_then(|_| found(surroundings));
-    let source = source.or_else(|| unnamed(usual_file)).map(|source| or_its_copy(source, surroundings));
+    let unnamed =
+        |found: fn(&Surroundings) -> Option<Source>| username.and_then(|_| found(surroundings));
+    let source =
+        source.or_else(|| unnamed(usual_file)).map(|source| or_its_copy(source, surroundings));
     let source = source.or_else(|| unnamed(mounted_secret));
     match (username, source) {
         (None, None) => None,
@@ -189,7 +212,12 @@ fn token_login(
         report.add(SECTION, key, what, "Remove the line, or set auth = \"password\".");
     }
     let Some(username) = set(raw.username.as_ref()) else {
-        report.add(SECTION, "auth", format!("auth is \"{auth}\" but there is no username"), USERNAME_REMEDY);
+        report.add(
+            SECTION,
+            "auth",
+            format!("auth is \"{auth}\" but there is no username"),
+            USERNAME_REMEDY,
+        );
         return None;
     };
     check_username(username, raw, report);
@@ -202,7 +230,12 @@ const USERNAME_REMEDY: &str =
 
 fn check_username(username: &str, raw: &Upstream, report: &mut Report<'_>) {
     if username.len() > USERNAME_LENGTH_MAX || username.chars().any(char::is_control) {
-        report.add(SECTION, "username", "it is too long or has control characters", USERNAME_REMEDY);
+        report.add(
+            SECTION,
+            "username",
+            "it is too long or has control characters",
+            USERNAME_REMEDY,
+        );
     }
     let at_gmail = set(raw.host.as_ref()).unwrap_or(HOST_DEFAULT).ends_with(".gmail.com");
     if at_gmail && !username.contains('@') {
@@ -219,7 +252,8 @@ type Source = (&'static str, PasswordSource);
 fn mounted_secret(surroundings: &Surroundings) -> Option<Source> {
     let directories = surroundings.secret_directories.iter();
     let places = directories.flat_map(|directory| SECRET_NAMES.map(|name| directory.join(name)));
-    let is_stored = |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 1);
+    let is_stored =
+        |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 1);
     let found = places.into_iter().find(is_stored);
     found.map(|path| ("password_file", PasswordSource::Mounted(path)))
 }
@@ -242,15 +276,21 @@ fn or_its_copy(source: Source, surroundings: &Surroundings) -> Source {
 }
 
 /// Every source of the password that is set, in the order of preference.
-fn password_sources(raw: &Upstream, secret_directories: &[PathBuf], report: &Report<'_>) -> Vec<Source> {
+fn password_sources(
+    raw: &Upstream,
+    secret_directories: &[PathBuf],
+    report: &Report<'_>,
+) -> Vec<Source> {
     let file = set(raw.password_file.as_ref()).map(|path| {
         let path = report.path(SECTION, "password_file", path);
         let mounted = secret_directories.iter().any(|directory| path.starts_with(directory));
-        let source = if mounted { PasswordSource::Mounted(path) } else { PasswordSource::File(path) };
+        let source =
+            if mounted { PasswordSource::Mounted(path) } else { PasswordSource::File(path) };
         ("password_file", source)
     });
     let command = raw.password_command.as_ref().filter(|command| !command.0.is_empty());
-    let command = command.map(|command| ("password_command", PasswordSource::Command(command.0.clone())));
+    let command =
+        command.map(|command| ("password_command", PasswordSource::Command(command.0.clone())));
     let inline = raw.password.as_ref().and_then(|password| password.0.clone());
     let inline = inline.map(|secret| ("password", PasswordSource::Inline(secret)));
     [file, command, inline].into_iter().flatten().collect()
@@ -271,8 +311,7 @@ fn ehlo_name(raw: &Upstream, this_host: &Host, report: &mut Report<'_>) -> Strin
         } else {
             format!("{name:?} is no fully qualified name")
         };
-        let remedy =
-            "Write a name with a dot, such as \"relay.example.org\", or remove the line for this host's own.";
+        let remedy = "Write a name with a dot, such as \"relay.example.org\", or remove the line for this host's own.";
         report.add(SECTION, "ehlo_name", what, remedy);
     }
     name.to_owned()

@@ -142,7 +142,8 @@ pub(super) fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, St
     }
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
     let listed = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-    let hint = nearest(text, words).map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
+    let hint =
+        nearest(text, words).map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
     Err(format!("{} is not one of {listed}{hint}", shown(text)))
 }
 
@@ -246,7 +247,9 @@ impl<'de, T: Text> Deserialize<'de> for List<T> {
                 let mut list = Vec::new();
                 while let Some(Parsed(entry)) = entries.next_element()? {
                     if list.len() == LIST_LENGTH_MAX {
-                        return Err(A::Error::custom(format!("more than {LIST_LENGTH_MAX} entries")));
+                        return Err(A::Error::custom(format!(
+                            "more than {LIST_LENGTH_MAX} entries"
+                        )));
                     }
                     list.push(entry);
                 }
@@ -277,15 +280,18 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
             type Value = Tables<T>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter
-                    .write_str("sections whose name stands in two brackets, such as [[listener.network]]")
+                formatter.write_str(
+                    "sections whose name stands in two brackets, such as [[listener.network]]",
+                )
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Tables<T>, A::Error> {
                 let mut tables = Vec::new();
                 while let Some(table) = entries.next_element()? {
                     if tables.len() == TABLES_MAX {
-                        return Err(A::Error::custom(format!("more than {TABLES_MAX} sections of one name")));
+                        return Err(A::Error::custom(format!(
+                            "more than {TABLES_MAX} sections of one name"
+                        )));
                     }
                     tables.push(table);
                 }

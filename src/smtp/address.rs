@@ -103,7 +103,9 @@ fn check_local_part(local: &str) -> Result<(), AddressError> {
 /// Whether the text is one quoted string from end to end: `"a"> SIZE="b"` begins and ends with a quote, too,
 /// but what is between its strings would end the path and begin a parameter.
 fn is_quoted_string(text: &str) -> bool {
-    let Some(inside) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return false };
+    let Some(inside) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return false;
+    };
     let mut escaped = false;
     let is_plain = |character: char| {
         let ends_the_string = character == '"' && !escaped;
@@ -189,10 +191,12 @@ mod tests {
 
     #[test]
     fn texts_that_could_break_a_command_are_refused() {
-        for text in
-            ["", "@", "a@", "@b", "a b@c", "a@b..c", "a@b.", "a<b@c", "a@b>", "a\r\nb@c", "\"a@b", "a@b c"]
-                .into_iter()
-                .chain(["\"a\"> SIZE=\"b\"@c", "\"a\"b\"c\"@d", "\"a\\\"@b", "\"\"\"@b"])
+        for text in [
+            "", "@", "a@", "@b", "a b@c", "a@b..c", "a@b.", "a<b@c", "a@b>", "a\r\nb@c", "\"a@b",
+            "a@b c",
+        ]
+        .into_iter()
+        .chain(["\"a\"> SIZE=\"b\"@c", "\"a\"b\"c\"@d", "\"a\\\"@b", "\"\"\"@b"])
         {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }

@@ -108,7 +108,10 @@ pub enum ExchangeError {
 
 impl Exchange {
     /// Begins an exchange, with the initial response if there is one.
-    pub fn begin(mechanism: Mechanism, initial: Option<Response>) -> Result<Progress, ExchangeError> {
+    pub fn begin(
+        mechanism: Mechanism,
+        initial: Option<Response>,
+    ) -> Result<Progress, ExchangeError> {
         let exchange = match mechanism {
             Mechanism::Plain => Self::Plain,
             Mechanism::Login => Self::LoginName,
@@ -151,7 +154,8 @@ impl Exchange {
 /// `authorization identity NUL name NUL password`; the first should be empty or equal to the second.
 fn plain(octets: &[u8]) -> Result<Progress, ExchangeError> {
     let mut parts = octets.splitn(3, |octet| *octet == 0);
-    let (Some(identity), Some(name), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some(identity), Some(name), Some(secret)) = (parts.next(), parts.next(), parts.next())
+    else {
         return Err(ExchangeError::Malformed);
     };
     let credentials = Credentials { login: login_name(name)?, password: password(secret) };
@@ -195,7 +199,10 @@ mod tests {
     }
 
     fn credentials(login: &str, password: &str) -> Progress {
-        Progress::Complete(Credentials { login: login.into(), password: Secret::new(password.into()) })
+        Progress::Complete(Credentials {
+            login: login.into(),
+            password: Secret::new(password.into()),
+        })
     }
 
     #[test]
@@ -249,22 +256,39 @@ mod tests {
             Exchange::begin(Mechanism::Login, Some(Response::new(b"=".into()))),
             Ok(Progress::Challenge(Exchange::LoginPassword { login: String::new() }))
         );
-        assert_eq!(Exchange::LoginName.respond(&Response::new(b"=".into())), Err(ExchangeError::Malformed));
+        assert_eq!(
+            Exchange::LoginName.respond(&Response::new(b"=".into())),
+            Err(ExchangeError::Malformed)
+        );
     }
 
     #[test]
     fn padding_may_be_missing_and_the_rest_must_be_base64() {
         for text in ["am8=", "am8", " am8= "] {
             let expected = Ok(Progress::Challenge(Exchange::LoginPassword { login: "jo".into() }));
-            assert_eq!(Exchange::LoginName.respond(&Response::new(text.into())), expected, "{text}");
+            assert_eq!(
+                Exchange::LoginName.respond(&Response::new(text.into())),
+                expected,
+                "{text}"
+            );
         }
         for text in ["am8==", "a", "am 8", "am8\u{fc}", "!!!!"] {
             let expected = Err(ExchangeError::Malformed);
-            assert_eq!(Exchange::LoginName.respond(&Response::new(text.into())), expected, "{text}");
+            assert_eq!(
+                Exchange::LoginName.respond(&Response::new(text.into())),
+                expected,
+                "{text}"
+            );
         }
-        assert_eq!(Exchange::Plain.respond(&Response::new(b"*".into())), Err(ExchangeError::Cancelled));
+        assert_eq!(
+            Exchange::Plain.respond(&Response::new(b"*".into())),
+            Err(ExchangeError::Cancelled)
+        );
         let long = "x".repeat(LOGIN_BYTES_MAX + 1);
-        assert_eq!(Exchange::LoginName.respond(&response(long.as_bytes())), Err(ExchangeError::Malformed));
+        assert_eq!(
+            Exchange::LoginName.respond(&response(long.as_bytes())),
+            Err(ExchangeError::Malformed)
+        );
     }
 
     #[test]

@@ -110,7 +110,11 @@ mod tests {
             (".\r\n", ".\r\n", false),
             ("a\r\n.\r\n..\r\nb\r\n", "a\r\n.\r\n..\r\nb\r\n", false),
         ] {
-            assert_eq!(decode(input.as_bytes()), (message.as_bytes().to_vec(), bare_line_feed), "{input:?}");
+            assert_eq!(
+                decode(input.as_bytes()),
+                (message.as_bytes().to_vec(), bare_line_feed),
+                "{input:?}"
+            );
         }
     }
 
@@ -118,7 +122,8 @@ mod tests {
     fn whatever_comes_in_there_is_no_bare_lf_in_the_output_and_it_ends_with_crlf() {
         for _ in 0..5_000 {
             let length = fastrand::usize(0..12);
-            let input: Vec<u8> = (0..length).map(|_| *fastrand::choice(b".\r\r\n\na\0").unwrap()).collect();
+            let input: Vec<u8> =
+                (0..length).map(|_| *fastrand::choice(b".\r\r\n\na\0").unwrap()).collect();
             let (message, _) = decode(&input);
             assert!(message.is_empty() || message.ends_with(b"\r\n"), "{input:?}");
             let text = String::from_utf8(message).unwrap().replace("\r\n", "");

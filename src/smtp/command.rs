@@ -107,7 +107,9 @@ impl Command {
             "NOOP" => Ok(Self::Noop),
             "VRFY" => Ok(Self::Verify),
             "HELP" => Ok(Self::Help),
-            "EXPN" | "ETRN" | "TURN" | "ATRN" | "BURL" | "SEND" | "SOML" | "SAML" => Ok(Self::NotImplemented),
+            "EXPN" | "ETRN" | "TURN" | "ATRN" | "BURL" | "SEND" | "SOML" | "SAML" => {
+                Ok(Self::NotImplemented)
+            }
             "GET" | "POST" | "PUT" | "HEAD" | "OPTIONS" | "CONNECT" => Ok(Self::Http),
             _ => Ok(Self::Unknown),
         }
@@ -151,10 +153,12 @@ fn hello_of(line: &[u8]) -> Option<(bool, String)> {
     let end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());
     let (verb, rest) = line.split_at(end);
     let extended = verb.eq_ignore_ascii_case(b"EHLO");
-    let printable =
-        |character: char| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
-    (extended || verb.eq_ignore_ascii_case(b"HELO"))
-        .then(|| (extended, String::from_utf8_lossy(rest.trim_ascii()).chars().map(printable).collect()))
+    let printable = |character: char| {
+        if character.is_control() { char::REPLACEMENT_CHARACTER } else { character }
+    };
+    (extended || verb.eq_ignore_ascii_case(b"HELO")).then(|| {
+        (extended, String::from_utf8_lossy(rest.trim_ascii()).chars().map(printable).collect())
+    })
 }
 
 /// Any printable argument will do, none as well: uninterruptible power supplies send a bare HELO.
@@ -171,23 +175,29 @@ fn hello(rest: &str, quirks: &mut Quirks) -> Result<String, CommandError> {
 fn is_usual_name(name: &str) -> bool {
     if let Some(literal) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         return match literal.split_at_checked("IPv6:".len()) {
-            Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6:") => address.parse::<Ipv6Addr>().is_ok(),
+            Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6:") => {
+                address.parse::<Ipv6Addr>().is_ok()
+            }
             _ => literal.parse::<Ipv4Addr>().is_ok(),
         };
     }
     let is_label = |label: &str| {
-        let has_only_allowed = label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+        let has_only_allowed =
+            label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
         !label.is_empty() && has_only_allowed && !label.starts_with('-') && !label.ends_with('-')
     };
     name.contains('.') && name.split('.').all(is_label)
 }
 
 fn mail(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
-    let (path, parameters) = path(rest, "FROM", quirks).ok_or(CommandError::Usage("MAIL FROM:<address>"))?;
+    let (path, parameters) =
+        path(rest, "FROM", quirks).ok_or(CommandError::Usage("MAIL FROM:<address>"))?;
     let reverse_path: Option<Address> = match path {
         Path::Null => None,
         Path::Bare("") => return Err(CommandError::Usage("MAIL FROM:<address>")),
-        Path::Bracketed(text) | Path::Bare(text) => Some(text.parse().map_err(CommandError::ReversePath)?),
+        Path::Bracketed(text) | Path::Bare(text) => {
+            Some(text.parse().map_err(CommandError::ReversePath)?)
+        }
     };
     let unqualified = reverse_path.as_ref().is_some_and(|address| address.domain().is_none());
     quirks.insert_if(unqualified, Quirk::UnqualifiedSender);
@@ -195,7 +205,8 @@ fn mail(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
 }
 
 fn recipient(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
-    let (path, parameters) = path(rest, "TO", quirks).ok_or(CommandError::Usage("RCPT TO:<address>"))?;
+    let (path, parameters) =
+        path(rest, "TO", quirks).ok_or(CommandError::Usage("RCPT TO:<address>"))?;
     let text = match path {
         Path::Null => "",
         Path::Bracketed(text) | Path::Bare(text) => text,
@@ -367,7 +378,10 @@ mod tests {
             check(line, Ok(Command::Mail { reverse_path: "a@b".parse().ok(), parameters }));
         }
         let parameters = Parameters { has_unknown: true, ..Parameters::default() };
-        check("MAIL FROM:a@b X=<>", Ok(Command::Mail { reverse_path: "a@b".parse().ok(), parameters }));
+        check(
+            "MAIL FROM:a@b X=<>",
+            Ok(Command::Mail { reverse_path: "a@b".parse().ok(), parameters }),
+        );
     }
 
     #[test]
@@ -428,7 +442,10 @@ mod tests {
             ("StartTls ", Command::StartTls),
             ("bdat 5", Command::Chunk { size_bytes: 5, last: false }),
             ("BDAT  0  last", Command::Chunk { size_bytes: 0, last: true }),
-            ("BDAT 99999999999999999999999 LAST", Command::Chunk { size_bytes: u64::MAX, last: true }),
+            (
+                "BDAT 99999999999999999999999 LAST",
+                Command::Chunk { size_bytes: u64::MAX, last: true },
+            ),
             ("auth login", Command::Authenticate { mechanism: "login".into(), initial: None }),
             (
                 "AUTH PLAIN =",
@@ -478,9 +495,16 @@ mod tests {
 
     #[test]
     fn a_chunk_without_a_clear_size_and_a_login_with_too_many_words_are_refused() {
-        for line in
-            ["BDAT", "BDAT x", "BDAT -1", "BDAT +1", "BDAT 1 FIRST", "BDAT 1 LAST LAST", "AUTH", "AUTH A B C"]
-        {
+        for line in [
+            "BDAT",
+            "BDAT x",
+            "BDAT -1",
+            "BDAT +1",
+            "BDAT 1 FIRST",
+            "BDAT 1 LAST LAST",
+            "AUTH",
+            "AUTH A B C",
+        ] {
             let parsed = Command::parse(line.as_bytes(), &mut Quirks::default());
             assert!(matches!(parsed, Err(CommandError::Usage(_))), "{line}: {parsed:?}");
         }

@@ -264,7 +264,8 @@ mod tests {
             // Octets that no text has.
             ("a\0b\x7f\r\n.\r\n", "a\0b\x7f\r\n", Some("")),
         ] {
-            let expected = (message.as_bytes().to_vec(), rest.map(|rest| rest.as_bytes().to_vec()), false);
+            let expected =
+                (message.as_bytes().to_vec(), rest.map(|rest| rest.as_bytes().to_vec()), false);
             assert_eq!(decode(input.as_bytes()), expected, "{input:?}");
         }
     }
@@ -383,7 +384,8 @@ mod tests {
     fn whatever_comes_in_there_is_no_bare_lf_in_the_output_and_it_never_depends_on_the_split() {
         for _ in 0..5_000 {
             let length = fastrand::usize(0..12);
-            let input: Vec<u8> = (0..length).map(|_| *fastrand::choice(b"..\r\r\n\na").unwrap()).collect();
+            let input: Vec<u8> =
+                (0..length).map(|_| *fastrand::choice(b"..\r\r\n\na").unwrap()).collect();
             let (message, ..) = decode(&input);
             let text = String::from_utf8(message).unwrap().replace("\r\n", "");
             assert!(!text.contains('\n'), "{input:?}");

@@ -99,15 +99,16 @@ pub fn envelope_id(value: &str) -> Option<String> {
 #[must_use]
 pub fn original_recipient(value: &str) -> Option<String> {
     let (kind, address) = value.split_once(';')?;
-    let is_atom =
-        !kind.is_empty() && kind.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    let is_atom = !kind.is_empty()
+        && kind.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
     let address = if kind.eq_ignore_ascii_case("utf-8") && !address.is_ascii() {
         (!address.chars().any(char::is_control)).then(|| address.to_owned())?
     } else {
         xtext(address)?
     };
     let decoded = format!("{kind};{address}");
-    (is_atom && !address.is_empty() && decoded.len() <= ORIGINAL_RECIPIENT_LENGTH_MAX).then_some(decoded)
+    (is_atom && !address.is_empty() && decoded.len() <= ORIGINAL_RECIPIENT_LENGTH_MAX)
+        .then_some(decoded)
 }
 
 /// Decodes xtext (RFC 3461 section 4): `+` and two upper-case hexadecimal digits are one octet. What comes

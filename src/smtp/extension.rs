@@ -97,11 +97,17 @@ impl Parameters {
             let (keyword, value) = split(parameter);
             match (keyword.as_str(), value) {
                 ("SIZE", Some(value)) => read.declared_bytes = size(value)?,
-                ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => read.eight_bit = true,
-                ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => read.eight_bit = false,
+                ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => {
+                    read.eight_bit = true
+                }
+                ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => {
+                    read.eight_bit = false
+                }
                 ("SMTPUTF8", None) => read.internationalized = true,
                 ("RET", value) => once(&mut read.content, value.and_then(Content::read), "RET")?,
-                ("ENVID", value) => once(&mut read.envelope_id, value.and_then(dsn::envelope_id), "ENVID")?,
+                ("ENVID", value) => {
+                    once(&mut read.envelope_id, value.and_then(dsn::envelope_id), "ENVID")?
+                }
                 // RFC 4954 section 5: who submitted it first; nobody here would believe it.
                 ("AUTH", Some(_)) => {}
                 ("XQUEUEID", Some(value)) if read.queue_id.is_none() && is_queue_id(value) => {
@@ -125,7 +131,9 @@ impl Parameters {
         for parameter in text.split_ascii_whitespace() {
             let (keyword, value) = split(parameter);
             match keyword.as_str() {
-                "NOTIFY" => once(&mut read.recipient.notify, value.and_then(Notify::read), "NOTIFY")?,
+                "NOTIFY" => {
+                    once(&mut read.recipient.notify, value.and_then(Notify::read), "NOTIFY")?
+                }
                 "ORCPT" => {
                     let value = value.and_then(dsn::original_recipient);
                     once(&mut read.recipient.original_recipient, value, "ORCPT")?;
@@ -150,7 +158,11 @@ fn split(parameter: &str) -> (String, Option<&str>) {
 }
 
 /// Takes a value that must make sense and may be there only once (RFC 3461 section 4).
-fn once<T>(place: &mut Option<T>, value: Option<T>, keyword: &'static str) -> Result<(), CommandError> {
+fn once<T>(
+    place: &mut Option<T>,
+    value: Option<T>,
+    keyword: &'static str,
+) -> Result<(), CommandError> {
     if place.is_some() || value.is_none() {
         return Err(CommandError::Parameter(keyword));
     }
@@ -180,12 +192,18 @@ mod tests {
                 ..Parameters::default()
             })
         );
-        assert_eq!(Parameters::of_mail("SIZE=99999999999999999999999").unwrap().declared_bytes, u64::MAX);
+        assert_eq!(
+            Parameters::of_mail("SIZE=99999999999999999999999").unwrap().declared_bytes,
+            u64::MAX
+        );
         assert!(Parameters::of_mail("MT-PRIORITY=3").unwrap().has_unknown);
         assert!(Parameters::of_recipient("X=1").unwrap().has_unknown);
         assert_eq!(Parameters::of_mail("AUTH=<>"), Ok(Parameters::default()));
         let read = Parameters::of_mail("ret=hdrs envid=a+2Bb").unwrap();
-        assert_eq!((read.content, read.envelope_id.as_deref()), (Some(Content::Headers), Some("a+b")));
+        assert_eq!(
+            (read.content, read.envelope_id.as_deref()),
+            (Some(Content::Headers), Some("a+b"))
+        );
         let read = Parameters::of_recipient("notify=never ORCPT=rfc822;a@b").unwrap().recipient;
         assert_eq!(read.notify, Some(Notify::default()));
         assert_eq!(read.original_recipient.as_deref(), Some("rfc822;a@b"));
@@ -196,7 +214,9 @@ mod tests {
         let id = "01k9e5mxkr0000000f3v2hq7cg";
         let read = Parameters::of_mail(&format!("xqueueid={id}")).unwrap();
         assert_eq!((read.queue_id.as_deref(), read.has_unknown), (Some(id), false));
-        for odd in ["XQUEUEID", "XQUEUEID=", "XQUEUEID=../../etc/passwd", &format!("XQUEUEID={id}0")] {
+        for odd in
+            ["XQUEUEID", "XQUEUEID=", "XQUEUEID=../../etc/passwd", &format!("XQUEUEID={id}0")]
+        {
             let read = Parameters::of_mail(odd).unwrap();
             assert_eq!((read.queue_id, read.has_unknown), (None, true), "{odd}");
         }
@@ -235,7 +255,11 @@ mod tests {
             ("NOTIFY=DELAY NOTIFY=DELAY", "NOTIFY"),
             ("ORCPT=a@b", "ORCPT"),
         ] {
-            assert_eq!(Parameters::of_recipient(text), Err(CommandError::Parameter(keyword)), "{text}");
+            assert_eq!(
+                Parameters::of_recipient(text),
+                Err(CommandError::Parameter(keyword)),
+                "{text}"
+            );
         }
     }
 }

@@ -35,7 +35,9 @@ pub fn is_message_id(text: &str, internationalized: bool) -> bool {
     let in_quotes = |character: char| !character.is_control() && !"\"\\<>".contains(character);
     let left_fits = match quoted {
         true => left[1..left.len() - 1].chars().all(in_quotes),
-        false => !left.is_empty() && left.chars().all(|character| atom(character) || character == '.'),
+        false => {
+            !left.is_empty() && left.chars().all(|character| atom(character) || character == '.')
+        }
     };
     let literal = right.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let right_fits = match literal {
@@ -64,7 +66,8 @@ fn between_angle_brackets(text: &str) -> Option<&str> {
 pub fn date_form(text: &str) -> DateForm {
     let parsed = DateTimeParser::new().relaxed_weekday(true).parse_zoned(text);
     let Ok(moment) = parsed else { return DateForm::Invalid };
-    let words: Vec<&str> = text.split('(').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let words: Vec<&str> =
+        text.split('(').next().unwrap_or_default().split_ascii_whitespace().collect();
     let [.., year, _, zone] = words.as_slice() else { return DateForm::Invalid };
     let is_present_form = year.len() >= 4 && zone.len() == 5 && zone.starts_with(['+', '-']);
     if is_present_form && text.is_ascii() {
@@ -79,12 +82,23 @@ mod tests {
 
     #[test]
     fn a_message_id_is_one_at_sign_between_angle_brackets() {
-        for valid in ["<1@b>", " <20261122.1234$x@printer.lan> ", "<a@[192.0.2.1]>", "(seen) <a@b>"] {
+        for valid in ["<1@b>", " <20261122.1234$x@printer.lan> ", "<a@[192.0.2.1]>", "(seen) <a@b>"]
+        {
             assert!(is_message_id(valid, false), "{valid}");
         }
-        for invalid in
-            ["", "<>", "1@b", "<1>", "<@b>", "<a@>", "<a@b@c>", "<a b@c>", "<a@b> <c@d>", "<a@b", "<a@b.>"]
-        {
+        for invalid in [
+            "",
+            "<>",
+            "1@b",
+            "<1>",
+            "<@b>",
+            "<a@>",
+            "<a@b@c>",
+            "<a b@c>",
+            "<a@b> <c@d>",
+            "<a@b",
+            "<a@b.>",
+        ] {
             assert!(!is_message_id(invalid, true), "{invalid}");
         }
         assert!(!is_message_id("<\u{fc}@b>", false));
@@ -93,10 +107,14 @@ mod tests {
 
     #[test]
     fn a_date_has_a_day_a_month_a_year_a_time_and_a_zone() {
-        for present in ["Sun, 22 Nov 2026 01:52:03 +0000", "22 Nov 2026 01:52 -0930 (so (they) say)"] {
+        for present in
+            ["Sun, 22 Nov 2026 01:52:03 +0000", "22 Nov 2026 01:52 -0930 (so (they) say)"]
+        {
             assert_eq!(date_form(present), DateForm::Present, "{present}");
         }
-        for obsolete in ["22 nov 2026 01:52 GMT", "1 Jan 2026 00:00 EST", "22 Nov 26 01:52:03 +0000"] {
+        for obsolete in
+            ["22 nov 2026 01:52 GMT", "1 Jan 2026 00:00 EST", "22 Nov 26 01:52:03 +0000"]
+        {
             assert!(matches!(date_form(obsolete), DateForm::Obsolete(_)), "{obsolete}");
         }
         for invalid in [

@@ -116,7 +116,8 @@ impl HeaderScan {
     pub fn feed<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         while !self.ended && !bytes.is_empty() {
             let line_end = memchr(b'\n', bytes);
-            let (part, rest) = bytes.split_at(line_end.map_or(bytes.len(), |position| position + 1));
+            let (part, rest) =
+                bytes.split_at(line_end.map_or(bytes.len(), |position| position + 1));
             self.keep(part);
             if line_end.is_some() {
                 self.finish_line();
@@ -136,7 +137,10 @@ impl HeaderScan {
     #[must_use]
     pub fn is_within_field(&self) -> bool {
         !self.ended
-            && matches!(Line::read(self.line_prefix(), self.field_seen), Line::Continuation | Line::Field(_))
+            && matches!(
+                Line::read(self.line_prefix(), self.field_seen),
+                Line::Continuation | Line::Field(_)
+            )
     }
 
     /// Whether a line that is no field has ended the header section, and has octets above 127. It is the
@@ -225,7 +229,8 @@ impl HeaderScan {
                 let value = String::from_utf8_lossy(&value);
                 let value = value.trim();
                 self.findings.invalid_message_id |= !field_syntax::is_message_id(value, false);
-                self.findings.invalid_message_id_in_utf8 |= !field_syntax::is_message_id(value, true);
+                self.findings.invalid_message_id_in_utf8 |=
+                    !field_syntax::is_message_id(value, true);
             }
             Some((Checked::Date, value)) => {
                 let form = field_syntax::date_form(String::from_utf8_lossy(&value).trim());
@@ -324,8 +329,9 @@ mod tests {
 
     #[test]
     fn fields_are_found_in_any_case_and_only_in_the_header() {
-        let findings =
-            scan(b"RECEIVED: a\r\nReceived: b\r\n c\r\nmessage-id: <x@y>\r\n\r\nDate: in the body\r\n");
+        let findings = scan(
+            b"RECEIVED: a\r\nReceived: b\r\n c\r\nmessage-id: <x@y>\r\n\r\nDate: in the body\r\n",
+        );
         assert_eq!(
             findings,
             HeaderFindings { has_message_id: true, received_count: 2, ..HeaderFindings::NOTHING }
@@ -336,7 +342,10 @@ mod tests {
     fn a_line_without_end_and_without_a_colon_is_no_field() {
         let long = "x".repeat(10_000);
         assert_eq!(scan(format!("Date: now\r\n{long}\r\n").as_bytes()).separator_at, Some(11));
-        assert_eq!(scan(format!("Subject: {long}\r\nDate: now\r\n\r\n").as_bytes()).separator_at, None);
+        assert_eq!(
+            scan(format!("Subject: {long}\r\nDate: now\r\n\r\n").as_bytes()).separator_at,
+            None
+        );
     }
 
     #[test]
@@ -349,9 +358,15 @@ mod tests {
             ("Date: today\r\nDate: 22 Nov 2026 01:52 GMT", (false, true)),
             ("Subject: x", (false, false)),
         ] {
-            for message in [header.to_owned(), format!("{header}\r\n\r\n"), format!("{header}\r\nbody")] {
+            for message in
+                [header.to_owned(), format!("{header}\r\n\r\n"), format!("{header}\r\nbody")]
+            {
                 let findings = scan(message.as_bytes());
-                assert_eq!((findings.invalid_message_id, findings.invalid_date), invalid, "{message:?}");
+                assert_eq!(
+                    (findings.invalid_message_id, findings.invalid_date),
+                    invalid,
+                    "{message:?}"
+                );
             }
         }
         let long = format!("Message-ID: <{}@b>\r\n\r\n", "a".repeat(2_000));
@@ -367,12 +382,18 @@ mod tests {
                 HeaderFindings { has_from: true, has_bcc: true, ..NOTHING },
             ),
             ("resent-bcc: c@d".into(), HeaderFindings { has_bcc: true, ..NOTHING }),
-            ("Subject: gr\u{fc}n\r\n\r\n".into(), HeaderFindings { has_eight_bit: true, ..NOTHING }),
+            (
+                "Subject: gr\u{fc}n\r\n\r\n".into(),
+                HeaderFindings { has_eight_bit: true, ..NOTHING },
+            ),
             ("Subject:\r\n gr\u{fc}n".into(), HeaderFindings { has_eight_bit: true, ..NOTHING }),
             (format!("A: {long}12345\r\n\r\n"), NOTHING),
             (format!("A: {long}123456\r\n\r\n"), HeaderFindings { has_long_line: true, ..NOTHING }),
             (format!("A: b\r\n\r\nBcc: c\r\ngr\u{fc}n {long}{long}"), NOTHING),
-            (format!("A: b\r\ngr\u{fc}n {long}{long}"), HeaderFindings { separator_at: Some(6), ..NOTHING }),
+            (
+                format!("A: b\r\ngr\u{fc}n {long}{long}"),
+                HeaderFindings { separator_at: Some(6), ..NOTHING },
+            ),
         ] {
             assert_eq!(scan(message.as_bytes()), expected, "{message:?}");
         }

@@ -156,7 +156,10 @@ impl Input {
 
 impl fmt::Debug for Input {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Input").field("pending_bytes", &self.pending().len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Input")
+            .field("pending_bytes", &self.pending().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,7 +214,8 @@ mod tests {
         let mut too_long = 0;
         for _ in 0..1_000 {
             input.receive(&[b'x'; 1_000]);
-            too_long += u32::from(matches!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::TooLong(_)));
+            too_long +=
+                u32::from(matches!(input.take_line(COMMAND_LINE_BYTES_MAX), Line::TooLong(_)));
             assert!(input.pending().len() <= COMMAND_LINE_BYTES_MAX);
         }
         assert_eq!(too_long, 15, "once in {SWALLOWED_BYTES_MAX} octets");
@@ -220,7 +224,10 @@ mod tests {
     #[test]
     fn a_used_line_can_be_wiped() {
         let mut input = input(b"secret\r\nNOOP\r\n");
-        assert_eq!(input.take_line(AUTHENTICATION_LINE_BYTES_MAX), Line::Complete(b"secret".to_vec()));
+        assert_eq!(
+            input.take_line(AUTHENTICATION_LINE_BYTES_MAX),
+            Line::Complete(b"secret".to_vec())
+        );
         input.wipe_used();
         assert!(!input.bytes.windows(6).any(|window| window == b"secret"));
         assert_eq!(input.pending(), b"NOOP\r\n");

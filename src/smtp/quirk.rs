@@ -158,7 +158,9 @@ mod tests {
     fn names_are_words_for_a_log_and_none_is_used_twice() {
         let mut names: Vec<_> = Quirk::ALL.iter().map(|quirk| quirk.name()).collect();
         assert!(
-            names.iter().all(|name| name.bytes().all(|octet| octet == b'-' || octet.is_ascii_lowercase()))
+            names
+                .iter()
+                .all(|name| name.bytes().all(|octet| octet == b'-' || octet.is_ascii_lowercase()))
         );
         names.sort_unstable();
         names.dedup();

@@ -127,7 +127,14 @@ impl Receiving {
     }
 
     fn new(terms: Terms, decoder: Decoder) -> Self {
-        Self { terms, decoder, scrubber: Scrubber::new(), read_bytes: 0, size_bytes: 0, fate: Fate::Kept }
+        Self {
+            terms,
+            decoder,
+            scrubber: Scrubber::new(),
+            read_bytes: 0,
+            size_bytes: 0,
+            fate: Fate::Kept,
+        }
     }
 
     /// Takes the next bytes of the client: of DATA, or of one chunk.

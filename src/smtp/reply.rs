@@ -86,7 +86,11 @@ pub fn done() -> Reply {
 
 /// HELP.
 pub fn help() -> Reply {
-    Reply::new(214, "2.0.0", "commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT")
+    Reply::new(
+        214,
+        "2.0.0",
+        "commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT",
+    )
 }
 
 /// VRFY: nobody is verified before the upstream is asked.
@@ -101,12 +105,20 @@ pub fn stopping(hostname: &str) -> Reply {
 
 /// Every place is taken; the client is not even greeted.
 pub fn too_many_connections(hostname: &str) -> Reply {
-    Reply::new(421, "4.3.2", format!("{hostname} serves too many clients just now; try again later"))
+    Reply::new(
+        421,
+        "4.3.2",
+        format!("{hostname} serves too many clients just now; try again later"),
+    )
 }
 
 /// The client has as many connections as it may have.
 pub fn too_many_of_client(hostname: &str) -> Reply {
-    Reply::new(421, "4.7.0", format!("{hostname} serves too many connections of yours; close some first"))
+    Reply::new(
+        421,
+        "4.7.0",
+        format!("{hostname} serves too many connections of yours; close some first"),
+    )
 }
 
 /// The client was silent for too long.
@@ -121,17 +133,29 @@ pub fn too_many_errors(hostname: &str) -> Reply {
 
 /// Too many recipients that were refused.
 pub fn too_many_refused_recipients(hostname: &str) -> Reply {
-    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many refused recipients"))
+    Reply::new(
+        421,
+        "4.7.0",
+        format!("{hostname} closes the connection: too many refused recipients"),
+    )
 }
 
 /// Too many commands without a message.
 pub fn too_many_commands(hostname: &str) -> Reply {
-    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many commands without a message"))
+    Reply::new(
+        421,
+        "4.7.0",
+        format!("{hostname} closes the connection: too many commands without a message"),
+    )
 }
 
 /// Too many messages on one connection.
 pub fn too_many_messages(hostname: &str) -> Reply {
-    Reply::new(421, "4.7.0", format!("{hostname} closes the connection: send further messages on another"))
+    Reply::new(
+        421,
+        "4.7.0",
+        format!("{hostname} closes the connection: send further messages on another"),
+    )
 }
 
 /// Too many logins that were refused.
@@ -141,7 +165,11 @@ pub fn too_many_logins(hostname: &str) -> Reply {
 
 /// Commands before the greeting, or before the reply to EHLO, from somebody we do not trust.
 pub fn early_talker() -> Reply {
-    Reply::new(554, "5.7.0", "you spoke before it was your turn, wait for the greeting and for EHLO's reply")
+    Reply::new(
+        554,
+        "5.7.0",
+        "you spoke before it was your turn, wait for the greeting and for EHLO's reply",
+    )
 }
 
 /// The peer speaks HTTP.
@@ -178,15 +206,23 @@ pub fn not_implemented() -> Reply {
 
 /// A parameter of MAIL or RCPT that belongs to no extension we offer.
 pub fn unknown_parameter() -> Reply {
-    Reply::new(555, "5.5.4", "parameter not recognized, only the extensions in the reply to EHLO are offered")
+    Reply::new(
+        555,
+        "5.5.4",
+        "parameter not recognized, only the extensions in the reply to EHLO are offered",
+    )
 }
 
 /// A line that is no correct command.
 pub fn malformed(error: &CommandError) -> Reply {
     match error {
-        CommandError::Empty | CommandError::Character => Reply::new(500, "5.5.2", error.to_string()),
+        CommandError::Empty | CommandError::Character => {
+            Reply::new(500, "5.5.2", error.to_string())
+        }
         CommandError::EightBit => Reply::new(501, "5.5.2", error.to_string()),
-        CommandError::Usage(_) | CommandError::Parameter(_) => Reply::new(501, "5.5.4", error.to_string()),
+        CommandError::Usage(_) | CommandError::Parameter(_) => {
+            Reply::new(501, "5.5.4", error.to_string())
+        }
         CommandError::ReversePath(_) => Reply::new(501, "5.1.7", error.to_string()),
         CommandError::ForwardPath(_) => Reply::new(501, "5.1.3", error.to_string()),
     }
@@ -304,7 +340,11 @@ pub fn recipient_accepted() -> Reply {
 /// The client may not relay.
 pub fn relaying_denied(client: IpAddr) -> Reply {
     let client = client.to_canonical();
-    Reply::new(550, "5.7.1", format!("relaying denied: {client} is not in a trusted network of this relay"))
+    Reply::new(
+        550,
+        "5.7.1",
+        format!("relaying denied: {client} is not in a trusted network of this relay"),
+    )
 }
 
 /// An address with other than ASCII characters, without SMTPUTF8 (RFC 6531 section 3.5).
@@ -314,12 +354,17 @@ pub fn needs_smtputf8() -> Reply {
 
 /// A recipient on this host, when nobody reads mail here.
 pub fn no_local_recipients() -> Reply {
-    Reply::new(550, "5.1.3", "no mailboxes on this host, use a full address such as name@domain.example")
+    Reply::new(
+        550,
+        "5.1.3",
+        "no mailboxes on this host, use a full address such as name@domain.example",
+    )
 }
 
 /// One recipient more than a transaction may have; the others are kept (RFC 5321 section 4.5.3.1.10).
 pub fn too_many_recipients(limit: usize) -> Reply {
-    let text = format!("too many recipients, send the message to the first {limit}, then to the rest");
+    let text =
+        format!("too many recipients, send the message to the first {limit}, then to the rest");
     Reply::new(452, "4.5.3", text)
 }
 
@@ -344,11 +389,17 @@ pub fn queued(id: &str) -> Reply {
 pub fn refused(refusal: Refusal) -> Reply {
     match refusal {
         Refusal::Full => Reply::new(452, "4.3.1", "no room for the message, try again later"),
-        Refusal::Unavailable => Reply::new(451, "4.3.0", "the queue is not available, try again later"),
+        Refusal::Unavailable => {
+            Reply::new(451, "4.3.0", "the queue is not available, try again later")
+        }
         Refusal::Rejected => Reply::new(554, "5.0.0", "the relay refuses the message"),
         Refusal::TooFast { retry_after } => {
             let seconds = retry_after.as_secs().max(1);
-            Reply::new(450, "4.7.1", format!("too many messages in this minute, try again in {seconds} s"))
+            Reply::new(
+                450,
+                "4.7.1",
+                format!("too many messages in this minute, try again in {seconds} s"),
+            )
         }
         Refusal::NobodyReads => no_local_recipients(),
         // For good: the same message would have as many next time.
@@ -414,7 +465,8 @@ mod tests {
 
     #[test]
     fn refusals_are_found_among_other_replies() {
-        let replies = b"250-relay.example\r\n250 SIZE 5\r\n550 5.7.1 no\r\n354 go\r\n452 4.3.1 full\r\n";
+        let replies =
+            b"250-relay.example\r\n250 SIZE 5\r\n550 5.7.1 no\r\n354 go\r\n452 4.3.1 full\r\n";
         assert_eq!(refusals(replies).collect::<Vec<_>>(), ["550 5.7.1 no", "452 4.3.1 full"]);
     }
 }

@@ -222,9 +222,15 @@ mod tests {
             (format!("{complete}\r\n{longest}\r\n"), vec![]),
             (format!("{complete}\r\n{longest}x\r\n"), vec![Quirk::LongLine]),
             (format!("{complete}\r\ngr\u{fc}n\r\n"), vec![Quirk::EightBitUndeclared]),
-            (format!("{complete}gr\u{fc}n\r\n"), vec![Quirk::EightBitUndeclared, Quirk::NoHeaderEnd]),
+            (
+                format!("{complete}gr\u{fc}n\r\n"),
+                vec![Quirk::EightBitUndeclared, Quirk::NoHeaderEnd],
+            ),
             (format!("{complete}Subject: gr\u{fc}n\r\n"), vec![Quirk::EightBitHeader]),
-            (format!("{complete}Bcc: c@d\r\n\r\na\0b\rc"), vec![Quirk::BareCr, Quirk::Nul, Quirk::Bcc]),
+            (
+                format!("{complete}Bcc: c@d\r\n\r\na\0b\rc"),
+                vec![Quirk::BareCr, Quirk::Nul, Quirk::Bcc],
+            ),
             ("A: b\r\n\r\n".into(), vec![Quirk::NoMessageId, Quirk::NoDate, Quirk::NoFrom]),
         ] {
             for largest in [1, 10, 2_000, usize::MAX] {

@@ -171,7 +171,9 @@ impl Session {
             (State::Admitting(transaction), Ok(())) => {
                 self.answer(&reply::sender_accepted(), State::Mail(transaction))
             }
-            (State::Admitting(_), Err(refusal)) => self.answer(&reply::refused(refusal), State::Ready),
+            (State::Admitting(_), Err(refusal)) => {
+                self.answer(&reply::refused(refusal), State::Ready)
+            }
             (state, _) => state,
         };
     }
@@ -184,7 +186,9 @@ impl Session {
                 self.commands_without_message = 0;
                 self.transfer(beginning)
             }
-            (State::Beginning(beginning), Err(refusal)) => self.refuse_beginning(&beginning, refusal),
+            (State::Beginning(beginning), Err(refusal)) => {
+                self.refuse_beginning(&beginning, refusal)
+            }
             (state, _) => state,
         };
     }
@@ -295,7 +299,11 @@ impl Session {
     /// Does one piece of work; false when there is none without more input or an answer.
     fn advance(&mut self) -> bool {
         match self.state {
-            State::Connected | State::Ready | State::Mail(_) | State::Recipients(_) | State::LoggingIn(_)
+            State::Connected
+            | State::Ready
+            | State::Mail(_)
+            | State::Recipients(_)
+            | State::LoggingIn(_)
                 if self.service == Service::Draining =>
             {
                 self.state = self.answer(&reply::stopping(&self.options.hostname), State::Closed);
@@ -305,7 +313,9 @@ impl Session {
                 self.greet();
                 true
             }
-            State::Ready | State::Mail(_) | State::Recipients(_) | State::Chunks(_) => self.next_command(),
+            State::Ready | State::Mail(_) | State::Recipients(_) | State::Chunks(_) => {
+                self.next_command()
+            }
             State::LoggingIn(_) => self.next_response(),
             State::Receiving(_) => self.next_data(),
             State::Chunk(_) => self.next_in_chunk(),

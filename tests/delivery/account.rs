@@ -40,9 +40,10 @@ async fn a_pause_ends_with_one_probe_whose_success_opens_the_account() {
     let mut scene = Scene::new().await;
     scene.options.connections = 5;
     scene.start();
-    scene
-        .sandbox
-        .fail_next(Stage::Mail, Failure::Reply("550 5.4.5 Daily user sending limit exceeded. {id}".into()));
+    scene.sandbox.fail_next(
+        Stage::Mail,
+        Failure::Reply("550 5.4.5 Daily user sending limit exceeded. {id}".into()),
+    );
     scene.submit(&["ok@example.net"]).await;
     scene.until_account(AccountCondition::PausedQuota).await;
     for number in 0..10 {
@@ -52,9 +53,10 @@ async fn a_pause_ends_with_one_probe_whose_success_opens_the_account() {
     assert_eq!(scene.handle().status().counters.attempts, 1, "nothing leaves during the pause");
 
     // The probe is refused again: the pause doubles, and only one message was tried.
-    scene
-        .sandbox
-        .fail_next(Stage::Data, Failure::Reply("550 5.4.5 Daily user sending limit exceeded. {id}".into()));
+    scene.sandbox.fail_next(
+        Stage::Data,
+        Failure::Reply("550 5.4.5 Daily user sending limit exceeded. {id}".into()),
+    );
     scene.advance(HOUR).await;
     eventually(
         "a second refusal",
@@ -89,7 +91,10 @@ async fn a_pause_survives_a_restart_and_resume_ends_it() {
     scene.store.delete(id).await.unwrap();
     scene.handle().resume().await;
     scene.until_received(1).await;
-    assert_eq!(scene.store.account_state().await.unwrap().unwrap().condition, AccountCondition::Open);
+    assert_eq!(
+        scene.store.account_state().await.unwrap().unwrap().condition,
+        AccountCondition::Open
+    );
 }
 
 #[tokio::test]
@@ -114,7 +119,10 @@ async fn each_refused_login_pauses_the_account_with_its_own_remedy() {
         scene.until_names(id, &["queued"]).await;
         assert_eq!(scene.state(id).await.1, 0);
         let counters = scene.handle().status().counters;
-        assert_eq!(counters.connections, 1, "{password}: one login is tried, not one for each message");
+        assert_eq!(
+            counters.connections, 1,
+            "{password}: one login is tried, not one for each message"
+        );
     }
 }
 
@@ -134,12 +142,19 @@ async fn a_password_file_that_is_missing_open_or_empty_costs_minutes_and_no_conn
         [(1, 1, "install -m 0600"), (2, 2, "chmod 600"), (5, 3, "first line"), (5, 4, "first line")]
     {
         let status = || scene.handle().status();
-        eventually(remedy, async || status().account.strikes == strikes, async || format!("{:?}", status()))
-            .await;
+        eventually(
+            remedy,
+            async || status().account.strikes == strikes,
+            async || format!("{:?}", status()),
+        )
+        .await;
         let state = scene.until_account(AccountCondition::PausedCredentials).await;
         assert_eq!(state.until, Some(scene.clock.wall().after(minutes * MINUTE)), "{state:?}");
         assert!(state.reason.contains(path.to_str().unwrap()), "{state:?}");
-        assert!(state.remedy.contains(path.to_str().unwrap()) && state.remedy.contains(remedy), "{state:?}");
+        assert!(
+            state.remedy.contains(path.to_str().unwrap()) && state.remedy.contains(remedy),
+            "{state:?}"
+        );
         match strikes {
             1 => write("abcd efgh ijkl mnop\n", 0o644),
             2 | 3 => write("\nabcd efgh ijkl mnop\n", 0o600),
@@ -197,7 +212,8 @@ async fn login_stands_in_for_plain_where_only_that_is_offered_and_is_refused_onc
 
 #[tokio::test]
 async fn an_app_password_with_spaces_logs_in() {
-    let scene = Scene::running(|options| options.login = Some(login("abcd efgh\u{a0}ijkl mnop"))).await;
+    let scene =
+        Scene::running(|options| options.login = Some(login("abcd efgh\u{a0}ijkl mnop"))).await;
     scene.submit(&["ok@example.net"]).await;
     scene.until_received(1).await;
 }

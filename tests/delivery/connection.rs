@@ -39,7 +39,8 @@ async fn a_second_lost_connection_in_a_row_backs_off_and_the_message_steps_back(
         let scene = Scene::running(|options| options.connections = 1).await;
         // So large that its final dot is still here when the connection goes in its midst.
         let body =
-            [BODY, &b"0123456789\r\n".repeat(if trigger == "dropmid" { 1_500_000 } else { 1 })].concat();
+            [BODY, &b"0123456789\r\n".repeat(if trigger == "dropmid" { 1_500_000 } else { 1 })]
+                .concat();
         let id = scene.submit_body(&[&format!("{trigger}@example.net")], &body).await;
         scene.until_account(AccountCondition::BackingOff).await;
         let other = scene.submit(&["ok@example.net"]).await;
@@ -69,7 +70,11 @@ async fn an_answer_lost_after_the_final_dot_yields_two_identical_copies_then_hol
     let scene = Scene::running(|_| {}).await;
     let id = scene.submit(&["dropdot@example.net"]).await;
     scene.until_names(id, &["uncertain"]).await;
-    assert_eq!(scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent, 1, "the unit stays spent");
+    assert_eq!(
+        scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent,
+        1,
+        "the unit stays spent"
+    );
     let RecipientState::Queued { due, .. } = scene.state(id).await.0 else { panic!() };
     let wait = due.since(scene.clock.wall());
     assert!(wait >= 5 * MINUTE && wait <= 15 * MINUTE, "{wait:?}");
@@ -164,18 +169,23 @@ pub(super) async fn scripted(
 #[tokio::test]
 async fn a_connection_without_starttls_is_refused_before_anything_is_said() {
     let (port, mut server) =
-        scripted("220 smtp.gmail.com\r\n", vec!["250-hello\r\n250 AUTH PLAIN\r\n", "221 bye\r\n"]).await;
+        scripted("220 smtp.gmail.com\r\n", vec!["250-hello\r\n250 AUTH PLAIN\r\n", "221 bye\r\n"])
+            .await;
     let scene = Scene::running(|options| options.port = port).await;
     scene.submit(&["ok@example.net"]).await;
     let state = scene.until_account(AccountCondition::PausedConfiguration).await;
     assert!(state.reason.contains("STARTTLS"), "{state:?}");
     let heard = server.join_next().await.unwrap().unwrap();
-    assert!(heard.iter().all(|line| !line.starts_with("AUTH") && !line.starts_with("MAIL")), "{heard:?}");
+    assert!(
+        heard.iter().all(|line| !line.starts_with("AUTH") && !line.starts_with("MAIL")),
+        "{heard:?}"
+    );
 }
 
 #[tokio::test]
 async fn text_injected_after_the_reply_to_starttls_is_noticed_and_never_believed() {
-    let replies = vec!["250-hello\r\n250 STARTTLS\r\n", "220 go\r\n250-injected\r\n250 AUTH PLAIN\r\n"];
+    let replies =
+        vec!["250-hello\r\n250 STARTTLS\r\n", "220 go\r\n250-injected\r\n250 AUTH PLAIN\r\n"];
     let (port, mut server) = scripted("220 smtp.gmail.com\r\n", replies).await;
     let scene = Scene::running(|options| options.port = port).await;
     scene.submit(&["ok@example.net"]).await;
@@ -256,7 +266,11 @@ async fn a_connection_in_use_is_renewed_after_ten_minutes() {
         scene.advance(minutes * MINUTE).await;
         let id = scene.submit(&["ok@example.net"]).await;
         scene.until_names(id, &["relayed"]).await;
-        assert_eq!(scene.sandbox.mailbox().counters().connections, connections, "{minutes} minutes later");
+        assert_eq!(
+            scene.sandbox.mailbox().counters().connections,
+            connections,
+            "{minutes} minutes later"
+        );
     }
     let limits = pillarbox::delivery::Limits::default();
     assert_eq!((limits.messages_per_connection, limits.final_dot), (100, 10 * MINUTE));

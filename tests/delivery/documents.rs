@@ -20,7 +20,9 @@ fn does(reply: &KnownReply) -> String {
         Action::Accept => "takes it as accepted".into(),
         Action::Retry(waits) => {
             let growth = match waits.growth {
-                Growth::FromAMinute => "tries again after 1 min, 5 min, 15 min, 1 h, then every 4 h",
+                Growth::FromAMinute => {
+                    "tries again after 1 min, 5 min, 15 min, 1 h, then every 4 h"
+                }
                 Growth::FromAnHour => "tries again after 1 h, then every 4 h",
                 Growth::Hourly => "tries again every hour",
             };
@@ -29,15 +31,20 @@ fn does(reply: &KnownReply) -> String {
         }
         Action::GiveUp => "**dead**: kept for you to see".into(),
         Action::GiveUpAsSpam => {
-            "**dead**: kept for you to see; the third within an hour pauses the account for 1 h".into()
+            "**dead**: kept for you to see; the third within an hour pauses the account for 1 h"
+                .into()
         }
         Action::Split => "sends the rest at once, in transactions of half the size".into(),
         Action::SplitByDomain => "sends the rest at once, one domain at a time".into(),
-        Action::WithoutParameters => "sends MAIL once more without parameters, then **dead**".into(),
+        Action::WithoutParameters => {
+            "sends MAIL once more without parameters, then **dead**".into()
+        }
         Action::Reconnect { then } => {
             format!("connects anew at once; the second time in a row: **{}**", then.name())
         }
-        Action::Pause(condition) => format!("**{}**; nothing is charged to a message", condition.name()),
+        Action::Pause(condition) => {
+            format!("**{}**; nothing is charged to a message", condition.name())
+        }
     }
 }
 
@@ -64,7 +71,8 @@ fn tables() -> String {
         ("After the message", &[Stage::FinalDot]),
     ] {
         writeln!(text, "\n### {title}\n").unwrap();
-        writeln!(text, "| Gmail says | which means | the relay | you |\n|---|---|---|---|").unwrap();
+        writeln!(text, "| Gmail says | which means | the relay | you |\n|---|---|---|---|")
+            .unwrap();
         for reply in replies.iter().filter(|reply| stages.contains(&reply.stage)) {
             let (says, means, does) = (shown(reply.line), reply.meaning, does(reply));
             writeln!(text, "| `{says}` | {means} | {does} | {} |", reply.remedy).unwrap();

@@ -19,7 +19,9 @@ use pillarbox::{
         reader::MessageReader,
         receipt::Receipt,
         state::{AccountState, RecipientState},
-        store::{Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals},
+        store::{
+            Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Totals,
+        },
     },
     sandbox::{Failure, Stage},
     shutdown::{Phase, Shutdown},
@@ -36,7 +38,9 @@ async fn draining_finishes_what_is_in_flight_and_claims_nothing_more() {
     let second = scene.submit(&["ok2@example.net"]).await;
     eventually(
         "the final dot",
-        async || scene.handle().status().in_flight.iter().any(|one| one.stage == DeliveryStage::FinalDot),
+        async || {
+            scene.handle().status().in_flight.iter().any(|one| one.stage == DeliveryStage::FinalDot)
+        },
         async || format!("{:?}", scene.handle().status()),
     )
     .await;
@@ -57,7 +61,9 @@ async fn an_immediate_stop_with_the_final_dot_out_leaves_the_recipient_uncertain
     let id = scene.submit(&["ok@example.net"]).await;
     eventually(
         "the final dot",
-        async || scene.handle().status().in_flight.iter().any(|one| one.stage == DeliveryStage::FinalDot),
+        async || {
+            scene.handle().status().in_flight.iter().any(|one| one.stage == DeliveryStage::FinalDot)
+        },
         async || format!("{:?}", scene.handle().status()),
     )
     .await;
@@ -126,7 +132,11 @@ impl Store for Failing {
         fails(&self.panics_at_opening).expect("an injected panic");
         self.inner.open_message(id).await
     }
-    async fn dead(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn dead(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         self.inner.dead(after, limit).await
     }
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
@@ -135,7 +145,11 @@ impl Store for Failing {
     async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
         self.inner.expire(id).await
     }
-    async fn told(&self, id: QueueId, told: pillarbox::queue::store::Told) -> Result<(), StoreError> {
+    async fn told(
+        &self,
+        id: QueueId,
+        told: pillarbox::queue::store::Told,
+    ) -> Result<(), StoreError> {
         self.inner.told(id, told).await
     }
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
@@ -147,13 +161,21 @@ impl Store for Failing {
     async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
         self.inner.delete(id).await
     }
-    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn list(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         self.inner.list(after, limit).await
     }
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {
         self.inner.show(id).await
     }
-    async fn history(&self, before: Option<QueueId>, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+    async fn history(
+        &self,
+        before: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
         self.inner.history(before, limit).await
     }
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
@@ -190,7 +212,8 @@ fn start(scene: &mut Scene, store: Failing) {
 async fn a_worker_that_panics_leaves_its_message_to_the_others() {
     let mut scene = Scene::new().await;
     scene.options.connections = 1;
-    let store = Failing { panics_at_opening: AtomicU32::new(1), ..Failing::around(scene.store.clone()) };
+    let store =
+        Failing { panics_at_opening: AtomicU32::new(1), ..Failing::around(scene.store.clone()) };
     start(&mut scene, store);
     let id = scene.submit(&["ok@example.net"]).await;
     scene.until_names(id, &["queued"]).await;
@@ -198,8 +221,12 @@ async fn a_worker_that_panics_leaves_its_message_to_the_others() {
         RecipientState::Queued { due, .. } => due.since(START),
         _ => Duration::ZERO,
     };
-    eventually("put back", async || due().await == MINUTE, async || format!("{:?}", scene.states(id).await))
-        .await;
+    eventually(
+        "put back",
+        async || due().await == MINUTE,
+        async || format!("{:?}", scene.states(id).await),
+    )
+    .await;
     assert_eq!(scene.store.retry(id, scene.clock.wall()).await, Ok(1), "nobody claims it any more");
     eventually(
         "relayed",
@@ -218,7 +245,8 @@ async fn a_worker_that_panics_leaves_its_message_to_the_others() {
 #[tokio::test]
 async fn what_a_worker_had_decided_before_it_panicked_holds() {
     let mut scene = Scene::new().await;
-    let store = Failing { panics_at_settling: AtomicU32::new(1), ..Failing::around(scene.store.clone()) };
+    let store =
+        Failing { panics_at_settling: AtomicU32::new(1), ..Failing::around(scene.store.clone()) };
     start(&mut scene, store);
     let id = scene.submit(&["ok@example.net"]).await;
     scene.until_names(id, &["relayed"]).await;

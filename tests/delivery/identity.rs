@@ -8,7 +8,8 @@ use pillarbox::{
 
 use super::scene::{MINUTE, Scene, eventually};
 
-const FOREIGN: &[u8] = b"From: Shop <shop@example.org>\r\nBcc: secret@example.net\r\nSubject: x\r\n\
+const FOREIGN: &[u8] =
+    b"From: Shop <shop@example.org>\r\nBcc: secret@example.net\r\nSubject: x\r\n\
       Message-ID: <1@example.org>\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\nbody\r\n";
 
 fn header(body: &[u8]) -> String {
@@ -23,7 +24,10 @@ async fn the_upstream_hears_the_account_and_the_true_size() {
     let message = &scene.until_received(1).await[0];
     assert_eq!(message.mail_from, "me@gmail.com");
     let header = header(&message.body);
-    assert!(header.contains("\r\nFrom: Shop <me@gmail.com>\r\nReply-To: shop@example.org\r\n"), "{header}");
+    assert!(
+        header.contains("\r\nFrom: Shop <me@gmail.com>\r\nReply-To: shop@example.org\r\n"),
+        "{header}"
+    );
     assert!(header.contains("\r\nX-Original-From: Shop <shop@example.org>\r\n"), "{header}");
     assert!(!header.contains("Bcc"), "{header}");
     assert!(message.body.ends_with(b"\r\n\r\nbody\r\n"));
@@ -59,7 +63,8 @@ async fn a_corrected_configuration_applies_to_mail_that_waits_already() {
 async fn every_attempt_sends_the_same_bytes() {
     let scene = Scene::running(|_| {}).await;
     let foreign = [&b"Message-ID: bad\r\nX-Note: f\xfcr\r\n"[..], FOREIGN].concat();
-    let recipients: Vec<String> = (0..150).map(|number| format!("ok{number}@example.net")).collect();
+    let recipients: Vec<String> =
+        (0..150).map(|number| format!("ok{number}@example.net")).collect();
     scene.submit_body(&recipients.iter().map(String::as_str).collect::<Vec<_>>(), &foreign).await;
     let received = scene.until_received(2).await;
     assert_eq!(received[0].body, received[1].body);

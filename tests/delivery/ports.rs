@@ -154,7 +154,8 @@ async fn an_upstream_without_an_address_of_the_wanted_family_is_temporary_troubl
 #[tokio::test]
 async fn a_name_that_cannot_be_resolved_is_temporary_trouble() {
     // A label of 64 letters fits in no question, so no name server is asked.
-    let scene = Scene::running(|options| options.host = format!("{}.example", "x".repeat(64))).await;
+    let scene =
+        Scene::running(|options| options.host = format!("{}.example", "x".repeat(64))).await;
     let id = scene.submit(&["ok@example.net"]).await;
     let state = scene.until_account(AccountCondition::BackingOff).await;
     assert!(state.reason.contains("resolved") || state.reason.contains("name server"), "{state:?}");
@@ -169,5 +170,8 @@ async fn a_certificate_for_a_client_without_a_server_name_is_explained() {
     scene.start();
     scene.submit(&["ok@example.net"]).await;
     let state = scene.until_account(AccountCondition::PausedConfiguration).await;
-    assert!(state.reason.contains("invalid2.invalid") && state.reason.contains("upstream.host"), "{state:?}");
+    assert!(
+        state.reason.contains("invalid2.invalid") && state.reason.contains("upstream.host"),
+        "{state:?}"
+    );
 }

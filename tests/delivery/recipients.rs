@@ -25,7 +25,10 @@ async fn what_does_not_fit_follows_in_transactions_of_half_the_size() {
     let id = scene.submit(&addresses.iter().map(String::as_str).collect::<Vec<_>>()).await;
     scene.until_names(id, &["relayed"; 10]).await;
     assert_eq!(sizes(&scene), [3, 3, 2, 2], "10, then at most 5, then at most 2");
-    assert!(scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0), "nothing is charged");
+    assert!(
+        scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0),
+        "nothing is charged"
+    );
     assert_eq!(scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent, 10);
 }
 
@@ -34,7 +37,8 @@ async fn a_transaction_in_which_nobody_fits_is_halved_until_one_goes_alone() {
     let mut scene = Scene::with(|options| options.recipients_max = 0).await;
     scene.options.connections = 1;
     scene.start();
-    let id = scene.submit(&["a@example.net", "b@example.net", "c@example.net", "d@example.net"]).await;
+    let id =
+        scene.submit(&["a@example.net", "b@example.net", "c@example.net", "d@example.net"]).await;
     eventually(
         "an attempt",
         async || scene.states(id).await.iter().all(|(_, attempts)| *attempts == 1),
@@ -61,7 +65,10 @@ async fn a_server_that_takes_one_domain_at_a_time_gets_one_domain_at_a_time() {
     scene.until_names(id, &["relayed"; 4]).await;
     assert_eq!(scene.received()[0].rcpt_to, ["a@x.example", "c@X.example"]);
     assert_eq!(sizes(&scene), [2, 1, 1]);
-    assert!(scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0), "nothing is charged");
+    assert!(
+        scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0),
+        "nothing is charged"
+    );
 }
 
 #[tokio::test]
@@ -122,7 +129,12 @@ async fn a_lone_dot_ends_a_transaction_that_the_server_began_for_nobody() {
     )
     .await;
     let heard = server.join_next().await.unwrap().unwrap();
-    let words: Vec<&str> = heard.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    let words: Vec<&str> =
+        heard.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
     let expected = ["EHLO", "EHLO", "MAIL", "RCPT", "DATA", ".", "MAIL", "RCPT", "DATA"];
-    assert_eq!(words[..9], expected, "no empty line before the dot, no command after it: {heard:?}");
+    assert_eq!(
+        words[..9],
+        expected,
+        "no empty line before the dot, no command after it: {heard:?}"
+    );
 }

@@ -36,7 +36,8 @@ async fn met(reply: &KnownReply, times: usize, recipients: &[&str]) -> (Scene, Q
     let mut scene = Scene::new().await;
     scene.options.connections = 1;
     let text = format!("{} {{id}} - gsmtp", reply.line);
-    let failure = if text.starts_with("421") { Failure::ReplyAndClose(text) } else { Failure::Reply(text) };
+    let failure =
+        if text.starts_with("421") { Failure::ReplyAndClose(text) } else { Failure::Reply(text) };
     for _ in 0..times {
         scene.sandbox.fail_next(stage(reply), failure.clone());
     }
@@ -133,8 +134,18 @@ async fn pauses(reply: &KnownReply, condition: AccountCondition) {
         scene.until_names(id, &["queued"]).await;
         assert_eq!(scene.state(id).await.1, 0, "{}: no attempt is charged", reply.line);
     }
-    assert_eq!(scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent, 0, "{}", reply.line);
-    assert_eq!(scene.store.account_state().await.unwrap(), Some(state), "{}: it is stored", reply.line);
+    assert_eq!(
+        scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent,
+        0,
+        "{}",
+        reply.line
+    );
+    assert_eq!(
+        scene.store.account_state().await.unwrap(),
+        Some(state),
+        "{}: it is stored",
+        reply.line
+    );
     assert_eq!(scene.received().len(), 0, "{}", reply.line);
 }
 
@@ -154,13 +165,19 @@ async fn each_example_of_the_table_does_over_a_real_connection_what_its_row_says
         }
     }
     let text = captured.text();
-    let initial_response = data_encoding::BASE64.encode(format!("\0me@gmail.com\0{APP_PASSWORD}").as_bytes());
+    let initial_response =
+        data_encoding::BASE64.encode(format!("\0me@gmail.com\0{APP_PASSWORD}").as_bytes());
     for secret in [APP_PASSWORD, &initial_response, ".a dot"] {
         assert!(!text.contains(secret), "{secret} is in the log");
     }
     assert!(!text.contains("unknown reply"), "every example is known");
-    for word in ["paused-quota", "paused-login", "paused-credentials", "paused-configuration", "backing-off"]
-    {
+    for word in [
+        "paused-quota",
+        "paused-login",
+        "paused-credentials",
+        "paused-configuration",
+        "backing-off",
+    ] {
         assert!(text.contains(word), "{word} was not reached");
     }
 }
@@ -169,7 +186,9 @@ async fn each_example_of_the_table_does_over_a_real_connection_what_its_row_says
 fn the_table_covers_every_scope_and_action_at_every_stage_that_can_refuse() {
     let replies = known_replies();
     assert!(replies.len() >= 100, "{}", replies.len());
-    for at in [At::Greeting, At::Ehlo, At::Starttls, At::Auth, At::Mail, At::Rcpt, At::Data, At::FinalDot] {
+    for at in
+        [At::Greeting, At::Ehlo, At::Starttls, At::Auth, At::Mail, At::Rcpt, At::Data, At::FinalDot]
+    {
         assert!(replies.iter().any(|reply| reply.stage == at), "{at:?}");
     }
     for scope in [Scope::Recipient, Scope::Message, Scope::Connection, Scope::Account] {
@@ -184,7 +203,8 @@ async fn an_unknown_reply_is_counted_logged_in_full_and_follows_the_default_rule
     let scene = Scene::new().await;
     let mut scene = scene;
     scene.options.connections = 1;
-    let line = "559 5.9.9 This has never been heard before, and it goes on for a while {id} - gsmtp";
+    let line =
+        "559 5.9.9 This has never been heard before, and it goes on for a while {id} - gsmtp";
     scene.sandbox.fail_next(Stage::Dot, Failure::Reply(line.into()));
     scene.start();
     let id = scene.submit(&["ok@example.net"]).await;
@@ -194,7 +214,10 @@ async fn an_unknown_reply_is_counted_logged_in_full_and_follows_the_default_rule
     let text = captured.text();
     let told = text.lines().find(|line| line.contains("unknown reply")).unwrap();
     assert!(told.contains("WARN") && told.contains(&id.to_string()), "{told}");
-    assert!(told.contains("final dot: 559 5.9.9 This has never") && told.contains("gsmtp"), "{told}");
+    assert!(
+        told.contains("final dot: 559 5.9.9 This has never") && told.contains("gsmtp"),
+        "{told}"
+    );
     let known = scene.submit(&["nosuch@example.net"]).await;
     scene.until_names(known, &["dead"]).await;
     assert_eq!(scene.handle().status().counters.unknown_replies, 1, "a known one is not counted");
@@ -223,7 +246,8 @@ async fn the_third_spam_verdict_within_an_hour_pauses_the_account_for_an_hour() 
 #[tokio::test]
 async fn a_message_that_looks_suspicious_is_given_up_after_three_attempts_with_long_waits() {
     let scene = Scene::running(|options| options.connections = 1).await;
-    let line = "421 4.7.0 This message is suspicious due to the nature of the content. {id} - gsmtp";
+    let line =
+        "421 4.7.0 This message is suspicious due to the nature of the content. {id} - gsmtp";
     for _ in 0..3 {
         scene.sandbox.fail_next(Stage::Dot, Failure::ReplyAndClose(line.into()));
     }
@@ -253,7 +277,9 @@ async fn a_full_day_is_known_after_a_restart_and_probed_with_one_recipient() {
     scene.stop(pillarbox::shutdown::Phase::Immediate).await;
     scene.store.restart();
     scene.start();
-    assert!(scene.until_account(AccountCondition::PausedQuota).await.is_day_full(scene.clock.wall()));
+    assert!(
+        scene.until_account(AccountCondition::PausedQuota).await.is_day_full(scene.clock.wall())
+    );
     scene.advance(HOUR).await;
     let received = scene.until_received(2).await;
     let sizes: Vec<usize> = received.iter().map(|message| message.rcpt_to.len()).collect();

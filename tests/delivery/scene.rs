@@ -4,7 +4,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
-    delivery::{IpFamily, Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain},
+    delivery::{
+        IpFamily, Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain,
+    },
     message::{
         envelope::{BodyKind, Envelope, Lane, Origin},
         identity::{FromPolicy, Identity},
@@ -51,14 +53,18 @@ impl Scene {
 
     pub(super) async fn with(edit: impl FnOnce(&mut sandbox::Options)) -> Self {
         let clock = ManualClock::new(START);
-        let mut sandbox_options = sandbox::Options { clock: Arc::new(clock.clone()), ..Default::default() };
+        let mut sandbox_options =
+            sandbox::Options { clock: Arc::new(clock.clone()), ..Default::default() };
         edit(&mut sandbox_options);
         let sandbox = Sandbox::start(sandbox_options).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let ca_file = directory.path().join("ca.pem");
         std::fs::write(&ca_file, sandbox.certificate_authority_pem()).unwrap();
-        let options =
-            Options { port: sandbox.starttls_address().port(), ca_file: Some(ca_file), ..options() };
+        let options = Options {
+            port: sandbox.starttls_address().port(),
+            ca_file: Some(ca_file),
+            ..options()
+        };
         let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 30));
         Self { sandbox, store, clock, options, directory, running: None }
     }
@@ -72,7 +78,8 @@ impl Scene {
     }
 
     pub(super) fn start(&mut self) {
-        let pool = Pool::new(self.options.clone(), self.store.clone(), Arc::new(self.clock.clone()));
+        let pool =
+            Pool::new(self.options.clone(), self.store.clone(), Arc::new(self.clock.clone()));
         let (handle, shutdown, mut tasks) = (pool.handle(), Shutdown::new(), JoinSet::new());
         tasks.spawn(pool.run(shutdown.watch()));
         self.running = Some(Running { handle, shutdown, tasks });
@@ -121,7 +128,11 @@ impl Scene {
 
     pub(super) async fn states(&self, id: QueueId) -> Vec<(RecipientState, u32)> {
         let message = self.store.show(id).await.unwrap().expect("the message is gone");
-        message.recipients().iter().map(|recipient| (recipient.state.clone(), recipient.attempts)).collect()
+        message
+            .recipients()
+            .iter()
+            .map(|recipient| (recipient.state.clone(), recipient.attempts))
+            .collect()
     }
 
     pub(super) async fn state(&self, id: QueueId) -> (RecipientState, u32) {
@@ -167,7 +178,11 @@ impl Scene {
             async || {
                 let status = self.handle().status();
                 let present = (status.counters, status.in_flight.len(), status.next);
-                same = if status.in_flight.is_empty() && before == Some(present) { same + 1 } else { 0 };
+                same = if status.in_flight.is_empty() && before == Some(present) {
+                    same + 1
+                } else {
+                    0
+                };
                 before = Some(present);
                 same > 5
             },

@@ -71,13 +71,20 @@ impl Week {
             if self.chance(CHANCE) {
                 let text = format!("{} {{id}} - gsmtp", reply.line);
                 let closes = text.starts_with("421");
-                let failure = if closes { Failure::ReplyAndClose(text) } else { Failure::Reply(text) };
+                let failure =
+                    if closes { Failure::ReplyAndClose(text) } else { Failure::Reply(text) };
                 orders.push((stage(&reply), failure));
             }
         }
-        for at in
-            [Stage::Connect, Stage::Ehlo, Stage::Auth, Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Dot]
-        {
+        for at in [
+            Stage::Connect,
+            Stage::Ehlo,
+            Stage::Auth,
+            Stage::Mail,
+            Stage::Rcpt,
+            Stage::Data,
+            Stage::Dot,
+        ] {
             if self.chance(CHANCE) {
                 orders.push((at, Failure::Drop));
             }
@@ -98,7 +105,9 @@ impl Week {
                 .map(|which| format!("ok{number}.{which}@{}.example", ["a", "b"][which % 2]))
                 .collect();
             let message_id = format!("<{number}@week.example>");
-            let body = format!("Message-ID: {message_id}\r\nDate: x\r\nSubject: {number}\r\n\r\nhello\r\n");
+            let body = format!(
+                "Message-ID: {message_id}\r\nDate: x\r\nSubject: {number}\r\n\r\nhello\r\n"
+            );
             let names: Vec<&str> = recipients.iter().map(String::as_str).collect();
             let id = self.scene.submit_body(&names, body.as_bytes()).await;
             self.sent.push((id, message_id, recipients.len()));
@@ -157,7 +166,10 @@ impl Week {
     async fn is_over(&self) -> bool {
         for (id, ..) in self.sent.iter().rev() {
             let states = self.scene.states(*id).await;
-            if states.iter().any(|(state, _)| matches!(state.name(), "queued" | "uncertain" | "reserved")) {
+            if states
+                .iter()
+                .any(|(state, _)| matches!(state.name(), "queued" | "uncertain" | "reserved"))
+            {
                 return false;
             }
         }
@@ -222,7 +234,10 @@ async fn check_each_message(week: &Week, accepted: &[Arc<Accepted>]) {
                         let line: String = reply.line.chars().take(100).collect();
                         reply.scope <= Scope::Message && reason.contains(&line)
                     };
-                    assert!(week.replies.iter().any(|reply| own(&reply)), "dead because of: {reason}");
+                    assert!(
+                        week.replies.iter().any(|reply| own(&reply)),
+                        "dead because of: {reason}"
+                    );
                     dead += 1;
                 }
                 RecipientState::Held { .. } => {}

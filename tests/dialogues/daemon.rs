@@ -51,7 +51,8 @@ pub(crate) fn by_settings(dialogues: &[Dialogue]) -> BTreeMap<Settings, Vec<&Dia
 }
 
 fn settings(dialogue: &Dialogue) -> Settings {
-    let mut settings = Settings::from([("PILLARBOX__LISTENER__HOSTNAME", "relay.example".to_owned())]);
+    let mut settings =
+        Settings::from([("PILLARBOX__LISTENER__HOSTNAME", "relay.example".to_owned())]);
     for (option, name) in SETTINGS {
         if let Some(value) = dialogue.directive(option) {
             settings.insert(name, value.to_owned());
@@ -80,8 +81,9 @@ pub(crate) async fn hold(settings: &Settings, dialogues: &[&Dialogue]) {
         assert_eq!(run_against(daemon.smtp, dialogue).await, Ok(()), "{settings:?}");
     }
     assert!(daemon.terminate(STOP_WITHIN).success(), "{}", home.log());
-    let expected =
-        dialogues.iter().flat_map(|dialogue| dialogue.arrivals.iter().map(without_dsn).map(expanded));
+    let expected = dialogues
+        .iter()
+        .flat_map(|dialogue| dialogue.arrivals.iter().map(without_dsn).map(expanded));
     let expected = expected.collect::<Vec<_>>();
     let names: Vec<&str> = dialogues.iter().map(|dialogue| dialogue.name.as_str()).collect();
     expect_arrivals(&names.join(", "), stored(&home).await, &expected);
@@ -97,7 +99,8 @@ fn without_dsn(arrival: &Arrival) -> Arrival {
 
 /// Names of this host are stored as the address of who reads their mail, each address once.
 fn expanded(arrival: Arrival) -> Arrival {
-    let parts = arrival.envelope.split_once(" to=<").map(|(before, rest)| (before, rest.split_once("> ")));
+    let parts =
+        arrival.envelope.split_once(" to=<").map(|(before, rest)| (before, rest.split_once("> ")));
     let Some((before, Some((recipients, after)))) = parts else { return arrival };
     let mut addresses: Vec<&str> = Vec::new();
     for recipient in recipients.split(">,<") {
@@ -132,23 +135,44 @@ async fn stored(home: &Home) -> Vec<Arrival> {
 /// Takes apart what was put together at acceptance: the fields that were added, an empty line when the
 /// message has no header, the message.
 fn arrival(id: &str, record: &MessageRecord, octets: &[u8]) -> Arrival {
-    let (added, message) = octets.split_at(octets.len() - usize::try_from(record.size_bytes).unwrap());
+    let (added, message) =
+        octets.split_at(octets.len() - usize::try_from(record.size_bytes).unwrap());
     let added = std::str::from_utf8(added).unwrap();
-    let lines = added.strip_suffix("\r\n\r\n").or_else(|| added.strip_suffix("\r\n")).unwrap().split("\r\n");
-    let names: Vec<&str> =
-        lines.filter(|line| !line.starts_with('\t')).map(|line| line.split(':').next().unwrap()).collect();
+    let lines = added
+        .strip_suffix("\r\n\r\n")
+        .or_else(|| added.strip_suffix("\r\n"))
+        .unwrap()
+        .split("\r\n");
+    let names: Vec<&str> = lines
+        .filter(|line| !line.starts_with('\t'))
+        .map(|line| line.split(':').next().unwrap())
+        .collect();
     // None of the dialogues sends one of these fields itself.
     assert_eq!(names, ["Received", "Message-ID", "Date"], "{added}");
     let words: Vec<&str> = added.split_whitespace().take(10).collect();
-    let ["Received:", "from", helo, "([127.0.0.1])", "by", "relay.example", "with", protocol, "id", named] =
-        words[..]
+    let [
+        "Received:",
+        "from",
+        helo,
+        "([127.0.0.1])",
+        "by",
+        "relay.example",
+        "with",
+        protocol,
+        "id",
+        named,
+    ] = words[..]
     else {
         panic!("not the Received field of this relay: {added}")
     };
     assert_eq!(named.trim_end_matches(';'), id);
     let transaction = Transaction {
         reverse_path: record.reverse_path.clone(),
-        forward_paths: record.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
+        forward_paths: record
+            .recipients
+            .iter()
+            .map(|recipient| recipient.address.clone())
+            .collect(),
         eight_bit: record.body == pillarbox::message::envelope::BodyKind::EightBitMime,
         internationalized: record.internationalized,
         dsn: Dsn::default(),
@@ -157,7 +181,10 @@ fn arrival(id: &str, record: &MessageRecord, octets: &[u8]) -> Arrival {
         helo: if helo == "[127.0.0.1]" { String::new() } else { helo.to_owned() },
         proposed_id: None,
         claimed_user: None,
-        protocol: ["SMTP", "ESMTP", "UTF8SMTP"].into_iter().find(|known| *known == protocol).unwrap(),
+        protocol: ["SMTP", "ESMTP", "UTF8SMTP"]
+            .into_iter()
+            .find(|known| *known == protocol)
+            .unwrap(),
     };
     Arrival { envelope: envelope_text(&transaction), message: message.to_vec() }
 }

@@ -102,9 +102,12 @@ impl Dialogue {
     /// Whether it needs a session whose time, stop, handshake or store the test controls: over a socket it
     /// cannot be held.
     pub(crate) fn is_for_the_pure_session_only(&self) -> bool {
-        let event = |turn: &Turn| matches!(turn, Turn::Event(Event::Timeout | Event::Drain | Event::Tls));
+        let event =
+            |turn: &Turn| matches!(turn, Turn::Event(Event::Timeout | Event::Drain | Event::Tls));
         self.turns.iter().any(event)
-            || ["admit", "begin", "write", "stored", "timing"].iter().any(|key| self.directive(key).is_some())
+            || ["admit", "begin", "write", "stored", "timing"]
+                .iter()
+                .any(|key| self.directive(key).is_some())
     }
 
     /// Whether the client must wait for each reply: one that is not trusted is cut off otherwise, and behind a
@@ -138,10 +141,15 @@ impl Dialogue {
             for _ in 0..count {
                 match tag.as_str() {
                     "@" => {
-                        assert!(dialogue.turns.is_empty(), "{name}:{number}: a directive must come first");
+                        assert!(
+                            dialogue.turns.is_empty(),
+                            "{name}:{number}: a directive must come first"
+                        );
                         dialogue.directives.push(directive(rest));
                     }
-                    "C:" => dialogue.turns.push(Turn::Send([unescape(rest), b"\r\n".to_vec()].concat())),
+                    "C:" => {
+                        dialogue.turns.push(Turn::Send([unescape(rest), b"\r\n".to_vec()].concat()))
+                    }
                     "C>" => dialogue.turns.push(Turn::Send(unescape(rest))),
                     "C!" => dialogue.turns.push(Turn::Event(event(rest))),
                     "S:" => dialogue.turns.push(Turn::Expect(Expected::Exactly(rest.to_owned()))),
@@ -185,8 +193,10 @@ fn dsn_text(dsn: &Dsn) -> String {
     }
     for (position, recipient) in &dsn.recipients {
         let notify = recipient.notify.map_or_else(String::new, |notify| {
-            let words = [("success", notify.success), ("failure", notify.failure), ("delay", notify.delay)];
-            let words: Vec<_> = words.iter().filter(|(_, asked)| *asked).map(|(word, _)| *word).collect();
+            let words =
+                [("success", notify.success), ("failure", notify.failure), ("delay", notify.delay)];
+            let words: Vec<_> =
+                words.iter().filter(|(_, asked)| *asked).map(|(word, _)| *word).collect();
             format!(" notify[{position}]={}", words.join(","))
         });
         let original = recipient
@@ -200,7 +210,8 @@ fn dsn_text(dsn: &Dsn) -> String {
 
 /// The names behind `Q:`; one that does not exist is a mistake.
 fn quirks(rest: &str) -> Vec<String> {
-    let mut names: Vec<_> = rest.split(' ').filter(|name| *name != "none").map(str::to_owned).collect();
+    let mut names: Vec<_> =
+        rest.split(' ').filter(|name| *name != "none").map(str::to_owned).collect();
     for name in &names {
         assert!(Quirk::ALL.iter().any(|quirk| quirk.name() == name), "unknown oddity {name}");
     }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use pillarbox::smtp::session::{
-    Authentication, Client, Credentials, INPUT_BYTES_MAX, LoginRefusal, Options, Policy, Refusal, Session,
-    Step,
+    Authentication, Client, Credentials, INPUT_BYTES_MAX, LoginRefusal, Options, Policy, Refusal,
+    Session, Step,
 };
 
 use pillarbox::secret::Secret;
@@ -73,8 +73,9 @@ pub(crate) fn run(dialogue: &Dialogue, cut: Cut) -> Outcome {
 
 /// What `Session` is told by a dialogue.
 pub(crate) fn options_of(dialogue: &Dialogue) -> (Arc<Options>, Client) {
-    let number =
-        |key: &str, default: u64| dialogue.directive(key).map_or(default, |text| text.parse().unwrap());
+    let number = |key: &str, default: u64| {
+        dialogue.directive(key).map_or(default, |text| text.parse().unwrap())
+    };
     let options = Options {
         hostname: dialogue.directive("hostname").unwrap_or("relay.example").to_owned(),
         max_message_bytes: number("max_message_bytes", 35_872_000),
@@ -99,7 +100,10 @@ pub(crate) fn options_of(dialogue: &Dialogue) -> (Arc<Options>, Client) {
 }
 
 /// Whether a login is right, by the directive.
-pub(crate) fn check_login(dialogue: &Dialogue, credentials: &Credentials) -> Result<(), LoginRefusal> {
+pub(crate) fn check_login(
+    dialogue: &Dialogue,
+    credentials: &Credentials,
+) -> Result<(), LoginRefusal> {
     let login = dialogue.directive("login").unwrap();
     if login == "unavailable" {
         return Err(LoginRefusal::Unavailable);
@@ -180,7 +184,9 @@ impl<'a> Driver<'a> {
         while !self.closed && !self.securing {
             match self.session.step() {
                 Step::Send(bytes) => self.output.extend(bytes),
-                Step::Admit { .. } => self.session.admitted(self.refusal("admit").map_or(Ok(()), Err)),
+                Step::Admit { .. } => {
+                    self.session.admitted(self.refusal("admit").map_or(Ok(()), Err))
+                }
                 Step::Begin(transaction) => {
                     assert!(self.draft.is_none(), "one message at a time");
                     let refusal = self.refusal("begin");
@@ -212,7 +218,10 @@ impl<'a> Driver<'a> {
                 Step::Abandon => assert!(self.draft.take().is_some(), "nothing to abandon"),
                 Step::NeedInput => return,
                 Step::Close => {
-                    assert!(self.draft.is_none(), "a draft is stored or abandoned before the session closes");
+                    assert!(
+                        self.draft.is_none(),
+                        "a draft is stored or abandoned before the session closes"
+                    );
                     self.closed = true;
                 }
             }

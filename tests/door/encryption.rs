@@ -54,7 +54,8 @@ async fn commands_injected_behind_starttls_are_not_executed() {
 #[tokio::test]
 async fn a_port_with_implicit_tls_greets_within_it() {
     let (certificate, issuer) = Certificate::new();
-    let door = Door::open(Options { addresses: vec![endpoint(true, false)], ..with_tls(&certificate) });
+    let door =
+        Door::open(Options { addresses: vec![endpoint(true, false)], ..with_tls(&certificate) });
     let mut client = door.client().await.handshake(&issuer).await.unwrap();
     client.expect("220 relay.test").await;
     assert!(!client.say("EHLO client.test", "250").await.contains("STARTTLS"));
@@ -102,9 +103,10 @@ async fn a_client_that_is_too_old_for_tls_is_named_with_the_remedy() {
 #[tokio::test]
 async fn a_client_that_falls_silent_in_the_handshake_is_given_up() {
     let (certificate, _) = Certificate::new();
-    for options in
-        [with_tls(&certificate), Options { addresses: vec![endpoint(true, false)], ..with_tls(&certificate) }]
-    {
+    for options in [
+        with_tls(&certificate),
+        Options { addresses: vec![endpoint(true, false)], ..with_tls(&certificate) },
+    ] {
         let implicit = options.addresses[0].implicit_tls;
         let door = Door::open(options);
         let mut client = if implicit { door.client().await } else { door.greeted().await };
@@ -121,7 +123,8 @@ async fn a_client_that_falls_silent_in_the_handshake_is_given_up() {
 #[tokio::test]
 async fn whoever_looks_whether_the_port_of_tls_is_open_is_not_counted_as_failed() {
     let (certificate, issuer) = Certificate::new();
-    let door = Door::open(Options { addresses: vec![endpoint(true, false)], ..with_tls(&certificate) });
+    let door =
+        Door::open(Options { addresses: vec![endpoint(true, false)], ..with_tls(&certificate) });
     drop(door.client().await);
     let mut client = door.client().await.handshake(&issuer).await.unwrap();
     client.expect("220").await;

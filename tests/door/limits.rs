@@ -184,7 +184,8 @@ async fn strangers_with_idle_connections_do_not_keep_trusted_clients_out() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_a_few_times_a_minute_and_counted_and_a_session_that_is_ended_leaves_a_line() {
+async fn refusals_are_told_a_few_times_a_minute_and_counted_and_a_session_that_is_ended_leaves_a_line()
+ {
     let (log, _guard) = Log::capture();
     let door = Door::open(options());
     let mut client = door.greeted().await;

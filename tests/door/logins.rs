@@ -11,7 +11,9 @@ use pillarbox::{
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_rustls::{client::TlsStream, rustls::pki_types::CertificateDer};
 
-use super::stage::{Certificate, Client, Door, Log, let_others_work, options, patiently, with_logins};
+use super::stage::{
+    Certificate, Client, Door, Log, let_others_work, options, patiently, with_logins,
+};
 
 /// Logs in at the same time with as many connections, and returns the codes of the replies.
 async fn at_once(stage: &Stage, connections: usize, password: &str) -> Vec<String> {
@@ -143,8 +145,12 @@ async fn after_too_many_failures_an_address_is_not_even_asked_until_they_are_old
     let mut client = stage.client().await;
     client.say(&plain("printer", "correct horse"), "454 4.7.0").await;
     let text = log.text();
-    let cut_off: Vec<_> = text.lines().filter(|line| line.contains("too many failed logins")).collect();
-    assert!(matches!(cut_off[..], [line] if line.contains("WARN") && line.contains("until")), "{text}");
+    let cut_off: Vec<_> =
+        text.lines().filter(|line| line.contains("too many failed logins")).collect();
+    assert!(
+        matches!(cut_off[..], [line] if line.contains("WARN") && line.contains("until")),
+        "{text}"
+    );
     let refused = text.lines().filter(|line| line.contains("login refused"));
     assert!(refused.skip(1).all(|line| line.contains(r#""count":"#)), "{text}");
     stage.door.clock.advance(Duration::from_secs(600));

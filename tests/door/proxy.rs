@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use pillarbox::listener::Options;
 
-use super::stage::{Certificate, Client, Door, Log, endpoint, let_others_work, network, options, with_tls};
+use super::stage::{
+    Certificate, Client, Door, Log, endpoint, let_others_work, network, options, with_tls,
+};
 
 /// PROXY, TCP over IPv4, from this client.
 fn header(client: [u8; 4]) -> Vec<u8> {
@@ -47,7 +49,8 @@ async fn policy_places_and_trace_are_those_of_the_client_that_the_proxy_names() 
 #[tokio::test]
 async fn header_and_first_bytes_of_tls_may_come_together() {
     let (certificate, issuer) = Certificate::new();
-    let door = Door::open(Options { addresses: vec![endpoint(true, true)], ..with_tls(&certificate) });
+    let door =
+        Door::open(Options { addresses: vec![endpoint(true, true)], ..with_tls(&certificate) });
     let mut client = door.client().await;
     client.send(header([127, 0, 0, 9])).await;
     let mut client = client.handshake(&issuer).await.unwrap();
@@ -69,7 +72,8 @@ async fn a_proxy_that_looks_whether_we_live_is_greeted_but_not_trusted() {
 async fn without_a_correct_header_there_is_no_greeting() {
     let (log, _guard) = Log::capture();
     let door = Door::open(behind_a_proxy());
-    for bytes in [&b"EHLO client.example.org\r\n"[..], b"PROXY TCP4 10.1.2.3 10.0.0.1 12345 25\r\n"] {
+    for bytes in [&b"EHLO client.example.org\r\n"[..], b"PROXY TCP4 10.1.2.3 10.0.0.1 12345 25\r\n"]
+    {
         let mut client = door.client().await;
         client.send(bytes).await;
         assert_eq!(said_before_the_end(&mut client).await, "");

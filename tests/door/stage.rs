@@ -162,7 +162,10 @@ impl Door {
     }
 
     /// After EHLO, STARTTLS and the handshake.
-    pub(super) async fn secured(&self, issuer: &CertificateDer<'static>) -> Client<TlsStream<TcpStream>> {
+    pub(super) async fn secured(
+        &self,
+        issuer: &CertificateDer<'static>,
+    ) -> Client<TlsStream<TcpStream>> {
         let mut client = self.greeted().await;
         client.say("EHLO client.test", "250").await;
         client.say("STARTTLS", "220 2.0.0").await;
@@ -308,9 +311,12 @@ impl Log {
     pub(super) fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let options = telemetry::Options { format: telemetry::Format::Json, level: tracing::Level::INFO };
+        let options =
+            telemetry::Options { format: telemetry::Format::Json, level: tracing::Level::INFO };
         let guard =
-            tracing::subscriber::set_default(telemetry::subscriber(options, false, move || writer.clone()));
+            tracing::subscriber::set_default(telemetry::subscriber(options, false, move || {
+                writer.clone()
+            }));
         (log, guard)
     }
 

@@ -77,7 +77,8 @@ pub(super) struct Attackers {
 impl Attackers {
     /// Starts them.
     pub(super) fn start(daemon: SocketAddr, attacks: &[(Attack, usize)]) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let (runtime, mut tasks) = (runtime.unwrap(), JoinSet::new());
         let done = Arc::new(Progress::default());
         let with_end = Arc::new(AtomicUsize::new(0));
@@ -133,7 +134,9 @@ impl Attacker {
                 drop(self.attack(stream).await);
             }
             match self.attack {
-                Attack::Noops { total } if self.done.noops.load(Ordering::Relaxed) >= total => return,
+                Attack::Noops { total } if self.done.noops.load(Ordering::Relaxed) >= total => {
+                    return;
+                }
                 Attack::LargeData { .. } if !is_new => return,
                 _ => tokio::time::sleep(Duration::from_millis(20)).await,
             }

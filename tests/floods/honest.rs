@@ -52,7 +52,8 @@ impl Honest {
         let begun = Arc::new(AtomicUsize::new(0));
         let until_ms = now_ms() + u64::try_from(lasts.as_millis()).unwrap();
         let client = |number: usize| {
-            let (seen, begun, finished) = (Arc::clone(&seen), Arc::clone(&begun), Arc::clone(&finished));
+            let (seen, begun, finished) =
+                (Arc::clone(&seen), Arc::clone(&begun), Arc::clone(&finished));
             move || {
                 let mut random = Rng::with_seed(number as u64);
                 loop {

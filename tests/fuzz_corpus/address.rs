@@ -21,8 +21,14 @@ pub(crate) fn check_safe(address: &Address) {
         None => address.local_part().to_owned(),
     };
     assert_eq!(whole, text, "the parts make the whole");
-    assert!(!address.local_part().is_empty() && address.local_part().len() <= LOCAL_PART_LENGTH_MAX);
-    assert!(address.domain().is_none_or(|domain| !domain.is_empty() && domain.len() <= DOMAIN_LENGTH_MAX));
+    assert!(
+        !address.local_part().is_empty() && address.local_part().len() <= LOCAL_PART_LENGTH_MAX
+    );
+    assert!(
+        address
+            .domain()
+            .is_none_or(|domain| !domain.is_empty() && domain.len() <= DOMAIN_LENGTH_MAX)
+    );
     assert!(outside_of_quotes(text).all(|character| !"<> ".contains(character)), "{text:?}");
 }
 

@@ -26,7 +26,8 @@ pub(crate) fn run(input: &[u8]) {
 
 fn check_edit(choice: u8, section: &[u8]) {
     let Some(unedited) = Header::read(section, 0) else { return };
-    let originals: Vec<Vec<u8>> = unedited.fields().iter().map(|field| field.original().to_vec()).collect();
+    let originals: Vec<Vec<u8>> =
+        unedited.fields().iter().map(|field| field.original().to_vec()).collect();
     assert_eq!(originals.concat(), section, "the fields are all there is");
     assert_eq!(unedited.finish(), ended(section.to_vec()), "what is not edited leaves as it came");
     if originals.is_empty() {
@@ -68,17 +69,20 @@ fn ended(mut section: Vec<u8>) -> Vec<u8> {
 }
 
 fn check_rewrite(choice: u8, section: &[u8]) {
-    let from = [FromPolicy::Account, FromPolicy::AliasList, FromPolicy::Keep][usize::from(choice) % 3];
+    let from =
+        [FromPolicy::Account, FromPolicy::AliasList, FromPolicy::Keep][usize::from(choice) % 3];
     let send_as = vec!["a@b.example".parse().unwrap()];
     let name = || "relay.example".to_owned();
-    let identity = Identity { from, send_as, domain: name(), hostname: name(), senders: Vec::new() };
+    let identity =
+        Identity { from, send_as, domain: name(), hostname: name(), senders: Vec::new() };
     let local = LocalNames { admin: "me@gmail.com".parse().ok(), ..LocalNames::default() };
     let recipients = Routes::read(b"root: a@b.example, c@d.example", local);
     let account = "me@gmail.com".parse().unwrap();
     let terms = Terms { identity: &identity, account: Some(&account), recipients: &recipients };
     // What the session lets through: lines that end with CRLF, no empty one, no NUL.
     let section: Vec<u8> = section.iter().copied().filter(|octet| *octet != 0).collect();
-    let lines = section.split(|octet| matches!(octet, b'\r' | b'\n')).filter(|line| !line.is_empty());
+    let lines =
+        section.split(|octet| matches!(octet, b'\r' | b'\n')).filter(|line| !line.is_empty());
     let bytes: Vec<u8> = lines.flat_map(|line| [line, b"\r\n"].concat()).collect();
     let section = HeaderSection { bytes, ..HeaderSection::default() };
     let envelope = envelope(choice & 0x40 != 0);

@@ -18,7 +18,8 @@ pub(super) fn talks() -> Vec<(String, Vec<u8>)> {
         });
         sent.collect::<Vec<_>>().concat()
     };
-    let talks = Dialogue::all().into_iter().map(|dialogue| (dialogue.name.clone(), talk(&dialogue)));
+    let talks =
+        Dialogue::all().into_iter().map(|dialogue| (dialogue.name.clone(), talk(&dialogue)));
     talks.filter(|(_, talk)| talk.len() <= SEED_BYTES_MAX).collect()
 }
 
@@ -148,9 +149,11 @@ fn records() -> Vec<Vec<u8>> {
     let address = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     // See `queue::record` and `queue::state`: postcard, the fields in their order.
     let recipient = |state: &[u8]| [address("c@d.example").as_slice(), state, &[2, 0]].concat();
-    let head = |version: u8| [&[version, 14, 1], address("a@b.example").as_slice(), &[1, 0, 99]].concat();
+    let head =
+        |version: u8| [&[version, 14, 1], address("a@b.example").as_slice(), &[1, 0, 99]].concat();
     let queued = recipient(&[0, 16, 1]);
-    let states: [&[u8]; 5] = [&[0, 16, 1], &[1, 9, 16, 0], &[2, 16], &[3, 16, 2, b'n', b'o'], &[4, 16, 0]];
+    let states: [&[u8]; 5] =
+        [&[0, 16, 1], &[1, 9, 16, 0], &[2, 16], &[3, 16, 2, b'n', b'o'], &[4, 16, 0]];
     let mut found = vec![
         [&[2], head(1).as_slice(), &[1], &queued].concat(),
         [&[2], head(2).as_slice(), &[2, 1], &queued].concat(),
@@ -159,15 +162,20 @@ fn records() -> Vec<Vec<u8>> {
         vec![2],
         vec![0],
     ];
-    found.extend(states.map(|state| [&[2], head(2).as_slice(), &[0, 1], &recipient(state)].concat()));
+    found.extend(
+        states.map(|state| [&[2], head(2).as_slice(), &[0, 1], &recipient(state)].concat()),
+    );
     // See `queue::frame`: an envelope with an IPv4 origin; a trailer with one field and four octets of body.
     let origin = [&[0u8, 127, 0, 0, 1][..], &address("web"), &address("ESMTP")].concat();
-    let paths = [&[1u8][..], &address("a@b.example"), &[1], &address("c@d.example"), &[0, 0]].concat();
+    let paths =
+        [&[1u8][..], &address("a@b.example"), &[1], &address("c@d.example"), &[0, 0]].concat();
     let new = [&[1u8][..], &paths, &[0, 0, 0, 1], &origin, &[0, 14]].concat();
     let old = [&[1u8][..], &paths, &origin, &[14]].concat();
     let part = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
     for (head, envelope) in [([2u8, 0], &new), ([1, 0], &old), ([2, 1], &new), ([2, 255], &new)] {
-        for trailer in [&b"\x01\x03X:\n\x00\x04"[..], b"\x01\x00\x01\x02\x04", b"\x01\x00\x01\x7f\x04"] {
+        for trailer in
+            [&b"\x01\x03X:\n\x00\x04"[..], b"\x01\x00\x01\x02\x04", b"\x01\x00\x01\x7f\x04"]
+        {
             let parts = [part(&head), part(envelope), part(b"a\r\nb"), part(trailer)].concat();
             found.push([&[3u8][..], &parts].concat());
         }

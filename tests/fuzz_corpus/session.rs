@@ -6,8 +6,8 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use pillarbox::smtp::session::{
-    Authentication, Client, Credentials, INPUT_BYTES_MAX, LoginRefusal, OUTPUT_BYTES_MAX, Options, Policy,
-    Refusal, Session, Step, Transaction,
+    Authentication, Client, Credentials, INPUT_BYTES_MAX, LoginRefusal, OUTPUT_BYTES_MAX, Options,
+    Policy, Refusal, Session, Step, Transaction,
 };
 
 /// Octets before the client's bytes.
@@ -87,8 +87,12 @@ impl Choices {
             authentication: self.authentication,
             max_message_bytes,
         };
-        let client =
-            Client { address: Ipv4Addr::LOCALHOST.into(), encrypted: self.encrypted, policy, local: false };
+        let client = Client {
+            address: Ipv4Addr::LOCALHOST.into(),
+            encrypted: self.encrypted,
+            policy,
+            local: false,
+        };
         Session::new(Arc::new(options), client)
     }
 }
@@ -118,15 +122,19 @@ pub(crate) fn run(input: &[u8]) {
             (false, outcome.replies == whole.replies)
         };
         assert!(agree, "the replies depend on the cuts: {} {}", cut(), whole_text());
-        let same = outcome.stored == whole.stored || refused && is_beginning(&outcome.stored, &whole.stored);
+        let same = outcome.stored == whole.stored
+            || refused && is_beginning(&outcome.stored, &whole.stored);
         assert!(same, "the messages depend on the cuts");
     }
 }
 
 /// Whether DATA may have been refused.
 fn refuses_data(replies: &[u8]) -> bool {
-    let refusals = ["503 5.5.1 ", "554 5.5.1 no valid", "501 5.5.4 syntax: DATA", "500 5.5.2 ", "501 5.5.2 "];
-    text(replies).split("\\r\\n").any(|line| refusals.iter().any(|refusal| line.starts_with(refusal)))
+    let refusals =
+        ["503 5.5.1 ", "554 5.5.1 no valid", "501 5.5.4 syntax: DATA", "500 5.5.2 ", "501 5.5.2 "];
+    text(replies)
+        .split("\\r\\n")
+        .any(|line| refusals.iter().any(|refusal| line.starts_with(refusal)))
 }
 
 /// Whether one is the beginning of the other.
@@ -263,7 +271,10 @@ impl Driver {
             }
             Step::Abandon => assert!(self.draft.take().is_some(), "there is something to abandon"),
             Step::StartTls => {
-                assert!(self.choices.starttls && !self.encrypted, "TLS is begun once, where it is offered");
+                assert!(
+                    self.choices.starttls && !self.encrypted,
+                    "TLS is begun once, where it is offered"
+                );
                 assert!(self.draft.is_none(), "never within a message");
                 (self.encrypted, self.logged_in, self.outcome.upgraded) = (true, false, true);
                 self.session.secured();
@@ -301,11 +312,19 @@ impl Driver {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        assert!(bytes.len() <= OUTPUT_BYTES_MAX + REPLY_BYTES_MAX, "{} octets at once", bytes.len());
+        assert!(
+            bytes.len() <= OUTPUT_BYTES_MAX + REPLY_BYTES_MAX,
+            "{} octets at once",
+            bytes.len()
+        );
         assert!(bytes.ends_with(b"\r\n"), "replies are sent whole: {:?}", text(bytes));
         for line in bytes.split_inclusive(|octet| *octet == b'\n') {
             let code = line.first_chunk::<3>().expect("a code");
-            assert!(code.iter().all(u8::is_ascii_digit) && b"2345".contains(&code[0]), "{:?}", text(line));
+            assert!(
+                code.iter().all(u8::is_ascii_digit) && b"2345".contains(&code[0]),
+                "{:?}",
+                text(line)
+            );
             assert!(matches!(line[3], b' ' | b'-'), "{:?}", text(line));
             assert!(line.len() <= REPLY_LINE_BYTES_MAX, "{:?}", text(line));
             let words = line.strip_suffix(b"\r\n").expect("CRLF");
@@ -331,10 +350,17 @@ fn check_transaction(transaction: &Transaction) {
     let login = transaction.login.as_deref().unwrap_or_default();
     assert!(!login.contains(['\r', '\n', '\0']), "{login:?} goes to a header field and to the log");
     let odd = |character: char| character.is_ascii_control() && character != '\t';
-    assert!(!transaction.helo.contains(odd), "{:?} goes to a header field and to the log", transaction.helo);
+    assert!(
+        !transaction.helo.contains(odd),
+        "{:?} goes to a header field and to the log",
+        transaction.helo
+    );
     for path in transaction.forward_paths.iter().chain(&transaction.reverse_path) {
         super::address::check_safe(path);
-        assert!(!path.is_internationalized() || transaction.internationalized, "{path} without SMTPUTF8");
+        assert!(
+            !path.is_internationalized() || transaction.internationalized,
+            "{path} without SMTPUTF8"
+        );
     }
     let reach = transaction.dsn.recipients.keys().next_back();
     assert!(reach.is_none_or(|place| *place < transaction.forward_paths.len()), "DSN of nobody");
@@ -369,7 +395,8 @@ fn lone_dots(client: &[u8]) -> usize {
 }
 
 fn dots(client: &[u8], begins: impl Fn(&[u8]) -> bool, ends: impl Fn(&[u8]) -> bool) -> usize {
-    let is_one = |at: &usize| client[*at] == b'.' && begins(&client[..*at]) && ends(&client[at + 1..]);
+    let is_one =
+        |at: &usize| client[*at] == b'.' && begins(&client[..*at]) && ends(&client[at + 1..]);
     (0..client.len()).filter(is_one).count()
 }
 

@@ -61,12 +61,17 @@ fn a_file_whose_message_is_known_is_removed_and_not_sent_again() {
     wait(&home, "the removal", || left(&home).is_empty());
     assert_eq!(queued(&home), 1);
     assert_eq!(told(&home, "handed over again").len(), 1);
-    let old = proposed_at(SystemClock::new().wall().before(std::time::Duration::from_secs(50 * 24 * 3600)));
+    let old = proposed_at(
+        SystemClock::new().wall().before(std::time::Duration::from_secs(50 * 24 * 3600)),
+    );
     let old = Message { id: old, ..Message::to("old@example.org") };
     leave(&home, &old);
     wait(&home, "the removal", || left(&home).is_empty());
     let ids: Vec<String> = queue_list(&home).into_iter().map(|message| message.id).collect();
-    assert!(ids.contains(&old.id.to_string()), "a file keeps its id however long it lay there: {ids:?}");
+    assert!(
+        ids.contains(&old.id.to_string()),
+        "a file keeps its id however long it lay there: {ids:?}"
+    );
 }
 
 #[test]
@@ -79,7 +84,8 @@ fn what_the_queue_has_no_room_for_waits_until_it_has() {
     let filling = format!("Subject: x\n\n{}", format!("{}\n", "x".repeat(99)).repeat(9_000));
     let reply = Client::hello(daemon.smtp).mail("me@example.org", &["a@example.org"], &filling);
     assert!(reply.starts_with("250 "), "{reply}");
-    let message = Message::with_body("b@example.org", &format!("{}\r\n", "y".repeat(99)).repeat(3_000));
+    let message =
+        Message::with_body("b@example.org", &format!("{}\r\n", "y".repeat(99)).repeat(3_000));
     leave(&home, &message);
     wait(&home, "the refusal", || !told(&home, "max_bytes").is_empty());
     assert_eq!(left(&home), [new_name(message.id)]);
@@ -104,7 +110,8 @@ fn what_cannot_be_used_is_set_aside_told_and_counted_and_never_lost() {
     leave_as(&home, "letter.txt", b"dear relay");
     leave_as(&home, &new_name(foreign.id), b"dear relay");
     let with_other_id = String::from_utf8(other_id.file()).unwrap();
-    let with_other_id = with_other_id.replace(" BODY=8BITMIME", &format!(" XQUEUEID={}", foreign.id));
+    let with_other_id =
+        with_other_id.replace(" BODY=8BITMIME", &format!(" XQUEUEID={}", foreign.id));
     leave_as(&home, &new_name(other_id.id), with_other_id.as_bytes());
     leave(&home, &local);
     let secret = home.path("secret");
@@ -116,10 +123,14 @@ fn what_cannot_be_used_is_set_aside_told_and_counted_and_never_lost() {
     fs::create_dir(&folder).unwrap();
     let before = left(&home);
     let _daemon = home.start();
-    wait(&home, "all of them set aside", || left(&home).iter().all(|name| name.starts_with("bad.")));
+    wait(&home, "all of them set aside", || {
+        left(&home).iter().all(|name| name.starts_with("bad."))
+    });
     let expected: Vec<String> = before.iter().map(|name| format!("bad.{name}")).collect();
     assert_eq!(left(&home), expected);
-    wait(&home, "the lines", || told(&home, "set aside in the drop directory").len() == before.len());
+    wait(&home, "the lines", || {
+        told(&home, "set aside in the drop directory").len() == before.len()
+    });
     for reason in [
         "and should have",
         "nobody of ours",
@@ -157,7 +168,8 @@ fn recipients_that_are_refused_keep_the_file_and_the_others_have_their_mail() {
     wait(&home, "the directory", || home.drop_directory().is_dir());
     let message = Message::to("a@example.org");
     let both = String::from_utf8(message.file()).unwrap();
-    let both = both.replace("RCPT TO:<a@example.org>\r\n", "RCPT TO:<a@example.org>\r\nRCPT TO:<root>\r\n");
+    let both = both
+        .replace("RCPT TO:<a@example.org>\r\n", "RCPT TO:<a@example.org>\r\nRCPT TO:<root>\r\n");
     leave_as(&home, &new_name(message.id), both.as_bytes());
     wait(&home, "the file set aside", || left(&home) == [format!("bad.{}", new_name(message.id))]);
     assert_eq!(queued(&home), 1);
@@ -172,8 +184,10 @@ fn an_unfinished_file_is_removed_after_a_day_and_not_before() {
     for name in [&old, &young] {
         fs::write(home.drop_directory().join(name), "half").unwrap();
     }
-    let touched =
-        Command::new("touch").args(["-d", "25 hours ago"]).arg(home.drop_directory().join(&old)).status();
+    let touched = Command::new("touch")
+        .args(["-d", "25 hours ago"])
+        .arg(home.drop_directory().join(&old))
+        .status();
     assert!(touched.unwrap().success());
     let _daemon = home.start();
     wait(&home, "the removal", || left(&home) == [young.clone()]);
@@ -191,7 +205,10 @@ fn check_names_both_places_and_the_command_for_a_wrong_mode() {
     assert!(!said.contains("3733"), "{said}");
     fs::set_permissions(home.drop_directory(), fs::Permissions::from_mode(0o777)).unwrap();
     let said = check();
-    assert!(said.contains(&format!("run: chmod 3733 {}", home.drop_directory().display())), "{said}");
+    assert!(
+        said.contains(&format!("run: chmod 3733 {}", home.drop_directory().display())),
+        "{said}"
+    );
 }
 
 #[test]
@@ -199,8 +216,10 @@ fn two_daemons_never_take_the_files_of_one_directory() {
     let [first, second] = [(); 2].map(|()| Home::new(&Upstream::nobody()));
     let _daemon = first.start();
     wait(&first, "the directory", || first.drop_directory().is_dir());
-    let second = second
-        .environment("PILLARBOX__SENDMAIL__DROP_DIRECTORY", &first.drop_directory().display().to_string());
+    let second = second.environment(
+        "PILLARBOX__SENDMAIL__DROP_DIRECTORY",
+        &first.drop_directory().display().to_string(),
+    );
     let _other = second.start();
     let told = || !told(&second, "another daemon takes its files").is_empty();
     assert!(crate::support::daemon::within(super::stage::PATIENCE, told), "{}", second.log());

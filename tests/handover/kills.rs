@@ -19,7 +19,10 @@ const BODY_LINES: usize = 5_000;
 
 fn message(number: usize) -> Message {
     let lines = if number.is_multiple_of(4) { BODY_LINES } else { 1 };
-    Message::with_body(&format!("r{number}@example.org"), &format!("{}\r\n", "x".repeat(98)).repeat(lines))
+    Message::with_body(
+        &format!("r{number}@example.org"),
+        &format!("{}\r\n", "x".repeat(98)).repeat(lines),
+    )
 }
 
 /// Starts the relay with an upstream, and looks that each message is there once.

@@ -26,7 +26,10 @@ fn the_kernel_names_the_user_in_received_and_in_the_log() {
     let uid = rustix::process::getuid().as_raw();
     let body = String::from_utf8_lossy(&gmail.accepted()[0].body).into_owned();
     let received = format!("Received: by relay.example.org (Pillarbox, from userid {uid}");
-    assert!(body.contains(&received) && body.contains(&format!("with local id {}", message.id)), "{body}");
+    assert!(
+        body.contains(&received) && body.contains(&format!("with local id {}", message.id)),
+        "{body}"
+    );
     let accepted = told(&home, "accepted");
     assert_eq!(accepted.len(), 1, "{}", home.log());
     assert!(accepted[0].to_string().contains(&format!("\"uid\":{uid}")), "{}", accepted[0]);
@@ -47,8 +50,9 @@ fn neither_login_nor_tls_nor_the_parameter_of_our_own_sendmail_is_offered() {
     for not_offered in ["AUTH", "STARTTLS", "XQUEUEID"] {
         assert!(!hello.contains(not_offered), "{hello}");
     }
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(home.submit_socket()).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &fs::metadata(home.submit_socket()).unwrap().permissions(),
+    );
     assert_eq!(mode & 0o777, 0o666);
 }
 
@@ -116,7 +120,8 @@ fn an_id_that_comes_over_tcp_is_ignored() {
 fn a_user_who_has_all_his_places_hears_421_and_may_come_again() {
     let home = Home::new(&Upstream::nobody());
     let _daemon = home.start();
-    let taken: Vec<Local> = (0..50).map(|_| Local::connect(&home.submit_socket()).unwrap().0).collect();
+    let taken: Vec<Local> =
+        (0..50).map(|_| Local::connect(&home.submit_socket()).unwrap().0).collect();
     let (_, greeting) = Local::connect(&home.submit_socket()).unwrap();
     assert!(greeting.starts_with("421 4.7.0 "), "{greeting}");
     drop(taken);

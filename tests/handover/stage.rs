@@ -143,8 +143,15 @@ pub(super) fn proposed_at(time: Timestamp) -> QueueId {
 /// Lets a daemon make the drop directory, and kills it.
 pub(super) fn make_directory(home: &Home) {
     let daemon = home.start();
-    let mode = || fs::metadata(home.drop_directory()).map_or(0, |found| found.permissions().mode() & 0o7777);
-    assert!(within(PATIENCE, || mode() == DIRECTORY_MODE), "mode {:o}\n{}", mode(), tail(&home.log()));
+    let mode = || {
+        fs::metadata(home.drop_directory()).map_or(0, |found| found.permissions().mode() & 0o7777)
+    };
+    assert!(
+        within(PATIENCE, || mode() == DIRECTORY_MODE),
+        "mode {:o}\n{}",
+        mode(),
+        tail(&home.log())
+    );
     daemon.kill();
 }
 
@@ -157,8 +164,12 @@ pub(super) fn leave(home: &Home, message: &Message) {
 pub(super) fn leave_as(home: &Home, name: &str, content: &[u8]) {
     let directory = home.drop_directory();
     let draft = directory.join(temporary_name(proposed_at(Timestamp(1))));
-    let mut file =
-        File::options().write(true).create_new(true).mode(FILE_MODE).open(&draft).expect("a new file");
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(&draft)
+        .expect("a new file");
     file.write_all(content).expect("written");
     file.sync_all().expect("synced");
     fs::rename(draft, directory.join(name)).expect("renamed");
@@ -167,15 +178,21 @@ pub(super) fn leave_as(home: &Home, name: &str, content: &[u8]) {
 /// Names in the drop directory, sorted.
 pub(super) fn left(home: &Home) -> Vec<String> {
     let entries = fs::read_dir(home.drop_directory()).expect("the directory is there");
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
 
 /// Waits for a condition, and shows the log when it does not come.
 pub(super) fn wait(home: &Home, what: &str, condition: impl FnMut() -> bool) {
-    assert!(within(PATIENCE, condition), "{what} did not happen; {:?}\n{}", left(home), tail(&home.log()));
+    assert!(
+        within(PATIENCE, condition),
+        "{what} did not happen; {:?}\n{}",
+        left(home),
+        tail(&home.log())
+    );
 }
 
 /// The events of the log with this text.

@@ -18,9 +18,10 @@ fn logins_by(scene: &Scene, mechanism: &str) -> usize {
 
 #[tokio::test]
 async fn oauthbearer_is_used_where_xoauth2_is_not_offered_and_only_there() {
-    for (mechanisms, used, unused) in
-        [("PLAIN OAUTHBEARER", "OAUTHBEARER", "XOAUTH2"), ("OAUTHBEARER XOAUTH2", "XOAUTH2", "OAUTHBEARER")]
-    {
+    for (mechanisms, used, unused) in [
+        ("PLAIN OAUTHBEARER", "OAUTHBEARER", "XOAUTH2"),
+        ("OAUTHBEARER XOAUTH2", "XOAUTH2", "OAUTHBEARER"),
+    ] {
         let scene = offering(mechanisms).await;
         scene.submit().await;
         scene.until_received(1).await;

@@ -29,8 +29,11 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let sandbox = runtime.block_on(Sandbox::start(Options::default())).unwrap();
         let home = Home::new(&Upstream::nobody());
         fs::write(home.path("authority.pem"), sandbox.certificate_authority_pem()).unwrap();
@@ -151,7 +154,10 @@ fn a_consent_in_the_browser_leads_to_mail_without_any_password() {
         assert!(waiting.address.contains(part), "{}", waiting.address);
     }
     let (header, page) = browse(&consent(&waiting.address));
-    assert!(header.starts_with("HTTP/1.1 200") && page.contains("close this window"), "{header}\n{page}");
+    assert!(
+        header.starts_with("HTTP/1.1 200") && page.contains("close this window"),
+        "{header}\n{page}"
+    );
     let (code, text) = waiting.end();
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("The token works") && text.contains("Testing"), "{text}");
@@ -161,8 +167,11 @@ fn a_consent_in_the_browser_leads_to_mail_without_any_password() {
     assert_eq!(desk.output(&["check"]).0, Some(0));
 
     let daemon = desk.home.start();
-    let reply =
-        Client::hello(daemon.smtp).mail("cron@host.example", &["ok@example.net"], "Subject: x\n\nhello");
+    let reply = Client::hello(daemon.smtp).mail(
+        "cron@host.example",
+        &["ok@example.net"],
+        "Subject: x\n\nhello",
+    );
     assert!(reply.starts_with("250"), "{reply}");
     assert!(within(PATIENCE, || desk.sandbox.mailbox().count() == 1), "{}", desk.home.log());
     assert_eq!(desk.sandbox.mailbox().accepted()[0].username.as_deref(), Some("me@gmail.com"));
@@ -194,7 +203,9 @@ fn on_a_machine_without_a_browser_the_address_is_pasted() {
     assert!(text.contains("It ends ") && text.contains("In production"), "{text}");
     let (code, text) = desk.output(&["auth", "status"]);
     assert_eq!(code, Some(0), "{text}");
-    for words in ["me@gmail.com", OAUTH_CLIENT_ID, "https://mail.google.com/", "in 6 d", "oauth-token.json"] {
+    for words in
+        ["me@gmail.com", OAUTH_CLIENT_ID, "https://mail.google.com/", "in 6 d", "oauth-token.json"]
+    {
         assert!(text.contains(words), "{words}: {text}");
     }
 }
@@ -217,10 +228,16 @@ fn a_consent_that_is_refused_or_does_not_come_says_what_to_do() {
     let denied = waiting.address.replace("login_hint=me%40", "login_hint=deny%40");
     browse(&consent(&denied));
     let (code, text) = waiting.end();
-    assert!(code == Some(77) && text.contains("access_denied") && text.contains("test users"), "{text}");
+    assert!(
+        code == Some(77) && text.contains("access_denied") && text.contains("test users"),
+        "{text}"
+    );
 
     let (code, text) = desk.output(&["auth", "google", "--wait", "100ms"]);
-    assert!(code == Some(78) && text.contains("no consent came") && text.contains("--wait"), "{text}");
+    assert!(
+        code == Some(78) && text.contains("no consent came") && text.contains("--wait"),
+        "{text}"
+    );
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -300,7 +317,9 @@ fn a_service_account_is_described_and_needs_no_consent() {
     write_key(&desk.home.path("key.json"), "relay@project.iam.gserviceaccount.com");
     let (code, text) = desk.output(&["auth", "status"]);
     assert_eq!(code, Some(0), "{text}");
-    for words in ["relay@project.iam.gserviceaccount.com", "client id 1099", "https://mail.google.com/"] {
+    for words in
+        ["relay@project.iam.gserviceaccount.com", "client id 1099", "https://mail.google.com/"]
+    {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(!text.contains("PRIVATE"));

@@ -53,7 +53,8 @@ impl Front {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (requests, acceptor) = (Arc::new(AtomicUsize::new(0)), TlsAcceptor::from(Arc::new(config)));
+        let (requests, acceptor) =
+            (Arc::new(AtomicUsize::new(0)), TlsAcceptor::from(Arc::new(config)));
         let mut task = JoinSet::new();
         let counted = Arc::clone(&requests);
         task.spawn(async move {
@@ -70,7 +71,12 @@ impl Front {
     }
 }
 
-async fn serve(acceptor: TlsAcceptor, stream: TcpStream, behind: Behind, requests: Arc<AtomicUsize>) {
+async fn serve(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    behind: Behind,
+    requests: Arc<AtomicUsize>,
+) {
     // A client that does not believe the certificate hangs up here.
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
     requests.fetch_add(1, Ordering::SeqCst);

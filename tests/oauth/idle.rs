@@ -33,7 +33,8 @@ async fn a_year_without_mail_uses_the_refresh_token_every_week_and_mail_leaves_a
             }
             asked
         };
-        scene::eventually(asked, || format!("{} requests in week {week}", scene.token_requests())).await;
+        scene::eventually(asked, || format!("{} requests in week {week}", scene.token_requests()))
+            .await;
         assert!(scene.clock.wall().since(before) >= KEEP_ALIVE, "not more often than once a week");
         // The next week begins when the answer is on the disk.
         let kept = || scene.file().read().unwrap().stored_at > before;
@@ -42,7 +43,11 @@ async fn a_year_without_mail_uses_the_refresh_token_every_week_and_mail_leaves_a
     assert_eq!(scene.logins(), (0, 0), "the upstream is left alone");
     scene.submit().await;
     scene.until_received(1).await;
-    assert_eq!((scene.token_requests(), scene.logins()), (52, (1, 0)), "the last token was still good");
+    assert_eq!(
+        (scene.token_requests(), scene.logins()),
+        (52, (1, 0)),
+        "the last token was still good"
+    );
 }
 
 #[tokio::test]
@@ -71,12 +76,19 @@ async fn a_consent_that_died_in_the_quiet_is_told_with_its_remedy_before_mail_ne
     scene.sandbox.answer_next_token_request(TokenAnswer::InvalidGrant);
     tokens.look_after().await;
     let log = captured.text();
-    for words in
-        ["WARN", "could not be kept alive", "Token has been expired or revoked.", "pillarbox auth google"]
-    {
+    for words in [
+        "WARN",
+        "could not be kept alive",
+        "Token has been expired or revoked.",
+        "pillarbox auth google",
+    ] {
         assert!(log.contains(words), "{words} is missing:\n{log}");
     }
-    assert_eq!(scene.file().read().unwrap().refresh_token.expose(), REFRESH_TOKEN, "a person replaces it");
+    assert_eq!(
+        scene.file().read().unwrap().refresh_token.expose(),
+        REFRESH_TOKEN,
+        "a person replaces it"
+    );
 }
 
 #[tokio::test]
@@ -85,7 +97,8 @@ async fn the_seventh_day_of_a_consent_screen_in_testing_is_announced_without_any
     let _guards = captured.start();
     let scene = Scene::new().await;
     let now = scene.clock.wall();
-    let testing = Stored { refresh_token_expires_at: Some(now.after(7 * DAY)), ..stored(REFRESH_TOKEN, now) };
+    let testing =
+        Stored { refresh_token_expires_at: Some(now.after(7 * DAY)), ..stored(REFRESH_TOKEN, now) };
     scene.file().replace(&testing).unwrap();
     let tokens = keeper(&scene);
     let warnings = || captured.text().matches("the refresh token ends soon").count();

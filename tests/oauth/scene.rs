@@ -58,7 +58,8 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let ca_file = directory.path().join("ca.pem");
         std::fs::write(&ca_file, sandbox.certificate_authority_pem()).unwrap();
-        let mut tokens = tokens(&sandbox.oauth_url(), directory.path().join("state/oauth-token.json"));
+        let mut tokens =
+            tokens(&sandbox.oauth_url(), directory.path().join("state/oauth-token.json"));
         tokens.limits.answer = PATIENCE;
         let options = options_of(&sandbox, &ca_file);
         let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 30));
@@ -140,8 +141,11 @@ impl Scene {
 
     /// Waits until the upstream has taken so many messages.
     pub(super) async fn until_received(&self, count: usize) {
-        eventually(|| self.sandbox.mailbox().count() >= count, || format!("{:?}", self.handle().status()))
-            .await;
+        eventually(
+            || self.sandbox.mailbox().count() >= count,
+            || format!("{:?}", self.handle().status()),
+        )
+        .await;
     }
 
     /// Waits until the account is in that state and nothing is in flight.

@@ -15,14 +15,16 @@ use super::scene::{HOUR, Scene, write_key};
 
 /// The public half of the test's key, with which the token endpoint checks the signature.
 fn public_key() -> Vec<u8> {
-    let der = PrivatePkcs8KeyDer::from_pem_slice(include_bytes!("service_account_key.pem")).unwrap();
+    let der =
+        PrivatePkcs8KeyDer::from_pem_slice(include_bytes!("service_account_key.pem")).unwrap();
     RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap().public_key().as_ref().to_vec()
 }
 
 #[tokio::test]
 async fn a_signed_assertion_brings_a_token_for_the_mailbox_and_another_when_it_ends() {
     let mut scene =
-        Scene::with_service_account(|options| options.service_account_key = Some(public_key())).await;
+        Scene::with_service_account(|options| options.service_account_key = Some(public_key()))
+            .await;
     scene.start();
     for count in 1..=3 {
         scene.submit().await;
@@ -53,12 +55,17 @@ async fn a_missing_delegation_names_the_page_of_the_admin_console() {
 async fn a_wrong_clock_is_named_and_not_taken_for_a_revoked_token() {
     for hours in [-2, 2] {
         let scene =
-            Scene::with_service_account(|options| options.service_account_key = Some(public_key())).await;
+            Scene::with_service_account(|options| options.service_account_key = Some(public_key()))
+                .await;
         let wrong = pillarbox::clock::Timestamp(scene.clock.wall().0 + hours * 3_600_000);
         let clock = Arc::new(ManualClock::new(wrong));
         let tokens = Tokens::new(scene.tokens.clone(), "me@gmail.com", None, clock);
         let error = tokens.access_token().await.unwrap_err();
-        assert_eq!(error.kind, Kind::Temporary, "it works as soon as the clock is right: {error:?}");
+        assert_eq!(
+            error.kind,
+            Kind::Temporary,
+            "it works as soon as the clock is right: {error:?}"
+        );
         assert!(
             error.reason.contains("this host's clock is 1") && error.reason.contains("min off"),
             "{error:?}"
@@ -73,7 +80,8 @@ async fn a_key_that_was_deleted_is_a_matter_of_configuration() {
     // Another modulus.
     let middle = other.len() / 2;
     other[middle] ^= 1;
-    let scene = Scene::with_service_account(|options| options.service_account_key = Some(other)).await;
+    let scene =
+        Scene::with_service_account(|options| options.service_account_key = Some(other)).await;
     let clock = Arc::new(scene.clock.clone());
     let tokens = Tokens::new(scene.tokens.clone(), "me@gmail.com", None, clock);
     let error = tokens.access_token().await.unwrap_err();
@@ -85,11 +93,15 @@ async fn a_key_that_was_deleted_is_a_matter_of_configuration() {
 async fn a_key_file_that_cannot_be_used_is_named_and_looked_at_again_soon() {
     let mut scene = Scene::with_service_account(|_| {}).await;
     let Grant::ServiceAccount { key_file } = scene.tokens.grant.clone() else { panic!() };
-    std::fs::write(&key_file, r#"{"client_email":"a@b","private_key":"-----BEGIN secret"}"#).unwrap();
+    std::fs::write(&key_file, r#"{"client_email":"a@b","private_key":"-----BEGIN secret"}"#)
+        .unwrap();
     scene.start();
     scene.submit().await;
     let state = scene.until_account(AccountCondition::PausedCredentials).await;
-    assert!(state.reason.contains("service-account.json") && !state.reason.contains("BEGIN"), "{state:?}");
+    assert!(
+        state.reason.contains("service-account.json") && !state.reason.contains("BEGIN"),
+        "{state:?}"
+    );
     assert_eq!(state.until.unwrap().since(scene.clock.wall()), Duration::from_secs(60));
     write_key(&key_file, "relay@project.iam.gserviceaccount.com");
     scene.clock.advance(Duration::from_secs(61));

@@ -4,7 +4,8 @@ use pillarbox::sandbox::{Options, Stage};
 
 use super::client::*;
 
-const OPENED: &str = "C: MAIL FROM:<me@gmail.com>\nS: 250 2.1.0 OK \nC: RCPT TO:<ok@x.net>\nS: 250 2.1.5 OK ";
+const OPENED: &str =
+    "C: MAIL FROM:<me@gmail.com>\nS: 250 2.1.0 OK \nC: RCPT TO:<ok@x.net>\nS: 250 2.1.5 OK ";
 
 async fn opened(client: &mut Client) {
     client.talk(OPENED).await;
@@ -16,7 +17,9 @@ async fn a_message_in_chunks_is_stored_octet_by_octet() {
     let mut client = Client::ready(&sandbox).await;
     opened(&mut client).await;
     // No dot is stuffed, and none ends the message.
-    client.send(b"BDAT 21\r\nMessage-ID: <1@x>\r\n\r\nBDAT 8\r\n..a\r\n.\r\nBDAT 3 LAST\r\nend").await;
+    client
+        .send(b"BDAT 21\r\nMessage-ID: <1@x>\r\n\r\nBDAT 8\r\n..a\r\n.\r\nBDAT 3 LAST\r\nend")
+        .await;
     client.talk("S: 250 2.0.0 OK \nS: 250 2.0.0 OK \nS: 250 2.0.0 OK  1716281641 ").await;
     opened(&mut client).await;
     client.send(b"BDAT 3\r\nabc").await;
@@ -72,7 +75,9 @@ C: BDAT 0 LAST\nS: 451-4.5.0 SMTP protocol violation\nS: 451-4.5.0 \nS: 451 4.5.
         .await;
     opened(&mut client).await;
     client.send(b"BDAT 2\r\nab").await;
-    client.talk(&format!("S: 250 2.0.0 OK \nC: RSET\nS: 250 2.1.5 Flushed \n{OPENED}\nC: BDAT x")).await;
+    client
+        .talk(&format!("S: 250 2.0.0 OK \nC: RSET\nS: 250 2.1.5 Flushed \n{OPENED}\nC: BDAT x"))
+        .await;
     client.talk("S: 555-5.5.2 \nS: 555-5.5.2 \nS: 555 5.5.2 \nclose").await;
 }
 
@@ -80,10 +85,10 @@ C: BDAT 0 LAST\nS: 451-4.5.0 SMTP protocol violation\nS: 451-4.5.0 \nS: 451 4.5.
 async fn chunks_may_not_grow_beyond_the_size_limit() {
     let sandbox = start(Options { size_bytes_max: 10, ..Options::default() }).await;
     let mut client = Client::implicit(&sandbox).await;
-    let (ehlo, auth) = (EHLO_REST.replace("35882577", "10"), plain("me@gmail.com", "abcdefghijklmnop"));
+    let (ehlo, auth) =
+        (EHLO_REST.replace("35882577", "10"), plain("me@gmail.com", "abcdefghijklmnop"));
     client.talk(&format!("S: 220 \nC: EHLO a.example\n{ehlo}\nC: {auth}\nS: 235 ")).await;
-    let large =
-        "S: 552-5.3.4 \nS: 552-5.3.4 \nS: 552 5.3.4  https://support.google.com/mail/?p=MaxSizeError ";
+    let large = "S: 552-5.3.4 \nS: 552-5.3.4 \nS: 552 5.3.4  https://support.google.com/mail/?p=MaxSizeError ";
     opened(&mut client).await;
     client.send(b"BDAT 6\r\n012345BDAT 6 LAST\r\n012345").await;
     client.talk(&format!("S: 250 2.0.0 OK \n{large}")).await;

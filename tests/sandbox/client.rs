@@ -61,7 +61,10 @@ impl Client {
     pub(super) async fn ready(sandbox: &Sandbox) -> Self {
         let mut client = Self::greeted(sandbox).await;
         client
-            .talk(&format!("C: {}\nS: 235 2.7.0 Accepted", plain("me@gmail.com", "abcdefghijklmnop")))
+            .talk(&format!(
+                "C: {}\nS: 235 2.7.0 Accepted",
+                plain("me@gmail.com", "abcdefghijklmnop")
+            ))
             .await;
         client
     }
@@ -91,8 +94,14 @@ impl Client {
             self.send(&std::mem::take(&mut outgoing)).await;
             match line.strip_prefix("S: ") {
                 Some(expected) => {
-                    let reply = self.line().await.unwrap_or_else(|| panic!("closed instead of {expected:?}"));
-                    assert!(reply.starts_with(expected), "expected {expected:?}, got {reply:?}\n{dialogue}");
+                    let reply = self
+                        .line()
+                        .await
+                        .unwrap_or_else(|| panic!("closed instead of {expected:?}"));
+                    assert!(
+                        reply.starts_with(expected),
+                        "expected {expected:?}, got {reply:?}\n{dialogue}"
+                    );
                 }
                 None => {
                     assert_eq!(line, "close", "a dialogue line of no kind");
@@ -160,7 +169,8 @@ pub(super) fn plain(username: &str, password: &str) -> String {
     format!("AUTH PLAIN {}", data_encoding::BASE64.encode(text.as_bytes()))
 }
 
-pub(super) const LIMIT: &str = "S: 550-5.4.5 Daily user sending limit exceeded. For more information on Gmail
+pub(super) const LIMIT: &str =
+    "S: 550-5.4.5 Daily user sending limit exceeded. For more information on Gmail
 S: 550-5.4.5 sending limits go to
 S: 550 5.4.5  https://support.google.com/a/answer/166852 ";
 

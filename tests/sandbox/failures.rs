@@ -13,14 +13,17 @@ use super::client::*;
 #[tokio::test]
 async fn too_many_logins_in_a_minute_are_refused_until_the_minute_is_over() {
     let clock = ManualClock::new(Timestamp(0));
-    let options = Options { clock: Arc::new(clock.clone()), logins_per_minute: 2, ..Options::default() };
+    let options =
+        Options { clock: Arc::new(clock.clone()), logins_per_minute: 2, ..Options::default() };
     let sandbox = start(options).await;
     drop(Client::ready(&sandbox).await);
     drop(Client::ready(&sandbox).await);
     let mut client = Client::implicit(&sandbox).await;
     let auth = plain("me@gmail.com", "abcdefghijklmnop");
     client.talk(&format!("S: 220 \nC: EHLO a.example\n{EHLO_REST}")).await;
-    client.talk(&format!("C: {auth}\nS: 454-4.7.0 Too many login\nS: 454-4.7.0 \nS: 454 4.7.0 ")).await;
+    client
+        .talk(&format!("C: {auth}\nS: 454-4.7.0 Too many login\nS: 454-4.7.0 \nS: 454 4.7.0 "))
+        .await;
     clock.advance(Duration::from_secs(60));
     client.talk(&format!("C: {auth}\nS: 235 ")).await;
 }
@@ -82,7 +85,8 @@ async fn recipients_that_end_the_connection_do_so_at_their_stage() {
         Client::ready(&sandbox).await.message(recipient, rest).await;
         assert_eq!(sandbox.mailbox().count(), *stored, "{recipient}");
     }
-    let answered: Vec<bool> = sandbox.mailbox().accepted().iter().map(|message| message.answered).collect();
+    let answered: Vec<bool> =
+        sandbox.mailbox().accepted().iter().map(|message| message.answered).collect();
     assert_eq!(answered, [false, false, true, true]);
     assert_eq!(sandbox.mailbox().duplicates().get("<1@x>"), Some(&4));
     // Only the first MAIL behind "dropmail" is lost.
@@ -119,7 +123,8 @@ async fn a_lock_out_holds_at_every_stage_until_a_day_has_passed() {
 #[tokio::test]
 async fn recipients_are_counted_over_a_rolling_day_across_connections() {
     let clock = ManualClock::new(Timestamp(1_716_281_641_000));
-    let options = Options { clock: Arc::new(clock.clone()), recipients_per_day: 3, ..Options::default() };
+    let options =
+        Options { clock: Arc::new(clock.clone()), recipients_per_day: 3, ..Options::default() };
     let sandbox = start(options).await;
     let second = "S: 250 2.1.5 OK \nC: RCPT TO:<ok2@example.net>\n";
     Client::ready(&sandbox).await.message("ok", &format!("{second}{ACCEPTED}")).await;
@@ -149,7 +154,10 @@ async fn a_connection_ends_when_it_is_silent_or_old() {
         clock.advance(Duration::from_secs(10 * 60));
         old.talk("C: NOOP\nS: 250 2.0.0 OK ").await;
     }
-    old.talk("C: MAIL FROM:<me@gmail.com>\nS: 421 4.7.0 Connection expired, try reconnecting.\nclose").await;
+    old.talk(
+        "C: MAIL FROM:<me@gmail.com>\nS: 421 4.7.0 Connection expired, try reconnecting.\nclose",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -174,7 +182,8 @@ async fn a_slow_recipient_is_answered_when_the_clock_says_so() {
     client.message("slow", &at_dot("C: NOOP")).await;
     sandbox.mailbox().wait_for(1, PATIENCE).await.unwrap();
     let mut octet = [0; 1];
-    let early = tokio::time::timeout(Duration::from_millis(50), client.stream.read(&mut octet)).await;
+    let early =
+        tokio::time::timeout(Duration::from_millis(50), client.stream.read(&mut octet)).await;
     assert!(early.is_err(), "answered before its time");
     clock.advance(Duration::from_secs(10));
     client.talk("S: 250 2.0.0 OK  \nS: 250 2.0.0 OK ").await;
@@ -183,8 +192,10 @@ async fn a_slow_recipient_is_answered_when_the_clock_says_so() {
 #[tokio::test]
 async fn a_test_can_order_any_reply_or_loss_at_any_stage() {
     let sandbox = start(Options::default()).await;
-    sandbox
-        .fail_next(Stage::Connect, Failure::ReplyAndClose("421 4.7.0 Try again later {id} - gsmtp".into()));
+    sandbox.fail_next(
+        Stage::Connect,
+        Failure::ReplyAndClose("421 4.7.0 Try again later {id} - gsmtp".into()),
+    );
     Client::implicit(&sandbox).await.talk("S: 421 4.7.0 Try again later \nclose").await;
     sandbox.fail_next(Stage::StartTls, Failure::Drop);
     let mut client = Client::starttls(&sandbox).await;
@@ -196,30 +207,45 @@ async fn a_test_can_order_any_reply_or_loss_at_any_stage() {
     let failed = "S: 450-4.9.9 first\nS: 450 4.9.9 second\n";
     client.talk(&format!("C: MAIL FROM:<me@gmail.com>\n{failed}{OPEN}")).await;
     client
-        .talk(&format!("C: RCPT TO:<ok@x.net>\n{failed}C: RCPT TO:<ok@x.net>\nS: 250 \nC: DATA\n{failed}"))
+        .talk(&format!(
+            "C: RCPT TO:<ok@x.net>\n{failed}C: RCPT TO:<ok@x.net>\nS: 250 \nC: DATA\n{failed}"
+        ))
         .await;
     client.message("ok", &at_dot(failed)).await;
     sandbox.fail_next(Stage::Dot, Failure::StoreAndDrop);
     client.message("ok", &at_dot("close")).await;
     assert_eq!(sandbox.mailbox().count(), 1);
 
-    for stage in
-        [Stage::Connect, Stage::Ehlo, Stage::Auth, Stage::Mail, Stage::Rset, Stage::Noop, Stage::Quit]
-    {
+    for stage in [
+        Stage::Connect,
+        Stage::Ehlo,
+        Stage::Auth,
+        Stage::Mail,
+        Stage::Rset,
+        Stage::Noop,
+        Stage::Quit,
+    ] {
         sandbox.fail_next(stage, Failure::Malformed(Malformed::MixedCodes));
     }
     let malformed = "S: 250-2.1.5 OK\nS: 550 5.1.1 OK\n";
     let auth = plain("me@gmail.com", "abcdefghijklmnop");
     let mut client = Client::implicit(&sandbox).await;
-    client.talk(&format!("{malformed}C: EHLO a.example\n{malformed}C: EHLO a.example\n{EHLO_REST}")).await;
-    client.talk(&format!("C: {auth}\n{malformed}C: {auth}\nS: 235 \nC: MAIL FROM:<>\n{malformed}")).await;
+    client
+        .talk(&format!("{malformed}C: EHLO a.example\n{malformed}C: EHLO a.example\n{EHLO_REST}"))
+        .await;
+    client
+        .talk(&format!("C: {auth}\n{malformed}C: {auth}\nS: 235 \nC: MAIL FROM:<>\n{malformed}"))
+        .await;
     client.talk(&format!("C: RSET\n{malformed}C: NOOP\n{malformed}C: QUIT\n{malformed}")).await;
 }
 
 #[tokio::test]
 async fn an_order_can_hold_until_it_is_taken_back() {
     let sandbox = start(Options::default()).await;
-    sandbox.fail_always(Stage::Mail, Failure::ReplyAndClose("421 4.4.5 Server busy {id} - gsmtp".into()));
+    sandbox.fail_always(
+        Stage::Mail,
+        Failure::ReplyAndClose("421 4.4.5 Server busy {id} - gsmtp".into()),
+    );
     for _ in 0..3 {
         Client::ready(&sandbox)
             .await
@@ -267,7 +293,8 @@ async fn the_journal_holds_each_stored_message_before_it_is_acknowledged() {
     Client::ready(&sandbox).await.message("dropdot", &at_dot("close")).await;
     Client::ready(&sandbox).await.message("dropdot-lost", &at_dot("close")).await;
     let text = std::fs::read_to_string(&path).unwrap();
-    let lines: Vec<JournalLine> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<JournalLine> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let answered: Vec<bool> = lines.iter().map(|line| line.answered).collect();
     assert_eq!(answered, [true, false]);
     assert_eq!(lines[0].message_id.as_deref(), Some("<1@x>"));
@@ -283,12 +310,15 @@ async fn each_message_is_a_file_as_its_recipients_get_it() {
     let sandbox = start(Options { mailbox: Some(mailbox.clone()), ..Options::default() }).await;
     Client::ready(&sandbox).await.message("ok", ACCEPTED).await;
     Client::ready(&sandbox).await.message("dropdot-lost", &at_dot("close")).await;
-    let files: Vec<_> = std::fs::read_dir(&mailbox).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(&mailbox).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [file] = &files[..] else { panic!("one message was stored, but there are {files:?}") };
     assert_eq!(file.extension().unwrap(), "eml");
     let text = std::fs::read_to_string(file).unwrap();
     assert!(
-        text.starts_with("Delivered-To: ok@example.net\r\nReturn-Path: <me@gmail.com>\r\nReceived: "),
+        text.starts_with(
+            "Delivered-To: ok@example.net\r\nReturn-Path: <me@gmail.com>\r\nReceived: "
+        ),
         "{text}"
     );
     assert!(text.ends_with("Message-ID: <1@x>\r\n\r\nhello\r\n"), "{text}");

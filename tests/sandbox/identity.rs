@@ -40,7 +40,12 @@ async fn post(sandbox: &Sandbox, path: &str, form: &str) -> Option<(u16, String,
     post_with(sandbox, path, form, "").await
 }
 
-async fn post_with(sandbox: &Sandbox, path: &str, form: &str, field: &str) -> Option<(u16, String, String)> {
+async fn post_with(
+    sandbox: &Sandbox,
+    path: &str,
+    form: &str,
+    field: &str,
+) -> Option<(u16, String, String)> {
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{field}\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
@@ -76,7 +81,8 @@ fn consent(changes: &[(&str, &str)]) -> String {
         parameters.retain(|(known, _)| known != name);
         parameters.push((name, value));
     }
-    let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let parameters: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("/o/oauth2/v2/auth?{}", parameters.join("&"))
 }
 
@@ -107,12 +113,16 @@ async fn consent_leads_to_a_code_and_the_code_to_tokens_that_smtp_takes() {
     let sandbox = start(Options::default()).await;
     let hinted = code(&sandbox, &[("login_hint", "me%40gmail.com")]).await;
     let (status, answer) = token(&sandbox, &exchange_form(&hinted, VERIFIER)).await;
-    assert_eq!((status, &answer["expires_in"], &answer["token_type"]), (200, &json!(3599), &json!("Bearer")));
+    assert_eq!(
+        (status, &answer["expires_in"], &answer["token_type"]),
+        (200, &json!(3599), &json!("Bearer"))
+    );
     assert_eq!(answer["scope"], "https://mail.google.com/");
     assert!(logs_in(&sandbox, "me@gmail.com", &answer).await);
     assert!(!logs_in(&sandbox, "other@gmail.com", &answer).await, "a token belongs to its account");
 
-    let (status, again) = token(&sandbox, &refresh(answer["refresh_token"].as_str().unwrap())).await;
+    let (status, again) =
+        token(&sandbox, &refresh(answer["refresh_token"].as_str().unwrap())).await;
     assert_eq!((status, again.get("refresh_token")), (200, None), "Google sends no new one");
     assert_ne!(again["access_token"], answer["access_token"]);
     assert!(logs_in(&sandbox, "me@gmail.com", &again).await);
@@ -165,7 +175,9 @@ async fn a_wrong_request_for_consent_gets_a_page_and_never_a_redirect() {
     }
     let (status, header, _) = get(&sandbox, &consent(&[("login_hint", "deny%40gmail.com")])).await;
     assert_eq!(status, 302);
-    assert!(header.contains(&format!("location: {REDIRECT}?error=access_denied&state=a%20state%2F1")));
+    assert!(
+        header.contains(&format!("location: {REDIRECT}?error=access_denied&state=a%20state%2F1"))
+    );
 }
 
 #[tokio::test]
@@ -231,7 +243,11 @@ async fn a_client_may_name_itself_in_the_form_or_in_the_header_and_must_be_known
     for (secret, status) in [(OAUTH_CLIENT_SECRET, 200), ("other", 401)] {
         let credentials = BASE64.encode(format!("{OAUTH_CLIENT_ID}:{secret}").as_bytes());
         let field = format!("Authorization: Basic {credentials}\r\n");
-        assert_eq!(post_with(&sandbox, "/token", &form, &field).await.unwrap().0, status, "{secret}");
+        assert_eq!(
+            post_with(&sandbox, "/token", &form, &field).await.unwrap().0,
+            status,
+            "{secret}"
+        );
     }
     let (status, answer) =
         token(&sandbox, &refresh(REFRESH_TOKEN).replace("client_id=", "client_id=x")).await;
@@ -242,7 +258,8 @@ async fn a_client_may_name_itself_in_the_form_or_in_the_header_and_must_be_known
 
 #[tokio::test]
 async fn an_access_token_ends_after_its_lifetime() {
-    let (sandbox, clock) = start_with(|options| options.token_lifetime = Duration::from_secs(60)).await;
+    let (sandbox, clock) =
+        start_with(|options| options.token_lifetime = Duration::from_secs(60)).await;
     let (_, answer) = token(&sandbox, &refresh(REFRESH_TOKEN)).await;
     assert_eq!(answer["expires_in"], 60);
     clock.advance(Duration::from_secs(59));

@@ -22,20 +22,26 @@ async fn mail_beyond_the_limit_may_be_accepted_and_bounced() {
     clock.advance(24 * HOUR);
     Client::ready(&sandbox).await.message("ok", ACCEPTED).await;
 
-    let bounced: Vec<bool> = sandbox.mailbox().accepted().iter().map(|message| message.bounced).collect();
+    let bounced: Vec<bool> =
+        sandbox.mailbox().accepted().iter().map(|message| message.bounced).collect();
     assert_eq!(bounced, [false, true, false]);
     assert_eq!(sandbox.spent("me@gmail.com"), 1, "what bounces is not counted");
     let counters = sandbox.mailbox().counters();
     assert_eq!((counters.bounces, counters.quota_refusals), (1, 0));
     let text = std::fs::read_to_string(&path).unwrap();
-    let lines: Vec<JournalLine> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<JournalLine> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.iter().map(|line| line.bounced).collect::<Vec<_>>(), bounced);
     let mut told = Vec::new();
     while let Ok(event) = events.try_recv() {
-        told.extend(event.text.starts_with("bounced into the account's inbox").then_some(event.text));
+        told.extend(
+            event.text.starts_with("bounced into the account's inbox").then_some(event.text),
+        );
     }
     assert_eq!(told.len(), 1);
-    assert!(told[0].contains("You have reached a limit for sending mail. Your message was not sent."));
+    assert!(
+        told[0].contains("You have reached a limit for sending mail. Your message was not sent.")
+    );
 }
 
 #[tokio::test]
@@ -63,7 +69,8 @@ async fn a_wrong_certificate_is_one_that_no_client_accepts() {
     ] {
         let sandbox = start(Options { certificate, ..Options::default() }).await;
         let stream = TcpStream::connect(sandbox.implicit_address()).await.unwrap();
-        let error = Client::new(stream).secure(&sandbox, "smtp.gmail.com").await.err().unwrap().to_string();
+        let error =
+            Client::new(stream).secure(&sandbox, "smtp.gmail.com").await.err().unwrap().to_string();
         assert!(complaint.split('|').any(|word| error.contains(word)), "{certificate:?}: {error}");
     }
 }

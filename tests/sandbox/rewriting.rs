@@ -8,14 +8,19 @@ async fn sent(options: impl FnOnce(&mut Options), header: &str) -> String {
     let (sandbox, _clock) = start_with(options).await;
     let mut client = Client::ready(&sandbox).await;
     let lines: String = header.lines().map(|line| format!("C: {line}\n")).collect();
-    let rest = format!("S: 250 2.1.5 OK \nC: DATA\nS: 354 \n{lines}C: \nC: body\nC: .\nS: 250 2.0.0 OK ");
+    let rest =
+        format!("S: 250 2.1.5 OK \nC: DATA\nS: 354 \n{lines}C: \nC: body\nC: .\nS: 250 2.0.0 OK ");
     client.message("ok", &rest).await;
     let mailbox = sandbox.mailbox();
     let accepted = &mailbox.accepted()[0];
     // The original is stored verbatim beside the copy.
-    assert_eq!(accepted.body, format!("{}\r\n\r\nbody\r\n", header.replace('\n', "\r\n")).as_bytes());
+    assert_eq!(
+        accepted.body,
+        format!("{}\r\n\r\nbody\r\n", header.replace('\n', "\r\n")).as_bytes()
+    );
     let copy = String::from_utf8(mailbox.rewritten(accepted)).unwrap();
-    copy.replace(&accepted.session_id, "ID").replace(&accepted.tls.as_ref().unwrap().cipher_suite, "CIPHER")
+    copy.replace(&accepted.session_id, "ID")
+        .replace(&accepted.tls.as_ref().unwrap().cipher_suite, "CIPHER")
 }
 
 const TRACE: &str = "Return-Path: <me@gmail.com>\r
@@ -28,19 +33,16 @@ Received: from relay.example.org ([127.0.0.1])\r
 
 #[tokio::test]
 async fn a_message_of_the_account_itself_gets_trace_fields_only() {
-    let header =
-        "From: Me <me@gmail.com>\nMessage-ID: <1@x>\nDate: Tue, 21 May 2024 10:00:00 +0200\nSubject: x\n y";
+    let header = "From: Me <me@gmail.com>\nMessage-ID: <1@x>\nDate: Tue, 21 May 2024 10:00:00 +0200\nSubject: x\n y";
     let expected = format!("{TRACE}{}\r\n\r\nbody\r\n", header.replace('\n', "\r\n"));
     assert_eq!(sent(|_| (), header).await, expected);
 }
 
 #[tokio::test]
 async fn a_foreign_from_becomes_the_account_unless_it_is_a_verified_address() {
-    let header =
-        "From: \"Root, web01\" <root@web01>\nMessage-ID: <1@x>\nDate: Tue, 21 May 2024 10:00:00 +0200";
+    let header = "From: \"Root, web01\" <root@web01>\nMessage-ID: <1@x>\nDate: Tue, 21 May 2024 10:00:00 +0200";
     let copy = sent(|_| (), header).await;
-    let from =
-        "From: \"Root, web01\" <me@gmail.com>\r\nX-Google-Original-From: \"Root, web01\" <root@web01>\r\n";
+    let from = "From: \"Root, web01\" <me@gmail.com>\r\nX-Google-Original-From: \"Root, web01\" <root@web01>\r\n";
     assert!(copy.contains(from), "{copy}");
     let copy = sent(|options| options.send_as = vec!["root@web01".into()], header).await;
     assert!(copy.contains("\nFrom: \"Root, web01\" <root@web01>\r\n"), "{copy}");
@@ -50,10 +52,14 @@ async fn a_foreign_from_becomes_the_account_unless_it_is_a_verified_address() {
 #[tokio::test]
 async fn missing_fields_are_added_and_broken_ones_replaced_with_the_old_value_beside_them() {
     let copy = sent(|_| (), "From: me@gmail.com\nSubject: x").await;
-    assert!(copy.contains("@mx.google.com>\r\nDate: Tue, 21 May 2024 08:54:01 +0000\r\nFrom: "), "{copy}");
+    assert!(
+        copy.contains("@mx.google.com>\r\nDate: Tue, 21 May 2024 08:54:01 +0000\r\nFrom: "),
+        "{copy}"
+    );
     assert!(copy.contains("Message-ID: <664c6129.1c69fb81."), "{copy}");
     let copy =
-        sent(|_| (), "From: me@gmail.com\nMessage-ID: broken\nDate: Tue, 21 May 2024 08:00:00 GMT").await;
+        sent(|_| (), "From: me@gmail.com\nMessage-ID: broken\nDate: Tue, 21 May 2024 08:00:00 GMT")
+            .await;
     assert!(copy.contains(".SMTPIN_ADDED_BROKEN@mx.google.com>\r\n"), "{copy}");
     assert!(copy.contains("\nX-Google-Original-Message-ID: broken\r\n"), "{copy}");
     assert!(

@@ -48,10 +48,13 @@ impl Play {
     fn recipients(&self) -> Vec<(String, u64, String)> {
         let page = Playground::ask(self.directory.path(), "queue list");
         let messages = page["messages"].as_array().unwrap().clone();
-        let recipients = messages.iter().flat_map(|message| message["recipients"].as_array().unwrap());
+        let recipients =
+            messages.iter().flat_map(|message| message["recipients"].as_array().unwrap());
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         recipients
-            .map(|one| (text(&one["state"]), one["attempts"].as_u64().unwrap(), text(&one["last_reply"])))
+            .map(|one| {
+                (text(&one["state"]), one["attempts"].as_u64().unwrap(), text(&one["last_reply"]))
+            })
             .collect()
     }
 
@@ -65,7 +68,12 @@ impl Play {
     fn until(&self, what: &str, mut reached: impl FnMut(&Self) -> bool) {
         let reached = within(PATIENCE, || reached(self));
         let recipients = self.recipients();
-        assert!(reached, "not {what}: {recipients:?}\n{:#}\n{}", self.status(), self.sandbox.printed());
+        assert!(
+            reached,
+            "not {what}: {recipients:?}\n{:#}\n{}",
+            self.status(),
+            self.sandbox.printed()
+        );
     }
 
     /// Ends pauses and waits until everything has left.
@@ -177,7 +185,12 @@ fn a_lost_or_garbled_connection_is_replaced_and_the_mail_leaves_once() {
     // At once: no pause, no command of the user.
     play.until("relayed", |play| play.status()["queue"]["messages"] == 0);
     assert_eq!(play.taken().len(), 1);
-    assert_eq!(play.sandbox.printed().matches("auth: logged in").count(), 2, "{}", play.sandbox.printed());
+    assert_eq!(
+        play.sandbox.printed().matches("auth: logged in").count(),
+        2,
+        "{}",
+        play.sandbox.printed()
+    );
 
     let play = Play::with_a_mail("malformed-replies");
     play.until_resumed_and_sent();
@@ -191,7 +204,8 @@ fn a_flaky_network_loses_nothing() {
     recipients.iter().for_each(|recipient| play.sandbox.send(recipient));
     play.until_resumed_and_sent();
     for recipient in recipients {
-        let copies: Vec<_> = play.taken().into_iter().filter(|line| line.rcpt_to == [recipient]).collect();
+        let copies: Vec<_> =
+            play.taken().into_iter().filter(|line| line.rcpt_to == [recipient]).collect();
         assert!(copies.iter().any(|line| line.answered), "{recipient}");
         assert!(copies.iter().all(|line| line.message_id == copies[0].message_id), "{copies:?}");
     }
@@ -229,7 +243,9 @@ fn a_refused_message_is_dead_with_the_upstreams_words_and_the_account_stays_open
     ] {
         let play = Play::with_a_mail(scenario);
         play.until("dead", |play| {
-            play.recipients().iter().any(|(state, _, reply)| state == "dead" && reply.contains(word))
+            play.recipients()
+                .iter()
+                .any(|(state, _, reply)| state == "dead" && reply.contains(word))
         });
         assert_eq!(play.status()["account"]["condition"], "open", "{scenario}");
         assert!(play.taken().is_empty(), "{scenario}");
@@ -238,7 +254,9 @@ fn a_refused_message_is_dead_with_the_upstreams_words_and_the_account_stays_open
 
 #[test]
 fn what_is_temporary_is_tried_again_with_an_attempt_charged() {
-    for (scenario, word) in [("mailbox-full", "OverQuotaTemp"), ("temporarily-rejected", "rejected")] {
+    for (scenario, word) in
+        [("mailbox-full", "OverQuotaTemp"), ("temporarily-rejected", "rejected")]
+    {
         let play = Play::with_a_mail(scenario);
         play.until("deferred", |play| {
             let found = play.recipients();
@@ -298,6 +316,10 @@ fn a_scenario_says_at_the_start_what_will_happen_and_what_to_watch_for() {
 fn every_scenario_is_played_here() {
     let text = include_str!("scenarios.rs");
     for scenario in SCENARIOS {
-        assert!(text.contains(&format!("\"{}\"", scenario.name)), "{} is not tested", scenario.name);
+        assert!(
+            text.contains(&format!("\"{}\"", scenario.name)),
+            "{} is not tested",
+            scenario.name
+        );
     }
 }

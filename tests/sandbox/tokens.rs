@@ -8,8 +8,7 @@ use pillarbox::sandbox::{ACCESS_TOKEN, Options};
 use super::client::*;
 
 /// `{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}`, as seen at Gmail.
-const REFUSED: &str =
-    "334 eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==";
+const REFUSED: &str = "334 eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==";
 /// `{"status":"invalid_request","scope":"https://mail.google.com/"}`, as seen at Gmail.
 const MALFORMED: &str =
     "334 eyJzdGF0dXMiOiJpbnZhbGlkX3JlcXVlc3QiLCJzY29wZSI6Imh0dHBzOi8vbWFpbC5nb29nbGUuY29tLyJ9";
@@ -21,8 +20,9 @@ pub(super) fn xoauth2(username: &str, token: &str) -> String {
 }
 
 fn oauthbearer(username: &str, token: &str) -> String {
-    let text =
-        format!("n,a={username},\u{1}host=smtp.gmail.com\u{1}port=587\u{1}auth=Bearer {token}\u{1}\u{1}");
+    let text = format!(
+        "n,a={username},\u{1}host=smtp.gmail.com\u{1}port=587\u{1}auth=Bearer {token}\u{1}\u{1}"
+    );
     format!("AUTH OAUTHBEARER {}", BASE64.encode(text.as_bytes()))
 }
 
@@ -41,7 +41,10 @@ async fn a_good_token_logs_in_with_and_without_an_initial_response() {
     assert_eq!(sandbox.mailbox().counters().logins, 4);
     let commands = sandbox.mailbox().last_commands();
     assert!(commands.iter().any(|line| line.ends_with("AUTH XOAUTH2 ***")), "{commands:?}");
-    assert!(!commands.iter().any(|line| line.contains("dXNlcj")), "no credentials kept: {commands:?}");
+    assert!(
+        !commands.iter().any(|line| line.contains("dXNlcj")),
+        "no credentials kept: {commands:?}"
+    );
 }
 
 #[tokio::test]
@@ -56,7 +59,9 @@ async fn a_refused_token_is_explained_in_json_and_refused_after_an_empty_line() 
     ];
     for (auth, json, acknowledgement) in &cases {
         let mut client = Client::greeted(&sandbox).await;
-        client.talk(&format!("C: {auth}\nS: {json}\nC: {acknowledgement}\n{BAD_CREDENTIALS}")).await;
+        client
+            .talk(&format!("C: {auth}\nS: {json}\nC: {acknowledgement}\n{BAD_CREDENTIALS}"))
+            .await;
         // The session is alive and takes another attempt.
         let again = xoauth2("me@gmail.com", ACCESS_TOKEN);
         client.talk(&format!("C: {again}\nS: 235 2.7.0 Accepted")).await;
@@ -75,7 +80,9 @@ async fn any_other_answer_to_the_json_is_a_violation_and_still_gets_535() {
     for (count, wrong) in [(1, credentials), (2, "*"), (3, "QUIT")] {
         let mut client = Client::greeted(&sandbox).await;
         client
-            .talk(&format!("C: {auth}\nS: {REFUSED}\nC: {wrong}\n{BAD_CREDENTIALS}\nC: NOOP\nS: 250 "))
+            .talk(&format!(
+                "C: {auth}\nS: {REFUSED}\nC: {wrong}\n{BAD_CREDENTIALS}\nC: NOOP\nS: 250 "
+            ))
             .await;
         assert_eq!(sandbox.mailbox().counters().violations, count, "{wrong}");
     }
@@ -86,7 +93,9 @@ async fn what_is_no_base64_cannot_be_decoded() {
     let sandbox = start(Options::default()).await;
     let mut client = Client::greeted(&sandbox).await;
     for mechanism in ["XOAUTH2", "OAUTHBEARER", "PLAIN", "LOGIN"] {
-        client.talk(&format!("C: AUTH {mechanism} dXNlcj1\nS: 501 5.5.2 Cannot Decode response")).await;
+        client
+            .talk(&format!("C: AUTH {mechanism} dXNlcj1\nS: 501 5.5.2 Cannot Decode response"))
+            .await;
     }
 }
 
@@ -104,7 +113,9 @@ async fn a_connection_ends_with_its_token_even_in_silence() {
     clock.advance(Duration::from_secs(1));
     silent.talk("S: 421 4.7.0 Session expired, please login again.\nclose").await;
     // A message in transfer may finish; nothing comes behind it.
-    in_data.talk("C: hello\nC: .\nS: 250 2.0.0 OK  \nC: NOOP\nS: 421 4.7.0 Session expired\nclose").await;
+    in_data
+        .talk("C: hello\nC: .\nS: 250 2.0.0 OK  \nC: NOOP\nS: 421 4.7.0 Session expired\nclose")
+        .await;
 }
 
 #[tokio::test]

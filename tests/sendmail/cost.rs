@@ -58,11 +58,17 @@ fn cost(stage: &Stage, program: &str, input: &[u8]) -> Cost {
     let mut command = Command::new(program);
     let usual = stage.command("sendmail", &[]);
     command.args(
-        ["sendmail", "-v", "-i", "a@b.example"].iter().skip(usize::from(program.ends_with("sendmail"))),
+        ["sendmail", "-v", "-i", "a@b.example"]
+            .iter()
+            .skip(usize::from(program.ends_with("sendmail"))),
     );
     command.env_clear().envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::from(full)).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::from(full))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     write_to(&mut child, input);
     let waits = within(Duration::from_secs(20), || writes_to_a_pipe(&child));
     assert!(waits, "the call does not end: {:?}", wait_channel(&child));

@@ -35,7 +35,8 @@ fn a_thousand_calls_over_a_daemon_that_is_killed_arrive_each_once() {
                     if number >= CALLS {
                         return;
                     }
-                    let mail = format!("Message-ID: <{number}@crowd.example>\nSubject: x\n\n{number}\n");
+                    let mail =
+                        format!("Message-ID: <{number}@crowd.example>\nSubject: x\n\n{number}\n");
                     let done = stage.sendmail(&["-f", "joe@x.example", "a@b.example"], mail);
                     if done.code != Some(0) {
                         eprintln!("crowd: call {number}: {done:?}");
@@ -53,7 +54,8 @@ fn a_thousand_calls_over_a_daemon_that_is_killed_arrive_each_once() {
             wait(calls);
             daemon.take().unwrap().kill();
             wait(calls + ABSENCE);
-            most_dropped = std::fs::read_dir(stage.drop_directory()).unwrap().count().max(most_dropped);
+            most_dropped =
+                std::fs::read_dir(stage.drop_directory()).unwrap().count().max(most_dropped);
             daemon = Some(home.start());
         }
         most_dropped
@@ -61,7 +63,12 @@ fn a_thousand_calls_over_a_daemon_that_is_killed_arrive_each_once() {
     assert_eq!(failed.load(Ordering::Relaxed), 0, "{}", tail(&home.log()));
     assert!(most_dropped > 0, "the daemon was never missed, so nothing was shown");
     let empty = || std::fs::read_dir(stage.drop_directory()).unwrap().count() == 0;
-    assert!(within(Duration::from_secs(120), empty), "{:?}\n{}", stage.dropped(), tail(&home.log()));
+    assert!(
+        within(Duration::from_secs(120), empty),
+        "{:?}\n{}",
+        stage.dropped(),
+        tail(&home.log())
+    );
 
     assert!(daemon.take().unwrap().terminate(Duration::from_secs(30)).success());
     home.configure(&gmail.upstream(), &budget(PLENTY));
@@ -74,8 +81,9 @@ fn a_thousand_calls_over_a_daemon_that_is_killed_arrive_each_once() {
     for message in gmail.accepted() {
         *copies.entry(message.message_id.clone().unwrap_or_default()).or_default() += 1;
     }
-    let missing: Vec<usize> =
-        (0..CALLS).filter(|number| !copies.contains_key(&format!("<{number}@crowd.example>"))).collect();
+    let missing: Vec<usize> = (0..CALLS)
+        .filter(|number| !copies.contains_key(&format!("<{number}@crowd.example>")))
+        .collect();
     assert!(all_there, "missing: {missing:?}\n{}", tail(&home.log()));
     assert_eq!(missing, Vec::<usize>::new());
     assert_eq!(copies.values().filter(|count| **count > 1).count(), 0, "none twice");

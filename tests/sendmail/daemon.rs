@@ -39,8 +39,11 @@ fn mail_arrives_once_whether_the_daemon_runs_or_is_started_later() {
     without_socket.sendmail(&["-f", "joe", "a@b.example"], mail("noticed")).quietly();
     assert!(within(Duration::from_secs(30), || gmail.recipients() == 3), "{}", home.log());
     assert_eq!(gmail.duplicates(), 0);
-    let texts: Vec<String> =
-        gmail.accepted().iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect();
+    let texts: Vec<String> = gmail
+        .accepted()
+        .iter()
+        .map(|message| String::from_utf8_lossy(&message.body).into_owned())
+        .collect();
     assert!(texts.iter().all(|text| text.ends_with("\r\n\r\n.\r\nbody\r\n")), "{texts:?}");
     assert!(texts.iter().all(|text| text.contains("from userid ")), "{texts:?}");
     assert!(daemon.terminate(Duration::from_secs(20)).success());
@@ -53,10 +56,15 @@ fn the_queue_is_shown_and_hurried_to_whom_the_admin_socket_lets_in() {
     let mailq = |stage: &Stage| super::stage::call(&mut stage.command("mailq", &[]), b"");
     let down = mailq(&stage);
     assert_eq!(down.code, Some(69), "{down:?}");
-    home.configure(&crate::support::daemon::Upstream::nobody(), &crate::support::outage::budget(PLENTY));
+    home.configure(
+        &crate::support::daemon::Upstream::nobody(),
+        &crate::support::outage::budget(PLENTY),
+    );
     let daemon = home.start();
     assert_eq!(mailq(&stage).stdout, "Mail queue is empty\n");
-    let said = stage.sendmail(&["-v", "-f", "joe@x.example", "a@b.example"], "Subject: x\n\nbody\n").stdout;
+    let said = stage
+        .sendmail(&["-v", "-f", "joe@x.example", "a@b.example"], "Subject: x\n\nbody\n")
+        .stdout;
     let id = said.trim().rsplit(' ').next().unwrap().to_owned();
     for done in [mailq(&stage), stage.sendmail(&["-bp"], "")] {
         assert!(done.stdout.contains(&id) && done.stdout.contains("a@b.example"), "{done:?}");

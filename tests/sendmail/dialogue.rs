@@ -6,7 +6,11 @@ const DIALOGUE: &str = "EHLO web01\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.ex
                         DATA\r\nSubject: x\r\nBcc: hidden@y.example\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
 
 fn codes(output: &str) -> Vec<&str> {
-    output.lines().filter(|line| line.as_bytes().get(3) == Some(&b' ')).map(|line| &line[..3]).collect()
+    output
+        .lines()
+        .filter(|line| line.as_bytes().get(3) == Some(&b' '))
+        .map(|line| &line[..3])
+        .collect()
 }
 
 #[test]
@@ -14,7 +18,12 @@ fn a_message_is_safe_when_its_250_is_read_also_while_the_daemon_is_down() {
     let stage = Stage::new();
     let done = stage.sendmail(&["-bs", "-odb", "-oem"], DIALOGUE);
     assert_eq!((done.code, &done.stderr[..]), (Some(0), ""));
-    assert_eq!(codes(&done.stdout), ["220", "250", "250", "250", "354", "250", "221"], "{}", done.stdout);
+    assert_eq!(
+        codes(&done.stdout),
+        ["220", "250", "250", "250", "354", "250", "221"],
+        "{}",
+        done.stdout
+    );
     let dropped = stage.only_dropped();
     assert_eq!(dropped.head.recipients, ["RCPT TO:<b@y.example> NOTIFY=NEVER"]);
     assert_eq!(dropped.text(), "From: a@x.example\r\nSubject: x\r\n\r\n.dot\r\n");
@@ -40,7 +49,12 @@ fn what_the_daemon_refuses_for_good_is_refused_for_good() {
     let input = DIALOGUE.replace("RCPT TO:<b@y", "RCPT TO:<nobody>\r\nRCPT TO:<b@y");
     let done = stage.sendmail(&["-bs"], input);
     let answers = codes(&done.stdout);
-    assert_eq!(answers[answers.len() - 2..], ["554", "221"], "one reply for all recipients: {}", done.stdout);
+    assert_eq!(
+        answers[answers.len() - 2..],
+        ["554", "221"],
+        "one reply for all recipients: {}",
+        done.stdout
+    );
     assert!(done.stderr.contains("no such user"));
     drop(daemon.commands());
     assert!(stage.dropped().is_empty());

@@ -87,7 +87,8 @@ fn cannot_create_73_a_long_message_has_no_place_while_it_is_read() {
 fn input_74_standard_input_cannot_be_read() {
     let stage = Stage::new();
     let directory = fs::File::open(stage.drop_directory()).unwrap();
-    let child = stage.command("sendmail", &["a@b.example"]).stdin(Stdio::from(directory)).spawn().unwrap();
+    let child =
+        stage.command("sendmail", &["a@b.example"]).stdin(Stdio::from(directory)).spawn().unwrap();
     expect(&super::stage::done(child.wait_with_output().unwrap()), 74, "standard input");
 }
 
@@ -110,8 +111,8 @@ fn temporary_75_the_disk_is_full() {
     let disk = LoopDisk::create(images.path(), "disk", 8 << 20).unwrap();
     let drop_directory = disk.path().join("drop");
     fs::create_dir(&drop_directory).unwrap();
-    let stage =
-        Stage::new().variable("PILLARBOX__SENDMAIL__DROP_DIRECTORY", drop_directory.to_str().unwrap());
+    let stage = Stage::new()
+        .variable("PILLARBOX__SENDMAIL__DROP_DIRECTORY", drop_directory.to_str().unwrap());
     stage.sendmail(&["a@b.example"], MAIL).quietly();
     disk.fill("ballast", 0);
     expect(&stage.sendmail(&["a@b.example"], "x\n".repeat(50_000)), 75, "No space left");

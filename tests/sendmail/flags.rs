@@ -48,9 +48,15 @@ fn flags_that_mean_nothing_here_lose_no_mail_and_no_recipient() {
 #[test]
 fn an_unknown_flag_is_told_and_the_mail_goes() {
     let stage = Stage::new();
-    for line in [&["-Z", "a@b.example"][..], &["--frobnicate=1", "a@b.example"], &["a@b.example", "-by"]] {
+    for line in
+        [&["-Z", "a@b.example"][..], &["--frobnicate=1", "a@b.example"], &["a@b.example", "-by"]]
+    {
         let done = stage.sendmail(line, MAIL);
-        assert_eq!((done.code, &done.stdout[..], done.stderr.lines().count()), (Some(0), "", 1), "{done:?}");
+        assert_eq!(
+            (done.code, &done.stdout[..], done.stderr.lines().count()),
+            (Some(0), "", 1),
+            "{done:?}"
+        );
     }
     assert_eq!(stage.dropped().len(), 3);
 }
@@ -101,8 +107,21 @@ fn names(stage: &Stage) -> Vec<String> {
 fn the_sender_the_notices_and_the_id_reach_the_daemon() {
     let stage = Stage::new();
     let daemon = StandIn::at(&stage.socket(), &[]);
-    let flags =
-        ["-f", "<>", "-N", "never", "-R", "hdrs", "-V", "id 1", "-v", "-i", "--", "a@b.example", "root"];
+    let flags = [
+        "-f",
+        "<>",
+        "-N",
+        "never",
+        "-R",
+        "hdrs",
+        "-V",
+        "id 1",
+        "-v",
+        "-i",
+        "--",
+        "a@b.example",
+        "root",
+    ];
     let done = stage.sendmail(&flags, "Subject: gr\u{fc}n\n\n.\nend\n");
     let message = daemon.heard.recv().unwrap();
     assert!(message.ends_with(b"\r\n\r\n.\r\nend\r\n"));
@@ -115,14 +134,19 @@ fn the_sender_the_notices_and_the_id_reach_the_daemon() {
         commands,
         [
             "EHLO localhost".to_owned(),
-            format!("MAIL FROM:<> SIZE={size} BODY=8BITMIME RET=HDRS ENVID=id+201 XQUEUEID={id} XUID={user}"),
+            format!(
+                "MAIL FROM:<> SIZE={size} BODY=8BITMIME RET=HDRS ENVID=id+201 XQUEUEID={id} XUID={user}"
+            ),
             "RCPT TO:<a@b.example> NOTIFY=NEVER".to_owned(),
             "RCPT TO:<root> NOTIFY=NEVER".to_owned(),
             format!("BDAT {size} LAST"),
             "QUIT".to_owned(),
         ]
     );
-    assert_eq!((done.code, done.stdout, &done.stderr[..]), (Some(0), format!("queued as {id}\n"), ""));
+    assert_eq!(
+        (done.code, done.stdout, &done.stderr[..]),
+        (Some(0), format!("queued as {id}\n"), "")
+    );
 }
 
 #[test]
@@ -158,7 +182,8 @@ fn many_recipients_are_one_message_up_to_the_limit_of_a_transaction() {
     let recipients: Vec<String> = (0..250).map(|number| format!("r{number}@b.example")).collect();
     let input = format!("To: {}\n\nbody\n", recipients.join(",\n "));
     stage.sendmail(&["-t"], input).quietly();
-    let counts: Vec<usize> = stage.dropped().iter().map(|dropped| dropped.head.recipients.len()).collect();
+    let counts: Vec<usize> =
+        stage.dropped().iter().map(|dropped| dropped.head.recipients.len()).collect();
     assert_eq!(counts.iter().sum::<usize>(), 250);
     assert_eq!(counts.len(), 3);
     stage.configure("[listener]\nmax_recipients = 500\n");
@@ -181,12 +206,17 @@ fn the_aliases_are_checked_and_explained() {
     stage.configure(&format!("[identity]\naliases_file = {:?}\n", aliases.to_str().unwrap()));
     let checked = super::stage::call(&mut stage.command("newaliases", &[]), b"");
     assert_eq!((checked.code, &checked.stdout[..]), (Some(0), ""), "{checked:?}");
-    assert!(checked.stderr.starts_with("newaliases: ") && checked.stderr.contains("line 2"), "{checked:?}");
+    assert!(
+        checked.stderr.starts_with("newaliases: ") && checked.stderr.contains("line 2"),
+        "{checked:?}"
+    );
     assert_eq!(stage.sendmail(&["-bi"], "").code, Some(0));
     for flag in ["-bv", "-bt"] {
         let explained = stage.sendmail(&[flag, "postmaster", "a@b.example"], "");
         assert_eq!((explained.code, &explained.stderr[..]), (Some(0), ""), "{explained:?}");
-        assert!(explained.stdout.contains("postmaster: ") && explained.stdout.contains("joe@x.example"));
+        assert!(
+            explained.stdout.contains("postmaster: ") && explained.stdout.contains("joe@x.example")
+        );
         assert!(explained.stdout.contains("a@b.example: a@b.example"), "{explained:?}");
     }
     let unknown = stage.sendmail(&["-bv", "nobody-here"], "");

@@ -18,14 +18,18 @@ fn mail_reaches_the_upstream_through_a_relay_that_is_named() {
     let gmail = Gmail::start();
     let home = home_without_brakes(&gmail.upstream(), PLENTY);
     let daemon = home.start();
-    let stage = Stage::new().variable("PILLARBOX_SUBMIT", &format!("localhost:{}", home.smtp.port()));
+    let stage =
+        Stage::new().variable("PILLARBOX_SUBMIT", &format!("localhost:{}", home.smtp.port()));
     let done = stage.sendmail(&["-v", "-f", "joe", "a@b.example"], "Subject: one\n\n.\nb\u{e4}r\n");
     assert_eq!((done.code, &done.stderr[..]), (Some(0), ""));
     assert!(done.stdout.starts_with("250 "), "{}", done.stdout);
     let host = home.smtp.to_string();
     let mut command = stage.command("pillarbox", &["sendmail", "--host", &host, "-t"]);
-    std::os::unix::fs::symlink(crate::support::daemon::pillarbox().get_program(), stage.path("pillarbox"))
-        .unwrap();
+    std::os::unix::fs::symlink(
+        crate::support::daemon::pillarbox().get_program(),
+        stage.path("pillarbox"),
+    )
+    .unwrap();
     call(&mut command, b"To: c@d.example\nBcc: e@f.example\nSubject: two\n\nx\n").quietly();
     assert!(within(Duration::from_secs(30), || gmail.recipients() == 3), "{}", home.log());
     let arrived = gmail.accepted();
@@ -48,8 +52,8 @@ fn a_server_that_offers_nothing_gets_data_with_doubled_dots() {
         let say = |words: &str| (&stream).write_all(words.as_bytes()).unwrap();
         say("220 old\r\n");
         for line in BufReader::new(&stream).lines().map(Result::unwrap) {
-            let in_message =
-                lines.last().is_some_and(|last| last == "DATA") || lines.contains(&"DATA".to_owned());
+            let in_message = lines.last().is_some_and(|last| last == "DATA")
+                || lines.contains(&"DATA".to_owned());
             match &line[..] {
                 "." => say("250 taken\r\n"),
                 "QUIT" => break,
@@ -64,7 +68,10 @@ fn a_server_that_offers_nothing_gets_data_with_doubled_dots() {
     });
     let stage = Stage::new().variable("PILLARBOX_SUBMIT", &address);
     stage
-        .sendmail(&["-f", "a@x.example", "-N", "never", "b@y.example"], "From: a\nSubject: x\n\n.\n..a\n")
+        .sendmail(
+            &["-f", "a@x.example", "-N", "never", "b@y.example"],
+            "From: a\nSubject: x\n\n.\n..a\n",
+        )
         .quietly();
     let lines = server.join().unwrap();
     assert!(lines[0].starts_with("EHLO ") && lines[1].starts_with("HELO "));

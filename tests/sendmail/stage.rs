@@ -46,7 +46,8 @@ impl Stage {
         let stage = Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() };
         fs::set_permissions(stage.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(stage.drop_directory()).unwrap();
-        fs::set_permissions(stage.drop_directory(), fs::Permissions::from_mode(DIRECTORY_MODE)).unwrap();
+        fs::set_permissions(stage.drop_directory(), fs::Permissions::from_mode(DIRECTORY_MODE))
+            .unwrap();
         stage.configure("");
         for name in ["sendmail", "mailq", "newaliases"] {
             symlink(pillarbox().get_program(), stage.path(name)).unwrap();

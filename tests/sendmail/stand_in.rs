@@ -27,7 +27,8 @@ impl StandIn {
     pub(crate) fn at(socket: &Path, script: Script) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
         let (tell, heard) = channel();
-        let thread = std::thread::spawn(move || serve(&listener.accept().unwrap().0, script, &tell));
+        let thread =
+            std::thread::spawn(move || serve(&listener.accept().unwrap().0, script, &tell));
         Self { thread: Some(thread), heard }
     }
 
@@ -41,7 +42,8 @@ fn serve(stream: &UnixStream, script: Script, tell: &Sender<Vec<u8>>) -> Vec<Str
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut reader = BufReader::new(stream);
     let (mut commands, mut line) = (Vec::new(), String::new());
-    let scripted = |word: &str| script.iter().find(|(begin, _)| word.starts_with(begin)).map(|(_, say)| *say);
+    let scripted =
+        |word: &str| script.iter().find(|(begin, _)| word.starts_with(begin)).map(|(_, say)| *say);
     let say = |words: &str| drop((&mut &*stream).write_all(format!("{words}\r\n").as_bytes()));
     say(scripted("greeting").unwrap_or("220 stand-in ready"));
     while reader.read_line(&mut line).is_ok_and(|count| count > 0) {

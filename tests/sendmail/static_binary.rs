@@ -53,5 +53,8 @@ fn it_is_sendmail_in_a_root_directory_with_nothing_else() {
     fs::write(root.path().join("etc/hosts"), "127.0.0.1 relay\n").unwrap();
     let port = crate::support::daemon::free_port();
     let known = sendmail(&["a@b.example"], &[("PILLARBOX_SUBMIT", &format!("relay:{port}"))]);
-    assert!(known.code == Some(75) && known.stderr.contains("refused"), "the name has an address: {known:?}");
+    assert!(
+        known.code == Some(75) && known.stderr.contains("refused"),
+        "the name has an address: {known:?}"
+    );
 }

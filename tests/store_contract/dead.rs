@@ -19,8 +19,13 @@ fn ids(messages: &[QueuedMessage]) -> Vec<QueueId> {
 async fn dead_letter(queue: &Fixture) -> QueueId {
     let id = queue.accept(&["gone@example.net", "ok@example.net"]).await;
     let claimed = queue.claim().await;
-    let outcomes = vec![(0, Outcome::Dead { reply: "550 5.1.1 no such user".into() }), (1, relayed())];
-    queue.store().settle(claimed.id, Settlement { at: queue.clock.wall(), outcomes }).await.unwrap();
+    let outcomes =
+        vec![(0, Outcome::Dead { reply: "550 5.1.1 no such user".into() }), (1, relayed())];
+    queue
+        .store()
+        .settle(claimed.id, Settlement { at: queue.clock.wall(), outcomes })
+        .await
+        .unwrap();
     queue.clock.advance(Duration::from_millis(3));
     id
 }

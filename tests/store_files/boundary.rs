@@ -12,7 +12,9 @@ async fn a_queue_in_use_is_left_alone_and_the_words_say_how_to_stop_the_daemon()
     let store = stage.open();
     let file = stage.made("empty", b"");
     let target = stage.path("mbox");
-    for arguments in [&["check"][..], &["import", &file], &["export", "--format", "mbox", "--to", &target]] {
+    for arguments in
+        [&["check"][..], &["import", &file], &["export", "--format", "mbox", "--to", &target]]
+    {
         let said = stage.refused(arguments, 75);
         assert!(said.contains("is in use by another pillarbox (process "), "{said}");
         assert!(said.contains("systemctl stop pillarbox"), "{said}");
@@ -51,7 +53,10 @@ async fn what_a_newer_program_wrote_is_not_opened_but_can_be_taken_out() {
     let refused = SledStore::open(Options::new(stage.state()), clock).unwrap_err().to_string();
     assert!(refused.contains("left untouched") && refused.contains("layout 99"), "{refused}");
     let said = stage.refused(&["check"], 65);
-    assert!(said.contains("newer version") && said.contains("install the version that wrote it"), "{said}");
+    assert!(
+        said.contains("newer version") && said.contains("install the version that wrote it"),
+        "{said}"
+    );
     let said = stage.say(&["export", "--format", "maildir", "--to", &stage.path("out")]);
     assert!(said.contains("1 message written"), "{said}");
     let spool = |files: &std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
@@ -71,7 +76,11 @@ async fn a_layout_of_an_older_program_is_brought_up_to_date_with_nothing_lost() 
     set_layout(&stage, 1);
     let store = stage.open();
     stage
-        .settle(&*store, id, vec![(0, pillarbox::queue::store::Outcome::Relayed { reply: "250".into() })])
+        .settle(
+            &*store,
+            id,
+            vec![(0, pillarbox::queue::store::Outcome::Relayed { reply: "250".into() })],
+        )
         .await;
     store.close().await;
     drop(store);
@@ -89,8 +98,10 @@ fn nothing_is_imported_into_the_queue_of_another_user() {
         "/".to_owned()
     };
     let mut command = crate::support::daemon::pillarbox();
-    let output =
-        command.args(["store", "import", "--headers", &file, "--directory", &other]).output().unwrap();
+    let output = command
+        .args(["store", "import", "--headers", &file, "--directory", &other])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(77));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("belongs to user") && said.contains("setpriv --reuid="), "{said}");

@@ -65,7 +65,12 @@ impl Stage {
         Arc::new(SledStore::open(options, Arc::new(self.clock.clone())).unwrap())
     }
 
-    pub(super) async fn accept(&self, store: &dyn Store, envelope: Envelope, message: &[u8]) -> QueueId {
+    pub(super) async fn accept(
+        &self,
+        store: &dyn Store,
+        envelope: Envelope,
+        message: &[u8],
+    ) -> QueueId {
         let mut draft = store.begin(envelope).unwrap();
         for block in message.chunks(1_000) {
             draft.write(block).await.unwrap();
@@ -77,8 +82,14 @@ impl Stage {
     }
 
     /// Claims the one message that is due and settles it.
-    pub(super) async fn settle(&self, store: &dyn Store, id: QueueId, outcomes: Vec<(usize, Outcome)>) {
-        let terms = ClaimTerms { limit: 500, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
+    pub(super) async fn settle(
+        &self,
+        store: &dyn Store,
+        id: QueueId,
+        outcomes: Vec<(usize, Outcome)>,
+    ) {
+        let terms =
+            ClaimTerms { limit: 500, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
         let claim = store.claim_due(self.clock.now(), terms).await.unwrap();
         assert!(matches!(&claim, Claim::Message(claimed) if claimed.id == id), "{claim:?}");
         store.settle(id, Settlement { at: NOW, outcomes }).await.unwrap();

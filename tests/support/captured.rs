@@ -19,7 +19,8 @@ impl Captured {
             .with_writer(move || writer.clone())
             .finish();
         // With one subscriber alone, tracing would decide for all threads from one that has none.
-        let other = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
+        let other =
+            tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
         (other, tracing::subscriber::set_default(subscriber))
     }
 

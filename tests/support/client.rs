@@ -53,7 +53,10 @@ impl Client {
     pub(crate) fn begin(&mut self, sender: &str, recipients: &[&str]) {
         assert!(self.command(&format!("MAIL FROM:<{sender}>")).starts_with("250"));
         for recipient in recipients {
-            assert!(self.command(&format!("RCPT TO:<{recipient}>")).starts_with("250"), "{recipient}");
+            assert!(
+                self.command(&format!("RCPT TO:<{recipient}>")).starts_with("250"),
+                "{recipient}"
+            );
         }
         assert!(self.command("DATA").starts_with("354"));
     }

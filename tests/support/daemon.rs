@@ -39,7 +39,13 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// A port on which nobody answers: mail stays in the queue.
     pub(crate) fn nobody() -> Self {
-        Self { host: "127.0.0.1".into(), port: free_port(), tls: "off".into(), ca_file: None, login: None }
+        Self {
+            host: "127.0.0.1".into(),
+            port: free_port(),
+            tls: "off".into(),
+            ca_file: None,
+            login: None,
+        }
     }
 
     fn section(&self) -> String {
@@ -165,7 +171,10 @@ impl Home {
     }
 
     /// `pillarbox ARGUMENTS --config FILE`, with no inherited environment that could change its settings.
-    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
         let mut command = pillarbox();
         command.args(arguments).arg("--config").arg(self.config());
         for (name, value) in &self.environment {
@@ -181,7 +190,8 @@ impl Home {
 
     /// Starts `pillarbox run` without waiting for anything.
     pub(crate) fn spawn(&self) -> Daemon {
-        let log = File::options().create(true).append(true).open(self.log_file()).expect("the log opens");
+        let log =
+            File::options().create(true).append(true).open(self.log_file()).expect("the log opens");
         let child = self
             .command(["run"])
             .stdin(Stdio::null())
@@ -248,7 +258,8 @@ impl Daemon {
 
     /// Sends a signal and returns at once.
     pub(crate) fn signal(&self, signal: Signal) {
-        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let process =
+            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         rustix::process::kill_process(process, signal).expect("the signal is sent");
     }
 
@@ -304,7 +315,8 @@ pub(crate) fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
         // Another run of the tests begins elsewhere.
-        let number = std::process::id().wrapping_mul(97).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let number =
+            std::process::id().wrapping_mul(97).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
         let port = u16::try_from(10_000 + number % 20_000).expect("a port");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
@@ -314,7 +326,9 @@ pub(crate) fn free_port() -> u16 {
 
 /// Whether somebody at `address` says 220.
 fn greets(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
+        return false;
+    };
     // A socket that refuses the option only makes the test slower.
     drop(stream.set_read_timeout(Some(Duration::from_secs(2))));
     let mut greeting = [0; 4];

@@ -86,13 +86,17 @@ impl Gmail {
     }
 
     /// Which promises are still open: `message id to recipient`.
-    pub(crate) fn missing<'a>(&self, promised: impl IntoIterator<Item = &'a Acknowledged>) -> Vec<String> {
+    pub(crate) fn missing<'a>(
+        &self,
+        promised: impl IntoIterator<Item = &'a Acknowledged>,
+    ) -> Vec<String> {
         let copies = self.copies();
         let mut missing = Vec::new();
         for message in promised {
             for recipient in &message.recipients {
                 if !copies.contains_key(&(message.message_id.clone(), recipient.clone())) {
-                    missing.push(format!("{} to {recipient} ({})", message.message_id, message.reply));
+                    missing
+                        .push(format!("{} to {recipient} ({})", message.message_id, message.reply));
                 }
             }
         }
@@ -120,13 +124,17 @@ impl Gmail {
         for (position, message) in self.accepted().iter().enumerate() {
             last_of_connection.insert(message.connection_number, position);
         }
-        let position_of =
-            |wanted: &Arc<Accepted>| self.accepted().iter().position(|message| Arc::ptr_eq(message, wanted));
+        let position_of = |wanted: &Arc<Accepted>| {
+            self.accepted().iter().position(|message| Arc::ptr_eq(message, wanted))
+        };
         let mut unexplained = Vec::new();
-        for ((message_id, recipient), copies) in self.copies().iter().filter(|(_, copies)| copies.len() > 1) {
+        for ((message_id, recipient), copies) in
+            self.copies().iter().filter(|(_, copies)| copies.len() > 1)
+        {
             for copy in &copies[..copies.len() - 1] {
                 if position_of(copy) != last_of_connection.get(&copy.connection_number).copied() {
-                    unexplained.push(format!("{message_id} to {recipient}: {} copies", copies.len()));
+                    unexplained
+                        .push(format!("{message_id} to {recipient}: {} copies", copies.len()));
                 }
             }
         }

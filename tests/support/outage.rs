@@ -32,7 +32,9 @@ pub(crate) fn home_without_brakes(upstream: &Upstream, recipients_per_day: u32) 
 
 /// The section that limits the day and nothing else.
 pub(crate) fn budget(recipients_per_day: u32) -> String {
-    format!("[budget]\nrecipients_per_day = {recipients_per_day}\nowner_reserve = 0\npace_per_minute = 0\n")
+    format!(
+        "[budget]\nrecipients_per_day = {recipients_per_day}\nowner_reserve = 0\npace_per_minute = 0\n"
+    )
 }
 
 /// Starts a daemon and measures the time to its greeting.
@@ -88,7 +90,12 @@ pub(crate) fn queue_list(home: &Home) -> Vec<Listed> {
 
 /// Waits until every promise is kept, as an administrator would: what is held after two uncertain
 /// attempts, and what waits for its next attempt, is retried by command. Returns the ids that were held.
-pub(crate) fn drain(home: &Home, gmail: &Gmail, promised: &[Acknowledged], limit: Duration) -> Vec<String> {
+pub(crate) fn drain(
+    home: &Home,
+    gmail: &Gmail,
+    promised: &[Acknowledged],
+    limit: Duration,
+) -> Vec<String> {
     let mut held = Vec::new();
     let empty = within(limit, || {
         let listed = queue_list(home);
@@ -96,7 +103,9 @@ pub(crate) fn drain(home: &Home, gmail: &Gmail, promised: &[Acknowledged], limit
         let waits = |message: &&Listed| {
             message.states.iter().any(|state| !["relayed", "dead"].contains(&state.as_str()))
         };
-        for message in listed.iter().filter(|message| message.states.iter().any(|state| state == "held")) {
+        for message in
+            listed.iter().filter(|message| message.states.iter().any(|state| state == "held"))
+        {
             if !held.contains(&message.id) {
                 held.push(message.id.clone());
             }

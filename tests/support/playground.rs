@@ -45,7 +45,8 @@ impl Playground {
         let output = state.join("output");
         let file = fs::File::create(&output).expect("a file");
         let mut command = Self::command(state, smtp);
-        let command = command.args(arguments).stderr(file.try_clone().expect("a second handle")).stdout(file);
+        let command =
+            command.args(arguments).stderr(file.try_clone().expect("a second handle")).stdout(file);
         let playground = Self { child: command.spawn().expect("the binary starts"), smtp, output };
         playground.wait_for("one line for each stage");
         playground
@@ -68,7 +69,8 @@ impl Playground {
 
     /// Sends a mail to several recipients.
     pub(crate) fn send_to(&self, recipients: &[&str]) {
-        let reply = Client::hello(self.smtp).mail("me@example.org", recipients, "Subject: x\n\nHello.\n");
+        let reply =
+            Client::hello(self.smtp).mail("me@example.org", recipients, "Subject: x\n\nHello.\n");
         assert!(reply.starts_with("250 "), "{reply}");
     }
 
@@ -80,7 +82,8 @@ impl Playground {
     /// Runs a command with --json at the sandbox below `state`; what it printed.
     pub(crate) fn tell(state: &Path, command: &str) -> Vec<u8> {
         let socket = state.join("pillarbox-sandbox/admin.sock");
-        let output = pillarbox().args(command.split(' ')).args(["--json", "--socket"]).arg(socket).output();
+        let output =
+            pillarbox().args(command.split(' ')).args(["--json", "--socket"]).arg(socket).output();
         output.expect("the binary runs").stdout
     }
 

@@ -140,7 +140,8 @@ impl Submitter {
             }
             let message_id = format!("<{}.{}@client.example.org>", self.name, self.next);
             self.next += 1;
-            let text = message(&message_id, self.random.usize(self.load.size.clone()), &mut self.random);
+            let text =
+                message(&message_id, self.random.usize(self.load.size.clone()), &mut self.random);
             let count = self.random.usize(self.load.recipients.clone());
             let recipients: Vec<String> =
                 (0..count).map(|number| format!("reader{number}@example.net")).collect();

@@ -123,7 +123,10 @@ pub(super) fn forbidden_uses(source: &Source) -> Vec<String> {
     for ban in BANS.iter().filter(|ban| ban.looks_at(&source.path)) {
         for pattern in ban.patterns {
             for (line, what) in pattern.uses(&source.product_code, &used) {
-                found.push(format!("{}:{line}: `{what}` is not for this file: {}", source.path, ban.reason));
+                found.push(format!(
+                    "{}:{line}: `{what}` is not for this file: {}",
+                    source.path, ban.reason
+                ));
             }
         }
     }
@@ -132,9 +135,9 @@ pub(super) fn forbidden_uses(source: &Source) -> Vec<String> {
 
 impl Ban {
     fn looks_at(&self, path: &str) -> bool {
-        let within = path
-            .strip_prefix(self.scope)
-            .is_some_and(|rest| self.scope.ends_with('/') || rest.starts_with('/') || rest == ".rs");
+        let within = path.strip_prefix(self.scope).is_some_and(|rest| {
+            self.scope.ends_with('/') || rest.starts_with('/') || rest == ".rs"
+        });
         let allowed = |name: &&str| match name.strip_suffix('*') {
             Some(beginning) => path.starts_with(beginning),
             None => path == *name,

@@ -59,16 +59,21 @@ pub(super) fn forbidden_imports(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     for path in paths(&source.product_code) {
         let at = format!("{}:{}", source.path, path.line);
-        if path.segments.iter().take(2).all(|segment| segment == "super") && path.segments.len() > 1 {
-            found.push(format!("{at}: `super::super` hides which module is meant; write `crate::`"));
+        if path.segments.iter().take(2).all(|segment| segment == "super") && path.segments.len() > 1
+        {
+            found
+                .push(format!("{at}: `super::super` hides which module is meant; write `crate::`"));
         }
         let [root, imported, ..] = &path.segments[..] else { continue };
         if (root != "crate" && root != "pillarbox") || imported == own {
             continue;
         }
         match layer(imported) {
-            None => found.push(format!("{at}: `{root}::{imported}` is no module of the layer table")),
-            Some(theirs) if theirs == own_layer && ALONG_A_ROW.contains(&(own, imported.as_str())) => {}
+            None => {
+                found.push(format!("{at}: `{root}::{imported}` is no module of the layer table"))
+            }
+            Some(theirs)
+                if theirs == own_layer && ALONG_A_ROW.contains(&(own, imported.as_str())) => {}
             Some(theirs) if theirs >= own_layer => found.push(format!(
                 "{at}: `{own}` (layer {own_layer}) must not know `{imported}` (layer {theirs})"
             )),

@@ -20,12 +20,16 @@ pub(super) fn opening(source: &Source) -> Vec<String> {
     if !source.text.starts_with("//! ") {
         return vec![format!("{}: does not open with `//!`: what it is, its rule", source.path)];
     }
-    let opening: Vec<&str> = source.text.lines().take_while(|line| line.starts_with("//!")).collect();
+    let opening: Vec<&str> =
+        source.text.lines().take_while(|line| line.starts_with("//!")).collect();
     let needs_rule = source.path.starts_with("src/") && !source.path.ends_with("/tests.rs");
     if needs_rule && !opening.iter().any(|line| line.contains("Rule:")) {
         return vec![format!("{}: its opening comment names no `Rule:`", source.path)];
     }
-    if opening.iter().any(|line| line.contains("(to be written)") || line.contains("to be written by")) {
+    if opening
+        .iter()
+        .any(|line| line.contains("(to be written)") || line.contains("to be written by"))
+    {
         return vec![format!("{}: its opening comment is a placeholder", source.path)];
     }
     Vec::new()
@@ -37,11 +41,15 @@ pub(super) fn length(source: &Source) -> Vec<String> {
     let lines = source.product_lines();
     let mut found = Vec::new();
     if lines > limit {
-        found.push(format!("{}: {lines} lines without its tests module; the limit is {limit}", source.path));
+        found.push(format!(
+            "{}: {lines} lines without its tests module; the limit is {limit}",
+            source.path
+        ));
     }
     for function in functions(&source.code) {
         if function.lines > FUNCTION_LINES_MAX {
-            let (path, line, name, lines) = (&source.path, function.line, &function.name, function.lines);
+            let (path, line, name, lines) =
+                (&source.path, function.line, &function.name, function.lines);
             found.push(format!(
                 "{path}:{line}: `{name}` has {lines} lines; the limit is {FUNCTION_LINES_MAX}"
             ));
@@ -54,7 +62,8 @@ pub(super) fn length(source: &Source) -> Vec<String> {
 pub(super) fn names(path: &str) -> Vec<String> {
     let parts = path.trim_end_matches(".rs").split('/').skip(1);
     let bad = parts.filter(|part| NAMES.contains(part));
-    bad.map(|part| format!("{path}: `{part}` is a name to avoid; name the noun that it defines")).collect()
+    bad.map(|part| format!("{path}: `{part}` is a name to avoid; name the noun that it defines"))
+        .collect()
 }
 
 /// Rust files that no other file declares as a module, so that they are never compiled.
@@ -74,12 +83,15 @@ pub(super) fn forgotten(sources: &[Source]) -> Vec<String> {
             continue;
         }
         let declared = match (module, folder.rsplit_once('/')) {
-            ("mod", Some((above, name))) => parents(above).iter().any(|parent| declares(parent, name)),
+            ("mod", Some((above, name))) => {
+                parents(above).iter().any(|parent| declares(parent, name))
+            }
             ("mod", None) => true,
             _ => parents(folder).iter().any(|parent| declares(parent, module)),
         };
         if !declared {
-            found.push(format!("{path}: no file declares `mod {module};`, so it is never compiled"));
+            found
+                .push(format!("{path}: no file declares `mod {module};`, so it is never compiled"));
         }
     }
     found
@@ -87,7 +99,10 @@ pub(super) fn forgotten(sources: &[Source]) -> Vec<String> {
 
 /// Files that may declare the modules of a folder.
 fn parents(folder: &str) -> Vec<String> {
-    ["/lib.rs", "/all.rs", "/mod.rs", ".rs"].iter().map(|ending| format!("{folder}{ending}")).collect()
+    ["/lib.rs", "/all.rs", "/mod.rs", ".rs"]
+        .iter()
+        .map(|ending| format!("{folder}{ending}"))
+        .collect()
 }
 
 /// Text that ties a file to one machine. The pieces are joined here so that this file passes itself.
@@ -121,7 +136,9 @@ pub(super) fn machine_text(path: &str, text: &str) -> Vec<String> {
         for (needle, what) in MACHINE_TEXT.iter().filter(|(needle, _)| line.contains(needle)) {
             found.push(format!("{at}: `{needle}` is {what}"));
         }
-        for host in REGISTRY_HOSTS.iter().filter(|host| path != "Cargo.lock" && line.contains(**host)) {
+        for host in
+            REGISTRY_HOSTS.iter().filter(|host| path != "Cargo.lock" && line.contains(**host))
+        {
             found.push(format!("{at}: `{host}` is the host of a registry"));
         }
         if path == "Cargo.lock" && line.starts_with("source = ") && line != PUBLIC_REGISTRY {

@@ -27,7 +27,10 @@ impl Source {
 
     /// Number of the last line before the tests module.
     pub(super) fn product_lines(&self) -> usize {
-        test_module_start(&self.code).map_or(&self.code[..], |end| &self.code[..end]).lines().count()
+        test_module_start(&self.code)
+            .map_or(&self.code[..], |end| &self.code[..end])
+            .lines()
+            .count()
     }
 }
 
@@ -81,7 +84,8 @@ pub(super) fn sources_below(folder: &str) -> Vec<Source> {
 
 /// The text of a file of the package; empty when it is no UTF-8.
 pub(super) fn read(path: &str) -> String {
-    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file of the package");
+    let bytes =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file of the package");
     String::from_utf8(bytes).unwrap_or_default()
 }
 
@@ -196,7 +200,12 @@ pub(super) fn paths(code: &str) -> Vec<CodePath> {
 }
 
 /// Reads the path tree at `at` and returns the index behind it.
-fn read_tree(tokens: &[(usize, &str)], mut at: usize, prefix: &[String], found: &mut Vec<CodePath>) -> usize {
+fn read_tree(
+    tokens: &[(usize, &str)],
+    mut at: usize,
+    prefix: &[String],
+    found: &mut Vec<CodePath>,
+) -> usize {
     let line = tokens[at].0;
     let mut segments = prefix.to_vec();
     while let Some((_, token)) = tokens.get(at) {
@@ -217,7 +226,9 @@ fn read_tree(tokens: &[(usize, &str)], mut at: usize, prefix: &[String], found: 
         segments.push((*token).to_owned());
         at += 1;
         let goes_on = tokens.get(at).is_some_and(|next| next.1 == "::")
-            && tokens.get(at + 1).is_some_and(|next| is_word(next.1) || next.1 == "{" || next.1 == "*");
+            && tokens
+                .get(at + 1)
+                .is_some_and(|next| is_word(next.1) || next.1 == "{" || next.1 == "*");
         if !goes_on {
             break;
         }
@@ -237,7 +248,8 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
     for (number, line) in code.lines().enumerate() {
         let mut rest = line.trim_start();
         while let Some(first) = rest.chars().next() {
-            let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            let word =
+                rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
             let length = match word {
                 0 if rest.starts_with("::") => 2,
                 0 => first.len_utf8(),
@@ -263,7 +275,8 @@ pub(super) fn functions(code: &str) -> Vec<Function> {
     let filled: Vec<bool> = code.lines().map(|line| !line.trim().is_empty()).collect();
     let mut found = Vec::new();
     for (at, (line, token)) in tokens.iter().enumerate() {
-        let Some((_, name)) = tokens.get(at + 1).filter(|next| *token == "fn" && is_word(next.1)) else {
+        let Some((_, name)) = tokens.get(at + 1).filter(|next| *token == "fn" && is_word(next.1))
+        else {
             continue;
         };
         let Some(end) = body_end(&tokens[at..]) else { continue };

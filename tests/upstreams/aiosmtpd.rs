@@ -9,7 +9,9 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::programs::{PASSWORD, SIZE_MAX, Stored, USERNAME, Way, certificate, root, until_it_listens};
+use super::programs::{
+    PASSWORD, SIZE_MAX, Stored, USERNAME, Way, certificate, root, until_it_listens,
+};
 use crate::support::daemon::{Upstream, free_port};
 
 /// One server; what it stored outlives its process.
@@ -43,7 +45,11 @@ impl Aiosmtpd {
                 if self.way == Way::Implicit { "implicit" } else { "starttls" },
             ])
             .args([&self.certificate.0, &self.certificate.1, &self.directory.path().join("mail")])
-            .args([PASSWORD, &SIZE_MAX.to_string(), if self.way == Way::Bare { "PLAIN" } else { "-" }])
+            .args([
+                PASSWORD,
+                &SIZE_MAX.to_string(),
+                if self.way == Way::Bare { "PLAIN" } else { "-" },
+            ])
             .env("PYTHONPATH", root().join("usr/lib/python3/dist-packages"))
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
@@ -72,8 +78,10 @@ impl Aiosmtpd {
         let stored = |number| {
             let envelope = self.envelope(number);
             let recipients = envelope["recipients"].as_array().expect("a list");
-            let recipients = recipients.iter().map(|one| one.as_str().expect("a text").to_owned()).collect();
-            let text = fs::read(self.directory.path().join(format!("mail/{number}.eml"))).expect("a message");
+            let recipients =
+                recipients.iter().map(|one| one.as_str().expect("a text").to_owned()).collect();
+            let text = fs::read(self.directory.path().join(format!("mail/{number}.eml")))
+                .expect("a message");
             Stored { recipients, text }
         };
         self.numbers().map(stored).collect()
@@ -81,7 +89,8 @@ impl Aiosmtpd {
 
     /// Each login: its mechanism and how it ended.
     pub(super) fn logins(&self) -> Vec<String> {
-        let logins = fs::read_to_string(self.directory.path().join("mail/logins")).unwrap_or_default();
+        let logins =
+            fs::read_to_string(self.directory.path().join("mail/logins")).unwrap_or_default();
         logins.lines().map(str::to_owned).collect()
     }
 
@@ -91,7 +100,8 @@ impl Aiosmtpd {
     }
 
     fn envelope(&self, number: usize) -> Value {
-        let text = fs::read(self.directory.path().join(format!("mail/{number}.json"))).expect("an envelope");
+        let text = fs::read(self.directory.path().join(format!("mail/{number}.json")))
+            .expect("an envelope");
         serde_json::from_slice(&text).expect("JSON")
     }
 }

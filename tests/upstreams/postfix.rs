@@ -16,7 +16,9 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use super::programs::{PASSWORD, SIZE_MAX, Stored, USERNAME, Way, certificate, root, until_it_listens};
+use super::programs::{
+    PASSWORD, SIZE_MAX, Stored, USERNAME, Way, certificate, root, until_it_listens,
+};
 use crate::support::daemon::{Upstream, free_port};
 
 /// `daemon` and `mail`, which have these numbers on every Debian.
@@ -55,7 +57,10 @@ impl Postfix {
         drop(fs::remove_file(self.path("queue/pid/master.pid")));
         let mut master = Command::new(root().join("usr/lib/postfix/sbin/master"));
         master.arg("-c").arg(self.path("etc")).arg("-d").env_clear().envs(self.environment());
-        master.stdin(Stdio::null()).stdout(output.try_clone().expect("a second handle")).stderr(output);
+        master
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output);
         let mut master = master.process_group(0).spawn().expect("the master starts");
         for port in self.ports {
             until_it_listens(port, &mut master, &self.path("mail/log"));
@@ -108,8 +113,10 @@ impl Postfix {
     /// What its programs need to find their libraries, plugins and configuration.
     fn environment(&self) -> [(&'static str, String); 3] {
         let root = root();
-        let architecture = fs::read_dir(root.join("usr/lib")).expect("libraries").filter_map(Result::ok);
-        let libraries = architecture.map(|entry| entry.path()).find(|path| path.join("sasl2").is_dir());
+        let architecture =
+            fs::read_dir(root.join("usr/lib")).expect("libraries").filter_map(Result::ok);
+        let libraries =
+            architecture.map(|entry| entry.path()).find(|path| path.join("sasl2").is_dir());
         let libraries = libraries.expect("the plugins of Cyrus SASL");
         let own = root.join("usr/lib/postfix");
         [
@@ -121,7 +128,8 @@ impl Postfix {
 
     /// The directories as `postfix set-permissions` would make them.
     fn make_queue(&self) {
-        let private = "active bounce corrupt defer deferred flush hold incoming private saved trace";
+        let private =
+            "active bounce corrupt defer deferred flush hold incoming private saved trace";
         for name in private.split(' ') {
             make(&self.path(&format!("queue/{name}")), 0o700, Some((OWNER, 0)));
         }
@@ -136,7 +144,10 @@ impl Postfix {
         let database = self.path("etc/sasl/sasldb2");
         let (user, domain) = USERNAME.split_once('@').expect("an address");
         let mut tool = Command::new(root().join("usr/sbin/saslpasswd2"));
-        tool.args(["-p", "-c", "-u", domain, "-f"]).arg(&database).arg(user).envs(self.environment());
+        tool.args(["-p", "-c", "-u", domain, "-f"])
+            .arg(&database)
+            .arg(user)
+            .envs(self.environment());
         let mut tool = tool.stdin(Stdio::piped()).spawn().expect("saslpasswd2 starts");
         tool.stdin.take().expect("its input").write_all(PASSWORD.as_bytes()).expect("it reads");
         assert!(tool.wait().expect("it ends").success());
@@ -151,7 +162,8 @@ impl Postfix {
     }
 
     fn configure(&self, key: &Path) {
-        let environment = self.environment().map(|(name, value)| format!("{name}={value}")).join(" ");
+        let environment =
+            self.environment().map(|(name, value)| format!("{name}={value}")).join(" ");
         let (root, directory) = (root(), self.directory.path().display().to_string());
         let main = MAIN
             .replace("DIRECTORY", &directory)

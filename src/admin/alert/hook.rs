@@ -114,7 +114,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("alert.json");
         run(&shell(&format!("cat > {}", file.display())), &alert()).await.unwrap();
-        let written: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let written: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         assert_eq!(
             written,
             serde_json::json!({
@@ -130,7 +131,8 @@ mod tests {
         assert!(error.to_string().contains("sh failed: exit status: 3"), "{error}");
         let error = run(&["no-such-program".to_owned()], &alert()).await.unwrap_err();
         assert!(error.to_string().contains("no-such-program cannot be started"), "{error}");
-        let slow = run_within(&shell("sleep 600 & wait"), &alert(), Duration::from_millis(100)).await;
+        let slow =
+            run_within(&shell("sleep 600 & wait"), &alert(), Duration::from_millis(100)).await;
         assert!(matches!(slow, Err(HookError::TooSlow { .. })), "{slow:?}");
     }
 }

@@ -94,7 +94,8 @@ async fn oldest_waiting(store: &dyn Store) -> Result<Option<Timestamp>, StoreErr
         let waits = |state: &RecipientState| {
             matches!(state, RecipientState::Queued { .. } | RecipientState::Reserved { .. })
         };
-        let oldest = page.iter().find(|message| message.recipients().iter().any(|one| waits(&one.state)));
+        let oldest =
+            page.iter().find(|message| message.recipients().iter().any(|one| waits(&one.state)));
         if let Some(oldest) = oldest {
             return Ok(Some(oldest.record.accepted_at));
         }

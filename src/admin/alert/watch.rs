@@ -138,7 +138,13 @@ impl Watch {
     /// Nothing has been told yet; what is wrong at the start is told anew.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, told: BTreeMap::new(), recent: VecDeque::new(), unknown_replies: 0, set_aside: 0 }
+        Self {
+            options,
+            told: BTreeMap::new(),
+            recent: VecDeque::new(),
+            unknown_replies: 0,
+            set_aside: 0,
+        }
     }
 
     /// The alerts that are due.
@@ -155,7 +161,11 @@ impl Watch {
             let condition = self.condition(kind, now, facts);
             let Some((state, subject, remedy)) = self.judge(kind, now, condition) else { continue };
             if !self.may_speak(now) {
-                tracing::warn!(subject, limit = ALERTS_PER_HOUR_MAX, "alert left out: too many in this hour");
+                tracing::warn!(
+                    subject,
+                    limit = ALERTS_PER_HOUR_MAX,
+                    "alert left out: too many in this hour"
+                );
                 continue;
             }
             match kind {
@@ -189,30 +199,47 @@ impl Watch {
                 condition(&account.condition, subject, &account.remedy)
             }
             Kind::OldestMessage => {
-                let since =
-                    facts.oldest_waiting.filter(|since| *since <= now.before(self.options.oldest_message))?;
+                let since = facts
+                    .oldest_waiting
+                    .filter(|since| *since <= now.before(self.options.oldest_message))?;
                 let remedy = "See why with: pillarbox status";
                 condition("", format!("mail has been waiting since {since}"), remedy)
             }
             Kind::BudgetLow if spends(facts, BUDGET_LOW) && !spends(facts, BUDGET_NEARLY_SPENT) => {
-                let subject = format!("{} of {} recipients of this day are spent", facts.spent, facts.limit);
+                let subject =
+                    format!("{} of {} recipients of this day are spent", facts.spent, facts.limit);
                 condition("", subject, "See when room comes back with: pillarbox budget")
             }
             Kind::BudgetNearlySpent if spends(facts, BUDGET_NEARLY_SPENT) => {
-                let subject = format!("{} of {} recipients of this day are spent", facts.spent, facts.limit);
-                condition("", subject, "Mail beyond that is kept and leaves by itself; see pillarbox budget")
+                let subject =
+                    format!("{} of {} recipients of this day are spent", facts.spent, facts.limit);
+                condition(
+                    "",
+                    subject,
+                    "Mail beyond that is kept and leaves by itself; see pillarbox budget",
+                )
             }
             Kind::Store => {
                 if let Some(reason) = &facts.store_failure {
-                    let remedy = "Look at the disk and at the log; clients keep their mail meanwhile";
-                    return condition("failure", format!("the queue does not answer: {reason}"), remedy);
+                    let remedy =
+                        "Look at the disk and at the log; clients keep their mail meanwhile";
+                    return condition(
+                        "failure",
+                        format!("the queue does not answer: {reason}"),
+                        remedy,
+                    );
                 }
                 if let Some(reason) = &facts.store_full {
                     let remedy = "Make room, see pillarbox queue list and dead list; clients keep their mail meanwhile";
-                    return condition("full", format!("the queue takes no more mail: {reason}"), remedy);
+                    return condition(
+                        "full",
+                        format!("the queue takes no more mail: {reason}"),
+                        remedy,
+                    );
                 }
                 (facts.set_aside > self.set_aside).then_some(())?;
-                let subject = format!("{} damaged files of the queue were set aside", facts.set_aside);
+                let subject =
+                    format!("{} damaged files of the queue were set aside", facts.set_aside);
                 condition(
                     "damage",
                     subject,
@@ -223,7 +250,11 @@ impl Watch {
                 (facts.unknown_replies > self.unknown_replies).then_some(())?;
                 let last = facts.last_unknown_reply.as_deref().unwrap_or_default();
                 let remedy = "Mail is treated by the default rule; please report the reply";
-                condition("", format!("the upstream gave a reply that is not known: {last}"), remedy)
+                condition(
+                    "",
+                    format!("the upstream gave a reply that is not known: {last}"),
+                    remedy,
+                )
             }
             Kind::BudgetLow | Kind::BudgetNearlySpent => None,
         }
@@ -250,7 +281,11 @@ impl Watch {
                 Kind::BudgetLow | Kind::BudgetNearlySpent => return None,
                 Kind::Store | Kind::UnknownReplies => return None,
             };
-            return Some((State::Over, format!("{}: {name}", self.options.hostname), String::new()));
+            return Some((
+                State::Over,
+                format!("{}: {name}", self.options.hostname),
+                String::new(),
+            ));
         };
         let state = match self.told.get_mut(&kind) {
             Some(told) if told.what == condition.what => {
@@ -331,14 +366,20 @@ mod tests {
     fn another_pause_of_the_account_is_another_alert() {
         let mut watch = watch();
         told(&mut watch, 1_000, &paused("paused-quota", 1_000));
-        assert_eq!(told(&mut watch, 1_001, &paused("paused-login", 1_001)), [(Kind::Account, State::Begins)]);
+        assert_eq!(
+            told(&mut watch, 1_001, &paused("paused-login", 1_001)),
+            [(Kind::Account, State::Begins)]
+        );
     }
 
     #[test]
     fn an_upstream_that_is_out_of_reach_for_minutes_is_no_alert_and_for_half_an_hour_it_is() {
         let mut watch = watch();
         assert_eq!(told(&mut watch, 1_029, &paused("backing-off", 1_000)), []);
-        assert_eq!(told(&mut watch, 1_030, &paused("backing-off", 1_000)), [(Kind::Account, State::Begins)]);
+        assert_eq!(
+            told(&mut watch, 1_030, &paused("backing-off", 1_000)),
+            [(Kind::Account, State::Begins)]
+        );
     }
 
     #[test]
@@ -349,7 +390,11 @@ mod tests {
         assert_eq!(told(&mut watch, 2, &spent(380)), [(Kind::BudgetLow, State::Begins)]);
         assert_eq!(told(&mut watch, 3, &spent(451)), []);
         assert_eq!(told(&mut watch, 4, &spent(452)), [(Kind::BudgetNearlySpent, State::Begins)]);
-        assert_eq!(told(&mut watch, 5, &Facts { spent: 9, ..Facts::default() }), [], "no limit, no alert");
+        assert_eq!(
+            told(&mut watch, 5, &Facts { spent: 9, ..Facts::default() }),
+            [],
+            "no limit, no alert"
+        );
     }
 
     #[test]
@@ -363,7 +408,8 @@ mod tests {
             last_unknown_reply: Some("599 what".into()),
             ..Facts::default()
         };
-        let kinds: Vec<Kind> = told(&mut watch, minute, &facts).into_iter().map(|(kind, _)| kind).collect();
+        let kinds: Vec<Kind> =
+            told(&mut watch, minute, &facts).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, [Kind::OldestMessage, Kind::Store, Kind::UnknownReplies]);
     }
 
@@ -383,7 +429,10 @@ mod tests {
         assert_eq!(told(&mut watch, 2, &unknown(1)), []);
         assert_eq!(told(&mut watch, 5, &unknown(2)), []);
         assert_eq!(told(&mut watch, 24 * 60, &unknown(2)), []);
-        assert_eq!(told(&mut watch, 24 * 60 + 1, &unknown(2)), [(Kind::UnknownReplies, State::Lasts)]);
+        assert_eq!(
+            told(&mut watch, 24 * 60 + 1, &unknown(2)),
+            [(Kind::UnknownReplies, State::Lasts)]
+        );
         assert_eq!(told(&mut watch, 72 * 60, &unknown(2)), []);
     }
 
@@ -391,7 +440,9 @@ mod tests {
     fn a_condition_that_changes_all_the_time_is_told_a_limited_number_of_times_in_an_hour() {
         let mut watch = watch();
         let number = (0..60)
-            .map(|minute| told(&mut watch, minute, &paused(&format!("paused-{minute}"), minute)).len())
+            .map(|minute| {
+                told(&mut watch, minute, &paused(&format!("paused-{minute}"), minute)).len()
+            })
             .sum::<usize>();
         assert_eq!(number, ALERTS_PER_HOUR_MAX);
     }

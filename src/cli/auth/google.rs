@@ -76,8 +76,11 @@ pub(super) fn run(
     let proved = runtime.block_on(consent::prove(&exchange, &client, stored)).map_err(|error| {
         let mut failure = Failure::from(error);
         let place = consenting.file.path().display();
-        let kept =
-            if imported { "Nothing was stored.".to_owned() } else { format!("It is stored in {place}.") };
+        let kept = if imported {
+            "Nothing was stored.".to_owned()
+        } else {
+            format!("It is stored in {place}.")
+        };
         failure.message = format!("the token could not be used: {}\n  {kept}", failure.message);
         failure
     })?;

@@ -24,7 +24,11 @@ use crate::{
 };
 
 /// Prints it.
-pub(super) fn run(out: &mut dyn Write, account: &Account<'_>, as_json: bool) -> Result<(), Failure> {
+pub(super) fn run(
+    out: &mut dyn Write,
+    account: &Account<'_>,
+    as_json: bool,
+) -> Result<(), Failure> {
     match &account.options.grant {
         Grant::Refresh { token_file, .. } => {
             let file = TokenFile::new(token_file.clone());
@@ -49,7 +53,11 @@ pub(super) fn run(out: &mut dyn Write, account: &Account<'_>, as_json: bool) -> 
 
 fn print(out: &mut dyn Write, stored: &Stored, file: &TokenFile, now: Timestamp) -> io::Result<()> {
     labelled(out, "account", &[stored.username.clone(), format!("client {}", stored.client_id)])?;
-    labelled(out, "scope", &[stored.scope.clone().unwrap_or_else(|| "not said by the provider".into())])?;
+    labelled(
+        out,
+        "scope",
+        &[stored.scope.clone().unwrap_or_else(|| "not said by the provider".into())],
+    )?;
     let end = match stored.refresh_token_expires_at {
         Some(end) => format!("ends {}", when(end, now)),
         None => {
@@ -57,7 +65,8 @@ fn print(out: &mut dyn Write, stored: &Stored, file: &TokenFile, now: Timestamp)
                 .into()
         }
     };
-    let granted = format!("given {} ({})", local(stored.granted_at, now), relative(stored.granted_at, now));
+    let granted =
+        format!("given {} ({})", local(stored.granted_at, now), relative(stored.granted_at, now));
     labelled(out, "consent", &[granted, end])?;
     let access = stored.access.as_ref().map(|access| access.expires_at);
     let access = access.map_or_else(|| "none yet".into(), |end| format!("ends {}", when(end, now)));
@@ -99,8 +108,17 @@ fn document(stored: &Stored, file: &TokenFile, now: Timestamp) -> Value {
     })
 }
 
-fn print_key(out: &mut dyn Write, username: &str, key: &ServiceAccount, key_file: &Path) -> io::Result<()> {
-    labelled(out, "account", &[username.to_owned(), format!("through the service account {}", key.email)])?;
+fn print_key(
+    out: &mut dyn Write,
+    username: &str,
+    key: &ServiceAccount,
+    key_file: &Path,
+) -> io::Result<()> {
+    labelled(
+        out,
+        "account",
+        &[username.to_owned(), format!("through the service account {}", key.email)],
+    )?;
     let id = key.client_id.as_deref().unwrap_or("(\"client_id\" of the key file)");
     labelled(out, "delegation", &[format!("client id {id} with the scope {SCOPE}")])?;
     labelled(out, "file", &[key_file.display().to_string()])
@@ -143,11 +161,15 @@ mod tests {
         let soon = warnings(&stored(Some(now.after(day))), now);
         assert!(soon[0].contains("in 1 d") && soon[0].contains("In production"), "{soon:?}");
         let over = warnings(&stored(Some(now.before(day))), now);
-        assert!(over[0].contains("has ended") && over[0].contains("pillarbox auth google"), "{over:?}");
+        assert!(
+            over[0].contains("has ended") && over[0].contains("pillarbox auth google"),
+            "{over:?}"
+        );
         let mut out = Vec::new();
         let file = TokenFile::new("/var/lib/pillarbox/oauth-token.json".into());
         print(&mut out, &stored(Some(now.after(day))), &file, now).unwrap();
-        let text = String::from_utf8(out).unwrap() + &document(&stored(None), &file, now).to_string();
+        let text =
+            String::from_utf8(out).unwrap() + &document(&stored(None), &file, now).to_string();
         assert!(text.contains("me@gmail.com") && !text.contains("1//word"), "{text}");
     }
 }

@@ -6,13 +6,19 @@ use super::draft::{Draft, Password, Protection, host_name, lines, reason};
 
 const LEFT: &[(&str, &str)] = &[
     ("SPOOLDIR", "queue.directory is where mail waits"),
-    ("FINGERPRINT", "the certificate is checked against the trust roots; upstream.ca_file adds one"),
+    (
+        "FINGERPRINT",
+        "the certificate is checked against the trust roots; upstream.ca_file adds one",
+    ),
     ("OPPORTUNISTIC_TLS", "the connection is protected, or there is none"),
     ("CERTFILE", "there are no client certificates"),
     ("SECURE", "a password is never sent without TLS"),
     ("INSECURE", "a password is never sent without TLS"),
     ("DEFER", "pillarbox queue shows what waits; the daemon sends it when it can"),
-    ("FULLBOUNCE", "a notice has the header section, or the whole message when the sender asks (RET=FULL)"),
+    (
+        "FULLBOUNCE",
+        "a notice has the header section, or the whole message when the sender asks (RET=FULL)",
+    ),
     ("NULLCLIENT", "mail for names without a domain goes to identity.admin, or by the aliases"),
     ("MASQUERADE", "mail is sent as the account; identity.from and identity.domain say otherwise"),
 ];
@@ -58,7 +64,8 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
                 draft.username = Some(user);
                 draft.password = Password::At(format!("line {line} of {file}"));
             }
-            None => draft.tell(&format!("AUTHPATH {file}: it has no login for {host}, or cannot be read")),
+            None => draft
+                .tell(&format!("AUTHPATH {file}: it has no login for {host}, or cannot be read")),
         }
     }
     Ok(draft)

@@ -79,7 +79,9 @@ impl Draft {
         let identity = [("admin", self.admin.take()), ("domain", self.domain.take())];
         let aliases = self.aliases_file.take();
         if let Some(file) = aliases.as_ref().filter(|_| !has_key("identity", "aliases_file")) {
-            self.tell(&format!("the aliases in {file}: mail for local names goes to identity.admin"));
+            self.tell(&format!(
+                "the aliases in {file}: mail for local names goes to identity.admin"
+            ));
         }
         let aliases = ("aliases_file", aliases.filter(|_| has_key("identity", "aliases_file")));
         section(&mut text, "identity", identity.into_iter().chain([aliases]));
@@ -157,7 +159,11 @@ fn has_key(section: &str, key: &str) -> bool {
 }
 
 /// A section with those keys that have a value.
-fn section(text: &mut String, name: &str, keys: impl IntoIterator<Item = (&'static str, Option<String>)>) {
+fn section(
+    text: &mut String,
+    name: &str,
+    keys: impl IntoIterator<Item = (&'static str, Option<String>)>,
+) {
     let keys: Vec<_> = keys.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     if !keys.is_empty() {
         *text += &format!("\n[{name}]\n");
@@ -206,5 +212,8 @@ pub(super) fn is_on(value: &str) -> bool {
 /// The reason of the first row that has this name in any case.
 pub(super) fn reason<'a>(table: &[(&str, &'a str)], name: &str) -> &'a str {
     let row = table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    row.map_or("not known to migrate; docs/migration.md has what there is instead", |(_, reason)| reason)
+    row.map_or(
+        "not known to migrate; docs/migration.md has what there is instead",
+        |(_, reason)| reason,
+    )
 }

@@ -23,10 +23,16 @@ const LEFT: &[(&str, &str)] = &[
     ("undisclosed_recipients", "To stays what the program wrote"),
     ("auto_from", "mail is sent as the account"),
     ("maildomain", "identity.domain is what a sender without a domain gets"),
-    ("dsn_notify", "programs ask for notifications themselves (NOTIFY), and failures are always told"),
+    (
+        "dsn_notify",
+        "programs ask for notifications themselves (NOTIFY), and failures are always told",
+    ),
     ("dsn_return", "programs ask for it themselves (RET)"),
     ("tls_certcheck", "the certificate is always checked; upstream.ca_file adds a trust root"),
-    ("tls_fingerprint", "the certificate is checked against the trust roots; upstream.ca_file adds one"),
+    (
+        "tls_fingerprint",
+        "the certificate is checked against the trust roots; upstream.ca_file adds one",
+    ),
     ("tls_crl_file", "there are no revocation lists"),
     ("tls_key_file", "there are no client certificates"),
     ("tls_cert_file", "there are no client certificates"),
@@ -106,9 +112,15 @@ pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<Draft, String> {
         draft.password = Password::At("the system's keyring, or was asked for".into());
     }
     // A base of the chosen account is no other one.
-    let is_base = |account: &Account<'_>| account.settings.iter().all(|set| chosen.settings.contains(set));
-    for other in accounts.iter().filter(|account| account.name != chosen.name && !is_base(account)) {
-        draft.leave(&format!("account {}", other.name), other.line, "one daemon relays through one account");
+    let is_base =
+        |account: &Account<'_>| account.settings.iter().all(|set| chosen.settings.contains(set));
+    for other in accounts.iter().filter(|account| account.name != chosen.name && !is_base(account))
+    {
+        draft.leave(
+            &format!("account {}", other.name),
+            other.line,
+            "one daemon relays through one account",
+        );
     }
     match draft.host {
         Some(_) => Ok(draft),
@@ -131,7 +143,8 @@ fn accounts(text: &str) -> Result<Vec<Account<'_>>, String> {
                 let mut settings: Vec<(usize, &str, &str)> = defaults.clone();
                 for base in bases.split(',').map(str::trim).filter(|base| !base.is_empty()) {
                     let found = accounts.iter().find(|account| account.name == base);
-                    let found = found.ok_or_else(|| format!("line {line}: there is no account {base:?}"))?;
+                    let found = found
+                        .ok_or_else(|| format!("line {line}: there is no account {base:?}"))?;
                     found.settings.iter().for_each(|setting| set(&mut settings, *setting));
                 }
                 accounts.push(Account { name: name.trim(), line, settings });
@@ -141,7 +154,11 @@ fn accounts(text: &str) -> Result<Vec<Account<'_>>, String> {
                 Some(account) if !in_defaults => set(&mut account.settings, (line, name, value)),
                 _ if in_defaults => set(&mut defaults, (line, name, value)),
                 // What stands before any account belongs to the default one.
-                _ => accounts.push(Account { name: "default", line, settings: vec![(line, name, value)] }),
+                _ => accounts.push(Account {
+                    name: "default",
+                    line,
+                    settings: vec![(line, name, value)],
+                }),
             },
         }
     }
@@ -163,6 +180,7 @@ fn command(setting: &Setting<'_>) -> Password {
 
 /// The system's own trust roots are used anyway.
 fn trust_file(value: &str) -> Option<String> {
-    let usual = ["system", "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", ""];
+    let usual =
+        ["system", "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", ""];
     (!usual.contains(&value)).then(|| value.to_owned())
 }

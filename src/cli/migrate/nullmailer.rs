@@ -37,8 +37,10 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
         let host = content.split_whitespace().next().unwrap_or_default();
         draft.leave(host, line, "there is one upstream; mail waits while it cannot be reached");
     }
-    let value = |name: &str| other(name).and_then(|text| Some(text.lines().next()?.trim().to_owned()));
-    draft.admin = value("adminaddr").filter(|address| address.contains('@') && !address.contains(','));
+    let value =
+        |name: &str| other(name).and_then(|text| Some(text.lines().next()?.trim().to_owned()));
+    draft.admin =
+        value("adminaddr").filter(|address| address.contains('@') && !address.contains(','));
     draft.domain = value("defaultdomain").as_deref().and_then(host_name);
     draft.ehlo_name = value("helohost").or_else(|| value("me")).as_deref().and_then(host_name);
     let lifetime = value("queuelifetime").and_then(|seconds| seconds.parse::<u64>().ok());
@@ -61,7 +63,9 @@ fn remote(draft: &mut Draft, line: usize, content: &str) -> Result<(), String> {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         match name {
             "smtp" if place == 0 => {}
-            "qmqp" if place == 0 => return Err(format!("line {line}: there is no QMQP here, only SMTP")),
+            "qmqp" if place == 0 => {
+                return Err(format!("line {line}: there is no QMQP here, only SMTP"));
+            }
             "port" => draft.port = value.parse().ok(),
             "user" => draft.username = Some(value.to_owned()),
             "pass" => draft.password = Password::At(format!("line {line}")),
@@ -75,7 +79,11 @@ fn remote(draft: &mut Draft, line: usize, content: &str) -> Result<(), String> {
                 draft.leave(name, line, reason(LEFT, name));
             }
             // It may be the rest of a password that was not quoted.
-            _ => draft.leave("a word that is no option", line, "not known to migrate; is a quote missing?"),
+            _ => draft.leave(
+                "a word that is no option",
+                line,
+                "not known to migrate; is a quote missing?",
+            ),
         }
     }
     Ok(())
@@ -83,7 +91,8 @@ fn remote(draft: &mut Draft, line: usize, content: &str) -> Result<(), String> {
 
 /// The words of a line, as a shell would part them.
 fn words(line: &str) -> Option<Vec<String>> {
-    let (mut words, mut word, mut quote, mut letters) = (Vec::new(), None::<String>, None, line.chars());
+    let (mut words, mut word, mut quote, mut letters) =
+        (Vec::new(), None::<String>, None, line.chars());
     while let Some(letter) = letters.next() {
         match (quote, letter) {
             (Some(open), letter) if letter == open => quote = None,

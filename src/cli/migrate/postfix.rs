@@ -10,18 +10,36 @@ use super::draft::{Draft, Password, Protection, host_name, is_on, lines, reason}
 
 /// What has no counterpart, and why.
 const LEFT: &[(&str, &str)] = &[
-    ("mynetworks", "other hosts are named in [[listener.network]] sections, and need listener.addresses"),
-    ("inet_interfaces", "listener.addresses says where mail is taken; the default is this host only"),
+    (
+        "mynetworks",
+        "other hosts are named in [[listener.network]] sections, and need listener.addresses",
+    ),
+    (
+        "inet_interfaces",
+        "listener.addresses says where mail is taken; the default is this host only",
+    ),
     ("inet_protocols", "upstream.ip_family narrows the upstream, listener.addresses the door"),
-    ("mydestination", "no mail is delivered on this host; mail for local names goes to identity.admin"),
-    ("smtp_generic_maps", "mail is sent as the account; identity.from and identity.send_as say otherwise"),
+    (
+        "mydestination",
+        "no mail is delivered on this host; mail for local names goes to identity.admin",
+    ),
+    (
+        "smtp_generic_maps",
+        "mail is sent as the account; identity.from and identity.send_as say otherwise",
+    ),
     (
         "sender_canonical_maps",
         "mail is sent as the account; identity.from and identity.send_as say otherwise",
     ),
-    ("canonical_maps", "mail is sent as the account; identity.from and identity.send_as say otherwise"),
+    (
+        "canonical_maps",
+        "mail is sent as the account; identity.from and identity.send_as say otherwise",
+    ),
     ("masquerade_domains", "identity.domain is what a sender without a domain gets"),
-    ("virtual_alias_maps", "aliases of local names have a counterpart, those of other addresses have none"),
+    (
+        "virtual_alias_maps",
+        "aliases of local names have a counterpart, those of other addresses have none",
+    ),
     ("transport_maps", "everything goes through the one upstream"),
     ("sender_dependent_relayhost_maps", "everything goes through the one upstream"),
     ("header_checks", "docs/identity.md lists every edit of a header section"),
@@ -37,7 +55,10 @@ const LEFT: &[(&str, &str)] = &[
     ("smtpd_tls_cert_file", "listener.tls_certificate, when clients shall use TLS"),
     ("smtpd_tls_key_file", "listener.tls_key, when clients shall use TLS"),
     ("smtpd_relay_restrictions", "nobody relays but the networks that are named, and who logs in"),
-    ("smtpd_recipient_restrictions", "nobody relays but the networks that are named, and who logs in"),
+    (
+        "smtpd_recipient_restrictions",
+        "nobody relays but the networks that are named, and who logs in",
+    ),
     ("bounce_queue_lifetime", "notices are ordinary mail, and live as long"),
     ("delay_warning_time", "[alert] oldest_message tells of mail that waits"),
     ("smtp_host_lookup", "the upstream is looked up as everything else on this host"),
@@ -85,8 +106,9 @@ type Settings<'a> = BTreeMap<&'a str, (usize, String)>;
 pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result<Draft, String> {
     let mut settings = settings(text);
     let mut draft = Draft::default();
-    let mut take =
-        |name: &str| settings.remove(name).map(|(_, value)| value).filter(|value| !value.is_empty());
+    let mut take = |name: &str| {
+        settings.remove(name).map(|(_, value)| value).filter(|value| !value.is_empty())
+    };
     let relayhost = take("relayhost").ok_or(
         "it has no relayhost: that Postfix delivers to each domain's own servers, Pillarbox relays through one account",
     )?;
@@ -100,12 +122,16 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
         (false, None | Some("none")) if !has_tls => Protection::None,
         (false, _) => Protection::Starttls,
     };
-    draft.ca_file = take("smtp_tls_CAfile").filter(|file| file != "/etc/ssl/certs/ca-certificates.crt");
-    draft.ehlo_name = take("smtp_helo_name").or_else(|| take("myhostname")).as_deref().and_then(host_name);
-    draft.aliases_file = take("alias_maps").map(|map| map.rsplit(':').next().unwrap_or_default().to_owned());
+    draft.ca_file =
+        take("smtp_tls_CAfile").filter(|file| file != "/etc/ssl/certs/ca-certificates.crt");
+    draft.ehlo_name =
+        take("smtp_helo_name").or_else(|| take("myhostname")).as_deref().and_then(host_name);
+    draft.aliases_file =
+        take("alias_maps").map(|map| map.rsplit(':').next().unwrap_or_default().to_owned());
     draft.lifetime = take("maximal_queue_lifetime").map(|time| with_unit(&time));
     draft.max_message_bytes = take("message_size_limit").and_then(|octets| octets.parse().ok());
-    draft.max_message_bytes = draft.max_message_bytes.filter(|octets| (65_536..35_882_577).contains(octets));
+    draft.max_message_bytes =
+        draft.max_message_bytes.filter(|octets| (65_536..35_882_577).contains(octets));
     let is_login = take("smtp_sasl_auth_enable").is_some_and(|value| is_on(&value));
     if let (true, Some(map)) = (is_login, take("smtp_sasl_password_maps")) {
         let file = map.split_once(':').map_or(map.as_str(), |(_, file)| file);
@@ -119,7 +145,8 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
             )),
         }
     }
-    for (name, (line, _)) in settings.into_iter().filter(|(name, _)| !OF_NO_CONCERN.contains(name)) {
+    for (name, (line, _)) in settings.into_iter().filter(|(name, _)| !OF_NO_CONCERN.contains(name))
+    {
         draft.leave(name, line, reason(LEFT, name));
     }
     Ok(draft)
@@ -174,5 +201,9 @@ fn login(text: &str, relayhost: &str, host: &str) -> Option<(usize, String)> {
 
 /// Days when there is no unit, as in Postfix.
 fn with_unit(time: &str) -> String {
-    if time.bytes().all(|octet| octet.is_ascii_digit()) { format!("{time}d") } else { time.to_owned() }
+    if time.bytes().all(|octet| octet.is_ascii_digit()) {
+        format!("{time}d")
+    } else {
+        time.to_owned()
+    }
 }

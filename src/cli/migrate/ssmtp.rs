@@ -20,8 +20,9 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
     let mut draft = Draft::default();
     let (mut tls, mut starttls) = (false, false);
     for (line, content) in lines(text) {
-        let (name, value) =
-            content.split_once('=').map_or((content, ""), |(name, value)| (name.trim(), value.trim()));
+        let (name, value) = content
+            .split_once('=')
+            .map_or((content, ""), |(name, value)| (name.trim(), value.trim()));
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if value.is_empty() {
             continue;
@@ -33,9 +34,11 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
         } else if is("root") {
             match value.contains('@') {
                 true => draft.admin = Some(value.into()),
-                false => {
-                    draft.leave("root", line, "it is no address; identity.admin gets mail for local names")
-                }
+                false => draft.leave(
+                    "root",
+                    line,
+                    "it is no address; identity.admin gets mail for local names",
+                ),
             }
         } else if is("rewriteDomain") {
             draft.domain = host_name(value);
@@ -61,6 +64,8 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
         (true, false) => Protection::Implicit,
         (false, false) => Protection::None,
     };
-    draft.tell("/etc/ssmtp/revaliases: mail is sent as the account; identity.send_as has other senders");
+    draft.tell(
+        "/etc/ssmtp/revaliases: mail is sent as the account; identity.send_as has other senders",
+    );
     if draft.host.is_some() { Ok(draft) } else { Err("it has no mailhub".into()) }
 }

@@ -40,7 +40,9 @@ pub(super) fn login(
         access: None,
         stored_at: now,
     };
-    TokenFile::new(token_file.clone()).replace(&stored).map_err(|error| failed(error.to_string()))?;
+    TokenFile::new(token_file.clone())
+        .replace(&stored)
+        .map_err(|error| failed(error.to_string()))?;
     let endpoint = |path: &str| Endpoint::new(&format!("{service}{path}")).map_err(failed);
     let secret = SecretSource::Inline(Secret::new(OAUTH_CLIENT_SECRET.to_owned()));
     let tokens = Options {

@@ -87,10 +87,17 @@ pub(super) fn list() -> String {
 /// The scenario of that name; otherwise the list helps.
 pub(super) fn find(name: &str) -> Result<&'static Scenario, Failure> {
     Scenario::find(name).ok_or_else(|| {
-        let near = |scenario: &&Scenario| strsim::damerau_levenshtein(scenario.name, name) <= TYPOS_MAX;
-        let hint = SCENARIOS.iter().find(near).map(|scenario| format!("; did you mean {}?", scenario.name));
+        let near =
+            |scenario: &&Scenario| strsim::damerau_levenshtein(scenario.name, name) <= TYPOS_MAX;
+        let hint = SCENARIOS
+            .iter()
+            .find(near)
+            .map(|scenario| format!("; did you mean {}?", scenario.name));
         let hint = hint.unwrap_or_else(|| ".".to_owned());
-        Failure::new(Exit::Usage, format!("there is no scenario \"{name}\"{hint}\n\n{}", list().trim_end()))
+        Failure::new(
+            Exit::Usage,
+            format!("there is no scenario \"{name}\"{hint}\n\n{}", list().trim_end()),
+        )
     })
 }
 
@@ -98,7 +105,8 @@ pub(super) fn find(name: &str) -> Result<&'static Scenario, Failure> {
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let fits = lines.last().is_none_or(|line| line.is_empty() || line.len() + 1 + word.len() <= width);
+        let fits =
+            lines.last().is_none_or(|line| line.is_empty() || line.len() + 1 + word.len() <= width);
         if !fits {
             lines.push(String::new());
         }

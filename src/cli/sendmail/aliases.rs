@@ -35,7 +35,11 @@ pub(super) fn check(
 }
 
 /// Prints where mail for each address would go.
-pub(super) fn explain(config: Option<&Path>, source: &Source, addresses: &[String]) -> Result<(), Trouble> {
+pub(super) fn explain(
+    config: Option<&Path>,
+    source: &Source,
+    addresses: &[String],
+) -> Result<(), Trouble> {
     let mut found = Found::default();
     addresses.iter().for_each(|text| found.read(text));
     if let Some(text) = found.unreadable.first() {
@@ -49,10 +53,13 @@ pub(super) fn explain(config: Option<&Path>, source: &Source, addresses: &[Strin
     for address in &found.addresses {
         match routes.of(address) {
             Ok(_) => {
-                let lines = routes.explain(address).into_iter().map(|line| format!("{address}: {line}\n"));
+                let lines =
+                    routes.explain(address).into_iter().map(|line| format!("{address}: {line}\n"));
                 print(&lines.collect::<String>())?;
             }
-            Err(reason) => unknown = Some(Trouble::new(Code::NoUser, format!("{address}: {reason}"))),
+            Err(reason) => {
+                unknown = Some(Trouble::new(Code::NoUser, format!("{address}: {reason}")))
+            }
         }
     }
     unknown.map_or(Ok(()), Err)
@@ -69,8 +76,10 @@ fn read(config: Option<&Path>, source: &Source) -> Result<(AliasesFile, Routes),
         }
         Err(_) => by_defaults(source),
     };
-    let routes = file.read().map_err(|error| Trouble::new(Code::Configuration, error.to_string()))?;
-    let routes = routes.unwrap_or_else(|| Routes { local: file.local().clone(), ..Routes::default() });
+    let routes =
+        file.read().map_err(|error| Trouble::new(Code::Configuration, error.to_string()))?;
+    let routes =
+        routes.unwrap_or_else(|| Routes { local: file.local().clone(), ..Routes::default() });
     Ok((file, routes))
 }
 

@@ -54,18 +54,22 @@ pub(super) fn show(source: &Source) -> Result<(), Trouble> {
 pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<(), Trouble> {
     let client = client(source);
     let Some(id) = id else {
-        let mut out: Box<dyn Write> = if verbose { Box::new(io::stdout()) } else { Box::new(io::sink()) };
+        let mut out: Box<dyn Write> =
+            if verbose { Box::new(io::stdout()) } else { Box::new(io::sink()) };
         let everything = Selection { ids: Vec::new(), all: true, state: None };
-        let result = block_on(bulk::for_each(&mut *out, &client, everything, Form::Text, Verb::Retry));
+        let result =
+            block_on(bulk::for_each(&mut *out, &client, everything, Form::Text, Verb::Retry));
         return match result {
             // The daemon tries by itself; who may not hurry it has lost nothing.
             Err(failure) if failure.exit == Exit::Permission => Ok(()),
             result => result.map_err(|failure| trouble(&failure)),
         };
     };
-    let id: QueueId =
-        id.parse().map_err(|error| Trouble::new(Code::Data, format!("{}: {error}", id.escape_debug())))?;
-    let retried = block_on(async { client.retry(id).await.map_err(|error: ClientError| error.into()) });
+    let id: QueueId = id
+        .parse()
+        .map_err(|error| Trouble::new(Code::Data, format!("{}: {error}", id.escape_debug())))?;
+    let retried =
+        block_on(async { client.retry(id).await.map_err(|error: ClientError| error.into()) });
     retried.map(|_| ()).map_err(|failure: Failure| trouble(&failure))
 }
 
@@ -76,7 +80,8 @@ fn client(source: &Source) -> Client {
 /// A runtime for a question: only people and monitoring wait for it.
 fn block_on<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
     runtime.block_on(question)
 }
 

@@ -55,14 +55,19 @@ fn print(out: &mut dyn Write, finding: &Finding, as_json: bool) -> std::io::Resu
     };
     let Finding { subject, what, remedy, .. } = finding;
     if as_json {
-        return writeln!(out, "{}", json!({ kind: { "subject": subject, "what": what, "remedy": remedy } }));
+        return writeln!(
+            out,
+            "{}",
+            json!({ kind: { "subject": subject, "what": what, "remedy": remedy } })
+        );
     }
     writeln!(out, "{kind}: {}: {}", clean(subject), clean(what))?;
     writeln!(out, "         {remedy}")
 }
 
 fn print_summary(out: &mut dyn Write, options: &Options, summary: &Summary) -> std::io::Result<()> {
-    let Summary { files, bytes, records, waiting, held, dead, history, spent, problems, notes } = *summary;
+    let Summary { files, bytes, records, waiting, held, dead, history, spent, problems, notes } =
+        *summary;
     writeln!(out, "{}", options.directory.display())?;
     writeln!(
         out,

@@ -41,12 +41,17 @@ pub(in crate::cli) enum Format {
 }
 
 /// Writes every message.
-pub(super) fn run(out: &mut dyn Write, options: &Options, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(
+    out: &mut dyn Write,
+    options: &Options,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
     let inspection = look(options)?;
     if let Some(reason) = inspection.index_trouble() {
         if !arguments.state.is_empty() {
-            let words =
-                format!("the states of messages are not known: {reason}. Export them without --state");
+            let words = format!(
+                "the states of messages are not known: {reason}. Export them without --state"
+            );
             return Err(Failure::new(Exit::Data, words));
         }
         writeln!(out, "Warning: {}.", clean(reason))?;
@@ -60,7 +65,10 @@ pub(super) fn run(out: &mut dyn Write, options: &Options, arguments: &Arguments)
     let unwritable = |error: std::io::Error| {
         let words = match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                format!("{} exists, and nothing is ever written over; name another", target.display())
+                format!(
+                    "{} exists, and nothing is ever written over; name another",
+                    target.display()
+                )
             }
             _ => format!("{} cannot be written: {error}", target.display()),
         };
@@ -79,7 +87,12 @@ pub(super) fn run(out: &mut dyn Write, options: &Options, arguments: &Arguments)
             Err(TakeError::File(reason)) => {
                 failed += 1;
                 let path = inspection.path(id);
-                writeln!(out, "{id} cannot be exported: {}; its file is {}", clean(&reason), path.display())?;
+                writeln!(
+                    out,
+                    "{id} cannot be exported: {}; its file is {}",
+                    clean(&reason),
+                    path.display()
+                )?;
             }
         }
     }
@@ -87,11 +100,15 @@ pub(super) fn run(out: &mut dyn Write, options: &Options, arguments: &Arguments)
     writeln!(out, "{} written to {}.", count(written, "message"), target.display())?;
     match failed {
         0 => Ok(()),
-        _ => Err(Failure::new(Exit::Data, format!("{} could not be exported", count(failed, "message")))),
+        _ => Err(Failure::new(
+            Exit::Data,
+            format!("{} could not be exported", count(failed, "message")),
+        )),
     }
 }
 
 fn is_wanted(states: &[State], carried: &Carried) -> bool {
-    let in_state = |state: &State| carried.recipients.iter().any(|found| found.state.name() == state.name());
+    let in_state =
+        |state: &State| carried.recipients.iter().any(|found| found.state.name() == state.name());
     states.is_empty() || states.iter().any(in_state)
 }

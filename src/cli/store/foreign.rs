@@ -56,14 +56,17 @@ pub(super) fn envelope(
         }
     };
     if forward_paths.is_empty() {
-        return Err("no address can be read in its fields To, Cc and Bcc; name one with --recipient".into());
+        return Err(
+            "no address can be read in its fields To, Cc and Bcc; name one with --recipient".into(),
+        );
     }
     if forward_paths.len() > RECIPIENTS_MAX {
         return Err(format!("it has more than {RECIPIENTS_MAX} recipients"));
     }
     let reverse_path =
         sender.cloned().or_else(|| ["Return-Path", "From"].into_iter().flat_map(addresses).next());
-    let internationalized = forward_paths.iter().chain(&reverse_path).any(Address::is_internationalized);
+    let internationalized =
+        forward_paths.iter().chain(&reverse_path).any(Address::is_internationalized);
     Ok(Envelope {
         reverse_path,
         forward_paths,
@@ -84,8 +87,10 @@ pub(super) fn envelope(
 
 /// The addresses of a field that have a domain.
 fn addresses_of(value: &str) -> Vec<Address> {
-    let list = mailbox::read_list(value).map(|list| list.into_iter().map(|one| one.address).collect());
-    let found: Vec<Address> = list.unwrap_or_else(|| mailbox::rescued_address(value).into_iter().collect());
+    let list =
+        mailbox::read_list(value).map(|list| list.into_iter().map(|one| one.address).collect());
+    let found: Vec<Address> =
+        list.unwrap_or_else(|| mailbox::rescued_address(value).into_iter().collect());
     found.into_iter().filter(|address| address.domain().is_some()).collect()
 }
 
@@ -111,11 +116,18 @@ mod tests {
 
     #[test]
     fn a_message_that_names_nobody_is_refused_and_a_named_recipient_is_the_only_one() {
-        assert!(of_fields("To: undisclosed-recipients:;\r\n\r\n").unwrap_err().contains("--recipient"));
+        assert!(
+            of_fields("To: undisclosed-recipients:;\r\n\r\n").unwrap_err().contains("--recipient")
+        );
         let named = Recipients::Named(vec!["me@x.example".parse().unwrap()]);
         let sender = "s@x.example".parse().unwrap();
-        let found =
-            envelope("To: c@d.example\r\n\r\nü\r\n".as_bytes(), &named, Some(&sender), Timestamp(7)).unwrap();
+        let found = envelope(
+            "To: c@d.example\r\n\r\nü\r\n".as_bytes(),
+            &named,
+            Some(&sender),
+            Timestamp(7),
+        )
+        .unwrap();
         assert_eq!(found.forward_paths[0].as_str(), "me@x.example");
         assert_eq!((found.forward_paths.len(), found.body), (1, BodyKind::EightBitMime));
         assert_eq!(found.reverse_path, Some(sender));

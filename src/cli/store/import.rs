@@ -57,11 +57,18 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Puts every message into the queue.
-pub(super) fn run(out: &mut dyn Write, options: Options, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(
+    out: &mut dyn Write,
+    options: Options,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
     daemon::harden();
     belongs_to_us(&options.directory)?;
     let unreadable = |error: std::io::Error| {
-        Failure::new(Exit::Data, format!("{} cannot be imported: {error}", arguments.path.display()))
+        Failure::new(
+            Exit::Data,
+            format!("{} cannot be imported: {error}", arguments.path.display()),
+        )
     };
     let mut mailbox = MailboxReader::open(&arguments.path).map_err(unreadable)?;
     let in_flight = if options.hold_uncertain { InFlight::Held } else { InFlight::ResentOnce };
@@ -85,7 +92,9 @@ pub(super) fn run(out: &mut dyn Write, options: Options, arguments: &Arguments) 
     result?;
     match import.tally.refused {
         0 => Ok(()),
-        refused => Err(Failure::new(Exit::Data, format!("{} not imported", count(refused, "message")))),
+        refused => {
+            Err(Failure::new(Exit::Data, format!("{} not imported", count(refused, "message"))))
+        }
     }
 }
 
@@ -148,7 +157,8 @@ impl Import<'_> {
     /// What would be queued; nothing when the queue knows it.
     async fn draft(&self, found: &Found) -> Result<Option<(Draft, Vec<u8>)>, Refusal> {
         let stopped = if self.arguments.queue { Stopped::Due } else { Stopped::Held };
-        let carried = Carried::of_file(&found.bytes).map_err(|error| Refusal::Message(error.to_string()))?;
+        let carried =
+            Carried::of_file(&found.bytes).map_err(|error| Refusal::Message(error.to_string()))?;
         let Some(carried) = carried else {
             let message = mbox::from_a_file(&found.bytes);
             let sender = self.arguments.sender.as_ref();
@@ -210,8 +220,9 @@ impl From<StoreError> for Refusal {
 }
 
 fn stopped(error: &StoreError) -> Failure {
-    let words =
-        format!("the import stopped: {error}. Run it again later; what is in the queue is passed over");
+    let words = format!(
+        "the import stopped: {error}. Run it again later; what is in the queue is passed over"
+    );
     Failure::new(Exit::Temporary, words)
 }
 

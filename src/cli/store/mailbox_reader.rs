@@ -38,7 +38,9 @@ impl MailboxReader {
         let mut file = BufReader::new(File::open(path)?);
         let beginning = file.fill_buf()?;
         if !beginning.is_empty() && !mbox::Reader::begins(beginning) {
-            return Err(io::Error::other("it is no mbox: its first line does not begin with \"From \""));
+            return Err(io::Error::other(
+                "it is no mbox: its first line does not begin with \"From \"",
+            ));
         }
         Ok(Self::Mbox { file, reader: Some(mbox::Reader::default()), number: 0 })
     }
@@ -59,7 +61,9 @@ impl MailboxReader {
                 let mut line = Vec::new();
                 let found = loop {
                     line.clear();
-                    file.by_ref().take(MESSAGE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
+                    file.by_ref()
+                        .take(MESSAGE_BYTES_MAX as u64 + 1)
+                        .read_until(b'\n', &mut line)?;
                     bounded(lines.length() + line.len())?;
                     if line.is_empty() {
                         break reader.take().and_then(mbox::Reader::finish);

@@ -25,13 +25,16 @@ impl MailboxWriter {
         let path = path.to_owned();
         match format {
             Format::Mbox => {
-                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+                let file =
+                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
                 Ok(Self::Mbox { file: BufWriter::new(file), path })
             }
             Format::Maildir => {
                 let mut private = fs::DirBuilder::new();
                 private.mode(0o700).create(&path)?;
-                ["tmp", "new", "cur"].iter().try_for_each(|name| private.create(path.join(name)))?;
+                ["tmp", "new", "cur"]
+                    .iter()
+                    .try_for_each(|name| private.create(path.join(name)))?;
                 Ok(Self::Maildir { path })
             }
         }
@@ -41,7 +44,8 @@ impl MailboxWriter {
     pub(super) fn write(&mut self, carried: &Carried) -> io::Result<()> {
         match self {
             Self::Mbox { file, .. } => {
-                let sender = carried.envelope.reverse_path.as_ref().map_or("MAILER-DAEMON", Address::as_str);
+                let sender =
+                    carried.envelope.reverse_path.as_ref().map_or("MAILER-DAEMON", Address::as_str);
                 // A quoted local part may hold blanks, which would end the sender.
                 let sender = sender.replace(char::is_whitespace, "-");
                 file.write_all(&mbox::entry(&sender, &date(carried), &carried.to_file()))

@@ -27,7 +27,9 @@ impl Connection {
         stage.enter(Stage::Auth);
         match credential {
             Credential::Password(lines) => self.log_in_with_password(lines).await.map(|()| None),
-            Credential::Token(bearer) => self.log_in_with_token(bearer, &options.host, way).await.map(Some),
+            Credential::Token(bearer) => {
+                self.log_in_with_token(bearer, &options.host, way).await.map(Some)
+            }
         }
     }
 
@@ -38,11 +40,16 @@ impl Connection {
             (true, _) => &[lines.plain.as_str()][..],
             (false, true) => &["AUTH LOGIN\r\n", username, password][..],
             (false, false) => {
-                return Err(Answer::Broken { stage: Stage::Auth, after_dot: false, fault: Fault::NoAuth });
+                return Err(Answer::Broken {
+                    stage: Stage::Auth,
+                    after_dot: false,
+                    fault: Fault::NoAuth,
+                });
             }
         };
         for (position, line) in dialogue.iter().enumerate() {
-            let reply = self.smtp.command(line).await.map_err(|error| answer(Stage::Auth, &error))?;
+            let reply =
+                self.smtp.command(line).await.map_err(|error| answer(Stage::Auth, &error))?;
             match u16::from(reply.code()) {
                 235 => return Ok(()),
                 334 if position + 1 < dialogue.len() => {}
@@ -88,14 +95,22 @@ impl Connection {
             if last {
                 return Err(broken(bearer::refused(&refusal, &bearer.username)));
             }
-            tracing::info!(username = bearer.username, reason = refusal, "the access token was refused");
+            tracing::info!(
+                username = bearer.username,
+                reason = refusal,
+                "the access token was refused"
+            );
             token = bearer.tokens.access_token().await.map_err(broken)?;
             last = true;
         }
     }
 
     /// Returns the upstream's words when it is the token that it refuses.
-    async fn present_token(&mut self, mechanism: Mechanism, line: &str) -> Result<Option<String>, Answer> {
+    async fn present_token(
+        &mut self,
+        mechanism: Mechanism,
+        line: &str,
+    ) -> Result<Option<String>, Answer> {
         let mut words = String::new();
         let mut response = self.smtp.command(line).await;
         if let Ok(reply) = &response
@@ -104,11 +119,16 @@ impl Connection {
             words = Challenge::read(&read(reply).text).words();
             response = self.smtp.command(mechanism.acknowledgement()).await;
         }
-        match response.map_or_else(|error| answer(Stage::Auth, &error), |reply| replied(Stage::Auth, &reply))
+        match response
+            .map_or_else(|error| answer(Stage::Auth, &error), |reply| replied(Stage::Auth, &reply))
         {
             Answer::Replied { reply, .. } if reply.code == 235 => Ok(None),
             Answer::Replied { reply, .. } if bearer::concerns_the_token(&reply) => {
-                Ok(Some(if words.is_empty() { reply.to_string() } else { format!("{reply} ({words})") }))
+                Ok(Some(if words.is_empty() {
+                    reply.to_string()
+                } else {
+                    format!("{reply} ({words})")
+                }))
             }
             other => Err(other),
         }

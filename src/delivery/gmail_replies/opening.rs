@@ -15,7 +15,8 @@ use crate::{
 const QUOTA: Verdict = Verdict::pause(PausedQuota, remedies::QUOTA);
 const BUSY: Verdict = Verdict::pause(BackingOff, remedies::BUSY);
 const SLIP: Verdict = Verdict::reconnect(PausedConfiguration).hint(remedies::DIALOGUE);
-const LATER: Verdict = Verdict::new(Scope::Message, Action::Retry(Waits::USUAL)).hint(remedies::AN_MX);
+const LATER: Verdict =
+    Verdict::new(Scope::Message, Action::Retry(Waits::USUAL)).hint(remedies::AN_MX);
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[

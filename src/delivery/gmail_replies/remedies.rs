@@ -6,8 +6,7 @@
 pub(super) const QUOTA: &str = "Nothing: the queue waits and one message is tried when the pause ends. Send less from this account until then, also from the web and the phone; if it happens often, lower budget.recipients_per_day.";
 pub(super) const STORAGE: &str = "Look at the storage of the account (https://one.google.com/storage) and at its sent mail; one message is tried when the pause ends. After mending it run `pillarbox resume`.";
 pub(super) const BUSY: &str = "Nothing: the relay tries again with growing waits.";
-pub(super) const UNUSUAL_RATE: &str =
-    "Nothing: the relay tries again with growing waits. If it happens often, lower budget.pace_per_minute.";
+pub(super) const UNUSUAL_RATE: &str = "Nothing: the relay tries again with growing waits. If it happens often, lower budget.pace_per_minute.";
 pub(super) const EHLO_NAME: &str = "If it goes on, set upstream.ehlo_name to a full name such as relay.example.org: Gmail answers a name it does not like as if it were busy.";
 pub(super) const EHLO_REFUSED: &str =
     "Set upstream.ehlo_name to a full name such as relay.example.org; then run `pillarbox resume`.";
@@ -28,8 +27,7 @@ pub(super) const SPAM: &str = "Gmail takes this message for spam: repeating it e
 pub(super) const MALFORMED: &str = "The program that wrote this message must be corrected.";
 pub(super) const TOO_LARGE: &str =
     "Gmail takes 25 MB with attachments: send a link to the file instead, or several messages.";
-pub(super) const BLOCKED: &str =
-    "Gmail does not take this kind of attachment (programs, scripts, some archives): send it another way.";
+pub(super) const BLOCKED: &str = "Gmail does not take this kind of attachment (programs, scripts, some archives): send it another way.";
 pub(super) const LOOP: &str = "The message goes round in circles: look for a forwarding loop.";
 pub(super) const AN_MX: &str =
     "This reply comes from a receiving server: upstream.host should be smtp.gmail.com.";

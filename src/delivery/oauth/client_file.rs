@@ -72,7 +72,8 @@ pub fn client(source: &ClientSource) -> Result<Client, TokenError> {
             let text = read(path, "the file of the OAuth client's secret", OPEN_TO_OTHERS)?;
             let line = text.lines().next().unwrap_or_default().trim();
             if line.is_empty() {
-                let what = format!("{} gives no client secret: its first line is empty", path.display());
+                let what =
+                    format!("{} gives no client secret: its first line is empty", path.display());
                 return Err(TokenError::local(what, client_remedy(path)));
             }
             Ok(Client { id: id.clone(), secret: Some(Secret::new(line.to_owned())) })
@@ -83,8 +84,10 @@ pub fn client(source: &ClientSource) -> Result<Client, TokenError> {
 fn client_file(path: &Path) -> Result<Client, TokenError> {
     // A desktop client's secret is known to every copy of a program, so reading it is no harm; changing it is.
     let text = read(path, "the OAuth client file", CHANGEABLE_BY_OTHERS)?;
-    let wrong = |what: &str| TokenError::local(format!("{} {what}", path.display()), client_remedy(path));
-    let json: ClientJson = serde_json::from_str(&text).map_err(|_| wrong("is no OAuth client file"))?;
+    let wrong =
+        |what: &str| TokenError::local(format!("{} {what}", path.display()), client_remedy(path));
+    let json: ClientJson =
+        serde_json::from_str(&text).map_err(|_| wrong("is no OAuth client file"))?;
     if json.web.is_some() && json.installed.is_none() {
         return Err(wrong("is for a client of the type \"Web application\""));
     }
@@ -114,8 +117,7 @@ struct ImportJson {
 pub fn import(path: &Path) -> Result<Imported, TokenError> {
     let text = read(path, "the file to import", OPEN_TO_OTHERS)?;
     let none = || {
-        let remedy =
-            "It must be JSON with \"refresh_token\", a line \"Refresh Token: ...\", or the token alone.";
+        let remedy = "It must be JSON with \"refresh_token\", a line \"Refresh Token: ...\", or the token alone.";
         TokenError::local(format!("{} has no refresh token", path.display()), remedy)
     };
     if text.trim_start().starts_with('{') {
@@ -179,18 +181,24 @@ mod tests {
     #[test]
     fn the_client_file_of_googles_console_is_understood_and_a_web_client_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let desktop =
-            r#"{"installed":{"client_id":"1.apps","project_id":"p","client_secret":"GOCSPX-word"}}"#;
+        let desktop = r#"{"installed":{"client_id":"1.apps","project_id":"p","client_secret":"GOCSPX-word"}}"#;
         let path = file(&directory, desktop, 0o644);
         let client = client(&ClientSource::File(path)).unwrap();
-        assert_eq!((client.id.as_str(), client.secret), ("1.apps", Some(Secret::new("GOCSPX-word".into()))));
+        assert_eq!(
+            (client.id.as_str(), client.secret),
+            ("1.apps", Some(Secret::new("GOCSPX-word".into())))
+        );
         for (text, words) in [
             (r#"{"web":{"client_id":"1.apps","client_secret":"GOCSPX-word"}}"#, "Web application"),
             (r#"{"type":"service_account"}"#, "names no client"),
             ("GOCSPX-word", "no OAuth client file"),
         ] {
-            let error = super::client(&ClientSource::File(file(&directory, text, 0o600))).unwrap_err();
-            assert!(error.reason.contains(words) && error.remedy.contains("Desktop app"), "{error:?}");
+            let error =
+                super::client(&ClientSource::File(file(&directory, text, 0o600))).unwrap_err();
+            assert!(
+                error.reason.contains(words) && error.remedy.contains("Desktop app"),
+                "{error:?}"
+            );
             assert!(!error.reason.contains("GOCSPX"), "{error:?}");
         }
     }
@@ -214,8 +222,14 @@ mod tests {
                 r#"{"type":"authorized_user","client_id":"1","client_secret":"s","refresh_token":"1//t"}"#,
                 Some("1"),
             ),
-            (r#"{"access_token":"ya29","token_type":"Bearer","refresh_token":"1//t","expiry":"x"}"#, None),
-            ("Refresh Token: 1//t\nAccess Token: ya29.a\nAccess Token Expiration Seconds: 3600\n", None),
+            (
+                r#"{"access_token":"ya29","token_type":"Bearer","refresh_token":"1//t","expiry":"x"}"#,
+                None,
+            ),
+            (
+                "Refresh Token: 1//t\nAccess Token: ya29.a\nAccess Token Expiration Seconds: 3600\n",
+                None,
+            ),
             ("1//t\n", None),
         ] {
             let imported = import(&file(&directory, text, 0o600)).unwrap();

@@ -44,14 +44,28 @@ impl Consent {
     ) -> Result<Self, TokenError> {
         let redirect = Redirect::bind(port).await.map_err(|error| {
             let reason = format!("cannot listen on 127.0.0.1:{port}: {error}");
-            TokenError::local(reason, "Name another port with --port, or leave it out for any free one.")
+            TokenError::local(
+                reason,
+                "Name another port with --port, or leave it out for any free one.",
+            )
         })?;
-        let wrong =
-            |_| TokenError::local("the redirection's address cannot be made", "Name a port with --port.");
+        let wrong = |_| {
+            TokenError::local(
+                "the redirection's address cannot be made",
+                "Name a port with --port.",
+            )
+        };
         let redirect_url = RedirectUrl::new(redirect.address()).map_err(wrong)?;
         let authorization = exchange.authorization(&client, &redirect_url, username);
         let (address, state) = (authorization.address, authorization.state.secret().clone());
-        Ok(Self { redirect, redirect_url, address, state, verifier: authorization.verifier, client })
+        Ok(Self {
+            redirect,
+            redirect_url,
+            address,
+            state,
+            verifier: authorization.verifier,
+            client,
+        })
     }
 
     /// What a person opens in a browser.
@@ -83,12 +97,17 @@ impl Consent {
             Answer::Code(code) => code,
             Answer::Refused(word) => return Err(not_given(&shown(&word, &[]))),
         };
-        let granted = exchange.redeem(&self.client, &code, self.verifier, &self.redirect_url).await?;
+        let granted =
+            exchange.redeem(&self.client, &code, self.verifier, &self.redirect_url).await?;
         check(&granted)?;
         Ok(granted)
     }
 
-    async fn answer(&self, pasted: &mut mpsc::Receiver<String>, mut tell: impl FnMut(&str)) -> Answer {
+    async fn answer(
+        &self,
+        pasted: &mut mpsc::Receiver<String>,
+        mut tell: impl FnMut(&str),
+    ) -> Answer {
         let redirected = self.redirect.answer(&self.state);
         tokio::pin!(redirected);
         let mut open = true;
@@ -202,7 +221,11 @@ pub fn first(
 }
 
 /// Proves a refresh token by one refresh, and returns what is to be stored then.
-pub async fn prove(exchange: &Exchange, client: &Client, stored: Stored) -> Result<Stored, TokenError> {
+pub async fn prove(
+    exchange: &Exchange,
+    client: &Client,
+    stored: Stored,
+) -> Result<Stored, TokenError> {
     let granted = exchange.refresh(client, &stored.refresh_token).await?;
     Ok(renewed(stored, granted, exchange.clock().wall()))
 }

@@ -7,12 +7,14 @@
 use std::{borrow::Cow, fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use oauth2::{
-    AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client as ProtocolClient, ClientId, ClientSecret,
-    CsrfToken, EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge,
-    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
-    StandardTokenResponse, TokenResponse as _, TokenUrl,
+    AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client as ProtocolClient, ClientId,
+    ClientSecret, CsrfToken, EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest,
+    HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken,
+    RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
+    TokenUrl,
     basic::{
-        BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+        BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+        BasicTokenType,
     },
     http::{Method, Request, header},
     url::{Url, form_urlencoded},
@@ -119,7 +121,9 @@ impl Exchange {
             // As Google's own libraries send it.
             .set_auth_type(AuthType::RequestBody);
         match &client.secret {
-            Some(secret) => protocol.set_client_secret(ClientSecret::new(secret.expose().to_owned())),
+            Some(secret) => {
+                protocol.set_client_secret(ClientSecret::new(secret.expose().to_owned()))
+            }
             None => protocol,
         }
     }
@@ -165,7 +169,11 @@ impl Exchange {
     }
 
     /// Exchanges a refresh token for an access token.
-    pub async fn refresh(&self, client: &Client, refresh_token: &Secret) -> Result<Granted, TokenError> {
+    pub async fn refresh(
+        &self,
+        client: &Client,
+        refresh_token: &Secret,
+    ) -> Result<Granted, TokenError> {
         let protocol = self.protocol(client);
         let token = RefreshToken::new(refresh_token.expose().to_owned());
         let response = protocol.exchange_refresh_token(&token).request_async(&self.http).await;
@@ -199,7 +207,11 @@ impl Exchange {
         }
     }
 
-    async fn post(&self, endpoint: &Endpoint, form: &[(&str, &str)]) -> Result<(u16, Vec<u8>), HttpError> {
+    async fn post(
+        &self,
+        endpoint: &Endpoint,
+        form: &[(&str, &str)],
+    ) -> Result<(u16, Vec<u8>), HttpError> {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = Request::builder()
             .method(Method::POST)
@@ -222,28 +234,38 @@ impl Exchange {
         let token = &self.options.endpoints.token;
         let response = response.map_err(|failure| match failure {
             RequestTokenError::ServerResponse(error) => {
-                let secrets: Vec<&str> = secrets.iter().flatten().map(|secret| secret.expose()).collect();
-                let words = error.error_description().map(|words| shown(words, &secrets)).unwrap_or_default();
+                let secrets: Vec<&str> =
+                    secrets.iter().flatten().map(|secret| secret.expose()).collect();
+                let words = error
+                    .error_description()
+                    .map(|words| shown(words, &secrets))
+                    .unwrap_or_default();
                 let code = shown(error.error().as_ref(), &secrets);
-                refused(&Refusal { code, words, kind: error.error(), seen: self.http.seen(), now }, exchanged)
+                refused(
+                    &Refusal { code, words, kind: error.error(), seen: self.http.seen(), now },
+                    exchanged,
+                )
             }
             RequestTokenError::Request(error) => trouble(&error, token, "oauth_token_endpoint"),
             // The words of these two may repeat the answer, and with it a token.
-            RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-                TokenError::temporary(format!("{} gave an answer that is no token response", token.host()))
-            }
+            RequestTokenError::Parse(..) | RequestTokenError::Other(_) => TokenError::temporary(
+                format!("{} gave an answer that is no token response", token.host()),
+            ),
         })?;
         let lifetime = response.expires_in().unwrap_or(LIFETIME_DEFAULT).min(LIFETIME_MAX);
         let extra = response.extra_fields();
         let refresh_lifetime = extra.refresh_token_expires_in.map(Duration::from_secs);
-        let scopes =
-            response.scopes().map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>());
+        let scopes = response
+            .scopes()
+            .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>());
         Ok(Granted {
             access_token: Secret::new(response.access_token().secret().clone()),
             // A token with a very short life is used for half of it, else every message would want its own.
             use_until: now.after(lifetime.saturating_sub(MARGIN).max(lifetime / 2)),
             expires_at: now.after(lifetime),
-            refresh_token: response.refresh_token().map(|token| Secret::new(token.secret().clone())),
+            refresh_token: response
+                .refresh_token()
+                .map(|token| Secret::new(token.secret().clone())),
             refresh_token_expires_at: refresh_lifetime.map(|lifetime| now.after(lifetime)),
             scope: scopes.map(|scopes| scopes.join(" ")),
         })
@@ -252,7 +274,10 @@ impl Exchange {
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Exchange").field("endpoints", &self.options.endpoints).finish_non_exhaustive()
+        formatter
+            .debug_struct("Exchange")
+            .field("endpoints", &self.options.endpoints)
+            .finish_non_exhaustive()
     }
 }
 

@@ -77,9 +77,10 @@ async fn serve(mut stream: TcpStream, state: &str) -> Option<Answer> {
     let target = head.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
     let answer = target.map_or(Err(NOT_FOUND), |target| read_target(target, state));
     let (status, text) = match &answer {
-        Ok(Answer::Code(_)) => {
-            ("200 OK", "Pillarbox has the consent. You can close this window; the rest is in the terminal.")
-        }
+        Ok(Answer::Code(_)) => (
+            "200 OK",
+            "Pillarbox has the consent. You can close this window; the rest is in the terminal.",
+        ),
         Ok(Answer::Refused(_)) => ("200 OK", "No consent was given. The terminal says what to do."),
         Err(refusal) => *refusal,
     };
@@ -116,7 +117,8 @@ const FOREIGN: (&str, &str) = (
 );
 
 fn read_target(target: &str, state: &str) -> Result<Answer, (&'static str, &'static str)> {
-    let url = Url::parse("http://127.0.0.1").and_then(|base| base.join(target)).map_err(|_| NOT_FOUND)?;
+    let url =
+        Url::parse("http://127.0.0.1").and_then(|base| base.join(target)).map_err(|_| NOT_FOUND)?;
     if url.path() != "/" {
         return Err(NOT_FOUND);
     }
@@ -125,8 +127,9 @@ fn read_target(target: &str, state: &str) -> Result<Answer, (&'static str, &'sta
 
 /// What the address of the redirection says, if its state is the right one.
 pub(super) fn read_address(url: &Url, state: &str) -> Option<Answer> {
-    let value =
-        |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let value = |name: &str| {
+        url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    };
     if value("state")? != state {
         return None;
     }

@@ -31,10 +31,13 @@ pub(super) enum Exchanged {
 pub(super) fn trouble(error: &HttpError, endpoint: &Endpoint, key: &str) -> TokenError {
     let reason = format!("{}: {error}", endpoint.host());
     match error {
-        HttpError::Network(_) | HttpError::Slow(_) | HttpError::Later(_) => TokenError::temporary(reason),
+        HttpError::Network(_) | HttpError::Slow(_) | HttpError::Later(_) => {
+            TokenError::temporary(reason)
+        }
         HttpError::Elsewhere(_) => {
-            let remedy =
-                format!("Correct upstream.{key}, or remove it for Google's; then run `pillarbox resume`.");
+            let remedy = format!(
+                "Correct upstream.{key}, or remove it for Google's; then run `pillarbox resume`."
+            );
             TokenError::new(Kind::Refused, reason, remedy)
         }
         HttpError::Certificate(_) => TokenError::new(
@@ -84,7 +87,9 @@ pub(super) fn refused(refusal: &Refusal<'_>, exchanged: Exchanged) -> TokenError
         }
         _ if exchanged == Exchanged::Assertion => match refusal.kind {
             UnauthorizedClient | InvalidScope => DELEGATION,
-            _ => "Check upstream.service_account_file and upstream.username; then run `pillarbox resume`.",
+            _ => {
+                "Check upstream.service_account_file and upstream.username; then run `pillarbox resume`."
+            }
         },
         InvalidClient => {
             "The client id and its secret do not belong together, or the client was deleted: compare upstream.oauth_client_* \

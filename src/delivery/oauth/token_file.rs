@@ -7,7 +7,9 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+    },
     path::{Path, PathBuf},
 };
 
@@ -114,7 +116,9 @@ impl TokenFile {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(self.directory());
         made.map_err(|error| self.unwritable(&error))?;
         let _lock = self.lock().map_err(|error| self.unwritable(&error))?;
-        self.write_beside(stored).and_then(|()| self.put_in_place()).map_err(|error| self.unwritable(&error))
+        self.write_beside(stored)
+            .and_then(|()| self.put_in_place())
+            .map_err(|error| self.unwritable(&error))
     }
 
     /// Replaces the file with what came of `used`, unless somebody has consented meanwhile or has taken the token
@@ -158,7 +162,10 @@ impl TokenFile {
     }
 
     fn directory(&self) -> &Path {
-        self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+        self.path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or_else(|| Path::new("."))
     }
 
     /// Held by whoever writes; the directory itself is locked, so that nothing is left behind.
@@ -170,8 +177,12 @@ impl TokenFile {
 
     fn write_beside(&self, stored: &Stored) -> io::Result<()> {
         let json = Zeroizing::new(serde_json::to_vec_pretty(&json(stored))?);
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.beside())?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.beside())?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         // An administrator runs the consent as root; the relay, which must read the file, owns its directory.
         if rustix::process::geteuid().is_root() {
@@ -194,7 +205,8 @@ impl TokenFile {
             drop(fs::remove_file(self.beside()));
             return;
         };
-        let newer = self.parse(&self.path).map_or(true, |present| present.stored_at < beside.stored_at);
+        let newer =
+            self.parse(&self.path).map_or(true, |present| present.stored_at < beside.stored_at);
         let done = if newer { self.put_in_place() } else { fs::remove_file(self.beside()) };
         if let Err(error) = done {
             tracing::warn!(%error, path = %self.path.display(), "a token file was not put in its place");
@@ -224,7 +236,8 @@ impl TokenFile {
     }
 
     fn missing(&self) -> TokenError {
-        let reason = format!("there is no token yet: {WHAT} {} does not exist", self.path.display());
+        let reason =
+            format!("there is no token yet: {WHAT} {} does not exist", self.path.display());
         TokenError::local(reason, "Run: pillarbox auth google")
     }
 
@@ -234,9 +247,11 @@ impl TokenFile {
     }
 
     fn unwritable(&self, error: &io::Error) -> TokenError {
-        let remedy =
-            "Give the relay's user room and the right to write there, or set upstream.oauth_token_file.";
-        TokenError::local(format!("{WHAT} {} cannot be written: {error}", self.path.display()), remedy)
+        let remedy = "Give the relay's user room and the right to write there, or set upstream.oauth_token_file.";
+        TokenError::local(
+            format!("{WHAT} {} cannot be written: {error}", self.path.display()),
+            remedy,
+        )
     }
 }
 
@@ -344,6 +359,9 @@ mod tests {
         file.replace(&stored("1//old", 1)).unwrap();
         fs::write(file.path(), "{\"version\":1,\"refresh_token\":\"1//secret\"}").unwrap();
         let error = file.read().unwrap_err();
-        assert!(error.reason.contains("damaged") && !format!("{error:?}").contains("1//secret"), "{error:?}");
+        assert!(
+            error.reason.contains("damaged") && !format!("{error:?}").contains("1//secret"),
+            "{error:?}"
+        );
     }
 }

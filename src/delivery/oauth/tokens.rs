@@ -86,7 +86,12 @@ struct Fetched {
 impl Tokens {
     /// Nothing is read or asked before a token is wanted. `ca_file` holds one more trusted root.
     #[must_use]
-    pub fn new(options: Options, username: &str, ca_file: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        options: Options,
+        username: &str,
+        ca_file: Option<PathBuf>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let grant = options.grant.clone();
         let exchange = Exchange::new(options, ca_file, clock);
         let source = Source { username: username.to_owned(), grant, exchange };
@@ -107,7 +112,9 @@ impl Tokens {
         // The lock is kept: whoever comes meanwhile gets the same token.
         let fetched = match state.fetching.join_next().await {
             Some(Ok(fetched)) => fetched?,
-            Some(Err(_)) | None => return Err(TokenError::temporary("fetching a token was interrupted")),
+            Some(Err(_)) | None => {
+                return Err(TokenError::temporary("fetching a token was interrupted"));
+            }
         };
         self.warn(&mut state, fetched.refresh_token_expires_at);
         state.held = fetched.held;
@@ -192,11 +199,18 @@ impl Source {
                 let (audience, now) = (self.exchange.token_endpoint().to_string(), self.now());
                 let sign = move || service_account::assertion(&key_file, &username, &audience, now);
                 let granted = self.exchange.assert(&blocking(sign).await?).await?;
-                let token = AccessToken { secret: granted.access_token, use_until: granted.use_until };
+                let token =
+                    AccessToken { secret: granted.access_token, use_until: granted.use_until };
                 tracing::info!(username = self.username, until = %granted.expires_at, "access token");
-                Ok(Fetched { held: Some(Held::Access(token.clone())), token, refresh_token_expires_at: None })
+                Ok(Fetched {
+                    held: Some(Held::Access(token.clone())),
+                    token,
+                    refresh_token_expires_at: None,
+                })
             }
-            (Grant::Refresh { .. }, None) => Err(TokenError::temporary("the token file was not read")),
+            (Grant::Refresh { .. }, None) => {
+                Err(TokenError::temporary("the token file was not read"))
+            }
         }
     }
 
@@ -211,7 +225,8 @@ impl Source {
         self.belongs(&client, &stored)?;
         let granted = self.exchange.refresh(&client, &stored.refresh_token).await?;
         let used = stored.clone();
-        let token = AccessToken { secret: granted.access_token.clone(), use_until: granted.use_until };
+        let token =
+            AccessToken { secret: granted.access_token.clone(), use_until: granted.use_until };
         let rotated = granted.refresh_token.is_some();
         tracing::info!(username = self.username, until = %granted.expires_at, rotated, "access token");
         let renewed = renewed(stored, granted, self.now());
@@ -253,7 +268,9 @@ pub(super) fn renewed(stored: Stored, granted: Granted, now: Timestamp) -> Store
     Stored {
         refresh_token: granted.refresh_token.unwrap_or(stored.refresh_token),
         granted_at: if is_new { now } else { stored.granted_at },
-        refresh_token_expires_at: granted.refresh_token_expires_at.or(stored.refresh_token_expires_at),
+        refresh_token_expires_at: granted
+            .refresh_token_expires_at
+            .or(stored.refresh_token_expires_at),
         scope: granted.scope.or(stored.scope),
         access: Some(StoredAccess {
             token: granted.access_token,

@@ -18,8 +18,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, fchmod, flock, fstat, mkdir,
-        open, openat, renameat_with, stat, statat, unlinkat,
+        AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, fchmod, flock,
+        fstat, mkdir, open, openat, renameat_with, stat, statat, unlinkat,
     },
     io::Errno,
 };
@@ -146,7 +146,8 @@ impl Directory {
                 now.since(Timestamp(stat.st_mtime.saturating_mul(1_000))) > UNFINISHED_AGE_MAX
             })
         };
-        let removed = |name: &&OsString| unlinkat(&self.fd, name.as_os_str(), AtFlags::empty()).is_ok();
+        let removed =
+            |name: &&OsString| unlinkat(&self.fd, name.as_os_str(), AtFlags::empty()).is_ok();
         listing.unfinished.iter().filter(is_old).filter(removed).count()
     }
 
@@ -161,7 +162,8 @@ impl Directory {
         let bad = |reason: String| Unusable::Bad { uid: Some(seen.st_uid), reason };
         fitness(&seen, message_bytes_max).map_err(bad)?;
         // Not blocking, should somebody put a FIFO there at this moment.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = openat(&self.fd, &name, flags, Mode::empty()).map_err(unreadable)?;
         let opened = fstat(&fd).map_err(unreadable)?;
         if !is_same(&seen, &opened) {
@@ -170,13 +172,17 @@ impl Directory {
         fitness(&opened, message_bytes_max).map_err(bad)?;
         let mut file = File::from(fd);
         let mut bytes = Vec::new();
-        file.by_ref().take(HEAD_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
+        file.by_ref()
+            .take(HEAD_BYTES_MAX as u64)
+            .read_to_end(&mut bytes)
+            .map_err(Unusable::Unreadable)?;
         let read = Head::read(&bytes).and_then(|(head, message_at)| {
             let size = u64::try_from(opened.st_size).unwrap_or(0);
             head.check_length(message_at, size).map(|()| (head, message_at))
         });
         let (head, message_at) = read.map_err(|error| bad(error.to_string()))?;
-        io::Seek::seek(&mut file, io::SeekFrom::Start(message_at as u64)).map_err(Unusable::Unreadable)?;
+        io::Seek::seek(&mut file, io::SeekFrom::Start(message_at as u64))
+            .map_err(Unusable::Unreadable)?;
         Ok(Dropped { file, uid: opened.st_uid, head })
     }
 
@@ -226,7 +232,9 @@ fn is_same(one: &Stat, other: &Stat) -> bool {
 fn fitness(stat: &Stat, message_bytes_max: u64) -> Result<(), String> {
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile if stat.st_nlink != 1 => Err(format!("it has {} names", stat.st_nlink)),
+        FileType::RegularFile if stat.st_nlink != 1 => {
+            Err(format!("it has {} names", stat.st_nlink))
+        }
         FileType::RegularFile if size > message_bytes_max.saturating_add(HEAD_BYTES_MAX as u64) => {
             Err(format!("it has {size} octets, and a message may have {message_bytes_max}"))
         }
@@ -244,7 +252,9 @@ pub fn faults(path: &Path, owner: Option<(u32, u32)>) -> Vec<String> {
     let shown = path.display();
     let Ok(metadata) = fs::symlink_metadata(path) else { return Vec::new() };
     if !metadata.is_dir() {
-        return vec![format!("the drop directory {shown} is no directory; remove it, or set another one")];
+        return vec![format!(
+            "the drop directory {shown} is no directory; remove it, or set another one"
+        )];
     }
     let (mode, uid, gid) = {
         use std::os::unix::fs::MetadataExt as _;

@@ -43,7 +43,12 @@ pub(super) enum Outcome {
 }
 
 /// Plays a file.
-pub(super) async fn play(id: QueueId, dropped: Dropped, service: &Service, shutdown: Watch) -> Outcome {
+pub(super) async fn play(
+    id: QueueId,
+    dropped: Dropped,
+    service: &Service,
+    shutdown: Watch,
+) -> Outcome {
     let Some(mail) = with_id(&dropped.head.mail, id) else {
         return Outcome::Bad("its MAIL line has another queue id than its name".into());
     };
@@ -52,7 +57,8 @@ pub(super) async fn play(id: QueueId, dropped: Dropped, service: &Service, shutd
     service.clients.connected(guest.client.address, service.clock.now());
     let (ours, theirs) = tokio::io::duplex(INPUT_BYTES_MAX);
     let session = connection::serve(Stream::Played(theirs), guest, service, shutdown);
-    let (spoken, ()) = tokio::join!(Player(BufReader::new(ours)).speak(mail, dropped), Box::pin(session));
+    let (spoken, ()) =
+        tokio::join!(Player(BufReader::new(ours)).speak(mail, dropped), Box::pin(session));
     spoken.unwrap_or_else(|error| Outcome::Later(error.to_string()))
 }
 

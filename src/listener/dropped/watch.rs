@@ -16,8 +16,12 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new() -> Self {
-        let notes = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(io::Error::from);
-        #[expect(deprecated, reason = "its successor is unsafe; nobody closes this descriptor but its owner")]
+        let notes =
+            inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(io::Error::from);
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; nobody closes this descriptor but its owner"
+        )]
         let notes = notes.and_then(AsyncFd::new);
         if let Err(error) = &notes {
             tracing::debug!(%error, "no notes about the drop directory; it is looked at every minute");

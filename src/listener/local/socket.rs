@@ -131,7 +131,8 @@ mod tests {
     fn a_directory_that_keeps_others_out_is_named_with_the_command() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("submit.sock");
-        let open = |mode| fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let open =
+            |mode| fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
         open(0o755);
         assert_eq!(impassable(&path), None);
         open(0o750);

@@ -22,10 +22,12 @@ const NAME_LENGTH_MAX: usize = 64;
 /// The user with this number. Where the kernel has one number for all users, what the program says of itself is all
 /// that there is. Reads files: to be called where that may take a moment.
 pub(in crate::listener) fn user(uid: u32, claimed: Option<u32>) -> LocalUser {
-    let anybody = uid == OVERFLOW_UID && read(Path::new(UID_MAP)).is_some_and(|map| is_partial(&map));
+    let anybody =
+        uid == OVERFLOW_UID && read(Path::new(UID_MAP)).is_some_and(|map| is_partial(&map));
     let (uid, claimed) = claimed_by(uid, claimed.filter(|_| anybody));
-    let name =
-        read(Path::new(PASSWD)).filter(|_| claimed || !anybody).and_then(|passwd| name_of(uid, &passwd));
+    let name = read(Path::new(PASSWD))
+        .filter(|_| claimed || !anybody)
+        .and_then(|passwd| name_of(uid, &passwd));
     LocalUser { uid, name, claimed }
 }
 

@@ -44,13 +44,18 @@ pub(super) fn report(aliases: &mut Aliases) {
 fn following(aliases: &Aliases) -> HashMap<&str, Vec<&str>> {
     let entry_of = |target: &super::Target| {
         let known = aliases.entries.get_key_value(&normalized(target.address.local_part()))?;
-        let local = target.address.domain().is_none_or(|domain| domain.eq_ignore_ascii_case("localhost"));
+        let local =
+            target.address.domain().is_none_or(|domain| domain.eq_ignore_ascii_case("localhost"));
         (local && !target.is_final).then_some(known.0.as_str())
     };
     let names = |name: &str, targets: &[super::Target]| {
         targets.iter().filter_map(entry_of).filter(|target| *target != name).collect()
     };
-    aliases.entries.iter().map(|(name, entry)| (name.as_str(), names(name, &entry.targets))).collect()
+    aliases
+        .entries
+        .iter()
+        .map(|(name, entry)| (name.as_str(), names(name, &entry.targets)))
+        .collect()
 }
 
 #[derive(Default)]
@@ -62,8 +67,11 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn follow(&mut self, start: &'a str, next: &HashMap<&'a str, Vec<&'a str>>) {
-        let visit =
-            |name: &'a str| Visit { name, next: next.get(name).cloned().unwrap_or_default(), depth: 1 };
+        let visit = |name: &'a str| Visit {
+            name,
+            next: next.get(name).cloned().unwrap_or_default(),
+            depth: 1,
+        };
         self.depths.insert(start, None);
         let mut path = vec![visit(start)];
         while let Some(current) = path.last_mut() {
@@ -89,9 +97,15 @@ impl<'a> Found<'a> {
     fn leave(&mut self, name: &'a str, depth: usize) {
         self.depths.insert(name, Some(depth));
         if depth == ALIASES_DEEP_MAX + 1 {
-            let what =
-                format!("behind {} more than {ALIASES_DEEP_MAX} aliases follow each other", shown(name));
-            self.problems.push((name, what, "mail goes to identity.admin instead; name the addresses"));
+            let what = format!(
+                "behind {} more than {ALIASES_DEEP_MAX} aliases follow each other",
+                shown(name)
+            );
+            self.problems.push((
+                name,
+                what,
+                "mail goes to identity.admin instead; name the addresses",
+            ));
         }
     }
 
@@ -104,7 +118,8 @@ impl<'a> Found<'a> {
         }
         text.push(shown(name));
         let what = format!("the aliases go round in a circle: {}", text.join(" -> "));
-        let remedy = "the way back is left out; a name that leads nowhere else goes to identity.admin";
+        let remedy =
+            "the way back is left out; a name that leads nowhere else goes to identity.admin";
         self.problems.push((name, what, remedy));
     }
 }

@@ -28,8 +28,9 @@ pub(super) fn logical_lines(bytes: &[u8]) -> Vec<Line> {
         if content.is_empty() || content.starts_with('#') {
             continue;
         }
-        let (content, backslash) =
-            content.strip_suffix('\\').map_or((content, false), |content| (content.trim_end(), true));
+        let (content, backslash) = content
+            .strip_suffix('\\')
+            .map_or((content, false), |content| (content.trim_end(), true));
         goes_on = backslash;
         match lines.last_mut().filter(|_| continued) {
             Some(line) => {
@@ -45,7 +46,8 @@ pub(super) fn logical_lines(bytes: &[u8]) -> Vec<Line> {
 /// The name of a line, normalized, and what stands behind its colon.
 pub(super) fn name_of(line: &str) -> Result<(String, &str), Trouble> {
     let mut marks = Marks::default();
-    let colon = line.char_indices().find(|(_, character)| marks.step(*character) && *character == ':');
+    let colon =
+        line.char_indices().find(|(_, character)| marks.step(*character) && *character == ':');
     let form = "a line is name: address, address";
     let Some((colon, _)) = colon else {
         return Err((format!("{} has no colon", shown(line)), form.to_owned()));
@@ -132,8 +134,9 @@ pub(super) fn target(element: &str) -> Result<Target, Trouble> {
     if text.contains('\u{fffd}') {
         return Err(no_address("it is not UTF-8"));
     }
-    let address =
-        text.parse().map_err(|error: crate::smtp::address::AddressError| no_address(&error.to_string()))?;
+    let address = text
+        .parse()
+        .map_err(|error: crate::smtp::address::AddressError| no_address(&error.to_string()))?;
     Ok(Target { address, is_final })
 }
 

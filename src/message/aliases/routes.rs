@@ -83,7 +83,9 @@ impl fmt::Display for Route {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unrouted {
     /// No alias, and no administrator.
-    #[error("nobody reads mail for {0}: add a line to the aliases file, or set identity.admin in relay.toml")]
+    #[error(
+        "nobody reads mail for {0}: add a line to the aliases file, or set identity.admin in relay.toml"
+    )]
     Nobody(String),
     /// More than we send one message to.
     #[error("{0} stands for more than {RECIPIENTS_MAX} addresses: use a mailing list instead")]
@@ -132,7 +134,12 @@ impl Routes {
         Ok(search.found)
     }
 
-    fn to_admin(&self, position: usize, name: String, search: &mut Search<'_>) -> Result<(), Unrouted> {
+    fn to_admin(
+        &self,
+        position: usize,
+        name: String,
+        search: &mut Search<'_>,
+    ) -> Result<(), Unrouted> {
         let Some(admin) = &self.local.admin else { return Err(Unrouted::Nobody(name)) };
         search.arrive(position, admin.clone(), true)
     }
@@ -179,7 +186,12 @@ impl<'a> Search<'a> {
         Unrouted::TooMany(self.asked.to_string())
     }
 
-    fn follow(&mut self, position: usize, name: &str, targets: &[super::Target]) -> Result<(), Unrouted> {
+    fn follow(
+        &mut self,
+        position: usize,
+        name: &str,
+        targets: &[super::Target],
+    ) -> Result<(), Unrouted> {
         if !self.names.insert(name.to_owned()) {
             return Ok(());
         }
@@ -189,8 +201,8 @@ impl<'a> Search<'a> {
         let depth = self.steps[position].depth + 1;
         // In front of all that waits, so that the addresses keep the order of the file.
         for target in targets.iter().rev() {
-            let is_itself =
-                target.address.domain().is_none() && normalized(target.address.local_part()) == name;
+            let is_itself = target.address.domain().is_none()
+                && normalized(target.address.local_part()) == name;
             self.waiting.push_front(self.steps.len());
             self.steps.push(Step {
                 address: target.address.clone(),
@@ -202,7 +214,12 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn arrive(&mut self, position: usize, address: Address, to_admin: bool) -> Result<(), Unrouted> {
+    fn arrive(
+        &mut self,
+        position: usize,
+        address: Address,
+        to_admin: bool,
+    ) -> Result<(), Unrouted> {
         if !self.addresses.insert(same_mailbox(&address)) {
             return Ok(());
         }

@@ -45,11 +45,21 @@ fn check(routes: &Routes, address: &str, expected: &[&str]) {
 #[test]
 fn a_name_stands_for_its_addresses_wherever_it_is_written() {
     let routes = routes(FILE);
-    let everybody =
-        ["alice@example.org", "bob@example.net", "admin@gmail.com", "carol@example.org", "boss@example.org"];
-    for root in
-        ["root", "ROOT", "root@localhost", "Root@web01", "root@WEB01.example.org", "root@web01.example.org"]
-    {
+    let everybody = [
+        "alice@example.org",
+        "bob@example.net",
+        "admin@gmail.com",
+        "carol@example.org",
+        "boss@example.org",
+    ];
+    for root in [
+        "root",
+        "ROOT",
+        "root@localhost",
+        "Root@web01",
+        "root@WEB01.example.org",
+        "root@web01.example.org",
+    ] {
         check(&routes, root, &everybody);
     }
     check(&routes, "MAILER-DAEMON", &everybody);
@@ -95,7 +105,10 @@ fn the_way_to_an_address_is_told() {
         ]
     );
     assert_eq!(explained(&routes, "x@y.example"), ["x@y.example"]);
-    assert_eq!(explained(&routes, "nobody"), ["nobody -> (no alias: identity.admin) -> admin@gmail.com"]);
+    assert_eq!(
+        explained(&routes, "nobody"),
+        ["nobody -> (no alias: identity.admin) -> admin@gmail.com"]
+    );
     routes.local.redirect_all = Some("test@example.org".parse().unwrap());
     assert_eq!(
         explained(&routes, "x@y.example"),
@@ -128,7 +141,10 @@ fn every_line_in_error_is_named_and_the_rest_works() {
         let problems = routes.aliases.problems();
         assert_eq!(problems.len(), 1, "{line}: {problems:?}");
         let shown = problems[0].to_string();
-        assert!(shown.starts_with("line 3: ") && shown.contains(what) && shown.contains(remedy), "{shown}");
+        assert!(
+            shown.starts_with("line 3: ") && shown.contains(what) && shown.contains(remedy),
+            "{shown}"
+        );
         check(&routes, "good", &["good@example.org"]);
         check(&routes, "last", &["last@example.org"]);
     }
@@ -164,14 +180,17 @@ fn circles_and_depth_are_reported_and_end() {
 }
 
 fn routes_of_a_circle(names: usize) -> Routes {
-    let text: String = (0..names).map(|number| format!("n{number}: n{}\n", (number + 1) % names)).collect();
+    let text: String =
+        (0..names).map(|number| format!("n{number}: n{}\n", (number + 1) % names)).collect();
     routes(&text)
 }
 
 #[test]
 fn a_name_for_more_than_a_message_may_have_is_refused_as_a_whole() {
-    let list = |count: usize| (0..count).map(|number| format!("r{number}@x.example,")).collect::<String>();
-    let routes = routes(&format!("fits: {}\nall: {}\n", list(RECIPIENTS_MAX), list(RECIPIENTS_MAX + 1)));
+    let list =
+        |count: usize| (0..count).map(|number| format!("r{number}@x.example,")).collect::<String>();
+    let routes =
+        routes(&format!("fits: {}\nall: {}\n", list(RECIPIENTS_MAX), list(RECIPIENTS_MAX + 1)));
     assert_eq!(routes.of(&"fits".parse().unwrap()).unwrap().len(), RECIPIENTS_MAX);
     assert_eq!(routes.of(&"all".parse().unwrap()), Err(Unrouted::TooMany("all".into())));
     let fan: String = (0..200)
@@ -199,8 +218,9 @@ fn the_size_of_a_file_is_bounded() {
 
 #[test]
 fn the_largest_files_are_read_in_one_pass() {
-    for unit in ["a", "\"", ",", "\\", "a:", "a,", "a: b\n", "\n ", "a: \\\n", "<", "(", "#", "a: \"", ":\n"]
-    {
+    for unit in [
+        "a", "\"", ",", "\\", "a:", "a,", "a: b\n", "\n ", "a: \\\n", "<", "(", "#", "a: \"", ":\n",
+    ] {
         let routes = routes(&unit.repeat(FILE_BYTES_MAX / unit.len()));
         drop(routes.of(&"a".parse().unwrap()));
     }
@@ -244,14 +264,17 @@ fn no_octets_make_the_reader_panic_or_go_round_in_circles() {
         b"*",
     ];
     for _ in 0..6_000 {
-        let bytes: Vec<u8> =
-            (0..random.usize(0..40)).flat_map(|_| pieces[random.usize(..pieces.len())].to_vec()).collect();
-        let local = LocalNames { admin: Some("admin@gmail.com".parse().unwrap()), ..LocalNames::default() };
+        let bytes: Vec<u8> = (0..random.usize(0..40))
+            .flat_map(|_| pieces[random.usize(..pieces.len())].to_vec())
+            .collect();
+        let local =
+            LocalNames { admin: Some("admin@gmail.com".parse().unwrap()), ..LocalNames::default() };
         let routes = Routes::read(&bytes, local);
         for name in ["a", "b", "root", "c@localhost", "x@y.example"] {
             let found = routes.of(&name.parse().unwrap()).unwrap();
             assert!(!found.is_empty(), "{}", bytes.escape_ascii());
-            let mut addresses: Vec<&str> = found.iter().map(|route| route.address.as_str()).collect();
+            let mut addresses: Vec<&str> =
+                found.iter().map(|route| route.address.as_str()).collect();
             addresses.sort_unstable();
             addresses.dedup();
             assert_eq!(addresses.len(), found.len(), "{}", bytes.escape_ascii());
@@ -262,6 +285,8 @@ fn no_octets_make_the_reader_panic_or_go_round_in_circles() {
             );
         }
         let lines = bytes.split(|octet| *octet == b'\n').count();
-        assert!(routes.aliases.problems().iter().all(|problem| (1..=lines).contains(&problem.line)));
+        assert!(
+            routes.aliases.problems().iter().all(|problem| (1..=lines).contains(&problem.line))
+        );
     }
 }

@@ -12,7 +12,9 @@ fn failure(id: &str, recipients: Vec<FailedRecipient>) -> Failure {
         message_id: Some("<1@web01.example>".into()),
         envelope_id: None,
         recipients,
-        returned: Returned::Headers(b"Subject: Backup failed\r\nMessage-ID: <1@web01.example>\r\n".to_vec()),
+        returned: Returned::Headers(
+            b"Subject: Backup failed\r\nMessage-ID: <1@web01.example>\r\n".to_vec(),
+        ),
     }
 }
 
@@ -46,14 +48,20 @@ fn build(failures: &[Failure], omitted: usize) -> String {
 fn parts(message: &str) -> Vec<(&str, &str)> {
     let body = message.split_once("\r\n\r\n").unwrap().1;
     let sections = body.split("--b0undary").skip(1).filter(|section| !section.starts_with("--"));
-    sections.map(|section| section.trim_start_matches("\r\n").split_once("\r\n\r\n").unwrap()).collect()
+    sections
+        .map(|section| section.trim_start_matches("\r\n").split_once("\r\n\r\n").unwrap())
+        .collect()
 }
 
 #[test]
 fn one_failure_is_a_delivery_report_with_the_header_of_the_original() {
-    let message = build(&[failure("01abc", vec![refused("gone@example.net", "550 5.1.1 no such user")])], 0);
+    let message =
+        build(&[failure("01abc", vec![refused("gone@example.net", "550 5.1.1 no such user")])], 0);
     let header = message.split_once("\r\n\r\n").unwrap().0;
-    assert!(header.contains("Content-Type: multipart/report; report-type=delivery-status"), "{header}");
+    assert!(
+        header.contains("Content-Type: multipart/report; report-type=delivery-status"),
+        "{header}"
+    );
     for field in [
         "From: \"Pillarbox on relay.example\" <me@gmail.com>",
         "To: admin@example.org",
@@ -80,7 +88,9 @@ fn one_failure_is_a_delivery_report_with_the_header_of_the_original() {
 #[test]
 fn several_failures_make_one_list_with_a_report_of_each_and_the_number_of_the_rest() {
     let failures: Vec<Failure> = (0..3)
-        .map(|number| failure(&format!("01{number}"), vec![refused("a@example.net", "550 5.1.1 no")]))
+        .map(|number| {
+            failure(&format!("01{number}"), vec![refused("a@example.net", "550 5.1.1 no")])
+        })
         .collect();
     let message = build(&failures, 40);
     assert!(message.contains("Subject: [relay.example] 43 messages could not be relayed\r\n"));
@@ -96,19 +106,27 @@ fn several_failures_make_one_list_with_a_report_of_each_and_the_number_of_the_re
 #[test]
 fn a_lifetime_that_is_over_is_a_failure_although_the_last_reply_was_temporary() {
     let message = build(&[failure("01abc", vec![refused("a@example.net", "451 4.3.0 later")])], 0);
-    assert!(message.contains("Status: 5.0.0\r\nDiagnostic-Code: smtp; 451 4.3.0 later\r\n"), "{message}");
+    assert!(
+        message.contains("Status: 5.0.0\r\nDiagnostic-Code: smtp; 451 4.3.0 later\r\n"),
+        "{message}"
+    );
 }
 
 #[test]
 fn what_others_wrote_can_break_neither_a_line_nor_a_limit() {
-    let mut recipient =
-        refused("a@example.net", &format!("550 5.1.1 a\r\n\r\nAction: relayed\0{}", "x".repeat(5_000)));
+    let mut recipient = refused(
+        "a@example.net",
+        &format!("550 5.1.1 a\r\n\r\nAction: relayed\0{}", "x".repeat(5_000)),
+    );
     recipient.original_recipient = Some("rfc822;x@y\r\nStatus: 2.0.0".into());
     let mut failure = failure("01abc", vec![recipient]);
     failure.origin = "evil\r\n.\r\nQUIT".into();
     failure.returned = Returned::Full(b"x\r\n".repeat(100_000));
     let message = build(&[failure], 0);
-    assert!(!message.contains("\nAction: relayed") && !message.contains("\nStatus: 2.0.0"), "{message}");
+    assert!(
+        !message.contains("\nAction: relayed") && !message.contains("\nStatus: 2.0.0"),
+        "{message}"
+    );
     assert!(message.lines().all(|line| line.len() <= 998 && line != "."));
     assert!(message.len() < RETURNED_BYTES_MAX + 10_000);
     assert!(message.contains("Content-Type: message/rfc822\r\n"));
@@ -119,7 +137,10 @@ fn a_delay_is_told_as_such() {
     let mut recipient = refused("a@example.net", "450 4.2.1 too fast");
     recipient.action = Action::Delayed;
     let message = build(&[failure("01abc", vec![recipient])], 0);
-    assert!(message.contains("Action: delayed\r\nStatus: 4.2.1\r\n") && message.contains("Mail is waiting"));
+    assert!(
+        message.contains("Action: delayed\r\nStatus: 4.2.1\r\n")
+            && message.contains("Mail is waiting")
+    );
 }
 
 #[test]
@@ -128,5 +149,8 @@ fn a_success_is_told_as_relayed_and_not_as_delivered() {
     recipient.action = Action::Relayed;
     let message = build(&[failure("01abc", vec![recipient])], 0);
     assert!(message.contains("Action: relayed\r\nStatus: 2.0.0\r\n"), "{message}");
-    assert!(message.contains("Mail was relayed") && !message.contains("Diagnostic-Code"), "{message}");
+    assert!(
+        message.contains("Mail was relayed") && !message.contains("Diagnostic-Code"),
+        "{message}"
+    );
 }

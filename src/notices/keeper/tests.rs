@@ -24,13 +24,15 @@ impl Scene {
         options.from = "me@gmail.com".parse().ok();
         options.admin = "admin@example.org".parse().ok();
         options.senders = senders;
-        let keeper = Keeper::new(options, Arc::clone(&store) as Arc<dyn Store>, Arc::new(clock.clone()));
+        let keeper =
+            Keeper::new(options, Arc::clone(&store) as Arc<dyn Store>, Arc::new(clock.clone()));
         Self { clock, store, keeper }
     }
 
     /// A message that is refused for good.
     async fn refused(&self, reverse_path: &str, notify: Option<Notify>) {
-        self.ends(reverse_path, notify, Outcome::Dead { reply: "550 5.1.1 no such user".into() }).await;
+        self.ends(reverse_path, notify, Outcome::Dead { reply: "550 5.1.1 no such user".into() })
+            .await;
     }
 
     async fn ends(&self, reverse_path: &str, notify: Option<Notify>, outcome: Outcome) -> QueueId {
@@ -45,20 +47,30 @@ impl Scene {
         edit: impl FnOnce(&mut Envelope),
         outcome: Outcome,
     ) -> QueueId {
-        let mut envelope = envelope("gone@example.net".parse().unwrap(), "printer", self.clock.wall());
+        let mut envelope =
+            envelope("gone@example.net".parse().unwrap(), "printer", self.clock.wall());
         envelope.lane = Lane::Normal;
         envelope.reverse_path = reverse_path.parse().ok();
         let asked = RecipientDsn { notify, original_recipient: None };
         envelope.dsn.recipients.insert(0, asked);
         edit(&mut envelope);
         let mut draft = self.store.begin(envelope).unwrap();
-        draft.write(b"Subject: Toner\r\n low\r\nMessage-ID: <7@printer.lan>\r\n\r\ntext\r\n").await.unwrap();
+        draft
+            .write(b"Subject: Toner\r\n low\r\nMessage-ID: <7@printer.lan>\r\n\r\ntext\r\n")
+            .await
+            .unwrap();
         let id = self.store.enqueue(draft).await.unwrap().id();
         // Only this one: whatever else waits is left alone.
         loop {
-            let terms =
-                ClaimTerms { limit: 10_000, recipients_max: 100, urgent_reserve: 0, notice_reserve: 0 };
-            let Claim::Message(claimed) = self.store.claim_due(self.clock.now(), terms).await.unwrap() else {
+            let terms = ClaimTerms {
+                limit: 10_000,
+                recipients_max: 100,
+                urgent_reserve: 0,
+                notice_reserve: 0,
+            };
+            let Claim::Message(claimed) =
+                self.store.claim_due(self.clock.now(), terms).await.unwrap()
+            else {
                 panic!("nothing to claim")
             };
             let until = self.clock.wall().after(Duration::from_secs(20 * 3600));
@@ -160,14 +172,19 @@ async fn nobody_is_told_of_a_notice_or_of_what_nobody_wanted_to_know() {
 #[tokio::test]
 async fn a_sender_elsewhere_is_told_of_its_own_mail_when_that_is_wanted() {
     let mut scene = Scene::new(true);
-    for sender in ["joe@partner.example", "root@web01.example", "root@localhost", "me@gmail.com", "cron"] {
+    for sender in
+        ["joe@partner.example", "root@web01.example", "root@localhost", "me@gmail.com", "cron"]
+    {
         scene.refused(sender, None).await;
     }
     scene.look_after(60).await;
     let notices = scene.notices().await;
     let told: Vec<&str> = notices.iter().map(|(to, _)| to.as_str()).collect();
     assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told.contains(&"admin@example.org") && told.contains(&"joe@partner.example"), "{told:?}");
+    assert!(
+        told.contains(&"admin@example.org") && told.contains(&"joe@partner.example"),
+        "{told:?}"
+    );
     let (_, text) = notices.iter().find(|(to, _)| to == "joe@partner.example").unwrap();
     assert_eq!(text.matches("Final-Recipient").count(), 1, "only its own");
 }
@@ -180,7 +197,8 @@ fn deferred(until: Timestamp) -> Outcome {
 const ALL: Notify = Notify { success: true, failure: true, delay: true };
 
 #[tokio::test]
-async fn the_limit_of_an_hour_holds_for_senders_too_and_the_administrator_hears_how_many_were_left_out() {
+async fn the_limit_of_an_hour_holds_for_senders_too_and_the_administrator_hears_how_many_were_left_out()
+ {
     let mut scene = Scene::new(true);
     for number in 0..9 {
         scene.refused(&format!("joe{number}@partner.example"), None).await;
@@ -196,23 +214,30 @@ async fn the_limit_of_an_hour_holds_for_senders_too_and_the_administrator_hears_
 }
 
 #[tokio::test]
-async fn a_message_that_is_refused_for_hours_is_told_of_once_and_one_that_waits_for_the_budget_is_not() {
+async fn a_message_that_is_refused_for_hours_is_told_of_once_and_one_that_waits_for_the_budget_is_not()
+ {
     let mut scene = Scene::new(false);
     let later = scene.clock.wall().after(Duration::from_secs(20 * 3_600));
     let refused = scene.ends("root@web02.example", None, deferred(later)).await;
     let parked = Outcome::NotTried { until: Some(later) };
     scene.ends("root@web02.example", None, parked.clone()).await;
     scene
-        .ends("root@web02.example", Some(Notify { failure: true, ..Notify::default() }), deferred(later))
+        .ends(
+            "root@web02.example",
+            Some(Notify { failure: true, ..Notify::default() }),
+            deferred(later),
+        )
         .await;
     scene.look_after(4 * 3_600 - 60).await;
     assert!(scene.notices().await.is_empty());
     scene.look_after(300).await;
     let notices = scene.notices().await;
     assert_eq!(notices.len(), 1);
-    for words in
-        ["Subject: [web01.example] Mail is waiting: Toner low", "Action: delayed", "450 4.2.1 too fast"]
-    {
+    for words in [
+        "Subject: [web01.example] Mail is waiting: Toner low",
+        "Action: delayed",
+        "450 4.2.1 too fast",
+    ] {
         assert!(notices[0].1.contains(words), "{words} is missing in\n{}", notices[0].1);
     }
     scene.look_after(3_600).await;
@@ -250,7 +275,10 @@ async fn a_sender_elsewhere_that_asks_for_it_is_told_that_its_mail_was_relayed()
     let mut scene = Scene::new(true);
     let relayed = Outcome::Relayed { reply: "250 2.0.0 OK".into() };
     let id = scene.ends("joe@partner.example", Some(ALL), relayed).await;
-    assert!(scene.store.history(None, 10).await.unwrap().is_empty(), "it stays until somebody was told");
+    assert!(
+        scene.store.history(None, 10).await.unwrap().is_empty(),
+        "it stays until somebody was told"
+    );
     scene.look_after(60).await;
     let notices = scene.notices().await;
     assert_eq!(notices.len(), 1);
@@ -265,12 +293,18 @@ async fn a_sender_elsewhere_that_asks_for_it_is_told_that_its_mail_was_relayed()
 #[tokio::test]
 async fn nobody_is_told_of_a_success_where_senders_are_not_told_or_have_no_address_elsewhere() {
     let relayed = || Outcome::Relayed { reply: "250 2.0.0 OK".into() };
-    for (senders, sender) in [(false, "joe@partner.example"), (true, "root@web01.example"), (true, "")] {
+    for (senders, sender) in
+        [(false, "joe@partner.example"), (true, "root@web01.example"), (true, "")]
+    {
         let mut scene = Scene::new(senders);
         scene.ends(sender, Some(ALL), relayed()).await;
         scene.look_after(0).await;
         assert!(scene.notices().await.is_empty());
-        assert_eq!(scene.store.history(None, 10).await.unwrap().len(), 1, "and it waits for nothing");
+        assert_eq!(
+            scene.store.history(None, 10).await.unwrap().len(),
+            1,
+            "and it waits for nothing"
+        );
     }
 }
 
@@ -278,10 +312,12 @@ async fn nobody_is_told_of_a_success_where_senders_are_not_told_or_have_no_addre
 async fn the_whole_message_is_returned_when_its_client_asks_for_it() {
     let mut scene = Scene::new(false);
     let dead = Outcome::Dead { reply: "550 5.1.1 no such user".into() };
-    let full = |envelope: &mut Envelope| envelope.dsn.content = Some(crate::smtp::dsn::Content::Full);
+    let full =
+        |envelope: &mut Envelope| envelope.dsn.content = Some(crate::smtp::dsn::Content::Full);
     scene.message("root@web02.example", None, full, dead).await;
     scene.look_after(60).await;
     let (_, text) = &scene.notices().await[0];
-    let returned = text.split("Content-Type: message/rfc822\r\n").nth(1).expect("the whole message");
+    let returned =
+        text.split("Content-Type: message/rfc822\r\n").nth(1).expect("the whole message");
     assert!(returned.contains("Message-ID: <7@printer.lan>\r\n\r\ntext\r\n"), "{text}");
 }

@@ -31,11 +31,14 @@ pub(super) fn consent(asked: &Parameters, shared: &Shared, now: Moment) -> Resul
     if !given("scope").split(' ').any(|scope| scope == SCOPE) {
         return Err(format!("Error 400: invalid_scope: SMTP needs {SCOPE}"));
     }
-    if given("code_challenge_method") != "S256" || given("code_challenge").len() != CHALLENGE_LENGTH {
+    if given("code_challenge_method") != "S256" || given("code_challenge").len() != CHALLENGE_LENGTH
+    {
         return Err("Error 400: invalid_request: PKCE with S256 is needed".into());
     }
     if given("state").is_empty() {
-        return Err("Error 400: invalid_request: without a state the answer could be anybody's".into());
+        return Err(
+            "Error 400: invalid_request: without a state the answer could be anybody's".into()
+        );
     }
     let state = encoded(given("state"));
     let hint = given("login_hint");
@@ -65,7 +68,9 @@ fn is_loopback(redirect_uri: &str) -> bool {
 /// Percent-encoded for a query.
 fn encoded(text: &str) -> String {
     let octet = |octet: u8| match octet {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(octet).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(octet).to_string()
+        }
         _ => format!("%{octet:02X}"),
     };
     text.bytes().map(octet).collect()

@@ -95,7 +95,8 @@ type Refusal = (u16, Value);
 /// Answers one request.
 pub(super) fn answer(form: &Parameters, shared: &Shared, now: Moment) -> Answer {
     let refresh_token = form.get("refresh_token").map_or("", String::as_str);
-    let trigger = TRIGGERS.iter().find(|(name, _)| *name == refresh_token).map(|(_, answer)| *answer);
+    let trigger =
+        TRIGGERS.iter().find(|(name, _)| *name == refresh_token).map(|(_, answer)| *answer);
     let special = shared.identity.take_order().or(trigger);
     let usual = |stale: Stale, refresh: Refresh| {
         grant(form, shared, now, stale, refresh).unwrap_or_else(|refusal| refusal)
@@ -118,9 +119,10 @@ pub(super) fn answer(form: &Parameters, shared: &Shared, now: Moment) -> Answer 
         Some(TokenAnswer::InvalidGrant) => as_json(revoked()),
         Some(TokenAnswer::InvalidClient) => as_json(unknown_client()),
         Some(TokenAnswer::UnauthorizedClient) => as_json(undelegated()),
-        Some(TokenAnswer::Unavailable) => {
-            Answer::Text(503, "<html><title>Error 503 (Service Unavailable)</title></html>\n".into())
-        }
+        Some(TokenAnswer::Unavailable) => Answer::Text(
+            503,
+            "<html><title>Error 503 (Service Unavailable)</title></html>\n".into(),
+        ),
         Some(TokenAnswer::TooManyRequests) => {
             as_json(refusal(429, "rate_limit_exceeded", "Too many requests, try again later."))
         }
@@ -252,7 +254,11 @@ fn asserted(form: &Parameters, shared: &Shared, now: Moment) -> Result<Subject, 
         return Err(invalid("Invalid JWT: Failed audience check."));
     }
     if !claims.scope.split(' ').any(|scope| scope == SCOPE) {
-        return Err(refusal(400, "invalid_scope", "Invalid OAuth scope or ID token audience provided."));
+        return Err(refusal(
+            400,
+            "invalid_scope",
+            "Invalid OAuth scope or ID token audience provided.",
+        ));
     }
     if claims.sub.is_empty() || claims.iss.split('@').next() == Some("undelegated") {
         return Err(undelegated());

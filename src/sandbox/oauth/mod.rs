@@ -101,7 +101,9 @@ async fn token(
     }
     let answer = grant::answer(&form, &shared, shared.options.clock.now());
     let grant_type = form.get("grant_type").map_or("none", String::as_str);
-    shared.tell(0, Stage::Auth, Weight::Result, || format!("token request grant={grant_type} {answer}"));
+    shared.tell(0, Stage::Auth, Weight::Result, || {
+        format!("token request grant={grant_type} {answer}")
+    });
     match answer {
         Answer::Json(status, value) => json(status, &value),
         Answer::Later(status, value) => {
@@ -135,14 +137,16 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 
 fn json(status: u16, value: &Value) -> Response {
     let mut response = respond(status, value.to_string());
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json; charset=utf-8"),
+    );
     response
 }
 
 fn respond(status: u16, text: String) -> Response {
-    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), text).into_response()
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), text)
+        .into_response()
 }
 
 /// A body that fails before its first octet, so that the server closes the connection.

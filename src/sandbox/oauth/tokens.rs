@@ -57,7 +57,12 @@ struct Issued {
 
 impl Tokens {
     /// When a token of this account ends; `None` when it is unknown, ended, or another account's.
-    pub(in crate::sandbox) fn judge(&self, username: &str, token: &str, now: Moment) -> Option<Expiry> {
+    pub(in crate::sandbox) fn judge(
+        &self,
+        username: &str,
+        token: &str,
+        now: Moment,
+    ) -> Option<Expiry> {
         let issued = self.lock();
         let (subject, expiry) = issued.access.get(token)?;
         let own = subject.as_ref().is_none_or(|subject| subject.eq_ignore_ascii_case(username));

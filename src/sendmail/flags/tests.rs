@@ -50,7 +50,13 @@ fn the_command_lines_of_real_callers_are_understood() {
         (&["-fx@y.z"], nobody, false, Some("x@y.z"), None),
         (&["-f", "e@b.c", "-i", "a@b.c", "h@b.c"], &["a@b.c", "h@b.c"], false, Some("e@b.c"), None),
         (&["-t"], nobody, true, None, None),
-        (&["-f", "<fail2ban>", "root@localhost"], &["root@localhost"], false, Some("fail2ban"), None),
+        (
+            &["-f", "<fail2ban>", "root@localhost"],
+            &["root@localhost"],
+            false,
+            Some("fail2ban"),
+            None,
+        ),
         (&["root"], &["root"], false, None, None),
         (&["-oi"], nobody, false, None, None),
         (&["-oi", "-t", "-f", "x"], nobody, true, Some("x"), None),
@@ -124,7 +130,11 @@ fn each_flag_takes_its_value_and_leaves_the_recipient() {
                 }
             }
             assert_eq!(set.join(" "), expected, "{whole:?}");
-            assert_eq!((flags.recipients, flags.mode), (vec!["a@b".to_owned()], Mode::Send), "{whole:?}");
+            assert_eq!(
+                (flags.recipients, flags.mode),
+                (vec!["a@b".to_owned()], Mode::Send),
+                "{whole:?}"
+            );
         }
     }
 }
@@ -152,7 +162,10 @@ fn what_is_asked_of_notices_is_kept() {
     }
     for line in [&["-R", "hdrs", "-V", "id 1", "a@b"][..], &["-Rhdrs", "-Vid 1", "a@b"]] {
         let flags = quiet(line);
-        assert_eq!((flags.content, flags.envelope_id.as_deref()), (Some(Content::Headers), Some("id 1")));
+        assert_eq!(
+            (flags.content, flags.envelope_id.as_deref()),
+            (Some(Content::Headers), Some("id 1"))
+        );
     }
     let flags = parse(&["-N", "sometimes", "-R", "half", "-V", "\u{e9}", "a@b"]);
     assert_eq!((flags.notify, flags.content, flags.envelope_id), (None, None, None));
@@ -193,7 +206,11 @@ fn every_mode_has_its_flag_and_its_name() {
 fn what_nobody_knows_is_told_and_loses_nothing() {
     for line in [&["-Zbd", "a@b"][..], &["a@b", "--frobnicate"], &["-by", "a@b"], &["a@b", "-f"]] {
         let flags = parse(line);
-        assert_eq!((flags.mode, flags.recipients), (Mode::Send, vec!["a@b".to_owned()]), "{line:?}");
+        assert_eq!(
+            (flags.mode, flags.recipients),
+            (Mode::Send, vec!["a@b".to_owned()]),
+            "{line:?}"
+        );
         assert_eq!(flags.warnings.len(), 1, "{line:?}");
     }
     assert_eq!(quiet(&["--", "-t", "-x"]).recipients, ["-t", "-x"]);
@@ -202,8 +219,10 @@ fn what_nobody_knows_is_told_and_loses_nothing() {
 
 #[test]
 fn our_own_words_count_only_for_whoever_means_us() {
-    for line in [["--config", "c", "--host", "h:25", "a@b"], ["--config=c", "--host=h:25", "a@b", "-v", "-i"]]
-    {
+    for line in [
+        ["--config", "c", "--host", "h:25", "a@b"],
+        ["--config=c", "--host=h:25", "a@b", "-v", "-i"],
+    ] {
         let words = || line.iter().map(|word| (*word).to_owned());
         let flags = Flags::parse(Role::Sendmail, Spelling::Subcommand, words());
         assert_eq!((flags.config, flags.destination), (Some("c".into()), Some("h:25".into())));

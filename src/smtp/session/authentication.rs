@@ -5,7 +5,9 @@
 
 use zeroize::Zeroize as _;
 
-use super::{Authentication, Credentials, Hello, LOGIN_FAILURES_MAX, LoginRefusal, Session, State, Step};
+use super::{
+    Authentication, Credentials, Hello, LOGIN_FAILURES_MAX, LoginRefusal, Session, State, Step,
+};
 use crate::smtp::{
     authentication::{Exchange, ExchangeError, Mechanism, Progress, Response},
     extension,
@@ -16,7 +18,12 @@ use crate::smtp::{
 
 impl Session {
     /// AUTH.
-    pub(super) fn authenticate(&mut self, state: State, mechanism: &str, initial: Option<Response>) -> State {
+    pub(super) fn authenticate(
+        &mut self,
+        state: State,
+        mechanism: &str,
+        initial: Option<Response>,
+    ) -> State {
         let objection = if !extension::authentication_works(self.client) {
             Some(reply::not_implemented())
         } else if !extension::authentication_offered(self.client) {
@@ -69,13 +76,17 @@ impl Session {
             Ok(Progress::Challenge(exchange)) => {
                 self.answer(&reply::challenge(&exchange), State::LoggingIn(exchange))
             }
-            Ok(Progress::Complete(credentials) | Progress::OtherIdentity(credentials)) if accept_any => {
+            Ok(Progress::Complete(credentials) | Progress::OtherIdentity(credentials))
+                if accept_any =>
+            {
                 self.logged_in(credentials.login)
             }
             Ok(Progress::Complete(credentials)) => self.ask(credentials),
             Ok(Progress::OtherIdentity(_)) => self.not_logged_in(LoginRefusal::Wrong),
             Err(ExchangeError::Cancelled) => self.object(&reply::login_cancelled(), State::Ready),
-            Err(ExchangeError::Malformed) => self.object(&reply::malformed_response(), State::Ready),
+            Err(ExchangeError::Malformed) => {
+                self.object(&reply::malformed_response(), State::Ready)
+            }
         }
     }
 

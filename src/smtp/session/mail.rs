@@ -14,14 +14,19 @@ use crate::smtp::{
 
 impl Session {
     /// MAIL in `Ready`.
-    pub(super) fn mail(&mut self, reverse_path: Option<Address>, mut parameters: Parameters) -> State {
+    pub(super) fn mail(
+        &mut self,
+        reverse_path: Option<Address>,
+        mut parameters: Parameters,
+    ) -> State {
         if !self.client.local {
             // To anybody else it is a parameter like any that we do not offer.
             parameters.has_unknown |= parameters.queue_id.take().is_some();
             parameters.has_unknown |= parameters.user_id.take().is_some();
         }
         let limit = self.client.policy.max_message_bytes;
-        let has_null_or_ascii_path = !reverse_path.as_ref().is_some_and(Address::is_internationalized);
+        let has_null_or_ascii_path =
+            !reverse_path.as_ref().is_some_and(Address::is_internationalized);
         if parameters.has_unknown && !self.client.policy.trusted {
             return self.object(&reply::unknown_parameter(), State::Ready);
         }
@@ -46,7 +51,11 @@ impl Session {
             forward_paths: Vec::new(),
             eight_bit: parameters.eight_bit,
             internationalized: parameters.internationalized,
-            dsn: Dsn { content: parameters.content, envelope_id: parameters.envelope_id, ..Dsn::default() },
+            dsn: Dsn {
+                content: parameters.content,
+                envelope_id: parameters.envelope_id,
+                ..Dsn::default()
+            },
             login: self.login.clone(),
             helo: self.hello_name().to_owned(),
             proposed_id: parameters.queue_id,
@@ -82,7 +91,10 @@ impl Session {
             self.notebook.note(Quirk::UnknownParameter);
         }
         if parameters.recipient != RecipientDsn::default() {
-            transaction.dsn.recipients.insert(transaction.forward_paths.len(), parameters.recipient);
+            transaction
+                .dsn
+                .recipients
+                .insert(transaction.forward_paths.len(), parameters.recipient);
         }
         transaction.forward_paths.push(path);
         self.answer(&reply::recipient_accepted(), State::Recipients(transaction))
@@ -132,7 +144,8 @@ impl Session {
 
     fn is_local(&self, path: &Address) -> bool {
         path.domain().is_none_or(|domain| {
-            domain.eq_ignore_ascii_case("localhost") || domain.eq_ignore_ascii_case(&self.options.hostname)
+            domain.eq_ignore_ascii_case("localhost")
+                || domain.eq_ignore_ascii_case(&self.options.hostname)
         })
     }
 }

@@ -70,7 +70,10 @@ fn whatever_comes_the_result_does_not_depend_on_how_it_is_cut() {
             assert_eq!(result(talk_in_groups(&groups, largest)), whole, "{}", bytes.escape_ascii());
         }
     }
-    assert!(stored > 100 && logins > 100, "chance meets the interesting corners: {stored}, {logins}");
+    assert!(
+        stored > 100 && logins > 100,
+        "chance meets the interesting corners: {stored}, {logins}"
+    );
 }
 
 /// What follows STARTTLS in the same packet is dropped, and what follows a refused DATA ends the session; so
@@ -78,10 +81,14 @@ fn whatever_comes_the_result_does_not_depend_on_how_it_is_cut() {
 fn split_where_a_client_waits(bytes: &[u8]) -> Vec<Vec<u8>> {
     let (mut groups, mut rest) = (Vec::new(), bytes);
     let end_of = |rest: &[u8], command: &[u8]| {
-        rest.windows(command.len()).position(|window| window == command).map(|at| at + command.len())
+        rest.windows(command.len())
+            .position(|window| window == command)
+            .map(|at| at + command.len())
     };
-    while let Some(end) =
-        [b"STARTTLS\r\n".as_slice(), b"DATA\r\n"].iter().filter_map(|command| end_of(rest, command)).min()
+    while let Some(end) = [b"STARTTLS\r\n".as_slice(), b"DATA\r\n"]
+        .iter()
+        .filter_map(|command| end_of(rest, command))
+        .min()
     {
         let (group, after) = rest.split_at(end);
         groups.push(group.to_vec());
@@ -97,7 +104,8 @@ fn talk_in_groups(groups: &[Vec<u8>], largest: usize) -> Vec<Step> {
     for group in groups {
         let mut rest = group.as_slice();
         while !rest.is_empty() {
-            let length = if largest == usize::MAX { rest.len() } else { fastrand::usize(1..=largest) };
+            let length =
+                if largest == usize::MAX { rest.len() } else { fastrand::usize(1..=largest) };
             let (piece, after) = rest.split_at(length.min(rest.len()));
             steps.extend(talk(&mut session, piece));
             rest = after;
@@ -190,9 +198,19 @@ fn whatever_is_dropped_from_a_message_only_one_whose_end_has_come_is_stored() {
                     steps.extend(talk(&mut session, piece));
                 }
                 let (stored, expected) = (steps.contains(&Step::Store), ends && octets == 2_000);
-                assert_eq!(stored, expected, "{octets} of {}, ends: {ends}", filling.escape_ascii());
+                assert_eq!(
+                    stored,
+                    expected,
+                    "{octets} of {}, ends: {ends}",
+                    filling.escape_ascii()
+                );
                 let closed = steps.contains(&Step::Close);
-                assert_eq!(closed, octets > 2_000, "{octets} of {}, ends: {ends}", filling.escape_ascii());
+                assert_eq!(
+                    closed,
+                    octets > 2_000,
+                    "{octets} of {}, ends: {ends}",
+                    filling.escape_ascii()
+                );
             }
         }
     }

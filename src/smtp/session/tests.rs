@@ -51,7 +51,10 @@ fn codes(steps: &[Step]) -> Vec<String> {
         .flatten()
         .collect();
     let text = String::from_utf8(text).unwrap();
-    text.lines().filter(|line| line.as_bytes()[3] != b'-').map(|line| line[..3].to_owned()).collect()
+    text.lines()
+        .filter(|line| line.as_bytes()[3] != b'-')
+        .map(|line| line[..3].to_owned())
+        .collect()
 }
 
 fn state_name(session: &Session) -> &'static str {
@@ -89,7 +92,8 @@ fn transitions() -> Vec<(&'static str, Vec<&'static str>)> {
     let document = include_str!("../../../ARCHITECTURE.md");
     let (_, section) = document.split_once("\n## The SMTP session\n").unwrap();
     let section = section.split("\n## ").next().unwrap();
-    let cells = |row: &'static str| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
+    let cells =
+        |row: &'static str| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
     let mut rows = section.lines().filter(|line| line.starts_with('|')).map(cells);
     assert_eq!(
         rows.next().unwrap()[1..],
@@ -137,7 +141,17 @@ fn replies_to_a_pipeline_are_sent_together_and_before_anything_that_takes_time()
         .collect();
     assert_eq!(
         names,
-        ["admit 0", "250,250,250", "begin", "354", "body", "store", "admit 0", "250,250,250", "NeedInput"]
+        [
+            "admit 0",
+            "250,250,250",
+            "begin",
+            "354",
+            "body",
+            "store",
+            "admit 0",
+            "250,250,250",
+            "NeedInput"
+        ]
     );
 }
 
@@ -270,14 +284,20 @@ fn a_chunk_that_is_abandoned_is_abandoned_once() {
         let mut steps = talk(&mut session, end.as_bytes());
         session.closed_by_peer();
         steps.extend(talk(&mut session, b""));
-        assert_eq!(steps.iter().filter(|step| **step == Step::Abandon).count(), 1, "{end}: {steps:?}");
+        assert_eq!(
+            steps.iter().filter(|step| **step == Step::Abandon).count(),
+            1,
+            "{end}: {steps:?}"
+        );
     }
     let mut session = session(true);
     talk(&mut session, chunk);
     session.timed_out();
     assert_eq!(
         talk(&mut session, b"")[0],
-        Step::Send(b"421 4.4.2 relay.example waited too long and closes the connection\r\n".to_vec())
+        Step::Send(
+            b"421 4.4.2 relay.example waited too long and closes the connection\r\n".to_vec()
+        )
     );
 }
 
@@ -300,8 +320,9 @@ fn a_failed_write_within_a_chunk_is_answered_behind_it() {
 #[test]
 fn no_password_is_left_in_the_memory_of_a_session_or_printed() {
     let password = b"c2VjcmV0";
-    let remembers =
-        |session: &Session| session.input.memory().windows(password.len()).any(|window| window == password);
+    let remembers = |session: &Session| {
+        session.input.memory().windows(password.len()).any(|window| window == password)
+    };
     for opening in ["AUTH LOGIN\r\nYQ==\r\n", ""] {
         let mut session = session(true);
         talk(&mut session, opening.as_bytes());
@@ -321,23 +342,29 @@ fn no_password_is_left_in_the_memory_of_a_session_or_printed() {
         assert_eq!(credentials.login, "a");
         assert!(!remembers(&session));
         let shown = format!("{session:?} {credentials:?}");
-        assert!(!shown.contains("secret") && !shown.contains(&format!("{password:?}")[1..20]), "{shown}");
+        assert!(
+            !shown.contains("secret") && !shown.contains(&format!("{password:?}")[1..20]),
+            "{shown}"
+        );
     }
 }
 
 #[test]
 fn a_client_may_go_away_in_every_state() {
-    for (state, way) in STATES
-        .iter()
-        .chain(&[("data", "MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n"), ("skipping", "BDAT 5\r\nx")])
-    {
+    for (state, way) in STATES.iter().chain(&[
+        ("data", "MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n"),
+        ("skipping", "BDAT 5\r\nx"),
+    ]) {
         for end in [Session::closed_by_peer, Session::timed_out] {
             let mut session = session(true);
             talk(&mut session, way.as_bytes());
             assert_eq!(state_name(&session), *state);
             end(&mut session);
             let steps = talk(&mut session, b"NOOP\r\n.\r\n");
-            assert!(steps.ends_with(&[Step::Close]) && !steps.contains(&Step::Store), "{state}: {steps:?}");
+            assert!(
+                steps.ends_with(&[Step::Close]) && !steps.contains(&Step::Store),
+                "{state}: {steps:?}"
+            );
             let abandoned = steps.contains(&Step::Abandon);
             assert_eq!(abandoned, matches!(*state, "data" | "chunks"), "{state}: {steps:?}");
         }
@@ -370,11 +397,16 @@ fn a_device_that_makes_a_mistake_with_each_message_is_served_for_ever() {
     let mut session = session(true);
     talk(&mut session, b"");
     for _ in 0..5 * ERRORS_MAX {
-        let steps = talk(&mut session, b"XYZZY\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n");
+        let steps =
+            talk(&mut session, b"XYZZY\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n");
         assert_eq!(codes(&steps), ["500", "250", "250", "354", "250"]);
     }
     let steps = talk(&mut session, "XYZZY\r\n".repeat(ERRORS_MAX as usize).as_bytes());
-    assert_eq!(codes(&steps).last().map(String::as_str), Some("421"), "without a message it is not");
+    assert_eq!(
+        codes(&steps).last().map(String::as_str),
+        Some("421"),
+        "without a message it is not"
+    );
 }
 
 #[test]
@@ -383,10 +415,14 @@ fn a_proposed_queue_id_is_heard_from_a_program_of_this_host_and_from_nobody_else
     let talk_of = |local: bool, trusted: bool| {
         let client = Client { local, ..session(trusted).client };
         let mut session = Session::new(Arc::clone(&session(trusted).options), client);
-        let mail = format!("EHLO a\r\nMAIL FROM:<a@b> XQUEUEID={id} XUID=1000\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+        let mail = format!(
+            "EHLO a\r\nMAIL FROM:<a@b> XQUEUEID={id} XUID=1000\r\nRCPT TO:<c@d>\r\nDATA\r\n"
+        );
         let steps = talk(&mut session, mail.as_bytes());
         let transaction = steps.iter().find_map(|step| match step {
-            Step::Begin(begun) => Some((begun.proposed_id.clone(), begun.claimed_user, begun.protocol)),
+            Step::Begin(begun) => {
+                Some((begun.proposed_id.clone(), begun.claimed_user, begun.protocol))
+            }
             _ => None,
         });
         (transaction, steps)

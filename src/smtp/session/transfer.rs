@@ -55,20 +55,32 @@ impl Session {
             State::Recipients(transaction) => {
                 let terms = self.terms(&transaction);
                 if size_bytes > terms.size_bytes_max {
-                    return self.skip(size_bytes, reply::too_large(terms.size_bytes_max), State::Ready);
+                    return self.skip(
+                        size_bytes,
+                        reply::too_large(terms.size_bytes_max),
+                        State::Ready,
+                    );
                 }
                 self.due = Some(Step::Begin(transaction));
-                State::Beginning(Beginning { terms, transfer: Transfer::Chunk { size_bytes, last } })
+                State::Beginning(Beginning {
+                    terms,
+                    transfer: Transfer::Chunk { size_bytes, last },
+                })
             }
             State::Chunks(receiving) if !receiving.has_room_for(size_bytes) => {
                 self.due = Some(Step::Abandon);
                 let reply = reply::too_large(self.client.policy.max_message_bytes);
                 self.skip(size_bytes, reply, State::Ready)
             }
-            State::Chunks(receiving) => {
-                State::Chunk(Box::new(Chunk { receiving, size_bytes, remaining_bytes: size_bytes, last }))
+            State::Chunks(receiving) => State::Chunk(Box::new(Chunk {
+                receiving,
+                size_bytes,
+                remaining_bytes: size_bytes,
+                last,
+            })),
+            state @ State::Mail(_) => {
+                self.skip_error(size_bytes, reply::no_valid_recipients(), state)
             }
-            state @ State::Mail(_) => self.skip_error(size_bytes, reply::no_valid_recipients(), state),
             state => self.skip_error(size_bytes, reply::mail_first(), state),
         }
     }
@@ -77,9 +89,10 @@ impl Session {
     pub(super) fn transfer(&mut self, beginning: Beginning) -> State {
         let terms = beginning.terms;
         match beginning.transfer {
-            Transfer::Data => {
-                self.answer(&reply::start_data(), State::Receiving(Box::new(Receiving::of_data(terms))))
-            }
+            Transfer::Data => self.answer(
+                &reply::start_data(),
+                State::Receiving(Box::new(Receiving::of_data(terms))),
+            ),
             Transfer::Chunk { size_bytes, last } => State::Chunk(Box::new(Chunk {
                 receiving: Box::new(Receiving::of_chunks(terms)),
                 size_bytes,
@@ -152,7 +165,8 @@ impl Session {
         self.state = match chunk.receiving.refusal() {
             // The message has failed; RFC 3030 section 2 wants RSET or MAIL next.
             Some(reply) => self.answer(&reply.clone(), State::Ready),
-            None => self.answer(&reply::chunk_received(chunk.size_bytes), State::Chunks(chunk.receiving)),
+            None => self
+                .answer(&reply::chunk_received(chunk.size_bytes), State::Chunks(chunk.receiving)),
         };
     }
 

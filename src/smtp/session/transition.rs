@@ -4,8 +4,8 @@
 //! the tests walk all pairs. Must not know about bytes that are not commands.
 
 use super::{
-    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session, State,
-    Step, authentication,
+    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session,
+    State, Step, authentication,
 };
 use crate::smtp::{
     command::{CHUNK_USAGE, Command, CommandError},
@@ -117,7 +117,11 @@ impl Session {
     fn transition(&mut self, command: Command) {
         if matches!(
             command,
-            Command::ExtendedHello(_) | Command::Hello(_) | Command::Reset | Command::Quit | Command::Http
+            Command::ExtendedHello(_)
+                | Command::Hello(_)
+                | Command::Reset
+                | Command::Quit
+                | Command::Http
         ) {
             self.drop_draft();
         }
@@ -187,12 +191,18 @@ impl Session {
         let goes_on = match line {
             Ok(command) => !matches!(
                 command,
-                Command::Unknown | Command::NotImplemented | Command::Help | Command::Verify | Command::Http
+                Command::Unknown
+                    | Command::NotImplemented
+                    | Command::Help
+                    | Command::Verify
+                    | Command::Http
             ),
             // A slip in the address, or in a parameter, is a command nevertheless.
-            Err(CommandError::ReversePath(_) | CommandError::ForwardPath(_) | CommandError::Parameter(_)) => {
-                true
-            }
+            Err(
+                CommandError::ReversePath(_)
+                | CommandError::ForwardPath(_)
+                | CommandError::Parameter(_),
+            ) => true,
             Err(_) => false,
         };
         self.data_refused && !goes_on

@@ -36,7 +36,8 @@ impl Server {
     async fn start(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (requests, status) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new("204 No Content")));
+        let (requests, status) =
+            (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new("204 No Content")));
         let mut tasks = JoinSet::new();
         let (log, answer) = (Arc::clone(&requests), Arc::clone(&status));
         tasks.spawn(async move {
@@ -122,7 +123,8 @@ async fn a_webhook_that_fails_is_tried_again_with_growing_pauses_and_logged_once
 
     let server = Server::start(None).await;
     *server.status.lock().unwrap() = "503 Service Unavailable";
-    let mut outbox = Outbox::new(written(&format!("http://localhost:{}/s3cret", server.port)), None);
+    let mut outbox =
+        Outbox::new(written(&format!("http://localhost:{}/s3cret", server.port)), None);
     outbox.push(alert("one"));
     let mut tried_at = Vec::new();
     for minute in 0..20_u32 {
@@ -180,7 +182,10 @@ async fn over_tls_the_server_must_prove_its_name() {
     other.push(alert("two"));
     other.send(Timestamp(0)).await;
     assert_eq!(server.requests().len(), 1, "nothing is said to a stranger");
-    assert!(other.trouble.as_deref().is_some_and(|error| error.contains("certificate")), "{other:?}");
+    assert!(
+        other.trouble.as_deref().is_some_and(|error| error.contains("certificate")),
+        "{other:?}"
+    );
 }
 
 #[tokio::test]
@@ -192,12 +197,19 @@ async fn an_address_in_a_file_is_read_each_time_and_must_be_private() {
     let mut outbox = Outbox::new(Address::File { path: path.clone(), mounted: false }, None);
     outbox.push(alert("one"));
     outbox.send(Timestamp(0)).await;
-    assert!(outbox.trouble.as_deref().is_some_and(|error| error.contains("cannot be read")), "{outbox:?}");
+    assert!(
+        outbox.trouble.as_deref().is_some_and(|error| error.contains("cannot be read")),
+        "{outbox:?}"
+    );
 
-    fs::write(&path, format!("http://127.0.0.1:{}/s3cret\nmade for the relay\n", server.port)).unwrap();
+    fs::write(&path, format!("http://127.0.0.1:{}/s3cret\nmade for the relay\n", server.port))
+        .unwrap();
     mode(0o644);
     outbox.send(Timestamp(0).after(MINUTE)).await;
-    assert!(outbox.trouble.as_deref().is_some_and(|error| error.contains("mode 0644")), "{outbox:?}");
+    assert!(
+        outbox.trouble.as_deref().is_some_and(|error| error.contains("mode 0644")),
+        "{outbox:?}"
+    );
     mode(0o600);
     outbox.send(Timestamp(0).after(MINUTE * 10)).await;
     assert!(server.requests()[0].starts_with("POST /s3cret "));
