@@ -304,43 +304,18 @@ async fn message_id_and_date_are_judged_wherever_the_pieces_end() {
     }
 }
 
+/// What the random messages below are made of.
+#[rustfmt::skip]
+const PIECES: &[&[u8]] = &[
+    b"From: ", b"From:root (Cron Daemon)", b"Sender: ", b"Reply-To: ", b"To: ",
+    b"To: root, <root>", b"Cc: ", b"Bcc: secret@x.example", b"Subject: ", b"Message-ID: ",
+    b"Date: ", b"a@b.example", b"<", b">", b"\"", b"(", b")", b",", b";", b"\xfc", b"\xc3\xbc",
+    b"\0", b"\r\n", b"\r\n", b"\r\n", b" ", b"\t", b"root", b"=?utf-8?q?x?=", b"\\", b"@", b":",
+];
+
 #[tokio::test]
 async fn no_message_breaks_the_rules_on_its_way_out() {
     let mut random = fastrand::Rng::with_seed(29);
-    let pieces: Vec<&[u8]> = vec![
-        b"From: ",
-        b"From:root (Cron Daemon)",
-        b"Sender: ",
-        b"Reply-To: ",
-        b"To: ",
-        b"To: root, <root>",
-        b"Cc: ",
-        b"Bcc: secret@x.example",
-        b"Subject: ",
-        b"Message-ID: ",
-        b"Date: ",
-        b"a@b.example",
-        b"<",
-        b">",
-        b"\"",
-        b"(",
-        b")",
-        b",",
-        b";",
-        b"\xfc",
-        b"\xc3\xbc",
-        b"\0",
-        b"\r\n",
-        b"\r\n",
-        b"\r\n",
-        b" ",
-        b"\t",
-        b"root",
-        b"=?utf-8?q?x?=",
-        b"\\",
-        b"@",
-        b":",
-    ];
     let account: Address = "me@gmail.com".parse().unwrap();
     for round in 0..3_000 {
         let from = [FromPolicy::Account, FromPolicy::AliasList, FromPolicy::Keep][round % 3];
@@ -351,7 +326,7 @@ async fn no_message_breaks_the_rules_on_its_way_out() {
         let account = random.bool().then_some(&account);
         let terms = Terms { identity: &identity, account, recipients: &recipients };
         let message: Vec<u8> = (0..random.usize(0..40))
-            .flat_map(|_| pieces[random.usize(..pieces.len())].to_vec())
+            .flat_map(|_| PIECES[random.usize(..PIECES.len())].to_vec())
             .collect();
         let (_, mut reader) =
             accepted(envelope(None, "web01", "192.0.2.7", random.bool()), &[&message]).await;

@@ -20,7 +20,7 @@ use super::{
     server::{Refusal, Sources, budget},
     survey::Survey,
 };
-use crate::{clock::Moment, queue::state::AccountCondition};
+use crate::{clock::Moment, delivery::PoolStatus, queue::state::AccountCondition};
 
 /// How long one answer serves everybody: less than any scrape interval that makes sense.
 const AGE_MAX_MS: u64 = 5_000;
@@ -67,50 +67,8 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     page.one("uptime_seconds", "gauge", "Since the start of the daemon.", uptime);
     page.one("ready", "gauge", "Whether new mail is taken.", u64::from(health.is(Grade::Ready)));
 
-    let clients = sources.clients.totals();
-    page.one(
-        "accepted_messages_total",
-        "counter",
-        "Messages taken from clients.",
-        clients.accepted,
-    );
-    page.one(
-        "refused_total",
-        "counter",
-        "Commands and messages of clients that were refused.",
-        clients.refused,
-    );
-    page.one(
-        "connections_total",
-        "counter",
-        "Connections of clients that were served.",
-        clients.connections,
-    );
-    let counters = pool.counters;
-    let outcomes = [
-        ("relayed", counters.relayed),
-        ("deferred", counters.deferred),
-        ("dead", counters.dead),
-        ("uncertain", counters.uncertain),
-    ];
-    page.labelled(
-        "recipients_total",
-        "counter",
-        "What became of recipients that were tried.",
-        "outcome",
-        &outcomes,
-    );
-    page.one("attempts_total", "counter", "Messages handed to a worker.", counters.attempts);
-    page.one(
-        "upstream_connections_total",
-        "counter",
-        "Connections to the upstream.",
-        counters.connections,
-    );
-    let unknown = "Refusals of the upstream in words that are not known.";
-    page.one("unknown_replies_total", "counter", unknown, counters.unknown_replies);
-    page.one("in_flight_messages", "gauge", "Messages with a worker.", pool.in_flight.len() as u64);
-
+    clients(&mut page, sources);
+    counters(&mut page, &pool);
     let names = AccountCondition::ALL
         .map(|condition| (condition.name(), u64::from(pool.account.condition == condition)));
     page.labelled(
@@ -148,6 +106,55 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     );
     queue(&mut page, sources, now).await?;
     Ok(page.text)
+}
+
+fn clients(page: &mut Page, sources: &Sources) {
+    let clients = sources.clients.totals();
+    page.one(
+        "accepted_messages_total",
+        "counter",
+        "Messages taken from clients.",
+        clients.accepted,
+    );
+    page.one(
+        "refused_total",
+        "counter",
+        "Commands and messages of clients that were refused.",
+        clients.refused,
+    );
+    page.one(
+        "connections_total",
+        "counter",
+        "Connections of clients that were served.",
+        clients.connections,
+    );
+}
+
+fn counters(page: &mut Page, pool: &PoolStatus) {
+    let counters = &pool.counters;
+    let outcomes = [
+        ("relayed", counters.relayed),
+        ("deferred", counters.deferred),
+        ("dead", counters.dead),
+        ("uncertain", counters.uncertain),
+    ];
+    page.labelled(
+        "recipients_total",
+        "counter",
+        "What became of recipients that were tried.",
+        "outcome",
+        &outcomes,
+    );
+    page.one("attempts_total", "counter", "Messages handed to a worker.", counters.attempts);
+    page.one(
+        "upstream_connections_total",
+        "counter",
+        "Connections to the upstream.",
+        counters.connections,
+    );
+    let unknown = "Refusals of the upstream in words that are not known.";
+    page.one("unknown_replies_total", "counter", unknown, counters.unknown_replies);
+    page.one("in_flight_messages", "gauge", "Messages with a worker.", pool.in_flight.len() as u64);
 }
 
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {

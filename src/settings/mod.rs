@@ -209,9 +209,9 @@ fn check(
     let host = &surroundings.host;
     let state = storage::directory(&raw.queue, report);
     let upstream = upstream::check(&raw.upstream, surroundings, &state, report);
-    let admin_address = raw.identity.admin.as_ref().and_then(|Parsed(address)| address.clone());
     let account_address: Option<Address> =
         upstream.login.as_ref().and_then(|login| login.username.parse().ok());
+    let admin_address = raw.identity.admin.as_ref().and_then(|Parsed(address)| address.clone());
     let admin_address = admin_address.or_else(|| account_address.clone());
     let hostname = door::hostname(&raw.listener, host, report);
     let recipients =
@@ -223,8 +223,7 @@ fn check(
     let budget = storage::check_budget(&raw.budget, report);
     let identity = identity::check(&raw.identity, &upstream, &hostname, report);
     let ca_file = report::set(raw.upstream.ca_file.as_ref());
-    let uncertain = raw.queue.uncertain.as_ref();
-    let uncertain = uncertain.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice);
+    let uncertain = storage::uncertain(&raw.queue);
     let (account, admin) = (account_address.as_ref(), admin_address.as_ref());
     let mut notices = telling::check_notices(&raw.notices, &hostname, account, admin, report);
     // Nobody elsewhere hears of mail that was kept from him.
@@ -262,24 +261,28 @@ fn check(
             drain: STOP_WAIT,
             limits: delivery::Limits::default(),
         },
-        queue: queue::options::Options {
-            directory: queue.directory,
-            max_bytes: queue.max_bytes,
-            min_free_bytes: queue.min_free_bytes,
-            hostname,
-            hold_uncertain: uncertain == delivery::Uncertain::Hold,
-            commit_timeout: COMMIT_TIMEOUT,
-        },
+        queue: queue_options(&queue, hostname, uncertain),
         listener,
         admin: storage::check_admin(&raw.admin, report),
-        log_output: raw
-            .log
-            .output
-            .as_ref()
-            .map_or(telemetry::Output::Stderr, |Parsed(output)| *output),
+        log_output: telling::log_output(&raw.log),
         telemetry: telling::log(&raw.log),
         history_lifetime: queue.history_lifetime,
         owner_reserve: budget.owner_reserve,
+    }
+}
+
+fn queue_options(
+    queue: &storage::CheckedQueue,
+    hostname: String,
+    uncertain: delivery::Uncertain,
+) -> queue::options::Options {
+    queue::options::Options {
+        directory: queue.directory.clone(),
+        max_bytes: queue.max_bytes,
+        min_free_bytes: queue.min_free_bytes,
+        hostname,
+        hold_uncertain: uncertain == delivery::Uncertain::Hold,
+        commit_timeout: COMMIT_TIMEOUT,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     report::{Key, Report, set},
     value::Parsed,
 };
-use crate::admin;
+use crate::{admin, delivery};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -97,6 +97,12 @@ pub(super) struct CheckedBudget {
     pub(super) notice_reserve: u32,
     pub(super) urgent_reserve: u32,
     pub(super) pace_per_minute: u32,
+}
+
+/// What becomes of a recipient whose final dot was never answered.
+pub(super) fn uncertain(raw: &Queue) -> delivery::Uncertain {
+    let choice = raw.uncertain.as_ref();
+    choice.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice)
 }
 
 pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudget {

@@ -46,6 +46,11 @@ pub(super) fn log(raw: &Log) -> telemetry::Options {
     }
 }
 
+/// Where the log goes.
+pub(super) fn log_output(raw: &Log) -> telemetry::Output {
+    raw.output.as_ref().map_or(telemetry::Output::Stderr, |Parsed(output)| *output)
+}
+
 pub(super) fn check_notices(
     raw: &Notices,
     hostname: &str,

@@ -25,12 +25,10 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code, product_code }
     }
 
-    /// Number of the last line before the tests module.
+    /// Lines of code before the tests module: comments and blank lines do not count.
     pub(super) fn product_lines(&self) -> usize {
-        test_module_start(&self.code)
-            .map_or(&self.code[..], |end| &self.code[..end])
-            .lines()
-            .count()
+        let end = test_module_start(&self.code).unwrap_or(self.code.len());
+        self.code[..end].lines().filter(|line| !line.trim().is_empty()).count()
     }
 }
 

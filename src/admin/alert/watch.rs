@@ -179,6 +179,24 @@ impl Watch {
         alerts
     }
 
+    fn store_condition(&self, facts: &Facts) -> Option<Condition> {
+        let (what, subject, remedy) = if let Some(reason) = &facts.store_failure {
+            let remedy = "Look at the disk and at the log; clients keep their mail meanwhile";
+            ("failure", format!("the queue does not answer: {reason}"), remedy)
+        } else if let Some(reason) = &facts.store_full {
+            let remedy = "Make room, see pillarbox queue list and dead list; clients keep their mail meanwhile";
+            ("full", format!("the queue takes no more mail: {reason}"), remedy)
+        } else if facts.set_aside > self.set_aside {
+            let subject = format!("{} damaged files of the queue were set aside", facts.set_aside);
+            let remedy = "Look at them and at the disk; pillarbox status says where they are";
+            ("damage", subject, remedy)
+        } else {
+            return None;
+        };
+        let subject = format!("{}: {subject}", self.options.hostname);
+        Some(Condition { what: what.into(), subject, remedy: remedy.into() })
+    }
+
     fn condition(&self, kind: Kind, now: Timestamp, facts: &Facts) -> Option<Condition> {
         let host = &self.options.hostname;
         let condition = |what: &str, subject: String, remedy: &str| {
@@ -219,33 +237,7 @@ impl Watch {
                     "Mail beyond that is kept and leaves by itself; see pillarbox budget",
                 )
             }
-            Kind::Store => {
-                if let Some(reason) = &facts.store_failure {
-                    let remedy =
-                        "Look at the disk and at the log; clients keep their mail meanwhile";
-                    return condition(
-                        "failure",
-                        format!("the queue does not answer: {reason}"),
-                        remedy,
-                    );
-                }
-                if let Some(reason) = &facts.store_full {
-                    let remedy = "Make room, see pillarbox queue list and dead list; clients keep their mail meanwhile";
-                    return condition(
-                        "full",
-                        format!("the queue takes no more mail: {reason}"),
-                        remedy,
-                    );
-                }
-                (facts.set_aside > self.set_aside).then_some(())?;
-                let subject =
-                    format!("{} damaged files of the queue were set aside", facts.set_aside);
-                condition(
-                    "damage",
-                    subject,
-                    "Look at them and at the disk; pillarbox status says where they are",
-                )
-            }
+            Kind::Store => self.store_condition(facts),
             Kind::UnknownReplies => {
                 (facts.unknown_replies > self.unknown_replies).then_some(())?;
                 let last = facts.last_unknown_reply.as_deref().unwrap_or_default();
