@@ -9,7 +9,6 @@ use std::{collections::BTreeSet, fs};
 use super::{
     id::QueueId,
     inspection::{Inspection, InspectionError},
-    reader::ReadError,
     record::MessageRecord,
     sled_tables::SledTables,
     state::RecipientState,
@@ -112,7 +111,7 @@ impl Checkup<'_> {
                 Ok(described) => self.summary.bytes += described.trailer.body_bytes,
                 Err(error) => {
                     let what = format!("its file cannot be used: {error}");
-                    let remedy = if is_newer(&error) { NEWER } else { EXPORT };
+                    let remedy = if error.is_newer() { NEWER } else { EXPORT };
                     self.problem(&self.inspection.path(*id).display().to_string(), what, remedy);
                 }
             }
@@ -322,12 +321,4 @@ impl Checkup<'_> {
         self.summary.problems += 1;
         (self.tell)(&Finding { gravity: Gravity::Problem, subject: subject.into(), what, remedy });
     }
-}
-
-fn is_newer(error: &ReadError) -> bool {
-    use super::{frame::FrameError, record::RecordError};
-    matches!(
-        error,
-        ReadError::Frame(FrameError::Version(_) | FrameError::Record(RecordError::Version(_)))
-    )
 }

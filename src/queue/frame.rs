@@ -10,26 +10,16 @@
 //! Rule: the head is complete before the body begins and the trailer is written last, so a file without
 //! a valid end was never acknowledged or has been damaged. Must not know where files lie.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::record::{self, RecordError, Stored};
-use crate::{
-    clock::Timestamp,
-    message::{
-        envelope::{BodyKind, Envelope, Lane, Origin},
-        identification::Replaced,
-    },
-    smtp::{address::Address, dsn::Dsn},
-};
+use crate::message::{envelope::Envelope, identification::Replaced};
 
 const HEAD_MAGIC: &[u8; 4] = b"PBXM";
 const END_MAGIC: &[u8; 4] = b"PBXE";
-/// What this program writes. Version 2 had no local user in the envelope. Version 1 had no DSN, no lane and no
-/// login there either, and its trailer did not say which fields were replaced. Both are still read.
-const VERSION: u8 = 3;
+/// What this program writes and reads.
+const VERSION: u8 = 1;
 /// Octets before the envelope.
 pub(super) const PREAMBLE_LENGTH: usize = 9;
 /// Octets after the trailer.
@@ -95,7 +85,6 @@ pub(super) fn tail(trailer: &Trailer, checksum: &crc32fast::Hasher) -> Result<Ve
 /// What stands before the envelope record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Preamble {
-    version: u8,
     /// The length of the envelope record.
     pub(super) envelope_length: usize,
 }
@@ -106,10 +95,10 @@ pub(super) fn preamble(preamble: &[u8]) -> Result<Preamble, FrameError> {
         return Err(FrameError::Incomplete);
     }
     let version = preamble[4];
-    if !(1..=VERSION).contains(&version) {
+    if version != VERSION {
         return Err(FrameError::Version(version));
     }
-    Ok(Preamble { version, envelope_length: bounded(&preamble[5..9])? })
+    Ok(Preamble { envelope_length: bounded(&preamble[5..9])? })
 }
 
 /// Reads the last [`END_LENGTH`] octets: the length of the trailer and the checksum.
@@ -121,112 +110,13 @@ pub(super) fn end(end: &[u8]) -> Result<(usize, u32), FrameError> {
 }
 
 /// The envelope record.
-pub(super) fn envelope(preamble: Preamble, bytes: &[u8]) -> Result<Envelope, FrameError> {
-    Ok(match preamble.version {
-        1 => record::decode::<EnvelopeOfVersion1>(bytes)?.into(),
-        2 => record::decode::<EnvelopeOfVersion2>(bytes)?.into(),
-        _ => record::decode(bytes)?,
-    })
-}
-
-/// The envelope as version 2 wrote it; the order of the fields is the format.
-#[derive(Serialize, Deserialize)]
-struct EnvelopeOfVersion2 {
-    reverse_path: Option<Address>,
-    forward_paths: Vec<Address>,
-    body: BodyKind,
-    internationalized: bool,
-    dsn: Dsn,
-    lane: Lane,
-    origin: OriginOfVersion2,
-    accepted_at: Timestamp,
-}
-
-impl Stored for EnvelopeOfVersion2 {}
-
-#[derive(Serialize, Deserialize)]
-struct OriginOfVersion2 {
-    address: IpAddr,
-    helo: String,
-    protocol: String,
-    login: Option<String>,
-}
-
-impl From<EnvelopeOfVersion2> for Envelope {
-    fn from(old: EnvelopeOfVersion2) -> Self {
-        let OriginOfVersion2 { address, helo, protocol, login } = old.origin;
-        Self {
-            reverse_path: old.reverse_path,
-            forward_paths: old.forward_paths,
-            body: old.body,
-            internationalized: old.internationalized,
-            dsn: old.dsn,
-            lane: old.lane,
-            origin: Origin { address, helo, protocol, login, local: None },
-            accepted_at: old.accepted_at,
-        }
-    }
-}
-
-/// The envelope as version 1 wrote it; the order of the fields is the format.
-#[derive(Serialize, Deserialize)]
-struct EnvelopeOfVersion1 {
-    reverse_path: Option<Address>,
-    forward_paths: Vec<Address>,
-    body: BodyKind,
-    internationalized: bool,
-    origin: OriginOfVersion1,
-    accepted_at: Timestamp,
-}
-
-impl Stored for EnvelopeOfVersion1 {}
-
-#[derive(Serialize, Deserialize)]
-struct OriginOfVersion1 {
-    address: IpAddr,
-    helo: String,
-    protocol: String,
-}
-
-impl From<EnvelopeOfVersion1> for Envelope {
-    fn from(old: EnvelopeOfVersion1) -> Self {
-        let OriginOfVersion1 { address, helo, protocol } = old.origin;
-        Self {
-            reverse_path: old.reverse_path,
-            forward_paths: old.forward_paths,
-            body: old.body,
-            internationalized: old.internationalized,
-            dsn: Dsn::default(),
-            lane: Lane::default(),
-            origin: Origin { address, helo, protocol, login: None, local: None },
-            accepted_at: old.accepted_at,
-        }
-    }
+pub(super) fn envelope(bytes: &[u8]) -> Result<Envelope, FrameError> {
+    Ok(record::decode(bytes)?)
 }
 
 /// The trailer record.
-pub(super) fn trailer(preamble: Preamble, bytes: &[u8]) -> Result<Trailer, FrameError> {
-    Ok(match preamble.version {
-        1 => record::decode::<TrailerOfVersion1>(bytes)?.into(),
-        _ => record::decode(bytes)?,
-    })
-}
-
-/// The trailer as version 1 wrote it.
-#[derive(Serialize, Deserialize)]
-struct TrailerOfVersion1 {
-    added: Vec<u8>,
-    separator_at: Option<u64>,
-    body_bytes: u64,
-}
-
-impl Stored for TrailerOfVersion1 {}
-
-impl From<TrailerOfVersion1> for Trailer {
-    fn from(old: TrailerOfVersion1) -> Self {
-        let TrailerOfVersion1 { added, separator_at, body_bytes } = old;
-        Self { added, separator_at, body_bytes, replaced: Replaced::default() }
-    }
+pub(super) fn trailer(bytes: &[u8]) -> Result<Trailer, FrameError> {
+    Ok(record::decode(bytes)?)
 }
 
 fn bounded(length: &[u8]) -> Result<usize, FrameError> {
@@ -237,66 +127,22 @@ fn bounded(length: &[u8]) -> Result<usize, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::envelope::LocalUser;
+    use crate::{
+        clock::Timestamp,
+        message::envelope::{BodyKind, Lane, LocalUser, Origin},
+        smtp::dsn::Dsn,
+    };
 
     #[test]
-    fn an_envelope_of_version_1_is_still_read() {
-        let old = EnvelopeOfVersion1 {
-            reverse_path: "a@b.example".parse().ok(),
-            forward_paths: vec!["c@d.example".parse().unwrap()],
-            body: BodyKind::EightBitMime,
-            internationalized: true,
-            origin: OriginOfVersion1 {
-                address: [192, 0, 2, 7].into(),
-                helo: "printer".into(),
-                protocol: "ESMTP".into(),
-            },
-            accepted_at: Timestamp(7),
-        };
-        let bytes = record::encode(&old).unwrap();
-        let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
-        let head = [b"PBXM\x01".as_slice(), &length].concat();
-        let found = preamble(&head).unwrap();
-        assert_eq!(found.envelope_length, bytes.len());
-        assert_eq!(envelope(found, &bytes).unwrap(), old.into());
-        let old = || TrailerOfVersion1 {
-            added: b"A: b\r\n".to_vec(),
-            separator_at: Some(3),
-            body_bytes: 9,
-        };
-        assert_eq!(trailer(found, &record::encode(&old()).unwrap()).unwrap(), old().into());
-        assert_eq!(preamble(b"PBXM\x04\0\0\0\0").unwrap_err(), FrameError::Version(4));
-        assert_eq!(preamble(b"PBXM\0\0\0\0\0").unwrap_err(), FrameError::Version(0));
+    fn a_frame_of_a_newer_version_is_refused_and_not_guessed_at() {
+        for version in [0, 2, 9] {
+            let head = [b"PBXM".as_slice(), &[version, 0, 0, 0, 0]].concat();
+            assert_eq!(preamble(&head).unwrap_err(), FrameError::Version(version));
+        }
     }
 
     #[test]
-    fn an_envelope_of_version_2_is_still_read_and_came_from_no_local_user() {
-        let old = EnvelopeOfVersion2 {
-            reverse_path: "a@b.example".parse().ok(),
-            forward_paths: vec!["c@d.example".parse().unwrap()],
-            body: BodyKind::EightBitMime,
-            internationalized: true,
-            dsn: Dsn { envelope_id: Some("x".into()), ..Dsn::default() },
-            lane: Lane::Urgent,
-            origin: OriginOfVersion2 {
-                address: [192, 0, 2, 7].into(),
-                helo: "printer".into(),
-                protocol: "ESMTPA".into(),
-                login: Some("scanner".into()),
-            },
-            accepted_at: Timestamp(7),
-        };
-        let bytes = record::encode(&old).unwrap();
-        let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
-        let found = preamble(&[b"PBXM\x02".as_slice(), &length].concat()).unwrap();
-        let read = envelope(found, &bytes).unwrap();
-        assert_eq!((read.lane, read.origin.login.as_deref()), (Lane::Urgent, Some("scanner")));
-        assert_eq!(read.origin.local, None);
-        assert_eq!(read, old.into());
-    }
-
-    #[test]
-    fn what_is_written_is_of_version_3_and_names_the_local_user() {
+    fn what_is_written_is_of_version_1_and_names_the_local_user() {
         let local = |name: Option<&str>| LocalUser {
             uid: 1_000,
             name: name.map(str::to_owned),
@@ -321,8 +167,8 @@ mod tests {
             };
             let head = head(&written).unwrap();
             let found = preamble(&head).unwrap();
-            assert_eq!(found.version, 3);
-            assert_eq!(envelope(found, &head[PREAMBLE_LENGTH..]).unwrap(), written);
+            assert_eq!((head[4], found.envelope_length), (1, head.len() - PREAMBLE_LENGTH));
+            assert_eq!(envelope(&head[PREAMBLE_LENGTH..]).unwrap(), written);
         }
     }
 }

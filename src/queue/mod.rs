@@ -3,7 +3,6 @@
 //! Rule: a message that was acknowledged is in the queue, or in the history, or was deleted by a
 //! person; there is no fourth place. Must not know SMTP clients or Gmail.
 
-mod account_record;
 pub mod carried;
 mod carried_words;
 pub mod checkup;

@@ -179,6 +179,7 @@ impl Opening<'_> {
         let error = match reconciled {
             Ok(Ok(reconciled)) => return Ok(Opened { tables, reconciled }),
             Ok(Err(TableError::Failed(reason))) => OpenError::Unavailable(reason),
+            Ok(Err(TableError::Newer(what))) => OpenError::Newer(what),
             Ok(Err(error @ (TableError::Broken(_) | TableError::Damaged { .. }))) => {
                 OpenError::Damaged(error.to_string())
             }
@@ -189,6 +190,8 @@ impl Opening<'_> {
     }
 
     fn reconcile(&self, tables: &SledTables, index: Index) -> Result<Reconciled, TableError> {
+        // Whoever asks for it later may find it damaged, but not newer.
+        tables.account()?;
         let (ledger, loss) = ledger(self.state, tables, index, self.now)?;
         let reconciliation = Reconciliation { opening: self, tables };
         let mut reconciled = reconciliation.run(Engine::new(ledger, self.alive.clone()))?;

@@ -54,7 +54,7 @@ pub(super) fn current(
     }
     tables.message(id).map_err(|error| match error {
         TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
-        TableError::Failed(_) | TableError::Broken(_) => unavailable(error),
+        TableError::Failed(_) | TableError::Broken(_) | TableError::Newer(_) => unavailable(error),
     })
 }
 

@@ -12,6 +12,7 @@ use std::{
 use super::{
     draft::BUFFER_BYTES,
     frame::{self, FrameError, Trailer},
+    record::RecordError,
     store::StoreError,
 };
 use crate::message::{
@@ -64,6 +65,16 @@ pub(super) enum ReadError {
     Frame(#[from] FrameError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl ReadError {
+    /// Whether a newer program wrote the file, which is whole.
+    pub(super) fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::Frame(FrameError::Version(_) | FrameError::Record(RecordError::Version(_)))
+        )
+    }
 }
 
 impl MessageReader {
@@ -225,8 +236,8 @@ pub(super) fn describe_bytes(bytes: &[u8]) -> Result<Described, ReadError> {
     let trailer_at = end_at.checked_sub(trailer_length).ok_or(FrameError::Incomplete)?;
     let envelope = bytes.get(frame::PREAMBLE_LENGTH..body_at).ok_or(FrameError::Incomplete)?;
     checked(
-        frame::envelope(preamble, envelope)?,
-        frame::trailer(preamble, &bytes[trailer_at..end_at])?,
+        frame::envelope(envelope)?,
+        frame::trailer(&bytes[trailer_at..end_at])?,
         body_at,
         trailer_at,
     )
@@ -250,8 +261,8 @@ pub(super) fn describe_file(file: &mut File) -> Result<Described, ReadError> {
     }
     let preamble = frame::preamble(&read_at(file, 0, frame::PREAMBLE_LENGTH)?)?;
     let envelope = read_at(file, frame::PREAMBLE_LENGTH as u64, preamble.envelope_length)?;
-    let envelope = frame::envelope(preamble, &envelope)?;
-    let trailer = frame::trailer(preamble, &read_at(file, trailer_at, trailer_length)?)?;
+    let envelope = frame::envelope(&envelope)?;
+    let trailer = frame::trailer(&read_at(file, trailer_at, trailer_length)?)?;
     let trailer_at = usize::try_from(trailer_at).unwrap_or(usize::MAX);
     checked(envelope, trailer, frame::PREAMBLE_LENGTH + preamble.envelope_length, trailer_at)
 }

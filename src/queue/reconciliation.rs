@@ -133,6 +133,9 @@ impl Reconciliation<'_> {
                 result.bytes += record.size_bytes;
                 changes.put(id, None, Some(record));
             }
+            Err(problem) if problem.is_newer() => {
+                return Err(TableError::Newer(format!("the file of message {id}: {problem}")));
+            }
             Err(problem) => match self.opening.spool.set_aside(id) {
                 Ok(aside) => {
                     error!(%id, error = %problem, moved_to = %aside.display(), "a message file is damaged and was set aside");

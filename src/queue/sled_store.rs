@@ -134,9 +134,7 @@ impl SledStore {
         let tables = tables.ok_or_else(|| self.shared.refusal())?;
         blocking(move || question(&tables)).await?.map_err(|error| match error {
             TableError::Damaged { id, reason } => StoreError::Corrupt { id, reason },
-            TableError::Failed(reason) | TableError::Broken(reason) => {
-                StoreError::Unavailable(reason)
-            }
+            error => StoreError::Unavailable(error.to_string()),
         })
     }
 

@@ -10,7 +10,7 @@ use sled::{Batch, IVec, Transactional, Tree};
 
 use super::{
     id::QueueId,
-    record::{self, MessageRecord, Stored},
+    record::{self, MessageRecord, RecordError, Stored},
     sled_dead::dead_bytes,
     state::AccountState,
     tables::{Changes, DueKey, TableError, Tables},
@@ -26,9 +26,8 @@ const FLUSH_EVERY_MS: u64 = 500;
 /// How often, and with which pause, sled's files are tried that seem to be in use.
 const OPEN_ATTEMPTS: u32 = 40;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
-/// The layout of the trees. Version 1 had no lane: neither in the records, which are read as they are, nor in
-/// the due keys, which are made anew; version 2 no lane for notices.
-const SCHEMA: u32 = 3;
+/// The layout of the trees.
+const SCHEMA: u32 = 1;
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const ACCOUNT_KEY: &[u8] = b"account";
@@ -56,11 +55,9 @@ pub(super) enum OpenError {
     /// The disk or the permissions stand in the way; the files may be fine.
     #[error("{0}")]
     Unavailable(String),
-    /// A newer program wrote it.
-    #[error(
-        "the queue was written by a newer version of this program (layout {0}, this one knows {SCHEMA})"
-    )]
-    Newer(u32),
+    /// A newer program wrote it; what it is of.
+    #[error("the queue was written by a newer version of this program ({0})")]
+    Newer(String),
 }
 
 impl SledTables {
@@ -89,19 +86,17 @@ impl SledTables {
     }
 
     fn check_schema(&self) -> Result<(), OpenError> {
-        let sync = || self.sync().map_err(|error| OpenError::Unavailable(error.to_string()));
         if let Some(stored) = self.meta.get(SCHEMA_KEY).map_err(open_error)? {
-            match <[u8; 4]>::try_from(stored.as_ref()).map_or(0, u32::from_be_bytes) {
-                SCHEMA => return Ok(()),
-                newer if newer > SCHEMA => return Err(OpenError::Newer(newer)),
-                _ => {}
-            }
-            // The reconciliation that follows every opening makes the key of each record.
-            self.due.clear().map_err(open_error)?;
-            sync()?;
+            return match <[u8; 4]>::try_from(stored.as_ref()).map(u32::from_be_bytes) {
+                Ok(SCHEMA) => Ok(()),
+                Ok(newer) if newer > SCHEMA => {
+                    Err(OpenError::Newer(format!("layout {newer}, this one knows {SCHEMA}")))
+                }
+                _ => Err(OpenError::Damaged("the version of its layout cannot be read".into())),
+            };
         }
         self.meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes()).map_err(open_error)?;
-        sync()
+        self.sync().map_err(|error| OpenError::Unavailable(error.to_string()))
     }
 
     /// Writes everything in one transaction and makes it durable.
@@ -224,6 +219,9 @@ impl SledTables {
             let (key, value) = entry.map_err(failed)?;
             match (<[u8; 8]>::try_from(key.as_ref()), record::decode(&value)) {
                 (Ok(sequence), Ok(event)) => events.push((u64::from_be_bytes(sequence), event)),
+                (_, Err(RecordError::Version(version))) => {
+                    return Err(TableError::Newer(format!("an event of version {version}")));
+                }
                 _ => damaged += 1,
             }
         }
@@ -284,11 +282,13 @@ impl SledTables {
 
     /// The account's stored state; an unreadable one counts as none.
     pub(super) fn account(&self) -> Result<Option<AccountState>, TableError> {
-        Ok(self
-            .meta
-            .get(ACCOUNT_KEY)
-            .map_err(failed)?
-            .and_then(|value| record::decode(&value).ok()))
+        let stored = self.meta.get(ACCOUNT_KEY).map_err(failed)?;
+        match stored.map(|value| record::decode(&value)) {
+            Some(Err(RecordError::Version(version))) => {
+                Err(TableError::Newer(format!("the account's state is of version {version}")))
+            }
+            stored => Ok(stored.and_then(Result::ok)),
+        }
     }
 }
 
@@ -342,7 +342,12 @@ fn put<T: Stored>(batch: &mut Batch, key: &[u8], value: Option<&T>) -> Result<()
 }
 
 fn read<T: Stored>(id: QueueId, value: &[u8]) -> Result<T, TableError> {
-    record::decode(value).map_err(|error| TableError::Damaged { id, reason: error.to_string() })
+    record::decode(value).map_err(|error| match error {
+        RecordError::Version(version) => {
+            TableError::Newer(format!("the record of message {id} is of version {version}"))
+        }
+        error => TableError::Damaged { id, reason: error.to_string() },
+    })
 }
 
 fn part_key(id: QueueId, number: u8) -> [u8; 17] {

@@ -92,6 +92,9 @@ pub(super) enum TableError {
     /// One record is damaged; the others are not concerned.
     #[error("the record of message {id} is damaged: {reason}")]
     Damaged { id: QueueId, reason: String },
+    /// A newer program wrote something; it is left untouched.
+    #[error("a newer version of this program wrote it: {0}")]
+    Newer(String),
     /// The backend finds its own files damaged: they must be rebuilt.
     #[error("{0}")]
     Broken(String),

@@ -59,7 +59,7 @@ fn framed(input: &[u8]) -> Vec<u8> {
     let length = |part: &[u8]| (part.len() as u32).wrapping_add(wrong).to_le_bytes();
     let mut bytes = Vec::with_capacity(PREAMBLE + input.len() + END);
     bytes.extend(b"PBXM");
-    bytes.push(head.first().copied().unwrap_or(2));
+    bytes.push(head.first().copied().unwrap_or(1));
     bytes.extend(length(&envelope));
     bytes.extend(&envelope);
     bytes.extend(&body);

@@ -1,7 +1,4 @@
-//! The contract of lanes: who leaves first, whose the last of the budget is, and what a queue from before
-//! lanes becomes.
-
-use pillarbox::queue::record::MessageRecord;
+//! The contract of lanes: who leaves first, and whose the last of the budget is.
 
 use super::*;
 
@@ -66,55 +63,4 @@ contract! {
         let spent = queue.claim_on(terms).await.unwrap_err();
         assert!(matches!(spent, Claim::Exhausted { frees_in: Some(DAY), reserved_room: 0 }), "{spent:?}");
     }
-}
-
-/// The stored form of a message before lanes: the same fields without one, under record version 1.
-fn record_of_version_1(message: &QueuedMessage) -> Vec<u8> {
-    let record = &message.record;
-    let content = (
-        record.accepted_at,
-        &record.reverse_path,
-        record.body,
-        record.internationalized,
-        record.size_bytes,
-        &record.recipients,
-    );
-    let mut bytes = postcard::to_extend(&content, vec![1]).unwrap();
-    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-    // In one part.
-    [vec![1], bytes].concat()
-}
-
-#[tokio::test]
-async fn a_queue_from_before_lanes_is_read_as_normal_mail_and_leaves_in_its_order() {
-    let mut queue = Fixture::sled();
-    let first = queue.accept(&["a@x.org"]).await;
-    queue.clock.advance(Duration::from_millis(3));
-    let second = queue.accept(&["b@x.org", "c@x.org"]).await;
-    let old = [queue.show(first).await, queue.show(second).await];
-    // Nobody is told that it waits: what its client wants to hear of, the old record does not say.
-    let records = old.clone().map(|message| MessageRecord { delay_told: true, ..message.record });
-    queue.store().close().await;
-    let state = state_of(&queue);
-    let index = sled::open(state.join("queue.sled")).unwrap();
-    index.open_tree("meta").unwrap().insert("schema", &1u32.to_be_bytes()).unwrap();
-    let (messages, due) = (index.open_tree("msg").unwrap(), index.open_tree("due").unwrap());
-    due.clear().unwrap();
-    for message in &old {
-        let id = message.id.as_bytes();
-        messages.insert([id.as_slice(), &[0]].concat(), record_of_version_1(message)).unwrap();
-        let at = message.record.accepted_at.0.to_be_bytes();
-        due.insert([at.as_slice(), id].concat(), &[]).unwrap();
-    }
-    index.flush().unwrap();
-    drop((messages, due, index));
-    queue.crash().await;
-    assert_eq!([queue.show(first).await.record, queue.show(second).await.record], records);
-    let urgent = queue.accept_in(Lane::Urgent, &["d@x.org"]).await;
-    queue.crash().await;
-    for expected in [urgent, first, second] {
-        assert_eq!(queue.claim().await.id, expected);
-    }
-    let idle = queue.claim_on(TERMS).await.unwrap_err();
-    assert!(matches!(idle, Claim::Idle { next: None }), "no old key is left: {idle:?}");
 }

@@ -2,7 +2,12 @@
 
 use std::fs;
 
-use pillarbox::queue::{options::Options, sled_store::SledStore, store::Store as _};
+use pillarbox::queue::{
+    options::Options,
+    sled_store::SledStore,
+    state::AccountState,
+    store::{Outcome, Store as _},
+};
 
 use super::stage::{NOW, Stage, envelope};
 
@@ -66,25 +71,78 @@ async fn what_a_newer_program_wrote_is_not_opened_but_can_be_taken_out() {
     assert_eq!(spool(&stage.files()), spool(&before));
 }
 
+/// Raises the version of what the index or a spool file holds, with checksums that fit.
+#[derive(Clone, Copy, Debug)]
+enum Raised {
+    Message,
+    Event,
+    Account,
+    Frame,
+}
+
+impl Raised {
+    fn raise(self, stage: &Stage) {
+        let (tree, at) = match self {
+            Self::Message => ("msg", 1),
+            Self::Event => ("ledger", 0),
+            Self::Account => ("meta", 0),
+            Self::Frame => return raise_frame(stage),
+        };
+        let database = sled::open(stage.state().join("queue.sled")).unwrap();
+        let tree = database.open_tree(tree).unwrap();
+        let entries = tree.iter().map(Result::unwrap).filter(|(key, _)| key != b"schema");
+        for (key, value) in entries.collect::<Vec<_>>() {
+            let mut value = value.to_vec();
+            let end = value.len() - 4;
+            value[at] += 1;
+            let checksum = crc32fast::hash(&value[at..end]).to_le_bytes();
+            value[end..].copy_from_slice(&checksum);
+            tree.insert(key, value).unwrap();
+        }
+        database.flush().unwrap();
+    }
+}
+
+/// A spool file of a newer program that the index does not know yet.
+fn raise_frame(stage: &Stage) {
+    fs::remove_dir_all(stage.state().join("queue.sled")).unwrap();
+    let files = stage.files();
+    let (path, bytes) =
+        files.iter().find(|(path, _)| path.starts_with(stage.state().join("spool"))).unwrap();
+    let mut bytes = bytes.clone();
+    bytes[4] += 1;
+    let end = bytes.len() - 8;
+    let checksum = crc32fast::hash(&bytes[..end]).to_le_bytes();
+    bytes[end..end + 4].copy_from_slice(&checksum);
+    fs::write(path, bytes).unwrap();
+}
+
 #[tokio::test]
-async fn a_layout_of_an_older_program_is_brought_up_to_date_with_nothing_lost() {
-    let stage = Stage::new();
-    let store = stage.open();
-    let id = stage.accept(&*store, envelope(&["a@x.example"]), b"A: b\r\n").await;
-    store.close().await;
-    drop(store);
-    set_layout(&stage, 1);
-    let store = stage.open();
-    stage
-        .settle(
-            &*store,
-            id,
-            vec![(0, pillarbox::queue::store::Outcome::Relayed { reply: "250".into() })],
-        )
-        .await;
-    store.close().await;
-    drop(store);
-    assert!(stage.say(&["check"]).contains("1 finished in the history"));
+async fn a_newer_version_of_any_record_or_frame_keeps_the_queue_closed_and_untouched() {
+    for raised in [Raised::Message, Raised::Event, Raised::Account, Raised::Frame] {
+        let stage = Stage::new();
+        let store = stage.open();
+        let id = stage.accept(&*store, envelope(&["a@x.example"]), b"A: b\r\n").await;
+        let held = Outcome::Uncertain { resend_at: None, reason: "a test".into() };
+        stage.settle(&*store, id, vec![(0, held)]).await;
+        store.set_account_state(AccountState::open(NOW)).await.unwrap();
+        store.close().await;
+        drop(store);
+        raised.raise(&stage);
+        let below = |folder: &str| {
+            let files = stage.files().into_iter();
+            let folder = stage.state().join(folder);
+            files.filter(|(path, _)| path.starts_with(&folder)).collect::<Vec<_>>()
+        };
+        let spool = below("spool");
+        let clock = std::sync::Arc::new(pillarbox::clock::ManualClock::new(NOW));
+        let refused = SledStore::open(Options::new(stage.state()), clock).unwrap_err().to_string();
+        assert!(refused.contains("left untouched") && refused.contains("version 2"), "{refused}");
+        assert_eq!((below("spool"), below("damaged")), (spool, Vec::new()), "{raised:?}");
+        let mut names = fs::read_dir(stage.state()).unwrap();
+        let moved = |name: std::ffi::OsString| name.to_string_lossy().contains("bad");
+        assert!(!names.any(|entry| moved(entry.unwrap().file_name())), "{raised:?}");
+    }
 }
 
 #[test]
