@@ -63,8 +63,8 @@ test-migration: compiler ## `pillarbox migrate` with the configuration files of 
 image: ## the container image "pillarbox"; needs an engine (docs/containers.md)
 	docker build -t pillarbox .
 
-test-crash-long: compiler ## the crash test with 200 kills
-	PILLARBOX_CRASH_KILLS=200 $(CARGO) test --locked --test all crash:: -- --nocapture
+test-crash-long: compiler ## the crash test with 1,000 kills, about half an hour
+	PILLARBOX_CRASH_KILLS=1000 $(CARGO) test --locked --test all crash:: -- --nocapture
 
 fuzz: compiler fuzz-tools ## every fuzz target for FUZZ_SECONDS (60) each; FUZZ_TARGETS="session" chooses
 	@cp Cargo.lock fuzz/Cargo.lock

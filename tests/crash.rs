@@ -1,8 +1,18 @@
 //! The daemon dies by SIGKILL at random moments under load: what it promised it keeps.
 //!
+//! Nothing that was acknowledged is lost, and nothing is sent twice whose final reply was not just being read.
 //! The upstream lives in the test, survives every kill and remembers every final dot it saw.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use pillarbox::clock::{Clock as _, SystemClock, Timestamp};
 
 use crate::support::{
     gmail::Gmail,
@@ -14,7 +24,11 @@ use crate::support::{
 };
 
 /// Kills in an ordinary run; `make test-crash-long` asks for more.
-const KILLS: usize = 30;
+const KILLS: usize = 40;
+/// From as many kills on the load is thin, because the largest day that can be configured must last.
+const MANY_KILLS: usize = 400;
+/// One message in flight at a kill may be sent again when its reply was as fresh as that.
+const FRESH: Duration = Duration::from_millis(50);
 /// Kills while a small budget is being spent.
 const KILLS_WITHIN_BUDGET: usize = 12;
 /// Recipients a day in that test.
@@ -31,12 +45,23 @@ fn every_acknowledged_message_survives_kills_at_random_moments() {
     let home = home_without_brakes(&gmail.upstream(), PLENTY);
     let mut daemon = home.start();
     // A long run must stay within the largest day that can be configured.
-    let pause_ms = if kills > 2 * KILLS { 20..120 } else { 5..40 };
-    let load = Load { pause_ms, recipients: 1..3, ..Load::default() };
+    let (pause_ms, recipients) = match kills {
+        0..=KILLS => (5..40, 1..3),
+        0..MANY_KILLS => (20..120, 1..3),
+        _ => (200..560, 1..2),
+    };
+    let load = Load { pause_ms, recipients, ..Load::default() };
     let clients = Submitters::start(home.smtp, "crash", &load, seed);
+    let pulse = Pulse::start();
     let mut slowest = Duration::ZERO;
-    for _ in 0..kills {
+    let mut killed_at = Vec::new();
+    for number in 0..kills {
         std::thread::sleep(Duration::from_millis(random.u64(20..700)));
+        if number % 3 == 0 {
+            // The account is looked at anew, and its connections with it.
+            drop(home.output(["resume"]));
+        }
+        killed_at.push(SystemClock::new().wall());
         daemon.kill();
         let (next, took) = start_timed(&home);
         assert!(took < START_WITHIN, "greeting only {took:?} after a kill:\n{}", tail(&home.log()));
@@ -46,6 +71,8 @@ fn every_acknowledged_message_survives_kills_at_random_moments() {
     let promised = clients.finish().acknowledged;
     eprintln!("crash: slowest start {slowest:?}");
     expect_promises_kept("crash", kills, &home, &gmail, &promised);
+    let stalls = pulse.finish();
+    assert_eq!(needless_copies(&gmail, &killed_at, &stalls), Vec::<String>::new());
     assert!(daemon.terminate(Duration::from_secs(20)).success());
 }
 
@@ -100,4 +127,64 @@ fn settled(gmail: &Gmail) -> usize {
         }
         before = now;
     }
+}
+
+/// How late the threads of this machine run, as a thread sees it that wants to run every few milliseconds.
+struct Pulse {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<(Timestamp, Duration)>>,
+}
+
+impl Pulse {
+    const BEAT: Duration = Duration::from_millis(5);
+
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let clock = SystemClock::new();
+            let mut stalls = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let before = clock.now().since_boot_ms;
+                std::thread::sleep(Self::BEAT);
+                let took = Duration::from_millis(clock.now().since_boot_ms - before);
+                if took > 2 * Self::BEAT {
+                    stalls.push((clock.wall(), took));
+                }
+            }
+            stalls
+        });
+        Self { stop, thread }
+    }
+
+    fn finish(self) -> Vec<(Timestamp, Duration)> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("it only sleeps")
+    }
+}
+
+/// Copies of messages whose final reply had left the upstream long before the kill: by then the relay had
+/// read and noted it. What the machine itself was late is not the relay's.
+fn needless_copies(
+    gmail: &Gmail,
+    killed_at: &[Timestamp],
+    stalls: &[(Timestamp, Duration)],
+) -> Vec<String> {
+    let mut needless = Vec::new();
+    for ((message_id, recipient), copies) in gmail.copies() {
+        for copy in copies[..copies.len() - 1].iter().filter(|copy| copy.answered) {
+            let Some(kill) = killed_at.iter().find(|kill| **kill >= copy.at) else { continue };
+            let during = stalls
+                .iter()
+                .filter(|(at, took)| at.after(*took) >= copy.at && *at <= kill.after(*took));
+            let late: Duration = during.map(|(_, took)| *took).sum();
+            let age = kill.since(copy.at);
+            if age > FRESH + late {
+                needless.push(format!(
+                    "{message_id} to {recipient}: answered {age:?} before the kill, and the machine was {late:?} late"
+                ));
+            }
+        }
+    }
+    needless
 }

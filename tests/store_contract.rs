@@ -313,6 +313,21 @@ contract! {
         assert_eq!(queue.store().totals().messages, 0);
     }
 
+    async fn a_claim_that_dies_after_its_answer_was_noted_ends_with_that_answer(mut queue) {
+        let id = queue.accept(&["a@x.org", "b@x.org"]).await;
+        let claimed = queue.claim().await;
+        let dead = Outcome::Dead { reply: "550 5.1.1 no such user".into() };
+        let settlement = Settlement { at: queue.clock.wall(), outcomes: vec![(0, relayed()), (1, dead)] };
+        queue.store().final_dot(claimed.id).unwrap();
+        queue.store().answered(claimed.id, &settlement).unwrap();
+        queue.crash().await;
+        assert_eq!(queue.spent().await, 1, "the refused recipient's unit comes back");
+        let recipients = queue.show(id).await.recipients().to_vec();
+        assert_eq!(recipients.iter().map(|to| to.state.name()).collect::<Vec<_>>(), ["relayed", "dead"]);
+        assert_eq!(recipients[0].last_reply.as_deref(), Some("250 2.0.0 OK"));
+        assert!(queue.claim_on(TERMS).await.is_err(), "nothing is sent again");
+    }
+
     async fn held_and_dead_messages_wait_for_a_person_who_may_retry_or_delete_them(mut queue) {
         let id = queue.accept(&["a@x.org"]).await;
         let now = queue.clock.wall();

@@ -84,20 +84,20 @@ impl Carrier {
 
     /// Replaces a connection that is old or has carried many messages, unless that would exceed the cap
     /// on logins, which is the firmer rule.
-    pub(super) async fn renew(&mut self) {
+    pub(super) fn renew(&mut self) {
         let now = self.shared.clock.now();
         let worn = self
             .warm
             .as_ref()
             .is_some_and(|warm| warm.wear.is_worn(&self.shared.options.limits, now));
         if worn && self.new_login_wait().is_zero() {
-            self.hang_up().await;
+            self.hang_up();
         }
     }
 
-    async fn hang_up(&mut self) {
+    fn hang_up(&mut self) {
         if let Some(warm) = self.warm.take() {
-            warm.connection.quit().await;
+            self.shared.part(warm.connection);
         }
     }
 
@@ -150,7 +150,7 @@ impl Carrier {
         let answers = self.transact(claim, reader, stage).await?;
         let judgement = judge(claim, &answers, &terms);
         if judgement.disconnected {
-            self.hang_up().await;
+            self.hang_up();
         }
         Ok(judgement)
     }
@@ -178,7 +178,7 @@ impl Carrier {
                 Err(answer) => {
                     let refused = matches!(answer, Answer::Broken { fault: Fault::NoToken(_), .. });
                     if refused || matches!(answer, Answer::Replied { .. }) {
-                        connection.quit().await;
+                        shared.part(Box::new(connection));
                     }
                     return Err(answer.at(&shared.options.host, way.port));
                 }

@@ -18,6 +18,7 @@ use super::{
     account::Account,
     carrier::Warm,
     flight::Stranded,
+    gmail::Connection,
     handle::PoolHandle,
     oauth::tokens::LOOK_EVERY,
     options::Options,
@@ -90,12 +91,14 @@ impl Pool {
         }
         let shared = Arc::clone(&self.shared);
         while shutdown.phase() == Phase::Running {
+            self.quit(shared.take_parting());
             let wait = self.start_workers(&shutdown);
             tokio::select! {
                 () = stop.reached(Phase::Draining) => {}
                 // Once it is known that there is work, further changes say nothing new.
                 () = shared.store.changed(), if !self.wanted => self.wanted = true,
                 () = shared.more.notified() => self.wanted = true,
+                () = shared.parted.notified() => {}
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 () = sleep(shared.clock.as_ref(), wait) => {}
             }
@@ -235,14 +238,14 @@ impl Pool {
         let (expired, kept) =
             std::mem::take(&mut self.warm).into_iter().partition(|warm| unused(warm) >= limit);
         self.warm = kept;
-        self.quit(expired);
+        self.quit(expired.into_iter().map(|warm: Warm| warm.connection));
         self.warm.iter().map(|warm| limit.saturating_sub(unused(warm))).min()
     }
 
-    fn quit(&mut self, connections: Vec<Warm>) {
-        for warm in connections {
+    fn quit(&mut self, connections: impl IntoIterator<Item = Box<Connection>>) {
+        for connection in connections {
             self.tasks.spawn(async move {
-                warm.connection.quit().await;
+                connection.quit().await;
                 Ended::Helper
             });
         }
@@ -254,8 +257,10 @@ impl Pool {
         tokio::pin!(deadline);
         loop {
             let unused = std::mem::take(&mut self.warm);
-            self.quit(unused);
+            self.quit(unused.into_iter().map(|warm| warm.connection));
+            self.quit(self.shared.take_parting());
             tokio::select! {
+                // Whoever leaves a connection ends soon, and the loop looks again.
                 // Dropping the pool ends its tasks; reserved messages are looked at again at the start.
                 () = stop.reached(Phase::Immediate) => return,
                 () = &mut deadline => return,

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::{
     account::{Account, Permit},
     flight::Flights,
+    gmail::Connection,
     oauth::{self, Tokens},
     options::{Options, PasswordSource},
     pace::{Logins, Pacer},
@@ -38,6 +39,8 @@ use crate::{
 const SETTLE_TRIES_MAX: u32 = 180;
 /// How often the account's state is offered to the store.
 const PERSIST_TRIES_MAX: u32 = 5;
+/// Connections that wait for their QUIT; the pool takes them at once. More are closed without a word.
+const PARTING_MAX: usize = 16;
 
 /// What the pool, its workers and its handles share.
 #[derive(Debug)]
@@ -67,9 +70,28 @@ pub(super) struct Shared {
     errors: Mutex<VecDeque<LastError>>,
     counters: Mutex<Counters>,
     last_unknown_reply: Mutex<Option<String>>,
+    /// Connections to which QUIT is to be said.
+    parting: Mutex<Vec<Box<Connection>>>,
+    /// Tells the pool of them.
+    pub(super) parted: Notify,
 }
 
 impl Shared {
+    /// Leaves a connection to the pool, which says QUIT in a task of its own: a worker has a message to
+    /// settle meanwhile.
+    pub(super) fn part(&self, connection: Box<Connection>) {
+        let mut parting = lock(&self.parting);
+        if parting.len() < PARTING_MAX {
+            parting.push(connection);
+            self.parted.notify_one();
+        }
+    }
+
+    /// The connections that were left.
+    pub(super) fn take_parting(&self) -> Vec<Box<Connection>> {
+        std::mem::take(&mut *lock(&self.parting))
+    }
+
     /// A permit that was not used. Whoever was turned away because of it may look again.
     pub(super) fn give_back(&self, permit: Permit) {
         if lock(&self.account).give_back(permit) {
@@ -94,6 +116,8 @@ impl Shared {
             errors: Mutex::default(),
             counters: Mutex::default(),
             last_unknown_reply: Mutex::default(),
+            parting: Mutex::default(),
+            parted: Notify::new(),
             options,
             store,
             clock,
@@ -178,14 +202,6 @@ impl Shared {
     pub(super) async fn persist_once(&self) -> Result<(), StoreError> {
         let _one_writer = self.persisting.lock().await;
         self.store.set_account_state(self.account_state()).await
-    }
-
-    pub(super) async fn learn(&self, changed: bool) {
-        if !changed {
-            return;
-        }
-        self.announce();
-        self.persist().await;
     }
 
     pub(super) async fn settle(&self, id: QueueId, settlement: &Settlement) {

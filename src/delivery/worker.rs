@@ -89,7 +89,7 @@ impl Worker {
         if self.shutdown.phase() >= Phase::Draining {
             return None;
         }
-        self.carrier.renew().await;
+        self.carrier.renew();
         let shared = &self.shared;
         let now = shared.clock.now();
         if lock(&shared.schedule).waits_for_the_store(now) {
@@ -168,20 +168,30 @@ impl Worker {
         let ended = shared.clock.now();
         let outcomes = std::mem::take(&mut judgement.outcomes);
         let settlement = Arc::new(Settlement { at: ended.wall, outcomes });
+        // From here on a kill sends nothing again; before it there is nothing that waits.
+        if let Err(problem) = shared.store.answered(claim.id, &settlement) {
+            warn!(id = %claim.id, error = %problem, "the answer could not be noted; a kill before it is settled may send the message again");
+        }
         flight.decide(Arc::clone(&settlement));
         if let Some(splitting) = judgement.split {
             lock(&shared.splits).note(claim.id, splitting);
         }
         shared.note_unknown(claim.id, &judgement.unknown);
-        self.learn(&judgement, permit).await;
+        let is_to_be_stored = self.learn(&judgement, permit);
         let took_ms = ended.since_boot_ms.saturating_sub(began.since_boot_ms);
         report(&shared, &claim, &settlement.outcomes, judgement.complaint, took_ms);
+        if is_to_be_stored {
+            // The settlement goes first: it must not wait for what is known of the account.
+            tokio::join!(settle(&shared, flight), shared.persist());
+            shared.more.notify_one();
+            return None;
+        }
         Some(flight)
     }
 
-    /// What the attempt says about the account.
-    async fn learn(&mut self, judgement: &Judgement, permit: Permit) {
-        let shared = Arc::clone(&self.shared);
+    /// What the attempt says about the account. Returns whether that is to be stored.
+    fn learn(&self, judgement: &Judgement, permit: Permit) -> bool {
+        let shared = &self.shared;
         let changed = {
             let now = shared.clock.wall();
             let mut account = lock(&shared.account);
@@ -196,14 +206,14 @@ impl Worker {
             }
             learn(&mut account, permit, trouble, judgement, now)
         };
-        shared.learn(changed).await;
-        if judgement.spam && !changed {
-            shared.persist().await;
+        if changed {
+            shared.announce();
         }
         // Others may now do what they may not do before.
         if changed || permit.is_probe() {
             shared.more.notify_one();
         }
+        changed || judgement.spam
     }
 }
 

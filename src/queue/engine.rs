@@ -37,12 +37,25 @@ pub(super) struct Engine {
 }
 
 /// How far a claim had come when its worker died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Its final dot was certainly not sent: nothing was accepted.
     NotSent,
     /// It may have been. `None` holds the recipients for a person.
     MaybeSent { resend_at: Option<Timestamp> },
+    /// The upstream had answered, and the worker died before the queue knew it.
+    Answered(Settlement),
+}
+
+impl Fate {
+    /// In words, for the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::NotSent => "its final dot was not sent",
+            Self::MaybeSent { .. } => "its final dot may have been sent",
+            Self::Answered(_) => "its final dot was answered",
+        }
+    }
 }
 
 /// What a verb may answer with.
@@ -199,11 +212,9 @@ impl Engine {
         let mut new = old.clone();
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
             let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
-            let outcome = settlement.outcomes.iter().find(|(place, _)| *place == index);
-            let outcome =
-                outcome.map_or(&Outcome::NotTried { until: None }, |(_, outcome)| outcome);
-            apply(recipient, outcome, settlement.at, old.accepted_at);
-            self.account_for(changes, reservation, outcome, now);
+            let outcome = settlement.of(index);
+            apply(recipient, &outcome, settlement.at, old.accepted_at);
+            self.account_for(changes, reservation, &outcome, now);
         }
         finish(changes, id, &old, new);
         Ok(())
@@ -215,20 +226,26 @@ impl Engine {
         changes: &mut Changes,
         id: QueueId,
         record: &MessageRecord,
-        fate: Fate,
+        fate: &Fate,
         now: Moment,
     ) {
-        let outcome = match fate {
-            Fate::NotSent => Outcome::NotTried { until: None },
-            Fate::MaybeSent { resend_at } => Outcome::Uncertain {
-                resend_at,
-                reason: "the relay stopped while it waited for the reply to the final dot".into(),
-            },
+        let at = match fate {
+            Fate::Answered(settlement) => settlement.at,
+            Fate::NotSent | Fate::MaybeSent { .. } => now.wall,
         };
         let mut new = record.clone();
-        for recipient in &mut new.recipients {
+        for (index, recipient) in new.recipients.iter_mut().enumerate() {
             let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
-            apply(recipient, &outcome, now.wall, record.accepted_at);
+            let outcome = match fate {
+                Fate::NotSent => Outcome::NotTried { until: None },
+                Fate::MaybeSent { resend_at } => Outcome::Uncertain {
+                    resend_at: *resend_at,
+                    reason: "the relay stopped while it waited for the reply to the final dot"
+                        .into(),
+                },
+                Fate::Answered(settlement) => settlement.of(index),
+            };
+            apply(recipient, &outcome, at, record.accepted_at);
             self.account_for(changes, reservation, &outcome, now);
         }
         finish(changes, id, record, new);

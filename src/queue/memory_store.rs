@@ -51,7 +51,8 @@ struct State {
     tables: MemoryTables,
     engine: Engine,
     bodies: HashMap<QueueId, Vec<u8>>,
-    final_dots: HashSet<QueueId>,
+    /// With what was answered.
+    final_dots: HashMap<QueueId, Option<Settlement>>,
     account: Option<AccountState>,
     closed: bool,
 }
@@ -139,12 +140,12 @@ impl MemoryStore {
         let mut changes = Changes::default();
         for (id, record) in &state.tables.messages {
             if record.is_reserved() {
-                let fate = if state.final_dots.contains(id) {
-                    Fate::MaybeSent { resend_at: Some(now.wall) }
-                } else {
-                    Fate::NotSent
+                let fate = match state.final_dots.remove(id) {
+                    Some(Some(settlement)) => Fate::Answered(settlement),
+                    Some(None) => Fate::MaybeSent { resend_at: Some(now.wall) },
+                    None => Fate::NotSent,
                 };
-                state.engine.recover(&mut changes, *id, record, fate, now);
+                state.engine.recover(&mut changes, *id, record, &fate, now);
             }
         }
         state.tables.apply(changes);
@@ -216,7 +217,14 @@ impl Store for MemoryStore {
     }
 
     fn final_dot(&self, id: QueueId) -> Result<(), StoreError> {
-        self.lock().final_dots.insert(id);
+        self.lock().final_dots.insert(id, None);
+        Ok(())
+    }
+
+    fn answered(&self, id: QueueId, settlement: &Settlement) -> Result<(), StoreError> {
+        if let Some(known) = self.lock().final_dots.get_mut(&id) {
+            *known = Some(settlement.clone());
+        }
         Ok(())
     }
 

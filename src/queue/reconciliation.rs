@@ -13,6 +13,7 @@ use super::{
     id::QueueId,
     opening::Opening,
     record::MessageRecord,
+    side_files::FoundDot,
     sled_tables::SledTables,
     tables::{Changes, DeadKey, DueKey, TableError},
 };
@@ -87,15 +88,16 @@ impl Reconciliation<'_> {
             return dead.map_err(|error| TableError::Failed(error.to_string()));
         }
         if record.is_reserved() && !result.engine.has_claimed(id) {
-            let fate = if self.opening.dots.may_be_sent(id) {
-                Fate::MaybeSent {
+            let fate = match self.opening.dots.of(id) {
+                FoundDot::NotSent => Fate::NotSent,
+                FoundDot::MaybeSent => Fate::MaybeSent {
                     resend_at: (!self.opening.hold_uncertain).then_some(self.opening.now.wall),
-                }
-            } else {
-                Fate::NotSent
+                },
+                FoundDot::Answered(settlement) => Fate::Answered(settlement.clone()),
             };
-            warn!(%id, ?fate, "an attempt was under way when the relay stopped");
-            result.engine.recover(changes, id, record, fate, self.opening.now);
+            let known = fate.name();
+            warn!(%id, known, "an attempt was under way when the relay stopped");
+            result.engine.recover(changes, id, record, &fate, self.opening.now);
             return Ok(());
         }
         if let Some(key) = DueKey::of(id, record)

@@ -1,20 +1,23 @@
 //! Two small files beside sled that survive the death of the process, though not a power cut: which final
-//! dots may be out, and a copy of the ledger.
+//! dots may be out and what was answered to them, and a copy of the ledger.
 //!
 //! Rule: they are only ever read at start, to err on the safe side: the first spares duplicates after a
 //! kill, the second keeps the budget when sled's files are damaged. Must not know sled.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     id::QueueId,
     record::{self, Stored},
+    store::Settlement,
 };
 use crate::{
     budget::ledger::{Event, Ledger},
@@ -23,6 +26,22 @@ use crate::{
 
 /// Octets after which a file is written anew with what still counts.
 const REWRITE_BYTES: u64 = 1024 * 1024;
+/// Octets of a file that are read at start: many times what either ever has.
+const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// One line of the file: what became of a final dot. Each kind is a record of its own, so that one which is
+/// missing never changes what the others mean.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Dot {
+    /// It is about to be sent.
+    Noted(QueueId),
+    /// The upstream has answered, and this follows from it.
+    Answered(QueueId, Settlement),
+    /// The claim has ended, and the queue knows how.
+    Forgotten(QueueId),
+}
+
+impl Stored for Dot {}
 
 /// The messages whose final dot was about to be sent.
 #[derive(Debug)]
@@ -31,39 +50,62 @@ pub(super) struct FinalDots {
     boot: BootId,
     file: File,
     length: u64,
-    unsettled: HashSet<QueueId>,
+    /// An append has failed, and so has the attempt to write the file anew: nothing may be appended to it.
+    torn: bool,
+    /// With what was answered.
+    unsettled: HashMap<QueueId, Option<Settlement>>,
 }
 
 /// What the file said at start.
 #[derive(Debug)]
 pub(super) struct FoundDots {
     same_boot: bool,
-    ids: HashSet<QueueId>,
+    unsettled: HashMap<QueueId, Option<Settlement>>,
+}
+
+/// What is known about the final dot of a claim whose worker has died.
+#[derive(Debug)]
+pub(super) enum FoundDot<'a> {
+    /// It was certainly not sent.
+    NotSent,
+    /// It may have been.
+    MaybeSent,
+    /// It was, and this follows from the answer.
+    Answered(&'a Settlement),
 }
 
 impl FoundDots {
     /// Reads the file of the last run. A missing or cut one says nothing, so everything may be out.
     pub(super) fn read(state: &Path, boot: BootId) -> Self {
-        let bytes = fs::read(FinalDots::path(state)).unwrap_or_default();
-        let (chunks, _) = bytes.as_chunks::<16>();
-        let Some((written_in, ids)) = chunks.split_first() else {
-            return Self { same_boot: false, ids: HashSet::new() };
-        };
-        let same_boot = u128::from_be_bytes(*written_in) == boot.0;
-        let mut out = HashSet::new();
-        for id in ids.iter().map(|id| QueueId::from_bytes(*id)) {
-            // The second mention takes the first one back.
-            if !out.remove(&id) {
-                out.insert(id);
+        let bytes = read_bounded(&FinalDots::path(state)).unwrap_or_default();
+        let mut found = Self { same_boot: false, unsettled: HashMap::new() };
+        let Some((written_in, mut rest)) = bytes.split_first_chunk::<16>() else { return found };
+        found.same_boot = u128::from_be_bytes(*written_in) == boot.0;
+        // What a kill has cut is the last line. A dot whose line is not whole was not sent.
+        while let Some((dot, behind)) = take(rest) {
+            match dot {
+                Dot::Noted(id) => drop(found.unsettled.insert(id, None)),
+                Dot::Answered(id, settlement) => {
+                    drop(found.unsettled.insert(id, Some(settlement)));
+                }
+                Dot::Forgotten(id) => drop(found.unsettled.remove(&id)),
             }
+            rest = behind;
         }
-        Self { same_boot, ids: out }
+        found
     }
 
-    /// Whether the final dot of a claim of the last run may have been sent. After a reboot the file
-    /// proves nothing, because it is not synced.
-    pub(super) fn may_be_sent(&self, id: QueueId) -> bool {
-        !self.same_boot || self.ids.contains(&id)
+    /// What is known about the final dot of a message that was claimed when the last run ended.
+    pub(super) fn of(&self, id: QueueId) -> FoundDot<'_> {
+        // The file is not synced: what it says after a reboot may be of an earlier claim.
+        if !self.same_boot {
+            return FoundDot::MaybeSent;
+        }
+        match self.unsettled.get(&id) {
+            None => FoundDot::NotSent,
+            Some(None) => FoundDot::MaybeSent,
+            Some(Some(settlement)) => FoundDot::Answered(settlement),
+        }
     }
 }
 
@@ -76,30 +118,105 @@ impl FinalDots {
     pub(super) fn create(state: &Path, boot: BootId) -> io::Result<Self> {
         let path = Self::path(state);
         let file = write_anew(&path, &boot.0.to_be_bytes())?;
-        Ok(Self { path, boot, file, length: 16, unsettled: HashSet::new() })
+        Ok(Self { path, boot, file, length: 16, torn: false, unsettled: HashMap::new() })
     }
 
-    /// Notes that the dot of `id` is about to be sent.
+    /// Notes that the dot of `id` is about to be sent. When that fails it must not be sent.
     pub(super) fn note(&mut self, id: QueueId) -> io::Result<()> {
-        if self.unsettled.insert(id) { self.append(id) } else { Ok(()) }
+        if self.unsettled.contains_key(&id) && !self.torn {
+            return Ok(());
+        }
+        let known = self.unsettled.insert(id, None);
+        let noted = self.append(&Dot::Noted(id));
+        if noted.is_err() && known.is_none() {
+            self.unsettled.remove(&id);
+        }
+        noted
     }
 
-    /// The claim has ended: the id is mentioned once more, which takes the first mention back.
+    /// The upstream has answered to the dot of `id`. A dot that was never noted needs no answer.
+    pub(super) fn answered(&mut self, id: QueueId, settlement: &Settlement) -> io::Result<()> {
+        let Some(known) = self.unsettled.get_mut(&id) else { return Ok(()) };
+        *known = Some(settlement.clone());
+        self.append(&Dot::Answered(id, settlement.clone()))
+    }
+
+    /// The claim has ended, and the queue knows how.
     pub(super) fn forget(&mut self, id: QueueId) -> io::Result<()> {
-        if self.unsettled.remove(&id) { self.append(id) } else { Ok(()) }
+        if self.unsettled.remove(&id).is_none() {
+            return Ok(());
+        }
+        self.append(&Dot::Forgotten(id))
     }
 
-    fn append(&mut self, id: QueueId) -> io::Result<()> {
-        self.file.write_all(id.as_bytes())?;
-        self.length += 16;
-        if self.length > REWRITE_BYTES {
-            let mut bytes = self.boot.0.to_be_bytes().to_vec();
-            self.unsettled.iter().for_each(|id| bytes.extend_from_slice(id.as_bytes()));
-            self.file = write_anew(&self.path, &bytes)?;
-            self.length = bytes.len() as u64;
+    /// Adds a line for what `unsettled` has already. Nothing is ever appended to a line that may not be
+    /// whole: after an error the file is written anew.
+    fn append(&mut self, dot: &Dot) -> io::Result<()> {
+        if self.torn {
+            return self.rewrite();
+        }
+        let line = dot_line(dot);
+        if self.file.write_all(&line).is_err() {
+            self.torn = true;
+            return self.rewrite();
+        }
+        self.length += line.len() as u64;
+        if self.length <= REWRITE_BYTES {
+            return Ok(());
+        }
+        let whole = self.whole();
+        if self.length > REWRITE_BYTES + 2 * whole.len() as u64 {
+            // The long file is as good as the short one: it is tried again with the next line.
+            self.replace(&whole).ok();
         }
         Ok(())
     }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let whole = self.whole();
+        self.replace(&whole)
+    }
+
+    fn replace(&mut self, whole: &[u8]) -> io::Result<()> {
+        self.file = write_anew(&self.path, whole)?;
+        self.length = whole.len() as u64;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// The file with what still counts.
+    fn whole(&self) -> Vec<u8> {
+        let mut bytes = self.boot.0.to_be_bytes().to_vec();
+        for (id, settlement) in &self.unsettled {
+            let dot = match settlement {
+                Some(settlement) => Dot::Answered(*id, settlement.clone()),
+                None => Dot::Noted(*id),
+            };
+            bytes.extend(dot_line(&dot));
+        }
+        bytes
+    }
+}
+
+/// The length of the record, and the record with its version and checksum.
+fn dot_line(dot: &Dot) -> Vec<u8> {
+    // Nothing in it can fail to be encoded; an empty line would end the file, as a cut one does.
+    let encoded = record::encode(dot).unwrap_or_default();
+    let length = u32::try_from(encoded.len()).unwrap_or(0);
+    [&length.to_be_bytes()[..], &encoded].concat()
+}
+
+/// The first line, and what is behind it; `None` where no whole one is.
+fn take(bytes: &[u8]) -> Option<(Dot, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (encoded, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    Some((record::decode(encoded).ok()?, rest))
+}
+
+fn read_bounded(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(READ_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= READ_BYTES_MAX).then_some(bytes)
 }
 
 /// The copy of the ledger.
@@ -139,7 +256,7 @@ impl LedgerCopy {
 
     /// Reads the copy of the last run; `None` when there is none, or its first line cannot be read.
     pub(super) fn read(state: &Path) -> Option<FoundLedger> {
-        let bytes = fs::read(Self::path(state)).ok()?;
+        let bytes = read_bounded(&Self::path(state))?;
         let (lines, rest) = bytes.as_chunks::<LINE_BYTES>();
         let (first, lines) = lines.split_first()?;
         let (boot, half_unknown): Header = unline(first)?;
@@ -219,17 +336,24 @@ fn unline<T: Stored>(line: &[u8; LINE_BYTES]) -> Option<T> {
 /// Replaces a file whole, so that a crash leaves the old or the new one, and returns it for appending.
 fn write_anew(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let next = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&next)?;
+    // One that a crash has left, or a link that leads elsewhere.
+    match fs::remove_file(&next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&next)?;
     file.write_all(bytes)?;
     fs::rename(&next, path)?;
-    OpenOptions::new().append(true).open(path)
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Moment, Timestamp};
+    use crate::{
+        clock::{Moment, Timestamp},
+        queue::store::Outcome,
+    };
 
     #[test]
     fn the_longest_event_fits_a_line_and_reads_back() {
@@ -259,20 +383,136 @@ mod tests {
         assert!(LedgerCopy::read(directory.path()).is_none(), "an empty file says nothing");
     }
 
+    const BOOT: BootId = BootId(7);
+
+    fn found(directory: &Path, id: QueueId) -> String {
+        match FoundDots::read(directory, BOOT).of(id) {
+            FoundDot::NotSent => "not sent".into(),
+            FoundDot::MaybeSent => "maybe sent".into(),
+            FoundDot::Answered(settlement) => format!("answered at {}", settlement.at.0),
+        }
+    }
+
+    fn answer(at: i64) -> Settlement {
+        let reply = "250 2.0.0 OK".to_owned();
+        Settlement { at: Timestamp(at), outcomes: vec![(0, Outcome::Relayed { reply })] }
+    }
+
+    /// Writing fails, as on a full disk, while `act` runs; a name that is taken keeps the file from being
+    /// written anew as well.
+    fn while_the_disk_is_full<T>(dots: &mut FinalDots, act: impl FnOnce(&mut FinalDots) -> T) -> T {
+        let next = dots.path.with_extension("new");
+        fs::create_dir(&next).unwrap();
+        let good = std::mem::replace(&mut dots.file, File::open(&dots.path).unwrap());
+        let result = act(dots);
+        fs::remove_dir(&next).unwrap();
+        if dots.torn {
+            dots.file = good;
+        }
+        result
+    }
+
     #[test]
     fn a_dot_counts_as_sent_when_noted_in_this_boot_and_always_after_a_reboot() {
         let directory = tempfile::tempdir().unwrap();
         let (sent, unsent) = (QueueId::from_bytes([1; 16]), QueueId::from_bytes([2; 16]));
-        let mut dots = FinalDots::create(directory.path(), BootId(7)).unwrap();
+        let mut dots = FinalDots::create(directory.path(), BOOT).unwrap();
         dots.note(sent).unwrap();
-        let found = FoundDots::read(directory.path(), BootId(7));
-        assert!(found.may_be_sent(sent) && !found.may_be_sent(unsent));
+        assert_eq!(found(directory.path(), sent), "maybe sent");
+        assert_eq!(found(directory.path(), unsent), "not sent");
+        dots.answered(sent, &answer(5)).unwrap();
+        dots.answered(unsent, &answer(5)).unwrap();
+        assert_eq!(found(directory.path(), sent), "answered at 5");
+        assert_eq!(found(directory.path(), unsent), "not sent");
+        let after_a_reboot = FoundDots::read(directory.path(), BootId(8));
+        for id in [sent, unsent] {
+            assert!(matches!(after_a_reboot.of(id), FoundDot::MaybeSent));
+        }
         dots.forget(sent).unwrap();
-        assert!(
-            !FoundDots::read(directory.path(), BootId(7)).may_be_sent(sent),
-            "its claim has ended"
-        );
-        assert!(FoundDots::read(directory.path(), BootId(8)).may_be_sent(unsent));
-        assert!(FoundDots::read(&directory.path().join("none"), BootId(7)).may_be_sent(unsent));
+        assert_eq!(found(directory.path(), sent), "not sent", "its claim has ended");
+        let missing = FoundDots::read(&directory.path().join("none"), BOOT);
+        assert!(matches!(missing.of(unsent), FoundDot::MaybeSent));
+    }
+
+    #[test]
+    fn a_line_that_could_not_be_written_never_changes_what_a_later_one_means() {
+        let id = QueueId::from_bytes([1; 16]);
+        for fails in ["note", "answered", "forget"] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut dots = FinalDots::create(directory.path(), BOOT).unwrap();
+            if fails == "note" {
+                assert!(while_the_disk_is_full(&mut dots, |dots| dots.note(id)).is_err());
+                assert_eq!(found(directory.path(), id), "not sent");
+                // The attempt was given up; its settlement takes back what was never written.
+                dots.forget(id).unwrap();
+            } else {
+                dots.note(id).unwrap();
+                if fails == "answered" {
+                    let answered = |dots: &mut FinalDots| dots.answered(id, &answer(5));
+                    assert!(while_the_disk_is_full(&mut dots, answered).is_err());
+                    assert_eq!(found(directory.path(), id), "maybe sent");
+                    dots.forget(id).unwrap();
+                } else {
+                    assert!(while_the_disk_is_full(&mut dots, |dots| dots.forget(id)).is_err());
+                    assert_eq!(found(directory.path(), id), "maybe sent");
+                }
+            }
+            // Minutes later the next attempt's dot is about to be sent.
+            dots.note(id).unwrap();
+            assert_eq!(found(directory.path(), id), "maybe sent", "after a failed {fails}");
+            dots.forget(id).unwrap();
+            assert_eq!(found(directory.path(), id), "not sent", "after a failed {fails}");
+        }
+    }
+
+    #[test]
+    fn half_a_line_is_replaced_before_the_next_one_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (first, second) = (QueueId::from_bytes([1; 16]), QueueId::from_bytes([2; 16]));
+        let mut dots = FinalDots::create(directory.path(), BOOT).unwrap();
+        dots.note(first).unwrap();
+        // The disk took a part of the line.
+        dots.file.write_all(&dot_line(&Dot::Noted(second))[..9]).unwrap();
+        dots.torn = true;
+        assert_eq!(found(directory.path(), first), "maybe sent");
+        assert_eq!(found(directory.path(), second), "not sent");
+        dots.note(second).unwrap();
+        for id in [first, second] {
+            assert_eq!(found(directory.path(), id), "maybe sent");
+        }
+    }
+
+    #[test]
+    fn the_file_stays_short_and_keeps_what_still_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = QueueId::from_bytes([1; 16]);
+        let mut dots = FinalDots::create(directory.path(), BOOT).unwrap();
+        dots.note(kept).unwrap();
+        dots.answered(kept, &answer(9)).unwrap();
+        let reply = "x".repeat(1_000);
+        let large = Settlement {
+            at: Timestamp(1),
+            outcomes: (0..100).map(|at| (at, Outcome::Relayed { reply: reply.clone() })).collect(),
+        };
+        for number in 0..40 {
+            let id = QueueId::from_bytes([number + 2; 16]);
+            dots.note(id).unwrap();
+            dots.answered(id, &large).unwrap();
+            dots.forget(id).unwrap();
+        }
+        let length = fs::metadata(&dots.path).unwrap().len();
+        assert!(length < 2 * REWRITE_BYTES, "{length}");
+        assert_eq!(found(directory.path(), kept), "answered at 9");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_next_file_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("elsewhere");
+        fs::write(&elsewhere, "precious").unwrap();
+        let link = directory.path().join("final-dots.new");
+        std::os::unix::fs::symlink(&elsewhere, link).unwrap();
+        FinalDots::create(directory.path(), BOOT).unwrap();
+        assert_eq!(fs::read_to_string(elsewhere).unwrap(), "precious");
     }
 }

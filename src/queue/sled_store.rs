@@ -249,6 +249,13 @@ impl Store for SledStore {
         }
     }
 
+    fn answered(&self, id: QueueId, settlement: &Settlement) -> Result<(), StoreError> {
+        match lock_of(&self.shared.dots).as_mut() {
+            Some(dots) => dots.answered(id, settlement).map_err(|error| refused(&error)),
+            None => Err(self.shared.refusal()),
+        }
+    }
+
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
         let now = self.shared.clock.now();
         let verb = move |engine: &mut Engine, tables: &SledTables, changes: &mut Changes| {

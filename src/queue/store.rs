@@ -52,6 +52,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// of the process, not of the machine (after a reboot every reservation counts as sent).
     fn final_dot(&self, id: QueueId) -> Result<(), StoreError>;
 
+    /// Notes what follows from the answer to a final dot, before [`Store::settle`] makes it durable. As
+    /// cheap as [`Store::final_dot`], and survives as much: a process that is killed now settles with it at
+    /// its next start instead of sending the message again.
+    fn answered(&self, id: QueueId, settlement: &Settlement) -> Result<(), StoreError>;
+
     /// Ends a claim: writes every recipient's outcome and gives back the budget of those that were
     /// certainly not accepted, in one atomic write. A message whose recipients are all relayed
     /// leaves the queue for the history.
@@ -255,7 +260,7 @@ pub struct ClaimedRecipient {
 
 /// What became of the recipients of a claim. A recipient without an outcome counts as
 /// [`Outcome::NotTried`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
     /// The time of the last reply.
     pub at: Timestamp,
@@ -263,8 +268,16 @@ pub struct Settlement {
     pub outcomes: Vec<(usize, Outcome)>,
 }
 
+impl Settlement {
+    /// What became of the recipient at a place in the record.
+    pub(super) fn of(&self, index: usize) -> Outcome {
+        let own = self.outcomes.iter().find(|(place, _)| *place == index);
+        own.map_or(Outcome::NotTried { until: None }, |(_, outcome)| outcome.clone())
+    }
+}
+
 /// What became of one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Accepted; the budget unit is spent.
     Relayed {

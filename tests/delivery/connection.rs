@@ -294,3 +294,22 @@ async fn connections_are_renewed_after_their_messages_and_closed_when_idle() {
     eventually("a closed connection", async || open() == 0, async || open().to_string()).await;
     assert_eq!(scene.sandbox.mailbox().counters().drops, 0, "closed with QUIT");
 }
+
+#[tokio::test]
+async fn a_message_is_settled_at_once_although_the_upstream_does_not_answer_quit() {
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        options.limits.messages_per_connection = 1;
+        options.limits.quit = HOUR;
+    })
+    .await;
+    for _ in 0..3 {
+        scene.sandbox.fail_next(Stage::Quit, Failure::Hang);
+    }
+    let first = scene.submit(&["first@example.net"]).await;
+    let second = scene.submit(&["second@example.net"]).await;
+    for id in [first, second] {
+        scene.until_names(id, &["relayed"]).await;
+    }
+    assert_eq!(scene.sandbox.mailbox().counters().connections, 2);
+}

@@ -111,6 +111,9 @@ impl Store for Failing {
         fails(&self.final_dots)?;
         self.inner.final_dot(id)
     }
+    fn answered(&self, id: QueueId, settlement: &Settlement) -> Result<(), StoreError> {
+        self.inner.answered(id, settlement)
+    }
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError> {
         fails(&self.panics_at_settling).expect("an injected panic");
         fails(&self.settlements)?;
