@@ -6,6 +6,7 @@
 // 0: pure protocol, time, secrets, stopping, events
 pub mod clock;
 pub mod fingerprint;
+mod handbook;
 pub mod secret;
 pub mod shutdown;
 pub mod smtp;

@@ -9,7 +9,10 @@ use super::{
     moment::relative,
     screen::{Side, Table},
 };
-use crate::admin::api::{Client, Clients};
+use crate::{
+    admin::api::{Client, Clients},
+    handbook,
+};
 
 /// Prints the table.
 pub(super) fn print(out: &mut dyn Write, answer: &Clients) -> io::Result<()> {
@@ -42,7 +45,8 @@ pub(super) fn print(out: &mut dyn Write, answer: &Clients) -> io::Result<()> {
         .collect();
     table.print(out, &rows)?;
     if answer.clients.iter().any(|client| oddities(client) != "-") {
-        writeln!(out, "\nWhat is odd, and what to do about it: docs/clients.md")?;
+        let words = handbook::located("What is odd, and what to do about it: docs/clients.md");
+        writeln!(out, "\n{words}")?;
     }
     Ok(())
 }

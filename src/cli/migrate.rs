@@ -20,6 +20,7 @@ use clap::{Args, ValueEnum};
 
 use self::draft::Draft;
 use super::exit::{Exit, Failure};
+use crate::handbook;
 
 /// Octets of a configuration file; those of Postfix with every comment have 30 KiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -88,7 +89,8 @@ pub(super) fn run(out: &mut dyn Write, arguments: &Arguments) -> Result<(), Fail
     };
     let draft: Draft = draft
         .map_err(|reason| Failure::new(Exit::Data, format!("{}: {reason}", file.display())))?;
-    out.write_all(draft.relay_toml(&file.display().to_string()).as_bytes())?;
+    let text = draft.relay_toml(&file.display().to_string());
+    out.write_all(handbook::located(&text).as_bytes())?;
     Ok(())
 }
 

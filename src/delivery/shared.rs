@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    handbook,
     queue::{
         id::QueueId,
         state::{AccountCondition, AccountState},
@@ -231,7 +232,9 @@ impl Shared {
         for reply in refusals {
             self.count(|counters| counters.unknown_replies += 1);
             *lock(&self.last_unknown_reply) = Some(reply.clone());
-            warn!(%id, reply, "unknown reply; the default rule decides (docs/gmail.md)");
+            let words =
+                handbook::located("unknown reply; the default rule decides (docs/gmail.md)");
+            warn!(%id, reply, "{words}");
         }
     }
 

@@ -7,7 +7,7 @@
 use std::{fmt, net::SocketAddr, path::Path};
 
 use super::machine::{Machine, is_public};
-use crate::{listener::Options, smtp::session::Authentication};
+use crate::{handbook, listener::Options, smtp::session::Authentication};
 
 /// File systems whose content ends with the machine's run.
 const VOLATILE: [&str; 3] = ["tmpfs", "ramfs", "devtmpfs"];
@@ -74,10 +74,10 @@ fn gateways(listener: &Options, addresses: &[SocketAddr], machine: &Machine) -> 
                 "this host's gateway {gateway} is in a trusted network; a gateway that forwards connections under its \
                  own address, as those of containers do, would let anybody send as your account"
             ),
-            remedy: format!(
+            remedy: handbook::located(&format!(
                 "Unless you know that yours does not, write networks = [\"{gateway}\"] in a [[listener.network]] of \
                  its own, which is not trusted; in a container see \"In a container\" of docs/clients.md"
-            ),
+            )),
         })
     });
     gateways.collect()

@@ -32,6 +32,9 @@ impl Host {
     #[must_use]
     pub fn fully_qualified_name(&self) -> String {
         let node = self.nodename.trim().trim_end_matches('.').to_lowercase();
+        if is_container_id(&node) {
+            return NAMELESS.into();
+        }
         if is_fully_qualified(&node) {
             return node;
         }
@@ -40,11 +43,7 @@ impl Host {
             let label: String =
                 node.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
             let label = label.trim_matches('-');
-            if label.is_empty() {
-                "pillarbox.invalid".into()
-            } else {
-                format!("pillarbox-{label}.invalid")
-            }
+            if label.is_empty() { NAMELESS.into() } else { format!("pillarbox-{label}.invalid") }
         })
     }
 
@@ -68,6 +67,17 @@ impl Host {
         let name = format!("{node}.{domain}");
         (!domain.is_empty() && !node.is_empty() && is_fully_qualified(&name)).then_some(name)
     }
+}
+
+/// The name of a host that has none.
+const NAMELESS: &str = "pillarbox.invalid";
+/// Hexadecimal digits of the short id that engines give as a name to a container without one.
+const CONTAINER_ID_LENGTH: usize = 12;
+
+/// Another one at each start: as a name in EHLO and Message-ID it would say that there are as many relays.
+fn is_container_id(node: &str) -> bool {
+    node.len() == CONTAINER_ID_LENGTH
+        && node.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether a name may be sent in EHLO: labels of letters, digits and hyphens (RFC 5321 section 4.1.2),
@@ -134,6 +144,13 @@ mod tests {
         check("my_box", "", "", "pillarbox-mybox.invalid");
         check("localhost", "127.0.0.1 localhost\n", "", "pillarbox-localhost.invalid");
         check("", "", "search example.org\n", "pillarbox.invalid");
+    }
+
+    #[test]
+    fn the_id_of_a_container_is_not_taken_for_a_name() {
+        let hosts = "127.0.0.1 localhost\n172.17.0.2 3f2a9c0d1e5b\n";
+        check("3f2a9c0d1e5b", hosts, "search example.org\n", "pillarbox.invalid");
+        check("deadbeef", "", "search example.org\n", "deadbeef.example.org");
     }
 
     #[test]

@@ -8,6 +8,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("smtp", 0),
     ("clock", 0),
     ("fingerprint", 0),
+    ("handbook", 0),
     ("secret", 0),
     ("shutdown", 0),
     ("socket_file", 0),
