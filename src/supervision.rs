@@ -94,6 +94,11 @@ impl Supervisor {
         self.tell("READY=1");
     }
 
+    /// The process ends well without having started. A supervisor takes an end before READY=1 for a failure.
+    pub fn skipped(&self, why: &str) {
+        self.tell(&format!("READY=1\nSTATUS={why}"));
+    }
+
     /// The stop has begun.
     pub fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=stopping: what is in transfer ends first");

@@ -173,6 +173,33 @@ fn run_without_an_account_says_which_two_lines_to_add() {
 }
 
 #[test]
+fn a_unit_without_an_account_ends_well_and_its_supervisor_is_told_why() {
+    use std::os::unix::net::UnixDatagram;
+    let home = Home::new(&Upstream::nobody());
+    fs::write(home.config(), "[listener]\naddresses = [\"127.0.0.1:0\"]\n").expect("written");
+    let place = home.path("notify");
+    let supervisor = UnixDatagram::bind(&place).expect("a socket");
+    supervisor.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let run = || {
+        let mut command = home.command(["run", "--skip-without-account"]);
+        command.env("NOTIFY_SOCKET", &place).output().expect("the binary starts")
+    };
+    let output = run();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(words.contains("there is no account to relay through"), "{words}");
+    assert!(words.contains("password_file = "), "the lines to add are not there: {words}");
+    let mut told = [0; 200];
+    let length = supervisor.recv(&mut told).expect("the supervisor hears something");
+    let told = String::from_utf8_lossy(&told[..length]);
+    assert_eq!(told, "READY=1\nSTATUS=not started: there is no account yet");
+
+    // What is wrong is still a failure.
+    fs::write(home.config(), "[listener]\nadresses = [\"127.0.0.1:0\"]\n").expect("written");
+    assert_eq!(run().status.code(), Some(78));
+}
+
+#[test]
 fn without_a_daemon_every_question_says_so_with_exit_code_69() {
     let home = Home::new(&Upstream::nobody());
     for arguments in [&["status"][..], &["budget"], &["clients"], &["queue", "list"], &["resume"]] {
@@ -527,11 +554,12 @@ fn the_sandbox_takes_a_mail_and_shows_every_stage_of_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let sandbox = Playground::start(directory.path(), &[]);
     let address = sandbox.smtp.to_string();
-    let words =
-        ["swaks ", "curl ", "python3 ", "Nothing leaves this machine", "`pillarbox run`", &address];
-    for word in
-        words.into_iter().chain(["pillarbox status --socket /", "pillarbox resume --socket /"])
-    {
+    let words = ["swaks ", "curl -sS ", "python3 ", "Nothing leaves this machine", &address];
+    // The program is not in the PATH of whoever has just built it.
+    let program = env!("CARGO_BIN_EXE_pillarbox");
+    let commands = ["status --socket /", "resume --socket /", "sendmail you@", "run`"]
+        .map(|command| format!("{program} {command}"));
+    for word in words.into_iter().chain(commands.iter().map(String::as_str)) {
         assert!(sandbox.printed().contains(word), "{word} is missing:\n{}", sandbox.printed());
     }
     sandbox.send("you@example.org");

@@ -297,3 +297,77 @@ fn name_at_start(text: &str) -> Option<&str> {
     let end = text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     end.map(|end| &text[..end])
 }
+
+#[test]
+fn only_the_program_itself_decides_that_a_start_is_not_wanted() {
+    let unit = text("systemd/pillarbox.service");
+    let start = "ExecStart=/usr/bin/pillarbox run --skip-without-account --config /etc/pillarbox/relay.toml";
+    assert!(unit.lines().any(|line| line == start), "{unit}");
+    // systemd takes its own failures (217, a user that does not exist, and its like) for a condition that is not met.
+    assert!(!unit.lines().any(|line| line.starts_with("ExecCondition=")), "{unit}");
+}
+
+#[test]
+fn the_commands_of_the_documents_make_a_secret_that_the_user_of_the_image_can_read() {
+    let dockerfile = text("Dockerfile");
+    let user = dockerfile.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
+    let (user, _) = user.split_once(':').unwrap();
+    let command = format!("install -m 0400 -o {user} /dev/stdin pillarbox-password");
+    let files = ["deploy/compose/shared.yaml", "deploy/compose/sidecar.yaml", "docs/containers.md"];
+    for file in files {
+        assert!(text(file).contains(&command), "{file}: {command}");
+        assert!(!text(file).contains("install -m 0600 /dev/stdin pillarbox-password"), "{file}");
+    }
+}
+
+#[test]
+fn a_relay_in_a_container_has_one_name_for_good() {
+    for file in ["deploy/compose/shared.yaml", "deploy/compose/sidecar.yaml"] {
+        let [document] = &yaml(file)[..] else { panic!("one document") };
+        assert_eq!(document["services"]["relay"]["hostname"], "pillarbox", "{file}");
+    }
+    // The pods of a Deployment have another name each; those of a StatefulSet keep theirs.
+    let pod =
+        &kind(&yaml("deploy/kubernetes/shared.yaml"), "Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["hostname"], "pillarbox");
+    kind(&yaml("deploy/kubernetes/sidecar.yaml"), "StatefulSet");
+    assert!(text("docs/containers.md").contains("docker run -d --name relay --hostname relay"));
+}
+
+#[test]
+fn an_installation_by_hand_makes_the_directories_that_a_new_machine_does_not_have() {
+    let readme = text("README.md");
+    for directory in ["/etc/sysusers.d/", "/etc/tmpfiles.d/"] {
+        let lines: Vec<&str> = readme.lines().filter(|line| line.contains(directory)).collect();
+        assert!(
+            !lines.is_empty() && lines.iter().all(|line| line.contains("install -D ")),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_purge_goes_on_where_the_queue_is_a_mount_point() {
+    let script = text("debian/maintainer/postrm");
+    let at = script.find("for directory in").unwrap();
+    let end = at + script[at..].find("\n    done").unwrap() + "\n    done".len();
+    let home = tempfile::tempdir().unwrap();
+    let [mounted, plain, gone] = ["mounted", "plain", "gone"].map(|name| home.path().join(name));
+    for directory in [&mounted, &plain] {
+        fs::create_dir_all(directory.join("spool/00")).unwrap();
+        fs::write(directory.join("spool/00/message"), "text").unwrap();
+    }
+    let directories = "/var/lib/pillarbox /var/spool/pillarbox /etc/pillarbox";
+    let ours = [&mounted, &plain, &gone].map(|path| path.display().to_string()).join(" ");
+    let part = script[at..end].replacen(directories, &ours, 1);
+    assert!(part.contains(&ours), "{part}");
+    // What mountpoint(1) says, and that such a directory cannot be removed.
+    let says = format!(
+        "mountpoint() {{ [ \"$2\" = {0} ]; }}; rm() {{ [ \"$2\" != {0} ] && command rm \"$@\"; }}\n",
+        mounted.display()
+    );
+    let status = Command::new("sh").args(["-ec", &format!("{says}{part}")]).status().unwrap();
+    assert!(status.success(), "{part}");
+    assert!(mounted.is_dir() && fs::read_dir(&mounted).unwrap().next().is_none(), "emptied");
+    assert!(!plain.exists());
+}

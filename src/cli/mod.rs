@@ -42,6 +42,7 @@ use std::{
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::exit::{Exit, Failure};
+use crate::handbook;
 
 /// Takes mail from anything on this host, keeps it safe, and relays it through Gmail within the
 /// account's daily budget.
@@ -58,7 +59,12 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon.
-    Run,
+    Run {
+        /// Without an account say so and end with exit code 0 instead of 78: for a unit of a package that nobody
+        /// has configured yet.
+        #[arg(long)]
+        skip_without_account: bool,
+    },
     /// Run the daemon against a built-in look-alike of Gmail: nothing leaves the machine.
     Sandbox(Box<sandbox::Arguments>),
     /// Check the configuration and show what would be used.
@@ -153,7 +159,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             // Nobody is left to tell when these fail.
             drop(out.flush());
             if !failure.message.is_empty() {
-                drop(writeln!(io::stderr(), "pillarbox: {failure}"));
+                let words = handbook::located(&failure.to_string());
+                drop(writeln!(io::stderr(), "pillarbox: {words}"));
             }
             failure.code()
         }
@@ -163,7 +170,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
     let config = arguments.config.as_deref();
     match arguments.command {
-        Command::Run => run::run(config),
+        Command::Run { skip_without_account } => run::run(out, config, skip_without_account),
         Command::Sandbox(arguments) => sandbox::run(out, config, &arguments),
         Command::Check { account: true, .. } => check::account(config),
         Command::Check { json, .. } => check::run(out, config, json),

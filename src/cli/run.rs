@@ -1,9 +1,8 @@
 //! `pillarbox run`: the daemon, from the configuration to the last signal.
 //!
-//! Rule: without an account it refuses and says which two lines to add; it never falls back to the
-//! sandbox. Must not know how the parts are wired: that is `daemon.rs`.
+//! Without an account it refuses and says which two lines to add; it never falls back to the sandbox.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Runtime,
@@ -40,17 +39,34 @@ const THREAD_STACK_BYTES: usize = 512 * 1024;
 /// How long a process that was told to stop at once waits for calls that block.
 pub(super) const RUNTIME_STOP: Duration = Duration::from_millis(200);
 
-/// Runs until a signal stops it.
-pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
+/// Runs until a signal stops it. `skip_without_account`: a daemon that nobody has configured yet is not a failure.
+pub(super) fn run(
+    out: &mut dyn Write,
+    config: Option<&Path>,
+    skip_without_account: bool,
+) -> Result<(), Failure> {
     daemon::harden();
     let settings = settings::load(config)?;
-    let options = Options::of(&settings)?;
+    let options = match Options::of(&settings) {
+        Err(SettingsError::NoAccount(words)) if skip_without_account => {
+            return skip(out, &words, &Supervisor::named(&Variables::of_this_process()));
+        }
+        options => options?,
+    };
     telemetry::init(settings.telemetry, settings.log_output);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let runtime = runtime()?;
     let result = runtime.block_on(serve(options, clock));
     runtime.shutdown_timeout(RUNTIME_STOP);
     result
+}
+
+/// Ends without having started. Whoever supervises hears that this was meant: an exit code of its own would be lost
+/// among those that systemd gives for a user, a directory or a sandbox that it could not set up.
+fn skip(out: &mut dyn Write, words: &str, supervisor: &Supervisor) -> Result<(), Failure> {
+    writeln!(out, "Pillarbox does not start yet: {words}")?;
+    supervisor.skipped("not started: there is no account yet");
+    Ok(())
 }
 
 /// The runtime of a daemon.

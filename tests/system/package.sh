@@ -80,9 +80,13 @@ installed=$(inside dpkg -i "$version_1" 2>&1) || fail "dpkg -i: $installed"
 grep -q "there is no account yet" <<<"$installed" || fail "the installation does not say what is left to do: $installed"
 [ "$(state pillarbox.service)" = inactive ] && refuses || fail "something runs without an account"
 inside systemctl start pillarbox.service || fail "a start without an account is a failure"
-[ "$(state pillarbox.service)" = inactive ] && refuses || fail "something runs without an account after a start"
+# It ends by itself, after it has said why.
+within 10 is inactive state pillarbox.service && within 10 refuses || fail "something runs without an account after a start"
 [ "$(inside systemctl is-system-running)" = running ] || fail "an unconfigured relay degrades the machine"
 is "pillarbox pillarbox 3733" inside stat -c '%U %G %a' /var/spool/pillarbox || fail "the drop directory is wrong"
+inside journalctl -b -u pillarbox.service | grep -q "there is no account to relay through" ||
+    fail "the journal does not say why nothing runs"
+[[ "$(property StatusText)" == *"no account"* ]] || fail "systemctl status does not say why: $(property StatusText)"
 passed "installed from scratch; without an account nothing fails and port 25 refuses"
 
 as alice 'printf "Subject: early\n\nBefore the relay ran.\n" | /usr/sbin/sendmail early@example.org' ||
@@ -129,6 +133,16 @@ passed "what was dropped before has arrived"
 exposure=$(inside systemd-analyze security pillarbox.service | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
 awk -v is="$exposure" -v max=$exposure_max 'BEGIN { exit !(is != "" && is <= max) }' || fail "exposure $exposure"
 passed "systemd-analyze security: exposure $exposure (at most $exposure_max)"
+
+# --- What systemd cannot set up is a failure, and not a start that nobody wanted
+inside sh -c 'mkdir -p /run/systemd/system/pillarbox.service.d
+    printf "[Service]\nUser=nobody-has-this-name\nRestart=no\n" >/run/systemd/system/pillarbox.service.d/user.conf
+    systemctl daemon-reload'
+! inside systemctl restart pillarbox.service 2>/dev/null || fail "a user that does not exist is no failure"
+within 10 is failed state pillarbox.service || fail "a user that does not exist leaves $(state pillarbox.service)"
+inside sh -c 'rm /run/systemd/system/pillarbox.service.d/user.conf; systemctl daemon-reload
+    systemctl reset-failed pillarbox.service; systemctl start pillarbox.service' || fail "no start after that"
+passed "a unit whose user cannot be set up fails for everybody to see"
 
 # --- Mail of programs and users
 inside python3 -c '
@@ -238,3 +252,11 @@ left=$(comm -13 "$debs/before" "$debs/after" | grep -vE '^/(opt|var/lib/dpkg|var
 ! inside getent passwd pillarbox >/dev/null && ! inside getent group pillarbox >/dev/null || fail "a purge leaves the user"
 ! inside sh -c 'ls -d /run/pillarbox /var/lib/systemd/deb-systemd-helper-enabled/*pillarbox*' >/dev/null 2>&1 || fail "a purge leaves state"
 passed "a purge asks nothing and leaves nothing"
+
+# --- The queue on a file system of its own, as it should be
+inside sh -ec 'mkdir -p /var/lib/pillarbox; mount -t tmpfs none /var/lib/pillarbox; dpkg -i "$0" >/dev/null 2>&1
+    mkdir -p /var/lib/pillarbox/spool/00; touch /var/lib/pillarbox/spool/00/message' "$version_2" || fail "no queue on a mount point"
+purged=$(inside sh -c 'echo | dpkg --purge pillarbox' 2>&1) || fail "dpkg --purge fails at a mount point: $purged"
+[ -z "$(inside ls -A /var/lib/pillarbox)" ] || fail "the purge leaves the queue of a mount point"
+inside sh -c 'umount /var/lib/pillarbox && rmdir /var/lib/pillarbox'
+passed "a purge empties a queue directory that is a mount point"
