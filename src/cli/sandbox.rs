@@ -9,7 +9,9 @@ mod token;
 mod words;
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::Write,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -18,6 +20,7 @@ use std::{
 };
 
 use clap::Args;
+use ipnet::IpNet;
 use serde_json::json;
 
 use self::{
@@ -32,6 +35,7 @@ use crate::{
     clock::{Clock, SystemClock},
     daemon::{self, Daemon, DaemonError},
     delivery::{IpFamily, Login, PasswordSource, Tls},
+    listener,
     queue::opening::StoreOpenError,
     sandbox::{
         self, APP_PASSWORD, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN, Sandbox, Scenario,
@@ -45,6 +49,11 @@ use crate::{
 const USERNAME: &str = "you@gmail.com";
 /// The name on the look-alike's certificate that belongs to this machine.
 const HOST: &str = "localhost";
+/// The variable by which commands are told where the admin socket is.
+const ADMIN_SOCKET_VARIABLE: &str = "PILLARBOX__ADMIN__SOCKET";
+/// Networks that the internet has no route to (RFC 1918, RFC 4193, and link-local ones).
+const PRIVATE_NETWORKS: &[&str] =
+    &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
 /// Where the state of a user's programs lies (XDG Base Directory Specification).
 const STATE_DIRECTORY: &str = ".local/state";
 
@@ -187,8 +196,11 @@ impl Arguments {
     ) -> Result<daemon::Options, Failure> {
         let mut options = daemon::Options::without_account(&settings_or_defaults(config)?);
         options.listener.addresses = vec![self.listen.into()];
+        if !self.listen.ip().is_loopback() {
+            trust_private_networks(&mut options.listener);
+        }
         options.queue.directory = directory.join("queue");
-        options.admin.socket = directory.join("admin.sock");
+        options.admin.socket = admin_socket(env::var_os(ADMIN_SOCKET_VARIABLE), directory);
         // The port of the configuration belongs to its daemon.
         options.admin.http = None;
         options.listener.local.socket = Some(directory.join("submit.sock"));
@@ -214,6 +226,23 @@ impl Arguments {
         }
         Ok(options)
     }
+}
+
+/// Who asks for another address than loopback wants to send from another machine, or through a published port of a
+/// container. Nothing leaves the look-alike, so no private network needs to be named for it.
+fn trust_private_networks(listener: &mut listener::Options) {
+    let trusted = listener.networks.iter_mut().find(|network| network.policy.trusted);
+    if let Some(trusted) = trusted {
+        trusted
+            .networks
+            .extend(PRIVATE_NETWORKS.iter().filter_map(|text| text.parse::<IpNet>().ok()));
+    }
+}
+
+/// Where commands look for it (the variable that an image sets), else below the sandbox's own directory.
+fn admin_socket(named: Option<OsString>, directory: &Path) -> PathBuf {
+    let named = named.filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.unwrap_or_else(|| directory.join("admin.sock"))
 }
 
 /// A configuration is used only when it was named: `./relay.toml` belongs to `pillarbox run`.
@@ -328,4 +357,38 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
     let mut failure = Failure::from(error);
     failure.message += &hint;
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener() -> listener::Options {
+        settings_or_defaults(None).unwrap().listener
+    }
+
+    #[test]
+    fn a_sandbox_for_other_machines_trusts_private_networks_and_no_public_one() {
+        let mut options = listener();
+        let trusts = |options: &listener::Options, address: &str| {
+            options.policy_of(address.parse().unwrap()).trusted
+        };
+        assert!(trusts(&options, "127.0.0.1") && !trusts(&options, "172.17.0.1"));
+        trust_private_networks(&mut options);
+        for address in ["127.0.0.1", "172.17.0.1", "192.168.1.2", "10.0.0.9", "fd00::1"] {
+            assert!(trusts(&options, address), "{address}");
+        }
+        for address in ["8.8.8.8", "172.32.0.1", "2001:4860:4860::8888"] {
+            assert!(!trusts(&options, address), "{address}");
+        }
+    }
+
+    #[test]
+    fn commands_find_the_sandbox_where_the_image_tells_them_to_look() {
+        let directory = Path::new("/sandbox");
+        let named = OsString::from("/run/admin.sock");
+        assert_eq!(admin_socket(Some(named), directory), Path::new("/run/admin.sock"));
+        assert_eq!(admin_socket(Some(OsString::new()), directory), directory.join("admin.sock"));
+        assert_eq!(admin_socket(None, directory), directory.join("admin.sock"));
+    }
 }

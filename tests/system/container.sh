@@ -103,6 +103,17 @@ delivered() { journal | grep -c "<$1-" || true; }
 ask() { docker exec "$1" pillarbox "${@:2}"; }
 empty() { ask "$1" queue list --json | tr -d ' \n' | grep -q '"messages":\[\]'; }
 
+# --- The sandbox, as "Try it in a minute" has it: what comes through a published port has a private address
+docker run -d --name "$p-sandbox" --network "$p-net" --ip "$net.3" --health-interval 1s --health-start-period 1s \
+    "$image" sandbox --listen 0.0.0.0:2525 --directory /tmp/sandbox > /dev/null
+within 60 is healthy health "$p-sandbox" || fail "the sandbox is $(health "$p-sandbox")"
+docker exec "$p-sandbox" pillarbox status > /dev/null || fail "pillarbox status does not find the sandbox"
+docker run --rm --name "$p-app" --network "$p-net" -v "$scripts:/scripts:ro" "$app_image" \
+    bash /scripts/send.sh "$net.3" 2525 tryout 1 > "$work/tryout" 2>&1 ||
+    fail "the sandbox takes no mail from its network: $(cat "$work/tryout")"
+docker rm -f "$p-sandbox" > /dev/null
+passed "the sandbox is healthy, is found by pillarbox status, and takes mail from its network"
+
 # --- A sidecar: read-only, any user, no capability, a secret by its name, and a healthcheck
 begin=$SECONDS
 start "$p-relay" "$p-queue"

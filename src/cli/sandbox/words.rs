@@ -3,7 +3,7 @@
 //! Rule: whoever reads it can act at once, with commands that can be copied. Must not know how anything
 //! is started.
 
-use std::{net::SocketAddr, path::Path};
+use std::{env, ffi::OsString, net::SocketAddr, path::Path};
 
 use super::{HOST, USERNAME};
 use crate::{
@@ -26,12 +26,14 @@ pub(super) fn welcome(places: &Places<'_>, scenario: Option<&Scenario>) -> Strin
     let Places { listening, upstream, directory, socket, submit } = *places;
     let (address, port) = (listening.ip(), listening.port());
     let scenario = scenario.map_or_else(String::new, announcement);
+    let program = program(env::args_os().next());
+    let trusted = if address.is_loopback() { "" } else { " of private networks" };
     format!(
         r#"
 Pillarbox sandbox: the whole relay against a built-in look-alike of Gmail.
-Nothing leaves this machine. The real thing, with your account, is `pillarbox run`.
+Nothing leaves this machine. The real thing, with your account, is `{program} run`.
 
-  takes mail on   {listening} (SMTP, no password)
+  takes mail on   {listening} (SMTP{trusted}, no password)
   relays to       {HOST}:{upstream_port} (the look-alike, over TLS, logged in as {USERNAME})
   queue           {directory}
   admin socket    {socket}
@@ -40,18 +42,18 @@ Send a mail in any of these ways:
 
   swaks --server {listening} --from me@example.org --to you@example.org
 
-  printf 'Subject: Hello\r\n\r\nIt works.\r\n' | curl --upload-file - --mail-from me@example.org --mail-rcpt you@example.org smtp://{listening}
+  printf 'Subject: Hello\r\n\r\nIt works.\r\n' | curl -sS --upload-file - --mail-from me@example.org --mail-rcpt you@example.org smtp://{listening}
 
   python3 -c 'import smtplib; s = smtplib.SMTP("{address}", {port}); s.sendmail("me@example.org", ["you@example.org"], "Subject: Hello\n\nIt works.\n"); s.quit()'
 
-  printf 'Subject: Hello\n\nIt works.\n' | PILLARBOX_SUBMIT={submit} pillarbox sendmail you@example.org
+  printf 'Subject: Hello\n\nIt works.\n' | PILLARBOX_SUBMIT={submit} {program} sendmail you@example.org
 
 Some recipients make the look-alike refuse as Gmail does: nosuch@, full@, tmp@, spam@, quota@. The last one says
 that the day's limit is reached: the account pauses and all mail waits until the look-alike is started anew.
-`pillarbox sandbox --scenario list` shows more kinds of trouble.
+`{program} sandbox --scenario list` shows more kinds of trouble.
 
-See what waits, and why:  pillarbox status --socket {socket}
-End a pause, try now:     pillarbox resume --socket {socket}
+See what waits, and why:  {program} status --socket {socket}
+End a pause, try now:     {program} resume --socket {socket}
 Stop:                     Ctrl-C
 
 From here on, one line for each stage of each message.
@@ -62,6 +64,12 @@ From here on, one line for each stage of each message.
         socket = socket.display(),
         submit = submit.display(),
     )
+}
+
+/// The program as it was called here, so that the commands work when they are copied: it is seldom in the PATH yet.
+fn program(called: Option<OsString>) -> String {
+    let called = called.and_then(|name| name.into_string().ok());
+    called.filter(|name| !name.is_empty()).unwrap_or_else(|| "pillarbox".to_owned())
 }
 
 /// What will happen, and what to look at.
