@@ -3,7 +3,7 @@
 //! Rule: a file imports only from layers below its own (tests/tidy.rs enforces the table in
 //! ARCHITECTURE.md). The code map, lowest layer first; siblings do not know each other.
 
-// 0: pure protocol, time, secrets, stopping, events
+// 0: pure protocol, time, secrets, stopping, events, text to show
 pub mod clock;
 pub mod fingerprint;
 mod handbook;
@@ -12,6 +12,7 @@ pub mod shutdown;
 pub mod smtp;
 pub mod socket_file;
 pub mod telemetry;
+pub mod text;
 // 1: the message and the budget, pure
 pub mod budget;
 pub mod message;

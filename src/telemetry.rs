@@ -1,16 +1,28 @@
-//! Events as lines: text on a terminal, JSON otherwise.
+//! Events as lines: text on a terminal, text with a priority for the journal, JSON otherwise.
 //!
 //! Rule: one event is one line with fixed field names, whatever a client or an upstream put into a
-//! value: control characters are escaped and values are cut at [`VALUE_BYTES_MAX`]. Only our own events
-//! are printed, never those of libraries, which may quote whole conversations. Must not know who logs.
+//! value: deceptive characters are escaped and values are cut at [`VALUE_BYTES_MAX`]. Only our own events
+//! are printed, never those of libraries, which may quote whole conversations. The work never waits for whoever
+//! reads the log. Must not know who logs.
+
+mod lines;
 
 use std::{
+    env,
     fmt::{self, Write as _},
     io::{self, IsTerminal},
+    os::fd::AsFd,
+    panic,
+    sync::{OnceLock, mpsc},
+    thread,
+    time::Duration,
 };
 
+use self::lines::{Lines as Queue, Stream};
+use crate::text;
+
 use tracing::{
-    Event, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
@@ -25,6 +37,13 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::SubscriberInitExt,
 };
+
+/// What systemd tells its services: device and inode of the stream that leads to the journal.
+const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
+/// How long the end of the process waits for a reader of its last words.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
+/// The queue of this process.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Octets of one value in a log line; an SMTP reply line has at most 512 (RFC 5321 section 4.5.3.1.5).
 pub const VALUE_BYTES_MAX: usize = 1000;
@@ -55,23 +74,94 @@ pub struct Options {
     /// How.
     pub format: Format,
     /// How much.
-    pub level: tracing::Level,
+    pub level: Level,
 }
 
-/// Prints the events of this process. A second call changes nothing.
-pub fn init(options: Options, output: Output) {
-    // An error means that somebody has installed a subscriber already, as tests do.
-    match output {
-        Output::Stderr => {
-            drop(subscriber(options, io::stderr().is_terminal(), io::stderr).try_init())
-        }
-        Output::Stdout => {
-            drop(subscriber(options, io::stdout().is_terminal(), io::stdout).try_init())
+/// Where lines come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// A person.
+    Terminal,
+    /// systemd's journal, which has its own time stamp, and takes a priority in front of the line (sd-daemon(3)).
+    Journal,
+    /// A program.
+    Other,
+}
+
+impl Reader {
+    fn of(stream: &(impl AsFd + IsTerminal)) -> Self {
+        match stream {
+            stream if leads_to_the_journal(stream) => Self::Journal,
+            stream if stream.is_terminal() => Self::Terminal,
+            _ => Self::Other,
         }
     }
 }
 
-/// The subscriber that prints to `writer`, for tests and for [`init`].
+/// Whether systemd's variable is about this very stream, and not about one that was inherited and replaced.
+fn leads_to_the_journal(stream: &impl AsFd) -> bool {
+    let Ok(named) = env::var(JOURNAL_STREAM) else { return false };
+    rustix::fs::fstat(stream).is_ok_and(|file| named == format!("{}:{}", file.st_dev, file.st_ino))
+}
+
+/// Prints the events of this process, and its panics. A second call changes nothing.
+pub fn init(options: Options, output: Output) {
+    let (reader, started) = match output {
+        Output::Stderr => start(options, io::stderr()),
+        Output::Stdout => start(options, io::stdout()),
+    };
+    // Without its thread the process can do nothing else either.
+    let Ok(queue) = started else { return };
+    if QUEUE.set(queue.clone()).is_err() {
+        return;
+    }
+    // An error means that somebody has installed a subscriber already, as tests do.
+    drop(subscriber_for(options, reader, queue).try_init());
+    // The usual hook would wait for a standard error that nobody reads.
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let words = panic.payload_as_str().unwrap_or("no words");
+        tracing::error!(place, words, "a part of the program failed; please report it");
+    }));
+}
+
+fn start<S>(options: Options, stream: S) -> (Reader, io::Result<Queue>)
+where
+    S: io::Write + AsFd + IsTerminal + Send + 'static,
+{
+    let reader = Reader::of(&stream);
+    let form = Form::of(options.format, reader);
+    let told = move |number| dropped(form, reader, number).into_bytes();
+    (reader, Queue::start(Stream(stream), told))
+}
+
+/// Waits until the log is written, but no longer than `limit`. Returns whether it is: if not, standard error may
+/// stand still, and a write to it would as well.
+pub fn flush(limit: Duration) -> bool {
+    QUEUE.get().is_none_or(|queue| queue.flush(limit))
+}
+
+/// Says on standard error with which failure the process ends. Once there is a log, the process must not wait for the
+/// reader of these words either.
+pub fn last_words(words: &str) {
+    let words = match leads_to_the_journal(&io::stderr()) {
+        true => words.lines().fold(String::new(), |all, line| all + "<3>" + line + "\n"),
+        false => format!("{words}\n"),
+    };
+    let say = move || drop(io::Write::write_all(&mut io::stderr(), words.as_bytes()));
+    let Some(queue) = QUEUE.get() else { return say() };
+    queue.flush(LAST_WORDS_WAIT);
+    let (said, wait) = mpsc::channel();
+    let thread = thread::Builder::new().spawn(move || {
+        say();
+        said.send(()).ok();
+    });
+    if thread.is_ok() {
+        wait.recv_timeout(LAST_WORDS_WAIT).ok();
+    }
+}
+
+/// The subscriber that prints to `writer`, for tests.
 pub fn subscriber<W>(
     options: Options,
     is_terminal: bool,
@@ -80,14 +170,16 @@ pub fn subscriber<W>(
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let form = match options.format {
-        Format::Text => Form::Text,
-        Format::Json => Form::Json,
-        Format::Auto if is_terminal => Form::Text,
-        Format::Auto => Form::Json,
-    };
+    let reader = if is_terminal { Reader::Terminal } else { Reader::Other };
+    subscriber_for(options, reader, writer)
+}
+
+fn subscriber_for<W>(options: Options, reader: Reader, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines(form))
+        .event_format(Lines { form: Form::of(options.format, reader), reader })
         .with_writer(writer)
         // A closed output must not end the daemon, which it would by a panic in `eprintln`.
         .log_internal_errors(false);
@@ -95,14 +187,64 @@ where
     tracing_subscriber::registry().with(lines.with_filter(ours))
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Text,
     Json,
 }
 
+impl Form {
+    fn of(format: Format, reader: Reader) -> Self {
+        match (format, reader) {
+            (Format::Text, _) | (Format::Auto, Reader::Terminal | Reader::Journal) => Self::Text,
+            (Format::Json, _) | (Format::Auto, Reader::Other) => Self::Json,
+        }
+    }
+}
+
+/// What stands in front of a line.
+fn begin(writer: &mut Writer<'_>, form: Form, reader: Reader, level: Level) -> fmt::Result {
+    if reader == Reader::Journal {
+        let priority = match level {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        write!(writer, "<{priority}>")?;
+    }
+    match (form, reader) {
+        (Form::Text, Reader::Journal) => Ok(()),
+        (Form::Text, _) => {
+            SystemTime.format_time(writer)?;
+            write!(writer, " {level:>5} ")
+        }
+        (Form::Json, _) => {
+            writer.write_str("{\"timestamp\":\"")?;
+            SystemTime.format_time(writer)?;
+            write!(writer, "\",\"level\":\"{level}\",\"message\":")
+        }
+    }
+}
+
+/// The line that says how many were not written.
+fn dropped(form: Form, reader: Reader, number: u64) -> String {
+    const WORDS: &str = "log lines were dropped, because nobody read the log";
+    let mut line = String::new();
+    // Writing to a String cannot fail.
+    let _: fmt::Result = begin(&mut Writer::new(&mut line), form, reader, Level::WARN);
+    line += &match form {
+        Form::Text => format!("{WORDS} lines={number}\n"),
+        Form::Json => format!("\"{WORDS}\",\"lines\":{number}}}\n"),
+    };
+    line
+}
+
 /// Formats an event as one line.
-struct Lines(Form);
+struct Lines {
+    form: Form,
+    reader: Reader,
+}
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -115,19 +257,14 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields { form: self.0, message: String::new(), rest: String::new() };
+        let mut fields = Fields { form: self.form, message: String::new(), rest: String::new() };
         event.record(&mut fields);
-        let level = event.metadata().level();
-        match self.0 {
-            Form::Text => {
-                SystemTime.format_time(&mut writer)?;
-                writeln!(writer, " {level:>5} {}{}", fields.message, fields.rest)
-            }
+        begin(&mut writer, self.form, self.reader, *event.metadata().level())?;
+        match self.form {
+            Form::Text => writeln!(writer, "{}{}", fields.message, fields.rest),
             Form::Json => {
-                writer.write_str("{\"timestamp\":\"")?;
-                SystemTime.format_time(&mut writer)?;
                 let message = if fields.message.is_empty() { "\"\"" } else { &fields.message };
-                writeln!(writer, "\",\"level\":\"{level}\",\"message\":{message}{}}}", fields.rest)
+                writeln!(writer, "{message}{}}}", fields.rest)
             }
         }
     }
@@ -149,7 +286,7 @@ impl Fields {
         let target = if is_message { &mut self.message } else { &mut self.rest };
         match self.form {
             Form::Json => quote(target, value),
-            Form::Text if is_message || is_plain(value) => escape(target, value),
+            Form::Text if is_message || is_plain(value) => target.push_str(&text::printable(value)),
             Form::Text => quote(target, value),
         }
     }
@@ -229,42 +366,17 @@ impl fmt::Write for Bounded {
 fn is_plain(value: &str) -> bool {
     !value.is_empty()
         && value.chars().all(|character| {
-            !character.is_whitespace() && !is_deceptive(character) && !"\"=\\".contains(character)
+            !character.is_whitespace()
+                && !text::is_deceptive(character)
+                && !"\"=\\".contains(character)
         })
-}
-
-/// Control characters, line separators and changes of the writing direction: they could end a line, or
-/// make a terminal show something else than what is there.
-fn is_deceptive(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
-        || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Appends `value` as a JSON string (RFC 8259 section 7).
 fn quote(target: &mut String, value: &str) {
     target.push('"');
-    for character in value.chars() {
-        if matches!(character, '"' | '\\') {
-            target.push('\\');
-        }
-        push_escaped(target, character);
-    }
+    value.chars().for_each(|character| text::push_json(target, character));
     target.push('"');
-}
-
-/// Appends `value` with its deceptive characters escaped.
-fn escape(target: &mut String, value: &str) {
-    value.chars().for_each(|character| push_escaped(target, character));
-}
-
-fn push_escaped(target: &mut String, character: char) {
-    if is_deceptive(character) {
-        // All of them lie within four hexadecimal digits, as JSON's \u wants.
-        let _: fmt::Result = write!(target, "\\u{:04x}", u32::from(character));
-    } else {
-        target.push(character);
-    }
 }
 
 #[cfg(test)]
@@ -296,7 +408,7 @@ pub(crate) mod tests {
     fn lines(format: Format, log: impl FnOnce()) -> Vec<String> {
         let captured = Captured::default();
         let writer = captured.clone();
-        let options = Options { format, level: tracing::Level::INFO };
+        let options = Options { format, level: Level::INFO };
         let subscriber = subscriber(options, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, log);
         captured.text().lines().map(str::to_owned).collect()
@@ -328,15 +440,43 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_journal_gets_a_priority_and_no_second_time_stamp() {
+        for (format, expected) in [
+            (Format::Auto, "<4>refused id=abc\n<6>accepted id=abc\n<3>failed\n<7>noise\n"),
+            (Format::Text, "<4>refused id=abc\n<6>accepted id=abc\n<3>failed\n<7>noise\n"),
+        ] {
+            let captured = Captured::default();
+            let writer = captured.clone();
+            let options = Options { format, level: Level::DEBUG };
+            let subscriber = subscriber_for(options, Reader::Journal, move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!(id = "abc", "refused");
+                tracing::info!(id = "abc", "accepted");
+                tracing::error!("failed");
+                tracing::debug!("noise");
+            });
+            assert_eq!(captured.text(), expected);
+        }
+        assert!(dropped(Form::Text, Reader::Journal, 7).starts_with("<4>log lines were dropped"));
+    }
+
+    #[test]
+    fn the_line_about_dropped_lines_is_one_of_its_form() {
+        let line = dropped(Form::Json, Reader::Other, 7);
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&event["lines"], &event["level"]), (&7.into(), &"WARN".into()));
+        assert!(dropped(Form::Text, Reader::Terminal, 7).contains("  WARN log lines were dropped"));
+    }
+
+    #[test]
     fn a_client_cannot_forge_a_line_nor_reach_the_terminal() {
-        let forged =
-            "x\r\n2026-01-01T00:00:00Z INFO accepted id=forged\u{1b}[2J\u{9b}2J\u{2028}\u{202e}";
+        let forged = "x\r\n2026-01-01T00:00:00Z INFO accepted id=forged\u{1b}[2J\u{9b}2J\u{2028}\u{202e}\u{200b}\u{ad}\u{e0041}";
         for format in [Format::Text, Format::Json] {
             let lines = lines(format, || {
                 tracing::info!(helo = forged, from = %forged, to = ?[forged], "{forged}");
             });
             assert_eq!(lines.len(), 1, "{lines:?}");
-            assert!(!lines[0].chars().any(is_deceptive), "{lines:?}");
+            assert!(!lines[0].chars().any(text::is_deceptive), "{lines:?}");
             if format == Format::Json {
                 let event: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
                 assert_eq!(event["helo"], forged, "the escapes lose nothing");

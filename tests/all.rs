@@ -23,6 +23,7 @@ mod floods;
 mod fuzz_corpus;
 mod handover;
 mod health;
+mod log;
 mod migrate;
 mod oauth;
 mod power_cut;

@@ -42,7 +42,7 @@ use std::{
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::exit::{Exit, Failure};
-use crate::handbook;
+use crate::{handbook, telemetry};
 
 /// Takes mail from anything on this host, keeps it safe, and relays it through Gmail within the
 /// account's daily budget.
@@ -160,7 +160,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             drop(out.flush());
             if !failure.message.is_empty() {
                 let words = handbook::located(&failure.to_string());
-                drop(writeln!(io::stderr(), "pillarbox: {words}"));
+                telemetry::last_words(&format!("pillarbox: {words}"));
             }
             failure.code()
         }

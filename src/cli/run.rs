@@ -39,6 +39,9 @@ const THREAD_STACK_BYTES: usize = 512 * 1024;
 /// How long a process that was told to stop at once waits for calls that block.
 pub(super) const RUNTIME_STOP: Duration = Duration::from_millis(200);
 
+/// How long the end of the process waits for the last lines of its log to be read.
+const LOG_STOP: Duration = Duration::from_secs(1);
+
 /// Runs until a signal stops it. `skip_without_account`: a daemon that nobody has configured yet is not a failure.
 pub(super) fn run(
     out: &mut dyn Write,
@@ -58,6 +61,7 @@ pub(super) fn run(
     let runtime = runtime()?;
     let result = runtime.block_on(serve(options, clock));
     runtime.shutdown_timeout(RUNTIME_STOP);
+    telemetry::flush(LOG_STOP);
     result
 }
 

@@ -192,11 +192,20 @@ impl Home {
     pub(crate) fn spawn(&self) -> Daemon {
         let log =
             File::options().create(true).append(true).open(self.log_file()).expect("the log opens");
+        self.spawn_with_log(log.try_clone().expect("a second handle"), log)
+    }
+
+    /// The same with other places for what it says.
+    pub(crate) fn spawn_with_log(
+        &self,
+        stdout: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+    ) -> Daemon {
         let child = self
             .command(["run"])
             .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .expect("the binary starts");
         Daemon { child, smtp: self.smtp, log_file: self.log_file() }

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("shutdown", 0),
     ("socket_file", 0),
     ("telemetry", 0),
+    ("text", 0),
     ("message", 1),
     ("budget", 1),
     ("aliases_file", 2),
@@ -36,6 +37,9 @@ const ALONG_A_ROW: &[(&str, &str)] = &[
     ("settings", "admin"),
     // A client's password is a secret from the first moment.
     ("smtp", "secret"),
+    // What clients say is filtered where it is first told of.
+    ("telemetry", "text"),
+    ("smtp", "text"),
 ];
 
 fn layer(module: &str) -> Option<u8> {

@@ -1,0 +1,62 @@
+//! The log as its readers meet it: one that stands still, and the journal.
+
+use std::{
+    io::{self, BufRead as _},
+    os::unix::fs::MetadataExt as _,
+    time::Duration,
+};
+
+use crate::support::{
+    client::Client,
+    daemon::{Home, within},
+    gmail::Gmail,
+};
+
+/// Enough lines to fill a pipe (64 KiB) several times.
+const MESSAGES: usize = 300;
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_log_that_nobody_reads_keeps_neither_mail_nor_a_stop_waiting() {
+    let gmail = Gmail::with(|options| options.recipients_per_day = 100_000);
+    let home = Home::with_sections(&gmail.upstream(), "[budget]\nrecipients_per_day = 9000\npace_per_minute = 10000\n");
+    let (_nobody_reads, log) = io::pipe().unwrap();
+    let mut daemon = home.spawn_with_log(log.try_clone().unwrap(), log);
+    daemon.wait_until_it_greets();
+    let mut client = Client::hello(daemon.smtp);
+    for number in 0..MESSAGES {
+        let reply = client.mail(
+            "a@example.org",
+            &["b@example.net"],
+            &format!("Subject: {number}\r\n\r\nx"),
+        );
+        assert!(reply.starts_with("250"), "{number}: {reply}");
+    }
+    assert!(within(LIMIT, || gmail.accepted().len() > MESSAGES / 10), "mail leaves");
+    assert!(home.output(["status"]).status.success(), "status answers");
+    assert!(daemon.is_running());
+    assert_eq!(daemon.terminate(LIMIT).code(), Some(0));
+}
+
+#[test]
+fn under_systemd_each_line_has_its_priority_and_nothing_else_in_front() {
+    let home = Home::new(&Gmail::start().upstream());
+    // systemd names the stream that leads to the journal by device and inode; a pipe has them, too.
+    let (journal, log) = io::pipe().unwrap();
+    let stream = std::fs::File::from(std::os::fd::OwnedFd::from(log));
+    let of_stream = stream.metadata().unwrap();
+    let home = home
+        .environment("JOURNAL_STREAM", &format!("{}:{}", of_stream.dev(), of_stream.ino()))
+        .environment("PILLARBOX__LOG__FORMAT", "auto");
+    let mut daemon = home.spawn_with_log(std::process::Stdio::null(), stream);
+    daemon.wait_until_it_greets();
+    drop(daemon.terminate(LIMIT));
+    let lines: Vec<String> = io::BufReader::new(journal).lines().map(Result::unwrap).collect();
+    assert!(!lines.is_empty());
+    for line in &lines {
+        let words = line.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+        let (priority, words) = words.unwrap_or_else(|| panic!("no priority: {line}"));
+        assert!(["3", "4", "6"].contains(&priority), "{line}");
+        assert!(words.starts_with(|letter: char| letter.is_ascii_lowercase()), "{line}");
+    }
+}
