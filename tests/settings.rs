@@ -76,6 +76,83 @@ fn check_golden(golden: &Path, text: &str) {
 }
 
 #[test]
+fn no_secret_is_shown_whatever_is_wrong_with_the_line_or_the_file() {
+    for text in [
+        "[upstream]\nusername = \"me@gmail.com\"\npassword =\nhunter2\n",
+        "[upstream]\npassword = \\\n\"hunter2\"\n",
+        "[upstream]\npassword\n= \"hunter2\"\n",
+        "[upstream]\npassword = hunter2\n",
+        "[upstream]\npassword = \"hunter2\" hunter2\n",
+        "[upstream]\npassword = [\"hunter2\"]\n",
+        "[upstream]\npassword = { hunter2 = 1 }\n",
+        "[upstream]\npassword = [\n  \"hunter2\n",
+        "[upstream]\npasswort: hunter2\n",
+        "[upstream]\nport = 1\nhunter2\n",
+        "[upstream]\npassword_command = \"echo hunter2\n",
+        "[upstream]\npassword_command = { echo = \"hunter2\" }\n",
+        "[upstream]\npassword_command = [[\"hunter2\"]]\n",
+        "[alert]\ncommand = [\"curl\", \"https://me:hunter2@x.example\", 5]\n",
+        "[alert]\nwebhook =\nhttps://hooks.example/hunter2\n",
+        "[upstream]\nhost = \"smtps://me:hunter2@smtp.gmail.com\"\n",
+        "[upstream]\nhost = \"me@gmail.com:hunter2@smtp.gmail.com\"\n",
+        "[upstream]\nehlo_name = \"https://me:hunter2@x.example\"\n",
+        "[listener]\nhostname = \"me:hunter2@x\"\n",
+        "[admin]\nhttp = \"http://me:hunter2@127.0.0.1:80\"\n",
+        "[upstream]\noauth_token_endpoint = \"https://me:hunter2@x.example/\"\n",
+        "hunter2\n",
+        "\"hunter2\n",
+        "hunter2 hunter2\n",
+        "user me@gmail.com\npassword hunter2\n",
+        "AuthPass=hunter2\n",
+        "machine smtp.gmail.com login me password hunter2\n",
+    ] {
+        let error = load_text(text).expect_err(text).to_string();
+        assert!(!error.contains("hunter"), "{text}\n{error}");
+    }
+    for (name, value) in [
+        ("PILLARBOX__UPSTREAM__PASSWORD", "\"hunter2\""),
+        ("PILLARBOX__UPSTREAM__PASWORD", "hunter2"),
+        ("PILLARBOX_UPSTREAM_PASSWORD", "hunter2"),
+        ("PILLARBOX__UPSTREAM__HOST", "smtps://me:hunter2@smtp.gmail.com"),
+        ("PILLARBOX__UPSTREAM__PASSWORD_COMMAND", "sh -c \"echo hunter2\""),
+        ("PILLARBOX__ALERT__WEBHOOK", "hunter2"),
+    ] {
+        let error = settings::load_in(None, &surroundings(&[(name, value)])).expect_err(name);
+        assert!(!error.to_string().contains("hunter"), "{name}={value}\n{error}");
+    }
+}
+
+#[test]
+fn a_variable_whose_value_stands_in_quotes_is_refused_in_words() {
+    for (name, value) in [
+        ("PILLARBOX__UPSTREAM__USERNAME", "\"you@gmail.com\""),
+        ("PILLARBOX__UPSTREAM__USERNAME", "'you@gmail.com'"),
+        ("PILLARBOX__UPSTREAM__USERNAME", "\u{201c}you@gmail.com\u{201d}"),
+        ("PILLARBOX__UPSTREAM__USERNAME", "you@gmail.com\""),
+        ("PILLARBOX__UPSTREAM__PASSWORD", "\"abcd efgh ijkl mnop\""),
+        ("PILLARBOX__UPSTREAM__PASSWORD_FILE", "'/run/secrets/gmail_password'"),
+        ("PILLARBOX__UPSTREAM__PASSWORD_COMMAND", "sh -c 'pass show gmail'"),
+        ("PILLARBOX__UPSTREAM__PORT", "\"587\""),
+        ("PILLARBOX__LISTENER__ADDRESSES", "\"127.0.0.1:25\",\"[::1]:25\""),
+        ("PILLARBOX__QUEUE__LIFETIME", "`5d`"),
+        ("PILLARBOX__LISTENER__HOSTNAME", " \"relay.example.org\" "),
+        ("PILLARBOX__QUEUE__DIRECTORY", "\"/var/lib/pillarbox\""),
+        ("PILLARBOX__IDENTITY__ADMIN", "\"\""),
+        ("PILLARBOX_CONFIG", "\"/etc/pillarbox/relay.toml\""),
+    ] {
+        let error = settings::load_in(None, &surroundings(&[(name, value)])).expect_err(name);
+        let error = error.to_string();
+        assert!(error.contains(name) && error.contains("quote"), "{name}={value}\n{error}");
+    }
+    // A password may have quotes of its own.
+    let variables = [
+        ("PILLARBOX__UPSTREAM__USERNAME", "you@gmail.com"),
+        ("PILLARBOX__UPSTREAM__PASSWORD", "it's a \"secret\" \"word"),
+    ];
+    settings::load_in(None, &surroundings(&variables)).unwrap();
+}
+
+#[test]
 fn an_empty_configuration_is_the_documented_default() {
     let settings = load_text("").unwrap();
     let delivery = settings.delivery();

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use super::value::{Text, choose};
+use super::value::{Text, choose, shown};
 use crate::{
     delivery::{IpFamily, Uncertain, oauth::Endpoint},
     message::{envelope::Lane, identity::FromPolicy},
@@ -92,7 +92,8 @@ impl Text for Option<SocketAddr> {
         }
         let no_address = |_| {
             format!(
-                "{text:?} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\""
+                "{} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\"",
+                shown(text)
             )
         };
         text.parse().map(Some).map_err(no_address)

@@ -1,20 +1,26 @@
 //! relay.toml as a text: which file it is, and where in it a key stands.
 //!
-//! Rule: an excerpt never shows the value of `password`, of the client's secret or of the webhook's address. Must not know what the keys mean.
+//! Rule: an excerpt shows only lines that are known to hold no secret: not the value of `password`, of a command, of
+//! the client's secret or of the webhook's address, nor what follows such a key without a value. Must not know what
+//! the keys mean.
 
 use std::{collections::BTreeMap, fmt, fs::File, io::Read, ops::Range, path::Path, path::PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    problem::{Place, SettingsError},
-    raw::REPEATED,
+    problem::{HIDDEN, Place, SettingsError},
+    raw::{self, REPEATED},
+    value::{nearest, without_credentials},
 };
+use crate::text;
 
 /// Octets of a configuration file we read; the annotated sample has 10,000.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Characters of a line that an excerpt shows.
 const EXCERPT_CHARACTERS_MAX: usize = 120;
+/// Lines above a line of a list in which we look for the list's key.
+const LIST_LINES_MAX: usize = 256;
 
 /// The file.
 #[derive(Clone)]
@@ -111,10 +117,10 @@ impl Document {
         let end = floor_boundary(&self.text, span.end.min(line_start + line_text.len()));
         let width = if end > start { self.text[start..end].chars().count() } else { 1 };
         let number = line.to_string();
-        let excerpt = if self.may_show_password(line_text) {
-            format!("  {number} | (not shown: a secret may be in this line)")
-        } else {
+        let excerpt = if self.may_show(line_start, line_text) {
             excerpt(&number, column, width, line_text)
+        } else {
+            format!("  {number} | {HIDDEN}")
         };
         Place::File { name: self.path.display().to_string(), line, column, excerpt }
     }
@@ -139,11 +145,32 @@ impl Document {
         }
     }
 
-    fn may_show_password(&self, line: &str) -> bool {
+    /// Whether an excerpt may show the line that begins at this octet: only what is known to hold no secret is
+    /// shown. A line belongs to the key or the header that it begins with, else to the nearest one above; an
+    /// assignment that is left open (`password =`, and the password in the next line) reaches further than its line.
+    fn may_show(&self, line_start: usize, line: &str) -> bool {
         // A password in several lines could reach any later line.
         let several_lines = |line: &str| line.contains("\"\"\"") || line.contains("'''");
-        sets_password(line)
-            || self.text.lines().any(|line| sets_password(line) && several_lines(line))
+        if self.text.lines().any(|line| sets_secret(line) && several_lines(line)) {
+            return false;
+        }
+        if sets_secret(line) || has_credentials(line) {
+            return false;
+        }
+        if begins_known(line) {
+            return true;
+        }
+        // A later line of a list.
+        for above in self.text[..line_start].lines().rev().take(LIST_LINES_MAX) {
+            if sets_secret(above) || above.contains(']') && !begins_known(above) {
+                return false;
+            }
+            if begins_known(above) {
+                let list = above.split_once('=').map_or("", |(_, value)| value.trim_start());
+                return list.starts_with('[') && !list.contains(']');
+            }
+        }
+        line.trim().is_empty()
     }
 }
 
@@ -165,18 +192,21 @@ pub(super) fn header(section: &str) -> String {
     }
 }
 
-/// Whether the line gives `password`, `oauth_client_secret` or `webhook` itself (not its file) a value, also when it is misspelt, when
-/// the equals sign is missing, or within an inline table.
-fn sets_password(line: &str) -> bool {
-    const NOT_SECRET: [&str; 3] = ["password_file", "password_command", "webhook_file"];
+/// Whether the line gives a key that holds a secret (`password`, a command's words, `webhook`, not a file's name) a
+/// value, also when it is misspelt, when the equals sign is missing, or within an inline table.
+fn sets_secret(line: &str) -> bool {
+    const NOT_SECRET: [&str; 4] =
+        ["password_file", "webhook_file", "oauth_client_secret_file", "oauth_client_file"];
     let is_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
     let mut words = line.split(|character| !is_word(character)).filter(|word| !word.is_empty());
     let first = words.find(|word| !["upstream", "alert"].contains(word)).unwrap_or("");
     let resembles = |word: &str| {
+        let word = &*word.to_lowercase();
         (word.starts_with("pass")
             || strsim::damerau_levenshtein(word, "password") <= 3
             || strsim::damerau_levenshtein(word, "oauth_client_secret") <= 3
-            || strsim::damerau_levenshtein(word, "webhook") <= 2)
+            || strsim::damerau_levenshtein(word, "webhook") <= 2
+            || strsim::damerau_levenshtein(word, "command") <= 2)
             && !NOT_SECRET.contains(&word)
     };
     let assigned = |secret: &str| {
@@ -186,15 +216,47 @@ fn sets_password(line: &str) -> bool {
                 .starts_with('=')
         })
     };
-    resembles(first) || ["password", "secret", "webhook"].into_iter().any(assigned)
+    resembles(first) || ["password", "secret", "webhook", "command"].into_iter().any(assigned)
 }
 
-fn excerpt(number: &str, column: usize, width: usize, text: &str) -> String {
+/// Whether a word of the line has a user name and a password before its host, as web addresses may.
+fn has_credentials(line: &str) -> bool {
+    line.split([' ', '\t', '"', '\'', ',']).any(|word| without_credentials(word) != word)
+}
+
+/// Whether the line begins with a header, or with a key of ours that holds no secret, possibly misspelt.
+fn begins_known(line: &str) -> bool {
+    let line = line.trim();
+    if let Some(header) = line.strip_prefix('[') {
+        let (name, rest) = header.rsplit_once(']').unwrap_or((header, ""));
+        let is_name =
+            name.chars().all(|letter| letter.is_ascii_alphabetic() || "._[] ".contains(letter));
+        return is_name && (rest.trim().is_empty() || rest.trim_start().starts_with('#'));
+    }
+    if line.starts_with('#') {
+        return true;
+    }
+    let is_key = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+    let word = line.split(|letter| !is_key(letter)).next().unwrap_or("");
+    let key = word.rsplit('.').next().unwrap_or("");
+    let known = raw::sections();
+    let mut keys = known.iter().flat_map(|(_, keys)| keys.iter().copied());
+    keys.any(|known| known == key)
+        || (line[word.len()..].trim_start().starts_with('=')
+            && nearest(key, known.iter().flat_map(|(_, keys)| keys.iter().copied())).is_some())
+}
+
+fn excerpt(number: &str, column: usize, width: usize, line: &str) -> String {
     let margin = " ".repeat(number.len());
-    let shown: String = text
+    let shown: String = line
         .chars()
         .take(EXCERPT_CHARACTERS_MAX)
-        .map(|character| if character.is_control() { ' ' } else { character })
+        // One character for one, so that the caret stays below its word.
+        .map(|character| match character {
+            '\t' => ' ',
+            deceptive if text::is_deceptive(deceptive) => char::REPLACEMENT_CHARACTER,
+            character => character,
+        })
         .collect();
     if column > EXCERPT_CHARACTERS_MAX {
         return format!("  {number} | {shown}");
@@ -254,5 +316,39 @@ mod tests {
         assert!(!excerpt_of("password = \"\"\"\nhunter2\"\"\"\n", "hunter2").contains("hunter"));
         assert!(excerpt_of("password_file = 3 # hunter2\n", "3").contains("hunter"));
         assert!(excerpt_of("oauth_client_secret_file = 3 # hunter2\n", "3").contains("hunter"));
+    }
+
+    #[test]
+    fn an_assignment_of_a_secret_that_is_left_open_hides_what_follows() {
+        for text in [
+            "[upstream]\npassword =\nhunter2\n",
+            "[upstream]\npassword =\nhunter2==\n",
+            "[upstream]\npassword =\n\n# the password\n  hunter2 = x\n",
+            "[upstream]\npassword\n\"hunter2\"\n",
+            "[upstream]\nPassword = \\\nhunter2\n",
+            "[upstream]\npasswrd =\nhunter2\n",
+            "[alert]\nwebhook =\nhttps://hooks.example/hunter2\n",
+            "[upstream]\npassword_command = [\n  \"echo\",\n  \"hunter2\n]\n",
+            "[upstream]\npassword_command = \"echo hunter2\n",
+            "[alert]\ncommand = [\"curl\", \"-H\", \"Authorization: hunter2\n",
+            "[upstream]\nhost = \"smtps://me:hunter2@smtp.gmail.com\n",
+            "[upstream]\nusername = \"me@gmail.com\"\nhunter2\n",
+            // Not a configuration at all, but a password file that was named instead.
+            "hunter2\n",
+            "\"hunter2\n",
+            "hunter2 hunter2 hunter2\n",
+            "machine smtp.gmail.com login me password hunter2\n",
+        ] {
+            let excerpt = excerpt_of(text, "hunter2");
+            assert!(!excerpt.contains("hunter"), "{text}: {excerpt}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_list_and_a_misspelt_key_are_shown() {
+        let list = "[listener]\naddresses = [\n  \"127.0.0.1:25\",\n  \"nowhere\n]\n";
+        assert!(excerpt_of(list, "nowhere").contains("\"nowhere"));
+        assert!(excerpt_of("[upstream]\nhots = \"smtp.gmail.com\n", "smtp").contains("gmail"));
+        assert!(excerpt_of("[upstraem\nhost = \"a\"\n", "upstraem").contains("upstraem"));
     }
 }

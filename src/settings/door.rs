@@ -15,7 +15,7 @@ use super::{
     raw::Listener,
     recipients,
     report::{Key, Report, set},
-    value::List,
+    value::{List, shown},
 };
 use crate::{
     aliases_file::AliasesFile,
@@ -137,7 +137,7 @@ pub(super) fn hostname(raw: &Listener, this_host: &Host, report: &mut Report<'_>
         && name.split('.').all(|label| !label.is_empty())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     if !acceptable {
-        let what = format!("{name:?} is no host name");
+        let what = format!("{} is no host name", shown(name));
         report.add(
             SECTION,
             "hostname",

@@ -10,7 +10,7 @@ use super::{
     raw::{Identity as Raw, SENDER},
     report::{Report, set},
     upstream,
-    value::{List, Parsed},
+    value::{List, Parsed, shown},
 };
 use crate::{
     message::identity::{FromPolicy, Identity, SenderRule},
@@ -118,7 +118,7 @@ fn has_address(upstream: &upstream::Checked) -> bool {
 fn domain(raw: &Raw, hostname: &str, report: &mut Report<'_>) -> String {
     let Some(domain) = set(raw.domain.as_ref()) else { return hostname.to_owned() };
     if !is_fully_qualified(domain) {
-        let what = format!("{domain:?} is no domain of mail addresses");
+        let what = format!("{} is no domain of mail addresses", shown(domain));
         let remedy = "Write a name with a dot, such as \"example.org\", or remove the line for the listener's own.";
         report.add(SECTION, "domain", what, remedy);
     }

@@ -18,6 +18,15 @@ use super::{
 /// What a variable that sets a key starts with.
 const PREFIX: &str = "PILLARBOX__";
 
+/// The variable that names the file.
+pub(super) const FILE_VARIABLE: &str = "PILLARBOX_CONFIG";
+
+/// What people, and the programs that they write with, put around a value.
+const QUOTES: [char; 13] = [
+    '"', '\'', '`', '\u{ab}', '\u{bb}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{201c}', '\u{201d}',
+    '\u{201e}', '\u{2039}', '\u{203a}',
+];
+
 /// The variables of the process, as far as they may concern us.
 pub(super) type Variables = BTreeMap<String, String>;
 
@@ -61,7 +70,7 @@ fn file_problem(document: &Document) -> Option<Problem> {
     let message = error.message();
     let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
     let Some(name) = unknown else {
-        return Some(Problem { place, what: without_quotation(message), remedy: None });
+        return Some(Problem { what: without_quotation(message, &place), place, remedy: None });
     };
     let section = document
         .section_at(span.start)
@@ -74,10 +83,15 @@ fn file_problem(document: &Document) -> Option<Problem> {
 }
 
 /// Syntax errors quote what they stumbled over, which may be a piece of a password; the excerpt shows it
-/// where that is safe. Our own errors and serde's are about values that are none.
-fn without_quotation(message: &str) -> String {
-    let is_syntax = message.starts_with("invalid ") && !message.starts_with("invalid type");
-    if !is_syntax {
+/// where that is safe. Serde's errors about a value of another type repeat it: that is safe where the line is.
+fn without_quotation(message: &str, place: &Place) -> String {
+    let of_type = message.strip_prefix("invalid type: ");
+    if let (Some(found), true) = (of_type, place.is_hidden()) {
+        let (found, expected) = found.split_once(", expected").unwrap_or((found, " another one"));
+        let kind = found.split(['`', '"']).next().unwrap_or("").trim_end();
+        return format!("invalid type: {kind}, expected{expected}");
+    }
+    if of_type.is_some() || !message.starts_with("invalid ") {
         return message.to_owned();
     }
     message.split(['`', '"', ',']).next().unwrap_or("").trim_end().to_owned()
@@ -153,9 +167,42 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
     if let Some((what, remedy)) = unknown {
         return Some(Problem { place, what, remedy: Some(remedy) });
     }
+    if let Some((what, remedy)) = quoted(key, value) {
+        return Some(Problem { place, what, remedy: Some(remedy) });
+    }
     let alone = Variables::from([(name.to_owned(), value.to_owned())]);
     let error = merged("", &alone).err()?;
     Some(Problem { place, what: words(error), remedy: None })
+}
+
+/// What is wrong with the variable that names the file.
+pub(super) fn check_file_variable(variables: &Variables) -> Result<(), Problem> {
+    let value = variables.get(FILE_VARIABLE).map_or("", String::as_str);
+    quoted("", value).map_or(Ok(()), |(what, remedy)| {
+        let place = Place::Variable(FILE_VARIABLE.to_owned());
+        Err(Problem { place, what, remedy: Some(remedy) })
+    })
+}
+
+/// A value with the quotes that somebody wrote around it: Compose's list form, `docker --env-file` and Kubernetes hand
+/// them on as a part of it, and no value of ours has any.
+fn quoted(key: &str, value: &str) -> Option<(String, String)> {
+    let is_quote = |character: &char| QUOTES.contains(character);
+    let value = value.trim();
+    let (first, last) = (value.chars().next()?, value.chars().next_back()?);
+    let around = is_quote(&first) && is_quote(&last);
+    let is_secret = ["password", "oauth_client_secret", "webhook"].contains(&key);
+    if around || (!is_secret && (is_quote(&first) || is_quote(&last))) {
+        let what = "the value begins or ends with a quote, which would be a part of it";
+        let remedy = "Write it without quotes; in a Compose file: NAME: value, or - NAME=value.";
+        return Some((what.to_owned(), remedy.to_owned()));
+    }
+    if key.ends_with("command") && value.contains(['"', '\'']) {
+        let what =
+            "a command in a variable is split at its blanks, and quotes have no meaning in it";
+        return Some((what.to_owned(), "Write it as a list in the file.".to_owned()));
+    }
+    None
 }
 
 /// The section that may be there several times, when a variable means one.

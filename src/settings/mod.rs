@@ -168,9 +168,11 @@ pub fn load_in(
     explicit: Option<&Path>,
     surroundings: &Surroundings,
 ) -> Result<Settings, SettingsError> {
+    let variables = &surroundings.variables;
+    layers::check_file_variable(variables)
+        .map_err(|problem| SettingsError::Invalid(vec![problem]))?;
     let document =
         find_file(explicit, surroundings).map(|path| Document::read(&path)).transpose()?;
-    let variables = &surroundings.variables;
     let raw = layers::read(document.as_ref(), variables).map_err(SettingsError::Invalid)?;
     let source = document
         .as_ref()
@@ -191,7 +193,7 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
 }
 
 fn find_file(explicit: Option<&Path>, surroundings: &Surroundings) -> Option<PathBuf> {
-    let named = surroundings.variables.get("PILLARBOX_CONFIG").filter(|path| !path.is_empty());
+    let named = surroundings.variables.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
     let named = explicit.map(Path::to_owned).or_else(|| named.map(PathBuf::from));
     named.or_else(|| {
         let usual = [&surroundings.local_file, &surroundings.system_file];

@@ -7,6 +7,9 @@ use std::{fmt, path::PathBuf};
 
 use thiserror::Error;
 
+/// What stands in the place of a line that is not shown.
+pub(super) const HIDDEN: &str = "(not shown: a secret may be in this line)";
+
 /// Why there are no settings to work with.
 #[derive(Debug, Error)]
 pub enum SettingsError {
@@ -57,6 +60,13 @@ pub enum Place {
     Variable(String),
     /// Nowhere: a default, or a key that is missing.
     Unwritten(String),
+}
+
+impl Place {
+    /// Whether a secret may stand there, so that its text is not shown.
+    pub(super) fn is_hidden(&self) -> bool {
+        matches!(self, Self::File { excerpt, .. } if excerpt.ends_with(HIDDEN))
+    }
 }
 
 impl fmt::Display for Place {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{
     field_names::field_names,
     telling::Delay,
-    value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose},
+    value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose, shown},
 };
 use crate::{
     delivery::{IpFamily, Uncertain, oauth::Endpoint},
@@ -276,9 +276,9 @@ impl Text for SenderPattern {
     fn read(text: &str) -> Result<Self, String> {
         if let Some(domain) = text.strip_prefix('@') {
             let address: Result<Address, String> = Address::read(&format!("x{text}"));
-            return address
-                .map(|_| Self::Domain(domain.to_lowercase()))
-                .map_err(|_| format!("{text:?} is no domain; write for example \"@example.org\""));
+            return address.map(|_| Self::Domain(domain.to_lowercase())).map_err(|_| {
+                format!("{} is no domain; write for example \"@example.org\"", shown(text))
+            });
         }
         let address = Address::read(text)?;
         Ok(if address.domain().is_some() {

@@ -15,7 +15,7 @@ use super::{
     oauth,
     raw::{Auth, TlsMode, Upstream},
     report::{Key, Report, set},
-    value::{Parsed, Switch},
+    value::{Parsed, Switch, shown},
 };
 use crate::delivery::{IpFamily, Login, PasswordSource, Tls, Way, oauth::Options};
 
@@ -92,7 +92,7 @@ fn host(raw: &Upstream, report: &mut Report<'_>) -> String {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };
     if host.parse::<IpAddr>().is_err() && !is_name(host) {
-        let what = format!("{host:?} is no host name");
+        let what = format!("{} is no host name", shown(host));
         report.add(
             SECTION,
             "host",
@@ -309,7 +309,7 @@ fn ehlo_name(raw: &Upstream, this_host: &Host, report: &mut Report<'_>) -> Strin
         let what = if names_every_host(name) || matches!(address, Some(Ok(_))) {
             format!("Gmail turns away clients that call themselves {name} (421 4.7.0)")
         } else {
-            format!("{name:?} is no fully qualified name")
+            format!("{} is no fully qualified name", shown(name))
         };
         let remedy = "Write a name with a dot, such as \"relay.example.org\", or remove the line for this host's own.";
         report.add(SECTION, "ehlo_name", what, remedy);

@@ -3,7 +3,7 @@
 //! Rule: a text that is no such value is refused by serde itself, so that the error has the line and
 //! the caret, and never repeats a password. Must not know which key holds which value.
 
-use std::{fmt, marker::PhantomData, net::SocketAddr, time::Duration};
+use std::{borrow::Cow, fmt, marker::PhantomData, net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 use serde::{
@@ -11,7 +11,7 @@ use serde::{
     de::{self, Error as _, SeqAccess, Visitor},
 };
 
-use crate::{secret::Secret, smtp::address::Address};
+use crate::{secret::Secret, smtp::address::Address, text};
 
 /// A value written as text.
 pub(super) trait Text: Sized {
@@ -154,12 +154,26 @@ pub(super) fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) 
     (distance(best) <= (text.len().max(best.len()) / 3).max(1)).then_some(best)
 }
 
-/// A rejected text as it is shown in an error: quoted, escaped and short.
-fn shown(text: &str) -> String {
+/// A rejected text as it is shown in an error: quoted, printable, short, and without a password before a host.
+pub(super) fn shown(text: &str) -> String {
     const CHARACTERS_MAX: usize = 60;
-    let short: String = text.chars().take(CHARACTERS_MAX).collect();
-    let dots = if short.len() < text.len() { "..." } else { "" };
-    format!("{short:?}{dots}")
+    let safe = without_credentials(text);
+    let short: String = safe.chars().take(CHARACTERS_MAX).collect();
+    let dots = if short.len() < safe.len() { "..." } else { "" };
+    format!("\"{}\"{dots}", text::printable(&short))
+}
+
+/// `smtps://me:secret@host` and `me:secret@host` with stars in the place of what stands before the host. An address
+/// of mail has no colon before its `@`.
+pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
+    let Some(at) = text.rfind('@') else { return Cow::Borrowed(text) };
+    let start = text.find("://").map_or(0, |scheme| scheme + 3);
+    match text.get(start..at) {
+        Some(user) if start > 0 || user.contains(':') => {
+            Cow::Owned(format!("{}***{}", &text[..start], &text[at..]))
+        }
+        _ => Cow::Borrowed(text),
+    }
 }
 
 /// A whole number; its range is checked with its key.
