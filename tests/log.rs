@@ -19,7 +19,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[test]
 fn a_log_that_nobody_reads_keeps_neither_mail_nor_a_stop_waiting() {
     let gmail = Gmail::with(|options| options.recipients_per_day = 100_000);
-    let home = Home::with_sections(&gmail.upstream(), "[budget]\nrecipients_per_day = 9000\npace_per_minute = 10000\n");
+    let home = Home::with_sections(
+        &gmail.upstream(),
+        "[budget]\nrecipients_per_day = 9000\npace_per_minute = 10000\n",
+    );
     let (_nobody_reads, log) = io::pipe().unwrap();
     let mut daemon = home.spawn_with_log(log.try_clone().unwrap(), log);
     daemon.wait_until_it_greets();

@@ -204,6 +204,109 @@ fn a_postfix_null_client() {
 }
 
 #[test]
+fn a_postfix_whose_login_stands_in_main_cf_itself() {
+    for table in [
+        "static:me@gmail.com:abcdefghijklmnop",
+        "static:{me@gmail.com:abcdefghijklmnop}",
+        "inline:{smtp.gmail.com=me@gmail.com:abcdefghijklmnop}",
+        "inline:{ { [smtp.gmail.com]:587 = me@gmail.com:abcdefghijklmnop } }",
+        "inline:{\n    [smtp.gmail.com]:587=me@gmail.com:abcdefghijklmnop\n    }",
+        "hash:$config_directory/none, static:me@gmail.com:abcdefghijklmnop",
+    ] {
+        let file = format!(
+            "relayhost = [smtp.gmail.com]:587\nsmtp_tls_security_level = encrypt\nsmtp_sasl_auth_enable = yes\n\
+             smtp_sasl_password_maps = {table}\n"
+        );
+        let migrated = migrate("postfix", &[("main.cf", &file)], &[]);
+        migrated.relays_through("smtp.gmail.com", 587, "starttls", Some("me@gmail.com"));
+        migrated.says(&["the password, which is in line 4"]);
+    }
+}
+
+// The expectation of the next two is [`migrate`]'s own: that no password was printed.
+
+#[test]
+fn no_password_of_postfix_or_msmtp_is_printed_however_it_is_written() {
+    let postfix = "relayhost = [smtp.gmail.com]:587\nsmtp_sasl_auth_enable = yes\n";
+    for more in [
+        "smtp_sasl_password_maps = static:abcdefghijklmnop\n",
+        "smtp_sasl_password_maps = abcdefghijklmnop\n",
+        "smtp_sasl_password_maps = pcre:{ {/./ me@gmail.com:abcdefghijklmnop} }\n",
+        "smtp_sasl_password_maps = mysql:abcdefghijklmnop\n",
+        "smtp_sasl_password_maps = hash:me@gmail.com:abcdefghijklmnop\n",
+        "smtp_sasl_password_maps = unknown:{me@gmail.com:abcdefghijklmnop\n",
+        "smtp_sasl_password_maps static:me@gmail.com:abcdefghijklmnop\n",
+        "smtp_sasl_password_maps =\nstatic:abcdefghijklmnop = x\n",
+        "alias_maps = inline:{root=abcdefghijklmnop}\n",
+        "alias_maps = static:abcdefghijklmnop\n",
+        "smtp_tls_CAfile = me:abcdefghijklmnop\n",
+        "maximal_queue_lifetime = abcdefghijklmnop\n",
+    ] {
+        migrate("postfix", &[("main.cf", &format!("{postfix}{more}"))], &[]);
+    }
+    let msmtp = "host smtp.gmail.com\ntls on\nuser me@gmail.com\n";
+    for more in [
+        "password=abcdefghijklmnop\n",
+        "password\nabcdefghijklmnop\n",
+        "password\nabcdefghijklmnop x\n",
+        "password:abcdefghijklmnop\n",
+        "passwd abcdefghijklmnop\n",
+        "abcdefghijklmnop\n",
+        "\"abcdefghijklmnop\" x\n",
+        "password x\nuser me@gmail.com:abcdefghijklmnop\n",
+        "password x\nuser me@gmail.com abcdefghijklmnop\n",
+        "passwordeval /bin/echo abcdefghijklmnop\n",
+        "passwordeval sh -c \"echo abcdefghijklmnop\"\n",
+        "passwordeval builtin printf abcdefghijklmnop\n",
+        "passwordeval gpg --passphrase abcdefghijklmnop -d x\n",
+        "passwordeval gpg --passphrase=abcdefghijklmnop -d x\n",
+        "passwordeval curl -u me:abcdefghijklmnop https://x\n",
+        "passwordeval cat <<< abcdefghijklmnop\n",
+        "passwordeval true; echo abcdefghijklmnop\n",
+        "passwordeval gpg -d x || echo abcdefghijklmnop\n",
+        "eval abcdefghijklmnop\npassword x\n",
+    ] {
+        migrate("msmtp", &[("msmtprc", &format!("{msmtp}{more}"))], &[]);
+    }
+}
+
+#[test]
+fn no_password_of_ssmtp_nullmailer_or_dma_is_printed_however_it_is_written() {
+    let ssmtp = "mailhub=smtp.gmail.com:587\nUseSTARTTLS=YES\nAuthUser=me@gmail.com\nAuthPass=x\n";
+    for more in [
+        "AuthPass abcdefghijklmnop\n",
+        "AuthPass:abcdefghijklmnop\n",
+        "AuthPass = abcdefghijklmnop\n",
+        "AUTHPASS=abcdefghijklmnop\n",
+        "AuthPassword=abcdefghijklmnop\n",
+        "abcdefghijklmnop=\n",
+        "AuthUser=me@gmail.com:abcdefghijklmnop\n",
+        "root=me:abcdefghijklmnop@smtp.gmail.com:587\n",
+    ] {
+        migrate("ssmtp", &[("ssmtp.conf", &format!("{ssmtp}{more}"))], &[]);
+    }
+    for remote in [
+        "smtp.gmail.com smtp --port=587 --starttls --user=me@gmail.com:abcdefghijklmnop --pass=x\n",
+        "smtp.gmail.com smtp port=587 starttls user=me@gmail.com pass=x password=abcdefghijklmnop\n",
+        "smtp.gmail.com smtp port=587 starttls user=me@gmail.com pass=x\npass=abcdefghijklmnop\n",
+        "smtp.gmail.com smtp port=587 starttls user=me@gmail.com pass=x abcdefghijklmnop=1\n",
+        "smtp.gmail.com smtp port=587 starttls user=me@gmail.com pass=x\nabcdefghijklmnop\n",
+    ] {
+        migrate("nullmailer", &[("remotes", remote)], &[]);
+    }
+    let dma = "SMARTHOST smtp.gmail.com\nPORT 587\nSECURETRANSFER\nSTARTTLS\n";
+    for more in [
+        "AUTHPATH me@gmail.com|smtp.gmail.com:abcdefghijklmnop\n",
+        "me@gmail.com|smtp.gmail.com:abcdefghijklmnop\n",
+        "PASSWORD abcdefghijklmnop\n",
+        "MAILNAME me@gmail.com:abcdefghijklmnop\n",
+        "ALIASES me:abcdefghijklmnop\n",
+    ] {
+        migrate("dma", &[("dma.conf", &format!("{dma}{more}"))], &[]);
+    }
+}
+
+#[test]
 fn what_is_no_client_of_one_server_is_refused_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let refused = |program: &str, content: &str, words: &str| {
@@ -215,6 +318,7 @@ fn what_is_no_client_of_one_server_is_refused_with_the_reason() {
         assert!(said.contains(words), "{said}");
     };
     refused("postfix", "relayhost =\n", "it has no relayhost");
+    refused("ssmtp", "mailhub=me:secret@mail.example.com\n", "not the name of a host");
     refused("dma", "#SMARTHOST mail.example.com\n", "it has no SMARTHOST");
     refused("ssmtp", "root=x\n", "it has no mailhub");
     refused("nullmailer", "# nobody\n", "it names no server");

@@ -5,6 +5,7 @@
 
 mod dma;
 mod draft;
+mod maps;
 mod msmtp;
 mod nullmailer;
 mod postfix;
@@ -87,9 +88,9 @@ pub(super) fn run(out: &mut dyn Write, arguments: &Arguments) -> Result<(), Fail
         Program::Dma => dma::read(&text, &other),
         Program::Postfix => postfix::read(&text, &other),
     };
-    let draft: Draft = draft
-        .map_err(|reason| Failure::new(Exit::Data, format!("{}: {reason}", file.display())))?;
-    let text = draft.relay_toml(&file.display().to_string());
+    let text = draft.and_then(|draft: Draft| draft.relay_toml(&file.display().to_string()));
+    let text =
+        text.map_err(|reason| Failure::new(Exit::Data, format!("{}: {reason}", file.display())))?;
     out.write_all(handbook::located(&text).as_bytes())?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Rule: every line is carried over or named. Pure. Must not know where the files lie.
 
-use super::draft::{Draft, Password, Protection, host_name, lines, reason};
+use super::draft::{Draft, Password, Protection, host_name, is_path, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("SPOOLDIR", "queue.directory is where mail waits"),
@@ -45,7 +45,7 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
                 draft.ehlo_name = name.as_deref().and_then(host_name);
             }
             "MAILNAME" => draft.ehlo_name = host_name(value),
-            _ => draft.leave(name, line, reason(LEFT, name)),
+            _ => draft.leave(LEFT, name, line),
         }
     }
     draft.protection = match (secure, starttls) {
@@ -64,8 +64,10 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
                 draft.username = Some(user);
                 draft.password = Password::At(format!("line {line} of {file}"));
             }
-            None => draft
-                .tell(&format!("AUTHPATH {file}: it has no login for {host}, or cannot be read")),
+            None if is_path(file) => draft.tell(&format!(
+                "AUTHPATH {file}: it has no login for the SMARTHOST, or cannot be read"
+            )),
+            None => draft.tell("AUTHPATH: what stands there is not the name of a file"),
         }
     }
     Ok(draft)

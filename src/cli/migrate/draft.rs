@@ -4,10 +4,14 @@
 
 use std::fmt::Write as _;
 
-use crate::settings;
+use crate::{settings, smtp::address::Address, text};
 
 /// Gmail's host.
 const GMAIL: &str = "smtp.gmail.com";
+/// Characters of the name of a setting; the longest of Postfix has 54.
+const NAME_LENGTH_MAX: usize = 64;
+/// Why something is left that nobody here knows.
+const UNKNOWN: &str = "not known to migrate; docs/migration.md has what there is instead";
 /// Where the password goes unless the old program had a command for it.
 const PASSWORD_FILE: &str = "/etc/pillarbox/password";
 
@@ -58,9 +62,20 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// A setting that is not carried over. `name` must not be a secret.
-    pub(super) fn leave(&mut self, name: &str, line: usize, why: &str) {
-        self.left.push(format!("{} (line {line}): {why}", one_line(name)));
+    /// A setting that is not carried over, and why, by the program's table. A name that the table has not is told
+    /// only if it looks like the name of a setting: a line that lacks its separator is all name, and may be a password.
+    pub(super) fn leave(&mut self, table: &[(&str, &str)], name: &str, line: usize) {
+        let row = table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        match row {
+            Some((_, why)) => self.left.push(format!("{name} (line {line}): {why}")),
+            None if is_name(name) => self.left.push(format!("{name} (line {line}): {UNKNOWN}")),
+            None => self.leave_line(line),
+        }
+    }
+
+    /// A line of which nothing can be told.
+    pub(super) fn leave_line(&mut self, line: usize) {
+        self.left.push(format!("line {line}: {UNKNOWN}"));
     }
 
     /// The same for what stands in no line.
@@ -68,8 +83,44 @@ impl Draft {
         self.left.push(one_line(words));
     }
 
-    /// The file.
-    pub(super) fn relay_toml(mut self, source: &str) -> String {
+    /// Takes out what is not what its key wants: where a host or a path is expected, a login may stand.
+    fn check_values(&mut self) -> Result<(), String> {
+        if self.host.as_deref().is_some_and(|host| !is_host(host)) {
+            return Err("what it has as the server is not the name of a host".to_owned());
+        }
+        if let Some(user) = &mut self.username {
+            let alone = user_alone(user).to_owned();
+            let more = alone.len() < user.len();
+            *user = alone;
+            if more {
+                self.tell("what stands behind the user's name: it may be a password");
+            }
+        }
+        self.username.take_if(|user| user.is_empty());
+        for (value, what) in [
+            (&mut self.ca_file, "the file of trust roots"),
+            (&mut self.aliases_file, "the aliases"),
+        ] {
+            if value.as_deref().is_some_and(|path| !is_path(path)) {
+                *value = None;
+                self.left.push(format!("{what}: what stands there is not the name of a file"));
+            }
+        }
+        let is_address =
+            |text: &str| text.parse::<Address>().is_ok_and(|one| one.domain().is_some());
+        if self.admin.as_deref().is_some_and(|admin| !is_address(admin)) {
+            self.admin = None;
+            self.tell("who gets mail for root: what stands there is not one address");
+        }
+        let is_time =
+            |text: &str| text.len() < 16 && text.bytes().all(|octet| octet.is_ascii_alphanumeric());
+        self.lifetime.take_if(|lifetime| !is_time(lifetime));
+        Ok(())
+    }
+
+    /// The file; or why there can be none.
+    pub(super) fn relay_toml(mut self, source: &str) -> Result<String, String> {
+        self.check_values()?;
         let mut text = format!(
             "# Made by pillarbox migrate from {}. Look through it, then try it:\n\
              #   pillarbox --config FILE check\n\n[upstream]\n",
@@ -95,7 +146,7 @@ impl Draft {
         for line in &self.left {
             let _written = writeln!(text, "#   {line}");
         }
-        text
+        Ok(text)
     }
 
     fn upstream(&mut self, text: &mut String) {
@@ -175,15 +226,16 @@ fn section(
 
 /// A basic string of TOML.
 fn quoted(value: &str) -> String {
-    let escaped = value.chars().filter(|character| !character.is_control()).flat_map(|character| {
-        let escape = matches!(character, '"' | '\\').then_some('\\');
-        escape.into_iter().chain([character])
-    });
+    let escaped =
+        value.chars().filter(|character| !text::is_deceptive(*character)).flat_map(|character| {
+            let escape = matches!(character, '"' | '\\').then_some('\\');
+            escape.into_iter().chain([character])
+        });
     format!("\"{}\"", escaped.collect::<String>())
 }
 
 fn one_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    text::printable(text).into_owned()
 }
 
 /// A name with a dot that is no address: what relay.toml takes for the name of a host.
@@ -209,11 +261,31 @@ pub(super) fn is_on(value: &str) -> bool {
     ["yes", "on", "true"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
-/// The reason of the first row that has this name in any case.
-pub(super) fn reason<'a>(table: &[(&str, &'a str)], name: &str) -> &'a str {
-    let row = table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    row.map_or(
-        "not known to migrate; docs/migration.md has what there is instead",
-        |(_, reason)| reason,
-    )
+/// Whether the text is made like the name of a setting.
+pub(super) fn is_name(text: &str) -> bool {
+    let letter = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    text.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && text.chars().all(letter)
+        && text.len() <= NAME_LENGTH_MAX
+}
+
+/// Whether the text is the name of a file, and cannot be a login.
+pub(super) fn is_path(text: &str) -> bool {
+    let letter = |letter: char| letter.is_alphanumeric() || "/._-+~ ".contains(letter);
+    !text.is_empty()
+        && text.chars().all(letter)
+        && (text.contains(['/', '.']) || text == "sasl_passwd")
+}
+
+/// A user's name or address, without what may stand behind it: `me@gmail.com:secret`.
+fn user_alone(text: &str) -> &str {
+    let ends =
+        |letter: char| letter.is_whitespace() || letter.is_control() || ":|,;\"'".contains(letter);
+    text.split(ends).next().unwrap_or_default()
+}
+
+/// A host's name or address.
+fn is_host(text: &str) -> bool {
+    let letter = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+    !text.is_empty() && (text.chars().all(letter) || text.parse::<std::net::IpAddr>().is_ok())
 }

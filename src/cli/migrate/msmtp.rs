@@ -3,7 +3,7 @@
 //! Rule: only the account that is asked for is carried over; the others are named. Pure. Must not know where
 //! the file lies.
 
-use super::draft::{Draft, Password, Protection, host_name, is_on, lines, reason};
+use super::draft::{Draft, Password, Protection, host_name, is_name, is_on, lines};
 
 /// What has no counterpart, and why.
 const LEFT: &[(&str, &str)] = &[
@@ -94,7 +94,8 @@ pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<Draft, String> {
             "maildomain" => draft.domain = host_name(value),
             "password" => draft.password = Password::At(format!("line {line}")),
             "passwordeval" => draft.password = command(&setting),
-            _ => draft.leave(setting.name, setting.line, reason(LEFT, setting.name)),
+            _ if value.is_empty() => draft.leave_line(*line),
+            _ => draft.leave(LEFT, setting.name, setting.line),
         }
     }
     draft.protection = match (tls, starttls) {
@@ -116,11 +117,9 @@ pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<Draft, String> {
         |account: &Account<'_>| account.settings.iter().all(|set| chosen.settings.contains(set));
     for other in accounts.iter().filter(|account| account.name != chosen.name && !is_base(account))
     {
-        draft.leave(
-            &format!("account {}", other.name),
-            other.line,
-            "one daemon relays through one account",
-        );
+        let name = if is_name(other.name) { other.name } else { "of another name" };
+        let why = "one daemon relays through one account";
+        draft.tell(&format!("account {name} (line {}): {why}", other.line));
     }
     match draft.host {
         Some(_) => Ok(draft),
@@ -132,10 +131,15 @@ pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<Draft, String> {
 fn accounts(text: &str) -> Result<Vec<Account<'_>>, String> {
     let (mut defaults, mut accounts): (Vec<_>, Vec<Account<'_>>) = (Vec::new(), Vec::new());
     let mut in_defaults = false;
+    let mut open = false;
     for (line, content) in lines(text) {
         let (name, value) =
             content.split_once(|letter: char| letter.is_whitespace()).unwrap_or((content, ""));
         let value = value.trim().trim_matches('"');
+        // The password in the line behind its name: msmtp would not take it, but it is one.
+        let (name, value) =
+            if std::mem::take(&mut open) && !is_setting(name) { ("", "") } else { (name, value) };
+        open = value.is_empty() && name.to_lowercase().starts_with("pass");
         match name {
             "defaults" => (in_defaults, defaults) = (true, Vec::new()),
             "account" => {
@@ -165,16 +169,71 @@ fn accounts(text: &str) -> Result<Vec<Account<'_>>, String> {
     if accounts.is_empty() { Err("there is no account in it".into()) } else { Ok(accounts) }
 }
 
+fn is_setting(name: &str) -> bool {
+    const CARRIED: [&str; 12] = [
+        "defaults",
+        "account",
+        "host",
+        "port",
+        "tls",
+        "tls_starttls",
+        "auth",
+        "user",
+        "aliases",
+        "domain",
+        "tls_trust_file",
+        "passwordeval",
+    ];
+    CARRIED.contains(&name) || LEFT.iter().any(|(known, _)| *known == name)
+}
+
 fn set<'a>(settings: &mut Vec<(usize, &'a str, &'a str)>, setting: (usize, &'a str, &'a str)) {
     settings.retain(|(_, name, _)| *name != setting.1);
     settings.push(setting);
 }
 
-/// A command that only repeats a password is one.
+/// Programs that keep passwords, and print one when they are asked. Their arguments say which.
+const KEEPERS: [&str; 21] = [
+    "gpg",
+    "gpg2",
+    "pass",
+    "gopass",
+    "passage",
+    "secret-tool",
+    "security",
+    "keyring",
+    "keyctl",
+    "op",
+    "bw",
+    "rbw",
+    "lpass",
+    "kwallet-query",
+    "age",
+    "rage",
+    "sops",
+    "vault",
+    "systemd-creds",
+    "cat",
+    "head",
+];
+
+/// A command that only repeats a password is one, and so may be an argument. So only the programs that are known to
+/// keep passwords are carried over with theirs.
 fn command(setting: &Setting<'_>) -> Password {
-    match setting.value.split_whitespace().next() {
-        Some("echo" | "printf") | None => Password::At(format!("line {}", setting.line)),
-        Some(_) => Password::Command(setting.value.to_owned()),
+    let value = setting.value;
+    let mut words = value.split_whitespace();
+    let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    let is_telling = |word: &str| {
+        let word = word.trim_start_matches('-').to_lowercase();
+        ["pass", "secret", "echo", "printf"].iter().any(|start| word.starts_with(start))
+            && word.contains(['=', '-'])
+            || ["passphrase", "password", "echo", "printf"].contains(&&*word)
+    };
+    let is_plain = !value.contains(['|', ';', '&', '<', '$', '`', '\n']);
+    if KEEPERS.contains(&program) && is_plain && !words.any(is_telling) {
+        Password::Command(value.to_owned())
+    } else {
+        Password::At(format!("line {}, in a command", setting.line))
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Rule: the first remote is carried over, the others are named. Pure. Must not know where the files lie.
 
-use super::draft::{Draft, Password, Protection, host_name, lines, reason};
+use super::draft::{Draft, Password, Protection, host_name, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("auth-login", "the strongest method that the upstream offers is used"),
@@ -34,8 +34,11 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
     let (line, first) = remotes.next().ok_or("it names no server")?;
     remote(&mut draft, line, first)?;
     for (line, content) in remotes {
-        let host = content.split_whitespace().next().unwrap_or_default();
-        draft.leave(host, line, "there is one upstream; mail waits while it cannot be reached");
+        let host = content.split_whitespace().next().and_then(host_name);
+        draft.tell(&format!(
+            "{} (line {line}): there is one upstream; mail waits while it cannot be reached",
+            host.as_deref().unwrap_or("another server")
+        ));
     }
     let value =
         |name: &str| other(name).and_then(|text| Some(text.lines().next()?.trim().to_owned()));
@@ -76,14 +79,12 @@ fn remote(draft: &mut Draft, line: usize, content: &str) -> Result<(), String> {
             "starttls" => draft.protection = Protection::Starttls,
             "x509cafile" => draft.ca_file = Some(value.to_owned()),
             _ if LEFT.iter().any(|(known, _)| *known == name) => {
-                draft.leave(name, line, reason(LEFT, name));
+                draft.leave(LEFT, name, line);
             }
             // It may be the rest of a password that was not quoted.
-            _ => draft.leave(
-                "a word that is no option",
-                line,
-                "not known to migrate; is a quote missing?",
-            ),
+            _ => draft.tell(&format!(
+                "a word that is no option (line {line}): not known to migrate; is a quote missing?"
+            )),
         }
     }
     Ok(())

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::{Draft, Password, Protection, host_name, is_on, lines, reason};
+use super::{
+    draft::{Draft, Password, Protection, host_name, is_on},
+    maps,
+};
 
 /// What has no counterpart, and why.
 const LEFT: &[(&str, &str)] = &[
@@ -126,28 +129,30 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
         take("smtp_tls_CAfile").filter(|file| file != "/etc/ssl/certs/ca-certificates.crt");
     draft.ehlo_name =
         take("smtp_helo_name").or_else(|| take("myhostname")).as_deref().and_then(host_name);
-    draft.aliases_file =
-        take("alias_maps").map(|map| map.rsplit(':').next().unwrap_or_default().to_owned());
+    draft.aliases_file = take("alias_maps").as_deref().and_then(maps::file).map(str::to_owned);
     draft.lifetime = take("maximal_queue_lifetime").map(|time| with_unit(&time));
     draft.max_message_bytes = take("message_size_limit").and_then(|octets| octets.parse().ok());
     draft.max_message_bytes =
         draft.max_message_bytes.filter(|octets| (65_536..35_882_577).contains(octets));
     let is_login = take("smtp_sasl_auth_enable").is_some_and(|value| is_on(&value));
-    if let (true, Some(map)) = (is_login, take("smtp_sasl_password_maps")) {
-        let file = map.split_once(':').map_or(map.as_str(), |(_, file)| file);
-        match other(file).as_deref().and_then(|text| login(text, &relayhost, host)) {
-            Some((line, user)) => {
-                draft.username = Some(user);
-                draft.password = Password::At(format!("line {line} of {file}"));
+    let table = settings.remove("smtp_sasl_password_maps").filter(|_| is_login);
+    if let Some((line, table)) = table {
+        let table = beside_main_cf(&table);
+        match maps::login(&table, &[&relayhost, host], other) {
+            Some(login) => {
+                draft.username = Some(login.user);
+                draft.password =
+                    Password::At(login.place.unwrap_or_else(|| format!("line {line}")));
             }
             None => draft.tell(&format!(
-                "smtp_sasl_password_maps: {file} has no login for {relayhost}, or cannot be read"
+                "smtp_sasl_password_maps (line {line}): no table of it that migrate can read has a login for the \
+                 relayhost"
             )),
         }
     }
     for (name, (line, _)) in settings.into_iter().filter(|(name, _)| !OF_NO_CONCERN.contains(name))
     {
-        draft.leave(name, line, reason(LEFT, name));
+        draft.leave(LEFT, name, line);
     }
     Ok(draft)
 }
@@ -187,16 +192,10 @@ fn host_and_port(relayhost: &str) -> (&str, u16) {
     (host.trim_matches(['[', ']']), port)
 }
 
-/// The line and the user for the upstream in the table: `[smtp.gmail.com]:587 user:password`.
-fn login(text: &str, relayhost: &str, host: &str) -> Option<(usize, String)> {
-    let entry = |wanted: &str| {
-        lines(text).find_map(|(line, content)| {
-            let (key, value) = content.split_once(|letter: char| letter.is_whitespace())?;
-            let (user, _password) = value.trim().split_once(':')?;
-            (key == wanted).then(|| (line, user.to_owned()))
-        })
-    };
-    entry(relayhost).or_else(|| entry(host))
+/// Tables whose files lie beside main.cf, where relative paths are looked for.
+fn beside_main_cf(tables: &str) -> String {
+    let with_brace = tables.replace("${config_directory}/", "").replace("$(config_directory)/", "");
+    with_brace.replace("$config_directory/", "")
 }
 
 /// Days when there is no unit, as in Postfix.

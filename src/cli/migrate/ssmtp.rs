@@ -2,7 +2,7 @@
 //!
 //! Rule: every line is carried over or named. Pure. Must not know where the file lies.
 
-use super::draft::{Draft, Password, Protection, host_name, is_on, lines, reason};
+use super::draft::{Draft, Password, Protection, host_name, is_on, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("FromLineOverride", "mail is sent as the account; identity.from says otherwise"),
@@ -20,24 +20,27 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
     let mut draft = Draft::default();
     let (mut tls, mut starttls) = (false, false);
     for (line, content) in lines(text) {
-        let (name, value) = content
-            .split_once('=')
-            .map_or((content, ""), |(name, value)| (name.trim(), value.trim()));
+        let Some((name, value)) = content.split_once('=') else {
+            draft.leave(LEFT, content, line);
+            continue;
+        };
+        let (name, value) = (name.trim(), value.trim());
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if value.is_empty() {
             continue;
         }
         if is("mailhub") {
-            let (host, port) = value.rsplit_once(':').unwrap_or((value, ""));
-            draft.host = Some(host.trim().into());
-            draft.port = port.trim().parse().ok().or(Some(25));
+            let parted = value.rsplit_once(':');
+            let numbered = parted.and_then(|(host, port)| Some((host, port.trim().parse().ok()?)));
+            let (host, port) = numbered.unwrap_or((value, 25));
+            (draft.host, draft.port) = (Some(host.trim().into()), Some(port));
         } else if is("root") {
             match value.contains('@') {
                 true => draft.admin = Some(value.into()),
                 false => draft.leave(
+                    &[("root", "it is no address; identity.admin gets mail for local names")],
                     "root",
                     line,
-                    "it is no address; identity.admin gets mail for local names",
                 ),
             }
         } else if is("rewriteDomain") {
@@ -56,7 +59,7 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
         } else if is("TLS_CA_File") {
             draft.ca_file = (value != "/etc/ssl/certs/ca-certificates.crt").then(|| value.into());
         } else {
-            draft.leave(name, line, reason(LEFT, name));
+            draft.leave(LEFT, name, line);
         }
     }
     draft.protection = match (tls, starttls) {
