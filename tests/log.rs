@@ -53,7 +53,7 @@ fn under_systemd_each_line_has_its_priority_and_nothing_else_in_front() {
         .environment("PILLARBOX__LOG__FORMAT", "auto");
     let mut daemon = home.spawn_with_log(std::process::Stdio::null(), stream);
     daemon.wait_until_it_greets();
-    drop(daemon.terminate(LIMIT));
+    assert_eq!(daemon.terminate(LIMIT).code(), Some(0));
     let lines: Vec<String> = io::BufReader::new(journal).lines().map(Result::unwrap).collect();
     assert!(!lines.is_empty());
     for line in &lines {
