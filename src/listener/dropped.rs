@@ -5,11 +5,13 @@
 //! Must not know what a session thinks of a message.
 
 mod directory;
+mod listing;
 mod player;
+mod round;
+mod telling;
 mod watch;
 
 use std::{
-    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -23,31 +25,27 @@ use tokio::task::spawn_blocking;
 
 pub use self::directory::faults;
 use self::{
-    directory::{Directory, Dropped, Listing, Unusable},
-    player::Outcome,
+    directory::Directory,
+    listing::Turn,
+    round::{Look, Round},
+    telling::{LeftOut, Telling},
     watch::Watcher,
 };
 use super::arrival::Service;
 use crate::{
-    queue::{
-        dropped::{DIRECTORY_MODE, new_name},
-        id::QueueId,
-    },
+    queue::dropped::DIRECTORY_MODE,
     shutdown::{Phase, Watch},
 };
 
 /// Between two looks when the kernel tells of nothing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// After a look that has changed nothing, whatever the kernel tells: somebody may rename his files without end.
+const BREATH: Duration = Duration::from_millis(200);
+/// After a look that has changed nothing, when there are more files than it has tried.
+const PAGE_PAUSE: Duration = Duration::from_secs(1);
 /// After a look that the queue had no room for; doubled up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Messages put off one after the other: the next ones would be, too.
-const PUT_OFF_MAX: u32 = 3;
-/// Files of one look about which the log has a line each; of the others it has the number.
-const LINES_MAX: u64 = 20;
-/// Characters of a file's name that are logged.
-const NAME_SHOWN_MAX: usize = 64;
-
 /// What lies in the directory, as the last look has left it.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -91,22 +89,15 @@ pub(super) struct Reader {
     /// Trouble with the directory that the log has already.
     told: Option<String>,
     pause: Duration,
-}
-
-/// How a look has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// There is more.
-    Again,
-    /// All is taken, or set aside.
-    Done,
-    /// The queue takes nothing just now.
-    PutOff,
+    turn: Turn,
+    telling: Telling,
 }
 
 impl Reader {
     pub(super) fn new(tally: Arc<Tally>, service: Arc<Service>) -> Self {
-        Self { tally, service, directory: None, told: None, pause: Duration::ZERO }
+        let pause = Duration::ZERO;
+        let (turn, telling) = (Turn::default(), Telling::default());
+        Self { tally, service, directory: None, told: None, pause, turn, telling }
     }
 
     /// Takes files until the service drains.
@@ -125,18 +116,27 @@ impl Reader {
                 None => Look::Done,
             };
             self.pause = match look {
-                Look::PutOff => (self.pause * 2).clamp(PAUSE, PAUSE_MAX),
-                Look::Again | Look::Done => Duration::ZERO,
+                Look::PutOff | Look::Stuck { has_more: false } => {
+                    (self.pause * 2).clamp(PAUSE, PAUSE_MAX)
+                }
+                Look::Again | Look::Done | Look::Stuck { has_more: true } => Duration::ZERO,
             };
             let wait = match look {
                 Look::Again => Duration::ZERO,
                 Look::Done => LOOK_INTERVAL,
-                Look::PutOff => self.pause,
+                Look::Stuck { has_more: true } => PAGE_PAUSE,
+                Look::PutOff | Look::Stuck { .. } => self.pause,
             };
+            let is_open = matches!(look, Look::Done | Look::Stuck { .. });
             tokio::select! {
                 biased;
                 () = &mut draining => return,
-                () = watcher.changed(), if look == Look::Done => {}
+                () = async {
+                    if look != Look::Done {
+                        clock.sleep(BREATH).await;
+                    }
+                    watcher.changed().await;
+                }, if is_open => {}
                 () = clock.sleep(wait) => {}
             }
         }
@@ -168,11 +168,16 @@ impl Reader {
         self.directory.clone()
     }
 
-    async fn look(&self, directory: &Arc<Directory>, watch: &Watch) -> Look {
-        let (listed, now) = (Arc::clone(directory), self.service.clock.wall());
+    async fn look(&mut self, directory: &Arc<Directory>, watch: &Watch) -> Look {
+        let now = self.service.clock.now();
+        for LeftOut { uid, lines } in self.telling.turn_over(now.since_boot_ms) {
+            let directory = self.tally.path.display();
+            tracing::warn!(%directory, uid, lines, "more files of the drop directory like those told of in the last minute");
+        }
+        let (listed, turn) = (Arc::clone(directory), self.turn.clone());
         let work = move || {
-            let listing = listed.list()?;
-            let removed = listed.remove_unfinished(&listing, now);
+            let listing = listed.list(turn, now.wall)?;
+            let removed = listed.remove_unfinished(&listing);
             Ok::<_, std::io::Error>((listing, removed))
         };
         let listing = match spawn_blocking(work).await.map_err(std::io::Error::other).flatten() {
@@ -189,164 +194,15 @@ impl Reader {
                 return Look::PutOff;
             }
         };
-        let mut round =
-            Round { reader: self, directory, waiting: listing.waiting, bad: listing.bad, lines: 0 };
+        let mut round = Round::new(
+            &self.service,
+            &self.tally,
+            directory,
+            &mut self.telling,
+            (listing.waiting, listing.bad),
+        );
         let look = round.take(&listing, watch).await;
-        round.close();
+        self.turn = listing.next_turn(round.last, round.tried);
         look
     }
-}
-
-/// One look.
-struct Round<'a> {
-    reader: &'a Reader,
-    directory: &'a Arc<Directory>,
-    waiting: u64,
-    bad: u64,
-    lines: u64,
-}
-
-impl Round<'_> {
-    async fn take(&mut self, listing: &Listing, watch: &Watch) -> Look {
-        for name in &listing.foreign {
-            self.set_aside(name, None, "nobody of ours has given it this name").await;
-        }
-        let mut put_off = 0;
-        for id in &listing.new {
-            if watch.phase() != Phase::Running {
-                return Look::Done;
-            }
-            self.count();
-            put_off = if self.file(*id, watch).await { 0 } else { put_off + 1 };
-            if put_off >= PUT_OFF_MAX {
-                return Look::PutOff;
-            }
-        }
-        match (put_off, listing.waiting > listing.new.len() as u64) {
-            (0, false) => Look::Done,
-            (0, true) => Look::Again,
-            _ => Look::PutOff,
-        }
-    }
-
-    /// Takes one file; false when it must wait.
-    async fn file(&mut self, id: QueueId, watch: &Watch) -> bool {
-        let service = &self.reader.service;
-        let (directory, limit) =
-            (Arc::clone(self.directory), service.session_options.max_message_bytes);
-        let read = spawn_blocking(move || directory.read(id, limit)).await;
-        let read =
-            read.unwrap_or_else(|error| Err(Unusable::Unreadable(std::io::Error::other(error))));
-        let name = OsString::from(new_name(id));
-        let dropped: Dropped = match read {
-            Ok(dropped) => dropped,
-            Err(Unusable::Gone) => {
-                self.waiting = self.waiting.saturating_sub(1);
-                return true;
-            }
-            Err(Unusable::Unreadable(error)) => {
-                if self.may_tell() {
-                    tracing::warn!(%id, %error, remedy = "see pillarbox check", "a file of the drop directory cannot be read");
-                }
-                return false;
-            }
-            Err(Unusable::Bad { uid, reason }) => {
-                self.set_aside(&name, uid, &reason).await;
-                return true;
-            }
-        };
-        let uid = dropped.uid;
-        match player::play(id, dropped, service, watch.clone()).await {
-            Outcome::Taken(refused) if refused.is_empty() => self.remove(id).await,
-            Outcome::Taken(refused) => {
-                let words =
-                    format!("the message was sent on, but not to all: {}", refused.join("; "));
-                self.set_aside(&name, Some(uid), &words).await;
-                true
-            }
-            Outcome::Bad(reason) => {
-                self.set_aside(&name, Some(uid), &reason).await;
-                true
-            }
-            Outcome::Later(reply) => {
-                tracing::debug!(%id, uid, reply, "a file of the drop directory waits");
-                false
-            }
-        }
-    }
-
-    /// The message is safe, so its file goes.
-    async fn remove(&mut self, id: QueueId) -> bool {
-        let directory = Arc::clone(self.directory);
-        let removed = spawn_blocking(move || directory.remove(id))
-            .await
-            .map_err(std::io::Error::other)
-            .flatten();
-        match removed {
-            Ok(()) => {
-                self.waiting = self.waiting.saturating_sub(1);
-                true
-            }
-            Err(error) => {
-                if self.may_tell() {
-                    tracing::error!(%id, %error, "the file of a message that was taken cannot be removed from the drop directory; the message is sent once all the same");
-                }
-                false
-            }
-        }
-    }
-
-    async fn set_aside(&mut self, name: &OsStr, uid: Option<u32>, reason: &str) {
-        let (directory, old) = (Arc::clone(self.directory), name.to_owned());
-        let moved = spawn_blocking(move || directory.set_aside(&old)).await;
-        let moved = moved.map_err(std::io::Error::other).flatten();
-        let told = self.may_tell();
-        let (file, directory) = (shown(name), self.reader.tally.path.display());
-        match moved {
-            Ok(kept_as) => {
-                self.bad += 1;
-                self.waiting = self
-                    .waiting
-                    .saturating_sub(u64::from(name.as_encoded_bytes().starts_with(b"new.")));
-                if told {
-                    let remedy =
-                        "look at it as root; rename it back to be tried again, or delete it";
-                    tracing::warn!(%directory, file, uid, reason, kept_as = shown(&kept_as), remedy, "set aside in the drop directory");
-                }
-            }
-            Err(error) if told => {
-                tracing::warn!(%directory, file, uid, reason, %error, "a file of the drop directory can neither be used nor renamed");
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Whether there is a line left for one more file.
-    fn may_tell(&mut self) -> bool {
-        self.lines += 1;
-        self.lines <= LINES_MAX
-    }
-
-    fn count(&self) {
-        self.reader.tally.waiting.store(self.waiting, Ordering::Relaxed);
-        self.reader.tally.set_aside.store(self.bad, Ordering::Relaxed);
-    }
-
-    fn close(&self) {
-        self.count();
-        if self.lines > LINES_MAX {
-            let files = self.lines - LINES_MAX;
-            tracing::warn!(files, directory = %self.reader.tally.path.display(), "more files of the drop directory like these");
-        }
-    }
-}
-
-/// A name as the log shows it: anybody may have chosen it.
-fn shown(name: &OsStr) -> String {
-    name.to_string_lossy()
-        .chars()
-        .take(NAME_SHOWN_MAX)
-        .collect::<String>()
-        .escape_debug()
-        .to_string()
 }

@@ -12,6 +12,9 @@
 //! Lines end with CRLF: it is batch SMTP (RFC 2442), the very commands that go over the local socket, so both ways
 //! are judged by one session. The name of the file is the id of the message. BDAT tells how long a whole file is.
 //!
+//! A file that goes to some of its recipients only is written anew by the daemon, before anybody gets it: then `OWNER=n`
+//! stands behind the version, and those who come later stand behind a second MAIL with an id of their own.
+//!
 //! Rule: pure; a head is read or refused as a whole, and no line of it can hide a second command.
 //! Must not know who may write there, or what becomes of a file.
 
@@ -29,6 +32,14 @@ pub const HEAD_BYTES_MAX: usize = 1024 * 1024;
 /// The first word of a file, and the version of the format that this program writes and reads.
 const MARK: &str = "PILLARBOX-DROP ";
 const VERSION: &str = "1";
+/// Octets that a head which the daemon has written anew may have more: the owner, and MAIL once more.
+const DIVIDED_BYTES_MAX: usize = 64 * 1024;
+/// Octets that hold any head.
+pub const ANY_HEAD_BYTES_MAX: usize = HEAD_BYTES_MAX + DIVIDED_BYTES_MAX;
+/// What stands behind the version in a file that the daemon has written anew.
+const OWNER: &str = " OWNER=";
+/// The parameter of MAIL with the id of a message.
+const ID: &str = "XQUEUEID=";
 /// What the caller says in EHLO, over the socket as well.
 pub const HELLO: &str = "EHLO localhost";
 
@@ -125,50 +136,15 @@ impl Head {
     /// # Errors
     /// What would not be read again.
     pub fn encode(&self) -> Result<Vec<u8>, HeadError> {
-        let mut bytes = format!("{MARK}{VERSION}\r\n").into_bytes();
-        for command in self.commands() {
-            bytes.extend_from_slice(command.as_bytes());
-            bytes.extend_from_slice(b"\r\n");
-        }
-        match Self::read(&bytes)? {
-            (read, length) if read == *self && length == bytes.len() => Ok(bytes),
-            _ => Err(HeadError::Command(1)),
-        }
+        Contents { head: self.clone(), rest: None, owner: None }.encode()
     }
 
     /// Reads the head from the first octets of a file, [`HEAD_BYTES_MAX`] of them or all. Returns with it where the
-    /// message begins.
+    /// message begins. For files that a caller has written.
     pub fn read(bytes: &[u8]) -> Result<(Self, usize), HeadError> {
-        let mut lines =
-            Lines { bytes: &bytes[..bytes.len().min(HEAD_BYTES_MAX)], at: 0, number: 0 };
-        let first = lines.next().map_err(|_| HeadError::Foreign)?;
-        match first.strip_prefix(MARK) {
-            Some(VERSION) => {}
-            Some(version) => return Err(HeadError::Version(version.chars().take(16).collect())),
-            None => return Err(HeadError::Foreign),
-        }
-        if lines.next()? != HELLO {
-            return Err(HeadError::Command(lines.number));
-        }
-        let mail = lines.next()?;
-        if !begins_with(mail, "MAIL FROM:") {
-            return Err(HeadError::Command(lines.number));
-        }
-        let mut recipients = Vec::new();
-        loop {
-            let line = lines.next()?;
-            if begins_with(line, "RCPT TO:") {
-                recipients.push(line.to_owned());
-                continue;
-            }
-            let size = line.strip_prefix("BDAT ").and_then(|rest| rest.strip_suffix(" LAST"));
-            let size = size.filter(|size| size.bytes().all(|octet| octet.is_ascii_digit()));
-            return match size.and_then(|size| size.parse().ok()) {
-                Some(message_bytes) if !recipients.is_empty() => {
-                    Ok((Self { mail: mail.to_owned(), recipients, message_bytes }, lines.at))
-                }
-                _ => Err(HeadError::Command(lines.number)),
-            };
+        match Contents::read(bytes)? {
+            (Contents { head, rest: None, owner: None }, message_at) => Ok((head, message_at)),
+            _ => Err(HeadError::Foreign),
         }
     }
 
@@ -177,6 +153,99 @@ impl Head {
         let found = file_bytes.saturating_sub(message_at as u64);
         let announced = self.message_bytes;
         if found == announced { Ok(()) } else { Err(HeadError::Torn { announced, found }) }
+    }
+}
+
+/// A head, and what the daemon has added when it wrote the file anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Who gets the message under the id of the file.
+    pub head: Head,
+    /// Who gets it after them.
+    pub rest: Option<Rest>,
+    /// Whose file it was before; to be believed of the daemon only.
+    pub owner: Option<u32>,
+}
+
+/// Recipients who get the message under an id of its own, when the others have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The id.
+    pub id: QueueId,
+    /// Their RCPT lines; at least one.
+    pub recipients: Vec<String>,
+}
+
+impl Contents {
+    /// The bytes at the beginning of a file.
+    ///
+    /// # Errors
+    /// What would not be read again.
+    pub fn encode(&self) -> Result<Vec<u8>, HeadError> {
+        let owner = self.owner.map_or_else(String::new, |owner| format!("{OWNER}{owner}"));
+        let mut text = format!("{MARK}{VERSION}{owner}\r\n");
+        let mut commands: Vec<String> = self.head.commands().collect();
+        if let Some(Rest { id, recipients }) = &self.rest {
+            let last = commands.len() - 1;
+            let mail = format!("{} {ID}{id}", self.head.mail);
+            commands.splice(last..last, [mail].into_iter().chain(recipients.iter().cloned()));
+        }
+        for command in commands {
+            text += &command;
+            text += "\r\n";
+        }
+        match Self::read(text.as_bytes())? {
+            (read, length) if read == *self && length == text.len() => Ok(text.into_bytes()),
+            _ => Err(HeadError::Command(1)),
+        }
+    }
+
+    /// Reads the first octets of a file, [`ANY_HEAD_BYTES_MAX`] of them or all. Returns with them where the message
+    /// begins.
+    pub fn read(bytes: &[u8]) -> Result<(Self, usize), HeadError> {
+        let mut lines =
+            Lines { bytes: &bytes[..bytes.len().min(ANY_HEAD_BYTES_MAX)], at: 0, number: 0 };
+        let owner = owner_of(lines.next().map_err(|_| HeadError::Foreign)?)?;
+        if owner.is_none() {
+            lines.bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
+        }
+        if lines.next()? != HELLO {
+            return Err(HeadError::Command(lines.number));
+        }
+        let mail = lines.next()?;
+        if !begins_with(mail, "MAIL FROM:") {
+            return Err(HeadError::Command(lines.number));
+        }
+        let (recipients, mut line) = lines.recipients()?;
+        let mut rest = None;
+        let id = line.strip_prefix(mail).and_then(|behind| behind.trim_start().strip_prefix(ID));
+        if let Some(id) = id.filter(|_| owner.is_some()) {
+            let id = id.parse().map_err(|_| HeadError::Command(lines.number))?;
+            let (others, last) = lines.recipients()?;
+            rest = Some(Rest { id, recipients: others });
+            line = last;
+        }
+        let size = line.strip_prefix("BDAT ").and_then(|size| size.strip_suffix(" LAST"));
+        let size = size.filter(|size| size.bytes().all(|octet| octet.is_ascii_digit()));
+        let Some(message_bytes) = size.and_then(|size| size.parse().ok()) else {
+            return Err(HeadError::Command(lines.number));
+        };
+        let head = Head { mail: mail.to_owned(), recipients, message_bytes };
+        Ok((Self { head, rest, owner }, lines.at))
+    }
+}
+
+/// What the first line says about the owner, once it is of our format.
+fn owner_of(first: &str) -> Result<Option<u32>, HeadError> {
+    let version = first.strip_prefix(MARK).ok_or(HeadError::Foreign)?;
+    let unknown = || HeadError::Version(version.chars().take(16).collect());
+    match version.strip_prefix(VERSION) {
+        Some("") => Ok(None),
+        Some(behind) => {
+            let owner = behind.strip_prefix(OWNER).and_then(|owner| owner.parse().ok());
+            owner.map(Some).ok_or_else(unknown)
+        }
+        None => Err(unknown()),
     }
 }
 
@@ -193,6 +262,21 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
+    /// The RCPT lines that follow, at least one, and the line behind them.
+    fn recipients(&mut self) -> Result<(Vec<String>, &'a str), HeadError> {
+        let mut recipients = Vec::new();
+        loop {
+            let line = self.next()?;
+            if begins_with(line, "RCPT TO:") {
+                recipients.push(line.to_owned());
+            } else if recipients.is_empty() {
+                return Err(HeadError::Command(self.number));
+            } else {
+                return Ok((recipients, line));
+            }
+        }
+    }
+
     /// The next one. A session may take a bare CR or LF, or a NUL, for more than a character of the line.
     fn next(&mut self) -> Result<&'a str, HeadError> {
         let rest = &self.bytes[self.at..];
@@ -279,6 +363,23 @@ mod tests {
             assert!(head.encode().is_err(), "{head:?}");
         }
         assert!(Head { recipients: Vec::new(), ..head() }.encode().is_err());
+    }
+
+    #[test]
+    fn a_file_that_the_daemon_has_divided_reads_back_and_a_caller_cannot_write_one() {
+        let id = QueueId::proposed(Timestamp(1_800_000_000_000), [7; RANDOM_LENGTH]);
+        let rest = Rest { id, recipients: vec!["RCPT TO:<c@d>".into(), "RCPT TO:<e@f>".into()] };
+        let divided = Contents { head: head(), rest: Some(rest), owner: Some(1_000) };
+        let bytes = divided.encode().unwrap();
+        assert!(bytes.starts_with(b"PILLARBOX-DROP 1 OWNER=1000\r\n"));
+        assert_eq!(Contents::read(&bytes).unwrap(), (divided.clone(), bytes.len()));
+        assert_eq!(Head::read(&bytes), Err(HeadError::Foreign));
+        let alone = Contents { rest: None, ..divided.clone() };
+        assert_eq!(Contents::read(&alone.encode().unwrap()).unwrap().0, alone);
+        // Without an owner a second MAIL is no command that may stand there.
+        assert!(Contents { owner: None, ..divided }.encode().is_err());
+        let odd = b"PILLARBOX-DROP 1 OWNER=x\r\n";
+        assert_eq!(Contents::read(odd), Err(HeadError::Version("1 OWNER=x".into())));
     }
 
     #[test]

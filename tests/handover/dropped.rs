@@ -162,21 +162,6 @@ fn what_cannot_be_used_is_set_aside_told_and_counted_and_never_lost() {
 }
 
 #[test]
-fn recipients_that_are_refused_keep_the_file_and_the_others_have_their_mail() {
-    let home = Home::new(&Upstream::nobody());
-    let _daemon = home.start();
-    wait(&home, "the directory", || home.drop_directory().is_dir());
-    let message = Message::to("a@example.org");
-    let both = String::from_utf8(message.file()).unwrap();
-    let both = both
-        .replace("RCPT TO:<a@example.org>\r\n", "RCPT TO:<a@example.org>\r\nRCPT TO:<root>\r\n");
-    leave_as(&home, &new_name(message.id), both.as_bytes());
-    wait(&home, "the file set aside", || left(&home) == [format!("bad.{}", new_name(message.id))]);
-    assert_eq!(queued(&home), 1);
-    assert_eq!(told(&home, "not to all: RCPT TO:<root>: 550").len(), 1, "{}", home.log());
-}
-
-#[test]
 fn an_unfinished_file_is_removed_after_a_day_and_not_before() {
     let home = Home::new(&Upstream::nobody());
     make_directory(&home);

@@ -110,12 +110,19 @@ impl Message {
         Self { id, recipient: recipient.to_owned(), text }
     }
 
-    fn head(&self) -> Head {
+    pub(super) fn head(&self) -> Head {
         Head {
             mail: format!("MAIL FROM:<me@example.org> SIZE={} BODY=8BITMIME", self.text.len()),
             recipients: vec![format!("RCPT TO:<{}>", self.recipient)],
             message_bytes: self.text.len() as u64,
         }
+    }
+
+    /// The whole file of the drop directory, for these recipients.
+    pub(super) fn file_for(&self, recipients: &[&str]) -> Vec<u8> {
+        let recipients = recipients.iter().map(|to| format!("RCPT TO:<{to}>")).collect();
+        let head = Head { recipients, ..self.head() };
+        [head.encode().expect("a sound head"), self.text.clone().into_bytes()].concat()
     }
 
     /// The whole file of the drop directory.

@@ -9,6 +9,7 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -188,10 +189,23 @@ impl Home {
         self.command(arguments).stdin(Stdio::null()).output().expect("the binary runs")
     }
 
+    /// The same as another user, who then has the directory; for root only.
+    pub(crate) fn start_as(&self, user: u32) -> Daemon {
+        for path in [self.directory.path(), &self.config()] {
+            std::os::unix::fs::chown(path, Some(user), Some(user)).expect("only root may do this");
+        }
+        let mut command = self.command(["run"]);
+        command.uid(user).gid(user);
+        let log = self.open_log();
+        let mut daemon =
+            self.spawn_command(command, log.try_clone().expect("a second handle"), log);
+        daemon.wait_until_it_greets();
+        daemon
+    }
+
     /// Starts `pillarbox run` without waiting for anything.
     pub(crate) fn spawn(&self) -> Daemon {
-        let log =
-            File::options().create(true).append(true).open(self.log_file()).expect("the log opens");
+        let log = self.open_log();
         self.spawn_with_log(log.try_clone().expect("a second handle"), log)
     }
 
@@ -201,8 +215,20 @@ impl Home {
         stdout: impl Into<Stdio>,
         stderr: impl Into<Stdio>,
     ) -> Daemon {
-        let child = self
-            .command(["run"])
+        self.spawn_command(self.command(["run"]), stdout, stderr)
+    }
+
+    fn open_log(&self) -> File {
+        File::options().create(true).append(true).open(self.log_file()).expect("the log opens")
+    }
+
+    fn spawn_command(
+        &self,
+        mut command: Command,
+        stdout: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+    ) -> Daemon {
+        let child = command
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)

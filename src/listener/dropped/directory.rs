@@ -4,10 +4,9 @@
 //! with one name is read, and no file is ever lost. Must not know what a file says.
 
 use std::{
-    collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs::{self, File},
-    io::{self, Read},
+    io::{self, Read, Seek as _, SeekFrom, Write as _},
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
@@ -19,28 +18,28 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, fchmod, flock,
-        fstat, mkdir, open, openat, renameat_with, stat, statat, unlinkat,
+        fstat, fsync, mkdir, open, openat, renameat, renameat_with, stat, statat, unlinkat,
     },
     io::Errno,
 };
 
+use super::listing::{Listing, Turn};
 use crate::{
     clock::Timestamp,
     queue::{
-        dropped::{DIRECTORY_MODE, HEAD_BYTES_MAX, Head, Name, bad_name, new_name},
-        id::QueueId,
+        dropped::{
+            ANY_HEAD_BYTES_MAX, Contents, DIRECTORY_MODE, FILE_MODE, Name, bad_name, new_name,
+            temporary_name,
+        },
+        id::{QueueId, RANDOM_LENGTH},
     },
 };
 
-/// Files that one look takes; those that are there after it are for the next one, which follows at once.
-const FILES_MAX: usize = 1_000;
-/// Foreign names and old unfinished files that one look puts in order.
-const ODD_FILES_MAX: usize = 100;
 /// How old a file is whose caller must have died over it.
 const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Octets of a name that a file set aside keeps of its own.
 const NAME_BYTES_MAX: usize = 200;
-/// Files set aside under one name: who makes more has them stay where they are.
+/// Files set aside under one name, with a number each; more get a name that cannot be guessed.
 const NAMESAKES_MAX: u32 = 100;
 
 /// The directory, open and locked: one daemon at a time takes its files.
@@ -50,38 +49,25 @@ pub(super) struct Directory {
     path: PathBuf,
 }
 
-/// What lies in it.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    /// Whole files, oldest first, [`FILES_MAX`] at most.
-    pub(super) new: BTreeSet<QueueId>,
-    /// Whole files, all of them.
-    pub(super) waiting: u64,
-    /// Files that were set aside.
-    pub(super) bad: u64,
-    /// Names that nobody of ours makes.
-    pub(super) foreign: Vec<OsString>,
-    /// Files that perhaps nobody writes any more.
-    unfinished: Vec<OsString>,
-}
-
 /// A file whose head was read.
 #[derive(Debug)]
 pub(super) struct Dropped {
     /// Positioned at the message.
     pub(super) file: File,
-    /// The owner.
+    /// Where in the file that is.
+    pub(super) message_at: u64,
+    /// Whose message it is: the owner of the file, or, when the daemon has written it anew, that of the old one.
     pub(super) uid: u32,
-    pub(super) head: Head,
+    pub(super) contents: Contents,
 }
 
 /// Why there is no such file.
 #[derive(Debug)]
 pub(super) enum Unusable {
-    /// Its owner has taken it away.
+    /// Its owner has taken it away, or puts another one in its place at this moment.
     Gone,
-    /// It cannot be read now, and perhaps later.
-    Unreadable(io::Error),
+    /// This process cannot read any file now: it has no descriptor or no memory left.
+    Exhausted(io::Error),
     /// It is of no use.
     Bad { uid: Option<u32>, reason: String },
 }
@@ -115,75 +101,118 @@ impl Directory {
         }
     }
 
-    /// All entries, by name only.
-    pub(super) fn list(&self) -> io::Result<Listing> {
-        let mut listing = Listing::default();
+    /// All entries, with the owners of whole files.
+    pub(super) fn list(&self, turn: Turn, now: Timestamp) -> io::Result<Listing> {
+        let mut listing = Listing::new(turn);
         for entry in Dir::read_from(&self.fd)? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            match name.to_str().and_then(Name::read) {
-                Some(Name::New(id)) => {
-                    listing.waiting += 1;
-                    listing.new.insert(id);
-                    if listing.new.len() > FILES_MAX {
-                        listing.new.pop_last();
+            if name == "." || name == ".." {
+                continue;
+            }
+            let found = name.to_str().and_then(Name::read);
+            if found == Some(Name::Bad) {
+                listing.bad += 1;
+                continue;
+            }
+            // Its owner may have taken it away meanwhile.
+            let Ok(stat) = self.look_at(name) else { continue };
+            let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            match found {
+                Some(Name::New(id)) => listing.add(stat.st_uid, id),
+                Some(Name::Temporary(_)) if is_file => {
+                    if is_left_behind(&stat, now) {
+                        listing.add_unfinished(name.to_owned());
                     }
                 }
-                Some(Name::Bad) => listing.bad += 1,
-                Some(Name::Temporary(_)) => keep(&mut listing.unfinished, name),
-                None if name == "." || name == ".." => {}
-                None => keep(&mut listing.foreign, name),
+                // No caller of ours makes a directory, or a link, before it is renamed.
+                Some(Name::Temporary(_)) | None => {
+                    listing.add_foreign(stat.st_uid, name.to_owned());
+                }
+                Some(Name::Bad) => {}
             }
         }
         Ok(listing)
     }
 
+    fn look_at(&self, name: &OsStr) -> Result<Stat, Errno> {
+        statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
     /// Removes what callers have left who died over it. Returns how many files went.
-    pub(super) fn remove_unfinished(&self, listing: &Listing, now: Timestamp) -> usize {
-        let is_old = |name: &&OsString| {
-            let changed = statat(&self.fd, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW);
-            changed.is_ok_and(|stat| {
-                now.since(Timestamp(stat.st_mtime.saturating_mul(1_000))) > UNFINISHED_AGE_MAX
-            })
-        };
+    pub(super) fn remove_unfinished(&self, listing: &Listing) -> usize {
         let removed =
             |name: &&OsString| unlinkat(&self.fd, name.as_os_str(), AtFlags::empty()).is_ok();
-        listing.unfinished.iter().filter(is_old).filter(removed).count()
+        listing.unfinished.iter().filter(removed).count()
     }
 
     /// Opens a whole file and reads its head.
     pub(super) fn read(&self, id: QueueId, message_bytes_max: u64) -> Result<Dropped, Unusable> {
         let name = new_name(id);
-        let unreadable = |errno: Errno| match errno {
-            Errno::NOENT => Unusable::Gone,
-            errno => Unusable::Unreadable(errno.into()),
-        };
-        let seen = statat(&self.fd, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(unreadable)?;
+        let seen = self.look_at(name.as_ref()).map_err(|errno| unusable(errno, None))?;
+        let failed = |errno: Errno| unusable(errno, Some(seen.st_uid));
         let bad = |reason: String| Unusable::Bad { uid: Some(seen.st_uid), reason };
         fitness(&seen, message_bytes_max).map_err(bad)?;
         // Not blocking, should somebody put a FIFO there at this moment.
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = openat(&self.fd, &name, flags, Mode::empty()).map_err(unreadable)?;
-        let opened = fstat(&fd).map_err(unreadable)?;
+        let fd = openat(&self.fd, &name, flags, Mode::empty()).map_err(failed)?;
+        let opened = fstat(&fd).map_err(failed)?;
         if !is_same(&seen, &opened) {
-            return Err(Unusable::Unreadable(io::ErrorKind::ResourceBusy.into()));
+            return Err(Unusable::Gone);
         }
         fitness(&opened, message_bytes_max).map_err(bad)?;
         let mut file = File::from(fd);
         let mut bytes = Vec::new();
-        file.by_ref()
-            .take(HEAD_BYTES_MAX as u64)
+        let most = ANY_HEAD_BYTES_MAX as u64;
+        Read::by_ref(&mut file)
+            .take(most)
             .read_to_end(&mut bytes)
-            .map_err(Unusable::Unreadable)?;
-        let read = Head::read(&bytes).and_then(|(head, message_at)| {
+            .map_err(|error| bad(format!("it cannot be read: {error}")))?;
+        let read = Contents::read(&bytes).and_then(|(contents, message_at)| {
             let size = u64::try_from(opened.st_size).unwrap_or(0);
-            head.check_length(message_at, size).map(|()| (head, message_at))
+            contents.head.check_length(message_at, size).map(|()| (contents, message_at as u64))
         });
-        let (head, message_at) = read.map_err(|error| bad(error.to_string()))?;
-        io::Seek::seek(&mut file, io::SeekFrom::Start(message_at as u64))
-            .map_err(Unusable::Unreadable)?;
-        Ok(Dropped { file, uid: opened.st_uid, head })
+        let (contents, message_at) = read.map_err(|error| bad(error.to_string()))?;
+        file.seek(SeekFrom::Start(message_at))
+            .map_err(|error| bad(format!("it cannot be read: {error}")))?;
+        // Who has this process's number could do whatever it does.
+        let ours = opened.st_uid == rustix::process::geteuid().as_raw();
+        let uid = contents.owner.filter(|_| ours).unwrap_or(opened.st_uid);
+        Ok(Dropped { file, message_at, uid, contents })
+    }
+
+    /// Writes a file with these contents and the message of another one, and gives it its final name, over whatever
+    /// has that name. When this returns, it is on the disk.
+    pub(super) fn write(
+        &self,
+        id: QueueId,
+        contents: &Contents,
+        message: &mut File,
+        message_at: u64,
+    ) -> io::Result<()> {
+        let head = contents.encode().map_err(io::Error::other)?;
+        let temporary = temporary_name(another_id(id)?);
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+        let mode = Mode::from_raw_mode(FILE_MODE);
+        let mut file = File::from(openat(&self.fd, &temporary, flags, mode)?);
+        let written = (|| {
+            file.write_all(&head)?;
+            message.seek(SeekFrom::Start(message_at))?;
+            let octets = contents.head.message_bytes;
+            if io::copy(&mut message.take(octets), &mut file)? != octets {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            fsync(&file)?;
+            renameat(&self.fd, &temporary, &self.fd, new_name(id))?;
+            Ok(fsync(&self.fd)?)
+        })();
+        if written.is_err() {
+            // When it has its final name already, there is none to remove.
+            unlinkat(&self.fd, &temporary, AtFlags::empty()).ok();
+        }
+        written
     }
 
     /// Removes a file whose message is safe.
@@ -207,20 +236,47 @@ impl Directory {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        Err(io::ErrorKind::AlreadyExists.into())
+        // Somebody has taken all of these names: one that he cannot guess.
+        let mut random = [0; 8];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let unique = format!(".{:016x}", u64::from_le_bytes(random));
+        let target = OsString::from_vec([&first, unique.as_bytes()].concat());
+        renameat_with(&self.fd, name, &self.fd, &target, RenameFlags::NOREPLACE)?;
+        Ok(target)
     }
+}
+
+/// An id of the same age that nobody can guess.
+pub(super) fn another_id(id: QueueId) -> io::Result<QueueId> {
+    let mut random = [0; RANDOM_LENGTH];
+    let count = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    if count != RANDOM_LENGTH {
+        return Err(io::Error::other("the kernel gives no random numbers"));
+    }
+    Ok(QueueId::proposed(id.time(), random))
+}
+
+/// What an error about one file means: trouble of this process stops everything, any other only that file.
+fn unusable(errno: Errno, uid: Option<u32>) -> Unusable {
+    match errno {
+        Errno::NOENT => Unusable::Gone,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM => Unusable::Exhausted(errno.into()),
+        errno => {
+            let reason = format!("it cannot be read: {}", io::Error::from(errno));
+            Unusable::Bad { uid, reason }
+        }
+    }
+}
+
+/// Whether nobody has written to it for so long that its caller must have died.
+fn is_left_behind(stat: &Stat, now: Timestamp) -> bool {
+    now.since(Timestamp(stat.st_mtime.saturating_mul(1_000))) > UNFINISHED_AGE_MAX
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
         // A process that is being started may have a copy of the descriptor, and the lock with it.
         let _ = flock(self.fd.as_fd(), FlockOperation::Unlock);
-    }
-}
-
-fn keep(names: &mut Vec<OsString>, name: &OsStr) {
-    if names.len() < ODD_FILES_MAX {
-        names.push(name.to_owned());
     }
 }
 
@@ -235,7 +291,9 @@ fn fitness(stat: &Stat, message_bytes_max: u64) -> Result<(), String> {
         FileType::RegularFile if stat.st_nlink != 1 => {
             Err(format!("it has {} names", stat.st_nlink))
         }
-        FileType::RegularFile if size > message_bytes_max.saturating_add(HEAD_BYTES_MAX as u64) => {
+        FileType::RegularFile
+            if size > message_bytes_max.saturating_add(ANY_HEAD_BYTES_MAX as u64) =>
+        {
             Err(format!("it has {size} octets, and a message may have {message_bytes_max}"))
         }
         FileType::RegularFile => Ok(()),

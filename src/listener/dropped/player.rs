@@ -31,15 +31,32 @@ const REPLY_BYTES_MAX: u64 = 16 * 1024;
 /// Octets of the file that are read at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
 
+/// Recipients refused one after the other that the session is told of: before it has had enough.
+const REFUSED_MAX: usize = 500;
+/// Refusals that are repeated as the reason.
+const REASONS_MAX: usize = 3;
+
 /// What the session has said.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The message is safe; these recipients were refused for good, with the replies.
-    Taken(Vec<String>),
+    /// The message is safe, for all recipients of the file.
+    Taken,
+    /// Nobody has it: these would get it now, and those would not, with the first reasons.
+    Divided { now: Vec<String>, rest: Vec<String>, reasons: String },
     /// Not now.
     Later(String),
     /// Never.
     Bad(String),
+}
+
+/// What the session has said to the recipients.
+#[derive(Debug, Default)]
+struct Said {
+    accepted: Vec<String>,
+    /// Each with the reply.
+    refused: Vec<(String, String)>,
+    /// Too many for this transaction.
+    untried: Vec<String>,
 }
 
 /// Plays a file.
@@ -49,7 +66,8 @@ pub(super) async fn play(
     service: &Service,
     shutdown: Watch,
 ) -> Outcome {
-    let Some(mail) = with_id(&dropped.head.mail, id) else {
+    let head = &dropped.contents.head;
+    let Some(mail) = with_id(&with_size(&head.mail, head.message_bytes), id) else {
         return Outcome::Bad("its MAIL line has another queue id than its name".into());
     };
     let user = named(dropped.uid, None).await;
@@ -71,12 +89,41 @@ fn with_id(mail: &str, id: QueueId) -> Option<String> {
     }
 }
 
+/// MAIL with the size that the message really has, so that a queue without room for it says so before it comes.
+fn with_size(mail: &str, octets: u64) -> String {
+    match mail.contains('>') {
+        true => with_parameter(mail, "SIZE=", &octets.to_string()),
+        false => mail.to_owned(),
+    }
+}
+
+/// MAIL without an id: its name is the id of a file.
+pub(super) fn without_id(mail: &str) -> String {
+    without_parameter(mail, "XQUEUEID=")
+}
+
+fn with_parameter(mail: &str, keyword: &str, value: &str) -> String {
+    let without = without_parameter(mail, keyword);
+    let Some((path, others)) = without.rsplit_once('>') else { return without };
+    format!("{path}> {keyword}{value}{others}")
+}
+
+fn without_parameter(mail: &str, keyword: &str) -> String {
+    let (path, parameters) = mail.split_at(mail.rfind('>').map_or(mail.len(), |at| at + 1));
+    let is_it = |word: &&str| {
+        word.get(..keyword.len()).is_some_and(|key| key.eq_ignore_ascii_case(keyword))
+    };
+    let others = parameters.split_ascii_whitespace().filter(|word| !is_it(word));
+    [path].into_iter().chain(others.flat_map(|word| [" ", word])).collect()
+}
+
 /// The client's side of the conversation. It is dropped at its end, which is what ends the session.
 struct Player(BufReader<DuplexStream>);
 
 impl Player {
     async fn speak(mut self, mail: String, dropped: Dropped) -> io::Result<Outcome> {
-        let Dropped { file, head, .. } = dropped;
+        let Dropped { file, contents, .. } = dropped;
+        let head = contents.head;
         for expected in [self.reply().await?, self.say(crate::queue::dropped::HELLO).await?] {
             if !expected.starts_with('2') {
                 return Ok(Outcome::Later(expected));
@@ -86,22 +133,16 @@ impl Player {
         if !reply.starts_with('2') {
             return Ok(judged(reply));
         }
-        let mut refused = Vec::new();
-        for recipient in &head.recipients {
-            let reply = self.say(recipient).await?;
-            match reply.as_bytes() {
-                [b'2', ..] => {}
-                // Too many recipients will be too many tomorrow.
-                [b'4', ..] if !reply.contains(" 4.5.3 ") => return Ok(Outcome::Later(reply)),
-                _ => refused.push(format!("{recipient}: {reply}")),
-            }
-        }
-        if refused.len() == head.recipients.len() {
-            return Ok(Outcome::Bad(refused.swap_remove(0)));
+        let said = match self.recipients(&head.recipients).await? {
+            Ok(said) => said,
+            Err(reply) => return Ok(Outcome::Later(reply)),
+        };
+        if said.accepted.len() < head.recipients.len() {
+            return Ok(said.outcome());
         }
         self.0.write_all(format!("BDAT {} LAST\r\n", head.message_bytes).as_bytes()).await?;
-        if !self.send(file, head.message_bytes).await? {
-            return Ok(Outcome::Bad("it became shorter while it was read".into()));
+        if let Err(reason) = self.send(file, head.message_bytes).await? {
+            return Ok(Outcome::Bad(reason));
         }
         let reply = self.reply().await?;
         if !reply.starts_with('2') {
@@ -109,7 +150,30 @@ impl Player {
         }
         // Whatever happens to the farewell, the message is safe.
         drop(self.say("QUIT").await);
-        Ok(Outcome::Taken(refused))
+        Ok(Outcome::Taken)
+    }
+
+    /// All RCPT lines, as far as the session takes them; `Err` when it takes none just now.
+    async fn recipients(&mut self, lines: &[String]) -> io::Result<Result<Said, String>> {
+        let mut said = Said::default();
+        for (position, recipient) in lines.iter().enumerate() {
+            if said.refused.len() == REFUSED_MAX {
+                said.untried = lines[position..].to_vec();
+                break;
+            }
+            let reply = self.say(recipient).await?;
+            match reply.as_bytes() {
+                [b'2', ..] => said.accepted.push(recipient.clone()),
+                // Too many recipients will be too many tomorrow.
+                [b'4', ..] if reply.contains(" 4.5.3 ") => {
+                    said.untried = lines[position..].to_vec();
+                    break;
+                }
+                [b'4', ..] => return Ok(Err(reply)),
+                _ => said.refused.push((recipient.clone(), reply)),
+            }
+        }
+        Ok(Ok(said))
     }
 
     /// One command, one reply.
@@ -133,9 +197,9 @@ impl Player {
         }
     }
 
-    /// The octets of the message; false when there are not as many as announced. A session that does not want them
-    /// any more has said why.
-    async fn send(&mut self, mut file: File, octets: u64) -> io::Result<bool> {
+    /// The octets of the message, or why they cannot be read as announced. A session that does not want them any more
+    /// has said why.
+    async fn send(&mut self, mut file: File, octets: u64) -> io::Result<Result<(), String>> {
         let mut left = octets;
         let mut block = Vec::new();
         while left > 0 {
@@ -146,16 +210,42 @@ impl Player {
                 read.map(|read| (file, block, read as u64))
             };
             let read;
-            (file, block, read) = spawn_blocking(work).await.map_err(io::Error::other)??;
+            (file, block, read) = match spawn_blocking(work).await.map_err(io::Error::other)? {
+                Ok(read) => read,
+                Err(error) => return Ok(Err(format!("it cannot be read: {error}"))),
+            };
             if read < wanted {
-                return Ok(false);
+                return Ok(Err("it became shorter while it was read".into()));
             }
             if self.0.write_all(&block).await.is_err() {
-                return Ok(true);
+                return Ok(Ok(()));
             }
             left -= read;
         }
-        Ok(true)
+        Ok(Ok(()))
+    }
+}
+
+impl Said {
+    /// When not all were accepted.
+    fn outcome(self) -> Outcome {
+        let Self { accepted, refused, untried } = self;
+        let more = refused.len().saturating_sub(REASONS_MAX);
+        let first = refused.iter().take(REASONS_MAX);
+        let mut reasons: Vec<String> =
+            first.map(|(recipient, reply)| format!("{recipient}: {reply}")).collect();
+        reasons.extend((more > 0).then(|| format!("{more} more")));
+        let reasons = reasons.join("; ");
+        let refused = refused.into_iter().map(|(recipient, _)| recipient);
+        match (accepted.is_empty(), untried.is_empty()) {
+            (true, true) => Outcome::Bad(reasons),
+            // Whoever has not been asked yet may well get it.
+            (true, false) => Outcome::Divided { now: untried, rest: refused.collect(), reasons },
+            (false, _) => {
+                let rest = refused.chain(untried).collect();
+                Outcome::Divided { now: accepted, rest, reasons }
+            }
+        }
     }
 }
 
@@ -167,6 +257,35 @@ fn judged(reply: String) -> Outcome {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+
+    #[test]
+    fn mail_says_the_size_that_the_message_has() {
+        for (mail, expected) in [
+            ("MAIL FROM:<a@b>", "MAIL FROM:<a@b> SIZE=7"),
+            ("MAIL FROM:<> SIZE=1 BODY=8BITMIME size=2", "MAIL FROM:<> SIZE=7 BODY=8BITMIME"),
+            ("MAIL FROM:<\"a  b>\"@c> RET=HDRS", "MAIL FROM:<\"a  b>\"@c> SIZE=7 RET=HDRS"),
+            ("MAIL FROM:a@b SIZE=1", "MAIL FROM:a@b SIZE=1"),
+        ] {
+            assert_eq!(with_size(mail, 7), expected);
+        }
+    }
+
+    #[test]
+    fn who_was_not_asked_yet_is_tried_before_who_was_refused() {
+        let line = |number: usize| format!("RCPT TO:<{number}@b>");
+        let refused = (0..5).map(|number| (line(number), "550 5.1.1 no".to_owned()));
+        let said = Said { refused: refused.collect(), untried: vec![line(9)], ..Said::default() };
+        let Outcome::Divided { now, rest, reasons } = said.outcome() else { panic!() };
+        assert_eq!((now, rest.len()), (vec![line(9)], 5));
+        assert!(
+            reasons.starts_with("RCPT TO:<0@b>: 550 5.1.1 no; ") && reasons.ends_with("; 2 more"),
+            "{reasons}"
+        );
+        let said = Said { accepted: vec![line(1)], untried: vec![line(2)], ..Said::default() };
+        let divided =
+            Outcome::Divided { now: vec![line(1)], rest: vec![line(2)], reasons: String::new() };
+        assert_eq!(said.outcome(), divided);
+    }
 
     #[test]
     fn mail_gets_the_id_of_the_file_and_may_have_it_but_no_other_one() {
