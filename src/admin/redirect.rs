@@ -26,6 +26,18 @@ pub async fn redirect(
     hostname: &str,
     now: Timestamp,
 ) -> Result<QueueId, StoreError> {
+    redirect_while(store, id, to, hostname, now, async || ()).await
+}
+
+/// `meanwhile` is for a test: what others do before the old message is removed.
+async fn redirect_while(
+    store: &dyn Store,
+    id: QueueId,
+    to: Address,
+    hostname: &str,
+    now: Timestamp,
+    meanwhile: impl AsyncFnOnce(),
+) -> Result<QueueId, StoreError> {
     let message = store.show(id).await?.ok_or(StoreError::NotFound(id))?;
     let record = &message.record;
     if record.dead().next().is_none() {
@@ -34,7 +46,7 @@ pub async fn redirect(
     if record.recipients.iter().any(|recipient| !recipient.state.is_final()) {
         return Err(StoreError::Conflict(id));
     }
-    let mut reader = store.open_message(id).await?;
+    let mut reader = store.read_message(id).await?;
     let old = reader.envelope().clone();
     // A notice of ours stays one; a client's null reverse path does not make its mail ours.
     let address = if old.is_own_notice() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
@@ -60,8 +72,16 @@ pub async fn redirect(
         draft.write(&block).await?;
     }
     let redirected = store.enqueue(draft).await?.id();
-    store.expire(id).await?;
-    Ok(redirected)
+    meanwhile().await;
+    match store.expire(id, Timestamp(i64::MAX)).await {
+        // A person took the old one up again since it was read: it stays, and so this one must not leave.
+        Err(StoreError::Conflict(_)) => match store.delete(redirected).await {
+            // Unless it has left already.
+            Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => Ok(redirected),
+            deleted => deleted.and(Err(StoreError::Conflict(id))),
+        },
+        removed => removed.map(|()| redirected),
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +141,29 @@ mod tests {
         let Claim::Message(claimed) = store.claim_due(clock.now(), terms).await.unwrap() else {
             panic!("nothing to claim")
         };
-        store.settle(claimed.id, Settlement { at: clock.wall(), outcomes }).await.unwrap();
+        store
+            .settle(
+                claimed.id,
+                Settlement { reservation: claimed.reservation, at: clock.wall(), outcomes },
+            )
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dead_letter_that_somebody_resends_meanwhile_is_not_removed() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
+        let id = half_dead(&store, &clock).await;
+        settle(&store, &clock, vec![(1, Outcome::Relayed { reply: "250 OK".into() })]).await;
+        let to: Address = "new@example.org".parse().unwrap();
+        let meanwhile = async || {
+            store.retry(id, clock.wall()).await.unwrap();
+        };
+        let found = redirect_while(&store, id, to, "web01", clock.wall(), meanwhile).await;
+        assert_eq!(found, Err(StoreError::Conflict(id)));
+        let queued = store.list(None, 10).await.unwrap();
+        assert_eq!(queued.iter().map(|message| message.id).collect::<Vec<_>>(), [id]);
     }
 
     #[tokio::test]

@@ -302,9 +302,9 @@ async fn show(
 ) -> Result<Json<Message>, Refusal> {
     let id = parse(&id)?;
     let message = sources.store.show(id).await?.ok_or(StoreError::NotFound(id))?;
-    // A message of the history has no file any more, and a damaged one is reported by its recipients.
+    // A message of the history has no file any more, and a damaged one is reported when a worker meets it.
     let origin =
-        sources.store.open_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
+        sources.store.read_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
     Ok(Json(Message { origin, ..message.into() }))
 }
 

@@ -279,7 +279,7 @@ async fn rescue(shared: &Shared, stranded: Stranded) -> Ended {
     let settlement = settlement.unwrap_or_else(|| {
         let outcomes = settlement::abandoned(&claim, stage, &shared.terms());
         report(shared, &claim, &outcomes, Some("the relay's own worker failed".to_owned()), 0);
-        Arc::new(Settlement { at: shared.clock.wall(), outcomes })
+        Arc::new(Settlement { reservation: claim.reservation, at: shared.clock.wall(), outcomes })
     });
     shared.settle(claim.id, &settlement).await;
     shared.more.notify_one();

@@ -369,6 +369,7 @@ mod tests {
             resend: false,
         };
         ClaimedMessage {
+            reservation: 1,
             id: QueueId::from_bytes([0; 16]),
             reverse_path: None,
             body: BodyKind::SevenBit,

@@ -69,6 +69,7 @@ mod tests {
             resend: false,
         };
         ClaimedMessage {
+            reservation: 1,
             id: QueueId::from_bytes([number; 16]),
             reverse_path: None,
             body: BodyKind::SevenBit,

@@ -167,7 +167,8 @@ impl Worker {
         };
         let ended = shared.clock.now();
         let outcomes = std::mem::take(&mut judgement.outcomes);
-        let settlement = Arc::new(Settlement { at: ended.wall, outcomes });
+        let settlement =
+            Arc::new(Settlement { reservation: claim.reservation, at: ended.wall, outcomes });
         // From here on a kill sends nothing again; before it there is nothing that waits.
         if let Err(problem) = shared.store.answered(claim.id, &settlement) {
             warn!(id = %claim.id, error = %problem, "the answer could not be noted; a kill before it is settled may send the message again");

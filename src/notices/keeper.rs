@@ -178,7 +178,7 @@ impl Keeper {
     }
 
     async fn original(&self, id: QueueId) -> Original {
-        let Ok(reader) = self.store.open_message(id).await else { return Original::default() };
+        let Ok(reader) = self.store.read_message(id).await else { return Original::default() };
         // Reads at most one header section and one small message.
         tokio::task::spawn_blocking(move || Original::read(reader)).await.unwrap_or_default()
     }

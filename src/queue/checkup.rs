@@ -10,7 +10,7 @@ use super::{
     id::QueueId,
     inspection::{Inspection, InspectionError},
     record::MessageRecord,
-    sled_tables::SledTables,
+    sled_tables::{FoundEvents, SledTables},
     state::RecipientState,
     tables::{DeadKey, DueKey, TableError},
 };
@@ -164,7 +164,8 @@ impl Checkup<'_> {
     }
 
     fn ledger(&mut self, tables: &SledTables) -> Result<Ledger, TableError> {
-        let (events, damaged) = tables.ledger()?;
+        let FoundEvents { events, damaged } = tables.ledger()?;
+        let damaged = damaged.len();
         let mut ledger = Ledger::default();
         for (sequence, event) in events {
             ledger.insert(sequence, event);

@@ -133,7 +133,7 @@ impl Committer {
             Ok(()) => {
                 self.after(changes);
                 if half_unknown && !self.engine.must_assume_half_spent() {
-                    self.copied(|copy, ledger| copy.rewrite(ledger));
+                    self.copied(|copy, ledger, half_unknown| copy.rewrite(ledger, half_unknown));
                 }
                 answers.into_iter().for_each(|answer| answer(Ok(())));
                 Ok(())
@@ -152,7 +152,9 @@ impl Committer {
     /// What follows from a write: totals, files to remove, workers to wake.
     fn after(&mut self, changes: Changes) {
         let work = changes.adds_work();
-        self.copied(|copy, ledger| copy.append(&changes.ledger, ledger));
+        self.copied(|copy, ledger, half_unknown| {
+            copy.append(&changes.ledger, ledger, half_unknown)
+        });
         for (id, bytes) in changes.removed {
             self.shared.leaves(bytes);
             if self.removals.send(id).is_err() {
@@ -164,8 +166,9 @@ impl Committer {
         }
     }
 
-    fn copied(&mut self, write: impl FnOnce(&mut LedgerCopy, &Ledger) -> io::Result<()>) {
-        if let Err(error) = write(&mut self.copy, self.engine.ledger()) {
+    fn copied(&mut self, write: impl FnOnce(&mut LedgerCopy, &Ledger, bool) -> io::Result<()>) {
+        let half_unknown = self.engine.must_assume_half_spent();
+        if let Err(error) = write(&mut self.copy, self.engine.ledger(), half_unknown) {
             error!(error = %error, "the copy of the budget ledger cannot be written; it is used only if the queue's index is lost");
         }
     }

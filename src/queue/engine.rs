@@ -4,7 +4,7 @@
 //! [`Changes`]; the backend makes them durable before anybody hears the answer, so a verb may build on
 //! another one of the same batch. Must not know disks, threads or sockets.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::{
     id::QueueId,
@@ -26,12 +26,39 @@ use crate::{
 /// Damaged or stale due keys that one claim removes before it gives the others a turn.
 const STALE_KEYS_MAX: usize = 64;
 
+/// Messages that a worker of this process has, each with its reservation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claims {
+    alive: HashMap<QueueId, u64>,
+    /// Above every reservation of this process, also when the ledger has forgotten it or was lost.
+    next: u64,
+}
+
+impl Claims {
+    pub(super) fn contains(&self, id: QueueId) -> bool {
+        self.alive.contains_key(&id)
+    }
+
+    fn insert(&mut self, id: QueueId, reservation: u64) {
+        self.alive.insert(id, reservation);
+        self.next = self.next.max(reservation + 1);
+    }
+
+    /// Ends the claim of this reservation, and says whether it was alive.
+    fn remove(&mut self, id: QueueId, reservation: u64) -> bool {
+        let alive = self.alive.get(&id) == Some(&reservation);
+        if alive {
+            self.alive.remove(&id);
+        }
+        alive
+    }
+}
+
 /// The memory of the queue beside its tables.
 #[derive(Debug, Default)]
 pub(super) struct Engine {
     ledger: Ledger,
-    /// Messages that a worker of this process has.
-    claimed: HashSet<QueueId>,
+    claimed: Claims,
     /// The ledger of the last run is lost: half of the limit counts as spent from the first claim on.
     assume_half_spent: bool,
 }
@@ -58,12 +85,21 @@ impl Fate {
     }
 }
 
+/// Why a message's file is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It is damaged or gone: its recipients are dead.
+    Damaged,
+    /// A newer program wrote it: its recipients are held until that program is back.
+    Newer,
+}
+
 /// What a verb may answer with.
 pub(super) type Answer<T> = Result<T, StoreError>;
 
 impl Engine {
     /// An engine that starts with what is stored, and with the claims of a store that failed under it.
-    pub(super) fn new(ledger: Ledger, claimed: HashSet<QueueId>) -> Self {
+    pub(super) fn new(ledger: Ledger, claimed: Claims) -> Self {
         Self { ledger, claimed, assume_half_spent: false }
     }
 
@@ -74,13 +110,13 @@ impl Engine {
 
     /// The claims: for the engine that follows this one when a store is reopened, and to go back to when
     /// a batch could not be written.
-    pub(super) fn claimed(&self) -> &HashSet<QueueId> {
+    pub(super) fn claimed(&self) -> &Claims {
         &self.claimed
     }
 
     /// Goes back to the claims before a batch that could not be written: a settlement that did not
     /// become durable leaves its claim alive, and a claim that did not become durable never was one.
-    pub(super) fn restore_claimed(&mut self, claimed: HashSet<QueueId>) {
+    pub(super) fn restore_claimed(&mut self, claimed: Claims) {
         self.claimed = claimed;
     }
 
@@ -91,7 +127,12 @@ impl Engine {
 
     /// Whether a worker of this process has the message.
     pub(super) fn has_claimed(&self, id: QueueId) -> bool {
-        self.claimed.contains(&id)
+        self.claimed.contains(id)
+    }
+
+    /// The number of the next ledger event.
+    fn next_sequence(&self) -> u64 {
+        self.ledger.next_sequence().max(self.claimed.next)
     }
 
     /// Live events, for the copy of the ledger outside the tables.
@@ -121,13 +162,14 @@ impl Engine {
         terms: ClaimTerms,
     ) -> Answer<Claim> {
         for _ in 0..STALE_KEYS_MAX {
-            let key = match next(tables, changes, now.wall)? {
+            let key = match next(tables, changes, now.wall, &self.claimed)? {
                 Next::Due(key) => key,
                 Next::Later(next) => return Ok(Claim::Idle { next }),
             };
             self.prune(changes, now);
             if std::mem::take(&mut self.assume_half_spent) {
                 self.spend(changes, now, terms.limit.div_ceil(2));
+                changes.budget_known = true;
             }
             let limit = terms.limit_of(key.lane);
             let room = self.ledger.room(now, limit);
@@ -166,7 +208,7 @@ impl Engine {
         now: Moment,
         recipients_max: u32,
     ) -> ClaimedMessage {
-        let reservation = self.ledger.next_sequence();
+        let reservation = self.next_sequence();
         let mut reserved = record.clone();
         let mut recipients = Vec::new();
         for (index, recipient) in reserved.recipients.iter_mut().enumerate() {
@@ -185,6 +227,7 @@ impl Engine {
         self.spend(changes, now, u32::try_from(recipients.len()).unwrap_or(u32::MAX));
         let claimed = ClaimedMessage {
             id,
+            reservation,
             reverse_path: record.reverse_path.clone(),
             body: record.body,
             internationalized: record.internationalized,
@@ -194,7 +237,7 @@ impl Engine {
             recipients,
         };
         changes.put(id, Some(record), Some(reserved));
-        self.claimed.insert(id);
+        self.claimed.insert(id, reservation);
         claimed
     }
 
@@ -207,16 +250,26 @@ impl Engine {
         settlement: &Settlement,
         now: Moment,
     ) -> Answer<()> {
-        self.claimed.remove(&id);
+        let reservation = settlement.reservation;
+        // Of whatever this ends, a later claim is not concerned.
+        let alive = self.claimed.remove(id, reservation);
         let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
         let mut new = old.clone();
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
-            let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
+            match recipient.state {
+                RecipientState::Reserved { reservation: own, .. } if own == reservation => {}
+                // The index was rebuilt under the worker, and with it the record, as of a message that waits.
+                RecipientState::Queued { resend, .. } if alive && settlement.tells_of(index) => {
+                    recipient.state =
+                        RecipientState::Reserved { reservation, since: now.wall, resend };
+                }
+                _ => continue,
+            }
             let outcome = settlement.of(index);
             apply(recipient, &outcome, settlement.at, old.accepted_at);
             self.account_for(changes, reservation, &outcome, now);
         }
-        finish(changes, id, &old, new);
+        finish(changes, id, &old, new, now.wall);
         Ok(())
     }
 
@@ -243,24 +296,29 @@ impl Engine {
                     reason: "the relay stopped while it waited for the reply to the final dot"
                         .into(),
                 },
+                // An answer to an earlier claim: the dot of this one would have been noted over it.
+                Fate::Answered(settlement) if settlement.reservation != reservation => {
+                    Outcome::NotTried { until: None }
+                }
                 Fate::Answered(settlement) => settlement.of(index),
             };
             apply(recipient, &outcome, at, record.accepted_at);
             self.account_for(changes, reservation, &outcome, now);
         }
-        finish(changes, id, record, new);
+        finish(changes, id, record, new, now.wall);
     }
 
-    /// Every recipient that is not relayed becomes dead, because the message's file is damaged or gone.
+    /// Every recipient that is not relayed becomes dead or is held, because the message's file is of no use.
     pub(super) fn set_aside(
         &mut self,
         tables: &dyn Tables,
         changes: &mut Changes,
         id: QueueId,
         now: Timestamp,
+        why: Unusable,
         reason: &str,
     ) -> Answer<()> {
-        self.claimed.remove(&id);
+        self.claimed.alive.remove(&id);
         let old = match current(tables, changes, id) {
             // Neither record nor file can be read: there is nothing left to show.
             Err(StoreError::Corrupt { .. }) => {
@@ -278,9 +336,13 @@ impl Engine {
             if let RecipientState::Reserved { reservation, .. } = recipient.state {
                 self.refund(changes, reservation);
             }
-            recipient.state = RecipientState::Dead { since: now, reason: cut(reason) };
+            let reason = cut(reason);
+            recipient.state = match why {
+                Unusable::Damaged => RecipientState::Dead { since: now, reason },
+                Unusable::Newer => RecipientState::Held { since: now, reason },
+            };
         }
-        finish(changes, id, &old, new);
+        finish(changes, id, &old, new, now);
         Ok(())
     }
 
@@ -294,7 +356,7 @@ impl Engine {
     }
 
     fn spend(&mut self, changes: &mut Changes, now: Moment, recipients: u32) {
-        let sequence = self.ledger.next_sequence();
+        let sequence = self.next_sequence();
         let event = Event { at: now, recipients };
         self.ledger.insert(sequence, event);
         changes.ledger.insert(sequence, Some(event));
@@ -311,8 +373,11 @@ impl Engine {
     ) {
         match outcome {
             Outcome::Relayed { .. } | Outcome::Uncertain { .. } => {
-                let event = self.ledger.restamp(reservation, now);
-                changes.ledger.insert(reservation, event);
+                match self.ledger.restamp(reservation, now) {
+                    Some(event) => drop(changes.ledger.insert(reservation, Some(event))),
+                    // It was lost with the index under the worker; the upstream has counted it all the same.
+                    None => self.spend(changes, now, 1),
+                }
             }
             Outcome::Deferred { .. } | Outcome::NotTried { .. } | Outcome::Dead { .. } => {
                 self.refund(changes, reservation);
@@ -329,5 +394,103 @@ impl Engine {
         for sequence in self.ledger.prune(now) {
             changes.ledger.insert(sequence, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::{Clock, ManualClock},
+        message::envelope::{BodyKind, Lane},
+        queue::{state::Recipient, tables::TableError},
+    };
+
+    const TERMS: ClaimTerms =
+        ClaimTerms { limit: 10, notice_reserve: 0, urgent_reserve: 0, recipients_max: 100 };
+
+    /// The tables after an index was rebuilt from the spool while the process went on.
+    struct Rebuilt(QueueId, MessageRecord);
+
+    impl Tables for Rebuilt {
+        fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
+            Ok((id == self.0).then(|| self.1.clone()))
+        }
+
+        fn first_due(
+            &self,
+            lane: Lane,
+            passed: &dyn Fn(&DueKey) -> bool,
+        ) -> Result<Option<DueKey>, TableError> {
+            Ok(DueKey::of(self.0, &self.1).filter(|key| key.lane == lane && !passed(key)))
+        }
+    }
+
+    /// A message to two, which a worker has under reservation 7 when the index is rebuilt.
+    fn rebuilt(clock: &ManualClock) -> (Engine, Rebuilt) {
+        let id = QueueId::from_bytes([1; 16]);
+        let waiting = |address: &str| Recipient {
+            address: address.parse().unwrap(),
+            state: RecipientState::Queued { due: clock.wall(), resend: false },
+            attempts: 0,
+            last_reply: None,
+        };
+        let record = MessageRecord {
+            accepted_at: clock.wall(),
+            reverse_path: None,
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            size_bytes: 1,
+            lane: Lane::Normal,
+            lifetime_from: clock.wall(),
+            told: vec![],
+            delay_told: false,
+            notify: std::collections::BTreeMap::new(),
+            notices: vec![],
+            recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
+        };
+        let mut claims = Claims::default();
+        claims.insert(id, 7);
+        (Engine::new(Ledger::default(), claims), Rebuilt(id, record))
+    }
+
+    fn clock() -> ManualClock {
+        ManualClock::new(Timestamp(1_800_000_000_000))
+    }
+
+    #[test]
+    fn a_message_that_a_living_worker_has_is_given_to_no_second_one_after_a_rebuild() {
+        let clock = clock();
+        let (mut engine, tables) = rebuilt(&clock);
+        let claim = engine.claim(&tables, &mut Changes::default(), clock.now(), TERMS).unwrap();
+        assert!(matches!(claim, Claim::Idle { next: None }), "{claim:?}");
+    }
+
+    #[test]
+    fn what_a_living_worker_reports_after_a_rebuild_counts_and_is_spent() {
+        let clock = clock();
+        let (mut engine, tables) = rebuilt(&clock);
+        let relayed = Outcome::Relayed { reply: "250 OK".into() };
+        let at = clock.wall();
+        let settlement = Settlement { reservation: 7, at, outcomes: vec![(0, relayed)] };
+        let mut changes = Changes::default();
+        engine.settle(&tables, &mut changes, tables.0, &settlement, clock.now()).unwrap();
+        let record = changes.messages[&tables.0].clone().unwrap();
+        assert!(record.recipients[0].state.is_relayed(), "{record:?}");
+        assert_eq!(record.recipients[1].state.name(), "queued");
+        assert_eq!(engine.view(clock.now(), 10).spent, 1);
+        let claim = engine.claim(&tables, &mut changes, clock.now(), TERMS).unwrap();
+        let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
+        assert_eq!(claimed.recipients[0].index, 1);
+    }
+
+    #[test]
+    fn a_reservation_that_a_living_worker_has_is_given_to_nobody_else_after_a_rebuild() {
+        let clock = clock();
+        let (mut engine, tables) = rebuilt(&clock);
+        let other = Rebuilt(QueueId::from_bytes([2; 16]), tables.1);
+        let claim = engine.claim(&other, &mut Changes::default(), clock.now(), TERMS).unwrap();
+        let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
+        assert!(claimed.reservation > 7, "{claimed:?}");
     }
 }

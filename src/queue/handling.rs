@@ -71,6 +71,7 @@ impl Engine {
         changes: &mut Changes,
         id: QueueId,
         told: Told,
+        now: Timestamp,
     ) -> Answer<()> {
         let Some(old) = current(tables, changes, id)? else { return Ok(()) };
         let mut new = old.clone();
@@ -80,8 +81,25 @@ impl Engine {
         new.notices.extend(told.notices);
         let surplus = new.notices.len().saturating_sub(NOTICES_MAX);
         new.notices.drain(..surplus);
-        finish(changes, id, &old, new);
+        finish(changes, id, &old, new, now);
         Ok(())
+    }
+
+    /// Removes a message whose recipients are all relayed or dead since before `keep_after`.
+    pub(super) fn expire(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        keep_after: Timestamp,
+        now: Timestamp,
+    ) -> Answer<()> {
+        // Whoever asks has read the record before; a person may have resent it since.
+        let record = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        if !record.is_dead_since_before(keep_after) {
+            return Err(StoreError::Conflict(id));
+        }
+        self.delete(tables, changes, id, now, None)
     }
 
     /// Removes a message that no worker has; `reason` says why, or leaves the reasons of its dead
@@ -113,8 +131,7 @@ impl Engine {
                 recipient.state = RecipientState::Dead { since: now, reason: cut(reason) };
             }
         }
-        changes.put(id, Some(&old), None);
-        changes.history.insert(id, Some(deleted));
+        changes.finish(id, &old, deleted, now);
         Ok(())
     }
 

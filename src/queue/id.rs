@@ -1,7 +1,7 @@
 //! The queue id: the name of a message from acceptance to the end of its history.
 //!
-//! Rule: ids sort in the order of acceptance, also across restarts while the wall clock does not step
-//! back. Must not know where a message lies.
+//! Rule: ids sort in the order of acceptance, also across restarts, while the wall clock does not step back
+//! by more than some minutes. Must not know where a message lies.
 
 use std::{
     fmt,
@@ -148,12 +148,18 @@ impl QueueIds {
         Self { last: Mutex::new((floor.0, 0)) }
     }
 
-    /// The next id at `now`. When the clock has stepped back the last millisecond is used again.
+    /// The next id at `now`. When the clock has stepped back a little the last millisecond is used again; when it was
+    /// far ahead, the order begins anew, for nothing may be dated into the future for long.
     #[must_use]
     pub fn next(&self, now: Timestamp) -> QueueId {
         let (millis, counter) = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            *last = if now.0 > last.0 { (now.0, 0) } else { (last.0, last.1.wrapping_add(1)) };
+            let far_ahead = last.0 > now.after(PROPOSAL_AHEAD_MAX).0;
+            *last = if now.0 > last.0 || far_ahead {
+                (now.0, 0)
+            } else {
+                (last.0, last.1.wrapping_add(1))
+            };
             *last
         };
         let [_, _, random @ ..] = fastrand::u64(..).to_be_bytes();
@@ -172,6 +178,18 @@ mod tests {
         assert!(made.is_sorted());
         let texts: Vec<String> = made.iter().map(QueueId::to_string).collect();
         assert!(texts.is_sorted(), "the text form keeps the order: {texts:?}");
+    }
+
+    #[test]
+    fn ids_follow_a_clock_that_was_far_ahead_back_to_the_present() {
+        let now = Timestamp(1_800_000_000_000);
+        let ahead = now.after(Duration::from_secs(4_000 * 24 * 3600));
+        let ids = QueueIds::new(ahead);
+        assert_eq!(ids.next(now).time(), now, "also of a run before this one");
+        assert_eq!(ids.next(ahead).time(), ahead);
+        assert_eq!(ids.next(now).time(), now);
+        let corrected = now.before(PROPOSAL_AHEAD_MAX);
+        assert_eq!(ids.next(corrected).time(), now, "a correction keeps the order");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Must not know sled.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 
 use super::{
     draft::Draft,
-    engine::{Engine, Fate},
+    engine::{Claims, Engine, Fate, Unusable},
     handling::DELETED,
     id::{QueueId, QueueIds},
     in_transfer::InTransfer,
-    reader::MessageReader,
+    reader::{MessageReader, ReadError},
     receipt::Receipt,
     record::MessageRecord,
     state::AccountState,
@@ -27,7 +27,7 @@ use super::{
         Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store,
         StoreError, Told, Totals,
     },
-    tables::{Changes, DeadKey, DueKey, News, TableError, Tables},
+    tables::{Changes, DeadKey, DueKey, EndKey, News, TableError, Tables, is_of_the_future},
 };
 use crate::{
     budget::ledger::{Event, Ledger},
@@ -63,6 +63,7 @@ struct MemoryTables {
     due: BTreeMap<DueKey, ()>,
     ledger: BTreeMap<u64, Event>,
     history: BTreeMap<QueueId, MessageRecord>,
+    ended: BTreeMap<EndKey, ()>,
     dead: BTreeMap<DeadKey, ()>,
 }
 
@@ -88,6 +89,10 @@ impl MemoryTables {
         apply(&mut self.ledger, changes.ledger);
         apply(&mut self.history, changes.history);
         apply(&mut self.due, changes.due.into_iter().map(|(key, add)| (key, add.then_some(()))));
+        apply(
+            &mut self.ended,
+            changes.ended.into_iter().map(|(key, add)| (key, add.then_some(()))),
+        );
         apply(&mut self.dead, changes.dead.into_iter().map(|(key, add)| (key, add.then_some(()))));
     }
 
@@ -136,7 +141,7 @@ impl MemoryStore {
         let state = &mut *guard;
         let mut ledger = Ledger::default();
         state.tables.ledger.iter().for_each(|(sequence, event)| ledger.insert(*sequence, *event));
-        state.engine = Engine::new(ledger, HashSet::new());
+        state.engine = Engine::new(ledger, Claims::default());
         let mut changes = Changes::default();
         for (id, record) in &state.tables.messages {
             if record.is_reserved() {
@@ -239,10 +244,16 @@ impl Store for MemoryStore {
         MessageReader::of_bytes(bytes).or_else(|error| {
             let (now, reason) = (self.clock.wall(), error.to_string());
             self.change(|engine, tables, changes| {
-                engine.set_aside(tables, changes, id, now, &reason)
+                engine.set_aside(tables, changes, id, now, Unusable::Damaged, &reason)
             })?;
             Err(StoreError::Corrupt { id, reason })
         })
+    }
+
+    async fn read_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
+        let bytes = self.lock().bodies.get(&id).cloned().ok_or(StoreError::NotFound(id))?;
+        let corrupt = |error: ReadError| StoreError::Corrupt { id, reason: error.to_string() };
+        MessageReader::of_bytes(bytes).map_err(corrupt)
     }
 
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
@@ -260,9 +271,9 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
+    async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError> {
         let now = self.clock.wall();
-        self.change(|engine, tables, changes| engine.delete(tables, changes, id, now, None))
+        self.change(|engine, tables, changes| engine.expire(tables, changes, id, keep_after, now))
     }
 
     async fn list(
@@ -301,7 +312,8 @@ impl Store for MemoryStore {
     }
 
     async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError> {
-        self.change(|_, tables, changes| Engine::told(tables, changes, id, told))
+        let now = self.clock.wall();
+        self.change(|_, tables, changes| Engine::told(tables, changes, id, told, now))
     }
 
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {
@@ -327,9 +339,13 @@ impl Store for MemoryStore {
     }
 
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
+        let now = self.clock.wall();
         self.change(|_, tables, changes| {
-            let old = tables.history.keys().take_while(|id| id.time() < keep_after);
-            changes.history.extend(old.map(|id| (*id, None)));
+            let ends = tables.ended.keys().copied();
+            ends.clone()
+                .filter(|end| is_of_the_future(end.at, now))
+                .for_each(|end| changes.move_end(end, now));
+            ends.filter(|end| end.at < keep_after).for_each(|end| changes.forget_end(end));
             Ok(u32::try_from(changes.history.len()).unwrap_or(u32::MAX))
         })
     }

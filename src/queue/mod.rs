@@ -30,6 +30,7 @@ pub mod restored;
 mod shared;
 mod side_files;
 mod sled_dead;
+mod sled_parts;
 pub mod sled_store;
 mod sled_tables;
 mod spool;

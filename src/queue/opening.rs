@@ -4,7 +4,6 @@
 //! work is an error and no reason to rebuild. Must not know clients or Gmail.
 
 use std::{
-    collections::HashSet,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -19,11 +18,10 @@ use thiserror::Error;
 use tracing::error;
 
 use super::{
-    engine::Engine,
-    id::QueueId,
+    engine::{Claims, Engine},
     reconciliation::{Reconciled, Reconciliation},
     side_files::{FoundDots, LedgerCopy},
-    sled_tables::{OpenError, SledTables},
+    sled_tables::{FoundEvents, OpenError, SledTables},
     spool::Spool,
     tables::TableError,
 };
@@ -141,7 +139,7 @@ pub(super) struct Opening<'a> {
     pub(super) spool: &'a Spool,
     pub(super) dots: &'a FoundDots,
     /// Claims of workers that are still alive (only when a store is reopened within a process).
-    pub(super) alive: HashSet<QueueId>,
+    pub(super) alive: Claims,
     pub(super) hold_uncertain: bool,
     pub(super) now: Moment,
 }
@@ -192,7 +190,7 @@ impl Opening<'_> {
     fn reconcile(&self, tables: &SledTables, index: Index) -> Result<Reconciled, TableError> {
         // Whoever asks for it later may find it damaged, but not newer.
         tables.account()?;
-        let (ledger, loss) = ledger(self.state, tables, index, self.now)?;
+        let (ledger, loss) = self.ledger(tables, index)?;
         let reconciliation = Reconciliation { opening: self, tables };
         let mut reconciled = reconciliation.run(Engine::new(ledger, self.alive.clone()))?;
         if loss == LedgerLoss::Unknown {
@@ -202,6 +200,43 @@ impl Opening<'_> {
             reconciled.engine.assume_half_spent();
         }
         Ok(reconciled)
+    }
+}
+
+impl Opening<'_> {
+    /// The ledger of the last run: what sled has, and what the copy has beside it.
+    fn ledger(
+        &self,
+        tables: &SledTables,
+        index: Index,
+    ) -> Result<(Ledger, LedgerLoss), TableError> {
+        let FoundEvents { events, damaged } = tables.ledger()?;
+        let copy = LedgerCopy::read(self.state);
+        let trusted = copy.as_ref().is_some_and(|copy| copy.is_whole && copy.boot == self.now.boot);
+        let pending = copy.as_ref().is_some_and(|copy| copy.half_unknown);
+        let is_new = tables.is_new()?;
+        let lost =
+            !damaged.is_empty() || is_new && (index == Index::Rebuilt || self.was_used_before()?);
+        let unknown = pending || lost && !trusted || tables.is_budget_unknown()?;
+        if is_new || lost {
+            // Before anything else is written: a crash while the rest is rebuilt must not make the budget known.
+            tables.begin(unknown, &damaged)?;
+        }
+        let mut ledger = Ledger::default();
+        for (sequence, event) in copy.into_iter().flat_map(|copy| copy.events).chain(events) {
+            ledger.insert(sequence, event);
+        }
+        Ok((ledger, if unknown { LedgerLoss::Unknown } else { LedgerLoss::None }))
+    }
+
+    /// Whether this directory has had an index that is gone by now.
+    fn was_used_before(&self) -> Result<bool, TableError> {
+        let failed = |error: io::Error| TableError::Failed(error.to_string());
+        let mut names = fs::read_dir(self.state).map_err(failed)?.filter_map(Result::ok);
+        let moved_away =
+            names.any(|entry| entry.file_name().to_string_lossy().starts_with("queue.sled.bad-"));
+        let spool = self.spool.list().map_err(failed)?;
+        Ok(moved_away || LedgerCopy::exists(self.state) || !spool.messages.is_empty())
     }
 }
 
@@ -246,26 +281,6 @@ fn refused(state: &Path, error: &OpenError) -> StoreOpenError {
         OpenError::Newer(_) => StoreOpenError::Newer { directory, reason },
         _ => StoreOpenError::Unusable { directory, reason },
     }
-}
-
-/// The ledger of the last run: what sled has, and what the copy has beside it.
-fn ledger(
-    state: &Path,
-    tables: &SledTables,
-    index: Index,
-    now: Moment,
-) -> Result<(Ledger, LedgerLoss), TableError> {
-    let (events, damaged) = tables.ledger()?;
-    let copy = LedgerCopy::read(state);
-    let trusted = copy.as_ref().is_some_and(|copy| copy.is_whole && copy.boot == now.boot);
-    let pending = copy.as_ref().is_some_and(|copy| copy.half_unknown);
-    let lost = index == Index::Rebuilt || damaged > 0;
-    let loss = if pending || (lost && !trusted) { LedgerLoss::Unknown } else { LedgerLoss::None };
-    let mut ledger = Ledger::default();
-    for (sequence, event) in copy.into_iter().flat_map(|copy| copy.events).chain(events) {
-        ledger.insert(sequence, event);
-    }
-    Ok((ledger, loss))
 }
 
 /// Whether the budget spent before is known.

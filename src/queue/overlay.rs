@@ -3,7 +3,7 @@
 //! Rule: a verb sees what the verbs before it in the same batch have changed. Must not know what a verb means.
 
 use super::{
-    engine::Answer,
+    engine::{Answer, Claims},
     id::QueueId,
     record::MessageRecord,
     store::StoreError,
@@ -22,10 +22,15 @@ pub(super) enum Next {
 
 /// The first key that is due: of the first lane that has one. A message that waits for a later time never
 /// keeps the lanes behind its own waiting.
-pub(super) fn next(tables: &dyn Tables, changes: &Changes, now: Timestamp) -> Answer<Next> {
+pub(super) fn next(
+    tables: &dyn Tables,
+    changes: &Changes,
+    now: Timestamp,
+    claimed: &Claims,
+) -> Answer<Next> {
     let mut earliest: Option<Timestamp> = None;
     for lane in Lane::ALL {
-        let Some(key) = first_due(tables, changes, lane)? else { continue };
+        let Some(key) = first_due(tables, changes, lane, claimed)? else { continue };
         if is_due(key.due, now) {
             return Ok(Next::Due(key));
         }
@@ -34,13 +39,19 @@ pub(super) fn next(tables: &dyn Tables, changes: &Changes, now: Timestamp) -> An
     Ok(Next::Later(earliest))
 }
 
-/// The first due key of a lane as this batch has left them.
-fn first_due(tables: &dyn Tables, changes: &Changes, lane: Lane) -> Answer<Option<DueKey>> {
-    let stored =
-        tables.first_due(lane, &|key| changes.due.contains_key(key)).map_err(unavailable)?;
-    let added =
-        changes.due.iter().find(|(key, added)| **added && key.lane == lane).map(|(key, _)| *key);
-    Ok(stored.into_iter().chain(added).min())
+/// The first due key of a lane as this batch has left them. What a worker has is passed over: its key is
+/// there only because the index was rebuilt under it.
+fn first_due(
+    tables: &dyn Tables,
+    changes: &Changes,
+    lane: Lane,
+    claimed: &Claims,
+) -> Answer<Option<DueKey>> {
+    let passed_over = |key: &DueKey| changes.due.contains_key(key) || claimed.contains(key.id);
+    let stored = tables.first_due(lane, &passed_over).map_err(unavailable)?;
+    let added = changes.due.iter().filter(|(_, added)| **added).map(|(key, _)| *key);
+    let mut added = added.filter(|key| key.lane == lane && !claimed.contains(key.id));
+    Ok(stored.into_iter().chain(added.next()).min())
 }
 
 /// The record as this batch has left it.
@@ -60,11 +71,16 @@ pub(super) fn current(
 
 /// Writes the new record, or moves it to the history when every recipient is relayed and nobody is to be told: until
 /// then a notice wants its file.
-pub(super) fn finish(changes: &mut Changes, id: QueueId, old: &MessageRecord, new: MessageRecord) {
+pub(super) fn finish(
+    changes: &mut Changes,
+    id: QueueId,
+    old: &MessageRecord,
+    new: MessageRecord,
+    now: Timestamp,
+) {
     let is_relayed = new.recipients.iter().all(|recipient| recipient.state.is_relayed());
     if is_relayed && new.untold_success().next().is_none() {
-        changes.put(id, Some(old), None);
-        changes.history.insert(id, Some(new));
+        changes.finish(id, old, new, now);
     } else {
         changes.put(id, Some(old), Some(new));
     }

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use tracing::{error, info, warn};
 
 use super::{
-    engine::{Engine, Fate},
+    engine::{Engine, Fate, Unusable},
     id::QueueId,
     opening::Opening,
     record::MessageRecord,
@@ -83,8 +83,14 @@ impl Reconciliation<'_> {
         if lost {
             let reason = "its file is missing from the spool";
             error!(%id, reason, "a queued message is lost; its record is kept as dead");
-            let dead =
-                result.engine.set_aside(self.tables, changes, id, self.opening.now.wall, reason);
+            let dead = result.engine.set_aside(
+                self.tables,
+                changes,
+                id,
+                self.opening.now.wall,
+                Unusable::Damaged,
+                reason,
+            );
             return dead.map_err(|error| TableError::Failed(error.to_string()));
         }
         if record.is_reserved() && !result.engine.has_claimed(id) {

@@ -4,16 +4,15 @@
 //! together with the spool. Must not know the verbs.
 
 use std::{
-    collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
-    engine::Engine,
-    id::QueueId,
+    engine::{Claims, Engine},
     opening::{Opened, Opening, StoreOpenError},
     options::Options,
     side_files::{FinalDots, FoundDots, LedgerCopy},
@@ -21,8 +20,11 @@ use super::{
     spool::{Spool, refused},
     store::StoreError,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use tokio::sync::{Notify, watch};
+
+/// How long a repair may take: a spool of some gigabytes is read from a slow disk meanwhile.
+const REPAIR_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// What the committer and the readers share.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(super) struct Trouble {
     pub(super) reason: String,
     /// Only a new process can mend it.
     pub(super) for_good: bool,
+    since: Stopwatch,
 }
 
 /// Tables that have been opened and brought together with the spool.
@@ -77,7 +80,7 @@ impl Shared {
     /// more and must be rebuilt.
     pub(super) fn load(
         &self,
-        alive: HashSet<QueueId>,
+        alive: Claims,
         damage: Option<String>,
     ) -> Result<Loaded, StoreOpenError> {
         let state = &self.options.directory;
@@ -112,19 +115,43 @@ impl Shared {
     pub(super) fn fail(&self, reason: &str) {
         self.trouble.send_if_modified(|trouble| {
             let first = trouble.is_none();
-            trouble.get_or_insert_with(|| Trouble { reason: reason.to_owned(), for_good: false });
+            trouble.get_or_insert_with(|| Trouble {
+                reason: reason.to_owned(),
+                for_good: false,
+                since: Stopwatch::start(),
+            });
             first
         });
     }
 
     /// Refuses everything for the rest of this process.
     pub(super) fn fail_for_good(&self, reason: String) {
-        self.trouble.send_replace(Some(Trouble { reason, for_good: true }));
+        self.trouble.send_replace(Some(Trouble {
+            reason,
+            for_good: true,
+            since: Stopwatch::start(),
+        }));
     }
 
     /// Whether this process must end.
     pub(super) fn has_failed_for_good(&self) -> bool {
         self.trouble.borrow().as_ref().is_some_and(|trouble| trouble.for_good)
+    }
+
+    /// Whether everything is refused, for now or for good.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.trouble.borrow().is_some()
+    }
+
+    /// Nobody has answered within the time for a commit. That is normal while the tables are opened anew and
+    /// brought together with a long spool; otherwise, and when even that takes too long, the process must end.
+    pub(super) fn is_slow(&self, reason: String) -> StoreError {
+        let repairing =
+            |trouble: &Trouble| trouble.for_good || trouble.since.elapsed() < REPAIR_MAX;
+        if !self.trouble.borrow().as_ref().is_some_and(repairing) {
+            self.fail_for_good(reason);
+        }
+        self.refusal()
     }
 
     /// Takes the tables from the readers.

@@ -226,6 +226,8 @@ pub(super) struct LedgerCopy {
     boot: BootId,
     file: File,
     length: u64,
+    /// An entry is missing, so the file is removed: who finds none does not trust it.
+    stale: bool,
 }
 
 /// What the copy of the last run said.
@@ -282,32 +284,63 @@ impl LedgerCopy {
         let path = Self::path(state);
         let bytes = whole(boot, ledger, half_unknown);
         let file = write_anew(&path, &bytes)?;
-        Ok(Self { path, boot, file, length: bytes.len() as u64 })
+        Ok(Self { path, boot, file, length: bytes.len() as u64, stale: false })
     }
 
-    /// Adds what a commit changed.
+    /// Whether there is one of some earlier run, readable or not.
+    pub(super) fn exists(state: &Path) -> bool {
+        fs::symlink_metadata(Self::path(state)).is_ok()
+    }
+
+    /// Adds what a commit changed. A copy that misses something is removed, and written anew next time.
     pub(super) fn append(
         &mut self,
         changes: &BTreeMap<u64, Option<Event>>,
         ledger: &Ledger,
+        half_unknown: bool,
     ) -> io::Result<()> {
+        if self.stale {
+            return self.rewrite(ledger, half_unknown);
+        }
         if changes.is_empty() {
             return Ok(());
         }
         let mut bytes = Vec::new();
         changes.iter().for_each(|(sequence, event)| line(&mut bytes, &(*sequence, *event)));
-        self.file.write_all(&bytes)?;
+        if let Err(error) = self.file.write_all(&bytes) {
+            self.give_up()?;
+            return Err(error);
+        }
         self.length += bytes.len() as u64;
         let live = (ledger.event_count() * LINE_BYTES) as u64;
-        if self.length > REWRITE_BYTES + 2 * live { self.rewrite(ledger) } else { Ok(()) }
+        if self.length > REWRITE_BYTES + 2 * live {
+            self.rewrite(ledger, half_unknown)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Writes it anew with what still counts, and with nothing unaccounted for.
-    pub(super) fn rewrite(&mut self, ledger: &Ledger) -> io::Result<()> {
-        let bytes = whole(self.boot, ledger, false);
-        self.file = write_anew(&self.path, &bytes)?;
+    /// Writes it anew with what still counts, and whether there is more that nobody knows.
+    pub(super) fn rewrite(&mut self, ledger: &Ledger, half_unknown: bool) -> io::Result<()> {
+        let bytes = whole(self.boot, ledger, half_unknown);
+        match write_anew(&self.path, &bytes) {
+            Ok(file) => self.file = file,
+            Err(error) => {
+                self.give_up()?;
+                return Err(error);
+            }
+        }
         self.length = bytes.len() as u64;
+        self.stale = false;
         Ok(())
+    }
+
+    fn give_up(&mut self) -> io::Result<()> {
+        self.stale = true;
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -364,15 +397,19 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.insert(u64::MAX - 1, event);
         let mut copy = LedgerCopy::create(directory.path(), BootId(7), &ledger, true).unwrap();
-        copy.append(&BTreeMap::from([(5, Some(event)), (6, Some(event)), (5, None)]), &ledger)
-            .unwrap();
+        copy.append(
+            &BTreeMap::from([(5, Some(event)), (6, Some(event)), (5, None)]),
+            &ledger,
+            true,
+        )
+        .unwrap();
         let read = LedgerCopy::read(directory.path()).unwrap();
         assert_eq!((read.boot, read.is_whole, read.half_unknown), (BootId(7), true, true));
         assert_eq!(
             read.events.into_iter().collect::<Vec<_>>(),
             [(6, event), (u64::MAX - 1, event)]
         );
-        copy.rewrite(&ledger).unwrap();
+        copy.rewrite(&ledger, false).unwrap();
         let read = LedgerCopy::read(directory.path()).unwrap();
         assert_eq!((read.half_unknown, read.events.len()), (false, 1));
         let path = LedgerCopy::path(directory.path());
@@ -381,6 +418,24 @@ mod tests {
         assert!(!LedgerCopy::read(directory.path()).unwrap().is_whole);
         fs::write(&path, "").unwrap();
         assert!(LedgerCopy::read(directory.path()).is_none(), "an empty file says nothing");
+    }
+
+    #[test]
+    fn a_copy_that_misses_an_event_is_removed_and_comes_back_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::default();
+        let mut copy = LedgerCopy::create(directory.path(), BOOT, &ledger, false).unwrap();
+        let at = Moment { wall: Timestamp(1), boot: BOOT, since_boot_ms: 1 };
+        ledger.insert(1, Event { at, recipients: 3 });
+        let changes = BTreeMap::from([(1, ledger.event(1))]);
+        // The disk is full for a moment: a file that may not be written to.
+        let good = File::open(LedgerCopy::path(directory.path())).unwrap();
+        copy.file = good;
+        assert!(copy.append(&changes, &ledger, false).is_err());
+        assert!(LedgerCopy::read(directory.path()).is_none(), "it would be trusted without it");
+        copy.append(&BTreeMap::new(), &ledger, false).unwrap();
+        let read = LedgerCopy::read(directory.path()).unwrap();
+        assert_eq!((read.is_whole, read.events.len()), (true, 1));
     }
 
     const BOOT: BootId = BootId(7);
@@ -395,7 +450,11 @@ mod tests {
 
     fn answer(at: i64) -> Settlement {
         let reply = "250 2.0.0 OK".to_owned();
-        Settlement { at: Timestamp(at), outcomes: vec![(0, Outcome::Relayed { reply })] }
+        Settlement {
+            reservation: 1,
+            at: Timestamp(at),
+            outcomes: vec![(0, Outcome::Relayed { reply })],
+        }
     }
 
     /// Writing fails, as on a full disk, while `act` runs; a name that is taken keeps the file from being
@@ -491,6 +550,7 @@ mod tests {
         dots.answered(kept, &answer(9)).unwrap();
         let reply = "x".repeat(1_000);
         let large = Settlement {
+            reservation: 1,
             at: Timestamp(1),
             outcomes: (0..100).map(|at| (at, Outcome::Relayed { reply: reply.clone() })).collect(),
         };

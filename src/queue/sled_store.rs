@@ -3,7 +3,6 @@
 //! Rule: a receipt follows the syncs of file and name alone, other verbs the committer's. Must not know clients or Gmail.
 
 use std::{
-    collections::HashSet,
     io,
     sync::{
         Arc, Mutex, PoisonError,
@@ -20,7 +19,7 @@ use tracing::error;
 use super::{
     committer::{self, Job, Urgency, job},
     draft::Draft,
-    engine::Engine,
+    engine::{Claims, Engine, Unusable},
     handling::DELETED,
     id::{QueueId, QueueIds},
     in_transfer::InTransfer,
@@ -37,7 +36,7 @@ use super::{
     store::{
         Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told, Totals,
     },
-    tables::{Changes, TableError, Tables},
+    tables::{Changes, TableError, Tables, is_of_the_future},
 };
 use crate::{
     clock::{Clock, Moment, Timestamp},
@@ -82,7 +81,7 @@ impl SledStore {
         let newest = listing.messages.iter().max().map_or(Timestamp(0), QueueId::time);
         let (jobs, waiting) = mpsc::channel();
         let shared = Arc::new(Shared::new(options.clone(), clock, spool));
-        let loaded = shared.load(HashSet::new(), None)?;
+        let loaded = shared.load(Claims::default(), None)?;
         let dots = FinalDots::create(&options.directory, shared.clock.now().boot);
         *lock_of(&shared.dots) = Some(dots.map_err(|error| unusable(error.to_string()))?);
         let committer = committer::start(&shared, loaded, waiting)
@@ -106,7 +105,7 @@ impl SledStore {
         + Send
         + 'static,
     ) -> Result<T, StoreError> {
-        if self.shared.has_failed_for_good() {
+        if self.shared.is_in_trouble() {
             return Err(self.shared.refusal());
         }
         let patience = self.shared.options.commit_timeout;
@@ -119,8 +118,7 @@ impl SledStore {
         tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
             let reason =
                 format!("a write of the queue's index took longer than {} s", patience.as_secs());
-            self.shared.fail_for_good(reason.clone());
-            Err(StoreError::Unavailable(reason))
+            Err(self.shared.is_slow(reason))
         })
     }
 
@@ -146,20 +144,30 @@ impl SledStore {
         }
     }
 
-    /// A message whose file cannot be used: out of the way with it, and its record becomes dead.
-    async fn set_aside(&self, id: QueueId, reason: String) -> Result<MessageReader, StoreError> {
-        let spool = Arc::clone(&self.shared.spool);
-        let aside =
-            blocking(move || spool.set_aside(id)).await?.map_err(|error| refused(&error))?;
-        error!(%id, error = reason, moved_to = %aside.display(), "a message file is damaged and was set aside");
-        self.shared.set_aside.store(self.shared.spool.set_aside_count(), Ordering::Relaxed);
-        let now = self.shared.clock.wall();
-        let words = format!(
-            "its stored file is damaged ({reason}); the remains are in {}",
-            aside.display()
-        );
+    /// A message whose file cannot be used, by the worker that has it or by nobody: a damaged one goes out of the
+    /// way, a newer one stays where it is.
+    async fn set_aside(
+        &self,
+        id: QueueId,
+        problem: ReadError,
+    ) -> Result<MessageReader, StoreError> {
+        let (reason, now) = (problem.to_string(), self.shared.clock.wall());
+        let (why, words) = if problem.is_newer() {
+            error!(%id, error = reason, "a newer version of this program wrote a message file; it is left as it is, and the message is held");
+            (Unusable::Newer, format!("its stored file cannot be read by this version: {reason}"))
+        } else {
+            let spool = Arc::clone(&self.shared.spool);
+            let aside = blocking(move || spool.set_aside(id)).await?;
+            let aside = aside.map_err(|error| refused(&error))?;
+            error!(%id, error = reason, moved_to = %aside.display(), "a message file is damaged and was set aside");
+            self.shared.set_aside.store(self.shared.spool.set_aside_count(), Ordering::Relaxed);
+            let aside = aside.display();
+            let words =
+                format!("its stored file is damaged ({reason}); the remains are in {aside}");
+            (Unusable::Damaged, words)
+        };
         self.change(move |engine, tables, changes| {
-            engine.set_aside(tables, changes, id, now, &words)
+            engine.set_aside(tables, changes, id, now, why, &words)
         })
         .await?;
         self.forget_dot(id);
@@ -200,11 +208,16 @@ impl Store for SledStore {
         self.shared.messages.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(record.size_bytes, Ordering::Relaxed);
         let patience = self.shared.options.commit_timeout;
-        let permit =
-            tokio::time::timeout(patience, Arc::clone(&self.permits).acquire_owned()).await;
-        let Ok(permit) = permit else {
-            self.shared.fail_for_good("the committer of the queue's index does not move".into());
-            return Ok(Receipt::new(id));
+        let permit = loop {
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            if let Ok(permit) = tokio::time::timeout(patience, permit).await {
+                break permit;
+            }
+            // Without a record its file would be found only by the next start.
+            self.shared.is_slow("the committer of the queue's index does not move".into());
+            if self.shared.has_failed_for_good() {
+                return Ok(Receipt::new(id));
+            }
         };
         let (job, _) = job(Urgency::Linger, permit.ok(), move |_, tables, changes| {
             Engine::enqueue(tables, changes, id, record)
@@ -235,10 +248,13 @@ impl Store for SledStore {
                 })
                 .await
             }
-            Err(error) => self
-                .set_aside(id, error.to_string())
-                .await
-                .map(|_| Claim::Idle { next: Some(now.wall) }),
+            // Now is no good time; the next claim meets it again.
+            Err(ReadError::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
+                Err(refused(&error))
+            }
+            Err(problem) => {
+                self.set_aside(id, problem).await.map(|_| Claim::Idle { next: Some(now.wall) })
+            }
         }
     }
 
@@ -272,12 +288,22 @@ impl Store for SledStore {
         let spool = Arc::clone(&self.shared.spool);
         match blocking(move || spool.read(id)).await? {
             Ok(reader) => Ok(reader),
-            Err(ReadError::Frame(error)) => self.set_aside(id, error.to_string()).await,
-            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                self.set_aside(id, "the file is missing".into()).await
+            Err(ReadError::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
+                Err(refused(&error))
             }
-            Err(ReadError::Io(error)) => Err(refused(&error)),
+            Err(problem) => self.set_aside(id, problem).await,
         }
+    }
+
+    async fn read_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
+        let spool = Arc::clone(&self.shared.spool);
+        blocking(move || spool.read(id)).await?.map_err(|problem| match problem {
+            ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                StoreError::NotFound(id)
+            }
+            ReadError::Io(error) => refused(&error),
+            ReadError::Frame(_) => StoreError::Corrupt { id, reason: problem.to_string() },
+        })
     }
 
     async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
@@ -297,10 +323,12 @@ impl Store for SledStore {
         .await
     }
 
-    async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
+    async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError> {
         let now = self.shared.clock.wall();
-        self.change(move |engine, tables, changes| engine.delete(tables, changes, id, now, None))
-            .await
+        self.change(move |engine, tables, changes| {
+            engine.expire(tables, changes, id, keep_after, now)
+        })
+        .await
     }
 
     async fn list(
@@ -324,7 +352,8 @@ impl Store for SledStore {
     }
 
     async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError> {
-        self.change(move |_, tables, changes| Engine::told(tables, changes, id, told)).await
+        let now = self.shared.clock.wall();
+        self.change(move |_, tables, changes| Engine::told(tables, changes, id, told, now)).await
     }
 
     async fn show(&self, id: QueueId) -> Result<Option<QueuedMessage>, StoreError> {
@@ -344,18 +373,26 @@ impl Store for SledStore {
     }
 
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
+        let now = self.shared.clock.wall();
+        let latest = move |tables: &SledTables| {
+            tables.ended_after(now, PRUNE_CHUNK).map(|mut ends| {
+                ends.retain(|end| is_of_the_future(end.at, now));
+                ends
+            })
+        };
         let mut pruned = 0;
         loop {
-            let old =
-                self.read(move |tables| tables.history_before(keep_after, PRUNE_CHUNK)).await?;
-            let count = old.len();
-            pruned += u32::try_from(count).unwrap_or(u32::MAX);
+            let future = self.read(latest).await?;
+            let old = self.read(move |tables| tables.ended_before(keep_after, PRUNE_CHUNK)).await?;
+            let more = old.len().max(future.len()) == PRUNE_CHUNK;
+            pruned += u32::try_from(old.len()).unwrap_or(u32::MAX);
             self.change(move |_, _, changes| {
-                changes.history.extend(old.into_iter().map(|id| (id, None)));
+                future.into_iter().for_each(|end| changes.move_end(end, now));
+                old.into_iter().for_each(|end| changes.forget_end(end));
                 Ok(())
             })
             .await?;
-            if count < PRUNE_CHUNK {
+            if !more {
                 return Ok(pruned);
             }
         }

@@ -1,24 +1,34 @@
 //! The tables of the queue in sled 0.34.7.
 //!
 //! Rule: only the committer writes; a write returns after sled's flush and our own `sync_data()` on sled's
-//! file, because that flush alone is no barrier on Linux (a power cut then loses nearly everything). No value
-//! is larger than [`PART_BYTES`]. Must not know what the records mean.
+//! file, because that flush alone is no barrier on Linux (a power cut then loses nearly everything). Records go
+//! through `sled_parts.rs`, whatever their tree. Must not know what the records mean.
 
-use std::{fs::File, ops::Bound, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    ops::Bound,
+    path::Path,
+    thread,
+    time::Duration,
+};
 
-use sled::{Batch, IVec, Transactional, Tree};
+use sled::{
+    Batch, IVec, Transactional, Tree,
+    transaction::{ConflictableTransactionError, TransactionError},
+};
 
 use super::{
     id::QueueId,
     record::{self, MessageRecord, RecordError, Stored},
-    sled_dead::dead_bytes,
+    sled_dead::{Entry, dead_bytes},
+    sled_parts,
     state::AccountState,
-    tables::{Changes, DueKey, TableError, Tables},
+    tables::{Changes, DueKey, EndKey, TableError, Tables},
 };
 use crate::{budget::ledger::Event, clock::Timestamp, message::envelope::Lane};
 
-/// Octets of a record in one value; longer ones are split (sled never syncs values it deems large).
-const PART_BYTES: usize = 8 * 1024;
 /// sled's page cache; soft, it may take three times as much.
 const CACHE_BYTES: u64 = 1024 * 1024;
 /// How often sled's own thread flushes and cleans segments.
@@ -31,6 +41,8 @@ const SCHEMA: u32 = 1;
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const ACCOUNT_KEY: &[u8] = b"account";
+/// There while nobody knows what was spent of the budget before this index was made.
+const BUDGET_UNKNOWN_KEY: &[u8] = b"budget-unknown";
 
 /// The open trees.
 #[derive(Debug)]
@@ -40,10 +52,19 @@ pub(super) struct SledTables {
     due: Tree,
     ledger: Tree,
     history: Tree,
+    ended: Tree,
     pub(super) dead: Tree,
     meta: Tree,
     /// A handle of sled's data file, for the sync that sled leaves out.
     file: File,
+}
+
+/// The events of the ledger.
+#[derive(Debug, Default)]
+pub(super) struct FoundEvents {
+    pub(super) events: Vec<(u64, Event)>,
+    /// The keys of those that cannot be read.
+    pub(super) damaged: Vec<IVec>,
 }
 
 /// Why the trees could not be opened.
@@ -63,6 +84,7 @@ pub(super) enum OpenError {
 impl SledTables {
     /// Opens or creates the trees. May panic inside sled when its files are damaged.
     pub(super) fn open(directory: &Path) -> Result<Self, OpenError> {
+        expect_no_blob(directory)?;
         let configuration = sled::Config::new()
             .path(directory)
             .cache_capacity(CACHE_BYTES)
@@ -75,6 +97,7 @@ impl SledTables {
             due: tree("due")?,
             ledger: tree("ledger")?,
             history: tree("history")?,
+            ended: tree("ended")?,
             dead: tree("dead")?,
             meta: tree("meta")?,
             file: File::open(directory.join("db"))
@@ -86,65 +109,92 @@ impl SledTables {
     }
 
     fn check_schema(&self) -> Result<(), OpenError> {
-        if let Some(stored) = self.meta.get(SCHEMA_KEY).map_err(open_error)? {
-            return match <[u8; 4]>::try_from(stored.as_ref()).map(u32::from_be_bytes) {
-                Ok(SCHEMA) => Ok(()),
-                Ok(newer) if newer > SCHEMA => {
-                    Err(OpenError::Newer(format!("layout {newer}, this one knows {SCHEMA}")))
-                }
-                _ => Err(OpenError::Damaged("the version of its layout cannot be read".into())),
-            };
+        let Some(stored) = self.meta.get(SCHEMA_KEY).map_err(open_error)? else { return Ok(()) };
+        match <[u8; 4]>::try_from(stored.as_ref()).map(u32::from_be_bytes) {
+            Ok(SCHEMA) => Ok(()),
+            Ok(newer) if newer > SCHEMA => {
+                Err(OpenError::Newer(format!("layout {newer}, this one knows {SCHEMA}")))
+            }
+            _ => Err(OpenError::Damaged("the version of its layout cannot be read".into())),
         }
-        self.meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes()).map_err(open_error)?;
-        self.sync().map_err(|error| OpenError::Unavailable(error.to_string()))
+    }
+
+    /// Whether nothing was ever written to it.
+    pub(super) fn is_new(&self) -> Result<bool, TableError> {
+        Ok(!self.meta.contains_key(SCHEMA_KEY).map_err(failed)?)
+    }
+
+    /// Ends the time in which an index is new, removes damaged ledger events, and keeps with that whether the
+    /// budget spent before is unknown: a crash from here on forgets none of it.
+    pub(super) fn begin(&self, budget_unknown: bool, damaged: &[IVec]) -> Result<(), TableError> {
+        let mut meta = Batch::default();
+        let mut ledger = Batch::default();
+        damaged.iter().for_each(|key| ledger.remove(key));
+        meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes());
+        if budget_unknown {
+            meta.insert(BUDGET_UNKNOWN_KEY, &[]);
+        }
+        let written = (&self.meta, &self.ledger).transaction(|(in_meta, in_ledger)| {
+            in_meta.apply_batch(&meta)?;
+            in_ledger.apply_batch(&ledger)?;
+            Ok::<_, ConflictableTransactionError<()>>(())
+        });
+        written.map_err(given_up)?;
+        self.sync()
+    }
+
+    /// Whether half of the budget must count as spent, and has not yet.
+    pub(super) fn is_budget_unknown(&self) -> Result<bool, TableError> {
+        self.meta.contains_key(BUDGET_UNKNOWN_KEY).map_err(failed)
     }
 
     /// Writes everything in one transaction and makes it durable.
     pub(super) fn apply(&self, changes: &Changes) -> Result<(), TableError> {
-        let messages = self.message_batch(changes)?;
-        let (mut due, mut ledger, mut history, mut meta) =
-            (Batch::default(), Batch::default(), Batch::default(), Batch::default());
-        for (key, added) in &changes.due {
-            if *added {
-                due.insert(&due_bytes(key), &[]);
-            } else {
-                due.remove(&due_bytes(key));
-            }
-        }
-        let mut dead = Batch::default();
-        for (key, added) in &changes.dead {
-            if *added {
-                dead.insert(&dead_bytes(key), &[]);
-            } else {
-                dead.remove(&dead_bytes(key));
-            }
-        }
-        for (sequence, event) in &changes.ledger {
-            put(&mut ledger, &sequence.to_be_bytes(), event.as_ref())?;
+        let due = keys(&changes.due, due_bytes);
+        let dead = keys(&changes.dead, dead_bytes);
+        let ended = keys(&changes.ended, ended_bytes);
+        let [mut messages, mut history, mut ledger, mut meta] = [(); 4].map(|()| Batch::default());
+        for (id, record) in &changes.messages {
+            put(&self.messages, &mut messages, id.as_bytes(), record.as_ref())?;
         }
         for (id, record) in &changes.history {
-            put(&mut history, id.as_bytes(), record.as_ref())?;
+            put(&self.history, &mut history, id.as_bytes(), record.as_ref())?;
         }
         if let Some(account) = &changes.account {
-            let record = record::encode(account);
-            meta.insert(
-                ACCOUNT_KEY,
-                record.map_err(|error| TableError::Failed(error.to_string()))?,
-            );
+            put(&self.meta, &mut meta, ACCOUNT_KEY, Some(account))?;
         }
-        (&self.messages, &self.due, &self.dead, &self.ledger, &self.history, &self.meta)
-            .transaction(|(in_messages, in_due, in_dead, in_ledger, in_history, in_meta)| {
+        for (sequence, event) in &changes.ledger {
+            match event {
+                // Some sixty octets, see `side_files.rs`.
+                Some(event) => ledger.insert(&sequence.to_be_bytes(), encoded(event)?),
+                None => ledger.remove(&sequence.to_be_bytes()),
+            }
+        }
+        if changes.budget_known {
+            meta.remove(BUDGET_UNKNOWN_KEY);
+        }
+        let trees = (
+            &self.messages,
+            &self.due,
+            &self.dead,
+            &self.ledger,
+            &self.history,
+            &self.ended,
+            &self.meta,
+        );
+        let written = trees.transaction(
+            |(in_messages, in_due, in_dead, in_ledger, in_history, in_ended, in_meta)| {
                 in_messages.apply_batch(&messages)?;
                 in_due.apply_batch(&due)?;
                 in_dead.apply_batch(&dead)?;
                 in_ledger.apply_batch(&ledger)?;
                 in_history.apply_batch(&history)?;
+                in_ended.apply_batch(&ended)?;
                 in_meta.apply_batch(&meta)?;
-                Ok::<_, sled::transaction::ConflictableTransactionError<()>>(())
-            })
-            .map_err(|error| {
-                TableError::Failed(format!("the queue's index cannot be written: {error:?}"))
-            })?;
+                Ok::<_, ConflictableTransactionError<()>>(())
+            },
+        );
+        written.map_err(given_up)?;
         self.sync()
     }
 
@@ -155,56 +205,23 @@ impl SledTables {
         })
     }
 
-    fn message_batch(&self, changes: &Changes) -> Result<Batch, TableError> {
-        let mut batch = Batch::default();
-        for (id, record) in &changes.messages {
-            let old_parts = self.messages.get(part_key(*id, 0)).map_err(failed)?;
-            let old_parts = old_parts.and_then(|part| part.first().copied()).unwrap_or(0);
-            let bytes = match record {
-                Some(record) => {
-                    record::encode(record).map_err(|error| TableError::Failed(error.to_string()))?
-                }
-                None => Vec::new(),
-            };
-            let parts = u8::try_from(bytes.chunks(PART_BYTES).count()).map_err(|_| {
-                TableError::Failed(format!("the record of message {id} is too long"))
-            })?;
-            for (number, chunk) in (0..).zip(bytes.chunks(PART_BYTES)) {
-                let mut value = Vec::with_capacity(chunk.len() + 1);
-                value.push(parts);
-                value.extend_from_slice(chunk);
-                batch.insert(&part_key(*id, number), value);
-            }
-            for number in parts..old_parts {
-                batch.remove(&part_key(*id, number));
-            }
-        }
-        Ok(batch)
+    /// Queued messages after `after`, with the damaged ones as errors.
+    pub(super) fn messages(&self, after: Option<QueueId>) -> impl Iterator<Item = Entry> + '_ {
+        let after = after.map(|id| sled_parts::key(id.as_bytes(), u16::MAX));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys = self.messages.range((from, Bound::<Vec<u8>>::Unbounded)).keys();
+        keys.filter_map(|key| self.entry(&self.messages, key))
     }
 
-    /// Queued messages after `after`, with the damaged ones as errors.
-    pub(super) fn messages(
-        &self,
-        after: Option<QueueId>,
-    ) -> impl Iterator<Item = Result<(QueueId, MessageRecord), TableError>> + '_ {
-        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(part_key(id, u8::MAX)));
-        self.messages.range((from, Bound::<[u8; 17]>::Unbounded)).keys().filter_map(|key| match key
-        {
-            Ok(key) => {
-                let id = QueueId::from_bytes(key.get(..16)?.try_into().ok()?);
-                // Each message once: by its first part, or by whatever part it has left.
-                if key.last() != Some(&0)
-                    && self.messages.contains_key(part_key(id, 0)).unwrap_or(true)
-                {
-                    return None;
-                }
-                match self.message(id) {
-                    Ok(record) => record.map(|record| Ok((id, record))),
-                    Err(error) => Some(Err(error)),
-                }
-            }
-            Err(error) => Some(Err(failed(error))),
-        })
+    /// The record whose first part has this key.
+    fn entry(&self, tree: &Tree, key: sled::Result<IVec>) -> Option<Entry> {
+        let key = match key {
+            Ok(key) => key,
+            Err(error) => return Some(Err(failed(error))),
+        };
+        let id = QueueId::from_bytes(sled_parts::first_of(&key)?.try_into().ok()?);
+        let record = record_of(tree, id).transpose()?;
+        Some(record.map(|record| (id, record)))
     }
 
     /// Whether the due tree has this key.
@@ -212,77 +229,74 @@ impl SledTables {
         self.due.contains_key(due_bytes(key)).map_err(failed)
     }
 
-    /// All readable ledger events, and how many are damaged.
-    pub(super) fn ledger(&self) -> Result<(Vec<(u64, Event)>, usize), TableError> {
-        let (mut events, mut damaged) = (Vec::new(), 0);
+    /// All ledger events.
+    pub(super) fn ledger(&self) -> Result<FoundEvents, TableError> {
+        let mut found = FoundEvents::default();
         for entry in self.ledger.iter() {
             let (key, value) = entry.map_err(failed)?;
             match (<[u8; 8]>::try_from(key.as_ref()), record::decode(&value)) {
-                (Ok(sequence), Ok(event)) => events.push((u64::from_be_bytes(sequence), event)),
+                (Ok(sequence), Ok(event)) => {
+                    found.events.push((u64::from_be_bytes(sequence), event));
+                }
                 (_, Err(RecordError::Version(version))) => {
                     return Err(TableError::Newer(format!("an event of version {version}")));
                 }
-                _ => damaged += 1,
+                _ => found.damaged.push(key),
             }
         }
-        Ok((events, damaged))
+        Ok(found)
     }
 
     /// A finished message.
     pub(super) fn finished(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
-        self.history.get(id.as_bytes()).map_err(failed)?.map(|value| read(id, &value)).transpose()
+        record_of(&self.history, id)
     }
 
     /// Finished messages before `before`, newest first; unreadable entries are left out.
-    pub(super) fn history(
-        &self,
-        before: Option<QueueId>,
-    ) -> impl Iterator<Item = Result<(QueueId, MessageRecord), TableError>> + '_ {
-        let to = before.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
-        let entries = self.history.range((Bound::<[u8; 16]>::Unbounded, to)).rev();
-        entries.filter_map(|entry| match entry {
-            Ok((key, value)) => {
-                let id = QueueId::from_bytes(key.as_ref().try_into().ok()?);
-                read(id, &value).ok().map(|record| Ok((id, record)))
-            }
-            Err(error) => Some(Err(failed(error))),
-        })
+    pub(super) fn history(&self, before: Option<QueueId>) -> impl Iterator<Item = Entry> + '_ {
+        let before = before.map(|id| sled_parts::key(id.as_bytes(), 0));
+        let to = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys = self.history.range((Bound::<Vec<u8>>::Unbounded, to)).keys().rev();
+        let entries = keys.filter_map(|key| self.entry(&self.history, key));
+        entries.filter(|entry| !matches!(entry, Err(TableError::Damaged { .. })))
     }
 
     /// Every finished message in the order of acceptance, with the damaged entries as errors.
-    pub(super) fn history_entries(
-        &self,
-    ) -> impl Iterator<Item = Result<(QueueId, MessageRecord), TableError>> + '_ {
-        self.history.iter().filter_map(|entry| match entry {
-            Ok((key, value)) => {
-                let id = QueueId::from_bytes(key.as_ref().try_into().ok()?);
-                Some(read(id, &value).map(|record| (id, record)))
-            }
-            Err(error) => Some(Err(failed(error))),
-        })
+    pub(super) fn history_entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.history.iter().keys().filter_map(|key| self.entry(&self.history, key))
     }
 
-    /// Ids in the history that are older than `keep_after`, at most `limit`.
-    pub(super) fn history_before(
+    /// The ends of finished messages before `keep_after`, the oldest first, at most `limit`.
+    pub(super) fn ended_before(
         &self,
         keep_after: Timestamp,
         limit: usize,
-    ) -> Result<Vec<QueueId>, TableError> {
-        let mut old = Vec::new();
-        for key in self.history.iter().keys().take(limit) {
-            let Ok(bytes) = key.map_err(failed)?.as_ref().try_into() else { continue };
-            let id = QueueId::from_bytes(bytes);
-            if id.time() >= keep_after {
-                break;
-            }
-            old.push(id);
-        }
-        Ok(old)
+    ) -> Result<Vec<EndKey>, TableError> {
+        let least = EndKey { at: keep_after, id: QueueId::from_bytes([0; 16]) };
+        self.ends(self.ended.range(..ended_bytes(&least)).keys().take(limit))
+    }
+
+    /// The ends of finished messages after `time`, the latest first, at most `limit`.
+    pub(super) fn ended_after(
+        &self,
+        time: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<EndKey>, TableError> {
+        let most = EndKey { at: time, id: QueueId::from_bytes([u8::MAX; 16]) };
+        self.ends(self.ended.range(ended_bytes(&most)..).keys().rev().take(limit))
+    }
+
+    fn ends(
+        &self,
+        keys: impl Iterator<Item = sled::Result<IVec>>,
+    ) -> Result<Vec<EndKey>, TableError> {
+        let ends = keys.map(|key| key.map(|key| end_key(&key)).map_err(failed));
+        ends.filter_map(Result::transpose).collect()
     }
 
     /// The account's stored state; an unreadable one counts as none.
     pub(super) fn account(&self) -> Result<Option<AccountState>, TableError> {
-        let stored = self.meta.get(ACCOUNT_KEY).map_err(failed)?;
+        let stored = sled_parts::get(&self.meta, ACCOUNT_KEY)?;
         match stored.map(|value| record::decode(&value)) {
             Some(Err(RecordError::Version(version))) => {
                 Err(TableError::Newer(format!("the account's state is of version {version}")))
@@ -294,21 +308,7 @@ impl SledTables {
 
 impl Tables for SledTables {
     fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
-        let Some(first) = self.messages.get(part_key(id, 0)).map_err(failed)? else {
-            return Ok(None);
-        };
-        let parts = first.first().copied().unwrap_or(0);
-        if parts == 1 {
-            return read(id, &first[1..]).map(Some);
-        }
-        let mut bytes = Vec::new();
-        for number in 0..parts {
-            let part: Option<IVec> = self.messages.get(part_key(id, number)).map_err(failed)?;
-            bytes.extend_from_slice(
-                part.as_ref().and_then(|part| part.get(1..)).unwrap_or_default(),
-            );
-        }
-        read(id, &bytes).map(Some)
+        record_of(&self.messages, id)
     }
 
     fn first_due(
@@ -328,17 +328,42 @@ impl Tables for SledTables {
     }
 }
 
-fn put<T: Stored>(batch: &mut Batch, key: &[u8], value: Option<&T>) -> Result<(), TableError> {
-    match value {
-        Some(value) => {
-            batch.insert(
-                key,
-                record::encode(value).map_err(|error| TableError::Failed(error.to_string()))?,
-            );
-        }
-        None => batch.remove(key),
+fn given_up(error: TransactionError<()>) -> TableError {
+    match error {
+        TransactionError::Storage(error) => failed(error),
+        TransactionError::Abort(()) => TableError::Failed("a write was given up".into()),
     }
-    Ok(())
+}
+
+fn put<T: Stored>(
+    tree: &Tree,
+    batch: &mut Batch,
+    key: &[u8],
+    record: Option<&T>,
+) -> Result<(), TableError> {
+    let bytes = record.map(encoded).transpose()?;
+    sled_parts::put(tree, batch, key, bytes.as_deref())
+}
+
+fn encoded<T: Stored>(record: &T) -> Result<Vec<u8>, TableError> {
+    record::encode(record).map_err(|error| TableError::Failed(error.to_string()))
+}
+
+/// The keys to add (`true`) and to remove of a tree that has no values.
+fn keys<K, const N: usize>(changed: &BTreeMap<K, bool>, bytes: impl Fn(&K) -> [u8; N]) -> Batch {
+    let mut batch = Batch::default();
+    for (key, added) in changed {
+        if *added {
+            batch.insert(bytes(key).as_slice(), &[]);
+        } else {
+            batch.remove(bytes(key).as_slice());
+        }
+    }
+    batch
+}
+
+fn record_of(tree: &Tree, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
+    sled_parts::get(tree, id.as_bytes())?.map(|bytes| read(id, &bytes)).transpose()
 }
 
 fn read<T: Stored>(id: QueueId, value: &[u8]) -> Result<T, TableError> {
@@ -350,18 +375,25 @@ fn read<T: Stored>(id: QueueId, value: &[u8]) -> Result<T, TableError> {
     })
 }
 
-fn part_key(id: QueueId, number: u8) -> [u8; 17] {
-    let mut key = [number; 17];
-    key[..16].copy_from_slice(id.as_bytes());
-    key
-}
-
 /// Times before 1970 do not occur in a due key but by a wrong clock; they sort first as well.
 fn due_bytes(key: &DueKey) -> [u8; 25] {
     let mut bytes = [lane_byte(key.lane); 25];
     bytes[1..9].copy_from_slice(&u64::try_from(key.due.0).unwrap_or(0).to_be_bytes());
     bytes[9..].copy_from_slice(key.id.as_bytes());
     bytes
+}
+
+fn ended_bytes(key: &EndKey) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&u64::try_from(key.at.0).unwrap_or(0).to_be_bytes());
+    bytes[8..].copy_from_slice(key.id.as_bytes());
+    bytes
+}
+
+fn end_key(bytes: &[u8]) -> Option<EndKey> {
+    let (at, id) = bytes.split_at_checked(8)?;
+    let at = i64::try_from(u64::from_be_bytes(at.try_into().ok()?)).ok()?;
+    Some(EndKey { at: Timestamp(at), id: QueueId::from_bytes(id.try_into().ok()?) })
 }
 
 fn due_key(bytes: &[u8]) -> Option<DueKey> {
@@ -401,6 +433,17 @@ fn open_unlocked(configuration: &sled::Config) -> sled::Result<sled::Db> {
     configuration.open()
 }
 
+/// sled keeps a page that it deems large in a file that it never syncs. We never write such a page
+/// (`sled_parts.rs`), so what such a file held is not to be trusted, and neither is what came after it.
+fn expect_no_blob(directory: &Path) -> Result<(), OpenError> {
+    match fs::read_dir(directory.join("blobs")).map(|mut entries| entries.next()) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(OpenError::Damaged("it has pages that were never made durable".into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(OpenError::Unavailable(error.to_string())),
+    }
+}
+
 fn open_error(error: sled::Error) -> OpenError {
     let words = error.to_string();
     if is_damage(&error) { OpenError::Damaged(words) } else { OpenError::Unavailable(words) }
@@ -408,7 +451,7 @@ fn open_error(error: sled::Error) -> OpenError {
 
 /// Which errors mean damaged files, and not only that now is a bad time.
 fn is_damage(error: &sled::Error) -> bool {
-    use std::io::ErrorKind;
+    use io::ErrorKind;
     match error {
         sled::Error::Io(cause) => {
             matches!(

@@ -62,9 +62,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// leaves the queue for the history.
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError>;
 
-    /// Opens the stored bytes of a message, after checking them against their checksum. A message
-    /// that is damaged or gone is set aside and reported as [`StoreError::Corrupt`].
+    /// Opens the stored bytes of a message that the caller has claimed, after checking them against their
+    /// checksum. A message that is damaged or gone is set aside and reported as [`StoreError::Corrupt`].
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError>;
+
+    /// The same for everybody else, without any consequence. [`StoreError::NotFound`] when there are no bytes,
+    /// as of a finished message.
+    async fn read_message(&self, id: QueueId) -> Result<MessageReader, StoreError>;
 
     /// Makes every held, dead or waiting recipient due at once, with a new lifetime. Returns how many
     /// there were.
@@ -98,8 +102,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Notes that somebody was told, or that nobody is to be.
     async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError>;
 
-    /// Removes a dead letter whose time is over; its recipients keep their reasons in the history.
-    async fn expire(&self, id: QueueId) -> Result<(), StoreError>;
+    /// Removes a message whose recipients are all relayed or dead, the last of them since before `keep_after`;
+    /// they keep their reasons in the history. [`StoreError::Conflict`] when that is not, or no longer, so: a
+    /// person may have taken it up again.
+    async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError>;
 
     /// Removes dead letters: messages whose recipients are all relayed or dead, the last of them since
     /// before `keep_after`. Returns how many went.
@@ -112,7 +118,7 @@ pub trait Store: Send + Sync + fmt::Debug {
             for message in
                 page.iter().filter(|message| message.record.is_dead_since_before(keep_after))
             {
-                match self.expire(message.id).await {
+                match self.expire(message.id, keep_after).await {
                     Ok(()) => expired += 1,
                     // Somebody was faster, or has taken it up again.
                     Err(StoreError::NotFound(_) | StoreError::Conflict(_)) => {}
@@ -132,7 +138,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<QueuedMessage>, StoreError>;
 
-    /// Removes history older than `keep_after`. Returns how many entries went.
+    /// Removes the history of messages that left the queue before `keep_after`. Returns how many entries went.
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError>;
 
     /// What the ledger says at `now` about `limit`.
@@ -229,6 +235,8 @@ pub enum Claim {
 pub struct ClaimedMessage {
     /// Its id.
     pub id: QueueId,
+    /// The reservation, which its settlement must name.
+    pub reservation: u64,
     /// MAIL FROM of the client; `None` is the null reverse path.
     pub reverse_path: Option<crate::smtp::address::Address>,
     /// Body kind and SMTPUTF8 as the client declared them.
@@ -262,6 +270,8 @@ pub struct ClaimedRecipient {
 /// [`Outcome::NotTried`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
+    /// Of which claim: [`ClaimedMessage::reservation`].
+    pub reservation: u64,
     /// The time of the last reply.
     pub at: Timestamp,
     /// Outcome by place in the record.
@@ -269,6 +279,11 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// Whether it tells what became of the recipient at a place in the record.
+    pub(super) fn tells_of(&self, index: usize) -> bool {
+        self.outcomes.iter().any(|(place, _)| *place == index)
+    }
+
     /// What became of the recipient at a place in the record.
     pub(super) fn of(&self, index: usize) -> Outcome {
         let own = self.outcomes.iter().find(|(place, _)| *place == index);

@@ -3,7 +3,7 @@
 //! Rule: the engine reads through [`Tables`] and collects [`Changes`]; nothing is visible to a reader
 //! before the backend has applied them whole. Must not know how a backend stores anything.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use thiserror::Error;
 
@@ -73,6 +73,21 @@ impl DeadKey {
     }
 }
 
+/// The place of a finished message in the order of forgetting: when it left the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EndKey {
+    pub(super) at: Timestamp,
+    pub(super) id: QueueId,
+}
+
+/// How far an end may be ahead of the clock: a correction of it, and no more.
+const END_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Whether an end was written by a clock that was wrong.
+pub(super) fn is_of_the_future(end: Timestamp, now: Timestamp) -> bool {
+    end > now.after(END_AHEAD_MAX)
+}
+
 /// Read access to what is stored. `None` and an empty answer are normal; an error is a failed backend.
 pub(super) trait Tables {
     /// The record of a queued message.
@@ -116,6 +131,10 @@ pub(super) struct Changes {
     pub(super) ledger: BTreeMap<u64, Option<Event>>,
     /// Finished messages for the history; `None` removes one.
     pub(super) history: BTreeMap<QueueId, Option<MessageRecord>>,
+    /// Ends of finished messages to add (`true`) and to remove (`false`).
+    pub(super) ended: BTreeMap<EndKey, bool>,
+    /// What was spent before is accounted for by now.
+    pub(super) budget_known: bool,
     /// The account's new state.
     pub(super) account: Option<AccountState>,
     /// Messages that leave the queue, with their octets: their files go after the write.
@@ -130,6 +149,7 @@ impl Changes {
             && self.dead.is_empty()
             && self.ledger.is_empty()
             && self.history.is_empty()
+            && self.ended.is_empty()
             && self.account.is_none()
     }
 
@@ -142,6 +162,31 @@ impl Changes {
     pub(super) fn forget(&mut self, id: QueueId) {
         self.removed.push((id, 0));
         self.messages.insert(id, None);
+    }
+
+    /// Moves a message from the queue to the history.
+    pub(super) fn finish(
+        &mut self,
+        id: QueueId,
+        old: &MessageRecord,
+        end: MessageRecord,
+        at: Timestamp,
+    ) {
+        self.put(id, Some(old), None);
+        self.history.insert(id, Some(end));
+        self.ended.insert(EndKey { at, id }, true);
+    }
+
+    /// Forgets a finished message.
+    pub(super) fn forget_end(&mut self, key: EndKey) {
+        self.history.insert(key.id, None);
+        self.ended.insert(key, false);
+    }
+
+    /// An end that a wrong clock has put into the future is counted from `now` on.
+    pub(super) fn move_end(&mut self, key: EndKey, now: Timestamp) {
+        self.ended.insert(key, false);
+        self.ended.insert(EndKey { at: now, ..key }, true);
     }
 
     /// Replaces a record, and its keys with it.

@@ -145,8 +145,11 @@ impl Store for Failing {
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         self.inner.untold(limit).await
     }
-    async fn expire(&self, id: QueueId) -> Result<(), StoreError> {
-        self.inner.expire(id).await
+    async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError> {
+        self.inner.expire(id, keep_after).await
+    }
+    async fn read_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
+        self.inner.read_message(id).await
     }
     async fn told(
         &self,

@@ -23,7 +23,10 @@ async fn dead_letter(queue: &Fixture) -> QueueId {
         vec![(0, Outcome::Dead { reply: "550 5.1.1 no such user".into() }), (1, relayed())];
     queue
         .store()
-        .settle(claimed.id, Settlement { at: queue.clock.wall(), outcomes })
+        .settle(
+            claimed.id,
+            Settlement { reservation: claimed.reservation, at: queue.clock.wall(), outcomes },
+        )
         .await
         .unwrap();
     queue.clock.advance(Duration::from_millis(3));
@@ -55,7 +58,7 @@ contract! {
         let at = queue.clock.wall();
         let dead = |reply: &str| Outcome::Dead { reply: reply.into() };
         let later = Outcome::Deferred { until: at, reply: "451 4.3.0 later".into() };
-        queue.store().settle(claimed.id, Settlement { at, outcomes: vec![(0, dead("550")), (1, later)] }).await.unwrap();
+        queue.store().settle(claimed.id, Settlement { reservation: claimed.reservation, at, outcomes: vec![(0, dead("550")), (1, later)] }).await.unwrap();
         let found = queue.store().untold(10).await.unwrap();
         let places: Vec<usize> = found[0].record.untold().collect();
         let claimed = queue.claim().await;
@@ -90,7 +93,7 @@ contract! {
         let at = queue.clock.wall();
         let later = Outcome::Deferred { until: at.after(2 * DAY), reply: "451 4.3.0 later".into() };
         let outcomes = vec![(0, Outcome::Dead { reply: "550".into() }), (1, later)];
-        queue.store().settle(claimed.id, Settlement { at, outcomes }).await.unwrap();
+        queue.store().settle(claimed.id, Settlement { reservation: claimed.reservation, at, outcomes }).await.unwrap();
         queue.clock.advance(DAY);
         let recent = dead_letter(&queue).await;
         let keep_after = queue.clock.wall().before(Duration::from_secs(12 * 3600));

@@ -83,9 +83,9 @@ enum Raised {
 impl Raised {
     fn raise(self, stage: &Stage) {
         let (tree, at) = match self {
-            Self::Message => ("msg", 1),
+            Self::Message => ("msg", 2),
             Self::Event => ("ledger", 0),
-            Self::Account => ("meta", 0),
+            Self::Account => ("meta", 2),
             Self::Frame => return raise_frame(stage),
         };
         let database = sled::open(stage.state().join("queue.sled")).unwrap();

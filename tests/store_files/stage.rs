@@ -91,8 +91,12 @@ impl Stage {
         let terms =
             ClaimTerms { limit: 500, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
         let claim = store.claim_due(self.clock.now(), terms).await.unwrap();
-        assert!(matches!(&claim, Claim::Message(claimed) if claimed.id == id), "{claim:?}");
-        store.settle(id, Settlement { at: NOW, outcomes }).await.unwrap();
+        let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
+        assert_eq!(claimed.id, id);
+        store
+            .settle(id, Settlement { reservation: claimed.reservation, at: NOW, outcomes })
+            .await
+            .unwrap();
     }
 
     /// What is in the queue, in the order of acceptance.

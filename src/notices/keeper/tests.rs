@@ -78,7 +78,11 @@ impl Scene {
                 true => outcome.clone(),
                 false => Outcome::NotTried { until: Some(until) },
             };
-            let settlement = Settlement { at: self.clock.wall(), outcomes: vec![(0, outcome)] };
+            let settlement = Settlement {
+                reservation: claimed.reservation,
+                at: self.clock.wall(),
+                outcomes: vec![(0, outcome)],
+            };
             self.store.settle(claimed.id, settlement).await.unwrap();
             if claimed.id == id {
                 return id;

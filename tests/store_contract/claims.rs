@@ -1,0 +1,52 @@
+//! Who may end what: a settlement ends its own claim, a decision holds for what is there when it is written.
+
+use super::*;
+
+contract! {
+    async fn a_settlement_of_an_earlier_claim_ends_no_later_one(mut queue) {
+        queue.accept(&["a@x.org"]).await;
+        let first = queue.claim().await;
+        queue.settle(&first, Outcome::NotTried { until: None }).await;
+        let second = queue.claim().await;
+        assert_ne!(first.reservation, second.reservation);
+        // A worker that was thought to be dead.
+        queue.settle(&first, relayed()).await;
+        assert_eq!(queue.show(second.id).await.recipients()[0].state.name(), "reserved");
+        assert!(queue.claim_on(TERMS).await.is_err(), "the second worker still has it");
+        assert_eq!(queue.spent().await, 1);
+        queue.settle(&second, relayed()).await;
+        assert_eq!((queue.spent().await, queue.store().totals().messages), (1, 0));
+    }
+
+    async fn a_dead_letter_that_a_person_resends_while_dead_letters_expire_is_kept(mut queue) {
+        let id = queue.accept(&["a@x.org"]).await;
+        queue.settle(&queue.claim().await, Outcome::Dead { reply: "550".into() }).await;
+        queue.clock.advance(31 * DAY);
+        let keep_after = queue.clock.wall().before(30 * DAY);
+        let page = queue.store().dead(None, 10).await.unwrap();
+        assert!(page[0].record.is_dead_since_before(keep_after));
+        assert_eq!(queue.store().retry(id, queue.clock.wall()).await, Ok(1));
+        assert_eq!(queue.store().expire(id, keep_after).await, Err(StoreError::Conflict(id)));
+        queue.crash().await;
+        assert_eq!(queue.claim().await.id, id);
+        assert_eq!(queue.store().expire(id, keep_after).await, Err(StoreError::Conflict(id)));
+    }
+
+    async fn whoever_only_reads_a_message_changes_nothing(mut queue) {
+        let id = queue.accept(&["a@x.org"]).await;
+        let claimed = queue.claim().await;
+        if let Backend::Sled { directory, .. } = &queue.backend {
+            std::fs::write(spool_file(directory.path(), id), "damaged").unwrap();
+            let read = queue.store().read_message(id).await;
+            assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{read:?}");
+            std::fs::remove_file(spool_file(directory.path(), id)).unwrap();
+            assert_eq!(queue.store().read_message(id).await.err(), Some(StoreError::NotFound(id)));
+        } else {
+            assert!(queue.store().read_message(id).await.is_ok());
+        }
+        assert_eq!(queue.show(id).await.recipients()[0].state.name(), "reserved");
+        assert_eq!(queue.store().totals().set_aside, 0);
+        queue.settle(&claimed, relayed()).await;
+        assert_eq!(queue.store().read_message(id).await.err(), Some(StoreError::NotFound(id)));
+    }
+}
