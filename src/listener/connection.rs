@@ -263,6 +263,10 @@ impl Connection<'_> {
         let answer = match begun {
             Ok(mut draft) => {
                 draft.redirected_from(&redirected);
+                if let Some(unusable) = self.session.unusable_sender() {
+                    events::unusable_sender(self.client.address, unusable);
+                    draft.sent_as(unusable);
+                }
                 Ok(Content::Draft(Box::new(draft)))
             }
             Err(StoreError::AlreadyKnown(id)) => Ok(Content::Repeated(id)),

@@ -52,6 +52,13 @@ impl Offer {
     }
 }
 
+/// A sender that is no address is kept beside what stands in its place.
+pub(super) fn unusable_sender(client: IpAddr, unusable: &str) {
+    let sender = unusable.chars().take(LOGIN_SHOWN_MAX).collect::<String>();
+    let sender = sender.escape_default().to_string();
+    tracing::info!(%client, sender, "the sender is not an address");
+}
+
 /// A login as the log shows it: a client chose it, so nothing in it may look like the log's own.
 pub(super) fn login(login: &str) -> String {
     login.chars().take(LOGIN_SHOWN_MAX).collect::<String>().escape_debug().to_string()

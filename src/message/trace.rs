@@ -21,6 +21,10 @@ use crate::smtp::address::Address;
 const HELO_LENGTH_MAX: usize = 255;
 /// Recipients that X-Original-To names; of more the number.
 const ORIGINAL_RECIPIENTS_MAX: usize = 100;
+/// Characters of a sender that is no address; each may take ten octets, and the line stays below 998.
+const SENDER_LENGTH_MAX: usize = 80;
+/// What is between the clauses of Received and its date; no clause has it.
+const DATE: &[u8] = b";\r\n\t";
 
 /// What is added to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,22 @@ pub fn original_recipients(recipients: &[Address]) -> String {
         text.push_str(&format!("\r\n\t(and {more} more)"));
     }
     format!("X-Original-To: {text}\r\n")
+}
+
+/// The fields of a message whose sender is no address: Received tells what the client said, after Exim's manner. It
+/// chose that, so it is shown in ASCII, without the characters that mean something in a comment, and not in full.
+#[must_use]
+pub fn with_unusable_sender(mut fields: Vec<u8>, unusable: &str) -> Vec<u8> {
+    let plain = |character: char| match character {
+        '(' | ')' | '\\' => "?".to_owned(),
+        ' '..='~' => character.to_string(),
+        other => format!("[U+{:04X}]", u32::from(other)),
+    };
+    let shown: String = unusable.chars().take(SENDER_LENGTH_MAX).map(plain).collect();
+    let shown = if shown.trim().is_empty() { "nothing" } else { shown.trim() };
+    let date = fields.windows(DATE.len()).position(|window| window == DATE).unwrap_or(0);
+    fields.splice(date..date, format!("\r\n\t(envelope-from {shown})").into_bytes());
+    fields
 }
 
 /// The recipient is named only when there is one: several would tell each of them about the others.
@@ -249,6 +269,28 @@ mod tests {
         let added = added_fields(&envelope, "01abc", "relay.example", &COMPLETE, &identification);
         let text = String::from_utf8(added.fields).unwrap();
         assert!(text.ends_with("\r\nDate: Fri, 15 Jan 2027 08:00:00 +0000\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_sender_that_is_no_address_is_kept_in_received_and_cannot_break_it() {
+        let added = || {
+            let identification = Identification::default();
+            let envelope = envelope("", "192.0.2.7", &["a@b.example"]);
+            added_fields(&envelope, "01abc", "relay.example", &COMPLETE, &identification).fields
+        };
+        for (said, written) in [
+            ("<My Printer@office>", "<My Printer@office>"),
+            ("<B\u{fc}ro@b.example>", "<B[U+00FC]ro@b.example>"),
+            ("a)\r\nBcc: b@c", "a?[U+000D][U+000A]Bcc: b@c"),
+            (" ", "nothing"),
+        ] {
+            let text = String::from_utf8(with_unusable_sender(added(), said)).unwrap();
+            let expected =
+                format!("for <a@b.example>\r\n\t(envelope-from {written});\r\n\tFri, 15 Jan 2027");
+            assert!(text.contains(&expected), "{text}");
+        }
+        let long = with_unusable_sender(added(), &"\u{10ffff}".repeat(2_000));
+        assert!(String::from_utf8(long).unwrap().lines().all(|line| line.len() < 998));
     }
 
     #[test]

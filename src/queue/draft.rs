@@ -32,6 +32,8 @@ pub struct Draft {
     hostname: Arc<str>,
     /// Those that it was for before all mail was redirected, as a field.
     original_recipients: String,
+    /// What the client said for its sender, where that is no address.
+    unusable_sender: Option<String>,
     scan: HeaderScan,
     /// Judged when the first bytes leave the buffer, or at the end.
     identification: Option<Identification>,
@@ -74,6 +76,7 @@ impl Draft {
             envelope,
             hostname,
             original_recipients: String::new(),
+            unusable_sender: None,
             scan: HeaderScan::new(),
             identification: None,
             message_at: head.len(),
@@ -115,6 +118,11 @@ impl Draft {
         self.original_recipients = trace::original_recipients(recipients);
     }
 
+    /// Keeps what the client said for its sender, where that is no address.
+    pub fn sent_as(&mut self, unusable: &str) {
+        self.unusable_sender = Some(unusable.to_owned());
+    }
+
     /// Octets of the message written so far.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -150,8 +158,12 @@ impl Draft {
         let identification = self.identify(true).clone();
         let added =
             trace::added_fields(&self.envelope, &id, &self.hostname, &findings, &identification);
+        let fields = match &self.unusable_sender {
+            Some(unusable) => trace::with_unusable_sender(added.fields, unusable),
+            None => added.fields,
+        };
         let trailer = Trailer {
-            added: [added.fields, self.original_recipients.into_bytes()].concat(),
+            added: [fields, self.original_recipients.into_bytes()].concat(),
             separator_at: findings.separator_at,
             body_bytes: self.body_bytes,
             replaced: added.replaced,

@@ -42,7 +42,7 @@ pub(super) fn check(
         range: 1024..=256 << 20,
     };
     let max_recipients =
-        Key { section: SECTION, key: "max_recipients", default: 100, range: 1..=1000 };
+        Key { section: SECTION, key: "max_recipients", default: 1_000, range: 1..=1000 };
     let max_connections =
         Key { section: SECTION, key: "max_connections", default: 200, range: 1..=10_000 };
     let per_client =

@@ -41,6 +41,23 @@ impl Address {
         &self.text
     }
 
+    /// Reads an address of a client, whose domain may end with the dot that host names have in resolvers
+    /// (`a@b.example.`): it means the same name, and is dropped.
+    ///
+    /// # Errors
+    /// As for any other text.
+    pub fn rooted(text: &str) -> Result<Self, AddressError> {
+        let without_dot = text.strip_suffix('.').map(str::parse::<Self>);
+        match without_dot {
+            Some(Ok(address))
+                if address.domain().is_some_and(|domain| !domain.starts_with('[')) =>
+            {
+                Ok(address)
+            }
+            _ => text.parse(),
+        }
+    }
+
     /// Whether it needs SMTPUTF8 (RFC 6531).
     #[must_use]
     pub fn is_internationalized(&self) -> bool {
@@ -186,6 +203,22 @@ mod tests {
             "ü@bücher.example",
         ] {
             assert_eq!(text.parse::<Address>().map(String::from).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn one_final_dot_of_a_domain_is_dropped_where_clients_write_it() {
+        for (text, read) in [
+            ("a@b.example.", "a@b.example"),
+            ("root@localhost.", "root@localhost"),
+            ("a@b.example", "a@b.example"),
+            ("a.", "a."),
+            ("\"a@b.\"@c.", "\"a@b.\"@c"),
+        ] {
+            assert_eq!(Address::rooted(text).map(String::from).as_deref(), Ok(read));
+        }
+        for text in ["a@b..", "a@.", "a@[192.0.2.1].", "@.", "a@b .", "a@b@c."] {
+            assert!(Address::rooted(text).is_err(), "{text:?}");
         }
     }
 

@@ -4,7 +4,10 @@
 //! brackets, source routes), and yet nothing gets through that is no safe address.
 //! Must not know which command is allowed when, or to whom.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use thiserror::Error;
 
@@ -12,7 +15,9 @@ use super::{
     address::{Address, AddressError},
     authentication::Response,
     extension::Parameters,
+    path::{self, Path, PathError},
     quirk::{Quirk, Quirks},
+    sender,
 };
 
 /// Characters of a HELO or EHLO argument; a domain has at most 255 (RFC 5321 section 4.5.3.1.2).
@@ -29,6 +34,8 @@ pub enum Command {
     Mail {
         /// FROM; `None` is `<>`.
         reverse_path: Option<Address>,
+        /// What the client said, when it is no address: the reverse path is what could be saved of it.
+        unusable: Option<Unusable>,
         /// What follows it.
         parameters: Parameters,
     },
@@ -75,6 +82,18 @@ pub enum Command {
     Http,
 }
 
+/// A sender that is no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// What the client said.
+    pub text: String,
+    /// What is wrong with it, for clients that should know better.
+    pub error: CommandError,
+}
+
+/// How MAIL is to be.
+const MAIL_USAGE: CommandError = CommandError::Usage("MAIL FROM:<address>");
+
 impl Command {
     /// Reads a line without its line end. What was odd about it goes into `quirks`.
     pub fn parse(line: &[u8], quirks: &mut Quirks) -> Result<Self, CommandError> {
@@ -86,7 +105,8 @@ impl Command {
             let name = hello(&name, quirks)?;
             return Ok(if extended { Self::ExtendedHello(name) } else { Self::Hello(name) });
         }
-        let line = std::str::from_utf8(line).map_err(|_| CommandError::EightBit)?.trim_ascii();
+        let text = text_of(line);
+        let (line, is_utf8) = (text.trim_ascii(), matches!(text, Cow::Borrowed(_)));
         let (verb, rest) = line.split_at(line.find([' ', '\t']).unwrap_or(line.len()));
         let rest = rest.trim_ascii();
         let verb = verb.to_ascii_uppercase();
@@ -96,8 +116,8 @@ impl Command {
         }
         match verb.as_str() {
             "" => Err(CommandError::Empty),
-            "MAIL" => mail(rest, quirks),
-            "RCPT" => recipient(rest, quirks),
+            "MAIL" => mail(rest, is_utf8, quirks),
+            "RCPT" => recipient(rest, is_utf8, quirks),
             "DATA" => alone(rest, Self::Data, "DATA"),
             "BDAT" => chunk(rest),
             "STARTTLS" => alone(rest, Self::StartTls, "STARTTLS"),
@@ -140,6 +160,20 @@ pub enum CommandError {
     /// The address of RCPT.
     #[error("bad recipient address: {0}")]
     ForwardPath(AddressError),
+    /// What stands beside the address of MAIL is no parameter.
+    #[error("bad sender address: what stands beside it is not a parameter")]
+    BehindSender,
+    /// What stands beside the address of RCPT may be somebody else's.
+    #[error("bad recipient address: name one recipient in each RCPT command")]
+    BehindRecipient,
+}
+
+/// A line as text; one that is no UTF-8 is read as Latin-1, as the devices mean it that send one.
+fn text_of(line: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(line) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(line.iter().copied().map(char::from).collect()),
+    }
 }
 
 fn alone(rest: &str, command: Command, usage: &'static str) -> Result<Command, CommandError> {
@@ -189,30 +223,108 @@ fn is_usual_name(name: &str) -> bool {
     name.contains('.') && name.split('.').all(is_label)
 }
 
-fn mail(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
-    let (path, parameters) =
-        path(rest, "FROM", quirks).ok_or(CommandError::Usage("MAIL FROM:<address>"))?;
-    let reverse_path: Option<Address> = match path {
-        Path::Null => None,
-        Path::Bare("") => return Err(CommandError::Usage("MAIL FROM:<address>")),
-        Path::Bracketed(text) | Path::Bare(text) => {
-            Some(text.parse().map_err(CommandError::ReversePath)?)
+fn mail(rest: &str, is_utf8: bool, quirks: &mut Quirks) -> Result<Command, CommandError> {
+    let text = path::behind_colon(rest, "FROM", quirks).ok_or(MAIL_USAGE)?;
+    let mut noticed = Quirks::default();
+    match sender(text, is_utf8, &mut noticed) {
+        Ok((reverse_path, parameters)) => {
+            quirks.extend(noticed);
+            let unqualified = reverse_path.as_ref().is_some_and(|path| path.domain().is_none());
+            quirks.insert_if(unqualified, Quirk::UnqualifiedSender);
+            Ok(Command::Mail { reverse_path, unusable: None, parameters })
         }
-    };
-    let unqualified = reverse_path.as_ref().is_some_and(|address| address.domain().is_none());
-    quirks.insert_if(unqualified, Quirk::UnqualifiedSender);
-    Ok(Command::Mail { reverse_path, parameters: Parameters::of_mail(parameters)? })
+        Err(error) => {
+            let (said, parameters) = sender::unusable(text, error)?;
+            let parameters = Parameters::of_mail(parameters)?;
+            let reverse_path = sender::salvaged(said);
+            let unusable = Some(Unusable { text: said.to_owned(), error });
+            Ok(Command::Mail { reverse_path, unusable, parameters })
+        }
+    }
 }
 
-fn recipient(rest: &str, quirks: &mut Quirks) -> Result<Command, CommandError> {
-    let (path, parameters) =
-        path(rest, "TO", quirks).ok_or(CommandError::Usage("RCPT TO:<address>"))?;
+/// The sender of a client that writes it as it should, or nearly so.
+fn sender(
+    text: &str,
+    is_utf8: bool,
+    quirks: &mut Quirks,
+) -> Result<(Option<Address>, Parameters), CommandError> {
+    if sender::has_lost_its_line_end(text) {
+        return Err(CommandError::BehindSender);
+    }
+    let (path, _, parameters) = path::split(text, quirks).map_err(|error| match error {
+        PathError::Unclosed => MAIL_USAGE,
+        PathError::Several => CommandError::BehindSender,
+    })?;
+    let reverse_path = match path {
+        Path::Null => None,
+        Path::Bare("") => return Err(MAIL_USAGE),
+        Path::Bare(word) if is_lone_parameter(word) => return Err(MAIL_USAGE),
+        Path::Bracketed(text) | Path::Bare(text) => {
+            Some(address(text, quirks).map_err(CommandError::ReversePath)?)
+        }
+    };
+    if !is_utf8 && reverse_path.as_ref().is_some_and(Address::is_internationalized) {
+        return Err(CommandError::EightBit);
+    }
+    match path {
+        Path::Bare(_) if has_words_without_value(parameters) => {
+            return Err(CommandError::ReversePath(AddressError::Character));
+        }
+        Path::Bracketed(_) | Path::Null if has_a_word_at_the_bracket(parameters) => {
+            return Err(CommandError::BehindSender);
+        }
+        _ => {}
+    }
+    Ok((reverse_path, Parameters::of_mail(parameters)?))
+}
+
+fn recipient(rest: &str, is_utf8: bool, quirks: &mut Quirks) -> Result<Command, CommandError> {
+    const USAGE: CommandError = CommandError::Usage("RCPT TO:<address>");
+    let text = path::behind_colon(rest, "TO", quirks).ok_or(USAGE)?;
+    let (path, name, parameters) = path::split(text, quirks).map_err(|error| match error {
+        PathError::Unclosed => USAGE,
+        PathError::Several => CommandError::BehindRecipient,
+    })?;
     let text = match path {
         Path::Null => "",
+        Path::Bare(word) if is_lone_parameter(word) => "",
         Path::Bracketed(text) | Path::Bare(text) => text,
     };
-    let forward_path = text.parse().map_err(CommandError::ForwardPath)?;
+    let forward_path = address(text, quirks).map_err(CommandError::ForwardPath)?;
+    if !is_utf8 && forward_path.is_internationalized() {
+        return Err(CommandError::EightBit);
+    }
+    let has_words_behind = match path {
+        Path::Bare(_) => has_words_without_value(parameters),
+        Path::Bracketed(_) | Path::Null => has_a_word_at_the_bracket(parameters),
+    };
+    if has_words_behind || path::names_another(name, text) {
+        return Err(CommandError::BehindRecipient);
+    }
     Ok(Command::Recipient { forward_path, parameters: Parameters::of_recipient(parameters)? })
+}
+
+fn address(text: &str, quirks: &mut Quirks) -> Result<Address, AddressError> {
+    let address = Address::rooted(text)?;
+    quirks.insert_if(address.as_str().len() < text.len(), Quirk::FinalDot);
+    Ok(address)
+}
+
+/// Whether there is no address at all, but the first parameter: `MAIL FROM: SIZE=5`.
+fn is_lone_parameter(word: &str) -> bool {
+    path::is_parameter(word) && !word.contains('@')
+}
+
+/// Whether a word stands at the bracket itself, which no parameter without a value does: `<a@b>root`.
+fn has_a_word_at_the_bracket(parameters: &str) -> bool {
+    let first = parameters.split(' ').next().unwrap_or_default();
+    !first.is_empty() && !path::is_parameter(first)
+}
+
+/// Whether words are behind an address without brackets that need not be parameters: `a@b root`, `My Printer`.
+fn has_words_without_value(parameters: &str) -> bool {
+    parameters.split_ascii_whitespace().any(|word| !path::is_parameter(word))
 }
 
 /// What is wrong with a BDAT that says no size.
@@ -243,96 +355,13 @@ fn authenticate(rest: &str) -> Result<Command, CommandError> {
     Ok(Command::Authenticate { mechanism, initial })
 }
 
-/// The text of an address, and whether it stood in angle brackets: `<>` means something, nothing does not, and
-/// neither does a route or a comment without an address.
-enum Path<'a> {
-    Null,
-    Bracketed(&'a str),
-    Bare(&'a str),
-}
-
-/// Splits `KEYWORD:<address> parameters`. Blanks around the colon, a display name before the brackets
-/// and an address without brackets are accepted.
-fn path<'a>(rest: &'a str, keyword: &str, quirks: &mut Quirks) -> Option<(Path<'a>, &'a str)> {
-    let (word, after) = rest.split_once(':')?;
-    if !word.trim_ascii().eq_ignore_ascii_case(keyword) {
-        return None;
-    }
-    let trimmed = after.trim_ascii();
-    let has_blanks = after.starts_with([' ', '\t']) || word.len() != keyword.len();
-    quirks.insert_if(has_blanks, Quirk::SpaceAfterColon);
-    let bracket = unquoted(trimmed, |before, character| {
-        // A bracket that opens a path begins a word: `a@b AUTH=<>` has none.
-        character == '<' && before.is_none_or(|before| before == ' ' || before == '\t')
-    });
-    let Some(bracket) = bracket else {
-        let end = unquoted(trimmed, |_, character| character == ' ' || character == '\t');
-        let (address, parameters) = trimmed.split_at(end.unwrap_or(trimmed.len()));
-        quirks.insert_if(!address.is_empty(), Quirk::MissingBrackets);
-        let comment_free = without_comment(address);
-        quirks.insert_if(comment_free != address, Quirk::DisplayName);
-        return Some((Path::Bare(comment_free), parameters));
-    };
-    quirks.insert_if(bracket > 0, Quirk::DisplayName);
-    let inside = &trimmed[bracket + 1..];
-    let end = unquoted(inside, |_, character| character == '>')?;
-    let parameters = &inside[end + 1..];
-    let inside = inside[..end].trim_ascii();
-    if inside.is_empty() {
-        return Some((Path::Null, parameters));
-    }
-    let address = without_route(inside, quirks);
-    let comment_free = without_comment(address);
-    quirks.insert_if(comment_free != address, Quirk::DisplayName);
-    Some((Path::Bracketed(comment_free), parameters))
-}
-
-/// Drops a comment before or behind an address: `a@b(Joe)`, `(Joe)a@b`.
-fn without_comment(address: &str) -> &str {
-    let start = match address.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
-        Some((_, rest)) => rest.trim_ascii_start(),
-        None => address,
-    };
-    match unquoted(start, |_, character| character == '(') {
-        Some(open) if start.ends_with(')') => start[..open].trim_ascii_end(),
-        _ => start,
-    }
-}
-
-/// The position of the first character outside quotes for which `found` holds, given the one before.
-fn unquoted(text: &str, found: impl Fn(Option<char>, char) -> bool) -> Option<usize> {
-    let (mut quoted, mut escaped, mut before) = (false, false, None);
-    for (position, character) in text.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if !quoted && found(before, character) => return Some(position),
-            _ => {}
-        }
-        before = Some(character);
-    }
-    None
-}
-
-/// Drops a source route such as `@one,@two:` (RFC 5321 appendix C).
-fn without_route<'a>(path: &'a str, quirks: &mut Quirks) -> &'a str {
-    match path.split_once(':') {
-        Some((route, address)) if route.starts_with('@') => {
-            quirks.insert(Quirk::SourceRoute);
-            address.trim_ascii()
-        }
-        _ => path,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn mail_from(text: &str) -> Command {
         let reverse_path = (!text.is_empty()).then(|| text.parse().unwrap());
-        Command::Mail { reverse_path, parameters: Parameters::default() }
+        Command::Mail { reverse_path, unusable: None, parameters: Parameters::default() }
     }
 
     fn check(line: &str, expected: Result<Command, CommandError>) {
@@ -375,12 +404,15 @@ mod tests {
     fn parameters_follow_the_path_with_and_without_brackets() {
         for line in ["MAIL FROM:<a@b> SIZE=5", "MAIL FROM:a@b SIZE=5", "MAIL FROM:<a@b>SIZE=5"] {
             let parameters = Parameters { declared_bytes: 5, ..Parameters::default() };
-            check(line, Ok(Command::Mail { reverse_path: "a@b".parse().ok(), parameters }));
+            check(
+                line,
+                Ok(Command::Mail { reverse_path: "a@b".parse().ok(), unusable: None, parameters }),
+            );
         }
         let parameters = Parameters { has_unknown: true, ..Parameters::default() };
         check(
             "MAIL FROM:a@b X=<>",
-            Ok(Command::Mail { reverse_path: "a@b".parse().ok(), parameters }),
+            Ok(Command::Mail { reverse_path: "a@b".parse().ok(), unusable: None, parameters }),
         );
     }
 
@@ -393,24 +425,23 @@ mod tests {
             ("MAIL FROM:<a@b>\rRCPT TO:<c@d>", CommandError::Character),
             ("NOOP hôte", CommandError::EightBit),
             ("MAIL", CommandError::Usage("MAIL FROM:<address>")),
-            ("MAIL FROM:", CommandError::Usage("MAIL FROM:<address>")),
-            ("MAIL FROM:<a@b", CommandError::Usage("MAIL FROM:<address>")),
-            // Only nothing is the null sender: not a route, not a comment.
-            ("MAIL FROM:<@a:>", CommandError::ReversePath(AddressError::Empty)),
-            ("MAIL FROM:<(x)>", CommandError::ReversePath(AddressError::Empty)),
-            ("MAIL FROM:<@a:(x)>", CommandError::ReversePath(AddressError::Empty)),
+            ("MAIL FROM:<a@b>,<c@d>", CommandError::BehindSender),
+            ("MAIL FROM:a@b c@d", CommandError::BehindSender),
             ("MAIL TO:<a@b>", CommandError::Usage("MAIL FROM:<address>")),
-            ("MAIL FROM:<a b@c>", CommandError::ReversePath(AddressError::Character)),
             ("RCPT FROM:<a@b>", CommandError::Usage("RCPT TO:<address>")),
             ("RCPT TO:<>", CommandError::ForwardPath(AddressError::Empty)),
             ("RCPT TO:", CommandError::ForwardPath(AddressError::Empty)),
             ("RCPT TO:<a@b@c>", CommandError::ForwardPath(AddressError::Character)),
+            ("RCPT TO:<a@b>,<c@d>", CommandError::BehindRecipient),
+            ("RCPT TO:c@d <a@b>", CommandError::BehindRecipient),
+            ("RCPT TO:a@b c", CommandError::BehindRecipient),
+            ("RCPT TO:NOTIFY=NEVER", CommandError::ForwardPath(AddressError::Empty)),
             ("DATA now", CommandError::Usage("DATA")),
         ] {
             check(line, Err(error));
         }
         assert_eq!(
-            Command::parse(b"MAIL FROM:<\xfc@b>", &mut Quirks::default()),
+            Command::parse(b"RCPT TO:<\xfc@b>", &mut Quirks::default()),
             Err(CommandError::EightBit)
         );
         for (line, name) in [
@@ -426,6 +457,31 @@ mod tests {
             Command::parse(format!("HELO {}", "x".repeat(256)).as_bytes(), &mut Quirks::default()),
             Err(CommandError::Usage(_))
         ));
+    }
+
+    #[test]
+    fn a_sender_that_is_no_address_says_what_is_wrong_and_what_could_be_saved() {
+        let usage = CommandError::Usage("MAIL FROM:<address>");
+        let empty = CommandError::ReversePath(AddressError::Empty);
+        for (line, saved, error) in [
+            (b"MAIL FROM:".as_slice(), "unknown-sender", usage),
+            (b"MAIL FROM:<a@b SIZE=5", "a@b", usage),
+            // Only nothing is the null sender: not a route, not a comment.
+            (b"MAIL FROM:<@a:>", "unknown-sender", empty),
+            (b"MAIL FROM:<(x)>", "unknown-sender", empty),
+            (b"MAIL FROM:<@a:(x)>", "unknown-sender", empty),
+            (b"MAIL FROM:<a b@c>", "b@c", CommandError::ReversePath(AddressError::Character)),
+            (b"MAIL FROM:<\xfc@b>", "unknown-sender", CommandError::EightBit),
+        ] {
+            let parsed = Command::parse(line, &mut Quirks::default());
+            let Ok(Command::Mail { reverse_path, unusable: Some(unusable), parameters }) = parsed
+            else {
+                panic!("{} became {parsed:?}", line.escape_ascii());
+            };
+            assert_eq!(reverse_path.as_ref().map(Address::as_str), Some(saved));
+            assert_eq!(unusable.error, error, "{}", line.escape_ascii());
+            assert_eq!(parameters.declared_bytes, 5 * u64::from(line.ends_with(b"SIZE=5")));
+        }
     }
 
     #[test]
@@ -477,6 +533,8 @@ mod tests {
             ("RCPT TO:a@b.example", vec![Quirk::MissingBrackets]),
             ("MAIL FROM:Joe <a@b.example>", vec![Quirk::DisplayName]),
             ("MAIL FROM:<a@b.example(Joe)>", vec![Quirk::DisplayName]),
+            ("MAIL FROM:<a@b.example.>", vec![Quirk::FinalDot]),
+            ("RCPT TO:<a@b.example.>", vec![Quirk::FinalDot]),
             ("RCPT TO:<@one.example:a@b.example>", vec![Quirk::SourceRoute]),
             ("MAIL FROM:<root>", vec![Quirk::UnqualifiedSender]),
             ("HELO", vec![Quirk::EmptyHello]),

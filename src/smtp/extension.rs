@@ -7,6 +7,7 @@ use super::{
     client::{Authentication, Client},
     command::CommandError,
     dsn::{self, Content, Notify, RecipientDsn},
+    path::is_keyword,
     session::{MESSAGES_MAX, Options},
 };
 
@@ -119,7 +120,8 @@ impl Parameters {
                 ("SIZE", None) => return Err(CommandError::Parameter("SIZE")),
                 ("BODY", _) => return Err(CommandError::Parameter("BODY")),
                 ("SMTPUTF8", Some(_)) => return Err(CommandError::Parameter("SMTPUTF8")),
-                _ => read.has_unknown = true,
+                _ if is_parameter(parameter) => read.has_unknown = true,
+                _ => return Err(CommandError::BehindSender),
             }
         }
         Ok(read)
@@ -138,11 +140,19 @@ impl Parameters {
                     let value = value.and_then(dsn::original_recipient);
                     once(&mut read.recipient.original_recipient, value, "ORCPT")?;
                 }
-                _ => read.has_unknown = true,
+                _ if is_parameter(parameter) => read.has_unknown = true,
+                _ => return Err(CommandError::BehindRecipient),
             }
         }
         Ok(read)
     }
+}
+
+/// Whether a word is a parameter in form, though nobody offered it: a keyword, and perhaps a value (RFC 5321 section
+/// 4.1.2). Anything else may be a second address.
+fn is_parameter(word: &str) -> bool {
+    let (keyword, value) = word.split_once('=').unwrap_or((word, ""));
+    is_keyword(keyword) && !value.contains(char::is_control)
 }
 
 /// Whether it may be a queue id; the queue knows better.

@@ -42,6 +42,8 @@ quirks! {
     MissingBrackets, "missing-brackets", "An address of MAIL or RCPT without angle brackets.";
     DisplayName, "display-name", "A display name or a comment in MAIL or RCPT.";
     SourceRoute, "source-route", "A source route, which was dropped.";
+    FinalDot, "final-dot", "A dot behind the domain of an address of MAIL or RCPT.";
+    BadSender, "bad-sender", "A reverse path that is not an address; what could be saved of it was taken.";
     UnqualifiedSender, "unqualified-sender", "A reverse path without a domain.";
     UnknownParameter, "unknown-parameter", "A parameter of MAIL or RCPT that nobody offered; it was ignored.";
     BareLf, "bare-lf", "Lines of the message ended with LF alone.";

@@ -223,8 +223,12 @@ pub fn malformed(error: &CommandError) -> Reply {
         CommandError::Usage(_) | CommandError::Parameter(_) => {
             Reply::new(501, "5.5.4", error.to_string())
         }
-        CommandError::ReversePath(_) => Reply::new(501, "5.1.7", error.to_string()),
-        CommandError::ForwardPath(_) => Reply::new(501, "5.1.3", error.to_string()),
+        CommandError::ReversePath(_) | CommandError::BehindSender => {
+            Reply::new(501, "5.1.7", error.to_string())
+        }
+        CommandError::ForwardPath(_) | CommandError::BehindRecipient => {
+            Reply::new(501, "5.1.3", error.to_string())
+        }
     }
 }
 

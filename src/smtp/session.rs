@@ -45,6 +45,12 @@ pub struct Session {
     data_refused: bool,
     /// Empty lines right before.
     empty_lines: u8,
+    /// A message has ended and no command has come since: what a client puts behind its end is no command.
+    message_ended: bool,
+    /// Octets of the recipients of the present transaction.
+    envelope_bytes: usize,
+    /// What was said in the last MAIL that is no address.
+    unusable_sender: Option<String>,
     /// Since the last message that was stored.
     errors: u32,
     /// Likewise.
@@ -125,6 +131,9 @@ impl Session {
             notebook: Notebook::default(),
             data_refused: false,
             empty_lines: 0,
+            message_ended: false,
+            envelope_bytes: 0,
+            unusable_sender: None,
             errors: 0,
             refused_recipients: 0,
             login_failures: 0,
@@ -176,6 +185,13 @@ impl Session {
             }
             (state, _) => state,
         };
+    }
+
+    /// What a trusted client has said for its sender, when that is no address: the reverse path of the transaction
+    /// that [`Step::Begin`] hands over is what could be saved of it.
+    #[must_use]
+    pub fn unusable_sender(&self) -> Option<&str> {
+        self.unusable_sender.as_deref()
     }
 
     /// The answer to [`Step::Begin`]; after a refusal there is no draft.

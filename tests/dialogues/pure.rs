@@ -79,7 +79,7 @@ pub(crate) fn options_of(dialogue: &Dialogue) -> (Arc<Options>, Client) {
     let options = Options {
         hostname: dialogue.directive("hostname").unwrap_or("relay.example").to_owned(),
         max_message_bytes: number("max_message_bytes", 35_872_000),
-        max_recipients: usize::try_from(number("max_recipients", 100)).unwrap(),
+        max_recipients: usize::try_from(number("max_recipients", 1_000)).unwrap(),
         local_recipients: dialogue.directive("local_recipients") != Some("no"),
     };
     let is = |key: &str| dialogue.directive(key) == Some("yes");

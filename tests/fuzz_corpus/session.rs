@@ -155,6 +155,10 @@ struct Driver {
     session: Session,
     questions: u32,
     draft: Option<Vec<u8>>,
+    /// RCPTs that were answered with 250 since the last MAIL that was.
+    recipients: usize,
+    /// What the client sends in all.
+    client: Vec<u8>,
     logged_in: bool,
     encrypted: bool,
     closed: bool,
@@ -169,6 +173,8 @@ impl Driver {
             session: choices.session(),
             questions: 0,
             draft: None,
+            recipients: 0,
+            client: Vec::new(),
             logged_in: false,
             encrypted: choices.encrypted,
             closed: false,
@@ -178,6 +184,7 @@ impl Driver {
     }
 
     fn run(mut self, client: &[u8]) -> Outcome {
+        self.client = client.to_vec();
         self.pump();
         for piece in client.chunks(self.choices.cut.unwrap_or(INPUT_BYTES_MAX)) {
             if self.closed {
@@ -244,6 +251,7 @@ impl Driver {
             Step::Begin(transaction) => {
                 self.check_permission();
                 check_transaction(&transaction);
+                self.check_recipients(&transaction);
                 let any = self.choices.authentication == Authentication::AcceptAny;
                 let logged_in = transaction.login.is_some();
                 assert!(logged_in == self.logged_in || any, "who has logged in is known");
@@ -311,6 +319,16 @@ impl Driver {
         assert!(permitted, "this client may not relay");
     }
 
+    /// Those whom RCPT was answered 250 for are the recipients of the envelope, no more and no fewer.
+    fn check_recipients(&self, transaction: &Transaction) {
+        assert_eq!(transaction.forward_paths.len(), self.recipients, "{transaction:?}");
+        for path in &transaction.forward_paths {
+            let said = path.as_str().as_bytes();
+            let was_said = self.client.windows(said.len()).any(|window| window == said);
+            assert!(was_said, "nobody has named {path}");
+        }
+    }
+
     fn send(&mut self, bytes: &[u8]) {
         assert!(
             bytes.len() <= OUTPUT_BYTES_MAX + REPLY_BYTES_MAX,
@@ -327,6 +345,10 @@ impl Driver {
             );
             assert!(matches!(line[3], b' ' | b'-'), "{:?}", text(line));
             assert!(line.len() <= REPLY_LINE_BYTES_MAX, "{:?}", text(line));
+            if line.starts_with(b"250 2.1.0 ") {
+                self.recipients = 0;
+            }
+            self.recipients += usize::from(line.starts_with(b"250 2.1.5 "));
             let words = line.strip_suffix(b"\r\n").expect("CRLF");
             assert!(!words.iter().any(u8::is_ascii_control), "{:?}", text(line));
         }

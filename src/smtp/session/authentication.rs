@@ -62,6 +62,7 @@ impl Session {
                 return false;
             }
             Line::TooLong(_) => self.object(&reply::response_too_long(), State::Ready),
+            Line::Endless => self.object(&reply::response_too_long(), State::Closed),
             Line::Complete(line) | Line::CompleteBareLf(line) => {
                 self.proceed(exchange.respond(&Response::new(line)))
             }

@@ -116,6 +116,13 @@ pub const COMMAND_TIMEOUT: Timeout = Timeout::from_secs(5 * 60);
 /// minutes; scanners that send while they scan need some of it.
 pub const DATA_TIMEOUT: Timeout = Timeout::from_secs(3 * 60);
 
+/// Octets of the recipients of one transaction, with ORCPT and [`RECIPIENT_BYTES`] for each: 1,000 recipients of 190
+/// octets. It bounds what a session holds before its message has a share of the memory.
+pub const ENVELOPE_BYTES_MAX: usize = 256 * 1024;
+
+/// Octets that a recipient takes besides its texts.
+pub const RECIPIENT_BYTES: usize = 64;
+
 /// Refused recipients since the last message, beyond [`Options::max_recipients`]. They are no errors, because a
 /// client that sends to a long list at once is told 452 for its end and goes on; who asks for more names than
 /// this asks who lives here.

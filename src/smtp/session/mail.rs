@@ -3,22 +3,39 @@
 //! Rule: nobody relays who is neither in a trusted network nor logged in; that is decided here and nowhere
 //! else. Must not know whether there is room for a message.
 
-use super::{Authentication, Hello, Session, State, Step, Transaction};
+use super::{
+    Authentication, ENVELOPE_BYTES_MAX, Hello, RECIPIENT_BYTES, Session, State, Step, Transaction,
+};
 use crate::smtp::{
     address::Address,
+    command::{CommandError, Unusable},
     dsn::{Dsn, RecipientDsn},
     extension::{self, Parameters},
     quirk::Quirk,
     reply::{self, Reply},
+    sender,
 };
 
 impl Session {
     /// MAIL in `Ready`.
     pub(super) fn mail(
         &mut self,
-        reverse_path: Option<Address>,
+        mut reverse_path: Option<Address>,
+        mut unusable: Option<Unusable>,
         mut parameters: Parameters,
     ) -> State {
+        let trusted = self.client.policy.trusted;
+        if trusted
+            && !parameters.internationalized
+            && let Some(path) = reverse_path.take_if(|path| path.is_internationalized())
+        {
+            let text = path.as_str().to_owned();
+            reverse_path = sender::salvaged(&text);
+            unusable = Some(Unusable { text, error: CommandError::EightBit });
+        }
+        if let Some(unusable) = unusable.as_ref().filter(|_| !trusted) {
+            return self.object(&reply::malformed(&unusable.error), State::Ready);
+        }
         if !self.client.local {
             // To anybody else it is a parameter like any that we do not offer.
             parameters.has_unknown |= parameters.queue_id.take().is_some();
@@ -27,7 +44,7 @@ impl Session {
         let limit = self.client.policy.max_message_bytes;
         let has_null_or_ascii_path =
             !reverse_path.as_ref().is_some_and(Address::is_internationalized);
-        if parameters.has_unknown && !self.client.policy.trusted {
+        if parameters.has_unknown && !trusted {
             return self.object(&reply::unknown_parameter(), State::Ready);
         }
         if let Some(reply) = self.access_denied() {
@@ -45,6 +62,11 @@ impl Session {
         if parameters.has_unknown {
             self.notebook.note(Quirk::UnknownParameter);
         }
+        if unusable.is_some() {
+            self.notebook.note(Quirk::BadSender);
+        }
+        self.unusable_sender = unusable.map(|unusable| unusable.text);
+        self.envelope_bytes = 0;
         self.due = Some(Step::Admit { declared_bytes: parameters.declared_bytes });
         State::Admitting(Transaction {
             reverse_path,
@@ -71,6 +93,7 @@ impl Session {
         path: Address,
         parameters: Parameters,
     ) -> State {
+        let bytes = envelope_bytes(&path, &parameters.recipient);
         let refusal = if parameters.has_unknown && !self.client.policy.trusted {
             Some(reply::unknown_parameter())
         } else if path.is_internationalized() && !transaction.internationalized {
@@ -79,6 +102,8 @@ impl Session {
             Some(reply::no_local_recipients())
         } else if transaction.forward_paths.len() >= self.options.max_recipients {
             Some(reply::too_many_recipients(self.options.max_recipients))
+        } else if self.envelope_bytes + bytes > ENVELOPE_BYTES_MAX {
+            Some(reply::too_many_recipients(transaction.forward_paths.len()))
         } else {
             None
         };
@@ -96,6 +121,7 @@ impl Session {
                 .recipients
                 .insert(transaction.forward_paths.len(), parameters.recipient);
         }
+        self.envelope_bytes += bytes;
         transaction.forward_paths.push(path);
         self.answer(&reply::recipient_accepted(), State::Recipients(transaction))
     }
@@ -148,6 +174,12 @@ impl Session {
                 || domain.eq_ignore_ascii_case(&self.options.hostname)
         })
     }
+}
+
+/// Octets of memory that a recipient takes in the envelope.
+fn envelope_bytes(path: &Address, asked: &RecipientDsn) -> usize {
+    let original = asked.original_recipient.as_ref().map_or(0, String::len);
+    RECIPIENT_BYTES + path.as_str().len() + original
 }
 
 impl State {

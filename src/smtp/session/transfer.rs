@@ -162,6 +162,7 @@ impl Session {
             self.carry_on(taken);
             return;
         }
+        self.message_ended = true;
         self.state = match chunk.receiving.refusal() {
             // The message has failed; RFC 3030 section 2 wants RSET or MAIL next.
             Some(reply) => self.answer(&reply.clone(), State::Ready),
@@ -176,6 +177,7 @@ impl Session {
         } else if !taken.body.is_empty() {
             self.due = Some(Step::Body(taken.body));
         }
+        self.message_ended |= taken.ending.is_some();
         match taken.ending {
             Some(Ending::Store(afterwards)) => self.state = State::Complete(afterwards),
             Some(Ending::Refuse(reply, afterwards)) => {
@@ -228,6 +230,7 @@ impl Session {
             && let State::Skipping(skipped) = self.take_state()
         {
             self.state = self.answer(&skipped.reply, skipped.next);
+            self.message_ended = true;
             self.enforce_limits();
         }
         true

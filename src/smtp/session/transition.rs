@@ -47,6 +47,10 @@ impl Session {
                 self.too_long(verb);
                 return true;
             }
+            Line::Endless => {
+                self.close(&reply::line_too_long());
+                return true;
+            }
             Line::Complete(line) => line,
             Line::CompleteBareLf(line) => {
                 self.notebook.note(Quirk::CommandBareLf);
@@ -56,6 +60,10 @@ impl Session {
         if self.ends_proxy_signature(&line) {
             self.notebook.note(Quirk::ProxyHeader);
             self.close(&reply::no_proxy_header());
+            return true;
+        }
+        if self.is_behind_a_message(&line) {
+            self.enforce_limits();
             return true;
         }
         let mut quirks = Quirks::default();
@@ -87,8 +95,17 @@ impl Session {
         true
     }
 
+    /// Whether it is an empty line that some clients put behind the end of a message: it is passed over, because they
+    /// take its reply for that to QUIT and send the message again. It counts as a command, so that nobody lives on it.
+    fn is_behind_a_message(&mut self, line: &[u8]) -> bool {
+        self.message_ended &= line.trim_ascii().is_empty();
+        self.commands_without_message += u32::from(self.message_ended);
+        self.message_ended
+    }
+
     /// A line that is too long. Behind BDAT octets follow, and nobody knows how many.
     fn too_long(&mut self, verb: Verb) {
+        self.message_ended = false;
         if verb.is(b"BDAT") {
             self.close(&reply::malformed(&CHUNK_USAGE));
         } else if self.data_refused {
@@ -149,7 +166,9 @@ impl Session {
             (state @ (State::Mail(_) | State::Recipients(_)), Command::Mail { .. }) => {
                 self.object(&reply::nested_mail(), state)
             }
-            (_, Command::Mail { reverse_path, parameters }) => self.mail(reverse_path, parameters),
+            (_, Command::Mail { reverse_path, unusable, parameters }) => {
+                self.mail(reverse_path, unusable, parameters)
+            }
             (
                 State::Mail(transaction) | State::Recipients(transaction),
                 Command::Recipient { forward_path, parameters },
@@ -201,6 +220,8 @@ impl Session {
             Err(
                 CommandError::ReversePath(_)
                 | CommandError::ForwardPath(_)
+                | CommandError::BehindSender
+                | CommandError::BehindRecipient
                 | CommandError::Parameter(_),
             ) => true,
             Err(_) => false,
