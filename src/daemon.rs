@@ -4,7 +4,7 @@
 //! and the workers, within their named times, then the admin socket, last the store. Must not hold
 //! policy of its own.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -29,6 +29,7 @@ use crate::{
     settings::{Settings, SettingsError},
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
+    tasks::{self, Mishaps},
 };
 
 /// Where in its directory the queue puts damaged files.
@@ -90,6 +91,11 @@ impl Options {
         }
     }
 
+    /// The largest message that clients may send; of a queue that is smaller than ten of them, a tenth of the queue.
+    fn largest_message(&self) -> u64 {
+        self.listener.session.max_message_bytes.min(self.queue.max_bytes / 10)
+    }
+
     fn facts(&self, clock: &dyn Clock, listener: &Listener) -> Facts {
         let delivery = &self.delivery;
         Facts {
@@ -104,6 +110,7 @@ impl Options {
             notice_reserve: delivery.notice_reserve,
             urgent_reserve: delivery.urgent_reserve,
             damaged: self.queue.directory.join(DAMAGED),
+            largest_message: self.largest_message(),
         }
     }
 }
@@ -162,8 +169,10 @@ pub struct Daemon {
     store: Arc<dyn Store>,
     /// Door and workers: what a stop waits for.
     halves: JoinSet<&'static str>,
+    /// What everybody who tells of the relay's state asks.
+    sources: admin::server::Sources,
     /// What serves the others until they are done.
-    services: JoinSet<()>,
+    services: Services,
     services_stop: Shutdown,
     shutdown: Shutdown,
     addresses: Vec<SocketAddr>,
@@ -183,7 +192,9 @@ impl Daemon {
         let socket = Socket::bind(&options.admin.socket)?;
         let port = options.admin.http.map(Port::bind).transpose()?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
-        let pool = Pool::new(options.delivery.clone(), Arc::clone(&store), Arc::clone(&clock));
+        let mishaps = listener.mishaps();
+        let pool = Pool::new(options.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))
+            .reporting_to(mishaps.clone());
         let sources = admin::server::Sources {
             store: Arc::clone(&store),
             upstream: Arc::new(pool.handle()),
@@ -191,6 +202,8 @@ impl Daemon {
             dropped: listener.dropped(),
             clock: Arc::clone(&clock),
             stop: shutdown.watch(),
+            mishaps: mishaps.clone(),
+            outlook: Arc::default(),
             facts: Arc::new(options.facts(clock.as_ref(), &listener)),
         };
         let mut halves = JoinSet::new();
@@ -207,27 +220,34 @@ impl Daemon {
             "delivery pool"
         });
         let mut services = JoinSet::new();
-        services.spawn(admin::alert::task::run(options.alert.clone(), sources.clone()));
-        services.spawn(admin::server::serve(socket, port, sources, services_stop.watch()));
-        let keeper = Keeper::new(options.notices.clone(), Arc::clone(&store), Arc::clone(&clock));
-        services.spawn(keeper.run());
-        services.spawn(forget(
-            Arc::clone(&store),
-            clock,
-            options.history_lifetime,
-            options.dead_letter_lifetime,
-        ));
+        services.spawn(admin::server::serve(socket, port, sources.clone(), services_stop.watch()));
+        let services = Services { tasks: services, mishaps, clock };
+        let services = services.with(&options, &store, &sources);
         let drain = options.listener.drain.max(options.delivery.drain) + DRAIN_MARGIN;
         log_start(&options, &addresses, store.as_ref()).await;
         let supervisor = Supervisor::default();
-        Ok(Self { store, halves, services, services_stop, shutdown, addresses, drain, supervisor })
+        Ok(Self {
+            store,
+            sources,
+            halves,
+            services,
+            services_stop,
+            shutdown,
+            addresses,
+            drain,
+            supervisor,
+        })
     }
 
     /// Tells this supervisor that the daemon is ready, and from now on that it lives.
     #[must_use]
-    pub fn supervised(mut self, supervisor: Supervisor, clock: Arc<dyn Clock>) -> Self {
+    pub fn supervised(mut self, supervisor: Supervisor) -> Self {
         supervisor.ready();
-        self.services.spawn(supervisor.clone().watch(Arc::clone(&self.store), clock));
+        let (sources, teller) = (self.sources.clone(), supervisor.clone());
+        self.services.tend("signs of life", move |clock| {
+            let (sources, teller) = (sources.clone(), teller.clone());
+            async move { teller.watch(|| admin::outlook::line(&sources), clock).await }
+        });
         self.supervisor = supervisor;
         self
     }
@@ -288,8 +308,8 @@ impl Daemon {
     async fn stop_services(&mut self) {
         self.services_stop.advance(Phase::Draining);
         // The history's keeper never ends by itself; only the admin socket is waited for.
-        drop(tokio::time::timeout(ADMIN_DRAIN, self.services.join_next()).await);
-        self.services.shutdown().await;
+        drop(tokio::time::timeout(ADMIN_DRAIN, self.services.tasks.join_next()).await);
+        self.services.tasks.shutdown().await;
     }
 
     async fn close_store(&self, phase: Phase) {
@@ -297,6 +317,45 @@ impl Daemon {
         if tokio::time::timeout(limit, self.store.close()).await.is_err() {
             tracing::warn!("the queue did not close in time; it is checked at the next start");
         }
+    }
+}
+
+/// Tasks that never end by themselves; one that panics is started again.
+#[derive(Debug)]
+struct Services {
+    tasks: JoinSet<()>,
+    mishaps: Mishaps,
+    clock: Arc<dyn Clock>,
+}
+
+impl Services {
+    fn tend<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        task: &'static str,
+        mut make: impl FnMut(Arc<dyn Clock>) -> F + Send + 'static,
+    ) {
+        let (mishaps, clock) = (self.mishaps.clone(), Arc::clone(&self.clock));
+        let given = Arc::clone(&clock);
+        self.tasks.spawn(tasks::tend(task, mishaps, clock, move || make(Arc::clone(&given))));
+    }
+
+    /// Those of every daemon.
+    fn with(
+        mut self,
+        options: &Options,
+        store: &Arc<dyn Store>,
+        sources: &admin::server::Sources,
+    ) -> Self {
+        let (alert, sources) = (options.alert.clone(), sources.clone());
+        self.tend("alerts", move |_| admin::alert::task::run(alert.clone(), sources.clone()));
+        let (notices, queue) = (options.notices.clone(), Arc::clone(store));
+        self.tend("notices", move |clock| {
+            Keeper::new(notices.clone(), Arc::clone(&queue), clock).run()
+        });
+        let (queue, history) = (Arc::clone(store), options.history_lifetime);
+        let dead = options.dead_letter_lifetime;
+        self.tend("expiry", move |clock| forget(Arc::clone(&queue), clock, history, dead));
+        self
     }
 }
 

@@ -16,6 +16,7 @@ pub mod text;
 // 1: the message and the budget, pure
 pub mod budget;
 pub mod message;
+pub mod tasks;
 // 2: the durable queue, and who is meant by a name
 pub mod aliases_file;
 pub mod queue;

@@ -118,10 +118,10 @@ fn check_refuses_a_bad_configuration_with_the_place_and_exit_code_78() {
 
 #[test]
 fn check_tells_programs_what_is_missing_and_shows_only_the_host_of_a_webhook() {
-    let sections = "[alert]\nwebhook = \"https://alerts.example.org/s3cret\"\ncommand = [\"page-me\", \"now\"]\n";
+    let sections = "[alert]\nwebhook = \"https://alerts.example.org/s3cret\"\ncommand = [\"true\", \"now\"]\n";
     let home = Home::with_sections(&Upstream::nobody(), sections);
     let text = say(&home, &["check"]);
-    let lines = "alerts      the command page-me\n            the webhook at alerts.example.org\n";
+    let lines = "alerts      the command true\n            the webhook at alerts.example.org\n";
     assert!(text.contains(lines) && !text.contains("s3cret"), "{text}");
     fs::write(home.config(), sections).expect("written");
     let output = home.output(["check", "--json"]);
@@ -135,7 +135,7 @@ fn check_tells_programs_what_is_missing_and_shows_only_the_host_of_a_webhook() {
 }
 
 #[test]
-fn check_looks_at_the_password_file_without_reading_it() {
+fn check_says_when_the_password_file_is_missing_or_open_to_others() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new(&Upstream::nobody());
     let file = home.path("password");
@@ -287,9 +287,45 @@ async fn when_the_budget_is_spent_status_says_when_mail_leaves_again() {
     assert_eq!(status["departure"]["because"], "budget");
     assert_eq!(status["queue"]["recipients"]["queued"], 1);
     assert!(say(&home, &["budget"]).contains("none: the next recipient may leave at "));
+    assert_nobody_says_now(&home, "budget", "the 24 h budget is spent");
+    let health = refused(&home, &["health", "--strict"], 1);
+    assert!(health.contains("mail waits until ") && health.contains("budget is spent"), "{health}");
+    assert!(say(&home, &["health"]).starts_with("runs, but mail waits until "));
     assert_eq!(json(&home, &["budget"])["room"], 0);
     assert_eq!(sandbox.mailbox().count(), 1, "the second mail waits");
     assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// Every command gives one waiting message the same time and the same reason, and none of them says "now".
+fn assert_nobody_says_now(home: &Home, because: &str, why: &str) {
+    let status = json(home, &["status"]);
+    let at = status["departure"]["at"].as_i64().expect("a time");
+    assert!(at > status["now"].as_i64().expect("a time"), "{status}");
+    let list = json(home, &["queue", "list"]);
+    let id = list["messages"][0]["id"].as_str().expect("a message").to_owned();
+    let retried = json(home, &["queue", "retry", &id]);
+    let answers = [
+        ("status", status["departure"].clone()),
+        ("list", list["messages"][0]["departure"].clone()),
+        ("show", json(home, &["queue", "show", &id])["departure"].clone()),
+        ("retry", retried["departure"].clone()),
+        ("budget", json(home, &["budget"])["departure"].clone()),
+    ];
+    for (command, departure) in answers {
+        assert_eq!(departure["because"], because, "{command}: {departure}");
+        let near = departure["at"].as_i64().is_some_and(|found| (found - at).abs() < 2_000);
+        assert!(near, "{command}: {departure} is not about {at}");
+        assert_eq!(departure["why"], why, "{command}");
+    }
+    for arguments in [&["queue", "list"][..], &["queue", "show", &id], &["queue", "retry", &id]] {
+        let text = say(home, arguments);
+        assert!(!text.contains("now"), "{arguments:?}: {text}");
+        assert!(text.contains(if arguments[1] == "list" { because } else { why }), "{text}");
+    }
+    for arguments in [&["status"], &["budget"]] {
+        let text = say(home, arguments);
+        assert!(text.contains("Mail leaves again at ") && text.contains(why), "{text}");
+    }
 }
 
 #[test]
@@ -463,6 +499,8 @@ async fn a_start_with_a_paused_account_says_so_once_with_the_way_out() {
         "{}",
         home.log()
     );
+    assert_nobody_says_now(&home, "account", "the account is paused-credentials");
+    assert!(say(&home, &["health"]).starts_with("runs, but the account is paused-credentials"));
     assert!(daemon.terminate(PATIENCE).success());
 
     let daemon = home.start();

@@ -76,10 +76,42 @@ fn a_full_disk_is_not_ready_and_no_reason_to_restart() {
     let (code, words) = ask(&home, &["--ready"]);
     assert_eq!(code, Some(1), "{words}");
     assert!(words.contains("no mail is taken: the disk of the queue has "), "{words}");
+    let status = |arguments: &[&str]| {
+        let output = home.output([&["status"], arguments].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = status(&[]);
+    assert!(text.contains("new mail    no mail is taken: the disk of the queue has "), "{text}");
+    let document: Value = serde_json::from_str(&status(&["--json"])).expect("JSON");
+    assert_eq!(document["refusing"]["everything"], true, "{document}");
+    let reply = Client::hello(daemon.smtp).command("MAIL FROM:<me@example.org>");
+    assert!(reply.starts_with("452 4.3.1"), "clients hear the same: {reply}");
+    assert!(within(PATIENCE, || home.log().contains("no mail is taken")), "{}", home.log());
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     assert!(get(address, "/health/live").starts_with("HTTP/1.0 200 "));
     assert!(get(address, "/health/ready").starts_with("HTTP/1.0 503 "));
     assert!(get(address, "/metrics").contains("\npillarbox_ready 0\n"));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn a_queue_without_room_for_a_large_message_is_not_ready_though_small_ones_are_taken() {
+    let home = Home::new(&Upstream::nobody())
+        .environment("PILLARBOX__QUEUE__MAX_BYTES", "2MiB")
+        .environment("PILLARBOX__LISTENER__MAX_MESSAGE_BYTES", "1MiB");
+    let daemon = home.start();
+    assert_eq!(ask(&home, &["--ready"]).0, Some(0));
+    let mut client = Client::hello(daemon.smtp);
+    let text = format!("Subject: large\n\n{}", "a line of text\n".repeat(60_000));
+    for _ in 0..2 {
+        let reply = client.mail("me@example.org", &["you@example.org"], &text);
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    let reply = client.command("MAIL FROM:<me@example.org> SIZE=250000");
+    assert!(reply.starts_with("452 4.3.1"), "{reply}");
+    let (code, words) = ask(&home, &["--ready"]);
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("large mail is not taken (up to 204.8 KiB"), "{words}");
     assert!(daemon.terminate(PATIENCE).success());
 }
 

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::queue::waiting::{Because, Departure, Refusing};
+
 pub use super::{
     budget::Budget,
     clients::{Client, Clients},
@@ -19,6 +21,7 @@ use crate::{
         id::QueueId,
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
         store::QueuedMessage,
+        waiting::Situation,
     },
 };
 
@@ -50,6 +53,9 @@ pub struct Status {
     pub queue: Queue,
     /// When mail leaves next, and why not before.
     pub departure: Departure,
+    /// Why new mail, or large mail, is refused just now.
+    #[serde(default)]
+    pub refusing: Option<Refusing>,
     /// Messages that a worker has just now.
     pub in_flight: Vec<InFlight>,
     /// The newest queued messages with a refusal, newest first.
@@ -113,7 +119,7 @@ pub struct Queue {
     pub set_aside_in: String,
     /// Recipients by state.
     pub recipients: RecipientTotals,
-    /// The message that was accepted first.
+    /// The message that was accepted first of those that wait or are being sent.
     pub oldest: Option<Oldest>,
     /// Whether the queue was too long to be counted to its end: the totals by state are then a part.
     pub partial: bool,
@@ -143,37 +149,6 @@ pub struct Oldest {
     pub id: QueueId,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-}
-
-/// When mail leaves next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Departure {
-    /// When; `None` when nothing waits, or only a person can make it leave.
-    pub at: Option<Timestamp>,
-    /// What decides that.
-    pub because: Because,
-}
-
-/// What decides when mail leaves next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Because {
-    /// Nothing waits to leave.
-    Empty,
-    /// Mail is due and nothing stands in its way but the pace and the connections.
-    Now,
-    /// The next retry is due then.
-    Due,
-    /// The account is paused.
-    Account,
-    /// The budget is spent.
-    Budget,
-    /// The pace a minute.
-    Pace,
-    /// The cap on logins an hour.
-    Logins,
-    /// The queue has failed and is tried again then.
-    Store,
 }
 
 /// A message on its way.
@@ -252,6 +227,9 @@ pub struct Message {
     /// The last notices about it.
     #[serde(default)]
     pub notices: Vec<Notice>,
+    /// When the next recipient of it really leaves, and what decides that; `None` when none of them will.
+    #[serde(default)]
+    pub departure: Option<Departure>,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
 }
@@ -270,7 +248,7 @@ pub struct Recipient {
     pub state: String,
     /// Since when it is in that state, where that is known.
     pub since: Option<Timestamp>,
-    /// Earliest time of the next attempt, when one will be made without a person.
+    /// When it is due; it leaves when nothing else is in its way, see `departure` of the message.
     pub next_attempt: Option<Timestamp>,
     /// Why it is held or dead.
     pub reason: Option<String>,
@@ -280,10 +258,15 @@ pub struct Recipient {
     pub last_reply: Option<String>,
 }
 
-impl From<QueuedMessage> for Message {
-    fn from(message: QueuedMessage) -> Self {
+impl Message {
+    /// As it is stored, and when it leaves as things stand.
+    #[must_use]
+    pub fn new(message: QueuedMessage, situation: &Situation) -> Self {
         let record = message.record;
+        let states = record.recipients.iter().map(|recipient| &recipient.state);
+        let departure = situation.departure_of(record.lane, states);
         Self {
+            departure,
             id: message.id,
             accepted_at: record.accepted_at,
             from: record.reverse_path.map(String::from),
@@ -323,12 +306,15 @@ impl From<StoredRecipient> for Recipient {
 }
 
 /// `POST /v1/queue/{id}/retry`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retried {
     /// The message.
     pub id: QueueId,
     /// Recipients that are due now.
     pub recipients: u32,
+    /// When the first of them really leaves, and what decides that.
+    #[serde(default)]
+    pub departure: Option<Departure>,
 }
 
 /// `DELETE /v1/queue/{id}`.
@@ -397,7 +383,8 @@ mod tests {
                 recipient("b@example.org", held),
             ],
         };
-        let message = Message::from(QueuedMessage { id: QueueId::from_bytes([0; 16]), record });
+        let stored = QueuedMessage { id: QueueId::from_bytes([0; 16]), record };
+        let message = Message::new(stored, &Situation::clear(Timestamp(4)));
         let json = serde_json::to_value(&message).expect("plain data");
         assert_eq!(json["from"], serde_json::Value::Null);
         assert_eq!(json["lane"], "bulk");
@@ -405,6 +392,10 @@ mod tests {
         assert_eq!(json["recipients"][0]["next_attempt"], 9);
         assert_eq!(json["recipients"][1]["state"], "held");
         assert_eq!(json["recipients"][1]["reason"], "asked");
+        assert_eq!(
+            (&json["departure"]["because"], &json["departure"]["at"]),
+            (&"due".into(), &9.into())
+        );
         assert_eq!(serde_json::from_value::<Message>(json).expect("reads back"), message);
     }
 }

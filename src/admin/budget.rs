@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, queue::waiting::Departure};
 
 /// `GET /v1/budget`: recipients in any 24 hours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +31,15 @@ pub struct Budget {
     /// May still be spent now on urgent mail.
     #[serde(default)]
     pub urgent_room: u32,
+    /// May still be spent now on our own notices.
+    #[serde(default)]
+    pub notice_room: u32,
     /// When at least one more may be spent on mail that is not urgent; `None` when the limit is zero.
     pub frees_at: Option<Timestamp>,
     /// Since when the upstream says that the account's day is full, whatever is counted here: then there is
     /// no room, and one recipient is tried when the pause ends.
     #[serde(default)]
     pub full_since: Option<Timestamp>,
+    /// When mail that is due now really leaves, and what decides that: a budget with room is not all it takes.
+    pub departure: Departure,
 }

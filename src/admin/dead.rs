@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     api::{Kind, PAGE_DEFAULT, PAGE_MAX, QueuePage},
-    redirect,
+    outlook, redirect,
     server::{Page, Refusal, Sources, page_of, parse},
 };
 use crate::{
@@ -38,7 +38,8 @@ async fn list(
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
     let limit = page.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    Ok(Json(page_of(sources.store.dead(page.after, limit).await?, limit)))
+    let situation = outlook::situation(&sources).await?;
+    Ok(Json(page_of(sources.store.dead(page.after, limit).await?, limit, &situation)))
 }
 
 /// Where a dead letter goes instead.

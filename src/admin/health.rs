@@ -7,14 +7,16 @@
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde::{Deserialize, Serialize};
 
-use super::server::Sources;
+use super::{outlook, server::Sources};
 use crate::{
     clock::Timestamp,
     queue::{
         state::{AccountCondition, AccountState},
-        store::{StoreError, Totals},
+        store::Totals,
+        waiting::{Because, Departure, Refusing},
     },
     shutdown::Phase,
+    tasks::Mishap,
 };
 
 /// `GET /v1/health`.
@@ -76,36 +78,30 @@ impl Health {
     }
 
     /// Looks.
-    pub(super) fn of(sources: &Sources) -> Self {
+    pub(super) async fn of(sources: &Sources) -> Self {
         let store = &sources.store;
+        let refusing = outlook::refusing(sources);
+        // A queue that has failed has nothing to say of the next departure.
+        let departure = match &refusing {
+            Some(Refusing { failed: true, .. }) => None,
+            _ => outlook::next_departure(sources).await,
+        };
         let troubles = [
-            of_room(store.admission(0)),
+            refusing.map(of_room),
             of_stop(sources.stop.phase()),
             of_account(sources.upstream.status().account),
+            departure.and_then(of_departure),
+            of_held(sources.outlook.held()),
             of_files(store.totals(), &sources.facts.damaged.display().to_string()),
+            of_mishaps(sources.mishaps.so_far()),
         ];
         Self::new(sources.clock.wall(), troubles.into_iter().flatten().collect())
     }
 }
 
-fn of_room(admission: Result<(), StoreError>) -> Option<Trouble> {
-    let error = admission.err()?;
-    let (spoils, remedy) = match error {
-        StoreError::Full(_) => (
-            Grade::Ready,
-            "Make room on the disk, raise the limit, or see what waits: pillarbox status. Clients keep their mail and \
-             come again",
-        ),
-        StoreError::Unavailable(_)
-        | StoreError::Corrupt { .. }
-        | StoreError::NotFound(_)
-        | StoreError::Conflict(_)
-        | StoreError::AlreadyKnown(_) => (
-            Grade::Live,
-            "The queue is opened anew by itself; when that does not help, see the log and the disk",
-        ),
-    };
-    Some(Trouble { spoils, what: format!("no mail is taken: {error}"), remedy: remedy.to_owned() })
+fn of_room(refusing: Refusing) -> Trouble {
+    let spoils = if refusing.failed { Grade::Live } else { Grade::Ready };
+    Trouble { spoils, what: refusing.what, remedy: refusing.remedy }
 }
 
 fn of_stop(phase: Phase) -> Option<Trouble> {
@@ -124,6 +120,43 @@ fn of_account(state: AccountState) -> Option<Trouble> {
     (state.condition != AccountCondition::Open).then_some(trouble)
 }
 
+/// What else keeps mail here for long: it asks for a person only in so far as somebody may wait for it.
+fn of_departure(departure: Departure) -> Option<Trouble> {
+    // Of the account and the queue more is said elsewhere.
+    let is_news = matches!(departure.because, Because::Budget | Because::Logins);
+    let what = match departure.at {
+        Some(at) => format!("mail waits until {at}: {}", departure.why),
+        None => format!("mail waits: {}", departure.why),
+    };
+    let remedy = match departure.at {
+        Some(_) => "Nothing, if it may wait; pillarbox budget says what was spent",
+        None => "Raise budget.recipients_per_day and restart",
+    };
+    is_news.then(|| Trouble { spoils: Grade::Clear, what, remedy: remedy.to_owned() })
+}
+
+fn of_held(recipients: u64) -> Option<Trouble> {
+    let noun = if recipients == 1 { "recipient is" } else { "recipients are" };
+    (recipients > 0).then(|| Trouble {
+        spoils: Grade::Clear,
+        what: format!("{recipients} {noun} held for a person"),
+        remedy: "Look at them with pillarbox queue list --state held, then pillarbox queue retry or delete"
+            .to_owned(),
+    })
+}
+
+fn of_mishaps(mishap: Mishap) -> Option<Trouble> {
+    let times = if mishap.number == 1 { "once" } else { "several times" };
+    (mishap.number > 0).then(|| Trouble {
+        spoils: Grade::Clear,
+        what: format!(
+            "a task of the relay ({}) has failed {times} and was started again",
+            mishap.last
+        ),
+        remedy: "Please report it with the log; a restart of the relay clears this line".to_owned(),
+    })
+}
+
 fn of_files(totals: Totals, damaged: &str) -> Option<Trouble> {
     let what = format!("damaged files were set aside: {}", totals.set_aside);
     let remedy = format!("Look at them in {damaged}");
@@ -134,7 +167,7 @@ fn of_files(totals: Totals, damaged: &str) -> Option<Trouble> {
 pub(super) fn router() -> Router<Sources> {
     Router::new().route(
         "/v1/health",
-        get(|State(sources): State<Sources>| async move { Json(Health::of(&sources)) }),
+        get(|State(sources): State<Sources>| async move { Json(Health::of(&sources).await) }),
     )
 }
 
@@ -142,7 +175,7 @@ pub(super) fn router() -> Router<Sources> {
 pub(super) fn probes() -> Router<Sources> {
     let probe = |grade| {
         get(move |State(sources): State<Sources>| async move {
-            let health = Health::of(&sources);
+            let health = Health::of(&sources).await;
             let code =
                 if health.is(grade) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             let mut words: String = health
@@ -189,10 +222,16 @@ mod tests {
 
     #[test]
     fn a_full_queue_is_not_ready_and_a_failed_one_is_not_even_live() {
-        let full = of([of_account(paused()), of_room(Err(StoreError::Full("no room".into())))]);
+        let refusing = |failed| Refusing {
+            everything: true,
+            failed,
+            what: "no mail is taken: no room".into(),
+            remedy: "make room".into(),
+        };
+        let full = of([of_account(paused()), Some(of_room(refusing(false)))]);
         assert_eq!((full.live, full.ready, full.clear), (true, false, false));
         assert_eq!(full.troubles[0].spoils, Grade::Ready, "the gravest comes first");
-        let failed = of([of_room(Err(StoreError::Unavailable("input/output error".into())))]);
+        let failed = of([Some(of_room(refusing(true)))]);
         assert_eq!((failed.live, failed.ready, failed.clear), (false, false, false));
     }
 
@@ -203,10 +242,33 @@ mod tests {
     }
 
     #[test]
+    fn a_spent_day_a_held_message_and_a_failed_task_are_told_and_ask_for_no_restart() {
+        let departure = Departure {
+            at: Some(Timestamp(86_400_000)),
+            because: Because::Budget,
+            why: "the 24 h budget is spent".into(),
+        };
+        let mishap = Mishap { number: 2, last: "notices" };
+        let health = of([of_departure(departure), of_held(1), of_mishaps(mishap)]);
+        assert_eq!((health.ready, health.clear), (true, false));
+        let words: Vec<&str> =
+            health.troubles.iter().map(|trouble| trouble.what.as_str()).collect();
+        assert_eq!(
+            words,
+            [
+                "mail waits until 1970-01-02T00:00:00Z: the 24 h budget is spent",
+                "1 recipient is held for a person",
+                "a task of the relay (notices) has failed several times and was started again"
+            ]
+        );
+    }
+
+    #[test]
     fn nothing_wrong_is_clear() {
         let files = of_files(Totals::default(), "/damaged");
         let open = of_account(AccountState::open(Timestamp(0)));
-        let health = of([of_room(Ok(())), of_stop(Phase::Running), open, files]);
+        let quiet = [of_held(0), of_mishaps(Mishap::default())];
+        let health = of([of_stop(Phase::Running), open, files].into_iter().chain(quiet));
         assert!(health.is(Grade::Live) && health.is(Grade::Ready) && health.is(Grade::Clear));
         assert!(health.troubles.is_empty());
     }

@@ -17,8 +17,9 @@ use tokio::sync::Mutex;
 use super::{
     api::Account,
     health::{Grade, Health},
-    server::{Refusal, Sources, budget},
-    survey::Survey,
+    outlook,
+    server::{Refusal, Sources},
+    survey::{MESSAGES_MAX, Survey},
 };
 use crate::{clock::Moment, delivery::PoolStatus, queue::state::AccountCondition};
 
@@ -60,8 +61,8 @@ async fn answer(sources: Sources, last: Last) -> Result<Response, Refusal> {
 
 async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     let mut page = Page::default();
-    let pool = sources.upstream.status();
-    let health = Health::of(sources);
+    let health = Health::of(sources).await;
+    let outlook::Stand { pool, budget, .. } = outlook::stand(sources, 0).await?;
     page.labelled("info", "gauge", "The program.", "version", &[(env!("CARGO_PKG_VERSION"), 1)]);
     let uptime = now.since_boot_ms.saturating_sub(sources.facts.started.since_boot_ms) / 1000;
     page.one("uptime_seconds", "gauge", "Since the start of the daemon.", uptime);
@@ -78,7 +79,6 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
         "condition",
         &names,
     );
-    let budget = budget(sources, &pool.account, now).await?;
     let account = Account::new(None, pool.account);
     page.one(
         "account_open",
@@ -158,7 +158,8 @@ fn counters(page: &mut Page, pool: &PoolStatus) {
 }
 
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {
-    let survey = Survey::of(sources.store.as_ref()).await?;
+    let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources.outlook.keep(now, &survey).await;
     let totals = sources.store.totals();
     page.one(
         "queue_messages",
@@ -175,7 +176,7 @@ async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Re
     page.one(
         "queue_oldest_seconds",
         "gauge",
-        "Age of the oldest message in the queue; 0 without one.",
+        "Age of the oldest message that waits or is being sent; 0 without one.",
         oldest,
     );
     let states = survey.recipients;

@@ -18,27 +18,28 @@ use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Because, Budget, Client, Clients, Deleted, InFlight, Kind, Message, Origin,
-        PAGE_DEFAULT, PAGE_MAX, Queue, QueuePage, Refused, Retried, Status, UpstreamError,
+        Account, Budget, Client, Clients, Deleted, InFlight, Kind, Message, Origin, PAGE_DEFAULT,
+        PAGE_MAX, Queue, QueuePage, Refused, Retried, Status, UpstreamError,
     },
-    dead,
-    departure::departure,
-    health,
+    dead, health,
     http::Port,
     metrics,
+    outlook::{self, Outlook, Stand},
     socket::Socket,
-    survey::Survey,
+    survey::{MESSAGES_MAX, Survey},
 };
 use crate::{
-    clock::{Clock, Moment, Timestamp},
-    delivery::{self, DepartureReason, PoolHandle, PoolStatus},
+    clock::{Clock, Moment},
+    delivery::{self, PoolHandle, PoolStatus},
     listener,
     queue::{
         id::QueueId,
         state::AccountState,
-        store::{QueuedMessage, Store, StoreError},
+        store::{LIST_RECIPIENTS_MAX, QueuedMessage, Store, StoreError},
+        waiting::Situation,
     },
     shutdown::{Phase, Watch},
+    tasks::Mishaps,
 };
 
 /// How long one answer may take; a queue that takes longer is in trouble, and says so.
@@ -92,6 +93,8 @@ pub struct Facts {
     pub urgent_reserve: u32,
     /// Where the queue puts damaged files.
     pub damaged: PathBuf,
+    /// Octets of the largest message that ought to find room: when it does not, the relay is not ready.
+    pub largest_message: u64,
 }
 
 impl Facts {
@@ -117,6 +120,10 @@ pub struct Sources {
     pub clock: Arc<dyn Clock>,
     /// The order to stop.
     pub stop: Watch,
+    /// Tasks of the relay that have failed.
+    pub mishaps: Mishaps,
+    /// What the last walks through the queue have found.
+    pub outlook: Arc<Outlook>,
     /// The rest.
     pub facts: Arc<Facts>,
 }
@@ -181,15 +188,12 @@ async fn in_time(request: Request, next: Next) -> Response {
 
 async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
     let now = sources.clock.now();
-    let pool = sources.upstream.status();
-    let budget = budget(&sources, &pool.account, now).await?;
-    let survey = Survey::of(sources.store.as_ref()).await?;
+    let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources.outlook.keep(now, &survey).await;
+    let Stand { pool, situation, budget } = outlook::stand(&sources, survey.due).await?;
     let totals = sources.store.totals();
     let facts = &sources.facts;
     let local_socket = facts.local_socket.as_ref().map(|path| path.display().to_string());
-    let account = Account::new(facts.username.clone(), pool.account);
-    let departure =
-        departure(now.wall, survey.next_due, &account, &budget, pool.next.and_then(brake));
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: now.wall,
@@ -197,8 +201,10 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
         listening: facts.listening.iter().map(SocketAddr::to_string).chain(local_socket).collect(),
         dropped: sources.dropped.as_ref().map(|tally| tally.state()),
         upstream: facts.upstream.clone(),
-        account,
+        account: Account::new(facts.username.clone(), pool.account),
         budget,
+        departure: situation.first_departure(survey.next_due),
+        refusing: outlook::refusing(&sources),
         queue: Queue {
             messages: totals.messages,
             bytes: totals.bytes,
@@ -208,7 +214,6 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
             oldest: survey.oldest,
             partial: survey.partial,
         },
-        departure,
         in_flight: pool.in_flight.iter().map(in_flight).collect(),
         refused: survey.refused,
         errors: pool.errors.into_iter().rev().map(UpstreamError::from).collect(),
@@ -221,51 +226,8 @@ fn in_flight(attempt: &delivery::InFlight) -> InFlight {
     InFlight { id: attempt.id, since: attempt.since, recipients: attempt.recipients, stage }
 }
 
-/// What only the pool knows about the next departure; due times, budget and pauses are looked up.
-fn brake(next: delivery::Departure) -> Option<(Timestamp, Because)> {
-    let because = match next.why {
-        DepartureReason::Pace => Because::Pace,
-        DepartureReason::Logins => Because::Logins,
-        DepartureReason::Store => Because::Store,
-        DepartureReason::Due | DepartureReason::Budget | DepartureReason::Pause => return None,
-    };
-    Some((next.at, because))
-}
-
-/// What the ledger says, and what the upstream says, which is the last word.
-pub(super) async fn budget(
-    sources: &Sources,
-    account: &AccountState,
-    now: Moment,
-) -> Result<Budget, StoreError> {
-    let facts = &sources.facts;
-    let limit = facts.limit();
-    let of_urgent = limit.saturating_sub(facts.notice_reserve);
-    let mut urgent = sources.store.ledger(now, of_urgent).await?;
-    let mut view =
-        sources.store.ledger(now, of_urgent.saturating_sub(facts.urgent_reserve)).await?;
-    let full_since = account.day_full_since.filter(|_| account.is_day_full(now.wall));
-    if full_since.is_some() {
-        (view.room, urgent.room) = (0, 0);
-        view.frees_at = view.frees_at.max(account.until);
-    }
-    Ok(Budget {
-        now: now.wall,
-        recipients_per_day: facts.recipients_per_day,
-        owner_reserve: facts.owner_reserve,
-        limit,
-        notice_reserve: facts.notice_reserve,
-        urgent_reserve: facts.urgent_reserve,
-        spent: view.spent,
-        room: view.room,
-        urgent_room: urgent.room,
-        frees_at: view.frees_at,
-        full_since,
-    })
-}
-
 async fn show_budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
-    Ok(Json(budget(&sources, &sources.upstream.status().account, sources.clock.now()).await?))
+    Ok(Json(outlook::stand(&sources, 0).await?.budget))
 }
 
 async fn show_clients(State(sources): State<Sources>) -> Json<Clients> {
@@ -286,14 +248,22 @@ async fn list(
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
     let limit = page.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    Ok(Json(page_of(sources.store.list(page.after, limit).await?, limit)))
+    let situation = outlook::situation(&sources).await?;
+    Ok(Json(page_of(sources.store.list(page.after, limit).await?, limit, &situation)))
 }
 
-/// A page that was asked for with `limit`: a full one may have a next.
-pub(super) fn page_of(messages: Vec<QueuedMessage>, limit: usize) -> QueuePage {
-    let next =
-        (messages.len() == limit).then(|| messages.last().map(|message| message.id)).flatten();
-    QueuePage { messages: messages.into_iter().map(Message::from).collect(), next }
+/// A page that was asked for with `limit`: a full one may have a next, and so has one that was cut for the number of
+/// its recipients.
+pub(super) fn page_of(
+    messages: Vec<QueuedMessage>,
+    limit: usize,
+    situation: &Situation,
+) -> QueuePage {
+    let recipients: usize = messages.iter().map(|message| message.recipients().len()).sum();
+    let is_cut = messages.len() == limit || recipients >= LIST_RECIPIENTS_MAX;
+    let next = messages.last().filter(|_| is_cut).map(|message| message.id);
+    let messages = messages.into_iter().map(|message| Message::new(message, situation)).collect();
+    QueuePage { messages, next }
 }
 
 async fn show(
@@ -305,7 +275,8 @@ async fn show(
     // A message of the history has no file any more, and a damaged one is reported when a worker meets it.
     let origin =
         sources.store.read_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
-    Ok(Json(Message { origin, ..message.into() }))
+    let situation = outlook::situation(&sources).await?;
+    Ok(Json(Message { origin, ..Message::new(message, &situation) }))
 }
 
 async fn retry(
@@ -315,7 +286,10 @@ async fn retry(
     let id = parse(&id)?;
     let recipients = sources.store.retry(id, sources.clock.wall()).await?;
     tracing::info!(%id, recipients, "retry");
-    Ok(Json(Retried { id, recipients }))
+    let situation = outlook::situation(&sources).await?;
+    let message = sources.store.show(id).await?;
+    let departure = message.and_then(|message| Message::new(message, &situation).departure);
+    Ok(Json(Retried { id, recipients, departure }))
 }
 
 async fn delete(

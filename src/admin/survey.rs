@@ -3,8 +3,11 @@
 //! Rule: it reads page by page and keeps totals only, so that 50,000 messages cost no memory.
 //! Must not know what the totals are shown as.
 
+use std::collections::BTreeMap;
+
 use crate::{
     clock::Timestamp,
+    message::envelope::Lane,
     queue::{
         state::RecipientState,
         store::{QueuedMessage, Store, StoreError},
@@ -14,7 +17,7 @@ use crate::{
 use super::api::{Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient};
 
 /// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
-const MESSAGES_MAX: usize = 100_000;
+pub const MESSAGES_MAX: usize = 100_000;
 /// Refusals kept: what fits a screen.
 const REFUSED_MAX: usize = 5;
 
@@ -23,10 +26,12 @@ const REFUSED_MAX: usize = 5;
 pub struct Survey {
     /// Recipients by state.
     pub recipients: RecipientTotals,
-    /// The message that was accepted first.
+    /// The message that was accepted first of those that wait or are being sent; dead and held ones do not count.
     pub oldest: Option<Oldest>,
-    /// The earliest time at which a recipient is due.
-    pub next_due: Option<Timestamp>,
+    /// The earliest time at which a recipient of each lane is due.
+    pub next_due: BTreeMap<Lane, Timestamp>,
+    /// Recipients that are due.
+    pub due: u64,
     /// The refusals of the newest messages that have any, newest first.
     pub refused: Vec<RefusedRecipient>,
     /// Whether the queue was longer than the walk.
@@ -34,25 +39,35 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Walks through the queue.
-    pub async fn of(store: &dyn Store) -> Result<Self, StoreError> {
+    /// Walks through the queue, over `messages_max` messages of it at most.
+    pub async fn of(
+        store: &dyn Store,
+        now: Timestamp,
+        messages_max: usize,
+    ) -> Result<Self, StoreError> {
         let mut survey = Self::default();
         let (mut after, mut seen) = (None, 0);
-        while seen < MESSAGES_MAX {
+        while seen < messages_max {
             let page = store.list(after, PAGE_MAX).await?;
             seen += page.len();
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            page.iter().for_each(|message| survey.add(message));
+            page.iter().for_each(|message| survey.add(message, now));
         }
-        survey.partial = seen >= MESSAGES_MAX;
+        survey.partial = seen >= messages_max;
         survey.refused.reverse();
         Ok(survey)
     }
 
-    fn add(&mut self, message: &QueuedMessage) {
-        let accepted_at = message.record.accepted_at;
-        if self.oldest.is_none_or(|oldest| accepted_at < oldest.accepted_at) {
+    fn add(&mut self, message: &QueuedMessage, now: Timestamp) {
+        let (accepted_at, lane) = (message.record.accepted_at, message.record.lane);
+        let waits = message.recipients().iter().any(|recipient| {
+            matches!(
+                recipient.state,
+                RecipientState::Queued { .. } | RecipientState::Reserved { .. }
+            )
+        });
+        if waits && self.oldest.is_none_or(|oldest| accepted_at < oldest.accepted_at) {
             self.oldest = Some(Oldest { id: message.id, accepted_at });
         }
         for recipient in message.recipients() {
@@ -60,7 +75,9 @@ impl Survey {
             match &recipient.state {
                 RecipientState::Queued { due, resend } => {
                     *(if *resend { &mut totals.uncertain } else { &mut totals.queued }) += 1;
-                    self.next_due = Some(self.next_due.map_or(*due, |next| next.min(*due)));
+                    self.due += u64::from(*due <= now);
+                    let next = self.next_due.entry(lane).or_insert(*due);
+                    *next = (*next).min(*due);
                 }
                 RecipientState::Reserved { .. } => totals.reserved += 1,
                 RecipientState::Relayed { .. } => totals.relayed += 1,
@@ -99,9 +116,11 @@ impl Survey {
 mod tests {
     use super::*;
     use crate::{
-        message::envelope::{BodyKind, Lane},
+        message::envelope::BodyKind,
         queue::{id::QueueId, record::MessageRecord, state::Recipient},
     };
+
+    const NOW: Timestamp = Timestamp(60);
 
     fn message(number: u8, states: Vec<(RecipientState, Option<&str>)>) -> QueuedMessage {
         let recipients = states.into_iter().map(|(state, reply)| Recipient {
@@ -128,16 +147,23 @@ mod tests {
     }
 
     #[test]
-    fn totals_the_oldest_and_the_next_due_time_come_from_every_recipient() {
+    fn totals_the_oldest_that_waits_and_the_next_due_time_come_from_every_recipient() {
         let queued = |due| RecipientState::Queued { due: Timestamp(due), resend: false };
         let reserved =
             RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
         let mut survey = Survey::default();
-        survey.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]));
-        survey.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]));
+        let dead = RecipientState::Dead { since: Timestamp(1), reason: "550".into() };
+        survey.add(&message(0, vec![(dead, None)]), NOW);
+        survey.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]), NOW);
+        survey.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]), NOW);
         assert_eq!((survey.recipients.queued, survey.recipients.reserved), (2, 2));
-        assert_eq!(survey.next_due, Some(Timestamp(50)));
-        assert_eq!(survey.oldest.map(|oldest| oldest.accepted_at), Some(Timestamp(1)));
+        assert_eq!(survey.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50))]));
+        assert_eq!(survey.due, 1, "the one that is due at 50");
+        assert_eq!(
+            survey.oldest.map(|oldest| oldest.accepted_at),
+            Some(Timestamp(1)),
+            "a dead letter does not wait"
+        );
     }
 
     #[test]
@@ -148,7 +174,7 @@ mod tests {
                 since: Timestamp(0),
                 reason: format!("550 number {number}"),
             };
-            survey.add(&message(number, vec![(state, None)]));
+            survey.add(&message(number, vec![(state, None)]), NOW);
         }
         let replies: Vec<&str> = survey.refused.iter().map(|error| error.reply.as_str()).collect();
         assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));

@@ -57,6 +57,7 @@ impl Upstream for Idle {
         let counters = Counters::default();
         PoolStatus {
             account,
+            probing: false,
             in_flight: vec![],
             next: None,
             errors: vec![],
@@ -104,6 +105,7 @@ fn stage(limit: u32) -> Stage {
         notice_reserve: 0,
         urgent_reserve: 0,
         damaged: "/nonexistent/damaged".into(),
+        largest_message: 1 << 10,
     };
     let (shutdown, stop) = (Shutdown::new(), Shutdown::new());
     let read_only = Port::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
@@ -115,6 +117,8 @@ fn stage(limit: u32) -> Stage {
         dropped: None,
         clock: Arc::new(clock.clone()),
         stop: stop.watch(),
+        mishaps: crate::tasks::Mishaps::default(),
+        outlook: Arc::default(),
         facts: Arc::new(facts),
     };
     let socket = Socket::bind(&path).expect("a free path");

@@ -10,7 +10,7 @@ use super::{
     screen::{count, labelled},
     status::{full, spent},
 };
-use crate::admin::api::Budget;
+use crate::admin::api::{Because, Budget};
 
 /// Prints the budget.
 pub(super) fn print(out: &mut dyn Write, budget: &Budget) -> io::Result<()> {
@@ -19,13 +19,20 @@ pub(super) fn print(out: &mut dyn Write, budget: &Budget) -> io::Result<()> {
     let room = match (budget.room, budget.frees_at) {
         (0, Some(at)) => format!("none: the next recipient may leave at {}", when(at, budget.now)),
         (0, None) => "none, ever: the limit is 0; raise budget.recipients_per_day".to_owned(),
-        (room, _) => format!("{} may leave now", count(room.into(), "more recipient")),
+        (room, _) => format!("for {}", count(room.into(), "more recipient")),
     };
-    let urgent = match (budget.urgent_reserve, budget.urgent_room) {
+    let of = |name: &str, reserve: u32, room: u32| match (reserve, room) {
         (0, _) => None,
-        (_, 0) => Some("for urgent mail: none".to_owned()),
-        (_, room) => Some(format!("for urgent mail: {room}")),
+        (_, 0) => Some(format!("for {name}: none")),
+        (_, room) => Some(format!("for {name}: {room}")),
     };
-    let lines: Vec<String> = std::iter::once(room).chain(urgent).collect();
-    labelled(out, "room", &lines)
+    let urgent = of("urgent mail", budget.urgent_reserve, budget.urgent_room);
+    let notices = of("notices of this relay", budget.notice_reserve, budget.notice_room);
+    let lines: Vec<String> = std::iter::once(room).chain(urgent).chain(notices).collect();
+    labelled(out, "room", &lines)?;
+    let departure = match budget.departure.because {
+        Because::Now | Because::Turn => "Mail that is due leaves now.".to_owned(),
+        _ => budget.departure.sentence(|at| when(at, budget.now)),
+    };
+    labelled(out, "next", &[departure])
 }

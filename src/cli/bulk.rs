@@ -7,14 +7,17 @@ use std::io::Write;
 
 use super::{
     exit::Failure,
+    moment::when,
+    queue::long,
     screen::{Form, clean, count},
     selection::{PAGE, Selection, State},
 };
 use crate::{
     admin::{
-        api::{Kind, Message},
+        api::{Because, Departure, Kind, Message, Retried},
         client::{Client, ClientError},
     },
+    clock::{Clock as _, SystemClock, Timestamp},
     queue::id::QueueId,
 };
 
@@ -35,7 +38,8 @@ pub(super) async fn for_each(
     form: Form,
     verb: Verb,
 ) -> Result<(), Failure> {
-    let mut tally = Tally { form, verb, done: 0, left_alone: 0, refused: None };
+    let now = SystemClock::new().wall();
+    let mut tally = Tally { form, verb, now, done: 0, left_alone: 0, waits: None, refused: None };
     if !selection.all {
         for id in selection.ids {
             let result = apply(client, verb, id).await;
@@ -69,11 +73,37 @@ fn is_left_alone(verb: Verb, state: Option<State>, message: &Message) -> bool {
     matches!(verb, Verb::Retry) && state.is_none() && State::Dead.is_in(message)
 }
 
-/// Returns how many recipients the verb met.
-async fn apply(client: &Client, verb: Verb, id: QueueId) -> Result<u32, ClientError> {
+/// What was done to one message.
+#[derive(Debug, Default)]
+struct Done {
+    /// How many recipients the verb met.
+    recipients: u32,
+    /// When the message leaves after that.
+    departure: Option<Departure>,
+}
+
+async fn apply(client: &Client, verb: Verb, id: QueueId) -> Result<Done, ClientError> {
     match verb {
-        Verb::Retry => client.retry(id).await.map(|retried| retried.recipients),
-        Verb::Delete => client.delete(id).await.map(|_| 0),
+        Verb::Retry => client
+            .retry(id)
+            .await
+            .map(|Retried { recipients, departure, .. }| Done { recipients, departure }),
+        Verb::Delete => client.delete(id).await.map(|_| Done::default()),
+    }
+}
+
+/// Whether nothing keeps it.
+fn is_leaving(departure: &Departure) -> bool {
+    matches!(departure.because, Because::Now | Because::InFlight)
+}
+
+/// ` now`, `; leaves 17:36 (in 22 h): the 24 h budget is spent`.
+fn leaves(departure: Option<&Departure>, now: Timestamp) -> String {
+    match departure {
+        // It has left already, or leaves this moment.
+        None => " now".to_owned(),
+        Some(departure) if is_leaving(departure) => " now".to_owned(),
+        Some(departure) => format!("; leaves {}", long(departure, now)),
     }
 }
 
@@ -89,9 +119,12 @@ enum Summary {
 struct Tally {
     form: Form,
     verb: Verb,
+    now: Timestamp,
     done: u64,
     /// Messages with dead recipients that nobody asked for.
     left_alone: u64,
+    /// What keeps the last of them here.
+    waits: Option<Departure>,
     refused: Option<Failure>,
 }
 
@@ -100,11 +133,12 @@ impl Tally {
         &mut self,
         out: &mut dyn Write,
         id: QueueId,
-        result: Result<u32, ClientError>,
+        result: Result<Done, ClientError>,
     ) -> Result<(), Failure> {
         let line = match (self.form, self.verb, &result) {
-            (Form::Json, Verb::Retry, Ok(recipients)) => {
-                serde_json::json!({"id": id, "recipients": recipients}).to_string()
+            (Form::Json, Verb::Retry, Ok(Done { recipients, departure })) => {
+                serde_json::json!({"id": id, "recipients": recipients, "departure": departure})
+                    .to_string()
             }
             (Form::Json, Verb::Delete, Ok(_)) => {
                 serde_json::json!({"id": id, "deleted": true}).to_string()
@@ -113,15 +147,22 @@ impl Tally {
                 serde_json::json!({"id": id, "error": error.kind(), "message": error.to_string()})
                     .to_string()
             }
-            (Form::Text, Verb::Retry, Ok(recipients)) => {
-                format!("{id} {} due now", count((*recipients).into(), "recipient"))
+            (Form::Text, Verb::Retry, Ok(Done { recipients, departure })) => {
+                format!(
+                    "{id} {} due{}",
+                    count((*recipients).into(), "recipient"),
+                    leaves(departure.as_ref(), self.now)
+                )
             }
             (Form::Text, Verb::Delete, Ok(_)) => format!("{id} deleted"),
             (Form::Text, _, Err(error)) => format!("{id} {}", clean(&error.to_string())),
         };
         writeln!(out, "{line}")?;
         match result {
-            Ok(_) => self.done += 1,
+            Ok(done) => {
+                self.done += 1;
+                self.waits = done.departure.filter(|departure| !is_leaving(departure));
+            }
             // Without a daemon the others will not fare better.
             Err(error) if error.kind().is_none() => return Err(error.into()),
             Err(error) => self.refused = Some(Failure { message: String::new(), ..error.into() }),
@@ -131,11 +172,15 @@ impl Tally {
 
     fn end(self, out: &mut dyn Write, summary: Summary) -> Result<(), Failure> {
         if summary == Summary::With && self.form == Form::Text {
-            let verb = match self.verb {
-                Verb::Retry => "due now",
-                Verb::Delete => "deleted",
-            };
-            writeln!(out, "{} {verb}.", count(self.done, "message"))?;
+            let messages = count(self.done, "message");
+            match (self.verb, &self.waits) {
+                (Verb::Delete, _) => writeln!(out, "{messages} deleted.")?,
+                (Verb::Retry, None) => writeln!(out, "{messages} due now.")?,
+                (Verb::Retry, Some(departure)) => {
+                    let sentence = departure.sentence(|at| when(at, self.now));
+                    writeln!(out, "{messages} due. {}", clean(&sentence))?;
+                }
+            }
             if self.left_alone > 0 {
                 let left_alone = count(self.left_alone, "message");
                 let how = "to try those too: pillarbox queue retry --all --state dead";

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admin::{
-        api::{Message, Notice, Origin, Recipient},
+        api::{Because, Departure, Message, Notice, Origin, Recipient},
         client::Client,
     },
     clock::Timestamp,
@@ -144,7 +144,7 @@ impl Listing {
             ("ACCEPTED", Side::Left),
             ("SIZE", Side::Right),
             ("STATE", Side::Left),
-            ("NEXT ATTEMPT", Side::Left),
+            ("LEAVES", Side::Left),
             ("FROM -> TO", Side::Left),
         ];
         Self { form, table: Table::new(columns), printed: 0 }
@@ -201,15 +201,27 @@ fn nothing(list: &List) -> String {
 }
 
 fn row(message: &Message, now: Timestamp) -> [String; 6] {
-    let next = message.recipients.iter().filter_map(|recipient| recipient.next_attempt).min();
     [
         message.id.to_string(),
         local_in_full(message.accepted_at),
         screen::size(message.size_bytes),
         states(message),
-        next.map_or_else(|| "-".to_owned(), |next| relative(next.max(now), now)),
+        leaves(message, now),
         format!("{} -> {}", sender(message), addressees(message)),
     ]
+}
+
+/// `now`, `in 3 h (budget)`, `held`.
+fn leaves(message: &Message, now: Timestamp) -> String {
+    let Some(departure) = &message.departure else { return "-".to_owned() };
+    let short = departure.because.short();
+    match (departure.because, departure.at) {
+        (Because::Due, Some(at)) => relative(at.max(now), now),
+        (because, Some(at)) if because.is_a_wait() => {
+            format!("{} ({short})", relative(at.max(now), now))
+        }
+        _ => short.to_owned(),
+    }
 }
 
 /// `queued`, or `queued, dead` when recipients differ, and the lane of mail that is not normal.
@@ -273,6 +285,8 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
     labelled(out, "client", &message.origin.iter().map(client).collect::<Vec<_>>())?;
     labelled(out, "size", &[format!("{}{kind}", screen::size(message.size_bytes))])?;
     labelled(out, "lane", std::slice::from_ref(&message.lane))?;
+    let leaves = message.departure.iter().map(|departure| long(departure, now));
+    labelled(out, "leaves", &leaves.collect::<Vec<_>>())?;
     message
         .recipients
         .iter()
@@ -283,6 +297,21 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
     labelled(out, "notices", &message.notices.iter().map(notice).collect::<Vec<_>>())
 }
 
+/// `2026-11-28 17:36 (in 22 h): the 24 h budget is spent`.
+pub(super) fn long(departure: &Departure, now: Timestamp) -> String {
+    match (departure.because, departure.at) {
+        (Because::Now, _) => "now".to_owned(),
+        (because, Some(at)) if because.is_a_wait() => {
+            format!("{}: {}", when(at.max(now), now), departure.why)
+        }
+        (Because::Held, _) => {
+            format!("never by itself: {}; pillarbox queue retry or delete", departure.why)
+        }
+        (Because::Turn, _) => format!("in its turn: {}", departure.why),
+        _ => format!("{}: {}", departure.because.short(), departure.why),
+    }
+}
+
 /// `printer.lan [192.0.2.7], logged in as printer (ESMTPSA)`.
 fn client(origin: &Origin) -> String {
     let Some(address) = &origin.address else { return "none: a notice of this relay".to_owned() };
@@ -291,7 +320,14 @@ fn client(origin: &Origin) -> String {
     }
     let login =
         origin.login.as_ref().map_or_else(String::new, |login| format!(", logged in as {login}"));
-    let name = if origin.helo.is_empty() { String::new() } else { format!("{} ", origin.helo) };
+    // A client that calls itself by its address literal is named once.
+    let literal = origin.helo.trim_start_matches('[').trim_end_matches(']');
+    let literal = literal.strip_prefix("IPv6:").unwrap_or(literal);
+    let name = match origin.helo.as_str() {
+        "" => String::new(),
+        _ if literal == address => String::new(),
+        name => format!("{name} "),
+    };
     format!("{name}[{address}]{login} ({})", origin.protocol)
 }
 
@@ -304,7 +340,7 @@ fn recipient_lines(recipient: &Recipient, now: Timestamp) -> Vec<String> {
     };
     let mut lines = vec![format!("{}: {}{since}{attempts}", recipient.address, recipient.state)];
     lines.extend(
-        recipient.next_attempt.map(|at| format!("next attempt {}", when(at.max(now), now))),
+        recipient.next_attempt.filter(|at| *at > now).map(|at| format!("due {}", when(at, now))),
     );
     lines.extend(recipient.reason.as_ref().map(|reason| format!("reason: {reason}")));
     let reply =

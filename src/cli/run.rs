@@ -93,7 +93,7 @@ async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     warn_of_surroundings(&options, &listener.addresses(), clock.wall());
     let store = open_store(&options, &clock)?;
     let daemon = Daemon::start(options, Arc::clone(&clock), store, listener).await?;
-    signals.run(daemon.supervised(supervisor, clock)).await
+    signals.run(daemon.supervised(supervisor)).await
 }
 
 /// Says what may go wrong with the configuration on this very machine.

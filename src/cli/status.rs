@@ -35,6 +35,7 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     labelled(out, "queue", &queue(&status.queue, now))?;
     labelled(out, "left here", &dropped(status.dropped.as_ref()))?;
     labelled(out, "next", &departure(status))?;
+    labelled(out, "new mail", &refusing(status))?;
     let in_flight = status.in_flight.iter().map(|attempt| {
         let since = relative(attempt.since, now);
         format!(
@@ -133,7 +134,17 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
         if states.is_empty() { "none".to_owned() } else { states.join(", ") },
     )];
     lines.extend(queue.oldest.map(|oldest| {
-        format!("the oldest is {}, accepted {}", oldest.id, when(oldest.accepted_at, now))
+        format!(
+            "the oldest that waits is {}, accepted {}",
+            oldest.id,
+            when(oldest.accepted_at, now)
+        )
+    }));
+    lines.extend((totals.held > 0).then(|| {
+        format!(
+            "{} held for a person: pillarbox queue list --state held, then queue retry or delete",
+            count(totals.held, "recipient")
+        )
     }));
     lines.extend((queue.set_aside > 0).then(|| {
         format!(
@@ -159,43 +170,20 @@ fn dropped(state: Option<&DropState>) -> Vec<String> {
 
 /// When mail leaves, why not before, and what to do.
 fn departure(status: &Status) -> Vec<String> {
-    let at = status.departure.at.map(|at| when(at, status.now));
-    let line = match (status.departure.because, at) {
-        (Because::Empty, _) if status.queue.recipients.reserved > 0 => {
+    let departure = &status.departure;
+    let is_sending = status.queue.recipients.reserved > 0;
+    let line = match departure.because {
+        Because::Empty if is_sending => {
             "Nothing more waits; what is in flight is being sent now.".to_owned()
         }
-        (Because::Empty, _) => "Nothing waits to leave.".to_owned(),
-        (Because::Now, _) => "Mail is leaving now.".to_owned(),
-        (Because::Due, Some(at)) => format!("Mail leaves again at {at}, when the next attempt is due."),
-        (Because::Pace, Some(at)) => format!("Mail leaves again at {at}; the pace a minute is kept."),
-        (Because::Logins, Some(at)) => {
-            format!("Mail leaves again at {at}; the logins of this hour are used up.")
-        }
-        (Because::Store, Some(at)) => {
-            format!("The queue has failed (see the log) and is tried again at {at}.")
-        }
-        (Because::Account, Some(at)) => {
-            format!("Mail leaves again at {at}, when the account is tried again.")
-        }
-        (Because::Budget, Some(at)) => format!("Mail leaves again at {at}, when the 24 h budget has room."),
-        (Because::Account, None) => {
-            "Mail waits until the account works again; then run `pillarbox resume`.".to_owned()
-        }
-        (Because::Budget, None) => {
-            "Mail never leaves: the budget is 0 (budget.recipients_per_day less budget.owner_reserve)."
-                .to_owned()
-        }
-        (Because::Due | Because::Pace | Because::Logins | Because::Store, None) => "Mail waits.".to_owned(),
+        _ => departure.sentence(|at| when(at, status.now)),
     };
-    let advice = match (status.departure.because, status.departure.at) {
-        (Because::Budget, Some(_)) => {
-            Some("Nothing to do: mail is still taken, and leaves by itself.")
-        }
-        (Because::Budget, None) => Some("What to do: raise budget.recipients_per_day and restart."),
-        (Because::Account, Some(_)) if status.account.remedy.is_empty() => Some(
-            "Nothing to do: mail is still taken, and leaves by itself. `pillarbox resume` tries now.",
-        ),
-        _ => None,
-    };
+    let advice = departure.advice(&status.account.remedy);
     std::iter::once(line).chain(advice.map(str::to_owned)).collect()
+}
+
+/// Whether clients are turned away, and what to do.
+fn refusing(status: &Status) -> Vec<String> {
+    let Some(refusing) = &status.refusing else { return Vec::new() };
+    vec![format!("{}.", refusing.what), format!("What to do: {}.", refusing.remedy)]
 }

@@ -133,6 +133,11 @@ impl Account {
         &self.state
     }
 
+    /// Whether one message is being tried, for whose result the others wait.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing
+    }
+
     /// Asks for a licence. Until the account is proven, and after a pause, there is only one at a time.
     pub(super) fn enter(&mut self, now: Timestamp) -> Entry {
         if let Some(until) = self.state.until.filter(|until| *until > now) {

@@ -32,6 +32,7 @@ use crate::{
     clock::Clock,
     queue::store::{Settlement, Store},
     shutdown::{Phase, Watch},
+    tasks::{self, Mishaps},
 };
 
 /// The longest sleep. Due times and pauses end by wall time, which may be set forward while we sleep.
@@ -50,6 +51,7 @@ pub struct Pool {
     warm: Vec<Warm>,
     /// There may be work for one more worker.
     wanted: bool,
+    mishaps: Mishaps,
 }
 
 /// How a task of the pool ended.
@@ -70,7 +72,15 @@ impl Pool {
             workers: HashSet::new(),
             warm: Vec::new(),
             wanted: true,
+            mishaps: Mishaps::default(),
         }
+    }
+
+    /// The same, which counts tasks that have failed there.
+    #[must_use]
+    pub fn reporting_to(mut self, mishaps: Mishaps) -> Self {
+        self.mishaps = mishaps;
+        self
     }
 
     /// A hold for the status screen and for `resume`.
@@ -110,13 +120,17 @@ impl Pool {
     fn look_after_tokens(&mut self, shutdown: &Watch) {
         let Some(tokens) = self.shared.tokens.clone() else { return };
         let (clock, mut stop) = (Arc::clone(&self.shared.clock), shutdown.clone());
+        let mishaps = self.mishaps.clone();
         self.tasks.spawn(async move {
-            let looking = async {
-                loop {
-                    tokens.look_after().await;
-                    clock.sleep(LOOK_EVERY).await;
+            let looking = tasks::tend("tokens", mishaps, Arc::clone(&clock), || {
+                let (tokens, clock) = (Arc::clone(&tokens), Arc::clone(&clock));
+                async move {
+                    loop {
+                        tokens.look_after().await;
+                        clock.sleep(LOOK_EVERY).await;
+                    }
                 }
-            };
+            });
             tokio::select! {
                 () = looking => {}
                 () = stop.reached(Phase::Draining) => {}
@@ -218,6 +232,9 @@ impl Pool {
             Ok((_, Ended::Helper)) => {}
             Err(problem) => {
                 error!(error = %problem, "a delivery worker died");
+                if problem.is_panic() {
+                    self.mishaps.note("delivery");
+                }
                 if was_worker {
                     lock(&self.shared.account).abandon_probe();
                     // One that dies before it has a message must not be followed at once by the next.

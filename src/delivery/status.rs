@@ -19,6 +19,9 @@ pub(super) const ERRORS_MAX: usize = 10;
 pub struct PoolStatus {
     /// The upstream account.
     pub account: AccountState,
+    /// Whether one message is being tried, for whose result the others wait.
+    #[serde(default)]
+    pub probing: bool,
     /// Messages on their way just now.
     pub in_flight: Vec<InFlight>,
     /// When the next message can leave; `None` when nothing waits.

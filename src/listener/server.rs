@@ -33,6 +33,7 @@ use crate::{
     clock::Clock,
     queue::store::Store,
     shutdown::{Phase, Watch},
+    tasks::{self, Mishaps},
 };
 
 /// How long to wait when the process has no file descriptor left for another connection.
@@ -58,6 +59,7 @@ pub struct Listener {
     users: Option<Users>,
     clients: Arc<Clients>,
     dropped: Option<Arc<Tally>>,
+    mishaps: Mishaps,
 }
 
 impl Listener {
@@ -67,7 +69,8 @@ impl Listener {
         let users = options.users_file.as_deref().map(Users::open).transpose()?;
         let dropped =
             options.local.drop_directory.as_deref().map(|path| Arc::new(Tally::new(path)));
-        Ok(Self { options, sockets, tls, users, clients: Arc::default(), dropped })
+        let mishaps = Mishaps::default();
+        Ok(Self { options, sockets, tls, users, clients: Arc::default(), dropped, mishaps })
     }
 
     /// What lies in the drop directory, if there is to be one.
@@ -86,6 +89,12 @@ impl Listener {
     #[must_use]
     pub fn clients(&self) -> Arc<Clients> {
         Arc::clone(&self.clients)
+    }
+
+    /// Counts tasks that have failed.
+    #[must_use]
+    pub fn mishaps(&self) -> Mishaps {
+        self.mishaps.clone()
     }
 
     /// The addresses of the sockets, with the ports that the kernel chose.
@@ -107,7 +116,7 @@ impl Listener {
             .map(|Socket { socket, endpoint }| Ok((TcpListener::from_std(socket)?, endpoint)));
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         let (local_socket, dropped) = (self.sockets.local.take(), self.dropped.take());
-        let drain = self.options.drain;
+        let (drain, mishaps) = (self.options.drain, self.mishaps());
         let places =
             Places::new(self.options.max_connections, self.options.max_connections_per_client);
         let service = Arc::new(self.service(store, Arc::clone(&clock)));
@@ -116,7 +125,10 @@ impl Listener {
         let (mut connections, mut local_connections) = (JoinSet::new(), JoinSet::new());
         if let Some(tally) = dropped {
             // Its message in transfer is finished with those of the others.
-            connections.spawn(Reader::new(tally, service).run(shutdown.clone()));
+            let stop = shutdown.clone();
+            let make =
+                move || Reader::new(Arc::clone(&tally), Arc::clone(&service)).run(stop.clone());
+            connections.spawn(tasks::tend("drop directory", mishaps, Arc::clone(&clock), make));
         }
         let accepting_locally = async {
             if let Some(socket) = local_socket {

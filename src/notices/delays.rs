@@ -57,7 +57,7 @@ impl Delays {
                     found.push(message.clone());
                 }
             }
-            if page.len() < LIST_LENGTH_MAX {
+            if page.is_empty() {
                 self.after = None;
                 break;
             }

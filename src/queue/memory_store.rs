@@ -24,8 +24,8 @@ use super::{
     record::MessageRecord,
     state::AccountState,
     store::{
-        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store,
-        StoreError, Told, Totals,
+        self, Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told,
+        Totals,
     },
     tables::{Changes, DeadKey, DueKey, EndKey, News, TableError, Tables, is_of_the_future},
 };
@@ -105,8 +105,13 @@ impl MemoryTables {
         let record = |key: &DeadKey| {
             Some(QueuedMessage { id: key.id, record: self.messages.get(&key.id)?.clone() })
         };
-        keys.take(limit.min(LIST_LENGTH_MAX)).filter_map(record).collect()
+        page_of(keys.filter_map(record), limit)
     }
+}
+
+fn page_of(messages: impl Iterator<Item = QueuedMessage>, limit: usize) -> Vec<QueuedMessage> {
+    let Ok(page) = store::page(messages.map(Ok::<_, std::convert::Infallible>), limit);
+    page
 }
 
 fn apply<K: Ord, V>(table: &mut BTreeMap<K, V>, changes: impl IntoIterator<Item = (K, Option<V>)>) {
@@ -283,9 +288,10 @@ impl Store for MemoryStore {
     ) -> Result<Vec<QueuedMessage>, StoreError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let guard = self.lock();
-        let page =
-            guard.tables.messages.range((from, Bound::Unbounded)).take(limit.min(LIST_LENGTH_MAX));
-        Ok(page.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() }).collect())
+        let messages = guard.tables.messages.range((from, Bound::Unbounded));
+        let messages =
+            messages.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() });
+        Ok(page_of(messages, limit))
     }
 
     async fn dead(
@@ -329,13 +335,10 @@ impl Store for MemoryStore {
     ) -> Result<Vec<QueuedMessage>, StoreError> {
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
         let guard = self.lock();
-        let page = guard
-            .tables
-            .history
-            .range((Bound::Unbounded, to))
-            .rev()
-            .take(limit.min(LIST_LENGTH_MAX));
-        Ok(page.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() }).collect())
+        let messages = guard.tables.history.range((Bound::Unbounded, to)).rev();
+        let messages =
+            messages.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() });
+        Ok(page_of(messages, limit))
     }
 
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {

@@ -38,3 +38,4 @@ pub mod state;
 pub mod store;
 mod tables;
 mod transition;
+pub mod waiting;

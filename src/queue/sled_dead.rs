@@ -9,7 +9,7 @@ use super::{
     id::QueueId,
     record::MessageRecord,
     sled_tables::{SledTables, failed},
-    store::{LIST_LENGTH_MAX, QueuedMessage},
+    store::{self, QueuedMessage},
     tables::{DeadKey, News, TableError, Tables as _},
 };
 
@@ -27,7 +27,7 @@ impl SledTables {
         &self,
         after: Option<QueueId>,
         limit: usize,
-    ) -> Result<Vec<Entry>, TableError> {
+    ) -> Result<impl Iterator<Item = Entry> + '_, TableError> {
         let mut ids = self.dead_ids(News::Untold, after, limit)?;
         ids.extend(self.dead_ids(News::Told, after, limit)?);
         ids.sort_unstable();
@@ -36,7 +36,10 @@ impl SledTables {
     }
 
     /// Messages with recipients of whose end nobody was told.
-    pub(super) fn untold(&self, limit: usize) -> Result<Vec<Entry>, TableError> {
+    pub(super) fn untold(
+        &self,
+        limit: usize,
+    ) -> Result<impl Iterator<Item = Entry> + '_, TableError> {
         let mut ids = self.dead_ids(News::Untold, None, limit)?;
         ids.extend(self.dead_ids(News::Relayed, None, limit - ids.len())?);
         Ok(self.entries(ids))
@@ -66,11 +69,11 @@ impl SledTables {
         Ok(ids)
     }
 
-    /// The records of these messages; a key that outlived its record is passed over.
-    fn entries(&self, ids: Vec<QueueId>) -> Vec<Entry> {
-        let entry =
-            |id| self.message(id).map(|record| record.map(|record| (id, record))).transpose();
-        ids.into_iter().filter_map(entry).collect()
+    /// The records of these messages, read one by one; a key that outlived its record is passed over.
+    fn entries(&self, ids: Vec<QueueId>) -> impl Iterator<Item = Entry> + '_ {
+        ids.into_iter().filter_map(|id| {
+            self.message(id).map(|record| record.map(|record| (id, record))).transpose()
+        })
     }
 }
 
@@ -87,8 +90,5 @@ pub(super) fn page(
     limit: usize,
 ) -> Result<Vec<QueuedMessage>, TableError> {
     let readable = entries.filter(|entry| !matches!(entry, Err(TableError::Damaged { .. })));
-    readable
-        .take(limit.min(LIST_LENGTH_MAX))
-        .map(|entry| entry.map(|(id, record)| QueuedMessage { id, record }))
-        .collect()
+    store::page(readable.map(|entry| entry.map(|(id, record)| QueuedMessage { id, record })), limit)
 }

@@ -344,11 +344,11 @@ impl Store for SledStore {
         after: Option<QueueId>,
         limit: usize,
     ) -> Result<Vec<QueuedMessage>, StoreError> {
-        self.read(move |tables| page(tables.dead(after, limit)?.into_iter(), limit)).await
+        self.read(move |tables| page(tables.dead(after, limit)?, limit)).await
     }
 
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
-        self.read(move |tables| page(tables.untold(limit)?.into_iter(), limit)).await
+        self.read(move |tables| page(tables.untold(limit)?, limit)).await
     }
 
     async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError> {

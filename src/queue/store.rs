@@ -25,6 +25,27 @@ use crate::{
 
 /// Entries in one answer of `list` and `history`.
 pub const LIST_LENGTH_MAX: usize = 1_000;
+/// Recipients after which such an answer ends, though it is shorter: a message may have a thousand, and a page of a
+/// thousand such messages would be a million.
+pub const LIST_RECIPIENTS_MAX: usize = 5_000;
+
+/// The beginning of `messages`: at most `limit` of them, and not many more recipients than
+/// [`LIST_RECIPIENTS_MAX`].
+pub(super) fn page<E>(
+    messages: impl Iterator<Item = Result<QueuedMessage, E>>,
+    limit: usize,
+) -> Result<Vec<QueuedMessage>, E> {
+    let (mut page, mut recipients) = (Vec::new(), 0);
+    for message in messages.take(limit.min(LIST_LENGTH_MAX)) {
+        let message = message?;
+        recipients += message.recipients().len();
+        page.push(message);
+        if recipients >= LIST_RECIPIENTS_MAX {
+            break;
+        }
+    }
+    Ok(page)
+}
 
 /// A durable queue with its budget ledger and the state of the account.
 #[async_trait]

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("text", 0),
     ("message", 1),
     ("budget", 1),
+    ("tasks", 1),
     ("aliases_file", 2),
     ("queue", 2),
     ("listener", 3),

@@ -1,4 +1,4 @@
-//! The task that looks once a minute and hands alerts over.
+//! The task that looks once a minute, logs when clients are refused or taken again, and hands alerts over.
 //!
 //! Rule: facts come from memory and from a short walk at the head of the queue; a queue that does not
 //! answer is itself a fact. Must not know what is an alert.
@@ -6,101 +6,115 @@
 use std::time::Duration;
 
 use super::{
-    Options, hook,
-    watch::{AccountTrouble, Facts, Watch},
+    Options,
+    watch::{AccountTrouble, Dropped, Facts, Watch},
     webhook::Outbox,
 };
 use crate::{
-    admin::server::Sources,
-    clock::Timestamp,
+    admin::{outlook, server::Sources, survey::Survey},
+    clock::Moment,
     delivery::PoolStatus,
     queue::{
-        state::{AccountCondition, RecipientState},
-        store::{LIST_LENGTH_MAX, Store, StoreError},
+        state::{AccountCondition, AccountState},
+        store::StoreError,
+        waiting::Refusing,
     },
 };
 
 /// How often it looks.
 const CHECK: Duration = Duration::from_secs(60);
-/// Pages of the queue that are walked for the oldest message that still waits; dead letters may stand
-/// before it.
-const PAGES_MAX: usize = 10;
+/// Messages of the queue that one look walks over: a longer queue has told of itself before.
+const MESSAGES_MAX: usize = 10_000;
 
-/// Works until it is dropped; at once idle when nobody is to be told.
+/// Works until it is dropped. Also when nobody is to be told it looks, for the log and for probes.
 pub async fn run(options: Options, sources: Sources) {
-    if !options.is_on() {
-        return std::future::pending().await;
-    }
-    let command = options.command.clone();
-    let outbox = |address| Outbox::new(address, options.ca_file.clone());
-    let mut webhook = options.webhook.clone().map(outbox);
-    let mut watch = Watch::new(options);
+    let command =
+        (!options.command.is_empty()).then(|| Outbox::of_command(options.command.clone()));
+    let webhook = options.webhook.clone();
+    let webhook = webhook.map(|address| Outbox::new(address, options.ca_file.clone()));
+    let mut outboxes: Vec<Outbox> = command.into_iter().chain(webhook).collect();
+    let (mut watch, mut door) = (Watch::new(options), Door::default());
     loop {
-        let facts = facts(&sources).await;
-        for alert in watch.look(sources.clock.wall(), &facts) {
-            tracing::warn!(subject = alert.subject, remedy = alert.remedy, "alert");
-            if let Err(error) = hook::run(&command, &alert).await {
-                tracing::error!(%error, "an alert did not get out; see alert.command");
-            }
-            if let Some(outbox) = &mut webhook {
-                outbox.push(alert);
+        let now = sources.clock.now();
+        let refusing = outlook::refusing(&sources);
+        door.look(refusing.as_ref());
+        let facts = facts(&sources, now, refusing).await;
+        if !outboxes.is_empty() {
+            for alert in watch.look(now.wall, &facts) {
+                tracing::warn!(subject = alert.subject, remedy = alert.remedy, "alert");
+                outboxes.iter_mut().for_each(|outbox| outbox.push(alert.clone()));
             }
         }
-        if let Some(outbox) = &mut webhook {
+        for outbox in &mut outboxes {
             outbox.send(sources.clock.wall()).await;
         }
         sources.clock.sleep(CHECK).await;
     }
 }
 
-async fn facts(sources: &Sources) -> Facts {
+/// Whether clients were refused at the last look, so that the log has a line when that changes.
+#[derive(Debug, Default)]
+struct Door {
+    refused: Option<bool>,
+}
+
+impl Door {
+    fn look(&mut self, refusing: Option<&Refusing>) {
+        let now = refusing.map(|refusing| refusing.everything);
+        match (self.refused, refusing) {
+            (Some(_), None) => tracing::info!("there is room again: mail of every size is taken"),
+            (before, Some(refusing)) if before != now => {
+                tracing::warn!(remedy = refusing.remedy, "{}", refusing.what);
+            }
+            _ => {}
+        }
+        self.refused = now;
+    }
+}
+
+async fn facts(sources: &Sources, now: Moment, refusing: Option<Refusing>) -> Facts {
     let PoolStatus { account, counters, last_unknown_reply, .. } = sources.upstream.status();
-    let trouble = AccountTrouble {
+    let limit = sources.facts.limit();
+    let (spent, ledger_failure) = match sources.store.ledger(now, limit).await {
+        Ok(view) => (view.spent, None),
+        Err(error) => (0, Some(error.to_string())),
+    };
+    let (survey, walk_failure) = match walk(sources, now).await {
+        Ok(survey) => (survey, None),
+        Err(error) => (Survey::default(), Some(error.to_string())),
+    };
+    let dropped = sources.dropped.as_ref().map(|tally| tally.state());
+    Facts {
+        account: trouble(account),
+        oldest_waiting: survey.oldest.map(|oldest| oldest.accepted_at),
+        spent,
+        limit,
+        store_failure: ledger_failure.or(walk_failure),
+        store_full: refusing.filter(|refusing| !refusing.failed).map(|refusing| refusing.what),
+        set_aside: sources.store.totals().set_aside,
+        unknown_replies: counters.unknown_replies,
+        last_unknown_reply,
+        held: survey.recipients.held,
+        dropped: dropped.map(|state| Dropped {
+            directory: state.directory,
+            set_aside: state.set_aside,
+            waiting: state.waiting,
+        }),
+        mishaps: sources.mishaps.so_far(),
+    }
+}
+
+fn trouble(account: AccountState) -> Option<AccountTrouble> {
+    (account.condition != AccountCondition::Open).then(|| AccountTrouble {
         condition: account.condition.name().to_owned(),
         since: account.since,
         reason: account.reason,
         remedy: account.remedy,
-    };
-    let limit = sources.facts.limit();
-    let (spent, ledger_failure) = match sources.store.ledger(sources.clock.now(), limit).await {
-        Ok(view) => (view.spent, None),
-        Err(error) => (0, Some(error.to_string())),
-    };
-    let (oldest_waiting, walk_failure) = match oldest_waiting(sources.store.as_ref()).await {
-        Ok(oldest) => (oldest, None),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    Facts {
-        account: (account.condition != AccountCondition::Open).then_some(trouble),
-        oldest_waiting,
-        spent,
-        limit,
-        store_failure: ledger_failure.or(walk_failure),
-        store_full: match sources.store.admission(0) {
-            Err(StoreError::Full(reason)) => Some(reason),
-            _ => None,
-        },
-        set_aside: sources.store.totals().set_aside,
-        unknown_replies: counters.unknown_replies,
-        last_unknown_reply,
-    }
+    })
 }
 
-/// When the oldest message was accepted that will still be tried.
-async fn oldest_waiting(store: &dyn Store) -> Result<Option<Timestamp>, StoreError> {
-    let mut after = None;
-    for _ in 0..PAGES_MAX {
-        let page = store.list(after, LIST_LENGTH_MAX).await?;
-        let waits = |state: &RecipientState| {
-            matches!(state, RecipientState::Queued { .. } | RecipientState::Reserved { .. })
-        };
-        let oldest =
-            page.iter().find(|message| message.recipients().iter().any(|one| waits(&one.state)));
-        if let Some(oldest) = oldest {
-            return Ok(Some(oldest.record.accepted_at));
-        }
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
-    }
-    Ok(None)
+async fn walk(sources: &Sources, now: Moment) -> Result<Survey, StoreError> {
+    let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources.outlook.keep(now, &survey).await;
+    Ok(survey)
 }

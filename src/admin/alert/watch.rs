@@ -11,12 +11,14 @@ use std::{
 use serde::Serialize;
 
 use super::Options;
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, tasks::Mishap};
 
 /// How long a condition must be gone before it counts as over.
 const CALM: Duration = Duration::from_secs(10 * 60);
 /// How long the upstream may be out of reach before that is an alert; shorter troubles mend themselves.
 const BACKING_OFF_MAX: Duration = Duration::from_secs(30 * 60);
+/// How long files of the drop directory may wait before that is an alert.
+pub const STUCK: Duration = Duration::from_secs(30 * 60);
 /// Alerts in any hour.
 pub const ALERTS_PER_HOUR_MAX: usize = 20;
 /// Hundredths of the budget at which its state is told.
@@ -39,6 +41,27 @@ pub enum Kind {
     Store,
     /// The upstream gave replies that nobody knows.
     UnknownReplies,
+    /// Recipients are held until a person decides.
+    Held,
+    /// Files of the drop directory were set aside, or are not taken.
+    Dropped,
+    /// A task of the relay has failed and was started again.
+    Task,
+}
+
+impl Kind {
+    /// In the order in which they are told, the gravest first: there may be no room for all in one hour.
+    const ALL: [Self; 9] = [
+        Self::Store,
+        Self::Account,
+        Self::Task,
+        Self::OldestMessage,
+        Self::Held,
+        Self::Dropped,
+        Self::BudgetNearlySpent,
+        Self::BudgetLow,
+        Self::UnknownReplies,
+    ];
 }
 
 /// What is known at one moment.
@@ -54,7 +77,7 @@ pub struct Facts {
     pub limit: u32,
     /// Why the queue does not answer.
     pub store_failure: Option<String>,
-    /// Why the queue takes no more mail: its quota or the disk.
+    /// Why the queue takes no mail, or no large mail: its quota or the disk.
     pub store_full: Option<String>,
     /// Damaged files that were set aside.
     pub set_aside: u64,
@@ -62,6 +85,23 @@ pub struct Facts {
     pub unknown_replies: u64,
     /// See `unknown_replies`.
     pub last_unknown_reply: Option<String>,
+    /// Recipients that are held.
+    pub held: u64,
+    /// What lies in the drop directory.
+    pub dropped: Option<Dropped>,
+    /// Tasks of the relay that have failed since the start.
+    pub mishaps: Mishap,
+}
+
+/// What lies in the drop directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Where it is.
+    pub directory: String,
+    /// Files that were set aside.
+    pub set_aside: u64,
+    /// Files that are still to be taken, when nothing was taken for [`STUCK`].
+    pub waiting: u64,
 }
 
 /// An account that is not open.
@@ -117,6 +157,14 @@ pub struct Watch {
     unknown_replies: u64,
     /// The same.
     set_aside: u64,
+    /// The same.
+    set_aside_dropped: u64,
+    /// The same.
+    mishaps: u64,
+    /// Since when files of the drop directory wait, and how many there were.
+    waiting_dropped: Option<(Timestamp, u64)>,
+    /// Alerts of this hour for which there was no room, as the log has been told.
+    left_out: bool,
 }
 
 #[derive(Debug)]
@@ -134,6 +182,14 @@ struct Condition {
     remedy: String,
 }
 
+/// What is to be told; `what` is `None` when it is that a condition is over.
+struct News {
+    state: State,
+    what: Option<String>,
+    subject: String,
+    remedy: String,
+}
+
 impl Watch {
     /// Nothing has been told yet; what is wrong at the start is told anew.
     #[must_use]
@@ -144,39 +200,74 @@ impl Watch {
             recent: VecDeque::new(),
             unknown_replies: 0,
             set_aside: 0,
+            set_aside_dropped: 0,
+            mishaps: 0,
+            waiting_dropped: None,
+            left_out: false,
         }
     }
 
     /// The alerts that are due.
     pub fn look(&mut self, now: Timestamp, facts: &Facts) -> Vec<Alert> {
+        self.look_at_dropped(now, facts);
         let mut alerts = Vec::new();
-        for kind in [
-            Kind::Account,
-            Kind::OldestMessage,
-            Kind::BudgetLow,
-            Kind::BudgetNearlySpent,
-            Kind::Store,
-            Kind::UnknownReplies,
-        ] {
+        for kind in Kind::ALL {
             let condition = self.condition(kind, now, facts);
-            let Some((state, subject, remedy)) = self.judge(kind, now, condition) else { continue };
+            let Some(news) = self.judge(kind, now, condition) else { continue };
+            // What there is no room for is not marked as told, so the next look finds it again.
             if !self.may_speak(now) {
-                tracing::warn!(
-                    subject,
-                    limit = ALERTS_PER_HOUR_MAX,
-                    "alert left out: too many in this hour"
-                );
+                if !std::mem::replace(&mut self.left_out, true) {
+                    tracing::warn!(
+                        subject = news.subject,
+                        limit = ALERTS_PER_HOUR_MAX,
+                        "alerts wait: too many in this hour"
+                    );
+                }
                 continue;
             }
-            match kind {
-                Kind::UnknownReplies => self.unknown_replies = facts.unknown_replies,
-                Kind::Store => self.set_aside = facts.set_aside,
-                _ => {}
-            }
-            let host = self.options.hostname.clone();
+            self.left_out = false;
+            self.mark(kind, now, news.what, facts);
+            let (host, state) = (self.options.hostname.clone(), news.state);
+            let (subject, remedy) = (news.subject, news.remedy);
             alerts.push(Alert { kind, state, host, at: now, subject, remedy });
         }
         alerts
+    }
+
+    /// Notes that it was told; `None` when it was told that it is over.
+    fn mark(&mut self, kind: Kind, now: Timestamp, what: Option<String>, facts: &Facts) {
+        match what {
+            Some(what) => self.told.insert(kind, Told { at: now, what, gone_since: None }),
+            None => self.told.remove(&kind),
+        };
+        match kind {
+            Kind::UnknownReplies => self.unknown_replies = facts.unknown_replies,
+            Kind::Store => self.set_aside = facts.set_aside,
+            Kind::Dropped => {
+                self.set_aside_dropped =
+                    facts.dropped.as_ref().map_or(0, |dropped| dropped.set_aside);
+            }
+            Kind::Task => self.mishaps = facts.mishaps.number,
+            Kind::Account
+            | Kind::OldestMessage
+            | Kind::BudgetLow
+            | Kind::BudgetNearlySpent
+            | Kind::Held => {}
+        }
+    }
+
+    /// Since when the files of the drop directory have not become fewer.
+    fn look_at_dropped(&mut self, now: Timestamp, facts: &Facts) {
+        let waiting = facts.dropped.as_ref().map_or(0, |dropped| dropped.waiting);
+        self.waiting_dropped = match self.waiting_dropped {
+            _ if waiting == 0 => None,
+            Some((since, before)) if waiting >= before => Some((since, waiting)),
+            Some(_) | None => Some((now, waiting)),
+        };
+        // Files that a person has dealt with make room for the next ones.
+        let set_aside = facts.dropped.as_ref().map_or(0, |dropped| dropped.set_aside);
+        self.set_aside_dropped = self.set_aside_dropped.min(set_aside);
+        self.set_aside = self.set_aside.min(facts.set_aside);
     }
 
     fn store_condition(&self, facts: &Facts) -> Option<Condition> {
@@ -185,7 +276,7 @@ impl Watch {
             ("failure", format!("the queue does not answer: {reason}"), remedy)
         } else if let Some(reason) = &facts.store_full {
             let remedy = "Make room, see pillarbox queue list and dead list; clients keep their mail meanwhile";
-            ("full", format!("the queue takes no more mail: {reason}"), remedy)
+            ("full", reason.clone(), remedy)
         } else if facts.set_aside > self.set_aside {
             let subject = format!("{} damaged files of the queue were set aside", facts.set_aside);
             let remedy = "Look at them and at the disk; pillarbox status says where they are";
@@ -248,36 +339,75 @@ impl Watch {
                     remedy,
                 )
             }
+            Kind::Held => {
+                (facts.held > 0).then_some(())?;
+                let verb = if facts.held == 1 { "recipient is" } else { "recipients are" };
+                let subject = format!("{} {verb} held until a person decides", facts.held);
+                condition(
+                    "",
+                    subject,
+                    "Look at them with pillarbox queue list --state held, then pillarbox queue retry or delete",
+                )
+            }
+            Kind::Dropped => self.dropped(now, facts.dropped.as_ref()?),
+            Kind::Task => {
+                (facts.mishaps.number > self.mishaps).then_some(())?;
+                let subject = format!(
+                    "a task of the relay ({}) has failed and was started again",
+                    facts.mishaps.last
+                );
+                condition("", subject, "Please report it with the log")
+            }
             Kind::BudgetLow | Kind::BudgetNearlySpent => None,
         }
     }
 
+    fn dropped(&self, now: Timestamp, dropped: &Dropped) -> Option<Condition> {
+        let Dropped { directory, set_aside, waiting } = dropped;
+        let host = &self.options.hostname;
+        let stuck = self.waiting_dropped.filter(|(since, _)| *since <= now.before(STUCK));
+        let (what, subject, remedy) = if *set_aside > self.set_aside_dropped {
+            (
+                "set-aside",
+                format!("{set_aside} files of programs of this host were set aside in {directory}"),
+                "The log says why each was; rename bad.* back to new.* to have it tried again, or delete it",
+            )
+        } else if stuck.is_some() {
+            (
+                "stuck",
+                format!("{waiting} files in {directory} have not been taken for long"),
+                "The log says why; see also pillarbox status",
+            )
+        } else {
+            return None;
+        };
+        let subject = format!("{host}: {subject}");
+        Some(Condition { what: what.into(), subject, remedy: remedy.into() })
+    }
+
     /// Whether the condition is told now.
-    fn judge(
-        &mut self,
-        kind: Kind,
-        now: Timestamp,
-        condition: Option<Condition>,
-    ) -> Option<(State, String, String)> {
+    fn judge(&mut self, kind: Kind, now: Timestamp, condition: Option<Condition>) -> Option<News> {
         let Some(condition) = condition else {
             let told = self.told.get_mut(&kind)?;
             let gone_since = *told.gone_since.get_or_insert(now);
             if gone_since > now.before(CALM) {
                 return None;
             }
-            self.told.remove(&kind);
-            // What happens at a moment does not last, and so is never over.
-            let name = match kind {
-                Kind::Account => "the account is open again",
-                Kind::OldestMessage => "no mail is waiting for long any more",
-                Kind::BudgetLow | Kind::BudgetNearlySpent => return None,
-                Kind::Store | Kind::UnknownReplies => return None,
+            let name = match (kind, told.what.as_str()) {
+                (Kind::Account, _) => "the account is open again",
+                (Kind::OldestMessage, _) => "no mail is waiting for long any more",
+                (Kind::Store, "failure") => "the queue answers again",
+                (Kind::Store, "full") => "the queue takes mail again",
+                (Kind::Held, _) => "no mail is held any more",
+                (Kind::Dropped, "stuck") => "the files of the drop directory are taken again",
+                // What happens at a moment does not last, and so is never over.
+                _ => {
+                    self.told.remove(&kind);
+                    return None;
+                }
             };
-            return Some((
-                State::Over,
-                format!("{}: {name}", self.options.hostname),
-                String::new(),
-            ));
+            let subject = format!("{}: {name}", self.options.hostname);
+            return Some(News { state: State::Over, what: None, subject, remedy: String::new() });
         };
         let state = match self.told.get_mut(&kind) {
             Some(told) if told.what == condition.what => {
@@ -286,8 +416,8 @@ impl Watch {
             }
             _ => State::Begins,
         };
-        self.told.insert(kind, Told { at: now, what: condition.what, gone_since: None });
-        Some((state, condition.subject, condition.remedy))
+        let Condition { what, subject, remedy } = condition;
+        Some(News { state, what: Some(what), subject, remedy })
     }
 
     fn may_speak(&mut self, now: Timestamp) -> bool {
@@ -402,15 +532,67 @@ mod tests {
         };
         let kinds: Vec<Kind> =
             told(&mut watch, minute, &facts).into_iter().map(|(kind, _)| kind).collect();
-        assert_eq!(kinds, [Kind::OldestMessage, Kind::Store, Kind::UnknownReplies]);
+        assert_eq!(
+            kinds,
+            [Kind::Store, Kind::OldestMessage, Kind::UnknownReplies],
+            "the gravest first"
+        );
     }
 
     #[test]
     fn a_queue_that_takes_no_more_mail_is_told_until_it_does() {
         let mut watch = watch();
-        let full = Facts { store_full: Some("its quota is used up".into()), ..Facts::default() };
+        let full = Facts {
+            store_full: Some("no mail is taken: its quota is used up".into()),
+            ..Facts::default()
+        };
         assert_eq!(told(&mut watch, 1, &full), [(Kind::Store, State::Begins)]);
         assert_eq!(told(&mut watch, 2, &full), []);
+        assert_eq!(told(&mut watch, 3, &Facts::default()), [], "it may come back at once");
+        assert_eq!(told(&mut watch, 13, &Facts::default()), [(Kind::Store, State::Over)]);
+    }
+
+    #[test]
+    fn an_alert_for_which_there_was_no_room_is_told_when_there_is() {
+        let mut watch = watch();
+        for n in 0..ALERTS_PER_HOUR_MAX as i64 {
+            let condition = if n % 2 == 0 { "paused-quota" } else { "paused-login" };
+            assert_eq!(told(&mut watch, 1_000 + n, &paused(condition, 1_000 + n)).len(), 1);
+        }
+        let failed = Facts { store_failure: Some("the disk is gone".into()), ..Facts::default() };
+        let heard: Vec<i64> = (1_030..1_100)
+            .filter(|minute| {
+                told(&mut watch, *minute, &failed).contains(&(Kind::Store, State::Begins))
+            })
+            .collect();
+        assert_eq!(heard, [1_060], "an hour after the first of the twenty");
+        // The end of what was never told is not told either, and that of what was told waits for room as well.
+        let mut over = Vec::new();
+        for minute in 1_100..1_200 {
+            over.extend(told(&mut watch, minute, &Facts::default()));
+        }
+        assert_eq!(over, [(Kind::Store, State::Over)]);
+    }
+
+    #[test]
+    fn held_mail_set_aside_or_stuck_files_and_failed_tasks_are_told() {
+        let mut watch = watch();
+        let held = Facts { held: 2, ..Facts::default() };
+        assert_eq!(told(&mut watch, 1, &held), [(Kind::Held, State::Begins)]);
+        assert_eq!(told(&mut watch, 2, &held), []);
+        let dropped = |set_aside, waiting| Facts {
+            dropped: Some(Dropped { directory: "/drop".into(), set_aside, waiting }),
+            held: 2,
+            ..Facts::default()
+        };
+        assert_eq!(told(&mut watch, 3, &dropped(3, 0)), [(Kind::Dropped, State::Begins)]);
+        assert_eq!(told(&mut watch, 4, &dropped(3, 5)), []);
+        assert_eq!(told(&mut watch, 33, &dropped(3, 5)), []);
+        assert_eq!(told(&mut watch, 34, &dropped(3, 5)), [(Kind::Dropped, State::Begins)], "stuck");
+        let mishaps = Mishap { number: 1, last: "expiry" };
+        let facts = Facts { mishaps, ..dropped(3, 5) };
+        assert_eq!(told(&mut watch, 35, &facts), [(Kind::Task, State::Begins)]);
+        assert_eq!(told(&mut watch, 36, &facts), []);
     }
 
     #[test]

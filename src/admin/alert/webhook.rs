@@ -1,8 +1,7 @@
-//! Posts alerts to the administrator's webhook, and keeps those that did not get out.
+//! Hands alerts to the administrator's webhook or command, and keeps those that did not get out.
 //!
-//! Rule: bounded in time and number; a webhook that fails is tried again with growing pauses and logged when that
-//! changes, not each time. Its address may be a secret: nothing but the host is ever shown. Must not know what is
-//! an alert.
+//! Rule: bounded in time and number; what fails is tried again with growing pauses and logged when that changes, not
+//! each time. A webhook's address may be a secret: nothing but the host is ever shown.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +14,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::watch::Alert;
+use super::{hook, watch::Alert};
 use crate::{
     clock::Timestamp,
     delivery::{
@@ -26,7 +25,7 @@ use crate::{
 
 /// For one request; the next alert waits meanwhile.
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), answer: Duration::from_secs(20) };
-/// Alerts that wait for a webhook which fails; the oldest make room.
+/// Alerts that wait for a way out which fails; the oldest make room.
 const WAITING_MAX: usize = 20;
 /// The first pause after a failure, doubled up to the longest.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -82,11 +81,40 @@ enum WebhookError {
     NoAddress(String),
 }
 
-/// The webhook and what waits for it.
+/// How alerts get out.
+#[derive(Debug)]
+enum Way {
+    Webhook { address: Address, client: Https },
+    Command(Vec<String>),
+}
+
+impl Way {
+    fn shown(&self) -> String {
+        match self {
+            Self::Webhook { address, .. } => address.shown(),
+            Self::Command(words) => {
+                format!("the command {}", words.first().map_or("", String::as_str))
+            }
+        }
+    }
+
+    /// Hands one over, or says why not.
+    async fn hand_over(&self, alert: &Alert) -> Result<(), String> {
+        match self {
+            Self::Webhook { address, client } => {
+                post(client, address, alert).await.map_err(|error| error.to_string())
+            }
+            Self::Command(words) => {
+                hook::run(words, alert).await.map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+/// One way out and what waits for it.
 #[derive(Debug)]
 pub struct Outbox {
-    address: Address,
-    client: Https,
+    way: Way,
     waiting: VecDeque<Alert>,
     /// Failures in a row.
     failures: u32,
@@ -99,14 +127,17 @@ impl Outbox {
     /// `ca_file` holds one more trusted root.
     #[must_use]
     pub fn new(address: Address, ca_file: Option<PathBuf>) -> Self {
-        Self {
-            address,
-            client: Https::new(ca_file, LIMITS),
-            waiting: VecDeque::new(),
-            failures: 0,
-            not_before: Timestamp(0),
-            trouble: None,
-        }
+        Self::empty(Way::Webhook { address, client: Https::new(ca_file, LIMITS) })
+    }
+
+    /// For a program and its arguments.
+    #[must_use]
+    pub fn of_command(words: Vec<String>) -> Self {
+        Self::empty(Way::Command(words))
+    }
+
+    fn empty(way: Way) -> Self {
+        Self { way, waiting: VecDeque::new(), failures: 0, not_before: Timestamp(0), trouble: None }
     }
 
     /// Adds an alert.
@@ -116,26 +147,26 @@ impl Outbox {
         {
             tracing::error!(
                 subject = dropped.subject,
-                "an alert is given up: the webhook has failed for long"
+                "an alert is given up: the way out has failed for long"
             );
         }
         self.waiting.push_back(alert);
     }
 
-    /// Posts what waits, in order, unless the last failure was a moment ago.
+    /// Hands over what waits, in order, unless the last failure was a moment ago.
     pub async fn send(&mut self, now: Timestamp) {
         while now >= self.not_before
             && let Some(alert) = self.waiting.front()
         {
-            match post(&self.client, &self.address, alert).await {
+            match self.way.hand_over(alert).await {
                 Ok(()) => {
                     self.waiting.pop_front();
                     self.failures = 0;
                     if self.trouble.take().is_some() {
-                        tracing::info!(webhook = self.address.shown(), "alerts get out again");
+                        tracing::info!(way = self.way.shown(), "alerts get out again");
                     }
                 }
-                Err(error) => self.failed(now, &error.to_string()),
+                Err(error) => self.failed(now, &error),
             }
         }
     }
@@ -147,7 +178,7 @@ impl Outbox {
         if self.trouble.as_deref() != Some(error) {
             let waiting = self.waiting.len();
             tracing::error!(
-                webhook = self.address.shown(),
+                way = self.way.shown(),
                 error,
                 waiting,
                 "an alert did not get out; it is tried again"

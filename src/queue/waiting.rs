@@ -1,0 +1,620 @@
+//! Why mail waits, until when and what to do: the one judgement behind status, lists, probes, alerts and notices.
+//!
+//! Rule: pure and total; of several obstacles the one that ends last is named, with its end, so that nobody says
+//! "now" or "healthy" where another says "tomorrow". Must not know who asks or how a time is printed.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    state::{AccountCondition, AccountState, RecipientState},
+    store::StoreError,
+};
+use crate::{clock::Timestamp, message::envelope::Lane};
+
+/// Everything that decides about the departure of mail, at one moment.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    /// The moment.
+    pub now: Timestamp,
+    /// Whether the relay has been told to stop.
+    pub stopping: bool,
+    /// Why the queue does not answer.
+    pub store_failure: Option<String>,
+    /// The upstream account.
+    pub account: AccountState,
+    /// Whether one message is being tried, for whose result the others wait.
+    pub probing: bool,
+    /// What mail of each lane may still spend of the day.
+    pub rooms: Rooms,
+    /// What else holds everything for a while.
+    pub brake: Option<Brake>,
+    /// Recipients that are due, of all lanes; 0 when nobody has counted.
+    pub due_recipients: u64,
+}
+
+/// What may still be spent of the day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rooms {
+    /// By notices of our own.
+    pub notices: Room,
+    /// By urgent mail.
+    pub urgent: Room,
+    /// By all other mail.
+    pub others: Room,
+}
+
+/// What mail of one kind may still spend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Recipients that may still be spent now.
+    pub recipients: u32,
+    /// When one more may be; `None` is never.
+    pub frees_at: Option<Timestamp>,
+}
+
+impl Rooms {
+    fn of(&self, lane: Lane) -> Room {
+        match lane {
+            Lane::Notice => self.notices,
+            Lane::Urgent => self.urgent,
+            Lane::Normal | Lane::Bulk => self.others,
+        }
+    }
+}
+
+/// A short wait that holds everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brake {
+    /// Its end.
+    pub until: Timestamp,
+    /// `Pace`, `Logins` or `Store`.
+    pub because: Because,
+}
+
+/// When something leaves, and what decides that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departure {
+    /// When; `None` when nothing will, when only a person can make it, or when nobody knows.
+    pub at: Option<Timestamp>,
+    /// What decides that.
+    pub because: Because,
+    /// The same in words that follow a time.
+    pub why: String,
+}
+
+/// What decides when mail leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Because {
+    /// Nothing waits to leave.
+    Empty,
+    /// It is due, and nothing is in its way.
+    Now,
+    /// It is due, and more than the budget has room for is due with it.
+    Turn,
+    /// It is with a worker.
+    InFlight,
+    /// One message is tried first.
+    Probe,
+    /// The next attempt is due then.
+    Due,
+    /// The pace a minute.
+    Pace,
+    /// The cap on logins an hour.
+    Logins,
+    /// The budget of the day.
+    Budget,
+    /// The account is paused or backing off.
+    Account,
+    /// The queue has failed.
+    Store,
+    /// The relay stops.
+    Stopping,
+    /// It is held.
+    Held,
+}
+
+impl Because {
+    /// One word or two, for a column.
+    #[must_use]
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Empty => "-",
+            Self::Now => "now",
+            Self::Turn => "in turn",
+            Self::InFlight => "in flight",
+            Self::Probe => "after the probe",
+            Self::Due => "retry",
+            Self::Pace => "pace",
+            Self::Logins => "logins",
+            Self::Budget => "budget",
+            Self::Account => "account",
+            Self::Store => "queue failed",
+            Self::Stopping => "stopping",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl Because {
+    /// Whether it ends at the time of the departure.
+    #[must_use]
+    pub fn is_a_wait(self) -> bool {
+        match self {
+            Self::Due | Self::Pace | Self::Logins | Self::Budget | Self::Account | Self::Store => {
+                true
+            }
+            Self::Empty
+            | Self::Now
+            | Self::Turn
+            | Self::InFlight
+            | Self::Probe
+            | Self::Stopping
+            | Self::Held => false,
+        }
+    }
+}
+
+impl Situation {
+    /// Nothing is in the way of anything.
+    #[must_use]
+    pub fn clear(now: Timestamp) -> Self {
+        let room = Room { recipients: u32::MAX, frees_at: Some(now) };
+        Self {
+            now,
+            stopping: false,
+            store_failure: None,
+            account: AccountState::open(now),
+            probing: false,
+            rooms: Rooms { notices: room, urgent: room, others: room },
+            brake: None,
+            due_recipients: 0,
+        }
+    }
+
+    /// When something of `lane` that is due at `due` leaves.
+    #[must_use]
+    pub fn departure(&self, lane: Lane, due: Timestamp) -> Departure {
+        let (at, because) = self.last_obstacle(lane, due);
+        self.told(at, because)
+    }
+
+    /// When the first of several leaves; each is a lane and the earliest due time in it.
+    #[must_use]
+    pub fn first_departure(
+        &self,
+        waiting: impl IntoIterator<Item = (Lane, Timestamp)>,
+    ) -> Departure {
+        let departures = waiting.into_iter().map(|(lane, due)| self.departure(lane, due));
+        let first = departures.min_by_key(|departure| rank(departure.at, departure.because));
+        first.unwrap_or_else(|| self.told(None, Because::Empty))
+    }
+
+    /// When the next recipient of one message leaves; `None` when none of them ever will.
+    #[must_use]
+    pub fn departure_of<'a>(
+        &self,
+        lane: Lane,
+        states: impl IntoIterator<Item = &'a RecipientState>,
+    ) -> Option<Departure> {
+        let departures = states.into_iter().filter_map(|state| match state {
+            RecipientState::Queued { due, .. } => Some(self.departure(lane, *due)),
+            RecipientState::Reserved { .. } => Some(self.told(Some(self.now), Because::InFlight)),
+            RecipientState::Held { .. } => Some(self.told(None, Because::Held)),
+            RecipientState::Relayed { .. } | RecipientState::Dead { .. } => None,
+        });
+        departures.min_by_key(|departure| rank(departure.at, departure.because))
+    }
+
+    /// The obstacle that ends last. One without an end outlasts every other, and the queue comes before the
+    /// account, the account before the budget.
+    fn last_obstacle(&self, lane: Lane, due: Timestamp) -> (Option<Timestamp>, Because) {
+        let endless = [
+            (self.stopping, Because::Stopping),
+            (self.store_failure.is_some(), Because::Store),
+            (self.is_shut() && self.account.until.is_none(), Because::Account),
+            (self.is_spent(lane) && self.rooms.of(lane).frees_at.is_none(), Because::Budget),
+        ];
+        if let Some((_, because)) = endless.into_iter().find(|(holds, _)| *holds) {
+            let at = self.brake.filter(|brake| brake.because == because).map(|brake| brake.until);
+            return (at.filter(|at| *at > self.now), because);
+        }
+        let brake = self.brake.map(|brake| (Some(brake.until), brake.because));
+        let ends = [
+            self.is_shut().then_some((self.account.until, Because::Account)),
+            self.is_spent(lane).then_some((self.rooms.of(lane).frees_at, Because::Budget)),
+            brake,
+            Some((Some(due), Because::Due)),
+        ];
+        let ends = ends.into_iter().flatten().filter_map(|(end, because)| Some((end?, because)));
+        // The first one of those that end together.
+        let last = ends
+            .filter(|(end, _)| *end > self.now)
+            .reduce(|known, next| if next.0 > known.0 { next } else { known });
+        let because = match last {
+            Some((at, because)) => return (Some(at), because),
+            None if self.probing => Because::Probe,
+            None if self.due_recipients > u64::from(self.rooms.of(lane).recipients)
+                && !self.is_day_full() =>
+            {
+                Because::Turn
+            }
+            None => Because::Now,
+        };
+        (Some(self.now), because)
+    }
+
+    fn is_shut(&self) -> bool {
+        self.account.condition != AccountCondition::Open
+            && self.account.until.is_none_or(|until| until > self.now)
+    }
+
+    fn is_spent(&self, lane: Lane) -> bool {
+        let Room { recipients, frees_at } = self.rooms.of(lane);
+        recipients == 0 && frees_at.is_none_or(|frees_at| frees_at > self.now)
+    }
+
+    fn is_day_full(&self) -> bool {
+        self.account.is_day_full(self.now)
+    }
+
+    fn told(&self, at: Option<Timestamp>, because: Because) -> Departure {
+        let why = match because {
+            Because::Empty => "nothing waits".to_owned(),
+            Because::Now => "it is due".to_owned(),
+            Because::Turn => format!(
+                "{} recipients are due, and the 24 h budget has room for {}",
+                self.due_recipients, self.rooms.others.recipients
+            ),
+            Because::InFlight => "it is being sent".to_owned(),
+            Because::Probe => {
+                "one message is tried first, the others wait for its result".to_owned()
+            }
+            Because::Due => "the next attempt is due then".to_owned(),
+            Because::Pace => "the pace a minute is kept".to_owned(),
+            Because::Logins => "the logins of this hour are used up".to_owned(),
+            Because::Budget if self.is_day_full() => {
+                "the upstream says that the account's day is full".to_owned()
+            }
+            Because::Budget if at.is_none() => "the budget of the day is 0".to_owned(),
+            Because::Budget => "the 24 h budget is spent".to_owned(),
+            Because::Account => format!("the account is {}", self.account.condition.name()),
+            Because::Store => "the queue has failed (see the log)".to_owned(),
+            Because::Stopping => "the relay is stopping".to_owned(),
+            Because::Held => "it is held for a person".to_owned(),
+        };
+        Departure { at, because, why }
+    }
+}
+
+/// What leaves first comes first; of what has no time, the queue's own failure before what is held.
+fn rank(at: Option<Timestamp>, because: Because) -> (bool, Option<Timestamp>, bool) {
+    (at.is_none(), at, because == Because::Held)
+}
+
+impl Departure {
+    /// One sentence; `when` puts a time into words.
+    #[must_use]
+    pub fn sentence(&self, when: impl Fn(Timestamp) -> String) -> String {
+        let at = self.at.map(when);
+        match (self.because, at) {
+            (Because::Empty, _) => "Nothing waits to leave.".to_owned(),
+            (Because::Now | Because::InFlight, _) => "Mail is leaving now.".to_owned(),
+            (Because::Turn, _) => format!("Mail is leaving now, in its turn: {}.", self.why),
+            (Because::Probe, _) => format!("Mail waits: {}.", self.why),
+            (Because::Due, Some(at)) => {
+                format!("Mail leaves again at {at}, when the next attempt is due.")
+            }
+            (Because::Store, Some(at)) => {
+                format!("Mail waits: {}; it is tried again at {at}.", self.why)
+            }
+            (Because::Store, None) => {
+                format!("Mail waits: {}; it is opened again by itself.", self.why)
+            }
+            (Because::Stopping, _) => {
+                "Mail waits for the next start: the relay is stopping.".to_owned()
+            }
+            (Because::Account, None) => {
+                format!("Mail waits: {}, until `pillarbox resume`.", self.why)
+            }
+            (Because::Budget, None) => format!(
+                "Mail never leaves: {} (budget.recipients_per_day less budget.owner_reserve).",
+                self.why
+            ),
+            (Because::Held, _) => {
+                "Mail waits for a person: `pillarbox queue retry` or `delete`.".to_owned()
+            }
+            (_, Some(at)) => format!("Mail leaves again at {at}: {}.", self.why),
+            (_, None) => format!("Mail waits: {}.", self.why),
+        }
+    }
+
+    /// What a person can do, where the account's own remedy does not say it.
+    #[must_use]
+    pub fn advice(&self, account_remedy: &str) -> Option<&'static str> {
+        const BY_ITSELF: &str = "Nothing to do: mail is still taken, and leaves by itself.";
+        match (self.because, self.at) {
+            (Because::Budget, Some(_)) => Some(BY_ITSELF),
+            (Because::Budget, None) => {
+                Some("What to do: raise budget.recipients_per_day and restart.")
+            }
+            (Because::Account, Some(_)) if account_remedy.is_empty() => Some(
+                "Nothing to do: mail is still taken, and leaves by itself. `pillarbox resume` tries now.",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether mail waits for something that an administrator would want to know of: more than the pace, a retry or a
+    /// turn.
+    #[must_use]
+    pub fn is_obstructed(&self) -> bool {
+        match self.because {
+            Because::Budget | Because::Account | Because::Store | Because::Logins => true,
+            Because::Empty
+            | Because::Now
+            | Because::Turn
+            | Because::InFlight
+            | Because::Probe
+            | Because::Due
+            | Because::Pace
+            | Because::Stopping
+            | Because::Held => false,
+        }
+    }
+}
+
+/// Why new mail is refused, or some of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusing {
+    /// Whether all mail is refused, or only large messages.
+    pub everything: bool,
+    /// Whether the queue itself has failed, which a new start of the process may mend.
+    pub failed: bool,
+    /// What is refused, and why.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Refusing {
+    /// From the store's answers about the smallest and the largest message; `largest` is the latter's octets.
+    #[must_use]
+    pub fn of(
+        smallest: Result<(), StoreError>,
+        largest: Result<(), StoreError>,
+        shown: &str,
+    ) -> Option<Self> {
+        let everything = smallest.is_err();
+        let error = smallest.and(largest).err()?;
+        let failed = !matches!(error, StoreError::Full(_));
+        let which = if everything { "no mail is taken" } else { "large mail is not taken" };
+        let up_to =
+            if everything { String::new() } else { format!(" (up to {shown} are allowed)") };
+        let remedy = if failed {
+            "The queue is opened anew by itself; when that does not help, see the log and the disk"
+        } else {
+            "Free space on the disk, raise [queue] max_bytes, or give up what nobody needs: pillarbox queue list, \
+             pillarbox dead list. Clients hear 452 4.3.1, keep their mail and come again"
+        };
+        Some(Self {
+            everything,
+            failed,
+            what: format!("{which}{up_to}: {error}"),
+            remedy: remedy.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+    const PAST: Timestamp = Timestamp(999_000);
+    const SOON: Timestamp = Timestamp(1_060_000);
+    const LATER: Timestamp = Timestamp(4_600_000);
+    const TOMORROW: Timestamp = Timestamp(87_400_000);
+
+    fn account(condition: AccountCondition, until: Option<Timestamp>) -> AccountState {
+        AccountState { condition, until, ..AccountState::open(PAST) }
+    }
+
+    fn clear() -> Situation {
+        let room = Room { recipients: 10, frees_at: Some(NOW) };
+        Situation {
+            now: NOW,
+            stopping: false,
+            store_failure: None,
+            account: AccountState::open(PAST),
+            probing: false,
+            rooms: Rooms { notices: room, urgent: room, others: room },
+            brake: None,
+            due_recipients: 1,
+        }
+    }
+
+    /// Every obstacle with its end: `None` for one that does not stand in the way, `Some(None)` for one without an end.
+    type End = Option<Option<Timestamp>>;
+
+    fn accounts() -> Vec<(AccountState, End)> {
+        let mut all = vec![(AccountState::open(PAST), None)];
+        for condition in AccountCondition::ALL.into_iter().skip(1) {
+            for (until, end) in [
+                (Some(PAST), None),
+                (Some(SOON), Some(Some(SOON))),
+                (Some(TOMORROW), Some(Some(TOMORROW))),
+                (None, Some(None)),
+            ] {
+                all.push((account(condition, until), end));
+            }
+        }
+        all
+    }
+
+    fn rooms() -> Vec<(Room, End)> {
+        vec![
+            (Room { recipients: 10, frees_at: Some(NOW) }, None),
+            // Such as the end of a day that the upstream called full: one recipient is tried.
+            (Room { recipients: 0, frees_at: Some(PAST) }, None),
+            (Room { recipients: 0, frees_at: Some(LATER) }, Some(Some(LATER))),
+            (Room { recipients: 0, frees_at: Some(TOMORROW) }, Some(Some(TOMORROW))),
+            (Room { recipients: 0, frees_at: None }, Some(None)),
+        ]
+    }
+
+    fn brakes() -> Vec<(Option<Brake>, End)> {
+        let mut all = vec![(None, None)];
+        for because in [Because::Pace, Because::Logins, Because::Store] {
+            for (until, end) in [(PAST, None), (SOON, Some(Some(SOON))), (LATER, Some(Some(LATER)))]
+            {
+                all.push((Some(Brake { until, because }), end));
+            }
+        }
+        all
+    }
+
+    /// Every combination, with the ends of its obstacles in the order of gravity.
+    fn every_combination(mut check: impl FnMut(&Situation, Lane, Timestamp, [(Because, End); 6])) {
+        for (account, of_account) in accounts() {
+            for (room, of_room) in rooms() {
+                for (brake, of_brake) in brakes() {
+                    for due in [PAST, NOW, SOON, TOMORROW] {
+                        for flags in 0..8_u8 {
+                            let situation = Situation {
+                                stopping: flags & 1 != 0,
+                                store_failure: (flags & 2 != 0)
+                                    .then(|| "input/output error".into()),
+                                probing: flags & 4 != 0,
+                                account: account.clone(),
+                                rooms: Rooms { others: room, ..clear().rooms },
+                                brake,
+                                ..clear()
+                            };
+                            let endless = |holds: bool| holds.then_some(None);
+                            let ends = [
+                                (Because::Stopping, endless(situation.stopping)),
+                                (Because::Store, endless(situation.store_failure.is_some())),
+                                (Because::Account, of_account),
+                                (Because::Budget, of_room),
+                                (brake.map_or(Because::Pace, |brake| brake.because), of_brake),
+                                (Because::Due, (due > NOW).then_some(Some(due))),
+                            ];
+                            check(&situation, Lane::Normal, due, ends);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_all_obstacles_the_one_that_ends_last_is_named_with_its_end() {
+        let mut seen = 0_u32;
+        every_combination(|situation, lane, due, ends| {
+            seen += 1;
+            let found = situation.departure(lane, due);
+            let standing: Vec<_> =
+                ends.iter().filter_map(|(why, end)| Some((*why, (*end)?))).collect();
+            let context = format!("{situation:?} due {due:?}: {found:?}");
+            if let Some((why, _)) = standing.iter().find(|(_, end)| end.is_none()) {
+                assert_eq!(found.because, *why, "{context}");
+                assert!(found.at.is_none() || found.because == Because::Store, "{context}");
+                return;
+            }
+            let Some(last) = standing.iter().filter_map(|(_, end)| *end).max() else {
+                let why = if situation.probing { Because::Probe } else { Because::Now };
+                let room = situation.rooms.others.recipients;
+                let expected = if why == Because::Now && room == 0 { Because::Turn } else { why };
+                assert_eq!((found.at, found.because), (Some(NOW), expected), "{context}");
+                return;
+            };
+            assert_eq!(found.at, Some(last), "{context}");
+            let first = standing.iter().find(|(_, end)| *end == Some(last)).map(|(why, _)| *why);
+            assert_eq!(Some(found.because), first, "{context}");
+        });
+        assert_eq!(seen, 21 * 5 * 10 * 4 * 8);
+    }
+
+    #[test]
+    fn no_sentence_says_now_and_no_probe_says_clear_while_an_obstacle_stands() {
+        every_combination(|situation, lane, due, ends| {
+            let found = situation.departure(lane, due);
+            let stands = ends.iter().any(|(_, end)| end.is_some());
+            let words = found.sentence(|at| format!("<{}>", at.0));
+            assert_eq!(
+                words.contains(" now"),
+                !stands && !situation.probing,
+                "{words}: {situation:?}"
+            );
+            assert!(words.ends_with('.') && !words.contains(".."), "{words}");
+            if let Some(at) = found.at.filter(|_| stands) {
+                assert!(words.contains(&format!("<{}>", at.0)), "{words}");
+            }
+            let grave =
+                matches!(found.because, Because::Account | Because::Budget | Because::Store);
+            assert!(!grave || found.is_obstructed(), "{words}");
+            assert_eq!(found.because.short() == "now", found.because == Because::Now, "{words}");
+        });
+    }
+
+    #[test]
+    fn each_lane_waits_for_its_own_part_of_the_budget() {
+        let spent = Room { recipients: 0, frees_at: Some(TOMORROW) };
+        let rooms = Rooms { others: spent, ..clear().rooms };
+        let situation = Situation { rooms, ..clear() };
+        let of = |lane| situation.departure(lane, PAST).because;
+        assert_eq!(
+            [Lane::Notice, Lane::Urgent, Lane::Normal, Lane::Bulk].map(of),
+            [Because::Now, Because::Now, Because::Budget, Because::Budget]
+        );
+        let first = situation.first_departure([(Lane::Normal, PAST), (Lane::Urgent, SOON)]);
+        assert_eq!((first.at, first.because), (Some(SOON), Because::Due));
+        assert_eq!(situation.first_departure([]).because, Because::Empty);
+    }
+
+    #[test]
+    fn the_recipient_that_leaves_first_speaks_for_its_message_and_a_held_one_for_nobody_else() {
+        let queued = |due| RecipientState::Queued { due, resend: false };
+        let held = RecipientState::Held { since: PAST, reason: "two lost answers".into() };
+        let reserved = RecipientState::Reserved { reservation: 1, since: PAST, resend: false };
+        let dead = RecipientState::Dead { since: PAST, reason: "550".into() };
+        let relayed = RecipientState::Relayed { at: PAST };
+        let of = |states: &[&RecipientState]| {
+            clear()
+                .departure_of(Lane::Normal, states.iter().copied())
+                .map(|found| (found.at, found.because))
+        };
+        assert_eq!(of(&[&dead, &relayed]), None);
+        assert_eq!(of(&[&held, &dead]), Some((None, Because::Held)));
+        assert_eq!(of(&[&held, &queued(LATER), &queued(SOON)]), Some((Some(SOON), Because::Due)));
+        assert_eq!(of(&[&queued(SOON), &reserved]), Some((Some(NOW), Because::InFlight)));
+        let paused = Situation { account: account(AccountCondition::PausedLogin, None), ..clear() };
+        let found = paused.departure_of(Lane::Normal, [&held, &queued(PAST)]);
+        assert_eq!(found.map(|found| found.because), Some(Because::Account));
+    }
+
+    #[test]
+    fn more_recipients_than_the_budget_has_room_for_leave_in_their_turn() {
+        let situation = Situation { due_recipients: 306, ..clear() };
+        let found = situation.departure(Lane::Normal, PAST);
+        assert_eq!(found.because, Because::Turn);
+        assert_eq!(found.why, "306 recipients are due, and the 24 h budget has room for 10");
+    }
+
+    #[test]
+    fn a_queue_without_room_for_the_largest_message_says_so_before_it_is_full() {
+        let full = || Err(StoreError::Full("the disk has 100.0 KiB left".into()));
+        assert_eq!(Refusing::of(Ok(()), Ok(()), "25.0 MiB"), None);
+        let large = Refusing::of(Ok(()), full(), "25.0 MiB").unwrap();
+        assert!(!large.everything && !large.failed, "{large:?}");
+        assert!(
+            large.what.starts_with("large mail is not taken (up to 25.0 MiB are allowed): "),
+            "{large:?}"
+        );
+        let all = Refusing::of(full(), full(), "25.0 MiB").unwrap();
+        assert!(all.everything && all.what.starts_with("no mail is taken: the disk"), "{all:?}");
+        let gone = || Err(StoreError::Unavailable("input/output error".into()));
+        assert!(Refusing::of(gone(), gone(), "").unwrap().failed);
+    }
+}
