@@ -20,12 +20,7 @@ use crate::{
     delivery::{self, Pool},
     listener::{self, BindError, Listener, OpenError},
     notices::{self, Keeper},
-    queue::{
-        self,
-        opening::StoreOpenError,
-        state::{AccountCondition, AccountState},
-        store::Store,
-    },
+    queue::{self, opening::StoreOpenError, store::Store},
     settings::{Settings, SettingsError},
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
@@ -377,23 +372,6 @@ async fn log_start(options: &Options, addresses: &[SocketAddr], store: &dyn Stor
         set_aside = totals.set_aside,
         admin = %options.admin.socket.display(),
         "started"
-    );
-    if let Ok(Some(state)) = account
-        && state.condition != AccountCondition::Open
-    {
-        warn_of_pause(&state);
-    }
-}
-
-/// A pause outlives restarts, which surprises whoever restarted because of it.
-fn warn_of_pause(state: &AccountState) {
-    let until = state.until.map(|until| until.to_string());
-    tracing::warn!(
-        account = state.condition.name(),
-        until = until.as_deref().unwrap_or_default(),
-        reason = state.reason,
-        remedy = state.remedy,
-        "the account is not open, as before the restart; once the cause is mended: pillarbox resume"
     );
 }
 

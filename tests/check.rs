@@ -148,3 +148,109 @@ fn the_users_file_is_looked_at() {
     fs::remove_file(&users).expect("removed");
     assert!(refused(&home).contains("pillarbox user add LOGIN"));
 }
+
+/// The relay's configuration for Gmail, with these lines in the named sections.
+fn at_gmail(home: &Home, upstream: &str, sections: &str) {
+    let queue = home.state().display().to_string();
+    let text = format!(
+        "[upstream]\nusername = \"you@gmail.com\"\n{upstream}\n[listener]\naddresses = [\"{}\"]\n\
+         [queue]\ndirectory = {queue:?}\n[admin]\nsocket = {:?}\n{sections}",
+        home.smtp,
+        home.socket().display().to_string(),
+    );
+    fs::write(home.config(), text).expect("written");
+}
+
+#[test]
+fn a_password_that_cannot_be_one_is_found_and_not_shown() {
+    let home = Home::new(&Upstream::nobody());
+    let file = home.path("password");
+    at_gmail(&home, "password_file = \"password\"", "");
+    for (text, expected) in [
+        ("", "its first line is empty"),
+        ("\nabcdefghijklmnop\n", "its first line is empty"),
+        ("abcdefghijklmnopabcdefgh\n", "does not hold an app password"),
+        ("hunter2\n", "does not hold an app password"),
+        ("abcd\u{a0}efgh ijkl mnop\u{200b}\n", "that no app password has"),
+    ] {
+        write(&file, text, 0o600);
+        let said = refused(&home);
+        assert!(said.contains(expected), "{text:?}: {said}");
+        assert!(!said.contains("hunter2") && !said.contains("abcdefgh"), "{said}");
+    }
+    for text in ["abcdefghijklmnop\n", "abcd efgh ijkl mnop"] {
+        write(&file, text, 0o600);
+        assert!(home.output(["check"]).status.success(), "{text:?}");
+    }
+    // Elsewhere any password may be one.
+    at_gmail(&home, "host = \"localhost\"\npassword_file = \"password\"", "");
+    write(&file, "hunter2\n", 0o600);
+    assert!(home.output(["check"]).status.success());
+}
+
+#[test]
+fn a_password_file_that_the_relays_own_user_cannot_read_is_found() {
+    let home = Home::new(&Upstream::nobody());
+    let file = home.path("password");
+    at_gmail(&home, "password_file = \"password\"", "");
+    write(&file, "abcdefghijklmnop\n", 0o600);
+    fs::create_dir_all(home.state()).expect("a directory");
+    // The queue belongs to the user who runs the relay.
+    if std::os::unix::fs::chown(home.state(), Some(12_345), Some(12_345)).is_err() {
+        write(&file, "abcdefghijklmnop\n", 0o000);
+    }
+    let said = refused(&home);
+    assert!(said.contains("cannot read the password file"), "{said}");
+}
+
+#[test]
+fn files_programs_and_addresses_that_are_not_there_are_all_found_at_once() {
+    let home = Home::new(&Upstream::nobody());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = taken.local_addr().map(|address| (address, taken)).expect("an address");
+    write(&home.path("program"), "#!/bin/sh\n", 0o644);
+    write(&home.path("webhook"), "https://alerts.example.org/\n", 0o600);
+    let program = home.path("program").display().to_string();
+    let sections = format!(
+        "http = \"{}\"\n[alert]\ncommand = [{program:?}]\nwebhook_file = \"nowhere\"\n",
+        taken.0
+    );
+    at_gmail(&home, "password_command = [\"no-such-program\"]\nca_file = \"no.pem\"", &sections);
+    let text = fs::read_to_string(home.config()).expect("written");
+    let addresses = format!("\"{}\", \"192.0.2.1:2525\", \"{}\"", home.smtp, taken.0);
+    fs::write(home.config(), text.replace(&format!("\"{}\"", home.smtp), &addresses))
+        .expect("written");
+    let said = refused(&home);
+    for expected in [
+        "upstream.password_command cannot be run: there is no program no-such-program",
+        "alert.command cannot be run: ",
+        "it is not executable",
+        "there is no webhook file ",
+        "upstream.ca_file ",
+        "this host has no address 192.0.2.1",
+        "is in use by another program (listener)",
+        "is in use by another program (admin.http)",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is missing:\n{said}");
+    }
+    let output = home.output(["check", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["complete"], false, "{document}");
+    assert!(document["problems"].as_array().is_some_and(|all| all.len() >= 7), "{document}");
+}
+
+#[test]
+fn a_ca_file_that_holds_no_certificate_is_found() {
+    let home = Home::new(&Upstream::nobody());
+    write(&home.path("password"), "abcdefghijklmnop\n", 0o600);
+    write(&home.path("text.pem"), "not a certificate\n", 0o644);
+    for (file, expected) in [
+        ("nowhere.pem", "No such file"),
+        (".", "is a directory"),
+        ("text.pem", "contains no certificate in PEM"),
+    ] {
+        at_gmail(&home, &format!("password_file = \"password\"\nca_file = {file:?}"), "");
+        let said = refused(&home);
+        assert!(said.contains("upstream.ca_file") && said.contains(expected), "{file}: {said}");
+    }
+}

@@ -232,6 +232,8 @@ fn is_restricted(pod: &Value, container: &Value) {
     assert_eq!(own["readOnlyRootFilesystem"], true);
     assert_eq!(own["allowPrivilegeEscalation"], false);
     assert_eq!(own["capabilities"]["drop"][0], "ALL");
+    let ndots = serde_json::json!([{ "name": "ndots", "value": "1" }]);
+    assert_eq!(pod["dnsConfig"]["options"], ndots, "smtp.gmail.com is a whole name");
     assert!(pod["terminationGracePeriodSeconds"].as_u64() >= Some(60));
     let mounts = container["volumeMounts"].as_array().unwrap();
     let mounted = |path: &str| mounts.iter().any(|mount| mount["mountPath"] == path);

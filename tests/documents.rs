@@ -4,11 +4,11 @@ use std::fs;
 
 /// Fragments of what the program says, and the file that says it.
 const QUOTED: &[(&str, &str)] = &[
-    ("when the 24 h budget has room.", "src/cli/status.rs"),
-    ("when the account is tried again.", "src/cli/status.rs"),
-    ("when the next attempt is due.", "src/cli/status.rs"),
-    ("the pace a minute is kept.", "src/cli/status.rs"),
-    ("the logins of this hour are used up.", "src/cli/status.rs"),
+    ("the 24 h budget is spent", "src/queue/waiting.rs"),
+    ("the account is ", "src/queue/waiting.rs"),
+    ("when the next attempt is due.", "src/queue/waiting.rs"),
+    ("the pace a minute is kept", "src/queue/waiting.rs"),
+    ("the logins of this hour are used up", "src/queue/waiting.rs"),
     ("What to do:", "src/cli/status.rs"),
     ("is not in a trusted network of this relay", "src/smtp/reply.rs"),
     ("log in first, with AUTH PLAIN or AUTH LOGIN", "src/smtp/reply.rs"),

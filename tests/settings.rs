@@ -196,6 +196,16 @@ fn the_tls_mode_follows_the_port_unless_it_is_written() {
 }
 
 #[test]
+fn the_final_dot_of_a_whole_name_is_taken_and_belongs_to_no_certificate() {
+    let host = |text: &str| load_text(text).map(|settings| settings.delivery().host.clone());
+    assert_eq!(host("[upstream]\nhost = \"smtp.gmail.com.\"\n").unwrap(), "smtp.gmail.com");
+    assert_eq!(host("[upstream]\nhost = \"localhost.\"\ntls = \"off\"\n").unwrap(), "localhost");
+    for wrong in ["smtp.gmail.com..", ".", "127.0.0.1."] {
+        assert!(host(&format!("[upstream]\nhost = \"{wrong}\"\n")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn the_other_submission_port_stands_by_unless_it_is_forbidden_or_the_port_is_another() {
     use pillarbox::delivery::{IpFamily, Way};
     let load = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery().clone();

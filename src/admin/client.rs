@@ -32,12 +32,28 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the daemon may take to say that it is well, which needs no disk: below the time limit of any supervisor.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Where units are.
+const UNIT_DIRECTORIES: [&str; 3] =
+    ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"];
+
+/// Whether a unit of this machine starts the relay.
+#[must_use]
+pub fn has_unit() -> bool {
+    UNIT_DIRECTORIES.iter().any(|place| Path::new(place).join("pillarbox.service").exists())
+}
+
+/// Where a unit is installed, a `run` by hand would leave a queue of another user behind.
+fn how_to_start() -> &'static str {
+    if has_unit() { "systemctl start pillarbox" } else { "pillarbox run" }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody listens.
     #[error(
-        "no daemon answers on {0}; is it running? Start it with `pillarbox run`, or name its socket with --socket"
+        "no daemon answers on {0}; is it running? Start it with `{start}`, or name its socket with --socket",
+        start = how_to_start()
     )]
     NoDaemon(PathBuf),
     /// The socket's mode keeps us out.

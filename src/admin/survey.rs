@@ -139,7 +139,7 @@ mod tests {
             lifetime_from: Timestamp(0),
             told: Vec::new(),
             delay_told: false,
-            notify: std::collections::BTreeMap::new(),
+            notify: BTreeMap::new(),
             notices: Vec::new(),
             recipients: recipients.collect(),
         };

@@ -1,15 +1,15 @@
 //! `pillarbox check`: is the configuration right, and what would be used?
 //!
-//! Rule: prints no secret, and reads none but the key of our certificate; succeeds when `pillarbox run` would
-//! start with it and there is a password to log in with. Must not know how settings are checked.
+//! Rule: prints no secret, and nothing of one; succeeds when `pillarbox run` would start with it and there is a password
+//! that may be one to log in with. Must not know how settings are checked.
 
-use std::{fs, io, io::Write, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{io, io::Write, path::Path};
 
 use serde_json::{Value, json};
 
 use super::{
     check_aliases::{self, Survey},
-    check_door, check_local, check_telling,
+    check_door, check_local, check_places, check_telling,
     exit::{Exit, Failure},
     moment::span,
     screen::{self, labelled},
@@ -22,9 +22,6 @@ use crate::{
         machine::{self, Machine},
     },
 };
-
-/// Readable by everyone, or writable by anyone but the owner: what delivery refuses at a login.
-const OPEN_TO_OTHERS: u32 = 0o026;
 
 /// Checks and prints.
 pub(super) fn run(
@@ -43,23 +40,25 @@ pub(super) fn run(
         }
         settings => settings?,
     };
-    let password = Password::look(settings.delivery());
+    let places = check_places::look(&settings);
     let door = check_door::look(&settings.listener, SystemClock::new().wall());
     let aliases = check_aliases::look(&settings.listener.recipients);
     let local = check_local::warnings(&settings);
     let warnings =
-        [password.warning(), &door.warnings, &aliases.warnings, &surroundings(&settings), &local]
+        [&places.warnings, &door.warnings, &aliases.warnings, &surroundings(&settings), &local]
+            .map(Vec::as_slice)
             .concat();
-    let wrong: Vec<String> = password.missing().into_iter().chain(door.wrong).collect();
+    let wrong = [places.wrong, door.wrong].concat();
     if as_json {
         screen::json(out, &document(&settings, &aliases, &warnings, &wrong))?;
     } else {
         print(out, &settings, &aliases)?;
         labelled(out, "warning", &warnings)?;
     }
-    settings.upstream()?;
+    let account = settings.upstream().err().map(|error| error.to_string());
+    let wrong: Vec<String> = account.into_iter().chain(wrong).collect();
     if !wrong.is_empty() {
-        return Err(Failure::new(Exit::Configuration, wrong.join("\n")));
+        return Err(Failure::new(Exit::Configuration, wrong.join("\n\n")));
     }
     if !as_json {
         let but = match warnings.len() {
@@ -109,83 +108,6 @@ fn surroundings(settings: &Settings) -> Vec<String> {
     let store = machine::resolved(&settings.queue.directory);
     let warnings = exposure::warnings(listener, &addresses, &store, &Machine::of_this_process());
     warnings.iter().map(ToString::to_string).collect()
-}
-
-/// What can be said of the password without reading it.
-#[derive(Debug)]
-enum Password {
-    Fine,
-    /// It is there, but a login will probably not get it.
-    Doubtful([String; 1]),
-    Missing(String),
-}
-
-impl Password {
-    fn look(delivery: &delivery::Options) -> Self {
-        match delivery.login.as_ref().map(|login| &login.password) {
-            Some(PasswordSource::File(path)) => Self::look_at(path, "password"),
-            Some(PasswordSource::Tokens(options)) => match &options.grant {
-                Grant::Refresh { token_file, .. } => Self::look_at(token_file, "token"),
-                Grant::ServiceAccount { key_file } => Self::look_at(key_file, "key"),
-            },
-            // Whether a mounted one is there was looked at a moment ago, and its mode is not ours to judge.
-            Some(
-                PasswordSource::Mounted(_) | PasswordSource::Inline(_) | PasswordSource::Command(_),
-            )
-            | None => Self::Fine,
-        }
-    }
-
-    fn look_at(path: &Path, what: &str) -> Self {
-        let shown = path.display();
-        let metadata = match fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let remedy = match what {
-                    "token" => "Make it:\n  pillarbox auth google".to_owned(),
-                    "key" => {
-                        "Put the service account's JSON key there; docs/oauth.md has the steps"
-                            .to_owned()
-                    }
-                    _ => format!(
-                        "Make it, with the app password on its first line:\n  install -m 0600 /dev/stdin {shown}"
-                    ),
-                };
-                return Self::Missing(format!("there is no {what} file {shown}. {remedy}"));
-            }
-            Err(error) => {
-                return Self::Doubtful([format!(
-                    "the {what} file {shown} cannot be looked at ({error}); check as root, or as the user \
-                     that runs the relay"
-                )]);
-            }
-        };
-        if metadata.is_dir() {
-            return Self::Missing(format!("{shown} is a directory, not a {what} file"));
-        }
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & OPEN_TO_OTHERS == 0 {
-            return Self::Fine;
-        }
-        Self::Doubtful([format!(
-            "the {what} file {shown} (mode {mode:04o}) is open to others, so the relay will not use it; \
-             run: chmod g-w,o-rw {shown}"
-        )])
-    }
-
-    fn warning(&self) -> &[String] {
-        match self {
-            Self::Doubtful(words) => words,
-            Self::Fine | Self::Missing(_) => &[],
-        }
-    }
-
-    fn missing(self) -> Option<String> {
-        match self {
-            Self::Missing(words) => Some(words),
-            Self::Fine | Self::Doubtful(_) => None,
-        }
-    }
 }
 
 fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {

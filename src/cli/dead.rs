@@ -101,6 +101,7 @@ async fn list(
     let columns =
         [("ID", Side::Left), ("DEAD SINCE", Side::Left), ("TO", Side::Left), ("WHY", Side::Left)];
     let (mut table, mut after, mut printed) = (Table::new(columns), None, 0);
+    let mut first = true;
     loop {
         let page = client.dead(after, PAGE).await?;
         match form {
@@ -111,7 +112,9 @@ async fn list(
             }
             Form::Json => {
                 for message in &page.messages {
-                    writeln!(out, "{}", serde_json::json!(message))?;
+                    out.write_all(if first { b"{\"messages\":[\n" } else { b",\n" })?;
+                    write!(out, "{}", serde_json::json!(message))?;
+                    first = false;
                 }
             }
         }
@@ -120,6 +123,10 @@ async fn list(
         if after.is_none() {
             break;
         }
+    }
+    if form == Form::Json {
+        // As `queue list --json`; this list is always whole.
+        writeln!(out, "{}\n],\"next\":null}}", if first { "{\"messages\":[" } else { "" })?;
     }
     if printed == 0 && form == Form::Text {
         writeln!(out, "There are no dead letters.")?;

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{
     exit::{Exit, Failure},
-    screen::{Form, json},
+    screen::{Form, json, phrase},
 };
 use crate::admin::{
     client::{Client, ClientError},
@@ -68,7 +68,7 @@ pub(super) async fn run(
 fn words(health: &Health) -> String {
     let troubles = health.troubles.iter().map(|trouble| match trouble.remedy.as_str() {
         "" => trouble.what.clone(),
-        remedy => format!("{}. What to do: {remedy}", trouble.what),
+        remedy => format!("{}. What to do: {remedy}", phrase(&trouble.what)),
     });
     let troubles: Vec<String> = troubles.collect();
     match (health.live, troubles.join("; ")) {

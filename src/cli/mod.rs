@@ -11,6 +11,7 @@ mod check;
 mod check_aliases;
 mod check_door;
 mod check_local;
+mod check_places;
 mod check_telling;
 mod clients;
 mod dead;

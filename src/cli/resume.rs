@@ -10,7 +10,11 @@ use crate::admin::api::Account;
 /// Prints the account after the order.
 pub(super) fn print(out: &mut dyn Write, account: &Account) -> io::Result<()> {
     if account.is_open() {
-        return writeln!(out, "The account is open; mail that is due is tried now.");
+        writeln!(out, "The account is open; mail that is due is tried now, one message first.")?;
+        return match account.remedy.as_str() {
+            "" => Ok(()),
+            remedy => writeln!(out, "{}", clean(remedy)),
+        };
     }
     // The attempt that resume allows has failed already.
     writeln!(out, "The account is {}: {}", account.condition, clean(&account.reason))?;

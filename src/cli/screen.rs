@@ -93,6 +93,12 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }
 
+/// The text without the full stop that it may end with, to go on with one of our own.
+#[must_use]
+pub(super) fn phrase(text: &str) -> &str {
+    text.trim_end().trim_end_matches('.')
+}
+
 /// `1 message`, `2 messages`.
 #[must_use]
 pub(super) fn count(number: u64, noun: &str) -> String {

@@ -7,7 +7,7 @@ use std::{io, io::Write, time::Duration};
 
 use super::{
     moment::{relative, span, when},
-    screen::{self, count, labelled},
+    screen::{self, count, labelled, phrase},
 };
 use crate::{
     admin::api::{Account, Because, Budget, Queue, Status},
@@ -185,5 +185,6 @@ fn departure(status: &Status) -> Vec<String> {
 /// Whether clients are turned away, and what to do.
 fn refusing(status: &Status) -> Vec<String> {
     let Some(refusing) = &status.refusing else { return Vec::new() };
-    vec![format!("{}.", refusing.what), format!("What to do: {}.", refusing.remedy)]
+    let (what, remedy) = (phrase(&refusing.what), phrase(&refusing.remedy));
+    vec![format!("{what}."), format!("What to do: {remedy}.")]
 }

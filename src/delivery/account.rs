@@ -270,6 +270,7 @@ impl Account {
             alone_until: self.state.alone_until.max(alone_until),
             spam: std::mem::take(&mut self.state.spam),
             logins: Vec::new(),
+            login_mark: self.state.login_mark,
         };
         self.generation += 1;
         self.probing = false;

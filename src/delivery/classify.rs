@@ -70,7 +70,7 @@ fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
         Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls if permanent => {
             Verdict::pause(
                 PausedConfiguration,
-                "Check upstream.host, upstream.port and upstream.ehlo_name, then run `pillarbox resume`.",
+                "Check upstream.host, upstream.port and upstream.ehlo_name, then restart the relay: `systemctl restart pillarbox`.",
             )
         }
         Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls | Stage::Auth => {
@@ -118,16 +118,16 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
             "Check upstream.host, the system's clock and its CA certificates (package ca-certificates), or upstream.ca_file; then run `pillarbox resume`.",
         ),
         Fault::PlainText if stage == Stage::Connect => configuration(
-            "This port does not begin with TLS: set upstream.port = 465, or upstream.tls = \"starttls\" with port 587; then run `pillarbox resume`.",
+            "This port does not begin with TLS: set upstream.port = 465, or upstream.tls = \"starttls\" with port 587; then restart the relay: `systemctl restart pillarbox`.",
         ),
         Fault::TlsFirst => configuration(
-            "This port begins with TLS: set upstream.tls = \"implicit\" (port 465), or upstream.port = 587; then run `pillarbox resume`.",
+            "This port begins with TLS: set upstream.tls = \"implicit\" (port 465), or upstream.port = 587; then restart the relay: `systemctl restart pillarbox`.",
         ),
         Fault::NoStarttls | Fault::Injected | Fault::PlainText => configuration(
             "Something between here and the upstream changes the connection (a middlebox or an attacker): try upstream.port = 465. The relay looks again by itself; nothing is ever sent in plain text.",
         ),
         Fault::NoAuth => configuration(
-            "Check that upstream.host and upstream.port are a submission server; then run `pillarbox resume`.",
+            "Check that upstream.host and upstream.port are a submission server; then restart the relay: `systemctl restart pillarbox`.",
         ),
         // Its remedy comes with it.
         Fault::NoPassword { .. } => Verdict::pause(PausedCredentials, ""),
@@ -136,7 +136,7 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
             oauth::Kind::Temporary => Verdict::pause(BackingOff, ""),
             oauth::Kind::Refused => Verdict::pause(PausedConfiguration, ""),
         },
-        Fault::Configuration(_) => configuration("Correct it; then run `pillarbox resume`."),
+        Fault::Configuration(_) => configuration("Correct it; then restart the relay: `systemctl restart pillarbox`."),
         Fault::Lost(_) if stage == Stage::Greeting => CONNECTION_TROUBLE.hint(
             "Nothing was said on the connection. If the port begins with TLS (465), set upstream.tls = \"implicit\"; else look for a proxy or a filter in between.",
         ),

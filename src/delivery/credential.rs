@@ -15,6 +15,7 @@ use std::{
 };
 
 use data_encoding::BASE64;
+use ring::digest;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
@@ -22,8 +23,8 @@ use zeroize::Zeroizing;
 
 use super::{
     answer::Fault,
-    oauth::{AccessToken, Tokens},
-    options::{Login, PasswordSource},
+    oauth::{AccessToken, Grant, Tokens},
+    options::{Login, Options, PasswordSource},
 };
 use crate::secret::Secret;
 
@@ -75,7 +76,8 @@ impl CredentialError {
             Self::Interrupted(_) => "Look at the log of the relay".to_owned(),
         };
         format!(
-            "{act}. The relay looks again by itself within minutes; `pillarbox resume` makes it look now."
+            "{act}. Then restart the relay: `systemctl restart pillarbox`. A file that it reads itself is looked at again \
+             within minutes."
         )
     }
 }
@@ -162,6 +164,78 @@ fn normalized(password: &Secret) -> Secret {
     let app_password = letters.len() == APP_PASSWORD_LENGTH
         && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
     if app_password { Secret::new(letters.to_string()) } else { password.clone() }
+}
+
+/// A mark of the settings and of the secret that a login is made with, by which a start sees whether they have changed
+/// since a refusal. It is two octets of a digest, so it gives nothing of them away; `None` when the secret cannot be
+/// read, or only a command knows it.
+pub(super) async fn mark(options: &Options) -> Option<u16> {
+    let source = options.login.as_ref().map(|login| login.password.clone());
+    let secret = spawn_blocking(move || match source {
+        None => Some(Zeroizing::new(Vec::new())),
+        Some(PasswordSource::Command(_)) => None,
+        Some(PasswordSource::Tokens(options)) => {
+            let path = match &options.grant {
+                Grant::Refresh { token_file, .. } => token_file,
+                Grant::ServiceAccount { key_file } => key_file,
+            };
+            read_bounded(fs::File::open(path).ok()?).ok()
+        }
+        Some(source) => {
+            let password = read(&source, Duration::ZERO).ok()?;
+            Some(Zeroizing::new(password.expose().as_bytes().to_vec()))
+        }
+    });
+    let secret = secret.await.ok()??;
+    let mut digest = digest::Context::new(&digest::SHA256);
+    let username = options.login.as_ref().map_or("", |login| login.username.as_str());
+    for part in [options.host.as_str(), &options.ehlo_name, username, &format!("{:?}", options.tls)]
+    {
+        digest.update(part.as_bytes());
+        digest.update(b"\0");
+    }
+    digest.update(&options.port.to_be_bytes());
+    digest.update(&secret);
+    let digest = digest.finish();
+    Some(u16::from_be_bytes(digest.as_ref().get(..2)?.try_into().ok()?))
+}
+
+/// What is wrong with a password before anybody has heard of it; nothing of it is in the words. What a command or the
+/// token's source would give is not asked, and a file that the caller may not read is not judged.
+#[must_use]
+pub fn password_fault(login: &Login, host: &str) -> Option<String> {
+    let source = &login.password;
+    let found = match source {
+        PasswordSource::Command(_) | PasswordSource::Tokens(_) => return None,
+        PasswordSource::Inline(_) | PasswordSource::File(_) | PasswordSource::Mounted(_) => {
+            read(source, Duration::ZERO)
+        }
+    };
+    let password = match found {
+        Ok(password) => normalized(&password),
+        // Modes and whose it is are looked at by whoever asks.
+        Err(CredentialError::File { .. } | CredentialError::Permissions { .. }) => return None,
+        Err(error) => return Some(error.to_string()),
+    };
+    let (text, source) = (password.expose(), name(source));
+    if text.trim().is_empty() {
+        return Some(CredentialError::Empty(source).to_string());
+    }
+    if text.chars().any(|character| character.is_control() || !character.is_ascii()) {
+        return Some(format!(
+            "{source} has a character in its first line that no app password has, such as a control character or a \
+             letter with an accent; store the app password again, as plain text"
+        ));
+    }
+    let is_app_password =
+        text.len() == APP_PASSWORD_LENGTH && text.bytes().all(|octet| octet.is_ascii_alphabetic());
+    let at_gmail = host.trim_end_matches('.').to_ascii_lowercase().ends_with(".gmail.com");
+    (at_gmail && !is_app_password).then(|| {
+        format!(
+            "{source} does not hold an app password, which has {APP_PASSWORD_LENGTH} letters; Gmail refuses the \
+             account's own password. Make one: https://myaccount.google.com/apppasswords"
+        )
+    })
 }
 
 /// The source in words for the administrator.

@@ -5,7 +5,6 @@
 //! HTTP client towards other hosts: the token endpoints' and the alert webhook's. Must not know what is asked.
 
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
@@ -22,13 +21,14 @@ use oauth2::{HttpRequest, HttpResponse};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::timeout,
 };
 
 use super::{
     answer::Fault,
     endpoint::{Endpoint, Limits},
+    names,
     tls::{self, Trust},
 };
 use crate::clock::Timestamp;
@@ -145,10 +145,9 @@ impl Https {
     }
 
     async fn connect(&self, target: &Target) -> Result<TcpStream, HttpError> {
-        let addresses: Vec<SocketAddr> = lookup_host((target.host.as_str(), target.port))
+        let addresses = names::addresses(&target.host, target.port)
             .await
-            .map_err(|error| HttpError::Network(format!("the name cannot be resolved: {error}")))?
-            .collect();
+            .map_err(|error| HttpError::Network(format!("the name cannot be resolved: {error}")))?;
         let mut failure = HttpError::Network("the name has no address".into());
         for address in addresses {
             failure = match timeout(self.limits.connect, TcpStream::connect(address)).await {

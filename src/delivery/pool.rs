@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::task::{Id, JoinError, JoinSet};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
     account::Account,
@@ -29,8 +29,11 @@ use super::{
     worker::work,
 };
 use crate::{
-    clock::Clock,
-    queue::store::{Settlement, Store},
+    clock::{Clock, Timestamp},
+    queue::{
+        state::{AccountCondition, AccountState},
+        store::{Settlement, Store},
+    },
     shutdown::{Phase, Watch},
     tasks::{self, Mishaps},
 };
@@ -159,12 +162,14 @@ impl Pool {
             match shared.store.account_state().await {
                 Ok(stored) => {
                     let now = shared.clock.wall();
+                    let mark = shared.look_at_login().await;
+                    let stored = stored.map(|state| continued(state, mark, now));
                     shared.logins.restore(stored.as_ref().map_or(&[], |state| &state.logins));
                     let account = Account::new(stored, now);
-                    let paused = account.state().until.is_some_and(|until| until > now);
+                    let state = account.state().clone();
                     *lock(&shared.account) = account;
-                    if paused {
-                        shared.announce();
+                    if state.condition != AccountCondition::Open {
+                        warn_of_pause(&state);
                     }
                     return;
                 }
@@ -288,6 +293,39 @@ impl Pool {
             }
         }
     }
+}
+
+/// The stored state as a start goes on with it: a pause for a login or for settings that have changed since is over.
+fn continued(stored: AccountState, mark: Option<u16>, now: Timestamp) -> AccountState {
+    if !stored.is_of_another_login(mark) {
+        return stored;
+    }
+    info!(
+        account = "open",
+        before = stored.condition.name(),
+        reason = "the password or the settings of [upstream] have changed since they were refused",
+        "account"
+    );
+    AccountState {
+        day_full_since: stored.day_full_since,
+        alone_until: stored.alone_until,
+        spam: stored.spam,
+        logins: stored.logins,
+        login_mark: mark,
+        ..AccountState::open(now)
+    }
+}
+
+/// A pause outlives restarts, which surprises whoever restarted because of it.
+fn warn_of_pause(state: &AccountState) {
+    let until = state.until.map(|until| until.to_string());
+    warn!(
+        account = state.condition.name(),
+        until = until.as_deref().unwrap_or_default(),
+        reason = state.reason,
+        remedy = state.remedy,
+        "the account is not open, as before the restart; once the cause is mended: pillarbox resume"
+    );
 }
 
 /// Ends the claim of a worker that died: with what it had decided, else with what its stage allows.

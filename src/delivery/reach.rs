@@ -5,14 +5,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     answer::Fault,
     guard::{self, Guard, Handle},
+    names,
     options::{IpFamily, Options, Tls, Way},
     tls::{self, Trust},
 };
@@ -45,8 +43,8 @@ pub(super) async fn reach(
 async fn reach_any_address(options: &Options, port: u16) -> Result<(TcpStream, SocketAddr), Fault> {
     let (host, limit) = (options.host.as_str(), options.limits.connect);
     let unreachable = Fault::Unreachable;
-    let addresses: Vec<SocketAddr> = match timeout(limit, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => addresses.collect(),
+    let addresses = match timeout(limit, names::addresses(host, port)).await {
+        Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(unreachable(format!("the name cannot be resolved: {error}"))),
         Err(_) => return Err(unreachable("the name server does not answer".into())),
     };

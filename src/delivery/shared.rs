@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{
     account::{Account, Permit},
+    credential,
     flight::Flights,
     gmail::Connection,
     oauth::{self, Tokens},
@@ -43,6 +44,10 @@ const PERSIST_TRIES_MAX: u32 = 5;
 /// Connections that wait for their QUIT; the pool takes them at once. More are closed without a word.
 const PARTING_MAX: usize = 16;
 
+/// What a person hears who resumes an account with a password that was refused before.
+const OLD_COPY: &str = "It is tried with the same password as before: the relay has a copy that was made at its start. With a new \
+                        password, restart the relay instead (systemctl restart pillarbox, or the container).";
+
 /// What the pool, its workers and its handles share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -71,6 +76,8 @@ pub(super) struct Shared {
     errors: Mutex<VecDeque<LastError>>,
     counters: Mutex<Counters>,
     last_unknown_reply: Mutex<Option<String>>,
+    /// Of the login that attempts are made with.
+    login_mark: Mutex<Option<u16>>,
     /// Connections to which QUIT is to be said.
     parting: Mutex<Vec<Box<Connection>>>,
     /// Tells the pool of them.
@@ -117,6 +124,7 @@ impl Shared {
             errors: Mutex::default(),
             counters: Mutex::default(),
             last_unknown_reply: Mutex::default(),
+            login_mark: Mutex::default(),
             parting: Mutex::default(),
             parted: Notify::new(),
             options,
@@ -141,19 +149,35 @@ impl Shared {
         }
     }
 
+    /// Ends every pause. When the login that was refused is still the one that will be tried, and this process cannot get
+    /// another one, the state's remedy says so.
     pub(super) async fn resume(&self) -> AccountState {
+        let refused = lock(&self.account).state().condition == AccountCondition::PausedCredentials;
+        let before = *lock(&self.login_mark);
+        let is_the_same = self.look_at_login().await == before && before.is_some();
         lock(&self.account).resume(self.clock.wall());
         lock(&self.schedule).clear();
         info!(account = "open", reason = "resumed by a person", "account");
         self.persist().await;
         self.more.notify_one();
-        self.account_state()
+        let login = self.options.login.as_ref();
+        let is_a_copy =
+            login.is_some_and(|login| matches!(login.password, PasswordSource::Mounted(_)));
+        let remedy = if refused && is_the_same && is_a_copy { OLD_COPY } else { "" };
+        AccountState { remedy: remedy.to_owned(), ..self.account_state() }
+    }
+
+    /// Looks at the login that attempts will be made with.
+    pub(super) async fn look_at_login(&self) -> Option<u16> {
+        let mark = credential::mark(&self.options).await;
+        *lock(&self.login_mark) = mark;
+        mark
     }
 
     /// The account's state with all that is stored of it.
     pub(super) fn account_state(&self) -> AccountState {
-        let logins = self.logins.stamps();
-        AccountState { logins, ..lock(&self.account).state().clone() }
+        let (logins, login_mark) = (self.logins.stamps(), *lock(&self.login_mark));
+        AccountState { logins, login_mark, ..lock(&self.account).state().clone() }
     }
 
     /// How many workers may run now.

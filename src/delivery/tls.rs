@@ -122,6 +122,15 @@ fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, Fault> {
     Ok(Arc::new(config))
 }
 
+/// Why `upstream.ca_file` cannot be used, if it cannot.
+#[must_use]
+pub fn ca_file_fault(path: &std::path::Path) -> Option<String> {
+    match add_file(&mut RootCertStore::empty(), path) {
+        Err(Fault::Configuration(reason)) => Some(reason),
+        Err(_) | Ok(()) => None,
+    }
+}
+
 fn add_file(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), Fault> {
     let refused = |reason: String| {
         Fault::Configuration(format!("upstream.ca_file {}: {reason}", path.display()))

@@ -131,12 +131,14 @@ pub(super) fn replies(client: Client, bytes: &[u8], clients: &Clients, now: Mome
 pub(super) fn quirk(client: Client, quirk: Quirk, is_news: bool) {
     let (client, trusted, name) = (client.address, client.policy.trusted, quirk.name());
     if !is_news {
-        tracing::debug!(%client, quirk = name, "client is odd");
+        tracing::debug!(%client, quirk = name, "put right");
     } else if quirk == Quirk::LoneDot {
         let action = if trusted { "kept, connection closed" } else { "refused" };
         tracing::warn!(%client, quirk = name, action, "client is odd");
     } else {
-        tracing::info!(%client, quirk = name, "client is odd");
+        // The first thing that a newcomer sees of a first mail: it says that nothing is wrong with it.
+        let what = quirk.meaning();
+        tracing::info!(%client, quirk = name, what, "put right");
     }
 }
 

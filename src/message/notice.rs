@@ -170,6 +170,40 @@ impl Notice<'_> {
     }
 }
 
+/// A few words to one person that are about no message.
+#[derive(Clone, Copy, Debug)]
+pub struct Announcement<'a> {
+    /// The name of this host.
+    pub hostname: &'a str,
+    /// The From address, as of a notice.
+    pub from: &'a Address,
+    /// Who gets it.
+    pub to: &'a Address,
+    /// When it was made.
+    pub at: Timestamp,
+    /// One line of our own words.
+    pub subject: &'a str,
+    /// The text, with CRLF line ends.
+    pub text: &'a str,
+}
+
+impl Announcement<'_> {
+    /// The whole message with CRLF line ends; Message-ID is left to the queue.
+    ///
+    /// # Errors
+    /// When From or To cannot be written.
+    pub fn build(&self) -> Result<Vec<u8>, NoticeError> {
+        let message = lettre::Message::builder()
+            .from(mailbox(self.from, Some(format!("Pillarbox on {}", self.hostname)))?)
+            .to(mailbox(self.to, None)?)
+            .subject(self.subject)
+            .date(system_time(self.at))
+            .header(AutoSubmitted("auto-generated"))
+            .singlepart(text_part("text/plain; charset=utf-8", self.text.to_owned()))?;
+        Ok(message.formatted())
+    }
+}
+
 fn mailbox(address: &Address, name: Option<String>) -> Result<Mailbox, NoticeError> {
     let parsed = address.as_str().parse();
     let email =

@@ -180,6 +180,8 @@ fn origin(envelope: &Envelope) -> String {
         origin.login.as_ref().map(|login| format!(", logged in as {login}")).unwrap_or_default();
     match origin.helo.as_str() {
         "" => format!("[{}]{login}", origin.address),
+        // A client that calls itself by its address literal is named once.
+        helo if helo == format!("[{}]", origin.address) => format!("{helo}{login}"),
         helo => format!("{helo} [{}]{login}", origin.address),
     }
 }

@@ -16,12 +16,13 @@ use super::{
     collect::{self, Original},
     delays::Delays,
     post::{Batch, Post},
+    spent::{News, Spent},
 };
 use crate::{
     clock::{Clock, Timestamp},
     message::{
         envelope::{BodyKind, Envelope, Lane, Origin},
-        notice::Notice,
+        notice::{Announcement, Notice},
     },
     queue::{
         id::QueueId,
@@ -44,6 +45,7 @@ pub struct Keeper {
     /// When notices went out in the last hour.
     recent: VecDeque<Timestamp>,
     delays: Delays,
+    spent: Spent,
 }
 
 /// A message, what is told of it, and of which recipients.
@@ -58,7 +60,14 @@ impl Keeper {
     /// A keeper that has told nothing in the last hour.
     #[must_use]
     pub fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { options, store, clock, recent: VecDeque::new(), delays: Delays::default() }
+        Self {
+            options,
+            store,
+            clock,
+            recent: VecDeque::new(),
+            delays: Delays::default(),
+            spent: Spent::default(),
+        }
     }
 
     /// Works until it is dropped.
@@ -81,7 +90,10 @@ impl Keeper {
         for (id, places) in quiet {
             self.store.told(id, places.into()).await?;
         }
-        let room = self.room(now);
+        let mut room = self.room(now);
+        if room > 0 && self.tell_of_spent_day().await? {
+            room -= 1;
+        }
         let ended = if room > 0 && self.is_gathered(now, &ended) { ended } else { Vec::new() };
         let delayed =
             match self.options.delay_after.filter(|_| room > 0 && self.options.from.is_some()) {
@@ -92,6 +104,46 @@ impl Keeper {
             return Ok(());
         }
         self.tell(now, room, &ended, &delayed).await
+    }
+
+    /// Tells the administrator that mail waits for the budget, when it is time for that; returns whether it did.
+    async fn tell_of_spent_day(&mut self) -> Result<bool, StoreError> {
+        let (Some(day), Some(from), Some(to)) =
+            (self.options.day, &self.options.from, &self.options.admin)
+        else {
+            return Ok(false);
+        };
+        let (now, hostname) = (self.clock.now(), &self.options.hostname);
+        let found = self.spent.look(self.store.as_ref(), now, hostname, day).await?;
+        let Some(News { subject, text }) = found else { return Ok(false) };
+        let announcement =
+            Announcement { hostname, from, to, at: now.wall, subject: &subject, text: &text };
+        let bytes = match announcement.build() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!(%error, %to, "a notice cannot be built; see pillarbox budget");
+                self.spent.told(now.wall);
+                return Ok(false);
+            }
+        };
+        let to = to.clone();
+        let id = self.store_notice(to.clone(), &bytes, now.wall).await?;
+        self.spent.told(now.wall);
+        tracing::warn!(%id, %to, subject, kind = "spent", "a notice is queued");
+        Ok(true)
+    }
+
+    async fn store_notice(
+        &mut self,
+        to: Address,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<QueueId, StoreError> {
+        let mut draft = self.store.begin(envelope(to, &self.options.hostname, now))?;
+        draft.write(bytes).await?;
+        let id = self.store.enqueue(draft).await?.id();
+        self.recent.push_back(now);
+        Ok(id)
     }
 
     /// Messages with an end that nobody was told of; first those of which nobody is to be told, with the places.
@@ -258,11 +310,7 @@ impl Keeper {
                 return Ok(None);
             }
         };
-        let mut draft = self.store.begin(envelope(to.clone(), &self.options.hostname, now))?;
-        draft.write(&bytes).await?;
-        let id = self.store.enqueue(draft).await?.id();
-        self.recent.push_back(now);
-        Ok(Some(id))
+        Ok(Some(self.store_notice(to.clone(), &bytes, now).await?))
     }
 }
 

@@ -7,12 +7,14 @@ mod collect;
 mod delays;
 mod keeper;
 mod post;
+mod spent;
 
 use std::time::Duration;
 
 use crate::smtp::address::Address;
 
 pub use keeper::Keeper;
+pub use spent::Day;
 
 /// Who is told, and how often.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Options {
     pub gather: Duration,
     /// How long the first failure waits at most.
     pub gather_max: Duration,
+    /// What may be spent in 24 hours: that it is spent while mail waits is told; `None` for never.
+    pub day: Option<Day>,
 }
 
 impl Options {
@@ -48,6 +52,7 @@ impl Options {
             delay_after: Some(Duration::from_secs(4 * 3600)),
             gather: Duration::from_secs(60),
             gather_max: Duration::from_secs(10 * 60),
+            day: None,
         }
     }
 }

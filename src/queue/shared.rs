@@ -184,16 +184,25 @@ impl Shared {
         if used.saturating_add(size_bytes) > self.options.max_bytes {
             let limit = self.options.max_bytes;
             return Err(StoreError::Full(format!(
-                "the queue holds {used} bytes of at most {limit} ([queue] max_bytes)"
+                "the queue holds {} of at most {} ([queue] max_bytes)",
+                iec(used),
+                iec(limit)
             )));
         }
         let free = self.spool.free_bytes().map_err(|error| refused(&error))?;
         if free < self.options.min_free_bytes.saturating_add(size_bytes) {
             let least = self.options.min_free_bytes;
             return Err(StoreError::Full(format!(
-                "the disk of the queue has {free} bytes free, and {least} must stay free ([queue] min_free_bytes)"
+                "the disk of the queue has {} free, and {} must stay free ([queue] min_free_bytes)",
+                iec(free),
+                iec(least)
             )));
         }
         Ok(())
     }
+}
+
+/// `25.0 MiB`.
+fn iec(octets: u64) -> impl std::fmt::Display {
+    bytesize::ByteSize::b(octets).display().iec()
 }

@@ -115,6 +115,9 @@ pub struct AccountState {
     pub spam: Vec<Timestamp>,
     /// When logins began, within the last hour.
     pub logins: Vec<Timestamp>,
+    /// Two octets of a digest of the settings and the secret that logins were made with, which say nothing of them but
+    /// whether they have changed since; `None` when the secret could not be read.
+    pub login_mark: Option<u16>,
 }
 
 impl AccountState {
@@ -132,7 +135,18 @@ impl AccountState {
             alone_until: None,
             spam: Vec::new(),
             logins: Vec::new(),
+            login_mark: None,
         }
+    }
+
+    /// Whether a pause is about a login, or about settings, that have changed since.
+    #[must_use]
+    pub fn is_of_another_login(&self, mark: Option<u16>) -> bool {
+        let is_about_it = matches!(
+            self.condition,
+            AccountCondition::PausedCredentials | AccountCondition::PausedConfiguration
+        );
+        is_about_it && mark.is_some() && mark != self.login_mark
     }
 
     /// Whether the upstream says that the account's day is full, and has accepted nothing since. After a day

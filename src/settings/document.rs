@@ -87,6 +87,18 @@ impl Document {
         Self { path, text, keys }
     }
 
+    /// Everything that keeps the text from being TOML, in the order of the text, one a line.
+    pub(super) fn syntax_errors(&self) -> Vec<toml::de::Error> {
+        let (_, mut errors) = DeTable::parse_recoverable(&self.text);
+        let line = |error: &toml::de::Error| {
+            let start = floor_boundary(&self.text, error.span().unwrap_or_default().start);
+            self.text[..start].matches('\n').count()
+        };
+        errors.sort_by_key(line);
+        errors.dedup_by_key(|error| line(error));
+        errors
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -264,6 +276,51 @@ fn excerpt(number: &str, column: usize, width: usize, line: &str) -> String {
     let blanks = " ".repeat(column - 1);
     let carets = "^".repeat(width.min(EXCERPT_CHARACTERS_MAX + 1 - column));
     format!("  {number} | {shown}\n  {margin} | {blanks}{carets}")
+}
+
+/// The text with blanks in the place of the key whose name or value is at `position`, or of the section whose header is
+/// there; everything else stays where it was.
+pub(super) fn without(text: &str, position: usize) -> Option<String> {
+    let start = floor_boundary(text, position);
+    let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let range = if text[line_start..].trim_start().starts_with('[') {
+        // A header: up to the next one.
+        let mut end = line_start + text[line_start..].lines().next().unwrap_or("").len();
+        for line in text[end..].split_inclusive('\n') {
+            if line.trim_start().starts_with('[') {
+                break;
+            }
+            end += line.len();
+        }
+        line_start..end
+    } else {
+        key_at(DeTable::parse(text).ok()?.get_ref(), start)?
+    };
+    let blanks: String = text
+        .get(range.clone())?
+        .bytes()
+        .map(|octet| if octet == b'\n' { '\n' } else { ' ' })
+        .collect();
+    Some([text.get(..range.start)?, &blanks, text.get(range.end..)?].concat())
+}
+
+/// The octets of the innermost key with its value, in a table and its sections, that hold this position.
+fn key_at(table: &DeTable<'_>, position: usize) -> Option<Range<usize>> {
+    for (key, value) in table {
+        let inner = match value.get_ref() {
+            DeValue::Table(entries) => key_at(entries, position),
+            DeValue::Array(values) => values.iter().find_map(|value| match value.get_ref() {
+                DeValue::Table(entries) => key_at(entries, position),
+                _ => None,
+            }),
+            _ => None,
+        };
+        let own = key.span().start..value.span().end;
+        if inner.is_some() || own.contains(&position) {
+            return inner.or(Some(own));
+        }
+    }
+    None
 }
 
 fn floor_boundary(text: &str, position: usize) -> usize {

@@ -31,7 +31,7 @@ pub(super) fn check(
     if written.is_some_and(|policy| policy != FromPolicy::Keep) && !has_address(upstream) {
         let what = "there is no account whose address could be put into From";
         let remedy = "Write from = \"keep\", or give [upstream] a username that is an address.";
-        report.add(SECTION, "from", what, remedy);
+        report.add_lack(SECTION, "from", what, remedy);
     }
     let send_as = raw.send_as.as_ref().map_or_else(Vec::new, |List(addresses)| addresses.clone());
     if let Some(local) = send_as.iter().find(|address| address.domain().is_none()) {
@@ -45,11 +45,16 @@ pub(super) fn check(
     }
     if !send_as.is_empty() && from != FromPolicy::AliasList {
         let what = "the addresses are not used unless from is \"alias-list\"";
-        report.add(SECTION, "send_as", what, "Add from = \"alias-list\", or remove the line.");
+        report.add_lack(SECTION, "send_as", what, "Add from = \"alias-list\", or remove the line.");
     }
     if send_as.is_empty() && from == FromPolicy::AliasList {
         let remedy = "Name the addresses in send_as, or write from = \"account\".";
-        report.add(SECTION, "from", "\"alias-list\" needs a list, and send_as is empty", remedy);
+        report.add_lack(
+            SECTION,
+            "from",
+            "\"alias-list\" needs a list, and send_as is empty",
+            remedy,
+        );
     }
     let senders = senders(raw, from, &account(upstream), &send_as, report);
     let (domain, hostname) = (domain(raw, hostname, report), hostname.to_owned());
@@ -82,7 +87,7 @@ fn senders(
         else {
             let key = if section.pattern.is_none() { "match" } else { "from" };
             let remedy = "A rule has both: match = \"www-data\" and from = \"shop@example.org\".";
-            report.add(&place, key, format!("the rule has no {key}"), remedy);
+            report.add_lack(&place, key, format!("the rule has no {key}"), remedy);
             continue;
         };
         let is = |known: &Address| known.as_str().eq_ignore_ascii_case(address.as_str());

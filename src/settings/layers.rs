@@ -4,12 +4,12 @@
 //! and a caret. The second lets the `config` crate lay the environment over it; every variable has been
 //! tried alone before, so that its error names it. Must not know what the keys mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Config, ConfigError, FileFormat};
 
 use super::{
-    document::{Document, header, without_number},
+    document::{Document, header, without, without_number},
     problem::{Place, Problem},
     raw::{self, REPEATED, Raw},
     value::nearest,
@@ -30,23 +30,66 @@ const QUOTES: [char; 13] = [
 /// The variables of the process, as far as they may concern us.
 pub(super) type Variables = BTreeMap<String, String>;
 
+/// Problems of one file that are looked for; a text that is no configuration at all would have thousands.
+const PROBLEMS_MAX: usize = 20;
+
+/// Both layers as far as they can be read, and everything that is wrong with what cannot.
+pub(super) struct Layers {
+    /// `None` when too little can be read for a judgement of the rest.
+    pub(super) raw: Option<Raw>,
+    /// Sections of which something could not be read.
+    pub(super) unread: BTreeSet<String>,
+    pub(super) problems: Vec<Problem>,
+}
+
 /// Reads both layers.
-pub(super) fn read(
-    document: Option<&Document>,
-    variables: &Variables,
-) -> Result<Raw, Vec<Problem>> {
-    let mut problems: Vec<Problem> = document.and_then(file_problem).into_iter().collect();
-    problems.extend(variables.iter().filter_map(|(name, value)| variable_problem(name, value)));
-    if !problems.is_empty() {
-        return Err(problems);
+pub(super) fn read(document: Option<&Document>, variables: &Variables) -> Layers {
+    let mut layers = Layers { raw: None, unread: BTreeSet::new(), problems: Vec::new() };
+    let text = match document {
+        Some(document) => layers.file(document),
+        None => Some(String::new()),
+    };
+    let mut sound = variables.clone();
+    for (name, value) in variables {
+        if let Some(problem) = variable_problem(name, value) {
+            layers.problems.push(problem);
+            let section = name.strip_prefix(PREFIX).and_then(|path| path.split("__").next());
+            layers.unread.extend(section.map(str::to_lowercase));
+            sound.remove(name);
+        }
     }
-    merged(document.map_or("", Document::text), variables).map_err(|error| {
-        vec![Problem {
-            place: Place::Unwritten("file and environment".into()),
-            what: words(error),
-            remedy: None,
-        }]
-    })
+    match text.map(|text| merged(&text, &sound)) {
+        Some(Ok(raw)) => layers.raw = Some(raw),
+        Some(Err(error)) => {
+            let place = Place::Unwritten("file and environment".into());
+            layers.problems.push(Problem { place, what: words(error), remedy: None });
+        }
+        None => {}
+    }
+    layers
+}
+
+impl Layers {
+    /// Notes everything that is wrong with the file alone, and returns its text without that. The parser stops at the
+    /// first mistake, so each one that is found is blanked out, and what is left is read again.
+    fn file(&mut self, document: &Document) -> Option<String> {
+        let syntax = document.syntax_errors();
+        if !syntax.is_empty() {
+            let problems = syntax.iter().take(PROBLEMS_MAX);
+            self.problems.extend(problems.map(|error| file_problem(document, error)));
+            return None;
+        }
+        let mut text = document.text().to_owned();
+        while self.problems.len() < PROBLEMS_MAX {
+            let Err(error) = toml::from_str::<Raw>(&text) else { return Some(text) };
+            self.problems.push(file_problem(document, &error));
+            let position = error.span()?.start;
+            let section = document.section_at(position).map(without_number);
+            self.unread.extend(section.map(str::to_owned));
+            text = without(&text, position)?;
+        }
+        None
+    }
 }
 
 fn merged(text: &str, variables: &Variables) -> Result<Raw, ConfigError> {
@@ -62,15 +105,13 @@ fn merged(text: &str, variables: &Variables) -> Result<Raw, ConfigError> {
         .try_deserialize()
 }
 
-/// The first thing that is wrong with the file alone: toml stops there.
-fn file_problem(document: &Document) -> Option<Problem> {
-    let error = toml::from_str::<Raw>(document.text()).err()?;
+fn file_problem(document: &Document, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(0..0);
     let place = document.place(span.clone());
     let message = error.message();
     let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
     let Some(name) = unknown else {
-        return Some(Problem { what: without_quotation(message, &place), place, remedy: None });
+        return Problem { what: without_quotation(message, &place), place, remedy: None };
     };
     let section = document
         .section_at(span.start)
@@ -79,7 +120,7 @@ fn file_problem(document: &Document) -> Option<Problem> {
         Some(section) => unknown_key(section, name),
         None => unknown_section(name),
     };
-    Some(Problem { place: document.place_of_unknown(span), what, remedy: Some(remedy) })
+    Problem { place: document.place_of_unknown(span), what, remedy: Some(remedy) }
 }
 
 /// Syntax errors quote what they stumbled over, which may be a piece of a password; the excerpt shows it

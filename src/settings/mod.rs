@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use self::{document::Document, hostname::Host, raw::Raw, report::Report, value::Parsed};
+use self::{document::Document, hostname::Host, layers::Layers, raw::Raw, report::Report};
 use crate::{admin, delivery, listener, notices, queue, smtp::address::Address, telemetry};
 
 pub use self::problem::SettingsError;
@@ -173,13 +173,15 @@ pub fn load_in(
         .map_err(|problem| SettingsError::Invalid(vec![problem]))?;
     let document =
         find_file(explicit, surroundings).map(|path| Document::read(&path)).transpose()?;
-    let raw = layers::read(document.as_ref(), variables).map_err(SettingsError::Invalid)?;
+    let Layers { raw, unread, mut problems } = layers::read(document.as_ref(), variables);
+    let Some(raw) = raw else { return Err(SettingsError::Invalid(problems)) };
     let source = document
         .as_ref()
         .map_or(Source::Defaults, |document| Source::File(document.path().to_owned()));
-    let mut report = Report::new(document.as_ref(), variables);
+    let mut report = Report::new(document.as_ref(), variables, &unread);
     let settings = check(&raw, source, surroundings, &mut report);
-    let problems = report.finish();
+    // What could not be read is reported first; the rest is judged without it.
+    problems.extend(report.finish());
     if problems.is_empty() { Ok(settings) } else { Err(SettingsError::Invalid(problems)) }
 }
 
@@ -213,8 +215,8 @@ fn check(
     let upstream = upstream::check(&raw.upstream, surroundings, &state, report);
     let account_address: Option<Address> =
         upstream.login.as_ref().and_then(|login| login.username.parse().ok());
-    let admin_address = raw.identity.admin.as_ref().and_then(|Parsed(address)| address.clone());
-    let admin_address = admin_address.or_else(|| account_address.clone());
+    let admin_address =
+        recipients::admin(&raw.identity, report).or_else(|| account_address.clone());
     let hostname = door::hostname(&raw.listener, host, report);
     let recipients =
         recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
@@ -230,6 +232,7 @@ fn check(
     let mut notices = telling::check_notices(&raw.notices, &hostname, account, admin, report);
     // Nobody elsewhere hears of mail that was kept from him.
     notices.senders &= recipients.local().redirect_all.is_none();
+    notices.day = Some(budget.day());
     let ca_file = ca_file.map(|path| report.path("upstream", "ca_file", path));
     let secret_directories = &surroundings.secret_directories;
     let alert =

@@ -53,7 +53,7 @@ pub(super) fn check(
         if list.is_empty() {
             let remedy =
                 "Add a line such as networks = [\"192.168.1.0/24\"], or remove the section.";
-            report.add(
+            report.add_lack(
                 &place.section,
                 "networks",
                 "the section names no network, so it is for nobody",
@@ -119,7 +119,7 @@ fn policy(
     let trusted = section.trusted.unwrap_or(false);
     let starttls = section.starttls.unwrap_or(protection.starttls);
     if starttls && protection.tls.is_none() {
-        report.add(
+        report.add_lack(
             name,
             "starttls",
             "STARTTLS needs a certificate",

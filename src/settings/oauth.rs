@@ -98,7 +98,7 @@ fn client(raw: &Upstream, report: &mut Report<'_>) -> Option<ClientSource> {
         }
         (None, None) => {
             let what = "there is no OAuth client";
-            report.add(SECTION, "auth", what, CLIENT_REMEDY);
+            report.add_lack(SECTION, "auth", what, CLIENT_REMEDY);
             None
         }
         (None, Some(id)) => {
@@ -139,7 +139,7 @@ fn key_file(raw: &Upstream, report: &mut Report<'_>) -> Option<PathBuf> {
     if path.is_none() {
         let remedy = "Add service_account_file = \"/etc/pillarbox/service-account.json\", the JSON key that Google's \
                       console offers; docs/oauth.md has the steps.";
-        report.add(SECTION, "auth", "there is no service account", remedy);
+        report.add_lack(SECTION, "auth", "there is no service account", remedy);
     }
     path.map(|path| report.path(SECTION, "service_account_file", path))
 }

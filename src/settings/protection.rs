@@ -40,7 +40,7 @@ pub(super) fn check(raw: &Listener, addresses: &[Endpoint], report: &mut Report<
     let tls = tls_files(raw, report);
     let has_implicit_tls = addresses.iter().any(|endpoint| endpoint.implicit_tls);
     if has_implicit_tls && tls.is_none() {
-        report.add(SECTION, "tls_addresses", "TLS needs a certificate", CERTIFICATE_REMEDY);
+        report.add_lack(SECTION, "tls_addresses", "TLS needs a certificate", CERTIFICATE_REMEDY);
     }
     let starttls = raw.starttls.as_ref().map_or(Starttls::WhenConfigured, |Parsed(mode)| *mode);
     let users_file =
@@ -107,7 +107,7 @@ fn tls_files(raw: &Listener, report: &mut Report<'_>) -> Option<TlsFiles> {
         }),
         (Some(_), None) => {
             let remedy = "Add tls_key with the file of its private key, or remove the line.";
-            report.add(
+            report.add_lack(
                 SECTION,
                 "tls_certificate",
                 "a certificate is of no use without its key",
@@ -118,7 +118,12 @@ fn tls_files(raw: &Listener, report: &mut Report<'_>) -> Option<TlsFiles> {
         (None, Some(_)) => {
             let remedy =
                 "Add tls_certificate with the file of the certificate, or remove the line.";
-            report.add(SECTION, "tls_key", "a key is of no use without its certificate", remedy);
+            report.add_lack(
+                SECTION,
+                "tls_key",
+                "a key is of no use without its certificate",
+                remedy,
+            );
             None
         }
         (None, None) => None,
@@ -139,11 +144,16 @@ fn check_users_file(raw: &Listener, protection: &Protection, report: &mut Report
         for section in &asking {
             let remedy =
                 "Set users_file under [listener], and fill the file with: pillarbox user add LOGIN";
-            report.add(section, "authentication", "there are no users who could log in", remedy);
+            report.add_lack(
+                section,
+                "authentication",
+                "there are no users who could log in",
+                remedy,
+            );
         }
     } else if asking.is_empty() {
         let what = "nobody is asked for a password, so the file would never be read";
         let remedy = "Write authentication = \"optional\" or \"required\", or remove the line.";
-        report.add(SECTION, "users_file", what, remedy);
+        report.add_lack(SECTION, "users_file", what, remedy);
     }
 }

@@ -19,6 +19,17 @@ use crate::{
 
 const SECTION: &str = "identity";
 
+/// The administrator's address, where it is written: one that can be written to from elsewhere.
+pub(super) fn admin(raw: &Raw, report: &mut Report<'_>) -> Option<Address> {
+    let Parsed(admin) = raw.admin.as_ref()?;
+    if let Some(local) = admin.as_ref().filter(|address| address.domain().is_none()) {
+        let what = format!("{local} has no domain, so the upstream would be asked to find it");
+        let remedy = "Write the whole address of a mailbox elsewhere, such as \"you@example.org\".";
+        report.add(SECTION, "admin", what, remedy);
+    }
+    admin.clone()
+}
+
 /// `admin` is the administrator's address or, without one, the account's.
 pub(super) fn check(
     raw: &Raw,

@@ -4,6 +4,7 @@
 //! Must not know what the keys mean.
 
 use std::{
+    collections::BTreeSet,
     fmt::Display,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use super::{
-    document::{Document, header},
+    document::{Document, header, without_number},
     layers::{Variables, variable},
     problem::{Place, Problem},
     value::{Parsed, Size, Whole},
@@ -21,12 +22,31 @@ use super::{
 pub(super) struct Report<'a> {
     document: Option<&'a Document>,
     variables: &'a Variables,
+    /// Sections of which something could not be read.
+    unread: &'a BTreeSet<String>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(document: Option<&'a Document>, variables: &'a Variables) -> Self {
-        Self { document, variables, problems: Vec::new() }
+    pub(super) fn new(
+        document: Option<&'a Document>,
+        variables: &'a Variables,
+        unread: &'a BTreeSet<String>,
+    ) -> Self {
+        Self { document, variables, unread, problems: Vec::new() }
+    }
+
+    /// Notes that a key lacks another one of its section; not where that one may be what could not be read.
+    pub(super) fn add_lack(
+        &mut self,
+        section: &str,
+        key: &str,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        if !self.unread.contains(without_number(section)) {
+            self.add(section, key, what, remedy);
+        }
     }
 
     /// Notes a problem with a key.

@@ -14,7 +14,7 @@ use super::{
     report::{Key, Report, set},
     value::Parsed,
 };
-use crate::{admin, delivery};
+use crate::{admin, delivery, notices};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -97,6 +97,15 @@ pub(super) struct CheckedBudget {
     pub(super) notice_reserve: u32,
     pub(super) urgent_reserve: u32,
     pub(super) pace_per_minute: u32,
+}
+
+impl CheckedBudget {
+    /// What notices tell of.
+    pub(super) fn day(&self) -> notices::Day {
+        let reserved = self.notice_reserve.saturating_add(self.urgent_reserve);
+        let limit = self.recipients_per_day;
+        notices::Day { limit, others: limit.saturating_sub(reserved) }
+    }
 }
 
 /// What becomes of a recipient whose final dot was never answered.

@@ -84,15 +84,21 @@ pub(super) fn check(
     }
 }
 
-fn host(raw: &Upstream, report: &mut Report<'_>) -> String {
+/// Without the final dot, which says that a name is whole: every name with a dot in it is looked up as a whole one first.
+fn written_host(raw: &Upstream) -> &str {
     let host = set(raw.host.as_ref()).unwrap_or(HOST_DEFAULT);
+    host.strip_suffix('.').filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or(host)
+}
+
+fn host(raw: &Upstream, report: &mut Report<'_>) -> String {
+    let host = written_host(raw);
     let is_name = |name: &str| {
         name.len() <= 253
             && name.split('.').all(|label| !label.is_empty())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };
     if host.parse::<IpAddr>().is_err() && !is_name(host) {
-        let what = format!("{} is no host name", shown(host));
+        let what = format!("{} is not a host name", shown(host));
         report.add(
             SECTION,
             "host",
@@ -182,13 +188,13 @@ fn login(
     match (username, source) {
         (None, None) => None,
         (None, Some((key, _))) => {
-            report.add(SECTION, key, "there is a password but no username", USERNAME_REMEDY);
+            report.add_lack(SECTION, key, "there is a password but no username", USERNAME_REMEDY);
             None
         }
         (Some(_), None) => {
             let remedy = "Add password_file = \"/etc/pillarbox/password\" under [upstream]; the first line of that \
                           file is the app password.";
-            report.add(SECTION, "username", "there is a username but no password", remedy);
+            report.add_lack(SECTION, "username", "there is a username but no password", remedy);
             None
         }
         (Some(username), Some((_, password))) => {
@@ -212,7 +218,7 @@ fn token_login(
         report.add(SECTION, key, what, "Remove the line, or set auth = \"password\".");
     }
     let Some(username) = set(raw.username.as_ref()) else {
-        report.add(
+        report.add_lack(
             SECTION,
             "auth",
             format!("auth is \"{auth}\" but there is no username"),
@@ -237,7 +243,7 @@ fn check_username(username: &str, raw: &Upstream, report: &mut Report<'_>) {
             USERNAME_REMEDY,
         );
     }
-    let at_gmail = set(raw.host.as_ref()).unwrap_or(HOST_DEFAULT).ends_with(".gmail.com");
+    let at_gmail = written_host(raw).ends_with(".gmail.com");
     if at_gmail && !username.contains('@') {
         report.add(SECTION, "username", "Gmail wants the full address", USERNAME_REMEDY);
     }

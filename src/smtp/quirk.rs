@@ -24,6 +24,14 @@ macro_rules! quirks {
                     $(Self::$variant => $name,)+
                 }
             }
+
+            /// What it is, in one sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)+
+                }
+            }
         }
     };
 }

@@ -339,27 +339,35 @@ impl Watch {
                     remedy,
                 )
             }
-            Kind::Held => {
-                (facts.held > 0).then_some(())?;
-                let verb = if facts.held == 1 { "recipient is" } else { "recipients are" };
-                let subject = format!("{} {verb} held until a person decides", facts.held);
-                condition(
-                    "",
-                    subject,
-                    "Look at them with pillarbox queue list --state held, then pillarbox queue retry or delete",
-                )
-            }
+            Kind::Held => self.held(facts),
             Kind::Dropped => self.dropped(now, facts.dropped.as_ref()?),
-            Kind::Task => {
-                (facts.mishaps.number > self.mishaps).then_some(())?;
-                let subject = format!(
-                    "a task of the relay ({}) has failed and was started again",
-                    facts.mishaps.last
-                );
-                condition("", subject, "Please report it with the log")
-            }
+            Kind::Task => self.task(facts),
             Kind::BudgetLow | Kind::BudgetNearlySpent => None,
         }
+    }
+
+    fn held(&self, facts: &Facts) -> Option<Condition> {
+        (facts.held > 0).then_some(())?;
+        let verb = if facts.held == 1 { "recipient is" } else { "recipients are" };
+        let (host, number) = (&self.options.hostname, facts.held);
+        let remedy = "Look at them with pillarbox queue list --state held, then pillarbox queue retry or delete";
+        Some(Condition {
+            what: String::new(),
+            subject: format!("{host}: {number} {verb} held until a person decides"),
+            remedy: remedy.into(),
+        })
+    }
+
+    fn task(&self, facts: &Facts) -> Option<Condition> {
+        (facts.mishaps.number > self.mishaps).then_some(())?;
+        let (host, task) = (&self.options.hostname, facts.mishaps.last);
+        Some(Condition {
+            what: String::new(),
+            subject: format!(
+                "{host}: a task of the relay ({task}) has failed and was started again"
+            ),
+            remedy: "Please report it with the log".into(),
+        })
     }
 
     fn dropped(&self, now: Timestamp, dropped: &Dropped) -> Option<Condition> {

@@ -8,18 +8,16 @@ pub(super) const STORAGE: &str = "Look at the storage of the account (https://on
 pub(super) const BUSY: &str = "Nothing: the relay tries again with growing waits.";
 pub(super) const UNUSUAL_RATE: &str = "Nothing: the relay tries again with growing waits. If it happens often, lower budget.pace_per_minute.";
 pub(super) const EHLO_NAME: &str = "If it goes on, set upstream.ehlo_name to a full name such as relay.example.org: Gmail answers a name it does not like as if it were busy.";
-pub(super) const EHLO_REFUSED: &str =
-    "Set upstream.ehlo_name to a full name such as relay.example.org; then run `pillarbox resume`.";
-pub(super) const MODE: &str = "Set upstream.tls to \"starttls\" with port 587 or to \"implicit\" with port 465; then run `pillarbox resume`.";
-pub(super) const STARTTLS: &str = "Something between here and Gmail changes the STARTTLS dialogue: use port = 465 under [upstream]; then run `pillarbox resume`.";
-pub(super) const DIALOGUE: &str = "The upstream and the relay do not agree about the dialogue: check that upstream.host and upstream.port are a submission server and that no proxy is in between; then run `pillarbox resume`.";
-pub(super) const MECHANISM: &str =
-    "The upstream does not take AUTH PLAIN: check upstream.host; then run `pillarbox resume`.";
-pub(super) const APP_PASSWORD: &str = "Create an app password (https://myaccount.google.com/apppasswords, needs 2-Step Verification) and store it as the upstream's password; then run `pillarbox resume`.";
+pub(super) const EHLO_REFUSED: &str = "Set upstream.ehlo_name to a full name such as relay.example.org; then restart the relay: `systemctl restart pillarbox`.";
+pub(super) const MODE: &str = "Set upstream.tls to \"starttls\" with port 587 or to \"implicit\" with port 465; then restart the relay: `systemctl restart pillarbox`.";
+pub(super) const STARTTLS: &str = "Something between here and Gmail changes the STARTTLS dialogue: use port = 465 under [upstream]; then restart the relay: `systemctl restart pillarbox`.";
+pub(super) const DIALOGUE: &str = "The upstream and the relay do not agree about the dialogue: check that upstream.host and upstream.port are a submission server and that no proxy is in between; then restart the relay: `systemctl restart pillarbox`.";
+pub(super) const MECHANISM: &str = "The upstream does not take AUTH PLAIN: check upstream.host; then restart the relay: `systemctl restart pillarbox`.";
+pub(super) const APP_PASSWORD: &str = "Create an app password (https://myaccount.google.com/apppasswords, needs 2-Step Verification) and store it as the upstream's password; then restart the relay: `systemctl restart pillarbox`.";
 pub(super) const BROWSER: &str = "Sign in with a browser from the same network, look at the account's security notices (https://myaccount.google.com/notifications), and use an app password; then run `pillarbox resume`.";
-pub(super) const CREDENTIALS: &str = "Check upstream.username (the full address) and the app password: it is revoked whenever the account's password changes. Then run `pillarbox resume`.";
-pub(super) const UNREADABLE_PASSWORD: &str = "Store the app password anew, as text on one line, in upstream.password_file; then run `pillarbox resume`.";
-pub(super) const LOGIN_WANTED: &str = "The upstream wants a login: set upstream.username and upstream.password_file; then run `pillarbox resume`.";
+pub(super) const CREDENTIALS: &str = "Check upstream.username (the full address) and the app password: it is revoked whenever the account's password changes. With a new one, restart the relay: `systemctl restart pillarbox`.";
+pub(super) const UNREADABLE_PASSWORD: &str = "Store the app password anew, as text on one line, in upstream.password_file; then restart the relay: `systemctl restart pillarbox`.";
+pub(super) const LOGIN_WANTED: &str = "The upstream wants a login: set upstream.username and upstream.password_file; then restart the relay: `systemctl restart pillarbox`.";
 pub(super) const LOGINS: &str = "Nothing: the relay logs in again when the pause ends. Check that nothing else logs in to this account in a loop.";
 pub(super) const DISABLED: &str = "The account may not send: sign in with a browser and look for notices (Workspace: ask the administrator); then run `pillarbox resume`.";
 pub(super) const RELAY_RULE: &str = "smtp-relay.gmail.com does not know this address: correct the SMTP relay rule in the Google Admin console, or use smtp.gmail.com with a login. Then run `pillarbox resume`.";

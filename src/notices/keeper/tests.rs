@@ -325,3 +325,59 @@ async fn the_whole_message_is_returned_when_its_client_asks_for_it() {
         text.split("Content-Type: message/rfc822\r\n").nth(1).expect("the whole message");
     assert!(returned.contains("Message-ID: <7@printer.lan>\r\n\r\ntext\r\n"), "{text}");
 }
+
+#[tokio::test]
+async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_reserve() {
+    let mut scene = Scene::new(false);
+    scene.keeper.options.day = Some(super::super::Day { limit: 3, others: 2 });
+    let accept = async |scene: &Scene| {
+        let mut envelope =
+            envelope("ann@example.net".parse().unwrap(), "printer", scene.clock.wall());
+        envelope.lane = Lane::Normal;
+        envelope.reverse_path = "a@example.org".parse().ok();
+        let mut draft = scene.store.begin(envelope).unwrap();
+        draft.write(b"Subject: one\r\n\r\ntext\r\n").await.unwrap();
+        scene.store.enqueue(draft).await.unwrap().id()
+    };
+    let terms = ClaimTerms { limit: 3, notice_reserve: 1, urgent_reserve: 0, recipients_max: 100 };
+    for _ in 0..2 {
+        accept(&scene).await;
+        let Claim::Message(claimed) =
+            scene.store.claim_due(scene.clock.now(), terms).await.unwrap()
+        else {
+            panic!("nothing to claim")
+        };
+        let relayed = Outcome::Relayed { reply: "250 OK".into() };
+        let reservation = claimed.reservation;
+        let outcomes = vec![(0, relayed)];
+        let settlement = Settlement { reservation, at: scene.clock.wall(), outcomes };
+        scene.store.settle(claimed.id, settlement).await.unwrap();
+    }
+    scene.keeper.look().await.unwrap();
+    assert_eq!(scene.store.totals().messages, 0, "a spent day without mail is no news");
+    for _ in 0..3 {
+        accept(&scene).await;
+    }
+    scene.keeper.look().await.unwrap();
+    assert_eq!(scene.store.totals().messages, 4, "the mail and the notice");
+    // The notice leaves although nothing else may.
+    let claim = scene.store.claim_due(scene.clock.now(), terms).await.unwrap();
+    let Claim::Message(notice) = claim else { panic!("the notice waits: {claim:?}") };
+    let mut reader = scene.store.open_message(notice.id).await.unwrap();
+    let mut text = Vec::new();
+    while let Some(block) = reader.next_block().unwrap() {
+        text.extend_from_slice(&block);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let subject = "Subject: web01.example: 3 recipients wait, the budget of the day is spent\r\n";
+    assert!(text.contains(subject) && text.contains("To: admin@example.org\r\n"), "{text}");
+    assert!(
+        text.contains("Mail leaves again at 2027-01-16T08:00:00Z: the 24 h budget is"),
+        "{text}"
+    );
+    for _ in 0..40 {
+        scene.clock.advance(Duration::from_secs(1_800));
+        scene.keeper.look().await.unwrap();
+    }
+    assert_eq!(scene.store.totals().messages, 4, "once a day");
+}

@@ -1,0 +1,377 @@
+//! What `pillarbox check` finds of the files, programs and addresses that relay.toml names, on this very machine.
+//!
+//! Rule: it only looks (an address is taken for a moment and given back); what only the relay's own user could find out
+//! is a warning for another user.
+
+use std::{
+    env, fs,
+    io::{self, ErrorKind},
+    net::{SocketAddr, TcpListener},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::process::geteuid;
+
+use crate::{
+    admin::{alert::webhook, client::has_unit},
+    delivery::{self, Login, PasswordSource, oauth::Grant},
+    settings::{SYSTEM_FILE, Settings},
+};
+
+/// Readable by everyone, or writable by anyone but the owner: what delivery refuses at a login.
+const OPEN_TO_OTHERS: u32 = 0o026;
+/// How the password's file is called in words.
+const PASSWORD: &str = "password file";
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What keeps the relay from starting, or mail from leaving.
+    pub(super) wrong: Vec<String>,
+    /// What a person should look at.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Looks at all of them.
+pub(super) fn look(settings: &Settings) -> Found {
+    let mut looking = Looking { runner: Runner::of(settings), found: Found::default() };
+    let delivery = settings.delivery();
+    if let Some(login) = &delivery.login {
+        looking.login(login, &delivery.host);
+        if let PasswordSource::Command(words) = &login.password {
+            looking.program(words, "upstream.password_command");
+        }
+    }
+    if let Some(path) = &delivery.ca_file {
+        looking.ca_file(path);
+    }
+    looking.program(&settings.alert.command, "alert.command");
+    if let Some(webhook::Address::File { path, mounted }) = &settings.alert.webhook {
+        looking.secret(path, "webhook file", "with its address on the first line", *mounted);
+    }
+    looking.directory(&settings.queue.directory, "queue.directory");
+    looking.parent(&settings.admin.socket, "admin.socket");
+    looking.addresses(settings);
+    looking.found
+}
+
+/// Who runs the relay, and who looks.
+struct Runner {
+    /// Owner of the queue, where there is one; else whoever looks.
+    uid: u32,
+    gid: u32,
+    caller: u32,
+    /// A unit starts the relay: it hands over a copy of the usual password file, and binds port 25.
+    has_unit: bool,
+}
+
+impl Runner {
+    fn of(settings: &Settings) -> Self {
+        let caller = geteuid().as_raw();
+        let owner = fs::metadata(&settings.queue.directory).ok();
+        let (uid, gid) = owner.map_or_else(
+            || (caller, rustix::process::getegid().as_raw()),
+            |metadata| (metadata.uid(), metadata.gid()),
+        );
+        Self { uid, gid, caller, has_unit: has_unit() }
+    }
+
+    /// Whether the caller can know what the relay may do.
+    fn is_known(&self) -> bool {
+        self.caller == 0 || self.caller == self.uid
+    }
+
+    /// Whether the relay's user may read the file; `None` when its groups, or an access list, decide.
+    fn may_read(&self, path: &Path) -> Option<bool> {
+        if self.caller == self.uid {
+            return Some(fs::File::open(path).is_ok());
+        }
+        if self.uid == 0 {
+            return Some(true);
+        }
+        let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
+        let ways = parents.map(|parent| self.may(parent, 0o1));
+        ways.chain([self.may(path, 0o4)]).fold(Some(true), |so_far, next| match (so_far, next) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        })
+    }
+
+    fn may(&self, path: &Path, bit: u32) -> Option<bool> {
+        let metadata = fs::metadata(path).ok()?;
+        let mode = metadata.permissions().mode();
+        if metadata.uid() == self.uid {
+            return Some(mode & (bit << 6) != 0);
+        }
+        if metadata.gid() == self.gid {
+            return Some(mode & (bit << 3) != 0);
+        }
+        match (mode & bit != 0, mode & (bit << 3) != 0) {
+            (true, _) => Some(true),
+            (false, false) => Some(false),
+            (false, true) => None,
+        }
+    }
+}
+
+struct Looking {
+    runner: Runner,
+    found: Found,
+}
+
+impl Looking {
+    fn login(&mut self, login: &Login, host: &str) {
+        let file = match &login.password {
+            PasswordSource::File(path) => Some((path, PASSWORD, false)),
+            PasswordSource::Mounted(path) => Some((path, PASSWORD, true)),
+            PasswordSource::Tokens(options) => match &options.grant {
+                Grant::Refresh { token_file, .. } => Some((token_file, "token file", false)),
+                Grant::ServiceAccount { key_file } => Some((key_file, "key file", false)),
+            },
+            PasswordSource::Inline(_) | PasswordSource::Command(_) => None,
+        };
+        if let Some((path, what, mounted)) = file {
+            let remedy = match what {
+                "token file" => "make it with: pillarbox auth google",
+                "key file" => "put the service account's JSON key there",
+                _ => "with the app password on its first line",
+            };
+            if !self.secret(path, what, remedy, mounted) {
+                return;
+            }
+        }
+        self.found.wrong.extend(delivery::password_fault(login, host));
+    }
+
+    /// A file that the relay must be able to read and others must not. Returns whether it can be judged further.
+    fn secret(&mut self, path: &Path, what: &str, how: &str, mounted: bool) -> bool {
+        let shown = path.display();
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let make = match what {
+                    "token file" => "Make it:\n  pillarbox auth google".to_owned(),
+                    "key file" => {
+                        "Put the service account's JSON key there; docs/oauth.md has the steps"
+                            .to_owned()
+                    }
+                    _ => format!("Make it, {how}:\n  install -m 0600 /dev/stdin {shown}"),
+                };
+                self.found.wrong.push(format!("there is no {what} {shown}. {make}"));
+                return false;
+            }
+            Err(error) => {
+                self.unknown(&format!("the {what} {shown}"), &error);
+                return false;
+            }
+        };
+        if !metadata.is_file() {
+            self.found.wrong.push(format!("{shown} is not a file, so not a {what}"));
+            return false;
+        }
+        let mode = metadata.permissions().mode() & 0o7777;
+        if !mounted && mode & OPEN_TO_OTHERS != 0 {
+            self.found.warnings.push(format!(
+                "the {what} {shown} (mode {mode:04o}) is open to others, so the relay will not use it; \
+                 run: chmod g-w,o-rw {shown}"
+            ));
+        }
+        // The unit hands a copy of root's own file to the relay.
+        let has_copy =
+            self.runner.has_unit && path == Path::new(SYSTEM_FILE).with_file_name("password");
+        if has_copy {
+            return true;
+        }
+        if !self.runner.is_known() {
+            if let Err(error) = fs::File::open(path) {
+                self.unknown(&format!("the {what} {shown}"), &error);
+                return false;
+            }
+            return true;
+        }
+        if self.runner.may_read(path) == Some(false) {
+            let Runner { uid, gid, .. } = self.runner;
+            self.found.wrong.push(format!(
+                "the user who runs the relay (userid {uid}) cannot read the {what} {shown}; as root: \
+                 chown {uid}:{gid} {shown} && chmod 0600 {shown}, and let that user pass its directories"
+            ));
+        }
+        true
+    }
+
+    /// What the caller may not look at.
+    fn unknown(&mut self, what: &str, error: &io::Error) {
+        let words = format!("{what} cannot be looked at ({error})");
+        if self.runner.caller == self.runner.uid {
+            self.found.wrong.push(format!("{words}; let the user who runs the relay read it"));
+        } else {
+            let words = format!("{words}; check as root, or as the user that runs the relay");
+            self.found.warnings.push(words);
+        }
+    }
+
+    fn ca_file(&mut self, path: &Path) {
+        let shown = path.display();
+        match fs::metadata(path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return self.unknown(&format!("upstream.ca_file {shown}"), &error);
+            }
+            Err(error) => {
+                return self.found.wrong.push(format!("upstream.ca_file {shown}: {error}"));
+            }
+            Ok(metadata) if !metadata.is_file() => {
+                let words = format!(
+                    "upstream.ca_file {shown} is a directory or no file, not certificates in PEM"
+                );
+                return self.found.wrong.push(words);
+            }
+            Ok(_) => {}
+        }
+        if let Err(error) = fs::File::open(path) {
+            return self.unknown(&format!("upstream.ca_file {shown}"), &error);
+        }
+        if self.runner.is_known() && self.runner.may_read(path) == Some(false) {
+            let uid = self.runner.uid;
+            let words = format!(
+                "the user who runs the relay (userid {uid}) cannot read upstream.ca_file {shown}; run: chmod a+r {shown}"
+            );
+            self.found.wrong.push(words);
+        }
+        self.found.wrong.extend(delivery::ca_file_fault(path));
+    }
+
+    /// A program that the relay starts.
+    fn program(&mut self, words: &[String], key: &str) {
+        let Some(name) = words.first() else { return };
+        let is_program = |path: &Path| {
+            fs::metadata(path)
+                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        };
+        let path = Path::new(name);
+        if name.contains('/') {
+            if is_program(path) {
+                return;
+            }
+            let why = match fs::metadata(path) {
+                Err(error) => error.to_string(),
+                Ok(file) if file.is_dir() => "it is a directory".to_owned(),
+                Ok(_) => format!("it is not executable; run: chmod +x {name}"),
+            };
+            return self.found.wrong.push(format!("{key} cannot be run: {name}: {why}"));
+        }
+        let places = env::var_os("PATH").unwrap_or_default();
+        if !env::split_paths(&places).any(|place| is_program(&place.join(path))) {
+            self.found.wrong.push(format!(
+                "{key} cannot be run: there is no program {name} in the PATH; write its whole path"
+            ));
+        }
+    }
+
+    /// A directory that the relay makes or has.
+    fn directory(&mut self, path: &Path, key: &str) {
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_dir() => {
+                self.found.wrong.push(format!("{key} {} is not a directory", path.display()));
+            }
+            Ok(_) => {
+                // A queue of another user is refused at the start; who looks as root sees its owner here.
+                if self.runner.caller != 0 && self.runner.caller != self.runner.uid {
+                    self.found.warnings.push(format!(
+                        "{key} {} belongs to another user (userid {}), who alone can run the relay",
+                        path.display(),
+                        self.runner.uid
+                    ));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => self.parent_can_be_made(path, key),
+            Err(error) => self.unknown(&format!("{key} {}", path.display()), &error),
+        }
+    }
+
+    /// The start makes missing directories below one that exists.
+    fn parent_can_be_made(&mut self, path: &Path, key: &str) {
+        let Some(parent) = path.ancestors().skip(1).find(|parent| parent.exists()) else { return };
+        let is_directory = parent.is_dir();
+        let may_write = rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_ok();
+        if !is_directory {
+            let words = format!(
+                "{key} {} cannot be made: {} is not a directory",
+                path.display(),
+                parent.display()
+            );
+            self.found.wrong.push(words);
+        } else if !may_write && !self.runner.has_unit {
+            self.found.wrong.push(format!(
+                "{key} {} is not there, and this user may not make it in {}; make it as root for the user who runs \
+                 the relay",
+                path.display(),
+                parent.display()
+            ));
+        }
+    }
+
+    fn parent(&mut self, path: &Path, key: &str) {
+        let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+            return;
+        };
+        if path.is_dir() {
+            self.found.wrong.push(format!("{key} {} is a directory", path.display()));
+        } else if !parent.exists() {
+            self.parent_can_be_made(path, key);
+        }
+    }
+
+    /// Whether each address can be listened on. While the relay runs it holds them itself.
+    fn addresses(&mut self, settings: &Settings) {
+        if UnixStream::connect(&settings.admin.socket).is_ok() {
+            return;
+        }
+        let listener = &settings.listener;
+        let network = listener.addresses.iter().map(|endpoint| (endpoint.address, "listener"));
+        let http = settings.admin.http.map(|address| (address, "admin.http"));
+        for (address, key) in network.chain(http) {
+            let Err(error) = TcpListener::bind(address) else { continue };
+            self.address(address, key, &error);
+        }
+    }
+
+    fn address(&mut self, address: SocketAddr, key: &str, error: &io::Error) {
+        let socket_unit = self.runner.has_unit && key == "listener";
+        let words = match error.kind() {
+            ErrorKind::AddrNotAvailable => format!(
+                "this host has no address {}, so nothing can listen there ({key}); see: ip address",
+                address.ip()
+            ),
+            // systemd listens for the relay, before it runs and while it does not.
+            ErrorKind::AddrInUse if socket_unit => {
+                return self.found.warnings.push(format!(
+                    "{address} is in use: by pillarbox.socket, or by another program; see: ss -ltnp 'sport = :{}'",
+                    address.port()
+                ));
+            }
+            ErrorKind::AddrInUse => format!(
+                "{address} is in use by another program ({key}); see: ss -ltnp 'sport = :{}'",
+                address.port()
+            ),
+            ErrorKind::PermissionDenied if socket_unit => return,
+            ErrorKind::PermissionDenied => format!(
+                "this user may not listen on {address} ({key}): ports below {} are root's; use the units of systemd/, \
+                 give the capability CAP_NET_BIND_SERVICE, or choose a port such as 2525",
+                first_free_port()
+            ),
+            _ => format!("{address} cannot be listened on ({key}): {error}"),
+        };
+        self.found.wrong.push(words);
+    }
+}
+
+/// The first port that everybody may take.
+fn first_free_port() -> u32 {
+    let text = fs::read_to_string(PathBuf::from("/proc/sys/net/ipv4/ip_unprivileged_port_start"));
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+}

@@ -1,0 +1,119 @@
+//! The day whose budget is spent while mail waits: the administrator hears of it once a day, by the notices' own reserve.
+//!
+//! Rule: bounded; a walk is made only when nothing may be spent, and ends when it has counted enough.
+
+use std::time::Duration;
+
+use crate::{
+    clock::{Moment, Timestamp},
+    message::envelope::Lane,
+    queue::{
+        state::RecipientState,
+        store::{LIST_LENGTH_MAX, Store, StoreError},
+        waiting::{Departure, Room, Rooms, Situation},
+    },
+};
+
+/// How often it is told.
+const REPEAT: Duration = Duration::from_secs(24 * 3600);
+/// How long mail must wait for the budget, so that a day that is spent for minutes only is nobody's concern.
+const WORTH_TELLING: Duration = Duration::from_secs(30 * 60);
+/// Pages of the queue that are counted.
+const PAGES_MAX: usize = 10;
+
+/// What the relay may spend on mail that is neither urgent nor a notice, and in all.
+#[derive(Clone, Copy, Debug)]
+pub struct Day {
+    /// Of all mail.
+    pub limit: u32,
+    /// Of mail that is neither urgent nor a notice.
+    pub others: u32,
+}
+
+/// When it was told.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    told: Option<Timestamp>,
+}
+
+/// What there is to tell.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) subject: String,
+    pub(super) text: String,
+}
+
+impl Spent {
+    /// What is to be told at `now`.
+    pub(super) async fn look(
+        &self,
+        store: &dyn Store,
+        now: Moment,
+        hostname: &str,
+        day: Day,
+    ) -> Result<Option<News>, StoreError> {
+        let is_young = |at: Timestamp| at <= now.wall && now.wall.since(at) < REPEAT;
+        if self.told.is_some_and(is_young) {
+            return Ok(None);
+        }
+        let view = store.ledger(now, day.others).await?;
+        if view.room > 0 {
+            return Ok(None);
+        }
+        let waiting = waiting(store, now.wall).await?;
+        let others = Room { recipients: 0, frees_at: view.frees_at };
+        let clear = Situation::clear(now.wall);
+        let situation = Situation { rooms: Rooms { others, ..clear.rooms }, ..clear };
+        let departure = situation.departure(Lane::Normal, now.wall);
+        let is_soon = departure.at.is_some_and(|at| at < now.wall.after(WORTH_TELLING));
+        if waiting == 0 || is_soon {
+            return Ok(None);
+        }
+        Ok(Some(news(hostname, day, view.spent, waiting, &departure)))
+    }
+
+    /// It was told.
+    pub(super) fn told(&mut self, now: Timestamp) {
+        self.told = Some(now);
+    }
+}
+
+/// Recipients that are due and may not leave.
+async fn waiting(store: &dyn Store, now: Timestamp) -> Result<usize, StoreError> {
+    let (mut after, mut number) = (None, 0);
+    for _ in 0..PAGES_MAX {
+        let page = store.list(after, LIST_LENGTH_MAX).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        let is_due = |state: &RecipientState| matches!(state, RecipientState::Queued { due, .. } if *due <= now);
+        number += page
+            .iter()
+            .filter(|message| matches!(message.record.lane, Lane::Normal | Lane::Bulk))
+            .flat_map(|message| message.recipients())
+            .filter(|recipient| is_due(&recipient.state))
+            .count();
+    }
+    Ok(number)
+}
+
+fn news(hostname: &str, day: Day, spent: u32, waiting: usize, departure: &Departure) -> News {
+    let (noun, verb) = if waiting == 1 { ("recipient", "waits") } else { ("recipients", "wait") };
+    let sentence = departure.sentence(|at| at.to_string());
+    News {
+        subject: format!("{hostname}: {waiting} {noun} {verb}, the budget of the day is spent"),
+        text: format!(
+            "The relay on {hostname} has spent {spent} of the {others} recipients that it may write to in any 24\r\n\
+             hours, and mail to {waiting} {noun} {verb}. Nothing is lost, and mail is still taken.\r\n\
+             \r\n\
+             {sentence}\r\n\
+             \r\n\
+             What to do: nothing, if it may wait. \"pillarbox queue list\" shows what waits; if a program sends more\r\n\
+             than it should, stop it, and give up its mail with \"pillarbox queue delete\". What of the day's {limit}\r\n\
+             recipients is reserved for urgent mail and for notices is still there for them.\r\n\
+             \r\n\
+             You hear of this once a day at most.\r\n",
+            others = day.others,
+            limit = day.limit,
+        ),
+    }
+}
