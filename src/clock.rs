@@ -1,8 +1,8 @@
 //! Where time enters the program.
 //!
 //! Rule: no other file reads a clock (clippy.toml and tests/tidy.rs enforce it), so that a test can
-//! advance days in a moment. Wall time is for dates and for ages across a reboot; the boot clock,
-//! which counts sleep and never jumps, is for ages within one boot. Must not know what time is used for.
+//! advance days in a moment. Wall time is for dates; ages count in the boot clock, which counts sleep and never
+//! jumps, and `timeline.rs` joins the boots. Must not know what time is used for.
 
 use std::{
     fmt,
@@ -13,6 +13,13 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+mod timeline;
+
+pub use timeline::{Found, Kind, SETTLED_AFTER, Steps, Timeline};
+
+/// The date of this program's source: a clock that says less is obviously wrong. Raised with each release.
+pub const EARLIEST: Timestamp = Timestamp(1_795_737_600_000);
 
 /// Wall time in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -105,6 +112,10 @@ impl governor::clock::Clock for BootClock {
     }
 }
 
+/// How long, and how often, both clocks are read until they are of one moment.
+const READING_MS: u64 = 100;
+const READINGS_MAX: u32 = 3;
+
 /// The machine's own clocks.
 #[derive(Debug)]
 pub struct SystemClock {
@@ -134,11 +145,21 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     fn now(&self) -> Moment {
+        let boottime = || {
+            let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            u64::try_from(boot.tv_sec).unwrap_or(0) * 1000
+                + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000
+        };
+        // A pause between the two readings would look like a step of the wall clock.
+        for _ in 1..READINGS_MAX {
+            let before = boottime();
+            let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis);
+            if boottime().saturating_sub(before) <= READING_MS {
+                return Moment { wall: Timestamp(wall), boot: self.boot, since_boot_ms: before };
+            }
+        }
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis);
-        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let since_boot_ms = u64::try_from(boot.tv_sec).unwrap_or(0) * 1000
-            + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000;
-        Moment { wall: Timestamp(wall), boot: self.boot, since_boot_ms }
+        Moment { wall: Timestamp(wall), boot: self.boot, since_boot_ms: boottime() }
     }
 
     async fn sleep(&self, duration: Duration) {

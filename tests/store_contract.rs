@@ -191,6 +191,7 @@ macro_rules! contract {
 }
 
 mod claims;
+mod clocks;
 mod dead;
 mod history;
 mod lanes;

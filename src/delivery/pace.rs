@@ -17,7 +17,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use crate::clock::{BootClock, BootId, Clock, Moment, Timestamp};
+use crate::clock::{BootClock, Clock, Timestamp};
 
 /// The window of the login cap.
 const LOGIN_WINDOW: Duration = Duration::from_secs(3_600);
@@ -81,7 +81,8 @@ impl Pacer {
 pub(super) struct Logins {
     per_hour: usize,
     clock: Arc<dyn Clock>,
-    taken: Mutex<VecDeque<Moment>>,
+    /// When each of the last ones began, in milliseconds since boot: before it, when negative.
+    taken: Mutex<VecDeque<i64>>,
 }
 
 impl Logins {
@@ -93,7 +94,7 @@ impl Logins {
 
     /// How long until a login may happen; zero when it may now.
     pub(super) fn wait(&self) -> Duration {
-        let now = self.clock.now();
+        let now = self.now();
         let taken = self.live(now);
         match taken.front() {
             Some(first) if taken.len() >= self.per_hour => {
@@ -105,7 +106,7 @@ impl Logins {
 
     /// Notes that one begins.
     pub(super) fn take(&self) {
-        let now = self.clock.now();
+        let now = self.now();
         let mut taken = self.live(now);
         taken.push_back(now);
         if taken.len() > self.per_hour {
@@ -120,20 +121,27 @@ impl Logins {
 
     /// Those of the last hour, to be stored: a restart must not forget them.
     pub(super) fn stamps(&self) -> Vec<Timestamp> {
-        self.live(self.clock.now()).iter().map(|moment| moment.wall).collect()
+        let (now, wall) = (self.now(), self.clock.wall());
+        self.live(now).iter().map(|at| wall.before(age(*at, now))).collect()
     }
 
-    /// Continues with what was stored. Their ages are taken from wall time, and a stamp in the future counts
-    /// as fresh.
+    /// Continues with what was stored. Their ages are taken from wall time once, and one from the future is of now.
     pub(super) fn restore(&self, stamps: &[Timestamp]) {
+        let (now, wall) = (self.now(), self.clock.wall());
         let newest = stamps.iter().rev().take(self.per_hour).rev();
-        let moment =
-            |wall: &Timestamp| Moment { wall: *wall, boot: BootId::default(), since_boot_ms: 0 };
-        *self.lock() = newest.map(moment).collect();
+        let began = |stamp: &Timestamp| {
+            let age = wall.since(*stamp).min(LOGIN_WINDOW);
+            now.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+        };
+        *self.lock() = newest.map(began).collect();
+    }
+
+    fn now(&self) -> i64 {
+        i64::try_from(self.clock.now().since_boot_ms).unwrap_or(i64::MAX)
     }
 
     /// Without those that are over an hour old.
-    fn live(&self, now: Moment) -> MutexGuard<'_, VecDeque<Moment>> {
+    fn live(&self, now: i64) -> MutexGuard<'_, VecDeque<i64>> {
         let mut taken = self.lock();
         while taken.front().is_some_and(|first| age(*first, now) >= LOGIN_WINDOW) {
             taken.pop_front();
@@ -141,17 +149,14 @@ impl Logins {
         taken
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Moment>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<i64>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// By the boot clock within one boot, which never jumps; else by wall time.
-fn age(of: Moment, now: Moment) -> Duration {
-    if of.boot == now.boot {
-        return Duration::from_millis(now.since_boot_ms.saturating_sub(of.since_boot_ms));
-    }
-    now.wall.since(of.wall)
+/// By the boot clock, which never jumps.
+fn age(began: i64, now: i64) -> Duration {
+    Duration::from_millis(u64::try_from(now.saturating_sub(began)).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -232,12 +237,32 @@ mod tests {
         restarted.restore(&stamps);
         assert_eq!(restarted.wait(), Duration::from_secs(2_940));
         assert_eq!(restarted.stamps(), stamps);
-        let fewer = Logins::new(1, clock);
+        let fewer = Logins::new(1, Arc::clone(&clock));
         fewer.restore(&stamps);
         assert_eq!(
             fewer.wait(),
             Duration::from_secs(3_540),
             "the newest counts under a smaller cap"
         );
+    }
+
+    #[test]
+    fn a_login_that_was_stored_by_a_clock_that_was_ahead_counts_for_an_hour_and_no_longer() {
+        let (manual, clock) = manual();
+        manual.set_wall(Timestamp(1_000_000_000_000).after(Duration::from_secs(24 * 3_600)));
+        let logins = Logins::new(1, Arc::clone(&clock));
+        logins.take();
+        let stamps = logins.stamps();
+        manual.set_wall(Timestamp(1_000_000_000_000));
+        assert_eq!(logins.wait(), LOGIN_WINDOW, "a step changes nothing");
+        let restarted = Logins::new(20, Arc::clone(&clock));
+        restarted.restore(&stamps);
+        // Ten logins an hour from now on: half of what is allowed.
+        for number in 0..100 {
+            manual.advance(Duration::from_secs(360));
+            assert_eq!(restarted.wait(), Duration::ZERO, "login {number}");
+            restarted.take();
+        }
+        assert_eq!(logins.wait(), Duration::ZERO);
     }
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     engine::Engine,
@@ -29,10 +29,17 @@ use super::{
     store::StoreError,
     tables::{Changes, TableError},
 };
-use crate::{budget::ledger::Ledger, clock::Stopwatch};
+use crate::{
+    budget::ledger::Ledger,
+    clock::{Found, Moment, Stopwatch},
+};
 
 /// Verbs in one write.
 const BATCH_MAX: usize = 256;
+/// How often an idle queue looks whether the clock was set.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often it is written, with something else, how far stored time has come.
+const SEEN_EVERY_MS: u64 = 60_000;
 /// How long a new message's record waits for company.
 const LINGER: Duration = Duration::from_millis(10);
 /// Waits between attempts to open failed tables again; when they are used up the process must end.
@@ -89,6 +96,8 @@ pub(super) struct Committer {
     pub(super) tables: Option<Arc<SledTables>>,
     pub(super) engine: Engine,
     pub(super) copy: LedgerCopy,
+    /// When, by the boot clock, it was last written how far stored time has come.
+    pub(super) seen_ms: u64,
     /// Spool files whose messages have left the queue.
     pub(super) removals: Sender<super::id::QueueId>,
 }
@@ -119,14 +128,23 @@ impl Committer {
         let mut changes = Changes::default();
         let mut answers = Vec::with_capacity(batch.len());
         let mut permits = Vec::with_capacity(batch.len());
-        let engine = &mut self.engine;
+        let (engine, seen_ms) = (&mut self.engine, &mut self.seen_ms);
+        let now = self.shared.clock.now();
         // sled panics when it finds its files damaged.
         let written = panic::catch_unwind(AssertUnwindSafe(|| {
+            looked(engine, &tables, &mut changes, now);
             for job in batch {
                 permits.push(job.permit);
                 answers.push((job.run)(engine, &tables, &mut changes));
             }
-            if changes.is_empty() { Ok(()) } else { tables.apply(&changes) }
+            if changes.is_empty() {
+                return Ok(());
+            }
+            if now.since_boot_ms.abs_diff(*seen_ms) >= SEEN_EVERY_MS {
+                *seen_ms = now.since_boot_ms;
+                changes.timeline = engine.timeline().cloned();
+            }
+            tables.apply(&changes)
         }));
         let written = written.unwrap_or_else(|_| Err(TableError::Broken("sled panicked".into())));
         match written {
@@ -151,7 +169,8 @@ impl Committer {
 
     /// What follows from a write: totals, files to remove, workers to wake.
     fn after(&mut self, changes: Changes) {
-        let work = changes.adds_work();
+        // After a step of the clock other things are due.
+        let work = changes.adds_work() || changes.timeline.is_some();
         self.copied(|copy, ledger, half_unknown| {
             copy.append(&changes.ledger, ledger, half_unknown)
         });
@@ -221,8 +240,14 @@ pub(super) fn start(
         }
     })?;
     let Loaded { tables, engine, copy } = loaded;
-    let committer =
-        Committer { shared: Arc::clone(shared), tables: Some(tables), engine, copy, removals };
+    let committer = Committer {
+        shared: Arc::clone(shared),
+        tables: Some(tables),
+        engine,
+        copy,
+        seen_ms: 0,
+        removals,
+    };
     thread::Builder::new().name("queue-committer".into()).spawn(move || {
         let shared = Arc::clone(&committer.shared);
         if panic::catch_unwind(AssertUnwindSafe(|| committer.serve(&jobs))).is_err() {
@@ -233,9 +258,35 @@ pub(super) fn start(
     })
 }
 
-/// Waits for work and takes what is there. `None` when nobody can send any more.
+/// Looks at the clocks. A step of the wall clock is written with the batch, and told once.
+fn looked(engine: &mut Engine, tables: &SledTables, changes: &mut Changes, now: Moment) {
+    if let Some((found, timeline)) = engine.look(now) {
+        tell(found);
+        tables.set_timeline(timeline.clone());
+        changes.timeline = Some(timeline.clone());
+    }
+}
+
+/// Says that the wall clock was set; it is told nowhere else.
+pub(super) fn tell(found: Found) {
+    let Found::Step(step_ms) = found else { return };
+    let seconds = step_ms.unsigned_abs() / 1_000;
+    let direction = if step_ms > 0 { "forward" } else { "back" };
+    warn!(
+        seconds,
+        direction,
+        "the clock of this machine was set; everything waits and counts as before, and is shown in the new time"
+    );
+}
+
+/// Waits for work and takes what is there: nothing, when it is time to look at the clocks. `None` when nobody can send
+/// any more.
 fn gather(jobs: &Receiver<Job>) -> Option<Vec<Job>> {
-    let first = jobs.recv().ok()?;
+    let first = match jobs.recv_timeout(LOOK_EVERY) {
+        Ok(first) => first,
+        Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+        Err(RecvTimeoutError::Disconnected) => return None,
+    };
     let lingering = Stopwatch::start();
     let mut alone = first.urgency == Urgency::Linger;
     let mut batch = vec![first];

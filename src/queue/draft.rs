@@ -56,6 +56,8 @@ pub struct Draft {
 pub(super) struct Finished {
     pub(super) id: QueueId,
     pub(super) record: MessageRecord,
+    /// It comes from a client, and its times from the clock of this process.
+    pub(super) is_new: bool,
     /// The rest of the frame, or all of it.
     pub(super) buffer: Vec<u8>,
     pub(super) part: Option<PartFile>,
@@ -171,6 +173,7 @@ impl Draft {
         let tail = frame::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
         let mut record = MessageRecord::new(&self.envelope, self.body_bytes);
+        let is_new = self.restored.is_none();
         if let Some(restored) = self.restored {
             record.recipients = restored.recipients;
             record.lifetime_from = restored.lifetime_from;
@@ -178,6 +181,7 @@ impl Draft {
         Ok(Finished {
             id: self.id,
             record,
+            is_new,
             buffer: self.buffer,
             part: self.part,
             taken_id: self.taken_id,

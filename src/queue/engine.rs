@@ -4,7 +4,7 @@
 //! [`Changes`]; the backend makes them durable before anybody hears the answer, so a verb may build on
 //! another one of the same batch. Must not know disks, threads or sockets.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     id::QueueId,
@@ -16,15 +16,20 @@ use super::{
         StoreError,
     },
     tables::{Changes, DueKey, Tables},
+    times::arriving,
     transition::{apply, cut, is_due},
 };
 use crate::{
     budget::ledger::{Event, Ledger},
-    clock::{Moment, Timestamp},
+    clock::{Found, Moment, SETTLED_AFTER, Timeline, Timestamp},
 };
 
 /// Damaged or stale due keys that one claim removes before it gives the others a turn.
 const STALE_KEYS_MAX: usize = 64;
+
+/// How long after a boot the wall clock is asked how much of the budget came back while the machine was off. Whoever
+/// sets it right at the start does so within minutes.
+const BUDGET_BELIEVES_AFTER: Duration = Duration::from_secs(600);
 
 /// Messages that a worker of this process has, each with its reservation.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +63,8 @@ impl Claims {
 #[derive(Debug, Default)]
 pub(super) struct Engine {
     ledger: Ledger,
+    /// Which wall times the stored times have; none before the first look at the clocks.
+    timeline: Option<Timeline>,
     claimed: Claims,
     /// The ledger of the last run is lost: half of the limit counts as spent from the first claim on.
     assume_half_spent: bool,
@@ -99,8 +106,41 @@ pub(super) type Answer<T> = Result<T, StoreError>;
 
 impl Engine {
     /// An engine that starts with what is stored, and with the claims of a store that failed under it.
-    pub(super) fn new(ledger: Ledger, claimed: Claims) -> Self {
-        Self { ledger, claimed, assume_half_spent: false }
+    pub(super) fn new(mut ledger: Ledger, claimed: Claims, timeline: Option<Timeline>) -> Self {
+        if let Some(timeline) = &timeline {
+            ledger.retime(|moment| timeline.wall_of(moment));
+        }
+        Self { ledger, timeline, claimed, assume_half_spent: false }
+    }
+
+    /// Looks at the clocks before anything is decided by them. Returns what stored times mean from now on, when that
+    /// has changed.
+    pub(super) fn look(&mut self, now: Moment) -> Option<(Found, &Timeline)> {
+        let found = match &mut self.timeline {
+            Some(timeline) => timeline.look(now),
+            None => Found::Boot,
+        };
+        let timeline = self.timeline.get_or_insert_with(|| Timeline::new(now));
+        if found == Found::Nothing {
+            return None;
+        }
+        self.ledger.retime(|moment| timeline.wall_of(moment));
+        Some((found, timeline))
+    }
+
+    /// What stored times mean.
+    pub(super) fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_ref()
+    }
+
+    /// How much of an age, up to now, rests on a wall clock that may be wrong yet.
+    pub(super) fn doubt(&self, now: Moment, believed_after: Duration) -> Duration {
+        self.timeline.as_ref().map_or(Duration::ZERO, |known| known.doubt(now, believed_after))
+    }
+
+    /// The moment by which the budget counts.
+    fn counted(&self, now: Moment) -> Moment {
+        Moment { wall: now.wall.before(self.doubt(now, BUDGET_BELIEVES_AFTER)), ..now }
     }
 
     /// Says that nobody knows what was spent before.
@@ -140,14 +180,20 @@ impl Engine {
         &self.ledger
     }
 
-    /// Adds a record for a message whose file is durable. Does nothing when it is known already.
+    /// Adds a record for a message whose file is durable. Does nothing when it is known already. `new_at` is the time,
+    /// unless it comes from another queue.
     pub(super) fn enqueue(
         tables: &dyn Tables,
         changes: &mut Changes,
         id: QueueId,
         record: MessageRecord,
+        new_at: Option<Timestamp>,
     ) -> Answer<()> {
         if current(tables, changes, id)?.is_none() {
+            let record = match new_at {
+                Some(now) => arriving(record, now),
+                None => record,
+            };
             changes.put(id, None, Some(record));
         }
         Ok(())
@@ -166,17 +212,18 @@ impl Engine {
                 Next::Due(key) => key,
                 Next::Later(next) => return Ok(Claim::Idle { next }),
             };
-            self.prune(changes, now);
+            let counted = self.counted(now);
+            self.prune(changes, counted);
             if std::mem::take(&mut self.assume_half_spent) {
                 self.spend(changes, now, terms.limit.div_ceil(2));
                 changes.budget_known = true;
             }
             let limit = terms.limit_of(key.lane);
-            let room = self.ledger.room(now, limit);
+            let room = self.ledger.room(counted, limit);
             if room == 0 {
                 return Ok(Claim::Exhausted {
-                    frees_in: self.ledger.frees_in(now, limit),
-                    reserved_room: self.ledger.room(now, terms.limit),
+                    frees_in: self.ledger.frees_in(counted, limit),
+                    reserved_room: self.ledger.room(counted, terms.limit),
                 });
             }
             let record = match current(tables, changes, key.id) {
@@ -233,7 +280,7 @@ impl Engine {
             internationalized: record.internationalized,
             size_bytes: record.size_bytes,
             accepted_at: record.accepted_at,
-            lifetime_from: record.lifetime_from,
+            lifetime_from: record.lifetime_from.after(self.doubt(now, SETTLED_AFTER)),
             recipients,
         };
         changes.put(id, Some(record), Some(reserved));
@@ -254,6 +301,7 @@ impl Engine {
         // Of whatever this ends, a later claim is not concerned.
         let alive = self.claimed.remove(id, reservation);
         let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        let settlement = settlement.not_after(now.wall);
         let mut new = old.clone();
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
             match recipient.state {
@@ -348,10 +396,11 @@ impl Engine {
 
     /// See [`super::store::Store::ledger`].
     pub(super) fn view(&self, now: Moment, limit: u32) -> LedgerView {
+        let counted = self.counted(now);
         LedgerView {
-            spent: self.ledger.spent(now),
-            room: self.ledger.room(now, limit),
-            frees_at: self.ledger.frees_at(now, limit),
+            spent: self.ledger.spent(counted),
+            room: self.ledger.room(counted, limit),
+            frees_at: self.ledger.frees_in(counted, limit).map(|wait| now.wall.after(wait)),
         }
     }
 
@@ -451,7 +500,7 @@ mod tests {
         };
         let mut claims = Claims::default();
         claims.insert(id, 7);
-        (Engine::new(Ledger::default(), claims), Rebuilt(id, record))
+        (Engine::new(Ledger::default(), claims, None), Rebuilt(id, record))
     }
 
     fn clock() -> ManualClock {

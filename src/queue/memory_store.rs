@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -28,10 +29,11 @@ use super::{
         Totals,
     },
     tables::{Changes, DeadKey, DueKey, EndKey, News, TableError, Tables, is_of_the_future},
+    times::{Change, Times},
 };
 use crate::{
     budget::ledger::{Event, Ledger},
-    clock::{Clock, Moment, Timestamp},
+    clock::{Clock, Kind, Moment, SETTLED_AFTER, Timestamp},
     message::envelope::{Envelope, Lane},
 };
 
@@ -84,6 +86,17 @@ impl Tables for MemoryTables {
 }
 
 impl MemoryTables {
+    /// The clock was set.
+    fn retime(&mut self, change: Change<'_>) {
+        let records = self.messages.values_mut().chain(self.history.values_mut());
+        records.for_each(|record| record.each_time(change));
+        let due = std::mem::take(&mut self.due);
+        self.due = due.into_keys().map(|key| (key.with_times(change), ())).collect();
+        let ended = std::mem::take(&mut self.ended).into_keys();
+        let moved = |end: EndKey| EndKey { at: change(Kind::Past, end.at), ..end };
+        self.ended = ended.map(|end| (moved(end), ())).collect();
+    }
+
     fn apply(&mut self, changes: Changes) {
         apply(&mut self.messages, changes.messages);
         apply(&mut self.ledger, changes.ledger);
@@ -146,12 +159,13 @@ impl MemoryStore {
         let state = &mut *guard;
         let mut ledger = Ledger::default();
         state.tables.ledger.iter().for_each(|(sequence, event)| ledger.insert(*sequence, *event));
-        state.engine = Engine::new(ledger, Claims::default());
+        let timeline = state.engine.timeline().cloned();
+        state.engine = Engine::new(ledger, Claims::default(), timeline);
         let mut changes = Changes::default();
         for (id, record) in &state.tables.messages {
             if record.is_reserved() {
                 let fate = match state.final_dots.remove(id) {
-                    Some(Some(settlement)) => Fate::Answered(settlement),
+                    Some(Some(settlement)) => Fate::Answered(settlement.not_after(now.wall)),
                     Some(None) => Fate::MaybeSent { resend_at: Some(now.wall) },
                     None => Fate::NotSent,
                 };
@@ -164,7 +178,17 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let now = self.clock.now();
+        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { tables, engine, account, .. } = &mut *guard;
+        let before = engine.timeline().cloned();
+        if let (Some((_, timeline)), Some(before)) = (engine.look(now), before) {
+            let change = |kind, at| timeline.wall(kind, before.stored(kind, at));
+            tables.retime(&change);
+            account.iter_mut().for_each(|account| account.each_time(&change));
+            self.changed.notify_one();
+        }
+        guard
     }
 
     /// Runs one verb and applies its changes at once.
@@ -218,7 +242,10 @@ impl Store for MemoryStore {
         let finished = draft.finish()?;
         let id = finished.id;
         self.lock().bodies.insert(id, finished.buffer);
-        self.change(|_, tables, changes| Engine::enqueue(tables, changes, id, finished.record))?;
+        let now = finished.is_new.then(|| self.clock.wall());
+        self.change(|_, tables, changes| {
+            Engine::enqueue(tables, changes, id, finished.record, now)
+        })?;
         Ok(Receipt::new(id))
     }
 
@@ -279,6 +306,10 @@ impl Store for MemoryStore {
     async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError> {
         let now = self.clock.wall();
         self.change(|engine, tables, changes| engine.expire(tables, changes, id, keep_after, now))
+    }
+
+    fn doubt(&self) -> Duration {
+        self.lock().engine.doubt(self.clock.now(), SETTLED_AFTER)
     }
 
     async fn list(
@@ -343,6 +374,7 @@ impl Store for MemoryStore {
 
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
         let now = self.clock.wall();
+        let keep_after = keep_after.before(self.doubt());
         self.change(|_, tables, changes| {
             let ends = tables.ended.keys().copied();
             ends.clone()

@@ -37,5 +37,6 @@ mod spool;
 pub mod state;
 pub mod store;
 mod tables;
+mod times;
 mod transition;
 pub mod waiting;

@@ -18,12 +18,13 @@ use thiserror::Error;
 use tracing::error;
 
 use super::{
+    committer::tell,
     engine::{Claims, Engine},
     reconciliation::{Reconciled, Reconciliation},
     side_files::{FoundDots, LedgerCopy},
     sled_tables::{FoundEvents, OpenError, SledTables},
     spool::Spool,
-    tables::TableError,
+    tables::{Changes, TableError},
 };
 use crate::{budget::ledger::Ledger, clock::Moment};
 
@@ -191,8 +192,16 @@ impl Opening<'_> {
         // Whoever asks for it later may find it damaged, but not newer.
         tables.account()?;
         let (ledger, loss) = self.ledger(tables, index)?;
+        let timeline = tables.timeline().map(|timeline| timeline.as_ref().clone());
+        let mut engine = Engine::new(ledger, self.alive.clone(), timeline);
+        if let Some((found, timeline)) = engine.look(self.now) {
+            tell(found);
+            tables.set_timeline(timeline.clone());
+            let timeline = Some(timeline.clone());
+            tables.apply(&Changes { timeline, ..Changes::default() })?;
+        }
         let reconciliation = Reconciliation { opening: self, tables };
-        let mut reconciled = reconciliation.run(Engine::new(ledger, self.alive.clone()))?;
+        let mut reconciled = reconciliation.run(engine)?;
         if loss == LedgerLoss::Unknown {
             error!(
                 "what was spent of the budget in the last 24 hours is not known; half of it counts as spent"

@@ -16,6 +16,7 @@ use super::{
     side_files::FoundDot,
     sled_tables::SledTables,
     tables::{Changes, DeadKey, DueKey, TableError},
+    times::arriving,
 };
 
 /// Messages changed in one write while reconciling.
@@ -99,7 +100,9 @@ impl Reconciliation<'_> {
                 FoundDot::MaybeSent => Fate::MaybeSent {
                     resend_at: (!self.opening.hold_uncertain).then_some(self.opening.now.wall),
                 },
-                FoundDot::Answered(settlement) => Fate::Answered(settlement.clone()),
+                FoundDot::Answered(settlement) => {
+                    Fate::Answered(settlement.not_after(self.opening.now.wall))
+                }
             };
             let known = fate.name();
             warn!(%id, known, "an attempt was under way when the relay stopped");
@@ -136,6 +139,7 @@ impl Reconciliation<'_> {
         match self.opening.spool.describe(id) {
             Ok(described) => {
                 let record = MessageRecord::new(&described.envelope, described.trailer.body_bytes);
+                let record = arriving(record, self.opening.now.wall);
                 info!(%id, "a message without a record is queued from its file");
                 result.messages += 1;
                 result.bytes += record.size_bytes;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     budget::ledger::Event,
-    clock::Timestamp,
+    clock::{Timeline, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane},
     smtp::{address::Address, dsn::Notify},
 };
@@ -198,6 +198,7 @@ impl Stored for Envelope {}
 impl Stored for Event {}
 impl Stored for MessageRecord {}
 impl Stored for AccountState {}
+impl Stored for Timeline {}
 
 /// The stored form of any record: version, content, CRC-32 of both.
 pub(super) fn encode<T: Stored>(content: &T) -> Result<Vec<u8>, RecordError> {

@@ -10,6 +10,7 @@ use std::{
         mpsc::{self, Sender},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -39,7 +40,7 @@ use super::{
     tables::{Changes, TableError, Tables, is_of_the_future},
 };
 use crate::{
-    clock::{Clock, Moment, Timestamp},
+    clock::{Clock, Moment, SETTLED_AFTER, Timeline, Timestamp},
     message::envelope::Envelope,
 };
 
@@ -201,7 +202,7 @@ impl Store for SledStore {
         self.shared.admit(draft.size_bytes())?;
         let finished = draft.finish()?;
         let _taken_until_the_record_is_on_its_way = finished.taken_id.clone();
-        let (id, record) = (finished.id, finished.record.clone());
+        let (id, record, is_new) = (finished.id, finished.record.clone(), finished.is_new);
         let (part, rest) = finished.into_part()?;
         self.shared.spool.store(id, part, rest).await?;
         // The message cannot be lost from here on: whatever happens to the record, the file is found.
@@ -219,8 +220,9 @@ impl Store for SledStore {
                 return Ok(Receipt::new(id));
             }
         };
+        let clock = Arc::clone(&self.shared.clock);
         let (job, _) = job(Urgency::Linger, permit.ok(), move |_, tables, changes| {
-            Engine::enqueue(tables, changes, id, record)
+            Engine::enqueue(tables, changes, id, record, is_new.then(|| clock.wall()))
         });
         // A committer that has ended leaves the file to the next start.
         drop(self.jobs.send(job));
@@ -331,6 +333,13 @@ impl Store for SledStore {
         .await
     }
 
+    fn doubt(&self) -> Duration {
+        let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let timeline = tables.and_then(|tables| tables.timeline());
+        let doubt = |known: Arc<Timeline>| known.doubt(self.shared.clock.now(), SETTLED_AFTER);
+        timeline.map_or(Duration::ZERO, doubt)
+    }
+
     async fn list(
         &self,
         after: Option<QueueId>,
@@ -380,7 +389,7 @@ impl Store for SledStore {
                 ends
             })
         };
-        let mut pruned = 0;
+        let (mut pruned, keep_after) = (0, keep_after.before(self.doubt()));
         loop {
             let future = self.read(latest).await?;
             let old = self.read(move |tables| tables.ended_before(keep_after, PRUNE_CHUNK)).await?;
@@ -436,7 +445,11 @@ impl Store for SledStore {
     }
 
     async fn close(&self) {
-        let (job, answer) = job(Urgency::Last, None, |_, _, _| Ok(()));
+        let (job, answer) = job(Urgency::Last, None, |engine, _, changes| {
+            // How far stored time has come, from which the next boot goes on.
+            changes.timeline = engine.timeline().cloned();
+            Ok(())
+        });
         if self.jobs.send(job).is_ok() {
             // An answer that never comes means that the committer has ended already.
             drop(tokio::time::timeout(self.shared.options.commit_timeout, answer).await);

@@ -10,6 +10,7 @@ use std::{
     io,
     ops::Bound,
     path::Path,
+    sync::{Arc, PoisonError, RwLock},
     thread,
     time::Duration,
 };
@@ -26,8 +27,13 @@ use super::{
     sled_parts,
     state::AccountState,
     tables::{Changes, DueKey, EndKey, TableError, Tables},
+    times::Times,
 };
-use crate::{budget::ledger::Event, clock::Timestamp, message::envelope::Lane};
+use crate::{
+    budget::ledger::Event,
+    clock::{Kind, Timeline, Timestamp},
+    message::envelope::Lane,
+};
 
 /// sled's page cache; soft, it may take three times as much.
 const CACHE_BYTES: u64 = 1024 * 1024;
@@ -41,6 +47,7 @@ const SCHEMA: u32 = 1;
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const ACCOUNT_KEY: &[u8] = b"account";
+const TIMELINE_KEY: &[u8] = b"timeline";
 /// There while nobody knows what was spent of the budget before this index was made.
 const BUDGET_UNKNOWN_KEY: &[u8] = b"budget-unknown";
 
@@ -55,6 +62,8 @@ pub(super) struct SledTables {
     ended: Tree,
     pub(super) dead: Tree,
     meta: Tree,
+    /// Which wall times the stored times have; none in tables that nothing was ever stored in.
+    timeline: RwLock<Option<Arc<Timeline>>>,
     /// A handle of sled's data file, for the sync that sled leaves out.
     file: File,
 }
@@ -100,11 +109,21 @@ impl SledTables {
             ended: tree("ended")?,
             dead: tree("dead")?,
             meta: tree("meta")?,
+            timeline: RwLock::default(),
             file: File::open(directory.join("db"))
                 .map_err(|error| OpenError::Unavailable(error.to_string()))?,
             database,
         };
         tables.check_schema()?;
+        let stored = tables.meta.get(TIMELINE_KEY).map_err(open_error)?;
+        match stored.map(|value| record::decode(&value)) {
+            Some(Ok(timeline)) => tables.set_timeline(timeline),
+            Some(Err(RecordError::Version(version))) => {
+                return Err(OpenError::Newer(format!("its timeline is of version {version}")));
+            }
+            // An unreadable one counts as none: then stored times are taken for wall times.
+            Some(Err(_)) | None => {}
+        }
         Ok(tables)
     }
 
@@ -148,20 +167,57 @@ impl SledTables {
         self.meta.contains_key(BUDGET_UNKNOWN_KEY).map_err(failed)
     }
 
+    /// What the stored times mean.
+    pub(super) fn timeline(&self) -> Option<Arc<Timeline>> {
+        self.timeline.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on they mean this. Nothing that is stored changes by it.
+    pub(super) fn set_timeline(&self, timeline: Timeline) {
+        *self.timeline.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(timeline));
+    }
+
+    /// With stored times instead of wall times.
+    fn stored<T: Times>(&self, shown: T) -> T {
+        match self.timeline() {
+            Some(timeline) => shown.with_times(&|kind, at| timeline.stored(kind, at)),
+            None => shown,
+        }
+    }
+
+    /// With wall times instead of stored times.
+    fn shown<T: Times>(&self, stored: T) -> T {
+        match self.timeline() {
+            Some(timeline) => stored.with_times(&|kind, at| timeline.wall(kind, at)),
+            None => stored,
+        }
+    }
+
+    /// The stored time of a wall time of the past.
+    fn stored_past(&self, at: Timestamp) -> Timestamp {
+        self.timeline().map_or(at, |timeline| timeline.stored(Kind::Past, at))
+    }
+
     /// Writes everything in one transaction and makes it durable.
     pub(super) fn apply(&self, changes: &Changes) -> Result<(), TableError> {
-        let due = keys(&changes.due, due_bytes);
+        let due = keys(&changes.due, |key| due_bytes(&self.stored(*key)));
         let dead = keys(&changes.dead, dead_bytes);
-        let ended = keys(&changes.ended, ended_bytes);
+        let ended = keys(&changes.ended, |key| ended_bytes(&self.stored(*key)));
         let [mut messages, mut history, mut ledger, mut meta] = [(); 4].map(|()| Batch::default());
         for (id, record) in &changes.messages {
+            let record = record.clone().map(|record| self.stored(record));
             put(&self.messages, &mut messages, id.as_bytes(), record.as_ref())?;
         }
         for (id, record) in &changes.history {
+            let record = record.clone().map(|record| self.stored(record));
             put(&self.history, &mut history, id.as_bytes(), record.as_ref())?;
         }
         if let Some(account) = &changes.account {
-            put(&self.meta, &mut meta, ACCOUNT_KEY, Some(account))?;
+            put(&self.meta, &mut meta, ACCOUNT_KEY, Some(&self.stored(account.clone())))?;
+        }
+        if let Some(timeline) = &changes.timeline {
+            // Three hundred octets or two thousand.
+            meta.insert(TIMELINE_KEY, encoded(timeline)?);
         }
         for (sequence, event) in &changes.ledger {
             match event {
@@ -220,13 +276,13 @@ impl SledTables {
             Err(error) => return Some(Err(failed(error))),
         };
         let id = QueueId::from_bytes(sled_parts::first_of(&key)?.try_into().ok()?);
-        let record = record_of(tree, id).transpose()?;
+        let record = self.record_of(tree, id).transpose()?;
         Some(record.map(|record| (id, record)))
     }
 
     /// Whether the due tree has this key.
     pub(super) fn has_due(&self, key: &DueKey) -> Result<bool, TableError> {
-        self.due.contains_key(due_bytes(key)).map_err(failed)
+        self.due.contains_key(due_bytes(&self.stored(*key))).map_err(failed)
     }
 
     /// All ledger events.
@@ -249,7 +305,7 @@ impl SledTables {
 
     /// A finished message.
     pub(super) fn finished(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
-        record_of(&self.history, id)
+        self.record_of(&self.history, id)
     }
 
     /// Finished messages before `before`, newest first; unreadable entries are left out.
@@ -272,7 +328,7 @@ impl SledTables {
         keep_after: Timestamp,
         limit: usize,
     ) -> Result<Vec<EndKey>, TableError> {
-        let least = EndKey { at: keep_after, id: QueueId::from_bytes([0; 16]) };
+        let least = EndKey { at: self.stored_past(keep_after), id: QueueId::from_bytes([0; 16]) };
         self.ends(self.ended.range(..ended_bytes(&least)).keys().take(limit))
     }
 
@@ -282,15 +338,21 @@ impl SledTables {
         time: Timestamp,
         limit: usize,
     ) -> Result<Vec<EndKey>, TableError> {
-        let most = EndKey { at: time, id: QueueId::from_bytes([u8::MAX; 16]) };
+        let most = EndKey { at: self.stored_past(time), id: QueueId::from_bytes([u8::MAX; 16]) };
         self.ends(self.ended.range(ended_bytes(&most)..).keys().rev().take(limit))
+    }
+
+    fn record_of(&self, tree: &Tree, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
+        let stored = sled_parts::get(tree, id.as_bytes())?;
+        stored.map(|bytes| read(id, &bytes).map(|record| self.shown(record))).transpose()
     }
 
     fn ends(
         &self,
         keys: impl Iterator<Item = sled::Result<IVec>>,
     ) -> Result<Vec<EndKey>, TableError> {
-        let ends = keys.map(|key| key.map(|key| end_key(&key)).map_err(failed));
+        let ends =
+            keys.map(|key| key.map(|key| end_key(&key).map(|key| self.shown(key))).map_err(failed));
         ends.filter_map(Result::transpose).collect()
     }
 
@@ -301,14 +363,14 @@ impl SledTables {
             Some(Err(RecordError::Version(version))) => {
                 Err(TableError::Newer(format!("the account's state is of version {version}")))
             }
-            stored => Ok(stored.and_then(Result::ok)),
+            stored => Ok(stored.and_then(Result::ok).map(|account| self.shown(account))),
         }
     }
 }
 
 impl Tables for SledTables {
     fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
-        record_of(&self.messages, id)
+        self.record_of(&self.messages, id)
     }
 
     fn first_due(
@@ -318,7 +380,7 @@ impl Tables for SledTables {
     ) -> Result<Option<DueKey>, TableError> {
         for key in self.due.scan_prefix([lane_byte(lane)]).keys() {
             let key = key.map_err(failed)?;
-            if let Some(key) = due_key(&key)
+            if let Some(key) = due_key(&key).map(|key| self.shown(key))
                 && !passed_over(&key)
             {
                 return Ok(Some(key));
@@ -362,10 +424,6 @@ fn keys<K, const N: usize>(changed: &BTreeMap<K, bool>, bytes: impl Fn(&K) -> [u
     batch
 }
 
-fn record_of(tree: &Tree, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
-    sled_parts::get(tree, id.as_bytes())?.map(|bytes| read(id, &bytes)).transpose()
-}
-
 fn read<T: Stored>(id: QueueId, value: &[u8]) -> Result<T, TableError> {
     record::decode(value).map_err(|error| match error {
         RecordError::Version(version) => {
@@ -375,33 +433,39 @@ fn read<T: Stored>(id: QueueId, value: &[u8]) -> Result<T, TableError> {
     })
 }
 
-/// Times before 1970 do not occur in a due key but by a wrong clock; they sort first as well.
+/// A time in octets that sort as it does, also before 1970.
+fn time_bytes(at: Timestamp) -> [u8; 8] {
+    (at.0 ^ i64::MIN).to_be_bytes()
+}
+
+fn time_of(bytes: &[u8]) -> Option<Timestamp> {
+    Some(Timestamp(i64::from_be_bytes(bytes.try_into().ok()?) ^ i64::MIN))
+}
+
 fn due_bytes(key: &DueKey) -> [u8; 25] {
     let mut bytes = [lane_byte(key.lane); 25];
-    bytes[1..9].copy_from_slice(&u64::try_from(key.due.0).unwrap_or(0).to_be_bytes());
+    bytes[1..9].copy_from_slice(&time_bytes(key.due));
     bytes[9..].copy_from_slice(key.id.as_bytes());
     bytes
 }
 
 fn ended_bytes(key: &EndKey) -> [u8; 24] {
     let mut bytes = [0; 24];
-    bytes[..8].copy_from_slice(&u64::try_from(key.at.0).unwrap_or(0).to_be_bytes());
+    bytes[..8].copy_from_slice(&time_bytes(key.at));
     bytes[8..].copy_from_slice(key.id.as_bytes());
     bytes
 }
 
 fn end_key(bytes: &[u8]) -> Option<EndKey> {
     let (at, id) = bytes.split_at_checked(8)?;
-    let at = i64::try_from(u64::from_be_bytes(at.try_into().ok()?)).ok()?;
-    Some(EndKey { at: Timestamp(at), id: QueueId::from_bytes(id.try_into().ok()?) })
+    Some(EndKey { at: time_of(at)?, id: QueueId::from_bytes(id.try_into().ok()?) })
 }
 
 fn due_key(bytes: &[u8]) -> Option<DueKey> {
     let (lane, bytes) = bytes.split_first()?;
     let lane = Lane::ALL.into_iter().find(|known| lane_byte(*known) == *lane)?;
     let (due, id) = bytes.split_at_checked(8)?;
-    let due = i64::try_from(u64::from_be_bytes(due.try_into().ok()?)).ok()?;
-    Some(DueKey { lane, due: Timestamp(due), id: QueueId::from_bytes(id.try_into().ok()?) })
+    Some(DueKey { lane, due: time_of(due)?, id: QueueId::from_bytes(id.try_into().ok()?) })
 }
 
 fn lane_byte(lane: Lane) -> u8 {

@@ -131,6 +131,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Removes dead letters: messages whose recipients are all relayed or dead, the last of them since
     /// before `keep_after`. Returns how many went.
     async fn expire_dead(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
+        let keep_after = keep_after.before(self.doubt());
         let (mut after, mut expired) = (None, 0);
         loop {
             let page = self.dead(after, LIST_LENGTH_MAX).await?;
@@ -147,6 +148,11 @@ pub trait Store: Send + Sync + fmt::Debug {
                 }
             }
         }
+    }
+
+    /// How much of an age rests on a wall clock that may be wrong yet: nothing is removed for an age that needs it.
+    fn doubt(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// One message, queued or from the history; `None` when neither knows it.
@@ -309,6 +315,22 @@ impl Settlement {
     pub(super) fn of(&self, index: usize) -> Outcome {
         let own = self.outcomes.iter().find(|(place, _)| *place == index);
         own.map_or(Outcome::NotTried { until: None }, |(_, outcome)| outcome.clone())
+    }
+
+    /// The same when it was decided before the clock was set back to `now`: its waits are as long as they were meant.
+    pub(super) fn not_after(&self, now: Timestamp) -> Self {
+        let (ahead, mut moved) = (self.at.since(now), self.clone());
+        moved.at = self.at.before(ahead);
+        for (_, outcome) in &mut moved.outcomes {
+            match outcome {
+                Outcome::Deferred { until, .. } => *until = until.before(ahead),
+                Outcome::NotTried { until } | Outcome::Uncertain { resend_at: until, .. } => {
+                    *until = until.map(|until| until.before(ahead));
+                }
+                Outcome::Relayed { .. } | Outcome::Dead { .. } => {}
+            }
+        }
+        moved
     }
 }
 

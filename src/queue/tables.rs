@@ -12,7 +12,11 @@ use super::{
     record::MessageRecord,
     state::{AccountState, RecipientState},
 };
-use crate::{budget::ledger::Event, clock::Timestamp, message::envelope::Lane};
+use crate::{
+    budget::ledger::Event,
+    clock::{Timeline, Timestamp},
+    message::envelope::Lane,
+};
 
 /// The place of a message in the order of departure: its lane, then due time, then order of acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +141,8 @@ pub(super) struct Changes {
     pub(super) budget_known: bool,
     /// The account's new state.
     pub(super) account: Option<AccountState>,
+    /// What stored times mean from now on.
+    pub(super) timeline: Option<Timeline>,
     /// Messages that leave the queue, with their octets: their files go after the write.
     pub(super) removed: Vec<(QueueId, u64)>,
 }
@@ -151,6 +157,7 @@ impl Changes {
             && self.history.is_empty()
             && self.ended.is_empty()
             && self.account.is_none()
+            && self.timeline.is_none()
     }
 
     /// Whether something becomes claimable by them.

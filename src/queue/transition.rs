@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 
 /// No attempt is ever put off for longer. A due time further ahead was written while the clock was
 /// wrong, and counts as due.
-const DUE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DUE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Moves a reserved recipient on. One that was not tried goes back to its place in the order of acceptance.
 pub(super) fn apply(

@@ -1,0 +1,90 @@
+//! Every time in what is stored: records keep stored times, everybody else sees wall times.
+//!
+//! Rule: a time that is added to a record is added here, or a step of the wall clock would not move it. Must not know
+//! which store holds a record.
+
+use super::{
+    record::MessageRecord,
+    state::{AccountState, RecipientState},
+    tables::{DueKey, EndKey},
+    transition::DUE_AHEAD_MAX,
+};
+use crate::clock::{EARLIEST, Kind, Timestamp};
+
+/// How one time is changed.
+pub(super) type Change<'a> = &'a dyn Fn(Kind, Timestamp) -> Timestamp;
+
+/// Something that holds times.
+pub(super) trait Times: Sized {
+    /// Changes each of them.
+    fn each_time(&mut self, change: Change<'_>);
+
+    /// The same with changed times.
+    fn with_times(mut self, change: Change<'_>) -> Self {
+        self.each_time(change);
+        self
+    }
+}
+
+impl Times for MessageRecord {
+    fn each_time(&mut self, change: Change<'_>) {
+        let notices = self.notices.iter_mut().map(|notice| &mut notice.at);
+        for at in notices.chain([&mut self.accepted_at, &mut self.lifetime_from]) {
+            *at = change(Kind::Past, *at);
+        }
+        self.recipients.iter_mut().for_each(|recipient| recipient.state.each_time(change));
+    }
+}
+
+impl Times for RecipientState {
+    fn each_time(&mut self, change: Change<'_>) {
+        match self {
+            Self::Queued { due, .. } => *due = change(Kind::Planned, *due),
+            Self::Reserved { since: at, .. }
+            | Self::Relayed { at }
+            | Self::Held { since: at, .. }
+            | Self::Dead { since: at, .. } => *at = change(Kind::Past, *at),
+        }
+    }
+}
+
+impl Times for AccountState {
+    fn each_time(&mut self, change: Change<'_>) {
+        for at in [&mut self.until, &mut self.alone_until].into_iter().flatten() {
+            *at = change(Kind::Planned, *at);
+        }
+        let lists = self.spam.iter_mut().chain(&mut self.logins);
+        for at in lists.chain(&mut self.day_full_since).chain([&mut self.since]) {
+            *at = change(Kind::Past, *at);
+        }
+    }
+}
+
+/// Only its place in the order; how old it is, the boot in which it was written says.
+impl Times for EndKey {
+    fn each_time(&mut self, change: Change<'_>) {
+        self.at = change(Kind::Planned, self.at);
+    }
+}
+
+impl Times for DueKey {
+    fn each_time(&mut self, change: Change<'_>) {
+        self.due = change(Kind::Planned, self.due);
+    }
+}
+
+/// The record of a message that comes into the queue at `now`. Its clock may have been another one: that of a
+/// transaction during which the clock was set, of a file whose record is lost, of another queue. What was never tried
+/// is due, nothing is of the future, and no lifetime began before this program existed.
+pub(super) fn arriving(mut record: MessageRecord, now: Timestamp) -> MessageRecord {
+    let is_wrong = |at: Timestamp| at > now || (at < EARLIEST && now >= EARLIEST);
+    for at in [&mut record.accepted_at, &mut record.lifetime_from] {
+        *at = if is_wrong(*at) { now } else { *at };
+    }
+    for recipient in &mut record.recipients {
+        let waits = recipient.attempts > 0 && recipient.state.name() == "queued";
+        let latest = if waits { now.after(DUE_AHEAD_MAX) } else { now };
+        recipient.state.each_time(&|_, at| at.min(latest));
+    }
+    record
+}
