@@ -11,6 +11,7 @@ mod command;
 mod data;
 mod header;
 mod record;
+mod reply;
 mod seeds;
 mod session;
 
@@ -26,13 +27,14 @@ const INPUT_BYTES_MAX: usize = 4 * 1024;
 /// The body of a target: it panics when something does not hold.
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 6] = [
+const TARGETS: [(&str, Body); 7] = [
     ("session", session::run),
     ("command", command::run),
     ("address", address::run),
     ("data", data::run),
     ("header", header::run),
     ("record", record::run),
+    ("reply", reply::run),
 ];
 
 fn corpus() -> PathBuf {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::oauth::TokenError;
+use crate::smtp::client;
 
 /// Octets of a reply's text that are kept.
 pub(super) const REPLY_TEXT_LENGTH_MAX: usize = 1_000;
@@ -102,6 +103,11 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    /// Takes a reply as it was read.
+    pub(super) fn of(reply: &client::reply::Reply) -> Self {
+        Self::new(reply.code, &reply.joined())
+    }
+
     /// Takes the joined text of a reply apart.
     pub(super) fn new(code: u16, joined: &str) -> Self {
         let joined = bounded(joined);
@@ -198,8 +204,8 @@ pub(super) enum Fault {
     /// The connection ended or made no progress in time.
     #[error("{0}")]
     Lost(String),
-    /// What came is no SMTP reply.
-    #[error("the server sent something that is no SMTP reply: {0}")]
+    /// What came is not an SMTP reply.
+    #[error("the server sent something that is not an SMTP reply: {0}")]
     Garbled(String),
     /// One of the others, with the name and port of the server.
     #[error("{server}: {fault}")]

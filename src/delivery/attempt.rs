@@ -7,7 +7,7 @@
 
 use tracing::{info, warn};
 
-use super::{answer::Answer, gmail::Envelope, options::Options};
+use super::{answer::Answer, options::Options};
 use crate::{
     clock::Moment,
     message::{identity::Terms, rewrite::rewrite},
@@ -15,7 +15,7 @@ use crate::{
         reader::MessageReader,
         store::{ClaimedMessage, StoreError},
     },
-    smtp::address::Address,
+    smtp::{address::Address, client::commands::Envelope},
 };
 
 /// The addresses of an attempt.

@@ -11,7 +11,7 @@ use super::{
     answer::Reply,
     oauth::{Kind, TokenError},
 };
-use crate::secret::Secret;
+use crate::{secret::Secret, smtp::client::capabilities::Capabilities};
 
 /// Octets of an AUTH command with its initial response (RFC 4954 section 4). Nothing is cut at the 512 of other
 /// commands.
@@ -31,6 +31,15 @@ pub(super) enum Mechanism {
 }
 
 impl Mechanism {
+    /// How a token is presented. XOAUTH2 first: it is what Gmail documents for SMTP.
+    pub(super) fn offered(capabilities: &Capabilities) -> Option<Self> {
+        let offered = [
+            (capabilities.auth_xoauth2, Self::Xoauth2),
+            (capabilities.auth_oauthbearer, Self::Oauthbearer),
+        ];
+        offered.into_iter().find(|(offered, _)| *offered).map(|(_, mechanism)| mechanism)
+    }
+
     /// The AUTH command with its initial response and CRLF; `None` when it is longer than a command may be.
     pub(super) fn line(
         self,

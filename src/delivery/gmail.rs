@@ -1,43 +1,46 @@
 //! One connection to the upstream: opening it, one mail transaction after the other, closing it.
 //!
-//! Rule: the only file that knows lettre's connection (with `guard.rs` under it), driven command by
-//! command, so that each recipient has a result of its own and the bytes stay unchanged. No password is
-//! sent, and no message, before TLS unless TLS is off. A transaction takes two round trips: the envelope
-//! in one write (RFC 2920), then the message. Must not know the queue or what a reply means.
+//! Rule: driven command by command, so that each recipient has a result of its own and the bytes stay
+//! unchanged. No password is sent, and no message, before TLS unless TLS is off. A transaction takes two
+//! round trips: the envelope in one write (RFC 2920), then the message. Besides each reply, each part of the
+//! dialogue has a limit in time, so that a server which answers everything late cannot keep a message for ever.
+//! Must not know the queue or what a reply means.
 
 mod login;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use lettre::transport::smtp::{
-    Error as SmtpError,
-    client::AsyncSmtpConnection,
-    extension::{ClientId, Extension},
-    response::Response,
-};
 use tokio::time::timeout;
 
 use super::{
     answer::{Answer, Fault, Reply, Stage, StageCell},
-    body::Body,
-    capabilities::Capabilities,
     credential::Credential,
-    guard::{Handle, StartTlsError},
     oauth::Tokens,
     options::{Limits, Options, Tls, Way},
     reach::reach,
     replies::{EnvelopeReplies, Step, Transacted},
     tls::{self, Trust},
+    wire::Wire,
 };
 use crate::{
     queue::{reader::MessageReader, store::StoreError},
-    smtp::address::Address,
+    smtp::client::{
+        capabilities::Capabilities,
+        commands::{self, Envelope},
+        stuffing::DotStuffer,
+    },
 };
+
+/// The greeting, EHLO twice and STARTTLS may take so many times the limit of one command.
+const OPENING_LIMIT: u32 = 2;
+/// The replies to MAIL, to all RCPT and to DATA may take so many times the limit of one command.
+const ENVELOPE_LIMIT: u32 = 4;
+/// Octets a second that a server must take at least of a message; slower ones would keep a connection for days.
+const SPEED_MIN: u64 = 4 * 1024;
 
 /// An open connection, logged in and ready for MAIL.
 pub(super) struct Connection {
-    smtp: AsyncSmtpConnection,
-    handle: Handle,
+    wire: Wire,
     capabilities: Capabilities,
     limits: Limits,
     /// The last transaction ended early, so the server still has its sender and recipients.
@@ -46,15 +49,14 @@ pub(super) struct Connection {
     without_parameters: bool,
 }
 
-/// The envelope of one transaction.
-#[derive(Debug)]
-pub(super) struct Envelope {
-    /// `None` is the null reverse path.
-    pub(super) reverse_path: Option<Address>,
-    /// At least one, at most `Limits::recipients_per_transaction`.
-    pub(super) recipients: Vec<Address>,
-    /// SMTPUTF8 is needed.
-    pub(super) internationalized: bool,
+/// How the way of the message to its final dot ended.
+enum Sent {
+    /// The dot has been sent, or may have been.
+    Dot,
+    /// It was not; the connection is lost.
+    Broken(Fault),
+    /// It was not, because of the queue.
+    Unreadable(StoreError),
 }
 
 impl Connection {
@@ -65,15 +67,14 @@ impl Connection {
         tokens: Option<&Arc<Tokens>>,
     ) -> Result<Option<Credential>, Answer> {
         let Some(login) = &options.login else { return Ok(None) };
-        let broken = |fault| Answer::Broken { stage: Stage::Auth, after_dot: false, fault };
         if options.tls == Tls::Off {
             let words = "a password is never sent without TLS: set upstream.tls";
-            return Err(broken(Fault::Configuration(words.into())));
+            return Err(broken(Stage::Auth, Fault::Configuration(words.into())));
         }
         Credential::of(login, tokens, options.limits.password_command)
             .await
             .map(Some)
-            .map_err(broken)
+            .map_err(|fault| broken(Stage::Auth, fault))
     }
 
     /// Opens a connection up to the point where AUTH, or MAIL, may follow.
@@ -84,36 +85,78 @@ impl Connection {
         stage: &StageCell,
     ) -> Result<Self, Answer> {
         stage.enter(Stage::Connect);
-        let broken = |stage, fault| Answer::Broken { stage, after_dot: false, fault };
         let reached = reach(options, way, trust).await;
-        let (guard, handle) = reached.map_err(|fault| broken(Stage::Connect, fault))?;
-        stage.enter(Stage::Greeting);
-        let name = ClientId::Domain(options.ehlo_name.clone());
-        let smtp = AsyncSmtpConnection::connect_with_transport(Box::new(guard), &name).await;
-        let smtp = smtp.map_err(|error| {
-            let stage = if handle.wrote_anything() { Stage::Ehlo } else { Stage::Greeting };
-            if handle.met_tls() { broken(stage, Fault::TlsFirst) } else { answer(stage, &error) }
-        })?;
-        let limits = options.limits.clone();
-        let capabilities = Capabilities::default();
         let mut connection = Self {
-            smtp,
-            handle,
-            capabilities,
-            limits,
+            wire: reached.map_err(|fault| broken(Stage::Connect, fault))?,
+            capabilities: Capabilities::default(),
+            limits: options.limits.clone(),
             needs_reset: false,
             without_parameters: false,
         };
+        let limit = OPENING_LIMIT * options.limits.command;
+        match timeout(limit, connection.greet(options, way, trust, stage)).await {
+            Ok(greeted) => greeted.map(|()| connection),
+            Err(_) => Err(broken(stage.stage(), too_slow(limit))),
+        }
+    }
+
+    /// The greeting, EHLO, and STARTTLS with another EHLO.
+    async fn greet(
+        &mut self,
+        options: &Options,
+        way: Way,
+        trust: &Trust,
+        stage: &StageCell,
+    ) -> Result<(), Answer> {
+        stage.enter(Stage::Greeting);
+        self.positive(Stage::Greeting).await?;
+        self.hello(options, stage).await?;
         if way.tls == Tls::Starttls {
             stage.enter(Stage::Starttls);
-            connection.start_tls(options, trust).await?;
+            self.start_tls(options, trust).await?;
+            // What was offered in plain text counts no more (RFC 3207 section 4.2).
+            self.hello(options, stage).await?;
         }
+        Ok(())
+    }
+
+    async fn hello(&mut self, options: &Options, stage: &StageCell) -> Result<(), Answer> {
         stage.enter(Stage::Ehlo);
-        // lettre keeps four keywords of its own EHLO only.
-        let reply = connection.smtp.command(format!("EHLO {}\r\n", options.ehlo_name)).await;
-        let reply = reply.map_err(|error| answer(Stage::Ehlo, &error))?;
-        connection.capabilities = Capabilities::read(reply.message());
-        Ok(connection)
+        self.wire.say(&commands::ehlo(&options.ehlo_name));
+        let limit = self.limits.command;
+        let reply = self.wire.reply(limit).await.map_err(|fault| broken(Stage::Ehlo, fault))?;
+        if !reply.is_positive() {
+            return Err(Answer::Replied { stage: Stage::Ehlo, reply: Reply::of(&reply) });
+        }
+        self.capabilities = Capabilities::of(&reply);
+        Ok(())
+    }
+
+    async fn start_tls(&mut self, options: &Options, trust: &Trust) -> Result<(), Answer> {
+        let broken = |fault| broken(Stage::Starttls, fault);
+        if !self.capabilities.starttls {
+            return Err(broken(Fault::NoStarttls));
+        }
+        let connector = trust.connector().await.map_err(broken)?;
+        let name = tls::server_name(&options.host).map_err(broken)?;
+        self.wire.say(&commands::starttls());
+        self.positive(Stage::Starttls).await?;
+        let fault = |error: &std::io::Error| tls::handshake_fault(&options.host, error);
+        self.wire.start_tls(&connector, name, self.limits.command, fault).await.map_err(broken)
+    }
+
+    /// Writes what was gathered and reads a reply.
+    async fn reply(&mut self, stage: Stage) -> Result<Reply, Answer> {
+        let reply = self.wire.reply(self.limits.command).await;
+        reply.map(|reply| Reply::of(&reply)).map_err(|fault| broken(stage, fault))
+    }
+
+    /// The same, where anything but success ends the dialogue.
+    async fn positive(&mut self, stage: Stage) -> Result<Reply, Answer> {
+        match self.reply(stage).await? {
+            reply if reply.is_positive() => Ok(reply),
+            reply => Err(Answer::Replied { stage, reply }),
+        }
     }
 
     /// Leaves the parameters of MAIL out from now on, or not.
@@ -126,26 +169,7 @@ impl Connection {
         self.capabilities.internationalized
     }
 
-    async fn start_tls(&mut self, options: &Options, trust: &Trust) -> Result<(), Answer> {
-        let broken = |fault| Answer::Broken { stage: Stage::Starttls, after_dot: false, fault };
-        if !self.smtp.server_info().supports_feature(Extension::StartTls) {
-            return Err(broken(Fault::NoStarttls));
-        }
-        let connector = trust.connector().await.map_err(broken)?;
-        let name = tls::server_name(&options.host).map_err(broken)?;
-        self.smtp.command("STARTTLS\r\n").await.map_err(|error| answer(Stage::Starttls, &error))?;
-        match timeout(self.limits.command, self.handle.start_tls(&connector, name)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(StartTlsError::Injected)) => Err(broken(Fault::Injected)),
-            // Injected text that comes a moment later meets the handshake, which it breaks.
-            Ok(Err(StartTlsError::Handshake(error))) => {
-                Err(broken(tls::handshake_fault(&options.host, &error)))
-            }
-            Err(_) => Err(broken(Fault::Lost("the TLS handshake took too long".into()))),
-        }
-    }
-
-    /// Sends one message. `before_final_dot` runs before its last block leaves; when it fails, or the
+    /// Sends one message. `before_final_dot` runs before its final dot leaves; when it fails, or the
     /// message cannot be read, the connection is given up and nothing is delivered.
     pub(super) async fn transact<F>(
         &mut self,
@@ -157,11 +181,13 @@ impl Connection {
     where
         F: FnOnce() -> Result<(), StoreError> + Send,
     {
-        self.handle.begin_transaction();
-        self.handle.set_limit(self.limits.command);
         let mut replies = EnvelopeReplies::new(envelope.recipients.len());
-        let fault =
-            self.send_envelope(envelope, reader.size_bytes(), &mut replies, stage).await.err();
+        let limit = ENVELOPE_LIMIT * self.limits.command;
+        let sending = self.send_envelope(envelope, reader.size_bytes(), &mut replies, stage);
+        let fault = match timeout(limit, sending).await {
+            Ok(sent) => sent.err(),
+            Err(_) => Some((stage.stage(), too_slow(limit))),
+        };
         if let Some((stage, fault)) = fault {
             return replies.broken(stage, false, fault);
         }
@@ -188,65 +214,41 @@ impl Connection {
         replies: &mut EnvelopeReplies,
         cell: &StageCell,
     ) -> Result<(), (Stage, Fault)> {
-        let mut lines = self.envelope_lines(envelope, size_bytes);
+        let lines = self.envelope_lines(envelope, size_bytes);
         self.needs_reset = false;
         let pipelining = self.capabilities.pipelining;
         if pipelining {
-            let all = lines.iter().map(|(_, line)| line.as_str()).collect();
-            lines[0].1 = all;
+            lines.iter().for_each(|(_, line)| self.wire.say(line));
         }
-        for (position, (step, line)) in lines.iter().enumerate() {
-            if !pipelining && !replies.makes_sense(*step) {
-                continue;
+        for (step, line) in &lines {
+            if !pipelining {
+                if !replies.makes_sense(*step) {
+                    continue;
+                }
+                self.wire.say(line);
             }
             cell.enter(step.stage());
-            let result = if pipelining && position > 0 {
-                self.smtp.read_response().await
-            } else {
-                self.smtp.command(line).await
-            };
-            match result.map_or_else(
-                |error| answer(step.stage(), &error),
-                |reply| replied(step.stage(), &reply),
-            ) {
-                Answer::Replied { reply, .. } => replies.note(*step, reply),
-                Answer::Broken { stage, fault, .. } => return Err((stage, fault)),
-                Answer::Unsendable { reason } => {
-                    return Err((step.stage(), Fault::Garbled(reason)));
-                }
+            match self.wire.reply(self.limits.command).await {
+                Ok(reply) => replies.note(*step, Reply::of(&reply)),
+                Err(fault) => return Err((step.stage(), fault)),
             }
         }
         Ok(())
     }
 
     fn envelope_lines(&self, envelope: &Envelope, size_bytes: u64) -> Vec<(Step, String)> {
-        let offered = &self.capabilities;
-        let mut mail = match &envelope.reverse_path {
-            Some(address) => format!("MAIL FROM:<{address}>"),
-            None => "MAIL FROM:<>".to_owned(),
+        let parameters = match self.without_parameters {
+            true => Vec::new(),
+            false => envelope.parameters(&self.capabilities, size_bytes),
         };
-        let parameters = !self.without_parameters;
-        if offered.size && parameters {
-            mail.push_str(&format!(" SIZE={size_bytes}"));
-        }
-        // A message that claims 7 bits may hold 8 all the same; the declaration harms nobody.
-        if offered.eight_bit_mime && parameters {
-            mail.push_str(" BODY=8BITMIME");
-        }
-        if envelope.internationalized && offered.internationalized && parameters {
-            mail.push_str(" SMTPUTF8");
-        }
-        mail.push_str("\r\n");
         let mut lines = Vec::with_capacity(envelope.recipients.len() + 3);
         if self.needs_reset {
-            lines.push((Step::Reset, "RSET\r\n".to_owned()));
+            lines.push((Step::Reset, commands::rset()));
         }
-        lines.push((Step::Mail, mail));
+        lines.push((Step::Mail, envelope.mail(&parameters)));
         let recipients = envelope.recipients.iter().enumerate();
-        lines.extend(
-            recipients.map(|(position, to)| (Step::Rcpt(position), format!("RCPT TO:<{to}>\r\n"))),
-        );
-        lines.push((Step::Data, "DATA\r\n".to_owned()));
+        lines.extend(recipients.map(|(position, to)| (Step::Rcpt(position), commands::rcpt(to))));
+        lines.push((Step::Data, commands::data()));
         lines
     }
 
@@ -260,59 +262,67 @@ impl Connection {
     where
         F: FnOnce() -> Result<(), StoreError> + Send,
     {
-        self.handle.set_limit(self.limits.block);
-        let (handle, final_dot_limit) = (self.handle.clone(), self.limits.final_dot);
-        let mut body = Body::new(reader, || {
-            before_final_dot()?;
-            cell.enter(Stage::FinalDot);
-            handle.set_limit(final_dot_limit);
-            Ok(())
-        });
-        let mut store_error = None;
-        let blocks = std::iter::from_fn(|| {
-            let block = body.block();
-            store_error = body.failed();
-            if store_error.is_some() {
-                // lettre would end the message here; the poison keeps the final dot from leaving.
-                self.handle.poison();
+        let seconds = reader.size_bytes() / SPEED_MIN;
+        let limit = self.limits.block + Duration::from_secs(seconds);
+        let sent = match timeout(limit, self.send_text(reader)).await {
+            Ok(Ok(dot)) => self.send_final_dot(dot, before_final_dot, cell).await,
+            Ok(Err(sent)) => sent,
+            Err(_) => Sent::Broken(too_slow(limit)),
+        };
+        match sent {
+            Sent::Broken(fault) => replies.broken(Stage::Data, false, fault),
+            Sent::Unreadable(store_error) => {
+                let fault = Fault::Lost("given up because of the queue".into());
+                let store_error = Some(store_error);
+                Transacted { store_error, ..replies.broken(Stage::Data, false, fault) }
             }
-            block
-        });
-        let result = self.smtp.message_iter(blocks).await;
-        if store_error.is_some() {
-            let fault = Fault::Lost("given up because of the queue".into());
-            return Transacted { store_error, ..replies.broken(Stage::Data, false, fault) };
+            Sent::Dot => match self.wire.reply(self.limits.final_dot).await {
+                Ok(reply) => replies.finished(Stage::FinalDot, Some(Reply::of(&reply))),
+                Err(fault) => replies.broken(Stage::FinalDot, true, fault),
+            },
         }
-        match result.map_or_else(
-            |error| answer(Stage::FinalDot, &error),
-            |reply| replied(Stage::FinalDot, &reply),
-        ) {
-            Answer::Replied { reply, .. } => replies.finished(Stage::FinalDot, Some(reply)),
-            Answer::Broken { fault, .. } if self.handle.may_have_sent_final_dot() => {
-                replies.broken(Stage::FinalDot, true, fault)
-            }
-            Answer::Broken { fault, .. } => replies.broken(Stage::Data, false, fault),
-            Answer::Unsendable { reason } => {
-                replies.broken(Stage::Data, false, Fault::Garbled(reason))
-            }
+    }
+
+    /// Everything before the final dot, which is returned. What is left of it in the buffer leaves with the dot.
+    async fn send_text(&mut self, mut reader: MessageReader) -> Result<&'static [u8], Sent> {
+        let mut stuffer = DotStuffer::default();
+        while let Some(block) = reader.next_block().map_err(Sent::Unreadable)? {
+            stuffer.push(&block, self.wire.gathered());
+            self.wire.relieve(self.limits.block).await.map_err(Sent::Broken)?;
+        }
+        Ok(stuffer.end())
+    }
+
+    async fn send_final_dot<F>(&mut self, dot: &[u8], before: F, cell: &StageCell) -> Sent
+    where
+        F: FnOnce() -> Result<(), StoreError> + Send,
+    {
+        if let Err(error) = before() {
+            return Sent::Unreadable(error);
+        }
+        cell.enter(Stage::FinalDot);
+        self.wire.gathered().extend_from_slice(dot);
+        match self.wire.flush(self.limits.block).await {
+            Err(fault) if !self.wire.has_let_go() => Sent::Broken(fault),
+            // A fault behind it shows once more when the reply is read.
+            _ => Sent::Dot,
         }
     }
 
     /// The server said 354 though it refused every recipient: a lone dot ends the transaction (RFC 2920
     /// section 3.1), and its reply says nothing that we do not know.
     async fn send_nothing(&mut self, replies: EnvelopeReplies) -> Transacted {
-        self.handle.set_limit(self.limits.final_dot);
-        let result = self.smtp.command(".\r\n").await;
-        let lost = result.is_err_and(|error| error.status().is_none());
+        self.wire.say(".\r\n");
+        let lost = self.wire.reply(self.limits.final_dot).await.is_err();
         let finished = replies.finished(Stage::FinalDot, None);
         Transacted { broken: lost, ..finished }
     }
 
     /// Says goodbye, without waiting long for the answer.
     pub(super) async fn quit(mut self) {
-        self.handle.set_limit(self.limits.quit);
+        self.wire.say(&commands::quit());
         // The connection ends either way.
-        drop(timeout(2 * self.limits.quit, self.smtp.quit()).await);
+        drop(timeout(2 * self.limits.quit, self.wire.reply(self.limits.quit)).await);
     }
 }
 
@@ -325,42 +335,10 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-fn replied(stage: Stage, response: &Response) -> Answer {
-    Answer::Replied { stage, reply: read(response) }
-}
-
-/// The reply with its lines joined; the enhanced code, which each line repeats, is kept once.
-fn read(response: &Response) -> Reply {
-    let first = response.first_word().unwrap_or_default();
-    let repeated = format!("{first} ");
-    let mut joined = String::new();
-    for (position, line) in response.message().enumerate() {
-        if position > 0 {
-            joined.push(' ');
-        }
-        let is_code = position > 0 && first.contains('.');
-        joined.push_str(if is_code { line.strip_prefix(&repeated).unwrap_or(line) } else { line });
-    }
-    Reply::new(response.code().into(), &joined)
-}
-
-/// A refusal as a reply, anything else as a fault. lettre joins the lines of a refusal itself.
-fn answer(stage: Stage, error: &SmtpError) -> Answer {
-    let source = std::error::Error::source(error);
-    let text = source.map_or_else(|| error.to_string(), ToString::to_string);
-    if let Some(code) = error.status() {
-        let text = source.map_or_else(String::new, ToString::to_string);
-        return Answer::Replied { stage, reply: Reply::new(code.into(), &text) };
-    }
-    let ended = source
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof);
-    let fault = match text.as_str() {
-        // lettre has no better word for the end of the stream.
-        "incomplete response" => Fault::Lost("the server closed the connection".into()),
-        _ if ended => Fault::Lost("the server closed the connection".into()),
-        _ if error.is_response() || error.is_client() => Fault::Garbled(text),
-        _ => Fault::Lost(format!("the connection was lost: {text}")),
-    };
+fn broken(stage: Stage, fault: Fault) -> Answer {
     Answer::Broken { stage, after_dot: false, fault }
+}
+
+fn too_slow(limit: Duration) -> Fault {
+    Fault::Lost(format!("the server is too slow: no end within {} s", limit.as_secs_f32()))
 }

@@ -9,38 +9,33 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     answer::Fault,
-    guard::{self, Guard, Handle},
     names,
     options::{IpFamily, Options, Tls, Way},
     tls::{self, Trust},
+    wire::Wire,
 };
 
 /// Addresses of one name that are tried; smtp.gmail.com has one or two of each family.
 const ADDRESSES_MAX: usize = 8;
 
 /// DNS, TCP and, for implicit TLS, the handshake.
-pub(super) async fn reach(
-    options: &Options,
-    way: Way,
-    trust: &Trust,
-) -> Result<(Guard, Handle), Fault> {
-    let limits = &options.limits;
-    let (stream, peer) = reach_any_address(options, way.port).await?;
+pub(super) async fn reach(options: &Options, way: Way, trust: &Trust) -> Result<Wire, Fault> {
+    let stream = reach_any_address(options, way.port).await?;
     // Commands and the ends of messages are small and waited for.
     drop(stream.set_nodelay(true));
     if way.tls != Tls::Implicit {
-        return Ok(guard::plain(stream, peer, limits.command, limits.quit));
+        return Ok(Wire::plain(stream));
     }
     let connector = trust.connector().await?;
     let name = tls::server_name(&options.host)?;
-    match timeout(limits.command, connector.connect(name, stream)).await {
-        Ok(Ok(stream)) => Ok(guard::encrypted(stream, peer, limits.command, limits.quit)),
+    match timeout(options.limits.command, connector.connect(name, stream)).await {
+        Ok(Ok(stream)) => Ok(Wire::encrypted(stream)),
         Ok(Err(error)) => Err(tls::handshake_fault(&options.host, &error)),
         Err(_) => Err(Fault::Lost("the TLS handshake took too long".into())),
     }
 }
 
-async fn reach_any_address(options: &Options, port: u16) -> Result<(TcpStream, SocketAddr), Fault> {
+async fn reach_any_address(options: &Options, port: u16) -> Result<TcpStream, Fault> {
     let (host, limit) = (options.host.as_str(), options.limits.connect);
     let unreachable = Fault::Unreachable;
     let addresses = match timeout(limit, names::addresses(host, port)).await {
@@ -58,7 +53,7 @@ async fn reach_any_address(options: &Options, port: u16) -> Result<(TcpStream, S
     let mut failures = Vec::new();
     for address in addresses {
         failures.push(match timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => format!("{error} ({address})"),
             Err(_) => format!("no answer within {} s ({address})", limit.as_secs_f32()),
         });

@@ -11,14 +11,15 @@ use std::{
     time::Duration,
 };
 
-use memchr::memchr;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
     sockopt::{Timeout, set_socket_timeout},
 };
 
-use super::answer::{Answer, LINE_BYTES_MAX};
-use crate::clock::Stopwatch;
+use crate::{
+    clock::Stopwatch,
+    smtp::client::reply::{Reply, ReplyParser},
+};
 
 /// How long the daemon's socket may take to let us in, and to greet; then the mail is left in a file.
 pub const LOCAL_CONNECT: Duration = Duration::from_secs(2);
@@ -28,6 +29,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ADDRESSES_MAX: usize = 8;
 /// How long one write may take.
 const WRITE: Duration = Duration::from_secs(60);
+/// Octets read at a time.
+const READ_OCTETS: usize = 4 * 1024;
 /// How long a connection may be used in all.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
@@ -35,8 +38,11 @@ const LIFETIME: Duration = Duration::from_secs(30 * 60);
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    /// What came and was not used yet.
-    input: Vec<u8>,
+    /// What was read; from `start` to `end` it is not used yet.
+    received: Box<[u8; READ_OCTETS]>,
+    start: usize,
+    end: usize,
+    parser: ReplyParser,
     age: Stopwatch,
 }
 
@@ -76,7 +82,14 @@ impl Connection {
     }
 
     fn new(stream: Stream) -> Self {
-        Self { stream, input: Vec::new(), age: Stopwatch::start() }
+        Self {
+            stream,
+            received: Box::new([0; READ_OCTETS]),
+            start: 0,
+            end: 0,
+            parser: ReplyParser::default(),
+            age: Stopwatch::start(),
+        }
     }
 
     /// Writes all of it.
@@ -91,20 +104,18 @@ impl Connection {
     }
 
     /// Reads a reply; `limit` is for all of its lines.
-    pub fn answer(&mut self, limit: Duration) -> io::Result<Answer> {
+    pub fn answer(&mut self, limit: Duration) -> io::Result<Reply> {
         let watch = Stopwatch::start();
-        let mut answer = Answer::begin();
         loop {
-            while let Some(end) = memchr(b'\n', &self.input) {
-                let line: Vec<u8> = self.input.drain(..=end).collect();
-                match answer.take(&line) {
-                    Some(true) => return Ok(answer),
-                    Some(false) => {}
-                    None => return Err(io::Error::other("it does not speak SMTP")),
+            let mut unused = &self.received[self.start..self.end];
+            let parsed = self.parser.push(&mut unused);
+            self.start = self.end - unused.len();
+            match parsed {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => {}
+                Err(error) => {
+                    return Err(io::Error::other(format!("it does not speak SMTP: {error}")));
                 }
-            }
-            if self.input.len() > LINE_BYTES_MAX {
-                return Err(io::Error::other("it does not speak SMTP"));
             }
             let rest = limit.saturating_sub(watch.elapsed());
             if rest.is_zero() {
@@ -115,19 +126,19 @@ impl Connection {
     }
 
     fn receive(&mut self, limit: Duration) -> io::Result<()> {
-        let mut block = [0; 2_048];
+        let block = &mut self.received[..];
         let read = match &mut self.stream {
             Stream::Unix(stream) => {
-                stream.set_read_timeout(Some(limit)).and_then(|()| stream.read(&mut block))
+                stream.set_read_timeout(Some(limit)).and_then(|()| stream.read(block))
             }
             Stream::Tcp(stream) => {
-                stream.set_read_timeout(Some(limit)).and_then(|()| stream.read(&mut block))
+                stream.set_read_timeout(Some(limit)).and_then(|()| stream.read(block))
             }
         };
         match read {
             Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")),
             Ok(count) => {
-                self.input.extend_from_slice(&block[..count]);
+                (self.start, self.end) = (0, count);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),

@@ -7,7 +7,6 @@
 use std::{collections::VecDeque, fmt, io, path::PathBuf};
 
 use super::{
-    answer::Answer,
     configured::Configured,
     connection::Connection,
     drop_file,
@@ -20,7 +19,7 @@ use super::{
 use crate::{
     clock::{Clock as _, SystemClock},
     queue::id::{QueueId, RANDOM_LENGTH},
-    smtp::address::Address,
+    smtp::{address::Address, client::reply::Reply},
 };
 
 /// Where mail may be handed over.
@@ -55,7 +54,7 @@ pub struct Report {
     /// The queue id, when there is one.
     pub id: Option<QueueId>,
     /// Who does not get it.
-    pub refused: Vec<(Address, Answer)>,
+    pub refused: Vec<(Address, Reply)>,
 }
 
 impl Ways {

@@ -4,7 +4,6 @@
 //! when the mail is safe and never before. A call is short and small: no runtime, no TLS, blocking calls.
 //! Must not know the listener (sibling: they meet at the socket and in the drop directory) nor what is printed.
 
-pub mod answer;
 pub mod caller;
 pub mod configured;
 pub mod connection;

@@ -7,12 +7,14 @@
 use std::{io, time::Duration};
 
 use super::{
-    answer::Answer,
     connection::{Connection, LOCAL_CONNECT},
     letter::Letter,
     transaction::{Offer, Recipient, Transaction},
 };
-use crate::smtp::address::Address;
+use crate::smtp::{
+    address::Address,
+    client::{capabilities::Capabilities, reply::Reply, stuffing::DotStuffer},
+};
 
 /// How long a relay elsewhere may take for a reply; the daemon's socket is quicker or broken.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -46,7 +48,7 @@ pub enum Failure {
     /// No connection, or one that was lost, with what is known about it.
     Lost(String),
     /// The message was refused, for good or for now.
-    Refused(Answer),
+    Refused(Reply),
 }
 
 impl From<io::Error> for Failure {
@@ -59,9 +61,9 @@ impl From<io::Error> for Failure {
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The reply to the message, when somebody gets it.
-    pub taken: Option<Answer>,
+    pub taken: Option<Reply>,
     /// Who does not, and why.
-    pub refused: Vec<(Address, Answer)>,
+    pub refused: Vec<(Address, Reply)>,
     /// Whom the server takes later, or in another transaction.
     pub later: Vec<Recipient>,
 }
@@ -77,7 +79,7 @@ impl Submission {
         connection.send(format!("EHLO {own_name}\r\n").as_bytes())?;
         let answer = connection.answer(within)?;
         let offer = if answer.is_positive() {
-            Offer { queue_id: peer == Peer::Daemon, ..Offer::read(&answer.lines) }
+            Offer { queue_id: peer == Peer::Daemon, ..Offer::of(&Capabilities::of(&answer)) }
         } else {
             // A server from before 1995, or a device.
             connection.send(format!("HELO {own_name}\r\n").as_bytes())?;
@@ -96,7 +98,7 @@ impl Submission {
         if transaction.is_internationalized() && !self.offer.internationalized {
             let words = "553 5.6.7 the relay does not offer SMTPUTF8, which the addresses need";
             return Err(
-                Answer::of(words).map_or_else(|| Failure::Lost(words.into()), Failure::Refused)
+                Reply::of(words).map_or_else(|| Failure::Lost(words.into()), Failure::Refused)
             );
         }
         let mut commands = vec![transaction.mail(self.offer)];
@@ -132,7 +134,7 @@ impl Submission {
     }
 
     /// Sends commands and reads a reply for each.
-    fn ask(&mut self, commands: &[String]) -> Result<Vec<Answer>, Failure> {
+    fn ask(&mut self, commands: &[String]) -> Result<Vec<Reply>, Failure> {
         let within = if self.peer == Peer::Daemon { LOCAL_ANSWER } else { ANSWER };
         let mut answers = Vec::with_capacity(commands.len());
         for group in commands.chunks(if self.offer.pipelining { PIPELINE } else { 1 }) {
@@ -151,7 +153,7 @@ impl Submission {
         &mut self,
         transaction: &Transaction<'_>,
         letter: &mut Letter,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Reply, Failure> {
         let sent = if self.offer.chunking {
             let first = format!("BDAT {} LAST\r\n", transaction.size_bytes);
             let connection = &mut self.connection;
@@ -176,21 +178,14 @@ impl Submission {
 
     /// DATA: a dot at the beginning of a line is doubled (RFC 5321 section 4.5.2).
     fn send_with_dots(&mut self, letter: &mut Letter) -> io::Result<()> {
-        let mut at_start = true;
+        let mut stuffer = DotStuffer::default();
         let connection = &mut self.connection;
         letter.replay(|block| {
             let mut stuffed = Vec::with_capacity(block.len() + block.len() / 64);
-            for line in block.split_inclusive(|octet| *octet == b'\n') {
-                if at_start && line.first() == Some(&b'.') {
-                    stuffed.push(b'.');
-                }
-                stuffed.extend_from_slice(line);
-                at_start = line.ends_with(b"\n");
-            }
+            stuffer.push(block, &mut stuffed);
             connection.send(&stuffed)
         })?;
-        // The cleaner has ended the last line.
-        self.connection.send(b".\r\n")
+        self.connection.send(stuffer.end())
     }
 
     /// Says goodbye. Nobody waits for the answer.
@@ -199,6 +194,6 @@ impl Submission {
     }
 }
 
-fn positive(answer: Answer) -> Result<Answer, Failure> {
+fn positive(answer: Reply) -> Result<Reply, Failure> {
     if answer.is_positive() { Ok(answer) } else { Err(Failure::Refused(answer)) }
 }

@@ -7,6 +7,7 @@ use crate::{
     queue::{dropped::Head, id::QueueId},
     smtp::{
         address::Address,
+        client::capabilities::Capabilities,
         dsn::{Content, Notify, RecipientDsn},
     },
 };
@@ -81,22 +82,18 @@ impl Offer {
         queue_id: false,
     };
 
-    /// Reads the lines of EHLO's reply.
+    /// What the reply to EHLO offers.
     #[must_use]
-    pub fn read(lines: &[String]) -> Self {
-        let mut offer = Self::default();
-        for line in lines.iter().skip(1) {
-            match line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase().as_str() {
-                "SIZE" => offer.size = true,
-                "8BITMIME" => offer.eight_bit = true,
-                "SMTPUTF8" => offer.internationalized = true,
-                "DSN" => offer.dsn = true,
-                "CHUNKING" => offer.chunking = true,
-                "PIPELINING" => offer.pipelining = true,
-                _ => {}
-            }
+    pub fn of(offered: &Capabilities) -> Self {
+        Self {
+            size: offered.size,
+            eight_bit: offered.eight_bit_mime,
+            internationalized: offered.internationalized,
+            dsn: offered.dsn,
+            chunking: offered.chunking,
+            pipelining: offered.pipelining,
+            queue_id: false,
         }
-        offer
     }
 }
 
@@ -242,13 +239,5 @@ mod tests {
         assert_eq!(with_id, format!("MAIL FROM:<a@b> XQUEUEID={id} XUID=1000"));
         let read = Parameters::of_mail(head.mail.split_once('>').unwrap().1).unwrap();
         assert_eq!(read.envelope_id, sending.envelope_id);
-    }
-
-    #[test]
-    fn an_offer_is_read_from_the_lines_of_the_reply() {
-        let lines =
-            ["relay", "size 1000", "8BITMIME", "PIPELINING", "DSN", "CHUNKING", "SMTPUTF8", "X"];
-        assert_eq!(Offer::read(&lines.map(str::to_owned)), Offer::OURS);
-        assert_eq!(Offer::read(&["SIZE".to_owned()]), Offer::default());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::answer::Answer;
+use crate::smtp::client::reply::Reply;
 
 /// The codes of sysexits.h that a submission may end with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Trouble {
 
     /// What a final refusal of the relay means.
     #[must_use]
-    pub fn refused(answer: &Answer, what: &str) -> Self {
+    pub fn refused(answer: &Reply, what: &str) -> Self {
         Self::new(code_of(answer), format!("{what}: {answer}"))
     }
 }
@@ -60,7 +60,7 @@ impl fmt::Display for Trouble {
 }
 
 /// The enhanced code (RFC 3463) says more than the three digits, where there is one.
-fn code_of(answer: &Answer) -> Code {
+fn code_of(answer: &Reply) -> Code {
     let (subject, detail) = answer.enhanced().unwrap_or_default();
     match (subject, detail, answer.code) {
         _ if answer.is_temporary() => Code::Temporary,
@@ -96,7 +96,7 @@ mod tests {
             ("501 5.5.4 bad parameter", Code::Unavailable),
             ("451 4.3.0 later", Code::Temporary),
         ] {
-            let answer = Answer::of(line).unwrap();
+            let answer = Reply::of(line).unwrap();
             assert_eq!(Trouble::refused(&answer, "x").code, code, "{line}");
         }
     }

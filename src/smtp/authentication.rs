@@ -8,7 +8,7 @@ use std::fmt;
 use data_encoding::{BASE64, BASE64_NOPAD};
 use zeroize::Zeroizing;
 
-use super::client::Credentials;
+use super::peer::Credentials;
 use crate::secret::Secret;
 
 /// Octets of a login name: those of a mail address. It goes into the log and the envelope.

@@ -4,10 +4,10 @@
 //! Must not know what a parameter leads to.
 
 use super::{
-    client::{Authentication, Client},
     command::CommandError,
     dsn::{self, Content, Notify, RecipientDsn},
     path::is_keyword,
+    peer::{Authentication, Client},
     session::{MESSAGES_MAX, Options},
 };
 

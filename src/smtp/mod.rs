@@ -15,6 +15,7 @@ pub mod field_syntax;
 pub mod header_scan;
 pub mod line;
 mod path;
+pub mod peer;
 pub mod quirk;
 pub mod receiving;
 pub mod reply;

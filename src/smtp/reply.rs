@@ -8,9 +8,9 @@ use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     authentication::Exchange,
-    client::Client,
     command::CommandError,
     extension,
+    peer::Client,
     session::{Options, Refusal},
 };
 

@@ -15,7 +15,7 @@ use std::{mem, sync::Arc};
 
 pub use self::contract::*;
 use self::transfer::{Beginning, Chunk, Skipped};
-pub use super::client::{Authentication, Client, Credentials, LoginRefusal, Policy};
+pub use super::peer::{Authentication, Client, Credentials, LoginRefusal, Policy};
 use super::{
     authentication::Exchange,
     line::Input,

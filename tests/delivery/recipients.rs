@@ -103,7 +103,6 @@ async fn a_lone_dot_ends_a_transaction_that_the_server_began_for_nobody() {
         "220 mail.example\r\n",
         vec![
             "250-mail.example\r\n250 PIPELINING\r\n",
-            "250-mail.example\r\n250 PIPELINING\r\n",
             "250 2.1.0 OK\r\n",
             "550 5.1.1 nobody\r\n",
             "354 go on\r\n",
@@ -131,9 +130,9 @@ async fn a_lone_dot_ends_a_transaction_that_the_server_began_for_nobody() {
     let heard = server.join_next().await.unwrap().unwrap();
     let words: Vec<&str> =
         heard.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
-    let expected = ["EHLO", "EHLO", "MAIL", "RCPT", "DATA", ".", "MAIL", "RCPT", "DATA"];
+    let expected = ["EHLO", "MAIL", "RCPT", "DATA", ".", "MAIL", "RCPT", "DATA"];
     assert_eq!(
-        words[..9],
+        words[..8],
         expected,
         "no empty line before the dot, no command after it: {heard:?}"
     );

@@ -49,10 +49,32 @@ pub(super) fn write(corpus: &Path) {
     for (number, header) in (1..).zip(HEADERS) {
         seed("header", &format!("header_{number:02}"), &[b"\x05".as_slice(), header].concat());
     }
+    for (number, said) in (1..).zip(REPLIES) {
+        seed("reply", &format!("reply_{number:02}"), &[b"\x05".as_slice(), said].concat());
+    }
     for (number, bytes) in (1..).zip(records()) {
         seed("record", &format!("record_{number:02}"), &bytes);
     }
 }
+
+/// What servers say, and what is none of it.
+const REPLIES: &[&[u8]] = &[
+    b"220 smtp.gmail.com ESMTP x - gsmtp\r\n",
+    b"250-smtp.gmail.com at your service\r\n250-SIZE 35882577\r\n250-8BITMIME\r\n250-AUTH LOGIN PLAIN\r\n250 SMTPUTF8\r\n",
+    b"250-relay\r\n250-AUTH=LOGIN PLAIN\r\n250 DSN\r\n",
+    b"250 2.1.0 OK\r\n250 2.1.5 OK\r\n354 go\r\n",
+    b"220\r\n250-\r\n250\r\n",
+    b"250-a\n250 b\n",
+    b"550 5.1.1 Empf\xe4nger unbekannt\r\n",
+    b"535 \xb5\xc7\xc2\xbc\xca\xa7\xb0\xdc\r\n",
+    b"571 5.7.1 no\r\n",
+    b"250-2.1.5 OK\r\n550 5.1.1 OK\r\n",
+    b"250 2.1.5 O\0K\r\n",
+    b"250 no line end",
+    b"\x15\x03\x01\x00\x02\x02\x16",
+    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    b"334 eyJzdGF0dXMiOiI0MDAifQ==\r\n",
+];
 
 /// Header sections as odd programs write them.
 const HEADERS: &[&[u8]] = &[

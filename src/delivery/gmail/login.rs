@@ -3,7 +3,7 @@
 //! Rule: only the configured credential is tried, never inside plain text, and a challenge that announces a refusal is
 //! answered so that the refusal itself is heard (gmail.md section 3.3). Must not know where a token comes from.
 
-use super::{Connection, answer, read, replied};
+use super::{Connection, broken};
 use crate::{
     clock::Timestamp,
     delivery::{
@@ -40,21 +40,17 @@ impl Connection {
             (true, _) => &[lines.plain.as_str()][..],
             (false, true) => &["AUTH LOGIN\r\n", username, password][..],
             (false, false) => {
-                return Err(Answer::Broken {
-                    stage: Stage::Auth,
-                    after_dot: false,
-                    fault: Fault::NoAuth,
-                });
+                return Err(broken(Stage::Auth, Fault::NoAuth));
             }
         };
         for (position, line) in dialogue.iter().enumerate() {
-            let reply =
-                self.smtp.command(line).await.map_err(|error| answer(Stage::Auth, &error))?;
-            match u16::from(reply.code()) {
+            self.wire.say(line);
+            let reply = self.reply(Stage::Auth).await?;
+            match reply.code {
                 235 => return Ok(()),
                 334 if position + 1 < dialogue.len() => {}
                 334 => break,
-                _ => return Err(Answer::Replied { stage: Stage::Auth, reply: read(&reply) }),
+                _ => return Err(Answer::Replied { stage: Stage::Auth, reply }),
             }
         }
         Err(self.answer_challenge().await)
@@ -63,9 +59,10 @@ impl Connection {
     /// A 334 after the whole credential announces a refusal, which an empty line brings about (gmail.md
     /// section 3.3: so are tokens refused).
     async fn answer_challenge(&mut self) -> Answer {
-        match self.smtp.command("\r\n").await {
-            Ok(reply) => Answer::Replied { stage: Stage::Auth, reply: read(&reply) },
-            Err(error) => answer(Stage::Auth, &error),
+        self.wire.say("\r\n");
+        match self.reply(Stage::Auth).await {
+            Ok(reply) => Answer::Replied { stage: Stage::Auth, reply },
+            Err(answer) => answer,
         }
     }
 
@@ -76,11 +73,8 @@ impl Connection {
         host: &str,
         way: Way,
     ) -> Result<Timestamp, Answer> {
-        let broken = |error| {
-            let fault = Fault::NoToken(error);
-            Answer::Broken { stage: Stage::Auth, after_dot: false, fault }
-        };
-        let Some(mechanism) = self.capabilities.bearer_mechanism() else {
+        let broken = |error| broken(Stage::Auth, Fault::NoToken(error));
+        let Some(mechanism) = Mechanism::offered(&self.capabilities) else {
             return Err(broken(bearer::not_offered()));
         };
         let mut token = bearer.token.clone();
@@ -112,25 +106,19 @@ impl Connection {
         line: &str,
     ) -> Result<Option<String>, Answer> {
         let mut words = String::new();
-        let mut response = self.smtp.command(line).await;
-        if let Ok(reply) = &response
-            && u16::from(reply.code()) == 334
-        {
-            words = Challenge::read(&read(reply).text).words();
-            response = self.smtp.command(mechanism.acknowledgement()).await;
+        self.wire.say(line);
+        let mut reply = self.reply(Stage::Auth).await?;
+        if reply.code == 334 {
+            words = Challenge::read(&reply.text).words();
+            self.wire.say(mechanism.acknowledgement());
+            reply = self.reply(Stage::Auth).await?;
         }
-        match response
-            .map_or_else(|error| answer(Stage::Auth, &error), |reply| replied(Stage::Auth, &reply))
-        {
-            Answer::Replied { reply, .. } if reply.code == 235 => Ok(None),
-            Answer::Replied { reply, .. } if bearer::concerns_the_token(&reply) => {
-                Ok(Some(if words.is_empty() {
-                    reply.to_string()
-                } else {
-                    format!("{reply} ({words})")
-                }))
-            }
-            other => Err(other),
+        if reply.code == 235 {
+            return Ok(None);
         }
+        if !bearer::concerns_the_token(&reply) {
+            return Err(Answer::Replied { stage: Stage::Auth, reply });
+        }
+        Ok(Some(if words.is_empty() { reply.to_string() } else { format!("{reply} ({words})") }))
     }
 }

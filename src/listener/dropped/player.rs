@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     task::spawn_blocking,
 };
 
@@ -23,11 +23,14 @@ use crate::{
     },
     queue::id::QueueId,
     shutdown::Watch,
-    smtp::session::INPUT_BYTES_MAX,
+    smtp::{
+        client::reply::{Reply, ReplyParser},
+        session::INPUT_BYTES_MAX,
+    },
 };
 
-/// Octets of one reply; the session's own are shorter.
-const REPLY_BYTES_MAX: u64 = 16 * 1024;
+/// Octets of replies that are read at a time.
+const READ_OCTETS: usize = 4 * 1024;
 /// Octets of the file that are read at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
 
@@ -75,8 +78,7 @@ pub(super) async fn play(
     service.clients.connected(guest.client.address, service.clock.now());
     let (ours, theirs) = tokio::io::duplex(INPUT_BYTES_MAX);
     let session = connection::serve(Stream::Played(theirs), guest, service, shutdown);
-    let (spoken, ()) =
-        tokio::join!(Player(BufReader::new(ours)).speak(mail, dropped), Box::pin(session));
+    let (spoken, ()) = tokio::join!(Player::new(ours).speak(mail, dropped), Box::pin(session));
     spoken.unwrap_or_else(|error| Outcome::Later(error.to_string()))
 }
 
@@ -118,20 +120,30 @@ fn without_parameter(mail: &str, keyword: &str) -> String {
 }
 
 /// The client's side of the conversation. It is dropped at its end, which is what ends the session.
-struct Player(BufReader<DuplexStream>);
+struct Player {
+    pipe: DuplexStream,
+    /// What was read and not used yet.
+    received: Vec<u8>,
+    parser: ReplyParser,
+}
 
 impl Player {
+    fn new(pipe: DuplexStream) -> Self {
+        let received = Vec::with_capacity(READ_OCTETS);
+        Self { pipe, received, parser: ReplyParser::default() }
+    }
+
     async fn speak(mut self, mail: String, dropped: Dropped) -> io::Result<Outcome> {
         let Dropped { file, contents, .. } = dropped;
         let head = contents.head;
         for expected in [self.reply().await?, self.say(crate::queue::dropped::HELLO).await?] {
-            if !expected.starts_with('2') {
-                return Ok(Outcome::Later(expected));
+            if !expected.is_positive() {
+                return Ok(Outcome::Later(expected.to_string()));
             }
         }
         let reply = self.say(&mail).await?;
-        if !reply.starts_with('2') {
-            return Ok(judged(reply));
+        if !reply.is_positive() {
+            return Ok(judged(&reply));
         }
         let said = match self.recipients(&head.recipients).await? {
             Ok(said) => said,
@@ -140,13 +152,13 @@ impl Player {
         if said.accepted.len() < head.recipients.len() {
             return Ok(said.outcome());
         }
-        self.0.write_all(format!("BDAT {} LAST\r\n", head.message_bytes).as_bytes()).await?;
+        self.pipe.write_all(format!("BDAT {} LAST\r\n", head.message_bytes).as_bytes()).await?;
         if let Err(reason) = self.send(file, head.message_bytes).await? {
             return Ok(Outcome::Bad(reason));
         }
         let reply = self.reply().await?;
-        if !reply.starts_with('2') {
-            return Ok(judged(reply));
+        if !reply.is_positive() {
+            return Ok(judged(&reply));
         }
         // Whatever happens to the farewell, the message is safe.
         drop(self.say("QUIT").await);
@@ -162,37 +174,41 @@ impl Player {
                 break;
             }
             let reply = self.say(recipient).await?;
-            match reply.as_bytes() {
-                [b'2', ..] => said.accepted.push(recipient.clone()),
-                // Too many recipients will be too many tomorrow.
-                [b'4', ..] if reply.contains(" 4.5.3 ") => {
-                    said.untried = lines[position..].to_vec();
-                    break;
-                }
-                [b'4', ..] => return Ok(Err(reply)),
-                _ => said.refused.push((recipient.clone(), reply)),
+            // Too many recipients will be too many tomorrow.
+            let is_surplus = reply.enhanced() == Some((5, 3));
+            if reply.is_positive() {
+                said.accepted.push(recipient.clone());
+            } else if reply.is_temporary() && is_surplus {
+                said.untried = lines[position..].to_vec();
+                break;
+            } else if reply.is_temporary() {
+                return Ok(Err(reply.to_string()));
+            } else {
+                said.refused.push((recipient.clone(), reply.to_string()));
             }
         }
         Ok(Ok(said))
     }
 
     /// One command, one reply.
-    async fn say(&mut self, command: &str) -> io::Result<String> {
-        self.0.write_all(format!("{command}\r\n").as_bytes()).await?;
+    async fn say(&mut self, command: &str) -> io::Result<Reply> {
+        self.pipe.write_all(format!("{command}\r\n").as_bytes()).await?;
         self.reply().await
     }
 
-    /// The last line of a reply.
-    async fn reply(&mut self) -> io::Result<String> {
-        let mut limited = (&mut self.0).take(REPLY_BYTES_MAX);
+    async fn reply(&mut self) -> io::Result<Reply> {
         loop {
-            let mut line = String::new();
-            if limited.read_line(&mut line).await? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the session has ended"));
+            let mut unused = self.received.as_slice();
+            let parsed = self.parser.push(&mut unused).map_err(io::Error::other)?;
+            let used = self.received.len() - unused.len();
+            self.received.drain(..used);
+            if let Some(reply) = parsed {
+                return Ok(reply);
             }
-            if line.as_bytes().get(3) != Some(&b'-') {
-                line.truncate(line.trim_end().len());
-                return Ok(line);
+            // All of it was used, so no more than one read is ever kept.
+            let mut block = (&mut self.pipe).take(READ_OCTETS as u64);
+            if block.read_buf(&mut self.received).await? == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the session has ended"));
             }
         }
     }
@@ -217,7 +233,7 @@ impl Player {
             if read < wanted {
                 return Ok(Err("it became shorter while it was read".into()));
             }
-            if self.0.write_all(&block).await.is_err() {
+            if self.pipe.write_all(&block).await.is_err() {
                 return Ok(Ok(()));
             }
             left -= read;
@@ -249,8 +265,9 @@ impl Said {
     }
 }
 
-fn judged(reply: String) -> Outcome {
-    if reply.starts_with('5') { Outcome::Bad(reply) } else { Outcome::Later(reply) }
+fn judged(reply: &Reply) -> Outcome {
+    let words = reply.to_string();
+    if reply.is_temporary() { Outcome::Later(words) } else { Outcome::Bad(words) }
 }
 
 #[cfg(test)]
