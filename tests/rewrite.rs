@@ -141,8 +141,12 @@ impl Case {
         let account = self.key("account").unwrap_or("me@gmail.com");
         let account: Option<Address> = (account != "none").then(|| account.parse().unwrap());
         let recipients = self.recipients(account.as_ref());
-        let terms =
-            Terms { identity: &identity, account: account.as_ref(), recipients: &recipients };
+        let terms = Terms {
+            identity: &identity,
+            account: account.as_ref(),
+            recipients: &recipients,
+            takes_utf8: self.key("upstream") != Some("ascii"),
+        };
         let (id, mut reader) = accepted(self.envelope(), &[&self.message]).await;
         let reverse_path = terms.reverse_path(reader.envelope());
         let rewritten = edit(&mut reader, &terms).unwrap();
@@ -251,7 +255,12 @@ fn identity(from: FromPolicy) -> Identity {
 async fn the_body_passes_unchanged_and_flat_whatever_the_header_is() {
     let (identity, account) = (identity(FromPolicy::Account), "me@gmail.com".parse().unwrap());
     let recipients = Routes::default();
-    let terms = Terms { identity: &identity, account: Some(&account), recipients: &recipients };
+    let terms = Terms {
+        identity: &identity,
+        account: Some(&account),
+        recipients: &recipients,
+        takes_utf8: true,
+    };
     let mut random = fastrand::Rng::with_seed(23);
     for header_bytes in
         [0, 10, BUFFER_BYTES - 700, BUFFER_BYTES, 2 * BUFFER_BYTES, HEADER_BYTES_MAX - 2_000]
@@ -324,7 +333,8 @@ async fn no_message_breaks_the_rules_on_its_way_out() {
         let local = LocalNames { admin: Some(account.clone()), ..LocalNames::default() };
         let recipients = Routes::read(b"root: a@b.example, c@d.example", local);
         let account = random.bool().then_some(&account);
-        let terms = Terms { identity: &identity, account, recipients: &recipients };
+        let terms =
+            Terms { identity: &identity, account, recipients: &recipients, takes_utf8: true };
         let message: Vec<u8> = (0..random.usize(0..40))
             .flat_map(|_| PIECES[random.usize(..PIECES.len())].to_vec())
             .collect();

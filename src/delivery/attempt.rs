@@ -50,11 +50,17 @@ impl Plan {
             options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
         let account = account.filter(|address| address.domain().is_some());
         let routes = options.recipients.routes(now);
-        let terms =
-            Terms { identity: &options.identity, account: account.as_ref(), recipients: &routes };
+        let terms = Terms {
+            identity: &options.identity,
+            account: account.as_ref(),
+            recipients: &routes,
+            takes_utf8: takes_internationalized,
+        };
         let reverse_path = terms.reverse_path(reader.envelope());
+        let reverse_path = reverse_path.map(|address| address.in_ascii().unwrap_or(address));
+        let keeps_utf8 = terms.keeps_utf8(reader.envelope());
         let header_internationalized = edit_header(claim, reader, &terms)?;
-        let internationalized = claim.internationalized
+        let internationalized = keeps_utf8
             || header_internationalized
             || recipients.iter().chain(&reverse_path).any(Address::is_internationalized);
         Ok(Self { envelope: Envelope { reverse_path, recipients, internationalized }, places })
@@ -94,10 +100,11 @@ fn destination(
             ));
         }
     };
-    if address.is_internationalized() && !takes_internationalized {
-        return Err(format!("{address} needs SMTPUTF8, which the upstream does not offer"));
+    match address.in_ascii() {
+        Some(address) => Ok(address),
+        None if takes_internationalized => Ok(address.clone()),
+        None => Err(format!("{address} needs SMTPUTF8, which the upstream does not offer")),
     }
-    Ok(address.clone())
 }
 
 /// Puts the edited header section in front of the body. Returns whether only SMTPUTF8 can carry it.

@@ -19,6 +19,9 @@ const NAME_LENGTH_MAX: usize = 200;
 const PHRASE_LENGTH_MAX: usize = 800;
 /// Addresses in a Reply-To that we make: two From addresses are rare.
 const REPLY_TO_MAX: usize = 10;
+/// What programs put around an address that they do not know how to write.
+const BRACKETS: [(&str, &str); 5] =
+    [("[", "]"), ("{", "}"), ("(", ")"), ("&lt;", "&gt;"), ("[mailto:", "]")];
 /// Where a name begins in a From line.
 const NAME_COLUMN: usize = "From: ".len();
 /// Who sends what nobody says he sent.
@@ -43,7 +46,7 @@ pub(super) fn edit(
     terms: &Terms<'_>,
     edits: &mut Edits,
 ) {
-    let chosen = choose_from(header, edits);
+    let (chosen, others) = choose_from(header, edits);
     let old =
         chosen.map_or_else(String::new, |position| text_of(header.fields()[position].value()));
     let author = Author { envelope, terms, host: terms.host(&envelope.origin) };
@@ -63,8 +66,14 @@ pub(super) fn edit(
             edits.note("From");
             let said = |field: &super::header::Field<'_>| !field.value().trim_ascii().is_empty();
             let answered = header.fields().iter().any(|field| field.is("Reply-To") && said(field));
-            let authors: Vec<&str> =
-                authors.iter().take(REPLY_TO_MAX).map(Address::as_str).collect();
+            let authors = authors.into_iter().chain(author.others_elsewhere(&others));
+            let mut to: Vec<Address> = Vec::new();
+            for address in authors {
+                if to.len() < REPLY_TO_MAX && !to.contains(&address) {
+                    to.push(address);
+                }
+            }
+            let authors: Vec<&str> = to.iter().map(Address::as_str).collect();
             if !answered && !authors.is_empty() {
                 // An empty one would be the second.
                 header
@@ -82,8 +91,8 @@ pub(super) fn edit(
 }
 
 /// The From field that says most: the first that names somebody, else the first. Others go out as
-/// X-Duplicate-From, because Gmail refuses mail with two.
-fn choose_from(header: &mut Header<'_>, edits: &mut Edits) -> Option<usize> {
+/// X-Duplicate-From, because Gmail refuses mail with two, and with two authors in one; whom they name is returned.
+fn choose_from(header: &mut Header<'_>, edits: &mut Edits) -> (Option<usize>, Vec<Address>) {
     let all: Vec<usize> = (0..header.fields().len())
         .filter(|position| header.fields()[*position].is("From"))
         .collect();
@@ -93,11 +102,14 @@ fn choose_from(header: &mut Header<'_>, edits: &mut Edits) -> Option<usize> {
             .is_some_and(|list| list.iter().all(|mailbox| mailbox.address.domain().is_some()))
     };
     let chosen = all.iter().find(names_somebody).or_else(|| all.first()).copied();
+    let mut others = Vec::new();
     for position in all.iter().filter(|position| Some(**position) != chosen) {
+        let text = text_of(header.fields()[*position].value());
+        others.extend(read_list(&text).as_deref().map_or_else(Vec::new, addresses));
         header.fields_mut()[*position].rename("X-Duplicate-From");
         edits.note("duplicates");
     }
-    chosen
+    (chosen, others)
 }
 
 /// Keeps an old value under another name; one that says nothing is not worth a field.
@@ -240,7 +252,7 @@ impl Author<'_> {
         let words = old.split('<').next().unwrap_or_default();
         let words = rescued
             .as_ref()
-            .map_or_else(|| words.to_owned(), |found| words.replace(found.as_str(), ""));
+            .map_or_else(|| words.to_owned(), |found| without_address(words, found.as_str()));
         let words = plain(&words);
         let name = match (&rescued, words.trim_matches([' ', ',', ';', ':'])) {
             (Some(address), "") => self.name_of_address(address),
@@ -256,11 +268,16 @@ impl Author<'_> {
 
     fn replaced(&self, name: String, address: &Address, authors: &[Address]) -> Decision {
         let blank = if name.is_empty() { "" } else { " " };
-        let elsewhere = |author: &&Address| {
-            is_reachable(author) && self.terms.permitted(author).is_none() && *author != address
-        };
-        let authors = authors.iter().filter(elsewhere).cloned().collect();
+        let mut authors = self.others_elsewhere(authors);
+        authors.retain(|author| author != address);
         Decision::Replace { from: format!("{name}{blank}<{address}>"), authors }
+    }
+
+    /// Those of them whom answers to the account would not reach.
+    fn others_elsewhere(&self, authors: &[Address]) -> Vec<Address> {
+        let elsewhere =
+            |author: &&Address| is_reachable(author) && self.terms.permitted(author).is_none();
+        authors.iter().filter(elsewhere).cloned().collect()
     }
 
     /// The name that a mailbox has, or one that says who and where. An address with a domain says where;
@@ -302,8 +319,17 @@ impl Author<'_> {
 
     fn phrase(&self, text: &str) -> String {
         let short: String = text.chars().take(NAME_LENGTH_MAX).collect();
-        phrase(&short, NAME_COLUMN, self.envelope.internationalized)
+        phrase(&short, NAME_COLUMN, self.terms.keeps_utf8(self.envelope))
     }
+}
+
+/// The words beside an address, without the brackets that some programs put around it.
+fn without_address(words: &str, address: &str) -> String {
+    let mut words = words.to_owned();
+    for (open, close) in BRACKETS {
+        words = words.replace(&format!("{open}{address}{close}"), "");
+    }
+    words.replace(&format!("mailto:{address}"), "").replace(address, "")
 }
 
 fn addresses(list: &[Mailbox<'_>]) -> Vec<Address> {

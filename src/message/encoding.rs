@@ -1,14 +1,15 @@
 //! What a header field may be made of when it leaves: no NUL, no stray CR or LF, no raw 8-bit text where the
 //! upstream would refuse it, no line over 998 octets that a blank could break (RFC 5322 section 2.1.1).
 //!
-//! Rule: a value that is fit to leave stays as it is; of any other only the words that are not are changed.
-//! Encoded words are made by a library. Must not know which fields a message should have.
+//! Rule: a value that is fit to leave stays as it is; of any other only the words that are not are changed, and nothing
+//! is lost. Encoded words are made by a library. Must not know which fields a message should have.
 
 use std::borrow::Cow;
 
 use email_encoding::headers::{rfc2047, writer::EmailWriter};
 
-use super::mailbox;
+use super::{charset::Charset, encoded_word, header::Header, mailbox, parameters};
+use crate::smtp::address::Address;
 
 /// Octets of a line without its line end.
 const LINE_LENGTH_MAX: usize = 998;
@@ -30,7 +31,7 @@ const ADDRESS_FIELDS: [&str; 13] = [
     "Errors-To",
 ];
 /// Fields with a grammar that has no room for encoded words.
-const STRUCTURED_FIELDS: [&str; 13] = [
+const STRUCTURED_FIELDS: [&str; 11] = [
     "Date",
     "Message-ID",
     "In-Reply-To",
@@ -38,18 +39,21 @@ const STRUCTURED_FIELDS: [&str; 13] = [
     "Received",
     "Return-Path",
     "MIME-Version",
-    "Content-Type",
-    "Content-Disposition",
     "Content-Transfer-Encoding",
     "Content-ID",
     "DKIM-Signature",
     "Authentication-Results",
 ];
 
+/// Fields with parameters behind semicolons.
+const PARAMETER_FIELDS: [&str; 4] =
+    ["Content-Type", "Content-Disposition", "Auto-Submitted", "Disposition-Notification-Options"];
+
 /// What a field's grammar allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Mailboxes,
+    Parameters,
     Structured,
     Text,
 }
@@ -64,6 +68,7 @@ impl Kind {
         let list_field = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("List-"));
         match name {
             _ if listed(&ADDRESS_FIELDS) => Self::Mailboxes,
+            _ if listed(&PARAMETER_FIELDS) => Self::Parameters,
             _ if listed(&STRUCTURED_FIELDS) || list_field => Self::Structured,
             _ => Self::Text,
         }
@@ -90,12 +95,27 @@ pub fn fit_to_leave(name: &str, value: &[u8], internationalized: bool) -> Option
     }
 }
 
-/// Octets as text: UTF-8 when they are that, else Latin-1, which is what old printers send.
+/// Turns raw octets of every field into UTF-8, so that all that follows reads the same text. Returns whether there were
+/// any that are not.
+pub(super) fn read_charsets(header: &mut Header<'_>) -> bool {
+    let charset = Charset::declared(header);
+    let mut changed = false;
+    for field in header.fields_mut().iter_mut().filter(|field| !field.is_removed()) {
+        let text = charset.text(field.value()).filter(|text| text.as_bytes() != field.value());
+        if let Some(text) = text {
+            field.set_value(text);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Octets as text: UTF-8, which [`read_charsets`] has made of all others.
 fn readable(value: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(value).map_or_else(
-        |_| Cow::Owned(value.iter().map(|octet| char::from(*octet)).collect()),
-        Cow::Borrowed,
-    )
+    match Charset::default().text(value) {
+        Some(text) => Cow::Owned(text),
+        None => String::from_utf8_lossy(value),
+    }
 }
 
 /// The value of a field as text to be taken apart: without stray control characters.
@@ -112,7 +132,9 @@ pub fn text_of(value: &[u8]) -> String {
 #[must_use]
 pub fn phrase(text: &str, column: usize, internationalized: bool) -> String {
     if !text.is_ascii() && !internationalized {
-        return encoded_words(text, column, 0);
+        let mut words = String::new();
+        encode_pieces(&mut words, text, column, 0, true);
+        return words;
     }
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -150,15 +172,17 @@ fn without_stray_controls(value: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn encoded(kind: Kind, name: &str, text: &str) -> String {
+    let column = name.len() + 1;
     match kind {
-        Kind::Text => encoded_text(name.len() + 1, text),
+        Kind::Text => encoded_text(column, text),
         Kind::Mailboxes => {
-            encoded_mailboxes(name.len() + 1, text).unwrap_or_else(|| match set_aside(name) {
-                Some(_) => encoded_text(name.len() + 1, text),
-                None => marked(text),
+            encoded_mailboxes(column, text).unwrap_or_else(|| match set_aside(name) {
+                Some(_) => encoded_text(column, text),
+                None => encoded_tokens(text),
             })
         }
-        Kind::Structured => marked(text),
+        Kind::Parameters => parameters::in_ascii(text, &encoded_tokens),
+        Kind::Structured => encoded_tokens(text),
     }
 }
 
@@ -167,58 +191,168 @@ fn set_aside(name: &str) -> Option<&str> {
     name.strip_prefix("X-Original-").or_else(|| name.strip_prefix("X-Duplicate-"))
 }
 
-/// Where nothing else is allowed, a question mark says that something was there.
-fn marked(text: &str) -> String {
-    text.chars().map(|character| if character.is_ascii() { character } else { '?' }).collect()
+/// Where the grammar has no room for text, words that are not ASCII become encoded words all the same: these are made
+/// of what an atom is made of, so what was a word stays one. A domain has a form of its own, a web address as well.
+fn encoded_tokens(text: &str) -> String {
+    let separates = |character: char| "<>()[],;:\"".contains(character);
+    let mut result = String::with_capacity(text.len() * 2);
+    for piece in text.split_inclusive(separates) {
+        let words = piece.trim_end_matches(separates);
+        let mut separator = &piece[words.len()..];
+        if words.is_ascii() {
+            result.push_str(words);
+        } else if is_within_web_address(&result) {
+            result.push_str(&percent_encoded(words));
+        } else {
+            // Within quotes encoded words would mean nothing.
+            if separator == "\"" && result.ends_with('"') {
+                result.pop();
+                separator = "";
+            }
+            let mut encoded = String::new();
+            encode_token(&mut encoded, words, result.ends_with('<'));
+            result.push_str(&encoded);
+        }
+        result.push_str(separator);
+    }
+    result
+}
+
+fn encode_token(result: &mut String, words: &str, in_brackets: bool) {
+    let address = words.trim().parse::<Address>().ok();
+    if let Some(address) = address.filter(|found| found.domain().is_some()) {
+        let at = words.len() - words.trim_start().len();
+        let new = address.in_ascii().map_or_else(String::new, String::from);
+        if !new.is_empty() {
+            result.push_str(&words[..at]);
+            result.push_str(&new);
+            result.push_str(&words[at + words.trim().len()..]);
+            return;
+        }
+    }
+    // A fold within an atom would end it.
+    let mut encoded = String::new();
+    encode_pieces(&mut encoded, words, 0, 0, false);
+    result.push_str(&if in_brackets { encoded.replace("\r\n ", " ") } else { encoded });
+}
+
+/// Whether an angle bracket with a scheme is open.
+fn is_within_web_address(before: &str) -> bool {
+    let inside = before.rfind('<').map_or("", |bracket| &before[bracket + 1..]);
+    inside.contains(':') && !inside.contains('>')
+}
+
+/// The rest of a web address (RFC 3987 section 3.1).
+fn percent_encoded(text: &str) -> String {
+    let octets = text.bytes().map(|octet| match octet {
+        octet if octet.is_ascii() => char::from(octet).to_string(),
+        octet => format!("%{octet:02X}"),
+    });
+    octets.collect()
 }
 
 /// From the first word with 8-bit text to the last one: what stands between two encoded words would lose its
 /// blanks (RFC 2047 section 6.2).
 fn encoded_text(column: usize, text: &str) -> String {
+    let mut result = String::with_capacity(text.len() * 2);
+    encode_pieces(&mut result, text, column, 0, false);
+    result
+}
+
+/// Appends the text with encoded words in the places of what is not ASCII; with `whole`, of everything, as in a phrase.
+/// Words that are encoded already stay. `blanks` stand before the first word, or become a fold.
+fn encode_pieces(result: &mut String, text: &str, column: usize, blanks: usize, whole: bool) {
+    let words = encoded_word::places(text);
+    let mut start = 0;
+    let mut blanks = blanks;
+    for number in 0..=words.len() {
+        let word = words.get(number);
+        let piece = &text[start..word.map_or(text.len(), |word| word.start)];
+        let neighbours = Neighbours { before: number > 0, behind: word.is_some() };
+        encode_piece(result, piece, column, std::mem::take(&mut blanks), neighbours, whole);
+        if let Some(word) = word {
+            result.push_str(&text[word.clone()]);
+            start = word.end;
+        }
+    }
+}
+
+/// Whether there is an encoded word on either side.
+#[derive(Clone, Copy)]
+struct Neighbours {
+    before: bool,
+    behind: bool,
+}
+
+fn encode_piece(
+    result: &mut String,
+    text: &str,
+    column: usize,
+    mut blanks: usize,
+    neighbours: Neighbours,
+    whole: bool,
+) {
     let is_blank = |character: char| matches!(character, ' ' | '\t' | '\r' | '\n');
-    let (Some(first), Some(last)) =
-        (text.find(|c: char| !c.is_ascii()), text.rfind(|c: char| !c.is_ascii()))
-    else {
-        return text.to_owned();
+    let to_encode = |character: char| !character.is_ascii() || (whole && !is_blank(character));
+    let (Some(first), Some(last)) = (text.find(to_encode), text.rfind(to_encode)) else {
+        return result.push_str(text);
     };
     let start = text[..first].rfind(is_blank).map_or(0, |blank| blank + 1);
     let end = text[last..].find(is_blank).map_or(text.len(), |blank| last + blank);
-    let before = text[..start].trim_end_matches(is_blank);
+    let (before, behind) = (text[..start].trim_end_matches(is_blank), &text[end..]);
     let mut words =
         text[start..end].chars().filter(|c| !matches!(c, '\r' | '\n')).collect::<String>();
-    if before.ends_with("?=") {
-        // The blank after an encoded word counts only within the next one.
-        words.insert(0, ' ');
+    result.push_str(before);
+    // A blank beside an encoded word counts only within the next one, and between two of them there must be one.
+    if neighbours.before && before.is_empty() {
+        if start > 0 {
+            words.insert(0, ' ');
+        } else {
+            blanks = 1;
+        }
     }
-    let column = before.rfind('\n').map_or(column + before.len(), |fold| before.len() - fold - 1);
-    let blanks = usize::from(before.len() < start);
-    format!("{before}{}{}", encoded_words(&words, column, blanks), &text[end..])
+    let meets = neighbours.behind && behind.trim_matches(is_blank).is_empty();
+    if meets && !behind.is_empty() {
+        words.push(' ');
+    }
+    if start > before.len() {
+        blanks = 1;
+    }
+    let line = result.rfind('\n').map_or(column + result.len(), |fold| result.len() - fold - 1);
+    result.push_str(&encoded_words(&words, line, blanks));
+    result.push_str(if meets && behind.is_empty() { " " } else { behind });
 }
 
-/// The names of a list of mailboxes; an address in 8-bit characters stays, because no encoding would lead
-/// anywhere: it needs SMTPUTF8. `None` when the text is no such list.
+/// The names of a list of mailboxes, and the domains of its addresses; an address with other characters before the `@`
+/// stays, because no encoding would lead anywhere: it needs SMTPUTF8. `None` when the text is no such list.
 fn encoded_mailboxes(column: usize, text: &str) -> Option<String> {
     let mut result = String::with_capacity(text.len() * 2);
     let mut copied = 0;
     for found in mailbox::read_list(text)? {
-        let comment = found.comment.unwrap_or_default();
-        let inside_phrase = found.comment_at.end <= found.phrase_at.end;
-        let (at, words) = match (found.phrase.is_ascii(), comment.is_ascii()) {
-            (false, _) => (found.phrase_at, mailbox::plain(found.phrase)),
-            (true, false) if !inside_phrase || found.phrase.is_empty() => {
-                (found.comment_at, mailbox::plain(comment))
-            }
-            _ => continue,
-        };
-        result.push_str(&text[copied..at.start]);
-        // A blank before the words may become a fold.
-        let blanks = usize::from(result.ends_with(' '));
-        result.truncate(result.len() - blanks);
-        let line = result.rfind('\n').map_or(column + result.len(), |fold| result.len() - fold - 1);
-        result.push_str(&encoded_words(&words, line, blanks));
-        copied = at.end;
+        let phrase = (!found.phrase.is_ascii()).then_some((found.phrase_at, None));
+        let address = found.address.in_ascii().unwrap_or_else(|| found.address.clone());
+        let address = (!found.address.as_str().is_ascii())
+            .then(|| (found.address_at, Some(String::from(address))));
+        // In this order they stand, for a phrase is before the brackets.
+        for (at, new) in phrase.into_iter().chain(address) {
+            // What stands between is commas, brackets and comments.
+            result.push_str(&encoded_tokens(&text[copied..at.start]));
+            copied = at.end;
+            let Some(new) = new else {
+                // A blank before the words may become a fold.
+                let blanks = usize::from(result.ends_with(' '));
+                result.truncate(result.len() - blanks);
+                let fold = result.rfind('\n');
+                let line = fold.map_or(column + result.len(), |fold| result.len() - fold - 1);
+                let mut words = String::new();
+                encode_pieces(&mut words, &mailbox::plain(&text[at]), line, blanks, true);
+                result.push_str(&words);
+                continue;
+            };
+            result.push_str(&new);
+        }
     }
-    result.push_str(&text[copied..]);
+    result.push_str(&encoded_tokens(&text[copied..]));
     Some(result)
 }
 
@@ -229,7 +363,7 @@ fn encoded_words(text: &str, column: usize, blanks: usize) -> String {
     let written = rfc2047::encode(text, &mut writer);
     drop(writer);
     // Writing to a String cannot fail.
-    if written.is_ok() { words } else { marked(text) }
+    if written.is_ok() { words } else { percent_encoded(text) }
 }
 
 /// Breaks lines that are too long at their blanks; `column` is where the value begins.
@@ -323,7 +457,17 @@ mod tests {
             Some(" =?utf-8?b?SsO8cmcgTQ==?= <j@x>, K <k@x>"),
         );
         check("To", b" j@x (J\xfcrg)", Some(" j@x (=?utf-8?b?SsO8cmc=?=)"));
-        check("Cc", b" J\xfcrg: j@x;", Some(" J?rg: j@x;"));
+        check("Cc", b" J\xfcrg: j@x;", Some(" =?utf-8?b?SsO8cmc=?=: j@x;"));
+        check(
+            "Cc",
+            b" \"J\xfcrg M\xfc\" T\xfc: j@x;",
+            Some(" =?utf-8?b?SsO8cmcgTcO8?= =?utf-8?b?VMO8?=: j@x;"),
+        );
+        check(
+            "To",
+            b" J\xfc <j@x> (B\xfc) (C\xfc), k@y",
+            Some(" =?utf-8?b?SsO8?= <j@x> (=?utf-8?b?QsO8?=) (=?utf-8?b?Q8O8?=), k@y"),
+        );
         check("X-Original-From", b" \"J\xfcrg\" <j@x>", Some(" =?utf-8?b?SsO8cmc=?= <j@x>"));
         check("X-Original-From", b" J\xfcrg: j@x;", Some(" =?utf-8?b?SsO8cmc6?= j@x;"));
         let many =
@@ -336,13 +480,52 @@ mod tests {
     }
 
     #[test]
-    fn where_encoded_words_are_forbidden_a_question_mark_stands() {
+    fn where_encoded_words_have_no_room_nothing_is_lost() {
         check(
             "Content-Type",
             b" application/pdf; name=B\xfcro.pdf",
-            Some(" application/pdf; name=B?ro.pdf"),
+            Some(" application/pdf; name*=utf-8\\'\\'B%C3%BCro.pdf"),
         );
-        check("List-Id", b" \xfc <l.x>", Some(" ? <l.x>"));
+        check(
+            "Content-Disposition",
+            b" attachment; filename=\"Gr\xf6\xdfe.pdf\"",
+            Some(" attachment; filename*=utf-8\\'\\'Gr%C3%B6%C3%9Fe.pdf"),
+        );
+        check("List-Id", b" \xfc <l.x>", Some(" =?utf-8?b?w7w=?= <l.x>"));
+        check("List-Post", b" <mailto:a@x?subject=\xfc>", Some(" <mailto:a@x?subject=%C3%BC>"));
+        check("References", b" <\xfc@x>", Some(" <=?utf-8?b?w7xAeA==?=>"));
+        check("Return-Path", b" <a@b\xfccher.example>", Some(" <a@xn--bcher-kva.example>"));
+        check("Received", b" from x (B\xfcro) by y", Some(" from x (=?utf-8?b?QsO8cm8=?=) by y"));
+    }
+
+    #[test]
+    fn words_that_are_encoded_stay_and_keep_their_blanks() {
+        for value in [
+            "[B\u{fc}ro] =?utf-8?q?caf=C3=A9?=",
+            "B\u{fc}ro =?utf-8?q?x?= B\u{fc}ro",
+            "=?utf-8?q?x?= 7 B\u{fc}ro 8 =?utf-8?q?y?=",
+            "B\u{fc}ro=?utf-8?q?x?=B\u{fc}ro",
+            "=?utf-8?q?x?= =?utf-8?q?y?= B\u{fc}ro",
+            "B\u{fc}ro (=?utf-8?q?x?=) \u{fc}",
+        ] {
+            let fitted = fit_to_leave("Subject", value.as_bytes(), false).unwrap();
+            let fitted = String::from_utf8(fitted).unwrap();
+            assert_eq!(encoded_word::decoded(&fitted), encoded_word::decoded(value), "{fitted}");
+            assert!(!fitted.contains("PT9"), "an encoded word was encoded: {fitted}");
+            let phrase = phrase(value, 6, false);
+            assert_eq!(encoded_word::decoded(&phrase), encoded_word::decoded(value), "{phrase}");
+            assert!(!phrase.contains("PT9"), "{phrase}");
+        }
+    }
+
+    #[test]
+    fn a_domain_in_other_characters_has_a_form_that_every_server_takes() {
+        check("To", " R <r@b\u{fc}cher.example>".as_bytes(), Some(" R <r@xn--bcher-kva.example>"));
+        check(
+            "To",
+            " r@b\u{fc}cher.example (J\u{fc}rg), x@y".as_bytes(),
+            Some(" r@xn--bcher-kva.example (=?utf-8?b?SsO8cmc=?=), x@y"),
+        );
     }
 
     #[test]

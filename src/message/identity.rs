@@ -73,9 +73,17 @@ pub struct Terms<'a> {
     pub account: Option<&'a Address>,
     /// Who is local, and whom local names stand for.
     pub recipients: &'a Routes,
+    /// Whether the upstream takes a header in UTF-8 (SMTPUTF8).
+    pub takes_utf8: bool,
 }
 
 impl<'a> Terms<'a> {
+    /// Whether a header in UTF-8 may leave as it is: the client has asked for SMTPUTF8, and the upstream knows it.
+    #[must_use]
+    pub fn keeps_utf8(&self, envelope: &Envelope) -> bool {
+        self.takes_utf8 && envelope.internationalized
+    }
+
     /// The address that stands for everybody who may not send as himself; `None` when all may.
     #[must_use]
     pub fn stand_in(&self) -> Option<&'a Address> {
@@ -204,7 +212,13 @@ mod tests {
             login: None,
             local: None,
         };
-        Terms { identity: &identity, account: None, recipients: &Routes::default() }.host(&origin)
+        Terms {
+            identity: &identity,
+            account: None,
+            recipients: &Routes::default(),
+            takes_utf8: true,
+        }
+        .host(&origin)
     }
 
     #[test]
@@ -241,7 +255,12 @@ mod tests {
         identity.send_as = vec![address("Shop@example.org")];
         let recipients = Routes::default();
         let permitted = |identity: &Identity, text: &str| {
-            let terms = Terms { identity, account: Some(&account), recipients: &recipients };
+            let terms = Terms {
+                identity,
+                account: Some(&account),
+                recipients: &recipients,
+                takes_utf8: true,
+            };
             terms.permitted(&address(text)).map(ToString::to_string)
         };
         assert_eq!(permitted(&identity, "shop@EXAMPLE.org"), Some("Shop@example.org".into()));

@@ -49,9 +49,19 @@ pub fn read_list(text: &str) -> Option<Vec<Mailbox<'_>>> {
 #[must_use]
 pub fn rescued_address(text: &str) -> Option<Address> {
     let separator = |character: char| character.is_whitespace() || "<>(),;:\"".contains(character);
-    text.split(separator)
-        .filter_map(|word| word.parse::<Address>().ok())
-        .find(|word| word.domain().is_some())
+    let address =
+        |word: &str| word.parse::<Address>().ok().filter(|found| found.domain().is_some());
+    // `App [app@shop.example]`, and brackets that were written for a web page.
+    let bracket = |character: char| "[]{}'`*".contains(character);
+    let bare = |word: &str| address(word.trim_matches(bracket).trim_end_matches("&gt"));
+    text.split(separator).find_map(|word| address(word).or_else(|| bare(word)))
+}
+
+/// Whether all quotes, comments and angle brackets that begin in the text end in it.
+#[must_use]
+pub fn is_closed(text: &str) -> bool {
+    let mut nesting = Nesting::default();
+    text.bytes().all(|octet| nesting.step(octet).is_ok()) && !nesting.is_open()
 }
 
 /// The text of a phrase or comment without quotes, escapes and folds.

@@ -5,6 +5,8 @@
 
 pub mod aliases;
 mod author;
+mod charset;
+pub mod encoded_word;
 pub mod encoding;
 pub mod envelope;
 pub mod header;
@@ -14,6 +16,7 @@ pub mod mailbox;
 pub mod mbox;
 pub mod notice;
 mod notice_text;
+mod parameters;
 mod recipients;
 pub mod rewrite;
 pub mod trace;

@@ -58,6 +58,21 @@ impl Address {
         }
     }
 
+    /// The same address with its domain in ASCII (A-labels, RFC 5890), which every server takes; `None` when the local
+    /// part has other characters, or the domain cannot be one.
+    #[must_use]
+    pub fn in_ascii(&self) -> Option<Self> {
+        if !self.is_internationalized() {
+            return Some(self.clone());
+        }
+        let (local, domain) = (self.local_part(), self.domain()?);
+        if !local.is_ascii() {
+            return None;
+        }
+        let domain = idna::domain_to_ascii(domain).ok()?;
+        format!("{local}@{domain}").parse().ok()
+    }
+
     /// Whether it needs SMTPUTF8 (RFC 6531).
     #[must_use]
     pub fn is_internationalized(&self) -> bool {

@@ -78,7 +78,12 @@ fn check_rewrite(choice: u8, section: &[u8]) {
     let local = LocalNames { admin: "me@gmail.com".parse().ok(), ..LocalNames::default() };
     let recipients = Routes::read(b"root: a@b.example, c@d.example", local);
     let account = "me@gmail.com".parse().unwrap();
-    let terms = Terms { identity: &identity, account: Some(&account), recipients: &recipients };
+    let terms = Terms {
+        identity: &identity,
+        account: Some(&account),
+        recipients: &recipients,
+        takes_utf8: true,
+    };
     // What the session lets through: lines that end with CRLF, no empty one, no NUL.
     let section: Vec<u8> = section.iter().copied().filter(|octet| *octet != 0).collect();
     let lines =
