@@ -86,11 +86,6 @@ impl Options {
         }
     }
 
-    /// The largest message that clients may send; of a queue that is smaller than ten of them, a tenth of the queue.
-    fn largest_message(&self) -> u64 {
-        self.listener.session.max_message_bytes.min(self.queue.max_bytes / 10)
-    }
-
     fn facts(&self, clock: &dyn Clock, listener: &Listener) -> Facts {
         let delivery = &self.delivery;
         Facts {
@@ -105,7 +100,7 @@ impl Options {
             notice_reserve: delivery.notice_reserve,
             urgent_reserve: delivery.urgent_reserve,
             damaged: self.queue.directory.join(DAMAGED),
-            largest_message: self.largest_message(),
+            largest_message: self.listener.session.max_message_bytes,
         }
     }
 }

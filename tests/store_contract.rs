@@ -195,6 +195,7 @@ mod clocks;
 mod dead;
 mod history;
 mod lanes;
+mod listing;
 mod pages;
 mod proposed;
 

@@ -18,7 +18,10 @@ use rustix::process::geteuid;
 
 use crate::{
     admin::{alert::webhook, client::has_unit},
-    delivery::{self, Login, PasswordSource, oauth::Grant},
+    delivery::{
+        self, Login, PasswordSource,
+        oauth::{ClientSource, Grant, SecretSource},
+    },
     settings::{SYSTEM_FILE, Settings},
 };
 
@@ -48,6 +51,14 @@ pub(super) fn look(settings: &Settings) -> Found {
     }
     if let Some(path) = &delivery.ca_file {
         looking.ca_file(path);
+    }
+    let listener = &settings.listener;
+    let tls = listener.tls.iter().flat_map(|files| {
+        [(&files.certificate, "listener.tls_certificate"), (&files.key, "listener.tls_key")]
+    });
+    let users = listener.users_file.iter().map(|path| (path, "listener.users_file"));
+    for (path, key) in tls.chain(users) {
+        looking.readable(path, key);
     }
     looking.program(&settings.alert.command, "alert.command");
     if let Some(webhook::Address::File { path, mounted }) = &settings.alert.webhook {
@@ -135,6 +146,20 @@ impl Looking {
             },
             PasswordSource::Inline(_) | PasswordSource::Command(_) => None,
         };
+        if let PasswordSource::Tokens(options) = &login.password
+            && let Grant::Refresh { client, .. } = &options.grant
+        {
+            let how = "from the Google Cloud console; docs/oauth.md has the steps";
+            match client {
+                ClientSource::File(path) => {
+                    self.secret(path, "OAuth client file", how, false);
+                }
+                ClientSource::Named { secret: Some(SecretSource::File(path)), .. } => {
+                    self.secret(path, "OAuth client secret's file", how, false);
+                }
+                ClientSource::Named { .. } => {}
+            }
+        }
         if let Some((path, what, mounted)) = file {
             let remedy = match what {
                 "token file" => "make it with: pillarbox auth google",
@@ -235,14 +260,19 @@ impl Looking {
         if let Err(error) = fs::File::open(path) {
             return self.unknown(&format!("upstream.ca_file {shown}"), &error);
         }
-        if self.runner.is_known() && self.runner.may_read(path) == Some(false) {
-            let uid = self.runner.uid;
-            let words = format!(
-                "the user who runs the relay (userid {uid}) cannot read upstream.ca_file {shown}; run: chmod a+r {shown}"
-            );
-            self.found.wrong.push(words);
-        }
+        self.readable(path, "upstream.ca_file");
         self.found.wrong.extend(delivery::ca_file_fault(path));
+    }
+
+    /// A file that is there for the caller, who may see more than the relay's own user.
+    fn readable(&mut self, path: &Path, key: &str) {
+        if path.exists() && self.runner.is_known() && self.runner.may_read(path) == Some(false) {
+            let (Runner { uid, gid, .. }, shown) = (&self.runner, path.display());
+            self.found.wrong.push(format!(
+                "the user who runs the relay (userid {uid}) cannot read {key} {shown}; as root: chgrp {gid} {shown} && \
+                 chmod g+r {shown}, and let that user pass its directories"
+            ));
+        }
     }
 
     /// A program that the relay starts.

@@ -178,7 +178,7 @@ fn departure(status: &Status) -> Vec<String> {
         }
         _ => departure.sentence(|at| when(at, status.now)),
     };
-    let advice = departure.advice(&status.account.remedy);
+    let advice = departure.advice(&status.account.remedy, status.refusing.is_none());
     std::iter::once(line).chain(advice.map(str::to_owned)).collect()
 }
 

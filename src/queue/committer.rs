@@ -234,7 +234,10 @@ pub(super) fn start(
     let spool = Arc::clone(&shared.spool);
     let sweeper = thread::Builder::new().name("spool-sweeper".into()).spawn(move || {
         for id in to_remove {
-            if let Err(error) = spool.remove(id) {
+            // A mistake of the program with one file must not keep all others.
+            let removed = panic::catch_unwind(AssertUnwindSafe(|| spool.remove(id)));
+            let removed = removed.unwrap_or_else(|_| Err(io::Error::other("the sweeper has panicked")));
+            if let Err(error) = removed {
                 error!(%id, error = %error, "a relayed message's file cannot be removed; it is removed at the next start");
             }
         }

@@ -8,6 +8,7 @@ use std::{
     collections::HashSet,
     fs::File,
     io,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
@@ -46,9 +47,12 @@ impl DirectorySync {
         let service = Self { shared: Arc::default() };
         for number in 0..THREADS {
             let shared = Arc::clone(&service.shared);
-            thread::Builder::new()
-                .name(format!("directory-sync-{number}"))
-                .spawn(move || serve(&shared))?;
+            thread::Builder::new().name(format!("directory-sync-{number}")).spawn(move || {
+                // A thread that is gone would leave those who ask waiting for ever; who is asked for now hears no.
+                while panic::catch_unwind(AssertUnwindSafe(|| serve(&shared))).is_err() {
+                    tracing::error!("a thread that syncs directories has panicked and goes on");
+                }
+            })?;
         }
         Ok(service)
     }

@@ -324,15 +324,22 @@ impl Departure {
             (Because::Held, _) => {
                 "Mail waits for a person: `pillarbox queue retry` or `delete`.".to_owned()
             }
+            (Because::Account, Some(at)) => {
+                format!("Mail leaves again at {at}, one message first: {}.", self.why)
+            }
             (_, Some(at)) => format!("Mail leaves again at {at}: {}.", self.why),
             (_, None) => format!("Mail waits: {}.", self.why),
         }
     }
 
-    /// What a person can do, where the account's own remedy does not say it.
+    /// What a person can do, where the account's own remedy does not say it; `is_taken` is whether new mail is.
     #[must_use]
-    pub fn advice(&self, account_remedy: &str) -> Option<&'static str> {
+    pub fn advice(&self, account_remedy: &str, is_taken: bool) -> Option<&'static str> {
         const BY_ITSELF: &str = "Nothing to do: mail is still taken, and leaves by itself.";
+        if !is_taken {
+            // Of that there is more to be said than that nothing is to be done.
+            return None;
+        }
         match (self.because, self.at) {
             (Because::Budget, Some(_)) => Some(BY_ITSELF),
             (Because::Budget, None) => {
@@ -390,7 +397,7 @@ impl Refusing {
         let failed = !matches!(error, StoreError::Full(_));
         let which = if everything { "no mail is taken" } else { "large mail is not taken" };
         let up_to =
-            if everything { String::new() } else { format!(" (up to {shown} are allowed)") };
+            if everything { String::new() } else { format!(" (a message may have {shown})") };
         let remedy = if failed {
             "The queue is opened anew by itself; when that does not help, see the log and the disk"
         } else {
@@ -609,7 +616,7 @@ mod tests {
         let large = Refusing::of(Ok(()), full(), "25.0 MiB").unwrap();
         assert!(!large.everything && !large.failed, "{large:?}");
         assert!(
-            large.what.starts_with("large mail is not taken (up to 25.0 MiB are allowed): "),
+            large.what.starts_with("large mail is not taken (a message may have 25.0 MiB): "),
             "{large:?}"
         );
         let all = Refusing::of(full(), full(), "25.0 MiB").unwrap();

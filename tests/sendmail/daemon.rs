@@ -56,6 +56,13 @@ fn the_queue_is_shown_and_hurried_to_whom_the_admin_socket_lets_in() {
     let mailq = |stage: &Stage| super::stage::call(&mut stage.command("mailq", &[]), b"");
     let down = mailq(&stage);
     assert_eq!(down.code, Some(69), "{down:?}");
+    assert!(!down.stderr.contains("to be taken"), "{down:?}");
+    let dropped = stage.drop_directory().join("new.00000000000000000000000000");
+    std::fs::write(&dropped, "").expect("the directory is there");
+    let down = mailq(&stage);
+    std::fs::remove_file(&dropped).expect("nobody took it");
+    let expected = ", to be taken when the daemon runs.";
+    assert!(down.stderr.contains("1 message in ") && down.stderr.contains(expected), "{down:?}");
     home.configure(
         &crate::support::daemon::Upstream::nobody(),
         &crate::support::outage::budget(PLENTY),

@@ -15,18 +15,20 @@ use crate::{
         bulk::{self, Verb},
         exit::{Exit, Failure},
         queue::{Command, List, run},
-        screen::Form,
+        screen::{Form, count},
         selection::Selection,
     },
     clock::{Clock as _, SystemClock},
     queue::id::QueueId,
     sendmail::{
-        configured::Source,
+        configured::{DEFAULT_DROP_DIRECTORY, Source},
         trouble::{Code, Trouble},
     },
     settings,
 };
 
+/// Entries of the drop directory that are counted.
+const FILES_MAX: usize = 10_000;
 /// What an ordinary user may know.
 const NOT_ALLOWED: &str = "only root and the group that owns the admin socket may look at the queue; what became of \
                            your mail you hear by mail, and your queue ids with `sendmail -v`";
@@ -46,8 +48,39 @@ pub(super) fn show(source: &Source) -> Result<(), Trouble> {
     });
     result.and_then(|()| Ok(out.flush()?)).map_err(|failure| match failure.exit {
         Exit::Permission => Trouble::new(Code::Permission, format!("{failure} ({NOT_ALLOWED})")),
+        Exit::Unavailable => match waiting_files(source) {
+            Some(words) => Trouble::new(Code::Unavailable, format!("{failure}\n{words}")),
+            None => trouble(&failure),
+        },
         _ => trouble(&failure),
     })
+}
+
+/// What waits in the drop directory while no daemon takes it.
+fn waiting_files(source: &Source) -> Option<String> {
+    let directory = match source.get("sendmail", "drop_directory") {
+        Some("off") => return None,
+        written => written.unwrap_or(DEFAULT_DROP_DIRECTORY),
+    };
+    let is_waiting =
+        |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with("new."));
+    match std::fs::read_dir(directory) {
+        // Nobody but the relay and root may look into it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(format!(
+            "Mail of programs of this host may wait in {directory}; it is taken when the daemon runs."
+        )),
+        Err(_) => None,
+        Ok(entries) => {
+            let files = entries.take(FILES_MAX).flatten();
+            let number = files.filter(|entry| is_waiting(&entry.file_name())).count() as u64;
+            (number > 0).then(|| {
+                format!(
+                    "{} in {directory}, to be taken when the daemon runs.",
+                    count(number, "message")
+                )
+            })
+        }
+    }
 }
 
 /// Tries everything again, or one message.
