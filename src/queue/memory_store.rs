@@ -369,7 +369,7 @@ impl Store for MemoryStore {
         let messages = guard.tables.history.range((Bound::Unbounded, to)).rev();
         let messages =
             messages.map(|(id, record)| QueuedMessage { id: *id, record: record.clone() });
-        Ok(page_of(messages, limit))
+        Ok(messages.take(limit.min(store::LIST_LENGTH_MAX)).collect())
     }
 
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {

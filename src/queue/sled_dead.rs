@@ -84,11 +84,18 @@ pub(super) fn dead_bytes(key: &DeadKey) -> [u8; 17] {
     bytes
 }
 
-/// One page of messages; damaged records are left out, they are reported when they are met.
+/// One page of messages to be looked at; damaged records are left out, they are reported when they are met.
 pub(super) fn page(
     entries: impl Iterator<Item = Result<(QueueId, MessageRecord), TableError>>,
     limit: usize,
 ) -> Result<Vec<QueuedMessage>, TableError> {
+    store::page(readable(entries), limit)
+}
+
+/// Messages without the damaged records.
+pub(super) fn readable(
+    entries: impl Iterator<Item = Result<(QueueId, MessageRecord), TableError>>,
+) -> impl Iterator<Item = Result<QueuedMessage, TableError>> {
     let readable = entries.filter(|entry| !matches!(entry, Err(TableError::Damaged { .. })));
-    store::page(readable.map(|entry| entry.map(|(id, record)| QueuedMessage { id, record })), limit)
+    readable.map(|entry| entry.map(|(id, record)| QueuedMessage { id, record }))
 }

@@ -30,12 +30,13 @@ use super::{
     receipt::Receipt,
     shared::Shared,
     side_files::FinalDots,
-    sled_dead::page,
+    sled_dead::{page, readable},
     sled_tables::SledTables,
     spool::{Spool, blocking, refused},
     state::AccountState,
     store::{
-        Claim, ClaimTerms, LedgerView, QueuedMessage, Settlement, Store, StoreError, Told, Totals,
+        Claim, ClaimTerms, LIST_LENGTH_MAX, LedgerView, QueuedMessage, Settlement, Store,
+        StoreError, Told, Totals,
     },
     tables::{Changes, TableError, Tables, is_of_the_future},
 };
@@ -378,7 +379,8 @@ impl Store for SledStore {
         before: Option<QueueId>,
         limit: usize,
     ) -> Result<Vec<QueuedMessage>, StoreError> {
-        self.read(move |tables| page(tables.history(before), limit)).await
+        let limit = limit.min(LIST_LENGTH_MAX);
+        self.read(move |tables| readable(tables.history(before)).take(limit).collect()).await
     }
 
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {

@@ -35,7 +35,7 @@ pub(super) fn page<E>(
     messages: impl Iterator<Item = Result<QueuedMessage, E>>,
     limit: usize,
 ) -> Result<Vec<QueuedMessage>, E> {
-    let (mut page, mut recipients) = (Vec::new(), 0);
+    let (mut page, mut recipients) = (Vec::new(), 0_usize);
     for message in messages.take(limit.min(LIST_LENGTH_MAX)) {
         let message = message?;
         recipients += message.recipients().len();
