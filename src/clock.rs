@@ -41,6 +41,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
+    /// The same moment after the wall clock was set forward by `step_ms` (back, when negative).
+    #[must_use]
+    pub fn moved(self, step_ms: i64) -> Self {
+        Self(self.0.saturating_add(step_ms))
+    }
+
     /// How long `self` lies after `earlier`; zero when it does not.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -3,6 +3,7 @@
 //! Time is a manual clock; the tests wait for real I/O alone, with a deadline.
 
 mod account;
+mod clocks;
 mod connection;
 mod documents;
 mod ending;

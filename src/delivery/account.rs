@@ -1,6 +1,6 @@
 //! The state machine of the upstream account: when it pauses, for how long, and how it recovers.
 //!
-//! Rule: pure; wall time comes in as an argument, because a pause must outlive a reboot. A refusal of the
+//! Rule: pure; wall time comes in as an argument, because a pause must outlive a reboot, and so do its steps. A refusal of the
 //! account never costs a message anything, and a pause ends with one probe: one message by one worker,
 //! the rest waits for its success (gmail.md section 3.1). Must not know replies or stores.
 
@@ -127,6 +127,11 @@ impl Account {
             losses: 0,
             login_losses: 0,
         }
+    }
+
+    /// The wall clock was set: a pause lasts as long as it would have.
+    pub(super) fn clock_was_set(&mut self, step_ms: i64) {
+        self.state = self.state.clone().moved(step_ms);
     }
 
     pub(super) fn state(&self) -> &AccountState {

@@ -271,7 +271,7 @@ impl Carrier {
         }
         lock(&self.shared.schedule).store_failed(self.shared.clock.now());
         // Later, so that one message that cannot be read does not stand before all others.
-        let until = Some(self.shared.clock.wall().after(settlement::STEP_BACK));
+        let until = Some(self.shared.now().wall.after(settlement::STEP_BACK));
         let again = Outcome::NotTried { until };
         let outcomes = claim.recipients.iter().map(|recipient| (recipient.index, again.clone()));
         Some(Judgement::nothing_happened(outcomes.collect()))

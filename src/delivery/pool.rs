@@ -161,8 +161,8 @@ impl Pool {
         loop {
             match shared.store.account_state().await {
                 Ok(stored) => {
-                    let now = shared.clock.wall();
                     let mark = shared.look_at_login().await;
+                    let now = shared.now().wall;
                     let stored = stored.map(|state| continued(state, mark, now));
                     shared.logins.restore(stored.as_ref().map_or(&[], |state| &state.logins));
                     let account = Account::new(stored, now);
@@ -184,7 +184,7 @@ impl Pool {
 
     /// Starts what is worth starting and returns how long nothing else can happen by itself.
     fn start_workers(&mut self, shutdown: &Watch) -> Option<Duration> {
-        let now = self.shared.clock.now();
+        let now = self.shared.now();
         let pause = lock(&self.shared.account).state().until;
         let (blocked, due_in) = {
             let mut schedule = lock(&self.shared.schedule);
@@ -334,7 +334,7 @@ async fn rescue(shared: &Shared, stranded: Stranded) -> Ended {
     let settlement = settlement.unwrap_or_else(|| {
         let outcomes = settlement::abandoned(&claim, stage, &shared.terms());
         report(shared, &claim, &outcomes, Some("the relay's own worker failed".to_owned()), 0);
-        Arc::new(Settlement { reservation: claim.reservation, at: shared.clock.wall(), outcomes })
+        Arc::new(Settlement { reservation: claim.reservation, at: shared.now().wall, outcomes })
     });
     shared.settle(claim.id, &settlement).await;
     shared.more.notify_one();

@@ -10,6 +10,9 @@ use super::verdict::Growth;
 const STEPS_MINUTES: [u64; 5] = [1, 5, 15, 60, 240];
 /// Which step is an hour, counted from 1.
 const AN_HOUR_STEP: u32 = 4;
+/// The hours of a lifetime whose attempts must have been made, and the least number of them.
+const FIRST_HOURS: Duration = Duration::from_secs(8 * 3_600);
+const ATTEMPTS_MIN: u32 = 2;
 /// The jitter: a wait is lengthened by up to this part of itself.
 const JITTER: f64 = 0.2;
 
@@ -26,6 +29,19 @@ pub(super) fn growing(growth: Growth, attempts: u32, random: f64) -> Duration {
         Growth::FromAMinute => delay(attempts, random),
         Growth::FromAnHour => delay(attempts.saturating_add(AN_HOUR_STEP - 1), random),
         Growth::Hourly => delay(AN_HOUR_STEP, random),
+    }
+}
+
+/// How many attempts the first hours of a lifetime have at least while the account is open. No message is given up
+/// before them: its lifetime may have passed while the account was paused.
+pub(super) fn attempts_within(lifetime: Duration, growth: Growth) -> u32 {
+    let (span, mut at, mut attempts) = (lifetime.min(FIRST_HOURS), Duration::ZERO, 1);
+    loop {
+        at += growing(growth, attempts, 1.0);
+        if at >= span {
+            return attempts.max(ATTEMPTS_MIN);
+        }
+        attempts += 1;
     }
 }
 
@@ -53,6 +69,16 @@ mod tests {
         assert_eq!(hours(Growth::FromAnHour), [1, 4, 4]);
         assert_eq!(hours(Growth::Hourly), [1, 1, 1]);
         assert_eq!(growing(Growth::FromAMinute, 2, 0.0), delay(2, 0.0));
+    }
+
+    #[test]
+    fn a_lifetime_has_the_attempts_of_hours_of_an_open_account() {
+        let within =
+            |minutes| attempts_within(Duration::from_secs(60u64 * minutes), Growth::FromAMinute);
+        assert_eq!([1, 10, 60, 240, 5 * 24 * 60].map(within), [2, 3, 4, 5, 6]);
+        let five_days = Duration::from_secs(5 * 24 * 3_600);
+        assert_eq!(attempts_within(five_days, Growth::Hourly), 7);
+        assert_eq!(attempts_within(five_days, Growth::FromAnHour), 3);
     }
 
     #[test]

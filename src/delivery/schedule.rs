@@ -1,7 +1,7 @@
 //! What the pool waits for: blocks that hold everything, and the next due time.
 //!
 //! Rule: pure. A block ends by the boot clock, for it is an age; a due time and a pause end by wall time,
-//! for they outlive reboots. Must not know who waits or how.
+//! for they outlive reboots, and move with its steps. Must not know who waits or how.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -90,6 +90,13 @@ impl Schedule {
             (Some(known), Some(next)) => Some(known.min(next)),
             (known, next) => known.or(next),
         };
+    }
+
+    /// The wall clock was set: what is due in an hour stays so.
+    pub(super) fn clock_was_set(&mut self, step_ms: i64) {
+        for at in [&mut self.due, &mut self.budget_frees].into_iter().flatten() {
+            *at = at.moved(step_ms);
+        }
     }
 
     /// Forgets every block: a person says that all is well.

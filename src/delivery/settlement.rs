@@ -281,7 +281,11 @@ fn unknown(recipient: &ClaimedRecipient, reason: String, terms: &Terms) -> Outco
 fn deferred(claim: &ClaimedMessage, reply: String, retrying: Retrying, terms: &Terms) -> Outcome {
     let Retrying { waits, attempts } = retrying;
     let lifetime = waits.lifetime.map_or(terms.lifetime, |own| own.min(terms.lifetime));
-    if claim.lifetime_from.after(lifetime) <= terms.now {
+    let (end, enough) = (
+        claim.lifetime_from.after(lifetime),
+        attempts >= retry::attempts_within(lifetime, waits.growth),
+    );
+    if end <= terms.now && enough {
         return Outcome::Dead { reply: expired(&reply, lifetime) };
     }
     if waits.attempts_max.is_some_and(|most| attempts >= most) {
@@ -291,10 +295,8 @@ fn deferred(claim: &ClaimedMessage, reply: String, retrying: Retrying, terms: &T
     }
     // The last attempt comes when the lifetime ends, not hours later.
     let wait = retry::growing(waits.growth, attempts, terms.random);
-    Outcome::Deferred {
-        until: terms.now.after(wait).min(claim.lifetime_from.after(lifetime)),
-        reply,
-    }
+    let until = terms.now.after(wait);
+    Outcome::Deferred { until: if end > terms.now { until.min(end) } else { until }, reply }
 }
 
 /// The connection failed in a transaction. That is nobody's fault, unless it has been this message's
@@ -470,13 +472,23 @@ mod tests {
     }
 
     #[test]
-    fn a_deferred_recipient_is_dead_once_its_lifetime_is_over() {
+    fn a_deferred_recipient_is_dead_once_its_lifetime_is_over_and_it_was_tried_for_hours() {
         let later = replied(Stage::FinalDot, 451, "4.3.0 later");
         assert!(
             matches!(outcome_of(later.clone()), Outcome::Deferred { until, .. } if until > NOW)
         );
         let terms = Terms { now: NOW.after(TERMS.lifetime), ..TERMS };
-        let judgement = judge(&claim(1), &[later], &terms);
+        let mut tried = claim(1);
+        for attempts in 0..5 {
+            tried.recipients[0].attempts = attempts;
+            let judgement = judge(&tried, std::slice::from_ref(&later), &terms);
+            let (_, Outcome::Deferred { until, .. }) = judgement.outcomes[0] else {
+                panic!("its lifetime may have passed while the account was paused: {judgement:?}")
+            };
+            assert_eq!(until, terms.now.after(retry::delay(attempts + 1, 0.0)));
+        }
+        tried.recipients[0].attempts = 5;
+        let judgement = judge(&tried, &[later], &terms);
         let (_, Outcome::Dead { reply }) = &judgement.outcomes[0] else { panic!("{judgement:?}") };
         assert!(reply.contains("120 hours") && reply.contains("4.3.0 later"), "{reply}");
     }
@@ -525,9 +537,10 @@ mod tests {
         assert_eq!(judgement.unknown, ["RCPT: 550 5.9.9 unheard of"]);
         assert!(matches!(judgement.outcomes[0].1, Outcome::Deferred { .. }));
         let terms = Terms { now: NOW.after(Duration::from_secs(24 * 3_600)), ..TERMS };
-        let (_, Outcome::Dead { reply }) = &judge(&claim(1), &[refusal], &terms).outcomes[0] else {
-            panic!()
-        };
+        let mut tried = claim(1);
+        tried.recipients[0].attempts = 5;
+        let judgement = judge(&tried, &[refusal], &terms);
+        let (_, Outcome::Dead { reply }) = &judgement.outcomes[0] else { panic!("{judgement:?}") };
         assert!(reply.contains("24 hours"), "{reply}");
     }
 }

@@ -28,7 +28,7 @@ use super::{
     ways::Ways,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Moment, Steps},
     handbook,
     queue::{
         id::QueueId,
@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) account: Mutex<Account>,
+    /// Notices when the wall clock was set, so that what is planned in it moves along.
+    steps: Mutex<Steps>,
     pub(super) schedule: Mutex<Schedule>,
     /// Tells the pool that there may be work for one more worker, or that a wait has changed.
     pub(super) more: Notify,
@@ -100,6 +102,18 @@ impl Shared {
         std::mem::take(&mut *lock(&self.parting))
     }
 
+    /// The present moment. After a step of the wall clock the pause and the due time are as far ahead as before.
+    pub(super) fn now(&self) -> Moment {
+        let now = self.clock.now();
+        let mut steps = lock(&self.steps);
+        if let Some(step_ms) = steps.look(now) {
+            lock(&self.account).clock_was_set(step_ms);
+            lock(&self.schedule).clock_was_set(step_ms);
+            self.more.notify_one();
+        }
+        now
+    }
+
     /// A permit that was not used. Whoever was turned away because of it may look again.
     pub(super) fn give_back(&self, permit: Permit) {
         if lock(&self.account).give_back(permit) {
@@ -116,6 +130,7 @@ impl Shared {
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
             logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),
             account: Mutex::new(Account::new(None, clock.wall())),
+            steps: Mutex::new(Steps::since(clock.now())),
             schedule: Mutex::default(),
             more: Notify::new(),
             full: AtomicBool::new(false),
@@ -134,8 +149,8 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> PoolStatus {
+        let now = self.now();
         let account = self.account_state();
-        let now = self.clock.now();
         let waiting = self.store.totals().messages > 0;
         let next = lock(&self.schedule).departure(now, account.until).filter(|_| waiting);
         PoolStatus {
@@ -155,7 +170,8 @@ impl Shared {
         let refused = lock(&self.account).state().condition == AccountCondition::PausedCredentials;
         let before = *lock(&self.login_mark);
         let is_the_same = self.look_at_login().await == before && before.is_some();
-        lock(&self.account).resume(self.clock.wall());
+        let now = self.now().wall;
+        lock(&self.account).resume(now);
         lock(&self.schedule).clear();
         info!(account = "open", reason = "resumed by a person", "account");
         self.persist().await;
@@ -182,13 +198,14 @@ impl Shared {
 
     /// How many workers may run now.
     pub(super) fn workers_max(&self) -> usize {
-        lock(&self.account).connections(self.options.connections, self.clock.wall())
+        let now = self.now().wall;
+        lock(&self.account).connections(self.options.connections, now)
     }
 
     /// What decides about an attempt besides the answers.
     pub(super) fn terms(&self) -> Terms {
         Terms {
-            now: self.clock.wall(),
+            now: self.now().wall,
             lifetime: self.options.lifetime,
             uncertain: self.options.uncertain,
             resend_after: self.options.limits.resend_after,

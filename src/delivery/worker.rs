@@ -61,7 +61,7 @@ impl Worker {
                     false => shared.options.limits.recipients_per_transaction,
                 },
             };
-            let asked = shared.clock.now();
+            let asked = shared.now();
             let ((), claim) = tokio::join!(settle, shared.store.claim_due(asked, terms));
             match claim {
                 Ok(Claim::Message(claim)) => unsettled = self.deliver(claim, permit).await,
@@ -91,7 +91,7 @@ impl Worker {
         }
         self.carrier.renew();
         let shared = &self.shared;
-        let now = shared.clock.now();
+        let now = shared.now();
         if lock(&shared.schedule).waits_for_the_store(now) {
             return None;
         }
@@ -149,7 +149,7 @@ impl Worker {
     async fn deliver(&mut self, mut claim: ClaimedMessage, permit: Permit) -> Unsettled {
         let shared = Arc::clone(&self.shared);
         lock(&shared.splits).apply(&mut claim);
-        let began = shared.clock.now();
+        let began = shared.now();
         let mut flight = Flight::begin(&shared.flights, claim, began.wall);
         let (claim, stage) = (Arc::clone(&flight.claim), Arc::clone(&flight.stage));
         lock(&shared.schedule).departed();
@@ -165,7 +165,7 @@ impl Worker {
             shared.give_back(permit);
             return None;
         };
-        let ended = shared.clock.now();
+        let ended = shared.now();
         let outcomes = std::mem::take(&mut judgement.outcomes);
         let settlement =
             Arc::new(Settlement { reservation: claim.reservation, at: ended.wall, outcomes });
@@ -194,7 +194,7 @@ impl Worker {
     fn learn(&self, judgement: &Judgement, permit: Permit) -> bool {
         let shared = &self.shared;
         let changed = {
-            let now = shared.clock.wall();
+            let now = shared.now().wall;
             let mut account = lock(&shared.account);
             let mut trouble = judgement.trouble.clone();
             if judgement.uncertain && account.lost_after_dot(permit) {

@@ -28,11 +28,26 @@ pub(super) trait Times: Sized {
 
 impl Times for MessageRecord {
     fn each_time(&mut self, change: Change<'_>) {
-        let notices = self.notices.iter_mut().map(|notice| &mut notice.at);
-        for at in notices.chain([&mut self.accepted_at, &mut self.lifetime_from]) {
+        // Named one by one, so that none is forgotten.
+        let Self {
+            accepted_at,
+            reverse_path: _,
+            body: _,
+            internationalized: _,
+            size_bytes: _,
+            lane: _,
+            lifetime_from,
+            told: _,
+            delay_told: _,
+            notify: _,
+            notices,
+            recipients,
+        } = self;
+        let notices = notices.iter_mut().map(|notice| &mut notice.at);
+        for at in notices.chain([accepted_at, lifetime_from]) {
             *at = change(Kind::Past, *at);
         }
-        self.recipients.iter_mut().for_each(|recipient| recipient.state.each_time(change));
+        recipients.iter_mut().for_each(|recipient| recipient.state.each_time(change));
     }
 }
 
@@ -50,11 +65,23 @@ impl Times for RecipientState {
 
 impl Times for AccountState {
     fn each_time(&mut self, change: Change<'_>) {
-        for at in [&mut self.until, &mut self.alone_until].into_iter().flatten() {
+        let Self {
+            condition: _,
+            since,
+            until,
+            strikes: _,
+            reason: _,
+            remedy: _,
+            day_full_since,
+            alone_until,
+            spam,
+            logins,
+            login_mark: _,
+        } = self;
+        for at in [until, alone_until].into_iter().flatten() {
             *at = change(Kind::Planned, *at);
         }
-        let lists = self.spam.iter_mut().chain(&mut self.logins);
-        for at in lists.chain(&mut self.day_full_since).chain([&mut self.since]) {
+        for at in spam.iter_mut().chain(logins).chain(day_full_since).chain([since]) {
             *at = change(Kind::Past, *at);
         }
     }
@@ -64,6 +91,13 @@ impl Times for AccountState {
 impl Times for EndKey {
     fn each_time(&mut self, change: Change<'_>) {
         self.at = change(Kind::Planned, self.at);
+    }
+}
+
+impl AccountState {
+    /// The same after the wall clock was set forward by `step_ms` (back, when negative).
+    pub(crate) fn moved(self, step_ms: i64) -> Self {
+        self.with_times(&|_, at| at.moved(step_ms))
     }
 }
 
