@@ -248,7 +248,7 @@ async fn a_pause_is_a_warning_and_its_end_is_news() {
     scene.until_account(AccountCondition::Open).await;
 
     let text = captured.text();
-    let events: Vec<&str> = text.lines().filter(|line| line.contains(": account ")).collect();
+    let events: Vec<&str> = text.lines().filter(|line| line.contains(" account=\"")).collect();
     let [begins, goes_on, ends] = events[..] else { panic!("{text}") };
     for pause in [begins, goes_on] {
         assert!(
