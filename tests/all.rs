@@ -23,6 +23,7 @@ mod floods;
 mod fuzz_corpus;
 mod handover;
 mod health;
+mod hostile;
 mod log;
 mod migrate;
 mod oauth;

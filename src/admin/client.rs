@@ -27,6 +27,8 @@ use crate::queue::id::QueueId;
 
 /// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
+/// Octets of an answer that are held before they are looked at: of its header.
+const BUFFER_MAX: usize = 16 * 1024;
 /// How long an answer may take: longer than the server allows itself.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the daemon may take to say that it is well, which needs no disk: below the time limit of any supervisor.
@@ -196,8 +198,11 @@ impl Client {
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let stream =
             UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.nonsense(error))?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER_MAX)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.nonsense(error))?;
         let request = Request::builder().method(method).uri(path).header(HOST, "pillarbox");
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.nonsense(error))?;
         let answer = async {

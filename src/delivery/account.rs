@@ -21,6 +21,8 @@ pub(super) struct Account {
     proven: bool,
     /// Whether a worker is out with the one message that may be tried.
     probing: bool,
+    /// Its login has worked: the others need not wait for the end of its message, which may hang.
+    login_worked: bool,
     /// Somebody was told that the probe is out, and looks again when it comes back.
     turned_away: bool,
     /// Connections lost in a row after the final dot; the second one backs off.
@@ -123,6 +125,7 @@ impl Account {
             generation: 0,
             proven: false,
             probing: false,
+            login_worked: false,
             turned_away: false,
             losses: 0,
             login_losses: 0,
@@ -149,7 +152,8 @@ impl Account {
             return Entry::Paused(until);
         }
         let single = self.state.is_day_full(now);
-        let probe = !self.proven || self.state.condition != AccountCondition::Open || single;
+        let is_in_doubt = !self.proven || self.state.condition != AccountCondition::Open;
+        let probe = single || (is_in_doubt && !self.login_worked);
         if probe && self.probing {
             self.turned_away = true;
             return Entry::ProbeIsOut;
@@ -179,7 +183,18 @@ impl Account {
     pub(super) fn release(&mut self, permit: Permit) {
         if permit.probe && permit.generation == self.generation {
             self.probing = false;
+            self.login_worked = false;
         }
+    }
+
+    /// The upstream has let the probe in. Returns whether others may go now. Whether the day has room shows at the
+    /// message alone.
+    #[must_use]
+    pub(super) fn logged_in(&mut self, permit: Permit) -> bool {
+        let is_news = permit.probe && permit.generation == self.generation && !self.login_worked;
+        let is_enough = !permit.single && self.state.condition != AccountCondition::PausedQuota;
+        self.login_worked |= is_news && is_enough;
+        is_news && is_enough
     }
 
     /// The licence was not used. Returns whether somebody was turned away meanwhile, who may have seen
@@ -193,6 +208,7 @@ impl Account {
     /// A worker died; if it had the probe, the probe is free again.
     pub(super) fn abandon_probe(&mut self) {
         self.probing = false;
+        self.login_worked = false;
     }
 
     /// The upstream accepted a message. Returns whether the state changed.
@@ -221,6 +237,7 @@ impl Account {
         let changed = self.state.condition != AccountCondition::Open;
         self.proven = true;
         self.probing = false;
+        self.login_worked = false;
         self.login_losses = 0;
         if changed {
             self.state = AccountState {
@@ -279,6 +296,7 @@ impl Account {
         };
         self.generation += 1;
         self.probing = false;
+        self.login_worked = false;
         true
     }
 
@@ -288,6 +306,7 @@ impl Account {
         self.generation += 1;
         self.proven = false;
         self.probing = false;
+        self.login_worked = false;
         self.losses = 0;
         self.login_losses = 0;
     }
@@ -388,6 +407,32 @@ mod tests {
             section.lines().find(|line| line.starts_with(&format!("| {} |", condition.name())));
         let pauses = row.unwrap().trim_end_matches(" |").rsplit('|').next().unwrap();
         pauses.split_whitespace().map(|pause| humantime::parse_duration(pause).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_others_go_when_the_probe_has_logged_in_but_not_before_its_answer_when_the_day_is_full() {
+        for condition in [BackingOff, PausedLogin, PausedCredentials, PausedConfiguration] {
+            let mut account = proven();
+            let permit = go(&mut account, NOW);
+            account.trouble(permit, trouble(condition), NOW);
+            let later = account.state().until.unwrap();
+            let probe = go(&mut account, later);
+            assert_eq!(account.enter(later), Entry::ProbeIsOut);
+            assert!(account.logged_in(probe) && !account.logged_in(probe), "told once");
+            let other = go(&mut account, later);
+            assert!(!other.is_probe() && account.state().condition == condition);
+            // The probe came to nothing: the next one is alone again.
+            account.release(probe);
+            assert!(go(&mut account, later).is_probe());
+            assert_eq!(account.enter(later), Entry::ProbeIsOut);
+        }
+        let mut account = proven();
+        let permit = go(&mut account, NOW);
+        account.trouble(permit, trouble(PausedQuota), NOW);
+        let later = account.state().until.unwrap();
+        let probe = go(&mut account, later);
+        assert!(!account.logged_in(probe));
+        assert_eq!(account.enter(later), Entry::ProbeIsOut);
     }
 
     #[test]

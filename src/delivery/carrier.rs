@@ -8,12 +8,14 @@ use std::{sync::Arc, time::Duration};
 use tracing::{debug, error, info, warn};
 
 use super::{
+    account::Permit,
     answer::{Answer, Fault, Stage, StageCell},
     attempt::Plan,
     gmail::Connection,
     options::{Limits, Way},
     settlement::{self, Judgement, judge},
     shared::{Shared, lock},
+    status::DepartureReason,
 };
 use crate::{
     clock::{Moment, Timestamp},
@@ -106,9 +108,10 @@ impl Carrier {
     pub(super) async fn attempt(
         &mut self,
         claim: &ClaimedMessage,
+        permit: Permit,
         stage: &StageCell,
     ) -> Option<Judgement> {
-        let mut judgement = match self.attempt_once(claim, stage).await {
+        let mut judgement = match self.attempt_once(claim, permit, stage).await {
             Ok(judgement) => judgement,
             Err(problem) => return self.unreadable(claim, problem),
         };
@@ -116,7 +119,7 @@ impl Carrier {
             && let Some(warm) = &mut self.warm
         {
             warm.connection.leave_parameters_out(true);
-            let again = self.attempt_once(claim, stage).await;
+            let again = self.attempt_once(claim, permit, stage).await;
             if let Some(warm) = &mut self.warm {
                 warm.connection.leave_parameters_out(false);
             }
@@ -126,7 +129,7 @@ impl Carrier {
             };
         }
         if judgement.try_again.is_some() && self.new_login_wait().is_zero() {
-            judgement = match self.attempt_once(claim, stage).await {
+            judgement = match self.attempt_once(claim, permit, stage).await {
                 Ok(judgement) => judgement,
                 Err(problem) => return self.unreadable(claim, problem),
             };
@@ -138,16 +141,17 @@ impl Carrier {
     async fn attempt_once(
         &mut self,
         claim: &ClaimedMessage,
+        permit: Permit,
         stage: &StageCell,
     ) -> Result<Judgement, StoreError> {
         let shared = Arc::clone(&self.shared);
         stage.enter(Stage::Connect);
         let reader = shared.store.open_message(claim.id).await?;
         let terms = shared.terms();
-        if let Err(answer) = self.connect(stage).await {
+        if let Err(answer) = self.connect(permit, stage).await {
             return Ok(judge(claim, &vec![answer; claim.recipients.len()], &terms));
         }
-        let answers = self.transact(claim, reader, stage).await?;
+        let answers = self.transact(claim, reader, permit, stage).await?;
         let judgement = judge(claim, &answers, &terms);
         if judgement.disconnected {
             self.hang_up();
@@ -155,7 +159,7 @@ impl Carrier {
         Ok(judgement)
     }
 
-    async fn connect(&mut self, stage: &StageCell) -> Result<(), Answer> {
+    async fn connect(&mut self, permit: Permit, stage: &StageCell) -> Result<(), Answer> {
         if self.warm.is_some() {
             return Ok(());
         }
@@ -168,6 +172,9 @@ impl Carrier {
         if opened.is_err() && login.is_some() {
             // It did not come to a login.
             shared.logins.untake();
+            // Whoever waits for a login may have this one.
+            lock(&shared.schedule).unblock(DepartureReason::Logins);
+            shared.more.notify_one();
         }
         let (way, mut connection) = opened?;
         let mut renew_at = None;
@@ -188,6 +195,7 @@ impl Carrier {
         let connection = Box::new(connection);
         let wear = Wear { opened_ms: now, messages: 0, renew_at };
         self.warm = Some(Warm { connection, wear, idle_since_ms: now });
+        shared.logged_in(permit);
         Ok(())
     }
 
@@ -238,6 +246,7 @@ impl Carrier {
         &mut self,
         claim: &ClaimedMessage,
         mut reader: MessageReader,
+        permit: Permit,
         stage: &StageCell,
     ) -> Result<Vec<Answer>, StoreError> {
         // The caller has connected.
@@ -249,8 +258,13 @@ impl Carrier {
             return Ok(plan.answers(&[]));
         }
         warm.wear.messages += 1;
-        let store = &self.shared.store;
-        let before_final_dot = || store.final_dot(claim.id);
+        let shared = &self.shared;
+        let before_final_dot = || {
+            shared.store.final_dot(claim.id)?;
+            // A connection that was open already has proved its login only now.
+            shared.logged_in(permit);
+            Ok(())
+        };
         let transacted =
             warm.connection.transact(&plan.envelope, reader, before_final_dot, stage).await;
         if transacted.broken {

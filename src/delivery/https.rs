@@ -36,6 +36,9 @@ use crate::clock::Timestamp;
 /// Octets of an answer. A token response has about two thousand.
 const ANSWER_MAX: usize = 64 * 1024;
 
+/// Octets of an answer that are held before they are looked at: of its header, which has no limit otherwise.
+const BUFFER_MAX: usize = 16 * 1024;
+
 /// Why there was no answer that could be about the request.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HttpError {
@@ -208,7 +211,11 @@ where
 {
     let lost =
         |error: hyper::Error| HttpError::Network(format!("the connection was lost: {error}"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(lost)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(lost)?;
         let (parts, body) = response.into_parts();

@@ -253,15 +253,26 @@ impl Pool {
         }
     }
 
-    /// Closes connections that have been unused for long and returns when the next one will be.
+    /// Closes connections that have been unused for long and returns when the next one will be. The last one is kept
+    /// while a new one would cost a login that is not there: without it mail would wait for up to an hour.
     fn close_idle(&mut self, now_ms: u64) -> Option<Duration> {
         let limit = self.shared.options.limits.idle;
         let unused = |warm: &Warm| Duration::from_millis(now_ms.saturating_sub(warm.idle_since_ms));
-        let (expired, kept) =
+        let (mut expired, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.warm).into_iter().partition(|warm| unused(warm) >= limit);
         self.warm = kept;
+        let next = self.warm.iter().map(|warm| limit.saturating_sub(unused(warm))).min();
+        let no_login = match self.shared.options.login {
+            Some(_) => self.shared.logins.wait(),
+            None => Duration::ZERO,
+        };
+        let is_needed = !no_login.is_zero() && self.warm.is_empty() && self.workers.is_empty();
+        // The one that was used last is at the end.
+        let last = expired.pop_if(|_| is_needed);
+        let kept_for = last.is_some().then_some(no_login);
+        self.warm.extend(last);
         self.quit(expired.into_iter().map(|warm: Warm| warm.connection));
-        self.warm.iter().map(|warm| limit.saturating_sub(unused(warm))).min()
+        [next, kept_for].into_iter().flatten().min()
     }
 
     fn quit(&mut self, connections: impl IntoIterator<Item = Box<Connection>>) {

@@ -37,6 +37,11 @@ impl Schedule {
         self.blocks.insert(reason as u8, (reason, now.since_boot_ms.saturating_add(wait)));
     }
 
+    /// What held everything for this reason is over early.
+    pub(super) fn unblock(&mut self, reason: DepartureReason) {
+        self.freed |= self.blocks.remove(&(reason as u8)).is_some();
+    }
+
     /// The budget is spent. Returns whether that is news. `but_for_a_reserve`: of a reserve something is
     /// left, so nothing is blocked, and whatever is accepted meanwhile is a reason to look.
     pub(super) fn exhausted(
@@ -187,6 +192,18 @@ mod tests {
         clock.advance(5 * SECOND);
         assert_eq!(schedule.blocked(clock.now(), None), None);
         assert!(schedule.take_freed() && !schedule.take_freed(), "its end is told once");
+    }
+
+    #[test]
+    fn a_block_that_is_over_early_is_a_reason_to_look() {
+        let now = ManualClock::new(Timestamp(0)).now();
+        let mut schedule = Schedule::default();
+        schedule.block(DepartureReason::Logins, now, 3_600 * SECOND);
+        schedule.unblock(DepartureReason::Logins);
+        assert_eq!(schedule.blocked(now, None), None);
+        assert!(schedule.take_freed());
+        schedule.unblock(DepartureReason::Logins);
+        assert!(!schedule.take_freed());
     }
 
     #[test]

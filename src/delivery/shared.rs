@@ -121,6 +121,13 @@ impl Shared {
         }
     }
 
+    /// The upstream has let the attempt with this permit in: others need not wait for the end of its message.
+    pub(super) fn logged_in(&self, permit: Permit) {
+        if lock(&self.account).logged_in(permit) {
+            self.more.notify_one();
+        }
+    }
+
     pub(super) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             trust: Trust::new(options.ca_file.clone()),

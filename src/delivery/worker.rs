@@ -160,7 +160,7 @@ impl Worker {
         shared.pacer.spend(u32::try_from(claim.recipients.len()).unwrap_or(u32::MAX));
         shared.count(|counters| counters.attempts += 1);
         info!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
-        let Some(mut judgement) = self.carrier.attempt(&claim, &stage).await else {
+        let Some(mut judgement) = self.carrier.attempt(&claim, permit, &stage).await else {
             flight.land();
             shared.give_back(permit);
             return None;

@@ -4,7 +4,8 @@
 //! fails is told in words that help to mend the client. Must not know SMTP.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -218,7 +219,11 @@ fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
         );
         return Err(TlsError::Content { path: path.to_owned(), what });
     }
-    fs::read(path).map(Into::into).map_err(unreadable)
+    // It may grow while it is read.
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

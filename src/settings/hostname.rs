@@ -4,7 +4,10 @@
 //! (RFC 5321 section 4.1.1.1 asks for the name the host is known by). No name server is asked: a relay
 //! must start without a network. Must not know who uses the name.
 
-use std::fs;
+use std::{fs, io::Read as _};
+
+/// Octets of a file that are read: a hosts file of an advertisement blocker has millions.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What this host says about its own name.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +24,12 @@ impl Host {
     /// Asks the system. A file that cannot be read counts as empty.
     #[must_use]
     pub fn of_this_machine() -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let read = |path| {
+            let mut text = Vec::new();
+            let file = fs::File::open(path);
+            drop(file.and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut text)));
+            String::from_utf8_lossy(&text).into_owned()
+        };
         let nodename = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self { nodename, hosts: read("/etc/hosts"), resolver: read("/etc/resolv.conf") }
     }

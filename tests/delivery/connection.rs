@@ -313,3 +313,48 @@ async fn a_message_is_settled_at_once_although_the_upstream_does_not_answer_quit
     }
     assert_eq!(scene.sandbox.mailbox().counters().connections, 2);
 }
+
+#[tokio::test]
+async fn the_last_connection_stays_open_while_a_new_one_would_cost_a_login_that_is_not_there() {
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        options.logins_per_hour = 1;
+    })
+    .await;
+    // A mail every two minutes for most of an hour, each of them longer after the last than an idle connection is kept.
+    for _ in 0..25 {
+        scene.advance(2 * MINUTE).await;
+        scene.until_quiet().await;
+        let id = scene.submit(&["ok@example.net"]).await;
+        scene.until_names(id, &["relayed"]).await;
+    }
+    assert_eq!(scene.sandbox.mailbox().counters().logins, 1);
+}
+
+#[tokio::test]
+async fn a_first_message_that_hangs_at_its_end_keeps_nobody_waiting_once_its_login_has_worked() {
+    let scene = Scene::running(|_| {}).await;
+    for resumed in [false, true] {
+        if resumed {
+            // Now the probe goes over a connection that is open already.
+            scene.handle().resume().await;
+        }
+        scene.sandbox.fail_next(Stage::Dot, Failure::Hang);
+        let hanging = scene.submit(&["hanging@example.net"]).await;
+        let is_at_its_end = || {
+            let in_flight = scene.handle().status().in_flight;
+            in_flight
+                .iter()
+                .any(|flight| flight.id == hanging && flight.stage.name() == "final dot")
+        };
+        let present = async || format!("{:?}", scene.handle().status());
+        eventually("a hanging message", async || is_at_its_end(), present).await;
+        for number in 0..5 {
+            let other = scene.submit(&[&format!("other{number}@example.net")]).await;
+            scene.until_names(other, &["relayed"]).await;
+        }
+        assert!(is_at_its_end());
+        scene.sandbox.disconnect_all();
+        scene.until_names(hanging, &["uncertain"]).await;
+    }
+}

@@ -4,6 +4,7 @@ pub(crate) mod captured;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod gmail;
+pub(crate) mod hostile;
 pub(crate) mod loop_disk;
 pub(crate) mod outage;
 pub(crate) mod playground;
