@@ -265,6 +265,10 @@ impl Daemon {
             ended = self.halves.join_next() => {
                 ended.map(|name| DaemonError::Ended(name.unwrap_or("listener or delivery pool")))
             }
+            // Those that can be are started again; the admin socket cannot, and nobody could ask any more.
+            Some(_) = self.services.tasks.join_next() => {
+                Some(DaemonError::Ended("admin socket or another service"))
+            }
         };
         self.shutdown.advance(Phase::Draining);
         self.supervisor.stopping();

@@ -227,9 +227,9 @@ fn files_programs_and_addresses_that_are_not_there_are_all_found_at_once() {
         "it is not executable",
         "there is no webhook file ",
         "upstream.ca_file ",
-        "this host has no address 192.0.2.1",
-        "is in use by another program (listener)",
-        "is in use by another program (admin.http)",
+        "192.0.2.1:2525 is no address of this host",
+        " is in use by another program",
+        "for metrics and probes: ",
     ] {
         assert!(said.contains(expected), "{expected:?} is missing:\n{said}");
     }

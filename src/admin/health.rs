@@ -1,6 +1,6 @@
 //! Whether the relay is well: `GET /v1/health` for `pillarbox health`, `/health/live` and `/health/ready` for probes.
 //!
-//! Rule: it looks at memory and at the free space only, so it answers at once however long the queue is. What a
+//! Rule: probes look at memory and at the free space only, so they are answered at once however long the queue is. What a
 //! restart cannot mend (a paused account, a full disk) never counts against liveness, or a supervisor would restart
 //! the relay for ever. Must not know who asks, or what follows.
 
@@ -77,17 +77,25 @@ impl Health {
         Self { now, version: env!("CARGO_PKG_VERSION").to_owned(), live, ready, clear, troubles }
     }
 
-    /// Looks.
+    /// Looks, also at what keeps mail here, for which the queue is asked and not waited for long.
     pub(super) async fn of(sources: &Sources) -> Self {
-        let store = &sources.store;
-        let refusing = outlook::refusing(sources);
         // A queue that has failed has nothing to say of the next departure.
-        let departure = match &refusing {
+        let departure = match outlook::refusing(sources) {
             Some(Refusing { failed: true, .. }) => None,
             _ => outlook::next_departure(sources).await,
         };
+        Self::with(sources, departure)
+    }
+
+    /// Looks at memory alone: enough for probes, which must have an answer at once while a disk is slow.
+    pub(super) fn at_once(sources: &Sources) -> Self {
+        Self::with(sources, None)
+    }
+
+    fn with(sources: &Sources, departure: Option<Departure>) -> Self {
+        let store = &sources.store;
         let troubles = [
-            refusing.map(of_room),
+            outlook::refusing(sources).map(of_room),
             of_stop(sources.stop.phase()),
             of_account(sources.upstream.status().account),
             departure.and_then(of_departure),
@@ -175,7 +183,7 @@ pub(super) fn router() -> Router<Sources> {
 pub(super) fn probes() -> Router<Sources> {
     let probe = |grade| {
         get(move |State(sources): State<Sources>| async move {
-            let health = Health::of(&sources).await;
+            let health = Health::at_once(&sources);
             let code =
                 if health.is(grade) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             let mut words: String = health

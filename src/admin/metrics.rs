@@ -61,7 +61,7 @@ async fn answer(sources: Sources, last: Last) -> Result<Response, Refusal> {
 
 async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     let mut page = Page::default();
-    let health = Health::of(sources).await;
+    let health = Health::at_once(sources);
     let outlook::Stand { pool, budget, .. } = outlook::stand(sources, 0).await?;
     page.labelled("info", "gauge", "The program.", "version", &[(env!("CARGO_PKG_VERSION"), 1)]);
     let uptime = now.since_boot_ms.saturating_sub(sources.facts.started.since_boot_ms) / 1000;

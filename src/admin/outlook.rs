@@ -28,7 +28,7 @@ use crate::{
 /// How long one walk through the queue serves the pages of a list.
 const WALK_AGE_MAX_MS: u64 = 5_000;
 /// How long a probe waits for the queue; then it says what it knows from memory.
-const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the last walks through the queue have found.
 #[derive(Debug, Default)]

@@ -6,12 +6,12 @@
 use std::{
     env, fs,
     io::{self, ErrorKind},
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::process::geteuid;
@@ -22,6 +22,7 @@ use crate::{
         self, Login, PasswordSource,
         oauth::{ClientSource, Grant, SecretSource},
     },
+    listener::{self, BindError},
     settings::{SYSTEM_FILE, Settings},
 };
 
@@ -362,46 +363,37 @@ impl Looking {
             return;
         }
         let listener = &settings.listener;
-        let network = listener.addresses.iter().map(|endpoint| (endpoint.address, "listener"));
-        let http = settings.admin.http.map(|address| (address, "admin.http"));
-        for (address, key) in network.chain(http) {
-            let Err(error) = TcpListener::bind(address) else { continue };
-            self.address(address, key, &error);
+        let faults: Vec<_> = listener
+            .addresses
+            .iter()
+            .filter_map(|endpoint| listener::bind::fault(endpoint.address))
+            .collect();
+        let some_work = faults.len() < listener.addresses.len();
+        for fault in faults {
+            // systemd listens for the relay, before it runs and while it does not.
+            match &fault {
+                BindError::NotPermitted { .. } if self.runner.has_unit => {}
+                BindError::InUse { address } if self.runner.has_unit => {
+                    let port = address.port();
+                    self.found.warnings.push(format!(
+                        "{address} is in use: by pillarbox.socket, or by another program; see: ss -ltnp 'sport = :{port}'"
+                    ));
+                }
+                // A start skips it: the default has [::1], and hosts without IPv6 exist.
+                BindError::NotOurs { address } if address.is_ipv6() && some_work => {
+                    self.found.warnings.push(format!(
+                        "{address} is no address of this host; it is skipped, the other addresses serve"
+                    ));
+                }
+                fault => self.found.wrong.push(fault.to_string()),
+            }
+        }
+        if let Some(Err(error)) = settings.admin.http.map(TcpListener::bind) {
+            let address =
+                settings.admin.http.map(|address| address.to_string()).unwrap_or_default();
+            self.found.wrong.push(format!(
+                "cannot listen on {address} for metrics and probes: {error}; see [admin] http"
+            ));
         }
     }
-
-    fn address(&mut self, address: SocketAddr, key: &str, error: &io::Error) {
-        let socket_unit = self.runner.has_unit && key == "listener";
-        let words = match error.kind() {
-            ErrorKind::AddrNotAvailable => format!(
-                "this host has no address {}, so nothing can listen there ({key}); see: ip address",
-                address.ip()
-            ),
-            // systemd listens for the relay, before it runs and while it does not.
-            ErrorKind::AddrInUse if socket_unit => {
-                return self.found.warnings.push(format!(
-                    "{address} is in use: by pillarbox.socket, or by another program; see: ss -ltnp 'sport = :{}'",
-                    address.port()
-                ));
-            }
-            ErrorKind::AddrInUse => format!(
-                "{address} is in use by another program ({key}); see: ss -ltnp 'sport = :{}'",
-                address.port()
-            ),
-            ErrorKind::PermissionDenied if socket_unit => return,
-            ErrorKind::PermissionDenied => format!(
-                "this user may not listen on {address} ({key}): ports below {} are root's; use the units of systemd/, \
-                 give the capability CAP_NET_BIND_SERVICE, or choose a port such as 2525",
-                first_free_port()
-            ),
-            _ => format!("{address} cannot be listened on ({key}): {error}"),
-        };
-        self.found.wrong.push(words);
-    }
-}
-
-/// The first port that everybody may take.
-fn first_free_port() -> u32 {
-    let text = fs::read_to_string(PathBuf::from("/proc/sys/net/ipv4/ip_unprivileged_port_start"));
-    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
 }

@@ -105,7 +105,10 @@ async fn ask(
             let answer = client.resume().await?;
             match form {
                 Form::Json => json(out, &answer)?,
-                Form::Text => resume::print(out, &answer)?,
+                Form::Text => {
+                    let budget = client.budget().await?;
+                    resume::print(out, &answer, &budget.departure, now)?;
+                }
             }
         }
         Question::Dead(command) => dead::run(out, client, command, form, now).await?,

@@ -168,12 +168,12 @@ fn normalized(password: &Secret) -> Secret {
 
 /// A mark of the settings and of the secret that a login is made with, by which a start sees whether they have changed
 /// since a refusal. It is two octets of a digest, so it gives nothing of them away; `None` when the secret cannot be
-/// read, or only a command knows it.
+/// read.
 pub(super) async fn mark(options: &Options) -> Option<u16> {
     let source = options.login.as_ref().map(|login| login.password.clone());
     let secret = spawn_blocking(move || match source {
-        None => Some(Zeroizing::new(Vec::new())),
-        Some(PasswordSource::Command(_)) => None,
+        // What a command would say is not asked: the settings alone are marked.
+        None | Some(PasswordSource::Command(_)) => Some(Zeroizing::new(Vec::new())),
         Some(PasswordSource::Tokens(options)) => {
             let path = match &options.grant {
                 Grant::Refresh { token_file, .. } => token_file,

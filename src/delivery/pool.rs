@@ -40,6 +40,8 @@ use crate::{
 
 /// The longest sleep. Due times and pauses end by wall time, which may be set forward while we sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// How old the last login must be before a start tries a password again that only a command knows.
+const COMMAND_REST: Duration = Duration::from_secs(10 * 60);
 /// The first wait before the stored account state is asked for again; it doubles.
 const ACCOUNT_WAIT: Duration = Duration::from_secs(1);
 
@@ -163,7 +165,8 @@ impl Pool {
                 Ok(stored) => {
                     let mark = shared.look_at_login().await;
                     let now = shared.now().wall;
-                    let stored = stored.map(|state| continued(state, mark, now));
+                    let stored =
+                        stored.map(|state| continued(state, mark, shared.asks_a_command(), now));
                     shared.logins.restore(stored.as_ref().map_or(&[], |state| &state.logins));
                     let account = Account::new(stored, now);
                     let state = account.state().clone();
@@ -307,14 +310,23 @@ impl Pool {
 }
 
 /// The stored state as a start goes on with it: a pause for a login or for settings that have changed since is over.
-fn continued(stored: AccountState, mark: Option<u16>, now: Timestamp) -> AccountState {
-    if !stored.is_of_another_login(mark) {
+/// Of a password that only a command knows nobody can say whether it has changed: a start tries it, but not often.
+fn continued(
+    stored: AccountState,
+    mark: Option<u16>,
+    asks_a_command: bool,
+    now: Timestamp,
+) -> AccountState {
+    let has_rested = stored.logins.last().is_none_or(|at| now.since(*at) >= COMMAND_REST);
+    let may_be_another =
+        asks_a_command && has_rested && stored.condition == AccountCondition::PausedCredentials;
+    if !stored.is_of_another_login(mark) && !may_be_another {
         return stored;
     }
     info!(
         account = "open",
         before = stored.condition.name(),
-        reason = "the password or the settings of [upstream] have changed since they were refused",
+        reason = "the password or the settings of [upstream] are other ones than those that were refused, or may be",
         "account"
     );
     AccountState {
@@ -356,5 +368,53 @@ async fn sleep(clock: &dyn Clock, wait: Option<Duration>) {
     match wait {
         Some(wait) => clock.sleep(wait).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn paused(condition: AccountCondition, login_mark: Option<u16>) -> AccountState {
+        AccountState {
+            condition,
+            until: Some(NOW.after(Duration::from_secs(6 * 3600))),
+            logins: vec![NOW.before(Duration::from_secs(60))],
+            login_mark,
+            ..AccountState::open(NOW)
+        }
+    }
+
+    #[test]
+    fn only_a_pause_for_a_login_that_has_changed_since_is_over_at_a_start() {
+        use AccountCondition::{
+            BackingOff, PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota,
+        };
+        let opens = |condition, before, mark| {
+            let state = continued(paused(condition, before), mark, false, NOW);
+            assert_eq!(state.logins.len(), 1, "the cap on logins holds");
+            state.condition == AccountCondition::Open
+        };
+        for condition in [PausedCredentials, PausedConfiguration] {
+            assert!(opens(condition, Some(1), Some(2)));
+            assert!(opens(condition, None, Some(2)), "it could not be read before");
+            assert!(!opens(condition, Some(1), Some(1)));
+            assert!(!opens(condition, Some(1), None), "it cannot be read now");
+        }
+        for condition in [BackingOff, PausedLogin, PausedQuota] {
+            assert!(!opens(condition, Some(1), Some(2)));
+        }
+    }
+
+    #[test]
+    fn a_password_of_a_command_is_tried_at_a_start_but_not_at_every_one() {
+        let opens = |now| {
+            let stored = paused(AccountCondition::PausedCredentials, Some(1));
+            continued(stored, Some(1), true, now).condition == AccountCondition::Open
+        };
+        assert!(!opens(NOW), "a login a minute ago");
+        assert!(opens(NOW.after(Duration::from_secs(600))));
     }
 }

@@ -190,6 +190,12 @@ impl Shared {
         AccountState { remedy: remedy.to_owned(), ..self.account_state() }
     }
 
+    /// Whether only a command knows the password.
+    pub(super) fn asks_a_command(&self) -> bool {
+        let login = self.options.login.as_ref();
+        login.is_some_and(|login| matches!(login.password, PasswordSource::Command(_)))
+    }
+
     /// Looks at the login that attempts will be made with.
     pub(super) async fn look_at_login(&self) -> Option<u16> {
         let mark = credential::mark(&self.options).await;

@@ -122,6 +122,12 @@ pub fn bind(options: &Options) -> Result<Sockets, BindError> {
     Ok(Sockets { network, local })
 }
 
+/// Why nothing can listen on an address just now, as a start would say it; the socket is given back at once.
+#[must_use]
+pub fn fault(address: SocketAddr) -> Option<BindError> {
+    open(address).err()
+}
+
 fn open_all(options: &Options) -> Result<Vec<Socket>, BindError> {
     let mut sockets = Vec::with_capacity(options.addresses.len());
     let mut skipped = None;

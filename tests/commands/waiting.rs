@@ -118,3 +118,35 @@ async fn a_start_with_a_paused_account_says_so_once_with_the_way_out() {
     assert!(within(PATIENCE, || condition().as_deref() == Some("open")), "{}", home.log());
     assert!(daemon.terminate(PATIENCE).success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_with_an_old_copy_of_the_password_says_so_at_resume_and_a_restart_is_enough() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (sandbox, upstream) = sandbox(&directory).await;
+    let login = Some((LOGIN.to_owned(), "elsewhere".to_owned()));
+    let credentials = directory.path().display().to_string();
+    let home = Home::new(&Upstream { login, ..upstream })
+        .environment("CREDENTIALS_DIRECTORY", &credentials);
+    let text = fs::read_to_string(home.config()).expect("written");
+    fs::write(home.config(), text.replace("password = \"elsewhere\"\n", "")).expect("written");
+    // What LoadCredential= of the unit hands over.
+    let copy = directory.path().join("pillarbox-password");
+    fs::write(&copy, "wrongwrongwrongg\n").expect("written");
+    let daemon = home.start();
+    let mut client = Client::hello(daemon.smtp);
+    client.mail("me@example.org", &["ok@example.org"], "Subject: x\n\nHello.\n");
+    let condition = || json(&home, &["status"])["account"]["condition"].as_str().map(str::to_owned);
+    let is_paused = || condition().as_deref() == Some("paused-credentials");
+    assert!(within(PATIENCE, is_paused), "{}", home.log());
+    let remedy = say(&home, &["status"]);
+    assert!(remedy.contains("restart the relay: `systemctl restart pillarbox`"), "{remedy}");
+    let said = say(&home, &["resume"]);
+    assert!(said.contains("the same password as before"), "{said}");
+    assert!(within(PATIENCE, is_paused), "{}", home.log());
+    assert!(daemon.terminate(PATIENCE).success());
+
+    fs::write(&copy, format!("{APP_PASSWORD}\n")).expect("written");
+    let daemon = home.start();
+    sandbox.mailbox().wait_for(1, PATIENCE).await.expect("the mail leaves");
+    assert!(daemon.terminate(PATIENCE).success());
+}

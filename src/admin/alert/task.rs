@@ -75,18 +75,22 @@ impl Door {
 async fn facts(sources: &Sources, now: Moment, refusing: Option<Refusing>) -> Facts {
     let PoolStatus { account, counters, last_unknown_reply, .. } = sources.upstream.status();
     let limit = sources.facts.limit();
-    let (spent, ledger_failure) = match sources.store.ledger(now, limit).await {
-        Ok(view) => (view.spent, None),
-        Err(error) => (0, Some(error.to_string())),
-    };
     let (survey, walk_failure) = match walk(sources, now).await {
         Ok(survey) => (survey, None),
         Err(error) => (Survey::default(), Some(error.to_string())),
+    };
+    let (spent, departure, ledger_failure) = match outlook::stand(sources, survey.due).await {
+        Ok(stand) => {
+            let departure = stand.situation.first_departure(survey.next_due);
+            (stand.budget.spent, Some(departure.sentence(|at| at.to_string())), None)
+        }
+        Err(error) => (0, None, Some(error.to_string())),
     };
     let dropped = sources.dropped.as_ref().map(|tally| tally.state());
     Facts {
         account: trouble(account),
         oldest_waiting: survey.oldest.map(|oldest| oldest.accepted_at),
+        departure,
         spent,
         limit,
         store_failure: ledger_failure.or(walk_failure),
@@ -117,4 +121,35 @@ async fn walk(sources: &Sources, now: Moment) -> Result<Survey, StoreError> {
     let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
     sources.outlook.keep(now, &survey).await;
     Ok(survey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{self, Format, tests::Captured};
+
+    #[test]
+    fn the_log_says_once_that_mail_is_refused_and_once_that_there_is_room_again() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let options = telemetry::Options { format: Format::Text, level: tracing::Level::INFO };
+        let subscriber = telemetry::subscriber(options, false, move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let refusing = |everything, what: &str| Refusing {
+            everything,
+            failed: false,
+            what: what.into(),
+            remedy: "make room".into(),
+        };
+        let (large, all) = (refusing(false, "large mail is not taken"), refusing(true, "no mail"));
+        let mut door = Door::default();
+        for look in [None, Some(&large), Some(&large), Some(&all), Some(&all), None, None] {
+            door.look(look);
+        }
+        let text = captured.text();
+        let words = ["large mail is not taken", "no mail", "there is room again"];
+        for word in words {
+            assert_eq!(text.matches(word).count(), 1, "{word}: {text}");
+        }
+    }
 }

@@ -71,6 +71,8 @@ pub struct Facts {
     pub account: Option<AccountTrouble>,
     /// When the oldest message that still waits was accepted; dead and held ones do not count.
     pub oldest_waiting: Option<Timestamp>,
+    /// When mail leaves next and what decides that, in one sentence.
+    pub departure: Option<String>,
     /// Recipients spent in 24 hours, and what may be spent.
     pub spent: u32,
     /// See `spent`.
@@ -311,8 +313,9 @@ impl Watch {
                 let since = facts
                     .oldest_waiting
                     .filter(|since| *since <= now.before(self.options.oldest_message))?;
-                let remedy = "See why with: pillarbox status";
-                condition("", format!("mail has been waiting since {since}"), remedy)
+                let departure = facts.departure.as_deref().unwrap_or_default();
+                let remedy = format!("{departure} See also: pillarbox status");
+                condition("", format!("mail has been waiting since {since}"), remedy.trim_start())
             }
             Kind::BudgetLow if spends(facts, BUDGET_LOW) && !spends(facts, BUDGET_NEARLY_SPENT) => {
                 let subject =
@@ -545,6 +548,20 @@ mod tests {
             [Kind::Store, Kind::OldestMessage, Kind::UnknownReplies],
             "the gravest first"
         );
+    }
+
+    #[test]
+    fn mail_that_waits_is_told_with_what_it_waits_for() {
+        let mut watch = watch();
+        let facts = Facts {
+            oldest_waiting: Some(Timestamp(0)),
+            departure: Some("Mail leaves again at noon: the 24 h budget is spent.".into()),
+            ..Facts::default()
+        };
+        let alerts = watch.look(Timestamp(7 * 3600 * 1000), &facts);
+        let remedy =
+            "Mail leaves again at noon: the 24 h budget is spent. See also: pillarbox status";
+        assert_eq!(alerts.first().map(|alert| alert.remedy.as_str()), Some(remedy));
     }
 
     #[test]

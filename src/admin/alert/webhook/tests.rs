@@ -220,3 +220,18 @@ async fn an_address_in_a_file_is_read_each_time_and_must_be_private() {
     let error = outbox.trouble.unwrap();
     assert!(error.contains("https://") && !error.contains("s3cret"), "{error}");
 }
+
+#[tokio::test]
+async fn a_command_that_fails_is_tried_again_after_a_pause() {
+    let directory = tempfile::tempdir().unwrap();
+    let (works, got) = (directory.path().join("works"), directory.path().join("got"));
+    let script = format!("test -e {} && cat >> {}", works.display(), got.display());
+    let mut outbox = Outbox::of_command(["sh", "-c", &script].map(String::from).into());
+    outbox.push(alert("first"));
+    outbox.send(Timestamp(0)).await;
+    std::fs::write(&works, "").unwrap();
+    outbox.send(Timestamp(59_999)).await;
+    assert!(!got.exists(), "it had a minute");
+    outbox.send(Timestamp(60_000)).await;
+    assert!(std::fs::read_to_string(&got).unwrap().contains("first"));
+}
