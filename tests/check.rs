@@ -240,6 +240,18 @@ fn files_programs_and_addresses_that_are_not_there_are_all_found_at_once() {
 }
 
 #[test]
+fn a_webhook_file_without_an_address_is_found_and_not_shown() {
+    let home = Home::new(&Upstream::nobody());
+    write(&home.path("password"), "abcdefghijklmnop\n", 0o600);
+    at_gmail(&home, "password_file = \"password\"", "[alert]\nwebhook_file = \"webhook\"\n");
+    write(&home.path("webhook"), "hunter2\n", 0o600);
+    let said = refused(&home);
+    assert!(said.contains("is without an address") && !said.contains("hunter2"), "{said}");
+    write(&home.path("webhook"), "https://alerts.example.org/hook\n", 0o600);
+    assert!(home.output(["check"]).status.success());
+}
+
+#[test]
 fn a_ca_file_that_holds_no_certificate_is_found() {
     let home = Home::new(&Upstream::nobody());
     write(&home.path("password"), "abcdefghijklmnop\n", 0o600);

@@ -65,6 +65,13 @@ pub(super) fn look(settings: &Settings) -> Found {
     if let Some(webhook::Address::File { path, mounted }) = &settings.alert.webhook {
         looking.secret(path, "webhook file", "with its address on the first line", *mounted);
     }
+    if let Some(webhook) = settings.alert.webhook.as_ref().filter(|webhook| webhook.holds_none()) {
+        let words = format!(
+            "{} is without an address, such as https://alerts.example.org/hook, on the first line of its file",
+            webhook.shown()
+        );
+        looking.found.wrong.push(words);
+    }
     looking.directory(&settings.queue.directory, "queue.directory");
     looking.parent(&settings.admin.socket, "admin.socket");
     looking.addresses(settings);

@@ -347,7 +347,7 @@ fn warn_of_pause(state: &AccountState) {
         until = until.as_deref().unwrap_or_default(),
         reason = state.reason,
         remedy = state.remedy,
-        "the account is not open, as before the restart; once the cause is mended: pillarbox resume"
+        "the account is not open, as before the restart, and the login is the same; once a cause elsewhere is mended: pillarbox resume"
     );
 }
 

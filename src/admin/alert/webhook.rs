@@ -59,6 +59,17 @@ impl Address {
             Self::File { path, .. } => format!("the webhook in {}", path.display()),
         }
     }
+
+    /// Whether a file that can be read holds something else than an address.
+    #[must_use]
+    pub fn holds_none(&self) -> bool {
+        match self {
+            Self::Written(_) => false,
+            Self::File { path, mounted } => {
+                matches!(read(path, *mounted), Err(WebhookError::NoAddress(_)))
+            }
+        }
+    }
 }
 
 /// Without path and query, which may be a secret.
