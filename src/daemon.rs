@@ -33,6 +33,8 @@ const DAMAGED: &str = "damaged";
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// What a stop may take beyond the drain times of listener and pool, before it is made immediate.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// How long a start waits for the account's stored state before it says that it is ready.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the admin socket may finish the answers it has begun.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 /// How long closing the store may take: a sync on a slow disk. Everything acknowledged is on disk
@@ -183,8 +185,10 @@ impl Daemon {
         let port = options.admin.http.map(Port::bind).transpose()?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
         let mishaps = listener.mishaps();
-        let pool = Pool::new(options.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))
+        let mut pool = Pool::new(options.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))
             .reporting_to(mishaps.clone());
+        // A queue that does not answer in time is asked again by the pool itself.
+        drop(tokio::time::timeout(RESTORE_PATIENCE, pool.restore()).await);
         let sources = admin::server::Sources {
             store: Arc::clone(&store),
             upstream: Arc::new(pool.handle()),

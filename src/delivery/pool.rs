@@ -56,6 +56,8 @@ pub struct Pool {
     warm: Vec<Warm>,
     /// There may be work for one more worker.
     wanted: bool,
+    /// Whether the account's stored state is known.
+    restored: bool,
     mishaps: Mishaps,
 }
 
@@ -77,6 +79,7 @@ impl Pool {
             workers: HashSet::new(),
             warm: Vec::new(),
             wanted: true,
+            restored: false,
             mishaps: Mishaps::default(),
         }
     }
@@ -101,7 +104,7 @@ impl Pool {
         self.check_ehlo_name();
         self.look_after_tokens(&shutdown);
         tokio::select! {
-            () = self.restore_account() => {}
+            () = self.restore() => {}
             () = stop.reached(Phase::Draining) => return,
         }
         let shared = Arc::clone(&self.shared);
@@ -153,6 +156,15 @@ impl Pool {
                 name,
                 remedy, "this host has no full name of its own; a made-up one goes in EHLO"
             );
+        }
+    }
+
+    /// Reads the account's stored state, so that nobody is told that it is open before that; [`Pool::run`] does it where it
+    /// was not done.
+    pub async fn restore(&mut self) {
+        if !self.restored {
+            self.restore_account().await;
+            self.restored = true;
         }
     }
 

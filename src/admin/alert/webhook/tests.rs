@@ -229,9 +229,9 @@ async fn a_command_that_fails_is_tried_again_after_a_pause() {
     let mut outbox = Outbox::of_command(["sh", "-c", &script].map(String::from).into());
     outbox.push(alert("first"));
     outbox.send(Timestamp(0)).await;
-    std::fs::write(&works, "").unwrap();
+    fs::write(&works, "").unwrap();
     outbox.send(Timestamp(59_999)).await;
     assert!(!got.exists(), "it had a minute");
     outbox.send(Timestamp(60_000)).await;
-    assert!(std::fs::read_to_string(&got).unwrap().contains("first"));
+    assert!(fs::read_to_string(&got).unwrap().contains("first"));
 }
