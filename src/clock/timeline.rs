@@ -25,6 +25,8 @@ pub struct Timeline {
     present: Boot,
     /// The offset of the present boot when the time before it was settled.
     settled: Option<i64>,
+    /// The largest offset since then.
+    most: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +68,7 @@ impl Timeline {
     pub fn new(now: Moment) -> Self {
         let start = now.wall.0.saturating_sub(since_boot(now));
         let present = Boot { id: now.boot, start, seen: now.wall.0, offset: 0 };
-        Self { earlier: Vec::new(), present, settled: None }
+        Self { earlier: Vec::new(), present, settled: None, most: 0 }
     }
 
     /// Compares the clocks with what is known, and takes over what has changed.
@@ -81,11 +83,13 @@ impl Timeline {
         let step = offset.saturating_sub(self.present.offset);
         if step.saturating_abs() >= STEP_MIN_MS {
             self.present.offset = offset;
+            self.most = self.most.max(offset);
             return Found::Step(step);
         }
         if self.settled.is_none() && since_boot(now) >= millis(SETTLED_AFTER) {
             self.order();
             self.settled = Some(self.present.offset);
+            self.most = self.present.offset;
             return Found::Settled;
         }
         Found::Nothing
@@ -159,6 +163,10 @@ impl Timeline {
     /// The machine was started anew. Stored time goes on from when it was last seen, at least by the time since the
     /// start; by more where the wall clock says so, which brings what was to be done meanwhile forward.
     fn begin(&mut self, now: Moment) {
+        // Of two clocks between which a settled boot was stepped, the one by which the machine was off for less counts.
+        if self.settled.is_some() {
+            self.present.offset = self.most;
+        }
         self.order();
         let (last, up) = (self.present, since_boot(now));
         let was_wrong = last.seen.saturating_add(last.offset) < EARLIEST.0 && now.wall >= EARLIEST;

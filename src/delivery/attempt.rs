@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::{answer::Answer, options::Options};
 use crate::{
     clock::Moment,
-    message::{identity::Terms, rewrite::rewrite},
+    message::{identity::Terms, rewrite::rewrite, trace::correct_dates},
     queue::{
         reader::MessageReader,
         store::{ClaimedMessage, StoreError},
@@ -114,10 +114,12 @@ fn edit_header(
     terms: &Terms<'_>,
 ) -> Result<bool, StoreError> {
     let too_large = || warn!(id = %claim.id, "the header section is too large to be edited");
-    let Some(section) = reader.take_header()? else {
+    let Some(mut section) = reader.take_header()? else {
         too_large();
         return Ok(false);
     };
+    let added = section.bytes.len().min(section.added_bytes);
+    correct_dates(&mut section.bytes[..added], reader.envelope(), claim.accepted_at);
     let Some(rewritten) = rewrite(&section, reader.envelope(), terms) else {
         too_large();
         reader.put_in_front(section.bytes);

@@ -14,7 +14,7 @@ use super::{
     header::HeaderFindings,
     identification::{Identification, Replaced, Standing},
 };
-use crate::smtp::address::Address;
+use crate::{clock, smtp::address::Address};
 
 /// Octets of the HELO argument that are repeated in Received: a line stays far below the 998 octets of
 /// RFC 5322 section 2.1.1.
@@ -45,7 +45,7 @@ pub fn added_fields(
     findings: &HeaderFindings,
     identification: &Identification,
 ) -> Added {
-    let now = date(envelope);
+    let now = date(envelope.accepted_at);
     let mut fields = received(envelope, id, hostname, &now);
     let standing = &identification.message_id;
     let replaced_id = *standing == Standing::Invalid;
@@ -147,22 +147,35 @@ fn address_literal(address: IpAddr) -> String {
     }
 }
 
+/// Corrects the dates in the added fields of a message that was accepted by a wrong clock: `accepted_at` is what is known
+/// of that time now. Neither was before this program existed. A date always has the same length.
+pub fn correct_dates(added: &mut [u8], envelope: &Envelope, accepted_at: clock::Timestamp) {
+    let wrong = date(envelope.accepted_at).into_bytes();
+    let right = date(accepted_at.max(clock::EARLIEST)).into_bytes();
+    if wrong == right || wrong.len() != right.len() {
+        return;
+    }
+    let mut place = 0;
+    while let Some(window) = added.get_mut(place..place + wrong.len()) {
+        if *window == *wrong {
+            window.copy_from_slice(&right);
+        }
+        place += 1;
+    }
+}
+
 /// The time of acceptance as RFC 5322 section 3.3 writes it, in UTC: what the machine's time zone is
 /// today must not change a message that was accepted before.
-fn date(envelope: &Envelope) -> String {
+fn date(accepted_at: clock::Timestamp) -> String {
     // Only a time thousands of years away is out of range.
-    let accepted =
-        Timestamp::from_millisecond(envelope.accepted_at.0).unwrap_or(Timestamp::UNIX_EPOCH);
+    let accepted = Timestamp::from_millisecond(accepted_at.0).unwrap_or(Timestamp::UNIX_EPOCH);
     accepted.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock,
-        message::envelope::{BodyKind, LocalUser},
-    };
+    use crate::message::envelope::{BodyKind, LocalUser};
 
     fn envelope(helo: &str, address: &str, forward_paths: &[&str]) -> Envelope {
         Envelope {
@@ -228,6 +241,30 @@ mod tests {
                  \tfor <a@b.example>;\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n"
             );
             check(&envelope, COMPLETE, &expected);
+        }
+    }
+
+    #[test]
+    fn the_dates_of_a_clock_that_was_wrong_are_corrected_and_never_before_this_program() {
+        let mut envelope = envelope("printer.lan", "192.0.2.7", &["a@b.example"]);
+        envelope.accepted_at = clock::Timestamp(40_000);
+        let findings = HeaderFindings::default();
+        let added = added_fields(
+            &envelope,
+            "01abc",
+            "relay.example",
+            &findings,
+            &Identification::default(),
+        );
+        for (known, shown) in [
+            (clock::Timestamp(1_800_000_000_123), "Fri, 15 Jan 2027 08:00:00 +0000"),
+            (clock::Timestamp(40_000), "Fri, 27 Nov 2026 00:00:00 +0000"),
+        ] {
+            let mut fields = added.fields.clone();
+            correct_dates(&mut fields, &envelope, known);
+            let text = String::from_utf8(fields).unwrap();
+            assert_eq!(text.matches(shown).count(), 2, "{text}");
+            assert!(!text.contains("1970"), "{text}");
         }
     }
 

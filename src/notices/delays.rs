@@ -29,6 +29,11 @@ pub(super) struct Delays {
 }
 
 impl Delays {
+    /// The wall clock was set forward by `step_ms` (back, when negative).
+    pub(super) fn clock_was_set(&mut self, step_ms: i64) {
+        self.next_walk = self.next_walk.moved(step_ms);
+    }
+
     /// Messages that have waited for `patience` and of which somebody may want to hear; none between two walks.
     pub(super) async fn find(
         &mut self,

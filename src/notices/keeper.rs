@@ -19,7 +19,7 @@ use super::{
     spent::{News, Spent},
 };
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::{Clock, Steps, Timestamp},
     message::{
         envelope::{BodyKind, Envelope, Lane, Origin},
         notice::{Announcement, Notice},
@@ -46,6 +46,7 @@ pub struct Keeper {
     recent: VecDeque<Timestamp>,
     delays: Delays,
     spent: Spent,
+    steps: Steps,
 }
 
 /// A message, what is told of it, and of which recipients.
@@ -60,10 +61,12 @@ impl Keeper {
     /// A keeper that has told nothing in the last hour.
     #[must_use]
     pub fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let steps = Steps::since(clock.now());
         Self {
             options,
             store,
             clock,
+            steps,
             recent: VecDeque::new(),
             delays: Delays::default(),
             spent: Spent::default(),
@@ -80,12 +83,22 @@ impl Keeper {
         }
     }
 
+    /// Wall time. What is to be told in an hour stays so when the clock was set.
+    fn now(&mut self) -> Timestamp {
+        let now = self.clock.now();
+        if let Some(step_ms) = self.steps.look(now) {
+            self.recent.iter_mut().for_each(|at| *at = at.moved(step_ms));
+            self.delays.clock_was_set(step_ms);
+        }
+        now.wall
+    }
+
     /// One look.
     ///
     /// # Errors
     /// When the queue does not answer.
     pub async fn look(&mut self) -> Result<(), StoreError> {
-        let now = self.clock.wall();
+        let now = self.now();
         let (quiet, ended) = self.ended().await?;
         for (id, places) in quiet {
             self.store.told(id, places.into()).await?;

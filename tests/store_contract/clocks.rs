@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod histories;
+
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
 const TEN: ClaimTerms = ClaimTerms { limit: 10, ..TERMS };

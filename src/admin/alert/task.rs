@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     admin::{outlook, server::Sources, survey::Survey},
-    clock::Moment,
+    clock::{Moment, Steps, Timestamp},
     delivery::PoolStatus,
     queue::{
         state::{AccountCondition, AccountState},
@@ -34,8 +34,12 @@ pub async fn run(options: Options, sources: Sources) {
     let webhook = webhook.map(|address| Outbox::new(address, options.ca_file.clone()));
     let mut outboxes: Vec<Outbox> = command.into_iter().chain(webhook).collect();
     let (mut watch, mut door) = (Watch::new(options), Door::default());
+    let mut steps = Steps::since(sources.clock.now());
     loop {
         let now = sources.clock.now();
+        if let Some(step_ms) = steps.look(now) {
+            watch.clock_was_set(step_ms);
+        }
         let refusing = outlook::refusing(&sources);
         door.look(refusing.as_ref());
         let facts = facts(&sources, now, refusing).await;
@@ -46,7 +50,9 @@ pub async fn run(options: Options, sources: Sources) {
             }
         }
         for outbox in &mut outboxes {
-            outbox.send(sources.clock.wall()).await;
+            // Its waits are of this process: they count in the boot clock.
+            let up_ms = i64::try_from(sources.clock.now().since_boot_ms).unwrap_or(i64::MAX);
+            outbox.send(Timestamp(up_ms)).await;
         }
         sources.clock.sleep(CHECK).await;
     }

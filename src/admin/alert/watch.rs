@@ -209,6 +209,16 @@ impl Watch {
         }
     }
 
+    /// The wall clock was set forward by `step_ms` (back, when negative): what is to be told again in an hour stays so.
+    pub fn clock_was_set(&mut self, step_ms: i64) {
+        let told = self.told.values_mut();
+        let told = told.flat_map(|told| [Some(&mut told.at), told.gone_since.as_mut()]).flatten();
+        let waiting = self.waiting_dropped.as_mut().map(|(since, _)| since);
+        for at in told.chain(&mut self.recent).chain(waiting) {
+            *at = at.moved(step_ms);
+        }
+    }
+
     /// The alerts that are due.
     pub fn look(&mut self, now: Timestamp, facts: &Facts) -> Vec<Alert> {
         self.look_at_dropped(now, facts);
