@@ -4,6 +4,7 @@
 //! ARCHITECTURE.md). The code map, lowest layer first; siblings do not know each other.
 
 // 0: pure protocol, time, secrets, stopping, events, text to show
+pub mod careful_file;
 pub mod clock;
 pub mod fingerprint;
 mod handbook;

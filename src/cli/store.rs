@@ -94,6 +94,9 @@ impl From<StoreOpenError> for Failure {
     fn from(error: StoreOpenError) -> Self {
         let exit = match &error {
             StoreOpenError::Locked { .. } => Exit::Temporary,
+            StoreOpenError::NotOurs { .. } | StoreOpenError::OpenToOthers { .. } => {
+                Exit::Permission
+            }
             StoreOpenError::Unusable { .. } | StoreOpenError::Newer { .. } => Exit::Unavailable,
         };
         Self::new(exit, error.to_string())

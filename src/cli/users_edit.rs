@@ -4,16 +4,18 @@
 //! leaves the old file. Must not know what is edited.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, Metadata},
     io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use crate::listener::users_file::{UsersError, UsersFile};
+use crate::{
+    careful_file,
+    listener::users_file::{UsersError, UsersFile},
+};
 
 /// A new file is for its owner alone.
 const MODE_NEW: u32 = 0o600;
@@ -45,12 +47,14 @@ pub(super) struct Edit {
 impl Edit {
     /// Waits for other editors and reads the file; one that does not exist is empty.
     pub(super) fn begin(path: &Path) -> Result<Self, EditError> {
-        // A symbolic link stays, and what it names is replaced.
+        // A symbolic link stays, and what it names is replaced; but not for root, when it is somebody else's.
+        careful_file::expect_no_link_of_others(path)
+            .map_err(|error| EditError::File { path: path.to_owned(), error })?;
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let failed = |error: io::Error| EditError::File { path: path.clone(), error };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = File::open(parent.unwrap_or_else(|| Path::new("."))).map_err(failed)?;
-        flock(&directory, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        careful_file::lock(&directory).map_err(failed)?;
         let present = match fs::metadata(&path) {
             Ok(metadata) => Some(metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -83,12 +87,7 @@ impl Edit {
     }
 
     fn write(&self, scratch: &Path, text: &str) -> io::Result<()> {
-        match fs::remove_file(scratch) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(MODE_NEW).open(scratch)?;
+        let mut file = careful_file::create(scratch, MODE_NEW)?;
         file.write_all(text.as_bytes())?;
         self.give(&file)?;
         file.sync_all()?;

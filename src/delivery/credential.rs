@@ -5,7 +5,6 @@
 //! Must not know what the upstream says about it.
 
 use std::{
-    fs,
     io::{self, Read},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
@@ -26,7 +25,10 @@ use super::{
     oauth::{AccessToken, Grant, Tokens},
     options::{Login, Options, PasswordSource},
 };
-use crate::secret::Secret;
+use crate::{
+    careful_file::{self, Links},
+    secret::Secret,
+};
 
 /// Octets of a password, also of a password file or a command's output.
 const PASSWORD_LENGTH_MAX: usize = 4 * 1024;
@@ -277,7 +279,7 @@ enum Access {
 fn read_file(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let name = path.display().to_string();
     let failed = |error| CredentialError::File { path: name.clone(), error };
-    let file = fs::File::open(path).map_err(failed)?;
+    let file = careful_file::open(path, Links::Followed).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     // Readable by everyone, or writable by anyone but the owner.
     if access == Access::OwnersAlone && mode & 0o026 != 0 {
@@ -345,6 +347,8 @@ fn first_line(output: &[u8]) -> Secret {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(60);

@@ -6,7 +6,6 @@
 use std::{
     collections::HashMap,
     fmt,
-    fs::File,
     io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -15,7 +14,10 @@ use std::{
 use argon2::{Params, password_hash::phc::PasswordHash};
 use thiserror::Error;
 
-use crate::fingerprint::Fingerprint;
+use crate::{
+    careful_file::{self, Links},
+    fingerprint::Fingerprint,
+};
 
 /// Octets of a users file we read: 10,000 users of about 100 octets each.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -105,14 +107,8 @@ impl UsersFile {
     /// The same, and what tells this state of the file from the next one.
     pub(super) fn read_with_fingerprint(path: &Path) -> Result<(Self, Fingerprint), UsersError> {
         let unreadable = |error| UsersError::Unreadable { path: path.to_owned(), error };
-        let mut file = File::open(path).map_err(unreadable)?;
+        let mut file = careful_file::open(path, Links::Followed).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(unreadable(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is not a regular file",
-            )));
-        }
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & OPEN_TO_OTHERS != 0 {
             return Err(UsersError::Permissions { path: path.to_owned(), mode });

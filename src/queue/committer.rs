@@ -198,7 +198,11 @@ impl Committer {
         let mut damage = matches!(reason, TableError::Broken(_)).then(|| reason.to_string());
         for seconds in REOPEN_AFTER {
             self.discard();
-            refuse(jobs, Duration::from_secs(seconds));
+            let pause = Duration::from_secs(seconds);
+            refuse(
+                jobs,
+                if self.shared.spool.faults.is_in_a_hurry() { pause / 200 } else { pause },
+            );
             match self.shared.load(self.engine.claimed().clone(), damage.take()) {
                 Ok(loaded) => {
                     self.tables = Some(loaded.tables);

@@ -16,6 +16,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::faults::{Faults, Step};
+
 /// Syncs at the same time. Two halve the wait for the next start; more would only wake more threads.
 const THREADS: usize = 2;
 
@@ -32,6 +34,7 @@ pub(super) struct DirectorySync {
 struct Shared {
     asked: Mutex<Asked>,
     wake: Condvar,
+    faults: Faults,
 }
 
 #[derive(Debug, Default)]
@@ -43,8 +46,8 @@ struct Asked {
 
 impl DirectorySync {
     /// Starts the threads.
-    pub(super) fn start() -> io::Result<Self> {
-        let service = Self { shared: Arc::default() };
+    pub(super) fn start(faults: Faults) -> io::Result<Self> {
+        let service = Self { shared: Arc::new(Shared { faults, ..Shared::default() }) };
         for number in 0..THREADS {
             let shared = Arc::clone(&service.shared);
             thread::Builder::new().name(format!("directory-sync-{number}")).spawn(move || {
@@ -80,8 +83,8 @@ impl Drop for DirectorySync {
 
 fn serve(shared: &Shared) {
     while let Some((directories, waiting)) = next(shared) {
-        let result =
-            directories.iter().try_for_each(|path| sync(path)).map_err(|error| error.to_string());
+        let sync = |path: &PathBuf| shared.faults.at(Step::SyncDirectory).and_then(|()| sync(path));
+        let result = directories.iter().try_for_each(sync).map_err(|error| error.to_string());
         for answer in waiting {
             // The one who asked may have gone away with its connection.
             drop(answer.send(result.clone()));
@@ -113,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn everybody_who_asked_is_answered_and_a_missing_directory_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        let service = DirectorySync::start().unwrap();
+        let service = DirectorySync::start(Faults::default()).unwrap();
         let answers: Vec<_> = (0..20).map(|_| service.request(directory.path())).collect();
         for answer in answers {
             assert_eq!(answer.await, Ok(Ok(())));

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
     os::unix::fs::DirBuilderExt as _,
     panic::{self, AssertUnwindSafe},
@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::{
     carried::Carried,
+    faults::Faults,
     id::QueueId,
     opening::{self, StateLock, StoreOpenError},
     reader::{self, Described, ReadError},
@@ -24,7 +25,10 @@ use super::{
     spool::{self, Listing},
     tables::{TableError, Tables as _},
 };
-use crate::message::envelope::Envelope;
+use crate::{
+    careful_file::{self, Links},
+    message::envelope::Envelope,
+};
 
 /// Octets of a spool file that is read into memory: three times what the listener takes at most.
 const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -119,7 +123,7 @@ impl Inspection {
 
     /// Checks a message's file, however long it is.
     pub(super) fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
-        reader::describe_file(&mut File::open(self.path(id))?)
+        reader::describe_file(&mut careful_file::open(&self.path(id), Links::Refused)?)
     }
 
     /// Takes a message out: its octets, its envelope, and where its recipients stand.
@@ -144,7 +148,7 @@ impl Inspection {
     }
 
     fn original(&self, id: QueueId) -> Result<(Envelope, Vec<u8>), ReadError> {
-        let file = File::open(self.path(id))?;
+        let file = careful_file::open(&self.path(id), Links::Refused)?;
         let mut bytes = Vec::new();
         if file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)? as u64 > FILE_BYTES_MAX {
             return Err(ReadError::Io(io::ErrorKind::FileTooLarge.into()));
@@ -196,7 +200,8 @@ impl Index {
         let copy = Copy::make(&files, scratch).map_err(|error| {
             format!("the index cannot be copied to {}: {error}", scratch.display())
         })?;
-        let tables = opening::open_guarded(&copy.0).map_err(|error| error.to_string())?;
+        let tables =
+            opening::open_guarded(&copy.0, Faults::default()).map_err(|error| error.to_string())?;
         Ok(Self::Open { tables, _copy: copy })
     }
 }
@@ -231,7 +236,8 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
             fs::create_dir_all(&target)?;
             copy_folder(&entry.path(), &target)?;
         } else if kind.is_file() {
-            fs::copy(entry.path(), &target)?;
+            let mut file = careful_file::open(&entry.path(), Links::Refused)?;
+            io::copy(&mut file, &mut careful_file::create(&target, 0o600)?)?;
         }
     }
     Ok(())

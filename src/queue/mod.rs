@@ -11,6 +11,7 @@ mod directory_sync;
 pub mod draft;
 pub mod dropped;
 mod engine;
+mod faults;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -4,9 +4,9 @@
 //! work is an error and no reason to rebuild. Must not know clients or Gmail.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::mpsc,
@@ -20,18 +20,26 @@ use tracing::error;
 use super::{
     committer::tell,
     engine::{Claims, Engine},
+    faults::Faults,
     reconciliation::{Reconciled, Reconciliation},
     side_files::{FoundDots, LedgerCopy},
     sled_tables::{FoundEvents, OpenError, SledTables},
     spool::Spool,
     tables::{Changes, TableError},
 };
-use crate::{budget::ledger::Ledger, clock::Moment};
+use crate::{
+    budget::ledger::Ledger,
+    careful_file::{self, Links},
+    clock::Moment,
+};
 
 /// How long sled may take to open; a damaged store can hang.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Octets of the lock file that are read for the message about its owner.
 const LOCK_LENGTH_MAX: u64 = 32;
+
+/// Mode of a directory in which anybody may put files and links.
+const OPEN_TO_OTHERS: u32 = 0o002;
 
 /// Why a store cannot be opened.
 #[derive(Debug, Error)]
@@ -55,6 +63,28 @@ pub enum StoreOpenError {
         directory: PathBuf,
         /// What failed.
         reason: String,
+    },
+    /// Root would make files in the queue of another user.
+    #[error(
+        "the queue in {directory} belongs to user {user}, and root would leave files there that its daemon cannot read; \
+         start that daemon (systemctl start pillarbox), or run this command as that user: \
+         setpriv --reuid={user} --regid={group} --clear-groups pillarbox ..."
+    )]
+    NotOurs {
+        /// The state directory.
+        directory: PathBuf,
+        /// Its owner.
+        user: u32,
+        /// Its group.
+        group: u32,
+    },
+    /// Root would make files where anybody can put links.
+    #[error(
+        "anybody may put files into the queue's directory {directory}; run: chmod 700 {directory}"
+    )]
+    OpenToOthers {
+        /// The state directory.
+        directory: PathBuf,
     },
     /// A newer program wrote it; it is left untouched.
     #[error(
@@ -87,15 +117,10 @@ pub(super) fn lock(directory: &Path) -> Result<StateLock, StoreOpenError> {
         reason: error.to_string(),
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+    expect_own(directory)?;
     let path = directory.join("lock");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(unusable)?;
+    let mut file = careful_file::open_or_create(&path)
+        .map_err(|error| unusable(io::Error::other(format!("{}: {error}", path.display()))))?;
     take(&file, directory)?;
     file.set_len(0)
         .and_then(|()| file.rewind())
@@ -104,13 +129,30 @@ pub(super) fn lock(directory: &Path) -> Result<StateLock, StoreOpenError> {
     Ok(StateLock(file))
 }
 
+/// Root must not make files where somebody else can put links, and what it made there its owner's daemon could not
+/// read.
+fn expect_own(directory: &Path) -> Result<(), StoreOpenError> {
+    let found = fs::metadata(directory).map_err(|error| StoreOpenError::Unusable {
+        directory: directory.into(),
+        reason: error.to_string(),
+    })?;
+    let (directory, user, group) = (directory.to_owned(), found.uid(), found.gid());
+    if careful_file::is_root() && user != 0 {
+        return Err(StoreOpenError::NotOurs { directory, user, group });
+    }
+    if careful_file::is_root() && found.mode() & OPEN_TO_OTHERS != 0 {
+        return Err(StoreOpenError::OpenToOthers { directory });
+    }
+    Ok(())
+}
+
 /// Takes the lock of a state directory without writing anything; `None` when nobody ever has.
 pub(super) fn lock_to_look(directory: &Path) -> Result<Option<StateLock>, StoreOpenError> {
-    let file = match File::open(directory.join("lock")) {
+    let file = match careful_file::open(&directory.join("lock"), Links::Refused) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            let reason = error.to_string();
+            let reason = format!("{}: {error}", directory.join("lock").display());
             return Err(StoreOpenError::Unusable { directory: directory.into(), reason });
         }
     };
@@ -172,7 +214,7 @@ impl Opening<'_> {
     }
 
     fn attempt(&self, index: Index) -> Result<Opened, OpenError> {
-        let tables = open_guarded(&self.state.join("queue.sled"))?;
+        let tables = open_guarded(&self.state.join("queue.sled"), self.spool.faults.clone())?;
         // sled reads a page when it is needed, so damage may show only now: as an error, or as a panic.
         let reconciled = panic::catch_unwind(AssertUnwindSafe(|| self.reconcile(&tables, index)));
         let error = match reconciled {
@@ -265,11 +307,11 @@ pub(super) fn discard<T: Send + 'static>(tables: T) {
 }
 
 /// Opens sled in a thread of its own: it may panic or hang on damaged files.
-pub(super) fn open_guarded(path: &Path) -> Result<SledTables, OpenError> {
+pub(super) fn open_guarded(path: &Path, faults: Faults) -> Result<SledTables, OpenError> {
     let (answer, result) = mpsc::channel();
     let path = path.to_owned();
     let opening = thread::Builder::new().name("queue-open".into()).spawn(move || {
-        let opened = panic::catch_unwind(AssertUnwindSafe(|| SledTables::open(&path)));
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| SledTables::open(&path, faults)));
         // The receiver is gone after the time-out; then nobody wants the tables.
         drop(answer.send(opened));
     });
@@ -306,6 +348,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_link_or_a_pipe_in_the_place_of_the_lock_is_named_and_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let (precious, path) = (directory.path().join("precious"), directory.path().join("lock"));
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, &path).unwrap();
+        let refused = |error: StoreOpenError| {
+            assert!(error.to_string().contains("lock: it is "), "{error}");
+        };
+        refused(lock(directory.path()).unwrap_err());
+        refused(lock_to_look(directory.path()).unwrap_err());
+        assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        let (pipe, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, pipe, mode, 0).unwrap();
+        refused(lock(directory.path()).unwrap_err());
+        refused(lock_to_look(directory.path()).unwrap_err());
+    }
+
+    #[test]
+    fn root_does_not_take_the_queue_of_another_user_and_hears_how_to_run_as_that_one() {
+        if !careful_file::is_root() {
+            // Nobody else could leave files there that the owner cannot read.
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(65_534), Some(65_533)).unwrap();
+        let words = lock(directory.path()).unwrap_err().to_string();
+        assert!(words.contains("setpriv --reuid=65534 --regid=65533"), "{words}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        std::os::unix::fs::chown(directory.path(), Some(0), Some(0)).unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+        fs::set_permissions(directory.path(), open).unwrap();
+        let words = lock(directory.path()).unwrap_err().to_string();
+        assert!(words.contains("chmod 700"), "{words}");
+    }
+
+    #[test]
     fn the_lock_ends_with_its_owner_although_a_process_that_is_being_started_has_a_copy() {
         let directory = tempfile::tempdir().unwrap();
         let first = lock(directory.path()).unwrap();
@@ -319,12 +398,16 @@ mod tests {
     #[test]
     fn files_of_sled_that_are_in_use_for_a_moment_are_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        drop(SledTables::open(directory.path()).unwrap());
+        drop(SledTables::open(directory.path(), Faults::default()).unwrap());
         let copy = File::open(directory.path().join("db")).unwrap();
         rustix::fs::flock(&copy, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
         let (opened, failed) = mpsc::channel();
         thread::scope(|scope| {
-            scope.spawn(|| opened.send(SledTables::open(directory.path()).map(drop)).unwrap());
+            scope.spawn(|| {
+                opened
+                    .send(SledTables::open(directory.path(), Faults::default()).map(drop))
+                    .unwrap()
+            });
             assert!(failed.recv_timeout(Duration::from_millis(200)).is_err(), "it waits");
             drop(copy);
         });

@@ -21,6 +21,7 @@ use super::{
     committer::{self, Job, Urgency, job},
     draft::Draft,
     engine::{Claims, Engine, Unusable},
+    faults::Faults,
     handling::DELETED,
     id::{QueueId, QueueIds},
     in_transfer::InTransfer,
@@ -70,12 +71,22 @@ impl SledStore {
     /// # Errors
     /// When another process has it, or when the disk or the permissions stand in the way.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreOpenError> {
+        Self::open_with(options, clock, Faults::default())
+    }
+
+    /// The same, on a disk of a test.
+    pub(super) fn open_with(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        faults: Faults,
+    ) -> Result<Self, StoreOpenError> {
         let lock = opening::lock(&options.directory)?;
         let unusable = |reason: String| StoreOpenError::Unusable {
             directory: options.directory.clone(),
             reason,
         };
-        let spool = Spool::open(&options.directory).map_err(|error| unusable(error.to_string()))?;
+        let spool =
+            Spool::open(&options.directory, faults).map_err(|error| unusable(error.to_string()))?;
         let listing = spool.list().map_err(|error| unusable(error.to_string()))?;
         for part in listing.parts {
             std::fs::remove_file(part).map_err(|error| unusable(error.to_string()))?;

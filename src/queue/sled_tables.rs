@@ -21,6 +21,7 @@ use sled::{
 };
 
 use super::{
+    faults::{Faults, Step},
     id::QueueId,
     record::{self, MessageRecord, RecordError, Stored},
     sled_dead::{Entry, dead_bytes},
@@ -66,6 +67,7 @@ pub(super) struct SledTables {
     timeline: RwLock<Option<Arc<Timeline>>>,
     /// A handle of sled's data file, for the sync that sled leaves out.
     file: File,
+    faults: Faults,
 }
 
 /// The events of the ledger.
@@ -92,7 +94,7 @@ pub(super) enum OpenError {
 
 impl SledTables {
     /// Opens or creates the trees. May panic inside sled when its files are damaged.
-    pub(super) fn open(directory: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(directory: &Path, faults: Faults) -> Result<Self, OpenError> {
         expect_no_blob(directory)?;
         let configuration = sled::Config::new()
             .path(directory)
@@ -113,6 +115,7 @@ impl SledTables {
             file: File::open(directory.join("db"))
                 .map_err(|error| OpenError::Unavailable(error.to_string()))?,
             database,
+            faults,
         };
         tables.check_schema()?;
         let stored = tables.meta.get(TIMELINE_KEY).map_err(open_error)?;
@@ -200,6 +203,7 @@ impl SledTables {
 
     /// Writes everything in one transaction and makes it durable.
     pub(super) fn apply(&self, changes: &Changes) -> Result<(), TableError> {
+        self.faults.at(Step::IndexWrite).map_err(|error| failed(sled::Error::Io(error)))?;
         let due = keys(&changes.due, |key| due_bytes(&self.stored(*key)));
         let dead = keys(&changes.dead, dead_bytes);
         let ended = keys(&changes.ended, |key| ended_bytes(&self.stored(*key)));
@@ -255,8 +259,9 @@ impl SledTables {
     }
 
     fn sync(&self) -> Result<(), TableError> {
-        self.database.flush().map_err(failed)?;
-        self.file.sync_data().map_err(|error| {
+        let flushed = self.faults.at(Step::IndexFlush).map_err(sled::Error::Io);
+        flushed.and_then(|()| self.database.flush()).map_err(failed)?;
+        self.faults.at(Step::IndexSync).and_then(|()| self.file.sync_data()).map_err(|error| {
             TableError::Failed(format!("the queue's index cannot be synced: {error}"))
         })
     }

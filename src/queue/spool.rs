@@ -14,6 +14,7 @@ use std::{
 use super::{
     directory_sync::{self, DirectorySync},
     draft::Finished,
+    faults::{Faults, Step},
     id::QueueId,
     in_transfer::TakenId,
     reader::{self, Described, MessageReader, ReadError},
@@ -33,6 +34,7 @@ pub(super) struct Spool {
     damaged: PathBuf,
     directories: DirectorySync,
     names: Arc<Names>,
+    pub(super) faults: Faults,
 }
 
 /// Held while a name is made or changed. The kernel admits one thread at a time to a directory and lets
@@ -50,12 +52,13 @@ pub(super) struct Listing {
 
 impl Spool {
     /// Opens or creates the tree under the state directory.
-    pub(super) fn open(state: &Path) -> io::Result<Self> {
+    pub(super) fn open(state: &Path, faults: Faults) -> io::Result<Self> {
         let spool = Self {
             root: state.join("spool"),
             damaged: state.join("damaged"),
-            directories: DirectorySync::start()?,
+            directories: DirectorySync::start(faults.clone())?,
             names: Arc::default(),
+            faults,
         };
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
@@ -77,7 +80,8 @@ impl Spool {
     /// [`PartFile::append`] or [`Spool::store`].
     pub(super) fn part(&self, id: QueueId) -> PartFile {
         let path = self.path(id).with_extension(&PART_SUFFIX[1..]);
-        PartFile { path, file: None, names: Arc::clone(&self.names), taken_id: None }
+        let (names, faults) = (Arc::clone(&self.names), self.faults.clone());
+        PartFile { path, file: None, names, taken_id: None, faults }
     }
 
     /// Writes what is left of a frame and makes file and name durable: their syncs run side by side.
@@ -95,7 +99,8 @@ impl Spool {
             part.rename(&path)?;
             let Some(file) = part.file.take() else { return Err(io::ErrorKind::NotFound.into()) };
             let named = spool.directories.request(path.parent().unwrap_or(&spool.root));
-            if let Err(error) = file.sync_data() {
+            let synced = spool.faults.at(Step::Sync).and_then(|()| file.sync_data());
+            if let Err(error) = synced {
                 spool.remove(id)?;
                 return Err(error);
             }
@@ -117,16 +122,19 @@ impl Spool {
 
     /// Opens a message after checking it.
     pub(super) fn read(&self, id: QueueId) -> Result<MessageReader, ReadError> {
+        self.faults.at(Step::Open)?;
         MessageReader::of_file(File::open(self.path(id))?)
     }
 
     /// Checks a message and returns what it says about itself.
     pub(super) fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
+        self.faults.at(Step::Open)?;
         reader::describe_file(&mut File::open(self.path(id))?)
     }
 
     /// Removes a message's file. That it is gone already is fine: a crash may have come in between.
     pub(super) fn remove(&self, id: QueueId) -> io::Result<()> {
+        self.faults.at(Step::Unlink)?;
         match fs::remove_file(self.path(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -200,6 +208,7 @@ pub(super) struct PartFile {
     /// Writing goes on in its thread when nobody waits for it any more; until it has ended no other draft may
     /// have the id.
     taken_id: Option<Arc<TakenId>>,
+    faults: Faults,
 }
 
 impl PartFile {
@@ -217,16 +226,23 @@ impl PartFile {
             Some(file) => file,
             None => {
                 let _one_at_a_time = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+                self.faults.at(Step::Open)?;
                 let file =
                     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
                 self.file.insert(file)
             }
         };
+        if let Err(error) = self.faults.at(Step::Write) {
+            // A disk that is full takes what there was room for.
+            file.write_all(&block[..block.len() / 2])?;
+            return Err(error);
+        }
         file.write_all(block)
     }
 
     fn rename(&self, path: &Path) -> io::Result<()> {
         let _one_at_a_time = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        self.faults.at(Step::Rename)?;
         fs::rename(&self.path, path)
     }
 }

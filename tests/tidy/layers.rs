@@ -12,6 +12,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("secret", 0),
     ("shutdown", 0),
     ("socket_file", 0),
+    ("careful_file", 0),
     ("telemetry", 0),
     ("text", 0),
     ("message", 1),

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt, fs,
+    fmt,
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::{hook, watch::Alert};
 use crate::{
+    careful_file::{self, Links},
     clock::Timestamp,
     delivery::{
         https::{HttpError, Https},
@@ -213,7 +214,7 @@ async fn post(client: &Https, address: &Address, alert: &Alert) -> Result<(), We
 }
 
 fn read(path: &Path, mounted: bool) -> Result<Endpoint, WebhookError> {
-    let file = fs::File::open(path)?;
+    let file = careful_file::open(path, Links::Followed)?;
     let mode = file.metadata()?.permissions().mode() & 0o7777;
     if !mounted && mode & OPEN_TO_OTHERS != 0 {
         return Err(WebhookError::OpenToOthers(mode));

@@ -4,7 +4,6 @@
 //! never repeat its content. Must not know what is exchanged for what.
 
 use std::{
-    fs,
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
@@ -17,7 +16,10 @@ use super::{
     error::TokenError,
     options::{ClientSource, SecretSource},
 };
-use crate::secret::Secret;
+use crate::{
+    careful_file::{self, Links},
+    secret::Secret,
+};
 
 /// Octets of any of these files; a service account's key has about 2,400.
 const FILE_LENGTH_MAX: u64 = 64 * 1024;
@@ -148,7 +150,7 @@ fn read(path: &Path, what: &str, forbidden: u32) -> Result<Zeroizing<String>, To
         };
         TokenError::local(format!("{what} {shown} cannot be read: {error}"), remedy)
     };
-    let file = fs::File::open(path).map_err(failed)?;
+    let file = careful_file::open(path, Links::Followed).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & forbidden != 0 {
         return Err(TokenError::local(
@@ -167,7 +169,7 @@ fn read(path: &Path, what: &str, forbidden: u32) -> Result<Zeroizing<String>, To
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{fs, path::PathBuf};
 
     use super::*;
 

@@ -5,20 +5,17 @@
 //! here to be written, and nowhere else to disk. Blocks. Must not know how tokens are had.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io::{self, Write as _},
-    os::unix::fs::{
-        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
-    },
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{client_file::read_secret, error::TokenError};
-use crate::{clock::Timestamp, secret::Secret};
+use crate::{careful_file, clock::Timestamp, secret::Secret};
 
 /// The version of the file's layout.
 const VERSION: u32 = 1;
@@ -171,21 +168,17 @@ impl TokenFile {
     /// Held by whoever writes; the directory itself is locked, so that nothing is left behind.
     fn lock(&self) -> io::Result<File> {
         let directory = File::open(self.directory())?;
-        flock(&directory, FlockOperation::LockExclusive)?;
+        careful_file::lock(&directory)?;
         Ok(directory)
     }
 
     fn write_beside(&self, stored: &Stored) -> io::Result<()> {
         let json = Zeroizing::new(serde_json::to_vec_pretty(&json(stored))?);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.beside())?;
+        // The directory is the relay's, and root may be writing: whatever lies there is not trusted.
+        let mut file = careful_file::create(&self.beside(), 0o600)?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         // An administrator runs the consent as root; the relay, which must read the file, owns its directory.
-        if rustix::process::geteuid().is_root() {
+        if careful_file::is_root() {
             let owner = fs::metadata(self.directory())?;
             fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
         }
@@ -308,6 +301,25 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode(file.path()), mode(file.directory())), (0o600, 0o700));
         assert!(!file.beside().exists());
+    }
+
+    #[test]
+    fn a_link_of_the_relay_s_user_is_not_followed_and_a_pipe_is_not_waited_for() {
+        let (directory, file) = token_file();
+        fs::create_dir(file.directory()).unwrap();
+        let precious = directory.path().join("precious");
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, file.beside()).unwrap();
+        file.replace(&stored("1//new", 1)).unwrap();
+        assert_eq!(file.read().unwrap(), stored("1//new", 1));
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        for path in [file.beside(), file.path().to_owned()] {
+            fs::remove_file(file.path()).ok();
+            let pipe = rustix::fs::FileType::Fifo;
+            let mode = rustix::fs::Mode::RUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, &path, pipe, mode, 0).unwrap();
+            assert!(file.read().is_err(), "{}", path.display());
+        }
     }
 
     #[test]

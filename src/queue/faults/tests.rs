@@ -1,0 +1,176 @@
+//! A queue on a disk whose steps fail at random: nothing that was acknowledged is lost.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    clock::{Clock as _, ManualClock, Timestamp},
+    message::envelope::{BodyKind, Envelope, Lane, Origin},
+    queue::{
+        id::QueueId,
+        options::Options,
+        sled_store::SledStore,
+        store::{Claim, ClaimTerms, ClaimedMessage, Outcome, Settlement, Store as _},
+    },
+    smtp::dsn::Dsn,
+};
+
+const LIMIT: u32 = 400;
+
+struct Run {
+    directory: tempfile::TempDir,
+    clock: ManualClock,
+    random: fastrand::Rng,
+    faults: Faults,
+    /// What heard 250.
+    acknowledged: BTreeSet<QueueId>,
+    /// What the upstream has accepted, and how often.
+    relayed: BTreeMap<QueueId, u32>,
+    /// Recipients that the upstream has accepted.
+    spent: u32,
+    /// Settlements that the queue did not take.
+    unsettled: u32,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            clock: ManualClock::new(Timestamp(1_800_000_000_000)),
+            random: fastrand::Rng::with_seed(seed),
+            faults: Faults::random(seed, 0),
+            acknowledged: BTreeSet::new(),
+            relayed: BTreeMap::new(),
+            spent: 0,
+            unsettled: 0,
+        }
+    }
+
+    fn open(&self) -> SledStore {
+        let mut options = Options::new(self.directory.path().into());
+        options.min_free_bytes = 0;
+        let clock = Arc::new(self.clock.clone());
+        SledStore::open_with(options, clock, self.faults.clone()).unwrap()
+    }
+
+    async fn accept(&mut self, store: &SledStore) {
+        let recipients = [1, 1, 2, 20][self.random.usize(..4)];
+        let path = |number| format!("reader-{number}@example.net").parse().unwrap();
+        let envelope = Envelope {
+            reverse_path: "root@web01.example.org".parse().ok(),
+            forward_paths: (0..recipients).map(path).collect(),
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            dsn: Dsn::default(),
+            lane: Lane::Normal,
+            origin: Origin {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                helo: "web01".into(),
+                protocol: "ESMTP".into(),
+                login: None,
+                local: None,
+            },
+            accepted_at: self.clock.wall(),
+        };
+        let Ok(mut draft) = store.begin(envelope) else { return };
+        let body = vec![b'x'; self.random.usize(10..200_000)];
+        if draft.write(&body).await.is_ok()
+            && let Ok(receipt) = store.enqueue(draft).await
+        {
+            self.acknowledged.insert(receipt.id());
+        }
+    }
+
+    /// Relays one message, should there be one; `None` when nothing can leave.
+    async fn relay(&mut self, store: &SledStore) -> Option<QueueId> {
+        let terms =
+            ClaimTerms { limit: LIMIT, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
+        let Ok(Claim::Message(claimed)) = store.claim_due(self.clock.now(), terms).await else {
+            return None;
+        };
+        let readable = store.open_message(claimed.id).await.is_ok();
+        let outcome = if readable && store.final_dot(claimed.id).is_ok() {
+            *self.relayed.entry(claimed.id).or_default() += 1;
+            self.spent += u32::try_from(claimed.recipients.len()).unwrap();
+            Outcome::Relayed { reply: "250 2.0.0 OK".into() }
+        } else {
+            Outcome::NotTried { until: None }
+        };
+        self.settle(store, &claimed, outcome).await;
+        Some(claimed.id)
+    }
+
+    async fn settle(&mut self, store: &SledStore, claimed: &ClaimedMessage, outcome: Outcome) {
+        let outcomes = claimed.recipients.iter().map(|one| (one.index, outcome.clone())).collect();
+        let reservation = claimed.reservation;
+        let settlement = Settlement { reservation, at: self.clock.wall(), outcomes };
+        // As the worker does: what was answered is noted, and offered until the queue takes it.
+        store.answered(claimed.id, &settlement).ok();
+        for _ in 0..20 {
+            if store.settle(claimed.id, settlement.clone()).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.unsettled += 1;
+    }
+
+    /// Everything that waits leaves, a day after the other when the budget is spent.
+    async fn drain(&mut self, store: &SledStore) {
+        for _ in 0..10 {
+            let before = self.spent;
+            while self.relay(store).await.is_some() {}
+            let spent = self.spent - before;
+            assert!(spent <= LIMIT, "{spent} recipients in a day");
+            self.clock.advance(Duration::from_secs(25 * 3600));
+        }
+    }
+}
+
+fn blobs(state: &Path) -> usize {
+    std::fs::read_dir(state.join("queue.sled/blobs")).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
+    let seed = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("PILLARBOX_TEST_SEED={seed}");
+    let mut run = Run::new(seed);
+    let mut steps = BTreeSet::new();
+    for life in 0..6 {
+        run.faults.set(0);
+        let store = run.open();
+        run.faults.set([40, 15, 8][life % 3]);
+        for _ in 0..40 {
+            run.accept(&store).await;
+            if run.random.bool() {
+                run.relay(&store).await;
+            }
+            run.clock.advance(Duration::from_secs(1));
+        }
+        // The process ends; what it was told stays told.
+        run.faults.set(0);
+        store.close().await;
+        drop(store);
+        assert_eq!(blobs(run.directory.path()), 0, "seed {seed}");
+    }
+    assert!(run.spent <= LIMIT, "seed {seed}: {} recipients within a day", run.spent);
+    steps.extend(run.faults.failed().into_iter().map(|step| format!("{step:?}")));
+    assert!(steps.len() > 6, "seed {seed}: only {steps:?} ever failed");
+    run.clock.advance(Duration::from_secs(25 * 3600));
+    let store = run.open();
+    run.drain(&store).await;
+    let lost: Vec<_> =
+        run.acknowledged.iter().filter(|id| !run.relayed.contains_key(*id)).collect();
+    assert!(lost.is_empty(), "seed {seed}: {lost:?} of {}", run.acknowledged.len());
+    let twice = run.relayed.values().filter(|times| **times > 1).count();
+    assert!(twice <= run.unsettled as usize, "seed {seed}: {twice} sent again, {}", run.unsettled);
+    assert_eq!(store.totals().set_aside, 0, "seed {seed}: a fault of the disk is no damage");
+    store.close().await;
+}
