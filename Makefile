@@ -19,7 +19,7 @@ DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 DEB_DIRECTORY ?= target/debian
 DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
-.PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-servers test-report
+.PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long test-power-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-servers test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ image: ## the container image "pillarbox"; needs an engine (docs/containers.md)
 
 test-crash-long: compiler ## the crash test with 1,000 kills, about half an hour
 	PILLARBOX_CRASH_KILLS=1000 $(CARGO) test --locked --test all crash:: -- --nocapture
+
+test-power-long: compiler ## the power-cut tests with 100 cuts each; needs root and loop devices
+	PILLARBOX_POWER_CUTS=100 $(CARGO) test --locked --test all -- --nocapture power_cut::nothing power_cut::a_power
 
 fuzz: compiler fuzz-tools ## every fuzz target for FUZZ_SECONDS (60) each; FUZZ_TARGETS="session" chooses
 	@cp Cargo.lock fuzz/Cargo.lock

@@ -15,12 +15,19 @@ use crate::support::{
     daemon::{Home, within},
     gmail::Gmail,
     loop_disk::{self, LoopDisk},
-    outage::{PLENTY, budget, drain, expect_promises_kept, home_without_brakes, seed, tail},
-    submitter::{Load, Submitters, Wire, message},
+    outage::{
+        Listed, PLENTY, budget, drain, expect_promises_kept, home_without_brakes, queue_list, seed,
+        tail,
+    },
+    submitter::{Acknowledged, Crowd, Load, Submitters, Wire, message},
 };
 
-/// Cuts in one run.
+/// Cuts in one run; `PILLARBOX_POWER_CUTS` changes it (`make test-power-long`: 100).
 const CUTS: usize = 20;
+/// Cuts in one run over messages to hundreds, which take longer.
+const CUTS_OF_CROWDS: usize = 6;
+/// What a day has when it is to be spent before all is sent.
+const SMALL_DAY: u32 = 3_100;
 /// Octets of the disk whose power is cut.
 const DISK_BYTES: u64 = 384 << 20;
 /// Octets of the disk that runs full.
@@ -54,7 +61,8 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
     let mut disk = LoopDisk::create(directory.path(), "disk-0", DISK_BYTES).expect("a disk");
     let mut home = home_on(&disk, &gmail);
     let mut promised = Vec::new();
-    for cut in 1..=CUTS {
+    let cuts = cuts(CUTS);
+    for cut in 1..=cuts {
         let daemon = home.start();
         let clients =
             Submitters::start(home.smtp, &format!("cut{cut}"), &busy(), seed ^ cut as u64);
@@ -67,9 +75,102 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
         expect_store_opened(home.state(), cut, &home);
     }
     let daemon = home.start();
-    expect_store_opened(home.state(), CUTS + 1, &home);
-    expect_promises_kept("power cut", CUTS, &home, &gmail, &promised);
+    expect_store_opened(home.state(), cuts + 1, &home);
+    expect_promises_kept("power cut", cuts, &home, &gmail, &promised);
     assert!(daemon.terminate(Duration::from_secs(20)).success());
+}
+
+#[test]
+fn a_power_cut_over_messages_to_hundreds_forgets_no_recipient_and_spends_no_day_twice() {
+    if not_here("power cut over crowds") {
+        return;
+    }
+    let seed = seed("power cut over crowds");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let gmail = Gmail::with(|options| options.latency = Duration::from_millis(3));
+    let mut disk = LoopDisk::create(directory.path(), "disk-0", DISK_BYTES).expect("a disk");
+    let sections = budget(SMALL_DAY);
+    let mut home = home_without_brakes(&gmail.upstream(), SMALL_DAY)
+        .environment("PILLARBOX__LISTENER__MAX_RECIPIENTS", "1000")
+        .state_at(&disk.path().join("state"));
+    let aliases = home.path("aliases");
+    fs::write(&aliases, format!("everyone: {}\n", readers(200).join(", "))).expect("the aliases");
+    home = home
+        .environment("PILLARBOX__IDENTITY__ALIASES_FILE", aliases.to_str().expect("a plain path"));
+    home.configure(&gmail.upstream(), &sections);
+    let crowds = Load { clients: 3, pause_ms: 0..60, crowds: crowds(), ..busy() };
+    let mut promised = Vec::new();
+    let cuts = cuts(CUTS_OF_CROWDS);
+    for cut in 1..=cuts {
+        let daemon = home.start();
+        let clients =
+            Submitters::start(home.smtp, &format!("cut{cut}"), &crowds, seed ^ cut as u64);
+        std::thread::sleep(Duration::from_millis(random.u64(400..1600)));
+        if let Some(dead) = queue_list(&home).iter().find(|message| is_dead(message)) {
+            drop(home.output(["queue", "delete", &dead.id]));
+        }
+        daemon.kill();
+        promised.extend(clients.finish().acknowledged);
+        disk = disk.cut_power(&format!("disk-{cut}"));
+        home = home.state_at(&disk.path().join("state"));
+        home.configure(&gmail.upstream(), &sections);
+        expect_store_opened(home.state(), cut, &home);
+    }
+    let daemon = home.start();
+    expect_store_opened(home.state(), cuts + 1, &home);
+    let day_is_spent = || gmail.recipients() + 100 > SMALL_DAY as usize;
+    within(Duration::from_secs(20), day_is_spent);
+    let sent = gmail.recipients();
+    assert!(sent <= SMALL_DAY as usize, "{sent} recipients on a limit of {SMALL_DAY}");
+    expect_none_forgotten(&home, &gmail, &promised);
+    assert!(daemon.terminate(Duration::from_secs(20)).success());
+    assert_eq!(gmail.altered(&promised), Vec::<String>::new());
+}
+
+/// Who was promised a message has it, or waits for it in the queue.
+fn expect_none_forgotten(home: &Home, gmail: &Gmail, promised: &[Acknowledged]) {
+    assert!(promised.len() > 20, "only {} messages were acknowledged", promised.len());
+    let (listed, copies) = (queue_list(home), gmail.copies());
+    for message in promised {
+        let has_it =
+            |to: &&String| copies.contains_key(&(message.message_id.clone(), (*to).clone()));
+        let missing = message.recipients.iter().filter(|to| !has_it(to)).count();
+        let waiting = listed.iter().find(|listed| listed.id == message.queue_id());
+        let waiting = waiting
+            .map_or(0, |listed| listed.states.iter().filter(|state| *state != "relayed").count());
+        assert!(
+            missing <= waiting,
+            "{}: {missing} of {} have it not, and {waiting} wait\n{}",
+            message.reply,
+            message.recipients.len(),
+            tail(&home.log())
+        );
+    }
+}
+
+fn is_dead(message: &Listed) -> bool {
+    message.states.iter().all(|state| ["dead", "relayed"].contains(&state.as_str()))
+}
+
+fn readers(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("reader{number}@example.net")).collect()
+}
+
+/// One, some, hundreds, an alias of hundreds, and some of whom one does not exist.
+fn crowds() -> Vec<Crowd> {
+    let mut crowds: Vec<Crowd> = [1, 1, 1, 20, 200, 1_000]
+        .map(|count| Crowd { asked: readers(count), reached: readers(count) })
+        .into();
+    crowds.push(Crowd { asked: vec!["everyone".into()], reached: readers(200) });
+    let mut asked = readers(20);
+    asked.push("nosuch@example.net".into());
+    crowds.push(Crowd { asked, reached: readers(20) });
+    crowds
+}
+
+fn cuts(usual: usize) -> usize {
+    std::env::var("PILLARBOX_POWER_CUTS").map_or(usual, |text| text.parse().expect("a number"))
 }
 
 #[test]
@@ -147,7 +248,8 @@ fn busy() -> Load {
     Load { clients: 4, pause_ms: 0..20, recipients: 1..3, ..Load::default() }
 }
 
-/// No cut may ever make the queue's index unreadable: a store that was set aside would show here.
+/// No cut may ever make the queue's index unreadable: a store that was set aside would show here, and so would pages that
+/// sled never syncs.
 fn expect_store_opened(state: &Path, cut: usize, home: &Home) {
     let names = fs::read_dir(state).map(|entries| {
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect::<Vec<_>>()
@@ -162,4 +264,6 @@ fn expect_store_opened(state: &Path, cut: usize, home: &Home) {
         "before life {cut} the store did not open: {bad:?}\n{}",
         tail(&home.log())
     );
+    let blobs = fs::read_dir(state.join("queue.sled/blobs")).map_or(0, Iterator::count);
+    assert_eq!(blobs, 0, "before life {cut} the index has pages that sled never syncs");
 }

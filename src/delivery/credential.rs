@@ -181,7 +181,7 @@ pub(super) async fn mark(options: &Options) -> Option<u16> {
                 Grant::Refresh { token_file, .. } => token_file,
                 Grant::ServiceAccount { key_file } => key_file,
             };
-            read_bounded(fs::File::open(path).ok()?).ok()
+            read_bounded(careful_file::open(path, Links::Followed).ok()?).ok()
         }
         Some(source) => {
             let password = read(&source, Duration::ZERO).ok()?;

@@ -30,11 +30,29 @@ pub(crate) struct Load {
     pub(crate) recipients: Range<usize>,
     /// Messages on one connection.
     pub(crate) per_connection: usize,
+    /// Whom messages are for, one by lot; when there is none, `recipients` counts them.
+    pub(crate) crowds: Vec<Crowd>,
+}
+
+/// Whom a message is for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Crowd {
+    /// What RCPT says.
+    pub(crate) asked: Vec<String>,
+    /// Who must get it.
+    pub(crate) reached: Vec<String>,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { clients: 4, pause_ms: 5..40, size: 300..12_000, recipients: 1..4, per_connection: 5 }
+        Self {
+            clients: 4,
+            pause_ms: 5..40,
+            size: 300..12_000,
+            recipients: 1..4,
+            per_connection: 5,
+            crowds: Vec::new(),
+        }
     }
 }
 
@@ -143,9 +161,16 @@ impl Submitter {
             let text =
                 message(&message_id, self.random.usize(self.load.size.clone()), &mut self.random);
             let count = self.random.usize(self.load.recipients.clone());
-            let recipients: Vec<String> =
-                (0..count).map(|number| format!("reader{number}@example.net")).collect();
-            match wire.submit(&recipients, &text)? {
+            let crowd = match self.random.choice(&self.load.crowds) {
+                Some(crowd) => crowd.clone(),
+                None => {
+                    let readers = (0..count).map(|number| format!("reader{number}@example.net"));
+                    let readers: Vec<String> = readers.collect();
+                    Crowd { asked: readers.clone(), reached: readers }
+                }
+            };
+            let recipients = crowd.reached;
+            match wire.submit(&crowd.asked, &text)? {
                 Ok(reply) => {
                     let message = Acknowledged { message_id, recipients, text, reply };
                     self.record.lock().expect("no client panicked").acknowledged.push(message);

@@ -143,11 +143,11 @@ async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
     println!("PILLARBOX_TEST_SEED={seed}");
     let mut run = Run::new(seed);
     let mut steps = BTreeSet::new();
-    for life in 0..6 {
+    for life in 0..3 {
         run.faults.set(0);
         let store = run.open();
         run.faults.set([40, 15, 8][life % 3]);
-        for _ in 0..40 {
+        for _ in 0..25 {
             run.accept(&store).await;
             if run.random.bool() {
                 run.relay(&store).await;
@@ -162,7 +162,7 @@ async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
     }
     assert!(run.spent <= LIMIT, "seed {seed}: {} recipients within a day", run.spent);
     steps.extend(run.faults.failed().into_iter().map(|step| format!("{step:?}")));
-    assert!(steps.len() > 6, "seed {seed}: only {steps:?} ever failed");
+    assert!(steps.len() > 4, "seed {seed}: only {steps:?} ever failed");
     run.clock.advance(Duration::from_secs(25 * 3600));
     let store = run.open();
     run.drain(&store).await;
