@@ -6,6 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 pub mod alert;
 pub mod api;
+mod audience;
 mod budget;
 pub mod client;
 mod clients;

@@ -10,20 +10,20 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{
-    net::{UnixListener, UnixStream, unix::SocketAddr},
-    sync::Semaphore,
-};
+use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
 
-use super::conversation::Conversation;
+use super::{
+    audience::{Audience, Limits, Party},
+    conversation::Conversation,
+};
 use crate::socket_file::{self, Obstacle};
 
 /// Owner and group may use the API; the group is how an administrator lets others in.
 const SOCKET_MODE: u32 = 0o660;
 /// The group must be able to pass through a directory that we make.
 const DIRECTORY_MODE: u32 = 0o750;
-/// Conversations at a time; more wait.
-const CONNECTIONS_MAX: usize = 32;
+/// Conversations at a time; whoever asks for nothing makes room.
+const LIMITS: Limits = Limits { all: 64, of_one: 48, kept: 16 };
 /// Pause after an accept failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -57,7 +57,7 @@ pub enum SocketError {
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    permits: Arc<Semaphore>,
+    audience: Arc<Audience>,
 }
 
 impl Socket {
@@ -71,11 +71,7 @@ impl Socket {
             Obstacle::System(error) => system(error),
         })?;
         let listener = UnixListener::from_std(listener).map_err(system)?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-        })
+        Ok(Self { listener, path: path.to_owned(), audience: Audience::new(LIMITS) })
     }
 }
 
@@ -93,13 +89,17 @@ impl axum::serve::Listener for Socket {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            // The semaphore is never closed, so an error cannot happen; waiting a moment is safe.
-            if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await
-                && let Ok((stream, address)) = self.listener.accept().await
+            let Ok((stream, address)) = self.listener.accept().await else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            // A client that is gone already has no user, and no answer is owed to it.
+            let party = stream.peer_cred().map(|credentials| Party::User(credentials.uid()));
+            if let Ok(party) = party
+                && let Some(place) = self.audience.enter(party)
             {
-                return (Conversation::new(stream, permit), address);
+                return (Conversation::new(stream, place), address);
             }
-            tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 

@@ -126,16 +126,35 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    user_1: Signal,
+    user_2: Signal,
 }
+
+/// What else would end the process, though nobody means to stop it: timers, limits on processor time and on the size of a
+/// file (the write then fails, and that is answered), and a pipe that nobody reads.
+const IGNORED: [rustix::process::Signal; 6] = [
+    rustix::process::Signal::ALARM,
+    rustix::process::Signal::VTALARM,
+    rustix::process::Signal::PROF,
+    rustix::process::Signal::XCPU,
+    rustix::process::Signal::XFSZ,
+    rustix::process::Signal::PIPE,
+];
 
 impl Signals {
     /// From here on no signal ends the process by itself.
     pub(super) fn receive() -> Result<Self, Failure> {
         let receive = || {
+            for ignored in IGNORED {
+                // Whoever receives a signal is not ended by it any more, whether he listens or not.
+                drop(signal(SignalKind::from_raw(ignored.as_raw()))?);
+            }
             Ok::<_, io::Error>(Self {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
                 hang_up: signal(SignalKind::hangup())?,
+                user_1: signal(SignalKind::user_defined1())?,
+                user_2: signal(SignalKind::user_defined2())?,
             })
         };
         receive().map_err(|error| {
@@ -175,6 +194,8 @@ impl Signals {
                 _ = self.hang_up.recv() => {
                     tracing::info!("SIGHUP ignored: restart the daemon to apply a changed configuration");
                 }
+                _ = self.user_1.recv() => tracing::info!("SIGUSR1 ignored: it means nothing here"),
+                _ = self.user_2.recv() => tracing::info!("SIGUSR2 ignored: it means nothing here"),
             }
             match stops {
                 0 => {}

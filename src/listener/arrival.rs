@@ -92,16 +92,18 @@ pub(super) enum TlsFrom {
 impl Arrival {
     /// Serves the client to the end.
     pub(super) async fn serve(self, service: &Service, mut shutdown: Watch) {
-        let watch = shutdown.clone();
+        let (watch, seat) = (shutdown.clone(), self.place.seat());
+        seat.waits_from(service.clock.now().since_boot_ms, false);
         let prepared = tokio::select! {
             biased;
             // Nobody was greeted yet, so nobody is owed a word.
             () = shutdown.reached(Phase::Draining) => None,
+            () = seat.dismissed() => None,
             prepared = self.prepare(service) => prepared,
         };
         if let Some((stream, guest, place)) = prepared {
             service.clients.connected(guest.client.address, service.clock.now());
-            connection::serve(stream, guest, service, watch).await;
+            connection::serve_at(&seat, stream, guest, service, watch).await;
             drop(place);
         }
     }

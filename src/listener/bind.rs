@@ -133,7 +133,7 @@ fn open_all(options: &Options) -> Result<Vec<Socket>, BindError> {
     let mut skipped = None;
     for endpoint in &options.addresses {
         let address = endpoint.address;
-        match open(address) {
+        match open(address, takes_ipv4(address, &options.addresses)) {
             Ok(socket) => sockets.push(Socket { socket, endpoint: *endpoint }),
             Err(error @ BindError::NotOurs { .. }) if address.is_ipv6() => {
                 skipped.get_or_insert(error);
@@ -228,8 +228,17 @@ fn endpoint_of(address: SocketAddr, endpoints: &[Endpoint]) -> Endpoint {
     Endpoint { address, implicit_tls, proxy }
 }
 
-fn open(address: SocketAddr) -> Result<TcpListener, BindError> {
-    open_socket(address).map_err(|errno| match errno {
+/// Whether a socket on all addresses of IPv6 takes IPv4 clients, too, as everybody expects of `[::]:25`: unless another
+/// line says what happens to those of the same port. They are IPv4 clients nevertheless, see `Options::network_of`.
+fn takes_ipv4(address: SocketAddr, endpoints: &[Endpoint]) -> bool {
+    let has_ipv4_of_its_own = endpoints.iter().any(|other| {
+        other.address.is_ipv4() && other.address.port() == address.port() && address.port() != 0
+    });
+    address.is_ipv6() && address.ip().is_unspecified() && !has_ipv4_of_its_own
+}
+
+fn open(address: SocketAddr, with_ipv4: bool) -> Result<TcpListener, BindError> {
+    open_socket(address, with_ipv4).map_err(|errno| match errno {
         Errno::ACCESS | Errno::PERM => BindError::NotPermitted { address },
         Errno::ADDRINUSE => BindError::InUse { address },
         Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT => BindError::NotOurs { address },
@@ -237,15 +246,15 @@ fn open(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
-fn open_socket(address: SocketAddr) -> Result<TcpListener, Errno> {
+fn open_socket(address: SocketAddr, with_ipv4: bool) -> Result<TcpListener, Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     // A restart must not wait until the connections of the last run are forgotten.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
-        // Otherwise [::]:25 takes 0.0.0.0:25 as well, and IPv4 clients look like IPv6 ones.
-        sockopt::set_ipv6_v6only(&socket, true)?;
+        // The system has a default, which must not decide.
+        sockopt::set_ipv6_v6only(&socket, !with_ipv4)?;
     }
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
@@ -261,6 +270,28 @@ mod tests {
 
     use super::*;
     use crate::listener::tests::options;
+
+    #[test]
+    fn all_addresses_of_ipv6_take_ipv4_as_well_unless_another_line_has_its_port() {
+        let endpoints = |texts: &[&str]| -> Vec<Endpoint> {
+            texts.iter().map(|text| text.parse::<SocketAddr>().unwrap().into()).collect()
+        };
+        for (texts, takes) in [
+            (&["[::]:25"][..], true),
+            (&["[::]:25", "0.0.0.0:587"], true),
+            (&["[::]:25", "0.0.0.0:25"], false),
+            (&["[::]:25", "127.0.0.1:25"], false),
+            (&["[::1]:25"], false),
+            (&["0.0.0.0:25"], false),
+        ] {
+            let endpoints = endpoints(texts);
+            assert_eq!(takes_ipv4(endpoints[0].address, &endpoints), takes, "{texts:?}");
+        }
+        let addresses = endpoints(&["[::]:0"]);
+        let sockets = open_all(&Options { addresses, ..options() }).unwrap();
+        let port = sockets[0].socket.local_addr().unwrap().port();
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
 
     /// The variable that tells the child which address it must find.
     const EXPECTED: &str = "EXPECTED_ADDRESS_OF_THE_SOCKET";

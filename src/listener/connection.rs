@@ -12,6 +12,7 @@ use super::{
     expansion::expand,
     local,
     memory::Share,
+    seat::Seat,
     stream::{Closing, Stream},
     told::Kind,
     watchdog::{Phase as WaitPhase, Watchdog},
@@ -25,10 +26,22 @@ use crate::{
 
 /// Serves one client until the session ends.
 pub(super) async fn serve(stream: Stream, guest: Guest, service: &Service, shutdown: Watch) {
+    serve_at(&Seat::default(), stream, guest, service, shutdown).await;
+}
+
+/// The same for a client that may be asked to leave its seat while it is idle.
+pub(super) async fn serve_at(
+    seat: &Seat,
+    stream: Stream,
+    guest: Guest,
+    service: &Service,
+    shutdown: Watch,
+) {
     let client = guest.client;
     tracing::debug!(client = %client.address, trusted = client.policy.trusted, tls = client.encrypted, "connected");
     let session = Session::new(service.session_options.clone(), client);
     let mut connection = Connection {
+        seat,
         stream,
         guest,
         client,
@@ -47,6 +60,7 @@ pub(super) async fn serve(stream: Stream, guest: Guest, service: &Service, shutd
 }
 
 struct Connection<'a> {
+    seat: &'a Seat,
     stream: Stream,
     guest: Guest,
     client: Client,
@@ -83,6 +97,7 @@ enum Peer {
 enum Wake {
     Input(io::Result<usize>),
     Draining,
+    Dismissed,
     TimedOut,
 }
 
@@ -95,7 +110,10 @@ impl Connection<'_> {
         loop {
             let step = self.session.step();
             self.note_quirks();
-            answered |= !matches!(step, Step::NeedInput);
+            if !matches!(step, Step::NeedInput) {
+                answered = true;
+                self.seat.works();
+            }
             match step {
                 Step::Send(bytes) => self.send(&bytes).await,
                 Step::Admit { declared_bytes } => self.admit(declared_bytes),
@@ -111,16 +129,19 @@ impl Connection<'_> {
                 Step::Close => return,
                 Step::NeedInput => {
                     let silence = self.session.timeout();
-                    watchdog.wait(if self.session.in_data() {
+                    let in_data = self.session.in_data();
+                    watchdog.wait(if in_data {
                         WaitPhase::Message
                     } else {
                         WaitPhase::Command { answered }
                     });
+                    self.take_seat(answered);
                     answered = false;
                     let wake = tokio::select! {
                         biased;
                         () = &mut draining, if !told => Wake::Draining,
                         input = self.stream.receive(&mut self.session) => Wake::Input(input),
+                        () = self.seat.dismissed(), if !in_data => Wake::Dismissed,
                         () = watchdog.bark(silence) => Wake::TimedOut,
                     };
                     watchdog.heard(if let Wake::Input(Ok(octets)) = &wake { *octets } else { 0 });
@@ -137,10 +158,25 @@ impl Connection<'_> {
             Wake::Input(Ok(_)) => {}
             Wake::Input(Err(error)) => self.lost(Some(&error)),
             Wake::Draining => self.session.draining(),
+            Wake::Dismissed => {
+                tracing::debug!(client = %self.client.address, "dismissed: others wait, and it was idle");
+                self.session.dismissed();
+            }
             Wake::TimedOut => {
                 tracing::debug!(client = %self.client.address, "timed out");
                 self.session.timed_out();
             }
+        }
+    }
+
+    /// Notes that the client is waited for; within a message nobody is asked to leave. Octets that are no command
+    /// do not make it less idle.
+    fn take_seat(&self, answered: bool) {
+        if self.session.in_data() {
+            self.seat.works();
+        } else if answered {
+            let now_ms = self.service.clock.now().since_boot_ms;
+            self.seat.waits_from(now_ms, self.session.has_spoken());
         }
     }
 

@@ -17,6 +17,7 @@ pub mod options;
 mod places;
 mod proxy;
 mod rate;
+mod seat;
 pub mod server;
 mod site;
 mod stream;

@@ -4,17 +4,24 @@
 //! of a session can leak one. Must not know sockets.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::site::site;
+use tokio::sync::Notify;
+
+use super::{seat::Seat, site::site};
 
 /// The last one of so many shares of the places is for trusted clients alone: a handful of strangers with
 /// idle connections must not keep the devices of the house out. A quarter of the default is 50 places, and
 /// leaves 150 to strangers.
 const SHARES: usize = 4;
+/// The last one of so many shares is for programs of this host alone, and at least one place: the network must not keep
+/// them out. It is 10 places of the default.
+const SHARES_OF_NETWORK: usize = 20;
+/// Clients of this host that wait for a place; each holds a socket. More hear 421.
+const WAITING_MAX: usize = 1_024;
 
 /// All places.
 #[derive(Debug)]
@@ -22,20 +29,21 @@ pub(super) struct Places {
     max: usize,
     max_per_client: usize,
     taken: Mutex<Taken>,
+    /// Who waits for a place of this host, in the order in which they came.
+    waiting: Mutex<VecDeque<Arc<Notify>>>,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    by_client: HashMap<Party, usize>,
+    by_client: HashMap<Party, Vec<Arc<Seat>>>,
 }
 
 /// Whom a place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Guest {
     party: Party,
-    /// Whether the last places are for it, too.
-    trusted: bool,
+    rank: Rank,
 }
 
 /// Under what its places are counted.
@@ -45,15 +53,33 @@ enum Party {
     User(u32),
 }
 
+/// How far a client may fill the places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rank {
+    /// Up to the last quarter.
+    Stranger,
+    /// Up to the places of this host.
+    Trusted,
+    /// All of them.
+    First,
+}
+
 impl Guest {
-    /// A client of a network; `trusted` when it may relay without a login.
+    /// A client of a network; `trusted` when it may relay without a login. All of loopback is one client.
     pub(super) fn of_address(address: IpAddr, trusted: bool) -> Self {
-        Self { party: Party::Address(if trusted { address } else { site(address) }), trusted }
+        let is_apart = trusted && !address.is_loopback();
+        let rank = match (trusted, address.is_loopback()) {
+            (false, _) => Rank::Stranger,
+            (true, false) => Rank::Trusted,
+            (true, true) => Rank::First,
+        };
+        Self { party: Party::Address(if is_apart { address } else { site(address) }), rank }
     }
 
     /// A user of this host. The last places are root's: a user's programs must not keep the system's own mail out.
     pub(super) fn of_user(uid: u32) -> Self {
-        Self { party: Party::User(uid), trusted: uid == 0 }
+        let rank = if uid == 0 { Rank::First } else { Rank::Stranger };
+        Self { party: Party::User(uid), rank }
     }
 }
 
@@ -72,33 +98,84 @@ pub(super) struct Place {
     places: Arc<Places>,
     /// `None` until a proxy has named it.
     client: Option<Party>,
+    seat: Arc<Seat>,
 }
 
 impl Places {
     pub(super) fn new(max: usize, max_per_client: usize) -> Arc<Self> {
-        Arc::new(Self { max, max_per_client, taken: Mutex::default() })
+        let (taken, waiting) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { max, max_per_client, taken, waiting })
     }
 
     /// Takes a place for a client.
     pub(super) fn take(self: &Arc<Self>, client: Guest) -> Result<Place, NoPlace> {
-        let mut place = self.take_unnamed()?;
+        let mut place = self.take_of(Rank::First)?;
         place.name(client)?;
         Ok(place)
     }
 
-    /// Takes a place for a client whose address a proxy has yet to tell.
+    /// Takes a place for a client whose address a proxy has yet to tell; it may be anybody.
     pub(super) fn take_unnamed(self: &Arc<Self>) -> Result<Place, NoPlace> {
+        self.take_of(Rank::Trusted)
+    }
+
+    fn take_of(self: &Arc<Self>, rank: Rank) -> Result<Place, NoPlace> {
         let mut taken = self.lock();
-        if taken.total >= self.max {
+        if taken.total >= self.max_of(rank) {
             return Err(NoPlace::Full);
         }
         taken.total += 1;
-        Ok(Place { places: Arc::clone(self), client: None })
+        Ok(Place { places: Arc::clone(self), client: None, seat: Arc::default() })
     }
 
-    /// How many places may be taken when a stranger has got the last of them.
-    fn max_of_strangers(&self) -> usize {
-        self.max - self.max / SHARES
+    /// Asks the client of this party that has been idle for the longest to leave, if one has been for long enough; no
+    /// more of them than wait.
+    pub(super) fn dismiss_the_idle(&self, client: Guest, now_ms: u64) {
+        let waiting = self.waiting().len();
+        let taken = self.lock();
+        let seats = taken.by_client.get(&client.party).map_or(&[][..], Vec::as_slice);
+        if seats.iter().filter(|seat| seat.is_dismissed()).count() >= waiting {
+            return;
+        }
+        let idle = seats.iter().filter_map(|seat| Some((seat.idle_ms(now_ms, waiting)?, seat)));
+        if let Some((_, seat)) = idle.max_by_key(|(idle_ms, _)| *idle_ms) {
+            seat.dismiss();
+        }
+    }
+
+    /// Waits in line. `None` when too many do.
+    pub(super) fn wait(self: &Arc<Self>) -> Option<Waiting> {
+        let mut waiting = self.waiting();
+        if waiting.len() >= WAITING_MAX {
+            return None;
+        }
+        let call = Arc::new(Notify::new());
+        waiting.push_back(Arc::clone(&call));
+        Some(Waiting { places: Arc::clone(self), call })
+    }
+
+    /// Whether somebody waits, so that nobody may overtake him.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting().is_empty()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Notify>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call_the_first(&self) {
+        if let Some(call) = self.waiting().front() {
+            call.notify_one();
+        }
+    }
+
+    /// How many places may be taken when a client of this rank has got the last of them.
+    fn max_of(&self, rank: Rank) -> usize {
+        match rank {
+            Rank::Stranger => self.max - self.max / SHARES,
+            Rank::Trusted if self.max > 1 => self.max - (self.max / SHARES_OF_NETWORK).max(1),
+            Rank::Trusted | Rank::First => self.max,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -106,21 +183,51 @@ impl Places {
     }
 }
 
+/// One who waits for a place.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    places: Arc<Places>,
+    call: Arc<Notify>,
+}
+
+impl Waiting {
+    /// Returns when a place has been given back and it is this one's turn.
+    pub(super) async fn called(&self) {
+        self.call.notified().await;
+    }
+
+    /// Whether nobody came before.
+    pub(super) fn is_first(&self) -> bool {
+        self.places.waiting().front().is_some_and(|call| Arc::ptr_eq(call, &self.call))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.places.waiting().retain(|call| !Arc::ptr_eq(call, &self.call));
+        self.places.call_the_first();
+    }
+}
+
 impl Place {
     /// Counts the place as one of this client's. Whoever gets an error gives the place back.
     pub(super) fn name(&mut self, client: Guest) -> Result<(), NoPlace> {
         let mut taken = self.places.lock();
-        if !client.trusted && taken.total > self.places.max_of_strangers() {
+        if taken.total > self.places.max_of(client.rank) {
             return Err(NoPlace::Full);
         }
-        let client = client.party;
-        let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
-        if of_client >= self.places.max_per_client {
+        let seats = taken.by_client.entry(client.party).or_default();
+        if seats.len() >= self.places.max_per_client {
             return Err(NoPlace::ClientFull);
         }
-        taken.by_client.insert(client, of_client + 1);
-        self.client = Some(client);
+        seats.push(Arc::clone(&self.seat));
+        self.client = Some(client.party);
         Ok(())
+    }
+
+    /// By which its client can be asked to leave.
+    pub(super) fn seat(&self) -> Arc<Seat> {
+        Arc::clone(&self.seat)
     }
 }
 
@@ -128,14 +235,17 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
         taken.total -= 1;
+        // Nobody is called for a place that was nobody's: whoever waits would call himself, again and again.
         let Some(client) = self.client else { return };
-        if let Some(of_client) = taken.by_client.get_mut(&client) {
-            *of_client -= 1;
+        if let Some(seats) = taken.by_client.get_mut(&client) {
+            seats.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
             // The map holds present clients only, so that it cannot grow for ever.
-            if *of_client == 0 {
+            if seats.is_empty() {
                 taken.by_client.remove(&client);
             }
         }
+        drop(taken);
+        self.places.call_the_first();
     }
 }
 
@@ -160,10 +270,68 @@ mod tests {
         let mut behind_a_proxy = places.take_unnamed().unwrap();
         assert_eq!(behind_a_proxy.name(stranger("192.0.2.2")), Err(NoPlace::Full));
         assert_eq!(behind_a_proxy.name(trusted("10.0.0.1")), Ok(()));
-        let _last = places.take(trusted("10.0.0.2")).unwrap();
-        assert_eq!(places.take(trusted("10.0.0.3")).unwrap_err(), NoPlace::Full);
+        // One place is kept for programs of this host.
+        assert_eq!(places.take(trusted("10.0.0.2")).unwrap_err(), NoPlace::Full);
+        assert_eq!(places.take_unnamed().unwrap_err(), NoPlace::Full);
+        let _last = places.take(trusted("127.0.0.1")).unwrap();
+        assert_eq!(places.take(trusted("127.0.0.1")).unwrap_err(), NoPlace::Full);
         drop(strangers);
         assert!(places.take(stranger("192.0.2.2")).is_ok());
+    }
+
+    #[test]
+    fn all_of_loopback_is_one_client_and_the_network_leaves_it_a_place() {
+        let places = Places::new(10, 3);
+        let own = ["127.0.0.1", "127.9.9.9", "::1"].map(|text| places.take(trusted(text)).unwrap());
+        for another in ["127.0.0.1", "127.0.0.2", "::1"] {
+            assert_eq!(places.take(trusted(another)).unwrap_err(), NoPlace::ClientFull);
+        }
+        drop(own);
+        let network: Vec<_> =
+            (0..9).map(|host| places.take(trusted(&format!("10.0.0.{host}"))).unwrap()).collect();
+        assert_eq!(places.take(trusted("10.0.0.9")).unwrap_err(), NoPlace::Full);
+        assert!(places.take(trusted("::1")).is_ok());
+        drop(network);
+    }
+
+    #[tokio::test]
+    async fn the_client_that_was_idle_for_the_longest_is_asked_to_leave_and_no_busy_one() {
+        let (places, loopback) = (Places::new(10, 3), trusted("127.0.0.1"));
+        let [silent, spoken, busy] = [0; 3].map(|_| places.take(loopback).unwrap());
+        silent.seat().waits_from(1_000, false);
+        spoken.seat().waits_from(0, true);
+        let dismissed = || [&silent, &spoken, &busy].map(|place| place.seat().is_dismissed());
+        places.dismiss_the_idle(loopback, 60_000);
+        assert_eq!(dismissed(), [false; 3], "nobody waits");
+        let _one = places.wait().unwrap();
+        places.dismiss_the_idle(loopback, 2_000);
+        assert_eq!(dismissed(), [false; 3], "not yet");
+        places.dismiss_the_idle(loopback, 3_000);
+        assert_eq!(dismissed(), [true, false, false], "it has never spoken");
+        places.dismiss_the_idle(loopback, 60_000);
+        assert_eq!(dismissed(), [true, false, false], "one leaves for the one that waits");
+        let _other = places.wait().unwrap();
+        places.dismiss_the_idle(trusted("10.0.0.1"), 60_000);
+        places.dismiss_the_idle(loopback, 60_000);
+        places.dismiss_the_idle(loopback, 60_000);
+        assert_eq!(dismissed(), [true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_comes_back_calls_the_one_who_came_first() {
+        let (places, loopback) = (Places::new(10, 1), trusted("127.0.0.1"));
+        let place = places.take(loopback).unwrap();
+        let [first, second] = [0; 2].map(|_| places.wait().unwrap());
+        assert!(first.is_first() && !second.is_first());
+        drop(place);
+        first.called().await;
+        drop(first);
+        second.called().await;
+        assert!(second.is_first());
+        let waiting: Vec<_> = (0..WAITING_MAX - 1).map(|_| places.wait().unwrap()).collect();
+        assert!(places.wait().is_none(), "they are bounded");
+        drop((waiting, second));
+        assert!(!places.has_waiting());
     }
 
     #[test]
@@ -193,12 +361,12 @@ mod tests {
 
     #[test]
     fn a_place_comes_back_when_it_is_dropped_and_nothing_of_the_client_stays() {
-        let [one, other] = ["127.0.0.1", "127.0.0.2"].map(trusted);
-        let places = Places::new(2, 1);
+        let [one, other] = ["127.0.0.1", "192.0.2.1"].map(trusted);
+        let places = Places::new(3, 1);
         let first = places.take(one).unwrap();
         assert_eq!(places.take(one).unwrap_err(), NoPlace::ClientFull);
         let second = places.take(other).unwrap();
-        assert_eq!(places.take(one).unwrap_err(), NoPlace::Full);
+        assert_eq!(places.take(other).unwrap_err(), NoPlace::Full);
         drop((first, second));
         assert!(places.lock().by_client.is_empty());
         assert!(places.take(one).is_ok());
@@ -206,8 +374,8 @@ mod tests {
 
     #[test]
     fn a_place_that_a_proxy_has_yet_to_name_counts_in_all_and_then_for_its_client() {
-        let [one, other] = ["127.0.0.1", "127.0.0.2"].map(trusted);
-        let places = Places::new(3, 1);
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(trusted);
+        let places = Places::new(4, 1);
         let _first = places.take(one).unwrap();
         let (mut second, mut third) =
             (places.take_unnamed().unwrap(), places.take_unnamed().unwrap());

@@ -4,7 +4,13 @@
 //! no task. Must not know SMTP beyond the reply that turns a client away.
 
 use std::{
-    future::poll_fn, io, mem, net::SocketAddr, path::Path, sync::Arc, task::Poll, time::Duration,
+    future::poll_fn,
+    io, mem,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
 use rustix::io::Errno;
@@ -23,7 +29,7 @@ use super::{
     local::{LocalDoor, LocalSocket},
     memory::Memory,
     options::Endpoint,
-    places::Places,
+    places::{NoPlace, Place, Places, Waiting},
     rate::Rates,
     tls::{Tls, TlsError},
     turn_away::{Counter, TurnedAway},
@@ -38,6 +44,11 @@ use crate::{
 
 /// How long to wait when the process has no file descriptor left for another connection.
 pub(super) const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+
+/// How long a program of this host waits for a place that others of this host hold, before it hears 421.
+const PLACE_WAIT: Duration = Duration::from_secs(15);
+/// How often it looks meanwhile whether one of them is idle.
+const PLACE_LOOK: Duration = Duration::from_millis(250);
 
 /// Why the door cannot be opened although its sockets are there.
 #[derive(Debug, Error)]
@@ -223,19 +234,71 @@ impl Door {
         connections: &mut JoinSet<()>,
     ) {
         let peer = peer.ip().to_canonical();
+        let of_this_host = peer.is_loopback() && !endpoint.proxy;
         let place = if endpoint.proxy {
             self.places.take_unnamed()
+        } else if of_this_host && self.places.has_waiting() {
+            Err(NoPlace::ClientFull)
         } else {
             self.places.take(self.service.guest(peer))
         };
-        let place = match place {
-            Ok(place) => place,
+        let service = Arc::clone(&self.service);
+        let mut shutdown = self.shutdown.clone();
+        let waiting = match place {
+            Ok(place) => {
+                let arrival = Arrival { socket, peer, endpoint, place };
+                connections.spawn(async move { arrival.serve(&service, shutdown).await });
+                return;
+            }
+            Err(NoPlace::ClientFull) if of_this_host => self.places.wait(),
             Err(reason) => return self.service.turn_away(&socket, endpoint, peer, reason),
         };
-        let arrival = Arrival { socket, peer, endpoint, place };
-        let service = Arc::clone(&self.service);
-        let shutdown = self.shutdown.clone();
-        connections.spawn(async move { arrival.serve(&service, shutdown).await });
+        let Some(waiting) = waiting else {
+            return self.service.turn_away(&socket, endpoint, peer, NoPlace::ClientFull);
+        };
+        let places = Arc::clone(&self.places);
+        connections.spawn(async move {
+            let place = tokio::select! {
+                biased;
+                () = shutdown.reached(Phase::Draining) => return,
+                place = wait_for_place(&places, waiting, &service, peer) => place,
+            };
+            match place {
+                Ok(place) => {
+                    let arrival = Arrival { socket, peer, endpoint, place };
+                    arrival.serve(&service, shutdown).await;
+                }
+                Err(reason) => service.turn_away(&socket, endpoint, peer, reason),
+            }
+        });
+    }
+}
+
+/// Waits until a program of this host leaves, or one that is idle has been asked to. All of them are one client, so that
+/// a burst of one program would otherwise cost another its mail.
+async fn wait_for_place(
+    places: &Arc<Places>,
+    waiting: Waiting,
+    service: &Service,
+    peer: IpAddr,
+) -> Result<Place, NoPlace> {
+    let (clock, guest) = (&*service.clock, service.guest(peer));
+    let began_ms = clock.now().since_boot_ms;
+    loop {
+        let now_ms = clock.now().since_boot_ms;
+        if waiting.is_first()
+            && let Ok(place) = places.take(guest)
+        {
+            return Ok(place);
+        }
+        if u128::from(now_ms.saturating_sub(began_ms)) >= PLACE_WAIT.as_millis() {
+            return Err(NoPlace::ClientFull);
+        }
+        places.dismiss_the_idle(guest, now_ms);
+        tokio::select! {
+            () = waiting.called() => {}
+            () = clock.sleep(PLACE_LOOK) => {}
+        }
     }
 }
 

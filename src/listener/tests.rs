@@ -246,8 +246,26 @@ async fn one_client_too_many_hears_421_and_the_place_is_free_again_after_quit() 
 #[tokio::test]
 async fn one_client_may_not_take_every_place() {
     let door = Door::open(Options { max_connections_per_client: 1, ..options() });
-    let _first = door.greeted().await;
-    door.client().await.expect("421 4.7.0").await;
+    let mut first = door.greeted().await;
+    first.start_message().await;
+    let began = door.clock.now().since_boot_ms;
+    let mut second = door.client().await;
+    door.time_passes(second.expect("421 4.7.0")).await;
+    assert!(door.clock.now().since_boot_ms - began >= 15_000, "a program of this host waits first");
+}
+
+#[tokio::test]
+async fn a_program_of_this_host_that_waits_gets_the_place_of_an_idle_one_or_of_one_that_leaves() {
+    let door = Door::open(Options { max_connections_per_client: 2, ..options() });
+    let [mut silent, mut busy] = [door.greeted().await, door.greeted().await];
+    busy.start_message().await;
+    let mut third = door.client().await;
+    door.time_passes(third.expect("220")).await;
+    silent.expect("421 4.7.0").await;
+    let mut fourth = door.client().await;
+    busy.say("\r\nbody\r\n.", "250").await;
+    busy.say("QUIT", "221").await;
+    door.time_passes(fourth.expect("220")).await;
 }
 
 #[tokio::test]

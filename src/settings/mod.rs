@@ -21,6 +21,7 @@ mod recipients;
 mod report;
 pub mod sendmail;
 mod storage;
+mod strangers;
 mod telling;
 mod upstream;
 mod value;

@@ -15,6 +15,7 @@ use super::{
     protection::{self, Protection},
     raw::{self, Listener, NETWORK},
     report::{Key, Report},
+    strangers::{Public, embedded_ipv4},
     value::{List, Parsed, Size},
 };
 use crate::{
@@ -24,10 +25,6 @@ use crate::{
 };
 
 const SECTION: &str = "listener";
-/// The largest private IPv4 network is 10.0.0.0/8 (RFC 1918); anything wider holds strangers.
-const PREFIX_LENGTH_MIN_V4: u8 = 8;
-/// The unique local IPv6 addresses are fc00::/7 (RFC 4193).
-const PREFIX_LENGTH_MIN_V6: u8 = 7;
 /// Messages a minute that a limit may allow; a higher one limits nothing.
 const MESSAGES_PER_MINUTE_MAX: u32 = 100_000;
 
@@ -38,6 +35,41 @@ struct Place {
     key: &'static str,
 }
 
+/// What is written before a network.
+#[derive(Debug, Default)]
+struct Seen {
+    networks: Vec<(IpNet, Place)>,
+    /// Those that are trusted, of all sections: what is harmless for itself may be the internet with the others.
+    trusted: Vec<IpNet>,
+}
+
+impl Seen {
+    /// Adds a network that is trusted; or says why it is not to be. Each is judged with those before it, so that the
+    /// one that goes too far is named, once.
+    fn trust(&mut self, network: &IpNet, policy: Policy) -> Option<(String, &'static str)> {
+        if is_ipv4_mapped(network) {
+            return None;
+        }
+        if !Public::of([network]).is_small() {
+            return Some(strangers_trusted(network, policy));
+        }
+        if let Some(name) = embedded_ipv4(network) {
+            let what =
+                format!("{network} holds {name}: any host of the internet could seem to be in it");
+            return Some((what, "Name the networks of your clients themselves."));
+        }
+        self.trusted.push(*network);
+        if Public::of(&self.trusted).is_small() {
+            return None;
+        }
+        self.trusted.pop();
+        let what = format!(
+            "with {network} the trusted networks of all sections hold more of the internet than one organisation has"
+        );
+        Some((what, "Name only networks whose every host you answer for, or let clients log in."))
+    }
+}
+
 /// The networks in the order in which they are tried: the sections, then `trusted_networks`.
 pub(super) fn check(
     raw: &Listener,
@@ -45,7 +77,7 @@ pub(super) fn check(
     max_message_bytes: u64,
     report: &mut Report<'_>,
 ) -> Vec<Network> {
-    let mut seen: Vec<(IpNet, Place)> = Vec::new();
+    let mut seen = Seen::default();
     let mut networks = Vec::new();
     for (index, section) in raw.network.0.iter().enumerate() {
         let place = Place { section: numbered(NETWORK, index), key: "networks" };
@@ -141,7 +173,7 @@ fn policy(
     };
     // A section that only inherits is reported where its policy comes from.
     if written.is_some() || (section.starttls.is_some() && protection.tls.is_some()) {
-        let known = trusted && !list_of(section).iter().any(holds_strangers);
+        let known = trusted && !hold_strangers(list_of(section));
         protection.check_passwords_are_private(name, known, starttls, authentication, report);
     }
     Policy {
@@ -197,18 +229,17 @@ fn check_list(
     list: &[IpNet],
     place: &Place,
     policy: Policy,
-    seen: &mut Vec<(IpNet, Place)>,
+    seen: &mut Seen,
     report: &mut Report<'_>,
 ) {
-    let earlier = seen.len();
+    let earlier = seen.networks.len();
     for network in list {
-        if policy.trusted && holds_strangers(network) {
-            let (what, remedy) = strangers_trusted(network, policy);
+        if policy.trusted
+            && let Some((what, remedy)) = seen.trust(network, policy)
+        {
             report.add(&place.section, place.key, what, remedy);
         }
-        if let IpAddr::V6(address) = network.addr()
-            && address.to_ipv4_mapped().is_some()
-        {
+        if is_ipv4_mapped(network) {
             let what = format!("{network} is an IPv4 network in IPv6 notation");
             report.add(
                 &place.section,
@@ -217,7 +248,8 @@ fn check_list(
                 "Write it as IPv4, such as \"192.168.1.0/24\".",
             );
         }
-        if let Some((by, first)) = seen[..earlier].iter().find(|(wider, _)| wider.contains(network))
+        if let Some((by, first)) =
+            seen.networks[..earlier].iter().find(|(wider, _)| wider.contains(network))
         {
             let whereabouts = report.whereabouts(&first.section, first.key);
             let what = match by == network {
@@ -232,7 +264,7 @@ fn check_list(
                           or remove one of the two.";
             report.add(&place.section, place.key, what, remedy);
         }
-        seen.push((*network, place.clone()));
+        seen.networks.push((*network, place.clone()));
     }
 }
 
@@ -251,12 +283,14 @@ fn strangers_trusted(network: &IpNet, policy: Policy) -> (String, &'static str) 
     (what, "Name only networks whose every host you answer for, such as \"192.168.1.0/24\".")
 }
 
-/// Wider than any network that one person can answer for.
-fn holds_strangers(network: &IpNet) -> bool {
-    match network {
-        IpNet::V4(network) => network.prefix_len() < PREFIX_LENGTH_MIN_V4,
-        IpNet::V6(network) => network.prefix_len() < PREFIX_LENGTH_MIN_V6,
-    }
+/// Whether it is a network of IPv4 in the notation of IPv6, which no client is ever in: addresses are judged as IPv4.
+fn is_ipv4_mapped(network: &IpNet) -> bool {
+    matches!(network.addr(), IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
+}
+
+/// Whether strangers come from these networks, or may seem to.
+fn hold_strangers(list: &[IpNet]) -> bool {
+    !Public::of(list).is_small() || list.iter().any(|network| embedded_ipv4(network).is_some())
 }
 
 /// Refuses a door that nobody can pass.

@@ -271,12 +271,23 @@ impl Session {
 
     /// The client has closed its side: a message that is not complete is abandoned, nothing is answered.
     pub fn closed_by_peer(&mut self) {
-        let has_spoken = self.messages > 0 || self.commands_without_message > 0;
-        if has_spoken && !matches!(self.state, State::Closed) {
+        if self.has_spoken() && !matches!(self.state, State::Closed) {
             self.notebook.note(Quirk::ClosedWithoutQuit);
         }
         self.output.clear();
         self.end();
+    }
+
+    /// Whether the client has said anything.
+    #[must_use]
+    pub fn has_spoken(&self) -> bool {
+        self.messages > 0 || self.commands_without_message > 0
+    }
+
+    /// The client was idle while others of its kind waited: it hears so, and the session ends.
+    pub fn dismissed(&mut self) {
+        self.end();
+        reply::too_many_of_client(&self.options.hostname).render(&mut self.output);
     }
 
     /// The client was silent for [`Session::timeout`].

@@ -3,13 +3,13 @@
 //! Rule: it listens on 127.0.0.1 alone, for one consent; a request without the right state is answered and
 //! forgotten; requests are bounded in size, time and number. Must not know what a code is exchanged for.
 
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{collections::VecDeque, io, net::Ipv4Addr, time::Duration};
 
 use oauth2::url::Url;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 
@@ -19,7 +19,7 @@ use crate::secret::Secret;
 const HEAD_MAX: usize = 16 * 1024;
 /// How long a request may take; browsers open connections that they do not use.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// Requests at a time.
+/// Requests at a time; for one more the first is given up, so that nobody who says nothing keeps the browser out.
 const REQUESTS_MAX: usize = 16;
 
 /// What the provider's answer says.
@@ -53,13 +53,18 @@ impl Redirect {
 
     /// Waits for the browser with the right state.
     pub(super) async fn answer(&self, state: &str) -> Answer {
-        let mut requests = JoinSet::new();
+        let (mut requests, mut order) = (JoinSet::new(), VecDeque::new());
         loop {
             tokio::select! {
-                accepted = self.listener.accept(), if requests.len() < REQUESTS_MAX => {
+                accepted = self.listener.accept() => {
                     if let Ok((stream, _)) = accepted {
                         let state = state.to_owned();
-                        requests.spawn(async move { timeout(REQUEST_LIMIT, serve(stream, &state)).await });
+                        order.retain(|request: &AbortHandle| !request.is_finished());
+                        if order.len() >= REQUESTS_MAX && let Some(first) = order.pop_front() {
+                            first.abort();
+                        }
+                        let serving = async move { timeout(REQUEST_LIMIT, serve(stream, &state)).await };
+                        order.push_back(requests.spawn(serving));
                     }
                 }
                 Some(served) = requests.join_next() => {
