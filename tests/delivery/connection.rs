@@ -358,3 +358,102 @@ async fn a_first_message_that_hangs_at_its_end_keeps_nobody_waiting_once_its_log
         scene.until_names(hanging, &["uncertain"]).await;
     }
 }
+
+/// An upstream that takes one message in plain text with these replies: the greeting, then one for EHLO, MAIL, RCPT, DATA
+/// and the message. It ends with what it heard when the client goes.
+async fn odd(replies: [&'static [u8]; 6]) -> (u16, JoinSet<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut heard = Vec::new();
+        for reply in replies {
+            stream.write_all(reply).await.unwrap();
+            loop {
+                let mut line = Vec::new();
+                if stream.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
+                    return heard;
+                }
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                let is_text = heard.last().is_some_and(|last| last == "DATA") && line != ".";
+                if !is_text {
+                    heard.push(line);
+                    break;
+                }
+            }
+        }
+        heard
+    });
+    (port, tasks)
+}
+
+#[tokio::test]
+async fn an_acceptance_is_believed_however_it_is_written() {
+    for replies in [
+        [&b"220\r\n"[..], b"250\r\n", b"250\r\n", b"250\r\n", b"354\r\n", b"250\r\n"],
+        [b"220 a\n", b"250-a\n250 SIZE\n", b"250 b\n", b"250 c\n", b"354 d\n", b"250 e\n"],
+        [
+            b"220 Gr\xfc\xdf Gott\r\n",
+            b"250-h\xf6flich\r\n250 8BITMIME\r\n",
+            b"250 f\xfcr\r\n",
+            b"250 Empf\xe4nger\r\n",
+            b"354 los\r\n",
+            b"250 Danke f\xfcr die Nachricht\r\n",
+        ],
+        [
+            b"220-a\r\n221 b\r\n",
+            b"250 a\r\n",
+            b"250-2.1.0 a\r\n251 2.1.5 b\r\n",
+            b"250-2.1.0 a\r\n250 2.1.5 b\r\n",
+            b"354-a\r\n354 b\r\n",
+            b"250-2.0.0 a\r\n252 2.6.0 b\r\n",
+        ],
+    ] {
+        let (port, _server) = odd(replies).await;
+        let scene = Scene::running(|options| {
+            (options.port, options.tls, options.login) = (port, Tls::Off, None);
+        })
+        .await;
+        let id = scene.submit(&["ok@example.net"]).await;
+        scene.until_names(id, &["relayed"]).await;
+        assert_eq!(scene.handle().status().counters.connections, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_in_another_charset_is_a_refusal_and_can_be_read() {
+    let refused = b"550 5.1.1 Empf\xe4nger unbekannt\r\n";
+    let (port, _server) =
+        odd([b"220 a\r\n", b"250 a\r\n", b"250 a\r\n", refused, b"250 a\r\n", b"250 a\r\n"]).await;
+    let scene = Scene::running(|options| {
+        (options.port, options.tls, options.login) = (port, Tls::Off, None);
+    })
+    .await;
+    let id = scene.submit(&["nobody@example.net"]).await;
+    scene.until_names(id, &["dead"]).await;
+    let RecipientState::Dead { reason, .. } = scene.state(id).await.0 else { panic!() };
+    assert!(reason.contains("Empf\\xe4nger unbekannt"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_reply_that_trickles_in_has_no_more_time_than_one_that_does_not_come() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        while stream.write_all(b"2").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let scene = Scene::running(|options| {
+        options.port = port;
+        options.limits.command = Duration::from_millis(300);
+    })
+    .await;
+    scene.submit(&["ok@example.net"]).await;
+    let state = scene.until_account(AccountCondition::BackingOff).await;
+    assert!(state.reason.contains("no whole reply within 0.3 s"), "{state:?}");
+}
