@@ -3,6 +3,10 @@
 //! Rule: what could end a line, drive a terminal, hide, or turn round what stands beside it is written out
 //! (`\u{202e}`), never dropped and never passed on. Everything else stays. Must not know who shows it.
 
+mod file;
+
+pub use self::file::{as_utf8, is_hidden, without_hidden};
+
 use std::{
     borrow::Cow,
     fmt::{self, Write as _},

@@ -186,6 +186,41 @@ fn mail_of_other_programs_needs_somebody_to_say_whom_it_is_for() {
     assert_eq!(names, [("b@x.example", "queued"), ("c@x.example", "queued")]);
 }
 
+#[test]
+fn every_recipient_of_the_fields_gets_a_message_that_is_imported_or_it_is_not() {
+    let stage = Stage::new();
+    let file = stage.path("old");
+    let message = |to: &str| {
+        format!("From me Sat Jan  3 01:05:34 1996\nFrom: me@x.example\nTo: {to}\n\nHello.\n\n")
+    };
+    let both =
+        ["B <b@x.example>; C <c@x.example>", "b@x.example, <>, \"C <c@x.example>"].map(message);
+    fs::write(&file, both.concat() + &message("b@x.example, c@@x.example")).unwrap();
+    let said = stage.refused(&["import", "--headers", &file], 65);
+    assert!(said.contains("message 3 is not imported") && said.contains("c@@x.example"), "{said}");
+    let carried = stage.carried();
+    assert_eq!(carried.len(), 2);
+    for message in carried {
+        let to: Vec<&str> = message.recipients.iter().map(|found| found.address.as_str()).collect();
+        assert_eq!(to, ["b@x.example", "c@x.example"]);
+    }
+}
+
+#[test]
+fn one_file_of_a_maildir_that_cannot_be_read_keeps_no_other_one_out() {
+    let stage = Stage::new();
+    let maildir = std::path::PathBuf::from(stage.path("maildir"));
+    for name in ["cur", "new"] {
+        fs::create_dir_all(maildir.join(name)).unwrap();
+    }
+    fs::File::create(maildir.join("new/1.large")).unwrap().set_len(129 << 20).unwrap();
+    fs::write(maildir.join("new/2.small"), "From: me@x.example\nTo: you@x.example\n\nHello.\n")
+        .unwrap();
+    let said = stage.refused(&["import", "--headers", maildir.to_str().unwrap()], 65);
+    assert!(said.contains("1.large is not imported: it cannot be read"), "{said}");
+    assert_eq!(stage.carried().len(), 1);
+}
+
 #[tokio::test]
 async fn a_message_that_was_changed_is_not_imported_and_the_others_are() {
     let from = Stage::new();
@@ -218,9 +253,9 @@ fn what_is_no_mailbox_or_exists_already_is_refused_and_left_alone() {
     let stage = Stage::new();
     stage.say(&["import", &stage.made("empty", b"")]);
     let said = stage.refused(&["import", &stage.made("text", b"Dear all,\n")], 65);
-    assert!(said.contains("it is no mbox"), "{said}");
+    assert!(said.contains("it is not an mbox"), "{said}");
     let said = stage.refused(&["import", &stage.directory()], 65);
-    assert!(said.contains("it is no Maildir"), "{said}");
+    assert!(said.contains("it is not a Maildir"), "{said}");
     let precious = stage.made("precious", b"keep me");
     for format in ["mbox", "maildir"] {
         let said = stage.refused(&["export", "--format", format, "--to", &precious], 65);

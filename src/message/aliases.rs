@@ -136,8 +136,8 @@ impl Aliases {
         };
         let mut targets = Vec::with_capacity(elements.len());
         for element in elements {
-            match reading::target(element) {
-                Ok(target) => targets.push(target),
+            match reading::targets(element) {
+                Ok(mut found) => targets.append(&mut found),
                 Err((what, remedy)) => self.report(line.number, what, remedy),
             }
         }

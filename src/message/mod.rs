@@ -3,6 +3,7 @@
 //! Rule: nothing here does I/O or asks the time; header fields are looked at, added and edited by byte range,
 //! the body is never touched. Must not know where a message is stored or sent.
 
+pub mod address_list;
 pub mod aliases;
 mod author;
 mod charset;

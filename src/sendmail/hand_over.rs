@@ -114,7 +114,7 @@ pub fn hand_over(
             .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     {
         let words = format!(
-            "{relay:?} is no place to submit to: write HOST:PORT or the path of a socket in --host \
+            "\"{relay}\" is not a place to submit to: write HOST:PORT or the path of a socket in --host \
                              or PILLARBOX_SUBMIT"
         );
         return Err(Trouble::new(Code::Configuration, words));
@@ -175,8 +175,9 @@ impl Bearer<'_> {
         letter: &mut Letter,
         report: &mut Report,
     ) -> Result<Vec<Recipient>, Trouble> {
+        let mut others = Vec::new();
         let reason = match self.submit(&transaction, letter) {
-            Ok(Outcome { taken: Some(answer), refused, later }) => {
+            Ok(Outcome { taken: Some(answer), refused, later, .. }) => {
                 let shown = match self.ways.target {
                     Target::Relay(_) => answer.to_string(),
                     Target::Socket(_) | Target::Nowhere => format!("queued as {}", transaction.id),
@@ -186,7 +187,14 @@ impl Bearer<'_> {
                 report.refused.extend(refused);
                 return Ok(later);
             }
-            Ok(Outcome { taken: None, refused, later }) => {
+            Ok(Outcome { failed: Some(failure), accepted, refused, later, .. }) => {
+                let reason = self.after(failure)?;
+                // The daemon may have the message under this id for those whom it accepted, and for nobody else.
+                (transaction.recipients, others) = (accepted, later);
+                report.refused.extend(refused);
+                reason
+            }
+            Ok(Outcome { refused, later, .. }) => {
                 report.refused.extend(refused);
                 if later.is_empty() {
                     return Ok(later);
@@ -194,20 +202,27 @@ impl Bearer<'_> {
                 transaction.recipients = later;
                 "no recipient is taken just now".to_owned()
             }
-            Err(Failure::Refused(answer)) if !answer.is_temporary() => {
-                return Err(Trouble::refused(&answer, "the relay refuses the message"));
-            }
-            Err(Failure::Refused(answer)) => answer.to_string(),
-            Err(Failure::Lost(reason)) => {
-                self.submission = None;
-                self.out_of_reach = Some(reason.clone());
-                reason
-            }
+            Err(failure) => self.after(failure)?,
         };
         self.leave(&transaction, letter, &reason)?;
         report.safe.push(format!("left for the daemon as {}", transaction.id));
         report.id.get_or_insert(transaction.id);
-        Ok(Vec::new())
+        Ok(others)
+    }
+
+    /// Why it may work another way, when it may.
+    fn after(&mut self, failure: Failure) -> Result<String, Trouble> {
+        match failure {
+            Failure::Refused(answer) if !answer.is_temporary() => {
+                Err(Trouble::refused(&answer, "the relay refuses the message"))
+            }
+            Failure::Refused(answer) => Ok(answer.to_string()),
+            Failure::Lost(reason) => {
+                self.submission = None;
+                self.out_of_reach = Some(reason.clone());
+                Ok(reason)
+            }
+        }
     }
 
     fn submit(

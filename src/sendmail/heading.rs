@@ -3,9 +3,9 @@
 //! Rule: every other octet stays. Date and Message-ID are left to the relay, which adds them at acceptance.
 //! Must not know how the section was read or where it goes.
 
-use super::recipients::Found;
 use crate::{
     message::{
+        address_list::Found,
         encoding::{phrase, text_of},
         header::{Field, Header},
     },

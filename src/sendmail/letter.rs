@@ -8,10 +8,12 @@ use std::{io, path::PathBuf};
 use super::{
     heading::{Author, Heading},
     held::Held,
-    recipients::Found,
     trouble::{Code, Trouble},
 };
-use crate::message::header::{HEADER_BYTES_MAX, HeaderScan};
+use crate::message::{
+    address_list::Found,
+    header::{HEADER_BYTES_MAX, HeaderScan},
+};
 
 /// A message that is being read.
 #[derive(Debug)]

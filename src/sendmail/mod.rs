@@ -16,7 +16,6 @@ pub mod heading;
 pub mod held;
 pub mod input;
 pub mod letter;
-pub mod recipients;
 pub mod submission;
 pub mod transaction;
 pub mod trouble;
@@ -31,11 +30,13 @@ use self::{
     hand_over::{Report, Ways, hand_over},
     heading::Author,
     letter::Draft,
-    recipients::Found,
     transaction::{Recipient, Sending},
     trouble::{Code, Trouble},
 };
-use crate::smtp::{address::Address, dsn::RecipientDsn};
+use crate::{
+    message::address_list::Found,
+    smtp::{address::Address, dsn::RecipientDsn},
+};
 
 /// Everything that a call knows before it reads standard input.
 #[derive(Debug)]
@@ -153,7 +154,7 @@ fn has_recipients(found: &Found, remedy: &str) -> Result<(), Trouble> {
         return Ok(());
     }
     let words = match found.unreadable.first() {
-        Some(text) => format!("no recipient: {:?} is no address", shortened(text)),
+        Some(text) => format!("no recipient: \"{}\" is not an address", shortened(text)),
         None => format!("no recipient: {remedy}"),
     };
     Err(Trouble::new(Code::Data, words))
@@ -173,9 +174,14 @@ fn left_out(report: &Report, unreadable: &[String]) -> Option<Trouble> {
         ));
     }
     let text = shortened(unreadable.first()?);
-    Some(Trouble::new(Code::Data, format!("{text:?} is no address{others}")))
+    let more = match unreadable.len() {
+        1 => String::new(),
+        count => format!(", nor are {} more", count - 1),
+    };
+    Some(Trouble::new(Code::Data, format!("\"{text}\" is not an address{more}{others}")))
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(100).collect()
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    printable.take(100).collect()
 }

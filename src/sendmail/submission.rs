@@ -62,6 +62,10 @@ impl From<io::Error> for Failure {
 pub struct Outcome {
     /// The reply to the message, when somebody gets it.
     pub taken: Option<Reply>,
+    /// Why the message came to nothing, or to nobody knows what, after recipients had been accepted.
+    pub failed: Option<Failure>,
+    /// Who was accepted.
+    pub accepted: Vec<Recipient>,
     /// Who does not, and why.
     pub refused: Vec<(Address, Reply)>,
     /// Whom the server takes later, or in another transaction.
@@ -108,10 +112,9 @@ impl Submission {
             return Err(Failure::Refused(answer));
         }
         let mut outcome = Outcome::default();
-        let mut accepted = 0;
         for (recipient, answer) in transaction.recipients.iter().zip(answers) {
             if answer.is_positive() {
-                accepted += 1;
+                outcome.accepted.push(recipient.clone());
             } else if answer.is_temporary() {
                 outcome.later.push(recipient.clone());
             } else {
@@ -125,11 +128,14 @@ impl Submission {
             self.ask(&["RSET".to_owned()])?;
             return Err(refusal);
         }
-        if accepted == 0 {
+        if outcome.accepted.is_empty() {
             self.ask(&["RSET".to_owned()])?;
             return Ok(outcome);
         }
-        outcome.taken = Some(self.transfer(transaction, letter)?);
+        match self.transfer(transaction, letter) {
+            Ok(answer) => outcome.taken = Some(answer),
+            Err(failure) => outcome.failed = Some(failure),
+        }
         Ok(outcome)
     }
 

@@ -29,7 +29,7 @@ fn data_65_nobody_to_send_to_or_too_much_to_send() {
     let stage = Stage::new();
     expect(&stage.sendmail(&[], MAIL), 65, "no recipient");
     expect(&stage.sendmail(&["-t"], MAIL), 65, "no recipient");
-    expect(&stage.sendmail(&["-t"], "To: nobody at all\n\n"), 65, "no address");
+    expect(&stage.sendmail(&["-t"], "To: nobody at all\n\n"), 65, "is not an address");
     stage.configure("[listener]\nmax_message_bytes = 2000\n");
     expect(&stage.sendmail(&["a@b.example"], "x\n".repeat(1_500)), 65, "2000");
     assert!(stage.dropped().is_empty());

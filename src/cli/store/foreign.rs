@@ -8,15 +8,19 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::{
     clock::Timestamp,
     message::{
+        address_list::Found,
+        encoding::text_of,
         envelope::{BodyKind, Envelope, Lane, Origin},
         header::{Header, end_of_section},
-        mailbox,
     },
     smtp::{address::Address, dsn::Dsn},
 };
 
 /// Recipients that are taken from the fields of one message; more are a mailing list.
 const RECIPIENTS_MAX: usize = 100;
+
+/// Characters of a field that are repeated.
+const SHOWN_MAX: usize = 100;
 
 /// Who gets messages without an envelope.
 #[derive(Clone, Debug)]
@@ -38,22 +42,9 @@ pub(super) fn envelope(
     let ended = end_of_section(message, &mut end).is_some();
     let section = if ended { &message[..end] } else { message };
     let header = Header::read(section, 0).ok_or("its header section is too long")?;
-    let addresses = |name: &str| -> Vec<Address> {
-        let values = header.fields().iter().filter(|field| field.is(name));
-        let values = values.map(|field| String::from_utf8_lossy(field.value()).into_owned());
-        values.flat_map(|value| addresses_of(&value)).collect()
-    };
     let forward_paths = match recipients {
         Recipients::Named(named) => named.clone(),
-        Recipients::OfTheFields => {
-            let mut found: Vec<Address> = Vec::new();
-            for address in ["To", "Cc", "Bcc"].into_iter().flat_map(addresses) {
-                if !found.contains(&address) {
-                    found.push(address);
-                }
-            }
-            found
-        }
+        Recipients::OfTheFields => of_the_fields(&header)?,
     };
     if forward_paths.is_empty() {
         return Err(
@@ -63,8 +54,7 @@ pub(super) fn envelope(
     if forward_paths.len() > RECIPIENTS_MAX {
         return Err(format!("it has more than {RECIPIENTS_MAX} recipients"));
     }
-    let reverse_path =
-        sender.cloned().or_else(|| ["Return-Path", "From"].into_iter().flat_map(addresses).next());
+    let reverse_path = sender.cloned().or_else(|| sender_of(&header));
     let internationalized =
         forward_paths.iter().chain(&reverse_path).any(Address::is_internationalized);
     Ok(Envelope {
@@ -85,13 +75,37 @@ pub(super) fn envelope(
     })
 }
 
-/// The addresses of a field that have a domain.
-fn addresses_of(value: &str) -> Vec<Address> {
-    let list =
-        mailbox::read_list(value).map(|list| list.into_iter().map(|one| one.address).collect());
-    let found: Vec<Address> =
-        list.unwrap_or_else(|| mailbox::rescued_address(value).into_iter().collect());
-    found.into_iter().filter(|address| address.domain().is_some()).collect()
+/// What all fields of these names say.
+fn read(header: &Header<'_>, names: &[&str]) -> Found {
+    let mut found = Found::default();
+    for field in names.iter().flat_map(|name| header.fields().iter().filter(|one| one.is(name))) {
+        found.read(&text_of(field.value()));
+    }
+    found
+}
+
+/// Every address with a domain in To, Cc and Bcc; names of the host that the message comes from mean nothing here.
+fn of_the_fields(header: &Header<'_>) -> Result<Vec<Address>, String> {
+    let Found { addresses, unreadable, .. } = read(header, &["To", "Cc", "Bcc"]);
+    // Somebody would be left out.
+    if let Some(text) = unreadable.iter().find(|text| text.contains('@')) {
+        let text: String = text.chars().take(SHOWN_MAX).collect();
+        return Err(format!(
+            "\"{text}\" in its fields To, Cc and Bcc cannot be read as an address; name all recipients with \
+             --recipient"
+        ));
+    }
+    Ok(addresses.into_iter().filter(|address| address.domain().is_some()).collect())
+}
+
+/// Return-Path, which may be the null one, or else From.
+fn sender_of(header: &Header<'_>) -> Option<Address> {
+    let path = header.fields().iter().find(|field| field.is("Return-Path"));
+    if path.is_some_and(|path| path.value().trim_ascii() == b"<>") {
+        return None;
+    }
+    let has_domain = |found: Found| found.addresses.into_iter().find(|one| one.domain().is_some());
+    has_domain(read(header, &["Return-Path"])).or_else(|| has_domain(read(header, &["From"])))
 }
 
 #[cfg(test)]
@@ -112,6 +126,29 @@ mod tests {
         assert_eq!(found.reverse_path.as_ref().map(Address::as_str), Some("bounce@list.example"));
         assert_eq!(found.body, BodyKind::SevenBit);
         assert!(!found.is_own_notice());
+    }
+
+    #[test]
+    fn every_address_of_the_fields_is_taken_or_the_message_is_not_imported() {
+        let both = ["bob@example.net", "ann@example.net"];
+        for to in [
+            "Bob <bob@example.net>; Ann <ann@example.net>",
+            "bob@example.net;ann@example.net;",
+            "Bob <bob@example.net>, <>, Ann <ann@example.net>",
+            "\"Bob <bob@example.net>, Ann <ann@example.net>",
+            "Bob <bob@example.net> Ann <ann@example.net>",
+            "\"B, Bob\" <bob@example.net>,\r\n\tfriends: Ann <ann@example.net>;",
+        ] {
+            let found = of_fields(&format!("From: a@b.example\r\nTo: {to}\r\n\r\n")).unwrap();
+            let to: Vec<&str> = found.forward_paths.iter().map(Address::as_str).collect();
+            assert_eq!(to, both);
+        }
+        for to in ["bob@example.net, ann@@example.net", "bob@example.net, ann@", "a@b.c-d@e.f"] {
+            let error = of_fields(&format!("To: {to}\r\n\r\n")).unwrap_err();
+            assert!(error.contains("cannot be read as an address"), "{error}");
+        }
+        let bounce = "Return-Path: <>\r\nFrom: a@b.example\r\nTo: bob@example.net\r\n\r\n";
+        assert_eq!(of_fields(bounce).unwrap().reverse_path, None);
     }
 
     #[test]

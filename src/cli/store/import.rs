@@ -157,10 +157,11 @@ impl Import<'_> {
     /// What would be queued; nothing when the queue knows it.
     async fn draft(&self, found: &Found) -> Result<Option<(Draft, Vec<u8>)>, Refusal> {
         let stopped = if self.arguments.queue { Stopped::Due } else { Stopped::Held };
+        let bytes = found.bytes.as_ref().map_err(|reason| Refusal::Message(reason.clone()))?;
         let carried =
-            Carried::of_file(&found.bytes).map_err(|error| Refusal::Message(error.to_string()))?;
+            Carried::of_file(bytes).map_err(|error| Refusal::Message(error.to_string()))?;
         let Some(carried) = carried else {
-            let message = mbox::from_a_file(&found.bytes);
+            let message = mbox::from_a_file(bytes);
             let sender = self.arguments.sender.as_ref();
             let envelope = foreign::envelope(&message, &self.recipients()?, sender, self.now);
             let envelope = envelope.map_err(Refusal::Message)?;

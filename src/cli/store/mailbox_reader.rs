@@ -10,6 +10,8 @@ use std::{
     vec,
 };
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::message::mbox;
 
 /// Octets of one message: three times what the listener takes at most.
@@ -26,7 +28,8 @@ pub(super) enum MailboxReader {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) place: String,
-    pub(super) bytes: Vec<u8>,
+    /// Its octets, or why they cannot be had; then the next message may still be whole.
+    pub(super) bytes: Result<Vec<u8>, String>,
 }
 
 impl MailboxReader {
@@ -39,7 +42,7 @@ impl MailboxReader {
         let beginning = file.fill_buf()?;
         if !beginning.is_empty() && !mbox::Reader::begins(beginning) {
             return Err(io::Error::other(
-                "it is no mbox: its first line does not begin with \"From \"",
+                "it is not an mbox: its first line does not begin with \"From \"",
             ));
         }
         Ok(Self::Mbox { file, reader: Some(mbox::Reader::default()), number: 0 })
@@ -50,11 +53,9 @@ impl MailboxReader {
         match self {
             Self::Maildir { files } => {
                 let Some(path) = files.next() else { return Ok(None) };
-                let mut bytes = Vec::new();
-                let most = MESSAGE_BYTES_MAX as u64 + 1;
-                File::open(&path)?.take(most).read_to_end(&mut bytes)?;
-                bounded(bytes.len())?;
-                Ok(Some(Found { place: path.display().to_string(), bytes }))
+                let place = path.display().to_string();
+                let bytes = read_file(&path).map_err(|error| format!("it cannot be read: {error}"));
+                Ok(Some(Found { place, bytes }))
             }
             Self::Mbox { file, reader, number } => {
                 let Some(lines) = reader else { return Ok(None) };
@@ -73,10 +74,24 @@ impl MailboxReader {
                     }
                 };
                 *number += 1;
-                Ok(found.map(|bytes| Found { place: format!("message {number}"), bytes }))
+                Ok(found
+                    .map(|bytes| Found { place: format!("message {number}"), bytes: Ok(bytes) }))
             }
         }
     }
+}
+
+/// A file of a Maildir, which may be somebody else's: no link is followed, and nothing but a regular file is read.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    bounded(bytes.len())?;
+    Ok(bytes)
 }
 
 fn bounded(length: usize) -> io::Result<()> {
@@ -86,7 +101,9 @@ fn bounded(length: usize) -> io::Result<()> {
 /// The files of a Maildir, old ones first, because their names begin with the time.
 fn messages_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.join("new").is_dir() || !path.join("cur").is_dir() {
-        return Err(io::Error::other("it is no Maildir: the directories new and cur are missing"));
+        return Err(io::Error::other(
+            "it is not a Maildir: the directories new and cur are missing",
+        ));
     }
     let mut files = Vec::new();
     for directory in ["cur", "new"] {

@@ -4,6 +4,11 @@
 //! instead. Must not know the other lines.
 
 use super::{Target, normalized, shown};
+use crate::{
+    message::address_list::Found,
+    smtp::address::AddressError,
+    text::{as_utf8, without_hidden},
+};
 
 /// What is wrong, and how to write it.
 pub(super) type Trouble = (String, String);
@@ -21,8 +26,9 @@ pub(super) struct Line {
 pub(super) fn logical_lines(bytes: &[u8]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut goes_on = false;
-    for (index, physical) in bytes.split(|octet| *octet == b'\n').enumerate() {
+    for (index, physical) in as_utf8(bytes).split(|octet| *octet == b'\n').enumerate() {
         let text = String::from_utf8_lossy(physical.strip_suffix(b"\r").unwrap_or(physical));
+        let text = without_hidden(&text);
         let continued = std::mem::take(&mut goes_on) || text.starts_with([' ', '\t']);
         let content = text.trim();
         if content.is_empty() || content.starts_with('#') {
@@ -70,9 +76,12 @@ pub(super) fn name_of(line: &str) -> Result<(String, &str), Trouble> {
         let remedy = "aliases are for names of this host; write the name without @ and a domain";
         return Err((format!("{} is an address", shown(name)), remedy.to_owned()));
     }
-    if name == "*" {
+    // msmtp's word for the same; a quoted one is a name.
+    if name == "*" || name.eq_ignore_ascii_case("default") {
         let remedy = "mail for names that nobody knows goes to identity.admin of relay.toml";
-        return Err(("there is no entry for all other names".to_owned(), remedy.to_owned()));
+        let what =
+            format!("{} would be an entry for all other names, and there is none", shown(name));
+        return Err((what, remedy.to_owned()));
     }
     Ok((normalized(name), &line[colon + 1..]))
 }
@@ -102,8 +111,8 @@ pub(super) fn elements(rest: &str) -> Result<Vec<&str>, Trouble> {
     Ok(found)
 }
 
-/// One of those behind the colon.
-pub(super) fn target(element: &str) -> Result<Target, Trouble> {
+/// One of those behind the colon, or those whom somebody has written without a comma between them.
+pub(super) fn targets(element: &str) -> Result<Vec<Target>, Trouble> {
     let bare = unquoted(element);
     let skipped = |kind: &str| {
         let remedy = "it is skipped; what nobody else gets goes to identity.admin";
@@ -121,29 +130,30 @@ pub(super) fn target(element: &str) -> Result<Target, Trouble> {
     if bare.starts_with(':') {
         return skipped("is a word of another mail program");
     }
-    let (is_final, text) = match element.strip_prefix('\\') {
-        Some(name) => (true, name),
-        None => (false, mailbox(element)),
-    };
-    // Quotes around a whole address are quotes of the file; around a name with blanks they belong to it.
-    let text = if bare.contains('@') && !is_final && text == element { bare } else { text };
     let no_address = |reason: &str| {
         let remedy = "write addresses or names, with commas between them".to_owned();
-        (format!("{} is no address: {reason}", shown(element)), remedy)
+        (format!("{} is not an address: {reason}", shown(element)), remedy)
     };
-    if text.contains('\u{fffd}') {
+    if element.contains('\u{fffd}') {
         return Err(no_address("it is not UTF-8"));
     }
-    let address = text
-        .parse()
-        .map_err(|error: crate::smtp::address::AddressError| no_address(&error.to_string()))?;
-    Ok(Target { address, is_final })
-}
-
-/// The inside of angle brackets, where there are some: `Joe <joe@example.org>`.
-fn mailbox(element: &str) -> &str {
-    let inside = element.strip_suffix('>').and_then(|rest| rest.rsplit_once('<'));
-    inside.map_or(element, |(_, address)| address.trim())
+    let (is_final, text) = match element.strip_prefix('\\') {
+        Some(name) => (true, name),
+        // Quotes around a whole address are quotes of the file; around a name with blanks they belong to it.
+        None => (false, if bare.contains('@') { bare } else { element }),
+    };
+    let error: AddressError = match text.strip_suffix('.').unwrap_or(text).parse() {
+        Ok(address) => return Ok(vec![Target { address, is_final }]),
+        Err(error) => error,
+    };
+    let mut found = Found::default();
+    if !is_final && text.contains(['@', '<']) {
+        found.read(text);
+    }
+    if found.addresses.is_empty() || !found.unreadable.is_empty() {
+        return Err(no_address(&error.to_string()));
+    }
+    Ok(found.addresses.into_iter().map(|address| Target { address, is_final }).collect())
 }
 
 fn unquoted(element: &str) -> &str {

@@ -125,8 +125,8 @@ fn every_line_in_error_is_named_and_the_rest_works() {
         ("me@example.org: you@example.org", "is an address", "without @"),
         ("root:", "nobody stands behind", "behind the colon"),
         ("root: \"a@b", "quote does not end", "close it"),
-        ("root: a b@example.org", "is no address", "commas between"),
-        ("root: a@b..c", "is no address", "commas between"),
+        ("root: a b@example.org", "is not an address", "commas between"),
+        ("root: a@b..c", "is not an address", "commas between"),
         ("*: me@example.org", "all other names", "identity.admin"),
         ("root: |prog", "is a command", "skipped"),
         ("root: \"|prog a, b\"", "is a command", "skipped"),
@@ -289,4 +289,57 @@ fn no_octets_make_the_reader_panic_or_go_round_in_circles() {
             routes.aliases.problems().iter().all(|problem| (1..=lines).contains(&problem.line))
         );
     }
+}
+
+#[test]
+fn a_file_is_read_whatever_editor_has_written_it() {
+    let text = "root:\u{a0}bob@example.net,\u{200b} ann@example.net,\u{feff}\r\n\u{a0}\tcarol@example.net\r\n";
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for bytes in [
+        text.as_bytes().to_vec(),
+        [b"\xef\xbb\xbf", text.as_bytes()].concat(),
+        [b"\xff\xfe", &little[..]].concat(),
+        [b"\xfe\xff", &big[..]].concat(),
+    ] {
+        let routes = Routes::read(&bytes, LocalNames::default());
+        assert_eq!(routes.aliases.problems(), []);
+        let found = routes.of(&"root".parse().unwrap()).unwrap();
+        let found: Vec<&str> = found.iter().map(|route| route.address.as_str()).collect();
+        assert_eq!(found, ["bob@example.net", "ann@example.net", "carol@example.net"]);
+    }
+}
+
+#[test]
+fn an_entry_for_all_other_names_is_reported_in_every_spelling() {
+    for name in ["*", "default", "Default"] {
+        let aliases = Aliases::read(format!("{name}: ops@example.net\n").as_bytes());
+        assert!(aliases.is_empty(), "{name}");
+        let problem = aliases.problems()[0].to_string();
+        assert!(
+            problem.contains("for all other names") && problem.contains("identity.admin"),
+            "{problem}"
+        );
+    }
+    assert_eq!(Aliases::read(b"\"default\": ops@example.net\n").len(), 1, "a user's name");
+}
+
+#[test]
+fn two_addresses_without_a_comma_are_two_or_reported() {
+    for line in [
+        "root: Bob <bob@example.net> Ann <ann@example.net>",
+        "root: <bob@example.net><ann@example.net>",
+        "root: bob@example.net; ann@example.net",
+        "root: bob@example.net ann@example.net",
+        "root: bob@example.net <ann@example.net>",
+        "root: bob@example.net., ann@example.net.",
+    ] {
+        let routes = Routes::read(line.as_bytes(), LocalNames::default());
+        assert_eq!(routes.aliases.problems(), [], "{line}");
+        let found = routes.of(&"root".parse().unwrap()).unwrap();
+        let found: Vec<&str> = found.iter().map(|route| route.address.as_str()).collect();
+        assert_eq!(found, ["bob@example.net", "ann@example.net"], "{line}");
+    }
+    let aliases = Aliases::read(b"root: bob@example.net and ops\n");
+    assert_eq!((aliases.len(), aliases.problem_count()), (0, 1), "ops is not left out in silence");
 }

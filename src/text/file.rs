@@ -1,0 +1,89 @@
+//! The octets of a file that a person has written with whatever editor was there, as UTF-8.
+//!
+//! Rule: the mark that some editors put in front goes, UTF-16 becomes UTF-8, and everything else stays as it is, valid
+//! or not. Must not know what the file says.
+
+use std::borrow::Cow;
+
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The octets as UTF-8, without a byte order mark.
+#[must_use]
+pub fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let sixteen = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (units, odd) = rest.as_chunks::<2>();
+        let text = char::decode_utf16(units.iter().map(|pair| unit(*pair)));
+        let text: String = text.map(|one| one.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        let cut = if odd.is_empty() { "" } else { "\u{fffd}" };
+        Cow::Owned((text.trim_start_matches('\u{feff}').to_owned() + cut).into_bytes())
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => sixteen(bytes, u16::from_le_bytes),
+        [0xfe, 0xff, ..] => sixteen(bytes, u16::from_be_bytes),
+        // Without a mark: no text of ours begins with a NUL, or has one behind its first letter.
+        [first, 0, second, 0, ..] if *first != 0 && *second != 0 => {
+            sixteen(bytes, u16::from_le_bytes)
+        }
+        [0, first, 0, second, ..] if *first != 0 && *second != 0 => {
+            sixteen(bytes, u16::from_be_bytes)
+        }
+        _ => Cow::Borrowed(bytes.strip_prefix(MARK).unwrap_or(bytes)),
+    }
+}
+
+/// The text with blanks for what only looks like one, and without what nobody sees.
+#[must_use]
+pub fn without_hidden(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let seen = |character: char| match character {
+        _ if character.is_ascii() => Some(character),
+        _ if is_hidden(character) => None,
+        _ if character.is_whitespace() => Some(' '),
+        _ => Some(character),
+    };
+    Cow::Owned(text.chars().filter_map(seen).collect())
+}
+
+/// Characters without a shape that may stand within a word: soft hyphen, zero width, directions, tags.
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_however_the_editor_has_written_it() {
+        let text = "root: b\u{f6}b@example.net\r\n";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [
+            text.as_bytes().to_vec(),
+            [MARK, text.as_bytes()].concat(),
+            [b"\xff\xfe", &little[..]].concat(),
+            [b"\xfe\xff", &big[..]].concat(),
+            little.clone(),
+            big,
+        ] {
+            assert_eq!(as_utf8(&bytes), text.as_bytes());
+        }
+        assert_eq!(as_utf8(&little[..little.len() - 1]).last(), Some(&0xbd), "what is cut is seen");
+        assert_eq!(as_utf8(b"\xff\x00\x80"), &b"\xff\x00\x80"[..]);
+        assert_eq!(as_utf8(b""), &b""[..]);
+    }
+
+    #[test]
+    fn what_nobody_sees_is_not_there_and_every_blank_is_one() {
+        assert_eq!(without_hidden("ro\u{200b}ot:\u{a0}a@b\u{feff}"), "root: a@b");
+        assert_eq!(without_hidden("b\u{f6}b"), "b\u{f6}b");
+    }
+}
