@@ -564,3 +564,41 @@ fn a_second_sandbox_is_told_what_to_choose_and_breaks_nothing_of_the_first() {
     assert_eq!(third.status.code(), Some(69));
     assert!(stderr(&third).contains("choose another place with --ca-file"), "{}", stderr(&third));
 }
+
+#[test]
+fn a_reader_who_has_read_enough_is_no_failure() {
+    let home = Home::new(&Upstream::nobody());
+    let daemon = home.start();
+    for number in 0..40 {
+        let reply = Client::hello(daemon.smtp).mail(
+            "me@example.org",
+            &["a@example.org"],
+            &format!("Subject: {number}\n\nx\n"),
+        );
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    for line in [
+        &["status"][..],
+        &["status", "--json"],
+        &["queue", "list"],
+        &["queue", "list", "--json"],
+        &["dead", "list"],
+        &["budget"],
+        &["clients"],
+        &["check"],
+        &["mailq"],
+        &["store", "check"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = home.command(line);
+        command.stdin(std::process::Stdio::null()).stdout(writer);
+        let output = command.stderr(std::process::Stdio::piped()).output().expect("it runs");
+        let usual = home.output(line).status.code();
+        assert_eq!(
+            (output.status.code(), stderr(&output)),
+            (usual, stderr(&home.output(line))),
+            "{line:?}"
+        );
+    }
+}

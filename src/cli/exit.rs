@@ -71,12 +71,8 @@ impl From<ClientError> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// Output that cannot be written. A reader that has gone away (`| head`) needs no words.
+    /// Output that cannot be written.
     fn from(error: io::Error) -> Self {
-        let message = match error.kind() {
-            io::ErrorKind::BrokenPipe => String::new(),
-            _ => format!("cannot write the output: {error}"),
-        };
-        Self::new(Exit::Temporary, message)
+        Self::new(Exit::Temporary, format!("cannot write the output: {error}"))
     }
 }

@@ -19,6 +19,7 @@ mod exit;
 mod health;
 mod migrate;
 mod moment;
+mod output;
 mod password;
 mod queue;
 mod remote;
@@ -35,14 +36,17 @@ mod users_edit;
 
 use std::{
     ffi::OsString,
-    io::{self, BufWriter, Write},
+    io::{BufWriter, Write},
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use self::exit::{Exit, Failure};
+use self::{
+    exit::{Exit, Failure},
+    output::Output,
+};
 use crate::{handbook, telemetry};
 
 /// Takes mail from anything on this host, keeps it safe, and relays it through Gmail within the
@@ -152,7 +156,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return explain(&error),
     };
     // Buffered, because a list of 50,000 messages is many lines; the failure is told after the output.
-    let mut out = BufWriter::new(io::stdout());
+    let mut out = BufWriter::new(Output::standard());
     let result = dispatch(arguments, &mut out).and_then(|()| Ok(out.flush()?));
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,13 +18,16 @@ use std::{
 use clap::Args;
 
 use self::standard_input::StandardInput;
-use super::exit::{Exit, Failure};
+use super::{
+    exit::{Exit, Failure},
+    output::Output,
+};
 use crate::sendmail::{
     Call,
     caller::Caller,
     configured::{Source, session_options},
     dialogue,
-    environment::Environment,
+    environment::{self, Environment},
     flags::{Flags, Mode, Role, Spelling},
     trouble::{Code, Trouble},
 };
@@ -109,7 +112,10 @@ impl Invocation {
             // When standard error is closed, the exit code still tells.
             drop(writeln!(io::stderr(), "{name}: {words}"));
         };
-        let flags = Flags::parse(self.role, self.spelling, self.arguments);
+        // With more rights than its caller has, it opens nothing and goes nowhere because he says so.
+        let spelling =
+            if environment::has_foreign_rights() { Spelling::Name } else { self.spelling };
+        let flags = Flags::parse(self.role, spelling, self.arguments);
         flags.warnings.iter().for_each(|words| complain(words));
         match run(flags, &mut complain) {
             Ok(()) => ExitCode::SUCCESS,
@@ -180,12 +186,10 @@ fn converse(call: &Call, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> 
 }
 
 fn print(text: &str) -> Result<(), Trouble> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_else(|error| match error.kind() {
-        // The mail is safe, and nobody wants to hear of it.
-        io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(Trouble::new(Code::Input, format!("cannot write the output: {error}"))),
-    })
+    let mut out = Output::standard();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Trouble::new(Code::Input, format!("cannot write the output: {error}")))
 }
 
 #[cfg(test)]
