@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -23,6 +24,8 @@ use crate::{
 pub const DEFAULT_FILE: &str = "/etc/aliases";
 /// Milliseconds between two looks at the file.
 const LOOK_INTERVAL_MS: u64 = 1_000;
+/// Write permission for everybody.
+const WRITABLE_BY_ALL: u32 = 0o002;
 /// Problems that are logged each time the file is read; the rest is counted.
 const PROBLEMS_LOGGED_MAX: usize = 10;
 
@@ -223,6 +226,9 @@ fn read(path: &Path, known: Option<Fingerprint>) -> io::Result<Option<(Vec<u8>, 
     if known.is_some_and(|known| Fingerprint::of(path).is_ok_and(|present| present == known)) {
         return Ok(None);
     }
+    if let Some(reason) = distrust(path) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
     // Before it is opened: nobody would ever come to the other end of a pipe.
     if !path.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
@@ -232,6 +238,17 @@ fn read(path: &Path, known: Option<Fingerprint>) -> io::Result<Option<(Vec<u8>, 
     let mut bytes = Vec::new();
     io::Read::by_ref(&mut file).take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(Some((bytes, fingerprint)))
+}
+
+/// Whoever may write the file reads root's mail.
+fn distrust(path: &Path) -> Option<String> {
+    let mode = path.metadata().ok()?.permissions().mode();
+    (mode & WRITABLE_BY_ALL != 0).then(|| {
+        format!(
+            "everybody may write it, and so read the mail of root; run: chmod o-w {}",
+            path.display()
+        )
+    })
 }
 
 fn log_reading(path: &Path, routes: &Routes) {

@@ -14,6 +14,7 @@ pub mod smtp;
 pub mod socket_file;
 pub mod telemetry;
 pub mod text;
+pub mod trust;
 // 1: the message and the budget, pure
 pub mod budget;
 pub mod message;

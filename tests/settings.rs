@@ -9,6 +9,8 @@
     reason = "a test fails by a panic; clippy.toml excepts only test functions"
 )]
 
+mod files;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -357,6 +359,28 @@ fn names_of_this_host_are_those_that_nobody_else_has() {
     // A host that is called like a domain with mailboxes does not take their mail.
     for identity in ["admin = \"joe@web01.example.org\"", "domain = \"web01.example.org\""] {
         assert_eq!(local(&format!("[identity]\n{identity}\n")).domains, ["web01"], "{identity}");
+    }
+    // What Debian's programs put behind a bare name, and whatever else is named.
+    let with_mailname = |text: &str| {
+        let mut around = surroundings(&[]);
+        around.host.nodename = "box7".into();
+        around.host.mailname = "Box7.Example.org.\n".into();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("relay.toml");
+        fs::write(&file, text).unwrap();
+        settings::load_in(Some(&file), &around)
+            .map(|settings| settings.listener.recipients.local().domains.clone())
+    };
+    let usual = ["pillarbox-box7.invalid", "box7", "box7.example.org"];
+    assert_eq!(with_mailname("").unwrap(), usual);
+    let domain = "[identity]\ndomain = \"box7.example.org\"\n";
+    assert_eq!(with_mailname(domain).unwrap(), usual[..2], "people have mailboxes there");
+    let more = "[identity]\nlocal_domains = [\"NAS.example.org.\", \"box7\"]\n";
+    assert_eq!(with_mailname(more).unwrap(), [&usual[..], &["nas.example.org"]].concat());
+    for (name, words) in [("a b", "is not a name of a host"), ("gmail.com", "has a mailbox")] {
+        let text = format!("[identity]\nadmin = \"me@gmail.com\"\nlocal_domains = [\"{name}\"]\n");
+        let error = with_mailname(&text).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
     }
     let redirected = local("[identity]\nredirect_all = \"test@example.org\"\n");
     assert_eq!(redirected.redirect_all, "test@example.org".parse().ok());

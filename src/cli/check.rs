@@ -84,6 +84,10 @@ fn problems(error: &SettingsError) -> Vec<Value> {
         SettingsError::Unreadable { path, reason, remedy } => {
             vec![json!({ "place": path, "what": reason, "remedy": remedy })]
         }
+        SettingsError::Untrusted { path, reason } => {
+            let remedy = "Name it with --config, or see that nobody else may write it.";
+            vec![json!({ "place": path, "what": reason, "remedy": remedy })]
+        }
         SettingsError::NoAccount(words) => vec![unplaced(words)],
     }
 }

@@ -116,9 +116,9 @@ impl Reader {
                 None => Look::Done,
             };
             self.pause = match look {
-                Look::PutOff | Look::Stuck { has_more: false } => {
-                    (self.pause * 2).clamp(PAUSE, PAUSE_MAX)
-                }
+                Look::PutOff => (self.pause * 2).clamp(PAUSE, PAUSE_MAX),
+                // Where the kernel tells nothing, what comes new waits no longer than without those that stay.
+                Look::Stuck { has_more: false } => (self.pause * 2).clamp(PAUSE, LOOK_INTERVAL),
                 Look::Again | Look::Done | Look::Stuck { has_more: true } => Duration::ZERO,
             };
             let wait = match look {

@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::{
     careful_file::{self, Links},
     fingerprint::Fingerprint,
+    text::{as_utf8, without_hidden},
 };
 
 /// Octets of a users file we read: 10,000 users of about 100 octets each.
@@ -122,8 +123,9 @@ impl UsersFile {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(refused(format!("it is longer than {FILE_BYTES_MAX} octets")));
         }
-        let text = String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8".into()))?;
-        let users = Self::parse(text);
+        let text = String::from_utf8(as_utf8(&bytes).into_owned());
+        let text = text.map_err(|_| refused("it is not UTF-8".into()))?;
+        let users = Self::parse(without_hidden(&text).into_owned());
         if users.logins.len() > USERS_MAX {
             return Err(refused(format!("it has more than {USERS_MAX} users")));
         }

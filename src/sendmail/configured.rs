@@ -14,7 +14,7 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::environment::Environment;
-use crate::smtp::session;
+use crate::{smtp::session, text::as_utf8, trust::distrust};
 
 /// The file, when nobody names another.
 pub const FILE: &str = "/etc/pillarbox/relay.toml";
@@ -62,6 +62,14 @@ impl Source {
     }
 
     fn of_file(path: &Path, was_named: bool) -> Self {
+        if !was_named
+            && path.symlink_metadata().is_ok()
+            && let Some(reason) = distrust(path, true)
+        {
+            let path = path.display();
+            let warning = format!("{path} does not count, so defaults are used: {reason}");
+            return Self { values: Vec::new(), warning: Some(warning) };
+        }
         let mut bytes = Vec::new();
         let read =
             File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
@@ -69,7 +77,7 @@ impl Source {
             format!("{} cannot be read, so defaults are used: {error}", path.display())
         };
         let none = |warning| Self { values: Vec::new(), warning };
-        match (read, String::from_utf8(bytes)) {
+        match (read, String::from_utf8(as_utf8(&bytes).into_owned())) {
             // Most likely there is no file, or it is not for everybody; the defaults are the usual case.
             (Err(error), _) => none(was_named.then(|| unreadable(&error))),
             (Ok(_), Err(error)) => none(Some(unreadable(&error.utf8_error()))),

@@ -58,7 +58,7 @@ impl Document {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(unreadable(format!("it is longer than {FILE_BYTES_MAX} octets")));
         }
-        let text = String::from_utf8(bytes).map_err(|error| {
+        let text = String::from_utf8(text::as_utf8(&bytes).into_owned()).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
             unreadable(format!("line {line} is not UTF-8"))

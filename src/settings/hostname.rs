@@ -18,6 +18,8 @@ pub struct Host {
     pub hosts: String,
     /// The text of `/etc/resolv.conf`.
     pub resolver: String,
+    /// The text of `/etc/mailname`: what programs of Debian put behind a bare name.
+    pub mailname: String,
 }
 
 impl Host {
@@ -31,7 +33,12 @@ impl Host {
             String::from_utf8_lossy(&text).into_owned()
         };
         let nodename = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self { nodename, hosts: read("/etc/hosts"), resolver: read("/etc/resolv.conf") }
+        Self {
+            nodename,
+            hosts: read("/etc/hosts"),
+            resolver: read("/etc/resolv.conf"),
+            mailname: read("/etc/mailname"),
+        }
     }
 
     /// The fully qualified name: the system's own when it has a dot, else the canonical name in
@@ -53,6 +60,21 @@ impl Host {
             let label = label.trim_matches('-');
             if label.is_empty() { NAMELESS.into() } else { format!("pillarbox-{label}.invalid") }
         })
+    }
+
+    /// The names of this host behind an `@`, apart from `listener.hostname`: its node name, its fully qualified one and
+    /// that in `/etc/mailname`, which is said in no other place. In lower case, without a final dot.
+    #[must_use]
+    pub fn mail_names(&self) -> Vec<String> {
+        let node = self.nodename.trim().trim_end_matches('.').to_lowercase();
+        let mailname = self.mailname.trim_start_matches('\u{feff}').lines().map(str::trim);
+        let mailname = mailname.map(|line| line.trim_end_matches('.').to_lowercase());
+        let mailname = mailname.filter(|line| !line.is_empty() && !line.starts_with('#')).take(1);
+        [node, self.fully_qualified_name()]
+            .into_iter()
+            .chain(mailname)
+            .filter(|name| !name.is_empty())
+            .collect()
     }
 
     /// The first qualified name in a line of `/etc/hosts` that also names `node`.
@@ -116,8 +138,12 @@ mod tests {
     use super::*;
 
     fn check(nodename: &str, hosts: &str, resolver: &str, expected: &str) {
-        let host =
-            Host { nodename: nodename.into(), hosts: hosts.into(), resolver: resolver.into() };
+        let host = Host {
+            nodename: nodename.into(),
+            hosts: hosts.into(),
+            resolver: resolver.into(),
+            ..Host::default()
+        };
         assert_eq!(host.fully_qualified_name(), expected, "{host:?}");
     }
 
@@ -159,6 +185,22 @@ mod tests {
         let hosts = "127.0.0.1 localhost\n172.17.0.2 3f2a9c0d1e5b\n";
         check("3f2a9c0d1e5b", hosts, "search example.org\n", "pillarbox.invalid");
         check("deadbeef", "", "search example.org\n", "deadbeef.example.org");
+    }
+
+    #[test]
+    fn the_mail_name_is_one_of_the_names_and_not_the_name() {
+        let names = |mailname: &str| {
+            let host =
+                Host { nodename: "box7".into(), mailname: mailname.into(), ..Host::default() };
+            assert_eq!(host.fully_qualified_name(), "pillarbox-box7.invalid");
+            host.mail_names()[2..].to_vec()
+        };
+        assert_eq!(names("Box7.Example.ORG.\n"), ["box7.example.org"]);
+        assert_eq!(
+            names("# ours\n\r\n box7.example.org \r\nother.example\n"),
+            ["box7.example.org"]
+        );
+        assert_eq!(names(""), Vec::<String>::new());
     }
 
     #[test]

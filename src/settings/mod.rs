@@ -34,7 +34,7 @@ use std::{
 };
 
 use self::{document::Document, hostname::Host, layers::Layers, raw::Raw, report::Report};
-use crate::{admin, delivery, listener, notices, queue, smtp::address::Address, telemetry};
+use crate::{admin, delivery, listener, notices, queue, smtp::address::Address, telemetry, trust};
 
 pub use self::problem::SettingsError;
 
@@ -173,7 +173,7 @@ pub fn load_in(
     layers::check_file_variable(variables)
         .map_err(|problem| SettingsError::Invalid(vec![problem]))?;
     let document =
-        find_file(explicit, surroundings).map(|path| Document::read(&path)).transpose()?;
+        find_file(explicit, surroundings)?.map(|path| Document::read(&path)).transpose()?;
     let Layers { raw, unread, mut problems } = layers::read(document.as_ref(), variables);
     let Some(raw) = raw else { return Err(SettingsError::Invalid(problems)) };
     let source = document
@@ -195,14 +195,24 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-fn find_file(explicit: Option<&Path>, surroundings: &Surroundings) -> Option<PathBuf> {
+/// The file that is named, or else found. One that others can write is none that anybody should obey.
+fn find_file(
+    explicit: Option<&Path>,
+    surroundings: &Surroundings,
+) -> Result<Option<PathBuf>, SettingsError> {
     let named = surroundings.variables.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
     let named = explicit.map(Path::to_owned).or_else(|| named.map(PathBuf::from));
-    named.or_else(|| {
-        let usual = [&surroundings.local_file, &surroundings.system_file];
-        // A file that exists but may not be read is an error later, not a reason to go on without it.
-        usual.into_iter().find(|path| path.symlink_metadata().is_ok()).cloned()
-    })
+    if named.is_some() {
+        return Ok(named);
+    }
+    let usual = [(&surroundings.local_file, false), (&surroundings.system_file, true)];
+    // A file that exists but may not be read is an error later, not a reason to go on without it.
+    let found = usual.into_iter().find(|(path, _)| path.symlink_metadata().is_ok());
+    let Some((path, by_the_system)) = found else { return Ok(None) };
+    match trust::distrust(path, by_the_system) {
+        None => Ok(Some(path.clone())),
+        Some(reason) => Err(SettingsError::Untrusted { path: path.clone(), reason }),
+    }
 }
 
 fn check(

@@ -23,6 +23,18 @@ pub enum SettingsError {
         /// What to do.
         remedy: String,
     },
+    /// The file was found, and somebody else may have written it.
+    #[error(
+        "the configuration {} was found and does not count: {reason}\n  Name it with --config, or see that it and its \
+         directory belong to root or to you and that nobody else may write them (chmod go-w).",
+        path.display()
+    )]
+    Untrusted {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The file or the environment says something that cannot be.
     #[error("{}", Listed(.0))]
     Invalid(Vec<Problem>),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{
     field_names::field_names,
+    recipients::HostName,
     telling::Delay,
     value::{Command, List, Parsed, Password, Size, Switch, Tables, Text, Whole, choose, shown},
 };
@@ -144,6 +145,7 @@ pub(super) struct Identity {
     pub(super) domain: Option<String>,
     pub(super) admin: Option<Parsed<Option<Address>>>,
     pub(super) aliases_file: Option<String>,
+    pub(super) local_domains: Option<List<HostName>>,
     pub(super) redirect_all: Option<Parsed<Option<Address>>>,
     /// A list of sections, as in `[listener]`.
     pub(super) sender: Tables<Sender>,

@@ -9,7 +9,7 @@ use super::{
     hostname::Host,
     raw::Identity as Raw,
     report::{Report, set},
-    value::{List, Parsed},
+    value::{List, Parsed, Text, shown},
 };
 use crate::{
     aliases_file::{AliasesFile, Choice, DEFAULT_FILE},
@@ -60,14 +60,48 @@ pub(super) fn check(
     let mut elsewhere: Vec<&str> = elsewhere.filter_map(Address::domain).collect();
     elsewhere.extend(set(raw.domain.as_ref()));
     let mut domains: Vec<String> = Vec::new();
-    let node = host.nodename.trim().trim_end_matches('.').to_lowercase();
-    for name in [hostname.to_lowercase(), node, host.fully_qualified_name()] {
-        let is_elsewhere = elsewhere.iter().any(|domain| domain.eq_ignore_ascii_case(&name));
-        if !name.is_empty() && !is_elsewhere && !domains.contains(&name) {
+    let is_elsewhere = |name: &str| {
+        elsewhere.iter().any(|domain| domain.trim_end_matches('.').eq_ignore_ascii_case(name))
+    };
+    let found = [hostname.to_lowercase()].into_iter().chain(host.mail_names());
+    for name in found.filter(|name| !is_elsewhere(name)) {
+        if !name.is_empty() && !domains.contains(&name) {
             domains.push(name);
         }
     }
+    for HostName(name) in raw.local_domains.iter().flat_map(|List(list)| list) {
+        if is_elsewhere(name) {
+            let what = format!(
+                "{name} is where the administrator, the account or an address in send_as has a mailbox"
+            );
+            let remedy = "Leave it out: a name of this host stands for nobody's mailbox elsewhere.";
+            report.add(SECTION, "local_domains", what, remedy);
+        } else if !domains.contains(name) {
+            domains.push(name.clone());
+        }
+    }
     Arc::new(AliasesFile::new(choice, LocalNames { admin: admin.cloned(), domains, redirect_all }))
+}
+
+/// A name that stands behind the `@`, in lower case and without a final dot.
+#[derive(Clone, Debug)]
+pub(super) struct HostName(String);
+
+impl Text for HostName {
+    const EXPECTED: &'static str = "a name in quotes such as \"nas.example.org\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let name = text.trim().trim_end_matches('.').to_lowercase();
+        // Whatever may stand behind an @.
+        let address: Result<Address, _> = format!("a@{name}").parse();
+        match address {
+            Ok(_) if !name.contains('[') => Ok(Self(name)),
+            _ => Err(format!(
+                "{} is not a name of a host; write for example \"nas.example.org\"",
+                shown(text)
+            )),
+        }
+    }
 }
 
 /// Whether somebody reads mail for a name of this host. Without an administrator only a file that was named

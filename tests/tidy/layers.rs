@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("careful_file", 0),
     ("telemetry", 0),
     ("text", 0),
+    ("trust", 0),
     ("message", 1),
     ("budget", 1),
     ("tasks", 1),

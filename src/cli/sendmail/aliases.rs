@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use super::print;
 use crate::{
     aliases_file::{AliasesFile, Choice},
-    message::aliases::{LocalNames, Routes},
+    message::{
+        address_list::Found,
+        aliases::{LocalNames, Routes},
+    },
     sendmail::{
         configured::Source,
-        recipients::Found,
+        environment,
         trouble::{Code, Trouble},
     },
     settings::{self, Surroundings, hostname::Host},
@@ -43,7 +46,7 @@ pub(super) fn explain(
     let mut found = Found::default();
     addresses.iter().for_each(|text| found.read(text));
     if let Some(text) = found.unreadable.first() {
-        return Err(Trouble::new(Code::Data, format!("{text:?} is no address")));
+        return Err(Trouble::new(Code::Data, format!("\"{text}\" is not an address")));
     }
     if found.addresses.is_empty() {
         return Err(Trouble::new(Code::Usage, "name the addresses: sendmail -bv ADDRESS..."));
@@ -69,6 +72,9 @@ fn read(config: Option<&Path>, source: &Source) -> Result<(AliasesFile, Routes),
     let mut surroundings = Surroundings::of_this_process();
     // Never the file of the present directory.
     surroundings.local_file = PathBuf::new();
+    if environment::has_foreign_rights() {
+        surroundings.variables.clear();
+    }
     let file = match settings::load_in(config, &surroundings) {
         Ok(settings) => {
             let file = &settings.listener.recipients;
@@ -91,6 +97,5 @@ fn by_defaults(source: &Source) -> AliasesFile {
     };
     let host = Host::of_this_machine();
     let admin = source.get("identity", "admin").and_then(|admin| admin.parse().ok());
-    let domains = vec![host.nodename.to_lowercase(), host.fully_qualified_name()];
-    AliasesFile::new(choice, LocalNames { admin, domains, redirect_all: None })
+    AliasesFile::new(choice, LocalNames { admin, domains: host.mail_names(), redirect_all: None })
 }

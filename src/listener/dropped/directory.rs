@@ -35,6 +35,8 @@ use crate::{
     },
 };
 
+/// The number that the kernel gives for users without one, user_namespaces(7).
+const NOBODY: u32 = 65_534;
 /// How old a file is whose caller must have died over it.
 const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Octets of a name that a file set aside keeps of its own.
@@ -176,8 +178,9 @@ impl Directory {
         let (contents, message_at) = read.map_err(|error| bad(error.to_string()))?;
         file.seek(SeekFrom::Start(message_at))
             .map_err(|error| bad(format!("it cannot be read: {error}")))?;
-        // Who has this process's number could do whatever it does.
-        let ours = opened.st_uid == rustix::process::geteuid().as_raw();
+        // Who has this process's number could do whatever it does; but nobody's number is that of many.
+        let own = rustix::process::geteuid().as_raw();
+        let ours = opened.st_uid == own && own != NOBODY;
         let uid = contents.owner.filter(|_| ours).unwrap_or(opened.st_uid);
         Ok(Dropped { file, message_at, uid, contents })
     }
