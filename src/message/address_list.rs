@@ -16,9 +16,9 @@ use super::aliases::same_mailbox;
 use crate::smtp::address::Address;
 
 /// Words that stand between two addresses and are none.
-const CONNECTING: [&str; 24] = [
-    "and", "und", "et", "y", "e", "i", "a", "og", "och", "en", "or", "oder", "ou", "o", "u",
-    "plus", "cc", "bcc", "to", "an", "mit", "with", "via", "at",
+const CONNECTING: [&str; 20] = [
+    "and", "und", "et", "y", "e", "og", "och", "en", "or", "oder", "ou", "plus", "cc", "bcc", "to",
+    "an", "mit", "with", "via", "at",
 ];
 /// Characters of a login name.
 const LOGIN_LENGTH_MAX: usize = 32;
