@@ -141,9 +141,15 @@ impl Account {
         &self.state
     }
 
-    /// Whether one message is being tried, for whose result the others wait.
-    pub(super) fn is_probing(&self) -> bool {
-        self.probing
+    /// Whether one message is being tried, for which the others wait.
+    pub(super) fn is_probing(&self, now: Timestamp) -> bool {
+        self.probing && self.wants_probe(now)
+    }
+
+    /// Whether the next attempt is one for which the others wait.
+    fn wants_probe(&self, now: Timestamp) -> bool {
+        let is_in_doubt = !self.proven || self.state.condition != AccountCondition::Open;
+        self.state.is_day_full(now) || (is_in_doubt && !self.login_worked)
     }
 
     /// Asks for a licence. Until the account is proven, and after a pause, there is only one at a time.
@@ -151,9 +157,7 @@ impl Account {
         if let Some(until) = self.state.until.filter(|until| *until > now) {
             return Entry::Paused(until);
         }
-        let single = self.state.is_day_full(now);
-        let is_in_doubt = !self.proven || self.state.condition != AccountCondition::Open;
-        let probe = single || (is_in_doubt && !self.login_worked);
+        let (single, probe) = (self.state.is_day_full(now), self.wants_probe(now));
         if probe && self.probing {
             self.turned_away = true;
             return Entry::ProbeIsOut;

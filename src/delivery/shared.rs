@@ -162,7 +162,7 @@ impl Shared {
         let next = lock(&self.schedule).departure(now, account.until).filter(|_| waiting);
         PoolStatus {
             next,
-            probing: lock(&self.account).is_probing(),
+            probing: lock(&self.account).is_probing(now.wall),
             in_flight: self.flights.list(),
             errors: lock(&self.errors).iter().cloned().collect(),
             counters: *lock(&self.counters),
