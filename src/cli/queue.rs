@@ -336,7 +336,8 @@ fn recipient_lines(recipient: &Recipient, now: Timestamp) -> Vec<String> {
         recipient.since.map_or_else(String::new, |since| format!(" since {}", when(since, now)));
     let attempts = match recipient.attempts {
         0 => String::new(),
-        attempts => format!(", {} refused", count(attempts.into(), "attempt")),
+        // Refused, or without an answer.
+        attempts => format!(", after {}", count(attempts.into(), "failed attempt")),
     };
     let mut lines = vec![format!("{}: {}{since}{attempts}", recipient.address, recipient.state)];
     lines.extend(
