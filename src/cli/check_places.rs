@@ -373,7 +373,7 @@ impl Looking {
         let faults: Vec<_> = listener
             .addresses
             .iter()
-            .filter_map(|endpoint| listener::bind::fault(endpoint.address))
+            .filter_map(|endpoint| listener::bind::fault(endpoint.address, &listener.addresses))
             .collect();
         let some_work = faults.len() < listener.addresses.len();
         for fault in faults {

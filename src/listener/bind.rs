@@ -124,8 +124,8 @@ pub fn bind(options: &Options) -> Result<Sockets, BindError> {
 
 /// Why nothing can listen on an address just now, as a start would say it; the socket is given back at once.
 #[must_use]
-pub fn fault(address: SocketAddr) -> Option<BindError> {
-    open(address).err()
+pub fn fault(address: SocketAddr, endpoints: &[Endpoint]) -> Option<BindError> {
+    open(address, takes_ipv4(address, endpoints)).err()
 }
 
 fn open_all(options: &Options) -> Result<Vec<Socket>, BindError> {
