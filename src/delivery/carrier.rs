@@ -99,7 +99,7 @@ impl Carrier {
 
     fn hang_up(&mut self) {
         if let Some(warm) = self.warm.take() {
-            self.shared.part(warm.connection);
+            self.shared.part(*warm.connection);
         }
     }
 
@@ -185,7 +185,7 @@ impl Carrier {
                 Err(answer) => {
                     let refused = matches!(answer, Answer::Broken { fault: Fault::NoToken(_), .. });
                     if refused || matches!(answer, Answer::Replied { .. }) {
-                        shared.part(Box::new(connection));
+                        shared.part(connection);
                     }
                     return Err(answer.at(&shared.options.host, way.port));
                 }

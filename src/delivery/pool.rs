@@ -286,11 +286,11 @@ impl Pool {
         let last = expired.pop_if(|_| is_needed);
         let kept_for = last.is_some().then_some(no_login);
         self.warm.extend(last);
-        self.quit(expired.into_iter().map(|warm: Warm| warm.connection));
+        self.quit(expired.into_iter().map(|warm: Warm| *warm.connection));
         [next, kept_for].into_iter().flatten().min()
     }
 
-    fn quit(&mut self, connections: impl IntoIterator<Item = Box<Connection>>) {
+    fn quit(&mut self, connections: impl IntoIterator<Item = Connection>) {
         for connection in connections {
             self.tasks.spawn(async move {
                 connection.quit().await;
@@ -305,7 +305,7 @@ impl Pool {
         tokio::pin!(deadline);
         loop {
             let unused = std::mem::take(&mut self.warm);
-            self.quit(unused.into_iter().map(|warm| warm.connection));
+            self.quit(unused.into_iter().map(|warm| *warm.connection));
             self.quit(self.shared.take_parting());
             tokio::select! {
                 // Whoever leaves a connection ends soon, and the loop looks again.

@@ -81,7 +81,7 @@ pub(super) struct Shared {
     /// Of the login that attempts are made with.
     login_mark: Mutex<Option<u16>>,
     /// Connections to which QUIT is to be said.
-    parting: Mutex<Vec<Box<Connection>>>,
+    parting: Mutex<Vec<Connection>>,
     /// Tells the pool of them.
     pub(super) parted: Notify,
 }
@@ -89,7 +89,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Leaves a connection to the pool, which says QUIT in a task of its own: a worker has a message to
     /// settle meanwhile.
-    pub(super) fn part(&self, connection: Box<Connection>) {
+    pub(super) fn part(&self, connection: Connection) {
         let mut parting = lock(&self.parting);
         if parting.len() < PARTING_MAX {
             parting.push(connection);
@@ -98,7 +98,7 @@ impl Shared {
     }
 
     /// The connections that were left.
-    pub(super) fn take_parting(&self) -> Vec<Box<Connection>> {
+    pub(super) fn take_parting(&self) -> Vec<Connection> {
         std::mem::take(&mut *lock(&self.parting))
     }
 
