@@ -6,3 +6,4 @@ mod limits;
 mod logins;
 mod proxy;
 mod stage;
+mod whole;

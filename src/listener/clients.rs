@@ -165,6 +165,11 @@ impl Clients {
         self.told.tell(address, kind, now)
     }
 
+    /// The same for a program of a user of this host.
+    pub(super) fn tell_user(&self, uid: u32, kind: Kind, now: Moment) -> Option<u64> {
+        self.told.tell_user(uid, kind, now)
+    }
+
     /// All clients, the one seen last first.
     #[must_use]
     pub fn snapshot(&self) -> Vec<ClientSummary> {

@@ -202,7 +202,8 @@ impl Connection<'_> {
 
     async fn send(&mut self, bytes: &[u8]) {
         let (clients, now) = (&self.service.clients, self.service.clock.now());
-        let refusals = events::replies(self.client, bytes, clients, now);
+        let tell = |kind| self.tell(kind);
+        let refusals = events::replies(self.client, self.uid(), bytes, tell);
         if refusals > 0 {
             clients.refused(self.client.address, refusals, now);
         }
@@ -241,7 +242,7 @@ impl Connection<'_> {
             network.map_err(|retry_after| {
                 if let Some(count) = self.tell(Kind::TooFast) {
                     let (client, count) = (self.client.address, events::several(count));
-                    tracing::info!(%client, retry_after_s = retry_after.as_secs(), count, "too fast");
+                    tracing::info!(%client, uid = self.uid(), retry_after_s = retry_after.as_secs(), count, "too fast");
                 }
                 Refusal::TooFast { retry_after }
             })
@@ -366,12 +367,21 @@ impl Connection<'_> {
     fn not_queued(&self, reason: impl fmt::Display) {
         if let Some(count) = self.tell(Kind::NotQueued) {
             let (client, count) = (self.client.address, events::several(count));
-            tracing::warn!(%client, %reason, count, "refused");
+            tracing::warn!(%client, uid = self.uid(), %reason, count, "refused");
         }
     }
 
     /// The number of events to be told, when it is time for a line.
     fn tell(&self, kind: Kind) -> Option<u64> {
-        self.service.clients.tell(self.client.address, kind, self.service.clock.now())
+        let now = self.service.clock.now();
+        match self.uid() {
+            Some(uid) => self.service.clients.tell_user(uid, kind, now),
+            None => self.service.clients.tell(self.client.address, kind, now),
+        }
+    }
+
+    /// The user of this host whose program it is.
+    fn uid(&self) -> Option<u32> {
+        self.guest.local.as_ref().map(|local| local.uid)
     }
 }

@@ -7,9 +7,8 @@ use std::{fmt, net::IpAddr};
 
 use tracing::Level;
 
-use super::{clients::Clients, handshake::Failure, told::Kind};
+use super::{handshake::Failure, told::Kind};
 use crate::{
-    clock::Moment,
     message::envelope::LocalUser,
     queue::id::QueueId,
     smtp::{
@@ -105,7 +104,12 @@ pub(super) fn accepted(
 /// Replies on their way to a client: what an administrator should know of them, a few times a minute.
 /// Refusals by the store have been told with their reason; syntax errors are the client's own noise.
 /// Returns how many refuse a mail transaction, a message or a login.
-pub(super) fn replies(client: Client, bytes: &[u8], clients: &Clients, now: Moment) -> u64 {
+pub(super) fn replies(
+    client: Client,
+    uid: Option<u32>,
+    bytes: &[u8],
+    tell: impl Fn(Kind) -> Option<u64>,
+) -> u64 {
     let address = client.address;
     let mut refusals = 0;
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -115,12 +119,12 @@ pub(super) fn replies(client: Client, bytes: &[u8], clients: &Clients, now: Mome
         let reply = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
         // 421 ends the session; 530 and 538 ask for what the client does not do.
         let told = matches!(&code, [b'5', b'5', _] | b"530" | b"538" | b"421")
-            .then(|| clients.tell(address, Kind::Reply(code), now));
+            .then(|| tell(Kind::Reply(code)));
         match told.flatten() {
             Some(count) => {
-                tracing::info!(client = %address, %reply, count = several(count), "refused")
+                tracing::info!(client = %address, uid, %reply, count = several(count), "refused")
             }
-            None => tracing::debug!(client = %address, %reply, "replied"),
+            None => tracing::debug!(client = %address, uid, %reply, "replied"),
         }
     }
     refusals

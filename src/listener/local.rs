@@ -6,10 +6,7 @@
 mod socket;
 mod user;
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io, sync::Arc};
 
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -24,6 +21,7 @@ use super::{
     places::{self, NoPlace, Place, Places},
     server::{EXHAUSTED_WAIT, is_exhausted},
     stream::Stream,
+    told::Kind,
     turn_away::Counter,
 };
 use crate::{
@@ -37,14 +35,13 @@ pub(super) struct LocalDoor {
     places: Arc<Places>,
     service: Arc<Service>,
     shutdown: Watch,
-    turned_away: Mutex<Counter>,
 }
 
 impl LocalDoor {
     pub(super) fn new(service: Arc<Service>, shutdown: Watch) -> Self {
         let limits = &service.options.limits;
         let places = Places::new(limits.local_connections, limits.local_connections_per_user);
-        Self { places, service, shutdown, turned_away: Mutex::default() }
+        Self { places, service, shutdown }
     }
 
     /// Takes connections until the service drains.
@@ -110,8 +107,8 @@ impl LocalDoor {
         if let Err(error) = stream.try_write(&bytes) {
             tracing::debug!(uid, %error, "local connection lost");
         }
-        let mut counter = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counter.count_another(self.service.clock.now().since_boot_ms) {
+        let now = self.service.clock.now();
+        if let Some(count) = self.service.clients.tell_user(uid, Kind::TurnedAway, now) {
             tracing::warn!(uid, reason, count, "refused");
         }
     }

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Login,
     /// A login that could not be checked.
     LoginUnchecked,
+    /// A user of this host for whom there was no place.
+    TurnedAway,
 }
 
 impl Kind {
@@ -49,15 +51,24 @@ impl Kind {
             | Self::Handshake
             | Self::NoProxyHeader
             | Self::Login
-            | Self::LoginUnchecked => 1,
+            | Self::LoginUnchecked
+            | Self::TurnedAway => 1,
         }
     }
+}
+
+/// Whose lines are counted together: those of a user of this host are his own, or one user's flood would hide what
+/// another is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Owner {
+    Site(IpAddr),
+    User(u32),
 }
 
 /// The lines of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    windows: Mutex<HashMap<(IpAddr, Kind), Window>>,
+    windows: Mutex<HashMap<(Owner, Kind), Window>>,
 }
 
 #[derive(Debug)]
@@ -70,7 +81,16 @@ struct Window {
 impl Told {
     /// Counts an event. When it is to be told: how many events the line stands for.
     pub(super) fn tell(&self, client: IpAddr, kind: Kind, now: Moment) -> Option<u64> {
-        let key = (site(client), kind);
+        self.tell_of((Owner::Site(site(client)), kind), now)
+    }
+
+    /// The same for a program of this user.
+    pub(super) fn tell_user(&self, uid: u32, kind: Kind, now: Moment) -> Option<u64> {
+        self.tell_of((Owner::User(uid), kind), now)
+    }
+
+    fn tell_of(&self, key: (Owner, Kind), now: Moment) -> Option<u64> {
+        let kind = key.1;
         let now_ms = now.since_boot_ms;
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.len() >= ENTRIES_MAX && !windows.contains_key(&key) {
@@ -114,6 +134,17 @@ mod tests {
         clock.advance(WINDOW);
         let second: Vec<u64> = flood(1_000);
         assert_eq!(second, [996, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn one_users_flood_hides_nothing_of_another() {
+        let (told, clock) = (Told::default(), ManualClock::new(Timestamp(0)));
+        let flood: Vec<_> =
+            (0..100).map(|_| told.tell_user(1_000, Kind::NotQueued, clock.now())).collect();
+        assert_eq!(flood.iter().flatten().count(), 1);
+        assert_eq!(told.tell_user(1_001, Kind::NotQueued, clock.now()), Some(1));
+        assert_eq!(told.tell("127.0.0.1".parse().unwrap(), Kind::NotQueued, clock.now()), Some(1));
+        assert_eq!(told.tell("127.0.0.9".parse().unwrap(), Kind::NotQueued, clock.now()), None);
     }
 
     #[test]
