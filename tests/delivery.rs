@@ -3,6 +3,7 @@
 //! Time is a manual clock; the tests wait for real I/O alone, with a deadline.
 
 mod account;
+mod blame;
 mod clocks;
 mod connection;
 mod documents;
@@ -243,7 +244,8 @@ async fn a_pause_is_a_warning_and_its_end_is_news() {
     scene.until_quiet().await;
     scene.stop(Phase::Draining).await;
     scene.start();
-    scene.advance(HOUR).await;
+    // It is behind all others, by a minute.
+    scene.advance(HOUR + MINUTE).await;
     scene.until_names(id, &["relayed"]).await;
     scene.until_account(AccountCondition::Open).await;
 

@@ -375,6 +375,7 @@ mod tests {
             delay_told: false,
             notify: std::collections::BTreeMap::new(),
             notices: Vec::new(),
+            setbacks: crate::queue::record::Setbacks::default(),
             recipients: vec![
                 recipient(
                     "a@example.org",

@@ -141,6 +141,7 @@ mod tests {
             delay_told: false,
             notify: BTreeMap::new(),
             notices: Vec::new(),
+            setbacks: crate::queue::record::Setbacks::default(),
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

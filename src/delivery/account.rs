@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use crate::{
     clock::Timestamp,
-    queue::state::{AccountCondition, AccountState},
+    queue::{
+        id::QueueId,
+        state::{AccountCondition, AccountState},
+        store::ClaimedMessage,
+    },
 };
 
 /// The account as the pool sees it.
@@ -29,6 +33,8 @@ pub(super) struct Account {
     losses: u32,
     /// Connections lost in a row at AUTH; the third one counts as too many logins.
     login_losses: u32,
+    /// The messages that were charged with a refusal in the account's name since one was accepted.
+    charged: Vec<QueueId>,
 }
 
 /// Connections lost at AUTH in a row that are taken for a refusal (gmail.md section 3.3).
@@ -37,6 +43,8 @@ const LOGIN_LOSSES_MAX: u32 = 3;
 const SPAM_MAX: usize = 3;
 /// The window in which they are counted.
 const SPAM_WINDOW: Duration = Duration::from_secs(3_600);
+/// Messages that are charged in a row with refusals in the account's name: with one more, the account is in doubt.
+const CHARGED_MAX: usize = 5;
 /// How long after a back-off there is one connection at a time.
 const ALONE: Duration = Duration::from_secs(30 * 60);
 
@@ -83,6 +91,8 @@ pub(super) struct Trouble {
     pub(super) recheck: Recheck,
     /// The connection was lost at AUTH, which some servers do instead of refusing.
     pub(super) lost_at_login: bool,
+    /// The connection was lost while a message was handed over.
+    pub(super) lost_in_transaction: bool,
     /// The upstream itself says that the account's day is full.
     pub(super) day_full: bool,
 }
@@ -94,6 +104,8 @@ pub(super) enum Recheck {
     Usual,
     /// A connection without a login, as in a back-off.
     WithoutLogin,
+    /// Another message: the login has worked, and perhaps only the one that was refused is meant.
+    AnotherMessage,
     /// Nothing: it is found on this side before anything is sent.
     Local,
 }
@@ -107,6 +119,7 @@ impl Trouble {
             least: Duration::ZERO,
             recheck: Recheck::Usual,
             lost_at_login: false,
+            lost_in_transaction: false,
             day_full: false,
         }
     }
@@ -129,6 +142,7 @@ impl Account {
             turned_away: false,
             losses: 0,
             login_losses: 0,
+            charged: Vec::new(),
         }
     }
 
@@ -183,6 +197,29 @@ impl Account {
         too_often
     }
 
+    /// Whether a refusal in the account's name would be this message's own: it, or what it has in common with
+    /// another (`convicted`), was refused before, others were accepted since, and nothing stands against the
+    /// account now.
+    pub(super) fn is_its_own(&self, claim: &ClaimedMessage, convicted: bool) -> bool {
+        let known = claim.setbacks.last.zip(self.state.accepted_at);
+        self.state.condition == AccountCondition::Open
+            && (self.charged.len() < CHARGED_MAX || self.charged.contains(&claim.id))
+            && (convicted || known.is_some_and(|(refused, accepted)| accepted > refused))
+    }
+
+    /// A refusal in the account's name was this message's own.
+    pub(super) fn charge(&mut self, permit: Permit, id: QueueId) {
+        if !self.charged.contains(&id) {
+            self.charged.push(id);
+        }
+        self.release(permit);
+    }
+
+    /// Whether nothing has changed since the licence was given.
+    pub(super) fn is_current(&self, permit: Permit) -> bool {
+        permit.generation == self.generation
+    }
+
     /// The licence's attempt says nothing about the account.
     pub(super) fn release(&mut self, permit: Permit) {
         if permit.probe && permit.generation == self.generation {
@@ -218,8 +255,12 @@ impl Account {
     /// The upstream accepted a message. Returns whether the state changed.
     pub(super) fn accepted(&mut self, permit: Permit, now: Timestamp) -> bool {
         self.losses = 0;
-        let learned =
-            permit.generation == self.generation && self.state.day_full_since.take().is_some();
+        let current = self.is_current(permit);
+        if current {
+            self.state.accepted_at = Some(now);
+            self.charged.clear();
+        }
+        let learned = current && self.state.day_full_since.take().is_some();
         self.prove(permit, now, AccountCondition::Open) || learned
     }
 
@@ -247,6 +288,7 @@ impl Account {
             self.state = AccountState {
                 day_full_since: self.state.day_full_since,
                 alone_until: self.state.alone_until,
+                accepted_at: self.state.accepted_at,
                 spam: std::mem::take(&mut self.state.spam),
                 ..AccountState::open(now)
             };
@@ -280,10 +322,11 @@ impl Account {
         let strikes = if again { self.state.strikes.saturating_add(1) } else { 1 };
         // A short pause never cuts the rest of a longer one.
         let until = self.state.until.max(Some(now.after(wait(&trouble, strikes))));
+        // One message may have lost its connection for itself; the second in a row has not.
         let narrows = matches!(
             trouble.condition,
             AccountCondition::BackingOff | AccountCondition::PausedLogin
-        );
+        ) && (again || !trouble.lost_in_transaction);
         let alone_until = until.filter(|_| narrows).map(|until| until.after(ALONE));
         self.state = AccountState {
             condition: trouble.condition,
@@ -294,6 +337,7 @@ impl Account {
             remedy: trouble.remedy,
             day_full_since: if trouble.day_full { Some(now) } else { self.state.day_full_since },
             alone_until: self.state.alone_until.max(alone_until),
+            accepted_at: self.state.accepted_at,
             spam: std::mem::take(&mut self.state.spam),
             logins: Vec::new(),
             login_mark: self.state.login_mark,
@@ -306,8 +350,10 @@ impl Account {
 
     /// A person says that it is repaired.
     pub(super) fn resume(&mut self, now: Timestamp) {
-        self.state = AccountState::open(now);
+        self.state =
+            AccountState { accepted_at: self.state.accepted_at, ..AccountState::open(now) };
         self.generation += 1;
+        self.charged.clear();
         self.proven = false;
         self.probing = false;
         self.login_worked = false;
@@ -322,6 +368,7 @@ fn wait(trouble: &Trouble, strikes: u32) -> Duration {
     let usual = match trouble.recheck {
         Recheck::Local => return local_pause(strikes),
         Recheck::WithoutLogin => pause(AccountCondition::BackingOff, strikes),
+        Recheck::AnotherMessage => pause(trouble.condition, strikes).min(doubtful_pause(strikes)),
         Recheck::Usual => pause(trouble.condition, strikes),
     };
     usual.max(doubled.min(longest(trouble.condition)))
@@ -359,6 +406,16 @@ fn local_pause(strikes: u32) -> Duration {
         0 | 1 => 1,
         2 => 2,
         _ => 5,
+    };
+    Duration::from_secs(minutes * 60)
+}
+
+/// How long a pause lasts at most that one message may have earned for itself: the others wait no longer for it.
+fn doubtful_pause(strikes: u32) -> Duration {
+    let minutes = match strikes {
+        0 | 1 => 1,
+        2 => 5,
+        _ => 15,
     };
     Duration::from_secs(minutes * 60)
 }
@@ -617,6 +674,73 @@ mod tests {
             assert_eq!(until.since(now).as_secs(), seconds);
             now = until;
         }
+    }
+
+    #[test]
+    fn a_refusal_that_may_be_one_messages_own_pauses_for_minutes_whatever_its_condition() {
+        for condition in [PausedQuota, PausedCredentials, PausedConfiguration, BackingOff] {
+            let mut account = proven();
+            let mut now = NOW;
+            for most in [1, 5, 15, 15] {
+                let permit = go(&mut account, now);
+                let recheck = Recheck::AnotherMessage;
+                account.trouble(permit, Trouble { recheck, ..trouble(condition) }, now);
+                assert_eq!(account.state().condition, condition);
+                let until = account.state().until.unwrap();
+                assert!(until.since(now) <= Duration::from_secs(60 * most), "{condition:?}");
+                now = until;
+            }
+        }
+    }
+
+    fn refused_before(number: u8, last: Timestamp) -> ClaimedMessage {
+        ClaimedMessage {
+            id: QueueId::from_bytes([number; 16]),
+            reverse_path: None,
+            body: crate::message::envelope::BodyKind::SevenBit,
+            internationalized: false,
+            size_bytes: 1,
+            accepted_at: NOW,
+            lifetime_from: NOW,
+            lane: crate::message::envelope::Lane::Normal,
+            setbacks: crate::queue::record::Setbacks { count: 1, last: Some(last) },
+            reservation: 0,
+            recipients: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_the_messages_own_once_others_were_accepted_and_a_second_one_in_a_row_is_not() {
+        let seconds = |seconds| NOW.after(Duration::from_secs(seconds));
+        let mut account = proven();
+        let permit = go(&mut account, NOW);
+        let in_flight = go(&mut account, NOW);
+        let recheck = Recheck::AnotherMessage;
+        account.trouble(permit, Trouble { recheck, ..trouble(PausedQuota) }, seconds(1));
+        account.accepted(in_flight, seconds(2));
+        let first = refused_before(1, seconds(1));
+        assert!(!account.is_its_own(&first, false), "that one was on its way before");
+        let probe = go(&mut account, seconds(61));
+        assert!(!account.is_its_own(&first, true), "the account itself is in doubt");
+        account.accepted(probe, seconds(62));
+        assert!(account.is_its_own(&first, false));
+        let restarted = Account::new(Some(account.state().clone()), seconds(63));
+        assert!(restarted.is_its_own(&first, false), "a restart remembers it");
+        let permit = go(&mut account, seconds(63));
+        account.charge(permit, first.id);
+        assert!(account.is_its_own(&first, false), "it may be charged again");
+        let others: Vec<ClaimedMessage> =
+            (2..7).map(|number| refused_before(number, seconds(1))).collect();
+        for other in &others[..4] {
+            assert!(account.is_its_own(other, false));
+            let permit = go(&mut account, seconds(63));
+            account.charge(permit, other.id);
+        }
+        let sixth = &others[4];
+        assert!(!account.is_its_own(sixth, true), "so many in a row are the account's affair");
+        let permit = go(&mut account, seconds(64));
+        account.accepted(permit, seconds(64));
+        assert!(account.is_its_own(sixth, false));
     }
 
     #[test]

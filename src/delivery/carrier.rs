@@ -13,7 +13,7 @@ use super::{
     attempt::Plan,
     gmail::Connection,
     options::{Limits, Way},
-    settlement::{self, Judgement, judge},
+    settlement::{self, Judgement, Terms, judge},
     shared::{Shared, lock},
     status::DepartureReason,
 };
@@ -24,6 +24,9 @@ use crate::{
         store::{ClaimedMessage, Outcome, StoreError},
     },
 };
+
+/// How long a message waits at most that the queue could not give: the disk may be well again.
+const UNREADABLE_STEP_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// A connection with its history.
 #[derive(Debug)]
@@ -84,6 +87,16 @@ impl Carrier {
         }
     }
 
+    /// Whether a second login for one message may be spent: not the last ones of the hour, which the others need.
+    fn may_log_in_again(&self) -> bool {
+        self.new_login_wait().is_zero() && self.has_logins_to_spare()
+    }
+
+    /// Whether a message that has cost connections before may cost one more.
+    pub(super) fn has_logins_to_spare(&self) -> bool {
+        self.shared.options.login.is_none() || self.shared.logins.is_plentiful()
+    }
+
     /// Replaces a connection that is old or has carried many messages, unless that would exceed the cap
     /// on logins, which is the firmer rule.
     pub(super) fn renew(&mut self) {
@@ -111,7 +124,7 @@ impl Carrier {
         permit: Permit,
         stage: &StageCell,
     ) -> Option<Judgement> {
-        let mut judgement = match self.attempt_once(claim, permit, stage).await {
+        let mut judgement = match self.attempt_once(claim, permit, stage, false).await {
             Ok(judgement) => judgement,
             Err(problem) => return self.unreadable(claim, problem),
         };
@@ -119,7 +132,7 @@ impl Carrier {
             && let Some(warm) = &mut self.warm
         {
             warm.connection.leave_parameters_out(true);
-            let again = self.attempt_once(claim, permit, stage).await;
+            let again = self.attempt_once(claim, permit, stage, false).await;
             if let Some(warm) = &mut self.warm {
                 warm.connection.leave_parameters_out(false);
             }
@@ -128,12 +141,11 @@ impl Carrier {
                 Err(problem) => return self.unreadable(claim, problem),
             };
         }
-        if judgement.try_again.is_some() && self.new_login_wait().is_zero() {
-            judgement = match self.attempt_once(claim, permit, stage).await {
+        if judgement.try_again.is_some() && self.may_log_in_again() {
+            judgement = match self.attempt_once(claim, permit, stage, true).await {
                 Ok(judgement) => judgement,
                 Err(problem) => return self.unreadable(claim, problem),
             };
-            judgement.trouble = judgement.trouble.or_else(|| judgement.try_again.take());
         }
         Some(judgement)
     }
@@ -143,16 +155,18 @@ impl Carrier {
         claim: &ClaimedMessage,
         permit: Permit,
         stage: &StageCell,
+        again: bool,
     ) -> Result<Judgement, StoreError> {
         let shared = Arc::clone(&self.shared);
         stage.enter(Stage::Connect);
         let reader = shared.store.open_message(claim.id).await?;
-        let terms = shared.terms();
+        let terms = || Terms { again, ..shared.terms_of(claim) };
         if let Err(answer) = self.connect(permit, stage).await {
-            return Ok(judge(claim, &vec![answer; claim.recipients.len()], &terms));
+            return Ok(judge(claim, &vec![answer; claim.recipients.len()], &terms()));
         }
         let answers = self.transact(claim, reader, permit, stage).await?;
-        let judgement = judge(claim, &answers, &terms);
+        // What was accepted meanwhile counts.
+        let judgement = judge(claim, &answers, &terms());
         if judgement.disconnected {
             self.hang_up();
         }
@@ -284,9 +298,9 @@ impl Carrier {
             return None;
         }
         lock(&self.shared.schedule).store_failed(self.shared.clock.now());
-        // Later, so that one message that cannot be read does not stand before all others.
-        let until = Some(self.shared.now().wall.after(settlement::STEP_BACK));
-        let again = Outcome::NotTried { until };
+        // Later and later, so that one message that cannot be read does not stand before all others.
+        let until = self.shared.now().wall.after(settlement::step(claim).min(UNREADABLE_STEP_MAX));
+        let again = Outcome::SetBack { until, reply: problem.to_string() };
         let outcomes = claim.recipients.iter().map(|recipient| (recipient.index, again.clone()));
         Some(Judgement::nothing_happened(outcomes.collect()))
     }

@@ -4,12 +4,13 @@
 //! (`gmail_replies.rs`), then the default rules of gmail.md section 3.7, which decide by stage: before
 //! MAIL nothing can be a message's fault. Must not know queues, clocks or connections.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::{
     answer::{Answer, Fault, Reply, Stage},
     gmail_replies, oauth,
     verdict::{Action, Growth, Scope, Verdict, Waits},
+    wording::{Subject, subject},
 };
 use crate::queue::state::AccountCondition;
 
@@ -29,7 +30,7 @@ pub(super) fn classify(answer: &Answer) -> Verdict {
 pub(super) fn is_unknown(answer: &Answer) -> bool {
     match answer {
         Answer::Replied { stage, reply } => {
-            !reply.is_positive() && gmail_replies::row(*stage, reply).is_none()
+            !reply.is_positive() && gmail_replies::row(*stage, &with_code(reply)).is_none()
         }
         Answer::Broken { .. } | Answer::Unsendable { .. } => false,
     }
@@ -40,7 +41,20 @@ pub(super) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
     if reply.is_positive() {
         return of_positive_reply(stage, reply);
     }
+    let reply = &with_code(reply);
     gmail_replies::row(stage, reply).map_or_else(|| by_stage(stage, reply), |row| row.verdict)
+}
+
+/// The reply with its enhanced code, which qmail and its kin write at the end: `(#5.3.4)`.
+fn with_code(reply: &Reply) -> Cow<'_, Reply> {
+    let at_the_end = || {
+        let (before, rest) = reply.text.rsplit_once("(#")?;
+        let (code, after) = rest.split_once(')')?;
+        let reordered = Reply::new(reply.code, &format!("{code} {before}{after}"));
+        (!reordered.enhanced.is_empty()).then_some(reordered)
+    };
+    let found = if reply.enhanced.is_empty() { at_the_end() } else { None };
+    found.map_or(Cow::Borrowed(reply), Cow::Owned)
 }
 
 fn of_positive_reply(stage: Stage, reply: &Reply) -> Verdict {
@@ -60,9 +74,8 @@ const CONNECTION_TROUBLE: Verdict =
 
 /// gmail.md section 3.7: a reply that the table does not know.
 fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
-    use AccountCondition::{PausedConfiguration, PausedCredentials, PausedQuota};
+    use AccountCondition::{PausedConfiguration, PausedCredentials};
     let permanent = reply.code >= 500;
-    let retry = |scope, waits| Verdict::new(scope, Action::Retry(waits));
     match stage {
         Stage::Auth if permanent => {
             Verdict::pause(PausedCredentials, "Check upstream.username and the app password.")
@@ -76,35 +89,55 @@ fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
         Stage::Connect | Stage::Greeting | Stage::Ehlo | Stage::Starttls | Stage::Auth => {
             CONNECTION_TROUBLE
         }
-        Stage::Rcpt if permanent && reply.enhanced.starts_with("5.1.") => {
-            Verdict::new(Scope::Recipient, Action::GiveUp)
-        }
-        Stage::Rcpt if permanent => {
-            let lifetime = Some(UNKNOWN_REFUSAL_LIFETIME);
-            retry(
-                Scope::Recipient,
-                Waits { growth: Growth::FromAnHour, attempts_max: None, lifetime },
-            )
-        }
-        Stage::Rcpt => retry(Scope::Recipient, Waits::USUAL),
-        Stage::Mail | Stage::Data if permanent && speaks_of_a_limit(&reply.text) => Verdict::pause(
-            PausedQuota,
-            "Nothing; the relay tries one message when the pause ends. Send less from this account meanwhile.",
-        ),
-        Stage::Mail | Stage::Data | Stage::FinalDot if permanent => {
-            Verdict::new(Scope::Message, Action::GiveUp)
-        }
+        Stage::Rcpt => of_recipient(reply, permanent),
         Stage::Mail | Stage::Data if reply.code == 421 => RECONNECT,
-        Stage::Mail | Stage::Data | Stage::FinalDot => retry(Scope::Message, Waits::USUAL),
+        Stage::Mail | Stage::Data | Stage::FinalDot => of_message(stage, reply, permanent),
     }
 }
 
-fn speaks_of_a_limit(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    let mut words = text.split(|character: char| !character.is_ascii_alphanumeric());
-    text.contains("too many")
-        || words.any(|word| matches!(word, "limit" | "limits" | "quota" | "rate"))
+/// An unknown refusal of a recipient. Only words that are plainly about the account concern more than it.
+fn of_recipient(reply: &Reply, permanent: bool) -> Verdict {
+    let retry = |waits| Verdict::new(Scope::Recipient, Action::Retry(waits));
+    match subject(reply) {
+        Subject::Recipients => Verdict::new(Scope::Recipient, Action::Split),
+        Subject::Allowance => ALLOWANCE,
+        _ if permanent && reply.enhanced.starts_with("5.1.") => {
+            Verdict::new(Scope::Recipient, Action::GiveUp)
+        }
+        _ if permanent => retry(A_DAY),
+        _ => retry(Waits::USUAL),
+    }
 }
+
+/// An unknown refusal of MAIL, DATA or the message. A size or a mailbox is never the account's affair.
+fn of_message(stage: Stage, reply: &Reply, permanent: bool) -> Verdict {
+    let retry = |waits| Verdict::new(Scope::Message, Action::Retry(waits));
+    match subject(reply) {
+        Subject::Recipients => Verdict::new(Scope::Message, Action::Split),
+        Subject::Allowance => ALLOWANCE,
+        Subject::Rate => RATE,
+        // Some limit: before a message was seen it is rather the account's, after it rather its own.
+        Subject::Limit if permanent && stage < Stage::FinalDot => ALLOWANCE,
+        Subject::Mailbox if permanent && stage < Stage::FinalDot => retry(A_DAY),
+        _ if permanent => Verdict::new(Scope::Message, Action::GiveUp),
+        _ => retry(Waits::USUAL),
+    }
+}
+
+/// Hourly, for a day: a refusal for good that may pass all the same.
+const A_DAY: Waits = Waits {
+    growth: Growth::FromAnHour,
+    attempts_max: None,
+    lifetime: Some(UNKNOWN_REFUSAL_LIFETIME),
+};
+const ALLOWANCE: Verdict = Verdict::pause(
+    AccountCondition::PausedQuota,
+    "Nothing; the relay tries another message when the pause ends. Send less from this account meanwhile.",
+);
+const RATE: Verdict = Verdict::pause(
+    AccountCondition::BackingOff,
+    "Nothing: the relay tries again with growing waits. If it happens often, lower budget.pace_per_minute.",
+);
 
 fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
     use AccountCondition::{BackingOff, PausedConfiguration, PausedCredentials};
@@ -187,6 +220,36 @@ mod tests {
             (Stage::Rcpt, 450, "later", (Scope::Recipient, Action::Retry(Waits::USUAL))),
             // Words of limits at MAIL and DATA concern the account.
             (Stage::Data, 550, "5.9.9 Some limit reached", pause(PausedQuota)),
+            (
+                Stage::FinalDot,
+                454,
+                "Throttling failure: Daily message quota exceeded.",
+                pause(PausedQuota),
+            ),
+            (
+                Stage::FinalDot,
+                432,
+                "4.3.2 Concurrent connections limit exceeded.",
+                pause(BackingOff),
+            ),
+            (
+                Stage::Rcpt,
+                550,
+                "Domain a.example has exceeded the max emails per hour.",
+                pause(PausedQuota),
+            ),
+            // The narrower subject does not: sizes, loops, mailboxes, the number of recipients.
+            (Stage::Mail, 552, "Message size exceeds limit", (Scope::Message, Action::GiveUp)),
+            (Stage::Data, 550, "5.9.9 attachment limit exceeded", (Scope::Message, Action::GiveUp)),
+            (Stage::Data, 554, "Too many hops", (Scope::Message, Action::GiveUp)),
+            (
+                Stage::Data,
+                550,
+                "5.9.9 mailbox quota exceeded",
+                (Scope::Message, Action::Retry(a_day)),
+            ),
+            (Stage::Data, 550, "5.5.3 Too many recipients", (Scope::Message, Action::Split)),
+            (Stage::Rcpt, 552, "Too many recipients", (Scope::Recipient, Action::Split)),
             (Stage::Data, 550, "5.9.9 corporate mail refused", (Scope::Message, Action::GiveUp)),
             (Stage::FinalDot, 554, "no", (Scope::Message, Action::GiveUp)),
             (Stage::FinalDot, 451, "later", (Scope::Message, Action::Retry(Waits::USUAL))),
@@ -205,6 +268,17 @@ mod tests {
             let unknown = is_unknown(&Answer::Replied { stage, reply });
             assert_eq!(unknown, code >= 400, "{stage:?} {code} {text} is counted");
         }
+    }
+
+    #[test]
+    fn an_enhanced_code_at_the_end_of_the_text_counts() {
+        let text = "sorry, that message size exceeds my databytes limit (#5.3.4)";
+        for stage in [Stage::Mail, Stage::Data, Stage::FinalDot] {
+            let verdict = of_reply(stage, &Reply::new(552, text));
+            assert_eq!((verdict.scope, verdict.action), (Scope::Message, Action::GiveUp));
+        }
+        let unknown = Answer::Replied { stage: Stage::Mail, reply: Reply::new(552, text) };
+        assert!(!is_unknown(&unknown), "the table has this code");
     }
 
     #[test]

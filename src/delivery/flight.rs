@@ -34,6 +34,7 @@ struct Entry {
     stage: Arc<StageCell>,
     settlement: Option<Arc<Settlement>>,
     stranded: bool,
+    costly: bool,
 }
 
 /// What a worker that died has left behind.
@@ -56,6 +57,12 @@ impl Flights {
             stage: entry.stage.stage(),
         };
         lock(&self.entries).values().map(in_flight).collect()
+    }
+
+    /// Whether a message is on its way that has cost the others something before.
+    pub(super) fn has_costly(&self) -> bool {
+        let undecided = |entry: &Entry| entry.settlement.is_none() && !entry.stranded;
+        lock(&self.entries).values().any(|one| undecided(one) && one.costly)
     }
 
     /// Takes out what dead workers have left behind. It is given out once.
@@ -93,9 +100,17 @@ impl Flight {
             stage: Arc::clone(&stage),
             settlement: None,
             stranded: false,
+            costly: false,
         };
         lock(&flights.entries).insert(number, entry);
         Self { flights: Arc::clone(flights), number, landed: false, claim, stage, settlement: None }
+    }
+
+    /// This message, or its like, has cost the others something before.
+    pub(super) fn is_costly(&self) {
+        if let Some(entry) = lock(&self.flights.entries).get_mut(&self.number) {
+            entry.costly = true;
+        }
     }
 
     /// It is decided what becomes of the message, whatever happens to the worker.

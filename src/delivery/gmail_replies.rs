@@ -71,6 +71,8 @@ pub struct KnownReply {
     pub scope: Scope,
     /// What the relay does.
     pub action: Action,
+    /// The account is meant, whatever was sent.
+    pub certain: bool,
     /// What a person should do; empty when nothing.
     pub remedy: &'static str,
     /// Where it is known from.
@@ -87,6 +89,7 @@ pub fn known_replies() -> Vec<KnownReply> {
             meaning: row.meaning,
             scope: row.verdict.scope,
             action: row.verdict.action,
+            certain: row.verdict.certain,
             remedy: row.verdict.remedy,
             source: row.source,
         })

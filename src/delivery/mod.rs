@@ -11,6 +11,7 @@ mod account;
 mod answer;
 mod attempt;
 mod bearer;
+mod blame;
 mod carrier;
 mod classify;
 mod credential;
@@ -38,6 +39,7 @@ mod tls;
 mod verdict;
 mod ways;
 mod wire;
+mod wording;
 mod worker;
 
 pub use answer::Stage;

@@ -104,6 +104,12 @@ impl Logins {
         }
     }
 
+    /// Whether more than half of the hour's logins are left: only these are spent on second tries, and on messages
+    /// that have cost connections before.
+    pub(super) fn is_plentiful(&self) -> bool {
+        2 * self.live(self.now()).len() < self.per_hour
+    }
+
     /// Notes that one begins.
     pub(super) fn take(&self) {
         let now = self.now();

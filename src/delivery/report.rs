@@ -42,6 +42,9 @@ pub(super) fn report(
                 shared.count(|counters| counters.uncertain += 1);
                 warn!(%id, %to, reason, attempt, "held");
             }
+            Outcome::SetBack { until, reply } => {
+                info!(%id, %to, reply, %until, "queued");
+            }
             Outcome::NotTried { .. } => {
                 let reason = complaint.as_deref().unwrap_or_default();
                 info!(%id, %to, reason, "queued");

@@ -32,6 +32,10 @@ pub(super) struct Terms {
     pub(super) resend_after: Duration,
     /// In 0.0..1.0; spreads the waits.
     pub(super) random: f64,
+    /// A refusal in the account's name would be this message's own: others are accepted meanwhile.
+    pub(super) own: bool,
+    /// This is the second connection on which it is tried.
+    pub(super) again: bool,
 }
 
 /// What one attempt comes to.
@@ -45,6 +49,8 @@ pub(super) struct Judgement {
     pub(super) accepted: bool,
     /// A recipient or the message was refused, so the account itself is well.
     pub(super) answered: bool,
+    /// A refusal in the account's name, or a lost connection, was charged to the message.
+    pub(super) own: bool,
     /// The connection must not be used again.
     pub(super) disconnected: bool,
     /// The connection was lost after the final dot.
@@ -72,6 +78,7 @@ impl Judgement {
             trouble: None,
             accepted: false,
             answered: false,
+            own: false,
             disconnected: false,
             uncertain: false,
             try_again: None,
@@ -84,24 +91,30 @@ impl Judgement {
     }
 }
 
-/// How long a message waits whose transaction a lost connection ended, so that one that always ends
-/// that way does not stand before all others.
-pub(super) const STEP_BACK: Duration = Duration::from_secs(60);
-
-/// Longer than any pause of a back-off.
-const STEP_PAST_PAUSE: Duration = Duration::from_secs(70 * 60);
+/// How long a message waits whose dialogue did not come as far as itself.
+const STEP_BACK: Duration = Duration::from_secs(60);
+/// Setbacks that a message has had when its lifetime is over, before that counts: they take hours.
+const SETBACKS_MIN: u32 = 5;
+/// Attempts after which a message is dead that alone is refused for good in the account's name. They take half a day.
+const OWN_ATTEMPTS_MAX: u32 = 8;
 /// Unknown refusals of one attempt that are told.
 const UNKNOWN_MAX: usize = 5;
 
 /// Judges the answers, one for each recipient of the claim in its order.
 pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -> Judgement {
-    let verdicts: Vec<Verdict> = answers.iter().map(classify).collect();
-    let accepted = verdicts.iter().any(|verdict| verdict.action == Action::Accept);
+    let said: Vec<Verdict> = answers.iter().map(classify).collect();
+    let accepted = said.iter().any(|verdict| verdict.action == Action::Accept);
+    let judged = |(answer, verdict): (&Answer, &Verdict)| {
+        own_verdict(answer, verdict, accepted, terms).unwrap_or(*verdict)
+    };
+    let verdicts: Vec<Verdict> = answers.iter().zip(&said).map(judged).collect();
+    let own = verdicts != said;
     let uncertain =
         answers.iter().any(|answer| matches!(answer, Answer::Broken { after_dot: true, .. }));
     let connection = |verdict: &Verdict| verdict.scope == Scope::Connection;
-    let refused =
-        |verdict: &Verdict| verdict.scope < Scope::Connection && verdict.action != Action::Accept;
+    let refused = |(verdict, said): (&Verdict, &Verdict)| {
+        said.scope < Scope::Connection && verdict.action != Action::Accept
+    };
     let action = |action| verdicts.iter().any(|verdict| verdict.action == action);
     // 421 announces the end of the connection, whatever else it says.
     let closing =
@@ -116,10 +129,12 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
         trouble: answers
             .iter()
             .zip(&verdicts)
-            .find_map(|(answer, verdict)| trouble(answer, verdict)),
+            .find_map(|(answer, verdict)| trouble(answer, verdict, claim, terms)),
         accepted,
-        answered: verdicts.iter().any(refused),
+        answered: verdicts.iter().zip(&said).any(refused),
+        own,
         disconnected: uncertain
+            || said.iter().any(|verdict| matches!(verdict.action, Action::Reconnect { .. }))
             || verdicts.iter().any(|verdict| verdict.scope >= Scope::Connection)
             || answers.iter().any(closing),
         uncertain,
@@ -127,14 +142,20 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
             .iter()
             .zip(&verdicts)
             .next()
-            .filter(|_| !uncertain && verdicts.iter().all(connection))
+            .filter(|_| !uncertain && !terms.again && verdicts.iter().all(connection))
+            .filter(|(answer, _)| !is_known_loss(claim, answer))
             .map(|(answer, verdict)| trouble_if_again(answer, verdict)),
         without_parameters: action(Action::WithoutParameters),
         spam: action(Action::GiveUpAsSpam),
         split: if action(Action::SplitByDomain) {
             Some(Splitting::ByDomain)
         } else {
-            action(Action::Split).then(|| Splitting::halved(claim.recipients.len()))
+            // One of several recipients may be what is refused: halves find it, and the others get their mail.
+            let in_doubt = own || claim.setbacks.count > 0 && answers.iter().any(is_in_transaction);
+            let refused =
+                in_doubt && !accepted && said.iter().all(|one| one.scope > Scope::Message);
+            let halves = action(Action::Split) || refused && claim.recipients.len() > 1;
+            halves.then(|| Splitting::halved(claim.recipients.len()))
         },
         unknown: unknown_refusals(answers),
         complaint: answers
@@ -157,20 +178,67 @@ fn unknown_refusals(answers: &[Answer]) -> Vec<String> {
     texts
 }
 
+/// The verdict instead of one on the account or the connection, where it is this message's own: others are accepted
+/// meanwhile, or this recipient alone was refused in a transaction that was accepted.
+fn own_verdict(answer: &Answer, said: &Verdict, accepted: bool, terms: &Terms) -> Option<Verdict> {
+    let (stage, refusal) = match answer {
+        Answer::Replied { stage, reply } => (*stage, Some(reply)),
+        Answer::Broken { stage, after_dot: false, .. } => (*stage, None),
+        Answer::Broken { .. } | Answer::Unsendable { .. } => return None,
+    };
+    let mine = match said.action {
+        Action::Pause(_) => terms.own || accepted && stage == Stage::Rcpt && !said.certain,
+        // What the upstream says of the connection may be true once.
+        Action::Reconnect { .. } => terms.own && (terms.again || refusal.is_none()),
+        _ => false,
+    };
+    let attempts_max = refusal.filter(|reply| reply.code >= 500).map(|_| OWN_ATTEMPTS_MAX);
+    let retry = Action::Retry(Waits { attempts_max, ..Waits::USUAL });
+    (mine && stage >= Stage::Mail).then(|| Verdict::new(Scope::Message, retry).hint(said.remedy))
+}
+
+/// A connection lost in the transaction of a message that has cost one before: a second login at once would be
+/// one more.
+fn is_known_loss(claim: &ClaimedMessage, answer: &Answer) -> bool {
+    claim.setbacks.count > 0
+        && matches!(answer, Answer::Broken { stage, .. } if *stage >= Stage::Mail)
+}
+
 /// What the account learns from an answer, if it concerns the account.
-fn trouble(answer: &Answer, verdict: &Verdict) -> Option<Trouble> {
-    let Action::Pause(condition) = verdict.action else { return None };
+fn trouble(
+    answer: &Answer,
+    verdict: &Verdict,
+    claim: &ClaimedMessage,
+    terms: &Terms,
+) -> Option<Trouble> {
+    let condition = match verdict.action {
+        Action::Pause(condition) => condition,
+        Action::Reconnect { .. } if terms.again || is_known_loss(claim, answer) => {
+            return Some(trouble_if_again(answer, verdict));
+        }
+        _ => return None,
+    };
     let mut trouble = Trouble::new(condition, answer.to_string(), verdict.remedy.to_owned());
     trouble.least = verdict.least;
-    trouble.day_full = condition == AccountCondition::PausedQuota;
+    trouble.day_full = condition == AccountCondition::PausedQuota && verdict.certain;
+    trouble.recheck = match answer {
+        _ if verdict.certain => Recheck::Usual,
+        _ => recheck_of_reply(answer),
+    };
     if let Answer::Broken { stage, fault, .. } = answer {
         let fault = fault.itself();
         trouble.lost_at_login = *stage == Stage::Auth && matches!(fault, Fault::Lost(_));
         trouble.recheck = match fault {
             Fault::NoPassword { .. } => Recheck::Local,
             Fault::NoToken(error) if error.kind == oauth::Kind::Local => Recheck::Local,
-            Fault::NoStarttls | Fault::Injected => Recheck::WithoutLogin,
-            Fault::PlainText if *stage == Stage::Starttls => Recheck::WithoutLogin,
+            Fault::Configuration(_) => Recheck::Local,
+            Fault::NoStarttls
+            | Fault::Injected
+            | Fault::PlainText
+            | Fault::TlsFirst
+            | Fault::NoAuth
+            | Fault::Certificate(_) => Recheck::WithoutLogin,
+            Fault::NoToken(error) if error.kind == oauth::Kind::Refused => Recheck::WithoutLogin,
             _ => Recheck::Usual,
         };
         match fault {
@@ -182,12 +250,24 @@ fn trouble(answer: &Answer, verdict: &Verdict) -> Option<Trouble> {
     Some(trouble)
 }
 
+/// Only a refused login counts against the account. Before it, looking again costs none; after it, another message
+/// may be accepted.
+fn recheck_of_reply(answer: &Answer) -> Recheck {
+    match answer {
+        Answer::Replied { stage, .. } if *stage < Stage::Auth => Recheck::WithoutLogin,
+        Answer::Replied { stage, .. } if *stage > Stage::Auth => Recheck::AnotherMessage,
+        _ => Recheck::Usual,
+    }
+}
+
 /// What the account learns when a new connection meets the same answer.
 fn trouble_if_again(answer: &Answer, verdict: &Verdict) -> Trouble {
     let reason = answer.to_string();
     match verdict.action {
         Action::Reconnect { then } if then != AccountCondition::BackingOff => {
-            Trouble::new(then, reason, verdict.remedy.to_owned())
+            let mut trouble = Trouble::new(then, reason, verdict.remedy.to_owned());
+            trouble.recheck = recheck_of_reply(answer);
+            trouble
         }
         _ => connection_trouble(reason),
     }
@@ -206,13 +286,16 @@ pub(super) fn spam_trouble(reason: &str) -> Trouble {
 
 /// Two connections in a row were lost.
 pub(super) fn connection_trouble(reason: String) -> Trouble {
-    Trouble::new(
+    let mut trouble = Trouble::new(
         AccountCondition::BackingOff,
         reason,
         "Nothing: the relay connects again with growing waits. If it goes on, look at the network and at \
          anything that filters it."
             .to_owned(),
-    )
+    );
+    trouble.lost_in_transaction = true;
+    trouble.recheck = Recheck::AnotherMessage;
+    trouble
 }
 
 fn outcome(
@@ -231,6 +314,11 @@ fn outcome(
     let usual = |attempts| Retrying { waits: Waits::USUAL, attempts };
     match verdict.action {
         Action::Accept => Outcome::Relayed { reply },
+        Action::Retry(waits) if is_about_more(answer) => {
+            let reply =
+                bounded(format!("{reply} (others are accepted, so this message is charged)"));
+            deferred(claim, reply, Retrying { waits, attempts }, terms)
+        }
         Action::Retry(waits) => deferred(claim, reply, Retrying { waits, attempts }, terms),
         Action::GiveUp | Action::GiveUpAsSpam | Action::WithoutParameters => {
             Outcome::Dead { reply }
@@ -243,17 +331,48 @@ fn outcome(
             deferred(claim, reply, usual(attempts), terms)
         }
         Action::Split | Action::SplitByDomain => Outcome::NotTried { until: None },
-        // A pause that this very message may have earned: the next probe must be another message.
-        Action::Pause(AccountCondition::BackingOff)
-            if matches!(answer, Answer::Replied { stage: Stage::FinalDot, .. }) =>
-        {
-            suspicious(claim, reply, terms)
+        Action::Pause(_) | Action::Reconnect { .. } if is_in_transaction(answer) => {
+            // In doubt, it may have been this message's fate for its whole lifetime.
+            let doubtful = !verdict.certain
+                && matches!(
+                    verdict.action,
+                    Action::Pause(_) | Action::Reconnect { then: AccountCondition::BackingOff }
+                );
+            if doubtful && claim.setbacks.count >= SETBACKS_MIN && is_expired(claim, terms) {
+                return Outcome::Dead { reply: expired(&reply, terms.lifetime) };
+            }
+            Outcome::SetBack { until: terms.now.after(step(claim)), reply }
         }
         Action::Pause(_) => Outcome::NotTried { until: None },
-        Action::Reconnect { then: AccountCondition::BackingOff } => {
-            broken(claim, answer, reply, terms)
-        }
         Action::Reconnect { .. } => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
+    }
+}
+
+/// Whether an answer came when the message itself was being handed over.
+fn is_in_transaction(answer: &Answer) -> bool {
+    match answer {
+        Answer::Replied { stage, .. } | Answer::Broken { stage, .. } => *stage >= Stage::Mail,
+        Answer::Unsendable { .. } => false,
+    }
+}
+
+/// Whether an answer was said in the name of more than the message.
+fn is_about_more(answer: &Answer) -> bool {
+    classify(answer).scope >= Scope::Connection
+}
+
+/// How long a message stays behind the others after a setback: it grows, so that a message that earns one each
+/// time costs the others less and less.
+pub(super) fn step(claim: &ClaimedMessage) -> Duration {
+    retry::delay(claim.setbacks.count.saturating_add(1), 0.0)
+}
+
+/// Moves what was set back behind the pause that it has earned, so that the next probe is another message.
+pub(super) fn behind(outcomes: &mut [(usize, Outcome)], pause: Duration) {
+    for (_, outcome) in outcomes {
+        if let Outcome::SetBack { until, .. } = outcome {
+            *until = until.after(pause);
+        }
     }
 }
 
@@ -294,28 +413,10 @@ fn deferred(claim: &ClaimedMessage, reply: String, retrying: Retrying, terms: &T
         };
     }
     // The last attempt comes when the lifetime ends, not hours later.
-    let wait = retry::growing(waits.growth, attempts, terms.random);
+    let setbacks = if terms.own { claim.setbacks.count } else { 0 };
+    let wait = retry::growing(waits.growth, attempts.saturating_add(setbacks), terms.random);
     let until = terms.now.after(wait);
     Outcome::Deferred { until: if end > terms.now { until.min(end) } else { until }, reply }
-}
-
-/// The connection failed in a transaction. That is nobody's fault, unless it has been this message's
-/// fate for its whole lifetime.
-fn broken(claim: &ClaimedMessage, answer: &Answer, reply: String, terms: &Terms) -> Outcome {
-    let in_transaction = matches!(answer, Answer::Broken { stage, .. } if *stage >= Stage::Mail);
-    if in_transaction && is_expired(claim, terms) {
-        return Outcome::Dead { reply: expired(&reply, terms.lifetime) };
-    }
-    Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) }
-}
-
-/// The account is told to slow down after a whole message was seen. If it is about the content, the message
-/// would earn the same again as the first after every pause, and nothing else would ever leave.
-fn suspicious(claim: &ClaimedMessage, reply: String, terms: &Terms) -> Outcome {
-    if is_expired(claim, terms) {
-        return Outcome::Dead { reply: expired(&reply, terms.lifetime) };
-    }
-    Outcome::NotTried { until: Some(terms.now.after(STEP_PAST_PAUSE)) }
 }
 
 /// The outcomes of a claim whose worker died at `stage`.
@@ -328,7 +429,7 @@ pub(super) fn abandoned(
     let outcome = |recipient: &ClaimedRecipient| match stage {
         Stage::FinalDot => unknown(recipient, reason.clone(), terms),
         _ if is_expired(claim, terms) => Outcome::Dead { reply: expired(&reason, terms.lifetime) },
-        _ => Outcome::NotTried { until: Some(terms.now.after(STEP_BACK)) },
+        _ => Outcome::SetBack { until: terms.now.after(step(claim)), reply: reason.clone() },
     };
     claim.recipients.iter().map(|recipient| (recipient.index, outcome(recipient))).collect()
 }
@@ -352,7 +453,11 @@ fn bounded(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{delivery::answer::Reply, message::envelope::BodyKind, queue::id::QueueId};
+    use crate::{
+        delivery::answer::Reply,
+        message::envelope::{BodyKind, Lane},
+        queue::{id::QueueId, record::Setbacks},
+    };
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
     const TERMS: Terms = Terms {
@@ -361,6 +466,8 @@ mod tests {
         uncertain: Uncertain::ResendOnce,
         resend_after: Duration::from_secs(300),
         random: 0.0,
+        own: false,
+        again: false,
     };
 
     fn claim(recipients: usize) -> ClaimedMessage {
@@ -379,6 +486,8 @@ mod tests {
             size_bytes: 10,
             accepted_at: NOW,
             lifetime_from: NOW,
+            lane: Lane::Normal,
+            setbacks: Setbacks::default(),
             recipients: (0..recipients).map(recipient).collect(),
         }
     }
@@ -389,6 +498,12 @@ mod tests {
 
     fn lost(stage: Stage, after_dot: bool) -> Answer {
         Answer::Broken { stage, after_dot, fault: Fault::Lost("gone".into()) }
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn is_set_back(outcome: &Outcome, step: Duration) -> bool {
+        matches!(outcome, Outcome::SetBack { until, .. } if *until == NOW.after(step))
     }
 
     fn outcome_of(answer: Answer) -> Outcome {
@@ -413,7 +528,13 @@ mod tests {
     fn refusals_of_the_account_charge_nothing() {
         for stage in [Stage::Auth, Stage::Mail, Stage::Rcpt, Stage::Data, Stage::FinalDot] {
             let judgement = judge(&claim(1), &[replied(stage, 550, "5.4.5 Daily limit")], &TERMS);
-            assert_eq!(judgement.outcomes, [(0, Outcome::NotTried { until: None })]);
+            let (_, outcome) = &judgement.outcomes[0];
+            if stage == Stage::Auth {
+                assert_eq!(*outcome, Outcome::NotTried { until: None });
+            } else {
+                // It may have been about the message: the next probe is another one.
+                assert!(is_set_back(outcome, MINUTE), "{outcome:?}");
+            }
             assert_eq!(judgement.trouble.unwrap().condition, AccountCondition::PausedQuota);
         }
     }
@@ -422,7 +543,7 @@ mod tests {
     fn a_connection_lost_before_the_dot_is_tried_again_and_after_it_is_uncertain() {
         let before = judge(&claim(1), &[lost(Stage::Data, false)], &TERMS);
         assert!(before.try_again.is_some() && !before.uncertain);
-        assert_eq!(before.outcomes, [(0, Outcome::NotTried { until: Some(NOW.after(STEP_BACK)) })]);
+        assert!(is_set_back(&before.outcomes[0].1, MINUTE), "{before:?}");
         let after = judge(&claim(1), &[lost(Stage::FinalDot, true)], &TERMS);
         assert!(after.uncertain && after.try_again.is_none());
         let (_, Outcome::Uncertain { resend_at, .. }) = &after.outcomes[0] else {
@@ -449,10 +570,11 @@ mod tests {
         let terms = Terms { now: NOW.after(TERMS.lifetime), ..TERMS };
         let judgement = judge(&claim(1), &[wanted], &terms);
         assert!(judgement.trouble.is_none() && judgement.disconnected);
-        assert!(matches!(judgement.outcomes[0].1, Outcome::NotTried { .. }), "{judgement:?}");
+        assert!(matches!(judgement.outcomes[0].1, Outcome::SetBack { .. }), "{judgement:?}");
         let trouble = judgement.try_again.unwrap();
         assert_eq!(trouble.condition, AccountCondition::PausedCredentials);
-        assert!(trouble.recheck == Recheck::Usual && !trouble.remedy.is_empty());
+        // The login itself was taken.
+        assert!(trouble.recheck == Recheck::AnotherMessage && !trouble.remedy.is_empty());
     }
 
     #[test]
@@ -464,9 +586,7 @@ mod tests {
             for (_, outcome) in outcomes {
                 let uncertain = matches!(outcome, Outcome::Uncertain { resend_at: Some(_), .. });
                 assert_eq!(uncertain, stage == Stage::FinalDot, "{stage:?} {outcome:?}");
-                assert!(
-                    uncertain || outcome == Outcome::NotTried { until: Some(NOW.after(STEP_BACK)) }
-                );
+                assert!(uncertain || is_set_back(&outcome, MINUTE));
             }
         }
     }
@@ -542,5 +662,118 @@ mod tests {
         let judgement = judge(&tried, &[refusal], &terms);
         let (_, Outcome::Dead { reply }) = &judgement.outcomes[0] else { panic!("{judgement:?}") };
         assert!(reply.contains("24 hours"), "{reply}");
+    }
+
+    fn after_setbacks(count: u32, recipients: usize) -> ClaimedMessage {
+        ClaimedMessage { setbacks: Setbacks { count, last: Some(NOW) }, ..claim(recipients) }
+    }
+
+    #[test]
+    fn each_setback_puts_a_message_further_behind_the_others() {
+        for (count, minutes) in [(0, 1), (1, 5), (2, 15), (3, 60), (4, 240), (9, 240)] {
+            for answer in
+                [lost(Stage::Data, false), replied(Stage::Data, 550, "5.7.1 Email quota exceeded.")]
+            {
+                let judgement = judge(&after_setbacks(count, 1), &[answer], &TERMS);
+                assert!(is_set_back(&judgement.outcomes[0].1, minutes * MINUTE), "{judgement:?}");
+            }
+        }
+        let mut outcomes =
+            [(0, Outcome::SetBack { until: NOW.after(MINUTE), reply: String::new() })];
+        behind(&mut outcomes, 10 * MINUTE);
+        assert!(is_set_back(&outcomes[0].1, 11 * MINUTE), "after the pause");
+    }
+
+    #[test]
+    fn a_message_that_has_cost_a_connection_gets_no_second_login_at_once() {
+        let first = judge(&claim(1), &[lost(Stage::Data, false)], &TERMS);
+        assert!(first.try_again.is_some() && first.trouble.is_none());
+        let known = judge(&after_setbacks(1, 1), &[lost(Stage::Data, false)], &TERMS);
+        assert!(known.try_again.is_none());
+        assert_eq!(known.trouble.unwrap().condition, AccountCondition::BackingOff);
+        let aged = replied(Stage::Mail, 421, "4.7.0 Connection expired, try reconnecting.");
+        assert!(
+            judge(&after_setbacks(1, 1), &[aged], &TERMS).try_again.is_some(),
+            "it was told why"
+        );
+    }
+
+    #[test]
+    fn what_is_a_messages_own_is_charged_to_it_and_troubles_nobody() {
+        let own = Terms { own: true, ..TERMS };
+        for answer in [
+            lost(Stage::Data, false),
+            replied(Stage::Data, 550, "5.7.1 Email quota exceeded."),
+            replied(Stage::Mail, 550, "5.7.1 Invalid credentials for relay <192.0.2.1>."),
+            replied(Stage::Mail, 550, "5.4.5 Daily user sending limit exceeded."),
+            replied(Stage::FinalDot, 421, "4.7.28 unusual rate"),
+        ] {
+            let judgement = judge(&after_setbacks(1, 1), std::slice::from_ref(&answer), &own);
+            let (_, Outcome::Deferred { until, reply }) = &judgement.outcomes[0] else {
+                panic!("{judgement:?}")
+            };
+            assert_eq!(until.since(NOW), 5 * MINUTE, "the setback before it counts");
+            assert!(reply.starts_with(&answer.to_string()) && reply.contains("others"), "{reply}");
+            assert!(judgement.trouble.is_none() && judgement.try_again.is_none());
+            assert!(judgement.own && !judgement.answered && !judgement.accepted);
+        }
+        let refused = replied(Stage::Data, 550, "5.7.1 Email quota exceeded.");
+        let mut claim = after_setbacks(1, 1);
+        claim.recipients[0].attempts = OWN_ATTEMPTS_MAX - 1;
+        let judgement = judge(&claim, std::slice::from_ref(&refused), &own);
+        assert!(matches!(judgement.outcomes[0].1, Outcome::Dead { .. }), "{judgement:?}");
+        let lists = judge(&after_setbacks(1, 8), &vec![refused; 8], &own);
+        assert_eq!(lists.split, Some(Splitting::AtMost(4)), "halves find the one that is refused");
+        let wrong = replied(Stage::Auth, 535, "5.7.8 Username and Password not accepted.");
+        assert!(
+            judge(&after_setbacks(1, 1), &[wrong], &own).trouble.is_some(),
+            "a login is nobody's own"
+        );
+    }
+
+    #[test]
+    fn a_recipient_refused_beside_accepted_ones_is_its_own_affair_unless_the_day_is_full() {
+        let accepted = replied(Stage::FinalDot, 250, "2.0.0 OK");
+        let denied = replied(Stage::Rcpt, 550, "5.7.0 Mail relay denied <192.0.2.1>.");
+        let judgement = judge(&claim(2), &[accepted.clone(), denied], &TERMS);
+        assert!(matches!(judgement.outcomes[1].1, Outcome::Deferred { .. }), "{judgement:?}");
+        assert!(judgement.trouble.is_none() && judgement.accepted && judgement.split.is_none());
+        let full = replied(Stage::Rcpt, 550, "5.4.5 Daily user sending limit exceeded.");
+        assert!(judge(&claim(2), &[accepted, full], &TERMS).trouble.unwrap().day_full);
+    }
+
+    #[test]
+    fn only_a_refused_login_or_a_full_day_earns_a_pause_of_hours() {
+        for (answer, expected) in [
+            (replied(Stage::Ehlo, 501, "5.5.4 HELO/EHLO argument invalid"), Recheck::WithoutLogin),
+            (
+                replied(Stage::Starttls, 454, "5.5.1 STARTTLS may not be repeated."),
+                Recheck::WithoutLogin,
+            ),
+            (replied(Stage::Greeting, 554, "no service"), Recheck::WithoutLogin),
+            (replied(Stage::Auth, 535, "5.7.8 no"), Recheck::Usual),
+            (replied(Stage::Mail, 550, "5.7.0 Mail Sending denied."), Recheck::AnotherMessage),
+            (
+                replied(Stage::Mail, 530, "5.7.0 Must issue a STARTTLS command first."),
+                Recheck::AnotherMessage,
+            ),
+            (replied(Stage::Data, 550, "5.4.5 Daily user sending limit exceeded."), Recheck::Usual),
+        ] {
+            let judgement = judge(&claim(1), std::slice::from_ref(&answer), &TERMS);
+            assert_eq!(judgement.trouble.unwrap().recheck, expected, "{answer}");
+        }
+        let broken = |stage, fault| Answer::Broken { stage, after_dot: false, fault };
+        for (fault, expected) in [
+            (Fault::Certificate("expired".into()), Recheck::WithoutLogin),
+            (Fault::PlainText, Recheck::WithoutLogin),
+            (Fault::TlsFirst, Recheck::WithoutLogin),
+            (Fault::NoStarttls, Recheck::WithoutLogin),
+            (Fault::Injected, Recheck::WithoutLogin),
+            (Fault::NoAuth, Recheck::WithoutLogin),
+            (Fault::Configuration("no ca_file".into()), Recheck::Local),
+        ] {
+            let judgement = judge(&claim(1), &[broken(Stage::Connect, fault.clone())], &TERMS);
+            assert_eq!(judgement.trouble.unwrap().recheck, expected, "{fault}");
+        }
     }
 }

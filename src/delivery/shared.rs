@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{
     account::{Account, Permit},
+    blame::{Suspects, Turn},
     credential,
     flight::Flights,
     gmail::Connection,
@@ -33,7 +34,7 @@ use crate::{
     queue::{
         id::QueueId,
         state::{AccountCondition, AccountState},
-        store::{Settlement, Store, StoreError},
+        store::{ClaimedMessage, Settlement, Store, StoreError},
     },
 };
 
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     pub(super) ways: Mutex<Ways>,
     /// Messages that go in smaller transactions.
     pub(super) splits: Mutex<Splits>,
+    /// Who may be what a refusal in the account's name is about.
+    pub(super) suspects: Mutex<Suspects>,
     pub(super) pacer: Pacer,
     pub(super) logins: Logins,
     /// One writer of the account's state at a time, so that the last one stored is the last one.
@@ -134,6 +137,7 @@ impl Shared {
             tokens: tokens(&options, &clock),
             ways: Mutex::new(Ways::new(&options)),
             splits: Mutex::default(),
+            suspects: Mutex::default(),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
             logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),
             account: Mutex::new(Account::new(None, clock.wall())),
@@ -180,6 +184,7 @@ impl Shared {
         let now = self.now().wall;
         lock(&self.account).resume(now);
         lock(&self.schedule).clear();
+        lock(&self.suspects).clear();
         info!(account = "open", reason = "resumed by a person", "account");
         self.persist().await;
         self.more.notify_one();
@@ -223,7 +228,26 @@ impl Shared {
             uncertain: self.options.uncertain,
             resend_after: self.options.limits.resend_after,
             random: fastrand::f64(),
+            own: false,
+            again: false,
         }
+    }
+
+    /// The same for this message: whether what is said in the account's name would be its own.
+    pub(super) fn terms_of(&self, claim: &ClaimedMessage) -> Terms {
+        let convicted = lock(&self.suspects).is_convicted(claim);
+        Terms { own: lock(&self.account).is_its_own(claim, convicted), ..self.terms() }
+    }
+
+    /// Whether a message, or its like, has cost the others something before.
+    pub(super) fn is_costly(&self, claim: &ClaimedMessage) -> bool {
+        claim.setbacks.count > 0 || lock(&self.suspects).is_convicted(claim)
+    }
+
+    /// Whether a claimed message is tried now; its recipients whose turn has not come are taken out.
+    pub(super) fn turn(&self, claim: &mut ClaimedMessage, permit: Permit) -> Turn {
+        let paused = lock(&self.account).state().condition != AccountCondition::Open;
+        lock(&self.suspects).turn(claim, permit.is_probe() && paused, self.now())
     }
 
     /// Says how the account stands: loudly when it pauses.

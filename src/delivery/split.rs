@@ -59,7 +59,11 @@ impl Splits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Timestamp, message::envelope::BodyKind, queue::store::ClaimedRecipient};
+    use crate::{
+        clock::Timestamp,
+        message::envelope::{BodyKind, Lane},
+        queue::{record::Setbacks, store::ClaimedRecipient},
+    };
 
     fn claim(number: u8, addresses: &[&str]) -> ClaimedMessage {
         let recipient = |(index, address): (usize, &&str)| ClaimedRecipient {
@@ -77,6 +81,8 @@ mod tests {
             size_bytes: 1,
             accepted_at: Timestamp(0),
             lifetime_from: Timestamp(0),
+            lane: Lane::Normal,
+            setbacks: Setbacks::default(),
             recipients: addresses.iter().enumerate().map(recipient).collect(),
         }
     }

@@ -18,6 +18,8 @@ pub(super) struct Verdict {
     pub(super) remedy: &'static str,
     /// The least first pause, where the usual one of the condition would be too short.
     pub(super) least: Duration,
+    /// It names the account's own day or rate: no message can be meant.
+    pub(super) certain: bool,
 }
 
 /// Whom an answer concerns. Only the first two may ever cost a message an attempt.
@@ -89,7 +91,7 @@ impl Waits {
 
 impl Verdict {
     pub(super) const fn new(scope: Scope, action: Action) -> Self {
-        Self { scope, action, remedy: "", least: Duration::ZERO }
+        Self { scope, action, remedy: "", least: Duration::ZERO, certain: false }
     }
 
     pub(super) const fn pause(condition: AccountCondition, remedy: &'static str) -> Self {
@@ -102,6 +104,11 @@ impl Verdict {
 
     pub(super) const fn hint(self, remedy: &'static str) -> Self {
         Self { remedy, ..self }
+    }
+
+    /// Says that the account is meant whatever was sent.
+    pub(super) const fn certain(self) -> Self {
+        Self { certain: true, ..self }
     }
 
     /// Lengthens the first pause.

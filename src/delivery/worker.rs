@@ -4,12 +4,16 @@
 //! it. The settlement of one message and the claim of the next go to the queue together, so they share a
 //! commit. Must not know what a reply means, nor who starts workers.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tracing::{error, info, warn};
 
 use super::{
     account::{Account, Entry, Permit, Trouble},
+    blame::Turn,
     carrier::{Carrier, Warm},
     flight::Flight,
     report::report,
@@ -19,9 +23,22 @@ use super::{
 };
 use crate::{
     clock::{Moment, Timestamp},
-    queue::store::{Claim, ClaimTerms, ClaimedMessage, Settlement, StoreError},
+    queue::{
+        id::QueueId,
+        store::{
+            Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, Outcome, Settlement, StoreError,
+        },
+    },
     shutdown::{Phase, Watch},
 };
+
+/// How long a message waits that has cost connections before, while the hour's logins are scarce.
+const LOGIN_WAIT: Duration = Duration::from_secs(15 * 60);
+/// And no longer than this after its last setback.
+const LOGIN_WAIT_MAX: Duration = Duration::from_secs(4 * 3_600);
+
+/// How long one waits while another one of its kind is on its way.
+const ONE_AT_A_TIME: Duration = Duration::from_secs(60);
 
 /// A claim that has been judged but not yet settled.
 type Unsettled = Option<Flight>;
@@ -150,8 +167,14 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         lock(&shared.splits).apply(&mut claim);
         let began = shared.now();
+        if let Some(until) = self.later(&mut claim, permit) {
+            return Some(self.put_back(claim, permit, until));
+        }
         let mut flight = Flight::begin(&shared.flights, claim, began.wall);
         let (claim, stage) = (Arc::clone(&flight.claim), Arc::clone(&flight.stage));
+        if shared.is_costly(&claim) {
+            flight.is_costly();
+        }
         lock(&shared.schedule).departed();
         // There may be more where this came from.
         if !shared.full.load(Ordering::Relaxed) {
@@ -166,7 +189,10 @@ impl Worker {
             return None;
         };
         let ended = shared.now();
-        let outcomes = std::mem::take(&mut judgement.outcomes);
+        let mut outcomes = std::mem::take(&mut judgement.outcomes);
+        let changed = self.learn(&claim, &judgement, &outcomes, permit);
+        let pause = lock(&shared.account).state().until.map(|until| until.since(ended.wall));
+        settlement::behind(&mut outcomes, pause.unwrap_or_default());
         let settlement =
             Arc::new(Settlement { reservation: claim.reservation, at: ended.wall, outcomes });
         // From here on a kill sends nothing again; before it there is nothing that waits.
@@ -178,10 +204,16 @@ impl Worker {
             lock(&shared.splits).note(claim.id, splitting);
         }
         shared.note_unknown(claim.id, &judgement.unknown);
-        let is_to_be_stored = self.learn(&judgement, permit);
+        if changed {
+            shared.announce();
+        }
+        // Others may now do what they may not do before.
+        if changed || permit.is_probe() {
+            shared.more.notify_one();
+        }
         let took_ms = ended.since_boot_ms.saturating_sub(began.since_boot_ms);
         report(&shared, &claim, &settlement.outcomes, judgement.complaint, took_ms);
-        if is_to_be_stored {
+        if changed || judgement.spam {
             // The settlement goes first: it must not wait for what is known of the account.
             tokio::join!(settle(&shared, flight), shared.persist());
             shared.more.notify_one();
@@ -190,31 +222,75 @@ impl Worker {
         Some(flight)
     }
 
-    /// What the attempt says about the account. Returns whether that is to be stored.
-    fn learn(&self, judgement: &Judgement, permit: Permit) -> bool {
+    /// Until when a claimed message is not tried, because of what it or its like have cost before.
+    fn later(&self, claim: &mut ClaimedMessage, permit: Permit) -> Option<Timestamp> {
         let shared = &self.shared;
-        let changed = {
-            let now = shared.now().wall;
-            let mut account = lock(&shared.account);
-            let mut trouble = judgement.trouble.clone();
-            if judgement.uncertain && account.lost_after_dot(permit) {
-                let reason = judgement.complaint.clone().unwrap_or_default();
-                trouble = trouble.or_else(|| Some(settlement::connection_trouble(reason)));
-            }
-            if judgement.spam && account.spam(now) {
-                let reason = judgement.complaint.as_deref().unwrap_or_default();
-                trouble = trouble.or_else(|| Some(settlement::spam_trouble(reason)));
-            }
-            learn(&mut account, permit, trouble, judgement, now)
+        if let Turn::Later(until) = shared.turn(claim, permit) {
+            return Some(until);
+        }
+        if !shared.is_costly(claim) {
+            return None;
+        }
+        let now = shared.now().wall;
+        if shared.flights.has_costly() {
+            return Some(now.after(ONE_AT_A_TIME));
+        }
+        // The open connection, too, would be missed by the others.
+        let recent = claim.setbacks.last.is_some_and(|last| now.since(last) < LOGIN_WAIT_MAX);
+        let waits = recent && !self.carrier.has_logins_to_spare();
+        waits.then(|| now.after(LOGIN_WAIT))
+    }
+
+    /// Leaves a claimed message to a later time. Nobody was asked, so nothing is charged.
+    fn put_back(&self, claim: ClaimedMessage, permit: Permit, until: Timestamp) -> Flight {
+        let shared = &self.shared;
+        let now = shared.now().wall;
+        let outcome =
+            |one: &ClaimedRecipient| (one.index, Outcome::NotTried { until: Some(until) });
+        let outcomes = claim.recipients.iter().map(outcome).collect();
+        let reservation = claim.reservation;
+        let mut flight = Flight::begin(&shared.flights, claim, now);
+        flight.decide(Arc::new(Settlement { reservation, at: now, outcomes }));
+        shared.give_back(permit);
+        flight
+    }
+
+    /// What the attempt says about the account, and about what was sent. Returns whether the account has changed.
+    fn learn(
+        &self,
+        claim: &ClaimedMessage,
+        judgement: &Judgement,
+        outcomes: &[(usize, Outcome)],
+        permit: Permit,
+    ) -> bool {
+        let shared = &self.shared;
+        let now = shared.now();
+        let mut account = lock(&shared.account);
+        let mut suspects = lock(&shared.suspects);
+        let mut trouble = judgement.trouble.clone();
+        if judgement.uncertain && account.lost_after_dot(permit) {
+            let reason = judgement.complaint.clone().unwrap_or_default();
+            trouble = trouble.or_else(|| Some(settlement::connection_trouble(reason)));
+        }
+        if judgement.spam && account.spam(now.wall) {
+            let reason = judgement.complaint.as_deref().unwrap_or_default();
+            trouble = trouble.or_else(|| Some(settlement::spam_trouble(reason)));
+        }
+        let accepted = |(index, outcome): &(usize, Outcome)| {
+            matches!(outcome, Outcome::Relayed { .. }).then_some(*index)
         };
-        if changed {
-            shared.announce();
+        let accepted: Vec<usize> = outcomes.iter().filter_map(accepted).collect();
+        if trouble.is_some()
+            && outcomes.iter().any(|(_, one)| matches!(one, Outcome::SetBack { .. }))
+        {
+            suspects.accuse(claim, now);
+        } else if !accepted.is_empty() && account.is_current(permit) {
+            suspects.accepted(claim, &accepted);
         }
-        // Others may now do what they may not do before.
-        if changed || permit.is_probe() {
-            shared.more.notify_one();
+        if judgement.own {
+            suspects.charge(claim, now);
         }
-        changed || judgement.spam
+        learn(&mut account, permit, trouble, judgement, claim.id, now.wall)
     }
 }
 
@@ -230,11 +306,16 @@ fn learn(
     permit: Permit,
     trouble: Option<Trouble>,
     judgement: &Judgement,
+    id: QueueId,
     now: Timestamp,
 ) -> bool {
     match trouble {
         Some(trouble) => account.trouble(permit, trouble, now),
         None if judgement.accepted => account.accepted(permit, now),
+        None if judgement.own => {
+            account.charge(permit, id);
+            false
+        }
         None if judgement.answered => account.answered(permit, now),
         None => {
             account.release(permit);

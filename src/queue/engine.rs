@@ -281,6 +281,8 @@ impl Engine {
             size_bytes: record.size_bytes,
             accepted_at: record.accepted_at,
             lifetime_from: record.lifetime_from.after(self.doubt(now, SETTLED_AFTER)),
+            lane: record.lane,
+            setbacks: record.setbacks,
             recipients,
         };
         changes.put(id, Some(record), Some(reserved));
@@ -316,6 +318,10 @@ impl Engine {
             let outcome = settlement.of(index);
             apply(recipient, &outcome, settlement.at, old.accepted_at);
             self.account_for(changes, reservation, &outcome, now);
+            // Once for the transaction, however many recipients it had.
+            if matches!(outcome, Outcome::SetBack { .. }) {
+                new.setbacks = old.setbacks.one_more(settlement.at);
+            }
         }
         finish(changes, id, &old, new, now.wall);
         Ok(())
@@ -352,6 +358,9 @@ impl Engine {
             };
             apply(recipient, &outcome, at, record.accepted_at);
             self.account_for(changes, reservation, &outcome, now);
+            if matches!(outcome, Outcome::SetBack { .. }) {
+                new.setbacks = record.setbacks.one_more(at);
+            }
         }
         finish(changes, id, record, new, now.wall);
     }
@@ -428,7 +437,10 @@ impl Engine {
                     None => self.spend(changes, now, 1),
                 }
             }
-            Outcome::Deferred { .. } | Outcome::NotTried { .. } | Outcome::Dead { .. } => {
+            Outcome::Deferred { .. }
+            | Outcome::NotTried { .. }
+            | Outcome::SetBack { .. }
+            | Outcome::Dead { .. } => {
                 self.refund(changes, reservation);
             }
         }
@@ -496,6 +508,7 @@ mod tests {
             delay_told: false,
             notify: std::collections::BTreeMap::new(),
             notices: vec![],
+            setbacks: crate::queue::record::Setbacks::default(),
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();

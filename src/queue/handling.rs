@@ -7,7 +7,7 @@ use super::{
     engine::{Answer, Engine},
     id::QueueId,
     overlay::{current, finish},
-    record::{MessageRecord, NOTICES_MAX},
+    record::{MessageRecord, NOTICES_MAX, Setbacks},
     state::RecipientState,
     store::{StoreError, Told},
     tables::{Changes, Tables},
@@ -30,6 +30,7 @@ impl Engine {
         let retried = |record: &mut MessageRecord| {
             record.lifetime_from = now;
             record.delay_told = false;
+            record.setbacks = Setbacks::default();
         };
         self.edit(tables, changes, id, retried, |state| match state {
             RecipientState::Queued { resend, .. } => {

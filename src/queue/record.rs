@@ -44,8 +44,27 @@ pub struct MessageRecord {
     pub notify: BTreeMap<usize, Notify>,
     /// The last notices about it, at most [`NOTICES_MAX`].
     pub notices: Vec<NoticeSent>,
+    /// What its attempts have cost the others.
+    pub setbacks: Setbacks,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
+}
+
+/// Attempts that ended in a refusal of the account or in a lost connection: nothing was charged for them, because
+/// the message need not be the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setbacks {
+    /// How many, since its acceptance or since a person retried it.
+    pub count: u32,
+    /// When the last one was. If others were accepted since, it was the message's own.
+    pub last: Option<Timestamp>,
+}
+
+impl Setbacks {
+    /// With one more at `at`.
+    pub(super) fn one_more(self, at: Timestamp) -> Self {
+        Self { count: self.count.saturating_add(1), last: Some(at) }
+    }
 }
 
 /// Notices that are remembered with a message: a person resends it again and again.
@@ -117,6 +136,7 @@ impl MessageRecord {
             delay_told: false,
             notify: notify.collect(),
             notices: Vec::new(),
+            setbacks: Setbacks::default(),
             recipients: recipients.collect(),
         }
     }
@@ -285,6 +305,7 @@ mod tests {
                 to: "admin@example.org".parse().unwrap(),
                 id: QueueId::from_bytes([7; 16]),
             }],
+            setbacks: Setbacks { count: 3, last: Some(Timestamp(6)) },
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

@@ -111,6 +111,9 @@ pub struct AccountState {
     pub day_full_since: Option<Timestamp>,
     /// Until when there is one connection at a time, because more of them were too much.
     pub alone_until: Option<Timestamp>,
+    /// When a message was last accepted. What was refused in the account's name before it, and is refused again
+    /// after it, is refused for its own sake.
+    pub accepted_at: Option<Timestamp>,
     /// When messages were taken for spam, within the last hour.
     pub spam: Vec<Timestamp>,
     /// When logins began, within the last hour.
@@ -133,6 +136,7 @@ impl AccountState {
             remedy: String::new(),
             day_full_since: None,
             alone_until: None,
+            accepted_at: None,
             spam: Vec::new(),
             logins: Vec::new(),
             login_mark: None,

@@ -15,7 +15,7 @@ use super::{
     id::QueueId,
     reader::MessageReader,
     receipt::Receipt,
-    record::{MessageRecord, NoticeSent},
+    record::{MessageRecord, NoticeSent, Setbacks},
     state::{AccountState, Recipient},
 };
 use crate::{
@@ -276,6 +276,10 @@ pub struct ClaimedMessage {
     pub accepted_at: Timestamp,
     /// From when its lifetime counts.
     pub lifetime_from: Timestamp,
+    /// How urgent it is.
+    pub lane: Lane,
+    /// What its attempts have cost the others so far.
+    pub setbacks: Setbacks,
     /// The recipients to try, with their place in the record.
     pub recipients: Vec<ClaimedRecipient>,
 }
@@ -323,7 +327,9 @@ impl Settlement {
         moved.at = self.at.before(ahead);
         for (_, outcome) in &mut moved.outcomes {
             match outcome {
-                Outcome::Deferred { until, .. } => *until = until.before(ahead),
+                Outcome::Deferred { until, .. } | Outcome::SetBack { until, .. } => {
+                    *until = until.before(ahead);
+                }
                 Outcome::NotTried { until } | Outcome::Uncertain { resend_at: until, .. } => {
                     *until = until.map(|until| until.before(ahead));
                 }
@@ -353,6 +359,14 @@ pub enum Outcome {
     NotTried {
         /// Earliest time of the next attempt; `None` means at once.
         until: Option<Timestamp>,
+    },
+    /// Certainly not accepted, and perhaps its own fault: the account was refused or the connection lost. The unit
+    /// comes back, nothing is charged, and the message remembers it.
+    SetBack {
+        /// Earliest time of the next attempt.
+        until: Timestamp,
+        /// The reply or our own reason.
+        reply: String,
     },
     /// The final dot was sent and no answer came; the unit stays spent.
     Uncertain {

@@ -41,10 +41,11 @@ impl Times for MessageRecord {
             delay_told: _,
             notify: _,
             notices,
+            setbacks,
             recipients,
         } = self;
         let notices = notices.iter_mut().map(|notice| &mut notice.at);
-        for at in notices.chain([accepted_at, lifetime_from]) {
+        for at in notices.chain([accepted_at, lifetime_from]).chain(&mut setbacks.last) {
             *at = change(Kind::Past, *at);
         }
         recipients.iter_mut().for_each(|recipient| recipient.state.each_time(change));
@@ -74,6 +75,7 @@ impl Times for AccountState {
             remedy: _,
             day_full_since,
             alone_until,
+            accepted_at,
             spam,
             logins,
             login_mark: _,
@@ -81,7 +83,9 @@ impl Times for AccountState {
         for at in [until, alone_until].into_iter().flatten() {
             *at = change(Kind::Planned, *at);
         }
-        for at in spam.iter_mut().chain(logins).chain(day_full_since).chain([since]) {
+        for at in
+            spam.iter_mut().chain(logins).chain(day_full_since).chain(accepted_at).chain([since])
+        {
             *at = change(Kind::Past, *at);
         }
     }

@@ -26,7 +26,9 @@ pub(super) fn apply(
     let place = if recipient.attempts == 0 { accepted_at } else { at };
     recipient.state = match outcome {
         Outcome::Relayed { .. } => RecipientState::Relayed { at },
-        Outcome::Deferred { until, .. } => RecipientState::Queued { due: *until, resend },
+        Outcome::Deferred { until, .. } | Outcome::SetBack { until, .. } => {
+            RecipientState::Queued { due: *until, resend }
+        }
         Outcome::NotTried { until } => {
             RecipientState::Queued { due: until.unwrap_or(place), resend }
         }
@@ -47,6 +49,7 @@ pub(super) fn apply(
             recipient.attempts += 1;
             recipient.last_reply = Some(cut(reply));
         }
+        Outcome::SetBack { reply, .. } => recipient.last_reply = Some(cut(reply)),
         Outcome::NotTried { .. } => {}
     }
 }

@@ -193,6 +193,12 @@ impl Sandbox {
         self.shared.script.order(Order { stage, failure, times: Times::Always });
     }
 
+    /// Orders a failure for every transaction in which the words of MAIL or RCPT hold `whom` (at RCPT: those of this
+    /// RCPT), until [`Sandbox::forget_failures`].
+    pub fn strike(&self, whom: &str, stage: Stage, failure: Failure) {
+        self.shared.script.strike(whom.to_owned(), stage, failure);
+    }
+
     /// Orders what the next request for a token is answered. Several orders strike one after the other.
     pub fn answer_next_token_request(&self, answer: TokenAnswer) {
         self.shared.identity.order(answer);

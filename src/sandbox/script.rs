@@ -123,6 +123,8 @@ pub struct Chance {
 #[derive(Debug, Default)]
 pub(super) struct Script {
     ordered: Mutex<VecDeque<Order>>,
+    /// What always happens to mail from or to somebody: a part of the address, where, what.
+    struck: Mutex<Vec<(String, Stage, Failure)>>,
     chance: Option<(Chance, Mutex<fastrand::Rng>)>,
 }
 
@@ -133,7 +135,11 @@ impl Script {
             let dice = Mutex::new(fastrand::Rng::with_seed(chance.seed));
             (chance, dice)
         };
-        Self { ordered: Mutex::new(orders.iter().cloned().collect()), chance: chance.map(dice) }
+        Self {
+            ordered: Mutex::new(orders.iter().cloned().collect()),
+            struck: Mutex::default(),
+            chance: chance.map(dice),
+        }
     }
 
     /// Orders a failure; the oldest order is forgotten beyond [`ORDERS_MAX`].
@@ -145,14 +151,30 @@ impl Script {
         ordered.push_back(order);
     }
 
+    /// Orders a failure for every transaction of somebody, until it is forgotten.
+    pub(super) fn strike(&self, whom: String, stage: Stage, failure: Failure) {
+        let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        if struck.len() < ORDERS_MAX {
+            struck.push((whom, stage, failure));
+        }
+    }
+
     /// Takes back every order that has not struck yet.
     pub(super) fn forget_orders(&self) {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.ordered.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// What happens at `stage`: the first order for it, else what the dice say.
-    pub(super) fn take(&self, stage: Stage) -> Option<Failure> {
-        self.take_order(stage).or_else(|| self.roll(stage))
+    /// What happens at `stage` to a transaction of which this was `said`: what somebody in it always meets, else the
+    /// first order for the stage, else what the dice say.
+    pub(super) fn take(&self, stage: Stage, said: &str) -> Option<Failure> {
+        self.struck_at(stage, said).or_else(|| self.take_order(stage)).or_else(|| self.roll(stage))
+    }
+
+    fn struck_at(&self, stage: Stage, said: &str) -> Option<Failure> {
+        let struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at_stage = struck.iter().filter(|(_, at, _)| *at == stage);
+        at_stage.find(|(whom, ..)| said.contains(whom)).map(|(.., failure)| failure.clone())
     }
 
     fn take_order(&self, stage: Stage) -> Option<Failure> {
@@ -197,14 +219,31 @@ mod tests {
         script.order(Order { times: Times::Next(2), ..next(Stage::Mail, Failure::Drop) });
         script.order(next(Stage::Mail, Failure::Hang));
         script.order(Order { times: Times::Always, ..next(Stage::Dot, Failure::Drop) });
-        assert_eq!(script.take(Stage::Rcpt), None);
-        assert_eq!(script.take(Stage::Mail), Some(Failure::Drop));
-        assert_eq!(script.take(Stage::Mail), Some(Failure::Drop));
-        assert_eq!(script.take(Stage::Mail), Some(Failure::Hang));
-        assert_eq!(script.take(Stage::Mail), None);
-        assert_eq!([(); 3].map(|()| script.take(Stage::Dot)), [const { Some(Failure::Drop) }; 3]);
+        assert_eq!(script.take(Stage::Rcpt, ""), None);
+        assert_eq!(script.take(Stage::Mail, ""), Some(Failure::Drop));
+        assert_eq!(script.take(Stage::Mail, ""), Some(Failure::Drop));
+        assert_eq!(script.take(Stage::Mail, ""), Some(Failure::Hang));
+        assert_eq!(script.take(Stage::Mail, ""), None);
+        assert_eq!(
+            [(); 3].map(|()| script.take(Stage::Dot, "")),
+            [const { Some(Failure::Drop) }; 3]
+        );
         script.forget_orders();
-        assert_eq!(script.take(Stage::Dot), None);
+        assert_eq!(script.take(Stage::Dot, ""), None);
+    }
+
+    #[test]
+    fn somebody_is_struck_in_each_of_his_transactions_and_nobody_else() {
+        let script = Script::default();
+        script.strike("<bad@".into(), Stage::Data, Failure::Drop);
+        let of = |sender: &str| script.take(Stage::Data, &format!("FROM:<{sender}@a.example>\n"));
+        assert_eq!(
+            [of("bad"), of("good"), of("bad")],
+            [Some(Failure::Drop), None, Some(Failure::Drop)]
+        );
+        assert_eq!(script.take(Stage::Dot, "FROM:<bad@a.example>"), None);
+        script.forget_orders();
+        assert_eq!(of("bad"), None);
     }
 
     #[test]
@@ -212,8 +251,8 @@ mod tests {
         let chance = Chance { one_in: 4, seed: 7, failures: vec![(Stage::Mail, Failure::Drop)] };
         let roll = || {
             let script = Script::new(&[], Some(chance.clone()));
-            assert_eq!(script.take(Stage::Rcpt), None);
-            (0..1000).map(|_| script.take(Stage::Mail).is_some()).collect::<Vec<bool>>()
+            assert_eq!(script.take(Stage::Rcpt, ""), None);
+            (0..1000).map(|_| script.take(Stage::Mail, "").is_some()).collect::<Vec<bool>>()
         };
         let struck = roll().iter().filter(|struck| **struck).count();
         assert!((200..300).contains(&struck), "{struck} of 1000");

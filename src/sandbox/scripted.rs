@@ -22,7 +22,12 @@ pub(super) enum Ordered {
 impl Session {
     /// Follows what was ordered for this stage.
     pub(super) fn ordered(&mut self, stage: Stage) -> Ordered {
-        let Some(failure) = self.shared.script.take(stage) else {
+        // At RCPT only the one who is named counts.
+        let said = match stage {
+            Stage::Rcpt => self.said.lines().last().unwrap_or_default(),
+            _ => self.said.as_str(),
+        };
+        let Some(failure) = self.shared.script.take(stage, said) else {
             return Ordered::Proceed(Flow::Continue);
         };
         match failure {

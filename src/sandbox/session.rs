@@ -73,6 +73,8 @@ pub(super) struct Session {
     pub(super) expiry: Option<Expiry>,
     unrecognized: u32,
     pub(super) state: State,
+    /// What MAIL and RCPT have said in the present transaction, a line for each.
+    pub(super) said: String,
     /// Replies that wait to be sent.
     pub(super) output: Vec<u8>,
 }
@@ -116,6 +118,7 @@ impl Session {
             expiry: None,
             unrecognized: 0,
             state: State::Idle,
+            said: String::new(),
             output: Vec::with_capacity(1024),
         }
     }
@@ -206,6 +209,11 @@ impl Session {
         // syntax.
         if matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Bdat(_))
         {
+            match &command {
+                Command::Mail(rest) => self.said = format!("{rest}\n"),
+                Command::Rcpt(rest) => self.said.push_str(&format!("{rest}\n")),
+                _ => {}
+            }
             return self.transact(&command, now);
         }
         match self.ordered(stage) {

@@ -69,6 +69,12 @@ async fn a_pause_ends_with_one_probe_whose_success_opens_the_account() {
     assert_eq!(scene.handle().status().account.until, Some(scene.clock.wall().after(2 * HOUR)));
 
     scene.advance(2 * HOUR).await;
+    scene.until_received(9).await;
+    scene.until_account(AccountCondition::Open).await;
+    // The two that were refused are behind the others, and go one after the other.
+    scene.advance(MINUTE).await;
+    scene.until_received(10).await;
+    scene.advance(MINUTE).await;
     scene.until_received(11).await;
     scene.until_account(AccountCondition::Open).await;
 }

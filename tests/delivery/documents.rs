@@ -42,8 +42,14 @@ fn does(reply: &KnownReply) -> String {
         Action::Reconnect { then } => {
             format!("connects anew at once; the second time in a row: **{}**", then.name())
         }
-        Action::Pause(condition) => {
+        Action::Pause(condition) if reply.certain || reply.stage <= Stage::Auth => {
             format!("**{}**; nothing is charged to a message", condition.name())
+        }
+        Action::Pause(condition) => {
+            format!(
+                "**{}**, until another message is accepted; then it is this message's own",
+                condition.name()
+            )
         }
     }
 }

@@ -105,8 +105,18 @@ impl Scene {
     }
 
     pub(super) async fn submit_in(&self, lane: Lane, recipients: &[&str], body: &[u8]) -> QueueId {
+        self.submit_from(lane, "cron@host.example", recipients, body).await
+    }
+
+    pub(super) async fn submit_from(
+        &self,
+        lane: Lane,
+        sender: &str,
+        recipients: &[&str],
+        body: &[u8],
+    ) -> QueueId {
         let envelope = Envelope {
-            reverse_path: Some("cron@host.example".parse().unwrap()),
+            reverse_path: Some(sender.parse().unwrap()),
             forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
             body: BodyKind::SevenBit,
             internationalized: false,

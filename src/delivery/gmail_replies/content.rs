@@ -27,12 +27,14 @@ const MALFORMED: Verdict = FAILED.hint(remedies::MALFORMED);
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
+    Row { stages: TRANSACTION, codes: &[421, 450, 550], enhanced: &["4.7.28", "5.7.28"], text: &["same message-id", "this message exceeded"],
+        meaning: "this message was seen too often", verdict: SUSPICIOUS, source: "gmail.md 3.6",
+        examples: &[(Stage::FinalDot, "421 4.7.28 Gmail has detected that this message exceeded its quota for sending messages with the same Message-ID.")] },
     Row { stages: TRANSACTION, codes: &[421, 450, 550], enhanced: &["4.7.28", "5.7.28"], text: &[],
         meaning: "mail comes at an unusual rate", verdict: Verdict::pause(BackingOff, remedies::UNUSUAL_RATE).at_least_minutes(15), source: "gmail.md 3.6",
         examples: &[
             (Stage::FinalDot, "421 4.7.28 Gmail has detected an unusual rate of mail. To protect our users from spam, mail has been temporarily rate limited. https://support.google.com/mail/?p=UnsolicitedRateLimitError"),
             (Stage::FinalDot, "550 5.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your IP Netblock."),
-            (Stage::FinalDot, "421 4.7.28 Gmail has detected that this message exceeded its quota for sending messages with the same Message-ID."),
         ] },
     Row { stages: CONTENT, codes: &[552], enhanced: &["5.3.4", "5.2.3"], text: &[],
         meaning: "the message, a header field or the number of attachments is too large", verdict: FAILED.hint(remedies::TOO_LARGE), source: "gmail.md 3.4 and 3.6",

@@ -12,7 +12,7 @@ use crate::{
     queue::state::AccountCondition::{BackingOff, PausedConfiguration, PausedQuota},
 };
 
-const QUOTA: Verdict = Verdict::pause(PausedQuota, remedies::QUOTA);
+const QUOTA: Verdict = Verdict::pause(PausedQuota, remedies::QUOTA).certain();
 const BUSY: Verdict = Verdict::pause(BackingOff, remedies::BUSY);
 const SLIP: Verdict = Verdict::reconnect(PausedConfiguration).hint(remedies::DIALOGUE);
 const LATER: Verdict =

@@ -1,0 +1,314 @@
+//! Whom a refusal concerns that speaks of the account, learned from what happens next.
+//!
+//! Rule: pure and bounded. A sender or recipient that was in a refused transaction is a suspect; an accepted message
+//! without it convicts it, one with it clears it. A convicted one waits for its own turn and stops nobody else.
+
+use std::time::Duration;
+
+use crate::{
+    clock::{Moment, Timestamp},
+    message::envelope::Lane,
+    queue::{id::QueueId, store::ClaimedMessage},
+    smtp::address::Address,
+};
+
+/// Senders and recipients that are remembered; the oldest go first.
+const SUSPECTS_MAX: usize = 512;
+/// Recipients of one refused transaction that are remembered.
+const RECIPIENTS_MAX: usize = 16;
+/// How long a suspect is remembered after the last refusal.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
+/// How long the next message of a convicted sender or recipient waits after each refusal that follows.
+const TURNS: [Duration; 3] =
+    [Duration::from_secs(60), Duration::from_secs(5 * 60), Duration::from_secs(15 * 60)];
+/// Looks that one probe takes for a message that has nothing in common with what was refused.
+const LOOKS_MAX: usize = 200;
+/// How long a message is passed over whose lane leaves before the others.
+const PASSED_OVER: Duration = Duration::from_secs(1);
+
+/// What a refused message has in common with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trait {
+    Sender(Option<Address>),
+    Recipient(Address),
+}
+
+#[derive(Debug)]
+struct Suspect {
+    is: Trait,
+    /// By milliseconds since boot, as all times here: these waits do not outlive the process.
+    refused_ms: u64,
+    /// Since its refusal a message without it was accepted.
+    convicted: bool,
+    refusals: u32,
+    next_turn_ms: u64,
+}
+
+/// Whether a claimed message is tried now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Now,
+    /// It goes back to the queue until then, uncharged, and the next one is looked at.
+    Later(Timestamp),
+}
+
+/// The suspects.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    known: Vec<Suspect>,
+    /// What the present probe has looked at.
+    looked_at: Vec<(QueueId, Likeness)>,
+    /// How often it has looked.
+    looks: usize,
+}
+
+/// How much a message resembles what was refused: whether it was itself, and what they have in common. Then its
+/// octets: a small one asks as well, and what breaks transfers is mostly large.
+type Likeness = (bool, usize, u64);
+
+impl Suspects {
+    /// Whether a message is tried now. Recipients whose turn has not come are taken out of the claim, unless none
+    /// is left. A probe after a refusal looks for a message that has nothing in common with it.
+    pub(super) fn turn(&mut self, claim: &mut ClaimedMessage, probe: bool, now: Moment) -> Turn {
+        self.forget(now);
+        if let Some(until_ms) = self.next_turn(claim, now) {
+            return Turn::Later(wall(until_ms, now));
+        }
+        if probe { self.least_alike(claim, now.wall) } else { Turn::Now }
+    }
+
+    /// Whether this message is the one to ask with. Each is looked at once and goes to the end of its lane, or out of
+    /// it for a moment where other lanes come after it; then the one goes that resembles the refused ones least.
+    fn least_alike(&mut self, claim: &ClaimedMessage, now: Timestamp) -> Turn {
+        let shared = self.known.iter().filter(|one| one.is_in(claim)).count();
+        let likeness = (claim.setbacks.count > 0, shared, claim.size_bytes);
+        let looked_at = self.looked_at.iter().any(|(id, _)| *id == claim.id);
+        let is_best = self.looked_at.iter().all(|(_, other)| likeness <= *other);
+        let unlike = claim.setbacks.count == 0 && shared == 0;
+        if unlike || self.looks >= LOOKS_MAX || looked_at && is_best {
+            return Turn::Now;
+        }
+        self.looks += 1;
+        if looked_at {
+            return Turn::Later(now.after(PASSED_OVER));
+        }
+        self.looked_at.push((claim.id, likeness));
+        let behind = matches!(claim.lane, Lane::Notice | Lane::Urgent);
+        Turn::Later(if behind { now.after(PASSED_OVER) } else { now })
+    }
+
+    fn look_anew(&mut self) {
+        self.looked_at.clear();
+        self.looks = 0;
+    }
+
+    fn next_turn(&self, claim: &mut ClaimedMessage, now: Moment) -> Option<u64> {
+        let waits = |is: &Trait| {
+            let known = self.known.iter().find(|one| one.convicted && one.is == *is)?;
+            (known.next_turn_ms > now.since_boot_ms).then_some(known.next_turn_ms)
+        };
+        if let Some(until_ms) = waits(&Trait::Sender(claim.reverse_path.clone())) {
+            return Some(until_ms);
+        }
+        let mut earliest: Option<u64> = None;
+        let (waiting, free) = std::mem::take(&mut claim.recipients).into_iter().partition(|one| {
+            let until_ms = waits(&Trait::Recipient(one.address.clone()));
+            earliest = earliest.into_iter().chain(until_ms).min();
+            until_ms.is_some()
+        });
+        let (waiting, free): (Vec<_>, Vec<_>) = (waiting, free);
+        let all_wait = free.is_empty() && !waiting.is_empty();
+        claim.recipients = if all_wait { waiting } else { free };
+        earliest.filter(|_| all_wait)
+    }
+
+    /// A transaction was refused in the account's name.
+    pub(super) fn accuse(&mut self, claim: &ClaimedMessage, now: Moment) {
+        self.look_anew();
+        let recipients = claim.recipients.iter().take(RECIPIENTS_MAX);
+        let recipients = recipients.map(|one| Trait::Recipient(one.address.clone()));
+        for is in [Trait::Sender(claim.reverse_path.clone())].into_iter().chain(recipients) {
+            if let Some(known) = self.known.iter_mut().find(|one| one.is == is) {
+                known.refused_ms = now.since_boot_ms;
+                continue;
+            }
+            if self.known.len() >= SUSPECTS_MAX {
+                self.known.remove(0);
+            }
+            self.known.push(Suspect {
+                is,
+                refused_ms: now.since_boot_ms,
+                convicted: false,
+                refusals: 0,
+                next_turn_ms: 0,
+            });
+        }
+    }
+
+    /// A transaction was accepted for `accepted` of its recipients: that clears what is in it, and convicts what
+    /// is not.
+    pub(super) fn accepted(&mut self, claim: &ClaimedMessage, accepted: &[usize]) {
+        self.look_anew();
+        let mut accepted_part = claim.clone();
+        accepted_part.recipients.retain(|one| accepted.contains(&one.index));
+        self.known.retain(|one| !one.is_in(&accepted_part));
+        for one in &mut self.known {
+            one.convicted = true;
+        }
+    }
+
+    /// Whether something in this transaction is what an earlier refusal was about.
+    pub(super) fn is_convicted(&self, claim: &ClaimedMessage) -> bool {
+        self.known.iter().any(|one| one.convicted && one.is_in(claim))
+    }
+
+    /// The refusal of this transaction was its own.
+    pub(super) fn charge(&mut self, claim: &ClaimedMessage, now: Moment) {
+        for one in self.known.iter_mut().filter(|one| one.convicted && one.is_in(claim)) {
+            let turn =
+                TURNS[usize::try_from(one.refusals).unwrap_or(usize::MAX).min(TURNS.len() - 1)];
+            one.refusals = one.refusals.saturating_add(1);
+            one.refused_ms = now.since_boot_ms;
+            one.next_turn_ms = now.since_boot_ms.saturating_add(milliseconds(turn));
+        }
+    }
+
+    /// A person says that all is well.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn forget(&mut self, now: Moment) {
+        let old = |one: &Suspect| now.since_boot_ms.saturating_sub(one.refused_ms);
+        self.known.retain(|one| old(one) < milliseconds(REMEMBERED));
+    }
+}
+
+impl Suspect {
+    fn is_in(&self, claim: &ClaimedMessage) -> bool {
+        match &self.is {
+            Trait::Sender(sender) => claim.reverse_path == *sender,
+            Trait::Recipient(address) => claim.recipients.iter().any(|one| one.address == *address),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn wall(until_ms: u64, now: Moment) -> Timestamp {
+    now.wall.after(Duration::from_millis(until_ms.saturating_sub(now.since_boot_ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::{Clock, ManualClock},
+        message::envelope::BodyKind,
+        queue::{record::Setbacks, store::ClaimedRecipient},
+    };
+
+    fn claim(number: u8, sender: &str, recipients: &[&str]) -> ClaimedMessage {
+        let recipient = |(index, address): (usize, &&str)| ClaimedRecipient {
+            index,
+            address: address.parse().unwrap(),
+            attempts: 0,
+            resend: false,
+        };
+        ClaimedMessage {
+            id: QueueId::from_bytes([number; 16]),
+            reverse_path: sender.parse().ok(),
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            size_bytes: 1,
+            lane: Lane::Normal,
+            accepted_at: Timestamp(0),
+            lifetime_from: Timestamp(0),
+            setbacks: Setbacks::default(),
+            reservation: 0,
+            recipients: recipients.iter().enumerate().map(recipient).collect(),
+        }
+    }
+
+    fn turn(suspects: &mut Suspects, mut claim: ClaimedMessage, clock: &ManualClock) -> Turn {
+        suspects.turn(&mut claim, false, clock.now())
+    }
+
+    #[test]
+    fn an_accepted_message_of_others_convicts_and_one_of_the_same_clears() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut suspects = Suspects::default();
+        let bad = claim(1, "bad@a.example", &["x@b.example"]);
+        suspects.accuse(&bad, clock.now());
+        assert!(!suspects.is_convicted(&bad), "nobody knows yet");
+        suspects.accepted(&claim(2, "good@a.example", &["x@b.example"]), &[0]);
+        assert!(suspects.is_convicted(&claim(3, "bad@a.example", &["y@b.example"])), "the sender");
+        assert!(!suspects.is_convicted(&claim(4, "good@a.example", &["x@b.example"])));
+        suspects.accepted(&claim(5, "bad@a.example", &["y@b.example"]), &[0]);
+        assert!(!suspects.is_convicted(&bad), "it was not the sender after all");
+    }
+
+    #[test]
+    fn what_is_convicted_waits_for_its_turn_and_the_other_recipients_go_on() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut suspects = Suspects::default();
+        let bad = claim(1, "s@a.example", &["x@b.example"]);
+        suspects.accuse(&bad, clock.now());
+        suspects.accepted(&claim(2, "s@a.example", &["y@b.example"]), &[0]);
+        assert_eq!(turn(&mut suspects, bad.clone(), &clock), Turn::Now);
+        for minutes in [1, 5, 15, 15] {
+            suspects.charge(&bad, clock.now());
+            let wait = Duration::from_secs(60 * minutes);
+            let until = Turn::Later(clock.wall().after(wait));
+            assert_eq!(
+                turn(&mut suspects, claim(3, "t@a.example", &["x@b.example"]), &clock),
+                until
+            );
+            let mut both = claim(4, "t@a.example", &["x@b.example", "y@b.example"]);
+            assert_eq!(suspects.turn(&mut both, false, clock.now()), Turn::Now);
+            assert_eq!(both.recipients.iter().map(|one| one.index).collect::<Vec<_>>(), [1]);
+            clock.advance(wait);
+            assert_eq!(turn(&mut suspects, bad.clone(), &clock), Turn::Now);
+        }
+        clock.advance(REMEMBERED);
+        turn(&mut suspects, bad.clone(), &clock);
+        assert!(!suspects.is_convicted(&bad), "a day without a refusal");
+    }
+
+    #[test]
+    fn a_probe_passes_over_what_resembles_the_refused_one_once() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut suspects = Suspects::default();
+        suspects.accuse(&claim(1, "bad@a.example", &["x@b.example"]), clock.now());
+        for number in 2..5 {
+            let mut same = claim(number, "bad@a.example", &["y@b.example"]);
+            let later = Turn::Later(clock.wall());
+            assert_eq!(
+                suspects.turn(&mut same, true, clock.now()),
+                later,
+                "to the end of the line"
+            );
+        }
+        let mut other = claim(9, "good@a.example", &["y@b.example"]);
+        assert_eq!(suspects.turn(&mut other, true, clock.now()), Turn::Now);
+        let mut again = claim(2, "bad@a.example", &["y@b.example"]);
+        assert_eq!(
+            suspects.turn(&mut again, true, clock.now()),
+            Turn::Now,
+            "there is nothing else"
+        );
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut suspects = Suspects::default();
+        for number in 0..2 * SUSPECTS_MAX {
+            let sender = format!("s{number}@a.example");
+            suspects.accuse(&claim(1, &sender, &["x@b.example"]), clock.now());
+        }
+        assert_eq!(suspects.known.len(), SUSPECTS_MAX);
+    }
+}
