@@ -126,6 +126,8 @@ const READINGS_MAX: u32 = 3;
 #[derive(Debug)]
 pub struct SystemClock {
     boot: BootId,
+    /// The boot clock when a boot without an id was made up, from which it then counts.
+    began_ms: u64,
 }
 
 impl SystemClock {
@@ -135,9 +137,11 @@ impl SystemClock {
     pub fn new() -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .ok()
-            .and_then(|text| u128::from_str_radix(&text.trim().replace('-', ""), 16).ok())
-            .unwrap_or_else(|| fastrand::u128(1..));
-        Self { boot: BootId(boot) }
+            .and_then(|text| u128::from_str_radix(&text.trim().replace('-', ""), 16).ok());
+        match boot {
+            Some(boot) => Self { boot: BootId(boot), began_ms: 0 },
+            None => Self { boot: BootId(fastrand::u128(1..)), began_ms: boottime_ms() },
+        }
     }
 }
 
@@ -151,11 +155,7 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     fn now(&self) -> Moment {
-        let boottime = || {
-            let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-            u64::try_from(boot.tv_sec).unwrap_or(0) * 1000
-                + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000
-        };
+        let boottime = || boottime_ms().saturating_sub(self.began_ms);
         // A pause between the two readings would look like a step of the wall clock.
         for _ in 1..READINGS_MAX {
             let before = boottime();
@@ -171,6 +171,13 @@ impl Clock for SystemClock {
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+}
+
+/// Milliseconds since the kernel was started, sleep included.
+fn boottime_ms() -> u64 {
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(boot.tv_sec).unwrap_or(0) * 1000
+        + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
 /// Real time since a start, for threads that wait and for figures; never for decisions about mail.

@@ -1,7 +1,7 @@
 //! The rolling 24 h ledger of recipients, the only thing that decides whether there is budget left.
 //!
-//! Rule: an event is aged by the boot clock while the boot that wrote it lasts and by wall time afterwards, where it is
-//! at least as old as the boot: stepping the clock neither lets the account overspend nor blocks it. Source of
+//! Rule: an event is aged by the boot clock while the boot that wrote it lasts and by wall time afterwards, and a stamp in
+//! the future counts as fresh: stepping the clock neither lets the account overspend nor blocks it. Source of
 //! the window: Gmail's sending limits (gmail.md section 2). Must not know how events are stored.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -162,8 +162,8 @@ fn remaining(event: &Event, now: Moment) -> Duration {
     let age = if same_boot {
         Duration::from_millis(now.since_boot_ms.saturating_sub(event.at.since_boot_ms))
     } else {
-        // One from the future is as old as this boot, which it came before.
-        now.wall.since(event.at.wall).max(Duration::from_millis(now.since_boot_ms))
+        // A stamp in the future gives an age of zero: fresh.
+        now.wall.since(event.at.wall)
     };
     WINDOW.saturating_sub(age)
 }

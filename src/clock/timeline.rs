@@ -32,8 +32,11 @@ pub struct Timeline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Boot {
     id: BootId,
-    /// The stored time of its start.
-    start: i64,
+    /// The stored time of its start, as if this program had been there; a machine may have been up for long when the
+    /// queue came to it.
+    zero: i64,
+    /// The stored time when it was first seen: everything since then was stored in it.
+    first: i64,
     /// The stored time when it was last seen.
     seen: i64,
     /// Wall time less stored time.
@@ -66,8 +69,8 @@ impl Timeline {
     /// The first one: stored times are wall times.
     #[must_use]
     pub fn new(now: Moment) -> Self {
-        let start = now.wall.0.saturating_sub(since_boot(now));
-        let present = Boot { id: now.boot, start, seen: now.wall.0, offset: 0 };
+        let (wall, zero) = (now.wall.0, now.wall.0.saturating_sub(since_boot(now)));
+        let present = Boot { id: now.boot, zero, first: wall, seen: wall, offset: 0 };
         Self { earlier: Vec::new(), present, settled: None, most: 0 }
     }
 
@@ -77,7 +80,7 @@ impl Timeline {
             self.begin(now);
             return Found::Boot;
         }
-        let stored = self.present.start.saturating_add(since_boot(now));
+        let stored = self.present.zero.saturating_add(since_boot(now));
         self.present.seen = self.present.seen.max(stored);
         let offset = now.wall.0.saturating_sub(stored);
         let step = offset.saturating_sub(self.present.offset);
@@ -98,10 +101,10 @@ impl Timeline {
     /// The wall time of a stored time.
     #[must_use]
     pub fn wall(&self, kind: Kind, stored: Timestamp) -> Timestamp {
-        if kind == Kind::Planned || stored.0 >= self.present.start {
+        if kind == Kind::Planned || stored.0 >= self.present.first {
             return Timestamp(stored.0.saturating_add(self.present.offset));
         }
-        let place = self.earlier.iter().rposition(|boot| boot.start <= stored.0).unwrap_or(0);
+        let place = self.earlier.iter().rposition(|boot| boot.first <= stored.0).unwrap_or(0);
         let Some(boot) = self.earlier.get(place) else {
             return Timestamp(stored.0.saturating_add(self.present.offset));
         };
@@ -117,14 +120,14 @@ impl Timeline {
         }
         let mut next = i64::MAX;
         let lead = self.lead();
-        let boots = self.earlier.iter().map(|boot| (boot.start, boot.offset.saturating_add(lead)));
-        let present = (self.present.start, self.present.offset);
-        for (start, offset) in boots.chain([present]).rev() {
+        let boots = self.earlier.iter().map(|boot| (boot.first, boot.offset.saturating_add(lead)));
+        let present = (self.present.first, self.present.offset);
+        for (first, offset) in boots.chain([present]).rev() {
             let stored = wall.0.saturating_sub(offset);
-            if stored >= start {
+            if stored >= first {
                 return Timestamp(stored.min(next));
             }
-            next = start.saturating_sub(1);
+            next = first.saturating_sub(1);
         }
         let oldest = self.earlier.first().map_or(self.present.offset, |boot| boot.offset + lead);
         Timestamp(wall.0.saturating_sub(oldest).min(next))
@@ -135,7 +138,7 @@ impl Timeline {
     pub fn wall_of(&self, moment: Moment) -> Option<Timestamp> {
         let boots = self.earlier.iter().chain([&self.present]);
         let boot = boots.rev().find(|boot| boot.id == moment.boot)?;
-        Some(self.wall(Kind::Past, Timestamp(boot.start.saturating_add(since_boot(moment)))))
+        Some(self.wall(Kind::Past, Timestamp(boot.zero.saturating_add(since_boot(moment)))))
     }
 
     /// How much of the ages of what earlier boots wrote rests on a wall clock that may be wrong yet: for how long the
@@ -155,25 +158,25 @@ impl Timeline {
         self.settled.map_or(0, |settled| self.present.offset.saturating_sub(settled))
     }
 
-    /// The wall time of the present boot's start.
+    /// The wall time when the present boot was first seen.
     fn present_start(&self) -> i64 {
-        self.present.start.saturating_add(self.present.offset)
+        self.present.first.saturating_add(self.present.offset)
     }
 
-    /// The machine was started anew. Stored time goes on from when it was last seen, at least by the time since the
-    /// start; by more where the wall clock says so, which brings what was to be done meanwhile forward.
+    /// The machine was started anew, or the queue came to another one. Stored time goes on from when it was last seen, by
+    /// as much as the wall clock says, which brings what was to be done meanwhile forward.
     fn begin(&mut self, now: Moment) {
         // Of two clocks between which a settled boot was stepped, the one by which the machine was off for less counts.
         if self.settled.is_some() {
             self.present.offset = self.most;
         }
         self.order();
-        let (last, up) = (self.present, since_boot(now));
+        let last = self.present;
         let was_wrong = last.seen.saturating_add(last.offset) < EARLIEST.0 && now.wall >= EARLIEST;
-        let since = now.wall.0.saturating_sub(last.seen.saturating_add(last.offset));
-        let since = if was_wrong { up } else { since.max(up) };
-        let start = last.seen.saturating_add(since).saturating_sub(up);
-        let offset = now.wall.0.saturating_sub(start.saturating_add(up));
+        let off = now.wall.0.saturating_sub(last.seen.saturating_add(last.offset));
+        let off = if was_wrong { 0 } else { off.max(0) };
+        let first = last.seen.saturating_add(off);
+        let offset = now.wall.0.saturating_sub(first);
         self.earlier.push(last);
         if was_wrong {
             // That clock was never set right: as if nobody knew how long the machine was off.
@@ -182,8 +185,8 @@ impl Timeline {
         if self.earlier.len() > BOOTS_MAX {
             self.earlier.remove(0);
         }
-        let seen = start.saturating_add(up);
-        self.present = Boot { id: now.boot, start, seen, offset };
+        let zero = first.saturating_sub(since_boot(now));
+        self.present = Boot { id: now.boot, zero, first, seen: first, offset };
         self.settled = None;
     }
 
@@ -194,7 +197,7 @@ impl Timeline {
         for boot in self.earlier.iter_mut().rev() {
             let latest = next.saturating_sub(boot.seen);
             boot.offset = boot.offset.saturating_add(lead).min(latest);
-            next = boot.start.saturating_add(boot.offset);
+            next = boot.first.saturating_add(boot.offset);
         }
         self.settled = self.settled.map(|_| self.present.offset);
     }

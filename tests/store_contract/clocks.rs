@@ -256,6 +256,26 @@ contract! {
         assert_eq!(queue.relay_all(TEN).await, 10, "a day after the first ten");
     }
 
+    async fn a_queue_that_moves_to_a_machine_that_is_up_for_months_keeps_budget_and_dead_letters(mut queue) {
+        queue.accept(&["gone@x.org"]).await;
+        let claimed = queue.claim().await;
+        queue.settle(&claimed, Outcome::Dead { reply: "550".into() }).await;
+        for _ in 0..20 {
+            queue.accept(&["a@x.org"]).await;
+        }
+        assert_eq!(queue.relay_all(TEN).await, 10);
+        let moved_at = queue.clock.wall().after(MINUTE);
+        queue.clock.reboot();
+        queue.clock.advance(100 * DAY);
+        queue.clock.set_wall(moved_at);
+        queue.crash().await;
+        assert_eq!(queue.relay_all(TEN).await, 0);
+        let keep_after = queue.clock.wall().before(30 * DAY);
+        assert_eq!(queue.store().expire_dead(keep_after).await, Ok(0));
+        queue.clock.advance(DAY);
+        assert_eq!(queue.relay_all(TEN).await, 10);
+    }
+
     async fn a_budget_that_came_back_while_the_machine_was_off_is_there_within_minutes(mut queue) {
         for _ in 0..20 {
             queue.accept(&["a@x.org"]).await;
