@@ -9,6 +9,61 @@ use jiff::fmt::rfc2822::DateTimeParser;
 /// Octets of a Message-ID: a line of a header has at most 998 (RFC 5322 section 2.1.1).
 pub const MESSAGE_ID_LENGTH_MAX: usize = 980;
 
+/// What stands for a zone of which nothing is known (RFC 5322 section 4.3).
+const UNKNOWN_ZONE: &str = "-0000";
+/// Letters of a zone's name; the longest in use have five.
+const ZONE_NAME_MAX: usize = 6;
+/// Zones by their names in mail. Names that mean several zones (IST, and all single letters but Z) are not here, but for
+/// those of North America, which RFC 5322 section 4.3 defines.
+const ZONES: [(&str, &str); 46] = [
+    ("UT", "+0000"),
+    ("UTC", "+0000"),
+    ("GMT", "+0000"),
+    ("Z", "+0000"),
+    ("WET", "+0000"),
+    ("WEST", "+0100"),
+    ("BST", "+0100"),
+    ("CET", "+0100"),
+    ("MET", "+0100"),
+    ("MEZ", "+0100"),
+    ("CEST", "+0200"),
+    ("MEST", "+0200"),
+    ("MESZ", "+0200"),
+    ("EET", "+0200"),
+    ("SAST", "+0200"),
+    ("EEST", "+0300"),
+    ("MSK", "+0300"),
+    ("TRT", "+0300"),
+    ("MSD", "+0400"),
+    ("PKT", "+0500"),
+    ("NPT", "+0545"),
+    ("ICT", "+0700"),
+    ("WIB", "+0700"),
+    ("HKT", "+0800"),
+    ("SGT", "+0800"),
+    ("AWST", "+0800"),
+    ("JST", "+0900"),
+    ("KST", "+0900"),
+    ("ACST", "+0930"),
+    ("ACDT", "+1030"),
+    ("AEST", "+1000"),
+    ("AEDT", "+1100"),
+    ("NZST", "+1200"),
+    ("NZDT", "+1300"),
+    ("BRT", "-0300"),
+    ("ART", "-0300"),
+    ("EDT", "-0400"),
+    ("EST", "-0500"),
+    ("CDT", "-0500"),
+    ("CST", "-0600"),
+    ("MDT", "-0600"),
+    ("MST", "-0700"),
+    ("PDT", "-0700"),
+    ("PST", "-0800"),
+    ("AKDT", "-0800"),
+    ("AKST", "-0900"),
+];
+
 /// How a date stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DateForm {
@@ -64,16 +119,69 @@ fn between_angle_brackets(text: &str) -> Option<&str> {
 /// concern.
 #[must_use]
 pub fn date_form(text: &str) -> DateForm {
+    // A zone in letters that the parser does not know would count as +0000: another moment.
+    let numbered = with_numbered_zone(text);
+    let text = numbered.as_deref().unwrap_or(text);
     let parsed = DateTimeParser::new().relaxed_weekday(true).parse_zoned(text);
     let Ok(moment) = parsed else { return DateForm::Invalid };
     let words: Vec<&str> =
         text.split('(').next().unwrap_or_default().split_ascii_whitespace().collect();
     let [.., year, _, zone] = words.as_slice() else { return DateForm::Invalid };
     let is_present_form = year.len() >= 4 && zone.len() == 5 && zone.starts_with(['+', '-']);
-    if is_present_form && text.is_ascii() {
+    if is_present_form && text.is_ascii() && numbered.is_none() {
         return DateForm::Present;
     }
-    DateForm::Obsolete(moment.strftime("%a, %d %b %Y %H:%M:%S %z").to_string())
+    // RFC 5322 section 4.3: of a zone that nobody knows, the time of day is all that is known.
+    let zone = if *zone == UNKNOWN_ZONE {
+        UNKNOWN_ZONE.to_owned()
+    } else {
+        moment.strftime("%z").to_string()
+    };
+    DateForm::Obsolete(format!("{} {zone}", moment.strftime("%a, %d %b %Y %H:%M:%S")))
+}
+
+/// The date with its zone as a number, when it is a name or has another form: `CET`, `GMT+01:00`, `+01:00`.
+fn with_numbered_zone(text: &str) -> Option<String> {
+    let text = text.split('(').next().unwrap_or_default().trim_end();
+    // The zone is what stands behind the time of day, which has the first colon.
+    let time = text.find(':')?;
+    let behind = text[time..].find(|letter: char| letter.is_ascii_whitespace())? + time;
+    let zone = text[behind..].trim();
+    let is_present = zone.len() == 5
+        && zone.starts_with(['+', '-'])
+        && zone.bytes().skip(1).all(|octet| octet.is_ascii_digit());
+    if is_present {
+        return None;
+    }
+    let offset = offset(zone)?;
+    Some(format!("{} {offset}", text[..behind].trim_end()))
+}
+
+/// The offset of a zone.
+fn offset(zone: &str) -> Option<String> {
+    let upper = zone.to_ascii_uppercase();
+    if let Some((_, offset)) = ZONES.iter().find(|(name, _)| *name == upper) {
+        return Some((*offset).to_owned());
+    }
+    let bare =
+        ["GMT", "UTC", "UT"].iter().find_map(|name| upper.strip_prefix(name)).unwrap_or(&upper);
+    let bare = bare.trim();
+    if let Some(sign @ ('+' | '-')) = bare.chars().next() {
+        // `+0100` is read as it is; other forms only behind the name of Greenwich's time.
+        let digits = &bare[1..];
+        let (hours, minutes) = match (digits.split_once(':'), digits.len()) {
+            (Some((hours, minutes)), _) => (hours, minutes),
+            (None, 4) => digits.split_at_checked(2)?,
+            (None, 1 | 2) if bare.len() < upper.len() => (digits, "00"),
+            _ => return None,
+        };
+        let number = |text: &str| text.parse::<u8>().ok().filter(|_| text.len() <= 2);
+        let (hours, minutes) = (number(hours)?, number(minutes)?);
+        return (hours < 24 && minutes < 60).then(|| format!("{sign}{hours:02}{minutes:02}"));
+    }
+    let is_name = (1..=ZONE_NAME_MAX).contains(&upper.len())
+        && upper.bytes().all(|octet| octet.is_ascii_alphabetic());
+    is_name.then(|| UNKNOWN_ZONE.to_owned())
 }
 
 #[cfg(test)]
@@ -103,6 +211,31 @@ mod tests {
         }
         assert!(!is_message_id("<\u{fc}@b>", false));
         assert!(is_message_id("<\u{fc}@b>", true), "SMTPUTF8 allows it");
+    }
+
+    #[test]
+    fn a_zone_in_letters_is_the_moment_that_it_names_or_none() {
+        for (zone, expected) in [
+            ("CET", "+0100"),
+            ("cest", "+0200"),
+            ("JST", "+0900"),
+            ("GMT", "+0000"),
+            ("UTC (UTC)", "+0000"),
+            ("EST", "-0500"),
+            ("GMT+0100", "+0100"),
+            ("GMT +01:00", "+0100"),
+            ("UTC+1", "+0100"),
+            ("UTC-03:30", "-0330"),
+            ("+01:00", "+0100"),
+            ("XYZ", "-0000"),
+            ("IST", "-0000"),
+            ("A", "-0000"),
+        ] {
+            let date = format!("Fri, 15 Jan 2027 18:00:00 {zone}");
+            let restated = format!("Fri, 15 Jan 2027 18:00:00 {expected}");
+            assert_eq!(date_form(&date), DateForm::Obsolete(restated), "{zone}");
+        }
+        assert_eq!(date_form("Fri, 15 Jan 2027 18:00:00 -0000"), DateForm::Present);
     }
 
     #[test]
