@@ -97,7 +97,7 @@ pub fn fit_to_leave(name: &str, value: &[u8], internationalized: bool) -> Option
 
 /// Turns raw octets of every field into UTF-8, so that all that follows reads the same text. Returns whether there were
 /// any that are not.
-pub(super) fn read_charsets(header: &mut Header<'_>) -> bool {
+pub fn read_charsets(header: &mut Header<'_>) -> bool {
     let charset = Charset::declared(header);
     let mut changed = false;
     for field in header.fields_mut().iter_mut().filter(|field| !field.is_removed()) {

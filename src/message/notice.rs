@@ -166,7 +166,9 @@ impl Notice<'_> {
     }
 
     fn status(&self, failure: &Failure) -> SinglePart {
-        text_part("message/delivery-status", notice_text::delivery_status(self.hostname, failure))
+        let report = notice_text::delivery_status(self.hostname, failure);
+        // Nothing else is allowed here (RFC 3464 section 2.1), and the builder would choose for itself.
+        bytes_part("message/delivery-status", report.as_bytes())
     }
 }
 

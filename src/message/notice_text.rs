@@ -8,8 +8,11 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use super::notice::{Action, FailedRecipient, Failure, MESSAGES_MAX, Notice, RECIPIENTS_MAX};
-use crate::clock::Timestamp;
+use super::{encoded_word, encoding};
+use crate::{clock::Timestamp, text};
 
+/// Where a line of a report is folded.
+const FOLD_COLUMN: usize = 76;
 /// Characters of a subject, a reason or a reply that are repeated.
 const TEXT_LENGTH_MAX: usize = 300;
 
@@ -139,34 +142,33 @@ fn one(text: &mut String, failure: &Failure) {
     }
 }
 
-/// The fields for programs (RFC 3464 section 2).
+/// The fields for programs (RFC 3464 section 2), in 7-bit lines with CRLF.
 pub(super) fn delivery_status(hostname: &str, failure: &Failure) -> String {
-    let mut text = String::new();
+    let mut report = String::new();
     if let Some(id) = &failure.envelope_id {
-        let _written = writeln!(text, "Original-Envelope-Id: {}", clean(id));
+        field(&mut report, "Original-Envelope-Id", &clean(id));
     }
-    let _written = write!(
-        text,
-        "Reporting-MTA: dns; {}\nX-Pillarbox-Queue-ID: {}\nArrival-Date: {}\n",
-        clean(hostname),
-        failure.id,
-        time(failure.accepted_at)
-    );
+    field(&mut report, "Reporting-MTA", &format!("dns; {}", clean(hostname)));
+    field(&mut report, "X-Pillarbox-Queue-ID", &failure.id);
+    field(&mut report, "Arrival-Date", &time(failure.accepted_at));
     for recipient in failure.recipients.iter().take(RECIPIENTS_MAX) {
-        text.push('\n');
-        recipient_fields(&mut text, recipient);
+        report.push_str("\r\n");
+        recipient_fields(&mut report, recipient);
     }
-    text
+    report
 }
 
-fn recipient_fields(text: &mut String, recipient: &FailedRecipient) {
+fn recipient_fields(report: &mut String, recipient: &FailedRecipient) {
     if let Some(original) = &recipient.original_recipient {
         let original = clean(original);
         let separated = original.split_once(';');
-        let (kind, address) = separated.unwrap_or(("rfc822", original.as_str()));
-        let _written = writeln!(text, "Original-Recipient: {kind}; {address}");
+        let written = match separated {
+            Some((kind, address)) if address.is_ascii() => format!("{kind}; {address}"),
+            Some((_, address)) => typed_address(address),
+            None => typed_address(&original),
+        };
+        field(report, "Original-Recipient", &written);
     }
-    let kind = if recipient.address.is_internationalized() { "utf-8" } else { "rfc822" };
     let (action, default_status) = match recipient.action {
         Action::Failed => ("failed", "5.0.0"),
         Action::Delayed => ("delayed", "4.0.0"),
@@ -177,15 +179,12 @@ fn recipient_fields(text: &mut String, recipient: &FailedRecipient) {
     // failure although every single reply was temporary.
     let reported =
         recipient.reply.as_deref().and_then(status_of).filter(|status| status.starts_with(class));
-    let _written = writeln!(
-        text,
-        "Final-Recipient: {kind}; {}\nAction: {action}\nStatus: {}",
-        recipient.address,
-        reported.unwrap_or(default_status)
-    );
+    field(report, "Final-Recipient", &typed_address(recipient.address.as_str()));
+    field(report, "Action", action);
+    field(report, "Status", reported.unwrap_or(default_status));
     // Our own words are no reply of the upstream.
     if let Some(reply) = recipient.reply.as_ref().filter(|reply| begins_with_code(reply)) {
-        let _written = writeln!(text, "Diagnostic-Code: smtp; {}", clean(reply));
+        field(report, "Diagnostic-Code", &format!("smtp; {}", clean(reply)));
     }
 }
 
@@ -208,24 +207,49 @@ fn status_of(reply: &str) -> Option<&str> {
     (sound && parts.next().is_none()).then_some(status)
 }
 
-/// One line of at most [`TEXT_LENGTH_MAX`] characters, without control characters.
+/// One line of at most [`TEXT_LENGTH_MAX`] characters, as a person may see it: encoded words are decoded, and what
+/// deceives the eye is written out.
 fn clean(text: &str) -> String {
-    let mut words = String::new();
-    for word in text.split(|character: char| character.is_control() || character == ' ') {
-        if !word.is_empty() {
-            if !words.is_empty() {
-                words.push(' ');
-            }
-            words.push_str(word);
+    let start: String = text.chars().take(TEXT_LENGTH_MAX * 4).collect();
+    let decoded = encoded_word::decoded(&start);
+    let blank = |character: char| matches!(character, ' ' | '\t' | '\r' | '\n' | '\0');
+    let words: Vec<&str> = decoded.split(blank).filter(|word| !word.is_empty()).collect();
+    text::shorten(&words.join(" "), TEXT_LENGTH_MAX).into_owned()
+}
+
+/// A field of a report: 7-bit text in lines that a report may have (RFC 3464 section 2.1, RFC 5322 section 2.1.1).
+fn field(report: &mut String, name: &str, value: &str) {
+    let value = format!(" {value}");
+    let fitted = encoding::fit_to_leave(name, value.as_bytes(), false);
+    let fitted = fitted.map_or(value, |octets| String::from_utf8_lossy(&octets).into_owned());
+    report.push_str(name);
+    report.push(':');
+    let mut column = name.len() + 1;
+    for word in fitted.split_inclusive(' ') {
+        let length = word.trim_end().len();
+        // A fold goes in front of the blank that is there, and that stands at the end of the word before.
+        if column + length > FOLD_COLUMN && report.ends_with(' ') && column > name.len() + 2 {
+            report.pop();
+            report.push_str("\r\n ");
+            column = 1;
         }
-        if words.len() > TEXT_LENGTH_MAX * 4 {
-            break;
-        }
+        report.push_str(word);
+        column = word.rfind('\n').map_or(column + word.len(), |fold| word.len() - fold - 1);
     }
-    match words.char_indices().nth(TEXT_LENGTH_MAX) {
-        Some((at, _)) => format!("{}...", &words[..at]),
-        None => words,
+    report.push_str("\r\n");
+}
+
+/// An address in a report: `\x{fc}` for what is not ASCII (RFC 6533 section 3).
+fn typed_address(address: &str) -> String {
+    if address.is_ascii() {
+        return format!("rfc822; {address}");
     }
+    let written = address.chars().map(|character| match character {
+        '\\' | '+' | '=' => format!("\\x{{{:X}}}", u32::from(character)),
+        ' '..='~' => character.to_string(),
+        other => format!("\\x{{{:X}}}", u32::from(other)),
+    });
+    format!("utf-8; {}", written.collect::<String>())
 }
 
 /// The first octets, ended after a whole line where there is one.

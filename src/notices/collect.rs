@@ -7,6 +7,7 @@
 use crate::{
     clock::Timestamp,
     message::{
+        encoding,
         envelope::Envelope,
         header::{Header, HeaderSection},
         notice::{Action, FailedRecipient, Failure, RETURNED_BYTES_MAX, Returned},
@@ -105,7 +106,10 @@ pub(super) fn failure(
 ) -> Failure {
     let envelope = original.envelope.as_ref();
     let section = original.header.as_ref();
-    let header = section.and_then(|section| Header::read(&section.bytes, section.added_bytes));
+    let mut header = section.and_then(|section| Header::read(&section.bytes, section.added_bytes));
+    if let Some(header) = &mut header {
+        encoding::read_charsets(header);
+    }
     let text = |name: &str| header.as_ref().and_then(|header| field(header, name));
     let recipients = places.iter().filter_map(|place| {
         let asked = envelope.and_then(|envelope| envelope.dsn.recipients.get(place));

@@ -154,3 +154,22 @@ fn a_success_is_told_as_relayed_and_not_as_delivered() {
         "{message}"
     );
 }
+
+#[test]
+fn a_report_is_seven_bits_in_short_lines_and_says_all_of_the_diagnosis() {
+    let reply =
+        format!("550 5.7.1 see https://x.example/?a=b=3D Empf\u{e4}nger {}", "word ".repeat(40));
+    let mut recipient = refused("gone@example.net", &reply);
+    recipient.original_recipient = Some("utf-8;j\u{fc}rg@example.net".into());
+    let mut failure = failure("01abc", vec![recipient]);
+    failure.subject = Some("=?utf-8?b?QsO8cm8=?= \u{202e}7".into());
+    let message = build(&[failure], 0);
+    let status = parts(&message)[1];
+    assert!(status.0.contains("Content-Transfer-Encoding: 7bit"), "{}", status.0);
+    assert!(status.1.is_ascii() && status.1.lines().all(|line| line.len() <= 78), "{}", status.1);
+    assert!(status.1.contains("?a=b=3D"), "{}", status.1);
+    assert!(status.1.contains("Original-Recipient: utf-8; j\\x{FC}rg@example.net"), "{}", status.1);
+    let people = parts(&message)[0];
+    assert!(people.0.contains("quoted-printable") || people.0.contains("8bit"), "{}", people.0);
+    assert!(!message.contains('\u{202e}') && message.contains("B=C3=BCro"), "{message}");
+}
