@@ -21,7 +21,7 @@ use clap::{Args, ValueEnum};
 
 use self::draft::Draft;
 use super::exit::{Exit, Failure};
-use crate::handbook;
+use crate::{handbook, text};
 
 /// Octets of a configuration file; those of Postfix with every comment have 30 KiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -98,5 +98,7 @@ pub(super) fn run(out: &mut dyn Write, arguments: &Arguments) -> Result<(), Fail
 fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let plain = text::of_file(&bytes)
+        .map_err(|words| io::Error::new(io::ErrorKind::InvalidData, format!("it {words}")))?;
+    Ok(String::from_utf8_lossy(plain).into_owned())
 }

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     careful_file::{self, Links},
     secret::Secret,
+    text,
 };
 
 /// Octets of a password, also of a password file or a command's output.
@@ -53,6 +54,15 @@ pub(super) enum CredentialError {
     /// More than a password can be.
     #[error("{0} gives something longer than {PASSWORD_LENGTH_MAX} bytes, which is no password")]
     TooLong(String),
+    /// It is in no encoding that we read.
+    #[error("{source_name} {what}")]
+    Unreadable { source_name: String, what: &'static str },
+    /// No password has such characters, and the upstream would only say that it is wrong.
+    #[error(
+        "{0} has a character in its first line that no app password has, such as a control character, an invisible one \
+         or a letter with an accent; store the app password again, as plain text"
+    )]
+    Characters(String),
     /// Our own thread ended.
     #[error("reading {0} was interrupted")]
     Interrupted(String),
@@ -72,7 +82,10 @@ impl CredentialError {
             Self::Command { program, .. } => format!(
                 "Run upstream.password_command ({program}) by hand, as the user who runs the relay, and correct it"
             ),
-            Self::Empty(source) | Self::TooLong(source) => {
+            Self::Empty(source)
+            | Self::TooLong(source)
+            | Self::Characters(source)
+            | Self::Unreadable { source_name: source, .. } => {
                 format!("Make the app password the first line of {source}")
             }
             Self::Interrupted(_) => "Look at the log of the relay".to_owned(),
@@ -151,6 +164,9 @@ async fn password_lines(
     if password.expose().trim().is_empty() {
         return Err(CredentialError::Empty(name(&login.password)));
     }
+    if !is_plain(password.expose()) {
+        return Err(CredentialError::Characters(name(&login.password)));
+    }
     let response = Zeroizing::new(format!("\0{}\0{}", login.username, password.expose()));
     let encoded = |text: &str| Zeroizing::new(BASE64.encode(text.as_bytes()));
     let line = |text: &str| Zeroizing::new(format!("{}\r\n", *encoded(text)));
@@ -160,9 +176,18 @@ async fn password_lines(
     })
 }
 
-/// An app password as Google shows it, in groups, becomes the sixteen letters; any other secret stays.
+/// What a password is made of. Others are not sent: they came with a copy from a page or an editor.
+fn is_plain(password: &str) -> bool {
+    password.chars().all(|character| matches!(character, ' '..='~'))
+}
+
+/// An app password as Google shows it, in groups, becomes the sixteen letters, also when it stands in quotes; any other
+/// secret stays.
 fn normalized(password: &Secret) -> Secret {
-    let letters = Zeroizing::new(password.expose().split_whitespace().collect::<String>());
+    let quote = |character: char| character == '"' || character == '\'';
+    let bare = password.expose().trim();
+    let inside = bare.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    let letters = Zeroizing::new(inside.unwrap_or(bare).split_whitespace().collect::<String>());
     let app_password = letters.len() == APP_PASSWORD_LENGTH
         && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
     if app_password { Secret::new(letters.to_string()) } else { password.clone() }
@@ -223,11 +248,8 @@ pub fn password_fault(login: &Login, host: &str) -> Option<String> {
     if text.trim().is_empty() {
         return Some(CredentialError::Empty(source).to_string());
     }
-    if text.chars().any(|character| character.is_control() || !character.is_ascii()) {
-        return Some(format!(
-            "{source} has a character in its first line that no app password has, such as a control character or a \
-             letter with an accent; store the app password again, as plain text"
-        ));
+    if !is_plain(text) {
+        return Some(CredentialError::Characters(source).to_string());
     }
     let is_app_password =
         text.len() == APP_PASSWORD_LENGTH && text.bytes().all(|octet| octet.is_ascii_alphabetic());
@@ -266,7 +288,9 @@ fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, Cred
     if output.len() > PASSWORD_LENGTH_MAX {
         return Err(CredentialError::TooLong(name(source)));
     }
-    Ok(first_line(&output))
+    let text = text::of_file(&output)
+        .map_err(|what| CredentialError::Unreadable { source_name: name(source), what })?;
+    Ok(first_line(text))
 }
 
 /// Who may be able to read a password file.
@@ -403,6 +427,40 @@ mod tests {
         }
         let sent = from(command("printf 'abcd efgh ijkl mnop\r\nmore\n'")).await;
         assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0abcdefghijklmnop"));
+    }
+
+    #[tokio::test]
+    async fn what_an_editor_or_a_web_page_added_is_stripped_or_refused_in_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        let sent = async |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            from(PasswordSource::File(path.clone())).await
+        };
+        for stripped in [
+            &b"\xef\xbb\xbfabcd efgh ijkl mnop\r\n"[..],
+            "abcd\u{a0}efgh\u{a0}ijkl\u{a0}mnop\n".as_bytes(),
+            b"\"abcd efgh ijkl mnop\"\n",
+            b"'abcdefghijklmnop'",
+        ] {
+            let sent = sent(stripped).await;
+            assert_eq!(sent.as_deref(), Ok("\0me@gmail.com\0abcdefghijklmnop"));
+        }
+        assert_eq!(sent(b"\xef\xbb\xbfsecret").await.as_deref(), Ok("\0me@gmail.com\0secret"));
+        for refused in [
+            "abcd\u{200b}efghijklmnop",
+            "secret\u{a0}word",
+            "p\u{e4}ssword",
+            "secret\tword",
+            "\u{201c}abcdefghijklmnop\u{201d}",
+        ] {
+            let error = sent(refused.as_bytes()).await.unwrap_err();
+            assert!(error.contains("a character") && !error.contains("secret"), "{error}");
+        }
+        let utf_16: Vec<u8> = "\u{feff}abcd".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(sent(&utf_16).await.unwrap_err().contains("UTF-16"));
+        assert!(sent(b"p\xe4ss").await.unwrap_err().contains("a character"));
     }
 
     #[tokio::test]

@@ -18,7 +18,10 @@ use tokio_rustls::{
 };
 
 use super::answer::Fault;
+use crate::text;
 
+/// Octets of a file of trust roots: the largest bundles have 300 KiB.
+const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Sessions remembered for a quicker handshake; there is one server and there are few connections.
 const SESSIONS_REMEMBERED: usize = 8;
 
@@ -135,8 +138,12 @@ fn add_file(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), Fau
     let refused = |reason: String| {
         Fault::Configuration(format!("upstream.ca_file {}: {reason}", path.display()))
     };
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| refused(error.to_string()))?;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
+    let read = io::Read::read_to_end(&mut io::Read::take(file, CA_FILE_BYTES_MAX), &mut bytes);
+    read.map_err(|error| refused(error.to_string()))?;
+    let plain = text::of_file(&bytes).map_err(|words| refused(format!("it {words}")))?;
+    let certificates = CertificateDer::pem_slice_iter(plain);
     let before = roots.len();
     for certificate in certificates {
         let certificate = certificate.map_err(|error| refused(error.to_string()))?;

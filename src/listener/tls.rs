@@ -27,7 +27,7 @@ use super::{
     handshake::{Failure, HELLO_BYTES, Hello},
     options::TlsFiles,
 };
-use crate::{clock::Clock, fingerprint::Fingerprint};
+use crate::{clock::Clock, fingerprint::Fingerprint, text};
 
 /// How long a client may take for a handshake: a slow device computes for some seconds.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -223,7 +223,10 @@ fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     let file = fs::File::open(path).map_err(unreadable)?;
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
+    let plain = text::of_file(&bytes);
+    let plain =
+        plain.map_err(|what| TlsError::Content { path: path.to_owned(), what: what.to_owned() })?;
+    Ok(plain.to_vec().into())
 }
 
 #[cfg(test)]

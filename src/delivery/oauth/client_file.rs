@@ -19,6 +19,7 @@ use super::{
 use crate::{
     careful_file::{self, Links},
     secret::Secret,
+    text,
 };
 
 /// Octets of any of these files; a service account's key has about 2,400.
@@ -158,8 +159,15 @@ fn read(path: &Path, what: &str, forbidden: u32) -> Result<Zeroizing<String>, To
             format!("Run: chmod 600 {shown}"),
         ));
     }
-    let mut text = Zeroizing::new(String::new());
-    file.take(FILE_LENGTH_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(FILE_LENGTH_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let refused = |words: &str| {
+        let reason = format!("{what} {shown} {words}");
+        TokenError::local(reason, "Store the file again as it was downloaded.")
+    };
+    let content = text::of_file(&bytes).map_err(refused)?;
+    let content = std::str::from_utf8(content).map_err(|_| refused("is not UTF-8"))?;
+    let text = Zeroizing::new(content.to_owned());
     if text.len() as u64 > FILE_LENGTH_MAX {
         let reason = format!("{what} {shown} is larger than {FILE_LENGTH_MAX} bytes");
         return Err(TokenError::local(reason, "It is some other file; correct the path."));
