@@ -144,6 +144,7 @@ pub fn flush(limit: Duration) -> bool {
 /// Says on standard error with which failure the process ends. Once there is a log, the process must not wait for the
 /// reader of these words either.
 pub fn last_words(words: &str) {
+    let words = text::printable_lines(words);
     let words = match leads_to_the_journal(&io::stderr()) {
         true => words.lines().fold(String::new(), |all, line| all + "<3>" + line + "\n"),
         false => format!("{words}\n"),

@@ -3,7 +3,7 @@
 //! Rule: as in `server.rs`: every answer is JSON of `api.rs`. Must not know what a notice is.
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Path, Query, State, rejection::QueryRejection},
     routing::{get, post},
 };
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     api::{Kind, PAGE_DEFAULT, PAGE_MAX, QueuePage},
+    json::Json,
     outlook, redirect,
     server::{Page, Refusal, Sources, page_of, parse},
 };

@@ -4,10 +4,10 @@
 //! restart cannot mend (a paused account, a full disk) never counts against liveness, or a supervisor would restart
 //! the relay for ever. Must not know who asks, or what follows.
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
 use serde::{Deserialize, Serialize};
 
-use super::{outlook, server::Sources};
+use super::{json::Json, outlook, server::Sources};
 use crate::{
     clock::Timestamp,
     queue::{

@@ -14,6 +14,7 @@ mod conversation;
 mod dead;
 pub mod health;
 pub mod http;
+mod json;
 mod metrics;
 mod origin;
 pub mod outlook;

@@ -7,7 +7,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
-    Json, Router,
+    Router,
     extract::{DefaultBodyLimit, Path, Query, Request, State},
     http::StatusCode,
     middleware::{Next, from_fn},
@@ -23,6 +23,7 @@ use super::{
     },
     dead, health,
     http::Port,
+    json::Json,
     metrics,
     outlook::{self, Outlook, Stand},
     socket::Socket,

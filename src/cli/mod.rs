@@ -156,7 +156,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return explain(&error),
     };
     // Buffered, because a list of 50,000 messages is many lines; the failure is told after the output.
-    let mut out = BufWriter::new(Output::standard());
+    // Mail itself, and what is piped into a file, is nobody's words about it.
+    let stdout: Box<dyn Write> = match arguments.command {
+        Command::Store { .. } | Command::Sandbox(_) => Box::new(Output::standard()),
+        _ => Box::new(screen::Lines::new(Output::standard())),
+    };
+    let mut out = BufWriter::new(stdout);
     let result = dispatch(arguments, &mut out).and_then(|()| Ok(out.flush()?));
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,7 @@ use crate::{
     clock::Timestamp,
     message::envelope::Lane,
     queue::id::QueueId,
+    text,
 };
 
 /// What to do with the queue.
@@ -163,7 +164,8 @@ impl Listing {
         }
         for message in messages {
             out.write_all(if self.printed == 0 { b"{\"messages\":[\n" } else { b",\n" })?;
-            serde_json::to_writer(&mut *out, message)?;
+            let json = serde_json::to_string(message)?;
+            out.write_all(text::printable_json(&json).as_bytes())?;
             self.printed += 1;
         }
         Ok(())

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::text;
+
 /// Between two columns.
 const GAP: &str = "  ";
 
@@ -52,7 +54,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     ) -> io::Result<()> {
         for row in rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(clean(cell).chars().count());
             }
         }
         if std::mem::take(&mut self.header_is_due) && !rows.is_empty() {
@@ -83,14 +85,59 @@ pub(super) fn labelled(out: &mut dyn Write, label: &str, lines: &[String]) -> io
 
 /// Prints one JSON document.
 pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+    let json = serde_json::to_string_pretty(value)?;
+    writeln!(out, "{}", text::printable_json(&json))
 }
 
-/// The text with every control character shown as `?`: an upstream's reply must not move the cursor.
+/// The text as a terminal may have it: an upstream's reply must not move the cursor.
 #[must_use]
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+    text::printable(text).into_owned()
+}
+
+/// Lines for a terminal, whoever has written them: what [`text::printable`] writes out never passes.
+#[derive(Debug)]
+pub(super) struct Lines<W: Write> {
+    out: W,
+    /// The beginning of a character.
+    begun: Vec<u8>,
+}
+
+impl<W: Write> Lines<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, begun: Vec::new() }
+    }
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begun.extend_from_slice(bytes);
+        let all = std::mem::take(&mut self.begun);
+        let mut rest = all.as_slice();
+        loop {
+            match std::str::from_utf8(rest) {
+                Ok(text) => {
+                    self.out.write_all(text::printable_lines(text).as_bytes())?;
+                    return Ok(bytes.len());
+                }
+                Err(error) => {
+                    let (text, behind) = rest.split_at(error.valid_up_to());
+                    let text = String::from_utf8_lossy(text);
+                    self.out.write_all(text::printable_lines(&text).as_bytes())?;
+                    let Some(wrong) = error.error_len() else {
+                        self.begun = behind.to_vec();
+                        return Ok(bytes.len());
+                    };
+                    self.out.write_all("\u{fffd}".as_bytes())?;
+                    rest = &behind[wrong..];
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// The text without the full stop that it may end with, to go on with one of our own.
@@ -131,6 +178,14 @@ mod tests {
 
     #[test]
     fn a_reply_cannot_steer_the_terminal() {
-        assert_eq!(clean("550 \u{1b}[2Jno\r\n"), "550 ?[2Jno??");
+        assert_eq!(clean("550 \u{1b}[2Jno\r\n"), "550 \\u{1b}[2Jno\\u{d}\\u{a}");
+        let mut out = Lines::new(Vec::new());
+        for part in
+            ["550 \u{202e}no".as_bytes(), b"\n\xc3", b"\xbc \xff\x1b[2J", "\u{e0041}".as_bytes()]
+        {
+            out.write_all(part).expect("written");
+        }
+        let text = String::from_utf8(out.out).expect("text");
+        assert_eq!(text, "550 \\u{202e}no\n\u{fc} \u{fffd}\\u{1b}[2J\\u{e0041}");
     }
 }

@@ -31,6 +31,7 @@ use crate::sendmail::{
     flags::{Flags, Mode, Role, Spelling},
     trouble::{Code, Trouble},
 };
+use crate::text;
 
 const HELP: &str = "\
 Takes a message from standard input and hands it to the Pillarbox daemon.
@@ -105,10 +106,7 @@ impl Invocation {
             Role::Newaliases => "newaliases",
         };
         let mut complain = |words: &str| {
-            let words: String = words
-                .chars()
-                .map(|character| if character.is_control() { ' ' } else { character })
-                .collect();
+            let words = text::printable(words);
             // When standard error is closed, the exit code still tells.
             drop(writeln!(io::stderr(), "{name}: {words}"));
         };

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::watch::Alert;
+use crate::text;
 
 /// How long the command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,7 +64,8 @@ async fn run_within(command: &[String], alert: &Alert, limit: Duration) -> Resul
         .spawn()
         .map_err(|source| HookError::Start { program: named(), source })?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let line = serde_json::to_string(alert).unwrap_or_default() + "\n";
+    let json = serde_json::to_string(alert).unwrap_or_default();
+    let line = text::printable_json(&json).into_owned() + "\n";
     let stdin = child.stdin.take();
     let work = async move {
         if let Some(mut stdin) = stdin {

@@ -22,6 +22,7 @@ use crate::{
         https::{HttpError, Https},
         oauth::{Endpoint, Limits},
     },
+    text,
 };
 
 /// For one request; the next alert waits meanwhile.
@@ -209,7 +210,8 @@ async fn post(client: &Https, address: &Address, alert: &Alert) -> Result<(), We
             read.await.map_err(io::Error::other)??
         }
     };
-    let body = serde_json::to_vec(alert).map_err(io::Error::other)?;
+    let json = serde_json::to_string(alert).map_err(io::Error::other)?;
+    let body = text::printable_json(&json).into_owned().into_bytes();
     Ok(client.post_json(&endpoint, body).await?)
 }
 
@@ -219,9 +221,14 @@ fn read(path: &Path, mounted: bool) -> Result<Endpoint, WebhookError> {
     if !mounted && mode & OPEN_TO_OTHERS != 0 {
         return Err(WebhookError::OpenToOthers(mode));
     }
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-    let line = text.lines().next().unwrap_or_default().trim();
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    let invalid =
+        |words: String| WebhookError::from(io::Error::new(io::ErrorKind::InvalidData, words));
+    let plain = text::of_file(&bytes).map_err(|words| invalid(format!("the file {words}")))?;
+    let address =
+        std::str::from_utf8(plain).map_err(|_| invalid("the file is not UTF-8".to_owned()))?;
+    let line = address.lines().next().unwrap_or_default().trim();
     Endpoint::new(line).map_err(WebhookError::NoAddress)
 }
 

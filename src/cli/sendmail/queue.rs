@@ -16,7 +16,7 @@ use crate::{
         exit::{Exit, Failure},
         output::Output,
         queue::{Command, List, run},
-        screen::{Form, count},
+        screen::{Form, Lines, count},
         selection::Selection,
     },
     clock::{Clock as _, SystemClock},
@@ -37,7 +37,7 @@ const NOT_ALLOWED: &str = "only root and the group that owns the admin socket ma
 /// Prints the queue.
 pub(super) fn show(source: &Source) -> Result<(), Trouble> {
     let client = client(source);
-    let mut out = BufWriter::new(Output::standard());
+    let mut out = BufWriter::new(Lines::new(Output::standard()));
     let result = block_on(async {
         let first = client.queue(None, 1).await.map_err(Failure::from)?;
         if first.messages.is_empty() {
@@ -89,7 +89,7 @@ pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<
     let client = client(source);
     let Some(id) = id else {
         let mut out: Box<dyn Write> =
-            if verbose { Box::new(Output::standard()) } else { Box::new(io::sink()) };
+            if verbose { Box::new(Lines::new(Output::standard())) } else { Box::new(io::sink()) };
         let everything = Selection { ids: Vec::new(), all: true, state: None };
         let result =
             block_on(bulk::for_each(&mut *out, &client, everything, Form::Text, Verb::Retry));
