@@ -18,7 +18,6 @@ use crate::{
     clock::Moment,
     fingerprint::Fingerprint,
     message::aliases::{FILE_BYTES_MAX, LocalNames, Routes},
-    text,
 };
 
 /// Where the file is unless another one is named.
@@ -238,10 +237,6 @@ fn read(path: &Path, known: Option<Fingerprint>) -> io::Result<Option<(Vec<u8>, 
     let fingerprint = Fingerprint::from(&file.metadata()?);
     let mut bytes = Vec::new();
     io::Read::by_ref(&mut file).take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    let plain = text::of_file(&bytes);
-    let bytes = plain
-        .map_err(|words| io::Error::new(io::ErrorKind::InvalidData, format!("it {words}")))?
-        .to_vec();
     Ok(Some((bytes, fingerprint)))
 }
 
