@@ -35,6 +35,8 @@ pub(super) struct Account {
     login_losses: u32,
     /// The messages that were charged with a refusal in the account's name since one was accepted.
     charged: Vec<QueueId>,
+    /// What stands against the account was said after a login that worked, so another login proves nothing.
+    refused_after_login: bool,
 }
 
 /// Connections lost at AUTH in a row that are taken for a refusal (gmail.md section 3.3).
@@ -143,6 +145,7 @@ impl Account {
             losses: 0,
             login_losses: 0,
             charged: Vec::new(),
+            refused_after_login: false,
         }
     }
 
@@ -233,7 +236,9 @@ impl Account {
     #[must_use]
     pub(super) fn logged_in(&mut self, permit: Permit) -> bool {
         let is_news = permit.probe && permit.generation == self.generation && !self.login_worked;
-        let is_enough = !permit.single && self.state.condition != AccountCondition::PausedQuota;
+        let is_enough = !permit.single
+            && !self.refused_after_login
+            && self.state.condition != AccountCondition::PausedQuota;
         self.login_worked |= is_news && is_enough;
         is_news && is_enough
     }
@@ -281,6 +286,7 @@ impl Account {
         }
         let changed = self.state.condition != AccountCondition::Open;
         self.proven = true;
+        self.refused_after_login = false;
         self.probing = false;
         self.login_worked = false;
         self.login_losses = 0;
@@ -319,6 +325,9 @@ impl Account {
             return false;
         }
         let again = self.state.condition == trouble.condition;
+        // A lost connection is not a word against the account: there the login is what was in doubt.
+        self.refused_after_login = trouble.recheck == Recheck::AnotherMessage
+            && trouble.condition != AccountCondition::BackingOff;
         let strikes = if again { self.state.strikes.saturating_add(1) } else { 1 };
         // A short pause never cuts the rest of a longer one.
         let until = self.state.until.max(Some(now.after(wait(&trouble, strikes))));
@@ -354,6 +363,7 @@ impl Account {
             AccountState { accepted_at: self.state.accepted_at, ..AccountState::open(now) };
         self.generation += 1;
         self.charged.clear();
+        self.refused_after_login = false;
         self.proven = false;
         self.probing = false;
         self.login_worked = false;
