@@ -45,10 +45,12 @@ fn every_acknowledged_message_survives_kills_at_random_moments() {
     let home = home_without_brakes(&gmail.upstream(), PLENTY);
     let mut daemon = home.start();
     // A long run must stay within the largest day that can be configured.
-    let (pause_ms, recipients) = match kills {
-        0..=KILLS => (5..40, 1..3),
-        0..MANY_KILLS => (20..120, 1..3),
-        _ => (200..560, 1..2),
+    let (pause_ms, recipients) = if kills <= KILLS {
+        (5..40, 1..3)
+    } else if kills < MANY_KILLS {
+        (20..120, 1..3)
+    } else {
+        (200..560, 1..2)
     };
     let load = Load { pause_ms, recipients, ..Load::default() };
     let clients = Submitters::start(home.smtp, "crash", &load, seed);

@@ -24,10 +24,13 @@ pub(super) enum Party {
 impl Party {
     /// A client of the network; all of loopback, and an IPv6 network that a site is given, are one.
     pub(super) fn of_address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            address if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        let address = address.to_canonical();
+        if address.is_loopback() {
+            return Self::Address(Ipv4Addr::LOCALHOST.into());
+        }
+        Self::Address(match address {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-            address @ IpAddr::V4(_) => address,
+            IpAddr::V4(address) => address.into(),
         })
     }
 

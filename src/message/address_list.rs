@@ -49,7 +49,7 @@ impl Found {
         }
         // A quote that was forgotten makes a name of somebody's address.
         for inside in quoted {
-            let mut hidden = Found::default();
+            let mut hidden = Self::default();
             hidden.element(&Tokens::of(inside).list, true, &mut Vec::new());
             if hidden.addresses.iter().any(|address| !self.known.contains(&same_mailbox(address))) {
                 self.unreadable.push(inside.to_owned());

@@ -1,7 +1,7 @@
 //! Records in sled, each in as many values as it takes.
 //!
 //! Rule: no page of any tree ever becomes a file of sled's `blobs/`, which sled never syncs: a page has at most
-//! [`PAGE_VALUES_MAX`] values of at most [`PART_BYTES`]. Must not know what the records mean.
+//! `PAGE_VALUES_MAX` values of at most [`PART_BYTES`]. Must not know what the records mean.
 
 use sled::{Batch, Tree};
 

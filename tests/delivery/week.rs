@@ -177,15 +177,9 @@ impl Week {
     }
 }
 
-fn seed() -> u64 {
-    let given = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| fastrand::u64(..))
-}
-
 #[tokio::test]
 async fn a_week_of_every_known_fault_loses_nothing_and_never_blames_a_message_for_the_account() {
-    let seed = seed();
-    println!("PILLARBOX_TEST_SEED={seed}");
+    let seed = crate::support::outage::seed("week");
     let captured = Captured::default();
     let _guards = captured.start();
     let mut week = Week::new(seed).await;

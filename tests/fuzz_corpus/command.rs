@@ -69,7 +69,7 @@ fn plain(text: &str) -> String {
         if length.is_none() {
             plain.push(first);
         }
-        rest = &rest[length.unwrap_or(first.len_utf8())..];
+        rest = &rest[length.unwrap_or_else(|| first.len_utf8())..];
     }
     plain
 }

@@ -237,7 +237,7 @@ where
             }
             let text = String::from_utf8_lossy(&line);
             if let Some(id) = text.strip_prefix("Message-ID: ") {
-                message_id.get_or_insert(id.trim_end().to_owned());
+                message_id.get_or_insert_with(|| id.trim_end().to_owned());
             }
         }
         // The message is taken although the answer may never end.

@@ -46,12 +46,17 @@ pub(crate) fn start_timed(home: &Home) -> (Daemon, Duration) {
 }
 
 /// The seed of a random test: `PILLARBOX_TEST_SEED`, or a new one, printed to be repeated.
-#[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails")]
 pub(crate) fn seed(test: &str) -> u64 {
     let chosen = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = chosen.unwrap_or_else(|| fastrand::u64(..));
-    eprintln!("{test}: PILLARBOX_TEST_SEED={seed}");
+    show_seed(test, seed);
     seed
+}
+
+/// What repeats the choices of a test.
+#[expect(clippy::print_stderr, reason = "the test runner shows it when the test fails")]
+pub(crate) fn show_seed(test: &str, seed: u64) {
+    eprintln!("{test}: PILLARBOX_TEST_SEED={seed}");
 }
 
 /// `pillarbox COMMAND --json` as JSON.

@@ -97,7 +97,7 @@ enum WebhookError {
 /// How alerts get out.
 #[derive(Debug)]
 enum Way {
-    Webhook { address: Address, client: Https },
+    Webhook { address: Address, client: Box<Https> },
     Command(Vec<String>),
 }
 
@@ -140,7 +140,7 @@ impl Outbox {
     /// `ca_file` holds one more trusted root.
     #[must_use]
     pub fn new(address: Address, ca_file: Option<PathBuf>) -> Self {
-        Self::empty(Way::Webhook { address, client: Https::new(ca_file, LIMITS) })
+        Self::empty(Way::Webhook { address, client: Box::new(Https::new(ca_file, LIMITS)) })
     }
 
     /// For a program and its arguments.

@@ -7,6 +7,7 @@
 use fastrand::Rng;
 
 use super::*;
+use crate::support::outage;
 
 const LIMIT: ClaimTerms = ClaimTerms { limit: 5, ..TERMS };
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -217,10 +218,9 @@ impl History {
 }
 
 async fn histories(fixture: fn() -> Fixture, number: u64) {
-    let seed = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let first = seed.unwrap_or_else(|| fastrand::u64(..));
+    let first = outage::seed("histories");
     for seed in (0..number).map(|number| first.wrapping_add(number)) {
-        println!("PILLARBOX_TEST_SEED={seed}");
+        outage::show_seed("history", seed);
         let truth = Truth {
             passed: Duration::ZERO,
             running: Duration::ZERO,
