@@ -239,7 +239,7 @@ mod tests {
             ("554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException", Allowance),
             ("550 5.7.1 Email quota exceeded.", Allowance),
             ("550 Your account has exceeded its quota", Allowance),
-            ("432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", Limit),
+            ("432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", Rate),
             (
                 "432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending",
                 Rate,
