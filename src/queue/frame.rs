@@ -54,6 +54,14 @@ pub(super) enum FrameError {
     /// Written by a newer program.
     #[error("the file has the format version {0}, which this program does not know")]
     Version(u8),
+    /// It could be written but not read back.
+    #[error("the {part} has {octets} octets, and at most {PART_LENGTH_MAX} can be read back")]
+    TooLong {
+        /// Which part of the file.
+        part: &'static str,
+        /// How long it is.
+        octets: usize,
+    },
     /// Envelope or trailer cannot be read.
     #[error("{0}")]
     Record(#[from] RecordError),
@@ -62,10 +70,11 @@ pub(super) enum FrameError {
 /// The bytes before the body.
 pub(super) fn head(envelope: &Envelope) -> Result<Vec<u8>, FrameError> {
     let envelope = record::encode(envelope)?;
+    let length = readable("envelope", &envelope)?;
     let mut head = Vec::with_capacity(PREAMBLE_LENGTH + envelope.len());
     head.extend_from_slice(HEAD_MAGIC);
     head.push(VERSION);
-    head.extend_from_slice(&u32::try_from(envelope.len()).unwrap_or(u32::MAX).to_le_bytes());
+    head.extend_from_slice(&length);
     head.extend_from_slice(&envelope);
     Ok(head)
 }
@@ -73,13 +82,22 @@ pub(super) fn head(envelope: &Envelope) -> Result<Vec<u8>, FrameError> {
 /// The bytes after the body. `checksum` has seen head and body.
 pub(super) fn tail(trailer: &Trailer, checksum: &crc32fast::Hasher) -> Result<Vec<u8>, FrameError> {
     let mut tail = record::encode(trailer)?;
-    let length = u32::try_from(tail.len()).unwrap_or(u32::MAX);
-    tail.extend_from_slice(&length.to_le_bytes());
+    let length = readable("trailer", &tail)?;
+    tail.extend_from_slice(&length);
     let mut checksum = checksum.clone();
     checksum.update(&tail);
     tail.extend_from_slice(&checksum.finalize().to_le_bytes());
     tail.extend_from_slice(END_MAGIC);
     Ok(tail)
+}
+
+/// The length of a part, as it is stored. Whoever reads the file refuses a longer one, so it is never written.
+fn readable(part: &'static str, bytes: &[u8]) -> Result<[u8; 4], FrameError> {
+    let octets = bytes.len();
+    match u32::try_from(octets) {
+        Ok(length) if octets <= PART_LENGTH_MAX => Ok(length.to_le_bytes()),
+        _ => Err(FrameError::TooLong { part, octets }),
+    }
 }
 
 /// What stands before the envelope record.
@@ -130,8 +148,80 @@ mod tests {
     use crate::{
         clock::Timestamp,
         message::envelope::{BodyKind, Lane, LocalUser, Origin},
-        smtp::dsn::Dsn,
+        smtp::{
+            address::{Address, DOMAIN_LENGTH_MAX, LOCAL_PART_LENGTH_MAX},
+            authentication::LOGIN_BYTES_MAX,
+            command::HELLO_LENGTH_MAX,
+            dsn::{
+                Dsn, ENVELOPE_ID_LENGTH_MAX, Notify, ORIGINAL_RECIPIENT_LENGTH_MAX, RecipientDsn,
+            },
+        },
     };
+
+    /// An address as long as any.
+    fn longest(number: usize) -> Address {
+        let label = "d".repeat(63);
+        let domain = format!("{label}.{label}.{label}.{label}");
+        assert_eq!(domain.len(), DOMAIN_LENGTH_MAX);
+        format!("{number:0>LOCAL_PART_LENGTH_MAX$}@{domain}").parse().unwrap()
+    }
+
+    /// The largest envelope: what clients, aliases and other queues can make of `recipients`.
+    fn largest(recipients: usize, original: usize) -> Envelope {
+        let wish = RecipientDsn {
+            notify: Some(Notify { success: true, failure: true, delay: true }),
+            original_recipient: Some("o".repeat(original)),
+        };
+        Envelope {
+            reverse_path: Some(longest(0)),
+            forward_paths: (0..recipients).map(longest).collect(),
+            body: BodyKind::EightBitMime,
+            internationalized: true,
+            dsn: Dsn {
+                content: Some(crate::smtp::dsn::Content::Full),
+                envelope_id: Some("\u{10ffff}".repeat(ENVELOPE_ID_LENGTH_MAX)),
+                recipients: (0..recipients).map(|place| (place, wish.clone())).collect(),
+            },
+            lane: Lane::Bulk,
+            origin: Origin {
+                address: [u16::MAX; 8].into(),
+                helo: "\u{10ffff}".repeat(HELLO_LENGTH_MAX),
+                protocol: "UTF8SMTPSA".into(),
+                login: Some("l".repeat(LOGIN_BYTES_MAX)),
+                local: Some(LocalUser {
+                    uid: u32::MAX,
+                    name: Some("n".repeat(256)),
+                    claimed: true,
+                }),
+            },
+            accepted_at: Timestamp(i64::MAX),
+        }
+    }
+
+    #[test]
+    fn a_thousand_of_the_longest_recipients_can_be_read_back() {
+        let written = largest(1_000, ORIGINAL_RECIPIENT_LENGTH_MAX);
+        let head = head(&written).unwrap();
+        assert!(preamble(&head).unwrap().envelope_length > 1_000_000, "nearly at the limit");
+        assert_eq!(envelope(&head[PREAMBLE_LENGTH..]).unwrap(), written);
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let refused = head(&largest(1_000, ORIGINAL_RECIPIENT_LENGTH_MAX + 100)).unwrap_err();
+        assert!(matches!(refused, FrameError::TooLong { part: "envelope", .. }), "{refused}");
+        let with = |octets| Trailer {
+            added: vec![b'a'; octets],
+            separator_at: None,
+            body_bytes: 0,
+            replaced: Replaced::default(),
+        };
+        let checksum = crc32fast::Hasher::new();
+        let refused = tail(&with(PART_LENGTH_MAX), &checksum).unwrap_err();
+        assert!(matches!(refused, FrameError::TooLong { part: "trailer", .. }), "{refused}");
+        let most = tail(&with(PART_LENGTH_MAX - 100), &checksum).unwrap();
+        assert!(end(&most[most.len() - END_LENGTH..]).is_ok());
+    }
 
     #[test]
     fn a_frame_of_a_newer_version_is_refused_and_not_guessed_at() {
