@@ -360,6 +360,24 @@ contract! {
         assert_eq!(reason, "deleted by a person", "the history remembers it");
     }
 
+    async fn a_letter_that_was_taken_up_again_is_not_deleted_among_the_dead_ones(mut queue) {
+        let id = queue.accept(&["a@x.org"]).await;
+        let now = queue.clock.wall();
+        queue.settle(&queue.claim().await, Outcome::Dead { reply: "552 5.7.0 blocked".into() }).await;
+        assert_eq!(queue.store().dead(None, 10).await.unwrap().len(), 1);
+        assert_eq!(queue.store().delete_in(id, "held").await, Err(StoreError::OtherState(id)));
+        // Between the list of dead letters and their removal a person sends this one again.
+        assert_eq!(queue.store().retry(id, now).await, Ok(1));
+        assert_eq!(queue.store().delete_in(id, "dead").await, Err(StoreError::OtherState(id)));
+        queue.crash().await;
+        let claimed = queue.claim().await;
+        assert_eq!(claimed.id, id, "it is here and leaves");
+        assert_eq!(queue.store().delete_in(id, "reserved").await, Err(StoreError::Conflict(id)));
+        queue.settle(&claimed, Outcome::Dead { reply: "552 5.7.0 blocked".into() }).await;
+        assert_eq!(queue.store().delete_in(id, "dead").await, Ok(()));
+        assert_eq!(queue.store().delete_in(id, "dead").await, Err(StoreError::NotFound(id)));
+    }
+
     async fn a_deferred_recipient_is_due_again_at_its_time_and_idle_says_when(mut queue) {
         queue.accept(&["a@x.org"]).await;
         let until = queue.clock.wall().after(Duration::from_secs(300));

@@ -343,6 +343,8 @@ pub enum Kind {
     NotFound,
     /// The message is with a worker just now.
     Conflict,
+    /// The message is not, or no longer, in the state that was asked for.
+    OtherState,
     /// The message is damaged and was set aside.
     Corrupt,
     /// The queue cannot answer at present.

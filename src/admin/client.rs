@@ -158,6 +158,11 @@ impl Client {
         self.ask(Method::DELETE, &format!("/v1/queue/{id}")).await
     }
 
+    /// Removes a message for good when a recipient of it is in this state at that moment.
+    pub async fn delete_in(&self, id: QueueId, state: &str) -> Result<Deleted, ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/queue/{id}?state={state}")).await
+    }
+
     /// One page of dead letters.
     pub async fn dead(
         &self,

@@ -293,12 +293,24 @@ async fn retry(
     Ok(Json(Retried { id, recipients, departure }))
 }
 
+/// In which state a recipient of the message must be.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Only {
+    state: Option<String>,
+}
+
 async fn delete(
     State(sources): State<Sources>,
     Path(id): Path<String>,
+    only: Result<Query<Only>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Deleted>, Refusal> {
     let id = parse(&id)?;
-    sources.store.delete(id).await?;
+    let Query(only) = only.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
+    match only.state {
+        Some(state) => sources.store.delete_in(id, &state).await?,
+        None => sources.store.delete(id).await?,
+    }
     tracing::warn!(%id, "deleted");
     Ok(Json(Deleted { id }))
 }
@@ -330,6 +342,7 @@ impl From<StoreError> for Refusal {
             StoreError::Corrupt { .. } => Kind::Corrupt,
             StoreError::NotFound(_) => Kind::NotFound,
             StoreError::Conflict(_) | StoreError::AlreadyKnown(_) => Kind::Conflict,
+            StoreError::OtherState(_) => Kind::OtherState,
         };
         Self::new(kind, error.to_string())
     }
@@ -340,7 +353,7 @@ impl IntoResponse for Refusal {
         let status = match self.0.error {
             Kind::BadRequest => StatusCode::BAD_REQUEST,
             Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::Conflict | Kind::OtherState => StatusCode::CONFLICT,
             Kind::Corrupt => StatusCode::GONE,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };

@@ -245,6 +245,18 @@ async fn a_message_can_be_shown_retried_and_deleted_and_is_then_history() {
 }
 
 #[tokio::test]
+async fn a_message_is_deleted_only_in_the_state_that_was_asked_for() {
+    let stage = stage(10);
+    let id = stage.accept(1).await;
+    let refusal = stage.client.delete_in(id, "dead").await.err().and_then(|error| error.kind());
+    assert_eq!(refusal, Some(Kind::OtherState));
+    assert_eq!(stage.client.message(id).await.expect("an answer").recipients[0].state, "queued");
+    assert_eq!(stage.client.delete_in(id, "queued").await.expect("an answer").id, id);
+    let again = stage.client.delete_in(id, "queued").await.err().and_then(|error| error.kind());
+    assert_eq!(again, Some(Kind::NotFound));
+}
+
+#[tokio::test]
 async fn a_message_in_the_hands_of_a_worker_cannot_be_deleted() {
     let stage = stage(10);
     let id = stage.accept(1).await;

@@ -42,7 +42,7 @@ pub(super) async fn for_each(
     let mut tally = Tally { form, verb, now, done: 0, left_alone: 0, waits: None, refused: None };
     if !selection.all {
         for id in selection.ids {
-            let result = apply(client, verb, id).await;
+            let result = apply(client, verb, id, None).await;
             tally.note(out, id, result)?;
         }
         return tally.end(out, Summary::Without);
@@ -55,9 +55,11 @@ pub(super) async fn for_each(
                 tally.left_alone += 1;
                 continue;
             }
-            let result = apply(client, verb, message.id).await;
-            // A message that was relayed in the meantime needs nothing any more.
-            if result.as_ref().is_err_and(|error| error.kind() == Some(Kind::NotFound)) {
+            let result = apply(client, verb, message.id, selection.state).await;
+            // A message that was relayed in the meantime needs nothing any more, and one that somebody has taken up
+            // again since the page was read is none that was asked for.
+            let kind = result.as_ref().err().and_then(ClientError::kind);
+            if matches!(kind, Some(Kind::NotFound | Kind::OtherState)) {
                 continue;
             }
             tally.note(out, message.id, result)?;
@@ -82,13 +84,23 @@ struct Done {
     departure: Option<Departure>,
 }
 
-async fn apply(client: &Client, verb: Verb, id: QueueId) -> Result<Done, ClientError> {
+async fn apply(
+    client: &Client,
+    verb: Verb,
+    id: QueueId,
+    state: Option<State>,
+) -> Result<Done, ClientError> {
     match verb {
         Verb::Retry => client
             .retry(id)
             .await
             .map(|Retried { recipients, departure, .. }| Done { recipients, departure }),
-        Verb::Delete => client.delete(id).await.map(|_| Done::default()),
+        // The state of the page may be an old one; what counts is the one at the moment of removal.
+        Verb::Delete => match state {
+            Some(state) => client.delete_in(id, state.name()).await,
+            None => client.delete(id).await,
+        }
+        .map(|_| Done::default()),
     }
 }
 

@@ -63,7 +63,7 @@ impl From<ClientError> for Failure {
             ClientError::Silent(_) => Exit::Temporary,
             ClientError::Refused(refused) => match refused.error {
                 Kind::BadRequest | Kind::NotFound | Kind::Corrupt => Exit::Data,
-                Kind::Conflict | Kind::Unavailable => Exit::Temporary,
+                Kind::Conflict | Kind::OtherState | Kind::Unavailable => Exit::Temporary,
             },
         };
         Self::new(exit, error.to_string())

@@ -360,6 +360,7 @@ impl Connection<'_> {
             | StoreError::Corrupt { .. }
             | StoreError::NotFound(_)
             | StoreError::Conflict(_)
+            | StoreError::OtherState(_)
             | StoreError::AlreadyKnown(_) => Refusal::Unavailable,
         }
     }

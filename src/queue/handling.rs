@@ -136,6 +136,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes a message of which a recipient is still in the state of this name. Whoever asks has read the record
+    /// before; a person may have resent it since.
+    pub(super) fn delete_in(
+        &self,
+        tables: &dyn Tables,
+        changes: &mut Changes,
+        id: QueueId,
+        now: Timestamp,
+        state: &str,
+    ) -> Answer<()> {
+        let record = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        if !record.recipients.iter().any(|recipient| recipient.state.name() == state) {
+            return Err(StoreError::OtherState(id));
+        }
+        self.delete(tables, changes, id, now, Some(DELETED))
+    }
+
     fn edit(
         &self,
         tables: &dyn Tables,

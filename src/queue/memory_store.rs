@@ -303,6 +303,11 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn delete_in(&self, id: QueueId, state: &str) -> Result<(), StoreError> {
+        let now = self.clock.wall();
+        self.change(|engine, tables, changes| engine.delete_in(tables, changes, id, now, state))
+    }
+
     async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError> {
         let now = self.clock.wall();
         self.change(|engine, tables, changes| engine.expire(tables, changes, id, keep_after, now))

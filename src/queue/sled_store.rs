@@ -337,6 +337,14 @@ impl Store for SledStore {
         .await
     }
 
+    async fn delete_in(&self, id: QueueId, state: &str) -> Result<(), StoreError> {
+        let (now, state) = (self.shared.clock.wall(), state.to_owned());
+        self.change(move |engine, tables, changes| {
+            engine.delete_in(tables, changes, id, now, &state)
+        })
+        .await
+    }
+
     async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError> {
         let now = self.shared.clock.wall();
         self.change(move |engine, tables, changes| {

@@ -101,6 +101,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Removes a message for good. [`StoreError::Conflict`] while a worker has it.
     async fn delete(&self, id: QueueId) -> Result<(), StoreError>;
 
+    /// The same, when a recipient is in the state of this name (as screens call it) at the moment of removal;
+    /// [`StoreError::OtherState`] when none is, or none any more.
+    async fn delete_in(&self, id: QueueId, state: &str) -> Result<(), StoreError>;
+
     /// Queued messages after `after` in the order of acceptance, at most `limit` (and at most 1,000).
     async fn list(
         &self,
@@ -445,6 +449,9 @@ pub enum StoreError {
     /// The message is in transfer just now.
     #[error("message {0} is being transferred just now; try again when the attempt has ended")]
     Conflict(QueueId),
+    /// The message is not, or no longer, in the state that was asked for.
+    #[error("message {0} is in another state by now; it was left as it is")]
+    OtherState(QueueId),
     /// This message is here already, or was.
     #[error("message {0} was handed over before")]
     AlreadyKnown(QueueId),

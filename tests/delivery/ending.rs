@@ -167,6 +167,9 @@ impl Store for Failing {
     async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
         self.inner.delete(id).await
     }
+    async fn delete_in(&self, id: QueueId, state: &str) -> Result<(), StoreError> {
+        self.inner.delete_in(id, state).await
+    }
     async fn list(
         &self,
         after: Option<QueueId>,

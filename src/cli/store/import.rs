@@ -215,6 +215,7 @@ impl From<StoreError> for Refusal {
             StoreError::Corrupt { .. }
             | StoreError::NotFound(_)
             | StoreError::Conflict(_)
+            | StoreError::OtherState(_)
             | StoreError::AlreadyKnown(_) => Self::Message(error.to_string()),
         }
     }
