@@ -13,7 +13,8 @@ use std::{
 };
 
 use rustix::{
-    fd::OwnedFd,
+    fd::{AsRawFd as _, OwnedFd},
+    fs::{FileType, Mode, OFlags},
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
 };
@@ -57,7 +58,7 @@ pub fn listen(
         _ => {}
     }
     let listener = bind(&draft).map_err(io::Error::from)?;
-    fs::set_permissions(&draft, fs::Permissions::from_mode(socket_mode))?;
+    give_mode(&draft, FileType::Socket, socket_mode)?;
     fs::rename(&draft, path)?;
     Ok(listener)
 }
@@ -82,7 +83,28 @@ fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     };
     fs::DirBuilder::new().recursive(true).mode(mode).create(directory)?;
     // The umask may have taken rights away.
-    fs::set_permissions(directory, fs::Permissions::from_mode(mode))
+    give_mode(directory, FileType::Directory, mode)
+}
+
+/// Gives what we have just made at `path` its mode. The owner of the directory above may put something else there at any
+/// moment, also a link to a file of ours: so what lies there is held first, and looked at, before it is changed.
+fn give_mode(path: &Path, kind: FileType, mode: u32) -> io::Result<()> {
+    let held =
+        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    let found = rustix::fs::fstat(&held)?;
+    let is_ours = found.st_uid == rustix::process::geteuid().as_raw();
+    if !is_ours || FileType::from_raw_mode(found.st_mode) != kind {
+        let words = format!("somebody has put something else in the place of {}", path.display());
+        return Err(io::Error::other(words));
+    }
+    if found.st_mode & 0o7777 == mode {
+        return Ok(());
+    }
+    // The way to what is held so: a socket cannot be opened otherwise.
+    fs::set_permissions(
+        format!("/proc/self/fd/{}", held.as_raw_fd()),
+        fs::Permissions::from_mode(mode),
+    )
 }
 
 /// Whether what lies at `path` may be replaced.
@@ -97,5 +119,39 @@ fn check_present(path: &Path) -> Result<(), Obstacle> {
         Err(Errno::CONNREFUSED) => Ok(()),
         // Somebody has it whom we may not ask.
         Err(errno) => Err(Obstacle::System(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn socket_and_directory_have_the_modes_that_were_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/control.sock");
+        for mode in [0o600, 0o660, 0o666] {
+            drop(listen(&path, mode, 0o751).unwrap());
+            assert_eq!((mode_of(&path), mode_of(path.parent().unwrap())), (mode, 0o751));
+        }
+    }
+
+    #[test]
+    fn what_somebody_put_in_the_place_of_the_socket_keeps_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let (precious, draft) = (directory.path().join("precious"), directory.path().join("new"));
+        fs::write(&precious, "precious").unwrap();
+        fs::set_permissions(&precious, fs::Permissions::from_mode(0o600)).unwrap();
+        // What a faster owner of the directory does between our making the socket and giving it its mode.
+        std::os::unix::fs::symlink(&precious, &draft).unwrap();
+        assert!(give_mode(&draft, FileType::Socket, 0o666).is_err());
+        fs::remove_file(&draft).unwrap();
+        fs::hard_link(&precious, &draft).unwrap();
+        assert!(give_mode(&draft, FileType::Socket, 0o666).is_err());
+        assert_eq!(mode_of(&precious), 0o600);
     }
 }

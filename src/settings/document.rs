@@ -4,7 +4,7 @@
 //! the client's secret or of the webhook's address, nor what follows such a key without a value. Must not know what
 //! the keys mean.
 
-use std::{collections::BTreeMap, fmt, fs::File, io::Read, ops::Range, path::Path, path::PathBuf};
+use std::{collections::BTreeMap, fmt, io::Read, ops::Range, path::Path, path::PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
@@ -13,7 +13,10 @@ use super::{
     raw::{self, REPEATED},
     value::{nearest, without_credentials},
 };
-use crate::text;
+use crate::{
+    careful_file::{self, Links},
+    text,
+};
 
 /// Octets of a configuration file we read; the annotated sample has 10,000.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -50,7 +53,9 @@ impl Document {
                 .into(),
         }
         };
-        let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        // Anything else than a file, such as a pipe, could make the start wait for ever.
+        let file = careful_file::open(path, Links::Followed)
+            .map_err(|error| unreadable(error.to_string()))?;
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1)
             .read_to_end(&mut bytes)
@@ -342,6 +347,18 @@ mod tests {
             return String::new();
         };
         excerpt
+    }
+
+    #[test]
+    fn a_pipe_is_refused_in_words_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.toml");
+        let (pipe, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, pipe, mode, 0).unwrap();
+        for path in [path.as_path(), Path::new("/dev/null"), directory.path()] {
+            let words = Document::read(path).unwrap_err().to_string();
+            assert!(words.contains("it is not a regular file"), "{words}");
+        }
     }
 
     #[test]
