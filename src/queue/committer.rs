@@ -107,14 +107,18 @@ impl Committer {
     pub(super) fn serve(mut self, jobs: &Receiver<Job>) {
         while let Some(batch) = gather(jobs) {
             let last = batch.iter().any(|job| job.urgency == Urgency::Last);
-            if let Err(error) = self.commit(batch)
-                && !self.reopen(jobs, &error)
-            {
-                self.shared.fail_for_good(error.to_string());
-                return;
-            }
+            let outcome = self.commit(batch);
             if last {
                 return;
+            }
+            let Err(error) = outcome else { continue };
+            match self.reopen(jobs, &error) {
+                Reopened::Open => {}
+                Reopened::Closed => return,
+                Reopened::Not => {
+                    self.shared.fail_for_good(error.to_string());
+                    return;
+                }
             }
         }
     }
@@ -192,17 +196,17 @@ impl Committer {
         }
     }
 
-    /// Opens the tables anew, refusing everything meanwhile. Returns whether it worked in the end.
-    fn reopen(&mut self, jobs: &Receiver<Job>, reason: &TableError) -> bool {
+    /// Opens the tables anew, refusing everything meanwhile.
+    fn reopen(&mut self, jobs: &Receiver<Job>, reason: &TableError) -> Reopened {
         error!(error = %reason, "the queue's index has failed; clients hear 451 until it is open again");
         let mut damage = matches!(reason, TableError::Broken(_)).then(|| reason.to_string());
         for seconds in REOPEN_AFTER {
             self.discard();
             let pause = Duration::from_secs(seconds);
-            refuse(
-                jobs,
-                if self.shared.spool.faults.is_in_a_hurry() { pause / 200 } else { pause },
-            );
+            let hurry = self.shared.spool.faults.is_in_a_hurry();
+            if refuse(jobs, if hurry { pause / 200 } else { pause }) == Queue::Closed {
+                return Reopened::Closed;
+            }
             match self.shared.load(self.engine.claimed().clone(), damage.take()) {
                 Ok(loaded) => {
                     self.tables = Some(loaded.tables);
@@ -210,14 +214,14 @@ impl Committer {
                     self.copy = loaded.copy;
                     info!("the queue's index is open again");
                     self.shared.changed.notify_one();
-                    return true;
+                    return Reopened::Open;
                 }
                 Err(error) => {
                     error!(error = %error, "the queue's index cannot be opened again yet");
                 }
             }
         }
-        false
+        Reopened::Not
     }
 
     fn discard(&mut self) {
@@ -226,6 +230,24 @@ impl Committer {
             opening::discard(tables);
         }
     }
+}
+
+/// What became of tables that had failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reopened {
+    /// They are open again.
+    Open,
+    /// They stay closed, because the queue is closed: the next process opens them.
+    Closed,
+    /// They cannot be opened in this process.
+    Not,
+}
+
+/// Whether the queue is still wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    Wanted,
+    Closed,
 }
 
 /// Starts the committer and the thread that removes files for it.
@@ -309,12 +331,14 @@ fn gather(jobs: &Receiver<Job>) -> Option<Vec<Job>> {
 
 /// Refuses everything for `duration`: dropping a job drops its answer, which the one who waits reads as
 /// "unavailable". The record of a new message needs none: its file is found when the tables are opened.
-fn refuse(jobs: &Receiver<Job>, duration: Duration) {
+fn refuse(jobs: &Receiver<Job>, duration: Duration) -> Queue {
     let waiting = Stopwatch::start();
     loop {
         match jobs.recv_timeout(duration.saturating_sub(waiting.elapsed())) {
+            Ok(job) if job.urgency == Urgency::Last => return Queue::Closed,
             Ok(job) => drop(job),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => return Queue::Wanted,
+            Err(RecvTimeoutError::Disconnected) => return Queue::Closed,
         }
     }
 }

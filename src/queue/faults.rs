@@ -66,6 +66,8 @@ struct Plan {
     random: fastrand::Rng,
     /// One step in so many fails; 0: none.
     one_in: u32,
+    /// What fails once.
+    once: Option<(Step, rustix::io::Errno)>,
     failed: Vec<Step>,
 }
 
@@ -80,6 +82,10 @@ impl Plan {
     ];
 
     fn at(&mut self, step: Step) -> io::Result<()> {
+        if let Some((_, errno)) = self.once.take_if(|(once, _)| *once == step) {
+            self.failed.push(step);
+            return Err(errno.into());
+        }
         if self.one_in == 0 || self.random.u32(0..self.one_in) != 0 {
             return Ok(());
         }
@@ -93,8 +99,22 @@ impl Faults {
     /// One step in `one_in` fails, by the dice of `seed`.
     pub(super) fn random(seed: u64, one_in: u32) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        let plan = Plan { random, one_in, failed: Vec::new() };
+        let plan = Plan { random, one_in, once: None, failed: Vec::new() };
         Self { plan: Some(Arc::new(Mutex::new(plan))) }
+    }
+
+    /// This step fails the next time.
+    pub(super) fn once(step: Step, errno: rustix::io::Errno) -> Self {
+        let faults = Self::random(0, 0);
+        faults.fail_next(step, errno);
+        faults
+    }
+
+    /// The same, from now on.
+    pub(super) fn fail_next(&self, step: Step, errno: rustix::io::Errno) {
+        if let Some(plan) = &self.plan {
+            plan.lock().unwrap_or_else(PoisonError::into_inner).once = Some((step, errno));
+        }
     }
 
     /// From now on one step in `one_in` fails; 0: none.

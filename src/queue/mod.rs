@@ -8,6 +8,7 @@ mod carried_words;
 pub mod checkup;
 mod committer;
 mod directory_sync;
+mod doubt;
 pub mod draft;
 pub mod dropped;
 mod engine;

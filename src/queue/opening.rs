@@ -19,6 +19,7 @@ use tracing::error;
 
 use super::{
     committer::tell,
+    doubt,
     engine::{Claims, Engine},
     faults::Faults,
     reconciliation::{Reconciled, Reconciliation},
@@ -184,6 +185,8 @@ pub(super) struct Opening<'a> {
     /// Claims of workers that are still alive (only when a store is reopened within a process).
     pub(super) alive: Claims,
     pub(super) hold_uncertain: bool,
+    /// A write of the index has failed in this process.
+    pub(super) in_doubt: bool,
     pub(super) now: Moment,
 }
 
@@ -214,6 +217,11 @@ impl Opening<'_> {
     }
 
     fn attempt(&self, index: Index) -> Result<Opened, OpenError> {
+        let settled =
+            doubt::settle(&self.state.join("queue.sled"), self.in_doubt, &self.spool.faults);
+        settled.map_err(|error| {
+            OpenError::Unavailable(format!("the queue's index cannot be written anew: {error}"))
+        })?;
         let tables = open_guarded(&self.state.join("queue.sled"), self.spool.faults.clone())?;
         // sled reads a page when it is needed, so damage may show only now: as an error, or as a panic.
         let reconciled = panic::catch_unwind(AssertUnwindSafe(|| self.reconcile(&tables, index)));

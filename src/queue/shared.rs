@@ -91,6 +91,7 @@ impl Shared {
             dots: &FoundDots::read(state, now.boot),
             alive,
             hold_uncertain: self.options.hold_uncertain,
+            in_doubt: self.is_in_trouble(),
             now,
         };
         let Opened { tables, reconciled } = opening.run(damage)?;

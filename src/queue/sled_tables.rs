@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io,
     ops::Bound,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     thread,
     time::Duration,
@@ -21,6 +21,7 @@ use sled::{
 };
 
 use super::{
+    doubt,
     faults::{Faults, Step},
     id::QueueId,
     record::{self, MessageRecord, RecordError, Stored},
@@ -65,6 +66,8 @@ pub(super) struct SledTables {
     meta: Tree,
     /// Which wall times the stored times have; none in tables that nothing was ever stored in.
     timeline: RwLock<Option<Arc<Timeline>>>,
+    /// Where sled's files lie.
+    directory: PathBuf,
     /// A handle of sled's data file, for the sync that sled leaves out.
     file: File,
     faults: Faults,
@@ -112,6 +115,7 @@ impl SledTables {
             dead: tree("dead")?,
             meta: tree("meta")?,
             timeline: RwLock::default(),
+            directory: directory.to_owned(),
             file: File::open(directory.join("db"))
                 .map_err(|error| OpenError::Unavailable(error.to_string()))?,
             database,
@@ -254,11 +258,16 @@ impl SledTables {
                 Ok::<_, ConflictableTransactionError<()>>(())
             },
         );
-        written.map_err(given_up)?;
+        written.map_err(given_up).inspect_err(|_| doubt::mark(&self.directory))?;
         self.sync()
     }
 
+    /// After a failure nobody knows which pages have reached the disk.
     fn sync(&self) -> Result<(), TableError> {
+        self.synced().inspect_err(|_| doubt::mark(&self.directory))
+    }
+
+    fn synced(&self) -> Result<(), TableError> {
         let flushed = self.faults.at(Step::IndexFlush).map_err(sled::Error::Io);
         flushed.and_then(|()| self.database.flush()).map_err(failed)?;
         self.faults.at(Step::IndexSync).and_then(|()| self.file.sync_data()).map_err(|error| {

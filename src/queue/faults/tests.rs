@@ -174,3 +174,38 @@ async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
     assert_eq!(store.totals().set_aside, 0, "seed {seed}: a fault of the disk is no damage");
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failed_sync_the_index_is_written_anew_before_it_is_believed() {
+    use std::os::unix::fs::MetadataExt as _;
+    for step in [Step::IndexFlush, Step::IndexSync] {
+        let mut run = Run::new(1);
+        let store = run.open();
+        run.accept(&store).await;
+        let id = store.list(None, 1).await.unwrap()[0].id;
+        let data = run.directory.path().join("queue.sled/db");
+        let inode = || std::fs::metadata(&data).unwrap().ino();
+        let before = inode();
+        let hold = || store.hold(id, Timestamp(1), "asked".into());
+        run.faults.fail_next(step, rustix::io::Errno::IO);
+        hold().await.unwrap_err();
+        let mut attempts = 0;
+        while hold().await.is_err() {
+            attempts += 1;
+            assert!(attempts < 500, "{step:?}: it is never open again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_ne!(inode(), before, "{step:?}: pages of the old file may never reach the disk");
+        assert_eq!(store.list(None, 10).await.unwrap().len(), 1);
+        // A process that ends instead of opening it again leaves that to the next one.
+        let before = inode();
+        run.faults.fail_next(step, rustix::io::Errno::IO);
+        store.retry(id, Timestamp(2)).await.unwrap_err();
+        let closing = tokio::time::timeout(Duration::from_secs(15), store.close()).await;
+        assert!(closing.is_ok(), "nobody waits for tables that the next process opens");
+        drop(store);
+        let store = run.open();
+        assert_ne!(inode(), before, "{step:?}");
+        store.close().await;
+    }
+}
