@@ -168,10 +168,13 @@ fn mail_of_other_programs_needs_somebody_to_say_whom_it_is_for() {
         "--recipient",
         "b@x.example",
         "--recipient",
-        "c@x.example",
+        "c@x.example.",
+        "--sender",
+        "d@x.example.",
         &file,
     ]);
     let [first, second] = &stage.carried()[..] else { panic!("two messages") };
+    assert_eq!(second.envelope.reverse_path.as_ref().unwrap().as_str(), "d@x.example");
     assert_eq!(first.message, b"From: me@x.example\r\nTo: you@x.example\r\n\r\nHello.\r\n");
     assert_eq!(first.envelope.reverse_path.as_ref().unwrap().as_str(), "me@x.example");
     assert_eq!(

@@ -46,13 +46,13 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     queue: bool,
     /// Who gets messages that have no envelope; may be given more than once.
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "headers")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "headers", value_parser = Address::rooted)]
     recipient: Vec<Address>,
     /// Messages that have no envelope go to the addresses in their fields To, Cc and Bcc.
     #[arg(long)]
     headers: bool,
     /// Who sends messages that have no envelope; default: their field Return-Path, or From.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = Address::rooted)]
     sender: Option<Address>,
 }
 
