@@ -5,7 +5,7 @@
 
 mod file;
 
-pub use self::file::{as_utf8, is_hidden, without_hidden};
+pub use self::file::{as_utf8, is_hidden, only_utf8, without_hidden};
 
 use std::{
     borrow::Cow,
@@ -101,19 +101,6 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The text of a small file that people write, without the mark that some editors put in front (a BOM).
-///
-/// # Errors
-/// In words that go behind the name of the file, when it is of another encoding.
-pub fn of_file(bytes: &[u8]) -> Result<&[u8], &'static str> {
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
-        return Err(
-            "is not plain text but UTF-16, which some editors call \"Unicode\"; save it as UTF-8",
-        );
-    }
-    Ok(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
-}
-
 /// Appends one character, written out where it is deceptive.
 pub(crate) fn push_printable(target: &mut String, character: char) {
     if is_deceptive(character) {
@@ -184,15 +171,6 @@ mod tests {
         assert!(DECEPTIVE.windows(2).all(|pair| pair[0].1 < pair[1].0), "the ranges are in order");
         assert!(DECEPTIVE.iter().all(|(first, last)| is_deceptive(*first) && is_deceptive(*last)));
         assert_eq!(printable_lines("a\r\n\u{202e}b\n"), "a\\u{d}\n\\u{202e}b\n");
-    }
-
-    #[test]
-    fn a_file_loses_its_mark_and_another_encoding_is_named() {
-        assert_eq!(of_file(b"\xef\xbb\xbfabc"), Ok(&b"abc"[..]));
-        assert_eq!(of_file(b"abc"), Ok(&b"abc"[..]));
-        for utf_16 in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a", b"a\0b\0"] {
-            assert!(of_file(utf_16).unwrap_err().contains("UTF-16"));
-        }
     }
 
     #[test]

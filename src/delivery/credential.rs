@@ -288,7 +288,7 @@ fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, Cred
     if output.len() > PASSWORD_LENGTH_MAX {
         return Err(CredentialError::TooLong(name(source)));
     }
-    let text = text::of_file(&output)
+    let text = text::only_utf8(&output)
         .map_err(|what| CredentialError::Unreadable { source_name: name(source), what })?;
     Ok(first_line(text))
 }

@@ -142,7 +142,7 @@ fn add_file(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), Fau
     let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
     let read = io::Read::read_to_end(&mut io::Read::take(file, CA_FILE_BYTES_MAX), &mut bytes);
     read.map_err(|error| refused(error.to_string()))?;
-    let plain = text::of_file(&bytes).map_err(|words| refused(format!("it {words}")))?;
+    let plain = text::only_utf8(&bytes).map_err(|words| refused(format!("it {words}")))?;
     let certificates = CertificateDer::pem_slice_iter(plain);
     let before = roots.len();
     for certificate in certificates {

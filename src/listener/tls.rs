@@ -223,7 +223,7 @@ fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     let file = fs::File::open(path).map_err(unreadable)?;
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
-    let plain = text::of_file(&bytes);
+    let plain = text::only_utf8(&bytes);
     let plain =
         plain.map_err(|what| TlsError::Content { path: path.to_owned(), what: what.to_owned() })?;
     Ok(plain.to_vec().into())

@@ -1,34 +1,70 @@
 //! The octets of a file that a person has written with whatever editor was there, as UTF-8.
 //!
-//! Rule: the mark that some editors put in front goes, UTF-16 becomes UTF-8, and everything else stays as it is, valid
-//! or not. Must not know what the file says.
+//! Rule: one look at the encoding, for every such file: the mark that some editors put in front goes, UTF-16 becomes
+//! UTF-8, and everything else stays as it is, valid or not. A secret is not converted. The caller limits the octets; what
+//! comes out is at most half as long again. Must not know what the file says.
 
 use std::borrow::Cow;
 
 /// The byte order mark in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The octets as UTF-8, without a byte order mark.
+/// What a file is written in.
+enum Encoding<'a> {
+    /// Or another one that contains ASCII; without its mark.
+    Utf8(&'a [u8]),
+    /// With the order of the octets of a unit.
+    Utf16(fn([u8; 2]) -> u16),
+}
+
+impl<'a> Encoding<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        match bytes {
+            [0xff, 0xfe, ..] => Self::Utf16(u16::from_le_bytes),
+            [0xfe, 0xff, ..] => Self::Utf16(u16::from_be_bytes),
+            // Without a mark: no text of ours begins with a NUL, or has one behind its first letter.
+            [first, 0, second, 0, ..] if *first != 0 && *second != 0 => {
+                Self::Utf16(u16::from_le_bytes)
+            }
+            [0, first, 0, second, ..] if *first != 0 && *second != 0 => {
+                Self::Utf16(u16::from_be_bytes)
+            }
+            _ => Self::Utf8(bytes.strip_prefix(MARK).unwrap_or(bytes)),
+        }
+    }
+}
+
+/// The octets of a text as UTF-8, without a byte order mark.
 #[must_use]
 pub fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let sixteen = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
-        let (units, odd) = rest.as_chunks::<2>();
-        let text = char::decode_utf16(units.iter().map(|pair| unit(*pair)));
-        let text: String = text.map(|one| one.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
-        let cut = if odd.is_empty() { "" } else { "\u{fffd}" };
-        Cow::Owned((text.trim_start_matches('\u{feff}').to_owned() + cut).into_bytes())
+    let unit = match Encoding::of(bytes) {
+        Encoding::Utf8(bytes) => return Cow::Borrowed(bytes),
+        Encoding::Utf16(unit) => unit,
     };
-    match bytes {
-        [0xff, 0xfe, ..] => sixteen(bytes, u16::from_le_bytes),
-        [0xfe, 0xff, ..] => sixteen(bytes, u16::from_be_bytes),
-        // Without a mark: no text of ours begins with a NUL, or has one behind its first letter.
-        [first, 0, second, 0, ..] if *first != 0 && *second != 0 => {
-            sixteen(bytes, u16::from_le_bytes)
+    let (units, odd) = bytes.as_chunks::<2>();
+    let text = char::decode_utf16(units.iter().map(|pair| unit(*pair)));
+    let text: String = text.map(|one| one.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    let cut = if odd.is_empty() { "" } else { "\u{fffd}" };
+    Cow::Owned((text.trim_start_matches('\u{feff}').to_owned() + cut).into_bytes())
+}
+
+/// The octets of a file with a secret (a password, a key, a token), without a byte order mark.
+///
+/// Another encoding is told, not converted: a text that was guessed wrong shows its fault in the line where it stands, but
+/// a wrong password is sent, and each that is refused brings the account nearer to being locked. Nor does a secret get
+/// copies that nobody wipes. The person who saves the file anew is done with it.
+///
+/// # Errors
+/// In words that go behind the name of the file, when it is of another encoding.
+pub fn only_utf8(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    match Encoding::of(bytes) {
+        Encoding::Utf16(_) => Err(
+            "is not plain text but UTF-16, which some editors call \"Unicode\"; save it as UTF-8",
+        ),
+        Encoding::Utf8(bytes) if bytes.contains(&0) => {
+            Err("is not plain text: it has a NUL in it; save it as text in UTF-8")
         }
-        [0, first, 0, second, ..] if *first != 0 && *second != 0 => {
-            sixteen(bytes, u16::from_be_bytes)
-        }
-        _ => Cow::Borrowed(bytes.strip_prefix(MARK).unwrap_or(bytes)),
+        Encoding::Utf8(bytes) => Ok(bytes),
     }
 }
 
@@ -79,6 +115,16 @@ mod tests {
         assert_eq!(as_utf8(&little[..little.len() - 1]).last(), Some(&0xbd), "what is cut is seen");
         assert_eq!(as_utf8(b"\xff\x00\x80"), &b"\xff\x00\x80"[..]);
         assert_eq!(as_utf8(b""), &b""[..]);
+    }
+
+    #[test]
+    fn a_secret_loses_its_mark_and_another_encoding_is_named() {
+        assert_eq!(only_utf8(b"\xef\xbb\xbfabc"), Ok(&b"abc"[..]));
+        assert_eq!(only_utf8(b"abc"), Ok(&b"abc"[..]));
+        for utf_16 in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a", b"a\0b\0", b"\0a\0b"] {
+            assert!(only_utf8(utf_16).unwrap_err().contains("UTF-16"));
+        }
+        assert!(only_utf8(b"abc\0").unwrap_err().contains("NUL"));
     }
 
     #[test]

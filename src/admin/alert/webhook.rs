@@ -225,7 +225,7 @@ fn read(path: &Path, mounted: bool) -> Result<Endpoint, WebhookError> {
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     let invalid =
         |words: String| WebhookError::from(io::Error::new(io::ErrorKind::InvalidData, words));
-    let plain = text::of_file(&bytes).map_err(|words| invalid(format!("the file {words}")))?;
+    let plain = text::only_utf8(&bytes).map_err(|words| invalid(format!("the file {words}")))?;
     let address =
         std::str::from_utf8(plain).map_err(|_| invalid("the file is not UTF-8".to_owned()))?;
     let line = address.lines().next().unwrap_or_default().trim();

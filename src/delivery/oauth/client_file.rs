@@ -165,7 +165,7 @@ fn read(path: &Path, what: &str, forbidden: u32) -> Result<Zeroizing<String>, To
         let reason = format!("{what} {shown} {words}");
         TokenError::local(reason, "Store the file again as it was downloaded.")
     };
-    let content = text::of_file(&bytes).map_err(refused)?;
+    let content = text::only_utf8(&bytes).map_err(refused)?;
     let content = std::str::from_utf8(content).map_err(|_| refused("is not UTF-8"))?;
     let text = Zeroizing::new(content.to_owned());
     if text.len() as u64 > FILE_LENGTH_MAX {
