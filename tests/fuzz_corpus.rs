@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fs, panic, path::PathBuf};
 
 mod address;
+mod address_list;
 mod command;
 mod data;
 mod header;
@@ -27,10 +28,11 @@ const INPUT_BYTES_MAX: usize = 4 * 1024;
 /// The body of a target: it panics when something does not hold.
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 7] = [
+const TARGETS: [(&str, Body); 8] = [
     ("session", session::run),
     ("command", command::run),
     ("address", address::run),
+    ("address_list", address_list::run),
     ("data", data::run),
     ("header", header::run),
     ("record", record::run),

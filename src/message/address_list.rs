@@ -97,9 +97,9 @@ impl Found {
         if addresses.is_empty() && unreadable.is_empty() {
             return self.without_domain(tokens, is_broken, empty);
         }
-        let beside = beside.into_iter().filter(|word| {
-            !addresses.iter().any(|address| address.local_part().eq_ignore_ascii_case(word))
-        });
+        let names: HashSet<String> =
+            addresses.iter().map(|address| address.local_part().to_ascii_lowercase()).collect();
+        let beside = beside.into_iter().filter(|word| !names.contains(&word.to_ascii_lowercase()));
         self.unreadable.extend(unreadable.into_iter().chain(beside.filter(|word| is_login(word))));
         addresses.into_iter().for_each(|address| self.add(address));
     }
@@ -147,7 +147,9 @@ impl<'a> Element<'a> {
             Token::Angle(inside) => self.angle(inside),
             Token::Word(word) => {
                 if let Some((address, count)) = torn_apart(tokens, position) {
-                    self.waiting.clear();
+                    // A name goes with it, another address does not.
+                    self.waiting.retain(|word| word.contains('@'));
+                    self.end();
                     self.addresses.push(address);
                     return count;
                 }
@@ -187,9 +189,9 @@ impl<'a> Element<'a> {
 fn bracketed(inside: &str) -> Result<Vec<Address>, ()> {
     let text = inside.trim();
     // A route (RFC 5321 appendix C) leads to its last part.
-    let text = match text.strip_prefix('@').and_then(|route| route.split_once(':')) {
-        Some((_, last)) => last.trim(),
-        None => text,
+    let text = match text.split_once(':') {
+        Some((route, last)) if is_route(route) => last.trim(),
+        _ => text,
     };
     if text.is_empty() {
         return Ok(Vec::new());
@@ -204,6 +206,12 @@ fn bracketed(inside: &str) -> Result<Vec<Address>, ()> {
         .split(|token| *token == Token::Separator)
         .for_each(|element| found.element(element, true, &mut Vec::new()));
     if found.unreadable.is_empty() { Ok(found.addresses) } else { Err(()) }
+}
+
+/// `@one,@two`: hosts and nobody's address.
+fn is_route(text: &str) -> bool {
+    let host = |part: &str| part.trim().strip_prefix('@').is_some_and(|host| !host.contains('@'));
+    text.split(',').all(|part| part.trim().is_empty() || host(part))
 }
 
 /// `joe @ example.org`, which RFC 5322 section 4.4 knows, from its first word on; and how many tokens it has.

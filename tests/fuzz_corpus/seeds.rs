@@ -43,6 +43,9 @@ pub(super) fn write(corpus: &Path) {
     for (number, address) in (1..).zip(ADDRESSES) {
         seed("address", &format!("address_{number:02}"), address.as_bytes());
     }
+    for (number, list) in (1..).zip(ADDRESS_LISTS) {
+        seed("address_list", &format!("list_{number:02}"), list.as_bytes());
+    }
     for (number, data) in (1..).zip(DATA) {
         seed("data", &format!("data_{number:02}"), &[b"\x03".as_slice(), data].concat());
     }
@@ -56,6 +59,26 @@ pub(super) fn write(corpus: &Path) {
         seed("record", &format!("record_{number:02}"), &bytes);
     }
 }
+
+/// Lists of addresses as people write them.
+const ADDRESS_LISTS: &[&str] = &[
+    "Bob <bob@b.example>, \"Ann, A.\" <ann@b.example>",
+    "bob@b.example; ann@b.example;",
+    "<bob@b.example><ann@b.example>",
+    "bob@b.example (Bob (the first)) ann@b.example",
+    "friends: bob@b.example, Ann <ann@b.example>; root",
+    "\"Bob <bob@b.example>, Ann (work <ann@b.example>",
+    "<@a.example,@b.example:bob@c.example>",
+    "<@a,bob@b.example:ann@b.example>",
+    "x@[a,bob@b.example,b] <ann@b.example>",
+    "bob@[IPv6:::1], \"john doe\"@b.example",
+    "joe @ b.example, ann@ b.example, News @ Work <news@b.example>",
+    "\u{201c}Bob, B\u{201d} <bob@b.example>\u{ff0c}ann@b.example\u{200b}",
+    "'bob@b.example'/mailto:ann@b.example.",
+    "undisclosed-recipients:;",
+    ":include:/etc/passwd, =?utf-8?q?bob=40b.example?=",
+    "Bob <bob@b.example\r\n\tand ann@b.example, <>",
+];
 
 /// What servers say, and what is none of it.
 const REPLIES: &[&[u8]] = &[

@@ -138,6 +138,9 @@ fn what_may_be_somebody_and_cannot_be_read_is_told() {
     check("=?utf-8?q?bob=40example.net?=", &[], &["=?utf-8?q?bob=40example.net?="]);
     check("\"Bob <bob@x.y>, \"Ann <ann@x.y>", &["ann@x.y"], &["Bob <bob@x.y>, "]);
     check("bob@x.y-ann@x.y", &[], &["bob@x.y-ann@x.y"]);
+    check("bob@x.y Ann ann @ x.y", &["bob@x.y", "ann@x.y"], &[]);
+    check("<@a.b,@c.d:bob@x.y>", &["bob@x.y"], &[]);
+    check("<@a.b,bob@x.y:ann@x.y>", &[], &["<@a.b,bob@x.y:ann@x.y>"]);
 }
 
 #[test]
@@ -149,6 +152,7 @@ fn the_longest_texts_are_read_in_one_pass() {
         let text = unit.repeat(256 * 1024 / unit.len());
         Found::default().read(&text);
     }
+    Found::default().read(&"user a@b.c ".repeat(256 * 1024 / 11));
     let many: String = (0..20_000).map(|number| format!("{number}@b,")).collect();
     let mut found = Found::default();
     found.read(&many);

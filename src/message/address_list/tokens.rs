@@ -139,9 +139,9 @@ impl<'a> Reader<'a> {
         while let Some(octet) = bytes.get(self.at) {
             match octet {
                 b'[' if self.at > 0 && bytes[self.at - 1] == b'@' => {
-                    match memchr::memchr2(b']', b' ', &bytes[self.at..]) {
-                        Some(length) if bytes[self.at + length] == b']' => self.at += length + 1,
-                        _ => return,
+                    match literal_end(bytes, self.at) {
+                        Some(end) => self.at = end,
+                        None => return,
                     }
                 }
                 b',' | b';' | b':' | b'<' | b'>' | b'(' | b')' | b'"' | b'[' | b']' => return,
@@ -193,6 +193,14 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// Behind an address literal (RFC 5321 section 4.1.3); nothing else counts as one, for it could hold an address.
+fn literal_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let in_literal = |octet: &u8| octet.is_ascii_alphanumeric() || b".:-".contains(octet);
+    let inside = bytes[start + 1..].iter().take_while(|octet| in_literal(octet)).count();
+    let end = start + 1 + inside;
+    (bytes.get(end) == Some(&b']')).then_some(end + 1)
 }
 
 /// A text in which what looks like a blank, a quote or a separator is one, and what cannot be seen is not there.
