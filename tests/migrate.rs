@@ -329,3 +329,15 @@ fn what_is_no_client_of_one_server_is_refused_with_the_reason() {
     assert_eq!(output.status.code(), Some(65));
     assert!(String::from_utf8_lossy(&output.stderr).contains("name the file, or run as root"));
 }
+
+#[test]
+fn a_file_in_utf_16_is_read_like_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ssmtp.conf");
+    let text = "\u{feff}mailhub=mail.example.com:587\r\nUseSTARTTLS=YES\r\n";
+    fs::write(&file, text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()).unwrap();
+    let output = pillarbox().args(["migrate", "--from", "ssmtp"]).arg(&file).output().unwrap();
+    let (said, told) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("mail.example.com"), "{said}{told}");
+}
