@@ -97,7 +97,7 @@ impl Options {
             upstream: format!("{}:{}", delivery.host, delivery.port),
             hostname: self.notices.hostname.clone(),
             username: delivery.login.as_ref().map(|login| login.username.clone()),
-            recipients_per_day: delivery.recipients_per_day.saturating_add(self.owner_reserve),
+            recipients_per_day: delivery.recipients_per_day.with(self.owner_reserve),
             owner_reserve: self.owner_reserve,
             notice_reserve: delivery.notice_reserve,
             urgent_reserve: delivery.urgent_reserve,

@@ -99,7 +99,7 @@ fn delivery_options(upstream: &Sandbox, authority: &Path) -> Options {
         // One connection, so that the order of arrival is the order of departure.
         connections: 1,
         logins_per_hour: 20,
-        recipients_per_day: LIMIT,
+        recipients_per_day: LIMIT.into(),
         notice_reserve: 0,
         urgent_reserve: 0,
         pace_per_minute: 0,
@@ -130,7 +130,7 @@ async fn a_week_of_3000_messages_keeps_the_limit_the_order_and_every_message() {
     let upstream = Sandbox::start(sandbox::Options {
         clock: Arc::new(clock.clone()),
         // Gmail itself would refuse one recipient more, and the test would see it.
-        recipients_per_day: LIMIT,
+        recipients_per_day: LIMIT.into(),
         ..sandbox::Options::default()
     });
     let upstream = upstream.await.unwrap();

@@ -99,7 +99,7 @@ async fn one_refused_recipient_never_fails_the_others() {
         "{dead:?}"
     );
     assert_eq!((dead.1, full.1), (1, 1), "each refusal counts as an attempt");
-    let ledger = scene.store.ledger(scene.clock.now(), 500).await.unwrap();
+    let ledger = scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap();
     assert_eq!(ledger.spent, 2, "what was refused is given back");
     assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
 }

@@ -18,6 +18,7 @@ use std::{
 };
 
 use pillarbox::{
+    budget::Limit,
     delivery::{PasswordSource, Tls},
     message::{envelope::Lane, identity::FromPolicy},
     settings::{self, Settings, SettingsError, Source, Surroundings, hostname::Host},
@@ -162,12 +163,46 @@ fn an_empty_configuration_is_the_documented_default() {
         (delivery.host.as_str(), delivery.port, delivery.tls),
         ("smtp.gmail.com", 587, Tls::Starttls)
     );
-    assert_eq!((delivery.recipients_per_day, delivery.notice_reserve), (475, 5));
+    assert_eq!((delivery.recipients_per_day, delivery.notice_reserve), (475.into(), 5));
     assert_eq!(delivery.ehlo_name, "relay.example.org");
     assert_eq!(settings.queue.directory, Path::new("/var/lib/pillarbox"));
     assert_eq!(settings.admin.socket, Path::new("/run/pillarbox/admin.sock"));
     assert_eq!(settings.admin.http, None);
     assert!(!settings.listener.session.local_recipients, "nobody reads root's mail yet");
+}
+
+#[test]
+fn an_upstream_that_is_not_gmail_may_have_no_limit_of_a_day_or_a_large_one() {
+    let load = |budget: &str| {
+        load_text(&format!("[upstream]\nhost = \"mail.example.org\"\n[budget]\n{budget}\n"))
+    };
+    let settings = load("recipients_per_day = 0").unwrap();
+    let delivery = settings.delivery();
+    assert_eq!(delivery.recipients_per_day, Limit::NONE);
+    let reserves = (settings.owner_reserve, delivery.notice_reserve, delivery.urgent_reserve);
+    assert_eq!(reserves, (0, 0, 0), "of what has no limit nothing is kept");
+    assert!(load("recipients_per_day = 0\nowner_reserve = 0\nnotice_reserve = 0").is_ok());
+    let settings = load("recipients_per_day = 1000000000\nowner_reserve = 20000").unwrap();
+    assert_eq!(settings.delivery().recipients_per_day, Limit::of(999_980_000));
+    assert!(load("recipients_per_day = 1000000001").is_err());
+    let settings = load("").unwrap();
+    assert_eq!(settings.delivery().recipients_per_day, Limit::of(475), "without a word as ever");
+}
+
+#[test]
+fn gmail_has_a_limit_however_its_name_is_written() {
+    for host in ["smtp.gmail.com", "SMTP.Gmail.Com.", "smtp-relay.gmail.com", "smtp.googlemail.com"]
+    {
+        let load = |limit: u32| {
+            load_text(&format!(
+                "[upstream]\nhost = \"{host}\"\n[budget]\nrecipients_per_day = {limit}\n"
+            ))
+        };
+        let words = load(0).unwrap_err().to_string();
+        assert!(words.contains("0 is no limit, and") && words.contains("has one"), "{words}");
+        assert!(words.contains("10000 for the relay service"), "{words}");
+        assert!(load(10_000).is_ok() && load(10_001).is_err(), "{host}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use pillarbox::{
+    budget::Limit,
     clock::{Clock, ManualClock, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane, Origin},
     queue::{
@@ -26,8 +27,13 @@ use pillarbox::{
 };
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
-const TERMS: ClaimTerms =
-    ClaimTerms { limit: 500, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
+const LIMIT: u32 = 500;
+const TERMS: ClaimTerms = ClaimTerms {
+    limit: Limit::of(LIMIT),
+    urgent_reserve: 0,
+    notice_reserve: 0,
+    recipients_max: 100,
+};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A store that can be crashed, with the clock it lives by.
@@ -132,7 +138,7 @@ impl Fixture {
     }
 
     async fn spent(&self) -> u32 {
-        self.store().ledger(self.clock.now(), 500).await.unwrap().spent
+        self.store().ledger(self.clock.now(), 500.into()).await.unwrap().spent
     }
 }
 
@@ -271,7 +277,7 @@ contract! {
 
     async fn a_spent_budget_parks_mail_until_the_window_frees_and_says_when(mut queue) {
         queue.accept(&["a@x.org", "b@x.org", "c@x.org"]).await;
-        let terms = ClaimTerms { limit: 2, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
+        let terms = ClaimTerms { limit: Limit::of(2), urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
         let Claim::Message(first) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
         assert_eq!(first.recipients.len(), 2, "as many as the budget holds");
         queue.settle(&first, relayed()).await;
@@ -281,6 +287,26 @@ contract! {
         queue.clock.advance(DAY);
         let Claim::Message(rest) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
         assert_eq!(rest.recipients.iter().map(|recipient| recipient.index).collect::<Vec<_>>(), [2]);
+    }
+
+    async fn without_a_limit_no_claim_waits_and_a_limit_that_is_set_later_knows_the_day(mut queue) {
+        // Also none of a lane for which something would be reserved.
+        let terms = ClaimTerms { limit: Limit::NONE, urgent_reserve: u32::MAX, notice_reserve: u32::MAX, recipients_max: 2 };
+        for _ in 0..4 {
+            queue.accept(&["a@x.org", "b@x.org"]).await;
+            let Claim::Message(claimed) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
+            assert_eq!(claimed.recipients.len(), 2);
+            queue.settle(&claimed, relayed()).await;
+        }
+        queue.crash().await;
+        let view = queue.store().ledger(queue.clock.now(), Limit::NONE).await.unwrap();
+        assert_eq!((view.spent, view.frees_at), (8, Some(queue.clock.wall())));
+        queue.accept(&["c@x.org"]).await;
+        let limited = |limit| ClaimTerms { limit: Limit::of(limit), ..TERMS };
+        let claim = queue.store().claim_due(queue.clock.now(), limited(8)).await.unwrap();
+        assert!(matches!(claim, Claim::Exhausted { frees_in: Some(DAY), .. }), "{claim:?}");
+        let claim = queue.store().claim_due(queue.clock.now(), limited(9)).await.unwrap();
+        assert!(matches!(claim, Claim::Message(_)), "{claim:?}");
     }
 
     async fn a_transaction_takes_at_most_its_recipients_and_the_rest_follows(mut queue) {
@@ -545,10 +571,10 @@ async fn when_index_and_ledger_are_lost_half_of_the_budget_counts_as_spent_also_
     queue.crash().await;
     queue.crash().await;
     let claimed = queue.claim().await;
-    assert_eq!(queue.spent().await, TERMS.limit / 2 + 1);
+    assert_eq!(queue.spent().await, LIMIT / 2 + 1);
     queue.settle(&claimed, relayed()).await;
     queue.crash().await;
-    assert_eq!(queue.spent().await, TERMS.limit / 2 + 1, "it is counted once");
+    assert_eq!(queue.spent().await, LIMIT / 2 + 1, "it is counted once");
     let names = std::fs::read_dir(&state)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -5,19 +5,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Timestamp, queue::waiting::Departure};
+use crate::{budget::Limit, clock::Timestamp, queue::waiting::Departure};
 
 /// `GET /v1/budget`: recipients in any 24 hours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// The time of this answer.
     pub now: Timestamp,
-    /// What the account may send, as configured.
-    pub recipients_per_day: u32,
+    /// What the account may send, as configured; null without a limit.
+    pub recipients_per_day: Limit,
     /// What is left for the owner's own mail.
     pub owner_reserve: u32,
-    /// What the relay may spend: the difference.
-    pub limit: u32,
+    /// What the relay may spend: the difference; null without a limit.
+    pub limit: Limit,
     /// What of the limit only our own notices may spend.
     #[serde(default)]
     pub notice_reserve: u32,
@@ -26,14 +26,14 @@ pub struct Budget {
     pub urgent_reserve: u32,
     /// Spent in the last 24 hours.
     pub spent: u32,
-    /// May still be spent now on mail that is not urgent.
-    pub room: u32,
+    /// May still be spent now on mail that is not urgent; null is any number.
+    pub room: Option<u32>,
     /// May still be spent now on urgent mail.
     #[serde(default)]
-    pub urgent_room: u32,
+    pub urgent_room: Option<u32>,
     /// May still be spent now on our own notices.
     #[serde(default)]
-    pub notice_room: u32,
+    pub notice_room: Option<u32>,
     /// When at least one more may be spent on mail that is not urgent; `None` when the limit is zero.
     pub frees_at: Option<Timestamp>,
     /// Since when the upstream says that the account's day is full, whatever is counted here: then there is

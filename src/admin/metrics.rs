@@ -86,24 +86,21 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
         "Whether mail may leave as far as the account goes.",
         account.is_open().into(),
     );
-    page.one(
-        "budget_limit_recipients",
-        "gauge",
-        "What may be spent in 24 hours.",
-        budget.limit.into(),
-    );
+    // A gauge of what has no limit is left out.
+    if let Some(limit) = budget.limit.recipients() {
+        let help = "What may be spent in 24 hours.";
+        page.one("budget_limit_recipients", "gauge", help, limit.into());
+    }
     page.one(
         "budget_spent_recipients",
         "gauge",
         "Spent in the last 24 hours.",
         budget.spent.into(),
     );
-    page.one(
-        "budget_room_recipients",
-        "gauge",
-        "What may still be spent on mail that is not urgent.",
-        budget.room.into(),
-    );
+    if let Some(room) = budget.room {
+        let help = "What may still be spent on mail that is not urgent.";
+        page.one("budget_room_recipients", "gauge", help, room.into());
+    }
     queue(&mut page, sources, now).await?;
     Ok(page.text)
 }

@@ -15,6 +15,7 @@ use super::{
     survey::{MESSAGES_MAX, Survey},
 };
 use crate::{
+    budget::Limit,
     clock::{Moment, Timestamp},
     delivery::{DepartureReason, PoolStatus},
     message::envelope::Lane,
@@ -74,8 +75,8 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, StoreErr
     let (now, facts) = (sources.clock.now(), &sources.facts);
     let pool = sources.upstream.status();
     let limit = facts.limit();
-    let of_urgent = limit.saturating_sub(facts.notice_reserve);
-    let of_others = of_urgent.saturating_sub(facts.urgent_reserve);
+    let of_urgent = limit.less(facts.notice_reserve);
+    let of_others = of_urgent.less(facts.urgent_reserve);
     let notices = sources.store.ledger(now, limit).await?;
     let urgent = sources.store.ledger(now, of_urgent).await?;
     let others = sources.store.ledger(now, of_others).await?;
@@ -100,6 +101,8 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, StoreErr
         brake: pool.next.and_then(brake),
         due_recipients: due,
     };
+    // Without a limit only the upstream's own word leaves no room.
+    let told = |room: Room| (is_full || limit != Limit::NONE).then_some(room.recipients);
     let budget = Budget {
         now: now.wall,
         recipients_per_day: facts.recipients_per_day,
@@ -108,9 +111,9 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, StoreErr
         notice_reserve: facts.notice_reserve,
         urgent_reserve: facts.urgent_reserve,
         spent: others.spent,
-        room: rooms.others.recipients,
-        urgent_room: rooms.urgent.recipients,
-        notice_room: rooms.notices.recipients,
+        room: told(rooms.others),
+        urgent_room: told(rooms.urgent),
+        notice_room: told(rooms.notices),
         frees_at: rooms.others.frees_at,
         full_since: pool.account.day_full_since.filter(|_| is_full),
         departure: situation.departure(Lane::Normal, now.wall),

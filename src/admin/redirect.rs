@@ -136,8 +136,12 @@ mod tests {
     }
 
     async fn settle(store: &MemoryStore, clock: &ManualClock, outcomes: Vec<(usize, Outcome)>) {
-        let terms =
-            ClaimTerms { limit: 100, recipients_max: 100, urgent_reserve: 0, notice_reserve: 0 };
+        let terms = ClaimTerms {
+            limit: crate::budget::Limit::of(100),
+            recipients_max: 100,
+            urgent_reserve: 0,
+            notice_reserve: 0,
+        };
         let Claim::Message(claimed) = store.claim_due(clock.now(), terms).await.unwrap() else {
             panic!("nothing to claim")
         };

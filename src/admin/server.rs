@@ -30,6 +30,7 @@ use super::{
     survey::{MESSAGES_MAX, Survey},
 };
 use crate::{
+    budget::Limit,
     clock::{Clock, Moment},
     delivery::{self, PoolHandle, PoolStatus},
     listener,
@@ -85,7 +86,7 @@ pub struct Facts {
     /// The account's user name.
     pub username: Option<String>,
     /// The account's limit of recipients in 24 hours.
-    pub recipients_per_day: u32,
+    pub recipients_per_day: Limit,
     /// What of it is left to the owner.
     pub owner_reserve: u32,
     /// What of the rest only our own notices may spend.
@@ -101,8 +102,8 @@ pub struct Facts {
 impl Facts {
     /// What the relay may spend.
     #[must_use]
-    pub fn limit(&self) -> u32 {
-        self.recipients_per_day.saturating_sub(self.owner_reserve)
+    pub fn limit(&self) -> Limit {
+        self.recipients_per_day.less(self.owner_reserve)
     }
 }
 

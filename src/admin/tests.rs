@@ -29,6 +29,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
+    budget::Limit,
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Counters, PoolStatus},
     message::envelope::{BodyKind, Envelope, Origin},
@@ -87,7 +88,7 @@ struct Stage {
 }
 
 /// A server whose relay may spend `limit` recipients.
-fn stage(limit: u32) -> Stage {
+fn stage(limit: impl Into<Limit>) -> Stage {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("admin.sock");
     let clock = ManualClock::new(Timestamp(1_800_000_000_000));
@@ -100,7 +101,7 @@ fn stage(limit: u32) -> Stage {
         upstream: "smtp.example.org:587".into(),
         hostname: "relay.example.org".into(),
         username: Some("you@example.org".into()),
-        recipients_per_day: limit + 5,
+        recipients_per_day: limit.into().with(5),
         owner_reserve: 5,
         notice_reserve: 0,
         urgent_reserve: 0,
@@ -173,7 +174,12 @@ impl Stage {
     }
 
     async fn claim(&self, limit: u32) {
-        let terms = ClaimTerms { limit, notice_reserve: 0, urgent_reserve: 0, recipients_max: 100 };
+        let terms = ClaimTerms {
+            limit: limit.into(),
+            notice_reserve: 0,
+            urgent_reserve: 0,
+            recipients_max: 100,
+        };
         self.store.claim_due(self.clock.now(), terms).await.expect("the twin answers");
     }
 }
@@ -188,7 +194,10 @@ async fn status_names_the_budget_as_the_obstacle_and_when_it_ends() {
     assert_eq!((status.queue.messages, status.queue.recipients.queued), (2, 1));
     assert_eq!(status.queue.oldest.map(|oldest| oldest.id), Some(first));
     assert_eq!(status.queue.recipients.reserved, 2);
-    assert_eq!((status.budget.limit, status.budget.spent, status.budget.room), (2, 2, 0));
+    assert_eq!(
+        (status.budget.limit, status.budget.spent, status.budget.room),
+        (2.into(), 2, Some(0))
+    );
     assert_eq!(status.departure.because, Because::Budget);
     assert_eq!(status.departure.at, Some(stage.clock.wall().after(Duration::from_secs(86_400))));
 }
@@ -199,12 +208,12 @@ async fn a_day_that_the_upstream_calls_full_leaves_no_room_whatever_the_ledger_s
     let since = stage.clock.wall();
     *stage.upstream.full_since.lock().expect("no panic") = Some(since);
     let budget = stage.client.budget().await.expect("an answer");
-    assert_eq!((budget.spent, budget.room, budget.full_since), (0, 0, Some(since)));
+    assert_eq!((budget.spent, budget.room, budget.full_since), (0, Some(0), Some(since)));
     stage.clock.advance(Duration::from_secs(86_400));
     let budget = stage.client.budget().await.expect("an answer");
     assert_eq!(
         (budget.room, budget.full_since),
-        (10, None),
+        (Some(10), None),
         "a day later it cannot be full any more"
     );
 }
@@ -318,6 +327,21 @@ async fn the_tcp_port_changes_nothing_and_shows_nobody() {
     let metrics = stage.over_tcp("GET", "/metrics").await;
     assert!(metrics.contains("\npillarbox_queue_messages 1\n"), "{metrics}");
     assert!(!metrics.contains('@') && !metrics.contains("example.org"), "{metrics}");
+}
+
+#[tokio::test]
+async fn without_a_limit_no_metric_and_no_answer_invents_one() {
+    let stage = stage(Limit::NONE);
+    stage.accept(2).await;
+    stage.claim(u32::MAX).await;
+    let metrics = stage.over_tcp("GET", "/metrics").await;
+    assert!(metrics.contains("\npillarbox_budget_spent_recipients 2\n"), "{metrics}");
+    assert!(!metrics.contains("budget_limit") && !metrics.contains("budget_room"), "{metrics}");
+    let budget = stage.client.budget().await.expect("an answer");
+    assert_eq!((budget.limit, budget.spent, budget.room), (Limit::NONE, 2, None));
+    *stage.upstream.full_since.lock().expect("no panic") = Some(stage.clock.wall());
+    let budget = stage.client.budget().await.expect("an answer");
+    assert_eq!(budget.room, Some(0), "the upstream's own word still counts");
 }
 
 #[tokio::test]

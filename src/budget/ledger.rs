@@ -8,10 +8,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::Limit;
 use crate::clock::{BootId, Moment, Timestamp};
 
 /// The length of the window in which Gmail counts.
 pub const WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Events that are kept apart. Gmail's largest limit of a day never makes more; an upstream without a limit does.
+pub const EVENTS_MAX: usize = 10_000;
+/// Beyond that, what was spent within this time becomes one event: at most one for each slice of the window, 1,441.
+const SLICE: Duration = Duration::from_secs(60);
 
 /// One reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +32,15 @@ pub struct Event {
 pub struct Ledger {
     events: BTreeMap<u64, Event>,
     /// Recipients of all `events`, so that a claim does not add them up.
-    total: u32,
+    total: u64,
 }
 
 impl Ledger {
     /// Adds an event that was read from disk or just written there.
     pub fn insert(&mut self, sequence: u64, event: Event) {
-        self.total = self.total.saturating_add(event.recipients);
+        self.total += u64::from(event.recipients);
         if let Some(replaced) = self.events.insert(sequence, event) {
-            self.total = self.total.saturating_sub(replaced.recipients);
+            self.total -= u64::from(replaced.recipients);
         }
     }
 
@@ -72,7 +77,7 @@ impl Ledger {
         let event = self.events.get_mut(&sequence)?;
         let taken = event.recipients.min(recipients);
         event.recipients -= taken;
-        self.total -= taken;
+        self.total -= u64::from(taken);
         if event.recipients == 0 {
             self.events.remove(&sequence);
             return None;
@@ -88,10 +93,53 @@ impl Ledger {
             if !remaining(oldest.get(), now).is_zero() {
                 break;
             }
-            self.total = self.total.saturating_sub(oldest.get().recipients);
+            self.total -= u64::from(oldest.get().recipients);
             expired.push(oldest.remove_entry().0);
         }
         expired
+    }
+
+    /// Puts together what was spent at nearly the same time when there are more than [`EVENTS_MAX`] events, and returns
+    /// what changed. Each slice becomes its latest event, so that nothing leaves the window early. A reservation that
+    /// `is_open`, whose recipients are not settled, stays for itself. Rare: thousands of claims lie between two.
+    pub fn compact(
+        &mut self,
+        now: Moment,
+        is_open: impl Fn(u64) -> bool,
+    ) -> BTreeMap<u64, Option<Event>> {
+        let mut changed = BTreeMap::new();
+        if self.events.len() <= EVENTS_MAX {
+            return changed;
+        }
+        let mut latest_first: Vec<(Duration, u64)> = self
+            .events()
+            .filter(|(sequence, _)| !is_open(*sequence))
+            .map(|(sequence, event)| (remaining(&event, now), sequence))
+            .collect();
+        latest_first.sort_unstable_by(|a, b| b.cmp(a));
+        let mut kept: Option<(Duration, u64)> = None;
+        for (left, sequence) in latest_first {
+            let into = match kept {
+                _ if left.is_zero() => None,
+                Some((start, into)) if start - left < SLICE => Some(into),
+                _ => {
+                    kept = Some((left, sequence));
+                    continue;
+                }
+            };
+            let Some(gone) = self.events.remove(&sequence) else { continue };
+            changed.insert(sequence, None);
+            self.total -= u64::from(gone.recipients);
+            if let Some((into, event)) =
+                into.and_then(|into| Some((into, self.events.get_mut(&into)?)))
+            {
+                let before = event.recipients;
+                event.recipients = before.saturating_add(gone.recipients);
+                self.total += u64::from(event.recipients - before);
+                changed.insert(into, Some(*event));
+            }
+        }
+        changed
     }
 
     /// How many events there are.
@@ -108,15 +156,16 @@ impl Ledger {
     /// Recipients spent in the 24 hours before `now`.
     #[must_use]
     pub fn spent(&self, now: Moment) -> u32 {
-        self.live(now).map(|(_, recipients)| recipients).sum()
+        u32::try_from(self.live_total(now)).unwrap_or(u32::MAX)
     }
 
     /// Recipients that may still be spent of `limit`. Never too many; too few only while an event that
     /// has left the window stands behind one that has not, and then never zero by mistake.
     #[must_use]
-    pub fn room(&self, now: Moment, limit: u32) -> u32 {
-        match limit.saturating_sub(self.total) {
-            0 => limit.saturating_sub(self.spent(now)),
+    pub fn room(&self, now: Moment, limit: impl Into<Limit>) -> u32 {
+        let limit = limit.into();
+        match limit.room_after(self.total) {
+            0 => limit.room_after(self.live_total(now)),
             room => room,
         }
     }
@@ -124,11 +173,14 @@ impl Ledger {
     /// How long until at least one recipient may be spent of `limit`; zero when there is room now.
     /// `None` when there never will be, because the limit itself is zero.
     #[must_use]
-    pub fn frees_in(&self, now: Moment, limit: u32) -> Option<Duration> {
+    pub fn frees_in(&self, now: Moment, limit: impl Into<Limit>) -> Option<Duration> {
+        let Some(limit) = limit.into().recipients().map(u64::from) else {
+            return Some(Duration::ZERO);
+        };
         if limit == 0 {
             return None;
         }
-        let mut spent = self.spent(now);
+        let mut spent = self.live_total(now);
         let mut live: Vec<(Duration, u32)> = self.live(now).collect();
         live.sort_unstable();
         let mut waited = Duration::ZERO;
@@ -136,7 +188,7 @@ impl Ledger {
             if spent < limit {
                 break;
             }
-            spent -= recipients;
+            spent -= u64::from(recipients);
             waited = leaves_in;
         }
         Some(waited)
@@ -144,8 +196,12 @@ impl Ledger {
 
     /// When that is, in wall time.
     #[must_use]
-    pub fn frees_at(&self, now: Moment, limit: u32) -> Option<Timestamp> {
+    pub fn frees_at(&self, now: Moment, limit: impl Into<Limit>) -> Option<Timestamp> {
         self.frees_in(now, limit).map(|wait| now.wall.after(wait))
+    }
+
+    fn live_total(&self, now: Moment) -> u64 {
+        self.live(now).map(|(_, recipients)| u64::from(recipients)).sum()
     }
 
     fn live(&self, now: Moment) -> impl Iterator<Item = (Duration, u32)> + '_ {
@@ -243,6 +299,49 @@ mod tests {
         assert_eq!(ledger.room(clock.now(), 500), 0);
         clock.set_wall(Timestamp(1_700_000_000_000).after(24 * HOUR));
         assert_eq!(ledger.room(clock.now(), 500), 500);
+    }
+
+    #[test]
+    fn without_a_limit_there_is_room_whatever_was_spent_and_a_limit_set_later_knows_the_day() {
+        let clock = ManualClock::new(Timestamp(1_700_000_000_000));
+        let mut ledger = Ledger::default();
+        spend(&mut ledger, &clock, u32::MAX);
+        spend(&mut ledger, &clock, 400);
+        assert_eq!(ledger.room(clock.now(), Limit::NONE), u32::MAX);
+        assert_eq!(ledger.frees_in(clock.now(), Limit::NONE), Some(Duration::ZERO));
+        assert_eq!(ledger.spent(clock.now()), u32::MAX, "more than can be told is told as much");
+        assert_eq!(ledger.room(clock.now(), 500), 0);
+        clock.advance(24 * HOUR);
+        assert_eq!(ledger.prune(clock.now()).len(), 2);
+        assert_eq!(ledger.room(clock.now(), 500), 500);
+    }
+
+    #[test]
+    fn a_day_at_any_rate_makes_a_ledger_of_bounded_size_that_forgets_nothing_and_frees_nothing_early()
+     {
+        let clock = ManualClock::new(Timestamp(1_700_000_000_000));
+        let mut ledger = Ledger::default();
+        let mut stored = BTreeMap::new();
+        let events = 200_000_u32;
+        for _ in 0..events {
+            clock.advance(24 * HOUR / events / 2);
+            let sequence = spend(&mut ledger, &clock, 1);
+            stored.insert(sequence, ledger.event(sequence));
+            stored.extend(ledger.compact(clock.now(), |open| open == sequence));
+            assert!(ledger.event_count() <= EVENTS_MAX);
+        }
+        assert_eq!(ledger.spent(clock.now()), events);
+        stored.retain(|_, event: &mut Option<Event>| event.is_some());
+        let kept: BTreeMap<u64, Option<Event>> =
+            ledger.events().map(|(sequence, event)| (sequence, Some(event))).collect();
+        assert_eq!(stored, kept, "what is stored is what is counted");
+        clock.advance(12 * HOUR);
+        assert!(ledger.spent(clock.now()) >= events - 1, "nothing is free before its 24 hours");
+        clock.advance(6 * HOUR);
+        let half = ledger.spent(clock.now());
+        assert!((events / 2..events / 2 + 600).contains(&half), "late by a minute at most: {half}");
+        clock.advance(6 * HOUR);
+        assert_eq!(ledger.spent(clock.now()), 0);
     }
 
     #[test]

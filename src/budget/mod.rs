@@ -3,3 +3,6 @@
 //! Rule: pure; time comes in as a [`crate::clock::Moment`]. Must not know how events are stored.
 
 pub mod ledger;
+mod limit;
+
+pub use limit::Limit;

@@ -17,14 +17,17 @@ pub(super) fn print(out: &mut dyn Write, budget: &Budget) -> io::Result<()> {
     labelled(out, "spent", &[spent(budget)])?;
     labelled(out, "upstream", &full(budget).into_iter().collect::<Vec<_>>())?;
     let room = match (budget.room, budget.frees_at) {
-        (0, Some(at)) => format!("none: the next recipient may leave at {}", when(at, budget.now)),
-        (0, None) => "none, ever: the limit is 0; raise budget.recipients_per_day".to_owned(),
-        (room, _) => format!("for {}", count(room.into(), "more recipient")),
+        (None, _) => "no limit".to_owned(),
+        (Some(0), Some(at)) => {
+            format!("none: the next recipient may leave at {}", when(at, budget.now))
+        }
+        (Some(0), None) => "none, ever: the limit is 0; raise budget.recipients_per_day".to_owned(),
+        (Some(room), _) => format!("for {}", count(room.into(), "more recipient")),
     };
-    let of = |name: &str, reserve: u32, room: u32| match (reserve, room) {
-        (0, _) => None,
-        (_, 0) => Some(format!("for {name}: none")),
-        (_, room) => Some(format!("for {name}: {room}")),
+    let of = |name: &str, reserve: u32, room: Option<u32>| match (reserve, room) {
+        (0, _) | (_, None) => None,
+        (_, Some(0)) => Some(format!("for {name}: none")),
+        (_, Some(room)) => Some(format!("for {name}: {room}")),
     };
     let urgent = of("urgent mail", budget.urgent_reserve, budget.urgent_room);
     let notices = of("notices of this relay", budget.notice_reserve, budget.notice_room);

@@ -133,9 +133,15 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
         0 => String::new(),
         notices => format!(", {notices} of them for notices only"),
     };
+    let per_day = match per_day.recipients() {
+        None => "no limit of recipients".to_owned(),
+        Some(per_day) => format!(
+            "{per_day} recipients in any 24 hours{notices}{urgent}, {} more left for you",
+            settings.owner_reserve
+        ),
+    };
     let budget = format!(
-        "{per_day} recipients in any 24 hours{notices}{urgent}, {} more left for you; {} a minute; {} connections",
-        settings.owner_reserve,
+        "{per_day}; {} a minute; {} connections",
         if delivery.pace_per_minute == 0 {
             "any number".to_owned()
         } else {
@@ -188,7 +194,7 @@ fn document(
             "logins_per_hour": delivery.logins_per_hour,
         },
         "budget": {
-            "recipients_per_day": delivery.recipients_per_day.saturating_add(settings.owner_reserve),
+            "recipients_per_day": delivery.recipients_per_day.with(settings.owner_reserve),
             "owner_reserve": settings.owner_reserve,
             "notice_reserve": delivery.notice_reserve,
             "urgent_reserve": delivery.urgent_reserve,

@@ -220,7 +220,7 @@ impl Arguments {
         options.listener.recipients = Arc::clone(&delivery.recipients);
         options.listener.session.local_recipients = delivery.admin.is_some();
         if let Some(limit) = self.daily_limit {
-            delivery.recipients_per_day = limit;
+            delivery.recipients_per_day = limit.into();
             (delivery.urgent_reserve, delivery.notice_reserve) = (0, 0);
             options.owner_reserve = 0;
         }

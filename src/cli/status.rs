@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     admin::api::{Account, Because, Budget, Queue, Status},
+    budget::Limit,
     clock::Timestamp,
     listener::dropped::DropState,
 };
@@ -96,6 +97,12 @@ pub(super) fn spent(budget: &Budget) -> String {
         0 => String::new(),
         urgent => format!(", {urgent} for urgent mail only"),
     };
+    if limit == Limit::NONE {
+        return format!(
+            "{} spent in the last 24 hours (no limit)",
+            count(budget.spent.into(), "recipient")
+        );
+    }
     format!(
         "{} of {limit} recipients spent in the last 24 hours ({day} a day, {reserve} left for you{notices}{urgent})",
         budget.spent

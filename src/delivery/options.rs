@@ -6,7 +6,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::oauth;
 use crate::{
-    aliases_file::AliasesFile, message::identity::Identity, secret::Secret, smtp::address::Address,
+    aliases_file::AliasesFile, budget::Limit, message::identity::Identity, secret::Secret,
+    smtp::address::Address,
 };
 
 /// Everything delivery is told. `settings` fills it.
@@ -33,7 +34,7 @@ pub struct Options {
     /// Logins in any hour (gmail.md section 2).
     pub logins_per_hour: u32,
     /// Recipients in any 24 hours, already less the owner's reserve.
-    pub recipients_per_day: u32,
+    pub recipients_per_day: Limit,
     /// How many of these only our own notices may spend.
     pub notice_reserve: u32,
     /// How many of the rest only urgent mail may spend.

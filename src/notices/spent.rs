@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::{
+    budget::Limit,
     clock::{Moment, Timestamp},
     message::envelope::Lane,
     queue::{
@@ -25,9 +26,9 @@ const PAGES_MAX: usize = 10;
 #[derive(Clone, Copy, Debug)]
 pub struct Day {
     /// Of all mail.
-    pub limit: u32,
+    pub limit: Limit,
     /// Of mail that is neither urgent nor a notice.
-    pub others: u32,
+    pub others: Limit,
 }
 
 /// When it was told.

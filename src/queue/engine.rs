@@ -20,7 +20,10 @@ use super::{
     transition::{apply, cut, is_due},
 };
 use crate::{
-    budget::ledger::{Event, Ledger},
+    budget::{
+        Limit,
+        ledger::{Event, Ledger},
+    },
     clock::{Found, Moment, SETTLED_AFTER, Timeline, Timestamp},
 };
 
@@ -214,8 +217,11 @@ impl Engine {
             };
             let counted = self.counted(now);
             self.prune(changes, counted);
-            if std::mem::take(&mut self.assume_half_spent) {
-                self.spend(changes, now, terms.limit.div_ceil(2));
+            // Without a limit there is no half of it; one that is set later has it.
+            if let Some(limit) = terms.limit.recipients()
+                && std::mem::take(&mut self.assume_half_spent)
+            {
+                self.spend(changes, now, limit.div_ceil(2));
                 changes.budget_known = true;
             }
             let limit = terms.limit_of(key.lane);
@@ -404,7 +410,7 @@ impl Engine {
     }
 
     /// See [`super::store::Store::ledger`].
-    pub(super) fn view(&self, now: Moment, limit: u32) -> LedgerView {
+    pub(super) fn view(&self, now: Moment, limit: Limit) -> LedgerView {
         let counted = self.counted(now);
         LedgerView {
             spent: self.ledger.spent(counted),
@@ -455,6 +461,9 @@ impl Engine {
         for sequence in self.ledger.prune(now) {
             changes.ledger.insert(sequence, None);
         }
+        let open = &self.claimed.alive;
+        let is_open = |reservation| open.values().any(|open| *open == reservation);
+        changes.ledger.extend(self.ledger.compact(now, is_open));
     }
 }
 
@@ -467,8 +476,12 @@ mod tests {
         queue::{state::Recipient, tables::TableError},
     };
 
-    const TERMS: ClaimTerms =
-        ClaimTerms { limit: 10, notice_reserve: 0, urgent_reserve: 0, recipients_max: 100 };
+    const TERMS: ClaimTerms = ClaimTerms {
+        limit: Limit::of(10),
+        notice_reserve: 0,
+        urgent_reserve: 0,
+        recipients_max: 100,
+    };
 
     /// The tables after an index was rebuilt from the spool while the process went on.
     struct Rebuilt(QueueId, MessageRecord);
@@ -540,7 +553,7 @@ mod tests {
         let record = changes.messages[&tables.0].clone().unwrap();
         assert!(record.recipients[0].state.is_relayed(), "{record:?}");
         assert_eq!(record.recipients[1].state.name(), "queued");
-        assert_eq!(engine.view(clock.now(), 10).spent, 1);
+        assert_eq!(engine.view(clock.now(), 10.into()).spent, 1);
         let claim = engine.claim(&tables, &mut changes, clock.now(), TERMS).unwrap();
         let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
         assert_eq!(claimed.recipients[0].index, 1);

@@ -32,7 +32,10 @@ use super::{
     times::{Change, Times},
 };
 use crate::{
-    budget::ledger::{Event, Ledger},
+    budget::{
+        Limit,
+        ledger::{Event, Ledger},
+    },
     clock::{Clock, Kind, Moment, SETTLED_AFTER, Timestamp},
     message::envelope::{Envelope, Lane},
 };
@@ -390,7 +393,7 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn ledger(&self, now: Moment, limit: u32) -> Result<LedgerView, StoreError> {
+    async fn ledger(&self, now: Moment, limit: Limit) -> Result<LedgerView, StoreError> {
         Ok(self.lock().engine.view(now, limit))
     }
 

@@ -42,6 +42,7 @@ use super::{
     tables::{Changes, TableError, Tables, is_of_the_future},
 };
 use crate::{
+    budget::Limit,
     clock::{Clock, Moment, SETTLED_AFTER, Timeline, Timestamp},
     message::envelope::Envelope,
 };
@@ -428,7 +429,7 @@ impl Store for SledStore {
         }
     }
 
-    async fn ledger(&self, now: Moment, limit: u32) -> Result<LedgerView, StoreError> {
+    async fn ledger(&self, now: Moment, limit: Limit) -> Result<LedgerView, StoreError> {
         self.change(move |engine, _, _| Ok(engine.view(now, limit))).await
     }
 

@@ -19,6 +19,7 @@ use super::{
     state::{AccountState, Recipient},
 };
 use crate::{
+    budget::Limit,
     clock::{Moment, Timestamp},
     message::envelope::{Envelope, Lane},
 };
@@ -173,7 +174,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError>;
 
     /// What the ledger says at `now` about `limit`.
-    async fn ledger(&self, now: Moment, limit: u32) -> Result<LedgerView, StoreError>;
+    async fn ledger(&self, now: Moment, limit: Limit) -> Result<LedgerView, StoreError>;
 
     /// The stored state of the account; `None` before the first [`Store::set_account_state`].
     async fn account_state(&self) -> Result<Option<AccountState>, StoreError>;
@@ -219,7 +220,7 @@ impl From<Vec<usize>> for Told {
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimTerms {
     /// Recipients in any 24 hours (already less the owner's reserve).
-    pub limit: u32,
+    pub limit: Limit,
     /// How many of these only our own notices may spend.
     pub notice_reserve: u32,
     /// How many of the rest only urgent mail may spend.
@@ -231,12 +232,12 @@ pub struct ClaimTerms {
 impl ClaimTerms {
     /// Recipients in any 24 hours before which mail of this lane may still leave.
     #[must_use]
-    pub fn limit_of(&self, lane: Lane) -> u32 {
+    pub fn limit_of(&self, lane: Lane) -> Limit {
         match lane {
             Lane::Notice => self.limit,
-            Lane::Urgent => self.limit.saturating_sub(self.notice_reserve),
+            Lane::Urgent => self.limit.less(self.notice_reserve),
             Lane::Normal | Lane::Bulk => {
-                self.limit.saturating_sub(self.notice_reserve).saturating_sub(self.urgent_reserve)
+                self.limit.less(self.notice_reserve).less(self.urgent_reserve)
             }
         }
     }

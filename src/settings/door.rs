@@ -80,7 +80,7 @@ pub(super) fn check_against_upstream(
     report: &mut Report<'_>,
 ) {
     let octets = listener.session.max_message_bytes;
-    if upstream.ends_with(".gmail.com") && octets > GMAIL_MESSAGE_BYTES_MAX {
+    if super::upstream::is_gmail(upstream) && octets > GMAIL_MESSAGE_BYTES_MAX {
         let what = format!("Gmail takes at most {GMAIL_MESSAGE_BYTES_MAX} octets, not {octets}");
         report.add(SECTION, "max_message_bytes", what, "Lower it, or remove the line.");
     }

@@ -235,7 +235,7 @@ fn check(
     listener.local = sendmail::check(&raw.sendmail, report);
     door::check_against_upstream(&listener, &upstream.host, report);
     let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
-    let budget = storage::check_budget(&raw.budget, report);
+    let budget = storage::check_budget(&raw.budget, &upstream.host, report);
     let identity = identity::check(&raw.identity, &upstream, &hostname, report);
     let ca_file = report::set(raw.upstream.ca_file.as_ref());
     let uncertain = storage::uncertain(&raw.queue);

@@ -12,12 +12,17 @@ use std::{
 use super::{
     raw::{Admin, Budget, Queue},
     report::{Key, Report, set},
-    value::Parsed,
+    upstream::is_gmail,
+    value::{Parsed, Whole},
 };
-use crate::{admin, delivery, notices};
+use crate::{admin, budget::Limit, delivery, notices};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
+/// 10,000 a day is the most that any Gmail account may send, also by the relay service (gmail.md section 2).
+const GMAIL_PER_DAY_MAX: u32 = 10_000;
+/// More than any server of one's own sends, and little enough to be multiplied.
+const PER_DAY_MAX: u32 = 1_000_000_000;
 const DIRECTORY_DEFAULT: &str = "/var/lib/pillarbox";
 /// Octets of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 const SOCKET_PATH_LENGTH_MAX: usize = 107;
@@ -92,7 +97,7 @@ pub(super) fn directory(raw: &Queue, report: &Report<'_>) -> PathBuf {
 /// The checked `[budget]`.
 pub(super) struct CheckedBudget {
     /// Already less the owner's reserve.
-    pub(super) recipients_per_day: u32,
+    pub(super) recipients_per_day: Limit,
     pub(super) owner_reserve: u32,
     pub(super) notice_reserve: u32,
     pub(super) urgent_reserve: u32,
@@ -104,7 +109,7 @@ impl CheckedBudget {
     pub(super) fn day(&self) -> notices::Day {
         let reserved = self.notice_reserve.saturating_add(self.urgent_reserve);
         let limit = self.recipients_per_day;
-        notices::Day { limit, others: limit.saturating_sub(reserved) }
+        notices::Day { limit, others: limit.less(reserved) }
     }
 }
 
@@ -114,15 +119,63 @@ pub(super) fn uncertain(raw: &Queue) -> delivery::Uncertain {
     choice.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice)
 }
 
-pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudget {
-    // 10,000 a day is the most that any Gmail account may send (gmail.md section 2).
-    let per_day =
-        Key { section: "budget", key: "recipients_per_day", default: 500, range: 1..=10_000 };
-    let reserve = Key { section: "budget", key: "owner_reserve", default: 25, range: 0..=9_999 };
-    // None unless somebody asks: it takes room from all other mail.
-    let urgent = Key { section: "budget", key: "urgent_reserve", default: 0, range: 0..=9_999 };
+pub(super) fn check_budget(raw: &Budget, upstream: &str, report: &mut Report<'_>) -> CheckedBudget {
     let pace = Key { section: "budget", key: "pace_per_minute", default: 20, range: 0..=10_000 };
-    let per_day = report.whole(per_day, raw.recipients_per_day);
+    let pace_per_minute = report.whole(pace, raw.pace_per_minute);
+    match recipients_per_day(raw, upstream, report) {
+        None => {
+            check_no_reserves(raw, report);
+            CheckedBudget {
+                recipients_per_day: Limit::NONE,
+                owner_reserve: 0,
+                notice_reserve: 0,
+                urgent_reserve: 0,
+                pace_per_minute,
+            }
+        }
+        Some(per_day) => CheckedBudget { pace_per_minute, ..check_reserves(raw, per_day, report) },
+    }
+}
+
+/// What is written; `None` is no limit, which Gmail does not know.
+fn recipients_per_day(raw: &Budget, upstream: &str, report: &mut Report<'_>) -> Option<u32> {
+    let is_gmail = is_gmail(upstream);
+    if is_gmail && matches!(raw.recipients_per_day, Some(Whole(0))) {
+        let what = format!("0 is no limit, and {upstream} has one");
+        let remedy = "Write what the account allows (500 for gmail.com, 2000 for Workspace, 10000 for the relay \
+                      service), or remove the line.";
+        report.add("budget", "recipients_per_day", what, remedy);
+        return Some(500);
+    }
+    let range = if is_gmail { 1..=GMAIL_PER_DAY_MAX } else { 0..=PER_DAY_MAX };
+    let key = Key { section: "budget", key: "recipients_per_day", default: 500, range };
+    Some(report.whole(key, raw.recipients_per_day)).filter(|per_day| *per_day > 0)
+}
+
+/// Of what has no limit nothing can be kept: a reserve that is written is an error of whoever relies on it.
+fn check_no_reserves(raw: &Budget, report: &mut Report<'_>) {
+    let reserves = [
+        ("owner_reserve", raw.owner_reserve),
+        ("notice_reserve", raw.notice_reserve),
+        ("urgent_reserve", raw.urgent_reserve),
+    ];
+    for (key, value) in reserves {
+        if let Some(Whole(reserve)) = value
+            && reserve != 0
+        {
+            let what = format!("{reserve} cannot be kept of a day that has no limit");
+            let remedy = "Remove the line, or set recipients_per_day to a limit.";
+            report.add("budget", key, what, remedy);
+        }
+    }
+}
+
+fn check_reserves(raw: &Budget, per_day: u32, report: &mut Report<'_>) -> CheckedBudget {
+    let range = 0..=PER_DAY_MAX - 1;
+    let reserve =
+        Key { section: "budget", key: "owner_reserve", default: 25, range: range.clone() };
+    // None unless somebody asks: it takes room from all other mail.
+    let urgent = Key { section: "budget", key: "urgent_reserve", default: 0, range };
     let reserve = report.whole(reserve, raw.owner_reserve);
     if reserve >= per_day {
         let what = format!("a reserve of {reserve} leaves nothing of {per_day} recipients a day");
@@ -149,11 +202,11 @@ pub(super) fn check_budget(raw: &Budget, report: &mut Report<'_>) -> CheckedBudg
         report.add("budget", "urgent_reserve", what, remedy);
     }
     CheckedBudget {
-        recipients_per_day: left,
+        recipients_per_day: left.into(),
         owner_reserve: reserve,
         notice_reserve: notices,
         urgent_reserve: urgent,
-        pace_per_minute: report.whole(pace, raw.pace_per_minute),
+        pace_per_minute: 0,
     }
 }
 

@@ -90,6 +90,12 @@ fn written_host(raw: &Upstream) -> &str {
     host.strip_suffix('.').filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or(host)
 }
 
+/// Whether that is one of Google's servers for submission, whose limits are known.
+pub(super) fn is_gmail(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    [".gmail.com", ".googlemail.com"].iter().any(|domain| host.ends_with(domain))
+}
+
 fn host(raw: &Upstream, report: &mut Report<'_>) -> String {
     let host = written_host(raw);
     let is_name = |name: &str| {

@@ -38,6 +38,38 @@ async fn when_the_budget_is_spent_status_says_when_mail_leaves_again() {
     assert!(daemon.terminate(PATIENCE).success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_limit_of_the_day_mail_leaves_and_every_place_says_no_limit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (sandbox, upstream) = sandbox(&directory).await;
+    let unlimited = "[budget]\nrecipients_per_day = 0\npace_per_minute = 0\n";
+    let home = Home::with_sections(&upstream, unlimited);
+    let check = say(&home, &["check"]);
+    assert!(check.contains("no limit of recipients; any number a minute"), "{check}");
+    let checked = json(&home, &["check"]);
+    assert_eq!(checked["budget"]["recipients_per_day"], Value::Null);
+    assert_eq!(checked["budget"]["owner_reserve"], 0);
+    let daemon = home.start();
+    let mut client = Client::hello(daemon.smtp);
+    for number in 1..=3 {
+        let recipient = format!("ok{number}@example.org");
+        client.mail("me@example.org", &[&recipient], "Subject: one\n\nHello.\n");
+    }
+    sandbox.mailbox().wait_for(3, PATIENCE).await.expect("all mail arrives");
+    assert!(within(PATIENCE, || queue_length(&home) == 0), "{}", home.log());
+    let status = say(&home, &["status"]);
+    assert!(status.contains("3 recipients spent in the last 24 hours (no limit)"), "{status}");
+    let budget = say(&home, &["budget"]);
+    assert!(budget.lines().any(|line| line.ends_with("no limit")), "{budget}");
+    let budget = json(&home, &["budget"]);
+    for key in ["recipients_per_day", "limit", "room", "urgent_room", "notice_room"] {
+        assert_eq!(budget[key], Value::Null, "{key}: {budget}");
+    }
+    assert_eq!((&budget["spent"], &budget["owner_reserve"]), (&3.into(), &0.into()));
+    say(&home, &["health", "--strict"]);
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
 /// Every command gives one waiting message the same time and the same reason, and none of them says "now".
 fn assert_nobody_says_now(home: &Home, because: &str, why: &str) {
     let status = json(home, &["status"]);

@@ -27,7 +27,7 @@ async fn the_daily_limit_at_any_stage_pauses_the_account_and_harms_no_message() 
         for id in [first, second] {
             assert_eq!(scene.state(id).await.1, 0, "{trigger}: no attempt is charged");
         }
-        assert_eq!(scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent, 0);
+        assert_eq!(scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap().spent, 0);
         assert_eq!(scene.store.account_state().await.unwrap(), Some(state), "the pause is stored");
         let next = scene.handle().status().next.unwrap();
         assert_eq!((next.why, next.at), (DepartureReason::Pause, START.after(HOUR)));
@@ -227,7 +227,7 @@ async fn an_app_password_with_spaces_logs_in() {
 #[tokio::test]
 async fn a_spent_budget_parks_the_queue_until_the_window_frees() {
     let mut scene = Scene::new().await;
-    scene.options.recipients_per_day = 3;
+    scene.options.recipients_per_day = 3.into();
     scene.options.connections = 1;
     scene.start();
     for number in 0..5 {
@@ -248,7 +248,7 @@ async fn a_spent_budget_parks_the_queue_until_the_window_frees() {
 #[tokio::test]
 async fn the_500th_recipient_leaves_and_the_501st_waits_for_the_window() {
     let mut scene = Scene::new().await;
-    scene.options.recipients_per_day = 500;
+    scene.options.recipients_per_day = 500.into();
     scene.start();
     let addresses: Vec<String> = (0..100).map(|number| format!("ok{number}@example.net")).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();

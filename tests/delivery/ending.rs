@@ -9,6 +9,7 @@ use std::{
 };
 
 use pillarbox::{
+    budget::Limit,
     clock::{Clock, Moment, Timestamp},
     delivery::{Pool, Stage as DeliveryStage},
     message::envelope::Envelope,
@@ -190,7 +191,7 @@ impl Store for Failing {
     async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
         self.inner.prune_history(keep_after).await
     }
-    async fn ledger(&self, now: Moment, limit: u32) -> Result<LedgerView, StoreError> {
+    async fn ledger(&self, now: Moment, limit: Limit) -> Result<LedgerView, StoreError> {
         self.inner.ledger(now, limit).await
     }
     async fn account_state(&self) -> Result<Option<AccountState>, StoreError> {

@@ -7,7 +7,7 @@ use super::scene::{BODY, HOUR, START, Scene};
 #[tokio::test]
 async fn urgent_mail_leaves_at_once_from_its_reserve_while_other_mail_waits_for_the_window() {
     let scene = Scene::running(|options| {
-        options.recipients_per_day = 4;
+        options.recipients_per_day = 4.into();
         options.urgent_reserve = 1;
         options.connections = 1;
     })

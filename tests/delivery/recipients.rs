@@ -29,7 +29,7 @@ async fn what_does_not_fit_follows_in_transactions_of_half_the_size() {
         scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0),
         "nothing is charged"
     );
-    assert_eq!(scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent, 10);
+    assert_eq!(scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap().spent, 10);
 }
 
 #[tokio::test]

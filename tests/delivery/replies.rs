@@ -138,7 +138,7 @@ async fn pauses(reply: &KnownReply, condition: AccountCondition) {
         assert_eq!(scene.state(id).await.1, 0, "{}: no attempt is charged", reply.line);
     }
     assert_eq!(
-        scene.store.ledger(scene.clock.now(), 500).await.unwrap().spent,
+        scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap().spent,
         0,
         "{}",
         reply.line

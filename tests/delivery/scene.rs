@@ -243,7 +243,7 @@ pub(super) fn options() -> Options {
         ca_file: None,
         connections: 2,
         logins_per_hour: 1_000,
-        recipients_per_day: 500,
+        recipients_per_day: 500.into(),
         notice_reserve: 0,
         urgent_reserve: 0,
         pace_per_minute: 0,

@@ -46,12 +46,12 @@ struct Week {
 impl Week {
     async fn new(seed: u64) -> Self {
         let mut scene = Scene::with(|options| {
-            options.recipients_per_day = LIMIT;
+            options.recipients_per_day = LIMIT.into();
             // Gmail's own guards are far away; what must hold is the relay's.
             options.logins_per_minute = 1_000;
         })
         .await;
-        scene.options.recipients_per_day = LIMIT;
+        scene.options.recipients_per_day = LIMIT.into();
         scene.options.logins_per_hour = LOGINS;
         scene.options.lifetime = 60 * 24 * HOUR;
         scene.start();

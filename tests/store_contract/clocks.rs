@@ -6,7 +6,7 @@ mod histories;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
-const TEN: ClaimTerms = ClaimTerms { limit: 10, ..TERMS };
+const TEN: ClaimTerms = ClaimTerms { limit: Limit::of(10), ..TERMS };
 
 impl Fixture {
     /// Relays as long as anything may leave; how many messages that were.

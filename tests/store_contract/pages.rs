@@ -13,7 +13,7 @@ fn addresses(count: usize) -> Vec<String> {
 
 /// Claims and ends everything that is due, a hundred recipients at a time.
 async fn end_all(queue: &Fixture, outcome: &Outcome) {
-    let terms = ClaimTerms { limit: u32::MAX, ..TERMS };
+    let terms = ClaimTerms { limit: Limit::of(u32::MAX), ..TERMS };
     loop {
         match queue.store().claim_due(queue.clock.now(), terms).await.unwrap() {
             Claim::Message(claimed) => queue.settle(&claimed, outcome.clone()).await,
@@ -77,7 +77,7 @@ async fn a_page_that_sled_never_synced_is_damage_and_the_budget_is_then_unknown(
     queue.crash().await;
     let claimed = queue.claim().await;
     assert_eq!(claimed.id, waiting);
-    assert!(queue.spent().await > TERMS.limit / 2);
+    assert!(queue.spent().await > LIMIT / 2);
     assert_eq!(blobs(&state_of(&queue)), 0);
 }
 
@@ -98,5 +98,5 @@ async fn an_index_that_vanished_leaves_the_budget_unknown_also_when_its_rebuildi
     queue.clock.reboot();
     queue.crash().await;
     queue.claim().await;
-    assert!(queue.spent().await > TERMS.limit / 2, "{}", queue.spent().await);
+    assert!(queue.spent().await > LIMIT / 2, "{}", queue.spent().await);
 }

@@ -88,8 +88,12 @@ impl Stage {
         id: QueueId,
         outcomes: Vec<(usize, Outcome)>,
     ) {
-        let terms =
-            ClaimTerms { limit: 500, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
+        let terms = ClaimTerms {
+            limit: pillarbox::budget::Limit::of(500),
+            urgent_reserve: 0,
+            notice_reserve: 0,
+            recipients_max: 100,
+        };
         let claim = store.claim_due(self.clock.now(), terms).await.unwrap();
         let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
         assert_eq!(claimed.id, id);

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 
 use super::Options;
-use crate::{clock::Timestamp, tasks::Mishap};
+use crate::{budget::Limit, clock::Timestamp, tasks::Mishap};
 
 /// How long a condition must be gone before it counts as over.
 const CALM: Duration = Duration::from_secs(10 * 60);
@@ -76,7 +76,7 @@ pub struct Facts {
     /// Recipients spent in 24 hours, and what may be spent.
     pub spent: u32,
     /// See `spent`.
-    pub limit: u32,
+    pub limit: Limit,
     /// Why the queue does not answer.
     pub store_failure: Option<String>,
     /// Why the queue takes no mail, or no large mail: its quota or the disk.
@@ -455,7 +455,9 @@ impl Watch {
 }
 
 fn spends(facts: &Facts, hundredths: u64) -> bool {
-    facts.limit > 0 && u64::from(facts.spent) * 100 >= u64::from(facts.limit) * hundredths
+    facts.limit.recipients().is_some_and(|limit| {
+        limit > 0 && u64::from(facts.spent) * 100 >= u64::from(limit) * hundredths
+    })
 }
 
 #[cfg(test)]
@@ -528,7 +530,7 @@ mod tests {
     #[test]
     fn the_budget_is_told_at_eighty_and_at_ninety_five_hundredths() {
         let mut watch = watch();
-        let spent = |spent| Facts { spent, limit: 475, ..Facts::default() };
+        let spent = |spent| Facts { spent, limit: 475.into(), ..Facts::default() };
         assert_eq!(told(&mut watch, 1, &spent(379)), []);
         assert_eq!(told(&mut watch, 2, &spent(380)), [(Kind::BudgetLow, State::Begins)]);
         assert_eq!(told(&mut watch, 3, &spent(451)), []);
@@ -536,8 +538,10 @@ mod tests {
         assert_eq!(
             told(&mut watch, 5, &Facts { spent: 9, ..Facts::default() }),
             [],
-            "no limit, no alert"
+            "nothing may be spent, no alert"
         );
+        let unlimited = Facts { spent: u32::MAX, limit: Limit::NONE, ..Facts::default() };
+        assert_eq!(told(&mut watch, 6, &unlimited), [], "no limit, no alert");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Scene {
         // Only this one: whatever else waits is left alone.
         loop {
             let terms = ClaimTerms {
-                limit: 10_000,
+                limit: crate::budget::Limit::of(10_000),
                 recipients_max: 100,
                 urgent_reserve: 0,
                 notice_reserve: 0,
@@ -329,7 +329,7 @@ async fn the_whole_message_is_returned_when_its_client_asks_for_it() {
 #[tokio::test]
 async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_reserve() {
     let mut scene = Scene::new(false);
-    scene.keeper.options.day = Some(super::super::Day { limit: 3, others: 2 });
+    scene.keeper.options.day = Some(super::super::Day { limit: 3.into(), others: 2.into() });
     let accept = async |scene: &Scene| {
         let mut envelope =
             envelope("ann@example.net".parse().unwrap(), "printer", scene.clock.wall());
@@ -339,7 +339,12 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
         draft.write(b"Subject: one\r\n\r\ntext\r\n").await.unwrap();
         scene.store.enqueue(draft).await.unwrap().id()
     };
-    let terms = ClaimTerms { limit: 3, notice_reserve: 1, urgent_reserve: 0, recipients_max: 100 };
+    let terms = ClaimTerms {
+        limit: crate::budget::Limit::of(3),
+        notice_reserve: 1,
+        urgent_reserve: 0,
+        recipients_max: 100,
+    };
     for _ in 0..2 {
         accept(&scene).await;
         let Claim::Message(claimed) =

@@ -88,8 +88,12 @@ impl Run {
 
     /// Relays one message, should there be one; `None` when nothing can leave.
     async fn relay(&mut self, store: &SledStore) -> Option<QueueId> {
-        let terms =
-            ClaimTerms { limit: LIMIT, urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
+        let terms = ClaimTerms {
+            limit: crate::budget::Limit::of(LIMIT),
+            urgent_reserve: 0,
+            notice_reserve: 0,
+            recipients_max: 100,
+        };
         let Ok(Claim::Message(claimed)) = store.claim_due(self.clock.now(), terms).await else {
             return None;
         };

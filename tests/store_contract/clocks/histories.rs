@@ -9,7 +9,8 @@ use fastrand::Rng;
 use super::*;
 use crate::support::outage;
 
-const LIMIT: ClaimTerms = ClaimTerms { limit: 5, ..TERMS };
+const FIVE: u32 = 5;
+const LIMIT: ClaimTerms = ClaimTerms { limit: Limit::of(FIVE), ..TERMS };
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 const OPERATIONS: usize = 40;
 const YEARS: i64 = 10 * 365 * 24 * 3_600 * 1_000;
@@ -109,7 +110,7 @@ impl History {
             self.truth.ended.push(self.truth.passed);
             let passed = self.truth.passed;
             let in_window = self.truth.relayed.iter().filter(|at| passed - **at < DAY).count();
-            assert!(in_window <= LIMIT.limit as usize, "{in_window} recipients in 24 hours");
+            assert!(in_window <= FIVE as usize, "{in_window} recipients in 24 hours");
         }
     }
 
@@ -127,7 +128,8 @@ impl History {
     async fn check(&mut self) {
         self.relay().await;
         if let Some((since, wait, _)) = self.truth.waits {
-            let room = self.queue.store().ledger(self.queue.clock.now(), 5).await.unwrap().room;
+            let room =
+                self.queue.store().ledger(self.queue.clock.now(), 5.into()).await.unwrap().room;
             let waited = self.truth.running - since;
             assert!(
                 room == 0 || waited <= wait + Duration::from_secs(2),
@@ -164,9 +166,10 @@ impl History {
         }
         // Urgent, so that it is the one that is claimed.
         let id = self.queue.accept_in(Lane::Urgent, &["waits@x.org"]).await;
-        let room = LIMIT.limit * 2;
+        let room = FIVE * 2;
         let store = self.queue.store();
-        let claim = store.claim_due(self.queue.clock.now(), ClaimTerms { limit: room, ..LIMIT });
+        let claim =
+            store.claim_due(self.queue.clock.now(), ClaimTerms { limit: Limit::of(room), ..LIMIT });
         let Claim::Message(claimed) = claim.await.unwrap() else { panic!("it is urgent") };
         assert_eq!(claimed.id, id);
         let wait = self.below(20 * HOUR);
@@ -197,7 +200,7 @@ impl History {
             }
         }
         self.pass(25 * HOUR).await;
-        let room = self.queue.store().ledger(self.queue.clock.now(), 5).await.unwrap().room;
+        let room = self.queue.store().ledger(self.queue.clock.now(), 5.into()).await.unwrap().room;
         let waiting = self.queue.store().totals().messages as usize - self.truth.dead.len();
         assert!(room > 0 || waiting > 0 || !self.truth.relayed.is_empty(), "the budget comes back");
         for _ in 0..40 {
