@@ -130,7 +130,7 @@ async fn a_week_of_3000_messages_keeps_the_limit_the_order_and_every_message() {
     let upstream = Sandbox::start(sandbox::Options {
         clock: Arc::new(clock.clone()),
         // Gmail itself would refuse one recipient more, and the test would see it.
-        recipients_per_day: LIMIT.into(),
+        recipients_per_day: LIMIT,
         ..sandbox::Options::default()
     });
     let upstream = upstream.await.unwrap();

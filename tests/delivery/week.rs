@@ -46,7 +46,7 @@ struct Week {
 impl Week {
     async fn new(seed: u64) -> Self {
         let mut scene = Scene::with(|options| {
-            options.recipients_per_day = LIMIT.into();
+            options.recipients_per_day = LIMIT;
             // Gmail's own guards are far away; what must hold is the relay's.
             options.logins_per_minute = 1_000;
         })
