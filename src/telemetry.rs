@@ -171,6 +171,10 @@ pub fn subscriber<W>(
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
+    // With one subscriber alone, tracing asks the thread that comes first to an event whether anybody wants it, and
+    // remembers a no for all threads. So there is always a second one, which wants everything and prints nothing.
+    static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
     let reader = if is_terminal { Reader::Terminal } else { Reader::Other };
     subscriber_for(options, reader, writer)
 }
