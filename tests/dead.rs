@@ -85,6 +85,15 @@ impl Scene {
         assert!(came, "{:?}", self.sandbox.mailbox().last_commands());
     }
 
+    /// Moves the clock by minutes until this is so.
+    fn advance_until(&self, is_so: impl Fn() -> bool) {
+        let came = (0..60).any(|_| {
+            self.clock.advance(Duration::from_secs(300));
+            within(STEP_PATIENCE, &is_so)
+        });
+        assert!(came, "{:?}", self.sandbox.mailbox().last_commands());
+    }
+
     async fn stop(mut self) {
         self.shutdown.advance(Phase::Draining);
         let ended = tokio::time::timeout(PATIENCE, self.running.join_next()).await.unwrap();
@@ -155,5 +164,44 @@ async fn a_dead_letter_is_listed_and_told_of_and_reaches_another_address() {
     );
     assert!(String::from_utf8_lossy(&accepted[1].body).contains("Subject: Toner"));
     assert_eq!(scene.say(&["dead", "list"]), "There are no dead letters.\n");
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_of_which_two_answers_were_lost_is_told_of_once_and_goes_when_its_time_is_over() {
+    let scene = Scene::start().await;
+    let mut client = Client::hello(scene.home.smtp);
+    let reply =
+        client.mail("printer@example.org", &["dropdot@example.net"], "Subject: Toner\n\nlow\n");
+    assert!(reply.starts_with("250 "), "{reply}");
+    drop(client);
+    let held = || scene.say(&["queue", "list", "--state", "held"]);
+    scene.advance_until(|| held().contains("dropdot@example.net"));
+    let list = held();
+    let id =
+        list.lines().nth(1).and_then(|line| line.split_whitespace().next()).unwrap().to_owned();
+    let notices = || {
+        let accepted = scene.sandbox.mailbox().accepted();
+        accepted.into_iter().filter(|one| one.mail_from.is_empty()).collect::<Vec<_>>()
+    };
+    scene.advance_until(|| !notices().is_empty());
+    let notice = &notices()[0];
+    assert_eq!(notice.rcpt_to, [ADMIN]);
+    let text = String::from_utf8_lossy(&notice.body);
+    for words in [
+        "Subject: [relay.example.org] Mail may not have arrived: Toner",
+        "dropdot@example.net (may have arrived)",
+        "pillarbox queue retry ID",
+        id.as_str(),
+    ] {
+        assert!(text.contains(words), "{words} is missing in\n{text}");
+    }
+    assert_eq!(scene.say(&["dead", "list"]), "There are no dead letters.\n", "it is not dead");
+
+    scene.clock.advance(Duration::from_secs(29 * 24 * 3600));
+    assert!(held().contains(&id), "kept for dead_letter_lifetime");
+    scene.clock.advance(Duration::from_secs(2 * 24 * 3600));
+    assert!(within(PATIENCE, || !held().contains(&id)), "{}", held());
+    assert_eq!(notices().len(), 1, "told once");
     scene.stop().await;
 }

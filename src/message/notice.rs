@@ -91,6 +91,8 @@ pub struct FailedRecipient {
 pub enum Action {
     /// It will not be tried again unless a person says so.
     Failed,
+    /// The same, but it may have arrived: no answer came to its final dot.
+    Held,
     /// It is still tried.
     Delayed,
     /// The upstream has it, and gives no reports itself (RFC 3461 section 6.2).

@@ -42,6 +42,19 @@ const FAILED: Words = Words {
              \n  pillarbox dead delete ID         gives it up\n",
 };
 
+const HELD: Words = Words {
+    subject: "Mail may not have arrived",
+    subject_of_several: "messages may not have arrived",
+    fate: "may have arrived, or may not: no answer came to the final dot",
+    list: "pillarbox queue list --state held",
+    advice: "\nWhere no answer came to the final dot twice, or once if [queue] uncertain\n\
+             is \"hold\", the mail may have arrived. It is not sent again by itself, and\n\
+             is kept for a time. Ask whether it has arrived; on the relay's host:\n\
+             \n  pillarbox queue list --state held  what is kept, and why\
+             \n  pillarbox queue retry ID           sends it again; it may arrive twice\
+             \n  pillarbox queue delete ID          gives it up\n",
+};
+
 const DELAYED: Words = Words {
     subject: "Mail is waiting",
     subject_of_several: "messages are waiting",
@@ -69,6 +82,7 @@ fn words(notice: &Notice<'_>) -> &'static Words {
     match first {
         _ if actions.any(|action| action != first) => &FAILED,
         Action::Failed => &FAILED,
+        Action::Held => &HELD,
         Action::Delayed => &DELAYED,
         Action::Relayed => &RELAYED,
     }
@@ -111,6 +125,11 @@ pub(super) fn for_people(notice: &Notice<'_>) -> String {
         );
     }
     text.push_str(words.advice);
+    let is_held = |recipient: &FailedRecipient| recipient.action == Action::Held;
+    let is_mixed = !std::ptr::eq(words, &HELD);
+    if is_mixed && notice.failures.iter().flat_map(|failure| &failure.recipients).any(is_held) {
+        text.push_str(HELD.advice);
+    }
     text
 }
 
@@ -127,6 +146,7 @@ fn one(text: &mut String, failure: &Failure) {
     for recipient in failure.recipients.iter().take(RECIPIENTS_MAX) {
         let fate = match recipient.action {
             Action::Failed => "",
+            Action::Held => " (may have arrived)",
             Action::Delayed => " (still being tried)",
             Action::Relayed => " (relayed)",
         };
@@ -171,6 +191,8 @@ fn recipient_fields(report: &mut String, recipient: &FailedRecipient) {
     }
     let (action, default_status) = match recipient.action {
         Action::Failed => ("failed", "5.0.0"),
+        // Of its kind the nearest: the message transaction could not be completed (RFC 3463 section 3.5).
+        Action::Held => ("failed", "5.4.2"),
         Action::Delayed => ("delayed", "4.0.0"),
         Action::Relayed => ("relayed", "2.0.0"),
     };

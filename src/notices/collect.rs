@@ -55,7 +55,7 @@ impl Original {
     }
 }
 
-/// The dead recipients to tell of; empty when nobody wants to know.
+/// The recipients to tell of that are dead, or held because no answer came; empty when nobody wants to know.
 pub(super) fn failed(message: &QueuedMessage, original: &Original) -> Vec<usize> {
     if message.record.reverse_path.is_none() {
         return Vec::new();
@@ -86,7 +86,7 @@ pub(super) fn times(messages: &[QueuedMessage]) -> Option<(Timestamp, Timestamp)
     let ends = messages.iter().flat_map(|message| {
         let places = message.record.untold().chain(message.record.untold_success());
         places.filter_map(|place| match message.recipients()[place].state {
-            RecipientState::Dead { since, .. } => Some(since),
+            RecipientState::Dead { since, .. } | RecipientState::Held { since, .. } => Some(since),
             RecipientState::Relayed { at } => Some(at),
             _ => None,
         })
@@ -157,6 +157,7 @@ fn described(
         (NoticeKind::Failed, RecipientState::Dead { reason, .. }) => {
             (Action::Failed, reason.clone())
         }
+        (NoticeKind::Failed, RecipientState::Held { reason, .. }) => (Action::Held, reason.clone()),
         (NoticeKind::Failed, _) => (Action::Failed, String::new()),
         (NoticeKind::Delayed, _) => {
             let waits = "it waits for the account or for the day's budget";

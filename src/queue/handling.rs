@@ -18,6 +18,9 @@ use crate::clock::Timestamp;
 /// Why a deleted message is in the history.
 pub(super) const DELETED: &str = "deleted by a person";
 
+/// Why a message that was held for long enough is in the history.
+const UNDECIDED: &str = "it was held until its time was over";
+
 impl Engine {
     /// Makes every recipient that waits, is held or is dead due at once.
     pub(super) fn retry(
@@ -86,7 +89,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a message whose recipients are all relayed or dead since before `keep_after`.
+    /// Removes a message whose recipients are all relayed, dead or held because no answer came, since before
+    /// `keep_after`.
     pub(super) fn expire(
         &self,
         tables: &dyn Tables,
@@ -103,8 +107,8 @@ impl Engine {
         self.delete(tables, changes, id, now, None)
     }
 
-    /// Removes a message that no worker has; `reason` says why, or leaves the reasons of its dead
-    /// recipients. It stays in the history, so that its file, should it outlive
+    /// Removes a message that no worker has; `reason` says why, or leaves the reasons of its dead and held
+    /// recipients; nobody has decided about these, so they are dead now. It stays in the history, so that its file, should it outlive
     /// a crash, is not taken for a message that was lost.
     pub(super) fn delete(
         &self,
@@ -130,6 +134,12 @@ impl Engine {
                 deleted.recipients.iter_mut().filter(|recipient| !recipient.state.is_relayed())
             {
                 recipient.state = RecipientState::Dead { since: now, reason: cut(reason) };
+            }
+        }
+        for recipient in &mut deleted.recipients {
+            if let RecipientState::Held { reason, .. } = &recipient.state {
+                let reason = cut(&format!("{UNDECIDED}: {reason}"));
+                recipient.state = RecipientState::Dead { since: now, reason };
             }
         }
         changes.finish(id, &old, deleted, now);

@@ -112,6 +112,19 @@ impl MemoryTables {
         apply(&mut self.dead, changes.dead.into_iter().map(|(key, add)| (key, add.then_some(()))));
     }
 
+    /// Messages with news of these kinds after `after`, in the order of acceptance.
+    fn with_news(
+        &self,
+        is_wanted: fn(News) -> bool,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Vec<QueuedMessage> {
+        let keys = self.dead.keys().filter(|key| is_wanted(key.news) && Some(key.id) > after);
+        let mut keys: Vec<&DeadKey> = keys.collect();
+        keys.sort_unstable_by_key(|key| key.id);
+        self.with_keys(keys.into_iter(), limit)
+    }
+
     /// Messages with these keys.
     fn with_keys<'a>(
         &self,
@@ -338,22 +351,21 @@ impl Store for MemoryStore {
         after: Option<QueueId>,
         limit: usize,
     ) -> Result<Vec<QueuedMessage>, StoreError> {
-        let guard = self.lock();
-        let mut keys: Vec<&DeadKey> = guard
-            .tables
-            .dead
-            .keys()
-            .filter(|key| key.news != News::Relayed && Some(key.id) > after)
-            .collect();
-        keys.sort_unstable_by_key(|key| key.id);
-        Ok(guard.tables.with_keys(keys.into_iter(), limit))
+        Ok(self.lock().tables.with_news(News::is_dead, after, limit))
+    }
+
+    async fn given_up(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
+        Ok(self.lock().tables.with_news(|_| true, after, limit))
     }
 
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         let guard = self.lock();
-        Ok(guard
-            .tables
-            .with_keys(guard.tables.dead.keys().filter(|key| key.news != News::Told), limit))
+        let keys = guard.tables.dead.keys().filter(|key| key.news.is_untold());
+        Ok(guard.tables.with_keys(keys, limit))
     }
 
     async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError> {

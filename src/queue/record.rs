@@ -36,7 +36,7 @@ pub struct MessageRecord {
     pub lane: Lane,
     /// From when its lifetime counts: acceptance, or the last time a person retried it.
     pub lifetime_from: Timestamp,
-    /// The places of dead and relayed recipients of whom somebody was told, in order.
+    /// The places of ended recipients of whom somebody was told, in order.
     pub told: Vec<usize>,
     /// Whether somebody was told that it waits.
     pub delay_told: bool,
@@ -141,9 +141,9 @@ impl MessageRecord {
         }
     }
 
-    /// The places of its dead recipients of whom nobody was told.
+    /// The places of its recipients of whom nobody was told that they are dead, or held because no answer came.
     pub fn untold(&self) -> impl Iterator<Item = usize> {
-        self.dead().filter(|place| !self.told.contains(place))
+        self.given_up().filter(|place| !self.told.contains(place))
     }
 
     /// The places of its relayed recipients of whom the client wants to hear, and nobody was told.
@@ -156,10 +156,15 @@ impl MessageRecord {
         })
     }
 
-    /// The places of its recipients to which nothing happens without a person.
+    /// The places of its recipients whose attempts are over.
     pub fn ended(&self) -> impl Iterator<Item = usize> {
         let places = self.recipients.iter().enumerate();
-        places.filter(|(_, recipient)| recipient.state.is_final()).map(|(place, _)| place)
+        places.filter(|(_, recipient)| recipient.is_ended()).map(|(place, _)| place)
+    }
+
+    /// The places of its recipients that are dead, or held because no answer came.
+    pub fn given_up(&self) -> impl Iterator<Item = usize> {
+        self.ended().filter(|place| !self.recipients[*place].state.is_relayed())
     }
 
     /// The places of its dead recipients.
@@ -176,9 +181,12 @@ impl MessageRecord {
         let is_old = |recipient: &Recipient| match recipient.state {
             RecipientState::Relayed { at } => at < time,
             RecipientState::Dead { since, .. } => since < time,
-            _ => false,
+            RecipientState::Held { since, .. } => {
+                recipient.is_held_without_answer() && since < time
+            }
+            RecipientState::Queued { .. } | RecipientState::Reserved { .. } => false,
         };
-        self.dead().next().is_some() && self.recipients.iter().all(is_old)
+        self.given_up().next().is_some() && self.recipients.iter().all(is_old)
     }
 
     /// Whether a worker has it, or had it when its process died.

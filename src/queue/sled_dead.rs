@@ -28,8 +28,28 @@ impl SledTables {
         after: Option<QueueId>,
         limit: usize,
     ) -> Result<impl Iterator<Item = Entry> + '_, TableError> {
-        let mut ids = self.dead_ids(News::Untold, after, limit)?;
-        ids.extend(self.dead_ids(News::Told, after, limit)?);
+        self.with_news(News::is_dead, after, limit)
+    }
+
+    /// Messages after `after` that may expire, in the order of acceptance.
+    pub(super) fn given_up(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<impl Iterator<Item = Entry> + '_, TableError> {
+        self.with_news(|_| true, after, limit)
+    }
+
+    fn with_news(
+        &self,
+        is_wanted: fn(News) -> bool,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<impl Iterator<Item = Entry> + '_, TableError> {
+        let mut ids = Vec::new();
+        for news in News::ALL.into_iter().filter(|news| is_wanted(*news)) {
+            ids.extend(self.dead_ids(news, after, limit)?);
+        }
         ids.sort_unstable();
         ids.truncate(limit);
         Ok(self.entries(ids))
@@ -40,8 +60,10 @@ impl SledTables {
         &self,
         limit: usize,
     ) -> Result<impl Iterator<Item = Entry> + '_, TableError> {
-        let mut ids = self.dead_ids(News::Untold, None, limit)?;
-        ids.extend(self.dead_ids(News::Relayed, None, limit - ids.len())?);
+        let mut ids = Vec::new();
+        for news in News::ALL.into_iter().filter(|news| news.is_untold()) {
+            ids.extend(self.dead_ids(news, None, limit - ids.len())?);
+        }
         Ok(self.entries(ids))
     }
 

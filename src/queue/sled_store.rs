@@ -377,6 +377,14 @@ impl Store for SledStore {
         self.read(move |tables| page(tables.dead(after, limit)?, limit)).await
     }
 
+    async fn given_up(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.read(move |tables| page(tables.given_up(after, limit)?, limit)).await
+    }
+
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         self.read(move |tables| page(tables.untold(limit)?, limit)).await
     }

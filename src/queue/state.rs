@@ -23,6 +23,21 @@ pub struct Recipient {
     pub last_reply: Option<String>,
 }
 
+impl Recipient {
+    /// Whether the relay itself holds it: no answer came to its final dot, and it may not be sent once more. What a
+    /// person, an import or the file of a newer program holds has a reason of its own, which is not the last reply.
+    #[must_use]
+    pub fn is_held_without_answer(&self) -> bool {
+        matches!(&self.state, RecipientState::Held { reason, .. } if self.last_reply.as_ref() == Some(reason))
+    }
+
+    /// Whether its attempts are over: it is relayed, dead, or held because no answer came.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.state.is_final() || self.is_held_without_answer()
+    }
+}
+
 /// Where a recipient stands. ARCHITECTURE.md holds what is on disk in each state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -121,25 +121,34 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<QueuedMessage>, StoreError>;
 
+    /// Messages after `after` with recipients that are dead or held because no answer came, in the order of
+    /// acceptance, at most `limit` (and at most 1,000); others of whose end somebody is to be told may be among them.
+    async fn given_up(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError>;
+
     /// Messages with recipients of whose end nobody was told, at most `limit` (and at most 1,000): first those with
-    /// dead ones, oldest first, then those with relayed ones whose client asked to be told (NOTIFY=SUCCESS).
+    /// dead ones, oldest first, then those with some that are held because no answer came, or relayed and whose client
+    /// asked to be told (NOTIFY=SUCCESS).
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError>;
 
     /// Notes that somebody was told, or that nobody is to be.
     async fn told(&self, id: QueueId, told: Told) -> Result<(), StoreError>;
 
-    /// Removes a message whose recipients are all relayed or dead, the last of them since before `keep_after`;
-    /// they keep their reasons in the history. [`StoreError::Conflict`] when that is not, or no longer, so: a
+    /// Removes a message whose recipients are all relayed, dead or held because no answer came, the last of them since
+    /// before `keep_after`; they keep their reasons in the history. [`StoreError::Conflict`] when that is not, or no longer, so: a
     /// person may have taken it up again.
     async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes dead letters: messages whose recipients are all relayed or dead, the last of them since
-    /// before `keep_after`. Returns how many went.
+    /// Removes dead letters: messages whose recipients are all relayed, dead or held because no answer came, the last
+    /// of them since before `keep_after`. Returns how many went.
     async fn expire_dead(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
         let keep_after = keep_after.before(self.doubt());
         let (mut after, mut expired) = (None, 0);
         loop {
-            let page = self.dead(after, LIST_LENGTH_MAX).await?;
+            let page = self.given_up(after, LIST_LENGTH_MAX).await?;
             let Some(last) = page.last() else { return Ok(expired) };
             after = Some(last.id);
             for message in

@@ -45,7 +45,8 @@ impl DueKey {
     }
 }
 
-/// The place of a message with dead recipients, or with relayed ones of whom somebody is to be told.
+/// The place of a message with recipients that are dead or held because no answer came, or with relayed ones of
+/// whom somebody is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DeadKey {
     pub(super) news: News,
@@ -59,18 +60,36 @@ pub(super) enum News {
     Untold = 0,
     /// It has dead recipients; everything is told.
     Told = 1,
-    /// It has no dead recipient, and nobody was told of a relayed one.
-    Relayed = 2,
+    /// It has no dead recipient, and nobody was told of another end.
+    Other = 2,
+    /// It has no dead recipient, but one that is held because no answer came; everything is told.
+    Held = 3,
+}
+
+impl News {
+    /// Everything; first what is told first.
+    pub(super) const ALL: [Self; 4] = [Self::Untold, Self::Other, Self::Told, Self::Held];
+
+    /// Whether the message has dead recipients.
+    pub(super) fn is_dead(self) -> bool {
+        matches!(self, Self::Untold | Self::Told)
+    }
+
+    /// Whether somebody is to be told.
+    pub(super) fn is_untold(self) -> bool {
+        matches!(self, Self::Untold | Self::Other)
+    }
 }
 
 impl DeadKey {
-    /// The key of a message; `None` when no recipient is dead, and there is nothing to tell.
+    /// The key of a message; `None` when no recipient is dead or held without an answer, and there is nothing to tell.
     pub(super) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
         let is_news = record.untold().next().is_some() || record.untold_success().next().is_some();
         let news = match (record.dead().next(), is_news) {
             (Some(_), true) => News::Untold,
             (Some(_), false) => News::Told,
-            (None, true) => News::Relayed,
+            (None, true) => News::Other,
+            (None, false) if record.given_up().next().is_some() => News::Held,
             (None, false) => return None,
         };
         Some(Self { news, id })

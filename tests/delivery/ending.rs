@@ -143,6 +143,13 @@ impl Store for Failing {
     ) -> Result<Vec<QueuedMessage>, StoreError> {
         self.inner.dead(after, limit).await
     }
+    async fn given_up(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, StoreError> {
+        self.inner.given_up(after, limit).await
+    }
     async fn untold(&self, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
         self.inner.untold(limit).await
     }

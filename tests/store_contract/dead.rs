@@ -137,4 +137,47 @@ contract! {
         assert_eq!(history[0].record.notices.len(), 8, "only the last ones are kept");
         assert!(store.open_message(id).await.is_err(), "its file is gone");
     }
+
+    async fn what_is_held_because_no_answer_came_is_told_of_once_and_expires_like_a_dead_letter(mut queue) {
+        let id = queue.accept(&["lost@example.net"]).await;
+        for _ in 0..2 {
+            queue.store().final_dot(queue.claim().await.id).unwrap();
+            queue.crash().await;
+        }
+        let of_a_person = queue.accept(&["later@example.net"]).await;
+        queue.store().hold(of_a_person, queue.clock.wall(), "a storm".into()).await.unwrap();
+        queue.crash().await;
+        let store = queue.store();
+        assert_eq!(ids(&store.untold(10).await.unwrap()), [id]);
+        assert!(store.dead(None, 10).await.unwrap().is_empty(), "it is no dead letter");
+        store.told(id, vec![0].into()).await.unwrap();
+        drop(store);
+        queue.crash().await;
+        let store = queue.store();
+        assert!(store.untold(10).await.unwrap().is_empty(), "a kill does not forget who was told");
+        let since = queue.clock.wall();
+        assert_eq!(store.expire_dead(since.before(DAY)).await, Ok(0), "its time is not over");
+        queue.clock.advance(30 * DAY);
+        assert_eq!(store.expire_dead(queue.clock.wall().before(DAY)).await, Ok(1));
+        drop(store);
+        queue.crash().await;
+        let RecipientState::Dead { reason, .. } = queue.show(id).await.recipients()[0].state.clone() else { panic!() };
+        assert!(reason.starts_with("it was held until its time was over: the relay stopped"), "{reason}");
+        assert!(queue.store().open_message(id).await.is_err(), "its bytes are gone");
+        assert_eq!(queue.show(of_a_person).await.recipients()[0].state.name(), "held", "a person decides");
+    }
+
+    async fn what_is_held_again_after_a_person_has_sent_it_again_is_told_of_again(mut queue) {
+        let id = queue.accept(&["lost@example.net"]).await;
+        let lost = || Outcome::Uncertain { resend_at: None, reason: "the connection was lost".into() };
+        queue.settle(&queue.claim().await, lost()).await;
+        queue.store().told(id, vec![0].into()).await.unwrap();
+        let keep_after = queue.clock.wall().after(DAY);
+        assert_eq!(queue.store().retry(id, queue.clock.wall()).await, Ok(1));
+        assert_eq!(queue.store().expire(id, keep_after).await, Err(StoreError::Conflict(id)));
+        queue.settle(&queue.claim().await, lost()).await;
+        queue.crash().await;
+        assert_eq!(ids(&queue.store().untold(10).await.unwrap()), [id]);
+        assert_eq!(queue.store().expire_dead(keep_after).await, Ok(1), "told or not");
+    }
 }

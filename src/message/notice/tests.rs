@@ -173,3 +173,35 @@ fn a_report_is_seven_bits_in_short_lines_and_says_all_of_the_diagnosis() {
     assert!(people.0.contains("quoted-printable") || people.0.contains("8bit"), "{}", people.0);
     assert!(!message.contains('\u{202e}') && message.contains("B=C3=BCro"), "{message}");
 }
+
+#[test]
+fn what_got_no_answer_twice_is_told_as_what_may_have_arrived() {
+    let reason = "the connection was lost (at final dot)";
+    let mut recipient = refused("a@example.net", reason);
+    (recipient.action, recipient.reason) = (Action::Held, reason.into());
+    let message = build(&[failure("01abc", vec![recipient.clone()])], 0);
+    assert!(message.contains("Mail may not have arrived"), "{message}");
+    let parts = parts(&message);
+    assert_eq!(
+        parts[0].1.trim_end().replace("=\r\n", "").replace("\r\n", "\n"),
+        "This is the mail relay on relay.example. A message may have arrived, or may not: no answer came to the final dot.\n\n\
+         Message    01abc\n  subject  Backup failed: caf=C3=A9\n\
+         \u{20} from     root@web01.example, handed over by web01.example [192.0.2.7]\n\
+         \u{20} accepted Fri, 15 Jan 2027 08:00:00 +0000\n\
+         \u{20} to       a@example.net (may have arrived): the connection was lost (at final dot)\n\n\
+         Not told: 3 of the senders, because of the limit of notices in an hour ([notices] per_hour).\n\n\
+         Where no answer came to the final dot twice, or once if [queue] uncertain\n\
+         is \"hold\", the mail may have arrived. It is not sent again by itself, and\n\
+         is kept for a time. Ask whether it has arrived; on the relay's host:\n\n\
+         \u{20} pillarbox queue list --state held  what is kept, and why\n\
+         \u{20} pillarbox queue retry ID           sends it again; it may arrive twice\n\
+         \u{20} pillarbox queue delete ID          gives it up"
+    );
+    assert!(parts[1].1.trim_end().ends_with("Action: failed\r\nStatus: 5.4.2"), "{}", parts[1].1);
+
+    let dead = refused("b@example.net", "550 5.1.1 no such user");
+    let both = build(&[failure("01abc", vec![dead, recipient])], 0);
+    for words in ["pillarbox dead resend ID", "pillarbox queue retry ID", "(may have arrived)"] {
+        assert!(both.contains(words), "{words} is missing in\n{both}");
+    }
+}

@@ -193,6 +193,39 @@ async fn a_sender_elsewhere_is_told_of_its_own_mail_when_that_is_wanted() {
     assert_eq!(text.matches("Final-Recipient").count(), 1, "only its own");
 }
 
+#[tokio::test]
+async fn an_answer_that_was_lost_twice_is_told_of_once_as_a_death_is_and_a_persons_hold_is_not() {
+    let mut scene = Scene::new(true);
+    let lost = || Outcome::Uncertain { resend_at: None, reason: "the connection was lost".into() };
+    let later = scene.clock.wall().after(Duration::from_secs(20 * 3_600));
+    let parked = Outcome::NotTried { until: Some(later) };
+    let held = scene.ends("root@web02.example", None, parked).await;
+    scene.store.hold(held, scene.clock.wall(), "a storm".into()).await.unwrap();
+    scene.ends("", None, lost()).await;
+    scene.ends("root@web02.example", Some(Notify::default()), lost()).await;
+    let id = scene.ends("joe@partner.example", None, lost()).await;
+    scene.look_after(59).await;
+    assert!(scene.notices().await.is_empty(), "more may come");
+    scene.look_after(1).await;
+    let notices = scene.notices().await;
+    let told: Vec<&str> = notices.iter().map(|(to, _)| to.as_str()).collect();
+    assert_eq!(told, ["admin@example.org", "joe@partner.example"]);
+    for words in [
+        "Subject: [web01.example] Mail may not have arrived: Toner low",
+        "gone@example.net (may have arrived): the connection was lost",
+        "pillarbox queue retry ID",
+        "pillarbox queue delete ID",
+        "Action: failed\r\nStatus: 5.4.2",
+    ] {
+        assert!(notices[0].1.contains(words), "{words} is missing in\n{}", notices[0].1);
+    }
+    assert!(scene.store.untold(10).await.unwrap().is_empty());
+    scene.look_after(7 * 24 * 3_600).await;
+    assert_eq!(scene.notices().await.len(), 2, "once");
+    let record = scene.store.show(id).await.unwrap().unwrap().record;
+    assert_eq!(record.recipients[0].state.name(), "held", "a person decides");
+}
+
 /// Refused for the time being.
 fn deferred(until: Timestamp) -> Outcome {
     Outcome::Deferred { until, reply: "450 4.2.1 too fast".into() }
