@@ -2,7 +2,7 @@
 //!
 //! Rule: an event is aged by the boot clock while the boot that wrote it lasts and by wall time afterwards, and a stamp in
 //! the future counts as fresh: stepping the clock neither lets the account overspend nor blocks it. Source of
-//! the window: Gmail's sending limits (gmail.md section 2). Must not know how events are stored.
+//! the window: Gmail's sending limits (docs/gmail.md section 2). Must not know how events are stored.
 
 use std::{collections::BTreeMap, time::Duration};
 

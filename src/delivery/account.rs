@@ -2,7 +2,7 @@
 //!
 //! Rule: pure; wall time comes in as an argument, because a pause must outlive a reboot, and so do its steps. A refusal of the
 //! account never costs a message anything, and a pause ends with one probe: one message by one worker,
-//! the rest waits for its success (gmail.md section 3.1). Must not know replies or stores.
+//! the rest waits for its success (docs/gmail.md section 3.1). Must not know replies or stores.
 
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ pub(super) struct Account {
     refused_after_login: bool,
 }
 
-/// Connections lost at AUTH in a row that are taken for a refusal (gmail.md section 3.3).
+/// Connections lost at AUTH in a row that are taken for a refusal (docs/gmail.md section 3.3).
 const LOGIN_LOSSES_MAX: u32 = 3;
-/// Messages taken for spam within [`SPAM_WINDOW`] that pause the account (gmail.md section 3.6).
+/// Messages taken for spam within [`SPAM_WINDOW`] that pause the account (docs/gmail.md section 3.6).
 const SPAM_MAX: usize = 3;
 /// The window in which they are counted.
 const SPAM_WINDOW: Duration = Duration::from_secs(3_600);
@@ -386,7 +386,7 @@ fn wait(trouble: &Trouble, strikes: u32) -> Duration {
 
 /// No pause of a condition lasts longer.
 fn longest(condition: AccountCondition) -> Duration {
-    // "Unusual rate" asks for up to an hour (gmail.md section 3.6).
+    // "Unusual rate" asks for up to an hour (docs/gmail.md section 3.6).
     const BACKING_OFF_MAX: Duration = Duration::from_secs(3_600);
     pause(condition, u32::MAX).max(match condition {
         AccountCondition::BackingOff => BACKING_OFF_MAX,
@@ -470,9 +470,9 @@ mod tests {
         account
     }
 
-    /// The pauses of a condition, in the table of ARCHITECTURE.md.
+    /// The pauses of a condition, in the table of docs/internals/account.md.
     fn documented_pauses(condition: AccountCondition) -> Vec<Duration> {
-        let document = include_str!("../../ARCHITECTURE.md");
+        let document = include_str!("../../docs/internals/account.md");
         let (_, section) = document.split_once("\n## States of the account\n").unwrap();
         let row =
             section.lines().find(|line| line.starts_with(&format!("| {} |", condition.name())));

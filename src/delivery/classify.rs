@@ -1,7 +1,7 @@
 //! What an answer means: whom it concerns and what to do.
 //!
 //! Rule: pure, and total: every answer has a verdict. The table of known replies comes first
-//! (`gmail_replies.rs`), then the default rules of gmail.md section 3.7, which decide by stage: before
+//! (`gmail_replies.rs`), then the default rules of docs/gmail.md section 3.7, which decide by stage: before
 //! MAIL nothing can be a message's fault. Must not know queues, clocks or connections.
 
 use std::{borrow::Cow, time::Duration};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::queue::state::AccountCondition;
 
-/// How long a recipient is tried whose refusal is permanent but unknown (gmail.md section 3.7).
+/// How long a recipient is tried whose refusal is permanent but unknown (docs/gmail.md section 3.7).
 const UNKNOWN_REFUSAL_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 
 /// The verdict on an answer.
@@ -72,7 +72,7 @@ const RECONNECT: Verdict = Verdict::reconnect(AccountCondition::BackingOff);
 const CONNECTION_TROUBLE: Verdict =
     Verdict::new(Scope::Account, Action::Pause(AccountCondition::BackingOff));
 
-/// gmail.md section 3.7: a reply that the table does not know.
+/// docs/gmail.md section 3.7: a reply that the table does not know.
 fn by_stage(stage: Stage, reply: &Reply) -> Verdict {
     use AccountCondition::{PausedConfiguration, PausedCredentials};
     let permanent = reply.code >= 500;

@@ -33,7 +33,7 @@ use crate::{
 
 /// Octets of a password, also of a password file or a command's output.
 const PASSWORD_LENGTH_MAX: usize = 4 * 1024;
-/// Letters of a Google app password, which is shown in four groups (gmail.md section 4.1).
+/// Letters of a Google app password, which is shown in four groups (docs/gmail.md section 4.1).
 const APP_PASSWORD_LENGTH: usize = 16;
 
 /// Why there is no password. The upstream has not heard of it: nothing was sent.

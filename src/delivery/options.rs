@@ -25,13 +25,13 @@ pub struct Options {
     pub ip_family: IpFamily,
     /// Who we log in as; `None` sends no AUTH.
     pub login: Option<Login>,
-    /// Our name in EHLO: a fully qualified name, never localhost (gmail.md section 0, fact 4).
+    /// Our name in EHLO: a fully qualified name, never localhost (docs/gmail.md section 3.2).
     pub ehlo_name: String,
     /// An extra trust root, in PEM.
     pub ca_file: Option<PathBuf>,
     /// Connections at a time.
     pub connections: usize,
-    /// Logins in any hour (gmail.md section 2).
+    /// Logins in any hour (docs/gmail.md section 2).
     pub logins_per_hour: u32,
     /// Recipients in any 24 hours, already less the owner's reserve.
     pub recipients_per_day: Limit,
@@ -134,7 +134,7 @@ pub enum Uncertain {
     Hold,
 }
 
-/// Waits and limits towards the upstream; the defaults follow RFC 5321 section 4.5.3.2 and gmail.md
+/// Waits and limits towards the upstream; the defaults follow RFC 5321 section 4.5.3.2 and docs/gmail.md
 /// section 2.
 #[derive(Clone, Debug)]
 pub struct Limits {

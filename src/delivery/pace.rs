@@ -1,6 +1,7 @@
 //! The short-term brakes: recipients a minute, and logins in any hour.
 //!
-//! Rule: these only smooth; the daily budget is the ledger's (governor cannot hold it, crates.md part 3).
+//! Rule: these only smooth; the daily budget is the ledger's, which
+//! governor cannot be: it forgets with the process and knows no refunds.
 //! Must not know what is sent or who waits.
 
 use std::{
@@ -76,7 +77,7 @@ impl Pacer {
     }
 }
 
-/// Caps logins in any hour: Gmail answers many of them with `454 4.7.0` (gmail.md section 2).
+/// Caps logins in any hour: Gmail answers many of them with `454 4.7.0` (docs/gmail.md section 2).
 #[derive(Debug)]
 pub(super) struct Logins {
     per_hour: usize,

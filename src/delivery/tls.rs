@@ -1,7 +1,7 @@
 //! The TLS side of the upstream connection: trust roots, verification, the server's name.
 //!
 //! Rule: a certificate is always verified against the platform's roots and `ca_file`, and nothing is ever
-//! pinned, since Google changes its issuers (gmail.md section 1.2). Roots are read when the first
+//! pinned, since Google changes its issuers (docs/gmail.md section 1.2). Roots are read when the first
 //! connection needs them, off the async threads. Must not know SMTP.
 
 use std::{io, net::IpAddr, path::PathBuf, sync::Arc};
@@ -76,7 +76,7 @@ pub(super) fn handshake_fault(host: &str, error: &io::Error) -> Fault {
 }
 
 /// What is wrong with a certificate, in words for the administrator. Google shows one for `invalid2.invalid`
-/// to a client that sends no server name, and none is sent with an address (gmail.md section 1.2).
+/// to a client that sends no server name, and none is sent with an address (docs/gmail.md section 1.2).
 fn certificate(host: &str, reason: &CertificateError) -> String {
     if host.parse::<IpAddr>().is_ok() {
         return format!(

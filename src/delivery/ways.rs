@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::options::{Options, Way};
 
-/// Connections that fail in a row before the other port is tried (gmail.md section 3.2).
+/// Connections that fail in a row before the other port is tried (docs/gmail.md section 3.2).
 const FAILURES_MAX: u32 = 3;
 /// How long the other port is used before the configured one is tried again.
 const RETURN_AFTER: Duration = Duration::from_secs(3_600);

@@ -176,7 +176,7 @@ impl AccountState {
     }
 }
 
-/// The conditions of an account (design: six names that logs, commands and documents share).
+/// The conditions of an account; the six names are those of logs, commands and documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AccountCondition {

@@ -1,4 +1,4 @@
-//! The payloads of XOAUTH2 and OAUTHBEARER (gmail.md section 4.2, RFC 7628 section 3.1).
+//! The payloads of XOAUTH2 and OAUTHBEARER (docs/gmail.md section 4.2, RFC 7628 section 3.1).
 //!
 //! Rule: read to the octet; a payload with a missing separator is malformed, as at Gmail.
 //! Must not know which tokens are good.

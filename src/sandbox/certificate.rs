@@ -1,7 +1,7 @@
 //! The sandbox's own certificate authority and the certificates of its TLS ports.
 //!
 //! Rule: made anew at every start and trusted by nobody who was not given the PEM. A client that
-//! sends no SNI meets `invalid2.invalid`, as at Google's front ends (gmail.md section 1.2).
+//! sends no SNI meets `invalid2.invalid`, as at Google's front ends (docs/gmail.md section 1.2).
 //! Must not know what is said inside TLS.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! AUTH, and the passwords and tokens that decide what happens (gmail.md sections 3.3, 4.2 and 6).
+//! AUTH, and the passwords and tokens that decide what happens (docs/gmail.md sections 3.3 and 4.2, docs/sandbox.md).
 //!
 //! Rule: AUTH exists only inside TLS, as at Gmail; the trigger passwords work for every user name, so
 //! that a test needs no account of its own. No credential is kept or told. Must not know the transaction.

@@ -1,6 +1,6 @@
 //! What the look-alike may be told: addresses, accounts, limits.
 //!
-//! Rule: every default is Gmail's published or observed value (gmail.md section 2), so that a test
+//! Rule: every default is Gmail's published or observed value (docs/gmail.md section 2), so that a test
 //! which changes nothing meets Gmail. Must not know how a limit is enforced.
 
 use std::{
@@ -44,7 +44,7 @@ pub enum Certificate {
 pub enum OverLimit {
     /// 550 5.4.5 to DATA.
     Refuse,
-    /// 250, and a bounce in the account's own inbox (gmail.md section 0, fact 2).
+    /// 250, and a bounce in the account's own inbox (docs/gmail.md section 2).
     AcceptThenBounce,
 }
 

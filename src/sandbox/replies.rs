@@ -1,4 +1,4 @@
-//! Every reply of the look-alike, word for word (gmail.md sections 1.3, 1.4 and 3).
+//! Every reply of the look-alike, word for word (docs/gmail.md sections 1.3, 1.4 and 3).
 //!
 //! Rule: a reply is named by its meaning; a reply of several lines repeats code and enhanced code on
 //! each line, breaks where Gmail breaks, and carries the session id on the last line only.
@@ -142,7 +142,7 @@ pub(super) const TOKEN_MALFORMED: &str =
     r#"{"status":"invalid_request","scope":"https://mail.google.com/"}"#;
 pub(super) const CHALLENGE_PASSWORD: &[u8] = b"334 UGFzc3dvcmQ6\r\n";
 
-/// The JSON of a refused token, in base64 (gmail.md section 4.2).
+/// The JSON of a refused token, in base64 (docs/gmail.md section 4.2).
 pub(super) fn challenge_json(output: &mut Vec<u8>, json: &str) {
     let text = format!("334 {}\r\n", BASE64.encode(json.as_bytes()));
     output.extend_from_slice(text.as_bytes());
@@ -273,7 +273,7 @@ replies! {
          https://support.google.com/a/answer/166852";
     SYSTEM_PROBLEM = "421" "4.3.0" "Temporary System Problem.  Try again later (10).";
     CONNECTION_EXPIRED = "421" "4.7.0" "Connection expired, try reconnecting.";
-    /// The wording is not known from a transcript; gmail.md section 2 only says that it names the session.
+    /// The wording is not known from a transcript; docs/gmail.md section 2 only says that it names the session.
     SESSION_EXPIRED = "421" "4.7.0" "Session expired, please login again.";
     SERVER_BUSY = "421" "4.4.5" "Server busy, try again later.";
     SENDING_DENIED = "550" "5.7.0" "Mail Sending denied.";

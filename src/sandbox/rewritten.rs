@@ -1,4 +1,4 @@
-//! The copy that lies in the account's Sent folder and that recipients get (gmail.md section 5).
+//! The copy that lies in the account's Sent folder and that recipients get (docs/gmail.md section 5).
 //!
 //! Rule: only what was observed at Gmail is changed: From, Message-ID, Date; Return-Path and Received
 //! come in front. All other fields and the body stay as they were sent. Must not know who looks at it.

@@ -1,7 +1,6 @@
 //! Recipients whose name decides what happens.
 //!
-//! Rule: every case is one row of [`RECIPIENTS`] with the stage at which it strikes (gmail.md section
-//! 6). `+tag` after the name is ignored; `-once` after it makes it strike once per address, then the
+//! Rule: every case is one row of [`RECIPIENTS`] with the stage at which it strikes (docs/sandbox.md). `+tag` after the name is ignored; `-once` after it makes it strike once per address, then the
 //! recipient is an ordinary one. Must not know connections.
 
 use std::{

@@ -19,7 +19,7 @@ use crate::{admin, budget::Limit, delivery, notices};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
-/// 10,000 a day is the most that any Gmail account may send, also by the relay service (gmail.md section 2).
+/// 10,000 a day is the most that any Gmail account may send, also by the relay service (docs/gmail.md section 2).
 const GMAIL_PER_DAY_MAX: u32 = 10_000;
 /// More than any server of one's own sends, and little enough to be multiplied.
 const PER_DAY_MAX: u32 = 1_000_000_000;

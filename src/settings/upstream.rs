@@ -66,7 +66,7 @@ pub(super) fn check(
         (Auth::None, _) | (_, Some(_)) => Account::Complete,
         (_, None) => Account::Missing,
     };
-    // More than a few connections or logins look like an attack to Gmail (gmail.md section 2).
+    // More than a few connections or logins look like an attack to Gmail (docs/gmail.md section 2).
     let connections = Key { section: SECTION, key: "connections", default: 2, range: 1..=10 };
     let logins_per_hour =
         Key { section: SECTION, key: "logins_per_hour", default: 20, range: 1..=1000 };

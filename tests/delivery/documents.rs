@@ -100,3 +100,40 @@ fn the_document_for_administrators_has_every_reply_as_the_program_knows_it() {
     }
     assert!(present == expected, "docs/gmail.md differs; run BLESS=1 cargo test documents");
 }
+
+/// The tables of the evidence below a section's heading: code, enhanced code, where it is known from.
+fn evidence<'a>(document: &'a str, section: &str) -> Vec<(&'a str, &'a str, &'a str)> {
+    let heading = format!("\n### {section} ");
+    let (_, rest) = document.split_once(&heading).unwrap_or_else(|| panic!("no section {section}"));
+    let rest = rest.split("\n## ").next().unwrap().split("\n### ").next().unwrap();
+    let cells =
+        |line: &'a str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
+    let rows = rest.lines().filter(|line| line.starts_with('|')).map(cells);
+    rows.map(|row| (row[0], row[1], row[row.len() - 1])).collect()
+}
+
+#[test]
+fn every_known_reply_has_its_line_of_evidence_in_the_section_that_its_row_names() {
+    let document = fs::read_to_string(document()).unwrap();
+    for reply in known_replies() {
+        let cited = reply.source.strip_prefix("docs/gmail.md section").expect("a section");
+        let sections: Vec<&str> = cited
+            .trim_start_matches('s')
+            .split_whitespace()
+            .filter(|word| *word != "and")
+            .collect();
+        let (code, rest) = reply.line.split_at(3);
+        let enhanced = rest.split_whitespace().next().unwrap();
+        let lines: Vec<_> =
+            sections.iter().flat_map(|section| evidence(&document, section)).collect();
+        let line = lines.iter().find(|line| (line.0, line.1) == (code, enhanced));
+        let (_, _, known_from) =
+            line.unwrap_or_else(|| panic!("no evidence for {} in {cited}", reply.line));
+        let keys = known_from.split('[').skip(1).filter_map(|rest| rest.split(']').next());
+        let keys: Vec<&str> = keys.collect();
+        assert!(!keys.is_empty() || known_from.contains("RFC"), "{}: {known_from}", reply.line);
+        for key in keys {
+            assert!(document.contains(&format!("\n[{key}]: https://")), "no address for [{key}]");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! AUTH: a password, or a token that is replaced once when the upstream does not take it.
 //!
 //! Rule: only the configured credential is tried, never inside plain text, and a challenge that announces a refusal is
-//! answered so that the refusal itself is heard (gmail.md section 3.3). Must not know where a token comes from.
+//! answered so that the refusal itself is heard (docs/gmail.md section 3.3). Must not know where a token comes from.
 
 use super::{Connection, broken};
 use crate::{
@@ -56,7 +56,7 @@ impl Connection {
         Err(self.answer_challenge().await)
     }
 
-    /// A 334 after the whole credential announces a refusal, which an empty line brings about (gmail.md
+    /// A 334 after the whole credential announces a refusal, which an empty line brings about (docs/gmail.md
     /// section 3.3: so are tokens refused).
     async fn answer_challenge(&mut self) -> Answer {
         self.wire.say("\r\n");

@@ -1,7 +1,7 @@
 //! What the administrator should do about a reply: one sentence or two, with the place where to do it.
 //!
 //! Rule: a remedy names a key, a page or a command that exists today. Google's "less secure apps" setting and
-//! its unlock page are gone for good (gmail.md section 4.1) and are never named. Must not know replies.
+//! its unlock page are gone for good (docs/gmail.md section 4.1) and are never named. Must not know replies.
 
 pub(super) const QUOTA: &str = "Nothing: the queue waits and one message is tried when the pause ends. Send less from this account until then, also from the web and the phone; if it happens often, lower budget.recipients_per_day.";
 pub(super) const STORAGE: &str = "Look at the storage of the account (https://one.google.com/storage) and at its sent mail; one message is tried when the pause ends. After mending it run `pillarbox resume`.";

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{clock::Timestamp, secret::Secret};
 
-/// How long a refresh token lives while its consent screen is in testing (gmail.md section 4.3).
+/// How long a refresh token lives while its consent screen is in testing (docs/gmail.md section 4.3).
 pub const TESTING_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// The longest line that is taken for a pasted address; the longest codes have some hundred characters.
 const PASTED_LENGTH_MAX: usize = 8 * 1024;

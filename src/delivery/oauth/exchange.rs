@@ -1,7 +1,7 @@
 //! What is asked of the endpoints, and what their answers mean.
 //!
 //! Rule: a refresh token is dead only after HTTP 400 with `invalid_grant`; trouble of the network or of the server
-//! says nothing about it (gmail.md section 4.3). Secrets are exposed here to go into a request, and an answer is
+//! says nothing about it (docs/gmail.md section 4.3). Secrets are exposed here to go into a request, and an answer is
 //! never repeated but for its error's words. Must not know files.
 
 use std::{borrow::Cow, fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};

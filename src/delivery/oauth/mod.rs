@@ -1,7 +1,7 @@
 //! Access tokens: how the first one is had, how the next ones are, and when there will be none any more.
 //!
 //! Rule: a refresh token is given up only when its endpoint says in so many words that it is dead; an endpoint
-//! that is down costs a pause and nothing else (gmail.md section 4.3). Must not know SMTP, nor how a token is
+//! that is down costs a pause and nothing else (docs/gmail.md section 4.3). Must not know SMTP, nor how a token is
 //! put on its wire.
 //!
 //! [`consent`] has the first token made with a browser, `token_file` keeps it, [`tokens`] hands out access tokens

@@ -10,7 +10,7 @@ use crate::{
     secret::Secret,
 };
 
-/// What a token must allow: Gmail's SMTP takes no narrower scope (gmail.md section 4.3).
+/// What a token must allow: Gmail's SMTP takes no narrower scope (docs/gmail.md section 4.3).
 pub const SCOPE: &str = "https://mail.google.com/";
 
 /// How access tokens are had.
@@ -64,7 +64,7 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
-/// Who is asked. The defaults are Google's (gmail.md section 4.3).
+/// Who is asked. The defaults are Google's (docs/gmail.md section 4.3).
 #[derive(Clone, Debug)]
 pub struct Endpoints {
     /// Where a browser goes to consent.

@@ -1,4 +1,4 @@
-//! The assertion of a service account: a JSON Web Token signed with its key (RFC 7523, gmail.md section 4.5).
+//! The assertion of a service account: a JSON Web Token signed with its key (RFC 7523, docs/gmail.md section 4.5).
 //!
 //! Rule: the key leaves its file for one signature and is wiped; the assertion is a secret as well, for it is worth
 //! an access token. Blocks. Must not know who takes the assertion.

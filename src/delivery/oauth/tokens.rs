@@ -26,7 +26,7 @@ use crate::{
 
 /// From here on before its end, a refresh token's end is announced in the log.
 pub const WARN_BEFORE: Duration = Duration::from_secs(2 * 24 * 3_600);
-/// How long a refresh token may lie unused: Google ends one after six months (gmail.md section 4.3), and nobody would
+/// How long a refresh token may lie unused: Google ends one after six months (docs/gmail.md section 4.3), and nobody would
 /// be told before the first mail after them.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Between two looks at a token that nobody asks for.

@@ -1,4 +1,4 @@
-//! The token endpoint's decisions (RFC 6749 sections 4.1.3, 5 and 6; RFC 7523; gmail.md section 4.3).
+//! The token endpoint's decisions (RFC 6749 sections 4.1.3, 5 and 6; RFC 7523; docs/gmail.md section 4.3).
 //!
 //! Rule: what a test ordered comes first, then a refresh token whose name means something, then what
 //! Google would do. Must not know HTTP.
@@ -224,7 +224,7 @@ fn check_client(form: &Parameters) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The claims of a service account's assertion (gmail.md section 4.5).
+/// The claims of a service account's assertion (docs/gmail.md section 4.5).
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
