@@ -1,7 +1,7 @@
 //! What each command does in each state (RFC 5321 section 4.1.4).
 //!
-//! Rule: one `match (state, command)` holds every transition; ARCHITECTURE.md shows it as a table and
-//! the tests walk all pairs. Must not know about bytes that are not commands.
+//! Rule: one `match (state, command)` holds every transition;
+//! docs/internals/smtp-session.md shows it as a table and the tests walk all pairs. Must not know about bytes that are not commands.
 
 use super::{
     COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session,
