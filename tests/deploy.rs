@@ -338,9 +338,9 @@ fn a_relay_in_a_container_has_one_name_for_good() {
 
 #[test]
 fn an_installation_by_hand_makes_the_directories_that_a_new_machine_does_not_have() {
-    let readme = text("README.md");
+    let page = text("docs/operating.md");
     for directory in ["/etc/sysusers.d/", "/etc/tmpfiles.d/"] {
-        let lines: Vec<&str> = readme.lines().filter(|line| line.contains(directory)).collect();
+        let lines: Vec<&str> = page.lines().filter(|line| line.contains(directory)).collect();
         assert!(
             !lines.is_empty() && lines.iter().all(|line| line.contains("install -D ")),
             "{lines:?}"
