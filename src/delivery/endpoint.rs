@@ -4,7 +4,7 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
-use oauth2::url::{Host, Url};
+use url::{Host, Url};
 
 /// An address to which secrets may be sent.
 #[derive(Clone, PartialEq, Eq)]

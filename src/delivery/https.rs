@@ -14,16 +14,16 @@ use hyper::{
     Method, Request, Response, Uri,
     body::Bytes,
     client::conn::http1,
-    header::{CONTENT_TYPE, DATE, HOST, HeaderValue, USER_AGENT},
+    header::{ACCEPT, CONTENT_TYPE, DATE, HOST, HeaderValue, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use oauth2::{HttpRequest, HttpResponse};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::timeout,
 };
+use url::form_urlencoded;
 
 use super::{
     answer::Fault,
@@ -78,6 +78,17 @@ pub(super) struct Seen {
     pub(super) date: Option<Timestamp>,
 }
 
+/// An answer that can be about the request.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content_type: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Before it is known where it goes.
+type Unsent = Request<Vec<u8>>;
+type Whole = Response<Vec<u8>>;
+
 impl Https {
     /// `ca_file` holds one more trusted root.
     #[must_use]
@@ -109,19 +120,37 @@ impl Https {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request whose address is an [`Endpoint`].
-    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// Posts a form to an endpoint, and returns its answer in JSON: one that gives, or one that refuses.
+    pub(super) async fn post_form(
+        &self,
+        endpoint: &Endpoint,
+        form: &[(&str, &str)],
+    ) -> Result<Answer, HttpError> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(endpoint.url().as_str())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .body(body.into_bytes())
+            .map_err(|_| wrong_address())?;
         let response = self.within_time(self.exchange(request)).await?;
-        match response.status().as_u16() {
-            200 | 400 | 401 | 403 => Ok(response),
-            status => Err(judged(status)),
+        let status = response.status().as_u16();
+        if !matches!(status, 200 | 400 | 401 | 403) {
+            return Err(judged(status));
         }
+        // A type that is no text is none that JSON comes in.
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(|value| value.to_str().unwrap_or_default().to_owned());
+        Ok(Answer { status, content_type, body: response.into_body() })
     }
 
     async fn within_time(
         &self,
-        exchange: impl Future<Output = Result<HttpResponse, HttpError>>,
-    ) -> Result<HttpResponse, HttpError> {
+        exchange: impl Future<Output = Result<Whole, HttpError>>,
+    ) -> Result<Whole, HttpError> {
         let limit = self.limits.answer;
         match timeout(limit, exchange).await {
             Ok(answer) => answer,
@@ -129,7 +158,7 @@ impl Https {
         }
     }
 
-    async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn exchange(&self, request: Unsent) -> Result<Whole, HttpError> {
         let (request, target) = prepared(request)?;
         let stream = self.connect(&target).await?;
         let response = if target.encrypted {
@@ -183,7 +212,7 @@ struct Target {
 }
 
 /// The request as it is written to the server that it names.
-fn prepared(request: HttpRequest) -> Result<(Request<Full<Bytes>>, Target), HttpError> {
+fn prepared(request: Unsent) -> Result<(Request<Full<Bytes>>, Target), HttpError> {
     let (mut parts, body) = request.into_parts();
     let authority = parts.uri.authority().cloned().ok_or_else(wrong_address)?;
     let encrypted = parts.uri.scheme_str() == Some("https");
@@ -205,7 +234,7 @@ fn prepared(request: HttpRequest) -> Result<(Request<Full<Bytes>>, Target), Http
 }
 
 /// One request on a connection of its own: an endpoint is asked about once an hour.
-async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> Result<HttpResponse, HttpError>
+async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Whole, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use oauth2::{PkceCodeVerifier, RedirectUrl, url::Url};
 use tokio::{sync::mpsc, time::timeout};
+use url::Url;
 
 use super::{
     client_file::Client,
     error::{Kind, TokenError, shown},
     exchange::{Exchange, Granted},
     options::SCOPE,
+    protocol::Authorization,
     redirect::{Answer, Redirect, read_address},
     token_file::Stored,
     tokens::renewed,
@@ -27,10 +28,8 @@ const PASTED_LENGTH_MAX: usize = 8 * 1024;
 /// A consent that is waited for.
 pub struct Consent {
     redirect: Redirect,
-    redirect_url: RedirectUrl,
-    address: Url,
-    state: String,
-    verifier: PkceCodeVerifier,
+    redirect_address: String,
+    authorization: Authorization,
     client: Client,
 }
 
@@ -49,35 +48,21 @@ impl Consent {
                 "Name another port with --port, or leave it out for any free one.",
             )
         })?;
-        let wrong = |_| {
-            TokenError::local(
-                "the redirection's address cannot be made",
-                "Name a port with --port.",
-            )
-        };
-        let redirect_url = RedirectUrl::new(redirect.address()).map_err(wrong)?;
-        let authorization = exchange.authorization(&client, &redirect_url, username);
-        let (address, state) = (authorization.address, authorization.state.secret().clone());
-        Ok(Self {
-            redirect,
-            redirect_url,
-            address,
-            state,
-            verifier: authorization.verifier,
-            client,
-        })
+        let redirect_address = redirect.address();
+        let authorization = exchange.authorization(&client, &redirect_address, username)?;
+        Ok(Self { redirect, redirect_address, authorization, client })
     }
 
     /// What a person opens in a browser.
     #[must_use]
     pub fn address(&self) -> &str {
-        self.address.as_str()
+        self.authorization.address.as_str()
     }
 
     /// Where the browser is sent afterwards.
     #[must_use]
     pub fn redirect_address(&self) -> &str {
-        self.redirect_url.as_str()
+        &self.redirect_address
     }
 
     /// Waits for the browser, or for a pasted line with the address it was sent to, and exchanges the code. A line
@@ -97,8 +82,9 @@ impl Consent {
             Answer::Code(code) => code,
             Answer::Refused(word) => return Err(not_given(&shown(&word, &[]))),
         };
+        let verifier = &self.authorization.verifier;
         let granted =
-            exchange.redeem(&self.client, &code, self.verifier, &self.redirect_url).await?;
+            exchange.redeem(&self.client, &code, verifier, &self.redirect_address).await?;
         check(&granted)?;
         Ok(granted)
     }
@@ -108,14 +94,14 @@ impl Consent {
         pasted: &mut mpsc::Receiver<String>,
         mut tell: impl FnMut(&str),
     ) -> Answer {
-        let redirected = self.redirect.answer(&self.state);
+        let redirected = self.redirect.answer(&self.authorization.state);
         tokio::pin!(redirected);
         let mut open = true;
         loop {
             tokio::select! {
                 answer = &mut redirected => return answer,
                 line = pasted.recv(), if open => match line {
-                    Some(line) => match read_pasted(&line, &self.state) {
+                    Some(line) => match read_pasted(&line, &self.authorization.state) {
                         Ok(Some(answer)) => return answer,
                         Ok(None) => {}
                         Err(words) => tell(words),

@@ -4,34 +4,20 @@
 //! says nothing about it (docs/gmail.md section 4.3). Secrets are exposed here to go into a request, and an answer is
 //! never repeated but for its error's words. Must not know files.
 
-use std::{borrow::Cow, fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
-
-use oauth2::{
-    AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client as ProtocolClient, ClientId,
-    ClientSecret, CsrfToken, EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest,
-    HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken,
-    RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
-    TokenUrl,
-    basic::{
-        BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-        BasicTokenType,
-    },
-    http::{Method, Request, header},
-    url::{Url, form_urlencoded},
-};
-use serde::{Deserialize, Serialize};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     client_file::Client,
     error::{TokenError, shown},
-    options::{Options, SCOPE},
+    options::Options,
+    protocol::{self, Authorization, ErrorResponse, Reply, TokenResponse},
     refusal::{Exchanged, Refusal, refused, trouble},
 };
 use crate::{
     clock::{Clock, Timestamp},
     delivery::{
         endpoint::Endpoint,
-        https::{HttpError, Https},
+        https::{Answer, HttpError, Https},
     },
     secret::Secret,
 };
@@ -42,29 +28,6 @@ const LIFETIME_DEFAULT: Duration = Duration::from_secs(3_600);
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How long before its end an access token is replaced, so that none ends within a transaction.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
-
-/// What Google adds to a token response.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Extra {
-    refresh_token_expires_in: Option<u64>,
-}
-
-impl ExtraTokenFields for Extra {}
-
-type Response = StandardTokenResponse<Extra, BasicTokenType>;
-type Protocol<Authorization, Token> = ProtocolClient<
-    BasicErrorResponse,
-    Response,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
-    Authorization,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    Token,
->;
-type Failure = RequestTokenError<HttpError, BasicErrorResponse>;
 
 /// What an endpoint has given.
 #[derive(Clone, Debug)]
@@ -90,13 +53,6 @@ pub struct Exchange {
     clock: Arc<dyn Clock>,
 }
 
-/// An authorization request: where the browser goes, and what proves that its answer is ours.
-pub(super) struct Authorization {
-    pub(super) address: Url,
-    pub(super) state: CsrfToken,
-    pub(super) verifier: PkceCodeVerifier,
-}
-
 impl Exchange {
     /// `ca_file` holds one more trusted root.
     #[must_use]
@@ -113,71 +69,52 @@ impl Exchange {
         &self.options.endpoints.token
     }
 
-    fn protocol(&self, client: &Client) -> Protocol<EndpointSet, EndpointSet> {
-        let endpoints = &self.options.endpoints;
-        let protocol = ProtocolClient::new(ClientId::new(client.id.clone()))
-            .set_auth_uri(AuthUrl::from_url(endpoints.authorization.url().clone()))
-            .set_token_uri(TokenUrl::from_url(endpoints.token.url().clone()))
-            // As Google's own libraries send it.
-            .set_auth_type(AuthType::RequestBody);
-        match &client.secret {
-            Some(secret) => {
-                protocol.set_client_secret(ClientSecret::new(secret.expose().to_owned()))
-            }
-            None => protocol,
-        }
-    }
-
     /// Where the browser goes (RFC 6749 section 4.1.1, RFC 7636, RFC 8252 section 7.3).
     pub(super) fn authorization(
         &self,
         client: &Client,
-        redirect: &RedirectUrl,
+        redirect: &str,
         username: &str,
-    ) -> Authorization {
-        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let (address, state) = self
-            .protocol(client)
-            .authorize_url(CsrfToken::new_random)
-            .add_scope(Scope::new(SCOPE.to_owned()))
-            .set_pkce_challenge(challenge)
-            .set_redirect_uri(Cow::Borrowed(redirect))
-            // Without these two Google gives no refresh token, or only at the first consent.
-            .add_extra_param("access_type", "offline")
-            .add_extra_param("prompt", "consent")
-            .add_extra_param("login_hint", username)
-            .url();
-        Authorization { address, state, verifier }
+    ) -> Result<Authorization, TokenError> {
+        let endpoint = self.options.endpoints.authorization.url();
+        Authorization::new(endpoint, &client.id, redirect, username).map_err(|_| {
+            TokenError::local(
+                "the system gives no random numbers",
+                "Look at the kernel's log; then run `pillarbox auth google` again.",
+            )
+        })
     }
 
-    /// Exchanges the code that a consent has brought.
+    /// Exchanges the code that a consent has brought (RFC 6749 section 4.1.3).
     pub(super) async fn redeem(
         &self,
         client: &Client,
         code: &Secret,
-        verifier: PkceCodeVerifier,
-        redirect: &RedirectUrl,
+        verifier: &Secret,
+        redirect: &str,
     ) -> Result<Granted, TokenError> {
-        let protocol = self.protocol(client);
-        let response = protocol
-            .exchange_code(AuthorizationCode::new(code.expose().to_owned()))
-            .set_pkce_verifier(verifier)
-            .set_redirect_uri(Cow::Borrowed(redirect))
-            .request_async(&self.http)
-            .await;
-        self.read(response, Exchanged::Code, &[Some(code), client.secret.as_ref()])
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code.expose()),
+            ("code_verifier", verifier.expose()),
+            ("redirect_uri", redirect),
+        ];
+        form.extend(identity(client));
+        let secrets = [Some(code), client.secret.as_ref()];
+        self.exchange(&form, Exchanged::Code, &secrets).await
     }
 
-    /// Exchanges a refresh token for an access token.
+    /// Exchanges a refresh token for an access token (RFC 6749 section 6).
     pub async fn refresh(
         &self,
         client: &Client,
         refresh_token: &Secret,
     ) -> Result<Granted, TokenError> {
-        let protocol = self.protocol(client);
-        let token = RefreshToken::new(refresh_token.expose().to_owned());
-        let response = protocol.exchange_refresh_token(&token).request_async(&self.http).await;
-        self.read(response, Exchanged::RefreshToken, &[Some(refresh_token), client.secret.as_ref()])
+        let mut form =
+            vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
+        form.extend(identity(client));
+        let secrets = [Some(refresh_token), client.secret.as_ref()];
+        self.exchange(&form, Exchanged::RefreshToken, &secrets).await
     }
 
     /// Exchanges a service account's assertion (RFC 7523 section 2.1).
@@ -186,90 +123,79 @@ impl Exchange {
             ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
             ("assertion", assertion.expose()),
         ];
-        let response = match self.post(&self.options.endpoints.token, &form).await {
-            Ok((200, body)) => serde_json::from_slice::<Response>(&body).map_err(|_| unreadable()),
-            Ok((_, body)) => Err(serde_json::from_slice::<BasicErrorResponse>(&body)
-                .map_or_else(|_| unreadable(), RequestTokenError::ServerResponse)),
-            Err(error) => Err(RequestTokenError::Request(error)),
-        };
-        self.read(response, Exchanged::Assertion, &[Some(assertion)])
+        self.exchange(&form, Exchanged::Assertion, &[Some(assertion)]).await
     }
 
     /// Takes a token back (RFC 7009). One that is unknown there is as good as taken back.
     pub async fn revoke(&self, token: &Secret) -> Result<(), TokenError> {
         let endpoint = &self.options.endpoints.revocation;
-        match self.post(endpoint, &[("token", token.expose())]).await {
-            Ok((200 | 400, _)) => Ok(()),
-            Ok((status, _)) => {
-                Err(trouble(&HttpError::Elsewhere(status), endpoint, "oauth_revocation_endpoint"))
-            }
-            Err(error) => Err(trouble(&error, endpoint, "oauth_revocation_endpoint")),
-        }
+        let answer = self.http.post_form(endpoint, &[("token", token.expose())]).await;
+        let error = match answer {
+            Ok(Answer { status: 200 | 400, .. }) => return Ok(()),
+            Ok(Answer { status, .. }) => HttpError::Elsewhere(status),
+            Err(error) => error,
+        };
+        Err(trouble(&error, endpoint, "oauth_revocation_endpoint"))
     }
 
-    async fn post(
+    async fn exchange(
         &self,
-        endpoint: &Endpoint,
         form: &[(&str, &str)],
-    ) -> Result<(u16, Vec<u8>), HttpError> {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(endpoint.url().as_str())
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, "application/json")
-            .body(body.into_bytes())
-            .map_err(|error| HttpError::Configuration(error.to_string()))?;
-        let response = self.http.send(request).await?;
-        Ok((response.status().as_u16(), response.into_body()))
-    }
-
-    fn read(
-        &self,
-        response: Result<Response, Failure>,
         exchanged: Exchanged,
         secrets: &[Option<&Secret>],
     ) -> Result<Granted, TokenError> {
+        let endpoint = &self.options.endpoints.token;
+        let answer = self.http.post_form(endpoint, form).await;
+        let answer = answer.map_err(|error| trouble(&error, endpoint, "oauth_token_endpoint"))?;
+        match protocol::read(answer.status, answer.content_type.as_deref(), &answer.body) {
+            Reply::Granted(response) => Ok(self.granted(response)),
+            Reply::Refused(response) => Err(self.refused(&response, exchanged, secrets)),
+            Reply::Unreadable => Err(TokenError::temporary(format!(
+                "{} gave an answer that is no token response",
+                endpoint.host()
+            ))),
+        }
+    }
+
+    fn refused(
+        &self,
+        response: &ErrorResponse,
+        exchanged: Exchanged,
+        secrets: &[Option<&Secret>],
+    ) -> TokenError {
+        let secrets: Vec<&str> = secrets.iter().flatten().map(|secret| secret.expose()).collect();
+        let words = response.error_description.as_deref().unwrap_or_default();
+        let refusal = Refusal {
+            kind: &response.error,
+            code: shown(&response.error, &secrets),
+            words: shown(words, &secrets),
+            seen: self.http.seen(),
+            now: self.clock.wall(),
+        };
+        refused(&refusal, exchanged)
+    }
+
+    fn granted(&self, response: TokenResponse) -> Granted {
         let now = self.clock.wall();
-        let token = &self.options.endpoints.token;
-        let response = response.map_err(|failure| match failure {
-            RequestTokenError::ServerResponse(error) => {
-                let secrets: Vec<&str> =
-                    secrets.iter().flatten().map(|secret| secret.expose()).collect();
-                let words = error
-                    .error_description()
-                    .map(|words| shown(words, &secrets))
-                    .unwrap_or_default();
-                let code = shown(error.error().as_ref(), &secrets);
-                refused(
-                    &Refusal { code, words, kind: error.error(), seen: self.http.seen(), now },
-                    exchanged,
-                )
-            }
-            RequestTokenError::Request(error) => trouble(&error, token, "oauth_token_endpoint"),
-            // The words of these two may repeat the answer, and with it a token.
-            RequestTokenError::Parse(..) | RequestTokenError::Other(_) => TokenError::temporary(
-                format!("{} gave an answer that is no token response", token.host()),
-            ),
-        })?;
-        let lifetime = response.expires_in().unwrap_or(LIFETIME_DEFAULT).min(LIFETIME_MAX);
-        let extra = response.extra_fields();
-        let refresh_lifetime = extra.refresh_token_expires_in.map(Duration::from_secs);
-        let scopes = response
-            .scopes()
-            .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>());
-        Ok(Granted {
-            access_token: Secret::new(response.access_token().secret().clone()),
+        let lifetime =
+            response.expires_in.map_or(LIFETIME_DEFAULT, Duration::from_secs).min(LIFETIME_MAX);
+        let refresh_lifetime = response.refresh_token_expires_in.map(Duration::from_secs);
+        Granted {
+            access_token: response.access_token,
             // A token with a very short life is used for half of it, else every message would want its own.
             use_until: now.after(lifetime.saturating_sub(MARGIN).max(lifetime / 2)),
             expires_at: now.after(lifetime),
-            refresh_token: response
-                .refresh_token()
-                .map(|token| Secret::new(token.secret().clone())),
+            refresh_token: response.refresh_token,
             refresh_token_expires_at: refresh_lifetime.map(|lifetime| now.after(lifetime)),
-            scope: scopes.map(|scopes| scopes.join(" ")),
-        })
+            scope: response.scope,
+        }
     }
+}
+
+/// Who asks, in the form, as Google's own libraries send it (RFC 6749 section 2.3.1).
+fn identity(client: &Client) -> impl Iterator<Item = (&'static str, &str)> {
+    let secret = client.secret.as_ref().map(|secret| ("client_secret", secret.expose()));
+    [("client_id", client.id.as_str())].into_iter().chain(secret)
 }
 
 impl fmt::Debug for Exchange {
@@ -279,18 +205,4 @@ impl fmt::Debug for Exchange {
             .field("endpoints", &self.options.endpoints)
             .finish_non_exhaustive()
     }
-}
-
-/// For the protocol's requests.
-impl<'c> AsyncHttpClient<'c> for Https {
-    type Error = HttpError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
-    }
-}
-
-fn unreadable() -> Failure {
-    RequestTokenError::Other(String::new())
 }

@@ -5,14 +5,15 @@
 //! put on its wire.
 //!
 //! [`consent`] has the first token made with a browser, `token_file` keeps it, [`tokens`] hands out access tokens
-//! and refreshes them, `service_account` does without a browser, `exchange` asks the endpoints over
-//! [`super::https`].
+//! and refreshes them, `service_account` does without a browser, `protocol` has the words of OAuth 2.0,
+//! `exchange` asks the endpoints over [`super::https`].
 
 pub mod client_file;
 pub mod consent;
 mod error;
 pub mod exchange;
 mod options;
+mod protocol;
 mod redirect;
 mod refusal;
 pub mod service_account;

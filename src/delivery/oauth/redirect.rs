@@ -5,13 +5,13 @@
 
 use std::{collections::VecDeque, io, net::Ipv4Addr, time::Duration};
 
-use oauth2::url::Url;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
+use url::Url;
 
 use crate::secret::Secret;
 

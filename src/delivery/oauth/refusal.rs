@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use oauth2::basic::BasicErrorResponseType;
-
 use super::error::{Kind, TokenError};
 use crate::{
     clock::Timestamp,
@@ -54,9 +52,11 @@ pub(super) fn trouble(error: &HttpError, endpoint: &Endpoint, key: &str) -> Toke
 
 /// The endpoint has said no.
 pub(super) struct Refusal<'a> {
+    /// Its error code (RFC 6749 section 5.2), as it was sent.
+    pub(super) kind: &'a str,
+    /// The same as it may be shown.
     pub(super) code: String,
     pub(super) words: String,
-    pub(super) kind: &'a BasicErrorResponseType,
     pub(super) seen: Seen,
     pub(super) now: Timestamp,
 }
@@ -71,34 +71,29 @@ impl Refusal<'_> {
 }
 
 pub(super) fn refused(refusal: &Refusal<'_>, exchanged: Exchanged) -> TokenError {
-    use BasicErrorResponseType::{InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient};
     let reason = refusal.reason(match exchanged {
         Exchanged::Code => "the consent was refused",
         Exchanged::RefreshToken => "the refresh token was refused",
         Exchanged::Assertion => "the service account was refused",
     });
     let remedy = match refusal.kind {
-        InvalidGrant if refusal.seen.status != 400 => return TokenError::temporary(reason),
-        InvalidGrant => return dead(refusal, reason, exchanged),
-        BasicErrorResponseType::Extension(code)
-            if code == "temporarily_unavailable" || code == "server_error" =>
-        {
-            return TokenError::temporary(reason);
-        }
+        "invalid_grant" if refusal.seen.status != 400 => return TokenError::temporary(reason),
+        "invalid_grant" => return dead(refusal, reason, exchanged),
+        "temporarily_unavailable" | "server_error" => return TokenError::temporary(reason),
         _ if exchanged == Exchanged::Assertion => match refusal.kind {
-            UnauthorizedClient | InvalidScope => DELEGATION,
+            "unauthorized_client" | "invalid_scope" => DELEGATION,
             _ => {
                 "Check upstream.service_account_file and upstream.username; then run `pillarbox resume`."
             }
         },
-        InvalidClient => {
+        "invalid_client" => {
             "The client id and its secret do not belong together, or the client was deleted: compare upstream.oauth_client_* \
              with https://console.cloud.google.com/auth/clients, then run `pillarbox resume`."
         }
-        UnauthorizedClient => {
+        "unauthorized_client" => {
             "The refresh token belongs to another client: run `pillarbox auth google` with the configured one."
         }
-        InvalidScope => {
+        "invalid_scope" => {
             "The client may not ask for https://mail.google.com/: add it to the scopes of its consent screen \
                          (https://console.cloud.google.com/auth/scopes), then run `pillarbox auth google`."
         }
