@@ -139,7 +139,7 @@ impl Connection {
         }
         let connector = trust.connector().await.map_err(broken)?;
         let name = tls::server_name(&options.host).map_err(broken)?;
-        self.wire.say(&commands::starttls());
+        self.wire.say(commands::STARTTLS);
         self.positive(Stage::Starttls).await?;
         let fault = |error: &std::io::Error| tls::handshake_fault(&options.host, error);
         self.wire.start_tls(&connector, name, self.limits.command, fault).await.map_err(broken)
@@ -243,12 +243,12 @@ impl Connection {
         };
         let mut lines = Vec::with_capacity(envelope.recipients.len() + 3);
         if self.needs_reset {
-            lines.push((Step::Reset, commands::rset()));
+            lines.push((Step::Reset, commands::RSET.to_owned()));
         }
         lines.push((Step::Mail, envelope.mail(&parameters)));
         let recipients = envelope.recipients.iter().enumerate();
         lines.extend(recipients.map(|(position, to)| (Step::Rcpt(position), commands::rcpt(to))));
-        lines.push((Step::Data, commands::data()));
+        lines.push((Step::Data, commands::DATA.to_owned()));
         lines
     }
 
@@ -320,7 +320,7 @@ impl Connection {
 
     /// Says goodbye, without waiting long for the answer.
     pub(super) async fn quit(mut self) {
-        self.wire.say(&commands::quit());
+        self.wire.say(commands::QUIT);
         // The connection ends either way.
         drop(timeout(2 * self.limits.quit, self.wire.reply(self.limits.quit)).await);
     }

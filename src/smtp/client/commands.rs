@@ -1,12 +1,8 @@
-//! The commands of a client as they are written, in lettre's words.
+//! The commands of a client as they are written (RFC 5321 section 4.1.1).
 //!
-//! Rule: an address is safe by its type, everything else is a word of ours. Addresses are written here and not by
-//! lettre, whose own have always a domain. Must not know replies.
+//! Rule: an address is safe by its type, everything else is a word of ours. Must not know replies.
 
-use lettre::transport::smtp::{
-    commands::{Data, Ehlo, Quit, Rset, Starttls},
-    extension::{ClientId, MailBodyParameter, MailParameter},
-};
+use std::fmt;
 
 use super::capabilities::Capabilities;
 use crate::smtp::address::Address;
@@ -22,16 +18,36 @@ pub struct Envelope {
     pub internationalized: bool,
 }
 
+/// A parameter of MAIL. It is displayed as it is written behind the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailParameter {
+    /// SIZE: the message's octets as they will be sent, before dots are stuffed (RFC 1870).
+    Size(u64),
+    /// BODY=8BITMIME (RFC 6152).
+    EightBitMime,
+    /// SMTPUTF8 (RFC 6531).
+    Internationalized,
+}
+
+impl fmt::Display for MailParameter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size(octets) => write!(formatter, "SIZE={octets}"),
+            Self::EightBitMime => formatter.write_str("BODY=8BITMIME"),
+            Self::Internationalized => formatter.write_str("SMTPUTF8"),
+        }
+    }
+}
+
 impl Envelope {
     /// The parameters of MAIL that the server offers to take.
     #[must_use]
     pub fn parameters(&self, offered: &Capabilities, size_bytes: u64) -> Vec<MailParameter> {
-        let size = usize::try_from(size_bytes).unwrap_or(usize::MAX);
         let all = [
-            (offered.size, MailParameter::Size(size)),
+            (offered.size, MailParameter::Size(size_bytes)),
             // A message that claims 7 bits may hold 8 all the same; the declaration harms nobody.
-            (offered.eight_bit_mime, MailParameter::Body(MailBodyParameter::EightBitMime)),
-            (self.internationalized && offered.internationalized, MailParameter::SmtpUtfEight),
+            (offered.eight_bit_mime, MailParameter::EightBitMime),
+            (self.internationalized && offered.internationalized, MailParameter::Internationalized),
         ];
         all.into_iter().filter(|(is_sent, _)| *is_sent).map(|(_, parameter)| parameter).collect()
     }
@@ -55,32 +71,20 @@ pub fn rcpt(to: &Address) -> String {
 /// EHLO. `name` is a full name, never an address literal.
 #[must_use]
 pub fn ehlo(name: &str) -> String {
-    Ehlo::new(ClientId::Domain(name.to_owned())).to_string()
+    format!("EHLO {name}\r\n")
 }
 
 /// STARTTLS.
-#[must_use]
-pub fn starttls() -> String {
-    Starttls.to_string()
-}
+pub const STARTTLS: &str = "STARTTLS\r\n";
 
 /// DATA.
-#[must_use]
-pub fn data() -> String {
-    Data.to_string()
-}
+pub const DATA: &str = "DATA\r\n";
 
 /// RSET.
-#[must_use]
-pub fn rset() -> String {
-    Rset.to_string()
-}
+pub const RSET: &str = "RSET\r\n";
 
 /// QUIT.
-#[must_use]
-pub fn quit() -> String {
-    Quit.to_string()
-}
+pub const QUIT: &str = "QUIT\r\n";
 
 #[cfg(test)]
 mod tests {
@@ -107,7 +111,8 @@ mod tests {
         assert_eq!(null.parameters(&all, 7).len(), 2);
         assert_eq!(rcpt(&null.recipients[0]), "RCPT TO:<\u{fc}@example.net>\r\n");
         assert_eq!(
-            [ehlo("relay.example.org"), starttls(), data(), rset(), quit()].concat(),
+            [ehlo("relay.example.org"), STARTTLS.into(), DATA.into(), RSET.into(), QUIT.into()]
+                .concat(),
             "EHLO relay.example.org\r\nSTARTTLS\r\nDATA\r\nRSET\r\nQUIT\r\n"
         );
     }
