@@ -10,17 +10,20 @@ WORKDIR /build
 
 # The dependencies, behind programs that do nothing in place of all that Cargo.toml names by path.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/smtp/Cargo.toml crates/smtp/
 RUN sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml | while read -r file; do \
         mkdir -p "$(dirname "$file")" && echo 'fn main() {}' > "$file" || exit 1; done \
-    && echo '//! Nothing.' > src/lib.rs
+    && for package in . crates/*; do \
+        mkdir -p "$package/src" && echo '//! Nothing.' > "$package/src/lib.rs" || exit 1; done
 # +crt-static: the C library is in the binary, which then runs in an image that has none. The explicit target keeps
 # the flag away from build scripts and procedural macros, which must load at run time.
 ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols
 RUN cargo build --release --locked --bin pillarbox --target "$(rustc -vV | sed -n 's/^host: //p')"
 
 # The program. The time stamps of the placeholders are newer than those of the files that replace them.
+COPY crates crates
 COPY src src
-RUN find src -name '*.rs' -exec touch {} + \
+RUN find crates src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bin pillarbox --target "$(rustc -vV | sed -n 's/^host: //p')" \
     && cp target/*-linux-gnu/release/pillarbox . \
     && ./pillarbox --version

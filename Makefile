@@ -52,9 +52,9 @@ static: compiler ## a static binary for containers with nothing else in them, ta
 	    ls -l "$$target/static/pillarbox"
 
 test: compiler test-programs test-servers test-report ## installs what the tests need and runs them all
-	$(CARGO) test --locked --doc
-	$(CARGO) test --locked --examples
-	$(CARGO) test --locked --lib --bins --tests
+	$(CARGO) test --locked --workspace --doc
+	$(CARGO) test --locked --workspace --examples
+	$(CARGO) test --locked --workspace --lib --bins --tests
 
 test-migration: compiler ## `pillarbox migrate` with the configuration files of real Debian packages (fetches them)
 	$(CARGO) build --locked
@@ -86,20 +86,20 @@ floods: compiler ## honest mail under floods, in full: 2,000 connections, 100,00
 	PILLARBOX_FLOODS=full $(CARGO) test --locked --test all floods:: -- --nocapture --test-threads=1
 
 check: compiler ## formatting, lints, documentation, dependencies: as strict as CI
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-	    $(CARGO) deny --locked check bans licenses sources; \
+	    $(CARGO) deny --locked --workspace check bans licenses sources; \
 	else \
 	    echo "check: cargo-deny is not installed, dependencies are NOT checked (cargo install cargo-deny)"; \
 	fi
 
 fmt: ## formats the code
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 audit: ## known vulnerabilities of dependencies (fetches the advisory database; needs cargo-deny)
-	$(CARGO) deny --locked check advisories
+	$(CARGO) deny --locked --workspace check advisories
 
 sbom: compiler ## what the program is made of, as target/sbom/pillarbox.cdx.json (CycloneDX)
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "Installing cargo-deny."; $(CARGO) install --locked cargo-deny; }
@@ -110,7 +110,7 @@ bench: compiler ## measures, beside Postfix on the same machine
 	benches/run
 
 doc: compiler ## the documentation of the code, in target/doc
-	$(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) doc --locked --workspace --no-deps --document-private-items
 
 clean: ## removes everything that was built
 	$(CARGO) clean

@@ -112,7 +112,7 @@ const SHOWN: &[(&str, &[&str])] = &[
 fn every_assertion_has_its_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
-    for directory in ["src", "tests"] {
+    for directory in ["src", "crates", "tests"] {
         read_all(&root.join(directory), &mut sources);
     }
     for (assertion, tests) in SHOWN {

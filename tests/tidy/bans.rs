@@ -4,7 +4,7 @@ use super::source::{CodePath, Source, paths};
 
 /// One rule: within `scope`, nothing but `allowed` may use any of `patterns`.
 pub(super) struct Ban {
-    /// Beginning of the paths that the rule looks at.
+    /// Beginning of the paths that the rule looks at; [`EVERYWHERE`] for all of the program and the packages beside it.
     scope: &'static str,
     /// What must not be used.
     patterns: &'static [Pattern],
@@ -42,14 +42,15 @@ const IO: &[Pattern] = &[
     Code(".await"),
 ];
 
+const EVERYWHERE: &str = "";
 const PURE: &str = "invariant 1: protocol, message and budget do no I/O and import no runtime";
 
 pub(super) const BANS: &[Ban] = &[
-    Ban { scope: "src/smtp", patterns: IO, allowed: &[], reason: PURE },
+    Ban { scope: "crates/smtp/src", patterns: IO, allowed: &[], reason: PURE },
     Ban { scope: "src/message", patterns: IO, allowed: &[], reason: PURE },
     Ban { scope: "src/budget", patterns: IO, allowed: &[], reason: PURE },
     Ban {
-        scope: "src/",
+        scope: EVERYWHERE,
         patterns: &[
             Segments("SystemTime::now"),
             Segments("Instant::now"),
@@ -64,7 +65,7 @@ pub(super) const BANS: &[Ban] = &[
         reason: "invariant 9: time enters through clock.rs, so that tests can advance it",
     },
     Ban {
-        scope: "src/",
+        scope: EVERYWHERE,
         patterns: &[Code(".expose("), Segments("Secret::expose")],
         allowed: &[
             // To the upstream.
@@ -83,13 +84,13 @@ pub(super) const BANS: &[Ban] = &[
         reason: "invariant 9: secrets leave through the files named for it",
     },
     Ban {
-        scope: "src/",
+        scope: EVERYWHERE,
         patterns: &[Root("sled")],
         allowed: &["src/queue/sled_*", "src/queue/committer.rs"],
         reason: "invariant 7: the store's engine is known where its failures are handled",
     },
     Ban {
-        scope: "src/",
+        scope: EVERYWHERE,
         patterns: &[Root("lettre")],
         allowed: &["src/message/notice.rs"],
         reason: "invariant 7: of lettre only its message builder is used, never a connection: its limits come after its buffers",
@@ -109,7 +110,7 @@ pub(super) const BANS: &[Ban] = &[
         reason: "invariant 7: one file reads client sockets, with its limits and timeouts",
     },
     Ban {
-        scope: "src/",
+        scope: EVERYWHERE,
         patterns: &[Segments("tokio::spawn"), Segments("task::spawn")],
         allowed: &[],
         reason: "a task belongs to a JoinSet whose owner waits for it",
@@ -135,9 +136,9 @@ pub(super) fn forbidden_uses(source: &Source) -> Vec<String> {
 
 impl Ban {
     fn looks_at(&self, path: &str) -> bool {
-        let within = path.strip_prefix(self.scope).is_some_and(|rest| {
-            self.scope.ends_with('/') || rest.starts_with('/') || rest == ".rs"
-        });
+        let within = path
+            .strip_prefix(self.scope)
+            .is_some_and(|rest| self.scope == EVERYWHERE || rest.starts_with('/') || rest == ".rs");
         let allowed = |name: &&str| match name.strip_suffix('*') {
             Some(beginning) => path.starts_with(beginning),
             None => path == *name,

@@ -5,11 +5,9 @@ use super::source::{Source, paths};
 /// Each top-level module and its layer. A file imports only from lower layers; two modules of one layer
 /// do not know each other.
 const LAYERS: &[(&str, u8)] = &[
-    ("smtp", 0),
     ("clock", 0),
     ("fingerprint", 0),
     ("handbook", 0),
-    ("secret", 0),
     ("shutdown", 0),
     ("socket_file", 0),
     ("careful_file", 0),
@@ -34,15 +32,16 @@ const LAYERS: &[(&str, u8)] = &[
     ("main", 7),
 ];
 
+/// Packages below the program, which it names as if they were modules of its own (`src/lib.rs`). Any file may import
+/// them; Cargo sees to it that they import nothing of the program.
+const BELOW: &[&str] = &["secret", "smtp"];
+
 /// Imports along a row, with the reason.
 const ALONG_A_ROW: &[(&str, &str)] = &[
     // The checked settings hold the Options of every module, those of the admin API as well.
     ("settings", "admin"),
-    // A client's password is a secret from the first moment.
-    ("smtp", "secret"),
     // What clients say is filtered where it is first told of.
     ("telemetry", "text"),
-    ("smtp", "text"),
 ];
 
 fn layer(module: &str) -> Option<u8> {
@@ -65,15 +64,14 @@ pub(super) fn forbidden_imports(source: &Source) -> Vec<String> {
         return vec![format!("{}: module `{own}` has no row in the layer table", source.path)];
     };
     let mut found = Vec::new();
+    found.extend(upward_paths(source));
     for path in paths(&source.product_code) {
         let at = format!("{}:{}", source.path, path.line);
-        if path.segments.iter().take(2).all(|segment| segment == "super") && path.segments.len() > 1
-        {
-            found
-                .push(format!("{at}: `super::super` hides which module is meant; write `crate::`"));
-        }
         let [root, imported, ..] = &path.segments[..] else { continue };
-        if (root != "crate" && root != "pillarbox") || imported == own {
+        if (root != "crate" && root != "pillarbox")
+            || imported == own
+            || BELOW.contains(&imported.as_str())
+        {
             continue;
         }
         match layer(imported) {
@@ -89,4 +87,17 @@ pub(super) fn forbidden_imports(source: &Source) -> Vec<String> {
         }
     }
     found
+}
+
+/// Paths that climb two modules.
+pub(super) fn upward_paths(source: &Source) -> Vec<String> {
+    let climbs = |segments: &[String]| segments.len() > 1 && segments[..2] == ["super", "super"];
+    let found = paths(&source.product_code).into_iter().filter(|path| climbs(&path.segments));
+    let line = |line| {
+        format!(
+            "{}:{line}: `super::super` hides which module is meant; write `crate::`",
+            source.path
+        )
+    };
+    found.map(|path| line(path.line)).collect()
 }

@@ -68,7 +68,9 @@ pub(super) fn forgotten(sources: &[Source]) -> Vec<String> {
     for path in &paths {
         let Some((folder, file)) = path.rsplit_once('/') else { continue };
         let module = file.trim_end_matches(".rs");
-        if ["src/lib.rs", "src/main.rs", "tests/all.rs"].contains(path) {
+        let is_root =
+            ["src/lib.rs", "src/main.rs", "tests/all.rs"].iter().any(|root| path.ends_with(root));
+        if is_root || folder.ends_with("/examples") {
             continue;
         }
         let declared = match (module, folder.rsplit_once('/')) {

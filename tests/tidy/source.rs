@@ -32,9 +32,11 @@ impl Source {
     }
 }
 
-/// Whether a file below `src` holds nothing but tests of the file beside it.
+/// Whether a file below `src` holds nothing but tests of the file beside it, or of its whole package.
 fn is_test_file(path: &str) -> bool {
-    path.starts_with("src/") && path.ends_with("/tests.rs")
+    let below_crates = path.starts_with("crates/");
+    (below_crates || path.starts_with("src/")) && path.ends_with("/tests.rs")
+        || below_crates && (path.contains("/tests/") || path.contains("/examples/"))
 }
 
 fn test_module_start(code: &str) -> Option<usize> {

@@ -63,7 +63,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::address::AddressError;
+    use crate::address::AddressError;
 
     #[test]
     fn of_a_sender_that_is_no_address_the_address_in_it_is_saved() {

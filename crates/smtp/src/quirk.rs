@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn each_quirk_is_explained_in_the_documents() {
-        let document = include_str!("../../docs/smtp.md");
+        let document = include_str!("../../../docs/smtp.md");
         let (_, table) = document.split_once("## Oddities").unwrap();
         for quirk in Quirk::ALL {
             assert!(table.contains(&format!("`{}`", quirk.name())), "{} is missing", quirk.name());

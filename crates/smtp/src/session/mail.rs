@@ -6,7 +6,7 @@
 use super::{
     Authentication, ENVELOPE_BYTES_MAX, Hello, RECIPIENT_BYTES, Session, State, Step, Transaction,
 };
-use crate::smtp::{
+use crate::{
     address::Address,
     command::{CommandError, Unusable},
     dsn::{Dsn, RecipientDsn},

@@ -6,10 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 /// What the mail transaction asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dsn {
     /// RET: how much of the message a notice carries; `None` leaves it to us.
     pub content: Option<Content>,
@@ -21,7 +20,8 @@ pub struct Dsn {
 }
 
 /// RET (RFC 3461 section 4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Content {
     /// The whole message.
     Full,
@@ -30,7 +30,8 @@ pub enum Content {
 }
 
 /// The parameters of one RCPT.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RecipientDsn {
     /// NOTIFY.
     pub notify: Option<Notify>,
@@ -39,7 +40,8 @@ pub struct RecipientDsn {
 }
 
 /// NOTIFY (RFC 3461 section 4.1); all false is NEVER.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Notify {
     /// SUCCESS.
     pub success: bool,

@@ -20,5 +20,6 @@ pub mod quirk;
 pub mod receiving;
 pub mod reply;
 pub mod scrubber;
+pub mod secret;
 mod sender;
 pub mod session;

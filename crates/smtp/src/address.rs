@@ -5,7 +5,6 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Octets of a local part we accept; RFC 5321 section 4.5.3.1.1 asks for at least 64.
@@ -14,8 +13,9 @@ pub const LOCAL_PART_LENGTH_MAX: usize = 256;
 pub const DOMAIN_LENGTH_MAX: usize = 255;
 
 /// A mailbox: a local part and, unless it names somebody on this host, a domain.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct Address {
     text: String,
     /// Byte position of the `@`, when there is a domain.

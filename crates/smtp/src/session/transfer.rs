@@ -5,7 +5,7 @@
 //! Must not know how octets are decoded.
 
 use super::{Refusal, Session, State, Step, Transaction};
-use crate::smtp::{
+use crate::{
     receiving::{Afterwards, Ending, Receiving, Taken, Terms},
     reply::{self, Reply},
 };

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::capabilities::Capabilities;
-use crate::smtp::address::Address;
+use crate::address::Address;
 
 /// One mail transaction up to DATA.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::{
     COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session,
     State, Step, authentication,
 };
-use crate::smtp::{
+use crate::{
     command::{CHUNK_USAGE, Command, CommandError},
     extension,
     line::{COMMAND_LINE_BYTES_MAX, Line, Verb},

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::smtp::{address::Address, dsn::Dsn, peer::Credentials};
+use crate::{address::Address, dsn::Dsn, peer::Credentials};
 
 /// What the machine is allowed and told. `settings` fills it.
 #[derive(Clone, Debug)]

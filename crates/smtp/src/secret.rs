@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// Text that never reaches a log, an error or a debug print.
@@ -33,8 +32,9 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::new)
     }
 }

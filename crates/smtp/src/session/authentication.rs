@@ -8,7 +8,7 @@ use zeroize::Zeroize as _;
 use super::{
     Authentication, Credentials, Hello, LOGIN_FAILURES_MAX, LoginRefusal, Session, State, Step,
 };
-use crate::smtp::{
+use crate::{
     authentication::{Exchange, ExchangeError, Mechanism, Progress, Response},
     extension,
     line::{AUTHENTICATION_LINE_BYTES_MAX, Line},

@@ -89,7 +89,7 @@ const STATES: [(&str, &str); 5] = [
 
 /// The table of docs/internals/smtp-session.md: for each command, in each of [`STATES`], the reply's code and the next state.
 fn transitions() -> Vec<(&'static str, Vec<&'static str>)> {
-    let document = include_str!("../../../docs/internals/smtp-session.md");
+    let document = include_str!("../../../../docs/internals/smtp-session.md");
     let (_, section) = document.split_once("\n## The SMTP session\n").unwrap();
     let section = section.split("\n## ").next().unwrap();
     let cells =
