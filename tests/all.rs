@@ -24,6 +24,7 @@ mod fuzz_corpus;
 mod handover;
 mod health;
 mod hostile;
+mod idle;
 mod log;
 mod migrate;
 mod oauth;

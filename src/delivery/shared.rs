@@ -34,7 +34,7 @@ use crate::{
     queue::{
         id::QueueId,
         state::{AccountCondition, AccountState},
-        store::{ClaimedMessage, Settlement, Store, StoreError},
+        store::{Claim, ClaimTerms, ClaimedMessage, Settlement, Store, StoreError},
     },
 };
 
@@ -285,8 +285,32 @@ impl Shared {
     }
 
     pub(super) async fn settle(&self, id: QueueId, settlement: &Settlement) {
+        let first = self.store.settle(id, settlement.clone()).await;
+        self.insist(id, settlement, first).await;
+    }
+
+    /// The same with the next claim, in one commit of the queue.
+    pub(super) async fn settle_and_claim(
+        &self,
+        id: QueueId,
+        settlement: &Settlement,
+        now: Moment,
+        terms: ClaimTerms,
+    ) -> Result<Claim, StoreError> {
+        let (first, claim) = self.store.settle_and_claim(id, settlement.clone(), now, terms).await;
+        self.insist(id, settlement, first).await;
+        claim
+    }
+
+    /// Offers a settlement until the queue takes it; `answer` is that to the first offer.
+    async fn insist(
+        &self,
+        id: QueueId,
+        settlement: &Settlement,
+        mut answer: Result<(), StoreError>,
+    ) {
         for tries in 1..=SETTLE_TRIES_MAX {
-            match self.store.settle(id, settlement.clone()).await {
+            match answer {
                 Ok(()) => return,
                 Err(StoreError::Unavailable(reason)) if tries < SETTLE_TRIES_MAX => {
                     if tries == 1 {
@@ -299,6 +323,7 @@ impl Shared {
                     return;
                 }
             }
+            answer = self.store.settle(id, settlement.clone()).await;
         }
     }
 

@@ -1,15 +1,15 @@
 //! The life of one worker: claim, attempt, settle, until nothing is left that may leave now.
 //!
 //! Rule: a message is claimed only when it may leave at once: the account is open, pace and logins allow
-//! it. The settlement of one message and the claim of the next go to the queue together, so they share a
-//! commit. Must not know what a reply means, nor who starts workers.
+//! it. The settlement of one message and the claim of the next are one verb of the queue, and so one commit.
+//! Must not know what a reply means, nor who starts workers.
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     account::{Account, Entry, Permit, Trouble},
@@ -63,12 +63,6 @@ impl Worker {
         loop {
             let Some(permit) = self.admission().await else { return self.finish(unsettled).await };
             let shared = Arc::clone(&self.shared);
-            let settled_now = unsettled.is_some();
-            let settle = async {
-                if let Some(flight) = unsettled.take() {
-                    settle(&shared, flight).await;
-                }
-            };
             let terms = ClaimTerms {
                 limit: shared.options.recipients_per_day,
                 notice_reserve: shared.options.notice_reserve,
@@ -79,13 +73,15 @@ impl Worker {
                 },
             };
             let asked = shared.now();
-            let ((), claim) = tokio::join!(settle, shared.store.claim_due(asked, terms));
+            let claim = match unsettled.take() {
+                Some(flight) => settle_and_claim(&shared, flight, asked, terms).await,
+                None => shared.store.claim_due(asked, terms).await,
+            };
             match claim {
                 Ok(Claim::Message(claim)) => unsettled = self.deliver(claim, permit).await,
                 other => {
                     shared.give_back(permit);
-                    // The claim did not see what the settlement beside it has just put back.
-                    if !self.note_nothing(other, asked) && !settled_now {
+                    if !self.note_nothing(other, asked) {
                         return;
                     }
                 }
@@ -182,7 +178,7 @@ impl Worker {
         }
         shared.pacer.spend(u32::try_from(claim.recipients.len()).unwrap_or(u32::MAX));
         shared.count(|counters| counters.attempts += 1);
-        info!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
+        debug!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
         let Some(mut judgement) = self.carrier.attempt(&claim, permit, &stage).await else {
             flight.land();
             shared.give_back(permit);
@@ -299,6 +295,20 @@ async fn settle(shared: &Shared, flight: Flight) {
         shared.settle(flight.claim.id, settlement).await;
     }
     flight.land();
+}
+
+async fn settle_and_claim(
+    shared: &Shared,
+    flight: Flight,
+    now: Moment,
+    terms: ClaimTerms,
+) -> Result<Claim, StoreError> {
+    let claim = match flight.settlement() {
+        Some(settlement) => shared.settle_and_claim(flight.claim.id, settlement, now, terms).await,
+        None => shared.store.claim_due(now, terms).await,
+    };
+    flight.land();
+    claim
 }
 
 fn learn(

@@ -1,7 +1,6 @@
 //! What the listener tells the log about a message.
 //!
-//! Rule: one "accepted" and one "queued" for each message, after it is on disk; addresses and sizes,
-//! never a line of the message. Must not know how the log is printed.
+//! Rule: one "accepted" for each message, after it is on disk; addresses and sizes, never a line of the message. Must not know how the log is printed.
 
 use std::{fmt, net::IpAddr};
 
@@ -98,7 +97,6 @@ pub(super) fn accepted(
         protocol = offer.protocol,
         "accepted"
     );
-    tracing::info!(%id, "queued");
 }
 
 /// Replies on their way to a client: what an administrator should know of them, a few times a minute.

@@ -413,11 +413,10 @@ async fn a_message_is_logged_once_when_accepted_and_a_refusal_with_its_reply() {
     // What is odd about this client has lines of its own.
     let events: Vec<_> = events.filter(|event| event["message"] != "put right").collect();
     let stages: Vec<&str> = events.iter().filter_map(|event| event["message"].as_str()).collect();
-    assert_eq!(stages, ["refused", "accepted", "queued"]);
+    assert_eq!(stages, ["refused", "accepted"]);
     assert!(events[0]["reply"].as_str().unwrap().starts_with("550 5.1."), "{text}");
     assert_eq!(events[1]["to"], "a@example.org,b@example.org,c@example.org,+2");
     assert_eq!((&events[1]["from"], &events[1]["recipients"]), (&"<>".into(), &5.into()));
     assert_eq!(events[1]["protocol"], "ESMTP");
     assert!(events[1].get("login").is_none(), "{text}");
-    assert_eq!(events[1]["id"], events[2]["id"]);
 }

@@ -287,6 +287,22 @@ impl Store for MemoryStore {
         self.change(|engine, tables, changes| engine.settle(tables, changes, id, &settlement, now))
     }
 
+    async fn settle_and_claim(
+        &self,
+        id: QueueId,
+        settlement: Settlement,
+        now: Moment,
+        terms: ClaimTerms,
+    ) -> (Result<(), StoreError>, Result<Claim, StoreError>) {
+        self.lock().final_dots.remove(&id);
+        let settled_at = self.clock.now();
+        let both = self.change(|engine, tables, changes| {
+            let settled = engine.settle(tables, changes, id, &settlement, settled_at);
+            Ok((settled, engine.claim(tables, changes, now, terms)))
+        });
+        both.unwrap_or_else(|error| (Err(error.clone()), Err(error)))
+    }
+
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {
         let bytes = self.lock().bodies.get(&id).cloned().ok_or(StoreError::NotFound(id))?;
         MessageReader::of_bytes(bytes).or_else(|error| {

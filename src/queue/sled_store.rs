@@ -158,6 +158,46 @@ impl SledStore {
         }
     }
 
+    /// A claim that met a damaged record: it is out of the way now, and mended from the message's file.
+    async fn past_damage(
+        &self,
+        claim: Result<Claim, StoreError>,
+        now: Moment,
+    ) -> Result<Claim, StoreError> {
+        let Err(StoreError::Corrupt { id, reason }) = claim else { return claim };
+        // The record is damaged and the file may be fine: a new record is made from the file.
+        let shared = Arc::clone(&self.shared);
+        let described = blocking(move || shared.spool.describe(id)).await?;
+        match described {
+            Ok(described) => {
+                error!(%id, error = reason, "a record is damaged; it is rebuilt from the message's file");
+                let record = super::record::MessageRecord::new(
+                    &described.envelope,
+                    described.trailer.body_bytes,
+                );
+                self.change(move |_, _, changes| {
+                    changes.put(id, None, Some(record));
+                    Ok(Claim::Idle { next: Some(now.wall) })
+                })
+                .await
+            }
+            // Now is no good time; the next claim meets it again.
+            Err(ReadError::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
+                Err(refused(&error))
+            }
+            Err(problem) => {
+                self.set_aside(id, problem).await.map(|_| Claim::Idle { next: Some(now.wall) })
+            }
+        }
+    }
+
+    /// What follows from the answer to a settlement: its final dot is forgotten once its claim has ended.
+    fn settled(&self, id: QueueId, answer: &Result<(), StoreError>) {
+        if matches!(answer, Ok(()) | Err(StoreError::NotFound(_))) {
+            self.forget_dot(id);
+        }
+    }
+
     /// A message whose file cannot be used, by the worker that has it or by nobody: a damaged one goes out of the
     /// way, a newer one stays where it is.
     async fn set_aside(
@@ -246,31 +286,7 @@ impl Store for SledStore {
         let claim = self
             .change(move |engine, tables, changes| engine.claim(tables, changes, now, terms))
             .await;
-        let Err(StoreError::Corrupt { id, reason }) = claim else { return claim };
-        // The record is damaged and the file may be fine: a new record is made from the file.
-        let shared = Arc::clone(&self.shared);
-        let described = blocking(move || shared.spool.describe(id)).await?;
-        match described {
-            Ok(described) => {
-                error!(%id, error = reason, "a record is damaged; it is rebuilt from the message's file");
-                let record = super::record::MessageRecord::new(
-                    &described.envelope,
-                    described.trailer.body_bytes,
-                );
-                self.change(move |_, _, changes| {
-                    changes.put(id, None, Some(record));
-                    Ok(Claim::Idle { next: Some(now.wall) })
-                })
-                .await
-            }
-            // Now is no good time; the next claim meets it again.
-            Err(ReadError::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
-                Err(refused(&error))
-            }
-            Err(problem) => {
-                self.set_aside(id, problem).await.map(|_| Claim::Idle { next: Some(now.wall) })
-            }
-        }
+        self.past_damage(claim, now).await
     }
 
     fn final_dot(&self, id: QueueId) -> Result<(), StoreError> {
@@ -293,10 +309,29 @@ impl Store for SledStore {
             engine.settle(tables, changes, id, &settlement, now)
         };
         let settled = self.change(verb).await;
-        if matches!(settled, Ok(()) | Err(StoreError::NotFound(_))) {
-            self.forget_dot(id);
-        }
+        self.settled(id, &settled);
         settled
+    }
+
+    async fn settle_and_claim(
+        &self,
+        id: QueueId,
+        settlement: Settlement,
+        now: Moment,
+        terms: ClaimTerms,
+    ) -> (Result<(), StoreError>, Result<Claim, StoreError>) {
+        let settled_at = self.shared.clock.now();
+        let both = self.change(move |engine, tables, changes| {
+            let settled = engine.settle(tables, changes, id, &settlement, settled_at);
+            Ok((settled, engine.claim(tables, changes, now, terms)))
+        });
+        match both.await {
+            Ok((settled, claim)) => {
+                self.settled(id, &settled);
+                (settled, self.past_damage(claim, now).await)
+            }
+            Err(error) => (Err(error.clone()), Err(error)),
+        }
     }
 
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError> {

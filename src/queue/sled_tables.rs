@@ -39,8 +39,6 @@ use crate::{
 
 /// sled's page cache; soft, it may take three times as much.
 const CACHE_BYTES: u64 = 1024 * 1024;
-/// How often sled's own thread flushes and cleans segments.
-const FLUSH_EVERY_MS: u64 = 500;
 /// How often, and with which pause, sled's files are tried that seem to be in use.
 const OPEN_ATTEMPTS: u32 = 40;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
@@ -102,7 +100,9 @@ impl SledTables {
         let configuration = sled::Config::new()
             .path(directory)
             .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            // Every write is flushed and synced here. sled's own thread would sync twice a second for ever, and clean
+            // segments, which each page that is written anew does, too.
+            .flush_every_ms(None)
             .use_compression(false);
         let database = open_unlocked(&configuration).map_err(open_error)?;
         let tree = |name: &str| database.open_tree(name).map_err(open_error);

@@ -84,6 +84,18 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// leaves the queue for the history.
     async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), StoreError>;
 
+    /// [`Store::settle`] and [`Store::claim_due`] in one atomic write: the claim sees what the settlement has put
+    /// back. Each has its own answer, and a claim that comes to nothing changes nothing about the settlement.
+    async fn settle_and_claim(
+        &self,
+        id: QueueId,
+        settlement: Settlement,
+        now: Moment,
+        terms: ClaimTerms,
+    ) -> (Result<(), StoreError>, Result<Claim, StoreError>) {
+        (self.settle(id, settlement).await, self.claim_due(now, terms).await)
+    }
+
     /// Opens the stored bytes of a message that the caller has claimed, after checking them against their
     /// checksum. A message that is damaged or gone is set aside and reported as [`StoreError::Corrupt`].
     async fn open_message(&self, id: QueueId) -> Result<MessageReader, StoreError>;

@@ -9,3 +9,4 @@ pub(crate) mod loop_disk;
 pub(crate) mod outage;
 pub(crate) mod playground;
 pub(crate) mod submitter;
+pub(crate) mod syncs;
