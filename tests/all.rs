@@ -27,6 +27,7 @@ mod hostile;
 mod idle;
 mod log;
 mod migrate;
+mod names;
 mod oauth;
 mod power_cut;
 mod rewrite;

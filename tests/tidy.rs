@@ -5,6 +5,7 @@
 mod bans;
 mod layers;
 mod layout;
+mod packages;
 mod source;
 
 use source::{Source, files_below, read, sources_below};
@@ -178,6 +179,27 @@ fn the_machine_check_refuses_its_paths_and_registries() {
     assert_eq!(layout::machine_text("Cargo.lock", "source = \"git+https://x.example/y\"").len(), 1);
     assert_eq!(layout::machine_text("README.md", concat!("get it from crates", ".io")).len(), 1);
     assert!(layout::machine_text("README.md", "the state is in /var/lib/pillarbox").is_empty());
+}
+
+#[test]
+fn no_package_comes_back_that_was_got_rid_of() {
+    let lock = read("Cargo.lock");
+    expect_none(packages::unwanted(&lock));
+    let count = packages::count(&lock);
+    assert!(count + 10 > packages::PACKAGES_MAX, "{count} packages: lower PACKAGES_MAX");
+}
+
+#[test]
+fn the_package_check_refuses_a_package_by_name_and_by_number() {
+    let lock = |names: &[&str]| -> String {
+        names.iter().map(|name| format!("name = \"{name}\"\nsource = \"registry\"\n\n")).collect()
+    };
+    for name in ["oauth2", "icu_normalizer", "icu_properties_data", "chrono", "reqwest"] {
+        assert_eq!(packages::unwanted(&lock(&["tokio", name])).len(), 1, "accepted {name}");
+    }
+    let many = vec!["tokio"; packages::PACKAGES_MAX];
+    assert!(packages::unwanted(&lock(&many)).is_empty());
+    assert_eq!(packages::unwanted(&lock(&[&many[..], &["x"]].concat())).len(), 1);
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! The packages that a build compiles, as Cargo.lock has them: what must not come back, and how many there may be.
+
+/// Packages that were got rid of, or are kept out. A trailing `*` stands for any ending.
+const ABSENT: &[(&str, &str)] = &[
+    ("oauth2", "its few requests are in src/delivery/oauth, and it brings 21 packages of its own"),
+    ("chrono", "jiff is the one calendar"),
+    ("rand", "fastrand for what need not be secret, ring for what must"),
+    ("sha2", "ring has SHA-256"),
+    ("icu_*", "idna's tables are those of unicode-rs: idna_adapter is 1.1, not 1.2"),
+    ("zerovec", "it comes with ICU's tables"),
+    ("openssl-sys", "TLS is rustls with ring"),
+    ("native-tls", "TLS is rustls with ring"),
+    ("aws-lc-sys", "the one cryptography provider is ring"),
+    ("reqwest", "requests to other hosts are sent by delivery/https.rs"),
+];
+
+/// Packages of others in Cargo.lock, those of tests and of other systems included. A new dependency may raise it, with
+/// its reason in Cargo.toml; one that goes lowers it.
+pub(super) const PACKAGES_MAX: usize = 230;
+
+/// How many packages of others a Cargo.lock has.
+pub(super) fn count(lock: &str) -> usize {
+    lock.lines().filter(|line| line.starts_with("source = ")).count()
+}
+
+/// The names in a Cargo.lock.
+fn names(lock: &str) -> Vec<&str> {
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \""));
+    names.map(|name| name.trim_end_matches('"')).collect()
+}
+
+/// Packages that must not be there, and packages beyond the number.
+pub(super) fn unwanted(lock: &str) -> Vec<String> {
+    let names = names(lock);
+    let mut found = Vec::new();
+    for (pattern, reason) in ABSENT {
+        let is_meant = |name: &&&str| match pattern.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => **name == *pattern,
+        };
+        found.extend(
+            names.iter().filter(is_meant).map(|name| format!("Cargo.lock: `{name}`: {reason}")),
+        );
+    }
+    let count = count(lock);
+    if count > PACKAGES_MAX {
+        found.push(format!("Cargo.lock: {count} packages; the limit is {PACKAGES_MAX}"));
+    }
+    found
+}
