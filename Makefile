@@ -14,12 +14,12 @@ FUZZ_TARGETS := session command address address_list data header record reply
 FUZZ_SECONDS ?= 60
 FUZZ_LENGTH := 4096
 # `make deb DEB_PROFILE=dev` takes the debug binary, for tests of the package itself.
-DEB_PROFILE ?= release
+DEB_PROFILE ?= dist
 DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 DEB_DIRECTORY ?= target/debian
 DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
-.PHONY: help run build deb deb-tool image static test test-system test-migration test-crash-long test-power-long sbom fuzz fuzz-smoke floods fuzz-tools check fmt audit bench doc clean compiler test-programs test-servers test-report
+.PHONY: help run build dist deb deb-tool image static test test-system test-migration test-crash-long test-power-long sbom fuzz fuzz-smoke floods fuzz-tools check figures fmt audit bench doc clean compiler test-programs test-servers test-report
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,9 +30,12 @@ run: build ## builds, then relays to a built-in Gmail look-alike: nothing leaves
 build: compiler ## the release binary, target/release/pillarbox
 	$(CARGO) build --release --locked
 
+dist: compiler ## the binary of package and image: smaller, longer to build, target/dist/pillarbox
+	$(CARGO) build --profile dist --locked --bin pillarbox
+	@ls -l "$${CARGO_TARGET_DIR:-target}/dist/pillarbox"
+
 deb: compiler deb-tool ## the Debian package, in target/debian
-	$(CARGO) build --locked --profile $(DEB_PROFILE)
-	$(CARGO) build --locked --profile $(DEB_PROFILE) --example manuals
+	$(CARGO) build --locked --profile $(DEB_PROFILE) --bin pillarbox --example manuals
 	rm -rf target/manuals && $(DEB_BUILT)/examples/manuals target/manuals
 	gzip -9n <CHANGELOG.md >target/manuals/changelog.gz
 	$(CARGO) deb --locked --no-build --profile $(DEB_PROFILE) --deb-version $(DEB_VERSION) --output $(DEB_DIRECTORY)/
@@ -46,9 +49,9 @@ STATIC_TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 
 static: compiler ## a static binary for containers with nothing else in them, target/static/pillarbox
 	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
-	    $(CARGO) build --release --locked --bin pillarbox --target $(STATIC_TARGET)
+	    $(CARGO) build --profile dist --locked --bin pillarbox --target $(STATIC_TARGET)
 	@target="$${CARGO_TARGET_DIR:-target}"; mkdir -p "$$target/static"; \
-	    install -m 0755 "$$target/$(STATIC_TARGET)/release/pillarbox" "$$target/static/pillarbox"; \
+	    install -m 0755 "$$target/$(STATIC_TARGET)/dist/pillarbox" "$$target/static/pillarbox"; \
 	    ls -l "$$target/static/pillarbox"
 
 test: compiler test-programs test-servers test-report ## installs what the tests need and runs them all
@@ -94,6 +97,9 @@ check: compiler ## formatting, lints, documentation, dependencies: as strict as 
 	else \
 	    echo "check: cargo-deny is not installed, dependencies are NOT checked (cargo install cargo-deny)"; \
 	fi
+
+figures: ## lines of code, lengths, circles of files, public items, packages, sizes of the binaries
+	.ci/figures
 
 fmt: ## formats the code
 	$(CARGO) fmt --all

@@ -3,11 +3,13 @@
 //! Each check comes with a sample that it must refuse, so that a check which sees nothing cannot pass.
 
 mod bans;
+mod figures;
 mod layers;
 mod layout;
 mod packages;
 mod source;
 
+use figures::Figures;
 use source::{Source, files_below, read, sources_below};
 
 #[test]
@@ -124,6 +126,41 @@ fn the_length_check_refuses_a_long_file_and_a_long_function() {
     assert_eq!(check(&with_tests), 0);
     let commented = format!("{}// a\n\n", "use a;\n".repeat(layout::FILE_LINES_MAX));
     assert_eq!(check(&commented), 0);
+}
+
+/// Lines of code that nine of ten functions do not exceed.
+const FUNCTION_LINES_OF_NINE_IN_TEN: usize = 25;
+/// Circles of files. It only falls.
+const CIRCLES_MAX: usize = 20;
+
+#[test]
+fn most_functions_are_short_and_no_new_files_know_each_other_in_a_circle() {
+    let figures = Figures::new(&sources_below("src"));
+    let nine_in_ten = figures.function_lines(90);
+    assert!(nine_in_ten <= FUNCTION_LINES_OF_NINE_IN_TEN, "{nine_in_ten} lines (`make figures`)");
+    let circles: Vec<String> = figures.circles.iter().map(|circle| circle.join(" ")).collect();
+    assert!(circles.len() <= CIRCLES_MAX, "`make figures` prints them:\n{}", circles.join("\n"));
+    assert!(circles.len() + 3 > CIRCLES_MAX, "{} circles: lower CIRCLES_MAX", circles.len());
+}
+
+#[test]
+fn the_figures_see_circles_lengths_and_what_is_public() {
+    let files = [
+        ("src/lib.rs", "pub mod queue;\nmod clock;"),
+        ("src/clock.rs", "pub fn now() {}\npub(crate) fn then() {\n    now();\n}\n"),
+        // Hands on what it does not use itself: no circle with those who use the rest of it.
+        ("src/queue/mod.rs", "mod id;\nmod store;\npub use self::{id::Id, store::Store as Queue};"),
+        ("src/queue/id.rs", "use super::{Queue, clock};\npub struct Id(pub u8);"),
+        ("src/queue/store.rs", "fn f() { crate::queue::id::Id(1); }\n#[cfg(test)]\nmod tests {}"),
+        ("src/queue/alone.rs", "use crate::{clock::now, queue::Id};\n// crate::queue::lonely\n"),
+        ("src/queue/lonely.rs", "use super::alone::*;"),
+    ];
+    let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+    let figures = Figures::new(&sources);
+    assert_eq!(figures.circles, [["src/queue/id.rs", "src/queue/store.rs"]]);
+    assert_eq!((figures.files, figures.public_items), (7, 2));
+    assert_eq!((figures.function_lines(50), figures.function_lines(100)), (1, 3));
+    assert_eq!(figures.lines, 2 + 4 + 3 + 2 + 1 + 1 + 1);
 }
 
 #[test]

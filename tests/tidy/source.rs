@@ -238,12 +238,12 @@ fn read_tree(
     at
 }
 
-fn is_word(token: &str) -> bool {
+pub(super) fn is_word(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
 /// Words, `::` and single signs, each with its line.
-fn tokens(code: &str) -> Vec<(usize, &str)> {
+pub(super) fn tokens(code: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     for (number, line) in code.lines().enumerate() {
         let mut rest = line.trim_start();
