@@ -8,25 +8,17 @@ mod figures;
 #[path = "../tests/tidy/source.rs"]
 mod source;
 
-use std::{fs, path::Path};
-
 use figures::Figures;
-use source::{read, sources_below};
+use source::{packages, read, sources_below};
 
 fn main() {
     println!(
         "{:<28} {:>7} {:>6} {:>17} {:>6} {:>8}",
         "", "lines", "files", "function p50/90/max", "pub", "circles"
     );
-    let mut crates = vec!["src".to_owned()];
-    if let Ok(folders) = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates")) {
-        let names = folders.filter_map(|folder| folder.ok()?.file_name().into_string().ok());
-        crates.extend(names.map(|name| format!("crates/{name}/src")));
-    }
-    crates.sort_by_key(|name| name != "src");
     let mut circles = Vec::new();
-    for folder in &crates {
-        let figures = Figures::new(&sources_below(folder));
+    for folder in packages() {
+        let figures = Figures::new(&sources_below(&folder));
         let lengths = [50, 90, 100].map(|part| figures.function_lines(part).to_string()).join("/");
         println!(
             "{folder:<28} {:>7} {:>6} {lengths:>17} {:>6} {:>8}",

@@ -76,6 +76,17 @@ pub(super) fn files_below(folder: &str, skip: &[String]) -> Vec<String> {
     found
 }
 
+/// The folders of the program's source and of its packages' sources.
+pub(super) fn packages() -> Vec<String> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let names = fs::read_dir(crates).into_iter().flatten().filter_map(Result::ok);
+    let names = names.filter_map(|folder| folder.file_name().into_string().ok());
+    let mut folders: Vec<String> = names.map(|name| format!("crates/{name}/src")).collect();
+    folders.sort();
+    folders.insert(0, "src".to_owned());
+    folders
+}
+
 /// Every Rust file below `folder`.
 pub(super) fn sources_below(folder: &str) -> Vec<Source> {
     let rust = files_below(folder, &[]).into_iter().filter(|path| path.ends_with(".rs"));
