@@ -17,15 +17,15 @@ RUN sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml | while read -r file; do \
         mkdir -p "$package/src" && echo '//! Nothing.' > "$package/src/lib.rs" || exit 1; done
 # +crt-static: the C library is in the binary, which then runs in an image that has none. The explicit target keeps
 # the flag away from build scripts and procedural macros, which must load at run time.
-ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols
-RUN cargo build --release --locked --bin pillarbox --target "$(rustc -vV | sed -n 's/^host: //p')"
+ENV RUSTFLAGS="-C target-feature=+crt-static"
+RUN cargo build --profile dist --locked --bin pillarbox --target "$(rustc -vV | sed -n 's/^host: //p')"
 
 # The program. The time stamps of the placeholders are newer than those of the files that replace them.
 COPY crates crates
 COPY src src
 RUN find crates src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --bin pillarbox --target "$(rustc -vV | sed -n 's/^host: //p')" \
-    && cp target/*-linux-gnu/release/pillarbox . \
+    && cargo build --profile dist --locked --bin pillarbox --target "$(rustc -vV | sed -n 's/^host: //p')" \
+    && cp target/*-linux-gnu/dist/pillarbox . \
     && ./pillarbox --version
 
 # What the image holds. The other names of the binary are hard links: real files for a COPY --from of another

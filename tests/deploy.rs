@@ -379,3 +379,26 @@ fn a_purge_goes_on_where_the_queue_is_a_mount_point() {
     assert!(mounted.is_dir() && fs::read_dir(&mounted).unwrap().next().is_none(), "emptied");
     assert!(!plain.exists());
 }
+
+#[test]
+fn what_is_handed_out_is_built_small_and_can_still_catch_a_panic() {
+    let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
+    let (dist, release) = (&manifest["profile"]["dist"], &manifest["profile"]["release"]);
+    let setting = |name: &str| dist[name].as_str().unwrap();
+    assert_eq!(
+        (setting("inherits"), setting("lto"), setting("strip")),
+        ("release", "thin", "symbols")
+    );
+    assert_eq!(dist["codegen-units"].as_integer(), Some(1));
+    // A damaged index is found by a panic.
+    assert_eq!(release["panic"].as_str(), Some("unwind"));
+    assert!(dist.get("panic").is_none());
+
+    let (makefile, image) = (text("Makefile"), text("Dockerfile"));
+    assert!(makefile.contains("\nDEB_PROFILE ?= dist\n"));
+    assert!(text("tests/system/package.sh").contains("DEB_PROFILE:-dist"));
+    assert!(!image.contains("--release") && image.matches("--profile dist").count() == 2);
+    let at = makefile.find("\nstatic:").unwrap();
+    let recipe = makefile[at + 1..].split("\n\n").next().unwrap();
+    assert!(recipe.contains("--profile dist") && !recipe.contains("--release"), "{recipe}");
+}

@@ -14,7 +14,7 @@ box=${BOX:-pillarbox-package-$$}
 image=pillarbox-test-systemd
 parts=$PWD/tests/system/package
 debs=$PWD/target/debian/test-system
-export DEB_PROFILE=${DEB_PROFILE:-release}
+export DEB_PROFILE=${DEB_PROFILE:-dist}
 exposure_max=1.0
 
 passed() { echo "package: ok: $*"; }
