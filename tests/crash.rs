@@ -25,8 +25,8 @@ use crate::support::{
 
 /// Kills in an ordinary run; `make test-crash-long` asks for more.
 const KILLS: usize = 40;
-/// From as many kills on the load is thinner, so that the queue stays about as long all the time.
-const MANY_KILLS: usize = 400;
+/// Kills of one queue: each costs a login or two, and an hour has 1,000 of them at most.
+const KILLS_PER_ROUND: usize = 250;
 /// One message in flight at a kill may be sent again when its reply was as fresh as that.
 const FRESH: Duration = Duration::from_millis(50);
 /// Kills while a small budget is being spent.
@@ -40,19 +40,23 @@ fn every_acknowledged_message_survives_kills_at_random_moments() {
         .map_or(KILLS, |text| text.parse().expect("a number"));
     let seed = seed("crash");
     let mut random = fastrand::Rng::with_seed(seed);
+    let mut left = kills;
+    while left > 0 {
+        let kills = left.min(KILLS_PER_ROUND);
+        left -= kills;
+        kill_under_load(kills, &mut random);
+    }
+}
+
+fn kill_under_load(kills: usize, random: &mut fastrand::Rng) {
     // A short round trip keeps final dots in flight at the kills.
     let gmail = Gmail::with(|options| options.latency = Duration::from_millis(2));
     let home = home_without_brakes(&gmail.upstream(), PLENTY);
     let mut daemon = home.start();
-    let (pause_ms, recipients) = if kills <= KILLS {
-        (5..40, 1..3)
-    } else if kills < MANY_KILLS {
-        (20..120, 1..3)
-    } else {
-        (60..240, 1..3)
-    };
-    let load = Load { pause_ms, recipients, ..Load::default() };
-    let clients = Submitters::start(home.smtp, "crash", &load, seed);
+    // In a long run the queue must not grow all the time.
+    let pause_ms = if kills <= KILLS { 5..40 } else { 20..120 };
+    let load = Load { pause_ms, recipients: 1..3, ..Load::default() };
+    let clients = Submitters::start(home.smtp, "crash", &load, random.u64(..));
     let pulse = Pulse::start();
     let mut slowest = Duration::ZERO;
     let mut killed = Vec::new();
