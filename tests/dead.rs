@@ -10,7 +10,7 @@ use pillarbox::{
     daemon::{self, Daemon, DaemonError},
     queue::{sled_store::SledStore, store::Store},
     sandbox::{APP_PASSWORD, Options as SandboxOptions, Sandbox},
-    settings::{self, Surroundings, hostname::Host},
+    settings::{self, Surroundings, host::Host},
     shutdown::{Phase, Shutdown},
 };
 use tokio::task::JoinSet;

@@ -18,7 +18,7 @@ use std::{
     process::Command,
 };
 
-use pillarbox::settings::{self, Settings, Surroundings, hostname::Host};
+use pillarbox::settings::{self, Settings, Surroundings, host::Host};
 use serde_json::Value;
 
 use crate::support::daemon::{Home, Upstream, free_port};

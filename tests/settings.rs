@@ -21,7 +21,7 @@ use pillarbox::{
     budget::Limit,
     delivery::{PasswordSource, Tls},
     message::{envelope::Lane, identity::FromPolicy},
-    settings::{self, Settings, SettingsError, Source, Surroundings, hostname::Host},
+    settings::{self, Settings, SettingsError, Source, Surroundings, host::Host},
     smtp::session::Authentication,
 };
 

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pillarbox::settings::{self, Surroundings, exposure, hostname::Host, machine::Machine};
+use pillarbox::settings::{
+    self, Surroundings,
+    host::{self, Host, Machine},
+};
 
 fn machine(case: &Path) -> Machine {
     let text = |name: &str| fs::read_to_string(case.join(name)).unwrap_or_default();
@@ -36,8 +39,7 @@ fn warnings(case: &Path) -> String {
     let listener = &settings.listener;
     let addresses: Vec<SocketAddr> =
         listener.addresses.iter().map(|endpoint| endpoint.address).collect();
-    let warnings =
-        exposure::warnings(listener, &addresses, &settings.queue.directory, &machine(case));
+    let warnings = host::warnings(listener, &addresses, &settings.queue.directory, &machine(case));
     warnings.iter().map(|warning| format!("{}\n  {}\n", warning.what, warning.remedy)).collect()
 }
 

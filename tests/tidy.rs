@@ -60,7 +60,7 @@ fn the_bans_refuse_a_sample_of_each_kind() {
         ("src/delivery/retry.rs", "use std::time::Instant; fn f() { Instant::now(); }"),
         ("src/queue/committer.rs", "fn f() { std::time::SystemTime::now(); }"),
         ("src/queue/committer.rs", "use std::{fmt, time::{Duration, Instant}};"),
-        ("src/settings/raw.rs", "fn f(s: Secret) { s.expose(); }"),
+        ("src/settings/load.rs", "fn f(s: Secret) { s.expose(); }"),
         ("src/delivery/gmail.rs", "fn f(s: Secret) { Secret::expose(&s); }"),
         ("src/queue/spool.rs", "fn f(tree: &sled::Tree) {}"),
         ("src/delivery/classify.rs", "use lettre::transport::smtp::response::Response;"),

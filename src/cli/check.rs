@@ -18,8 +18,8 @@ use crate::{
     clock::{Clock as _, SystemClock},
     delivery::{self, PasswordSource, Tls, oauth::Grant},
     settings::{
-        self, Settings, SettingsError, exposure,
-        machine::{self, Machine},
+        self, Settings, SettingsError,
+        host::{self, Machine},
     },
 };
 
@@ -109,8 +109,8 @@ pub(super) fn account(config: Option<&Path>) -> Result<(), Failure> {
 fn surroundings(settings: &Settings) -> Vec<String> {
     let listener = &settings.listener;
     let addresses: Vec<_> = listener.addresses.iter().map(|endpoint| endpoint.address).collect();
-    let store = machine::resolved(&settings.queue.directory);
-    let warnings = exposure::warnings(listener, &addresses, &store, &Machine::of_this_process());
+    let store = host::resolved(&settings.queue.directory);
+    let warnings = host::warnings(listener, &addresses, &store, &Machine::of_this_process());
     warnings.iter().map(ToString::to_string).collect()
 }
 

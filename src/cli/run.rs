@@ -19,8 +19,8 @@ use crate::{
     listener::BindError,
     queue::{sled_store::SledStore, store::Store},
     settings::{
-        self, SettingsError, exposure,
-        machine::{self, Machine},
+        self, SettingsError,
+        host::{self, Machine},
     },
     shutdown::{Phase, Shutdown},
     supervision::{Supervisor, Variables},
@@ -103,9 +103,8 @@ fn warn_of_surroundings(options: &Options, addresses: &[SocketAddr], now: Timest
     {
         tracing::warn!("{words}");
     }
-    let store = machine::resolved(&options.queue.directory);
-    for warning in
-        exposure::warnings(&options.listener, addresses, &store, &Machine::of_this_process())
+    let store = host::resolved(&options.queue.directory);
+    for warning in host::warnings(&options.listener, addresses, &store, &Machine::of_this_process())
     {
         tracing::warn!(remedy = warning.remedy, "{}", warning.what);
     }

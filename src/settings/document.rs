@@ -10,7 +10,6 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     problem::{HIDDEN, Place, SettingsError},
-    raw::{self, REPEATED},
     value::{nearest, without_credentials},
 };
 use crate::{
@@ -25,6 +24,16 @@ const EXCERPT_CHARACTERS_MAX: usize = 120;
 /// Lines above a line of a list in which we look for the list's key.
 const LIST_LINES_MAX: usize = 256;
 
+/// Sections that may be there several times: this one ...
+pub(super) const NETWORK: &str = "listener.network";
+/// ... and this one.
+pub(super) const SENDER: &str = "identity.sender";
+/// All of them.
+pub(super) const REPEATED: [&str; 2] = [NETWORK, SENDER];
+
+/// A section and its keys.
+pub(super) type Section = (&'static str, &'static [&'static str]);
+
 /// The file.
 #[derive(Clone)]
 pub(super) struct Document {
@@ -33,6 +42,8 @@ pub(super) struct Document {
     /// Where each `section.key` stands, as octets of the text. A section that is there several times is
     /// called `listener.network[0]`, `listener.network[1]` ...; its header has the empty key.
     keys: BTreeMap<(String, String), Range<usize>>,
+    /// Every key that there is.
+    known: Vec<&'static str>,
 }
 
 /// Without the text: it may hold a password.
@@ -43,8 +54,8 @@ impl fmt::Debug for Document {
 }
 
 impl Document {
-    /// Reads the file.
-    pub(super) fn read(path: &Path) -> Result<Self, SettingsError> {
+    /// Reads the file, which may have these sections.
+    pub(super) fn read(path: &Path, sections: &[Section]) -> Result<Self, SettingsError> {
         let unreadable = |reason: String| {
             SettingsError::Unreadable {
             path: path.to_owned(),
@@ -68,10 +79,10 @@ impl Document {
             let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
             unreadable(format!("line {line} is not UTF-8"))
         })?;
-        Ok(Self::new(path.to_owned(), text))
+        Ok(Self::new(path.to_owned(), text, sections))
     }
 
-    pub(super) fn new(path: PathBuf, text: String) -> Self {
+    fn new(path: PathBuf, text: String, sections: &[Section]) -> Self {
         // The recoverable parse finds the keys of a file that has a mistake elsewhere.
         let (table, _) = DeTable::parse_recoverable(&text);
         let mut keys = BTreeMap::new();
@@ -89,7 +100,8 @@ impl Document {
                 }
             }
         }
-        Self { path, text, keys }
+        let known = sections.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+        Self { path, text, keys, known }
     }
 
     /// Everything that keeps the text from being TOML, in the order of the text, one a line.
@@ -174,20 +186,40 @@ impl Document {
         if sets_secret(line) || has_credentials(line) {
             return false;
         }
-        if begins_known(line) {
+        if self.begins_known(line) {
             return true;
         }
         // A later line of a list.
         for above in self.text[..line_start].lines().rev().take(LIST_LINES_MAX) {
-            if sets_secret(above) || above.contains(']') && !begins_known(above) {
+            if sets_secret(above) || above.contains(']') && !self.begins_known(above) {
                 return false;
             }
-            if begins_known(above) {
+            if self.begins_known(above) {
                 let list = above.split_once('=').map_or("", |(_, value)| value.trim_start());
                 return list.starts_with('[') && !list.contains(']');
             }
         }
         line.trim().is_empty()
+    }
+
+    /// Whether the line begins with a header, or with a key of ours that holds no secret, possibly misspelt.
+    fn begins_known(&self, line: &str) -> bool {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[') {
+            let (name, rest) = header.rsplit_once(']').unwrap_or((header, ""));
+            let is_name =
+                name.chars().all(|letter| letter.is_ascii_alphabetic() || "._[] ".contains(letter));
+            return is_name && (rest.trim().is_empty() || rest.trim_start().starts_with('#'));
+        }
+        if line.starts_with('#') {
+            return true;
+        }
+        let is_key = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+        let word = line.split(|letter| !is_key(letter)).next().unwrap_or("");
+        let key = word.rsplit('.').next().unwrap_or("");
+        let known = || self.known.iter().copied();
+        known().any(|known| known == key)
+            || (line[word.len()..].trim_start().starts_with('=') && nearest(key, known()).is_some())
     }
 }
 
@@ -239,28 +271,6 @@ fn sets_secret(line: &str) -> bool {
 /// Whether a word of the line has a user name and a password before its host, as web addresses may.
 fn has_credentials(line: &str) -> bool {
     line.split([' ', '\t', '"', '\'', ',']).any(|word| without_credentials(word) != word)
-}
-
-/// Whether the line begins with a header, or with a key of ours that holds no secret, possibly misspelt.
-fn begins_known(line: &str) -> bool {
-    let line = line.trim();
-    if let Some(header) = line.strip_prefix('[') {
-        let (name, rest) = header.rsplit_once(']').unwrap_or((header, ""));
-        let is_name =
-            name.chars().all(|letter| letter.is_ascii_alphabetic() || "._[] ".contains(letter));
-        return is_name && (rest.trim().is_empty() || rest.trim_start().starts_with('#'));
-    }
-    if line.starts_with('#') {
-        return true;
-    }
-    let is_key = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
-    let word = line.split(|letter| !is_key(letter)).next().unwrap_or("");
-    let key = word.rsplit('.').next().unwrap_or("");
-    let known = raw::sections();
-    let mut keys = known.iter().flat_map(|(_, keys)| keys.iter().copied());
-    keys.any(|known| known == key)
-        || (line[word.len()..].trim_start().starts_with('=')
-            && nearest(key, known.iter().flat_map(|(_, keys)| keys.iter().copied())).is_some())
 }
 
 fn excerpt(number: &str, column: usize, width: usize, line: &str) -> String {
@@ -340,9 +350,15 @@ fn floor_boundary(text: &str, position: usize) -> usize {
 mod tests {
     use super::*;
 
+    const SECTIONS: [Section; 3] = [
+        ("upstream", &["host", "port", "username", "password_file", "password"]),
+        ("listener", &["addresses"]),
+        ("alert", &["oauth_client_secret_file"]),
+    ];
+
     fn excerpt_of(text: &str, word: &str) -> String {
         let start = text.find(word).unwrap();
-        let document = Document::new("relay.toml".into(), text.into());
+        let document = Document::new("relay.toml".into(), text.into(), &SECTIONS);
         let Place::File { excerpt, .. } = document.place(start..start + word.len()) else {
             return String::new();
         };
@@ -356,7 +372,7 @@ mod tests {
         let (pipe, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
         rustix::fs::mknodat(rustix::fs::CWD, &path, pipe, mode, 0).unwrap();
         for path in [path.as_path(), Path::new("/dev/null"), directory.path()] {
-            let words = Document::read(path).unwrap_err().to_string();
+            let words = Document::read(path, &SECTIONS).unwrap_err().to_string();
             assert!(words.contains("it is not a regular file"), "{words}");
         }
     }

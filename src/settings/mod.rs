@@ -3,26 +3,17 @@
 //! Rule: what is returned cannot be wrong, only unsuitable; every refusal says where and what to do.
 //! No secret is read here. Must not know what the modules do with their Options.
 
-mod choices;
 mod document;
-mod door;
-pub mod exposure;
-mod field_names;
-pub mod hostname;
+pub mod host;
 mod identity;
-mod layers;
-pub mod machine;
+mod listener;
+mod load;
 mod networks;
-mod oauth;
+mod notify;
 pub mod problem;
-mod protection;
-mod raw;
-mod recipients;
 mod report;
-pub mod sendmail;
 mod storage;
 mod strangers;
-mod telling;
 mod upstream;
 mod value;
 
@@ -33,21 +24,26 @@ use std::{
     time::Duration,
 };
 
-use self::{document::Document, hostname::Host, layers::Layers, raw::Raw, report::Report};
-use crate::{admin, delivery, listener, notices, queue, smtp::address::Address, telemetry, trust};
+use self::{
+    document::Document,
+    host::Host,
+    identity::Mailbox,
+    load::{Layers, Sections},
+    report::Report,
+    upstream::Account,
+};
+use crate::{
+    admin, delivery, listener as door, notices, queue, smtp::address::Address, telemetry, trust,
+};
 
-pub use self::problem::SettingsError;
+pub use self::{problem::SettingsError, storage::DEFAULT_SOCKET};
 
 /// Where a configuration is looked for when none is named: here first, then [`SYSTEM_FILE`].
 pub const LOCAL_FILE: &str = "relay.toml";
 /// The configuration of a system-wide installation.
 pub const SYSTEM_FILE: &str = "/etc/pillarbox/relay.toml";
-/// Where a daemon answers its administrator when nothing else is configured.
-pub const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
 /// How long a stop waits for messages in transfer and attempts in flight; `pillarbox.service` gives 60 s.
 pub const STOP_WAIT: Duration = Duration::from_secs(30);
-/// A commit that takes longer has failed (a disk that hangs, a network file system that is gone).
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the password is called in a directory of secrets, when the configuration names no source for it.
 pub const SECRET_NAMES: [&str; 3] = ["pillarbox-password", "pillarbox_password", "gmail_password"];
@@ -60,7 +56,7 @@ pub struct Settings {
     /// Where it comes from.
     pub source: Source,
     /// For the listener.
-    pub listener: listener::Options,
+    pub listener: door::Options,
     /// For the queue.
     pub queue: queue::options::Options,
     /// For the admin socket and its clients.
@@ -99,14 +95,6 @@ impl fmt::Display for Source {
             Self::Defaults => formatter.write_str("no file (defaults and environment)"),
         }
     }
-}
-
-/// Whether there is somebody to relay as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Account {
-    /// A login, or `auth = "none"`.
-    Complete,
-    Missing,
 }
 
 /// What the process can see of its surroundings; a value, so that a test can make its own.
@@ -170,17 +158,18 @@ pub fn load_in(
     surroundings: &Surroundings,
 ) -> Result<Settings, SettingsError> {
     let variables = &surroundings.variables;
-    layers::check_file_variable(variables)
+    load::check_file_variable(variables)
         .map_err(|problem| SettingsError::Invalid(vec![problem]))?;
-    let document =
-        find_file(explicit, surroundings)?.map(|path| Document::read(&path)).transpose()?;
-    let Layers { raw, unread, mut problems } = layers::read(document.as_ref(), variables);
-    let Some(raw) = raw else { return Err(SettingsError::Invalid(problems)) };
+    let document = find_file(explicit, surroundings)?
+        .map(|path| Document::read(&path, &load::sections()))
+        .transpose()?;
+    let Layers { sections, unread, mut problems } = load::read(document.as_ref(), variables);
+    let Some(sections) = sections else { return Err(SettingsError::Invalid(problems)) };
     let source = document
         .as_ref()
         .map_or(Source::Defaults, |document| Source::File(document.path().to_owned()));
     let mut report = Report::new(document.as_ref(), variables, &unread);
-    let settings = check(&raw, source, surroundings, &mut report);
+    let settings = check(sections, source, surroundings, &mut report);
     // What could not be read is reported first; the rest is judged without it.
     problems.extend(report.finish());
     if problems.is_empty() { Ok(settings) } else { Err(SettingsError::Invalid(problems)) }
@@ -189,7 +178,7 @@ pub fn load_in(
 /// Every key as (section, key), in the order of the annotated relay.toml.
 #[must_use]
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    raw::sections()
+    load::sections()
         .into_iter()
         .flat_map(|(section, keys)| keys.iter().map(move |key| (section, *key)))
         .collect()
@@ -200,7 +189,7 @@ fn find_file(
     explicit: Option<&Path>,
     surroundings: &Surroundings,
 ) -> Result<Option<PathBuf>, SettingsError> {
-    let named = surroundings.variables.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
+    let named = surroundings.variables.get(load::FILE_VARIABLE).filter(|path| !path.is_empty());
     let named = explicit.map(Path::to_owned).or_else(|| named.map(PathBuf::from));
     if named.is_some() {
         return Ok(named);
@@ -216,43 +205,47 @@ fn find_file(
 }
 
 fn check(
-    raw: &Raw,
+    mut sections: Sections,
     source: Source,
     surroundings: &Surroundings,
     report: &mut Report<'_>,
 ) -> Settings {
     let host = &surroundings.host;
-    let state = storage::directory(&raw.queue, report);
-    let upstream = upstream::check(&raw.upstream, surroundings, &state, report);
-    let account_address: Option<Address> =
-        upstream.login.as_ref().and_then(|login| login.username.parse().ok());
-    let admin_address =
-        recipients::admin(&raw.identity, report).or_else(|| account_address.clone());
-    let hostname = door::hostname(&raw.listener, host, report);
-    let recipients =
-        recipients::check(&raw.identity, &hostname, host, admin_address.as_ref(), report);
-    let mut listener = door::check(&raw.listener, &hostname, &recipients, report);
-    listener.local = sendmail::check(&raw.sendmail, report);
-    door::check_against_upstream(&listener, &upstream.host, report);
-    let queue = storage::check_queue(&raw.queue, listener.session.max_message_bytes, report);
-    let budget = storage::check_budget(&raw.budget, &upstream.host, report);
-    let identity = identity::check(&raw.identity, &upstream, &hostname, report);
-    let ca_file = report::set(raw.upstream.ca_file.as_ref());
-    let uncertain = storage::uncertain(&raw.queue);
-    let (account, admin) = (account_address.as_ref(), admin_address.as_ref());
-    let mut notices = telling::check_notices(&raw.notices, &hostname, account, admin, report);
+    let state = sections.queue.directory(report);
+    let upstream = sections.upstream.check(surroundings, &state, report);
+    let login = upstream.login.as_ref();
+    let account: Option<Address> = login.and_then(|login| login.username.parse().ok());
+    let mailbox = Mailbox::of(account.as_ref(), upstream.account);
+    let admin = sections.identity.admin(report).or_else(|| account.clone());
+    let hostname = sections.listener.hostname(host, report);
+    let recipients = sections.identity.recipients(&hostname, host, admin.as_ref(), report);
+    let mut listener = sections.listener.check(&hostname, &recipients, report);
+    listener.local = sections.sendmail.check(report);
+    listener::check_against_upstream(&listener, &upstream.host, report);
+    sections.queue.check(listener.session.max_message_bytes, report);
+    let allowance = sections.budget.check(&upstream.host, report);
+    let identity = sections.identity.check(mailbox, &hostname, report);
+    let (from, to) = (account.as_ref(), admin.as_ref());
+    let mut notices = sections.notices.check(&hostname, from, to, report);
     // Nobody elsewhere hears of mail that was kept from him.
     notices.senders &= recipients.local().redirect_all.is_none();
-    notices.day = Some(budget.day());
-    let ca_file = ca_file.map(|path| report.path("upstream", "ca_file", path));
-    let secret_directories = &surroundings.secret_directories;
-    let alert =
-        telling::check_alert(&raw.alert, &hostname, ca_file.clone(), secret_directories, report);
+    notices.day = Some(allowance.day());
+    let ca_file = sections.upstream.ca_file(report);
+    let secrets = &surroundings.secret_directories;
+    let alert = sections.alert.check(&hostname, ca_file.clone(), secrets, report);
+    let Sections { queue, admin: admin_section, log, .. } = sections;
     Settings {
         source,
+        listener,
+        queue: queue.options(state, hostname),
+        admin: admin_section.check(report),
+        telemetry: log.options(),
+        log_output: log.output,
+        history_lifetime: queue.history_lifetime,
         dead_letter_lifetime: queue.dead_letter_lifetime,
         notices,
         alert,
+        owner_reserve: allowance.owner_reserve,
         account: upstream.account,
         delivery: delivery::Options {
             host: upstream.host,
@@ -265,40 +258,18 @@ fn check(
             ca_file,
             connections: upstream.connections,
             logins_per_hour: upstream.logins_per_hour,
-            recipients_per_day: budget.recipients_per_day,
-            notice_reserve: budget.notice_reserve,
-            urgent_reserve: budget.urgent_reserve,
-            pace_per_minute: budget.pace_per_minute,
+            recipients_per_day: allowance.recipients_per_day,
+            notice_reserve: allowance.notice_reserve,
+            urgent_reserve: allowance.urgent_reserve,
+            pace_per_minute: allowance.pace_per_minute,
             lifetime: queue.lifetime,
-            uncertain,
-            admin: admin_address,
+            uncertain: queue.uncertain,
+            admin,
             identity,
             recipients,
             drain: STOP_WAIT,
             limits: delivery::Limits::default(),
         },
-        queue: queue_options(&queue, hostname, uncertain),
-        listener,
-        admin: storage::check_admin(&raw.admin, report),
-        log_output: telling::log_output(&raw.log),
-        telemetry: telling::log(&raw.log),
-        history_lifetime: queue.history_lifetime,
-        owner_reserve: budget.owner_reserve,
-    }
-}
-
-fn queue_options(
-    queue: &storage::CheckedQueue,
-    hostname: String,
-    uncertain: delivery::Uncertain,
-) -> queue::options::Options {
-    queue::options::Options {
-        directory: queue.directory.clone(),
-        max_bytes: queue.max_bytes,
-        min_free_bytes: queue.min_free_bytes,
-        hostname,
-        hold_uncertain: uncertain == delivery::Uncertain::Hold,
-        commit_timeout: COMMIT_TIMEOUT,
     }
 }
 

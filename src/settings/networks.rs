@@ -1,32 +1,139 @@
-//! The checks of `[[listener.network]]` and `trusted_networks`: what the clients of which network may do.
+//! `[[listener.network]]` and `trusted_networks`: what the clients of which network may do.
 //!
-//! Rule: no setting makes an open relay, and no section is written in vain. Must not know how the listener
-//! uses what it is told.
+//! Rule: no setting makes an open relay, no section is written in vain, and no password of a stranger travels in plain
+//! text. Must not know how the listener uses what it is told.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU32,
+    ops::RangeInclusive,
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Deserialize;
 
 use super::{
-    document::numbered,
-    protection::{self, Protection},
-    raw::{self, Listener, NETWORK},
-    report::{Key, Report},
+    document::{NETWORK, numbered},
+    report::{Report, in_range},
     strangers::{Public, embedded_ipv4},
-    value::{List, Parsed, Size},
+    value::{list, size_if_any, text, text_if_any, whole},
 };
 use crate::{
-    listener::options::Network,
+    listener::options,
     message::envelope::Lane,
     smtp::session::{Authentication, Policy},
 };
 
 const SECTION: &str = "listener";
+/// What the limit for one message may be, of the listener and of a section.
+pub(super) const MESSAGE_BYTES: RangeInclusive<u64> = 1024..=256 << 20;
 /// Messages a minute that a limit may allow; a higher one limits nothing.
 const MESSAGES_PER_MINUTE_MAX: u32 = 100_000;
+/// What to do when TLS is asked for and there is no certificate.
+pub(super) const CERTIFICATE_REMEDY: &str =
+    "Set tls_certificate and tls_key under [listener] to the files of a certificate.";
+
+/// `[[listener.network]]`: what the clients of some networks may do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Network {
+    #[serde(deserialize_with = "list")]
+    networks: Vec<IpNet>,
+    trusted: bool,
+    /// As `[listener]` says; so are the next two.
+    starttls: Option<bool>,
+    #[serde(deserialize_with = "text_if_any")]
+    authentication: Option<Authentication>,
+    #[serde(deserialize_with = "size_if_any")]
+    max_message_bytes: Option<u64>,
+    /// 0 is no limit.
+    #[serde(deserialize_with = "whole")]
+    messages_per_minute: i64,
+    #[serde(deserialize_with = "text")]
+    lane: Lane,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            networks: Vec::new(),
+            trusted: false,
+            starttls: None,
+            authentication: None,
+            max_message_bytes: None,
+            messages_per_minute: 0,
+            lane: Lane::Normal,
+        }
+    }
+}
+
+/// What `[listener]` says of all networks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Protection {
+    pub(super) has_certificate: bool,
+    /// Whether STARTTLS is offered to clients whose network does not say.
+    pub(super) starttls: bool,
+    /// What clients hear whose network does not say.
+    pub(super) authentication: Authentication,
+    pub(super) max_message_bytes: u64,
+    /// Clients of other hosts can connect.
+    pub(super) is_exposed: bool,
+    /// Some address is TLS from the first byte.
+    pub(super) has_implicit_tls: bool,
+}
+
+impl Protection {
+    /// Refuses AUTH where the passwords of strangers would travel in plain text. Among `known` clients,
+    /// those of a trusted network, an eavesdropper could send mail without a password anyway.
+    pub(super) fn check_passwords_are_private(
+        &self,
+        section: &str,
+        known: bool,
+        starttls: bool,
+        authentication: Authentication,
+        report: &mut Report<'_>,
+    ) {
+        let encrypted = self.has_certificate && (starttls || self.has_implicit_tls);
+        if known || encrypted || !self.is_exposed || !asks_for_password(authentication) {
+            return;
+        }
+        let what = "passwords of clients that are not trusted would travel in plain text";
+        let remedy = if self.has_certificate {
+            "Offer STARTTLS to these clients, or add tls_addresses."
+        } else {
+            "Set tls_certificate and tls_key, or write authentication in a [[listener.network]] with \
+             trusted = true."
+        };
+        report.add(section, "authentication", what, remedy);
+    }
+
+    /// What the clients of trusted networks may do that no section names.
+    fn policy_of_trusted(&self) -> Policy {
+        Policy {
+            starttls: self.starttls,
+            authentication: self.authentication,
+            ..Policy::plain(true, self.max_message_bytes)
+        }
+    }
+
+    /// What everybody else may do: nothing, unless they log in.
+    pub(super) fn policy_of_strangers(&self) -> Policy {
+        Policy {
+            starttls: self.starttls,
+            authentication: match self.authentication {
+                // Any password will do only for who needs none.
+                Authentication::AcceptAny => Authentication::Off,
+                authentication => authentication,
+            },
+            ..Policy::plain(false, self.max_message_bytes)
+        }
+    }
+}
+
+/// Whether logins are compared with the users file.
+pub(super) fn asks_for_password(authentication: Authentication) -> bool {
+    matches!(authentication, Authentication::Optional | Authentication::Required)
+}
 
 /// Where a network is written.
 #[derive(Clone, Debug)]
@@ -70,53 +177,28 @@ impl Seen {
     }
 }
 
-/// The networks in the order in which they are tried: the sections, then `trusted_networks`.
+/// The networks in the order in which they are tried: the sections, then `trusted_networks`, which are those of this
+/// host when nothing is written.
 pub(super) fn check(
-    raw: &Listener,
+    sections: &[Network],
+    trusted_networks: Option<&[IpNet]>,
     protection: &Protection,
-    max_message_bytes: u64,
     report: &mut Report<'_>,
-) -> Vec<Network> {
+) -> Vec<options::Network> {
     let mut seen = Seen::default();
     let mut networks = Vec::new();
-    for (index, section) in raw.network.0.iter().enumerate() {
+    for (index, section) in sections.iter().enumerate() {
         let place = Place { section: numbered(NETWORK, index), key: "networks" };
-        let list = list_of(section);
-        if list.is_empty() {
-            let remedy =
-                "Add a line such as networks = [\"192.168.1.0/24\"], or remove the section.";
-            report.add_lack(
-                &place.section,
-                "networks",
-                "the section names no network, so it is for nobody",
-                remedy,
-            );
-        }
-        let policy = policy(section, &place.section, protection, max_message_bytes, report);
-        check_list(list, &place, policy, &mut seen, report);
-        networks.push(Network {
-            networks: list.to_owned(),
-            policy,
-            messages_per_minute: messages_per_minute(section, &place.section, report),
-            lane: section.lane.as_ref().map_or(Lane::Normal, |Parsed(lane)| *lane),
-        });
+        networks.push(section.check(&place, protection, &mut seen, report));
     }
-    let trusted = Policy {
-        starttls: protection.starttls,
-        authentication: protection.authentication,
-        ..Policy::plain(true, max_message_bytes)
-    };
-    let list = match &raw.trusted_networks {
-        None => loopback_networks(),
-        Some(List(list)) => {
-            let place = Place { section: SECTION.into(), key: "trusted_networks" };
-            check_list(list, &place, trusted, &mut seen, report);
-            list.clone()
-        }
-    };
-    networks.push(Network {
-        networks: list,
-        policy: trusted,
+    let policy = protection.policy_of_trusted();
+    if let Some(list) = trusted_networks {
+        let place = Place { section: SECTION.into(), key: "trusted_networks" };
+        check_list(list, &place, policy, &mut seen, report);
+    }
+    networks.push(options::Network {
+        networks: trusted_networks.map_or_else(loopback_networks, <[IpNet]>::to_vec),
+        policy,
         messages_per_minute: None,
         lane: Lane::Normal,
     });
@@ -124,104 +206,83 @@ pub(super) fn check(
     networks
 }
 
-/// What everybody else may do: nothing, unless they log in.
-pub(super) fn default_policy(protection: &Protection, max_message_bytes: u64) -> Policy {
-    Policy {
-        starttls: protection.starttls,
-        authentication: match protection.authentication {
-            // Any password will do only for who needs none.
-            Authentication::AcceptAny => Authentication::Off,
-            authentication => authentication,
-        },
-        ..Policy::plain(false, max_message_bytes)
+impl Network {
+    /// What the section itself says.
+    pub(super) fn authentication(&self) -> Option<Authentication> {
+        self.authentication
     }
-}
 
-fn list_of(section: &raw::Network) -> &[IpNet] {
-    section.networks.as_ref().map_or(&[], |List(list)| list)
-}
-
-fn policy(
-    section: &raw::Network,
-    name: &str,
-    protection: &Protection,
-    max_message_bytes: u64,
-    report: &mut Report<'_>,
-) -> Policy {
-    let trusted = section.trusted.unwrap_or(false);
-    let starttls = section.starttls.unwrap_or(protection.starttls);
-    if starttls && protection.tls.is_none() {
-        report.add_lack(
-            name,
-            "starttls",
-            "STARTTLS needs a certificate",
-            protection::CERTIFICATE_REMEDY,
-        );
-    }
-    let written = section.authentication.as_ref().map(|Parsed(authentication)| *authentication);
-    let authentication = match written {
-        Some(Authentication::AcceptAny) if !trusted => {
-            let what =
-                "any password would open the relay to these clients, for they are not trusted";
-            let remedy = "Write trusted = true when you answer for all of them, else \"required\".";
-            report.add(name, "authentication", what, remedy);
-            Authentication::Off
+    fn check(
+        &self,
+        place: &Place,
+        protection: &Protection,
+        seen: &mut Seen,
+        report: &mut Report<'_>,
+    ) -> options::Network {
+        let section = place.section.as_str();
+        if self.networks.is_empty() {
+            let what = "the section names no network, so it is for nobody";
+            let remedy =
+                "Add a line such as networks = [\"192.168.1.0/24\"], or remove the section.";
+            report.add_lack(section, "networks", what, remedy);
         }
-        Some(authentication) => authentication,
-        None if trusted => protection.authentication,
-        None => default_policy(protection, max_message_bytes).authentication,
-    };
-    // A section that only inherits is reported where its policy comes from.
-    if written.is_some() || (section.starttls.is_some() && protection.tls.is_some()) {
-        let known = trusted && !hold_strangers(list_of(section));
-        protection.check_passwords_are_private(name, known, starttls, authentication, report);
+        let policy = self.policy(section, protection, report);
+        check_list(&self.networks, place, policy, seen, report);
+        let limit = 0..=MESSAGES_PER_MINUTE_MAX;
+        let limit = in_range!(report.whole, section, self.messages_per_minute, limit);
+        options::Network {
+            networks: self.networks.clone(),
+            policy,
+            messages_per_minute: NonZeroU32::new(limit),
+            lane: self.lane,
+        }
     }
-    Policy {
-        trusted,
-        starttls: starttls && protection.tls.is_some(),
-        authentication,
-        max_message_bytes: section_size(section.max_message_bytes, name, max_message_bytes, report),
-    }
-}
 
-fn section_size(
-    written: Option<Size>,
-    name: &str,
-    of_listener: u64,
-    report: &mut Report<'_>,
-) -> u64 {
-    let key = Key {
-        section: name,
-        key: "max_message_bytes",
-        default: of_listener,
-        range: 1024..=256 << 20,
-    };
-    let octets = report.size(key, written);
-    if octets > of_listener {
-        let what =
-            format!("{octets} octets are more than the listener takes, which is {of_listener}");
-        report.add(
-            name,
-            "max_message_bytes",
-            what,
-            "Lower it, or raise max_message_bytes of [listener].",
-        );
+    fn policy(&self, name: &str, protection: &Protection, report: &mut Report<'_>) -> Policy {
+        let starttls = self.starttls.unwrap_or(protection.starttls);
+        if starttls && !protection.has_certificate {
+            let what = "STARTTLS needs a certificate";
+            report.add_lack(name, "starttls", what, CERTIFICATE_REMEDY);
+        }
+        let authentication = match self.authentication {
+            Some(Authentication::AcceptAny) if !self.trusted => {
+                let what =
+                    "any password would open the relay to these clients, for they are not trusted";
+                let remedy =
+                    "Write trusted = true when you answer for all of them, else \"required\".";
+                report.add(name, "authentication", what, remedy);
+                Authentication::Off
+            }
+            Some(authentication) => authentication,
+            None if self.trusted => protection.authentication,
+            None => protection.policy_of_strangers().authentication,
+        };
+        // A section that only inherits is reported where its policy comes from.
+        let says_starttls = self.starttls.is_some() && protection.has_certificate;
+        if self.authentication.is_some() || says_starttls {
+            let known = self.trusted && !hold_strangers(&self.networks);
+            protection.check_passwords_are_private(name, known, starttls, authentication, report);
+        }
+        Policy {
+            trusted: self.trusted,
+            starttls: starttls && protection.has_certificate,
+            authentication,
+            max_message_bytes: self.size(name, protection.max_message_bytes, report),
+        }
     }
-    octets
-}
 
-fn messages_per_minute(
-    section: &raw::Network,
-    name: &str,
-    report: &mut Report<'_>,
-) -> Option<NonZeroU32> {
-    let key = Key {
-        section: name,
-        key: "messages_per_minute",
-        default: 0,
-        range: 0..=MESSAGES_PER_MINUTE_MAX,
-    };
-    NonZeroU32::new(report.whole(key, section.messages_per_minute))
+    fn size(&self, name: &str, of_listener: u64, report: &mut Report<'_>) -> u64 {
+        let key = "max_message_bytes";
+        let octets = self.max_message_bytes.unwrap_or(of_listener);
+        let octets = report.within(name, key, octets, of_listener, MESSAGE_BYTES);
+        if octets > of_listener {
+            let what =
+                format!("{octets} octets are more than the listener takes, which is {of_listener}");
+            let remedy = "Lower it, or raise max_message_bytes of [listener].";
+            report.add(name, key, what, remedy);
+        }
+        octets
+    }
 }
 
 /// Refuses networks that would open the relay, and those that can never count.
@@ -294,15 +355,16 @@ fn hold_strangers(list: &[IpNet]) -> bool {
 }
 
 /// Refuses a door that nobody can pass.
-fn check_somebody_may(networks: &[Network], protection: &Protection, report: &mut Report<'_>) {
-    let by_login = |authentication| {
-        matches!(authentication, Authentication::Optional | Authentication::Required)
-    };
-    let passes = |network: &Network| {
+fn check_somebody_may(
+    networks: &[options::Network],
+    protection: &Protection,
+    report: &mut Report<'_>,
+) {
+    let passes = |network: &options::Network| {
         !network.networks.is_empty()
-            && (network.policy.trusted || by_login(network.policy.authentication))
+            && (network.policy.trusted || asks_for_password(network.policy.authentication))
     };
-    if !networks.iter().any(passes) && !by_login(protection.authentication) {
+    if !networks.iter().any(passes) && !asks_for_password(protection.authentication) {
         let remedy = "Remove the line to trust this host, or name the networks of your clients.";
         report.add(
             SECTION,

@@ -4,8 +4,7 @@
 //! Must not know what the keys mean.
 
 use std::{
-    collections::BTreeSet,
-    fmt::Display,
+    collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -13,10 +12,19 @@ use std::{
 
 use super::{
     document::{Document, header, without_number},
-    layers::{Variables, variable},
     problem::{Place, Problem},
-    value::{Parsed, Size, Whole},
 };
+
+/// What a variable that sets a key starts with.
+pub(super) const VARIABLE_PREFIX: &str = "PILLARBOX__";
+
+/// The variables of the process, as far as they may concern us.
+pub(super) type Variables = BTreeMap<String, String>;
+
+/// The variable that sets a key.
+pub(super) fn variable(section: &str, key: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase())
+}
 
 /// The collected problems.
 pub(super) struct Report<'a> {
@@ -95,58 +103,44 @@ impl<'a> Report<'a> {
 
     /// A path as it was meant: relative ones start from the file's directory, or, in a variable, from
     /// the working directory.
-    pub(super) fn path(&self, section: &str, key: &str, path: &str) -> PathBuf {
+    pub(super) fn path(&self, section: &str, key: &str, path: &Path) -> PathBuf {
         let base = self.document.and_then(|document| document.path().parent());
         match base {
             Some(base) if self.set_by_variable(section, key).is_none() => base.join(path),
-            _ => Path::new(path).to_owned(),
+            _ => path.to_owned(),
         }
     }
 
-    /// A number in its range.
-    pub(super) fn whole(&mut self, key: Key<'_, u32>, value: Option<Whole>) -> u32 {
-        let Some(Whole(number)) = value else { return key.default };
-        let fits = u32::try_from(number).ok().filter(|number| key.range.contains(number));
-        fits.unwrap_or_else(|| self.out_of_range(key, number, |limit| limit.to_string()))
-    }
-
-    /// A size in its range.
-    pub(super) fn size(&mut self, key: Key<'_, u64>, value: Option<Size>) -> u64 {
-        let Some(Size(octets)) = value else { return key.default };
-        if key.range.contains(&octets) {
-            return octets;
-        }
-        self.out_of_range(key, octets, |limit| bytesize::ByteSize(limit).to_string())
-    }
-
-    /// A duration in its range.
-    pub(super) fn duration(
+    /// The value of a key whose values have an order; the default when it is out of its range, which is noted.
+    pub(super) fn within<T: Ordered>(
         &mut self,
-        key: Key<'_, Duration>,
-        value: Option<&Parsed<Duration>>,
-    ) -> Duration {
-        let Some(Parsed(duration)) = value else { return key.default };
-        if key.range.contains(duration) {
-            return *duration;
-        }
-        self.out_of_range(key, in_days(*duration), in_days)
-    }
-
-    fn out_of_range<T: Copy>(
-        &mut self,
-        key: Key<'_, T>,
-        shown: impl Display,
-        text: impl Fn(T) -> String,
+        section: &str,
+        key: &str,
+        value: T,
+        default: T,
+        range: RangeInclusive<T>,
     ) -> T {
-        let (least, most) = (text(*key.range.start()), text(*key.range.end()));
-        let remedy = format!("Without the line it is {}.", text(key.default));
-        self.add(
-            key.section,
-            key.key,
-            format!("{shown} is not between {least} and {most}"),
-            remedy,
-        );
-        key.default
+        if range.contains(&value) {
+            return value;
+        }
+        let (least, most) = (range.start().as_limit(), range.end().as_limit());
+        let what = format!("{} is not between {least} and {most}", value.as_written());
+        self.add(section, key, what, format!("Without the line it is {}.", default.as_limit()));
+        default
+    }
+
+    /// The same for a whole number.
+    pub(super) fn whole(
+        &mut self,
+        section: &str,
+        key: &str,
+        value: i64,
+        default: i64,
+        range: RangeInclusive<u32>,
+    ) -> u32 {
+        let (least, most) = (*range.start(), *range.end());
+        let number = self.within(section, key, value, default, least.into()..=most.into());
+        u32::try_from(number).unwrap_or(most)
     }
 
     /// The problems.
@@ -155,13 +149,45 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A key whose value has an order: its default and what it may be.
-#[derive(Clone, Debug)]
-pub(super) struct Key<'a, T> {
-    pub(super) section: &'a str,
-    pub(super) key: &'a str,
-    pub(super) default: T,
-    pub(super) range: RangeInclusive<T>,
+/// The value of a field in its range, by [`Report::within`] or [`Report::whole`]: the field's name is the key's.
+macro_rules! in_range {
+    ($report:ident.$check:ident, $section:expr, $own:ident.$key:ident, $range:expr) => {
+        $report.$check($section, stringify!($key), $own.$key, Self::default().$key, $range)
+    };
+}
+pub(super) use in_range;
+
+/// A value that may be too small or too large.
+pub(super) trait Ordered: Copy + PartialOrd {
+    fn as_written(self) -> String;
+
+    fn as_limit(self) -> String {
+        self.as_written()
+    }
+}
+
+/// A whole number.
+impl Ordered for i64 {
+    fn as_written(self) -> String {
+        self.to_string()
+    }
+}
+
+/// A number of octets.
+impl Ordered for u64 {
+    fn as_written(self) -> String {
+        self.to_string()
+    }
+
+    fn as_limit(self) -> String {
+        bytesize::ByteSize(self).to_string()
+    }
+}
+
+impl Ordered for Duration {
+    fn as_written(self) -> String {
+        in_days(self)
+    }
 }
 
 /// As one would write it: whole days as days, not as months and hours.
@@ -173,9 +199,4 @@ fn in_days(duration: Duration) -> String {
         }
         _ => humantime::format_duration(duration).to_string(),
     }
-}
-
-/// A text key that is set: an empty text means "not set".
-pub(super) fn set(value: Option<&String>) -> Option<&str> {
-    value.map(|text| text.trim()).filter(|text| !text.is_empty())
 }

@@ -1,21 +1,24 @@
-//! The checks of `[queue]`, `[budget]` and `[admin]`: where mail waits, how long, and how much leaves.
+//! `[queue]`, `[budget]`, `[sendmail]` and `[admin]`: where mail waits, how long, how much leaves, and who comes in
+//! through which socket.
 //!
 //! Rule: a limit that could not hold is refused at start, not found out at night. Must not know how the
 //! queue or the ledger work.
 
 use std::{
+    net::SocketAddr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use serde::Deserialize;
+
 use super::{
-    raw::{Admin, Budget, Queue},
-    report::{Key, Report, set},
+    report::{Report, in_range},
     upstream::is_gmail,
-    value::{Parsed, Whole},
+    value::{path, path_or_off, size, text, whole, whole_if_any},
 };
-use crate::{admin, budget::Limit, delivery, notices};
+use crate::{admin, budget::Limit, delivery::Uncertain, listener::options::Local, notices, queue};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -23,79 +26,138 @@ const DAY: Duration = Duration::from_secs(86_400);
 const GMAIL_PER_DAY_MAX: u32 = 10_000;
 /// More than any server of one's own sends, and little enough to be multiplied.
 const PER_DAY_MAX: u32 = 1_000_000_000;
-const DIRECTORY_DEFAULT: &str = "/var/lib/pillarbox";
+/// Where mail waits when nothing else is configured.
+const DEFAULT_DIRECTORY: &str = "/var/lib/pillarbox";
+/// Where a daemon answers its administrator when nothing else is configured.
+pub const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
+/// Where the local socket is when nothing else is configured: where `pillarbox sendmail` looks.
+const DEFAULT_SUBMIT_SOCKET: &str = "/run/pillarbox/submit.sock";
+/// Where mail is left while the daemon does not answer, when nothing else is configured.
+const DEFAULT_DROP_DIRECTORY: &str = "/var/spool/pillarbox";
 /// Octets of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 const SOCKET_PATH_LENGTH_MAX: usize = 107;
+/// What the owner of the account sends by hand on a busy day.
+const OWNER_RESERVE: i64 = 25;
 
-/// The checked `[queue]`.
-pub(super) struct CheckedQueue {
-    pub(super) directory: PathBuf,
+/// `[queue]`: where mail waits and for how long.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Queue {
+    #[serde(deserialize_with = "path")]
+    directory: Option<PathBuf>,
+    #[serde(deserialize_with = "text")]
     pub(super) lifetime: Duration,
-    pub(super) history_lifetime: Duration,
+    #[serde(deserialize_with = "text")]
     pub(super) dead_letter_lifetime: Duration,
-    pub(super) max_bytes: u64,
-    pub(super) min_free_bytes: u64,
+    /// The history also tells a relayed message's leftover file from one whose record was lost, so it must outlive a
+    /// restart.
+    #[serde(deserialize_with = "text")]
+    pub(super) history_lifetime: Duration,
+    #[serde(deserialize_with = "size")]
+    max_bytes: u64,
+    #[serde(deserialize_with = "size")]
+    min_free_bytes: u64,
+    #[serde(deserialize_with = "text")]
+    pub(super) uncertain: Uncertain,
 }
 
-pub(super) fn check_queue(
-    raw: &Queue,
-    max_message_bytes: u64,
-    report: &mut Report<'_>,
-) -> CheckedQueue {
-    let lifetime = Key {
-        section: "queue",
-        key: "lifetime",
-        default: 5 * DAY,
-        range: Duration::from_secs(60)..=90 * DAY,
-    };
-    // The history also tells a relayed message's leftover file from one whose record was lost, so it
-    // must outlive a restart.
-    let history = Key {
-        section: "queue",
-        key: "history_lifetime",
-        default: 30 * DAY,
-        range: HOUR..=3650 * DAY,
-    };
-    let dead = Key {
-        section: "queue",
-        key: "dead_letter_lifetime",
-        default: 30 * DAY,
-        range: HOUR..=3650 * DAY,
-    };
-    let max =
-        Key { section: "queue", key: "max_bytes", default: 2 << 30, range: 1 << 20..=1 << 50 };
-    let min_free = Key {
-        section: "queue",
-        key: "min_free_bytes",
-        default: 256 << 20,
-        range: 1 << 20..=1 << 50,
-    };
-    let max_bytes = report.size(max, raw.max_bytes);
-    if max_bytes < max_message_bytes {
-        let what = format!(
-            "one message may have {max_message_bytes} octets, the whole queue only {max_bytes}"
-        );
-        report.add("queue", "max_bytes", what, "Raise it, or lower listener.max_message_bytes.");
-    }
-    CheckedQueue {
-        directory: directory(raw, report),
-        lifetime: report.duration(lifetime, raw.lifetime.as_ref()),
-        history_lifetime: report.duration(history, raw.history_lifetime.as_ref()),
-        dead_letter_lifetime: report.duration(dead, raw.dead_letter_lifetime.as_ref()),
-        max_bytes,
-        min_free_bytes: report.size(min_free, raw.min_free_bytes),
+impl Default for Queue {
+    fn default() -> Self {
+        let usual = queue::options::Options::new(DEFAULT_DIRECTORY.into());
+        Self {
+            directory: None,
+            lifetime: 5 * DAY,
+            dead_letter_lifetime: 30 * DAY,
+            history_lifetime: 30 * DAY,
+            max_bytes: usual.max_bytes,
+            min_free_bytes: usual.min_free_bytes,
+            uncertain: Uncertain::ResendOnce,
+        }
     }
 }
 
-/// Where mail waits.
-pub(super) fn directory(raw: &Queue, report: &Report<'_>) -> PathBuf {
-    let directory = set(raw.directory.as_ref());
-    directory
-        .map_or_else(|| DIRECTORY_DEFAULT.into(), |path| report.path("queue", "directory", path))
+impl Queue {
+    const SECTION: &str = "queue";
+
+    /// Where mail waits.
+    pub(super) fn directory(&self, report: &Report<'_>) -> PathBuf {
+        let directory = self.directory.as_deref();
+        let directory = directory.unwrap_or_else(|| Path::new(DEFAULT_DIRECTORY));
+        report.path(Self::SECTION, "directory", directory)
+    }
+
+    pub(super) fn check(&mut self, max_message_bytes: u64, report: &mut Report<'_>) {
+        let bytes = 1 << 20..=1 << 50;
+        let kept = HOUR..=3650 * DAY;
+        let section = Self::SECTION;
+        self.max_bytes = in_range!(report.within, section, self.max_bytes, bytes.clone());
+        if self.max_bytes < max_message_bytes {
+            let what = format!(
+                "one message may have {max_message_bytes} octets, the whole queue only {}",
+                self.max_bytes
+            );
+            report.add(
+                section,
+                "max_bytes",
+                what,
+                "Raise it, or lower listener.max_message_bytes.",
+            );
+        }
+        let tried = Duration::from_secs(60)..=90 * DAY;
+        self.lifetime = in_range!(report.within, section, self.lifetime, tried);
+        self.history_lifetime =
+            in_range!(report.within, section, self.history_lifetime, kept.clone());
+        self.dead_letter_lifetime =
+            in_range!(report.within, section, self.dead_letter_lifetime, kept);
+        self.min_free_bytes = in_range!(report.within, section, self.min_free_bytes, bytes);
+    }
+
+    /// What the queue is told.
+    pub(super) fn options(&self, directory: PathBuf, hostname: String) -> queue::options::Options {
+        queue::options::Options {
+            max_bytes: self.max_bytes,
+            min_free_bytes: self.min_free_bytes,
+            hostname,
+            hold_uncertain: self.uncertain == Uncertain::Hold,
+            ..queue::options::Options::new(directory)
+        }
+    }
 }
 
-/// The checked `[budget]`.
-pub(super) struct CheckedBudget {
+/// `[budget]`: how much the account may be used.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Budget {
+    #[serde(deserialize_with = "whole")]
+    recipients_per_day: i64,
+    /// [`OWNER_RESERVE`], of a day that has a limit.
+    #[serde(deserialize_with = "whole_if_any")]
+    owner_reserve: Option<i64>,
+    /// From what is left of the day, see [`usual_notice_reserve`].
+    #[serde(deserialize_with = "whole_if_any")]
+    notice_reserve: Option<i64>,
+    /// None unless somebody asks: it takes room from all other mail.
+    #[serde(deserialize_with = "whole")]
+    urgent_reserve: i64,
+    #[serde(deserialize_with = "whole")]
+    pace_per_minute: i64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            recipients_per_day: 500,
+            owner_reserve: None,
+            notice_reserve: None,
+            urgent_reserve: 0,
+            pace_per_minute: 20,
+        }
+    }
+}
+
+/// What the account may be used for on a day, and who of us for how much of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
     /// Already less the owner's reserve.
     pub(super) recipients_per_day: Limit,
     pub(super) owner_reserve: u32,
@@ -104,7 +166,7 @@ pub(super) struct CheckedBudget {
     pub(super) pace_per_minute: u32,
 }
 
-impl CheckedBudget {
+impl Allowance {
     /// What notices tell of.
     pub(super) fn day(&self) -> notices::Day {
         let reserved = self.notice_reserve.saturating_add(self.urgent_reserve);
@@ -113,125 +175,168 @@ impl CheckedBudget {
     }
 }
 
-/// What becomes of a recipient whose final dot was never answered.
-pub(super) fn uncertain(raw: &Queue) -> delivery::Uncertain {
-    let choice = raw.uncertain.as_ref();
-    choice.map_or(delivery::Uncertain::ResendOnce, |Parsed(choice)| *choice)
-}
+impl Budget {
+    const SECTION: &str = "budget";
 
-pub(super) fn check_budget(raw: &Budget, upstream: &str, report: &mut Report<'_>) -> CheckedBudget {
-    let pace = Key { section: "budget", key: "pace_per_minute", default: 20, range: 0..=10_000 };
-    let pace_per_minute = report.whole(pace, raw.pace_per_minute);
-    match recipients_per_day(raw, upstream, report) {
-        None => {
-            check_no_reserves(raw, report);
-            CheckedBudget {
-                recipients_per_day: Limit::NONE,
-                owner_reserve: 0,
-                notice_reserve: 0,
-                urgent_reserve: 0,
-                pace_per_minute,
+    pub(super) fn check(&self, upstream: &str, report: &mut Report<'_>) -> Allowance {
+        let pace = in_range!(report.whole, Self::SECTION, self.pace_per_minute, 0..=10_000);
+        let without_limit = Allowance {
+            recipients_per_day: Limit::NONE,
+            owner_reserve: 0,
+            notice_reserve: 0,
+            urgent_reserve: 0,
+            pace_per_minute: pace,
+        };
+        match self.per_day(upstream, report) {
+            0 => {
+                self.check_no_reserves(report);
+                without_limit
             }
+            per_day => self.check_reserves(per_day, without_limit, report),
         }
-        Some(per_day) => CheckedBudget { pace_per_minute, ..check_reserves(raw, per_day, report) },
     }
-}
 
-/// What is written; `None` is no limit, which Gmail does not know.
-fn recipients_per_day(raw: &Budget, upstream: &str, report: &mut Report<'_>) -> Option<u32> {
-    let is_gmail = is_gmail(upstream);
-    if is_gmail && matches!(raw.recipients_per_day, Some(Whole(0))) {
+    /// Recipients a day; 0 is no limit, which Gmail does not know.
+    fn per_day(&self, upstream: &str, report: &mut Report<'_>) -> u32 {
+        if !is_gmail(upstream) {
+            return in_range!(
+                report.whole,
+                Self::SECTION,
+                self.recipients_per_day,
+                0..=PER_DAY_MAX
+            );
+        }
+        if self.recipients_per_day != 0 {
+            let range = 1..=GMAIL_PER_DAY_MAX;
+            return in_range!(report.whole, Self::SECTION, self.recipients_per_day, range);
+        }
         let what = format!("0 is no limit, and {upstream} has one");
         let remedy = "Write what the account allows (500 for gmail.com, 2000 for Workspace, 10000 for the relay \
                       service), or remove the line.";
-        report.add("budget", "recipients_per_day", what, remedy);
-        return Some(500);
+        report.add(Self::SECTION, "recipients_per_day", what, remedy);
+        // The reserves are judged all the same.
+        500
     }
-    let range = if is_gmail { 1..=GMAIL_PER_DAY_MAX } else { 0..=PER_DAY_MAX };
-    let key = Key { section: "budget", key: "recipients_per_day", default: 500, range };
-    Some(report.whole(key, raw.recipients_per_day)).filter(|per_day| *per_day > 0)
-}
 
-/// Of what has no limit nothing can be kept: a reserve that is written is an error of whoever relies on it.
-fn check_no_reserves(raw: &Budget, report: &mut Report<'_>) {
-    let reserves = [
-        ("owner_reserve", raw.owner_reserve),
-        ("notice_reserve", raw.notice_reserve),
-        ("urgent_reserve", raw.urgent_reserve),
-    ];
-    for (key, value) in reserves {
-        if let Some(Whole(reserve)) = value
-            && reserve != 0
-        {
+    /// Of what has no limit nothing can be kept: a reserve that is written is an error of whoever relies on it.
+    fn check_no_reserves(&self, report: &mut Report<'_>) {
+        let reserves = [
+            ("owner_reserve", self.owner_reserve.unwrap_or(0)),
+            ("notice_reserve", self.notice_reserve.unwrap_or(0)),
+            ("urgent_reserve", self.urgent_reserve),
+        ];
+        for (key, reserve) in reserves.into_iter().filter(|(_, reserve)| *reserve != 0) {
             let what = format!("{reserve} cannot be kept of a day that has no limit");
             let remedy = "Remove the line, or set recipients_per_day to a limit.";
-            report.add("budget", key, what, remedy);
+            report.add(Self::SECTION, key, what, remedy);
         }
     }
-}
 
-fn check_reserves(raw: &Budget, per_day: u32, report: &mut Report<'_>) -> CheckedBudget {
-    let range = 0..=PER_DAY_MAX - 1;
-    let reserve =
-        Key { section: "budget", key: "owner_reserve", default: 25, range: range.clone() };
-    // None unless somebody asks: it takes room from all other mail.
-    let urgent = Key { section: "budget", key: "urgent_reserve", default: 0, range };
-    let reserve = report.whole(reserve, raw.owner_reserve);
-    if reserve >= per_day {
-        let what = format!("a reserve of {reserve} leaves nothing of {per_day} recipients a day");
-        report.add("budget", "owner_reserve", what, "Make it smaller than recipients_per_day.");
-    }
-    let left = per_day.saturating_sub(reserve);
-    let urgent = report.whole(urgent, raw.urgent_reserve);
-    let default = notice_reserve(left).min(left.saturating_sub(urgent.saturating_add(1)));
-    let notices = Key { section: "budget", key: "notice_reserve", default, range: 0..=100 };
-    let notices = report.whole(notices, raw.notice_reserve);
-    if notices > 0 && urgent < left && notices >= left - urgent {
-        let what = format!(
-            "a reserve of {notices} for notices leaves nothing of {} recipients a day for all other mail",
-            left - urgent
-        );
-        let remedy = "Make it smaller than recipients_per_day less the other reserves.";
-        report.add("budget", "notice_reserve", what, remedy);
-    }
-    if left > 0 && urgent >= left {
-        let what = format!(
-            "a reserve of {urgent} for urgent mail leaves nothing of {left} recipients a day for all other mail"
-        );
-        let remedy = "Make it smaller than recipients_per_day less owner_reserve.";
-        report.add("budget", "urgent_reserve", what, remedy);
-    }
-    CheckedBudget {
-        recipients_per_day: left.into(),
-        owner_reserve: reserve,
-        notice_reserve: notices,
-        urgent_reserve: urgent,
-        pace_per_minute: 0,
+    fn check_reserves(&self, per_day: u32, rest: Allowance, report: &mut Report<'_>) -> Allowance {
+        let (section, range) = (Self::SECTION, 0..=PER_DAY_MAX - 1);
+        let owner = self.owner_reserve.unwrap_or(OWNER_RESERVE);
+        let owner = report.whole(section, "owner_reserve", owner, OWNER_RESERVE, range.clone());
+        if owner >= per_day {
+            let what = format!("a reserve of {owner} leaves nothing of {per_day} recipients a day");
+            report.add(section, "owner_reserve", what, "Make it smaller than recipients_per_day.");
+        }
+        let left = per_day.saturating_sub(owner);
+        let urgent = in_range!(report.whole, section, self.urgent_reserve, range);
+        let usual = usual_notice_reserve(left).min(left.saturating_sub(urgent.saturating_add(1)));
+        let usual = i64::from(usual);
+        let notices = self.notice_reserve.unwrap_or(usual);
+        let notices = report.whole(section, "notice_reserve", notices, usual, 0..=100);
+        if notices > 0 && urgent < left && notices >= left - urgent {
+            let what = format!(
+                "a reserve of {notices} for notices leaves nothing of {} recipients a day for all other mail",
+                left - urgent
+            );
+            let remedy = "Make it smaller than recipients_per_day less the other reserves.";
+            report.add(section, "notice_reserve", what, remedy);
+        }
+        if left > 0 && urgent >= left {
+            let what = format!(
+                "a reserve of {urgent} for urgent mail leaves nothing of {left} recipients a day for all other mail"
+            );
+            let remedy = "Make it smaller than recipients_per_day less owner_reserve.";
+            report.add(section, "urgent_reserve", what, remedy);
+        }
+        Allowance {
+            recipients_per_day: left.into(),
+            owner_reserve: owner,
+            notice_reserve: notices,
+            urgent_reserve: urgent,
+            ..rest
+        }
     }
 }
 
 /// What is kept for our own notices unless something else is written: one in a hundred, five at most; on a day too
 /// small to give that away, none.
-fn notice_reserve(left: u32) -> u32 {
+fn usual_notice_reserve(left: u32) -> u32 {
     const DAY_MIN: u32 = 20;
     const RESERVE_MAX: u32 = 5;
     if left < DAY_MIN { 0 } else { left.div_ceil(100).min(RESERVE_MAX) }
 }
 
-pub(super) fn check_admin(raw: &Admin, report: &mut Report<'_>) -> admin::Options {
-    let http = raw.http.as_ref().and_then(|Parsed(address)| *address);
-    admin::Options { socket: check_socket(raw, report), http }
+/// `[sendmail]`: how programs of this host hand mail over without the network. Whether a place can be used is found out
+/// by the daemon, which starts all the same.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sendmail {
+    #[serde(deserialize_with = "path_or_off")]
+    socket: Option<PathBuf>,
+    #[serde(deserialize_with = "path_or_off")]
+    drop_directory: Option<PathBuf>,
 }
 
-fn check_socket(raw: &Admin, report: &mut Report<'_>) -> PathBuf {
-    let Some(path) = set(raw.socket.as_ref()) else { return super::DEFAULT_SOCKET.into() };
-    let path = report.path("admin", "socket", path);
-    check_socket_path("admin", &path, report);
-    path
+impl Default for Sendmail {
+    fn default() -> Self {
+        Self {
+            socket: Some(DEFAULT_SUBMIT_SOCKET.into()),
+            drop_directory: Some(DEFAULT_DROP_DIRECTORY.into()),
+        }
+    }
+}
+
+impl Sendmail {
+    const SECTION: &str = "sendmail";
+
+    pub(super) fn check(&self, report: &mut Report<'_>) -> Local {
+        let (section, socket) = (Self::SECTION, self.socket.as_deref());
+        let socket = socket.map(|path| report.path(section, "socket", path));
+        if let Some(path) = &socket {
+            check_socket_path(section, path, report);
+        }
+        let directory = self.drop_directory.as_deref();
+        let directory = directory.map(|path| report.path(section, "drop_directory", path));
+        Local { socket, drop_directory: directory }
+    }
+}
+
+/// `[admin]`: where `pillarbox status` and the other commands reach the daemon.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    #[serde(deserialize_with = "path")]
+    socket: Option<PathBuf>,
+    #[serde(deserialize_with = "text")]
+    http: Option<SocketAddr>,
+}
+
+impl Admin {
+    const SECTION: &str = "admin";
+
+    pub(super) fn check(&self, report: &mut Report<'_>) -> admin::Options {
+        let socket = self.socket.as_deref().unwrap_or_else(|| Path::new(DEFAULT_SOCKET));
+        let socket = report.path(Self::SECTION, "socket", socket);
+        check_socket_path(Self::SECTION, &socket, report);
+        admin::Options { socket, http: self.http }
+    }
 }
 
 /// Refuses what is too long for a Unix socket.
-pub(super) fn check_socket_path(section: &str, path: &Path, report: &mut Report<'_>) {
+fn check_socket_path(section: &str, path: &Path, report: &mut Report<'_>) {
     let length = path.as_os_str().as_bytes().len();
     if length > SOCKET_PATH_LENGTH_MAX {
         let what = format!(

@@ -1,17 +1,36 @@
-//! The values that relay.toml and the environment may hold: durations, sizes, addresses, choices.
+//! The values that relay.toml and the environment may hold: durations, sizes, addresses, words, lists of them.
 //!
 //! Rule: a text that is no such value is refused by serde itself, so that the error has the line and
-//! the caret, and never repeats a password. Must not know which key holds which value.
+//! the caret, and never repeats a password. Each word is here once, and the refusal of another one names
+//! them all. Must not know which key holds which value.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, net::SocketAddr, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    marker::PhantomData,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use serde::{
     Deserialize, Deserializer,
-    de::{self, Error as _, SeqAccess, Visitor},
+    de::{self, Error as _, SeqAccess, Visitor, value},
+    forward_to_deserialize_any,
 };
 
-use crate::{secret::Secret, smtp::address::Address, text};
+use crate::{
+    delivery::{IpFamily, Uncertain, oauth::Endpoint},
+    message::{
+        envelope::Lane,
+        identity::{FromPolicy, SenderPattern},
+    },
+    secret::Secret,
+    smtp::{address::Address, session::Authentication},
+    telemetry::{Format, Output},
+    text,
+};
 
 /// A value written as text.
 pub(super) trait Text: Sized {
@@ -22,28 +41,52 @@ pub(super) trait Text: Sized {
     fn read(text: &str) -> Result<Self, String>;
 }
 
-/// Lets serde read any [`Text`].
-#[derive(Clone, Debug)]
-pub(super) struct Parsed<T>(pub(super) T);
+/// For a key whose value is written as text.
+pub(super) fn text<'de, D: Deserializer<'de>, T: Text>(deserializer: D) -> Result<T, D::Error> {
+    let text = deserializer.deserialize_str(Written(T::EXPECTED))?;
+    T::read(text.trim()).map_err(D::Error::custom)
+}
 
-impl<'de, T: Text> Deserialize<'de> for Parsed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor(PhantomData))
+/// The same where a key that is not there means something else than any value.
+pub(super) fn text_if_any<'de, D: Deserializer<'de>, T: Text>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    text(deserializer).map(Some)
+}
+
+/// Reads a text; holds what is expected in its place.
+struct Written(&'static str);
+
+impl Visitor<'_> for Written {
+    type Value = String;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
     }
 }
 
-struct TextVisitor<T>(PhantomData<T>);
+/// For a key with a free text; an empty one is the way to say "not set".
+pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
 
-impl<T: Text> Visitor<'_> for TextVisitor<T> {
-    type Value = Parsed<T>;
+/// For a key that names a file or a directory.
+pub(super) fn path<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    Ok(word(deserializer)?.map(PathBuf::from))
+}
 
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(T::EXPECTED)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Parsed<T>, E> {
-        T::read(text.trim()).map(Parsed).map_err(E::custom)
-    }
+/// The same where "off" is the way to do without.
+pub(super) fn path_or_off<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    Ok(word(deserializer)?.filter(|text| text != "off").map(PathBuf::from))
 }
 
 impl Text for Duration {
@@ -56,6 +99,18 @@ impl Text for Duration {
                 shown(text)
             )
         })
+    }
+}
+
+/// `None` for "never".
+impl Text for Option<Duration> {
+    const EXPECTED: &'static str = "a duration in quotes such as \"4h\", or \"never\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "never" {
+            return Ok(None);
+        }
+        Duration::read(text).map(Some).map_err(|words| format!("{words}, or \"never\""))
     }
 }
 
@@ -74,7 +129,7 @@ impl Text for IpNet {
     const EXPECTED: &'static str = "a network in quotes such as \"192.168.1.0/24\"";
 
     fn read(text: &str) -> Result<Self, String> {
-        let single = text.parse::<std::net::IpAddr>().map(Self::from);
+        let single = text.parse::<IpAddr>().map(Self::from);
         let example = "\"192.168.1.0/24\", \"192.168.1.7\" or \"::1/128\"";
         let no_network = |_| format!("{} is no network; write for example {example}", shown(text));
         let network: Self = single.or_else(|_| text.parse()).map_err(no_network)?;
@@ -107,31 +162,178 @@ impl Text for Option<Address> {
     }
 }
 
-/// Yes or no: `true` and `false`, in the environment the same words.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Switch(pub(super) bool);
+/// A name that stands behind the `@`, in lower case and without a final dot.
+#[derive(Clone, Debug)]
+pub(super) struct HostName(pub(super) String);
 
-impl<'de> Deserialize<'de> for Switch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SwitchVisitor)
+impl Text for HostName {
+    const EXPECTED: &'static str = "a name in quotes such as \"nas.example.org\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let name = text.trim().trim_end_matches('.').to_lowercase();
+        // Whatever may stand behind an @.
+        let address: Result<Address, _> = format!("a@{name}").parse();
+        match address {
+            Ok(_) if !name.contains('[') => Ok(Self(name)),
+            _ => Err(format!(
+                "{} is not a name of a host; write for example \"nas.example.org\"",
+                shown(text)
+            )),
+        }
     }
 }
 
-struct SwitchVisitor;
+/// `None` for an empty text, which is the way to say "not set".
+impl Text for Option<Endpoint> {
+    const EXPECTED: &'static str = "an https:// address in quotes";
 
-impl Visitor<'_> for SwitchVisitor {
-    type Value = Switch;
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
+    }
+}
+
+impl Text for IpFamily {
+    const EXPECTED: &'static str = "\"any\", \"4\" or \"6\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("any", Self::Any), ("4", Self::V4), ("6", Self::V6)])
+    }
+}
+
+impl Text for Authentication {
+    const EXPECTED: &'static str = "\"off\", \"optional\", \"required\" or \"accept-any\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(
+            text,
+            &[
+                ("off", Self::Off),
+                ("optional", Self::Optional),
+                ("required", Self::Required),
+                ("accept-any", Self::AcceptAny),
+            ],
+        )
+    }
+}
+
+impl Text for Lane {
+    const EXPECTED: &'static str = "\"urgent\", \"normal\" or \"bulk\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("urgent", Self::Urgent), ("normal", Self::Normal), ("bulk", Self::Bulk)])
+    }
+}
+
+impl Text for Uncertain {
+    const EXPECTED: &'static str = "\"resend-once\" or \"hold\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("resend-once", Self::ResendOnce), ("hold", Self::Hold)])
+    }
+}
+
+impl Text for FromPolicy {
+    const EXPECTED: &'static str = "\"account\", \"alias-list\" or \"keep\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(
+            text,
+            &[("account", Self::Account), ("alias-list", Self::AliasList), ("keep", Self::Keep)],
+        )
+    }
+}
+
+impl Text for Format {
+    const EXPECTED: &'static str = "\"auto\", \"text\" or \"json\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)])
+    }
+}
+
+/// `None` for "off".
+impl Text for Option<SocketAddr> {
+    const EXPECTED: &'static str =
+        "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text == "off" {
+            return Ok(None);
+        }
+        let no_address = |_| {
+            format!(
+                "{} is neither \"off\" nor an address with a port such as \"127.0.0.1:8025\"",
+                shown(text)
+            )
+        };
+        text.parse().map(Some).map_err(no_address)
+    }
+}
+
+impl Text for Output {
+    const EXPECTED: &'static str = "\"stderr\" or \"stdout\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("stderr", Self::Stderr), ("stdout", Self::Stdout)])
+    }
+}
+
+impl Text for tracing::Level {
+    const EXPECTED: &'static str = "a level in quotes such as \"info\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(
+            text,
+            &[
+                ("error", Self::ERROR),
+                ("warn", Self::WARN),
+                ("info", Self::INFO),
+                ("debug", Self::DEBUG),
+                ("trace", Self::TRACE),
+            ],
+        )
+    }
+}
+
+impl Text for SenderPattern {
+    const EXPECTED: &'static str = "an address, \"@domain\" or a name in quotes";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if let Some(domain) = text.strip_prefix('@') {
+            let address: Result<Address, String> = Address::read(&format!("x{text}"));
+            return address.map(|_| Self::Domain(domain.to_lowercase())).map_err(|_| {
+                format!("{} is no domain; write for example \"@example.org\"", shown(text))
+            });
+        }
+        let address = Address::read(text)?;
+        Ok(if address.domain().is_some() {
+            Self::Address(address)
+        } else {
+            Self::Name(text.to_lowercase())
+        })
+    }
+}
+
+/// For a key that is `true` or `false`; in the environment the same words.
+pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    deserializer.deserialize_any(Switch)
+}
+
+struct Switch;
+
+impl Visitor<'_> for Switch {
+    type Value = bool;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("true or false")
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Switch, E> {
-        Ok(Switch(value))
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
+        Ok(value)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Switch, E> {
-        choose(text.trim(), &[("true", true), ("false", false)]).map(Switch).map_err(E::custom)
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<bool, E> {
+        choose(text.trim(), &[("true", true), ("false", false)]).map_err(E::custom)
     }
 }
 
@@ -176,226 +378,280 @@ pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A whole number; its range is checked with its key.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Whole(pub(super) i64);
+/// For a key with a whole number; whether it fits is judged with its range.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    deserializer.deserialize_i64(Whole)
+}
 
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct WholeVisitor;
-        impl Visitor<'_> for WholeVisitor {
-            type Value = Whole;
+/// The same where the default depends on other keys.
+pub(super) fn whole_if_any<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<i64>, D::Error> {
+    whole(deserializer).map(Some)
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a whole number without quotes")
-            }
+struct Whole;
 
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole, E> {
-                Ok(Whole(number))
-            }
+impl Visitor<'_> for Whole {
+    type Value = i64;
 
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
-                Ok(Whole(i64::try_from(number).unwrap_or(i64::MAX)))
-            }
-        }
-        deserializer.deserialize_i64(WholeVisitor)
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a whole number without quotes")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<i64, E> {
+        Ok(number)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<i64, E> {
+        Ok(i64::try_from(number).unwrap_or(i64::MAX))
     }
 }
 
-/// A number of octets: `35872000`, `"2GiB"` (1024-based) or `"2GB"` (1000-based).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size(pub(super) u64);
+/// For a number of octets: `35872000`, `"2GiB"` (1024-based) or `"2GB"` (1000-based).
+pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    deserializer.deserialize_any(Size)
+}
 
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SizeVisitor;
-        impl Visitor<'_> for SizeVisitor {
-            type Value = Size;
+/// The same where the default is that of another key.
+pub(super) fn size_if_any<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    size(deserializer).map(Some)
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a size such as \"256MiB\" or a number of octets")
-            }
+struct Size;
 
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Size, E> {
-                u64::try_from(number).map(Size).map_err(|_| E::custom("a size cannot be negative"))
-            }
+impl Visitor<'_> for Size {
+    type Value = u64;
 
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Size, E> {
-                Ok(Size(number))
-            }
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a size such as \"256MiB\" or a number of octets")
+    }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-                let size: Result<bytesize::ByteSize, _> = text.trim().parse();
-                size.map(|size| Size(size.as_u64())).map_err(|_| {
-                    let shown = shown(text);
-                    E::custom(format!(
-                        "{shown} is no size; write for example \"256MiB\", \"2GiB\" or 35872000"
-                    ))
-                })
-            }
-        }
-        deserializer.deserialize_any(SizeVisitor)
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+        u64::try_from(number).map_err(|_| E::custom("a size cannot be negative"))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+        let size: Result<bytesize::ByteSize, _> = text.trim().parse();
+        size.map(|size| size.as_u64()).map_err(|_| {
+            let shown = shown(text);
+            E::custom(format!(
+                "{shown} is no size; write for example \"256MiB\", \"2GiB\" or 35872000"
+            ))
+        })
     }
 }
 
-/// Several values: a list, or one text with commas (the form for the environment).
-#[derive(Clone, Debug)]
-pub(super) struct List<T>(pub(super) Vec<T>);
+/// For several values: a list, or one text with commas (the form for the environment).
+pub(super) fn list<'de, D: Deserializer<'de>, T: Text>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_any(List(PhantomData))
+}
 
-impl<'de, T: Text> Deserialize<'de> for List<T> {
+/// The same where an empty list means something else than none.
+pub(super) fn list_if_any<'de, D: Deserializer<'de>, T: Text>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    list(deserializer).map(Some)
+}
+
+struct List<T>(PhantomData<T>);
+
+impl<'de, T: Text> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a list, each entry {}", T::EXPECTED)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.map(T::read).collect::<Result<_, _>>().map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, entries: A) -> Result<Vec<T>, A::Error> {
+        let entries = limited(entries, LIST_LENGTH_MAX, "entries")?;
+        Ok(entries.into_iter().map(|Entry(entry)| entry).collect())
+    }
+}
+
+/// An entry of a list; its own type, so that the caret is at the entry.
+struct Entry<T>(T);
+
+impl<'de, T: Text> Deserialize<'de> for Entry<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor<T>(PhantomData<T>);
-        impl<'de, T: Text> Visitor<'de> for ListVisitor<T> {
-            type Value = List<T>;
+        deserializer.deserialize_str(EntryText(PhantomData))
+    }
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, "a list, each entry {}", T::EXPECTED)
-            }
+struct EntryText<T>(PhantomData<T>);
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<List<T>, E> {
-                let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-                entries.map(T::read).collect::<Result<_, _>>().map(List).map_err(E::custom)
-            }
+impl<T: Text> Visitor<'_> for EntryText<T> {
+    type Value = Entry<T>;
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<List<T>, A::Error> {
-                let mut list = Vec::new();
-                while let Some(Parsed(entry)) = entries.next_element()? {
-                    if list.len() == LIST_LENGTH_MAX {
-                        return Err(A::Error::custom(format!(
-                            "more than {LIST_LENGTH_MAX} entries"
-                        )));
-                    }
-                    list.push(entry);
-                }
-                Ok(List(list))
-            }
-        }
-        deserializer.deserialize_any(ListVisitor(PhantomData))
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Entry<T>, E> {
+        T::read(text.trim()).map(Entry).map_err(E::custom)
     }
 }
 
 /// Entries of one list: more than anybody writes by hand, few enough to try each for each client.
 const LIST_LENGTH_MAX: usize = 256;
 
-/// Sections of one name, each begun by its own header in two brackets.
-#[derive(Clone, Debug)]
-pub(super) struct Tables<T>(pub(super) Vec<T>);
-
-impl<T> Default for Tables<T> {
-    fn default() -> Self {
-        Self(Vec::new())
+/// Everything in a list, if that is not too much.
+fn limited<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    mut entries: A,
+    most: usize,
+    what: &str,
+) -> Result<Vec<T>, A::Error> {
+    let mut list = Vec::new();
+    while let Some(entry) = entries.next_element()? {
+        if list.len() == most {
+            return Err(A::Error::custom(format!("more than {most} {what}")));
+        }
+        list.push(entry);
     }
+    Ok(list)
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TablesVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for TablesVisitor<T> {
-            type Value = Tables<T>;
+/// For sections of one name, each begun by its own header in two brackets.
+pub(super) fn tables<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(Tables(PhantomData))
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(
-                    "sections whose name stands in two brackets, such as [[listener.network]]",
-                )
-            }
+struct Tables<T>(PhantomData<T>);
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Tables<T>, A::Error> {
-                let mut tables = Vec::new();
-                while let Some(table) = entries.next_element()? {
-                    if tables.len() == TABLES_MAX {
-                        return Err(A::Error::custom(format!(
-                            "more than {TABLES_MAX} sections of one name"
-                        )));
-                    }
-                    tables.push(table);
-                }
-                Ok(Tables(tables))
-            }
-        }
-        deserializer.deserialize_seq(TablesVisitor(PhantomData))
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Tables<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .write_str("sections whose name stands in two brackets, such as [[listener.network]]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, entries: A) -> Result<Vec<T>, A::Error> {
+        limited(entries, TABLES_MAX, "sections of one name")
     }
 }
 
 /// Sections of one name: each client is tried against each list of each of them.
 const TABLES_MAX: usize = 64;
 
-/// A program and its arguments: a list, taken as it is, or one text split at blanks (for the
+/// For a program and its arguments: a list, taken as it is, or one text split at blanks (for the
 /// environment). No shell is involved.
-#[derive(Clone, Debug)]
-pub(super) struct Command(pub(super) Vec<String>);
+pub(super) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    deserializer.deserialize_any(Command)
+}
 
-impl<'de> Deserialize<'de> for Command {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CommandVisitor;
-        impl<'de> Visitor<'de> for CommandVisitor {
-            type Value = Command;
+struct Command;
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a list such as [\"pass\", \"show\", \"gmail\"]")
-            }
+impl<'de> Visitor<'de> for Command {
+    type Value = Vec<String>;
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Command, E> {
-                Ok(Command(text.split_whitespace().map(str::to_owned).collect()))
-            }
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list such as [\"pass\", \"show\", \"gmail\"]")
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Command, A::Error> {
-                let mut command = Vec::new();
-                while let Some(word) = words.next_element()? {
-                    if command.len() == LIST_LENGTH_MAX {
-                        return Err(A::Error::custom(format!("more than {LIST_LENGTH_MAX} words")));
-                    }
-                    command.push(word);
-                }
-                Ok(Command(command))
-            }
-        }
-        deserializer.deserialize_any(CommandVisitor)
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+        Ok(text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, words: A) -> Result<Vec<String>, A::Error> {
+        limited(words, LIST_LENGTH_MAX, "words")
     }
 }
 
-/// A password, or an address that may be as good as one. A value of another type is refused without being repeated: it is a password all the same.
-#[derive(Clone, Debug)]
-pub(super) struct Password(pub(super) Option<Secret>);
+/// For a password, or an address that may be as good as one. A value of another type is refused without being
+/// repeated: it is a password all the same.
+pub(super) fn secret<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Secret>, D::Error> {
+    deserializer.deserialize_any(SecretText)
+}
 
-impl<'de> Deserialize<'de> for Password {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PasswordVisitor;
-        impl PasswordVisitor {
-            fn refuse<E: de::Error>() -> Result<Password, E> {
-                Err(E::custom("it must be a text in quotes"))
-            }
-        }
-        impl<'de> Visitor<'de> for PasswordVisitor {
-            type Value = Password;
+struct SecretText;
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text in quotes")
-            }
+impl SecretText {
+    fn refuse<T, E: de::Error>() -> Result<T, E> {
+        Err(E::custom("it must be a text in quotes"))
+    }
+}
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Password, E> {
-                Ok(Password((!text.is_empty()).then(|| Secret::new(text.to_owned()))))
-            }
+impl<'de> Visitor<'de> for SecretText {
+    type Value = Option<Secret>;
 
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Password, E> {
-                Self::refuse()
-            }
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text in quotes")
+    }
 
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Password, E> {
-                Self::refuse()
-            }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
+    }
 
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Password, E> {
-                Self::refuse()
-            }
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
+        Self::refuse()
+    }
 
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Password, E> {
-                Self::refuse()
-            }
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
+        Self::refuse()
+    }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, _: A) -> Result<Password, A::Error> {
-                Self::refuse()
-            }
-        }
-        deserializer.deserialize_any(PasswordVisitor)
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
+        Self::refuse()
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
+        Self::refuse()
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Self::refuse()
+    }
+}
+
+/// The names of a struct's fields in the order of the declaration, as serde knows them: the struct itself is the list of
+/// its keys.
+pub(super) fn field_names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // The answer comes through `names`; the deserializer itself always ends with an error.
+    drop(T::deserialize(FieldNames(&mut names)));
+    names
+}
+
+/// Asks a struct for the names of its fields instead of filling it.
+struct FieldNames<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(value::Error::custom("not a struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        Err(value::Error::custom("names only"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }

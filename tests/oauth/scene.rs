@@ -20,7 +20,7 @@ use pillarbox::{
     },
     sandbox::{self, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN, Sandbox},
     secret::Secret,
-    settings::{self, Surroundings, hostname::Host},
+    settings::{self, Surroundings, host::Host},
     shutdown::{Phase, Shutdown},
 };
 use tokio::task::JoinSet;

@@ -17,7 +17,7 @@ use crate::{
         environment,
         trouble::{Code, Trouble},
     },
-    settings::{self, Surroundings, hostname::Host},
+    settings::{self, Surroundings, host::Host},
 };
 
 /// Checks the file.

@@ -1,22 +1,66 @@
-//! The layers of the configuration: relay.toml, and over it the environment.
+//! The whole configuration, and its layers: relay.toml, and over it the environment.
 //!
 //! Rule: two passes. The first reads the file strictly and alone, because only then an error has a line
 //! and a caret. The second lets the `config` crate lay the environment over it; every variable has been
 //! tried alone before, so that its error names it. Must not know what the keys mean.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use config::{Config, ConfigError, FileFormat};
+use serde::Deserialize;
 
 use super::{
-    document::{Document, header, without, without_number},
+    document::{Document, NETWORK, REPEATED, SENDER, Section, header, without, without_number},
+    identity::{Identity, Sender},
+    listener::Listener,
+    networks::Network,
+    notify::{Alert, Log, Notices},
     problem::{Place, Problem},
-    raw::{self, REPEATED, Raw},
-    value::nearest,
+    report::{VARIABLE_PREFIX, Variables, variable},
+    storage::{Admin, Budget, Queue, Sendmail},
+    upstream::Upstream,
+    value::{field_names, nearest},
 };
 
-/// What a variable that sets a key starts with.
-const PREFIX: &str = "PILLARBOX__";
+/// All sections. A key that is not in one of these structs does not exist, in the file as in the environment.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sections {
+    pub(super) upstream: Upstream,
+    pub(super) listener: Listener,
+    pub(super) sendmail: Sendmail,
+    pub(super) queue: Queue,
+    pub(super) budget: Budget,
+    pub(super) identity: Identity,
+    pub(super) notices: Notices,
+    pub(super) alert: Alert,
+    pub(super) admin: Admin,
+    pub(super) log: Log,
+}
+
+/// Every section with its keys, in the order of the file, as serde knows them.
+pub(super) fn sections() -> [Section; 12] {
+    [
+        ("upstream", field_names::<Upstream>()),
+        ("listener", without_sections(field_names::<Listener>())),
+        (NETWORK, field_names::<Network>()),
+        ("sendmail", field_names::<Sendmail>()),
+        ("queue", field_names::<Queue>()),
+        ("budget", field_names::<Budget>()),
+        ("identity", without_sections(field_names::<Identity>())),
+        (SENDER, field_names::<Sender>()),
+        ("notices", field_names::<Notices>()),
+        ("alert", field_names::<Alert>()),
+        ("admin", field_names::<Admin>()),
+        ("log", field_names::<Log>()),
+    ]
+}
+
+/// Without the key of a list of sections: it is the last field, because those stand below the section's own
+/// keys.
+fn without_sections(keys: &'static [&'static str]) -> &'static [&'static str] {
+    keys.split_last().map_or(keys, |(_, keys)| keys)
+}
 
 /// The variable that names the file.
 pub(super) const FILE_VARIABLE: &str = "PILLARBOX_CONFIG";
@@ -27,16 +71,13 @@ const QUOTES: [char; 13] = [
     '\u{201e}', '\u{2039}', '\u{203a}',
 ];
 
-/// The variables of the process, as far as they may concern us.
-pub(super) type Variables = BTreeMap<String, String>;
-
 /// Problems of one file that are looked for; a text that is no configuration at all would have thousands.
 const PROBLEMS_MAX: usize = 20;
 
 /// Both layers as far as they can be read, and everything that is wrong with what cannot.
 pub(super) struct Layers {
     /// `None` when too little can be read for a judgement of the rest.
-    pub(super) raw: Option<Raw>,
+    pub(super) sections: Option<Sections>,
     /// Sections of which something could not be read.
     pub(super) unread: BTreeSet<String>,
     pub(super) problems: Vec<Problem>,
@@ -44,7 +85,7 @@ pub(super) struct Layers {
 
 /// Reads both layers.
 pub(super) fn read(document: Option<&Document>, variables: &Variables) -> Layers {
-    let mut layers = Layers { raw: None, unread: BTreeSet::new(), problems: Vec::new() };
+    let mut layers = Layers { sections: None, unread: BTreeSet::new(), problems: Vec::new() };
     let text = match document {
         Some(document) => layers.file(document),
         None => Some(String::new()),
@@ -53,13 +94,14 @@ pub(super) fn read(document: Option<&Document>, variables: &Variables) -> Layers
     for (name, value) in variables {
         if let Some(problem) = variable_problem(name, value) {
             layers.problems.push(problem);
-            let section = name.strip_prefix(PREFIX).and_then(|path| path.split("__").next());
+            let section =
+                name.strip_prefix(VARIABLE_PREFIX).and_then(|path| path.split("__").next());
             layers.unread.extend(section.map(str::to_lowercase));
             sound.remove(name);
         }
     }
     match text.map(|text| merged(&text, &sound)) {
-        Some(Ok(raw)) => layers.raw = Some(raw),
+        Some(Ok(sections)) => layers.sections = Some(sections),
         Some(Err(error)) => {
             let place = Place::Unwritten("file and environment".into());
             layers.problems.push(Problem { place, what: words(error), remedy: None });
@@ -81,7 +123,7 @@ impl Layers {
         }
         let mut text = document.text().to_owned();
         while self.problems.len() < PROBLEMS_MAX {
-            let Err(error) = toml::from_str::<Raw>(&text) else { return Some(text) };
+            let Err(error) = toml::from_str::<Sections>(&text) else { return Some(text) };
             self.problems.push(file_problem(document, &error));
             let position = error.span()?.start;
             let section = document.section_at(position).map(without_number);
@@ -92,7 +134,7 @@ impl Layers {
     }
 }
 
-fn merged(text: &str, variables: &Variables) -> Result<Raw, ConfigError> {
+fn merged(text: &str, variables: &Variables) -> Result<Sections, ConfigError> {
     let environment = config::Environment::with_prefix("PILLARBOX")
         .prefix_separator("__")
         .separator("__")
@@ -139,7 +181,7 @@ fn without_quotation(message: &str, place: &Place) -> String {
 }
 
 fn unknown_section(name: &str) -> (String, String) {
-    let sections = raw::sections();
+    let sections = sections();
     if let Some((section, _)) = sections.iter().find(|(_, keys)| keys.contains(&name)) {
         let what = format!("the key `{name}` stands outside of its section");
         return (what, format!("Write it under {}.", header(section)));
@@ -155,7 +197,7 @@ fn unknown_section(name: &str) -> (String, String) {
 }
 
 fn unknown_key(section: &str, name: &str) -> (String, String) {
-    let sections = raw::sections();
+    let sections = sections();
     let section = without_number(section);
     let keys =
         sections.iter().find(|(known, _)| *known == section).map_or(&[][..], |(_, keys)| *keys);
@@ -171,7 +213,7 @@ fn unknown_key(section: &str, name: &str) -> (String, String) {
 /// What is wrong with one variable, tried alone.
 fn variable_problem(name: &str, value: &str) -> Option<Problem> {
     let place = Place::Variable(name.to_owned());
-    let Some(path) = name.strip_prefix(PREFIX) else {
+    let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else {
         let meant = with_two_underscores(name)?;
         let what =
             "a variable that sets a key has two underscores before the section and before the key"
@@ -199,7 +241,7 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
         let what = format!("{} sections cannot be set by a variable", header(tables));
         return Some(Problem { place, what, remedy: Some("Write them in the file.".into()) });
     }
-    let sections = raw::sections();
+    let sections = sections();
     let unknown = match sections.iter().find(|(known, _)| *known == section) {
         None => Some(unknown_section(section)),
         Some((_, keys)) if !keys.contains(&key) => Some(unknown_key(section, key)),
@@ -262,15 +304,10 @@ fn tables_of_variable(section: &str, key: &str) -> Option<&'static str> {
 /// ours: Kubernetes sets such for a service of that name.
 fn with_two_underscores(name: &str) -> Option<String> {
     let flat = |text: &str| text.replace("__", "_");
-    raw::sections()
+    sections()
         .iter()
         .flat_map(|(section, keys)| keys.iter().map(move |key| variable(section, key)))
         .find(|right| flat(right) == flat(name))
-}
-
-/// The variable that sets a key.
-pub(super) fn variable(section: &str, key: &str) -> String {
-    format!("{PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase())
 }
 
 /// The config crate's error without its own notion of where.
@@ -282,5 +319,23 @@ fn words(error: ConfigError) -> String {
         }
         ConfigError::Message(message) => message,
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_sections_is_the_list_of_the_file() {
+        let names: Vec<&str> = sections().iter().map(|(section, _)| *section).collect();
+        let once: Vec<&str> =
+            names.iter().copied().filter(|name| !REPEATED.contains(name)).collect();
+        assert_eq!(once, field_names::<Sections>());
+        let inner = REPEATED.map(|name| name.split_once('.').unwrap().1);
+        let has_inner = |keys: &[&str]| keys.iter().any(|key| inner.contains(key));
+        assert!(sections().iter().all(|(_, keys)| !keys.is_empty() && !has_inner(keys)));
+        assert_eq!(field_names::<Listener>().last(), Some(&inner[0]));
+        assert_eq!(field_names::<Identity>().last(), Some(&inner[1]));
     }
 }

@@ -1,0 +1,301 @@
+//! `[listener]`: where mail is taken, under which name, how much, and what protects clients and passwords.
+//!
+//! Rule: what the upstream or the queue will not take is refused at the door; nothing is half configured. No file is
+//! read here: `pillarbox check` and the daemon look at them. Must not know how the listener uses what it is told.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::{
+    STOP_WAIT,
+    document::{NETWORK, numbered},
+    host::Host,
+    identity,
+    networks::{self, CERTIFICATE_REMEDY, Network, Protection},
+    report::{Report, in_range},
+    upstream,
+    value::{Text, choose, list, list_if_any, path, shown, size, tables, text, whole, word},
+};
+use crate::{
+    aliases_file::AliasesFile,
+    listener::{
+        self,
+        options::{Endpoint, Limits, Local, TlsFiles},
+    },
+    smtp::session::{self, Authentication},
+};
+
+const SECTION: &str = "listener";
+/// What Gmail advertises with SIZE; a larger message would be taken from the client only to fail.
+const GMAIL_MESSAGE_BYTES_MAX: u64 = 35_882_577;
+
+/// `[listener]`: who may hand mail over, where and how much.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Listener {
+    #[serde(deserialize_with = "list")]
+    addresses: Vec<SocketAddr>,
+    #[serde(deserialize_with = "list")]
+    tls_addresses: Vec<SocketAddr>,
+    #[serde(deserialize_with = "list")]
+    proxy_addresses: Vec<SocketAddr>,
+    /// Those of this host.
+    #[serde(deserialize_with = "list_if_any")]
+    trusted_networks: Option<Vec<IpNet>>,
+    /// This host's own.
+    #[serde(deserialize_with = "word")]
+    hostname: Option<String>,
+    #[serde(deserialize_with = "path")]
+    tls_certificate: Option<PathBuf>,
+    #[serde(deserialize_with = "path")]
+    tls_key: Option<PathBuf>,
+    #[serde(deserialize_with = "text")]
+    starttls: Starttls,
+    #[serde(deserialize_with = "text")]
+    authentication: Authentication,
+    #[serde(deserialize_with = "path")]
+    users_file: Option<PathBuf>,
+    #[serde(deserialize_with = "size")]
+    max_message_bytes: u64,
+    #[serde(deserialize_with = "whole")]
+    max_recipients: i64,
+    #[serde(deserialize_with = "whole")]
+    max_connections: i64,
+    #[serde(deserialize_with = "whole")]
+    max_connections_per_client: i64,
+    /// Sections of their own, which are not counted among the keys.
+    #[serde(deserialize_with = "tables")]
+    network: Vec<Network>,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            addresses: vec![
+                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 25),
+                SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 25),
+            ],
+            tls_addresses: Vec::new(),
+            proxy_addresses: Vec::new(),
+            trusted_networks: None,
+            hostname: None,
+            tls_certificate: None,
+            tls_key: None,
+            starttls: Starttls::WhenConfigured,
+            authentication: Authentication::Off,
+            users_file: None,
+            // Leaves 10,577 octets of Gmail's limit for the fields we add.
+            max_message_bytes: 35_872_000,
+            max_recipients: 1_000,
+            max_connections: 200,
+            max_connections_per_client: 50,
+            network: Vec::new(),
+        }
+    }
+}
+
+/// `listener.starttls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starttls {
+    /// Where there is a certificate.
+    WhenConfigured,
+    Off,
+}
+
+impl Text for Starttls {
+    const EXPECTED: &'static str = "\"when-configured\" or \"off\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, &[("when-configured", Self::WhenConfigured), ("off", Self::Off)])
+    }
+}
+
+impl Listener {
+    /// What the listener is told, apart from what `[sendmail]` says.
+    pub(super) fn check(
+        &self,
+        hostname: &str,
+        recipients: &Arc<AliasesFile>,
+        report: &mut Report<'_>,
+    ) -> listener::Options {
+        let connections = in_range!(report.whole, SECTION, self.max_connections, 1..=10_000);
+        let sizes = networks::MESSAGE_BYTES;
+        let octets = in_range!(report.within, SECTION, self.max_message_bytes, sizes);
+        let addresses = self.endpoints(report);
+        let tls = self.tls_files(report);
+        let protection = self.protection(tls.is_some(), octets, &addresses, report);
+        let users_file = self.users_file.as_deref();
+        let users_file = users_file.map(|path| report.path(SECTION, "users_file", path));
+        self.check_users_file(report);
+        protection.check_passwords_are_private(
+            SECTION,
+            false,
+            protection.starttls,
+            self.authentication,
+            report,
+        );
+        let networks =
+            networks::check(&self.network, self.trusted_networks.as_deref(), &protection, report);
+        let per_client =
+            in_range!(report.whole, SECTION, self.max_connections_per_client, 1..=10_000);
+        let max_recipients = in_range!(report.whole, SECTION, self.max_recipients, 1..=1_000);
+        listener::Options {
+            addresses,
+            networks,
+            default_policy: protection.policy_of_strangers(),
+            tls,
+            users_file,
+            max_connections: connections as usize,
+            max_connections_per_client: per_client as usize,
+            local: Local::default(),
+            drain: STOP_WAIT,
+            limits: Limits::default(),
+            session: session::Options {
+                hostname: hostname.to_owned(),
+                max_message_bytes: octets,
+                max_recipients: max_recipients as usize,
+                local_recipients: identity::are_read(recipients),
+            },
+            recipients: Arc::clone(recipients),
+        }
+    }
+
+    /// The three lists of addresses, in the order of the file.
+    fn endpoints(&self, report: &mut Report<'_>) -> Vec<Endpoint> {
+        let lists = [
+            ("addresses", &self.addresses, false, false),
+            ("tls_addresses", &self.tls_addresses, true, false),
+            ("proxy_addresses", &self.proxy_addresses, false, true),
+        ];
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        let mut keys: Vec<&str> = Vec::new();
+        for (key, list, implicit_tls, proxy) in lists {
+            for address in list.iter().copied() {
+                // Port 0 stands for any free port, of which there are many.
+                let twice = endpoints
+                    .iter()
+                    .position(|other| address.port() != 0 && other.address == address);
+                if let Some(other) = twice {
+                    let what = format!("{address} is there twice, also in {}", keys[other]);
+                    let what =
+                        if keys[other] == key { format!("{address} is there twice") } else { what };
+                    report.add(SECTION, key, what, "Remove one of the two.");
+                }
+                endpoints.push(Endpoint { address, implicit_tls, proxy });
+                keys.push(key);
+            }
+        }
+        if endpoints.is_empty() {
+            let remedy = "Write at least one, such as \"127.0.0.1:2525\".";
+            report.add(SECTION, "addresses", "the list is empty", remedy);
+        }
+        endpoints
+    }
+
+    /// Our name.
+    pub(super) fn hostname(&self, this_host: &Host, report: &mut Report<'_>) -> String {
+        let Some(name) = &self.hostname else { return this_host.fully_qualified_name() };
+        let acceptable = name.len() <= 253
+            && name.split('.').all(|label| !label.is_empty())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if !acceptable {
+            let what = format!("{} is no host name", shown(name));
+            let remedy = "Write a name such as \"relay.example.org\", or remove the line.";
+            report.add(SECTION, "hostname", what, remedy);
+        }
+        name.clone()
+    }
+
+    fn protection(
+        &self,
+        has_certificate: bool,
+        max_message_bytes: u64,
+        addresses: &[Endpoint],
+        report: &mut Report<'_>,
+    ) -> Protection {
+        let has_implicit_tls = addresses.iter().any(|endpoint| endpoint.implicit_tls);
+        if has_implicit_tls && !has_certificate {
+            let what = "TLS needs a certificate";
+            report.add_lack(SECTION, "tls_addresses", what, CERTIFICATE_REMEDY);
+        }
+        let is_exposed =
+            |endpoint: &Endpoint| !endpoint.address.ip().is_loopback() || endpoint.proxy;
+        Protection {
+            has_certificate,
+            starttls: has_certificate && self.starttls == Starttls::WhenConfigured,
+            authentication: self.authentication,
+            max_message_bytes,
+            is_exposed: addresses.iter().any(is_exposed),
+            has_implicit_tls,
+        }
+    }
+
+    /// Both files or none.
+    fn tls_files(&self, report: &mut Report<'_>) -> Option<TlsFiles> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate: report.path(SECTION, "tls_certificate", certificate),
+                key: report.path(SECTION, "tls_key", key),
+            }),
+            (Some(_), None) => {
+                let what = "a certificate is of no use without its key";
+                let remedy = "Add tls_key with the file of its private key, or remove the line.";
+                report.add_lack(SECTION, "tls_certificate", what, remedy);
+                None
+            }
+            (None, Some(_)) => {
+                let what = "a key is of no use without its certificate";
+                let remedy =
+                    "Add tls_certificate with the file of the certificate, or remove the line.";
+                report.add_lack(SECTION, "tls_key", what, remedy);
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Both users and somebody who is asked for a password, or none.
+    fn check_users_file(&self, report: &mut Report<'_>) {
+        let of_sections = self.network.iter().enumerate();
+        let of_sections = of_sections
+            .filter(|(_, section)| {
+                section.authentication().is_some_and(networks::asks_for_password)
+            })
+            .map(|(index, _)| numbered(NETWORK, index));
+        let asking: Vec<String> = networks::asks_for_password(self.authentication)
+            .then(|| SECTION.to_owned())
+            .into_iter()
+            .chain(of_sections)
+            .collect();
+        if self.users_file.is_none() {
+            for section in &asking {
+                let what = "there are no users who could log in";
+                let remedy = "Set users_file under [listener], and fill the file with: pillarbox user add LOGIN";
+                report.add_lack(section, "authentication", what, remedy);
+            }
+        } else if asking.is_empty() {
+            let what = "nobody is asked for a password, so the file would never be read";
+            let remedy = "Write authentication = \"optional\" or \"required\", or remove the line.";
+            report.add_lack(SECTION, "users_file", what, remedy);
+        }
+    }
+}
+
+/// Refuses to take what the upstream will not.
+pub(super) fn check_against_upstream(
+    listener: &listener::Options,
+    upstream: &str,
+    report: &mut Report<'_>,
+) {
+    let octets = listener.session.max_message_bytes;
+    if upstream::is_gmail(upstream) && octets > GMAIL_MESSAGE_BYTES_MAX {
+        let what = format!("Gmail takes at most {GMAIL_MESSAGE_BYTES_MAX} octets, not {octets}");
+        report.add(SECTION, "max_message_bytes", what, "Lower it, or remove the line.");
+    }
+}

@@ -1,0 +1,158 @@
+//! The keys for tokens in `[upstream]`.
+//!
+//! Rule: no secret is read here, only where it is. A key that would have no effect is refused, because whoever wrote
+//! it believes that it has one. Must not know how tokens are had.
+
+use std::path::{Path, PathBuf};
+
+use super::{Auth, SECTION, Upstream};
+use crate::{
+    delivery::oauth::{ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource},
+    settings::report::Report,
+};
+
+/// In the queue's directory, which the relay's user owns and may write.
+const TOKEN_FILE: &str = "oauth-token.json";
+
+const CLIENT_REMEDY: &str = "Add oauth_client_file = \"/etc/pillarbox/client.json\", the JSON that Google's console offers \
+                             for a client of the type \"Desktop app\"; docs/oauth.md has the steps.";
+
+impl Upstream {
+    /// What goes with `auth`, or `None` when tokens are not meant or not complete.
+    pub(super) fn tokens(&self, state: &Path, report: &mut Report<'_>) -> Option<Options> {
+        self.refuse_without_effect(report);
+        let endpoints = self.endpoints(report)?;
+        let grant = match self.auth {
+            Auth::Consent => {
+                let token_file = self.oauth_token_file.as_deref();
+                let token_file =
+                    token_file.map(|path| report.path(SECTION, "oauth_token_file", path));
+                Grant::Refresh {
+                    client: self.client(report)?,
+                    token_file: token_file.unwrap_or_else(|| state.join(TOKEN_FILE)),
+                }
+            }
+            Auth::ServiceAccount => Grant::ServiceAccount { key_file: self.key_file(report)? },
+            Auth::Password | Auth::None => return None,
+        };
+        Some(Options { grant, endpoints, limits: Limits::default() })
+    }
+
+    /// Whether the key is set to anything.
+    fn keys(&self) -> [(&'static str, bool); 6] {
+        [
+            ("oauth_client_file", self.oauth_client_file.is_some()),
+            ("oauth_client_id", self.oauth_client_id.is_some()),
+            ("oauth_client_secret_file", self.oauth_client_secret_file.is_some()),
+            ("oauth_client_secret", self.oauth_client_secret.is_some()),
+            ("oauth_token_file", self.oauth_token_file.is_some()),
+            ("service_account_file", self.service_account_file.is_some()),
+        ]
+    }
+
+    fn refuse_without_effect(&self, report: &mut Report<'_>) {
+        for (key, _) in self.keys().into_iter().filter(|(_, is_set)| *is_set) {
+            let belongs_to =
+                if key == "service_account_file" { Auth::ServiceAccount } else { Auth::Consent };
+            if belongs_to == self.auth {
+                continue;
+            }
+            let (present, wanted) = (self.auth.name(), belongs_to.name());
+            let what = format!("it has no effect, because auth is \"{present}\"");
+            report.add(SECTION, key, what, format!("Set auth = \"{wanted}\", or remove the line."));
+        }
+    }
+
+    fn client(&self, report: &mut Report<'_>) -> Option<ClientSource> {
+        let file = self.oauth_client_file.as_deref();
+        let id = self.oauth_client_id.as_deref();
+        let secret = self.secret(report);
+        match (file, id) {
+            (Some(path), None) => {
+                if secret.is_some() {
+                    let key = if self.oauth_client_secret_file.is_some() {
+                        "oauth_client_secret_file"
+                    } else {
+                        "oauth_client_secret"
+                    };
+                    let what = "the client file contains the secret already";
+                    report.add(
+                        SECTION,
+                        key,
+                        what,
+                        "Remove the line, or write oauth_client_id instead of oauth_client_file.",
+                    );
+                }
+                Some(ClientSource::File(report.path(SECTION, "oauth_client_file", path)))
+            }
+            (Some(_), Some(_)) => {
+                let what = "the client is given twice, here and as oauth_client_file";
+                report.add(SECTION, "oauth_client_id", what, "Keep one of the two.");
+                None
+            }
+            (None, None) => {
+                let what = "there is no OAuth client";
+                report.add_lack(SECTION, "auth", what, CLIENT_REMEDY);
+                None
+            }
+            (None, Some(id)) => {
+                // A desktop client of Google has a secret; other providers may have public clients.
+                if secret.is_none() && self.oauth_token_endpoint.is_none() {
+                    let what = "there is a client id but no client secret";
+                    let remedy =
+                        "Add oauth_client_secret_file, or write oauth_client_file instead of both.";
+                    report.add(SECTION, "oauth_client_id", what, remedy);
+                }
+                Some(ClientSource::Named { id: id.to_owned(), secret })
+            }
+        }
+    }
+
+    fn secret(&self, report: &mut Report<'_>) -> Option<SecretSource> {
+        let file = self.oauth_client_secret_file.as_deref();
+        let inline = self.oauth_client_secret.clone();
+        if file.is_some() && inline.is_some() {
+            let what = "the client's secret is given twice, here and as oauth_client_secret_file";
+            report.add(SECTION, "oauth_client_secret", what, "Keep the file.");
+        }
+        let file = file
+            .map(|path| SecretSource::File(report.path(SECTION, "oauth_client_secret_file", path)));
+        file.or_else(|| inline.map(SecretSource::Inline))
+    }
+
+    fn key_file(&self, report: &mut Report<'_>) -> Option<PathBuf> {
+        let path = self.service_account_file.as_deref();
+        if path.is_none() {
+            let remedy = "Add service_account_file = \"/etc/pillarbox/service-account.json\", the JSON key that Google's \
+                          console offers; docs/oauth.md has the steps.";
+            report.add_lack(SECTION, "auth", "there is no service account", remedy);
+        }
+        path.map(|path| report.path(SECTION, "service_account_file", path))
+    }
+
+    fn endpoints(&self, report: &mut Report<'_>) -> Option<Endpoints> {
+        let mut read = |written: &Option<Endpoint>, key, default| {
+            let read = written.clone().map_or_else(|| Endpoint::new(default), Ok);
+            read.map_err(|words| report.add(SECTION, key, words, "Remove the line for Google's."))
+                .ok()
+        };
+        let authorization = Endpoints::GOOGLE_AUTHORIZATION;
+        Some(Endpoints {
+            authorization: read(
+                &self.oauth_authorization_endpoint,
+                "oauth_authorization_endpoint",
+                authorization,
+            )?,
+            token: read(
+                &self.oauth_token_endpoint,
+                "oauth_token_endpoint",
+                Endpoints::GOOGLE_TOKEN,
+            )?,
+            revocation: read(
+                &self.oauth_revocation_endpoint,
+                "oauth_revocation_endpoint",
+                Endpoints::GOOGLE_REVOCATION,
+            )?,
+        })
+    }
+}
