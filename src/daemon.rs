@@ -17,11 +17,11 @@ use crate::{
         socket::{Socket, SocketError},
     },
     clock::Clock,
-    delivery::{self, Pool},
+    delivery::Pool,
     listener::{self, BindError, Listener, OpenError},
-    notices::{self, Keeper},
-    queue::{self, opening::StoreOpenError, store::Store},
-    settings::{Settings, SettingsError},
+    notices::Keeper,
+    queue::{opening::StoreOpenError, store::Store},
+    settings::Settings,
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
     tasks::{self, Mishaps},
@@ -42,70 +42,6 @@ const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same after an order to stop at once.
 const CLOSE_TIMEOUT_IMMEDIATE: Duration = Duration::from_secs(1);
-
-/// Everything the daemon is told.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// For the listener.
-    pub listener: listener::Options,
-    /// For the queue.
-    pub queue: queue::options::Options,
-    /// For delivery.
-    pub delivery: delivery::Options,
-    /// For the admin socket.
-    pub admin: admin::Options,
-    /// How long relayed messages are remembered.
-    pub history_lifetime: Duration,
-    /// How long dead letters are kept.
-    pub dead_letter_lifetime: Duration,
-    /// For notices of dead letters.
-    pub notices: notices::Options,
-    /// For alerts outside the queue.
-    pub alert: admin::alert::Options,
-    /// What of the account's day is left to the owner.
-    pub owner_reserve: u32,
-}
-
-impl Options {
-    /// Those of a checked configuration that has an account.
-    pub fn of(settings: &Settings) -> Result<Self, SettingsError> {
-        Ok(Self { delivery: settings.upstream()?.clone(), ..Self::without_account(settings) })
-    }
-
-    /// The same for a caller who brings the upstream: the sandbox.
-    #[must_use]
-    pub fn without_account(settings: &Settings) -> Self {
-        Self {
-            listener: settings.listener.clone(),
-            queue: settings.queue.clone(),
-            delivery: settings.delivery().clone(),
-            admin: settings.admin.clone(),
-            history_lifetime: settings.history_lifetime,
-            dead_letter_lifetime: settings.dead_letter_lifetime,
-            notices: settings.notices.clone(),
-            alert: settings.alert.clone(),
-            owner_reserve: settings.owner_reserve,
-        }
-    }
-
-    fn facts(&self, clock: &dyn Clock, listener: &Listener) -> Facts {
-        let delivery = &self.delivery;
-        Facts {
-            started: clock.now(),
-            listening: listener.addresses(),
-            local_socket: listener.local_socket().map(Path::to_owned),
-            upstream: format!("{}:{}", delivery.host, delivery.port),
-            hostname: self.notices.hostname.clone(),
-            username: delivery.login.as_ref().map(|login| login.username.clone()),
-            recipients_per_day: delivery.recipients_per_day.with(self.owner_reserve),
-            owner_reserve: self.owner_reserve,
-            notice_reserve: delivery.notice_reserve,
-            urgent_reserve: delivery.urgent_reserve,
-            damaged: self.queue.directory.join(DAMAGED),
-            largest_message: self.listener.session.max_message_bytes,
-        }
-    }
-}
 
 /// Why the daemon does not start, or ends by itself.
 #[derive(Debug, Error)]
@@ -151,8 +87,8 @@ pub fn harden() {
 /// Takes the listening sockets, without taking anything from them. This comes before the queue is
 /// opened, so that a port in use costs no recovery of the queue; whoever connects from here on is
 /// greeted once the daemon has started.
-pub fn bind(options: &Options) -> Result<Listener, DaemonError> {
-    Ok(Listener::open(options.listener.clone(), listener::bind(&options.listener)?)?)
+pub fn bind(settings: &Settings) -> Result<Listener, DaemonError> {
+    Ok(Listener::open(settings.listener.clone(), listener::bind(&settings.listener)?)?)
 }
 
 /// A daemon whose door is open. It works while [`Daemon::run`] is awaited.
@@ -175,17 +111,17 @@ pub struct Daemon {
 impl Daemon {
     /// Opens the door, which [`bind`] has found, and starts the workers. The store is open already.
     pub async fn start(
-        options: Options,
+        settings: Settings,
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
         listener: Listener,
     ) -> Result<Self, DaemonError> {
         let addresses = listener.addresses();
-        let socket = Socket::bind(&options.admin.socket)?;
-        let port = options.admin.http.map(Port::bind).transpose()?;
+        let socket = Socket::bind(&settings.admin.socket)?;
+        let port = settings.admin.http.map(Port::bind).transpose()?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
         let mishaps = listener.mishaps();
-        let mut pool = Pool::new(options.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))
+        let mut pool = Pool::new(settings.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))
             .reporting_to(mishaps.clone());
         // A queue that does not answer in time is asked again by the pool itself.
         drop(tokio::time::timeout(RESTORE_PATIENCE, pool.restore()).await);
@@ -198,7 +134,7 @@ impl Daemon {
             stop: shutdown.watch(),
             mishaps: mishaps.clone(),
             outlook: Arc::default(),
-            facts: Arc::new(options.facts(clock.as_ref(), &listener)),
+            facts: Arc::new(facts(&settings, clock.as_ref(), &listener)),
         };
         let mut halves = JoinSet::new();
         let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());
@@ -216,9 +152,9 @@ impl Daemon {
         let mut services = JoinSet::new();
         services.spawn(admin::server::serve(socket, port, sources.clone(), services_stop.watch()));
         let services = Services { tasks: services, mishaps, clock };
-        let services = services.with(&options, &store, &sources);
-        let drain = options.listener.drain.max(options.delivery.drain) + DRAIN_MARGIN;
-        log_start(&options, &addresses, store.as_ref()).await;
+        let services = services.with(&settings, &store, &sources);
+        let drain = settings.listener.drain.max(settings.delivery.drain) + DRAIN_MARGIN;
+        log_start(&settings, &addresses, store.as_ref()).await;
         let supervisor = Supervisor::default();
         Ok(Self {
             store,
@@ -340,24 +276,43 @@ impl Services {
     /// Those of every daemon.
     fn with(
         mut self,
-        options: &Options,
+        settings: &Settings,
         store: &Arc<dyn Store>,
         sources: &admin::server::Sources,
     ) -> Self {
-        let (alert, sources) = (options.alert.clone(), sources.clone());
+        let (alert, sources) = (settings.alert.clone(), sources.clone());
         self.tend("alerts", move |_| admin::alert::task::run(alert.clone(), sources.clone()));
-        let (notices, queue) = (options.notices.clone(), Arc::clone(store));
+        let (notices, queue) = (settings.notices.clone(), Arc::clone(store));
         self.tend("notices", move |clock| {
             Keeper::new(notices.clone(), Arc::clone(&queue), clock).run()
         });
-        let (queue, history) = (Arc::clone(store), options.history_lifetime);
-        let dead = options.dead_letter_lifetime;
+        let (queue, history) = (Arc::clone(store), settings.history_lifetime);
+        let dead = settings.dead_letter_lifetime;
         self.tend("expiry", move |clock| forget(Arc::clone(&queue), clock, history, dead));
         self
     }
 }
 
-async fn log_start(options: &Options, addresses: &[SocketAddr], store: &dyn Store) {
+/// What does not change while the daemon runs.
+fn facts(settings: &Settings, clock: &dyn Clock, listener: &Listener) -> Facts {
+    let delivery = &settings.delivery;
+    Facts {
+        started: clock.now(),
+        listening: listener.addresses(),
+        local_socket: listener.local_socket().map(Path::to_owned),
+        upstream: format!("{}:{}", delivery.host, delivery.port),
+        hostname: settings.notices.hostname.clone(),
+        username: delivery.login.as_ref().map(|login| login.username.clone()),
+        recipients_per_day: delivery.recipients_per_day.with(settings.owner_reserve),
+        owner_reserve: settings.owner_reserve,
+        notice_reserve: delivery.notice_reserve,
+        urgent_reserve: delivery.urgent_reserve,
+        damaged: settings.queue.directory.join(DAMAGED),
+        largest_message: settings.listener.session.max_message_bytes,
+    }
+}
+
+async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &dyn Store) {
     let totals = store.totals();
     let account = store.account_state().await;
     let condition = match &account {
@@ -368,12 +323,12 @@ async fn log_start(options: &Options, addresses: &[SocketAddr], store: &dyn Stor
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" "),
-        upstream = %format_args!("{}:{}", options.delivery.host, options.delivery.port),
+        upstream = %format_args!("{}:{}", settings.delivery.host, settings.delivery.port),
         account = condition,
         messages = totals.messages,
         bytes = totals.bytes,
         set_aside = totals.set_aside,
-        admin = %options.admin.socket.display(),
+        admin = %settings.admin.socket.display(),
         "started"
     );
 }

@@ -53,14 +53,13 @@ impl Scene {
         let sections = format!("[budget]\npace_per_minute = 0\n\n[identity]\nadmin = {ADMIN:?}\n");
         let home = Home::with_sections(&upstream, &sections);
         let settings = settings::load_in(Some(&home.config()), &nothing_around()).unwrap();
-        let options = daemon::Options::of(&settings).unwrap();
         let clock = ManualClock::new(SystemClock::new().wall());
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let listener = daemon::bind(&options).unwrap();
-        let (queue, of_store) = (options.queue.clone(), Arc::clone(&shared));
+        let listener = daemon::bind(&settings).unwrap();
+        let (queue, of_store) = (settings.queue.clone(), Arc::clone(&shared));
         let store = tokio::task::block_in_place(|| SledStore::open(queue, of_store)).unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
-        let daemon = Daemon::start(options, shared, store, listener).await.unwrap();
+        let daemon = Daemon::start(settings, shared, store, listener).await.unwrap();
         let shutdown = daemon.shutdown();
         let mut running = JoinSet::new();
         running.spawn(daemon.run());

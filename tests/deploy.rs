@@ -73,7 +73,7 @@ fn load(variables: &BTreeMap<String, String>, file: Option<&str>) -> Settings {
     };
     let settings = settings::load_in(config.as_deref(), &surroundings);
     let settings = settings.unwrap_or_else(|error| panic!("{variables:?}: {error}"));
-    assert!(settings.upstream().is_ok(), "the account is incomplete");
+    assert!(settings.require_account().is_ok(), "the account is incomplete");
     settings
 }
 

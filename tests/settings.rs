@@ -158,7 +158,7 @@ fn a_variable_whose_value_stands_in_quotes_is_refused_in_words() {
 #[test]
 fn an_empty_configuration_is_the_documented_default() {
     let settings = load_text("").unwrap();
-    let delivery = settings.delivery();
+    let delivery = &settings.delivery;
     assert_eq!(
         (delivery.host.as_str(), delivery.port, delivery.tls),
         ("smtp.gmail.com", 587, Tls::Starttls)
@@ -177,16 +177,16 @@ fn an_upstream_that_is_not_gmail_may_have_no_limit_of_a_day_or_a_large_one() {
         load_text(&format!("[upstream]\nhost = \"mail.example.org\"\n[budget]\n{budget}\n"))
     };
     let settings = load("recipients_per_day = 0").unwrap();
-    let delivery = settings.delivery();
+    let delivery = &settings.delivery;
     assert_eq!(delivery.recipients_per_day, Limit::NONE);
     let reserves = (settings.owner_reserve, delivery.notice_reserve, delivery.urgent_reserve);
     assert_eq!(reserves, (0, 0, 0), "of what has no limit nothing is kept");
     assert!(load("recipients_per_day = 0\nowner_reserve = 0\nnotice_reserve = 0").is_ok());
     let settings = load("recipients_per_day = 1000000000\nowner_reserve = 20000").unwrap();
-    assert_eq!(settings.delivery().recipients_per_day, Limit::of(999_980_000));
+    assert_eq!(settings.delivery.recipients_per_day, Limit::of(999_980_000));
     assert!(load("recipients_per_day = 1000000001").is_err());
     let settings = load("").unwrap();
-    assert_eq!(settings.delivery().recipients_per_day, Limit::of(475), "without a word as ever");
+    assert_eq!(settings.delivery.recipients_per_day, Limit::of(475), "without a word as ever");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn gmail_has_a_limit_however_its_name_is_written() {
 fn notices_have_a_small_reserve_that_is_never_much_of_the_day() {
     let reserve = |text: &str| {
         let settings = load_text(&format!("[budget]\n{text}\n")).unwrap();
-        settings.delivery().notice_reserve
+        settings.delivery.notice_reserve
     };
     assert_eq!(reserve("recipients_per_day = 2000\nowner_reserve = 100"), 5);
     assert_eq!(reserve("recipients_per_day = 100\nowner_reserve = 0"), 1);
@@ -225,7 +225,7 @@ fn notices_have_a_small_reserve_that_is_never_much_of_the_day() {
 
 #[test]
 fn the_tls_mode_follows_the_port_unless_it_is_written() {
-    let tls = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery().tls;
+    let tls = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery.tls;
     assert_eq!(tls("port = 465"), Tls::Implicit);
     assert_eq!(tls("port = 2587"), Tls::Starttls);
     assert_eq!(tls("port = 2465\ntls = \"implicit\""), Tls::Implicit);
@@ -234,7 +234,7 @@ fn the_tls_mode_follows_the_port_unless_it_is_written() {
 
 #[test]
 fn the_final_dot_of_a_whole_name_is_taken_and_belongs_to_no_certificate() {
-    let host = |text: &str| load_text(text).map(|settings| settings.delivery().host.clone());
+    let host = |text: &str| load_text(text).map(|settings| settings.delivery.host.clone());
     assert_eq!(host("[upstream]\nhost = \"smtp.gmail.com.\"\n").unwrap(), "smtp.gmail.com");
     assert_eq!(host("[upstream]\nhost = \"localhost.\"\ntls = \"off\"\n").unwrap(), "localhost");
     for wrong in ["smtp.gmail.com..", ".", "127.0.0.1."] {
@@ -245,7 +245,7 @@ fn the_final_dot_of_a_whole_name_is_taken_and_belongs_to_no_certificate() {
 #[test]
 fn the_other_submission_port_stands_by_unless_it_is_forbidden_or_the_port_is_another() {
     use pillarbox::delivery::{IpFamily, Way};
-    let load = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery().clone();
+    let load = |text: &str| load_text(&format!("[upstream]\n{text}\n")).unwrap().delivery.clone();
     assert_eq!(load("").other_way, Some(Way { port: 465, tls: Tls::Implicit }));
     assert_eq!(load("port = 465").other_way, Some(Way { port: 587, tls: Tls::Starttls }));
     for alone in
@@ -265,7 +265,7 @@ fn a_password_is_found_by_its_name_where_systemd_or_a_container_puts_it() {
         let mut around = surroundings(variables);
         around.secret_directories = vec![systemd.path().into(), container.path().into()];
         settings::load_in(None, &around).map(|settings| {
-            match settings.delivery().login.as_ref().map(|login| login.password.clone()) {
+            match settings.delivery.login.as_ref().map(|login| login.password.clone()) {
                 Some(PasswordSource::Mounted(path)) => path,
                 other => panic!("{other:?}"),
             }
@@ -297,7 +297,7 @@ fn the_password_beside_the_systems_configuration_needs_no_line_and_gives_way_to_
         around.secret_directories = vec![systemd.path().into()];
         around.system_file = etc.path().join("relay.toml");
         let settings = settings::load_in(None, &around)?;
-        Ok::<_, SettingsError>(settings.delivery().login.clone().unwrap().password)
+        Ok::<_, SettingsError>(settings.delivery.login.clone().unwrap().password)
     };
     // What the unit puts in the place of a password that is not stored.
     fs::write(&copy, "\n").unwrap();
@@ -319,7 +319,7 @@ fn a_written_password_source_wins_over_a_mounted_one_and_without_a_username_none
     let load = |variables: &[(&str, &str)]| {
         let mut around = surroundings(variables);
         around.secret_directories = vec![directory.path().into()];
-        settings::load_in(None, &around).unwrap().delivery().login.clone()
+        settings::load_in(None, &around).unwrap().delivery.login.clone()
     };
     assert!(load(&[]).is_none());
     let written = [
@@ -333,7 +333,7 @@ fn a_written_password_source_wins_over_a_mounted_one_and_without_a_username_none
 fn without_an_account_everything_loads_and_run_is_told_the_two_lines_to_add() {
     let settings = settings::load_in(None, &surroundings(&[])).unwrap();
     assert_eq!(settings.source, Source::Defaults);
-    let text = settings.upstream().unwrap_err().to_string();
+    let text = settings.require_account().unwrap_err().to_string();
     for line in [
         "    username = \"you@gmail.com\"\n",
         "    password_file = \"/etc/pillarbox/password\"\n",
@@ -349,12 +349,13 @@ fn without_an_account_everything_loads_and_run_is_told_the_two_lines_to_add() {
 fn an_upstream_that_knows_our_address_needs_no_account() {
     let settings =
         load_text("[upstream]\nhost = \"smtp-relay.gmail.com\"\nauth = \"none\"\n").unwrap();
-    assert!(settings.upstream().unwrap().login.is_none());
+    settings.require_account().unwrap();
+    assert!(settings.delivery.login.is_none());
 }
 
 #[test]
 fn mail_is_sent_as_the_account_unless_there_is_none_or_the_configuration_says_otherwise() {
-    let identity = |text: &str| load_text(text).unwrap().delivery().identity.clone();
+    let identity = |text: &str| load_text(text).unwrap().delivery.identity.clone();
     let account = "[upstream]\nusername = \"me@gmail.com\"\npassword = \"x\"\n";
     assert_eq!(identity(account).from, FromPolicy::Account);
     assert_eq!(identity("").from, FromPolicy::Account, "the account is still to be named");
@@ -373,7 +374,7 @@ fn mail_is_sent_as_the_account_unless_there_is_none_or_the_configuration_says_ot
         ("PILLARBOX__IDENTITY__SEND_AS", "shop@example.org, support@example.org"),
     ];
     let settings = settings::load_in(None, &surroundings(&variables)).unwrap();
-    let identity = &settings.delivery().identity;
+    let identity = &settings.delivery.identity;
     assert_eq!((identity.from, identity.send_as.len()), (FromPolicy::AliasList, 2));
 }
 
@@ -448,7 +449,8 @@ fn two_environment_variables_are_enough_and_an_empty_one_counts_as_unset() {
         ("PILLARBOX__BUDGET__PACE_PER_MINUTE", "0"),
     ];
     let settings = settings::load_in(None, &surroundings(&variables)).unwrap();
-    let delivery = settings.upstream().unwrap();
+    settings.require_account().unwrap();
+    let delivery = &settings.delivery;
     let login = delivery.login.as_ref().unwrap();
     assert_eq!(login.username, "me@gmail.com");
     // Digits stay digits: a leading zero is part of a password.
@@ -474,8 +476,8 @@ fn the_environment_wins_over_the_file_and_relative_paths_start_at_the_file() {
     let variables =
         [("PILLARBOX__UPSTREAM__PORT", "2587"), ("PILLARBOX__UPSTREAM__CA_FILE", "other.pem")];
     let settings = settings::load_in(Some(&file), &surroundings(&variables)).unwrap();
-    assert_eq!(settings.delivery().port, 2587);
-    assert_eq!(settings.delivery().ca_file.as_deref(), Some(Path::new("other.pem")));
+    assert_eq!(settings.delivery.port, 2587);
+    assert_eq!(settings.delivery.ca_file.as_deref(), Some(Path::new("other.pem")));
     assert_eq!(settings.queue.directory, directory.path().join("state"));
 }
 
@@ -491,7 +493,7 @@ fn the_file_is_the_named_one_else_the_variables_else_the_local_else_the_systems(
     around.local_file = path("local");
     around.system_file = path("system");
     let port = |explicit: Option<&Path>, around: &Surroundings| {
-        settings::load_in(explicit, around).unwrap().delivery().port
+        settings::load_in(explicit, around).unwrap().delivery.port
     };
     assert_eq!(port(Some(&path("named")), &around), 1);
     assert_eq!(port(None, &around), 2);

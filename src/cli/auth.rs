@@ -70,7 +70,7 @@ struct Consenting<'a> {
 
 impl<'a> Account<'a> {
     fn of(settings: &'a Settings) -> Result<Self, Failure> {
-        let login = settings.delivery().login.as_ref();
+        let login = settings.delivery.login.as_ref();
         if let Some(login) = login
             && let PasswordSource::Tokens(options) = &login.password
         {
@@ -104,7 +104,7 @@ impl<'a> Account<'a> {
 
 impl Consenting<'_> {
     fn exchange(&self) -> Exchange {
-        let ca_file = self.account.settings.delivery().ca_file.clone();
+        let ca_file = self.account.settings.delivery.ca_file.clone();
         Exchange::new(self.account.options.clone(), ca_file, clock())
     }
 

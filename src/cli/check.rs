@@ -55,7 +55,7 @@ pub(super) fn run(
         print(out, &settings, &aliases)?;
         labelled(out, "warning", &warnings)?;
     }
-    let account = settings.upstream().err().map(|error| error.to_string());
+    let account = settings.require_account().err().map(|error| error.to_string());
     let wrong: Vec<String> = account.into_iter().chain(wrong).collect();
     if !wrong.is_empty() {
         return Err(Failure::new(Exit::Configuration, wrong.join("\n\n")));
@@ -101,7 +101,7 @@ fn unplaced(words: &str) -> Value {
 /// that is wrong counts as one: `pillarbox run` fails with it, for everybody to see.
 pub(super) fn account(config: Option<&Path>) -> Result<(), Failure> {
     let Ok(settings) = settings::load(config) else { return Ok(()) };
-    settings.upstream()?;
+    settings.require_account()?;
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn surroundings(settings: &Settings) -> Vec<String> {
 }
 
 fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
-    let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
+    let (listener, queue, delivery) = (&settings.listener, &settings.queue, &settings.delivery);
     labelled(out, "from", &[settings.source.to_string()])?;
     labelled(
         out,
@@ -175,10 +175,10 @@ fn document(
     warnings: &[String],
     wrong: &[String],
 ) -> Value {
-    let account = settings.upstream().err();
+    let account = settings.require_account().err();
     let wrong = wrong.iter().map(|words| unplaced(words));
     let problems: Vec<Value> = account.iter().flat_map(problems).chain(wrong).collect();
-    let (listener, queue, delivery) = (&settings.listener, &settings.queue, settings.delivery());
+    let (listener, queue, delivery) = (&settings.listener, &settings.queue, &settings.delivery);
     let mut document = json!({
         "source": settings.source.to_string(),
         "complete": problems.is_empty(),

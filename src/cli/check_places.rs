@@ -43,7 +43,7 @@ pub(super) struct Found {
 /// Looks at all of them.
 pub(super) fn look(settings: &Settings) -> Found {
     let mut looking = Looking { runner: Runner::of(settings), found: Found::default() };
-    let delivery = settings.delivery();
+    let delivery = &settings.delivery;
     if let Some(login) = &delivery.login {
         looking.login(login, &delivery.host);
         if let PasswordSource::Command(words) = &login.password {

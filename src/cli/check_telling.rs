@@ -17,7 +17,7 @@ pub(super) fn print(out: &mut dyn Write, settings: &Settings) -> io::Result<()> 
 
 /// Who mail is sent as.
 fn identity(settings: &Settings) -> Vec<String> {
-    let delivery = settings.delivery();
+    let delivery = &settings.delivery;
     let identity = &delivery.identity;
     let account = delivery.login.as_ref().map_or("the account", |login| login.username.as_str());
     let send_as: Vec<String> = identity.send_as.iter().map(ToString::to_string).collect();
@@ -65,7 +65,7 @@ fn alerts(settings: &Settings) -> Vec<String> {
 
 /// The sections of the JSON document.
 pub(super) fn document(settings: &Settings) -> [(&'static str, Value); 3] {
-    let (delivery, notices, alert) = (settings.delivery(), &settings.notices, &settings.alert);
+    let (delivery, notices, alert) = (&settings.delivery, &settings.notices, &settings.alert);
     let identity = &delivery.identity;
     let from = match identity.from {
         FromPolicy::Account => "account",

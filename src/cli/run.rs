@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
-    daemon::{self, Daemon, DaemonError, Options},
+    daemon::{self, Daemon, DaemonError},
     listener::BindError,
     queue::{sled_store::SledStore, store::Store},
     settings::{
-        self, SettingsError,
+        self, Settings, SettingsError,
         host::{self, Machine},
     },
     shutdown::{Phase, Shutdown},
@@ -50,16 +50,16 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     daemon::harden();
     let settings = settings::load(config)?;
-    let options = match Options::of(&settings) {
+    match settings.require_account() {
         Err(SettingsError::NoAccount(words)) if skip_without_account => {
             return skip(out, &words, &Supervisor::named(&Variables::of_this_process()));
         }
-        options => options?,
-    };
+        account => account?,
+    }
     telemetry::init(settings.telemetry, settings.log_output);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(options, clock));
+    let result = runtime.block_on(serve(settings, clock));
     runtime.shutdown_timeout(RUNTIME_STOP);
     telemetry::flush(LOG_STOP);
     result
@@ -85,26 +85,27 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::new(Exit::Temporary, format!("cannot start threads: {error}")))
 }
 
-async fn serve(options: Options, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let signals = Signals::receive()?;
     let supervisor = Supervisor::named(&Variables::of_this_process());
     supervisor.status("opening the queue");
-    let listener = daemon::bind(&options)?;
-    warn_of_surroundings(&options, &listener.addresses(), clock.wall());
-    let store = open_store(&options, &clock)?;
-    let daemon = Daemon::start(options, Arc::clone(&clock), store, listener).await?;
+    let listener = daemon::bind(&settings)?;
+    warn_of_surroundings(&settings, &listener.addresses(), clock.wall());
+    let store = open_store(&settings, &clock)?;
+    let daemon = Daemon::start(settings, Arc::clone(&clock), store, listener).await?;
     signals.run(daemon.supervised(supervisor)).await
 }
 
 /// Says what may go wrong with the configuration on this very machine.
-fn warn_of_surroundings(options: &Options, addresses: &[SocketAddr], now: Timestamp) {
-    let files = options.listener.tls.as_ref();
+fn warn_of_surroundings(settings: &Settings, addresses: &[SocketAddr], now: Timestamp) {
+    let files = settings.listener.tls.as_ref();
     for words in files.map(|files| check_door::certificate_warnings(files, now)).unwrap_or_default()
     {
         tracing::warn!("{words}");
     }
-    let store = host::resolved(&options.queue.directory);
-    for warning in host::warnings(&options.listener, addresses, &store, &Machine::of_this_process())
+    let store = host::resolved(&settings.queue.directory);
+    for warning in
+        host::warnings(&settings.listener, addresses, &store, &Machine::of_this_process())
     {
         tracing::warn!(remedy = warning.remedy, "{}", warning.what);
     }
@@ -112,10 +113,10 @@ fn warn_of_surroundings(options: &Options, addresses: &[SocketAddr], now: Timest
 
 /// Opens the durable queue.
 pub(super) fn open_store(
-    options: &Options,
+    settings: &Settings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, DaemonError> {
-    let (queue, clock) = (options.queue.clone(), Arc::clone(clock));
+    let (queue, clock) = (settings.queue.clone(), Arc::clone(clock));
     Ok(Arc::new(tokio::task::block_in_place(|| SledStore::open(queue, clock))?))
 }
 

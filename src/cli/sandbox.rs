@@ -193,19 +193,19 @@ impl Arguments {
         ca_file: &Path,
         upstream: SocketAddr,
         password: &str,
-    ) -> Result<daemon::Options, Failure> {
-        let mut options = daemon::Options::without_account(&settings_or_defaults(config)?);
-        options.listener.addresses = vec![self.listen.into()];
+    ) -> Result<Settings, Failure> {
+        let mut settings = settings_or_defaults(config)?;
+        settings.listener.addresses = vec![self.listen.into()];
         if !self.listen.ip().is_loopback() {
-            trust_private_networks(&mut options.listener);
+            trust_private_networks(&mut settings.listener);
         }
-        options.queue.directory = directory.join("queue");
-        options.admin.socket = admin_socket(env::var_os(ADMIN_SOCKET_VARIABLE), directory);
+        settings.queue.directory = directory.join("queue");
+        settings.admin.socket = admin_socket(env::var_os(ADMIN_SOCKET_VARIABLE), directory);
         // The port of the configuration belongs to its daemon.
-        options.admin.http = None;
-        options.listener.local.socket = Some(directory.join("submit.sock"));
-        options.listener.local.drop_directory = Some(directory.join("drop"));
-        let delivery = &mut options.delivery;
+        settings.admin.http = None;
+        settings.listener.local.socket = Some(directory.join("submit.sock"));
+        settings.listener.local.drop_directory = Some(directory.join("drop"));
+        let delivery = &mut settings.delivery;
         delivery.host = HOST.to_owned();
         delivery.port = upstream.port();
         delivery.tls = Tls::Starttls;
@@ -217,14 +217,14 @@ impl Arguments {
         // As with a real account, which reads root's mail unless somebody else is named.
         delivery.admin = delivery.admin.take().or_else(|| USERNAME.parse().ok());
         delivery.recipients = Arc::new(delivery.recipients.with_admin(delivery.admin.clone()));
-        options.listener.recipients = Arc::clone(&delivery.recipients);
-        options.listener.session.local_recipients = delivery.admin.is_some();
+        settings.listener.recipients = Arc::clone(&delivery.recipients);
+        settings.listener.session.local_recipients = delivery.admin.is_some();
         if let Some(limit) = self.daily_limit {
             delivery.recipients_per_day = limit.into();
             (delivery.urgent_reserve, delivery.notice_reserve) = (0, 0);
-            options.owner_reserve = 0;
+            settings.owner_reserve = 0;
         }
-        Ok(options)
+        Ok(settings)
     }
 }
 
@@ -270,26 +270,26 @@ async fn serve(
     let directory = arguments.directory()?;
     let ca_file = arguments.ca_file.clone().unwrap_or_else(|| directory.join("look-alike-ca.pem"));
     let upstream = sandbox.starttls_address();
-    let mut options =
+    let mut settings =
         arguments.daemon(config, &directory, &ca_file, upstream, password(scenario))?;
     let log = telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
     telemetry::init(log, telemetry::Output::Stderr);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let (socket, submit) = (options.admin.socket.clone(), directory.join("submit.sock"));
-    let listener = daemon::bind(&options).map_err(|error| explain(error, arguments))?;
+    let (socket, submit) = (settings.admin.socket.clone(), directory.join("submit.sock"));
+    let listener = daemon::bind(&settings).map_err(|error| explain(error, arguments))?;
     if arguments.directory.is_none() {
-        start_fresh(&options.queue.directory)?;
+        start_fresh(&settings.queue.directory)?;
     }
     if let Some(scenario) = scenario.filter(|scenario| scenario.uses_tokens()) {
         let service = sandbox.oauth_url();
         let login =
             token::login(USERNAME, scenario.password, &service, &directory, clock.now().wall)?;
-        options.delivery.login = Some(login);
+        settings.delivery.login = Some(login);
     }
-    let store = open_store(&options, &clock).map_err(|error| explain(error, arguments))?;
+    let store = open_store(&settings, &clock).map_err(|error| explain(error, arguments))?;
     // Only now is it certain that no other sandbox lives here, whose daemon reads this file as well.
     arguments.write_authority(&ca_file, &sandbox)?;
-    let daemon = Daemon::start(options, clock, store, listener).await;
+    let daemon = Daemon::start(settings, clock, store, listener).await;
     let daemon = daemon.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
     let places =

@@ -75,7 +75,8 @@ pub struct Settings {
     pub alert: admin::alert::Options,
     /// Recipients of each day that are left to the account's owner; delivery never sees them.
     pub owner_reserve: u32,
-    delivery: delivery::Options,
+    /// For delivery; whether there is an account, [`Settings::require_account`] knows.
+    pub delivery: delivery::Options,
     account: Account,
 }
 
@@ -274,19 +275,13 @@ fn check(
 }
 
 impl Settings {
-    /// What delivery is told, when there is an account to relay through.
-    pub fn upstream(&self) -> Result<&delivery::Options, SettingsError> {
+    /// Whether there is an account to relay through; commands that send nothing can do without, and so can the
+    /// sandbox, which puts its own upstream in.
+    pub fn require_account(&self) -> Result<(), SettingsError> {
         match self.account {
-            Account::Complete => Ok(&self.delivery),
+            Account::Complete => Ok(()),
             Account::Missing => Err(SettingsError::NoAccount(self.how_to_add_an_account())),
         }
-    }
-
-    /// What delivery is told, with or without an account: for commands that send nothing, and for the
-    /// sandbox, which puts its own upstream in.
-    #[must_use]
-    pub fn delivery(&self) -> &delivery::Options {
-        &self.delivery
     }
 
     fn how_to_add_an_account(&self) -> String {

@@ -202,7 +202,7 @@ fn options_of(sandbox: &Sandbox, ca_file: &std::path::Path) -> Options {
         host: Host { nodename: "relay.example.org".into(), ..Host::default() },
         secret_directories: Vec::new(),
     };
-    settings::load_in(Some(&file), &surroundings).unwrap().delivery().clone()
+    settings::load_in(Some(&file), &surroundings).unwrap().delivery.clone()
 }
 
 fn tokens(url: &str, token_file: PathBuf) -> pillarbox::delivery::oauth::Options {

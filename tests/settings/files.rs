@@ -30,12 +30,12 @@ fn a_file_that_was_found_counts_only_when_nobody_else_can_have_written_it() {
             assert!(words.contains("--config"), "{words}");
             // Who names it knows what he does.
             assert_eq!(
-                settings::load_in(Some(&file), &surroundings(&[])).unwrap().delivery().port,
+                settings::load_in(Some(&file), &surroundings(&[])).unwrap().delivery.port,
                 3
             );
             set_mode(path, before);
         }
-        assert_eq!(found(local).unwrap().delivery().port, 3);
+        assert_eq!(found(local).unwrap().delivery.port, 3);
     }
 }
 
@@ -48,6 +48,6 @@ fn a_file_is_read_whatever_its_editor_has_put_in_front() {
     for bytes in [[b"\xef\xbb\xbf", text.as_bytes()].concat(), [b"\xff\xfe", &sixteen[..]].concat()]
     {
         fs::write(&file, bytes).unwrap();
-        assert_eq!(settings::load_in(Some(&file), &surroundings(&[])).unwrap().delivery().port, 3);
+        assert_eq!(settings::load_in(Some(&file), &surroundings(&[])).unwrap().delivery.port, 3);
     }
 }
