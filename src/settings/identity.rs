@@ -7,14 +7,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use serde::Deserialize;
-
 use super::{
     document::{SENDER, numbered},
     host::{Host, is_fully_qualified},
     report::Report,
     upstream::Account,
-    value::{HostName, list, shown, tables, text, text_if_any, word},
+    value::{HostName, list, section, shown, tables, text, text_if_any, word},
 };
 use crate::{
     aliases_file::{AliasesFile, Choice, DEFAULT_FILE},
@@ -27,40 +25,31 @@ use crate::{
 
 const SECTION: &str = "identity";
 
-/// `[identity]`: who is who.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Identity {
-    /// "account" where the account has an address, else "keep".
-    #[serde(deserialize_with = "text_if_any")]
-    from: Option<FromPolicy>,
-    #[serde(deserialize_with = "list")]
-    send_as: Vec<Address>,
-    /// The listener's name.
-    #[serde(deserialize_with = "word")]
-    domain: Option<String>,
-    /// The account.
-    #[serde(deserialize_with = "text")]
-    admin: Option<Address>,
-    #[serde(deserialize_with = "word")]
-    aliases_file: Option<String>,
-    #[serde(deserialize_with = "list")]
-    local_domains: Vec<HostName>,
-    #[serde(deserialize_with = "text")]
-    redirect_all: Option<Address>,
-    /// Sections of their own, which are not counted among the keys.
-    #[serde(deserialize_with = "tables")]
-    sender: Vec<Sender>,
+section! {
+    /// `[identity]`: who is who.
+    pub(super) struct Identity {
+        /// "account" where the account has an address, else "keep".
+        from: Option<FromPolicy> = None, "text_if_any";
+        send_as: Vec<Address> = Vec::new(), "list";
+        /// The listener's name.
+        domain: Option<String> = None, "word";
+        /// The account.
+        admin: Option<Address> = None, "text";
+        aliases_file: Option<String> = None, "word";
+        local_domains: Vec<HostName> = Vec::new(), "list";
+        redirect_all: Option<Address> = None, "text";
+        /// Sections of their own, which are not counted among the keys.
+        sender: Vec<Sender> = Vec::new(), "tables";
+    }
 }
 
-/// `[[identity.sender]]`: who is sent as which of the account's addresses.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Sender {
-    #[serde(rename = "match", deserialize_with = "text_if_any")]
-    pattern: Option<SenderPattern>,
-    #[serde(deserialize_with = "text_if_any")]
-    from: Option<Address>,
+section! {
+    /// `[[identity.sender]]`: who is sent as which of the account's addresses.
+    pub(super) struct Sender {
+        #[serde(rename = "match")]
+        pattern: Option<SenderPattern> = None, "text_if_any";
+        from: Option<Address> = None, "text_if_any";
+    }
 }
 
 /// What mail can be sent as.

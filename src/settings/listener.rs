@@ -10,7 +10,6 @@ use std::{
 };
 
 use ipnet::IpNet;
-use serde::Deserialize;
 
 use super::{
     STOP_WAIT,
@@ -20,7 +19,7 @@ use super::{
     networks::{self, CERTIFICATE_REMEDY, Network, Protection},
     report::{Report, in_range},
     upstream,
-    value::{Text, choose, list, list_if_any, path, shown, size, tables, text, whole, word},
+    value::{Words, list, list_if_any, path, section, shown, size, tables, text, whole, word},
 };
 use crate::{
     aliases_file::AliasesFile,
@@ -35,69 +34,37 @@ const SECTION: &str = "listener";
 /// What Gmail advertises with SIZE; a larger message would be taken from the client only to fail.
 const GMAIL_MESSAGE_BYTES_MAX: u64 = 35_882_577;
 
-/// `[listener]`: who may hand mail over, where and how much.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Listener {
-    #[serde(deserialize_with = "list")]
-    addresses: Vec<SocketAddr>,
-    #[serde(deserialize_with = "list")]
-    tls_addresses: Vec<SocketAddr>,
-    #[serde(deserialize_with = "list")]
-    proxy_addresses: Vec<SocketAddr>,
-    /// Those of this host.
-    #[serde(deserialize_with = "list_if_any")]
-    trusted_networks: Option<Vec<IpNet>>,
-    /// This host's own.
-    #[serde(deserialize_with = "word")]
-    hostname: Option<String>,
-    #[serde(deserialize_with = "path")]
-    tls_certificate: Option<PathBuf>,
-    #[serde(deserialize_with = "path")]
-    tls_key: Option<PathBuf>,
-    #[serde(deserialize_with = "text")]
-    starttls: Starttls,
-    #[serde(deserialize_with = "text")]
-    authentication: Authentication,
-    #[serde(deserialize_with = "path")]
-    users_file: Option<PathBuf>,
-    #[serde(deserialize_with = "size")]
-    max_message_bytes: u64,
-    #[serde(deserialize_with = "whole")]
-    max_recipients: i64,
-    #[serde(deserialize_with = "whole")]
-    max_connections: i64,
-    #[serde(deserialize_with = "whole")]
-    max_connections_per_client: i64,
-    /// Sections of their own, which are not counted among the keys.
-    #[serde(deserialize_with = "tables")]
-    network: Vec<Network>,
+section! {
+    /// `[listener]`: who may hand mail over, where and how much.
+    pub(super) struct Listener {
+        addresses: Vec<SocketAddr> = this_host(), "list";
+        tls_addresses: Vec<SocketAddr> = Vec::new(), "list";
+        proxy_addresses: Vec<SocketAddr> = Vec::new(), "list";
+        /// Those of this host.
+        trusted_networks: Option<Vec<IpNet>> = None, "list_if_any";
+        /// This host's own.
+        hostname: Option<String> = None, "word";
+        tls_certificate: Option<PathBuf> = None, "path";
+        tls_key: Option<PathBuf> = None, "path";
+        starttls: Starttls = Starttls::WhenConfigured, "text";
+        authentication: Authentication = Authentication::Off, "text";
+        users_file: Option<PathBuf> = None, "path";
+        /// Leaves 10,577 octets of Gmail's limit for the fields we add.
+        max_message_bytes: u64 = 35_872_000, "size";
+        max_recipients: i64 = 1_000, "whole";
+        max_connections: i64 = 200, "whole";
+        max_connections_per_client: i64 = 50, "whole";
+        /// Sections of their own, which are not counted among the keys.
+        network: Vec<Network> = Vec::new(), "tables";
+    }
 }
 
-impl Default for Listener {
-    fn default() -> Self {
-        Self {
-            addresses: vec![
-                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 25),
-                SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 25),
-            ],
-            tls_addresses: Vec::new(),
-            proxy_addresses: Vec::new(),
-            trusted_networks: None,
-            hostname: None,
-            tls_certificate: None,
-            tls_key: None,
-            starttls: Starttls::WhenConfigured,
-            authentication: Authentication::Off,
-            users_file: None,
-            // Leaves 10,577 octets of Gmail's limit for the fields we add.
-            max_message_bytes: 35_872_000,
-            max_recipients: 1_000,
-            max_connections: 200,
-            max_connections_per_client: 50,
-            network: Vec::new(),
-        }
-    }
+/// Mail is taken from programs of this host.
+fn this_host() -> Vec<SocketAddr> {
+    vec![
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 25),
+        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 25),
+    ]
 }
 
 /// `listener.starttls`.
@@ -108,12 +75,9 @@ enum Starttls {
     Off,
 }
 
-impl Text for Starttls {
-    const EXPECTED: &'static str = "\"when-configured\" or \"off\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("when-configured", Self::WhenConfigured), ("off", Self::Off)])
-    }
+impl Words for Starttls {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("when-configured", Self::WhenConfigured), ("off", Self::Off)];
 }
 
 impl Listener {

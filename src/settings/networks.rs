@@ -10,13 +10,12 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use serde::Deserialize;
 
 use super::{
     document::{NETWORK, numbered},
     report::{Report, in_range},
     strangers::{Public, embedded_ipv4},
-    value::{list, size_if_any, text, text_if_any, whole},
+    value::{list, section, size_if_any, text, text_if_any, whole},
 };
 use crate::{
     listener::options,
@@ -33,37 +32,18 @@ const MESSAGES_PER_MINUTE_MAX: u32 = 100_000;
 pub(super) const CERTIFICATE_REMEDY: &str =
     "Set tls_certificate and tls_key under [listener] to the files of a certificate.";
 
-/// `[[listener.network]]`: what the clients of some networks may do.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Network {
-    #[serde(deserialize_with = "list")]
-    networks: Vec<IpNet>,
-    trusted: bool,
-    /// As `[listener]` says; so are the next two.
-    starttls: Option<bool>,
-    #[serde(deserialize_with = "text_if_any")]
-    authentication: Option<Authentication>,
-    #[serde(deserialize_with = "size_if_any")]
-    max_message_bytes: Option<u64>,
-    /// 0 is no limit.
-    #[serde(deserialize_with = "whole")]
-    messages_per_minute: i64,
-    #[serde(deserialize_with = "text")]
-    lane: Lane,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self {
-            networks: Vec::new(),
-            trusted: false,
-            starttls: None,
-            authentication: None,
-            max_message_bytes: None,
-            messages_per_minute: 0,
-            lane: Lane::Normal,
-        }
+section! {
+    /// `[[listener.network]]`: what the clients of some networks may do.
+    pub(super) struct Network {
+        networks: Vec<IpNet> = Vec::new(), "list";
+        trusted: bool = false, "bool::deserialize";
+        /// As `[listener]` says; so are the next two.
+        starttls: Option<bool> = None, "Option::deserialize";
+        authentication: Option<Authentication> = None, "text_if_any";
+        max_message_bytes: Option<u64> = None, "size_if_any";
+        /// 0 is no limit.
+        messages_per_minute: i64 = 0, "whole";
+        lane: Lane = Lane::Normal, "text";
     }
 }
 

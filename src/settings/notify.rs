@@ -8,11 +8,9 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
-
 use super::{
     report::{Report, in_range},
-    value::{Text, choose, command, path, secret, text, whole},
+    value::{Words, command, path, secret, section, text, whole},
 };
 use crate::{
     admin::alert::{self, webhook},
@@ -27,23 +25,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// `[notices]`: mail about mail that could not be relayed.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Notices {
-    #[serde(deserialize_with = "text")]
-    to: Told,
-    #[serde(deserialize_with = "whole")]
-    per_hour: i64,
-    #[serde(deserialize_with = "text")]
-    delay_after: Option<Duration>,
+section! {
+    /// `[notices]`: mail about mail that could not be relayed.
+    pub(super) struct Notices {
+        to: Told = Told::Admin, "text";
+        per_hour: i64 = usual().per_hour.into(), "whole";
+        delay_after: Option<Duration> = usual().delay_after, "text";
+    }
 }
 
-impl Default for Notices {
-    fn default() -> Self {
-        let usual = notices::Options::new(String::new());
-        Self { to: Told::Admin, per_hour: usual.per_hour.into(), delay_after: usual.delay_after }
-    }
+/// The notifier's own defaults.
+fn usual() -> notices::Options {
+    notices::Options::new(String::new())
 }
 
 /// Who gets notices.
@@ -54,19 +47,12 @@ enum Told {
     AdminAndSender,
 }
 
-impl Text for Told {
-    const EXPECTED: &'static str = "\"admin\", \"admin-and-sender\" or \"nobody\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(
-            text,
-            &[
-                ("admin", Self::Admin),
-                ("admin-and-sender", Self::AdminAndSender),
-                ("nobody", Self::Nobody),
-            ],
-        )
-    }
+impl Words for Told {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("admin", Self::Admin),
+        ("admin-and-sender", Self::AdminAndSender),
+        ("nobody", Self::Nobody),
+    ];
 }
 
 impl Notices {
@@ -98,31 +84,14 @@ impl Notices {
     }
 }
 
-/// `[alert]`: who is told without mail.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Alert {
-    #[serde(deserialize_with = "command")]
-    command: Vec<String>,
-    #[serde(deserialize_with = "secret")]
-    webhook: Option<Secret>,
-    #[serde(deserialize_with = "path")]
-    webhook_file: Option<PathBuf>,
-    #[serde(deserialize_with = "text")]
-    oldest_message: Duration,
-    #[serde(deserialize_with = "text")]
-    repeat: Duration,
-}
-
-impl Default for Alert {
-    fn default() -> Self {
-        Self {
-            command: Vec::new(),
-            webhook: None,
-            webhook_file: None,
-            oldest_message: 6 * HOUR,
-            repeat: DAY,
-        }
+section! {
+    /// `[alert]`: who is told without mail.
+    pub(super) struct Alert {
+        command: Vec<String> = Vec::new(), "command";
+        webhook: Option<Secret> = None, "secret";
+        webhook_file: Option<PathBuf> = None, "path";
+        oldest_message: Duration = 6 * HOUR, "text";
+        repeat: Duration = DAY, "text";
     }
 }
 
@@ -175,25 +144,12 @@ impl Alert {
     }
 }
 
-/// `[log]`: what is printed.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Log {
-    #[serde(deserialize_with = "text")]
-    pub(super) output: telemetry::Output,
-    #[serde(deserialize_with = "text")]
-    format: telemetry::Format,
-    #[serde(deserialize_with = "text")]
-    level: tracing::Level,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            output: telemetry::Output::Stderr,
-            format: telemetry::Format::Auto,
-            level: tracing::Level::INFO,
-        }
+section! {
+    /// `[log]`: what is printed.
+    pub(super) struct Log {
+        pub(super) output: telemetry::Output = telemetry::Output::Stderr, "text";
+        format: telemetry::Format = telemetry::Format::Auto, "text";
+        level: tracing::Level = tracing::Level::INFO, "text";
     }
 }
 

@@ -11,12 +11,10 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
-
 use super::{
     report::{Report, in_range},
     upstream::is_gmail,
-    value::{path, path_or_off, size, text, whole, whole_if_any},
+    value::{path, path_or_off, section, size, text, whole, whole_if_any},
 };
 use crate::{admin, budget::Limit, delivery::Uncertain, listener::options::Local, notices, queue};
 
@@ -39,41 +37,24 @@ const SOCKET_PATH_LENGTH_MAX: usize = 107;
 /// What the owner of the account sends by hand on a busy day.
 const OWNER_RESERVE: i64 = 25;
 
-/// `[queue]`: where mail waits and for how long.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Queue {
-    #[serde(deserialize_with = "path")]
-    directory: Option<PathBuf>,
-    #[serde(deserialize_with = "text")]
-    pub(super) lifetime: Duration,
-    #[serde(deserialize_with = "text")]
-    pub(super) dead_letter_lifetime: Duration,
-    /// The history also tells a relayed message's leftover file from one whose record was lost, so it must outlive a
-    /// restart.
-    #[serde(deserialize_with = "text")]
-    pub(super) history_lifetime: Duration,
-    #[serde(deserialize_with = "size")]
-    max_bytes: u64,
-    #[serde(deserialize_with = "size")]
-    min_free_bytes: u64,
-    #[serde(deserialize_with = "text")]
-    pub(super) uncertain: Uncertain,
+section! {
+    /// `[queue]`: where mail waits and for how long.
+    pub(super) struct Queue {
+        directory: Option<PathBuf> = None, "path";
+        pub(super) lifetime: Duration = 5 * DAY, "text";
+        pub(super) dead_letter_lifetime: Duration = 30 * DAY, "text";
+        /// The history also tells a relayed message's leftover file from one whose record was lost, so it must outlive a
+        /// restart.
+        pub(super) history_lifetime: Duration = 30 * DAY, "text";
+        max_bytes: u64 = usual().max_bytes, "size";
+        min_free_bytes: u64 = usual().min_free_bytes, "size";
+        pub(super) uncertain: Uncertain = Uncertain::ResendOnce, "text";
+    }
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        let usual = queue::options::Options::new(DEFAULT_DIRECTORY.into());
-        Self {
-            directory: None,
-            lifetime: 5 * DAY,
-            dead_letter_lifetime: 30 * DAY,
-            history_lifetime: 30 * DAY,
-            max_bytes: usual.max_bytes,
-            min_free_bytes: usual.min_free_bytes,
-            uncertain: Uncertain::ResendOnce,
-        }
-    }
+/// The queue's own defaults.
+fn usual() -> queue::options::Options {
+    queue::options::Options::new(DEFAULT_DIRECTORY.into())
 }
 
 impl Queue {
@@ -124,34 +105,17 @@ impl Queue {
     }
 }
 
-/// `[budget]`: how much the account may be used.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Budget {
-    #[serde(deserialize_with = "whole")]
-    recipients_per_day: i64,
-    /// [`OWNER_RESERVE`], of a day that has a limit.
-    #[serde(deserialize_with = "whole_if_any")]
-    owner_reserve: Option<i64>,
-    /// From what is left of the day, see [`usual_notice_reserve`].
-    #[serde(deserialize_with = "whole_if_any")]
-    notice_reserve: Option<i64>,
-    /// None unless somebody asks: it takes room from all other mail.
-    #[serde(deserialize_with = "whole")]
-    urgent_reserve: i64,
-    #[serde(deserialize_with = "whole")]
-    pace_per_minute: i64,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            recipients_per_day: 500,
-            owner_reserve: None,
-            notice_reserve: None,
-            urgent_reserve: 0,
-            pace_per_minute: 20,
-        }
+section! {
+    /// `[budget]`: how much the account may be used.
+    pub(super) struct Budget {
+        recipients_per_day: i64 = 500, "whole";
+        /// [`OWNER_RESERVE`], of a day that has a limit.
+        owner_reserve: Option<i64> = None, "whole_if_any";
+        /// From what is left of the day, see [`usual_notice_reserve`].
+        notice_reserve: Option<i64> = None, "whole_if_any";
+        /// None unless somebody asks: it takes room from all other mail.
+        urgent_reserve: i64 = 0, "whole";
+        pace_per_minute: i64 = 20, "whole";
     }
 }
 
@@ -279,23 +243,12 @@ fn usual_notice_reserve(left: u32) -> u32 {
     if left < DAY_MIN { 0 } else { left.div_ceil(100).min(RESERVE_MAX) }
 }
 
-/// `[sendmail]`: how programs of this host hand mail over without the network. Whether a place can be used is found out
-/// by the daemon, which starts all the same.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Sendmail {
-    #[serde(deserialize_with = "path_or_off")]
-    socket: Option<PathBuf>,
-    #[serde(deserialize_with = "path_or_off")]
-    drop_directory: Option<PathBuf>,
-}
-
-impl Default for Sendmail {
-    fn default() -> Self {
-        Self {
-            socket: Some(DEFAULT_SUBMIT_SOCKET.into()),
-            drop_directory: Some(DEFAULT_DROP_DIRECTORY.into()),
-        }
+section! {
+    /// `[sendmail]`: how programs of this host hand mail over without the network. Whether a place can be used is found out
+    /// by the daemon, which starts all the same.
+    pub(super) struct Sendmail {
+        socket: Option<PathBuf> = Some(DEFAULT_SUBMIT_SOCKET.into()), "path_or_off";
+        drop_directory: Option<PathBuf> = Some(DEFAULT_DROP_DIRECTORY.into()), "path_or_off";
     }
 }
 
@@ -314,14 +267,12 @@ impl Sendmail {
     }
 }
 
-/// `[admin]`: where `pillarbox status` and the other commands reach the daemon.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Admin {
-    #[serde(deserialize_with = "path")]
-    socket: Option<PathBuf>,
-    #[serde(deserialize_with = "text")]
-    http: Option<SocketAddr>,
+section! {
+    /// `[admin]`: where `pillarbox status` and the other commands reach the daemon.
+    pub(super) struct Admin {
+        socket: Option<PathBuf> = None, "path";
+        http: Option<SocketAddr> = None, "text";
+    }
 }
 
 impl Admin {

@@ -11,13 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-
 use super::{
     SECRET_NAMES, Surroundings,
     host::{Host, is_fully_qualified, names_every_host},
     report::{Report, in_range},
-    value::{Text, choose, command, path, secret, shown, switch, text, whole, word},
+    value::{Words, command, path, secret, section, shown, switch, text, whole, word},
 };
 use crate::{
     delivery::{
@@ -34,90 +32,37 @@ const USUAL_FILE: &str = "password";
 /// A username longer than any mailbox (RFC 5321 section 4.5.3.1.3).
 const USERNAME_LENGTH_MAX: usize = 320;
 
-/// `[upstream]`: the account and the way to it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Upstream {
-    /// Gmail's.
-    #[serde(deserialize_with = "word")]
-    host: Option<String>,
-    #[serde(deserialize_with = "whole")]
-    port: i64,
-    #[serde(deserialize_with = "text")]
-    tls: TlsMode,
-    #[serde(deserialize_with = "switch")]
-    other_port: bool,
-    #[serde(deserialize_with = "text")]
-    ip_family: IpFamily,
-    #[serde(deserialize_with = "word")]
-    username: Option<String>,
-    #[serde(deserialize_with = "path")]
-    password_file: Option<PathBuf>,
-    #[serde(deserialize_with = "command")]
-    password_command: Vec<String>,
-    #[serde(deserialize_with = "secret")]
-    password: Option<Secret>,
-    #[serde(deserialize_with = "text")]
-    auth: Auth,
-    #[serde(deserialize_with = "path")]
-    oauth_client_file: Option<PathBuf>,
-    #[serde(deserialize_with = "word")]
-    oauth_client_id: Option<String>,
-    #[serde(deserialize_with = "path")]
-    oauth_client_secret_file: Option<PathBuf>,
-    #[serde(deserialize_with = "secret")]
-    oauth_client_secret: Option<Secret>,
-    /// In the queue's directory, which the relay's user owns and may write.
-    #[serde(deserialize_with = "path")]
-    oauth_token_file: Option<PathBuf>,
-    #[serde(deserialize_with = "path")]
-    service_account_file: Option<PathBuf>,
-    /// Google's; so are the next two.
-    #[serde(deserialize_with = "text")]
-    oauth_authorization_endpoint: Option<Endpoint>,
-    #[serde(deserialize_with = "text")]
-    oauth_token_endpoint: Option<Endpoint>,
-    #[serde(deserialize_with = "text")]
-    oauth_revocation_endpoint: Option<Endpoint>,
-    /// This host's name.
-    #[serde(deserialize_with = "word")]
-    ehlo_name: Option<String>,
-    #[serde(deserialize_with = "path")]
-    ca_file: Option<PathBuf>,
-    #[serde(deserialize_with = "whole")]
-    connections: i64,
-    #[serde(deserialize_with = "whole")]
-    logins_per_hour: i64,
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            host: None,
-            port: 587,
-            tls: TlsMode::Auto,
-            other_port: true,
-            ip_family: IpFamily::Any,
-            username: None,
-            password_file: None,
-            password_command: Vec::new(),
-            password: None,
-            auth: Auth::Password,
-            oauth_client_file: None,
-            oauth_client_id: None,
-            oauth_client_secret_file: None,
-            oauth_client_secret: None,
-            oauth_token_file: None,
-            service_account_file: None,
-            oauth_authorization_endpoint: None,
-            oauth_token_endpoint: None,
-            oauth_revocation_endpoint: None,
-            ehlo_name: None,
-            ca_file: None,
-            // More than a few connections or logins look like an attack to Gmail (docs/gmail.md section 2).
-            connections: 2,
-            logins_per_hour: 20,
-        }
+section! {
+    /// `[upstream]`: the account and the way to it.
+    pub(super) struct Upstream {
+        /// Gmail's.
+        host: Option<String> = None, "word";
+        port: i64 = 587, "whole";
+        tls: TlsMode = TlsMode::Auto, "text";
+        other_port: bool = true, "switch";
+        ip_family: IpFamily = IpFamily::Any, "text";
+        username: Option<String> = None, "word";
+        password_file: Option<PathBuf> = None, "path";
+        password_command: Vec<String> = Vec::new(), "command";
+        password: Option<Secret> = None, "secret";
+        auth: Auth = Auth::Password, "text";
+        oauth_client_file: Option<PathBuf> = None, "path";
+        oauth_client_id: Option<String> = None, "word";
+        oauth_client_secret_file: Option<PathBuf> = None, "path";
+        oauth_client_secret: Option<Secret> = None, "secret";
+        /// In the queue's directory, which the relay's user owns and may write.
+        oauth_token_file: Option<PathBuf> = None, "path";
+        service_account_file: Option<PathBuf> = None, "path";
+        /// Google's; so are the next two.
+        oauth_authorization_endpoint: Option<Endpoint> = None, "text";
+        oauth_token_endpoint: Option<Endpoint> = None, "text";
+        oauth_revocation_endpoint: Option<Endpoint> = None, "text";
+        /// This host's name.
+        ehlo_name: Option<String> = None, "word";
+        ca_file: Option<PathBuf> = None, "path";
+        /// More than a few connections or logins look like an attack to Gmail (docs/gmail.md section 2).
+        connections: i64 = 2, "whole";
+        logins_per_hour: i64 = 20, "whole";
     }
 }
 
@@ -131,20 +76,13 @@ enum TlsMode {
     Off,
 }
 
-impl Text for TlsMode {
-    const EXPECTED: &'static str = "\"auto\", \"starttls\", \"implicit\" or \"off\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(
-            text,
-            &[
-                ("auto", Self::Auto),
-                ("starttls", Self::Starttls),
-                ("implicit", Self::Implicit),
-                ("off", Self::Off),
-            ],
-        )
-    }
+impl Words for TlsMode {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("starttls", Self::Starttls),
+        ("implicit", Self::Implicit),
+        ("off", Self::Off),
+    ];
 }
 
 /// `upstream.auth`.
@@ -159,24 +97,20 @@ enum Auth {
     None,
 }
 
+impl Words for Auth {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("password", Self::Password),
+        ("oauth", Self::Consent),
+        ("service-account", Self::ServiceAccount),
+        ("none", Self::None),
+    ];
+}
+
 impl Auth {
     /// The word in the file.
     fn name(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::Consent => "oauth",
-            Self::ServiceAccount => "service-account",
-            Self::None => "none",
-        }
-    }
-}
-
-impl Text for Auth {
-    const EXPECTED: &'static str = "\"password\", \"oauth\", \"service-account\" or \"none\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        let choices = [Self::Password, Self::Consent, Self::ServiceAccount, Self::None];
-        choose(text, &choices.map(|choice| (choice.name(), choice)))
+        let word = Self::WORDS.iter().find(|(_, choice)| *choice == self);
+        word.map_or("", |(word, _)| word)
     }
 }
 

@@ -35,15 +35,61 @@ use crate::{
 /// A value written as text.
 pub(super) trait Text: Sized {
     /// What is expected, for the error about a value of another type.
-    const EXPECTED: &'static str;
+    fn expected() -> String;
 
     /// Reads the text, or says what is wrong with it and what to write instead.
     fn read(text: &str) -> Result<Self, String>;
 }
 
+/// A choice between words, each of which is here once.
+pub(super) trait Words: Copy + 'static {
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl<T: Words> Text for T {
+    fn expected() -> String {
+        let words: Vec<String> = T::WORDS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        match words.as_slice() {
+            [others @ .., last] if !others.is_empty() => {
+                format!("{} or {last}", others.join(", "))
+            }
+            words => words.concat(),
+        }
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        choose(text, T::WORDS)
+    }
+}
+
+/// A section of relay.toml, one line a key: its name, the type of its value, its default and its reader. serde fills it
+/// over its defaults, and refuses a key that is not here.
+macro_rules! section {
+    (
+        $(#[$about:meta])*
+        $seen:vis struct $name:ident {
+            $($(#[$of_key:meta])* $key_seen:vis $key:ident: $type:ty = $default:expr, $reader:literal;)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        $seen struct $name {
+            $($(#[$of_key])* #[serde(deserialize_with = $reader)] $key_seen $key: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+    };
+}
+pub(super) use section;
+
 /// For a key whose value is written as text.
 pub(super) fn text<'de, D: Deserializer<'de>, T: Text>(deserializer: D) -> Result<T, D::Error> {
-    let text = deserializer.deserialize_str(Written(T::EXPECTED))?;
+    let text = deserializer.deserialize_str(Written(T::expected()))?;
     T::read(text.trim()).map_err(D::Error::custom)
 }
 
@@ -55,13 +101,13 @@ pub(super) fn text_if_any<'de, D: Deserializer<'de>, T: Text>(
 }
 
 /// Reads a text; holds what is expected in its place.
-struct Written(&'static str);
+struct Written(String);
 
 impl Visitor<'_> for Written {
     type Value = String;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.0)
+        formatter.write_str(&self.0)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
@@ -90,7 +136,9 @@ pub(super) fn path_or_off<'de, D: Deserializer<'de>>(
 }
 
 impl Text for Duration {
-    const EXPECTED: &'static str = "a duration in quotes such as \"5d\"";
+    fn expected() -> String {
+        "a duration in quotes such as \"5d\"".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text).map_err(|error| {
@@ -104,7 +152,9 @@ impl Text for Duration {
 
 /// `None` for "never".
 impl Text for Option<Duration> {
-    const EXPECTED: &'static str = "a duration in quotes such as \"4h\", or \"never\"";
+    fn expected() -> String {
+        "a duration in quotes such as \"4h\", or \"never\"".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         if text == "never" {
@@ -115,7 +165,9 @@ impl Text for Option<Duration> {
 }
 
 impl Text for SocketAddr {
-    const EXPECTED: &'static str = "an address and port in quotes such as \"127.0.0.1:25\"";
+    fn expected() -> String {
+        "an address and port in quotes such as \"127.0.0.1:25\"".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| {
@@ -126,7 +178,9 @@ impl Text for SocketAddr {
 }
 
 impl Text for IpNet {
-    const EXPECTED: &'static str = "a network in quotes such as \"192.168.1.0/24\"";
+    fn expected() -> String {
+        "a network in quotes such as \"192.168.1.0/24\"".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         let single = text.parse::<IpAddr>().map(Self::from);
@@ -142,7 +196,9 @@ impl Text for IpNet {
 }
 
 impl Text for Address {
-    const EXPECTED: &'static str = "a mail address in quotes";
+    fn expected() -> String {
+        "a mail address in quotes".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         let parsed: Result<Self, _> = text.parse();
@@ -152,7 +208,9 @@ impl Text for Address {
 
 /// `None` for an empty text, which is the way to say "not set".
 impl Text for Option<Address> {
-    const EXPECTED: &'static str = "a mail address in quotes";
+    fn expected() -> String {
+        "a mail address in quotes".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() {
@@ -167,7 +225,9 @@ impl Text for Option<Address> {
 pub(super) struct HostName(pub(super) String);
 
 impl Text for HostName {
-    const EXPECTED: &'static str = "a name in quotes such as \"nas.example.org\"";
+    fn expected() -> String {
+        "a name in quotes such as \"nas.example.org\"".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         let name = text.trim().trim_end_matches('.').to_lowercase();
@@ -185,76 +245,54 @@ impl Text for HostName {
 
 /// `None` for an empty text, which is the way to say "not set".
 impl Text for Option<Endpoint> {
-    const EXPECTED: &'static str = "an https:// address in quotes";
+    fn expected() -> String {
+        "an https:// address in quotes".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() { Ok(None) } else { Endpoint::new(text).map(Some) }
     }
 }
 
-impl Text for IpFamily {
-    const EXPECTED: &'static str = "\"any\", \"4\" or \"6\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("any", Self::Any), ("4", Self::V4), ("6", Self::V6)])
-    }
+impl Words for IpFamily {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("any", Self::Any), ("4", Self::V4), ("6", Self::V6)];
 }
 
-impl Text for Authentication {
-    const EXPECTED: &'static str = "\"off\", \"optional\", \"required\" or \"accept-any\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(
-            text,
-            &[
-                ("off", Self::Off),
-                ("optional", Self::Optional),
-                ("required", Self::Required),
-                ("accept-any", Self::AcceptAny),
-            ],
-        )
-    }
+impl Words for Authentication {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("optional", Self::Optional),
+        ("required", Self::Required),
+        ("accept-any", Self::AcceptAny),
+    ];
 }
 
-impl Text for Lane {
-    const EXPECTED: &'static str = "\"urgent\", \"normal\" or \"bulk\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("urgent", Self::Urgent), ("normal", Self::Normal), ("bulk", Self::Bulk)])
-    }
+impl Words for Lane {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("urgent", Self::Urgent), ("normal", Self::Normal), ("bulk", Self::Bulk)];
 }
 
-impl Text for Uncertain {
-    const EXPECTED: &'static str = "\"resend-once\" or \"hold\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("resend-once", Self::ResendOnce), ("hold", Self::Hold)])
-    }
+impl Words for Uncertain {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("resend-once", Self::ResendOnce), ("hold", Self::Hold)];
 }
 
-impl Text for FromPolicy {
-    const EXPECTED: &'static str = "\"account\", \"alias-list\" or \"keep\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(
-            text,
-            &[("account", Self::Account), ("alias-list", Self::AliasList), ("keep", Self::Keep)],
-        )
-    }
+impl Words for FromPolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("account", Self::Account), ("alias-list", Self::AliasList), ("keep", Self::Keep)];
 }
 
-impl Text for Format {
-    const EXPECTED: &'static str = "\"auto\", \"text\" or \"json\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)])
-    }
+impl Words for Format {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)];
 }
 
 /// `None` for "off".
 impl Text for Option<SocketAddr> {
-    const EXPECTED: &'static str =
-        "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"";
+    fn expected() -> String {
+        "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() || text == "off" {
@@ -270,33 +308,25 @@ impl Text for Option<SocketAddr> {
     }
 }
 
-impl Text for Output {
-    const EXPECTED: &'static str = "\"stderr\" or \"stdout\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(text, &[("stderr", Self::Stderr), ("stdout", Self::Stdout)])
-    }
+impl Words for Output {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("stderr", Self::Stderr), ("stdout", Self::Stdout)];
 }
 
-impl Text for tracing::Level {
-    const EXPECTED: &'static str = "a level in quotes such as \"info\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        choose(
-            text,
-            &[
-                ("error", Self::ERROR),
-                ("warn", Self::WARN),
-                ("info", Self::INFO),
-                ("debug", Self::DEBUG),
-                ("trace", Self::TRACE),
-            ],
-        )
-    }
+impl Words for tracing::Level {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::ERROR),
+        ("warn", Self::WARN),
+        ("info", Self::INFO),
+        ("debug", Self::DEBUG),
+        ("trace", Self::TRACE),
+    ];
 }
 
 impl Text for SenderPattern {
-    const EXPECTED: &'static str = "an address, \"@domain\" or a name in quotes";
+    fn expected() -> String {
+        "an address, \"@domain\" or a name in quotes".to_owned()
+    }
 
     fn read(text: &str) -> Result<Self, String> {
         if let Some(domain) = text.strip_prefix('@') {
@@ -468,7 +498,7 @@ impl<'de, T: Text> Visitor<'de> for List<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "a list, each entry {}", T::EXPECTED)
+        write!(formatter, "a list, each entry {}", T::expected())
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
@@ -497,7 +527,7 @@ impl<T: Text> Visitor<'_> for EntryText<T> {
     type Value = Entry<T>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(T::EXPECTED)
+        formatter.write_str(&T::expected())
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Entry<T>, E> {
