@@ -10,6 +10,7 @@ WORKDIR /build
 
 # The dependencies, behind programs that do nothing in place of all that Cargo.toml names by path.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/sandbox/Cargo.toml crates/sandbox/
 COPY crates/smtp/Cargo.toml crates/smtp/
 RUN sed -n 's/^path = "\(.*\.rs\)"$/\1/p' Cargo.toml | while read -r file; do \
         mkdir -p "$(dirname "$file")" && echo 'fn main() {}' > "$file" || exit 1; done \

@@ -5,6 +5,8 @@
 
 // Below the layers, a package of its own: the protocol, pure.
 pub use pillarbox_smtp::{self as smtp, secret};
+// Beside the program, a package of its own: what `pillarbox sandbox` relays to.
+pub use pillarbox_sandbox as sandbox;
 
 // 0: time, stopping, events, text to show
 pub mod careful_file;
@@ -34,6 +36,5 @@ pub mod settings;
 pub mod supervision;
 // 5: the whole
 pub mod daemon;
-pub mod sandbox;
 // 6: the command line
 pub mod cli;

@@ -31,7 +31,7 @@ mod names;
 mod oauth;
 mod power_cut;
 mod rewrite;
-mod sandbox;
+mod scenarios;
 mod sendmail;
 mod settings;
 mod store_contract;

@@ -184,13 +184,15 @@ fn needless_copies(gmail: &Gmail, kills: &[Kill], stalls: &[(Timestamp, Duration
     for ((message_id, recipient), copies) in gmail.copies() {
         for copy in copies[..copies.len() - 1].iter().filter(|copy| copy.answered) {
             // An upstream that is a moment behind answers a daemon that is dead already.
-            let Some(kill) = kills.iter().find(|kill| kill.over >= copy.at) else { continue };
+            let Some(kill) = kills.iter().find(|kill| kill.over >= Timestamp(copy.at.0)) else {
+                continue;
+            };
             let kill = kill.at;
-            let during = stalls
-                .iter()
-                .filter(|(at, took)| at.after(*took) >= copy.at && *at <= kill.after(*took));
+            let during = stalls.iter().filter(|(at, took)| {
+                at.after(*took) >= Timestamp(copy.at.0) && *at <= kill.after(*took)
+            });
             let late: Duration = during.map(|(_, took)| *took).sum();
-            let age = kill.since(copy.at);
+            let age = kill.since(Timestamp(copy.at.0));
             if age > FRESH + late {
                 needless.push(format!(
                     "{message_id} to {recipient}: answered {age:?} before the kill, and the machine was {late:?} late"

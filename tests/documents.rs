@@ -138,11 +138,7 @@ fn the_code_map_has_each_folder_with_an_entry_point_that_is_there_and_an_invaria
         let (file, rest) = start.split_once('`').unwrap();
         let folders = names.iter().map(|name| name.trim_end_matches('/'));
         let places = folders.flat_map(|name| {
-            [
-                format!("src/{name}/{file}"),
-                format!("crates/{name}/src/{file}"),
-                format!("src/{file}"),
-            ]
+            [format!("src/{name}/{file}"), format!("{name}/src/{file}"), format!("src/{file}")]
         });
         let text = places.filter_map(|place| fs::read_to_string(place).ok()).next();
         let text = text.unwrap_or_else(|| panic!("{names:?}: {file} is not there"));

@@ -29,6 +29,7 @@ fn the_layer_check_refuses_upward_and_sibling_imports() {
         ("src/queue/sled_store.rs", "use super::super::delivery::pool;"),
         ("src/novelty/mod.rs", "use std::fs;"),
         ("src/main.rs", "use pillarbox::novelty;"),
+        ("src/daemon.rs", "use pillarbox_sandbox::Sandbox;"),
     ];
     for (path, text) in refused {
         let found = layers::forbidden_imports(&Source::new(path, text));

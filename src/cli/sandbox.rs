@@ -37,18 +37,12 @@ use crate::{
     delivery::{IpFamily, Login, PasswordSource, Tls},
     listener,
     queue::opening::StoreOpenError,
-    sandbox::{
-        self, APP_PASSWORD, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN, Sandbox, Scenario,
-    },
+    sandbox::{self, APP_PASSWORD, HOST, Sandbox, Scenario, USERNAME},
     secret::Secret,
     settings::{self, Settings, Surroundings},
     telemetry,
 };
 
-/// The account that the daemon uses at the look-alike.
-const USERNAME: &str = "you@gmail.com";
-/// The name on the look-alike's certificate that belongs to this machine.
-const HOST: &str = "localhost";
 /// The variable by which commands are told where the admin socket is.
 const ADMIN_SOCKET_VARIABLE: &str = "PILLARBOX__ADMIN__SOCKET";
 /// Networks that the internet has no route to (RFC 1918, RFC 4193, and link-local ones).
@@ -316,19 +310,8 @@ async fn serve_upstream_only(
     if let Some(file) = &arguments.ca_file {
         arguments.write_authority(file, &sandbox)?;
     }
-    let line = json!({
-        "starttls": sandbox.starttls_address(),
-        "implicit": sandbox.implicit_address(),
-        "plain": sandbox.plain_address(),
-        "host": HOST,
-        "username": USERNAME,
-        "password": password(scenario),
-        "oauth": sandbox.oauth_url(),
-        "client_id": OAUTH_CLIENT_ID,
-        "client_secret": OAUTH_CLIENT_SECRET,
-        "refresh_token": REFRESH_TOKEN,
-        "ca_file": arguments.ca_file,
-    });
+    let mut line = sandbox.description(scenario);
+    line["ca_file"] = json!(arguments.ca_file);
     writeln!(out, "{line}")?;
     out.flush()?;
     signals.wait_for_stop().await;

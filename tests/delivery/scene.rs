@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use crate::support::lookalike_clock::lookalike_clock;
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{
@@ -54,7 +55,7 @@ impl Scene {
     pub(super) async fn with(edit: impl FnOnce(&mut sandbox::Options)) -> Self {
         let clock = ManualClock::new(START);
         let mut sandbox_options =
-            sandbox::Options { clock: Arc::new(clock.clone()), ..Default::default() };
+            sandbox::Options { clock: lookalike_clock(&clock), ..Default::default() };
         edit(&mut sandbox_options);
         let sandbox = Sandbox::start(sandbox_options).await.unwrap();
         let directory = tempfile::tempdir().unwrap();

@@ -246,8 +246,11 @@ async fn check_each_message(week: &Week, accepted: &[Arc<Accepted>]) {
 fn check_the_days(accepted: &[Arc<Accepted>]) {
     let day = 24 * HOUR;
     let counted = |until: usize| {
-        let now: Timestamp = accepted[until].at;
-        let window = accepted[..=until].iter().rev().take_while(|mail| now.since(mail.at) < day);
+        let now = Timestamp(accepted[until].at.0);
+        let window = accepted[..=until]
+            .iter()
+            .rev()
+            .take_while(|mail| now.since(Timestamp(mail.at.0)) < day);
         window.map(|mail| mail.rcpt_to.len()).sum::<usize>()
     };
     for position in 0..accepted.len() {

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
+use crate::support::lookalike_clock::lookalike_clock;
 use pillarbox::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     delivery::{
@@ -52,7 +53,7 @@ impl Scene {
     pub(super) async fn with(edit: impl FnOnce(&mut sandbox::Options)) -> Self {
         // The token endpoint says what time it is, by the clock of the machine.
         let clock = ManualClock::new(SystemClock::new().wall());
-        let mut options = sandbox::Options { clock: Arc::new(clock.clone()), ..Default::default() };
+        let mut options = sandbox::Options { clock: lookalike_clock(&clock), ..Default::default() };
         edit(&mut options);
         let sandbox = Sandbox::start(options).await.unwrap();
         let directory = tempfile::tempdir().unwrap();

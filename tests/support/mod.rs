@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod gmail;
 pub(crate) mod hostile;
+pub(crate) mod lookalike_clock;
 pub(crate) mod loop_disk;
 pub(crate) mod outage;
 pub(crate) mod playground;

@@ -67,6 +67,11 @@ pub(super) fn forbidden_imports(source: &Source) -> Vec<String> {
     found.extend(upward_paths(source));
     for path in paths(&source.product_code) {
         let at = format!("{}:{}", source.path, path.line);
+        if path.segments[0].starts_with("pillarbox_") {
+            found.push(format!(
+                "{at}: a package of ours is named by its module: `crate::smtp`, `crate::sandbox`"
+            ));
+        }
         let [root, imported, ..] = &path.segments[..] else { continue };
         if (root != "crate" && root != "pillarbox")
             || imported == own

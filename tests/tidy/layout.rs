@@ -68,8 +68,9 @@ pub(super) fn forgotten(sources: &[Source]) -> Vec<String> {
     for path in &paths {
         let Some((folder, file)) = path.rsplit_once('/') else { continue };
         let module = file.trim_end_matches(".rs");
-        let is_root =
-            ["src/lib.rs", "src/main.rs", "tests/all.rs"].iter().any(|root| path.ends_with(root));
+        let is_root = ["src/lib.rs", "src/main.rs", "tests/all.rs", "tests/all/main.rs"]
+            .iter()
+            .any(|root| path.ends_with(root));
         if is_root || folder.ends_with("/examples") {
             continue;
         }
@@ -90,7 +91,7 @@ pub(super) fn forgotten(sources: &[Source]) -> Vec<String> {
 
 /// Files that may declare the modules of a folder.
 fn parents(folder: &str) -> Vec<String> {
-    ["/lib.rs", "/all.rs", "/mod.rs", ".rs"]
+    ["/lib.rs", "/all.rs", "/main.rs", "/mod.rs", ".rs"]
         .iter()
         .map(|ending| format!("{folder}{ending}"))
         .collect()

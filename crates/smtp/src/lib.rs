@@ -1,7 +1,7 @@
 //! The SMTP protocol as pure code: bytes in, steps out.
 //!
-//! Rule: nothing in this folder does I/O, asks the time or imports a runtime (RFC 5321 is about text).
-//! Must not know about the queue, about Gmail or about sockets.
+//! Rule: nothing in this package does I/O, asks the time or imports a runtime (RFC 5321 is about text). Start at
+//! [`session::Session`] for the server's side, at [`client`] for the other.
 
 pub mod address;
 pub mod authentication;

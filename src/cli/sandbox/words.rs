@@ -5,10 +5,9 @@
 
 use std::{env, ffi::OsString, net::SocketAddr, path::Path};
 
-use super::{HOST, USERNAME};
 use crate::{
     cli::exit::{Exit, Failure},
-    sandbox::{SCENARIOS, Scenario},
+    sandbox::{HOST, SCENARIOS, Scenario, USERNAME},
 };
 
 /// Where everything is.

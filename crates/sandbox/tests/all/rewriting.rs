@@ -1,6 +1,6 @@
 //! What Gmail makes of a message, for inspection; and what is kept beside it.
 
-use pillarbox::sandbox::Options;
+use pillarbox_sandbox::Options;
 
 use super::client::*;
 

@@ -9,10 +9,7 @@ use super::{
     Parameters, SCOPE,
     tokens::{Code, Expiry},
 };
-use crate::{
-    clock::Moment,
-    sandbox::{options::OAUTH_CLIENT_ID, shared::Shared},
-};
+use crate::{clock::Moment, options::OAUTH_CLIENT_ID, shared::Shared};
 
 /// Where the browser is sent, or the words of the error page.
 pub(super) fn consent(asked: &Parameters, shared: &Shared, now: Moment) -> Result<String, String> {

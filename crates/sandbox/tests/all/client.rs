@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pillarbox::{
-    clock::{ManualClock, Timestamp},
-    sandbox::{Options, Sandbox},
-};
+use pillarbox_sandbox::{ManualClock, Options, Sandbox, Timestamp};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use pillarbox::sandbox::{ACCESS_TOKEN, Options};
+use pillarbox_sandbox::{ACCESS_TOKEN, Options};
 
 use super::client::*;
 

@@ -4,7 +4,6 @@
 //! account, the recipient's name. A refused DATA ends the transaction. Must not know sockets.
 
 use super::{
-    account::elapsed,
     body::Body,
     command::{Command, MailParameters, Path},
     mailbox::Accepted,
@@ -63,7 +62,7 @@ impl Session {
             return self.violation(&replies::BAD_SEQUENCE);
         }
         let age_max = self.shared.options.age;
-        if elapsed(now, self.since) >= age_max {
+        if now.since(self.since) >= age_max {
             return self.refuse(Stage::Mail, &replies::CONNECTION_EXPIRED, "").then(Flow::Close);
         }
         let Some(path) = Path::parse(rest, "FROM:") else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
-use pillarbox::sandbox::{
+use pillarbox_sandbox::{
     OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options, REFRESH_TOKEN, Sandbox, TokenAnswer,
 };
 use serde_json::{Value, json};

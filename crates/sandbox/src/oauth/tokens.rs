@@ -8,24 +8,24 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock::Moment, sandbox::account::elapsed};
+use crate::clock::Moment;
 
 /// When something ends.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::sandbox) struct Expiry {
+pub(crate) struct Expiry {
     since: Moment,
     lifetime: Duration,
 }
 
 impl Expiry {
     /// `lifetime` from `since` on.
-    pub(in crate::sandbox) const fn new(since: Moment, lifetime: Duration) -> Self {
+    pub(crate) const fn new(since: Moment, lifetime: Duration) -> Self {
         Self { since, lifetime }
     }
 
     /// What is left; zero when it has ended.
-    pub(in crate::sandbox) fn remaining(&self, now: Moment) -> Duration {
-        self.lifetime.saturating_sub(elapsed(now, self.since))
+    pub(crate) fn remaining(&self, now: Moment) -> Duration {
+        self.lifetime.saturating_sub(now.since(self.since))
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Code {
 
 /// Everything that was issued.
 #[derive(Debug, Default)]
-pub(in crate::sandbox) struct Tokens {
+pub(crate) struct Tokens {
     issued: Mutex<Issued>,
 }
 
@@ -57,12 +57,7 @@ struct Issued {
 
 impl Tokens {
     /// When a token of this account ends; `None` when it is unknown, ended, or another account's.
-    pub(in crate::sandbox) fn judge(
-        &self,
-        username: &str,
-        token: &str,
-        now: Moment,
-    ) -> Option<Expiry> {
+    pub(crate) fn judge(&self, username: &str, token: &str, now: Moment) -> Option<Expiry> {
         let issued = self.lock();
         let (subject, expiry) = issued.access.get(token)?;
         let own = subject.as_ref().is_none_or(|subject| subject.eq_ignore_ascii_case(username));
@@ -107,7 +102,7 @@ impl Tokens {
     }
 
     /// Ends every token at once, as a change of the account's password does.
-    pub(in crate::sandbox) fn revoke_all(&self) {
+    pub(crate) fn revoke_all(&self) {
         *self.lock() = Issued::default();
     }
 

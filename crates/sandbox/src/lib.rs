@@ -10,6 +10,7 @@ mod bearer;
 mod body;
 mod certificate;
 mod chunk;
+mod clock;
 mod command;
 mod login;
 mod mailbox;
@@ -38,6 +39,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::{certificate::Certificates, server::Context, session::Port, shared::Shared};
 pub use self::{
+    clock::{Clock, ManualClock, Moment, Sleep, SystemClock, Timestamp},
     mailbox::{Accepted, Counters, JournalLine, Mailbox, TlsSession, TooFew},
     oauth::TokenAnswer,
     options::{
@@ -49,7 +51,6 @@ pub use self::{
     script::{Chance, Failure, Order, Stage, Times},
     shared::Event,
 };
-use crate::shutdown::{Phase, Shutdown};
 
 /// Why a sandbox did not start.
 #[derive(Debug, Error)]
@@ -83,11 +84,16 @@ pub enum SandboxError {
     Certificate(String),
 }
 
+/// The name on the certificate that belongs to this machine.
+pub const HOST: &str = "localhost";
+/// An account that every scenario takes; any other name will do as well.
+pub const USERNAME: &str = "you@gmail.com";
+
 /// A running look-alike. Dropping it stops it; [`Sandbox::stop`] also waits for the end.
 pub struct Sandbox {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
-    shutdown: Shutdown,
+    stop: watch::Sender<bool>,
     disconnect: watch::Sender<u64>,
     authority_pem: String,
     starttls: SocketAddr,
@@ -115,7 +121,7 @@ impl Sandbox {
 
         let shared = Arc::new(Shared::new(options, Arc::new(mailbox)));
         let disconnect = watch::Sender::new(0);
-        let shutdown = Shutdown::new();
+        let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         let listeners = [
             (starttls_listener, Port::StartTls),
@@ -128,14 +134,14 @@ impl Sandbox {
                 acceptor: TlsAcceptor::from(Arc::clone(&certificates.server)),
                 disconnect: disconnect.subscribe(),
             };
-            tasks.spawn(server::accept(listener, port, context, shutdown.watch()));
+            tasks.spawn(server::accept(listener, port, context, stop.subscribe()));
         }
-        tasks.spawn(oauth::serve(oauth_listener, Arc::clone(&shared), shutdown.watch()));
+        tasks.spawn(oauth::serve(oauth_listener, Arc::clone(&shared), stop.subscribe()));
         let authority_pem = certificates.authority_pem;
         Ok(Self {
             shared,
             tasks,
-            shutdown,
+            stop,
             disconnect,
             authority_pem,
             starttls,
@@ -173,6 +179,24 @@ impl Sandbox {
     #[must_use]
     pub fn certificate_authority_pem(&self) -> String {
         self.authority_pem.clone()
+    }
+
+    /// Its addresses and what a client logs in with, for other programs. The password is the scenario's, if there is
+    /// one; the user name is one that every scenario takes.
+    #[must_use]
+    pub fn description(&self, scenario: Option<&Scenario>) -> serde_json::Value {
+        serde_json::json!({
+            "starttls": self.starttls,
+            "implicit": self.implicit,
+            "plain": self.plain,
+            "host": HOST,
+            "username": USERNAME,
+            "password": scenario.map_or(APP_PASSWORD, |scenario| scenario.password),
+            "oauth": self.oauth_url(),
+            "client_id": OAUTH_CLIENT_ID,
+            "client_secret": OAUTH_CLIENT_SECRET,
+            "refresh_token": REFRESH_TOKEN,
+        })
     }
 
     /// What was taken, counted and said.
@@ -238,7 +262,7 @@ impl Sandbox {
 
     /// Closes ports and connections and waits for the end of every task.
     pub async fn stop(mut self) {
-        self.shutdown.advance(Phase::Immediate);
+        self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
     }
 }

@@ -15,15 +15,11 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    account::elapsed,
     mailbox::TlsSession,
     session::{Flow, Port, Session},
     shared::Shared,
 };
-use crate::{
-    clock::Moment,
-    shutdown::{Phase, Watch},
-};
+use crate::clock::Moment;
 
 /// What a port needs to serve its connections.
 #[derive(Clone)]
@@ -35,11 +31,16 @@ pub(super) struct Context {
 }
 
 /// Accepts on one port until the sandbox stops; then ends its connections.
-pub(super) async fn accept(listener: TcpListener, port: Port, context: Context, mut stop: Watch) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    port: Port,
+    context: Context,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = stop.reached(Phase::Draining) => break,
+            () = ordered(&mut stop) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
@@ -53,6 +54,11 @@ pub(super) async fn accept(listener: TcpListener, port: Port, context: Context, 
         }
     }
     connections.shutdown().await;
+}
+
+/// Returns once the end is ordered, or nobody is left who could order it.
+pub(super) async fn ordered(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|is_ordered| *is_ordered).await);
 }
 
 /// One connection; how it ends is the client's business.
@@ -175,7 +181,7 @@ impl<'a> Driver<'a> {
                     if session.expiry.is_some_and(|expiry| expiry.remaining(now).is_zero()) {
                         flow = session.token_ended();
                         timer = clock.sleep(shared.options.idle);
-                    } else if elapsed(now, self.heard) >= shared.options.idle {
+                    } else if now.since(self.heard) >= shared.options.idle {
                         flow = session.timed_out();
                     } else {
                         timer = clock.sleep(self.rest(session, now));
@@ -187,7 +193,7 @@ impl<'a> Driver<'a> {
 
     /// How long it is until the client has been silent for too long, or its token ends.
     fn rest(&self, session: &Session, now: Moment) -> Duration {
-        let silence = self.shared.options.idle.saturating_sub(elapsed(now, self.heard));
+        let silence = self.shared.options.idle.saturating_sub(now.since(self.heard));
         session.expiry.map_or(silence, |expiry| silence.min(expiry.remaining(now)))
     }
 

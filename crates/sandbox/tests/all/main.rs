@@ -12,12 +12,11 @@ mod failures;
 mod identity;
 mod limits;
 mod rewriting;
-mod scenarios;
 mod tokens;
 
 use std::time::Duration;
 
-use pillarbox::{clock::Timestamp, sandbox::Options};
+use pillarbox_sandbox::{Options, Timestamp};
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use client::*;

@@ -27,16 +27,16 @@ use axum::{
 use data_encoding::BASE64;
 use hyper::body::{Bytes, Frame};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use self::grant::Answer;
 pub use self::grant::TokenAnswer;
 pub(super) use self::tokens::{Expiry, Tokens};
 use super::{
     script::Stage,
+    server::ordered,
     shared::{Shared, Weight},
 };
-use crate::shutdown::{Phase, Watch};
 
 /// Names and values of a query or a form.
 type Parameters = BTreeMap<String, String>;
@@ -64,7 +64,11 @@ impl Identity {
 }
 
 /// Serves until the sandbox stops.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: Watch) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
     let router = Router::new()
         .route("/o/oauth2/v2/auth", get(authorize))
         .route("/authorize", get(authorize))
@@ -77,7 +81,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: 
         // Accepting never fails for good: the listener waits and tries again.
         _ = server => {}
         // Not gracefully: a client that keeps its connection must not keep the sandbox.
-        () = stop.reached(Phase::Draining) => {}
+        () = ordered(&mut stop) => {}
     }
 }
 

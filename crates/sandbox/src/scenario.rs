@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn every_scenario_is_in_the_handbook_with_the_same_words() {
-        let handbook = include_str!("../../docs/sandbox.md");
+        let handbook = include_str!("../../../docs/sandbox.md");
         for scenario in SCENARIOS {
             let row = format!("| `{}` | {} |", scenario.name, scenario.shows);
             assert!(handbook.contains(&row), "docs/sandbox.md has no row:\n{row}");

@@ -1,6 +1,6 @@
 //! Mail beyond the limit that Gmail takes all the same, missing STARTTLS, wrong certificates.
 
-use pillarbox::sandbox::{Certificate, JournalLine, Options, OverLimit};
+use pillarbox_sandbox::{Certificate, JournalLine, Options, OverLimit};
 use tokio::net::TcpStream;
 
 use super::client::*;

@@ -4,7 +4,7 @@
 //! unknown parameter. Must not know in which order commands may come.
 
 use super::script::Stage;
-use crate::smtp::address::Address;
+use pillarbox_smtp::address::Address;
 
 /// One command line.
 #[derive(Debug, PartialEq, Eq)]

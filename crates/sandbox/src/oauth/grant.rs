@@ -19,10 +19,8 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    sandbox::{
-        options::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN},
-        shared::Shared,
-    },
+    options::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN},
+    shared::Shared,
 };
 
 /// What the token endpoint does instead of the usual.
@@ -38,7 +36,7 @@ pub enum TokenAnswer {
     Unavailable,
     /// 429.
     TooManyRequests,
-    /// The usual answer after [`Options::slow`](crate::sandbox::Options::slow), on the clock.
+    /// The usual answer after [`Options::slow`](crate::Options::slow), on the clock.
     Slow,
     /// 200 with JSON that ends in the middle.
     Truncated,

@@ -1,8 +1,7 @@
 //! What Gmail knows about an account: its daily limit, its logins, its open connections.
 //!
-//! Rule: the limit is counted in recipients over a rolling 24 hours, by the same ledger that the relay
-//! uses, but with its own events: the two must agree without sharing anything. Time comes in as an
-//! argument. Must not know connections.
+//! Rule: the limit is counted in recipients over a rolling 24 hours, by a counter of its own: it and the relay's
+//! ledger must agree without sharing anything. Time comes in as an argument. Must not know connections.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,10 +10,7 @@ use std::{
 };
 
 use super::script::Stage;
-use crate::{
-    budget::ledger::{Event, Ledger, WINDOW},
-    clock::Moment,
-};
+use crate::clock::Moment;
 
 /// All accounts that were seen.
 #[derive(Debug)]
@@ -49,7 +45,7 @@ impl Accounts {
     /// Notes a login attempt; `false` when there were too many in the last minute.
     pub(super) fn may_log_in(&self, name: &str, now: Moment) -> bool {
         self.with(name, |account| {
-            account.logins.retain(|at| elapsed(now, *at) < MINUTE);
+            account.logins.retain(|at| now.since(*at) < MINUTE);
             if account.logins.len() >= usize::try_from(self.logins_per_minute).unwrap_or(usize::MAX)
             {
                 return false;
@@ -82,8 +78,7 @@ impl Accounts {
     /// Whether a lock-out strikes at `stage`.
     pub(super) fn limited_at(&self, name: &str, stage: Stage, now: Moment) -> bool {
         self.with(name, |account| {
-            account.limited =
-                account.limited.filter(|limited| elapsed(now, limited.since) < WINDOW);
+            account.limited = account.limited.filter(|limited| now.since(limited.since) < WINDOW);
             account.limited.is_some_and(|limited| limited.stage == stage)
         })
     }
@@ -146,47 +141,36 @@ impl Accounts {
     }
 }
 
-/// The ledger with its sum, because adding up a day of a benchmark for each message would take longer
-/// than the message.
+/// What an account has written to in the window, with its sum, because adding up a day of a benchmark for each message
+/// would take longer than the message. Oldest first, so only the front can have left the window.
 #[derive(Debug, Default)]
 struct Spending {
-    ledger: Ledger,
+    events: VecDeque<(Moment, u32)>,
     sum: u32,
-    /// The sum holds until this moment of this boot; `None`: it must be added up.
-    valid: Option<(Moment, Duration)>,
 }
 
 impl Spending {
     fn total(&mut self, now: Moment) -> u32 {
-        let valid = self.valid.is_some_and(|(since, length)| {
-            since.boot == now.boot
-                && elapsed(now, since) < length
-                && now.since_boot_ms >= since.since_boot_ms
-        });
-        if !valid {
-            self.ledger.prune(now);
-            self.sum = self.ledger.spent(now);
-            // With the sum as the limit, room appears when the oldest event leaves the window.
-            let length = self.ledger.frees_in(now, self.sum).unwrap_or(WINDOW);
-            self.valid = Some((now, length));
+        while let Some((at, recipients)) = self.events.front().copied() {
+            if now.since(at) < WINDOW {
+                break;
+            }
+            self.events.pop_front();
+            self.sum -= recipients;
         }
         self.sum
     }
 
     fn add(&mut self, recipients: u32, now: Moment) {
-        self.ledger.insert(self.ledger.next_sequence(), Event { at: now, recipients });
-        self.sum = self.sum.saturating_add(recipients);
+        // A sum that does not fit is beyond every limit; what is counted stays what is kept.
+        let counted = recipients.min(u32::MAX - self.sum);
+        self.events.push_back((now, counted));
+        self.sum += counted;
     }
 }
 
-/// How long ago `earlier` was: by the boot clock within one boot, by wall time otherwise.
-pub(super) fn elapsed(now: Moment, earlier: Moment) -> Duration {
-    if now.boot == earlier.boot {
-        return Duration::from_millis(now.since_boot_ms.saturating_sub(earlier.since_boot_ms));
-    }
-    now.wall.since(earlier.wall)
-}
-
+/// The length of the window in which Gmail counts.
+const WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// Accounts remembered at once.
 const ACCOUNTS_MAX: usize = 10_000;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -199,21 +183,18 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn the_window_rolls_and_its_kept_sum_agrees_with_the_ledger() {
+    fn the_window_rolls_and_its_kept_sum_is_that_of_the_last_24_hours() {
         let clock = ManualClock::new(Timestamp(1_700_000_000_000));
         let mut spending = Spending::default();
+        let mut spent = Vec::new();
         for hour in 0..80_u32 {
-            assert_eq!(
-                spending.total(clock.now()),
-                spending.ledger.spent(clock.now()),
-                "hour {hour}"
-            );
+            let last_day = |spent: &[u32]| spent.iter().rev().take(24).sum::<u32>();
+            assert_eq!(spending.total(clock.now()) + hour % 7, {
+                spent.push(hour % 7);
+                last_day(&spent)
+            });
             spending.add(hour % 7, clock.now());
-            assert_eq!(
-                spending.total(clock.now()),
-                spending.ledger.spent(clock.now()),
-                "hour {hour}"
-            );
+            assert_eq!(spending.total(clock.now()), last_day(&spent), "hour {hour}");
             clock.advance(HOUR);
         }
     }

@@ -1,6 +1,6 @@
 //! BDAT, which Gmail advertises as CHUNKING (RFC 3030).
 
-use pillarbox::sandbox::{Options, Stage};
+use pillarbox_sandbox::{Options, Stage};
 
 use super::client::*;
 
