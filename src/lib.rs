@@ -13,6 +13,7 @@ pub mod careful_file;
 pub mod clock;
 pub mod fingerprint;
 mod handbook;
+mod reasons;
 pub mod shutdown;
 pub mod socket_file;
 pub mod telemetry;

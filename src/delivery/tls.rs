@@ -18,7 +18,7 @@ use tokio_rustls::{
 };
 
 use super::answer::Fault;
-use crate::text;
+use crate::{reasons, text};
 
 /// Octets of a file of trust roots: the largest bundles have 300 KiB.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -71,7 +71,8 @@ pub(super) fn handshake_fault(host: &str, error: &io::Error) -> Fault {
             Fault::Certificate("none was presented".into())
         }
         Some(rustls::Error::InvalidMessage(_)) => Fault::PlainText,
-        _ => Fault::Lost(format!("the TLS handshake failed: {error}")),
+        Some(error) => Fault::Lost(format!("the TLS handshake failed: {}", reasons::of_tls(error))),
+        None => Fault::Lost(format!("the TLS handshake failed: {error}")),
     }
 }
 
@@ -80,27 +81,12 @@ pub(super) fn handshake_fault(host: &str, error: &io::Error) -> Fault {
 fn certificate(host: &str, reason: &CertificateError) -> String {
     if host.parse::<IpAddr>().is_ok() {
         return format!(
-            "{reason}; {host} is an address, so no server name is sent and Google shows a certificate for \
-             invalid2.invalid: write the name in upstream.host"
+            "{}; {host} is an address, so no server name is sent and Google shows a certificate for \
+             invalid2.invalid: write the name in upstream.host",
+            reasons::of_certificate(reason)
         );
     }
-    match reason {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("it has expired, or this host's clock is wrong ({reason})")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("it is not valid yet, so this host's clock is probably wrong ({reason})")
-        }
-        CertificateError::UnknownIssuer => {
-            "it is signed by an authority that this host does not know: the CA \
-             certificates are old, or something in between intercepts TLS"
-                .to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("it is for another name than {host} ({reason})")
-        }
-        other => other.to_string(),
-    }
+    reasons::of_certificate(reason)
 }
 
 fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, Fault> {

@@ -1,10 +1,12 @@
-//! Why a TLS handshake failed, in words that help.
+//! The reason why a TLS handshake failed, in words that help.
 //!
 //! Rule: says what the client did and what the administrator can do; pure. Must not know sockets.
 
 use std::{fmt, io};
 
 use tokio_rustls::rustls::{self, AlertDescription, PeerIncompatible};
+
+use crate::reasons;
 
 /// Octets of a ClientHello up to its version.
 pub(super) const HELLO_BYTES: usize = 11;
@@ -81,7 +83,7 @@ impl Failure {
                 | PeerIncompatible::NoKxGroupsInCommon
                 | PeerIncompatible::NoSignatureSchemesInCommon),
             )) => Self::told(
-                format!("client knows no safe cipher that we know ({what:?})"),
+                format!("client knows no safe cipher that we know ({})", reasons::spaced(what)),
                 OLD_CLIENT,
             ),
             Some(rustls::Error::AlertReceived(
@@ -89,8 +91,11 @@ impl Failure {
                 | AlertDescription::BadCertificate
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::CertificateExpired),
-            )) => Self::told(format!("client refused our certificate ({alert:?})"), NOT_TRUSTED),
-            Some(error) => Self::told(error.to_string(), ""),
+            )) => Self::told(
+                format!("client refused our certificate ({})", reasons::spaced(alert)),
+                NOT_TRUSTED,
+            ),
+            Some(error) => Self::told(reasons::of_tls(error), ""),
             None => Self::lost(error),
         }
     }

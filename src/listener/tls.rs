@@ -27,7 +27,7 @@ use super::{
     handshake::{Failure, HELLO_BYTES, Hello},
     options::TlsFiles,
 };
-use crate::{clock::Clock, fingerprint::Fingerprint, text};
+use crate::{clock::Clock, fingerprint::Fingerprint, reasons, text};
 
 /// How long a client may take for a handshake: a slow device computes for some seconds.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -195,7 +195,7 @@ fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         }
         error => content(
             &files.certificate,
-            format!("and {} cannot be used: {error}", files.key.display()),
+            format!("and {} cannot be used: {}", files.key.display(), reasons::of_tls(&error)),
         ),
     };
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -210,12 +210,12 @@ fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
 fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
     let unreadable = |error: io::Error| TlsError::Unreadable {
         path: path.to_owned(),
-        reason: error.to_string(),
+        reason: reasons::of_file(&error),
     };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
         let what = format!(
-            "is no file of at most {FILE_BYTES_MAX} octets with a certificate or key in PEM"
+            "is not a file of at most {FILE_BYTES_MAX} octets with a certificate or key in PEM"
         );
         return Err(TlsError::Content { path: path.to_owned(), what });
     }

@@ -35,6 +35,7 @@ use crate::{
     budget::ledger::Event,
     clock::{Kind, Timeline, Timestamp},
     message::envelope::Lane,
+    reasons,
 };
 
 /// sled's page cache; soft, it may take three times as much.
@@ -493,7 +494,7 @@ fn lane_byte(lane: Lane) -> u8 {
 }
 
 pub(super) fn failed(error: sled::Error) -> TableError {
-    let words = format!("the queue's index cannot be read or written: {error}");
+    let words = format!("the queue's index cannot be read or written: {}", words_of(&error));
     if is_damage(&error) { TableError::Broken(words) } else { TableError::Failed(words) }
 }
 
@@ -523,8 +524,21 @@ fn expect_no_blob(directory: &Path) -> Result<(), OpenError> {
 }
 
 fn open_error(error: sled::Error) -> OpenError {
-    let words = error.to_string();
+    let words = words_of(&error);
     if is_damage(&error) { OpenError::Damaged(words) } else { OpenError::Unavailable(words) }
+}
+
+/// What an error of sled means, in words.
+pub(super) fn words_of(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(error) => reasons::of_file(error),
+        sled::Error::Corruption { .. } => "its file is damaged".into(),
+        sled::Error::CollectionNotFound(_) => "a part of it is missing".into(),
+        sled::Error::Unsupported(what) => format!("it cannot be read by this program: {what}"),
+        sled::Error::ReportableBug(what) => {
+            format!("the storage library has met a fault of its own: {what}")
+        }
+    }
 }
 
 /// Which errors mean damaged files, and not only that now is a bad time.
@@ -538,5 +552,27 @@ fn is_damage(error: &sled::Error) -> bool {
             )
         }
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_index_is_told_in_words_with_a_remedy() {
+        let disk = io::Error::from(rustix::io::Errno::IO);
+        let told = failed(sled::Error::Io(disk)).to_string();
+        assert!(told.contains("Input/output error") && told.contains("dmesg"), "{told}");
+        let damaged = failed(sled::Error::Corruption { at: None, bt: () }).to_string();
+        assert!(damaged.contains("its file is damaged"), "{damaged}");
+        for error in [
+            sled::Error::CollectionNotFound(IVec::from(&b"msg"[..])),
+            sled::Error::Unsupported("a newer format".into()),
+            sled::Error::ReportableBug("a page is gone".into()),
+        ] {
+            let told = open_error(error).to_string();
+            assert!(!told.contains(['{', '(', '[']), "{told}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use super::{
     reader::{self, Described, MessageReader, ReadError},
     store::StoreError,
 };
+use crate::reasons;
 
 /// Sub-directories of the spool. A message's directory follows from its time (it changes every 65 s),
 /// so that messages that come together share one directory sync.
@@ -280,8 +281,11 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn refused(error: &io::Error) -> StoreError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StoreError::Full(format!("the queue's disk is full: {error}"))
+            StoreError::Full(format!("the queue's disk is full: {}", reasons::of_file(error)))
         }
-        _ => StoreError::Unavailable(format!("the queue's disk does not work: {error}")),
+        _ => StoreError::Unavailable(format!(
+            "the queue's disk does not work: {}",
+            reasons::of_file(error)
+        )),
     }
 }

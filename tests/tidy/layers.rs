@@ -1,4 +1,4 @@
-//! Who may import whom: the layer table of ARCHITECTURE.md as a constant. Layers exclude circles of modules.
+//! The layer table of ARCHITECTURE.md as a constant. Layers exclude circles of modules.
 
 use super::source::{Source, paths};
 
@@ -8,6 +8,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("clock", 0),
     ("fingerprint", 0),
     ("handbook", 0),
+    ("reasons", 0),
     ("shutdown", 0),
     ("socket_file", 0),
     ("careful_file", 0),
