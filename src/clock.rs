@@ -1,4 +1,4 @@
-//! Where time enters the program.
+//! The place where time enters the program.
 //!
 //! Rule: no other file reads a clock (clippy.toml and tests/tidy.rs enforce it), so that a test can
 //! advance days in a moment. Wall time is for dates; ages count in the boot clock, which counts sleep and never

@@ -68,7 +68,7 @@ pub enum DaemonError {
     Ended(&'static str),
     /// The queue cannot be repaired within this process.
     #[error(
-        "the queue has failed: {0}; the daemon stops so that it can be started anew, everything accepted is on disk"
+        "the queue has failed: {0}; the daemon stops so that it can be restarted; everything accepted is on disk"
     )]
     Queue(String),
 }
@@ -339,7 +339,7 @@ async fn forget(store: Arc<dyn Store>, clock: Arc<dyn Clock>, history: Duration,
         match store.expire_dead(clock.wall().before(dead)).await {
             Ok(0) => {}
             Ok(messages) => tracing::warn!(messages, "dead letters expired"),
-            Err(error) => tracing::debug!(%error, "dead letters not looked at"),
+            Err(error) => tracing::debug!(%error, "dead letters could not be checked"),
         }
         match store.prune_history(clock.wall().before(history)).await {
             Ok(0) => {}

@@ -1,4 +1,4 @@
-//! What tells one state of a file from the next: users, certificates and aliases are read anew when it changes.
+//! The fingerprint of a file's state: users, certificates and aliases are read again when it changes.
 //!
 //! Rule: a look at the metadata, never at the content. Must not know what is in a file.
 

@@ -1,4 +1,4 @@
-//! Where the documents of this program lie on this machine, for texts that send a reader there.
+//! The place of the documents on this machine, for texts that send a reader there.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What the supervisor of the process hears (sd_notify(3)): ready, stopping, a line of status, signs of life.
+//! Messages to the supervisor of the process (sd_notify(3)): ready, stopping, a line of status, signs of life.
 //!
 //! Rule: a sign of life is sent only after the runtime has turned and the queue has answered; a refusal is an
 //! answer, silence is none, for a restart mends silence and not a full disk. Must not know who supervises: without
@@ -77,7 +77,7 @@ impl Supervisor {
         match connect(name) {
             Ok((socket, to)) => Self { line: Some(Arc::new(Line { socket, to, watchdog })) },
             Err(error) => {
-                tracing::warn!(socket = %name.display(), %error, "the supervisor (NOTIFY_SOCKET) cannot be told anything");
+                tracing::warn!(socket = %name.display(), %error, "the supervisor (NOTIFY_SOCKET) cannot be notified");
                 Self::default()
             }
         }
@@ -136,7 +136,7 @@ impl Supervisor {
     fn tell(&self, words: &str) {
         let Some(line) = &self.line else { return };
         if let Err(error) = line.socket.send_to_addr(words.as_bytes(), &line.to) {
-            tracing::debug!(%error, "the supervisor was not told");
+            tracing::debug!(%error, "the supervisor was not notified");
         }
     }
 }

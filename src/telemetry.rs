@@ -234,7 +234,7 @@ fn begin(writer: &mut Writer<'_>, form: Form, reader: Reader, level: Level) -> f
 
 /// The line that says how many were not written.
 fn dropped(form: Form, reader: Reader, number: u64) -> String {
-    const WORDS: &str = "log lines were dropped, because nobody read the log";
+    const WORDS: &str = "log lines were dropped, because the log was not read";
     let mut line = String::new();
     // Writing to a String cannot fail.
     let _: fmt::Result = begin(&mut Writer::new(&mut line), form, reader, Level::WARN);

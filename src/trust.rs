@@ -1,4 +1,4 @@
-//! Whether a file that was found, and not named, may decide anything.
+//! The trust in a file that was found and not named.
 //!
 //! Rule: it belongs to root or to the caller, so does the directory that it lies in, and nobody else may write either; so
 //! it is for a link, too, and for what it leads to. Must not know what the file says.
@@ -21,7 +21,7 @@ pub fn distrust(path: &Path, by_the_system: bool) -> Option<String> {
     });
     match judged {
         Ok(faults) => faults.into_iter().flatten().next(),
-        Err(error) => Some(format!("nobody knows whose it is: {error}")),
+        Err(error) => Some(format!("its owner cannot be found out: {error}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is said of delivery to Gmail, and the tests that show it: one row for each assertion.
+//! Assertions about delivery to Gmail, and the tests that show them: one row for each assertion.
 //!
 //! A row is kept honest by looking for its tests in the sources: a renamed or removed test breaks this one.
 

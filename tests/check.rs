@@ -227,7 +227,7 @@ fn files_programs_and_addresses_that_are_not_there_are_all_found_at_once() {
         "it is not executable",
         "there is no webhook file ",
         "upstream.ca_file ",
-        "192.0.2.1:2525 is no address of this host",
+        "192.0.2.1:2525 is not an address of this host",
         " is in use by another program",
         "for metrics and probes: ",
     ] {

@@ -1,4 +1,4 @@
-//! What becomes of mail that cannot be relayed, from the client to the notice and back to a recipient.
+//! Mail that cannot be relayed, from the client to the notice and back to a recipient.
 //!
 //! Rule: the whole daemon with its real queue, in this process, so that the test moves its clock; the
 //! administrator's commands are the real binary. Must not know how the queue stores dead letters.

@@ -296,7 +296,7 @@ fn rules_and_dashboard_name_only_metrics_and_labels_that_exist() {
             .collect();
         assert!(!used.is_empty() || expression.starts_with("up{"), "{expression}");
         for name in used {
-            assert!(known.contains(name), "{name} of {expression:?} is no metric");
+            assert!(known.contains(name), "{name} of {expression:?} is not a metric");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a relay asks of disk and processor: nothing while it is idle, and one commit for a message that it relays.
+//! The disk and processor use of a relay: nothing while it is idle, and one commit for a message that it relays.
 
 use std::{fs, time::Duration};
 

@@ -122,7 +122,7 @@ fn ssmtp_as_its_manual_and_every_guide_has_it() {
     let plain =
         migrate("ssmtp", &[("ssmtp.conf", "root=postmaster\nmailhub=mail\n#UseTLS=YES\n")], &[]);
     plain.relays_through("mail", 25, "starttls", None);
-    plain.says(&["root (line 1): it is no address", "the connection was not protected before"]);
+    plain.says(&["root (line 1): it is not an address", "the connection was not protected before"]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn nullmailer_with_its_files() {
     tls.relays_through("mail.example.com", 465, "implicit", Some("a"));
     let unquoted = "mail.example.com smtp port=587 starttls user=a pass=x abcdefghijklmnop\n";
     migrate("nullmailer", &[("remotes", unquoted)], &[])
-        .says(&["a word that is no option (line 1)"]);
+        .says(&["a word that is not an option (line 1)"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which international domain names are taken, and what they are on the wire, whatever tables are behind it.
+//! International domain names: which are taken, and what they are on the wire, whatever tables are behind it.
 //!
 //! The tables come from a crate that can be exchanged (`idna_adapter` in Cargo.toml): these names must mean the same
 //! before and after. They were made with ICU's tables and pass with those of unicode-rs.

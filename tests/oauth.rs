@@ -242,7 +242,7 @@ async fn a_client_that_the_endpoint_refuses_is_a_matter_of_configuration() {
         assert!(state.remedy.contains(words), "{answer:?}: {}", state.remedy);
         scene.expect_uncharged(id).await;
     }
-    // An address that is no token endpoint at all.
+    // An address that is not a token endpoint at all.
     let mut scene = Scene::new().await;
     let elsewhere = format!("{}/nothing", scene.sandbox.oauth_url());
     scene.tokens.endpoints.token = pillarbox::delivery::oauth::Endpoint::new(&elsewhere).unwrap();

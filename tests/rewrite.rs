@@ -1,4 +1,4 @@
-//! What becomes of a message between the client and the upstream, as files: `golden/rewrite/*.eml`.
+//! A message between the client and the upstream, as files: `golden/rewrite/*.eml`.
 //!
 //! Each file has three parts: lines `@ key: value` (configuration and envelope), the message as the client sends
 //! it, and, behind `=====`, the reverse path and every octet that leaves. A line end in the file is CRLF in the

@@ -199,7 +199,7 @@ fn gmail_has_a_limit_however_its_name_is_written() {
             ))
         };
         let words = load(0).unwrap_err().to_string();
-        assert!(words.contains("0 is no limit, and") && words.contains("has one"), "{words}");
+        assert!(words.contains("0 means no limit, and") && words.contains("has one"), "{words}");
         assert!(words.contains("10000 for the relay service"), "{words}");
         assert!(load(10_000).is_ok() && load(10_001).is_err(), "{host}");
     }

@@ -102,6 +102,7 @@ fn the_opening_check_refuses_files_without_a_comment() {
         ("src/queue/a.rs", "// A thing."),
         ("tests/a.rs", "fn main() {}"),
         ("tests/a.rs", "//! (to be written)"),
+        ("src/a.rs", "//! What a thing does."),
     ] {
         assert!(!layout::opening(&Source::new(path, text)).is_empty(), "accepted {path}: {text}");
     }

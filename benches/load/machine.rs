@@ -1,4 +1,4 @@
-//! What the machine is, what a sync costs on it, and small services of the bench.
+//! The machine of the bench: what it is, what a sync costs on it, and small services.
 //!
 //! Rule: everything the reader of a report needs to judge its figures. Must not know any server.
 

@@ -337,7 +337,7 @@ pub struct Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// The request makes no sense.
+    /// The request cannot be understood.
     BadRequest,
     /// There is no such message, or no such path.
     NotFound,

@@ -1,4 +1,4 @@
-//! Who talks to the API at a time: so many in all and of each client, and whoever says nothing makes room.
+//! Limits on who talks to the API at a time: so many in all and of each client; whoever says nothing makes room.
 //!
 //! Rule: a client that asks at once is heard, whatever others hold; one whose answer is under way is not interrupted.
 //! Must not know HTTP or sockets.

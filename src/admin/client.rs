@@ -66,7 +66,7 @@ pub enum ClientError {
     /// The daemon accepts but does not answer.
     #[error("the daemon on {0} does not answer; see its log")]
     Silent(PathBuf),
-    /// The answer makes no sense; most likely another version.
+    /// The answer cannot be understood; most likely another version.
     #[error(
         "cannot understand the daemon on {path}: {reason}; does its version fit this command's?"
     )]

@@ -1,4 +1,4 @@
-//! Who has been at the door, as the API shows it.
+//! The clients of the listener, as the API shows them.
 //!
 //! Rule: counts and names of oddities, never what a client has sent. Must not know how they are collected.
 
@@ -41,7 +41,7 @@ pub struct Client {
     /// Logins that were refused.
     #[serde(default)]
     pub failed_logins: u64,
-    /// What is odd about it, by name, with how often it was met.
+    /// What is unusual about it, by name, with how often it was met.
     pub quirks: BTreeMap<String, u64>,
 }
 

@@ -57,8 +57,9 @@ async fn redirect(
     let id = parse(&id)?;
     let Query(Target { to }) =
         target.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
-    let no_address =
-        |reason: String| Refusal::new(Kind::BadRequest, format!("{to:?} is no address: {reason}"));
+    let no_address = |reason: String| {
+        Refusal::new(Kind::BadRequest, format!("{to:?} is not an address: {reason}"))
+    };
     let address: Address = to.parse().map_err(|error| no_address(format!("{error}")))?;
     if address.domain().is_none() {
         return Err(no_address("it has no domain".to_owned()));

@@ -1,4 +1,4 @@
-//! Whether the relay is well: `GET /v1/health` for `pillarbox health`, `/health/live` and `/health/ready` for probes.
+//! The health of the relay: `GET /v1/health` for `pillarbox health`, `/health/live` and `/health/ready` for probes.
 //!
 //! Rule: probes look at memory and at the free space only, so they are answered at once however long the queue is. What a
 //! restart cannot mend (a paused account, a full disk) never counts against liveness, or a supervisor would restart

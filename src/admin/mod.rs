@@ -1,4 +1,4 @@
-//! What an administrator sees and can do: the API on the Unix socket, its client, metrics and probes.
+//! The administrator's side: the API on the Unix socket, its client, metrics and probes.
 //!
 //! Rule: the mode of the socket file is the authorisation. Must not know SMTP.
 

@@ -1,4 +1,4 @@
-//! Where a message comes from, and whom was told of it, as the API shows them.
+//! The origin of a message and who has been told of it, as the API shows them.
 //!
 //! Rule: what a client has said of itself is shown and never trusted. Must not know what is stored beside it.
 

@@ -1,4 +1,4 @@
-//! How things stand: the situation of the queue, gathered from the store, the pool and the order to stop.
+//! The situation of the queue, gathered from the store, the pool and the order to stop.
 //!
 //! Rule: whoever tells of the relay's state (status, lists, probes, alerts, systemd's line) takes it from here.
 

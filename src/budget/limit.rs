@@ -1,4 +1,4 @@
-//! How many recipients may be written to in any 24 hours, or that there is no limit.
+//! The number of recipients that may be written to in any 24 hours, or no limit.
 //!
 //! Rule: that there is none is said by this type alone, never by a number.
 

@@ -1,4 +1,4 @@
-//! How long a certificate can be used, for a warning before devices notice.
+//! The end of a certificate's validity, for a warning before devices notice.
 //!
 //! Rule: of the certificate only the one field is read that is needed (RFC 5280 section 4.1.2.5), and no
 //! length in the file is trusted; what is not understood is not spoken of. Whether a certificate is good at

@@ -85,7 +85,7 @@ fn problems(error: &SettingsError) -> Vec<Value> {
             vec![json!({ "place": path, "what": reason, "remedy": remedy })]
         }
         SettingsError::Untrusted { path, reason } => {
-            let remedy = "Name it with --config, or see that nobody else may write it.";
+            let remedy = "Name it with --config, or make sure that nobody else may write it.";
             vec![json!({ "place": path, "what": reason, "remedy": remedy })]
         }
         SettingsError::NoAccount(words) => vec![unplaced(words)],

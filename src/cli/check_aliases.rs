@@ -1,4 +1,4 @@
-//! What `pillarbox check` says of the recipients on this host: the aliases file and who reads the rest.
+//! The part of `pillarbox check` about recipients on this host: the aliases file and who reads the rest.
 //!
 //! Rule: every line that is not used is named with what to write. Must not know how a name is followed.
 

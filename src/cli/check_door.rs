@@ -1,4 +1,4 @@
-//! What `pillarbox check` says of the door: addresses, TLS, logins, and what each network may do.
+//! The part of `pillarbox check` about the listener: addresses, TLS, logins, and what each network may do.
 //!
 //! Rule: files are looked at as the caller; what only the relay's own user may read is not blamed on the
 //! configuration. Must not know how the listener uses its files.

@@ -1,4 +1,4 @@
-//! What `pillarbox check` finds of the files, programs and addresses that relay.toml names, on this very machine.
+//! The part of `pillarbox check` about files, programs and addresses that relay.toml names.
 //!
 //! Rule: it only looks (an address is taken for a moment and given back); what only the relay's own user could find out
 //! is a warning for another user.
@@ -390,7 +390,7 @@ impl Looking {
                 // A start skips it: the default has [::1], and hosts without IPv6 exist.
                 BindError::NotOurs { address } if address.is_ipv6() && some_work => {
                     self.found.warnings.push(format!(
-                        "{address} is no address of this host; it is skipped, the other addresses serve"
+                        "{address} is not an address of this host; it is skipped, the other addresses serve"
                     ));
                 }
                 fault => self.found.wrong.push(fault.to_string()),

@@ -1,4 +1,4 @@
-//! `pillarbox clients`: which devices have been here, and what is odd about them.
+//! `pillarbox clients`: which devices have been here, and what is unusual about them.
 //!
 //! Rule: an oddity is called by the name that the log and `docs/clients.md` use. Must not know what is done
 //! about it.
@@ -45,7 +45,7 @@ pub(super) fn print(out: &mut dyn Write, answer: &Clients) -> io::Result<()> {
         .collect();
     table.print(out, &rows)?;
     if answer.clients.iter().any(|client| oddities(client) != "-") {
-        let words = handbook::located("What is odd, and what to do about it: docs/clients.md");
+        let words = handbook::located("What is unusual, and what to do about it: docs/clients.md");
         writeln!(out, "\n{words}")?;
     }
     Ok(())

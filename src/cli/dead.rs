@@ -40,7 +40,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "ADDRESS")]
         to: Option<String>,
     },
-    /// Give dead letters up.
+    /// Give up dead letters.
     Delete {
         #[command(flatten)]
         which: Which,

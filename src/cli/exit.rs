@@ -1,4 +1,4 @@
-//! How a command ends: an exit code, of sysexits.h but for one, and, when it failed, words for the administrator.
+//! The end of a command: an exit code, of sysexits.h but for one, and, when it failed, words for the administrator.
 //!
 //! Rule: every failure passes through here, so that a code means the same in every command.
 //! Must not know any command.

@@ -21,10 +21,10 @@ use crate::admin::{
 // The options of every question have a group of this name already.
 #[group(skip)]
 pub(super) struct Arguments {
-    /// Ask also whether new mail is taken: not while the disk or the queue is full, or the relay stops.
+    /// Also ask whether new mail is accepted: not while the disk or the queue is full, or the relay stops.
     #[arg(long)]
     ready: bool,
-    /// Ask also whether nothing needs a person: not while the account is paused, or after damaged files were found.
+    /// Also ask whether nothing needs a person: not while the account is paused, or after damaged files were found.
     #[arg(long, conflicts_with = "ready")]
     strict: bool,
 }

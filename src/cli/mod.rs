@@ -65,8 +65,8 @@ struct Arguments {
 enum Command {
     /// Run the daemon.
     Run {
-        /// Without an account say so and end with exit code 0 instead of 78: for a unit of a package that nobody
-        /// has configured yet.
+        /// If there is no account, say so and end with exit code 0 instead of 78: for the unit of a package that
+        /// nobody has configured yet.
         #[arg(long)]
         skip_without_account: bool,
     },
@@ -83,14 +83,14 @@ enum Command {
     },
     /// Show on one screen what waits, why, until when, and what to do.
     Status(remote::Arguments),
-    /// Look at queued messages, retry them, remove them.
+    /// Look at queued messages, retry them, or remove them.
     Queue {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(subcommand)]
         command: queue::Command,
     },
-    /// Look at messages that could not be relayed, send them again, give them up.
+    /// Look at messages that could not be relayed, send them again, or give them up.
     Dead {
         #[command(flatten)]
         remote: remote::Arguments,
@@ -102,7 +102,7 @@ enum Command {
     /// Log in with a token instead of a password: consent, status, revocation.
     #[command(subcommand)]
     Auth(auth::Command),
-    /// Say by the exit code whether the relay is well: 0 yes, 1 no, 69 it does not run.
+    /// Tell by the exit code whether the relay is well: 0 yes, 1 no, 69 not running.
     Health {
         #[command(flatten)]
         remote: remote::Arguments,
@@ -111,7 +111,7 @@ enum Command {
     },
     /// Open a paused account again and try at once.
     Resume(remote::Arguments),
-    /// Show which clients have been here and what is odd about them.
+    /// Show which clients have been here and what is unusual about them.
     Clients(remote::Arguments),
     /// Print a relay.toml made from the configuration of msmtp, ssmtp, nullmailer, dma or a Postfix null client.
     Migrate(migrate::Arguments),
@@ -128,7 +128,7 @@ enum Command {
     Mailq(sendmail::Arguments),
     /// Check the aliases file, as newaliases(1) does.
     Newaliases(sendmail::Arguments),
-    /// Say who may log in at the door: add, remove, list.
+    /// Manage who may log in to the listener: add, remove, list.
     User {
         #[command(flatten)]
         arguments: user::Arguments,

@@ -55,7 +55,7 @@ pub(super) struct List {
     /// The whole queue, however long.
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Messages to show at most.
+    /// The largest number of messages to show.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Only messages after this one.

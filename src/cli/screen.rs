@@ -1,4 +1,4 @@
-//! What commands print: aligned columns for people, JSON for programs.
+//! The output of commands: aligned columns for people, JSON for programs.
 //!
 //! Rule: text that came from a client or from the upstream cannot steer the terminal. Must not know
 //! what the columns mean.

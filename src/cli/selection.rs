@@ -1,4 +1,4 @@
-//! Which messages of the queue a command is about: by id, all of them, or by the state of a recipient.
+//! The messages that a command is about: by id, all of them, or by the state of a recipient.
 //!
 //! Rule: a message is taken as a whole; it is in a state when at least one of its recipients is. Must
 //! not know what is done with the messages.

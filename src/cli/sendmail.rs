@@ -80,7 +80,7 @@ impl Invocation {
     /// Looks at the program's name, and at its first argument but `--config FILE`.
     pub(super) fn of(arguments: &[OsString]) -> Option<Self> {
         let (program, rest) = arguments.split_first()?;
-        // An argument that is no text is no address either; it is told with the others.
+        // An argument that is not text is not an address either; it is told with the others.
         let text = |arguments: &[OsString]| -> Vec<String> {
             arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
         };

@@ -1,4 +1,4 @@
-//! `pillarbox user`: who may log in at the door.
+//! `pillarbox user`: who may log in to the listener.
 //!
 //! Rule: a password comes from a terminal or from standard input, never from the command line, which every
 //! user of the host can read; the running daemon needs no word, it sees the changed file. Must not know how

@@ -1,4 +1,4 @@
-//! Which wall time a stored time has: the relay's own time runs on through every step of the wall clock.
+//! The wall time of a stored time: the relay's own time runs on through every step of the wall clock.
 //!
 //! Rule: what is stored counts in the boot clock, and one small table says which wall time each boot began at. So a
 //! step of the wall clock restamps everything that this boot wrote by one write, and no age changes. Must not know records.

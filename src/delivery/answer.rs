@@ -1,4 +1,4 @@
-//! What came back from the upstream: a reply, or a fault where a reply should have been.
+//! An answer of the upstream: a reply, or a fault where a reply should have been.
 //!
 //! Rule: it is kept as it was said, with the stage at which it was said, because the same code means
 //! different things at different stages (docs/gmail.md section 3). Must not know what is done about it.

@@ -96,7 +96,7 @@ fn destination(
         (Some(admin), true) => admin,
         (None, true) => {
             return Err(format!(
-                "{address} is a local name and nobody reads it here: set identity.admin"
+                "{address} is a local name whose mail nobody reads here: set identity.admin"
             ));
         }
     };

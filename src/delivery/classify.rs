@@ -1,4 +1,4 @@
-//! What an answer means: whom it concerns and what to do.
+//! The meaning of an answer: whom it concerns and what to do.
 //!
 //! Rule: pure, and total: every answer has a verdict. The table of known replies comes first
 //! (`gmail_replies.rs`), then the default rules of docs/gmail.md section 3.7, which decide by stage: before

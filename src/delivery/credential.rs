@@ -52,7 +52,9 @@ pub(super) enum CredentialError {
     #[error("{0} gives no password: its first line is empty")]
     Empty(String),
     /// More than a password can be.
-    #[error("{0} gives something longer than {PASSWORD_LENGTH_MAX} bytes, which is no password")]
+    #[error(
+        "{0} gives something longer than {PASSWORD_LENGTH_MAX} bytes, which cannot be a password"
+    )]
     TooLong(String),
     /// It is in no encoding that we read.
     #[error("{source_name} {what}")]

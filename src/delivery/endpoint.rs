@@ -1,4 +1,4 @@
-//! Where requests to other hosts go, and how long they may take.
+//! The address of requests to other hosts, and how long they may take.
 //!
 //! Rule: an address to which secrets go is https, or lies on this host. Must not know what is asked.
 
@@ -13,7 +13,7 @@ pub struct Endpoint(Url);
 impl Endpoint {
     /// Reads an address, or says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("it is no web address: {error}"))?;
+        let url = Url::parse(text).map_err(|error| format!("it is not a web address: {error}"))?;
         let on_this_host = match url.host() {
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),

@@ -139,7 +139,7 @@ impl Https {
         if !matches!(status, 200 | 400 | 401 | 403) {
             return Err(judged(status));
         }
-        // A type that is no text is none that JSON comes in.
+        // A type that is not text is none that JSON comes in.
         let content_type = response
             .headers()
             .get(CONTENT_TYPE)
@@ -192,7 +192,7 @@ impl Https {
     }
 }
 
-/// What a status means that is no answer to the request.
+/// What a status means that is not an answer to the request.
 fn judged(status: u16) -> HttpError {
     match status {
         408 | 425 | 429 | 500..=599 => HttpError::Later(status),

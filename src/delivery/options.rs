@@ -1,4 +1,4 @@
-//! What delivery is told.
+//! The options of delivery.
 //!
 //! Rule: each limit has its reason and its unit beside it. Must not know relay.toml.
 

@@ -251,7 +251,7 @@ impl Pool {
             Ok((_, Ended::Worker(warm))) => self.warm.extend(warm),
             Ok((_, Ended::Helper)) => {}
             Err(problem) => {
-                error!(error = %problem, "a delivery worker died");
+                error!(error = %problem, "a delivery worker ended unexpectedly");
                 if problem.is_panic() {
                     self.mishaps.note("delivery");
                 }
@@ -338,7 +338,7 @@ fn continued(
     info!(
         account = "open",
         before = stored.condition.name(),
-        reason = "the password or the settings of [upstream] are other ones than those that were refused, or may be",
+        reason = "the password or the settings of [upstream] differ, or may differ, from those that were refused",
         "account"
     );
     AccountState {

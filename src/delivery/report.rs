@@ -1,4 +1,4 @@
-//! What is said and counted about the outcome of an attempt.
+//! Log lines and counts about the outcome of an attempt.
 //!
 //! Rule: one line for each recipient, with the words that logs, commands and documents share.
 //! Must not know how an outcome came about.

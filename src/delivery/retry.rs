@@ -1,4 +1,4 @@
-//! When a deferred recipient is tried again: 1 m, 5 m, 15 m, 1 h, then every 4 h (docs/gmail.md section 3.1).
+//! The times at which a deferred recipient is tried again: 1 m, 5 m, 15 m, 1 h, then every 4 h (docs/gmail.md section 3.1).
 //!
 //! Rule: pure; the random part comes in as an argument. The jitter keeps a batch that was deferred
 //! together from coming back together. Must not know why something was deferred.

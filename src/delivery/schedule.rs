@@ -1,4 +1,4 @@
-//! What the pool waits for: blocks that hold everything, and the next due time.
+//! The schedule of the pool: blocks that hold everything, and the next due time.
 //!
 //! Rule: pure. A block ends by the boot clock, for it is an age; a due time and a pause end by wall time,
 //! for they outlive reboots, and move with its steps. Must not know who waits or how.

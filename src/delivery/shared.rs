@@ -1,4 +1,4 @@
-//! What the pool, its workers and its handles share: the account, the brakes, the counts.
+//! The state that the pool, its workers and its handles share: the account, the brakes, the counts.
 //!
 //! Rule: each lock is held for a moment and never while waiting, but for the one that keeps the writers
 //! of the account's state in order. Must not know SMTP, nor who starts workers.

@@ -1,4 +1,4 @@
-//! Which recipients of a claim go together in one transaction, for messages that must be divided.
+//! The grouping of a claim's recipients into transactions, for messages that must be divided.
 //!
 //! Rule: pure, and bounded; what is forgotten here is merely tried as a whole once more. Must not know
 //! replies.

@@ -1,4 +1,4 @@
-//! What the pool shows: the account, what is in flight, what leaves next and why not now.
+//! The status of the pool: the account, what is in flight, what leaves next and why not now.
 //!
 //! Rule: a view; nothing here decides anything. It never shows a body or a secret, and keeps a bounded
 //! number of errors. Must not know who looks.

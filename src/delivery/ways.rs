@@ -1,4 +1,4 @@
-//! Which port the upstream is reached on: the configured one, or the other of 465 and 587.
+//! The port that the upstream is reached on: the configured one, or the other of 465 and 587.
 //!
 //! Rule: pure. The other way is tried only when the configured one cannot even be connected to several times
 //! in a row, which is how providers block a port; a refusal is no reason. Must not know sockets.

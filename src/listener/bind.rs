@@ -53,7 +53,7 @@ pub enum BindError {
     },
     /// This host has no such address.
     #[error(
-        "{address} is no address of this host.\n  See its addresses: ip address\n  Correct addresses under [listener]."
+        "{address} is not an address of this host.\n  See its addresses: ip address\n  Correct addresses under [listener]."
     )]
     NotOurs {
         /// Which one.

@@ -1,4 +1,4 @@
-//! Which clients have been here, what they handed in and what is odd about them.
+//! The clients that have been here, what they handed in and what is unusual about them.
 //!
 //! Rule: a bounded table by address; the client seen least recently is forgotten for a new one. It counts
 //! and never decides. Must not know sockets or how the figures are shown.

@@ -333,7 +333,7 @@ impl Connection<'_> {
         let draft = match content {
             Content::Draft(draft) => *draft,
             Content::Repeated(id) => {
-                tracing::info!(%id, client = %self.client.address, "handed over again, and kept once");
+                tracing::info!(%id, client = %self.client.address, "submitted again under a known id, and kept once");
                 return self.session.stored(Ok(id.to_string()));
             }
         };

@@ -172,7 +172,7 @@ impl Reader {
         let now = self.service.clock.now();
         for LeftOut { uid, lines } in self.telling.turn_over(now.since_boot_ms) {
             let directory = self.tally.path.display();
-            tracing::warn!(%directory, uid, lines, "more files of the drop directory like those told of in the last minute");
+            tracing::warn!(%directory, uid, lines, "more files of the drop directory like those logged in the last minute");
         }
         let (listed, turn) = (Arc::clone(directory), self.turn.clone());
         let work = move || {

@@ -1,4 +1,4 @@
-//! What the listener tells the log about a message.
+//! The listener's log lines about a message.
 //!
 //! Rule: one "accepted" for each message, after it is on disk; addresses and sizes, never a line of the message. Must not know how the log is printed.
 
@@ -50,7 +50,7 @@ impl Offer {
     }
 }
 
-/// A sender that is no address is kept beside what stands in its place.
+/// A sender that is not an address is kept beside what stands in its place.
 pub(super) fn unusable_sender(client: IpAddr, unusable: &str) {
     let sender = unusable.chars().take(LOGIN_SHOWN_MAX).collect::<String>();
     let sender = sender.escape_default().to_string();
@@ -136,7 +136,7 @@ pub(super) fn quirk(client: Client, quirk: Quirk, is_news: bool) {
         tracing::debug!(%client, quirk = name, "put right");
     } else if quirk == Quirk::LoneDot {
         let action = if trusted { "kept, connection closed" } else { "refused" };
-        tracing::warn!(%client, quirk = name, action, "client is odd");
+        tracing::warn!(%client, quirk = name, action, "unusual client");
     } else {
         // The first thing that a newcomer sees of a first mail: it says that nothing is wrong with it.
         let what = quirk.meaning();

@@ -67,7 +67,7 @@ impl LocalDoor {
                     if let Some(count) =
                         exhausted.count_another(self.service.clock.now().since_boot_ms)
                     {
-                        tracing::warn!(%error, count, "cannot take local connections: raise LimitNOFILE");
+                        tracing::warn!(%error, count, "cannot accept local connections: raise LimitNOFILE");
                     }
                     self.service.clock.sleep(EXHAUSTED_WAIT).await;
                 }

@@ -1,4 +1,4 @@
-//! What the listener is told.
+//! The options of the listener.
 //!
 //! Rule: each limit has its reason beside it. Must not know relay.toml.
 

@@ -1,4 +1,4 @@
-//! How many clients are being served, in all and from each address.
+//! Limits on the clients that are served, in all and from each address.
 //!
 //! Rule: a [`Place`] is taken before a session starts and given back when it is dropped, so no path out
 //! of a session can leak one. Must not know sockets.

@@ -1,4 +1,4 @@
-//! How many messages a minute come from each network.
+//! A limit on the messages a minute from each network.
 //!
 //! Rule: a network without a limit costs nothing here; one with a limit may send a minute's worth at
 //! once. Must not know what a network is but by its number.

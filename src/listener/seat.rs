@@ -1,4 +1,4 @@
-//! Whether a client that is served is idle, and how it is asked to leave for one that waits.
+//! The seat of a client that is served: whether it is idle, and how it is asked to leave for one that waits.
 //!
 //! Rule: nobody leaves within a message, and nobody who has just spoken. Must not know who waits.
 

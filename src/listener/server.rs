@@ -216,7 +216,7 @@ impl Door {
                     if let Some(count) =
                         exhausted.count_another(self.service.clock.now().since_boot_ms)
                     {
-                        tracing::warn!(%error, count, "cannot take connections: raise LimitNOFILE or lower max_connections");
+                        tracing::warn!(%error, count, "cannot accept connections: raise LimitNOFILE or lower max_connections");
                     }
                     self.service.clock.sleep(EXHAUSTED_WAIT).await;
                 }

@@ -1,4 +1,4 @@
-//! What one client has: an IPv4 address, the 64 bits of an IPv6 address that a network is given, or all of this host.
+//! The addresses of one client: an IPv4 address, the 64 bits of an IPv6 address that a network is given, or all of this host.
 //!
 //! Rule: whatever is limited for one address is limited for its site, or a single host would have 2^64 times as much
 //! with IPv6, and a program of this host 2^24 times as much. Must not know what is limited.

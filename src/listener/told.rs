@@ -1,4 +1,4 @@
-//! How often the log speaks of one client.
+//! A limit on how often the log speaks of one client.
 //!
 //! Rule: a few lines a minute for each client and kind of event, and the next line says how many events it
 //! stands for; strangers must not fill the log. Must not know how an event is worded.

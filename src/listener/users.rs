@@ -1,4 +1,4 @@
-//! Who may log in: verifies a login and a password against the users file.
+//! The users who may log in: verifies a login and a password against the users file.
 //!
 //! Rule: a login that does not exist takes as long as one that does; at most `VERIFICATIONS_MAX` run at a
 //! time, so their memory is bounded; the file is read anew when it has changed. A password is exposed here

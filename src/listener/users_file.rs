@@ -56,7 +56,7 @@ pub enum UsersError {
         mode: u32,
     },
     /// More than a users file can be.
-    #[error("the users file {} is no users file: {reason}", path.display())]
+    #[error("the users file {} is not a users file: {reason}", path.display())]
     Content {
         /// Which file.
         path: PathBuf,
@@ -210,7 +210,7 @@ pub fn check_login(login: &str) -> Result<(), String> {
 
 /// Whether a hash can be verified, and at which cost. The hash itself is never repeated.
 fn check_hash(text: &str) -> Result<PasswordHash, String> {
-    let form = "the password is not an argon2id hash; set it anew with: pillarbox user add LOGIN";
+    let form = "the password is not an argon2id hash; set it again with: pillarbox user add LOGIN";
     let hash = PasswordHash::new(text).map_err(|_| form.to_owned())?;
     if hash.algorithm.as_str() != "argon2id" || hash.salt.is_none() || hash.hash.is_none() {
         return Err(form.to_owned());
@@ -221,7 +221,7 @@ fn check_hash(text: &str) -> Result<PasswordHash, String> {
         || params.p_cost() > LANES_MAX
     {
         return Err(format!(
-            "its hash asks for more than m={MEMORY_KIB_MAX},t={PASSES_MAX},p={LANES_MAX}; set the password anew \
+            "its hash asks for more than m={MEMORY_KIB_MAX},t={PASSES_MAX},p={LANES_MAX}; set the password again \
              with: pillarbox user add LOGIN"
         ));
     }

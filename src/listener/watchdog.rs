@@ -1,4 +1,4 @@
-//! When a client has tried our patience: silence, a trickle, a message or a session without end.
+//! Time limits on a client: silence, a trickle, a message or a session without end.
 //!
 //! Rule: only time spent waiting for the client counts, never ours. A client may be behind the lowest
 //! speed by as long as it may be silent: a scanner that pauses between pages catches up, one octet a

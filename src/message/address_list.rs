@@ -72,7 +72,7 @@ impl Found {
         quoted: &mut Vec<&'a str>,
     ) {
         if let Some(Token::Colon) = tokens.first() {
-            // `:include:` of an aliases file is no group.
+            // `:include:` of an aliases file is not a group.
             return self.unreadable.push(written(tokens));
         }
         // The name of a group is nobody's.

@@ -142,7 +142,7 @@ impl Aliases {
             }
         }
         if targets.is_empty() && rest.trim().is_empty() {
-            let what = format!("nobody stands behind {}", shown(&name));
+            let what = format!("there is no recipient behind {}", shown(&name));
             self.report(line.number, what, "write an address behind the colon");
         }
         if !targets.is_empty() {

@@ -198,7 +198,7 @@ struct Author<'a> {
 
 impl Author<'_> {
     fn decide(&self, old: &str) -> Decision {
-        // `Public, Joe <joe@example.org>` lacks quotes; it is no list of a local name and a mailbox.
+        // `Public, Joe <joe@example.org>` lacks quotes; it is not a list of a local name and a mailbox.
         let bare_word =
             |mailbox: &Mailbox<'_>| mailbox.phrase.is_empty() && mailbox.address.domain().is_none();
         let list = read_list(old).filter(|list| list.len() == 1 || !list.iter().any(bare_word));
@@ -246,7 +246,7 @@ impl Author<'_> {
         address.map_or(Decision::Keep, |address| self.replaced(name, &address, &[]))
     }
 
-    /// A From for a message whose own is no list of mailboxes, such as `Joe joe@example.org`.
+    /// A From for a message whose own is not a list of mailboxes, such as `Joe joe@example.org`.
     fn rebuilt(&self, old: &str) -> Decision {
         let rescued = rescued_address(old);
         let words = old.split('<').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Which characters raw octets in a header stand for.
+//! The characters that raw octets in a header stand for.
 //!
 //! Rule: UTF-8 where they are that, else the charset that the message declares, else windows-1252, which is Latin-1 with
 //! what people put into it. No octet is ever lost. Must not know what becomes of the text.

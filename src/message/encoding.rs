@@ -1,4 +1,4 @@
-//! What a header field may be made of when it leaves: no NUL, no stray CR or LF, no raw 8-bit text where the
+//! The octets of a header field when it leaves: no NUL, no stray CR or LF, no raw 8-bit text where the
 //! upstream would refuse it, no line over 998 octets that a blank could break (RFC 5322 section 2.1.1).
 //!
 //! Rule: a value that is fit to leave stays as it is; of any other only the words that are not are changed, and nothing

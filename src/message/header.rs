@@ -39,7 +39,7 @@ pub struct Header<'a> {
     insert_at: usize,
 }
 
-/// One field, with its continuation lines. A line that is no field (only a damaged header section has one)
+/// One field, with its continuation lines. A line that is not a field (only a damaged header section has one)
 /// has an empty name and passes unchanged.
 #[derive(Debug)]
 pub struct Field<'a> {
@@ -158,7 +158,7 @@ impl<'a> Field<'a> {
         !self.removed && self.name().eq_ignore_ascii_case(name)
     }
 
-    /// Its name; empty for a line that is no field.
+    /// Its name; empty for a line that is not a field.
     #[must_use]
     pub fn name(&self) -> Cow<'a, str> {
         self.new_name.map_or_else(|| String::from_utf8_lossy(self.name), Cow::Borrowed)

@@ -51,7 +51,7 @@ impl Identification {
         let ended = end_of_section(beginning, &mut line_start).is_some();
         let section = if ended { &beginning[..line_start] } else { beginning };
         let Some(header) = Header::read(section, 0) else { return Self::default() };
-        // The header section ends where a line is no field, whether or not an empty line says so.
+        // The header section ends where a line is not a field, whether or not an empty line says so.
         let fields = header.fields().iter().take_while(|field| !field.name().is_empty());
         let mut fields: Vec<&Field<'_>> = fields.collect();
         if !ended && !complete && fields.len() == header.fields().len() {

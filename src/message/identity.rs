@@ -1,4 +1,4 @@
-//! Who mail is sent as: the `[identity]` section, and what it means for an address.
+//! The identity that mail is sent as: the `[identity]` section, and what it means for an address.
 //!
 //! Rule: pure; the same answer for the same configuration. An upstream account sends as itself and as the
 //! addresses that its owner has verified, whatever a header says. Must not know how a header is edited.
@@ -135,7 +135,7 @@ impl<'a> Terms<'a> {
     pub fn qualified(&self, address: &Address) -> Address {
         let text = format!("{address}@{}", self.identity.domain);
         let unqualified = address.domain().is_none();
-        // Only a domain that is no domain could fail here.
+        // Only a text that is not a domain could fail here.
         if unqualified { text.parse().unwrap_or_else(|_| address.clone()) } else { address.clone() }
     }
 

@@ -1,7 +1,7 @@
 //! Mailboxes in header fields such as From and Reply-To (RFC 5322 section 3.4).
 //!
 //! Rule: liberal in what is read: names without quotes, comments as names, addresses without a domain.
-//! Everything found is a slice of the text, so that an edit can keep the rest. A text that is no list of
+//! Everything found is a slice of the text, so that an edit can keep the rest. A text that is not a list of
 //! mailboxes is `None`, never a guess. Must not know who may send as whom.
 
 use std::ops::Range;
@@ -45,7 +45,7 @@ pub fn read_list(text: &str) -> Option<Vec<Mailbox<'_>>> {
     (!mailboxes.is_empty()).then_some(mailboxes)
 }
 
-/// An address that stands somewhere in a text that is no list of mailboxes.
+/// An address that stands somewhere in a text that is not a list of mailboxes.
 #[must_use]
 pub fn rescued_address(text: &str) -> Option<Address> {
     let separator = |character: char| character.is_whitespace() || "<>(),;:\"".contains(character);
@@ -175,7 +175,7 @@ struct Marks {
     angle: Option<Range<usize>>,
     /// The inside of the first comment.
     comment: Option<Range<usize>>,
-    /// The first and last octets outside of comments that are no blanks.
+    /// The first and last octets outside of comments that are not blanks.
     first: Option<usize>,
     last: Option<usize>,
 }

@@ -71,7 +71,7 @@ const RELAYED: Words = Words {
     subject_of_several: "messages were relayed",
     fate: "was handed on to a server that gives no reports, as its sender had asked to be told",
     list: "pillarbox queue show ID",
-    advice: "\nWhether it has reached the mailbox is not known; a failure would be told of.\n",
+    advice: "\nWhether it has reached the mailbox is not known; you would be told of a failure.\n",
 };
 
 /// The words for what the notice tells of.

@@ -172,7 +172,7 @@ fn parts(text: &str) -> Vec<Part<'_>> {
 }
 
 fn part(text: &str, at: Range<usize>) -> Part<'_> {
-    // What stands before the first semicolon is no parameter, whatever it looks like.
+    // What stands before the first semicolon is not a parameter, whatever it looks like.
     let parameter = if at.start == 0 { None } else { parameter(&text[at.clone()]) };
     Part { at, parameter }
 }

@@ -1,7 +1,7 @@
 //! To and Cc on the way out: names of this host become the addresses that get the mail.
 //!
 //! Rule: only names of this host change; the words beside them stay, and the old field goes out as
-//! X-Original-To or X-Original-Cc. A field that is no list of mailboxes, or would become too long, stays as it
+//! X-Original-To or X-Original-Cc. A field that is not a list of mailboxes, or would become too long, stays as it
 //! is. Who gets the mail is the envelope's affair: nothing here changes that.
 
 use super::{

@@ -21,7 +21,7 @@ use crate::{clock, smtp::address::Address};
 const HELO_LENGTH_MAX: usize = 255;
 /// Recipients that X-Original-To names; of more the number.
 const ORIGINAL_RECIPIENTS_MAX: usize = 100;
-/// Characters of a sender that is no address; each may take ten octets, and the line stays below 998.
+/// Characters of a sender that is not an address; each may take ten octets, and the line stays below 998.
 const SENDER_LENGTH_MAX: usize = 80;
 /// What is between the clauses of Received and its date; no clause has it.
 const DATE: &[u8] = b";\r\n\t";
@@ -80,7 +80,7 @@ pub fn original_recipients(recipients: &[Address]) -> String {
     format!("X-Original-To: {text}\r\n")
 }
 
-/// The fields of a message whose sender is no address: Received tells what the client said, after Exim's manner. It
+/// The fields of a message whose sender is not an address: Received tells what the client said, after Exim's manner. It
 /// chose that, so it is shown in ASCII, without the characters that mean something in a comment, and not in full.
 #[must_use]
 pub fn with_unusable_sender(mut fields: Vec<u8>, unusable: &str) -> Vec<u8> {

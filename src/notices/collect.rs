@@ -1,4 +1,4 @@
-//! Which recipients are told of, to whom, and what is said of each message.
+//! The recipients that notices tell of, to whom, and what is said of each message.
 //!
 //! Rule: pure but for reading a message that is already open. NOTIFY and RET are honoured (RFC 3461 sections 4.1
 //! and 4.3), and a message with a null reverse path is never told of: it is a notice itself (RFC 5321 section

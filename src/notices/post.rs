@@ -1,4 +1,4 @@
-//! What goes to whom in one look: gathers notices and keeps within the hour's limit.
+//! The notices of one look: gathers notices and keeps within the hour's limit.
 //!
 //! Rule: pure. There are never more notices than there is room for: the administrator's come first, and of the
 //! senders for whom no room is left the administrator is told the number. Must not know where failures come from.

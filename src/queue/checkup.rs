@@ -101,7 +101,7 @@ impl Checkup<'_> {
     fn spool(&mut self) -> Result<BTreeSet<QueueId>, InspectionError> {
         let listing = self.inspection.listing()?;
         for part in &listing.parts {
-            let what = "a message whose client was never told that it is accepted";
+            let what = "a message whose acceptance was never confirmed to its client";
             self.note(&part.display().to_string(), what.into(), AT_START);
         }
         let found: BTreeSet<QueueId> = listing.messages.into_iter().collect();

@@ -59,7 +59,7 @@ pub(super) fn settle(directory: &Path, known: bool, faults: &Faults) -> io::Resu
         }
         faults.at(Step::SyncDirectory)?;
         File::open(directory)?.sync_all()?;
-        warn!("the queue's index was written anew, because a sync of it had failed");
+        warn!("the queue's index was rewritten, because a sync of it had failed");
     }
     match fs::remove_file(mark) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -32,7 +32,7 @@ pub struct Draft {
     hostname: Arc<str>,
     /// Those that it was for before all mail was redirected, as a field.
     original_recipients: String,
-    /// What the client said for its sender, where that is no address.
+    /// What the client said for its sender, where that is not an address.
     unusable_sender: Option<String>,
     scan: HeaderScan,
     /// Judged when the first bytes leave the buffer, or at the end.
@@ -120,7 +120,7 @@ impl Draft {
         self.original_recipients = trace::original_recipients(recipients);
     }
 
-    /// Keeps what the client said for its sender, where that is no address.
+    /// Keeps what the client said for its sender, where that is not an address.
     pub fn sent_as(&mut self, unusable: &str) {
         self.unusable_sender = Some(unusable.to_owned());
     }

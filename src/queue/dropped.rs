@@ -55,7 +55,7 @@ pub enum Name {
 }
 
 impl Name {
-    /// Reads a name; `None` is a file that nobody of ours has put there.
+    /// Reads a name; `None` is a file that Pillarbox has not put there.
     #[must_use]
     pub fn read(name: &str) -> Option<Self> {
         // One spelling for each id: in another one it would be a second file of the same message.
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(Head::read(&bytes), Err(HeadError::Foreign));
         let alone = Contents { rest: None, ..divided.clone() };
         assert_eq!(Contents::read(&alone.encode().unwrap()).unwrap().0, alone);
-        // Without an owner a second MAIL is no command that may stand there.
+        // Without an owner a second MAIL is not a command that may stand there.
         assert!(Contents { owner: None, ..divided }.encode().is_err());
         let odd = b"PILLARBOX-DROP 1 OWNER=x\r\n";
         assert_eq!(Contents::read(odd), Err(HeadError::Version("1 OWNER=x".into())));

@@ -1,4 +1,4 @@
-//! What every verb of the queue means, independent of how it is stored.
+//! The meaning of every verb of the queue, independent of how it is stored.
 //!
 //! Rule: decisions only. The engine reads through [`Tables`], holds the ledger, and writes into
 //! [`Changes`]; the backend makes them durable before anybody hears the answer, so a verb may build on

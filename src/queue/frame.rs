@@ -42,7 +42,7 @@ pub(super) struct Trailer {
 
 impl Stored for Trailer {}
 
-/// Why a file is no whole message.
+/// Why a file is not a whole message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum FrameError {
     /// Too short, or the marks at its ends are missing.

@@ -1,4 +1,4 @@
-//! What a person does with a message, and what is noted about it: retry, hold, delete, told.
+//! An administrator's verbs on a message, and what is noted about it: retry, hold, delete, told.
 //!
 //! Rule: verbs of the engine like the others: decisions only, into the changes of the batch; none of them
 //! touches a message that a worker has. Must not know who asks.

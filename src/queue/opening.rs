@@ -220,7 +220,7 @@ impl Opening<'_> {
         let settled =
             doubt::settle(&self.state.join("queue.sled"), self.in_doubt, &self.spool.faults);
         settled.map_err(|error| {
-            OpenError::Unavailable(format!("the queue's index cannot be written anew: {error}"))
+            OpenError::Unavailable(format!("the queue's index cannot be rewritten: {error}"))
         })?;
         let tables = open_guarded(&self.state.join("queue.sled"), self.spool.faults.clone())?;
         // sled reads a page when it is needed, so damage may show only now: as an error, or as a panic.

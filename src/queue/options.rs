@@ -1,4 +1,4 @@
-//! What the queue is told.
+//! The options of the queue.
 //!
 //! Rule: each limit has its reason beside it. Must not know relay.toml.
 

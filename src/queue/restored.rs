@@ -1,4 +1,4 @@
-//! Where the recipients of a message stand when it comes from another queue.
+//! The recipients' states of a message that comes from another queue.
 //!
 //! Rule: nobody who was written to is written to again, and nothing that a person should look at leaves by
 //! itself. Must not know how the message came here.

@@ -1,4 +1,4 @@
-//! What the sled store, its committer and its readers share: the open tables, totals, and health.
+//! The state that the sled store, its committer and its readers share: the open tables, totals, and health.
 //!
 //! Rule: once trouble is noted everything is refused until the tables have been opened anew and brought
 //! together with the spool. Must not know the verbs.

@@ -1,4 +1,4 @@
-//! What a backend keeps, and the changes that are written to it in one atomic step.
+//! The tables of a backend, and the changes that are written to them in one atomic step.
 //!
 //! Rule: the engine reads through [`Tables`] and collects [`Changes`]; nothing is visible to a reader
 //! before the backend has applied them whole. Must not know how a backend stores anything.

@@ -1,4 +1,4 @@
-//! Why mail waits, until when and what to do: the one judgement behind status, lists, probes, alerts and notices.
+//! The one judgement of why mail waits, until when and what to do, behind status, lists, probes, alerts and notices.
 //!
 //! Rule: pure and total; of several obstacles the one that ends last is named, with its end, so that nobody says
 //! "now" or "healthy" where another says "tomorrow". Must not know who asks or how a time is printed.
@@ -399,7 +399,7 @@ impl Refusing {
         let up_to =
             if everything { String::new() } else { format!(" (a message may have {shown})") };
         let remedy = if failed {
-            "The queue is opened anew by itself; when that does not help, see the log and the disk"
+            "The queue reopens by itself; if that does not help, see the log and the disk"
         } else {
             "Free space on the disk, raise [queue] max_bytes, or give up what nobody needs: pillarbox queue list, \
              pillarbox dead list. Clients hear 452 4.3.1, keep their mail and come again"

@@ -1,4 +1,4 @@
-//! Who calls: the login and the name of the user, and what this host is called.
+//! The caller: the login and the name of the user, and what this host is called.
 //!
 //! Rule: only a wish. The daemon believes the socket's credentials and the owner of a file, not this; it is what
 //! a From or a reverse path says when the caller does not. No name service is asked: a call must be fast, and a
@@ -101,7 +101,7 @@ mod tests {
         );
         assert_eq!(caller(2000, &[("USER", "a@b")]), ("uid2000".into(), String::new()));
         assert_eq!(caller(2000, &[]), ("uid2000".into(), String::new()));
-        // A login that is no address.
+        // A login that is not an address.
         assert_eq!(caller(1001, &[]), ("uid1001".into(), String::new()));
         assert_eq!(fallback().as_str(), "nobody");
         let nowhere = Caller::new(0, "", &Environment::of(&[]), String::new());

@@ -41,7 +41,7 @@ pub struct Environment(BTreeMap<String, String>);
 const KEPT: [&str; 4] = ["NAME", "LOGNAME", "USER", "TMPDIR"];
 
 impl Environment {
-    /// Those of this process. A value that is no text is none.
+    /// Those of this process. A value that is not text is none.
     #[must_use]
     pub fn of_this_process() -> Self {
         if has_foreign_rights() {

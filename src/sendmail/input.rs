@@ -68,7 +68,7 @@ struct Cleaner {
     ended: bool,
 }
 
-/// The `From joe Mon Jan ...` of a mailbox file, which some programs leave in front: it is no field.
+/// The `From joe Mon Jan ...` of a mailbox file, which some programs leave in front: it is not a field.
 #[derive(Debug)]
 enum EnvelopeLine {
     /// The octets so far of a line that may be one.

@@ -128,7 +128,7 @@ impl Call {
         }
     }
 
-    /// `-f`: `Some(None)` is the null reverse path; what is no address is no wish.
+    /// `-f`: `Some(None)` is the null reverse path; what is not an address is not a wish.
     fn wished_sender(&self) -> Option<Option<Address>> {
         let wish = self.flags.sender.as_deref()?;
         if wish.is_empty() {

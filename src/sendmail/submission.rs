@@ -1,7 +1,7 @@
 //! Speaks SMTP as a client: one transaction over a connection (RFC 5321 section 3.3).
 //!
 //! Rule: what is refused for good and what only now is told apart for each recipient and for the message; a
-//! connection that is lost after the message has gone is no refusal and no success.
+//! connection that is lost after the message has gone is neither a refusal nor a success.
 //! Must not know what becomes of a message that could not be handed over here.
 
 use std::{io, time::Duration};

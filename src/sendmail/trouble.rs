@@ -1,4 +1,4 @@
-//! Why a message was not taken, as an exit code of sysexits.h and one line for whoever reads standard error.
+//! A failure to submit, as an exit code of sysexits.h and one line for whoever reads standard error.
 //!
 //! Rule: the code says whose fault it is and whether to try again; callers decide by it. 0 means that the mail
 //! is safe. Must not know what led here.

@@ -434,7 +434,7 @@ fn proxies(listener: &Options) -> Vec<Warning> {
         .filter(|endpoint| endpoint.proxy && !endpoint.address.ip().is_loopback());
     let warnings = open.map(|endpoint| Warning {
         what: format!(
-            "whoever reaches {} can pretend to be any client, also a trusted one, for it believes every PROXY header",
+            "whoever reaches {} can pretend to be any client, even a trusted one, because every PROXY header is believed there",
             endpoint.address
         ),
         remedy: "Make sure with a firewall, or a network of their own, that only the proxy reaches it".into(),

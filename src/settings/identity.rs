@@ -246,7 +246,7 @@ impl Identity {
     fn domain(&self, hostname: &str, report: &mut Report<'_>) -> String {
         let Some(domain) = &self.domain else { return hostname.to_owned() };
         if !is_fully_qualified(domain) {
-            let what = format!("{} is no domain of mail addresses", shown(domain));
+            let what = format!("{} is not a domain of mail addresses", shown(domain));
             let remedy = "Write a name with a dot, such as \"example.org\", or remove the line for the listener's own.";
             report.add(SECTION, "domain", what, remedy);
         }

@@ -169,7 +169,7 @@ impl Listener {
             && name.split('.').all(|label| !label.is_empty())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
         if !acceptable {
-            let what = format!("{} is no host name", shown(name));
+            let what = format!("{} is not a host name", shown(name));
             let remedy = "Write a name such as \"relay.example.org\", or remove the line.";
             report.add(SECTION, "hostname", what, remedy);
         }

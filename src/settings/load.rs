@@ -71,7 +71,7 @@ const QUOTES: [char; 13] = [
     '\u{201e}', '\u{2039}', '\u{203a}',
 ];
 
-/// Problems of one file that are looked for; a text that is no configuration at all would have thousands.
+/// Problems of one file that are looked for; a text that is not a configuration at all would have thousands.
 const PROBLEMS_MAX: usize = 20;
 
 /// Both layers as far as they can be read, and everything that is wrong with what cannot.

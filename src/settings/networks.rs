@@ -41,7 +41,7 @@ section! {
         starttls: Option<bool> = None, "Option::deserialize";
         authentication: Option<Authentication> = None, "text_if_any";
         max_message_bytes: Option<u64> = None, "size_if_any";
-        /// 0 is no limit.
+        /// 0 means no limit.
         messages_per_minute: i64 = 0, "whole";
         lane: Lane = Lane::Normal, "text";
     }

@@ -1,4 +1,4 @@
-//! What is wrong with the settings, in words for the person who wrote them.
+//! A problem with the settings, in words for the person who wrote them.
 //!
 //! Rule: every problem says where (file and line, or environment variable), what, and what to do; all
 //! of them are reported at once; no password is ever repeated. Must not know how problems are found.

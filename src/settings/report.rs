@@ -1,4 +1,4 @@
-//! Where the checks put what they find, and where each key was written.
+//! The findings of the checks, and where each key was written.
 //!
 //! Rule: a check that fails goes on with the default, so that all problems are found in one run.
 //! Must not know what the keys mean.

@@ -160,7 +160,7 @@ impl Budget {
         }
     }
 
-    /// Recipients a day; 0 is no limit, which Gmail does not know.
+    /// Recipients a day; 0 means no limit, which Gmail does not know.
     fn per_day(&self, upstream: &str, report: &mut Report<'_>) -> u32 {
         if !is_gmail(upstream) {
             return in_range!(
@@ -174,7 +174,7 @@ impl Budget {
             let range = 1..=GMAIL_PER_DAY_MAX;
             return in_range!(report.whole, Self::SECTION, self.recipients_per_day, range);
         }
-        let what = format!("0 is no limit, and {upstream} has one");
+        let what = format!("0 means no limit, and {upstream} has one");
         let remedy = "Write what the account allows (500 for gmail.com, 2000 for Workspace, 10000 for the relay \
                       service), or remove the line.";
         report.add(Self::SECTION, "recipients_per_day", what, remedy);

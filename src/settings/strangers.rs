@@ -1,4 +1,4 @@
-//! How much of the internet some networks hold together, however they are written and split.
+//! The share of the internet that some networks hold together, however they are written and split.
 //!
 //! Rule: pure; private space may be trusted as a whole, public space only as far as one organisation can answer for its
 //! hosts. Must not know what a network is trusted with.

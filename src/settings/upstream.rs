@@ -376,7 +376,7 @@ impl Upstream {
             let what = if names_every_host(name) || matches!(address, Some(Ok(_))) {
                 format!("Gmail turns away clients that call themselves {name} (421 4.7.0)")
             } else {
-                format!("{} is no fully qualified name", shown(name))
+                format!("{} is not a fully qualified name", shown(name))
             };
             let remedy = "Write a name with a dot, such as \"relay.example.org\", or remove the line for this host's own.";
             report.add(SECTION, "ehlo_name", what, remedy);

@@ -143,7 +143,7 @@ impl Text for Duration {
     fn read(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text).map_err(|error| {
             format!(
-                "{} is no duration ({error}); write for example \"5d\", \"12h\" or \"90min\"",
+                "{} is not a duration ({error}); write for example \"5d\", \"12h\" or \"90min\"",
                 shown(text)
             )
         })
@@ -172,7 +172,7 @@ impl Text for SocketAddr {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| {
             let shown = shown(text);
-            format!("{shown} is no address with a port; write for example \"127.0.0.1:25\" or \"[::1]:25\"")
+            format!("{shown} is not an address with a port; write for example \"127.0.0.1:25\" or \"[::1]:25\"")
         })
     }
 }
@@ -185,7 +185,8 @@ impl Text for IpNet {
     fn read(text: &str) -> Result<Self, String> {
         let single = text.parse::<IpAddr>().map(Self::from);
         let example = "\"192.168.1.0/24\", \"192.168.1.7\" or \"::1/128\"";
-        let no_network = |_| format!("{} is no network; write for example {example}", shown(text));
+        let no_network =
+            |_| format!("{} is not a network; write for example {example}", shown(text));
         let network: Self = single.or_else(|_| text.parse()).map_err(no_network)?;
         if network.addr() == network.trunc().addr() {
             return Ok(network);
@@ -202,7 +203,7 @@ impl Text for Address {
 
     fn read(text: &str) -> Result<Self, String> {
         let parsed: Result<Self, _> = text.parse();
-        parsed.map_err(|error| format!("{} is no mail address: {error}", shown(text)))
+        parsed.map_err(|error| format!("{} is not a mail address: {error}", shown(text)))
     }
 }
 
@@ -332,7 +333,7 @@ impl Text for SenderPattern {
         if let Some(domain) = text.strip_prefix('@') {
             let address: Result<Address, String> = Address::read(&format!("x{text}"));
             return address.map(|_| Self::Domain(domain.to_lowercase())).map_err(|_| {
-                format!("{} is no domain; write for example \"@example.org\"", shown(text))
+                format!("{} is not a domain; write for example \"@example.org\"", shown(text))
             });
         }
         let address = Address::read(text)?;
@@ -472,7 +473,7 @@ impl Visitor<'_> for Size {
         size.map(|size| size.as_u64()).map_err(|_| {
             let shown = shown(text);
             E::custom(format!(
-                "{shown} is no size; write for example \"256MiB\", \"2GiB\" or 35872000"
+                "{shown} is not a size; write for example \"256MiB\", \"2GiB\" or 35872000"
             ))
         })
     }

@@ -1,4 +1,4 @@
-//! Why mail waits, as every command tells it: the same time, the same reason, and never "now".
+//! The reason why mail waits, as every command tells it: the same time, the same reason, and never "now".
 
 use super::*;
 

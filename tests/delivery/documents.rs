@@ -40,7 +40,7 @@ fn does(reply: &KnownReply) -> String {
             "sends MAIL once more without parameters, then **dead**".into()
         }
         Action::Reconnect { then } => {
-            format!("connects anew at once; the second time in a row: **{}**", then.name())
+            format!("reconnects at once; the second time in a row: **{}**", then.name())
         }
         Action::Pause(condition) if reply.certain || reply.stage <= Stage::Auth => {
             format!("**{}**; nothing is charged to a message", condition.name())

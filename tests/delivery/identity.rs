@@ -1,4 +1,4 @@
-//! Who mail is sent as, on the wire: envelope, header and the size that is announced.
+//! The identity that mail is sent as, on the wire: envelope, header and the size that is announced.
 
 use pillarbox::{
     message::identity::FromPolicy,

@@ -1,4 +1,4 @@
-//! What holds against floods, and what is counted.
+//! Limits against floods, and what is counted.
 
 use std::{num::NonZeroU32, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a program of this host does to hand a message over: a client of the local socket, and one that leaves files.
+//! The two ways in which a program of this host submits a message: a client of the local socket, and one that leaves files.
 
 use std::{
     fs::{self, File},
@@ -69,7 +69,7 @@ impl Local {
     }
 }
 
-/// Hands a message over through the local socket: the reply behind its last octet, or the first that is no yes.
+/// Hands a message over through the local socket: the reply behind its last octet, or the first that is not a yes.
 pub(super) fn hand_over(home: &Home, message: &Message) -> io::Result<String> {
     let (mut local, greeting) = Local::connect(&home.submit_socket())?;
     if !greeting.starts_with("220") {

@@ -1,4 +1,4 @@
-//! What real callers pass, and what becomes of it: `golden/sendmail/*.txt`, one file a caller.
+//! The arguments of real callers, and what becomes of them: `golden/sendmail/*.txt`, one file a caller.
 //!
 //! A file has the arguments (`argv `, one a line), standard input (`in `, with its line ends as escapes) and,
 //! behind `=====`, the commands and every line that is handed over. The callers and their inputs were recorded on

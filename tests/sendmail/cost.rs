@@ -1,4 +1,4 @@
-//! What a call costs: processor time and resident memory, with a daemon that takes the mail and with none.
+//! The cost of a call: processor time and resident memory, with a daemon that takes the mail and with none.
 //!
 //! The process is looked at when its work is done: with `-v` it then writes one line to a pipe that is full. The
 //! kernel's own figures are read, VmHWM (the highest resident memory there was) and the nanoseconds on a processor,

@@ -1,4 +1,4 @@
-//! Who may end what: a settlement ends its own claim, a decision holds for what is there when it is written.
+//! Claims and who may end them: a settlement ends its own claim, a decision holds for what is there when it is written.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the queue makes of a wall clock that is wrong, and of one that is set: no age and no wait changes by it.
+//! Wall clocks that are wrong, and that are set: no age and no wait changes by it.
 
 use super::*;
 

@@ -121,7 +121,7 @@ contract! {
         queue.crash().await;
         let store = queue.store();
         assert_eq!(ids(&store.untold(10).await.unwrap()), [id]);
-        assert!(store.dead(None, 10).await.unwrap().is_empty(), "it is no dead letter");
+        assert!(store.dead(None, 10).await.unwrap().is_empty(), "it is not a dead letter");
         assert!(store.history(None, 10).await.unwrap().is_empty());
         assert!(store.open_message(id).await.is_ok(), "its notice wants its header");
         let at = queue.clock.wall();
@@ -149,7 +149,7 @@ contract! {
         queue.crash().await;
         let store = queue.store();
         assert_eq!(ids(&store.untold(10).await.unwrap()), [id]);
-        assert!(store.dead(None, 10).await.unwrap().is_empty(), "it is no dead letter");
+        assert!(store.dead(None, 10).await.unwrap().is_empty(), "it is not a dead letter");
         store.told(id, vec![0].into()).await.unwrap();
         drop(store);
         queue.crash().await;

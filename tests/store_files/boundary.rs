@@ -1,4 +1,4 @@
-//! When the queue is not to be touched: a daemon has it, a newer program wrote it, it belongs to another user.
+//! Queues that are not to be touched: a daemon has it, a newer program wrote it, it belongs to another user.
 
 use std::fs;
 

@@ -89,7 +89,7 @@ async fn a_file_that_is_gone_is_a_problem_and_one_without_a_record_is_none() {
     let said = stage.say(&["check"]);
     assert!(said.contains(&format!("note: {id}: it was accepted and has no record yet")), "{said}");
     assert!(
-        said.contains(".part: a message whose client was never told that it is accepted"),
+        said.contains(".part: a message whose acceptance was never confirmed to its client"),
         "{said}"
     );
     assert!(said.ends_with("Everything is whole, but for 2 notes.\n"), "{said}");

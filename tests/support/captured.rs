@@ -1,4 +1,4 @@
-//! What a thread logs, at every level.
+//! The log of one thread, at every level.
 
 use std::{
     io::Write,

@@ -37,7 +37,7 @@ pub(crate) enum Flood {
     Line,
     /// A reply whose lines never end.
     Lines,
-    /// What is no reply, without a line end.
+    /// What is not a reply, without a line end.
     Noise,
 }
 

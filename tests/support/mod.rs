@@ -1,4 +1,4 @@
-//! What several tests share.
+//! The parts that several tests share.
 
 pub(crate) mod captured;
 pub(crate) mod client;

@@ -1,4 +1,4 @@
-//! What the tests of durability do between two lives of a daemon: settings without brakes, timed starts,
+//! The tests of durability between two lives of a daemon: settings without brakes, timed starts,
 //! the emptying of a queue, a seed that can be repeated.
 //!
 //! Rule: what a person would do, through the real commands. Must not know how a daemon was harmed.

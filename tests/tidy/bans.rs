@@ -1,4 +1,4 @@
-//! What only certain files may name: one row a rule, with its reason.
+//! Names that only certain files may use: one row a rule, with its reason.
 
 use super::source::{CodePath, Source, paths};
 

@@ -1,4 +1,4 @@
-//! What every file must have, may be called and may weigh, and what no file may contain.
+//! The layout of every file: its opening, its name, its length, and what no file may contain.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,9 @@ pub(super) const FUNCTION_LINES_MAX: usize = 70;
 const NAMES: &[&str] =
     &["util", "utils", "common", "helper", "helpers", "type", "types", "misc", "sled", "config"];
 
+/// Words that begin a question and not the name of a thing.
+const QUESTIONS: &[&str] = &["What", "Who", "Which", "Whether", "How", "Where", "When", "Why"];
+
 /// A missing or incomplete opening comment.
 pub(super) fn opening(source: &Source) -> Vec<String> {
     if !source.text.starts_with("//! ") {
@@ -21,6 +24,10 @@ pub(super) fn opening(source: &Source) -> Vec<String> {
     let mut opening = source.text.lines().take_while(|line| line.starts_with("//!"));
     if opening.any(|line| line.contains("(to be written)") || line.contains("to be written by")) {
         return vec![format!("{}: its opening comment is a placeholder", source.path)];
+    }
+    let first = source.text["//! ".len()..].split(' ').next().unwrap_or_default();
+    if QUESTIONS.contains(&first) {
+        return vec![format!("{}: opens with {first:?} and not with a noun phrase", source.path)];
     }
     Vec::new()
 }

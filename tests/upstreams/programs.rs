@@ -1,4 +1,4 @@
-//! Where the servers are that we did not write, and what both kinds have in common.
+//! The servers that we did not write: where they are, and what both kinds have in common.
 //!
 //! Rule: `tests/upstreams/fetch` has unpacked them below target/; a machine that lacks them fails the tests, with the
 //! words that mend it. Must not know what a test proves.

@@ -1,4 +1,4 @@
-//! What Gmail knows about an account: its daily limit, its logins, its open connections.
+//! Gmail's view of an account: its daily limit, its logins, its open connections.
 //!
 //! Rule: the limit is counted in recipients over a rolling 24 hours, by a counter of its own: it and the relay's
 //! ledger must agree without sharing anything. Time comes in as an argument. Must not know connections.

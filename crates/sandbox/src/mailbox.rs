@@ -1,4 +1,4 @@
-//! What the look-alike has taken: messages, counters, the last commands, and the journal.
+//! The mail that the look-alike has taken: messages, counters, the last commands, and the journal.
 //!
 //! Rule: a message is in the journal before it is acknowledged, so that a test which kills the client
 //! can tell what arrived. Nothing grows without limit. Must not know why a message was taken.

@@ -1,4 +1,4 @@
-//! What the look-alike may be told: addresses, accounts, limits.
+//! The options of the look-alike: addresses, accounts, limits.
 //!
 //! Rule: every default is Gmail's published or observed value (docs/gmail.md section 2), so that a test
 //! which changes nothing meets Gmail. Must not know how a limit is enforced.

@@ -177,7 +177,7 @@ fn invented_id(message: &Accepted, host: &str) -> String {
     format!("{seconds:08x}.1c69fb81.{high:05x}.{low:04x}{middle}{host}")
 }
 
-/// The usual form of a date in an unusual one; the time of arrival when it is no date at all.
+/// The usual form of a date in an unusual one; the time of arrival when it is not a date at all.
 fn new_date(value: &str, message: &Accepted) -> Option<String> {
     let zone = value.split('(').next().and_then(|value| value.trim_end().rsplit(' ').next());
     let numeric = zone.is_some_and(|zone| {

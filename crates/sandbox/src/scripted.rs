@@ -1,4 +1,4 @@
-//! How a session follows the script.
+//! A session that follows the script.
 //!
 //! Rule: what a test ordered for a stage comes before everything that the stage would do by itself.
 //! Must not know who ordered it.

@@ -294,7 +294,7 @@ impl Session {
         Flow::StartTls
     }
 
-    /// Sends a reply that is no refusal.
+    /// Sends a reply that is not a refusal.
     pub(super) fn reply(&mut self, reply: &Template, detail: &str) -> Flow {
         reply.write(&mut self.output, &self.id, detail);
         Flow::Continue

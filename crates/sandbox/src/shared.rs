@@ -1,4 +1,4 @@
-//! What all connections of one sandbox share.
+//! The state that all connections of one sandbox share.
 //!
 //! Rule: everything here is synchronous and guarded by short locks, so that a session is a plain
 //! function of its input. Must not know sockets.

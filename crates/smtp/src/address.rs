@@ -185,7 +185,7 @@ impl From<Address> for String {
     }
 }
 
-/// Why a text is no address. The words are for an SMTP reply.
+/// Why a text is not an address. The words are for an SMTP reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
     /// Local part, domain or everything is missing.

@@ -34,7 +34,7 @@ pub enum Command {
     Mail {
         /// FROM; `None` is `<>`.
         reverse_path: Option<Address>,
-        /// What the client said, when it is no address: the reverse path is what could be saved of it.
+        /// What the client said, when it is not an address: the reverse path is what could be saved of it.
         unusable: Option<Unusable>,
         /// What follows it.
         parameters: Parameters,
@@ -82,7 +82,7 @@ pub enum Command {
     Http,
 }
 
-/// A sender that is no address.
+/// A sender that is not an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
     /// What the client said.
@@ -95,7 +95,7 @@ pub struct Unusable {
 const MAIL_USAGE: CommandError = CommandError::Usage("MAIL FROM:<address>");
 
 impl Command {
-    /// Reads a line without its line end. What was odd about it goes into `quirks`.
+    /// Reads a line without its line end. What was unusual about it goes into `quirks`.
     pub fn parse(line: &[u8], quirks: &mut Quirks) -> Result<Self, CommandError> {
         // TAB is the one control character that some clients use as a blank.
         if line.iter().any(|octet| octet.is_ascii_control() && *octet != b'\t') {
@@ -136,7 +136,7 @@ impl Command {
     }
 }
 
-/// Why a line is no command. The words are for the reply.
+/// Why a line is not a command. The words are for the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CommandError {
     /// Nothing but blanks.
@@ -151,7 +151,7 @@ pub enum CommandError {
     /// The arguments have the wrong form; the right one is given.
     #[error("syntax: {0}")]
     Usage(&'static str),
-    /// A parameter of one of our extensions has a value that makes no sense.
+    /// A parameter of one of our extensions has a value that cannot be understood.
     #[error("the value of {0} is not valid")]
     Parameter(&'static str),
     /// The address of MAIL.
@@ -160,7 +160,7 @@ pub enum CommandError {
     /// The address of RCPT.
     #[error("bad recipient address: {0}")]
     ForwardPath(AddressError),
-    /// What stands beside the address of MAIL is no parameter.
+    /// What stands beside the address of MAIL is not a parameter.
     #[error("bad sender address: what stands beside it is not a parameter")]
     BehindSender,
     /// What stands beside the address of RCPT may be somebody else's.
@@ -181,7 +181,7 @@ fn alone(rest: &str, command: Command, usage: &'static str) -> Result<Command, C
 }
 
 /// The argument of EHLO (true) or HELO, whatever its octets are: a host that is called `BÜRO-PC` says so in
-/// Latin-1 or UTF-8. What is no text becomes U+FFFD.
+/// Latin-1 or UTF-8. What is not text becomes U+FFFD.
 fn hello_of(line: &[u8]) -> Option<(bool, String)> {
     let line = line.trim_ascii();
     let end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());

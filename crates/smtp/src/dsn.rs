@@ -1,4 +1,4 @@
-//! What a client asks of delivery status notifications (RFC 3461): RET and ENVID of MAIL, NOTIFY and ORCPT
+//! A client's wishes for delivery status notifications (RFC 3461): RET and ENVID of MAIL, NOTIFY and ORCPT
 //! of RCPT.
 //!
 //! Rule: kept with the envelope and honoured by our own notices, never passed to the upstream: Gmail does

@@ -1,4 +1,4 @@
-//! Whether the value of a header field is what RFC 5322 asks for: Message-ID and Date.
+//! The syntax that RFC 5322 asks of two header fields: Message-ID and Date.
 //!
 //! Rule: the one judgement of both. It decides at acceptance what is replaced, and names what is odd about a
 //! client, so that the two never differ. Takes what Gmail takes. Must not know where the value stood, nor what is

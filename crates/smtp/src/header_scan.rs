@@ -35,11 +35,11 @@ pub struct HeaderFindings {
     pub has_from: bool,
     /// A Bcc or Resent-Bcc field is there.
     pub has_bcc: bool,
-    /// A Message-ID field is there, and one has a value that is no message id in ASCII.
+    /// A Message-ID field is there, and one has a value that is not a message id in ASCII.
     pub invalid_message_id: bool,
     /// The same where SMTPUTF8 allows other characters.
     pub invalid_message_id_in_utf8: bool,
-    /// A Date field is there, and one has a value that is no date.
+    /// A Date field is there, and one has a value that is not a date.
     pub invalid_date: bool,
     /// There are octets above 127 in the header section.
     pub has_eight_bit: bool,
@@ -143,7 +143,7 @@ impl HeaderScan {
             )
     }
 
-    /// Whether a line that is no field has ended the header section, and has octets above 127. It is the
+    /// Whether a line that is not a field has ended the header section, and has octets above 127. It is the
     /// first of the body, and [`HeaderScan::feed`] does not return it.
     #[must_use]
     pub fn is_ended_by_eight_bit_line(&self) -> bool {

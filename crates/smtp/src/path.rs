@@ -1,4 +1,4 @@
-//! What stands behind the colon of MAIL FROM: and RCPT TO:, split into one address and its parameters.
+//! The text behind the colon of MAIL FROM: and RCPT TO:, split into one address and its parameters.
 //!
 //! Rule: liberal in form, but never two addresses taken for one: who hears 250 to an RCPT has named exactly one
 //! recipient. Must not know which address is acceptable, or what a parameter means.
@@ -42,7 +42,7 @@ pub(super) fn behind_colon<'a>(
 }
 
 /// Splits the text behind the colon. A display name before the brackets, comments, a route and an address
-/// without brackets are accepted. What stands before the brackets comes along, because a name is no address.
+/// without brackets are accepted. What stands before the brackets comes along, because a name is not an address.
 pub(super) fn split<'a>(
     text: &'a str,
     quirks: &mut Quirks,
@@ -85,7 +85,7 @@ pub(super) fn names_another(name: &str, address: &str) -> bool {
     !is_address_itself && outside(name, |_, character| "@,;:>".contains(character)).is_some()
 }
 
-/// Splits the text of a sender that is no path into what it says and the parameters at its end.
+/// Splits the text of a sender that is not a path into what it says and the parameters at its end.
 pub(super) fn parameters_behind(text: &str) -> (&str, &str) {
     let mut end = text.len();
     loop {
@@ -173,7 +173,7 @@ fn without_comment<'a>(address: &'a str, quirks: &mut Quirks) -> &'a str {
     }
 }
 
-/// Drops a source route such as `@one,@two:` (RFC 5321 appendix C). What has other things in it is no route.
+/// Drops a source route such as `@one,@two:` (RFC 5321 appendix C). Anything else is not a route.
 fn without_route<'a>(path: &'a str, quirks: &mut Quirks) -> &'a str {
     match path.split_once(':') {
         Some((route, address)) if is_route(route) => {

@@ -1,7 +1,7 @@
 //! The oddities of old clients that are put right instead of refused.
 //!
 //! Rule: each has one name, for the log and for the count of each client, so that an administrator sees
-//! which device is odd; one session reports each of them once. `docs/smtp.md` explains them.
+//! which device is unusual; one session reports each of them once. `docs/smtp.md` explains them.
 //! Must not know what is done about them.
 
 /// Declares the oddities: variant, word for log and documents, meaning.
@@ -44,7 +44,7 @@ quirks! {
     CommandBareLf, "command-bare-lf", "A command line ended with LF alone.";
     NoHello, "no-hello", "MAIL or AUTH without HELO or EHLO before it.";
     EmptyHello, "empty-hello", "HELO or EHLO without a name.";
-    OddHello, "odd-hello", "HELO or EHLO with something that is no domain and no address literal.";
+    OddHello, "odd-hello", "HELO or EHLO with something that is neither a domain nor an address literal.";
     HeloThenAuth, "helo-then-auth", "AUTH after HELO, which offers no AUTH.";
     SpaceAfterColon, "space-after-colon", "Blanks around the colon of MAIL FROM: or RCPT TO:.";
     MissingBrackets, "missing-brackets", "An address of MAIL or RCPT without angle brackets.";
@@ -64,7 +64,7 @@ quirks! {
     NoMessageId, "no-message-id", "No Message-ID field.";
     BadMessageId, "bad-message-id", "A Message-ID field that names no message.";
     NoDate, "no-date", "No Date field.";
-    BadDate, "bad-date", "A Date field that is no date.";
+    BadDate, "bad-date", "A Date field that is not a date.";
     NoFrom, "no-from", "No From field.";
     Bcc, "bcc", "A Bcc field, which other recipients would see.";
     NoHeaderEnd, "no-header-end", "A header section that does not end with an empty line.";

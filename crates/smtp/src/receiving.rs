@@ -156,7 +156,7 @@ impl Receiving {
         if self.read_bytes < limit {
             return Taken { consumed, body, refused_now, ending: None };
         }
-        // Reading is given up: what was kept so far is no message.
+        // Reading is given up: what was kept so far is not a message.
         let refused_now = refused_now || self.is_kept();
         Taken { consumed, body: Vec::new(), refused_now, ending: Some(self.give_up()) }
     }
@@ -199,14 +199,14 @@ impl Receiving {
         }
     }
 
-    /// What was odd about it; asked when it is complete.
+    /// What was unusual about it; asked when it is complete.
     pub fn quirks(&mut self) -> Quirks {
         let mut quirks = self.scrubber.finish(self.terms.eight_bit, self.terms.internationalized);
         quirks.extend(self.octet_quirks());
         quirks
     }
 
-    /// What was odd about its octets so far, also of a message that is refused.
+    /// What was unusual about its octets so far, also of a message that is refused.
     #[must_use]
     pub fn octet_quirks(&self) -> Quirks {
         let mut quirks = self.scrubber.octet_quirks();

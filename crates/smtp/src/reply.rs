@@ -126,7 +126,7 @@ pub fn timed_out(hostname: &str) -> Reply {
     Reply::new(421, "4.4.2", format!("{hostname} waited too long and closes the connection"))
 }
 
-/// Too many commands that are no commands.
+/// Too many commands that are not commands.
 pub fn too_many_errors(hostname: &str) -> Reply {
     Reply::new(421, "4.7.0", format!("{hostname} closes the connection: too many errors"))
 }
@@ -213,7 +213,7 @@ pub fn unknown_parameter() -> Reply {
     )
 }
 
-/// A line that is no correct command.
+/// A line that is not a correct command.
 pub fn malformed(error: &CommandError) -> Reply {
     match error {
         CommandError::Empty | CommandError::Character => {

@@ -71,7 +71,7 @@ impl Scrubber {
         self.nul || self.return_in_field
     }
 
-    /// What was odd about its octets so far.
+    /// What was unusual about its octets so far.
     #[must_use]
     pub fn octet_quirks(&self) -> Quirks {
         let mut quirks = Quirks::default();
@@ -80,7 +80,7 @@ impl Scrubber {
         quirks
     }
 
-    /// The message has ended: what was odd about it, given what MAIL declared.
+    /// The message has ended: what was unusual about it, given what MAIL declared.
     pub fn finish(&mut self, eight_bit_declared: bool, internationalized: bool) -> Quirks {
         let HeaderFindings {
             has_message_id,
@@ -198,7 +198,7 @@ mod tests {
             ("Subject: x\rBcc: y\r\n\r\n", "Subject: x Bcc: y\r\n\r\n", true),
             ("Subject: x\r\n y\rBcc: z\r\n\r\n", "Subject: x\r\n y Bcc: z\r\n\r\n", true),
             ("Subject: x\r\r\n\r\n", "Subject: x \r\n\r\n", true),
-            // What is no field yet is no header any more.
+            // What is not a field yet no longer belongs to the header.
             ("Sub\rject: x\r\n", "Sub\r\nject: x\r\n", false),
             ("Subject: x\r\n\rBcc: y\r\n", "Subject: x\r\n\r\nBcc: y\r\n", false),
             // In the body.

@@ -45,11 +45,11 @@ pub struct Session {
     data_refused: bool,
     /// Empty lines right before.
     empty_lines: u8,
-    /// A message has ended and no command has come since: what a client puts behind its end is no command.
+    /// A message has ended and no command has come since: what a client puts behind its end is not a command.
     message_ended: bool,
     /// Octets of the recipients of the present transaction.
     envelope_bytes: usize,
-    /// What was said in the last MAIL that is no address.
+    /// What was said in the last MAIL that is not an address.
     unusable_sender: Option<String>,
     /// Since the last message that was stored.
     errors: u32,
@@ -187,7 +187,7 @@ impl Session {
         };
     }
 
-    /// What a trusted client has said for its sender, when that is no address: the reverse path of the transaction
+    /// What a trusted client has said for its sender, when that is not an address: the reverse path of the transaction
     /// that [`Step::Begin`] hands over is what could be saved of it.
     #[must_use]
     pub fn unusable_sender(&self) -> Option<&str> {
@@ -248,7 +248,7 @@ impl Session {
         };
     }
 
-    /// What was odd about the client's way of speaking and was not told before: each oddity is told once
+    /// What was unusual about the client's way of speaking and was not told before: each oddity is told once
     /// a session. To be asked at the end of the session, and as often as one likes before.
     pub fn take_quirks(&mut self) -> Vec<Quirk> {
         self.notebook.take()

@@ -1,4 +1,4 @@
-//! What is an alert, and whether it is told now.
+//! The decision what is an alert, and whether it is told now.
 //!
 //! Rule: pure; facts and time in, alerts out. A condition that comes and goes makes no storm: it counts as
 //! over only after `CALM`, and all alerts together are capped for each hour. Must not know who is told.

@@ -90,7 +90,7 @@ enum WebhookError {
     File(#[from] io::Error),
     #[error("its file is open to others (mode {0:04o}); run: chmod g-w,o-rw on it")]
     OpenToOthers(u32),
-    #[error("the first line of its file is no address: {0}")]
+    #[error("the first line of its file is not an address: {0}")]
     NoAddress(String),
 }
 
@@ -160,7 +160,7 @@ impl Outbox {
         {
             tracing::error!(
                 subject = dropped.subject,
-                "an alert is given up: the way out has failed for long"
+                "an alert is dropped: it could not be sent for a long time"
             );
         }
         self.waiting.push_back(alert);
@@ -176,7 +176,7 @@ impl Outbox {
                     self.waiting.pop_front();
                     self.failures = 0;
                     if self.trouble.take().is_some() {
-                        tracing::info!(way = self.way.shown(), "alerts get out again");
+                        tracing::info!(way = self.way.shown(), "alerts are sent again");
                     }
                 }
                 Err(error) => self.failed(now, &error),

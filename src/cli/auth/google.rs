@@ -199,7 +199,7 @@ async fn tell_daemon(out: &mut dyn Write, consenting: &Consenting<'_>) -> Result
         return Ok(());
     }
     if daemon.resume().await.is_ok() {
-        writeln!(out, "The running relay was told to try again.")?;
+        writeln!(out, "The running relay has been asked to try again.")?;
     } else {
         writeln!(out, "Now run: pillarbox resume")?;
     }

@@ -238,7 +238,7 @@ fn one_line(text: &str) -> String {
     text::printable(text).into_owned()
 }
 
-/// A name with a dot that is no address: what relay.toml takes for the name of a host.
+/// A name with a dot that is not an address: what relay.toml takes for the name of a host.
 pub(super) fn host_name(text: &str) -> Option<String> {
     let is_name = |text: &&str| {
         text.contains('.')

@@ -25,7 +25,7 @@ const LEFT: &[(&str, &str)] = &[
     ("maildomain", "identity.domain is what a sender without a domain gets"),
     (
         "dsn_notify",
-        "programs ask for notifications themselves (NOTIFY), and failures are always told",
+        "programs ask for notifications themselves (NOTIFY), and failures are always reported",
     ),
     ("dsn_return", "programs ask for it themselves (RET)"),
     ("tls_certcheck", "the certificate is always checked; upstream.ca_file adds a trust root"),

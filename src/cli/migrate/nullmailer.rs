@@ -19,12 +19,12 @@ const LEFT: &[(&str, &str)] = &[
 /// Other files of /etc/nullmailer that have no counterpart.
 const FILES_LEFT: &[(&str, &str)] = &[
     ("allmailfrom", "mail is sent as the account"),
-    ("bounceto", "failures are told to identity.admin ([notices] to)"),
+    ("bounceto", "failures are reported to identity.admin ([notices] to)"),
     ("idhost", "Message-IDs are made with listener.hostname"),
     ("maxpause", "the times of retries are fixed (docs/dead-letters.md)"),
     ("pausetime", "the times of retries are fixed (docs/dead-letters.md)"),
     ("sendtimeout", "every wait on the upstream has its limit already"),
-    ("doublebounceto", "failures are told to identity.admin ([notices] to)"),
+    ("doublebounceto", "failures are reported to identity.admin ([notices] to)"),
 ];
 
 /// Reads `remotes` and the files beside it.
@@ -83,7 +83,7 @@ fn remote(draft: &mut Draft, line: usize, content: &str) -> Result<(), String> {
             }
             // It may be the rest of a password that was not quoted.
             _ => draft.tell(&format!(
-                "a word that is no option (line {line}): not known to migrate; is a quote missing?"
+                "a word that is not an option (line {line}): not known to migrate; is a quote missing?"
             )),
         }
     }

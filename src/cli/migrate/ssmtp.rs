@@ -38,7 +38,7 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
             match value.contains('@') {
                 true => draft.admin = Some(value.into()),
                 false => draft.leave(
-                    &[("root", "it is no address; identity.admin gets mail for local names")],
+                    &[("root", "it is not an address; identity.admin gets mail for local names")],
                     "root",
                     line,
                 ),

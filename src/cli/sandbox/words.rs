@@ -1,4 +1,4 @@
-//! What `pillarbox sandbox` says: the welcome, the scenario it plays, the list of scenarios.
+//! The words of `pillarbox sandbox`: the welcome, the scenario it plays, the list of scenarios.
 //!
 //! Rule: whoever reads it can act at once, with commands that can be copied. Must not know how anything
 //! is started.

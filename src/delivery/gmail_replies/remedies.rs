@@ -1,4 +1,4 @@
-//! What the administrator should do about a reply: one sentence or two, with the place where to do it.
+//! The remedies for replies: one sentence or two, with the place where to do it.
 //!
 //! Rule: a remedy names a key, a page or a command that exists today. Google's "less secure apps" setting and
 //! its unlock page are gone for good (docs/gmail.md section 4.1) and are never named. Must not know replies.
@@ -16,7 +16,7 @@ pub(super) const MECHANISM: &str = "The upstream does not take AUTH PLAIN: check
 pub(super) const APP_PASSWORD: &str = "Create an app password (https://myaccount.google.com/apppasswords, needs 2-Step Verification) and store it as the upstream's password; then restart the relay: `systemctl restart pillarbox`.";
 pub(super) const BROWSER: &str = "Sign in with a browser from the same network, look at the account's security notices (https://myaccount.google.com/notifications), and use an app password; then run `pillarbox resume`.";
 pub(super) const CREDENTIALS: &str = "Check upstream.username (the full address) and the app password: it is revoked whenever the account's password changes. With a new one, restart the relay: `systemctl restart pillarbox`.";
-pub(super) const UNREADABLE_PASSWORD: &str = "Store the app password anew, as text on one line, in upstream.password_file; then restart the relay: `systemctl restart pillarbox`.";
+pub(super) const UNREADABLE_PASSWORD: &str = "Store the app password again, as text on one line, in upstream.password_file; then restart the relay: `systemctl restart pillarbox`.";
 pub(super) const LOGIN_WANTED: &str = "The upstream wants a login: set upstream.username and upstream.password_file; then restart the relay: `systemctl restart pillarbox`.";
 pub(super) const LOGINS: &str = "Nothing: the relay logs in again when the pause ends. Check that nothing else logs in to this account in a loop.";
 pub(super) const DISABLED: &str = "The account may not send: sign in with a browser and look for notices (Workspace: ask the administrator); then run `pillarbox resume`.";

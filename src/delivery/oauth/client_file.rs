@@ -32,7 +32,7 @@ const CHANGEABLE_BY_OTHERS: u32 = 0o022;
 /// The program as the provider knows it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its id, which is no secret.
+    /// Its id, which is not a secret.
     pub id: String,
     /// A public client has none.
     pub secret: Option<Secret>,

@@ -135,7 +135,7 @@ fn read_pasted(line: &str, state: &str) -> Result<Option<Answer>, &'static str> 
             Some((_, query)) => format!("http://127.0.0.1/?{query}"),
             None => format!("http://127.0.0.1/?{line}"),
         };
-        let url = Url::parse(&url).map_err(|_| "That is no address.")?;
+        let url = Url::parse(&url).map_err(|_| "That is not an address.")?;
         return read_address(&url, state).map(Some).ok_or(
             "That address does not belong to this consent. Open the address above, consent, and paste where the \
              browser ends up.",
@@ -146,7 +146,7 @@ fn read_pasted(line: &str, state: &str) -> Result<Option<Answer>, &'static str> 
     }
     // As it stands in an address.
     let query = format!("http://127.0.0.1/?code={}", line.replace('+', "%2B"));
-    let decoded = Url::parse(&query).map_err(|_| "That is no code.")?;
+    let decoded = Url::parse(&query).map_err(|_| "That is not a code.")?;
     let code = decoded.query_pairs().next().map(|(_, code)| Secret::new(code.into_owned()));
     Ok(code.map(Answer::Code))
 }

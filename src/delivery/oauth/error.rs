@@ -1,4 +1,4 @@
-//! Why there is no access token, and what that means for the account.
+//! The reasons why there is no access token, and what they mean for the account.
 //!
 //! Rule: pure. A kind decides how long the account waits, the remedy what a person does meanwhile; neither
 //! repeats a secret. Must not know who asks for a token.

@@ -1,4 +1,4 @@
-//! What is asked of the endpoints, and what their answers mean.
+//! The requests to the endpoints, and what their answers mean.
 //!
 //! Rule: a refresh token is dead only after HTTP 400 with `invalid_grant`; trouble of the network or of the server
 //! says nothing about it (docs/gmail.md section 4.3). Secrets are exposed here to go into a request, and an answer is
@@ -151,7 +151,7 @@ impl Exchange {
             Reply::Granted(response) => Ok(self.granted(response)),
             Reply::Refused(response) => Err(self.refused(&response, exchanged, secrets)),
             Reply::Unreadable => Err(TokenError::temporary(format!(
-                "{} gave an answer that is no token response",
+                "{} gave an answer that is not a token response",
                 endpoint.host()
             ))),
         }

@@ -1,4 +1,4 @@
-//! What the token code is told.
+//! The options of the token code.
 //!
 //! Rule: secrets are named by where they are, but for those that the configuration holds itself. Must not know
 //! relay.toml.
@@ -48,7 +48,7 @@ pub enum ClientSource {
     File(PathBuf),
     /// From the configuration.
     Named {
-        /// The id, which is no secret.
+        /// The id, which is not a secret.
         id: String,
         /// A public client has none.
         secret: Option<SecretSource>,

@@ -1,4 +1,4 @@
-//! What an endpoint's refusal means, and what a person does about it.
+//! The meaning of an endpoint's refusal, and what a person does about it.
 //!
 //! Rule: pure. A refresh token is dead only after HTTP 400 with `invalid_grant`, and a service account has no token
 //! that could be revoked (docs/gmail.md sections 4.3 and 4.5). Must not know requests.

@@ -302,7 +302,7 @@ fn fitness(stat: &Stat, message_bytes_max: u64) -> Result<(), String> {
         FileType::RegularFile => Ok(()),
         FileType::Symlink => Err("it is a symbolic link".into()),
         FileType::Directory => Err("it is a directory".into()),
-        _ => Err("it is no regular file".into()),
+        _ => Err("it is not a regular file".into()),
     }
 }
 
@@ -314,7 +314,7 @@ pub fn faults(path: &Path, owner: Option<(u32, u32)>) -> Vec<String> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Vec::new() };
     if !metadata.is_dir() {
         return vec![format!(
-            "the drop directory {shown} is no directory; remove it, or set another one"
+            "the drop directory {shown} is not a directory; remove it, or set another one"
         )];
     }
     let (mode, uid, gid) = {

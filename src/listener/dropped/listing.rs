@@ -1,4 +1,4 @@
-//! What lies in the drop directory, sorted by owner, so that each of them has his turn.
+//! The content of the drop directory, sorted by owner, so that each owner has a turn.
 //!
 //! Rule: bounded, however many names there are, and no owner's names take the place of another's; what has no place in
 //! one look has it in a later one. Must not know what is done to a file.
@@ -44,7 +44,7 @@ pub(super) struct Listing {
     pub(super) waiting: u64,
     /// Files that were set aside.
     pub(super) bad: u64,
-    /// Names that nobody of ours makes.
+    /// Names that Pillarbox does not give.
     pub(super) foreign: Vec<Owned<OsString>>,
     /// Files over which their callers have died.
     pub(super) unfinished: Vec<OsString>,

@@ -112,7 +112,7 @@ impl<'a> Round<'a> {
         let (mut settled, mut stayed) = (0_u64, false);
         for Owned { uid, item } in &listing.foreign {
             let fate =
-                self.set_aside(item, Some(*uid), "nobody of ours has given it this name").await;
+                self.set_aside(item, Some(*uid), "its name is not one that Pillarbox gives").await;
             settled += u64::from(matches!(fate, Fate::Settled));
         }
         let mut owners: VecDeque<(u32, VecDeque<QueueId>, u32)> =

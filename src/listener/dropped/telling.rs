@@ -1,4 +1,4 @@
-//! How much the log hears of files of the drop directory, and how many are set aside: limits by time and by owner.
+//! Limits on what the log hears of the drop directory and on how much is set aside, by time and by owner.
 //!
 //! Rule: whatever somebody leaves there, the log has room for the others' lines; what is left out is counted and told
 //! with the owner's number. Must not know what happens to a file.

@@ -1,4 +1,4 @@
-//! What is found in lists as people and programs write them, and what is told.
+//! Tests of address lists as people and programs write them.
 
 use super::*;
 

@@ -78,7 +78,7 @@ pub(super) fn name_of(line: &str) -> Result<(String, &str), Trouble> {
     }
     // msmtp's word for the same; a quoted one is a name.
     if name == "*" || name.eq_ignore_ascii_case("default") {
-        let remedy = "mail for names that nobody knows goes to identity.admin of relay.toml";
+        let remedy = "mail for unknown names goes to identity.admin of relay.toml";
         let what =
             format!("{} would be an entry for all other names, and there is none", shown(name));
         return Err((what, remedy.to_owned()));
@@ -115,7 +115,7 @@ pub(super) fn elements(rest: &str) -> Result<Vec<&str>, Trouble> {
 pub(super) fn targets(element: &str) -> Result<Vec<Target>, Trouble> {
     let bare = unquoted(element);
     let skipped = |kind: &str| {
-        let remedy = "it is skipped; what nobody else gets goes to identity.admin";
+        let remedy = "it is skipped; what has no other recipient goes to identity.admin";
         Err((format!("{} {kind}", shown(element)), remedy.to_owned()))
     };
     if bare.starts_with('|') {

@@ -1,4 +1,4 @@
-//! Who gets mail for an address: aliases, then the administrator for every other name of this host.
+//! The receivers of mail for an address: aliases, then the administrator for every other name of this host.
 //!
 //! Rule: it always ends, each name is followed once, each address comes once, and the way to it is told.
 //! Nobody is left out in silence: more than [`RECIPIENTS_MAX`] are an error. Must not know SMTP.

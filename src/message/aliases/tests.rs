@@ -1,4 +1,4 @@
-//! What a file means, and that nothing in one makes the reader panic or go round in circles.
+//! Tests of what an aliases file means, and that nothing in one makes the reader panic or go round in circles.
 
 use super::*;
 
@@ -123,7 +123,7 @@ fn every_line_in_error_is_named_and_the_rest_works() {
         (": me@example.org", "no name", "name: address"),
         ("my name: me@example.org", "has a blank", "in quotes"),
         ("me@example.org: you@example.org", "is an address", "without @"),
-        ("root:", "nobody stands behind", "behind the colon"),
+        ("root:", "there is no recipient behind", "behind the colon"),
         ("root: \"a@b", "quote does not end", "close it"),
         ("root: a b@example.org", "is not an address", "commas between"),
         ("root: a@b..c", "is not an address", "commas between"),

@@ -1,4 +1,4 @@
-//! What Google's account service has issued: access tokens, refresh tokens, authorisation codes.
+//! The grants of Google's account service: access tokens, refresh tokens, authorisation codes.
 //!
 //! Rule: a token ends on the sandbox's clock; what is kept is bounded. Must not know HTTP or SMTP.
 

@@ -1,4 +1,4 @@
-//! What Gmail makes of a message, for inspection; and what is kept beside it.
+//! Gmail's copy of a message, for inspection, and what is kept beside it.
 
 use pillarbox_sandbox::Options;
 
@@ -85,7 +85,7 @@ async fn duplicates_are_recognised_by_their_message_id() {
         told.push(event.text.ends_with("message_id=<1@x> duplicate"));
     }
     assert_eq!(told.iter().filter(|duplicate| **duplicate).count(), 1);
-    // What is forgotten is no duplicate any more.
+    // What is forgotten is not a duplicate any more.
     for number in 2..=3 {
         client.message("ok", &ACCEPTED.replace("<1@x>", &format!("<{number}@x>"))).await;
     }

@@ -1,4 +1,4 @@
-//! What the server's reply to EHLO offers (RFC 5321 section 4.1.1.1).
+//! The offer in a server's reply to EHLO (RFC 5321 section 4.1.1.1).
 //!
 //! Rule: keywords are compared without regard to case. lettre's `ServerInfo` keeps only four of them, hence
 //! our own reading. Must not know which of them are used.

@@ -1,4 +1,4 @@
-//! What a session and its driver tell each other, and the limits of a session.
+//! The contract between a session and its driver, and the limits of a session.
 //!
 //! Rule: every question is a [`Step`], every answer a method of `Session` that the step names.
 //! Must not know how a session decides.
@@ -123,7 +123,7 @@ pub const ENVELOPE_BYTES_MAX: usize = 256 * 1024;
 /// Octets that a recipient takes besides its texts.
 pub const RECIPIENT_BYTES: usize = 64;
 
-/// Refused recipients since the last message, beyond [`Options::max_recipients`]. They are no errors, because a
+/// Refused recipients since the last message, beyond [`Options::max_recipients`]. They are not errors, because a
 /// client that sends to a long list at once is told 452 for its end and goes on; who asks for more names than
 /// this asks who lives here.
 pub const REFUSED_RECIPIENTS_MAX: usize = 1_000;

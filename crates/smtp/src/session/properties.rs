@@ -1,4 +1,4 @@
-//! What holds for any input: it may be cut anywhere, and no message is stored whose end did not come.
+//! Properties that hold for any input: it may be cut anywhere, and no message is stored whose end did not come.
 //!
 //! Rule: the pieces have a meaning somewhere, so that chance meets the odd corners; a failure prints its
 //! input. Must not know what is right for one dialogue.

@@ -187,7 +187,7 @@ impl Session {
         }
     }
 
-    /// Notes what was odd about a message that has ended.
+    /// Notes what was unusual about a message that has ended.
     fn note_ending(&mut self, taken: &Taken) {
         let receiving = match &mut self.state {
             State::Receiving(receiving) => receiving,

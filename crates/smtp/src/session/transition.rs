@@ -1,4 +1,4 @@
-//! What each command does in each state (RFC 5321 section 4.1.4).
+//! The effect of each command in each state (RFC 5321 section 4.1.4).
 //!
 //! Rule: one `match (state, command)` holds every transition;
 //! docs/internals/smtp-session.md shows it as a table and the tests walk all pairs. Must not know about bytes that are not commands.
