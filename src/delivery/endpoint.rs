@@ -97,7 +97,7 @@ mod tests {
             ("http://oauth2.googleapis.com/token", "https://"),
             ("http://127.0.0.1.example.org/", "https://"),
             ("ftp://127.0.0.1/", "https://"),
-            ("oauth2.googleapis.com/token", "no web address"),
+            ("oauth2.googleapis.com/token", "not a web address"),
             ("https://me:word@example.org/", "user name"),
             ("https://example.org/#part", "#"),
         ] {

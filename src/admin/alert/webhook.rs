@@ -194,7 +194,7 @@ impl Outbox {
                 way = self.way.shown(),
                 error,
                 waiting,
-                "an alert did not get out; it is tried again"
+                "an alert could not be sent; it will be tried again"
             );
             self.trouble = Some(error.to_owned());
         }

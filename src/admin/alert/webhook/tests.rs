@@ -142,9 +142,9 @@ async fn a_webhook_that_fails_is_tried_again_with_growing_pauses_and_logged_once
     outbox.send(Timestamp(0).after(MINUTE * 200)).await;
     assert!(outbox.waiting.is_empty());
     let log = captured.text();
-    assert_eq!(log.matches("did not get out").count(), 1, "{log}");
+    assert_eq!(log.matches("an alert could not be sent").count(), 1, "{log}");
     assert!(log.contains("the webhook at localhost") && log.contains("HTTP status 503"), "{log}");
-    assert_eq!(log.matches("get out again").count(), 1, "{log}");
+    assert_eq!(log.matches("alerts are sent again").count(), 1, "{log}");
     assert!(!log.contains("s3cret"), "{log}");
 }
 
