@@ -117,8 +117,9 @@ impl Daemon {
         listener: Listener,
     ) -> Result<Self, DaemonError> {
         let addresses = listener.addresses();
-        let socket = Socket::bind(&settings.admin.socket)?;
-        let port = settings.admin.http.map(Port::bind).transpose()?;
+        let socket = Socket::bind(&settings.admin.socket, Arc::clone(&clock))?;
+        let bind = |address| Port::bind(address, Arc::clone(&clock));
+        let port = settings.admin.http.map(bind).transpose()?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
         let mishaps = listener.mishaps();
         let mut pool = Pool::new(settings.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))

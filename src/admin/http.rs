@@ -12,6 +12,7 @@ use super::{
     audience::{Audience, Limits, Party},
     conversation::Conversation,
 };
+use crate::clock::Clock;
 
 /// Conversations at a time. A monitor and a supervisor need two; whoever asks for nothing makes room for them.
 const LIMITS: Limits = Limits { all: 32, of_one: 8, kept: 8 };
@@ -33,18 +34,19 @@ pub struct PortError {
 pub struct Port {
     listener: TcpListener,
     audience: Arc<Audience>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Port {
     /// Listens on `address`; within a runtime.
-    pub fn bind(address: SocketAddr) -> Result<Self, PortError> {
+    pub fn bind(address: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self, PortError> {
         let bind = || {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)
         };
         let listener = bind().map_err(|error| PortError { address, error })?;
-        Ok(Self { listener, audience: Audience::new(LIMITS) })
+        Ok(Self { listener, audience: Audience::new(LIMITS), clock })
     }
 }
 
@@ -55,12 +57,12 @@ impl axum::serve::Listener for Port {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let Ok((stream, address)) = self.listener.accept().await else {
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                self.clock.sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             // Nobody waits here: who has no place is closed, so that the next one is seen.
             if let Some(place) = self.audience.enter(Party::of_address(address.ip())) {
-                return (Conversation::new(stream, place), address);
+                return (Conversation::new(stream, place, &self.clock), address);
             }
         }
     }
@@ -80,6 +82,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::clock::SystemClock;
 
     /// A probe that hears nothing for so long has failed.
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -94,7 +97,8 @@ mod tests {
 
     #[tokio::test]
     async fn slow_idle_and_silent_connections_keep_no_probe_out() {
-        let port = Port::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let port = Port::bind("127.0.0.1:0".parse().unwrap(), clock).unwrap();
         let address = port.local_addr().unwrap();
         let mut serving = JoinSet::new();
         serving.spawn(async move {

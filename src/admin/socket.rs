@@ -16,7 +16,10 @@ use super::{
     audience::{Audience, Limits, Party},
     conversation::Conversation,
 };
-use crate::socket_file::{self, Obstacle};
+use crate::{
+    clock::Clock,
+    socket_file::{self, Obstacle},
+};
 
 /// Owner and group may use the API; the group is how an administrator lets others in.
 const SOCKET_MODE: u32 = 0o660;
@@ -58,11 +61,12 @@ pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
     audience: Arc<Audience>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Socket {
     /// Listens on `path`, after making its directory and removing a socket that nobody answers on.
-    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+    pub fn bind(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, SocketError> {
         let system = |error| SocketError::System { path: path.to_owned(), error };
         let listener = socket_file::listen(path, SOCKET_MODE, DIRECTORY_MODE);
         let listener = listener.map_err(|obstacle| match obstacle {
@@ -71,7 +75,7 @@ impl Socket {
             Obstacle::System(error) => system(error),
         })?;
         let listener = UnixListener::from_std(listener).map_err(system)?;
-        Ok(Self { listener, path: path.to_owned(), audience: Audience::new(LIMITS) })
+        Ok(Self { listener, path: path.to_owned(), audience: Audience::new(LIMITS), clock })
     }
 }
 
@@ -90,7 +94,7 @@ impl axum::serve::Listener for Socket {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let Ok((stream, address)) = self.listener.accept().await else {
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                self.clock.sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             // A client that is gone already has no user, and no answer is owed to it.
@@ -98,7 +102,7 @@ impl axum::serve::Listener for Socket {
             if let Ok(party) = party
                 && let Some(place) = self.audience.enter(party)
             {
-                return (Conversation::new(stream, place), address);
+                return (Conversation::new(stream, place, &self.clock), address);
             }
         }
     }
@@ -113,13 +117,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::clock::SystemClock;
+
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(SystemClock::new())
+    }
 
     #[tokio::test]
     async fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("made/admin.sock");
-        let socket = Socket::bind(&path).expect("a fresh path");
-        assert!(matches!(Socket::bind(&path), Err(SocketError::Taken(_))));
+        let socket = Socket::bind(&path, clock()).expect("a fresh path");
+        assert!(matches!(Socket::bind(&path, clock()), Err(SocketError::Taken(_))));
         drop(socket);
         assert!(!path.exists(), "the file goes with its listener");
 
@@ -128,7 +137,7 @@ mod tests {
                 .expect("a listener that dies without cleaning up"),
         );
         assert!(path.exists());
-        let socket = Socket::bind(&path).expect("the stale file is replaced");
+        let socket = Socket::bind(&path, clock()).expect("the stale file is replaced");
         let mode = fs::metadata(&path).expect("the file").permissions().mode() & 0o777;
         assert_eq!(mode, SOCKET_MODE);
         drop(socket);
@@ -139,7 +148,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("precious");
         fs::write(&path, "data").expect("written");
-        assert!(matches!(Socket::bind(&path), Err(SocketError::NotASocket(_))));
+        assert!(matches!(Socket::bind(&path, clock()), Err(SocketError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).expect("still there"), "data");
     }
 }

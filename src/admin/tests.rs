@@ -109,7 +109,9 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         largest_message: 1 << 10,
     };
     let (shutdown, stop) = (Shutdown::new(), Shutdown::new());
-    let read_only = Port::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let its_clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    let read_only =
+        Port::bind(([127, 0, 0, 1], 0).into(), Arc::clone(&its_clock)).expect("a free port");
     let port = axum::serve::Listener::local_addr(&read_only).expect("an address");
     let sources = Sources {
         store: store.clone(),
@@ -122,7 +124,7 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         outlook: Arc::default(),
         facts: Arc::new(facts),
     };
-    let socket = Socket::bind(&path).expect("a free path");
+    let socket = Socket::bind(&path, its_clock).expect("a free path");
     let mut server = JoinSet::new();
     server.spawn(serve(socket, Some(read_only), sources, shutdown.watch()));
     let client = Client::new(path);
