@@ -16,6 +16,7 @@ use pillarbox::{
     queue::{
         id::QueueId,
         memory_store::MemoryStore,
+        only::Only,
         options::Options,
         sled_store::SledStore,
         state::{AccountCondition, AccountState, RecipientState},
@@ -391,17 +392,40 @@ contract! {
         let now = queue.clock.wall();
         queue.settle(&queue.claim().await, Outcome::Dead { reply: "552 5.7.0 blocked".into() }).await;
         assert_eq!(queue.store().dead(None, 10).await.unwrap().len(), 1);
-        assert_eq!(queue.store().delete_in(id, "held").await, Err(StoreError::OtherState(id)));
+        assert_eq!(queue.store().delete_only(id, &Only::with("held")).await, Err(StoreError::OtherState(id)));
         // Between the list of dead letters and their removal a person sends this one again.
         assert_eq!(queue.store().retry(id, now).await, Ok(1));
-        assert_eq!(queue.store().delete_in(id, "dead").await, Err(StoreError::OtherState(id)));
+        assert_eq!(queue.store().delete_only(id, &Only::with("dead")).await, Err(StoreError::OtherState(id)));
         queue.crash().await;
         let claimed = queue.claim().await;
         assert_eq!(claimed.id, id, "it is here and leaves");
-        assert_eq!(queue.store().delete_in(id, "reserved").await, Err(StoreError::Conflict(id)));
+        assert_eq!(queue.store().delete_only(id, &Only::with("reserved")).await, Err(StoreError::Conflict(id)));
         queue.settle(&claimed, Outcome::Dead { reply: "552 5.7.0 blocked".into() }).await;
-        assert_eq!(queue.store().delete_in(id, "dead").await, Ok(()));
-        assert_eq!(queue.store().delete_in(id, "dead").await, Err(StoreError::NotFound(id)));
+        assert_eq!(queue.store().delete_only(id, &Only::with("dead")).await, Ok(()));
+        assert_eq!(queue.store().delete_only(id, &Only::with("dead")).await, Err(StoreError::NotFound(id)));
+    }
+
+    async fn what_is_tried_again_among_those_of_a_kind_is_of_that_kind_at_that_moment(mut queue) {
+        let id = queue.accept(&["a@x.org", "b@x.org"]).await;
+        let now = queue.clock.wall();
+        assert_eq!(queue.store().retry_only(id, now, &Only::with("dead")).await, Err(StoreError::OtherState(id)));
+        assert_eq!(queue.store().retry_only(id, now, &Only::without("dead")).await, Ok(2));
+        // Between the list of what waits and the next attempt the upstream refuses a recipient for good.
+        queue.settle(&queue.claim().await, Outcome::Dead { reply: "550 5.1.1 nobody".into() }).await;
+        assert_eq!(queue.store().retry_only(id, now, &Only::without("dead")).await, Err(StoreError::OtherState(id)));
+        assert_eq!(queue.store().retry_only(id, now, &Only::with("dead")).await, Ok(2));
+        assert_eq!(queue.store().delete_only(id, &Only::without("queued")).await, Err(StoreError::OtherState(id)));
+        queue.crash().await;
+        assert_eq!(queue.claim().await.id, id);
+    }
+
+    async fn the_newest_message_is_the_one_that_sorts_last(mut queue) {
+        assert_eq!(queue.store().newest().await, Ok(None));
+        let _first = queue.accept(&["a@x.org"]).await;
+        let second = queue.accept(&["a@x.org"]).await;
+        assert_eq!(queue.store().newest().await, Ok(Some(second)));
+        queue.crash().await;
+        assert_eq!(queue.store().newest().await, Ok(Some(second)));
     }
 
     async fn a_deferred_recipient_is_due_again_at_its_time_and_idle_says_when(mut queue) {

@@ -201,6 +201,8 @@ pub struct QueuePage {
     pub messages: Vec<Message>,
     /// What to give as `after` for the next page; `None` on the last one.
     pub next: Option<QueueId>,
+    /// What to give as `until` with it: the newest message when the first page was asked for.
+    pub until: Option<QueueId>,
 }
 
 /// `GET /v1/queue/{id}`: one message.

@@ -23,7 +23,7 @@ use super::{
     },
     health::Health,
 };
-use crate::queue::id::QueueId;
+use crate::queue::{id::QueueId, only::Only};
 
 /// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
@@ -133,14 +133,10 @@ impl Client {
         self.ask(Method::GET, "/v1/clients").await
     }
 
-    /// One page of the queue.
-    pub async fn queue(
-        &self,
-        after: Option<QueueId>,
-        limit: usize,
-    ) -> Result<QueuePage, ClientError> {
-        let after = after.map_or_else(String::new, |id| format!("&after={id}"));
-        self.ask(Method::GET, &format!("/v1/queue?limit={limit}{after}")).await
+    /// A walk through the queue behind a message, or from its beginning.
+    #[must_use]
+    pub fn queue(&self, after: Option<QueueId>) -> Walk<'_> {
+        Walk { client: self, path: "/v1/queue", after, until: None, is_over: false }
     }
 
     /// One message.
@@ -148,29 +144,20 @@ impl Client {
         self.ask(Method::GET, &format!("/v1/queue/{id}")).await
     }
 
-    /// Makes a message due now.
-    pub async fn retry(&self, id: QueueId) -> Result<Retried, ClientError> {
-        self.ask(Method::POST, &format!("/v1/queue/{id}/retry")).await
+    /// Makes a message due now, when it is one of these at that moment.
+    pub async fn retry(&self, id: QueueId, only: &Only) -> Result<Retried, ClientError> {
+        self.ask(Method::POST, &format!("/v1/queue/{id}/retry{}", query(only))).await
     }
 
-    /// Removes a message for good.
-    pub async fn delete(&self, id: QueueId) -> Result<Deleted, ClientError> {
-        self.ask(Method::DELETE, &format!("/v1/queue/{id}")).await
+    /// Removes a message for good, when it is one of these at that moment.
+    pub async fn delete(&self, id: QueueId, only: &Only) -> Result<Deleted, ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/queue/{id}{}", query(only))).await
     }
 
-    /// Removes a message for good when a recipient of it is in this state at that moment.
-    pub async fn delete_in(&self, id: QueueId, state: &str) -> Result<Deleted, ClientError> {
-        self.ask(Method::DELETE, &format!("/v1/queue/{id}?state={state}")).await
-    }
-
-    /// One page of dead letters.
-    pub async fn dead(
-        &self,
-        after: Option<QueueId>,
-        limit: usize,
-    ) -> Result<QueuePage, ClientError> {
-        let after = after.map_or_else(String::new, |id| format!("&after={id}"));
-        self.ask(Method::GET, &format!("/v1/dead?limit={limit}{after}")).await
+    /// A walk through the dead letters.
+    #[must_use]
+    pub fn dead(&self) -> Walk<'_> {
+        Walk { path: "/v1/dead", ..self.queue(None) }
     }
 
     /// Sends a dead letter to another address.
@@ -239,5 +226,48 @@ impl Client {
 
     fn nonsense(&self, reason: impl ToString) -> ClientError {
         ClientError::Answer { path: self.socket.clone(), reason: reason.to_string() }
+    }
+}
+
+/// The condition as the query of a request.
+fn query(only: &Only) -> String {
+    let parts = [("state", &only.state), ("without", &only.without)];
+    let parts = parts.into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?)));
+    parts.enumerate().fold(String::new(), |query, (number, (key, name))| {
+        format!("{query}{}{key}={name}", if number == 0 { '?' } else { '&' })
+    })
+}
+
+/// A walk over pages of messages, which ends at what was there when its first page was asked for.
+#[derive(Clone, Debug)]
+pub struct Walk<'a> {
+    client: &'a Client,
+    path: &'static str,
+    after: Option<QueueId>,
+    until: Option<QueueId>,
+    is_over: bool,
+}
+
+impl Walk<'_> {
+    /// The next messages, at most `limit`; `None` when there are no more.
+    pub async fn page(&mut self, limit: usize) -> Result<Option<Vec<Message>>, ClientError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let place = |key: &str, id: Option<QueueId>| {
+            id.map_or_else(String::new, |id| format!("&{key}={id}"))
+        };
+        let (after, until) = (place("after", self.after), place("until", self.until));
+        let path = format!("{}?limit={limit}{after}{until}", self.path);
+        let page: QueuePage = self.client.ask(Method::GET, &path).await?;
+        (self.after, self.until) = (page.next, page.until);
+        self.is_over = page.next.is_none();
+        Ok(Some(page.messages))
+    }
+
+    /// Behind which message it goes on; `None` at its end.
+    #[must_use]
+    pub fn next(&self) -> Option<QueueId> {
+        self.after.filter(|_| !self.is_over)
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    api::{Kind, PAGE_DEFAULT, PAGE_MAX, QueuePage},
+    api::{Kind, QueuePage},
     json::Json,
     outlook, redirect,
     server::{Page, Refusal, Sources, page_of, parse},
@@ -38,9 +38,10 @@ async fn list(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
-    let limit = page.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let walk = page.walk(&*sources.store).await?;
     let situation = outlook::situation(&sources).await?;
-    Ok(Json(page_of(sources.store.dead(page.after, limit).await?, limit, &situation)))
+    let messages = sources.store.dead(page.after, page.limit()).await?;
+    Ok(Json(page_of(messages, page.limit(), walk, &situation)))
 }
 
 /// Where a dead letter goes instead.

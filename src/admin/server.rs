@@ -8,7 +8,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Path, Query, Request, State},
+    extract::{DefaultBodyLimit, Path, Query, Request, State, rejection::QueryRejection},
     http::StatusCode,
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
@@ -36,9 +36,11 @@ use crate::{
     listener,
     queue::{
         id::QueueId,
+        only::Only,
         state::AccountState,
         store::{LIST_RECIPIENTS_MAX, QueuedMessage, Store, StoreError},
         waiting::Situation,
+        walk::Walk,
     },
     shutdown::{Phase, Watch},
     tasks::Mishaps,
@@ -241,31 +243,51 @@ async fn show_clients(State(sources): State<Sources>) -> Json<Clients> {
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
     pub(super) after: Option<QueueId>,
+    pub(super) until: Option<QueueId>,
     pub(super) limit: Option<usize>,
+}
+
+impl Page {
+    /// How many messages it may have.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+    }
+
+    /// The walk of which it is the next step.
+    pub(super) async fn walk(&self, store: &dyn Store) -> Result<Walk, StoreError> {
+        let until = match self.until {
+            Some(id) => Some(id),
+            None => store.newest().await?,
+        };
+        Ok(Walk::between(self.after, until))
+    }
 }
 
 async fn list(
     State(sources): State<Sources>,
-    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+    page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
-    let limit = page.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let walk = page.walk(&*sources.store).await?;
     let situation = outlook::situation(&sources).await?;
-    Ok(Json(page_of(sources.store.list(page.after, limit).await?, limit, &situation)))
+    let messages = sources.store.list(page.after, page.limit()).await?;
+    Ok(Json(page_of(messages, page.limit(), walk, &situation)))
 }
 
-/// A page that was asked for with `limit`: a full one may have a next, and so has one that was cut for the number of
-/// its recipients.
+/// A page of a walk that was asked for with `limit`: a full one may have a next, and so has one that was cut for the
+/// number of its recipients, unless the walk ends with it.
 pub(super) fn page_of(
     messages: Vec<QueuedMessage>,
     limit: usize,
+    mut walk: Walk,
     situation: &Situation,
 ) -> QueuePage {
     let recipients: usize = messages.iter().map(|message| message.recipients().len()).sum();
     let is_cut = messages.len() == limit || recipients >= LIST_RECIPIENTS_MAX;
-    let next = messages.last().filter(|_| is_cut).map(|message| message.id);
-    let messages = messages.into_iter().map(|message| Message::new(message, situation)).collect();
-    QueuePage { messages, next }
+    let messages: Vec<Message> =
+        walk.take(messages).into_iter().map(|message| Message::new(message, situation)).collect();
+    let next = walk.after().filter(|_| is_cut && !walk.is_over());
+    QueuePage { messages, next, until: walk.until() }
 }
 
 async fn show(
@@ -284,9 +306,11 @@ async fn show(
 async fn retry(
     State(sources): State<Sources>,
     Path(id): Path<String>,
+    only: Result<Query<Only>, QueryRejection>,
 ) -> Result<Json<Retried>, Refusal> {
     let id = parse(&id)?;
-    let recipients = sources.store.retry(id, sources.clock.wall()).await?;
+    let Query(only) = only.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
+    let recipients = sources.store.retry_only(id, sources.clock.wall(), &only).await?;
     tracing::info!(%id, recipients, "retry");
     let situation = outlook::situation(&sources).await?;
     let message = sources.store.show(id).await?;
@@ -294,24 +318,14 @@ async fn retry(
     Ok(Json(Retried { id, recipients, departure }))
 }
 
-/// In which state a recipient of the message must be.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Only {
-    state: Option<String>,
-}
-
 async fn delete(
     State(sources): State<Sources>,
     Path(id): Path<String>,
-    only: Result<Query<Only>, axum::extract::rejection::QueryRejection>,
+    only: Result<Query<Only>, QueryRejection>,
 ) -> Result<Json<Deleted>, Refusal> {
     let id = parse(&id)?;
     let Query(only) = only.map_err(|error| Refusal::new(Kind::BadRequest, error.body_text()))?;
-    match only.state {
-        Some(state) => sources.store.delete_in(id, &state).await?,
-        None => sources.store.delete(id).await?,
-    }
+    sources.store.delete_only(id, &only).await?;
     tracing::warn!(%id, "deleted");
     Ok(Json(Deleted { id }))
 }

@@ -11,6 +11,7 @@ use crate::{
     queue::{
         state::RecipientState,
         store::{QueuedMessage, Store, StoreError},
+        walk::Walk,
     },
 };
 
@@ -46,12 +47,10 @@ impl Survey {
         messages_max: usize,
     ) -> Result<Self, StoreError> {
         let mut survey = Self::default();
-        let (mut after, mut seen) = (None, 0);
-        while seen < messages_max {
-            let page = store.list(after, PAGE_MAX).await?;
+        let (mut walk, mut seen) = (Walk::begin(store).await?, 0);
+        while seen < messages_max && !walk.is_over() {
+            let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
             seen += page.len();
-            let Some(last) = page.last() else { break };
-            after = Some(last.id);
             page.iter().for_each(|message| survey.add(message, now));
         }
         survey.partial = seen >= messages_max;

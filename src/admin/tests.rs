@@ -36,6 +36,7 @@ use crate::{
     queue::{
         id::QueueId,
         memory_store::MemoryStore,
+        only::Only,
         state::AccountState,
         store::{ClaimTerms, Store},
     },
@@ -227,13 +228,26 @@ async fn pages_of_the_queue_follow_one_another_without_gap_or_repetition() {
     for _ in 0..5 {
         accepted.push(stage.accept(1).await);
     }
-    let (mut seen, mut after) = (Vec::new(), None);
-    loop {
-        let page = stage.client.queue(after, 2).await.expect("an answer");
-        seen.extend(page.messages.iter().map(|message| message.id));
-        after = page.next;
-        if after.is_none() {
-            break;
+    let (mut seen, mut walk) = (Vec::new(), stage.client.queue(None));
+    while let Some(messages) = walk.page(2).await.expect("an answer") {
+        seen.extend(messages.iter().map(|message| message.id));
+    }
+    assert_eq!(seen, accepted);
+}
+
+#[tokio::test]
+async fn a_list_of_a_queue_that_grows_faster_than_it_is_read_ends_at_what_was_there() {
+    let stage = stage(10);
+    let mut accepted = Vec::new();
+    for _ in 0..5 {
+        accepted.push(stage.accept(1).await);
+    }
+    let (mut seen, mut walk) = (Vec::new(), stage.client.queue(None));
+    while let Some(messages) = walk.page(2).await.expect("an answer") {
+        for message in messages {
+            seen.push(message.id);
+            stage.accept(1).await;
+            stage.accept(1).await;
         }
     }
     assert_eq!(seen, accepted);
@@ -244,9 +258,9 @@ async fn a_message_can_be_shown_retried_and_deleted_and_is_then_history() {
     let stage = stage(10);
     let id = stage.accept(3).await;
     assert_eq!(stage.client.message(id).await.expect("an answer").recipients.len(), 3);
-    assert_eq!(stage.client.retry(id).await.expect("an answer").recipients, 3);
-    assert_eq!(stage.client.delete(id).await.expect("an answer").id, id);
-    let again = stage.client.delete(id).await.err();
+    assert_eq!(stage.client.retry(id, &Only::default()).await.expect("an answer").recipients, 3);
+    assert_eq!(stage.client.delete(id, &Only::default()).await.expect("an answer").id, id);
+    let again = stage.client.delete(id, &Only::default()).await.err();
     assert_eq!(again.and_then(|error| error.kind()), Some(Kind::NotFound));
     let remembered = stage.client.message(id).await.expect("an answer");
     assert!(
@@ -259,11 +273,13 @@ async fn a_message_can_be_shown_retried_and_deleted_and_is_then_history() {
 async fn a_message_is_deleted_only_in_the_state_that_was_asked_for() {
     let stage = stage(10);
     let id = stage.accept(1).await;
-    let refusal = stage.client.delete_in(id, "dead").await.err().and_then(|error| error.kind());
+    let refusal =
+        stage.client.delete(id, &Only::with("dead")).await.err().and_then(|error| error.kind());
     assert_eq!(refusal, Some(Kind::OtherState));
     assert_eq!(stage.client.message(id).await.expect("an answer").recipients[0].state, "queued");
-    assert_eq!(stage.client.delete_in(id, "queued").await.expect("an answer").id, id);
-    let again = stage.client.delete_in(id, "queued").await.err().and_then(|error| error.kind());
+    assert_eq!(stage.client.delete(id, &Only::with("queued")).await.expect("an answer").id, id);
+    let again =
+        stage.client.delete(id, &Only::with("queued")).await.err().and_then(|error| error.kind());
     assert_eq!(again, Some(Kind::NotFound));
 }
 
@@ -272,7 +288,8 @@ async fn a_message_in_the_hands_of_a_worker_cannot_be_deleted() {
     let stage = stage(10);
     let id = stage.accept(1).await;
     stage.claim(10).await;
-    let refusal = stage.client.delete(id).await.err().and_then(|error| error.kind());
+    let refusal =
+        stage.client.delete(id, &Only::default()).await.err().and_then(|error| error.kind());
     assert_eq!(refusal, Some(Kind::Conflict));
 }
 

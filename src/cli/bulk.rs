@@ -10,25 +10,16 @@ use super::{
     moment::when,
     queue::long,
     screen::{Form, clean, count},
-    selection::{PAGE, Selection, State},
+    selection::{PAGE, Selection, Verb},
 };
 use crate::{
     admin::{
-        api::{Because, Departure, Kind, Message, Retried},
+        api::{Because, Departure, Kind, Retried},
         client::{Client, ClientError},
     },
     clock::{Clock as _, SystemClock, Timestamp},
-    queue::id::QueueId,
+    queue::{id::QueueId, only::Only},
 };
-
-/// What is done to each of several messages.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Verb {
-    /// Makes them due now.
-    Retry,
-    /// Removes them for good.
-    Delete,
-}
 
 /// Does `verb` to every selected message, goes on after a refusal, and fails with the last one.
 pub(super) async fn for_each(
@@ -40,39 +31,28 @@ pub(super) async fn for_each(
 ) -> Result<(), Failure> {
     let now = SystemClock::new().wall();
     let mut tally = Tally { form, verb, now, done: 0, left_alone: 0, waits: None, refused: None };
+    let only = selection.only(verb);
     if !selection.all {
         for id in selection.ids {
-            let result = apply(client, verb, id, None).await;
+            let result = apply(client, verb, id, &only).await;
             tally.note(out, id, result)?;
         }
         return tally.end(out, Summary::Without);
     }
-    let mut after = None;
-    loop {
-        let page = client.queue(after, PAGE).await?;
-        for message in page.messages.iter().filter(|message| selection.state_fits(message)) {
-            if is_left_alone(verb, selection.state, message) {
-                tally.left_alone += 1;
-                continue;
+    let mut walk = client.queue(None);
+    while let Some(messages) = walk.page(PAGE).await? {
+        for message in messages.iter().filter(|message| selection.state_fits(message)) {
+            let result = apply(client, verb, message.id, &only).await;
+            match result.as_ref().err().and_then(ClientError::kind) {
+                // A message that was relayed in the meantime needs nothing any more.
+                Some(Kind::NotFound) => {}
+                // One that has changed its state since the page was read is none that was asked for.
+                Some(Kind::OtherState) => tally.left_alone += u64::from(only.without.is_some()),
+                _ => tally.note(out, message.id, result)?,
             }
-            let result = apply(client, verb, message.id, selection.state).await;
-            // A message that was relayed in the meantime needs nothing any more, and one that somebody has taken up
-            // again since the page was read is none that was asked for.
-            let kind = result.as_ref().err().and_then(ClientError::kind);
-            if matches!(kind, Some(Kind::NotFound | Kind::OtherState)) {
-                continue;
-            }
-            tally.note(out, message.id, result)?;
         }
-        let Some(next) = page.next else { return tally.end(out, Summary::With) };
-        after = Some(next);
     }
-}
-
-/// Whether the message needs to be asked for by state or id: what was refused for good is not tried
-/// again along with the rest.
-fn is_left_alone(verb: Verb, state: Option<State>, message: &Message) -> bool {
-    matches!(verb, Verb::Retry) && state.is_none() && State::Dead.is_in(message)
+    tally.end(out, Summary::With)
 }
 
 /// What was done to one message.
@@ -84,23 +64,13 @@ struct Done {
     departure: Option<Departure>,
 }
 
-async fn apply(
-    client: &Client,
-    verb: Verb,
-    id: QueueId,
-    state: Option<State>,
-) -> Result<Done, ClientError> {
+async fn apply(client: &Client, verb: Verb, id: QueueId, only: &Only) -> Result<Done, ClientError> {
     match verb {
         Verb::Retry => client
-            .retry(id)
+            .retry(id, only)
             .await
             .map(|Retried { recipients, departure, .. }| Done { recipients, departure }),
-        // The state of the page may be an old one; what counts is the one at the moment of removal.
-        Verb::Delete => match state {
-            Some(state) => client.delete_in(id, state.name()).await,
-            None => client.delete(id).await,
-        }
-        .map(|_| Done::default()),
+        Verb::Delete => client.delete(id, only).await.map(|_| Done::default()),
     }
 }
 

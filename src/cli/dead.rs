@@ -8,12 +8,12 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::{
-    bulk::{self, Verb},
+    bulk,
     exit::{Exit, Failure},
     moment::when,
     queue,
     screen::{Form, Side, Table, clean},
-    selection::{PAGE, Selection, State},
+    selection::{PAGE, Selection, State, Verb},
 };
 use crate::{
     admin::{api::Message, client::Client},
@@ -63,7 +63,7 @@ pub(super) struct Which {
 
 impl From<Which> for Selection {
     fn from(which: Which) -> Self {
-        Self { state: which.all.then_some(State::Dead), ids: which.ids, all: which.all }
+        Self { state: Some(State::Dead), ids: which.ids, all: which.all }
     }
 }
 
@@ -100,29 +100,23 @@ async fn list(
 ) -> Result<(), Failure> {
     let columns =
         [("ID", Side::Left), ("DEAD SINCE", Side::Left), ("TO", Side::Left), ("WHY", Side::Left)];
-    let (mut table, mut after, mut printed) = (Table::new(columns), None, 0);
+    let (mut table, mut walk, mut printed) = (Table::new(columns), client.dead(), 0);
     let mut first = true;
-    loop {
-        let page = client.dead(after, PAGE).await?;
+    while let Some(messages) = walk.page(PAGE).await? {
         match form {
             Form::Text => {
-                let rows: Vec<_> =
-                    page.messages.iter().flat_map(|message| rows(message, now)).collect();
+                let rows: Vec<_> = messages.iter().flat_map(|message| rows(message, now)).collect();
                 table.print(out, &rows)?;
             }
             Form::Json => {
-                for message in &page.messages {
+                for message in &messages {
                     out.write_all(if first { b"{\"messages\":[\n" } else { b",\n" })?;
                     write!(out, "{}", serde_json::json!(message))?;
                     first = false;
                 }
             }
         }
-        printed += page.messages.len();
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
+        printed += messages.len();
     }
     if form == Form::Json {
         // As `queue list --json`; this list is always whole.

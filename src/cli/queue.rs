@@ -8,11 +8,11 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::{
-    bulk::{self, Verb},
+    bulk,
     exit::{Exit, Failure},
     moment::{local_in_full, relative, when},
     screen::{self, Form, Side, Table, count, labelled},
-    selection::{PAGE, Selection, State},
+    selection::{PAGE, Selection, State, Verb},
 };
 use crate::{
     admin::{
@@ -111,23 +111,19 @@ async fn print_list(
 ) -> Result<(), Failure> {
     let mut left = if list.all { usize::MAX } else { list.limit as usize };
     let mut listing = Listing::new(form);
-    let mut after = list.after;
-    let next = loop {
+    let (mut walk, mut cut_at) = (client.queue(list.after), None);
+    while left > 0 {
         // How many of a page are wanted is known only when all messages are.
         let limit = if list.state.is_none() { left.min(PAGE) } else { PAGE };
-        let page = client.queue(after, limit).await?;
+        let Some(messages) = walk.page(limit).await? else { break };
         let is_wanted = |message: &Message| list.state.is_none_or(|state| state.is_in(message));
-        let mut wanted: Vec<Message> = page.messages.into_iter().filter(is_wanted).collect();
-        let cut_at = (wanted.len() > left).then(|| wanted[left - 1].id);
+        let mut wanted: Vec<Message> = messages.into_iter().filter(is_wanted).collect();
+        cut_at = (wanted.len() > left).then(|| wanted[left - 1].id);
         wanted.truncate(left);
         listing.page(out, &wanted, now)?;
         left -= wanted.len();
-        after = cut_at.or(page.next);
-        if after.is_none() || left == 0 {
-            break after;
-        }
-    };
-    Ok(listing.end(out, list, next)?)
+    }
+    Ok(listing.end(out, list, cut_at.or_else(|| walk.next()))?)
 }
 
 /// A list that is printed while it is read.

@@ -7,7 +7,10 @@ use std::fmt;
 
 use clap::{Args, ValueEnum};
 
-use crate::{admin::api::Message, queue::id::QueueId};
+use crate::{
+    admin::api::Message,
+    queue::{id::QueueId, only::Only},
+};
 
 /// Messages asked for at a time; what a command holds in memory, however long the queue is.
 pub(super) const PAGE: usize = 250;
@@ -26,10 +29,29 @@ pub(super) struct Selection {
     pub(super) state: Option<State>,
 }
 
+/// What is done to each of several messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verb {
+    /// Makes them due now.
+    Retry,
+    /// Removes them for good.
+    Delete,
+}
+
 impl Selection {
     /// Whether the message has a recipient in the wanted state, if one is wanted.
     pub(super) fn state_fits(&self, message: &Message) -> bool {
         self.state.is_none_or(|state| state.is_in(message))
+    }
+
+    /// What must be so at the moment of the deed, whatever a page has shown before. What was refused for good is not
+    /// tried again along with the rest: it needs to be asked for by state or id.
+    pub(super) fn only(&self, verb: Verb) -> Only {
+        match (self.state, verb) {
+            (Some(state), _) => Only::with(state.name()),
+            (None, Verb::Retry) if self.all => Only::without(State::Dead.name()),
+            (None, _) => Only::default(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         state::RecipientState,
         store::{LIST_LENGTH_MAX, Store, StoreError},
         waiting::{Departure, Room, Rooms, Situation},
+        walk::Walk,
     },
 };
 
@@ -81,11 +82,12 @@ impl Spent {
 
 /// Recipients that are due and may not leave.
 async fn waiting(store: &dyn Store, now: Timestamp) -> Result<usize, StoreError> {
-    let (mut after, mut number) = (None, 0);
+    let (mut walk, mut number) = (Walk::begin(store).await?, 0);
     for _ in 0..PAGES_MAX {
-        let page = store.list(after, LIST_LENGTH_MAX).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
+        if walk.is_over() {
+            break;
+        }
+        let page = walk.take(store.list(walk.after(), LIST_LENGTH_MAX).await?);
         let is_due = |state: &RecipientState| matches!(state, RecipientState::Queued { due, .. } if *due <= now);
         number += page
             .iter()

@@ -6,6 +6,7 @@
 use super::{
     engine::{Answer, Engine},
     id::QueueId,
+    only::Only,
     overlay::{current, finish},
     record::{MessageRecord, NOTICES_MAX, Setbacks},
     state::RecipientState,
@@ -29,13 +30,14 @@ impl Engine {
         changes: &mut Changes,
         id: QueueId,
         now: Timestamp,
+        only: &Only,
     ) -> Answer<u32> {
         let retried = |record: &mut MessageRecord| {
             record.lifetime_from = now;
             record.delay_told = false;
             record.setbacks = Setbacks::default();
         };
-        self.edit(tables, changes, id, retried, |state| match state {
+        self.edit(tables, changes, id, only, retried, |state| match state {
             RecipientState::Queued { resend, .. } => {
                 Some(RecipientState::Queued { due: now, resend: *resend })
             }
@@ -59,6 +61,7 @@ impl Engine {
             tables,
             changes,
             id,
+            &Only::default(),
             |_| {},
             |state| match state {
                 RecipientState::Queued { .. } => {
@@ -146,19 +149,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a message of which a recipient is still in the state of this name. Whoever asks has read the record
-    /// before; a person may have resent it since.
-    pub(super) fn delete_in(
+    /// Removes a message that a person gives up, when it is one of these.
+    pub(super) fn delete_only(
         &self,
         tables: &dyn Tables,
         changes: &mut Changes,
         id: QueueId,
         now: Timestamp,
-        state: &str,
+        only: &Only,
     ) -> Answer<()> {
-        let record = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
-        if !record.recipients.iter().any(|recipient| recipient.state.name() == state) {
-            return Err(StoreError::OtherState(id));
+        // What cannot be read is removed whatever it was, but not along with those of a kind.
+        if *only != Only::default() {
+            only.check(id, &current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?)?;
         }
         self.delete(tables, changes, id, now, Some(DELETED))
     }
@@ -168,6 +170,7 @@ impl Engine {
         tables: &dyn Tables,
         changes: &mut Changes,
         id: QueueId,
+        only: &Only,
         once: impl FnOnce(&mut MessageRecord),
         change: impl Fn(&RecipientState) -> Option<RecipientState>,
     ) -> Answer<u32> {
@@ -175,6 +178,7 @@ impl Engine {
             return Err(StoreError::Conflict(id));
         }
         let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        only.check(id, &old)?;
         let mut new = old.clone();
         let mut changed = 0;
         for recipient in &mut new.recipients {

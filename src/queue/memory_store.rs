@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 use super::{
     draft::Draft,
     engine::{Claims, Engine, Fate, Unusable},
-    handling::DELETED,
     id::{QueueId, QueueIds},
     in_transfer::InTransfer,
+    only::Only,
     reader::{MessageReader, ReadError},
     receipt::Receipt,
     record::MessageRecord,
@@ -320,24 +320,26 @@ impl Store for MemoryStore {
         MessageReader::of_bytes(bytes).map_err(corrupt)
     }
 
-    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
-        self.change(|engine, tables, changes| engine.retry(tables, changes, id, now))
+    async fn retry_only(
+        &self,
+        id: QueueId,
+        now: Timestamp,
+        only: &Only,
+    ) -> Result<u32, StoreError> {
+        self.change(|engine, tables, changes| engine.retry(tables, changes, id, now, only))
     }
 
     async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError> {
         self.change(|engine, tables, changes| engine.hold(tables, changes, id, now, &reason))
     }
 
-    async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
+    async fn delete_only(&self, id: QueueId, only: &Only) -> Result<(), StoreError> {
         let now = self.clock.wall();
-        self.change(|engine, tables, changes| {
-            engine.delete(tables, changes, id, now, Some(DELETED))
-        })
+        self.change(|engine, tables, changes| engine.delete_only(tables, changes, id, now, only))
     }
 
-    async fn delete_in(&self, id: QueueId, state: &str) -> Result<(), StoreError> {
-        let now = self.clock.wall();
-        self.change(|engine, tables, changes| engine.delete_in(tables, changes, id, now, state))
+    async fn newest(&self) -> Result<Option<QueueId>, StoreError> {
+        Ok(self.lock().tables.messages.keys().next_back().copied())
     }
 
     async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError> {

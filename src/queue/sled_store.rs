@@ -22,9 +22,9 @@ use super::{
     draft::Draft,
     engine::{Claims, Engine, Unusable},
     faults::Faults,
-    handling::DELETED,
     id::{QueueId, QueueIds},
     in_transfer::InTransfer,
+    only::Only,
     opening::{self, StateLock, StoreOpenError},
     options::Options,
     reader::{MessageReader, ReadError},
@@ -356,8 +356,15 @@ impl Store for SledStore {
         })
     }
 
-    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
-        self.change(move |engine, tables, changes| engine.retry(tables, changes, id, now)).await
+    async fn retry_only(
+        &self,
+        id: QueueId,
+        now: Timestamp,
+        only: &Only,
+    ) -> Result<u32, StoreError> {
+        let only = only.clone();
+        self.change(move |engine, tables, changes| engine.retry(tables, changes, id, now, &only))
+            .await
     }
 
     async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError> {
@@ -365,20 +372,16 @@ impl Store for SledStore {
             .await
     }
 
-    async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
-        let now = self.shared.clock.wall();
+    async fn delete_only(&self, id: QueueId, only: &Only) -> Result<(), StoreError> {
+        let (now, only) = (self.shared.clock.wall(), only.clone());
         self.change(move |engine, tables, changes| {
-            engine.delete(tables, changes, id, now, Some(DELETED))
+            engine.delete_only(tables, changes, id, now, &only)
         })
         .await
     }
 
-    async fn delete_in(&self, id: QueueId, state: &str) -> Result<(), StoreError> {
-        let (now, state) = (self.shared.clock.wall(), state.to_owned());
-        self.change(move |engine, tables, changes| {
-            engine.delete_in(tables, changes, id, now, &state)
-        })
-        .await
+    async fn newest(&self) -> Result<Option<QueueId>, StoreError> {
+        self.read(SledTables::newest).await
     }
 
     async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), StoreError> {

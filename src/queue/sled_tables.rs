@@ -284,6 +284,13 @@ impl SledTables {
         keys.filter_map(|key| self.entry(&self.messages, key))
     }
 
+    /// The id of the last message.
+    pub(super) fn newest(&self) -> Result<Option<QueueId>, TableError> {
+        let Some((key, _)) = self.messages.last().map_err(failed)? else { return Ok(None) };
+        let id = key.get(..size_of::<QueueId>()).and_then(|id| id.try_into().ok());
+        Ok(id.map(QueueId::from_bytes))
+    }
+
     /// The record whose first part has this key.
     fn entry(&self, tree: &Tree, key: sled::Result<IVec>) -> Option<Entry> {
         let key = match key {

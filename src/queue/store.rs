@@ -13,10 +13,12 @@ use thiserror::Error;
 use super::{
     draft::Draft,
     id::QueueId,
+    only::Only,
     reader::MessageReader,
     receipt::Receipt,
     record::{MessageRecord, NoticeSent, Setbacks},
     state::{AccountState, Recipient},
+    walk::Walk,
 };
 use crate::{
     budget::Limit,
@@ -106,17 +108,27 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Makes every held, dead or waiting recipient due at once, with a new lifetime. Returns how many
     /// there were.
-    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError>;
+    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
+        self.retry_only(id, now, &Only::default()).await
+    }
+
+    /// The same, when the message is one of these at that moment; else [`StoreError::OtherState`].
+    async fn retry_only(&self, id: QueueId, now: Timestamp, only: &Only)
+    -> Result<u32, StoreError>;
 
     /// Holds every waiting recipient until a person retries or deletes the message.
     async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError>;
 
     /// Removes a message for good. [`StoreError::Conflict`] while a worker has it.
-    async fn delete(&self, id: QueueId) -> Result<(), StoreError>;
+    async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
+        self.delete_only(id, &Only::default()).await
+    }
 
-    /// The same, when a recipient is in the state of this name (as screens call it) at the moment of removal;
-    /// [`StoreError::OtherState`] when none is, or none any more.
-    async fn delete_in(&self, id: QueueId, state: &str) -> Result<(), StoreError>;
+    /// The same, when the message is one of these at that moment; else [`StoreError::OtherState`].
+    async fn delete_only(&self, id: QueueId, only: &Only) -> Result<(), StoreError>;
+
+    /// The id of the queued message that sorts last: where a walk that begins now ends.
+    async fn newest(&self) -> Result<Option<QueueId>, StoreError>;
 
     /// Queued messages after `after` in the order of acceptance, at most `limit` (and at most 1,000).
     async fn list(
@@ -158,11 +170,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// of them since before `keep_after`. Returns how many went.
     async fn expire_dead(&self, keep_after: Timestamp) -> Result<u32, StoreError> {
         let keep_after = keep_after.before(self.doubt());
-        let (mut after, mut expired) = (None, 0);
-        loop {
-            let page = self.given_up(after, LIST_LENGTH_MAX).await?;
-            let Some(last) = page.last() else { return Ok(expired) };
-            after = Some(last.id);
+        let until = self.newest().await?;
+        let (mut walk, mut expired) = (Walk::between(None, until), 0);
+        while !walk.is_over() {
+            let page = walk.take(self.given_up(walk.after(), LIST_LENGTH_MAX).await?);
             for message in
                 page.iter().filter(|message| message.record.is_dead_since_before(keep_after))
             {
@@ -174,6 +185,7 @@ pub trait Store: Send + Sync + fmt::Debug {
                 }
             }
         }
+        Ok(expired)
     }
 
     /// How much of an age rests on a wall clock that may be wrong yet: nothing is removed for an age that needs it.

@@ -17,6 +17,7 @@ use pillarbox::{
         draft::Draft,
         id::QueueId,
         memory_store::MemoryStore,
+        only::Only,
         reader::MessageReader,
         receipt::Receipt,
         state::{AccountState, RecipientState},
@@ -166,17 +167,22 @@ impl Store for Failing {
     ) -> Result<(), StoreError> {
         self.inner.told(id, told).await
     }
-    async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, StoreError> {
-        self.inner.retry(id, now).await
+    async fn retry_only(
+        &self,
+        id: QueueId,
+        now: Timestamp,
+        only: &Only,
+    ) -> Result<u32, StoreError> {
+        self.inner.retry_only(id, now, only).await
     }
     async fn hold(&self, id: QueueId, now: Timestamp, reason: String) -> Result<u32, StoreError> {
         self.inner.hold(id, now, reason).await
     }
-    async fn delete(&self, id: QueueId) -> Result<(), StoreError> {
-        self.inner.delete(id).await
+    async fn delete_only(&self, id: QueueId, only: &Only) -> Result<(), StoreError> {
+        self.inner.delete_only(id, only).await
     }
-    async fn delete_in(&self, id: QueueId, state: &str) -> Result<(), StoreError> {
-        self.inner.delete_in(id, state).await
+    async fn newest(&self) -> Result<Option<QueueId>, StoreError> {
+        self.inner.newest().await
     }
     async fn list(
         &self,

@@ -12,15 +12,15 @@ use std::{
 use crate::{
     admin::client::{Client, ClientError},
     cli::{
-        bulk::{self, Verb},
+        bulk,
         exit::{Exit, Failure},
         output::Output,
         queue::{Command, List, run},
         screen::{Form, Lines, count},
-        selection::Selection,
+        selection::{Selection, Verb},
     },
     clock::{Clock as _, SystemClock},
-    queue::id::QueueId,
+    queue::{id::QueueId, only::Only},
     sendmail::{
         configured::{DEFAULT_DROP_DIRECTORY, Source},
         trouble::{Code, Trouble},
@@ -39,8 +39,8 @@ pub(super) fn show(source: &Source) -> Result<(), Trouble> {
     let client = client(source);
     let mut out = BufWriter::new(Lines::new(Output::standard()));
     let result = block_on(async {
-        let first = client.queue(None, 1).await.map_err(Failure::from)?;
-        if first.messages.is_empty() {
+        let first = client.queue(None).page(1).await.map_err(Failure::from)?;
+        if first.is_none_or(|messages| messages.is_empty()) {
             // The words that monitoring looks for since there is a mailq.
             return Ok(writeln!(out, "Mail queue is empty")?);
         }
@@ -102,8 +102,9 @@ pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<
     let id: QueueId = id
         .parse()
         .map_err(|error| Trouble::new(Code::Data, format!("{}: {error}", id.escape_debug())))?;
-    let retried =
-        block_on(async { client.retry(id).await.map_err(|error: ClientError| error.into()) });
+    let retried = block_on(async {
+        client.retry(id, &Only::default()).await.map_err(|error: ClientError| error.into())
+    });
     retried.map(|_| ()).map_err(|failure: Failure| trouble(&failure))
 }
 

@@ -1,0 +1,124 @@
+//! A walk through messages, page by page, which ends at what was there when it began.
+//!
+//! Rule: a queue that grows faster than it is read keeps no walk going: ids rise with the time of acceptance, so
+//! what comes later lies behind the end.
+
+use super::{
+    id::QueueId,
+    store::{QueuedMessage, Store, StoreError},
+};
+
+/// Where a walk is, and where it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    after: Option<QueueId>,
+    until: Option<QueueId>,
+}
+
+impl Walk {
+    /// Over the messages that `store` has now.
+    ///
+    /// # Errors
+    /// When the queue cannot be read.
+    pub async fn begin(store: &dyn Store) -> Result<Self, StoreError> {
+        Ok(Self { after: None, until: store.newest().await? })
+    }
+
+    /// One that began earlier: after a message, up to one.
+    #[must_use]
+    pub fn between(after: Option<QueueId>, until: Option<QueueId>) -> Self {
+        Self { after, until }
+    }
+
+    /// The last message that was walked over.
+    #[must_use]
+    pub fn after(&self) -> Option<QueueId> {
+        self.after
+    }
+
+    /// The last message that belongs to it; `None` when there was none.
+    #[must_use]
+    pub fn until(&self) -> Option<QueueId> {
+        self.until
+    }
+
+    /// Whether nothing is left of it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.after >= self.until
+    }
+
+    /// Steps over the page behind [`Self::after`]: what of it belongs to the walk, which is nothing at its end.
+    #[must_use]
+    pub fn take(&mut self, mut page: Vec<QueuedMessage>) -> Vec<QueuedMessage> {
+        page.retain(|message| Some(message.id) <= self.until);
+        self.after = page.last().map_or(self.until, |last| Some(last.id));
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::{Clock as _, ManualClock, Timestamp},
+        message::envelope::{BodyKind, Envelope, Lane, Origin},
+        queue::memory_store::MemoryStore,
+        smtp::dsn::Dsn,
+    };
+
+    async fn accept(store: &MemoryStore, clock: &ManualClock) -> QueueId {
+        let envelope = Envelope {
+            reverse_path: None,
+            forward_paths: vec!["a@example.net".parse().unwrap()],
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            dsn: Dsn::default(),
+            lane: Lane::Normal,
+            origin: Origin {
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
+                helo: "printer".into(),
+                protocol: "SMTP".into(),
+                login: None,
+                local: None,
+            },
+            accepted_at: clock.wall(),
+        };
+        let mut draft = store.begin(envelope).unwrap();
+        draft.write(b"Subject: toner\r\n\r\nlow\r\n").await.unwrap();
+        store.enqueue(draft).await.unwrap().id()
+    }
+
+    #[tokio::test]
+    async fn a_walk_ends_at_what_was_there_when_it_began_however_fast_the_queue_grows() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
+        let mut there = Vec::new();
+        for _ in 0..5 {
+            there.push(accept(&store, &clock).await);
+        }
+        // The last one leaves while the walk is under way.
+        let mut walk = Walk::begin(&store).await.unwrap();
+        store.delete(there.pop().unwrap()).await.unwrap();
+        let mut seen = Vec::new();
+        while !walk.is_over() {
+            let page = walk.take(store.list(walk.after(), 2).await.unwrap());
+            for message in page {
+                seen.push(message.id);
+                accept(&store, &clock).await;
+            }
+        }
+        assert_eq!(seen, there);
+    }
+
+    #[tokio::test]
+    async fn a_walk_through_nothing_is_over() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
+        let walk = Walk::begin(&store).await.unwrap();
+        accept(&store, &clock).await;
+        assert!(walk.is_over());
+    }
+}
