@@ -136,9 +136,9 @@ impl Listener {
         let (mut connections, mut local_connections) = (JoinSet::new(), JoinSet::new());
         if let Some(tally) = dropped {
             // Its message in transfer is finished with those of the others.
-            let stop = shutdown.clone();
+            let (stop, its_service) = (shutdown.clone(), Arc::clone(&service));
             let make =
-                move || Reader::new(Arc::clone(&tally), Arc::clone(&service)).run(stop.clone());
+                move || Reader::new(Arc::clone(&tally), Arc::clone(&its_service)).run(stop.clone());
             connections.spawn(tasks::tend("drop directory", mishaps, Arc::clone(&clock), make));
         }
         let accepting_locally = async {
@@ -162,6 +162,7 @@ impl Listener {
         }
         connections.shutdown().await;
         local_connections.shutdown().await;
+        service.turned_away.tell_the_rest();
         Ok(())
     }
 
@@ -209,6 +210,7 @@ impl Door {
                 () = &mut draining => return,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept_any(sockets, &mut next) => accepted,
+                () = self.service.turned_away.tell_late(&*self.service.clock) => continue,
             };
             match accepted {
                 Ok((socket, peer, endpoint)) => self.admit(socket, peer, endpoint, connections),

@@ -1,7 +1,7 @@
 //! Clients for whom there is no place.
 //!
-//! Rule: one write, and a line in the log now and then with their number: a flood must fill neither memory
-//! nor the log. Must not know how places are counted.
+//! Rule: one write, and a line in the log now and then that says how many they were and which: a flood must fill neither
+//! memory nor the log. Must not know how places are counted.
 
 use std::{
     mem,
@@ -10,18 +10,28 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Notify};
 
-use super::{options::Endpoint, places::NoPlace};
-use crate::smtp::reply;
+use super::{options::Endpoint, places::NoPlace, site::site};
+use crate::{clock::Clock, smtp::reply};
 
-/// Turned-away clients are logged at most this often.
+/// Turned-away clients are logged at most this often, for each reason.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Clients that one line names; of the others it says how often they came.
+const NAMED_MAX: usize = 10;
 
-/// How many clients were turned away since the last line about it.
+/// Clients that were turned away since the last line about it.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway {
-    counter: Mutex<Counter>,
+    crowds: Mutex<Crowds>,
+    /// Rings when the first of a crowd was turned away of which no line has told yet.
+    untold: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Crowds {
+    full: Crowd,
+    client_full: Crowd,
 }
 
 /// How many events of one kind there were since the last line about them.
@@ -29,6 +39,21 @@ pub(super) struct TurnedAway {
 pub(super) struct Counter {
     count: u64,
     silent_until_ms: u64,
+}
+
+/// Clients that were turned away for one reason.
+#[derive(Debug, Default)]
+struct Crowd {
+    counter: Counter,
+    /// An address of each of the first sites, and how often the site came.
+    named: Vec<(IpAddr, u64)>,
+}
+
+/// What one line tells.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    count: u64,
+    clients: String,
 }
 
 impl TurnedAway {
@@ -43,11 +68,9 @@ impl TurnedAway {
         now_ms: u64,
         hostname: &str,
     ) {
-        let (reply, reason) = match reason {
-            NoPlace::Full => (reply::too_many_connections(hostname), "max_connections"),
-            NoPlace::ClientFull => {
-                (reply::too_many_of_client(hostname), "max_connections_per_client")
-            }
+        let reply = match reason {
+            NoPlace::Full => reply::too_many_connections(hostname),
+            NoPlace::ClientFull => reply::too_many_of_client(hostname),
         };
         if !endpoint.implicit_tls {
             let mut bytes = Vec::new();
@@ -56,10 +79,91 @@ impl TurnedAway {
                 tracing::debug!(%client, %error, "connection lost");
             }
         }
-        let mut counter = self.counter.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counter.count_another(now_ms) {
-            tracing::warn!(%client, reason, count, "refused");
+        let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        let crowd = match reason {
+            NoPlace::Full => &mut crowds.full,
+            NoPlace::ClientFull => &mut crowds.client_full,
+        };
+        crowd.add(client);
+        match crowd.line(now_ms) {
+            Some(line) => log(reason, &line),
+            None => self.untold.notify_one(),
         }
+    }
+
+    /// Tells of those whom the last line did not have, as soon as it is time for another: the last of a flood would
+    /// else never be told of. Returns after each line.
+    pub(super) async fn tell_late(&self, clock: &dyn Clock) {
+        loop {
+            let untold = self.untold.notified();
+            let now_ms = clock.now().since_boot_ms;
+            let Some(due_ms) = self.next_line_ms() else {
+                untold.await;
+                continue;
+            };
+            if due_ms <= now_ms {
+                return self.tell(now_ms);
+            }
+            clock.sleep(Duration::from_millis(due_ms - now_ms)).await;
+        }
+    }
+
+    /// Tells of everybody who was not told of yet.
+    pub(super) fn tell_the_rest(&self) {
+        self.tell(u64::MAX);
+    }
+
+    fn tell(&self, now_ms: u64) {
+        let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        let Crowds { full, client_full } = &mut *crowds;
+        for (reason, crowd) in [(NoPlace::Full, full), (NoPlace::ClientFull, client_full)] {
+            if let Some(line) = crowd.line(now_ms) {
+                log(reason, &line);
+            }
+        }
+    }
+
+    /// When somebody is to be told of who was not told of yet.
+    fn next_line_ms(&self) -> Option<u64> {
+        let crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        let untold = [&crowds.full, &crowds.client_full].map(|crowd| &crowd.counter);
+        let untold = untold.into_iter().filter(|counter| counter.count > 0);
+        untold.map(|counter| counter.silent_until_ms).min()
+    }
+}
+
+fn log(reason: NoPlace, Line { count, clients }: &Line) {
+    let limit = match reason {
+        NoPlace::Full => "max_connections",
+        NoPlace::ClientFull => "max_connections_per_client",
+    };
+    tracing::warn!(%clients, reason = limit, count, "refused");
+}
+
+impl Crowd {
+    fn add(&mut self, client: IpAddr) {
+        self.counter.count += 1;
+        let of_its_site = |(named, _): &&mut (IpAddr, u64)| site(*named) == site(client);
+        if let Some((_, count)) = self.named.iter_mut().find(of_its_site) {
+            *count += 1;
+        } else if self.named.len() < NAMED_MAX {
+            self.named.push((client, 1));
+        }
+    }
+
+    /// `192.0.2.7 (12 times), 2001:db8::1, others (30 times)`, when there is somebody to tell of and it is time for it.
+    fn line(&mut self, now_ms: u64) -> Option<Line> {
+        let count = self.counter.due(now_ms)?;
+        let named = mem::take(&mut self.named);
+        let others = count - named.iter().map(|(_, count)| count).sum::<u64>();
+        let names = named.iter().map(|(client, count)| (client.to_string(), *count));
+        let others = (others > 0).then(|| ("others".to_owned(), others));
+        let words = |(name, count)| match count {
+            1 => name,
+            _ => format!("{name} ({count} times)"),
+        };
+        let clients = names.chain(others).map(words).collect::<Vec<_>>().join(", ");
+        Some(Line { count, clients })
     }
 }
 
@@ -67,8 +171,12 @@ impl Counter {
     /// The number to be logged, when it is time for a line.
     pub(super) fn count_another(&mut self, now_ms: u64) -> Option<u64> {
         self.count += 1;
-        (now_ms >= self.silent_until_ms).then(|| {
-            self.silent_until_ms = now_ms + LOG_INTERVAL.as_millis() as u64;
+        self.due(now_ms)
+    }
+
+    fn due(&mut self, now_ms: u64) -> Option<u64> {
+        (self.count > 0 && now_ms >= self.silent_until_ms).then(|| {
+            self.silent_until_ms = now_ms.saturating_add(LOG_INTERVAL.as_millis() as u64);
             mem::take(&mut self.count)
         })
     }
@@ -77,12 +185,70 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
 
     #[test]
-    fn a_flood_of_turned_away_clients_is_logged_every_ten_seconds_with_its_number() {
+    fn a_flood_of_events_is_logged_every_ten_seconds_with_its_number() {
         let mut counter = Counter::default();
         let logged: Vec<_> = (0..=20).map(|second| counter.count_another(second * 1000)).collect();
         let lines: Vec<_> = logged.into_iter().flatten().collect();
         assert_eq!(lines, [1, 10, 10]);
+    }
+
+    #[test]
+    fn the_line_about_turned_away_clients_names_each_of_them_and_how_often_it_came() {
+        let mut crowd = Crowd::default();
+        crowd.add(address("192.0.2.1"));
+        let first = crowd.line(0).unwrap();
+        assert_eq!((first.count, first.clients.as_str()), (1, "192.0.2.1"));
+        // The last one of a flood is the least telling of all.
+        for client in ["192.0.2.1", "198.51.100.9", "2001:db8::1", "192.0.2.1", "2001:db8::2"] {
+            crowd.add(address(client));
+            assert_eq!(crowd.line(9_999), None);
+        }
+        let second = crowd.line(10_000).unwrap();
+        assert_eq!(
+            (second.count, second.clients.as_str()),
+            (5, "192.0.2.1 (2 times), 198.51.100.9, 2001:db8::1 (2 times)")
+        );
+        assert_eq!(crowd.line(60_000), None, "nobody came since");
+    }
+
+    #[tokio::test]
+    async fn the_last_of_a_flood_are_told_of_though_nobody_comes_after_them() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let turned_away = TurnedAway::default();
+        let add = |client: &str| {
+            let mut crowds = turned_away.crowds.lock().unwrap();
+            crowds.client_full.add(address(client));
+            crowds.client_full.line(clock.now().since_boot_ms)
+        };
+        assert!(add("192.0.2.1").is_some());
+        assert!(add("192.0.2.2").is_none());
+        let mut late = std::pin::pin!(turned_away.tell_late(&clock));
+        tokio::select! {
+            biased;
+            () = &mut late => panic!("too early for a line"),
+            () = std::future::ready(()) => {}
+        }
+        clock.advance(LOG_INTERVAL);
+        late.await;
+        assert_eq!(turned_away.next_line_ms(), None);
+    }
+
+    #[test]
+    fn a_flood_of_many_addresses_makes_no_long_line() {
+        let mut crowd = Crowd::default();
+        for number in 0..100_000_u32 {
+            crowd.add(std::net::Ipv6Addr::from(u128::from(number) << 64 | 0x2001 << 112).into());
+        }
+        let line = crowd.line(0).unwrap();
+        assert_eq!(line.count, 100_000);
+        assert!(line.clients.ends_with(", others (99990 times)"), "{}", line.clients);
+        assert!(line.clients.len() < 500, "{}", line.clients.len());
     }
 }
