@@ -16,6 +16,7 @@ use crate::{
     clock::Timestamp,
     listener::{
         Options,
+        bind::takes_ipv4,
         options::{Endpoint, Network, TlsFiles},
         tls,
         users_file::{UsersError, UsersFile},
@@ -135,6 +136,7 @@ pub(super) fn print(out: &mut dyn Write, listener: &Options) -> io::Result<()> {
         listener.max_connections,
         listener.max_connections_per_client
     );
+    let endpoint = |one: &Endpoint| endpoint(one, &listener.addresses);
     let addresses: Vec<String> = listener.addresses.iter().map(endpoint).collect();
     let lines = [addresses.join(", "), format!("as {}", listener.session.hostname), limits];
     labelled(out, "listening", &lines)?;
@@ -152,13 +154,21 @@ pub(super) fn print(out: &mut dyn Write, listener: &Options) -> io::Result<()> {
     labelled(out, "clients", &networks.chain([others]).collect::<Vec<_>>())
 }
 
-fn endpoint(endpoint: &Endpoint) -> String {
+/// `127.0.0.1:465 (TLS)`, `[::]:25 (IPv6 and IPv4)`.
+fn endpoint(endpoint: &Endpoint, all: &[Endpoint]) -> String {
+    let address = endpoint.address;
+    let families =
+        match (address.is_ipv6() && address.ip().is_unspecified(), takes_ipv4(address, all)) {
+            (false, _) => "",
+            (true, true) => " (IPv6 and IPv4)",
+            (true, false) => " (IPv6 only)",
+        };
     let kind = match (endpoint.implicit_tls, endpoint.proxy) {
         (true, _) => " (TLS)",
         (false, true) => " (PROXY protocol)",
         (false, false) => "",
     };
-    format!("{}{kind}", endpoint.address)
+    format!("{address}{families}{kind}")
 }
 
 /// `192.168.1.0/24: trusted, STARTTLS, up to 1 MiB, 60 messages a minute, urgent`.

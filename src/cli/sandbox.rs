@@ -20,7 +20,6 @@ use std::{
 };
 
 use clap::Args;
-use ipnet::IpNet;
 use serde_json::json;
 
 use self::{
@@ -39,15 +38,12 @@ use crate::{
     queue::opening::StoreOpenError,
     sandbox::{self, APP_PASSWORD, HOST, Sandbox, Scenario, USERNAME},
     secret::Secret,
-    settings::{self, Settings, Surroundings},
+    settings::{self, Settings, Surroundings, special_networks},
     telemetry,
 };
 
 /// The variable by which commands are told where the admin socket is.
 const ADMIN_SOCKET_VARIABLE: &str = "PILLARBOX__ADMIN__SOCKET";
-/// Networks that the internet has no route to (RFC 1918, RFC 4193, and link-local ones).
-const PRIVATE_NETWORKS: &[&str] =
-    &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
 /// Where the state of a user's programs lies (XDG Base Directory Specification).
 const STATE_DIRECTORY: &str = ".local/state";
 
@@ -227,9 +223,7 @@ impl Arguments {
 fn trust_private_networks(listener: &mut listener::Options) {
     let trusted = listener.networks.iter_mut().find(|network| network.policy.trusted);
     if let Some(trusted) = trusted {
-        trusted
-            .networks
-            .extend(PRIVATE_NETWORKS.iter().filter_map(|text| text.parse::<IpNet>().ok()));
+        trusted.networks.extend(special_networks::local());
     }
 }
 

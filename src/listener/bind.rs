@@ -171,7 +171,15 @@ fn inherited(
         sockets.push(Socket { socket, endpoint });
     }
     if !sockets.is_empty() {
-        let served: Vec<_> = sockets.iter().map(|socket| socket.endpoint.address).collect();
+        let served: Vec<_> = sockets.iter().map(Served::of).collect();
+        for address in ipv6_alone(&served) {
+            tracing::warn!(
+                %address,
+                reason = "systemd has opened it for IPv6 alone, so IPv4 clients are refused; write BindIPv6Only=both into \
+                          pillarbox.socket, or add a ListenStream= line for IPv4",
+                "IPv6 only"
+            );
+        }
         for address in not_served(endpoints, &served) {
             tracing::warn!(
                 %address,
@@ -183,12 +191,44 @@ fn inherited(
     Ok(Sockets { network: sockets, local })
 }
 
+/// What a socket that systemd has opened takes.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    address: SocketAddr,
+    /// Whether IPv4 clients reach it, too: as BindIPv6Only= says, or else net.ipv6.bindv6only of this host.
+    with_ipv4: bool,
+}
+
+impl Served {
+    fn of(socket: &Socket) -> Self {
+        let address = socket.endpoint.address;
+        let with_ipv4 = address.is_ipv4() || !sockopt::ipv6_v6only(&socket.socket).unwrap_or(false);
+        Self { address, with_ipv4 }
+    }
+
+    fn is_of_all_ipv6(&self) -> bool {
+        self.address.is_ipv6() && self.address.ip().is_unspecified()
+    }
+}
+
+/// The sockets for all of IPv6 that leave IPv4 clients outside, when no other socket takes these at that port.
+fn ipv6_alone(sockets: &[Served]) -> Vec<SocketAddr> {
+    let takes_them = |port: u16| {
+        sockets.iter().any(|other| {
+            other.address.port() == port && other.with_ipv4 && other.address.ip().is_unspecified()
+        })
+    };
+    let alone = sockets.iter().filter(|one| one.is_of_all_ipv6() && !one.with_ipv4);
+    alone.map(|one| one.address).filter(|address| !takes_them(address.port())).collect()
+}
+
 /// The configured addresses at which no socket from systemd listens. One that is bound to all addresses
 /// serves every one with its port; `[::]` takes IPv4 as well, unless systemd is told otherwise.
-fn not_served(endpoints: &[Endpoint], sockets: &[SocketAddr]) -> Vec<SocketAddr> {
-    let serves = |socket: &SocketAddr, address: SocketAddr| {
-        let all = socket.ip().is_unspecified() && (socket.is_ipv6() || address.is_ipv4());
-        *socket == address || (all && socket.port() == address.port())
+fn not_served(endpoints: &[Endpoint], sockets: &[Served]) -> Vec<SocketAddr> {
+    let serves = |socket: &Served, address: SocketAddr| {
+        let family = if address.is_ipv4() { socket.with_ipv4 } else { socket.address.is_ipv6() };
+        let all = socket.address.ip().is_unspecified() && family;
+        socket.address == address || (all && socket.address.port() == address.port())
     };
     let configured = endpoints.iter().map(|endpoint| endpoint.address);
     configured.filter(|address| !sockets.iter().any(|socket| serves(socket, *address))).collect()
@@ -230,7 +270,8 @@ fn endpoint_of(address: SocketAddr, endpoints: &[Endpoint]) -> Endpoint {
 
 /// Whether a socket on all addresses of IPv6 takes IPv4 clients, too, as everybody expects of `[::]:25`: unless another
 /// line says what happens to those of the same port. They are IPv4 clients nevertheless, see `Options::network_of`.
-fn takes_ipv4(address: SocketAddr, endpoints: &[Endpoint]) -> bool {
+#[must_use]
+pub fn takes_ipv4(address: SocketAddr, endpoints: &[Endpoint]) -> bool {
     let has_ipv4_of_its_own = endpoints.iter().any(|other| {
         other.address.is_ipv4() && other.address.port() == address.port() && address.port() != 0
     });
@@ -390,8 +431,33 @@ mod tests {
             let configured: Vec<Endpoint> =
                 parsed(configured).into_iter().map(Endpoint::from).collect();
             let expected = missing.map(parsed).unwrap_or_default();
-            assert_eq!(not_served(&configured, &parsed(passed)), expected);
+            let passed: Vec<_> = parsed(passed)
+                .into_iter()
+                .map(|address| Served { address, with_ipv4: true })
+                .collect();
+            assert_eq!(not_served(&configured, &passed), expected);
         }
+    }
+
+    #[test]
+    fn a_passed_socket_for_ipv6_alone_serves_no_ipv4_address_and_is_told_of() {
+        let served = |text: &str, with_ipv4| Served { address: text.parse().unwrap(), with_ipv4 };
+        let configured: Vec<Endpoint> = ["127.0.0.1:25", "[::1]:25"]
+            .map(|text| text.parse::<SocketAddr>().unwrap().into())
+            .into();
+        let alone = [served("[::]:25", false)];
+        assert_eq!(ipv6_alone(&alone), [alone[0].address]);
+        assert_eq!(not_served(&configured, &alone), [configured[0].address]);
+        for both in [
+            &[served("[::]:25", true)][..],
+            &[served("[::]:25", false), served("0.0.0.0:25", true)],
+        ] {
+            assert_eq!((ipv6_alone(both), not_served(&configured, both)), (vec![], vec![]));
+        }
+        // What the kernel says of a socket.
+        let socket = open_socket("[::]:0".parse().unwrap(), false).unwrap();
+        let endpoint = socket.local_addr().unwrap().into();
+        assert!(!Served::of(&Socket { socket, endpoint }).with_ipv4);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::special_networks::is_public;
 use crate::{handbook, listener::Options, smtp::session::Authentication};
 
 /// Octets of a file that are read: a hosts file of an advertisement blocker has millions.
@@ -236,32 +237,6 @@ pub fn resolved(path: &Path) -> PathBuf {
     found.unwrap_or_else(|| path.to_owned())
 }
 
-/// Whether hosts of the whole internet can have a route to the address: not private, not of one link, not of
-/// a provider's own network (RFC 6890).
-#[must_use]
-pub fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            let octets = address.octets();
-            let is_shared = octets[0] == 100 && octets[1] & 0b1100_0000 == 64;
-            let is_benchmark = octets[0] == 198 && octets[1] & 0b1111_1110 == 18;
-            !(octets[0] == 0
-                || octets[0] >= 224
-                || address.is_private()
-                || address.is_loopback()
-                || address.is_link_local()
-                || address.is_documentation()
-                || is_shared
-                || is_benchmark)
-        }
-        // 2000::/3 is all that was ever given out (RFC 4291 section 2.4), less its documentation prefix.
-        IpAddr::V6(address) => {
-            let segments = address.segments();
-            segments[0] & 0xe000 == 0x2000 && segments[..2] != [0x2001, 0x0db8]
-        }
-    }
-}
-
 fn read(path: &str) -> String {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(TEXT_BYTES_MAX).read_to_end(&mut bytes));
@@ -349,6 +324,7 @@ pub fn warnings(
         .chain(volatile(store, machine))
         .chain(door)
         .chain(proxies(listener))
+        .chain(ipv6_alone(addresses))
         .collect()
 }
 
@@ -405,7 +381,7 @@ fn open_door(listener: &Options, addresses: &[SocketAddr], machine: &Machine) ->
     let own = addresses.iter().filter(|address| !is_proxy(address));
     let public = own.clone().find_map(|address| {
         if !address.ip().is_unspecified() {
-            return is_public(address.ip().to_canonical()).then_some((address, address.ip()));
+            return is_public(address.ip()).then_some((address, address.ip()));
         }
         let mut public = machine.public_addresses().into_iter();
         public.find(|public| address.is_ipv6() || public.is_ipv4()).map(|public| (address, public))
@@ -438,6 +414,31 @@ fn proxies(listener: &Options) -> Vec<Warning> {
             endpoint.address
         ),
         remedy: "Make sure with a firewall, or a network of their own, that only the proxy reaches it".into(),
+    });
+    warnings.collect()
+}
+
+/// Addresses of IPv6 that leave most IPv4 clients outside, though they look as if they were for everybody.
+fn ipv6_alone(addresses: &[SocketAddr]) -> Vec<Warning> {
+    let all = addresses.iter().filter(|address| address.is_ipv6() && address.ip().is_unspecified());
+    let warnings = all.filter_map(|all| {
+        let mut of_ipv4 = addresses
+            .iter()
+            .filter(|other| other.is_ipv4() && other.port() == all.port() && all.port() != 0);
+        let first = of_ipv4.next()?;
+        if first.ip().is_unspecified() || of_ipv4.any(|other| other.ip().is_unspecified()) {
+            return None;
+        }
+        let port = all.port();
+        Some(Warning {
+            what: format!(
+                "{all} takes IPv6 clients only, because {first} says what happens to IPv4 clients of this port: those \
+                 of every other address are refused"
+            ),
+            remedy: format!(
+                "Write \"0.0.0.0:{port}\" in its place, or leave it out: \"[::]:{port}\" alone takes IPv4 as well"
+            ),
+        })
     });
     warnings.collect()
 }
@@ -552,31 +553,6 @@ mod tests {
     }
 
     #[test]
-    fn public_is_what_the_internet_can_route_to() {
-        for address in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2a00:1450::1"] {
-            assert!(is_public(address.parse().unwrap()), "{address}");
-        }
-        for address in [
-            "10.0.0.1",
-            "172.17.0.2",
-            "192.168.1.1",
-            "127.0.0.1",
-            "169.254.1.1",
-            "100.64.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "198.18.0.1",
-            "203.0.113.9",
-            "::1",
-            "fe80::1",
-            "fd00::1",
-            "2001:db8::1",
-        ] {
-            assert!(!is_public(address.parse().unwrap()), "{address}");
-        }
-    }
-
-    #[test]
     fn a_path_is_resolved_as_far_as_it_exists() {
         let directory = tempfile::tempdir().unwrap();
         let real = fs::canonicalize(directory.path()).unwrap();
@@ -598,5 +574,30 @@ mod tests {
         };
         assert_eq!((machine.gateways(), machine.public_addresses()), (vec![], vec![]));
         assert_eq!(machine.file_system(Path::new("/")), None);
+    }
+
+    #[test]
+    fn an_address_for_all_of_ipv6_that_leaves_ipv4_clients_outside_is_warned_of() {
+        let warnings = |texts: &[&str]| {
+            let addresses: Vec<SocketAddr> =
+                texts.iter().map(|text| text.parse().unwrap()).collect();
+            ipv6_alone(&addresses)
+        };
+        for harmless in [
+            &["[::]:25"][..],
+            &["[::]:25", "0.0.0.0:25"],
+            &["[::]:25", "127.0.0.1:25", "0.0.0.0:25"],
+            &["[::]:25", "127.0.0.1:2525"],
+            &["[::1]:25", "127.0.0.1:25"],
+            &["[::]:0", "127.0.0.1:0"],
+        ] {
+            assert_eq!(warnings(harmless), [], "{harmless:?}");
+        }
+        let [warning] = &warnings(&["127.0.0.1:25", "[::]:25"])[..] else { panic!("one warning") };
+        let text = warning.to_string();
+        assert!(
+            text.starts_with("[::]:25 takes IPv6 clients only, because 127.0.0.1:25 "),
+            "{text}"
+        );
     }
 }

@@ -12,6 +12,7 @@ mod networks;
 mod notify;
 pub mod problem;
 mod report;
+pub mod special_networks;
 mod storage;
 mod strangers;
 mod upstream;

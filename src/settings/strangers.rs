@@ -5,33 +5,13 @@
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::special_networks::{unrouted_v4, unrouted_v6};
+
 /// Public IPv4 addresses that may be trusted in all: a /16, more than one organisation has nowadays.
 const PUBLIC_V4_MAX: u128 = 1 << 16;
 /// Public IPv6 addresses likewise: a /44, sixteen times what a site is given (RFC 6177).
 const PUBLIC_V6_MAX: u128 = 1 << 84;
 
-/// Networks that no packet of the internet comes from: private (RFC 1918), loopback, link-local, of carriers (RFC 6598),
-/// for benchmarks (RFC 2544) and documents (RFC 5737), in the order of their addresses.
-const PRIVATE_V4: [([u8; 4], u8); 10] = [
-    ([10, 0, 0, 0], 8),
-    ([100, 64, 0, 0], 10),
-    ([127, 0, 0, 0], 8),
-    ([169, 254, 0, 0], 16),
-    ([172, 16, 0, 0], 12),
-    ([192, 0, 2, 0], 24),
-    ([192, 168, 0, 0], 16),
-    ([198, 18, 0, 0], 15),
-    ([198, 51, 100, 0], 24),
-    ([203, 0, 113, 0], 24),
-];
-/// The same of IPv6: loopback, documents (RFC 3849), unique local (RFC 4193), link-local, site-local (RFC 3879).
-const PRIVATE_V6: [(u128, u8); 5] = [
-    (1, 128),
-    (0x2001_0db8 << 96, 32),
-    (0xfc00 << 112, 7),
-    (0xfe80 << 112, 10),
-    (0xfec0 << 112, 10),
-];
 /// Networks of IPv6 that stand for all of IPv4, by which everybody may come, and what they are called.
 const EMBEDDING: [(u128, u8, &str); 7] = [
     (0, 96, "IPv4-compatible addresses"),
@@ -63,15 +43,9 @@ impl Public {
                 IpNet::V6(network) => v6.push(span_v6(network)),
             }
         }
-        let private_v4 = PRIVATE_V4.map(|(octets, length)| {
-            (u128::from(u32::from_be_bytes(octets)), host_bits(32 - length))
-        });
-        let private_v6 = PRIVATE_V6.map(|(first, length)| (first, host_bits(128 - length)));
-        let spans = |(first, hosts): Span| (first, first + hosts);
-        Self {
-            v4: outside(merged(v4), &private_v4.map(spans)),
-            v6: outside(merged(v6), &private_v6.map(spans)),
-        }
+        let unrouted_v4: Vec<Span> = unrouted_v4().map(|network| span_v4(&network)).collect();
+        let unrouted_v6: Vec<Span> = unrouted_v6().map(|network| span_v6(&network)).collect();
+        Self { v4: outside(merged(v4), &unrouted_v4), v6: outside(merged(v6), &unrouted_v6) }
     }
 
     /// Whether one organisation may answer for so many.
