@@ -15,22 +15,16 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
 use super::answer::Fault;
-use crate::smtp::client::reply::{Reply, ReplyParser};
+use crate::smtp::client::reply::{Reply, ReplyBuffer};
 
 /// Octets that are gathered before they are written. Commands, and the end of a short message with its
 /// final dot, leave in one TLS record and one packet.
 pub(super) const GATHERED_MAX: usize = 16 * 1024;
-/// Octets read at a time: more than most replies have.
-const READ_OCTETS: usize = 4 * 1024;
 
 /// A stream with its buffers.
 pub(super) struct Wire {
     transport: Transport,
-    /// What was read; from `start` to `end` it is not used yet.
-    received: Box<[u8; READ_OCTETS]>,
-    start: usize,
-    end: usize,
-    parser: ReplyParser,
+    buffer: ReplyBuffer,
     /// To be written; the first `written` octets are.
     gathered: Vec<u8>,
     written: usize,
@@ -58,10 +52,7 @@ impl Wire {
     fn new(transport: Transport) -> Self {
         Self {
             transport,
-            received: Box::new([0; READ_OCTETS]),
-            start: 0,
-            end: 0,
-            parser: ReplyParser::default(),
+            buffer: ReplyBuffer::default(),
             gathered: Vec::new(),
             written: 0,
             said_anything: false,
@@ -130,17 +121,14 @@ impl Wire {
         self.flush(limit).await?;
         match timeout(limit, self.read_reply()).await {
             Ok(reply) => reply,
-            Err(_) if self.parser.is_empty() => Err(no_progress(limit)),
+            Err(_) if !self.buffer.is_within_a_reply() => Err(no_progress(limit)),
             Err(_) => Err(Fault::Lost(format!("no whole reply within {} s", limit.as_secs_f32()))),
         }
     }
 
     async fn read_reply(&mut self) -> Result<Reply, Fault> {
         loop {
-            let mut unused = &self.received[self.start..self.end];
-            let parsed = self.parser.push(&mut unused);
-            self.start = self.end - unused.len();
-            match parsed {
+            match self.buffer.reply() {
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => self.receive().await?,
                 Err(error) => return Err(Fault::Garbled(error.to_string())),
@@ -150,19 +138,20 @@ impl Wire {
 
     /// All that was received has been used.
     async fn receive(&mut self) -> Result<(), Fault> {
-        let buffer = &mut self.received[..];
+        let buffer = self.buffer.space();
         let count = match &mut self.transport {
             Transport::Plain(stream) => stream.read(buffer).await,
             Transport::Encrypted(stream) => stream.read(buffer).await,
             Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
         };
-        (self.start, self.end) = (0, count.map_err(|error| lost(&error))?);
-        let received = &self.received[..self.end];
-        if received.is_empty() {
+        let count = count.map_err(|error| lost(&error))?;
+        if count == 0 {
             return Err(closed());
         }
-        let is_first = !self.said_anything && self.parser.is_empty();
-        if is_first && matches!(self.transport, Transport::Plain(_)) && is_tls_record(received) {
+        self.buffer.received(count);
+        let is_first = !self.said_anything && !self.buffer.is_within_a_reply();
+        let is_plain = matches!(self.transport, Transport::Plain(_));
+        if is_first && is_plain && is_tls_record(self.buffer.unused()) {
             return Err(Fault::TlsFirst);
         }
         Ok(())
@@ -176,7 +165,7 @@ impl Wire {
         limit: Duration,
         fault: impl FnOnce(&io::Error) -> Fault,
     ) -> Result<(), Fault> {
-        if self.start < self.end || !self.parser.is_empty() {
+        if !self.buffer.is_empty() {
             return Err(Fault::Injected);
         }
         let Transport::Plain(stream) = std::mem::replace(&mut self.transport, Transport::Gone)

@@ -18,7 +18,7 @@ use rustix::net::{
 
 use crate::{
     clock::Stopwatch,
-    smtp::client::reply::{Reply, ReplyParser},
+    smtp::client::reply::{Reply, ReplyBuffer},
 };
 
 /// How long the daemon's socket may take to let us in, and to greet; then the mail is left in a file.
@@ -29,8 +29,6 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ADDRESSES_MAX: usize = 8;
 /// How long one write may take.
 const WRITE: Duration = Duration::from_secs(60);
-/// Octets read at a time.
-const READ_OCTETS: usize = 4 * 1024;
 /// How long a connection may be used in all.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
@@ -38,11 +36,7 @@ const LIFETIME: Duration = Duration::from_secs(30 * 60);
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    /// What was read; from `start` to `end` it is not used yet.
-    received: Box<[u8; READ_OCTETS]>,
-    start: usize,
-    end: usize,
-    parser: ReplyParser,
+    buffer: ReplyBuffer,
     age: Stopwatch,
 }
 
@@ -82,14 +76,7 @@ impl Connection {
     }
 
     fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            received: Box::new([0; READ_OCTETS]),
-            start: 0,
-            end: 0,
-            parser: ReplyParser::default(),
-            age: Stopwatch::start(),
-        }
+        Self { stream, buffer: ReplyBuffer::default(), age: Stopwatch::start() }
     }
 
     /// Writes all of it.
@@ -107,10 +94,7 @@ impl Connection {
     pub fn answer(&mut self, limit: Duration) -> io::Result<Reply> {
         let watch = Stopwatch::start();
         loop {
-            let mut unused = &self.received[self.start..self.end];
-            let parsed = self.parser.push(&mut unused);
-            self.start = self.end - unused.len();
-            match parsed {
+            match self.buffer.reply() {
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => {}
                 Err(error) => {
@@ -126,7 +110,7 @@ impl Connection {
     }
 
     fn receive(&mut self, limit: Duration) -> io::Result<()> {
-        let block = &mut self.received[..];
+        let block = self.buffer.space();
         let read = match &mut self.stream {
             Stream::Unix(stream) => {
                 stream.set_read_timeout(Some(limit)).and_then(|()| stream.read(block))
@@ -138,7 +122,7 @@ impl Connection {
         match read {
             Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")),
             Ok(count) => {
-                (self.start, self.end) = (0, count);
+                self.buffer.received(count);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),

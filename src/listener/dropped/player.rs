@@ -24,13 +24,11 @@ use crate::{
     queue::id::QueueId,
     shutdown::Watch,
     smtp::{
-        client::reply::{Reply, ReplyParser},
+        client::reply::{Reply, ReplyBuffer},
         session::INPUT_BYTES_MAX,
     },
 };
 
-/// Octets of replies that are read at a time.
-const READ_OCTETS: usize = 4 * 1024;
 /// Octets of the file that are read at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
 
@@ -122,15 +120,12 @@ fn without_parameter(mail: &str, keyword: &str) -> String {
 /// The client's side of the conversation. It is dropped at its end, which is what ends the session.
 struct Player {
     pipe: DuplexStream,
-    /// What was read and not used yet.
-    received: Vec<u8>,
-    parser: ReplyParser,
+    buffer: ReplyBuffer,
 }
 
 impl Player {
     fn new(pipe: DuplexStream) -> Self {
-        let received = Vec::with_capacity(READ_OCTETS);
-        Self { pipe, received, parser: ReplyParser::default() }
+        Self { pipe, buffer: ReplyBuffer::default() }
     }
 
     async fn speak(mut self, mail: String, dropped: Dropped) -> io::Result<Outcome> {
@@ -198,17 +193,15 @@ impl Player {
 
     async fn reply(&mut self) -> io::Result<Reply> {
         loop {
-            let mut unused = self.received.as_slice();
-            let parsed = self.parser.push(&mut unused).map_err(io::Error::other)?;
-            let used = self.received.len() - unused.len();
-            self.received.drain(..used);
-            if let Some(reply) = parsed {
+            if let Some(reply) = self.buffer.reply().map_err(io::Error::other)? {
                 return Ok(reply);
             }
-            // All of it was used, so no more than one read is ever kept.
-            let mut block = (&mut self.pipe).take(READ_OCTETS as u64);
-            if block.read_buf(&mut self.received).await? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the session has ended"));
+            match self.pipe.read(self.buffer.space()).await? {
+                0 => {
+                    let words = "the session has ended";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words));
+                }
+                count => self.buffer.received(count),
             }
         }
     }

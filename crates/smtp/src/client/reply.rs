@@ -9,6 +9,8 @@ use std::fmt;
 use memchr::memchr;
 use thiserror::Error;
 
+use crate::text;
+
 /// Octets of a line that are kept; RFC 5321 section 4.5.3.1.5 asks for 512. The rest of a line is passed over.
 pub const LINE_OCTETS_MAX: usize = 4 * 1024;
 /// Lines of a reply: more than any EHLO has.
@@ -111,6 +113,68 @@ impl ReplyParser {
     }
 }
 
+/// Octets read at a time: more than most replies have.
+const READ_OCTETS: usize = 4 * 1024;
+
+/// What was received of a server, and the replies in it.
+#[derive(Debug)]
+pub struct ReplyBuffer {
+    /// From `start` to `end` it is not used yet.
+    received: Box<[u8; READ_OCTETS]>,
+    start: usize,
+    end: usize,
+    parser: ReplyParser,
+}
+
+impl Default for ReplyBuffer {
+    fn default() -> Self {
+        let parser = ReplyParser::default();
+        Self { received: Box::new([0; READ_OCTETS]), start: 0, end: 0, parser }
+    }
+}
+
+impl ReplyBuffer {
+    /// The next reply; `None` when more must be received for it, into [`Self::space`].
+    ///
+    /// # Errors
+    /// As [`ReplyParser::push`].
+    pub fn reply(&mut self) -> Result<Option<Reply>, ReplyError> {
+        let mut unused = &self.received[self.start..self.end];
+        let parsed = self.parser.push(&mut unused);
+        self.start = self.end - unused.len();
+        parsed
+    }
+
+    /// Where to read to. What is not used yet would be lost: first [`Self::reply`] must have found nothing.
+    pub fn space(&mut self) -> &mut [u8] {
+        (self.start, self.end) = (0, 0);
+        &mut self.received[..]
+    }
+
+    /// So many octets were read to [`Self::space`].
+    pub fn received(&mut self, count: usize) {
+        (self.start, self.end) = (0, count.min(READ_OCTETS));
+    }
+
+    /// What was received and is not used yet.
+    #[must_use]
+    pub fn unused(&self) -> &[u8] {
+        &self.received[self.start..self.end]
+    }
+
+    /// Whether a reply has begun and is not whole.
+    #[must_use]
+    pub fn is_within_a_reply(&self) -> bool {
+        !self.parser.is_empty()
+    }
+
+    /// Whether everything that was received was used for whole replies.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.unused().is_empty() && !self.is_within_a_reply()
+    }
+}
+
 impl Reply {
     /// The reply that one line makes: for tests, and for what was never said aloud.
     #[must_use]
@@ -160,9 +224,8 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.lines.join(" ");
-        let printable = |character: char| if character.is_control() { '?' } else { character };
-        let text: String = text.chars().map(printable).take(SHOWN_MAX).collect();
-        write!(formatter, "{}", format!("{} {text}", self.code).trim_end())
+        let shown = format!("{} {}", self.code, text::shorten(&text, SHOWN_MAX));
+        formatter.write_str(shown.trim_end())
     }
 }
 
@@ -291,6 +354,23 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_gives_one_reply_after_the_other_and_keeps_what_is_behind_it() {
+        let mut buffer = ReplyBuffer::default();
+        let receive = |buffer: &mut ReplyBuffer, octets: &[u8]| {
+            buffer.space()[..octets.len()].copy_from_slice(octets);
+            buffer.received(octets.len());
+        };
+        assert!(buffer.reply().unwrap().is_none() && buffer.is_empty());
+        receive(&mut buffer, b"250 a\r\n250-b");
+        assert_eq!(buffer.reply().unwrap().unwrap().lines, ["a"]);
+        assert_eq!((buffer.unused(), buffer.is_empty()), (&b"250-b"[..], false));
+        assert!(buffer.reply().unwrap().is_none() && buffer.is_within_a_reply());
+        receive(&mut buffer, b"\r\n250 c\r\n");
+        assert_eq!(buffer.reply().unwrap().unwrap().lines, ["b", "c"]);
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
     fn the_lines_are_joined_with_the_enhanced_code_once() {
         let reply = |text: &[u8]| replies(text).unwrap().remove(0);
         assert_eq!(
@@ -304,7 +384,16 @@ mod tests {
     #[test]
     fn what_a_server_says_cannot_steer_a_terminal() {
         let reply = |line| Reply::of(line).unwrap();
-        assert_eq!(reply("550 5.1.1 \u{1b}[2Jno").to_string(), "550 5.1.1 ?[2Jno");
+        // Everything that text.rs makes visible, and in its words.
+        let steering = reply("550 5.1.1 \u{1b}[2J\u{202e}\u{200b}no\u{e0041}").to_string();
+        assert_eq!(
+            steering,
+            format!("550 {}", text::printable("5.1.1 \u{1b}[2J\u{202e}\u{200b}no\u{e0041}"))
+        );
+        assert!(
+            steering.chars().all(|character| ('\u{20}'..'\u{7f}').contains(&character)),
+            "{steering}"
+        );
         assert_eq!(reply("550 5.1.1 no").enhanced(), Some((1, 1)));
         assert_eq!(reply("550 4.1.1 no").enhanced(), None);
         assert_eq!(reply("250").to_string(), "250");
