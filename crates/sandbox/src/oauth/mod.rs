@@ -5,6 +5,7 @@
 
 mod consent;
 mod grant;
+mod port;
 mod tokens;
 
 use std::{
@@ -31,6 +32,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use self::grant::Answer;
 pub use self::grant::TokenAnswer;
+use self::port::{AGE_MAX, Port};
 pub(super) use self::tokens::{Expiry, Tokens};
 use super::{
     script::Stage,
@@ -76,7 +78,7 @@ pub(super) async fn serve(
         .route("/revoke", post(revoke))
         .layer(DefaultBodyLimit::max(REQUEST_BODY_MAX))
         .with_state(shared);
-    let server = axum::serve(listener, router);
+    let server = axum::serve(Port::new(listener, AGE_MAX), router);
     tokio::select! {
         // Accepting never fails for good: the listener waits and tries again.
         _ = server => {}
