@@ -65,45 +65,56 @@ fn is_quotable(line: &[u8]) -> bool {
     line[quotes..].starts_with(SEPARATOR)
 }
 
+/// A message that is longer than its reader takes. What follows it may be whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
 /// Takes the lines of an mbox and gives its messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
-    message: Option<Vec<u8>>,
+    message: Option<Result<Vec<u8>, TooLong>>,
     after_an_empty_line: bool,
+    length_max: usize,
 }
 
 impl Reader {
+    /// One that keeps at most `length_max` octets of a message.
+    #[must_use]
+    pub fn new(length_max: usize) -> Self {
+        Self { message: None, after_an_empty_line: false, length_max }
+    }
+
     /// Whether a file that begins with this line is an mbox.
     #[must_use]
     pub fn begins(line: &[u8]) -> bool {
         line.starts_with(SEPARATOR)
     }
 
-    /// Takes the next line, with its line end. Returns the message that ends before it.
-    pub fn line(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+    /// Takes the next line, with its line end; of one that is longer than a message may be, the beginning is enough, and
+    /// the rest may follow as another. Returns the message that ends before it.
+    pub fn line(&mut self, line: &[u8]) -> Option<Result<Vec<u8>, TooLong>> {
         let follows_a_gap = std::mem::replace(&mut self.after_an_empty_line, is_empty(line));
         if line.starts_with(SEPARATOR) && (follows_a_gap || self.message.is_none()) {
-            return self.message.replace(Vec::new()).map(without_the_gap);
+            let ended = self.message.replace(Ok(Vec::new()));
+            return ended.map(|message| message.map(without_the_gap));
         }
-        let message = self.message.get_or_insert_default();
-        message.extend_from_slice(if line.first() == Some(&b'>') && is_quotable(line) {
-            &line[1..]
-        } else {
-            line
-        });
+        let message = self.message.get_or_insert_with(|| Ok(Vec::new()));
+        if let Ok(octets) = message {
+            let is_quoted = line.first() == Some(&b'>') && is_quotable(line);
+            let line = &line[usize::from(is_quoted)..];
+            if octets.len() + line.len() <= self.length_max {
+                octets.extend_from_slice(line);
+            } else {
+                *message = Err(TooLong);
+            }
+        }
         None
-    }
-
-    /// Octets of the message that is being read.
-    #[must_use]
-    pub fn length(&self) -> usize {
-        self.message.as_ref().map_or(0, Vec::len)
     }
 
     /// The last message.
     #[must_use]
-    pub fn finish(self) -> Option<Vec<u8>> {
-        self.message.map(without_the_gap)
+    pub fn finish(self) -> Option<Result<Vec<u8>, TooLong>> {
+        self.message.map(|message| message.map(without_the_gap))
     }
 }
 
@@ -130,11 +141,29 @@ mod tests {
     use super::*;
 
     fn read(file: &[u8]) -> Vec<Vec<u8>> {
-        let mut reader = Reader::default();
+        let whole = |message: Result<Vec<u8>, TooLong>| message.expect("there is no limit");
+        read_up_to(usize::MAX, file).into_iter().map(whole).collect()
+    }
+
+    fn read_up_to(length_max: usize, file: &[u8]) -> Vec<Result<Vec<u8>, TooLong>> {
+        let mut reader = Reader::new(length_max);
         let lines = file.split_inclusive(|octet| *octet == b'\n');
         let mut messages: Vec<_> = lines.filter_map(|line| reader.line(line)).collect();
         messages.extend(reader.finish());
         messages
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_ends_where_the_next_one_begins() {
+        let file: Vec<u8> =
+            [&b"12345678\n"[..], b"12345678\n\nFrom", b"1\n2\n3\n4\n5\n6\n", b"last\n"]
+                .iter()
+                .flat_map(|message| entry("a@b", "date", message))
+                .collect();
+        let found = read_up_to(10, &file);
+        let whole: Vec<_> = found.iter().map(|one| one.as_deref().ok()).collect();
+        assert_eq!(whole, [Some(&b"12345678\n"[..]), None, None, Some(b"last\n")]);
+        assert_eq!(found[1], Err(TooLong));
     }
 
     #[test]

@@ -20,7 +20,7 @@ const MESSAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// A mailbox that is being read.
 #[derive(Debug)]
 pub(super) enum MailboxReader {
-    Mbox { file: BufReader<File>, reader: Option<mbox::Reader>, number: usize },
+    Mbox { file: BufReader<File>, reader: Option<mbox::Reader>, number: usize, bytes_max: usize },
     Maildir { files: vec::IntoIter<PathBuf> },
 }
 
@@ -45,7 +45,11 @@ impl MailboxReader {
                 "it is not an mbox: its first line does not begin with \"From \"",
             ));
         }
-        Ok(Self::Mbox { file, reader: Some(mbox::Reader::default()), number: 0 })
+        Ok(Self::mbox(file, MESSAGE_BYTES_MAX))
+    }
+
+    fn mbox(file: BufReader<File>, bytes_max: usize) -> Self {
+        Self::Mbox { file, reader: Some(mbox::Reader::new(bytes_max)), number: 0, bytes_max }
     }
 
     /// The next message.
@@ -57,15 +61,12 @@ impl MailboxReader {
                 let bytes = read_file(&path).map_err(|error| format!("it cannot be read: {error}"));
                 Ok(Some(Found { place, bytes }))
             }
-            Self::Mbox { file, reader, number } => {
+            Self::Mbox { file, reader, number, bytes_max } => {
                 let Some(lines) = reader else { return Ok(None) };
                 let mut line = Vec::new();
                 let found = loop {
                     line.clear();
-                    file.by_ref()
-                        .take(MESSAGE_BYTES_MAX as u64 + 1)
-                        .read_until(b'\n', &mut line)?;
-                    bounded(lines.length() + line.len())?;
+                    file.by_ref().take(*bytes_max as u64 + 1).read_until(b'\n', &mut line)?;
                     if line.is_empty() {
                         break reader.take().and_then(mbox::Reader::finish);
                     }
@@ -74,8 +75,13 @@ impl MailboxReader {
                     }
                 };
                 *number += 1;
-                Ok(found
-                    .map(|bytes| Found { place: format!("message {number}"), bytes: Ok(bytes) }))
+                let too_long = |mbox::TooLong| {
+                    format!("it is longer than {bytes_max} octets, more than any relay takes")
+                };
+                Ok(found.map(|message| Found {
+                    place: format!("message {number}"),
+                    bytes: message.map_err(too_long),
+                }))
             }
         }
     }
@@ -117,4 +123,33 @@ fn messages_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     }
     files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_an_mbox_that_is_too_long_is_told_of_and_the_others_come() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mbox");
+        let line = "From a@example.org Thu Jan  1 00:00:00 2026\n";
+        // One that is long by its lines, one that is a single line, and one whose rest looks like a separator.
+        let many_lines = "Subject: 2\n\n".to_owned() + &"0123456789\n".repeat(20);
+        let one_line = "3".repeat(1_000) + "\n";
+        let tricky = format!("{}From x\n\n", "4".repeat(101));
+        let messages = ["Subject: 1\n", &many_lines, &one_line, &tricky, "Subject: 5\n"];
+        let entries: String = messages.iter().map(|one| format!("{line}{one}\n")).collect();
+        fs::write(&path, entries).unwrap();
+        let mut mailbox = MailboxReader::mbox(BufReader::new(File::open(&path).unwrap()), 100);
+        let mut found = Vec::new();
+        while let Some(Found { place, bytes }) = mailbox.next().unwrap() {
+            found.push((place, bytes.map(|bytes| String::from_utf8(bytes).unwrap())));
+        }
+        let whole: Vec<_> = found.iter().map(|(_, bytes)| bytes.as_deref().ok()).collect();
+        assert_eq!(whole, [Some("Subject: 1\n"), None, None, None, Some("Subject: 5\n")]);
+        assert_eq!(found[4].0, "message 5");
+        let reason = found[1].1.as_ref().unwrap_err();
+        assert!(reason.contains("longer than 100 octets"), "{reason}");
+    }
 }
