@@ -162,20 +162,31 @@ fn what_cannot_be_used_is_set_aside_told_and_counted_and_never_lost() {
 }
 
 #[test]
-fn an_unfinished_file_is_removed_after_a_day_and_not_before() {
+fn an_unfinished_file_is_removed_after_a_day_and_not_before_and_never_while_it_is_written() {
     let home = Home::new(&Upstream::nobody());
     make_directory(&home);
-    let [old, young] = [(); 2].map(|()| temporary_name(proposed_at(Timestamp(1))));
-    for name in [&old, &young] {
+    let [old, young, written] = [(); 3].map(|()| temporary_name(proposed_at(Timestamp(1))));
+    for name in [&old, &young, &written] {
         fs::write(home.drop_directory().join(name), "half").unwrap();
     }
-    let touched = Command::new("touch")
-        .args(["-d", "25 hours ago"])
-        .arg(home.drop_directory().join(&old))
-        .status();
-    assert!(touched.unwrap().success());
+    // What a wall clock that was set forward makes of a file whose caller lives, who holds the lock.
+    let caller = fs::File::open(home.drop_directory().join(&written)).unwrap();
+    caller.lock().unwrap();
+    for name in [&old, &written] {
+        let touched = Command::new("touch")
+            .args(["-d", "25 hours ago"])
+            .arg(home.drop_directory().join(name))
+            .status();
+        assert!(touched.unwrap().success());
+    }
+    let mut stay = vec![young.clone(), written];
+    stay.sort();
+    let daemon = home.start();
+    wait(&home, "the removal", || left(&home) == stay);
+    daemon.kill();
+    drop(caller);
     let _daemon = home.start();
-    wait(&home, "the removal", || left(&home) == [young.clone()]);
+    wait(&home, "the removal of the other", || left(&home) == [young.clone()]);
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Directory {
             match found {
                 Some(Name::New(id)) => listing.add(stat.st_uid, id),
                 Some(Name::Temporary(_)) if is_file => {
-                    if is_left_behind(&stat, now) {
+                    if is_left_behind(&stat, now) && !self.is_being_written(name) {
                         listing.add_unfinished(name.to_owned());
                     }
                 }
@@ -135,6 +135,14 @@ impl Directory {
             }
         }
         Ok(listing)
+    }
+
+    /// Whether the caller who made the file lives: it holds a lock, and a clock that was set makes no file old.
+    fn is_being_written(&self, name: &OsStr) -> bool {
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let Ok(file) = openat(&self.fd, name, flags, Mode::empty()) else { return false };
+        flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
     }
 
     fn look_at(&self, name: &OsStr) -> Result<Stat, Errno> {
@@ -200,6 +208,7 @@ impl Directory {
             OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
         let mode = Mode::from_raw_mode(FILE_MODE);
         let mut file = File::from(openat(&self.fd, &temporary, flags, mode)?);
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok();
         let written = (|| {
             file.write_all(&head)?;
             message.seek(SeekFrom::Start(message_at))?;
@@ -271,7 +280,7 @@ fn unusable(errno: Errno, uid: Option<u32>) -> Unusable {
     }
 }
 
-/// Whether nobody has written to it for so long that its caller must have died.
+/// Whether nobody has written to it for so long, by the wall clock, that its caller must have died.
 fn is_left_behind(stat: &Stat, now: Timestamp) -> bool {
     now.since(Timestamp(stat.st_mtime.saturating_mul(1_000))) > UNFINISHED_AGE_MAX
 }
