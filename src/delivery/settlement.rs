@@ -338,7 +338,7 @@ fn outcome(
                     verdict.action,
                     Action::Pause(_) | Action::Reconnect { then: AccountCondition::BackingOff }
                 );
-            if doubtful && claim.setbacks.count >= SETBACKS_MIN && is_expired(claim, terms) {
+            if doubtful && is_given_up(claim, terms) {
                 return Outcome::Dead { reply: expired(&reply, terms.lifetime) };
             }
             Outcome::SetBack { until: terms.now.after(step(claim)), reply }
@@ -428,14 +428,16 @@ pub(super) fn abandoned(
     let reason = format!("the relay's own worker failed (at {})", stage.name());
     let outcome = |recipient: &ClaimedRecipient| match stage {
         Stage::FinalDot => unknown(recipient, reason.clone(), terms),
-        _ if is_expired(claim, terms) => Outcome::Dead { reply: expired(&reason, terms.lifetime) },
+        _ if is_given_up(claim, terms) => Outcome::Dead { reply: expired(&reason, terms.lifetime) },
         _ => Outcome::SetBack { until: terms.now.after(step(claim)), reply: reason.clone() },
     };
     claim.recipients.iter().map(|recipient| (recipient.index, outcome(recipient))).collect()
 }
 
-fn is_expired(claim: &ClaimedMessage, terms: &Terms) -> bool {
-    claim.lifetime_from.after(terms.lifetime) <= terms.now
+/// Whether a message that was set back, and never refused, has had its time: not only its lifetime, which may have passed
+/// while the account was paused or the relay was off.
+fn is_given_up(claim: &ClaimedMessage, terms: &Terms) -> bool {
+    claim.setbacks.count >= SETBACKS_MIN && claim.lifetime_from.after(terms.lifetime) <= terms.now
 }
 
 fn expired(reply: &str, lifetime: Duration) -> String {
@@ -588,6 +590,19 @@ mod tests {
                 assert_eq!(uncertain, stage == Stage::FinalDot, "{stage:?} {outcome:?}");
                 assert!(uncertain || is_set_back(&outcome, MINUTE));
             }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_dies_ends_no_message_that_was_not_tried_for_hours() {
+        let terms = Terms { now: NOW.after(TERMS.lifetime), ..TERMS };
+        let mut old = claim(1);
+        for (count, is_dead) in [(0, false), (SETBACKS_MIN - 1, false), (SETBACKS_MIN, true)] {
+            old.setbacks.count = count;
+            let outcome = abandoned(&old, Stage::Mail, &terms).remove(0).1;
+            assert_eq!(matches!(outcome, Outcome::Dead { .. }), is_dead, "{count}: {outcome:?}");
+            // Within its lifetime it never ends by that.
+            assert!(matches!(abandoned(&old, Stage::Mail, &TERMS)[0].1, Outcome::SetBack { .. }));
         }
     }
 
