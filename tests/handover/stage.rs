@@ -71,9 +71,30 @@ impl Local {
 
 /// Hands a message over through the local socket: the reply behind its last octet, or the first that is not a yes.
 pub(super) fn hand_over(home: &Home, message: &Message) -> io::Result<String> {
+    match say(home, message)? {
+        Said::All(mut local) => local.reply(),
+        Said::Refused(reply) => Ok(reply),
+    }
+}
+
+/// The same by a caller who listens no more once it has said everything: what it keeps open until then.
+pub(super) fn hand_over_deaf(home: &Home, message: &Message) -> io::Result<Local> {
+    match say(home, message)? {
+        Said::All(local) => Ok(local),
+        Said::Refused(reply) => Err(io::Error::other(reply)),
+    }
+}
+
+/// How far a caller came before the last reply.
+enum Said {
+    All(Local),
+    Refused(String),
+}
+
+fn say(home: &Home, message: &Message) -> io::Result<Said> {
     let (mut local, greeting) = Local::connect(&home.submit_socket())?;
     if !greeting.starts_with("220") {
-        return Ok(greeting);
+        return Ok(Said::Refused(greeting));
     }
     let head = message.head();
     let commands: Vec<String> = head.commands().collect();
@@ -82,12 +103,12 @@ pub(super) fn hand_over(home: &Home, message: &Message) -> io::Result<String> {
         let with_id = format!("{command} XQUEUEID={}", message.id);
         let reply = local.command(if command.starts_with("MAIL") { &with_id } else { command })?;
         if !reply.starts_with("250") {
-            return Ok(reply);
+            return Ok(Said::Refused(reply));
         }
     }
     local.send(format!("{last}\r\n").as_bytes())?;
     local.send(message.text.as_bytes())?;
-    local.reply()
+    Ok(Said::All(local))
 }
 
 /// A message with the id that its sender has given it.
