@@ -40,12 +40,6 @@ impl Plan {
         takes_internationalized: bool,
         now: Moment,
     ) -> Result<Self, StoreError> {
-        let mut recipients: Vec<Address> = Vec::with_capacity(claim.recipients.len());
-        let mut places = Vec::with_capacity(claim.recipients.len());
-        for recipient in &claim.recipients {
-            let destination = destination(&recipient.address, options, takes_internationalized);
-            places.push(destination.map(|address| place(&mut recipients, address)));
-        }
         let account =
             options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
         let account = account.filter(|address| address.domain().is_some());
@@ -58,6 +52,19 @@ impl Plan {
         };
         let reverse_path = terms.reverse_path(reader.envelope());
         let reverse_path = reverse_path.map(|address| address.in_ascii().unwrap_or(address));
+        let unsendable = reverse_path
+            .as_ref()
+            .filter(|address| address.is_internationalized() && !takes_internationalized)
+            .map(|address| needs_smtputf8("the sender ", address));
+        let mut recipients: Vec<Address> = Vec::with_capacity(claim.recipients.len());
+        let mut places = Vec::with_capacity(claim.recipients.len());
+        for recipient in &claim.recipients {
+            let destination = match &unsendable {
+                None => destination(&recipient.address, options, takes_internationalized),
+                Some(reason) => Err(reason.clone()),
+            };
+            places.push(destination.map(|address| place(&mut recipients, address)));
+        }
         let keeps_utf8 = terms.keeps_utf8(reader.envelope());
         let header_internationalized = edit_header(claim, reader, &terms)?;
         let internationalized = keeps_utf8
@@ -96,15 +103,20 @@ fn destination(
         (Some(admin), true) => admin,
         (None, true) => {
             return Err(format!(
-                "{address} is a local name whose mail nobody reads here: set identity.admin"
+                "5.1.3 {address} is a local name whose mail nobody reads here: set identity.admin"
             ));
         }
     };
     match address.in_ascii() {
         Some(address) => Ok(address),
         None if takes_internationalized => Ok(address.clone()),
-        None => Err(format!("{address} needs SMTPUTF8, which the upstream does not offer")),
+        None => Err(needs_smtputf8("", address)),
     }
+}
+
+/// With the status code for it (RFC 6531 section 3.5): no other server would take the address either.
+fn needs_smtputf8(what: &str, address: &Address) -> String {
+    format!("5.6.7 {what}{address} needs SMTPUTF8, which the upstream does not offer")
 }
 
 /// Puts the edited header section in front of the body. Returns whether only SMTPUTF8 can carry it.

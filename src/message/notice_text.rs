@@ -205,19 +205,23 @@ fn recipient_fields(report: &mut String, recipient: &FailedRecipient) {
     field(report, "Action", action);
     field(report, "Status", reported.unwrap_or(default_status));
     // Our own words are no reply of the upstream.
-    if let Some(reply) = recipient.reply.as_ref().filter(|reply| begins_with_code(reply)) {
+    let is_reply = |reply: &&String| begins_with_code(reply) && !reply.starts_with('2');
+    if let Some(reply) = recipient.reply.as_ref().filter(is_reply) {
         field(report, "Diagnostic-Code", &format!("smtp; {}", clean(reply)));
     }
 }
 
 fn begins_with_code(reply: &str) -> bool {
     let code = reply.as_bytes().get(..3);
-    code.is_some_and(|code| matches!(code[0], b'4' | b'5') && code.iter().all(u8::is_ascii_digit))
+    code.is_some_and(|code| {
+        matches!(code[0], b'2' | b'4' | b'5') && code.iter().all(u8::is_ascii_digit)
+    })
 }
 
-/// The enhanced status code in a reply such as "550 5.1.1 no such user" or "550-5.1.1 ...".
+/// The enhanced status code in a reply such as "550 5.1.1 no such user" or "550-5.1.1 ...", or at the beginning of our own
+/// words.
 fn status_of(reply: &str) -> Option<&str> {
-    let rest = reply.get(4..)?;
+    let rest = if begins_with_code(reply) { reply.get(4..)? } else { reply };
     let status = rest.split_ascii_whitespace().next()?;
     let mut parts = status.split('.');
     let class = parts.next()?;

@@ -3,13 +3,17 @@
 use pillarbox::{
     clock::Clock,
     delivery::Tls,
-    queue::{state::AccountCondition, store::Store},
+    message::{envelope::Lane, identity::FromPolicy},
+    queue::{
+        state::{AccountCondition, RecipientState},
+        store::Store,
+    },
     sandbox::{Failure, Stage},
 };
 
 use super::{
     connection::scripted,
-    scene::{MINUTE, Scene, eventually},
+    scene::{BODY, HOUR, MINUTE, Scene, eventually},
 };
 
 fn sizes(scene: &Scene) -> Vec<usize> {
@@ -95,6 +99,65 @@ async fn each_recipient_is_retried_on_its_own_until_its_lifetime_is_over() {
     scene.advance(30 * MINUTE).await;
     scene.until_names(id, &["relayed", "dead", "dead"]).await;
     assert_eq!(scene.received().len(), 1, "the first was never sent again");
+}
+
+/// A server for two transactions, without SMTPUTF8.
+async fn without_smtputf8() -> (u16, tokio::task::JoinSet<Vec<String>>) {
+    let replies = vec![
+        "250-mail.example\r\n250 8BITMIME\r\n",
+        "250 2.1.0 OK\r\n",
+        "250 2.1.5 OK\r\n",
+        "354 go on\r\n",
+    ];
+    scripted("220 mail.example\r\n", replies).await
+}
+
+#[tokio::test]
+async fn an_internationalized_domain_reaches_an_upstream_without_smtputf8_as_its_a_label() {
+    let (port, mut server) = without_smtputf8().await;
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        (options.port, options.tls, options.login) = (port, Tls::Off, None);
+    })
+    .await;
+    let id = scene.submit(&["reader@b\u{fc}cher.example", "l\u{e9}a@example.net"]).await;
+    let heard = server.join_next().await.unwrap().unwrap();
+    let recipients: Vec<&String> = heard.iter().filter(|line| line.starts_with("RCPT")).collect();
+    // Who cannot be named to this server is refused before anything is said, and keeps the other from nothing.
+    assert_eq!(recipients, ["RCPT TO:<reader@xn--bcher-kva.example>"]);
+    assert!(!heard.iter().any(|line| line.contains("SMTPUTF8")), "{heard:?}");
+    eventually(
+        "the end of the other",
+        async || scene.names(id).await[1] == "dead",
+        async || format!("{:?}", scene.states(id).await),
+    )
+    .await;
+    let (RecipientState::Dead { reason, .. }, _) = scene.states(id).await.remove(1) else {
+        panic!()
+    };
+    let words = "5.6.7 l\u{e9}a@example.net needs SMTPUTF8, which the upstream does not offer";
+    assert_eq!(reason, words);
+}
+
+#[tokio::test]
+async fn a_sender_that_an_upstream_cannot_hear_of_is_refused_and_never_said() {
+    let (port, mut server) = without_smtputf8().await;
+    let scene = Scene::running(|options| {
+        options.connections = 1;
+        (options.port, options.tls, options.login) = (port, Tls::Off, None);
+        options.identity.from = FromPolicy::Keep;
+    })
+    .await;
+    let id = scene
+        .submit_from(Lane::Normal, "j\u{f6}rg@host.example", &["reader@example.net"], BODY)
+        .await;
+    scene.until_names(id, &["dead"]).await;
+    let (RecipientState::Dead { reason, .. }, _) = scene.state(id).await else { panic!() };
+    assert!(reason.starts_with("5.6.7 the sender j\u{f6}rg@host.example needs"), "{reason}");
+    // The connection is there for the next one.
+    scene.submit(&["reader@example.net"]).await;
+    let heard = server.join_next().await.unwrap().unwrap();
+    assert_eq!(heard[1].split(' ').nth(1), Some("FROM:<cron@host.example>"), "{heard:?}");
 }
 
 #[tokio::test]

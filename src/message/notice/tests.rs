@@ -104,6 +104,14 @@ fn several_failures_make_one_list_with_a_report_of_each_and_the_number_of_the_re
 }
 
 #[test]
+fn a_refusal_of_our_own_has_its_status_and_no_reply_of_an_upstream() {
+    let words = "5.6.7 r\u{e9}a@example.net needs SMTPUTF8, which the upstream does not offer";
+    let message = build(&[failure("01abc", vec![refused("r\u{e9}a@example.net", words)])], 0);
+    assert!(message.contains("Status: 5.6.7\r\n"), "{message}");
+    assert!(!message.contains("Diagnostic-Code"), "{message}");
+}
+
+#[test]
 fn a_lifetime_that_is_over_is_a_failure_although_the_last_reply_was_temporary() {
     let message = build(&[failure("01abc", vec![refused("a@example.net", "451 4.3.0 later")])], 0);
     assert!(
