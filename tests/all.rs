@@ -12,6 +12,7 @@ mod check;
 mod clients;
 mod commands;
 mod crash;
+mod crowd;
 mod damage;
 mod dead;
 mod delivery;

@@ -84,8 +84,8 @@ impl Scene<'_> {
             self.until_sent(hostile);
         }
         let (floods, _) = hostile.floods();
-        let before = self.memory("VmRSS");
-        self.forget_peak();
+        let before = self.daemon.memory("VmRSS");
+        self.daemon.forget_peak();
         hostile.flood(Some((stage, kind)));
         self.submit(if stage == Stage::Quit { "goodbye" } else { "reader" });
         let flooded = within(Duration::from_secs(20), || {
@@ -101,7 +101,7 @@ impl Scene<'_> {
         assert!(flooded, "{what}: it did not come to it\n{}", tail(&self.home.log()));
         let quickest = (0..TRIES).map(|_| self.submit("reader")).min().unwrap_or_default();
         assert!(quickest < SERVED_WITHIN, "{what}: an honest client waited {quickest:?}");
-        let growth = self.memory("VmHWM").saturating_sub(before);
+        let growth = self.daemon.memory("VmHWM").saturating_sub(before);
         assert!(growth < GROWTH_MAX, "{what}: it grew by {growth} octets");
     }
 
@@ -134,20 +134,5 @@ impl Scene<'_> {
                 && queue_list(self.home).iter().all(|listed| is_dead(&listed.states))
         });
         assert!(arrived, "{:?}\n{}", queue_list(self.home), tail(&self.home.log()));
-    }
-
-    fn memory(&self, name: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.daemon.process_id());
-        let status = std::fs::read_to_string(path).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with(name)).expect("a figure");
-        let kilobytes =
-            line.split_whitespace().nth(1).and_then(|figure| figure.parse::<u64>().ok());
-        kilobytes.expect("a number") * 1024
-    }
-
-    /// The highest figure counts from now on.
-    fn forget_peak(&self) {
-        let path = format!("/proc/{}/clear_refs", self.daemon.process_id());
-        std::fs::write(path, "5").expect("the figure of a process of ours");
     }
 }

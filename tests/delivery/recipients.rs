@@ -37,6 +37,50 @@ async fn what_does_not_fit_follows_in_transactions_of_half_the_size() {
 }
 
 #[tokio::test]
+async fn a_message_to_a_thousand_reaches_each_of_them_once_over_as_many_days_as_the_budget_needs() {
+    const LIMIT: usize = 300;
+    // Gmail itself would refuse one recipient more in a day, and the test would see it.
+    let mut scene = Scene::with(|options| options.recipients_per_day = LIMIT as u32).await;
+    scene.options.recipients_per_day = (LIMIT as u32).into();
+    scene.start();
+    let addresses: Vec<String> =
+        (0..1_000).map(|number| format!("ok{number}@example.net")).collect();
+    let id = scene.submit(&addresses.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for day in 1.. {
+        let reached = || sizes(&scene).iter().sum::<usize>();
+        let expected = addresses.len().min(day * LIMIT);
+        eventually(
+            &format!("{expected} recipients on day {day}"),
+            async || reached() >= expected,
+            async || format!("{} recipients, {:?}", reached(), scene.handle().status()),
+        )
+        .await;
+        scene.until_quiet().await;
+        assert_eq!(reached(), expected, "no more than the day allows");
+        let spent =
+            scene.store.ledger(scene.clock.now(), (LIMIT as u32).into()).await.unwrap().spent;
+        assert_eq!(spent as usize, expected - (day - 1) * LIMIT);
+        if expected == addresses.len() {
+            break;
+        }
+        scene.advance(24 * HOUR).await;
+    }
+    scene.until_names(id, &["relayed"; 1_000]).await;
+    let mut named: Vec<String> =
+        scene.received().iter().flat_map(|message| message.rcpt_to.clone()).collect();
+    named.sort();
+    let mut expected = addresses;
+    expected.sort();
+    assert_eq!(named, expected, "nobody twice, nobody lost");
+    assert!(sizes(&scene).iter().all(|size| *size <= 100), "what Gmail takes in one transaction");
+    assert!(
+        scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0),
+        "nothing is charged"
+    );
+    assert_eq!(scene.sandbox.mailbox().counters().quota_refusals, 0);
+}
+
+#[tokio::test]
 async fn a_transaction_in_which_nobody_fits_is_halved_until_one_goes_alone() {
     let mut scene = Scene::with(|options| options.recipients_max = 0).await;
     scene.options.connections = 1;

@@ -272,6 +272,22 @@ impl Daemon {
         self.child.id()
     }
 
+    /// A figure of `/proc/PID/status` in octets: VmRSS, or VmHWM, which is the highest so far.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.process_id());
+        let status = fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a figure");
+        let kilobytes =
+            line.split_whitespace().nth(1).and_then(|figure| figure.parse::<u64>().ok());
+        kilobytes.expect("a number") * 1024
+    }
+
+    /// The highest figure counts from now on.
+    pub(crate) fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.process_id());
+        fs::write(path, "5").expect("the figure of a process of ours");
+    }
+
     /// Waits for the 220 and leaves with QUIT. Panics with the log when the process ended instead.
     pub(crate) fn wait_until_it_greets(&mut self) {
         let greeted = within(READY_WITHIN, || {
