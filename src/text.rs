@@ -1,144 +1,99 @@
-//! Text that somebody else wrote, as it may be shown: the one filter for log, screen, notices and JSON.
+//! The octets of a file that a person has written with whatever editor was there, as UTF-8.
 //!
-//! Rule: what could end a line, drive a terminal, hide, or turn round what stands beside it is written out
-//! (`\u{202e}`), never dropped and never passed on. Everything else stays. Must not know who shows it.
+//! Rule: one look at the encoding, for every such file: the mark that some editors put in front goes, UTF-16 becomes
+//! UTF-8, and everything else stays as it is, valid or not. A secret is not converted. The caller limits the octets; what
+//! comes out is at most half as long again. Must not know what the file says.
 
-mod file;
+use std::borrow::Cow;
 
-pub use self::file::{as_utf8, is_hidden, only_utf8, without_hidden};
+// The filter of what is shown lies beside the replies of servers, which are shown as well.
+pub use crate::smtp::text::*;
 
-use std::{
-    borrow::Cow,
-    fmt::{self, Write as _},
-};
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What ends a text that was cut.
-const CUT: &str = "...";
-
-/// Characters that nobody sees, or that change how a reader sees their neighbours: the control characters
-/// (C0, DEL, C1), the format characters of Unicode (bidirectional controls, zero width, soft hyphen, tags), the
-/// separators of lines and paragraphs, variation selectors, and letters and blanks without a shape.
-const DECEPTIVE: [(char, char); 33] = [
-    ('\u{0}', '\u{1f}'),
-    ('\u{7f}', '\u{9f}'),
-    ('\u{ad}', '\u{ad}'),
-    ('\u{34f}', '\u{34f}'),
-    ('\u{600}', '\u{605}'),
-    ('\u{61c}', '\u{61c}'),
-    ('\u{6dd}', '\u{6dd}'),
-    ('\u{70f}', '\u{70f}'),
-    ('\u{890}', '\u{891}'),
-    ('\u{8e2}', '\u{8e2}'),
-    ('\u{115f}', '\u{1160}'),
-    ('\u{17b4}', '\u{17b5}'),
-    ('\u{180b}', '\u{180f}'),
-    ('\u{200b}', '\u{200f}'),
-    ('\u{2028}', '\u{202e}'),
-    ('\u{2060}', '\u{206f}'),
-    ('\u{2800}', '\u{2800}'),
-    ('\u{3164}', '\u{3164}'),
-    ('\u{fe00}', '\u{fe0f}'),
-    ('\u{feff}', '\u{feff}'),
-    ('\u{ffa0}', '\u{ffa0}'),
-    ('\u{fff0}', '\u{fffb}'),
-    ('\u{fffe}', '\u{ffff}'),
-    ('\u{110bd}', '\u{110bd}'),
-    ('\u{110cd}', '\u{110cd}'),
-    ('\u{13430}', '\u{1345f}'),
-    ('\u{1bca0}', '\u{1bca3}'),
-    ('\u{1d173}', '\u{1d17a}'),
-    ('\u{1fffe}', '\u{1ffff}'),
-    ('\u{2fffe}', '\u{2ffff}'),
-    ('\u{e0000}', '\u{e0fff}'),
-    ('\u{efffe}', '\u{effff}'),
-    ('\u{ffffe}', '\u{10ffff}'),
-];
-
-/// Whether the character must not reach a reader as it is.
-#[must_use]
-pub fn is_deceptive(character: char) -> bool {
-    // Nearly every text is printable ASCII.
-    if matches!(character, ' '..='~') {
-        return false;
-    }
-    let after = DECEPTIVE.partition_point(|(_, last)| *last < character);
-    DECEPTIVE.get(after).is_some_and(|(first, _)| *first <= character)
+/// What a file is written in.
+enum Encoding<'a> {
+    /// Or another one that contains ASCII; without its mark.
+    Utf8(&'a [u8]),
+    /// With the order of the octets of a unit.
+    Utf16(fn([u8; 2]) -> u16),
 }
 
-/// The text with its deceptive characters written out, in one line whatever it was.
-#[must_use]
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_deceptive) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    text.chars().for_each(|character| push_printable(&mut shown, character));
-    Cow::Owned(shown)
-}
-
-/// The first `limit` characters of the text, printable; dots say that it was longer.
-#[must_use]
-pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(limit) {
-        None => printable(text),
-        Some((end, _)) => Cow::Owned(format!("{}{CUT}", printable(&text[..end]))),
-    }
-}
-
-/// Several lines, each printable: for what is meant to have lines, such as a list on a screen.
-#[must_use]
-pub fn printable_lines(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|character| character != '\n' && is_deceptive(character)) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match character {
-            '\n' => shown.push('\n'),
-            other => push_printable(&mut shown, other),
+impl<'a> Encoding<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        match bytes {
+            [0xff, 0xfe, ..] => Self::Utf16(u16::from_le_bytes),
+            [0xfe, 0xff, ..] => Self::Utf16(u16::from_be_bytes),
+            // Without a mark: no text of ours begins with a NUL, or has one behind its first letter.
+            [first, 0, second, 0, ..] if *first != 0 && *second != 0 => {
+                Self::Utf16(u16::from_le_bytes)
+            }
+            [0, first, 0, second, ..] if *first != 0 && *second != 0 => {
+                Self::Utf16(u16::from_be_bytes)
+            }
+            _ => Self::Utf8(bytes.strip_prefix(MARK).unwrap_or(bytes)),
         }
     }
-    Cow::Owned(shown)
 }
 
-/// Appends one character, written out where it is deceptive.
-pub(crate) fn push_printable(target: &mut String, character: char) {
-    if is_deceptive(character) {
-        // Writing to a String cannot fail.
-        let _: fmt::Result = write!(target, "\\u{{{:x}}}", u32::from(character));
-    } else {
-        target.push(character);
-    }
-}
-
-/// Appends one character of a JSON string (RFC 8259 section 7): escaped where it must be, or is deceptive.
-pub(crate) fn push_json(target: &mut String, character: char) {
-    if matches!(character, '"' | '\\') {
-        target.push('\\');
-        target.push(character);
-    } else if is_deceptive(character) {
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            let _: fmt::Result = write!(target, "\\u{unit:04x}");
-        }
-    } else {
-        target.push(character);
-    }
-}
-
-/// JSON that says the same without deceptive characters. What is outside of its strings is ASCII; line ends and
-/// tabs stay, because within strings the writer has escaped them.
+/// The octets of a text as UTF-8, without a byte order mark.
 #[must_use]
-pub fn printable_json(json: &str) -> Cow<'_, str> {
-    let stays =
-        |character: char| matches!(character, '\n' | '\r' | '\t') || !is_deceptive(character);
-    if json.chars().all(stays) {
-        return Cow::Borrowed(json);
+pub fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let unit = match Encoding::of(bytes) {
+        Encoding::Utf8(bytes) => return Cow::Borrowed(bytes),
+        Encoding::Utf16(unit) => unit,
+    };
+    let (units, odd) = bytes.as_chunks::<2>();
+    let text = char::decode_utf16(units.iter().map(|pair| unit(*pair)));
+    let text: String = text.map(|one| one.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    let cut = if odd.is_empty() { "" } else { "\u{fffd}" };
+    Cow::Owned((text.trim_start_matches('\u{feff}').to_owned() + cut).into_bytes())
+}
+
+/// The octets of a file with a secret (a password, a key, a token), without a byte order mark.
+///
+/// Another encoding is told, not converted: a text that was guessed wrong shows its fault in the line where it stands, but
+/// a wrong password is sent, and each that is refused brings the account nearer to being locked. Nor does a secret get
+/// copies that nobody wipes. The person who saves the file anew is done with it.
+///
+/// # Errors
+/// In words that go behind the name of the file, when it is of another encoding.
+pub fn only_utf8(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    match Encoding::of(bytes) {
+        Encoding::Utf16(_) => Err(
+            "is not plain text but UTF-16, which some editors call \"Unicode\"; save it as UTF-8",
+        ),
+        Encoding::Utf8(bytes) if bytes.contains(&0) => {
+            Err("is not plain text: it has a NUL in it; save it as text in UTF-8")
+        }
+        Encoding::Utf8(bytes) => Ok(bytes),
     }
-    let mut shown = String::with_capacity(json.len() + 64);
-    for character in json.chars() {
-        if stays(character) { shown.push(character) } else { push_json(&mut shown, character) }
+}
+
+/// The text with blanks for what only looks like one, and without what nobody sees.
+#[must_use]
+pub fn without_hidden(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
     }
-    Cow::Owned(shown)
+    let seen = |character: char| match character {
+        _ if character.is_ascii() => Some(character),
+        _ if is_hidden(character) => None,
+        _ if character.is_whitespace() => Some(' '),
+        _ => Some(character),
+    };
+    Cow::Owned(text.chars().filter_map(seen).collect())
+}
+
+/// Characters without a shape that may stand within a word: soft hyphen, zero width, directions, tags.
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]
@@ -146,51 +101,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_deceives_a_reader_is_written_out_and_everything_else_stays() {
-        for (text, shown) in [
-            (
-                "plain, M\u{fc}ller, \u{4f60}\u{597d}, \u{1f600}",
-                "plain, M\u{fc}ller, \u{4f60}\u{597d}, \u{1f600}",
-            ),
-            ("a\u{1b}[2J\r\nb\t\u{7f}\u{9b}", "a\\u{1b}[2J\\u{d}\\u{a}b\\u{9}\\u{7f}\\u{9b}"),
-            (
-                "\u{202e}gpj.exe\u{2066}\u{2069}\u{61c}\u{200e}",
-                "\\u{202e}gpj.exe\\u{2066}\\u{2069}\\u{61c}\\u{200e}",
-            ),
-            (
-                "a\u{200b}b\u{200d}\u{2060}\u{feff}\u{ad}",
-                "a\\u{200b}b\\u{200d}\\u{2060}\\u{feff}\\u{ad}",
-            ),
-            (
-                "\u{e0041}\u{e007f}\u{e0100}\u{2028}\u{2029}",
-                "\\u{e0041}\\u{e007f}\\u{e0100}\\u{2028}\\u{2029}",
-            ),
+    fn a_file_is_read_however_the_editor_has_written_it() {
+        let text = "root: b\u{f6}b@example.net\r\n";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [
+            text.as_bytes().to_vec(),
+            [MARK, text.as_bytes()].concat(),
+            [b"\xff\xfe", &little[..]].concat(),
+            [b"\xfe\xff", &big[..]].concat(),
+            little.clone(),
+            big,
         ] {
-            assert_eq!(printable(text), shown);
+            assert_eq!(as_utf8(&bytes), text.as_bytes());
         }
-        assert!(DECEPTIVE.windows(2).all(|pair| pair[0].1 < pair[1].0), "the ranges are in order");
-        assert!(DECEPTIVE.iter().all(|(first, last)| is_deceptive(*first) && is_deceptive(*last)));
-        assert_eq!(printable_lines("a\r\n\u{202e}b\n"), "a\\u{d}\n\\u{202e}b\n");
+        assert_eq!(as_utf8(&little[..little.len() - 1]).last(), Some(&0xbd), "what is cut is seen");
+        assert_eq!(as_utf8(b"\xff\x00\x80"), &b"\xff\x00\x80"[..]);
+        assert_eq!(as_utf8(b""), &b""[..]);
     }
 
     #[test]
-    fn a_text_is_cut_at_a_character_and_says_so() {
-        assert_eq!(shorten("M\u{fc}ller", 6), "M\u{fc}ller");
-        assert_eq!(shorten("M\u{fc}ller", 2), "M\u{fc}...");
-        assert_eq!(shorten("\u{202e}abc", 2), "\\u{202e}a...");
+    fn a_secret_loses_its_mark_and_another_encoding_is_named() {
+        assert_eq!(only_utf8(b"\xef\xbb\xbfabc"), Ok(&b"abc"[..]));
+        assert_eq!(only_utf8(b"abc"), Ok(&b"abc"[..]));
+        for utf_16 in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a", b"a\0b\0", b"\0a\0b"] {
+            assert!(only_utf8(utf_16).unwrap_err().contains("UTF-16"));
+        }
+        assert!(only_utf8(b"abc\0").unwrap_err().contains("NUL"));
     }
 
     #[test]
-    fn json_says_the_same_without_a_deceptive_character() {
-        let value =
-            serde_json::json!({ "a\u{202e}": ["\u{e0041}\u{9b}\u{ad}", "M\u{fc}ller\n\"\\"] });
-        let written = serde_json::to_string_pretty(&value).unwrap();
-        let shown = printable_json(&written);
-        assert!(
-            shown.chars().all(|character| character == '\n' || !is_deceptive(character)),
-            "{shown}"
-        );
-        assert!(shown.contains("\\udb40\\udc41"), "{shown}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    fn what_nobody_sees_is_not_there_and_every_blank_is_one() {
+        assert_eq!(without_hidden("ro\u{200b}ot:\u{a0}a@b\u{feff}"), "root: a@b");
+        assert_eq!(without_hidden("b\u{f6}b"), "b\u{f6}b");
     }
 }

@@ -23,3 +23,4 @@ pub mod scrubber;
 pub mod secret;
 mod sender;
 pub mod session;
+pub mod text;
