@@ -223,6 +223,11 @@ impl Sandbox {
         self.shared.script.strike(whom.to_owned(), stage, failure);
     }
 
+    /// Takes back what [`Sandbox::strike`] ordered for `whom`, and says how often it has struck.
+    pub fn relent(&self, whom: &str) -> u32 {
+        self.shared.script.relent(whom)
+    }
+
     /// Orders what the next request for a token is answered. Several orders strike one after the other.
     pub fn answer_next_token_request(&self, answer: TokenAnswer) {
         self.shared.identity.order(answer);

@@ -119,12 +119,23 @@ pub struct Chance {
     pub failures: Vec<(Stage, Failure)>,
 }
 
+/// What always happens to somebody.
+#[derive(Debug)]
+struct Struck {
+    /// A part of what MAIL or RCPT says.
+    whom: String,
+    stage: Stage,
+    failure: Failure,
+    /// How often it has happened.
+    times: u32,
+}
+
 /// What has been ordered.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     ordered: Mutex<VecDeque<Order>>,
-    /// What always happens to mail from or to somebody: a part of the address, where, what.
-    struck: Mutex<Vec<(String, Stage, Failure)>>,
+    /// What always happens to mail from or to somebody.
+    struck: Mutex<Vec<Struck>>,
     chance: Option<(Chance, Mutex<fastrand::Rng>)>,
 }
 
@@ -155,8 +166,14 @@ impl Script {
     pub(super) fn strike(&self, whom: String, stage: Stage, failure: Failure) {
         let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
         if struck.len() < ORDERS_MAX {
-            struck.push((whom, stage, failure));
+            struck.push(Struck { whom, stage, failure, times: 0 });
         }
+    }
+
+    /// Takes back what happens to somebody, and says how often it has happened.
+    pub(super) fn relent(&self, whom: &str) -> u32 {
+        let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        struck.extract_if(.., |one| one.whom == whom).map(|one| one.times).sum()
     }
 
     /// Takes back every order that has not struck yet.
@@ -172,9 +189,10 @@ impl Script {
     }
 
     fn struck_at(&self, stage: Stage, said: &str) -> Option<Failure> {
-        let struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut at_stage = struck.iter().filter(|(_, at, _)| *at == stage);
-        at_stage.find(|(whom, ..)| said.contains(whom)).map(|(.., failure)| failure.clone())
+        let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = struck.iter_mut().find(|one| one.stage == stage && said.contains(&one.whom))?;
+        one.times += 1;
+        Some(one.failure.clone())
     }
 
     fn take_order(&self, stage: Stage) -> Option<Failure> {
@@ -242,6 +260,9 @@ mod tests {
             [Some(Failure::Drop), None, Some(Failure::Drop)]
         );
         assert_eq!(script.take(Stage::Dot, "FROM:<bad@a.example>"), None);
+        assert_eq!([script.relent("<bad@"), script.relent("<bad@")], [2, 0]);
+        assert_eq!(of("bad"), None);
+        script.strike("<bad@".into(), Stage::Data, Failure::Drop);
         script.forget_orders();
         assert_eq!(of("bad"), None);
     }
