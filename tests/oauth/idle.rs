@@ -67,6 +67,19 @@ async fn a_token_in_use_is_not_refreshed_for_its_own_sake() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_stored_by_a_clock_that_was_years_ahead_is_kept_alive_now() {
+    let scene = Scene::new().await;
+    let right = scene.clock.wall();
+    scene.clock.set_wall(right.after(10 * 365 * DAY));
+    let tokens = keeper(&scene);
+    tokens.access_token().await.unwrap();
+    scene.clock.set_wall(right);
+    scene.clock.advance(LOOK_EVERY);
+    keeper(&scene).look_after().await;
+    assert_eq!(scene.token_requests(), 2, "nobody knows how old it is");
+}
+
+#[tokio::test]
 async fn a_consent_that_died_in_the_quiet_is_told_with_its_remedy_before_mail_needs_it() {
     let captured = Captured::default();
     let _guards = captured.start();

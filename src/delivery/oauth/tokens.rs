@@ -127,10 +127,14 @@ impl Tokens {
         let mut state = self.state.lock().await;
         let Ok(Some(stored)) = self.source.stored(&state.held).await else { return };
         self.warn(&mut state, stored.refresh_token_expires_at);
-        drop(state);
-        if self.source.now().since(stored.stored_at) < KEEP_ALIVE {
+        let now = self.source.now();
+        if stored.stored_at > now.after(KEEP_ALIVE) {
+            // Stored by a clock that was far ahead: nobody knows how long ago, nor whether the access token is alive.
+            state.rejected = stored.access.map(|access| access.token);
+        } else if now.since(stored.stored_at) < KEEP_ALIVE {
             return;
         }
+        drop(state);
         if let Err(TokenError { reason, remedy, .. }) = self.access_token().await {
             let username = &self.source.username;
             tracing::warn!(username, reason, remedy, "the refresh token could not be kept alive");
