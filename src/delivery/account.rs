@@ -37,6 +37,8 @@ pub(super) struct Account {
     charged: Vec<QueueId>,
     /// What stands against the account was said after a login that worked, so another login proves nothing.
     refused_after_login: bool,
+    /// The generation that the last `resume` began: attempts from before it have nothing to say any more.
+    resumed: u64,
 }
 
 /// Connections lost at AUTH in a row that are taken for a refusal (docs/gmail.md section 3.3).
@@ -47,6 +49,9 @@ const SPAM_MAX: usize = 3;
 const SPAM_WINDOW: Duration = Duration::from_secs(3_600);
 /// Messages that are charged in a row with refusals in the account's name: with one more, the account is in doubt.
 const CHARGED_MAX: usize = 5;
+/// How long good mail waits at most for a message or a sender that is refused in the account's name, unless the
+/// upstream says that the day is full or the rate unusual (then an hour). The simulated month in tests/delivery holds it.
+const DOUBTFUL_PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long after a back-off there is one connection at a time.
 const ALONE: Duration = Duration::from_secs(30 * 60);
 
@@ -81,6 +86,13 @@ pub(super) enum Entry {
     Paused(Timestamp),
 }
 
+/// Whom too many verdicts of spam stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stops {
+    Sender,
+    Everybody,
+}
+
 /// Why the account stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
@@ -97,6 +109,9 @@ pub(super) struct Trouble {
     pub(super) lost_in_transaction: bool,
     /// The upstream itself says that the account's day is full.
     pub(super) day_full: bool,
+    /// It says no more than the refusal before it, because it comes from the same message, sender or recipient: others
+    /// wait no longer for it.
+    pub(super) says_nothing_new: bool,
 }
 
 /// What it costs to look again whether a trouble is over.
@@ -123,6 +138,7 @@ impl Trouble {
             lost_at_login: false,
             lost_in_transaction: false,
             day_full: false,
+            says_nothing_new: false,
         }
     }
 }
@@ -146,6 +162,7 @@ impl Account {
             login_losses: 0,
             charged: Vec::new(),
             refused_after_login: false,
+            resumed: 0,
         }
     }
 
@@ -189,15 +206,26 @@ impl Account {
         if alone { 1 } else { configured.max(1) }
     }
 
-    /// A message was taken for spam. Returns whether that was once too often, which stops the account.
-    pub(super) fn spam(&mut self, now: Timestamp) -> bool {
+    /// A message was taken for spam, as `of_sender` of its sender were within the hour, this one included. When that was
+    /// once too often, it stops the sender if all of them were his, and else everybody.
+    pub(super) fn spam(&mut self, of_sender: usize, now: Timestamp) -> Option<Stops> {
         self.state.spam.retain(|at| now.since(*at) < SPAM_WINDOW);
         self.state.spam.push(now);
-        let too_often = self.state.spam.len() >= SPAM_MAX;
-        if too_often {
-            self.state.spam.clear();
+        let all = self.state.spam.len();
+        if all < SPAM_MAX {
+            return None;
         }
-        too_often
+        // They are kept: with the next one of somebody else it is not his affair alone any more.
+        if of_sender >= all {
+            return Some(Stops::Sender);
+        }
+        self.state.spam.clear();
+        Some(Stops::Everybody)
+    }
+
+    /// Whether the attempt with this licence began before a person said that all is well.
+    pub(super) fn is_from_before_resume(&self, permit: Permit) -> bool {
+        permit.generation < self.resumed
     }
 
     /// Whether a refusal in the account's name would be this message's own: it, or what it has in common with
@@ -305,6 +333,9 @@ impl Account {
 
     /// The connection was lost after a final dot. Two in a row mean that the connection is bad.
     pub(super) fn lost_after_dot(&mut self, permit: Permit) -> bool {
+        if self.is_from_before_resume(permit) {
+            return false;
+        }
         self.losses += 1;
         self.release(permit);
         self.losses >= 2
@@ -313,6 +344,9 @@ impl Account {
     /// The account is refused. Returns whether the state changed: a refusal that another worker has
     /// already reported does not count twice, but a graver one replaces a lighter one.
     pub(super) fn trouble(&mut self, permit: Permit, mut trouble: Trouble, now: Timestamp) -> bool {
+        if self.is_from_before_resume(permit) {
+            return false;
+        }
         self.login_losses = if trouble.lost_at_login { self.login_losses + 1 } else { 0 };
         if self.login_losses >= LOGIN_LOSSES_MAX {
             trouble.condition = AccountCondition::PausedLogin;
@@ -362,6 +396,7 @@ impl Account {
         self.state =
             AccountState { accepted_at: self.state.accepted_at, ..AccountState::open(now) };
         self.generation += 1;
+        self.resumed = self.generation;
         self.charged.clear();
         self.refused_after_login = false;
         self.proven = false;
@@ -379,6 +414,7 @@ fn wait(trouble: &Trouble, strikes: u32) -> Duration {
         Recheck::Local => return local_pause(strikes),
         Recheck::WithoutLogin => pause(AccountCondition::BackingOff, strikes),
         Recheck::AnotherMessage => pause(trouble.condition, strikes).min(doubtful_pause(strikes)),
+        Recheck::Usual if trouble.says_nothing_new => pause(trouble.condition, 1),
         Recheck::Usual => pause(trouble.condition, strikes),
     };
     usual.max(doubled.min(longest(trouble.condition)))
@@ -425,7 +461,7 @@ fn doubtful_pause(strikes: u32) -> Duration {
     let minutes = match strikes {
         0 | 1 => 1,
         2 => 5,
-        _ => 15,
+        _ => return DOUBTFUL_PAUSE_MAX,
     };
     Duration::from_secs(minutes * 60)
 }
@@ -798,10 +834,47 @@ mod tests {
     fn the_third_spam_verdict_within_an_hour_is_once_too_often() {
         let mut account = proven();
         let minutes = |minutes: u64| NOW.after(Duration::from_secs(minutes * 60));
-        assert!(!account.spam(minutes(0)));
-        assert!(!account.spam(minutes(10)));
-        assert!(!account.spam(minutes(65)), "the first is an hour ago");
-        assert!(account.spam(minutes(66)));
-        assert!(!account.spam(minutes(67)), "and it begins anew");
+        assert_eq!(account.spam(1, minutes(0)), None);
+        assert_eq!(account.spam(1, minutes(10)), None);
+        assert_eq!(account.spam(1, minutes(65)), None, "the first is an hour ago");
+        assert_eq!(account.spam(2, minutes(66)), Some(Stops::Everybody));
+        assert_eq!(account.spam(3, minutes(67)), None, "and it begins anew");
+    }
+
+    #[test]
+    fn spam_of_one_sender_is_his_affair_until_another_ones_is_found_beside_it() {
+        let mut account = proven();
+        assert_eq!([1, 2].map(|of_sender| account.spam(of_sender, NOW)), [None, None]);
+        assert_eq!(account.spam(3, NOW), Some(Stops::Sender));
+        assert_eq!(account.spam(4, NOW), Some(Stops::Sender));
+        assert_eq!(account.spam(1, NOW), Some(Stops::Everybody));
+    }
+
+    #[test]
+    fn an_attempt_from_before_a_resume_says_nothing_of_the_account_that_was_resumed() {
+        for condition in [BackingOff, PausedQuota, PausedConfiguration] {
+            let mut account = proven();
+            let old = go(&mut account, NOW);
+            account.resume(NOW);
+            assert!(!account.trouble(old, trouble(condition), NOW));
+            assert!(!account.lost_after_dot(old) && !account.lost_after_dot(old));
+            assert_eq!(account.state().condition, AccountCondition::Open);
+            let new = go(&mut account, NOW);
+            assert!(account.trouble(new, trouble(condition), NOW));
+        }
+    }
+
+    #[test]
+    fn a_full_day_that_the_same_message_finds_again_lasts_no_longer_for_the_others() {
+        let mut account = proven();
+        let mut now = NOW;
+        for (says_nothing_new, hours) in [(false, 1), (true, 1), (true, 1), (false, 4)] {
+            let full = Trouble { says_nothing_new, day_full: true, ..trouble(PausedQuota) };
+            let permit = go(&mut account, now);
+            assert!(account.trouble(permit, full, now));
+            let until = account.state().until.unwrap();
+            assert_eq!(until.since(now), Duration::from_secs(hours * 3_600));
+            now = until;
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Rule: pure and bounded. A sender or recipient that was in a refused transaction is a suspect; an accepted message
 //! without it convicts it, one with it clears it. A convicted one waits for its own turn and stops nobody else.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     clock::{Moment, Timestamp},
@@ -21,6 +21,12 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 /// How long the next message of a convicted sender or recipient waits after each refusal that follows.
 const TURNS: [Duration; 3] =
     [Duration::from_secs(60), Duration::from_secs(5 * 60), Duration::from_secs(15 * 60)];
+/// The window in which verdicts of spam are counted, and how long a sender waits who has earned too many.
+const SPAM_WINDOW: Duration = Duration::from_secs(3_600);
+/// Verdicts of spam, senders who wait because of them, and messages that cost connections, that are remembered.
+const REMEMBERED_MAX: usize = 512;
+/// How long it counts that a refusal of a message has ended a connection.
+pub(super) const COSTLY_FOR: Duration = Duration::from_secs(4 * 3_600);
 /// Looks that one probe takes for a message that has nothing in common with what was refused.
 const LOOKS_MAX: usize = 200;
 /// How long a message is passed over whose lane leaves before the others.
@@ -60,6 +66,12 @@ pub(super) struct Suspects {
     looked_at: Vec<(QueueId, Likeness)>,
     /// How often it has looked.
     looks: usize,
+    /// Whose messages were taken for spam, and when.
+    spam: VecDeque<(Option<Address>, u64)>,
+    /// Senders who wait because of that, and until when.
+    stopped: VecDeque<(Option<Address>, u64)>,
+    /// Messages whose last refusal ended the connection, and when.
+    costly: VecDeque<(QueueId, u64)>,
 }
 
 /// How much a message resembles what was refused: whether it was itself, and what they have in common. Then its
@@ -103,6 +115,10 @@ impl Suspects {
     }
 
     fn next_turn(&self, claim: &mut ClaimedMessage, now: Moment) -> Option<u64> {
+        let stopped = self.stopped.iter().find(|(sender, _)| *sender == claim.reverse_path);
+        if let Some((_, until_ms)) = stopped {
+            return Some(*until_ms);
+        }
         let waits = |is: &Trait| {
             let known = self.known.iter().find(|one| one.convicted && one.is == *is)?;
             (known.next_turn_ms > now.since_boot_ms).then_some(known.next_turn_ms)
@@ -173,6 +189,40 @@ impl Suspects {
         }
     }
 
+    /// Whether this transaction has something in common with one that was refused.
+    pub(super) fn is_like_a_refused_one(&self, claim: &ClaimedMessage) -> bool {
+        claim.setbacks.count > 0 || self.known.iter().any(|one| one.is_in(claim))
+    }
+
+    /// A message was taken for spam. Returns how many of its sender were within the hour, this one included.
+    pub(super) fn spam(&mut self, claim: &ClaimedMessage, now: Moment) -> usize {
+        self.forget(now);
+        remember(&mut self.spam, (claim.reverse_path.clone(), now.since_boot_ms));
+        self.spam.iter().filter(|(sender, _)| *sender == claim.reverse_path).count()
+    }
+
+    /// The mail of this message's sender waits for an hour. Returns whether that is news, and until when.
+    pub(super) fn stop_sender(&mut self, claim: &ClaimedMessage, now: Moment) -> (bool, Timestamp) {
+        let known = self.stopped.len();
+        self.stopped.retain(|(sender, _)| *sender != claim.reverse_path);
+        let is_news = self.stopped.len() == known;
+        let until_ms = now.since_boot_ms.saturating_add(milliseconds(SPAM_WINDOW));
+        remember(&mut self.stopped, (claim.reverse_path.clone(), until_ms));
+        (is_news, wall(until_ms, now))
+    }
+
+    /// The refusal of a message has ended the connection, which will cost a login.
+    pub(super) fn cost_a_connection(&mut self, id: QueueId, now: Moment) {
+        self.costly.retain(|(one, _)| *one != id);
+        remember(&mut self.costly, (id, now.since_boot_ms));
+    }
+
+    /// How long ago it was that the refusal of a message has ended a connection.
+    pub(super) fn has_cost_a_connection(&self, id: QueueId, now: Moment) -> Option<Duration> {
+        let (_, at_ms) = self.costly.iter().find(|(one, _)| *one == id)?;
+        Some(Duration::from_millis(now.since_boot_ms.saturating_sub(*at_ms)))
+    }
+
     /// A person says that all is well.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -181,6 +231,10 @@ impl Suspects {
     fn forget(&mut self, now: Moment) {
         let old = |one: &Suspect| now.since_boot_ms.saturating_sub(one.refused_ms);
         self.known.retain(|one| old(one) < milliseconds(REMEMBERED));
+        let since = |at_ms: u64| now.since_boot_ms.saturating_sub(at_ms);
+        self.spam.retain(|(_, at_ms)| since(*at_ms) < milliseconds(SPAM_WINDOW));
+        self.costly.retain(|(_, at_ms)| since(*at_ms) < milliseconds(REMEMBERED));
+        self.stopped.retain(|(_, until_ms)| *until_ms > now.since_boot_ms);
     }
 }
 
@@ -191,6 +245,14 @@ impl Suspect {
             Trait::Recipient(address) => claim.recipients.iter().any(|one| one.address == *address),
         }
     }
+}
+
+/// Adds one; the oldest goes when there are too many.
+fn remember<T>(all: &mut VecDeque<T>, one: T) {
+    if all.len() >= REMEMBERED_MAX {
+        all.pop_front();
+    }
+    all.push_back(one);
 }
 
 fn milliseconds(duration: Duration) -> u64 {

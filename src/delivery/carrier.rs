@@ -92,9 +92,14 @@ impl Carrier {
         self.new_login_wait().is_zero() && self.has_logins_to_spare()
     }
 
-    /// Whether a message that has cost connections before may cost one more.
-    pub(super) fn has_logins_to_spare(&self) -> bool {
+    /// Whether more logins are left than the others will need.
+    fn has_logins_to_spare(&self) -> bool {
         self.shared.options.login.is_none() || self.shared.logins.is_plentiful()
+    }
+
+    /// Whether a message that has cost connections before may cost one more.
+    pub(super) fn spares_a_login(&self, has_waited_long: bool) -> bool {
+        self.has_logins_to_spare() || has_waited_long && self.shared.logins.spare_one()
     }
 
     /// Replaces a connection that is old or has carried many messages, unless that would exceed the cap

@@ -84,13 +84,15 @@ pub(super) struct Logins {
     clock: Arc<dyn Clock>,
     /// When each of the last ones began, in milliseconds since boot: before it, when negative.
     taken: Mutex<VecDeque<i64>>,
+    /// When those began that were spared although they were scarce.
+    spared: Mutex<VecDeque<i64>>,
 }
 
 impl Logins {
     /// At most `per_hour` logins in any hour; 0 counts as 1, since nothing could ever be sent otherwise.
     pub(super) fn new(per_hour: u32, clock: Arc<dyn Clock>) -> Self {
         let per_hour = usize::try_from(per_hour.max(1)).unwrap_or(usize::MAX);
-        Self { per_hour, clock, taken: Mutex::new(VecDeque::new()) }
+        Self { per_hour, clock, taken: Mutex::default(), spared: Mutex::default() }
     }
 
     /// How long until a login may happen; zero when it may now.
@@ -109,6 +111,19 @@ impl Logins {
     /// that have cost connections before.
     pub(super) fn is_plentiful(&self) -> bool {
         2 * self.live(self.now()).len() < self.per_hour
+    }
+
+    /// Whether a message that has waited for long may cost a login although they are scarce: a quarter of the hour's
+    /// are for such, so that neither they nor the others wait for ever.
+    pub(super) fn spare_one(&self) -> bool {
+        let now = self.now();
+        let mut spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner);
+        spared.retain(|at| age(*at, now) < LOGIN_WINDOW);
+        let may = spared.len() < (self.per_hour / 4).max(1);
+        if may {
+            spared.push_back(now);
+        }
+        may
     }
 
     /// Notes that one begins.

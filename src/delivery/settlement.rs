@@ -275,13 +275,15 @@ fn trouble_if_again(answer: &Answer, verdict: &Verdict) -> Trouble {
 
 /// What the account learns when messages are taken for spam too often.
 pub(super) fn spam_trouble(reason: &str) -> Trouble {
-    Trouble::new(
+    let mut trouble = Trouble::new(
         AccountCondition::PausedQuota,
-        format!("three messages within an hour were taken for spam, at last: {reason}"),
+        format!("three messages of several senders within an hour were taken for spam, at last: {reason}"),
         "Look at what writes these messages (`pillarbox queue list` shows them as dead) and stop it: more of \
          them endanger the account. The relay goes on when the pause ends; `pillarbox resume` ends it now."
             .to_owned(),
-    )
+    );
+    trouble.says_nothing_new = true;
+    trouble
 }
 
 /// Two connections in a row were lost.

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{
     account::{Account, Permit},
-    blame::{Suspects, Turn},
+    blame::{COSTLY_FOR, Suspects, Turn},
     credential,
     flight::Flights,
     gmail::Connection,
@@ -241,7 +241,18 @@ impl Shared {
 
     /// Whether a message, or its like, has cost the others something before.
     pub(super) fn is_costly(&self, claim: &ClaimedMessage) -> bool {
-        claim.setbacks.count > 0 || lock(&self.suspects).is_convicted(claim)
+        let suspects = lock(&self.suspects);
+        claim.setbacks.count > 0
+            || suspects.is_convicted(claim)
+            || suspects.has_cost_a_connection(claim.id, self.clock.now()).is_some()
+    }
+
+    /// Whether that was a short while ago.
+    pub(super) fn is_costly_of_late(&self, claim: &ClaimedMessage) -> bool {
+        let now = self.now();
+        let set_back = claim.setbacks.last.is_some_and(|last| now.wall.since(last) < COSTLY_FOR);
+        let cost = lock(&self.suspects).has_cost_a_connection(claim.id, now);
+        set_back || cost.is_some_and(|ago| ago < COSTLY_FOR)
     }
 
     /// Whether a claimed message is tried now; its recipients whose turn has not come are taken out.

@@ -12,8 +12,8 @@ use std::{
 use tracing::{debug, error, warn};
 
 use super::{
-    account::{Account, Entry, Permit, Trouble},
-    blame::Turn,
+    account::{Account, Entry, Permit, Stops, Trouble},
+    blame::{Suspects, Turn},
     carrier::{Carrier, Warm},
     flight::Flight,
     report::report,
@@ -34,8 +34,6 @@ use crate::{
 
 /// How long a message waits that has cost connections before, while the hour's logins are scarce.
 const LOGIN_WAIT: Duration = Duration::from_secs(15 * 60);
-/// And no longer than this after its last setback.
-const LOGIN_WAIT_MAX: Duration = Duration::from_secs(4 * 3_600);
 
 /// How long one waits while another one of its kind is on its way.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(60);
@@ -232,9 +230,8 @@ impl Worker {
             return Some(now.after(ONE_AT_A_TIME));
         }
         // The open connection, too, would be missed by the others.
-        let recent = claim.setbacks.last.is_some_and(|last| now.since(last) < LOGIN_WAIT_MAX);
-        let waits = recent && !self.carrier.has_logins_to_spare();
-        waits.then(|| now.after(LOGIN_WAIT))
+        let goes = self.carrier.spares_a_login(!shared.is_costly_of_late(claim));
+        (!goes).then(|| now.after(LOGIN_WAIT))
     }
 
     /// Leaves a claimed message to a later time. Nobody was asked, so nothing is charged.
@@ -262,15 +259,30 @@ impl Worker {
         let shared = &self.shared;
         let now = shared.now();
         let mut account = lock(&shared.account);
+        if account.is_from_before_resume(permit) {
+            return false;
+        }
         let mut suspects = lock(&shared.suspects);
         let mut trouble = judgement.trouble.clone();
         if judgement.uncertain && account.lost_after_dot(permit) {
             let reason = judgement.complaint.clone().unwrap_or_default();
             trouble = trouble.or_else(|| Some(settlement::connection_trouble(reason)));
         }
-        if judgement.spam && account.spam(now.wall) {
+        if judgement.spam {
             let reason = judgement.complaint.as_deref().unwrap_or_default();
-            trouble = trouble.or_else(|| Some(settlement::spam_trouble(reason)));
+            match account.spam(suspects.spam(claim, now), now.wall) {
+                Some(Stops::Sender) => stop_sender(&mut suspects, claim, reason, now),
+                Some(Stops::Everybody) => {
+                    trouble = trouble.or_else(|| Some(settlement::spam_trouble(reason)));
+                }
+                None => {}
+            }
+        }
+        if judgement.disconnected && (judgement.answered || judgement.own) {
+            suspects.cost_a_connection(claim.id, now);
+        }
+        if let Some(trouble) = &mut trouble {
+            trouble.says_nothing_new |= suspects.is_like_a_refused_one(claim);
         }
         let accepted = |(index, outcome): &(usize, Outcome)| {
             matches!(outcome, Outcome::Relayed { .. }).then_some(*index)
@@ -287,6 +299,17 @@ impl Worker {
             suspects.charge(claim, now);
         }
         learn(&mut account, permit, trouble, judgement, claim.id, now.wall)
+    }
+}
+
+/// The mail of a sender waits whose messages were taken for spam; that of others goes on.
+fn stop_sender(suspects: &mut Suspects, claim: &ClaimedMessage, reason: &str, now: Moment) {
+    let (is_news, until) = suspects.stop_sender(claim, now);
+    if is_news {
+        let sender = claim.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
+        let remedy = "Look at what writes this sender's messages, and stop it: more of them endanger the account. The \
+                      others' mail goes on; `pillarbox resume` lets this sender's go, too.";
+        warn!(sender, %until, reason, remedy, "the mail of a sender waits: three of it within an hour were taken for spam");
     }
 }
 

@@ -31,7 +31,8 @@ fn does(reply: &KnownReply) -> String {
         }
         Action::GiveUp => "**dead**: kept for you to see".into(),
         Action::GiveUpAsSpam => {
-            "**dead**: kept for you to see; the third within an hour pauses the account for 1 h"
+            "**dead**: kept for you to see; after the third within an hour the mail of its sender waits for 1 h, or \
+             all mail if they are of several"
                 .into()
         }
         Action::Split => "sends the rest at once, in transactions of half the size".into(),

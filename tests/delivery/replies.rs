@@ -5,6 +5,7 @@ use std::time::Duration;
 use pillarbox::{
     clock::Clock,
     delivery::{Action, Growth, KnownReply, Scope, Stage as At, Waits, known_replies},
+    message::envelope::Lane,
     queue::{
         id::QueueId,
         state::{AccountCondition, RecipientState},
@@ -15,7 +16,7 @@ use pillarbox::{
 
 use super::{
     Captured,
-    scene::{HOUR, MINUTE, START, Scene},
+    scene::{BODY, HOUR, MINUTE, START, Scene},
 };
 
 pub(super) fn stage(reply: &KnownReply) -> Stage {
@@ -230,7 +231,7 @@ async fn an_unknown_reply_is_counted_logged_in_full_and_follows_the_default_rule
 async fn the_third_spam_verdict_within_an_hour_pauses_the_account_for_an_hour() {
     let mut scene = Scene::running(|options| options.connections = 1).await;
     for number in 0..2 {
-        let id = scene.submit(&[&format!("spam+{number}@example.net")]).await;
+        let id = spam(&scene, &format!("s{number}@host.example"), number).await;
         scene.until_names(id, &["dead"]).await;
     }
     scene.until_quiet().await;
@@ -238,12 +239,39 @@ async fn the_third_spam_verdict_within_an_hour_pauses_the_account_for_an_hour() 
     // A restart does not make it forget.
     scene.stop(pillarbox::shutdown::Phase::Draining).await;
     scene.start();
-    let third = scene.submit(&["spam+3@example.net"]).await;
+    let third = spam(&scene, "s0@host.example", 3).await;
     let state = scene.until_account(AccountCondition::PausedQuota).await;
     scene.until_names(third, &["dead"]).await;
     assert_eq!(state.until, Some(START.after(HOUR)));
     assert!(state.reason.contains("spam") && state.reason.contains("5.7.1"), "{state:?}");
     assert!(!state.remedy.is_empty() && state.day_full_since.is_none(), "{state:?}");
+}
+
+async fn spam(scene: &Scene, sender: &str, number: u32) -> QueueId {
+    let to = format!("spam+{number}@example.net");
+    scene.submit_from(Lane::Normal, sender, &[&to], BODY).await
+}
+
+#[tokio::test]
+async fn spam_of_one_sender_stops_his_mail_for_an_hour_and_nobody_elses() {
+    let captured = Captured::default();
+    let _guards = captured.start();
+    let scene = Scene::running(|options| options.connections = 1).await;
+    for number in 0..3 {
+        let id = spam(&scene, "web@host.example", number).await;
+        scene.until_names(id, &["dead"]).await;
+    }
+    let his = scene.submit_from(Lane::Normal, "web@host.example", &["ok@example.net"], BODY).await;
+    let other = scene.submit(&["ok@example.net"]).await;
+    scene.until_names(other, &["relayed"]).await;
+    scene.until_quiet().await;
+    assert_eq!(scene.names(his).await, ["queued"]);
+    assert_eq!(due(&scene.state(his).await.0), HOUR, "as the queue list says");
+    assert_eq!(scene.state(his).await.1, 0, "nothing is charged");
+    assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
+    assert!(captured.text().contains("the mail of a sender waits"), "{}", captured.text());
+    scene.clock.advance(HOUR);
+    scene.until_names(his, &["relayed"]).await;
 }
 
 #[tokio::test]

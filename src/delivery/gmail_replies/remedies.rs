@@ -21,7 +21,7 @@ pub(super) const LOGIN_WANTED: &str = "The upstream wants a login: set upstream.
 pub(super) const LOGINS: &str = "Nothing: the relay logs in again when the pause ends. Check that nothing else logs in to this account in a loop.";
 pub(super) const DISABLED: &str = "The account may not send: sign in with a browser and look for notices (Workspace: ask the administrator); then run `pillarbox resume`.";
 pub(super) const RELAY_RULE: &str = "smtp-relay.gmail.com does not know this address: correct the SMTP relay rule in the Google Admin console, or use smtp.gmail.com with a login. Then run `pillarbox resume`.";
-pub(super) const SPAM: &str = "Gmail takes this message for spam: repeating it endangers the account. Look at what wrote it; three such verdicts within an hour pause the account.";
+pub(super) const SPAM: &str = "Gmail takes this message for spam: repeating it endangers the account. Look at what wrote it; three such verdicts within an hour stop the mail of their sender, or all mail if they are of several.";
 pub(super) const MALFORMED: &str = "The program that wrote this message must be corrected.";
 pub(super) const TOO_LARGE: &str =
     "Gmail takes 25 MB with attachments: send a link to the file instead, or several messages.";
