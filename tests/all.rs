@@ -7,6 +7,7 @@
 
 mod aliases;
 mod assertions;
+mod blame;
 mod budget_days;
 mod check;
 mod clients;

@@ -23,6 +23,13 @@ const SHOWN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "a bad message or sender delays the others by no more than is documented",
+        &[
+            "a_month_of_every_known_reply_delays_good_mail_by_no_more_than_is_documented",
+            "a_message_that_is_always_refused_holds_nobody_up_and_status_and_log_say_so",
+        ],
+    ),
+    (
         "a pause survives kill -9",
         &["a_pause_survives_kill_9_to_the_second", "a_pause_survives_a_restart_and_resume_ends_it"],
     ),

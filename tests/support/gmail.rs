@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, fs, sync::Arc};
 
-use pillarbox::sandbox::{Accepted, Options, Sandbox};
+use pillarbox::sandbox::{Accepted, Failure, Options, Sandbox, Stage};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -61,6 +61,11 @@ impl Gmail {
             ca_file: Some(self.directory.path().join("authority.pem")),
             login: Some(("relay@gmail.com".into(), "abcd efgh ijkl mnop".into())),
         }
+    }
+
+    /// What always happens to the mail from or to somebody.
+    pub(crate) fn strike(&self, whom: &str, stage: Stage, failure: Failure) {
+        self.sandbox().strike(whom, stage, failure);
     }
 
     /// Every message it took, in the order of their final dots.
