@@ -1,7 +1,7 @@
 //! One worker's hold on the upstream: its connection, when that is renewed, and one attempt over it.
 //!
 //! Rule: a login is noted on disk before it is made, so that a restart cannot make too many. Nothing is
-//! charged or settled here. Must not know the queue's claims, nor what a judgement leads to.
+//! charged or settled here. Must not know the queue's claims, nor what an attempt leads to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     attempt::Plan,
     gmail::Connection,
     options::{Limits, Way},
-    settlement::{self, Judgement, Terms, judge},
+    settlement::{self, AttemptResult, ConnectionFate, Terms, judge},
     shared::{Shared, lock},
     status::DepartureReason,
 };
@@ -128,12 +128,21 @@ impl Carrier {
         claim: &ClaimedMessage,
         permit: Permit,
         stage: &StageCell,
-    ) -> Option<Judgement> {
-        let mut judgement = match self.attempt_once(claim, permit, stage, false).await {
-            Ok(judgement) => judgement,
-            Err(problem) => return self.unreadable(claim, problem),
-        };
-        if judgement.without_parameters
+    ) -> Option<AttemptResult> {
+        match self.attempt_twice(claim, permit, stage).await {
+            Ok(result) => Some(result),
+            Err(problem) => self.unreadable(claim, problem),
+        }
+    }
+
+    async fn attempt_twice(
+        &mut self,
+        claim: &ClaimedMessage,
+        permit: Permit,
+        stage: &StageCell,
+    ) -> Result<AttemptResult, StoreError> {
+        let mut result = self.attempt_once(claim, permit, stage, false).await?;
+        if result.connection == ConnectionFate::RetryWithoutParameters
             && let Some(warm) = &mut self.warm
         {
             warm.connection.leave_parameters_out(true);
@@ -141,18 +150,12 @@ impl Carrier {
             if let Some(warm) = &mut self.warm {
                 warm.connection.leave_parameters_out(false);
             }
-            judgement = match again {
-                Ok(judgement) => judgement,
-                Err(problem) => return self.unreadable(claim, problem),
-            };
+            result = again?;
         }
-        if judgement.try_again.is_some() && self.may_log_in_again() {
-            judgement = match self.attempt_once(claim, permit, stage, true).await {
-                Ok(judgement) => judgement,
-                Err(problem) => return self.unreadable(claim, problem),
-            };
+        if result.connection == ConnectionFate::RetryFresh && self.may_log_in_again() {
+            result = self.attempt_once(claim, permit, stage, true).await?;
         }
-        Some(judgement)
+        Ok(result)
     }
 
     async fn attempt_once(
@@ -161,7 +164,7 @@ impl Carrier {
         permit: Permit,
         stage: &StageCell,
         again: bool,
-    ) -> Result<Judgement, StoreError> {
+    ) -> Result<AttemptResult, StoreError> {
         let shared = Arc::clone(&self.shared);
         stage.enter(Stage::Connect);
         let reader = shared.store.open_message(claim.id).await?;
@@ -171,11 +174,11 @@ impl Carrier {
         }
         let answers = self.transact(claim, reader, permit, stage).await?;
         // What was accepted meanwhile counts.
-        let judgement = judge(claim, &answers, &terms());
-        if judgement.disconnected {
+        let result = judge(claim, &answers, &terms());
+        if result.connection.ends() {
             self.hang_up();
         }
-        Ok(judgement)
+        Ok(result)
     }
 
     async fn connect(&mut self, permit: Permit, stage: &StageCell) -> Result<(), Answer> {
@@ -296,7 +299,7 @@ impl Carrier {
     }
 
     /// The queue could not give the message's bytes, or could not note the final dot: nothing was sent.
-    fn unreadable(&self, claim: &ClaimedMessage, problem: StoreError) -> Option<Judgement> {
+    fn unreadable(&self, claim: &ClaimedMessage, problem: StoreError) -> Option<AttemptResult> {
         error!(id = %claim.id, error = %problem, "the message could not be read from the queue");
         self.shared.note_error(claim.id, problem.to_string());
         if let StoreError::Corrupt { .. } | StoreError::NotFound(_) = problem {
@@ -307,7 +310,7 @@ impl Carrier {
         let until = self.shared.now().wall.after(settlement::step(claim).min(UNREADABLE_STEP_MAX));
         let again = Outcome::SetBack { until, reply: problem.to_string() };
         let outcomes = claim.recipients.iter().map(|recipient| (recipient.index, again.clone()));
-        Some(Judgement::nothing_happened(outcomes.collect()))
+        Some(AttemptResult::untried(outcomes.collect()))
     }
 }
 

@@ -40,54 +40,87 @@ pub(super) struct Terms {
 
 /// What one attempt comes to.
 #[derive(Debug)]
-pub(super) struct Judgement {
+pub(super) struct AttemptResult {
     /// For the queue: the outcome of each recipient, by its place in the record.
     pub(super) outcomes: Vec<(usize, Outcome)>,
-    /// For the account: the gravest refusal.
-    pub(super) trouble: Option<Trouble>,
-    /// At least one recipient was accepted.
-    pub(super) accepted: bool,
-    /// A recipient or the message was refused, so the account itself is well.
-    pub(super) answered: bool,
+    /// For the account.
+    pub(super) account: AccountEffect,
     /// A refusal in the account's name, or a lost connection, was charged to the message.
-    pub(super) own: bool,
-    /// The connection must not be used again.
-    pub(super) disconnected: bool,
-    /// The connection was lost after the final dot.
-    pub(super) uncertain: bool,
-    /// Nothing but the connection stood in the way: try again on a new one. It says what the account
-    /// learns when that one ends the same way.
-    pub(super) try_again: Option<Trouble>,
-    /// MAIL was refused, perhaps because of its parameters: try again without them.
-    pub(super) without_parameters: bool,
-    /// The message was taken for spam.
-    pub(super) spam: bool,
+    pub(super) charged: bool,
+    /// For the connection.
+    pub(super) connection: ConnectionFate,
     /// How the message is to be divided from now on.
     pub(super) split: Option<Splitting>,
+    /// What is told of it.
+    pub(super) log: AttemptLog,
+}
+
+/// What the account learns from an attempt.
+#[derive(Debug)]
+pub(super) enum AccountEffect {
+    /// Nothing: the attempt did not come as far as that, or its end was the message's own fault.
+    Nothing,
+    /// At least one recipient was accepted.
+    Accepted,
+    /// A recipient or the message was refused, so the account itself is well.
+    Answered,
+    /// The same, because the message was taken for spam.
+    TakenForSpam,
+    /// It is refused: the gravest refusal.
+    Failed(Trouble),
+}
+
+/// What becomes of the connection after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionFate {
+    /// It carries the next message.
+    Keep,
+    /// It must not be used again.
+    Close,
+    /// Nothing but the connection stood in the way: the same once more on a new one.
+    RetryFresh,
+    /// MAIL was refused, perhaps because of its parameters: the same once more without them.
+    RetryWithoutParameters,
+    /// It was lost after the final dot.
+    Uncertain,
+}
+
+impl ConnectionFate {
+    /// Whether it is of no use to anybody.
+    pub(super) fn ends(self) -> bool {
+        match self {
+            Self::Keep | Self::RetryWithoutParameters => false,
+            Self::Close | Self::RetryFresh | Self::Uncertain => true,
+        }
+    }
+}
+
+/// What is told of an attempt.
+#[derive(Debug, Default)]
+pub(super) struct AttemptLog {
     /// Refusals that the table does not know, in full, each once.
     pub(super) unknown: Vec<String>,
     /// The first words that were not an acceptance, for the list of last errors.
     pub(super) complaint: Option<String>,
 }
 
-impl Judgement {
+impl AttemptResult {
     /// An attempt that never met the upstream.
-    pub(super) fn nothing_happened(outcomes: Vec<(usize, Outcome)>) -> Self {
+    pub(super) fn untried(outcomes: Vec<(usize, Outcome)>) -> Self {
         Self {
             outcomes,
-            trouble: None,
-            accepted: false,
-            answered: false,
-            own: false,
-            disconnected: false,
-            uncertain: false,
-            try_again: None,
-            without_parameters: false,
-            spam: false,
+            account: AccountEffect::Nothing,
+            charged: false,
+            connection: ConnectionFate::Keep,
             split: None,
-            unknown: Vec::new(),
-            complaint: None,
+            log: AttemptLog::default(),
         }
+    }
+
+    /// Whether the message itself was what was refused.
+    pub(super) fn is_the_messages_own(&self) -> bool {
+        self.charged
+            || matches!(self.account, AccountEffect::Answered | AccountEffect::TakenForSpam)
     }
 }
 
@@ -101,69 +134,104 @@ const OWN_ATTEMPTS_MAX: u32 = 8;
 const UNKNOWN_MAX: usize = 5;
 
 /// Judges the answers, one for each recipient of the claim in its order.
-pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -> Judgement {
+pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -> AttemptResult {
     let said: Vec<Verdict> = answers.iter().map(classify).collect();
     let accepted = said.iter().any(|verdict| verdict.action == Action::Accept);
     let judged = |(answer, verdict): (&Answer, &Verdict)| {
         own_verdict(answer, verdict, accepted, terms).unwrap_or(*verdict)
     };
     let verdicts: Vec<Verdict> = answers.iter().zip(&said).map(judged).collect();
-    let own = verdicts != said;
-    let uncertain =
-        answers.iter().any(|answer| matches!(answer, Answer::Broken { after_dot: true, .. }));
-    let connection = |verdict: &Verdict| verdict.scope == Scope::Connection;
-    let refused = |(verdict, said): (&Verdict, &Verdict)| {
-        said.scope < Scope::Connection && verdict.action != Action::Accept
-    };
-    let action = |action| verdicts.iter().any(|verdict| verdict.action == action);
-    // 421 announces the end of the connection, whatever else it says.
-    let closing =
-        |answer: &Answer| matches!(answer, Answer::Replied { reply, .. } if reply.code == 421);
+    let charged = verdicts != said;
     let outcomes = claim.recipients.iter().zip(answers).zip(&verdicts);
-    Judgement {
+    let complaint =
+        answers.iter().zip(&verdicts).find(|(_, verdict)| verdict.action != Action::Accept);
+    AttemptResult {
         outcomes: outcomes
             .map(|((recipient, answer), verdict)| {
                 (recipient.index, outcome(claim, recipient, answer, verdict, accepted, terms))
             })
             .collect(),
-        trouble: answers
-            .iter()
-            .zip(&verdicts)
-            .find_map(|(answer, verdict)| trouble(answer, verdict, claim, terms)),
-        accepted,
-        answered: verdicts.iter().zip(&said).any(refused),
-        own,
-        disconnected: uncertain
-            || said.iter().any(|verdict| matches!(verdict.action, Action::Reconnect { .. }))
-            || verdicts.iter().any(|verdict| verdict.scope >= Scope::Connection)
-            || answers.iter().any(closing),
-        uncertain,
-        try_again: answers
-            .iter()
-            .zip(&verdicts)
-            .next()
-            .filter(|_| !uncertain && !terms.again && verdicts.iter().all(connection))
-            .filter(|(answer, _)| !is_known_loss(claim, answer))
-            .map(|(answer, verdict)| trouble_if_again(answer, verdict)),
-        without_parameters: action(Action::WithoutParameters),
-        spam: action(Action::GiveUpAsSpam),
-        split: if action(Action::SplitByDomain) {
-            Some(Splitting::ByDomain)
-        } else {
-            // One of several recipients may be what is refused: halves find it, and the others get their mail.
-            let in_doubt = own || claim.setbacks.count > 0 && answers.iter().any(is_in_transaction);
-            let refused =
-                in_doubt && !accepted && said.iter().all(|one| one.scope > Scope::Message);
-            let halves = action(Action::Split) || refused && claim.recipients.len() > 1;
-            halves.then(|| Splitting::halved(claim.recipients.len()))
+        account: account_effect(claim, answers, &said, &verdicts, terms),
+        charged,
+        connection: connection_fate(claim, answers, &said, &verdicts, terms),
+        split: split(claim, answers, &said, &verdicts, charged),
+        log: AttemptLog {
+            unknown: unknown_refusals(answers),
+            complaint: complaint.map(|(answer, _)| answer.to_string()),
         },
-        unknown: unknown_refusals(answers),
-        complaint: answers
-            .iter()
-            .zip(&verdicts)
-            .find(|(_, verdict)| verdict.action != Action::Accept)
-            .map(|(answer, _)| answer.to_string()),
     }
+}
+
+/// What the account learns from the answers. `said` is what they mean, `verdicts` what is made of them.
+fn account_effect(
+    claim: &ClaimedMessage,
+    answers: &[Answer],
+    said: &[Verdict],
+    verdicts: &[Verdict],
+    terms: &Terms,
+) -> AccountEffect {
+    let mut both = answers.iter().zip(verdicts);
+    let failure = both.find_map(|(answer, verdict)| trouble(answer, verdict, claim, terms));
+    let refused = |(verdict, said): (&Verdict, &Verdict)| {
+        said.scope < Scope::Connection && verdict.action != Action::Accept
+    };
+    let action = |action| verdicts.iter().any(|verdict| verdict.action == action);
+    match failure {
+        Some(failure) => AccountEffect::Failed(failure),
+        None if action(Action::Accept) => AccountEffect::Accepted,
+        None if action(Action::GiveUpAsSpam) => AccountEffect::TakenForSpam,
+        None if verdicts.iter().zip(said).any(refused) => AccountEffect::Answered,
+        None => AccountEffect::Nothing,
+    }
+}
+
+/// What becomes of the connection on which the answers came.
+fn connection_fate(
+    claim: &ClaimedMessage,
+    answers: &[Answer],
+    said: &[Verdict],
+    verdicts: &[Verdict],
+    terms: &Terms,
+) -> ConnectionFate {
+    let after_dot = |answer: &Answer| matches!(answer, Answer::Broken { after_dot: true, .. });
+    if answers.iter().any(after_dot) {
+        return ConnectionFate::Uncertain;
+    }
+    let first = answers.first();
+    let may_again = !terms.again && first.is_some_and(|one| !is_known_loss(claim, one));
+    if may_again && verdicts.iter().all(|verdict| verdict.scope == Scope::Connection) {
+        return ConnectionFate::RetryFresh;
+    }
+    // 421 announces the end of the connection, whatever else it says.
+    let closing =
+        |answer: &Answer| matches!(answer, Answer::Replied { reply, .. } if reply.code == 421);
+    if said.iter().any(|verdict| matches!(verdict.action, Action::Reconnect { .. }))
+        || verdicts.iter().any(|verdict| verdict.scope >= Scope::Connection)
+        || answers.iter().any(closing)
+    {
+        return ConnectionFate::Close;
+    }
+    let without = verdicts.iter().any(|verdict| verdict.action == Action::WithoutParameters);
+    if without { ConnectionFate::RetryWithoutParameters } else { ConnectionFate::Keep }
+}
+
+/// How the message is to be divided from now on.
+fn split(
+    claim: &ClaimedMessage,
+    answers: &[Answer],
+    said: &[Verdict],
+    verdicts: &[Verdict],
+    charged: bool,
+) -> Option<Splitting> {
+    let action = |action| verdicts.iter().any(|verdict| verdict.action == action);
+    if action(Action::SplitByDomain) {
+        return Some(Splitting::ByDomain);
+    }
+    // One of several recipients may be what is refused: halves find it, and the others get their mail.
+    let in_doubt = charged || claim.setbacks.count > 0 && answers.iter().any(is_in_transaction);
+    let refused = in_doubt && said.iter().all(|one| one.scope > Scope::Message);
+    let halves = action(Action::Split) || refused && claim.recipients.len() > 1;
+    halves.then(|| Splitting::halved(claim.recipients.len()))
 }
 
 fn unknown_refusals(answers: &[Answer]) -> Vec<String> {
@@ -510,6 +578,11 @@ mod tests {
         matches!(outcome, Outcome::SetBack { until, .. } if *until == NOW.after(step))
     }
 
+    fn failure_of(result: AttemptResult) -> Trouble {
+        let AccountEffect::Failed(failure) = result.account else { panic!("{result:?}") };
+        failure
+    }
+
     fn outcome_of(answer: Answer) -> Outcome {
         judge(&claim(1), &[answer], &TERMS).outcomes.remove(0).1
     }
@@ -520,36 +593,35 @@ mod tests {
             replied(Stage::FinalDot, 250, "2.0.0 OK"),
             replied(Stage::Rcpt, 550, "5.1.1 no such user"),
         ];
-        let judgement = judge(&claim(2), &answers, &TERMS);
-        assert!(matches!(judgement.outcomes[0], (0, Outcome::Relayed { .. })));
-        assert!(matches!(judgement.outcomes[1], (1, Outcome::Dead { .. })));
-        assert!(
-            judgement.trouble.is_none() && !judgement.disconnected && judgement.try_again.is_none()
-        );
+        let result = judge(&claim(2), &answers, &TERMS);
+        assert!(matches!(result.outcomes[0], (0, Outcome::Relayed { .. })));
+        assert!(matches!(result.outcomes[1], (1, Outcome::Dead { .. })));
+        assert!(matches!(result.account, AccountEffect::Accepted));
+        assert_eq!(result.connection, ConnectionFate::Keep);
     }
 
     #[test]
     fn refusals_of_the_account_charge_nothing() {
         for stage in [Stage::Auth, Stage::Mail, Stage::Rcpt, Stage::Data, Stage::FinalDot] {
-            let judgement = judge(&claim(1), &[replied(stage, 550, "5.4.5 Daily limit")], &TERMS);
-            let (_, outcome) = &judgement.outcomes[0];
+            let result = judge(&claim(1), &[replied(stage, 550, "5.4.5 Daily limit")], &TERMS);
+            let (_, outcome) = &result.outcomes[0];
             if stage == Stage::Auth {
                 assert_eq!(*outcome, Outcome::NotTried { until: None });
             } else {
                 // It may have been about the message: the next probe is another one.
                 assert!(is_set_back(outcome, MINUTE), "{outcome:?}");
             }
-            assert_eq!(judgement.trouble.unwrap().condition, AccountCondition::PausedQuota);
+            assert_eq!(failure_of(result).condition, AccountCondition::PausedQuota);
         }
     }
 
     #[test]
     fn a_connection_lost_before_the_dot_is_tried_again_and_after_it_is_uncertain() {
         let before = judge(&claim(1), &[lost(Stage::Data, false)], &TERMS);
-        assert!(before.try_again.is_some() && !before.uncertain);
+        assert_eq!(before.connection, ConnectionFate::RetryFresh);
         assert!(is_set_back(&before.outcomes[0].1, MINUTE), "{before:?}");
         let after = judge(&claim(1), &[lost(Stage::FinalDot, true)], &TERMS);
-        assert!(after.uncertain && after.try_again.is_none());
+        assert_eq!(after.connection, ConnectionFate::Uncertain);
         let (_, Outcome::Uncertain { resend_at, .. }) = &after.outcomes[0] else {
             panic!("{after:?}")
         };
@@ -560,8 +632,8 @@ mod tests {
     fn a_second_uncertain_attempt_or_the_hold_policy_holds_the_recipient() {
         let mut again = claim(1);
         again.recipients[0].resend = true;
-        let held = |judgement: Judgement| {
-            matches!(judgement.outcomes[0].1, Outcome::Uncertain { resend_at: None, .. })
+        let held = |result: AttemptResult| {
+            matches!(result.outcomes[0].1, Outcome::Uncertain { resend_at: None, .. })
         };
         assert!(held(judge(&again, &[lost(Stage::FinalDot, true)], &TERMS)));
         let terms = Terms { uncertain: Uncertain::Hold, ..TERMS };
@@ -572,10 +644,12 @@ mod tests {
     fn a_login_that_the_upstream_forgot_is_repeated_once_and_harms_no_message() {
         let wanted = replied(Stage::Mail, 530, "5.7.0 Authentication Required.");
         let terms = Terms { now: NOW.after(TERMS.lifetime), ..TERMS };
-        let judgement = judge(&claim(1), &[wanted], &terms);
-        assert!(judgement.trouble.is_none() && judgement.disconnected);
-        assert!(matches!(judgement.outcomes[0].1, Outcome::SetBack { .. }), "{judgement:?}");
-        let trouble = judgement.try_again.unwrap();
+        let result = judge(&claim(1), std::slice::from_ref(&wanted), &terms);
+        assert!(matches!(result.account, AccountEffect::Nothing));
+        assert_eq!(result.connection, ConnectionFate::RetryFresh);
+        assert!(matches!(result.outcomes[0].1, Outcome::SetBack { .. }), "{result:?}");
+        let terms = Terms { again: true, ..terms };
+        let trouble = failure_of(judge(&claim(1), &[wanted], &terms));
         assert_eq!(trouble.condition, AccountCondition::PausedCredentials);
         // The login itself was taken.
         assert!(trouble.recheck == Recheck::AnotherMessage && !trouble.remedy.is_empty());
@@ -618,28 +692,28 @@ mod tests {
         let mut tried = claim(1);
         for attempts in 0..5 {
             tried.recipients[0].attempts = attempts;
-            let judgement = judge(&tried, std::slice::from_ref(&later), &terms);
-            let (_, Outcome::Deferred { until, .. }) = judgement.outcomes[0] else {
-                panic!("its lifetime may have passed while the account was paused: {judgement:?}")
+            let result = judge(&tried, std::slice::from_ref(&later), &terms);
+            let (_, Outcome::Deferred { until, .. }) = result.outcomes[0] else {
+                panic!("its lifetime may have passed while the account was paused: {result:?}")
             };
             assert_eq!(until, terms.now.after(retry::delay(attempts + 1, 0.0)));
         }
         tried.recipients[0].attempts = 5;
-        let judgement = judge(&tried, &[later], &terms);
-        let (_, Outcome::Dead { reply }) = &judgement.outcomes[0] else { panic!("{judgement:?}") };
+        let result = judge(&tried, &[later], &terms);
+        let (_, Outcome::Dead { reply }) = &result.outcomes[0] else { panic!("{result:?}") };
         assert!(reply.contains("120 hours") && reply.contains("4.3.0 later"), "{reply}");
     }
 
     #[test]
     fn recipients_that_did_not_fit_go_at_once_in_half_the_size_unless_one_does_not_fit_alone() {
         let full = replied(Stage::Rcpt, 452, "4.5.3 too many recipients");
-        let judgement =
+        let result =
             judge(&claim(2), &[replied(Stage::FinalDot, 250, "2.0.0 OK"), full.clone()], &TERMS);
-        assert_eq!(judgement.outcomes[1].1, Outcome::NotTried { until: None });
-        assert_eq!(judgement.split, Some(Splitting::halved(2)));
-        let judgement = judge(&claim(3), &[full.clone(), full.clone(), full.clone()], &TERMS);
+        assert_eq!(result.outcomes[1].1, Outcome::NotTried { until: None });
+        assert_eq!(result.split, Some(Splitting::halved(2)));
+        let result = judge(&claim(3), &[full.clone(), full.clone(), full.clone()], &TERMS);
         assert!(
-            judgement
+            result
                 .outcomes
                 .iter()
                 .all(|(_, outcome)| *outcome == Outcome::NotTried { until: None })
@@ -653,9 +727,9 @@ mod tests {
         for (attempts, hours) in [(0, Some(1)), (1, Some(4)), (2, None)] {
             let mut claim = claim(1);
             claim.recipients[0].attempts = attempts;
-            let judgement = judge(&claim, &[replied(Stage::FinalDot, 421, line)], &TERMS);
-            assert!(judgement.disconnected, "421 ends the connection");
-            match (&judgement.outcomes[0].1, hours) {
+            let result = judge(&claim, &[replied(Stage::FinalDot, 421, line)], &TERMS);
+            assert!(result.connection.ends(), "421 ends the connection");
+            match (&result.outcomes[0].1, hours) {
                 (Outcome::Deferred { until, .. }, Some(hours)) => {
                     assert_eq!(until.since(NOW).as_secs() / 3_600, hours);
                 }
@@ -670,14 +744,14 @@ mod tests {
     #[test]
     fn an_unknown_refusal_of_a_recipient_is_tried_for_a_day_and_told_in_full() {
         let refusal = replied(Stage::Rcpt, 550, "5.9.9 unheard of");
-        let judgement = judge(&claim(1), std::slice::from_ref(&refusal), &TERMS);
-        assert_eq!(judgement.unknown, ["RCPT: 550 5.9.9 unheard of"]);
-        assert!(matches!(judgement.outcomes[0].1, Outcome::Deferred { .. }));
+        let result = judge(&claim(1), std::slice::from_ref(&refusal), &TERMS);
+        assert_eq!(result.log.unknown, ["RCPT: 550 5.9.9 unheard of"]);
+        assert!(matches!(result.outcomes[0].1, Outcome::Deferred { .. }));
         let terms = Terms { now: NOW.after(Duration::from_secs(24 * 3_600)), ..TERMS };
         let mut tried = claim(1);
         tried.recipients[0].attempts = 5;
-        let judgement = judge(&tried, &[refusal], &terms);
-        let (_, Outcome::Dead { reply }) = &judgement.outcomes[0] else { panic!("{judgement:?}") };
+        let result = judge(&tried, &[refusal], &terms);
+        let (_, Outcome::Dead { reply }) = &result.outcomes[0] else { panic!("{result:?}") };
         assert!(reply.contains("24 hours"), "{reply}");
     }
 
@@ -691,8 +765,8 @@ mod tests {
             for answer in
                 [lost(Stage::Data, false), replied(Stage::Data, 550, "5.7.1 Email quota exceeded.")]
             {
-                let judgement = judge(&after_setbacks(count, 1), &[answer], &TERMS);
-                assert!(is_set_back(&judgement.outcomes[0].1, minutes * MINUTE), "{judgement:?}");
+                let result = judge(&after_setbacks(count, 1), &[answer], &TERMS);
+                assert!(is_set_back(&result.outcomes[0].1, minutes * MINUTE), "{result:?}");
             }
         }
         let mut outcomes =
@@ -704,15 +778,14 @@ mod tests {
     #[test]
     fn a_message_that_has_cost_a_connection_gets_no_second_login_at_once() {
         let first = judge(&claim(1), &[lost(Stage::Data, false)], &TERMS);
-        assert!(first.try_again.is_some() && first.trouble.is_none());
+        assert_eq!(first.connection, ConnectionFate::RetryFresh);
+        assert!(matches!(first.account, AccountEffect::Nothing));
         let known = judge(&after_setbacks(1, 1), &[lost(Stage::Data, false)], &TERMS);
-        assert!(known.try_again.is_none());
-        assert_eq!(known.trouble.unwrap().condition, AccountCondition::BackingOff);
+        assert_eq!(known.connection, ConnectionFate::Close);
+        assert_eq!(failure_of(known).condition, AccountCondition::BackingOff);
         let aged = replied(Stage::Mail, 421, "4.7.0 Connection expired, try reconnecting.");
-        assert!(
-            judge(&after_setbacks(1, 1), &[aged], &TERMS).try_again.is_some(),
-            "it was told why"
-        );
+        let aged = judge(&after_setbacks(1, 1), &[aged], &TERMS);
+        assert_eq!(aged.connection, ConnectionFate::RetryFresh, "it was told why");
     }
 
     #[test]
@@ -725,38 +798,36 @@ mod tests {
             replied(Stage::Mail, 550, "5.4.5 Daily user sending limit exceeded."),
             replied(Stage::FinalDot, 421, "4.7.28 unusual rate"),
         ] {
-            let judgement = judge(&after_setbacks(1, 1), std::slice::from_ref(&answer), &own);
-            let (_, Outcome::Deferred { until, reply }) = &judgement.outcomes[0] else {
-                panic!("{judgement:?}")
+            let result = judge(&after_setbacks(1, 1), std::slice::from_ref(&answer), &own);
+            let (_, Outcome::Deferred { until, reply }) = &result.outcomes[0] else {
+                panic!("{result:?}")
             };
             assert_eq!(until.since(NOW), 5 * MINUTE, "the setback before it counts");
             assert!(reply.starts_with(&answer.to_string()) && reply.contains("others"), "{reply}");
-            assert!(judgement.trouble.is_none() && judgement.try_again.is_none());
-            assert!(judgement.own && !judgement.answered && !judgement.accepted);
+            assert!(result.charged && matches!(result.account, AccountEffect::Nothing));
+            assert_ne!(result.connection, ConnectionFate::RetryFresh);
         }
         let refused = replied(Stage::Data, 550, "5.7.1 Email quota exceeded.");
         let mut claim = after_setbacks(1, 1);
         claim.recipients[0].attempts = OWN_ATTEMPTS_MAX - 1;
-        let judgement = judge(&claim, std::slice::from_ref(&refused), &own);
-        assert!(matches!(judgement.outcomes[0].1, Outcome::Dead { .. }), "{judgement:?}");
+        let result = judge(&claim, std::slice::from_ref(&refused), &own);
+        assert!(matches!(result.outcomes[0].1, Outcome::Dead { .. }), "{result:?}");
         let lists = judge(&after_setbacks(1, 8), &vec![refused; 8], &own);
         assert_eq!(lists.split, Some(Splitting::AtMost(4)), "halves find the one that is refused");
         let wrong = replied(Stage::Auth, 535, "5.7.8 Username and Password not accepted.");
-        assert!(
-            judge(&after_setbacks(1, 1), &[wrong], &own).trouble.is_some(),
-            "a login is nobody's own"
-        );
+        // A login is nobody's own.
+        failure_of(judge(&after_setbacks(1, 1), &[wrong], &own));
     }
 
     #[test]
     fn a_recipient_refused_beside_accepted_ones_is_its_own_affair_unless_the_day_is_full() {
         let accepted = replied(Stage::FinalDot, 250, "2.0.0 OK");
         let denied = replied(Stage::Rcpt, 550, "5.7.0 Mail relay denied <192.0.2.1>.");
-        let judgement = judge(&claim(2), &[accepted.clone(), denied], &TERMS);
-        assert!(matches!(judgement.outcomes[1].1, Outcome::Deferred { .. }), "{judgement:?}");
-        assert!(judgement.trouble.is_none() && judgement.accepted && judgement.split.is_none());
+        let result = judge(&claim(2), &[accepted.clone(), denied], &TERMS);
+        assert!(matches!(result.outcomes[1].1, Outcome::Deferred { .. }), "{result:?}");
+        assert!(matches!(result.account, AccountEffect::Accepted) && result.split.is_none());
         let full = replied(Stage::Rcpt, 550, "5.4.5 Daily user sending limit exceeded.");
-        assert!(judge(&claim(2), &[accepted, full], &TERMS).trouble.unwrap().day_full);
+        assert!(failure_of(judge(&claim(2), &[accepted, full], &TERMS)).day_full);
     }
 
     #[test]
@@ -776,8 +847,8 @@ mod tests {
             ),
             (replied(Stage::Data, 550, "5.4.5 Daily user sending limit exceeded."), Recheck::Usual),
         ] {
-            let judgement = judge(&claim(1), std::slice::from_ref(&answer), &TERMS);
-            assert_eq!(judgement.trouble.unwrap().recheck, expected, "{answer}");
+            let result = judge(&claim(1), std::slice::from_ref(&answer), &TERMS);
+            assert_eq!(failure_of(result).recheck, expected, "{answer}");
         }
         let broken = |stage, fault| Answer::Broken { stage, after_dot: false, fault };
         for (fault, expected) in [
@@ -789,8 +860,8 @@ mod tests {
             (Fault::NoAuth, Recheck::WithoutLogin),
             (Fault::Configuration("no ca_file".into()), Recheck::Local),
         ] {
-            let judgement = judge(&claim(1), &[broken(Stage::Connect, fault.clone())], &TERMS);
-            assert_eq!(judgement.trouble.unwrap().recheck, expected, "{fault}");
+            let result = judge(&claim(1), &[broken(Stage::Connect, fault.clone())], &TERMS);
+            assert_eq!(failure_of(result).recheck, expected, "{fault}");
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     carrier::{Carrier, Warm},
     flight::Flight,
     report::report,
-    settlement::{self, Judgement},
+    settlement::{self, AccountEffect, AttemptResult, ConnectionFate},
     shared::{Shared, lock},
     status::DepartureReason,
 };
@@ -177,14 +177,14 @@ impl Worker {
         shared.pacer.spend(u32::try_from(claim.recipients.len()).unwrap_or(u32::MAX));
         shared.count(|counters| counters.attempts += 1);
         debug!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
-        let Some(mut judgement) = self.carrier.attempt(&claim, permit, &stage).await else {
+        let Some(mut result) = self.carrier.attempt(&claim, permit, &stage).await else {
             flight.land();
             shared.give_back(permit);
             return None;
         };
         let ended = shared.now();
-        let mut outcomes = std::mem::take(&mut judgement.outcomes);
-        let changed = self.learn(&claim, &judgement, &outcomes, permit);
+        let mut outcomes = std::mem::take(&mut result.outcomes);
+        let changed = self.learn(&claim, &result, &outcomes, permit);
         let pause = lock(&shared.account).state().until.map(|until| until.since(ended.wall));
         settlement::behind(&mut outcomes, pause.unwrap_or_default());
         let settlement =
@@ -194,10 +194,10 @@ impl Worker {
             warn!(id = %claim.id, error = %problem, "the answer could not be noted; a kill before it is settled may send the message again");
         }
         flight.decide(Arc::clone(&settlement));
-        if let Some(splitting) = judgement.split {
+        if let Some(splitting) = result.split {
             lock(&shared.splits).note(claim.id, splitting);
         }
-        shared.note_unknown(claim.id, &judgement.unknown);
+        shared.note_unknown(claim.id, &result.log.unknown);
         if changed {
             shared.announce();
         }
@@ -206,8 +206,8 @@ impl Worker {
             shared.more.notify_one();
         }
         let took_ms = ended.since_boot_ms.saturating_sub(began.since_boot_ms);
-        report(&shared, &claim, &settlement.outcomes, judgement.complaint, took_ms);
-        if changed || judgement.spam {
+        report(&shared, &claim, &settlement.outcomes, result.log.complaint, took_ms);
+        if changed || matches!(result.account, AccountEffect::TakenForSpam) {
             // The settlement goes first: it must not wait for what is known of the account.
             tokio::join!(settle(&shared, flight), shared.persist());
             shared.more.notify_one();
@@ -252,7 +252,7 @@ impl Worker {
     fn learn(
         &self,
         claim: &ClaimedMessage,
-        judgement: &Judgement,
+        result: &AttemptResult,
         outcomes: &[(usize, Outcome)],
         permit: Permit,
     ) -> bool {
@@ -263,42 +263,45 @@ impl Worker {
             return false;
         }
         let mut suspects = lock(&shared.suspects);
-        let mut trouble = judgement.trouble.clone();
-        if judgement.uncertain && account.lost_after_dot(permit) {
-            let reason = judgement.complaint.clone().unwrap_or_default();
-            trouble = trouble.or_else(|| Some(settlement::connection_trouble(reason)));
-        }
-        if judgement.spam {
-            let reason = judgement.complaint.as_deref().unwrap_or_default();
-            match account.spam(suspects.spam(claim, now), now.wall) {
-                Some(Stops::Sender) => stop_sender(&mut suspects, claim, reason, now),
-                Some(Stops::Everybody) => {
-                    trouble = trouble.or_else(|| Some(settlement::spam_trouble(reason)));
+        let complaint = result.log.complaint.as_deref().unwrap_or_default();
+        let is_lost =
+            result.connection == ConnectionFate::Uncertain && account.lost_after_dot(permit);
+        let mut failure = match &result.account {
+            AccountEffect::Failed(failure) => Some(failure.clone()),
+            _ if is_lost => Some(settlement::connection_trouble(complaint.to_owned())),
+            AccountEffect::TakenForSpam => {
+                match account.spam(suspects.spam(claim, now), now.wall) {
+                    Some(Stops::Sender) => {
+                        stop_sender(&mut suspects, claim, complaint, now);
+                        None
+                    }
+                    Some(Stops::Everybody) => Some(settlement::spam_trouble(complaint)),
+                    None => None,
                 }
-                None => {}
             }
-        }
-        if judgement.disconnected && (judgement.answered || judgement.own) {
+            AccountEffect::Accepted | AccountEffect::Answered | AccountEffect::Nothing => None,
+        };
+        if result.connection.ends() && result.is_the_messages_own() {
             suspects.cost_a_connection(claim.id, now);
         }
-        if let Some(trouble) = &mut trouble {
-            trouble.says_nothing_new |= suspects.is_like_a_refused_one(claim);
+        if let Some(failure) = &mut failure {
+            failure.says_nothing_new |= suspects.is_like_a_refused_one(claim);
         }
         let accepted = |(index, outcome): &(usize, Outcome)| {
             matches!(outcome, Outcome::Relayed { .. }).then_some(*index)
         };
         let accepted: Vec<usize> = outcomes.iter().filter_map(accepted).collect();
-        if trouble.is_some()
+        if failure.is_some()
             && outcomes.iter().any(|(_, one)| matches!(one, Outcome::SetBack { .. }))
         {
             suspects.accuse(claim, now);
         } else if !accepted.is_empty() && account.is_current(permit) {
             suspects.accepted(claim, &accepted);
         }
-        if judgement.own {
+        if result.charged {
             suspects.charge(claim, now);
         }
-        learn(&mut account, permit, trouble, judgement, claim.id, now.wall)
+        learn(&mut account, permit, failure, result, claim.id, now.wall)
     }
 }
 
@@ -337,20 +340,22 @@ async fn settle_and_claim(
 fn learn(
     account: &mut Account,
     permit: Permit,
-    trouble: Option<Trouble>,
-    judgement: &Judgement,
+    failure: Option<Trouble>,
+    result: &AttemptResult,
     id: QueueId,
     now: Timestamp,
 ) -> bool {
-    match trouble {
-        Some(trouble) => account.trouble(permit, trouble, now),
-        None if judgement.accepted => account.accepted(permit, now),
-        None if judgement.own => {
+    if let Some(failure) = failure {
+        return account.trouble(permit, failure, now);
+    }
+    match result.account {
+        AccountEffect::Accepted => account.accepted(permit, now),
+        _ if result.charged => {
             account.charge(permit, id);
             false
         }
-        None if judgement.answered => account.answered(permit, now),
-        None => {
+        AccountEffect::Answered | AccountEffect::TakenForSpam => account.answered(permit, now),
+        AccountEffect::Nothing | AccountEffect::Failed(_) => {
             account.release(permit);
             false
         }
