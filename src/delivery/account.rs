@@ -95,7 +95,7 @@ pub(super) enum Stops {
 
 /// Why the account stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(super) struct AccountFailure {
     pub(super) condition: AccountCondition,
     pub(super) reason: String,
     pub(super) remedy: String,
@@ -114,7 +114,7 @@ pub(super) struct Trouble {
     pub(super) says_nothing_new: bool,
 }
 
-/// What it costs to look again whether a trouble is over.
+/// What it costs to look again whether a failure is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recheck {
     /// As much as the condition says.
@@ -127,7 +127,7 @@ pub(super) enum Recheck {
     Local,
 }
 
-impl Trouble {
+impl AccountFailure {
     pub(super) fn new(condition: AccountCondition, reason: String, remedy: String) -> Self {
         Self {
             condition,
@@ -343,42 +343,47 @@ impl Account {
 
     /// The account is refused. Returns whether the state changed: a refusal that another worker has
     /// already reported does not count twice, but a graver one replaces a lighter one.
-    pub(super) fn trouble(&mut self, permit: Permit, mut trouble: Trouble, now: Timestamp) -> bool {
+    pub(super) fn failed(
+        &mut self,
+        permit: Permit,
+        mut failure: AccountFailure,
+        now: Timestamp,
+    ) -> bool {
         if self.is_from_before_resume(permit) {
             return false;
         }
-        self.login_losses = if trouble.lost_at_login { self.login_losses + 1 } else { 0 };
+        self.login_losses = if failure.lost_at_login { self.login_losses + 1 } else { 0 };
         if self.login_losses >= LOGIN_LOSSES_MAX {
-            trouble.condition = AccountCondition::PausedLogin;
-            trouble.remedy = "Nothing: logins that end without a word mean that there were too many; the relay logs \
+            failure.condition = AccountCondition::PausedLogin;
+            failure.remedy = "Nothing: logins that end without a word mean that there were too many; the relay logs \
                               in again when the pause ends. Check that nothing else logs in to this account in a loop."
                 .to_owned();
         }
-        let graver = rank(trouble.condition) > rank(self.state.condition);
+        let graver = rank(failure.condition) > rank(self.state.condition);
         if permit.generation != self.generation && !graver {
             return false;
         }
-        let again = self.state.condition == trouble.condition;
+        let again = self.state.condition == failure.condition;
         // A lost connection is not a word against the account: there the login is what was in doubt.
-        self.refused_after_login = trouble.recheck == Recheck::AnotherMessage
-            && trouble.condition != AccountCondition::BackingOff;
+        self.refused_after_login = failure.recheck == Recheck::AnotherMessage
+            && failure.condition != AccountCondition::BackingOff;
         let strikes = if again { self.state.strikes.saturating_add(1) } else { 1 };
         // A short pause never cuts the rest of a longer one.
-        let until = self.state.until.max(Some(now.after(wait(&trouble, strikes))));
+        let until = self.state.until.max(Some(now.after(wait(&failure, strikes))));
         // One message may have lost its connection for itself; the second in a row has not.
         let narrows = matches!(
-            trouble.condition,
+            failure.condition,
             AccountCondition::BackingOff | AccountCondition::PausedLogin
-        ) && (again || !trouble.lost_in_transaction);
+        ) && (again || !failure.lost_in_transaction);
         let alone_until = until.filter(|_| narrows).map(|until| until.after(ALONE));
         self.state = AccountState {
-            condition: trouble.condition,
+            condition: failure.condition,
             since: if again { self.state.since } else { now },
             until,
             strikes,
-            reason: trouble.reason,
-            remedy: trouble.remedy,
-            day_full_since: if trouble.day_full { Some(now) } else { self.state.day_full_since },
+            reason: failure.reason,
+            remedy: failure.remedy,
+            day_full_since: if failure.day_full { Some(now) } else { self.state.day_full_since },
             alone_until: self.state.alone_until.max(alone_until),
             accepted_at: self.state.accepted_at,
             spam: std::mem::take(&mut self.state.spam),
@@ -407,17 +412,17 @@ impl Account {
     }
 }
 
-/// How long the pause lasts that a trouble begins for the `strikes`th time in a row.
-fn wait(trouble: &Trouble, strikes: u32) -> Duration {
-    let doubled = trouble.least.saturating_mul(1 << strikes.saturating_sub(1).min(8));
-    let usual = match trouble.recheck {
+/// How long the pause lasts that a failure begins for the `strikes`th time in a row.
+fn wait(failure: &AccountFailure, strikes: u32) -> Duration {
+    let doubled = failure.least.saturating_mul(1 << strikes.saturating_sub(1).min(8));
+    let usual = match failure.recheck {
         Recheck::Local => return local_pause(strikes),
         Recheck::WithoutLogin => pause(AccountCondition::BackingOff, strikes),
-        Recheck::AnotherMessage => pause(trouble.condition, strikes).min(doubtful_pause(strikes)),
-        Recheck::Usual if trouble.says_nothing_new => pause(trouble.condition, 1),
-        Recheck::Usual => pause(trouble.condition, strikes),
+        Recheck::AnotherMessage => pause(failure.condition, strikes).min(doubtful_pause(strikes)),
+        Recheck::Usual if failure.says_nothing_new => pause(failure.condition, 1),
+        Recheck::Usual => pause(failure.condition, strikes),
     };
-    usual.max(doubled.min(longest(trouble.condition)))
+    usual.max(doubled.min(longest(failure.condition)))
 }
 
 /// No pause of a condition lasts longer.
@@ -495,8 +500,8 @@ mod tests {
         permit
     }
 
-    fn trouble(condition: AccountCondition) -> Trouble {
-        Trouble::new(condition, "said no".into(), "do something".into())
+    fn failure(condition: AccountCondition) -> AccountFailure {
+        AccountFailure::new(condition, "said no".into(), "do something".into())
     }
 
     fn proven() -> Account {
@@ -521,7 +526,7 @@ mod tests {
         for condition in [BackingOff, PausedLogin, PausedCredentials, PausedConfiguration] {
             let mut account = proven();
             let permit = go(&mut account, NOW);
-            account.trouble(permit, trouble(condition), NOW);
+            account.failed(permit, failure(condition), NOW);
             let later = account.state().until.unwrap();
             let probe = go(&mut account, later);
             assert_eq!(account.enter(later), Entry::ProbeIsOut);
@@ -535,7 +540,7 @@ mod tests {
         }
         let mut account = proven();
         let permit = go(&mut account, NOW);
-        account.trouble(permit, trouble(PausedQuota), NOW);
+        account.failed(permit, failure(PausedQuota), NOW);
         let later = account.state().until.unwrap();
         let probe = go(&mut account, later);
         assert!(!account.logged_in(probe));
@@ -552,7 +557,7 @@ mod tests {
             let pauses = documented_pauses(condition);
             for expected in pauses.iter().chain(pauses.last()) {
                 let permit = go(&mut account, now);
-                assert!(account.trouble(permit, trouble(condition), now));
+                assert!(account.failed(permit, failure(condition), now));
                 let until = account.state().until.unwrap();
                 assert_eq!(until.since(now), *expected, "{condition:?}");
                 assert_eq!(
@@ -567,21 +572,21 @@ mod tests {
 
     #[test]
     fn a_fault_on_this_side_pauses_for_minutes_and_never_shortens_what_the_upstream_asked_for() {
-        let local = || Trouble { recheck: Recheck::Local, ..trouble(PausedCredentials) };
+        let local = || AccountFailure { recheck: Recheck::Local, ..failure(PausedCredentials) };
         let mut account = proven();
         let mut now = NOW;
         for expected in [1, 2, 5, 5] {
             let permit = go(&mut account, now);
-            assert!(account.trouble(permit, local(), now));
+            assert!(account.failed(permit, local(), now));
             let until = account.state().until.unwrap();
             assert_eq!(until.since(now).as_secs() / 60, expected);
             now = until;
         }
         let mut account = proven();
         let (refused, without_password) = (go(&mut account, NOW), go(&mut account, NOW));
-        account.trouble(refused, trouble(PausedQuota), NOW);
+        account.failed(refused, failure(PausedQuota), NOW);
         let until = account.state().until;
-        assert!(account.trouble(without_password, local(), NOW));
+        assert!(account.failed(without_password, local(), NOW));
         assert_eq!(account.state().until, until);
     }
 
@@ -589,9 +594,8 @@ mod tests {
     fn ten_workers_that_meet_the_same_refusal_count_once() {
         let mut account = proven();
         let permits: Vec<Permit> = (0..10).map(|_| go(&mut account, NOW)).collect();
-        let changes = permits
-            .into_iter()
-            .filter(|permit| account.trouble(*permit, trouble(PausedQuota), NOW));
+        let changes =
+            permits.into_iter().filter(|permit| account.failed(*permit, failure(PausedQuota), NOW));
         assert_eq!(changes.count(), 1);
         assert_eq!(account.state().strikes, 1);
     }
@@ -601,9 +605,9 @@ mod tests {
         let mut account = proven();
         let (first, second, third) =
             (go(&mut account, NOW), go(&mut account, NOW), go(&mut account, NOW));
-        account.trouble(first, trouble(BackingOff), NOW);
-        assert!(account.trouble(second, trouble(PausedQuota), NOW));
-        assert!(!account.trouble(third, trouble(PausedLogin), NOW));
+        account.failed(first, failure(BackingOff), NOW);
+        assert!(account.failed(second, failure(PausedQuota), NOW));
+        assert!(!account.failed(third, failure(PausedLogin), NOW));
         assert_eq!(account.state().condition, PausedQuota);
     }
 
@@ -611,7 +615,7 @@ mod tests {
     fn after_a_pause_one_worker_probes_and_its_success_opens_the_account_for_all() {
         let mut account = proven();
         let permit = go(&mut account, NOW);
-        account.trouble(permit, trouble(PausedQuota), NOW);
+        account.failed(permit, failure(PausedQuota), NOW);
         let later = NOW.after(Duration::from_secs(3_600));
         let probe = go(&mut account, later);
         assert_eq!(account.enter(later), Entry::ProbeIsOut);
@@ -630,7 +634,7 @@ mod tests {
     fn a_success_that_began_before_the_pause_does_not_end_it() {
         let mut account = proven();
         let (refused, slow) = (go(&mut account, NOW), go(&mut account, NOW));
-        account.trouble(refused, trouble(PausedQuota), NOW);
+        account.failed(refused, failure(PausedQuota), NOW);
         assert!(!account.accepted(slow, NOW));
         assert_eq!(account.state().condition, PausedQuota);
     }
@@ -672,22 +676,22 @@ mod tests {
 
     #[test]
     fn the_third_connection_lost_at_a_login_in_a_row_counts_as_too_many_logins() {
-        let lost = || Trouble { lost_at_login: true, ..trouble(BackingOff) };
+        let lost = || AccountFailure { lost_at_login: true, ..failure(BackingOff) };
         let mut account = proven();
         let mut now = NOW;
         let mut conditions = Vec::new();
-        for trouble in [lost(), lost(), trouble(BackingOff), lost(), lost(), lost()] {
+        for failure in [lost(), lost(), failure(BackingOff), lost(), lost(), lost()] {
             let permit = go(&mut account, now);
-            account.trouble(permit, trouble, now);
+            account.failed(permit, failure, now);
             conditions.push(account.state().condition);
             now = account.state().until.unwrap();
         }
-        assert_eq!(conditions[..5], [BackingOff; 5], "another trouble in between counts anew");
+        assert_eq!(conditions[..5], [BackingOff; 5], "another failure in between counts anew");
         assert_eq!(conditions[5], PausedLogin);
     }
 
     #[test]
-    fn a_trouble_may_ask_for_a_longer_pause_which_grows_within_its_limit() {
+    fn a_failure_may_ask_for_a_longer_pause_which_grows_within_its_limit() {
         let minutes = |condition, least: u64| -> Vec<u64> {
             let mut account = proven();
             let mut now = NOW;
@@ -695,7 +699,7 @@ mod tests {
             for _ in 0..4 {
                 let permit = go(&mut account, now);
                 let least = Duration::from_secs(least * 60);
-                account.trouble(permit, Trouble { least, ..trouble(condition) }, now);
+                account.failed(permit, AccountFailure { least, ..failure(condition) }, now);
                 let until = account.state().until.unwrap();
                 pauses.push(until.since(now).as_secs() / 60);
                 now = until;
@@ -714,7 +718,7 @@ mod tests {
         for seconds in [30, 60, 120] {
             let permit = go(&mut account, now);
             let recheck = Recheck::WithoutLogin;
-            account.trouble(permit, Trouble { recheck, ..trouble(PausedConfiguration) }, now);
+            account.failed(permit, AccountFailure { recheck, ..failure(PausedConfiguration) }, now);
             assert_eq!(account.state().condition, PausedConfiguration);
             let until = account.state().until.unwrap();
             assert_eq!(until.since(now).as_secs(), seconds);
@@ -730,7 +734,7 @@ mod tests {
             for most in [1, 5, 15, 15] {
                 let permit = go(&mut account, now);
                 let recheck = Recheck::AnotherMessage;
-                account.trouble(permit, Trouble { recheck, ..trouble(condition) }, now);
+                account.failed(permit, AccountFailure { recheck, ..failure(condition) }, now);
                 assert_eq!(account.state().condition, condition);
                 let until = account.state().until.unwrap();
                 assert!(until.since(now) <= Duration::from_secs(60 * most), "{condition:?}");
@@ -762,7 +766,7 @@ mod tests {
         let permit = go(&mut account, NOW);
         let in_flight = go(&mut account, NOW);
         let recheck = Recheck::AnotherMessage;
-        account.trouble(permit, Trouble { recheck, ..trouble(PausedQuota) }, seconds(1));
+        account.failed(permit, AccountFailure { recheck, ..failure(PausedQuota) }, seconds(1));
         account.accepted(in_flight, seconds(2));
         let first = refused_before(1, seconds(1));
         assert!(!account.is_its_own(&first, false), "that one was on its way before");
@@ -793,12 +797,12 @@ mod tests {
     fn a_full_day_is_probed_with_one_recipient_until_something_is_accepted_and_at_most_a_day() {
         let mut account = proven();
         let permit = go(&mut account, NOW);
-        account.trouble(permit, Trouble { day_full: true, ..trouble(PausedQuota) }, NOW);
-        // Other trouble does not make it forget, nor does a restart.
+        account.failed(permit, AccountFailure { day_full: true, ..failure(PausedQuota) }, NOW);
+        // Another failure does not make it forget, nor does a restart.
         let later = NOW.after(Duration::from_secs(3_600));
         let probe = go(&mut account, later);
         assert!(probe.is_single());
-        account.trouble(probe, trouble(PausedCredentials), later);
+        account.failed(probe, failure(PausedCredentials), later);
         let mut account = Account::new(Some(account.state().clone()), later);
         let morning = later.after(Duration::from_secs(6 * 3_600));
         let probe = go(&mut account, morning);
@@ -810,7 +814,7 @@ mod tests {
 
         let mut account = proven();
         let permit = go(&mut account, NOW);
-        account.trouble(permit, Trouble { day_full: true, ..trouble(PausedQuota) }, NOW);
+        account.failed(permit, AccountFailure { day_full: true, ..failure(PausedQuota) }, NOW);
         assert!(
             !go(&mut account, NOW.after(Duration::from_secs(24 * 3_600))).is_single(),
             "the window has passed"
@@ -822,7 +826,7 @@ mod tests {
         let mut account = proven();
         assert_eq!(account.connections(5, NOW), 5);
         let permit = go(&mut account, NOW);
-        account.trouble(permit, trouble(BackingOff), NOW);
+        account.failed(permit, failure(BackingOff), NOW);
         let until = account.state().until.unwrap();
         let probe = go(&mut account, until);
         account.accepted(probe, until);
@@ -856,11 +860,11 @@ mod tests {
             let mut account = proven();
             let old = go(&mut account, NOW);
             account.resume(NOW);
-            assert!(!account.trouble(old, trouble(condition), NOW));
+            assert!(!account.failed(old, failure(condition), NOW));
             assert!(!account.lost_after_dot(old) && !account.lost_after_dot(old));
             assert_eq!(account.state().condition, AccountCondition::Open);
             let new = go(&mut account, NOW);
-            assert!(account.trouble(new, trouble(condition), NOW));
+            assert!(account.failed(new, failure(condition), NOW));
         }
     }
 
@@ -869,9 +873,9 @@ mod tests {
         let mut account = proven();
         let mut now = NOW;
         for (says_nothing_new, hours) in [(false, 1), (true, 1), (true, 1), (false, 4)] {
-            let full = Trouble { says_nothing_new, day_full: true, ..trouble(PausedQuota) };
+            let full = AccountFailure { says_nothing_new, day_full: true, ..failure(PausedQuota) };
             let permit = go(&mut account, now);
-            assert!(account.trouble(permit, full, now));
+            assert!(account.failed(permit, full, now));
             let until = account.state().until.unwrap();
             assert_eq!(until.since(now), Duration::from_secs(hours * 3_600));
             now = until;

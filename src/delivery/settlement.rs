@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    account::{Recheck, Trouble},
+    account::{AccountFailure, Recheck},
     answer::{Answer, Fault, Stage},
     classify::{classify, is_unknown},
     oauth,
@@ -67,7 +67,7 @@ pub(super) enum AccountEffect {
     /// The same, because the message was taken for spam.
     TakenForSpam,
     /// It is refused: the gravest refusal.
-    Failed(Trouble),
+    Failed(AccountFailure),
 }
 
 /// What becomes of the connection after an attempt.
@@ -171,7 +171,7 @@ fn account_effect(
     terms: &Terms,
 ) -> AccountEffect {
     let mut both = answers.iter().zip(verdicts);
-    let failure = both.find_map(|(answer, verdict)| trouble(answer, verdict, claim, terms));
+    let failure = both.find_map(|(answer, verdict)| failure(answer, verdict, claim, terms));
     let refused = |(verdict, said): (&Verdict, &Verdict)| {
         said.scope < Scope::Connection && verdict.action != Action::Accept
     };
@@ -273,30 +273,30 @@ fn is_known_loss(claim: &ClaimedMessage, answer: &Answer) -> bool {
 }
 
 /// What the account learns from an answer, if it concerns the account.
-fn trouble(
+fn failure(
     answer: &Answer,
     verdict: &Verdict,
     claim: &ClaimedMessage,
     terms: &Terms,
-) -> Option<Trouble> {
+) -> Option<AccountFailure> {
     let condition = match verdict.action {
         Action::Pause(condition) => condition,
         Action::Reconnect { .. } if terms.again || is_known_loss(claim, answer) => {
-            return Some(trouble_if_again(answer, verdict));
+            return Some(failure_if_again(answer, verdict));
         }
         _ => return None,
     };
-    let mut trouble = Trouble::new(condition, answer.to_string(), verdict.remedy.to_owned());
-    trouble.least = verdict.least;
-    trouble.day_full = condition == AccountCondition::PausedQuota && verdict.certain;
-    trouble.recheck = match answer {
+    let mut failure = AccountFailure::new(condition, answer.to_string(), verdict.remedy.to_owned());
+    failure.least = verdict.least;
+    failure.day_full = condition == AccountCondition::PausedQuota && verdict.certain;
+    failure.recheck = match answer {
         _ if verdict.certain => Recheck::Usual,
         _ => recheck_of_reply(answer),
     };
     if let Answer::Broken { stage, fault, .. } = answer {
         let fault = fault.itself();
-        trouble.lost_at_login = *stage == Stage::Auth && matches!(fault, Fault::Lost(_));
-        trouble.recheck = match fault {
+        failure.lost_at_login = *stage == Stage::Auth && matches!(fault, Fault::Lost(_));
+        failure.recheck = match fault {
             Fault::NoPassword { .. } => Recheck::Local,
             Fault::NoToken(error) if error.kind == oauth::Kind::Local => Recheck::Local,
             Fault::Configuration(_) => Recheck::Local,
@@ -310,12 +310,12 @@ fn trouble(
             _ => Recheck::Usual,
         };
         match fault {
-            Fault::NoPassword { remedy, .. } => remedy.clone_into(&mut trouble.remedy),
-            Fault::NoToken(error) => error.remedy.clone_into(&mut trouble.remedy),
+            Fault::NoPassword { remedy, .. } => remedy.clone_into(&mut failure.remedy),
+            Fault::NoToken(error) => error.remedy.clone_into(&mut failure.remedy),
             _ => {}
         }
     }
-    Some(trouble)
+    Some(failure)
 }
 
 /// Only a refused login counts against the account. Before it, looking again costs none; after it, another message
@@ -329,43 +329,43 @@ fn recheck_of_reply(answer: &Answer) -> Recheck {
 }
 
 /// What the account learns when a new connection meets the same answer.
-fn trouble_if_again(answer: &Answer, verdict: &Verdict) -> Trouble {
+fn failure_if_again(answer: &Answer, verdict: &Verdict) -> AccountFailure {
     let reason = answer.to_string();
     match verdict.action {
         Action::Reconnect { then } if then != AccountCondition::BackingOff => {
-            let mut trouble = Trouble::new(then, reason, verdict.remedy.to_owned());
-            trouble.recheck = recheck_of_reply(answer);
-            trouble
+            let mut failure = AccountFailure::new(then, reason, verdict.remedy.to_owned());
+            failure.recheck = recheck_of_reply(answer);
+            failure
         }
-        _ => connection_trouble(reason),
+        _ => connection_failure(reason),
     }
 }
 
 /// What the account learns when messages are taken for spam too often.
-pub(super) fn spam_trouble(reason: &str) -> Trouble {
-    let mut trouble = Trouble::new(
+pub(super) fn spam_failure(reason: &str) -> AccountFailure {
+    let mut failure = AccountFailure::new(
         AccountCondition::PausedQuota,
         format!("three messages of several senders within an hour were taken for spam, at last: {reason}"),
         "Look at what writes these messages (`pillarbox queue list` shows them as dead) and stop it: more of \
          them endanger the account. The relay goes on when the pause ends; `pillarbox resume` ends it now."
             .to_owned(),
     );
-    trouble.says_nothing_new = true;
-    trouble
+    failure.says_nothing_new = true;
+    failure
 }
 
 /// Two connections in a row were lost.
-pub(super) fn connection_trouble(reason: String) -> Trouble {
-    let mut trouble = Trouble::new(
+pub(super) fn connection_failure(reason: String) -> AccountFailure {
+    let mut failure = AccountFailure::new(
         AccountCondition::BackingOff,
         reason,
         "Nothing: the relay connects again with growing waits. If it goes on, look at the network and at \
          anything that filters it."
             .to_owned(),
     );
-    trouble.lost_in_transaction = true;
-    trouble.recheck = Recheck::AnotherMessage;
-    trouble
+    failure.lost_in_transaction = true;
+    failure.recheck = Recheck::AnotherMessage;
+    failure
 }
 
 fn outcome(
@@ -578,7 +578,7 @@ mod tests {
         matches!(outcome, Outcome::SetBack { until, .. } if *until == NOW.after(step))
     }
 
-    fn failure_of(result: AttemptResult) -> Trouble {
+    fn failure_of(result: AttemptResult) -> AccountFailure {
         let AccountEffect::Failed(failure) = result.account else { panic!("{result:?}") };
         failure
     }
@@ -649,10 +649,10 @@ mod tests {
         assert_eq!(result.connection, ConnectionFate::RetryFresh);
         assert!(matches!(result.outcomes[0].1, Outcome::SetBack { .. }), "{result:?}");
         let terms = Terms { again: true, ..terms };
-        let trouble = failure_of(judge(&claim(1), &[wanted], &terms));
-        assert_eq!(trouble.condition, AccountCondition::PausedCredentials);
+        let failure = failure_of(judge(&claim(1), &[wanted], &terms));
+        assert_eq!(failure.condition, AccountCondition::PausedCredentials);
         // The login itself was taken.
-        assert!(trouble.recheck == Recheck::AnotherMessage && !trouble.remedy.is_empty());
+        assert!(failure.recheck == Recheck::AnotherMessage && !failure.remedy.is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 use tracing::{debug, error, warn};
 
 use super::{
-    account::{Account, Entry, Permit, Stops, Trouble},
+    account::{Account, AccountFailure, Entry, Permit, Stops},
     blame::{Suspects, Turn},
     carrier::{Carrier, Warm},
     flight::Flight,
@@ -268,14 +268,14 @@ impl Worker {
             result.connection == ConnectionFate::Uncertain && account.lost_after_dot(permit);
         let mut failure = match &result.account {
             AccountEffect::Failed(failure) => Some(failure.clone()),
-            _ if is_lost => Some(settlement::connection_trouble(complaint.to_owned())),
+            _ if is_lost => Some(settlement::connection_failure(complaint.to_owned())),
             AccountEffect::TakenForSpam => {
                 match account.spam(suspects.spam(claim, now), now.wall) {
                     Some(Stops::Sender) => {
                         stop_sender(&mut suspects, claim, complaint, now);
                         None
                     }
-                    Some(Stops::Everybody) => Some(settlement::spam_trouble(complaint)),
+                    Some(Stops::Everybody) => Some(settlement::spam_failure(complaint)),
                     None => None,
                 }
             }
@@ -340,13 +340,13 @@ async fn settle_and_claim(
 fn learn(
     account: &mut Account,
     permit: Permit,
-    failure: Option<Trouble>,
+    failure: Option<AccountFailure>,
     result: &AttemptResult,
     id: QueueId,
     now: Timestamp,
 ) -> bool {
     if let Some(failure) = failure {
-        return account.trouble(permit, failure, now);
+        return account.failed(permit, failure, now);
     }
     match result.account {
         AccountEffect::Accepted => account.accepted(permit, now),
