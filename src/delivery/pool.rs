@@ -16,7 +16,6 @@ use tracing::{error, info, warn};
 
 use super::{
     account::Account,
-    carrier::Warm,
     flight::Stranded,
     gmail::Connection,
     handle::PoolHandle,
@@ -26,6 +25,7 @@ use super::{
     settlement,
     shared::{Shared, lock},
     status::DepartureReason,
+    upstream::Warm,
     worker::work,
 };
 use crate::{

@@ -14,12 +14,12 @@ use tracing::{debug, error, warn};
 use super::{
     account::{Account, AccountFailure, Entry, Permit, Stops},
     blame::{Suspects, Turn},
-    carrier::{Carrier, Warm},
     flight::Flight,
     report::report,
     settlement::{self, AccountEffect, AttemptResult, ConnectionFate},
     shared::{Shared, lock},
     status::DepartureReason,
+    upstream::{Upstream, Warm},
 };
 use crate::{
     clock::{Moment, Timestamp},
@@ -43,15 +43,15 @@ type Unsettled = Option<Flight>;
 
 /// The life of a worker. It ends when nothing may leave now, and gives its connection back.
 pub(super) async fn work(shared: Arc<Shared>, warm: Option<Warm>, shutdown: Watch) -> Option<Warm> {
-    let carrier = Carrier::new(Arc::clone(&shared), warm);
-    let mut worker = Worker { shared, carrier, shutdown };
+    let upstream = Upstream::new(Arc::clone(&shared), warm);
+    let mut worker = Worker { shared, upstream, shutdown };
     worker.run().await;
-    worker.carrier.into_warm()
+    worker.upstream.into_warm()
 }
 
 struct Worker {
     shared: Arc<Shared>,
-    carrier: Carrier,
+    upstream: Upstream,
     shutdown: Watch,
 }
 
@@ -100,7 +100,7 @@ impl Worker {
         if self.shutdown.phase() >= Phase::Draining {
             return None;
         }
-        self.carrier.renew();
+        self.upstream.renew();
         let shared = &self.shared;
         let now = shared.now();
         if lock(&shared.schedule).waits_for_the_store(now) {
@@ -111,7 +111,7 @@ impl Worker {
             lock(&shared.schedule).block(DepartureReason::Pace, now, pace);
             return None;
         }
-        let logins = self.carrier.logins_wait();
+        let logins = self.upstream.logins_wait();
         if !logins.is_zero() {
             lock(&shared.schedule).block(DepartureReason::Logins, now, logins);
             return None;
@@ -177,7 +177,7 @@ impl Worker {
         shared.pacer.spend(u32::try_from(claim.recipients.len()).unwrap_or(u32::MAX));
         shared.count(|counters| counters.attempts += 1);
         debug!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
-        let Some(mut result) = self.carrier.attempt(&claim, permit, &stage).await else {
+        let Some(mut result) = self.upstream.attempt(&claim, permit, &stage).await else {
             flight.land();
             shared.give_back(permit);
             return None;
@@ -230,7 +230,7 @@ impl Worker {
             return Some(now.after(ONE_AT_A_TIME));
         }
         // The open connection, too, would be missed by the others.
-        let goes = self.carrier.spares_a_login(!shared.is_costly_of_late(claim));
+        let goes = self.upstream.spares_a_login(!shared.is_costly_of_late(claim));
         (!goes).then(|| now.after(LOGIN_WAIT))
     }
 

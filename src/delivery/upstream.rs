@@ -57,12 +57,12 @@ impl Wear {
 
 /// A worker's connection, open or not.
 #[derive(Debug)]
-pub(super) struct Carrier {
+pub(super) struct Upstream {
     shared: Arc<Shared>,
     warm: Option<Warm>,
 }
 
-impl Carrier {
+impl Upstream {
     pub(super) fn new(shared: Arc<Shared>, warm: Option<Warm>) -> Self {
         Self { shared, warm }
     }
