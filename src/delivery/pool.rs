@@ -16,9 +16,9 @@ use tracing::{error, info, warn};
 
 use super::{
     account::Account,
-    flight::Stranded,
     gmail::Connection,
     handle::PoolHandle,
+    in_flight::Stranded,
     oauth::tokens::LOOK_EVERY,
     options::Options,
     report::report,
@@ -260,7 +260,7 @@ impl Pool {
                     // One that dies before it has a message must not be followed at once by the next.
                     lock(&self.shared.schedule).store_failed(self.shared.clock.now());
                 }
-                for stranded in self.shared.flights.take_stranded() {
+                for stranded in self.shared.in_flight.take_stranded() {
                     let shared = Arc::clone(&self.shared);
                     self.tasks.spawn(async move { rescue(&shared, stranded).await });
                 }

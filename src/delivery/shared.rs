@@ -16,8 +16,8 @@ use super::{
     account::{Account, Permit},
     blame::{COSTLY_FOR, Suspects, Turn},
     credential,
-    flight::Flights,
     gmail::Connection,
+    in_flight::AllInFlight,
     oauth::{self, Tokens},
     options::{Options, PasswordSource},
     pace::{Logins, Pacer},
@@ -64,7 +64,7 @@ pub(super) struct Shared {
     /// As many workers run as may; none needs to ask for one more.
     pub(super) full: AtomicBool,
     /// What the workers have in hand.
-    pub(super) flights: Arc<Flights>,
+    pub(super) in_flight: Arc<AllInFlight>,
     pub(super) trust: Trust,
     /// For an account that logs in with tokens.
     pub(super) tokens: Option<Arc<Tokens>>,
@@ -145,7 +145,7 @@ impl Shared {
             schedule: Mutex::default(),
             more: Notify::new(),
             full: AtomicBool::new(false),
-            flights: Arc::default(),
+            in_flight: Arc::default(),
             persisting: tokio::sync::Mutex::new(()),
             errors: Mutex::default(),
             counters: Mutex::default(),
@@ -167,7 +167,7 @@ impl Shared {
         PoolStatus {
             next,
             probing: lock(&self.account).is_probing(now.wall),
-            in_flight: self.flights.list(),
+            in_flight: self.in_flight.list(),
             errors: lock(&self.errors).iter().cloned().collect(),
             counters: *lock(&self.counters),
             last_unknown_reply: lock(&self.last_unknown_reply).clone(),

@@ -14,7 +14,7 @@ use tracing::{debug, error, warn};
 use super::{
     account::{Account, AccountFailure, Entry, Permit, Stops},
     blame::{Suspects, Turn},
-    flight::Flight,
+    in_flight::InFlight,
     report::report,
     settlement::{self, AccountEffect, AttemptResult, ConnectionFate},
     shared::{Shared, lock},
@@ -39,7 +39,7 @@ const LOGIN_WAIT: Duration = Duration::from_secs(15 * 60);
 const ONE_AT_A_TIME: Duration = Duration::from_secs(60);
 
 /// A claim that has been judged but not yet settled.
-type Unsettled = Option<Flight>;
+type Unsettled = Option<InFlight>;
 
 /// The life of a worker. It ends when nothing may leave now, and gives its connection back.
 pub(super) async fn work(shared: Arc<Shared>, warm: Option<Warm>, shutdown: Watch) -> Option<Warm> {
@@ -72,7 +72,7 @@ impl Worker {
             };
             let asked = shared.now();
             let claim = match unsettled.take() {
-                Some(flight) => settle_and_claim(&shared, flight, asked, terms).await,
+                Some(message) => settle_and_claim(&shared, message, asked, terms).await,
                 None => shared.store.claim_due(asked, terms).await,
             };
             match claim {
@@ -88,8 +88,8 @@ impl Worker {
     }
 
     async fn finish(&self, unsettled: Unsettled) {
-        if let Some(flight) = unsettled {
-            settle(&self.shared, flight).await;
+        if let Some(message) = unsettled {
+            settle(&self.shared, message).await;
             // Whatever went back to the queue is found by the next worker.
             self.shared.more.notify_one();
         }
@@ -164,10 +164,10 @@ impl Worker {
         if let Some(until) = self.later(&mut claim, permit) {
             return Some(self.put_back(claim, permit, until));
         }
-        let mut flight = Flight::begin(&shared.flights, claim, began.wall);
-        let (claim, stage) = (Arc::clone(&flight.claim), Arc::clone(&flight.stage));
+        let mut message = InFlight::begin(&shared.in_flight, claim, began.wall);
+        let (claim, stage) = (Arc::clone(&message.claim), Arc::clone(&message.stage));
         if shared.is_costly(&claim) {
-            flight.is_costly();
+            message.is_costly();
         }
         lock(&shared.schedule).departed();
         // There may be more where this came from.
@@ -178,7 +178,7 @@ impl Worker {
         shared.count(|counters| counters.attempts += 1);
         debug!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
         let Some(mut result) = self.upstream.attempt(&claim, permit, &stage).await else {
-            flight.land();
+            message.land();
             shared.give_back(permit);
             return None;
         };
@@ -193,7 +193,7 @@ impl Worker {
         if let Err(problem) = shared.store.answered(claim.id, &settlement) {
             warn!(id = %claim.id, error = %problem, "the answer could not be noted; a kill before it is settled may send the message again");
         }
-        flight.decide(Arc::clone(&settlement));
+        message.decide(Arc::clone(&settlement));
         if let Some(splitting) = result.split {
             lock(&shared.splits).note(claim.id, splitting);
         }
@@ -209,11 +209,11 @@ impl Worker {
         report(&shared, &claim, &settlement.outcomes, result.log.complaint, took_ms);
         if changed || matches!(result.account, AccountEffect::TakenForSpam) {
             // The settlement goes first: it must not wait for what is known of the account.
-            tokio::join!(settle(&shared, flight), shared.persist());
+            tokio::join!(settle(&shared, message), shared.persist());
             shared.more.notify_one();
             return None;
         }
-        Some(flight)
+        Some(message)
     }
 
     /// Until when a claimed message is not tried, because of what it or its like have cost before.
@@ -226,7 +226,7 @@ impl Worker {
             return None;
         }
         let now = shared.now().wall;
-        if shared.flights.has_costly() {
+        if shared.in_flight.has_costly() {
             return Some(now.after(ONE_AT_A_TIME));
         }
         // The open connection, too, would be missed by the others.
@@ -235,17 +235,17 @@ impl Worker {
     }
 
     /// Leaves a claimed message to a later time. Nobody was asked, so nothing is charged.
-    fn put_back(&self, claim: ClaimedMessage, permit: Permit, until: Timestamp) -> Flight {
+    fn put_back(&self, claim: ClaimedMessage, permit: Permit, until: Timestamp) -> InFlight {
         let shared = &self.shared;
         let now = shared.now().wall;
         let outcome =
             |one: &ClaimedRecipient| (one.index, Outcome::NotTried { until: Some(until) });
         let outcomes = claim.recipients.iter().map(outcome).collect();
         let reservation = claim.reservation;
-        let mut flight = Flight::begin(&shared.flights, claim, now);
-        flight.decide(Arc::new(Settlement { reservation, at: now, outcomes }));
+        let mut message = InFlight::begin(&shared.in_flight, claim, now);
+        message.decide(Arc::new(Settlement { reservation, at: now, outcomes }));
         shared.give_back(permit);
-        flight
+        message
     }
 
     /// What the attempt says about the account, and about what was sent. Returns whether the account has changed.
@@ -316,24 +316,24 @@ fn stop_sender(suspects: &mut Suspects, claim: &ClaimedMessage, reason: &str, no
     }
 }
 
-async fn settle(shared: &Shared, flight: Flight) {
-    if let Some(settlement) = flight.settlement() {
-        shared.settle(flight.claim.id, settlement).await;
+async fn settle(shared: &Shared, message: InFlight) {
+    if let Some(settlement) = message.settlement() {
+        shared.settle(message.claim.id, settlement).await;
     }
-    flight.land();
+    message.land();
 }
 
 async fn settle_and_claim(
     shared: &Shared,
-    flight: Flight,
+    message: InFlight,
     now: Moment,
     terms: ClaimTerms,
 ) -> Result<Claim, StoreError> {
-    let claim = match flight.settlement() {
-        Some(settlement) => shared.settle_and_claim(flight.claim.id, settlement, now, terms).await,
+    let claim = match message.settlement() {
+        Some(settlement) => shared.settle_and_claim(message.claim.id, settlement, now, terms).await,
         None => shared.store.claim_due(now, terms).await,
     };
-    flight.land();
+    message.land();
     claim
 }
 

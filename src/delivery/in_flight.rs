@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     answer::{Stage, StageCell},
-    status::InFlight,
+    status,
 };
 use crate::{
     clock::Timestamp,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Every message in flight, at most one for each worker.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
+pub(super) struct AllInFlight {
     entries: Mutex<BTreeMap<u64, Entry>>,
     begun: AtomicU64,
 }
@@ -47,10 +47,10 @@ pub(super) struct Stranded {
     pub(super) settlement: Option<Arc<Settlement>>,
 }
 
-impl Flights {
+impl AllInFlight {
     /// For the status screen.
-    pub(super) fn list(&self) -> Vec<InFlight> {
-        let in_flight = |entry: &Entry| InFlight {
+    pub(super) fn list(&self) -> Vec<status::InFlight> {
+        let in_flight = |entry: &Entry| status::InFlight {
             id: entry.claim.id,
             since: entry.since,
             recipients: entry.claim.recipients.len(),
@@ -80,9 +80,9 @@ impl Flights {
     }
 }
 
-/// A worker's hold on its message. One that is dropped without [`Flight::land`] is stranded.
-pub(super) struct Flight {
-    flights: Arc<Flights>,
+/// A worker's hold on its message. One that is dropped without [`InFlight::land`] is stranded.
+pub(super) struct InFlight {
+    all: Arc<AllInFlight>,
     number: u64,
     landed: bool,
     pub(super) claim: Arc<ClaimedMessage>,
@@ -90,9 +90,9 @@ pub(super) struct Flight {
     settlement: Option<Arc<Settlement>>,
 }
 
-impl Flight {
-    pub(super) fn begin(flights: &Arc<Flights>, claim: ClaimedMessage, since: Timestamp) -> Self {
-        let number = flights.begun.fetch_add(1, Ordering::Relaxed);
+impl InFlight {
+    pub(super) fn begin(all: &Arc<AllInFlight>, claim: ClaimedMessage, since: Timestamp) -> Self {
+        let number = all.begun.fetch_add(1, Ordering::Relaxed);
         let (claim, stage) = (Arc::new(claim), Arc::new(StageCell::new()));
         let entry = Entry {
             claim: Arc::clone(&claim),
@@ -102,20 +102,20 @@ impl Flight {
             stranded: false,
             costly: false,
         };
-        lock(&flights.entries).insert(number, entry);
-        Self { flights: Arc::clone(flights), number, landed: false, claim, stage, settlement: None }
+        lock(&all.entries).insert(number, entry);
+        Self { all: Arc::clone(all), number, landed: false, claim, stage, settlement: None }
     }
 
     /// This message, or its like, has cost the others something before.
     pub(super) fn is_costly(&self) {
-        if let Some(entry) = lock(&self.flights.entries).get_mut(&self.number) {
+        if let Some(entry) = lock(&self.all.entries).get_mut(&self.number) {
             entry.costly = true;
         }
     }
 
     /// It is decided what becomes of the message, whatever happens to the worker.
     pub(super) fn decide(&mut self, settlement: Arc<Settlement>) {
-        if let Some(entry) = lock(&self.flights.entries).get_mut(&self.number) {
+        if let Some(entry) = lock(&self.all.entries).get_mut(&self.number) {
             entry.settlement = Some(Arc::clone(&settlement));
         }
         self.settlement = Some(settlement);
@@ -132,9 +132,9 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut entries = lock(&self.flights.entries);
+        let mut entries = lock(&self.all.entries);
         if self.landed {
             entries.remove(&self.number);
         } else if let Some(entry) = entries.get_mut(&self.number) {
