@@ -21,12 +21,12 @@ use super::{
     oauth::{self, Tokens},
     options::{Options, PasswordSource},
     pace::{Logins, Pacer},
+    port_fallback::PortFallback,
     schedule::Schedule,
     settlement::Terms,
     split::Splits,
     status::{Counters, ERRORS_MAX, LastError, PoolStatus},
     tls::Trust,
-    ways::Ways,
 };
 use crate::{
     clock::{Clock, Moment, Steps},
@@ -69,7 +69,7 @@ pub(super) struct Shared {
     /// For an account that logs in with tokens.
     pub(super) tokens: Option<Arc<Tokens>>,
     /// Which port is tried next.
-    pub(super) ways: Mutex<Ways>,
+    pub(super) port_fallback: Mutex<PortFallback>,
     /// Messages that go in smaller transactions.
     pub(super) splits: Mutex<Splits>,
     /// Who may be what a refusal in the account's name is about.
@@ -135,7 +135,7 @@ impl Shared {
         Self {
             trust: Trust::new(options.ca_file.clone()),
             tokens: tokens(&options, &clock),
-            ways: Mutex::new(Ways::new(&options)),
+            port_fallback: Mutex::new(PortFallback::new(&options)),
             splits: Mutex::default(),
             suspects: Mutex::default(),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),

@@ -224,14 +224,14 @@ impl Upstream {
     /// Opens a connection on the configured port or, when that cannot be reached again and again, the other.
     async fn open_any(&self, stage: &StageCell) -> Result<(Way, Connection), Answer> {
         let shared = &self.shared;
-        let ways = lock(&shared.ways).next(shared.clock.now().since_boot_ms);
+        let ways = lock(&shared.port_fallback).next(shared.clock.now().since_boot_ms);
         let mut failure = None;
         for way in ways {
             shared.count(|counters| counters.connections += 1);
             let opened = Connection::open(&shared.options, way, &shared.trust, stage).await;
             match opened {
                 Ok(connection) => {
-                    if lock(&shared.ways).reached(way, shared.clock.now().since_boot_ms) {
+                    if lock(&shared.port_fallback).reached(way, shared.clock.now().since_boot_ms) {
                         info!(
                             host = shared.options.host,
                             port = way.port,
@@ -242,7 +242,7 @@ impl Upstream {
                 }
                 Err(answer) => {
                     if is_unreachable(&answer) {
-                        lock(&shared.ways).unreachable(way);
+                        lock(&shared.port_fallback).unreachable(way);
                     }
                     let answer = answer.at(&shared.options.host, way.port);
                     if failure.is_some() {

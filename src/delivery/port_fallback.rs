@@ -14,7 +14,7 @@ const RETURN_AFTER: Duration = Duration::from_secs(3_600);
 
 /// The ways to the upstream.
 #[derive(Debug)]
-pub(super) struct Ways {
+pub(super) struct PortFallback {
     configured: Way,
     other: Option<Way>,
     /// Connections in a row that could not be made on the configured way.
@@ -23,7 +23,7 @@ pub(super) struct Ways {
     away_since_ms: Option<u64>,
 }
 
-impl Ways {
+impl PortFallback {
     pub(super) fn new(options: &Options) -> Self {
         let configured = Way { port: options.port, tls: options.tls };
         Self { configured, other: options.other_way, failures: 0, away_since_ms: None }
@@ -77,8 +77,8 @@ mod tests {
     const IMPLICIT: Way = Way { port: 465, tls: Tls::Implicit };
     const HOUR_MS: u64 = 3_600_000;
 
-    fn ways(other: Option<Way>) -> Ways {
-        Ways { configured: STARTTLS, other, failures: 0, away_since_ms: None }
+    fn ways(other: Option<Way>) -> PortFallback {
+        PortFallback { configured: STARTTLS, other, failures: 0, away_since_ms: None }
     }
 
     #[test]
