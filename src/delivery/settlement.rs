@@ -12,7 +12,7 @@ use super::{
     oauth,
     options::Uncertain,
     retry,
-    split::Splitting,
+    split::RecipientGroups,
     verdict::{Action, Scope, Verdict, Waits},
 };
 use crate::{
@@ -50,7 +50,7 @@ pub(super) struct AttemptResult {
     /// For the connection.
     pub(super) connection: ConnectionFate,
     /// How the message is to be divided from now on.
-    pub(super) split: Option<Splitting>,
+    pub(super) split: Option<RecipientGroups>,
     /// What is told of it.
     pub(super) log: AttemptLog,
 }
@@ -222,16 +222,16 @@ fn split(
     said: &[Verdict],
     verdicts: &[Verdict],
     charged: bool,
-) -> Option<Splitting> {
+) -> Option<RecipientGroups> {
     let action = |action| verdicts.iter().any(|verdict| verdict.action == action);
     if action(Action::SplitByDomain) {
-        return Some(Splitting::ByDomain);
+        return Some(RecipientGroups::ByDomain);
     }
     // One of several recipients may be what is refused: halves find it, and the others get their mail.
     let in_doubt = charged || claim.setbacks.count > 0 && answers.iter().any(is_in_transaction);
     let refused = in_doubt && said.iter().all(|one| one.scope > Scope::Message);
     let halves = action(Action::Split) || refused && claim.recipients.len() > 1;
-    halves.then(|| Splitting::halved(claim.recipients.len()))
+    halves.then(|| RecipientGroups::halved(claim.recipients.len()))
 }
 
 fn unknown_refusals(answers: &[Answer]) -> Vec<String> {
@@ -710,7 +710,7 @@ mod tests {
         let result =
             judge(&claim(2), &[replied(Stage::FinalDot, 250, "2.0.0 OK"), full.clone()], &TERMS);
         assert_eq!(result.outcomes[1].1, Outcome::NotTried { until: None });
-        assert_eq!(result.split, Some(Splitting::halved(2)));
+        assert_eq!(result.split, Some(RecipientGroups::halved(2)));
         let result = judge(&claim(3), &[full.clone(), full.clone(), full.clone()], &TERMS);
         assert!(
             result
@@ -813,7 +813,11 @@ mod tests {
         let result = judge(&claim, std::slice::from_ref(&refused), &own);
         assert!(matches!(result.outcomes[0].1, Outcome::Dead { .. }), "{result:?}");
         let lists = judge(&after_setbacks(1, 8), &vec![refused; 8], &own);
-        assert_eq!(lists.split, Some(Splitting::AtMost(4)), "halves find the one that is refused");
+        assert_eq!(
+            lists.split,
+            Some(RecipientGroups::AtMost(4)),
+            "halves find the one that is refused"
+        );
         let wrong = replied(Stage::Auth, 535, "5.7.8 Username and Password not accepted.");
         // A login is nobody's own.
         failure_of(judge(&after_setbacks(1, 1), &[wrong], &own));

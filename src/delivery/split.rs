@@ -12,14 +12,14 @@ const REMEMBERED_MAX: usize = 1_000;
 
 /// How a message is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Splitting {
+pub(super) enum RecipientGroups {
     /// Into transactions of at most so many recipients.
     AtMost(usize),
     /// Into one transaction for each domain.
     ByDomain,
 }
 
-impl Splitting {
+impl RecipientGroups {
     /// The division that follows a transaction of `recipients` that was too large.
     pub(super) fn halved(recipients: usize) -> Self {
         Self::AtMost((recipients / 2).max(1))
@@ -28,24 +28,24 @@ impl Splitting {
 
 /// The messages that are divided.
 #[derive(Debug, Default)]
-pub(super) struct Splits(BTreeMap<QueueId, Splitting>);
+pub(super) struct Splits(BTreeMap<QueueId, RecipientGroups>);
 
 impl Splits {
     /// Remembers how a message is divided from now on.
-    pub(super) fn note(&mut self, id: QueueId, splitting: Splitting) {
+    pub(super) fn note(&mut self, id: QueueId, groups: RecipientGroups) {
         if self.0.len() >= REMEMBERED_MAX && !self.0.contains_key(&id) {
             // The oldest message has the smallest id.
             self.0.pop_first();
         }
-        self.0.insert(id, splitting);
+        self.0.insert(id, groups);
     }
 
     /// Leaves in `claim` what goes in its next transaction; the rest stays in the queue, uncharged.
     pub(super) fn apply(&mut self, claim: &mut ClaimedMessage) {
         match self.0.get(&claim.id) {
             None => {}
-            Some(Splitting::AtMost(most)) => claim.recipients.truncate(*most),
-            Some(Splitting::ByDomain) => {
+            Some(RecipientGroups::AtMost(most)) => claim.recipients.truncate(*most),
+            Some(RecipientGroups::ByDomain) => {
                 let domain = |address: &crate::smtp::address::Address| {
                     address.domain().map(str::to_ascii_lowercase)
                 };
@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn a_message_is_halved_until_its_recipients_go_alone() {
-        let sizes = [100, 51, 3, 2, 1].map(Splitting::halved);
-        assert_eq!(sizes, [50, 25, 1, 1, 1].map(Splitting::AtMost));
+        let sizes = [100, 51, 3, 2, 1].map(RecipientGroups::halved);
+        assert_eq!(sizes, [50, 25, 1, 1, 1].map(RecipientGroups::AtMost));
         let mut splits = Splits::default();
-        splits.note(QueueId::from_bytes([1; 16]), Splitting::AtMost(2));
+        splits.note(QueueId::from_bytes([1; 16]), RecipientGroups::AtMost(2));
         assert_eq!(left(&mut splits, claim(1, &["a@x.org", "b@x.org", "c@x.org"])), [0, 1]);
         assert_eq!(left(&mut splits, claim(2, &["a@x.org", "b@x.org", "c@x.org"])), [0, 1, 2]);
     }
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_message_goes_to_one_domain_at_a_time() {
         let mut splits = Splits::default();
-        splits.note(QueueId::from_bytes([1; 16]), Splitting::ByDomain);
+        splits.note(QueueId::from_bytes([1; 16]), RecipientGroups::ByDomain);
         let addresses = ["a@x.org", "b@y.org", "c@X.ORG"];
         assert_eq!(left(&mut splits, claim(1, &addresses)), [0, 2]);
         assert_eq!(left(&mut splits, claim(1, &addresses[1..])), [0]);
@@ -115,7 +115,7 @@ mod tests {
     fn the_memory_is_bounded() {
         let mut splits = Splits::default();
         for number in 0..2 * REMEMBERED_MAX as u128 {
-            splits.note(QueueId::from_bytes(number.to_be_bytes()), Splitting::AtMost(1));
+            splits.note(QueueId::from_bytes(number.to_be_bytes()), RecipientGroups::AtMost(1));
         }
         assert_eq!(splits.0.len(), REMEMBERED_MAX);
     }

@@ -194,8 +194,8 @@ impl Worker {
             warn!(id = %claim.id, error = %problem, "the answer could not be noted; a kill before it is settled may send the message again");
         }
         message.decide(Arc::clone(&settlement));
-        if let Some(splitting) = result.split {
-            lock(&shared.splits).note(claim.id, splitting);
+        if let Some(groups) = result.split {
+            lock(&shared.splits).note(claim.id, groups);
         }
         shared.note_unknown(claim.id, &result.log.unknown);
         if changed {
