@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::account_failure::{AccountFailure, Recheck, longest, rank, wait};
 use crate::{
     clock::Timestamp,
     queue::{
@@ -49,9 +50,6 @@ const SPAM_MAX: usize = 3;
 const SPAM_WINDOW: Duration = Duration::from_secs(3_600);
 /// Messages that are charged in a row with refusals in the account's name: with one more, the account is in doubt.
 const CHARGED_MAX: usize = 5;
-/// How long good mail waits at most for a message or a sender that is refused in the account's name, unless the
-/// upstream says that the day is full or the rate unusual (then an hour). The simulated month in tests/delivery holds it.
-const DOUBTFUL_PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long after a back-off there is one connection at a time.
 const ALONE: Duration = Duration::from_secs(30 * 60);
 
@@ -91,56 +89,6 @@ pub(super) enum Entry {
 pub(super) enum Stops {
     Sender,
     Everybody,
-}
-
-/// Why the account stops.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AccountFailure {
-    pub(super) condition: AccountCondition,
-    pub(super) reason: String,
-    pub(super) remedy: String,
-    /// The least first pause, where the usual one is too short.
-    pub(super) least: Duration,
-    /// How soon it may be looked at again.
-    pub(super) recheck: Recheck,
-    /// The connection was lost at AUTH, which some servers do instead of refusing.
-    pub(super) lost_at_login: bool,
-    /// The connection was lost while a message was handed over.
-    pub(super) lost_in_transaction: bool,
-    /// The upstream itself says that the account's day is full.
-    pub(super) day_full: bool,
-    /// It says no more than the refusal before it, because it comes from the same message, sender or recipient: others
-    /// wait no longer for it.
-    pub(super) says_nothing_new: bool,
-}
-
-/// What it costs to look again whether a failure is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recheck {
-    /// As much as the condition says.
-    Usual,
-    /// A connection without a login, as in a back-off.
-    WithoutLogin,
-    /// Another message: the login has worked, and perhaps only the one that was refused is meant.
-    AnotherMessage,
-    /// Nothing: it is found on this side before anything is sent.
-    Local,
-}
-
-impl AccountFailure {
-    pub(super) fn new(condition: AccountCondition, reason: String, remedy: String) -> Self {
-        Self {
-            condition,
-            reason,
-            remedy,
-            least: Duration::ZERO,
-            recheck: Recheck::Usual,
-            lost_at_login: false,
-            lost_in_transaction: false,
-            day_full: false,
-            says_nothing_new: false,
-        }
-    }
 }
 
 impl Account {
@@ -409,77 +357,6 @@ impl Account {
         self.login_worked = false;
         self.losses = 0;
         self.login_losses = 0;
-    }
-}
-
-/// How long the pause lasts that a failure begins for the `strikes`th time in a row.
-fn wait(failure: &AccountFailure, strikes: u32) -> Duration {
-    let doubled = failure.least.saturating_mul(1 << strikes.saturating_sub(1).min(8));
-    let usual = match failure.recheck {
-        Recheck::Local => return local_pause(strikes),
-        Recheck::WithoutLogin => pause(AccountCondition::BackingOff, strikes),
-        Recheck::AnotherMessage => pause(failure.condition, strikes).min(doubtful_pause(strikes)),
-        Recheck::Usual if failure.says_nothing_new => pause(failure.condition, 1),
-        Recheck::Usual => pause(failure.condition, strikes),
-    };
-    usual.max(doubled.min(longest(failure.condition)))
-}
-
-/// No pause of a condition lasts longer.
-fn longest(condition: AccountCondition) -> Duration {
-    // "Unusual rate" asks for up to an hour (docs/gmail.md section 3.6).
-    const BACKING_OFF_MAX: Duration = Duration::from_secs(3_600);
-    pause(condition, u32::MAX).max(match condition {
-        AccountCondition::BackingOff => BACKING_OFF_MAX,
-        _ => Duration::ZERO,
-    })
-}
-
-/// How long a pause lasts after finding the condition `strikes` times in a row.
-fn pause(condition: AccountCondition, strikes: u32) -> Duration {
-    const MINUTE: u64 = 60;
-    const HOUR: u64 = 3_600;
-    let step = strikes.saturating_sub(1);
-    let seconds = match condition {
-        AccountCondition::Open => 0,
-        AccountCondition::BackingOff => (30u64 << step.min(6)).min(30 * MINUTE),
-        AccountCondition::PausedLogin => (15 * MINUTE) << step.min(3),
-        AccountCondition::PausedQuota => HOUR << step.min(2),
-        // Each failing login feeds Google's abuse heuristics, so there is no more than one in 6 h.
-        AccountCondition::PausedCredentials | AccountCondition::PausedConfiguration => 6 * HOUR,
-    };
-    Duration::from_secs(seconds)
-}
-
-/// How long a pause lasts that a fault on this side causes: it ends soon after somebody mends it.
-fn local_pause(strikes: u32) -> Duration {
-    let minutes = match strikes {
-        0 | 1 => 1,
-        2 => 2,
-        _ => 5,
-    };
-    Duration::from_secs(minutes * 60)
-}
-
-/// How long a pause lasts at most that one message may have earned for itself: the others wait no longer for it.
-fn doubtful_pause(strikes: u32) -> Duration {
-    let minutes = match strikes {
-        0 | 1 => 1,
-        2 => 5,
-        _ => return DOUBTFUL_PAUSE_MAX,
-    };
-    Duration::from_secs(minutes * 60)
-}
-
-/// The gravity of a condition.
-fn rank(condition: AccountCondition) -> u8 {
-    match condition {
-        AccountCondition::Open => 0,
-        AccountCondition::BackingOff => 1,
-        AccountCondition::PausedLogin => 2,
-        AccountCondition::PausedQuota => 3,
-        AccountCondition::PausedCredentials => 4,
-        AccountCondition::PausedConfiguration => 5,
     }
 }
 

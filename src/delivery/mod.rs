@@ -8,6 +8,7 @@
 //! code: `gmail_replies` (the table), `classify`, `settlement` and `account` (the pauses).
 
 mod account;
+mod account_failure;
 mod answer;
 mod attempt;
 mod bearer;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    account::{AccountFailure, Recheck},
+    account_failure::{AccountFailure, Recheck},
     answer::{Answer, Fault, Stage},
     classify::{classify, is_unknown},
     oauth,

@@ -12,7 +12,8 @@ use std::{
 use tracing::{debug, error, warn};
 
 use super::{
-    account::{Account, AccountFailure, Entry, Permit, Stops},
+    account::{Account, Entry, Permit, Stops},
+    account_failure::AccountFailure,
     blame::{Suspects, Turn},
     in_flight::InFlight,
     report::report,
