@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::queue::waiting::{Because, Departure, Refusing};
+pub use crate::{
+    delivery::{InFlight, LastError},
+    queue::waiting::{Because, Departure, Refusing},
+};
 
 pub use super::{
     budget::Budget,
@@ -61,7 +64,7 @@ pub struct Status {
     /// The newest queued messages with a refusal, newest first.
     pub refused: Vec<RefusedRecipient>,
     /// What went wrong with the upstream since the start, newest first.
-    pub errors: Vec<UpstreamError>,
+    pub errors: Vec<LastError>,
     /// Refusals since the start that the table of known replies does not have; each is in the log in full.
     #[serde(default)]
     pub unknown_replies: u64,
@@ -149,36 +152,6 @@ pub struct Oldest {
     pub id: QueueId,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-}
-
-/// A message on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InFlight {
-    /// Which.
-    pub id: QueueId,
-    /// Since when.
-    pub since: Timestamp,
-    /// Recipients of the attempt.
-    pub recipients: usize,
-    /// How far the attempt has come, in words of SMTP.
-    pub stage: String,
-}
-
-/// Trouble with the upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpstreamError {
-    /// When.
-    pub at: Timestamp,
-    /// With which message.
-    pub id: QueueId,
-    /// What was said.
-    pub text: String,
-}
-
-impl From<crate::delivery::LastError> for UpstreamError {
-    fn from(error: crate::delivery::LastError) -> Self {
-        Self { at: error.at, id: error.id, text: error.text }
-    }
 }
 
 /// The first recipient of a queued message that was refused.

@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Budget, Client, Clients, Deleted, InFlight, Kind, Message, Origin, PAGE_DEFAULT,
-        PAGE_MAX, Queue, QueuePage, Refused, Retried, Status, UpstreamError,
+        Account, Budget, Client, Clients, Deleted, Kind, Message, Origin, PAGE_DEFAULT, PAGE_MAX,
+        Queue, QueuePage, Refused, Retried, Status,
     },
     dead, health,
     http::Port,
@@ -32,7 +32,7 @@ use super::{
 use crate::{
     budget::Limit,
     clock::{Clock, Moment},
-    delivery::{self, PoolHandle, PoolStatus},
+    delivery::{PoolHandle, PoolStatus},
     listener,
     queue::{
         id::QueueId,
@@ -218,16 +218,11 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
             oldest: survey.oldest,
             partial: survey.partial,
         },
-        in_flight: pool.in_flight.iter().map(in_flight).collect(),
+        in_flight: pool.in_flight,
         refused: survey.refused,
-        errors: pool.errors.into_iter().rev().map(UpstreamError::from).collect(),
+        errors: pool.errors.into_iter().rev().collect(),
         unknown_replies: pool.counters.unknown_replies,
     }))
-}
-
-fn in_flight(attempt: &delivery::InFlight) -> InFlight {
-    let stage = attempt.stage.name().to_owned();
-    InFlight { id: attempt.id, since: attempt.since, recipients: attempt.recipients, stage }
 }
 
 async fn show_budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {

@@ -43,7 +43,7 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
             "{} to {}, at {}, begun {since}",
             attempt.id,
             count(attempt.recipients as u64, "recipient"),
-            attempt.stage
+            attempt.stage.name()
         )
     });
     labelled(out, "in flight", &in_flight.collect::<Vec<_>>())?;

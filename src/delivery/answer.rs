@@ -19,25 +19,32 @@ pub(super) const REPLY_TEXT_LENGTH_MAX: usize = 1_000;
 
 /// How far a connection or a mail transaction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// DNS, TCP and, for implicit TLS, the handshake.
     Connect,
     /// The 220 of the server.
     Greeting,
     /// EHLO.
+    #[serde(rename = "EHLO")]
     Ehlo,
     /// STARTTLS and its handshake.
+    #[serde(rename = "STARTTLS")]
     Starttls,
     /// AUTH.
+    #[serde(rename = "AUTH")]
     Auth,
     /// MAIL FROM.
+    #[serde(rename = "MAIL")]
     Mail,
     /// RCPT TO.
+    #[serde(rename = "RCPT")]
     Rcpt,
     /// DATA, and the message up to its last block.
+    #[serde(rename = "DATA")]
     Data,
     /// From the last block to the reply that ends the transaction.
+    #[serde(rename = "final dot")]
     FinalDot,
 }
 
@@ -292,6 +299,13 @@ impl fmt::Display for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_is_called_the_same_on_the_wire_of_the_api_and_on_screens() {
+        for stage in Stage::ALL {
+            assert_eq!(serde_json::to_value(stage).unwrap(), stage.name());
+        }
+    }
 
     #[test]
     fn the_enhanced_code_is_taken_off_the_text() {

@@ -15,12 +15,11 @@ use crate::{
 pub(super) const ERRORS_MAX: usize = 10;
 
 /// The pool as a screen shows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct PoolStatus {
     /// The upstream account.
     pub account: AccountState,
     /// Whether one message is being tried, for whose result the others wait.
-    #[serde(default)]
     pub probing: bool,
     /// Messages on their way just now.
     pub in_flight: Vec<InFlight>,
@@ -31,12 +30,11 @@ pub struct PoolStatus {
     /// Totals since the start.
     pub counters: Counters,
     /// The last refusal that the table of known replies does not have.
-    #[serde(default)]
     pub last_unknown_reply: Option<String>,
 }
 
 /// A message on its way.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
     /// Which.
     pub id: QueueId,
@@ -49,7 +47,7 @@ pub struct InFlight {
 }
 
 /// When something can leave, and what decides it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
     /// When, by wall time.
     pub at: Timestamp,
@@ -58,8 +56,7 @@ pub struct Departure {
 }
 
 /// What the next departure waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DepartureReason {
     /// The next attempt is due then.
     Due,
@@ -91,7 +88,7 @@ impl DepartureReason {
 }
 
 /// Something that went wrong with the upstream.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// When.
     pub at: Timestamp,
@@ -102,7 +99,7 @@ pub struct LastError {
 }
 
 /// Totals since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Recipients accepted by the upstream.
     pub relayed: u64,
@@ -117,6 +114,5 @@ pub struct Counters {
     /// Claims.
     pub attempts: u64,
     /// Refusals that the table of known replies does not have.
-    #[serde(default)]
     pub unknown_replies: u64,
 }
