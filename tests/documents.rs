@@ -255,7 +255,7 @@ fn every_document_and_section_that_is_named_anywhere_is_there() {
 
 #[test]
 fn the_search_for_such_names_finds_a_wrong_one_of_each_kind() {
-    let path = Path::new("src/delivery/pace.rs");
+    let path = Path::new("src/delivery/throttle.rs");
     for wrong in [
         concat!("// (cra", "tes.md part 3)"),
         concat!("//! Rule: (docs/gmail.md section\n//! 3.", "99)."),

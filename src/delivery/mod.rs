@@ -3,20 +3,19 @@
 //! Rule: it never talks to a client, and never sends a final dot without a reservation on disk.
 //! Must not know how a message came in.
 //!
-//! From the outside in: [`pool`] owns the workers and the waits, `worker` claims and settles, `attempt`
-//! carries one message through one connection, `gmail` speaks SMTP. What a reply means is decided by pure
-//! code: `gmail_replies` (the table), `classify`, `settlement` and `account` (the pauses).
+//! From the outside in: [`pool`] owns the workers and the waits, `worker` claims and settles, `plan`
+//! carries one message through one connection, `connection` speaks SMTP. What a reply means is decided by pure
+//! code: `gmail_replies` (the table), `classify`, `outcome` and `account` (the pauses).
 
 mod account;
 mod account_failure;
 mod answer;
-mod attempt;
 mod bearer;
 mod blame;
 mod classify;
+mod connection;
 mod credential;
 mod endpoint;
-mod gmail;
 mod gmail_replies;
 mod handle;
 pub mod https;
@@ -24,7 +23,8 @@ mod in_flight;
 mod names;
 pub mod oauth;
 mod options;
-mod pace;
+mod outcome;
+mod plan;
 pub mod pool;
 mod port_fallback;
 mod reach;
@@ -32,10 +32,10 @@ mod replies;
 mod report;
 mod retry;
 mod schedule;
-mod settlement;
 mod shared;
 mod split;
 mod status;
+mod throttle;
 mod tls;
 mod upstream;
 mod verdict;

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use super::{
     account::Account,
-    gmail::Connection,
+    connection::Connection,
     handle::PoolHandle,
     in_flight::Stranded,
     oauth::tokens::LOOK_EVERY,
@@ -367,7 +367,7 @@ fn warn_of_pause(state: &AccountState) {
 async fn rescue(shared: &Shared, stranded: Stranded) -> Ended {
     let Stranded { claim, stage, settlement } = stranded;
     let settlement = settlement.unwrap_or_else(|| {
-        let outcomes = settlement::abandoned(&claim, stage, &shared.terms());
+        let outcomes = outcome::abandoned(&claim, stage, &shared.terms());
         report(shared, &claim, &outcomes, Some("the relay's own worker failed".to_owned()), 0);
         Arc::new(Settlement { reservation: claim.reservation, at: shared.now().wall, outcomes })
     });

@@ -15,17 +15,17 @@ use tracing::{error, info, warn};
 use super::{
     account::{Account, Permit},
     blame::{COSTLY_FOR, Suspects, Turn},
+    connection::Connection,
     credential,
-    gmail::Connection,
     in_flight::AllInFlight,
     oauth::{self, Tokens},
     options::{Options, PasswordSource},
-    pace::{Logins, Pacer},
+    outcome::Terms,
     port_fallback::PortFallback,
     schedule::Schedule,
-    settlement::Terms,
     split::Splits,
     status::{Counters, ERRORS_MAX, LastError, PoolStatus},
+    throttle::{Logins, Pacer},
     tls::Trust,
 };
 use crate::{

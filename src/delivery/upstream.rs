@@ -10,10 +10,10 @@ use tracing::{debug, error, info, warn};
 use super::{
     account::Permit,
     answer::{Answer, Fault, Stage, StageCell},
-    attempt::Plan,
-    gmail::Connection,
+    connection::Connection,
     options::{Limits, Way},
-    settlement::{self, AttemptResult, ConnectionFate, Terms, judge},
+    outcome::{self, AttemptResult, ConnectionFate, Terms, judge},
+    plan::Plan,
     shared::{Shared, lock},
     status::DepartureReason,
 };
@@ -307,7 +307,7 @@ impl Upstream {
         }
         lock(&self.shared.schedule).store_failed(self.shared.clock.now());
         // Later and later, so that one message that cannot be read does not stand before all others.
-        let until = self.shared.now().wall.after(settlement::step(claim).min(UNREADABLE_STEP_MAX));
+        let until = self.shared.now().wall.after(outcome::step(claim).min(UNREADABLE_STEP_MAX));
         let again = Outcome::SetBack { until, reply: problem.to_string() };
         let outcomes = claim.recipients.iter().map(|recipient| (recipient.index, again.clone()));
         Some(AttemptResult::untried(outcomes.collect()))

@@ -16,8 +16,8 @@ use super::{
     account_failure::AccountFailure,
     blame::{Suspects, Turn},
     in_flight::InFlight,
+    outcome::{self, AccountEffect, AttemptResult, ConnectionFate},
     report::report,
-    settlement::{self, AccountEffect, AttemptResult, ConnectionFate},
     shared::{Shared, lock},
     status::DepartureReason,
     upstream::{Upstream, Warm},
@@ -187,7 +187,7 @@ impl Worker {
         let mut outcomes = std::mem::take(&mut result.outcomes);
         let changed = self.learn(&claim, &result, &outcomes, permit);
         let pause = lock(&shared.account).state().until.map(|until| until.since(ended.wall));
-        settlement::behind(&mut outcomes, pause.unwrap_or_default());
+        outcome::behind(&mut outcomes, pause.unwrap_or_default());
         let settlement =
             Arc::new(Settlement { reservation: claim.reservation, at: ended.wall, outcomes });
         // From here on a kill sends nothing again; before it there is nothing that waits.
@@ -269,14 +269,14 @@ impl Worker {
             result.connection == ConnectionFate::Uncertain && account.lost_after_dot(permit);
         let mut failure = match &result.account {
             AccountEffect::Failed(failure) => Some(failure.clone()),
-            _ if is_lost => Some(settlement::connection_failure(complaint.to_owned())),
+            _ if is_lost => Some(outcome::connection_failure(complaint.to_owned())),
             AccountEffect::TakenForSpam => {
                 match account.spam(suspects.spam(claim, now), now.wall) {
                     Some(Stops::Sender) => {
                         stop_sender(&mut suspects, claim, complaint, now);
                         None
                     }
-                    Some(Stops::Everybody) => Some(settlement::spam_failure(complaint)),
+                    Some(Stops::Everybody) => Some(outcome::spam_failure(complaint)),
                     None => None,
                 }
             }
