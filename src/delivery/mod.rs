@@ -3,7 +3,7 @@
 //! Rule: it never talks to a client, and never sends a final dot without a reservation on disk.
 //! Must not know how a message came in.
 //!
-//! From the outside in: [`pool`] owns the workers and the waits, `worker` claims and settles, `plan`
+//! From the outside in: [`pool`] owns the workers and the waits, `worker` claims and settles, `upstream`
 //! carries one message through one connection, `connection` speaks SMTP. What a reply means is decided by pure
 //! code: `gmail_replies` (the table), `classify`, `outcome` and `account` (the pauses).
 
@@ -17,7 +17,6 @@ mod connection;
 mod credential;
 mod endpoint;
 mod gmail_replies;
-mod handle;
 pub mod https;
 mod in_flight;
 mod names;
@@ -29,7 +28,6 @@ pub mod pool;
 mod port_fallback;
 mod reach;
 mod replies;
-mod report;
 mod retry;
 mod schedule;
 mod shared;
@@ -46,9 +44,8 @@ mod worker;
 pub use answer::Stage;
 pub use credential::password_fault;
 pub use gmail_replies::{KnownReply, known_replies};
-pub use handle::PoolHandle;
 pub use options::{IpFamily, Limits, Login, Options, PasswordSource, Tls, Uncertain, Way};
-pub use pool::Pool;
+pub use pool::{Pool, PoolHandle};
 pub use status::{Counters, Departure, DepartureReason, InFlight, LastError, PoolStatus};
 pub use tls::ca_file_fault;
 pub use verdict::{Action, Growth, Scope, Waits};

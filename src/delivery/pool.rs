@@ -17,16 +17,14 @@ use tracing::{error, info, warn};
 use super::{
     account::Account,
     connection::Connection,
-    handle::PoolHandle,
     in_flight::Stranded,
     oauth::tokens::LOOK_EVERY,
     options::Options,
-    report::report,
-    settlement,
+    outcome,
     shared::{Shared, lock},
-    status::DepartureReason,
+    status::{DepartureReason, PoolStatus},
     upstream::Warm,
-    worker::work,
+    worker::{report, work},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -66,6 +64,29 @@ pub struct Pool {
 enum Ended {
     Worker(Option<Warm>),
     Helper,
+}
+
+/// A hold on a running pool, for the status screen and `resume`.
+#[derive(Clone, Debug)]
+pub struct PoolHandle {
+    shared: Arc<Shared>,
+}
+
+impl PoolHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Everything at once.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        self.shared.status()
+    }
+
+    /// Ends every pause: a person says that the cause is gone. One message is tried first.
+    pub async fn resume(&self) -> AccountState {
+        self.shared.resume().await
+    }
 }
 
 impl Pool {

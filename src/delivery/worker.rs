@@ -17,7 +17,6 @@ use super::{
     blame::{Suspects, Turn},
     in_flight::InFlight,
     outcome::{self, AccountEffect, AttemptResult, ConnectionFate},
-    report::report,
     shared::{Shared, lock},
     status::DepartureReason,
     upstream::{Upstream, Warm},
@@ -360,5 +359,53 @@ fn learn(
             account.release(permit);
             false
         }
+    }
+}
+
+/// One line for each recipient.
+pub(super) fn report(
+    shared: &Shared,
+    claim: &ClaimedMessage,
+    outcomes: &[(usize, Outcome)],
+    complaint: Option<String>,
+    took_ms: u64,
+) {
+    for (recipient, (_, outcome)) in claim.recipients.iter().zip(outcomes) {
+        let (id, to, attempt) = (claim.id, &recipient.address, recipient.attempts + 1);
+        match outcome {
+            Outcome::Relayed { reply } => {
+                shared.count(|counters| counters.relayed += 1);
+                info!(%id, %to, reply, attempt, took_ms, "relayed");
+                if recipient.resend {
+                    warn!(%id, %to, "possible duplicate: the answer to an earlier attempt was lost");
+                }
+            }
+            Outcome::Deferred { until, reply } => {
+                shared.count(|counters| counters.deferred += 1);
+                warn!(%id, %to, reply, attempt, %until, "deferred");
+            }
+            Outcome::Dead { reply } => {
+                shared.count(|counters| counters.dead += 1);
+                warn!(%id, %to, reply, attempt, "dead");
+            }
+            Outcome::Uncertain { resend_at: Some(until), reason } => {
+                shared.count(|counters| counters.uncertain += 1);
+                warn!(%id, %to, reason, attempt, %until, "uncertain");
+            }
+            Outcome::Uncertain { resend_at: None, reason } => {
+                shared.count(|counters| counters.uncertain += 1);
+                warn!(%id, %to, reason, attempt, "held");
+            }
+            Outcome::SetBack { until, reply } => {
+                info!(%id, %to, reply, %until, "queued");
+            }
+            Outcome::NotTried { .. } => {
+                let reason = complaint.as_deref().unwrap_or_default();
+                info!(%id, %to, reason, "queued");
+            }
+        }
+    }
+    if let Some(complaint) = complaint {
+        shared.note_error(claim.id, complaint);
     }
 }
