@@ -60,13 +60,13 @@ impl AccountFailure {
 
 /// How long the pause lasts that a failure begins for the `strikes`th time in a row.
 pub(super) fn wait(failure: &AccountFailure, strikes: u32) -> Duration {
-    let doubled = failure.least.saturating_mul(1 << strikes.saturating_sub(1).min(8));
+    let news = if failure.says_nothing_new { 1 } else { strikes };
+    let doubled = failure.least.saturating_mul(1 << news.saturating_sub(1).min(8));
     let usual = match failure.recheck {
         Recheck::Local => return local_pause(strikes),
         Recheck::WithoutLogin => pause(AccountCondition::BackingOff, strikes),
         Recheck::AnotherMessage => pause(failure.condition, strikes).min(doubtful_pause(strikes)),
-        Recheck::Usual if failure.says_nothing_new => pause(failure.condition, 1),
-        Recheck::Usual => pause(failure.condition, strikes),
+        Recheck::Usual => pause(failure.condition, news),
     };
     usual.max(doubled.min(longest(failure.condition)))
 }

@@ -284,16 +284,15 @@ impl Worker {
         if result.connection.ends() && result.is_the_messages_own() {
             suspects.cost_a_connection(claim.id, now);
         }
-        if let Some(failure) = &mut failure {
+        let is_set_back = outcomes.iter().any(|(_, one)| matches!(one, Outcome::SetBack { .. }));
+        if let Some(failure) = failure.as_mut().filter(|_| is_set_back) {
             failure.says_nothing_new |= suspects.is_like_a_refused_one(claim);
         }
         let accepted = |(index, outcome): &(usize, Outcome)| {
             matches!(outcome, Outcome::Relayed { .. }).then_some(*index)
         };
         let accepted: Vec<usize> = outcomes.iter().filter_map(accepted).collect();
-        if failure.is_some()
-            && outcomes.iter().any(|(_, one)| matches!(one, Outcome::SetBack { .. }))
-        {
+        if failure.is_some() && is_set_back {
             suspects.accuse(claim, now);
         } else if !accepted.is_empty() && account.is_current(permit) {
             suspects.accepted(claim, &accepted);
