@@ -9,7 +9,10 @@ use std::{io::Write, path::Path, sync::Arc};
 
 use clap::Subcommand;
 
-use super::exit::{Exit, Failure};
+use super::{
+    exit::{Exit, Failure},
+    runtime::Runtime,
+};
 use crate::{
     clock::{Clock, SystemClock},
     daemon,
@@ -117,15 +120,10 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))
-}
-
 fn revoke(out: &mut dyn Write, consenting: &Consenting<'_>) -> Result<(), Failure> {
     let stored = consenting.file.read()?;
     let exchange = consenting.exchange();
-    let revoked = runtime()?.block_on(exchange.revoke(&stored.refresh_token));
+    let revoked = Runtime::of_a_question()?.block_on(exchange.revoke(&stored.refresh_token));
     // A token that may still be good is kept: without it nobody could take it back.
     revoked.map_err(|error| {
         let advice = format!(

@@ -25,6 +25,7 @@ mod queue;
 mod remote;
 mod resume;
 mod run;
+mod runtime;
 mod sandbox;
 mod screen;
 mod selection;

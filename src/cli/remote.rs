@@ -14,6 +14,7 @@ use super::{
     budget, clients, dead,
     exit::{Exit, Failure},
     health, queue, resume,
+    runtime::Runtime,
     screen::{Form, json},
     status,
 };
@@ -64,10 +65,7 @@ pub(super) fn run(
     let Configured { socket, ignored } = named.map_or_else(|| configured(config), Ok)?;
     let client = Client::new(socket);
     let form = if arguments.json { Form::Json } else { Form::Text };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
-    let result = runtime.block_on(ask(out, &client, form, question));
+    let result = Runtime::of_a_question()?.block_on(ask(out, &client, form, question));
     result.map_err(|failure| with_ignored(failure, ignored.as_ref()))
 }
 

@@ -4,14 +4,12 @@
 
 use std::{io, io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     check_door,
     exit::{Exit, Failure},
+    runtime::Runtime,
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
@@ -26,18 +24,6 @@ use crate::{
     supervision::{Supervisor, Variables},
     telemetry,
 };
-
-/// Threads that drive connections. The work is waiting for disks and networks; two keep a slow task
-/// from holding up the others, and each costs memory while idle.
-const WORKER_THREADS: usize = 2;
-/// Threads for calls that block: syncs of spool files run side by side there.
-const BLOCKING_THREADS_MAX: usize = 64;
-/// How long an unused one of them stays, so that a burst's memory comes back.
-const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(2);
-/// Our deepest stack is TLS over SMTP; the usual 2 MiB is mostly address space, but not only.
-const THREAD_STACK_BYTES: usize = 512 * 1024;
-/// How long a process that was told to stop at once waits for calls that block.
-pub(super) const RUNTIME_STOP: Duration = Duration::from_millis(200);
 
 /// How long the end of the process waits for the last lines of its log to be read.
 const LOG_STOP: Duration = Duration::from_secs(1);
@@ -58,9 +44,9 @@ pub(super) fn run(
     }
     telemetry::init(settings.telemetry, settings.log_output);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let runtime = runtime()?;
+    let runtime = Runtime::of_a_daemon()?;
     let result = runtime.block_on(serve(settings, clock));
-    runtime.shutdown_timeout(RUNTIME_STOP);
+    runtime.stop();
     telemetry::flush(LOG_STOP);
     result
 }
@@ -71,18 +57,6 @@ fn skip(out: &mut dyn Write, words: &str, supervisor: &Supervisor) -> Result<(),
     writeln!(out, "Pillarbox does not start yet: {words}")?;
     supervisor.skipped("not started: there is no account yet");
     Ok(())
-}
-
-/// The runtime of a daemon.
-pub(super) fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_keep_alive(BLOCKING_THREAD_IDLE)
-        .thread_stack_size(THREAD_STACK_BYTES)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Temporary, format!("cannot start threads: {error}")))
 }
 
 async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<(), Failure> {

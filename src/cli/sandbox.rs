@@ -28,7 +28,8 @@ use self::{
 };
 use super::{
     exit::{Exit, Failure},
-    run::{RUNTIME_STOP, Signals, open_store, runtime},
+    run::{Signals, open_store},
+    runtime::Runtime,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -104,7 +105,7 @@ pub(super) fn run(
         None => None,
     };
     daemon::harden();
-    let runtime = runtime()?;
+    let runtime = Runtime::of_a_daemon()?;
     let result = runtime.block_on(async {
         let signals = Signals::receive()?;
         let sandbox = Sandbox::start(arguments.look_alike(scenario)).await;
@@ -115,7 +116,7 @@ pub(super) fn run(
         }
         serve(out, config, arguments, scenario, sandbox, signals).await
     });
-    runtime.shutdown_timeout(RUNTIME_STOP);
+    runtime.stop();
     result
 }
 

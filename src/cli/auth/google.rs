@@ -13,12 +13,13 @@ use std::{
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::{Consenting, clock, runtime};
+use super::{Consenting, clock};
 use crate::{
     admin::client::Client as Daemon,
     cli::{
         exit::{Exit, Failure},
         moment::{span, when},
+        runtime::Runtime,
         screen::clean,
     },
     delivery::oauth::{
@@ -61,7 +62,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let client = client_file::client(consenting.client)?;
     let exchange = consenting.exchange();
-    let runtime = runtime()?;
+    let runtime = Runtime::of_a_question()?;
     let stored = runtime.block_on(async {
         match &arguments.import {
             Some(path) => import(consenting, &client, path, arguments.testing),

@@ -16,6 +16,7 @@ use crate::{
         exit::{Exit, Failure},
         output::Output,
         queue::{Command, List, run},
+        runtime::Runtime,
         screen::{Form, Lines, count},
         selection::{Selection, Verb},
     },
@@ -112,12 +113,8 @@ fn client(source: &Source) -> Client {
     Client::new(PathBuf::from(source.get("admin", "socket").unwrap_or(settings::DEFAULT_SOCKET)))
 }
 
-/// A runtime for a question: only people and monitoring wait for it.
 fn block_on<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new(Exit::Temporary, format!("cannot start: {error}")))?;
-    runtime.block_on(question)
+    Runtime::of_a_question()?.block_on(question)
 }
 
 fn trouble(failure: &Failure) -> Trouble {

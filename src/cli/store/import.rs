@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cli::{
         exit::{Exit, Failure},
-        run,
+        runtime::Runtime,
         screen::{clean, count},
     },
     clock::{Clock as _, SystemClock, Timestamp},
@@ -75,7 +75,7 @@ pub(super) fn run(
     let clock = Arc::new(SystemClock::new());
     let now = clock.wall();
     let store = SledStore::open(options, clock)?;
-    let runtime = run::runtime()?;
+    let runtime = Runtime::of_a_daemon()?;
     let mut import = Import { store, arguments, in_flight, now, tally: Tally::default() };
     let result = loop {
         let found = match mailbox.next() {
