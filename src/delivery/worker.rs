@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     account::{Account, Entry, Permit, Stops},
