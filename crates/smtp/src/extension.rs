@@ -8,7 +8,7 @@ use super::{
     dsn::{self, Content, Notify, RecipientDsn},
     path::is_keyword,
     peer::{Authentication, Client},
-    session::{MESSAGES_MAX, Options},
+    session::contract::{MESSAGES_MAX, Options},
 };
 
 /// Letters and digits of a queue id.

@@ -11,7 +11,7 @@ use super::{
     command::CommandError,
     extension,
     peer::Client,
-    session::{Options, Refusal},
+    session::contract::{Options, Refusal},
 };
 
 /// One reply, of one or more lines.

@@ -6,7 +6,7 @@
 //! Must not know how a message is stored or what becomes of it.
 
 mod authentication;
-mod contract;
+pub(crate) mod contract;
 mod mail;
 mod transfer;
 mod transition;
