@@ -120,19 +120,19 @@ impl Quirks {
 
 /// What was noticed in one session: each oddity is reported once.
 #[derive(Debug, Default)]
-pub struct Notebook {
+pub struct QuirkLog {
     noticed: Quirks,
     reported: Quirks,
 }
 
-impl Notebook {
-    /// Notes one.
-    pub fn note(&mut self, quirk: Quirk) {
+impl QuirkLog {
+    /// Records one.
+    pub fn record(&mut self, quirk: Quirk) {
         self.noticed.insert(quirk);
     }
 
-    /// Notes all of a set.
-    pub fn note_all(&mut self, quirks: Quirks) {
+    /// Records all of a set.
+    pub fn record_all(&mut self, quirks: Quirks) {
         self.noticed.extend(quirks);
     }
 
@@ -153,15 +153,15 @@ mod tests {
 
     #[test]
     fn each_quirk_is_reported_once_a_session() {
-        let mut notebook = Notebook::default();
-        assert_eq!(notebook.take(), []);
-        notebook.note(Quirk::Nul);
-        notebook.note(Quirk::Nul);
-        notebook.note(Quirk::EarlyTalker);
-        assert_eq!(notebook.take(), [Quirk::EarlyTalker, Quirk::Nul]);
-        notebook.note(Quirk::Nul);
-        notebook.note(Quirk::ClosedWithoutQuit);
-        assert_eq!(notebook.take(), [Quirk::ClosedWithoutQuit]);
+        let mut quirk_log = QuirkLog::default();
+        assert_eq!(quirk_log.take(), []);
+        quirk_log.record(Quirk::Nul);
+        quirk_log.record(Quirk::Nul);
+        quirk_log.record(Quirk::EarlyTalker);
+        assert_eq!(quirk_log.take(), [Quirk::EarlyTalker, Quirk::Nul]);
+        quirk_log.record(Quirk::Nul);
+        quirk_log.record(Quirk::ClosedWithoutQuit);
+        assert_eq!(quirk_log.take(), [Quirk::ClosedWithoutQuit]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use super::peer::{Authentication, Client, Credentials, LoginRefusal, Policy}
 use super::{
     authentication::Exchange,
     line::Input,
-    quirk::{Notebook, Quirk},
+    quirk::{Quirk, QuirkLog},
     receiving::{Afterwards, Receiving},
     reply::{self, Reply},
 };
@@ -40,7 +40,7 @@ pub struct Session {
     service: Service,
     /// Who has logged in.
     login: Option<String>,
-    notebook: Notebook,
+    quirk_log: QuirkLog,
     /// DATA was refused and no command has come since: a client that does not look sends its message now.
     data_refused: bool,
     /// Empty lines right before.
@@ -128,7 +128,7 @@ impl Session {
             due: None,
             service: Service::Running,
             login: None,
-            notebook: Notebook::default(),
+            quirk_log: QuirkLog::default(),
             data_refused: false,
             empty_lines: 0,
             message_ended: false,
@@ -251,7 +251,7 @@ impl Session {
     /// What was unusual about the client's way of speaking and was not told before: each oddity is told once
     /// a session. To be asked at the end of the session, and as often as one likes before.
     pub fn take_quirks(&mut self) -> Vec<Quirk> {
-        self.notebook.take()
+        self.quirk_log.take()
     }
 
     /// The draft could not take a [`Step::Body`] and the driver has dropped it: the rest of the message
@@ -272,7 +272,7 @@ impl Session {
     /// The client has closed its side: a message that is not complete is abandoned, nothing is answered.
     pub fn closed_by_peer(&mut self) {
         if self.has_spoken() && !matches!(self.state, State::Closed) {
-            self.notebook.note(Quirk::ClosedWithoutQuit);
+            self.quirk_log.record(Quirk::ClosedWithoutQuit);
         }
         self.output.clear();
         self.end();

@@ -42,8 +42,8 @@ impl Session {
             return self.object(&reply::unknown_mechanism(), state);
         };
         match self.hello {
-            Hello::Missing => self.notebook.note(Quirk::NoHello),
-            Hello::Basic(_) => self.notebook.note(Quirk::HeloThenAuth),
+            Hello::Missing => self.quirk_log.record(Quirk::NoHello),
+            Hello::Basic(_) => self.quirk_log.record(Quirk::HeloThenAuth),
             Hello::Extended(_) => {}
         }
         self.proceed(Exchange::begin(mechanism, initial))

@@ -57,13 +57,13 @@ impl Session {
             return self.answer(&reply::too_large(limit), State::Ready);
         }
         if matches!(self.hello, Hello::Missing) {
-            self.notebook.note(Quirk::NoHello);
+            self.quirk_log.record(Quirk::NoHello);
         }
         if parameters.has_unknown {
-            self.notebook.note(Quirk::UnknownParameter);
+            self.quirk_log.record(Quirk::UnknownParameter);
         }
         if unusable.is_some() {
-            self.notebook.note(Quirk::BadSender);
+            self.quirk_log.record(Quirk::BadSender);
         }
         self.unusable_sender = unusable.map(|unusable| unusable.text);
         self.envelope_bytes = 0;
@@ -113,7 +113,7 @@ impl Session {
             return self.answer(&refusal, State::with(transaction));
         }
         if parameters.has_unknown {
-            self.notebook.note(Quirk::UnknownParameter);
+            self.quirk_log.record(Quirk::UnknownParameter);
         }
         if parameters.recipient != RecipientDsn::default() {
             transaction

@@ -195,8 +195,8 @@ impl Session {
             _ => return,
         };
         match taken.ending {
-            Some(Ending::Store(_)) => self.notebook.note_all(receiving.quirks()),
-            Some(Ending::Refuse(..)) => self.notebook.note_all(receiving.octet_quirks()),
+            Some(Ending::Store(_)) => self.quirk_log.record_all(receiving.quirks()),
+            Some(Ending::Refuse(..)) => self.quirk_log.record_all(receiving.octet_quirks()),
             None => {}
         }
     }

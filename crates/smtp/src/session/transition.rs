@@ -20,16 +20,16 @@ impl Session {
     pub(super) fn greet(&mut self) {
         let waits = self.input.pending().is_empty();
         if !waits && !self.client.policy.trusted {
-            self.notebook.note(Quirk::EarlyTalker);
+            self.quirk_log.record(Quirk::EarlyTalker);
             self.begins_with_tls();
             if self.input.pending().starts_with(PROXY_SIGNATURE) {
-                self.notebook.note(Quirk::ProxyHeader);
+                self.quirk_log.record(Quirk::ProxyHeader);
             }
             self.state = self.answer(&reply::early_talker(), State::Closed);
             return;
         }
         if !waits {
-            self.notebook.note(Quirk::EarlyTalker);
+            self.quirk_log.record(Quirk::EarlyTalker);
         }
         self.state = self.answer(&reply::greeting(&self.options.hostname), State::Ready);
     }
@@ -53,12 +53,12 @@ impl Session {
             }
             Line::Complete(line) => line,
             Line::CompleteBareLf(line) => {
-                self.notebook.note(Quirk::CommandBareLf);
+                self.quirk_log.record(Quirk::CommandBareLf);
                 line
             }
         };
         if self.ends_proxy_signature(&line) {
-            self.notebook.note(Quirk::ProxyHeader);
+            self.quirk_log.record(Quirk::ProxyHeader);
             self.close(&reply::no_proxy_header());
             return true;
         }
@@ -82,7 +82,7 @@ impl Session {
             }
             Ok(command) => {
                 self.data_refused = false;
-                self.notebook.note_all(quirks);
+                self.quirk_log.record_all(quirks);
                 self.count(&command);
                 if matches!(command, Command::Authenticate { .. }) {
                     authentication::wipe(&mut line);
@@ -187,7 +187,7 @@ impl Session {
             (state, Command::Unknown) => self.object(&reply::unknown_command(), state),
             (_, Command::Quit) => self.answer(&reply::goodbye(), State::Closed),
             (_, Command::Http) => {
-                self.notebook.note(Quirk::Http);
+                self.quirk_log.record(Quirk::Http);
                 self.answer(&reply::not_http(), State::Closed)
             }
         };
@@ -232,7 +232,7 @@ impl Session {
     /// HELO or EHLO. Who does not wait for the reply cannot know what is offered.
     fn hello(&mut self, hello: Hello, reply: &Reply) -> State {
         if matches!(self.hello, Hello::Missing) && !self.input.pending().is_empty() {
-            self.notebook.note(Quirk::EarlyTalker);
+            self.quirk_log.record(Quirk::EarlyTalker);
             if !self.client.policy.trusted {
                 return self.answer(&reply::early_talker(), State::Closed);
             }
@@ -266,7 +266,7 @@ impl Session {
         };
         let found = !self.client.encrypted && is_hello;
         if found {
-            self.notebook.note(Quirk::TlsOnPlaintext);
+            self.quirk_log.record(Quirk::TlsOnPlaintext);
         }
         found
     }
