@@ -18,11 +18,11 @@ pub(crate) fn run(input: &[u8]) {
     assert_eq!(parse(&padded), Ok(command.clone()));
     match &command {
         Command::Mail { reverse_path: Some(path), .. } => check_path(path, "MAIL FROM"),
-        Command::Recipient { forward_path, .. } => {
+        Command::Rcpt { forward_path, .. } => {
             check_path(forward_path, "RCPT TO");
             check_names_nobody_else(&String::from_utf8_lossy(input), forward_path);
         }
-        Command::Hello(name) | Command::ExtendedHello(name) => {
+        Command::Helo(name) | Command::Ehlo(name) => {
             assert!(!name.contains(char::is_control), "{name:?}");
         }
         _ => {}
@@ -108,7 +108,7 @@ fn check_path(path: &Address, verb: &str) {
     let again = parse(format!("{verb}:<{path}>").as_bytes());
     match again {
         Ok(Command::Mail { reverse_path: Some(read), .. }) => assert_eq!(read, *path),
-        Ok(Command::Recipient { forward_path, .. }) => assert_eq!(forward_path, *path),
+        Ok(Command::Rcpt { forward_path, .. }) => assert_eq!(forward_path, *path),
         other => panic!("{path} became {other:?}"),
     }
 }

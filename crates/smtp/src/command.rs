@@ -27,9 +27,9 @@ pub const HELLO_LENGTH_MAX: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// EHLO with its argument, which may be empty and is never used for trust.
-    ExtendedHello(String),
+    Ehlo(String),
     /// HELO likewise.
-    Hello(String),
+    Helo(String),
     /// MAIL.
     Mail {
         /// FROM; `None` is `<>`.
@@ -40,7 +40,7 @@ pub enum Command {
         parameters: Parameters,
     },
     /// RCPT.
-    Recipient {
+    Rcpt {
         /// TO.
         forward_path: Address,
         /// What follows it.
@@ -49,7 +49,7 @@ pub enum Command {
     /// DATA.
     Data,
     /// BDAT (RFC 3030): so many octets follow.
-    Chunk {
+    Bdat {
         /// How many; a number beyond `u64` becomes its largest.
         size_bytes: u64,
         /// The message ends with them.
@@ -58,18 +58,18 @@ pub enum Command {
     /// STARTTLS (RFC 3207).
     StartTls,
     /// AUTH (RFC 4954).
-    Authenticate {
+    Auth {
         /// The mechanism, which need not be one of ours.
         mechanism: String,
         /// The initial response.
         initial: Option<Response>,
     },
     /// RSET.
-    Reset,
+    Rset,
     /// NOOP, with or without an argument.
     Noop,
     /// VRFY.
-    Verify,
+    Vrfy,
     /// HELP.
     Help,
     /// QUIT.
@@ -103,7 +103,7 @@ impl Command {
         }
         if let Some((extended, name)) = hello_of(line) {
             let name = hello(&name, quirks)?;
-            return Ok(if extended { Self::ExtendedHello(name) } else { Self::Hello(name) });
+            return Ok(if extended { Self::Ehlo(name) } else { Self::Helo(name) });
         }
         let text = text_of(line);
         let (line, is_utf8) = (text.trim_ascii(), matches!(text, Cow::Borrowed(_)));
@@ -122,10 +122,10 @@ impl Command {
             "BDAT" => chunk(rest),
             "STARTTLS" => alone(rest, Self::StartTls, "STARTTLS"),
             "AUTH" => authenticate(rest),
-            "RSET" => alone(rest, Self::Reset, "RSET"),
+            "RSET" => alone(rest, Self::Rset, "RSET"),
             "QUIT" => alone(rest, Self::Quit, "QUIT"),
             "NOOP" => Ok(Self::Noop),
-            "VRFY" => Ok(Self::Verify),
+            "VRFY" => Ok(Self::Vrfy),
             "HELP" => Ok(Self::Help),
             "EXPN" | "ETRN" | "TURN" | "ATRN" | "BURL" | "SEND" | "SOML" | "SAML" => {
                 Ok(Self::NotImplemented)
@@ -302,7 +302,7 @@ fn recipient(rest: &str, is_utf8: bool, quirks: &mut Quirks) -> Result<Command, 
     if has_words_behind || path::names_another(name, text) {
         return Err(CommandError::BehindRecipient);
     }
-    Ok(Command::Recipient { forward_path, parameters: Parameters::of_recipient(parameters)? })
+    Ok(Command::Rcpt { forward_path, parameters: Parameters::of_recipient(parameters)? })
 }
 
 fn address(text: &str, quirks: &mut Quirks) -> Result<Address, AddressError> {
@@ -341,7 +341,7 @@ fn chunk(rest: &str) -> Result<Command, CommandError> {
     if words.next().is_some() || !size.bytes().all(|octet| octet.is_ascii_digit()) {
         return Err(CHUNK_USAGE);
     }
-    Ok(Command::Chunk { size_bytes: size.parse().unwrap_or(u64::MAX), last })
+    Ok(Command::Bdat { size_bytes: size.parse().unwrap_or(u64::MAX), last })
 }
 
 fn authenticate(rest: &str) -> Result<Command, CommandError> {
@@ -352,7 +352,7 @@ fn authenticate(rest: &str) -> Result<Command, CommandError> {
     if words.next().is_some() {
         return Err(USAGE);
     }
-    Ok(Command::Authenticate { mechanism, initial })
+    Ok(Command::Auth { mechanism, initial })
 }
 
 #[cfg(test)]
@@ -450,7 +450,7 @@ mod tests {
             ("EHLO a\u{85}b".as_bytes(), "a\u{fffd}b"),
         ] {
             let mut quirks = Quirks::default();
-            assert_eq!(Command::parse(line, &mut quirks), Ok(Command::ExtendedHello(name.into())));
+            assert_eq!(Command::parse(line, &mut quirks), Ok(Command::Ehlo(name.into())));
             assert!(quirks.contains(Quirk::OddHello));
         }
         assert!(matches!(
@@ -487,25 +487,25 @@ mod tests {
     #[test]
     fn verbs_are_known_in_any_case() {
         for (line, command) in [
-            ("ehlo [192.0.2.1]", Command::ExtendedHello("[192.0.2.1]".into())),
-            ("HELO", Command::Hello(String::new())),
-            ("HELO my_host.", Command::Hello("my_host.".into())),
+            ("ehlo [192.0.2.1]", Command::Ehlo("[192.0.2.1]".into())),
+            ("HELO", Command::Helo(String::new())),
+            ("HELO my_host.", Command::Helo("my_host.".into())),
             ("Data ", Command::Data),
-            ("rset", Command::Reset),
+            ("rset", Command::Rset),
             ("NoOp whatever", Command::Noop),
-            ("VRFY root", Command::Verify),
+            ("VRFY root", Command::Vrfy),
             ("EXPN list", Command::NotImplemented),
             ("StartTls ", Command::StartTls),
-            ("bdat 5", Command::Chunk { size_bytes: 5, last: false }),
-            ("BDAT  0  last", Command::Chunk { size_bytes: 0, last: true }),
+            ("bdat 5", Command::Bdat { size_bytes: 5, last: false }),
+            ("BDAT  0  last", Command::Bdat { size_bytes: 0, last: true }),
             (
                 "BDAT 99999999999999999999999 LAST",
-                Command::Chunk { size_bytes: u64::MAX, last: true },
+                Command::Bdat { size_bytes: u64::MAX, last: true },
             ),
-            ("auth login", Command::Authenticate { mechanism: "login".into(), initial: None }),
+            ("auth login", Command::Auth { mechanism: "login".into(), initial: None }),
             (
                 "AUTH PLAIN =",
-                Command::Authenticate {
+                Command::Auth {
                     mechanism: "PLAIN".into(),
                     initial: Some(Response::new(b"=".to_vec())),
                 },

@@ -84,7 +84,7 @@ impl Session {
                 self.data_refused = false;
                 self.quirk_log.record_all(quirks);
                 self.count(&command);
-                if matches!(command, Command::Authenticate { .. }) {
+                if matches!(command, Command::Auth { .. }) {
                     authentication::wipe(&mut line);
                     self.input.wipe_used();
                 }
@@ -122,8 +122,8 @@ impl Session {
 
     fn count(&mut self, command: &Command) {
         let brings_a_message_forward = match command {
-            Command::Recipient { .. } | Command::Data => true,
-            Command::Chunk { size_bytes, .. } => *size_bytes > 0,
+            Command::Rcpt { .. } | Command::Data => true,
+            Command::Bdat { size_bytes, .. } => *size_bytes > 0,
             _ => false,
         };
         self.commands_without_message += u32::from(!brings_a_message_forward);
@@ -134,21 +134,17 @@ impl Session {
     fn transition(&mut self, command: Command) {
         if matches!(
             command,
-            Command::ExtendedHello(_)
-                | Command::Hello(_)
-                | Command::Reset
-                | Command::Quit
-                | Command::Http
+            Command::Ehlo(_) | Command::Helo(_) | Command::Rset | Command::Quit | Command::Http
         ) {
             self.drop_draft();
         }
         let state = self.take_state();
         self.state = match (state, command) {
-            (_, Command::ExtendedHello(name)) => {
+            (_, Command::Ehlo(name)) => {
                 let reply = reply::extended_hello(&self.options, self.client);
                 self.hello(Hello::Extended(name), &reply)
             }
-            (_, Command::Hello(name)) => {
+            (_, Command::Helo(name)) => {
                 let reply = reply::hello(&self.options.hostname);
                 self.hello(Hello::Basic(name), &reply)
             }
@@ -161,7 +157,7 @@ impl Session {
             }
             (
                 state @ State::Chunks(_),
-                Command::Mail { .. } | Command::Recipient { .. } | Command::StartTls,
+                Command::Mail { .. } | Command::Rcpt { .. } | Command::StartTls,
             ) => self.object(&reply::more_chunks_first(), state),
             (state @ (State::Mail(_) | State::Recipients(_)), Command::Mail { .. }) => {
                 self.object(&reply::nested_mail(), state)
@@ -171,17 +167,17 @@ impl Session {
             }
             (
                 State::Mail(transaction) | State::Recipients(transaction),
-                Command::Recipient { forward_path, parameters },
+                Command::Rcpt { forward_path, parameters },
             ) => self.recipient(transaction, forward_path, parameters),
-            (state, Command::Recipient { .. }) => self.object(&reply::mail_first(), state),
-            (state, Command::Chunk { size_bytes, last }) => self.chunk(state, size_bytes, last),
+            (state, Command::Rcpt { .. }) => self.object(&reply::mail_first(), state),
+            (state, Command::Bdat { size_bytes, last }) => self.chunk(state, size_bytes, last),
             (state, Command::StartTls) => self.start_tls(state),
-            (state, Command::Authenticate { mechanism, initial }) => {
+            (state, Command::Auth { mechanism, initial }) => {
                 self.authenticate(state, &mechanism, initial)
             }
-            (_, Command::Reset) => self.answer(&reply::done(), State::Ready),
+            (_, Command::Rset) => self.answer(&reply::done(), State::Ready),
             (state, Command::Noop) => self.answer(&reply::done(), state),
-            (state, Command::Verify) => self.answer(&reply::cannot_verify(), state),
+            (state, Command::Vrfy) => self.answer(&reply::cannot_verify(), state),
             (state, Command::Help) => self.answer(&reply::help(), state),
             (state, Command::NotImplemented) => self.object(&reply::not_implemented(), state),
             (state, Command::Unknown) => self.object(&reply::unknown_command(), state),
@@ -213,7 +209,7 @@ impl Session {
                 Command::Unknown
                     | Command::NotImplemented
                     | Command::Help
-                    | Command::Verify
+                    | Command::Vrfy
                     | Command::Http
             ),
             // A slip in the address, or in a parameter, is a command nevertheless.
