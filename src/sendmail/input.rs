@@ -10,7 +10,7 @@ use super::{
     letter::{Draft, too_large},
     trouble::{Code, Trouble},
 };
-use crate::smtp::{chunk::Decoder, receiving::Terms, scrubber::Scrubber};
+use crate::smtp::{chunk::Decoder, receiving::Terms, sanitize::Sanitizer};
 
 /// Octets that are read at a time.
 const BLOCK_BYTES: usize = 16 * 1024;
@@ -64,7 +64,7 @@ struct Cleaner {
     envelope_line: EnvelopeLine,
     lone_dot: Option<LoneDot>,
     decoder: Decoder,
-    scrubber: Scrubber,
+    sanitizer: Sanitizer,
     ended: bool,
 }
 
@@ -93,7 +93,7 @@ impl Cleaner {
             envelope_line: EnvelopeLine::Possible(Vec::new()),
             lone_dot: lone_dot_ends.then(LoneDot::default),
             decoder: Decoder::default(),
-            scrubber: Scrubber::new(),
+            sanitizer: Sanitizer::new(),
             ended: false,
         }
     }
@@ -108,10 +108,10 @@ impl Cleaner {
             None => bytes,
         };
         match self.envelope_line {
-            EnvelopeLine::Passed => self.scrubber.scrub(self.decoder.decode(bytes)),
+            EnvelopeLine::Passed => self.sanitizer.sanitize(self.decoder.decode(bytes)),
             _ => {
                 let bytes = self.envelope_line.take(bytes);
-                self.scrubber.scrub(self.decoder.decode(&bytes))
+                self.sanitizer.sanitize(self.decoder.decode(&bytes))
             }
         }
     }
@@ -123,7 +123,7 @@ impl Cleaner {
         };
         let mut last = self.decoder.decode(&rest);
         last.extend_from_slice(self.decoder.finish());
-        self.scrubber.scrub(last)
+        self.sanitizer.sanitize(last)
     }
 }
 

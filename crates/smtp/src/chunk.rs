@@ -1,7 +1,7 @@
 //! Decodes the octets of BDAT: makes a bare LF a CRLF and ends the last line (RFC 3030).
 //!
 //! Rule: a chunk has a length and no end mark, so a dot means nothing here; but BINARYMIME is not offered,
-//! so the message is lines. A bare CR stays for `scrubber.rs`, as in `data.rs`.
+//! so the message is lines. A bare CR stays for `sanitize.rs`, as in `data.rs`.
 //! Must not know how long a chunk is.
 
 use memchr::memchr2;

@@ -1,5 +1,5 @@
 //! Decodes the text of DATA: undoes dot-stuffing, finds the end, makes a bare LF a CRLF
-//! (RFC 5321 sections 2.3.8 and 4.5.2). A bare CR stays for `scrubber.rs`, which knows what is a header.
+//! (RFC 5321 sections 2.3.8 and 4.5.2). A bare CR stays for `sanitize.rs`, which knows what is a header.
 //!
 //! Rule: only CRLF.CRLF ends a message; [`Decoder::lenient`] has the one exception, after which nothing may be
 //! read as a command. Whatever a laxer server would take for an end is data here and

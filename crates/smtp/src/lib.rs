@@ -19,7 +19,7 @@ pub mod peer;
 pub mod quirk;
 pub mod receiving;
 pub mod reply;
-pub mod scrubber;
+pub mod sanitize;
 pub mod secret;
 mod sender;
 pub mod session;

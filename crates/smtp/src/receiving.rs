@@ -11,7 +11,7 @@ use super::{
     data::{self, Decoded},
     quirk::{Quirk, Quirks},
     reply::{self, Reply},
-    scrubber::Scrubber,
+    sanitize::Sanitizer,
 };
 
 /// Received fields of a message that is still accepted. RFC 5321 section 6.3 asks for a large number,
@@ -58,7 +58,7 @@ impl Terms {
 pub struct Receiving {
     terms: Terms,
     decoder: Decoder,
-    scrubber: Scrubber,
+    sanitizer: Sanitizer,
     /// Octets from the client.
     read_bytes: u64,
     /// Octets of the decoded message, which is what the size limit is about. Those that are dropped from it
@@ -130,7 +130,7 @@ impl Receiving {
         Self {
             terms,
             decoder,
-            scrubber: Scrubber::new(),
+            sanitizer: Sanitizer::new(),
             read_bytes: 0,
             size_bytes: 0,
             fate: Fate::Kept,
@@ -201,7 +201,7 @@ impl Receiving {
 
     /// What was unusual about it; asked when it is complete.
     pub fn quirks(&mut self) -> Quirks {
-        let mut quirks = self.scrubber.finish(self.terms.eight_bit, self.terms.internationalized);
+        let mut quirks = self.sanitizer.finish(self.terms.eight_bit, self.terms.internationalized);
         quirks.extend(self.octet_quirks());
         quirks
     }
@@ -209,7 +209,7 @@ impl Receiving {
     /// What was unusual about its octets so far, also of a message that is refused.
     #[must_use]
     pub fn octet_quirks(&self) -> Quirks {
-        let mut quirks = self.scrubber.octet_quirks();
+        let mut quirks = self.sanitizer.octet_quirks();
         quirks.insert_if(self.has_lone_dot(), Quirk::LoneDot);
         let bare_line_feed = match &self.decoder {
             Decoder::Data(decoder) => decoder.has_bare_line_feed(),
@@ -225,7 +225,7 @@ impl Receiving {
             return (Vec::new(), false);
         }
         let dropped_bytes = memchr_iter(0, &decoded).count();
-        let body = self.scrubber.scrub(decoded);
+        let body = self.sanitizer.sanitize(decoded);
         self.size_bytes += (body.len() + dropped_bytes) as u64;
         match self.objection() {
             Some(reply) => {
@@ -259,7 +259,7 @@ impl Receiving {
         if self.size_bytes > self.terms.size_bytes_max {
             return Some(reply::too_large(self.terms.size_bytes_max));
         }
-        if self.scrubber.received_count() > RECEIVED_FIELDS_MAX {
+        if self.sanitizer.received_count() > RECEIVED_FIELDS_MAX {
             return Some(reply::loop_detected());
         }
         if self.terms.trusted {
@@ -268,7 +268,7 @@ impl Receiving {
         if self.has_lone_dot() {
             return Some(reply::wrong_line_ends());
         }
-        self.scrubber.has_forbidden_octets().then(reply::forbidden_octets)
+        self.sanitizer.has_forbidden_octets().then(reply::forbidden_octets)
     }
 
     /// In a chunk a dot means nothing.

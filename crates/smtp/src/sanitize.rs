@@ -13,7 +13,7 @@ use super::{
 
 /// Scrubs one message. Feed it what `data.rs` or `chunk.rs` decoded: CRLF is never cut there.
 #[derive(Debug)]
-pub struct Scrubber {
+pub struct Sanitizer {
     header: HeaderScan,
     /// Octets of the current line.
     line_length: usize,
@@ -25,13 +25,13 @@ pub struct Scrubber {
     eight_bit_body: bool,
 }
 
-impl Default for Scrubber {
+impl Default for Sanitizer {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Scrubber {
+impl Sanitizer {
     /// Before the first octet.
     #[must_use]
     pub fn new() -> Self {
@@ -48,7 +48,7 @@ impl Scrubber {
 
     /// NULs are dropped. A bare CR becomes a blank within a header field, so that it cannot begin another
     /// field, and CRLF everywhere else.
-    pub fn scrub(&mut self, decoded: Vec<u8>) -> Vec<u8> {
+    pub fn sanitize(&mut self, decoded: Vec<u8>) -> Vec<u8> {
         let message = if Self::is_clean(&decoded) {
             self.pass(&decoded);
             decoded
@@ -185,9 +185,9 @@ impl Scrubber {
 mod tests {
     use super::*;
 
-    fn scrub(decoded: &[u8]) -> (Vec<u8>, Scrubber) {
-        let mut scrubber = Scrubber::new();
-        (scrubber.scrub(decoded.to_vec()), scrubber)
+    fn sanitize(decoded: &[u8]) -> (Vec<u8>, Sanitizer) {
+        let mut sanitizer = Sanitizer::new();
+        (sanitizer.sanitize(decoded.to_vec()), sanitizer)
     }
 
     #[test]
@@ -207,9 +207,9 @@ mod tests {
             ("Sub\0ject: x\r\n\0\r\n", "Subject: x\r\n\r\n", true),
             ("\0", "", true),
         ] {
-            let (scrubbed, scrubber) = scrub(decoded.as_bytes());
-            assert_eq!(String::from_utf8(scrubbed).unwrap(), message, "{decoded:?}");
-            assert_eq!(scrubber.has_forbidden_octets(), forbidden, "{decoded:?}");
+            let (sanitized, sanitizer) = sanitize(decoded.as_bytes());
+            assert_eq!(String::from_utf8(sanitized).unwrap(), message, "{decoded:?}");
+            assert_eq!(sanitizer.has_forbidden_octets(), forbidden, "{decoded:?}");
         }
     }
 
@@ -234,14 +234,14 @@ mod tests {
             ("A: b\r\n\r\n".into(), vec![Quirk::NoMessageId, Quirk::NoDate, Quirk::NoFrom]),
         ] {
             for largest in [1, 10, 2_000, usize::MAX] {
-                let (mut scrubber, mut rest) = (Scrubber::new(), message.as_bytes());
+                let (mut sanitizer, mut rest) = (Sanitizer::new(), message.as_bytes());
                 while !rest.is_empty() {
                     let mut length = fastrand::usize(1..=largest).min(rest.len());
                     length += usize::from(rest[..length].ends_with(b"\r") && rest.len() > length);
-                    scrubber.scrub(rest[..length].to_vec());
+                    sanitizer.sanitize(rest[..length].to_vec());
                     rest = &rest[length..];
                 }
-                let found: Vec<_> = scrubber.finish(false, false).iter().collect();
+                let found: Vec<_> = sanitizer.finish(false, false).iter().collect();
                 assert_eq!(found, expected, "{message:?} in pieces of {largest}");
             }
         }
