@@ -48,6 +48,7 @@ fn every_acknowledged_message_survives_kills_at_random_moments() {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "the figure of a run, for whoever asks the test runner")]
 fn kill_under_load(kills: usize, random: &mut fastrand::Rng) {
     // A short round trip keeps final dots in flight at the kills.
     let gmail = Gmail::with(|options| options.latency = Duration::from_millis(2));

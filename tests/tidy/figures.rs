@@ -102,7 +102,10 @@ impl<'a> Modules<'a> {
         while let Some((first, further)) = rest.split_first() {
             if first == "super" {
                 module.pop()?;
-            } else if self.by_path.contains_key(&[&module[..], &[first.clone()]].concat()) {
+            } else if self
+                .by_path
+                .contains_key(&[&module[..], std::slice::from_ref(first)].concat())
+            {
                 module.push(first.clone());
             } else {
                 break;
