@@ -7,12 +7,12 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use ipnet::IpNet;
 
 use super::{
-    STOP_WAIT,
     document::{NETWORK, numbered},
     host::Host,
     identity,
@@ -31,6 +31,8 @@ use crate::{
 };
 
 const SECTION: &str = "listener";
+/// How long a stop waits for messages in transfer and attempts in flight; `pillarbox.service` gives 60 s.
+pub const STOP_WAIT: Duration = Duration::from_secs(30);
 /// What Gmail advertises with SIZE; a larger message would be taken from the client only to fail.
 const GMAIL_MESSAGE_BYTES_MAX: u64 = 35_882_577;
 

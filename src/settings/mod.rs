@@ -15,19 +15,18 @@ mod report;
 pub mod special_networks;
 mod storage;
 mod strangers;
+mod surroundings;
 mod upstream;
 mod value;
 
 use std::{
-    collections::BTreeMap,
-    env, fmt,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use self::{
     document::Document,
-    host::Host,
     identity::Mailbox,
     load::{Layers, Sections},
     report::Report,
@@ -37,19 +36,12 @@ use crate::{
     admin, delivery, listener as door, notices, queue, smtp::address::Address, telemetry, trust,
 };
 
-pub use self::{problem::SettingsError, storage::DEFAULT_SOCKET};
-
-/// Where a configuration is looked for when none is named: here first, then [`SYSTEM_FILE`].
-pub const LOCAL_FILE: &str = "relay.toml";
-/// The configuration of a system-wide installation.
-pub const SYSTEM_FILE: &str = "/etc/pillarbox/relay.toml";
-/// How long a stop waits for messages in transfer and attempts in flight; `pillarbox.service` gives 60 s.
-pub const STOP_WAIT: Duration = Duration::from_secs(30);
-
-/// What the password is called in a directory of secrets, when the configuration names no source for it.
-pub const SECRET_NAMES: [&str; 3] = ["pillarbox-password", "pillarbox_password", "gmail_password"];
-/// Where container engines mount secrets.
-const CONTAINER_SECRETS: &str = "/run/secrets";
+pub use self::{
+    listener::STOP_WAIT,
+    problem::SettingsError,
+    storage::DEFAULT_SOCKET,
+    surroundings::{LOCAL_FILE, SECRET_NAMES, SYSTEM_FILE, Surroundings},
+};
 
 /// The checked configuration.
 #[derive(Clone, Debug)]
@@ -97,55 +89,6 @@ impl fmt::Display for Source {
             Self::Defaults => formatter.write_str("no file (defaults and environment)"),
         }
     }
-}
-
-/// What the process can see of its surroundings; a value, so that a test can make its own.
-#[derive(Clone)]
-pub struct Surroundings {
-    /// Environment variables whose names start with `PILLARBOX`.
-    pub variables: BTreeMap<String, String>,
-    /// The file that is tried first when none is named.
-    pub local_file: PathBuf,
-    /// The file that is tried next.
-    pub system_file: PathBuf,
-    /// What the host knows about its name.
-    pub host: Host,
-    /// Directories in which systemd or a container's engine puts secrets, see [`SECRET_NAMES`].
-    pub secret_directories: Vec<PathBuf>,
-}
-
-/// Without the values of the variables: one may be a password.
-impl fmt::Debug for Surroundings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&String> = self.variables.keys().collect();
-        formatter.debug_struct("Surroundings").field("variables", &names).finish_non_exhaustive()
-    }
-}
-
-impl Surroundings {
-    /// Those of this process. A variable that is not UTF-8 keeps its name and a value that no key takes.
-    #[must_use]
-    pub fn of_this_process() -> Self {
-        let variables = env::vars_os()
-            .filter_map(|(name, value)| {
-                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-            })
-            .filter(|(name, _)| name.starts_with("PILLARBOX"))
-            .collect();
-        Self {
-            variables,
-            local_file: LOCAL_FILE.into(),
-            system_file: SYSTEM_FILE.into(),
-            host: Host::of_this_machine(),
-            secret_directories: secret_directories(),
-        }
-    }
-}
-
-/// systemd's directory for this service (`LoadCredential=`), then that of containers.
-fn secret_directories() -> Vec<PathBuf> {
-    let credentials = env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty());
-    credentials.map(PathBuf::from).into_iter().chain([CONTAINER_SECRETS.into()]).collect()
 }
 
 /// Loads the configuration of this process: the file `explicit`, else the one that `PILLARBOX_CONFIG`

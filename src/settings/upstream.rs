@@ -12,9 +12,9 @@ use std::{
 };
 
 use super::{
-    SECRET_NAMES, Surroundings,
     host::{Host, is_fully_qualified, names_every_host},
     report::{Report, in_range},
+    surroundings::{SECRET_NAMES, Surroundings},
     value::{Words, command, path, secret, section, shown, switch, text, whole, word},
 };
 use crate::{
