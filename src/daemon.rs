@@ -211,6 +211,9 @@ impl Daemon {
                 Some(DaemonError::Ended("admin socket or another service"))
             }
         };
+        // A part that ends because of the order can be seen before the order itself.
+        let stopping = watch.phase() != Phase::Running;
+        let ended = ended.filter(|error| !stopping || matches!(error, DaemonError::Queue(_)));
         self.shutdown.advance(Phase::Draining);
         self.supervisor.stopping();
         tracing::info!(within_s = self.drain.as_secs(), "stopping");
