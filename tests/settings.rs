@@ -10,6 +10,7 @@
 )]
 
 mod files;
+mod reference;
 
 use std::{
     collections::BTreeMap,
@@ -611,57 +612,4 @@ fn starttls_is_offered_where_there_is_a_certificate_unless_it_is_off() {
     assert!(starttls(
         "starttls = \"off\"\n[[listener.network]]\nnetworks = [\"127.0.0.1\"]\nstarttls = true"
     ));
-}
-
-/// relay.toml with every commented key, and the commented section, in force.
-fn uncommented() -> String {
-    let text = fs::read_to_string(repository().join("relay.toml")).unwrap();
-    let in_force = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if rest.starts_with(|first: char| first.is_ascii_lowercase()) => rest.to_owned(),
-        Some(rest) if rest.starts_with("[[") => rest.to_owned(),
-        _ => line.to_owned(),
-    };
-    text.lines().map(|line| in_force(line) + "\n").collect()
-}
-
-#[test]
-fn the_annotated_relay_toml_loads_as_it_is_shipped() {
-    let shipped = fs::read_to_string(repository().join("relay.toml")).unwrap();
-    let (shipped, empty) = (load_text(&shipped).unwrap(), load_text("").unwrap());
-    assert_eq!(without_source(&shipped), without_source(&empty));
-}
-
-#[test]
-fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
-    let text = uncommented();
-    let mut section = "";
-    let mut documented = Vec::new();
-    let mut comment = false;
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name.trim_matches(['[', ']']);
-        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-            assert!(comment, "[{section}] {key} has no comment above it");
-            documented.push((section, key));
-        }
-        comment = line.starts_with('#');
-    }
-    let mut expected = settings::keys();
-    documented.sort_unstable();
-    expected.sort_unstable();
-    assert_eq!(documented, expected);
-
-    // The account and the networks of a section have no default; everything else must say what an absent
-    // key means.
-    let least = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n\
-                 [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n\
-                 [[identity.sender]]\nmatch = \"www-data\"\nfrom = \"you@gmail.com\"\n";
-    let (written, absent) = (load_text(&text).unwrap(), load_text(least).unwrap());
-    assert_eq!(without_source(&written), without_source(&absent));
-}
-
-fn without_source(settings: &Settings) -> String {
-    let mut settings = settings.clone();
-    settings.source = Source::Defaults;
-    format!("{settings:#?}")
 }
