@@ -10,7 +10,6 @@ mod documents;
 mod ending;
 mod identity;
 mod lanes;
-mod month;
 mod ports;
 mod recipients;
 mod replies;

@@ -177,7 +177,8 @@ fn a_name_that_no_name_server_can_have_is_not_sent() {
 fn every_letter_of_european_alphabets_may_be_in_a_name_and_survives() {
     // Latin, Greek and Cyrillic, without signs and without capitals, which become small ones.
     let letters = ('\u{df}'..='\u{24f}').chain('\u{3ac}'..='\u{3ce}').chain('\u{430}'..='\u{45f}');
-    let small = |letter: &char| letter.is_lowercase() && !"ĳŉſǆǉǌǳ".contains(*letter);
+    // Nor those that Unicode has for old character sets only and that a name spells out: ŀ is l and a dot.
+    let small = |letter: &char| letter.is_lowercase() && !"ĳŀŉſǆǉǌǳ".contains(*letter);
     for letter in letters.filter(small) {
         let labels = in_ascii(&format!("a{letter}.example")).unwrap_or_default();
         assert!(labels.starts_with("xn--a-") && labels.ends_with(".example"), "{letter}: {labels}");

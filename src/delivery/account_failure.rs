@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::queue::state::AccountCondition;
 
 /// How long good mail waits at most for a message or a sender that is refused in the account's name, unless the
-/// upstream says that the day is full or the rate unusual (then an hour). The simulated month in tests/delivery holds it.
+/// upstream says that the day is full or the rate unusual (then an hour). Held by tests/delivery/blame.rs.
 const DOUBTFUL_PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Why the account stops.

@@ -1,4 +1,4 @@
-//! What a process can see of its surroundings: variables, the usual files, the host, directories of secrets.
+//! The surroundings of a process as it sees them: variables, the usual files, the host, directories of secrets.
 //!
 //! Rule: a value, so that a test can make its own. No secret is read here, and no value of a variable is ever printed.
 

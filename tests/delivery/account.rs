@@ -5,12 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use pillarbox::{
     clock::Clock,
     delivery::{DepartureReason, Login, PasswordSource},
+    message::envelope::Lane,
     queue::{state::AccountCondition, store::Store},
     sandbox::{Failure, Stage},
     shutdown::Phase,
 };
 
-use super::scene::{HOUR, MINUTE, START, Scene, eventually, login};
+use super::scene::{BODY, HOUR, MINUTE, START, Scene, eventually, login};
 
 #[tokio::test]
 async fn the_daily_limit_at_any_stage_pauses_the_account_and_harms_no_message() {
@@ -47,12 +48,13 @@ async fn a_pause_ends_with_one_probe_whose_success_opens_the_account() {
     scene.submit(&["ok@example.net"]).await;
     scene.until_account(AccountCondition::PausedQuota).await;
     for number in 0..10 {
-        scene.submit(&[&format!("ok{number}@example.net")]).await;
+        let recipient = format!("ok{number}@example.net");
+        scene.submit_from(Lane::Normal, "www@host.example", &[&recipient], BODY).await;
     }
     scene.until_quiet().await;
     assert_eq!(scene.handle().status().counters.attempts, 1, "nothing leaves during the pause");
 
-    // The probe is refused again: the pause doubles, and only one message was tried.
+    // The probe, of another sender, is refused again: the pause doubles, and only one message was tried.
     scene.sandbox.fail_next(
         Stage::Data,
         Failure::Reply("550 5.4.5 Daily user sending limit exceeded. {id}".into()),

@@ -181,28 +181,6 @@ impl Scene {
         self.clock.advance(duration);
     }
 
-    /// The same for long simulations, without a sleep while nothing is on the wire.
-    pub(super) async fn until_still(&self) {
-        let wait = async {
-            let mut before = None;
-            let mut same = 0;
-            while same < 200 {
-                let status = self.handle().status();
-                let present = (status.counters, status.next);
-                if status.in_flight.is_empty() {
-                    same = if before == Some(present) { same + 1 } else { 0 };
-                    tokio::task::yield_now().await;
-                } else {
-                    same = 0;
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                before = Some(present);
-            }
-        };
-        let end = tokio::time::timeout(PATIENCE, wait).await;
-        assert!(end.is_ok(), "never still: {:?}", self.handle().status());
-    }
-
     pub(super) async fn until_quiet(&self) {
         let mut before = None;
         let mut same = 0;

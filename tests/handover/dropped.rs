@@ -60,7 +60,7 @@ fn a_file_whose_message_is_known_is_removed_and_not_sent_again() {
     leave(&home, &message);
     wait(&home, "the removal", || left(&home).is_empty());
     assert_eq!(queued(&home), 1);
-    assert_eq!(told(&home, "handed over again").len(), 1);
+    assert_eq!(told(&home, "submitted again under a known id").len(), 1);
     let old = proposed_at(
         SystemClock::new().wall().before(std::time::Duration::from_secs(50 * 24 * 3600)),
     );
@@ -133,13 +133,13 @@ fn what_cannot_be_used_is_set_aside_told_and_counted_and_never_lost() {
     });
     for reason in [
         "and should have",
-        "nobody of ours",
+        "is not one that Pillarbox gives",
         "does not begin with",
         "another queue id",
         "RCPT TO:<root>: 550 5.",
         "a symbolic link",
         "has 2 names",
-        "no regular file",
+        "not a regular file",
         "a directory",
     ] {
         assert_eq!(told(&home, reason).len(), 1, "{reason}:\n{}", home.log());
