@@ -106,6 +106,7 @@ impl Shared {
     }
 
     /// The present moment. After a step of the wall clock the pause and the due time are as far ahead as before.
+    /// It locks the account and the schedule then: whoever holds one of them must have asked before.
     pub(super) fn now(&self) -> Moment {
         let now = self.clock.now();
         let mut steps = lock(&self.steps);
@@ -235,8 +236,9 @@ impl Shared {
 
     /// The same for this message: whether what is said in the account's name would be its own.
     pub(super) fn terms_of(&self, claim: &ClaimedMessage) -> Terms {
+        let terms = self.terms();
         let convicted = lock(&self.suspects).is_convicted(claim);
-        Terms { own: lock(&self.account).is_its_own(claim, convicted), ..self.terms() }
+        Terms { own: lock(&self.account).is_its_own(claim, convicted), ..terms }
     }
 
     /// Whether a message, or its like, has cost the others something before.
@@ -257,8 +259,9 @@ impl Shared {
 
     /// Whether a claimed message is tried now; its recipients whose turn has not come are taken out.
     pub(super) fn turn(&self, claim: &mut ClaimedMessage, permit: Permit) -> Turn {
+        let now = self.now();
         let paused = lock(&self.account).state().condition != AccountCondition::Open;
-        lock(&self.suspects).turn(claim, permit.is_probe() && paused, self.now())
+        lock(&self.suspects).turn(claim, permit.is_probe() && paused, now)
     }
 
     /// Says how the account stands: loudly when it pauses.

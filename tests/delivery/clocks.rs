@@ -1,9 +1,16 @@
 //! The wall clock is wrong, or is set: mail goes on leaving, and nothing is given up for it.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use pillarbox::{
-    clock::{Clock, Timestamp},
+    clock::{Clock, ManualClock, Moment, Timestamp},
     delivery::DepartureReason,
     queue::{
         id::QueueId,
@@ -109,4 +116,41 @@ async fn mail_that_waited_for_the_account_beyond_its_lifetime_is_tried_for_hours
     let (state, attempts) = scene.state(id).await;
     assert!(matches!(state, RecipientState::Queued { .. }), "attempts {attempts}: {state:?}");
     minutes_until(&scene, 1, 180).await;
+}
+
+/// A clock that somebody sets forward or back again at every fifth reading.
+#[derive(Debug)]
+struct Unsteady(ManualClock, AtomicU64);
+
+#[async_trait::async_trait]
+impl Clock for Unsteady {
+    fn now(&self) -> Moment {
+        let now = self.0.now();
+        let ahead = self.1.fetch_add(1, Ordering::Relaxed) / 5 % 2 == 1;
+        Moment { wall: if ahead { now.wall.after(HOUR) } else { now.wall }, ..now }
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration).await;
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_at_any_moment_of_an_attempt_stops_nothing() {
+    let (done, is_done) = mpsc::channel();
+    // A worker that waits for itself blocks its thread: this one looks on.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let mut scene = Scene::new().await;
+            scene.start_by(Arc::new(Unsteady(scene.clock.clone(), AtomicU64::new(0))));
+            for number in 0..50 {
+                scene.submit(&[&format!("ok{number}@example.net")]).await;
+            }
+            scene.until_received(50).await;
+            done.send(()).expect("somebody looks on");
+        });
+    });
+    let within = is_done.recv_timeout(Duration::from_secs(30));
+    assert!(within.is_ok(), "delivery stands still: {within:?}");
 }

@@ -79,8 +79,12 @@ impl Scene {
     }
 
     pub(super) fn start(&mut self) {
-        let pool =
-            Pool::new(self.options.clone(), self.store.clone(), Arc::new(self.clock.clone()));
+        self.start_by(Arc::new(self.clock.clone()));
+    }
+
+    /// The pool reads this clock; everything else the scene's.
+    pub(super) fn start_by(&mut self, clock: Arc<dyn Clock>) {
+        let pool = Pool::new(self.options.clone(), self.store.clone(), clock);
         let (handle, shutdown, mut tasks) = (pool.handle(), Shutdown::new(), JoinSet::new());
         tasks.spawn(pool.run(shutdown.watch()));
         self.running = Some(Running { handle, shutdown, tasks });
