@@ -4,7 +4,7 @@
 //! disagree on is decided so that nothing is lost, and said aloud. One bad file never stops the others.
 //! Must not know clients or Gmail.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io};
 
 use tracing::{error, info, warn};
 
@@ -12,6 +12,7 @@ use super::{
     engine::{Engine, Fate, Unusable},
     id::QueueId,
     opening::Opening,
+    reader::{Described, ReadError},
     record::MessageRecord,
     side_files::FoundDot,
     sled_tables::SledTables,
@@ -21,6 +22,9 @@ use super::{
 
 /// Messages changed in one write while reconciling.
 const CHUNK: usize = 1_000;
+
+/// How often a file is read whose disk says that it cannot now.
+const READ_TRIES: u32 = 5;
 
 /// What is known when sled and spool have been brought together.
 #[derive(Debug)]
@@ -136,7 +140,7 @@ impl Reconciliation<'_> {
             }
             return Ok(());
         }
-        match self.opening.spool.describe(id) {
+        match self.describe(id) {
             Ok(described) => {
                 let record = MessageRecord::new(&described.envelope, described.trailer.body_bytes);
                 let record = arriving(record, self.opening.now.wall);
@@ -148,6 +152,10 @@ impl Reconciliation<'_> {
             Err(problem) if problem.is_newer() => {
                 return Err(TableError::Newer(format!("the file of message {id}: {problem}")));
             }
+            // A disk that cannot read now has damaged nothing.
+            Err(error) if is_of_the_disk(&error) => {
+                error!(%id, error = %error, "a message file cannot be read now; it stays where it is and is queued when the queue is opened next");
+            }
             Err(problem) => match self.opening.spool.set_aside(id) {
                 Ok(aside) => {
                     error!(%id, error = %problem, moved_to = %aside.display(), "a message file is damaged and was set aside");
@@ -158,6 +166,17 @@ impl Reconciliation<'_> {
             },
         }
         Ok(())
+    }
+
+    fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
+        let mut tries = 1;
+        loop {
+            let described = self.opening.spool.describe(id);
+            if tries == READ_TRIES || !described.as_ref().is_err_and(is_of_the_disk) {
+                return described;
+            }
+            tries += 1;
+        }
     }
 
     fn write(&self, changes: &mut Changes, more_than: usize) -> Result<(), TableError> {
@@ -173,4 +192,9 @@ impl Reconciliation<'_> {
         }
         Ok(())
     }
+}
+
+/// A failure to read, which says nothing about the file.
+fn is_of_the_disk(error: &ReadError) -> bool {
+    matches!(error, ReadError::Io(error) if error.kind() != io::ErrorKind::NotFound)
 }

@@ -140,6 +140,9 @@ fn blobs(state: &Path) -> usize {
     std::fs::read_dir(state.join("queue.sled/blobs")).unwrap().count()
 }
 
+/// Lives of the process in the test of random faults.
+const LIVES_MAX: usize = 12;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
     let seed = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -147,7 +150,11 @@ async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
     println!("PILLARBOX_TEST_SEED={seed}");
     let mut run = Run::new(seed);
     let mut steps = BTreeSet::new();
-    for life in 0..3 {
+    for life in 0..LIVES_MAX {
+        // Chance may leave a kind of step alone for three lives.
+        if life >= 3 && steps.len() > 4 {
+            break;
+        }
         run.faults.set(0);
         let store = run.open();
         run.faults.set([40, 15, 8][life % 3]);
@@ -163,9 +170,9 @@ async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
         store.close().await;
         drop(store);
         assert_eq!(blobs(run.directory.path()), 0, "seed {seed}");
+        steps.extend(run.faults.failed().into_iter().map(|step| format!("{step:?}")));
     }
     assert!(run.spent <= LIMIT, "seed {seed}: {} recipients within a day", run.spent);
-    steps.extend(run.faults.failed().into_iter().map(|step| format!("{step:?}")));
     assert!(steps.len() > 4, "seed {seed}: only {steps:?} ever failed");
     run.clock.advance(Duration::from_secs(25 * 3600));
     let store = run.open();
@@ -212,4 +219,20 @@ async fn after_a_failed_sync_the_index_is_written_anew_before_it_is_believed() {
         assert_ne!(inode(), before, "{step:?}");
         store.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_the_disk_cannot_read_at_a_start_is_no_damage() {
+    let mut run = Run::new(1);
+    let store = run.open();
+    run.accept(&store).await;
+    store.close().await;
+    drop(store);
+    std::fs::remove_dir_all(run.directory.path().join("queue.sled")).unwrap();
+    run.faults.fail_next(Step::Open, rustix::io::Errno::IO);
+    let store = run.open();
+    assert_eq!(run.faults.failed().len(), 1, "the file was read");
+    assert_eq!(store.totals().set_aside, 0);
+    assert_eq!(store.list(None, 10).await.unwrap().len(), 1);
+    store.close().await;
 }
