@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
 };
 
 use super::{
@@ -64,7 +64,7 @@ pub(super) enum ReadError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 impl ReadError {
@@ -74,6 +74,14 @@ impl ReadError {
             self,
             Self::Frame(FrameError::Version(_) | FrameError::Record(RecordError::Version(_)))
         )
+    }
+
+    /// The disk's own failure to read, which says nothing about the file.
+    pub(super) fn of_the_disk(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io(error) if error.kind() != io::ErrorKind::NotFound => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -195,17 +203,17 @@ impl MessageReader {
 }
 
 impl Source {
-    fn read(&mut self, block: &mut Vec<u8>, take: u64) -> std::io::Result<()> {
+    fn read(&mut self, block: &mut Vec<u8>, take: u64) -> io::Result<()> {
         match self {
             Self::Memory { bytes, position } => {
                 let end = *position + usize::try_from(take).unwrap_or(0);
-                let part = bytes.get(*position..end).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+                let part = bytes.get(*position..end).ok_or(io::ErrorKind::UnexpectedEof)?;
                 block.extend_from_slice(part);
                 *position = end;
             }
             Self::File(file) => {
                 if file.take(take).read_to_end(block)? as u64 != take {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
         }
@@ -280,14 +288,14 @@ fn checked(
     Ok(Described { envelope, trailer, body_at: body_at as u64 })
 }
 
-fn read_at(file: &mut File, position: u64, length: usize) -> std::io::Result<Vec<u8>> {
+fn read_at(file: &mut File, position: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     file.seek(SeekFrom::Start(position))?;
     file.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
-fn checksum_of(file: &mut File, length: u64) -> std::io::Result<u32> {
+fn checksum_of(file: &mut File, length: u64) -> io::Result<u32> {
     file.seek(SeekFrom::Start(0))?;
     let mut checksum = crc32fast::Hasher::new();
     let mut block = vec![0; BUFFER_BYTES];
@@ -301,6 +309,6 @@ fn checksum_of(file: &mut File, length: u64) -> std::io::Result<u32> {
     Ok(checksum.finalize())
 }
 
-fn unreadable(error: &std::io::Error) -> StoreError {
+fn unreadable(error: &io::Error) -> StoreError {
     StoreError::Unavailable(format!("a queued message cannot be read: {error}"))
 }

@@ -4,7 +4,7 @@
 //! disagree on is decided so that nothing is lost, and said aloud. One bad file never stops the others.
 //! Must not know clients or Gmail.
 
-use std::{collections::HashSet, io};
+use std::collections::HashSet;
 
 use tracing::{error, info, warn};
 
@@ -153,7 +153,7 @@ impl Reconciliation<'_> {
                 return Err(TableError::Newer(format!("the file of message {id}: {problem}")));
             }
             // A disk that cannot read now has damaged nothing.
-            Err(error) if is_of_the_disk(&error) => {
+            Err(error) if error.of_the_disk().is_some() => {
                 error!(%id, error = %error, "a message file cannot be read now; it stays where it is and is queued when the queue is opened next");
             }
             Err(problem) => match self.opening.spool.set_aside(id) {
@@ -172,7 +172,9 @@ impl Reconciliation<'_> {
         let mut tries = 1;
         loop {
             let described = self.opening.spool.describe(id);
-            if tries == READ_TRIES || !described.as_ref().is_err_and(is_of_the_disk) {
+            if tries == READ_TRIES
+                || !described.as_ref().is_err_and(|error| error.of_the_disk().is_some())
+            {
                 return described;
             }
             tries += 1;
@@ -192,9 +194,4 @@ impl Reconciliation<'_> {
         }
         Ok(())
     }
-}
-
-/// A failure to read, which says nothing about the file.
-fn is_of_the_disk(error: &ReadError) -> bool {
-    matches!(error, ReadError::Io(error) if error.kind() != io::ErrorKind::NotFound)
 }

@@ -181,13 +181,13 @@ impl SledStore {
                 })
                 .await
             }
-            // Now is no good time; the next claim meets it again.
-            Err(ReadError::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
-                Err(refused(&error))
-            }
-            Err(problem) => {
-                self.set_aside(id, problem).await.map(|_| Claim::Idle { next: Some(now.wall) })
-            }
+            Err(problem) => match problem.of_the_disk() {
+                // Now is no good time; the next claim meets it again.
+                Some(error) => Err(refused(error)),
+                None => {
+                    self.set_aside(id, problem).await.map(|_| Claim::Idle { next: Some(now.wall) })
+                }
+            },
         }
     }
 
@@ -338,10 +338,10 @@ impl Store for SledStore {
         let spool = Arc::clone(&self.shared.spool);
         match blocking(move || spool.read(id)).await? {
             Ok(reader) => Ok(reader),
-            Err(ReadError::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
-                Err(refused(&error))
-            }
-            Err(problem) => self.set_aside(id, problem).await,
+            Err(problem) => match problem.of_the_disk() {
+                Some(error) => Err(refused(error)),
+                None => self.set_aside(id, problem).await,
+            },
         }
     }
 
