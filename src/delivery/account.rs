@@ -367,6 +367,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::{delivery::fixtures::claimed, queue::record::Setbacks};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -621,19 +622,8 @@ mod tests {
     }
 
     fn refused_before(number: u8, last: Timestamp) -> ClaimedMessage {
-        ClaimedMessage {
-            id: QueueId::from_bytes([number; 16]),
-            reverse_path: None,
-            body: crate::message::envelope::BodyKind::SevenBit,
-            internationalized: false,
-            size_bytes: 1,
-            accepted_at: NOW,
-            lifetime_from: NOW,
-            lane: crate::message::envelope::Lane::Normal,
-            setbacks: crate::queue::record::Setbacks { count: 1, last: Some(last) },
-            reservation: 0,
-            recipients: Vec::new(),
-        }
+        let setbacks = Setbacks { count: 1, last: Some(last) };
+        ClaimedMessage { accepted_at: NOW, lifetime_from: NOW, setbacks, ..claimed(number, &[]) }
     }
 
     #[test]

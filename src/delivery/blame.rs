@@ -268,30 +268,11 @@ mod tests {
     use super::*;
     use crate::{
         clock::{Clock, ManualClock},
-        message::envelope::BodyKind,
-        queue::{record::Setbacks, store::ClaimedRecipient},
+        delivery::fixtures::claimed,
     };
 
     fn claim(number: u8, sender: &str, recipients: &[&str]) -> ClaimedMessage {
-        let recipient = |(index, address): (usize, &&str)| ClaimedRecipient {
-            index,
-            address: address.parse().unwrap(),
-            attempts: 0,
-            resend: false,
-        };
-        ClaimedMessage {
-            id: QueueId::from_bytes([number; 16]),
-            reverse_path: sender.parse().ok(),
-            body: BodyKind::SevenBit,
-            internationalized: false,
-            size_bytes: 1,
-            lane: Lane::Normal,
-            accepted_at: Timestamp(0),
-            lifetime_from: Timestamp(0),
-            setbacks: Setbacks::default(),
-            reservation: 0,
-            recipients: recipients.iter().enumerate().map(recipient).collect(),
-        }
+        ClaimedMessage { reverse_path: sender.parse().ok(), ..claimed(number, recipients) }
     }
 
     fn turn(suspects: &mut Suspects, mut claim: ClaimedMessage, clock: &ManualClock) -> Turn {

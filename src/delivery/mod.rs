@@ -16,6 +16,8 @@ mod classify;
 mod connection;
 mod credential;
 mod endpoint;
+#[cfg(test)]
+mod fixtures;
 mod gmail_replies;
 pub mod https;
 mod in_flight;

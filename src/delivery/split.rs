@@ -59,33 +59,7 @@ impl Splits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        message::envelope::{BodyKind, Lane},
-        queue::{record::Setbacks, store::ClaimedRecipient},
-    };
-
-    fn claim(number: u8, addresses: &[&str]) -> ClaimedMessage {
-        let recipient = |(index, address): (usize, &&str)| ClaimedRecipient {
-            index,
-            address: address.parse().unwrap(),
-            attempts: 0,
-            resend: false,
-        };
-        ClaimedMessage {
-            reservation: 1,
-            id: QueueId::from_bytes([number; 16]),
-            reverse_path: None,
-            body: BodyKind::SevenBit,
-            internationalized: false,
-            size_bytes: 1,
-            accepted_at: Timestamp(0),
-            lifetime_from: Timestamp(0),
-            lane: Lane::Normal,
-            setbacks: Setbacks::default(),
-            recipients: addresses.iter().enumerate().map(recipient).collect(),
-        }
-    }
+    use crate::delivery::fixtures::claimed;
 
     fn left(splits: &mut Splits, mut claim: ClaimedMessage) -> Vec<usize> {
         splits.apply(&mut claim);
@@ -98,8 +72,8 @@ mod tests {
         assert_eq!(sizes, [50, 25, 1, 1, 1].map(RecipientGroups::AtMost));
         let mut splits = Splits::default();
         splits.note(QueueId::from_bytes([1; 16]), RecipientGroups::AtMost(2));
-        assert_eq!(left(&mut splits, claim(1, &["a@x.org", "b@x.org", "c@x.org"])), [0, 1]);
-        assert_eq!(left(&mut splits, claim(2, &["a@x.org", "b@x.org", "c@x.org"])), [0, 1, 2]);
+        assert_eq!(left(&mut splits, claimed(1, &["a@x.org", "b@x.org", "c@x.org"])), [0, 1]);
+        assert_eq!(left(&mut splits, claimed(2, &["a@x.org", "b@x.org", "c@x.org"])), [0, 1, 2]);
     }
 
     #[test]
@@ -107,8 +81,8 @@ mod tests {
         let mut splits = Splits::default();
         splits.note(QueueId::from_bytes([1; 16]), RecipientGroups::ByDomain);
         let addresses = ["a@x.org", "b@y.org", "c@X.ORG"];
-        assert_eq!(left(&mut splits, claim(1, &addresses)), [0, 2]);
-        assert_eq!(left(&mut splits, claim(1, &addresses[1..])), [0]);
+        assert_eq!(left(&mut splits, claimed(1, &addresses)), [0, 2]);
+        assert_eq!(left(&mut splits, claimed(1, &addresses[1..])), [0]);
     }
 
     #[test]

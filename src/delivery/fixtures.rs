@@ -1,0 +1,34 @@
+//! A claimed message, for the tests beside the files that judge one.
+
+use crate::{
+    clock::Timestamp,
+    message::envelope::{BodyKind, Lane},
+    queue::{
+        id::QueueId,
+        record::Setbacks,
+        store::{ClaimedMessage, ClaimedRecipient},
+    },
+};
+
+/// Claimed for the first time; `number` is its id.
+pub(super) fn claimed(number: u8, recipients: &[&str]) -> ClaimedMessage {
+    let recipient = |(index, address): (usize, &&str)| ClaimedRecipient {
+        index,
+        address: address.parse().unwrap(),
+        attempts: 0,
+        resend: false,
+    };
+    ClaimedMessage {
+        reservation: 1,
+        id: QueueId::from_bytes([number; 16]),
+        reverse_path: None,
+        body: BodyKind::SevenBit,
+        internationalized: false,
+        size_bytes: 1,
+        accepted_at: Timestamp(0),
+        lifetime_from: Timestamp(0),
+        lane: Lane::Normal,
+        setbacks: Setbacks::default(),
+        recipients: recipients.iter().enumerate().map(recipient).collect(),
+    }
+}
