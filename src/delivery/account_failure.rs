@@ -1,7 +1,12 @@
-//! A failure of the account: what it is called, how grave it is, and how long it pauses all mail.
+//! A failure of the account: which answers are one, how grave it is, and how long it pauses all mail.
 
 use std::time::Duration;
 
+use super::{
+    answer::{Answer, Fault, Stage},
+    oauth,
+    verdict::{Action, Verdict},
+};
 use crate::queue::state::AccountCondition;
 
 /// How long good mail waits at most for a message or a sender that is refused in the account's name, unless the
@@ -56,6 +61,96 @@ impl AccountFailure {
             says_nothing_new: false,
         }
     }
+}
+
+/// What the account learns from an answer, if it concerns the account.
+/// `again`: a new connection has met it before.
+pub(super) fn of(answer: &Answer, verdict: &Verdict, again: bool) -> Option<AccountFailure> {
+    let condition = match verdict.action {
+        Action::Pause(condition) => condition,
+        Action::Reconnect { .. } if again => return Some(of_again(answer, verdict)),
+        _ => return None,
+    };
+    let mut failure = AccountFailure::new(condition, answer.to_string(), verdict.remedy.to_owned());
+    failure.least = verdict.least;
+    failure.day_full = condition == AccountCondition::PausedQuota && verdict.certain;
+    failure.recheck = match answer {
+        _ if verdict.certain => Recheck::Usual,
+        _ => recheck_of_reply(answer),
+    };
+    if let Answer::Broken { stage, fault, .. } = answer {
+        let fault = fault.itself();
+        failure.lost_at_login = *stage == Stage::Auth && matches!(fault, Fault::Lost(_));
+        failure.recheck = match fault {
+            Fault::NoPassword { .. } => Recheck::Local,
+            Fault::NoToken(error) if error.kind == oauth::Kind::Local => Recheck::Local,
+            Fault::Configuration(_) => Recheck::Local,
+            Fault::NoStarttls
+            | Fault::Injected
+            | Fault::PlainText
+            | Fault::TlsFirst
+            | Fault::NoAuth
+            | Fault::Certificate(_) => Recheck::WithoutLogin,
+            Fault::NoToken(error) if error.kind == oauth::Kind::Refused => Recheck::WithoutLogin,
+            _ => Recheck::Usual,
+        };
+        match fault {
+            Fault::NoPassword { remedy, .. } => remedy.clone_into(&mut failure.remedy),
+            Fault::NoToken(error) => error.remedy.clone_into(&mut failure.remedy),
+            _ => {}
+        }
+    }
+    Some(failure)
+}
+
+/// Only a refused login counts against the account. Before it, looking again costs none; after it, another message
+/// may be accepted.
+fn recheck_of_reply(answer: &Answer) -> Recheck {
+    match answer {
+        Answer::Replied { stage, .. } if *stage < Stage::Auth => Recheck::WithoutLogin,
+        Answer::Replied { stage, .. } if *stage > Stage::Auth => Recheck::AnotherMessage,
+        _ => Recheck::Usual,
+    }
+}
+
+/// What the account learns when a new connection meets the same answer.
+fn of_again(answer: &Answer, verdict: &Verdict) -> AccountFailure {
+    let reason = answer.to_string();
+    match verdict.action {
+        Action::Reconnect { then } if then != AccountCondition::BackingOff => {
+            let mut failure = AccountFailure::new(then, reason, verdict.remedy.to_owned());
+            failure.recheck = recheck_of_reply(answer);
+            failure
+        }
+        _ => of_lost_connections(reason),
+    }
+}
+
+/// What the account learns when messages are taken for spam too often.
+pub(super) fn of_spam(reason: &str) -> AccountFailure {
+    let mut failure = AccountFailure::new(
+        AccountCondition::PausedQuota,
+        format!("three messages of several senders within an hour were taken for spam, at last: {reason}"),
+        "Look at what writes these messages (`pillarbox queue list` shows them as dead) and stop it: more of \
+         them endanger the account. The relay goes on when the pause ends; `pillarbox resume` ends it now."
+            .to_owned(),
+    );
+    failure.says_nothing_new = true;
+    failure
+}
+
+/// Two connections in a row were lost.
+pub(super) fn of_lost_connections(reason: String) -> AccountFailure {
+    let mut failure = AccountFailure::new(
+        AccountCondition::BackingOff,
+        reason,
+        "Nothing: the relay connects again with growing waits. If it goes on, look at the network and at \
+         anything that filters it."
+            .to_owned(),
+    );
+    failure.lost_in_transaction = true;
+    failure.recheck = Recheck::AnotherMessage;
+    failure
 }
 
 /// How long the pause lasts that a failure begins for the `strikes`th time in a row.

@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use super::{
-    account_failure::{AccountFailure, Recheck},
-    answer::{Answer, Fault, Stage},
+    account_failure::{self, AccountFailure},
+    answer::{Answer, Stage},
     classify::{classify, is_unknown},
-    oauth,
     options::Uncertain,
     retry,
     split::RecipientGroups,
@@ -171,7 +170,10 @@ fn account_effect(
     terms: &Terms,
 ) -> AccountEffect {
     let mut both = answers.iter().zip(verdicts);
-    let failure = both.find_map(|(answer, verdict)| failure(answer, verdict, claim, terms));
+    let failure = both.find_map(|(answer, verdict)| {
+        let again = terms.again || is_known_loss(claim, answer);
+        account_failure::of(answer, verdict, again)
+    });
     let refused = |(verdict, said): (&Verdict, &Verdict)| {
         said.scope < Scope::Connection && verdict.action != Action::Accept
     };
@@ -270,102 +272,6 @@ fn own_verdict(answer: &Answer, said: &Verdict, accepted: bool, terms: &Terms) -
 fn is_known_loss(claim: &ClaimedMessage, answer: &Answer) -> bool {
     claim.setbacks.count > 0
         && matches!(answer, Answer::Broken { stage, .. } if *stage >= Stage::Mail)
-}
-
-/// What the account learns from an answer, if it concerns the account.
-fn failure(
-    answer: &Answer,
-    verdict: &Verdict,
-    claim: &ClaimedMessage,
-    terms: &Terms,
-) -> Option<AccountFailure> {
-    let condition = match verdict.action {
-        Action::Pause(condition) => condition,
-        Action::Reconnect { .. } if terms.again || is_known_loss(claim, answer) => {
-            return Some(failure_if_again(answer, verdict));
-        }
-        _ => return None,
-    };
-    let mut failure = AccountFailure::new(condition, answer.to_string(), verdict.remedy.to_owned());
-    failure.least = verdict.least;
-    failure.day_full = condition == AccountCondition::PausedQuota && verdict.certain;
-    failure.recheck = match answer {
-        _ if verdict.certain => Recheck::Usual,
-        _ => recheck_of_reply(answer),
-    };
-    if let Answer::Broken { stage, fault, .. } = answer {
-        let fault = fault.itself();
-        failure.lost_at_login = *stage == Stage::Auth && matches!(fault, Fault::Lost(_));
-        failure.recheck = match fault {
-            Fault::NoPassword { .. } => Recheck::Local,
-            Fault::NoToken(error) if error.kind == oauth::Kind::Local => Recheck::Local,
-            Fault::Configuration(_) => Recheck::Local,
-            Fault::NoStarttls
-            | Fault::Injected
-            | Fault::PlainText
-            | Fault::TlsFirst
-            | Fault::NoAuth
-            | Fault::Certificate(_) => Recheck::WithoutLogin,
-            Fault::NoToken(error) if error.kind == oauth::Kind::Refused => Recheck::WithoutLogin,
-            _ => Recheck::Usual,
-        };
-        match fault {
-            Fault::NoPassword { remedy, .. } => remedy.clone_into(&mut failure.remedy),
-            Fault::NoToken(error) => error.remedy.clone_into(&mut failure.remedy),
-            _ => {}
-        }
-    }
-    Some(failure)
-}
-
-/// Only a refused login counts against the account. Before it, looking again costs none; after it, another message
-/// may be accepted.
-fn recheck_of_reply(answer: &Answer) -> Recheck {
-    match answer {
-        Answer::Replied { stage, .. } if *stage < Stage::Auth => Recheck::WithoutLogin,
-        Answer::Replied { stage, .. } if *stage > Stage::Auth => Recheck::AnotherMessage,
-        _ => Recheck::Usual,
-    }
-}
-
-/// What the account learns when a new connection meets the same answer.
-fn failure_if_again(answer: &Answer, verdict: &Verdict) -> AccountFailure {
-    let reason = answer.to_string();
-    match verdict.action {
-        Action::Reconnect { then } if then != AccountCondition::BackingOff => {
-            let mut failure = AccountFailure::new(then, reason, verdict.remedy.to_owned());
-            failure.recheck = recheck_of_reply(answer);
-            failure
-        }
-        _ => connection_failure(reason),
-    }
-}
-
-/// What the account learns when messages are taken for spam too often.
-pub(super) fn spam_failure(reason: &str) -> AccountFailure {
-    let mut failure = AccountFailure::new(
-        AccountCondition::PausedQuota,
-        format!("three messages of several senders within an hour were taken for spam, at last: {reason}"),
-        "Look at what writes these messages (`pillarbox queue list` shows them as dead) and stop it: more of \
-         them endanger the account. The relay goes on when the pause ends; `pillarbox resume` ends it now."
-            .to_owned(),
-    );
-    failure.says_nothing_new = true;
-    failure
-}
-
-/// Two connections in a row were lost.
-pub(super) fn connection_failure(reason: String) -> AccountFailure {
-    let mut failure = AccountFailure::new(
-        AccountCondition::BackingOff,
-        reason,
-        "Nothing: the relay connects again with growing waits. If it goes on, look at the network and at \
-         anything that filters it."
-            .to_owned(),
-    );
-    failure.lost_in_transaction = true;
-    failure.recheck = Recheck::AnotherMessage;
-    failure
 }
 
 fn outcome(
@@ -526,9 +432,12 @@ fn bounded(mut text: String) -> String {
 mod tests {
     use super::*;
     use crate::{
-        delivery::answer::Reply,
-        message::envelope::{BodyKind, Lane},
-        queue::{id::QueueId, record::Setbacks},
+        delivery::{
+            account_failure::Recheck,
+            answer::{Fault, Reply},
+            fixtures::claimed,
+        },
+        queue::record::Setbacks,
     };
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -543,25 +452,10 @@ mod tests {
     };
 
     fn claim(recipients: usize) -> ClaimedMessage {
-        let recipient = |index| ClaimedRecipient {
-            index,
-            address: format!("user{index}@example.org").parse().unwrap(),
-            attempts: 0,
-            resend: false,
-        };
-        ClaimedMessage {
-            reservation: 1,
-            id: QueueId::from_bytes([0; 16]),
-            reverse_path: None,
-            body: BodyKind::SevenBit,
-            internationalized: false,
-            size_bytes: 10,
-            accepted_at: NOW,
-            lifetime_from: NOW,
-            lane: Lane::Normal,
-            setbacks: Setbacks::default(),
-            recipients: (0..recipients).map(recipient).collect(),
-        }
+        let addresses: Vec<String> =
+            (0..recipients).map(|index| format!("user{index}@example.org")).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        ClaimedMessage { accepted_at: NOW, lifetime_from: NOW, ..claimed(0, &addresses) }
     }
 
     fn replied(stage: Stage, code: u16, text: &str) -> Answer {

@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     account::{Account, Entry, Permit, Stops},
-    account_failure::AccountFailure,
+    account_failure::{self, AccountFailure},
     blame::{Suspects, Turn},
     in_flight::InFlight,
     outcome::{self, AccountEffect, AttemptResult, ConnectionFate},
@@ -268,14 +268,14 @@ impl Worker {
             result.connection == ConnectionFate::Uncertain && account.lost_after_dot(permit);
         let mut failure = match &result.account {
             AccountEffect::Failed(failure) => Some(failure.clone()),
-            _ if is_lost => Some(outcome::connection_failure(complaint.to_owned())),
+            _ if is_lost => Some(account_failure::of_lost_connections(complaint.to_owned())),
             AccountEffect::TakenForSpam => {
                 match account.spam(suspects.spam(claim, now), now.wall) {
                     Some(Stops::Sender) => {
                         stop_sender(&mut suspects, claim, complaint, now);
                         None
                     }
-                    Some(Stops::Everybody) => Some(outcome::spam_failure(complaint)),
+                    Some(Stops::Everybody) => Some(account_failure::of_spam(complaint)),
                     None => None,
                 }
             }
