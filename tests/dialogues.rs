@@ -21,7 +21,7 @@ use self::{
     dialogue::Arrival,
     pure::{Cut, Outcome, check_login, options_of, run},
 };
-use pillarbox::smtp::session::{Session, Step};
+use pillarbox::smtp::server::{Session, Step};
 
 /// How long a test waits for a line of a server on this machine before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -23,7 +23,7 @@ use pillarbox::{
     delivery::{PasswordSource, Tls},
     message::{envelope::Lane, identity::FromPolicy},
     settings::{self, Settings, SettingsError, Source, Surroundings, host::Host},
-    smtp::session::Authentication,
+    smtp::server::Authentication,
 };
 
 fn repository() -> PathBuf {

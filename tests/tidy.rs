@@ -54,10 +54,10 @@ fn only_the_files_named_for_it_know_engines_sockets_clocks_and_secrets() {
 #[test]
 fn the_bans_refuse_a_sample_of_each_kind() {
     let refused = [
-        ("crates/smtp/src/session.rs", "use tokio::net::TcpStream;"),
+        ("crates/smtp/src/server/mod.rs", "use tokio::net::TcpStream;"),
         ("src/message/header.rs", "use std::{fmt, fs};"),
         ("src/budget/ledger.rs", "pub async fn reserve() {}"),
-        ("crates/smtp/src/line.rs", "use std::net::{IpAddr, TcpStream};"),
+        ("crates/smtp/src/server/line.rs", "use std::net::{IpAddr, TcpStream};"),
         ("src/delivery/retry.rs", "use std::time::Instant; fn f() { Instant::now(); }"),
         ("src/queue/committer.rs", "fn f() { std::time::SystemTime::now(); }"),
         ("src/queue/committer.rs", "use std::{fmt, time::{Duration, Instant}};"),
@@ -80,8 +80,8 @@ fn the_bans_refuse_a_sample_of_each_kind() {
         ("src/delivery/credential.rs", "fn f(s: Secret) { s.expose(); }"),
         ("src/queue/sled_store.rs", "use sled::Tree;"),
         ("src/queue/store.rs", "use crate::queue::sled_store; // sled::Tree\n"),
-        ("crates/smtp/src/session.rs", "use std::net::IpAddr;"),
-        ("crates/smtp/src/session.rs", "#[cfg(test)]\nmod tests { use std::fs; }"),
+        ("crates/smtp/src/server/mod.rs", "use std::net::IpAddr;"),
+        ("crates/smtp/src/server/mod.rs", "#[cfg(test)]\nmod tests { use std::fs; }"),
     ];
     for (path, text) in accepted {
         let found = bans::forbidden_uses(&Source::new(path, text));
@@ -133,7 +133,7 @@ fn the_length_check_refuses_a_long_file_and_a_long_function() {
 /// Lines of code that nine of ten functions do not exceed.
 const FUNCTION_LINES_OF_NINE_IN_TEN: usize = 25;
 /// Circles of files. It only falls.
-const CIRCLES_MAX: usize = 20;
+const CIRCLES_MAX: usize = 17;
 
 #[test]
 fn most_functions_are_short_and_no_new_files_know_each_other_in_a_circle() {

@@ -22,7 +22,7 @@ use crate::{
         users_file::{UsersError, UsersFile},
     },
     message::envelope::Lane,
-    smtp::session::{Authentication, Policy},
+    smtp::server::{Authentication, Policy},
 };
 
 /// How long before a certificate's end there is a warning: time for whoever renews it by hand.

@@ -29,7 +29,7 @@ use crate::{
     message::envelope::{Lane, LocalUser},
     queue::store::Store,
     shutdown::{Phase, Watch},
-    smtp::session::{self, Client, Policy},
+    smtp::server::{self, Client, Policy},
 };
 
 /// What all connections share.
@@ -38,7 +38,7 @@ pub(super) struct Service {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Options,
-    pub(super) session_options: Arc<session::Options>,
+    pub(super) session_options: Arc<server::Options>,
     pub(super) tls: Option<Tls>,
     pub(super) authenticator: Authenticator,
     pub(super) rates: Rates,

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    smtp::session::{Authentication, Client, Credentials, LoginRefusal},
+    smtp::server::{Authentication, Client, Credentials, LoginRefusal},
 };
 
 /// Wrong passwords of one address within [`WINDOW_MS`], after which it is not even asked.

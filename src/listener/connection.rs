@@ -21,7 +21,7 @@ use crate::{
     message::envelope::{BodyKind, Envelope, Origin},
     queue::{draft::Draft, id::QueueId, store::StoreError},
     shutdown::{Phase, Watch},
-    smtp::session::{Client, Credentials, Refusal, Session, Step, Transaction},
+    smtp::server::{Client, Credentials, Refusal, Session, Step, Transaction},
 };
 
 /// Serves one client until the session ends.

@@ -13,7 +13,7 @@ use crate::{
     smtp::{
         address::Address,
         quirk::Quirk,
-        session::{Client, Transaction},
+        server::{Client, Transaction},
     },
 };
 

@@ -15,7 +15,7 @@ use crate::{
     smtp::{
         address::Address,
         dsn::{Notify, ORIGINAL_RECIPIENT_LENGTH_MAX, RecipientDsn},
-        session::{Refusal, Transaction},
+        server::{Refusal, Transaction},
     },
 };
 

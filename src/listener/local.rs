@@ -27,7 +27,7 @@ use super::{
 use crate::{
     message::envelope::LocalUser,
     shutdown::{Phase, Watch},
-    smtp::reply,
+    smtp::server::reply,
 };
 
 /// What the accept loop knows.

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{clock::Clock, queue::draft::BUFFER_BYTES, smtp::session::INPUT_BYTES_MAX};
+use crate::{clock::Clock, queue::draft::BUFFER_BYTES, smtp::server::INPUT_BYTES_MAX};
 
 /// What one message in transfer may hold: the input of its session; what was decoded of that, twice as
 /// much when every octet was a bare LF; and a draft's buffer, which is written out when it is full and may

@@ -1,4 +1,4 @@
-//! The door: takes connections and pumps bytes between a client and its [`crate::smtp::session`].
+//! The door: takes connections and pumps bytes between a client and its [`crate::smtp::server::Session`].
 //!
 //! Rule: it never talks to Gmail. Must not know what becomes of a message after the receipt.
 

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use crate::{
     aliases_file::AliasesFile,
     message::envelope::Lane,
-    smtp::session::{self, Policy},
+    smtp::server::{self, Policy},
 };
 
 /// Where and whom the listener serves. `settings` fills it.
@@ -42,7 +42,7 @@ pub struct Options {
     /// What holds against floods.
     pub limits: Limits,
     /// What each session is told.
-    pub session: session::Options,
+    pub session: server::Options,
     /// Who is meant by a recipient on this host.
     pub recipients: Arc<AliasesFile>,
 }

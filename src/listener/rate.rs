@@ -52,7 +52,7 @@ mod tests {
     use crate::{
         clock::{ManualClock, Timestamp},
         message::envelope::Lane,
-        smtp::session::Policy,
+        smtp::server::Policy,
     };
 
     fn network(messages_per_minute: Option<u32>) -> Network {

@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     clock::Clock,
-    smtp::session::{INPUT_BYTES_MAX, Session},
+    smtp::server::{INPUT_BYTES_MAX, Session},
 };
 
 /// How long a client may leave a reply unread before the connection is given up. A reply has some KiB at

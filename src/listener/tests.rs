@@ -18,7 +18,7 @@ use crate::{
     message::envelope::Lane,
     queue::{memory_store::MemoryStore, store::Store},
     shutdown::{Phase, Shutdown},
-    smtp::session::{self, Policy},
+    smtp::server::{self, Policy},
 };
 
 const QUEUE_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -37,7 +37,7 @@ pub(super) fn options() -> Options {
         local: Local::default(),
         drain: Duration::from_secs(30),
         limits: Limits::default(),
-        session: session::Options {
+        session: server::Options {
             hostname: "relay.test".into(),
             max_message_bytes: 16 * 1024 * 1024,
             max_recipients: 100,
@@ -291,7 +291,7 @@ async fn a_silent_client_is_sent_away_after_the_time_of_rfc_5321() {
     let began = door.clock.now().since_boot_ms;
     door.time_passes(client.expect("421 4.4.2")).await;
     let silent = Duration::from_millis(door.clock.now().since_boot_ms - began);
-    assert!(silent >= session::DATA_TIMEOUT, "{silent:?}");
+    assert!(silent >= server::DATA_TIMEOUT, "{silent:?}");
     client.expect_end().await;
     assert_eq!(door.store.totals().messages, 0);
 }
@@ -301,7 +301,7 @@ async fn a_client_that_keeps_talking_is_never_timed_out() {
     let door = Door::open(options());
     let mut client = door.greeted().await;
     for _ in 0..20 {
-        door.clock.advance(session::COMMAND_TIMEOUT / 2);
+        door.clock.advance(server::COMMAND_TIMEOUT / 2);
         client.say("NOOP", "250").await;
     }
 }

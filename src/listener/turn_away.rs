@@ -13,7 +13,7 @@ use std::{
 use tokio::{net::TcpStream, sync::Notify};
 
 use super::{options::Endpoint, places::NoPlace, site::site};
-use crate::{clock::Clock, smtp::reply};
+use crate::{clock::Clock, smtp::server::reply};
 
 /// Turned-away clients are logged at most this often, for each reason.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);

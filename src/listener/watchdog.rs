@@ -123,7 +123,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::session::{COMMAND_TIMEOUT, DATA_TIMEOUT};
+    use crate::smtp::server::{COMMAND_TIMEOUT, DATA_TIMEOUT};
 
     /// Plays a client that sends `octets` every `interval` seconds. Returns the second in which it is
     /// given up, if that is within the first `seconds`.

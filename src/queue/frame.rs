@@ -150,11 +150,11 @@ mod tests {
         message::envelope::{BodyKind, Lane, LocalUser, Origin},
         smtp::{
             address::{Address, DOMAIN_LENGTH_MAX, LOCAL_PART_LENGTH_MAX},
-            authentication::LOGIN_BYTES_MAX,
-            command::HELLO_LENGTH_MAX,
             dsn::{
                 Dsn, ENVELOPE_ID_LENGTH_MAX, Notify, ORIGINAL_RECIPIENT_LENGTH_MAX, RecipientDsn,
             },
+            server::HELLO_LENGTH_MAX,
+            server::LOGIN_BYTES_MAX,
         },
     };
 

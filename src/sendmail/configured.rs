@@ -14,7 +14,7 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::environment::Environment;
-use crate::{smtp::session, text::as_utf8, trust::distrust};
+use crate::{smtp::server, text::as_utf8, trust::distrust};
 
 /// The file, when nobody names another.
 pub const FILE: &str = "/etc/pillarbox/relay.toml";
@@ -193,8 +193,8 @@ fn octets(text: &str) -> Option<u64> {
 
 /// The session of `-bs` and of the listener have the same limits, when nothing is configured.
 #[must_use]
-pub fn session_options(configured: &Configured, host: &str) -> session::Options {
-    session::Options {
+pub fn session_options(configured: &Configured, host: &str) -> server::Options {
+    server::Options {
         hostname: configured.hostname.clone().unwrap_or_else(|| host.to_owned()),
         max_message_bytes: configured.max_message_bytes,
         max_recipients: configured.max_recipients,

@@ -18,7 +18,7 @@ use super::{
     transaction::{Recipient, Sending},
     trouble::{Code, Trouble},
 };
-use crate::smtp::session::{
+use crate::smtp::server::{
     Client, INPUT_BYTES_MAX, LoginRefusal, Options, Policy, Refusal, Session, Step, Transaction,
 };
 

@@ -10,7 +10,10 @@ use super::{
     letter::{Draft, too_large},
     trouble::{Code, Trouble},
 };
-use crate::smtp::{chunk::Decoder, receiving::Terms, sanitize::Sanitizer};
+use crate::smtp::{
+    sanitize::Sanitizer,
+    server::{Terms, chunk::Decoder},
+};
 
 /// Octets that are read at a time.
 const BLOCK_BYTES: usize = 16 * 1024;

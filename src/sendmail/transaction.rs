@@ -192,7 +192,7 @@ fn xtext(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::extension::Parameters;
+    use crate::smtp::server::Parameters;
 
     #[test]
     fn a_command_has_what_the_server_offers_and_no_more() {

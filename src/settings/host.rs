@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::special_networks::is_public;
-use crate::{handbook, listener::Options, smtp::session::Authentication};
+use crate::{handbook, listener::Options, smtp::server::Authentication};
 
 /// Octets of a file that are read: a hosts file of an advertisement blocker has millions.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

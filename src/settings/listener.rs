@@ -27,7 +27,7 @@ use crate::{
         self,
         options::{Endpoint, Limits, Local, TlsFiles},
     },
-    smtp::session::{self, Authentication},
+    smtp::server::{self, Authentication},
 };
 
 const SECTION: &str = "listener";
@@ -122,7 +122,7 @@ impl Listener {
             local: Local::default(),
             drain: STOP_WAIT,
             limits: Limits::default(),
-            session: session::Options {
+            session: server::Options {
                 hostname: hostname.to_owned(),
                 max_message_bytes: octets,
                 max_recipients: max_recipients as usize,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     listener::options,
     message::envelope::Lane,
-    smtp::session::{Authentication, Policy},
+    smtp::server::{Authentication, Policy},
 };
 
 const SECTION: &str = "listener";

@@ -27,7 +27,7 @@ use crate::{
         identity::{FromPolicy, SenderPattern},
     },
     secret::Secret,
-    smtp::{address::Address, session::Authentication},
+    smtp::{address::Address, server::Authentication},
     telemetry::{Format, Output},
     text,
 };

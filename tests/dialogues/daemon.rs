@@ -13,7 +13,7 @@ use pillarbox::{
         sled_store::SledStore,
         store::{LIST_LENGTH_MAX, Store as _},
     },
-    smtp::{dsn::Dsn, session::Transaction},
+    smtp::{dsn::Dsn, server::Transaction},
 };
 
 use super::{

@@ -25,7 +25,7 @@
 
 use std::{iter::Peekable, path::Path, str::Chars};
 
-use pillarbox::smtp::{dsn::Dsn, quirk::Quirk, session::Transaction};
+use pillarbox::smtp::{dsn::Dsn, quirk::Quirk, server::Transaction};
 
 /// One file.
 #[derive(Debug)]

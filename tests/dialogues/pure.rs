@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use pillarbox::smtp::session::{
+use pillarbox::smtp::server::{
     Authentication, Client, Credentials, INPUT_BYTES_MAX, LoginRefusal, Options, Policy, Refusal,
     Session, Step,
 };

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use pillarbox::{
     listener::{Options, options::Limits},
-    smtp::session::{DATA_TIMEOUT, ERRORS_MAX},
+    smtp::server::{DATA_TIMEOUT, ERRORS_MAX},
 };
 use tokio::task::JoinSet;
 

@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use pillarbox::{
     listener::{Options, users},
     secret::Secret,
-    smtp::session::Authentication,
+    smtp::server::Authentication,
 };
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_rustls::{client::TlsStream, rustls::pki_types::CertificateDer};

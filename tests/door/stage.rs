@@ -19,7 +19,7 @@ use pillarbox::{
     message::envelope::Lane,
     queue::{memory_store::MemoryStore, store::Store},
     shutdown::Shutdown,
-    smtp::session::{self, Authentication, Policy},
+    smtp::server::{self, Authentication, Policy},
     telemetry,
 };
 use rcgen::CertifiedKey;
@@ -56,7 +56,7 @@ pub(super) fn options() -> Options {
         local: Local::default(),
         drain: Duration::from_secs(30),
         limits: Limits::default(),
-        session: session::Options {
+        session: server::Options {
             hostname: "relay.test".into(),
             max_message_bytes: MESSAGE_BYTES_MAX,
             max_recipients: 100,

@@ -1,9 +1,9 @@
-//! The fuzz target of command lines: any octets of a line, as `smtp::command` gets them.
+//! The fuzz target of command lines: any octets of a line, as `smtp::server::command` gets them.
 
 use pillarbox::smtp::{
     address::Address,
-    command::{Command, CommandError},
     quirk::Quirks,
+    server::{CommandError, command::Command},
 };
 
 /// Runs one input. Panics when something does not hold.

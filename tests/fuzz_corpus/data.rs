@@ -2,7 +2,7 @@
 //!
 //! The first octet chooses how the input is cut.
 
-use pillarbox::smtp::data::Decoder;
+use pillarbox::smtp::server::data::Decoder;
 
 use super::session::text;
 

@@ -5,7 +5,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use pillarbox::smtp::session::{
+use pillarbox::smtp::server::{
     Authentication, Client, Credentials, INPUT_BYTES_MAX, LoginRefusal, OUTPUT_BYTES_MAX, Options,
     Policy, Refusal, Session, Step, Transaction,
 };

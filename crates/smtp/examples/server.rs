@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use pillarbox_smtp::session::{Client, INPUT_BYTES_MAX, Options, Policy, Session, Step};
+use pillarbox_smtp::server::{Client, INPUT_BYTES_MAX, Options, Policy, Session, Step};
 
 fn main() -> io::Result<()> {
     let options = Arc::new(Options {

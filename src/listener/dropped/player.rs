@@ -25,7 +25,7 @@ use crate::{
     shutdown::Watch,
     smtp::{
         client::reply::{Reply, ReplyBuffer},
-        session::INPUT_BYTES_MAX,
+        server::INPUT_BYTES_MAX,
     },
 };
 

@@ -4,16 +4,16 @@
 //! docs/internals/smtp-session.md shows it as a table and the tests walk all pairs. Must not know about bytes that are not commands.
 
 use super::{
-    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, Hello, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session,
-    State, Step, authentication,
-};
-use crate::{
-    command::{CHUNK_USAGE, Command, CommandError},
+    COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session, Step,
+    command::{CHUNK_USAGE, Command},
+    error::CommandError,
     extension,
     line::{COMMAND_LINE_BYTES_MAX, Line, Verb},
-    quirk::{Quirk, Quirks},
+    login,
     reply::{self, Reply},
+    state::{Hello, State},
 };
+use crate::quirk::{Quirk, Quirks};
 
 impl Session {
     /// Greets, unless a client that is not trusted has not waited for it.
@@ -85,7 +85,7 @@ impl Session {
                 self.quirk_log.record_all(quirks);
                 self.count(&command);
                 if matches!(command, Command::Auth { .. }) {
-                    authentication::wipe(&mut line);
+                    login::wipe(&mut line);
                     self.input.wipe_used();
                 }
                 self.transition(command);

@@ -3,9 +3,9 @@
 //! Rule: such a sender costs nobody's mail, because the account stands in its place anyway; two senders, or a RCPT that
 //! lost its line end, are no sender at all. Must not know who may send so.
 
-use super::{
+use super::error::CommandError;
+use crate::{
     address::Address,
-    command::CommandError,
     path::{self, Path},
     quirk::Quirks,
 };

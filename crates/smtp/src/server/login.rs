@@ -6,15 +6,14 @@
 use zeroize::Zeroize as _;
 
 use super::{
-    Authentication, Credentials, Hello, LOGIN_FAILURES_MAX, LoginRefusal, Session, State, Step,
-};
-use crate::{
-    authentication::{Exchange, ExchangeError, Mechanism, Progress, Response},
+    Authentication, Credentials, LOGIN_FAILURES_MAX, LoginRefusal, Session, Step,
+    auth_exchange::{Exchange, ExchangeError, Mechanism, Progress, Response},
     extension,
     line::{AUTHENTICATION_LINE_BYTES_MAX, Line},
-    quirk::Quirk,
     reply,
+    state::{Hello, State},
 };
+use crate::quirk::Quirk;
 
 impl Session {
     /// AUTH.

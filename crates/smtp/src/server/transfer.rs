@@ -4,42 +4,12 @@
 //! that is not wanted are skipped, and a session that cannot skip them ends.
 //! Must not know how octets are decoded.
 
-use super::{Refusal, Session, State, Step, Transaction};
-use crate::{
-    receiving::{Afterwards, Ending, Receiving, Taken, Terms},
+use super::{
+    Refusal, Session, Step, Transaction,
+    receiving::{Ending, Receiving, Taken, Terms},
     reply::{self, Reply},
+    state::{Beginning, Chunk, Skipped, State, Transfer},
 };
-
-/// `Begin` was asked.
-#[derive(Debug)]
-pub(super) struct Beginning {
-    terms: Terms,
-    transfer: Transfer,
-}
-
-#[derive(Debug)]
-enum Transfer {
-    Data,
-    Chunk { size_bytes: u64, last: bool },
-}
-
-/// A chunk that is coming.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) receiving: Box<Receiving>,
-    size_bytes: u64,
-    /// Octets that have not come yet.
-    remaining_bytes: u64,
-    last: bool,
-}
-
-/// A chunk that is not wanted.
-#[derive(Debug)]
-pub(super) struct Skipped {
-    remaining_bytes: u64,
-    reply: Reply,
-    next: State,
-}
 
 impl Session {
     /// DATA with at least one recipient.
@@ -242,15 +212,6 @@ impl Session {
             trusted: self.client.policy.trusted,
             eight_bit: transaction.eight_bit,
             internationalized: transaction.internationalized,
-        }
-    }
-}
-
-impl State {
-    pub(super) fn after(afterwards: Afterwards) -> Self {
-        match afterwards {
-            Afterwards::Continue => Self::Ready,
-            Afterwards::Close => Self::Closed,
         }
     }
 }

@@ -1,28 +1,45 @@
 //! The server side of one SMTP session as a pure machine: bytes in, steps out (RFC 5321 section 4).
 //!
 //! Rule: every transition that a command causes is in one `match (state, command)`, in
-//! `session/transition.rs`; no I/O, no clock, no store. The driver (`listener/connection.rs`) carries out
+//! `transition.rs`; no I/O, no clock, no store. The driver carries out
 //! each [`Step`] and answers the ones that ask a question.
 //! Must not know how a message is stored or what becomes of it.
 
-mod authentication;
-pub(crate) mod contract;
+mod auth_exchange;
+pub mod chunk;
+pub mod command;
+mod contract;
+pub mod data;
+mod error;
+mod extension;
+mod line;
+mod login;
 mod mail;
+mod peer;
+mod receiving;
+pub mod reply;
+mod sender;
+mod state;
 mod transfer;
 mod transition;
 
 use std::{mem, sync::Arc};
 
-pub use self::contract::*;
-use self::transfer::{Beginning, Chunk, Skipped};
-pub use super::peer::{Authentication, Client, Credentials, LoginRefusal, Policy};
-use super::{
-    authentication::Exchange,
-    line::Input,
-    quirk::{Quirk, QuirkLog},
-    receiving::{Afterwards, Receiving},
-    reply::{self, Reply},
+pub use self::{
+    auth_exchange::LOGIN_BYTES_MAX,
+    command::HELLO_LENGTH_MAX,
+    contract::*,
+    error::CommandError,
+    extension::Parameters,
+    peer::{Authentication, Client, Credentials, LoginRefusal, Policy},
+    receiving::Terms,
 };
+use self::{
+    line::Input,
+    reply::Reply,
+    state::{Hello, State},
+};
+use crate::quirk::{Quirk, QuirkLog};
 
 /// One session. The driver feeds bytes with [`Session::receive`] and carries out what
 /// [`Session::step`] returns, until that is [`Step::NeedInput`] or [`Step::Close`].
@@ -58,54 +75,6 @@ pub struct Session {
     login_failures: u32,
     commands_without_message: u32,
     messages: u32,
-}
-
-/// Where the session is. Each variant owns what is meaningful only there.
-#[derive(Debug)]
-enum State {
-    /// The greeting is not sent yet.
-    Connected,
-    /// No mail transaction.
-    Ready,
-    /// MAIL came and `Admit` was asked.
-    Admitting(Transaction),
-    /// MAIL was accepted, no recipient yet.
-    Mail(Transaction),
-    /// At least one recipient was accepted.
-    Recipients(Transaction),
-    /// DATA or the first BDAT came and `Begin` was asked.
-    Beginning(Beginning),
-    /// The message is coming, up to a dot.
-    Receiving(Box<Receiving>),
-    /// A chunk of it is coming.
-    Chunk(Box<Chunk>),
-    /// A chunk has come, and more will.
-    Chunks(Box<Receiving>),
-    /// The octets of a chunk that is not wanted are coming.
-    Skipping(Box<Skipped>),
-    /// It has come; `Store` is to be asked.
-    Complete(Afterwards),
-    /// `Store` was asked.
-    Storing(Afterwards),
-    /// STARTTLS was answered and the handshake asked.
-    Securing,
-    /// AUTH waits for the client's next response.
-    LoggingIn(Exchange),
-    /// `Authenticate` was asked.
-    Authenticating {
-        /// Who wants to log in.
-        login: String,
-    },
-    /// Nothing more is read or answered.
-    Closed,
-}
-
-/// How the client introduced itself. Nobody is trusted for it.
-#[derive(Debug)]
-enum Hello {
-    Missing,
-    Basic(String),
-    Extended(String),
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -4,18 +4,20 @@
 //! Must not know what a parameter leads to.
 
 use super::{
-    command::CommandError,
+    contract::{MESSAGES_MAX, Options},
+    error::CommandError,
+    peer::{Authentication, Client},
+};
+use crate::{
     dsn::{self, Content, Notify, RecipientDsn},
     path::is_keyword,
-    peer::{Authentication, Client},
-    session::contract::{MESSAGES_MAX, Options},
 };
 
 /// Letters and digits of a queue id.
 const QUEUE_ID_LENGTH: usize = 26;
 
 /// The lines after the first one of EHLO's reply.
-pub fn advertised(options: &Options, client: Client) -> Vec<String> {
+pub(super) fn advertised(options: &Options, client: Client) -> Vec<String> {
     let mut lines = [
         "PIPELINING",
         &format!("SIZE {}", client.policy.max_message_bytes),
@@ -44,14 +46,14 @@ pub fn advertised(options: &Options, client: Client) -> Vec<String> {
 
 /// STARTTLS works, and is still to be done.
 #[must_use]
-pub fn starttls_offered(client: Client) -> bool {
+pub(super) fn starttls_offered(client: Client) -> bool {
     client.policy.starttls && !client.encrypted
 }
 
 /// AUTH is good for something. Where any login will do it proves nothing, so only a network that is
 /// trusted anyway gets it.
 #[must_use]
-pub fn authentication_works(client: Client) -> bool {
+pub(super) fn authentication_works(client: Client) -> bool {
     match client.policy.authentication {
         Authentication::Off => false,
         Authentication::Optional | Authentication::Required => true,
@@ -62,7 +64,7 @@ pub fn authentication_works(client: Client) -> bool {
 /// AUTH may be used now: a password passes in plaintext only in a network that is trusted (RFC 4954
 /// section 4).
 #[must_use]
-pub fn authentication_offered(client: Client) -> bool {
+pub(super) fn authentication_offered(client: Client) -> bool {
     authentication_works(client) && (client.encrypted || client.policy.trusted)
 }
 

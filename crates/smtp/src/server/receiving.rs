@@ -9,22 +9,24 @@ use memchr::memchr_iter;
 use super::{
     chunk,
     data::{self, Decoded},
-    quirk::{Quirk, Quirks},
     reply::{self, Reply},
+};
+use crate::{
+    quirk::{Quirk, Quirks},
     sanitize::Sanitizer,
 };
 
 /// Received fields of a message that is still accepted. RFC 5321 section 6.3 asks for a large number,
 /// at least 100 where loops are found by counting alone; nothing that is handed to a local relay has
 /// travelled that far, and a loop through this relay costs budget each time.
-pub const RECEIVED_FIELDS_MAX: u32 = 30;
+pub(super) const RECEIVED_FIELDS_MAX: u32 = 30;
 
 /// How many times the size limit is read of one message, wanted or not; then the connection is closed,
 /// so that nobody can send for ever.
-pub const READ_SIZES_MAX: u64 = 10;
+pub(super) const READ_SIZES_MAX: u64 = 10;
 
 /// Octets that are read of any message before that, however small the size limit is.
-pub const READ_BYTES_MIN: u64 = 64 * 1024;
+pub(super) const READ_BYTES_MIN: u64 = 64 * 1024;
 
 /// What decides about a message.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ impl Terms {
 
 /// The message in transfer.
 #[derive(Debug)]
-pub struct Receiving {
+pub(super) struct Receiving {
     terms: Terms,
     decoder: Decoder,
     sanitizer: Sanitizer,
@@ -83,7 +85,7 @@ enum Fate {
 
 /// What one call of [`Receiving::take`] made of its input.
 #[derive(Debug)]
-pub struct Taken {
+pub(super) struct Taken {
     /// Octets of the input that were used.
     pub consumed: usize,
     /// Bytes for the draft.
@@ -96,7 +98,7 @@ pub struct Taken {
 
 /// What is to be done with a message that has ended.
 #[derive(Debug)]
-pub enum Ending {
+pub(super) enum Ending {
     /// It is complete: make it durable.
     Store(Afterwards),
     /// Only answer.
@@ -105,7 +107,7 @@ pub enum Ending {
 
 /// What becomes of the session after the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Afterwards {
+pub(super) enum Afterwards {
     /// It goes on.
     Continue,
     /// It ends: what follows in the input may have been smuggled, or never ends.
@@ -115,14 +117,14 @@ pub enum Afterwards {
 impl Receiving {
     /// Before the first byte behind 354.
     #[must_use]
-    pub fn of_data(terms: Terms) -> Self {
+    pub(super) fn of_data(terms: Terms) -> Self {
         let decoder = if terms.trusted { data::Decoder::lenient() } else { data::Decoder::new() };
         Self::new(terms, Decoder::Data(decoder))
     }
 
     /// Before the first octet of the first chunk.
     #[must_use]
-    pub fn of_chunks(terms: Terms) -> Self {
+    pub(super) fn of_chunks(terms: Terms) -> Self {
         Self::new(terms, Decoder::Chunks(chunk::Decoder::default()))
     }
 
@@ -138,7 +140,7 @@ impl Receiving {
     }
 
     /// Takes the next bytes of the client: of DATA, or of one chunk.
-    pub fn take(&mut self, input: &[u8]) -> Taken {
+    pub(super) fn take(&mut self, input: &[u8]) -> Taken {
         let limit = self.terms.read_bytes_max();
         let allowed = usize::try_from(limit - self.read_bytes).unwrap_or(usize::MAX);
         let input = &input[..input.len().min(allowed)];
@@ -162,7 +164,7 @@ impl Receiving {
     }
 
     /// The last chunk is complete: the rest of the body, and what is to be done.
-    pub fn finish_chunks(&mut self) -> Taken {
+    pub(super) fn finish_chunks(&mut self) -> Taken {
         let rest = match &mut self.decoder {
             Decoder::Data(_) => Vec::new(),
             Decoder::Chunks(decoder) => decoder.finish().to_vec(),
@@ -173,12 +175,12 @@ impl Receiving {
 
     /// Whether a chunk of this size can be part of a message that is accepted.
     #[must_use]
-    pub fn has_room_for(&self, chunk_bytes: u64) -> bool {
+    pub(super) fn has_room_for(&self, chunk_bytes: u64) -> bool {
         self.read_bytes.saturating_add(chunk_bytes) <= self.terms.size_bytes_max
     }
 
     /// Discards the rest and answers with `reply` at the end. The first reason is the one that counts.
-    pub fn refuse(&mut self, reply: Reply) {
+    pub(super) fn refuse(&mut self, reply: Reply) {
         if self.is_kept() {
             self.fate = Fate::Refused(reply);
         }
@@ -186,13 +188,13 @@ impl Receiving {
 
     /// Whether there is a draft that takes its bytes.
     #[must_use]
-    pub fn is_kept(&self) -> bool {
+    pub(super) fn is_kept(&self) -> bool {
         matches!(self.fate, Fate::Kept)
     }
 
     /// Why it is refused, if it is.
     #[must_use]
-    pub fn refusal(&self) -> Option<&Reply> {
+    pub(super) fn refusal(&self) -> Option<&Reply> {
         match &self.fate {
             Fate::Kept => None,
             Fate::Refused(reply) => Some(reply),
@@ -200,7 +202,7 @@ impl Receiving {
     }
 
     /// What was unusual about it; asked when it is complete.
-    pub fn quirks(&mut self) -> Quirks {
+    pub(super) fn quirks(&mut self) -> Quirks {
         let mut quirks = self.sanitizer.finish(self.terms.eight_bit, self.terms.internationalized);
         quirks.extend(self.octet_quirks());
         quirks
@@ -208,7 +210,7 @@ impl Receiving {
 
     /// What was unusual about its octets so far, also of a message that is refused.
     #[must_use]
-    pub fn octet_quirks(&self) -> Quirks {
+    pub(super) fn octet_quirks(&self) -> Quirks {
         let mut quirks = self.sanitizer.octet_quirks();
         quirks.insert_if(self.has_lone_dot(), Quirk::LoneDot);
         let bare_line_feed = match &self.decoder {

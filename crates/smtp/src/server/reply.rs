@@ -7,11 +7,11 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use super::{
-    authentication::Exchange,
-    command::CommandError,
+    auth_exchange::Exchange,
+    contract::{Options, Refusal},
+    error::CommandError,
     extension,
     peer::Client,
-    session::contract::{Options, Refusal},
 };
 
 /// One reply, of one or more lines.

@@ -12,21 +12,21 @@ use zeroize::Zeroize as _;
 
 /// Octets of a command line with its line end. RFC 5321 section 4.5.3.1.4 asks for 512 and the
 /// extensions that we offer for less than 100 more; source routes and long parameters find room, too.
-pub const COMMAND_LINE_BYTES_MAX: usize = 2048;
+pub(super) const COMMAND_LINE_BYTES_MAX: usize = 2048;
 
 /// Octets of a client's response in an AUTH exchange, with its line end (RFC 4954 section 4).
-pub const AUTHENTICATION_LINE_BYTES_MAX: usize = 12_288;
+pub(super) const AUTHENTICATION_LINE_BYTES_MAX: usize = 12_288;
 
 /// Octets of a line that are swallowed before its end is not waited for any more. A line has one reply, however long
 /// it is, so one that never ends must end the session.
-pub const SWALLOWED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const SWALLOWED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Octets of buffer that an idle session keeps; a larger one, from a long pipeline, is given back.
 const KEPT_CAPACITY_BYTES: usize = 4 * 1024;
 
 /// The unused input. It prints only its size, because there may be a password in it.
 #[derive(Default)]
-pub struct Input {
+pub(super) struct Input {
     bytes: Vec<u8>,
     used: usize,
     /// Octets swallowed of a line that is too long and whose end has not come.
@@ -42,7 +42,7 @@ struct Swallowed {
 
 /// The first octets of a line behind its blanks: as many as a verb has, so that it is known what was meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verb {
+pub(super) struct Verb {
     octets: [u8; 4],
     length: usize,
 }
@@ -50,7 +50,7 @@ pub struct Verb {
 impl Verb {
     /// Whether it is this one, in any case.
     #[must_use]
-    pub fn is(self, verb: &[u8; 4]) -> bool {
+    pub(super) fn is(self, verb: &[u8; 4]) -> bool {
         self.octets.eq_ignore_ascii_case(verb)
     }
 
@@ -70,7 +70,7 @@ impl Verb {
 
 /// What [`Input::take_line`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// A line without its line end.
     Complete(Vec<u8>),
     /// The same, but it ended with LF alone.
@@ -85,7 +85,7 @@ pub enum Line {
 
 impl Input {
     /// Appends bytes from the client.
-    pub fn receive(&mut self, bytes: &[u8]) {
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.used);
         self.used = 0;
         self.bytes.extend_from_slice(bytes);
@@ -93,22 +93,22 @@ impl Input {
 
     /// What is not used yet.
     #[must_use]
-    pub fn pending(&self) -> &[u8] {
+    pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.used..]
     }
 
     /// Marks the first `count` pending bytes as used.
-    pub fn consume(&mut self, count: usize) {
+    pub(super) fn consume(&mut self, count: usize) {
         self.used = (self.used + count).min(self.bytes.len());
     }
 
     /// Drops everything.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// Gives memory back while there is nothing to do.
-    pub fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.pending().is_empty() && self.bytes.capacity() > KEPT_CAPACITY_BYTES {
             self.bytes = Vec::new();
             self.used = 0;
@@ -117,7 +117,7 @@ impl Input {
 
     /// Takes the next line, of at most `bytes_max` octets with its line end. It ends with LF; a CR before that belongs to the line end, because scripts
     /// that end their commands with LF alone do no harm here (they would inside DATA).
-    pub fn take_line(&mut self, bytes_max: usize) -> Line {
+    pub(super) fn take_line(&mut self, bytes_max: usize) -> Line {
         let pending = self.pending();
         let end = memchr(b'\n', pending).map(|position| position + 1);
         if self.swallowing.is_some() || end.unwrap_or(pending.len()) > bytes_max {
@@ -135,7 +135,7 @@ impl Input {
     }
 
     /// Overwrites what was used already: there was a password in it.
-    pub fn wipe_used(&mut self) {
+    pub(super) fn wipe_used(&mut self) {
         self.bytes[..self.used].zeroize();
     }
 

@@ -4,16 +4,18 @@
 //! else. Must not know whether there is room for a message.
 
 use super::{
-    Authentication, ENVELOPE_BYTES_MAX, Hello, RECIPIENT_BYTES, Session, State, Step, Transaction,
+    Authentication, ENVELOPE_BYTES_MAX, RECIPIENT_BYTES, Session, Step, Transaction,
+    command::Unusable,
+    error::CommandError,
+    extension::{self, Parameters},
+    reply::{self, Reply},
+    sender,
+    state::{Hello, State},
 };
 use crate::{
     address::Address,
-    command::{CommandError, Unusable},
     dsn::{Dsn, RecipientDsn},
-    extension::{self, Parameters},
     quirk::Quirk,
-    reply::{self, Reply},
-    sender,
 };
 
 impl Session {

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use crate::{address::Address, dsn::Dsn, peer::Credentials};
+use super::peer::Credentials;
+use crate::{address::Address, dsn::Dsn};
 
 /// What the machine is allowed and told. `settings` fills it.
 #[derive(Clone, Debug)]
