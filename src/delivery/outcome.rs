@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    message::header::Edits,
     queue::{
         state::{AccountCondition, REPLY_LENGTH_MAX},
         store::{ClaimedMessage, ClaimedRecipient, Outcome},
@@ -101,6 +102,8 @@ pub(super) struct AttemptLog {
     pub(super) unknown: Vec<String>,
     /// The first words that were not an acceptance, for the list of last errors.
     pub(super) complaint: Option<String>,
+    /// Of its header section.
+    pub(super) edits: Edits,
 }
 
 impl AttemptResult {
@@ -157,6 +160,7 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
         log: AttemptLog {
             unknown: unknown_refusals(answers),
             complaint: complaint.map(|(answer, _)| answer.to_string()),
+            edits: Edits::default(),
         },
     }
 }

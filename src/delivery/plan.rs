@@ -5,12 +5,12 @@
 //! `message::rewrite`, anew for each attempt, so a corrected configuration applies to mail already queued.
 //! Must not know budgets or pauses.
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{answer::Answer, options::Options};
 use crate::{
     clock::Moment,
-    message::{identity::Terms, rewrite::rewrite, trace::correct_dates},
+    message::{header::Edits, identity::Terms, rewrite::rewrite, trace::correct_dates},
     queue::{
         reader::MessageReader,
         store::{ClaimedMessage, StoreError},
@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) envelope: Envelope,
     /// For each recipient of the claim, its place in the envelope or why it cannot be sent.
     places: Vec<Result<usize, String>>,
+    /// Of the header section.
+    pub(super) edits: Edits,
 }
 
 impl Plan {
@@ -66,11 +68,15 @@ impl Plan {
             places.push(destination.map(|address| place(&mut recipients, address)));
         }
         let keeps_utf8 = terms.keeps_utf8(reader.envelope());
-        let header_internationalized = edit_header(claim, reader, &terms)?;
+        let (edits, header_internationalized) = edit_header(claim, reader, &terms)?;
         let internationalized = keeps_utf8
             || header_internationalized
             || recipients.iter().chain(&reverse_path).any(Address::is_internationalized);
-        Ok(Self { envelope: Envelope { reverse_path, recipients, internationalized }, places })
+        Ok(Self {
+            envelope: Envelope { reverse_path, recipients, internationalized },
+            places,
+            edits,
+        })
     }
 
     /// One answer for each recipient of the claim.
@@ -119,27 +125,24 @@ fn needs_smtputf8(what: &str, address: &Address) -> String {
     format!("5.6.7 {what}{address} needs SMTPUTF8, which the upstream does not offer")
 }
 
-/// Puts the edited header section in front of the body. Returns whether only SMTPUTF8 can carry it.
+/// Puts the edited header section in front of the body. Returns the edits, and whether only SMTPUTF8 can carry it.
 fn edit_header(
     claim: &ClaimedMessage,
     reader: &mut MessageReader,
     terms: &Terms<'_>,
-) -> Result<bool, StoreError> {
+) -> Result<(Edits, bool), StoreError> {
     let too_large = || warn!(id = %claim.id, "the header section is too large to be edited");
     let Some(mut section) = reader.take_header()? else {
         too_large();
-        return Ok(false);
+        return Ok(Default::default());
     };
     let added = section.bytes.len().min(section.added_bytes);
     correct_dates(&mut section.bytes[..added], reader.envelope(), claim.accepted_at);
     let Some(rewritten) = rewrite(&section, reader.envelope(), terms) else {
         too_large();
         reader.put_in_front(section.bytes);
-        return Ok(false);
+        return Ok(Default::default());
     };
-    if !rewritten.edits.is_empty() {
-        info!(id = %claim.id, edits = %rewritten.edits, "header edited");
-    }
     reader.put_in_front(rewritten.header);
-    Ok(rewritten.internationalized)
+    Ok((rewritten.edits, rewritten.internationalized))
 }

@@ -20,7 +20,7 @@ use super::{
     in_flight::Stranded,
     oauth::tokens::LOOK_EVERY,
     options::Options,
-    outcome,
+    outcome::{self, AttemptLog},
     shared::{Shared, lock},
     status::{DepartureReason, PoolStatus},
     upstream::Warm,
@@ -389,7 +389,8 @@ async fn rescue(shared: &Shared, stranded: Stranded) -> Ended {
     let Stranded { claim, stage, settlement } = stranded;
     let settlement = settlement.unwrap_or_else(|| {
         let outcomes = outcome::abandoned(&claim, stage, &shared.terms());
-        report(shared, &claim, &outcomes, Some("the relay's own worker failed".to_owned()), 0);
+        let complaint = Some("the relay's own worker failed".to_owned());
+        report(shared, &claim, &outcomes, AttemptLog { complaint, ..AttemptLog::default() }, 0);
         Arc::new(Settlement { reservation: claim.reservation, at: shared.now().wall, outcomes })
     });
     shared.settle(claim.id, &settlement).await;

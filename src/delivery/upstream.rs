@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock::{Moment, Timestamp},
+    message::header::Edits,
     queue::{
         reader::MessageReader,
         store::{ClaimedMessage, Outcome, StoreError},
@@ -172,9 +173,10 @@ impl Upstream {
         if let Err(answer) = self.connect(permit, stage).await {
             return Ok(judge(claim, &vec![answer; claim.recipients.len()], &terms()));
         }
-        let answers = self.transact(claim, reader, permit, stage).await?;
+        let (answers, edits) = self.transact(claim, reader, permit, stage).await?;
         // What was accepted meanwhile counts.
-        let result = judge(claim, &answers, &terms());
+        let mut result = judge(claim, &answers, &terms());
+        result.log.edits = edits;
         if result.connection.ends() {
             self.hang_up();
         }
@@ -270,14 +272,14 @@ impl Upstream {
         mut reader: MessageReader,
         permit: Permit,
         stage: &StageCell,
-    ) -> Result<Vec<Answer>, StoreError> {
+    ) -> Result<(Vec<Answer>, Edits), StoreError> {
         // The caller has connected.
-        let Some(warm) = &mut self.warm else { return Ok(Vec::new()) };
+        let Some(warm) = &mut self.warm else { return Ok(Default::default()) };
         let takes_internationalized = warm.connection.takes_internationalized();
         let (options, now) = (&self.shared.options, self.shared.clock.now());
         let plan = Plan::new(claim, &mut reader, options, takes_internationalized, now)?;
         if plan.envelope.recipients.is_empty() {
-            return Ok(plan.answers(&[]));
+            return Ok((plan.answers(&[]), plan.edits));
         }
         warm.wear.messages += 1;
         let shared = &self.shared;
@@ -294,7 +296,7 @@ impl Upstream {
         }
         match transacted.store_error {
             Some(problem) => Err(problem),
-            None => Ok(plan.answers(&transacted.answers)),
+            None => Ok((plan.answers(&transacted.answers), plan.edits)),
         }
     }
 

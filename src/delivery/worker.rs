@@ -16,7 +16,7 @@ use super::{
     account_failure::{self, AccountFailure},
     blame::{Suspects, Turn},
     in_flight::InFlight,
-    outcome::{self, AccountEffect, AttemptResult, ConnectionFate},
+    outcome::{self, AccountEffect, AttemptLog, AttemptResult, ConnectionFate},
     shared::{Shared, lock},
     status::DepartureReason,
     upstream::{Upstream, Warm},
@@ -206,7 +206,7 @@ impl Worker {
             shared.more.notify_one();
         }
         let took_ms = ended.since_boot_ms.saturating_sub(began.since_boot_ms);
-        report(&shared, &claim, &settlement.outcomes, result.log.complaint, took_ms);
+        report(&shared, &claim, &settlement.outcomes, result.log, took_ms);
         if changed || matches!(result.account, AccountEffect::TakenForSpam) {
             // The settlement goes first: it must not wait for what is known of the account.
             tokio::join!(settle(&shared, message), shared.persist());
@@ -366,15 +366,16 @@ pub(super) fn report(
     shared: &Shared,
     claim: &ClaimedMessage,
     outcomes: &[(usize, Outcome)],
-    complaint: Option<String>,
+    log: AttemptLog,
     took_ms: u64,
 ) {
+    let edits = (!log.edits.is_empty()).then(|| log.edits.to_string());
     for (recipient, (_, outcome)) in claim.recipients.iter().zip(outcomes) {
         let (id, to, attempt) = (claim.id, &recipient.address, recipient.attempts + 1);
         match outcome {
             Outcome::Relayed { reply } => {
                 shared.count(|counters| counters.relayed += 1);
-                info!(%id, %to, reply, attempt, took_ms, "relayed");
+                info!(%id, %to, reply, attempt, took_ms, edits, "relayed");
                 if recipient.resend {
                     warn!(%id, %to, "possible duplicate: the answer to an earlier attempt was lost");
                 }
@@ -399,12 +400,12 @@ pub(super) fn report(
                 info!(%id, %to, reply, %until, "queued");
             }
             Outcome::NotTried { .. } => {
-                let reason = complaint.as_deref().unwrap_or_default();
+                let reason = log.complaint.as_deref().unwrap_or_default();
                 info!(%id, %to, reason, "queued");
             }
         }
     }
-    if let Some(complaint) = complaint {
+    if let Some(complaint) = log.complaint {
         shared.note_error(claim.id, complaint);
     }
 }
