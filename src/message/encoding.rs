@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use email_encoding::headers::{rfc2047, writer::EmailWriter};
 
-use super::{charset::Charset, encoded_word, header::Header, mailbox, parameters};
+use super::{encoded_word, header::Header, mailbox, parameters, raw_octets::Charset};
 use crate::smtp::address::Address;
 
 /// Octets of a line without its line end.

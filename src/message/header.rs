@@ -8,16 +8,24 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
+use serde::{Deserialize, Serialize};
 
 pub use crate::smtp::header_scan::{HeaderFindings, HeaderScan};
-
-use super::identification::Replaced;
 
 /// Octets of a header section that we edit. The longest seen in practice (hundreds of addresses, many
 /// hops) have 100 KiB; one section is in memory for each upstream connection.
 pub const HEADER_BYTES_MAX: usize = 256 * 1024;
 /// Fields of a header section that we edit: each costs about 100 octets of memory.
 pub const FIELDS_MAX: usize = 4_096;
+
+/// Which fields of the client were replaced at acceptance: they go out under another name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Message-ID, as X-Original-Message-ID.
+    pub message_id: bool,
+    /// Date, as X-Original-Date.
+    pub date: bool,
+}
 
 /// The header section of a stored message, without the empty line behind it.
 #[derive(Clone, Debug, Default)]

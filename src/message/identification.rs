@@ -5,8 +5,6 @@
 //! that a later program or setting never gives a message another Message-ID. What is valid is `smtp::field_syntax`'s
 //! to say. Must not know what is put in the place of a bad one.
 
-use serde::{Deserialize, Serialize};
-
 use super::header::{Field, HEADER_BYTES_MAX, Header, end_of_section};
 use crate::smtp::field_syntax::{self, DateForm};
 
@@ -31,15 +29,6 @@ pub enum Standing {
     Restated(String),
     /// It must be replaced.
     Invalid,
-}
-
-/// Which fields of the client were replaced at acceptance: they go out under another name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replaced {
-    /// Message-ID, as X-Original-Message-ID.
-    pub message_id: bool,
-    /// Date, as X-Original-Date.
-    pub date: bool,
 }
 
 impl Identification {

@@ -12,7 +12,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{
     envelope::{Envelope, Origin},
     header::HeaderFindings,
-    identification::{Identification, Replaced, Standing},
+    header::Replaced,
+    identification::{Identification, Standing},
 };
 use crate::{clock, smtp::address::Address};
 

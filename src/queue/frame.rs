@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::record::{self, RecordError, Stored};
-use crate::message::{envelope::Envelope, identification::Replaced};
+use crate::message::{envelope::Envelope, header::Replaced};
 
 const HEAD_MAGIC: &[u8; 4] = b"PBXM";
 const END_MAGIC: &[u8; 4] = b"PBXE";

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::message::{
     envelope::Envelope,
+    header::Replaced,
     header::{HEADER_BYTES_MAX, HeaderSection, end_of_section},
-    identification::Replaced,
 };
 
 /// Files up to this size are read at once.
