@@ -8,7 +8,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use thiserror::Error;
@@ -18,6 +18,7 @@ use crate::{
     clock::Moment,
     fingerprint::Fingerprint,
     message::aliases::{FILE_BYTES_MAX, LocalNames, Routes},
+    sync,
 };
 
 /// Where the file is unless another one is named.
@@ -211,7 +212,7 @@ impl AliasesFile {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 

@@ -6,13 +6,15 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use crate::sync;
 
 mod timeline;
 
@@ -246,7 +248,7 @@ impl ManualClock {
 
     fn change(&self, edit: impl FnOnce(&mut Moment)) {
         let since_boot_ms = {
-            let mut moment = self.shared.moment.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut moment = sync::lock(&self.shared.moment);
             edit(&mut moment);
             moment.since_boot_ms
         };
@@ -257,7 +259,7 @@ impl ManualClock {
 #[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Moment {
-        *self.shared.moment.lock().unwrap_or_else(PoisonError::into_inner)
+        *sync::lock(&self.shared.moment)
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -16,6 +16,7 @@ mod handbook;
 mod reasons;
 pub mod shutdown;
 pub mod socket_file;
+mod sync;
 pub mod telemetry;
 pub mod text;
 pub mod trust;

@@ -5,13 +5,13 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::task::JoinSet;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, sync};
 
 /// The first wait before a task is started again; it doubles.
 const WAIT: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ impl Mishaps {
     }
 
     fn lock(&self) -> MutexGuard<'_, Mishap> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 }
 

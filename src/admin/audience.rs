@@ -7,12 +7,14 @@ use std::{
     collections::VecDeque,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::oneshot;
+
+use crate::sync;
 
 /// Under what conversations are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +107,7 @@ impl Audience {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Present>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.present)
     }
 }
 

@@ -4,10 +4,7 @@
 //! Only answers that can be about the request are returned: anything else may be different later. It is the only
 //! HTTP client towards other hosts: the token endpoints' and the alert webhook's. Must not know what is asked.
 
-use std::{
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::{path::PathBuf, sync::Mutex};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
@@ -31,7 +28,7 @@ use super::{
     names,
     tls::{self, Trust},
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, sync};
 
 /// Octets of an answer. A token response has about two thousand.
 const ANSWER_MAX: usize = 64 * 1024;
@@ -117,7 +114,7 @@ impl Https {
 
     /// What came with the last answer. One request at a time is sent.
     pub(super) fn seen(&self) -> Seen {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        *sync::lock(&self.seen)
     }
 
     /// Posts a form to an endpoint, and returns its answer in JSON: one that gives, or one that refuses.
@@ -172,7 +169,7 @@ impl Https {
         };
         let status = response.status().as_u16();
         let seen = Seen { status, date: response.headers().get(DATE).and_then(date) };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *sync::lock(&self.seen) = seen;
         Ok(response)
     }
 

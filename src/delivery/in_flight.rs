@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     queue::store::{ClaimedMessage, Settlement},
+    sync::lock,
 };
 
 /// Every message in flight, at most one for each worker.
@@ -141,8 +142,4 @@ impl Drop for InFlight {
             entry.stranded = true;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,7 +21,7 @@ use super::{
     oauth::tokens::LOOK_EVERY,
     options::Options,
     outcome::{self, AttemptLog},
-    shared::{Shared, lock},
+    shared::Shared,
     status::{DepartureReason, PoolStatus},
     upstream::Warm,
     worker::{report, work},
@@ -33,6 +33,7 @@ use crate::{
         store::{Settlement, Store},
     },
     shutdown::{Phase, Watch},
+    sync::lock,
     tasks::{self, Mishaps},
 };
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -36,6 +36,7 @@ use crate::{
         state::{AccountCondition, AccountState},
         store::{Claim, ClaimTerms, ClaimedMessage, Settlement, Store, StoreError},
     },
+    sync::lock,
 };
 
 /// How often a settlement is offered to a store that does not take it, with waits from 0.1 s to 10 s.
@@ -374,8 +375,4 @@ fn tokens(options: &Options, clock: &Arc<dyn Clock>) -> Option<Arc<Tokens>> {
 
 fn settle_wait(tries: u32) -> Duration {
     Duration::from_millis(100 << tries.min(7)).min(Duration::from_secs(10))
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -18,7 +18,10 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use crate::clock::{BootClock, Clock, Timestamp};
+use crate::{
+    clock::{BootClock, Clock, Timestamp},
+    sync,
+};
 
 /// The window of the login cap.
 const LOGIN_WINDOW: Duration = Duration::from_secs(3_600);
@@ -55,7 +58,7 @@ impl Pacer {
     /// transaction then waits the longer.
     pub(super) fn spend(&self, recipients: u32) {
         if self.limiter.is_some() {
-            let mut debt = self.debt.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut debt = sync::lock(&self.debt);
             *debt = debt.saturating_add(recipients);
         }
     }
@@ -63,7 +66,7 @@ impl Pacer {
     /// How long until the next transaction may begin; zero when it may now.
     pub(super) fn wait(&self) -> Duration {
         let Some(limiter) = &self.limiter else { return Duration::ZERO };
-        let mut debt = self.debt.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut debt = sync::lock(&self.debt);
         while let Some(owed) = NonZeroU32::new(*debt) {
             let share = owed.min(limiter.burst);
             match limiter.state.check_n(share) {
@@ -172,7 +175,7 @@ impl Logins {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<i64>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.taken)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     options::{Limits, Way},
     outcome::{self, AttemptResult, ConnectionFate, Terms, judge},
     plan::Plan,
-    shared::{Shared, lock},
+    shared::Shared,
     status::DepartureReason,
 };
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
         reader::MessageReader,
         store::{ClaimedMessage, Outcome, StoreError},
     },
+    sync::lock,
 };
 
 /// How long a message waits at most that the queue could not give: the disk may be well again.

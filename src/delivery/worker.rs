@@ -17,7 +17,7 @@ use super::{
     blame::{Suspects, Turn},
     in_flight::InFlight,
     outcome::{self, AccountEffect, AttemptLog, AttemptResult, ConnectionFate},
-    shared::{Shared, lock},
+    shared::Shared,
     status::DepartureReason,
     upstream::{Upstream, Warm},
 };
@@ -30,6 +30,7 @@ use crate::{
         },
     },
     shutdown::{Phase, Watch},
+    sync::lock,
 };
 
 /// How long a message waits that has cost connections before, while the hour's logins are scarce.

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     smtp::server::{Authentication, Client, Credentials, LoginRefusal},
+    sync,
 };
 
 /// Wrong passwords of one address within [`WINDOW_MS`], after which it is not even asked.
@@ -215,7 +216,7 @@ impl Failures {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, History>> {
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.by_address)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use super::told::{Kind, Told};
 use crate::{
     clock::{Moment, Timestamp},
     smtp::quirk::Quirk,
+    sync,
 };
 
 /// Clients that are remembered: more than a private network has, and some 300 KiB of memory.
@@ -186,7 +187,7 @@ impl Clients {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.table)
     }
 }
 

@@ -6,12 +6,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
 
 use super::{seat::Seat, site::site};
+
+use crate::sync;
 
 /// The last one of so many shares of the places is for trusted clients alone: a handful of strangers with
 /// idle connections must not keep the devices of the house out. A quarter of the default is 50 places, and
@@ -160,7 +162,7 @@ impl Places {
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Notify>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.waiting)
     }
 
     fn call_the_first(&self) {
@@ -179,7 +181,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.taken)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -27,7 +27,7 @@ use super::{
     handshake::{Failure, HELLO_BYTES, Hello},
     options::TlsFiles,
 };
-use crate::{clock::Clock, fingerprint::Fingerprint, reasons, text};
+use crate::{clock::Clock, fingerprint::Fingerprint, reasons, sync, text};
 
 /// How long a client may take for a handshake: a slow device computes for some seconds.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -155,7 +155,7 @@ impl Tls {
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.current)
     }
 }
 

@@ -3,15 +3,10 @@
 //! Rule: a few lines a minute for each client and kind of event, and the next line says how many events it
 //! stands for; strangers must not fill the log. Must not know how an event is worded.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
 
 use super::site::site;
-use crate::clock::Moment;
+use crate::{clock::Moment, sync};
 
 /// Over how long the lines are counted.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -92,7 +87,7 @@ impl Told {
     fn tell_of(&self, key: (Owner, Kind), now: Moment) -> Option<u64> {
         let kind = key.1;
         let now_ms = now.since_boot_ms;
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = sync::lock(&self.windows);
         if windows.len() >= ENTRIES_MAX && !windows.contains_key(&key) {
             let oldest = windows.iter().min_by_key(|(_, window)| window.began_ms);
             if let Some(oldest) = oldest.map(|(key, _)| *key) {

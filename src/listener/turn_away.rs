@@ -3,17 +3,12 @@
 //! Rule: one write, and a line in the log now and then that says how many they were and which: a flood must fill neither
 //! memory nor the log. Must not know how places are counted.
 
-use std::{
-    mem,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{mem, net::IpAddr, sync::Mutex, time::Duration};
 
 use tokio::{net::TcpStream, sync::Notify};
 
 use super::{options::Endpoint, places::NoPlace, site::site};
-use crate::{clock::Clock, smtp::server::reply};
+use crate::{clock::Clock, smtp::server::reply, sync};
 
 /// Turned-away clients are logged at most this often, for each reason.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -79,7 +74,7 @@ impl TurnedAway {
                 tracing::debug!(%client, %error, "connection lost");
             }
         }
-        let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crowds = sync::lock(&self.crowds);
         let crowd = match reason {
             NoPlace::Full => &mut crowds.full,
             NoPlace::ClientFull => &mut crowds.client_full,
@@ -114,7 +109,7 @@ impl TurnedAway {
     }
 
     fn tell(&self, now_ms: u64) {
-        let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crowds = sync::lock(&self.crowds);
         let Crowds { full, client_full } = &mut *crowds;
         for (reason, crowd) in [(NoPlace::Full, full), (NoPlace::ClientFull, client_full)] {
             if let Some(line) = crowd.line(now_ms) {
@@ -125,7 +120,7 @@ impl TurnedAway {
 
     /// When somebody is to be told of who was not told of yet.
     fn next_line_ms(&self) -> Option<u64> {
-        let crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        let crowds = sync::lock(&self.crowds);
         let untold = [&crowds.full, &crowds.client_full].map(|crowd| &crowd.counter);
         let untold = untold.into_iter().filter(|counter| counter.count > 0);
         untold.map(|counter| counter.silent_until_ms).min()

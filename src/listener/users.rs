@@ -6,7 +6,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use argon2::{
@@ -17,7 +17,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use tokio_rustls::rustls::crypto::ring;
 
 use super::users_file::UsersFile;
-use crate::{fingerprint::Fingerprint, secret::Secret};
+use crate::{fingerprint::Fingerprint, secret::Secret, sync};
 
 pub use super::users_file::UsersError;
 
@@ -120,7 +120,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.loaded)
     }
 }
 

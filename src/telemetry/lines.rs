@@ -17,6 +17,8 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::sync;
+
 /// Octets of lines that wait: some seconds of the busiest relay.
 pub(super) const WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// What a line costs besides its octets.
@@ -76,7 +78,7 @@ struct State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here can leave the state half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 

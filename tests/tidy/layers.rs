@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("reasons", 0),
     ("shutdown", 0),
     ("socket_file", 0),
+    ("sync", 0),
     ("careful_file", 0),
     ("telemetry", 0),
     ("text", 0),
@@ -43,6 +44,9 @@ const ALONG_A_ROW: &[(&str, &str)] = &[
     ("settings", "admin"),
     // What clients say is filtered where it is first told of.
     ("telemetry", "text"),
+    // A lock is taken in one way everywhere.
+    ("clock", "sync"),
+    ("telemetry", "sync"),
 ];
 
 fn layer(module: &str) -> Option<u8> {
