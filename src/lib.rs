@@ -14,6 +14,7 @@ pub mod clock;
 pub mod fingerprint;
 mod handbook;
 mod reasons;
+mod passwd;
 pub mod shutdown;
 pub mod socket_file;
 mod sync;

@@ -120,7 +120,7 @@ impl Logins {
     /// are for such, so that neither they nor the others wait for ever.
     pub(super) fn spare_one(&self) -> bool {
         let now = self.now();
-        let mut spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spared = sync::lock(&self.spared);
         spared.retain(|at| age(*at, now) < LOGIN_WINDOW);
         let may = spared.len() < (self.per_hour / 4).max(1);
         if may {

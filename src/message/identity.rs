@@ -8,7 +8,7 @@ use crate::{
         aliases::Routes,
         envelope::{Envelope, Origin},
     },
-    smtp::address::Address,
+    smtp::{address::Address, host_name::is_host_name},
 };
 
 /// Octets of a client's own name that are shown to a reader.
@@ -156,10 +156,8 @@ impl<'a> Terms<'a> {
     #[must_use]
     pub fn host(&self, origin: &Origin) -> String {
         let name = origin.helo.trim_end_matches('.');
-        let is_name =
-            name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._".contains(&octet));
         let first = name.split('.').next().unwrap_or_default();
-        if is_name && !first.is_empty() && first != "localhost" && name.len() <= HOST_LENGTH_MAX {
+        if is_host_name(name) && first != "localhost" && name.len() <= HOST_LENGTH_MAX {
             return name.to_owned();
         }
         let address = origin.address.to_canonical();

@@ -4,13 +4,11 @@
 //! a From or a reverse path says when the caller does not. No name service is asked: a call must be fast, and a
 //! static binary has none. Must not know how mail is sent.
 
-use std::{fs::File, io::Read as _};
-
 use super::environment::Environment;
-use crate::smtp::address::Address;
-
-/// Octets of `/etc/passwd` that are read.
-const PASSWD_BYTES_MAX: u64 = 1024 * 1024;
+use crate::{
+    passwd::{self, Entry},
+    smtp::address::Address,
+};
 
 /// The user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,18 +26,13 @@ impl Caller {
     #[must_use]
     pub fn of_this_process(environment: &Environment) -> Self {
         let uid = rustix::process::getuid().as_raw();
-        let mut text = Vec::new();
-        if let Ok(file) = File::open("/etc/passwd") {
-            // What was read before an error is as good as it is.
-            drop(file.take(PASSWD_BYTES_MAX).read_to_end(&mut text));
-        }
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self::new(uid, &String::from_utf8_lossy(&text), environment, host)
+        Self::new(uid, &passwd::read(), environment, host)
     }
 
     fn new(uid: u32, passwd: &str, environment: &Environment, host: String) -> Self {
-        let entry = passwd.lines().find_map(|line| entry_of(line, uid));
-        let known = entry.map(|(login, _)| login.to_owned());
+        let entry = passwd::entry(passwd, uid);
+        let known = entry.map(|entry| entry.login.to_owned());
         // For users that only a name service knows; and root is root, also in an empty container.
         let said =
             || environment.get("LOGNAME").or_else(|| environment.get("USER")).map(str::to_owned);
@@ -48,7 +41,7 @@ impl Caller {
             .or_else(|| if uid == 0 { None } else { said() })
             .and_then(|login| address(&login));
         let login = login.or_else(|| address(&nobody()));
-        let name = entry.map_or_else(String::new, |(login, gecos)| full_name(login, gecos));
+        let name = entry.map_or_else(String::new, full_name);
         Self { login: login.unwrap_or_else(fallback), name, host }
     }
 }
@@ -63,16 +56,9 @@ fn fallback() -> Address {
     "nobody".parse().expect("a name is an address")
 }
 
-/// Login and comment field of the line of a user (passwd(5)).
-fn entry_of(line: &str, uid: u32) -> Option<(&str, &str)> {
-    let fields: Vec<&str> = line.split(':').collect();
-    let [login, _, number, _, gecos, ..] = fields[..] else { return None };
-    (number.parse() == Ok(uid) && !login.is_empty()).then_some((login, gecos))
-}
-
 /// Up to the first comma; `&` is the login with a capital.
-fn full_name(login: &str, gecos: &str) -> String {
-    let name = gecos.split(',').next().unwrap_or_default().trim();
+fn full_name(Entry { login, comment }: Entry<'_>) -> String {
+    let name = comment.split(',').next().unwrap_or_default().trim();
     let mut letters = login.chars();
     let capital: String =
         letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();

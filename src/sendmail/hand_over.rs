@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::{Clock as _, SystemClock},
     queue::id::{QueueId, RANDOM_LENGTH},
-    smtp::{address::Address, client::reply::Reply},
+    smtp::{address::Address, client::reply::Reply, host_name::is_host_name},
 };
 
 /// Where mail may be handed over.
@@ -83,9 +83,7 @@ impl Ways {
             }
             Target::Socket(_) | Target::Nowhere => true,
         };
-        let usable = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
-        let own_name =
-            if !host.is_empty() && host.bytes().all(usable) { host } else { "localhost" };
+        let own_name = if is_host_name(host) { host } else { "localhost" };
         Self {
             target,
             drop_directory: configured.drop_directory.clone().filter(|_| may_drop),

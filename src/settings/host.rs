@@ -15,7 +15,14 @@ use std::{
 };
 
 use super::special_networks::is_public;
-use crate::{handbook, listener::Options, smtp::server::Authentication};
+use crate::{
+    handbook,
+    listener::Options,
+    smtp::{
+        host_name::{NAME_LENGTH_MAX, is_label},
+        session::Authentication,
+    },
+};
 
 /// Octets of a file that are read: a hosts file of an advertisement blocker has millions.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -124,16 +131,10 @@ fn is_container_id(node: &str) -> bool {
 /// Whether a name may be sent in EHLO: labels of letters, digits and hyphens (RFC 5321 section 4.1.2),
 /// at least two of them, and not a name of every host.
 pub(super) fn is_fully_qualified(name: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
     let labels: Vec<&str> = name.split('.').collect();
-    name.len() <= 253
+    name.len() <= NAME_LENGTH_MAX
         && labels.len() >= 2
-        && labels.iter().all(|part| label(part))
+        && labels.iter().all(|label| is_label(label))
         && !labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
         && !names_every_host(name)
 }

@@ -22,6 +22,7 @@ use super::{
     value::{Words, list, list_if_any, path, section, shown, size, tables, text, whole, word},
 };
 use crate::{
+    smtp::host_name::is_host_name,
     aliases_file::AliasesFile,
     listener::{
         self,
@@ -167,10 +168,7 @@ impl Listener {
     /// Our name.
     pub(super) fn hostname(&self, this_host: &Host, report: &mut Report<'_>) -> String {
         let Some(name) = &self.hostname else { return this_host.fully_qualified_name() };
-        let acceptable = name.len() <= 253
-            && name.split('.').all(|label| !label.is_empty())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if !acceptable {
+        if !is_host_name(name) {
             let what = format!("{} is not a host name", shown(name));
             let remedy = "Write a name such as \"relay.example.org\", or remove the line.";
             report.add(SECTION, "hostname", what, remedy);

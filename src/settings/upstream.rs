@@ -23,6 +23,7 @@ use crate::{
         oauth::{Endpoint, Options},
     },
     secret::Secret,
+    smtp::host_name::is_host_name,
 };
 
 const SECTION: &str = "upstream";
@@ -188,12 +189,7 @@ impl Upstream {
 
     fn host(&self, report: &mut Report<'_>) -> String {
         let host = self.written_host();
-        let is_name = |name: &str| {
-            name.len() <= 253
-                && name.split('.').all(|label| !label.is_empty())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        };
-        if host.parse::<IpAddr>().is_err() && !is_name(host) {
+        if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
             let what = format!("{} is not a host name", shown(host));
             report.add(
                 SECTION,

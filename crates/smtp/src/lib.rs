@@ -8,6 +8,7 @@ pub mod client;
 pub mod dsn;
 pub mod field_syntax;
 pub mod header_scan;
+pub mod host_name;
 mod path;
 pub mod quirk;
 pub mod sanitize;

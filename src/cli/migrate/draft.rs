@@ -4,7 +4,11 @@
 
 use std::fmt::Write as _;
 
-use crate::{settings, smtp::address::Address, text};
+use crate::{
+    settings,
+    smtp::{address::Address, host_name::is_host_name},
+    text,
+};
 
 /// Gmail's host.
 const GMAIL: &str = "smtp.gmail.com";
@@ -240,12 +244,8 @@ fn one_line(text: &str) -> String {
 
 /// A name with a dot that is not an address: what relay.toml takes for the name of a host.
 pub(super) fn host_name(text: &str) -> Option<String> {
-    let is_name = |text: &&str| {
-        text.contains('.')
-            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter))
-    };
     Some(text.trim())
-        .filter(is_name)
+        .filter(|text| text.contains('.') && is_host_name(text))
         .filter(|text| text.chars().any(|letter| letter.is_ascii_alphabetic()))
         .map(str::to_owned)
 }
@@ -286,6 +286,5 @@ fn user_alone(text: &str) -> &str {
 
 /// A host's name or address.
 fn is_host(text: &str) -> bool {
-    let letter = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
-    !text.is_empty() && (text.chars().all(letter) || text.parse::<std::net::IpAddr>().is_ok())
+    is_host_name(text) || text.parse::<std::net::IpAddr>().is_ok()
 }

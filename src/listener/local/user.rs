@@ -1,20 +1,19 @@
 //! Whose program it is: the user's login name for the number that the kernel gives.
 //!
-//! Rule: read from /etc/passwd by ourselves, without the system's name services, which may ask a network. A name is
-//! for people and decides nothing: where there is none the number is enough. Must not know what the name is for.
+//! Rule: a name is for people and decides nothing: where there is none the number is enough. Must not know what the name is
+//! for.
 
 use std::{fs::File, io::Read, path::Path};
 
-use crate::message::envelope::LocalUser;
+use crate::{message::envelope::LocalUser, passwd};
 
-const PASSWD: &str = "/etc/passwd";
 /// Which users of the host this process can tell apart, user_namespaces(7).
 const UID_MAP: &str = "/proc/self/uid_map";
 /// The number that the kernel gives for everybody else.
 const OVERFLOW_UID: u32 = 65_534;
 /// How many numbers there are: a map with all of them is that of a host.
 const ALL_UIDS: &str = "4294967295";
-/// Octets of the file that are read: some 20,000 users.
+/// Octets of the map that are read.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Characters of a login name that is shown; useradd makes none longer than 32.
 const NAME_LENGTH_MAX: usize = 64;
@@ -25,9 +24,7 @@ pub(in crate::listener) fn user(uid: u32, claimed: Option<u32>) -> LocalUser {
     let anybody =
         uid == OVERFLOW_UID && read(Path::new(UID_MAP)).is_some_and(|map| is_partial(&map));
     let (uid, claimed) = claimed_by(uid, claimed.filter(|_| anybody));
-    let name = read(Path::new(PASSWD))
-        .filter(|_| claimed || !anybody)
-        .and_then(|passwd| name_of(uid, &passwd));
+    let name = if claimed || !anybody { name_of(uid, &passwd::read()) } else { None };
     LocalUser { uid, name, claimed }
 }
 
@@ -48,16 +45,11 @@ fn read(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The first name with this number, as getpwuid(3) would find it. One with characters that mean something in a header
-/// field, or in the log, counts as none.
+/// The name of this number. One with characters that mean something in a header field, or in the log, counts as none.
 fn name_of(uid: u32, passwd: &str) -> Option<String> {
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
-    })?;
+    let name = passwd::entry(passwd, uid)?.login;
     let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.$".contains(&octet);
-    let usable = !name.is_empty() && name.len() <= NAME_LENGTH_MAX && name.bytes().all(is_plain);
+    let usable = name.len() <= NAME_LENGTH_MAX && name.bytes().all(is_plain);
     usable.then(|| name.to_owned())
 }
 

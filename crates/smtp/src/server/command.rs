@@ -12,6 +12,7 @@ use std::{
 use super::{auth_exchange::Response, error::CommandError, extension::Parameters, sender};
 use crate::{
     address::{Address, AddressError},
+    host_name::is_label,
     path::{self, Path, PathError},
     quirk::{Quirk, Quirks},
 };
@@ -179,11 +180,6 @@ fn is_usual_name(name: &str) -> bool {
             _ => literal.parse::<Ipv4Addr>().is_ok(),
         };
     }
-    let is_label = |label: &str| {
-        let has_only_allowed =
-            label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
-        !label.is_empty() && has_only_allowed && !label.starts_with('-') && !label.ends_with('-')
-    };
     name.contains('.') && name.split('.').all(is_label)
 }
 
