@@ -14,6 +14,7 @@ pub mod clock;
 pub mod fingerprint;
 mod handbook;
 mod reasons;
+mod log_limit;
 mod passwd;
 pub mod shutdown;
 pub mod socket_file;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::told::{Kind, Told};
 use crate::{
     clock::{Moment, Timestamp},
+    log_limit::LogLimit,
     smtp::quirk::Quirk,
     sync,
 };
@@ -91,25 +92,15 @@ struct Entry {
 }
 
 /// A count of something the administrator is told of now and then.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Count {
     count: u64,
-    told: Option<Moment>,
+    limit: LogLimit,
 }
 
-impl Count {
-    /// Adds one. True when it is time to tell of it.
-    fn add(&mut self, now: Moment, interval: Duration) -> bool {
-        self.count += 1;
-        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        let untold = self.told.is_none_or(|told| {
-            told.boot != now.boot
-                || now.since_boot_ms.saturating_sub(told.since_boot_ms) >= interval_ms
-        });
-        if untold {
-            self.told = Some(now);
-        }
-        untold
+impl Default for Count {
+    fn default() -> Self {
+        Self { count: 0, limit: LogLimit::new(1, QUIRK_LOG_INTERVAL) }
     }
 }
 
@@ -139,7 +130,9 @@ impl Clients {
     /// kind from this client in an hour.
     pub(super) fn met(&self, address: IpAddr, quirk: Quirk, now: Moment) -> bool {
         let mut table = self.lock();
-        table.entry(address, now).quirks.entry(quirk).or_default().add(now, QUIRK_LOG_INTERVAL)
+        let met = table.entry(address, now).quirks.entry(quirk).or_default();
+        met.count += 1;
+        met.limit.tell(now.since_boot_ms).is_some()
     }
 
     /// A TLS handshake has failed. When it is time to tell of it: how many failures the line stands for.

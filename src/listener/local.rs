@@ -22,9 +22,10 @@ use super::{
     server::{EXHAUSTED_WAIT, is_exhausted},
     stream::Stream,
     told::Kind,
-    turn_away::Counter,
+    turn_away::LOG_INTERVAL,
 };
 use crate::{
+    log_limit::LogLimit,
     message::envelope::LocalUser,
     shutdown::{Phase, Watch},
     smtp::server::reply,
@@ -53,7 +54,7 @@ impl LocalDoor {
         let mut shutdown = self.shutdown.clone();
         let draining = shutdown.reached(Phase::Draining);
         tokio::pin!(draining);
-        let mut exhausted = Counter::default();
+        let mut exhausted = LogLimit::new(1, LOG_INTERVAL);
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -64,9 +65,7 @@ impl LocalDoor {
             match accepted {
                 Ok((stream, _)) => self.admit(stream, connections),
                 Err(error) if is_exhausted(&error) => {
-                    if let Some(count) =
-                        exhausted.count_another(self.service.clock.now().since_boot_ms)
-                    {
+                    if let Some(count) = exhausted.tell(self.service.clock.now().since_boot_ms) {
                         tracing::warn!(%error, count, "cannot accept local connections: raise LimitNOFILE");
                     }
                     self.service.clock.sleep(EXHAUSTED_WAIT).await;

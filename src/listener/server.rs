@@ -32,11 +32,12 @@ use super::{
     places::{NoPlace, Place, Places, Waiting},
     rate::Rates,
     tls::{Tls, TlsError},
-    turn_away::{Counter, TurnedAway},
+    turn_away::{LOG_INTERVAL, TurnedAway},
     users::{Users, UsersError},
 };
 use crate::{
     clock::Clock,
+    log_limit::LogLimit,
     queue::store::Store,
     shutdown::{Phase, Watch},
     tasks::{self, Mishaps},
@@ -203,7 +204,7 @@ impl Door {
         let draining = shutdown.reached(Phase::Draining);
         tokio::pin!(draining);
         let mut next = 0;
-        let mut exhausted = Counter::default();
+        let mut exhausted = LogLimit::new(1, LOG_INTERVAL);
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -215,9 +216,7 @@ impl Door {
             match accepted {
                 Ok((socket, peer, endpoint)) => self.admit(socket, peer, endpoint, connections),
                 Err(error) if is_exhausted(&error) => {
-                    if let Some(count) =
-                        exhausted.count_another(self.service.clock.now().since_boot_ms)
-                    {
+                    if let Some(count) = exhausted.tell(self.service.clock.now().since_boot_ms) {
                         tracing::warn!(%error, count, "cannot accept connections: raise LimitNOFILE or lower max_connections");
                     }
                     self.service.clock.sleep(EXHAUSTED_WAIT).await;

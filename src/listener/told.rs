@@ -6,7 +6,7 @@
 use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
 
 use super::site::site;
-use crate::{clock::Moment, sync};
+use crate::{clock::Moment, log_limit::LogLimit, sync};
 
 /// Over how long the lines are counted.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -63,14 +63,7 @@ enum Owner {
 /// The lines of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    windows: Mutex<HashMap<(Owner, Kind), Window>>,
-}
-
-#[derive(Debug)]
-struct Window {
-    began_ms: u64,
-    lines: u32,
-    left_out: u64,
+    windows: Mutex<HashMap<(Owner, Kind), LogLimit>>,
 }
 
 impl Told {
@@ -89,22 +82,13 @@ impl Told {
         let now_ms = now.since_boot_ms;
         let mut windows = sync::lock(&self.windows);
         if windows.len() >= ENTRIES_MAX && !windows.contains_key(&key) {
-            let oldest = windows.iter().min_by_key(|(_, window)| window.began_ms);
+            let oldest = windows.iter().min_by_key(|(_, limit)| limit.began_ms());
             if let Some(oldest) = oldest.map(|(key, _)| *key) {
                 windows.remove(&oldest);
             }
         }
-        let window =
-            windows.entry(key).or_insert(Window { began_ms: now_ms, lines: 0, left_out: 0 });
-        if u128::from(now_ms.saturating_sub(window.began_ms)) >= WINDOW.as_millis() {
-            (window.began_ms, window.lines) = (now_ms, 0);
-        }
-        if window.lines >= kind.lines_max() {
-            window.left_out += 1;
-            return None;
-        }
-        window.lines += 1;
-        Some(std::mem::take(&mut window.left_out) + 1)
+        let limit = windows.entry(key).or_insert_with(|| LogLimit::new(kind.lines_max(), WINDOW));
+        limit.tell(now_ms)
     }
 }
 

@@ -8,10 +8,10 @@ use std::{mem, net::IpAddr, sync::Mutex, time::Duration};
 use tokio::{net::TcpStream, sync::Notify};
 
 use super::{options::Endpoint, places::NoPlace, site::site};
-use crate::{clock::Clock, smtp::server::reply, sync};
+use crate::{clock::Clock, log_limit::LogLimit, smtp::server::reply, sync};
 
-/// Turned-away clients are logged at most this often, for each reason.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Turned-away clients, and what else happens at the door in floods, are logged at most this often.
+pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Clients that one line names; of the others it says how often they came.
 const NAMED_MAX: usize = 10;
 
@@ -29,17 +29,10 @@ struct Crowds {
     client_full: Crowd,
 }
 
-/// How many events of one kind there were since the last line about them.
-#[derive(Debug, Default)]
-pub(super) struct Counter {
-    count: u64,
-    silent_until_ms: u64,
-}
-
 /// Clients that were turned away for one reason.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Crowd {
-    counter: Counter,
+    limit: LogLimit,
     /// An address of each of the first sites, and how often the site came.
     named: Vec<(IpAddr, u64)>,
 }
@@ -121,9 +114,8 @@ impl TurnedAway {
     /// When somebody is to be told of who was not told of yet.
     fn next_line_ms(&self) -> Option<u64> {
         let crowds = sync::lock(&self.crowds);
-        let untold = [&crowds.full, &crowds.client_full].map(|crowd| &crowd.counter);
-        let untold = untold.into_iter().filter(|counter| counter.count > 0);
-        untold.map(|counter| counter.silent_until_ms).min()
+        let limits = [&crowds.full, &crowds.client_full].map(|crowd| &crowd.limit);
+        limits.into_iter().filter(|limit| limit.has_untold()).map(LogLimit::next_ms).min()
     }
 }
 
@@ -135,9 +127,15 @@ fn log(reason: NoPlace, Line { count, clients }: &Line) {
     tracing::warn!(%clients, reason = limit, count, "refused");
 }
 
+impl Default for Crowd {
+    fn default() -> Self {
+        Self { limit: LogLimit::new(1, LOG_INTERVAL), named: Vec::new() }
+    }
+}
+
 impl Crowd {
     fn add(&mut self, client: IpAddr) {
-        self.counter.count += 1;
+        self.limit.count();
         let of_its_site = |(named, _): &&mut (IpAddr, u64)| site(*named) == site(client);
         if let Some((_, count)) = self.named.iter_mut().find(of_its_site) {
             *count += 1;
@@ -148,7 +146,7 @@ impl Crowd {
 
     /// `192.0.2.7 (12 times), 2001:db8::1, others (30 times)`, when there is somebody to tell of and it is time for it.
     fn line(&mut self, now_ms: u64) -> Option<Line> {
-        let count = self.counter.due(now_ms)?;
+        let count = self.limit.due(now_ms)?;
         let named = mem::take(&mut self.named);
         let others = count - named.iter().map(|(_, count)| count).sum::<u64>();
         let names = named.iter().map(|(client, count)| (client.to_string(), *count));
@@ -162,21 +160,6 @@ impl Crowd {
     }
 }
 
-impl Counter {
-    /// The number to be logged, when it is time for a line.
-    pub(super) fn count_another(&mut self, now_ms: u64) -> Option<u64> {
-        self.count += 1;
-        self.due(now_ms)
-    }
-
-    fn due(&mut self, now_ms: u64) -> Option<u64> {
-        (self.count > 0 && now_ms >= self.silent_until_ms).then(|| {
-            self.silent_until_ms = now_ms.saturating_add(LOG_INTERVAL.as_millis() as u64);
-            mem::take(&mut self.count)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,14 +167,6 @@ mod tests {
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_flood_of_events_is_logged_every_ten_seconds_with_its_number() {
-        let mut counter = Counter::default();
-        let logged: Vec<_> = (0..=20).map(|second| counter.count_another(second * 1000)).collect();
-        let lines: Vec<_> = logged.into_iter().flatten().collect();
-        assert_eq!(lines, [1, 10, 10]);
     }
 
     #[test]

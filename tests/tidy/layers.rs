@@ -9,6 +9,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("fingerprint", 0),
     ("handbook", 0),
     ("reasons", 0),
+    ("log_limit", 0),
     ("passwd", 0),
     ("shutdown", 0),
     ("socket_file", 0),
