@@ -1,4 +1,4 @@
-//! The local socket's accept loop: the kernel names each client's user, and the session is the listener's own.
+//! The clients of the local socket: the kernel names each client's user, and the session is the listener's own.
 //!
 //! Rule: a user who fills his places keeps neither other users nor root out, and never a client of the network.
 //! Must not know SMTP beyond the reply that turns a client away.
@@ -6,7 +6,7 @@
 mod socket;
 mod user;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, task::Context};
 
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -16,22 +16,16 @@ use tokio::{
 pub use self::socket::{LocalSocket, LocalSocketError, impassable};
 pub(super) use self::user::user;
 use super::{
+    accept::Loop,
     arrival::{Guest, Local, Service},
     connection,
     places::{self, NoPlace, Place, Places},
-    server::{EXHAUSTED_WAIT, is_exhausted},
     stream::Stream,
     told::Kind,
-    turn_away::LOG_INTERVAL,
 };
-use crate::{
-    log_limit::LogLimit,
-    message::envelope::LocalUser,
-    shutdown::{Phase, Watch},
-    smtp::server::reply,
-};
+use crate::{message::envelope::LocalUser, shutdown::Watch, smtp::reply};
 
-/// What the accept loop knows.
+/// What admits the local connections.
 pub(super) struct LocalDoor {
     places: Arc<Places>,
     service: Arc<Service>,
@@ -52,27 +46,14 @@ impl LocalDoor {
             Err(error) => return tracing::error!(%error, "the local socket cannot be used"),
         };
         let mut shutdown = self.shutdown.clone();
-        let draining = shutdown.reached(Phase::Draining);
-        tokio::pin!(draining);
-        let mut exhausted = LogLimit::new(1, LOG_INTERVAL);
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut draining => return,
-                Some(_) = connections.join_next() => continue,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => self.admit(stream, connections),
-                Err(error) if is_exhausted(&error) => {
-                    if let Some(count) = exhausted.tell(self.service.clock.now().since_boot_ms) {
-                        tracing::warn!(%error, count, "cannot accept local connections: raise LimitNOFILE");
-                    }
-                    self.service.clock.sleep(EXHAUSTED_WAIT).await;
-                }
-                Err(error) => tracing::debug!(%error, "local connection lost"),
-            }
-        }
+        let accepting = Loop {
+            clock: &*self.service.clock,
+            turned_away: &self.service.turned_away,
+            remedy: "raise LimitNOFILE; this is the local socket",
+        };
+        let poll_accept = |context: &mut Context<'_>| listener.poll_accept(context);
+        let admit = |(stream, _), connections: &mut JoinSet<()>| self.admit(stream, connections);
+        accepting.run(poll_accept, admit, connections, &mut shutdown).await;
     }
 
     fn admit(&self, stream: UnixStream, connections: &mut JoinSet<()>) {

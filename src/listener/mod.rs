@@ -2,6 +2,7 @@
 //!
 //! Rule: it never talks to Gmail. Must not know what becomes of a message after the receipt.
 
+mod accept;
 mod arrival;
 mod authentication;
 pub mod bind;

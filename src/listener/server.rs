@@ -1,19 +1,17 @@
-//! The accept loop: hands each connection a place and a task, and waits for all of them at the end.
+//! The listener: hands each connection a place and a task, and waits for all of them at the end.
 //!
 //! Rule: every task belongs to the loop's set; a client for whom there is no place costs one write and
 //! no task. Must not know SMTP beyond the reply that turns a client away.
 
 use std::{
-    future::poll_fn,
     io, mem,
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use rustix::io::Errno;
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -22,6 +20,7 @@ use tokio::{
 
 use super::{
     Clients, Options,
+    accept::Loop,
     arrival::{Arrival, Service},
     authentication::Authenticator,
     bind::{Socket, Sockets},
@@ -32,19 +31,15 @@ use super::{
     places::{NoPlace, Place, Places, Waiting},
     rate::Rates,
     tls::{Tls, TlsError},
-    turn_away::{LOG_INTERVAL, TurnedAway},
+    turn_away::TurnedAway,
     users::{Users, UsersError},
 };
 use crate::{
     clock::Clock,
-    log_limit::LogLimit,
     queue::store::Store,
     shutdown::{Phase, Watch},
     tasks::{self, Mishaps},
 };
-
-/// How long to wait when the process has no file descriptor left for another connection.
-pub(super) const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
 
 /// How long a program of this host waits for a place that others of this host hold, before it hears 421.
 const PLACE_WAIT: Duration = Duration::from_secs(15);
@@ -187,7 +182,7 @@ impl Listener {
     }
 }
 
-/// What the accept loop knows.
+/// What admits the network's connections.
 struct Door {
     places: Arc<Places>,
     service: Arc<Service>,
@@ -201,30 +196,17 @@ impl Door {
         connections: &mut JoinSet<()>,
         shutdown: &mut Watch,
     ) {
-        let draining = shutdown.reached(Phase::Draining);
-        tokio::pin!(draining);
-        let mut next = 0;
-        let mut exhausted = LogLimit::new(1, LOG_INTERVAL);
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut draining => return,
-                Some(_) = connections.join_next() => continue,
-                accepted = accept_any(sockets, &mut next) => accepted,
-                () = self.service.turned_away.tell_late(&*self.service.clock) => continue,
-            };
-            match accepted {
-                Ok((socket, peer, endpoint)) => self.admit(socket, peer, endpoint, connections),
-                Err(error) if is_exhausted(&error) => {
-                    if let Some(count) = exhausted.tell(self.service.clock.now().since_boot_ms) {
-                        tracing::warn!(%error, count, "cannot accept connections: raise LimitNOFILE or lower max_connections");
-                    }
-                    self.service.clock.sleep(EXHAUSTED_WAIT).await;
-                }
-                // The client was gone before we came to it.
-                Err(error) => tracing::debug!(%error, "connection lost"),
-            }
-        }
+        let (service, mut next) = (&self.service, 0);
+        let accepting = Loop {
+            clock: &*service.clock,
+            turned_away: &service.turned_away,
+            remedy: "raise LimitNOFILE or lower max_connections",
+        };
+        let admit = |(socket, peer, endpoint), connections: &mut JoinSet<()>| {
+            self.admit(socket, peer, endpoint, connections);
+        };
+        let poll_accept = |context: &mut Context<'_>| poll_any(sockets, &mut next, context);
+        accepting.run(poll_accept, admit, connections, shutdown).await;
     }
 
     fn admit(
@@ -304,28 +286,18 @@ async fn wait_for_place(
 }
 
 /// The next connection on any of the sockets, which take turns in being asked first.
-async fn accept_any(
+fn poll_any(
     sockets: &[(TcpListener, Endpoint)],
     next: &mut usize,
-) -> io::Result<(TcpStream, SocketAddr, Endpoint)> {
-    poll_fn(|context| {
-        for offset in 0..sockets.len() {
-            let index = (*next + offset) % sockets.len();
-            let (socket, endpoint) = &sockets[index];
-            if let Poll::Ready(accepted) = socket.poll_accept(context) {
-                *next = index + 1;
-                return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, *endpoint)));
-            }
+    context: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, SocketAddr, Endpoint)>> {
+    for offset in 0..sockets.len() {
+        let index = (*next + offset) % sockets.len();
+        let (socket, endpoint) = &sockets[index];
+        if let Poll::Ready(accepted) = socket.poll_accept(context) {
+            *next = index + 1;
+            return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, *endpoint)));
         }
-        Poll::Pending
-    })
-    .await
-}
-
-/// Whether the process or the machine has run out of what a connection needs, see accept(2).
-pub(super) fn is_exhausted(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    errno.is_some_and(|errno| {
-        [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
-    })
+    }
+    Poll::Pending
 }
