@@ -7,12 +7,12 @@
 use std::{fmt, io, pin::pin};
 
 use super::{
-    arrival::{Guest, Service, TlsFrom},
     events::{self, Offer},
     expansion::expand,
     local,
     memory::Share,
     seat::Seat,
+    service::{Guest, Service, TlsFrom},
     stream::{Closing, Stream},
     told::Kind,
     watchdog::{Phase as WaitPhase, Watchdog},
@@ -266,7 +266,7 @@ impl Connection<'_> {
         if let Some(local) = &mut self.guest.local
             && (transaction.claimed_user.is_some() || local.user.claimed)
         {
-            local.user = local::named(local.uid, transaction.claimed_user).await;
+            local.user = local::user::named(local.uid, transaction.claimed_user).await;
         }
         let offer = Offer::of(&transaction);
         let now = self.service.clock.wall();

@@ -31,7 +31,7 @@ use self::{
     telling::{LeftOut, Telling},
     watch::Watcher,
 };
-use super::arrival::Service;
+use super::service::Service;
 use crate::{
     queue::dropped::DIRECTORY_MODE,
     shutdown::{Phase, Watch},

@@ -4,26 +4,25 @@
 //! Must not know SMTP beyond the reply that turns a client away.
 
 mod socket;
-mod user;
+pub(super) mod user;
 
 use std::{io, sync::Arc, task::Context};
 
 use tokio::{
     net::{UnixListener, UnixStream},
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
 };
 
 pub use self::socket::{LocalSocket, LocalSocketError, impassable};
-pub(super) use self::user::user;
 use super::{
     accept::Loop,
-    arrival::{Guest, Local, Service},
     connection,
     places::{self, NoPlace, Place, Places},
+    service::{Guest, Local, Service},
     stream::Stream,
     told::Kind,
 };
-use crate::{message::envelope::LocalUser, shutdown::Watch, smtp::reply};
+use crate::{shutdown::Watch, smtp::reply};
 
 /// What admits the local connections.
 pub(super) struct LocalDoor {
@@ -95,17 +94,11 @@ impl LocalDoor {
 }
 
 async fn serve(stream: UnixStream, uid: u32, place: Place, service: &Service, shutdown: Watch) {
-    let user = named(uid, None).await;
+    let user = user::named(uid, None).await;
     let guest = Guest::of_user(Local { uid, user, from_file: false }, &service.options);
     service.clients.connected(guest.client.address, service.clock.now());
     connection::serve(Stream::Local(stream), guest, service, shutdown).await;
     drop(place);
-}
-
-/// The user, with the name if it can be had.
-pub(super) async fn named(uid: u32, claimed: Option<u32>) -> LocalUser {
-    let named = spawn_blocking(move || user(uid, claimed)).await;
-    named.unwrap_or(LocalUser { uid, name: None, claimed: false })
 }
 
 /// Takes the configured socket. What stands in the way is told, and the relay does without it.

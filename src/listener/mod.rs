@@ -20,6 +20,7 @@ mod proxy;
 mod rate;
 mod seat;
 pub mod server;
+mod service;
 mod site;
 mod stream;
 pub mod tls;

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Clients, Options,
     accept::Loop,
-    arrival::{Arrival, Service},
+    arrival::Arrival,
     authentication::Authenticator,
     bind::{Socket, Sockets},
     dropped::{Reader, Tally},
@@ -30,6 +30,7 @@ use super::{
     options::Endpoint,
     places::{NoPlace, Place, Places, Waiting},
     rate::Rates,
+    service::Service,
     tls::{Tls, TlsError},
     turn_away::TurnedAway,
     users::{Users, UsersError},

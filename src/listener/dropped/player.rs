@@ -16,9 +16,9 @@ use tokio::{
 use super::directory::Dropped;
 use crate::{
     listener::{
-        arrival::{Guest, Local, Service},
         connection,
-        local::named,
+        local::user::named,
+        service::{Guest, Local, Service},
         stream::Stream,
     },
     queue::id::QueueId,

@@ -21,7 +21,7 @@ use super::{
     telling::Telling,
 };
 use crate::{
-    listener::arrival::Service,
+    listener::service::Service,
     queue::{
         dropped::{Contents, Head, Rest, new_name},
         id::QueueId,

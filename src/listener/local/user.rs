@@ -5,6 +5,8 @@
 
 use std::{fs::File, io::Read, path::Path};
 
+use tokio::task::spawn_blocking;
+
 use crate::{message::envelope::LocalUser, passwd};
 
 /// Which users of the host this process can tell apart, user_namespaces(7).
@@ -18,9 +20,15 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Characters of a login name that is shown; useradd makes none longer than 32.
 const NAME_LENGTH_MAX: usize = 64;
 
+/// The user, with the name if it can be had.
+pub(in crate::listener) async fn named(uid: u32, claimed: Option<u32>) -> LocalUser {
+    let named = spawn_blocking(move || user(uid, claimed)).await;
+    named.unwrap_or(LocalUser { uid, name: None, claimed: false })
+}
+
 /// The user with this number. Where the kernel has one number for all users, what the program says of itself is all
 /// that there is. Reads files: to be called where that may take a moment.
-pub(in crate::listener) fn user(uid: u32, claimed: Option<u32>) -> LocalUser {
+fn user(uid: u32, claimed: Option<u32>) -> LocalUser {
     let anybody =
         uid == OVERFLOW_UID && read(Path::new(UID_MAP)).is_some_and(|map| is_partial(&map));
     let (uid, claimed) = claimed_by(uid, claimed.filter(|_| anybody));
