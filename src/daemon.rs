@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use crate::{
     admin::{
         self,
+        context::Facts,
         http::{Port, PortError},
-        server::Facts,
         socket::{Socket, SocketError},
     },
     clock::Clock,
@@ -98,7 +98,7 @@ pub struct Daemon {
     /// Door and workers: what a stop waits for.
     halves: JoinSet<&'static str>,
     /// What everybody who tells of the relay's state asks.
-    sources: admin::server::Sources,
+    sources: admin::context::Sources,
     /// What serves the others until they are done.
     services: Services,
     services_stop: Shutdown,
@@ -126,7 +126,7 @@ impl Daemon {
             .reporting_to(mishaps.clone());
         // A queue that does not answer in time is asked again by the pool itself.
         drop(tokio::time::timeout(RESTORE_PATIENCE, pool.restore()).await);
-        let sources = admin::server::Sources {
+        let sources = admin::context::Sources {
             store: Arc::clone(&store),
             upstream: Arc::new(pool.handle()),
             clients: listener.clients(),
@@ -282,7 +282,7 @@ impl Services {
         mut self,
         settings: &Settings,
         store: &Arc<dyn Store>,
-        sources: &admin::server::Sources,
+        sources: &admin::context::Sources,
     ) -> Self {
         let (alert, sources) = (settings.alert.clone(), sources.clone());
         self.tend("alerts", move |_| admin::alert::task::run(alert.clone(), sources.clone()));

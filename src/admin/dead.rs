@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     api::{Kind, QueuePage},
+    context::{Page, Refusal, Sources, page_of, parse},
     json::Json,
     outlook, redirect,
-    server::{Page, Refusal, Sources, page_of, parse},
 };
 use crate::{
     queue::{id::QueueId, store::StoreError},

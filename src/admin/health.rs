@@ -7,7 +7,7 @@
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use serde::{Deserialize, Serialize};
 
-use super::{json::Json, outlook, server::Sources};
+use super::{context::Sources, json::Json, outlook};
 use crate::{
     clock::Timestamp,
     queue::{

@@ -16,9 +16,9 @@ use tokio::sync::Mutex;
 
 use super::{
     api::Account,
+    context::{Refusal, Sources},
     health::{Grade, Health},
     outlook,
-    server::{Refusal, Sources},
     survey::{MESSAGES_MAX, Survey},
 };
 use crate::{clock::Moment, delivery::PoolStatus, queue::state::AccountCondition};

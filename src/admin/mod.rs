@@ -10,6 +10,7 @@ mod audience;
 mod budget;
 pub mod client;
 mod clients;
+pub mod context;
 mod conversation;
 mod dead;
 pub mod health;

@@ -2,21 +2,16 @@
 //!
 //! Rule: whoever tells of the relay's state (status, lists, probes, alerts, systemd's line) takes it from here.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
-
-use tokio::sync::Mutex;
+use std::time::Duration;
 
 use super::{
     api::Budget,
-    server::Sources,
+    context::Sources,
     survey::{MESSAGES_MAX, Survey},
 };
 use crate::{
     budget::Limit,
-    clock::{Moment, Timestamp},
+    clock::Timestamp,
     delivery::{DepartureReason, PoolStatus},
     message::envelope::Lane,
     queue::{
@@ -26,30 +21,8 @@ use crate::{
     shutdown::Phase,
 };
 
-/// How long one walk through the queue serves the pages of a list.
-const WALK_AGE_MAX_MS: u64 = 5_000;
 /// How long a probe waits for the queue; then it says what it knows from memory.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// What the last walks through the queue have found.
-#[derive(Debug, Default)]
-pub struct Outlook {
-    due: Mutex<Option<(Moment, u64)>>,
-    held: AtomicU64,
-}
-
-impl Outlook {
-    /// Keeps what a walk has found.
-    pub(super) async fn keep(&self, now: Moment, survey: &Survey) {
-        self.held.store(survey.recipients.held, Ordering::Relaxed);
-        *self.due.lock().await = Some((now, survey.due));
-    }
-
-    /// Recipients that wait for a person.
-    pub(super) fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
-    }
-}
 
 /// How things stand at one moment.
 #[derive(Debug)]
@@ -124,13 +97,8 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, StoreErr
 /// The situation of a page of a list: with the number of recipients that are due, counted lately.
 pub(super) async fn situation(sources: &Sources) -> Result<Situation, StoreError> {
     let now = sources.clock.now();
-    let is_young = |then: &Moment| {
-        then.boot == now.boot
-            && now.since_boot_ms.saturating_sub(then.since_boot_ms) < WALK_AGE_MAX_MS
-    };
-    let known = sources.outlook.due.lock().await.filter(|(then, _)| is_young(then));
-    let due = match known {
-        Some((_, due)) => due,
+    let due = match sources.outlook.due(now).await {
+        Some(due) => due,
         None => {
             let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
             sources.outlook.keep(now, &survey).await;

@@ -3,134 +3,39 @@
 //! Rule: every answer is JSON of `api.rs`, also a refusal; whoever may open the socket may do
 //! everything. Must not know how commands print.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use async_trait::async_trait;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Path, Query, Request, State, rejection::QueryRejection},
-    http::StatusCode,
     middleware::{Next, from_fn},
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use serde::Deserialize;
 
 use super::{
     api::{
-        Account, Budget, Client, Clients, Deleted, Kind, Message, Origin, PAGE_DEFAULT, PAGE_MAX,
-        Queue, QueuePage, Refused, Retried, Status,
+        Account, Budget, Client, Clients, Deleted, Kind, Message, Origin, Queue, QueuePage,
+        Retried, Status,
     },
+    context::{Page, Refusal, Sources, page_of, parse},
     dead, health,
     http::Port,
     json::Json,
     metrics,
-    outlook::{self, Outlook, Stand},
+    outlook::{self, Stand},
     socket::Socket,
     survey::{MESSAGES_MAX, Survey},
 };
 use crate::{
-    budget::Limit,
-    clock::{Clock, Moment},
-    delivery::{PoolHandle, PoolStatus},
-    listener,
-    queue::{
-        id::QueueId,
-        only::Only,
-        state::AccountState,
-        store::{LIST_RECIPIENTS_MAX, QueuedMessage, Store, StoreError},
-        waiting::Situation,
-        walk::Walk,
-    },
+    queue::{only::Only, store::StoreError},
     shutdown::{Phase, Watch},
-    tasks::Mishaps,
 };
 
 /// How long one answer may take; a queue that takes longer is in trouble, and says so.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// No request of version 1 has a body.
 const REQUEST_BODY_MAX: usize = 1024;
-
-/// What the API asks of the delivery half.
-#[async_trait]
-pub trait Upstream: Send + Sync + fmt::Debug {
-    /// The account, what is in flight, what was said last.
-    fn status(&self) -> PoolStatus;
-
-    /// Ends every pause of the account; returns what it is then.
-    async fn resume(&self) -> AccountState;
-}
-
-#[async_trait]
-impl Upstream for PoolHandle {
-    fn status(&self) -> PoolStatus {
-        Self::status(self)
-    }
-
-    async fn resume(&self) -> AccountState {
-        Self::resume(self).await
-    }
-}
-
-/// What does not change while the daemon runs.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// When the daemon started.
-    pub started: Moment,
-    /// Where it takes mail.
-    pub listening: Vec<SocketAddr>,
-    /// Where it takes mail of this host's programs.
-    pub local_socket: Option<PathBuf>,
-    /// Host and port it relays to.
-    pub upstream: String,
-    /// The name of this host.
-    pub hostname: String,
-    /// The account's user name.
-    pub username: Option<String>,
-    /// The account's limit of recipients in 24 hours.
-    pub recipients_per_day: Limit,
-    /// What of it is left to the owner.
-    pub owner_reserve: u32,
-    /// What of the rest only our own notices may spend.
-    pub notice_reserve: u32,
-    /// What of the rest only urgent mail may spend.
-    pub urgent_reserve: u32,
-    /// Where the queue puts damaged files.
-    pub damaged: PathBuf,
-    /// Octets of the largest message that ought to find room: when it does not, the relay is not ready.
-    pub largest_message: u64,
-}
-
-impl Facts {
-    /// What the relay may spend.
-    #[must_use]
-    pub fn limit(&self) -> Limit {
-        self.recipients_per_day.less(self.owner_reserve)
-    }
-}
-
-/// Everything the API answers from.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// The queue.
-    pub store: Arc<dyn Store>,
-    /// The delivery half.
-    pub upstream: Arc<dyn Upstream>,
-    /// Who has been at the door.
-    pub clients: Arc<listener::clients::Clients>,
-    /// What lies in the drop directory.
-    pub dropped: Option<Arc<listener::dropped::Tally>>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// The order to stop.
-    pub stop: Watch,
-    /// Tasks of the relay that have failed.
-    pub mishaps: Mishaps,
-    /// What the last walks through the queue have found.
-    pub outlook: Arc<Outlook>,
-    /// The rest.
-    pub facts: Arc<Facts>,
-}
 
 /// Serves until the stop is ordered. A conversation in progress is finished first.
 pub async fn serve(socket: Socket, port: Option<Port>, sources: Sources, stop: Watch) {
@@ -234,30 +139,6 @@ async fn show_clients(State(sources): State<Sources>) -> Json<Clients> {
     Json(Clients { now: sources.clock.wall(), clients })
 }
 
-/// Which page of the queue.
-#[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    pub(super) after: Option<QueueId>,
-    pub(super) until: Option<QueueId>,
-    pub(super) limit: Option<usize>,
-}
-
-impl Page {
-    /// How many messages it may have.
-    pub(super) fn limit(&self) -> usize {
-        self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
-    }
-
-    /// The walk of which it is the next step.
-    pub(super) async fn walk(&self, store: &dyn Store) -> Result<Walk, StoreError> {
-        let until = match self.until {
-            Some(id) => Some(id),
-            None => store.newest().await?,
-        };
-        Ok(Walk::between(self.after, until))
-    }
-}
-
 async fn list(
     State(sources): State<Sources>,
     page: Result<Query<Page>, QueryRejection>,
@@ -267,22 +148,6 @@ async fn list(
     let situation = outlook::situation(&sources).await?;
     let messages = sources.store.list(page.after, page.limit()).await?;
     Ok(Json(page_of(messages, page.limit(), walk, &situation)))
-}
-
-/// A page of a walk that was asked for with `limit`: a full one may have a next, and so has one that was cut for the
-/// number of its recipients, unless the walk ends with it.
-pub(super) fn page_of(
-    messages: Vec<QueuedMessage>,
-    limit: usize,
-    mut walk: Walk,
-    situation: &Situation,
-) -> QueuePage {
-    let recipients: usize = messages.iter().map(|message| message.recipients().len()).sum();
-    let is_cut = messages.len() == limit || recipients >= LIST_RECIPIENTS_MAX;
-    let messages: Vec<Message> =
-        walk.take(messages).into_iter().map(|message| Message::new(message, situation)).collect();
-    let next = walk.after().filter(|_| is_cut && !walk.is_over());
-    QueuePage { messages, next, until: walk.until() }
 }
 
 async fn show(
@@ -329,44 +194,4 @@ async fn resume(State(sources): State<Sources>) -> Json<Account> {
     let state = sources.upstream.resume().await;
     tracing::info!(account = state.condition.name(), "resumed");
     Json(Account::new(sources.facts.username.clone(), state))
-}
-
-pub(super) fn parse(id: &str) -> Result<QueueId, Refusal> {
-    id.parse().map_err(|error| Refusal::new(Kind::BadRequest, format!("{id:?} is {error}")))
-}
-
-/// An answer that is not a success.
-#[derive(Debug)]
-pub(super) struct Refusal(Refused);
-
-impl Refusal {
-    pub(super) fn new(error: Kind, message: impl Into<String>) -> Self {
-        Self(Refused { error, message: message.into() })
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        let kind = match &error {
-            StoreError::Full(_) | StoreError::Unavailable(_) => Kind::Unavailable,
-            StoreError::Corrupt { .. } => Kind::Corrupt,
-            StoreError::NotFound(_) => Kind::NotFound,
-            StoreError::Conflict(_) | StoreError::AlreadyKnown(_) => Kind::Conflict,
-            StoreError::OtherState(_) => Kind::OtherState,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = match self.0.error {
-            Kind::BadRequest => StatusCode::BAD_REQUEST,
-            Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Conflict | Kind::OtherState => StatusCode::CONFLICT,
-            Kind::Corrupt => StatusCode::GONE,
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (status, Json(self.0)).into_response()
-    }
 }

@@ -3,10 +3,15 @@
 //! Rule: it reads page by page and keeps totals only, so that 50,000 messages cost no memory.
 //! Must not know what the totals are shown as.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::Mutex;
 
 use crate::{
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     message::envelope::Lane,
     queue::{
         state::RecipientState,
@@ -21,6 +26,38 @@ use super::api::{Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient};
 pub const MESSAGES_MAX: usize = 100_000;
 /// Refusals kept: what fits a screen.
 const REFUSED_MAX: usize = 5;
+
+/// How long one walk through the queue serves the pages of a list.
+const WALK_AGE_MAX_MS: u64 = 5_000;
+
+/// What the last walks have found.
+#[derive(Debug, Default)]
+pub struct Outlook {
+    due: Mutex<Option<(Moment, u64)>>,
+    held: AtomicU64,
+}
+
+impl Outlook {
+    /// Keeps what a walk has found.
+    pub(super) async fn keep(&self, now: Moment, survey: &Survey) {
+        self.held.store(survey.recipients.held, Ordering::Relaxed);
+        *self.due.lock().await = Some((now, survey.due));
+    }
+
+    /// Recipients that were due, when they were counted lately.
+    pub(super) async fn due(&self, now: Moment) -> Option<u64> {
+        let is_young = |then: &Moment| {
+            then.boot == now.boot
+                && now.since_boot_ms.saturating_sub(then.since_boot_ms) < WALK_AGE_MAX_MS
+        };
+        self.due.lock().await.filter(|(then, _)| is_young(then)).map(|(_, due)| due)
+    }
+
+    /// Recipients that wait for a person.
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+}
 
 /// What the walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -23,9 +23,10 @@ use tokio::{
 use super::{
     api::{Because, Kind},
     client::{Client, ClientError},
+    context::{Facts, Sources, Upstream},
     health::Grade,
     http::Port,
-    server::{Facts, Sources, Upstream, serve},
+    server::serve,
     socket::Socket,
 };
 use crate::{

@@ -11,7 +11,7 @@ use super::{
     webhook::Outbox,
 };
 use crate::{
-    admin::{outlook, server::Sources, survey::Survey},
+    admin::{context::Sources, outlook, survey::Survey},
     clock::{Moment, Steps, Timestamp},
     delivery::PoolStatus,
     queue::{
