@@ -22,12 +22,12 @@ use super::{
     value::{Words, list, list_if_any, path, section, shown, size, tables, text, whole, word},
 };
 use crate::{
-    smtp::host_name::is_host_name,
     aliases_file::AliasesFile,
     listener::{
         self,
         options::{Endpoint, Limits, Local, TlsFiles},
     },
+    smtp::host_name::is_host_name,
     smtp::server::{self, Authentication},
 };
 

@@ -5,9 +5,12 @@
 
 use std::{io::Write, path::PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{look, mailbox_writer::MailboxWriter};
+use super::{
+    look,
+    mailbox_writer::{Format, MailboxWriter},
+};
 use crate::{
     cli::{
         exit::{Exit, Failure},
@@ -29,15 +32,6 @@ pub(in crate::cli) struct Arguments {
     /// Only messages with at least one recipient in this state; may be given more than once.
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
-}
-
-/// The format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Format {
-    /// One file.
-    Mbox,
-    /// A directory with one file for each message.
-    Maildir,
 }
 
 /// Writes every message.

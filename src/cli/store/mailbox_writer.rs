@@ -9,8 +9,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::export::Format;
+use clap::ValueEnum;
+
 use crate::{message::mbox, queue::carried::Carried, smtp::address::Address};
+
+/// The format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Format {
+    /// One file.
+    Mbox,
+    /// A directory with one file for each message.
+    Maildir,
+}
 
 /// A mailbox that is being made.
 #[derive(Debug)]
