@@ -13,7 +13,7 @@ mod tests;
 
 use std::{collections::HashMap, fmt};
 
-use crate::smtp::address::Address;
+use crate::{smtp::address::Address, text};
 
 pub(crate) use self::routes::same_mailbox;
 pub use self::routes::{ALIASES_DEEP_MAX, LocalNames, RECIPIENTS_MAX, Route, Routes, Unrouted};
@@ -151,11 +151,9 @@ impl Aliases {
     }
 }
 
-/// A text of the file as it is repeated: quoted, escaped and short.
+/// A text of the file as it is repeated: quoted, printable and short.
 fn shown(text: &str) -> String {
-    let short: String = text.chars().take(SHOWN_MAX).collect();
-    let dots = if short.len() < text.len() { "..." } else { "" };
-    format!("{short:?}{dots}")
+    format!("\"{}\"", text::shorten(text, SHOWN_MAX))
 }
 
 /// A name as it is looked up: without quotes and escapes, in lower case.

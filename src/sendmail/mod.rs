@@ -36,7 +36,11 @@ use self::{
 use crate::{
     message::address_list::Found,
     smtp::{address::Address, dsn::RecipientDsn},
+    text,
 };
+
+/// Characters of an argument or a field that are repeated to the caller.
+const SHOWN_MAX: usize = 100;
 
 /// Everything that a call knows before it reads standard input.
 #[derive(Debug)]
@@ -154,7 +158,9 @@ fn has_recipients(found: &Found, remedy: &str) -> Result<(), Trouble> {
         return Ok(());
     }
     let words = match found.unreadable.first() {
-        Some(text) => format!("no recipient: \"{}\" is not an address", shortened(text)),
+        Some(text) => {
+            format!("no recipient: \"{}\" is not an address", text::shorten(text, SHOWN_MAX))
+        }
         None => format!("no recipient: {remedy}"),
     };
     Err(Trouble::new(Code::Data, words))
@@ -173,15 +179,10 @@ fn left_out(report: &Report, unreadable: &[String]) -> Option<Trouble> {
             &format!("{address}{more} does not get the message{others}"),
         ));
     }
-    let text = shortened(unreadable.first()?);
+    let text = text::shorten(unreadable.first()?, SHOWN_MAX);
     let more = match unreadable.len() {
         1 => String::new(),
         count => format!(", nor are {} more", count - 1),
     };
     Some(Trouble::new(Code::Data, format!("\"{text}\" is not an address{more}{others}")))
-}
-
-fn shortened(text: &str) -> String {
-    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    printable.take(100).collect()
 }

@@ -27,6 +27,7 @@ use crate::{
         id::QueueId,
     },
     shutdown::{Phase, Watch},
+    text,
 };
 
 /// How long one look lasts: then it is looked anew, so that who has come meanwhile need not wait for all that was there.
@@ -341,10 +342,5 @@ impl Source {
 
 /// A name as the log shows it: anybody may have chosen it.
 fn shown(name: &OsStr) -> String {
-    name.to_string_lossy()
-        .chars()
-        .take(NAME_SHOWN_MAX)
-        .collect::<String>()
-        .escape_debug()
-        .to_string()
+    text::shorten(&name.to_string_lossy(), NAME_SHOWN_MAX).into_owned()
 }
