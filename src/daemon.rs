@@ -13,8 +13,7 @@ use crate::{
     admin::{
         self,
         context::Facts,
-        http::{Port, PortError},
-        socket::{Socket, SocketError},
+        socket::{Port, PortError, Socket},
     },
     clock::Clock,
     delivery::Pool,
@@ -25,6 +24,7 @@ use crate::{
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
     tasks::{self, Mishaps},
+    unix_socket::SocketError,
 };
 
 /// Where in its directory the queue puts damaged files.
@@ -177,7 +177,7 @@ impl Daemon {
         let (sources, teller) = (self.sources.clone(), supervisor.clone());
         self.services.tend("signs of life", move |clock| {
             let (sources, teller) = (sources.clone(), teller.clone());
-            async move { teller.watch(|| admin::outlook::line(&sources), clock).await }
+            async move { teller.watch(|| admin::status::line(&sources), clock).await }
         });
         self.supervisor = supervisor;
         self
@@ -285,7 +285,7 @@ impl Services {
         sources: &admin::context::Sources,
     ) -> Self {
         let (alert, sources) = (settings.alert.clone(), sources.clone());
-        self.tend("alerts", move |_| admin::alert::task::run(alert.clone(), sources.clone()));
+        self.tend("alerts", move |_| admin::alert::run(alert.clone(), sources.clone()));
         let (notices, queue) = (settings.notices.clone(), Arc::clone(store));
         self.tend("notices", move |clock| {
             Keeper::new(notices.clone(), Arc::clone(&queue), clock).run()

@@ -17,11 +17,11 @@ mod log_limit;
 mod passwd;
 mod reasons;
 pub mod shutdown;
-pub mod socket_file;
 mod sync;
 pub mod telemetry;
 pub mod text;
 pub mod trust;
+pub mod unix_socket;
 // 1: the message and the budget, pure
 pub mod budget;
 pub mod message;

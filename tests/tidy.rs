@@ -24,7 +24,7 @@ fn the_layer_check_refuses_upward_and_sibling_imports() {
         ("src/queue/store.rs", "use crate::delivery::Options;"),
         ("src/listener/mod.rs", "use crate::{queue::store, delivery};"),
         ("src/budget/ledger.rs", "fn f() { crate::queue::now() }"),
-        ("src/admin/survey.rs", "use crate::settings::Settings;"),
+        ("src/admin/status.rs", "use crate::settings::Settings;"),
         ("src/admin/server.rs", "use crate::{\n    settings::{self, Settings},\n};"),
         ("src/queue/sled_store.rs", "use super::super::delivery::pool;"),
         ("src/novelty/mod.rs", "use std::fs;"),

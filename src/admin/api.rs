@@ -7,21 +7,18 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::{
     delivery::{InFlight, LastError},
+    listener::clients::ClientStats as Client,
     queue::waiting::{Because, Departure, Refusing},
 };
 
-pub use super::{
-    budget::Budget,
-    clients::{Client, Clients},
-    dead::Redirected,
-    origin::{Notice, Origin},
-};
 use crate::{
+    budget::Limit,
     clock::Timestamp,
     listener::dropped::DropState,
-    message::envelope::Lane,
+    message::envelope::{Envelope, Lane},
     queue::{
         id::QueueId,
+        record::NoticeSent,
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
         store::QueuedMessage,
         waiting::Situation,
@@ -299,6 +296,15 @@ pub struct Deleted {
     pub id: QueueId,
 }
 
+/// `POST /v1/dead/{id}/redirect?to=ADDRESS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirected {
+    /// The dead letter, which is gone.
+    pub id: QueueId,
+    /// The message that went in its place.
+    pub new: QueueId,
+}
+
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
@@ -324,6 +330,102 @@ pub enum Kind {
     Corrupt,
     /// The queue cannot answer at present.
     Unavailable,
+}
+
+/// `GET /v1/budget`: recipients in any 24 hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// The time of this answer.
+    pub now: Timestamp,
+    /// What the account may send, as configured; null without a limit.
+    pub recipients_per_day: Limit,
+    /// What is left for the owner's own mail.
+    pub owner_reserve: u32,
+    /// What the relay may spend: the difference; null without a limit.
+    pub limit: Limit,
+    /// What of the limit only our own notices may spend.
+    #[serde(default)]
+    pub notice_reserve: u32,
+    /// What of the rest only urgent mail may spend.
+    #[serde(default)]
+    pub urgent_reserve: u32,
+    /// Spent in the last 24 hours.
+    pub spent: u32,
+    /// May still be spent now on mail that is not urgent; null is any number.
+    pub room: Option<u32>,
+    /// May still be spent now on urgent mail.
+    #[serde(default)]
+    pub urgent_room: Option<u32>,
+    /// May still be spent now on our own notices.
+    #[serde(default)]
+    pub notice_room: Option<u32>,
+    /// When at least one more may be spent on mail that is not urgent; `None` when the limit is zero.
+    pub frees_at: Option<Timestamp>,
+    /// Since when the upstream says that the account's day is full, whatever is counted here: then there is
+    /// no room, and one recipient is tried when the pause ends.
+    #[serde(default)]
+    pub full_since: Option<Timestamp>,
+    /// When mail that is due now really leaves, and what decides that: a budget with room is not all it takes.
+    pub departure: Departure,
+}
+
+/// `GET /v1/clients`: who has been here since the daemon's start, the last one first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clients {
+    /// The time of this answer.
+    pub now: Timestamp,
+    /// The clients; those that came long ago are forgotten when there are very many.
+    pub clients: Vec<Client>,
+}
+
+/// Who handed a message over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The client's network address; `None` for a notice of our own.
+    pub address: Option<String>,
+    /// What it called itself; empty when it said nothing.
+    pub helo: String,
+    /// The `with` word of its Received field, such as `ESMTPSA`.
+    pub protocol: String,
+    /// Who had logged in.
+    pub login: Option<String>,
+    /// Whose program of this host it was, such as `1000 (alice)`.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+impl From<&Envelope> for Origin {
+    fn from(envelope: &Envelope) -> Self {
+        let origin = &envelope.origin;
+        let address =
+            (!envelope.is_own_notice()).then(|| origin.address.to_canonical().to_string());
+        let (helo, protocol, login) =
+            (origin.helo.clone(), origin.protocol.clone(), origin.login.clone());
+        let user = origin.local.as_ref().map(|user| match &user.name {
+            Some(name) => format!("{} ({name})", user.uid),
+            None => user.uid.to_string(),
+        });
+        Self { address, helo, protocol, login, user }
+    }
+}
+
+/// A notice about a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// When it was queued.
+    pub at: Timestamp,
+    /// `failed`, `delayed` or `relayed`.
+    pub kind: String,
+    /// Who gets it.
+    pub to: String,
+    /// Its own id.
+    pub id: QueueId,
+}
+
+impl From<NoticeSent> for Notice {
+    fn from(sent: NoticeSent) -> Self {
+        Self { at: sent.at, kind: sent.kind.name().to_owned(), to: sent.to.into(), id: sent.id }
+    }
 }
 
 #[cfg(test)]

@@ -6,15 +6,15 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
-    http::StatusCode,
+    extract::rejection::QueryRejection,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     api::{Kind, Message, PAGE_DEFAULT, PAGE_MAX, QueuePage, Refused},
-    json::Json,
-    survey::Outlook,
+    status::Outlook,
 };
 use crate::{
     budget::Limit,
@@ -30,6 +30,7 @@ use crate::{
     },
     shutdown::Watch,
     tasks::Mishaps,
+    text,
 };
 
 /// What the API asks of the delivery half.
@@ -167,6 +168,12 @@ impl Refusal {
     }
 }
 
+impl From<QueryRejection> for Refusal {
+    fn from(error: QueryRejection) -> Self {
+        Self::new(Kind::BadRequest, error.body_text())
+    }
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
@@ -190,5 +197,21 @@ impl IntoResponse for Refusal {
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, Json(self.0)).into_response()
+    }
+}
+
+/// A value as the body of an answer.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_string(&self.0) {
+            Ok(json) => {
+                let body = text::printable_json(&json).into_owned();
+                ([(CONTENT_TYPE, "application/json")], body).into_response()
+            }
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
     }
 }

@@ -7,7 +7,10 @@
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use serde::{Deserialize, Serialize};
 
-use super::{context::Sources, json::Json, outlook};
+use super::{
+    context::{Json, Sources},
+    status,
+};
 use crate::{
     clock::Timestamp,
     queue::{
@@ -80,9 +83,9 @@ impl Health {
     /// Looks, also at what keeps mail here, for which the queue is asked and not waited for long.
     pub(super) async fn of(sources: &Sources) -> Self {
         // A queue that has failed has nothing to say of the next departure.
-        let departure = match outlook::refusing(sources) {
+        let departure = match status::refusing(sources) {
             Some(Refusing { failed: true, .. }) => None,
-            _ => outlook::next_departure(sources).await,
+            _ => status::next_departure(sources).await,
         };
         Self::with(sources, departure)
     }
@@ -95,7 +98,7 @@ impl Health {
     fn with(sources: &Sources, departure: Option<Departure>) -> Self {
         let store = &sources.store;
         let troubles = [
-            outlook::refusing(sources).map(of_room),
+            status::refusing(sources).map(of_room),
             of_stop(sources.stop.phase()),
             of_account(sources.upstream.status().account),
             departure.and_then(of_departure),

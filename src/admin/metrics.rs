@@ -18,8 +18,7 @@ use super::{
     api::Account,
     context::{Refusal, Sources},
     health::{Grade, Health},
-    outlook,
-    survey::{MESSAGES_MAX, Survey},
+    status::{self, MESSAGES_MAX, Survey},
 };
 use crate::{clock::Moment, delivery::PoolStatus, queue::state::AccountCondition};
 
@@ -62,7 +61,7 @@ async fn answer(sources: Sources, last: Last) -> Result<Response, Refusal> {
 async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     let mut page = Page::default();
     let health = Health::at_once(sources);
-    let outlook::Stand { pool, budget, .. } = outlook::stand(sources, 0).await?;
+    let status::Stand { pool, budget, .. } = status::stand(sources, 0).await?;
     page.labelled("info", "gauge", "The program.", "version", &[(env!("CARGO_PKG_VERSION"), 1)]);
     let uptime = now.since_boot_ms.saturating_sub(sources.facts.started.since_boot_ms) / 1000;
     page.one("uptime_seconds", "gauge", "Since the start of the daemon.", uptime);

@@ -7,22 +7,14 @@ use std::{net::SocketAddr, path::PathBuf};
 pub mod alert;
 pub mod api;
 mod audience;
-mod budget;
 pub mod client;
-mod clients;
 pub mod context;
-mod conversation;
-mod dead;
 pub mod health;
-pub mod http;
-mod json;
 mod metrics;
-mod origin;
-pub mod outlook;
-pub mod redirect;
+pub mod queue;
 pub mod server;
 pub mod socket;
-pub mod survey;
+pub mod status;
 #[cfg(test)]
 mod tests;
 

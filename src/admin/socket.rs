@@ -1,65 +1,56 @@
-//! The Unix socket of the API: its file, its mode, and how many may talk at a time.
+//! The two ways to the API: the Unix socket with its file and mode, and the TCP port of `[admin] http`, which only reads.
 //!
-//! Rule: owner and group may talk, a named number at a time. Must not know HTTP.
+//! Rule: a named number talks at a time, none for longer than its deadline, and nobody keeps a probe out. Must not know
+//! what is shown.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    fmt, io,
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use thiserror::Error;
-use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
-
-use super::{
-    audience::{Audience, Limits, Party},
-    conversation::Conversation,
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream, unix},
 };
+
+use super::audience::{Audience, Limits, Party, Place};
 use crate::{
     clock::Clock,
-    socket_file::{self, Obstacle},
+    unix_socket::{SocketError, UnixSocket},
 };
 
 /// Owner and group may use the API; the group is how an administrator lets others in.
 const SOCKET_MODE: u32 = 0o660;
 /// The group must be able to pass through a directory that we make.
 const DIRECTORY_MODE: u32 = 0o750;
-/// Conversations at a time; whoever asks for nothing makes room.
-const LIMITS: Limits = Limits { all: 64, of_one: 48, kept: 16 };
+/// Conversations at a time over the socket; whoever asks for nothing makes room.
+const SOCKET_LIMITS: Limits = Limits { all: 64, of_one: 48, kept: 16 };
+/// The same over the port. A monitor and a supervisor need two; whoever asks for nothing makes room for them.
+const PORT_LIMITS: Limits = Limits { all: 32, of_one: 8, kept: 8 };
 /// Pause after an accept failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Why the API cannot listen.
+/// Why nobody can listen there.
 #[derive(Debug, Error)]
-pub enum SocketError {
-    /// Another process answers there.
-    #[error(
-        "another daemon answers on {0}: stop it first, or set another admin.socket (and queue.directory) in relay.toml"
-    )]
-    Taken(PathBuf),
-    /// The path holds something that is not a socket.
-    #[error(
-        "{0} exists and is not a socket: it is left alone; remove it or set another admin.socket"
-    )]
-    NotASocket(PathBuf),
-    /// The system refuses.
-    #[error(
-        "cannot listen on the admin socket {path}: {error}; check the directory's owner, or set another admin.socket"
-    )]
-    System {
-        /// The socket's path.
-        path: PathBuf,
-        /// The system's words.
-        error: io::Error,
-    },
+#[error(
+    "cannot listen on {address} for metrics and probes: {error}; choose another address for [admin] http, or \"off\""
+)]
+pub struct PortError {
+    address: SocketAddr,
+    error: io::Error,
 }
 
-/// A listening socket. Dropping it removes its file.
+/// The listening Unix socket. Dropping it removes its file.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
-    path: PathBuf,
+    _file: UnixSocket,
     audience: Arc<Audience>,
     clock: Arc<dyn Clock>,
 }
@@ -67,29 +58,16 @@ pub struct Socket {
 impl Socket {
     /// Listens on `path`, after making its directory and removing a socket that nobody answers on.
     pub fn bind(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, SocketError> {
-        let system = |error| SocketError::System { path: path.to_owned(), error };
-        let listener = socket_file::listen(path, SOCKET_MODE, DIRECTORY_MODE);
-        let listener = listener.map_err(|obstacle| match obstacle {
-            Obstacle::Taken => SocketError::Taken(path.to_owned()),
-            Obstacle::NotASocket => SocketError::NotASocket(path.to_owned()),
-            Obstacle::System(error) => system(error),
-        })?;
-        let listener = UnixListener::from_std(listener).map_err(system)?;
-        Ok(Self { listener, path: path.to_owned(), audience: Audience::new(LIMITS), clock })
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // A file that is gone already is what this wants; any other failure leaves a stale socket,
-        // which the next start removes.
-        drop(fs::remove_file(&self.path));
+        let elsewhere = "set another admin.socket (and queue.directory) in relay.toml";
+        let file = UnixSocket::bind(path, SOCKET_MODE, DIRECTORY_MODE, elsewhere)?;
+        let listener = file.listener().map_err(|error| SocketError::new(path, error, elsewhere))?;
+        Ok(Self { listener, _file: file, audience: Audience::new(SOCKET_LIMITS), clock })
     }
 }
 
 impl axum::serve::Listener for Socket {
     type Io = Conversation<UnixStream>;
-    type Addr = SocketAddr;
+    type Addr = unix::SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
@@ -112,43 +90,271 @@ impl axum::serve::Listener for Socket {
     }
 }
 
+/// The listening TCP port.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    audience: Arc<Audience>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Port {
+    /// Listens on `address`; within a runtime.
+    pub fn bind(address: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self, PortError> {
+        let bind = || {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let listener = bind().map_err(|error| PortError { address, error })?;
+        Ok(Self { listener, audience: Audience::new(PORT_LIMITS), clock })
+    }
+}
+
+impl axum::serve::Listener for Port {
+    type Io = Conversation<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let Ok((stream, address)) = self.listener.accept().await else {
+                self.clock.sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            // Nobody waits here: who has no place is closed, so that the next one is seen.
+            if let Some(place) = self.audience.enter(Party::of_address(address.ip())) {
+                return (Conversation::new(stream, place, &self.clock), address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// How long one conversation may last, so that a forgotten client cannot keep its place.
+const AGE_MAX: Duration = Duration::from_secs(60);
+/// How long the head of the first request may take; a probe sends it at once.
+const HEAD_MAX: Duration = Duration::from_secs(5);
+
+/// A stream with a deadline and a place.
+#[derive(Debug)]
+pub struct Conversation<S> {
+    stream: S,
+    deadline: Deadline,
+    /// Until the first head has come.
+    head_deadline: Option<Deadline>,
+    place: Place,
+    stage: Stage,
+    /// Line feeds at the end of what was read, without a character between them.
+    line_feeds: u8,
+}
+
+/// A moment on the relay's clock.
+struct Deadline(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Deadline {
+    fn after(duration: Duration, clock: &Arc<dyn Clock>) -> Self {
+        let clock = Arc::clone(clock);
+        Self(Box::pin(async move { clock.sleep(duration).await }))
+    }
+
+    fn has_come(&mut self, context: &mut Context<'_>) -> bool {
+        self.0.as_mut().poll(context).is_ready()
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Deadline")
+    }
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its head has not come completely.
+    Asking,
+    /// It has, and nothing is written yet.
+    Asked,
+    /// The answer is being written.
+    Answering,
+}
+
+impl<S> Conversation<S> {
+    /// Begins now.
+    pub(super) fn new(stream: S, place: Place, clock: &Arc<dyn Clock>) -> Self {
+        let deadline = Deadline::after(AGE_MAX, clock);
+        let head_deadline = Some(Deadline::after(HEAD_MAX, clock));
+        Self { stream, deadline, head_deadline, place, stage: Stage::Asking, line_feeds: 0 }
+    }
+
+    fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        // The other end of `lost` says nothing: it ends when the place is somebody else's.
+        let is_lost = Pin::new(&mut self.place.lost).poll(context).is_ready();
+        let head = self.head_deadline.as_mut();
+        let is_slow = head.is_some_and(|deadline| deadline.has_come(context));
+        if is_lost || is_slow || self.deadline.has_come(context) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+
+    /// Looks for the empty line that ends a head.
+    fn heard(&mut self, bytes: &[u8]) {
+        for octet in bytes {
+            match octet {
+                b'\n' => self.line_feeds += 1,
+                b'\r' => {}
+                _ => self.line_feeds = 0,
+            }
+            if self.line_feeds == 2 && self.stage == Stage::Asking {
+                self.stage = Stage::Asked;
+                self.place.answered(true);
+                self.head_deadline = None;
+            }
+            self.line_feeds = self.line_feeds.min(1);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Conversation<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.in_time(context)?;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.heard(&buffer.filled()[before..]);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Conversation<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.in_time(context)?;
+        if self.stage == Stage::Asked {
+            self.stage = Stage::Answering;
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() && self.stage == Stage::Answering {
+            self.stage = Stage::Asking;
+            self.line_feeds = 0;
+            self.place.answered(false);
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use axum::{Router, routing::get, serve::Listener as _};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        task::JoinSet,
+        time::timeout,
+    };
 
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::{ManualClock, SystemClock, Timestamp};
 
-    fn clock() -> Arc<dyn Clock> {
-        Arc::new(SystemClock::new())
+    /// A probe that hears nothing for so long has failed.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    async fn probe(address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
     }
 
     #[tokio::test]
-    async fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("made/admin.sock");
-        let socket = Socket::bind(&path, clock()).expect("a fresh path");
-        assert!(matches!(Socket::bind(&path, clock()), Err(SocketError::Taken(_))));
-        drop(socket);
-        assert!(!path.exists(), "the file goes with its listener");
+    async fn slow_idle_and_silent_connections_keep_no_probe_out() {
+        let clock = Arc::new(SystemClock::new());
+        let port = Port::bind("127.0.0.1:0".parse().unwrap(), clock).unwrap();
+        let address = port.local_addr().unwrap();
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            axum::serve(port, Router::new().route("/", get(async || "alive"))).await
+        });
+        let mut slow = Vec::new();
+        for said in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"].repeat(20) {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            slow.push(stream);
+        }
+        for _ in 0..5 {
+            assert!(probe(address).await.ends_with("alive"));
+        }
+    }
 
-        drop(
-            std::os::unix::net::UnixListener::bind(&path)
-                .expect("a listener that dies without cleaning up"),
-        );
-        assert!(path.exists());
-        let socket = Socket::bind(&path, clock()).expect("the stale file is replaced");
-        let mode = fs::metadata(&path).expect("the file").permissions().mode() & 0o777;
-        assert_eq!(mode, SOCKET_MODE);
-        drop(socket);
+    fn conversation(clock: &ManualClock) -> (DuplexStream, Conversation<DuplexStream>) {
+        let audience = Audience::new(Limits { all: 2, of_one: 2, kept: 0 });
+        let place = audience.enter(Party::User(1_000)).unwrap();
+        let (client, server) = duplex(1024);
+        let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        (client, Conversation::new(server, place, &clock))
+    }
+
+    /// What reading ends with at this moment; `None` while it waits.
+    async fn ends(conversation: &mut Conversation<DuplexStream>) -> Option<io::ErrorKind> {
+        let mut octets = [0; 64];
+        loop {
+            tokio::select! {
+                biased;
+                read = conversation.read(&mut octets) => match read {
+                    Ok(0) => return Some(io::ErrorKind::UnexpectedEof),
+                    Ok(_) => {}
+                    Err(error) => return Some(error.kind()),
+                },
+                () = std::future::ready(()) => return None,
+            }
+        }
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("precious");
-        fs::write(&path, "data").expect("written");
-        assert!(matches!(Socket::bind(&path, clock()), Err(SocketError::NotASocket(_))));
-        assert_eq!(fs::read_to_string(&path).expect("still there"), "data");
+    async fn a_head_that_has_not_come_after_five_seconds_ends_the_conversation() {
+        for said in ["", "GET /health/live HTTP/1.1\r\nHost: relay\r\n"] {
+            let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+            let (mut client, mut conversation) = conversation(&clock);
+            client.write_all(said.as_bytes()).await.unwrap();
+            assert_eq!(ends(&mut conversation).await, None, "{said}");
+            // A client that says something each second is as slow as one that says nothing.
+            for _ in 0..4 {
+                client.write_all(b"A").await.unwrap();
+                clock.advance(Duration::from_secs(1));
+                assert_eq!(ends(&mut conversation).await, None, "{said}");
+            }
+            clock.advance(Duration::from_secs(1));
+            assert_eq!(ends(&mut conversation).await, Some(io::ErrorKind::TimedOut), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_asked_in_time_is_heard_until_the_whole_conversation_is_too_old() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let (mut client, mut conversation) = conversation(&clock);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n").await.unwrap();
+        assert_eq!(ends(&mut conversation).await, None);
+        clock.advance(AGE_MAX - Duration::from_secs(1));
+        assert_eq!(ends(&mut conversation).await, None);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(ends(&mut conversation).await, Some(io::ErrorKind::TimedOut));
     }
 }

@@ -25,9 +25,8 @@ use super::{
     client::{Client, ClientError},
     context::{Facts, Sources, Upstream},
     health::Grade,
-    http::Port,
     server::serve,
-    socket::Socket,
+    socket::{Port, Socket},
 };
 use crate::{
     budget::Limit,

@@ -7,7 +7,7 @@ use std::{fs, io, io::Write, os::unix::fs::MetadataExt as _};
 
 use super::screen::labelled;
 use crate::{
-    listener::{dropped, local, options::Local},
+    listener::{dropped, local_socket, options::Local},
     settings::Settings,
 };
 
@@ -26,7 +26,7 @@ pub(super) fn print(out: &mut dyn Write, places: &Local) -> io::Result<()> {
 /// What stands in the way of local mail.
 pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let places = &settings.listener.local;
-    let socket = places.socket.as_deref().and_then(local::impassable);
+    let socket = places.socket.as_deref().and_then(local_socket::impassable);
     // The queue belongs to the user of the relay, who may be another one than the user of this command.
     let owner = fs::metadata(&settings.queue.directory)
         .ok()

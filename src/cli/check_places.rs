@@ -17,7 +17,7 @@ use std::{
 use rustix::process::geteuid;
 
 use crate::{
-    admin::{alert::webhook, client::has_unit},
+    admin::{alert::outputs, client::has_unit},
     delivery::{
         self, Login, PasswordSource,
         oauth::{ClientSource, Grant, SecretSource},
@@ -62,7 +62,7 @@ pub(super) fn look(settings: &Settings) -> Found {
         looking.readable(path, key);
     }
     looking.program(&settings.alert.command, "alert.command");
-    if let Some(webhook::Address::File { path, mounted }) = &settings.alert.webhook {
+    if let Some(outputs::Address::File { path, mounted }) = &settings.alert.webhook {
         looking.secret(path, "webhook file", "with its address on the first line", *mounted);
     }
     if let Some(webhook) = settings.alert.webhook.as_ref().filter(|webhook| webhook.holds_none()) {

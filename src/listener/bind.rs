@@ -15,10 +15,10 @@ use rustix::{
 use thiserror::Error;
 
 use super::{
-    Options,
-    local::{self, LocalSocket},
-    options::Endpoint,
+    local_socket::bind_local,
+    options::{Endpoint, Options},
 };
+use crate::unix_socket::UnixSocket;
 
 /// Connections that the kernel keeps while we are busy; it caps the number at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -104,7 +104,7 @@ pub struct Sockets {
     /// Of the network.
     pub network: Vec<Socket>,
     /// Of this host.
-    pub local: Option<LocalSocket>,
+    pub local: Option<UnixSocket>,
 }
 
 /// Opens a socket for each address, and the local one. Sockets passed by systemd (sd_listen_fds(3)) replace them: those
@@ -118,7 +118,7 @@ pub fn bind(options: &Options) -> Result<Sockets, BindError> {
         return Err(BindError::NoCertificate { address: socket.endpoint.address });
     }
     let network = if inherited.network.is_empty() { open_all(options)? } else { inherited.network };
-    let local = inherited.local.or_else(|| local::bind(options.local.socket.as_deref()?));
+    let local = inherited.local.or_else(|| bind_local(options.local.socket.as_deref()?));
     Ok(Sockets { network, local })
 }
 
@@ -160,7 +160,7 @@ fn inherited(
         let wrong = |source| BindError::Inherited { index, source };
         // One that is no Unix socket stays where it is.
         if let Ok(Some(socket)) = passed.take_unix_listener(index) {
-            local = Some(local::inherited(socket).map_err(wrong)?);
+            local = Some(UnixSocket::inherited(socket).map_err(wrong)?);
             continue;
         }
         let Some(socket) = passed.take_tcp_listener(index).map_err(wrong)? else { continue };

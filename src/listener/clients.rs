@@ -34,7 +34,7 @@ pub struct Clients {
 
 /// What is known of one client since the daemon's start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientSummary {
+pub struct ClientStats {
     /// Its address; behind a proxy the one that the proxy named.
     pub address: IpAddr,
     /// When it came first.
@@ -48,10 +48,13 @@ pub struct ClientSummary {
     /// Commands and messages that were refused: replies 45z, 53z and 55z.
     pub refused: u64,
     /// TLS handshakes that failed.
+    #[serde(default)]
     pub failed_handshakes: u64,
     /// Connections to the address of a proxy that began without a PROXY header.
+    #[serde(default)]
     pub no_proxy_headers: u64,
     /// Logins that were refused.
+    #[serde(default)]
     pub failed_logins: u64,
     /// How often each oddity was met, by its name; a session meets each one once at most.
     pub quirks: BTreeMap<String, u64>,
@@ -78,30 +81,11 @@ struct Table {
 
 #[derive(Debug)]
 struct Entry {
-    first_seen: Timestamp,
-    last_seen: Timestamp,
+    stats: ClientStats,
     /// The table's sequence when it was last seen.
     seen: u64,
-    connections: u64,
-    accepted: u64,
-    refused: u64,
-    failed_handshakes: u64,
-    no_proxy_headers: u64,
-    failed_logins: u64,
-    quirks: BTreeMap<Quirk, Count>,
-}
-
-/// A count of something the administrator is told of now and then.
-#[derive(Debug)]
-struct Count {
-    count: u64,
-    limit: LogLimit,
-}
-
-impl Default for Count {
-    fn default() -> Self {
-        Self { count: 0, limit: LogLimit::new(1, QUIRK_LOG_INTERVAL) }
-    }
+    /// When the administrator may hear of each oddity again.
+    quirk_limits: BTreeMap<Quirk, LogLimit>,
 }
 
 impl Clients {
@@ -109,47 +93,49 @@ impl Clients {
     pub(super) fn connected(&self, address: IpAddr, now: Moment) {
         let mut table = self.lock();
         table.totals.connections += 1;
-        table.entry(address, now).connections += 1;
+        table.entry(address, now).stats.connections += 1;
     }
 
     /// A message is on disk.
     pub(super) fn accepted(&self, address: IpAddr, now: Moment) {
         let mut table = self.lock();
         table.totals.accepted += 1;
-        table.entry(address, now).accepted += 1;
+        table.entry(address, now).stats.accepted += 1;
     }
 
     /// Something was refused.
     pub(super) fn refused(&self, address: IpAddr, count: u64, now: Moment) {
         let mut table = self.lock();
         table.totals.refused += count;
-        table.entry(address, now).refused += count;
+        table.entry(address, now).stats.refused += count;
     }
 
     /// An oddity was met. True when it is time to tell the administrator of it: the first one of its
     /// kind from this client in an hour.
     pub(super) fn met(&self, address: IpAddr, quirk: Quirk, now: Moment) -> bool {
         let mut table = self.lock();
-        let met = table.entry(address, now).quirks.entry(quirk).or_default();
-        met.count += 1;
-        met.limit.tell(now.since_boot_ms).is_some()
+        let entry = table.entry(address, now);
+        *entry.stats.quirks.entry(quirk.name().to_owned()).or_default() += 1;
+        let limit = entry.quirk_limits.entry(quirk);
+        let limit = limit.or_insert_with(|| LogLimit::new(1, QUIRK_LOG_INTERVAL));
+        limit.tell(now.since_boot_ms).is_some()
     }
 
     /// A TLS handshake has failed. When it is time to tell of it: how many failures the line stands for.
     pub(super) fn handshake_failed(&self, address: IpAddr, now: Moment) -> Option<u64> {
-        self.lock().entry(address, now).failed_handshakes += 1;
+        self.lock().entry(address, now).stats.failed_handshakes += 1;
         self.tell(address, Kind::Handshake, now)
     }
 
     /// A connection to the address of a proxy had no PROXY header. The answer is as for handshakes.
     pub(super) fn without_proxy_header(&self, address: IpAddr, now: Moment) -> Option<u64> {
-        self.lock().entry(address, now).no_proxy_headers += 1;
+        self.lock().entry(address, now).stats.no_proxy_headers += 1;
         self.tell(address, Kind::NoProxyHeader, now)
     }
 
     /// A login was refused. The answer is as for handshakes.
     pub(super) fn login_failed(&self, address: IpAddr, now: Moment) -> Option<u64> {
-        self.lock().entry(address, now).failed_logins += 1;
+        self.lock().entry(address, now).stats.failed_logins += 1;
         self.tell(address, Kind::Login, now)
     }
 
@@ -166,11 +152,11 @@ impl Clients {
 
     /// All clients, the one seen last first.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<ClientSummary> {
+    pub fn snapshot(&self) -> Vec<ClientStats> {
         let table = self.lock();
-        let mut entries: Vec<_> = table.entries.iter().collect();
-        entries.sort_unstable_by_key(|(_, entry)| std::cmp::Reverse(entry.seen));
-        entries.into_iter().map(|(address, entry)| entry.summary(*address)).collect()
+        let mut entries: Vec<_> = table.entries.values().collect();
+        entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.seen));
+        entries.into_iter().map(|entry| entry.stats.clone()).collect()
     }
 
     /// All clients together.
@@ -193,19 +179,23 @@ impl Table {
             }
         }
         self.sequence += 1;
-        let entry = self.entries.entry(address).or_insert_with(|| Entry::new(now.wall));
+        let entry = self.entries.entry(address).or_insert_with(|| Entry {
+            stats: ClientStats::new(address, now.wall),
+            seen: 0,
+            quirk_limits: BTreeMap::new(),
+        });
         entry.seen = self.sequence;
-        entry.last_seen = now.wall;
+        entry.stats.last_seen = now.wall;
         entry
     }
 }
 
-impl Entry {
-    fn new(now: Timestamp) -> Self {
+impl ClientStats {
+    fn new(address: IpAddr, now: Timestamp) -> Self {
         Self {
+            address,
             first_seen: now,
             last_seen: now,
-            seen: 0,
             connections: 0,
             accepted: 0,
             refused: 0,
@@ -213,22 +203,6 @@ impl Entry {
             no_proxy_headers: 0,
             failed_logins: 0,
             quirks: BTreeMap::new(),
-        }
-    }
-
-    fn summary(&self, address: IpAddr) -> ClientSummary {
-        let quirks = self.quirks.iter().map(|(quirk, met)| (quirk.name().to_owned(), met.count));
-        ClientSummary {
-            address,
-            first_seen: self.first_seen,
-            last_seen: self.last_seen,
-            connections: self.connections,
-            accepted: self.accepted,
-            refused: self.refused,
-            failed_handshakes: self.failed_handshakes,
-            no_proxy_headers: self.no_proxy_headers,
-            failed_logins: self.failed_logins,
-            quirks: quirks.collect(),
         }
     }
 }

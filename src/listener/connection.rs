@@ -9,12 +9,12 @@ use std::{fmt, io, pin::pin};
 use super::{
     events::{self, Offer},
     expansion::expand,
-    local,
     memory::Share,
     seat::Seat,
     service::{Guest, Service, TlsFrom},
     stream::{Closing, Stream},
     told::Kind,
+    user,
     watchdog::{Phase as WaitPhase, Watchdog},
 };
 use crate::{
@@ -266,7 +266,7 @@ impl Connection<'_> {
         if let Some(local) = &mut self.guest.local
             && (transaction.claimed_user.is_some() || local.user.claimed)
         {
-            local.user = local::user::named(local.uid, transaction.claimed_user).await;
+            local.user = user::named(local.uid, transaction.claimed_user).await;
         }
         let offer = Offer::of(&transaction);
         let now = self.service.clock.wall();

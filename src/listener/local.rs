@@ -3,17 +3,10 @@
 //! Rule: a user who fills his places keeps neither other users nor root out, and never a client of the network.
 //! Must not know SMTP beyond the reply that turns a client away.
 
-mod socket;
-pub(super) mod user;
+use std::{sync::Arc, task::Context};
 
-use std::{io, sync::Arc, task::Context};
+use tokio::{net::UnixStream, task::JoinSet};
 
-use tokio::{
-    net::{UnixListener, UnixStream},
-    task::JoinSet,
-};
-
-pub use self::socket::{LocalSocket, LocalSocketError, impassable};
 use super::{
     accept::Loop,
     connection,
@@ -21,8 +14,9 @@ use super::{
     service::{Guest, Local, Service},
     stream::Stream,
     told::Kind,
+    user,
 };
-use crate::{shutdown::Watch, smtp::reply};
+use crate::{shutdown::Watch, smtp::reply, unix_socket::UnixSocket};
 
 /// What admits the local connections.
 pub(super) struct LocalDoor {
@@ -39,8 +33,8 @@ impl LocalDoor {
     }
 
     /// Takes connections until the service drains.
-    pub(super) async fn accept_all(&self, socket: LocalSocket, connections: &mut JoinSet<()>) {
-        let listener = match socket.listener.try_clone().and_then(UnixListener::from_std) {
+    pub(super) async fn accept_all(&self, socket: UnixSocket, connections: &mut JoinSet<()>) {
+        let listener = match socket.listener() {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the local socket cannot be used"),
         };
@@ -99,20 +93,4 @@ async fn serve(stream: UnixStream, uid: u32, place: Place, service: &Service, sh
     service.clients.connected(guest.client.address, service.clock.now());
     connection::serve(Stream::Local(stream), guest, service, shutdown).await;
     drop(place);
-}
-
-/// Takes the configured socket. What stands in the way is told, and the relay does without it.
-pub(super) fn bind(path: &std::path::Path) -> Option<LocalSocket> {
-    match LocalSocket::bind(path) {
-        Ok(socket) => Some(socket),
-        Err(error) => {
-            tracing::warn!(%error, "no local socket: programs of this host reach the relay through the drop directory, or over TCP");
-            None
-        }
-    }
-}
-
-/// A socket that systemd has passed, made ready.
-pub(super) fn inherited(listener: std::os::unix::net::UnixListener) -> io::Result<LocalSocket> {
-    LocalSocket::inherited(listener)
 }

@@ -25,7 +25,7 @@ use super::{
     authentication::Authenticator,
     bind::{Socket, Sockets},
     dropped::{Reader, Tally},
-    local::{LocalDoor, LocalSocket},
+    local::LocalDoor,
     memory::Memory,
     options::Endpoint,
     places::{NoPlace, Place, Places, Waiting},
@@ -40,6 +40,7 @@ use crate::{
     queue::store::Store,
     shutdown::{Phase, Watch},
     tasks::{self, Mishaps},
+    unix_socket::UnixSocket,
 };
 
 /// How long a program of this host waits for a place that others of this host hold, before it hears 421.
@@ -90,7 +91,7 @@ impl Listener {
     /// Where the local socket is, if there is one.
     #[must_use]
     pub fn local_socket(&self) -> Option<&Path> {
-        self.sockets.local.as_ref().map(LocalSocket::path)
+        self.sockets.local.as_ref().map(UnixSocket::path)
     }
 
     /// The clients it has met, for whoever shows them.

@@ -13,7 +13,7 @@ use super::{
     value::{Words, command, path, secret, section, text, whole},
 };
 use crate::{
-    admin::alert::{self, webhook},
+    admin::alert::{self, outputs, watch},
     delivery::oauth::Endpoint,
     notices,
     secret::Secret,
@@ -112,9 +112,16 @@ impl Alert {
             command: self.command.clone(),
             webhook: self.check_webhook(secret_directories, report),
             ca_file,
-            oldest_message: in_range!(report.within, Self::SECTION, self.oldest_message, oldest),
-            repeat: in_range!(report.within, Self::SECTION, self.repeat, repeat),
-            hostname: hostname.to_owned(),
+            watch: watch::Options {
+                oldest_message: in_range!(
+                    report.within,
+                    Self::SECTION,
+                    self.oldest_message,
+                    oldest
+                ),
+                repeat: in_range!(report.within, Self::SECTION, self.repeat, repeat),
+                hostname: hostname.to_owned(),
+            },
         }
     }
 
@@ -122,11 +129,11 @@ impl Alert {
         &self,
         secret_directories: &[PathBuf],
         report: &mut Report<'_>,
-    ) -> Option<webhook::Address> {
+    ) -> Option<outputs::Address> {
         let file = self.webhook_file.as_deref().map(|path: &Path| {
             let path = report.path(Self::SECTION, "webhook_file", path);
             let mounted = secret_directories.iter().any(|directory| path.starts_with(directory));
-            webhook::Address::File { path, mounted }
+            outputs::Address::File { path, mounted }
         });
         let Some(written) = &self.webhook else { return file };
         if file.is_some() {
@@ -134,7 +141,7 @@ impl Alert {
             report.add(Self::SECTION, "webhook", what, "Keep the file.");
         }
         match Endpoint::new(written.expose().trim()) {
-            Ok(endpoint) => Some(webhook::Address::Written(endpoint)),
+            Ok(endpoint) => Some(outputs::Address::Written(endpoint)),
             Err(what) => {
                 let remedy = "Write for example \"https://alerts.example.org/hook\".";
                 report.add(Self::SECTION, "webhook", what, remedy);

@@ -12,7 +12,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("log_limit", 0),
     ("passwd", 0),
     ("shutdown", 0),
-    ("socket_file", 0),
+    ("unix_socket", 0),
     ("sync", 0),
     ("careful_file", 0),
     ("telemetry", 0),

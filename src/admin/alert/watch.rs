@@ -10,7 +10,6 @@ use std::{
 
 use serde::Serialize;
 
-use super::Options;
 use crate::{budget::Limit, clock::Timestamp, tasks::Mishap};
 
 /// How long a condition must be gone before it counts as over.
@@ -117,6 +116,17 @@ pub struct AccountTrouble {
     pub reason: String,
     /// What to do.
     pub remedy: String,
+}
+
+/// What is an alert, and how it is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long the oldest waiting message may wait before that is an alert.
+    pub oldest_message: Duration,
+    /// When an alert that lasts is told again.
+    pub repeat: Duration,
+    /// The name of this host, for the texts.
+    pub hostname: String,
 }
 
 /// One alert.
@@ -468,9 +478,6 @@ mod tests {
 
     fn watch() -> Watch {
         Watch::new(Options {
-            command: vec!["true".into()],
-            webhook: None,
-            ca_file: None,
             oldest_message: Duration::from_secs(6 * 3600),
             repeat: Duration::from_secs(24 * 3600),
             hostname: "web01".into(),

@@ -17,9 +17,9 @@ use super::directory::Dropped;
 use crate::{
     listener::{
         connection,
-        local::user::named,
         service::{Guest, Local, Service},
         stream::Stream,
+        user::named,
     },
     queue::id::QueueId,
     shutdown::Watch,

@@ -21,7 +21,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const NAME_LENGTH_MAX: usize = 64;
 
 /// The user, with the name if it can be had.
-pub(in crate::listener) async fn named(uid: u32, claimed: Option<u32>) -> LocalUser {
+pub(super) async fn named(uid: u32, claimed: Option<u32>) -> LocalUser {
     let named = spawn_blocking(move || user(uid, claimed)).await;
     named.unwrap_or(LocalUser { uid, name: None, claimed: false })
 }

@@ -1,4 +1,4 @@
-//! The file of a Unix socket: its directory, what may lie in its place, and how it appears.
+//! A Unix socket to listen on: its directory, what may lie in the place of its file, and how that appears and goes.
 //!
 //! Rule: the file appears under its name only when its mode is right and somebody listens, and a file on which
 //! somebody answers is never replaced. Must not know what is spoken on the socket.
@@ -9,7 +9,7 @@ use std::{
         fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
         net::UnixListener,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -18,13 +18,24 @@ use rustix::{
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
 };
+use thiserror::Error;
 
 /// Connections that the kernel keeps while we are busy.
 const BACKLOG: i32 = 1024;
 
+/// Why there is no socket at `path`, and what to do.
+#[derive(Debug, Error)]
+#[error("{}", self.words())]
+pub struct SocketError {
+    path: PathBuf,
+    obstacle: Obstacle,
+    /// How to have it elsewhere.
+    elsewhere: &'static str,
+}
+
 /// What stands in the way of a socket.
 #[derive(Debug)]
-pub enum Obstacle {
+enum Obstacle {
     /// Another process answers there.
     Taken,
     /// The path holds something that is not a socket.
@@ -39,16 +50,81 @@ impl From<io::Error> for Obstacle {
     }
 }
 
-/// Listens on `path` without blocking, with the mode `socket_mode`, after making its directory, where it is missing, with
-/// `directory_mode`, and in the place of a socket that nobody answers on.
-///
-/// # Errors
-/// What stands in the way; then nothing was changed but the directory.
-pub fn listen(
-    path: &Path,
-    socket_mode: u32,
-    directory_mode: u32,
-) -> Result<UnixListener, Obstacle> {
+impl SocketError {
+    /// The system refuses.
+    pub(crate) fn new(path: &Path, error: io::Error, elsewhere: &'static str) -> Self {
+        Self { path: path.to_owned(), obstacle: error.into(), elsewhere }
+    }
+
+    fn words(&self) -> String {
+        let (path, elsewhere) = (self.path.display(), self.elsewhere);
+        match &self.obstacle {
+            Obstacle::Taken => {
+                format!("another daemon answers on {path}; stop it first, or {elsewhere}")
+            }
+            Obstacle::NotASocket => format!(
+                "{path} exists and is not a socket, so it is left alone; remove it, or {elsewhere}"
+            ),
+            Obstacle::System(error) => format!(
+                "cannot listen on {path}: {error}; let its directory belong to the user of the relay, or {elsewhere}"
+            ),
+        }
+    }
+}
+
+/// A listening socket. Dropping it removes its file, unless systemd has made it.
+#[derive(Debug)]
+pub struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    is_ours: bool,
+}
+
+impl UnixSocket {
+    /// Listens on `path`, with the mode `socket_mode`, after making its directory, where it is missing, with
+    /// `directory_mode`, and in the place of a socket that nobody answers on. An error changes nothing but the directory,
+    /// and says how to have the socket `elsewhere`.
+    pub(crate) fn bind(
+        path: &Path,
+        socket_mode: u32,
+        directory_mode: u32,
+        elsewhere: &'static str,
+    ) -> Result<Self, SocketError> {
+        let path = path.to_owned();
+        match listen(&path, socket_mode, directory_mode) {
+            Ok(listener) => Ok(Self { listener, path, is_ours: true }),
+            Err(obstacle) => Err(SocketError { path, obstacle, elsewhere }),
+        }
+    }
+
+    /// A socket that systemd has passed.
+    pub(crate) fn inherited(listener: UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+        Ok(Self { listener, path, is_ours: false })
+    }
+
+    /// What takes connections, within a runtime.
+    pub(crate) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
+        self.listener.try_clone().and_then(tokio::net::UnixListener::from_std)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // One that is gone already is what this wants; a stale one is replaced by the next start.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+fn listen(path: &Path, socket_mode: u32, directory_mode: u32) -> Result<UnixListener, Obstacle> {
     make_directory(path, directory_mode)?;
     check_present(path)?;
     // Prepared beside its place: the rename shows it with its final mode, and takes the place of a stale one.
@@ -153,5 +229,41 @@ mod tests {
         fs::hard_link(&precious, &draft).unwrap();
         assert!(give_mode(&draft, FileType::Socket, 0o666).is_err());
         assert_eq!(mode_of(&precious), 0o600);
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made/own.sock");
+        let bind = || UnixSocket::bind(&path, 0o660, 0o750, "set another admin.socket");
+        let socket = bind().unwrap();
+        let taken = bind().unwrap_err().to_string();
+        assert!(taken.contains("another daemon answers on") && taken.ends_with("admin.socket"));
+        drop(socket);
+        assert!(!path.exists(), "the file goes with its listener");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "one that died without cleaning up");
+        let _socket = bind().unwrap();
+        assert_eq!((mode_of(&path), mode_of(path.parent().unwrap())), (0o660, 0o750));
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("precious");
+        fs::write(&path, "data").unwrap();
+        let error = UnixSocket::bind(&path, 0o660, 0o750, "choose another").unwrap_err();
+        assert!(error.to_string().contains("exists and is not a socket"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "data");
+    }
+
+    #[test]
+    fn a_socket_of_systemd_keeps_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("passed.sock");
+        let socket = UnixSocket::inherited(UnixListener::bind(&path).unwrap()).unwrap();
+        assert_eq!(socket.path(), path);
+        drop(socket);
+        assert!(path.exists());
     }
 }

@@ -1,25 +1,148 @@
-//! Sends a dead letter to another address.
+//! The messages of the queue and the dead letters, as the API lists, shows and changes them.
 //!
-//! Rule: the new message is durable before the old one is removed; a crash in between leaves both, never
-//! none. It is the same mail, with the same Message-ID, to one recipient. Must not know HTTP.
+//! Rule: a message that takes a dead letter's place is durable before that is removed; a crash in between leaves both,
+//! never none. Must not know what a notice is.
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use axum::{
+    Router,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    routing::{get, post},
+};
+use serde::Deserialize;
+
+use super::{
+    api::{Deleted, Kind, Message, Origin, QueuePage, Redirected, Retried},
+    context::{Json, Page, Refusal, Sources, page_of, parse},
+    status,
+};
 use crate::{
     clock::Timestamp,
-    message::envelope::{Envelope, Origin},
+    message::envelope::{self, Envelope},
     queue::{
         id::QueueId,
+        only::Only,
         store::{Store, StoreError},
     },
     smtp::{address::Address, dsn::Dsn},
 };
 
+pub(super) fn router() -> Router<Sources> {
+    Router::new()
+        .route("/v1/queue", get(list))
+        .route("/v1/queue/{id}", get(show).delete(delete))
+        .route("/v1/queue/{id}/retry", post(retry))
+        .route("/v1/dead", get(dead))
+        .route("/v1/dead/{id}/redirect", post(redirect_dead))
+}
+
+async fn list(
+    State(sources): State<Sources>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<QueuePage>, Refusal> {
+    let Query(page) = page?;
+    let walk = page.walk(&*sources.store).await?;
+    let situation = status::situation(&sources).await?;
+    let messages = sources.store.list(page.after, page.limit()).await?;
+    Ok(Json(page_of(messages, page.limit(), walk, &situation)))
+}
+
+async fn show(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+) -> Result<Json<Message>, Refusal> {
+    let id = parse(&id)?;
+    let message = sources.store.show(id).await?.ok_or(StoreError::NotFound(id))?;
+    // A message of the history has no file any more, and a damaged one is reported when a worker meets it.
+    let origin =
+        sources.store.read_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
+    let situation = status::situation(&sources).await?;
+    Ok(Json(Message { origin, ..Message::new(message, &situation) }))
+}
+
+async fn retry(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+    only: Result<Query<Only>, QueryRejection>,
+) -> Result<Json<Retried>, Refusal> {
+    let id = parse(&id)?;
+    let Query(only) = only?;
+    let recipients = sources.store.retry_only(id, sources.clock.wall(), &only).await?;
+    tracing::info!(%id, recipients, "retry");
+    let situation = status::situation(&sources).await?;
+    let message = sources.store.show(id).await?;
+    let departure = message.and_then(|message| Message::new(message, &situation).departure);
+    Ok(Json(Retried { id, recipients, departure }))
+}
+
+async fn delete(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+    only: Result<Query<Only>, QueryRejection>,
+) -> Result<Json<Deleted>, Refusal> {
+    let id = parse(&id)?;
+    let Query(only) = only?;
+    sources.store.delete_only(id, &only).await?;
+    tracing::warn!(%id, "deleted");
+    Ok(Json(Deleted { id }))
+}
+
+async fn dead(
+    State(sources): State<Sources>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<QueuePage>, Refusal> {
+    let Query(page) = page?;
+    let walk = page.walk(&*sources.store).await?;
+    let situation = status::situation(&sources).await?;
+    let messages = sources.store.dead(page.after, page.limit()).await?;
+    Ok(Json(page_of(messages, page.limit(), walk, &situation)))
+}
+
+/// Where a dead letter goes instead.
+#[derive(Debug, Deserialize)]
+struct Target {
+    to: String,
+}
+
+async fn redirect_dead(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+    target: Result<Query<Target>, QueryRejection>,
+) -> Result<Json<Redirected>, Refusal> {
+    let id = parse(&id)?;
+    let Query(Target { to }) = target?;
+    let no_address = |reason: String| {
+        Refusal::new(Kind::BadRequest, format!("{to:?} is not an address: {reason}"))
+    };
+    let address: Address = to.parse().map_err(|error| no_address(format!("{error}")))?;
+    if address.domain().is_none() {
+        return Err(no_address("it has no domain".to_owned()));
+    }
+    let now = sources.clock.wall();
+    let answer = redirect(&*sources.store, id, address, &sources.facts.hostname, now).await;
+    let new = answer.map_err(|error| match error {
+        StoreError::NotFound(id) => {
+            Refusal::new(Kind::NotFound, format!("there is no dead letter {id}; see pillarbox dead list"))
+        }
+        StoreError::Conflict(id) => Refusal::new(
+            Kind::Conflict,
+            format!(
+                "message {id} is still being tried for other recipients; redirect it when they are done, or \
+                 delete it"
+            ),
+        ),
+        error => error.into(),
+    })?;
+    tracing::info!(%id, new = %new, %to, "redirected");
+    Ok(Json(Redirected { id, new }))
+}
+
 /// Queues the message for `to` instead of its dead recipients, and returns the new id.
 ///
 /// # Errors
 /// `Conflict` while another recipient of it is still waiting: that one would be lost.
-pub async fn redirect(
+async fn redirect(
     store: &dyn Store,
     id: QueueId,
     to: Address,
@@ -50,7 +173,7 @@ async fn redirect_while(
     let old = reader.envelope().clone();
     // A notice of ours stays one; a client's null reverse path does not make its mail ours.
     let address = if old.is_own_notice() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
-    let origin = Origin {
+    let origin = envelope::Origin {
         address: IpAddr::V4(address),
         helo: hostname.to_owned(),
         protocol: "LOCAL".to_owned(),
@@ -109,7 +232,7 @@ mod tests {
 
     /// A message to two recipients, of which the first is refused for good.
     async fn half_dead(store: &MemoryStore, clock: &ManualClock) -> QueueId {
-        let origin = Origin {
+        let origin = envelope::Origin {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             helo: "printer".into(),
             protocol: "SMTP".into(),

@@ -1,7 +1,7 @@
-//! Hands alerts to the administrator's webhook or command, and keeps those that did not get out.
+//! The ways by which alerts get out: the administrator's webhook and command, and those that wait for them.
 //!
-//! Rule: bounded in time and number; what fails is tried again with growing pauses and logged when that changes, not
-//! each time. A webhook's address may be a secret: nothing but the host is ever shown.
+//! Rule: bounded in time, number and output; what fails is tried again with growing pauses and logged when that changes,
+//! not each time. A webhook's address may be a secret: nothing but the host is ever shown.
 
 use std::{
     collections::VecDeque,
@@ -9,12 +9,15 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
+use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::{hook, watch::Alert};
+use super::watch::Alert;
 use crate::{
     careful_file::{self, Links},
     clock::Timestamp,
@@ -118,7 +121,7 @@ impl Way {
                 post(client, address, alert).await.map_err(|error| error.to_string())
             }
             Self::Command(words) => {
-                hook::run(words, alert).await.map_err(|error| error.to_string())
+                run_command(words, alert).await.map_err(|error| error.to_string())
             }
         }
     }
@@ -232,6 +235,88 @@ fn read(path: &Path, mounted: bool) -> Result<Endpoint, WebhookError> {
     Endpoint::new(line).map_err(WebhookError::NoAddress)
 }
 
+/// How long the command may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why an alert did not get out.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    /// The command cannot be started.
+    #[error("the alert command {program} cannot be started: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended badly.
+    #[error("the alert command {program} failed: {status}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: String,
+    },
+    /// It took too long and was ended.
+    #[error("the alert command {program} gave no answer within {} s and was ended", .limit.as_secs_f32())]
+    TooSlow {
+        /// The program.
+        program: String,
+        /// What it had.
+        limit: Duration,
+    },
+}
+
+/// Runs the command with the alert as one line of JSON on its standard input.
+///
+/// # Errors
+/// When it cannot be started, fails or takes too long.
+async fn run_command(command: &[String], alert: &Alert) -> Result<(), CommandError> {
+    run_command_within(command, alert, COMMAND_TIMEOUT).await
+}
+
+async fn run_command_within(
+    command: &[String],
+    alert: &Alert,
+    limit: Duration,
+) -> Result<(), CommandError> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    let named = || program.clone();
+    // A process group of its own, so that a time-out reaches what the command has started.
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|source| CommandError::Start { program: named(), source })?;
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let json = serde_json::to_string(alert).unwrap_or_default();
+    let line = text::printable_json(&json).into_owned() + "\n";
+    let stdin = child.stdin.take();
+    let work = async move {
+        if let Some(mut stdin) = stdin {
+            // A command that does not read its input is fine.
+            drop(stdin.write_all(line.as_bytes()).await);
+        }
+        child.wait().await
+    };
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => {
+            Err(CommandError::Failed { program: named(), status: status.to_string() })
+        }
+        Ok(Err(source)) => Err(CommandError::Start { program: named(), source }),
+        Err(_) => {
+            if let Some(group) = group {
+                // The group may have ended by itself in this moment: then there is nothing to do.
+                kill_process_group(group, Signal::KILL).ok();
+            }
+            Err(CommandError::TooSlow { program: named(), limit })
+        }
+    }
+}
+
 #[cfg(test)]
-#[path = "webhook/tests.rs"]
 mod tests;

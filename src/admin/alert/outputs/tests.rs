@@ -1,4 +1,4 @@
-//! The webhook against small servers of our own, plain and with TLS.
+//! The webhook against small servers of our own, plain and with TLS, and commands of the shell.
 
 use std::{
     fs,
@@ -19,9 +19,11 @@ use tokio_rustls::{
     },
 };
 
-use super::*;
 use crate::{
-    admin::alert::watch::{Kind, State},
+    admin::alert::{
+        outputs::*,
+        watch::{Kind, State},
+    },
     telemetry::{self, Format, tests::Captured},
 };
 
@@ -237,4 +239,46 @@ async fn a_command_that_fails_is_tried_again_after_a_pause() {
     assert!(!got.exists(), "it had a minute");
     outbox.send(Timestamp(60_000)).await;
     assert!(fs::read_to_string(&got).unwrap().contains("first"));
+}
+
+fn an_alert() -> Alert {
+    Alert {
+        kind: Kind::Account,
+        state: State::Begins,
+        host: "web01".into(),
+        at: Timestamp(7),
+        subject: "web01: the account is paused-quota".into(),
+        remedy: "wait".into(),
+    }
+}
+
+fn shell(script: &str) -> Vec<String> {
+    ["sh", "-c", script].map(String::from).into()
+}
+
+#[tokio::test]
+async fn the_command_gets_the_alert_as_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("alert.json");
+    run_command(&shell(&format!("cat > {}", file.display())), &an_alert()).await.unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!(
+        written,
+        serde_json::json!({
+            "kind": "account", "state": "begins", "host": "web01", "at": 7,
+            "subject": "web01: the account is paused-quota", "remedy": "wait"
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_command_that_fails_is_missing_or_hangs_is_named() {
+    let error = run_command(&shell("exit 3"), &an_alert()).await.unwrap_err();
+    assert!(error.to_string().contains("sh failed: exit status: 3"), "{error}");
+    let error = run_command(&["no-such-program".to_owned()], &an_alert()).await.unwrap_err();
+    assert!(error.to_string().contains("no-such-program cannot be started"), "{error}");
+    let slow =
+        run_command_within(&shell("sleep 600 & wait"), &an_alert(), Duration::from_millis(100))
+            .await;
+    assert!(matches!(slow, Err(CommandError::TooSlow { .. })), "{slow:?}");
 }

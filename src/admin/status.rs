@@ -1,0 +1,437 @@
+//! The state of the relay: one walk through the queue, the situation that decides when mail leaves, and answers with it.
+//!
+//! Rule: whoever tells of the relay's state (status, lists, probes, alerts, systemd's line) takes it from here. A walk reads
+//! page by page and keeps totals only, so that 50,000 messages cost no memory.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    routing::{get, post},
+};
+use tokio::sync::Mutex;
+
+use super::{
+    api::{
+        Account, Budget, Clients, Oldest, PAGE_MAX, Queue, RecipientTotals, RefusedRecipient,
+        Status,
+    },
+    context::{Json, Refusal, Sources},
+};
+use crate::{
+    budget::Limit,
+    clock::{Moment, Timestamp},
+    delivery::{DepartureReason, PoolStatus},
+    message::envelope::Lane,
+    queue::{
+        state::RecipientState,
+        store::{LedgerView, QueuedMessage, Store, StoreError},
+        waiting::{Because, Brake, Departure, Refusing, Room, Rooms, Situation},
+        walk::Walk,
+    },
+    shutdown::Phase,
+};
+
+/// How long a probe waits for the queue; then it says what it knows from memory.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) fn router() -> Router<Sources> {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/budget", get(budget))
+        .route("/v1/clients", get(clients))
+        .route("/v1/resume", post(resume))
+}
+
+async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
+    let now = sources.clock.now();
+    let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources.outlook.keep(now, &survey).await;
+    let Stand { pool, situation, budget } = stand(&sources, survey.due).await?;
+    let totals = sources.store.totals();
+    let facts = &sources.facts;
+    let local_socket = facts.local_socket.as_ref().map(|path| path.display().to_string());
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now: now.wall,
+        uptime_seconds: now.since_boot_ms.saturating_sub(facts.started.since_boot_ms) / 1000,
+        listening: facts.listening.iter().map(SocketAddr::to_string).chain(local_socket).collect(),
+        dropped: sources.dropped.as_ref().map(|tally| tally.state()),
+        upstream: facts.upstream.clone(),
+        account: Account::new(facts.username.clone(), pool.account),
+        budget,
+        departure: situation.first_departure(survey.next_due),
+        refusing: refusing(&sources),
+        queue: Queue {
+            messages: totals.messages,
+            bytes: totals.bytes,
+            set_aside: totals.set_aside,
+            set_aside_in: facts.damaged.display().to_string(),
+            recipients: survey.recipients,
+            oldest: survey.oldest,
+            partial: survey.partial,
+        },
+        in_flight: pool.in_flight,
+        refused: survey.refused,
+        errors: pool.errors.into_iter().rev().collect(),
+        unknown_replies: pool.counters.unknown_replies,
+    }))
+}
+
+async fn budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
+    Ok(Json(stand(&sources, 0).await?.budget))
+}
+
+async fn clients(State(sources): State<Sources>) -> Json<Clients> {
+    Json(Clients { now: sources.clock.wall(), clients: sources.clients.snapshot() })
+}
+
+async fn resume(State(sources): State<Sources>) -> Json<Account> {
+    let state = sources.upstream.resume().await;
+    tracing::info!(account = state.condition.name(), "resumed");
+    Json(Account::new(sources.facts.username.clone(), state))
+}
+
+/// How things stand at one moment.
+#[derive(Debug)]
+pub(super) struct Stand {
+    pub(super) pool: PoolStatus,
+    pub(super) situation: Situation,
+    pub(super) budget: Budget,
+}
+
+impl Stand {
+    /// When mail leaves next as far as the pool knows, which is all that can be said without a walk.
+    pub(super) fn next_departure(&self) -> Departure {
+        let due = self.pool.next.map(|next| match next.why {
+            DepartureReason::Due => next.at,
+            _ => self.situation.now,
+        });
+        self.situation.first_departure(due.map(|due| (Lane::Normal, due)))
+    }
+}
+
+/// Gathers it; `due` is the number of recipients that are due.
+pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, StoreError> {
+    let (now, facts) = (sources.clock.now(), &sources.facts);
+    let pool = sources.upstream.status();
+    let limit = facts.limit();
+    let of_urgent = limit.less(facts.notice_reserve);
+    let of_others = of_urgent.less(facts.urgent_reserve);
+    let notices = sources.store.ledger(now, limit).await?;
+    let urgent = sources.store.ledger(now, of_urgent).await?;
+    let others = sources.store.ledger(now, of_others).await?;
+    let full = pool.account.is_day_full(now.wall).then_some(pool.account.until).flatten();
+    let is_full = pool.account.is_day_full(now.wall);
+    let room = |view: LedgerView| Room {
+        recipients: if is_full { 0 } else { view.room },
+        // `None` is never, whatever the upstream says.
+        frees_at: view.frees_at.map(|at| full.map_or(at, |full| at.max(full))),
+    };
+    let rooms = Rooms { notices: room(notices), urgent: room(urgent), others: room(others) };
+    let situation = Situation {
+        now: now.wall,
+        stopping: sources.stop.phase() != Phase::Running,
+        store_failure: match sources.store.admission(0) {
+            Err(StoreError::Unavailable(reason)) => Some(reason),
+            _ => None,
+        },
+        account: pool.account.clone(),
+        probing: pool.probing,
+        rooms,
+        brake: pool.next.and_then(brake),
+        due_recipients: due,
+    };
+    // Without a limit only the upstream's own word leaves no room.
+    let told = |room: Room| (is_full || limit != Limit::NONE).then_some(room.recipients);
+    let budget = Budget {
+        now: now.wall,
+        recipients_per_day: facts.recipients_per_day,
+        owner_reserve: facts.owner_reserve,
+        limit,
+        notice_reserve: facts.notice_reserve,
+        urgent_reserve: facts.urgent_reserve,
+        spent: others.spent,
+        room: told(rooms.others),
+        urgent_room: told(rooms.urgent),
+        notice_room: told(rooms.notices),
+        frees_at: rooms.others.frees_at,
+        full_since: pool.account.day_full_since.filter(|_| is_full),
+        departure: situation.departure(Lane::Normal, now.wall),
+    };
+    Ok(Stand { pool, situation, budget })
+}
+
+/// The situation of a page of a list: with the number of recipients that are due, counted lately.
+pub(super) async fn situation(sources: &Sources) -> Result<Situation, StoreError> {
+    let now = sources.clock.now();
+    let due = match sources.outlook.due(now).await {
+        Some(due) => due,
+        None => {
+            let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+            sources.outlook.keep(now, &survey).await;
+            survey.due
+        }
+    };
+    Ok(stand(sources, due).await?.situation)
+}
+
+/// When mail leaves next, for probes: `None` while the queue does not answer in time.
+pub(super) async fn next_departure(sources: &Sources) -> Option<Departure> {
+    let stand = tokio::time::timeout(PROBE_PATIENCE, stand(sources, 0)).await;
+    Some(stand.ok()?.ok()?.next_departure())
+}
+
+/// What only the pool knows; due times, budget and pauses are looked up.
+fn brake(next: crate::delivery::Departure) -> Option<Brake> {
+    let because = match next.why {
+        DepartureReason::Pace => Because::Pace,
+        DepartureReason::Logins => Because::Logins,
+        DepartureReason::Store => Because::Store,
+        DepartureReason::Due | DepartureReason::Budget | DepartureReason::Pause => return None,
+    };
+    Some(Brake { until: next.at, because })
+}
+
+/// Why new mail is refused, or large mail: asked of the store as clients' messages ask it.
+pub(super) fn refusing(sources: &Sources) -> Option<Refusing> {
+    let largest = sources.facts.largest_message;
+    let shown = bytesize::ByteSize::b(largest).display().iec().to_string();
+    Refusing::of(sources.store.admission(0), sources.store.admission(largest), &shown)
+}
+
+/// One line for systemd: what waits and until when, how the account is, and what is refused. It asks the queue, and
+/// waits as long as the queue does.
+pub async fn line(sources: &Sources) -> String {
+    let messages = sources.store.totals().messages;
+    let queue = match messages {
+        0 => "the queue is empty".to_owned(),
+        1 => "1 message in the queue".to_owned(),
+        messages => format!("{messages} messages in the queue"),
+    };
+    let refusing =
+        refusing(sources).map_or_else(String::new, |refusing| format!("; {}", refusing.what));
+    let Ok(stand) = stand(sources, 0).await else {
+        return format!("{queue}, which cannot be read just now{refusing}");
+    };
+    let account = format!("account {}", stand.situation.account.condition.name());
+    let departure = stand.next_departure();
+    let waits = match departure.at.filter(|_| messages > 0 && departure.is_obstructed()) {
+        Some(at) => format!("; mail leaves at {}: {}", utc(at), departure.why),
+        None if messages > 0 && departure.is_obstructed() => {
+            format!("; mail waits: {}", departure.why)
+        }
+        None => String::new(),
+    };
+    let held = match sources.outlook.held() {
+        0 => String::new(),
+        held => format!("; {held} held for a person"),
+    };
+    format!("{queue}, {account}{waits}{held}{refusing}")
+}
+
+fn utc(at: Timestamp) -> String {
+    at.to_string()
+}
+
+/// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
+pub const MESSAGES_MAX: usize = 100_000;
+/// Refusals kept: what fits a screen.
+const REFUSED_MAX: usize = 5;
+
+/// How long one walk through the queue serves the pages of a list.
+const WALK_AGE_MAX_MS: u64 = 5_000;
+
+/// What the last walks have found.
+#[derive(Debug, Default)]
+pub struct Outlook {
+    due: Mutex<Option<(Moment, u64)>>,
+    held: AtomicU64,
+}
+
+impl Outlook {
+    /// Keeps what a walk has found.
+    pub(super) async fn keep(&self, now: Moment, survey: &Survey) {
+        self.held.store(survey.recipients.held, Ordering::Relaxed);
+        *self.due.lock().await = Some((now, survey.due));
+    }
+
+    /// Recipients that were due, when they were counted lately.
+    pub(super) async fn due(&self, now: Moment) -> Option<u64> {
+        let is_young = |then: &Moment| {
+            then.boot == now.boot
+                && now.since_boot_ms.saturating_sub(then.since_boot_ms) < WALK_AGE_MAX_MS
+        };
+        self.due.lock().await.filter(|(then, _)| is_young(then)).map(|(_, due)| due)
+    }
+
+    /// Recipients that wait for a person.
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+/// What the walk found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Recipients by state.
+    pub recipients: RecipientTotals,
+    /// The message that was accepted first of those that wait or are being sent; dead and held ones do not count.
+    pub oldest: Option<Oldest>,
+    /// The earliest time at which a recipient of each lane is due.
+    pub next_due: BTreeMap<Lane, Timestamp>,
+    /// Recipients that are due.
+    pub due: u64,
+    /// The refusals of the newest messages that have any, newest first.
+    pub refused: Vec<RefusedRecipient>,
+    /// Whether the queue was longer than the walk.
+    pub partial: bool,
+}
+
+impl Survey {
+    /// Walks through the queue, over `messages_max` messages of it at most.
+    pub async fn of(
+        store: &dyn Store,
+        now: Timestamp,
+        messages_max: usize,
+    ) -> Result<Self, StoreError> {
+        let mut survey = Self::default();
+        let (mut walk, mut seen) = (Walk::begin(store).await?, 0);
+        while seen < messages_max && !walk.is_over() {
+            let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
+            seen += page.len();
+            page.iter().for_each(|message| survey.add(message, now));
+        }
+        survey.partial = seen >= messages_max;
+        survey.refused.reverse();
+        Ok(survey)
+    }
+
+    fn add(&mut self, message: &QueuedMessage, now: Timestamp) {
+        let (accepted_at, lane) = (message.record.accepted_at, message.record.lane);
+        let waits = message.recipients().iter().any(|recipient| {
+            matches!(
+                recipient.state,
+                RecipientState::Queued { .. } | RecipientState::Reserved { .. }
+            )
+        });
+        if waits && self.oldest.is_none_or(|oldest| accepted_at < oldest.accepted_at) {
+            self.oldest = Some(Oldest { id: message.id, accepted_at });
+        }
+        for recipient in message.recipients() {
+            let totals = &mut self.recipients;
+            match &recipient.state {
+                RecipientState::Queued { due, resend } => {
+                    *(if *resend { &mut totals.uncertain } else { &mut totals.queued }) += 1;
+                    self.due += u64::from(*due <= now);
+                    let next = self.next_due.entry(lane).or_insert(*due);
+                    *next = (*next).min(*due);
+                }
+                RecipientState::Reserved { .. } => totals.reserved += 1,
+                RecipientState::Relayed { .. } => totals.relayed += 1,
+                RecipientState::Held { .. } => totals.held += 1,
+                RecipientState::Dead { .. } => totals.dead += 1,
+            }
+        }
+        self.note_refusal(message);
+    }
+
+    /// Keeps the first refusal of the message, and of the last [`REFUSED_MAX`] messages with one.
+    fn note_refusal(&mut self, message: &QueuedMessage) {
+        let refused = message.recipients().iter().find_map(|recipient| match &recipient.state {
+            RecipientState::Relayed { .. } => None,
+            RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
+                Some((recipient, reason))
+            }
+            RecipientState::Queued { .. } | RecipientState::Reserved { .. } => {
+                recipient.last_reply.as_ref().map(|reply| (recipient, reply))
+            }
+        });
+        let Some((recipient, reply)) = refused else { return };
+        if self.refused.len() == REFUSED_MAX {
+            self.refused.remove(0);
+        }
+        self.refused.push(RefusedRecipient {
+            id: message.id,
+            recipient: recipient.address.to_string(),
+            state: recipient.state.name().to_owned(),
+            reply: reply.clone(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::envelope::BodyKind,
+        queue::{id::QueueId, record::MessageRecord, state::Recipient},
+    };
+
+    const NOW: Timestamp = Timestamp(60);
+
+    fn message(number: u8, states: Vec<(RecipientState, Option<&str>)>) -> QueuedMessage {
+        let recipients = states.into_iter().map(|(state, reply)| Recipient {
+            address: format!("r{number}@example.org").parse().expect("an address"),
+            state,
+            attempts: 0,
+            last_reply: reply.map(str::to_owned),
+        });
+        let record = MessageRecord {
+            accepted_at: Timestamp(i64::from(number)),
+            reverse_path: None,
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            size_bytes: 1,
+            lane: Lane::Normal,
+            lifetime_from: Timestamp(0),
+            told: Vec::new(),
+            delay_told: false,
+            notify: BTreeMap::new(),
+            notices: Vec::new(),
+            setbacks: crate::queue::record::Setbacks::default(),
+            recipients: recipients.collect(),
+        };
+        QueuedMessage { id: QueueId::from_bytes([number; 16]), record }
+    }
+
+    #[test]
+    fn totals_the_oldest_that_waits_and_the_next_due_time_come_from_every_recipient() {
+        let queued = |due| RecipientState::Queued { due: Timestamp(due), resend: false };
+        let reserved =
+            RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
+        let mut survey = Survey::default();
+        let dead = RecipientState::Dead { since: Timestamp(1), reason: "550".into() };
+        survey.add(&message(0, vec![(dead, None)]), NOW);
+        survey.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]), NOW);
+        survey.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]), NOW);
+        assert_eq!((survey.recipients.queued, survey.recipients.reserved), (2, 2));
+        assert_eq!(survey.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50))]));
+        assert_eq!(survey.due, 1, "the one that is due at 50");
+        assert_eq!(
+            survey.oldest.map(|oldest| oldest.accepted_at),
+            Some(Timestamp(1)),
+            "a dead letter does not wait"
+        );
+    }
+
+    #[test]
+    fn only_the_refusals_of_the_newest_messages_are_kept() {
+        let mut survey = Survey::default();
+        for number in 1..=9 {
+            let state = RecipientState::Dead {
+                since: Timestamp(0),
+                reason: format!("550 number {number}"),
+            };
+            survey.add(&message(number, vec![(state, None)]), NOW);
+        }
+        let replies: Vec<&str> = survey.refused.iter().map(|error| error.reply.as_str()).collect();
+        assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));
+    }
+}
