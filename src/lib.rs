@@ -14,7 +14,6 @@ pub mod clock;
 pub mod fingerprint;
 mod handbook;
 mod log_limit;
-mod passwd;
 mod reasons;
 pub mod shutdown;
 mod sync;
@@ -28,6 +27,7 @@ pub mod message;
 pub mod tasks;
 // 2: the durable queue, and who is meant by a name
 pub mod aliases_file;
+mod passwd;
 pub mod queue;
 // 3: the two halves, what is told of mail that cannot leave, and the front end of local mail
 pub mod delivery;

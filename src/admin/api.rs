@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::{
     delivery::{InFlight, LastError},
-    listener::clients::ClientStats as Client,
+    listener::client_stats::ClientStats as Client,
     queue::waiting::{Because, Departure, Refusing},
 };
 
 use crate::{
     budget::Limit,
     clock::Timestamp,
-    listener::dropped::DropState,
+    listener::drop_directory::DropState,
     message::envelope::{Envelope, Lane},
     queue::{
         id::QueueId,

@@ -99,9 +99,9 @@ pub struct Sources {
     /// The delivery half.
     pub upstream: Arc<dyn Upstream>,
     /// Who has been at the door.
-    pub clients: Arc<listener::clients::Clients>,
+    pub clients: Arc<listener::client_stats::Clients>,
     /// What lies in the drop directory.
-    pub dropped: Option<Arc<listener::dropped::Tally>>,
+    pub dropped: Option<Arc<listener::drop_directory::Tally>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The order to stop.

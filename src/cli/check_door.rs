@@ -3,7 +3,13 @@
 //! Rule: files are looked at as the caller; what only the relay's own user may read is not blamed on the
 //! configuration. Must not know how the listener uses its files.
 
-use std::{fs, io, io::Write, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -19,7 +25,7 @@ use crate::{
         bind::takes_ipv4,
         options::{Endpoint, Network, TlsFiles},
         tls,
-        users_file::{UsersError, UsersFile},
+        users::{UsersError, UsersFile},
     },
     message::envelope::Lane,
     smtp::server::{Authentication, Policy},

@@ -3,11 +3,15 @@
 //! Rule: it only looks. Nothing here keeps the relay from starting, so all of it is a warning, with the command that
 //! helps. Must not know what is spoken there.
 
-use std::{fs, io, io::Write, os::unix::fs::MetadataExt as _};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::MetadataExt as _,
+};
 
 use super::screen::labelled;
 use crate::{
-    listener::{dropped, local_socket, options::Local},
+    listener::{bind, drop_directory, options::Local},
     settings::Settings,
 };
 
@@ -26,12 +30,12 @@ pub(super) fn print(out: &mut dyn Write, places: &Local) -> io::Result<()> {
 /// What stands in the way of local mail.
 pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let places = &settings.listener.local;
-    let socket = places.socket.as_deref().and_then(local_socket::impassable);
+    let socket = places.socket.as_deref().and_then(bind::impassable);
     // The queue belongs to the user of the relay, who may be another one than the user of this command.
     let owner = fs::metadata(&settings.queue.directory)
         .ok()
         .map(|metadata| (metadata.uid(), metadata.gid()));
     let directory = places.drop_directory.as_deref();
-    let directory = directory.map(|path| dropped::faults(path, owner)).unwrap_or_default();
+    let directory = directory.map(|path| drop_directory::faults(path, owner)).unwrap_or_default();
     socket.into_iter().chain(directory).collect()
 }

@@ -3,7 +3,10 @@
 //! Rule: when mail does not leave, the screen says in plain words when it will and what would help.
 //! Must not know how the facts travel.
 
-use std::{io, io::Write, time::Duration};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use super::{
     moment::{relative, span, when},
@@ -13,7 +16,7 @@ use crate::{
     admin::api::{Account, Because, Budget, Queue, Status},
     budget::Limit,
     clock::Timestamp,
-    listener::dropped::DropState,
+    listener::drop_directory::DropState,
 };
 
 /// Errors of the upstream on the screen; --json has all that are kept.

@@ -19,10 +19,7 @@ use super::{
     users_edit::{Edit, EditError},
 };
 use crate::{
-    listener::{
-        users,
-        users_file::{USERS_MAX, UsersError, UsersFile, check_login},
-    },
+    listener::users::{self, USERS_MAX, UsersError, UsersFile, check_login},
     settings,
 };
 

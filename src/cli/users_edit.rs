@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::{
     careful_file,
-    listener::users_file::{UsersError, UsersFile},
+    listener::users::{UsersError, UsersFile},
 };
 
 /// A new file is for its owner alone.

@@ -1,27 +1,49 @@
-//! The accept loop, of the network's sockets and of the local one.
+//! The accept loop, and what it lets in: clients of the network and programs of this host, each for a place.
 //!
-//! Rule: every task belongs to the loop's set, and a process without descriptors waits instead of spinning. Must not know
-//! who is let in.
+//! Rule: every task belongs to the loop's set, and a process without descriptors waits instead of spinning. A user who
+//! fills his places keeps neither other users nor root out, and never a client of the network.
 
 use std::{
     future::poll_fn,
     io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use rustix::io::Errno;
-use tokio::task::JoinSet;
+use tokio::{
+    net::{TcpListener, TcpStream, UnixStream},
+    task::JoinSet,
+};
 
-use super::turn_away::{LOG_INTERVAL, TurnedAway};
+use super::{
+    client_stats::Kind,
+    connection,
+    limits::{self, NoPlace, Place, Places, Waiting},
+    options::Endpoint,
+    proxy::{self, Source},
+    reject::{LOG_INTERVAL, TurnedAway},
+    service::{Guest, Local, Service, TlsFrom},
+    stream::Stream,
+    transaction_log,
+};
 use crate::{
     clock::Clock,
     log_limit::LogLimit,
+    passwd,
     shutdown::{Phase, Watch},
+    smtp::reply,
+    unix_socket::UnixSocket,
 };
 
 /// How long to wait when the process has no file descriptor left for another connection.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+/// How long a program of this host waits for a place that others of this host hold, before it hears 421.
+const PLACE_WAIT: Duration = Duration::from_secs(15);
+/// How often it looks meanwhile whether one of them is idle.
+const PLACE_LOOK: Duration = Duration::from_millis(250);
 
 /// What an accept loop is about.
 pub(super) struct Loop<'a> {
@@ -74,6 +96,278 @@ fn is_exhausted(error: &io::Error) -> bool {
     errno.is_some_and(|errno| {
         [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
     })
+}
+
+/// What admits the network's connections.
+pub(super) struct Door {
+    pub(super) places: Arc<Places>,
+    pub(super) service: Arc<Service>,
+    pub(super) shutdown: Watch,
+}
+
+impl Door {
+    pub(super) async fn accept_all(
+        &self,
+        sockets: &[(TcpListener, Endpoint)],
+        connections: &mut JoinSet<()>,
+        shutdown: &mut Watch,
+    ) {
+        let (service, mut next) = (&self.service, 0);
+        let accepting = Loop {
+            clock: &*service.clock,
+            turned_away: &service.turned_away,
+            remedy: "raise LimitNOFILE or lower max_connections",
+        };
+        let admit = |(socket, peer, endpoint), connections: &mut JoinSet<()>| {
+            self.admit(socket, peer, endpoint, connections);
+        };
+        let poll_accept = |context: &mut Context<'_>| poll_any(sockets, &mut next, context);
+        accepting.run(poll_accept, admit, connections, shutdown).await;
+    }
+
+    fn admit(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        endpoint: Endpoint,
+        connections: &mut JoinSet<()>,
+    ) {
+        let peer = peer.ip().to_canonical();
+        let of_this_host = peer.is_loopback() && !endpoint.proxy;
+        let place = if endpoint.proxy {
+            self.places.take_unnamed()
+        } else if of_this_host && self.places.has_waiting() {
+            Err(NoPlace::ClientFull)
+        } else {
+            self.places.take(self.service.guest(peer))
+        };
+        let service = Arc::clone(&self.service);
+        let mut shutdown = self.shutdown.clone();
+        let waiting = match place {
+            Ok(place) => {
+                let arrival = Arrival { socket, peer, endpoint, place };
+                connections.spawn(async move { arrival.serve(&service, shutdown).await });
+                return;
+            }
+            Err(NoPlace::ClientFull) if of_this_host => self.places.wait(),
+            Err(reason) => return self.service.turn_away(&socket, endpoint, peer, reason),
+        };
+        let Some(waiting) = waiting else {
+            return self.service.turn_away(&socket, endpoint, peer, NoPlace::ClientFull);
+        };
+        let places = Arc::clone(&self.places);
+        connections.spawn(async move {
+            let place = tokio::select! {
+                biased;
+                () = shutdown.reached(Phase::Draining) => return,
+                place = wait_for_place(&places, waiting, &service, peer) => place,
+            };
+            match place {
+                Ok(place) => {
+                    let arrival = Arrival { socket, peer, endpoint, place };
+                    arrival.serve(&service, shutdown).await;
+                }
+                Err(reason) => service.turn_away(&socket, endpoint, peer, reason),
+            }
+        });
+    }
+}
+
+/// Waits until a program of this host leaves, or one that is idle has been asked to. All of them are one client, so that
+/// a burst of one program would otherwise cost another its mail.
+async fn wait_for_place(
+    places: &Arc<Places>,
+    waiting: Waiting,
+    service: &Service,
+    peer: IpAddr,
+) -> Result<Place, NoPlace> {
+    let (clock, guest) = (&*service.clock, service.guest(peer));
+    let began_ms = clock.now().since_boot_ms;
+    loop {
+        let now_ms = clock.now().since_boot_ms;
+        if waiting.is_first()
+            && let Ok(place) = places.take(guest)
+        {
+            return Ok(place);
+        }
+        if u128::from(now_ms.saturating_sub(began_ms)) >= PLACE_WAIT.as_millis() {
+            return Err(NoPlace::ClientFull);
+        }
+        places.dismiss_the_idle(guest, now_ms);
+        tokio::select! {
+            () = waiting.called() => {}
+            () = clock.sleep(PLACE_LOOK) => {}
+        }
+    }
+}
+
+/// The next connection on any of the sockets, which take turns in being asked first.
+fn poll_any(
+    sockets: &[(TcpListener, Endpoint)],
+    next: &mut usize,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, SocketAddr, Endpoint)>> {
+    for offset in 0..sockets.len() {
+        let index = (*next + offset) % sockets.len();
+        let (socket, endpoint) = &sockets[index];
+        if let Poll::Ready(accepted) = socket.poll_accept(context) {
+            *next = index + 1;
+            return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, *endpoint)));
+        }
+    }
+    Poll::Pending
+}
+
+/// What admits the local connections.
+pub(super) struct LocalDoor {
+    places: Arc<Places>,
+    service: Arc<Service>,
+    shutdown: Watch,
+}
+
+impl LocalDoor {
+    pub(super) fn new(service: Arc<Service>, shutdown: Watch) -> Self {
+        let limits = &service.options.limits;
+        let places = Places::new(limits.local_connections, limits.local_connections_per_user);
+        Self { places, service, shutdown }
+    }
+
+    /// Takes connections until the service drains.
+    pub(super) async fn accept_all(&self, socket: UnixSocket, connections: &mut JoinSet<()>) {
+        let listener = match socket.listener() {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "the local socket cannot be used"),
+        };
+        let mut shutdown = self.shutdown.clone();
+        let accepting = Loop {
+            clock: &*self.service.clock,
+            turned_away: &self.service.turned_away,
+            remedy: "raise LimitNOFILE; this is the local socket",
+        };
+        let poll_accept = |context: &mut Context<'_>| listener.poll_accept(context);
+        let admit = |(stream, _), connections: &mut JoinSet<()>| self.admit(stream, connections);
+        accepting.run(poll_accept, admit, connections, &mut shutdown).await;
+    }
+
+    fn admit(&self, stream: UnixStream, connections: &mut JoinSet<()>) {
+        let uid = match stream.peer_cred() {
+            Ok(credentials) => credentials.uid(),
+            Err(error) => return tracing::debug!(%error, "local connection lost"),
+        };
+        match self.places.take(limits::Guest::of_user(uid)) {
+            Ok(place) => {
+                let (service, shutdown) = (Arc::clone(&self.service), self.shutdown.clone());
+                connections
+                    .spawn(async move { serve(stream, uid, place, &service, shutdown).await });
+            }
+            Err(reason) => self.turn_away(&stream, uid, reason),
+        }
+    }
+
+    /// One write into an empty send buffer, which cannot block.
+    fn turn_away(&self, stream: &UnixStream, uid: u32, reason: NoPlace) {
+        let hostname = &self.service.session_options.hostname;
+        let (reply, reason) = match reason {
+            NoPlace::Full => {
+                (reply::too_many_connections(hostname), "all local connections are taken")
+            }
+            NoPlace::ClientFull => {
+                (reply::too_many_of_client(hostname), "this user has all it may have")
+            }
+        };
+        let mut bytes = Vec::new();
+        reply.render(&mut bytes);
+        if let Err(error) = stream.try_write(&bytes) {
+            tracing::debug!(uid, %error, "local connection lost");
+        }
+        let now = self.service.clock.now();
+        if let Some(count) = self.service.clients.tell_user(uid, Kind::TurnedAway, now) {
+            tracing::warn!(uid, reason, count, "refused");
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, uid: u32, place: Place, service: &Service, shutdown: Watch) {
+    let user = passwd::named(uid, None).await;
+    let guest = Guest::of_user(Local { uid, user, from_file: false }, &service.options);
+    service.clients.connected(guest.client.address, service.clock.now());
+    connection::serve(Stream::Local(stream), guest, service, shutdown).await;
+    drop(place);
+}
+
+/// A connection that was accepted and has a place. It is named already, unless a proxy has to tell the
+/// client's address.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: TcpStream,
+    pub(super) peer: IpAddr,
+    pub(super) endpoint: Endpoint,
+    pub(super) place: Place,
+}
+
+impl Arrival {
+    /// Serves the client to the end.
+    pub(super) async fn serve(self, service: &Service, mut shutdown: Watch) {
+        let (watch, seat) = (shutdown.clone(), self.place.seat());
+        seat.waits_from(service.clock.now().since_boot_ms, false);
+        let prepared = tokio::select! {
+            biased;
+            // Nobody was greeted yet, so nobody is owed a word.
+            () = shutdown.reached(Phase::Draining) => None,
+            () = seat.dismissed() => None,
+            prepared = self.prepare(service) => prepared,
+        };
+        if let Some((stream, guest, place)) = prepared {
+            service.clients.connected(guest.client.address, service.clock.now());
+            connection::serve_at(&seat, stream, guest, service, watch).await;
+            drop(place);
+        }
+    }
+
+    /// What comes before the greeting; boxed where it is large, since most connections need none of it.
+    async fn prepare(mut self, service: &Service) -> Option<(Stream, Guest, Place)> {
+        // Replies are single small writes; waiting for more to send would only delay them.
+        if let Err(error) = self.socket.set_nodelay(true) {
+            tracing::debug!(client = %self.peer, %error, "connection lost");
+            return None;
+        }
+        let source = if self.endpoint.proxy {
+            Box::pin(self.named_by_proxy(service)).await?
+        } else {
+            Source::Client(self.peer)
+        };
+        let mut guest = Guest::of(source, self.peer, &service.options);
+        if !self.endpoint.implicit_tls {
+            return Some((Stream::Plain(self.socket), guest, self.place));
+        }
+        guest.client.encrypted = true;
+        let stream =
+            Box::pin(service.handshake(self.socket, guest.client.address, TlsFrom::FirstByte))
+                .await;
+        matches!(stream, Stream::Tls(_)).then_some((stream, guest, self.place))
+    }
+
+    async fn named_by_proxy(&mut self, service: &Service) -> Option<Source> {
+        let source = match proxy::read(&mut self.socket, &*service.clock).await {
+            Ok(source) => source,
+            Err(error) => {
+                let told = service.clients.without_proxy_header(self.peer, service.clock.now());
+                if let Some(count) = told {
+                    let (proxy, address) = (self.peer, self.endpoint.address);
+                    tracing::warn!(%proxy, %address, %error, count = transaction_log::several(count), "refused");
+                }
+                return None;
+            }
+        };
+        let Source::Client(client) = source else { return Some(source) };
+        match self.place.name(service.guest(client)) {
+            Ok(()) => Some(source),
+            Err(reason) => {
+                service.turn_away(&self.socket, self.endpoint, client, reason);
+                None
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
-//! Opens the listening sockets, or takes over those that systemd has opened.
+//! The listening sockets: opened, or taken over from systemd; those of the network, and the local one.
 //!
-//! Rule: a refusal names the address and what to do about it. Must not know what is spoken on a socket.
+//! Rule: a refusal names the address and what to do about it; trouble with the local socket never keeps the relay from
+//! starting. Must not know what is spoken on a socket.
 
 use std::{
-    env, io,
+    env, fs, io,
     net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
 };
 
 use listenfd::ListenFd;
@@ -14,10 +17,7 @@ use rustix::{
 };
 use thiserror::Error;
 
-use super::{
-    local_socket::bind_local,
-    options::{Endpoint, Options},
-};
+use super::options::{Endpoint, Options};
 use crate::unix_socket::UnixSocket;
 
 /// Connections that the kernel keeps while we are busy; it caps the number at `net.core.somaxconn`.
@@ -302,6 +302,45 @@ fn open_socket(address: SocketAddr, with_ipv4: bool) -> Result<TcpListener, Errn
     Ok(socket.into())
 }
 
+/// Everybody may connect; who it is, the kernel tells.
+const SOCKET_MODE: u32 = 0o666;
+/// Everybody must be able to pass through a directory that we make.
+const DIRECTORY_MODE: u32 = 0o755;
+/// What others need of the directory.
+const PASSABLE: u32 = 0o001;
+
+/// Takes the configured socket. What stands in the way is told, and the relay does without it.
+pub(super) fn bind_local(path: &Path) -> Option<UnixSocket> {
+    let elsewhere = "set another socket under [sendmail], or socket = \"off\"";
+    match UnixSocket::bind(path, SOCKET_MODE, DIRECTORY_MODE, elsewhere) {
+        Ok(socket) => {
+            if let Some(warning) = impassable(path) {
+                tracing::warn!("{warning}");
+            }
+            Some(socket)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no local socket: programs of this host reach the relay through the drop directory, or over TCP");
+            None
+        }
+    }
+}
+
+/// Why other users cannot reach a socket at `path`, if its directory keeps them out.
+#[must_use]
+pub fn impassable(path: &Path) -> Option<String> {
+    let directory = path.parent()?;
+    let mode = fs::metadata(directory).ok()?.permissions().mode() & 0o7777;
+    (mode & PASSABLE == 0).then(|| {
+        format!(
+            "other users cannot reach {}, because they may not pass through {} (mode {mode:04o}); run: chmod o+x {}",
+            path.display(),
+            directory.display(),
+            directory.display()
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -501,5 +540,31 @@ mod tests {
             bind(&Options { addresses, ..options() }),
             Err(BindError::NotOurs { .. })
         ));
+    }
+
+    #[test]
+    fn everybody_may_reach_the_local_socket_and_trouble_with_it_is_no_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made/submit.sock");
+        let socket = bind_local(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (SOCKET_MODE, DIRECTORY_MODE));
+        assert!(bind_local(&path).is_none());
+        drop(socket);
+        fs::write(&path, "precious").unwrap();
+        assert!(bind_local(&path).is_none());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_directory_that_keeps_others_out_is_named_with_the_command() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("submit.sock");
+        let open =
+            |mode| fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+        open(0o755);
+        assert_eq!(impassable(&path), None);
+        open(0o750);
+        assert!(impassable(&path).unwrap().contains("run: chmod o+x "));
     }
 }

@@ -7,18 +7,18 @@
 use std::{fmt, io, pin::pin};
 
 use super::{
-    events::{self, Offer},
-    expansion::expand,
-    memory::Share,
-    seat::Seat,
+    client_stats::Kind,
+    expand::expand,
+    limits::Seat,
     service::{Guest, Service, TlsFrom},
     stream::{Closing, Stream},
-    told::Kind,
-    user,
-    watchdog::{Phase as WaitPhase, Watchdog},
+    throughput::Share,
+    timeouts::{Phase as WaitPhase, Watchdog},
+    transaction_log::{self, Offer},
 };
 use crate::{
     message::envelope::{BodyKind, Envelope, Origin},
+    passwd,
     queue::{draft::Draft, id::QueueId, store::StoreError},
     shutdown::{Phase, Watch},
     smtp::server::{Client, Credentials, Refusal, Session, Step, Transaction},
@@ -196,14 +196,14 @@ impl Connection<'_> {
             }
             let is_news =
                 self.service.clients.met(self.client.address, quirk, self.service.clock.now());
-            events::quirk(self.client, quirk, is_news);
+            transaction_log::quirk(self.client, quirk, is_news);
         }
     }
 
     async fn send(&mut self, bytes: &[u8]) {
         let (clients, now) = (&self.service.clients, self.service.clock.now());
         let tell = |kind| self.tell(kind);
-        let refusals = events::replies(self.client, self.uid(), bytes, tell);
+        let refusals = transaction_log::replies(self.client, self.uid(), bytes, tell);
         if refusals > 0 {
             clients.refused(self.client.address, refusals, now);
         }
@@ -241,7 +241,7 @@ impl Connection<'_> {
             let network = self.guest.network.map_or(Ok(()), |network| self.service.rates.take(network));
             network.map_err(|retry_after| {
                 if let Some(count) = self.tell(Kind::TooFast) {
-                    let (client, count) = (self.client.address, events::several(count));
+                    let (client, count) = (self.client.address, transaction_log::several(count));
                     tracing::info!(%client, uid = self.uid(), retry_after_s = retry_after.as_secs(), count, "too fast");
                 }
                 Refusal::TooFast { retry_after }
@@ -266,7 +266,7 @@ impl Connection<'_> {
         if let Some(local) = &mut self.guest.local
             && (transaction.claimed_user.is_some() || local.user.claimed)
         {
-            local.user = user::named(local.uid, transaction.claimed_user).await;
+            local.user = passwd::named(local.uid, transaction.claimed_user).await;
         }
         let offer = Offer::of(&transaction);
         let now = self.service.clock.wall();
@@ -301,7 +301,7 @@ impl Connection<'_> {
             Ok(mut draft) => {
                 draft.redirected_from(&redirected);
                 if let Some(unusable) = self.session.unusable_sender() {
-                    events::unusable_sender(self.client.address, unusable);
+                    transaction_log::unusable_sender(self.client.address, unusable);
                     draft.sent_as(unusable);
                 }
                 Ok(Content::Draft(Box::new(draft)))
@@ -341,7 +341,13 @@ impl Connection<'_> {
         let answer = match self.service.store.enqueue(draft).await {
             Ok(receipt) => {
                 let user = self.guest.local.as_ref().map(|local| &local.user);
-                events::accepted(receipt.id(), self.client, user, offer.as_ref(), size_bytes);
+                transaction_log::accepted(
+                    receipt.id(),
+                    self.client,
+                    user,
+                    offer.as_ref(),
+                    size_bytes,
+                );
                 self.service.clients.accepted(self.client.address, self.service.clock.now());
                 Ok(receipt.id().to_string())
             }
@@ -367,7 +373,7 @@ impl Connection<'_> {
 
     fn not_queued(&self, reason: impl fmt::Display) {
         if let Some(count) = self.tell(Kind::NotQueued) {
-            let (client, count) = (self.client.address, events::several(count));
+            let (client, count) = (self.client.address, transaction_log::several(count));
             tracing::warn!(%client, uid = self.uid(), %reason, count, "refused");
         }
     }

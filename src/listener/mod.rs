@@ -3,38 +3,28 @@
 //! Rule: it never talks to Gmail. Must not know what becomes of a message after the receipt.
 
 mod accept;
-mod arrival;
-mod authentication;
+mod auth;
 pub mod bind;
-pub mod clients;
+pub mod client_stats;
 mod connection;
-pub mod dropped;
-mod events;
-mod expansion;
-mod handshake;
-mod local;
-pub mod local_socket;
-mod memory;
+pub mod drop_directory;
+mod expand;
+mod limits;
 pub mod options;
-mod places;
 mod proxy;
-mod rate;
-mod seat;
+mod reject;
 pub mod server;
 mod service;
-mod site;
 mod stream;
+mod throughput;
+mod timeouts;
 pub mod tls;
-mod told;
-mod turn_away;
-mod user;
+mod transaction_log;
 pub mod users;
-pub mod users_file;
-mod watchdog;
 
 pub use self::{
     bind::{BindError, bind},
-    clients::Clients,
+    client_stats::Clients,
     options::Options,
     server::{Listener, OpenError},
 };

@@ -3,36 +3,22 @@
 //! Rule: every task belongs to the loop's set; a client for whom there is no place costs one write and
 //! no task. Must not know SMTP beyond the reply that turns a client away.
 
-use std::{
-    io, mem,
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, mem, net::SocketAddr, path::Path, sync::Arc};
 
 use thiserror::Error;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
     Clients, Options,
-    accept::Loop,
-    arrival::Arrival,
-    authentication::Authenticator,
+    accept::{Door, LocalDoor},
+    auth::Authenticator,
     bind::{Socket, Sockets},
-    dropped::{Reader, Tally},
-    local::LocalDoor,
-    memory::Memory,
-    options::Endpoint,
-    places::{NoPlace, Place, Places, Waiting},
-    rate::Rates,
+    drop_directory::{Reader, Tally},
+    limits::Places,
+    reject::TurnedAway,
     service::Service,
+    throughput::{Memory, Rates},
     tls::{Tls, TlsError},
-    turn_away::TurnedAway,
     users::{Users, UsersError},
 };
 use crate::{
@@ -42,11 +28,6 @@ use crate::{
     tasks::{self, Mishaps},
     unix_socket::UnixSocket,
 };
-
-/// How long a program of this host waits for a place that others of this host hold, before it hears 421.
-const PLACE_WAIT: Duration = Duration::from_secs(15);
-/// How often it looks meanwhile whether one of them is idle.
-const PLACE_LOOK: Duration = Duration::from_millis(250);
 
 /// Why the door cannot be opened although its sockets are there.
 #[derive(Debug, Error)]
@@ -182,124 +163,4 @@ impl Listener {
             clock,
         }
     }
-}
-
-/// What admits the network's connections.
-struct Door {
-    places: Arc<Places>,
-    service: Arc<Service>,
-    shutdown: Watch,
-}
-
-impl Door {
-    async fn accept_all(
-        &self,
-        sockets: &[(TcpListener, Endpoint)],
-        connections: &mut JoinSet<()>,
-        shutdown: &mut Watch,
-    ) {
-        let (service, mut next) = (&self.service, 0);
-        let accepting = Loop {
-            clock: &*service.clock,
-            turned_away: &service.turned_away,
-            remedy: "raise LimitNOFILE or lower max_connections",
-        };
-        let admit = |(socket, peer, endpoint), connections: &mut JoinSet<()>| {
-            self.admit(socket, peer, endpoint, connections);
-        };
-        let poll_accept = |context: &mut Context<'_>| poll_any(sockets, &mut next, context);
-        accepting.run(poll_accept, admit, connections, shutdown).await;
-    }
-
-    fn admit(
-        &self,
-        socket: TcpStream,
-        peer: SocketAddr,
-        endpoint: Endpoint,
-        connections: &mut JoinSet<()>,
-    ) {
-        let peer = peer.ip().to_canonical();
-        let of_this_host = peer.is_loopback() && !endpoint.proxy;
-        let place = if endpoint.proxy {
-            self.places.take_unnamed()
-        } else if of_this_host && self.places.has_waiting() {
-            Err(NoPlace::ClientFull)
-        } else {
-            self.places.take(self.service.guest(peer))
-        };
-        let service = Arc::clone(&self.service);
-        let mut shutdown = self.shutdown.clone();
-        let waiting = match place {
-            Ok(place) => {
-                let arrival = Arrival { socket, peer, endpoint, place };
-                connections.spawn(async move { arrival.serve(&service, shutdown).await });
-                return;
-            }
-            Err(NoPlace::ClientFull) if of_this_host => self.places.wait(),
-            Err(reason) => return self.service.turn_away(&socket, endpoint, peer, reason),
-        };
-        let Some(waiting) = waiting else {
-            return self.service.turn_away(&socket, endpoint, peer, NoPlace::ClientFull);
-        };
-        let places = Arc::clone(&self.places);
-        connections.spawn(async move {
-            let place = tokio::select! {
-                biased;
-                () = shutdown.reached(Phase::Draining) => return,
-                place = wait_for_place(&places, waiting, &service, peer) => place,
-            };
-            match place {
-                Ok(place) => {
-                    let arrival = Arrival { socket, peer, endpoint, place };
-                    arrival.serve(&service, shutdown).await;
-                }
-                Err(reason) => service.turn_away(&socket, endpoint, peer, reason),
-            }
-        });
-    }
-}
-
-/// Waits until a program of this host leaves, or one that is idle has been asked to. All of them are one client, so that
-/// a burst of one program would otherwise cost another its mail.
-async fn wait_for_place(
-    places: &Arc<Places>,
-    waiting: Waiting,
-    service: &Service,
-    peer: IpAddr,
-) -> Result<Place, NoPlace> {
-    let (clock, guest) = (&*service.clock, service.guest(peer));
-    let began_ms = clock.now().since_boot_ms;
-    loop {
-        let now_ms = clock.now().since_boot_ms;
-        if waiting.is_first()
-            && let Ok(place) = places.take(guest)
-        {
-            return Ok(place);
-        }
-        if u128::from(now_ms.saturating_sub(began_ms)) >= PLACE_WAIT.as_millis() {
-            return Err(NoPlace::ClientFull);
-        }
-        places.dismiss_the_idle(guest, now_ms);
-        tokio::select! {
-            () = waiting.called() => {}
-            () = clock.sleep(PLACE_LOOK) => {}
-        }
-    }
-}
-
-/// The next connection on any of the sockets, which take turns in being asked first.
-fn poll_any(
-    sockets: &[(TcpListener, Endpoint)],
-    next: &mut usize,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<(TcpStream, SocketAddr, Endpoint)>> {
-    for offset in 0..sockets.len() {
-        let index = (*next + offset) % sockets.len();
-        let (socket, endpoint) = &sockets[index];
-        if let Poll::Ready(accepted) = socket.poll_accept(context) {
-            *next = index + 1;
-            return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, *endpoint)));
-        }
-    }
-    Poll::Pending
 }

@@ -10,17 +10,16 @@ use std::{
 use tokio::net::TcpStream;
 
 use super::{
-    authentication::Authenticator,
-    clients::Clients,
-    events,
-    memory::Memory,
+    auth::Authenticator,
+    client_stats::Clients,
+    limits::{self, NoPlace},
     options::{Endpoint, Options},
-    places::{self, NoPlace},
     proxy::Source,
-    rate::Rates,
+    reject::TurnedAway,
     stream::Stream,
+    throughput::{Memory, Rates},
     tls::Tls,
-    turn_away::TurnedAway,
+    transaction_log,
 };
 use crate::{
     clock::Clock,
@@ -128,15 +127,15 @@ impl Service {
             }
             Err(failure) => {
                 let told = self.clients.handshake_failed(client, self.clock.now());
-                events::handshake_failed(client, &failure, told);
+                transaction_log::handshake_failed(client, &failure, told);
                 Stream::Gone
             }
         }
     }
 
     /// A client, as its places are counted.
-    pub(super) fn guest(&self, address: IpAddr) -> places::Guest {
-        places::Guest::of_address(address, self.options.policy_of(address).trusted)
+    pub(super) fn guest(&self, address: IpAddr) -> limits::Guest {
+        limits::Guest::of_address(address, self.options.policy_of(address).trusted)
     }
 
     /// Sends a client away for whom there is no place.

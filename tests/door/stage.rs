@@ -13,7 +13,7 @@ use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
     listener::{
         Clients, Listener, Options, bind,
-        clients::ClientSummary,
+        client_stats::ClientStats,
         options::{Endpoint, Limits, Local, Network, TlsFiles},
     },
     message::envelope::Lane,
@@ -173,12 +173,12 @@ impl Door {
     }
 
     /// The one client that these tests have, as the listener counts it.
-    pub(super) fn summary(&self) -> ClientSummary {
+    pub(super) fn summary(&self) -> ClientStats {
         let [summary] = self.clients.snapshot().try_into().unwrap();
         summary
     }
 
-    pub(super) fn clients(&self) -> Vec<ClientSummary> {
+    pub(super) fn clients(&self) -> Vec<ClientStats> {
         self.clients.snapshot()
     }
 

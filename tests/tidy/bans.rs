@@ -106,7 +106,7 @@ pub(super) const BANS: &[Ban] = &[
             Code(".try_read_buf("),
         ],
         // The player is the client of a pipe within the process; no socket is at its end.
-        allowed: &["src/listener/dropped/player.rs", "src/listener/stream.rs"],
+        allowed: &["src/listener/drop_directory/replay.rs", "src/listener/stream.rs"],
         reason: "invariant 7: one file reads client sockets, with its limits and timeouts",
     },
     Ban {

@@ -15,10 +15,9 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    clients::Clients,
-    events,
-    site::site,
-    told::Kind,
+    client_stats::{Clients, Kind},
+    limits::site,
+    transaction_log,
     users::{Users, UsersError},
 };
 use crate::{
@@ -84,7 +83,7 @@ impl Authenticator {
             Err(error) => {
                 let now = self.clock.now();
                 if let Some(count) = self.clients.tell(client.address, Kind::LoginUnchecked, now) {
-                    let (client, count) = (client.address, events::several(count));
+                    let (client, count) = (client.address, transaction_log::several(count));
                     tracing::warn!(%client, reason = %error, count, "login not checked");
                 }
                 Err(LoginRefusal::Unavailable)
@@ -121,11 +120,11 @@ impl Authenticator {
     }
 
     fn log(&self, client: Client, credentials: &Credentials, reason: &str) {
-        let login = events::login(&credentials.login);
+        let login = transaction_log::login(&credentials.login);
         let client = client.address;
         match self.clients.login_failed(client, self.clock.now()) {
             Some(count) => {
-                tracing::info!(%client, %login, reason, count = events::several(count), "login refused");
+                tracing::info!(%client, %login, reason, count = transaction_log::several(count), "login refused");
             }
             None => tracing::debug!(%client, %login, reason, "login refused"),
         }

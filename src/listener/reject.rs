@@ -7,7 +7,10 @@ use std::{mem, net::IpAddr, sync::Mutex, time::Duration};
 
 use tokio::{net::TcpStream, sync::Notify};
 
-use super::{options::Endpoint, places::NoPlace, site::site};
+use super::{
+    limits::{NoPlace, site},
+    options::Endpoint,
+};
 use crate::{clock::Clock, log_limit::LogLimit, smtp::server::reply, sync};
 
 /// Turned-away clients, and what else happens at the door in floods, are logged at most this often.

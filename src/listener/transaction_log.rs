@@ -6,7 +6,7 @@ use std::{fmt, net::IpAddr};
 
 use tracing::Level;
 
-use super::{handshake::Failure, told::Kind};
+use super::{client_stats::Kind, tls::Failure};
 use crate::{
     message::envelope::LocalUser,
     queue::id::QueueId,

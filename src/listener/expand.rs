@@ -9,7 +9,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::events;
+use super::transaction_log;
 use crate::{
     message::aliases::{RECIPIENTS_MAX, Routes, Unrouted, same_mailbox},
     smtp::{
@@ -58,7 +58,7 @@ pub(super) fn expand(
         }
     }
     if recipients.paths != asked {
-        events::expanded(client, &asked, recipients.paths.len());
+        transaction_log::expanded(client, &asked, recipients.paths.len());
     }
     transaction.forward_paths = recipients.paths;
     transaction.dsn.recipients = recipients.wishes;
