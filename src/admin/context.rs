@@ -2,7 +2,15 @@
 //!
 //! Rule: as in `server.rs`: every answer is JSON of `api.rs`, also a refusal. Must not know the paths.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use axum::{
@@ -11,11 +19,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
-use super::{
-    api::{Kind, Message, PAGE_DEFAULT, PAGE_MAX, QueuePage, Refused},
-    status::Outlook,
-};
+use super::api::{Kind, Message, PAGE_DEFAULT, PAGE_MAX, QueuePage, Refused};
 use crate::{
     budget::Limit,
     clock::{Clock, Moment},
@@ -112,6 +118,39 @@ pub struct Sources {
     pub outlook: Arc<Outlook>,
     /// The rest.
     pub facts: Arc<Facts>,
+}
+
+/// How long one walk through the queue serves the pages of a list.
+const WALK_AGE_MAX_MS: u64 = 5_000;
+
+/// What the last walks have found.
+#[derive(Debug, Default)]
+pub struct Outlook {
+    /// Recipients that are due, and when they were counted.
+    due: Mutex<Option<(Moment, u64)>>,
+    held: AtomicU64,
+}
+
+impl Outlook {
+    /// Keeps what a walk has found.
+    pub(super) async fn keep(&self, now: Moment, due: u64, held: u64) {
+        self.held.store(held, Ordering::Relaxed);
+        *self.due.lock().await = Some((now, due));
+    }
+
+    /// Recipients that were due, when they were counted lately.
+    pub(super) async fn due(&self, now: Moment) -> Option<u64> {
+        let is_young = |then: &Moment| {
+            then.boot == now.boot
+                && now.since_boot_ms.saturating_sub(then.since_boot_ms) < WALK_AGE_MAX_MS
+        };
+        self.due.lock().await.filter(|(then, _)| is_young(then)).map(|(_, due)| due)
+    }
+
+    /// Recipients that wait for a person.
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
 }
 
 /// Which page of the queue.

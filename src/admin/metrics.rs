@@ -155,7 +155,7 @@ fn counters(page: &mut Page, pool: &PoolStatus) {
 
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {
     let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, &survey).await;
+    sources.outlook.keep(now, survey.due, survey.recipients.held).await;
     let totals = sources.store.totals();
     page.one(
         "queue_messages",

@@ -3,19 +3,13 @@
 //! Rule: whoever tells of the relay's state (status, lists, probes, alerts, systemd's line) takes it from here. A walk reads
 //! page by page and keeps totals only, so that 50,000 messages cost no memory.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
     extract::State,
     routing::{get, post},
 };
-use tokio::sync::Mutex;
 
 use super::{
     api::{
@@ -26,7 +20,7 @@ use super::{
 };
 use crate::{
     budget::Limit,
-    clock::{Moment, Timestamp},
+    clock::Timestamp,
     delivery::{DepartureReason, PoolStatus},
     message::envelope::Lane,
     queue::{
@@ -52,7 +46,7 @@ pub(super) fn router() -> Router<Sources> {
 async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
     let now = sources.clock.now();
     let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, &survey).await;
+    sources.outlook.keep(now, survey.due, survey.recipients.held).await;
     let Stand { pool, situation, budget } = stand(&sources, survey.due).await?;
     let totals = sources.store.totals();
     let facts = &sources.facts;
@@ -175,7 +169,7 @@ pub(super) async fn situation(sources: &Sources) -> Result<Situation, StoreError
         Some(due) => due,
         None => {
             let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-            sources.outlook.keep(now, &survey).await;
+            sources.outlook.keep(now, survey.due, survey.recipients.held).await;
             survey.due
         }
     };
@@ -244,38 +238,6 @@ fn utc(at: Timestamp) -> String {
 pub const MESSAGES_MAX: usize = 100_000;
 /// Refusals kept: what fits a screen.
 const REFUSED_MAX: usize = 5;
-
-/// How long one walk through the queue serves the pages of a list.
-const WALK_AGE_MAX_MS: u64 = 5_000;
-
-/// What the last walks have found.
-#[derive(Debug, Default)]
-pub struct Outlook {
-    due: Mutex<Option<(Moment, u64)>>,
-    held: AtomicU64,
-}
-
-impl Outlook {
-    /// Keeps what a walk has found.
-    pub(super) async fn keep(&self, now: Moment, survey: &Survey) {
-        self.held.store(survey.recipients.held, Ordering::Relaxed);
-        *self.due.lock().await = Some((now, survey.due));
-    }
-
-    /// Recipients that were due, when they were counted lately.
-    pub(super) async fn due(&self, now: Moment) -> Option<u64> {
-        let is_young = |then: &Moment| {
-            then.boot == now.boot
-                && now.since_boot_ms.saturating_sub(then.since_boot_ms) < WALK_AGE_MAX_MS
-        };
-        self.due.lock().await.filter(|(then, _)| is_young(then)).map(|(_, due)| due)
-    }
-
-    /// Recipients that wait for a person.
-    pub(super) fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
-    }
-}
 
 /// What the walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

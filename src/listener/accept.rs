@@ -34,7 +34,7 @@ use crate::{
     log_limit::LogLimit,
     passwd,
     shutdown::{Phase, Watch},
-    smtp::reply,
+    smtp::server::reply,
     unix_socket::UnixSocket,
 };
 

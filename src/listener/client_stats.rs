@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(told.tell(address("2001:db8::1"), Kind::Login, clock.now()), Some(1));
         assert_eq!(told.tell(address("2001:db8::2"), Kind::Login, clock.now()), None);
         for number in 0..u32::try_from(ENTRIES_MAX).unwrap() + 10 {
-            told.tell(std::net::Ipv4Addr::from(number).into(), Kind::Login, clock.now());
+            told.tell(Ipv4Addr::from(number).into(), Kind::Login, clock.now());
         }
         assert_eq!(told.windows.lock().unwrap().len(), ENTRIES_MAX);
     }

@@ -101,7 +101,7 @@ mod tests {
     use crate::{
         clock::{ManualClock, Timestamp},
         message::envelope::Lane,
-        smtp::session::Policy,
+        smtp::server::Policy,
     };
 
     #[tokio::test]

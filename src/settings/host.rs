@@ -20,7 +20,7 @@ use crate::{
     listener::Options,
     smtp::{
         host_name::{NAME_LENGTH_MAX, is_label},
-        session::Authentication,
+        server::Authentication,
     },
 };
 

@@ -152,7 +152,7 @@ fn trouble(account: AccountState) -> Option<AccountTrouble> {
 
 async fn walk(sources: &Sources, now: Moment) -> Result<Survey, StoreError> {
     let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, &survey).await;
+    sources.outlook.keep(now, survey.due, survey.recipients.held).await;
     Ok(survey)
 }
 

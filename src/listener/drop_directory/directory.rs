@@ -13,6 +13,7 @@ use std::{
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ use rustix::{
     },
     io::Errno,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
@@ -43,6 +45,51 @@ const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 const NAME_BYTES_MAX: usize = 200;
 /// Files set aside under one name, with a number each; more get a name that cannot be guessed.
 const NAMESAKES_MAX: u32 = 100;
+
+/// What lies in the directory, as the last look has left it.
+#[derive(Debug, Default)]
+pub struct Tally {
+    path: PathBuf,
+    waiting: AtomicU64,
+    set_aside: AtomicU64,
+}
+
+/// The same, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropState {
+    /// The directory.
+    pub directory: String,
+    /// Files that wait to be taken.
+    pub waiting: u64,
+    /// Files that a person must look at: `bad.*`.
+    pub set_aside: u64,
+}
+
+impl Tally {
+    pub(in crate::listener) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes what a look has left.
+    pub(super) fn note(&self, waiting: u64, set_aside: u64) {
+        self.waiting.store(waiting, Ordering::Relaxed);
+        self.set_aside.store(set_aside, Ordering::Relaxed);
+    }
+
+    /// What is there.
+    #[must_use]
+    pub fn state(&self) -> DropState {
+        DropState {
+            directory: self.path.display().to_string(),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            set_aside: self.set_aside.load(Ordering::Relaxed),
+        }
+    }
+}
 
 /// The directory, open and locked: one daemon at a time takes its files.
 #[derive(Debug)]

@@ -261,7 +261,7 @@ async fn the_command_gets_the_alert_as_json() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("alert.json");
     run_command(&shell(&format!("cat > {}", file.display())), &an_alert()).await.unwrap();
-    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     assert_eq!(
         written,
         serde_json::json!({
