@@ -83,7 +83,6 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the figure of a run, for whoever asks the test runner")]
 fn a_power_cut_over_messages_to_hundreds_forgets_no_recipient_and_spends_no_day_twice() {
     if not_here("power cut over crowds") {
         return;
