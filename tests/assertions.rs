@@ -27,6 +27,9 @@ const SHOWN: &[(&str, &[&str])] = &[
         &[
             "one_senders_refusals_do_not_stop_the_others_however_many_he_sends",
             "a_full_day_that_one_message_alone_meets_delays_the_others_by_one_pause",
+            "a_first_month_of_known_replies_delays_good_mail_by_no_more_than_is_documented",
+            "a_second_month_of_known_replies_delays_good_mail_by_no_more_than_is_documented",
+            "a_third_month_of_known_replies_delays_good_mail_by_no_more_than_is_documented",
             "a_message_that_is_always_refused_holds_nobody_up_and_status_and_log_say_so",
         ],
     ),

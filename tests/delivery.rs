@@ -10,6 +10,7 @@ mod documents;
 mod ending;
 mod identity;
 mod lanes;
+mod month;
 mod ports;
 mod recipients;
 mod replies;

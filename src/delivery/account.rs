@@ -38,6 +38,8 @@ pub(super) struct Account {
     charged: Vec<QueueId>,
     /// What stands against the account was said after a login that worked, so another login proves nothing.
     refused_after_login: bool,
+    /// How what stands against it may be looked at again, as far as that is known.
+    recheck: Option<Recheck>,
     /// The generation that the last `resume` began: attempts from before it have nothing to say any more.
     resumed: u64,
 }
@@ -110,6 +112,7 @@ impl Account {
             login_losses: 0,
             charged: Vec::new(),
             refused_after_login: false,
+            recheck: None,
             resumed: 0,
         }
     }
@@ -315,7 +318,8 @@ impl Account {
         // A lost connection is not a word against the account: there the login is what was in doubt.
         self.refused_after_login = failure.recheck == Recheck::AnotherMessage
             && failure.condition != AccountCondition::BackingOff;
-        let strikes = if again { self.state.strikes.saturating_add(1) } else { 1 };
+        let strikes = if again { self.strikes_with(&failure) } else { 1 };
+        self.recheck = Some(failure.recheck);
         // A short pause never cuts the rest of a longer one.
         let until = self.state.until.max(Some(now.after(wait(&failure, strikes))));
         // One message may have lost its connection for itself; the second in a row has not.
@@ -342,6 +346,18 @@ impl Account {
         self.probing = false;
         self.login_worked = false;
         true
+    }
+
+    /// How often the condition has been found in a row, this failure of the same condition included. A pause of hours
+    /// grows with what is new alone, and not with those of minutes before it, which one message may have earned.
+    fn strikes_with(&self, failure: &AccountFailure) -> u32 {
+        let is_of_hours = failure.condition != AccountCondition::BackingOff;
+        let is_of_its_kind = self.recheck.is_none_or(|known| known == failure.recheck);
+        match failure.recheck {
+            _ if is_of_hours && !is_of_its_kind => 1,
+            Recheck::Usual if failure.says_nothing_new => self.state.strikes,
+            _ => self.state.strikes.saturating_add(1),
+        }
     }
 
     /// A person says that it is repaired.
@@ -736,10 +752,35 @@ mod tests {
     }
 
     #[test]
+    fn a_full_day_begins_with_an_hour_whatever_was_in_doubt_before() {
+        let mut account = proven();
+        let mut now = NOW;
+        let doubtful =
+            || AccountFailure { recheck: Recheck::AnotherMessage, ..failure(PausedQuota) };
+        let full = || AccountFailure { day_full: true, ..failure(PausedQuota) };
+        for (failure, minutes) in [
+            (doubtful(), 1),
+            (doubtful(), 5),
+            (doubtful(), 15),
+            (full(), 60),
+            (full(), 120),
+            (doubtful(), 1),
+        ] {
+            let permit = go(&mut account, now);
+            assert!(account.failed(permit, failure, now));
+            let until = account.state().until.unwrap();
+            assert_eq!(until.since(now).as_secs() / 60, minutes);
+            now = until;
+        }
+    }
+
+    #[test]
     fn a_full_day_that_the_same_message_finds_again_lasts_no_longer_for_the_others() {
         let mut account = proven();
         let mut now = NOW;
-        for (says_nothing_new, hours) in [(false, 1), (true, 1), (true, 1), (false, 4)] {
+        for (says_nothing_new, hours) in
+            [(false, 1), (true, 1), (true, 1), (false, 2), (true, 1), (false, 4)]
+        {
             let full = AccountFailure { says_nothing_new, day_full: true, ..failure(PausedQuota) };
             let permit = go(&mut account, now);
             assert!(account.failed(permit, full, now));

@@ -9,9 +9,13 @@ use super::{
 };
 use crate::queue::state::AccountCondition;
 
-/// How long good mail waits at most for a message or a sender that is refused in the account's name, unless the
-/// upstream says that the day is full or the rate unusual (then an hour). Held by tests/delivery/blame.rs.
+/// How long good mail waits at most for one message or one sender that is refused in the account's name, unless the
+/// upstream says that the day is full or the rate unusual (then [`FULL_PAUSE`]). Held by tests/delivery/blame.rs and month.rs.
 const DOUBTFUL_PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// The same when the upstream says that the day is full; it doubles twice with every other message that is told so. The
+/// longest pause for an unusual rate, too (docs/gmail.md section 3.6).
+const FULL_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// Why the account stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,10 +172,9 @@ pub(super) fn wait(failure: &AccountFailure, strikes: u32) -> Duration {
 
 /// No pause of a condition lasts longer.
 pub(super) fn longest(condition: AccountCondition) -> Duration {
-    // "Unusual rate" asks for up to an hour (docs/gmail.md section 3.6).
-    const BACKING_OFF_MAX: Duration = Duration::from_secs(3_600);
     pause(condition, u32::MAX).max(match condition {
-        AccountCondition::BackingOff => BACKING_OFF_MAX,
+        // "Unusual rate" asks for more than a back-off.
+        AccountCondition::BackingOff => FULL_PAUSE,
         _ => Duration::ZERO,
     })
 }
@@ -185,7 +188,7 @@ fn pause(condition: AccountCondition, strikes: u32) -> Duration {
         AccountCondition::Open => 0,
         AccountCondition::BackingOff => (30u64 << step.min(6)).min(30 * MINUTE),
         AccountCondition::PausedLogin => (15 * MINUTE) << step.min(3),
-        AccountCondition::PausedQuota => HOUR << step.min(2),
+        AccountCondition::PausedQuota => return FULL_PAUSE * (1 << step.min(2)),
         // Each failing login feeds Google's abuse heuristics, so there is no more than one in 6 h.
         AccountCondition::PausedCredentials | AccountCondition::PausedConfiguration => 6 * HOUR,
     };

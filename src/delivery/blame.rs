@@ -1,7 +1,8 @@
 //! Whom a refusal concerns that speaks of the account, learned from what happens next.
 //!
 //! Rule: pure and bounded. A sender or recipient that was in a refused transaction is a suspect; an accepted message
-//! without it convicts it, one with it clears it. A convicted one waits for its own turn and stops nobody else.
+//! without it convicts it, one with it clears it. A convicted one stops nobody else, and waits for its own turn once
+//! more than one of its messages was refused: one alone may be bad for itself.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -46,8 +47,20 @@ struct Suspect {
     refused_ms: u64,
     /// Since its refusal a message without it was accepted.
     convicted: bool,
+    /// The message that made it a suspect.
+    first: QueueId,
+    /// Another message with it was refused as well when it was convicted.
+    several: bool,
+    /// The turns of its messages that come for the first time, and of those that were tried before: a message that fails
+    /// again and again takes no turn from a new one.
+    turns: [Turns; 2],
+}
+
+/// The turns of one kind of a suspect's messages.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turns {
     refusals: u32,
-    next_turn_ms: u64,
+    next_ms: u64,
 }
 
 /// Whether a claimed message is tried now.
@@ -74,9 +87,9 @@ pub(super) struct Suspects {
     costly: VecDeque<(QueueId, u64)>,
 }
 
-/// How much a message resembles what was refused: whether it was itself, and what they have in common. Then its
-/// octets: a small one asks as well, and what breaks transfers is mostly large.
-type Likeness = (bool, usize, u64);
+/// How much a message resembles what was refused: whether it was itself, and what they have in common, what is convicted
+/// before what is merely suspected. Then its octets: a small one asks as well, and what breaks transfers is mostly large.
+type Likeness = (bool, usize, usize, u64);
 
 impl Suspects {
     /// Whether a message is tried now. Recipients whose turn has not come are taken out of the claim, unless none
@@ -92,8 +105,9 @@ impl Suspects {
     /// Whether this message is the one to ask with. Each is looked at once and goes to the end of its lane, or out of
     /// it for a moment where other lanes come after it; then the one goes that resembles the refused ones least.
     fn least_alike(&mut self, claim: &ClaimedMessage, now: Timestamp) -> Turn {
-        let shared = self.known.iter().filter(|one| one.is_in(claim)).count();
-        let likeness = (claim.setbacks.count > 0, shared, claim.size_bytes);
+        let shared = || self.known.iter().filter(|one| one.is_in(claim));
+        let (convicted, shared) = (shared().filter(|one| one.convicted).count(), shared().count());
+        let likeness = (claim.setbacks.count > 0, convicted, shared, claim.size_bytes);
         let looked_at = self.looked_at.iter().any(|(id, _)| *id == claim.id);
         let is_best = self.looked_at.iter().all(|(_, other)| likeness <= *other);
         let unlike = claim.setbacks.count == 0 && shared == 0;
@@ -119,9 +133,10 @@ impl Suspects {
         if let Some((_, until_ms)) = stopped {
             return Some(*until_ms);
         }
+        let kind = kind(claim);
         let waits = |is: &Trait| {
             let known = self.known.iter().find(|one| one.convicted && one.is == *is)?;
-            (known.next_turn_ms > now.since_boot_ms).then_some(known.next_turn_ms)
+            Some(known.turns[kind].next_ms).filter(|next_ms| *next_ms > now.since_boot_ms)
         };
         if let Some(until_ms) = waits(&Trait::Sender(claim.reverse_path.clone())) {
             return Some(until_ms);
@@ -155,8 +170,9 @@ impl Suspects {
                 is,
                 refused_ms: now.since_boot_ms,
                 convicted: false,
-                refusals: 0,
-                next_turn_ms: 0,
+                first: claim.id,
+                several: false,
+                turns: <[Turns; 2]>::default(),
             });
         }
     }
@@ -178,20 +194,29 @@ impl Suspects {
         self.known.iter().any(|one| one.convicted && one.is_in(claim))
     }
 
+    /// Whether so has more than one message with it.
+    pub(super) fn is_known_for_it(&self, claim: &ClaimedMessage) -> bool {
+        self.known.iter().any(|one| one.convicted && one.several && one.is_in(claim))
+    }
+
     /// The refusal of this transaction was its own.
     pub(super) fn charge(&mut self, claim: &ClaimedMessage, now: Moment) {
+        let kind = kind(claim);
         for one in self.known.iter_mut().filter(|one| one.convicted && one.is_in(claim)) {
-            let turn =
-                TURNS[usize::try_from(one.refusals).unwrap_or(usize::MAX).min(TURNS.len() - 1)];
-            one.refusals = one.refusals.saturating_add(1);
             one.refused_ms = now.since_boot_ms;
-            one.next_turn_ms = now.since_boot_ms.saturating_add(milliseconds(turn));
+            one.several |= one.first != claim.id;
+            if one.several {
+                one.turns[kind].lengthen(now);
+            }
         }
     }
 
-    /// Whether this transaction has something in common with one that was refused.
+    /// Whether this transaction has something in common with one that was refused, as far as that is known: after a
+    /// restart nobody remembers what was.
     pub(super) fn is_like_a_refused_one(&self, claim: &ClaimedMessage) -> bool {
-        claim.setbacks.count > 0 || self.known.iter().any(|one| one.is_in(claim))
+        claim.setbacks.count > 0
+            || self.known.is_empty()
+            || self.known.iter().any(|one| one.is_in(claim))
     }
 
     /// A message was taken for spam. Returns how many of its sender were within the hour, this one included.
@@ -245,6 +270,20 @@ impl Suspect {
             Trait::Recipient(address) => claim.recipients.iter().any(|one| one.address == *address),
         }
     }
+}
+
+impl Turns {
+    fn lengthen(&mut self, now: Moment) {
+        let step = usize::try_from(self.refusals).unwrap_or(usize::MAX);
+        let turn = TURNS[step.min(TURNS.len() - 1)];
+        self.refusals = self.refusals.saturating_add(1);
+        self.next_ms = now.since_boot_ms.saturating_add(milliseconds(turn));
+    }
+}
+
+/// Which turns a message takes: 0 when it comes for the first time, 1 when it was tried before.
+fn kind(claim: &ClaimedMessage) -> usize {
+    usize::from(claim.setbacks.count > 0 || claim.recipients.iter().any(|one| one.attempts > 0))
 }
 
 /// Adds one; the oldest goes when there are too many.
@@ -301,8 +340,13 @@ mod tests {
         suspects.accuse(&bad, clock.now());
         suspects.accepted(&claim(2, "s@a.example", &["y@b.example"]), &[0]);
         assert_eq!(turn(&mut suspects, bad.clone(), &clock), Turn::Now);
+        suspects.charge(&bad, clock.now());
+        let other = claim(2, "t@a.example", &["x@b.example"]);
+        assert_eq!(turn(&mut suspects, other.clone(), &clock), Turn::Now, "one may be bad alone");
+        assert!(!suspects.is_known_for_it(&other));
         for minutes in [1, 5, 15, 15] {
-            suspects.charge(&bad, clock.now());
+            suspects.charge(&other, clock.now());
+            assert!(suspects.is_known_for_it(&other));
             let wait = Duration::from_secs(60 * minutes);
             let until = Turn::Later(clock.wall().after(wait));
             assert_eq!(
@@ -318,6 +362,41 @@ mod tests {
         clock.advance(REMEMBERED);
         turn(&mut suspects, bad.clone(), &clock);
         assert!(!suspects.is_convicted(&bad), "a day without a refusal");
+    }
+
+    #[test]
+    fn messages_that_fail_again_and_again_take_no_turn_from_new_ones() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut suspects = Suspects::default();
+        let first = claim(1, "s@a.example", &["x@b.example"]);
+        let mut tried = claim(2, "s@a.example", &["y@b.example"]);
+        tried.recipients[0].attempts = 1;
+        suspects.accuse(&first, clock.now());
+        suspects.accepted(&claim(3, "other@a.example", &["z@b.example"]), &[0]);
+        for _ in 0..5 {
+            suspects.charge(&tried, clock.now());
+        }
+        let Turn::Later(_) = turn(&mut suspects, tried, &clock) else { panic!("its turn is over") };
+        let new = claim(4, "s@a.example", &["w@b.example"]);
+        assert_eq!(turn(&mut suspects, new.clone(), &clock), Turn::Now);
+        suspects.charge(&new, clock.now());
+        assert_eq!(turn(&mut suspects, new, &clock), Turn::Later(clock.wall().after(TURNS[0])));
+    }
+
+    #[test]
+    fn a_probe_rather_asks_with_a_suspect_than_with_a_convict() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut suspects = Suspects::default();
+        suspects.accuse(&claim(1, "convict@a.example", &["x@b.example"]), clock.now());
+        suspects.accepted(&claim(2, "good@a.example", &["y@b.example"]), &[0]);
+        suspects.accuse(&claim(3, "suspect@a.example", &["z@b.example"]), clock.now());
+        let by = |number, sender| claim(number, sender, &["w@b.example"]);
+        let mut ask = |claim: &ClaimedMessage| {
+            suspects.turn(&mut claim.clone(), true, clock.now()) == Turn::Now
+        };
+        let (convict, suspect) = (by(4, "convict@a.example"), by(5, "suspect@a.example"));
+        assert!(!ask(&convict) && !ask(&suspect), "each is looked at");
+        assert!(!ask(&convict) && ask(&suspect));
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl Shared {
     pub(super) fn is_costly(&self, claim: &ClaimedMessage) -> bool {
         let suspects = lock(&self.suspects);
         claim.setbacks.count > 0
-            || suspects.is_convicted(claim)
+            || suspects.is_known_for_it(claim)
             || suspects.has_cost_a_connection(claim.id, self.clock.now()).is_some()
     }
 

@@ -85,6 +85,18 @@ impl Scene {
     /// The pool reads this clock; everything else the scene's.
     pub(super) fn start_by(&mut self, clock: Arc<dyn Clock>) {
         let pool = Pool::new(self.options.clone(), self.store.clone(), clock);
+        self.run(pool);
+    }
+
+    /// A start as the daemon's: the account's stored state is known before anybody asks.
+    pub(super) async fn start_restored(&mut self) {
+        let clock = Arc::new(self.clock.clone());
+        let mut pool = Pool::new(self.options.clone(), self.store.clone(), clock);
+        pool.restore().await;
+        self.run(pool);
+    }
+
+    fn run(&mut self, pool: Pool) {
         let (handle, shutdown, mut tasks) = (pool.handle(), Shutdown::new(), JoinSet::new());
         tasks.spawn(pool.run(shutdown.watch()));
         self.running = Some(Running { handle, shutdown, tasks });
@@ -183,6 +195,34 @@ impl Scene {
     pub(super) async fn advance(&self, duration: Duration) {
         self.until_quiet().await;
         self.clock.advance(duration);
+    }
+
+    /// The same for long simulations, without a sleep while nothing is on the wire.
+    pub(super) async fn until_still(&self) {
+        /// Turns that every task of this thread has between two looks; five looks must show the same.
+        const TURNS: usize = 10;
+        let wait = async {
+            let mut before = None;
+            let mut same = 0;
+            while same < 5 {
+                let status = self.handle().status();
+                let present = (status.counters, status.next);
+                same = if status.in_flight.is_empty() && before == Some(present) {
+                    same + 1
+                } else {
+                    0
+                };
+                before = Some(present);
+                if !status.in_flight.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                for _ in 0..TURNS {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        let end = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(end.is_ok(), "never still: {:?}", self.handle().status());
     }
 
     pub(super) async fn until_quiet(&self) {

@@ -50,8 +50,13 @@ pub(crate) fn start_timed(home: &Home) -> (Daemon, Duration) {
 
 /// The seed of a random test: `PILLARBOX_TEST_SEED`, or a new one, printed to be repeated.
 pub(crate) fn seed(test: &str) -> u64 {
+    seed_or(test, fastrand::u64(..))
+}
+
+/// The same with `usual` for a test that makes the same choices each time.
+pub(crate) fn seed_or(test: &str, usual: u64) -> u64 {
     let chosen = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = chosen.unwrap_or_else(|| fastrand::u64(..));
+    let seed = chosen.unwrap_or(usual);
     show_seed(test, seed);
     seed
 }
