@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Where the file is unless another one is named.
-pub const DEFAULT_FILE: &str = "/etc/aliases";
+pub(crate) const DEFAULT_FILE: &str = "/etc/aliases";
 /// Milliseconds between two looks at the file.
 const LOOK_INTERVAL_MS: u64 = 1_000;
 /// Write permission for everybody.
@@ -45,7 +45,7 @@ pub enum Choice {
 impl Choice {
     /// The file.
     #[must_use]
-    pub fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Off => None,
             Self::Usual => Some(Path::new(DEFAULT_FILE)),
@@ -59,9 +59,9 @@ impl Choice {
 #[error("the aliases file {} cannot be read: {error}; correct it, or write aliases_file = \"off\"", path.display())]
 pub struct Unreadable {
     /// Which file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The system's words.
-    pub error: io::Error,
+    pub(crate) error: io::Error,
 }
 
 /// The file, and what it meant at the last look.
@@ -101,13 +101,13 @@ impl AliasesFile {
 
     /// The same file for another administrator.
     #[must_use]
-    pub fn with_admin(&self, admin: Option<crate::smtp::address::Address>) -> Self {
+    pub(crate) fn with_admin(&self, admin: Option<crate::smtp::address::Address>) -> Self {
         Self::new(self.choice.clone(), LocalNames { admin, ..self.local.clone() })
     }
 
     /// Which file it is.
     #[must_use]
-    pub fn choice(&self) -> &Choice {
+    pub(crate) fn choice(&self) -> &Choice {
         &self.choice
     }
 
@@ -130,7 +130,7 @@ impl AliasesFile {
     }
 
     /// What the file says at this moment. May read it: use [`Self::current`] where nobody may wait.
-    pub fn routes(&self, now: Moment) -> Arc<Routes> {
+    pub(crate) fn routes(&self, now: Moment) -> Arc<Routes> {
         let known = {
             let mut state = self.lock();
             let is_first = state.looked_at_ms.is_none();
@@ -150,7 +150,7 @@ impl AliasesFile {
     }
 
     /// The same for a task that must not wait for a disk; others go on with what is known.
-    pub async fn current(self: &Arc<Self>, now: Moment) -> Arc<Routes> {
+    pub(crate) async fn current(self: &Arc<Self>, now: Moment) -> Arc<Routes> {
         {
             let state = self.lock();
             if !state.is_due(now) {

@@ -18,13 +18,13 @@ use rustix::{
 };
 
 /// How long a lock of somebody else is waited for: our own editors hold one for milliseconds.
-pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Between two attempts to have it.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether a link at the end of the path is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
+pub(crate) enum Links {
     /// It is: the path is the administrator's.
     Followed,
     /// It is not, and counts as no file of ours.
@@ -35,7 +35,7 @@ pub enum Links {
 ///
 /// # Errors
 /// Those of the disk; a directory is not removed.
-pub fn create(path: &Path, mode: u32) -> io::Result<File> {
+pub(crate) fn create(path: &Path, mode: u32) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -48,7 +48,7 @@ pub fn create(path: &Path, mode: u32) -> io::Result<File> {
 ///
 /// # Errors
 /// Those of the disk, and `InvalidInput` for anything else than a regular file.
-pub fn open(path: &Path, links: Links) -> io::Result<File> {
+pub(crate) fn open(path: &Path, links: Links) -> io::Result<File> {
     regular(path, OFlags::RDONLY, links)
 }
 
@@ -56,7 +56,7 @@ pub fn open(path: &Path, links: Links) -> io::Result<File> {
 ///
 /// # Errors
 /// As of [`open`], without following links.
-pub fn open_or_create(path: &Path) -> io::Result<File> {
+pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     regular(path, OFlags::RDWR | OFlags::CREATE, Links::Refused)
 }
 
@@ -81,7 +81,7 @@ fn regular(path: &Path, how: OFlags, links: Links) -> io::Result<File> {
 ///
 /// # Errors
 /// `TimedOut` when somebody else has it for longer.
-pub fn lock(file: &File) -> io::Result<()> {
+pub(crate) fn lock(file: &File) -> io::Result<()> {
     lock_within(file, LOCK_WAIT_MAX)
 }
 
@@ -108,7 +108,7 @@ fn lock_within(file: &File, patience: Duration) -> io::Result<()> {
 ///
 /// # Errors
 /// `InvalidInput` when so.
-pub fn expect_no_link_of_others(path: &Path) -> io::Result<()> {
+pub(crate) fn expect_no_link_of_others(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() && found.uid() != 0 && is_root() => {
             Err(refused("it is a symbolic link that another user has made"))
@@ -119,7 +119,7 @@ pub fn expect_no_link_of_others(path: &Path) -> io::Result<()> {
 
 /// Whether this process may do everything.
 #[must_use]
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 

@@ -18,10 +18,10 @@ use crate::sync;
 
 mod timeline;
 
-pub use timeline::{Found, Kind, SETTLED_AFTER, Steps, Timeline};
+pub(crate) use timeline::{Found, Kind, SETTLED_AFTER, Steps, Timeline};
 
 /// The date of this program's source: a clock that says less is obviously wrong. Raised with each release.
-pub const EARLIEST: Timestamp = Timestamp(1_795_737_600_000);
+pub(crate) const EARLIEST: Timestamp = Timestamp(1_795_737_600_000);
 
 /// Wall time in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -45,7 +45,7 @@ impl Timestamp {
 
     /// The same moment after the wall clock was set forward by `step_ms` (back, when negative).
     #[must_use]
-    pub fn moved(self, step_ms: i64) -> Self {
+    pub(crate) fn moved(self, step_ms: i64) -> Self {
         Self(self.0.saturating_add(step_ms))
     }
 
@@ -102,12 +102,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
 /// The boot clock in the words of governor, for limits on rates.
 #[derive(Clone, Debug)]
-pub struct BootClock(Arc<dyn Clock>);
+pub(crate) struct BootClock(Arc<dyn Clock>);
 
 impl BootClock {
     /// The same time as `clock`.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self(clock)
     }
 }
@@ -184,7 +184,7 @@ fn boottime_ms() -> u64 {
 
 /// Real time since a start, for threads that wait and for figures; never for decisions about mail.
 #[derive(Clone, Copy, Debug)]
-pub struct Stopwatch(std::time::Instant);
+pub(crate) struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
     /// Starts now.
@@ -193,13 +193,13 @@ impl Stopwatch {
         clippy::disallowed_methods,
         reason = "this file is the one place that reads the clock"
     )]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(std::time::Instant::now())
     }
 
     /// Time since the start.
     #[must_use]
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }

@@ -74,7 +74,7 @@ pub enum DaemonError {
 }
 
 /// Makes the process private: no core dump, which could hold a password, and no file for others.
-pub fn harden() {
+pub(crate) fn harden() {
     use rustix::{
         fs::Mode,
         process::{Resource, Rlimit, setrlimit, umask},
@@ -172,7 +172,7 @@ impl Daemon {
 
     /// Tells this supervisor that the daemon is ready, and from now on that it lives.
     #[must_use]
-    pub fn supervised(mut self, supervisor: Supervisor) -> Self {
+    pub(crate) fn supervised(mut self, supervisor: Supervisor) -> Self {
         supervisor.ready();
         let (sources, teller) = (self.sources.clone(), supervisor.clone());
         self.services.tend("signs of life", move |clock| {
@@ -185,7 +185,7 @@ impl Daemon {
 
     /// Where mail is taken; with the real port when 0 was asked for.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 

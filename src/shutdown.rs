@@ -62,12 +62,12 @@ pub struct Watch {
 impl Watch {
     /// The present phase.
     #[must_use]
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
     /// Returns once the phase is `phase` or later; also when the ordering side is gone.
-    pub async fn reached(&mut self, phase: Phase) {
+    pub(crate) async fn reached(&mut self, phase: Phase) {
         // An error means that nobody can order anything any more, which is the end as well.
         drop(self.phase.wait_for(|present| *present >= phase).await);
     }

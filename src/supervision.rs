@@ -30,7 +30,7 @@ const SIGNS: u32 = 3;
 
 /// Our end of the supervisor's socket. Clones speak to the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     line: Option<Arc<Line>>,
 }
 
@@ -44,19 +44,19 @@ struct Line {
 
 /// The variables of sd_notify(3) and sd_watchdog_enabled(3).
 #[derive(Clone, Debug, Default)]
-pub struct Variables {
+pub(crate) struct Variables {
     /// `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
-    pub socket: Option<OsString>,
+    pub(crate) socket: Option<OsString>,
     /// `WATCHDOG_USEC`.
-    pub watchdog_us: Option<u64>,
+    pub(crate) watchdog_us: Option<u64>,
     /// `WATCHDOG_PID`: whom the watchdog is for; everybody when it is missing.
-    pub watchdog_pid: Option<u32>,
+    pub(crate) watchdog_pid: Option<u32>,
 }
 
 impl Variables {
     /// Those of this process.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let number = |name| env::var(name).ok();
         Self {
             socket: env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()),
@@ -69,7 +69,7 @@ impl Variables {
 impl Supervisor {
     /// The one that these variables name; nobody, with a warning, when it cannot be reached.
     #[must_use]
-    pub fn named(variables: &Variables) -> Self {
+    pub(crate) fn named(variables: &Variables) -> Self {
         let Some(name) = &variables.socket else { return Self::default() };
         let is_for_us = variables.watchdog_pid.is_none_or(|pid| pid == process::id());
         let watchdog =
@@ -84,27 +84,27 @@ impl Supervisor {
     }
 
     /// Everything listens, and the queue is open.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.tell("READY=1");
     }
 
     /// The process ends well without having started. A supervisor takes an end before READY=1 for a failure.
-    pub fn skipped(&self, why: &str) {
+    pub(crate) fn skipped(&self, why: &str) {
         self.tell(&format!("READY=1\nSTATUS={why}"));
     }
 
     /// The stop has begun.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=stopping: what is in transfer ends first");
     }
 
     /// What takes long before [`Supervisor::ready`].
-    pub fn status(&self, text: &str) {
+    pub(crate) fn status(&self, text: &str) {
         self.tell(&format!("STATUS={text}"));
     }
 
     /// Tells how things stand, as `look` finds it, and that we live, until it is dropped.
-    pub async fn watch<F: Future<Output = String>>(
+    pub(crate) async fn watch<F: Future<Output = String>>(
         &self,
         look: impl Fn() -> F,
         clock: Arc<dyn Clock>,

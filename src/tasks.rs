@@ -26,9 +26,9 @@ pub struct Mishaps(Arc<Mutex<Mishap>>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mishap {
     /// How often.
-    pub number: u64,
+    pub(crate) number: u64,
     /// The name of the last task.
-    pub last: &'static str,
+    pub(crate) last: &'static str,
 }
 
 impl fmt::Debug for Mishaps {
@@ -40,12 +40,12 @@ impl fmt::Debug for Mishaps {
 impl Mishaps {
     /// What has failed so far.
     #[must_use]
-    pub fn so_far(&self) -> Mishap {
+    pub(crate) fn so_far(&self) -> Mishap {
         *self.lock()
     }
 
     /// Counts and logs one.
-    pub fn note(&self, task: &'static str) {
+    pub(crate) fn note(&self, task: &'static str) {
         let mut mishap = self.lock();
         mishap.number = mishap.number.saturating_add(1);
         mishap.last = task;
@@ -63,7 +63,7 @@ impl Mishaps {
 }
 
 /// Runs what `make` makes until it ends by itself, and makes it anew each time it panics.
-pub async fn tend<F: Future<Output = ()> + Send + 'static>(
+pub(crate) async fn tend<F: Future<Output = ()> + Send + 'static>(
     task: &'static str,
     mishaps: Mishaps,
     clock: Arc<dyn Clock>,

@@ -46,7 +46,7 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Octets of one value in a log line; an SMTP reply line has at most 512 (RFC 5321 section 4.5.3.1.5).
-pub const VALUE_BYTES_MAX: usize = 1000;
+pub(crate) const VALUE_BYTES_MAX: usize = 1000;
 
 /// How events are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub enum Format {
 
 /// Where events are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+pub(crate) enum Output {
     /// On standard error.
     Stderr,
     /// On standard output, which some container platforms take for the log and standard error for failures.
@@ -105,7 +105,7 @@ fn leads_to_the_journal(stream: &impl AsFd) -> bool {
 }
 
 /// Prints the events of this process, and its panics. A second call changes nothing.
-pub fn init(options: Options, output: Output) {
+pub(crate) fn init(options: Options, output: Output) {
     let (reader, started) = match output {
         Output::Stderr => start(options, io::stderr()),
         Output::Stdout => start(options, io::stdout()),
@@ -137,13 +137,13 @@ where
 
 /// Waits until the log is written, but no longer than `limit`. Returns whether it is: if not, standard error may
 /// stand still, and a write to it would as well.
-pub fn flush(limit: Duration) -> bool {
+pub(crate) fn flush(limit: Duration) -> bool {
     QUEUE.get().is_none_or(|queue| queue.flush(limit))
 }
 
 /// Says on standard error with which failure the process ends. Once there is a log, the process must not wait for the
 /// reader of these words either.
-pub fn last_words(words: &str) {
+pub(crate) fn last_words(words: &str) {
     let words = text::printable_lines(words);
     let words = match leads_to_the_journal(&io::stderr()) {
         true => words.lines().fold(String::new(), |all, line| all + "<3>" + line + "\n"),

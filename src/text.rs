@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 // The filter of what is shown lies beside the replies of servers, which are shown as well.
-pub use crate::smtp::text::*;
+pub(crate) use crate::smtp::text::*;
 
 /// The byte order mark in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -39,7 +39,7 @@ impl<'a> Encoding<'a> {
 
 /// The octets of a text as UTF-8, without a byte order mark.
 #[must_use]
-pub fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
     let unit = match Encoding::of(bytes) {
         Encoding::Utf8(bytes) => return Cow::Borrowed(bytes),
         Encoding::Utf16(unit) => unit,
@@ -59,7 +59,7 @@ pub fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
 ///
 /// # Errors
 /// In words that go behind the name of the file, when it is of another encoding.
-pub fn only_utf8(bytes: &[u8]) -> Result<&[u8], &'static str> {
+pub(crate) fn only_utf8(bytes: &[u8]) -> Result<&[u8], &'static str> {
     match Encoding::of(bytes) {
         Encoding::Utf16(_) => Err(
             "is not plain text but UTF-16, which some editors call \"Unicode\"; save it as UTF-8",
@@ -73,7 +73,7 @@ pub fn only_utf8(bytes: &[u8]) -> Result<&[u8], &'static str> {
 
 /// The text with blanks for what only looks like one, and without what nobody sees.
 #[must_use]
-pub fn without_hidden(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_hidden(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
@@ -88,7 +88,7 @@ pub fn without_hidden(text: &str) -> Cow<'_, str> {
 
 /// Characters without a shape that may stand within a word: soft hyphen, zero width, directions, tags.
 #[must_use]
-pub fn is_hidden(character: char) -> bool {
+pub(crate) fn is_hidden(character: char) -> bool {
     matches!(
         character,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'

@@ -14,7 +14,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Why the file does not count, when it does not, in words that go on after its name. `by_the_system` is a path that
 /// only root can have made: what is mounted there for reading only is what root has put there, whosever it is elsewhere.
-pub fn distrust(path: &Path, by_the_system: bool) -> Option<String> {
+pub(crate) fn distrust(path: &Path, by_the_system: bool) -> Option<String> {
     let caller = rustix::process::geteuid().as_raw();
     let judged = whole_way(path).and_then(|way| {
         way.iter().map(|place| fault(place, caller, by_the_system)).collect::<io::Result<Vec<_>>>()

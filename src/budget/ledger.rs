@@ -12,24 +12,24 @@ use super::Limit;
 use crate::clock::{BootId, Moment, Timestamp};
 
 /// The length of the window in which Gmail counts.
-pub const WINDOW: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// Events that are kept apart. Gmail's largest limit of a day never makes more; an upstream without a limit does.
-pub const EVENTS_MAX: usize = 10_000;
+pub(crate) const EVENTS_MAX: usize = 10_000;
 /// Beyond that, what was spent within this time becomes one event: at most one for each slice of the window, 1,441.
 const SLICE: Duration = Duration::from_secs(60);
 
 /// One reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+pub(crate) struct Event {
     /// When it was made.
-    pub at: Moment,
+    pub(crate) at: Moment,
     /// How many recipients it covers.
-    pub recipients: u32,
+    pub(crate) recipients: u32,
 }
 
 /// The events of one account in the order of their sequence numbers.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     events: BTreeMap<u64, Event>,
     /// Recipients of all `events`, so that a claim does not add them up.
     total: u64,
@@ -37,7 +37,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Adds an event that was read from disk or just written there.
-    pub fn insert(&mut self, sequence: u64, event: Event) {
+    pub(crate) fn insert(&mut self, sequence: u64, event: Event) {
         self.total += u64::from(event.recipients);
         if let Some(replaced) = self.events.insert(sequence, event) {
             self.total -= u64::from(replaced.recipients);
@@ -46,26 +46,26 @@ impl Ledger {
 
     /// The sequence number for the next event.
     #[must_use]
-    pub fn next_sequence(&self) -> u64 {
+    pub(crate) fn next_sequence(&self) -> u64 {
         self.events.last_key_value().map_or(1, |(last, _)| last + 1)
     }
 
     /// The event of a reservation, while it is in the window.
     #[must_use]
-    pub fn event(&self, sequence: u64) -> Option<Event> {
+    pub(crate) fn event(&self, sequence: u64) -> Option<Event> {
         self.events.get(&sequence).copied()
     }
 
     /// Moves an event to `at`. The upstream counts a recipient when it accepts it, which is after the
     /// reservation: from the final reply on the event must stay for the whole window.
-    pub fn restamp(&mut self, sequence: u64, at: Moment) -> Option<Event> {
+    pub(crate) fn restamp(&mut self, sequence: u64, at: Moment) -> Option<Event> {
         let event = self.events.get_mut(&sequence)?;
         event.at = at;
         Some(*event)
     }
 
     /// Gives every event the wall time that its moment has by what is known of the clocks now.
-    pub fn retime(&mut self, wall_of: impl Fn(Moment) -> Option<Timestamp>) {
+    pub(crate) fn retime(&mut self, wall_of: impl Fn(Moment) -> Option<Timestamp>) {
         for event in self.events.values_mut() {
             event.at.wall = wall_of(event.at).unwrap_or(event.at.wall);
         }
@@ -73,7 +73,7 @@ impl Ledger {
 
     /// Takes back `recipients` of a reservation because they were certainly not accepted.
     /// Returns what is left of the event; `None` when nothing is.
-    pub fn refund(&mut self, sequence: u64, recipients: u32) -> Option<Event> {
+    pub(crate) fn refund(&mut self, sequence: u64, recipients: u32) -> Option<Event> {
         let event = self.events.get_mut(&sequence)?;
         let taken = event.recipients.min(recipients);
         event.recipients -= taken;
@@ -87,7 +87,7 @@ impl Ledger {
 
     /// Removes the oldest events while they have left the window, and returns their sequence numbers.
     /// Cheap enough for every claim.
-    pub fn prune(&mut self, now: Moment) -> Vec<u64> {
+    pub(crate) fn prune(&mut self, now: Moment) -> Vec<u64> {
         let mut expired = Vec::new();
         while let Some(oldest) = self.events.first_entry() {
             if !remaining(oldest.get(), now).is_zero() {
@@ -102,7 +102,7 @@ impl Ledger {
     /// Puts together what was spent at nearly the same time when there are more than [`EVENTS_MAX`] events, and returns
     /// what changed. Each slice becomes its latest event, so that nothing leaves the window early. A reservation that
     /// `is_open`, whose recipients are not settled, stays for itself. Rare: thousands of claims lie between two.
-    pub fn compact(
+    pub(crate) fn compact(
         &mut self,
         now: Moment,
         is_open: impl Fn(u64) -> bool,
@@ -144,25 +144,25 @@ impl Ledger {
 
     /// How many events there are.
     #[must_use]
-    pub fn event_count(&self) -> usize {
+    pub(crate) fn event_count(&self) -> usize {
         self.events.len()
     }
 
     /// The events in the order of their sequence numbers.
-    pub fn events(&self) -> impl Iterator<Item = (u64, Event)> + '_ {
+    pub(crate) fn events(&self) -> impl Iterator<Item = (u64, Event)> + '_ {
         self.events.iter().map(|(sequence, event)| (*sequence, *event))
     }
 
     /// Recipients spent in the 24 hours before `now`.
     #[must_use]
-    pub fn spent(&self, now: Moment) -> u32 {
+    pub(crate) fn spent(&self, now: Moment) -> u32 {
         u32::try_from(self.live_total(now)).unwrap_or(u32::MAX)
     }
 
     /// Recipients that may still be spent of `limit`. Never too many; too few only while an event that
     /// has left the window stands behind one that has not, and then never zero by mistake.
     #[must_use]
-    pub fn room(&self, now: Moment, limit: impl Into<Limit>) -> u32 {
+    pub(crate) fn room(&self, now: Moment, limit: impl Into<Limit>) -> u32 {
         let limit = limit.into();
         match limit.room_after(self.total) {
             0 => limit.room_after(self.live_total(now)),
@@ -173,7 +173,7 @@ impl Ledger {
     /// How long until at least one recipient may be spent of `limit`; zero when there is room now.
     /// `None` when there never will be, because the limit itself is zero.
     #[must_use]
-    pub fn frees_in(&self, now: Moment, limit: impl Into<Limit>) -> Option<Duration> {
+    pub(crate) fn frees_in(&self, now: Moment, limit: impl Into<Limit>) -> Option<Duration> {
         let Some(limit) = limit.into().recipients().map(u64::from) else {
             return Some(Duration::ZERO);
         };
@@ -192,12 +192,6 @@ impl Ledger {
             waited = leaves_in;
         }
         Some(waited)
-    }
-
-    /// When that is, in wall time.
-    #[must_use]
-    pub fn frees_at(&self, now: Moment, limit: impl Into<Limit>) -> Option<Timestamp> {
-        self.frees_in(now, limit).map(|wait| now.wall.after(wait))
     }
 
     fn live_total(&self, now: Moment) -> u64 {

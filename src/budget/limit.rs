@@ -23,25 +23,25 @@ impl Limit {
 
     /// How many; `None` where there is no limit.
     #[must_use]
-    pub const fn recipients(self) -> Option<u32> {
+    pub(crate) const fn recipients(self) -> Option<u32> {
         self.0
     }
 
     /// What is left of it without a reserve.
     #[must_use]
-    pub fn less(self, reserve: u32) -> Self {
+    pub(crate) fn less(self, reserve: u32) -> Self {
         Self(self.0.map(|limit| limit.saturating_sub(reserve)))
     }
 
     /// The limit of which a reserve was taken.
     #[must_use]
-    pub fn with(self, reserve: u32) -> Self {
+    pub(crate) fn with(self, reserve: u32) -> Self {
         Self(self.0.map(|limit| limit.saturating_add(reserve)))
     }
 
     /// How many more may be written to after `spent`: any number that can be counted where there is no limit.
     #[must_use]
-    pub fn room_after(self, spent: u64) -> u32 {
+    pub(crate) fn room_after(self, spent: u64) -> u32 {
         let spent = u32::try_from(spent).unwrap_or(u32::MAX);
         self.0.map_or(u32::MAX, |limit| limit.saturating_sub(spent))
     }

@@ -2,7 +2,7 @@
 //!
 //! Rule: pure; time comes in as a [`crate::clock::Moment`]. Must not know how events are stored.
 
-pub mod ledger;
+pub(crate) mod ledger;
 mod limit;
 
 pub use limit::Limit;

@@ -13,14 +13,14 @@ use super::{BootId, EARLIEST, Moment, Timestamp, millis};
 const STEP_MIN_MS: i64 = 2_000;
 /// How long after its start the wall clock of a boot may still be set right. Afterwards it is believed how long the
 /// machine was off, and a step no longer changes that. Until then nothing that cannot be taken back rests on it.
-pub const SETTLED_AFTER: Duration = Duration::from_secs(2 * 3600);
+pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(2 * 3600);
 /// Boots that are remembered; of those before them the clock counts as that of the oldest one.
 const BOOTS_MAX: usize = 32;
 
 /// The boots in which something was stored. Its own times ("stored") are milliseconds, as wall times are, and equal to
 /// them for as long as no clock was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     earlier: Vec<Boot>,
     present: Boot,
     /// The offset of the present boot when the time before it was settled.
@@ -45,7 +45,7 @@ struct Boot {
 
 /// What a time says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// When something happened: it never becomes a time of the future, whatever is learnt about the clock.
     Past,
     /// When something is to happen: it stays as far ahead, and in the order of its index.
@@ -54,7 +54,7 @@ pub enum Kind {
 
 /// What a look at the clocks has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// Both clocks went on together.
     Nothing,
     /// The wall clock was set forward by as many milliseconds (back, when negative).
@@ -68,14 +68,14 @@ pub enum Found {
 impl Timeline {
     /// The first one: stored times are wall times.
     #[must_use]
-    pub fn new(now: Moment) -> Self {
+    pub(crate) fn new(now: Moment) -> Self {
         let (wall, zero) = (now.wall.0, now.wall.0.saturating_sub(since_boot(now)));
         let present = Boot { id: now.boot, zero, first: wall, seen: wall, offset: 0 };
         Self { earlier: Vec::new(), present, settled: None, most: 0 }
     }
 
     /// Compares the clocks with what is known, and takes over what has changed.
-    pub fn look(&mut self, now: Moment) -> Found {
+    pub(crate) fn look(&mut self, now: Moment) -> Found {
         if now.boot != self.present.id {
             self.begin(now);
             return Found::Boot;
@@ -100,7 +100,7 @@ impl Timeline {
 
     /// The wall time of a stored time.
     #[must_use]
-    pub fn wall(&self, kind: Kind, stored: Timestamp) -> Timestamp {
+    pub(crate) fn wall(&self, kind: Kind, stored: Timestamp) -> Timestamp {
         if kind == Kind::Planned || stored.0 >= self.present.first {
             return Timestamp(stored.0.saturating_add(self.present.offset));
         }
@@ -114,7 +114,7 @@ impl Timeline {
 
     /// The stored time of a wall time: of the latest boot that has such a time.
     #[must_use]
-    pub fn stored(&self, kind: Kind, wall: Timestamp) -> Timestamp {
+    pub(crate) fn stored(&self, kind: Kind, wall: Timestamp) -> Timestamp {
         if kind == Kind::Planned {
             return Timestamp(wall.0.saturating_sub(self.present.offset));
         }
@@ -135,7 +135,7 @@ impl Timeline {
 
     /// The wall time of a moment of a boot that is remembered.
     #[must_use]
-    pub fn wall_of(&self, moment: Moment) -> Option<Timestamp> {
+    pub(crate) fn wall_of(&self, moment: Moment) -> Option<Timestamp> {
         let boots = self.earlier.iter().chain([&self.present]);
         let boot = boots.rev().find(|boot| boot.id == moment.boot)?;
         Some(self.wall(Kind::Past, Timestamp(boot.zero.saturating_add(since_boot(moment)))))
@@ -144,7 +144,7 @@ impl Timeline {
     /// How much of the ages of what earlier boots wrote rests on a wall clock that may be wrong yet: for how long the
     /// machine was off, in the first `believed_after` of a boot.
     #[must_use]
-    pub fn doubt(&self, now: Moment, believed_after: Duration) -> Duration {
+    pub(crate) fn doubt(&self, now: Moment, believed_after: Duration) -> Duration {
         let Some(last) = self.earlier.last() else { return Duration::ZERO };
         if now.boot == self.present.id && since_boot(now) >= millis(believed_after) {
             return Duration::ZERO;
@@ -209,19 +209,19 @@ fn since_boot(moment: Moment) -> i64 {
 
 /// Notices steps of the wall clock for what is only in memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Steps {
+pub(crate) struct Steps {
     last: Moment,
 }
 
 impl Steps {
     /// From now on.
     #[must_use]
-    pub fn since(now: Moment) -> Self {
+    pub(crate) fn since(now: Moment) -> Self {
         Self { last: now }
     }
 
     /// By how many milliseconds the wall clock was set forward since the last look (back, when negative).
-    pub fn look(&mut self, now: Moment) -> Option<i64> {
+    pub(crate) fn look(&mut self, now: Moment) -> Option<i64> {
         let last = self.last;
         let passed = since_boot(now).saturating_sub(since_boot(last));
         let step = now.wall.0.saturating_sub(last.wall.0).saturating_sub(passed);

@@ -58,7 +58,7 @@ impl Found {
     }
 
     /// Adds one that is known.
-    pub fn add(&mut self, address: Address) {
+    pub(crate) fn add(&mut self, address: Address) {
         if self.known.insert(same_mailbox(&address)) {
             self.addresses.push(address);
         }

@@ -19,17 +19,17 @@ pub(crate) use self::routes::same_mailbox;
 pub use self::routes::{ALIASES_DEEP_MAX, LocalNames, RECIPIENTS_MAX, Route, Routes, Unrouted};
 
 /// Octets of an aliases file: tens of thousands of lines; nothing of a larger one is used.
-pub const FILE_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Names in a file: an organisation's worth.
-pub const NAMES_MAX: usize = 10_000;
+pub(crate) const NAMES_MAX: usize = 10_000;
 /// Problems that are kept; of more only the number.
-pub const PROBLEMS_MAX: usize = 200;
+pub(crate) const PROBLEMS_MAX: usize = 200;
 /// Characters of a file's own text within a problem.
 const SHOWN_MAX: usize = 60;
 
 /// What a file says.
 #[derive(Clone, Debug, Default)]
-pub struct Aliases {
+pub(crate) struct Aliases {
     /// By name, in lower case and without quotes.
     entries: HashMap<String, Entry>,
     problems: Vec<Problem>,
@@ -54,13 +54,13 @@ struct Target {
 
 /// Something in the file that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Counted from 1; where the entry begins.
-    pub line: usize,
+    pub(crate) line: usize,
     /// What is wrong.
-    pub what: String,
+    pub(crate) what: String,
     /// How to write it, or what happens instead.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 impl fmt::Display for Problem {
@@ -72,7 +72,7 @@ impl fmt::Display for Problem {
 impl Aliases {
     /// Reads the octets of a file.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Self {
+    pub(crate) fn read(bytes: &[u8]) -> Self {
         let mut aliases = Self::default();
         if bytes.len() > FILE_BYTES_MAX {
             let what = format!("the file is larger than {FILE_BYTES_MAX} octets");
@@ -88,25 +88,19 @@ impl Aliases {
 
     /// How many names there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// What is not used, in the order of the file, at most [`PROBLEMS_MAX`] of [`Self::problem_count`].
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    pub(crate) fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
     /// How many problems there are.
     #[must_use]
-    pub fn problem_count(&self) -> usize {
+    pub(crate) fn problem_count(&self) -> usize {
         self.problem_count
     }
 

@@ -41,7 +41,7 @@ fn str_prefix(value: &[u8]) -> &str {
 /// What the text says to a reader. Blanks between encoded words vanish, and octets of neighbours in one charset are read
 /// together: some programs cut within a character.
 #[must_use]
-pub fn decoded(text: &str) -> Cow<'_, str> {
+pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
     let all: Vec<Word<'_>> = words(text).collect();
     if all.is_empty() {
         return Cow::Borrowed(text);

@@ -77,7 +77,7 @@ impl Kind {
 
 /// The value of a field as it may leave; `None` when it may leave as it is.
 #[must_use]
-pub fn fit_to_leave(name: &str, value: &[u8], internationalized: bool) -> Option<Vec<u8>> {
+pub(crate) fn fit_to_leave(name: &str, value: &[u8], internationalized: bool) -> Option<Vec<u8>> {
     let mut present = Cow::Borrowed(value);
     if let Some(clean) = without_stray_controls(&present) {
         present = Cow::Owned(clean);
@@ -97,7 +97,7 @@ pub fn fit_to_leave(name: &str, value: &[u8], internationalized: bool) -> Option
 
 /// Turns raw octets of every field into UTF-8, so that all that follows reads the same text. Returns whether there were
 /// any that are not.
-pub fn read_charsets(header: &mut Header<'_>) -> bool {
+pub(crate) fn read_charsets(header: &mut Header<'_>) -> bool {
     let charset = Charset::declared(header);
     let mut changed = false;
     for field in header.fields_mut().iter_mut().filter(|field| !field.is_removed()) {
@@ -120,7 +120,7 @@ fn readable(value: &[u8]) -> Cow<'_, str> {
 
 /// The value of a field as text to be taken apart: without stray control characters.
 #[must_use]
-pub fn text_of(value: &[u8]) -> String {
+pub(crate) fn text_of(value: &[u8]) -> String {
     match without_stray_controls(value) {
         Some(clean) => readable(&clean).into_owned(),
         None => readable(value).into_owned(),
@@ -130,7 +130,7 @@ pub fn text_of(value: &[u8]) -> String {
 /// Text as a phrase of a mailbox (RFC 5322 section 3.2.5): in quotes, or as encoded words. `column` is where
 /// it will stand in its line.
 #[must_use]
-pub fn phrase(text: &str, column: usize, internationalized: bool) -> String {
+pub(crate) fn phrase(text: &str, column: usize, internationalized: bool) -> String {
     if !text.is_ascii() && !internationalized {
         let mut words = String::new();
         encode_pieces(&mut words, text, column, 0, true);

@@ -37,7 +37,7 @@ impl Envelope {
     /// Whether it is a notice that we wrote ourselves: nobody handed it over, and nobody is to be told
     /// about its fate.
     #[must_use]
-    pub fn is_own_notice(&self) -> bool {
+    pub(crate) fn is_own_notice(&self) -> bool {
         self.reverse_path.is_none() && self.origin.address.is_unspecified()
     }
 }
@@ -71,7 +71,7 @@ pub enum Lane {
 
 impl Lane {
     /// Every lane, in the order of departure.
-    pub const ALL: [Self; 4] = [Self::Notice, Self::Urgent, Self::Normal, Self::Bulk];
+    pub(crate) const ALL: [Self; 4] = [Self::Notice, Self::Urgent, Self::Normal, Self::Bulk];
 
     /// The name, as in relay.toml, logs and on screens.
     #[must_use]

@@ -10,13 +10,13 @@ use std::borrow::Cow;
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
-pub use crate::smtp::header_scan::{HeaderFindings, HeaderScan};
+pub(crate) use crate::smtp::header_scan::{HeaderFindings, HeaderScan};
 
 /// Octets of a header section that we edit. The longest seen in practice (hundreds of addresses, many
 /// hops) have 100 KiB; one section is in memory for each upstream connection.
 pub const HEADER_BYTES_MAX: usize = 256 * 1024;
 /// Fields of a header section that we edit: each costs about 100 octets of memory.
-pub const FIELDS_MAX: usize = 4_096;
+pub(crate) const FIELDS_MAX: usize = 4_096;
 
 /// Which fields of the client were replaced at acceptance: they go out under another name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ impl<'a> Header<'a> {
 
     /// Whether a field of this name goes out.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|field| field.is(name))
     }
 
@@ -162,7 +162,7 @@ impl<'a> Field<'a> {
 
     /// Whether it still goes out under this name, whatever the case.
     #[must_use]
-    pub fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         !self.removed && self.name().eq_ignore_ascii_case(name)
     }
 
@@ -186,7 +186,7 @@ impl<'a> Field<'a> {
 
     /// Whether it does not go out.
     #[must_use]
-    pub fn is_removed(&self) -> bool {
+    pub(crate) fn is_removed(&self) -> bool {
         self.removed
     }
 
@@ -235,7 +235,7 @@ impl Edits {
 
     /// Whether there were none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -250,7 +250,7 @@ impl std::fmt::Display for Edits {
 /// on, so that the search can go on when more bytes have come. Returns the octet behind the empty line,
 /// which then begins at `line_start`.
 #[must_use]
-pub fn end_of_section(bytes: &[u8], line_start: &mut usize) -> Option<usize> {
+pub(crate) fn end_of_section(bytes: &[u8], line_start: &mut usize) -> Option<usize> {
     while let Some(length) = memchr(b'\n', &bytes[*line_start..]) {
         let end = *line_start + length + 1;
         if bytes[*line_start..end].iter().all(|octet| matches!(octet, b'\r' | b'\n')) {

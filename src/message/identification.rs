@@ -10,16 +10,16 @@ use crate::smtp::field_syntax::{self, DateForm};
 
 /// What the client sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identification {
+pub(crate) struct Identification {
     /// Its Message-ID.
-    pub message_id: Standing,
+    pub(crate) message_id: Standing,
     /// Its Date.
-    pub date: Standing,
+    pub(crate) date: Standing,
 }
 
 /// How a field stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It was not seen.
     #[default]
     Absent,
@@ -34,7 +34,7 @@ pub enum Standing {
 impl Identification {
     /// Judges the beginning of a message. `complete` says that there is no more of it.
     #[must_use]
-    pub fn of(message: &[u8], complete: bool, internationalized: bool) -> Self {
+    pub(crate) fn of(message: &[u8], complete: bool, internationalized: bool) -> Self {
         let beginning = &message[..message.len().min(HEADER_BYTES_MAX)];
         let mut line_start = 0;
         let ended = end_of_section(beginning, &mut line_start).is_some();

@@ -80,20 +80,24 @@ pub struct Terms<'a> {
 impl<'a> Terms<'a> {
     /// Whether a header in UTF-8 may leave as it is: the client has asked for SMTPUTF8, and the upstream knows it.
     #[must_use]
-    pub fn keeps_utf8(&self, envelope: &Envelope) -> bool {
+    pub(crate) fn keeps_utf8(&self, envelope: &Envelope) -> bool {
         self.takes_utf8 && envelope.internationalized
     }
 
     /// The address that stands for everybody who may not send as himself; `None` when all may.
     #[must_use]
-    pub fn stand_in(&self) -> Option<&'a Address> {
+    pub(crate) fn stand_in(&self) -> Option<&'a Address> {
         self.account.filter(|_| self.identity.from != FromPolicy::Keep)
     }
 
     /// The same for one message, whose authors these are: the first rule counts that fits an author, the
     /// envelope's sender or the user of this host whose program it was; else it is the account.
     #[must_use]
-    pub fn stand_in_for(&self, envelope: &Envelope, authors: &[Address]) -> Option<&'a Address> {
+    pub(crate) fn stand_in_for(
+        &self,
+        envelope: &Envelope,
+        authors: &[Address],
+    ) -> Option<&'a Address> {
         let account = self.stand_in()?;
         let fits = |rule: &&SenderRule| {
             let mut addresses = authors.iter().chain(&envelope.reverse_path);
@@ -121,7 +125,7 @@ impl<'a> Terms<'a> {
     /// How to write an address that the account may send as. Gmail takes another spelling of it for a
     /// stranger's, so ours is that of the configuration.
     #[must_use]
-    pub fn permitted(&self, address: &Address) -> Option<&'a Address> {
+    pub(crate) fn permitted(&self, address: &Address) -> Option<&'a Address> {
         let aliases = match self.identity.from {
             FromPolicy::AliasList => self.identity.send_as.as_slice(),
             FromPolicy::Account | FromPolicy::Keep => &[],
@@ -132,7 +136,7 @@ impl<'a> Terms<'a> {
 
     /// The address with a domain.
     #[must_use]
-    pub fn qualified(&self, address: &Address) -> Address {
+    pub(crate) fn qualified(&self, address: &Address) -> Address {
         let text = format!("{address}@{}", self.identity.domain);
         let unqualified = address.domain().is_none();
         // Only a text that is not a domain could fail here.
@@ -170,7 +174,7 @@ impl<'a> Terms<'a> {
 
 /// Whether somebody elsewhere could write to this address, as far as its form tells.
 #[must_use]
-pub fn is_reachable(address: &Address) -> bool {
+pub(crate) fn is_reachable(address: &Address) -> bool {
     let Some(domain) = address.domain().map(str::to_lowercase) else { return false };
     let private = |name: &&str| domain.strip_suffix(*name).is_some_and(|rest| rest.ends_with('.'));
     domain.contains('.')

@@ -13,24 +13,24 @@ const MAILBOXES_MAX: usize = 2_000;
 
 /// One mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mailbox<'a> {
+pub(crate) struct Mailbox<'a> {
     /// The words before the angle bracket, as they are written; empty when there are none.
-    pub phrase: &'a str,
+    pub(crate) phrase: &'a str,
     /// Where they stand.
-    pub phrase_at: Range<usize>,
+    pub(crate) phrase_at: Range<usize>,
     /// The inside of the first comment, which older programs use for the name.
-    pub comment: Option<&'a str>,
+    pub(crate) comment: Option<&'a str>,
     /// Where it stands.
-    pub comment_at: Range<usize>,
+    pub(crate) comment_at: Range<usize>,
     /// The address; it may lack a domain.
-    pub address: Address,
+    pub(crate) address: Address,
     /// Where the address stands.
-    pub address_at: Range<usize>,
+    pub(crate) address_at: Range<usize>,
 }
 
 /// Reads a list of mailboxes: at least one, no groups.
 #[must_use]
-pub fn read_list(text: &str) -> Option<Vec<Mailbox<'_>>> {
+pub(crate) fn read_list(text: &str) -> Option<Vec<Mailbox<'_>>> {
     let mut mailboxes = Vec::new();
     for range in elements(text)? {
         if text[range.clone()].trim().is_empty() {
@@ -47,7 +47,7 @@ pub fn read_list(text: &str) -> Option<Vec<Mailbox<'_>>> {
 
 /// An address that stands somewhere in a text that is not a list of mailboxes.
 #[must_use]
-pub fn rescued_address(text: &str) -> Option<Address> {
+pub(crate) fn rescued_address(text: &str) -> Option<Address> {
     let separator = |character: char| character.is_whitespace() || "<>(),;:\"".contains(character);
     let address =
         |word: &str| word.parse::<Address>().ok().filter(|found| found.domain().is_some());
@@ -59,14 +59,14 @@ pub fn rescued_address(text: &str) -> Option<Address> {
 
 /// Whether all quotes, comments and angle brackets that begin in the text end in it.
 #[must_use]
-pub fn is_closed(text: &str) -> bool {
+pub(crate) fn is_closed(text: &str) -> bool {
     let mut nesting = Nesting::default();
     text.bytes().all(|octet| nesting.step(octet).is_ok()) && !nesting.is_open()
 }
 
 /// The text of a phrase or comment without quotes, escapes and folds.
 #[must_use]
-pub fn plain(phrase: &str) -> String {
+pub(crate) fn plain(phrase: &str) -> String {
     let mut text = String::with_capacity(phrase.len());
     let mut escaped = false;
     for character in phrase.chars() {

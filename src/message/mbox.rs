@@ -9,7 +9,7 @@ const SEPARATOR: &[u8] = b"From ";
 
 /// Which octets end the lines of a message in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineEnds {
+pub(crate) enum LineEnds {
     /// A LF stands for each CRLF of the message, as in every file of a Unix system.
     Unix,
     /// The octets are those of the message, because it has a line end that is not CRLF.
@@ -18,7 +18,7 @@ pub enum LineEnds {
 
 /// The message as it lies in a file, without quoting.
 #[must_use]
-pub fn for_a_file(message: &[u8]) -> (LineEnds, Vec<u8>) {
+pub(crate) fn for_a_file(message: &[u8]) -> (LineEnds, Vec<u8>) {
     let pairs = message.windows(2).filter(|pair| pair == b"\r\n").count();
     let count = |octet| message.iter().filter(|found| **found == octet).count();
     if count(b'\r') != pairs || count(b'\n') != pairs {
@@ -29,7 +29,7 @@ pub fn for_a_file(message: &[u8]) -> (LineEnds, Vec<u8>) {
 
 /// The message that lies in a file, with CRLF at the end of each line.
 #[must_use]
-pub fn from_a_file(lines: &[u8]) -> Vec<u8> {
+pub(crate) fn from_a_file(lines: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(lines.len() + lines.len() / 32);
     for octet in lines {
         if *octet == b'\n' && message.last() != Some(&b'\r') {
@@ -43,7 +43,7 @@ pub fn from_a_file(lines: &[u8]) -> Vec<u8> {
 /// One entry of an mbox: the separator with `sender` and `date` (as asctime writes it), the quoted message, and
 /// the empty line behind it.
 #[must_use]
-pub fn entry(sender: &str, date: &str, message: &[u8]) -> Vec<u8> {
+pub(crate) fn entry(sender: &str, date: &str, message: &[u8]) -> Vec<u8> {
     let mut entry = Vec::with_capacity(message.len() + 128);
     entry.extend_from_slice(SEPARATOR);
     entry.extend_from_slice(format!("{sender} {date}\n").as_bytes());
@@ -67,11 +67,11 @@ fn is_quotable(line: &[u8]) -> bool {
 
 /// A message that is longer than its reader takes. What follows it may be whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLong;
+pub(crate) struct TooLong;
 
 /// Takes the lines of an mbox and gives its messages.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     message: Option<Result<Vec<u8>, TooLong>>,
     after_an_empty_line: bool,
     length_max: usize,
@@ -80,19 +80,19 @@ pub struct Reader {
 impl Reader {
     /// One that keeps at most `length_max` octets of a message.
     #[must_use]
-    pub fn new(length_max: usize) -> Self {
+    pub(crate) fn new(length_max: usize) -> Self {
         Self { message: None, after_an_empty_line: false, length_max }
     }
 
     /// Whether a file that begins with this line is an mbox.
     #[must_use]
-    pub fn begins(line: &[u8]) -> bool {
+    pub(crate) fn begins(line: &[u8]) -> bool {
         line.starts_with(SEPARATOR)
     }
 
     /// Takes the next line, with its line end; of one that is longer than a message may be, the beginning is enough, and
     /// the rest may follow as another. Returns the message that ends before it.
-    pub fn line(&mut self, line: &[u8]) -> Option<Result<Vec<u8>, TooLong>> {
+    pub(crate) fn line(&mut self, line: &[u8]) -> Option<Result<Vec<u8>, TooLong>> {
         let follows_a_gap = std::mem::replace(&mut self.after_an_empty_line, is_empty(line));
         if line.starts_with(SEPARATOR) && (follows_a_gap || self.message.is_none()) {
             let ended = self.message.replace(Ok(Vec::new()));
@@ -113,7 +113,7 @@ impl Reader {
 
     /// The last message.
     #[must_use]
-    pub fn finish(self) -> Option<Result<Vec<u8>, TooLong>> {
+    pub(crate) fn finish(self) -> Option<Result<Vec<u8>, TooLong>> {
         self.message.map(|message| message.map(without_the_gap))
     }
 }

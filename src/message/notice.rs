@@ -23,11 +23,11 @@ use super::{encoded_word, encoding};
 use crate::{clock::Timestamp, smtp::address::Address, text};
 
 /// Messages that one notice describes; of the others it tells the number.
-pub const MESSAGES_MAX: usize = 50;
+pub(crate) const MESSAGES_MAX: usize = 50;
 /// Recipients that are described of one message.
-pub const RECIPIENTS_MAX: usize = 100;
+pub(crate) const RECIPIENTS_MAX: usize = 100;
 /// Octets of the original that are returned: a header section, or a small message that asked for RET=FULL.
-pub const RETURNED_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const RETURNED_BYTES_MAX: usize = 64 * 1024;
 /// Where a line of a report is folded.
 const FOLD_COLUMN: usize = 76;
 /// Characters of a subject, a reason or a reply that are repeated.
@@ -35,68 +35,68 @@ const TEXT_LENGTH_MAX: usize = 300;
 
 /// Who speaks to whom about what.
 #[derive(Clone, Debug)]
-pub struct Notice<'a> {
+pub(crate) struct Notice<'a> {
     /// The name of this host, as in the greeting and in Received.
-    pub hostname: &'a str,
+    pub(crate) hostname: &'a str,
     /// The From address; the upstream account, so that the upstream takes it.
-    pub from: &'a Address,
+    pub(crate) from: &'a Address,
     /// Who gets it.
-    pub to: &'a Address,
+    pub(crate) to: &'a Address,
     /// When it was made.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// The text between the parts; must not occur in them.
-    pub boundary: &'a str,
+    pub(crate) boundary: &'a str,
     /// What is told of, with one action for all; oldest first, at least one, at most [`MESSAGES_MAX`].
-    pub failures: &'a [Failure],
+    pub(crate) failures: &'a [Failure],
     /// Messages of which the same is to be told, and which are not described.
-    pub omitted: usize,
+    pub(crate) omitted: usize,
     /// Readers who get no notice, because there were too many in this hour.
-    pub left_out: usize,
+    pub(crate) left_out: usize,
 }
 
 /// One message that could not be relayed, not yet, or that was.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Its queue id.
-    pub id: String,
+    pub(crate) id: String,
     /// When it was accepted.
-    pub accepted_at: Timestamp,
+    pub(crate) accepted_at: Timestamp,
     /// MAIL FROM; `None` is the null reverse path.
-    pub reverse_path: Option<Address>,
+    pub(crate) reverse_path: Option<Address>,
     /// Who handed it over, such as "printer.lan [192.0.2.7]".
-    pub origin: String,
+    pub(crate) origin: String,
     /// The text of its Subject field, as it stood there.
-    pub subject: Option<String>,
+    pub(crate) subject: Option<String>,
     /// Its Message-ID with brackets.
-    pub message_id: Option<String>,
+    pub(crate) message_id: Option<String>,
     /// ENVID of MAIL (RFC 3461), decoded.
-    pub envelope_id: Option<String>,
+    pub(crate) envelope_id: Option<String>,
     /// Whom it is about; at most [`RECIPIENTS_MAX`] are described.
-    pub recipients: Vec<FailedRecipient>,
+    pub(crate) recipients: Vec<FailedRecipient>,
     /// What is returned of it; at most [`RETURNED_BYTES_MAX`].
-    pub returned: Returned,
+    pub(crate) returned: Returned,
 }
 
 /// One recipient and what became of it.
 #[derive(Clone, Debug)]
-pub struct FailedRecipient {
+pub(crate) struct FailedRecipient {
     /// The address of RCPT TO.
-    pub address: Address,
+    pub(crate) address: Address,
     /// ORCPT (RFC 3461), decoded, with its type.
-    pub original_recipient: Option<String>,
+    pub(crate) original_recipient: Option<String>,
     /// What became of it.
-    pub action: Action,
+    pub(crate) action: Action,
     /// Why, in our words.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The upstream's last reply.
-    pub reply: Option<String>,
+    pub(crate) reply: Option<String>,
     /// How often it was tried.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
 }
 
 /// The Action field of RFC 3464 section 2.3.3, as far as a relay uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// It will not be tried again unless a person says so.
     Failed,
     /// The same, but it may have arrived: no answer came to its final dot.
@@ -109,7 +109,7 @@ pub enum Action {
 
 /// What of the original goes with the notice.
 #[derive(Clone, Debug)]
-pub enum Returned {
+pub(crate) enum Returned {
     /// Its header section (RET=HDRS, and the default).
     Headers(Vec<u8>),
     /// All of it (RET=FULL, when it is small enough).
@@ -118,7 +118,7 @@ pub enum Returned {
 
 /// Why a notice cannot be built.
 #[derive(Debug, Error)]
-pub enum NoticeError {
+pub(crate) enum NoticeError {
     /// An address that the builder does not take, such as one with a quoted local part it cannot read.
     #[error("the address {address} cannot stand in a header: {source}")]
     Address {
@@ -137,7 +137,7 @@ impl Notice<'_> {
     ///
     /// # Errors
     /// When From or To cannot be written.
-    pub fn build(&self) -> Result<Vec<u8>, NoticeError> {
+    pub(crate) fn build(&self) -> Result<Vec<u8>, NoticeError> {
         let mut builder = lettre::Message::builder()
             .from(mailbox(self.from, Some(format!("Pillarbox on {}", self.hostname)))?)
             .to(mailbox(self.to, None)?)
@@ -184,19 +184,19 @@ impl Notice<'_> {
 
 /// A few words to one person that are about no message.
 #[derive(Clone, Copy, Debug)]
-pub struct Announcement<'a> {
+pub(crate) struct Announcement<'a> {
     /// The name of this host.
-    pub hostname: &'a str,
+    pub(crate) hostname: &'a str,
     /// The From address, as of a notice.
-    pub from: &'a Address,
+    pub(crate) from: &'a Address,
     /// Who gets it.
-    pub to: &'a Address,
+    pub(crate) to: &'a Address,
     /// When it was made.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// One line of our own words.
-    pub subject: &'a str,
+    pub(crate) subject: &'a str,
     /// The text, with CRLF line ends.
-    pub text: &'a str,
+    pub(crate) text: &'a str,
 }
 
 impl Announcement<'_> {
@@ -204,7 +204,7 @@ impl Announcement<'_> {
     ///
     /// # Errors
     /// When From or To cannot be written.
-    pub fn build(&self) -> Result<Vec<u8>, NoticeError> {
+    pub(crate) fn build(&self) -> Result<Vec<u8>, NoticeError> {
         let message = lettre::Message::builder()
             .from(mailbox(self.from, Some(format!("Pillarbox on {}", self.hostname)))?)
             .to(mailbox(self.to, None)?)
@@ -405,12 +405,7 @@ fn one(text: &mut String, failure: &Failure) {
         time(failure.accepted_at),
     );
     for recipient in failure.recipients.iter().take(RECIPIENTS_MAX) {
-        let fate = match recipient.action {
-            Action::Failed => "",
-            Action::Held => " (may have arrived)",
-            Action::Delayed => " (still being tried)",
-            Action::Relayed => " (relayed)",
-        };
+        let fate = fate(recipient);
         let _written =
             writeln!(text, "  to       {}{fate}: {}", recipient.address, clean(&recipient.reason));
         // A refusal is its own reason; saying it twice would only make the notice longer.
@@ -421,6 +416,19 @@ fn one(text: &mut String, failure: &Failure) {
     if let more @ 1.. = failure.recipients.len().saturating_sub(RECIPIENTS_MAX) {
         let _written = writeln!(text, "           and {more} more recipients");
     }
+}
+
+/// What has become of a recipient and what was tried, in brackets behind the address.
+fn fate(recipient: &FailedRecipient) -> String {
+    let tried = (recipient.attempts > 1).then(|| format!("tried {} times", recipient.attempts));
+    let fate = match recipient.action {
+        Action::Failed => None,
+        Action::Held => Some("may have arrived"),
+        Action::Delayed => Some("still being tried"),
+        Action::Relayed => Some("relayed"),
+    };
+    let words: Vec<&str> = tried.as_deref().into_iter().chain(fate).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }
 
 /// The fields for programs (RFC 3464 section 2), in 7-bit lines with CRLF.

@@ -29,17 +29,17 @@ const DATE: &[u8] = b";\r\n\t";
 
 /// What is added to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Added {
+pub(crate) struct Added {
     /// The bytes that go in front of the original message; they end with CRLF.
-    pub fields: Vec<u8>,
+    pub(crate) fields: Vec<u8>,
     /// Which of them stand in the place of the client's.
-    pub replaced: Replaced,
+    pub(crate) replaced: Replaced,
 }
 
 /// The fields for a message. What the scanner saw counts as valid when the judge did not see it: it stands
 /// further back than anybody looks.
 #[must_use]
-pub fn added_fields(
+pub(crate) fn added_fields(
     envelope: &Envelope,
     id: &str,
     hostname: &str,
@@ -69,7 +69,7 @@ pub fn added_fields(
 
 /// X-Original-To, which other servers write when they redirect mail; empty without recipients.
 #[must_use]
-pub fn original_recipients(recipients: &[Address]) -> String {
+pub(crate) fn original_recipients(recipients: &[Address]) -> String {
     if recipients.is_empty() {
         return String::new();
     }
@@ -84,7 +84,7 @@ pub fn original_recipients(recipients: &[Address]) -> String {
 /// The fields of a message whose sender is not an address: Received tells what the client said, after Exim's manner. It
 /// chose that, so it is shown in ASCII, without the characters that mean something in a comment, and not in full.
 #[must_use]
-pub fn with_unusable_sender(mut fields: Vec<u8>, unusable: &str) -> Vec<u8> {
+pub(crate) fn with_unusable_sender(mut fields: Vec<u8>, unusable: &str) -> Vec<u8> {
     let plain = |character: char| match character {
         '(' | ')' | '\\' => "?".to_owned(),
         ' '..='~' => character.to_string(),
@@ -150,7 +150,7 @@ fn address_literal(address: IpAddr) -> String {
 
 /// Corrects the dates in the added fields of a message that was accepted by a wrong clock: `accepted_at` is what is known
 /// of that time now. Neither was before this program existed. A date always has the same length.
-pub fn correct_dates(added: &mut [u8], envelope: &Envelope, accepted_at: clock::Timestamp) {
+pub(crate) fn correct_dates(added: &mut [u8], envelope: &Envelope, accepted_at: clock::Timestamp) {
     let wrong = date(envelope.accepted_at).into_bytes();
     let right = date(accepted_at.max(clock::EARLIEST)).into_bytes();
     if wrong == right || wrong.len() != right.len() {

@@ -38,7 +38,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Looks and tells.
 #[derive(Debug)]
-pub struct Keeper {
+pub(crate) struct Keeper {
     options: Options,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -60,7 +60,7 @@ struct Piece<'a> {
 impl Keeper {
     /// A keeper that has told nothing in the last hour.
     #[must_use]
-    pub fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let steps = Steps::since(clock.now());
         Self {
             options,
@@ -74,7 +74,7 @@ impl Keeper {
     }
 
     /// Works until it is dropped.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "mail cannot be looked at for notices; the next look is in half a minute");
@@ -97,7 +97,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When the queue does not answer.
-    pub async fn look(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn look(&mut self) -> Result<(), StoreError> {
         let now = self.now();
         let (quiet, ended) = self.ended().await?;
         for (id, places) in quiet {

@@ -13,30 +13,30 @@ use std::time::Duration;
 
 use crate::smtp::address::Address;
 
-pub use keeper::Keeper;
-pub use spent::Day;
+pub(crate) use keeper::Keeper;
+pub(crate) use spent::Day;
 
 /// Who is told, and how often.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The name of this host, for the texts.
-    pub hostname: String,
+    pub(crate) hostname: String,
     /// The From address of a notice: the account. Without it nobody is told by mail.
-    pub from: Option<Address>,
+    pub(crate) from: Option<Address>,
     /// Who reads notices; without it nobody is told by mail.
-    pub admin: Option<Address>,
+    pub(crate) admin: Option<Address>,
     /// Whether the sender of a message is told as well, when it has an address elsewhere.
     pub senders: bool,
     /// Notices in any hour, of all kinds together; beyond it failures wait and come in one.
-    pub per_hour: u32,
+    pub(crate) per_hour: u32,
     /// After how long it is told that a message still waits; `None` for never.
     pub delay_after: Option<Duration>,
     /// How long after the last failure a notice waits for more of them.
-    pub gather: Duration,
+    pub(crate) gather: Duration,
     /// How long the first failure waits at most.
-    pub gather_max: Duration,
+    pub(crate) gather_max: Duration,
     /// What may be spent in 24 hours: that it is spent while mail waits is told; `None` for never.
-    pub day: Option<Day>,
+    pub(crate) day: Option<Day>,
 }
 
 impl Options {

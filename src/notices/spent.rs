@@ -25,11 +25,11 @@ const PAGES_MAX: usize = 10;
 
 /// What the relay may spend on mail that is neither urgent nor a notice, and in all.
 #[derive(Clone, Copy, Debug)]
-pub struct Day {
+pub(crate) struct Day {
     /// Of all mail.
-    pub limit: Limit,
+    pub(crate) limit: Limit,
     /// Of mail that is neither urgent nor a notice.
-    pub others: Limit,
+    pub(crate) others: Limit,
 }
 
 /// When it was told.

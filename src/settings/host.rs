@@ -43,7 +43,7 @@ pub struct Host {
 impl Host {
     /// Asks the system. A file that cannot be read counts as empty.
     #[must_use]
-    pub fn of_this_machine() -> Self {
+    pub(crate) fn of_this_machine() -> Self {
         let read = |path| {
             let mut text = Vec::new();
             let file = File::open(path);
@@ -63,7 +63,7 @@ impl Host {
     /// `/etc/hosts`, else the name within the search domain of `/etc/resolv.conf`. A host without any
     /// is called `pillarbox-NAME.invalid`: well formed, and honest about not existing.
     #[must_use]
-    pub fn fully_qualified_name(&self) -> String {
+    pub(crate) fn fully_qualified_name(&self) -> String {
         let node = self.nodename.trim().trim_end_matches('.').to_lowercase();
         if is_container_id(&node) {
             return NAMELESS.into();
@@ -83,7 +83,7 @@ impl Host {
     /// The names of this host behind an `@`, apart from `listener.hostname`: its node name, its fully qualified one and
     /// that in `/etc/mailname`, which is said in no other place. In lower case, without a final dot.
     #[must_use]
-    pub fn mail_names(&self) -> Vec<String> {
+    pub(crate) fn mail_names(&self) -> Vec<String> {
         let node = self.nodename.trim().trim_end_matches('.').to_lowercase();
         let mailname = self.mailname.trim_start_matches('\u{feff}').lines().map(str::trim);
         let mailname = mailname.map(|line| line.trim_end_matches('.').to_lowercase());
@@ -168,7 +168,7 @@ pub struct Machine {
 impl Machine {
     /// Asks the kernel.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         Self {
             route: read("/proc/net/route"),
             ipv6_route: read("/proc/net/ipv6_route"),
@@ -180,7 +180,7 @@ impl Machine {
 
     /// The default gateways.
     #[must_use]
-    pub fn gateways(&self) -> Vec<IpAddr> {
+    pub(crate) fn gateways(&self) -> Vec<IpAddr> {
         let mut gateways: Vec<IpAddr> =
             self.route.lines().filter_map(gateway_v4).map(IpAddr::V4).collect();
         gateways.extend(self.ipv6_route.lines().filter_map(gateway_v6).map(IpAddr::V6));
@@ -190,7 +190,7 @@ impl Machine {
 
     /// The host's own addresses that the whole internet can have a route to.
     #[must_use]
-    pub fn public_addresses(&self) -> Vec<IpAddr> {
+    pub(crate) fn public_addresses(&self) -> Vec<IpAddr> {
         let mut addresses: Vec<IpAddr> = Vec::new();
         let mut leaf: Option<Ipv4Addr> = None;
         for line in self.fib_trie.lines().map(str::trim) {
@@ -212,7 +212,7 @@ impl Machine {
     /// The kind of file system that holds `path`, such as `ext4`. The path must be resolved: see
     /// [`resolved`].
     #[must_use]
-    pub fn file_system(&self, path: &Path) -> Option<&str> {
+    pub(crate) fn file_system(&self, path: &Path) -> Option<&str> {
         let mounts = self.mountinfo.lines().filter_map(|line| {
             let (place, kind) = line.split_once(" - ")?;
             let mount_point = unescaped(place.split(' ').nth(4)?);
@@ -228,7 +228,7 @@ impl Machine {
 
 /// The path without links, also when its last parts do not exist yet.
 #[must_use]
-pub fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     let found = path.ancestors().find_map(|ancestor| {
         let real = fs::canonicalize(ancestor).ok()?;
         path.strip_prefix(ancestor)

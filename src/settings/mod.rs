@@ -10,9 +10,9 @@ mod listener;
 mod load;
 mod networks;
 mod notify;
-pub mod problem;
+pub(crate) mod problem;
 mod report;
-pub mod special_networks;
+pub(crate) mod special_networks;
 mod storage;
 mod strangers;
 mod surroundings;
@@ -55,17 +55,17 @@ pub struct Settings {
     /// For the admin socket and its clients.
     pub admin: admin::Options,
     /// For the log.
-    pub telemetry: telemetry::Options,
+    pub(crate) telemetry: telemetry::Options,
     /// Where the log goes.
-    pub log_output: telemetry::Output,
+    pub(crate) log_output: telemetry::Output,
     /// How long relayed messages are remembered.
-    pub history_lifetime: Duration,
+    pub(crate) history_lifetime: Duration,
     /// How long dead letters are kept.
-    pub dead_letter_lifetime: Duration,
+    pub(crate) dead_letter_lifetime: Duration,
     /// For notices of dead letters.
     pub notices: notices::Options,
     /// For alerts outside the queue.
-    pub alert: admin::alert::Options,
+    pub(crate) alert: admin::alert::Options,
     /// Recipients of each day that are left to the account's owner; delivery never sees them.
     pub owner_reserve: u32,
     /// For delivery; whether there is an account, [`Settings::require_account`] knows.
@@ -93,7 +93,7 @@ impl fmt::Display for Source {
 
 /// Loads the configuration of this process: the file `explicit`, else the one that `PILLARBOX_CONFIG`
 /// names, else `./relay.toml`, else `/etc/pillarbox/relay.toml`, else none; the environment over it.
-pub fn load(explicit: Option<&Path>) -> Result<Settings, SettingsError> {
+pub(crate) fn load(explicit: Option<&Path>) -> Result<Settings, SettingsError> {
     load_in(explicit, &Surroundings::of_this_process())
 }
 

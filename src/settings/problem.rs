@@ -47,16 +47,16 @@ pub enum SettingsError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where it is written.
-    pub place: Place,
+    pub(crate) place: Place,
     /// What is wrong.
-    pub what: String,
+    pub(crate) what: String,
     /// What to do, when the first sentence does not say it.
-    pub remedy: Option<String>,
+    pub(crate) remedy: Option<String>,
 }
 
 /// Where a setting is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// In the file.
     File {
         /// Its name as the person gave it.

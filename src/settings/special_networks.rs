@@ -47,7 +47,7 @@ const fn v6(first: u16, second: u16, length: u8) -> Ipv6Net {
 }
 
 /// Networks in which hosts are that may have mail for us, and which the internet has no route to.
-pub fn local() -> impl Iterator<Item = IpNet> {
+pub(crate) fn local() -> impl Iterator<Item = IpNet> {
     LOCAL_V4.map(IpNet::V4).into_iter().chain(LOCAL_V6.map(IpNet::V6))
 }
 
@@ -63,7 +63,7 @@ pub(super) fn unrouted_v6() -> impl Iterator<Item = Ipv6Net> {
 
 /// Whether hosts of the whole internet can have a route to the address. One of IPv4 in the notation of IPv6 is that.
 #[must_use]
-pub fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => !unrouted_v4().any(|network| network.contains(&address)),
         IpAddr::V6(address) => {

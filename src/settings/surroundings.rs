@@ -41,7 +41,7 @@ impl fmt::Debug for Surroundings {
 impl Surroundings {
     /// Those of this process. A variable that is not UTF-8 keeps its name and a value that no key takes.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let variables = env::vars_os()
             .filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))

@@ -35,7 +35,7 @@ pub struct LocalNames {
 impl LocalNames {
     /// The name of somebody on this host, normalized; `None` for everybody else.
     #[must_use]
-    pub fn name_of(&self, address: &Address) -> Option<String> {
+    pub(crate) fn name_of(&self, address: &Address) -> Option<String> {
         let here = |domain: &str| {
             let domain = domain.trim_end_matches('.');
             let usual = ["localhost", "localhost.localdomain"].into_iter();
@@ -51,20 +51,20 @@ impl LocalNames {
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     /// The aliases file.
-    pub aliases: Aliases,
+    pub(crate) aliases: Aliases,
     /// The rest.
-    pub local: LocalNames,
+    pub(crate) local: LocalNames,
 }
 
 /// One address that gets the mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The address.
-    pub address: Address,
+    pub(crate) address: Address,
     /// The names on the way, the one that was asked for first; empty when no name was followed.
-    pub by: Vec<String>,
+    pub(crate) by: Vec<String>,
     /// The last name has no alias, so the mail goes to the administrator.
-    pub to_admin: bool,
+    pub(crate) to_admin: bool,
 }
 
 impl fmt::Display for Route {
@@ -146,7 +146,7 @@ impl Routes {
 
     /// Where mail for an address goes, one line for each recipient, for a person: `sendmail -bv`.
     #[must_use]
-    pub fn explain(&self, address: &Address) -> Vec<String> {
+    pub(crate) fn explain(&self, address: &Address) -> Vec<String> {
         let routes = match self.of(address) {
             Ok(routes) => routes,
             Err(reason) => return vec![reason.to_string()],

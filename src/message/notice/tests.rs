@@ -213,3 +213,26 @@ fn what_got_no_answer_twice_is_told_as_what_may_have_arrived() {
         assert!(both.contains(words), "{words} is missing in\n{both}");
     }
 }
+
+#[test]
+fn the_text_says_how_often_was_tried_what_was_tried_more_than_once() {
+    let tried = |attempts, action| FailedRecipient {
+        attempts,
+        action,
+        ..refused("box@example.net", "452 4.2.2 full")
+    };
+    let recipients = vec![
+        tried(7, Action::Failed),
+        tried(3, Action::Delayed),
+        tried(1, Action::Relayed),
+        tried(1, Action::Failed),
+    ];
+    let message = build(&[failure("01abc", recipients)], 0);
+    let text = parts(&message)[0].1;
+    for fate in
+        [" (tried 7 times): ", " (tried 3 times, still being tried): ", " (relayed): ", ": "]
+    {
+        let line = format!("to       box@example.net{fate}refused by the upstream");
+        assert!(text.contains(&line), "{line} is missing in\n{text}");
+    }
+}
