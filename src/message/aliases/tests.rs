@@ -206,7 +206,7 @@ fn a_name_for_more_than_a_message_may_have_is_refused_as_a_whole() {
 #[test]
 fn the_size_of_a_file_is_bounded() {
     let routes = Routes::read(&vec![b'a'; FILE_BYTES_MAX + 1], LocalNames::default());
-    assert!(routes.aliases.is_empty());
+    assert!(routes.aliases.len() == 0);
     assert!(routes.aliases.problems()[0].what.contains("larger than 1048576 octets"));
     let many = self::routes(&"x\n".repeat(FILE_BYTES_MAX / 2));
     assert_eq!(many.aliases.problems().len(), PROBLEMS_MAX);
@@ -314,7 +314,7 @@ fn a_file_is_read_whatever_editor_has_written_it() {
 fn an_entry_for_all_other_names_is_reported_in_every_spelling() {
     for name in ["*", "default", "Default"] {
         let aliases = Aliases::read(format!("{name}: ops@example.net\n").as_bytes());
-        assert!(aliases.is_empty(), "{name}");
+        assert!(aliases.len() == 0, "{name}");
         let problem = aliases.problems()[0].to_string();
         assert!(
             problem.contains("for all other names") && problem.contains("identity.admin"),
