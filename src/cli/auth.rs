@@ -1,29 +1,42 @@
-//! `pillarbox auth`: tokens instead of a password: the consent, how long it lasts, and its end.
+//! `pillarbox auth`: tokens instead of a password: the consent in a browser, how long it lasts, and its end.
 //!
-//! Rule: no secret is printed; whatever fails says what to do. Must not know how tokens are exchanged.
+//! Rule: the token is stored before anything else can fail, and proved by one refresh before success is told; no secret is
+//! printed, and whatever fails says what to do. Must not know the protocol.
 
-mod google;
-mod status;
+use std::{
+    io::{self, BufRead as _, Read as _, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
-use std::{io::Write, path::Path, sync::Arc};
-
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::{
     exit::{Exit, Failure},
     runtime::Runtime,
+    screen::{self, clean, labelled, local, relative, span, when},
 };
 use crate::{
-    clock::{Clock, SystemClock},
+    admin::client::Client as Daemon,
+    clock::{Clock, SystemClock, Timestamp},
     daemon,
     delivery::{
         PasswordSource,
         oauth::{
-            ClientSource, Grant, Kind, Options, TokenError,
+            ClientSource, Grant, Kind, Options, SCOPE, TokenError,
+            client_file::{self, Client},
+            consent::{self, Consent},
             exchange::Exchange,
+            service_account::{self, ServiceAccount},
             token_file::{Stored, TokenFile},
+            tokens::WARN_BEFORE,
         },
     },
+    queue::state::AccountCondition,
     settings::{self, Settings},
 };
 
@@ -31,7 +44,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Have the account's owner consent in a browser, here or on another machine.
-    Google(google::Arguments),
+    Google(google::Google),
     /// Show whose token there is, what it allows and when it ends.
     Status {
         /// Print JSON.
@@ -51,8 +64,10 @@ pub(super) fn run(
     daemon::harden();
     let settings = settings::load(config)?;
     match command {
-        Command::Google(arguments) => google::run(out, &Account::consenting(&settings)?, arguments),
-        Command::Status { json } => status::run(out, &Account::of(&settings)?, *json),
+        Command::Google(arguments) => {
+            google::google(out, &Account::consenting(&settings)?, arguments)
+        }
+        Command::Status { json } => status::status(out, &Account::of(&settings)?, *json),
         Command::Revoke => revoke(out, &Account::consenting(&settings)?),
     }
 }
@@ -151,5 +166,337 @@ impl From<TokenError> for Failure {
             Kind::Temporary => Exit::Temporary,
         };
         Self::new(exit, format!("{}\n  {}", error.reason, error.remedy))
+    }
+}
+
+/// Octets of a line that is read from the terminal; more cannot be an address.
+const LINE_LENGTH_MAX: u64 = 16 * 1024;
+/// Lines that wait to be looked at.
+const LINES_MAX: usize = 4;
+
+/// How the first token is had.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Google {
+    /// The port of 127.0.0.1 to which the browser comes back; default: any free one.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    port: u16,
+    /// How long to wait for the consent.
+    #[arg(long, default_value = "10min", value_name = "TIME", value_parser = humantime::parse_duration)]
+    wait: Duration,
+    /// The consent screen's publishing status is "Testing": its tokens end after 7 days.
+    #[arg(long)]
+    testing: bool,
+    /// Take an existing refresh token from this file instead: JSON of gcloud or google-auth, the output of
+    /// Google's oauth2.py, or the token alone.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["port", "wait"])]
+    import: Option<PathBuf>,
+}
+
+/// Runs it.
+pub(super) fn google(
+    out: &mut dyn Write,
+    consenting: &Consenting<'_>,
+    arguments: &Google,
+) -> Result<(), Failure> {
+    let client = client_file::client(consenting.client)?;
+    let exchange = consenting.exchange();
+    let runtime = Runtime::of_a_question()?;
+    let stored = runtime.block_on(async {
+        match &arguments.import {
+            Some(path) => import_token(consenting, &client, path, arguments.testing),
+            None => ask(out, consenting, &exchange, &client, arguments).await,
+        }
+    })?;
+    let imported = arguments.import.is_some();
+    if !imported {
+        // A consent is not asked for twice: stored first, proved then.
+        consenting.store(&stored)?;
+    }
+    let proved = runtime.block_on(consent::prove(&exchange, &client, stored)).map_err(|error| {
+        let mut failure = Failure::from(error);
+        let place = consenting.file.path().display();
+        let kept = if imported {
+            "Nothing was stored.".to_owned()
+        } else {
+            format!("It is stored in {place}.")
+        };
+        failure.message = format!("the token could not be used: {}\n  {kept}", failure.message);
+        failure
+    })?;
+    consenting.store(&proved)?;
+    report(out, consenting, &proved)?;
+    runtime.block_on(tell_daemon(out, consenting))
+}
+
+fn import_token(
+    consenting: &Consenting<'_>,
+    client: &Client,
+    path: &std::path::Path,
+    testing: bool,
+) -> Result<Stored, Failure> {
+    let imported = client_file::import(path)?;
+    if let Some(id) = imported.client_id.filter(|id| *id != client.id) {
+        let words = format!(
+            "{} was made for the client {}, but {} is configured\n  A refresh token works with its own client \
+             only: set upstream.oauth_client_file to that client's file; this one may do.",
+            path.display(),
+            clean(&id),
+            clean(&client.id)
+        );
+        return Err(Failure::new(Exit::Data, words));
+    }
+    let now = clock().wall();
+    Ok(Stored {
+        username: consenting.account.username.to_owned(),
+        client_id: client.id.clone(),
+        refresh_token: imported.refresh_token,
+        granted_at: now,
+        refresh_token_expires_at: testing.then(|| now.after(consent::TESTING_LIFETIME)),
+        scope: None,
+        access: None,
+        stored_at: now,
+    })
+}
+
+async fn ask(
+    out: &mut dyn Write,
+    consenting: &Consenting<'_>,
+    exchange: &Exchange,
+    client: &Client,
+    arguments: &Google,
+) -> Result<Stored, Failure> {
+    let username = consenting.account.username;
+    let consent = Consent::begin(exchange, client.clone(), username, arguments.port).await?;
+    let back = consent.redirect_address().to_owned();
+    let port = back.rsplit(':').next().unwrap_or_default();
+    writeln!(
+        out,
+        "Open this address in a browser, log in as {username} and consent:\n\n  {}\n\n\
+         The browser is sent to {back} afterwards. On another machine that page does not load; then\n\
+         copy the whole address of that page from the browser, paste it here and press Enter. (Or make the\n\
+         way free before: ssh -L {port}:127.0.0.1:{port} to this host.)\n\n\
+         Waiting for {} ...",
+        consent.address(),
+        span(arguments.wait)
+    )?;
+    out.flush()?;
+    let mut told = Ok(());
+    let tell = |words: &str| {
+        if told.is_ok() {
+            told = writeln!(out, "{words}").and_then(|()| out.flush());
+        }
+    };
+    let granted = consent.granted(exchange, pasted_lines(), arguments.wait, tell).await?;
+    told?;
+    Ok(consent::first(granted, client, username, arguments.testing, clock().wall())?)
+}
+
+/// What is typed into the terminal. The thread ends with the process: nobody can take it out of its read.
+fn pasted_lines() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(LINES_MAX);
+    let read = move || {
+        let mut input = io::stdin().lock();
+        let mut line = String::new();
+        while matches!((&mut input).take(LINE_LENGTH_MAX).read_line(&mut line), Ok(1..)) {
+            if sender.blocking_send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
+        }
+    };
+    // Without the thread the browser is the only way, which is told by nothing happening.
+    drop(thread::Builder::new().name("pasted-address".into()).spawn(read));
+    receiver
+}
+
+fn report(out: &mut dyn Write, consenting: &Consenting<'_>, stored: &Stored) -> io::Result<()> {
+    writeln!(
+        out,
+        "\nThe token works. It is stored in {}, readable by the relay's user alone.",
+        consenting.file.path().display()
+    )?;
+    match stored.refresh_token_expires_at {
+        Some(end) => writeln!(
+            out,
+            "It ends {}. If that is because the consent screen is in \"Testing\": set its publishing status to\n\
+             \"In production\" (https://console.cloud.google.com/auth/audience) and run this command once more.",
+            when(end, clock().wall())
+        ),
+        None => writeln!(
+            out,
+            "If the consent screen's publishing status is \"Testing\", Google ends the token after 7 days: set it to\n\
+             \"In production\" (https://console.cloud.google.com/auth/audience) and run this command once more."
+        ),
+    }
+}
+
+/// A relay that waits for this token is told to look. Any other pause has other reasons and stays.
+async fn tell_daemon(out: &mut dyn Write, consenting: &Consenting<'_>) -> Result<(), Failure> {
+    let daemon = Daemon::new(consenting.account.settings.admin.socket.clone());
+    let Ok(status) = daemon.status().await else { return Ok(()) };
+    let waiting = [AccountCondition::PausedCredentials, AccountCondition::PausedConfiguration];
+    if !waiting.iter().any(|condition| condition.name() == status.account.condition) {
+        return Ok(());
+    }
+    if daemon.resume().await.is_ok() {
+        writeln!(out, "The running relay has been asked to try again.")?;
+    } else {
+        writeln!(out, "Now run: pillarbox resume")?;
+    }
+    Ok(())
+}
+
+/// Prints it.
+pub(super) fn status(
+    out: &mut dyn Write,
+    account: &Account<'_>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    match &account.options.grant {
+        Grant::Refresh { token_file, .. } => {
+            let file = TokenFile::new(token_file.clone());
+            let (stored, now) = (file.read()?, clock().wall());
+            if as_json {
+                screen::json(out, &document(&stored, &file, now))?;
+            } else {
+                print_stored(out, &stored, &file, now)?;
+            }
+        }
+        Grant::ServiceAccount { key_file } => {
+            let key = service_account::describe(key_file)?;
+            if as_json {
+                screen::json(out, &key_document(account.username, &key, key_file))?;
+            } else {
+                print_key(out, account.username, &key, key_file)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print_stored(
+    out: &mut dyn Write,
+    stored: &Stored,
+    file: &TokenFile,
+    now: Timestamp,
+) -> io::Result<()> {
+    labelled(out, "account", &[stored.username.clone(), format!("client {}", stored.client_id)])?;
+    labelled(
+        out,
+        "scope",
+        &[stored.scope.clone().unwrap_or_else(|| "not said by the provider".into())],
+    )?;
+    let end = match stored.refresh_token_expires_at {
+        Some(end) => format!("ends {}", when(end, now)),
+        None => {
+            "no end is known; it ends when it is revoked, unused for 6 months, or the password is changed"
+                .into()
+        }
+    };
+    let granted =
+        format!("given {} ({})", local(stored.granted_at, now), relative(stored.granted_at, now));
+    labelled(out, "consent", &[granted, end])?;
+    let access = stored.access.as_ref().map(|access| access.expires_at);
+    let access = access.map_or_else(|| "none yet".into(), |end| format!("ends {}", when(end, now)));
+    labelled(out, "access", &[access])?;
+    labelled(out, "file", &[file.path().display().to_string()])?;
+    labelled(out, "warning", &warnings(stored, now))
+}
+
+/// What a person should do something about.
+fn warnings(stored: &Stored, now: Timestamp) -> Vec<String> {
+    const TESTING: &str = "set the consent screen's publishing status to \"In production\" \
+                           (https://console.cloud.google.com/auth/audience), then run: pillarbox auth google";
+    let mut warnings = Vec::new();
+    match stored.refresh_token_expires_at {
+        Some(end) if end <= now => warnings.push(format!("the token has ended; {TESTING}")),
+        Some(end) if end.before(WARN_BEFORE) <= now => {
+            warnings.push(format!("the token ends {}; {TESTING}", relative(end, now)));
+        }
+        _ => {}
+    }
+    let scope = stored.scope.as_deref();
+    if scope.is_some_and(|scope| !scope.split(' ').any(|one| one == SCOPE)) {
+        warnings.push("the token does not allow mail; run: pillarbox auth google".to_owned());
+    }
+    warnings
+}
+
+fn document(stored: &Stored, file: &TokenFile, now: Timestamp) -> Value {
+    json!({
+        "auth": "oauth",
+        "username": stored.username,
+        "client_id": stored.client_id,
+        "scope": stored.scope,
+        "granted_at": stored.granted_at,
+        "refresh_token_expires_at": stored.refresh_token_expires_at,
+        "access_token_expires_at": stored.access.as_ref().map(|access| access.expires_at),
+        "file": file.path(),
+        "warnings": warnings(stored, now),
+    })
+}
+
+fn print_key(
+    out: &mut dyn Write,
+    username: &str,
+    key: &ServiceAccount,
+    key_file: &Path,
+) -> io::Result<()> {
+    labelled(
+        out,
+        "account",
+        &[username.to_owned(), format!("through the service account {}", key.email)],
+    )?;
+    let id = key.client_id.as_deref().unwrap_or("(\"client_id\" of the key file)");
+    labelled(out, "delegation", &[format!("client id {id} with the scope {SCOPE}")])?;
+    labelled(out, "file", &[key_file.display().to_string()])
+}
+
+fn key_document(username: &str, key: &ServiceAccount, key_file: &Path) -> Value {
+    json!({
+        "auth": "service-account",
+        "username": username,
+        "service_account": key.email,
+        "client_id": key.client_id,
+        "scope": SCOPE,
+        "file": key_file,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn the_end_of_a_testing_token_is_warned_of_before_it_comes() {
+        let now = Timestamp(1_700_000_000_000);
+        let stored = |end| Stored {
+            username: "me@gmail.com".into(),
+            client_id: "1.apps".into(),
+            refresh_token: Secret::new("1//word".into()),
+            granted_at: now,
+            refresh_token_expires_at: end,
+            scope: Some(SCOPE.into()),
+            access: None,
+            stored_at: now,
+        };
+        let day = Duration::from_secs(86_400);
+        assert!(warnings(&stored(None), now).is_empty());
+        assert!(warnings(&stored(Some(now.after(5 * day))), now).is_empty());
+        let soon = warnings(&stored(Some(now.after(day))), now);
+        assert!(soon[0].contains("in 1 d") && soon[0].contains("In production"), "{soon:?}");
+        let over = warnings(&stored(Some(now.before(day))), now);
+        assert!(
+            over[0].contains("has ended") && over[0].contains("pillarbox auth google"),
+            "{over:?}"
+        );
+        let mut out = Vec::new();
+        let file = TokenFile::new("/var/lib/pillarbox/oauth-token.json".into());
+        print_stored(&mut out, &stored(Some(now.after(day))), &file, now).unwrap();
+        let text =
+            String::from_utf8(out).unwrap() + &document(&stored(None), &file, now).to_string();
+        assert!(text.contains("me@gmail.com") && !text.contains("1//word"), "{text}");
     }
 }

@@ -3,20 +3,26 @@
 //! Rule: prints no secret, and nothing of one; succeeds when `pillarbox run` would start with it and there is a password
 //! that may be one to log in with. Must not know how settings are checked.
 
-use std::{io, io::Write, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 use serde_json::{Value, json};
 
 use super::{
-    check_aliases::{self, Survey},
-    check_door, check_local, check_places, check_telling,
+    check_listener, check_places,
     exit::{Exit, Failure},
-    moment::span,
-    screen::{self, labelled},
+    screen::{self, count, labelled, span},
 };
 use crate::{
+    aliases_file::AliasesFile,
     clock::{Clock as _, SystemClock},
     delivery::{self, PasswordSource, Tls, oauth::Grant},
+    listener::{bind, drop_directory, options::Local},
+    message::{aliases::Routes, identity::FromPolicy},
     settings::{
         self, Settings, SettingsError,
         host::{self, Machine},
@@ -41,9 +47,9 @@ pub(super) fn run(
         settings => settings?,
     };
     let places = check_places::look(&settings);
-    let door = check_door::look(&settings.listener, SystemClock::new().wall());
-    let aliases = check_aliases::look(&settings.listener.recipients);
-    let local = check_local::warnings(&settings);
+    let door = check_listener::look(&settings.listener, SystemClock::new().wall());
+    let aliases = look_at_aliases(&settings.listener.recipients);
+    let local = local_warnings(&settings);
     let warnings =
         [&places.warnings, &door.warnings, &aliases.warnings, &surroundings(&settings), &local]
             .map(Vec::as_slice)
@@ -150,10 +156,10 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
         delivery.connections,
     );
     labelled(out, "budget", &[budget])?;
-    check_door::print(out, listener)?;
-    check_local::print(out, &listener.local)?;
+    check_listener::print(out, listener)?;
+    print_local(out, &listener.local)?;
     labelled(out, "recipients", &aliases.lines())?;
-    check_telling::print(out, settings)?;
+    print_people(out, settings)?;
     let queue_lines = [
         format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
         format!(
@@ -200,7 +206,7 @@ fn document(
             "urgent_reserve": delivery.urgent_reserve,
             "pace_per_minute": delivery.pace_per_minute,
         },
-        "listener": check_door::document(listener),
+        "listener": check_listener::document(listener),
         "recipients": aliases.document(),
         "sendmail": { "socket": listener.local.socket, "drop_directory": listener.local.drop_directory },
         "queue": {
@@ -212,7 +218,7 @@ fn document(
         },
         "admin": { "socket": settings.admin.socket, "http": settings.admin.http },
     });
-    for (section, value) in check_telling::document(settings) {
+    for (section, value) in people_document(settings) {
         document[section] = value;
     }
     document
@@ -248,4 +254,200 @@ fn login(delivery: &delivery::Options) -> String {
         }
     };
     format!("{}, password {source}", login.username)
+}
+
+/// Lines in error that are named; the others are counted.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// The file as it is now.
+#[derive(Debug)]
+pub(super) struct Survey<'a> {
+    file: &'a AliasesFile,
+    /// `None` without a file.
+    routes: Option<Routes>,
+    /// What a person should look at.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads the file.
+pub(super) fn look_at_aliases(file: &AliasesFile) -> Survey<'_> {
+    let path = file.choice().path().map_or_else(String::new, |path| path.display().to_string());
+    match file.read() {
+        Ok(routes) => {
+            let aliases = routes.as_ref().map(|routes| &routes.aliases);
+            let problems = aliases.map_or(&[][..], |aliases| aliases.problems());
+            let mut warnings: Vec<String> = problems
+                .iter()
+                .take(PROBLEMS_SHOWN)
+                .map(|problem| format!("{path}, {problem}"))
+                .collect();
+            let more = aliases.map_or(0, |aliases| aliases.problem_count()) - warnings.len();
+            if more > 0 {
+                warnings.push(format!("{path} has {} more", count(more as u64, "problem")));
+            }
+            Survey { file, routes, warnings }
+        }
+        Err(error) => Survey { file, routes: None, warnings: vec![error.to_string()] },
+    }
+}
+
+impl Survey<'_> {
+    /// For the screen.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let local = self.file.local();
+        let aliases = match (&self.routes, self.file.choice().path()) {
+            (Some(routes), Some(path)) => {
+                format!(
+                    "{} in {}",
+                    count(routes.aliases.len() as u64, "alias name"),
+                    path.display()
+                )
+            }
+            (None, Some(path)) if self.warnings.is_empty() => {
+                format!("no aliases ({} is not there)", path.display())
+            }
+            (None, Some(path)) => format!("no aliases ({} cannot be read)", path.display()),
+            (_, None) => "no aliases".to_owned(),
+        };
+        let admin = local.admin.as_ref().map_or_else(
+            || "no other name of this host can be written to".to_owned(),
+            |admin| format!("all other names of this host go to {admin}"),
+        );
+        let redirected = local.redirect_all.as_ref();
+        let redirected =
+            redirected.map(|all| format!("ALL mail, whoever it is for, goes to {all}"));
+        [aliases, admin].into_iter().chain(redirected).collect()
+    }
+
+    /// For programs.
+    pub(super) fn document(&self) -> Value {
+        let local = self.file.local();
+        let routes = self.routes.as_ref();
+        json!({
+            "aliases_file": self.file.choice().path(),
+            "aliases": routes.map_or(0, |routes| routes.aliases.len()),
+            "problems": routes.map_or(0, |routes| routes.aliases.problem_count()),
+            "host_names": local.domains,
+            "admin": local.admin,
+            "redirect_all": local.redirect_all,
+        })
+    }
+}
+
+/// Prints both places.
+pub(super) fn print_local(out: &mut dyn Write, places: &Local) -> io::Result<()> {
+    let socket = places.socket.as_ref();
+    let socket =
+        socket.map_or_else(|| "no local socket".to_owned(), |path| path.display().to_string());
+    let directory = places.drop_directory.as_ref().map_or_else(
+        || "no drop directory: while the relay is down, local mail has nowhere to go".to_owned(),
+        |path| format!("{} while the relay is down", path.display()),
+    );
+    labelled(out, "sendmail", &[socket, directory])
+}
+
+/// What stands in the way of local mail.
+pub(super) fn local_warnings(settings: &Settings) -> Vec<String> {
+    let places = &settings.listener.local;
+    let socket = places.socket.as_deref().and_then(bind::impassable);
+    // The queue belongs to the user of the relay, who may be another one than the user of this command.
+    let owner = fs::metadata(&settings.queue.directory)
+        .ok()
+        .map(|metadata| (metadata.uid(), metadata.gid()));
+    let directory = places.drop_directory.as_deref();
+    let directory = directory.map(|path| drop_directory::faults(path, owner)).unwrap_or_default();
+    socket.into_iter().chain(directory).collect()
+}
+
+pub(super) fn print_people(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
+    labelled(out, "identity", &identity(settings))?;
+    labelled(out, "notices", &[notices(settings)])?;
+    labelled(out, "alerts", &alerts(settings))
+}
+
+/// Who mail is sent as.
+fn identity(settings: &Settings) -> Vec<String> {
+    let delivery = &settings.delivery;
+    let identity = &delivery.identity;
+    let account = delivery.login.as_ref().map_or("the account", |login| login.username.as_str());
+    let send_as: Vec<String> = identity.send_as.iter().map(ToString::to_string).collect();
+    let from = match identity.from {
+        FromPolicy::Account => format!("everything leaves as {account}"),
+        FromPolicy::AliasList => {
+            format!("everything leaves as {account}, but what is from {}", send_as.join(", "))
+        }
+        FromPolicy::Keep => "senders stay as they are".to_owned(),
+    };
+    let domain =
+        format!("a sender without a domain, such as root, becomes root@{}", identity.domain);
+    let admin = match &delivery.admin {
+        Some(admin) => format!("mail for a name without a domain goes to {admin}"),
+        None => "mail for a name without a domain is refused".to_owned(),
+    };
+    vec![from, domain, admin]
+}
+
+/// Who is told by mail.
+fn notices(settings: &Settings) -> String {
+    let notices = &settings.notices;
+    let (Some(_), Some(admin)) = (&notices.from, &notices.admin) else {
+        return "nobody".to_owned();
+    };
+    let senders = if notices.senders { " and senders elsewhere" } else { "" };
+    let delay = match notices.delay_after {
+        Some(after) => format!("; of mail that waits after {}", span(after)),
+        None => String::new(),
+    };
+    format!("to {admin}{senders}, at most {} an hour{delay}", notices.per_hour)
+}
+
+/// Who is told without mail.
+fn alerts(settings: &Settings) -> Vec<String> {
+    let alert = &settings.alert;
+    let command = alert.command.first().map(|program| format!("the command {program}"));
+    let webhook = alert.webhook.as_ref().map(|address| address.shown());
+    let mut lines: Vec<String> = command.into_iter().chain(webhook).collect();
+    if lines.is_empty() {
+        lines.push("none".to_owned());
+    }
+    lines
+}
+
+/// The sections of the JSON document.
+pub(super) fn people_document(settings: &Settings) -> [(&'static str, Value); 3] {
+    let (delivery, notices, alert) = (&settings.delivery, &settings.notices, &settings.alert);
+    let identity = &delivery.identity;
+    let from = match identity.from {
+        FromPolicy::Account => "account",
+        FromPolicy::AliasList => "alias-list",
+        FromPolicy::Keep => "keep",
+    };
+    [
+        (
+            "identity",
+            json!({
+                "from": from,
+                "account": delivery.login.as_ref().map(|login| &login.username),
+                "send_as": identity.send_as,
+                "domain": identity.domain,
+                "admin": delivery.admin,
+            }),
+        ),
+        (
+            "notices",
+            json!({
+                "to": notices.from.as_ref().and(notices.admin.as_ref()),
+                "senders": notices.senders,
+                "per_hour": notices.per_hour,
+                "delay_after_seconds": notices.delay_after.map(|after| after.as_secs()),
+            }),
+        ),
+        (
+            "alerts",
+            json!({
+                "command": alert.command.first(),
+                "webhook": alert.webhook.as_ref().map(|address| address.shown()),
+            }),
+        ),
+    ]
 }

@@ -3,12 +3,9 @@
 //! Rule: an oddity is called by the name that the log and `docs/clients.md` use. Must not know what is done
 //! about it.
 
-use std::{io, io::Write};
+use std::io::{self, Write};
 
-use super::{
-    moment::relative,
-    screen::{Side, Table},
-};
+use super::screen::{Side, Table, relative};
 use crate::{
     admin::api::{Client, Clients},
     handbook,

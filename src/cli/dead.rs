@@ -8,12 +8,9 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::{
-    bulk,
     exit::{Exit, Failure},
-    moment::when,
-    queue,
-    screen::{Form, Side, Table, clean},
-    selection::{PAGE, Selection, State, Verb},
+    queue::{self, PAGE, Selection, State, Verb},
+    screen::{Form, Side, Table, clean, when},
 };
 use crate::{
     admin::{api::Message, client::Client},
@@ -79,7 +76,7 @@ pub(super) async fn run(
         Command::List => list(out, client, form, now).await,
         Command::Show { ids } => queue::show(out, client, &ids, form, now).await,
         Command::Resend { which, to: None } => {
-            bulk::for_each(out, client, which.into(), form, Verb::Retry).await
+            queue::for_each(out, client, which.into(), form, Verb::Retry).await
         }
         Command::Resend { which, to: Some(to) } => redirect(out, client, which, &to, form).await,
         Command::Delete { which, yes } => {
@@ -87,7 +84,7 @@ pub(super) async fn run(
                 let message = "this removes every dead letter for good; add --yes if you mean it";
                 return Err(Failure::new(Exit::Usage, message));
             }
-            bulk::for_each(out, client, which.into(), form, Verb::Delete).await
+            queue::for_each(out, client, which.into(), form, Verb::Delete).await
         }
     }
 }

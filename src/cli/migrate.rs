@@ -4,22 +4,21 @@
 //! Must not know how the programs write their files: one module for each does.
 
 mod dma;
-mod draft;
-mod maps;
 mod msmtp;
 mod nullmailer;
+mod output;
 mod postfix;
 mod ssmtp;
 
 use std::{
-    fs, io,
-    io::{Read as _, Write},
+    fs,
+    io::{self, Read as _, Write},
     path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
 
-use self::draft::Draft;
+use self::output::Draft;
 use super::exit::{Exit, Failure};
 use crate::{handbook, text};
 

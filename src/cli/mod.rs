@@ -4,36 +4,25 @@
 //! that holds a secret. Must not know how a command does its work.
 
 mod auth;
-mod budget;
-mod bulk;
-mod certificate;
 mod check;
-mod check_aliases;
-mod check_door;
-mod check_local;
+mod check_listener;
 mod check_places;
-mod check_telling;
 mod clients;
 mod dead;
 mod exit;
 mod health;
 mod migrate;
-mod moment;
-mod output;
 mod password;
 mod queue;
 mod remote;
-mod resume;
 mod run;
 mod runtime;
 mod sandbox;
 mod screen;
-mod selection;
 mod sendmail;
 mod status;
 mod store;
 mod user;
-mod users_edit;
 
 use std::{
     ffi::OsString,
@@ -46,7 +35,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::{
     exit::{Exit, Failure},
-    output::Output,
+    screen::Output,
 };
 use crate::{handbook, telemetry};
 

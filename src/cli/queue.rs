@@ -1,27 +1,25 @@
-//! `pillarbox queue list|show|retry|delete`: what there is to see, and who does the rest.
+//! `pillarbox queue list|show|retry|delete`, for messages by id or for all of a kind.
 //!
-//! Rule: any number of messages is handled page by page, never held in memory. Must not know how the
-//! queue stores them.
+//! Rule: any number of messages is handled page by page, never held in memory; one that cannot be handled does not keep the
+//! others from it, and the last line says how many were. Must not know how the queue stores them.
 
-use std::io::Write;
+use std::{fmt, io::Write};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
+use self::long;
 use super::{
-    bulk,
     exit::{Exit, Failure},
-    moment::{local_in_full, relative, when},
-    screen::{self, Form, Side, Table, count, labelled},
-    selection::{PAGE, Selection, State, Verb},
+    screen::{self, Form, Side, Table, clean, count, labelled, local_in_full, relative, when},
 };
 use crate::{
     admin::{
-        api::{Because, Departure, Message, Notice, Origin, Recipient},
-        client::Client,
+        api::{Because, Departure, Kind, Message, Notice, Origin, Recipient, Retried},
+        client::{Client, ClientError},
     },
-    clock::Timestamp,
+    clock::{Clock as _, SystemClock, Timestamp},
     message::envelope::Lane,
-    queue::id::QueueId,
+    queue::{id::QueueId, only::Only},
     text,
 };
 
@@ -84,9 +82,7 @@ pub(super) async fn run(
     match command {
         Command::List(list) => print_list(out, client, &list, form, now).await,
         Command::Show { ids } => show(out, client, &ids, form, now).await,
-        Command::Retry(selection) => {
-            bulk::for_each(out, client, selection, form, Verb::Retry).await
-        }
+        Command::Retry(selection) => for_each(out, client, selection, form, Verb::Retry).await,
         Command::Delete { selection, yes } => {
             if selection.all && !yes {
                 let which = selection
@@ -97,7 +93,7 @@ pub(super) async fn run(
                 );
                 return Err(Failure::new(Exit::Usage, message));
             }
-            bulk::for_each(out, client, selection, form, Verb::Delete).await
+            for_each(out, client, selection, form, Verb::Delete).await
         }
     }
 }
@@ -346,4 +342,238 @@ fn recipient_lines(recipient: &Recipient, now: Timestamp) -> Vec<String> {
         recipient.last_reply.as_ref().filter(|reply| recipient.reason.as_ref() != Some(reply));
     lines.extend(reply.map(|reply| format!("last reply: {reply}")));
     lines
+}
+
+/// Does `verb` to every selected message, goes on after a refusal, and fails with the last one.
+pub(super) async fn for_each(
+    out: &mut dyn Write,
+    client: &Client,
+    selection: Selection,
+    form: Form,
+    verb: Verb,
+) -> Result<(), Failure> {
+    let now = SystemClock::new().wall();
+    let mut tally = Tally { form, verb, now, done: 0, left_alone: 0, waits: None, refused: None };
+    let only = selection.only(verb);
+    if !selection.all {
+        for id in selection.ids {
+            let result = apply(client, verb, id, &only).await;
+            tally.note(out, id, result)?;
+        }
+        return tally.end(out, Summary::Without);
+    }
+    let mut walk = client.queue(None);
+    while let Some(messages) = walk.page(PAGE).await? {
+        for message in messages.iter().filter(|message| selection.state_fits(message)) {
+            let result = apply(client, verb, message.id, &only).await;
+            match result.as_ref().err().and_then(ClientError::kind) {
+                // A message that was relayed in the meantime needs nothing any more.
+                Some(Kind::NotFound) => {}
+                // One that has changed its state since the page was read is none that was asked for.
+                Some(Kind::OtherState) => tally.left_alone += u64::from(only.without.is_some()),
+                _ => tally.note(out, message.id, result)?,
+            }
+        }
+    }
+    tally.end(out, Summary::With)
+}
+
+/// What was done to one message.
+#[derive(Debug, Default)]
+struct Done {
+    /// How many recipients the verb met.
+    recipients: u32,
+    /// When the message leaves after that.
+    departure: Option<Departure>,
+}
+
+async fn apply(client: &Client, verb: Verb, id: QueueId, only: &Only) -> Result<Done, ClientError> {
+    match verb {
+        Verb::Retry => client
+            .retry(id, only)
+            .await
+            .map(|Retried { recipients, departure, .. }| Done { recipients, departure }),
+        Verb::Delete => client.delete(id, only).await.map(|_| Done::default()),
+    }
+}
+
+/// Whether nothing keeps it.
+fn is_leaving(departure: &Departure) -> bool {
+    matches!(departure.because, Because::Now | Because::InFlight)
+}
+
+/// ` now`, `; leaves 17:36 (in 22 h): the 24 h budget is spent`.
+fn leaves_then(departure: Option<&Departure>, now: Timestamp) -> String {
+    match departure {
+        // It has left already, or leaves this moment.
+        None => " now".to_owned(),
+        Some(departure) if is_leaving(departure) => " now".to_owned(),
+        Some(departure) => format!("; leaves {}", long(departure, now)),
+    }
+}
+
+/// Whether a last line says how many messages there were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Summary {
+    With,
+    Without,
+}
+
+/// What became of the messages so far.
+#[derive(Debug)]
+struct Tally {
+    form: Form,
+    verb: Verb,
+    now: Timestamp,
+    done: u64,
+    /// Messages with dead recipients that nobody asked for.
+    left_alone: u64,
+    /// What keeps the last of them here.
+    waits: Option<Departure>,
+    refused: Option<Failure>,
+}
+
+impl Tally {
+    fn note(
+        &mut self,
+        out: &mut dyn Write,
+        id: QueueId,
+        result: Result<Done, ClientError>,
+    ) -> Result<(), Failure> {
+        let line = match (self.form, self.verb, &result) {
+            (Form::Json, Verb::Retry, Ok(Done { recipients, departure })) => {
+                serde_json::json!({"id": id, "recipients": recipients, "departure": departure})
+                    .to_string()
+            }
+            (Form::Json, Verb::Delete, Ok(_)) => {
+                serde_json::json!({"id": id, "deleted": true}).to_string()
+            }
+            (Form::Json, _, Err(error)) => {
+                serde_json::json!({"id": id, "error": error.kind(), "message": error.to_string()})
+                    .to_string()
+            }
+            (Form::Text, Verb::Retry, Ok(Done { recipients, departure })) => {
+                format!(
+                    "{id} {} due{}",
+                    count((*recipients).into(), "recipient"),
+                    leaves_then(departure.as_ref(), self.now)
+                )
+            }
+            (Form::Text, Verb::Delete, Ok(_)) => format!("{id} deleted"),
+            (Form::Text, _, Err(error)) => format!("{id} {}", clean(&error.to_string())),
+        };
+        writeln!(out, "{line}")?;
+        match result {
+            Ok(done) => {
+                self.done += 1;
+                self.waits = done.departure.filter(|departure| !is_leaving(departure));
+            }
+            // Without a daemon the others will not fare better.
+            Err(error) if error.kind().is_none() => return Err(error.into()),
+            Err(error) => self.refused = Some(Failure { message: String::new(), ..error.into() }),
+        }
+        Ok(())
+    }
+
+    fn end(self, out: &mut dyn Write, summary: Summary) -> Result<(), Failure> {
+        if summary == Summary::With && self.form == Form::Text {
+            let messages = count(self.done, "message");
+            match (self.verb, &self.waits) {
+                (Verb::Delete, _) => writeln!(out, "{messages} deleted.")?,
+                (Verb::Retry, None) => writeln!(out, "{messages} due now.")?,
+                (Verb::Retry, Some(departure)) => {
+                    let sentence = departure.sentence(|at| when(at, self.now));
+                    writeln!(out, "{messages} due. {}", clean(&sentence))?;
+                }
+            }
+            if self.left_alone > 0 {
+                let left_alone = count(self.left_alone, "message");
+                let how = "to try those too: pillarbox queue retry --all --state dead";
+                writeln!(out, "{left_alone} with dead recipients left as they are; {how}")?;
+            }
+        }
+        self.refused.map_or(Ok(()), Err)
+    }
+}
+
+/// Messages asked for at a time; what a command holds in memory, however long the queue is.
+pub(super) const PAGE: usize = 250;
+
+/// Which messages.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Selection {
+    /// Ids as `queue list` prints them.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(super) ids: Vec<QueueId>,
+    /// Every message in the queue.
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Of all messages, those with at least one recipient in this state.
+    #[arg(long, requires = "all", conflicts_with = "ids", value_name = "STATE")]
+    pub(super) state: Option<State>,
+}
+
+/// What is done to each of several messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verb {
+    /// Makes them due now.
+    Retry,
+    /// Removes them for good.
+    Delete,
+}
+
+impl Selection {
+    /// Whether the message has a recipient in the wanted state, if one is wanted.
+    pub(super) fn state_fits(&self, message: &Message) -> bool {
+        self.state.is_none_or(|state| state.is_in(message))
+    }
+
+    /// What must be so at the moment of the deed, whatever a page has shown before. What was refused for good is not
+    /// tried again along with the rest: it needs to be asked for by state or id.
+    pub(super) fn only(&self, verb: Verb) -> Only {
+        match (self.state, verb) {
+            (Some(state), _) => Only::with(state.name()),
+            (None, Verb::Retry) if self.all => Only::without(State::Dead.name()),
+            (None, _) => Only::default(),
+        }
+    }
+}
+
+/// A recipient's state, in the words of `queue list`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum State {
+    /// Waits for its next attempt.
+    Queued,
+    /// Waits to be sent once more, because no answer to the final dot came.
+    Uncertain,
+    /// In flight.
+    Reserved,
+    /// Waits for a person.
+    Held,
+    /// Refused for good, or given up.
+    Dead,
+}
+
+impl State {
+    /// Whether a recipient of the message is in this state.
+    pub(super) fn is_in(self, message: &Message) -> bool {
+        message.recipients.iter().any(|recipient| recipient.state == self.name())
+    }
+
+    /// The name, as in records.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Uncertain => "uncertain",
+            Self::Reserved => "reserved",
+            Self::Held => "held",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
 }

@@ -11,9 +11,9 @@ use std::{
 use clap::Args;
 
 use super::{
-    budget, clients, dead,
+    clients, dead,
     exit::{Exit, Failure},
-    health, queue, resume,
+    health, queue,
     runtime::Runtime,
     screen::{Form, json},
     status,
@@ -88,7 +88,7 @@ async fn ask(
             let answer = client.budget().await?;
             match form {
                 Form::Json => json(out, &answer)?,
-                Form::Text => budget::print(out, &answer)?,
+                Form::Text => status::print_budget(out, &answer)?,
             }
         }
         Question::Clients => {
@@ -105,7 +105,7 @@ async fn ask(
                 Form::Json => json(out, &answer)?,
                 Form::Text => {
                     let budget = client.budget().await?;
-                    resume::print(out, &answer, &budget.departure, now)?;
+                    status::print_resumed(out, &answer, &budget.departure, now)?;
                 }
             }
         }

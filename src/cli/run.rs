@@ -2,12 +2,18 @@
 //!
 //! Without an account it refuses and says which two lines to add; it never falls back to the sandbox.
 
-use std::{io, io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    check_door,
+    check_listener,
     exit::{Exit, Failure},
     runtime::Runtime,
 };
@@ -73,7 +79,8 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<(), Failure>
 /// Says what may go wrong with the configuration on this very machine.
 fn warn_of_surroundings(settings: &Settings, addresses: &[SocketAddr], now: Timestamp) {
     let files = settings.listener.tls.as_ref();
-    for words in files.map(|files| check_door::certificate_warnings(files, now)).unwrap_or_default()
+    for words in
+        files.map(|files| check_listener::certificate_warnings(files, now)).unwrap_or_default()
     {
         tracing::warn!("{words}");
     }

@@ -4,15 +4,11 @@
 //! ours. It says so, and never uses an account of the configuration. Must not know what the look-alike
 //! answers.
 
-mod fresh;
-mod token;
-mod words;
-
 use std::{
     env,
     ffi::OsString,
-    fs,
-    io::Write,
+    fs::{self, File, TryLockError},
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,22 +18,27 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use self::{
-    fresh::start_fresh,
-    words::{Places, welcome},
-};
 use super::{
     exit::{Exit, Failure},
     run::{Signals, open_store},
     runtime::Runtime,
 };
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
-    delivery::{IpFamily, Login, PasswordSource, Tls},
+    delivery::{
+        IpFamily, Login, PasswordSource, Tls,
+        oauth::{
+            ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource,
+            token_file::{Stored, TokenFile},
+        },
+    },
     listener,
     queue::opening::StoreOpenError,
-    sandbox::{self, APP_PASSWORD, HOST, Sandbox, Scenario, USERNAME},
+    sandbox::{
+        self, APP_PASSWORD, HOST, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, SCENARIOS, Sandbox,
+        Scenario, USERNAME,
+    },
     secret::Secret,
     settings::{self, Settings, Surroundings, special_networks},
     telemetry,
@@ -271,8 +272,13 @@ async fn serve(
     }
     if let Some(scenario) = scenario.filter(|scenario| scenario.uses_tokens()) {
         let service = sandbox.oauth_url();
-        let login =
-            token::login(USERNAME, scenario.password, &service, &directory, clock.now().wall)?;
+        let login = token::token_login(
+            USERNAME,
+            scenario.password,
+            &service,
+            &directory,
+            clock.now().wall,
+        )?;
         settings.delivery.login = Some(login);
     }
     let store = open_store(&settings, &clock).map_err(|error| explain(error, arguments))?;
@@ -337,6 +343,209 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
     failure
 }
 
+/// The file that the daemon on a queue holds locked.
+const LOCK: &str = "lock";
+
+/// Empties the queue of an earlier run: its spent budget and its paused account would puzzle whoever
+/// starts anew. A queue that another process holds is left alone; opening it says who that is.
+pub(super) fn start_fresh(queue: &Path) -> Result<(), Failure> {
+    empty_unless_locked(queue).map_err(|error| {
+        let message = format!(
+            "cannot empty the queue of an earlier sandbox in {}: {error}; choose another place with --directory",
+            queue.display()
+        );
+        Failure::new(Exit::Unavailable, message)
+    })
+}
+
+fn empty_unless_locked(queue: &Path) -> io::Result<()> {
+    let lock = match File::options().write(true).open(queue.join(LOCK)) {
+        Ok(lock) => lock,
+        // Nobody was here before.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    for entry in fs::read_dir(queue)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if entry.file_name() != LOCK {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Stores `refresh_token` below `directory` and returns the login that uses it. `service` is the address of the
+/// look-alike's account service.
+pub(super) fn token_login(
+    username: &str,
+    refresh_token: &str,
+    service: &str,
+    directory: &Path,
+    now: Timestamp,
+) -> Result<Login, Failure> {
+    let failed = |reason: String| Failure::new(Exit::Unavailable, reason);
+    let token_file = directory.join("oauth-token.json");
+    let stored = Stored {
+        username: username.to_owned(),
+        client_id: OAUTH_CLIENT_ID.to_owned(),
+        refresh_token: Secret::new(refresh_token.to_owned()),
+        granted_at: now,
+        refresh_token_expires_at: None,
+        scope: None,
+        access: None,
+        stored_at: now,
+    };
+    TokenFile::new(token_file.clone())
+        .replace(&stored)
+        .map_err(|error| failed(error.to_string()))?;
+    let endpoint = |path: &str| Endpoint::new(&format!("{service}{path}")).map_err(failed);
+    let secret = SecretSource::Inline(Secret::new(OAUTH_CLIENT_SECRET.to_owned()));
+    let tokens = Options {
+        grant: Grant::Refresh {
+            client: ClientSource::Named { id: OAUTH_CLIENT_ID.to_owned(), secret: Some(secret) },
+            token_file,
+        },
+        endpoints: Endpoints {
+            authorization: endpoint("/authorize")?,
+            token: endpoint("/token")?,
+            revocation: endpoint("/revoke")?,
+        },
+        limits: Limits::default(),
+    };
+    Ok(Login { username: username.to_owned(), password: PasswordSource::Tokens(Box::new(tokens)) })
+}
+
+/// Where everything is.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    pub(super) listening: SocketAddr,
+    pub(super) upstream: SocketAddr,
+    pub(super) directory: &'a Path,
+    pub(super) socket: &'a Path,
+    pub(super) submit: &'a Path,
+}
+
+/// What a person needs to try it.
+pub(super) fn welcome(places: &Places<'_>, scenario: Option<&Scenario>) -> String {
+    let Places { listening, upstream, directory, socket, submit } = *places;
+    let (address, port) = (listening.ip(), listening.port());
+    let scenario = scenario.map_or_else(String::new, announcement);
+    let program = program(env::args_os().next());
+    let trusted = if address.is_loopback() { "" } else { " of private networks" };
+    format!(
+        r#"
+Pillarbox sandbox: the whole relay against a built-in look-alike of Gmail.
+Nothing leaves this machine. The real thing, with your account, is `{program} run`.
+
+  takes mail on   {listening} (SMTP{trusted}, no password)
+  relays to       {HOST}:{upstream_port} (the look-alike, over TLS, logged in as {USERNAME})
+  queue           {directory}
+  admin socket    {socket}
+{scenario}
+Send a mail in any of these ways:
+
+  swaks --server {listening} --from me@example.org --to you@example.org
+
+  printf 'Subject: Hello\r\n\r\nIt works.\r\n' | curl -sS --upload-file - --mail-from me@example.org --mail-rcpt you@example.org smtp://{listening}
+
+  python3 -c 'import smtplib; s = smtplib.SMTP("{address}", {port}); s.sendmail("me@example.org", ["you@example.org"], "Subject: Hello\n\nIt works.\n"); s.quit()'
+
+  printf 'Subject: Hello\n\nIt works.\n' | PILLARBOX_SUBMIT={submit} {program} sendmail you@example.org
+
+Some recipients make the look-alike refuse as Gmail does: nosuch@, full@, tmp@, spam@, quota@. The last one says
+that the day's limit is reached: the account pauses and all mail waits until the look-alike is started anew.
+`{program} sandbox --scenario list` shows more kinds of trouble.
+
+See what waits, and why:  {program} status --socket {socket}
+End a pause, try now:     {program} resume --socket {socket}
+Stop:                     Ctrl-C
+
+From here on, one line for each stage of each message.
+
+"#,
+        upstream_port = upstream.port(),
+        directory = directory.display(),
+        socket = socket.display(),
+        submit = submit.display(),
+    )
+}
+
+/// The program as it was called here, so that the commands work when they are copied: it is seldom in the PATH yet.
+fn program(called: Option<OsString>) -> String {
+    let called = called.and_then(|name| name.into_string().ok());
+    called.filter(|name| !name.is_empty()).unwrap_or_else(|| "pillarbox".to_owned())
+}
+
+/// What will happen, and what to look at.
+fn announcement(scenario: &Scenario) -> String {
+    let block = |text: &str| wrapped(text, WIDTH - INDENT.len()).join(&format!("\n{INDENT}"));
+    format!(
+        "\nScenario {}: {}\n\n  what happens    {}\n  watch for       {}\n",
+        scenario.name,
+        scenario.shows,
+        block(scenario.happens),
+        block(scenario.watch)
+    )
+}
+
+/// Every scenario in a line.
+pub(super) fn list() -> String {
+    let width = SCENARIOS.iter().map(|scenario| scenario.name.len()).max().unwrap_or(0);
+    let line = |scenario: &Scenario| format!("  {:<width$}  {}\n", scenario.name, scenario.shows);
+    let lines: String = SCENARIOS.iter().map(line).collect();
+    format!("Scenarios of the sandbox (pillarbox sandbox --scenario NAME):\n\n{lines}")
+}
+
+/// The scenario of that name; otherwise the list helps.
+pub(super) fn find(name: &str) -> Result<&'static Scenario, Failure> {
+    Scenario::find(name).ok_or_else(|| {
+        let near =
+            |scenario: &&Scenario| strsim::damerau_levenshtein(scenario.name, name) <= TYPOS_MAX;
+        let hint = SCENARIOS
+            .iter()
+            .find(near)
+            .map(|scenario| format!("; did you mean {}?", scenario.name));
+        let hint = hint.unwrap_or_else(|| ".".to_owned());
+        Failure::new(
+            Exit::Usage,
+            format!("there is no scenario \"{name}\"{hint}\n\n{}", list().trim_end()),
+        )
+    })
+}
+
+/// The words in lines of at most so many characters, where the words allow it.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let fits =
+            lines.last().is_none_or(|line| line.is_empty() || line.len() + 1 + word.len() <= width);
+        if !fits {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
+/// Characters of a line on a small screen.
+const WIDTH: usize = 110;
+/// The column of the facts.
+const INDENT: &str = "                  ";
+/// Letters that may be wrong in a name for a suggestion.
+const TYPOS_MAX: usize = 3;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,5 +577,22 @@ mod tests {
         assert_eq!(admin_socket(Some(named), directory), Path::new("/run/admin.sock"));
         assert_eq!(admin_socket(Some(OsString::new()), directory), directory.join("admin.sock"));
         assert_eq!(admin_socket(None, directory), directory.join("admin.sock"));
+    }
+
+    #[test]
+    fn long_sentences_are_broken_between_words() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("incomprehensible", 7), ["incomprehensible"]);
+        assert_eq!(wrapped("", 7), [""]);
+    }
+
+    #[test]
+    fn a_scenario_with_a_typing_error_is_suggested_and_all_are_listed() {
+        let failure = find("dayly-limit").expect_err("there is no such scenario");
+        assert!(failure.message.contains("did you mean daily-limit?"), "{}", failure.message);
+        for scenario in SCENARIOS {
+            assert!(failure.message.contains(scenario.shows));
+            assert_eq!(find(scenario.name).expect("it exists").name, scenario.name);
+        }
     }
 }

@@ -4,34 +4,42 @@
 //! what was asked for (`-v`, `-bp`, `-bv`), and one line to standard error when mail is not taken.
 //! Must not know how mail is handed over.
 
-mod aliases;
 mod queue;
-mod standard_input;
 
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _, Write},
-    path::Path,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::standard_input::StandardInput;
 use super::{
     exit::{Exit, Failure},
-    output::Output,
+    screen::Output,
 };
-use crate::sendmail::{
-    Call,
-    caller::Caller,
-    configured::{Source, session_options},
-    dialogue,
-    environment::{self, Environment},
-    flags::{Flags, Mode, Role, Spelling},
-    trouble::{Code, Trouble},
+use crate::{
+    aliases_file::{AliasesFile, Choice},
+    message::{
+        address_list::Found,
+        aliases::{LocalNames, Routes},
+    },
+    sendmail::{
+        Call,
+        caller::Caller,
+        configured::{Source, session_options},
+        dialogue::{self, Input},
+        environment::{self, Environment},
+        flags::{Flags, Mode, Role, Spelling},
+        trouble::{Code, Trouble},
+    },
+    settings::{self, Surroundings, host::Host},
+    text,
 };
-use crate::text;
 
 const HELP: &str = "\
 Takes a message from standard input and hands it to the Pillarbox daemon.
@@ -153,9 +161,9 @@ fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
     match &flags.mode {
         Mode::Queue => return queue::show(&source),
         Mode::Retry(id) => return queue::retry(&source, id.as_deref(), flags.verbose),
-        Mode::Aliases => return aliases::check(flags.config.as_deref(), &source, complain),
+        Mode::Aliases => return aliases::check_aliases(flags.config.as_deref(), &source, complain),
         Mode::Explain => {
-            return aliases::explain(flags.config.as_deref(), &source, &flags.recipients);
+            return aliases::explain_addresses(flags.config.as_deref(), &source, &flags.recipients);
         }
         Mode::Send | Mode::Dialogue | Mode::Help | Mode::Daemon(_) => {}
     }
@@ -188,6 +196,108 @@ fn print(text: &str) -> Result<(), Trouble> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Trouble::new(Code::Input, format!("cannot write the output: {error}")))
+}
+
+/// Standard input, without a buffer of its own: what the session has not asked for stays in the pipe.
+#[derive(Debug)]
+pub(super) struct StandardInput(io::Stdin);
+
+impl StandardInput {
+    /// That of this process.
+    pub(super) fn new() -> Self {
+        Self(io::stdin())
+    }
+}
+
+impl Input for StandardInput {
+    fn receive(&mut self, buffer: &mut [u8], limit: Duration) -> io::Result<usize> {
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        let ready = poll(&mut [PollFd::new(&self.0.as_fd(), PollFlags::IN)], Some(&limit))?;
+        if ready == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(rustix::io::read(self.0.as_fd(), buffer)?)
+    }
+}
+
+/// Checks the file.
+pub(super) fn check_aliases(
+    config: Option<&Path>,
+    source: &Source,
+    complain: &mut dyn FnMut(&str),
+) -> Result<(), Trouble> {
+    let (file, routes) = read_aliases(config, source)?;
+    let path = file.choice().path().map_or_else(String::new, |path| path.display().to_string());
+    let problems = routes.aliases.problems();
+    problems.iter().for_each(|problem| complain(&format!("{path}, {problem}")));
+    let more = routes.aliases.problem_count() - problems.len();
+    if more > 0 {
+        complain(&format!("{path} has {more} more mistakes"));
+    }
+    Ok(())
+}
+
+/// Prints where mail for each address would go.
+pub(super) fn explain_addresses(
+    config: Option<&Path>,
+    source: &Source,
+    addresses: &[String],
+) -> Result<(), Trouble> {
+    let mut found = Found::default();
+    addresses.iter().for_each(|text| found.read(text));
+    if let Some(text) = found.unreadable.first() {
+        return Err(Trouble::new(Code::Data, format!("\"{text}\" is not an address")));
+    }
+    if found.addresses.is_empty() {
+        return Err(Trouble::new(Code::Usage, "name the addresses: sendmail -bv ADDRESS..."));
+    }
+    let (_, routes) = read_aliases(config, source)?;
+    let mut unknown = None;
+    for address in &found.addresses {
+        match routes.of(address) {
+            Ok(_) => {
+                let lines =
+                    routes.explain(address).into_iter().map(|line| format!("{address}: {line}\n"));
+                print(&lines.collect::<String>())?;
+            }
+            Err(reason) => {
+                unknown = Some(Trouble::new(Code::NoUser, format!("{address}: {reason}")))
+            }
+        }
+    }
+    unknown.map_or(Ok(()), Err)
+}
+
+fn read_aliases(config: Option<&Path>, source: &Source) -> Result<(AliasesFile, Routes), Trouble> {
+    let mut surroundings = Surroundings::of_this_process();
+    // Never the file of the present directory.
+    surroundings.local_file = PathBuf::new();
+    if environment::has_foreign_rights() {
+        surroundings.variables.clear();
+    }
+    let file = match settings::load_in(config, &surroundings) {
+        Ok(settings) => {
+            let file = &settings.listener.recipients;
+            AliasesFile::new(file.choice().clone(), file.local().clone())
+        }
+        Err(_) => by_defaults(source),
+    };
+    let routes =
+        file.read().map_err(|error| Trouble::new(Code::Configuration, error.to_string()))?;
+    let routes =
+        routes.unwrap_or_else(|| Routes { local: file.local().clone(), ..Routes::default() });
+    Ok((file, routes))
+}
+
+fn by_defaults(source: &Source) -> AliasesFile {
+    let choice = match source.get("identity", "aliases_file") {
+        None => Choice::Usual,
+        Some("" | "off") => Choice::Off,
+        Some(path) => Choice::Named(path.into()),
+    };
+    let host = Host::of_this_machine();
+    let admin = source.get("identity", "admin").and_then(|admin| admin.parse().ok());
+    AliasesFile::new(choice, LocalNames { admin, domains: host.mail_names(), redirect_all: None })
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
-//! `pillarbox status`: one screen that says what waits, why, until when, and what to do.
+//! `pillarbox status`, `budget` and `resume`: what waits, what may still be spent, and the account opened again.
 //!
-//! Rule: when mail does not leave, the screen says in plain words when it will and what would help.
-//! Must not know how the facts travel.
+//! Rule: one screen; says what of the limit is left to the owner, and when room comes back. Must not know how the ledger
+//! counts or why the account was paused.
 
 use std::{
     io::{self, Write},
     time::Duration,
 };
 
-use super::{
-    moment::{relative, span, when},
-    screen::{self, count, labelled, phrase},
-};
+use self::{full, spent};
+use super::screen::{self, clean, count, labelled, phrase, relative, span, when};
 use crate::{
-    admin::api::{Account, Because, Budget, Queue, Status},
+    admin::api::{Account, Because, Budget, Departure, Queue, Status},
     budget::Limit,
     clock::Timestamp,
     listener::drop_directory::DropState,
@@ -197,4 +195,56 @@ fn refusing(status: &Status) -> Vec<String> {
     let Some(refusing) = &status.refusing else { return Vec::new() };
     let (what, remedy) = (phrase(&refusing.what), phrase(&refusing.remedy));
     vec![format!("{what}."), format!("What to do: {remedy}.")]
+}
+
+/// Prints the budget.
+pub(super) fn print_budget(out: &mut dyn Write, budget: &Budget) -> io::Result<()> {
+    labelled(out, "spent", &[spent(budget)])?;
+    labelled(out, "upstream", &full(budget).into_iter().collect::<Vec<_>>())?;
+    let room = match (budget.room, budget.frees_at) {
+        (None, _) => "no limit".to_owned(),
+        (Some(0), Some(at)) => {
+            format!("none: the next recipient may leave at {}", when(at, budget.now))
+        }
+        (Some(0), None) => "none, ever: the limit is 0; raise budget.recipients_per_day".to_owned(),
+        (Some(room), _) => format!("for {}", count(room.into(), "more recipient")),
+    };
+    let of = |name: &str, reserve: u32, room: Option<u32>| match (reserve, room) {
+        (0, _) | (_, None) => None,
+        (_, Some(0)) => Some(format!("for {name}: none")),
+        (_, Some(room)) => Some(format!("for {name}: {room}")),
+    };
+    let urgent = of("urgent mail", budget.urgent_reserve, budget.urgent_room);
+    let notices = of("notices of this relay", budget.notice_reserve, budget.notice_room);
+    let lines: Vec<String> = std::iter::once(room).chain(urgent).chain(notices).collect();
+    labelled(out, "room", &lines)?;
+    let departure = match budget.departure.because {
+        Because::Now | Because::Turn => "Mail that is due leaves now.".to_owned(),
+        _ => budget.departure.sentence(|at| when(at, budget.now)),
+    };
+    labelled(out, "next", &[departure])
+}
+
+/// Prints the account after the order, and when mail really leaves: an open account is not all it takes.
+pub(super) fn print_resumed(
+    out: &mut dyn Write,
+    account: &Account,
+    departure: &Departure,
+    now: Timestamp,
+) -> io::Result<()> {
+    if !account.is_open() {
+        // The attempt that resume allows has failed already.
+        writeln!(out, "The account is {}: {}", account.condition, clean(&account.reason))?;
+        return writeln!(out, "{}", clean(&account.remedy));
+    }
+    if departure.is_obstructed() {
+        let sentence = departure.sentence(|at| when(at, now));
+        writeln!(out, "The account was opened. {}", clean(&sentence))?;
+    } else {
+        writeln!(out, "The account is open; mail that is due is tried now, one message first.")?;
+    }
+    if !account.remedy.is_empty() {
+        writeln!(out, "{}", clean(&account.remedy))?;
+    }
+    Ok(())
 }

@@ -5,10 +5,8 @@
 
 mod check;
 mod export;
-mod foreign;
 mod import;
-mod mailbox_reader;
-mod mailbox_writer;
+mod mailbox;
 
 use std::{
     io::Write,
@@ -19,11 +17,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::{Exit, Failure};
 use crate::{
-    queue::{
-        inspection::{Inspection, InspectionError},
-        opening::StoreOpenError,
-        options::Options,
-    },
+    queue::{inspection::InspectionError, opening::StoreOpenError, options::Options},
     settings,
 };
 
@@ -73,11 +67,6 @@ fn options(config: Option<&Path>, directory: Option<PathBuf>) -> Result<Options,
         (Err(_), Some(directory)) if config.is_none() => Ok(Options::new(directory)),
         (Err(error), _) => Err(error.into()),
     }
-}
-
-/// Looks into a queue; the copy of its index lies in the directory for temporary files ($TMPDIR).
-fn look(options: &Options) -> Result<Inspection, Failure> {
-    Ok(Inspection::open(&options.directory, &std::env::temp_dir())?)
 }
 
 impl From<InspectionError> for Failure {

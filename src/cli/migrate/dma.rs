@@ -2,7 +2,7 @@
 //!
 //! Rule: every line is carried over or named. Pure. Must not know where the files lie.
 
-use super::draft::{Draft, Password, Protection, host_name, is_path, lines};
+use super::output::{Draft, Password, Protection, host_name, is_path, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("SPOOLDIR", "queue.directory is where mail waits"),

@@ -3,7 +3,7 @@
 //! Rule: only the account that is asked for is carried over; the others are named. Pure. Must not know where
 //! the file lies.
 
-use super::draft::{Draft, Password, Protection, host_name, is_name, is_on, lines};
+use super::output::{Draft, Password, Protection, host_name, is_name, is_on, lines};
 
 /// What has no counterpart, and why.
 const LEFT: &[(&str, &str)] = &[

@@ -3,7 +3,7 @@
 //!
 //! Rule: the first remote is carried over, the others are named. Pure. Must not know where the files lie.
 
-use super::draft::{Draft, Password, Protection, host_name, lines};
+use super::output::{Draft, Password, Protection, host_name, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("auth-login", "the strongest method that the upstream offers is used"),

@@ -2,7 +2,7 @@
 //!
 //! Rule: every line is carried over or named. Pure. Must not know where the file lies.
 
-use super::draft::{Draft, Password, Protection, host_name, is_on, lines};
+use super::output::{Draft, Password, Protection, host_name, is_on, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("FromLineOverride", "mail is sent as the account; identity.from says otherwise"),

@@ -12,13 +12,10 @@ use std::{
 use crate::{
     admin::client::{Client, ClientError},
     cli::{
-        bulk,
         exit::{Exit, Failure},
-        output::Output,
-        queue::{Command, List, run},
+        queue::{self, Command, List, Selection, Verb, run},
         runtime::Runtime,
-        screen::{Form, Lines, count},
-        selection::{Selection, Verb},
+        screen::{Form, Lines, Output, count},
     },
     clock::{Clock as _, SystemClock},
     queue::{id::QueueId, only::Only},
@@ -93,7 +90,7 @@ pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<
             if verbose { Box::new(Lines::new(Output::standard())) } else { Box::new(io::sink()) };
         let everything = Selection { ids: Vec::new(), all: true, state: None };
         let result =
-            block_on(bulk::for_each(&mut *out, &client, everything, Form::Text, Verb::Retry));
+            block_on(queue::for_each(&mut *out, &client, everything, Form::Text, Verb::Retry));
         return match result {
             // The daemon tries by itself; who may not hurry it has lost nothing.
             Err(failure) if failure.exit == Exit::Permission => Ok(()),

@@ -6,7 +6,6 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::look;
 use crate::{
     cli::{
         exit::{Exit, Failure},
@@ -15,6 +14,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     queue::{
         checkup::{self, Finding, Gravity, Summary},
+        inspection::Inspection,
         options::Options,
     },
 };
@@ -46,6 +46,11 @@ pub(super) fn run(out: &mut dyn Write, options: &Options, as_json: bool) -> Resu
         // The findings have said it all.
         _ => Err(Failure::new(Exit::Data, "")),
     }
+}
+
+/// Looks into a queue; the copy of its index lies in the directory for temporary files ($TMPDIR).
+pub(super) fn look(options: &Options) -> Result<Inspection, Failure> {
+    Ok(Inspection::open(&options.directory, &std::env::temp_dir())?)
 }
 
 fn print(out: &mut dyn Write, finding: &Finding, as_json: bool) -> std::io::Result<()> {

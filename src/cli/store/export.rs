@@ -8,14 +8,14 @@ use std::{io::Write, path::PathBuf};
 use clap::Args;
 
 use super::{
-    look,
-    mailbox_writer::{Format, MailboxWriter},
+    check::look,
+    mailbox::{Format, MailboxWriter},
 };
 use crate::{
     cli::{
         exit::{Exit, Failure},
+        queue::State,
         screen::{clean, count},
-        selection::State,
     },
     queue::{carried::Carried, inspection::TakeError, options::Options},
 };
