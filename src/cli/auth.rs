@@ -44,7 +44,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Have the account's owner consent in a browser, here or on another machine.
-    Google(google::Google),
+    Google(Google),
     /// Show whose token there is, what it allows and when it ends.
     Status {
         /// Print JSON.
@@ -64,10 +64,8 @@ pub(super) fn run(
     daemon::harden();
     let settings = settings::load(config)?;
     match command {
-        Command::Google(arguments) => {
-            google::google(out, &Account::consenting(&settings)?, arguments)
-        }
-        Command::Status { json } => status::status(out, &Account::of(&settings)?, *json),
+        Command::Google(arguments) => google(out, &Account::consenting(&settings)?, arguments),
+        Command::Status { json } => status(out, &Account::of(&settings)?, *json),
         Command::Revoke => revoke(out, &Account::consenting(&settings)?),
     }
 }
@@ -231,7 +229,7 @@ pub(super) fn google(
 fn import_token(
     consenting: &Consenting<'_>,
     client: &Client,
-    path: &std::path::Path,
+    path: &Path,
     testing: bool,
 ) -> Result<Stored, Failure> {
     let imported = client_file::import(path)?;

@@ -7,7 +7,6 @@ use std::{fmt, io::Write};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use self::long;
 use super::{
     exit::{Exit, Failure},
     screen::{self, Form, Side, Table, clean, count, labelled, local_in_full, relative, when},

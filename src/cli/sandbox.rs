@@ -101,8 +101,8 @@ pub(super) fn run(
     arguments: &Arguments,
 ) -> Result<(), Failure> {
     let scenario = match arguments.scenario.as_deref() {
-        Some("list") => return Ok(out.write_all(words::list().as_bytes())?),
-        Some(name) => Some(words::find(name)?),
+        Some("list") => return Ok(out.write_all(list().as_bytes())?),
+        Some(name) => Some(find(name)?),
         None => None,
     };
     daemon::harden();
@@ -272,13 +272,8 @@ async fn serve(
     }
     if let Some(scenario) = scenario.filter(|scenario| scenario.uses_tokens()) {
         let service = sandbox.oauth_url();
-        let login = token::token_login(
-            USERNAME,
-            scenario.password,
-            &service,
-            &directory,
-            clock.now().wall,
-        )?;
+        let login =
+            token_login(USERNAME, scenario.password, &service, &directory, clock.now().wall)?;
         settings.delivery.login = Some(login);
     }
     let store = open_store(&settings, &clock).map_err(|error| explain(error, arguments))?;

@@ -161,9 +161,9 @@ fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
     match &flags.mode {
         Mode::Queue => return queue::show(&source),
         Mode::Retry(id) => return queue::retry(&source, id.as_deref(), flags.verbose),
-        Mode::Aliases => return aliases::check_aliases(flags.config.as_deref(), &source, complain),
+        Mode::Aliases => return check_aliases(flags.config.as_deref(), &source, complain),
         Mode::Explain => {
-            return aliases::explain_addresses(flags.config.as_deref(), &source, &flags.recipients);
+            return explain_addresses(flags.config.as_deref(), &source, &flags.recipients);
         }
         Mode::Send | Mode::Dialogue | Mode::Help | Mode::Daemon(_) => {}
     }

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use self::{full, spent};
 use super::screen::{self, clean, count, labelled, phrase, relative, span, when};
 use crate::{
     admin::api::{Account, Because, Budget, Departure, Queue, Status},

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io::{self, Write, Write as _},
+    io::{self, Write},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -164,7 +164,7 @@ impl From<UsersError> for Failure {
     fn from(error: UsersError) -> Self {
         let exit = match &error {
             UsersError::Unreadable { error, .. }
-                if error.kind() == std::io::ErrorKind::PermissionDenied =>
+                if error.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Exit::Permission
             }
@@ -183,7 +183,7 @@ impl From<EditError> for Failure {
             EditError::File { path, error } => {
                 let words = format!("cannot write {}: {error}", path.display());
                 match error.kind() {
-                    std::io::ErrorKind::PermissionDenied => Self::new(
+                    io::ErrorKind::PermissionDenied => Self::new(
                         Exit::Permission,
                         format!("{words}; run the command as root, or as the owner of the file"),
                     ),

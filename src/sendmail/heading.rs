@@ -89,7 +89,7 @@ fn named(header: &Header<'_>) -> Found {
 mod tests {
     use super::*;
 
-    fn read(section: &str, name: &str) -> (String, Vec<String>) {
+    fn edited(section: &str, name: &str) -> (String, Vec<String>) {
         let author = Author { name: name.into(), address: "root".parse().unwrap() };
         let heading = Heading::read(section.as_bytes(), &author).unwrap();
         assert_eq!(heading.named.unreadable, Vec::<String>::new());
@@ -99,13 +99,13 @@ mod tests {
 
     #[test]
     fn bcc_is_read_and_goes_whatever_its_case_and_folds() {
-        let (fields, named) = read(
+        let (fields, named) = edited(
             "From: a@b\r\nbcc: c@d,\r\n e@f\r\nTo: g@h\r\nRESENT-BCC: i@j\r\nBCC : k@l\r\nX: y\r\n",
             "",
         );
         assert_eq!(fields, "From: a@b\r\nTo: g@h\r\nX: y\r\n");
         assert_eq!(named, ["i@j"], "the message was sent on");
-        let (fields, named) = read("From: a@b\r\nBcc: c@d\r\nTo: g@h\r\nCc: c@D\r\n", "");
+        let (fields, named) = edited("From: a@b\r\nBcc: c@d\r\nTo: g@h\r\nCc: c@D\r\n", "");
         assert_eq!(
             (fields.as_str(), named),
             ("From: a@b\r\nTo: g@h\r\nCc: c@D\r\n", vec!["c@d".into(), "g@h".into()])
@@ -114,17 +114,17 @@ mod tests {
 
     #[test]
     fn a_from_that_is_missing_is_added_and_one_that_is_there_stays() {
-        assert_eq!(read("To: a@b\r\n", "").0, "From: root\r\nTo: a@b\r\n");
+        assert_eq!(edited("To: a@b\r\n", "").0, "From: root\r\nTo: a@b\r\n");
         assert_eq!(
-            read("To: a@b\r\n", "Cron\r\n \"Daemon\"").0,
+            edited("To: a@b\r\n", "Cron\r\n \"Daemon\"").0,
             "From: \"Cron \\\"Daemon\\\"\" <root>\r\nTo: a@b\r\n"
         );
         assert_eq!(
-            read("To: a@b\r\n", "J\u{f6}rg").0,
+            edited("To: a@b\r\n", "J\u{f6}rg").0,
             "From: =?utf-8?b?SsO2cmc=?= <root>\r\nTo: a@b\r\n"
         );
         let cron = "From: root (Cron Daemon)\r\nTo: root\r\n";
-        assert_eq!(read(cron, "CronDaemon"), (cron.into(), vec!["root".into()]));
-        assert_eq!(read("", "").0, "From: root\r\n");
+        assert_eq!(edited(cron, "CronDaemon"), (cron.into(), vec!["root".into()]));
+        assert_eq!(edited("", "").0, "From: root\r\n");
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use clap::Args;
 
-use super::mailbox::{Found, MailboxReader};
+use super::mailbox::{FoundMessage, MailboxReader};
 use crate::{
     cli::{
         exit::{Exit, Failure},
@@ -138,7 +138,7 @@ struct Tally {
 
 impl Import<'_> {
     /// One message; only a queue that takes nothing more is a failure.
-    async fn one(&mut self, out: &mut dyn Write, found: Found) -> Result<(), Failure> {
+    async fn one(&mut self, out: &mut dyn Write, found: FoundMessage) -> Result<(), Failure> {
         let (draft, message) = match self.draft(&found).await {
             Ok(Some(ready)) => ready,
             Ok(None) => {
@@ -159,7 +159,7 @@ impl Import<'_> {
     }
 
     /// What would be queued; nothing when the queue knows it.
-    async fn draft(&self, found: &Found) -> Result<Option<(Draft, Vec<u8>)>, Refusal> {
+    async fn draft(&self, found: &FoundMessage) -> Result<Option<(Draft, Vec<u8>)>, Refusal> {
         let stopped = if self.arguments.queue { Stopped::Due } else { Stopped::Held };
         let bytes = found.bytes.as_ref().map_err(|reason| Refusal::Message(reason.clone()))?;
         let carried =

@@ -28,7 +28,7 @@ pub(super) enum MailboxReader {
 
 /// A message, and where it was found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundMessage {
     pub(super) place: String,
     /// Its octets, or why they cannot be had; then the next message may still be whole.
     pub(super) bytes: Result<Vec<u8>, String>,
@@ -55,13 +55,13 @@ impl MailboxReader {
     }
 
     /// The next message.
-    pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<FoundMessage>> {
         match self {
             Self::Maildir { files } => {
                 let Some(path) = files.next() else { return Ok(None) };
                 let place = path.display().to_string();
                 let bytes = read_file(&path).map_err(|error| format!("it cannot be read: {error}"));
-                Ok(Some(Found { place, bytes }))
+                Ok(Some(FoundMessage { place, bytes }))
             }
             Self::Mbox { file, reader, number, bytes_max } => {
                 let Some(lines) = reader else { return Ok(None) };
@@ -80,7 +80,7 @@ impl MailboxReader {
                 let too_long = |mbox::TooLong| {
                     format!("it is longer than {bytes_max} octets, more than any relay takes")
                 };
-                Ok(found.map(|message| Found {
+                Ok(found.map(|message| FoundMessage {
                     place: format!("message {number}"),
                     bytes: message.map_err(too_long),
                 }))
@@ -231,7 +231,7 @@ mod tests {
         fs::write(&path, entries).unwrap();
         let mut mailbox = MailboxReader::mbox(BufReader::new(File::open(&path).unwrap()), 100);
         let mut found = Vec::new();
-        while let Some(Found { place, bytes }) = mailbox.next().unwrap() {
+        while let Some(FoundMessage { place, bytes }) = mailbox.next().unwrap() {
             found.push((place, bytes.map(|bytes| String::from_utf8(bytes).unwrap())));
         }
         let whole: Vec<_> = found.iter().map(|(_, bytes)| bytes.as_deref().ok()).collect();
