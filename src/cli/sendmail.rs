@@ -31,9 +31,8 @@ use crate::{
     sendmail::{
         Call,
         caller::Caller,
-        configured::{Source, session_options},
+        config::{self, Environment, Source, session_options},
         dialogue::{self, Input},
-        environment::{self, Environment},
         flags::{Flags, Mode, Role, Spelling},
         trouble::{Code, Trouble},
     },
@@ -119,8 +118,7 @@ impl Invocation {
             drop(writeln!(io::stderr(), "{name}: {words}"));
         };
         // With more rights than its caller has, it opens nothing and goes nowhere because he says so.
-        let spelling =
-            if environment::has_foreign_rights() { Spelling::Name } else { self.spelling };
+        let spelling = if config::has_foreign_rights() { Spelling::Name } else { self.spelling };
         let flags = Flags::parse(self.role, spelling, self.arguments);
         flags.warnings.iter().for_each(|words| complain(words));
         match run(flags, &mut complain) {
@@ -272,7 +270,7 @@ fn read_aliases(config: Option<&Path>, source: &Source) -> Result<(AliasesFile, 
     let mut surroundings = Surroundings::of_this_process();
     // Never the file of the present directory.
     surroundings.local_file = PathBuf::new();
-    if environment::has_foreign_rights() {
+    if config::has_foreign_rights() {
         surroundings.variables.clear();
     }
     let file = match settings::load_in(config, &surroundings) {

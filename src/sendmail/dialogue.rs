@@ -12,9 +12,8 @@ use std::{
 };
 
 use super::{
-    hand_over::{Ways, hand_over},
-    heading::Author,
-    letter::Draft,
+    message::{Author, Draft},
+    submit::{Ways, hand_over},
     transaction::{Recipient, Sending},
     trouble::{Code, Trouble},
 };

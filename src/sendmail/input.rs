@@ -7,7 +7,7 @@
 use std::{io::Read, mem};
 
 use super::{
-    letter::{Draft, too_large},
+    message::{Draft, too_large},
     trouble::{Code, Trouble},
 };
 use crate::smtp::{

@@ -4,19 +4,14 @@
 //! when the mail is safe and never before. A call is short and small: no runtime, no TLS, blocking calls.
 //! Must not know the listener (sibling: they meet at the socket and in the drop directory) nor what is printed.
 
+pub mod body;
 pub mod caller;
-pub mod configured;
-pub mod connection;
+pub mod config;
 pub mod dialogue;
-pub mod drop_file;
-pub mod environment;
 pub mod flags;
-pub mod hand_over;
-pub mod heading;
-pub mod held;
 pub mod input;
-pub mod letter;
-pub mod submission;
+pub mod message;
+pub mod submit;
 pub mod transaction;
 pub mod trouble;
 
@@ -24,12 +19,10 @@ use std::{io::Read, path::PathBuf};
 
 use self::{
     caller::Caller,
-    configured::Configured,
-    environment::Environment,
+    config::{Configured, Environment},
     flags::Flags,
-    hand_over::{Report, Ways, hand_over},
-    heading::Author,
-    letter::Draft,
+    message::{Author, Draft},
+    submit::{Report, Ways, hand_over},
     transaction::{Recipient, Sending},
     trouble::{Code, Trouble},
 };

@@ -7,7 +7,7 @@
 
 use std::{fs, path::PathBuf};
 
-use pillarbox::sendmail::{caller::Caller, environment::Environment};
+use pillarbox::sendmail::{caller::Caller, config::Environment};
 
 use super::stage::Stage;
 

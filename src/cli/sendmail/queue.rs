@@ -20,7 +20,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     queue::{id::QueueId, only::Only},
     sendmail::{
-        configured::{DEFAULT_DROP_DIRECTORY, Source},
+        config::{DEFAULT_DROP_DIRECTORY, Source},
         trouble::{Code, Trouble},
     },
     settings,
