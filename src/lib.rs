@@ -11,6 +11,7 @@ pub use pillarbox_sandbox as sandbox;
 // 0: time, stopping, events, text to show
 pub mod careful_file;
 pub mod clock;
+pub mod exit;
 pub mod fingerprint;
 mod handbook;
 mod log_limit;

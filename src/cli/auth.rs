@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    exit::{Exit, Failure},
     runtime::Runtime,
     screen::{self, clean, labelled, local, relative, span, when},
 };
@@ -36,6 +35,7 @@ use crate::{
             tokens::WARN_BEFORE,
         },
     },
+    exit::{Exit, Failure},
     queue::state::AccountCondition,
     settings::{self, Settings},
 };
@@ -174,7 +174,7 @@ const LINES_MAX: usize = 4;
 
 /// How the first token is had.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Google {
+pub(crate) struct Google {
     /// The port of 127.0.0.1 to which the browser comes back; default: any free one.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     port: u16,
@@ -191,7 +191,7 @@ pub(in crate::cli) struct Google {
 }
 
 /// Runs it.
-pub(super) fn google(
+fn google(
     out: &mut dyn Write,
     consenting: &Consenting<'_>,
     arguments: &Google,
@@ -344,11 +344,7 @@ async fn tell_daemon(out: &mut dyn Write, consenting: &Consenting<'_>) -> Result
 }
 
 /// Prints it.
-pub(super) fn status(
-    out: &mut dyn Write,
-    account: &Account<'_>,
-    as_json: bool,
-) -> Result<(), Failure> {
+fn status(out: &mut dyn Write, account: &Account<'_>, as_json: bool) -> Result<(), Failure> {
     match &account.options.grant {
         Grant::Refresh { token_file, .. } => {
             let file = TokenFile::new(token_file.clone());

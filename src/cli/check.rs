@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 
 use super::{
     check_listener, check_places,
-    exit::{Exit, Failure},
     screen::{self, count, labelled, span},
 };
 use crate::{
     aliases_file::AliasesFile,
     clock::{Clock as _, SystemClock},
     delivery::{self, PasswordSource, Tls, oauth::Grant},
+    exit::{Exit, Failure},
     listener::{bind, drop_directory, options::Local},
     message::{aliases::Routes, identity::FromPolicy},
     settings::{
@@ -270,7 +270,7 @@ pub(super) struct Survey<'a> {
 }
 
 /// Reads the file.
-pub(super) fn look_at_aliases(file: &AliasesFile) -> Survey<'_> {
+fn look_at_aliases(file: &AliasesFile) -> Survey<'_> {
     let path = file.choice().path().map_or_else(String::new, |path| path.display().to_string());
     match file.read() {
         Ok(routes) => {
@@ -335,7 +335,7 @@ impl Survey<'_> {
 }
 
 /// Prints both places.
-pub(super) fn print_local(out: &mut dyn Write, places: &Local) -> io::Result<()> {
+fn print_local(out: &mut dyn Write, places: &Local) -> io::Result<()> {
     let socket = places.socket.as_ref();
     let socket =
         socket.map_or_else(|| "no local socket".to_owned(), |path| path.display().to_string());
@@ -347,7 +347,7 @@ pub(super) fn print_local(out: &mut dyn Write, places: &Local) -> io::Result<()>
 }
 
 /// What stands in the way of local mail.
-pub(super) fn local_warnings(settings: &Settings) -> Vec<String> {
+fn local_warnings(settings: &Settings) -> Vec<String> {
     let places = &settings.listener.local;
     let socket = places.socket.as_deref().and_then(bind::impassable);
     // The queue belongs to the user of the relay, who may be another one than the user of this command.
@@ -359,7 +359,7 @@ pub(super) fn local_warnings(settings: &Settings) -> Vec<String> {
     socket.into_iter().chain(directory).collect()
 }
 
-pub(super) fn print_people(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
+fn print_people(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {
     labelled(out, "identity", &identity(settings))?;
     labelled(out, "notices", &[notices(settings)])?;
     labelled(out, "alerts", &alerts(settings))
@@ -414,7 +414,7 @@ fn alerts(settings: &Settings) -> Vec<String> {
 }
 
 /// The sections of the JSON document.
-pub(super) fn people_document(settings: &Settings) -> [(&'static str, Value); 3] {
+fn people_document(settings: &Settings) -> [(&'static str, Value); 3] {
     let (delivery, notices, alert) = (&settings.delivery, &settings.notices, &settings.alert);
     let identity = &delivery.identity;
     let from = match identity.from {

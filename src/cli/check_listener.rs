@@ -262,7 +262,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// When the first certificate of a PEM file ends.
-pub(super) fn ends_at(path: &Path) -> Option<Timestamp> {
+fn ends_at(path: &Path) -> Option<Timestamp> {
     let certificate = CertificateDer::pem_file_iter(path).ok()?.next()?.ok()?;
     not_after(&certificate)
 }

@@ -8,13 +8,13 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::{
-    exit::{Exit, Failure},
     queue::{self, PAGE, Selection, State, Verb},
     screen::{Form, Side, Table, clean, when},
 };
 use crate::{
     admin::{api::Message, client::Client},
     clock::Timestamp,
+    exit::{Exit, Failure},
     queue::id::QueueId,
 };
 

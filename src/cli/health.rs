@@ -7,13 +7,13 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{
+use super::screen::{Form, json, phrase};
+use crate::{
+    admin::{
+        client::{Client, ClientError},
+        health::{Grade, Health},
+    },
     exit::{Exit, Failure},
-    screen::{Form, json, phrase},
-};
-use crate::admin::{
-    client::{Client, ClientError},
-    health::{Grade, Health},
 };
 
 /// How much is asked.

@@ -19,8 +19,10 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use self::output::Draft;
-use super::exit::{Exit, Failure};
-use crate::{handbook, text};
+use crate::{
+    exit::{Exit, Failure},
+    handbook, text,
+};
 
 /// Octets of a configuration file; those of Postfix with every comment have 30 KiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

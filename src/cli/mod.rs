@@ -9,7 +9,6 @@ mod check_listener;
 mod check_places;
 mod clients;
 mod dead;
-mod exit;
 mod health;
 mod migrate;
 mod password;
@@ -33,11 +32,11 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use self::{
+use self::screen::Output;
+use crate::{
     exit::{Exit, Failure},
-    screen::Output,
+    handbook, telemetry,
 };
-use crate::{handbook, telemetry};
 
 /// Takes mail from anything on this host, keeps it safe, and relays it through Gmail within the
 /// account's daily budget.

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Read, Stdin, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use super::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::secret::Secret;
 
 /// Octets of a password: far more than any device can store.

@@ -7,9 +7,8 @@ use std::{fmt, io::Write};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{
-    exit::{Exit, Failure},
-    screen::{self, Form, Side, Table, clean, count, labelled, local_in_full, relative, when},
+use super::screen::{
+    self, Form, Side, Table, clean, count, labelled, local_in_full, relative, when,
 };
 use crate::{
     admin::{
@@ -17,6 +16,7 @@ use crate::{
         client::{Client, ClientError},
     },
     clock::{Clock as _, SystemClock, Timestamp},
+    exit::{Exit, Failure},
     message::envelope::Lane,
     queue::{id::QueueId, only::Only},
     text,

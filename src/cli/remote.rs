@@ -11,16 +11,19 @@ use std::{
 use clap::Args;
 
 use super::{
-    clients, dead,
-    exit::{Exit, Failure},
-    health, queue,
+    clients, dead, health, queue,
     runtime::Runtime,
     screen::{Form, json},
     status,
 };
 use crate::{
-    admin::{client::Client, health::Grade},
+    admin::{
+        api::Kind,
+        client::{Client, ClientError},
+        health::Grade,
+    },
     clock::{Clock as _, SystemClock},
+    exit::{Exit, Failure},
     settings::{self, SettingsError},
 };
 
@@ -142,4 +145,19 @@ fn with_ignored(mut failure: Failure, ignored: Option<&SettingsError>) -> Failur
         );
     }
     failure
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = match &error {
+            ClientError::NoDaemon(_) | ClientError::Answer { .. } => Exit::Unavailable,
+            ClientError::Permission(_) => Exit::Permission,
+            ClientError::Silent(_) => Exit::Temporary,
+            ClientError::Refused(refused) => match refused.error {
+                Kind::BadRequest | Kind::NotFound | Kind::Corrupt => Exit::Data,
+                Kind::Conflict | Kind::OtherState | Kind::Unavailable => Exit::Temporary,
+            },
+        };
+        Self::new(exit, error.to_string())
+    }
 }

@@ -12,14 +12,11 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{
-    check_listener,
-    exit::{Exit, Failure},
-    runtime::Runtime,
-};
+use super::{check_listener, runtime::Runtime};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
+    exit::{Exit, Failure},
     listener::BindError,
     queue::{sled_store::SledStore, store::Store},
     settings::{

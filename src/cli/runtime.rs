@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use super::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 
 /// Threads that drive connections. The work is waiting for disks and networks; two keep a slow task
 /// from holding up the others, and each costs memory while idle.

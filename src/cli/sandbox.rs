@@ -19,7 +19,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    exit::{Exit, Failure},
     run::{Signals, open_store},
     runtime::Runtime,
 };
@@ -33,6 +32,7 @@ use crate::{
             token_file::{Stored, TokenFile},
         },
     },
+    exit::{Exit, Failure},
     listener,
     queue::opening::StoreOpenError,
     sandbox::{
@@ -343,7 +343,7 @@ const LOCK: &str = "lock";
 
 /// Empties the queue of an earlier run: its spent budget and its paused account would puzzle whoever
 /// starts anew. A queue that another process holds is left alone; opening it says who that is.
-pub(super) fn start_fresh(queue: &Path) -> Result<(), Failure> {
+fn start_fresh(queue: &Path) -> Result<(), Failure> {
     empty_unless_locked(queue).map_err(|error| {
         let message = format!(
             "cannot empty the queue of an earlier sandbox in {}: {error}; choose another place with --directory",
@@ -428,7 +428,7 @@ pub(super) struct Places<'a> {
 }
 
 /// What a person needs to try it.
-pub(super) fn welcome(places: &Places<'_>, scenario: Option<&Scenario>) -> String {
+fn welcome(places: &Places<'_>, scenario: Option<&Scenario>) -> String {
     let Places { listening, upstream, directory, socket, submit } = *places;
     let (address, port) = (listening.ip(), listening.port());
     let scenario = scenario.map_or_else(String::new, announcement);

@@ -18,12 +18,10 @@ use std::{
 use clap::Args;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{
-    exit::{Exit, Failure},
-    screen::Output,
-};
+use super::screen::Output;
 use crate::{
     aliases_file::{AliasesFile, Choice},
+    exit::{Exit, Failure},
     message::{
         address_list::Found,
         aliases::{LocalNames, Routes},
@@ -34,7 +32,6 @@ use crate::{
         config::{self, Environment, Source, session_options},
         dialogue::{self, Input},
         flags::{Flags, Mode, Role, Spelling},
-        trouble::{Code, Trouble},
     },
     settings::{self, Surroundings, host::Host},
     text,
@@ -124,8 +121,8 @@ impl Invocation {
         match run(flags, &mut complain) {
             Ok(()) => ExitCode::SUCCESS,
             Err(trouble) => {
-                complain(&trouble.words);
-                ExitCode::from(trouble.code as u8)
+                complain(&trouble.message);
+                trouble.code()
             }
         }
     }
@@ -140,14 +137,14 @@ fn role(name: &str) -> Option<Role> {
     }
 }
 
-fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
+fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Failure> {
     match &flags.mode {
         Mode::Help => return print(HELP),
         Mode::Daemon(flag) => {
             let words = format!(
                 "{flag} is for a daemon; start it as a service: `systemctl start pillarbox`, or `pillarbox run`"
             );
-            return Err(Trouble::new(Code::Usage, words));
+            return Err(Failure::new(Exit::Usage, words));
         }
         _ => {}
     }
@@ -178,7 +175,7 @@ fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
     sent.trouble.map_or(Ok(()), Err)
 }
 
-fn converse(call: &Call, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> {
+fn converse(call: &Call, complain: &mut dyn FnMut(&str)) -> Result<(), Failure> {
     let (ways, author) = (call.ways(), call.author());
     let terms = dialogue::Terms {
         ways: &ways,
@@ -189,16 +186,16 @@ fn converse(call: &Call, complain: &mut dyn FnMut(&str)) -> Result<(), Trouble> 
     dialogue::speak(&terms, &mut StandardInput::new(), &mut io::stdout().lock(), complain)
 }
 
-fn print(text: &str) -> Result<(), Trouble> {
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = Output::standard();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|error| Trouble::new(Code::Input, format!("cannot write the output: {error}")))
+        .map_err(|error| Failure::new(Exit::Input, format!("cannot write the output: {error}")))
 }
 
 /// Standard input, without a buffer of its own: what the session has not asked for stays in the pipe.
 #[derive(Debug)]
-pub(super) struct StandardInput(io::Stdin);
+struct StandardInput(io::Stdin);
 
 impl StandardInput {
     /// That of this process.
@@ -219,11 +216,11 @@ impl Input for StandardInput {
 }
 
 /// Checks the file.
-pub(super) fn check_aliases(
+fn check_aliases(
     config: Option<&Path>,
     source: &Source,
     complain: &mut dyn FnMut(&str),
-) -> Result<(), Trouble> {
+) -> Result<(), Failure> {
     let (file, routes) = read_aliases(config, source)?;
     let path = file.choice().path().map_or_else(String::new, |path| path.display().to_string());
     let problems = routes.aliases.problems();
@@ -236,18 +233,18 @@ pub(super) fn check_aliases(
 }
 
 /// Prints where mail for each address would go.
-pub(super) fn explain_addresses(
+fn explain_addresses(
     config: Option<&Path>,
     source: &Source,
     addresses: &[String],
-) -> Result<(), Trouble> {
+) -> Result<(), Failure> {
     let mut found = Found::default();
     addresses.iter().for_each(|text| found.read(text));
     if let Some(text) = found.unreadable.first() {
-        return Err(Trouble::new(Code::Data, format!("\"{text}\" is not an address")));
+        return Err(Failure::new(Exit::Data, format!("\"{text}\" is not an address")));
     }
     if found.addresses.is_empty() {
-        return Err(Trouble::new(Code::Usage, "name the addresses: sendmail -bv ADDRESS..."));
+        return Err(Failure::new(Exit::Usage, "name the addresses: sendmail -bv ADDRESS..."));
     }
     let (_, routes) = read_aliases(config, source)?;
     let mut unknown = None;
@@ -259,14 +256,14 @@ pub(super) fn explain_addresses(
                 print(&lines.collect::<String>())?;
             }
             Err(reason) => {
-                unknown = Some(Trouble::new(Code::NoUser, format!("{address}: {reason}")))
+                unknown = Some(Failure::new(Exit::NoUser, format!("{address}: {reason}")))
             }
         }
     }
     unknown.map_or(Ok(()), Err)
 }
 
-fn read_aliases(config: Option<&Path>, source: &Source) -> Result<(AliasesFile, Routes), Trouble> {
+fn read_aliases(config: Option<&Path>, source: &Source) -> Result<(AliasesFile, Routes), Failure> {
     let mut surroundings = Surroundings::of_this_process();
     // Never the file of the present directory.
     surroundings.local_file = PathBuf::new();
@@ -281,7 +278,7 @@ fn read_aliases(config: Option<&Path>, source: &Source) -> Result<(AliasesFile, 
         Err(_) => by_defaults(source),
     };
     let routes =
-        file.read().map_err(|error| Trouble::new(Code::Configuration, error.to_string()))?;
+        file.read().map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
     let routes =
         routes.unwrap_or_else(|| Routes { local: file.local().clone(), ..Routes::default() });
     Ok((file, routes))

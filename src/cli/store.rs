@@ -15,8 +15,8 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::exit::{Exit, Failure};
 use crate::{
+    exit::{Exit, Failure},
     queue::{inspection::InspectionError, opening::StoreOpenError, options::Options},
     settings,
 };

@@ -16,12 +16,12 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::{
-    exit::{Exit, Failure},
     password,
     screen::{self, Form, clean, count},
 };
 use crate::{
     careful_file,
+    exit::{Exit, Failure},
     listener::users::{self, USERS_MAX, UsersError, UsersFile, check_login},
     settings,
 };
@@ -201,7 +201,7 @@ const MODE_NEW_OF_ROOT: u32 = 0o640;
 
 /// Why the file was not replaced.
 #[derive(Debug, Error)]
-pub(super) enum EditError {
+enum EditError {
     /// It cannot be read, or should not be used.
     #[error("{0}")]
     Users(#[from] UsersError),
@@ -212,7 +212,7 @@ pub(super) enum EditError {
 
 /// The lock on a users file, and what was in it.
 #[derive(Debug)]
-pub(super) struct Edit {
+struct Edit {
     path: PathBuf,
     /// The locked directory: no lock file stays behind, and the lock ends with the process.
     directory: File,

@@ -33,7 +33,7 @@ const WINDOW_MS: u64 = 10 * 60 * 1_000;
 /// How long the first refusal is held back; each further one a second longer,
 pub(super) const DELAY: Duration = Duration::from_secs(1);
 /// up to this. Clients wait for minutes, and a person who mistypes should not.
-pub(super) const DELAY_MAX: Duration = Duration::from_secs(8);
+const DELAY_MAX: Duration = Duration::from_secs(8);
 /// Addresses whose failures are counted; the one with the oldest failure is forgotten for a new one.
 const ADDRESSES_MAX: usize = 4_096;
 /// How long a login waits for others of its address; a client waits for minutes, and one check takes a

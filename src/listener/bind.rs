@@ -310,7 +310,7 @@ const DIRECTORY_MODE: u32 = 0o755;
 const PASSABLE: u32 = 0o001;
 
 /// Takes the configured socket. What stands in the way is told, and the relay does without it.
-pub(super) fn bind_local(path: &Path) -> Option<UnixSocket> {
+fn bind_local(path: &Path) -> Option<UnixSocket> {
     let elsewhere = "set another socket under [sendmail], or socket = \"off\"";
     match UnixSocket::bind(path, SOCKET_MODE, DIRECTORY_MODE, elsewhere) {
         Ok(socket) => {

@@ -27,7 +27,7 @@ use crate::{
 
 /// How long a client may leave a reply unread before the connection is given up. A reply has some KiB at
 /// most, so this is a lowest speed of reading as well.
-pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long, and for how many octets, a closed connection is emptied. Closing a socket that holds
 /// unread bytes resets it, and the client may lose the last reply, even a 250.
 const LINGER: Duration = Duration::from_secs(1);

@@ -227,7 +227,7 @@ fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
 }
 
 /// Octets of a ClientHello up to its version.
-pub(super) const HELLO_BYTES: usize = 11;
+const HELLO_BYTES: usize = 11;
 
 /// How a client began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use super::{
     message::{Author, Draft},
     submit::{Ways, hand_over},
     transaction::{Recipient, Sending},
-    trouble::{Code, Trouble},
 };
+use crate::exit::{Exit, Failure};
 use crate::smtp::server::{
     Client, INPUT_BYTES_MAX, LoginRefusal, Options, Policy, Refusal, Session, Step, Transaction,
 };
@@ -52,7 +52,7 @@ pub fn speak(
     input: &mut dyn Input,
     output: &mut dyn Write,
     complain: &mut dyn FnMut(&str),
-) -> Result<(), Trouble> {
+) -> Result<(), Failure> {
     let size_bytes_max = terms.options.max_message_bytes;
     let client = client(size_bytes_max);
     let mut session = Session::new(Arc::new(terms.options.clone()), client);
@@ -62,7 +62,7 @@ pub fn speak(
         match session.step() {
             Step::Send(bytes) => {
                 output.write_all(&bytes).and_then(|()| output.flush()).map_err(|error| {
-                    Trouble::new(Code::Input, format!("cannot write to standard output: {error}"))
+                    Failure::new(Exit::Input, format!("cannot write to standard output: {error}"))
                 })?
             }
             Step::Admit { .. } => session.admitted(Ok(())),
@@ -75,7 +75,7 @@ pub fn speak(
                 let written =
                     message.as_mut().map_or(Ok(()), |message| message.draft.write(&bytes));
                 if let Err(trouble) = written {
-                    complain(&trouble.words);
+                    complain(&trouble.message);
                     message = None;
                     session.write_failed(refusal(&trouble));
                 }
@@ -141,16 +141,16 @@ fn store(
         });
     let report =
         hand_over(terms.ways, &sending, recipients.collect(), &mut letter).map_err(|trouble| {
-            complain(&trouble.words);
+            complain(&trouble.message);
             refusal(&trouble)
         })?;
     report.id.map(|id| id.to_string()).ok_or(Refusal::Unavailable)
 }
 
-fn refusal(trouble: &Trouble) -> Refusal {
-    match trouble.code {
-        Code::Temporary => Refusal::Unavailable,
-        Code::CannotCreate | Code::Input => Refusal::Full,
+fn refusal(trouble: &Failure) -> Refusal {
+    match trouble.exit {
+        Exit::Temporary => Refusal::Unavailable,
+        Exit::CannotCreate | Exit::Input => Refusal::Full,
         _ => Refusal::Rejected,
     }
 }

@@ -6,10 +6,8 @@
 
 use std::{io::Read, mem};
 
-use super::{
-    message::{Draft, too_large},
-    trouble::{Code, Trouble},
-};
+use super::message::{Draft, too_large};
+use crate::exit::{Exit, Failure};
 use crate::smtp::{
     sanitize::Sanitizer,
     server::{Terms, chunk::Decoder},
@@ -24,7 +22,7 @@ pub fn read(
     lone_dot_ends: bool,
     draft: &mut Draft,
     size_bytes_max: u64,
-) -> Result<(), Trouble> {
+) -> Result<(), Failure> {
     let mut decoder = Cleaner::new(lone_dot_ends);
     let mut block = vec![0; BLOCK_BYTES];
     let mut read_bytes = 0;
@@ -34,8 +32,8 @@ pub fn read(
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Err(Trouble::new(
-                    Code::Input,
+                return Err(Failure::new(
+                    Exit::Input,
                     format!("cannot read standard input: {error}"),
                 ));
             }
@@ -259,7 +257,7 @@ mod tests {
             }
         }
         let (mut input, mut draft) = (Endless(0), Draft::new(Vec::new(), 1_000));
-        assert_eq!(read(&mut input, false, &mut draft, 1_000).unwrap_err().code, Code::Data);
+        assert_eq!(read(&mut input, false, &mut draft, 1_000).unwrap_err().exit, Exit::Data);
         assert!(input.0 <= Terms::read_bytes_max_of(1_000) + 2 * BLOCK_BYTES as u64);
     }
 }

@@ -5,11 +5,9 @@
 
 use std::{io, path::PathBuf};
 
-use super::{
-    body::Held,
-    trouble::{Code, Trouble},
-};
+use super::body::Held;
 use crate::{
+    exit::{Exit, Failure},
     message::{
         address_list::Found,
         encoding::{phrase, text_of},
@@ -66,7 +64,7 @@ impl Draft {
     }
 
     /// Takes the next octets.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.eight_bit |= !bytes.is_ascii();
         let rest = if self.stage == Stage::Section { self.read_section(bytes)? } else { bytes };
         if !rest.is_empty() {
@@ -78,7 +76,7 @@ impl Draft {
         Ok(())
     }
 
-    fn read_section<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Trouble> {
+    fn read_section<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Failure> {
         let rest = self.scan.feed(bytes);
         self.section.extend_from_slice(&bytes[..bytes.len() - rest.len()]);
         if self.section.len() > HEADER_BYTES_MAX {
@@ -138,21 +136,21 @@ impl Letter {
 
 /// RFC 1870 section 6, as an exit code.
 #[must_use]
-pub fn too_large(limit: u64) -> Trouble {
-    Trouble::new(
-        Code::Data,
+pub fn too_large(limit: u64) -> Failure {
+    Failure::new(
+        Exit::Data,
         format!(
             "the message is larger than the limit of {limit} octets ([listener] max_message_bytes)"
         ),
     )
 }
 
-fn cannot_hold(error: &io::Error) -> Trouble {
+fn cannot_hold(error: &io::Error) -> Failure {
     let code = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::Temporary,
-        _ => Code::CannotCreate,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::Temporary,
+        _ => Exit::CannotCreate,
     };
-    Trouble::new(code, format!("no room to keep a large message while it is read: {error}"))
+    Failure::new(code, format!("no room to keep a large message while it is read: {error}"))
 }
 
 /// Where a name begins in a From line.
@@ -288,7 +286,7 @@ mod tests {
     fn what_is_too_large_is_data_in_error() {
         let mut draft = Draft::new(Vec::new(), 10);
         draft.write(b"From: a\r\n").unwrap();
-        assert_eq!(draft.write(b"\r\n").unwrap_err().code, Code::Data);
+        assert_eq!(draft.write(b"\r\n").unwrap_err().exit, Exit::Data);
     }
 
     fn edited(section: &str, name: &str) -> (String, Vec<String>) {

@@ -13,7 +13,6 @@ pub mod input;
 pub mod message;
 pub mod submit;
 pub mod transaction;
-pub mod trouble;
 
 use std::{io::Read, path::PathBuf};
 
@@ -22,11 +21,11 @@ use self::{
     config::{Configured, Environment},
     flags::Flags,
     message::{Author, Draft},
-    submit::{Report, Ways, hand_over},
+    submit::{Report, Ways, hand_over, refused},
     transaction::{Recipient, Sending},
-    trouble::{Code, Trouble},
 };
 use crate::{
+    exit::{Exit, Failure},
     message::address_list::Found,
     smtp::{address::Address, dsn::RecipientDsn},
     text,
@@ -54,7 +53,7 @@ pub struct Sent {
     /// Where it is.
     pub report: Report,
     /// Recipients who do not get it.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<Failure>,
 }
 
 impl Call {
@@ -87,7 +86,7 @@ impl Call {
     }
 
     /// Reads the message and hands it over.
-    pub fn send(&self, input: &mut dyn Read, is_terminal: bool) -> Result<Sent, Trouble> {
+    pub fn send(&self, input: &mut dyn Read, is_terminal: bool) -> Result<Sent, Failure> {
         let mut found = Found::default();
         self.flags.recipients.iter().for_each(|argument| found.read(argument));
         if !self.flags.from_header {
@@ -146,7 +145,7 @@ impl Call {
     }
 }
 
-fn has_recipients(found: &Found, remedy: &str) -> Result<(), Trouble> {
+fn has_recipients(found: &Found, remedy: &str) -> Result<(), Failure> {
     if !found.addresses.is_empty() {
         return Ok(());
     }
@@ -156,26 +155,23 @@ fn has_recipients(found: &Found, remedy: &str) -> Result<(), Trouble> {
         }
         None => format!("no recipient: {remedy}"),
     };
-    Err(Trouble::new(Code::Data, words))
+    Err(Failure::new(Exit::Data, words))
 }
 
 /// Who does not get a message that others get.
-fn left_out(report: &Report, unreadable: &[String]) -> Option<Trouble> {
+fn left_out(report: &Report, unreadable: &[String]) -> Option<Failure> {
     let others = if report.safe.is_empty() { "" } else { " (the others get it)" };
     if let Some((address, answer)) = report.refused.first() {
         let more = match report.refused.len() + unreadable.len() {
             1 => String::new(),
             count => format!(" and {} more", count - 1),
         };
-        return Some(Trouble::refused(
-            answer,
-            &format!("{address}{more} does not get the message{others}"),
-        ));
+        return Some(refused(answer, &format!("{address}{more} does not get the message{others}")));
     }
     let text = text::shorten(unreadable.first()?, SHOWN_MAX);
     let more = match unreadable.len() {
         1 => String::new(),
         count => format!(", nor are {} more", count - 1),
     };
-    Some(Trouble::new(Code::Data, format!("\"{text}\" is not an address{more}{others}")))
+    Some(Failure::new(Exit::Data, format!("\"{text}\" is not an address{more}{others}")))
 }

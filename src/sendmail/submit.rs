@@ -27,10 +27,10 @@ use super::{
     config::{Configured, Environment},
     message::Letter,
     transaction::{Offer, Recipient, Sending, Transaction},
-    trouble::{Code, Trouble},
 };
 use crate::{
     clock::{Clock as _, Stopwatch, SystemClock},
+    exit::{Exit, Failure},
     queue::{
         dropped::{FILE_MODE, new_name, temporary_name},
         id::{QueueId, RANDOM_LENGTH},
@@ -129,7 +129,7 @@ pub fn hand_over(
     sending: &Sending,
     recipients: Vec<Recipient>,
     letter: &mut Letter,
-) -> Result<Report, Trouble> {
+) -> Result<Report, Failure> {
     if let Target::Relay(relay) = &ways.target
         && !relay
             .rsplit_once(':')
@@ -139,7 +139,7 @@ pub fn hand_over(
             "\"{relay}\" is not a place to submit to: write HOST:PORT or the path of a socket in --host \
                              or PILLARBOX_SUBMIT"
         );
-        return Err(Trouble::new(Code::Configuration, words));
+        return Err(Failure::new(Exit::Configuration, words));
     }
     let mut bearer = Bearer { ways, submission: None, out_of_reach: None };
     let mut waiting: VecDeque<Recipient> = recipients.into();
@@ -165,19 +165,19 @@ pub fn hand_over(
 }
 
 /// A caller that tries again sends it twice to those who have it: he should know.
-fn after_others(trouble: Trouble, report: &Report) -> Trouble {
+fn after_others(trouble: Failure, report: &Report) -> Failure {
     if report.safe.is_empty() {
         return trouble;
     }
-    Trouble::new(trouble.code, format!("{trouble}; other recipients get the message"))
+    Failure::new(trouble.exit, format!("{trouble}; other recipients get the message"))
 }
 
 /// The time, and what nobody can guess: who knows the id of a message could make the daemon take his for it.
-fn new_id() -> Result<QueueId, Trouble> {
+fn new_id() -> Result<QueueId, Failure> {
     let mut random = [0; RANDOM_LENGTH];
     let count = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
     if count != Ok(RANDOM_LENGTH) {
-        return Err(Trouble::new(Code::Temporary, "the kernel gives no random numbers"));
+        return Err(Failure::new(Exit::Temporary, "the kernel gives no random numbers"));
     }
     Ok(QueueId::proposed(SystemClock::new().wall(), random))
 }
@@ -196,7 +196,7 @@ impl Bearer<'_> {
         mut transaction: Transaction<'_>,
         letter: &mut Letter,
         report: &mut Report,
-    ) -> Result<Vec<Recipient>, Trouble> {
+    ) -> Result<Vec<Recipient>, Failure> {
         let mut others = Vec::new();
         let reason = match self.submit(&transaction, letter) {
             Ok(Outcome { taken: Some(answer), refused, later, .. }) => {
@@ -233,13 +233,13 @@ impl Bearer<'_> {
     }
 
     /// Why it may work another way, when it may.
-    fn after(&mut self, failure: Failure) -> Result<String, Trouble> {
+    fn after(&mut self, failure: NotTaken) -> Result<String, Failure> {
         match failure {
-            Failure::Refused(answer) if !answer.is_temporary() => {
-                Err(Trouble::refused(&answer, "the relay refuses the message"))
+            NotTaken::Refused(answer) if !answer.is_temporary() => {
+                Err(refused(&answer, "the relay refuses the message"))
             }
-            Failure::Refused(answer) => Ok(answer.to_string()),
-            Failure::Lost(reason) => {
+            NotTaken::Refused(answer) => Ok(answer.to_string()),
+            NotTaken::Lost(reason) => {
                 self.submission = None;
                 self.out_of_reach = Some(reason.clone());
                 Ok(reason)
@@ -251,9 +251,9 @@ impl Bearer<'_> {
         &mut self,
         transaction: &Transaction<'_>,
         letter: &mut Letter,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, NotTaken> {
         if let Some(reason) = &self.out_of_reach {
-            return Err(Failure::Lost(reason.clone()));
+            return Err(NotTaken::Lost(reason.clone()));
         }
         let mut submission = match self.submission.take() {
             Some(submission) => submission,
@@ -264,11 +264,11 @@ impl Bearer<'_> {
         outcome
     }
 
-    fn connect(&self) -> Result<Submission, Failure> {
+    fn connect(&self) -> Result<Submission, NotTaken> {
         let (connection, peer) = match &self.ways.target {
             Target::Socket(path) => (Connection::local(path), Peer::Daemon),
             Target::Relay(relay) => (Connection::remote(relay), Peer::Relay),
-            Target::Nowhere => return Err(Failure::Lost("no socket is configured".into())),
+            Target::Nowhere => return Err(NotTaken::Lost("no socket is configured".into())),
         };
         let own_name = if peer == Peer::Daemon { "localhost" } else { &self.ways.own_name };
         Submission::open(connection?, peer, own_name)
@@ -279,12 +279,12 @@ impl Bearer<'_> {
         transaction: &Transaction<'_>,
         letter: &mut Letter,
         reason: &str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Failure> {
         let target = &self.ways.target;
         let Some(directory) = &self.ways.drop_directory else {
             let words =
                 format!("cannot hand the message over to {target} ({reason}); try again later");
-            return Err(Trouble::new(Code::Temporary, words));
+            return Err(Failure::new(Exit::Temporary, words));
         };
         leave(directory, transaction, letter).map_err(|error| {
             let directory = directory.display();
@@ -296,7 +296,7 @@ impl Bearer<'_> {
                 "cannot hand the message over: {target} does not take it ({reason}), and nothing can be left in \
                  {directory} ({error}){hint}"
             );
-            Trouble::new(Code::Temporary, words)
+            Failure::new(Exit::Temporary, words)
         })
     }
 }
@@ -339,14 +339,14 @@ pub struct Submission {
 
 /// Why a transaction came to nothing.
 #[derive(Debug)]
-pub enum Failure {
+pub enum NotTaken {
     /// No connection, or one that was lost, with what is known about it.
     Lost(String),
     /// The message was refused, for good or for now.
     Refused(Reply),
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for NotTaken {
     fn from(error: io::Error) -> Self {
         Self::Lost(error.to_string())
     }
@@ -358,7 +358,7 @@ pub struct Outcome {
     /// The reply to the message, when somebody gets it.
     pub taken: Option<Reply>,
     /// Why the message came to nothing, or to nobody knows what, after recipients had been accepted.
-    pub failed: Option<Failure>,
+    pub failed: Option<NotTaken>,
     /// Who was accepted.
     pub accepted: Vec<Recipient>,
     /// Who does not, and why.
@@ -369,7 +369,7 @@ pub struct Outcome {
 
 impl Submission {
     /// Greets.
-    pub fn open(mut connection: Connection, peer: Peer, own_name: &str) -> Result<Self, Failure> {
+    pub fn open(mut connection: Connection, peer: Peer, own_name: &str) -> Result<Self, NotTaken> {
         let (greeting_within, within) = match peer {
             Peer::Daemon => (LOCAL_CONNECT, LOCAL_ANSWER),
             Peer::Relay => (ANSWER, ANSWER),
@@ -393,18 +393,18 @@ impl Submission {
         &mut self,
         transaction: &Transaction<'_>,
         letter: &mut Letter,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, NotTaken> {
         if transaction.is_internationalized() && !self.offer.internationalized {
             let words = "553 5.6.7 the relay does not offer SMTPUTF8, which the addresses need";
             return Err(
-                Reply::of(words).map_or_else(|| Failure::Lost(words.into()), Failure::Refused)
+                Reply::of(words).map_or_else(|| NotTaken::Lost(words.into()), NotTaken::Refused)
             );
         }
         let mut commands = vec![transaction.mail(self.offer)];
         commands.extend(transaction.recipients(self.offer));
         let mut answers = self.ask(&commands)?.into_iter();
         if let Some(answer) = answers.next().filter(|answer| !answer.is_positive()) {
-            return Err(Failure::Refused(answer));
+            return Err(NotTaken::Refused(answer));
         }
         let mut outcome = Outcome::default();
         for (recipient, answer) in transaction.recipients.iter().zip(answers) {
@@ -419,7 +419,7 @@ impl Submission {
         if let Some((_, answer)) =
             outcome.refused.first().filter(|_| transaction.sending.all_or_none)
         {
-            let refusal = Failure::Refused(answer.clone());
+            let refusal = NotTaken::Refused(answer.clone());
             self.ask(&["RSET".to_owned()])?;
             return Err(refusal);
         }
@@ -435,7 +435,7 @@ impl Submission {
     }
 
     /// Sends commands and reads a reply for each.
-    fn ask(&mut self, commands: &[String]) -> Result<Vec<Reply>, Failure> {
+    fn ask(&mut self, commands: &[String]) -> Result<Vec<Reply>, NotTaken> {
         let within = if self.peer == Peer::Daemon { LOCAL_ANSWER } else { ANSWER };
         let mut answers = Vec::with_capacity(commands.len());
         for group in commands.chunks(if self.offer.pipelining { PIPELINE } else { 1 }) {
@@ -454,7 +454,7 @@ impl Submission {
         &mut self,
         transaction: &Transaction<'_>,
         letter: &mut Letter,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, NotTaken> {
         let sent = if self.offer.chunking {
             let first = format!("BDAT {} LAST\r\n", transaction.size_bytes);
             let connection = &mut self.connection;
@@ -464,7 +464,7 @@ impl Submission {
         } else {
             let answer = self.ask(&["DATA".to_owned()])?.pop();
             if let Some(answer) = answer.filter(|answer| answer.code != 354) {
-                return Err(Failure::Refused(answer));
+                return Err(NotTaken::Refused(answer));
             }
             self.send_with_dots(letter)
         };
@@ -495,8 +495,8 @@ impl Submission {
     }
 }
 
-fn positive(answer: Reply) -> Result<Reply, Failure> {
-    if answer.is_positive() { Ok(answer) } else { Err(Failure::Refused(answer)) }
+fn positive(answer: Reply) -> Result<Reply, NotTaken> {
+    if answer.is_positive() { Ok(answer) } else { Err(NotTaken::Refused(answer)) }
 }
 
 /// How long the daemon's socket may take to let us in, and to greet; then the mail is left in a file.
@@ -655,6 +655,29 @@ pub fn leave(
     Ok(())
 }
 
+/// What a final refusal of the relay means for the caller.
+#[must_use]
+pub fn refused(answer: &Reply, what: &str) -> Failure {
+    Failure::new(exit_of(answer), format!("{what}: {answer}"))
+}
+
+/// The enhanced code (RFC 3463) says more than the three digits, where there is one.
+fn exit_of(answer: &Reply) -> Exit {
+    let (subject, detail) = answer.enhanced().unwrap_or_default();
+    match (subject, detail, answer.code) {
+        _ if answer.is_temporary() => Exit::Temporary,
+        // Bad addresses; 5.1.7 and 5.1.8 are about the sender.
+        (1, 7 | 8, _) => Exit::Data,
+        (1, ..) => Exit::NoUser,
+        (3, 4, _) | (6, ..) | (2, 3, _) | (4, 6, _) => Exit::Data,
+        (7, ..) => Exit::Permission,
+        (_, _, 552 | 554) => Exit::Data,
+        (_, _, 530 | 535 | 538) => Exit::Permission,
+        (0, _, 550 | 551 | 553) => Exit::NoUser,
+        _ => Exit::Unavailable,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -685,5 +708,26 @@ mod tests {
     #[test]
     fn two_ids_are_never_the_same() {
         assert_ne!(new_id().unwrap(), new_id().unwrap());
+    }
+
+    #[test]
+    fn every_refusal_has_its_code() {
+        for (line, exit) in [
+            ("552 5.3.4 too large", Exit::Data),
+            ("554 5.4.6 loop", Exit::Data),
+            ("554 no", Exit::Data),
+            ("550 5.1.3 nobody reads mail to this host", Exit::NoUser),
+            ("550 no such user", Exit::NoUser),
+            ("553 5.1.3 bad address", Exit::NoUser),
+            ("553 5.1.7 bad sender", Exit::Data),
+            ("550 5.7.1 relaying denied", Exit::Permission),
+            ("530 5.7.0 log in first", Exit::Permission),
+            ("530 log in first", Exit::Permission),
+            ("501 5.5.4 bad parameter", Exit::Unavailable),
+            ("451 4.3.0 later", Exit::Temporary),
+        ] {
+            let answer = Reply::of(line).unwrap();
+            assert_eq!(refused(&answer, "x").exit, exit, "{line}");
+        }
     }
 }

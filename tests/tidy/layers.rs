@@ -6,6 +6,7 @@ use super::source::{Source, paths};
 /// do not know each other.
 const LAYERS: &[(&str, u8)] = &[
     ("clock", 0),
+    ("exit", 0),
     ("fingerprint", 0),
     ("handbook", 0),
     ("reasons", 0),

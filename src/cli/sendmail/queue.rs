@@ -12,17 +12,14 @@ use std::{
 use crate::{
     admin::client::{Client, ClientError},
     cli::{
-        exit::{Exit, Failure},
         queue::{self, Command, List, Selection, Verb, run},
         runtime::Runtime,
         screen::{Form, Lines, Output, count},
     },
     clock::{Clock as _, SystemClock},
+    exit::{Exit, Failure},
     queue::{id::QueueId, only::Only},
-    sendmail::{
-        config::{DEFAULT_DROP_DIRECTORY, Source},
-        trouble::{Code, Trouble},
-    },
+    sendmail::config::{DEFAULT_DROP_DIRECTORY, Source},
     settings,
 };
 
@@ -33,7 +30,7 @@ const NOT_ALLOWED: &str = "only root and the group that owns the admin socket ma
                            your mail you hear by mail, and your queue ids with `sendmail -v`";
 
 /// Prints the queue.
-pub(super) fn show(source: &Source) -> Result<(), Trouble> {
+pub(super) fn show(source: &Source) -> Result<(), Failure> {
     let client = client(source);
     let mut out = BufWriter::new(Lines::new(Output::standard()));
     let result = block_on(async {
@@ -46,12 +43,12 @@ pub(super) fn show(source: &Source) -> Result<(), Trouble> {
         run(&mut out, &client, Command::List(List::everything()), Form::Text, now).await
     });
     result.and_then(|()| Ok(out.flush()?)).map_err(|failure| match failure.exit {
-        Exit::Permission => Trouble::new(Code::Permission, format!("{failure} ({NOT_ALLOWED})")),
+        Exit::Permission => Failure::new(Exit::Permission, format!("{failure} ({NOT_ALLOWED})")),
         Exit::Unavailable => match waiting_files(source) {
-            Some(words) => Trouble::new(Code::Unavailable, format!("{failure}\n{words}")),
-            None => trouble(&failure),
+            Some(words) => Failure::new(Exit::Unavailable, format!("{failure}\n{words}")),
+            None => failure,
         },
-        _ => trouble(&failure),
+        _ => failure,
     })
 }
 
@@ -83,7 +80,7 @@ fn waiting_files(source: &Source) -> Option<String> {
 }
 
 /// Tries everything again, or one message.
-pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<(), Trouble> {
+pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<(), Failure> {
     let client = client(source);
     let Some(id) = id else {
         let mut out: Box<dyn Write> =
@@ -94,16 +91,16 @@ pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<
         return match result {
             // The daemon tries by itself; who may not hurry it has lost nothing.
             Err(failure) if failure.exit == Exit::Permission => Ok(()),
-            result => result.map_err(|failure| trouble(&failure)),
+            result => result,
         };
     };
     let id: QueueId = id
         .parse()
-        .map_err(|error| Trouble::new(Code::Data, format!("{}: {error}", id.escape_debug())))?;
+        .map_err(|error| Failure::new(Exit::Data, format!("{}: {error}", id.escape_debug())))?;
     let retried = block_on(async {
         client.retry(id, &Only::default()).await.map_err(|error: ClientError| error.into())
     });
-    retried.map(|_| ()).map_err(|failure: Failure| trouble(&failure))
+    retried.map(|_| ())
 }
 
 fn client(source: &Source) -> Client {
@@ -112,16 +109,4 @@ fn client(source: &Source) -> Client {
 
 fn block_on<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     Runtime::of_a_question()?.block_on(question)
-}
-
-fn trouble(failure: &Failure) -> Trouble {
-    let code = match failure.exit {
-        Exit::Usage => Code::Usage,
-        Exit::Data => Code::Data,
-        Exit::Unavailable => Code::Unavailable,
-        Exit::Temporary | Exit::Unhealthy => Code::Temporary,
-        Exit::Permission => Code::Permission,
-        Exit::Configuration => Code::Configuration,
-    };
-    Trouble::new(code, failure.to_string())
 }

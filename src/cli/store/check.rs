@@ -7,11 +7,9 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::{
-    cli::{
-        exit::{Exit, Failure},
-        screen::{clean, count, size},
-    },
+    cli::screen::{clean, count, size},
     clock::{Clock as _, SystemClock},
+    exit::{Exit, Failure},
     queue::{
         checkup::{self, Finding, Gravity, Summary},
         inspection::Inspection,

@@ -13,16 +13,16 @@ use super::{
 };
 use crate::{
     cli::{
-        exit::{Exit, Failure},
         queue::State,
         screen::{clean, count},
     },
+    exit::{Exit, Failure},
     queue::{carried::Carried, inspection::TakeError, options::Options},
 };
 
 /// What is written where.
 #[derive(Clone, Debug, Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// The format.
     #[arg(long, value_name = "FORMAT")]
     format: Format,

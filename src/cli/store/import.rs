@@ -17,12 +17,12 @@ use clap::Args;
 use super::mailbox::{FoundMessage, MailboxReader};
 use crate::{
     cli::{
-        exit::{Exit, Failure},
         runtime::Runtime,
         screen::{clean, count},
     },
     clock::{Clock as _, SystemClock, Timestamp},
     daemon,
+    exit::{Exit, Failure},
     message::{
         address_list::Found,
         encoding::text_of,
@@ -43,7 +43,7 @@ use crate::{
 
 /// What is put into the queue, and how.
 #[derive(Clone, Debug, Args)]
-pub(in crate::cli) struct Arguments {
+pub(crate) struct Arguments {
     /// An mbox file or a Maildir.
     path: PathBuf,
     /// Send what was held or dead, and mail without an envelope, at once; otherwise it is held.

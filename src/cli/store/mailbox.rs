@@ -129,7 +129,7 @@ fn messages_of(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// The format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Format {
+pub(crate) enum Format {
     /// One file.
     Mbox,
     /// A directory with one file for each message.

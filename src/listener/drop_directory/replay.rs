@@ -433,7 +433,7 @@ fn with_size(mail: &str, octets: u64) -> String {
 }
 
 /// MAIL without an id: its name is the id of a file.
-pub(super) fn without_id(mail: &str) -> String {
+fn without_id(mail: &str) -> String {
     without_parameter(mail, "XQUEUEID=")
 }
 
