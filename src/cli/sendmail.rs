@@ -29,7 +29,7 @@ use crate::{
     sendmail::{
         Call,
         caller::Caller,
-        config::{self, Environment, Source, session_options},
+        configured::{self, Environment, Source, session_options},
         dialogue::{self, Input},
         flags::{Flags, Mode, Role, Spelling},
     },
@@ -115,7 +115,8 @@ impl Invocation {
             drop(writeln!(io::stderr(), "{name}: {words}"));
         };
         // With more rights than its caller has, it opens nothing and goes nowhere because he says so.
-        let spelling = if config::has_foreign_rights() { Spelling::Name } else { self.spelling };
+        let spelling =
+            if configured::has_foreign_rights() { Spelling::Name } else { self.spelling };
         let flags = Flags::parse(self.role, spelling, self.arguments);
         flags.warnings.iter().for_each(|words| complain(words));
         match run(flags, &mut complain) {
@@ -267,7 +268,7 @@ fn read_aliases(config: Option<&Path>, source: &Source) -> Result<(AliasesFile, 
     let mut surroundings = Surroundings::of_this_process();
     // Never the file of the present directory.
     surroundings.local_file = PathBuf::new();
-    if config::has_foreign_rights() {
+    if configured::has_foreign_rights() {
         surroundings.variables.clear();
     }
     let file = match settings::load_in(config, &surroundings) {

@@ -4,7 +4,7 @@
 //! a From or a reverse path says when the caller does not. No name service is asked: a call must be fast, and a
 //! static binary has none. Must not know how mail is sent.
 
-use super::config::Environment;
+use super::configured::Environment;
 use crate::{
     passwd::{self, Entry},
     smtp::address::Address,

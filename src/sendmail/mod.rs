@@ -6,7 +6,7 @@
 
 pub mod body;
 pub mod caller;
-pub mod config;
+pub mod configured;
 pub mod dialogue;
 pub mod flags;
 pub mod input;
@@ -18,7 +18,7 @@ use std::{io::Read, path::PathBuf};
 
 use self::{
     caller::Caller,
-    config::{Configured, Environment},
+    configured::{Configured, Environment},
     flags::Flags,
     message::{Author, Draft},
     submit::{Report, Ways, hand_over, refused},

@@ -24,7 +24,7 @@ use rustix::{
 };
 
 use super::{
-    config::{Configured, Environment},
+    configured::{Configured, Environment},
     message::Letter,
     transaction::{Offer, Recipient, Sending, Transaction},
 };
@@ -683,7 +683,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::sendmail::config::Source;
+    use crate::sendmail::configured::Source;
 
     fn ways(destination: Option<&str>, variables: &[(&str, &str)]) -> Ways {
         let environment = Environment::of(variables);

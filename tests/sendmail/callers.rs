@@ -7,7 +7,7 @@
 
 use std::{fs, path::PathBuf};
 
-use pillarbox::sendmail::{caller::Caller, config::Environment};
+use pillarbox::sendmail::{caller::Caller, configured::Environment};
 
 use super::stage::Stage;
 

@@ -19,7 +19,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
     queue::{id::QueueId, only::Only},
-    sendmail::config::{DEFAULT_DROP_DIRECTORY, Source},
+    sendmail::configured::{DEFAULT_DROP_DIRECTORY, Source},
     settings,
 };
 
