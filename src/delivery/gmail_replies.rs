@@ -11,41 +11,13 @@ mod envelope;
 mod login;
 mod opening;
 mod remedies;
+mod row;
 
+pub(super) use self::row::Row;
 use super::{
     answer::{Reply, Stage},
-    verdict::{Action, Scope, Verdict},
+    verdict::{Action, Scope},
 };
-
-/// One known reply.
-#[derive(Debug)]
-pub(super) struct Row {
-    /// At which stages.
-    stages: &'static [Stage],
-    /// With which codes; empty means any.
-    codes: &'static [u16],
-    /// With which enhanced codes; empty means any, "" means none given.
-    enhanced: &'static [&'static str],
-    /// With one of these fragments, in lower case; empty means any text.
-    text: &'static [&'static str],
-    /// What it means, in words.
-    meaning: &'static str,
-    /// And for the relay.
-    pub(super) verdict: Verdict,
-    /// Where that is known from.
-    source: &'static str,
-    /// Stages and lines as they were seen, at least one.
-    examples: &'static [(Stage, &'static str)],
-}
-
-impl Row {
-    fn fits(&self, stage: Stage, reply: &Reply, text: &str) -> bool {
-        self.stages.contains(&stage)
-            && (self.codes.is_empty() || self.codes.contains(&reply.code))
-            && (self.enhanced.is_empty() || self.enhanced.contains(&reply.enhanced.as_str()))
-            && (self.text.is_empty() || self.text.iter().any(|fragment| text.contains(fragment)))
-    }
-}
 
 /// Every row, in the order in which they are compared.
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -96,15 +68,6 @@ pub fn known_replies() -> Vec<KnownReply> {
     };
     rows().flat_map(examples).collect()
 }
-
-const ANYWHERE: &[Stage] = &Stage::ALL;
-const OPENING: &[Stage] = &[Stage::Connect, Stage::Greeting, Stage::Ehlo, Stage::Starttls];
-const AUTH: &[Stage] = &[Stage::Auth];
-const TRANSACTION: &[Stage] = &[Stage::Mail, Stage::Rcpt, Stage::Data, Stage::FinalDot];
-const CONTENT: &[Stage] = &[Stage::Mail, Stage::Data, Stage::FinalDot];
-const MAIL: &[Stage] = &[Stage::Mail];
-const RCPT: &[Stage] = &[Stage::Rcpt];
-const FINAL_DOT: &[Stage] = &[Stage::FinalDot];
 
 #[cfg(test)]
 mod tests {

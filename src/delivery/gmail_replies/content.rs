@@ -3,7 +3,10 @@
 //! Rule: what is refused for good stays visible as dead, with the reply. Must not know what is done with
 //! a verdict.
 
-use super::{CONTENT, FINAL_DOT, Row, TRANSACTION, remedies};
+use super::{
+    remedies,
+    row::{CONTENT, FINAL_DOT, Row, TRANSACTION},
+};
 use crate::{
     delivery::{
         answer::Stage,

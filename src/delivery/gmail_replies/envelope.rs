@@ -3,7 +3,10 @@
 //!
 //! Rule: one recipient's fate is never that of the others. Must not know what is done with a verdict.
 
-use super::{MAIL, RCPT, Row, TRANSACTION, remedies};
+use super::{
+    remedies,
+    row::{MAIL, RCPT, Row, TRANSACTION},
+};
 use crate::{
     delivery::{
         answer::Stage,

@@ -3,7 +3,10 @@
 //!
 //! Rule: each says in one sentence what to do and where. Must not know what is done with a verdict.
 
-use super::{AUTH, Row, TRANSACTION, remedies};
+use super::{
+    remedies,
+    row::{AUTH, Row, TRANSACTION},
+};
 use crate::{
     delivery::{answer::Stage, verdict::Verdict},
     queue::state::AccountCondition::{

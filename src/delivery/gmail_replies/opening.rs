@@ -3,7 +3,10 @@
 //!
 //! Rule: before MAIL nothing can be a message's fault. Must not know what is done with a verdict.
 
-use super::{ANYWHERE, OPENING, Row, TRANSACTION, remedies};
+use super::{
+    remedies,
+    row::{ANYWHERE, OPENING, Row, TRANSACTION},
+};
 use crate::{
     delivery::{
         answer::Stage,

@@ -228,7 +228,7 @@ fn the_text_says_how_often_was_tried_what_was_tried_more_than_once() {
         tried(1, Action::Failed),
     ];
     let message = build(&[failure("01abc", recipients)], 0);
-    let text = parts(&message)[0].1;
+    let text = parts(&message)[0].1.replace("=\r\n", "");
     for fate in
         [" (tried 7 times): ", " (tried 3 times, still being tried): ", " (relayed): ", ": "]
     {
