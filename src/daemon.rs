@@ -19,7 +19,7 @@ use crate::{
     delivery::Pool,
     listener::{self, BindError, Listener, OpenError},
     notices::Keeper,
-    queue::{opening::StoreOpenError, store::Store},
+    queue::{Queue, opening::QueueOpenError},
     settings::Settings,
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
@@ -48,7 +48,7 @@ const CLOSE_TIMEOUT_IMMEDIATE: Duration = Duration::from_secs(1);
 pub enum DaemonError {
     /// The queue cannot be opened.
     #[error("{0}")]
-    Store(#[from] StoreOpenError),
+    Store(#[from] QueueOpenError),
     /// No mail can be taken.
     #[error("{0}")]
     Listener(#[from] BindError),
@@ -94,7 +94,7 @@ pub fn bind(settings: &Settings) -> Result<Listener, DaemonError> {
 /// A daemon whose door is open. It works while [`Daemon::run`] is awaited.
 #[derive(Debug)]
 pub struct Daemon {
-    store: Arc<dyn Store>,
+    store: Arc<Queue>,
     /// Door and workers: what a stop waits for.
     halves: JoinSet<&'static str>,
     /// What everybody who tells of the relay's state asks.
@@ -113,7 +113,7 @@ impl Daemon {
     pub async fn start(
         settings: Settings,
         clock: Arc<dyn Clock>,
-        store: Arc<dyn Store>,
+        store: Arc<Queue>,
         listener: Listener,
     ) -> Result<Self, DaemonError> {
         let addresses = listener.addresses();
@@ -281,7 +281,7 @@ impl Services {
     fn with(
         mut self,
         settings: &Settings,
-        store: &Arc<dyn Store>,
+        store: &Arc<Queue>,
         sources: &admin::context::Sources,
     ) -> Self {
         let (alert, sources) = (settings.alert.clone(), sources.clone());
@@ -316,7 +316,7 @@ fn facts(settings: &Settings, clock: &dyn Clock, listener: &Listener) -> Facts {
     }
 }
 
-async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &dyn Store) {
+async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &Queue) {
     let totals = store.totals();
     let account = store.account_state().await;
     let condition = match &account {
@@ -338,7 +338,7 @@ async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &dyn St
 }
 
 /// Forgets relayed messages and gives up dead letters when their time is over.
-async fn forget(store: Arc<dyn Store>, clock: Arc<dyn Clock>, history: Duration, dead: Duration) {
+async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, history: Duration, dead: Duration) {
     loop {
         match store.expire_dead(clock.wall().before(dead)).await {
             Ok(0) => {}

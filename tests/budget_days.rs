@@ -15,7 +15,7 @@ use pillarbox::{
         envelope::{BodyKind, Envelope, Origin},
         identity::{FromPolicy, Identity},
     },
-    queue::{options, sled_store::SledStore, store::Store},
+    queue::{Queue, options},
     sandbox::{self, Accepted, Sandbox},
     secret::Secret,
     shutdown::{Phase, Shutdown},
@@ -31,7 +31,7 @@ const PATIENCE_POLLS: u32 = 20_000;
 
 /// The relay of one boot: a store and a pool over it.
 struct Relay {
-    store: Arc<SledStore>,
+    store: Arc<Queue>,
     shutdown: Shutdown,
     tasks: JoinSet<()>,
     pool: PoolHandle,
@@ -42,9 +42,9 @@ impl Relay {
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
         let mut storage = options::Options::new(state.into());
         storage.min_free_bytes = 0;
-        let store = Arc::new(SledStore::open(storage, Arc::clone(&clock)).unwrap());
+        let store = Arc::new(Queue::open(storage, Arc::clone(&clock)).unwrap());
         let (shutdown, mut tasks) = (Shutdown::new(), JoinSet::new());
-        let pool = Pool::new(options, Arc::clone(&store) as Arc<dyn Store>, clock);
+        let pool = Pool::new(options, Arc::clone(&store), clock);
         let handle = pool.handle();
         tasks.spawn(pool.run(shutdown.watch()));
         Self { store, shutdown, tasks, pool: handle }

@@ -8,7 +8,7 @@ use std::{fs, process::Output, sync::Arc, time::Duration};
 use pillarbox::{
     clock::{Clock, ManualClock, SystemClock},
     daemon::{self, Daemon, DaemonError},
-    queue::{sled_store::SledStore, store::Store},
+    queue::Queue,
     sandbox::{APP_PASSWORD, Options as SandboxOptions, Sandbox},
     settings::{self, Surroundings, host::Host},
     shutdown::{Phase, Shutdown},
@@ -57,8 +57,8 @@ impl Scene {
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let listener = daemon::bind(&settings).unwrap();
         let (queue, of_store) = (settings.queue.clone(), Arc::clone(&shared));
-        let store = tokio::task::block_in_place(|| SledStore::open(queue, of_store)).unwrap();
-        let store: Arc<dyn Store> = Arc::new(store);
+        let store = tokio::task::block_in_place(|| Queue::open(queue, of_store)).unwrap();
+        let store: Arc<Queue> = Arc::new(store);
         let daemon = Daemon::start(settings, shared, store, listener).await.unwrap();
         let shutdown = daemon.shutdown();
         let mut running = JoinSet::new();

@@ -20,10 +20,7 @@ mod week;
 use pillarbox::{
     clock::Clock,
     delivery::Tls,
-    queue::{
-        state::{AccountCondition, RecipientState},
-        store::Store,
-    },
+    queue::state::{AccountCondition, RecipientState},
     sandbox::{APP_PASSWORD, Failure, Stage},
     shutdown::Phase,
 };

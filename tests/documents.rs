@@ -32,7 +32,7 @@ const QUOTED: &[(&str, &str)] = &[
     ("there is no account to relay through", "src/settings/mod.rs"),
     ("is in use by another pillarbox", "src/queue/opening.rs"),
     ("was left untouched:", "src/queue/opening.rs"),
-    ("newer version", "src/queue/sled_tables.rs"),
+    ("newer version", "src/queue/index.rs"),
     ("no answer within", "src/delivery/reach.rs"),
     ("not allowed to use", "src/admin/client.rs"),
 ];

@@ -21,7 +21,10 @@ use pillarbox::{
         identity::{FromPolicy, Identity, SenderPattern, SenderRule, Terms},
         rewrite::{Rewritten, rewrite},
     },
-    queue::{draft::BUFFER_BYTES, memory_store::MemoryStore, reader::MessageReader, store::Store},
+    queue::{
+        Queue,
+        reader::{BUFFER_BYTES, MessageReader},
+    },
     smtp::{address::Address, dsn::Dsn},
 };
 
@@ -194,7 +197,18 @@ fn envelope(
 
 /// Stores a message that comes in these pieces, and opens it again.
 async fn accepted(envelope: Envelope, pieces: &[&[u8]]) -> (String, MessageReader) {
-    let store = MemoryStore::new(Arc::new(ManualClock::new(ACCEPTED)), 1 << 30);
+    accepted_by(&queue(), envelope, pieces).await
+}
+
+fn queue() -> Queue {
+    Queue::in_memory(Arc::new(ManualClock::new(ACCEPTED)), 1 << 30)
+}
+
+async fn accepted_by(
+    store: &Queue,
+    envelope: Envelope,
+    pieces: &[&[u8]],
+) -> (String, MessageReader) {
     let mut draft = store.begin(envelope).unwrap();
     for piece in pieces {
         draft.write(piece).await.unwrap();
@@ -326,6 +340,7 @@ const PIECES: &[&[u8]] = &[
 async fn no_message_breaks_the_rules_on_its_way_out() {
     let mut random = fastrand::Rng::with_seed(29);
     let account: Address = "me@gmail.com".parse().unwrap();
+    let store = queue();
     for round in 0..3_000 {
         let from = [FromPolicy::Account, FromPolicy::AliasList, FromPolicy::Keep][round % 3];
         let mut identity = identity(from);
@@ -338,8 +353,8 @@ async fn no_message_breaks_the_rules_on_its_way_out() {
         let message: Vec<u8> = (0..random.usize(0..40))
             .flat_map(|_| PIECES[random.usize(..PIECES.len())].to_vec())
             .collect();
-        let (_, mut reader) =
-            accepted(envelope(None, "web01", "192.0.2.7", random.bool()), &[&message]).await;
+        let envelope = envelope(None, "web01", "192.0.2.7", random.bool());
+        let (_, mut reader) = accepted_by(&store, envelope, &[&message]).await;
         let Some(rewritten) = edit(&mut reader, &terms) else {
             panic!("{}", message.escape_ascii())
         };

@@ -9,10 +9,7 @@ use std::fs;
 
 use pillarbox::{
     clock::Timestamp,
-    queue::{
-        state::RecipientState,
-        store::{Outcome, Store as _},
-    },
+    queue::{Outcome, state::RecipientState},
 };
 
 use self::stage::{NOW, Stage, awkward_messages};
@@ -24,7 +21,7 @@ fn assert_same(from: &Stage, to: &Stage, states: bool) {
     for (there, here) in there.iter().zip(&here) {
         assert_eq!((there.id, &there.envelope), (here.id, &here.envelope));
         assert!(there.message == here.message, "the octets of {} differ", there.id);
-        let addresses = |carried: &pillarbox::queue::carried::Carried| {
+        let addresses = |carried: &pillarbox::queue::portable::PortableMessage| {
             carried.recipients.iter().map(|recipient| recipient.address.clone()).collect::<Vec<_>>()
         };
         assert_eq!(addresses(there), addresses(here));
@@ -42,7 +39,7 @@ async fn what_is_exported_comes_back_as_it_was_in_both_formats() {
     let from = Stage::new();
     let store = from.open();
     for (envelope, message) in awkward_messages() {
-        from.accept(&*store, envelope, &message).await;
+        from.accept(&store, envelope, &message).await;
     }
     store.close().await;
     drop(store);
@@ -77,7 +74,7 @@ async fn held_and_dead_mail_comes_in_held_and_nobody_is_written_to_twice() {
     let store = from.open();
     let id = from
         .accept(
-            &*store,
+            &store,
             stage::envelope(&["a@x.example", "b@x.example", "c@x.example"]),
             b"A: b\r\n",
         )
@@ -87,8 +84,8 @@ async fn held_and_dead_mail_comes_in_held_and_nobody_is_written_to_twice() {
         (1, Outcome::Dead { reply: "550 5.1.1 no such user".into() }),
         (2, Outcome::Deferred { until: Timestamp(NOW.0 + 1), reply: "450 later".into() }),
     ];
-    from.settle(&*store, id, outcomes).await;
-    let held = from.accept(&*store, stage::envelope(&["d@x.example"]), b"A: b\r\n").await;
+    from.settle(&store, id, outcomes).await;
+    let held = from.accept(&store, stage::envelope(&["d@x.example"]), b"A: b\r\n").await;
     store.hold(held, NOW, "a storm".into()).await.unwrap();
     store.close().await;
     drop(store);
@@ -121,7 +118,7 @@ async fn the_fields_can_be_read_by_people_and_by_other_programs() {
     let from = Stage::new();
     let store = from.open();
     let id = from
-        .accept(&*store, stage::envelope(&["a@x.example"]), b"Subject: x\r\n\r\nFrom me\r\n")
+        .accept(&store, stage::envelope(&["a@x.example"]), b"Subject: x\r\n\r\nFrom me\r\n")
         .await;
     store.close().await;
     drop(store);
@@ -230,7 +227,7 @@ async fn a_message_that_was_changed_is_not_imported_and_the_others_are() {
     let store = from.open();
     for text in ["one", "two", "three"] {
         from.accept(
-            &*store,
+            &store,
             stage::envelope(&["a@x.example"]),
             format!("A: b\r\n\r\n{text}\r\n").as_bytes(),
         )

@@ -21,12 +21,12 @@ fn a_file_imports_only_from_layers_below_its_own() {
 #[test]
 fn the_layer_check_refuses_upward_and_sibling_imports() {
     let refused = [
-        ("src/queue/store.rs", "use crate::delivery::Options;"),
-        ("src/listener/mod.rs", "use crate::{queue::store, delivery};"),
+        ("src/queue/batch.rs", "use crate::delivery::Options;"),
+        ("src/listener/mod.rs", "use crate::{queue::record, delivery};"),
         ("src/budget/ledger.rs", "fn f() { crate::queue::now() }"),
         ("src/admin/status.rs", "use crate::settings::Settings;"),
         ("src/admin/server.rs", "use crate::{\n    settings::{self, Settings},\n};"),
-        ("src/queue/sled_store.rs", "use super::super::delivery::pool;"),
+        ("src/queue/sled_index.rs", "use super::super::delivery::pool;"),
         ("src/novelty/mod.rs", "use std::fs;"),
         ("src/main.rs", "use pillarbox::novelty;"),
         ("src/daemon.rs", "use pillarbox_sandbox::Sandbox;"),
@@ -37,8 +37,8 @@ fn the_layer_check_refuses_upward_and_sibling_imports() {
     }
     let accepted = [
         ("src/delivery/pool.rs", "use crate::{clock::Clock, delivery::gmail, queue};"),
-        ("src/queue/store.rs", "// crate::delivery\nconst A: &str = \"crate::delivery\";"),
-        ("src/queue/store.rs", "#[cfg(test)]\nmod tests { use crate::sandbox::Sandbox; }"),
+        ("src/queue/batch.rs", "// crate::delivery\nconst A: &str = \"crate::delivery\";"),
+        ("src/queue/batch.rs", "#[cfg(test)]\nmod tests { use crate::sandbox::Sandbox; }"),
     ];
     for (path, text) in accepted {
         let found = layers::forbidden_imports(&Source::new(path, text));
@@ -78,8 +78,8 @@ fn the_bans_refuse_a_sample_of_each_kind() {
     let accepted = [
         ("src/clock.rs", "fn f() { SystemTime::now(); }"),
         ("src/delivery/credential.rs", "fn f(s: Secret) { s.expose(); }"),
-        ("src/queue/sled_store.rs", "use sled::Tree;"),
-        ("src/queue/store.rs", "use crate::queue::sled_store; // sled::Tree\n"),
+        ("src/queue/sled_index.rs", "use sled::Tree;"),
+        ("src/queue/batch.rs", "use crate::queue::sled_index; // sled::Tree\n"),
         ("crates/smtp/src/server/mod.rs", "use std::net::IpAddr;"),
         ("crates/smtp/src/server/mod.rs", "#[cfg(test)]\nmod tests { use std::fs; }"),
     ];
@@ -133,7 +133,7 @@ fn the_length_check_refuses_a_long_file_and_a_long_function() {
 /// Lines of code that nine of ten functions do not exceed.
 const FUNCTION_LINES_OF_NINE_IN_TEN: usize = 25;
 /// Circles of files. It only falls.
-const CIRCLES_MAX: usize = 8;
+const CIRCLES_MAX: usize = 3;
 
 #[test]
 fn most_functions_are_short_and_no_new_files_know_each_other_in_a_circle() {
@@ -181,7 +181,7 @@ fn the_name_check_refuses_such_names() {
     {
         assert_eq!(layout::names(path).len(), 1, "accepted {path}");
     }
-    assert!(layout::names("src/queue/sled_store.rs").is_empty());
+    assert!(layout::names("src/queue/sled_index.rs").is_empty());
 }
 
 #[test]

@@ -17,10 +17,10 @@ use crate::{
     listener::drop_directory::DropState,
     message::envelope::{Envelope, Lane},
     queue::{
+        QueuedMessage,
         id::QueueId,
         record::NoticeSent,
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
-        store::QueuedMessage,
         waiting::Situation,
     },
 };

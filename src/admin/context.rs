@@ -28,11 +28,8 @@ use crate::{
     delivery::{PoolHandle, PoolStatus},
     listener,
     queue::{
-        id::QueueId,
-        state::AccountState,
-        store::{LIST_RECIPIENTS_MAX, QueuedMessage, Store, StoreError},
-        waiting::Situation,
-        walk::Walk,
+        LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage, id::QueueId, state::AccountState,
+        waiting::Situation, walk::Walk,
     },
     shutdown::Watch,
     tasks::Mishaps,
@@ -101,7 +98,7 @@ impl Facts {
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// The queue.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Queue>,
     /// The delivery half.
     pub upstream: Arc<dyn Upstream>,
     /// Who has been at the door.
@@ -168,7 +165,7 @@ impl Page {
     }
 
     /// The walk of which it is the next step.
-    pub(super) async fn walk(&self, store: &dyn Store) -> Result<Walk, StoreError> {
+    pub(super) async fn walk(&self, store: &Queue) -> Result<Walk, QueueError> {
         let until = match self.until {
             Some(id) => Some(id),
             None => store.newest().await?,
@@ -213,14 +210,14 @@ impl From<QueryRejection> for Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
+impl From<QueueError> for Refusal {
+    fn from(error: QueueError) -> Self {
         let kind = match &error {
-            StoreError::Full(_) | StoreError::Unavailable(_) => Kind::Unavailable,
-            StoreError::Corrupt { .. } => Kind::Corrupt,
-            StoreError::NotFound(_) => Kind::NotFound,
-            StoreError::Conflict(_) | StoreError::AlreadyKnown(_) => Kind::Conflict,
-            StoreError::OtherState(_) => Kind::OtherState,
+            QueueError::Full(_) | QueueError::Unavailable(_) => Kind::Unavailable,
+            QueueError::Corrupt { .. } => Kind::Corrupt,
+            QueueError::NotFound(_) => Kind::NotFound,
+            QueueError::Conflict(_) | QueueError::AlreadyKnown(_) => Kind::Conflict,
+            QueueError::OtherState(_) => Kind::OtherState,
         };
         Self::new(kind, error.to_string())
     }

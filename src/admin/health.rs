@@ -14,8 +14,8 @@ use super::{
 use crate::{
     clock::Timestamp,
     queue::{
+        Totals,
         state::{AccountCondition, AccountState},
-        store::Totals,
         waiting::{Because, Departure, Refusing},
     },
     shutdown::Phase,

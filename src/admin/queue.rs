@@ -20,11 +20,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     message::envelope::{self, Envelope},
-    queue::{
-        id::QueueId,
-        only::Only,
-        store::{Store, StoreError},
-    },
+    queue::{Queue, QueueError, id::QueueId, only::Only},
     smtp::{address::Address, dsn::Dsn},
 };
 
@@ -42,7 +38,7 @@ async fn list(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page?;
-    let walk = page.walk(&*sources.store).await?;
+    let walk = page.walk(&sources.store).await?;
     let situation = status::situation(&sources).await?;
     let messages = sources.store.list(page.after, page.limit()).await?;
     Ok(Json(page_of(messages, page.limit(), walk, &situation)))
@@ -53,7 +49,7 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Message>, Refusal> {
     let id = parse(&id)?;
-    let message = sources.store.show(id).await?.ok_or(StoreError::NotFound(id))?;
+    let message = sources.store.show(id).await?.ok_or(QueueError::NotFound(id))?;
     // A message of the history has no file any more, and a damaged one is reported when a worker meets it.
     let origin =
         sources.store.read_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
@@ -93,7 +89,7 @@ async fn dead(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page?;
-    let walk = page.walk(&*sources.store).await?;
+    let walk = page.walk(&sources.store).await?;
     let situation = status::situation(&sources).await?;
     let messages = sources.store.dead(page.after, page.limit()).await?;
     Ok(Json(page_of(messages, page.limit(), walk, &situation)))
@@ -120,12 +116,12 @@ async fn redirect_dead(
         return Err(no_address("it has no domain".to_owned()));
     }
     let now = sources.clock.wall();
-    let answer = redirect(&*sources.store, id, address, &sources.facts.hostname, now).await;
+    let answer = redirect(&sources.store, id, address, &sources.facts.hostname, now).await;
     let new = answer.map_err(|error| match error {
-        StoreError::NotFound(id) => {
+        QueueError::NotFound(id) => {
             Refusal::new(Kind::NotFound, format!("there is no dead letter {id}; see pillarbox dead list"))
         }
-        StoreError::Conflict(id) => Refusal::new(
+        QueueError::Conflict(id) => Refusal::new(
             Kind::Conflict,
             format!(
                 "message {id} is still being tried for other recipients; redirect it when they are done, or \
@@ -143,31 +139,31 @@ async fn redirect_dead(
 /// # Errors
 /// `Conflict` while another recipient of it is still waiting: that one would be lost.
 async fn redirect(
-    store: &dyn Store,
+    store: &Queue,
     id: QueueId,
     to: Address,
     hostname: &str,
     now: Timestamp,
-) -> Result<QueueId, StoreError> {
+) -> Result<QueueId, QueueError> {
     redirect_while(store, id, to, hostname, now, async || ()).await
 }
 
 /// `meanwhile` is for a test: what others do before the old message is removed.
 async fn redirect_while(
-    store: &dyn Store,
+    store: &Queue,
     id: QueueId,
     to: Address,
     hostname: &str,
     now: Timestamp,
     meanwhile: impl AsyncFnOnce(),
-) -> Result<QueueId, StoreError> {
-    let message = store.show(id).await?.ok_or(StoreError::NotFound(id))?;
+) -> Result<QueueId, QueueError> {
+    let message = store.show(id).await?.ok_or(QueueError::NotFound(id))?;
     let record = &message.record;
     if record.dead().next().is_none() {
-        return Err(StoreError::NotFound(id));
+        return Err(QueueError::NotFound(id));
     }
     if record.recipients.iter().any(|recipient| !recipient.state.is_final()) {
-        return Err(StoreError::Conflict(id));
+        return Err(QueueError::Conflict(id));
     }
     let mut reader = store.read_message(id).await?;
     let old = reader.envelope().clone();
@@ -198,10 +194,10 @@ async fn redirect_while(
     meanwhile().await;
     match store.expire(id, Timestamp(i64::MAX)).await {
         // A person took the old one up again since it was read: it stays, and so this one must not leave.
-        Err(StoreError::Conflict(_)) => match store.delete(redirected).await {
+        Err(QueueError::Conflict(_)) => match store.delete(redirected).await {
             // Unless it has left already.
-            Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => Ok(redirected),
-            deleted => deleted.and(Err(StoreError::Conflict(id))),
+            Err(QueueError::Conflict(_) | QueueError::NotFound(_)) => Ok(redirected),
+            deleted => deleted.and(Err(QueueError::Conflict(id))),
         },
         removed => removed.map(|()| redirected),
     }
@@ -215,13 +211,10 @@ mod tests {
     use crate::{
         clock::{Clock as _, ManualClock},
         message::envelope::{BodyKind, Lane},
-        queue::{
-            memory_store::MemoryStore,
-            store::{Claim, ClaimTerms, Outcome, Settlement},
-        },
+        queue::{Claim, ClaimLimits, Outcome, Queue, Settlement},
     };
 
-    async fn text(store: &MemoryStore, id: QueueId) -> String {
+    async fn text(store: &Queue, id: QueueId) -> String {
         let mut reader = store.open_message(id).await.unwrap();
         let mut bytes = Vec::new();
         while let Some(block) = reader.next_block().unwrap() {
@@ -231,7 +224,7 @@ mod tests {
     }
 
     /// A message to two recipients, of which the first is refused for good.
-    async fn half_dead(store: &MemoryStore, clock: &ManualClock) -> QueueId {
+    async fn half_dead(store: &Queue, clock: &ManualClock) -> QueueId {
         let origin = envelope::Origin {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             helo: "printer".into(),
@@ -258,8 +251,8 @@ mod tests {
         id
     }
 
-    async fn settle(store: &MemoryStore, clock: &ManualClock, outcomes: Vec<(usize, Outcome)>) {
-        let terms = ClaimTerms {
+    async fn settle(store: &Queue, clock: &ManualClock, outcomes: Vec<(usize, Outcome)>) {
+        let terms = ClaimLimits {
             limit: crate::budget::Limit::of(100),
             recipients_max: 100,
             urgent_reserve: 0,
@@ -280,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn a_dead_letter_that_somebody_resends_meanwhile_is_not_removed() {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-        let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
+        let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
         let id = half_dead(&store, &clock).await;
         settle(&store, &clock, vec![(1, Outcome::Relayed { reply: "250 OK".into() })]).await;
         let to: Address = "new@example.org".parse().unwrap();
@@ -288,7 +281,7 @@ mod tests {
             store.retry(id, clock.wall()).await.unwrap();
         };
         let found = redirect_while(&store, id, to, "web01", clock.wall(), meanwhile).await;
-        assert_eq!(found, Err(StoreError::Conflict(id)));
+        assert_eq!(found, Err(QueueError::Conflict(id)));
         let queued = store.list(None, 10).await.unwrap();
         assert_eq!(queued.iter().map(|message| message.id).collect::<Vec<_>>(), [id]);
     }
@@ -297,11 +290,11 @@ mod tests {
     async fn a_dead_letter_goes_to_another_address_with_its_message_id_when_nobody_else_waits_for_it()
      {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-        let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
+        let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
         let id = half_dead(&store, &clock).await;
         let to: Address = "new@example.org".parse().unwrap();
         let early = redirect(&store, id, to.clone(), "web01", clock.wall()).await;
-        assert_eq!(early, Err(StoreError::Conflict(id)), "late@example.net would be lost");
+        assert_eq!(early, Err(QueueError::Conflict(id)), "late@example.net would be lost");
         settle(&store, &clock, vec![(1, Outcome::Relayed { reply: "250 OK".into() })]).await;
         let before = text(&store, id).await;
         let new = redirect(&store, id, to, "web01", clock.wall()).await.unwrap();
@@ -313,7 +306,7 @@ mod tests {
         assert_eq!(queued[0].record.reverse_path, "printer@lan.example".parse().ok());
         assert_eq!(
             redirect(&store, new, "x@y.example".parse().unwrap(), "web01", clock.wall()).await,
-            Err(StoreError::NotFound(new)),
+            Err(QueueError::NotFound(new)),
             "it is not dead"
         );
     }

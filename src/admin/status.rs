@@ -12,10 +12,7 @@ use axum::{
 };
 
 use super::{
-    api::{
-        Account, Budget, Clients, Oldest, PAGE_MAX, Queue, RecipientTotals, RefusedRecipient,
-        Status,
-    },
+    api::{Account, Budget, Clients, Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient, Status},
     context::{Json, Refusal, Sources},
 };
 use crate::{
@@ -24,10 +21,9 @@ use crate::{
     delivery::{DepartureReason, PoolStatus},
     message::envelope::Lane,
     queue::{
+        LedgerView, Queue, QueueError, QueuedMessage,
         state::RecipientState,
-        store::{LedgerView, QueuedMessage, Store, StoreError},
         waiting::{Because, Brake, Departure, Refusing, Room, Rooms, Situation},
-        walk::Walk,
     },
     shutdown::Phase,
 };
@@ -62,7 +58,7 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
         budget,
         departure: situation.first_departure(survey.next_due),
         refusing: refusing(&sources),
-        queue: Queue {
+        queue: super::api::Queue {
             messages: totals.messages,
             bytes: totals.bytes,
             set_aside: totals.set_aside,
@@ -112,7 +108,7 @@ impl Stand {
 }
 
 /// Gathers it; `due` is the number of recipients that are due.
-pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, StoreError> {
+pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueError> {
     let (now, facts) = (sources.clock.now(), &sources.facts);
     let pool = sources.upstream.status();
     let limit = facts.limit();
@@ -133,7 +129,7 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, StoreErr
         now: now.wall,
         stopping: sources.stop.phase() != Phase::Running,
         store_failure: match sources.store.admission(0) {
-            Err(StoreError::Unavailable(reason)) => Some(reason),
+            Err(QueueError::Unavailable(reason)) => Some(reason),
             _ => None,
         },
         account: pool.account.clone(),
@@ -163,7 +159,7 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, StoreErr
 }
 
 /// The situation of a page of a list: with the number of recipients that are due, counted lately.
-pub(super) async fn situation(sources: &Sources) -> Result<Situation, StoreError> {
+pub(super) async fn situation(sources: &Sources) -> Result<Situation, QueueError> {
     let now = sources.clock.now();
     let due = match sources.outlook.due(now).await {
         Some(due) => due,
@@ -259,12 +255,12 @@ pub struct Survey {
 impl Survey {
     /// Walks through the queue, over `messages_max` messages of it at most.
     pub async fn of(
-        store: &dyn Store,
+        store: &Queue,
         now: Timestamp,
         messages_max: usize,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, QueueError> {
         let mut survey = Self::default();
-        let (mut walk, mut seen) = (Walk::begin(store).await?, 0);
+        let (mut walk, mut seen) = (store.walk().await?, 0);
         while seen < messages_max && !walk.is_over() {
             let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
             seen += page.len();

@@ -33,13 +33,7 @@ use crate::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Counters, PoolStatus},
     message::envelope::{BodyKind, Envelope, Origin},
-    queue::{
-        id::QueueId,
-        memory_store::MemoryStore,
-        only::Only,
-        state::AccountState,
-        store::{ClaimTerms, Store},
-    },
+    queue::{ClaimLimits, Queue, id::QueueId, only::Only, state::AccountState},
     shutdown::{Phase, Shutdown},
 };
 
@@ -83,7 +77,7 @@ struct Stage {
     /// The TCP port.
     port: SocketAddr,
     clock: ManualClock,
-    store: Arc<MemoryStore>,
+    store: Arc<Queue>,
     upstream: Arc<Idle>,
     client: Client,
 }
@@ -93,7 +87,7 @@ fn stage(limit: impl Into<Limit>) -> Stage {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("admin.sock");
     let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-    let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 20));
+    let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), 1 << 20));
     let upstream = Arc::new(Idle::default());
     let facts = Facts {
         started: clock.now(),
@@ -177,7 +171,7 @@ impl Stage {
     }
 
     async fn claim(&self, limit: u32) {
-        let terms = ClaimTerms {
+        let terms = ClaimLimits {
             limit: limit.into(),
             notice_reserve: 0,
             urgent_reserve: 0,

@@ -18,7 +18,7 @@ use crate::{
     daemon::{self, Daemon, DaemonError},
     exit::{Exit, Failure},
     listener::BindError,
-    queue::{sled_store::SledStore, store::Store},
+    queue::Queue,
     settings::{
         self, Settings, SettingsError,
         host::{self, Machine},
@@ -93,9 +93,9 @@ fn warn_of_surroundings(settings: &Settings, addresses: &[SocketAddr], now: Time
 pub(super) fn open_store(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn Store>, DaemonError> {
+) -> Result<Arc<Queue>, DaemonError> {
     let (queue, clock) = (settings.queue.clone(), Arc::clone(clock));
-    Ok(Arc::new(tokio::task::block_in_place(|| SledStore::open(queue, clock))?))
+    Ok(Arc::new(tokio::task::block_in_place(|| Queue::open(queue, clock))?))
 }
 
 /// The signals that a daemon obeys, received from the moment this exists.

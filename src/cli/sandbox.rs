@@ -34,7 +34,7 @@ use crate::{
     },
     exit::{Exit, Failure},
     listener,
-    queue::opening::StoreOpenError,
+    queue::opening::QueueOpenError,
     sandbox::{
         self, APP_PASSWORD, HOST, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, SCENARIOS, Sandbox,
         Scenario, USERNAME,
@@ -322,7 +322,7 @@ fn explain(error: DaemonError, arguments: &Arguments) -> Failure {
             let other = SocketAddr::new(arguments.listen.ip(), arguments.listen.port().wrapping_add(1));
             format!("\nChoose another address for the sandbox: pillarbox sandbox --listen {other}")
         }
-        DaemonError::Store(StoreOpenError::Locked { .. }) => {
+        DaemonError::Store(QueueOpenError::Locked { .. }) => {
             "\nFor a second sandbox, name a directory of its own: pillarbox sandbox --directory PATH"
                 .to_owned()
         }

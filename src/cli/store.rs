@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     exit::{Exit, Failure},
-    queue::{inspection::InspectionError, opening::StoreOpenError, options::Options},
+    queue::{inspection::InspectionError, opening::QueueOpenError, options::Options},
     settings,
 };
 
@@ -79,14 +79,14 @@ impl From<InspectionError> for Failure {
     }
 }
 
-impl From<StoreOpenError> for Failure {
-    fn from(error: StoreOpenError) -> Self {
+impl From<QueueOpenError> for Failure {
+    fn from(error: QueueOpenError) -> Self {
         let exit = match &error {
-            StoreOpenError::Locked { .. } => Exit::Temporary,
-            StoreOpenError::NotOurs { .. } | StoreOpenError::OpenToOthers { .. } => {
+            QueueOpenError::Locked { .. } => Exit::Temporary,
+            QueueOpenError::NotOurs { .. } | QueueOpenError::OpenToOthers { .. } => {
                 Exit::Permission
             }
-            StoreOpenError::Unusable { .. } | StoreOpenError::Newer { .. } => Exit::Unavailable,
+            QueueOpenError::Unusable { .. } | QueueOpenError::Newer { .. } => Exit::Unavailable,
         };
         Self::new(exit, error.to_string())
     }

@@ -10,9 +10,9 @@ use super::account_failure::{AccountFailure, Recheck, longest, rank, wait};
 use crate::{
     clock::Timestamp,
     queue::{
+        ClaimedMessage,
         id::QueueId,
         state::{AccountCondition, AccountState},
-        store::ClaimedMessage,
     },
 };
 

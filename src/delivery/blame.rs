@@ -9,7 +9,7 @@ use std::{collections::VecDeque, time::Duration};
 use crate::{
     clock::{Moment, Timestamp},
     message::envelope::Lane,
-    queue::{id::QueueId, store::ClaimedMessage},
+    queue::{ClaimedMessage, id::QueueId},
     smtp::address::Address,
 };
 

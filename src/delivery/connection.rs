@@ -23,7 +23,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    queue::{reader::MessageReader, store::StoreError},
+    queue::{QueueError, reader::MessageReader},
     smtp::client::{
         capabilities::Capabilities,
         commands::{self, Envelope},
@@ -56,7 +56,7 @@ enum Sent {
     /// It was not; the connection is lost.
     Broken(Fault),
     /// It was not, because of the queue.
-    Unreadable(StoreError),
+    Unreadable(QueueError),
 }
 
 impl Connection {
@@ -179,7 +179,7 @@ impl Connection {
         stage: &StageCell,
     ) -> Transacted
     where
-        F: FnOnce() -> Result<(), StoreError> + Send,
+        F: FnOnce() -> Result<(), QueueError> + Send,
     {
         let mut replies = EnvelopeReplies::new(envelope.recipients.len());
         let limit = ENVELOPE_LIMIT * self.limits.command;
@@ -260,7 +260,7 @@ impl Connection {
         cell: &StageCell,
     ) -> Transacted
     where
-        F: FnOnce() -> Result<(), StoreError> + Send,
+        F: FnOnce() -> Result<(), QueueError> + Send,
     {
         let seconds = reader.size_bytes() / SPEED_MIN;
         let limit = self.limits.block + Duration::from_secs(seconds);
@@ -295,7 +295,7 @@ impl Connection {
 
     async fn send_final_dot<F>(&mut self, dot: &[u8], before: F, cell: &StageCell) -> Sent
     where
-        F: FnOnce() -> Result<(), StoreError> + Send,
+        F: FnOnce() -> Result<(), QueueError> + Send,
     {
         if let Err(error) = before() {
             return Sent::Unreadable(error);

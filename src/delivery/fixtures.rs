@@ -3,11 +3,7 @@
 use crate::{
     clock::Timestamp,
     message::envelope::{BodyKind, Lane},
-    queue::{
-        id::QueueId,
-        record::Setbacks,
-        store::{ClaimedMessage, ClaimedRecipient},
-    },
+    queue::{ClaimedMessage, ClaimedRecipient, id::QueueId, record::Setbacks},
 };
 
 /// Claimed for the first time; `number` is its id.

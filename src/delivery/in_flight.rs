@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    queue::store::{ClaimedMessage, Settlement},
+    queue::{ClaimedMessage, Settlement},
     sync::lock,
 };
 

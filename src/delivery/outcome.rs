@@ -18,8 +18,8 @@ use crate::{
     clock::Timestamp,
     message::header::Edits,
     queue::{
+        ClaimedMessage, ClaimedRecipient, Outcome,
         state::{AccountCondition, REPLY_LENGTH_MAX},
-        store::{ClaimedMessage, ClaimedRecipient, Outcome},
     },
 };
 

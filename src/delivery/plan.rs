@@ -11,10 +11,7 @@ use super::{answer::Answer, options::Options};
 use crate::{
     clock::Moment,
     message::{header::Edits, identity::Terms, rewrite::rewrite, trace::correct_dates},
-    queue::{
-        reader::MessageReader,
-        store::{ClaimedMessage, StoreError},
-    },
+    queue::{ClaimedMessage, QueueError, reader::MessageReader},
     smtp::{address::Address, client::commands::Envelope},
 };
 
@@ -41,7 +38,7 @@ impl Plan {
         options: &Options,
         takes_internationalized: bool,
         now: Moment,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, QueueError> {
         let account =
             options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
         let account = account.filter(|address| address.domain().is_some());
@@ -130,7 +127,7 @@ fn edit_header(
     claim: &ClaimedMessage,
     reader: &mut MessageReader,
     terms: &Terms<'_>,
-) -> Result<(Edits, bool), StoreError> {
+) -> Result<(Edits, bool), QueueError> {
     let too_large = || warn!(id = %claim.id, "the header section is too large to be edited");
     let Some(mut section) = reader.take_header()? else {
         too_large();

@@ -29,8 +29,8 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     queue::{
+        Queue, Settlement,
         state::{AccountCondition, AccountState},
-        store::{Settlement, Store},
     },
     shutdown::{Phase, Watch},
     sync::lock,
@@ -93,7 +93,7 @@ impl PoolHandle {
 impl Pool {
     /// A pool that does nothing before [`Pool::run`].
     #[must_use]
-    pub fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(options: Options, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::new(Shared::new(options, store, clock));
         Self {
             shared,

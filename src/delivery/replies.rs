@@ -4,7 +4,7 @@
 //! concerns all. Must not know the connection.
 
 use super::answer::{Answer, Fault, Reply, Stage};
-use crate::queue::store::StoreError;
+use crate::queue::QueueError;
 
 /// What one transaction came to.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Transacted {
     /// The connection cannot be used any more.
     pub(super) broken: bool,
     /// The message could not be read, or the queue could not note the final dot; nothing was sent.
-    pub(super) store_error: Option<StoreError>,
+    pub(super) store_error: Option<QueueError>,
 }
 
 /// One command of the envelope.

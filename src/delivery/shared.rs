@@ -32,9 +32,9 @@ use crate::{
     clock::{Clock, Moment, Steps},
     handbook,
     queue::{
+        Claim, ClaimLimits, ClaimedMessage, Queue, QueueError, Settlement,
         id::QueueId,
         state::{AccountCondition, AccountState},
-        store::{Claim, ClaimTerms, ClaimedMessage, Settlement, Store, StoreError},
     },
     sync::lock,
 };
@@ -54,7 +54,7 @@ const OLD_COPY: &str = "It is tried with the same password as before: the relay 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: Options,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<Queue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) account: Mutex<Account>,
     /// Notices when the wall clock was set, so that what is planned in it moves along.
@@ -133,7 +133,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(options: Options, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
         Self {
             trust: Trust::new(options.ca_file.clone()),
             tokens: tokens(&options, &clock),
@@ -294,7 +294,7 @@ impl Shared {
     }
 
     /// The same, tried once.
-    pub(super) async fn persist_once(&self) -> Result<(), StoreError> {
+    pub(super) async fn persist_once(&self) -> Result<(), QueueError> {
         let _one_writer = self.persisting.lock().await;
         self.store.set_account_state(self.account_state()).await
     }
@@ -310,8 +310,8 @@ impl Shared {
         id: QueueId,
         settlement: &Settlement,
         now: Moment,
-        terms: ClaimTerms,
-    ) -> Result<Claim, StoreError> {
+        terms: ClaimLimits,
+    ) -> Result<Claim, QueueError> {
         let (first, claim) = self.store.settle_and_claim(id, settlement.clone(), now, terms).await;
         self.insist(id, settlement, first).await;
         claim
@@ -322,12 +322,12 @@ impl Shared {
         &self,
         id: QueueId,
         settlement: &Settlement,
-        mut answer: Result<(), StoreError>,
+        mut answer: Result<(), QueueError>,
     ) {
         for tries in 1..=SETTLE_TRIES_MAX {
             match answer {
                 Ok(()) => return,
-                Err(StoreError::Unavailable(reason)) if tries < SETTLE_TRIES_MAX => {
+                Err(QueueError::Unavailable(reason)) if tries < SETTLE_TRIES_MAX => {
                     if tries == 1 {
                         error!(%id, error = reason, "the queue does not take a settlement; it is offered again");
                     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::queue::{id::QueueId, store::ClaimedMessage};
+use crate::queue::{ClaimedMessage, id::QueueId};
 
 /// Messages whose division is remembered at once. Each leaves with its last recipient.
 const REMEMBERED_MAX: usize = 1_000;

@@ -20,10 +20,7 @@ use super::{
 use crate::{
     clock::{Moment, Timestamp},
     message::header::Edits,
-    queue::{
-        reader::MessageReader,
-        store::{ClaimedMessage, Outcome, StoreError},
-    },
+    queue::{ClaimedMessage, Outcome, QueueError, reader::MessageReader},
     sync::lock,
 };
 
@@ -142,7 +139,7 @@ impl Upstream {
         claim: &ClaimedMessage,
         permit: Permit,
         stage: &StageCell,
-    ) -> Result<AttemptResult, StoreError> {
+    ) -> Result<AttemptResult, QueueError> {
         let mut result = self.attempt_once(claim, permit, stage, false).await?;
         if result.connection == ConnectionFate::RetryWithoutParameters
             && let Some(warm) = &mut self.warm
@@ -166,7 +163,7 @@ impl Upstream {
         permit: Permit,
         stage: &StageCell,
         again: bool,
-    ) -> Result<AttemptResult, StoreError> {
+    ) -> Result<AttemptResult, QueueError> {
         let shared = Arc::clone(&self.shared);
         stage.enter(Stage::Connect);
         let reader = shared.store.open_message(claim.id).await?;
@@ -273,7 +270,7 @@ impl Upstream {
         mut reader: MessageReader,
         permit: Permit,
         stage: &StageCell,
-    ) -> Result<(Vec<Answer>, Edits), StoreError> {
+    ) -> Result<(Vec<Answer>, Edits), QueueError> {
         // The caller has connected.
         let Some(warm) = &mut self.warm else { return Ok(Default::default()) };
         let takes_internationalized = warm.connection.takes_internationalized();
@@ -302,10 +299,10 @@ impl Upstream {
     }
 
     /// The queue could not give the message's bytes, or could not note the final dot: nothing was sent.
-    fn unreadable(&self, claim: &ClaimedMessage, problem: StoreError) -> Option<AttemptResult> {
+    fn unreadable(&self, claim: &ClaimedMessage, problem: QueueError) -> Option<AttemptResult> {
         error!(id = %claim.id, error = %problem, "the message could not be read from the queue");
         self.shared.note_error(claim.id, problem.to_string());
-        if let StoreError::Corrupt { .. } | StoreError::NotFound(_) = problem {
+        if let QueueError::Corrupt { .. } | QueueError::NotFound(_) = problem {
             return None;
         }
         lock(&self.shared.schedule).store_failed(self.shared.clock.now());

@@ -24,10 +24,8 @@ use super::{
 use crate::{
     clock::{Moment, Timestamp},
     queue::{
+        Claim, ClaimLimits, ClaimedMessage, ClaimedRecipient, Outcome, QueueError, Settlement,
         id::QueueId,
-        store::{
-            Claim, ClaimTerms, ClaimedMessage, ClaimedRecipient, Outcome, Settlement, StoreError,
-        },
     },
     shutdown::{Phase, Watch},
     sync::lock,
@@ -62,7 +60,7 @@ impl Worker {
         loop {
             let Some(permit) = self.admission().await else { return self.finish(unsettled).await };
             let shared = Arc::clone(&self.shared);
-            let terms = ClaimTerms {
+            let terms = ClaimLimits {
                 limit: shared.options.recipients_per_day,
                 notice_reserve: shared.options.notice_reserve,
                 urgent_reserve: shared.options.urgent_reserve,
@@ -125,7 +123,7 @@ impl Worker {
     }
 
     /// Notes why nothing was claimed at `now`, to which the answer's waits refer. Returns whether to ask again at once.
-    fn note_nothing(&self, claim: Result<Claim, StoreError>, now: Moment) -> bool {
+    fn note_nothing(&self, claim: Result<Claim, QueueError>, now: Moment) -> bool {
         let mut schedule = lock(&self.shared.schedule);
         match claim {
             Ok(Claim::Message(_)) => return true,
@@ -144,7 +142,7 @@ impl Worker {
                     );
                 }
             }
-            Err(StoreError::Corrupt { id, reason }) => {
+            Err(QueueError::Corrupt { id, reason }) => {
                 error!(%id, reason, "a damaged message was set aside");
                 return true;
             }
@@ -327,8 +325,8 @@ async fn settle_and_claim(
     shared: &Shared,
     message: InFlight,
     now: Moment,
-    terms: ClaimTerms,
-) -> Result<Claim, StoreError> {
+    terms: ClaimLimits,
+) -> Result<Claim, QueueError> {
     let claim = match message.settlement() {
         Some(settlement) => shared.settle_and_claim(message.claim.id, settlement, now, terms).await,
         None => shared.store.claim_due(now, terms).await,

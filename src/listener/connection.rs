@@ -19,7 +19,7 @@ use super::{
 use crate::{
     message::envelope::{BodyKind, Envelope, Origin},
     passwd,
-    queue::{draft::Draft, id::QueueId, store::StoreError},
+    queue::{QueueError, id::QueueId, incoming::IncomingMessage},
     shutdown::{Phase, Watch},
     smtp::server::{Client, Credentials, Refusal, Session, Step, Transaction},
 };
@@ -82,7 +82,7 @@ struct InTransfer {
 /// What becomes of its octets.
 enum Content {
     /// They are kept.
-    Draft(Box<Draft>),
+    Draft(Box<IncomingMessage>),
     /// They are read and dropped: the message with this id is here already, and its client did not hear so.
     Repeated(QueueId),
 }
@@ -306,7 +306,7 @@ impl Connection<'_> {
                 }
                 Ok(Content::Draft(Box::new(draft)))
             }
-            Err(StoreError::AlreadyKnown(id)) => Ok(Content::Repeated(id)),
+            Err(QueueError::AlreadyKnown(id)) => Ok(Content::Repeated(id)),
             Err(error) => Err(self.refuse(&error)),
         };
         self.session.begun(
@@ -358,16 +358,16 @@ impl Connection<'_> {
     }
 
     /// Why the client keeps the message: in our words in the log, in the session's words to the client.
-    fn refuse(&self, error: &StoreError) -> Refusal {
+    fn refuse(&self, error: &QueueError) -> Refusal {
         self.not_queued(error);
         match error {
-            StoreError::Full(_) => Refusal::Full,
-            StoreError::Unavailable(_)
-            | StoreError::Corrupt { .. }
-            | StoreError::NotFound(_)
-            | StoreError::Conflict(_)
-            | StoreError::OtherState(_)
-            | StoreError::AlreadyKnown(_) => Refusal::Unavailable,
+            QueueError::Full(_) => Refusal::Full,
+            QueueError::Unavailable(_)
+            | QueueError::Corrupt { .. }
+            | QueueError::NotFound(_)
+            | QueueError::Conflict(_)
+            | QueueError::OtherState(_)
+            | QueueError::AlreadyKnown(_) => Refusal::Unavailable,
         }
     }
 

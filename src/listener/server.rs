@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    queue::store::Store,
+    queue::Queue,
     shutdown::{Phase, Watch},
     tasks::{self, Mishaps},
     unix_socket::UnixSocket,
@@ -97,7 +97,7 @@ impl Listener {
     /// `options.drain` long. An error means that the sockets cannot be used at all.
     pub async fn run(
         mut self,
-        store: Arc<dyn Store>,
+        store: Arc<Queue>,
         clock: Arc<dyn Clock>,
         mut shutdown: Watch,
     ) -> io::Result<()> {
@@ -145,7 +145,7 @@ impl Listener {
         Ok(())
     }
 
-    fn service(self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Service {
+    fn service(self, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Service {
         Service {
             store,
             session_options: Arc::new(self.options.session.clone()),

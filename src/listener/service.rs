@@ -24,14 +24,14 @@ use super::{
 use crate::{
     clock::Clock,
     message::envelope::{Lane, LocalUser},
-    queue::store::Store,
+    queue::Queue,
     smtp::server::{self, Client, Policy},
 };
 
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<Queue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Options,
     pub(super) session_options: Arc<server::Options>,

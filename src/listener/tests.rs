@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::{Clock, ManualClock, Timestamp},
     message::envelope::Lane,
-    queue::{memory_store::MemoryStore, store::Store},
+    queue::Queue,
     shutdown::{Phase, Shutdown},
     smtp::server::{self, Policy},
 };
@@ -59,7 +59,7 @@ fn trusted(networks: &[&str]) -> Vec<Network> {
 /// A listener at work.
 struct Door {
     addresses: Vec<SocketAddr>,
-    store: Arc<MemoryStore>,
+    store: Arc<Queue>,
     clock: ManualClock,
     shutdown: Shutdown,
     running: JoinSet<std::io::Result<()>>,
@@ -68,18 +68,14 @@ struct Door {
 impl Door {
     fn open(options: Options) -> Self {
         let clock = ManualClock::new(Timestamp(1_700_000_000_000));
-        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), QUEUE_BYTES_MAX));
+        let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), QUEUE_BYTES_MAX));
         let sockets = bind(&options).unwrap();
         let listener = Listener::open(options, sockets).unwrap();
         let addresses = listener.addresses();
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();
         let watch = shutdown.watch();
-        running.spawn(listener.run(
-            Arc::clone(&store) as Arc<dyn Store>,
-            Arc::new(clock.clone()),
-            watch,
-        ));
+        running.spawn(listener.run(Arc::clone(&store), Arc::new(clock.clone()), watch));
         Self { addresses, store, clock, shutdown, running }
     }
 
@@ -163,7 +159,7 @@ async fn patiently<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work).await.expect("it must not take so long")
 }
 
-async fn stored_bytes(store: &MemoryStore) -> Vec<Vec<u8>> {
+async fn stored_bytes(store: &Queue) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     for message in store.list(None, 100).await.unwrap() {
         let mut reader = store.open_message(message.id).await.unwrap();

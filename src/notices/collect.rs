@@ -13,10 +13,10 @@ use crate::{
         notice::{Action, FailedRecipient, Failure, RETURNED_BYTES_MAX, Returned},
     },
     queue::{
+        QueuedMessage,
         reader::MessageReader,
         record::NoticeKind,
         state::{Recipient, RecipientState},
-        store::QueuedMessage,
     },
     smtp::{
         address::Address,

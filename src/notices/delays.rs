@@ -8,10 +8,7 @@ use std::time::Duration;
 use super::collect;
 use crate::{
     clock::Timestamp,
-    queue::{
-        id::QueueId,
-        store::{LIST_LENGTH_MAX, QueuedMessage, Store, StoreError},
-    },
+    queue::{LIST_LENGTH_MAX, Queue, QueueError, QueuedMessage, id::QueueId},
 };
 
 /// How often it walks.
@@ -37,10 +34,10 @@ impl Delays {
     /// Messages that have waited for `patience` and of which somebody may want to hear; none between two walks.
     pub(super) async fn find(
         &mut self,
-        store: &dyn Store,
+        store: &Queue,
         now: Timestamp,
         patience: Duration,
-    ) -> Result<Vec<QueuedMessage>, StoreError> {
+    ) -> Result<Vec<QueuedMessage>, QueueError> {
         // A next walk that is far ahead was planned by a clock that was wrong.
         if now < self.next_walk && self.next_walk <= now.after(WALK) {
             return Ok(Vec::new());

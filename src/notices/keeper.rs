@@ -25,9 +25,9 @@ use crate::{
         notice::{Announcement, Notice},
     },
     queue::{
+        LIST_LENGTH_MAX, Notified, Queue, QueueError, QueuedMessage,
         id::QueueId,
         record::{NoticeKind, NoticeSent},
-        store::{LIST_LENGTH_MAX, QueuedMessage, Store, StoreError, Told},
     },
     smtp::{address::Address, dsn::Dsn},
 };
@@ -40,7 +40,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(crate) struct Keeper {
     options: Options,
-    store: Arc<dyn Store>,
+    store: Arc<Queue>,
     clock: Arc<dyn Clock>,
     /// When notices went out in the last hour.
     recent: VecDeque<Timestamp>,
@@ -60,7 +60,7 @@ struct Piece<'a> {
 impl Keeper {
     /// A keeper that has told nothing in the last hour.
     #[must_use]
-    pub(crate) fn new(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(options: Options, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
         let steps = Steps::since(clock.now());
         Self {
             options,
@@ -97,11 +97,11 @@ impl Keeper {
     ///
     /// # Errors
     /// When the queue does not answer.
-    pub(crate) async fn look(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn look(&mut self) -> Result<(), QueueError> {
         let now = self.now();
         let (quiet, ended) = self.ended().await?;
         for (id, places) in quiet {
-            self.store.told(id, places.into()).await?;
+            self.store.mark_notified(id, places.into()).await?;
         }
         let mut room = self.room(now);
         if room > 0 && self.tell_of_spent_day().await? {
@@ -120,7 +120,7 @@ impl Keeper {
     }
 
     /// Tells the administrator that mail waits for the budget, when it is time for that; returns whether it did.
-    async fn tell_of_spent_day(&mut self) -> Result<bool, StoreError> {
+    async fn tell_of_spent_day(&mut self) -> Result<bool, QueueError> {
         let (Some(day), Some(from), Some(to)) =
             (self.options.day, &self.options.from, &self.options.admin)
         else {
@@ -151,7 +151,7 @@ impl Keeper {
         to: Address,
         bytes: &[u8],
         now: Timestamp,
-    ) -> Result<QueueId, StoreError> {
+    ) -> Result<QueueId, QueueError> {
         let mut draft = self.store.begin(envelope(to, &self.options.hostname, now))?;
         draft.write(bytes).await?;
         let id = self.store.enqueue(draft).await?.id();
@@ -160,8 +160,8 @@ impl Keeper {
     }
 
     /// Messages with an end that nobody was told of; first those of which nobody is to be told, with the places.
-    async fn ended(&self) -> Result<(Vec<(QueueId, Vec<usize>)>, Vec<QueuedMessage>), StoreError> {
-        let found = self.store.untold(LIST_LENGTH_MAX).await?;
+    async fn ended(&self) -> Result<(Vec<(QueueId, Vec<usize>)>, Vec<QueuedMessage>), QueueError> {
+        let found = self.store.unnotified(LIST_LENGTH_MAX).await?;
         let (quiet, loud): (Vec<_>, Vec<_>) = found.into_iter().partition(|message| {
             let has_failure =
                 message.record.untold().next().is_some() && message.record.reverse_path.is_some();
@@ -199,14 +199,14 @@ impl Keeper {
         room: usize,
         ended: &[QueuedMessage],
         delayed: &[QueuedMessage],
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueueError> {
         let has_failures = ended.iter().any(|message| message.record.untold().next().is_some());
         let kinds =
             [(NoticeKind::Failed, has_failures), (NoticeKind::Delayed, !delayed.is_empty())];
         let for_admin: BTreeSet<NoticeKind> =
             kinds.into_iter().filter(|(_, is_there)| *is_there).map(|(kind, _)| kind).collect();
         let mut post = Post::new(room, &for_admin);
-        let mut marks: BTreeMap<QueueId, Told> = BTreeMap::new();
+        let mut marks: BTreeMap<QueueId, Notified> = BTreeMap::new();
         for message in ended {
             let original = self.original(message.id).await;
             let failed = collect::failed(message, &original);
@@ -237,7 +237,7 @@ impl Keeper {
         }
         self.send(now, post, &mut marks).await?;
         for (id, told) in marks {
-            self.store.told(id, told).await?;
+            self.store.mark_notified(id, told).await?;
         }
         Ok(())
     }
@@ -268,8 +268,8 @@ impl Keeper {
         &mut self,
         now: Timestamp,
         post: Post,
-        marks: &mut BTreeMap<QueueId, Told>,
-    ) -> Result<(), StoreError> {
+        marks: &mut BTreeMap<QueueId, Notified>,
+    ) -> Result<(), QueueError> {
         let mut left_out = post.left_out();
         if left_out > 0 {
             tracing::warn!(
@@ -302,7 +302,7 @@ impl Keeper {
         batch: &Batch,
         left_out: usize,
         now: Timestamp,
-    ) -> Result<Option<QueueId>, StoreError> {
+    ) -> Result<Option<QueueId>, QueueError> {
         let Some(from) = &self.options.from else { return Ok(None) };
         let boundary = format!("pillarbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let notice = Notice {

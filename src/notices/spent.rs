@@ -9,10 +9,9 @@ use crate::{
     clock::{Moment, Timestamp},
     message::envelope::Lane,
     queue::{
+        LIST_LENGTH_MAX, Queue, QueueError,
         state::RecipientState,
-        store::{LIST_LENGTH_MAX, Store, StoreError},
         waiting::{Departure, Room, Rooms, Situation},
-        walk::Walk,
     },
 };
 
@@ -49,11 +48,11 @@ impl Spent {
     /// What is to be told at `now`.
     pub(super) async fn look(
         &self,
-        store: &dyn Store,
+        store: &Queue,
         now: Moment,
         hostname: &str,
         day: Day,
-    ) -> Result<Option<News>, StoreError> {
+    ) -> Result<Option<News>, QueueError> {
         let is_young = |at: Timestamp| at <= now.wall && now.wall.since(at) < REPEAT;
         if self.told.is_some_and(is_young) {
             return Ok(None);
@@ -81,8 +80,8 @@ impl Spent {
 }
 
 /// Recipients that are due and may not leave.
-async fn waiting(store: &dyn Store, now: Timestamp) -> Result<usize, StoreError> {
-    let (mut walk, mut number) = (Walk::begin(store).await?, 0);
+async fn waiting(store: &Queue, now: Timestamp) -> Result<usize, QueueError> {
+    let (mut walk, mut number) = (store.walk().await?, 0);
     for _ in 0..PAGES_MAX {
         if walk.is_over() {
             break;

@@ -1,9 +1,9 @@
-//! The only writer of sled: one thread that gathers what waits, writes it in one transaction, syncs once,
+//! The only writer of the index: one thread that gathers what waits, writes it in one transaction, syncs once,
 //! and answers all.
 //!
 //! Rule: no answer before the sync. A record of a message that was just accepted is waited for by nobody (its
 //! spool file is what the 250 stands on), so it may linger for company; everything else is written at
-//! once. When sled fails, everything is refused until the tables have been opened anew.
+//! once. When the index fails, everything is refused until it has been opened anew.
 //! Must not know what the verbs mean.
 
 use std::{
@@ -18,21 +18,18 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::{
+    batch::Batch,
     engine::Engine,
+    error::QueueError,
+    index::{Changes, Index, IndexError},
     opening,
     shared::{Loaded, Shared},
     side_files::LedgerCopy,
-    sled_tables::SledTables,
-    store::StoreError,
-    tables::{Changes, TableError},
 };
-use crate::{
-    budget::ledger::Ledger,
-    clock::{Found, Moment, Stopwatch},
-};
+use crate::{budget::ledger::Ledger, clock::Stopwatch};
 
 /// Verbs in one write.
 const BATCH_MAX: usize = 256;
@@ -42,7 +39,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const SEEN_EVERY_MS: u64 = 60_000;
 /// How long a new message's record waits for company.
 const LINGER: Duration = Duration::from_millis(10);
-/// Waits between attempts to open failed tables again; when they are used up the process must end.
+/// Waits between attempts to open a failed index again; when they are used up the process must end.
 const REOPEN_AFTER: [u64; 8] = [1, 2, 4, 8, 15, 30, 30, 30];
 
 /// One verb on its way to the committer.
@@ -55,10 +52,10 @@ pub(super) struct Job {
 }
 
 /// A verb: it reads, decides and collects changes.
-type Verb = Box<dyn FnOnce(&mut Engine, &SledTables, &mut Changes) -> Answer + Send>;
+type Verb = Box<dyn FnOnce(&mut Batch<'_>) -> Answer + Send>;
 
 /// Answers the one who waits.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(super) type Answer = Box<dyn FnOnce(Result<(), QueueError>) + Send>;
 
 /// Whether somebody waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +72,15 @@ pub(super) enum Urgency {
 pub(super) fn job<T: Send + 'static>(
     urgency: Urgency,
     permit: Option<OwnedSemaphorePermit>,
-    verb: impl FnOnce(&mut Engine, &SledTables, &mut Changes) -> Result<T, StoreError> + Send + 'static,
-) -> (Job, oneshot::Receiver<Result<T, StoreError>>) {
+    verb: impl FnOnce(&mut Batch<'_>) -> Result<T, QueueError> + Send + 'static,
+) -> (Job, oneshot::Receiver<Result<T, QueueError>>) {
     let (answer, receiver) = oneshot::channel();
-    let run = move |engine: &mut Engine, tables: &SledTables, changes: &mut Changes| -> Answer {
+    let run = move |batch: &mut Batch<'_>| -> Answer {
         // A claim for somebody who has given up would belong to nobody; whoever gave up asks again.
         if urgency == Urgency::Now && answer.is_closed() {
             return Box::new(|_| ());
         }
-        let outcome = verb(engine, tables, changes);
+        let outcome = verb(batch);
         // The one who asked may have gone away; the change holds all the same.
         Box::new(move |written| drop(answer.send(written.and(outcome))))
     };
@@ -93,7 +90,7 @@ pub(super) fn job<T: Send + 'static>(
 /// The state of the thread.
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
-    pub(super) tables: Option<Arc<SledTables>>,
+    pub(super) index: Option<Arc<dyn Index>>,
     pub(super) engine: Engine,
     pub(super) copy: LedgerCopy,
     /// When, by the boot clock, it was last written how far stored time has come.
@@ -123,38 +120,40 @@ impl Committer {
         }
     }
 
-    /// Runs a batch; an error means that the tables are of no use any more.
-    fn commit(&mut self, batch: Vec<Job>) -> Result<(), TableError> {
-        let closed = || TableError::Failed("the queue's index is closed".into());
-        let tables = self.tables.clone().ok_or_else(closed)?;
-        let claimed = self.engine.claimed().clone();
-        let half_unknown = self.engine.must_assume_half_spent();
-        let mut changes = Changes::default();
-        let mut answers = Vec::with_capacity(batch.len());
-        let mut permits = Vec::with_capacity(batch.len());
-        let (engine, seen_ms) = (&mut self.engine, &mut self.seen_ms);
+    /// Runs a batch; an error means that the index is of no use any more.
+    fn commit(&mut self, jobs: Vec<Job>) -> Result<(), IndexError> {
+        let closed = || IndexError::Failed("the queue's index is closed".into());
+        let index = self.index.clone().ok_or_else(closed)?;
+        let claimed = self.engine.claimed.clone();
+        let half_unknown = self.engine.assume_half_spent;
+        let mut answers = Vec::with_capacity(jobs.len());
+        let mut permits = Vec::with_capacity(jobs.len());
+        let seen_ms = &mut self.seen_ms;
         let now = self.shared.clock.now();
+        let mut batch = Batch::new(&mut self.engine, &*index, now);
         // sled panics when it finds its files damaged.
         let written = panic::catch_unwind(AssertUnwindSafe(|| {
-            looked(engine, &tables, &mut changes, now);
-            for job in batch {
+            looked(&mut batch);
+            for job in jobs {
                 permits.push(job.permit);
-                answers.push((job.run)(engine, &tables, &mut changes));
+                answers.push((job.run)(&mut batch));
             }
-            if changes.is_empty() {
+            if batch.changes.is_empty() {
                 return Ok(());
             }
             if now.since_boot_ms.abs_diff(*seen_ms) >= SEEN_EVERY_MS {
                 *seen_ms = now.since_boot_ms;
-                changes.timeline = engine.timeline().cloned();
+                batch.changes.timeline = batch.engine.timeline().cloned();
             }
-            tables.apply(&changes)
+            index.apply(&batch.changes)
         }));
-        let written = written.unwrap_or_else(|_| Err(TableError::Broken("sled panicked".into())));
+        let changes = batch.changes;
+        let written =
+            written.unwrap_or_else(|_| Err(IndexError::Broken("the index panicked".into())));
         match written {
             Ok(()) => {
                 self.after(changes);
-                if half_unknown && !self.engine.must_assume_half_spent() {
+                if half_unknown && !self.engine.assume_half_spent {
                     self.copied(|copy, ledger, half_unknown| copy.rewrite(ledger, half_unknown));
                 }
                 answers.into_iter().for_each(|answer| answer(Ok(())));
@@ -165,7 +164,7 @@ impl Committer {
                 self.shared.fail(&error.to_string());
                 answers
                     .into_iter()
-                    .for_each(|answer| answer(Err(StoreError::Unavailable(error.to_string()))));
+                    .for_each(|answer| answer(Err(QueueError::Unavailable(error.to_string()))));
                 Err(error)
             }
         }
@@ -190,16 +189,16 @@ impl Committer {
     }
 
     fn copied(&mut self, write: impl FnOnce(&mut LedgerCopy, &Ledger, bool) -> io::Result<()>) {
-        let half_unknown = self.engine.must_assume_half_spent();
-        if let Err(error) = write(&mut self.copy, self.engine.ledger(), half_unknown) {
+        let half_unknown = self.engine.assume_half_spent;
+        if let Err(error) = write(&mut self.copy, &self.engine.ledger, half_unknown) {
             error!(error = %error, "the copy of the budget ledger cannot be written; it is used only if the queue's index is lost");
         }
     }
 
-    /// Opens the tables anew, refusing everything meanwhile.
-    fn reopen(&mut self, jobs: &Receiver<Job>, reason: &TableError) -> Reopened {
+    /// Opens the index anew, refusing everything meanwhile.
+    fn reopen(&mut self, jobs: &Receiver<Job>, reason: &IndexError) -> Reopened {
         error!(error = %reason, "the queue's index has failed; clients hear 451 until it is open again");
-        let mut damage = matches!(reason, TableError::Broken(_)).then(|| reason.to_string());
+        let mut damage = matches!(reason, IndexError::Broken(_)).then(|| reason.to_string());
         for seconds in REOPEN_AFTER {
             self.discard();
             let pause = Duration::from_secs(seconds);
@@ -207,9 +206,9 @@ impl Committer {
             if refuse(jobs, if hurry { pause / 200 } else { pause }) == Queue::Closed {
                 return Reopened::Closed;
             }
-            match self.shared.load(self.engine.claimed().clone(), damage.take()) {
+            match self.shared.load(self.engine.claimed.clone(), damage.take()) {
                 Ok(loaded) => {
-                    self.tables = Some(loaded.tables);
+                    self.index = Some(loaded.index);
                     self.engine = loaded.engine;
                     self.copy = loaded.copy;
                     info!("the queue's index is open again");
@@ -225,21 +224,21 @@ impl Committer {
     }
 
     fn discard(&mut self) {
-        self.shared.close_tables();
-        if let Some(tables) = self.tables.take() {
-            opening::discard(tables);
+        self.shared.close_index();
+        if let Some(index) = self.index.take() {
+            opening::discard(index);
         }
     }
 }
 
-/// What became of tables that had failed.
+/// What became of an index that had failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reopened {
-    /// They are open again.
+    /// It is open again.
     Open,
-    /// They stay closed, because the queue is closed: the next process opens them.
+    /// It stays closed, because the queue is closed: the next process opens it.
     Closed,
-    /// They cannot be opened in this process.
+    /// It cannot be opened in this process.
     Not,
 }
 
@@ -268,10 +267,10 @@ pub(super) fn start(
             }
         }
     })?;
-    let Loaded { tables, engine, copy } = loaded;
+    let Loaded { index, engine, copy } = loaded;
     let committer = Committer {
         shared: Arc::clone(shared),
-        tables: Some(tables),
+        index: Some(index),
         engine,
         copy,
         seen_ms: 0,
@@ -288,24 +287,12 @@ pub(super) fn start(
 }
 
 /// Looks at the clocks. A step of the wall clock is written with the batch, and told once.
-fn looked(engine: &mut Engine, tables: &SledTables, changes: &mut Changes, now: Moment) {
-    if let Some((found, timeline)) = engine.look(now) {
-        tell(found);
-        tables.set_timeline(timeline.clone());
-        changes.timeline = Some(timeline.clone());
+fn looked(batch: &mut Batch<'_>) {
+    if let Some((found, timeline)) = batch.engine.look(batch.now) {
+        opening::tell(found);
+        batch.index.set_timeline(timeline.clone());
+        batch.changes.timeline = Some(timeline.clone());
     }
-}
-
-/// Says that the wall clock was set; it is told nowhere else.
-pub(super) fn tell(found: Found) {
-    let Found::Step(step_ms) = found else { return };
-    let seconds = step_ms.unsigned_abs() / 1_000;
-    let direction = if step_ms > 0 { "forward" } else { "back" };
-    warn!(
-        seconds,
-        direction,
-        "the clock of this machine was set; everything waits and counts as before, and is shown in the new time"
-    );
 }
 
 /// Waits for work and takes what is there: nothing, when it is time to look at the clocks. `None` when nobody can send
@@ -330,7 +317,7 @@ fn gather(jobs: &Receiver<Job>) -> Option<Vec<Job>> {
 }
 
 /// Refuses everything for `duration`: dropping a job drops its answer, which the one who waits reads as
-/// "unavailable". The record of a new message needs none: its file is found when the tables are opened.
+/// "unavailable". The record of a new message needs none: its file is found when the index is opened.
 fn refuse(jobs: &Receiver<Job>, duration: Duration) -> Queue {
     let waiting = Stopwatch::start();
     loop {

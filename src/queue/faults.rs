@@ -1,14 +1,13 @@
 //! The seam at which tests make a step of the disk fail.
-//!
-//! Rule: outside of tests it costs nothing and never fails. Must not know what a step is for.
 
-use std::io;
-#[cfg(test)]
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// A step that a disk may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// A spool file is opened or made.
     Open,
     /// It is written to.
@@ -21,6 +20,8 @@ pub(super) enum Step {
     Unlink,
     /// A directory is synced.
     SyncDirectory,
+    /// It is noted that a final dot may be out.
+    NoteDot,
     /// The index is written to.
     IndexWrite,
     /// What was written to it is flushed.
@@ -29,49 +30,22 @@ pub(super) enum Step {
     IndexSync,
 }
 
-/// What goes wrong; by default nothing.
+/// What goes wrong; outside of tests nothing, which costs a comparison.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Faults {
-    #[cfg(test)]
+pub struct Faults {
     plan: Option<Arc<Mutex<Plan>>>,
 }
 
-impl Faults {
-    /// Whether the step fails.
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests fill it")]
-    pub(super) fn at(&self, _step: Step) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Whether the step fails.
-    #[cfg(test)]
-    pub(super) fn at(&self, step: Step) -> io::Result<()> {
-        let Some(plan) = &self.plan else { return Ok(()) };
-        plan.lock().unwrap_or_else(PoisonError::into_inner).at(step)
-    }
-
-    /// Whether pauses are for people only, who do not wait in a test.
-    pub(super) fn is_in_a_hurry(&self) -> bool {
-        #[cfg(test)]
-        return self.plan.is_some();
-        #[cfg(not(test))]
-        false
-    }
-}
-
-#[cfg(test)]
 #[derive(Debug)]
 struct Plan {
     random: fastrand::Rng,
     /// One step in so many fails; 0: none.
     one_in: u32,
-    /// What fails once.
-    once: Option<(Step, rustix::io::Errno)>,
+    /// What fails the next times.
+    next: Option<(Step, rustix::io::Errno, u32)>,
     failed: Vec<Step>,
 }
 
-#[cfg(test)]
 impl Plan {
     /// What disks say: EIO, ENOSPC, EMFILE, EACCES.
     const ERRORS: [rustix::io::Errno; 4] = [
@@ -82,7 +56,8 @@ impl Plan {
     ];
 
     fn at(&mut self, step: Step) -> io::Result<()> {
-        if let Some((_, errno)) = self.once.take_if(|(once, _)| *once == step) {
+        if let Some((_, errno, times)) = self.next.filter(|(next, ..)| *next == step) {
+            self.next = (times > 1).then(|| (step, errno, times - 1));
             self.failed.push(step);
             return Err(errno.into());
         }
@@ -94,15 +69,40 @@ impl Plan {
     }
 }
 
-#[cfg(test)]
 impl Faults {
+    /// Whether the step fails.
+    pub(super) fn at(&self, step: Step) -> io::Result<()> {
+        let Some(plan) = &self.plan else { return Ok(()) };
+        plan.lock().unwrap_or_else(PoisonError::into_inner).at(step)
+    }
+
+    /// Whether pauses are for people only, who do not wait in a test.
+    pub(super) fn is_in_a_hurry(&self) -> bool {
+        self.plan.is_some()
+    }
+
     /// One step in `one_in` fails, by the dice of `seed`.
     pub(super) fn random(seed: u64, one_in: u32) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        let plan = Plan { random, one_in, once: None, failed: Vec::new() };
+        let plan = Plan { random, one_in, next: None, failed: Vec::new() };
         Self { plan: Some(Arc::new(Mutex::new(plan))) }
     }
 
+    /// This step fails with EIO the next `times`.
+    pub fn fail(&self, step: Step, times: u32) {
+        self.plan_next(step, rustix::io::Errno::IO, times);
+    }
+
+    fn plan_next(&self, step: Step, errno: rustix::io::Errno, times: u32) {
+        if let Some(plan) = &self.plan {
+            plan.lock().unwrap_or_else(PoisonError::into_inner).next =
+                (times > 0).then_some((step, errno, times));
+        }
+    }
+}
+
+#[cfg(test)]
+impl Faults {
     /// This step fails the next time.
     pub(super) fn once(step: Step, errno: rustix::io::Errno) -> Self {
         let faults = Self::random(0, 0);
@@ -112,9 +112,7 @@ impl Faults {
 
     /// The same, from now on.
     pub(super) fn fail_next(&self, step: Step, errno: rustix::io::Errno) {
-        if let Some(plan) = &self.plan {
-            plan.lock().unwrap_or_else(PoisonError::into_inner).once = Some((step, errno));
-        }
+        self.plan_next(step, errno, 1);
     }
 
     /// From now on one step in `one_in` fails; 0: none.

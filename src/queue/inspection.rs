@@ -10,20 +10,21 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use thiserror::Error;
 
 use super::{
-    carried::Carried,
     faults::Faults,
     id::QueueId,
-    opening::{self, StateLock, StoreOpenError},
+    index::{Index, IndexError},
+    opening::{self, QueueOpenError, StateLock},
+    portable::PortableMessage,
     reader::{self, Described, ReadError},
     record::MessageRecord,
-    sled_tables::SledTables,
+    sled_opening::{FOLDER, open_guarded},
     spool::{self, Listing},
-    tables::{TableError, Tables as _},
 };
 use crate::{
     careful_file::{self, Links},
@@ -37,7 +38,7 @@ const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Inspection {
     pub(super) state: PathBuf,
-    index: Index,
+    index: Copied,
     _lock: Option<StateLock>,
 }
 
@@ -51,7 +52,7 @@ pub enum InspectionError {
     Absent(PathBuf),
     /// A daemon has it, or the permissions stand in the way.
     #[error("{0}")]
-    Closed(#[from] StoreOpenError),
+    Closed(#[from] QueueOpenError),
     /// The spool cannot be listed.
     #[error(
         "the spool cannot be read: {0}; run the command as root, or as the user that runs pillarbox"
@@ -71,8 +72,8 @@ pub enum TakeError {
 }
 
 #[derive(Debug)]
-enum Index {
-    Open { tables: SledTables, _copy: Copy },
+enum Copied {
+    Open { index: Arc<dyn Index>, _copy: Copy },
     Unreadable(String),
 }
 
@@ -90,7 +91,7 @@ impl Inspection {
             Ok(_) => {}
         }
         let lock = opening::lock_to_look(state)?;
-        let index = Index::open(state, scratch).unwrap_or_else(Index::Unreadable);
+        let index = Copied::open(state, scratch).unwrap_or_else(Copied::Unreadable);
         Ok(Self { state: state.into(), index, _lock: lock })
     }
 
@@ -98,8 +99,8 @@ impl Inspection {
     #[must_use]
     pub fn index_trouble(&self) -> Option<&str> {
         match &self.index {
-            Index::Open { .. } => None,
-            Index::Unreadable(reason) => Some(reason),
+            Copied::Open { .. } => None,
+            Copied::Unreadable(reason) => Some(reason),
         }
     }
 
@@ -130,9 +131,9 @@ impl Inspection {
     ///
     /// # Errors
     /// When its file cannot be used, or it is finished.
-    pub fn take(&self, id: QueueId) -> Result<Carried, TakeError> {
+    pub fn take(&self, id: QueueId) -> Result<PortableMessage, TakeError> {
         // An index that fails here counts as one that knows nothing: the file tells enough.
-        let known = self.with_index(|tables| known(tables, id)).unwrap_or(Known::Nothing);
+        let known = self.with_index(|index| known(index, id)).unwrap_or(Known::Nothing);
         if matches!(known, Known::Finished) {
             return Err(TakeError::Finished);
         }
@@ -144,7 +145,7 @@ impl Inspection {
             }
             _ => MessageRecord::new(&envelope, message.len() as u64).recipients,
         };
-        Ok(Carried { id, envelope, recipients, message })
+        Ok(PortableMessage { id, envelope, recipients, message })
     }
 
     fn original(&self, id: QueueId) -> Result<(Envelope, Vec<u8>), ReadError> {
@@ -159,14 +160,14 @@ impl Inspection {
     /// Asks the index; sled may panic when its files are damaged.
     pub(super) fn with_index<T>(
         &self,
-        question: impl FnOnce(&SledTables) -> Result<T, TableError>,
+        question: impl FnOnce(&dyn Index) -> Result<T, IndexError>,
     ) -> Result<T, String> {
         match &self.index {
-            Index::Unreadable(reason) => Err(reason.clone()),
-            Index::Open { tables, .. } => {
-                panic::catch_unwind(AssertUnwindSafe(|| question(tables)))
+            Copied::Unreadable(reason) => Err(reason.clone()),
+            Copied::Open { index, .. } => {
+                panic::catch_unwind(AssertUnwindSafe(|| question(&**index)))
                     .unwrap_or_else(|_| {
-                        Err(TableError::Broken("sled panicked while it was read".into()))
+                        Err(IndexError::Broken("sled panicked while it was read".into()))
                     })
                     .map_err(|error| error.to_string())
             }
@@ -182,27 +183,26 @@ enum Known {
     Nothing,
 }
 
-fn known(tables: &SledTables, id: QueueId) -> Result<Known, TableError> {
-    match tables.message(id) {
+fn known(index: &dyn Index, id: QueueId) -> Result<Known, IndexError> {
+    match index.message(id) {
         Ok(Some(record)) => Ok(Known::Queued(record)),
-        Ok(None) => Ok(tables.finished(id)?.map_or(Known::Nothing, |_| Known::Finished)),
-        Err(TableError::Damaged { .. }) => Ok(Known::Nothing),
+        Ok(None) => Ok(index.finished(id)?.map_or(Known::Nothing, |_| Known::Finished)),
+        Err(IndexError::Damaged { .. }) => Ok(Known::Nothing),
         Err(error) => Err(error),
     }
 }
 
-impl Index {
+impl Copied {
     fn open(state: &Path, scratch: &Path) -> Result<Self, String> {
-        let files = state.join("queue.sled");
+        let files = state.join(FOLDER);
         if !files.is_dir() {
             return Err("there is no index".into());
         }
         let copy = Copy::make(&files, scratch).map_err(|error| {
             format!("the index cannot be copied to {}: {error}", scratch.display())
         })?;
-        let tables =
-            opening::open_guarded(&copy.0, Faults::default()).map_err(|error| error.to_string())?;
-        Ok(Self::Open { tables, _copy: copy })
+        let index = open_guarded(&copy.0, Faults::default()).map_err(|error| error.to_string())?;
+        Ok(Self::Open { index, _copy: copy })
     }
 }
 

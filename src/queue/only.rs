@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{id::QueueId, record::MessageRecord, store::StoreError};
+use super::{error::QueueError, id::QueueId, record::MessageRecord};
 
 /// Which messages a verb is meant for, as they are at the moment of the deed. The default is any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +32,10 @@ impl Only {
         Self { state: None, without: Some(state.to_owned()) }
     }
 
-    /// [`StoreError::OtherState`] when the message is none of these, or none any more.
-    pub(super) fn check(&self, id: QueueId, record: &MessageRecord) -> Result<(), StoreError> {
+    /// [`QueueError::OtherState`] when the message is none of these, or none any more.
+    pub(super) fn check(&self, id: QueueId, record: &MessageRecord) -> Result<(), QueueError> {
         let has = |name: &String| record.recipients.iter().any(|one| one.state.name() == name);
         let fits = self.state.as_ref().is_none_or(has) && !self.without.as_ref().is_some_and(has);
-        if fits { Ok(()) } else { Err(StoreError::OtherState(id)) }
+        if fits { Ok(()) } else { Err(QueueError::OtherState(id)) }
     }
 }

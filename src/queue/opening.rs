@@ -1,6 +1,6 @@
-//! Opening the store: the lock, sled under guard, and what was spent of the budget.
+//! Opening the queue: the lock, the index, and what was spent of the budget.
 //!
-//! Rule: damaged files of sled are moved away and rebuilt, never fatal, never removed; a disk that does not
+//! Rule: a damaged index is moved away and rebuilt, never fatal, never removed; a disk that does not
 //! work is an error and no reason to rebuild. Must not know clients or Gmail.
 
 use std::{
@@ -9,33 +9,26 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::Arc,
     thread,
-    time::Duration,
 };
 
 use thiserror::Error;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
-    committer::tell,
-    doubt,
     engine::{Claims, Engine},
-    faults::Faults,
+    index::{Changes, FoundEvents, Index, IndexError, IndexSource, OpenError},
     reconciliation::{Reconciled, Reconciliation},
     side_files::{FoundDots, LedgerCopy},
-    sled_tables::{FoundEvents, OpenError, SledTables},
     spool::Spool,
-    tables::{Changes, TableError},
 };
 use crate::{
     budget::ledger::Ledger,
     careful_file::{self, Links},
-    clock::Moment,
+    clock::{Found, Moment},
 };
 
-/// How long sled may take to open; a damaged store can hang.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Octets of the lock file that are read for the message about its owner.
 const LOCK_LENGTH_MAX: u64 = 32;
 
@@ -44,7 +37,7 @@ const OPEN_TO_OTHERS: u32 = 0o002;
 
 /// Why a store cannot be opened.
 #[derive(Debug, Error)]
-pub enum StoreOpenError {
+pub enum QueueOpenError {
     /// Another process has it.
     #[error(
         "the queue in {directory} is in use by another pillarbox{owner}; stop that one first (systemctl stop pillarbox), or choose another [queue] directory"
@@ -112,8 +105,8 @@ impl Drop for StateLock {
 }
 
 /// Makes the state directory and takes its lock.
-pub(super) fn lock(directory: &Path) -> Result<StateLock, StoreOpenError> {
-    let unusable = |error: io::Error| StoreOpenError::Unusable {
+pub(super) fn lock(directory: &Path) -> Result<StateLock, QueueOpenError> {
+    let unusable = |error: io::Error| QueueOpenError::Unusable {
         directory: directory.into(),
         reason: error.to_string(),
     };
@@ -132,36 +125,36 @@ pub(super) fn lock(directory: &Path) -> Result<StateLock, StoreOpenError> {
 
 /// Root must not make files where somebody else can put links, and what it made there its owner's daemon could not
 /// read.
-fn expect_own(directory: &Path) -> Result<(), StoreOpenError> {
-    let found = fs::metadata(directory).map_err(|error| StoreOpenError::Unusable {
+fn expect_own(directory: &Path) -> Result<(), QueueOpenError> {
+    let found = fs::metadata(directory).map_err(|error| QueueOpenError::Unusable {
         directory: directory.into(),
         reason: error.to_string(),
     })?;
     let (directory, user, group) = (directory.to_owned(), found.uid(), found.gid());
     if careful_file::is_root() && user != 0 {
-        return Err(StoreOpenError::NotOurs { directory, user, group });
+        return Err(QueueOpenError::NotOurs { directory, user, group });
     }
     if careful_file::is_root() && found.mode() & OPEN_TO_OTHERS != 0 {
-        return Err(StoreOpenError::OpenToOthers { directory });
+        return Err(QueueOpenError::OpenToOthers { directory });
     }
     Ok(())
 }
 
 /// Takes the lock of a state directory without writing anything; `None` when nobody ever has.
-pub(super) fn lock_to_look(directory: &Path) -> Result<Option<StateLock>, StoreOpenError> {
+pub(super) fn lock_to_look(directory: &Path) -> Result<Option<StateLock>, QueueOpenError> {
     let file = match careful_file::open(&directory.join("lock"), Links::Refused) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             let reason = format!("{}: {error}", directory.join("lock").display());
-            return Err(StoreOpenError::Unusable { directory: directory.into(), reason });
+            return Err(QueueOpenError::Unusable { directory: directory.into(), reason });
         }
     };
     take(&file, directory)?;
     Ok(Some(StateLock(file)))
 }
 
-fn take(mut file: &File, directory: &Path) -> Result<(), StoreOpenError> {
+fn take(mut file: &File, directory: &Path) -> Result<(), QueueOpenError> {
     let directory = directory.to_owned();
     match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(()),
@@ -170,9 +163,9 @@ fn take(mut file: &File, directory: &Path) -> Result<(), StoreOpenError> {
             drop((&mut file).take(LOCK_LENGTH_MAX).read_to_string(&mut owner));
             let owner = owner.trim().parse::<u32>();
             let owner = owner.map_or(String::new(), |number| format!(" (process {number})"));
-            Err(StoreOpenError::Locked { directory, owner })
+            Err(QueueOpenError::Locked { directory, owner })
         }
-        Err(error) => Err(StoreOpenError::Unusable { directory, reason: error.to_string() }),
+        Err(error) => Err(QueueOpenError::Unusable { directory, reason: error.to_string() }),
     }
 }
 
@@ -181,6 +174,7 @@ fn take(mut file: &File, directory: &Path) -> Result<(), StoreOpenError> {
 pub(super) struct Opening<'a> {
     pub(super) state: &'a Path,
     pub(super) spool: &'a Spool,
+    pub(super) source: &'a dyn IndexSource,
     pub(super) dots: &'a FoundDots,
     /// Claims of workers that are still alive (only when a store is reopened within a process).
     pub(super) alive: Claims,
@@ -190,67 +184,69 @@ pub(super) struct Opening<'a> {
     pub(super) now: Moment,
 }
 
-/// Tables that have been opened and brought together with the spool.
+/// An index that has been opened and brought together with the spool.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) tables: SledTables,
+    pub(super) index: Arc<dyn Index>,
     pub(super) reconciled: Reconciled,
 }
 
 impl Opening<'_> {
-    /// Opens sled and reconciles it with the spool. Damaged files (`damage` says what was found of it
-    /// already) are moved away and rebuilt.
-    pub(super) fn run(&self, damage: Option<String>) -> Result<Opened, StoreOpenError> {
+    /// Opens the index and reconciles it with the spool. A damaged one (`damage` says what was found of it
+    /// already) is moved away and rebuilt.
+    pub(super) fn run(&self, damage: Option<String>) -> Result<Opened, QueueOpenError> {
         let reason = match damage {
             Some(reason) => reason,
-            None => match self.attempt(Index::Found) {
+            None => match self.attempt(Origin::Found) {
                 Ok(opened) => return Ok(opened),
                 Err(OpenError::Damaged(reason)) => reason,
                 Err(error) => return Err(refused(self.state, &error)),
             },
         };
-        let bad = self.state.join(format!("queue.sled.bad-{}", self.now.wall.0));
-        error!(error = reason, moved_to = %bad.display(), "the queue's index is damaged; it is moved away and rebuilt from the spool: no message is lost, some may be sent twice");
-        fs::rename(self.state.join("queue.sled"), &bad)
+        let bad = self
+            .source
+            .set_aside(self.state, self.now.wall)
             .map_err(|error| refused(self.state, &OpenError::Unavailable(error.to_string())))?;
-        self.attempt(Index::Rebuilt).map_err(|error| refused(self.state, &error))
+        error!(error = reason, moved_to = %bad.display(), "the queue's index is damaged; it was moved away and is rebuilt from the spool: no message is lost, some may be sent twice");
+        self.attempt(Origin::Rebuilt).map_err(|error| refused(self.state, &error))
     }
 
-    fn attempt(&self, index: Index) -> Result<Opened, OpenError> {
-        let settled =
-            doubt::settle(&self.state.join("queue.sled"), self.in_doubt, &self.spool.faults);
-        settled.map_err(|error| {
-            OpenError::Unavailable(format!("the queue's index cannot be rewritten: {error}"))
-        })?;
-        let tables = open_guarded(&self.state.join("queue.sled"), self.spool.faults.clone())?;
+    fn attempt(&self, origin: Origin) -> Result<Opened, OpenError> {
+        let index = self.source.open(self.state, self.in_doubt, &self.spool.faults)?;
         // sled reads a page when it is needed, so damage may show only now: as an error, or as a panic.
-        let reconciled = panic::catch_unwind(AssertUnwindSafe(|| self.reconcile(&tables, index)));
+        let reconciled = panic::catch_unwind(AssertUnwindSafe(|| self.reconcile(&*index, origin)));
         let error = match reconciled {
-            Ok(Ok(reconciled)) => return Ok(Opened { tables, reconciled }),
-            Ok(Err(TableError::Failed(reason))) => OpenError::Unavailable(reason),
-            Ok(Err(TableError::Newer(what))) => OpenError::Newer(what),
-            Ok(Err(error @ (TableError::Broken(_) | TableError::Damaged { .. }))) => {
+            Ok(Ok(reconciled)) => return Ok(Opened { index, reconciled }),
+            Ok(Err(IndexError::Failed(reason))) => OpenError::Unavailable(reason),
+            Ok(Err(IndexError::Newer(what))) => OpenError::Newer(what),
+            Ok(Err(error @ (IndexError::Broken(_) | IndexError::Damaged { .. }))) => {
                 OpenError::Damaged(error.to_string())
             }
-            Err(_) => OpenError::Damaged("sled panicked while it was read".into()),
+            Err(_) => OpenError::Damaged("the index panicked while it was read".into()),
         };
-        discard(tables);
+        discard(index);
         Err(error)
     }
 
-    fn reconcile(&self, tables: &SledTables, index: Index) -> Result<Reconciled, TableError> {
+    fn reconcile(&self, index: &dyn Index, origin: Origin) -> Result<Reconciled, IndexError> {
         // Whoever asks for it later may find it damaged, but not newer.
-        tables.account()?;
-        let (ledger, loss) = self.ledger(tables, index)?;
-        let timeline = tables.timeline().map(|timeline| timeline.as_ref().clone());
+        index.account()?;
+        let (ledger, loss) = self.ledger(index, origin)?;
+        let timeline = index.timeline().map(|timeline| timeline.as_ref().clone());
         let mut engine = Engine::new(ledger, self.alive.clone(), timeline);
         if let Some((found, timeline)) = engine.look(self.now) {
             tell(found);
-            tables.set_timeline(timeline.clone());
+            index.set_timeline(timeline.clone());
             let timeline = Some(timeline.clone());
-            tables.apply(&Changes { timeline, ..Changes::default() })?;
+            index.apply(&Changes { timeline, ..Changes::default() })?;
         }
-        let reconciliation = Reconciliation { opening: self, tables };
+        let reconciliation = Reconciliation {
+            index,
+            spool: self.spool,
+            dots: self.dots,
+            hold_uncertain: self.hold_uncertain,
+            now: self.now,
+        };
         let mut reconciled = reconciliation.run(engine)?;
         if loss == LedgerLoss::Unknown {
             error!(
@@ -266,20 +262,20 @@ impl Opening<'_> {
     /// The ledger of the last run: what sled has, and what the copy has beside it.
     fn ledger(
         &self,
-        tables: &SledTables,
-        index: Index,
-    ) -> Result<(Ledger, LedgerLoss), TableError> {
-        let FoundEvents { events, damaged } = tables.ledger()?;
+        index: &dyn Index,
+        origin: Origin,
+    ) -> Result<(Ledger, LedgerLoss), IndexError> {
+        let FoundEvents { events, damaged } = index.ledger()?;
         let copy = LedgerCopy::read(self.state);
         let trusted = copy.as_ref().is_some_and(|copy| copy.is_whole && copy.boot == self.now.boot);
         let pending = copy.as_ref().is_some_and(|copy| copy.half_unknown);
-        let is_new = tables.is_new()?;
-        let lost =
-            !damaged.is_empty() || is_new && (index == Index::Rebuilt || self.was_used_before()?);
-        let unknown = pending || lost && !trusted || tables.is_budget_unknown()?;
+        let is_new = index.is_new()?;
+        let lost = !damaged.is_empty()
+            || is_new && (origin == Origin::Rebuilt || self.was_used_before()?);
+        let unknown = pending || lost && !trusted || index.is_budget_unknown()?;
         if is_new || lost {
             // Before anything else is written: a crash while the rest is rebuilt must not make the budget known.
-            tables.begin(unknown, &damaged)?;
+            index.begin(unknown, &damaged)?;
         }
         let mut ledger = Ledger::default();
         for (sequence, event) in copy.into_iter().flat_map(|copy| copy.events).chain(events) {
@@ -289,8 +285,8 @@ impl Opening<'_> {
     }
 
     /// Whether this directory has had an index that is gone by now.
-    fn was_used_before(&self) -> Result<bool, TableError> {
-        let failed = |error: io::Error| TableError::Failed(error.to_string());
+    fn was_used_before(&self) -> Result<bool, IndexError> {
+        let failed = |error: io::Error| IndexError::Failed(error.to_string());
         let mut names = fs::read_dir(self.state).map_err(failed)?.filter_map(Result::ok);
         let moved_away =
             names.any(|entry| entry.file_name().to_string_lossy().starts_with("queue.sled.bad-"));
@@ -299,46 +295,38 @@ impl Opening<'_> {
     }
 }
 
-/// Where the tables come from.
+/// Where the index comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Index {
-    /// They were there.
+enum Origin {
+    /// It was there.
     Found,
-    /// They are new, because the ones that were there are damaged.
+    /// It is new, because the one that was there is damaged.
     Rebuilt,
 }
 
-/// Drops tables in a thread of their own, because closing damaged ones can hang or panic.
-pub(super) fn discard<T: Send + 'static>(tables: T) {
+/// Says that the wall clock was set; it is told nowhere else.
+pub(super) fn tell(found: Found) {
+    let Found::Step(step_ms) = found else { return };
+    let seconds = step_ms.unsigned_abs() / 1_000;
+    let direction = if step_ms > 0 { "forward" } else { "back" };
+    warn!(
+        seconds,
+        direction,
+        "the clock of this machine was set; everything waits and counts as before, and is shown in the new time"
+    );
+}
+
+/// Drops an index in a thread of its own, because closing a damaged one can hang or panic.
+pub(super) fn discard(index: Arc<dyn Index>) {
     // When no thread can be had they are dropped here and now.
-    drop(thread::Builder::new().name("queue-discard".into()).spawn(move || drop(tables)));
+    drop(thread::Builder::new().name("queue-discard".into()).spawn(move || drop(index)));
 }
 
-/// Opens sled in a thread of its own: it may panic or hang on damaged files.
-pub(super) fn open_guarded(path: &Path, faults: Faults) -> Result<SledTables, OpenError> {
-    let (answer, result) = mpsc::channel();
-    let path = path.to_owned();
-    let opening = thread::Builder::new().name("queue-open".into()).spawn(move || {
-        let opened = panic::catch_unwind(AssertUnwindSafe(|| SledTables::open(&path, faults)));
-        // The receiver is gone after the time-out; then nobody wants the tables.
-        drop(answer.send(opened));
-    });
-    opening.map_err(|error| OpenError::Unavailable(error.to_string()))?;
-    match result.recv_timeout(OPEN_TIMEOUT) {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(_)) => Err(OpenError::Damaged("sled panicked while opening".into())),
-        Err(_) => Err(OpenError::Damaged(format!(
-            "sled did not open within {} s",
-            OPEN_TIMEOUT.as_secs()
-        ))),
-    }
-}
-
-fn refused(state: &Path, error: &OpenError) -> StoreOpenError {
+fn refused(state: &Path, error: &OpenError) -> QueueOpenError {
     let (directory, reason) = (state.to_owned(), error.to_string());
     match error {
-        OpenError::Newer(_) => StoreOpenError::Newer { directory, reason },
-        _ => StoreOpenError::Unusable { directory, reason },
+        OpenError::Newer(_) => QueueOpenError::Newer { directory, reason },
+        _ => QueueOpenError::Unusable { directory, reason },
     }
 }
 
@@ -361,7 +349,7 @@ mod tests {
         let (precious, path) = (directory.path().join("precious"), directory.path().join("lock"));
         fs::write(&precious, "precious").unwrap();
         std::os::unix::fs::symlink(&precious, &path).unwrap();
-        let refused = |error: StoreOpenError| {
+        let refused = |error: QueueOpenError| {
             assert!(error.to_string().contains("lock: it is "), "{error}");
         };
         refused(lock(directory.path()).unwrap_err());
@@ -397,28 +385,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let first = lock(directory.path()).unwrap();
         let copy = first.0.try_clone().unwrap();
-        assert!(matches!(lock(directory.path()), Err(StoreOpenError::Locked { .. })));
+        assert!(matches!(lock(directory.path()), Err(QueueOpenError::Locked { .. })));
         drop(first);
         drop(lock(directory.path()).unwrap());
         drop(copy);
-    }
-
-    #[test]
-    fn files_of_sled_that_are_in_use_for_a_moment_are_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(SledTables::open(directory.path(), Faults::default()).unwrap());
-        let copy = File::open(directory.path().join("db")).unwrap();
-        rustix::fs::flock(&copy, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
-        let (opened, failed) = mpsc::channel();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                opened
-                    .send(SledTables::open(directory.path(), Faults::default()).map(drop))
-                    .unwrap()
-            });
-            assert!(failed.recv_timeout(Duration::from_millis(200)).is_err(), "it waits");
-            drop(copy);
-        });
-        failed.recv().unwrap().unwrap();
     }
 }

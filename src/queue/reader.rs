@@ -10,10 +10,9 @@ use std::{
 };
 
 use super::{
-    draft::BUFFER_BYTES,
+    error::QueueError,
     frame::{self, FrameError, Trailer},
     record::RecordError,
-    store::StoreError,
 };
 use crate::message::{
     envelope::Envelope,
@@ -21,6 +20,8 @@ use crate::message::{
     header::{HEADER_BYTES_MAX, HeaderSection, end_of_section},
 };
 
+/// Octets of a message held in memory while it is written or read.
+pub const BUFFER_BYTES: usize = 64 * 1024;
 /// Files up to this size are read at once.
 const WHOLE_BYTES_MAX: u64 = 128 * 1024;
 
@@ -103,7 +104,7 @@ impl MessageReader {
     ///
     /// # Errors
     /// `Unavailable` when the file can no longer be read.
-    pub fn take_header(&mut self) -> Result<Option<HeaderSection>, StoreError> {
+    pub fn take_header(&mut self) -> Result<Option<HeaderSection>, QueueError> {
         let (mut bytes, mut line_start, mut end) = (Vec::new(), 0, None);
         while end.is_none() && bytes.len() <= HEADER_BYTES_MAX {
             let Some(block) = self.next_block()? else { break };
@@ -139,7 +140,7 @@ impl MessageReader {
     ///
     /// # Errors
     /// `Unavailable` when the file can no longer be read.
-    pub fn next_block(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn next_block(&mut self) -> Result<Option<Vec<u8>>, QueueError> {
         let mut block = Vec::new();
         while block.len() < BUFFER_BYTES {
             match self.parts.pop() {
@@ -309,6 +310,6 @@ fn checksum_of(file: &mut File, length: u64) -> io::Result<u32> {
     Ok(checksum.finalize())
 }
 
-fn unreadable(error: &io::Error) -> StoreError {
-    StoreError::Unavailable(format!("a queued message cannot be read: {error}"))
+fn unreadable(error: &io::Error) -> QueueError {
+    QueueError::Unavailable(format!("a queued message cannot be read: {error}"))
 }

@@ -3,10 +3,7 @@
 //! Rule: nobody who was written to is written to again, and nothing that a person should look at leaves by
 //! itself. Must not know how the message came here.
 
-use super::{
-    state::{Recipient, RecipientState},
-    transition::cut,
-};
+use super::state::{Recipient, RecipientState, cut};
 use crate::{clock::Timestamp, smtp::address::Address};
 
 /// The states that a message brings along.

@@ -1,6 +1,6 @@
-//! The state that the sled store, its committer and its readers share: the open tables, totals, and health.
+//! The things that the queue, its committer and its readers share: the open index, totals, and health.
 //!
-//! Rule: once trouble is noted everything is refused until the tables have been opened anew and brought
+//! Rule: once trouble is noted everything is refused until the index has been opened anew and brought
 //! together with the spool. Must not know the verbs.
 
 use std::{
@@ -13,12 +13,12 @@ use std::{
 
 use super::{
     engine::{Claims, Engine},
-    opening::{Opened, Opening, StoreOpenError},
+    error::QueueError,
+    index::{Index, IndexSource},
+    opening::{Opened, Opening, QueueOpenError},
     options::Options,
-    side_files::{FinalDots, FoundDots, LedgerCopy},
-    sled_tables::SledTables,
+    side_files::{FoundDots, LedgerCopy, UnconfirmedSends},
     spool::{Spool, refused},
-    store::StoreError,
 };
 use crate::clock::{Clock, Stopwatch};
 use tokio::sync::{Notify, watch};
@@ -32,9 +32,10 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) spool: Arc<Spool>,
-    /// For reading; `None` while the tables are closed.
-    pub(super) tables: RwLock<Option<Arc<SledTables>>>,
-    pub(super) dots: Mutex<Option<FinalDots>>,
+    /// For reading; `None` while it is closed.
+    pub(super) index: RwLock<Option<Arc<dyn Index>>>,
+    source: Box<dyn IndexSource>,
+    pub(super) unconfirmed: Mutex<Option<UnconfirmedSends>>,
     pub(super) messages: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) set_aside: AtomicU64,
@@ -52,22 +53,28 @@ pub(super) struct Trouble {
     since: Stopwatch,
 }
 
-/// Tables that have been opened and brought together with the spool.
+/// An index that has been opened and brought together with the spool.
 pub(super) struct Loaded {
-    pub(super) tables: Arc<SledTables>,
+    pub(super) index: Arc<dyn Index>,
     pub(super) engine: Engine,
     pub(super) copy: LedgerCopy,
 }
 
 impl Shared {
-    /// The shared side of a store whose tables are not open yet.
-    pub(super) fn new(options: Options, clock: Arc<dyn Clock>, spool: Spool) -> Self {
+    /// The shared side of a queue whose index is not open yet.
+    pub(super) fn new(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        spool: Spool,
+        source: Box<dyn IndexSource>,
+    ) -> Self {
         Self {
             options,
             clock,
             spool: Arc::new(spool),
-            tables: RwLock::default(),
-            dots: Mutex::default(),
+            index: RwLock::default(),
+            source,
+            unconfirmed: Mutex::default(),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             set_aside: AtomicU64::new(0),
@@ -76,43 +83,42 @@ impl Shared {
         }
     }
 
-    /// Opens the tables and reconciles them with the spool. `damage` says why they cannot be trusted any
-    /// more and must be rebuilt.
+    /// Opens the index and reconciles it with the spool. `damage` says why it cannot be trusted any more and must
+    /// be rebuilt.
     pub(super) fn load(
         &self,
         alive: Claims,
         damage: Option<String>,
-    ) -> Result<Loaded, StoreOpenError> {
+    ) -> Result<Loaded, QueueOpenError> {
         let state = &self.options.directory;
         let now = self.clock.now();
         let opening = Opening {
             state,
             spool: &self.spool,
+            source: &*self.source,
             dots: &FoundDots::read(state, now.boot),
             alive,
             hold_uncertain: self.options.hold_uncertain,
             in_doubt: self.is_in_trouble(),
             now,
         };
-        let Opened { tables, reconciled } = opening.run(damage)?;
+        let Opened { index, reconciled } = opening.run(damage)?;
         let engine = reconciled.engine;
-        let copy =
-            LedgerCopy::create(state, now.boot, engine.ledger(), engine.must_assume_half_spent());
-        let copy = copy.map_err(|error| StoreOpenError::Unusable {
+        let copy = LedgerCopy::create(state, now.boot, &engine.ledger, engine.assume_half_spent);
+        let copy = copy.map_err(|error| QueueOpenError::Unusable {
             directory: state.clone(),
             reason: error.to_string(),
         })?;
         self.messages.store(reconciled.messages, Ordering::Relaxed);
         self.bytes.store(reconciled.bytes, Ordering::Relaxed);
         self.set_aside.store(self.spool.set_aside_count(), Ordering::Relaxed);
-        let tables = Arc::new(tables);
-        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tables));
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&index));
         self.trouble
             .send_if_modified(|trouble| trouble.take_if(|trouble| !trouble.for_good).is_some());
-        Ok(Loaded { tables, engine, copy })
+        Ok(Loaded { index, engine, copy })
     }
 
-    /// Refuses everything until the tables are open again.
+    /// Refuses everything until the index is open again.
     pub(super) fn fail(&self, reason: &str) {
         self.trouble.send_if_modified(|trouble| {
             let first = trouble.is_none();
@@ -144,9 +150,9 @@ impl Shared {
         self.trouble.borrow().is_some()
     }
 
-    /// Nobody has answered within the time for a commit. That is normal while the tables are opened anew and
+    /// Nobody has answered within the time for a commit. That is normal while the index is opened anew and
     /// brought together with a long spool; otherwise, and when even that takes too long, the process must end.
-    pub(super) fn is_slow(&self, reason: String) -> StoreError {
+    pub(super) fn is_slow(&self, reason: String) -> QueueError {
         let repairing =
             |trouble: &Trouble| trouble.for_good || trouble.since.elapsed() < REPAIR_MAX;
         if !self.trouble.borrow().as_ref().is_some_and(repairing) {
@@ -155,14 +161,14 @@ impl Shared {
         self.refusal()
     }
 
-    /// Takes the tables from the readers.
-    pub(super) fn close_tables(&self) {
-        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Takes the index from the readers.
+    pub(super) fn close_index(&self) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// A message has left the queue.
     pub(super) fn leaves(&self, bytes: u64) {
-        // Saturating: a message accepted while the tables were opened anew may not have been counted.
+        // Saturating: a message accepted while the index was opened anew may not have been counted.
         for (total, part) in [(&self.messages, 1), (&self.bytes, bytes)] {
             let less = |total: u64| Some(total.saturating_sub(part));
             // It never fails, because `less` always has an answer.
@@ -171,20 +177,20 @@ impl Shared {
     }
 
     /// The words for everybody who asks while the store refuses.
-    pub(super) fn refusal(&self) -> StoreError {
+    pub(super) fn refusal(&self) -> QueueError {
         let reason = self.trouble.borrow().as_ref().map(|trouble| trouble.reason.clone());
-        StoreError::Unavailable(reason.unwrap_or_else(|| "the queue is closed".into()))
+        QueueError::Unavailable(reason.unwrap_or_else(|| "the queue is closed".into()))
     }
 
     /// Whether there is room: health, quota, free space.
-    pub(super) fn admit(&self, size_bytes: u64) -> Result<(), StoreError> {
+    pub(super) fn admit(&self, size_bytes: u64) -> Result<(), QueueError> {
         if self.trouble.borrow().is_some() {
             return Err(self.refusal());
         }
         let used = self.bytes.load(Ordering::Relaxed);
         if used.saturating_add(size_bytes) > self.options.max_bytes {
             let limit = self.options.max_bytes;
-            return Err(StoreError::Full(format!(
+            return Err(QueueError::Full(format!(
                 "the queue holds {} of at most {} ([queue] max_bytes)",
                 iec(used),
                 iec(limit)
@@ -193,7 +199,7 @@ impl Shared {
         let free = self.spool.free_bytes().map_err(|error| refused(&error))?;
         if free < self.options.min_free_bytes.saturating_add(size_bytes) {
             let least = self.options.min_free_bytes;
-            return Err(StoreError::Full(format!(
+            return Err(QueueError::Full(format!(
                 "the disk of the queue has {} free, and {} must stay free ([queue] min_free_bytes)",
                 iec(free),
                 iec(least)

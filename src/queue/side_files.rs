@@ -15,9 +15,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    claim::Settlement,
     id::QueueId,
     record::{self, Stored},
-    store::Settlement,
 };
 use crate::{
     budget::ledger::{Event, Ledger},
@@ -45,7 +45,7 @@ impl Stored for Dot {}
 
 /// The messages whose final dot was about to be sent.
 #[derive(Debug)]
-pub(super) struct FinalDots {
+pub(super) struct UnconfirmedSends {
     path: PathBuf,
     boot: BootId,
     file: File,
@@ -77,7 +77,7 @@ pub(super) enum FoundDot<'a> {
 impl FoundDots {
     /// Reads the file of the last run. A missing or cut one says nothing, so everything may be out.
     pub(super) fn read(state: &Path, boot: BootId) -> Self {
-        let bytes = read_bounded(&FinalDots::path(state)).unwrap_or_default();
+        let bytes = read_bounded(&UnconfirmedSends::path(state)).unwrap_or_default();
         let mut found = Self { same_boot: false, unsettled: HashMap::new() };
         let Some((written_in, mut rest)) = bytes.split_first_chunk::<16>() else { return found };
         found.same_boot = u128::from_be_bytes(*written_in) == boot.0;
@@ -109,7 +109,7 @@ impl FoundDots {
     }
 }
 
-impl FinalDots {
+impl UnconfirmedSends {
     fn path(state: &Path) -> PathBuf {
         state.join("final-dots")
     }
@@ -385,7 +385,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::{Moment, Timestamp},
-        queue::store::Outcome,
+        queue::claim::Outcome,
     };
 
     #[test]
@@ -459,7 +459,10 @@ mod tests {
 
     /// Writing fails, as on a full disk, while `act` runs; a name that is taken keeps the file from being
     /// written anew as well.
-    fn while_the_disk_is_full<T>(dots: &mut FinalDots, act: impl FnOnce(&mut FinalDots) -> T) -> T {
+    fn while_the_disk_is_full<T>(
+        dots: &mut UnconfirmedSends,
+        act: impl FnOnce(&mut UnconfirmedSends) -> T,
+    ) -> T {
         let next = dots.path.with_extension("new");
         fs::create_dir(&next).unwrap();
         let good = std::mem::replace(&mut dots.file, File::open(&dots.path).unwrap());
@@ -475,7 +478,7 @@ mod tests {
     fn a_dot_counts_as_sent_when_noted_in_this_boot_and_always_after_a_reboot() {
         let directory = tempfile::tempdir().unwrap();
         let (sent, unsent) = (QueueId::from_bytes([1; 16]), QueueId::from_bytes([2; 16]));
-        let mut dots = FinalDots::create(directory.path(), BOOT).unwrap();
+        let mut dots = UnconfirmedSends::create(directory.path(), BOOT).unwrap();
         dots.note(sent).unwrap();
         assert_eq!(found(directory.path(), sent), "maybe sent");
         assert_eq!(found(directory.path(), unsent), "not sent");
@@ -498,7 +501,7 @@ mod tests {
         let id = QueueId::from_bytes([1; 16]);
         for fails in ["note", "answered", "forget"] {
             let directory = tempfile::tempdir().unwrap();
-            let mut dots = FinalDots::create(directory.path(), BOOT).unwrap();
+            let mut dots = UnconfirmedSends::create(directory.path(), BOOT).unwrap();
             if fails == "note" {
                 assert!(while_the_disk_is_full(&mut dots, |dots| dots.note(id)).is_err());
                 assert_eq!(found(directory.path(), id), "not sent");
@@ -507,7 +510,7 @@ mod tests {
             } else {
                 dots.note(id).unwrap();
                 if fails == "answered" {
-                    let answered = |dots: &mut FinalDots| dots.answered(id, &answer(5));
+                    let answered = |dots: &mut UnconfirmedSends| dots.answered(id, &answer(5));
                     assert!(while_the_disk_is_full(&mut dots, answered).is_err());
                     assert_eq!(found(directory.path(), id), "maybe sent");
                     dots.forget(id).unwrap();
@@ -528,7 +531,7 @@ mod tests {
     fn half_a_line_is_replaced_before_the_next_one_is_written() {
         let directory = tempfile::tempdir().unwrap();
         let (first, second) = (QueueId::from_bytes([1; 16]), QueueId::from_bytes([2; 16]));
-        let mut dots = FinalDots::create(directory.path(), BOOT).unwrap();
+        let mut dots = UnconfirmedSends::create(directory.path(), BOOT).unwrap();
         dots.note(first).unwrap();
         // The disk took a part of the line.
         dots.file.write_all(&dot_line(&Dot::Noted(second))[..9]).unwrap();
@@ -545,7 +548,7 @@ mod tests {
     fn the_file_stays_short_and_keeps_what_still_counts() {
         let directory = tempfile::tempdir().unwrap();
         let kept = QueueId::from_bytes([1; 16]);
-        let mut dots = FinalDots::create(directory.path(), BOOT).unwrap();
+        let mut dots = UnconfirmedSends::create(directory.path(), BOOT).unwrap();
         dots.note(kept).unwrap();
         dots.answered(kept, &answer(9)).unwrap();
         let reply = "x".repeat(1_000);
@@ -572,7 +575,7 @@ mod tests {
         fs::write(&elsewhere, "precious").unwrap();
         let link = directory.path().join("final-dots.new");
         std::os::unix::fs::symlink(&elsewhere, link).unwrap();
-        FinalDots::create(directory.path(), BOOT).unwrap();
+        UnconfirmedSends::create(directory.path(), BOOT).unwrap();
         assert_eq!(fs::read_to_string(elsewhere).unwrap(), "precious");
     }
 }

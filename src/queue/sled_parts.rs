@@ -3,9 +3,12 @@
 //! Rule: no page of any tree ever becomes a file of sled's `blobs/`, which sled never syncs: a page has at most
 //! `PAGE_VALUES_MAX` values of at most [`PART_BYTES`]. Must not know what the records mean.
 
+use std::io;
+
 use sled::{Batch, Tree};
 
-use super::{sled_tables::failed, tables::TableError};
+use super::index::IndexError;
+use crate::reasons;
 
 /// Octets of a record in one value. A leaf is written whole, so it is the sum of its values that must stay
 /// below sled's limit for a page.
@@ -35,10 +38,10 @@ pub(super) fn put(
     batch: &mut Batch,
     record: &[u8],
     bytes: Option<&[u8]>,
-) -> Result<(), TableError> {
+) -> Result<(), IndexError> {
     let chunks = bytes.unwrap_or_default().chunks(PART_BYTES);
     let parts = u16::try_from(chunks.len())
-        .map_err(|_| TableError::Failed("a record is too long for the queue's index".into()))?;
+        .map_err(|_| IndexError::Failed("a record is too long for the queue's index".into()))?;
     for (number, chunk) in (0..).zip(chunks) {
         batch.insert(key(record, number), [&parts.to_be_bytes(), chunk].concat());
     }
@@ -50,7 +53,7 @@ pub(super) fn put(
 }
 
 /// Reads a record back; `None` when there is none. What is left of a damaged one does not fit its checksum.
-pub(super) fn get(tree: &Tree, record: &[u8]) -> Result<Option<Vec<u8>>, TableError> {
+pub(super) fn get(tree: &Tree, record: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
     let Some(first) = tree.get(key(record, 0)).map_err(failed)? else { return Ok(None) };
     let Some((count, chunk)) = first.split_first_chunk::<COUNT_BYTES>() else {
         return Ok(Some(Vec::new()));
@@ -62,6 +65,38 @@ pub(super) fn get(tree: &Tree, record: &[u8]) -> Result<Option<Vec<u8>>, TableEr
         bytes.extend_from_slice(chunk.unwrap_or_default());
     }
     Ok(Some(bytes))
+}
+
+pub(super) fn failed(error: sled::Error) -> IndexError {
+    let words = format!("the queue's index cannot be read or written: {}", words_of(&error));
+    if is_damage(&error) { IndexError::Broken(words) } else { IndexError::Failed(words) }
+}
+
+/// What an error of sled means, in words.
+pub(super) fn words_of(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(error) => reasons::of_file(error),
+        sled::Error::Corruption { .. } => "its file is damaged".into(),
+        sled::Error::CollectionNotFound(_) => "a part of it is missing".into(),
+        sled::Error::Unsupported(what) => format!("it cannot be read by this program: {what}"),
+        sled::Error::ReportableBug(what) => {
+            format!("the storage library has met a fault of its own: {what}")
+        }
+    }
+}
+
+/// Which errors mean damaged files, and not only that now is a bad time.
+pub(super) fn is_damage(error: &sled::Error) -> bool {
+    use io::ErrorKind;
+    match error {
+        sled::Error::Io(cause) => {
+            matches!(
+                cause.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
+            )
+        }
+        _ => true,
+    }
 }
 
 #[cfg(test)]

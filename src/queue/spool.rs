@@ -13,12 +13,12 @@ use std::{
 
 use super::{
     directory_sync::{self, DirectorySync},
-    draft::Finished,
+    error::QueueError,
     faults::{Faults, Step},
     id::QueueId,
-    in_transfer::TakenId,
     reader::{self, Described, MessageReader, ReadError},
-    store::StoreError,
+    record::MessageRecord,
+    reserved_ids::ReservedId,
 };
 use crate::reasons;
 
@@ -82,7 +82,7 @@ impl Spool {
     pub(super) fn part(&self, id: QueueId) -> PartFile {
         let path = self.path(id).with_extension(&PART_SUFFIX[1..]);
         let (names, faults) = (Arc::clone(&self.names), self.faults.clone());
-        PartFile { path, file: None, names, taken_id: None, faults }
+        PartFile { path, file: None, names, reserved_id: None, faults }
     }
 
     /// Writes what is left of a frame and makes file and name durable: their syncs run side by side.
@@ -91,7 +91,7 @@ impl Spool {
         id: QueueId,
         part: PartFile,
         rest: Vec<u8>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueueError> {
         let spool = Arc::clone(self);
         let work = move || -> io::Result<_> {
             let mut part = part;
@@ -113,11 +113,11 @@ impl Spool {
             Ok(Err(reason)) => {
                 // The client will hear that it must keep the message, so ours must not stay.
                 self.remove(id).map_err(|error| refused(&error))?;
-                Err(StoreError::Unavailable(format!(
+                Err(QueueError::Unavailable(format!(
                     "the spool directory cannot be synced: {reason}"
                 )))
             }
-            Err(_) => Err(StoreError::Unavailable("the queue is closing".into())),
+            Err(_) => Err(QueueError::Unavailable("the queue is closing".into())),
         }
     }
 
@@ -208,13 +208,13 @@ pub(super) struct PartFile {
     names: Arc<Names>,
     /// Writing goes on in its thread when nobody waits for it any more; until it has ended no other draft may
     /// have the id.
-    taken_id: Option<Arc<TakenId>>,
+    reserved_id: Option<Arc<ReservedId>>,
     faults: Faults,
 }
 
 impl PartFile {
     /// Writes a block and gives the buffer back.
-    pub(super) async fn append(self, block: Vec<u8>) -> Result<(Self, Vec<u8>), StoreError> {
+    pub(super) async fn append(self, block: Vec<u8>) -> Result<(Self, Vec<u8>), QueueError> {
         let work = move || {
             let mut part = self;
             part.write(&block).map(|()| (part, block))
@@ -258,13 +258,27 @@ impl Drop for PartFile {
     }
 }
 
+/// A draft whose frame is complete.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) id: QueueId,
+    pub(super) record: MessageRecord,
+    /// It comes from a client, and its times from the clock of this process.
+    pub(super) is_new: bool,
+    /// The rest of the frame, or all of it.
+    pub(super) buffer: Vec<u8>,
+    pub(super) part: Option<PartFile>,
+    /// To be kept until the record is on its way: whoever asks for the id then finds it.
+    pub(super) reserved_id: Option<Arc<ReservedId>>,
+}
+
 impl Finished {
-    /// The part file, which every draft of a spool has.
-    pub(super) fn into_part(self) -> Result<(PartFile, Vec<u8>), StoreError> {
+    /// The part file, which is there unless a write has failed.
+    pub(super) fn into_part(self) -> Result<(PartFile, Vec<u8>), QueueError> {
         let mut part = self
             .part
-            .ok_or_else(|| StoreError::Unavailable("the draft belongs to another store".into()))?;
-        part.taken_id = self.taken_id;
+            .ok_or_else(|| QueueError::Unavailable("a write of the message has failed".into()))?;
+        part.reserved_id = self.reserved_id;
         Ok((part, self.buffer))
     }
 }
@@ -272,18 +286,18 @@ impl Finished {
 /// Runs blocking work on tokio's threads for it.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
+) -> Result<T, QueueError> {
     let task = tokio::task::spawn_blocking(work);
-    task.await.map_err(|error| StoreError::Unavailable(format!("a disk task ended early: {error}")))
+    task.await.map_err(|error| QueueError::Unavailable(format!("a disk task ended early: {error}")))
 }
 
 /// An error of the disk, as the client must hear it.
-pub(super) fn refused(error: &io::Error) -> StoreError {
+pub(super) fn refused(error: &io::Error) -> QueueError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StoreError::Full(format!("the queue's disk is full: {}", reasons::of_file(error)))
+            QueueError::Full(format!("the queue's disk is full: {}", reasons::of_file(error)))
         }
-        _ => StoreError::Unavailable(format!(
+        _ => QueueError::Unavailable(format!(
             "the queue's disk does not work: {}",
             reasons::of_file(error)
         )),

@@ -10,6 +10,11 @@ use crate::{budget::ledger::WINDOW, clock::Timestamp, smtp::address::Address};
 /// Octets of an upstream reply that are kept with a recipient.
 pub const REPLY_LENGTH_MAX: usize = 400;
 
+/// At most [`REPLY_LENGTH_MAX`] octets of a text.
+pub(super) fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(REPLY_LENGTH_MAX)].to_owned()
+}
+
 /// One recipient of a queued message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {

@@ -4,9 +4,9 @@
 //! which store holds a record.
 
 use super::{
+    index::{DueKey, EndKey},
     record::MessageRecord,
     state::{AccountState, RecipientState},
-    tables::{DueKey, EndKey},
     transition::DUE_AHEAD_MAX,
 };
 use crate::clock::{EARLIEST, Kind, Timestamp};

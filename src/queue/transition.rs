@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    state::{REPLY_LENGTH_MAX, Recipient, RecipientState},
-    store::Outcome,
+    claim::Outcome,
+    state::{Recipient, RecipientState, cut},
 };
 use crate::clock::Timestamp;
 
@@ -57,9 +57,4 @@ pub(super) fn apply(
 /// Whether a due time has come, or was written by a clock that was wrong.
 pub(super) fn is_due(due: Timestamp, now: Timestamp) -> bool {
     due <= now || due > now.after(DUE_AHEAD_MAX)
-}
-
-/// At most [`REPLY_LENGTH_MAX`] octets of a text.
-pub(super) fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(REPLY_LENGTH_MAX)].to_owned()
 }

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    error::QueueError,
     state::{AccountCondition, AccountState, RecipientState},
-    store::StoreError,
 };
 use crate::{clock::Timestamp, message::envelope::Lane};
 
@@ -388,13 +388,13 @@ impl Refusing {
     /// From the store's answers about the smallest and the largest message; `largest` is the latter's octets.
     #[must_use]
     pub fn of(
-        smallest: Result<(), StoreError>,
-        largest: Result<(), StoreError>,
+        smallest: Result<(), QueueError>,
+        largest: Result<(), QueueError>,
         shown: &str,
     ) -> Option<Self> {
         let everything = smallest.is_err();
         let error = smallest.and(largest).err()?;
-        let failed = !matches!(error, StoreError::Full(_));
+        let failed = !matches!(error, QueueError::Full(_));
         let which = if everything { "no mail is taken" } else { "large mail is not taken" };
         let up_to =
             if everything { String::new() } else { format!(" (a message may have {shown})") };
@@ -611,7 +611,7 @@ mod tests {
 
     #[test]
     fn a_queue_without_room_for_the_largest_message_says_so_before_it_is_full() {
-        let full = || Err(StoreError::Full("the disk has 100.0 KiB left".into()));
+        let full = || Err(QueueError::Full("the disk has 100.0 KiB left".into()));
         assert_eq!(Refusing::of(Ok(()), Ok(()), "25.0 MiB"), None);
         let large = Refusing::of(Ok(()), full(), "25.0 MiB").unwrap();
         assert!(!large.everything && !large.failed, "{large:?}");
@@ -621,7 +621,7 @@ mod tests {
         );
         let all = Refusing::of(full(), full(), "25.0 MiB").unwrap();
         assert!(all.everything && all.what.starts_with("no mail is taken: the disk"), "{all:?}");
-        let gone = || Err(StoreError::Unavailable("input/output error".into()));
+        let gone = || Err(QueueError::Unavailable("input/output error".into()));
         assert!(Refusing::of(gone(), gone(), "").unwrap().failed);
     }
 }

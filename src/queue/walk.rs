@@ -3,10 +3,7 @@
 //! Rule: a queue that grows faster than it is read keeps no walk going: ids rise with the time of acceptance, so
 //! what comes later lies behind the end.
 
-use super::{
-    id::QueueId,
-    store::{QueuedMessage, Store, StoreError},
-};
+use super::{id::QueueId, listing::QueuedMessage};
 
 /// Where a walk is, and where it ends.
 #[derive(Clone, Copy, Debug)]
@@ -16,15 +13,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Over the messages that `store` has now.
-    ///
-    /// # Errors
-    /// When the queue cannot be read.
-    pub async fn begin(store: &dyn Store) -> Result<Self, StoreError> {
-        Ok(Self { after: None, until: store.newest().await? })
-    }
-
-    /// One that began earlier: after a message, up to one.
+    /// After a message, up to one.
     #[must_use]
     pub fn between(after: Option<QueueId>, until: Option<QueueId>) -> Self {
         Self { after, until }
@@ -65,11 +54,11 @@ mod tests {
     use crate::{
         clock::{Clock as _, ManualClock, Timestamp},
         message::envelope::{BodyKind, Envelope, Lane, Origin},
-        queue::memory_store::MemoryStore,
+        queue::Queue,
         smtp::dsn::Dsn,
     };
 
-    async fn accept(store: &MemoryStore, clock: &ManualClock) -> QueueId {
+    async fn accept(store: &Queue, clock: &ManualClock) -> QueueId {
         let envelope = Envelope {
             reverse_path: None,
             forward_paths: vec!["a@example.net".parse().unwrap()],
@@ -94,13 +83,13 @@ mod tests {
     #[tokio::test]
     async fn a_walk_ends_at_what_was_there_when_it_began_however_fast_the_queue_grows() {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-        let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
+        let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
         let mut there = Vec::new();
         for _ in 0..5 {
             there.push(accept(&store, &clock).await);
         }
         // The last one leaves while the walk is under way.
-        let mut walk = Walk::begin(&store).await.unwrap();
+        let mut walk = store.walk().await.unwrap();
         store.delete(there.pop().unwrap()).await.unwrap();
         let mut seen = Vec::new();
         while !walk.is_over() {
@@ -116,8 +105,8 @@ mod tests {
     #[tokio::test]
     async fn a_walk_through_nothing_is_over() {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-        let store = MemoryStore::new(Arc::new(clock.clone()), 1 << 20);
-        let walk = Walk::begin(&store).await.unwrap();
+        let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
+        let walk = store.walk().await.unwrap();
         accept(&store, &clock).await;
         assert!(walk.is_over());
     }

@@ -6,7 +6,7 @@ use pillarbox::{
     clock::Clock,
     delivery::{DepartureReason, Login, PasswordSource},
     message::envelope::Lane,
-    queue::{state::AccountCondition, store::Store},
+    queue::state::AccountCondition,
     sandbox::{Failure, Stage},
     shutdown::Phase,
 };
@@ -88,7 +88,7 @@ async fn a_pause_survives_a_restart_and_resume_ends_it() {
     let paused = scene.until_account(AccountCondition::PausedQuota).await;
     scene.until_quiet().await;
     scene.stop(Phase::Immediate).await;
-    scene.store.restart();
+    scene.restart_queue().await;
     scene.start();
     assert_eq!(scene.until_account(AccountCondition::PausedQuota).await, paused);
     scene.submit(&["ok@example.net"]).await;

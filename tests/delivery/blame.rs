@@ -218,7 +218,7 @@ async fn what_a_message_has_cost_survives_a_restart() {
     let good = scene.submit(&["ok@example.net"]).await;
     until_relayed(&scene, &[good], HOUR).await;
     scene.stop(Phase::Immediate).await;
-    scene.store.restart();
+    scene.restart_queue().await;
     scene.clock.reboot();
     scene.start();
     for _ in 0..5 {

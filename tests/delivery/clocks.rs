@@ -15,7 +15,6 @@ use pillarbox::{
     queue::{
         id::QueueId,
         state::{AccountCondition, RecipientState},
-        store::Store,
     },
     sandbox::{Failure, Stage},
 };

@@ -5,10 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use pillarbox::{
     clock::Clock,
     delivery::{Tls, Uncertain},
-    queue::{
-        state::{AccountCondition, RecipientState},
-        store::Store,
-    },
+    queue::state::{AccountCondition, RecipientState},
     sandbox::{Failure, Stage},
     shutdown::Phase,
 };

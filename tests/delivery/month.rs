@@ -325,7 +325,7 @@ impl Month {
         if self.random.bool() {
             self.scene.clock.reboot();
         }
-        self.scene.store.restart();
+        self.scene.restart_queue().await;
         self.scene.start_restored().await;
     }
 

@@ -4,10 +4,7 @@ use pillarbox::{
     clock::Clock,
     delivery::Tls,
     message::{envelope::Lane, identity::FromPolicy},
-    queue::{
-        state::{AccountCondition, RecipientState},
-        store::Store,
-    },
+    queue::state::{AccountCondition, RecipientState},
     sandbox::{Failure, Stage},
 };
 

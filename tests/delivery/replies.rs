@@ -9,7 +9,6 @@ use pillarbox::{
     queue::{
         id::QueueId,
         state::{AccountCondition, RecipientState},
-        store::Store,
     },
     sandbox::{APP_PASSWORD, Failure, Stage},
 };
@@ -306,7 +305,7 @@ async fn a_full_day_is_known_after_a_restart_and_probed_with_one_recipient() {
     assert!(paused.is_day_full(scene.clock.wall()));
     scene.until_quiet().await;
     scene.stop(pillarbox::shutdown::Phase::Immediate).await;
-    scene.store.restart();
+    scene.restart_queue().await;
     scene.start();
     assert!(
         scene.until_account(AccountCondition::PausedQuota).await.is_day_full(scene.clock.wall())
@@ -332,7 +331,7 @@ async fn logins_of_the_last_hour_count_after_a_restart() {
         scene.until_names(id, &["relayed"]).await;
         scene.until_quiet().await;
         scene.stop(pillarbox::shutdown::Phase::Immediate).await;
-        scene.store.restart();
+        scene.restart_queue().await;
         if number == 0 {
             scene.clock.advance(10 * MINUTE);
         } else {

@@ -13,10 +13,9 @@ use pillarbox::{
         identity::{FromPolicy, Identity},
     },
     queue::{
+        Queue,
         id::QueueId,
-        memory_store::MemoryStore,
         state::{AccountCondition, AccountState, RecipientState},
-        store::Store,
     },
     sandbox::{self, APP_PASSWORD, Accepted, Sandbox},
     secret::Secret,
@@ -34,7 +33,7 @@ pub(super) const BODY: &[u8] = b"Subject: test\r\nMessage-ID: <one@example.org>\
 /// A pool, its queue and its upstream.
 pub(super) struct Scene {
     pub(super) sandbox: Sandbox,
-    pub(super) store: Arc<MemoryStore>,
+    pub(super) store: Arc<Queue>,
     pub(super) clock: ManualClock,
     pub(super) options: Options,
     pub(super) directory: tempfile::TempDir,
@@ -66,7 +65,7 @@ impl Scene {
             ca_file: Some(ca_file),
             ..options()
         };
-        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 30));
+        let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), 1 << 30));
         Self { sandbox, store, clock, options, directory, running: None }
     }
 
@@ -107,6 +106,11 @@ impl Scene {
         running.shutdown.advance(phase);
         let end = tokio::time::timeout(PATIENCE, running.tasks.join_next()).await;
         end.expect("the pool does not stop").unwrap().unwrap();
+    }
+
+    /// The process that has the queue is killed, and another one opens it; the pool must have been stopped.
+    pub(super) async fn restart_queue(&mut self) {
+        self.store = Arc::new(self.store.killed().await);
     }
 
     pub(super) fn handle(&self) -> &PoolHandle {

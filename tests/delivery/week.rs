@@ -13,7 +13,6 @@ use pillarbox::{
     queue::{
         id::QueueId,
         state::{AccountCondition, RecipientState},
-        store::Store,
     },
     sandbox::{APP_PASSWORD, Accepted, Failure, Stage},
     shutdown::Phase,
@@ -120,7 +119,7 @@ impl Week {
         if self.random.bool() {
             self.scene.clock.reboot();
         }
-        self.scene.store.restart();
+        self.scene.restart_queue().await;
         self.scene.start();
     }
 

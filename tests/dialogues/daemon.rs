@@ -7,12 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use pillarbox::{
     clock::SystemClock,
-    queue::{
-        options::Options,
-        record::MessageRecord,
-        sled_store::SledStore,
-        store::{LIST_LENGTH_MAX, Store as _},
-    },
+    queue::{LIST_LENGTH_MAX, Queue, options::Options, record::MessageRecord},
     smtp::{dsn::Dsn, server::Transaction},
 };
 
@@ -118,7 +113,7 @@ fn expanded(arrival: Arrival) -> Arrival {
 /// What is in the queue, in the order in which it came.
 async fn stored(home: &Home) -> Vec<Arrival> {
     let options = Options::new(home.state().to_owned());
-    let store = SledStore::open(options, Arc::new(SystemClock::new())).unwrap();
+    let store = Queue::open(options, Arc::new(SystemClock::new())).unwrap();
     let mut arrivals = Vec::new();
     for message in store.list(None, LIST_LENGTH_MAX).await.unwrap() {
         let mut reader = store.open_message(message.id).await.unwrap();

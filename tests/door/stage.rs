@@ -17,7 +17,7 @@ use pillarbox::{
         options::{Endpoint, Limits, Local, Network, TlsFiles},
     },
     message::envelope::Lane,
-    queue::{memory_store::MemoryStore, store::Store},
+    queue::Queue,
     shutdown::Shutdown,
     smtp::server::{self, Authentication, Policy},
     telemetry,
@@ -130,7 +130,7 @@ impl Certificate {
 /// A listener at work.
 pub(super) struct Door {
     pub(super) address: SocketAddr,
-    pub(super) store: Arc<MemoryStore>,
+    pub(super) store: Arc<Queue>,
     pub(super) clock: ManualClock,
     clients: Arc<Clients>,
     _shutdown: Shutdown,
@@ -140,13 +140,13 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn open(options: Options) -> Self {
         let clock = ManualClock::new(Timestamp(1_700_000_000_000));
-        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), QUEUE_BYTES_MAX));
+        let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), QUEUE_BYTES_MAX));
         let sockets = bind(&options).unwrap();
         let listener = Listener::open(options, sockets).unwrap();
         let (address, clients) = (listener.addresses()[0], listener.clients());
         let shutdown = Shutdown::new();
         let mut running = JoinSet::new();
-        let queue = Arc::clone(&store) as Arc<dyn Store>;
+        let queue = Arc::clone(&store);
         running.spawn(listener.run(queue, Arc::new(clock.clone()), shutdown.watch()));
         Self { address, store, clock, clients, _shutdown: shutdown, _running: running }
     }

@@ -14,10 +14,9 @@ use pillarbox::{
     },
     message::envelope::{BodyKind, Envelope, Lane, Origin},
     queue::{
+        Queue,
         id::QueueId,
-        memory_store::MemoryStore,
         state::{AccountCondition, AccountState},
-        store::Store,
     },
     sandbox::{self, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN, Sandbox},
     secret::Secret,
@@ -40,7 +39,7 @@ pub(super) struct Scene {
     pub(super) options: Options,
     pub(super) tokens: pillarbox::delivery::oauth::Options,
     pub(super) directory: tempfile::TempDir,
-    store: Arc<MemoryStore>,
+    store: Arc<Queue>,
     running: Option<(PoolHandle, Shutdown, JoinSet<()>)>,
 }
 
@@ -63,7 +62,7 @@ impl Scene {
             tokens(&sandbox.oauth_url(), directory.path().join("state/oauth-token.json"));
         tokens.limits.answer = PATIENCE;
         let options = options_of(&sandbox, &ca_file);
-        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 30));
+        let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), 1 << 30));
         let scene = Self { sandbox, clock, options, tokens, directory, store, running: None };
         scene.file().replace(&stored(REFRESH_TOKEN, scene.clock.wall())).unwrap();
         scene

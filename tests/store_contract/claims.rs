@@ -2,6 +2,18 @@
 
 use super::*;
 
+async fn settle_and_claim(
+    queue: &Fixture,
+    claimed: &ClaimedMessage,
+    outcome: Outcome,
+    limits: ClaimLimits,
+) -> (Result<(), QueueError>, Result<Claim, QueueError>) {
+    let outcomes = claimed.recipients.iter().map(|one| (one.index, outcome.clone())).collect();
+    let (reservation, at) = (claimed.reservation, queue.clock.wall());
+    let settlement = Settlement { reservation, at, outcomes };
+    queue.store().settle_and_claim(claimed.id, settlement, queue.clock.now(), limits).await
+}
+
 contract! {
     async fn a_settlement_of_an_earlier_claim_ends_no_later_one(mut queue) {
         queue.accept(&["a@x.org"]).await;
@@ -18,6 +30,37 @@ contract! {
         assert_eq!((queue.spent().await, queue.store().totals().messages), (1, 0));
     }
 
+    async fn a_claim_beside_a_settlement_sees_what_came_back(mut queue) {
+        let first = queue.accept(&["a@x.org"]).await;
+        queue.clock.advance(Duration::from_secs(1));
+        queue.accept(&["b@x.org"]).await;
+        let claimed = queue.claim().await;
+        let (settled, claim) = settle_and_claim(&queue, &claimed, Outcome::NotTried { until: None }, TERMS).await;
+        assert_eq!(settled, Ok(()));
+        let Ok(Claim::Message(again)) = claim else { panic!("{claim:?}") };
+        assert_eq!((again.id, queue.spent().await), (first, 1));
+        assert_ne!(again.reservation, claimed.reservation);
+    }
+
+    async fn a_claim_that_comes_to_nothing_changes_nothing_about_the_settlement_beside_it(mut queue) {
+        let limited = ClaimLimits { limit: Limit::of(1), ..TERMS };
+        for recipient in ["a@x.org", "b@x.org"] {
+            queue.accept(&[recipient]).await;
+        }
+        let claimed = queue.claim().await;
+        let (settled, claim) = settle_and_claim(&queue, &claimed, relayed(), limited).await;
+        assert_eq!(settled, Ok(()));
+        assert!(matches!(claim, Ok(Claim::Exhausted { .. })), "{claim:?}");
+        queue.crash().await;
+        assert_eq!((queue.spent().await, queue.store().totals().messages), (1, 1));
+        let claimed = queue.claim().await;
+        let (settled, claim) = settle_and_claim(&queue, &claimed, relayed(), TERMS).await;
+        assert_eq!(settled, Ok(()));
+        assert!(matches!(claim, Ok(Claim::Idle { next: None })), "{claim:?}");
+        queue.crash().await;
+        assert_eq!((queue.spent().await, queue.store().totals().messages), (2, 0));
+    }
+
     async fn a_dead_letter_that_a_person_resends_while_dead_letters_expire_is_kept(mut queue) {
         let id = queue.accept(&["a@x.org"]).await;
         queue.settle(&queue.claim().await, Outcome::Dead { reply: "550".into() }).await;
@@ -26,10 +69,10 @@ contract! {
         let page = queue.store().dead(None, 10).await.unwrap();
         assert!(page[0].record.is_dead_since_before(keep_after));
         assert_eq!(queue.store().retry(id, queue.clock.wall()).await, Ok(1));
-        assert_eq!(queue.store().expire(id, keep_after).await, Err(StoreError::Conflict(id)));
+        assert_eq!(queue.store().expire(id, keep_after).await, Err(QueueError::Conflict(id)));
         queue.crash().await;
         assert_eq!(queue.claim().await.id, id);
-        assert_eq!(queue.store().expire(id, keep_after).await, Err(StoreError::Conflict(id)));
+        assert_eq!(queue.store().expire(id, keep_after).await, Err(QueueError::Conflict(id)));
     }
 
     async fn whoever_only_reads_a_message_changes_nothing(mut queue) {
@@ -38,15 +81,15 @@ contract! {
         if let Backend::Sled { directory, .. } = &queue.backend {
             std::fs::write(spool_file(directory.path(), id), "damaged").unwrap();
             let read = queue.store().read_message(id).await;
-            assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{read:?}");
+            assert!(matches!(read, Err(QueueError::Corrupt { .. })), "{read:?}");
             std::fs::remove_file(spool_file(directory.path(), id)).unwrap();
-            assert_eq!(queue.store().read_message(id).await.err(), Some(StoreError::NotFound(id)));
+            assert_eq!(queue.store().read_message(id).await.err(), Some(QueueError::NotFound(id)));
         } else {
             assert!(queue.store().read_message(id).await.is_ok());
         }
         assert_eq!(queue.show(id).await.recipients()[0].state.name(), "reserved");
         assert_eq!(queue.store().totals().set_aside, 0);
         queue.settle(&claimed, relayed()).await;
-        assert_eq!(queue.store().read_message(id).await.err(), Some(StoreError::NotFound(id)));
+        assert_eq!(queue.store().read_message(id).await.err(), Some(QueueError::NotFound(id)));
     }
 }

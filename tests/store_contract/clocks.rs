@@ -6,11 +6,11 @@ mod histories;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
-const TEN: ClaimTerms = ClaimTerms { limit: Limit::of(10), ..TERMS };
+const TEN: ClaimLimits = ClaimLimits { limit: Limit::of(10), ..TERMS };
 
 impl Fixture {
     /// Relays as long as anything may leave; how many messages that were.
-    async fn relay_all(&self, terms: ClaimTerms) -> usize {
+    async fn relay_all(&self, terms: ClaimLimits) -> usize {
         let mut relayed_now = 0;
         while let Claim::Message(claimed) =
             self.store().claim_due(self.clock.now(), terms).await.unwrap()

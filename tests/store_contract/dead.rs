@@ -40,13 +40,13 @@ contract! {
         queue.accept(&["waiting@example.net"]).await;
         queue.crash().await;
         let store = queue.store();
-        assert_eq!(ids(&store.untold(10).await.unwrap()), [first, second]);
-        assert_eq!(ids(&store.untold(1).await.unwrap()), [first]);
-        store.told(first, vec![0].into()).await.unwrap();
+        assert_eq!(ids(&store.unnotified(10).await.unwrap()), [first, second]);
+        assert_eq!(ids(&store.unnotified(1).await.unwrap()), [first]);
+        store.mark_notified(first, vec![0].into()).await.unwrap();
         drop(store);
         queue.crash().await;
         let store = queue.store();
-        assert_eq!(ids(&store.untold(10).await.unwrap()), [second]);
+        assert_eq!(ids(&store.unnotified(10).await.unwrap()), [second]);
         assert_eq!(ids(&store.dead(None, 10).await.unwrap()), [first, second]);
         assert_eq!(ids(&store.dead(Some(first), 10).await.unwrap()), [second]);
         assert_eq!(ids(&store.dead(None, 1).await.unwrap()), [first]);
@@ -59,21 +59,21 @@ contract! {
         let dead = |reply: &str| Outcome::Dead { reply: reply.into() };
         let later = Outcome::Deferred { until: at, reply: "451 4.3.0 later".into() };
         queue.store().settle(claimed.id, Settlement { reservation: claimed.reservation, at, outcomes: vec![(0, dead("550")), (1, later)] }).await.unwrap();
-        let found = queue.store().untold(10).await.unwrap();
+        let found = queue.store().unnotified(10).await.unwrap();
         let places: Vec<usize> = found[0].record.untold().collect();
         let claimed = queue.claim().await;
         queue.settle(&claimed, dead("554")).await;
-        queue.store().told(id, places.into()).await.unwrap();
+        queue.store().mark_notified(id, places.into()).await.unwrap();
         queue.crash().await;
-        let found = queue.store().untold(10).await.unwrap();
+        let found = queue.store().unnotified(10).await.unwrap();
         assert_eq!(found[0].record.untold().collect::<Vec<_>>(), [1]);
-        queue.store().told(id, vec![1].into()).await.unwrap();
-        assert!(queue.store().untold(10).await.unwrap().is_empty());
+        queue.store().mark_notified(id, vec![1].into()).await.unwrap();
+        assert!(queue.store().unnotified(10).await.unwrap().is_empty());
     }
 
     async fn a_dead_letter_that_is_retried_has_a_new_lifetime_and_is_told_of_again(mut queue) {
         let id = dead_letter(&queue).await;
-        queue.store().told(id, vec![0].into()).await.unwrap();
+        queue.store().mark_notified(id, vec![0].into()).await.unwrap();
         queue.clock.advance(6 * DAY);
         let now = queue.clock.wall();
         assert_eq!(queue.store().retry(id, now).await.unwrap(), 1);
@@ -82,7 +82,7 @@ contract! {
         assert_eq!(claimed.lifetime_from, now);
         queue.settle(&claimed, Outcome::Dead { reply: "550 5.1.1 still not".into() }).await;
         queue.crash().await;
-        assert_eq!(ids(&queue.store().untold(10).await.unwrap()), [id]);
+        assert_eq!(ids(&queue.store().unnotified(10).await.unwrap()), [id]);
     }
 
     async fn dead_letters_expire_into_the_history_and_nothing_else_does(mut queue) {
@@ -120,18 +120,18 @@ contract! {
         queue.settle(&claimed, relayed()).await;
         queue.crash().await;
         let store = queue.store();
-        assert_eq!(ids(&store.untold(10).await.unwrap()), [id]);
+        assert_eq!(ids(&store.unnotified(10).await.unwrap()), [id]);
         assert!(store.dead(None, 10).await.unwrap().is_empty(), "it is not a dead letter");
         assert!(store.history(None, 10).await.unwrap().is_empty());
         assert!(store.open_message(id).await.is_ok(), "its notice wants its header");
         let at = queue.clock.wall();
         let to = "joe@partner.example".parse::<Address>().unwrap();
         let notices = (0..20).map(|_| NoticeSent { at, kind: NoticeKind::Relayed, to: to.clone(), id }).collect();
-        store.told(id, Told { places: vec![0], delayed: false, notices }).await.unwrap();
+        store.mark_notified(id, Notified { places: vec![0], delayed: false, notices }).await.unwrap();
         drop(store);
         queue.crash().await;
         let store = queue.store();
-        assert!(store.untold(10).await.unwrap().is_empty());
+        assert!(store.unnotified(10).await.unwrap().is_empty());
         let history = store.history(None, 10).await.unwrap();
         assert_eq!(ids(&history), [id]);
         assert_eq!(history[0].record.notices.len(), 8, "only the last ones are kept");
@@ -148,13 +148,13 @@ contract! {
         queue.store().hold(of_a_person, queue.clock.wall(), "a storm".into()).await.unwrap();
         queue.crash().await;
         let store = queue.store();
-        assert_eq!(ids(&store.untold(10).await.unwrap()), [id]);
+        assert_eq!(ids(&store.unnotified(10).await.unwrap()), [id]);
         assert!(store.dead(None, 10).await.unwrap().is_empty(), "it is not a dead letter");
-        store.told(id, vec![0].into()).await.unwrap();
+        store.mark_notified(id, vec![0].into()).await.unwrap();
         drop(store);
         queue.crash().await;
         let store = queue.store();
-        assert!(store.untold(10).await.unwrap().is_empty(), "a kill does not forget who was told");
+        assert!(store.unnotified(10).await.unwrap().is_empty(), "a kill does not forget who was told");
         let since = queue.clock.wall();
         assert_eq!(store.expire_dead(since.before(DAY)).await, Ok(0), "its time is not over");
         queue.clock.advance(30 * DAY);
@@ -171,13 +171,13 @@ contract! {
         let id = queue.accept(&["lost@example.net"]).await;
         let lost = || Outcome::Uncertain { resend_at: None, reason: "the connection was lost".into() };
         queue.settle(&queue.claim().await, lost()).await;
-        queue.store().told(id, vec![0].into()).await.unwrap();
+        queue.store().mark_notified(id, vec![0].into()).await.unwrap();
         let keep_after = queue.clock.wall().after(DAY);
         assert_eq!(queue.store().retry(id, queue.clock.wall()).await, Ok(1));
-        assert_eq!(queue.store().expire(id, keep_after).await, Err(StoreError::Conflict(id)));
+        assert_eq!(queue.store().expire(id, keep_after).await, Err(QueueError::Conflict(id)));
         queue.settle(&queue.claim().await, lost()).await;
         queue.crash().await;
-        assert_eq!(ids(&queue.store().untold(10).await.unwrap()), [id]);
+        assert_eq!(ids(&queue.store().unnotified(10).await.unwrap()), [id]);
         assert_eq!(queue.store().expire_dead(keep_after).await, Ok(1), "told or not");
     }
 }

@@ -13,7 +13,7 @@ fn addresses(count: usize) -> Vec<String> {
 
 /// Claims and ends everything that is due, a hundred recipients at a time.
 async fn end_all(queue: &Fixture, outcome: &Outcome) {
-    let terms = ClaimTerms { limit: Limit::of(u32::MAX), ..TERMS };
+    let terms = ClaimLimits { limit: Limit::of(u32::MAX), ..TERMS };
     loop {
         match queue.store().claim_due(queue.clock.now(), terms).await.unwrap() {
             Claim::Message(claimed) => queue.settle(&claimed, outcome.clone()).await,

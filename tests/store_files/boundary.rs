@@ -2,12 +2,7 @@
 
 use std::fs;
 
-use pillarbox::queue::{
-    options::Options,
-    sled_store::SledStore,
-    state::AccountState,
-    store::{Outcome, Store as _},
-};
+use pillarbox::queue::{Outcome, Queue, options::Options, state::AccountState};
 
 use super::stage::{NOW, Stage, envelope};
 
@@ -49,13 +44,13 @@ fn set_layout(stage: &Stage, layout: u32) {
 async fn what_a_newer_program_wrote_is_not_opened_but_can_be_taken_out() {
     let stage = Stage::new();
     let store = stage.open();
-    stage.accept(&*store, envelope(&["a@x.example"]), b"A: b\r\n").await;
+    stage.accept(&store, envelope(&["a@x.example"]), b"A: b\r\n").await;
     store.close().await;
     drop(store);
     set_layout(&stage, 99);
     let before = stage.files();
     let clock = std::sync::Arc::new(pillarbox::clock::ManualClock::new(NOW));
-    let refused = SledStore::open(Options::new(stage.state()), clock).unwrap_err().to_string();
+    let refused = Queue::open(Options::new(stage.state()), clock).unwrap_err().to_string();
     assert!(refused.contains("left untouched") && refused.contains("layout 99"), "{refused}");
     let said = stage.refused(&["check"], 65);
     assert!(
@@ -122,9 +117,9 @@ async fn a_newer_version_of_any_record_or_frame_keeps_the_queue_closed_and_untou
     for raised in [Raised::Message, Raised::Event, Raised::Account, Raised::Frame] {
         let stage = Stage::new();
         let store = stage.open();
-        let id = stage.accept(&*store, envelope(&["a@x.example"]), b"A: b\r\n").await;
+        let id = stage.accept(&store, envelope(&["a@x.example"]), b"A: b\r\n").await;
         let held = Outcome::Uncertain { resend_at: None, reason: "a test".into() };
-        stage.settle(&*store, id, vec![(0, held)]).await;
+        stage.settle(&store, id, vec![(0, held)]).await;
         store.set_account_state(AccountState::open(NOW)).await.unwrap();
         store.close().await;
         drop(store);
@@ -136,7 +131,7 @@ async fn a_newer_version_of_any_record_or_frame_keeps_the_queue_closed_and_untou
         };
         let spool = below("spool");
         let clock = std::sync::Arc::new(pillarbox::clock::ManualClock::new(NOW));
-        let refused = SledStore::open(Options::new(stage.state()), clock).unwrap_err().to_string();
+        let refused = Queue::open(Options::new(stage.state()), clock).unwrap_err().to_string();
         assert!(refused.contains("left untouched") && refused.contains("version 2"), "{refused}");
         assert_eq!((below("spool"), below("damaged")), (spool, Vec::new()), "{raised:?}");
         let mut names = fs::read_dir(stage.state()).unwrap();

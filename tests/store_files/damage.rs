@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pillarbox::queue::{id::QueueId, store::Store as _};
+use pillarbox::queue::id::QueueId;
 
 use super::stage::{Stage, envelope};
 
@@ -11,7 +11,7 @@ async fn three() -> (Stage, [QueueId; 3]) {
     let stage = Stage::new();
     let store = stage.open();
     let accept =
-        |text: &'static str| stage.accept(&*store, envelope(&["a@x.example"]), text.as_bytes());
+        |text: &'static str| stage.accept(&store, envelope(&["a@x.example"]), text.as_bytes());
     let ids = [accept("A: 1\r\n").await, accept("A: 2\r\n").await, accept("A: 3\r\n").await];
     store.hold(ids[2], super::NOW, "a test".into()).await.unwrap();
     store.close().await;
@@ -79,7 +79,7 @@ async fn a_file_that_is_gone_is_a_problem_and_one_without_a_record_is_none() {
 
     let stranger = Stage::new();
     let store = stranger.open();
-    let id = stranger.accept(&*store, envelope(&["b@x.example"]), b"A: 4\r\n").await;
+    let id = stranger.accept(&store, envelope(&["b@x.example"]), b"A: 4\r\n").await;
     store.close().await;
     drop(store);
     let from = stranger.spool_file(id);

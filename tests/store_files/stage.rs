@@ -12,13 +12,8 @@ use pillarbox::{
     clock::{Clock as _, ManualClock, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane, LocalUser, Origin},
     queue::{
-        carried::Carried,
-        id::QueueId,
-        inspection::Inspection,
-        options::Options,
-        sled_store::SledStore,
-        state::RecipientState,
-        store::{Claim, ClaimTerms, Outcome, Settlement, Store},
+        Claim, ClaimLimits, Outcome, Queue, Settlement, id::QueueId, inspection::Inspection,
+        options::Options, portable::PortableMessage, state::RecipientState,
     },
     smtp::dsn::{Content, Dsn, Notify, RecipientDsn},
 };
@@ -59,15 +54,15 @@ impl Stage {
         self.path(name)
     }
 
-    pub(super) fn open(&self) -> Arc<SledStore> {
+    pub(super) fn open(&self) -> Arc<Queue> {
         let mut options = Options::new(self.state());
         options.min_free_bytes = 0;
-        Arc::new(SledStore::open(options, Arc::new(self.clock.clone())).unwrap())
+        Arc::new(Queue::open(options, Arc::new(self.clock.clone())).unwrap())
     }
 
     pub(super) async fn accept(
         &self,
-        store: &dyn Store,
+        store: &Queue,
         envelope: Envelope,
         message: &[u8],
     ) -> QueueId {
@@ -82,13 +77,8 @@ impl Stage {
     }
 
     /// Claims the one message that is due and settles it.
-    pub(super) async fn settle(
-        &self,
-        store: &dyn Store,
-        id: QueueId,
-        outcomes: Vec<(usize, Outcome)>,
-    ) {
-        let terms = ClaimTerms {
+    pub(super) async fn settle(&self, store: &Queue, id: QueueId, outcomes: Vec<(usize, Outcome)>) {
+        let terms = ClaimLimits {
             limit: pillarbox::budget::Limit::of(500),
             urgent_reserve: 0,
             notice_reserve: 0,
@@ -104,7 +94,7 @@ impl Stage {
     }
 
     /// What is in the queue, in the order of acceptance.
-    pub(super) fn carried(&self) -> Vec<Carried> {
+    pub(super) fn carried(&self) -> Vec<PortableMessage> {
         if !self.state().join("spool").exists() {
             return Vec::new();
         }

@@ -18,8 +18,8 @@ use crate::{
     clock::{Moment, Steps, Timestamp},
     delivery::PoolStatus,
     queue::{
+        QueueError,
         state::{AccountCondition, AccountState},
-        store::StoreError,
         waiting::Refusing,
     },
 };
@@ -150,7 +150,7 @@ fn trouble(account: AccountState) -> Option<AccountTrouble> {
     })
 }
 
-async fn walk(sources: &Sources, now: Moment) -> Result<Survey, StoreError> {
+async fn walk(sources: &Sources, now: Moment) -> Result<Survey, QueueError> {
     let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
     sources.outlook.keep(now, survey.due, survey.recipients.held).await;
     Ok(survey)

@@ -11,9 +11,9 @@ use crate::{
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
     queue::{
-        checkup::{self, Finding, Gravity, Summary},
         inspection::Inspection,
         options::Options,
+        verification::{self, Finding, Gravity, Summary},
     },
 };
 
@@ -26,7 +26,7 @@ pub(super) fn run(out: &mut dyn Write, options: &Options, as_json: bool) -> Resu
             printed = print(out, finding, as_json);
         }
     };
-    let summary = checkup::check(&inspection, SystemClock::new().now(), &mut tell)?;
+    let summary = verification::check(&inspection, SystemClock::new().now(), &mut tell)?;
     printed?;
     if as_json {
         let words = json!({ "summary": {

@@ -17,7 +17,7 @@ use crate::{
         screen::{clean, count},
     },
     exit::{Exit, Failure},
-    queue::{carried::Carried, inspection::TakeError, options::Options},
+    queue::{inspection::TakeError, options::Options, portable::PortableMessage},
 };
 
 /// What is written where.
@@ -101,7 +101,7 @@ pub(super) fn run(
     }
 }
 
-fn is_wanted(states: &[State], carried: &Carried) -> bool {
+fn is_wanted(states: &[State], carried: &PortableMessage) -> bool {
     let in_state =
         |state: &State| carried.recipients.iter().any(|found| found.state.name() == state.name());
     states.is_empty() || states.iter().any(in_state)

@@ -31,12 +31,11 @@ use crate::{
         mbox,
     },
     queue::{
-        carried::Carried,
-        draft::Draft,
+        Queue, QueueError,
+        incoming::IncomingMessage,
         options::Options,
+        portable::PortableMessage,
         restored::{InFlight, Restored, Stopped},
-        sled_store::SledStore,
-        store::{Store as _, StoreError},
     },
     smtp::{address::Address, dsn::Dsn},
 };
@@ -78,7 +77,7 @@ pub(super) fn run(
     let in_flight = if options.hold_uncertain { InFlight::Held } else { InFlight::ResentOnce };
     let clock = Arc::new(SystemClock::new());
     let now = clock.wall();
-    let store = SledStore::open(options, clock)?;
+    let store = Queue::open(options, clock)?;
     let runtime = Runtime::of_a_daemon()?;
     let mut import = Import { store, arguments, in_flight, now, tally: Tally::default() };
     let result = loop {
@@ -122,7 +121,7 @@ fn belongs_to_us(directory: &Path) -> Result<(), Failure> {
 }
 
 struct Import<'a> {
-    store: SledStore,
+    store: Queue,
     arguments: &'a Arguments,
     in_flight: InFlight,
     now: Timestamp,
@@ -159,11 +158,14 @@ impl Import<'_> {
     }
 
     /// What would be queued; nothing when the queue knows it.
-    async fn draft(&self, found: &FoundMessage) -> Result<Option<(Draft, Vec<u8>)>, Refusal> {
+    async fn draft(
+        &self,
+        found: &FoundMessage,
+    ) -> Result<Option<(IncomingMessage, Vec<u8>)>, Refusal> {
         let stopped = if self.arguments.queue { Stopped::Due } else { Stopped::Held };
         let bytes = found.bytes.as_ref().map_err(|reason| Refusal::Message(reason.clone()))?;
         let carried =
-            Carried::of_file(bytes).map_err(|error| Refusal::Message(error.to_string()))?;
+            PortableMessage::of_file(bytes).map_err(|error| Refusal::Message(error.to_string()))?;
         let Some(carried) = carried else {
             let message = mbox::from_a_file(bytes);
             let sender = self.arguments.sender.as_ref();
@@ -174,9 +176,9 @@ impl Import<'_> {
             draft.restore(restored);
             return Ok(Some((draft, message)));
         };
-        let Carried { id, envelope, recipients, message } = carried;
+        let PortableMessage { id, envelope, recipients, message } = carried;
         let mut draft = match self.store.begin_as(id, envelope).await {
-            Err(StoreError::AlreadyKnown(_)) => return Ok(None),
+            Err(QueueError::AlreadyKnown(_)) => return Ok(None),
             answer => answer?,
         };
         draft.restore(Restored::from_export(&recipients, stopped, self.in_flight, self.now));
@@ -195,8 +197,8 @@ impl Import<'_> {
         }
     }
 
-    async fn store(&self, mut draft: Draft, message: &[u8]) -> Result<(), StoreError> {
-        for block in message.chunks(crate::queue::draft::BUFFER_BYTES) {
+    async fn store(&self, mut draft: IncomingMessage, message: &[u8]) -> Result<(), QueueError> {
+        for block in message.chunks(crate::queue::reader::BUFFER_BYTES) {
             draft.write(block).await?;
         }
         let _receipt = self.store.enqueue(draft).await?;
@@ -209,23 +211,23 @@ enum Refusal {
     /// It is its own fault.
     Message(String),
     /// Nothing comes in any more.
-    Store(StoreError),
+    Store(QueueError),
 }
 
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
+impl From<QueueError> for Refusal {
+    fn from(error: QueueError) -> Self {
         match error {
-            StoreError::Full(_) | StoreError::Unavailable(_) => Self::Store(error),
-            StoreError::Corrupt { .. }
-            | StoreError::NotFound(_)
-            | StoreError::Conflict(_)
-            | StoreError::OtherState(_)
-            | StoreError::AlreadyKnown(_) => Self::Message(error.to_string()),
+            QueueError::Full(_) | QueueError::Unavailable(_) => Self::Store(error),
+            QueueError::Corrupt { .. }
+            | QueueError::NotFound(_)
+            | QueueError::Conflict(_)
+            | QueueError::OtherState(_)
+            | QueueError::AlreadyKnown(_) => Self::Message(error.to_string()),
         }
     }
 }
 
-fn stopped(error: &StoreError) -> Failure {
+fn stopped(error: &QueueError) -> Failure {
     let words = format!(
         "the import stopped: {error}. Run it again later; what is in the queue is passed over"
     );

@@ -14,7 +14,7 @@ use std::{
 use clap::ValueEnum;
 use rustix::fs::{Mode, OFlags};
 
-use crate::{message::mbox, queue::carried::Carried, smtp::address::Address};
+use crate::{message::mbox, queue::portable::PortableMessage, smtp::address::Address};
 
 /// Octets of one message: three times what the listener takes at most.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -165,7 +165,7 @@ impl MailboxWriter {
     }
 
     /// Adds a message.
-    pub(super) fn write(&mut self, carried: &Carried) -> io::Result<()> {
+    pub(super) fn write(&mut self, carried: &PortableMessage) -> io::Result<()> {
         match self {
             Self::Mbox { file, .. } => {
                 let sender =
@@ -207,7 +207,7 @@ impl MailboxWriter {
 }
 
 /// When the message was accepted, as asctime writes it, in UTC.
-fn date(carried: &Carried) -> String {
+fn date(carried: &PortableMessage) -> String {
     let accepted = jiff::Timestamp::from_millisecond(carried.envelope.accepted_at.0);
     let accepted = accepted.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     accepted.strftime("%a %b %e %H:%M:%S %Y").to_string()

@@ -3,29 +3,25 @@
 use super::*;
 use crate::{
     clock::ManualClock,
-    queue::{
-        memory_store::MemoryStore,
-        store::{Claim, ClaimTerms, Outcome, Settlement},
-    },
+    queue::{Claim, ClaimLimits, Outcome, Queue, Settlement},
     smtp::dsn::{Notify, RecipientDsn},
 };
 
 struct Scene {
     clock: ManualClock,
-    store: Arc<MemoryStore>,
+    store: Arc<Queue>,
     keeper: Keeper,
 }
 
 impl Scene {
     fn new(senders: bool) -> Self {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), 1 << 30));
+        let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), 1 << 30));
         let mut options = Options::new("web01.example".into());
         options.from = "me@gmail.com".parse().ok();
         options.admin = "admin@example.org".parse().ok();
         options.senders = senders;
-        let keeper =
-            Keeper::new(options, Arc::clone(&store) as Arc<dyn Store>, Arc::new(clock.clone()));
+        let keeper = Keeper::new(options, Arc::clone(&store), Arc::new(clock.clone()));
         Self { clock, store, keeper }
     }
 
@@ -62,7 +58,7 @@ impl Scene {
         let id = self.store.enqueue(draft).await.unwrap().id();
         // Only this one: whatever else waits is left alone.
         loop {
-            let terms = ClaimTerms {
+            let terms = ClaimLimits {
                 limit: crate::budget::Limit::of(10_000),
                 recipients_max: 100,
                 urgent_reserve: 0,
@@ -170,7 +166,10 @@ async fn nobody_is_told_of_a_notice_or_of_what_nobody_wanted_to_know() {
     scene.refused("root@web02.example", Some(Notify { success: true, ..Notify::default() })).await;
     scene.look_after(3600).await;
     assert!(scene.notices().await.is_empty());
-    assert!(scene.store.untold(10).await.unwrap().is_empty(), "they are not looked at for ever");
+    assert!(
+        scene.store.unnotified(10).await.unwrap().is_empty(),
+        "they are not looked at for ever"
+    );
 }
 
 #[tokio::test]
@@ -219,7 +218,7 @@ async fn an_answer_that_was_lost_twice_is_told_of_once_as_a_death_is_and_a_perso
     ] {
         assert!(notices[0].1.contains(words), "{words} is missing in\n{}", notices[0].1);
     }
-    assert!(scene.store.untold(10).await.unwrap().is_empty());
+    assert!(scene.store.unnotified(10).await.unwrap().is_empty());
     scene.look_after(7 * 24 * 3_600).await;
     assert_eq!(scene.notices().await.len(), 2, "once");
     let record = scene.store.show(id).await.unwrap().unwrap().record;
@@ -372,7 +371,7 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
         draft.write(b"Subject: one\r\n\r\ntext\r\n").await.unwrap();
         scene.store.enqueue(draft).await.unwrap().id()
     };
-    let terms = ClaimTerms {
+    let terms = ClaimLimits {
         limit: crate::budget::Limit::of(3),
         notice_reserve: 1,
         urgent_reserve: 0,

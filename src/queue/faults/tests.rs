@@ -12,10 +12,8 @@ use crate::{
     clock::{Clock as _, ManualClock, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane, Origin},
     queue::{
-        id::QueueId,
+        Claim, ClaimLimits, ClaimedMessage, Outcome, Queue, Settlement, id::QueueId,
         options::Options,
-        sled_store::SledStore,
-        store::{Claim, ClaimTerms, ClaimedMessage, Outcome, Settlement, Store as _},
     },
     smtp::dsn::Dsn,
 };
@@ -51,14 +49,14 @@ impl Run {
         }
     }
 
-    fn open(&self) -> SledStore {
+    fn open(&self) -> Queue {
         let mut options = Options::new(self.directory.path().into());
         options.min_free_bytes = 0;
         let clock = Arc::new(self.clock.clone());
-        SledStore::open_with(options, clock, self.faults.clone()).unwrap()
+        Queue::open_on(options, clock, self.faults.clone()).unwrap()
     }
 
-    async fn accept(&mut self, store: &SledStore) {
+    async fn accept(&mut self, store: &Queue) {
         let recipients = [1, 1, 2, 20][self.random.usize(..4)];
         let path = |number| format!("reader-{number}@example.net").parse().unwrap();
         let envelope = Envelope {
@@ -87,8 +85,8 @@ impl Run {
     }
 
     /// Relays one message, should there be one; `None` when nothing can leave.
-    async fn relay(&mut self, store: &SledStore) -> Option<QueueId> {
-        let terms = ClaimTerms {
+    async fn relay(&mut self, store: &Queue) -> Option<QueueId> {
+        let terms = ClaimLimits {
             limit: crate::budget::Limit::of(LIMIT),
             urgent_reserve: 0,
             notice_reserve: 0,
@@ -109,7 +107,7 @@ impl Run {
         Some(claimed.id)
     }
 
-    async fn settle(&mut self, store: &SledStore, claimed: &ClaimedMessage, outcome: Outcome) {
+    async fn settle(&mut self, store: &Queue, claimed: &ClaimedMessage, outcome: Outcome) {
         let outcomes = claimed.recipients.iter().map(|one| (one.index, outcome.clone())).collect();
         let reservation = claimed.reservation;
         let settlement = Settlement { reservation, at: self.clock.wall(), outcomes };
@@ -125,7 +123,7 @@ impl Run {
     }
 
     /// Everything that waits leaves, a day after the other when the budget is spent.
-    async fn drain(&mut self, store: &SledStore) {
+    async fn drain(&mut self, store: &Queue) {
         for _ in 0..10 {
             let before = self.spent;
             while self.relay(store).await.is_some() {}

@@ -10,7 +10,7 @@ use super::*;
 use crate::support::outage;
 
 const FIVE: u32 = 5;
-const LIMIT: ClaimTerms = ClaimTerms { limit: Limit::of(FIVE), ..TERMS };
+const LIMIT: ClaimLimits = ClaimLimits { limit: Limit::of(FIVE), ..TERMS };
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 const OPERATIONS: usize = 40;
 const YEARS: i64 = 10 * 365 * 24 * 3_600 * 1_000;
@@ -168,8 +168,8 @@ impl History {
         let id = self.queue.accept_in(Lane::Urgent, &["waits@x.org"]).await;
         let room = FIVE * 2;
         let store = self.queue.store();
-        let claim =
-            store.claim_due(self.queue.clock.now(), ClaimTerms { limit: Limit::of(room), ..LIMIT });
+        let claim = store
+            .claim_due(self.queue.clock.now(), ClaimLimits { limit: Limit::of(room), ..LIMIT });
         let Claim::Message(claimed) = claim.await.unwrap() else { panic!("it is urgent") };
         assert_eq!(claimed.id, id);
         let wait = self.below(20 * HOUR);

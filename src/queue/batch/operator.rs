@@ -1,33 +1,30 @@
-//! An administrator's verbs on a message, and what is noted about it: retry, hold, delete, told.
+//! An administrator's verbs on a message, and what is noted about it: retry, hold, delete, notified.
 //!
-//! Rule: verbs of the engine like the others: decisions only, into the changes of the batch; none of them
-//! touches a message that a worker has. Must not know who asks.
+//! None of these verbs touches a message that a worker has.
 
-use super::{
-    engine::{Answer, Engine},
-    id::QueueId,
-    only::Only,
-    overlay::{current, finish},
-    record::{MessageRecord, NOTICES_MAX, Setbacks},
-    state::RecipientState,
-    store::{StoreError, Told},
-    tables::{Changes, Tables},
-    transition::cut,
+use super::{Answer, Batch};
+use crate::{
+    clock::Timestamp,
+    queue::{
+        claim::Notified,
+        error::QueueError,
+        id::QueueId,
+        only::Only,
+        record::{MessageRecord, NOTICES_MAX, Setbacks},
+        state::{RecipientState, cut},
+    },
 };
-use crate::clock::Timestamp;
 
 /// Why a deleted message is in the history.
-pub(super) const DELETED: &str = "deleted by a person";
+const DELETED: &str = "deleted by a person";
 
 /// Why a message that was held for long enough is in the history.
 const UNDECIDED: &str = "it was held until its time was over";
 
-impl Engine {
+impl Batch<'_> {
     /// Makes every recipient that waits, is held or is dead due at once.
-    pub(super) fn retry(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
+    pub(in crate::queue) fn retry(
+        &mut self,
         id: QueueId,
         now: Timestamp,
         only: &Only,
@@ -37,7 +34,7 @@ impl Engine {
             record.delay_told = false;
             record.setbacks = Setbacks::default();
         };
-        self.edit(tables, changes, id, only, retried, |state| match state {
+        self.edit(id, only, retried, |state| match state {
             RecipientState::Queued { resend, .. } => {
                 Some(RecipientState::Queued { due: now, resend: *resend })
             }
@@ -49,87 +46,64 @@ impl Engine {
     }
 
     /// Holds every recipient that waits.
-    pub(super) fn hold(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
+    pub(in crate::queue) fn hold(
+        &mut self,
         id: QueueId,
         now: Timestamp,
         reason: &str,
     ) -> Answer<u32> {
-        self.edit(
-            tables,
-            changes,
-            id,
-            &Only::default(),
-            |_| {},
-            |state| match state {
-                RecipientState::Queued { .. } => {
-                    Some(RecipientState::Held { since: now, reason: cut(reason) })
-                }
-                _ => None,
-            },
-        )
+        let held = |state: &RecipientState| match state {
+            RecipientState::Queued { .. } => {
+                Some(RecipientState::Held { since: now, reason: cut(reason) })
+            }
+            _ => None,
+        };
+        self.edit(id, &Only::default(), |_| {}, held)
     }
 
     /// Notes of what somebody was told. A message that waited only for that goes to the history.
-    pub(super) fn told(
-        tables: &dyn Tables,
-        changes: &mut Changes,
+    pub(in crate::queue) fn mark_notified(
+        &mut self,
         id: QueueId,
-        told: Told,
-        now: Timestamp,
+        notified: Notified,
     ) -> Answer<()> {
-        let Some(old) = current(tables, changes, id)? else { return Ok(()) };
+        let Some(old) = self.get(id)? else { return Ok(()) };
         let mut new = old.clone();
-        let now_told = |place: &usize| old.told.contains(place) || told.places.contains(place);
+        let now_told = |place: &usize| old.told.contains(place) || notified.places.contains(place);
         new.told = old.ended().filter(now_told).collect();
-        new.delay_told |= told.delayed;
-        new.notices.extend(told.notices);
+        new.delay_told |= notified.delayed;
+        new.notices.extend(notified.notices);
         let surplus = new.notices.len().saturating_sub(NOTICES_MAX);
         new.notices.drain(..surplus);
-        finish(changes, id, &old, new, now);
+        self.finish(id, &old, new);
         Ok(())
     }
 
     /// Removes a message whose recipients are all relayed, dead or held because no answer came, since before
     /// `keep_after`.
-    pub(super) fn expire(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
-        id: QueueId,
-        keep_after: Timestamp,
-        now: Timestamp,
-    ) -> Answer<()> {
+    pub(in crate::queue) fn expire(&mut self, id: QueueId, keep_after: Timestamp) -> Answer<()> {
         // Whoever asks has read the record before; a person may have resent it since.
-        let record = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        let record = self.get(id)?.ok_or(QueueError::NotFound(id))?;
         if !record.is_dead_since_before(keep_after) {
-            return Err(StoreError::Conflict(id));
+            return Err(QueueError::Conflict(id));
         }
-        self.delete(tables, changes, id, now, None)
+        self.delete(id, None)
     }
 
     /// Removes a message that no worker has; `reason` says why, or leaves the reasons of its dead and held
     /// recipients; nobody has decided about these, so they are dead now. It stays in the history, so that its file, should it outlive
     /// a crash, is not taken for a message that was lost.
-    pub(super) fn delete(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
-        id: QueueId,
-        now: Timestamp,
-        reason: Option<&str>,
-    ) -> Answer<()> {
-        if self.has_claimed(id) {
-            return Err(StoreError::Conflict(id));
+    pub(in crate::queue) fn delete(&mut self, id: QueueId, reason: Option<&str>) -> Answer<()> {
+        let now = self.now.wall;
+        if self.engine.has_claimed(id) {
+            return Err(QueueError::Conflict(id));
         }
-        let old = match current(tables, changes, id) {
-            Err(StoreError::Corrupt { .. }) => {
-                changes.forget(id);
+        let old = match self.get(id) {
+            Err(QueueError::Corrupt { .. }) => {
+                self.changes.forget(id);
                 return Ok(());
             }
-            answer => answer?.ok_or(StoreError::NotFound(id))?,
+            answer => answer?.ok_or(QueueError::NotFound(id))?,
         };
         let mut deleted = old.clone();
         if let Some(reason) = reason {
@@ -145,39 +119,30 @@ impl Engine {
                 recipient.state = RecipientState::Dead { since: now, reason };
             }
         }
-        changes.finish(id, &old, deleted, now);
+        self.changes.finish(id, &old, deleted, now);
         Ok(())
     }
 
     /// Removes a message that a person gives up, when it is one of these.
-    pub(super) fn delete_only(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
-        id: QueueId,
-        now: Timestamp,
-        only: &Only,
-    ) -> Answer<()> {
+    pub(in crate::queue) fn delete_only(&mut self, id: QueueId, only: &Only) -> Answer<()> {
         // What cannot be read is removed whatever it was, but not along with those of a kind.
         if *only != Only::default() {
-            only.check(id, &current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?)?;
+            only.check(id, &self.get(id)?.ok_or(QueueError::NotFound(id))?)?;
         }
-        self.delete(tables, changes, id, now, Some(DELETED))
+        self.delete(id, Some(DELETED))
     }
 
     fn edit(
-        &self,
-        tables: &dyn Tables,
-        changes: &mut Changes,
+        &mut self,
         id: QueueId,
         only: &Only,
         once: impl FnOnce(&mut MessageRecord),
         change: impl Fn(&RecipientState) -> Option<RecipientState>,
     ) -> Answer<u32> {
-        if self.has_claimed(id) {
-            return Err(StoreError::Conflict(id));
+        if self.engine.has_claimed(id) {
+            return Err(QueueError::Conflict(id));
         }
-        let old = current(tables, changes, id)?.ok_or(StoreError::NotFound(id))?;
+        let old = self.get(id)?.ok_or(QueueError::NotFound(id))?;
         only.check(id, &old)?;
         let mut new = old.clone();
         let mut changed = 0;
@@ -192,7 +157,7 @@ impl Engine {
             let ended: Vec<usize> = new.ended().collect();
             new.told.retain(|place| ended.contains(place));
         }
-        changes.put(id, Some(&old), Some(new));
+        self.changes.put(id, Some(&old), Some(new));
         Ok(changed)
     }
 }

@@ -17,8 +17,8 @@ use std::fmt::Write as _;
 use thiserror::Error;
 
 use super::{
-    carried_words::{Words, moment, time},
     id::QueueId,
+    portable_words::{Words, moment, time},
     state::{Recipient, RecipientState},
 };
 use crate::{
@@ -44,7 +44,7 @@ const RECIPIENTS_MAX: usize = 1_000;
 
 /// A message outside of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Carried {
+pub struct PortableMessage {
     /// Its id.
     pub id: QueueId,
     /// Its envelope.
@@ -57,7 +57,7 @@ pub struct Carried {
 
 /// Why the fields cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CarriedError {
+pub enum PortableError {
     /// A newer program wrote them.
     #[error("its X-Envelope fields are of version {0:?}; this program knows version {VERSION}")]
     Version(String),
@@ -79,7 +79,7 @@ pub enum CarriedError {
     Changed,
 }
 
-impl Carried {
+impl PortableMessage {
     /// The message for a file: the fields, then its octets.
     #[must_use]
     pub fn to_file(&self) -> Vec<u8> {
@@ -122,11 +122,11 @@ impl Carried {
         text
     }
 
-    /// Reads what [`Carried::to_file`] wrote; `None` when the bytes do not begin with our fields.
+    /// Reads what [`PortableMessage::to_file`] wrote; `None` when the bytes do not begin with our fields.
     ///
     /// # Errors
     /// When they do and cannot be understood, or the message behind them is another one.
-    pub fn of_file(bytes: &[u8]) -> Result<Option<Self>, CarriedError> {
+    pub fn of_file(bytes: &[u8]) -> Result<Option<Self>, PortableError> {
         let first = format!("{PREFIX}Version: ");
         if !bytes.starts_with(first.as_bytes()) {
             return Ok(None);
@@ -136,13 +136,13 @@ impl Carried {
         while fields.last().is_none_or(|(name, _): &(String, String)| name != "Content") {
             let Some(end) = rest.iter().take(FIELD_BYTES_MAX).position(|octet| *octet == b'\n')
             else {
-                return Err(CarriedError::Missing("Content"));
+                return Err(PortableError::Missing("Content"));
             };
             let line = String::from_utf8_lossy(&rest[..end]).into_owned();
             let Some((name, value)) =
                 line.strip_prefix(PREFIX).and_then(|line| line.split_once(':'))
             else {
-                return Err(CarriedError::Missing("Content"));
+                return Err(PortableError::Missing("Content"));
             };
             fields.push((name.to_owned(), value.trim().to_owned()));
             rest = &rest[end + 1..];
@@ -155,10 +155,10 @@ impl Carried {
 struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    fn read(self, rest: &[u8]) -> Result<Carried, CarriedError> {
+    fn read(self, rest: &[u8]) -> Result<PortableMessage, PortableError> {
         let version = self.value("Version")?;
         if version != VERSION {
-            return Err(CarriedError::Version(version.into()));
+            return Err(PortableError::Version(version.into()));
         }
         let accepted = self.value("Accepted")?;
         let (recipients, asked) = self.recipients()?;
@@ -182,22 +182,22 @@ impl Fields {
         read_parameters(&mut envelope, self.value("Parameters")?);
         let message =
             content(self.value("Content")?, rest).ok_or_else(|| self.malformed("Content"))?;
-        let message = message.ok_or(CarriedError::Changed)?;
+        let message = message.ok_or(PortableError::Changed)?;
         let id = self.value("Id")?.parse().map_err(|_| self.malformed("Id"))?;
-        Ok(Carried { id, envelope, recipients, message })
+        Ok(PortableMessage { id, envelope, recipients, message })
     }
 
-    fn value(&self, name: &'static str) -> Result<&str, CarriedError> {
+    fn value(&self, name: &'static str) -> Result<&str, PortableError> {
         let found = self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
-        found.ok_or(CarriedError::Missing(name))
+        found.ok_or(PortableError::Missing(name))
     }
 
-    fn malformed(&self, name: &'static str) -> CarriedError {
+    fn malformed(&self, name: &'static str) -> PortableError {
         malformed(name, self.value(name).unwrap_or_default())
     }
 
     /// The recipients in their order, and what was asked of notifications for each.
-    fn recipients(&self) -> Result<(Vec<Recipient>, Asked), CarriedError> {
+    fn recipients(&self) -> Result<(Vec<Recipient>, Asked), PortableError> {
         let (mut recipients, mut asked) = (Vec::<Recipient>::new(), Asked::new());
         for (name, value) in &self.0 {
             let wrong = || malformed(name, value);
@@ -237,7 +237,7 @@ impl Fields {
             }
         }
         if recipients.is_empty() {
-            Err(CarriedError::Missing("To"))
+            Err(PortableError::Missing("To"))
         } else {
             Ok((recipients, asked))
         }
@@ -246,8 +246,8 @@ impl Fields {
 
 type Asked = std::collections::BTreeMap<usize, RecipientDsn>;
 
-fn malformed(field: &str, value: &str) -> CarriedError {
-    CarriedError::Malformed { field: field.into(), value: value.chars().take(200).collect() }
+fn malformed(field: &str, value: &str) -> PortableError {
+    PortableError::Malformed { field: field.into(), value: value.chars().take(200).collect() }
 }
 
 /// The inside of the angle brackets.
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_and_written_again_as_it_was() {
-        let carried = Carried::of_file(FILE.as_bytes()).unwrap().unwrap();
+        let carried = PortableMessage::of_file(FILE.as_bytes()).unwrap().unwrap();
         assert_eq!(carried.message, b"A: b\r\n");
         assert_eq!(carried.envelope.origin.local.as_ref().unwrap().uid, 0);
         assert!(
@@ -409,16 +409,17 @@ mod tests {
         assert_eq!(String::from_utf8(carried.to_file()).unwrap(), FILE);
         // A program that gave the file the line ends of SMTP has lost nothing.
         let crlf = FILE.replace('\n', "\r\n");
-        assert_eq!(Carried::of_file(crlf.as_bytes()), Ok(Some(carried)));
+        assert_eq!(PortableMessage::of_file(crlf.as_bytes()), Ok(Some(carried)));
     }
 
     #[test]
     fn what_cannot_be_understood_is_named() {
-        let read =
-            |from: &str, to: &str| Carried::of_file(FILE.replace(from, to).as_bytes()).unwrap_err();
-        assert_eq!(read("Version: 1", "Version: 2"), CarriedError::Version("2".into()));
-        assert_eq!(read("X-Envelope-Lane", "Status"), CarriedError::Missing("Content"));
-        assert_eq!(read("A: b", "A: c"), CarriedError::Changed);
+        let read = |from: &str, to: &str| {
+            PortableMessage::of_file(FILE.replace(from, to).as_bytes()).unwrap_err()
+        };
+        assert_eq!(read("Version: 1", "Version: 2"), PortableError::Version("2".into()));
+        assert_eq!(read("X-Envelope-Lane", "Status"), PortableError::Missing("Content"));
+        assert_eq!(read("A: b", "A: c"), PortableError::Changed);
         for (from, to, field) in [
             ("<a@b.example>", "a@b.example", "To"),
             ("<>", "<a b>", "From"),
@@ -430,14 +431,14 @@ mod tests {
         ] {
             let error = read(from, to);
             assert!(
-                matches!(&error, CarriedError::Malformed { field: found, .. } if found == field),
+                matches!(&error, PortableError::Malformed { field: found, .. } if found == field),
                 "{error}"
             );
         }
-        assert_eq!(Carried::of_file(b"A: b\n"), Ok(None));
+        assert_eq!(PortableMessage::of_file(b"A: b\n"), Ok(None));
         assert_eq!(
-            Carried::of_file(b"X-Envelope-Version: 1\n"),
-            Err(CarriedError::Missing("Content"))
+            PortableMessage::of_file(b"X-Envelope-Version: 1\n"),
+            Err(PortableError::Missing("Content"))
         );
     }
 }

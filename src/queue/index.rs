@@ -1,14 +1,23 @@
-//! The tables of a backend, and the changes that are written to them in one atomic step.
+//! The index of the queue: what is stored of each message, and the changes that are written to it in one atomic step.
 //!
-//! Rule: the engine reads through [`Tables`] and collects [`Changes`]; nothing is visible to a reader
-//! before the backend has applied them whole. Must not know how a backend stores anything.
+//! Nothing of [`Changes`] is visible to a reader before the index has applied them whole. `sled_index.rs` is the one on
+//! disk, `memory_index.rs` the one of tests.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use thiserror::Error;
 
 use super::{
+    error::QueueError,
+    faults::Faults,
     id::QueueId,
+    listing::{self, QueuedMessage},
     record::MessageRecord,
     state::{AccountState, RecipientState},
 };
@@ -111,34 +120,198 @@ pub(super) fn is_of_the_future(end: Timestamp, now: Timestamp) -> bool {
     end > now.after(END_AHEAD_MAX)
 }
 
-/// Read access to what is stored. `None` and an empty answer are normal; an error is a failed backend.
-pub(super) trait Tables {
+/// The stored half of the queue: records by id, and the orders in which they are looked for. `None` and an empty answer
+/// are normal; an error is a failed index.
+pub(super) trait Index: Send + Sync + fmt::Debug {
     /// The record of a queued message.
-    fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError>;
+    fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError>;
+
+    /// Queued messages after `after`, with the damaged ones as errors.
+    fn messages(&self, after: Option<QueueId>) -> Entries<'_>;
+
+    /// The id of the last queued message.
+    fn newest(&self) -> Result<Option<QueueId>, IndexError>;
 
     /// The smallest due key of the lane that `passed_over` does not reject.
     fn first_due(
         &self,
         lane: Lane,
         passed_over: &dyn Fn(&DueKey) -> bool,
-    ) -> Result<Option<DueKey>, TableError>;
+    ) -> Result<Option<DueKey>, IndexError>;
+
+    /// Whether it has this due key.
+    fn has_due(&self, key: &DueKey) -> Result<bool, IndexError>;
+
+    /// Whether it has this key of a dead letter.
+    fn has_dead(&self, key: &DeadKey) -> Result<bool, IndexError>;
+
+    /// Messages of which there is this to be told, after `after`, at most `limit`.
+    fn dead_ids(
+        &self,
+        news: News,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueueId>, IndexError>;
+
+    /// A finished message.
+    fn finished(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError>;
+
+    /// Finished messages before `before`, newest first, with the damaged ones as errors.
+    fn history(&self, before: Option<QueueId>) -> Entries<'_>;
+
+    /// The ends of finished messages before `keep_after`, the oldest first, at most `limit`.
+    fn ended_before(&self, keep_after: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError>;
+
+    /// The ends of finished messages after `time`, the latest first, at most `limit`.
+    fn ended_after(&self, time: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError>;
+
+    /// All events of the ledger.
+    fn ledger(&self) -> Result<FoundEvents, IndexError>;
+
+    /// The account's stored state; an unreadable one counts as none.
+    fn account(&self) -> Result<Option<AccountState>, IndexError>;
+
+    /// What the stored times mean; nothing when nothing was ever stored.
+    fn timeline(&self) -> Option<Arc<Timeline>>;
+
+    /// From now on they mean this. Nothing that is stored changes by it.
+    fn set_timeline(&self, timeline: Timeline);
+
+    /// Whether nothing was ever written to it.
+    fn is_new(&self) -> Result<bool, IndexError>;
+
+    /// Ends the time in which it is new, removes damaged ledger events, and keeps with that whether the budget spent
+    /// before is unknown: a crash from here on forgets none of it.
+    fn begin(&self, budget_unknown: bool, damaged: &[Vec<u8>]) -> Result<(), IndexError>;
+
+    /// Whether half of the budget must count as spent, and has not yet.
+    fn is_budget_unknown(&self) -> Result<bool, IndexError>;
+
+    /// Writes everything in one transaction and makes it durable.
+    fn apply(&self, changes: &Changes) -> Result<(), IndexError>;
 }
 
-/// Why a backend could not answer.
+/// A message and its record, or why it cannot be read.
+pub(super) type Entry = Result<(QueueId, MessageRecord), IndexError>;
+
+/// Messages, one after the other.
+pub(super) type Entries<'a> = Box<dyn Iterator<Item = Entry> + 'a>;
+
+/// The events of the ledger.
+#[derive(Debug, Default)]
+pub(super) struct FoundEvents {
+    pub(super) events: Vec<(u64, Event)>,
+    /// The keys of those that cannot be read.
+    pub(super) damaged: Vec<Vec<u8>>,
+}
+
+impl dyn Index + '_ {
+    /// Messages after `after` with news that `is_wanted`, in the order of acceptance.
+    pub(super) fn with_news(
+        &self,
+        is_wanted: fn(News) -> bool,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<impl Iterator<Item = Entry>, IndexError> {
+        let mut ids = Vec::new();
+        for news in News::ALL.into_iter().filter(|news| is_wanted(*news)) {
+            ids.extend(self.dead_ids(news, after, limit)?);
+        }
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(self.entries(ids))
+    }
+
+    /// Messages with recipients of whose end nobody was told, in the order in which that is told.
+    pub(super) fn unnotified(
+        &self,
+        limit: usize,
+    ) -> Result<impl Iterator<Item = Entry>, IndexError> {
+        let mut ids = Vec::new();
+        for news in News::ALL.into_iter().filter(|news| news.is_untold()) {
+            ids.extend(self.dead_ids(news, None, limit - ids.len())?);
+        }
+        Ok(self.entries(ids))
+    }
+
+    /// The records of these messages, read one by one; a key that outlived its record is passed over.
+    fn entries(&self, ids: Vec<QueueId>) -> impl Iterator<Item = Entry> {
+        ids.into_iter().filter_map(|id| {
+            self.message(id).map(|record| record.map(|record| (id, record))).transpose()
+        })
+    }
+}
+
+/// One page of messages to be looked at; damaged records are left out, they are reported when they are met.
+pub(super) fn page(
+    entries: impl Iterator<Item = Entry>,
+    limit: usize,
+) -> Result<Vec<QueuedMessage>, IndexError> {
+    listing::page(readable(entries), limit)
+}
+
+/// Messages without the damaged records.
+pub(super) fn readable(
+    entries: impl Iterator<Item = Entry>,
+) -> impl Iterator<Item = Result<QueuedMessage, IndexError>> {
+    let readable = entries.filter(|entry| !matches!(entry, Err(IndexError::Damaged { .. })));
+    readable.map(|entry| entry.map(|(id, record)| QueuedMessage { id, record }))
+}
+
+/// Where an index comes from.
+pub(super) trait IndexSource: Send + Sync + fmt::Debug {
+    /// Opens the index in the state directory, or makes it. `in_doubt` says that a write of it has failed in this
+    /// process.
+    fn open(
+        &self,
+        state: &Path,
+        in_doubt: bool,
+        faults: &Faults,
+    ) -> Result<Arc<dyn Index>, OpenError>;
+
+    /// Moves a damaged index out of the way, and says where to.
+    fn set_aside(&self, state: &Path, now: Timestamp) -> io::Result<PathBuf>;
+}
+
+/// Why an index cannot be opened.
+#[derive(Debug, Error)]
+pub(super) enum OpenError {
+    /// Its files are damaged.
+    #[error("{0}")]
+    Damaged(String),
+    /// The disk or the permissions stand in the way; the files may be fine.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A newer program wrote it; what it is of.
+    #[error("the queue was written by a newer version of this program ({0})")]
+    Newer(String),
+}
+
+/// Why an index could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum TableError {
+pub(super) enum IndexError {
     /// One record is damaged; the others are not concerned.
     #[error("the record of message {id} is damaged: {reason}")]
     Damaged { id: QueueId, reason: String },
     /// A newer program wrote something; it is left untouched.
     #[error("a newer version of this program wrote it: {0}")]
     Newer(String),
-    /// The backend finds its own files damaged: they must be rebuilt.
+    /// It finds its own files damaged: they must be rebuilt.
     #[error("{0}")]
     Broken(String),
-    /// The backend cannot read or write just now.
+    /// It cannot read or write just now.
     #[error("{0}")]
     Failed(String),
+}
+
+/// In the words of the queue.
+impl From<IndexError> for QueueError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Damaged { id, reason } => Self::Corrupt { id, reason },
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
 }
 
 /// Everything that one atomic write will change.

@@ -1,4 +1,4 @@
-//! The tables of the queue in sled 0.34.7.
+//! The index of the queue in sled 0.34.7.
 //!
 //! Rule: only the committer writes; a write returns after sled's flush and our own `sync_data()` on sled's
 //! file, because that flush alone is no barrier on Linux (a power cut then loses nearly everything). Records go
@@ -24,18 +24,18 @@ use super::{
     doubt,
     faults::{Faults, Step},
     id::QueueId,
+    index::{
+        Changes, DeadKey, DueKey, EndKey, Entries, Entry, FoundEvents, Index, IndexError, News,
+        OpenError,
+    },
     record::{self, MessageRecord, RecordError, Stored},
-    sled_dead::{Entry, dead_bytes},
-    sled_parts,
+    sled_parts::{self, failed, is_damage, words_of},
     state::AccountState,
-    tables::{Changes, DueKey, EndKey, TableError, Tables},
     times::Times,
 };
 use crate::{
-    budget::ledger::Event,
     clock::{Kind, Timeline, Timestamp},
     message::envelope::Lane,
-    reasons,
 };
 
 /// sled's page cache; soft, it may take three times as much.
@@ -54,14 +54,14 @@ const BUDGET_UNKNOWN_KEY: &[u8] = b"budget-unknown";
 
 /// The open trees.
 #[derive(Debug)]
-pub(super) struct SledTables {
+pub(super) struct SledIndex {
     database: sled::Db,
     messages: Tree,
     due: Tree,
     ledger: Tree,
     history: Tree,
     ended: Tree,
-    pub(super) dead: Tree,
+    dead: Tree,
     meta: Tree,
     /// Which wall times the stored times have; none in tables that nothing was ever stored in.
     timeline: RwLock<Option<Arc<Timeline>>>,
@@ -72,29 +72,7 @@ pub(super) struct SledTables {
     faults: Faults,
 }
 
-/// The events of the ledger.
-#[derive(Debug, Default)]
-pub(super) struct FoundEvents {
-    pub(super) events: Vec<(u64, Event)>,
-    /// The keys of those that cannot be read.
-    pub(super) damaged: Vec<IVec>,
-}
-
-/// Why the trees could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum OpenError {
-    /// sled finds its files damaged.
-    #[error("{0}")]
-    Damaged(String),
-    /// The disk or the permissions stand in the way; the files may be fine.
-    #[error("{0}")]
-    Unavailable(String),
-    /// A newer program wrote it; what it is of.
-    #[error("the queue was written by a newer version of this program ({0})")]
-    Newer(String),
-}
-
-impl SledTables {
+impl SledIndex {
     /// Opens or creates the trees. May panic inside sled when its files are damaged.
     pub(super) fn open(directory: &Path, faults: Faults) -> Result<Self, OpenError> {
         expect_no_blob(directory)?;
@@ -146,45 +124,6 @@ impl SledTables {
         }
     }
 
-    /// Whether nothing was ever written to it.
-    pub(super) fn is_new(&self) -> Result<bool, TableError> {
-        Ok(!self.meta.contains_key(SCHEMA_KEY).map_err(failed)?)
-    }
-
-    /// Ends the time in which an index is new, removes damaged ledger events, and keeps with that whether the
-    /// budget spent before is unknown: a crash from here on forgets none of it.
-    pub(super) fn begin(&self, budget_unknown: bool, damaged: &[IVec]) -> Result<(), TableError> {
-        let mut meta = Batch::default();
-        let mut ledger = Batch::default();
-        damaged.iter().for_each(|key| ledger.remove(key));
-        meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes());
-        if budget_unknown {
-            meta.insert(BUDGET_UNKNOWN_KEY, &[]);
-        }
-        let written = (&self.meta, &self.ledger).transaction(|(in_meta, in_ledger)| {
-            in_meta.apply_batch(&meta)?;
-            in_ledger.apply_batch(&ledger)?;
-            Ok::<_, ConflictableTransactionError<()>>(())
-        });
-        written.map_err(given_up)?;
-        self.sync()
-    }
-
-    /// Whether half of the budget must count as spent, and has not yet.
-    pub(super) fn is_budget_unknown(&self) -> Result<bool, TableError> {
-        self.meta.contains_key(BUDGET_UNKNOWN_KEY).map_err(failed)
-    }
-
-    /// What the stored times mean.
-    pub(super) fn timeline(&self) -> Option<Arc<Timeline>> {
-        self.timeline.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// From now on they mean this. Nothing that is stored changes by it.
-    pub(super) fn set_timeline(&self, timeline: Timeline) {
-        *self.timeline.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(timeline));
-    }
-
     /// With stored times instead of wall times.
     fn stored<T: Times>(&self, shown: T) -> T {
         match self.timeline() {
@@ -206,8 +145,100 @@ impl SledTables {
         self.timeline().map_or(at, |timeline| timeline.stored(Kind::Past, at))
     }
 
-    /// Writes everything in one transaction and makes it durable.
-    pub(super) fn apply(&self, changes: &Changes) -> Result<(), TableError> {
+    /// After a failure nobody knows which pages have reached the disk.
+    fn sync(&self) -> Result<(), IndexError> {
+        self.synced().inspect_err(|_| doubt::mark(&self.directory))
+    }
+
+    fn synced(&self) -> Result<(), IndexError> {
+        let flushed = self.faults.at(Step::IndexFlush).map_err(sled::Error::Io);
+        flushed.and_then(|()| self.database.flush()).map_err(failed)?;
+        self.faults.at(Step::IndexSync).and_then(|()| self.file.sync_data()).map_err(|error| {
+            IndexError::Failed(format!("the queue's index cannot be synced: {error}"))
+        })
+    }
+
+    /// The record whose first part has this key.
+    fn entry(&self, tree: &Tree, key: sled::Result<IVec>) -> Option<Entry> {
+        let key = match key {
+            Ok(key) => key,
+            Err(error) => return Some(Err(failed(error))),
+        };
+        let id = QueueId::from_bytes(sled_parts::first_of(&key)?.try_into().ok()?);
+        let record = self.record_of(tree, id).transpose()?;
+        Some(record.map(|record| (id, record)))
+    }
+
+    fn record_of(&self, tree: &Tree, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
+        let stored = sled_parts::get(tree, id.as_bytes())?;
+        stored.map(|bytes| read(id, &bytes).map(|record| self.shown(record))).transpose()
+    }
+
+    fn ends(
+        &self,
+        keys: impl Iterator<Item = sled::Result<IVec>>,
+    ) -> Result<Vec<EndKey>, IndexError> {
+        let ends =
+            keys.map(|key| key.map(|key| end_key(&key).map(|key| self.shown(key))).map_err(failed));
+        ends.filter_map(Result::transpose).collect()
+    }
+}
+
+impl Index for SledIndex {
+    fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
+        self.record_of(&self.messages, id)
+    }
+
+    fn first_due(
+        &self,
+        lane: Lane,
+        passed_over: &dyn Fn(&DueKey) -> bool,
+    ) -> Result<Option<DueKey>, IndexError> {
+        for key in self.due.scan_prefix([lane_byte(lane)]).keys() {
+            let key = key.map_err(failed)?;
+            if let Some(key) = due_key(&key).map(|key| self.shown(key))
+                && !passed_over(&key)
+            {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_new(&self) -> Result<bool, IndexError> {
+        Ok(!self.meta.contains_key(SCHEMA_KEY).map_err(failed)?)
+    }
+
+    fn begin(&self, budget_unknown: bool, damaged: &[Vec<u8>]) -> Result<(), IndexError> {
+        let mut meta = Batch::default();
+        let mut ledger = Batch::default();
+        damaged.iter().for_each(|key| ledger.remove(key.as_slice()));
+        meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes());
+        if budget_unknown {
+            meta.insert(BUDGET_UNKNOWN_KEY, &[]);
+        }
+        let written = (&self.meta, &self.ledger).transaction(|(in_meta, in_ledger)| {
+            in_meta.apply_batch(&meta)?;
+            in_ledger.apply_batch(&ledger)?;
+            Ok::<_, ConflictableTransactionError<()>>(())
+        });
+        written.map_err(given_up)?;
+        self.sync()
+    }
+
+    fn is_budget_unknown(&self) -> Result<bool, IndexError> {
+        self.meta.contains_key(BUDGET_UNKNOWN_KEY).map_err(failed)
+    }
+
+    fn timeline(&self) -> Option<Arc<Timeline>> {
+        self.timeline.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_timeline(&self, timeline: Timeline) {
+        *self.timeline.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(timeline));
+    }
+
+    fn apply(&self, changes: &Changes) -> Result<(), IndexError> {
         self.faults.at(Step::IndexWrite).map_err(|error| failed(sled::Error::Io(error)))?;
         let due = keys(&changes.due, |key| due_bytes(&self.stored(*key)));
         let dead = keys(&changes.dead, dead_bytes);
@@ -263,52 +294,24 @@ impl SledTables {
         self.sync()
     }
 
-    /// After a failure nobody knows which pages have reached the disk.
-    fn sync(&self) -> Result<(), TableError> {
-        self.synced().inspect_err(|_| doubt::mark(&self.directory))
-    }
-
-    fn synced(&self) -> Result<(), TableError> {
-        let flushed = self.faults.at(Step::IndexFlush).map_err(sled::Error::Io);
-        flushed.and_then(|()| self.database.flush()).map_err(failed)?;
-        self.faults.at(Step::IndexSync).and_then(|()| self.file.sync_data()).map_err(|error| {
-            TableError::Failed(format!("the queue's index cannot be synced: {error}"))
-        })
-    }
-
-    /// Queued messages after `after`, with the damaged ones as errors.
-    pub(super) fn messages(&self, after: Option<QueueId>) -> impl Iterator<Item = Entry> + '_ {
+    fn messages(&self, after: Option<QueueId>) -> Entries<'_> {
         let after = after.map(|id| sled_parts::key(id.as_bytes(), u16::MAX));
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let keys = self.messages.range((from, Bound::<Vec<u8>>::Unbounded)).keys();
-        keys.filter_map(|key| self.entry(&self.messages, key))
+        Box::new(keys.filter_map(|key| self.entry(&self.messages, key)))
     }
 
-    /// The id of the last message.
-    pub(super) fn newest(&self) -> Result<Option<QueueId>, TableError> {
+    fn newest(&self) -> Result<Option<QueueId>, IndexError> {
         let Some((key, _)) = self.messages.last().map_err(failed)? else { return Ok(None) };
         let id = key.get(..size_of::<QueueId>()).and_then(|id| id.try_into().ok());
         Ok(id.map(QueueId::from_bytes))
     }
 
-    /// The record whose first part has this key.
-    fn entry(&self, tree: &Tree, key: sled::Result<IVec>) -> Option<Entry> {
-        let key = match key {
-            Ok(key) => key,
-            Err(error) => return Some(Err(failed(error))),
-        };
-        let id = QueueId::from_bytes(sled_parts::first_of(&key)?.try_into().ok()?);
-        let record = self.record_of(tree, id).transpose()?;
-        Some(record.map(|record| (id, record)))
-    }
-
-    /// Whether the due tree has this key.
-    pub(super) fn has_due(&self, key: &DueKey) -> Result<bool, TableError> {
+    fn has_due(&self, key: &DueKey) -> Result<bool, IndexError> {
         self.due.contains_key(due_bytes(&self.stored(*key))).map_err(failed)
     }
 
-    /// All ledger events.
-    pub(super) fn ledger(&self) -> Result<FoundEvents, TableError> {
+    fn ledger(&self) -> Result<FoundEvents, IndexError> {
         let mut found = FoundEvents::default();
         for entry in self.ledger.iter() {
             let (key, value) = entry.map_err(failed)?;
@@ -317,105 +320,78 @@ impl SledTables {
                     found.events.push((u64::from_be_bytes(sequence), event));
                 }
                 (_, Err(RecordError::Version(version))) => {
-                    return Err(TableError::Newer(format!("an event of version {version}")));
+                    return Err(IndexError::Newer(format!("an event of version {version}")));
                 }
-                _ => found.damaged.push(key),
+                _ => found.damaged.push(key.to_vec()),
             }
         }
         Ok(found)
     }
 
-    /// A finished message.
-    pub(super) fn finished(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
+    fn finished(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
         self.record_of(&self.history, id)
     }
 
-    /// Finished messages before `before`, newest first; unreadable entries are left out.
-    pub(super) fn history(&self, before: Option<QueueId>) -> impl Iterator<Item = Entry> + '_ {
+    fn history(&self, before: Option<QueueId>) -> Entries<'_> {
         let before = before.map(|id| sled_parts::key(id.as_bytes(), 0));
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
         let keys = self.history.range((Bound::<Vec<u8>>::Unbounded, to)).keys().rev();
-        let entries = keys.filter_map(|key| self.entry(&self.history, key));
-        entries.filter(|entry| !matches!(entry, Err(TableError::Damaged { .. })))
+        Box::new(keys.filter_map(|key| self.entry(&self.history, key)))
     }
 
-    /// Every finished message in the order of acceptance, with the damaged entries as errors.
-    pub(super) fn history_entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.history.iter().keys().filter_map(|key| self.entry(&self.history, key))
-    }
-
-    /// The ends of finished messages before `keep_after`, the oldest first, at most `limit`.
-    pub(super) fn ended_before(
-        &self,
-        keep_after: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<EndKey>, TableError> {
+    fn ended_before(&self, keep_after: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError> {
         let least = EndKey { at: self.stored_past(keep_after), id: QueueId::from_bytes([0; 16]) };
         self.ends(self.ended.range(..ended_bytes(&least)).keys().take(limit))
     }
 
-    /// The ends of finished messages after `time`, the latest first, at most `limit`.
-    pub(super) fn ended_after(
-        &self,
-        time: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<EndKey>, TableError> {
+    fn ended_after(&self, time: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError> {
         let most = EndKey { at: self.stored_past(time), id: QueueId::from_bytes([u8::MAX; 16]) };
         self.ends(self.ended.range(ended_bytes(&most)..).keys().rev().take(limit))
     }
 
-    fn record_of(&self, tree: &Tree, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
-        let stored = sled_parts::get(tree, id.as_bytes())?;
-        stored.map(|bytes| read(id, &bytes).map(|record| self.shown(record))).transpose()
-    }
-
-    fn ends(
-        &self,
-        keys: impl Iterator<Item = sled::Result<IVec>>,
-    ) -> Result<Vec<EndKey>, TableError> {
-        let ends =
-            keys.map(|key| key.map(|key| end_key(&key).map(|key| self.shown(key))).map_err(failed));
-        ends.filter_map(Result::transpose).collect()
-    }
-
-    /// The account's stored state; an unreadable one counts as none.
-    pub(super) fn account(&self) -> Result<Option<AccountState>, TableError> {
+    fn account(&self) -> Result<Option<AccountState>, IndexError> {
         let stored = sled_parts::get(&self.meta, ACCOUNT_KEY)?;
         match stored.map(|value| record::decode(&value)) {
             Some(Err(RecordError::Version(version))) => {
-                Err(TableError::Newer(format!("the account's state is of version {version}")))
+                Err(IndexError::Newer(format!("the account's state is of version {version}")))
             }
             stored => Ok(stored.and_then(Result::ok).map(|account| self.shown(account))),
         }
     }
-}
 
-impl Tables for SledTables {
-    fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, TableError> {
-        self.record_of(&self.messages, id)
+    fn has_dead(&self, key: &DeadKey) -> Result<bool, IndexError> {
+        self.dead.contains_key(dead_bytes(key)).map_err(failed)
     }
 
-    fn first_due(
+    fn dead_ids(
         &self,
-        lane: Lane,
-        passed_over: &dyn Fn(&DueKey) -> bool,
-    ) -> Result<Option<DueKey>, TableError> {
-        for key in self.due.scan_prefix([lane_byte(lane)]).keys() {
+        news: News,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueueId>, IndexError> {
+        let from = match after {
+            Some(id) => Bound::Excluded(dead_bytes(&DeadKey { news, id })),
+            None => {
+                Bound::Included(dead_bytes(&DeadKey { news, id: QueueId::from_bytes([0; 16]) }))
+            }
+        };
+        let to =
+            Bound::Included(dead_bytes(&DeadKey { news, id: QueueId::from_bytes([u8::MAX; 16]) }));
+        let mut ids = Vec::new();
+        for key in self.dead.range((from, to)).keys().take(limit) {
             let key = key.map_err(failed)?;
-            if let Some(key) = due_key(&key).map(|key| self.shown(key))
-                && !passed_over(&key)
-            {
-                return Ok(Some(key));
+            if let Some(Ok(id)) = key.get(1..).map(TryInto::try_into) {
+                ids.push(QueueId::from_bytes(id));
             }
         }
-        Ok(None)
+        Ok(ids)
     }
 }
 
-fn given_up(error: TransactionError<()>) -> TableError {
+fn given_up(error: TransactionError<()>) -> IndexError {
     match error {
         TransactionError::Storage(error) => failed(error),
-        TransactionError::Abort(()) => TableError::Failed("a write was given up".into()),
+        TransactionError::Abort(()) => IndexError::Failed("a write was given up".into()),
     }
 }
 
@@ -424,13 +400,13 @@ fn put<T: Stored>(
     batch: &mut Batch,
     key: &[u8],
     record: Option<&T>,
-) -> Result<(), TableError> {
+) -> Result<(), IndexError> {
     let bytes = record.map(encoded).transpose()?;
     sled_parts::put(tree, batch, key, bytes.as_deref())
 }
 
-fn encoded<T: Stored>(record: &T) -> Result<Vec<u8>, TableError> {
-    record::encode(record).map_err(|error| TableError::Failed(error.to_string()))
+fn encoded<T: Stored>(record: &T) -> Result<Vec<u8>, IndexError> {
+    record::encode(record).map_err(|error| IndexError::Failed(error.to_string()))
 }
 
 /// The keys to add (`true`) and to remove of a tree that has no values.
@@ -446,12 +422,12 @@ fn keys<K, const N: usize>(changed: &BTreeMap<K, bool>, bytes: impl Fn(&K) -> [u
     batch
 }
 
-fn read<T: Stored>(id: QueueId, value: &[u8]) -> Result<T, TableError> {
+fn read<T: Stored>(id: QueueId, value: &[u8]) -> Result<T, IndexError> {
     record::decode(value).map_err(|error| match error {
         RecordError::Version(version) => {
-            TableError::Newer(format!("the record of message {id} is of version {version}"))
+            IndexError::Newer(format!("the record of message {id} is of version {version}"))
         }
-        error => TableError::Damaged { id, reason: error.to_string() },
+        error => IndexError::Damaged { id, reason: error.to_string() },
     })
 }
 
@@ -490,6 +466,13 @@ fn due_key(bytes: &[u8]) -> Option<DueKey> {
     Some(DueKey { lane, due: time_of(due)?, id: QueueId::from_bytes(id.try_into().ok()?) })
 }
 
+/// The key as it is stored.
+fn dead_bytes(key: &DeadKey) -> [u8; 17] {
+    let mut bytes = [key.news as u8; 17];
+    bytes[1..].copy_from_slice(key.id.as_bytes());
+    bytes
+}
+
 fn lane_byte(lane: Lane) -> u8 {
     match lane {
         Lane::Urgent => 0,
@@ -498,11 +481,6 @@ fn lane_byte(lane: Lane) -> u8 {
         // The place in the order of departure is `Lane::ALL`'s, not that of the byte.
         Lane::Notice => 3,
     }
-}
-
-pub(super) fn failed(error: sled::Error) -> TableError {
-    let words = format!("the queue's index cannot be read or written: {}", words_of(&error));
-    if is_damage(&error) { TableError::Broken(words) } else { TableError::Failed(words) }
 }
 
 /// Opens sled's files. Nobody else can have them, because we hold the lock of the state directory; but a
@@ -533,33 +511,6 @@ fn expect_no_blob(directory: &Path) -> Result<(), OpenError> {
 fn open_error(error: sled::Error) -> OpenError {
     let words = words_of(&error);
     if is_damage(&error) { OpenError::Damaged(words) } else { OpenError::Unavailable(words) }
-}
-
-/// What an error of sled means, in words.
-pub(super) fn words_of(error: &sled::Error) -> String {
-    match error {
-        sled::Error::Io(error) => reasons::of_file(error),
-        sled::Error::Corruption { .. } => "its file is damaged".into(),
-        sled::Error::CollectionNotFound(_) => "a part of it is missing".into(),
-        sled::Error::Unsupported(what) => format!("it cannot be read by this program: {what}"),
-        sled::Error::ReportableBug(what) => {
-            format!("the storage library has met a fault of its own: {what}")
-        }
-    }
-}
-
-/// Which errors mean damaged files, and not only that now is a bad time.
-fn is_damage(error: &sled::Error) -> bool {
-    use io::ErrorKind;
-    match error {
-        sled::Error::Io(cause) => {
-            matches!(
-                cause.kind(),
-                ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
-            )
-        }
-        _ => true,
-    }
 }
 
 #[cfg(test)]

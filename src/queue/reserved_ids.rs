@@ -9,28 +9,28 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{id::QueueId, store::StoreError};
+use super::{error::QueueError, id::QueueId};
 
 /// All of them: as many as there are messages in transfer.
 #[derive(Debug, Default)]
-pub(super) struct InTransfer {
+pub(super) struct ReservedIds {
     ids: Mutex<HashSet<QueueId>>,
 }
 
 /// One of them, taken. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct TakenId {
-    taken: Arc<InTransfer>,
+pub(super) struct ReservedId {
+    taken: Arc<ReservedIds>,
     id: QueueId,
 }
 
-impl InTransfer {
+impl ReservedIds {
     /// Takes an id that no other draft has.
-    pub(super) fn take(self: &Arc<Self>, id: QueueId) -> Result<TakenId, StoreError> {
+    pub(super) fn take(self: &Arc<Self>, id: QueueId) -> Result<ReservedId, QueueError> {
         if self.lock().insert(id) {
-            Ok(TakenId { taken: Arc::clone(self), id })
+            Ok(ReservedId { taken: Arc::clone(self), id })
         } else {
-            Err(StoreError::Conflict(id))
+            Err(QueueError::Conflict(id))
         }
     }
 
@@ -39,7 +39,7 @@ impl InTransfer {
     }
 }
 
-impl Drop for TakenId {
+impl Drop for ReservedId {
     fn drop(&mut self) {
         self.taken.lock().remove(&self.id);
     }

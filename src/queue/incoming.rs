@@ -6,27 +6,26 @@
 use std::sync::Arc;
 
 use super::{
+    error::QueueError,
     frame::{self, FrameError, Trailer},
     id::QueueId,
-    in_transfer::TakenId,
+    reader::BUFFER_BYTES,
     record::MessageRecord,
+    reserved_ids::ReservedId,
     restored::Restored,
-    spool::PartFile,
-    store::StoreError,
+    spool::{Finished, PartFile},
 };
 use crate::{
     message::{envelope::Envelope, header::HeaderScan, identification::Identification, trace},
     smtp::address::Address,
 };
 
-/// Octets of a message held in memory while it is written or read.
-pub const BUFFER_BYTES: usize = 64 * 1024;
 /// What an empty buffer holds room for: most messages of printers and cron jobs.
 const BUFFER_BYTES_START: usize = 6 * 1024;
 
 /// A message in transfer from a client. Dropping it discards the message.
 #[derive(Debug)]
-pub struct Draft {
+pub struct IncomingMessage {
     id: QueueId,
     envelope: Envelope,
     hostname: Arc<str>,
@@ -43,35 +42,21 @@ pub struct Draft {
     checksum: crc32fast::Hasher,
     /// Bytes of the frame that are not yet in the file.
     buffer: Vec<u8>,
-    /// Where they go when the buffer is full; a draft of the memory store has no file.
+    /// Where they go when the buffer is full; none after a write that has failed.
     part: Option<PartFile>,
     /// Where the recipients stand, when the message comes from another queue.
     restored: Option<Restored>,
     /// Its id, when the client has proposed it.
-    taken_id: Option<Arc<TakenId>>,
+    reserved_id: Option<Arc<ReservedId>>,
 }
 
-/// A draft whose frame is complete.
-#[derive(Debug)]
-pub(super) struct Finished {
-    pub(super) id: QueueId,
-    pub(super) record: MessageRecord,
-    /// It comes from a client, and its times from the clock of this process.
-    pub(super) is_new: bool,
-    /// The rest of the frame, or all of it.
-    pub(super) buffer: Vec<u8>,
-    pub(super) part: Option<PartFile>,
-    /// To be kept until the record is on its way: whoever asks for the id then finds it.
-    pub(super) taken_id: Option<Arc<TakenId>>,
-}
-
-impl Draft {
+impl IncomingMessage {
     pub(super) fn new(
         id: QueueId,
         envelope: Envelope,
         hostname: Arc<str>,
-        part: Option<PartFile>,
-    ) -> Result<Self, StoreError> {
+        part: PartFile,
+    ) -> Result<Self, QueueError> {
         let head = frame::head(&envelope).map_err(unwritable)?;
         let mut draft = Self {
             id,
@@ -85,17 +70,17 @@ impl Draft {
             body_bytes: 0,
             checksum: crc32fast::Hasher::new(),
             buffer: Vec::with_capacity(BUFFER_BYTES_START),
-            part,
+            part: Some(part),
             restored: None,
-            taken_id: None,
+            reserved_id: None,
         };
         draft.push(&head);
         Ok(draft)
     }
 
     /// Keeps the id taken for as long as the draft lives.
-    pub(super) fn holding(mut self, taken_id: TakenId) -> Self {
-        self.taken_id = Some(Arc::new(taken_id));
+    pub(super) fn holding(mut self, reserved_id: ReservedId) -> Self {
+        self.reserved_id = Some(Arc::new(reserved_id));
         self
     }
 
@@ -136,7 +121,7 @@ impl Draft {
     /// # Errors
     /// `Full` when the disk is, `Unavailable` for any other trouble with the file. The draft is of no
     /// use any more then.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), QueueError> {
         self.scan.feed(bytes);
         self.body_bytes += bytes.len() as u64;
         self.push(bytes);
@@ -154,7 +139,7 @@ impl Draft {
     }
 
     /// Adds the trailer.
-    pub(super) fn finish(mut self) -> Result<Finished, StoreError> {
+    pub(super) fn finish(mut self) -> Result<Finished, QueueError> {
         let findings = self.scan.finish();
         let id = self.id.to_string();
         let identification = self.identify(true).clone();
@@ -184,7 +169,7 @@ impl Draft {
             is_new,
             buffer: self.buffer,
             part: self.part,
-            taken_id: self.taken_id,
+            reserved_id: self.reserved_id,
         })
     }
 
@@ -204,6 +189,6 @@ impl Draft {
 }
 
 /// Cannot happen for an envelope that a session made; if it does, the client must keep the message.
-fn unwritable(error: FrameError) -> StoreError {
-    StoreError::Unavailable(format!("the envelope cannot be written: {error}"))
+fn unwritable(error: FrameError) -> QueueError {
+    QueueError::Unavailable(format!("the envelope cannot be written: {error}"))
 }

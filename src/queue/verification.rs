@@ -8,11 +8,10 @@ use std::{collections::BTreeSet, fs};
 
 use super::{
     id::QueueId,
+    index::{DeadKey, DueKey, FoundEvents, Index, IndexError},
     inspection::{Inspection, InspectionError},
     record::MessageRecord,
-    sled_tables::{FoundEvents, SledTables},
     state::RecipientState,
-    tables::{DeadKey, DueKey, TableError},
 };
 use crate::{budget::ledger::Ledger, clock::Moment};
 
@@ -79,7 +78,7 @@ pub fn check(
     now: Moment,
     tell: &mut dyn FnMut(&Finding),
 ) -> Result<Summary, InspectionError> {
-    let mut checkup = Checkup { inspection, now, tell, summary: Summary::default() };
+    let mut checkup = Verification { inspection, now, tell, summary: Summary::default() };
     let whole = checkup.spool()?;
     match inspection.index_trouble() {
         Some(reason) => checkup.index_unreadable(reason, !whole.is_empty()),
@@ -89,14 +88,14 @@ pub fn check(
     Ok(checkup.summary)
 }
 
-struct Checkup<'a> {
+struct Verification<'a> {
     inspection: &'a Inspection,
     now: Moment,
     tell: &'a mut dyn FnMut(&Finding),
     summary: Summary,
 }
 
-impl Checkup<'_> {
+impl Verification<'_> {
     /// Reads every file; returns the ids of all that are there.
     fn spool(&mut self) -> Result<BTreeSet<QueueId>, InspectionError> {
         let listing = self.inspection.listing()?;
@@ -134,16 +133,16 @@ impl Checkup<'_> {
 
     fn index(&mut self, files: &BTreeSet<QueueId>) {
         let inspection = self.inspection;
-        let looked = inspection.with_index(|tables| {
-            let ledger = self.ledger(tables)?;
+        let looked = inspection.with_index(|index| {
+            let ledger = self.ledger(index)?;
             let mut known = BTreeSet::new();
-            for entry in tables.messages(None) {
+            for entry in index.messages(None) {
                 match entry {
                     Ok((id, record)) => {
                         known.insert(id);
-                        self.record(tables, &ledger, id, &record, files.contains(&id))?;
+                        self.record(index, &ledger, id, &record, files.contains(&id))?;
                     }
-                    Err(TableError::Damaged { id, reason }) => {
+                    Err(IndexError::Damaged { id, reason }) => {
                         known.insert(id);
                         let what = format!("its record is damaged: {reason}");
                         self.problem(
@@ -155,16 +154,16 @@ impl Checkup<'_> {
                     Err(error) => return Err(error),
                 }
             }
-            self.history(tables, &known)?;
-            self.without_record(tables, files.difference(&known))
+            self.history(index, &known)?;
+            self.without_record(index, files.difference(&known))
         });
         if let Err(reason) = looked {
             self.problem("queue.sled", reason, REBUILT);
         }
     }
 
-    fn ledger(&mut self, tables: &SledTables) -> Result<Ledger, TableError> {
-        let FoundEvents { events, damaged } = tables.ledger()?;
+    fn ledger(&mut self, index: &dyn Index) -> Result<Ledger, IndexError> {
+        let FoundEvents { events, damaged } = index.ledger()?;
         let damaged = damaged.len();
         let mut ledger = Ledger::default();
         for (sequence, event) in events {
@@ -181,12 +180,12 @@ impl Checkup<'_> {
 
     fn record(
         &mut self,
-        tables: &SledTables,
+        index: &dyn Index,
         ledger: &Ledger,
         id: QueueId,
         record: &MessageRecord,
         has_file: bool,
-    ) -> Result<(), TableError> {
+    ) -> Result<(), IndexError> {
         self.summary.records += 1;
         for recipient in &record.recipients {
             match recipient.state {
@@ -219,8 +218,8 @@ impl Checkup<'_> {
             let remedy = "restore the file from a backup before the next start, which makes the message dead";
             self.problem(&id.to_string(), "its file is missing from the spool".into(), remedy);
         }
-        let due = DueKey::of(id, record).map(|key| tables.has_due(&key)).transpose()?;
-        let dead = DeadKey::of(id, record).map(|key| tables.has_dead(&key)).transpose()?;
+        let due = DueKey::of(id, record).map(|key| index.has_due(&key)).transpose()?;
+        let dead = DeadKey::of(id, record).map(|key| index.has_dead(&key)).transpose()?;
         if due == Some(false) || dead == Some(false) {
             self.note(&id.to_string(), "a key of its record is missing".into(), AT_START);
         }
@@ -242,12 +241,8 @@ impl Checkup<'_> {
         }
     }
 
-    fn history(
-        &mut self,
-        tables: &SledTables,
-        known: &BTreeSet<QueueId>,
-    ) -> Result<(), TableError> {
-        for entry in tables.history_entries() {
+    fn history(&mut self, index: &dyn Index, known: &BTreeSet<QueueId>) -> Result<(), IndexError> {
+        for entry in index.history(None) {
             match entry {
                 Ok((id, _)) => {
                     self.summary.history += 1;
@@ -257,7 +252,7 @@ impl Checkup<'_> {
                         self.problem(&id.to_string(), what.into(), remedy);
                     }
                 }
-                Err(TableError::Damaged { id, reason }) => {
+                Err(IndexError::Damaged { id, reason }) => {
                     let what = format!("its entry in the history is damaged: {reason}");
                     self.problem(
                         &id.to_string(),
@@ -273,13 +268,13 @@ impl Checkup<'_> {
 
     fn without_record<'a>(
         &mut self,
-        tables: &SledTables,
+        index: &dyn Index,
         files: impl Iterator<Item = &'a QueueId>,
-    ) -> Result<(), TableError> {
+    ) -> Result<(), IndexError> {
         for id in files {
-            let what = match tables.finished(*id) {
+            let what = match index.finished(*id) {
                 Ok(Some(_)) => "it is finished, only its file has not gone yet",
-                Ok(None) | Err(TableError::Damaged { .. }) => {
+                Ok(None) | Err(IndexError::Damaged { .. }) => {
                     "it was accepted and has no record yet"
                 }
                 Err(error) => return Err(error),

@@ -1,0 +1,426 @@
+//! The verbs of the queue: what each means, over the index and the memory beside it, independent of how it is stored.
+//!
+//! Decisions only. A batch is one transaction of the index: a verb sees what those before it in the same batch have
+//! changed, and nobody hears an answer before all of it is durable.
+
+mod operator;
+
+use super::{
+    claim::{Claim, ClaimLimits, ClaimedMessage, ClaimedRecipient, Outcome, Settlement},
+    engine::Engine,
+    error::QueueError,
+    id::QueueId,
+    index::{Changes, DueKey, Index},
+    record::MessageRecord,
+    state::{RecipientState, cut},
+    times::arriving,
+    transition::{apply, is_due},
+};
+use crate::{
+    clock::{Moment, SETTLED_AFTER, Timestamp},
+    message::envelope::Lane,
+};
+
+/// Damaged or stale due keys that one claim removes before it gives the others a turn.
+const STALE_KEYS_MAX: usize = 64;
+
+/// How far a claim had come when its worker died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its final dot was certainly not sent: nothing was accepted.
+    NotSent,
+    /// It may have been. `None` holds the recipients for a person.
+    MaybeSent { resend_at: Option<Timestamp> },
+    /// The upstream had answered, and the worker died before the queue knew it.
+    Answered(Settlement),
+}
+
+impl Fate {
+    /// In words, for the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::NotSent => "its final dot was not sent",
+            Self::MaybeSent { .. } => "its final dot may have been sent",
+            Self::Answered(_) => "its final dot was answered",
+        }
+    }
+}
+
+/// Why a message's file is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It is damaged or gone: its recipients are dead.
+    Damaged,
+    /// A newer program wrote it: its recipients are held until that program is back.
+    Newer,
+}
+
+/// What a verb may answer with.
+pub(super) type Answer<T> = Result<T, QueueError>;
+
+/// What is next in the order of departure.
+enum Next {
+    /// It is due.
+    Due(DueKey),
+    /// Nothing is; the earliest time at which something will be.
+    Later(Option<Timestamp>),
+}
+
+/// Verbs that will be written together.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    pub(super) engine: &'a mut Engine,
+    pub(super) index: &'a dyn Index,
+    pub(super) changes: Changes,
+    pub(super) now: Moment,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty one.
+    pub(super) fn new(engine: &'a mut Engine, index: &'a dyn Index, now: Moment) -> Self {
+        Self { engine, index, changes: Changes::default(), now }
+    }
+
+    /// Adds a record for a message whose file is durable. Does nothing when it is known already. `new_at` is the time,
+    /// unless it comes from another queue.
+    pub(super) fn enqueue(
+        &mut self,
+        id: QueueId,
+        record: MessageRecord,
+        new_at: Option<Timestamp>,
+    ) -> Answer<()> {
+        if self.get(id)?.is_none() {
+            let record = match new_at {
+                Some(now) => arriving(record, now),
+                None => record,
+            };
+            self.changes.put(id, None, Some(record));
+        }
+        Ok(())
+    }
+
+    /// See [`super::Queue::claim_due`].
+    pub(super) fn claim(&mut self, now: Moment, terms: ClaimLimits) -> Answer<Claim> {
+        for _ in 0..STALE_KEYS_MAX {
+            let key = match self.next(now.wall)? {
+                Next::Due(key) => key,
+                Next::Later(next) => return Ok(Claim::Idle { next }),
+            };
+            let counted = self.engine.counted(now);
+            self.engine.prune(&mut self.changes, counted);
+            // Without a limit there is no half of it; one that is set later has it.
+            if let Some(limit) = terms.limit.recipients()
+                && std::mem::take(&mut self.engine.assume_half_spent)
+            {
+                self.engine.spend(&mut self.changes, now, limit.div_ceil(2));
+                self.changes.budget_known = true;
+            }
+            let limit = terms.limit_of(key.lane);
+            let room = self.engine.ledger.room(counted, limit);
+            if room == 0 {
+                return Ok(Claim::Exhausted {
+                    frees_in: self.engine.ledger.frees_in(counted, limit),
+                    reserved_room: self.engine.ledger.room(counted, terms.limit),
+                });
+            }
+            let record = match self.get(key.id) {
+                Err(error @ QueueError::Corrupt { .. }) => {
+                    // Out of the way of the others; a record that is rebuilt brings its own key.
+                    self.changes.due.insert(key, false);
+                    return Err(error);
+                }
+                answer => answer?,
+            };
+            if let Some(record) = record
+                && DueKey::of(key.id, &record) == Some(key)
+            {
+                let most = room.min(terms.recipients_max);
+                return Ok(Claim::Message(self.reserve(key.id, &record, now, most)));
+            }
+            // A key that no record stands behind, left by a damaged one.
+            self.changes.due.insert(key, false);
+        }
+        Ok(Claim::Idle { next: Some(now.wall) })
+    }
+
+    /// Marks up to `recipients_max` due recipients as reserved under a new ledger event.
+    fn reserve(
+        &mut self,
+        id: QueueId,
+        record: &MessageRecord,
+        now: Moment,
+        recipients_max: u32,
+    ) -> ClaimedMessage {
+        let reservation = self.engine.next_sequence();
+        let mut reserved = record.clone();
+        let mut recipients = Vec::new();
+        for (index, recipient) in reserved.recipients.iter_mut().enumerate() {
+            let RecipientState::Queued { due, resend } = recipient.state else { continue };
+            if recipients.len() == recipients_max as usize || !is_due(due, now.wall) {
+                continue;
+            }
+            recipient.state = RecipientState::Reserved { reservation, since: now.wall, resend };
+            recipients.push(ClaimedRecipient {
+                index,
+                address: recipient.address.clone(),
+                attempts: recipient.attempts,
+                resend,
+            });
+        }
+        self.engine.spend(
+            &mut self.changes,
+            now,
+            u32::try_from(recipients.len()).unwrap_or(u32::MAX),
+        );
+        let claimed = ClaimedMessage {
+            id,
+            reservation,
+            reverse_path: record.reverse_path.clone(),
+            body: record.body,
+            internationalized: record.internationalized,
+            size_bytes: record.size_bytes,
+            accepted_at: record.accepted_at,
+            lifetime_from: record.lifetime_from.after(self.engine.doubt(now, SETTLED_AFTER)),
+            lane: record.lane,
+            setbacks: record.setbacks,
+            recipients,
+        };
+        self.changes.put(id, Some(record), Some(reserved));
+        self.engine.claimed.insert(id, reservation);
+        claimed
+    }
+
+    /// See [`super::Queue::settle`].
+    pub(super) fn settle(&mut self, id: QueueId, settlement: &Settlement) -> Answer<()> {
+        let (now, reservation) = (self.now, settlement.reservation);
+        // Of whatever this ends, a later claim is not concerned.
+        let alive = self.engine.claimed.remove(id, reservation);
+        let old = self.get(id)?.ok_or(QueueError::NotFound(id))?;
+        let settlement = settlement.not_after(now.wall);
+        let mut new = old.clone();
+        for (index, recipient) in new.recipients.iter_mut().enumerate() {
+            match recipient.state {
+                RecipientState::Reserved { reservation: own, .. } if own == reservation => {}
+                // The index was rebuilt under the worker, and with it the record, as of a message that waits.
+                RecipientState::Queued { resend, .. } if alive && settlement.tells_of(index) => {
+                    recipient.state =
+                        RecipientState::Reserved { reservation, since: now.wall, resend };
+                }
+                _ => continue,
+            }
+            let outcome = settlement.of(index);
+            apply(recipient, &outcome, settlement.at, old.accepted_at);
+            self.engine.account_for(&mut self.changes, reservation, &outcome, now);
+            // Once for the transaction, however many recipients it had.
+            if matches!(outcome, Outcome::SetBack { .. }) {
+                new.setbacks = old.setbacks.one_more(settlement.at);
+            }
+        }
+        self.finish(id, &old, new);
+        Ok(())
+    }
+
+    /// Ends a claim whose worker died with its process.
+    pub(super) fn recover(&mut self, id: QueueId, record: &MessageRecord, fate: &Fate) {
+        let now = self.now;
+        let at = match fate {
+            Fate::Answered(settlement) => settlement.at,
+            Fate::NotSent | Fate::MaybeSent { .. } => now.wall,
+        };
+        let mut new = record.clone();
+        for (index, recipient) in new.recipients.iter_mut().enumerate() {
+            let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
+            let outcome = match fate {
+                Fate::NotSent => Outcome::NotTried { until: None },
+                Fate::MaybeSent { resend_at } => Outcome::Uncertain {
+                    resend_at: *resend_at,
+                    reason: "the relay stopped while it waited for the reply to the final dot"
+                        .into(),
+                },
+                // An answer to an earlier claim: the dot of this one would have been noted over it.
+                Fate::Answered(settlement) if settlement.reservation != reservation => {
+                    Outcome::NotTried { until: None }
+                }
+                Fate::Answered(settlement) => settlement.of(index),
+            };
+            apply(recipient, &outcome, at, record.accepted_at);
+            self.engine.account_for(&mut self.changes, reservation, &outcome, now);
+            if matches!(outcome, Outcome::SetBack { .. }) {
+                new.setbacks = record.setbacks.one_more(at);
+            }
+        }
+        self.finish(id, record, new);
+    }
+
+    /// Every recipient that is not relayed becomes dead or is held, because the message's file is of no use.
+    pub(super) fn set_aside(&mut self, id: QueueId, why: Unusable, reason: &str) -> Answer<()> {
+        let now = self.now.wall;
+        self.engine.claimed.end(id);
+        let old = match self.get(id) {
+            // Neither record nor file can be read: there is nothing left to show.
+            Err(QueueError::Corrupt { .. }) => {
+                self.changes.forget(id);
+                return Ok(());
+            }
+            answer => answer?,
+        };
+        let Some(old) = old else { return Ok(()) };
+        let mut new = old.clone();
+        for recipient in &mut new.recipients {
+            if recipient.state.is_relayed() {
+                continue;
+            }
+            if let RecipientState::Reserved { reservation, .. } = recipient.state {
+                self.engine.refund(&mut self.changes, reservation);
+            }
+            let reason = cut(reason);
+            recipient.state = match why {
+                Unusable::Damaged => RecipientState::Dead { since: now, reason },
+                Unusable::Newer => RecipientState::Held { since: now, reason },
+            };
+        }
+        self.finish(id, &old, new);
+        Ok(())
+    }
+
+    /// The record as this batch has left it.
+    pub(super) fn get(&self, id: QueueId) -> Answer<Option<MessageRecord>> {
+        if let Some(changed) = self.changes.messages.get(&id) {
+            return Ok(changed.clone());
+        }
+        Ok(self.index.message(id)?)
+    }
+
+    /// Writes the new record, or moves it to the history when every recipient is relayed and nobody is to be told: until
+    /// then a notice wants its file.
+    fn finish(&mut self, id: QueueId, old: &MessageRecord, new: MessageRecord) {
+        let is_relayed = new.recipients.iter().all(|recipient| recipient.state.is_relayed());
+        if is_relayed && new.untold_success().next().is_none() {
+            self.changes.finish(id, old, new, self.now.wall);
+        } else {
+            self.changes.put(id, Some(old), Some(new));
+        }
+    }
+
+    /// The first key that is due: of the first lane that has one. A message that waits for a later time never
+    /// keeps the lanes behind its own waiting.
+    fn next(&self, now: Timestamp) -> Answer<Next> {
+        let mut earliest: Option<Timestamp> = None;
+        for lane in Lane::ALL {
+            let Some(key) = self.first_due(lane)? else { continue };
+            if is_due(key.due, now) {
+                return Ok(Next::Due(key));
+            }
+            earliest = Some(earliest.map_or(key.due, |earliest| earliest.min(key.due)));
+        }
+        Ok(Next::Later(earliest))
+    }
+
+    /// The first due key of a lane as this batch has left them. What a worker has is passed over: its key is
+    /// there only because the index was rebuilt under it.
+    fn first_due(&self, lane: Lane) -> Answer<Option<DueKey>> {
+        let (due, claimed) = (&self.changes.due, &self.engine.claimed);
+        let passed_over = |key: &DueKey| due.contains_key(key) || claimed.contains(key.id);
+        let stored = self.index.first_due(lane, &passed_over)?;
+        let added = due.iter().filter(|(_, added)| **added).map(|(key, _)| *key);
+        let mut added = added.filter(|key| key.lane == lane && !claimed.contains(key.id));
+        Ok(stored.into_iter().chain(added.next()).min())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        budget::{Limit, ledger::Ledger},
+        clock::{Clock, ManualClock},
+        message::envelope::BodyKind,
+        queue::{engine::Claims, memory_index::MemoryIndex, state::Recipient},
+    };
+
+    const LIMITS: ClaimLimits = ClaimLimits {
+        limit: Limit::of(10),
+        notice_reserve: 0,
+        urgent_reserve: 0,
+        recipients_max: 100,
+    };
+
+    /// An index that was rebuilt from the spool while the process went on: it has this record.
+    fn index(id: QueueId, record: MessageRecord) -> MemoryIndex {
+        let (index, mut changes) = (MemoryIndex::default(), Changes::default());
+        changes.put(id, None, Some(record));
+        index.apply(&changes).unwrap();
+        index
+    }
+
+    /// A message to two, which a worker has under reservation 7 when the index is rebuilt.
+    fn rebuilt(clock: &ManualClock) -> (Engine, QueueId, MessageRecord) {
+        let id = QueueId::from_bytes([1; 16]);
+        let waiting = |address: &str| Recipient {
+            address: address.parse().unwrap(),
+            state: RecipientState::Queued { due: clock.wall(), resend: false },
+            attempts: 0,
+            last_reply: None,
+        };
+        let record = MessageRecord {
+            accepted_at: clock.wall(),
+            reverse_path: None,
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            size_bytes: 1,
+            lane: Lane::Normal,
+            lifetime_from: clock.wall(),
+            told: vec![],
+            delay_told: false,
+            notify: std::collections::BTreeMap::new(),
+            notices: vec![],
+            setbacks: crate::queue::record::Setbacks::default(),
+            recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
+        };
+        let mut claims = Claims::default();
+        claims.insert(id, 7);
+        (Engine::new(Ledger::default(), claims, None), id, record)
+    }
+
+    fn clock() -> ManualClock {
+        ManualClock::new(Timestamp(1_800_000_000_000))
+    }
+
+    #[test]
+    fn a_message_that_a_living_worker_has_is_given_to_no_second_one_after_a_rebuild() {
+        let clock = clock();
+        let (mut engine, id, record) = rebuilt(&clock);
+        let index = index(id, record);
+        let claim = Batch::new(&mut engine, &index, clock.now()).claim(clock.now(), LIMITS);
+        assert!(matches!(claim, Ok(Claim::Idle { next: None })), "{claim:?}");
+    }
+
+    #[test]
+    fn what_a_living_worker_reports_after_a_rebuild_counts_and_is_spent() {
+        let clock = clock();
+        let (mut engine, id, record) = rebuilt(&clock);
+        let index = index(id, record);
+        let relayed = Outcome::Relayed { reply: "250 OK".into() };
+        let at = clock.wall();
+        let settlement = Settlement { reservation: 7, at, outcomes: vec![(0, relayed)] };
+        let mut batch = Batch::new(&mut engine, &index, clock.now());
+        batch.settle(id, &settlement).unwrap();
+        let record = batch.get(id).unwrap().unwrap();
+        assert!(record.recipients[0].state.is_relayed(), "{record:?}");
+        assert_eq!(record.recipients[1].state.name(), "queued");
+        assert_eq!(batch.engine.view(clock.now(), 10.into()).spent, 1);
+        let claim = batch.claim(clock.now(), LIMITS).unwrap();
+        let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
+        assert_eq!(claimed.recipients[0].index, 1);
+    }
+
+    #[test]
+    fn a_reservation_that_a_living_worker_has_is_given_to_nobody_else_after_a_rebuild() {
+        let clock = clock();
+        let (mut engine, _, record) = rebuilt(&clock);
+        let index = index(QueueId::from_bytes([2; 16]), record);
+        let claim = Batch::new(&mut engine, &index, clock.now()).claim(clock.now(), LIMITS);
+        let Ok(Claim::Message(claimed)) = claim else { panic!("{claim:?}") };
+        assert!(claimed.reservation > 7, "{claimed:?}");
+    }
+}

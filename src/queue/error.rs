@@ -1,0 +1,36 @@
+//! The reasons for which the queue refuses.
+
+use thiserror::Error;
+
+use super::id::QueueId;
+
+/// Why the queue refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QueueError {
+    /// The quota, or the free space of the disk, is used up. Clients hear 452 4.3.1.
+    #[error("{0}")]
+    Full(String),
+    /// The index has failed and is being reopened, or is closed. Clients hear 451 4.3.0.
+    #[error("{0}")]
+    Unavailable(String),
+    /// This message's record or file is damaged; it was set aside.
+    #[error("message {id} is damaged and was set aside: {reason}")]
+    Corrupt {
+        /// Which message.
+        id: QueueId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such message.
+    #[error("there is no message {0} in the queue")]
+    NotFound(QueueId),
+    /// The message is in transfer just now.
+    #[error("message {0} is being transferred just now; try again when the attempt has ended")]
+    Conflict(QueueId),
+    /// The message is not, or no longer, in the state that was asked for.
+    #[error("message {0} is in another state by now; it was left as it is")]
+    OtherState(QueueId),
+    /// This message is here already, or was.
+    #[error("message {0} was handed over before")]
+    AlreadyKnown(QueueId),
+}

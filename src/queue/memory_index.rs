@@ -1,0 +1,259 @@
+//! An index in memory, for tests: it survives the queue that has it open, as a disk does.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    ops::Bound,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use super::{
+    faults::{Faults, Step},
+    id::QueueId,
+    index::{
+        Changes, DeadKey, DueKey, EndKey, Entries, FoundEvents, Index, IndexError, IndexSource,
+        News, OpenError,
+    },
+    record::MessageRecord,
+    state::AccountState,
+    times::{Change, Times as _},
+};
+use crate::{
+    budget::ledger::Event,
+    clock::{Kind, Timeline, Timestamp},
+    message::envelope::Lane,
+};
+
+/// What is stored, shared by everybody who opens it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MemoryIndex {
+    stored: Arc<Mutex<Stored>>,
+    faults: Faults,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    messages: BTreeMap<QueueId, MessageRecord>,
+    due: BTreeMap<DueKey, ()>,
+    ledger: BTreeMap<u64, Event>,
+    history: BTreeMap<QueueId, MessageRecord>,
+    ended: BTreeMap<EndKey, ()>,
+    dead: BTreeMap<DeadKey, ()>,
+    account: Option<AccountState>,
+    timeline: Option<Arc<Timeline>>,
+    budget_unknown: bool,
+    begun: bool,
+}
+
+impl Stored {
+    /// Stored times are wall times here, so a step of the wall clock moves them.
+    fn retime(&mut self, change: Change<'_>) {
+        let records = self.messages.values_mut().chain(self.history.values_mut());
+        records.for_each(|record| record.each_time(change));
+        let due = std::mem::take(&mut self.due);
+        self.due = due.into_keys().map(|key| (key.with_times(change), ())).collect();
+        let ended = std::mem::take(&mut self.ended).into_keys();
+        let moved = |end: EndKey| EndKey { at: change(Kind::Past, end.at), ..end };
+        self.ended = ended.map(|end| (moved(end), ())).collect();
+        self.account.iter_mut().for_each(|account| account.each_time(change));
+    }
+}
+
+impl MemoryIndex {
+    fn lock(&self) -> MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index for MemoryIndex {
+    fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
+        Ok(self.lock().messages.get(&id).cloned())
+    }
+
+    fn messages(&self, after: Option<QueueId>) -> Entries<'_> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let stored = self.lock();
+        let messages = stored.messages.range((from, Bound::Unbounded));
+        let messages: Vec<_> = messages.map(|(id, record)| Ok((*id, record.clone()))).collect();
+        Box::new(messages.into_iter())
+    }
+
+    fn first_due(
+        &self,
+        lane: Lane,
+        passed_over: &dyn Fn(&DueKey) -> bool,
+    ) -> Result<Option<DueKey>, IndexError> {
+        let start = DueKey { lane, due: Timestamp(i64::MIN), id: QueueId::from_bytes([0; 16]) };
+        let stored = self.lock();
+        let keys = stored.due.range(start..).map(|(key, ())| *key);
+        Ok(keys.take_while(|key| key.lane == lane).find(|key| !passed_over(key)))
+    }
+
+    fn newest(&self) -> Result<Option<QueueId>, IndexError> {
+        Ok(self.lock().messages.keys().next_back().copied())
+    }
+
+    fn has_due(&self, key: &DueKey) -> Result<bool, IndexError> {
+        Ok(self.lock().due.contains_key(key))
+    }
+
+    fn has_dead(&self, key: &DeadKey) -> Result<bool, IndexError> {
+        Ok(self.lock().dead.contains_key(key))
+    }
+
+    fn dead_ids(
+        &self,
+        news: News,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueueId>, IndexError> {
+        let stored = self.lock();
+        let keys = stored.dead.keys().filter(|key| key.news == news && Some(key.id) > after);
+        Ok(keys.map(|key| key.id).take(limit).collect())
+    }
+
+    fn finished(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
+        Ok(self.lock().history.get(&id).cloned())
+    }
+
+    fn history(&self, before: Option<QueueId>) -> Entries<'_> {
+        let to = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let stored = self.lock();
+        let messages = stored.history.range((Bound::Unbounded, to)).rev();
+        let messages: Vec<_> = messages.map(|(id, record)| Ok((*id, record.clone()))).collect();
+        Box::new(messages.into_iter())
+    }
+
+    fn ended_before(&self, keep_after: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError> {
+        let stored = self.lock();
+        Ok(stored.ended.keys().filter(|end| end.at < keep_after).take(limit).copied().collect())
+    }
+
+    fn ended_after(&self, time: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError> {
+        let stored = self.lock();
+        Ok(stored.ended.keys().rev().filter(|end| end.at > time).take(limit).copied().collect())
+    }
+
+    fn ledger(&self) -> Result<FoundEvents, IndexError> {
+        let stored = self.lock();
+        let events = stored.ledger.iter().map(|(sequence, event)| (*sequence, *event));
+        Ok(FoundEvents { events: events.collect(), damaged: Vec::new() })
+    }
+
+    fn account(&self) -> Result<Option<AccountState>, IndexError> {
+        Ok(self.lock().account.clone())
+    }
+
+    fn timeline(&self) -> Option<Arc<Timeline>> {
+        self.lock().timeline.clone()
+    }
+
+    fn set_timeline(&self, timeline: Timeline) {
+        let mut stored = self.lock();
+        if let Some(before) = stored.timeline.take() {
+            stored.retime(&|kind, at| timeline.wall(kind, before.stored(kind, at)));
+        }
+        stored.timeline = Some(Arc::new(timeline));
+    }
+
+    fn is_new(&self) -> Result<bool, IndexError> {
+        Ok(!self.lock().begun)
+    }
+
+    fn begin(&self, budget_unknown: bool, _damaged: &[Vec<u8>]) -> Result<(), IndexError> {
+        let mut stored = self.lock();
+        stored.begun = true;
+        stored.budget_unknown |= budget_unknown;
+        Ok(())
+    }
+
+    fn is_budget_unknown(&self) -> Result<bool, IndexError> {
+        Ok(self.lock().budget_unknown)
+    }
+
+    fn apply(&self, changes: &Changes) -> Result<(), IndexError> {
+        let written = self.faults.at(Step::IndexWrite);
+        written.map_err(|error| IndexError::Failed(format!("a write has failed: {error}")))?;
+        let mut stored = self.lock();
+        apply(&mut stored.messages, changes.messages.clone());
+        apply(&mut stored.ledger, changes.ledger.clone());
+        apply(&mut stored.history, changes.history.clone());
+        apply(&mut stored.due, set(&changes.due));
+        apply(&mut stored.ended, set(&changes.ended));
+        apply(&mut stored.dead, set(&changes.dead));
+        stored.account = changes.account.clone().or_else(|| stored.account.take());
+        stored.budget_unknown &= !changes.budget_known;
+        Ok(())
+    }
+}
+
+fn set<K: Copy>(changes: &BTreeMap<K, bool>) -> impl Iterator<Item = (K, Option<()>)> {
+    changes.iter().map(|(key, add)| (*key, add.then_some(())))
+}
+
+fn apply<K: Ord, V>(table: &mut BTreeMap<K, V>, changes: impl IntoIterator<Item = (K, Option<V>)>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => table.insert(key, value),
+            None => table.remove(&key),
+        };
+    }
+}
+
+/// An index in memory, and the directory of the spool beside it.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    index: MemoryIndex,
+    directory: Arc<Scratch>,
+}
+
+impl Memory {
+    /// An empty one, whose steps fail as `faults` says.
+    pub(super) fn new(faults: Faults) -> io::Result<Self> {
+        let index = MemoryIndex { stored: Arc::default(), faults };
+        Ok(Self { index, directory: Arc::new(Scratch::make()?) })
+    }
+
+    /// Where the spool lies.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory.0
+    }
+}
+
+impl IndexSource for Memory {
+    fn open(&self, _: &Path, _: bool, _: &Faults) -> Result<Arc<dyn Index>, OpenError> {
+        Ok(Arc::new(self.index.clone()))
+    }
+
+    fn set_aside(&self, state: &Path, _: Timestamp) -> io::Result<PathBuf> {
+        Ok(state.into())
+    }
+}
+
+/// A directory that goes when it is dropped.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> io::Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name =
+            format!("pillarbox-queue-{}-{number}-{:08x}", std::process::id(), fastrand::u32(..));
+        let path = env::temp_dir().join(name);
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nobody can be told; whatever is left is in a directory for temporary files.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
