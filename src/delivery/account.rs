@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use super::account_failure::{AccountFailure, Recheck, longest, rank, wait};
+use super::{
+    account_failure::{AccountFailure, Recheck, longest, rank, wait},
+    in_step::HasWallTimes,
+};
 use crate::{
     clock::Timestamp,
     queue::{
@@ -93,6 +96,12 @@ pub(super) enum Stops {
     Everybody,
 }
 
+impl HasWallTimes for Account {
+    fn clock_was_set(&mut self, step_ms: i64) {
+        self.state = self.state.clone().moved(step_ms);
+    }
+}
+
 impl Account {
     /// Continues from what was stored. A stored pause is kept as it is, except that one which ends
     /// later than any pause could (the clock stepped back) is cut to the longest.
@@ -115,11 +124,6 @@ impl Account {
             recheck: None,
             resumed: 0,
         }
-    }
-
-    /// The wall clock was set: a pause lasts as long as it would have.
-    pub(super) fn clock_was_set(&mut self, step_ms: i64) {
-        self.state = self.state.clone().moved(step_ms);
     }
 
     pub(super) fn state(&self) -> &AccountState {

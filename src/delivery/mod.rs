@@ -21,6 +21,7 @@ mod fixtures;
 mod gmail_replies;
 pub mod https;
 mod in_flight;
+mod in_step;
 mod names;
 pub mod oauth;
 mod options;

@@ -33,7 +33,6 @@ use crate::{
         state::{AccountCondition, AccountState},
     },
     shutdown::{Phase, Watch},
-    sync::lock,
     tasks::{self, Mishaps},
 };
 
@@ -202,9 +201,11 @@ impl Pool {
                     let stored =
                         stored.map(|state| continued(state, mark, shared.asks_a_command(), now));
                     shared.logins.restore(stored.as_ref().map_or(&[], |state| &state.logins));
-                    let account = Account::new(stored, now);
-                    let state = account.state().clone();
-                    *lock(&shared.account) = account;
+                    let state = {
+                        let mut held = shared.account();
+                        **held = Account::new(stored, held.now().wall);
+                        held.state().clone()
+                    };
                     if state.condition != AccountCondition::Open {
                         warn_of_pause(&state);
                     }
@@ -222,9 +223,9 @@ impl Pool {
     /// Starts what is worth starting and returns how long nothing else can happen by itself.
     fn start_workers(&mut self, shutdown: &Watch) -> Option<Duration> {
         let now = self.shared.now();
-        let pause = lock(&self.shared.account).state().until;
+        let pause = self.shared.account().state().until;
         let (blocked, due_in) = {
-            let mut schedule = lock(&self.shared.schedule);
+            let mut schedule = self.shared.schedule();
             self.wanted |= schedule.take_due(now);
             let blocked = schedule.blocked(now, pause);
             self.wanted |= schedule.take_freed();
@@ -278,9 +279,9 @@ impl Pool {
                     self.mishaps.note("delivery");
                 }
                 if was_worker {
-                    lock(&self.shared.account).abandon_probe();
+                    self.shared.account().abandon_probe();
                     // One that dies before it has a message must not be followed at once by the next.
-                    lock(&self.shared.schedule).store_failed(self.shared.clock.now());
+                    self.shared.schedule().store_failed(self.shared.clock.now());
                 }
                 for stranded in self.shared.in_flight.take_stranded() {
                     let shared = Arc::clone(&self.shared);

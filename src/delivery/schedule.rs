@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::status::{Departure, DepartureReason};
+use super::{
+    in_step::HasWallTimes,
+    status::{Departure, DepartureReason},
+};
 use crate::clock::{Moment, Timestamp};
 
 /// The longest wait for a store that has failed; the first is a second.
@@ -28,6 +31,14 @@ pub(super) struct Schedule {
     freed: bool,
     /// When the budget frees, as the last claim said; its block is shorter.
     budget_frees: Option<Timestamp>,
+}
+
+impl HasWallTimes for Schedule {
+    fn clock_was_set(&mut self, step_ms: i64) {
+        for at in [&mut self.due, &mut self.budget_frees].into_iter().flatten() {
+            *at = at.moved(step_ms);
+        }
+    }
 }
 
 impl Schedule {
@@ -95,13 +106,6 @@ impl Schedule {
             (Some(known), Some(next)) => Some(known.min(next)),
             (known, next) => known.or(next),
         };
-    }
-
-    /// The wall clock was set: what is due in an hour stays so.
-    pub(super) fn clock_was_set(&mut self, step_ms: i64) {
-        for at in [&mut self.due, &mut self.budget_frees].into_iter().flatten() {
-            *at = at.moved(step_ms);
-        }
     }
 
     /// Forgets every block: a person says that all is well.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use super::{
     connection::Connection,
     credential,
     in_flight::AllInFlight,
+    in_step::{Held, InStep},
     oauth::{self, Tokens},
     options::{Options, PasswordSource},
     outcome::Terms,
@@ -29,7 +30,7 @@ use super::{
     tls::Trust,
 };
 use crate::{
-    clock::{Clock, Moment, Steps},
+    clock::{Clock, Moment},
     handbook,
     queue::{
         Claim, ClaimLimits, ClaimedMessage, Queue, QueueError, Settlement,
@@ -56,10 +57,8 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) store: Arc<Queue>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) account: Mutex<Account>,
-    /// Notices when the wall clock was set, so that what is planned in it moves along.
-    steps: Mutex<Steps>,
-    pub(super) schedule: Mutex<Schedule>,
+    account: InStep<Account>,
+    schedule: InStep<Schedule>,
     /// Tells the pool that there may be work for one more worker, or that a wait has changed.
     pub(super) more: Notify,
     /// As many workers run as may; none needs to ask for one more.
@@ -106,34 +105,37 @@ impl Shared {
         std::mem::take(&mut *lock(&self.parting))
     }
 
-    /// The present moment. After a step of the wall clock the pause and the due time are as far ahead as before.
-    /// It locks the account and the schedule then: whoever holds one of them must have asked before.
+    /// The present moment. It takes hold of nothing.
     pub(super) fn now(&self) -> Moment {
-        let now = self.clock.now();
-        let mut steps = lock(&self.steps);
-        if let Some(step_ms) = steps.look(now) {
-            lock(&self.account).clock_was_set(step_ms);
-            lock(&self.schedule).clock_was_set(step_ms);
-            self.more.notify_one();
-        }
-        now
+        self.clock.now()
+    }
+
+    /// The account, whose pause is as far ahead as before when the clock was set.
+    pub(super) fn account(&self) -> MutexGuard<'_, Held<Account>> {
+        self.account.lock(self.clock.as_ref())
+    }
+
+    /// The schedule, whose due time is as far ahead as before when the clock was set.
+    pub(super) fn schedule(&self) -> MutexGuard<'_, Held<Schedule>> {
+        self.schedule.lock(self.clock.as_ref())
     }
 
     /// A permit that was not used. Whoever was turned away because of it may look again.
     pub(super) fn give_back(&self, permit: Permit) {
-        if lock(&self.account).give_back(permit) {
+        if self.account().give_back(permit) {
             self.more.notify_one();
         }
     }
 
     /// The upstream has let the attempt with this permit in: others need not wait for the end of its message.
     pub(super) fn logged_in(&self, permit: Permit) {
-        if lock(&self.account).logged_in(permit) {
+        if self.account().logged_in(permit) {
             self.more.notify_one();
         }
     }
 
     pub(super) fn new(options: Options, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
+        let now = clock.now();
         Self {
             trust: Trust::new(options.ca_file.clone()),
             tokens: tokens(&options, &clock),
@@ -142,9 +144,8 @@ impl Shared {
             suspects: Mutex::default(),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
             logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),
-            account: Mutex::new(Account::new(None, clock.wall())),
-            steps: Mutex::new(Steps::since(clock.now())),
-            schedule: Mutex::default(),
+            account: InStep::new(Account::new(None, now.wall), now),
+            schedule: InStep::new(Schedule::default(), now),
             more: Notify::new(),
             full: AtomicBool::new(false),
             in_flight: Arc::default(),
@@ -165,10 +166,10 @@ impl Shared {
         let now = self.now();
         let account = self.account_state();
         let waiting = self.store.totals().messages > 0;
-        let next = lock(&self.schedule).departure(now, account.until).filter(|_| waiting);
+        let next = self.schedule().departure(now, account.until).filter(|_| waiting);
         PoolStatus {
             next,
-            probing: lock(&self.account).is_probing(now.wall),
+            probing: self.account().is_probing(now.wall),
             in_flight: self.in_flight.list(),
             errors: lock(&self.errors).iter().cloned().collect(),
             counters: *lock(&self.counters),
@@ -180,12 +181,15 @@ impl Shared {
     /// Ends every pause. When the login that was refused is still the one that will be tried, and this process cannot get
     /// another one, the state's remedy says so.
     pub(super) async fn resume(&self) -> AccountState {
-        let refused = lock(&self.account).state().condition == AccountCondition::PausedCredentials;
+        let refused = self.account().state().condition == AccountCondition::PausedCredentials;
         let before = *lock(&self.login_mark);
         let is_the_same = self.look_at_login().await == before && before.is_some();
-        let now = self.now().wall;
-        lock(&self.account).resume(now);
-        lock(&self.schedule).clear();
+        {
+            let mut account = self.account();
+            let now = account.now().wall;
+            account.resume(now);
+        }
+        self.schedule().clear();
         lock(&self.suspects).clear();
         info!(account = "open", reason = "resumed by a person", "account");
         self.persist().await;
@@ -213,13 +217,13 @@ impl Shared {
     /// The account's state with all that is stored of it.
     pub(super) fn account_state(&self) -> AccountState {
         let (logins, login_mark) = (self.logins.stamps(), *lock(&self.login_mark));
-        AccountState { logins, login_mark, ..lock(&self.account).state().clone() }
+        AccountState { logins, login_mark, ..self.account().state().clone() }
     }
 
     /// How many workers may run now.
     pub(super) fn workers_max(&self) -> usize {
-        let now = self.now().wall;
-        lock(&self.account).connections(self.options.connections, now)
+        let account = self.account();
+        account.connections(self.options.connections, account.now().wall)
     }
 
     /// What decides about an attempt besides the answers.
@@ -239,7 +243,7 @@ impl Shared {
     pub(super) fn terms_of(&self, claim: &ClaimedMessage) -> Terms {
         let terms = self.terms();
         let convicted = lock(&self.suspects).is_convicted(claim);
-        Terms { own: lock(&self.account).is_its_own(claim, convicted), ..terms }
+        Terms { own: self.account().is_its_own(claim, convicted), ..terms }
     }
 
     /// Whether a message, or its like, has cost the others something before.
@@ -261,13 +265,13 @@ impl Shared {
     /// Whether a claimed message is tried now; its recipients whose turn has not come are taken out.
     pub(super) fn turn(&self, claim: &mut ClaimedMessage, permit: Permit) -> Turn {
         let now = self.now();
-        let paused = lock(&self.account).state().condition != AccountCondition::Open;
+        let paused = self.account().state().condition != AccountCondition::Open;
         lock(&self.suspects).turn(claim, permit.is_probe() && paused, now)
     }
 
     /// Says how the account stands: loudly when it pauses.
     pub(super) fn announce(&self) {
-        let state = lock(&self.account).state().clone();
+        let state = self.account().state().clone();
         let account = state.condition.name();
         if state.condition == AccountCondition::Open {
             info!(account, reason = "the upstream accepts mail again", "account");

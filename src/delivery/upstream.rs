@@ -195,7 +195,7 @@ impl Upstream {
             // It did not come to a login.
             shared.logins.untake();
             // Whoever waits for a login may have this one.
-            lock(&shared.schedule).unblock(DepartureReason::Logins);
+            shared.schedule().unblock(DepartureReason::Logins);
             shared.more.notify_one();
         }
         let (way, mut connection) = opened?;
@@ -305,7 +305,7 @@ impl Upstream {
         if let QueueError::Corrupt { .. } | QueueError::NotFound(_) = problem {
             return None;
         }
-        lock(&self.shared.schedule).store_failed(self.shared.clock.now());
+        self.shared.schedule().store_failed(self.shared.clock.now());
         // Later and later, so that one message that cannot be read does not stand before all others.
         let until = self.shared.now().wall.after(outcome::step(claim).min(UNREADABLE_STEP_MAX));
         let again = Outcome::SetBack { until, reply: problem.to_string() };

@@ -102,20 +102,22 @@ impl Worker {
         self.upstream.renew();
         let shared = &self.shared;
         let now = shared.now();
-        if lock(&shared.schedule).waits_for_the_store(now) {
+        if shared.schedule().waits_for_the_store(now) {
             return None;
         }
         let pace = shared.pacer.wait();
         if !pace.is_zero() {
-            lock(&shared.schedule).block(DepartureReason::Pace, now, pace);
+            shared.schedule().block(DepartureReason::Pace, now, pace);
             return None;
         }
         let logins = self.upstream.logins_wait();
         if !logins.is_zero() {
-            lock(&shared.schedule).block(DepartureReason::Logins, now, logins);
+            shared.schedule().block(DepartureReason::Logins, now, logins);
             return None;
         }
-        match lock(&shared.account).enter(now.wall) {
+        let mut account = shared.account();
+        let now = account.now().wall;
+        match account.enter(now) {
             Entry::Go(permit) => Some(permit),
             // The pool knows the end of a pause from the account, and hears of the end of a probe.
             Entry::ProbeIsOut | Entry::Paused(_) => None,
@@ -124,7 +126,7 @@ impl Worker {
 
     /// Notes why nothing was claimed at `now`, to which the answer's waits refer. Returns whether to ask again at once.
     fn note_nothing(&self, claim: Result<Claim, QueueError>, now: Moment) -> bool {
-        let mut schedule = lock(&self.shared.schedule);
+        let mut schedule = self.shared.schedule();
         match claim {
             Ok(Claim::Message(_)) => return true,
             Ok(Claim::Idle { next }) => {
@@ -168,7 +170,7 @@ impl Worker {
         if shared.is_costly(&claim) {
             message.is_costly();
         }
-        lock(&shared.schedule).departed();
+        shared.schedule().departed();
         // There may be more where this came from.
         if !shared.full.load(Ordering::Relaxed) {
             shared.more.notify_one();
@@ -184,7 +186,7 @@ impl Worker {
         let ended = shared.now();
         let mut outcomes = std::mem::take(&mut result.outcomes);
         let changed = self.learn(&claim, &result, &outcomes, permit);
-        let pause = lock(&shared.account).state().until.map(|until| until.since(ended.wall));
+        let pause = shared.account().state().until.map(|until| until.since(ended.wall));
         outcome::behind(&mut outcomes, pause.unwrap_or_default());
         let settlement =
             Arc::new(Settlement { reservation: claim.reservation, at: ended.wall, outcomes });
@@ -256,8 +258,8 @@ impl Worker {
         permit: Permit,
     ) -> bool {
         let shared = &self.shared;
-        let now = shared.now();
-        let mut account = lock(&shared.account);
+        let mut account = shared.account();
+        let now = account.now();
         if account.is_from_before_resume(permit) {
             return false;
         }
