@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::oauth::TokenError;
-use crate::smtp::client;
+use crate::{smtp::client, text};
 
 /// Octets of a reply's text that are kept.
 pub(super) const REPLY_TEXT_LENGTH_MAX: usize = 1_000;
@@ -105,7 +105,7 @@ pub(super) struct Reply {
     pub(super) code: u16,
     /// The enhanced status code of RFC 3463, as `5.4.5`; empty when there was none.
     pub(super) enhanced: String,
-    /// The text after it, at most [`REPLY_TEXT_LENGTH_MAX`] octets, without control characters.
+    /// The text after it, printable in at most [`REPLY_TEXT_LENGTH_MAX`] octets.
     pub(super) text: String,
 }
 
@@ -117,7 +117,8 @@ impl Reply {
 
     /// Takes the joined text of a reply apart.
     pub(super) fn new(code: u16, joined: &str) -> Self {
-        let joined = bounded(joined);
+        // A tab separates words as a blank does.
+        let joined = text::printable_within(&joined.replace('\t', " "), REPLY_TEXT_LENGTH_MAX);
         let (first, rest) = joined.split_once(' ').unwrap_or((&joined, ""));
         if is_enhanced_code(first) {
             return Self { code, enhanced: first.to_owned(), text: rest.trim().to_owned() };
@@ -151,19 +152,6 @@ fn is_enhanced_code(word: &str) -> bool {
         })
     };
     class && number() && number() && parts.next().is_none()
-}
-
-/// The text without control characters, cut to the limit at a character's border.
-fn bounded(text: &str) -> String {
-    let mut cut = String::with_capacity(text.len().min(REPLY_TEXT_LENGTH_MAX));
-    for character in text.chars() {
-        let character = if character.is_control() { ' ' } else { character };
-        if cut.len() + character.len_utf8() > REPLY_TEXT_LENGTH_MAX {
-            break;
-        }
-        cut.push(character);
-    }
-    cut
 }
 
 /// Why there was no reply, or none that could be used. The words are for the administrator.
@@ -321,9 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_reply_is_cut_and_control_characters_are_blanked() {
-        let reply = Reply::new(550, &format!("5.0.0 a\u{7}b{}", "ü".repeat(2_000)));
-        assert!(reply.text.len() <= REPLY_TEXT_LENGTH_MAX && reply.text.starts_with("a b"));
+    fn a_long_reply_is_cut_and_what_deceives_a_reader_is_written_out() {
+        let reply = Reply::new(550, &format!("5.0.0 a\u{7}\u{202e}b\tc{}", "ü".repeat(2_000)));
+        assert!(reply.text.starts_with("a\\u{7}\\u{202e}b cü"), "{}", reply.text);
+        assert!(reply.text.len() <= REPLY_TEXT_LENGTH_MAX && reply.text.ends_with("ü..."));
     }
 
     #[test]

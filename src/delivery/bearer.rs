@@ -11,7 +11,7 @@ use super::{
     answer::Reply,
     oauth::{Kind, TokenError},
 };
-use crate::{secret::Secret, smtp::client::capabilities::Capabilities};
+use crate::{secret::Secret, smtp::client::capabilities::Capabilities, text};
 
 /// Octets of an AUTH command with its initial response (RFC 4954 section 4). Nothing is cut at the 512 of other
 /// commands.
@@ -100,8 +100,7 @@ impl Challenge {
     pub(super) fn words(&self) -> String {
         let fields = [("status", &self.status), ("scope", &self.scope)];
         let shown = fields.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| {
-            let value = value.chars().filter(|character| !character.is_control());
-            format!("{name} {}", value.take(FIELD_LENGTH_MAX).collect::<String>())
+            format!("{name} {}", text::printable_within(value, FIELD_LENGTH_MAX))
         });
         shown.collect::<Vec<_>>().join(", ")
     }

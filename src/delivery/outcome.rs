@@ -21,6 +21,7 @@ use crate::{
         ClaimedMessage, ClaimedRecipient, Outcome,
         state::{AccountCondition, REPLY_LENGTH_MAX},
     },
+    text,
 };
 
 /// What decides besides the answers.
@@ -425,11 +426,8 @@ fn expired(reply: &str, lifetime: Duration) -> String {
     bounded(format!("given up after {hours} hours (queue.lifetime); the last answer was: {reply}"))
 }
 
-fn bounded(mut text: String) -> String {
-    while text.len() > REPLY_LENGTH_MAX {
-        text.pop();
-    }
-    text
+fn bounded(text: String) -> String {
+    text::printable_within(&text, REPLY_LENGTH_MAX)
 }
 
 #[cfg(test)]

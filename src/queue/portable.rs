@@ -31,6 +31,7 @@ use crate::{
         address::Address,
         dsn::{Content, Dsn, Notify, RecipientDsn},
     },
+    text,
 };
 
 /// The beginning of every field.
@@ -257,9 +258,7 @@ fn path(value: &str) -> Option<&str> {
 
 /// A reason or a reply as the value of a field.
 fn one_line(text: &str) -> String {
-    let visible =
-        text.chars().map(|character| if character.is_control() { ' ' } else { character });
-    visible.collect::<String>().trim().to_owned()
+    text::printable(text).trim().to_owned()
 }
 
 /// The message behind the fields: `None` when `value` makes no sense, `Some(None)` when it is another message.

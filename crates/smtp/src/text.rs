@@ -81,6 +81,27 @@ pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
     }
 }
 
+/// As much of the text as is printable in `limit` octets, never half of a character that is written out; dots within the
+/// limit say that it was longer.
+#[must_use]
+pub fn printable_within(text: &str, limit: usize) -> String {
+    let room = limit.saturating_sub(CUT.len());
+    let mut shown = String::with_capacity(text.len().min(limit));
+    let mut end = 0;
+    for character in text.chars() {
+        push_printable(&mut shown, character);
+        if shown.len() <= room {
+            end = shown.len();
+        }
+        if shown.len() > limit {
+            shown.truncate(end);
+            shown.push_str(CUT);
+            break;
+        }
+    }
+    shown
+}
+
 /// Several lines, each printable: for what is meant to have lines, such as a list on a screen.
 #[must_use]
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
@@ -174,6 +195,20 @@ mod tests {
         assert_eq!(shorten("M\u{fc}ller", 6), "M\u{fc}ller");
         assert_eq!(shorten("M\u{fc}ller", 2), "M\u{fc}...");
         assert_eq!(shorten("\u{202e}abc", 2), "\\u{202e}a...");
+    }
+
+    #[test]
+    fn a_text_is_cut_to_octets_between_two_characters_as_they_are_shown() {
+        assert_eq!(printable_within("abc", 3), "abc");
+        assert_eq!(printable_within("abcdefg", 6), "abc...");
+        assert_eq!(printable_within("\u{1b}[2J", 9), "\\u{1b}[2J");
+        for limit in 4..40 {
+            let shown = printable_within(&"\u{fc}\u{1b}".repeat(9), limit);
+            let whole = shown.strip_suffix(CUT).unwrap();
+            assert!(shown.len() <= limit, "{limit}");
+            assert!(printable(&"\u{fc}\u{1b}".repeat(9)).starts_with(whole), "{shown}");
+            assert!(whole.is_empty() || whole.ends_with(['\u{fc}', '}']), "{shown}");
+        }
     }
 
     #[test]

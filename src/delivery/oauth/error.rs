@@ -5,6 +5,8 @@
 
 use thiserror::Error;
 
+use crate::text;
+
 /// Octets of a provider's own words that are repeated.
 const WORDS_LENGTH_MAX: usize = 300;
 
@@ -56,15 +58,7 @@ pub(super) fn shown(words: &str, secrets: &[&str]) -> String {
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         words = words.replace(secret, "***");
     }
-    let mut cut = String::new();
-    for character in words.chars() {
-        if cut.len() + character.len_utf8() > WORDS_LENGTH_MAX {
-            cut.push_str("...");
-            break;
-        }
-        cut.push(if character.is_control() { ' ' } else { character });
-    }
-    cut
+    text::printable_within(&words, WORDS_LENGTH_MAX)
 }
 
 #[cfg(test)]
@@ -72,9 +66,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_providers_words_are_cut_and_lose_line_ends_and_repeated_secrets() {
-        assert_eq!(shown("Bad\r\nRequest 1//word", &["1//word", ""]), "Bad  Request ***");
+    fn a_providers_words_are_cut_and_show_line_ends_but_no_repeated_secret() {
+        let words = "Bad\r\nRequest \u{202e}1//word";
+        assert_eq!(shown(words, &["1//word", ""]), "Bad\\u{d}\\u{a}Request \\u{202e}***");
         let long = shown(&"ü".repeat(1_000), &[]);
-        assert!(long.len() <= WORDS_LENGTH_MAX + 3 && long.ends_with("..."), "{long}");
+        assert!(long.len() <= WORDS_LENGTH_MAX && long.ends_with("..."), "{long}");
     }
 }
