@@ -397,6 +397,8 @@ pub fn faults(path: &Path, owner: Option<(u32, u32)>) -> Vec<String> {
 const FILES_MAX: usize = 500;
 /// Owners of one look: more than a host has people, and not as many as a user may have numbers in his namespaces.
 const OWNERS_MAX: usize = 500;
+/// Whole files that one look has in memory, of all owners; each owner has an equal share of them.
+const NAMES_MAX: usize = 20_000;
 /// Foreign names and old unfinished files that one look puts in order.
 const ODD_FILES_MAX: usize = 100;
 
@@ -449,14 +451,26 @@ impl Listing {
         let passed = self.turn.tried.get(&uid).is_some_and(|tried| id <= *tried);
         let files = self.new.entry(rank).or_default();
         files.insert((passed, id));
-        if files.len() > FILES_MAX {
-            files.pop_last();
-            self.has_more = true;
-        }
+        // One owner more makes everybody's share smaller.
+        let is_new_owner = files.len() == 1;
         if self.new.len() > OWNERS_MAX {
             self.new.pop_last();
             self.has_more = true;
         }
+        let share = self.share();
+        let shared =
+            if is_new_owner { self.new.range_mut(..) } else { self.new.range_mut(rank..=rank) };
+        for (_, files) in shared {
+            while files.len() > share {
+                files.pop_last();
+                self.has_more = true;
+            }
+        }
+    }
+
+    /// How many files of each owner one look has in memory.
+    fn share(&self) -> usize {
+        (NAMES_MAX / self.new.len().max(1)).min(FILES_MAX)
     }
 
     /// Adds a name that is nobody's.
@@ -482,7 +496,7 @@ impl Listing {
         let has_more = |uid: &u32| {
             let files = self.new.iter().find(|((_, _, owner), _)| owner == uid);
             files.is_some_and(|(_, files)| {
-                files.len() == FILES_MAX || files.last().map(|(_, id)| id) != tried.get(uid)
+                files.len() == self.share() || files.last().map(|(_, id)| id) != tried.get(uid)
             })
         };
         Turn {
@@ -547,6 +561,25 @@ mod tests {
         let turn = few.next_turn(Some(1_000), BTreeMap::from([(1_000, id(2))]));
         let again = listing(turn, [(1_000, 1), (1_000, 2)]);
         assert_eq!(again.in_turns()[0].1, [id(1), id(2)]);
+    }
+
+    #[test]
+    fn many_files_of_many_owners_are_a_bounded_number_of_names_and_none_is_passed_over_for_ever() {
+        let owners = 200;
+        let files = || (0..owners).flat_map(|uid| (0..FILES_MAX).map(move |number| (uid, number)));
+        let (mut turn, mut seen, mut looks) = (Turn::default(), BTreeSet::new(), 0);
+        while seen.len() < owners as usize * FILES_MAX {
+            let listing = listing(turn, files());
+            let turns = listing.in_turns();
+            let names: usize = turns.iter().map(|(_, files)| files.len()).sum();
+            assert!(names <= NAMES_MAX && listing.has_more, "{names}");
+            let tried = |(uid, files): &(u32, VecDeque<QueueId>)| Some((*uid, *files.back()?));
+            let tried = turns.iter().filter_map(tried).collect();
+            seen.extend(turns.iter().flat_map(|(uid, files)| files.iter().map(|id| (*uid, *id))));
+            turn = listing.next_turn(turns.back().map(|(uid, _)| *uid), tried);
+            looks += 1;
+            assert!(looks <= 2 * FILES_MAX * owners as usize / NAMES_MAX, "somebody starves");
+        }
     }
 
     #[test]
