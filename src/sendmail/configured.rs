@@ -135,7 +135,7 @@ impl Source {
         Configured {
             socket: self.path("socket", DEFAULT_SOCKET),
             drop_directory: self.path("drop_directory", DEFAULT_DROP_DIRECTORY),
-            max_message_bytes: number("max_message_bytes").unwrap_or(MESSAGE_BYTES),
+            max_message_bytes: number("max_message_bytes").unwrap_or(DEFAULT_MESSAGE_BYTES),
             max_recipients: recipients.filter(|count| *count > 0).unwrap_or(RECIPIENTS),
             hostname: self
                 .get("listener", "hostname")
@@ -151,12 +151,12 @@ impl Source {
     }
 }
 
-/// `[sendmail] socket`, when it is not set.
+/// `[sendmail] socket`, when it is not set; the daemon's settings have this one, too, as those below.
 pub const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
 /// `[sendmail] drop_directory`, when it is not set.
 pub const DEFAULT_DROP_DIRECTORY: &str = "/var/spool/pillarbox";
-/// `[listener] max_message_bytes`, when it is not set.
-const MESSAGE_BYTES: u64 = 35_872_000;
+/// `[listener] max_message_bytes`, when it is not set: leaves 10,577 octets of Gmail's limit for the fields we add.
+pub const DEFAULT_MESSAGE_BYTES: u64 = 35_872_000;
 
 /// Every key that is read.
 const KEYS: &[(&str, &str)] = &[

@@ -27,6 +27,7 @@ use crate::{
         self,
         options::{Endpoint, Limits, Local, TlsFiles},
     },
+    sendmail::configured::DEFAULT_MESSAGE_BYTES,
     smtp::host_name::is_host_name,
     smtp::server::{self, Authentication},
 };
@@ -52,8 +53,7 @@ section! {
         starttls: Starttls = Starttls::WhenConfigured, "text";
         authentication: Authentication = Authentication::Off, "text";
         users_file: Option<PathBuf> = None, "path";
-        /// Leaves 10,577 octets of Gmail's limit for the fields we add.
-        max_message_bytes: u64 = 35_872_000, "size";
+        max_message_bytes: u64 = DEFAULT_MESSAGE_BYTES, "size";
         max_recipients: i64 = 1_000, "whole";
         max_connections: i64 = 200, "whole";
         max_connections_per_client: i64 = 50, "whole";

@@ -16,7 +16,10 @@ use super::{
     upstream::is_gmail,
     value::{path, path_or_off, section, size, text, whole, whole_if_any},
 };
-use crate::{admin, budget::Limit, delivery::Uncertain, listener::options::Local, notices, queue};
+use crate::{
+    admin, budget::Limit, delivery::Uncertain, listener::options::Local, notices, queue,
+    sendmail::configured,
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -28,10 +31,6 @@ const PER_DAY_MAX: u32 = 1_000_000_000;
 const DEFAULT_DIRECTORY: &str = "/var/lib/pillarbox";
 /// Where a daemon answers its administrator when nothing else is configured.
 pub const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
-/// Where the local socket is when nothing else is configured: where `pillarbox sendmail` looks.
-const DEFAULT_SUBMIT_SOCKET: &str = "/run/pillarbox/submit.sock";
-/// Where mail is left while the daemon does not answer, when nothing else is configured.
-const DEFAULT_DROP_DIRECTORY: &str = "/var/spool/pillarbox";
 /// Octets of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 const SOCKET_PATH_LENGTH_MAX: usize = 107;
 /// What the owner of the account sends by hand on a busy day.
@@ -247,8 +246,8 @@ section! {
     /// `[sendmail]`: how programs of this host hand mail over without the network. Whether a place can be used is found out
     /// by the daemon, which starts all the same.
     pub(super) struct Sendmail {
-        socket: Option<PathBuf> = Some(DEFAULT_SUBMIT_SOCKET.into()), "path_or_off";
-        drop_directory: Option<PathBuf> = Some(DEFAULT_DROP_DIRECTORY.into()), "path_or_off";
+        socket: Option<PathBuf> = Some(configured::DEFAULT_SOCKET.into()), "path_or_off";
+        drop_directory: Option<PathBuf> = Some(configured::DEFAULT_DROP_DIRECTORY.into()), "path_or_off";
     }
 }
 
