@@ -232,7 +232,7 @@ pub(super) async fn mark(options: &Options) -> Option<u16> {
 /// What is wrong with a password before anybody has heard of it; nothing of it is in the words. What a command or the
 /// token's source would give is not asked, and a file that the caller may not read is not judged.
 #[must_use]
-pub fn password_fault(login: &Login, host: &str) -> Option<String> {
+pub(crate) fn password_fault(login: &Login, host: &str) -> Option<String> {
     let source = &login.password;
     let found = match source {
         PasswordSource::Command(_) | PasswordSource::Tokens(_) => return None,

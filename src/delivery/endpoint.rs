@@ -43,7 +43,7 @@ impl Endpoint {
 
     /// The host, for words to people.
     #[must_use]
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
 }

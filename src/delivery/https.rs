@@ -38,7 +38,7 @@ const BUFFER_MAX: usize = 16 * 1024;
 
 /// Why there was no answer that could be about the request.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum HttpError {
+pub(crate) enum HttpError {
     /// DNS, TCP, TLS, or an answer that broke off.
     #[error("{0}")]
     Network(String),
@@ -61,7 +61,7 @@ pub enum HttpError {
 
 /// Sends requests, and remembers what the last answer said beside its body.
 #[derive(Debug)]
-pub struct Https {
+pub(crate) struct Https {
     trust: Trust,
     limits: Limits,
     seen: Mutex<Seen>,
@@ -89,7 +89,7 @@ type Whole = Response<Vec<u8>>;
 impl Https {
     /// `ca_file` holds one more trusted root.
     #[must_use]
-    pub fn new(ca_file: Option<PathBuf>, limits: Limits) -> Self {
+    pub(crate) fn new(ca_file: Option<PathBuf>, limits: Limits) -> Self {
         Self { trust: Trust::new(ca_file), limits, seen: Mutex::default() }
     }
 
@@ -97,7 +97,11 @@ impl Https {
     ///
     /// # Errors
     /// When there is no answer, or another one.
-    pub async fn post_json(&self, endpoint: &Endpoint, body: Vec<u8>) -> Result<(), HttpError> {
+    pub(crate) async fn post_json(
+        &self,
+        endpoint: &Endpoint,
+        body: Vec<u8>,
+    ) -> Result<(), HttpError> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(endpoint.url().as_str())

@@ -19,7 +19,7 @@ mod endpoint;
 #[cfg(test)]
 mod fixtures;
 mod gmail_replies;
-pub mod https;
+pub(crate) mod https;
 mod in_flight;
 mod in_step;
 mod names;
@@ -45,10 +45,10 @@ mod wording;
 mod worker;
 
 pub use answer::Stage;
-pub use credential::password_fault;
+pub(crate) use credential::password_fault;
 pub use gmail_replies::{KnownReply, known_replies};
 pub use options::{IpFamily, Limits, Login, Options, PasswordSource, Tls, Uncertain, Way};
 pub use pool::{Pool, PoolHandle};
 pub use status::{Counters, Departure, DepartureReason, InFlight, LastError, PoolStatus};
-pub use tls::ca_file_fault;
+pub(crate) use tls::ca_file_fault;
 pub use verdict::{Action, Growth, Scope, Waits};

@@ -107,7 +107,7 @@ impl Pool {
 
     /// The same, which counts tasks that have failed there.
     #[must_use]
-    pub fn reporting_to(mut self, mishaps: Mishaps) -> Self {
+    pub(crate) fn reporting_to(mut self, mishaps: Mishaps) -> Self {
         self.mishaps = mishaps;
         self
     }

@@ -20,7 +20,7 @@ pub struct PoolStatus {
     /// The upstream account.
     pub account: AccountState,
     /// Whether one message is being tried, for whose result the others wait.
-    pub probing: bool,
+    pub(crate) probing: bool,
     /// Messages on their way just now.
     pub in_flight: Vec<InFlight>,
     /// When the next message can leave; `None` when nothing waits.
@@ -30,7 +30,7 @@ pub struct PoolStatus {
     /// Totals since the start.
     pub counters: Counters,
     /// The last refusal that the table of known replies does not have.
-    pub last_unknown_reply: Option<String>,
+    pub(crate) last_unknown_reply: Option<String>,
 }
 
 /// A message on its way.
@@ -39,9 +39,9 @@ pub struct InFlight {
     /// Which.
     pub id: QueueId,
     /// Since when.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// How many recipients.
-    pub recipients: usize,
+    pub(crate) recipients: usize,
     /// How far it has come.
     pub stage: Stage,
 }
@@ -72,41 +72,26 @@ pub enum DepartureReason {
     Store,
 }
 
-impl DepartureReason {
-    /// The name in logs and on screens.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Due => "due",
-            Self::Budget => "budget",
-            Self::Pause => "pause",
-            Self::Pace => "pace",
-            Self::Logins => "logins",
-            Self::Store => "store",
-        }
-    }
-}
-
 /// Something that went wrong with the upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// When.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// With which message.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
     /// What was said.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Totals since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Recipients accepted by the upstream.
-    pub relayed: u64,
+    pub(crate) relayed: u64,
     /// Recipients deferred.
     pub deferred: u64,
     /// Recipients refused for good.
-    pub dead: u64,
+    pub(crate) dead: u64,
     /// Recipients whose final dot got no answer.
     pub uncertain: u64,
     /// Connections opened, or tried.

@@ -113,7 +113,7 @@ fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, Fault> {
 
 /// Why `upstream.ca_file` cannot be used, if it cannot.
 #[must_use]
-pub fn ca_file_fault(path: &std::path::Path) -> Option<String> {
+pub(crate) fn ca_file_fault(path: &std::path::Path) -> Option<String> {
     match add_file(&mut RootCertStore::empty(), path) {
         Err(Fault::Configuration(reason)) => Some(reason),
         Err(_) | Ok(()) => None,

@@ -69,7 +69,7 @@ pub struct Waits {
     /// Attempts after which it is dead; `None`: as many as fit in `queue.lifetime`.
     pub attempts_max: Option<u32>,
     /// How long after its acceptance it is dead, where that is less than `queue.lifetime`.
-    pub lifetime: Option<Duration>,
+    pub(crate) lifetime: Option<Duration>,
 }
 
 /// How waits grow.

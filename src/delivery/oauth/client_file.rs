@@ -31,20 +31,20 @@ const CHANGEABLE_BY_OTHERS: u32 = 0o022;
 
 /// The program as the provider knows it.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     /// Its id, which is not a secret.
-    pub id: String,
+    pub(crate) id: String,
     /// A public client has none.
-    pub secret: Option<Secret>,
+    pub(crate) secret: Option<Secret>,
 }
 
 /// A refresh token that was had in another way.
 #[derive(Debug)]
-pub struct Imported {
+pub(crate) struct Imported {
     /// The client it was made for, when the file says so.
-    pub client_id: Option<String>,
+    pub(crate) client_id: Option<String>,
     /// The token.
-    pub refresh_token: Secret,
+    pub(crate) refresh_token: Secret,
 }
 
 /// Google's client JSON: one object inside another that names the type. Files of gcloud and google-auth have the
@@ -64,7 +64,7 @@ struct ClientKeys {
 }
 
 /// The client, from wherever it is. Blocks.
-pub fn client(source: &ClientSource) -> Result<Client, TokenError> {
+pub(crate) fn client(source: &ClientSource) -> Result<Client, TokenError> {
     match source {
         ClientSource::File(path) => client_file(path),
         ClientSource::Named { id, secret: None } => Ok(Client { id: id.clone(), secret: None }),
@@ -117,7 +117,7 @@ struct ImportJson {
 
 /// Reads an existing refresh token: JSON as gcloud, google-auth and sendgmail write it, the output of Google's
 /// oauth2.py, or the token alone. Blocks.
-pub fn import(path: &Path) -> Result<Imported, TokenError> {
+pub(crate) fn import(path: &Path) -> Result<Imported, TokenError> {
     let text = read(path, "the file to import", OPEN_TO_OTHERS)?;
     let none = || {
         let remedy = "It must be JSON with \"refresh_token\", a line \"Refresh Token: ...\", or the token alone.";

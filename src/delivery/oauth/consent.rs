@@ -21,12 +21,12 @@ use super::{
 use crate::{clock::Timestamp, secret::Secret};
 
 /// How long a refresh token lives while its consent screen is in testing (docs/gmail.md section 4.3).
-pub const TESTING_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
+pub(crate) const TESTING_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// The longest line that is taken for a pasted address; the longest codes have some hundred characters.
 const PASTED_LENGTH_MAX: usize = 8 * 1024;
 
 /// A consent that is waited for.
-pub struct Consent {
+pub(crate) struct Consent {
     redirect: Redirect,
     redirect_address: String,
     authorization: Authorization,
@@ -35,7 +35,7 @@ pub struct Consent {
 
 impl Consent {
     /// Listens on `port` of 127.0.0.1 (0: any free one) and makes the address to be opened.
-    pub async fn begin(
+    pub(crate) async fn begin(
         exchange: &Exchange,
         client: Client,
         username: &str,
@@ -55,19 +55,19 @@ impl Consent {
 
     /// What a person opens in a browser.
     #[must_use]
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.authorization.address.as_str()
     }
 
     /// Where the browser is sent afterwards.
     #[must_use]
-    pub fn redirect_address(&self) -> &str {
+    pub(crate) fn redirect_address(&self) -> &str {
         &self.redirect_address
     }
 
     /// Waits for the browser, or for a pasted line with the address it was sent to, and exchanges the code. A line
     /// that is neither is told and forgotten.
-    pub async fn granted(
+    pub(crate) async fn granted(
         self,
         exchange: &Exchange,
         mut pasted: mpsc::Receiver<String>,
@@ -185,7 +185,7 @@ fn check(granted: &Granted) -> Result<(), TokenError> {
 }
 
 /// What is stored after a consent. `testing`: the person says that the consent screen is in testing.
-pub fn first(
+pub(crate) fn first(
     granted: Granted,
     client: &Client,
     username: &str,
@@ -207,7 +207,7 @@ pub fn first(
 }
 
 /// Proves a refresh token by one refresh, and returns what is to be stored then.
-pub async fn prove(
+pub(crate) async fn prove(
     exchange: &Exchange,
     client: &Client,
     stored: Stored,

@@ -31,23 +31,23 @@ const MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// What an endpoint has given.
 #[derive(Clone, Debug)]
-pub struct Granted {
+pub(crate) struct Granted {
     /// For the login.
-    pub access_token: Secret,
+    pub(crate) access_token: Secret,
     /// When it is replaced.
-    pub use_until: Timestamp,
+    pub(crate) use_until: Timestamp,
     /// When it ends.
-    pub expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
     /// A new refresh token, which replaces the old one.
-    pub refresh_token: Option<Secret>,
+    pub(crate) refresh_token: Option<Secret>,
     /// When the refresh token ends, if the endpoint says so.
-    pub refresh_token_expires_at: Option<Timestamp>,
+    pub(crate) refresh_token_expires_at: Option<Timestamp>,
     /// What is allowed, if the endpoint says so.
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
 }
 
 /// Asks the endpoints.
-pub struct Exchange {
+pub(crate) struct Exchange {
     options: Options,
     http: Https,
     clock: Arc<dyn Clock>,
@@ -56,7 +56,7 @@ pub struct Exchange {
 impl Exchange {
     /// `ca_file` holds one more trusted root.
     #[must_use]
-    pub fn new(options: Options, ca_file: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(options: Options, ca_file: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
         let http = Https::new(ca_file, options.limits.clone());
         Self { options, http, clock }
     }
@@ -105,7 +105,7 @@ impl Exchange {
     }
 
     /// Exchanges a refresh token for an access token (RFC 6749 section 6).
-    pub async fn refresh(
+    pub(crate) async fn refresh(
         &self,
         client: &Client,
         refresh_token: &Secret,
@@ -127,7 +127,7 @@ impl Exchange {
     }
 
     /// Takes a token back (RFC 7009). One that is unknown there is as good as taken back.
-    pub async fn revoke(&self, token: &Secret) -> Result<(), TokenError> {
+    pub(crate) async fn revoke(&self, token: &Secret) -> Result<(), TokenError> {
         let endpoint = &self.options.endpoints.revocation;
         let answer = self.http.post_form(endpoint, &[("token", token.expose())]).await;
         let error = match answer {

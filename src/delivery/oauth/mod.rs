@@ -8,15 +8,15 @@
 //! and refreshes them, `service_account` does without a browser, `protocol` has the words of OAuth 2.0,
 //! `exchange` asks the endpoints over [`super::https`].
 
-pub mod client_file;
-pub mod consent;
+pub(crate) mod client_file;
+pub(crate) mod consent;
 mod error;
-pub mod exchange;
+pub(crate) mod exchange;
 mod options;
 mod protocol;
 mod redirect;
 mod refusal;
-pub mod service_account;
+pub(crate) mod service_account;
 pub mod token_file;
 pub mod tokens;
 

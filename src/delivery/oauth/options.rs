@@ -77,9 +77,10 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// The authorization endpoint of Google.
-    pub const GOOGLE_AUTHORIZATION: &'static str = "https://accounts.google.com/o/oauth2/v2/auth";
+    pub(crate) const GOOGLE_AUTHORIZATION: &'static str =
+        "https://accounts.google.com/o/oauth2/v2/auth";
     /// The token endpoint of Google.
-    pub const GOOGLE_TOKEN: &'static str = "https://oauth2.googleapis.com/token";
+    pub(crate) const GOOGLE_TOKEN: &'static str = "https://oauth2.googleapis.com/token";
     /// The revocation endpoint of Google.
-    pub const GOOGLE_REVOCATION: &'static str = "https://oauth2.googleapis.com/revoke";
+    pub(crate) const GOOGLE_REVOCATION: &'static str = "https://oauth2.googleapis.com/revoke";
 }

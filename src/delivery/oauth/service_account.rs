@@ -32,15 +32,15 @@ struct KeyJson {
 
 /// What may be said of a service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceAccount {
+pub(crate) struct ServiceAccount {
     /// Its address.
-    pub email: String,
+    pub(crate) email: String,
     /// What the Workspace administrator must allow.
-    pub client_id: Option<String>,
+    pub(crate) client_id: Option<String>,
 }
 
 /// Reads who it is. Blocks.
-pub fn describe(key_file: &Path) -> Result<ServiceAccount, TokenError> {
+pub(crate) fn describe(key_file: &Path) -> Result<ServiceAccount, TokenError> {
     let key = read(key_file)?;
     Ok(ServiceAccount { email: key.client_email, client_id: key.client_id })
 }

@@ -48,11 +48,11 @@ pub struct Stored {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAccess {
     /// The token.
-    pub token: Secret,
+    pub(crate) token: Secret,
     /// When it is replaced.
-    pub use_until: Timestamp,
+    pub(crate) use_until: Timestamp,
     /// When the provider ends it.
-    pub expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
 }
 
 /// The JSON on disk.
@@ -120,7 +120,7 @@ impl TokenFile {
 
     /// Replaces the file with what came of `used`, unless somebody has consented meanwhile or has taken the token
     /// back. Returns whether it was replaced.
-    pub fn update(&self, used: &Stored, stored: &Stored) -> Result<bool, TokenError> {
+    pub(crate) fn update(&self, used: &Stored, stored: &Stored) -> Result<bool, TokenError> {
         let _lock = self.lock().map_err(|error| self.unwritable(&error))?;
         match self.parse(&self.path) {
             Ok(present) => {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// From here on before its end, a refresh token's end is announced in the log.
-pub const WARN_BEFORE: Duration = Duration::from_secs(2 * 24 * 3_600);
+pub(crate) const WARN_BEFORE: Duration = Duration::from_secs(2 * 24 * 3_600);
 /// How long a refresh token may lie unused: Google ends one after six months (docs/gmail.md section 4.3), and nobody would
 /// be told before the first mail after them.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -38,9 +38,9 @@ const WARN_EVERY: Duration = Duration::from_secs(12 * 3_600);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
     /// The token.
-    pub secret: Secret,
+    pub(crate) secret: Secret,
     /// When a connection that was opened with it is renewed: five minutes before the token's end.
-    pub use_until: Timestamp,
+    pub(crate) use_until: Timestamp,
 }
 
 /// The tokens of one account.
