@@ -189,7 +189,7 @@ async fn mail_of_which_two_answers_were_lost_is_told_of_once_and_goes_when_its_t
     let text = String::from_utf8_lossy(&notice.body);
     for words in [
         "Subject: [relay.example.org] Mail may not have arrived: Toner",
-        "dropdot@example.net (may have arrived)",
+        "dropdot@example.net (tried 2 times, may have arrived)",
         "pillarbox queue retry ID",
         id.as_str(),
     ] {
