@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::sync;
+use crate::{listener::limits::prefix, sync};
 
 /// Under what conversations are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +26,7 @@ pub(super) enum Party {
 impl Party {
     /// A client of the network; all of loopback, and an IPv6 network that a site is given, are one.
     pub(super) fn of_address(address: IpAddr) -> Self {
-        let address = address.to_canonical();
-        if address.is_loopback() {
-            return Self::Address(Ipv4Addr::LOCALHOST.into());
-        }
-        Self::Address(match address {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-            IpAddr::V4(address) => address.into(),
-        })
+        Self::Address(prefix(address))
     }
 
     /// Programs of this host, and root, for whom the last places are kept.

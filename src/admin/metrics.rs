@@ -18,7 +18,7 @@ use super::{
     api::Account,
     context::{Refusal, Sources},
     health::{Grade, Health},
-    status::{self, MESSAGES_MAX, Survey},
+    status::{self, MESSAGES_MAX, QueueSummary},
 };
 use crate::{clock::Moment, delivery::PoolStatus, queue::state::AccountCondition};
 
@@ -154,8 +154,8 @@ fn counters(page: &mut Page, pool: &PoolStatus) {
 }
 
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {
-    let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, survey.due, survey.recipients.held).await;
+    let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources.outlook.keep(now, summary.due, summary.recipients.held).await;
     let totals = sources.store.totals();
     page.one(
         "queue_messages",
@@ -165,7 +165,7 @@ async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Re
     );
     page.one("queue_bytes", "gauge", "Octets of their files.", totals.bytes);
     page.one("queue_set_aside", "gauge", "Damaged files that were set aside.", totals.set_aside);
-    let oldest = survey
+    let oldest = summary
         .oldest
         .map_or(0, |oldest| now.wall.0.saturating_sub(oldest.accepted_at.0).max(0) / 1000);
     let oldest = u64::try_from(oldest).unwrap_or(0);
@@ -175,7 +175,7 @@ async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Re
         "Age of the oldest message that waits or is being sent; 0 without one.",
         oldest,
     );
-    let states = survey.recipients;
+    let states = summary.recipients;
     let states = [
         ("queued", states.queued),
         ("uncertain", states.uncertain),

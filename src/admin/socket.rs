@@ -66,7 +66,7 @@ impl Socket {
 }
 
 impl axum::serve::Listener for Socket {
-    type Io = Conversation<UnixStream>;
+    type Io = LimitedConnection<UnixStream>;
     type Addr = unix::SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
@@ -80,7 +80,7 @@ impl axum::serve::Listener for Socket {
             if let Ok(party) = party
                 && let Some(place) = self.audience.enter(party)
             {
-                return (Conversation::new(stream, place, &self.clock), address);
+                return (LimitedConnection::new(stream, place, &self.clock), address);
             }
         }
     }
@@ -112,7 +112,7 @@ impl Port {
 }
 
 impl axum::serve::Listener for Port {
-    type Io = Conversation<TcpStream>;
+    type Io = LimitedConnection<TcpStream>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
@@ -123,7 +123,7 @@ impl axum::serve::Listener for Port {
             };
             // Nobody waits here: who has no place is closed, so that the next one is seen.
             if let Some(place) = self.audience.enter(Party::of_address(address.ip())) {
-                return (Conversation::new(stream, place, &self.clock), address);
+                return (LimitedConnection::new(stream, place, &self.clock), address);
             }
         }
     }
@@ -140,7 +140,7 @@ const HEAD_MAX: Duration = Duration::from_secs(5);
 
 /// A stream with a deadline and a place.
 #[derive(Debug)]
-pub struct Conversation<S> {
+pub struct LimitedConnection<S> {
     stream: S,
     deadline: Deadline,
     /// Until the first head has come.
@@ -182,7 +182,7 @@ enum Stage {
     Answering,
 }
 
-impl<S> Conversation<S> {
+impl<S> LimitedConnection<S> {
     /// Begins now.
     pub(super) fn new(stream: S, place: Place, clock: &Arc<dyn Clock>) -> Self {
         let deadline = Deadline::after(AGE_MAX, clock);
@@ -219,7 +219,7 @@ impl<S> Conversation<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Conversation<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for LimitedConnection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -233,7 +233,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Conversation<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Conversation<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for LimitedConnection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -304,21 +304,21 @@ mod tests {
         }
     }
 
-    fn conversation(clock: &ManualClock) -> (DuplexStream, Conversation<DuplexStream>) {
+    fn connection(clock: &ManualClock) -> (DuplexStream, LimitedConnection<DuplexStream>) {
         let audience = Audience::new(Limits { all: 2, of_one: 2, kept: 0 });
         let place = audience.enter(Party::User(1_000)).unwrap();
         let (client, server) = duplex(1024);
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-        (client, Conversation::new(server, place, &clock))
+        (client, LimitedConnection::new(server, place, &clock))
     }
 
     /// What reading ends with at this moment; `None` while it waits.
-    async fn ends(conversation: &mut Conversation<DuplexStream>) -> Option<io::ErrorKind> {
+    async fn ends(connection: &mut LimitedConnection<DuplexStream>) -> Option<io::ErrorKind> {
         let mut octets = [0; 64];
         loop {
             tokio::select! {
                 biased;
-                read = conversation.read(&mut octets) => match read {
+                read = connection.read(&mut octets) => match read {
                     Ok(0) => return Some(io::ErrorKind::UnexpectedEof),
                     Ok(_) => {}
                     Err(error) => return Some(error.kind()),
@@ -332,29 +332,29 @@ mod tests {
     async fn a_head_that_has_not_come_after_five_seconds_ends_the_conversation() {
         for said in ["", "GET /health/live HTTP/1.1\r\nHost: relay\r\n"] {
             let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-            let (mut client, mut conversation) = conversation(&clock);
+            let (mut client, mut connection) = connection(&clock);
             client.write_all(said.as_bytes()).await.unwrap();
-            assert_eq!(ends(&mut conversation).await, None, "{said}");
+            assert_eq!(ends(&mut connection).await, None, "{said}");
             // A client that says something each second is as slow as one that says nothing.
             for _ in 0..4 {
                 client.write_all(b"A").await.unwrap();
                 clock.advance(Duration::from_secs(1));
-                assert_eq!(ends(&mut conversation).await, None, "{said}");
+                assert_eq!(ends(&mut connection).await, None, "{said}");
             }
             clock.advance(Duration::from_secs(1));
-            assert_eq!(ends(&mut conversation).await, Some(io::ErrorKind::TimedOut), "{said}");
+            assert_eq!(ends(&mut connection).await, Some(io::ErrorKind::TimedOut), "{said}");
         }
     }
 
     #[tokio::test]
     async fn who_has_asked_in_time_is_heard_until_the_whole_conversation_is_too_old() {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-        let (mut client, mut conversation) = conversation(&clock);
+        let (mut client, mut connection) = connection(&clock);
         client.write_all(b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n").await.unwrap();
-        assert_eq!(ends(&mut conversation).await, None);
+        assert_eq!(ends(&mut connection).await, None);
         clock.advance(AGE_MAX - Duration::from_secs(1));
-        assert_eq!(ends(&mut conversation).await, None);
+        assert_eq!(ends(&mut connection).await, None);
         clock.advance(Duration::from_secs(1));
-        assert_eq!(ends(&mut conversation).await, Some(io::ErrorKind::TimedOut));
+        assert_eq!(ends(&mut connection).await, Some(io::ErrorKind::TimedOut));
     }
 }

@@ -41,9 +41,9 @@ pub(super) fn router() -> Router<Sources> {
 
 async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
     let now = sources.clock.now();
-    let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, survey.due, survey.recipients.held).await;
-    let Stand { pool, situation, budget } = stand(&sources, survey.due).await?;
+    let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources.outlook.keep(now, summary.due, summary.recipients.held).await;
+    let Stand { pool, situation, budget } = stand(&sources, summary.due).await?;
     let totals = sources.store.totals();
     let facts = &sources.facts;
     let local_socket = facts.local_socket.as_ref().map(|path| path.display().to_string());
@@ -56,19 +56,19 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
         upstream: facts.upstream.clone(),
         account: Account::new(facts.username.clone(), pool.account),
         budget,
-        departure: situation.first_departure(survey.next_due),
+        departure: situation.first_departure(summary.next_due),
         refusing: refusing(&sources),
         queue: super::api::Queue {
             messages: totals.messages,
             bytes: totals.bytes,
             set_aside: totals.set_aside,
             set_aside_in: facts.damaged.display().to_string(),
-            recipients: survey.recipients,
-            oldest: survey.oldest,
-            partial: survey.partial,
+            recipients: summary.recipients,
+            oldest: summary.oldest,
+            partial: summary.partial,
         },
         in_flight: pool.in_flight,
-        refused: survey.refused,
+        refused: summary.refused,
         errors: pool.errors.into_iter().rev().collect(),
         unknown_replies: pool.counters.unknown_replies,
     }))
@@ -164,9 +164,9 @@ pub(super) async fn situation(sources: &Sources) -> Result<Situation, QueueError
     let due = match sources.outlook.due(now).await {
         Some(due) => due,
         None => {
-            let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-            sources.outlook.keep(now, survey.due, survey.recipients.held).await;
-            survey.due
+            let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+            sources.outlook.keep(now, summary.due, summary.recipients.held).await;
+            summary.due
         }
     };
     Ok(stand(sources, due).await?.situation)
@@ -237,7 +237,7 @@ const REFUSED_MAX: usize = 5;
 
 /// What the walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Survey {
+pub struct QueueSummary {
     /// Recipients by state.
     pub recipients: RecipientTotals,
     /// The message that was accepted first of those that wait or are being sent; dead and held ones do not count.
@@ -252,23 +252,23 @@ pub struct Survey {
     pub partial: bool,
 }
 
-impl Survey {
+impl QueueSummary {
     /// Walks through the queue, over `messages_max` messages of it at most.
     pub async fn of(
         store: &Queue,
         now: Timestamp,
         messages_max: usize,
     ) -> Result<Self, QueueError> {
-        let mut survey = Self::default();
+        let mut summary = Self::default();
         let (mut walk, mut seen) = (store.walk().await?, 0);
         while seen < messages_max && !walk.is_over() {
             let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
             seen += page.len();
-            page.iter().for_each(|message| survey.add(message, now));
+            page.iter().for_each(|message| summary.add(message, now));
         }
-        survey.partial = seen >= messages_max;
-        survey.refused.reverse();
-        Ok(survey)
+        summary.partial = seen >= messages_max;
+        summary.refused.reverse();
+        Ok(summary)
     }
 
     fn add(&mut self, message: &QueuedMessage, now: Timestamp) {
@@ -364,16 +364,16 @@ mod tests {
         let queued = |due| RecipientState::Queued { due: Timestamp(due), resend: false };
         let reserved =
             RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
-        let mut survey = Survey::default();
+        let mut summary = QueueSummary::default();
         let dead = RecipientState::Dead { since: Timestamp(1), reason: "550".into() };
-        survey.add(&message(0, vec![(dead, None)]), NOW);
-        survey.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]), NOW);
-        survey.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]), NOW);
-        assert_eq!((survey.recipients.queued, survey.recipients.reserved), (2, 2));
-        assert_eq!(survey.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50))]));
-        assert_eq!(survey.due, 1, "the one that is due at 50");
+        summary.add(&message(0, vec![(dead, None)]), NOW);
+        summary.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]), NOW);
+        summary.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]), NOW);
+        assert_eq!((summary.recipients.queued, summary.recipients.reserved), (2, 2));
+        assert_eq!(summary.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50))]));
+        assert_eq!(summary.due, 1, "the one that is due at 50");
         assert_eq!(
-            survey.oldest.map(|oldest| oldest.accepted_at),
+            summary.oldest.map(|oldest| oldest.accepted_at),
             Some(Timestamp(1)),
             "a dead letter does not wait"
         );
@@ -381,15 +381,15 @@ mod tests {
 
     #[test]
     fn only_the_refusals_of_the_newest_messages_are_kept() {
-        let mut survey = Survey::default();
+        let mut summary = QueueSummary::default();
         for number in 1..=9 {
             let state = RecipientState::Dead {
                 since: Timestamp(0),
                 reason: format!("550 number {number}"),
             };
-            survey.add(&message(number, vec![(state, None)]), NOW);
+            summary.add(&message(number, vec![(state, None)]), NOW);
         }
-        let replies: Vec<&str> = survey.refused.iter().map(|error| error.reply.as_str()).collect();
+        let replies: Vec<&str> = summary.refused.iter().map(|error| error.reply.as_str()).collect();
         assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));
     }
 }

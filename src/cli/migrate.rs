@@ -18,7 +18,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use self::output::Draft;
+use self::output::ConfigOutput;
 use crate::{
     exit::{Exit, Failure},
     handbook, text,
@@ -89,7 +89,7 @@ pub(super) fn run(out: &mut dyn Write, arguments: &Arguments) -> Result<(), Fail
         Program::Dma => dma::read(&text, &other),
         Program::Postfix => postfix::read(&text, &other),
     };
-    let text = draft.and_then(|draft: Draft| draft.relay_toml(&file.display().to_string()));
+    let text = draft.and_then(|draft: ConfigOutput| draft.relay_toml(&file.display().to_string()));
     let text =
         text.map_err(|reason| Failure::new(Exit::Data, format!("{}: {reason}", file.display())))?;
     out.write_all(handbook::located(&text).as_bytes())?;

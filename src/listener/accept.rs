@@ -21,11 +21,11 @@ use tokio::{
 use super::{
     client_stats::Kind,
     connection,
-    limits::{self, NoPlace, Place, Places, Waiting},
+    limits::{self, ConnectionLimits, ConnectionPermit, LimitReached, Waiting},
     options::Endpoint,
     proxy::{self, Source},
-    reject::{LOG_INTERVAL, TurnedAway},
-    service::{Guest, Local, Service, TlsFrom},
+    reject::{LOG_INTERVAL, Rejections},
+    service::{Local, Peer, Service, TlsFrom},
     stream::Stream,
     transaction_log,
 };
@@ -49,7 +49,7 @@ const PLACE_LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Loop<'a> {
     pub(super) clock: &'a dyn Clock,
     /// Of whom it tells when they come no more.
-    pub(super) turned_away: &'a TurnedAway,
+    pub(super) rejections: &'a Rejections,
     /// What to do when there are no descriptors.
     pub(super) remedy: &'static str,
 }
@@ -72,7 +72,7 @@ impl Loop<'_> {
                 () = &mut draining => return,
                 Some(_) = connections.join_next() => continue,
                 accepted = poll_fn(&mut poll_accept) => accepted,
-                () = self.turned_away.tell_late(self.clock) => continue,
+                () = self.rejections.tell_late(self.clock) => continue,
             };
             match accepted {
                 Ok(connection) => admit(connection, connections),
@@ -99,13 +99,13 @@ fn is_exhausted(error: &io::Error) -> bool {
 }
 
 /// What admits the network's connections.
-pub(super) struct Door {
-    pub(super) places: Arc<Places>,
+pub(super) struct Acceptor {
+    pub(super) limits: Arc<ConnectionLimits>,
     pub(super) service: Arc<Service>,
     pub(super) shutdown: Watch,
 }
 
-impl Door {
+impl Acceptor {
     pub(super) async fn accept_all(
         &self,
         sockets: &[(TcpListener, Endpoint)],
@@ -115,7 +115,7 @@ impl Door {
         let (service, mut next) = (&self.service, 0);
         let accepting = Loop {
             clock: &*service.clock,
-            turned_away: &service.turned_away,
+            rejections: &service.rejections,
             remedy: "raise LimitNOFILE or lower max_connections",
         };
         let admit = |(socket, peer, endpoint), connections: &mut JoinSet<()>| {
@@ -134,40 +134,40 @@ impl Door {
     ) {
         let peer = peer.ip().to_canonical();
         let of_this_host = peer.is_loopback() && !endpoint.proxy;
-        let place = if endpoint.proxy {
-            self.places.take_unnamed()
-        } else if of_this_host && self.places.has_waiting() {
-            Err(NoPlace::ClientFull)
+        let permit = if endpoint.proxy {
+            self.limits.reserve_before_proxy()
+        } else if of_this_host && self.limits.has_waiting() {
+            Err(LimitReached::ClientFull)
         } else {
-            self.places.take(self.service.guest(peer))
+            self.limits.take(self.service.limit_key(peer))
         };
         let service = Arc::clone(&self.service);
         let mut shutdown = self.shutdown.clone();
-        let waiting = match place {
-            Ok(place) => {
-                let arrival = Arrival { socket, peer, endpoint, place };
+        let waiting = match permit {
+            Ok(permit) => {
+                let arrival = Arrival { socket, peer, endpoint, permit };
                 connections.spawn(async move { arrival.serve(&service, shutdown).await });
                 return;
             }
-            Err(NoPlace::ClientFull) if of_this_host => self.places.wait(),
-            Err(reason) => return self.service.turn_away(&socket, endpoint, peer, reason),
+            Err(LimitReached::ClientFull) if of_this_host => self.limits.wait(),
+            Err(reason) => return self.service.reject(&socket, endpoint, peer, reason),
         };
         let Some(waiting) = waiting else {
-            return self.service.turn_away(&socket, endpoint, peer, NoPlace::ClientFull);
+            return self.service.reject(&socket, endpoint, peer, LimitReached::ClientFull);
         };
-        let places = Arc::clone(&self.places);
+        let limits = Arc::clone(&self.limits);
         connections.spawn(async move {
-            let place = tokio::select! {
+            let permit = tokio::select! {
                 biased;
                 () = shutdown.reached(Phase::Draining) => return,
-                place = wait_for_place(&places, waiting, &service, peer) => place,
+                permit = wait_for_permit(&limits, waiting, &service, peer) => permit,
             };
-            match place {
-                Ok(place) => {
-                    let arrival = Arrival { socket, peer, endpoint, place };
+            match permit {
+                Ok(permit) => {
+                    let arrival = Arrival { socket, peer, endpoint, permit };
                     arrival.serve(&service, shutdown).await;
                 }
-                Err(reason) => service.turn_away(&socket, endpoint, peer, reason),
+                Err(reason) => service.reject(&socket, endpoint, peer, reason),
             }
         });
     }
@@ -175,25 +175,25 @@ impl Door {
 
 /// Waits until a program of this host leaves, or one that is idle has been asked to. All of them are one client, so that
 /// a burst of one program would otherwise cost another its mail.
-async fn wait_for_place(
-    places: &Arc<Places>,
+async fn wait_for_permit(
+    limits: &Arc<ConnectionLimits>,
     waiting: Waiting,
     service: &Service,
     peer: IpAddr,
-) -> Result<Place, NoPlace> {
-    let (clock, guest) = (&*service.clock, service.guest(peer));
+) -> Result<ConnectionPermit, LimitReached> {
+    let (clock, key) = (&*service.clock, service.limit_key(peer));
     let began_ms = clock.now().since_boot_ms;
     loop {
         let now_ms = clock.now().since_boot_ms;
         if waiting.is_first()
-            && let Ok(place) = places.take(guest)
+            && let Ok(permit) = limits.take(key)
         {
-            return Ok(place);
+            return Ok(permit);
         }
         if u128::from(now_ms.saturating_sub(began_ms)) >= PLACE_WAIT.as_millis() {
-            return Err(NoPlace::ClientFull);
+            return Err(LimitReached::ClientFull);
         }
-        places.dismiss_the_idle(guest, now_ms);
+        limits.dismiss_the_idle(key, now_ms);
         tokio::select! {
             () = waiting.called() => {}
             () = clock.sleep(PLACE_LOOK) => {}
@@ -219,17 +219,18 @@ fn poll_any(
 }
 
 /// What admits the local connections.
-pub(super) struct LocalDoor {
-    places: Arc<Places>,
+pub(super) struct LocalAcceptor {
+    limits: Arc<ConnectionLimits>,
     service: Arc<Service>,
     shutdown: Watch,
 }
 
-impl LocalDoor {
+impl LocalAcceptor {
     pub(super) fn new(service: Arc<Service>, shutdown: Watch) -> Self {
         let limits = &service.options.limits;
-        let places = Places::new(limits.local_connections, limits.local_connections_per_user);
-        Self { places, service, shutdown }
+        let limits =
+            ConnectionLimits::new(limits.local_connections, limits.local_connections_per_user);
+        Self { limits, service, shutdown }
     }
 
     /// Takes connections until the service drains.
@@ -241,7 +242,7 @@ impl LocalDoor {
         let mut shutdown = self.shutdown.clone();
         let accepting = Loop {
             clock: &*self.service.clock,
-            turned_away: &self.service.turned_away,
+            rejections: &self.service.rejections,
             remedy: "raise LimitNOFILE; this is the local socket",
         };
         let poll_accept = |context: &mut Context<'_>| listener.poll_accept(context);
@@ -254,24 +255,24 @@ impl LocalDoor {
             Ok(credentials) => credentials.uid(),
             Err(error) => return tracing::debug!(%error, "local connection lost"),
         };
-        match self.places.take(limits::Guest::of_user(uid)) {
-            Ok(place) => {
+        match self.limits.take(limits::LimitKey::of_user(uid)) {
+            Ok(permit) => {
                 let (service, shutdown) = (Arc::clone(&self.service), self.shutdown.clone());
                 connections
-                    .spawn(async move { serve(stream, uid, place, &service, shutdown).await });
+                    .spawn(async move { serve(stream, uid, permit, &service, shutdown).await });
             }
-            Err(reason) => self.turn_away(&stream, uid, reason),
+            Err(reason) => self.reject(&stream, uid, reason),
         }
     }
 
     /// One write into an empty send buffer, which cannot block.
-    fn turn_away(&self, stream: &UnixStream, uid: u32, reason: NoPlace) {
+    fn reject(&self, stream: &UnixStream, uid: u32, reason: LimitReached) {
         let hostname = &self.service.session_options.hostname;
         let (reply, reason) = match reason {
-            NoPlace::Full => {
+            LimitReached::Full => {
                 (reply::too_many_connections(hostname), "all local connections are taken")
             }
-            NoPlace::ClientFull => {
+            LimitReached::ClientFull => {
                 (reply::too_many_of_client(hostname), "this user has all it may have")
             }
         };
@@ -281,18 +282,24 @@ impl LocalDoor {
             tracing::debug!(uid, %error, "local connection lost");
         }
         let now = self.service.clock.now();
-        if let Some(count) = self.service.clients.tell_user(uid, Kind::TurnedAway, now) {
+        if let Some(count) = self.service.clients.tell_user(uid, Kind::Rejected, now) {
             tracing::warn!(uid, reason, count, "refused");
         }
     }
 }
 
-async fn serve(stream: UnixStream, uid: u32, place: Place, service: &Service, shutdown: Watch) {
+async fn serve(
+    stream: UnixStream,
+    uid: u32,
+    permit: ConnectionPermit,
+    service: &Service,
+    shutdown: Watch,
+) {
     let user = passwd::named(uid, None).await;
-    let guest = Guest::of_user(Local { uid, user, from_file: false }, &service.options);
-    service.clients.connected(guest.client.address, service.clock.now());
-    connection::serve(Stream::Local(stream), guest, service, shutdown).await;
-    drop(place);
+    let peer = Peer::of_user(Local { uid, user, from_file: false }, &service.options);
+    service.clients.connected(peer.client.address, service.clock.now());
+    connection::serve(Stream::Local(stream), peer, service, shutdown).await;
+    drop(permit);
 }
 
 /// A connection that was accepted and has a place. It is named already, unless a proxy has to tell the
@@ -302,13 +309,13 @@ pub(super) struct Arrival {
     pub(super) socket: TcpStream,
     pub(super) peer: IpAddr,
     pub(super) endpoint: Endpoint,
-    pub(super) place: Place,
+    pub(super) permit: ConnectionPermit,
 }
 
 impl Arrival {
     /// Serves the client to the end.
     pub(super) async fn serve(self, service: &Service, mut shutdown: Watch) {
-        let (watch, seat) = (shutdown.clone(), self.place.seat());
+        let (watch, seat) = (shutdown.clone(), self.permit.seat());
         seat.waits_from(service.clock.now().since_boot_ms, false);
         let prepared = tokio::select! {
             biased;
@@ -317,15 +324,15 @@ impl Arrival {
             () = seat.dismissed() => None,
             prepared = self.prepare(service) => prepared,
         };
-        if let Some((stream, guest, place)) = prepared {
-            service.clients.connected(guest.client.address, service.clock.now());
-            connection::serve_at(&seat, stream, guest, service, watch).await;
-            drop(place);
+        if let Some((stream, peer, permit)) = prepared {
+            service.clients.connected(peer.client.address, service.clock.now());
+            connection::serve_at(&seat, stream, peer, service, watch).await;
+            drop(permit);
         }
     }
 
     /// What comes before the greeting; boxed where it is large, since most connections need none of it.
-    async fn prepare(mut self, service: &Service) -> Option<(Stream, Guest, Place)> {
+    async fn prepare(mut self, service: &Service) -> Option<(Stream, Peer, ConnectionPermit)> {
         // Replies are single small writes; waiting for more to send would only delay them.
         if let Err(error) = self.socket.set_nodelay(true) {
             tracing::debug!(client = %self.peer, %error, "connection lost");
@@ -336,15 +343,14 @@ impl Arrival {
         } else {
             Source::Client(self.peer)
         };
-        let mut guest = Guest::of(source, self.peer, &service.options);
+        let mut peer = Peer::of(source, self.peer, &service.options);
         if !self.endpoint.implicit_tls {
-            return Some((Stream::Plain(self.socket), guest, self.place));
+            return Some((Stream::Plain(self.socket), peer, self.permit));
         }
-        guest.client.encrypted = true;
+        peer.client.encrypted = true;
         let stream =
-            Box::pin(service.handshake(self.socket, guest.client.address, TlsFrom::FirstByte))
-                .await;
-        matches!(stream, Stream::Tls(_)).then_some((stream, guest, self.place))
+            Box::pin(service.handshake(self.socket, peer.client.address, TlsFrom::FirstByte)).await;
+        matches!(stream, Stream::Tls(_)).then_some((stream, peer, self.permit))
     }
 
     async fn named_by_proxy(&mut self, service: &Service) -> Option<Source> {
@@ -360,10 +366,10 @@ impl Arrival {
             }
         };
         let Source::Client(client) = source else { return Some(source) };
-        match self.place.name(service.guest(client)) {
+        match self.permit.name(service.limit_key(client)) {
             Ok(()) => Some(source),
             Err(reason) => {
-                service.turn_away(&self.socket, self.endpoint, client, reason);
+                service.reject(&self.socket, self.endpoint, client, reason);
                 None
             }
         }
@@ -383,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_without_descriptors_waits_and_takes_the_next_connection() {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-        let (shutdown, turned_away) = (Shutdown::new(), TurnedAway::default());
+        let (shutdown, rejections) = (Shutdown::new(), Rejections::default());
         let (mut tasks, mut watch) = (JoinSet::new(), shutdown.watch());
         let errors = [Errno::MFILE, Errno::CONNABORTED, Errno::NFILE];
         let mut answers =
@@ -392,7 +398,7 @@ mod tests {
         let admitted = Arc::new(std::sync::Mutex::new(Vec::new()));
         let its = Arc::clone(&admitted);
         let admit = |number: i32, _: &mut JoinSet<()>| its.lock().unwrap().push(number);
-        let accepting = Loop { clock: &clock, turned_away: &turned_away, remedy: "none" };
+        let accepting = Loop { clock: &clock, rejections: &rejections, remedy: "none" };
         let mut running = std::pin::pin!(accepting.run(poll_accept, admit, &mut tasks, &mut watch));
         for waits in 0..=errors.len() {
             tokio::select! {

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::{
     client_stats::{Clients, Kind},
-    limits::site,
+    limits::prefix,
     transaction_log,
     users::{Users, UsersError},
 };
@@ -166,7 +166,7 @@ enum Turn<'a> {
 #[derive(Debug)]
 struct Attempt<'a> {
     failures: &'a Failures,
-    site: IpAddr,
+    prefix: IpAddr,
 }
 
 /// A password that was wrong.
@@ -186,9 +186,9 @@ impl Failure {
 
 impl Failures {
     fn attempt(&self, address: IpAddr, now_ms: u64) -> Turn<'_> {
-        let site = site(address);
+        let key = prefix(address);
         let mut by_address = self.lock();
-        if by_address.len() >= ADDRESSES_MAX && !by_address.contains_key(&site) {
+        if by_address.len() >= ADDRESSES_MAX && !by_address.contains_key(&key) {
             // Those with attempts stay; there are no more of them than connections.
             let idle = by_address.iter().filter(|(_, history)| history.pending == 0);
             let oldest = idle.min_by_key(|(_, history)| history.failed_ms.back().copied());
@@ -196,7 +196,7 @@ impl Failures {
                 by_address.remove(&oldest);
             }
         }
-        let history = by_address.entry(site).or_default();
+        let history = by_address.entry(key).or_default();
         while history
             .failed_ms
             .front()
@@ -211,7 +211,7 @@ impl Failures {
             return Turn::Later;
         }
         history.pending += 1;
-        Turn::Now(Attempt { failures: self, site })
+        Turn::Now(Attempt { failures: self, prefix: key })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, History>> {
@@ -223,7 +223,7 @@ impl Attempt<'_> {
     /// The password was wrong.
     fn failed(self, now_ms: u64) -> Failure {
         let mut by_address = self.failures.lock();
-        let history = by_address.entry(self.site).or_default();
+        let history = by_address.entry(self.prefix).or_default();
         history.failed_ms.push_back(now_ms);
         let number = history.failed_ms.len();
         let is_news = number >= FAILURES_MAX && now_ms >= history.told_until_ms;
@@ -239,10 +239,10 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let mut by_address = self.failures.lock();
-        if let Some(history) = by_address.get_mut(&self.site) {
+        if let Some(history) = by_address.get_mut(&self.prefix) {
             history.pending = history.pending.saturating_sub(1);
             if history.pending == 0 && history.failed_ms.is_empty() {
-                by_address.remove(&self.site);
+                by_address.remove(&self.prefix);
             }
         }
         drop(by_address);

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::site;
+use super::limits::prefix;
 use crate::{
     clock::{Moment, Timestamp},
     log_limit::LogLimit,
@@ -29,7 +29,7 @@ const QUIRK_LOG_INTERVAL: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Default)]
 pub struct Clients {
     table: Mutex<Table>,
-    told: Told,
+    log_limits: LogLimits,
 }
 
 /// What is known of one client since the daemon's start.
@@ -142,12 +142,12 @@ impl Clients {
     /// Something happened that the log tells a few times a minute only. When it is to be told: how many
     /// events the line stands for.
     pub(super) fn tell(&self, address: IpAddr, kind: Kind, now: Moment) -> Option<u64> {
-        self.told.tell(address, kind, now)
+        self.log_limits.tell(address, kind, now)
     }
 
     /// The same for a program of a user of this host.
     pub(super) fn tell_user(&self, uid: u32, kind: Kind, now: Moment) -> Option<u64> {
-        self.told.tell_user(uid, kind, now)
+        self.log_limits.tell_user(uid, kind, now)
     }
 
     /// All clients, the one seen last first.
@@ -232,7 +232,7 @@ pub(super) enum Kind {
     /// A login that could not be checked.
     LoginUnchecked,
     /// A user of this host for whom there was no place.
-    TurnedAway,
+    Rejected,
 }
 
 impl Kind {
@@ -246,7 +246,7 @@ impl Kind {
             | Self::NoProxyHeader
             | Self::Login
             | Self::LoginUnchecked
-            | Self::TurnedAway => 1,
+            | Self::Rejected => 1,
         }
     }
 }
@@ -255,20 +255,20 @@ impl Kind {
 /// another is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Owner {
-    Site(IpAddr),
+    Prefix(IpAddr),
     User(u32),
 }
 
 /// The lines of all clients.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct LogLimits {
     windows: Mutex<HashMap<(Owner, Kind), LogLimit>>,
 }
 
-impl Told {
+impl LogLimits {
     /// Counts an event. When it is to be told: how many events the line stands for.
     pub(super) fn tell(&self, client: IpAddr, kind: Kind, now: Moment) -> Option<u64> {
-        self.tell_of((Owner::Site(site(client)), kind), now)
+        self.tell_of((Owner::Prefix(prefix(client)), kind), now)
     }
 
     /// The same for a program of this user.
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_in_five_lines_a_minute_and_the_next_line_counts_what_was_left_out() {
-        let (told, clock) = (Told::default(), ManualClock::new(Timestamp(0)));
+        let (told, clock) = (LogLimits::default(), ManualClock::new(Timestamp(0)));
         let client: IpAddr = "192.0.2.1".parse().unwrap();
         let flood = |count| {
             (0..count).filter_map(|_| told.tell(client, RELAYING_DENIED, clock.now())).collect()
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn one_users_flood_hides_nothing_of_another() {
-        let (told, clock) = (Told::default(), ManualClock::new(Timestamp(0)));
+        let (told, clock) = (LogLimits::default(), ManualClock::new(Timestamp(0)));
         let flood: Vec<_> =
             (0..100).map(|_| told.tell_user(1_000, Kind::NotQueued, clock.now())).collect();
         assert_eq!(flood.iter().flatten().count(), 1);
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn hosts_of_one_ipv6_network_share_their_lines_and_the_number_of_clients_is_bounded() {
-        let (told, clock) = (Told::default(), ManualClock::new(Timestamp(0)));
+        let (told, clock) = (LogLimits::default(), ManualClock::new(Timestamp(0)));
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(told.tell(address("2001:db8::1"), Kind::Login, clock.now()), Some(1));
         assert_eq!(told.tell(address("2001:db8::2"), Kind::Login, clock.now()), None);

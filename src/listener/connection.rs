@@ -10,10 +10,10 @@ use super::{
     client_stats::Kind,
     expand::expand,
     limits::Seat,
-    service::{Guest, Service, TlsFrom},
+    service::{Peer, Service, TlsFrom},
     stream::{Closing, Stream},
     throughput::Share,
-    timeouts::{Phase as WaitPhase, Watchdog},
+    timeouts::{Phase as WaitPhase, Timeouts},
     transaction_log::{self, Offer},
 };
 use crate::{
@@ -25,35 +25,35 @@ use crate::{
 };
 
 /// Serves one client until the session ends.
-pub(super) async fn serve(stream: Stream, guest: Guest, service: &Service, shutdown: Watch) {
-    serve_at(&Seat::default(), stream, guest, service, shutdown).await;
+pub(super) async fn serve(stream: Stream, peer: Peer, service: &Service, shutdown: Watch) {
+    serve_at(&Seat::default(), stream, peer, service, shutdown).await;
 }
 
 /// The same for a client that may be asked to leave its seat while it is idle.
 pub(super) async fn serve_at(
     seat: &Seat,
     stream: Stream,
-    guest: Guest,
+    peer: Peer,
     service: &Service,
     shutdown: Watch,
 ) {
-    let client = guest.client;
+    let client = peer.client;
     tracing::debug!(client = %client.address, trusted = client.policy.trusted, tls = client.encrypted, "connected");
     let session = Session::new(service.session_options.clone(), client);
     let mut connection = Connection {
         seat,
         stream,
-        guest,
+        peer,
         client,
         service,
         session,
         message: None,
-        peer: Peer::Open,
+        link: Link::Open,
         closing: Closing::OnOurOwn,
     };
     connection.stream.receive_early(&mut connection.session);
     connection.pump(shutdown).await;
-    if connection.peer == Peer::Open {
+    if connection.link == Link::Open {
         connection.stream.close(connection.closing, &*service.clock).await;
     }
     tracing::debug!(client = %client.address, "closed");
@@ -62,12 +62,12 @@ pub(super) async fn serve_at(
 struct Connection<'a> {
     seat: &'a Seat,
     stream: Stream,
-    guest: Guest,
+    peer: Peer,
     client: Client,
     service: &'a Service,
     session: Session,
     message: Option<InTransfer>,
-    peer: Peer,
+    link: Link,
     closing: Closing,
 }
 
@@ -88,7 +88,7 @@ enum Content {
 }
 
 #[derive(PartialEq, Eq)]
-enum Peer {
+enum Link {
     Open,
     Gone,
 }
@@ -103,7 +103,7 @@ enum Wake {
 
 impl Connection<'_> {
     async fn pump(&mut self, mut shutdown: Watch) {
-        let mut watchdog = Watchdog::new(&*self.service.clock, &self.service.options.limits);
+        let mut timeouts = Timeouts::new(&*self.service.clock, &self.service.options.limits);
         let mut draining = pin!(shutdown.reached(Phase::Draining));
         let mut told = false;
         let mut answered = true;
@@ -121,7 +121,7 @@ impl Connection<'_> {
                 Step::Body(bytes) => self.write(&bytes).await,
                 Step::Store => {
                     self.store().await;
-                    watchdog.message_stored();
+                    timeouts.message_stored();
                 }
                 Step::StartTls => self.start_tls().await,
                 Step::Authenticate(credentials) => self.authenticate(&credentials).await,
@@ -130,7 +130,7 @@ impl Connection<'_> {
                 Step::NeedInput => {
                     let silence = self.session.timeout();
                     let in_data = self.session.in_data();
-                    watchdog.wait(if in_data {
+                    timeouts.wait(if in_data {
                         WaitPhase::Message
                     } else {
                         WaitPhase::Command { answered }
@@ -142,9 +142,9 @@ impl Connection<'_> {
                         () = &mut draining, if !told => Wake::Draining,
                         input = self.stream.receive(&mut self.session) => Wake::Input(input),
                         () = self.seat.dismissed(), if !in_data => Wake::Dismissed,
-                        () = watchdog.bark(silence) => Wake::TimedOut,
+                        () = timeouts.expired(silence) => Wake::TimedOut,
                     };
-                    watchdog.heard(if let Wake::Input(Ok(octets)) = &wake { *octets } else { 0 });
+                    timeouts.heard(if let Wake::Input(Ok(octets)) = &wake { *octets } else { 0 });
                     told |= matches!(wake, Wake::Draining);
                     self.wake(wake);
                 }
@@ -184,7 +184,7 @@ impl Connection<'_> {
         if let Some(error) = error {
             tracing::debug!(client = %self.client.address, %error, "connection lost");
         }
-        self.peer = Peer::Gone;
+        self.link = Link::Gone;
         self.session.closed_by_peer();
     }
 
@@ -238,7 +238,7 @@ impl Connection<'_> {
     fn admit(&mut self, declared_bytes: u64) {
         let answer = self.service.store.admission(declared_bytes);
         let answer = answer.map_err(|error| self.refuse(&error)).and_then(|()| {
-            let network = self.guest.network.map_or(Ok(()), |network| self.service.rates.take(network));
+            let network = self.peer.network.map_or(Ok(()), |network| self.service.rates.take(network));
             network.map_err(|retry_after| {
                 if let Some(count) = self.tell(Kind::TooFast) {
                     let (client, count) = (self.client.address, transaction_log::several(count));
@@ -263,7 +263,7 @@ impl Connection<'_> {
                 return self.session.begun(Err(unrouted.refusal()));
             }
         };
-        if let Some(local) = &mut self.guest.local
+        if let Some(local) = &mut self.peer.local
             && (transaction.claimed_user.is_some() || local.user.claimed)
         {
             local.user = passwd::named(local.uid, transaction.claimed_user).await;
@@ -278,17 +278,17 @@ impl Connection<'_> {
             body: if transaction.eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit },
             internationalized: transaction.internationalized,
             dsn: transaction.dsn,
-            lane: self.guest.lane,
+            lane: self.peer.lane,
             origin: Origin {
                 address: self.client.address,
                 helo: transaction.helo,
                 protocol: transaction.protocol.to_owned(),
                 login: transaction.login,
-                local: self.guest.local.as_ref().map(|local| local.user.clone()),
+                local: self.peer.local.as_ref().map(|local| local.user.clone()),
             },
             accepted_at: now,
         };
-        let from_file = self.guest.local.as_ref().is_some_and(|local| local.from_file);
+        let from_file = self.peer.local.as_ref().is_some_and(|local| local.from_file);
         let acceptable = |id: &QueueId| match from_file {
             true => !id.is_ahead_of(now),
             false => id.is_acceptable_at(now),
@@ -340,7 +340,7 @@ impl Connection<'_> {
         let size_bytes = draft.size_bytes();
         let answer = match self.service.store.enqueue(draft).await {
             Ok(receipt) => {
-                let user = self.guest.local.as_ref().map(|local| &local.user);
+                let user = self.peer.local.as_ref().map(|local| &local.user);
                 transaction_log::accepted(
                     receipt.id(),
                     self.client,
@@ -389,6 +389,6 @@ impl Connection<'_> {
 
     /// The user of this host whose program it is.
     fn uid(&self) -> Option<u32> {
-        self.guest.local.as_ref().map(|local| local.uid)
+        self.peer.local.as_ref().map(|local| local.uid)
     }
 }

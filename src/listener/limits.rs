@@ -29,7 +29,7 @@ const WAITING_MAX: usize = 1_024;
 
 /// All places.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionLimits {
     max: usize,
     max_per_client: usize,
     taken: Mutex<Taken>,
@@ -45,7 +45,7 @@ struct Taken {
 
 /// Whom a place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Guest {
+pub(super) struct LimitKey {
     party: Party,
     rank: Rank,
 }
@@ -68,7 +68,7 @@ enum Rank {
     First,
 }
 
-impl Guest {
+impl LimitKey {
     /// A client of a network; `trusted` when it may relay without a login. All of loopback is one client.
     pub(super) fn of_address(address: IpAddr, trusted: bool) -> Self {
         let is_apart = trusted && !address.is_loopback();
@@ -77,7 +77,7 @@ impl Guest {
             (true, false) => Rank::Trusted,
             (true, true) => Rank::First,
         };
-        Self { party: Party::Address(if is_apart { address } else { site(address) }), rank }
+        Self { party: Party::Address(if is_apart { address } else { prefix(address) }), rank }
     }
 
     /// A user of this host. The last places are root's: a user's programs must not keep the system's own mail out.
@@ -89,7 +89,7 @@ impl Guest {
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoPlace {
+pub(super) enum LimitReached {
     /// None at all, or none for strangers.
     Full,
     /// None for this client.
@@ -98,43 +98,46 @@ pub(super) enum NoPlace {
 
 /// One place, taken.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct ConnectionPermit {
+    limits: Arc<ConnectionLimits>,
     /// `None` until a proxy has named it.
     client: Option<Party>,
     seat: Arc<Seat>,
 }
 
-impl Places {
+impl ConnectionLimits {
     pub(super) fn new(max: usize, max_per_client: usize) -> Arc<Self> {
         let (taken, waiting) = (Mutex::default(), Mutex::default());
         Arc::new(Self { max, max_per_client, taken, waiting })
     }
 
     /// Takes a place for a client.
-    pub(super) fn take(self: &Arc<Self>, client: Guest) -> Result<Place, NoPlace> {
-        let mut place = self.take_of(Rank::First)?;
-        place.name(client)?;
-        Ok(place)
+    pub(super) fn take(
+        self: &Arc<Self>,
+        client: LimitKey,
+    ) -> Result<ConnectionPermit, LimitReached> {
+        let mut permit = self.take_of(Rank::First)?;
+        permit.name(client)?;
+        Ok(permit)
     }
 
     /// Takes a place for a client whose address a proxy has yet to tell; it may be anybody.
-    pub(super) fn take_unnamed(self: &Arc<Self>) -> Result<Place, NoPlace> {
+    pub(super) fn reserve_before_proxy(self: &Arc<Self>) -> Result<ConnectionPermit, LimitReached> {
         self.take_of(Rank::Trusted)
     }
 
-    fn take_of(self: &Arc<Self>, rank: Rank) -> Result<Place, NoPlace> {
+    fn take_of(self: &Arc<Self>, rank: Rank) -> Result<ConnectionPermit, LimitReached> {
         let mut taken = self.lock();
         if taken.total >= self.max_of(rank) {
-            return Err(NoPlace::Full);
+            return Err(LimitReached::Full);
         }
         taken.total += 1;
-        Ok(Place { places: Arc::clone(self), client: None, seat: Arc::default() })
+        Ok(ConnectionPermit { limits: Arc::clone(self), client: None, seat: Arc::default() })
     }
 
     /// Asks the client of this party that has been idle for the longest to leave, if one has been for long enough; no
     /// more of them than wait.
-    pub(super) fn dismiss_the_idle(&self, client: Guest, now_ms: u64) {
+    pub(super) fn dismiss_the_idle(&self, client: LimitKey, now_ms: u64) {
         let waiting = self.waiting().len();
         let taken = self.lock();
         let seats = taken.by_client.get(&client.party).map_or(&[][..], Vec::as_slice);
@@ -155,7 +158,7 @@ impl Places {
         }
         let call = Arc::new(Notify::new());
         waiting.push_back(Arc::clone(&call));
-        Some(Waiting { places: Arc::clone(self), call })
+        Some(Waiting { limits: Arc::clone(self), call })
     }
 
     /// Whether somebody waits, so that nobody may overtake him.
@@ -190,7 +193,7 @@ impl Places {
 /// One who waits for a place.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    places: Arc<Places>,
+    limits: Arc<ConnectionLimits>,
     call: Arc<Notify>,
 }
 
@@ -202,27 +205,27 @@ impl Waiting {
 
     /// Whether nobody came before.
     pub(super) fn is_first(&self) -> bool {
-        self.places.waiting().front().is_some_and(|call| Arc::ptr_eq(call, &self.call))
+        self.limits.waiting().front().is_some_and(|call| Arc::ptr_eq(call, &self.call))
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.places.waiting().retain(|call| !Arc::ptr_eq(call, &self.call));
-        self.places.call_the_first();
+        self.limits.waiting().retain(|call| !Arc::ptr_eq(call, &self.call));
+        self.limits.call_the_first();
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Counts the place as one of this client's. Whoever gets an error gives the place back.
-    pub(super) fn name(&mut self, client: Guest) -> Result<(), NoPlace> {
-        let mut taken = self.places.lock();
-        if taken.total > self.places.max_of(client.rank) {
-            return Err(NoPlace::Full);
+    pub(super) fn name(&mut self, client: LimitKey) -> Result<(), LimitReached> {
+        let mut taken = self.limits.lock();
+        if taken.total > self.limits.max_of(client.rank) {
+            return Err(LimitReached::Full);
         }
         let seats = taken.by_client.entry(client.party).or_default();
-        if seats.len() >= self.places.max_per_client {
-            return Err(NoPlace::ClientFull);
+        if seats.len() >= self.limits.max_per_client {
+            return Err(LimitReached::ClientFull);
         }
         seats.push(Arc::clone(&self.seat));
         self.client = Some(client.party);
@@ -235,9 +238,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.limits.lock();
         taken.total -= 1;
         // Nobody is called for a place that was nobody's: whoever waits would call himself, again and again.
         let Some(client) = self.client else { return };
@@ -249,7 +252,7 @@ impl Drop for Place {
             }
         }
         drop(taken);
-        self.places.call_the_first();
+        self.limits.call_the_first();
     }
 }
 
@@ -328,8 +331,10 @@ impl Seat {
     }
 }
 
-/// The address that stands for all of a site.
-pub(super) fn site(address: IpAddr) -> IpAddr {
+/// The addresses of one client as one: an IPv4 address, the 64 bits of an IPv6 address that a network is given, or all of
+/// this host. Whatever is limited for one address is limited for its prefix, or a single host would have 2^64 times as much
+/// with IPv6, and a program of this host 2^24 times as much.
+pub(crate) fn prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         address if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V4(address) => address.into(),
@@ -341,137 +346,137 @@ pub(super) fn site(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn trusted(address: &str) -> Guest {
-        Guest::of_address(address.parse().unwrap(), true)
+    fn trusted(address: &str) -> LimitKey {
+        LimitKey::of_address(address.parse().unwrap(), true)
     }
 
-    fn stranger(address: &str) -> Guest {
-        Guest::of_address(address.parse().unwrap(), false)
+    fn stranger(address: &str) -> LimitKey {
+        LimitKey::of_address(address.parse().unwrap(), false)
     }
 
     #[test]
     fn strangers_leave_the_last_quarter_to_trusted_clients_also_behind_a_proxy() {
-        let places = Places::new(8, 8);
+        let limits = ConnectionLimits::new(8, 8);
         let strangers: Vec<_> =
-            (0..6).map(|_| places.take(stranger("192.0.2.1")).unwrap()).collect();
-        assert_eq!(places.take(stranger("192.0.2.2")).unwrap_err(), NoPlace::Full);
-        let mut behind_a_proxy = places.take_unnamed().unwrap();
-        assert_eq!(behind_a_proxy.name(stranger("192.0.2.2")), Err(NoPlace::Full));
+            (0..6).map(|_| limits.take(stranger("192.0.2.1")).unwrap()).collect();
+        assert_eq!(limits.take(stranger("192.0.2.2")).unwrap_err(), LimitReached::Full);
+        let mut behind_a_proxy = limits.reserve_before_proxy().unwrap();
+        assert_eq!(behind_a_proxy.name(stranger("192.0.2.2")), Err(LimitReached::Full));
         assert_eq!(behind_a_proxy.name(trusted("10.0.0.1")), Ok(()));
         // One place is kept for programs of this host.
-        assert_eq!(places.take(trusted("10.0.0.2")).unwrap_err(), NoPlace::Full);
-        assert_eq!(places.take_unnamed().unwrap_err(), NoPlace::Full);
-        let _last = places.take(trusted("127.0.0.1")).unwrap();
-        assert_eq!(places.take(trusted("127.0.0.1")).unwrap_err(), NoPlace::Full);
+        assert_eq!(limits.take(trusted("10.0.0.2")).unwrap_err(), LimitReached::Full);
+        assert_eq!(limits.reserve_before_proxy().unwrap_err(), LimitReached::Full);
+        let _last = limits.take(trusted("127.0.0.1")).unwrap();
+        assert_eq!(limits.take(trusted("127.0.0.1")).unwrap_err(), LimitReached::Full);
         drop(strangers);
-        assert!(places.take(stranger("192.0.2.2")).is_ok());
+        assert!(limits.take(stranger("192.0.2.2")).is_ok());
     }
 
     #[test]
     fn all_of_loopback_is_one_client_and_the_network_leaves_it_a_place() {
-        let places = Places::new(10, 3);
-        let own = ["127.0.0.1", "127.9.9.9", "::1"].map(|text| places.take(trusted(text)).unwrap());
+        let limits = ConnectionLimits::new(10, 3);
+        let own = ["127.0.0.1", "127.9.9.9", "::1"].map(|text| limits.take(trusted(text)).unwrap());
         for another in ["127.0.0.1", "127.0.0.2", "::1"] {
-            assert_eq!(places.take(trusted(another)).unwrap_err(), NoPlace::ClientFull);
+            assert_eq!(limits.take(trusted(another)).unwrap_err(), LimitReached::ClientFull);
         }
         drop(own);
         let network: Vec<_> =
-            (0..9).map(|host| places.take(trusted(&format!("10.0.0.{host}"))).unwrap()).collect();
-        assert_eq!(places.take(trusted("10.0.0.9")).unwrap_err(), NoPlace::Full);
-        assert!(places.take(trusted("::1")).is_ok());
+            (0..9).map(|host| limits.take(trusted(&format!("10.0.0.{host}"))).unwrap()).collect();
+        assert_eq!(limits.take(trusted("10.0.0.9")).unwrap_err(), LimitReached::Full);
+        assert!(limits.take(trusted("::1")).is_ok());
         drop(network);
     }
 
     #[tokio::test]
     async fn the_client_that_was_idle_for_the_longest_is_asked_to_leave_and_no_busy_one() {
-        let (places, loopback) = (Places::new(10, 3), trusted("127.0.0.1"));
-        let [silent, spoken, busy] = [0; 3].map(|_| places.take(loopback).unwrap());
+        let (limits, loopback) = (ConnectionLimits::new(10, 3), trusted("127.0.0.1"));
+        let [silent, spoken, busy] = [0; 3].map(|_| limits.take(loopback).unwrap());
         silent.seat().waits_from(1_000, false);
         spoken.seat().waits_from(0, true);
-        let dismissed = || [&silent, &spoken, &busy].map(|place| place.seat().is_dismissed());
-        places.dismiss_the_idle(loopback, 60_000);
+        let dismissed = || [&silent, &spoken, &busy].map(|permit| permit.seat().is_dismissed());
+        limits.dismiss_the_idle(loopback, 60_000);
         assert_eq!(dismissed(), [false; 3], "nobody waits");
-        let _one = places.wait().unwrap();
-        places.dismiss_the_idle(loopback, 2_000);
+        let _one = limits.wait().unwrap();
+        limits.dismiss_the_idle(loopback, 2_000);
         assert_eq!(dismissed(), [false; 3], "not yet");
-        places.dismiss_the_idle(loopback, 3_000);
+        limits.dismiss_the_idle(loopback, 3_000);
         assert_eq!(dismissed(), [true, false, false], "it has never spoken");
-        places.dismiss_the_idle(loopback, 60_000);
+        limits.dismiss_the_idle(loopback, 60_000);
         assert_eq!(dismissed(), [true, false, false], "one leaves for the one that waits");
-        let _other = places.wait().unwrap();
-        places.dismiss_the_idle(trusted("10.0.0.1"), 60_000);
-        places.dismiss_the_idle(loopback, 60_000);
-        places.dismiss_the_idle(loopback, 60_000);
+        let _other = limits.wait().unwrap();
+        limits.dismiss_the_idle(trusted("10.0.0.1"), 60_000);
+        limits.dismiss_the_idle(loopback, 60_000);
+        limits.dismiss_the_idle(loopback, 60_000);
         assert_eq!(dismissed(), [true, true, false]);
     }
 
     #[tokio::test]
     async fn a_place_that_comes_back_calls_the_one_who_came_first() {
-        let (places, loopback) = (Places::new(10, 1), trusted("127.0.0.1"));
-        let place = places.take(loopback).unwrap();
-        let [first, second] = [0; 2].map(|_| places.wait().unwrap());
+        let (limits, loopback) = (ConnectionLimits::new(10, 1), trusted("127.0.0.1"));
+        let permit = limits.take(loopback).unwrap();
+        let [first, second] = [0; 2].map(|_| limits.wait().unwrap());
         assert!(first.is_first() && !second.is_first());
-        drop(place);
+        drop(permit);
         first.called().await;
         drop(first);
         second.called().await;
         assert!(second.is_first());
-        let waiting: Vec<_> = (0..WAITING_MAX - 1).map(|_| places.wait().unwrap()).collect();
-        assert!(places.wait().is_none(), "they are bounded");
+        let waiting: Vec<_> = (0..WAITING_MAX - 1).map(|_| limits.wait().unwrap()).collect();
+        assert!(limits.wait().is_none(), "they are bounded");
         drop((waiting, second));
-        assert!(!places.has_waiting());
+        assert!(!limits.has_waiting());
     }
 
     #[test]
     fn users_leave_the_last_quarter_to_root_and_have_each_their_own() {
-        let places = Places::new(8, 3);
-        let taken = [1_000, 1_000, 1_000].map(|uid| places.take(Guest::of_user(uid)).unwrap());
-        assert_eq!(places.take(Guest::of_user(1_000)).unwrap_err(), NoPlace::ClientFull);
-        let _others = [1, 2, 3].map(|uid| places.take(Guest::of_user(uid)).unwrap());
-        assert_eq!(places.take(Guest::of_user(4)).unwrap_err(), NoPlace::Full);
-        let _system = [0, 0].map(|uid| places.take(Guest::of_user(uid)).unwrap());
+        let limits = ConnectionLimits::new(8, 3);
+        let taken = [1_000, 1_000, 1_000].map(|uid| limits.take(LimitKey::of_user(uid)).unwrap());
+        assert_eq!(limits.take(LimitKey::of_user(1_000)).unwrap_err(), LimitReached::ClientFull);
+        let _others = [1, 2, 3].map(|uid| limits.take(LimitKey::of_user(uid)).unwrap());
+        assert_eq!(limits.take(LimitKey::of_user(4)).unwrap_err(), LimitReached::Full);
+        let _system = [0, 0].map(|uid| limits.take(LimitKey::of_user(uid)).unwrap());
         drop(taken);
-        assert!(places.take(Guest::of_user(1_000)).is_ok());
+        assert!(limits.take(LimitKey::of_user(1_000)).is_ok());
     }
 
     #[test]
     fn an_ipv6_network_of_strangers_has_the_places_of_one_client_and_trusted_hosts_each_their_own()
     {
-        let places = Places::new(100, 2);
+        let limits = ConnectionLimits::new(100, 2);
         let _taken =
-            ["2001:db8::1", "2001:db8::2"].map(|text| places.take(stranger(text)).unwrap());
-        assert_eq!(places.take(stranger("2001:db8::3")).unwrap_err(), NoPlace::ClientFull);
-        assert!(places.take(stranger("2001:db8:0:1::1")).is_ok());
+            ["2001:db8::1", "2001:db8::2"].map(|text| limits.take(stranger(text)).unwrap());
+        assert_eq!(limits.take(stranger("2001:db8::3")).unwrap_err(), LimitReached::ClientFull);
+        assert!(limits.take(stranger("2001:db8:0:1::1")).is_ok());
         let own =
-            ["fd00::1", "fd00::1", "fd00::2", "fd00::2"].map(|text| places.take(trusted(text)));
+            ["fd00::1", "fd00::1", "fd00::2", "fd00::2"].map(|text| limits.take(trusted(text)));
         assert!(own.iter().all(Result::is_ok));
     }
 
     #[test]
     fn a_place_comes_back_when_it_is_dropped_and_nothing_of_the_client_stays() {
         let [one, other] = ["127.0.0.1", "192.0.2.1"].map(trusted);
-        let places = Places::new(3, 1);
-        let first = places.take(one).unwrap();
-        assert_eq!(places.take(one).unwrap_err(), NoPlace::ClientFull);
-        let second = places.take(other).unwrap();
-        assert_eq!(places.take(other).unwrap_err(), NoPlace::Full);
+        let limits = ConnectionLimits::new(3, 1);
+        let first = limits.take(one).unwrap();
+        assert_eq!(limits.take(one).unwrap_err(), LimitReached::ClientFull);
+        let second = limits.take(other).unwrap();
+        assert_eq!(limits.take(other).unwrap_err(), LimitReached::Full);
         drop((first, second));
-        assert!(places.lock().by_client.is_empty());
-        assert!(places.take(one).is_ok());
+        assert!(limits.lock().by_client.is_empty());
+        assert!(limits.take(one).is_ok());
     }
 
     #[test]
     fn a_place_that_a_proxy_has_yet_to_name_counts_in_all_and_then_for_its_client() {
         let [one, other] = ["10.0.0.1", "10.0.0.2"].map(trusted);
-        let places = Places::new(4, 1);
-        let _first = places.take(one).unwrap();
+        let limits = ConnectionLimits::new(4, 1);
+        let _first = limits.take(one).unwrap();
         let (mut second, mut third) =
-            (places.take_unnamed().unwrap(), places.take_unnamed().unwrap());
-        assert_eq!(places.take_unnamed().unwrap_err(), NoPlace::Full);
-        assert_eq!(second.name(one), Err(NoPlace::ClientFull));
+            (limits.reserve_before_proxy().unwrap(), limits.reserve_before_proxy().unwrap());
+        assert_eq!(limits.reserve_before_proxy().unwrap_err(), LimitReached::Full);
+        assert_eq!(second.name(one), Err(LimitReached::ClientFull));
         assert_eq!(third.name(other), Ok(()));
         drop((second, third));
-        let taken = places.lock();
+        let taken = limits.lock();
         assert_eq!((taken.total, taken.by_client.len()), (1, 1));
     }
 }

@@ -9,7 +9,7 @@ pub mod client_stats;
 mod connection;
 pub mod drop_directory;
 mod expand;
-mod limits;
+pub(crate) mod limits;
 pub mod options;
 mod proxy;
 mod reject;

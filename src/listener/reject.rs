@@ -8,7 +8,7 @@ use std::{mem, net::IpAddr, sync::Mutex, time::Duration};
 use tokio::{net::TcpStream, sync::Notify};
 
 use super::{
-    limits::{NoPlace, site},
+    limits::{LimitReached, prefix},
     options::Endpoint,
 };
 use crate::{clock::Clock, log_limit::LogLimit, smtp::server::reply, sync};
@@ -20,7 +20,7 @@ const NAMED_MAX: usize = 10;
 
 /// Clients that were turned away since the last line about it.
 #[derive(Debug, Default)]
-pub(super) struct TurnedAway {
+pub(super) struct Rejections {
     crowds: Mutex<Crowds>,
     /// Rings when the first of a crowd was turned away of which no line has told yet.
     untold: Notify,
@@ -36,7 +36,7 @@ struct Crowds {
 #[derive(Debug)]
 struct Crowd {
     limit: LogLimit,
-    /// An address of each of the first sites, and how often the site came.
+    /// An address of each of the first prefixes, and how often that came.
     named: Vec<(IpAddr, u64)>,
 }
 
@@ -47,21 +47,21 @@ struct Line {
     clients: String,
 }
 
-impl TurnedAway {
+impl Rejections {
     /// One write into an empty send buffer, which cannot block. Where TLS comes first there is no way to
     /// say anything.
-    pub(super) fn turn_away(
+    pub(super) fn reject(
         &self,
         socket: &TcpStream,
         endpoint: Endpoint,
         client: IpAddr,
-        reason: NoPlace,
+        reason: LimitReached,
         now_ms: u64,
         hostname: &str,
     ) {
         let reply = match reason {
-            NoPlace::Full => reply::too_many_connections(hostname),
-            NoPlace::ClientFull => reply::too_many_of_client(hostname),
+            LimitReached::Full => reply::too_many_connections(hostname),
+            LimitReached::ClientFull => reply::too_many_of_client(hostname),
         };
         if !endpoint.implicit_tls {
             let mut bytes = Vec::new();
@@ -72,8 +72,8 @@ impl TurnedAway {
         }
         let mut crowds = sync::lock(&self.crowds);
         let crowd = match reason {
-            NoPlace::Full => &mut crowds.full,
-            NoPlace::ClientFull => &mut crowds.client_full,
+            LimitReached::Full => &mut crowds.full,
+            LimitReached::ClientFull => &mut crowds.client_full,
         };
         crowd.add(client);
         match crowd.line(now_ms) {
@@ -107,7 +107,8 @@ impl TurnedAway {
     fn tell(&self, now_ms: u64) {
         let mut crowds = sync::lock(&self.crowds);
         let Crowds { full, client_full } = &mut *crowds;
-        for (reason, crowd) in [(NoPlace::Full, full), (NoPlace::ClientFull, client_full)] {
+        for (reason, crowd) in [(LimitReached::Full, full), (LimitReached::ClientFull, client_full)]
+        {
             if let Some(line) = crowd.line(now_ms) {
                 log(reason, &line);
             }
@@ -122,10 +123,10 @@ impl TurnedAway {
     }
 }
 
-fn log(reason: NoPlace, Line { count, clients }: &Line) {
+fn log(reason: LimitReached, Line { count, clients }: &Line) {
     let limit = match reason {
-        NoPlace::Full => "max_connections",
-        NoPlace::ClientFull => "max_connections_per_client",
+        LimitReached::Full => "max_connections",
+        LimitReached::ClientFull => "max_connections_per_client",
     };
     tracing::warn!(%clients, reason = limit, count, "refused");
 }
@@ -139,8 +140,8 @@ impl Default for Crowd {
 impl Crowd {
     fn add(&mut self, client: IpAddr) {
         self.limit.count();
-        let of_its_site = |(named, _): &&mut (IpAddr, u64)| site(*named) == site(client);
-        if let Some((_, count)) = self.named.iter_mut().find(of_its_site) {
+        let of_its_prefix = |(named, _): &&mut (IpAddr, u64)| prefix(*named) == prefix(client);
+        if let Some((_, count)) = self.named.iter_mut().find(of_its_prefix) {
             *count += 1;
         } else if self.named.len() < NAMED_MAX {
             self.named.push((client, 1));
@@ -194,15 +195,15 @@ mod tests {
     #[tokio::test]
     async fn the_last_of_a_flood_are_told_of_though_nobody_comes_after_them() {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-        let turned_away = TurnedAway::default();
+        let rejections = Rejections::default();
         let add = |client: &str| {
-            let mut crowds = turned_away.crowds.lock().unwrap();
+            let mut crowds = rejections.crowds.lock().unwrap();
             crowds.client_full.add(address(client));
             crowds.client_full.line(clock.now().since_boot_ms)
         };
         assert!(add("192.0.2.1").is_some());
         assert!(add("192.0.2.2").is_none());
-        let mut late = std::pin::pin!(turned_away.tell_late(&clock));
+        let mut late = std::pin::pin!(rejections.tell_late(&clock));
         tokio::select! {
             biased;
             () = &mut late => panic!("too early for a line"),
@@ -210,7 +211,7 @@ mod tests {
         }
         clock.advance(LOG_INTERVAL);
         late.await;
-        assert_eq!(turned_away.next_line_ms(), None);
+        assert_eq!(rejections.next_line_ms(), None);
     }
 
     #[test]

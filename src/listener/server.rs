@@ -10,12 +10,12 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
     Clients, Options,
-    accept::{Door, LocalDoor},
+    accept::{Acceptor, LocalAcceptor},
     auth::Authenticator,
     bind::{Socket, Sockets},
     drop_directory::{Reader, Tally},
-    limits::Places,
-    reject::TurnedAway,
+    limits::ConnectionLimits,
+    reject::Rejections,
     service::Service,
     throughput::{Memory, Rates},
     tls::{Tls, TlsError},
@@ -29,7 +29,7 @@ use crate::{
     unix_socket::UnixSocket,
 };
 
-/// Why the door cannot be opened although its sockets are there.
+/// Why the acceptor cannot be opened although its sockets are there.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The certificate or its key cannot be used.
@@ -107,11 +107,14 @@ impl Listener {
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         let (local_socket, dropped) = (self.sockets.local.take(), self.dropped.take());
         let (drain, mishaps) = (self.options.drain, self.mishaps());
-        let places =
-            Places::new(self.options.max_connections, self.options.max_connections_per_client);
+        let limits = ConnectionLimits::new(
+            self.options.max_connections,
+            self.options.max_connections_per_client,
+        );
         let service = Arc::new(self.service(store, Arc::clone(&clock)));
-        let door = Door { places, service: Arc::clone(&service), shutdown: shutdown.clone() };
-        let local_door = LocalDoor::new(Arc::clone(&service), shutdown.clone());
+        let acceptor =
+            Acceptor { limits, service: Arc::clone(&service), shutdown: shutdown.clone() };
+        let local_acceptor = LocalAcceptor::new(Arc::clone(&service), shutdown.clone());
         let (mut connections, mut local_connections) = (JoinSet::new(), JoinSet::new());
         if let Some(tally) = dropped {
             // Its message in transfer is finished with those of the others.
@@ -122,10 +125,13 @@ impl Listener {
         }
         let accepting_locally = async {
             if let Some(socket) = local_socket {
-                local_door.accept_all(socket, &mut local_connections).await;
+                local_acceptor.accept_all(socket, &mut local_connections).await;
             }
         };
-        tokio::join!(door.accept_all(&sockets, &mut connections, &mut shutdown), accepting_locally);
+        tokio::join!(
+            acceptor.accept_all(&sockets, &mut connections, &mut shutdown),
+            accepting_locally
+        );
         // From here on the kernel refuses new connections.
         drop(sockets);
         tokio::select! {
@@ -141,7 +147,7 @@ impl Listener {
         }
         connections.shutdown().await;
         local_connections.shutdown().await;
-        service.turned_away.tell_the_rest();
+        service.rejections.tell_the_rest();
         Ok(())
     }
 
@@ -158,7 +164,7 @@ impl Listener {
             rates: Rates::new(&self.options.networks, Arc::clone(&clock)),
             memory: Memory::new(self.options.limits.message_memory_bytes),
             clients: self.clients,
-            turned_away: TurnedAway::default(),
+            rejections: Rejections::default(),
             options: self.options,
             clock,
         }

@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 use super::{
     auth::Authenticator,
     client_stats::Clients,
-    limits::{self, NoPlace},
+    limits::{self, LimitReached},
     options::{Endpoint, Options},
     proxy::Source,
-    reject::TurnedAway,
+    reject::Rejections,
     stream::Stream,
     throughput::{Memory, Rates},
     tls::Tls,
@@ -40,12 +40,12 @@ pub(super) struct Service {
     pub(super) rates: Rates,
     pub(super) memory: Memory,
     pub(super) clients: Arc<Clients>,
-    pub(super) turned_away: TurnedAway,
+    pub(super) rejections: Rejections,
 }
 
 /// A client, and the network that the configuration has it in.
 #[derive(Clone, Debug)]
-pub(super) struct Guest {
+pub(super) struct Peer {
     pub(super) client: Client,
     /// The number of its network.
     pub(super) network: Option<usize>,
@@ -75,7 +75,7 @@ pub(super) enum TlsFrom {
     StartTls,
 }
 
-impl Guest {
+impl Peer {
     /// What the configuration says of a client.
     pub(super) fn of(source: Source, peer: IpAddr, options: &Options) -> Self {
         let (address, network) = match source {
@@ -134,21 +134,21 @@ impl Service {
     }
 
     /// A client, as its places are counted.
-    pub(super) fn guest(&self, address: IpAddr) -> limits::Guest {
-        limits::Guest::of_address(address, self.options.policy_of(address).trusted)
+    pub(super) fn limit_key(&self, address: IpAddr) -> limits::LimitKey {
+        limits::LimitKey::of_address(address, self.options.policy_of(address).trusted)
     }
 
     /// Sends a client away for whom there is no place.
-    pub(super) fn turn_away(
+    pub(super) fn reject(
         &self,
         socket: &TcpStream,
         endpoint: Endpoint,
         client: IpAddr,
-        reason: NoPlace,
+        reason: LimitReached,
     ) {
         let hostname = &self.session_options.hostname;
         let now_ms = self.clock.now().since_boot_ms;
-        self.turned_away.turn_away(socket, endpoint, client, reason, now_ms, hostname);
+        self.rejections.reject(socket, endpoint, client, reason, now_ms, hostname);
     }
 }
 
@@ -165,8 +165,8 @@ mod tests {
         alarms.lane = Lane::Urgent;
         options.networks.insert(0, alarms);
         let seen = |source, peer: &str| {
-            let guest = Guest::of(source, peer.parse().unwrap(), &options);
-            (guest.network, guest.lane, guest.client.policy.trusted)
+            let peer = Peer::of(source, peer.parse().unwrap(), &options);
+            (peer.network, peer.lane, peer.client.policy.trusted)
         };
         let client = |text: &str| Source::Client(text.parse().unwrap());
         assert_eq!(seen(client("127.0.0.8"), "127.0.0.8"), (Some(0), Lane::Urgent, true));

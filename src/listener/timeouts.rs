@@ -11,7 +11,7 @@ use crate::clock::Clock;
 
 /// Tells when a client is given up. The timer is not set anew for each read but only when it has run
 /// out, or would run out too late.
-pub(super) struct Watchdog<'a> {
+pub(super) struct Timeouts<'a> {
     clock: &'a dyn Clock,
     limits: &'a Limits,
     waiting: Waiting,
@@ -43,7 +43,7 @@ struct Waiting {
     phase_since_ms: u64,
 }
 
-impl<'a> Watchdog<'a> {
+impl<'a> Timeouts<'a> {
     pub(super) fn new(clock: &'a dyn Clock, limits: &'a Limits) -> Self {
         let now_ms = clock.now().since_boot_ms;
         let waiting =
@@ -69,7 +69,7 @@ impl<'a> Watchdog<'a> {
     }
 
     /// Returns when the client is given up; `silence` is what the session allows in its present state.
-    pub(super) async fn bark(&mut self, silence: Duration) {
+    pub(super) async fn expired(&mut self, silence: Duration) {
         let deadline_ms = self.waiting.deadline_ms(silence, self.limits);
         loop {
             let now_ms = self.clock.now().since_boot_ms;

@@ -22,7 +22,7 @@ const BLOCK_BYTES: usize = 64 * 1024;
 
 /// The octets.
 #[derive(Debug)]
-pub struct Held {
+pub struct BodyBuffer {
     place: Place,
     /// Directories in which a file may be made, best first.
     directories: Vec<PathBuf>,
@@ -35,7 +35,7 @@ enum Place {
     File(File),
 }
 
-impl Held {
+impl BodyBuffer {
     /// Holds nothing yet.
     #[must_use]
     pub fn new(directories: Vec<PathBuf>) -> Self {
@@ -126,13 +126,14 @@ fn unnamed_in(directory: &Path) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
 
-    fn all_of(held: &mut Held) -> Vec<u8> {
+    fn all_of(buffer: &mut BodyBuffer) -> Vec<u8> {
         let mut all = Vec::new();
-        held.replay(|block| {
-            all.extend_from_slice(block);
-            Ok::<_, io::Error>(())
-        })
-        .unwrap();
+        buffer
+            .replay(|block| {
+                all.extend_from_slice(block);
+                Ok::<_, io::Error>(())
+            })
+            .unwrap();
         all
     }
 
@@ -140,24 +141,24 @@ mod tests {
     fn long_bodies_go_to_a_file_that_nobody_sees() {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing");
-        let mut held = Held::new(vec![missing, directory.path().to_owned()]);
+        let mut buffer = BodyBuffer::new(vec![missing, directory.path().to_owned()]);
         let block: Vec<u8> = (0..=255).cycle().take(100_000).collect();
         for _ in 0..8 {
-            held.write(&block).unwrap();
+            buffer.write(&block).unwrap();
         }
-        assert!(matches!(held.place, Place::File(_)));
-        assert_eq!(held.length(), 800_000);
-        assert_eq!(all_of(&mut held), block.repeat(8));
-        held.write(b"more").unwrap();
-        assert_eq!(all_of(&mut held), [block.repeat(8), b"more".to_vec()].concat());
+        assert!(matches!(buffer.place, Place::File(_)));
+        assert_eq!(buffer.length(), 800_000);
+        assert_eq!(all_of(&mut buffer), block.repeat(8));
+        buffer.write(b"more").unwrap();
+        assert_eq!(all_of(&mut buffer), [block.repeat(8), b"more".to_vec()].concat());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn short_ones_need_no_directory_and_long_ones_say_that_there_is_none() {
-        let mut held = Held::new(Vec::new());
-        held.write(b"short").unwrap();
-        assert_eq!(all_of(&mut held), b"short");
-        assert!(held.write(&vec![0; MEMORY_BYTES_MAX]).is_err());
+        let mut buffer = BodyBuffer::new(Vec::new());
+        buffer.write(b"short").unwrap();
+        assert_eq!(all_of(&mut buffer), b"short");
+        assert!(buffer.write(&vec![0; MEMORY_BYTES_MAX]).is_err());
     }
 }

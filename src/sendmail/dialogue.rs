@@ -12,9 +12,9 @@ use std::{
 };
 
 use super::{
-    message::{Author, Draft},
-    submit::{Ways, hand_over},
-    transaction::{Recipient, Sending},
+    message::{Author, MessageBuilder},
+    submit::{Ways, submit},
+    transaction::{MailParameters, Recipient},
 };
 use crate::exit::{Exit, Failure};
 use crate::smtp::server::{
@@ -43,7 +43,7 @@ pub trait Input {
 /// A message in transfer.
 struct InTransfer {
     transaction: Transaction,
-    draft: Draft,
+    draft: MessageBuilder,
 }
 
 /// Speaks until the caller has done. What could not be handed over is told to `complain`, too.
@@ -67,7 +67,7 @@ pub fn speak(
             }
             Step::Admit { .. } => session.admitted(Ok(())),
             Step::Begin(transaction) => {
-                let draft = Draft::new(terms.directories.clone(), size_bytes_max);
+                let draft = MessageBuilder::new(terms.directories.clone(), size_bytes_max);
                 message = Some(InTransfer { transaction, draft });
                 session.begun(Ok(()));
             }
@@ -126,8 +126,8 @@ fn store(
         }
         _ => terms.author.clone(),
     };
-    let mut letter = draft.finish(&author);
-    let sending = Sending {
+    let mut message = draft.finish(&author);
+    let parameters = MailParameters {
         sender: transaction.reverse_path,
         content: transaction.dsn.content,
         envelope_id: transaction.dsn.envelope_id,
@@ -140,7 +140,7 @@ fn store(
             dsn: notes.remove(&position).unwrap_or_default(),
         });
     let report =
-        hand_over(terms.ways, &sending, recipients.collect(), &mut letter).map_err(|trouble| {
+        submit(terms.ways, &parameters, recipients.collect(), &mut message).map_err(|trouble| {
             complain(&trouble.message);
             refusal(&trouble)
         })?;

@@ -6,7 +6,7 @@
 
 use std::{io::Read, mem};
 
-use super::message::{Draft, too_large};
+use super::message::{MessageBuilder, too_large};
 use crate::exit::{Exit, Failure};
 use crate::smtp::{
     sanitize::Sanitizer,
@@ -20,7 +20,7 @@ const BLOCK_BYTES: usize = 16 * 1024;
 pub fn read(
     input: &mut dyn Read,
     lone_dot_ends: bool,
-    draft: &mut Draft,
+    draft: &mut MessageBuilder,
     size_bytes_max: u64,
 ) -> Result<(), Failure> {
     let mut decoder = Cleaner::new(lone_dot_ends);
@@ -256,7 +256,7 @@ mod tests {
                 Ok(buffer.len())
             }
         }
-        let (mut input, mut draft) = (Endless(0), Draft::new(Vec::new(), 1_000));
+        let (mut input, mut draft) = (Endless(0), MessageBuilder::new(Vec::new(), 1_000));
         assert_eq!(read(&mut input, false, &mut draft, 1_000).unwrap_err().exit, Exit::Data);
         assert!(input.0 <= Terms::read_bytes_max_of(1_000) + 2 * BLOCK_BYTES as u64);
     }

@@ -5,7 +5,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::body::Held;
+use super::body::BodyBuffer;
 use crate::{
     exit::{Exit, Failure},
     message::{
@@ -18,12 +18,12 @@ use crate::{
 
 /// A message that is being read.
 #[derive(Debug)]
-pub struct Draft {
+pub struct MessageBuilder {
     scan: HeaderScan,
     stage: Stage,
     /// The header section so far, or all of it.
     section: Vec<u8>,
-    body: Held,
+    body: BodyBuffer,
     size_bytes_max: u64,
     eight_bit: bool,
 }
@@ -38,18 +38,18 @@ enum Stage {
 
 /// A message that is complete.
 #[derive(Debug)]
-pub struct Letter {
+pub struct Message {
     /// What goes in front of the body: fields and the empty line.
     pub head: Vec<u8>,
     /// The rest.
-    pub body: Held,
+    pub body: BodyBuffer,
     /// Whom the header section names.
     pub named: Found,
     /// Whether there is an octet above 127.
     pub eight_bit: bool,
 }
 
-impl Draft {
+impl MessageBuilder {
     /// Nothing was read yet. Long bodies go to a file in one of `directories`.
     #[must_use]
     pub fn new(directories: Vec<PathBuf>, size_bytes_max: u64) -> Self {
@@ -57,7 +57,7 @@ impl Draft {
             scan: HeaderScan::new(),
             stage: Stage::Section,
             section: Vec::new(),
-            body: Held::new(directories),
+            body: BodyBuffer::new(directories),
             size_bytes_max,
             eight_bit: false,
         }
@@ -91,7 +91,7 @@ impl Draft {
     }
 
     /// The message has ended.
-    pub fn finish(mut self, author: &Author) -> Letter {
+    pub fn finish(mut self, author: &Author) -> Message {
         let findings = self.scan.finish();
         let at = findings
             .separator_at
@@ -113,11 +113,11 @@ impl Draft {
             }
             None => (self.section, Found::default()),
         };
-        Letter { head, body: self.body, named, eight_bit: self.eight_bit }
+        Message { head, body: self.body, named, eight_bit: self.eight_bit }
     }
 }
 
-impl Letter {
+impl Message {
     /// Octets of all of it.
     #[must_use]
     pub fn length(&self) -> u64 {
@@ -231,22 +231,22 @@ mod tests {
     use super::*;
 
     fn read(message: &str, piece: usize) -> (String, Vec<String>, bool) {
-        let mut draft = Draft::new(Vec::new(), 1_000_000);
+        let mut draft = MessageBuilder::new(Vec::new(), 1_000_000);
         for piece in message.as_bytes().chunks(piece) {
             draft.write(piece).unwrap();
         }
         let author = Author { name: String::new(), address: "root".parse().unwrap() };
-        let mut letter = draft.finish(&author);
+        let mut message = draft.finish(&author);
         let mut all = Vec::new();
-        letter
+        message
             .replay(|block| {
                 all.extend_from_slice(block);
                 Ok::<_, io::Error>(())
             })
             .unwrap();
-        assert_eq!(letter.length(), all.len() as u64);
-        let named = letter.named.addresses.iter().map(ToString::to_string).collect();
-        (String::from_utf8(all).unwrap(), named, letter.eight_bit)
+        assert_eq!(message.length(), all.len() as u64);
+        let named = message.named.addresses.iter().map(ToString::to_string).collect();
+        (String::from_utf8(all).unwrap(), named, message.eight_bit)
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_data_in_error() {
-        let mut draft = Draft::new(Vec::new(), 10);
+        let mut draft = MessageBuilder::new(Vec::new(), 10);
         draft.write(b"From: a\r\n").unwrap();
         assert_eq!(draft.write(b"\r\n").unwrap_err().exit, Exit::Data);
     }

@@ -20,9 +20,9 @@ use self::{
     caller::Caller,
     configured::{Configured, Environment},
     flags::Flags,
-    message::{Author, Draft},
-    submit::{Report, Ways, hand_over, refused},
-    transaction::{Recipient, Sending},
+    message::{Author, MessageBuilder},
+    submit::{Report, Ways, refused, submit},
+    transaction::{MailParameters, Recipient},
 };
 use crate::{
     exit::{Exit, Failure},
@@ -93,18 +93,18 @@ impl Call {
             has_recipients(&found, "name them, or use -t and name them in To, Cc or Bcc")?;
         }
         let limit = self.configured.max_message_bytes;
-        let mut draft = Draft::new(self.directories(), limit);
+        let mut draft = MessageBuilder::new(self.directories(), limit);
         // Programs that forget -i pipe their text; only a person ends it with a dot.
         input::read(input, is_terminal && !self.flags.ignore_dots, &mut draft, limit)?;
-        let mut letter = draft.finish(&self.author());
+        let mut message = draft.finish(&self.author());
         if self.flags.from_header {
-            let named = std::mem::take(&mut letter.named);
+            let named = std::mem::take(&mut message.named);
             named.addresses.into_iter().for_each(|address| found.add(address));
             found.unreadable.extend(named.unreadable);
             has_recipients(&found, "there is none on the command line and none in To, Cc or Bcc")?;
         }
         let ways = self.ways();
-        let sending = Sending {
+        let parameters = MailParameters {
             sender: self.sender(&ways),
             content: self.flags.content,
             envelope_id: self.flags.envelope_id.clone(),
@@ -116,7 +116,7 @@ impl Call {
             .into_iter()
             .map(|address| Recipient { address, dsn: dsn.clone() })
             .collect();
-        let report = hand_over(&ways, &sending, recipients, &mut letter)?;
+        let report = submit(&ways, &parameters, recipients, &mut message)?;
         let trouble = left_out(&report, &found.unreadable);
         match trouble {
             Some(trouble) if report.safe.is_empty() => Err(trouble),

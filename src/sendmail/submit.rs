@@ -25,8 +25,8 @@ use rustix::{
 
 use super::{
     configured::{Configured, Environment},
-    message::Letter,
-    transaction::{Offer, Recipient, Sending, Transaction},
+    message::Message,
+    transaction::{MailParameters, Offer, Recipient, Transaction},
 };
 use crate::{
     clock::{Clock as _, Stopwatch, SystemClock},
@@ -124,11 +124,11 @@ impl Ways {
 }
 
 /// Hands the message over, in as many transactions as its recipients need.
-pub fn hand_over(
+pub fn submit(
     ways: &Ways,
-    sending: &Sending,
+    parameters: &MailParameters,
     recipients: Vec<Recipient>,
-    letter: &mut Letter,
+    message: &mut Message,
 ) -> Result<Report, Failure> {
     if let Target::Relay(relay) = &ways.target
         && !relay
@@ -150,12 +150,12 @@ pub fn hand_over(
         let transaction = Transaction {
             id: new_id()?,
             user_id: rustix::process::getuid().as_raw(),
-            sending,
+            parameters,
             recipients: group,
-            size_bytes: letter.length(),
-            eight_bit: letter.eight_bit,
+            size_bytes: message.length(),
+            eight_bit: message.eight_bit,
         };
-        let result = bearer.carry(transaction, letter, &mut report);
+        let result = bearer.carry(transaction, message, &mut report);
         waiting.extend(result.map_err(|trouble| after_others(trouble, &report))?);
     }
     if let Some(submission) = bearer.submission {
@@ -194,11 +194,11 @@ impl Bearer<'_> {
     fn carry(
         &mut self,
         mut transaction: Transaction<'_>,
-        letter: &mut Letter,
+        message: &mut Message,
         report: &mut Report,
     ) -> Result<Vec<Recipient>, Failure> {
         let mut others = Vec::new();
-        let reason = match self.submit(&transaction, letter) {
+        let reason = match self.submit(&transaction, message) {
             Ok(Outcome { taken: Some(answer), refused, later, .. }) => {
                 let shown = match self.ways.target {
                     Target::Relay(_) => answer.to_string(),
@@ -226,7 +226,7 @@ impl Bearer<'_> {
             }
             Err(failure) => self.after(failure)?,
         };
-        self.leave(&transaction, letter, &reason)?;
+        self.leave(&transaction, message, &reason)?;
         report.safe.push(format!("left for the daemon as {}", transaction.id));
         report.id.get_or_insert(transaction.id);
         Ok(others)
@@ -250,7 +250,7 @@ impl Bearer<'_> {
     fn submit(
         &mut self,
         transaction: &Transaction<'_>,
-        letter: &mut Letter,
+        message: &mut Message,
     ) -> Result<Outcome, NotTaken> {
         if let Some(reason) = &self.out_of_reach {
             return Err(NotTaken::Lost(reason.clone()));
@@ -259,7 +259,7 @@ impl Bearer<'_> {
             Some(submission) => submission,
             None => self.connect()?,
         };
-        let outcome = submission.submit(transaction, letter);
+        let outcome = submission.submit(transaction, message);
         self.submission = Some(submission);
         outcome
     }
@@ -277,7 +277,7 @@ impl Bearer<'_> {
     fn leave(
         &self,
         transaction: &Transaction<'_>,
-        letter: &mut Letter,
+        message: &mut Message,
         reason: &str,
     ) -> Result<(), Failure> {
         let target = &self.ways.target;
@@ -286,7 +286,7 @@ impl Bearer<'_> {
                 format!("cannot hand the message over to {target} ({reason}); try again later");
             return Err(Failure::new(Exit::Temporary, words));
         };
-        leave(directory, transaction, letter).map_err(|error| {
+        leave(directory, transaction, message).map_err(|error| {
             let directory = directory.display();
             let hint = match error.kind() {
                 io::ErrorKind::NotFound => "; is Pillarbox installed on this host?",
@@ -392,7 +392,7 @@ impl Submission {
     pub fn submit(
         &mut self,
         transaction: &Transaction<'_>,
-        letter: &mut Letter,
+        message: &mut Message,
     ) -> Result<Outcome, NotTaken> {
         if transaction.is_internationalized() && !self.offer.internationalized {
             let words = "553 5.6.7 the relay does not offer SMTPUTF8, which the addresses need";
@@ -417,7 +417,7 @@ impl Submission {
             }
         }
         if let Some((_, answer)) =
-            outcome.refused.first().filter(|_| transaction.sending.all_or_none)
+            outcome.refused.first().filter(|_| transaction.parameters.all_or_none)
         {
             let refusal = NotTaken::Refused(answer.clone());
             self.ask(&["RSET".to_owned()])?;
@@ -427,7 +427,7 @@ impl Submission {
             self.ask(&["RSET".to_owned()])?;
             return Ok(outcome);
         }
-        match self.transfer(transaction, letter) {
+        match self.transfer(transaction, message) {
             Ok(answer) => outcome.taken = Some(answer),
             Err(failure) => outcome.failed = Some(failure),
         }
@@ -453,20 +453,20 @@ impl Submission {
     fn transfer(
         &mut self,
         transaction: &Transaction<'_>,
-        letter: &mut Letter,
+        message: &mut Message,
     ) -> Result<Reply, NotTaken> {
         let sent = if self.offer.chunking {
             let first = format!("BDAT {} LAST\r\n", transaction.size_bytes);
             let connection = &mut self.connection;
             connection
                 .send(first.as_bytes())
-                .and_then(|()| letter.replay(|block| connection.send(block)))
+                .and_then(|()| message.replay(|block| connection.send(block)))
         } else {
             let answer = self.ask(&["DATA".to_owned()])?.pop();
             if let Some(answer) = answer.filter(|answer| answer.code != 354) {
                 return Err(NotTaken::Refused(answer));
             }
-            self.send_with_dots(letter)
+            self.send_with_dots(message)
         };
         let within = if self.peer == Peer::Daemon { LOCAL_FINAL_ANSWER } else { FINAL_ANSWER };
         let answer = match (self.connection.answer(within), sent) {
@@ -478,10 +478,10 @@ impl Submission {
     }
 
     /// DATA: a dot at the beginning of a line is doubled (RFC 5321 section 4.5.2).
-    fn send_with_dots(&mut self, letter: &mut Letter) -> io::Result<()> {
+    fn send_with_dots(&mut self, message: &mut Message) -> io::Result<()> {
         let mut stuffer = DotStuffer::default();
         let connection = &mut self.connection;
-        letter.replay(|block| {
+        message.replay(|block| {
             let mut stuffed = Vec::with_capacity(block.len() + block.len() / 64);
             stuffer.push(block, &mut stuffed);
             connection.send(&stuffed)
@@ -616,7 +616,7 @@ impl Connection {
 pub fn leave(
     directory: &Path,
     transaction: &Transaction<'_>,
-    letter: &mut Letter,
+    message: &mut Message,
 ) -> io::Result<()> {
     let head = transaction.head().encode().map_err(io::Error::other)?;
     // The directory may not be listed, so it is opened by its path alone.
@@ -637,7 +637,7 @@ pub fn leave(
         // Whatever the umask says: the daemon reads it through its group.
         fchmod(&file, mode)?;
         file.write_all(&head)?;
-        letter.replay(|block| file.write_all(block))?;
+        message.replay(|block| file.write_all(block))?;
         fsync(&file)?;
         renameat(&place, &temporary, &place, &new)?;
         Ok(())

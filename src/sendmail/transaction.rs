@@ -23,7 +23,7 @@ pub struct Recipient {
 
 /// What is the same for all recipients of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sending {
+pub struct MailParameters {
     /// MAIL FROM; `None` is the null reverse path.
     pub sender: Option<Address>,
     /// RET.
@@ -42,7 +42,7 @@ pub struct Transaction<'a> {
     /// Whose program hands it over: told to our daemon, which asks the kernel first.
     pub user_id: u32,
     /// What is the same for all.
-    pub sending: &'a Sending,
+    pub parameters: &'a MailParameters,
     /// At least one.
     pub recipients: Vec<Recipient>,
     /// Octets of the message.
@@ -102,14 +102,14 @@ impl Transaction<'_> {
     #[must_use]
     pub fn is_internationalized(&self) -> bool {
         let recipients = self.recipients.iter().map(|recipient| &recipient.address);
-        self.sending.sender.iter().chain(recipients).any(Address::is_internationalized)
+        self.parameters.sender.iter().chain(recipients).any(Address::is_internationalized)
     }
 
     /// MAIL, without its line end.
     #[must_use]
     pub fn mail(&self, offer: Offer) -> String {
         let mut line =
-            format!("MAIL FROM:<{}>", self.sending.sender.as_ref().map_or("", Address::as_str));
+            format!("MAIL FROM:<{}>", self.parameters.sender.as_ref().map_or("", Address::as_str));
         if offer.size {
             line += &format!(" SIZE={}", self.size_bytes);
         }
@@ -120,12 +120,12 @@ impl Transaction<'_> {
             line += " SMTPUTF8";
         }
         if offer.dsn {
-            match self.sending.content {
+            match self.parameters.content {
                 Some(Content::Full) => line += " RET=FULL",
                 Some(Content::Headers) => line += " RET=HDRS",
                 None => {}
             }
-            if let Some(id) = &self.sending.envelope_id {
+            if let Some(id) = &self.parameters.envelope_id {
                 line += &format!(" ENVID={}", xtext(id));
             }
         }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_command_has_what_the_server_offers_and_no_more() {
-        let sending = Sending {
+        let parameters = MailParameters {
             sender: Some("a@b".parse().unwrap()),
             content: Some(Content::Headers),
             envelope_id: Some("x y+1".into()),
@@ -217,7 +217,7 @@ mod tests {
         let transaction = Transaction {
             id,
             user_id: 1_000,
-            sending: &sending,
+            parameters: &parameters,
             recipients,
             size_bytes: 7,
             eight_bit: true,
@@ -238,6 +238,6 @@ mod tests {
         let with_id = transaction.mail(Offer { queue_id: true, ..Offer::default() });
         assert_eq!(with_id, format!("MAIL FROM:<a@b> XQUEUEID={id} XUID=1000"));
         let read = Parameters::of_mail(head.mail.split_once('>').unwrap().1).unwrap();
-        assert_eq!(read.envelope_id, sending.envelope_id);
+        assert_eq!(read.envelope_id, parameters.envelope_id);
     }
 }

@@ -13,7 +13,7 @@ use self::{
 use crate::{
     admin::{
         context::Sources,
-        status::{self, Survey},
+        status::{self, QueueSummary},
     },
     clock::{Moment, Steps, Timestamp},
     delivery::PoolStatus,
@@ -108,13 +108,13 @@ impl Door {
 async fn facts(sources: &Sources, now: Moment, refusing: Option<Refusing>) -> Facts {
     let PoolStatus { account, counters, last_unknown_reply, .. } = sources.upstream.status();
     let limit = sources.facts.limit();
-    let (survey, walk_failure) = match walk(sources, now).await {
-        Ok(survey) => (survey, None),
-        Err(error) => (Survey::default(), Some(error.to_string())),
+    let (summary, walk_failure) = match walk(sources, now).await {
+        Ok(summary) => (summary, None),
+        Err(error) => (QueueSummary::default(), Some(error.to_string())),
     };
-    let (spent, departure, ledger_failure) = match status::stand(sources, survey.due).await {
+    let (spent, departure, ledger_failure) = match status::stand(sources, summary.due).await {
         Ok(stand) => {
-            let departure = stand.situation.first_departure(survey.next_due);
+            let departure = stand.situation.first_departure(summary.next_due);
             (stand.budget.spent, Some(departure.sentence(|at| at.to_string())), None)
         }
         Err(error) => (0, None, Some(error.to_string())),
@@ -122,7 +122,7 @@ async fn facts(sources: &Sources, now: Moment, refusing: Option<Refusing>) -> Fa
     let dropped = sources.dropped.as_ref().map(|tally| tally.state());
     Facts {
         account: trouble(account),
-        oldest_waiting: survey.oldest.map(|oldest| oldest.accepted_at),
+        oldest_waiting: summary.oldest.map(|oldest| oldest.accepted_at),
         departure,
         spent,
         limit,
@@ -131,7 +131,7 @@ async fn facts(sources: &Sources, now: Moment, refusing: Option<Refusing>) -> Fa
         set_aside: sources.store.totals().set_aside,
         unknown_replies: counters.unknown_replies,
         last_unknown_reply,
-        held: survey.recipients.held,
+        held: summary.recipients.held,
         dropped: dropped.map(|state| Dropped {
             directory: state.directory,
             set_aside: state.set_aside,
@@ -150,10 +150,10 @@ fn trouble(account: AccountState) -> Option<AccountTrouble> {
     })
 }
 
-async fn walk(sources: &Sources, now: Moment) -> Result<Survey, QueueError> {
-    let survey = Survey::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, survey.due, survey.recipients.held).await;
-    Ok(survey)
+async fn walk(sources: &Sources, now: Moment) -> Result<QueueSummary, QueueError> {
+    let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources.outlook.keep(now, summary.due, summary.recipients.held).await;
+    Ok(summary)
 }
 
 #[cfg(test)]

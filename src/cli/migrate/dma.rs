@@ -2,7 +2,7 @@
 //!
 //! Rule: every line is carried over or named. Pure. Must not know where the files lie.
 
-use super::output::{Draft, Password, Protection, host_name, is_path, lines};
+use super::output::{ConfigOutput, Password, Protection, host_name, is_path, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("SPOOLDIR", "queue.directory is where mail waits"),
@@ -24,8 +24,11 @@ const LEFT: &[(&str, &str)] = &[
 ];
 
 /// Reads a dma.conf and the file of logins that it names.
-pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result<Draft, String> {
-    let mut draft = Draft::default();
+pub(super) fn read(
+    text: &str,
+    other: &dyn Fn(&str) -> Option<String>,
+) -> Result<ConfigOutput, String> {
+    let mut draft = ConfigOutput::default();
     draft.port = Some(25);
     let (mut secure, mut starttls, mut logins) = (false, false, None);
     for (line, content) in lines(text) {

@@ -3,7 +3,7 @@
 //! Rule: only the account that is asked for is carried over; the others are named. Pure. Must not know where
 //! the file lies.
 
-use super::output::{Draft, Password, Protection, host_name, is_name, is_on, lines};
+use super::output::{ConfigOutput, Password, Protection, host_name, is_name, is_on, lines};
 
 /// What has no counterpart, and why.
 const LEFT: &[(&str, &str)] = &[
@@ -62,7 +62,7 @@ struct Account<'a> {
 }
 
 /// Reads a msmtprc.
-pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<Draft, String> {
+pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<ConfigOutput, String> {
     let accounts = accounts(text)?;
     let wanted = wanted.unwrap_or("default");
     let chosen = accounts.iter().rev().find(|account| account.name == wanted);
@@ -77,7 +77,7 @@ pub(super) fn read(text: &str, wanted: Option<&str>) -> Result<Draft, String> {
             ));
         }
     };
-    let mut draft = Draft::default();
+    let mut draft = ConfigOutput::default();
     let (mut tls, mut starttls, mut is_login) = (false, true, true);
     for (line, name, value) in &chosen.settings {
         let setting = Setting { line: *line, name, value };

@@ -3,7 +3,7 @@
 //!
 //! Rule: the first remote is carried over, the others are named. Pure. Must not know where the files lie.
 
-use super::output::{Draft, Password, Protection, host_name, lines};
+use super::output::{ConfigOutput, Password, Protection, host_name, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("auth-login", "the strongest method that the upstream offers is used"),
@@ -28,8 +28,11 @@ const FILES_LEFT: &[(&str, &str)] = &[
 ];
 
 /// Reads `remotes` and the files beside it.
-pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result<Draft, String> {
-    let mut draft = Draft::default();
+pub(super) fn read(
+    text: &str,
+    other: &dyn Fn(&str) -> Option<String>,
+) -> Result<ConfigOutput, String> {
+    let mut draft = ConfigOutput::default();
     let mut remotes = lines(text);
     let (line, first) = remotes.next().ok_or("it names no server")?;
     remote(&mut draft, line, first)?;
@@ -56,7 +59,7 @@ pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result
     Ok(draft)
 }
 
-fn remote(draft: &mut Draft, line: usize, content: &str) -> Result<(), String> {
+fn remote(draft: &mut ConfigOutput, line: usize, content: &str) -> Result<(), String> {
     let words = words(content).ok_or_else(|| format!("line {line}: a quote does not end"))?;
     let (host, rest) = words.split_first().ok_or("it names no server")?;
     draft.host = Some(host.clone());

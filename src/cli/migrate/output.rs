@@ -45,7 +45,7 @@ pub(super) enum Password {
 
 /// What is known so far.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct ConfigOutput {
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) protection: Protection,
@@ -65,7 +65,7 @@ pub(super) struct Draft {
     left: Vec<String>,
 }
 
-impl Draft {
+impl ConfigOutput {
     /// A setting that is not carried over, and why, by the program's table. A name that the table has not is told
     /// only if it looks like the name of a setting: a line that lacks its separator is all name, and may be a password.
     pub(super) fn leave(&mut self, table: &[(&str, &str)], name: &str, line: usize) {

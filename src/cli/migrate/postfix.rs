@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::output::{Draft, Password, Protection, host_name, is_on, is_path, lines};
+use super::output::{ConfigOutput, Password, Protection, host_name, is_on, is_path, lines};
 
 /// What has no counterpart, and why.
 const LEFT: &[(&str, &str)] = &[
@@ -100,9 +100,12 @@ const OF_NO_CONCERN: &[&str] = &[
 type Settings<'a> = BTreeMap<&'a str, (usize, String)>;
 
 /// Reads a main.cf and the table of logins that it names.
-pub(super) fn read(text: &str, other: &dyn Fn(&str) -> Option<String>) -> Result<Draft, String> {
+pub(super) fn read(
+    text: &str,
+    other: &dyn Fn(&str) -> Option<String>,
+) -> Result<ConfigOutput, String> {
     let mut settings = settings(text);
-    let mut draft = Draft::default();
+    let mut draft = ConfigOutput::default();
     let mut take = |name: &str| {
         settings.remove(name).map(|(_, value)| value).filter(|value| !value.is_empty())
     };

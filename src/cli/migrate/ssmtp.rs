@@ -2,7 +2,7 @@
 //!
 //! Rule: every line is carried over or named. Pure. Must not know where the file lies.
 
-use super::output::{Draft, Password, Protection, host_name, is_on, lines};
+use super::output::{ConfigOutput, Password, Protection, host_name, is_on, lines};
 
 const LEFT: &[(&str, &str)] = &[
     ("FromLineOverride", "mail is sent as the account; identity.from says otherwise"),
@@ -16,8 +16,8 @@ const LEFT: &[(&str, &str)] = &[
 ];
 
 /// Reads a ssmtp.conf.
-pub(super) fn read(text: &str) -> Result<Draft, String> {
-    let mut draft = Draft::default();
+pub(super) fn read(text: &str) -> Result<ConfigOutput, String> {
+    let mut draft = ConfigOutput::default();
     let (mut tls, mut starttls) = (false, false);
     for (line, content) in lines(text) {
         let Some((name, value)) = content.split_once('=') else {

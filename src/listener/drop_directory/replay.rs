@@ -21,7 +21,7 @@ use super::directory::{Directory, Dropped, Listing, Owned, Tally, Unusable, anot
 use crate::{
     listener::{
         connection,
-        service::{Guest, Local, Service},
+        service::{Local, Peer, Service},
         stream::Stream,
     },
     passwd::named,
@@ -407,10 +407,10 @@ pub(super) async fn play(
         return Outcome::Bad("its MAIL line has another queue id than its name".into());
     };
     let user = named(dropped.uid, None).await;
-    let guest = Guest::of_user(Local { uid: dropped.uid, user, from_file: true }, &service.options);
-    service.clients.connected(guest.client.address, service.clock.now());
+    let peer = Peer::of_user(Local { uid: dropped.uid, user, from_file: true }, &service.options);
+    service.clients.connected(peer.client.address, service.clock.now());
     let (ours, theirs) = tokio::io::duplex(INPUT_BYTES_MAX);
-    let session = connection::serve(Stream::Played(theirs), guest, service, shutdown);
+    let session = connection::serve(Stream::Played(theirs), peer, service, shutdown);
     let (spoken, ()) = tokio::join!(Player::new(ours).speak(mail, dropped), Box::pin(session));
     spoken.unwrap_or_else(|error| Outcome::Later(error.to_string()))
 }
