@@ -26,7 +26,7 @@ use rustix::{
 use super::{
     configured::{Configured, Environment},
     message::Message,
-    transaction::{MailParameters, Offer, Recipient, Transaction},
+    transaction::{MailParameters, Recipient, Transaction},
 };
 use crate::{
     clock::{Clock as _, Stopwatch, SystemClock},
@@ -334,7 +334,7 @@ pub enum Peer {
 pub struct Submission {
     connection: Connection,
     peer: Peer,
-    offer: Offer,
+    offer: Capabilities,
 }
 
 /// Why a transaction came to nothing.
@@ -378,12 +378,12 @@ impl Submission {
         connection.send(format!("EHLO {own_name}\r\n").as_bytes())?;
         let answer = connection.answer(within)?;
         let offer = if answer.is_positive() {
-            Offer { queue_id: peer == Peer::Daemon, ..Offer::of(&Capabilities::of(&answer)) }
+            Capabilities::of(&answer)
         } else {
             // A server from before 1995, or a device.
             connection.send(format!("HELO {own_name}\r\n").as_bytes())?;
             positive(connection.answer(within)?)?;
-            Offer::default()
+            Capabilities::default()
         };
         Ok(Self { connection, peer, offer })
     }
@@ -400,7 +400,10 @@ impl Submission {
                 Reply::of(words).map_or_else(|| NotTaken::Lost(words.into()), NotTaken::Refused)
             );
         }
-        let mut commands = vec![transaction.mail(self.offer)];
+        let mut commands = vec![match self.peer {
+            Peer::Daemon => transaction.mail_with_id(self.offer),
+            Peer::Relay => transaction.mail(self.offer),
+        }];
         commands.extend(transaction.recipients(self.offer));
         let mut answers = self.ask(&commands)?.into_iter();
         if let Some(answer) = answers.next().filter(|answer| !answer.is_positive()) {

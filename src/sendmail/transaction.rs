@@ -51,49 +51,14 @@ pub struct Transaction<'a> {
     pub eight_bit: bool,
 }
 
-/// What a server offers, as far as we use it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offer {
-    /// SIZE (RFC 1870).
-    pub size: bool,
-    /// 8BITMIME (RFC 6152).
-    pub eight_bit: bool,
-    /// SMTPUTF8 (RFC 6531).
-    pub internationalized: bool,
-    /// DSN (RFC 3461).
-    pub dsn: bool,
-    /// CHUNKING (RFC 3030).
-    pub chunking: bool,
-    /// PIPELINING (RFC 2920).
-    pub pipelining: bool,
-    /// It is our daemon behind its own socket: it takes our queue id. Never advertised.
-    pub queue_id: bool,
-}
-
-impl Offer {
-    /// What our daemon understands in a file.
-    pub const OURS: Self = Self {
+/// What our daemon understands in a file.
+fn ours() -> Capabilities {
+    Capabilities {
         size: true,
-        eight_bit: true,
+        eight_bit_mime: true,
         internationalized: true,
         dsn: true,
-        chunking: true,
-        pipelining: true,
-        queue_id: false,
-    };
-
-    /// What the reply to EHLO offers.
-    #[must_use]
-    pub fn of(offered: &Capabilities) -> Self {
-        Self {
-            size: offered.size,
-            eight_bit: offered.eight_bit_mime,
-            internationalized: offered.internationalized,
-            dsn: offered.dsn,
-            chunking: offered.chunking,
-            pipelining: offered.pipelining,
-            queue_id: false,
-        }
+        ..Capabilities::default()
     }
 }
 
@@ -107,13 +72,13 @@ impl Transaction<'_> {
 
     /// MAIL, without its line end.
     #[must_use]
-    pub fn mail(&self, offer: Offer) -> String {
+    pub fn mail(&self, offer: Capabilities) -> String {
         let mut line =
             format!("MAIL FROM:<{}>", self.parameters.sender.as_ref().map_or("", Address::as_str));
         if offer.size {
             line += &format!(" SIZE={}", self.size_bytes);
         }
-        if offer.eight_bit && self.eight_bit {
+        if offer.eight_bit_mime && self.eight_bit {
             line += " BODY=8BITMIME";
         }
         if offer.internationalized && self.is_internationalized() {
@@ -129,14 +94,17 @@ impl Transaction<'_> {
                 line += &format!(" ENVID={}", xtext(id));
             }
         }
-        if offer.queue_id {
-            line += &format!(" XQUEUEID={} XUID={}", self.id, self.user_id);
-        }
         line
     }
 
+    /// The same for our daemon behind its own socket, which takes our queue id without offering to.
+    #[must_use]
+    pub fn mail_with_id(&self, offer: Capabilities) -> String {
+        format!("{} XQUEUEID={} XUID={}", self.mail(offer), self.id, self.user_id)
+    }
+
     /// The RCPT of each recipient, without its line end.
-    pub fn recipients(&self, offer: Offer) -> impl Iterator<Item = String> {
+    pub fn recipients(&self, offer: Capabilities) -> impl Iterator<Item = String> {
         self.recipients.iter().map(move |recipient| recipient.command(offer))
     }
 
@@ -144,15 +112,15 @@ impl Transaction<'_> {
     #[must_use]
     pub fn head(&self) -> Head {
         Head {
-            mail: format!("{} XUID={}", self.mail(Offer::OURS), self.user_id),
-            recipients: self.recipients(Offer::OURS).collect(),
+            mail: format!("{} XUID={}", self.mail(ours()), self.user_id),
+            recipients: self.recipients(ours()).collect(),
             message_bytes: self.size_bytes,
         }
     }
 }
 
 impl Recipient {
-    fn command(&self, offer: Offer) -> String {
+    fn command(&self, offer: Capabilities) -> String {
         let mut line = format!("RCPT TO:<{}>", self.address);
         if !offer.dsn {
             return line;
@@ -222,7 +190,7 @@ mod tests {
             size_bytes: 7,
             eight_bit: true,
         };
-        assert_eq!(transaction.mail(Offer::default()), "MAIL FROM:<a@b>");
+        assert_eq!(transaction.mail(Capabilities::default()), "MAIL FROM:<a@b>");
         let head = transaction.head();
         assert_eq!(
             head.mail,
@@ -235,7 +203,7 @@ mod tests {
                 "RCPT TO:<\u{e9}@d> NOTIFY=NEVER"
             ]
         );
-        let with_id = transaction.mail(Offer { queue_id: true, ..Offer::default() });
+        let with_id = transaction.mail_with_id(Capabilities::default());
         assert_eq!(with_id, format!("MAIL FROM:<a@b> XQUEUEID={id} XUID=1000"));
         let read = Parameters::of_mail(head.mail.split_once('>').unwrap().1).unwrap();
         assert_eq!(read.envelope_id, parameters.envelope_id);
