@@ -64,8 +64,8 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     let status::Stand { pool, budget, .. } = status::stand(sources, 0).await?;
     page.labelled("info", "gauge", "The program.", "version", &[(env!("CARGO_PKG_VERSION"), 1)]);
     let uptime = now.since_boot_ms.saturating_sub(sources.facts.started.since_boot_ms) / 1000;
-    page.one("uptime_seconds", "gauge", "Since the start of the daemon.", uptime);
-    page.one("ready", "gauge", "Whether new mail is taken.", u64::from(health.is(Grade::Ready)));
+    page.gauge("uptime_seconds", "Since the start of the daemon.", uptime);
+    page.gauge("ready", "Whether new mail is taken.", u64::from(health.is(Grade::Ready)));
 
     clients(&mut page, sources);
     counters(&mut page, &pool);
@@ -79,26 +79,20 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
         &names,
     );
     let account = Account::new(None, pool.account);
-    page.one(
+    page.gauge(
         "account_open",
-        "gauge",
         "Whether mail may leave as far as the account goes.",
         account.is_open().into(),
     );
     // A gauge of what has no limit is left out.
     if let Some(limit) = budget.limit.recipients() {
         let help = "What may be spent in 24 hours.";
-        page.one("budget_limit_recipients", "gauge", help, limit.into());
+        page.gauge("budget_limit_recipients", help, limit.into());
     }
-    page.one(
-        "budget_spent_recipients",
-        "gauge",
-        "Spent in the last 24 hours.",
-        budget.spent.into(),
-    );
+    page.gauge("budget_spent_recipients", "Spent in the last 24 hours.", budget.spent.into());
     if let Some(room) = budget.room {
         let help = "What may still be spent on mail that is not urgent.";
-        page.one("budget_room_recipients", "gauge", help, room.into());
+        page.gauge("budget_room_recipients", help, room.into());
     }
     queue(&mut page, sources, now).await?;
     Ok(page.text)
@@ -106,21 +100,14 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
 
 fn clients(page: &mut Page, sources: &Sources) {
     let clients = sources.clients.totals();
-    page.one(
-        "accepted_messages_total",
-        "counter",
-        "Messages taken from clients.",
-        clients.accepted,
-    );
-    page.one(
+    page.counter("accepted_messages_total", "Messages taken from clients.", clients.accepted);
+    page.counter(
         "refused_total",
-        "counter",
         "Commands and messages of clients that were refused.",
         clients.refused,
     );
-    page.one(
+    page.counter(
         "connections_total",
-        "counter",
         "Connections of clients that were served.",
         clients.connections,
     );
@@ -141,37 +128,34 @@ fn counters(page: &mut Page, pool: &PoolStatus) {
         "outcome",
         &outcomes,
     );
-    page.one("attempts_total", "counter", "Messages handed to a worker.", counters.attempts);
-    page.one(
+    page.counter("attempts_total", "Messages handed to a worker.", counters.attempts);
+    page.counter(
         "upstream_connections_total",
-        "counter",
         "Connections to the upstream.",
         counters.connections,
     );
     let unknown = "Refusals of the upstream in words that are not known.";
-    page.one("unknown_replies_total", "counter", unknown, counters.unknown_replies);
-    page.one("in_flight_messages", "gauge", "Messages with a worker.", pool.in_flight.len() as u64);
+    page.counter("unknown_replies_total", unknown, counters.unknown_replies);
+    page.gauge("in_flight_messages", "Messages with a worker.", pool.in_flight.len() as u64);
 }
 
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {
     let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
     sources.outlook.keep(now, summary.due, summary.recipients.held).await;
     let totals = sources.store.totals();
-    page.one(
+    page.gauge(
         "queue_messages",
-        "gauge",
         "Messages in the queue, held and dead ones included.",
         totals.messages,
     );
-    page.one("queue_bytes", "gauge", "Octets of their files.", totals.bytes);
-    page.one("queue_set_aside", "gauge", "Damaged files that were set aside.", totals.set_aside);
+    page.gauge("queue_bytes", "Octets of their files.", totals.bytes);
+    page.gauge("queue_set_aside", "Damaged files that were set aside.", totals.set_aside);
     let oldest = summary
         .oldest
         .map_or(0, |oldest| now.wall.0.saturating_sub(oldest.accepted_at.0).max(0) / 1000);
     let oldest = u64::try_from(oldest).unwrap_or(0);
-    page.one(
+    page.gauge(
         "queue_oldest_seconds",
-        "gauge",
         "Age of the oldest message that waits or is being sent; 0 without one.",
         oldest,
     );
@@ -201,6 +185,14 @@ struct Page {
 }
 
 impl Page {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.one(name, "gauge", help, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.one(name, "counter", help, value);
+    }
+
     fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.head(name, kind, help);
         // Writing to a String cannot fail.

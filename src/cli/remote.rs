@@ -4,11 +4,12 @@
 //! unless it was named with --config. Must not know what is asked.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{
     clients, dead, health, queue,
@@ -80,27 +81,9 @@ async fn ask(
 ) -> Result<(), Failure> {
     let now = SystemClock::new().wall();
     match question {
-        Question::Status => {
-            let answer = client.status().await?;
-            match form {
-                Form::Json => json(out, &answer)?,
-                Form::Text => status::print(out, &answer)?,
-            }
-        }
-        Question::Budget => {
-            let answer = client.budget().await?;
-            match form {
-                Form::Json => json(out, &answer)?,
-                Form::Text => status::print_budget(out, &answer)?,
-            }
-        }
-        Question::Clients => {
-            let answer = client.clients().await?;
-            match form {
-                Form::Json => json(out, &answer)?,
-                Form::Text => clients::print(out, &answer)?,
-            }
-        }
+        Question::Status => show(out, form, &client.status().await?, status::print)?,
+        Question::Budget => show(out, form, &client.budget().await?, status::print_budget)?,
+        Question::Clients => show(out, form, &client.clients().await?, clients::print)?,
         Question::Health(grade) => health::run(out, client, form, grade).await?,
         Question::Resume => {
             let answer = client.resume().await?;
@@ -116,6 +99,18 @@ async fn ask(
         Question::Queue(command) => queue::run(out, client, command, form, now).await?,
     }
     Ok(())
+}
+
+fn show<T: Serialize>(
+    out: &mut dyn Write,
+    form: Form,
+    answer: &T,
+    print: fn(&mut dyn Write, &T) -> io::Result<()>,
+) -> io::Result<()> {
+    match form {
+        Form::Json => json(out, answer),
+        Form::Text => print(out, answer),
+    }
 }
 
 /// Where to ask.
