@@ -24,8 +24,7 @@ use super::{
     limits::{self, ConnectionLimits, ConnectionPermit, LimitReached, Waiting},
     options::Endpoint,
     proxy::{self, Source},
-    reject::{LOG_INTERVAL, Rejections},
-    service::{Local, Peer, Service, TlsFrom},
+    service::{LOG_INTERVAL, Local, Peer, Rejections, Service, TlsFrom},
     stream::Stream,
     transaction_log,
 };

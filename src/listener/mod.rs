@@ -12,7 +12,6 @@ mod expand;
 pub(crate) mod limits;
 pub mod options;
 mod proxy;
-mod reject;
 pub mod server;
 mod service;
 mod stream;
