@@ -17,6 +17,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::faults::{Faults, Step};
+use crate::sync;
 
 /// Syncs at the same time. Two halve the wait for the next start; more would only wake more threads.
 const THREADS: usize = 2;
@@ -63,7 +64,7 @@ impl DirectorySync {
     /// Asks for a sync of `directory` that begins after this call.
     pub(super) fn request(&self, directory: &Path) -> oneshot::Receiver<Synced> {
         let (answer, receiver) = oneshot::channel();
-        let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = sync::lock(&self.shared.asked);
         if !asked.directories.contains(directory) {
             asked.directories.insert(directory.to_owned());
         }
@@ -76,7 +77,7 @@ impl DirectorySync {
 
 impl Drop for DirectorySync {
     fn drop(&mut self) {
-        self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        sync::lock(&self.shared.asked).closed = true;
         self.shared.wake.notify_all();
     }
 }
@@ -94,7 +95,7 @@ fn serve(shared: &Shared) {
 
 /// Waits for work; takes all that is asked. `None` when the service is closed.
 fn next(shared: &Shared) -> Option<(HashSet<PathBuf>, Vec<oneshot::Sender<Synced>>)> {
-    let mut asked = shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut asked = sync::lock(&shared.asked);
     while asked.waiting.is_empty() {
         if asked.closed {
             return None;

@@ -2,8 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
+
+use crate::sync;
 
 /// A step that a disk may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Faults {
     /// Whether the step fails.
     pub(super) fn at(&self, step: Step) -> io::Result<()> {
         let Some(plan) = &self.plan else { return Ok(()) };
-        plan.lock().unwrap_or_else(PoisonError::into_inner).at(step)
+        sync::lock(plan).at(step)
     }
 
     /// Whether pauses are for people only, who do not wait in a test.
@@ -95,8 +97,7 @@ impl Faults {
 
     fn plan_next(&self, step: Step, errno: rustix::io::Errno, times: u32) {
         if let Some(plan) = &self.plan {
-            plan.lock().unwrap_or_else(PoisonError::into_inner).next =
-                (times > 0).then_some((step, errno, times));
+            sync::lock(plan).next = (times > 0).then_some((step, errno, times));
         }
     }
 }
@@ -118,14 +119,14 @@ impl Faults {
     /// From now on one step in `one_in` fails; 0: none.
     pub(super) fn set(&self, one_in: u32) {
         if let Some(plan) = &self.plan {
-            plan.lock().unwrap_or_else(PoisonError::into_inner).one_in = one_in;
+            sync::lock(plan).one_in = one_in;
         }
     }
 
     /// The steps that have failed.
     pub(super) fn failed(&self) -> Vec<Step> {
         let plan = self.plan.as_ref().expect("a plan");
-        plan.lock().unwrap_or_else(PoisonError::into_inner).failed.clone()
+        sync::lock(plan).failed.clone()
     }
 }
 

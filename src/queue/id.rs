@@ -3,18 +3,13 @@
 //! Rule: ids sort in the order of acceptance, also across restarts, while the wall clock does not step back
 //! by more than some minutes. Must not know where a message lies.
 
-use std::{
-    fmt,
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, str::FromStr, sync::Mutex, time::Duration};
 
 use data_encoding::{Encoding, Specification};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, sync};
 
 /// Length of the text form.
 pub const TEXT_LENGTH: usize = 26;
@@ -153,7 +148,7 @@ impl QueueIds {
     #[must_use]
     pub fn next(&self, now: Timestamp) -> QueueId {
         let (millis, counter) = {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = sync::lock(&self.last);
             let far_ahead = last.0 > now.after(PROPOSAL_AHEAD_MAX).0;
             *last = if now.0 > last.0 || far_ahead {
                 (now.0, 0)

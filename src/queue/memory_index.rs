@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -27,6 +27,7 @@ use crate::{
     budget::ledger::Event,
     clock::{Kind, Timeline, Timestamp},
     message::envelope::Lane,
+    sync,
 };
 
 /// What is stored, shared by everybody who opens it.
@@ -66,7 +67,7 @@ impl Stored {
 
 impl MemoryIndex {
     fn lock(&self) -> MutexGuard<'_, Stored> {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.stored)
     }
 }
 

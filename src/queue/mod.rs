@@ -48,7 +48,7 @@ pub mod walk;
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::Ordering,
         mpsc::{self, Sender},
     },
@@ -91,6 +91,7 @@ use crate::{
     budget::Limit,
     clock::{Clock, Moment, SETTLED_AFTER, Timeline, Timestamp},
     message::envelope::Envelope,
+    sync,
 };
 
 /// Verbs that may wait for the committer; whoever comes then waits before.
@@ -196,7 +197,8 @@ impl Queue {
         let shared = Arc::new(Shared::new(options.clone(), clock, spool, source));
         let loaded = shared.load(Claims::default(), None)?;
         let sends = UnconfirmedSends::create(&options.directory, shared.clock.now().boot);
-        *lock_of(&shared.unconfirmed) = Some(sends.map_err(|error| unusable(error.to_string()))?);
+        *sync::lock(&shared.unconfirmed) =
+            Some(sends.map_err(|error| unusable(error.to_string()))?);
         let committer = committer::start(&shared, loaded, waiting)
             .map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
@@ -240,14 +242,14 @@ impl Queue {
         question: impl FnOnce(&dyn Index) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, QueueError> {
         self.commit(|_| Ok(())).await?;
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let index = sync::read(&self.shared.index).clone();
         let index = index.ok_or_else(|| self.shared.refusal())?;
         Ok(blocking(move || question(&*index)).await??)
     }
 
     /// The claim of `id` has ended. A mention that cannot be taken back errs on the safe side.
     fn forget_send(&self, id: QueueId) {
-        let forgotten = lock_of(&self.shared.unconfirmed).as_mut().map(|sends| sends.forget(id));
+        let forgotten = sync::lock(&self.shared.unconfirmed).as_mut().map(|sends| sends.forget(id));
         if let Some(Err(error)) = forgotten {
             error!(%id, error = %error, "the note about a final dot cannot be taken back");
         }
@@ -393,7 +395,7 @@ impl Queue {
     /// Notes that the final dot of a claimed message is about to be sent. Cheap; survives the death
     /// of the process, not of the machine (after a reboot every reservation counts as sent).
     pub fn final_dot(&self, id: QueueId) -> Result<(), QueueError> {
-        match lock_of(&self.shared.unconfirmed).as_mut() {
+        match sync::lock(&self.shared.unconfirmed).as_mut() {
             Some(sends) => {
                 let noted = self.faults().at(Step::NoteDot).and_then(|()| sends.note(id));
                 noted.map_err(|error| refused(&error))
@@ -406,7 +408,7 @@ impl Queue {
     /// cheap as [`Queue::final_dot`], and survives as much: a process that is killed now settles with it at
     /// its next start instead of sending the message again.
     pub fn answered(&self, id: QueueId, settlement: &Settlement) -> Result<(), QueueError> {
-        match lock_of(&self.shared.unconfirmed).as_mut() {
+        match sync::lock(&self.shared.unconfirmed).as_mut() {
             Some(sends) => sends.answered(id, settlement).map_err(|error| refused(&error)),
             None => Err(self.shared.refusal()),
         }
@@ -547,7 +549,7 @@ impl Queue {
 
     /// How much of an age rests on a wall clock that may be wrong yet: nothing is removed for an age that needs it.
     pub fn doubt(&self) -> Duration {
-        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let index = sync::read(&self.shared.index).clone();
         let timeline = index.and_then(|index| index.timeline());
         let doubt = |known: Arc<Timeline>| known.doubt(self.shared.clock.now(), SETTLED_AFTER);
         timeline.map_or(Duration::ZERO, doubt)
@@ -695,7 +697,7 @@ impl Queue {
             // An answer that never comes means that the committer has ended already.
             drop(tokio::time::timeout(self.shared.options.commit_timeout, answer).await);
         }
-        let committer = lock_of(&self.committer).take();
+        let committer = sync::lock(&self.committer).take();
         let shared = Arc::clone(&self.shared);
         let closing = blocking(move || {
             if let Some(committer) = committer {
@@ -705,10 +707,6 @@ impl Queue {
             shared.close_index();
         });
         drop(tokio::time::timeout(self.shared.options.commit_timeout, closing).await);
-        drop(lock_of(&self.lock).take());
+        drop(sync::lock(&self.lock).take());
     }
-}
-
-fn lock_of<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,10 +6,11 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use super::{error::QueueError, id::QueueId};
+use crate::sync;
 
 /// All of them: as many as there are messages in transfer.
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ impl ReservedIds {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<QueueId>> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.ids)
     }
 }
 

@@ -5,11 +5,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
+
+use tokio::sync::{Notify, watch};
 
 use super::{
     engine::{Claims, Engine},
@@ -20,8 +22,10 @@ use super::{
     side_files::{FoundDots, LedgerCopy, UnconfirmedSends},
     spool::{Spool, refused},
 };
-use crate::clock::{Clock, Stopwatch};
-use tokio::sync::{Notify, watch};
+use crate::{
+    clock::{Clock, Stopwatch},
+    sync,
+};
 
 /// How long a repair may take: a spool of some gigabytes is read from a slow disk meanwhile.
 const REPAIR_MAX: Duration = Duration::from_secs(15 * 60);
@@ -112,7 +116,7 @@ impl Shared {
         self.messages.store(reconciled.messages, Ordering::Relaxed);
         self.bytes.store(reconciled.bytes, Ordering::Relaxed);
         self.set_aside.store(self.spool.set_aside_count(), Ordering::Relaxed);
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&index));
+        *sync::write(&self.index) = Some(Arc::clone(&index));
         self.trouble
             .send_if_modified(|trouble| trouble.take_if(|trouble| !trouble.for_good).is_some());
         Ok(Loaded { index, engine, copy })
@@ -163,7 +167,7 @@ impl Shared {
 
     /// Takes the index from the readers.
     pub(super) fn close_index(&self) {
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *sync::write(&self.index) = None;
     }
 
     /// A message has left the queue.

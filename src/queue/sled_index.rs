@@ -10,7 +10,7 @@ use std::{
     io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
     thread,
     time::Duration,
 };
@@ -36,6 +36,7 @@ use super::{
 use crate::{
     clock::{Kind, Timeline, Timestamp},
     message::envelope::Lane,
+    sync,
 };
 
 /// sled's page cache; soft, it may take three times as much.
@@ -231,11 +232,11 @@ impl Index for SledIndex {
     }
 
     fn timeline(&self) -> Option<Arc<Timeline>> {
-        self.timeline.read().unwrap_or_else(PoisonError::into_inner).clone()
+        sync::read(&self.timeline).clone()
     }
 
     fn set_timeline(&self, timeline: Timeline) {
-        *self.timeline.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(timeline));
+        *sync::write(&self.timeline) = Some(Arc::new(timeline));
     }
 
     fn apply(&self, changes: &Changes) -> Result<(), IndexError> {

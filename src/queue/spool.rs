@@ -8,7 +8,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     record::MessageRecord,
     reserved_ids::ReservedId,
 };
-use crate::reasons;
+use crate::{reasons, sync};
 
 /// Sub-directories of the spool. A message's directory follows from its time (it changes every 65 s),
 /// so that messages that come together share one directory sync.
@@ -226,7 +226,7 @@ impl PartFile {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let _one_at_a_time = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+                let _one_at_a_time = sync::lock(&self.names);
                 self.faults.at(Step::Open)?;
                 let file =
                     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
@@ -242,7 +242,7 @@ impl PartFile {
     }
 
     fn rename(&self, path: &Path) -> io::Result<()> {
-        let _one_at_a_time = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = sync::lock(&self.names);
         self.faults.at(Step::Rename)?;
         fs::rename(&self.path, path)
     }

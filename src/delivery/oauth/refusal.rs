@@ -8,10 +8,7 @@ use std::time::Duration;
 use super::error::{Kind, TokenError};
 use crate::{
     clock::Timestamp,
-    delivery::{
-        endpoint::Endpoint,
-        https::{HttpError, Seen},
-    },
+    delivery::https::{Endpoint, HttpError, Seen},
 };
 
 /// A clock that is further off than this is named as the reason of a refused assertion.
