@@ -15,7 +15,6 @@ mod blame;
 mod classify;
 mod connection;
 mod credential;
-mod endpoint;
 #[cfg(test)]
 mod fixtures;
 mod gmail_replies;

@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    delivery::{
-        endpoint::Endpoint,
-        https::{Answer, HttpError, Https},
-    },
+    delivery::https::{Answer, Endpoint, HttpError, Https},
     secret::Secret,
 };
 

@@ -14,13 +14,12 @@ mod error;
 pub(crate) mod exchange;
 mod options;
 mod protocol;
-mod redirect;
 mod refusal;
 pub(crate) mod service_account;
 pub mod token_file;
 pub mod tokens;
 
-pub use super::endpoint::{Endpoint, Limits};
+pub use super::https::{Endpoint, Limits};
 
 pub use self::{
     error::{Kind, TokenError},

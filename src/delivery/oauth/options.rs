@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    delivery::endpoint::{Endpoint, Limits},
+    delivery::https::{Endpoint, Limits},
     secret::Secret,
 };
 
