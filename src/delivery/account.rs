@@ -610,6 +610,26 @@ mod tests {
     }
 
     #[test]
+    fn what_one_message_may_have_earned_grows_to_15_minutes_unless_so_much_was_asked_for() {
+        for (least, expected) in [(5, [5, 10, 15, 15]), (15, [15, 30, 60, 60])] {
+            let mut account = proven();
+            let mut now = NOW;
+            for minutes in expected {
+                let permit = go(&mut account, now);
+                let (least, recheck) = (Duration::from_secs(least * 60), Recheck::AnotherMessage);
+                account.failed(
+                    permit,
+                    AccountFailure { least, recheck, ..failure(BackingOff) },
+                    now,
+                );
+                let until = account.state().until.unwrap();
+                assert_eq!(until.since(now).as_secs() / 60, minutes);
+                now = until;
+            }
+        }
+    }
+
+    #[test]
     fn what_costs_no_login_to_look_at_is_looked_at_as_in_a_back_off() {
         let mut account = proven();
         let mut now = NOW;

@@ -167,7 +167,12 @@ pub(super) fn wait(failure: &AccountFailure, strikes: u32) -> Duration {
         Recheck::AnotherMessage => pause(failure.condition, strikes).min(doubtful_pause(strikes)),
         Recheck::Usual => pause(failure.condition, news),
     };
-    usual.max(doubled.min(longest(failure.condition)))
+    let most = match failure.recheck {
+        // Less than that was asked for, so it may be one message's own like any other.
+        Recheck::AnotherMessage if failure.least < DOUBTFUL_PAUSE_MAX => DOUBTFUL_PAUSE_MAX,
+        _ => longest(failure.condition),
+    };
+    usual.max(doubled.min(most))
 }
 
 /// No pause of a condition lasts longer.

@@ -389,15 +389,18 @@ impl Month {
     }
 }
 
-/// The episodes of one of three months: every example of the table, and whom it strikes in which month. Before MAIL
-/// nobody knows whose mail it is, so one month has it.
+/// The episodes of one of three months: an example of every row of the table, another one each month, and whom it
+/// strikes in which month. Before MAIL nobody knows whose mail it is, so one month has it.
 fn episodes(month: usize) -> Vec<(KnownReply, Struck)> {
     let whom = [Struck::Account, Struck::Message, Struck::Sender];
-    let struck = |(number, reply): (usize, KnownReply)| {
+    let known = known_replies();
+    let rows = known.chunk_by(|one, next| one.meaning == next.meaning);
+    let struck = |(number, examples): (usize, &[KnownReply])| {
+        let reply = examples[month % examples.len()];
         let turn = whom[(number + month) % whom.len()];
         (stage(&reply) >= Stage::Mail || turn == Struck::Account).then_some((reply, turn))
     };
-    known_replies().into_iter().enumerate().filter_map(struck).collect()
+    rows.enumerate().filter_map(struck).collect()
 }
 
 fn failure(reply: &KnownReply) -> Failure {
