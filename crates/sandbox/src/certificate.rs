@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use super::{SandboxError, options::Certificate};
+use super::{error::SandboxError, options::Certificate};
 
 /// The authority and what the TLS ports present.
 pub(super) struct Certificates {

@@ -5,6 +5,7 @@
 //! (`login.rs`), by token (`oauth/`) and by scenario (`scenario.rs`). It keeps what it takes; nothing leaves the machine. Must not know queue, delivery or
 //! listener: it is Gmail's side of the conversation.
 
+mod accepted;
 mod account;
 mod bearer;
 mod body;
@@ -12,6 +13,7 @@ mod certificate;
 mod chunk;
 mod clock;
 mod command;
+mod error;
 mod login;
 mod mailbox;
 mod oauth;
@@ -27,9 +29,8 @@ mod shared;
 mod transaction;
 mod triggers;
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
-use thiserror::Error;
 use tokio::{
     net::TcpListener,
     sync::{broadcast, watch},
@@ -37,10 +38,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use self::{certificate::Certificates, server::Context, session::Port, shared::Shared};
 pub use self::{
+    accepted::{Accepted, TlsSession},
     clock::{Clock, ManualClock, Moment, Sleep, SystemClock, Timestamp},
-    mailbox::{Accepted, Counters, JournalLine, Mailbox, TlsSession, TooFew},
+    error::SandboxError,
+    mailbox::{Counters, JournalLine, Mailbox, TooFew},
     oauth::TokenAnswer,
     options::{
         ACCESS_TOKEN, APP_PASSWORD, Certificate, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options,
@@ -51,38 +53,7 @@ pub use self::{
     script::{Chance, Failure, Order, Stage, Times},
     shared::Event,
 };
-
-/// Why a sandbox did not start.
-#[derive(Debug, Error)]
-pub enum SandboxError {
-    /// An address is taken or not ours.
-    #[error("the sandbox cannot listen on {address}: {source}; choose another address or port 0")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The journal cannot be opened.
-    #[error("the sandbox cannot append to its journal {path}: {source}")]
-    Journal {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The directory for messages cannot be made.
-    #[error("the sandbox cannot make its mailbox directory {path}: {source}")]
-    Mailbox {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No certificate could be made.
-    #[error("the sandbox cannot make its certificates: {0}")]
-    Certificate(String),
-}
+use self::{certificate::Certificates, server::Context, session::Port, shared::Shared};
 
 /// The name on the certificate that belongs to this machine.
 pub const HOST: &str = "localhost";

@@ -5,7 +5,7 @@
 
 use jiff::{Timestamp, fmt::rfc2822, tz::TimeZone};
 
-use super::mailbox::Accepted;
+use super::accepted::Accepted;
 
 /// The message as Gmail keeps it; `send_as` are the account's verified addresses.
 pub(super) fn rewritten(message: &Accepted, send_as: &[String]) -> Vec<u8> {

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    mailbox::TlsSession,
+    accepted::TlsSession,
     session::{Flow, Port, Session},
     shared::Shared,
 };

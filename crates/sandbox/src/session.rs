@@ -6,11 +6,11 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
+    accepted::TlsSession,
     body::Body,
     chunk::Chunk,
     command::Command,
     login::{self, Challenge},
-    mailbox::TlsSession,
     oauth::Expiry,
     replies::{self, Offer, Service, Template},
     script::Stage,

@@ -4,9 +4,9 @@
 //! account, the recipient's name. A refused DATA ends the transaction. Must not know sockets.
 
 use super::{
+    accepted::Accepted,
     body::Body,
     command::{Command, MailParameters, Path},
-    mailbox::Accepted,
     options::OverLimit,
     replies,
     script::Stage,
