@@ -662,7 +662,7 @@ mod tests {
     }
 
     fn refused_before(number: u8, last: Timestamp) -> ClaimedMessage {
-        let setbacks = Setbacks { count: 1, last: Some(last) };
+        let setbacks = Setbacks { count: 1, last: Some(last), stops: 0 };
         ClaimedMessage { accepted_at: NOW, lifetime_from: NOW, setbacks, ..claimed(number, &[]) }
     }
 

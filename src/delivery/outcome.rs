@@ -652,7 +652,10 @@ mod tests {
     }
 
     fn after_setbacks(count: u32, recipients: usize) -> ClaimedMessage {
-        ClaimedMessage { setbacks: Setbacks { count, last: Some(NOW) }, ..claim(recipients) }
+        ClaimedMessage {
+            setbacks: Setbacks { count, last: Some(NOW), stops: 0 },
+            ..claim(recipients)
+        }
     }
 
     #[test]

@@ -5,13 +5,15 @@
 
 mod operator;
 
+use std::time::Duration;
+
 use super::{
     claim::{Claim, ClaimLimits, ClaimedMessage, ClaimedRecipient, Outcome, Settlement},
     engine::Engine,
     error::QueueError,
     id::QueueId,
     index::{Changes, DueKey, Index},
-    record::MessageRecord,
+    record::{MessageRecord, Setbacks},
     state::{RecipientState, cut},
     times::arriving,
     transition::{apply, is_due},
@@ -20,6 +22,20 @@ use crate::{
     clock::{Moment, SETTLED_AFTER, Timestamp},
     message::envelope::Lane,
 };
+
+/// How long a message waits when the relay stopped in the middle of its attempt and had done so this many times in a row
+/// before. The first time it only goes behind those that are due, because most stops are a kill from outside; a message
+/// that itself makes the relay stop leaves the others more and more time.
+const STOPS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_secs(5),
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+];
+
+/// How far apart those leave at most that were stopped together.
+const STOPS_APART_MAX: Duration = Duration::from_secs(60);
 
 /// Damaged or stale due keys that one claim removes before it gives the others a turn.
 const STALE_KEYS_MAX: usize = 64;
@@ -211,42 +227,55 @@ impl<'a> Batch<'a> {
             let outcome = settlement.of(index);
             apply(recipient, &outcome, settlement.at, old.accepted_at);
             self.engine.account_for(&mut self.changes, reservation, &outcome, now);
+            if !matches!(outcome, Outcome::NotTried { .. }) {
+                new.setbacks.stops = 0;
+            }
             // Once for the transaction, however many recipients it had.
             if matches!(outcome, Outcome::SetBack { .. }) {
-                new.setbacks = old.setbacks.one_more(settlement.at);
+                new.setbacks = Setbacks { stops: 0, ..old.setbacks.one_more(settlement.at) };
             }
         }
         self.finish(id, &old, new);
         Ok(())
     }
 
-    /// Ends a claim whose worker died with its process.
-    pub(super) fn recover(&mut self, id: QueueId, record: &MessageRecord, fate: &Fate) {
+    /// Ends a claim whose worker died with its process; `before` others have been ended by now.
+    pub(super) fn recover(
+        &mut self,
+        id: QueueId,
+        record: &MessageRecord,
+        fate: &Fate,
+        before: u32,
+    ) {
         let now = self.now;
         let at = match fate {
             Fate::Answered(settlement) => settlement.at,
             Fate::NotSent | Fate::MaybeSent { .. } => now.wall,
         };
         let mut new = record.clone();
+        let behind = now.wall.after(behind(record.setbacks.stops, before));
+        new.setbacks.stops = 0;
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
             let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
             let outcome = match fate {
-                Fate::NotSent => Outcome::NotTried { until: None },
                 Fate::MaybeSent { resend_at } => Outcome::Uncertain {
                     resend_at: *resend_at,
                     reason: "the relay stopped while it waited for the reply to the final dot"
                         .into(),
                 },
-                // An answer to an earlier claim: the dot of this one would have been noted over it.
-                Fate::Answered(settlement) if settlement.reservation != reservation => {
-                    Outcome::NotTried { until: None }
+                Fate::Answered(settlement) if settlement.reservation == reservation => {
+                    settlement.of(index)
                 }
-                Fate::Answered(settlement) => settlement.of(index),
+                // An answer to an earlier claim says the same: the dot of this one would have been noted over it.
+                Fate::NotSent | Fate::Answered(_) => {
+                    new.setbacks.stops = record.setbacks.stops.saturating_add(1);
+                    Outcome::NotTried { until: Some(behind) }
+                }
             };
             apply(recipient, &outcome, at, record.accepted_at);
             self.engine.account_for(&mut self.changes, reservation, &outcome, now);
             if matches!(outcome, Outcome::SetBack { .. }) {
-                new.setbacks = record.setbacks.one_more(at);
+                new.setbacks = Setbacks { stops: 0, ..record.setbacks.one_more(at) };
             }
         }
         self.finish(id, record, new);
@@ -328,6 +357,13 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// How long a message waits that is in the middle of an attempt for the time after `stops` when the relay stops.
+fn behind(stops: u32, before: u32) -> Duration {
+    let wait = STOPS[(stops as usize).min(STOPS.len() - 1)];
+    // One after the other: those that were stopped along with the one that stops the relay part from it.
+    wait + wait.min(STOPS_APART_MAX) * before
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,7 +410,7 @@ mod tests {
             delay_told: false,
             notify: std::collections::BTreeMap::new(),
             notices: vec![],
-            setbacks: crate::queue::record::Setbacks::default(),
+            setbacks: Setbacks::default(),
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();

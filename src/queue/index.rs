@@ -413,3 +413,6 @@ impl Changes {
         self.messages.insert(id, new);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! An index in memory, for tests: it survives the queue that has it open, as a disk does.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs, io,
     ops::Bound,
     os::unix::fs::DirBuilderExt as _,
@@ -49,6 +49,8 @@ struct Stored {
     timeline: Option<Arc<Timeline>>,
     budget_unknown: bool,
     begun: bool,
+    /// Messages whose record cannot be read.
+    damaged: BTreeSet<QueueId>,
 }
 
 impl Stored {
@@ -73,7 +75,11 @@ impl MemoryIndex {
 
 impl Index for MemoryIndex {
     fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
-        Ok(self.lock().messages.get(&id).cloned())
+        let stored = self.lock();
+        if stored.damaged.contains(&id) {
+            return Err(IndexError::Damaged { id, reason: "it was damaged by a test".into() });
+        }
+        Ok(stored.messages.get(&id).cloned())
     }
 
     fn messages(&self, after: Option<QueueId>) -> Entries<'_> {
@@ -182,6 +188,7 @@ impl Index for MemoryIndex {
         written.map_err(|error| IndexError::Failed(format!("a write has failed: {error}")))?;
         let mut stored = self.lock();
         apply(&mut stored.messages, changes.messages.clone());
+        stored.damaged.retain(|id| !changes.messages.contains_key(id));
         apply(&mut stored.ledger, changes.ledger.clone());
         apply(&mut stored.history, changes.history.clone());
         apply(&mut stored.due, set(&changes.due));
@@ -218,6 +225,12 @@ impl Memory {
     pub(super) fn new(faults: Faults) -> io::Result<Self> {
         let index = MemoryIndex { stored: Arc::default(), faults };
         Ok(Self { index, directory: Arc::new(Scratch::make()?) })
+    }
+
+    /// From now on the record of this message cannot be read.
+    #[cfg(test)]
+    pub(super) fn damage(&self, id: QueueId) {
+        self.index.lock().damaged.insert(id);
     }
 
     /// Where the spool lies.

@@ -79,6 +79,7 @@ use self::{
     sled_opening::SledFiles,
     spool::{Spool, blocking, refused},
     state::AccountState,
+    times::arriving,
     walk::Walk,
 };
 pub use self::{
@@ -270,7 +271,8 @@ impl Queue {
                 error!(%id, error = reason, "a record is damaged; it is rebuilt from the message's file");
                 let record = MessageRecord::new(&described.envelope, described.trailer.body_bytes);
                 self.commit(move |batch| {
-                    batch.changes.put(id, None, Some(record));
+                    // The clock may have been wrong when its file was written.
+                    batch.changes.put(id, None, Some(arriving(record, batch.now.wall)));
                     Ok(Claim::Idle { next: Some(now.wall) })
                 })
                 .await
@@ -710,3 +712,6 @@ impl Queue {
         drop(sync::lock(&self.lock).take());
     }
 }
+
+#[cfg(test)]
+mod tests;

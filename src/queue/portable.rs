@@ -159,7 +159,7 @@ impl Fields {
     fn read(self, rest: &[u8]) -> Result<PortableMessage, PortableError> {
         let version = self.value("Version")?;
         if version != VERSION {
-            return Err(PortableError::Version(version.into()));
+            return Err(PortableError::Version(text::shorten(version, 200).into()));
         }
         let accepted = self.value("Accepted")?;
         let (recipients, asked) = self.recipients()?;
@@ -248,7 +248,7 @@ impl Fields {
 type Asked = std::collections::BTreeMap<usize, RecipientDsn>;
 
 fn malformed(field: &str, value: &str) -> PortableError {
-    PortableError::Malformed { field: field.into(), value: value.chars().take(200).collect() }
+    PortableError::Malformed { field: field.into(), value: text::shorten(value, 200).into() }
 }
 
 /// The inside of the angle brackets.
@@ -409,6 +409,22 @@ mod tests {
         // A program that gave the file the line ends of SMTP has lost nothing.
         let crlf = FILE.replace('\n', "\r\n");
         assert_eq!(PortableMessage::of_file(crlf.as_bytes()), Ok(Some(carried)));
+    }
+
+    #[test]
+    fn a_reply_that_drives_a_terminal_or_turns_round_is_written_out() {
+        let mut carried = PortableMessage::of_file(FILE.as_bytes()).unwrap().unwrap();
+        let words = "550 away\u{1b}[2J \u{202e}cod.exe\u{9b}";
+        carried.recipients[0].last_reply = Some(words.into());
+        let file = String::from_utf8(carried.to_file()).unwrap();
+        let shown = "550 away\\u{1b}[2J \\u{202e}cod.exe\\u{9b}";
+        assert!(file.contains(&format!("X-Envelope-Reply: {shown}\n")), "{file}");
+        let again = PortableMessage::of_file(file.as_bytes()).unwrap().unwrap();
+        assert_eq!(again.recipients[0].last_reply.as_deref(), Some(shown));
+        assert_eq!(String::from_utf8(again.to_file()).unwrap(), file);
+        let refused = FILE.replace("Version: 1", "Version: \u{202e}2");
+        let refused = PortableMessage::of_file(refused.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("\\u{202e}2"), "{refused}");
     }
 
     #[test]

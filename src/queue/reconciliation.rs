@@ -40,6 +40,8 @@ pub(super) struct Reconciled {
 struct Found {
     messages: u64,
     bytes: u64,
+    /// Messages that a worker had when it died with its process.
+    recovered: u32,
 }
 
 /// A reconciliation of an open index with the spool.
@@ -79,7 +81,7 @@ impl Reconciliation<'_> {
             self.write(&mut batch, CHUNK)?;
         }
         self.write(&mut batch, 0)?;
-        let Found { messages, bytes } = found;
+        let Found { messages, bytes, .. } = found;
         Ok(Reconciled { engine, messages, bytes })
     }
 
@@ -114,7 +116,8 @@ impl Reconciliation<'_> {
             };
             let known = fate.name();
             warn!(%id, known, "an attempt was under way when the relay stopped");
-            batch.recover(id, record, &fate);
+            batch.recover(id, record, &fate, found.recovered);
+            found.recovered += 1;
             return Ok(());
         }
         if let Some(key) = DueKey::of(id, record)

@@ -58,12 +58,15 @@ pub struct Setbacks {
     pub count: u32,
     /// When the last one was. If others were accepted since, it was the message's own.
     pub last: Option<Timestamp>,
+    /// How often in a row the relay stopped in the middle of one, whose final dot was not out. Whoever makes it stop is
+    /// behind the others the next time.
+    pub stops: u32,
 }
 
 impl Setbacks {
     /// With one more at `at`.
     pub(super) fn one_more(self, at: Timestamp) -> Self {
-        Self { count: self.count.saturating_add(1), last: Some(at) }
+        Self { count: self.count.saturating_add(1), last: Some(at), ..self }
     }
 }
 
@@ -313,7 +316,7 @@ mod tests {
                 to: "admin@example.org".parse().unwrap(),
                 id: QueueId::from_bytes([7; 16]),
             }],
-            setbacks: Setbacks { count: 3, last: Some(Timestamp(6)) },
+            setbacks: Setbacks { count: 3, last: Some(Timestamp(6)), stops: 2 },
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

@@ -4,7 +4,6 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::support::lookalike_clock::lookalike_clock;
 use pillarbox::{
-    budget::Limit,
     clock::{Clock, ManualClock, Timestamp},
     delivery::{
         IpFamily, Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain,
@@ -215,8 +214,6 @@ impl Scene {
                 let is_same = status.in_flight.is_empty() && before == Some(present);
                 same = if is_same { same + 1 } else { 0 };
                 before = Some(present);
-                // Whatever a worker has asked of the queue is answered before this is.
-                self.store.ledger(self.clock.now(), Limit::NONE).await.unwrap();
                 if !status.in_flight.is_empty() {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }

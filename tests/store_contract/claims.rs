@@ -15,6 +15,46 @@ async fn settle_and_claim(
 }
 
 contract! {
+    async fn a_message_in_whose_attempt_the_relay_stopped_leaves_behind_those_that_waited(mut queue) {
+        let first = queue.accept(&["a@x.org"]).await;
+        queue.clock.advance(Duration::from_secs(1));
+        let second = queue.accept(&["b@x.org"]).await;
+        queue.clock.advance(Duration::from_secs(1));
+        assert_eq!(queue.claim().await.id, first);
+        queue.crash().await;
+        assert_eq!(queue.claim().await.id, second);
+        assert_eq!(queue.claim().await.id, first, "at once, when nobody else waits");
+        assert_eq!(queue.spent().await, 2);
+    }
+
+    async fn a_message_that_stops_the_relay_each_time_stops_no_other_and_is_not_lost(mut queue) {
+        let bad = queue.accept_in(Lane::Urgent, &["bad@x.org"]).await;
+        let mut others = Vec::new();
+        for _ in 0..14 {
+            // Whatever is in flight beside it is stopped with it.
+            others.push(queue.accept(&["a@x.org"]).await);
+            let mut claims = Vec::new();
+            while let Claim::Message(claimed) = queue.store().claim_due(queue.clock.now(), TERMS).await.unwrap() {
+                claims.push(claimed);
+            }
+            if claims.iter().all(|claimed| claimed.id != bad) {
+                for claimed in claims {
+                    queue.settle(&claimed, relayed()).await;
+                }
+            }
+            queue.crash().await;
+            queue.clock.advance(Duration::from_secs(1));
+        }
+        let left: Vec<QueueId> = queue.store().list(None, 10).await.unwrap().iter().map(|one| one.id).collect();
+        assert_eq!(left, [bad], "of {others:?}");
+        queue.clock.advance(Duration::from_secs(3_600));
+        let claimed = queue.claim().await;
+        assert_eq!((claimed.id, claimed.recipients[0].attempts), (bad, 0));
+        // An attempt that comes to its end begins anew.
+        queue.settle(&claimed, Outcome::Deferred { until: queue.clock.wall(), reply: "451".into() }).await;
+        assert_eq!(queue.show(bad).await.record.setbacks.stops, 0);
+    }
+
     async fn a_settlement_of_an_earlier_claim_ends_no_later_one(mut queue) {
         queue.accept(&["a@x.org"]).await;
         let first = queue.claim().await;

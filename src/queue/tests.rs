@@ -1,0 +1,51 @@
+//! A record that cannot be read while the queue is open.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Claim, ClaimLimits, Queue};
+use crate::{
+    budget::Limit,
+    clock::{Clock as _, ManualClock, Timestamp},
+    message::envelope::{BodyKind, Envelope, Lane, Origin},
+    smtp::dsn::Dsn,
+};
+
+const LIMITS: ClaimLimits =
+    ClaimLimits { limit: Limit::of(10), notice_reserve: 0, urgent_reserve: 0, recipients_max: 10 };
+
+#[tokio::test]
+async fn a_damaged_record_is_rebuilt_with_the_times_of_a_message_that_arrives() {
+    let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+    let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
+    // Its client, or a clock that was wrong when it was accepted, has put it into the future.
+    let future = clock.wall().after(Duration::from_secs(400 * 24 * 3_600));
+    let envelope = Envelope {
+        reverse_path: None,
+        forward_paths: vec!["a@example.net".parse().unwrap()],
+        body: BodyKind::SevenBit,
+        internationalized: false,
+        dsn: Dsn::default(),
+        lane: Lane::Normal,
+        origin: Origin {
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            helo: "printer".into(),
+            protocol: "SMTP".into(),
+            login: None,
+            local: None,
+        },
+        accepted_at: future,
+    };
+    let mut draft = store.begin(envelope).unwrap();
+    draft.write(b"Subject: toner\r\n\r\nlow\r\n").await.unwrap();
+    let id = store.enqueue(draft).await.unwrap().id();
+    assert_eq!(store.show(id).await.unwrap().unwrap().record.accepted_at, clock.wall());
+
+    clock.advance(Duration::from_secs(60));
+    store.memory.as_ref().unwrap().damage(id);
+    let claim = store.claim_due(clock.now(), LIMITS).await.unwrap();
+    assert!(matches!(claim, Claim::Idle { next: Some(next) } if next == clock.wall()), "{claim:?}");
+    let claim = store.claim_due(clock.now(), LIMITS).await.unwrap();
+    let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
+    assert_eq!((claimed.id, claimed.accepted_at), (id, clock.wall()));
+    assert!(claimed.lifetime_from <= clock.wall(), "or its lifetime would end in a year");
+}
