@@ -7,7 +7,7 @@ use std::{fmt, io, process::ExitCode};
 
 /// The codes of sysexits.h that Pillarbox uses, and the one of `pillarbox health` that supervisors expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// The relay runs and is not well.
     Unhealthy = 1,
     /// The command line makes no sense (EX_USAGE).
@@ -32,23 +32,23 @@ pub enum Exit {
 
 /// A command that failed, or a message that was not taken, or not for everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit code.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// What happened, to which thing, what to do now; empty when nothing is left to say.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Failure {
     /// A failure with its words.
     #[must_use]
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
 
     /// The code for the shell.
     #[must_use]
-    pub fn code(&self) -> ExitCode {
+    pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
     }
 }

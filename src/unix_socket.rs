@@ -74,7 +74,7 @@ impl SocketError {
 
 /// A listening socket. Dropping it removes its file, unless systemd has made it.
 #[derive(Debug)]
-pub struct UnixSocket {
+pub(crate) struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
     is_ours: bool,
@@ -84,7 +84,7 @@ impl UnixSocket {
     /// Listens on `path`, with the mode `socket_mode`, after making its directory, where it is missing, with
     /// `directory_mode`, and in the place of a socket that nobody answers on. An error changes nothing but the directory,
     /// and says how to have the socket `elsewhere`.
-    pub(crate) fn bind(
+    pub fn bind(
         path: &Path,
         socket_mode: u32,
         directory_mode: u32,

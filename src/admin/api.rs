@@ -26,68 +26,68 @@ use crate::{
 };
 
 /// Messages on one page at most, whatever was asked for; the store's own limit.
-pub const PAGE_MAX: usize = 1_000;
+pub(crate) const PAGE_MAX: usize = 1_000;
 /// Messages on one page when the client does not say.
-pub const PAGE_DEFAULT: usize = 100;
+pub(crate) const PAGE_DEFAULT: usize = 100;
 
 /// `GET /v1/status`: one screen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The program's version.
-    pub version: String,
+    pub(crate) version: String,
     /// The time of this answer.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// Seconds since the daemon started.
-    pub uptime_seconds: u64,
+    pub(crate) uptime_seconds: u64,
     /// Addresses on which mail is taken.
-    pub listening: Vec<String>,
+    pub(crate) listening: Vec<String>,
     /// What lies in the drop directory; `None` without one.
-    pub dropped: Option<DropState>,
+    pub(crate) dropped: Option<DropState>,
     /// Host and port that mail goes to.
-    pub upstream: String,
+    pub(crate) upstream: String,
     /// The upstream account.
-    pub account: Account,
+    pub(crate) account: Account,
     /// The 24 h budget.
-    pub budget: Budget,
+    pub(crate) budget: Budget,
     /// Totals of the queue.
-    pub queue: Queue,
+    pub(crate) queue: Queue,
     /// When mail leaves next, and why not before.
-    pub departure: Departure,
+    pub(crate) departure: Departure,
     /// Why new mail, or large mail, is refused just now.
     #[serde(default)]
-    pub refusing: Option<Refusing>,
+    pub(crate) refusing: Option<Refusing>,
     /// Messages that a worker has just now.
-    pub in_flight: Vec<InFlight>,
+    pub(crate) in_flight: Vec<InFlight>,
     /// The newest queued messages with a refusal, newest first.
-    pub refused: Vec<RefusedRecipient>,
+    pub(crate) refused: Vec<RefusedRecipient>,
     /// What went wrong with the upstream since the start, newest first.
-    pub errors: Vec<LastError>,
+    pub(crate) errors: Vec<LastError>,
     /// Refusals since the start that the table of known replies does not have; each is in the log in full.
     #[serde(default)]
-    pub unknown_replies: u64,
+    pub(crate) unknown_replies: u64,
 }
 
 /// The upstream account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
+pub(crate) struct Account {
     /// The user name; `None` when no login is configured.
-    pub username: Option<String>,
+    pub(crate) username: Option<String>,
     /// `open`, `backing-off`, or `paused-login`, `-quota`, `-credentials`, `-configuration`.
-    pub condition: String,
+    pub(crate) condition: String,
     /// Since when.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// When the relay tries again by itself.
-    pub until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// What happened.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What to do; empty when nothing.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 impl Account {
     /// The stored state as the API shows it.
     #[must_use]
-    pub fn new(username: Option<String>, state: AccountState) -> Self {
+    pub(crate) fn new(username: Option<String>, state: AccountState) -> Self {
         Self {
             username,
             condition: state.condition.name().to_owned(),
@@ -100,110 +100,110 @@ impl Account {
 
     /// Whether mail may flow as far as the account goes.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.condition == "open"
     }
 }
 
 /// Totals of the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Queue {
+pub(crate) struct Queue {
     /// Messages, dead and held ones included.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Octets of their files.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Damaged files that were set aside.
-    pub set_aside: u64,
+    pub(crate) set_aside: u64,
     /// The directory in which they are.
     #[serde(default)]
-    pub set_aside_in: String,
+    pub(crate) set_aside_in: String,
     /// Recipients by state.
-    pub recipients: RecipientTotals,
+    pub(crate) recipients: RecipientTotals,
     /// The message that was accepted first of those that wait or are being sent.
-    pub oldest: Option<Oldest>,
+    pub(crate) oldest: Option<Oldest>,
     /// Whether the queue was too long to be counted to its end: the totals by state are then a part.
-    pub partial: bool,
+    pub(crate) partial: bool,
 }
 
 /// Recipients of queued messages by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecipientTotals {
+pub(crate) struct RecipientTotals {
     /// Waiting.
-    pub queued: u64,
+    pub(crate) queued: u64,
     /// Waiting to be sent once more because no answer to the final dot came.
-    pub uncertain: u64,
+    pub(crate) uncertain: u64,
     /// With a worker.
-    pub reserved: u64,
+    pub(crate) reserved: u64,
     /// Relayed, while others of the same message are not.
-    pub relayed: u64,
+    pub(crate) relayed: u64,
     /// Waiting for a person.
-    pub held: u64,
+    pub(crate) held: u64,
     /// Refused for good.
-    pub dead: u64,
+    pub(crate) dead: u64,
 }
 
 /// The oldest message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Oldest {
+pub(crate) struct Oldest {
     /// Its id.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
     /// When it was accepted.
-    pub accepted_at: Timestamp,
+    pub(crate) accepted_at: Timestamp,
 }
 
 /// The first recipient of a queued message that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedRecipient {
+pub(crate) struct RefusedRecipient {
     /// The message.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
     /// The recipient.
-    pub recipient: String,
+    pub(crate) recipient: String,
     /// Its state.
-    pub state: String,
+    pub(crate) state: String,
     /// The upstream's reply or our own reason.
-    pub reply: String,
+    pub(crate) reply: String,
 }
 
 /// `GET /v1/queue`: messages in the order of acceptance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueuePage {
+pub(crate) struct QueuePage {
     /// The messages.
-    pub messages: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// What to give as `after` for the next page; `None` on the last one.
-    pub next: Option<QueueId>,
+    pub(crate) next: Option<QueueId>,
     /// What to give as `until` with it: the newest message when the first page was asked for.
-    pub until: Option<QueueId>,
+    pub(crate) until: Option<QueueId>,
 }
 
 /// `GET /v1/queue/{id}`: one message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
+pub(crate) struct Message {
     /// Its id.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
     /// When it was accepted.
-    pub accepted_at: Timestamp,
+    pub(crate) accepted_at: Timestamp,
     /// MAIL FROM; `None` is the null reverse path.
-    pub from: Option<String>,
+    pub(crate) from: Option<String>,
     /// Octets of the original message.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// `urgent`, `normal` or `bulk`, or `notice` for our own.
     #[serde(default = "normal")]
-    pub lane: String,
+    pub(crate) lane: String,
     /// Whether BODY=8BITMIME was declared.
-    pub eight_bit: bool,
+    pub(crate) eight_bit: bool,
     /// Whether SMTPUTF8 was asked for.
-    pub internationalized: bool,
+    pub(crate) internationalized: bool,
     /// Who handed it over; only where one message is shown, and its file is still there.
     #[serde(default)]
-    pub origin: Option<Origin>,
+    pub(crate) origin: Option<Origin>,
     /// The last notices about it.
     #[serde(default)]
-    pub notices: Vec<Notice>,
+    pub(crate) notices: Vec<Notice>,
     /// When the next recipient of it really leaves, and what decides that; `None` when none of them will.
     #[serde(default)]
-    pub departure: Option<Departure>,
+    pub(crate) departure: Option<Departure>,
     /// The recipients in the order of RCPT.
-    pub recipients: Vec<Recipient>,
+    pub(crate) recipients: Vec<Recipient>,
 }
 
 /// The lane in an answer of a daemon that knew none.
@@ -213,27 +213,27 @@ fn normal() -> String {
 
 /// One recipient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipient {
+pub(crate) struct Recipient {
     /// The address of RCPT TO.
-    pub address: String,
+    pub(crate) address: String,
     /// `queued`, `uncertain`, `reserved`, `relayed`, `held` or `dead`.
-    pub state: String,
+    pub(crate) state: String,
     /// Since when it is in that state, where that is known.
-    pub since: Option<Timestamp>,
+    pub(crate) since: Option<Timestamp>,
     /// When it is due; it leaves when nothing else is in its way, see `departure` of the message.
-    pub next_attempt: Option<Timestamp>,
+    pub(crate) next_attempt: Option<Timestamp>,
     /// Why it is held or dead.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Attempts that ended in a refusal of this recipient.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// The upstream's last reply about it.
-    pub last_reply: Option<String>,
+    pub(crate) last_reply: Option<String>,
 }
 
 impl Message {
     /// As it is stored, and when it leaves as things stand.
     #[must_use]
-    pub fn new(message: QueuedMessage, situation: &Situation) -> Self {
+    pub(crate) fn new(message: QueuedMessage, situation: &Situation) -> Self {
         let record = message.record;
         let states = record.recipients.iter().map(|recipient| &recipient.state);
         let departure = situation.departure_of(record.lane, states);
@@ -279,45 +279,45 @@ impl From<StoredRecipient> for Recipient {
 
 /// `POST /v1/queue/{id}/retry`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retried {
+pub(crate) struct Retried {
     /// The message.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
     /// Recipients that are due now.
-    pub recipients: u32,
+    pub(crate) recipients: u32,
     /// When the first of them really leaves, and what decides that.
     #[serde(default)]
-    pub departure: Option<Departure>,
+    pub(crate) departure: Option<Departure>,
 }
 
 /// `DELETE /v1/queue/{id}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deleted {
+pub(crate) struct Deleted {
     /// The message.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
 }
 
 /// `POST /v1/dead/{id}/redirect?to=ADDRESS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Redirected {
+pub(crate) struct Redirected {
     /// The dead letter, which is gone.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
     /// The message that went in its place.
-    pub new: QueueId,
+    pub(crate) new: QueueId,
 }
 
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// What kind of refusal, for programs.
-    pub error: Kind,
+    pub(crate) error: Kind,
     /// What happened and what to do, for people.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// The kinds of refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The request cannot be understood.
     BadRequest,
     /// There is no such message, or no such path.
@@ -334,64 +334,64 @@ pub enum Kind {
 
 /// `GET /v1/budget`: recipients in any 24 hours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// The time of this answer.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// What the account may send, as configured; null without a limit.
-    pub recipients_per_day: Limit,
+    pub(crate) recipients_per_day: Limit,
     /// What is left for the owner's own mail.
-    pub owner_reserve: u32,
+    pub(crate) owner_reserve: u32,
     /// What the relay may spend: the difference; null without a limit.
-    pub limit: Limit,
+    pub(crate) limit: Limit,
     /// What of the limit only our own notices may spend.
     #[serde(default)]
-    pub notice_reserve: u32,
+    pub(crate) notice_reserve: u32,
     /// What of the rest only urgent mail may spend.
     #[serde(default)]
-    pub urgent_reserve: u32,
+    pub(crate) urgent_reserve: u32,
     /// Spent in the last 24 hours.
-    pub spent: u32,
+    pub(crate) spent: u32,
     /// May still be spent now on mail that is not urgent; null is any number.
-    pub room: Option<u32>,
+    pub(crate) room: Option<u32>,
     /// May still be spent now on urgent mail.
     #[serde(default)]
-    pub urgent_room: Option<u32>,
+    pub(crate) urgent_room: Option<u32>,
     /// May still be spent now on our own notices.
     #[serde(default)]
-    pub notice_room: Option<u32>,
+    pub(crate) notice_room: Option<u32>,
     /// When at least one more may be spent on mail that is not urgent; `None` when the limit is zero.
-    pub frees_at: Option<Timestamp>,
+    pub(crate) frees_at: Option<Timestamp>,
     /// Since when the upstream says that the account's day is full, whatever is counted here: then there is
     /// no room, and one recipient is tried when the pause ends.
     #[serde(default)]
-    pub full_since: Option<Timestamp>,
+    pub(crate) full_since: Option<Timestamp>,
     /// When mail that is due now really leaves, and what decides that: a budget with room is not all it takes.
-    pub departure: Departure,
+    pub(crate) departure: Departure,
 }
 
 /// `GET /v1/clients`: who has been here since the daemon's start, the last one first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clients {
     /// The time of this answer.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// The clients; those that came long ago are forgotten when there are very many.
-    pub clients: Vec<Client>,
+    pub(crate) clients: Vec<Client>,
 }
 
 /// Who handed a message over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The client's network address; `None` for a notice of our own.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
     /// What it called itself; empty when it said nothing.
-    pub helo: String,
+    pub(crate) helo: String,
     /// The `with` word of its Received field, such as `ESMTPSA`.
-    pub protocol: String,
+    pub(crate) protocol: String,
     /// Who had logged in.
-    pub login: Option<String>,
+    pub(crate) login: Option<String>,
     /// Whose program of this host it was, such as `1000 (alice)`.
     #[serde(default)]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
 }
 
 impl From<&Envelope> for Origin {
@@ -411,15 +411,15 @@ impl From<&Envelope> for Origin {
 
 /// A notice about a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// When it was queued.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// `failed`, `delayed` or `relayed`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Who gets it.
-    pub to: String,
+    pub(crate) to: String,
     /// Its own id.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
 }
 
 impl From<NoticeSent> for Notice {

@@ -32,7 +32,7 @@ const BUFFER_MAX: usize = 16 * 1024;
 /// How long an answer may take: longer than the server allows itself.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the daemon may take to say that it is well, which needs no disk: below the time limit of any supervisor.
-pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where units are.
 const UNIT_DIRECTORIES: [&str; 3] =
@@ -40,7 +40,7 @@ const UNIT_DIRECTORIES: [&str; 3] =
 
 /// Whether a unit of this machine starts the relay.
 #[must_use]
-pub fn has_unit() -> bool {
+pub(crate) fn has_unit() -> bool {
     UNIT_DIRECTORIES.iter().any(|place| Path::new(place).join("pillarbox.service").exists())
 }
 
@@ -51,7 +51,7 @@ fn how_to_start() -> &'static str {
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// Nobody listens.
     #[error(
         "no daemon answers on {0}; is it running? Start it with `{start}`, or name its socket with --socket",
@@ -84,7 +84,7 @@ pub enum ClientError {
 impl ClientError {
     /// The daemon's refusal, when that is what it is.
     #[must_use]
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         match self {
             Self::Refused(refused) => Some(refused.error),
             Self::NoDaemon(_) | Self::Permission(_) | Self::Silent(_) | Self::Answer { .. } => None,
@@ -94,80 +94,80 @@ impl ClientError {
 
 /// A client for the daemon behind one socket.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     socket: PathBuf,
 }
 
 impl Client {
     /// For the daemon that listens on `socket`. Connects with each request.
     #[must_use]
-    pub fn new(socket: PathBuf) -> Self {
+    pub(crate) fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 
     /// The socket.
     #[must_use]
-    pub fn socket(&self) -> &Path {
+    pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
     /// One screen.
-    pub async fn status(&self) -> Result<Status, ClientError> {
+    pub(crate) async fn status(&self) -> Result<Status, ClientError> {
         self.ask(Method::GET, "/v1/status").await
     }
 
     /// Whether the relay is well. A daemon that takes longer than [`HEALTH_TIMEOUT`] is not.
-    pub async fn health(&self) -> Result<Health, ClientError> {
+    pub(crate) async fn health(&self) -> Result<Health, ClientError> {
         let answer =
             tokio::time::timeout(HEALTH_TIMEOUT, self.ask(Method::GET, "/v1/health")).await;
         answer.unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
     }
 
     /// The budget.
-    pub async fn budget(&self) -> Result<Budget, ClientError> {
+    pub(crate) async fn budget(&self) -> Result<Budget, ClientError> {
         self.ask(Method::GET, "/v1/budget").await
     }
 
     /// Who has been here.
-    pub async fn clients(&self) -> Result<Clients, ClientError> {
+    pub(crate) async fn clients(&self) -> Result<Clients, ClientError> {
         self.ask(Method::GET, "/v1/clients").await
     }
 
     /// A walk through the queue behind a message, or from its beginning.
     #[must_use]
-    pub fn queue(&self, after: Option<QueueId>) -> Walk<'_> {
+    pub(crate) fn queue(&self, after: Option<QueueId>) -> Walk<'_> {
         Walk { client: self, path: "/v1/queue", after, until: None, is_over: false }
     }
 
     /// One message.
-    pub async fn message(&self, id: QueueId) -> Result<Message, ClientError> {
+    pub(crate) async fn message(&self, id: QueueId) -> Result<Message, ClientError> {
         self.ask(Method::GET, &format!("/v1/queue/{id}")).await
     }
 
     /// Makes a message due now, when it is one of these at that moment.
-    pub async fn retry(&self, id: QueueId, only: &Only) -> Result<Retried, ClientError> {
+    pub(crate) async fn retry(&self, id: QueueId, only: &Only) -> Result<Retried, ClientError> {
         self.ask(Method::POST, &format!("/v1/queue/{id}/retry{}", query(only))).await
     }
 
     /// Removes a message for good, when it is one of these at that moment.
-    pub async fn delete(&self, id: QueueId, only: &Only) -> Result<Deleted, ClientError> {
+    pub(crate) async fn delete(&self, id: QueueId, only: &Only) -> Result<Deleted, ClientError> {
         self.ask(Method::DELETE, &format!("/v1/queue/{id}{}", query(only))).await
     }
 
     /// A walk through the dead letters.
     #[must_use]
-    pub fn dead(&self) -> Walk<'_> {
+    pub(crate) fn dead(&self) -> Walk<'_> {
         Walk { path: "/v1/dead", ..self.queue(None) }
     }
 
     /// Sends a dead letter to another address.
-    pub async fn redirect(&self, id: QueueId, to: &str) -> Result<Redirected, ClientError> {
+    pub(crate) async fn redirect(&self, id: QueueId, to: &str) -> Result<Redirected, ClientError> {
         let to: String = to.bytes().map(|octet| format!("%{octet:02X}")).collect();
         self.ask(Method::POST, &format!("/v1/dead/{id}/redirect?to={to}")).await
     }
 
     /// Opens a paused account.
-    pub async fn resume(&self) -> Result<Account, ClientError> {
+    pub(crate) async fn resume(&self) -> Result<Account, ClientError> {
         self.ask(Method::POST, "/v1/resume").await
     }
 
@@ -240,7 +240,7 @@ fn query(only: &Only) -> String {
 
 /// A walk over pages of messages, which ends at what was there when its first page was asked for.
 #[derive(Clone, Debug)]
-pub struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     client: &'a Client,
     path: &'static str,
     after: Option<QueueId>,
@@ -250,7 +250,7 @@ pub struct Walk<'a> {
 
 impl Walk<'_> {
     /// The next messages, at most `limit`; `None` when there are no more.
-    pub async fn page(&mut self, limit: usize) -> Result<Option<Vec<Message>>, ClientError> {
+    pub(crate) async fn page(&mut self, limit: usize) -> Result<Option<Vec<Message>>, ClientError> {
         if self.is_over {
             return Ok(None);
         }
@@ -267,7 +267,7 @@ impl Walk<'_> {
 
     /// Behind which message it goes on; `None` at its end.
     #[must_use]
-    pub fn next(&self) -> Option<QueueId> {
+    pub(crate) fn next(&self) -> Option<QueueId> {
         self.after.filter(|_| !self.is_over)
     }
 }

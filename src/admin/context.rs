@@ -38,7 +38,7 @@ use crate::{
 
 /// What the API asks of the delivery half.
 #[async_trait]
-pub trait Upstream: Send + Sync + fmt::Debug {
+pub(crate) trait Upstream: Send + Sync + fmt::Debug {
     /// The account, what is in flight, what was said last.
     fn status(&self) -> PoolStatus;
 
@@ -59,62 +59,62 @@ impl Upstream for PoolHandle {
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// When the daemon started.
-    pub started: Moment,
+    pub(crate) started: Moment,
     /// Where it takes mail.
-    pub listening: Vec<SocketAddr>,
+    pub(crate) listening: Vec<SocketAddr>,
     /// Where it takes mail of this host's programs.
-    pub local_socket: Option<PathBuf>,
+    pub(crate) local_socket: Option<PathBuf>,
     /// Host and port it relays to.
-    pub upstream: String,
+    pub(crate) upstream: String,
     /// The name of this host.
-    pub hostname: String,
+    pub(crate) hostname: String,
     /// The account's user name.
-    pub username: Option<String>,
+    pub(crate) username: Option<String>,
     /// The account's limit of recipients in 24 hours.
-    pub recipients_per_day: Limit,
+    pub(crate) recipients_per_day: Limit,
     /// What of it is left to the owner.
-    pub owner_reserve: u32,
+    pub(crate) owner_reserve: u32,
     /// What of the rest only our own notices may spend.
-    pub notice_reserve: u32,
+    pub(crate) notice_reserve: u32,
     /// What of the rest only urgent mail may spend.
-    pub urgent_reserve: u32,
+    pub(crate) urgent_reserve: u32,
     /// Where the queue puts damaged files.
-    pub damaged: PathBuf,
+    pub(crate) damaged: PathBuf,
     /// Octets of the largest message that ought to find room: when it does not, the relay is not ready.
-    pub largest_message: u64,
+    pub(crate) largest_message: u64,
 }
 
 impl Facts {
     /// What the relay may spend.
     #[must_use]
-    pub fn limit(&self) -> Limit {
+    pub(crate) fn limit(&self) -> Limit {
         self.recipients_per_day.less(self.owner_reserve)
     }
 }
 
 /// Everything the API answers from.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// The queue.
-    pub store: Arc<Queue>,
+    pub(crate) store: Arc<Queue>,
     /// The delivery half.
-    pub upstream: Arc<dyn Upstream>,
+    pub(crate) upstream: Arc<dyn Upstream>,
     /// Who has been at the door.
-    pub clients: Arc<listener::client_stats::Clients>,
+    pub(crate) clients: Arc<listener::client_stats::Clients>,
     /// What lies in the drop directory.
-    pub dropped: Option<Arc<listener::drop_directory::Tally>>,
+    pub(crate) dropped: Option<Arc<listener::drop_directory::Tally>>,
     /// The time.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// The order to stop.
-    pub stop: Watch,
+    pub(crate) stop: Watch,
     /// Tasks of the relay that have failed.
-    pub mishaps: Mishaps,
+    pub(crate) mishaps: Mishaps,
     /// What the last walks through the queue have found.
-    pub outlook: Arc<Outlook>,
+    pub(crate) outlook: Arc<Outlook>,
     /// The rest.
-    pub facts: Arc<Facts>,
+    pub(crate) facts: Arc<Facts>,
 }
 
 /// How long one walk through the queue serves the pages of a list.
@@ -122,7 +122,7 @@ const WALK_AGE_MAX_MS: u64 = 5_000;
 
 /// What the last walks have found.
 #[derive(Debug, Default)]
-pub struct Outlook {
+pub(crate) struct Outlook {
     /// Recipients that are due, and when they were counted.
     due: Mutex<Option<(Moment, u64)>>,
     held: AtomicU64,

@@ -24,36 +24,36 @@ use crate::{
 
 /// `GET /v1/health`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
+pub(crate) struct Health {
     /// The time of this answer.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// The program's version.
-    pub version: String,
+    pub(crate) version: String,
     /// Whether the process works; when not, a restart may help.
-    pub live: bool,
+    pub(crate) live: bool,
     /// Whether new mail is taken.
-    pub ready: bool,
+    pub(crate) ready: bool,
     /// Whether nothing asks for a person.
-    pub clear: bool,
+    pub(crate) clear: bool,
     /// What is wrong, the gravest first.
-    pub troubles: Vec<Trouble>,
+    pub(crate) troubles: Vec<Trouble>,
 }
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// What it spoils.
-    pub spoils: Grade,
+    pub(crate) spoils: Grade,
     /// What is wrong.
-    pub what: String,
+    pub(crate) what: String,
     /// What to do; empty when it passes by itself.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 /// How much is asked of the relay, the least first: each one asks for those before it, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Grade {
+pub(crate) enum Grade {
     /// The process works.
     Live,
     /// New mail is taken.
@@ -65,7 +65,7 @@ pub enum Grade {
 impl Health {
     /// Whether as much as that can be said of the relay.
     #[must_use]
-    pub fn is(&self, grade: Grade) -> bool {
+    pub(crate) fn is(&self, grade: Grade) -> bool {
         match grade {
             Grade::Live => self.live,
             Grade::Ready => self.ready,

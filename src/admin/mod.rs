@@ -4,17 +4,17 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-pub mod alert;
-pub mod api;
+pub(crate) mod alert;
+pub(crate) mod api;
 mod audience;
-pub mod client;
-pub mod context;
-pub mod health;
+pub(crate) mod client;
+pub(crate) mod context;
+pub(crate) mod health;
 mod metrics;
-pub mod queue;
-pub mod server;
-pub mod socket;
-pub mod status;
+pub(crate) mod queue;
+pub(crate) mod server;
+pub(crate) mod socket;
+pub(crate) mod status;
 #[cfg(test)]
 mod tests;
 

@@ -27,7 +27,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_BODY_MAX: usize = 1024;
 
 /// Serves until the stop is ordered. A conversation in progress is finished first.
-pub async fn serve(socket: Socket, port: Option<Port>, sources: Sources, stop: Watch) {
+pub(crate) async fn serve(socket: Socket, port: Option<Port>, sources: Sources, stop: Watch) {
     let reached = |mut stop: Watch| async move { stop.reached(Phase::Draining).await };
     let over_tcp = async {
         if let Some(port) = port {

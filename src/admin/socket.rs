@@ -48,7 +48,7 @@ pub struct PortError {
 
 /// The listening Unix socket. Dropping it removes its file.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     listener: UnixListener,
     _file: UnixSocket,
     audience: Arc<Audience>,
@@ -92,7 +92,7 @@ impl axum::serve::Listener for Socket {
 
 /// The listening TCP port.
 #[derive(Debug)]
-pub struct Port {
+pub(crate) struct Port {
     listener: TcpListener,
     audience: Arc<Audience>,
     clock: Arc<dyn Clock>,
@@ -140,7 +140,7 @@ const HEAD_MAX: Duration = Duration::from_secs(5);
 
 /// A stream with a deadline and a place.
 #[derive(Debug)]
-pub struct LimitedConnection<S> {
+pub(crate) struct LimitedConnection<S> {
     stream: S,
     deadline: Deadline,
     /// Until the first head has come.

@@ -198,7 +198,7 @@ pub(super) fn refusing(sources: &Sources) -> Option<Refusing> {
 
 /// One line for systemd: what waits and until when, how the account is, and what is refused. It asks the queue, and
 /// waits as long as the queue does.
-pub async fn line(sources: &Sources) -> String {
+pub(crate) async fn line(sources: &Sources) -> String {
     let messages = sources.store.totals().messages;
     let queue = match messages {
         0 => "the queue is empty".to_owned(),
@@ -231,30 +231,30 @@ fn utc(at: Timestamp) -> String {
 }
 
 /// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
-pub const MESSAGES_MAX: usize = 100_000;
+pub(crate) const MESSAGES_MAX: usize = 100_000;
 /// Refusals kept: what fits a screen.
 const REFUSED_MAX: usize = 5;
 
 /// What the walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueueSummary {
+pub(crate) struct QueueSummary {
     /// Recipients by state.
-    pub recipients: RecipientTotals,
+    pub(crate) recipients: RecipientTotals,
     /// The message that was accepted first of those that wait or are being sent; dead and held ones do not count.
-    pub oldest: Option<Oldest>,
+    pub(crate) oldest: Option<Oldest>,
     /// The earliest time at which a recipient of each lane is due.
-    pub next_due: BTreeMap<Lane, Timestamp>,
+    pub(crate) next_due: BTreeMap<Lane, Timestamp>,
     /// Recipients that are due.
-    pub due: u64,
+    pub(crate) due: u64,
     /// The refusals of the newest messages that have any, newest first.
-    pub refused: Vec<RefusedRecipient>,
+    pub(crate) refused: Vec<RefusedRecipient>,
     /// Whether the queue was longer than the walk.
-    pub partial: bool,
+    pub(crate) partial: bool,
 }
 
 impl QueueSummary {
     /// Walks through the queue, over `messages_max` messages of it at most.
-    pub async fn of(
+    pub(crate) async fn of(
         store: &Queue,
         now: Timestamp,
         messages_max: usize,

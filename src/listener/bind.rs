@@ -91,20 +91,20 @@ pub enum BindError {
 
 /// A socket, and how its clients speak.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     /// Bound and listening.
-    pub socket: TcpListener,
+    pub(crate) socket: TcpListener,
     /// What the configuration says of its address.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
 }
 
 /// All sockets.
 #[derive(Debug)]
 pub struct Sockets {
     /// Of the network.
-    pub network: Vec<Socket>,
+    pub(crate) network: Vec<Socket>,
     /// Of this host.
-    pub local: Option<UnixSocket>,
+    pub(crate) local: Option<UnixSocket>,
 }
 
 /// Opens a socket for each address, and the local one. Sockets passed by systemd (sd_listen_fds(3)) replace them: those
@@ -124,7 +124,7 @@ pub fn bind(options: &Options) -> Result<Sockets, BindError> {
 
 /// Why nothing can listen on an address just now, as a start would say it; the socket is given back at once.
 #[must_use]
-pub fn fault(address: SocketAddr, endpoints: &[Endpoint]) -> Option<BindError> {
+pub(crate) fn fault(address: SocketAddr, endpoints: &[Endpoint]) -> Option<BindError> {
     open(address, takes_ipv4(address, endpoints)).err()
 }
 
@@ -271,7 +271,7 @@ fn endpoint_of(address: SocketAddr, endpoints: &[Endpoint]) -> Endpoint {
 /// Whether a socket on all addresses of IPv6 takes IPv4 clients, too, as everybody expects of `[::]:25`: unless another
 /// line says what happens to those of the same port. They are IPv4 clients nevertheless, see `Options::network_of`.
 #[must_use]
-pub fn takes_ipv4(address: SocketAddr, endpoints: &[Endpoint]) -> bool {
+pub(crate) fn takes_ipv4(address: SocketAddr, endpoints: &[Endpoint]) -> bool {
     let has_ipv4_of_its_own = endpoints.iter().any(|other| {
         other.address.is_ipv4() && other.address.port() == address.port() && address.port() != 0
     });
@@ -328,7 +328,7 @@ fn bind_local(path: &Path) -> Option<UnixSocket> {
 
 /// Why other users cannot reach a socket at `path`, if its directory keeps them out.
 #[must_use]
-pub fn impassable(path: &Path) -> Option<String> {
+pub(crate) fn impassable(path: &Path) -> Option<String> {
     let directory = path.parent()?;
     let mode = fs::metadata(directory).ok()?.permissions().mode() & 0o7777;
     (mode & PASSABLE == 0).then(|| {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Clients that are remembered: more than a private network has, and some 300 KiB of memory.
-pub const CLIENTS_MAX: usize = 1_000;
+pub(crate) const CLIENTS_MAX: usize = 1_000;
 /// How long an oddity of a client that was told stays untold: a device that is odd is odd in every message.
 const QUIRK_LOG_INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -38,9 +38,9 @@ pub struct ClientStats {
     /// Its address; behind a proxy the one that the proxy named.
     pub address: IpAddr,
     /// When it came first.
-    pub first_seen: Timestamp,
+    pub(crate) first_seen: Timestamp,
     /// When it last came, handed in a message or was refused something.
-    pub last_seen: Timestamp,
+    pub(crate) last_seen: Timestamp,
     /// Connections that were served.
     pub connections: u64,
     /// Messages that are on disk.
@@ -62,13 +62,13 @@ pub struct ClientStats {
 
 /// All clients together since the daemon's start, the forgotten ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Connections that were served.
-    pub connections: u64,
+    pub(crate) connections: u64,
     /// Messages that are on disk.
-    pub accepted: u64,
+    pub(crate) accepted: u64,
     /// Commands and messages that were refused.
-    pub refused: u64,
+    pub(crate) refused: u64,
 }
 
 #[derive(Debug, Default)]
@@ -161,7 +161,7 @@ impl Clients {
 
     /// All clients together.
     #[must_use]
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         self.lock().totals
     }
 

@@ -12,7 +12,7 @@ use std::{io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::{io::unix::AsyncFd, task::spawn_blocking};
 
-pub use self::directory::{DropState, Tally, faults};
+pub(crate) use self::directory::{DropState, Tally, faults};
 use self::{
     directory::{Directory, Turn},
     replay::{LeftOut, Look, Round, Telling},

@@ -51,9 +51,9 @@ pub struct Options {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Local {
     /// The local socket.
-    pub socket: Option<PathBuf>,
+    pub(crate) socket: Option<PathBuf>,
     /// Where they leave mail while the daemon does not answer.
-    pub drop_directory: Option<PathBuf>,
+    pub(crate) drop_directory: Option<PathBuf>,
 }
 
 /// What holds against floods, beyond the numbers of connections. The defaults suit every installation
@@ -149,7 +149,7 @@ impl Options {
     }
 
     /// Networks whose clients may relay without authentication.
-    pub fn trusted_networks(&self) -> impl Iterator<Item = &IpNet> {
+    pub(crate) fn trusted_networks(&self) -> impl Iterator<Item = &IpNet> {
         self.networks
             .iter()
             .filter(|network| network.policy.trusted)

@@ -64,13 +64,13 @@ impl Listener {
 
     /// What lies in the drop directory, if there is to be one.
     #[must_use]
-    pub fn dropped(&self) -> Option<Arc<Tally>> {
+    pub(crate) fn dropped(&self) -> Option<Arc<Tally>> {
         self.dropped.clone()
     }
 
     /// Where the local socket is, if there is one.
     #[must_use]
-    pub fn local_socket(&self) -> Option<&Path> {
+    pub(crate) fn local_socket(&self) -> Option<&Path> {
         self.sockets.local.as_ref().map(UnixSocket::path)
     }
 
@@ -82,7 +82,7 @@ impl Listener {
 
     /// Counts tasks that have failed.
     #[must_use]
-    pub fn mishaps(&self) -> Mishaps {
+    pub(crate) fn mishaps(&self) -> Mishaps {
         self.mishaps.clone()
     }
 

@@ -27,7 +27,7 @@ use super::options::TlsFiles;
 use crate::{clock::Clock, fingerprint::Fingerprint, reasons, sync, text};
 
 /// How long a client may take for a handshake: a slow device computes for some seconds.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at the files; a handshake costs far more than a look.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Octets of a certificate or key file: chains have some KiB.
@@ -85,7 +85,7 @@ struct Current {
 }
 
 /// Whether these files can be used, for whoever checks a configuration.
-pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
+pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
     load(files).map(drop)
 }
 

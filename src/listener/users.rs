@@ -150,11 +150,11 @@ pub fn hash(password: &Secret) -> Result<String, UsersError> {
 }
 
 /// Octets of a users file we read: 10,000 users of about 100 octets each.
-pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Users in one file: an organisation's worth of devices, few enough to keep in memory.
-pub const USERS_MAX: usize = 10_000;
+pub(crate) const USERS_MAX: usize = 10_000;
 /// Octets of a login: what a mail address may have (RFC 5321 section 4.5.3.1.3).
-pub const LOGIN_LENGTH_MAX: usize = 254;
+pub(crate) const LOGIN_LENGTH_MAX: usize = 254;
 /// KiB of memory that one verification may take. Verifications run side by side, so a line that asks for
 /// more could end the relay.
 const MEMORY_KIB_MAX: u32 = 64 * 1024;
@@ -199,24 +199,24 @@ pub enum UsersError {
 
 /// A line that names no user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadLine {
+pub(crate) struct BadLine {
     /// Counted from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Its login, where it has one.
-    pub login: Option<String>,
+    pub(crate) login: Option<String>,
     /// What is wrong with it.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// A users file as it was read.
 #[derive(Clone, Default)]
-pub struct UsersFile {
+pub(crate) struct UsersFile {
     /// The hash of each login.
-    pub hashes: HashMap<String, PasswordHash>,
+    pub(crate) hashes: HashMap<String, PasswordHash>,
     /// The logins in the order of the file.
-    pub logins: Vec<String>,
+    pub(crate) logins: Vec<String>,
     /// What was skipped.
-    pub skipped: Vec<BadLine>,
+    pub(crate) skipped: Vec<BadLine>,
     /// The text, for editing.
     text: String,
 }
@@ -230,7 +230,7 @@ impl fmt::Debug for UsersFile {
 
 impl UsersFile {
     /// Reads and checks the file.
-    pub fn read(path: &Path) -> Result<Self, UsersError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, UsersError> {
         Self::read_with_fingerprint(path).map(|(file, _)| file)
     }
 
@@ -263,7 +263,7 @@ impl UsersFile {
 
     /// Reads the text of a users file.
     #[must_use]
-    pub fn parse(text: String) -> Self {
+    pub(crate) fn parse(text: String) -> Self {
         let mut users = Self::default();
         for (index, line) in text.lines().enumerate() {
             let Some((login, hash)) = fields(line) else {
@@ -299,7 +299,7 @@ impl UsersFile {
 
     /// The text of the file with this user, who has a new hash if there was one.
     #[must_use]
-    pub fn with(&self, login: &str, hash: &str) -> String {
+    pub(crate) fn with(&self, login: &str, hash: &str) -> String {
         let entry = format!("{login}:{hash}");
         let mut lines: Vec<&str> = self.text.lines().collect();
         match lines.iter().position(|line| is_of(line, login)) {
@@ -311,14 +311,14 @@ impl UsersFile {
 
     /// The text of the file without any line of this user; `None` when there is none.
     #[must_use]
-    pub fn without(&self, login: &str) -> Option<String> {
+    pub(crate) fn without(&self, login: &str) -> Option<String> {
         let kept: Vec<&str> = self.text.lines().filter(|line| !is_of(line, login)).collect();
         (kept.len() < self.text.lines().count()).then(|| joined(&kept))
     }
 }
 
 /// Whether a login can be written into the file, and said in AUTH.
-pub fn check_login(login: &str) -> Result<(), String> {
+pub(crate) fn check_login(login: &str) -> Result<(), String> {
     if login.is_empty() {
         return Err("the login is empty".into());
     }

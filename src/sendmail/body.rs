@@ -16,13 +16,13 @@ use rustix::{
 };
 
 /// Octets that are kept in memory: nearly every mail has fewer, and a call must stay below 8 MiB in all.
-pub const MEMORY_BYTES_MAX: usize = 512 * 1024;
+pub(crate) const MEMORY_BYTES_MAX: usize = 512 * 1024;
 /// Octets that are copied at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// The octets.
 #[derive(Debug)]
-pub struct BodyBuffer {
+pub(crate) struct BodyBuffer {
     place: Place,
     /// Directories in which a file may be made, best first.
     directories: Vec<PathBuf>,
@@ -38,18 +38,18 @@ enum Place {
 impl BodyBuffer {
     /// Holds nothing yet.
     #[must_use]
-    pub fn new(directories: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(directories: Vec<PathBuf>) -> Self {
         Self { place: Place::Memory(Vec::new()), directories, length: 0 }
     }
 
     /// Octets so far.
     #[must_use]
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// Adds octets.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Place::Memory(memory) = &mut self.place {
             if memory.len() + bytes.len() <= MEMORY_BYTES_MAX {
                 memory.extend_from_slice(bytes);
@@ -68,7 +68,7 @@ impl BodyBuffer {
     }
 
     /// Hands every octet to `take`, block by block; as often as one likes.
-    pub fn replay<E: From<io::Error>>(
+    pub(crate) fn replay<E: From<io::Error>>(
         &mut self,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {

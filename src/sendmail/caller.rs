@@ -18,7 +18,7 @@ pub struct Caller {
     /// The full name; empty when nobody has entered one.
     pub name: String,
     /// The host's name, as the system says it.
-    pub host: String,
+    pub(crate) host: String,
 }
 
 impl Caller {

@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::{smtp::server, text::as_utf8, trust::distrust};
 
 /// The file, when nobody names another.
-pub const FILE: &str = "/etc/pillarbox/relay.toml";
+pub(crate) const FILE: &str = "/etc/pillarbox/relay.toml";
 /// Octets of it that are read, as many as the daemon takes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Recipients of one transaction, when nothing is configured (RFC 5321 section 4.5.3.1.8).
@@ -25,31 +25,31 @@ const RECIPIENTS: usize = 100;
 
 /// What is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Configured {
+pub(crate) struct Configured {
     /// `[sendmail] socket`.
-    pub socket: Option<PathBuf>,
+    pub(crate) socket: Option<PathBuf>,
     /// `[sendmail] drop_directory`.
-    pub drop_directory: Option<PathBuf>,
+    pub(crate) drop_directory: Option<PathBuf>,
     /// `[listener] max_message_bytes`.
-    pub max_message_bytes: u64,
+    pub(crate) max_message_bytes: u64,
     /// `[listener] max_recipients`.
-    pub max_recipients: usize,
+    pub(crate) max_recipients: usize,
     /// `[listener] hostname`, when it is set.
-    pub hostname: Option<String>,
+    pub(crate) hostname: Option<String>,
 }
 
 /// Where the values came from, and what was wrong with that.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     values: Vec<(String, String)>,
     /// For standard error.
-    pub warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 impl Source {
     /// Reads the file that `named` or the environment name, or else the usual one.
     #[must_use]
-    pub fn read(named: Option<&Path>, environment: &Environment) -> Self {
+    pub(crate) fn read(named: Option<&Path>, environment: &Environment) -> Self {
         let path = named.or_else(|| environment.get("PILLARBOX_CONFIG").map(Path::new));
         let mut source = Self::of_file(path.unwrap_or_else(|| Path::new(FILE)), path.is_some());
         for (section, key) in KEYS {
@@ -122,14 +122,14 @@ impl Source {
 
     /// The value of a key.
     #[must_use]
-    pub fn get(&self, section: &str, key: &str) -> Option<&str> {
+    pub(crate) fn get(&self, section: &str, key: &str) -> Option<&str> {
         let name = format!("{section}.{key}");
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// The values, with defaults for what is not set or makes no sense.
     #[must_use]
-    pub fn configured(&self) -> Configured {
+    pub(crate) fn configured(&self) -> Configured {
         let number = |key: &str| self.get("listener", key).and_then(octets);
         let recipients = number("max_recipients").and_then(|count| usize::try_from(count).ok());
         Configured {
@@ -152,11 +152,11 @@ impl Source {
 }
 
 /// `[sendmail] socket`, when it is not set; the daemon's settings have this one, too, as those below.
-pub const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
+pub(crate) const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
 /// `[sendmail] drop_directory`, when it is not set.
-pub const DEFAULT_DROP_DIRECTORY: &str = "/var/spool/pillarbox";
+pub(crate) const DEFAULT_DROP_DIRECTORY: &str = "/var/spool/pillarbox";
 /// `[listener] max_message_bytes`, when it is not set: leaves 10,577 octets of Gmail's limit for the fields we add.
-pub const DEFAULT_MESSAGE_BYTES: u64 = 35_872_000;
+pub(crate) const DEFAULT_MESSAGE_BYTES: u64 = 35_872_000;
 
 /// Every key that is read.
 const KEYS: &[(&str, &str)] = &[
@@ -193,7 +193,7 @@ fn octets(text: &str) -> Option<u64> {
 
 /// The session of `-bs` and of the listener have the same limits, when nothing is configured.
 #[must_use]
-pub fn session_options(configured: &Configured, host: &str) -> server::Options {
+pub(crate) fn session_options(configured: &Configured, host: &str) -> server::Options {
     server::Options {
         hostname: configured.hostname.clone().unwrap_or_else(|| host.to_owned()),
         max_message_bytes: configured.max_message_bytes,
@@ -211,7 +211,7 @@ const VECTOR_BYTES_MAX: u64 = 16 * 1024;
 
 /// Whether this process has rights that its caller has not. Then nothing counts that he could have set.
 #[must_use]
-pub fn has_foreign_rights() -> bool {
+pub(crate) fn has_foreign_rights() -> bool {
     let mut vector = Vec::new();
     if let Ok(file) = File::open("/proc/self/auxv") {
         // What was read before an error is as good as it is.
@@ -239,7 +239,7 @@ const KEPT: [&str; 4] = ["NAME", "LOGNAME", "USER", "TMPDIR"];
 impl Environment {
     /// Those of this process. A value that is not text is none.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         if has_foreign_rights() {
             return Self::default();
         }
@@ -254,7 +254,7 @@ impl Environment {
 
     /// These.
     #[must_use]
-    pub fn of(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         Self(
             variables
                 .iter()
@@ -265,7 +265,7 @@ impl Environment {
 
     /// The value, when it says something.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }

@@ -23,19 +23,19 @@ use crate::smtp::server::{
 
 /// What a dialogue needs.
 #[derive(Debug)]
-pub struct Terms<'a> {
+pub(crate) struct Terms<'a> {
     /// Where messages go.
-    pub ways: &'a Ways,
+    pub(crate) ways: &'a Ways,
     /// Who a message is from that does not say so.
-    pub author: &'a Author,
+    pub(crate) author: &'a Author,
     /// Directories for long bodies.
-    pub directories: Vec<PathBuf>,
+    pub(crate) directories: Vec<PathBuf>,
     /// Limits of the session.
-    pub options: Options,
+    pub(crate) options: Options,
 }
 
 /// Something to read from, with a limit to the waiting.
-pub trait Input {
+pub(crate) trait Input {
     /// Octets, 0 at the end; `TimedOut` when none came in time.
     fn receive(&mut self, buffer: &mut [u8], limit: Duration) -> io::Result<usize>;
 }
@@ -47,7 +47,7 @@ struct InTransfer {
 }
 
 /// Speaks until the caller has done. What could not be handed over is told to `complain`, too.
-pub fn speak(
+pub(crate) fn speak(
     terms: &Terms<'_>,
     input: &mut dyn Input,
     output: &mut dyn Write,

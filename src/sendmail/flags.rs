@@ -19,7 +19,7 @@ const WITH_GLUED_VALUE: &str = "Qd";
 
 /// As what the program was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// `sendmail`.
     Sendmail,
     /// `mailq`.
@@ -30,7 +30,7 @@ pub enum Role {
 
 /// How it was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spelling {
+pub(crate) enum Spelling {
     /// By the name of the role, as programs do that know nothing of us.
     Name,
     /// As `pillarbox ROLE`, by somebody who means us: only then `--config` and `--host` count.
@@ -39,7 +39,7 @@ pub enum Spelling {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Send the message on standard input (`-bm`).
     Send,
     /// Speak SMTP on standard input and output (`-bs`).
@@ -60,38 +60,38 @@ pub enum Mode {
 
 /// A command line, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// What is to be done.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// Recipients, as they were written.
-    pub recipients: Vec<String>,
+    pub(crate) recipients: Vec<String>,
     /// `-t`: take recipients from the header section as well.
-    pub from_header: bool,
+    pub(crate) from_header: bool,
     /// `-i`: a lone dot is a part of the message.
-    pub ignore_dots: bool,
+    pub(crate) ignore_dots: bool,
     /// `-f`: the reverse path that is wished for; empty is the null one.
-    pub sender: Option<String>,
+    pub(crate) sender: Option<String>,
     /// `-F`: the name for a From that is missing.
-    pub full_name: Option<String>,
+    pub(crate) full_name: Option<String>,
     /// `-N`.
-    pub notify: Option<Notify>,
+    pub(crate) notify: Option<Notify>,
     /// `-R`.
-    pub content: Option<Content>,
+    pub(crate) content: Option<Content>,
     /// `-V`.
-    pub envelope_id: Option<String>,
+    pub(crate) envelope_id: Option<String>,
     /// `-v`: say the queue id.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// `--host`: where to submit.
-    pub destination: Option<String>,
+    pub(crate) destination: Option<String>,
     /// `--config`.
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// What was passed over, in words.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Flags {
     /// Reads the arguments, without the program's name.
-    pub fn parse(
+    pub(crate) fn parse(
         role: Role,
         spelling: Spelling,
         arguments: impl IntoIterator<Item = String>,

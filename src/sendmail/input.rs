@@ -17,7 +17,7 @@ use crate::smtp::{
 const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Reads `input` to its end into `draft`.
-pub fn read(
+pub(crate) fn read(
     input: &mut dyn Read,
     lone_dot_ends: bool,
     draft: &mut MessageBuilder,

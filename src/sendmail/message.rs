@@ -18,7 +18,7 @@ use crate::{
 
 /// A message that is being read.
 #[derive(Debug)]
-pub struct MessageBuilder {
+pub(crate) struct MessageBuilder {
     scan: HeaderScan,
     stage: Stage,
     /// The header section so far, or all of it.
@@ -38,21 +38,21 @@ enum Stage {
 
 /// A message that is complete.
 #[derive(Debug)]
-pub struct Message {
+pub(crate) struct Message {
     /// What goes in front of the body: fields and the empty line.
-    pub head: Vec<u8>,
+    pub(crate) head: Vec<u8>,
     /// The rest.
-    pub body: BodyBuffer,
+    pub(crate) body: BodyBuffer,
     /// Whom the header section names.
-    pub named: Found,
+    pub(crate) named: Found,
     /// Whether there is an octet above 127.
-    pub eight_bit: bool,
+    pub(crate) eight_bit: bool,
 }
 
 impl MessageBuilder {
     /// Nothing was read yet. Long bodies go to a file in one of `directories`.
     #[must_use]
-    pub fn new(directories: Vec<PathBuf>, size_bytes_max: u64) -> Self {
+    pub(crate) fn new(directories: Vec<PathBuf>, size_bytes_max: u64) -> Self {
         Self {
             scan: HeaderScan::new(),
             stage: Stage::Section,
@@ -64,7 +64,7 @@ impl MessageBuilder {
     }
 
     /// Takes the next octets.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.eight_bit |= !bytes.is_ascii();
         let rest = if self.stage == Stage::Section { self.read_section(bytes)? } else { bytes };
         if !rest.is_empty() {
@@ -91,7 +91,7 @@ impl MessageBuilder {
     }
 
     /// The message has ended.
-    pub fn finish(mut self, author: &Author) -> Message {
+    pub(crate) fn finish(mut self, author: &Author) -> Message {
         let findings = self.scan.finish();
         let at = findings
             .separator_at
@@ -120,12 +120,12 @@ impl MessageBuilder {
 impl Message {
     /// Octets of all of it.
     #[must_use]
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.head.len() as u64 + self.body.length()
     }
 
     /// Hands every octet to `take`, in order.
-    pub fn replay<E: From<io::Error>>(
+    pub(crate) fn replay<E: From<io::Error>>(
         &mut self,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -136,7 +136,7 @@ impl Message {
 
 /// RFC 1870 section 6, as an exit code.
 #[must_use]
-pub fn too_large(limit: u64) -> Failure {
+pub(crate) fn too_large(limit: u64) -> Failure {
     Failure::new(
         Exit::Data,
         format!(
@@ -163,27 +163,27 @@ const RESENT_FIELDS: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
 
 /// Who a message is from when it does not say so itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
+pub(crate) struct Author {
     /// The name; empty when there is none.
-    pub name: String,
+    pub(crate) name: String,
     /// The address, which may lack a domain: the relay knows which one.
-    pub address: Address,
+    pub(crate) address: Address,
 }
 
 /// A header section that may leave.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Heading {
+pub(crate) struct Heading {
     /// The fields. No empty line.
-    pub fields: Vec<u8>,
+    pub(crate) fields: Vec<u8>,
     /// Whom it names.
-    pub named: Found,
+    pub(crate) named: Found,
 }
 
 impl Heading {
     /// Reads the fields of a section (CRLF line ends, no empty line) and edits them. `None` when there are
     /// more than anybody edits.
     #[must_use]
-    pub fn read(section: &[u8], author: &Author) -> Option<Self> {
+    pub(crate) fn read(section: &[u8], author: &Author) -> Option<Self> {
         let mut header = Header::read(section, 0)?;
         let named = named(&header);
         for field in header.fields_mut() {

@@ -4,15 +4,15 @@
 //! when the mail is safe and never before. A call is short and small: no runtime, no TLS, blocking calls.
 //! Must not know the listener (sibling: they meet at the socket and in the drop directory) nor what is printed.
 
-pub mod body;
+pub(crate) mod body;
 pub mod caller;
 pub mod configured;
-pub mod dialogue;
-pub mod flags;
-pub mod input;
-pub mod message;
-pub mod submit;
-pub mod transaction;
+pub(crate) mod dialogue;
+pub(crate) mod flags;
+pub(crate) mod input;
+pub(crate) mod message;
+pub(crate) mod submit;
+pub(crate) mod transaction;
 
 use std::{io::Read, path::PathBuf};
 
@@ -36,30 +36,30 @@ const SHOWN_MAX: usize = 100;
 
 /// Everything that a call knows before it reads standard input.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The command line.
-    pub flags: Flags,
+    pub(crate) flags: Flags,
     /// The variables.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// The configuration.
-    pub configured: Configured,
+    pub(crate) configured: Configured,
     /// The user.
-    pub caller: Caller,
+    pub(crate) caller: Caller,
 }
 
 /// What a message came to that is safe.
 #[derive(Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// Where it is.
-    pub report: Report,
+    pub(crate) report: Report,
     /// Recipients who do not get it.
-    pub trouble: Option<Failure>,
+    pub(crate) trouble: Option<Failure>,
 }
 
 impl Call {
     /// Where mail goes.
     #[must_use]
-    pub fn ways(&self) -> Ways {
+    pub(crate) fn ways(&self) -> Ways {
         let destination = self.flags.destination.as_deref();
         Ways::new(destination, &self.environment, &self.configured, &self.caller.host)
     }
@@ -67,7 +67,7 @@ impl Call {
     /// Who a message is from that does not say so: `-F`, NAME, or what the system knows about the user; but what it
     /// knows about him is not the name of another sender.
     #[must_use]
-    pub fn author(&self) -> Author {
+    pub(crate) fn author(&self) -> Author {
         let said = self.flags.full_name.as_deref().or_else(|| self.environment.get("NAME"));
         let other = self.wished_sender().flatten();
         let name = match (said, &other) {
@@ -80,13 +80,13 @@ impl Call {
 
     /// Directories for bodies that are too long for memory: that of the daemon is on a disk.
     #[must_use]
-    pub fn directories(&self) -> Vec<PathBuf> {
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
         let temporary = self.environment.get("TMPDIR").unwrap_or("/tmp");
         self.configured.drop_directory.iter().cloned().chain([temporary.into()]).collect()
     }
 
     /// Reads the message and hands it over.
-    pub fn send(&self, input: &mut dyn Read, is_terminal: bool) -> Result<Sent, Failure> {
+    pub(crate) fn send(&self, input: &mut dyn Read, is_terminal: bool) -> Result<Sent, Failure> {
         let mut found = Found::default();
         self.flags.recipients.iter().for_each(|argument| found.read(argument));
         if !self.flags.from_header {

@@ -48,20 +48,20 @@ use crate::{
 
 /// Where mail may be handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ways {
+pub(crate) struct Ways {
     /// Where to connect to.
-    pub target: Target,
+    pub(crate) target: Target,
     /// Where a file may be left.
-    pub drop_directory: Option<PathBuf>,
+    pub(crate) drop_directory: Option<PathBuf>,
     /// Recipients of one transaction.
-    pub recipients_max: usize,
+    pub(crate) recipients_max: usize,
     /// What we call ourselves to a relay elsewhere.
-    pub own_name: String,
+    pub(crate) own_name: String,
 }
 
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// The daemon's socket.
     Socket(PathBuf),
     /// `HOST:PORT` of a relay elsewhere.
@@ -72,19 +72,19 @@ pub enum Target {
 
 /// What became of a message.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// One line for each place where it is safe.
-    pub safe: Vec<String>,
+    pub(crate) safe: Vec<String>,
     /// The queue id, when there is one.
-    pub id: Option<QueueId>,
+    pub(crate) id: Option<QueueId>,
     /// Who does not get it.
-    pub refused: Vec<(Address, Reply)>,
+    pub(crate) refused: Vec<(Address, Reply)>,
 }
 
 impl Ways {
     /// Where `--host` and PILLARBOX_SUBMIT say, else where the configuration says.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         destination: Option<&str>,
         environment: &Environment,
         configured: &Configured,
@@ -118,13 +118,13 @@ impl Ways {
 
     /// Whether the message leaves this host, or its container, so that a bare name needs a host.
     #[must_use]
-    pub fn lead_away(&self) -> bool {
+    pub(crate) fn lead_away(&self) -> bool {
         matches!(self.target, Target::Relay(_))
     }
 }
 
 /// Hands the message over, in as many transactions as its recipients need.
-pub fn submit(
+pub(crate) fn submit(
     ways: &Ways,
     parameters: &MailParameters,
     recipients: Vec<Recipient>,
@@ -322,7 +322,7 @@ const PIPELINE: usize = 50;
 
 /// Whom we talk to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// Our daemon, behind its own socket.
     Daemon,
     /// A relay elsewhere.
@@ -331,7 +331,7 @@ pub enum Peer {
 
 /// An SMTP session.
 #[derive(Debug)]
-pub struct Submission {
+pub(crate) struct Submission {
     connection: Connection,
     peer: Peer,
     offer: Capabilities,
@@ -339,7 +339,7 @@ pub struct Submission {
 
 /// Why a transaction came to nothing.
 #[derive(Debug)]
-pub enum NotTaken {
+pub(crate) enum NotTaken {
     /// No connection, or one that was lost, with what is known about it.
     Lost(String),
     /// The message was refused, for good or for now.
@@ -354,22 +354,26 @@ impl From<io::Error> for NotTaken {
 
 /// What a transaction came to.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The reply to the message, when somebody gets it.
-    pub taken: Option<Reply>,
+    pub(crate) taken: Option<Reply>,
     /// Why the message came to nothing, or to nobody knows what, after recipients had been accepted.
-    pub failed: Option<NotTaken>,
+    pub(crate) failed: Option<NotTaken>,
     /// Who was accepted.
-    pub accepted: Vec<Recipient>,
+    pub(crate) accepted: Vec<Recipient>,
     /// Who does not, and why.
-    pub refused: Vec<(Address, Reply)>,
+    pub(crate) refused: Vec<(Address, Reply)>,
     /// Whom the server takes later, or in another transaction.
-    pub later: Vec<Recipient>,
+    pub(crate) later: Vec<Recipient>,
 }
 
 impl Submission {
     /// Greets.
-    pub fn open(mut connection: Connection, peer: Peer, own_name: &str) -> Result<Self, NotTaken> {
+    pub(crate) fn open(
+        mut connection: Connection,
+        peer: Peer,
+        own_name: &str,
+    ) -> Result<Self, NotTaken> {
         let (greeting_within, within) = match peer {
             Peer::Daemon => (LOCAL_CONNECT, LOCAL_ANSWER),
             Peer::Relay => (ANSWER, ANSWER),
@@ -389,7 +393,7 @@ impl Submission {
     }
 
     /// One transaction.
-    pub fn submit(
+    pub(crate) fn submit(
         &mut self,
         transaction: &Transaction<'_>,
         message: &mut Message,
@@ -493,7 +497,7 @@ impl Submission {
     }
 
     /// Says goodbye. Nobody waits for the answer.
-    pub fn close(mut self) {
+    pub(crate) fn close(mut self) {
         drop(self.connection.send(b"QUIT\r\n"));
     }
 }
@@ -503,7 +507,7 @@ fn positive(answer: Reply) -> Result<Reply, NotTaken> {
 }
 
 /// How long the daemon's socket may take to let us in, and to greet; then the mail is left in a file.
-pub const LOCAL_CONNECT: Duration = Duration::from_secs(2);
+pub(crate) const LOCAL_CONNECT: Duration = Duration::from_secs(2);
 /// How long one address of a relay elsewhere may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Addresses of a relay that are tried.
@@ -515,7 +519,7 @@ const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// A connection.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     stream: Stream,
     buffer: ReplyBuffer,
     age: Stopwatch,
@@ -529,7 +533,7 @@ enum Stream {
 
 impl Connection {
     /// To a Unix socket.
-    pub fn local(path: &Path) -> io::Result<Self> {
+    pub(crate) fn local(path: &Path) -> io::Result<Self> {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // A full backlog makes connect wait: for as long as a write may take.
@@ -541,7 +545,7 @@ impl Connection {
     }
 
     /// To `HOST:PORT`. Names are resolved by the system.
-    pub fn remote(host_and_port: &str) -> io::Result<Self> {
+    pub(crate) fn remote(host_and_port: &str) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in host_and_port.to_socket_addrs()?.take(ADDRESSES_MAX) {
             match TcpStream::connect_timeout(&address, CONNECT) {
@@ -561,7 +565,7 @@ impl Connection {
     }
 
     /// Writes all of it.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.age.elapsed() > LIFETIME {
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -572,7 +576,7 @@ impl Connection {
     }
 
     /// Reads a reply; `limit` is for all of its lines.
-    pub fn answer(&mut self, limit: Duration) -> io::Result<Reply> {
+    pub(crate) fn answer(&mut self, limit: Duration) -> io::Result<Reply> {
         let watch = Stopwatch::start();
         loop {
             match self.buffer.reply() {
@@ -616,7 +620,7 @@ impl Connection {
 }
 
 /// Writes the message, and returns when it is safe.
-pub fn leave(
+pub(crate) fn leave(
     directory: &Path,
     transaction: &Transaction<'_>,
     message: &mut Message,
@@ -660,7 +664,7 @@ pub fn leave(
 
 /// What a final refusal of the relay means for the caller.
 #[must_use]
-pub fn refused(answer: &Reply, what: &str) -> Failure {
+pub(crate) fn refused(answer: &Reply, what: &str) -> Failure {
     Failure::new(exit_of(answer), format!("{what}: {answer}"))
 }
 

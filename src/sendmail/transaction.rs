@@ -14,41 +14,41 @@ use crate::{
 
 /// Who gets a message, and what was asked about him.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipient {
+pub(crate) struct Recipient {
     /// RCPT TO.
-    pub address: Address,
+    pub(crate) address: Address,
     /// NOTIFY and ORCPT.
-    pub dsn: RecipientDsn,
+    pub(crate) dsn: RecipientDsn,
 }
 
 /// What is the same for all recipients of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailParameters {
+pub(crate) struct MailParameters {
     /// MAIL FROM; `None` is the null reverse path.
-    pub sender: Option<Address>,
+    pub(crate) sender: Option<Address>,
     /// RET.
-    pub content: Option<Content>,
+    pub(crate) content: Option<Content>,
     /// ENVID.
-    pub envelope_id: Option<String>,
+    pub(crate) envelope_id: Option<String>,
     /// One recipient who is refused keeps the message from all, because there is one reply for it.
-    pub all_or_none: bool,
+    pub(crate) all_or_none: bool,
 }
 
 /// One transaction.
 #[derive(Clone, Debug)]
-pub struct Transaction<'a> {
+pub(crate) struct Transaction<'a> {
     /// The id under which the message may be handed over twice.
-    pub id: QueueId,
+    pub(crate) id: QueueId,
     /// Whose program hands it over: told to our daemon, which asks the kernel first.
-    pub user_id: u32,
+    pub(crate) user_id: u32,
     /// What is the same for all.
-    pub parameters: &'a MailParameters,
+    pub(crate) parameters: &'a MailParameters,
     /// At least one.
-    pub recipients: Vec<Recipient>,
+    pub(crate) recipients: Vec<Recipient>,
     /// Octets of the message.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// Whether there is one above 127.
-    pub eight_bit: bool,
+    pub(crate) eight_bit: bool,
 }
 
 /// What our daemon understands in a file.
@@ -65,14 +65,14 @@ fn ours() -> Capabilities {
 impl Transaction<'_> {
     /// Whether an address is not ASCII, so that SMTPUTF8 is needed.
     #[must_use]
-    pub fn is_internationalized(&self) -> bool {
+    pub(crate) fn is_internationalized(&self) -> bool {
         let recipients = self.recipients.iter().map(|recipient| &recipient.address);
         self.parameters.sender.iter().chain(recipients).any(Address::is_internationalized)
     }
 
     /// MAIL, without its line end.
     #[must_use]
-    pub fn mail(&self, offer: Capabilities) -> String {
+    pub(crate) fn mail(&self, offer: Capabilities) -> String {
         let mut line =
             format!("MAIL FROM:<{}>", self.parameters.sender.as_ref().map_or("", Address::as_str));
         if offer.size {
@@ -99,18 +99,18 @@ impl Transaction<'_> {
 
     /// The same for our daemon behind its own socket, which takes our queue id without offering to.
     #[must_use]
-    pub fn mail_with_id(&self, offer: Capabilities) -> String {
+    pub(crate) fn mail_with_id(&self, offer: Capabilities) -> String {
         format!("{} XQUEUEID={} XUID={}", self.mail(offer), self.id, self.user_id)
     }
 
     /// The RCPT of each recipient, without its line end.
-    pub fn recipients(&self, offer: Capabilities) -> impl Iterator<Item = String> {
+    pub(crate) fn recipients(&self, offer: Capabilities) -> impl Iterator<Item = String> {
         self.recipients.iter().map(move |recipient| recipient.command(offer))
     }
 
     /// The same for a file.
     #[must_use]
-    pub fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         Head {
             mail: format!("{} XUID={}", self.mail(ours()), self.user_id),
             recipients: self.recipients(ours()).collect(),

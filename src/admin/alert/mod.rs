@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-pub mod outputs;
-pub mod watch;
+pub(crate) mod outputs;
+pub(crate) mod watch;
 
 /// How often it looks.
 const CHECK: Duration = Duration::from_secs(60);
@@ -36,25 +36,25 @@ const MESSAGES_MAX: usize = 10_000;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// A program and its arguments; it gets the alert as JSON on its standard input. No shell is involved.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// An address that gets the same JSON as the body of a POST.
-    pub webhook: Option<outputs::Address>,
+    pub(crate) webhook: Option<outputs::Address>,
     /// One more trusted root for it.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// What is an alert.
-    pub watch: watch::Options,
+    pub(crate) watch: watch::Options,
 }
 
 impl Options {
     /// Whether anybody is told.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         !self.command.is_empty() || self.webhook.is_some()
     }
 }
 
 /// Works until it is dropped. Also when nobody is to be told it looks, for the log and for probes.
-pub async fn run(options: Options, sources: Sources) {
+pub(crate) async fn run(options: Options, sources: Sources) {
     let command =
         (!options.command.is_empty()).then(|| Outbox::of_command(options.command.clone()));
     let webhook = options.webhook.clone();

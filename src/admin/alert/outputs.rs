@@ -43,7 +43,7 @@ const OPEN_TO_OTHERS: u32 = 0o026;
 
 /// Where the webhook's address is.
 #[derive(Clone)]
-pub enum Address {
+pub(crate) enum Address {
     /// In the configuration.
     Written(Endpoint),
     /// On the first line of a file, read each time, so that a new one needs no restart.
@@ -58,7 +58,7 @@ pub enum Address {
 impl Address {
     /// In words for the administrator: the host, or the file.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
             Self::Written(endpoint) => format!("the webhook at {}", endpoint.host()),
             Self::File { path, .. } => format!("the webhook in {}", path.display()),
@@ -67,7 +67,7 @@ impl Address {
 
     /// Whether a file that can be read holds something else than an address.
     #[must_use]
-    pub fn holds_none(&self) -> bool {
+    pub(crate) fn holds_none(&self) -> bool {
         match self {
             Self::Written(_) => false,
             Self::File { path, mounted } => {
@@ -129,7 +129,7 @@ impl Way {
 
 /// One way out and what waits for it.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     way: Way,
     waiting: VecDeque<Alert>,
     /// Failures in a row.
@@ -142,13 +142,13 @@ pub struct Outbox {
 impl Outbox {
     /// `ca_file` holds one more trusted root.
     #[must_use]
-    pub fn new(address: Address, ca_file: Option<PathBuf>) -> Self {
+    pub(crate) fn new(address: Address, ca_file: Option<PathBuf>) -> Self {
         Self::empty(Way::Webhook { address, client: Box::new(Https::new(ca_file, LIMITS)) })
     }
 
     /// For a program and its arguments.
     #[must_use]
-    pub fn of_command(words: Vec<String>) -> Self {
+    pub(crate) fn of_command(words: Vec<String>) -> Self {
         Self::empty(Way::Command(words))
     }
 
@@ -157,7 +157,7 @@ impl Outbox {
     }
 
     /// Adds an alert.
-    pub fn push(&mut self, alert: Alert) {
+    pub(crate) fn push(&mut self, alert: Alert) {
         if self.waiting.len() == WAITING_MAX
             && let Some(dropped) = self.waiting.pop_front()
         {
@@ -170,7 +170,7 @@ impl Outbox {
     }
 
     /// Hands over what waits, in order, unless the last failure was a moment ago.
-    pub async fn send(&mut self, now: Timestamp) {
+    pub(crate) async fn send(&mut self, now: Timestamp) {
         while now >= self.not_before
             && let Some(alert) = self.waiting.front()
         {

@@ -17,9 +17,9 @@ const CALM: Duration = Duration::from_secs(10 * 60);
 /// How long the upstream may be out of reach before that is an alert; shorter troubles mend themselves.
 const BACKING_OFF_MAX: Duration = Duration::from_secs(30 * 60);
 /// How long files of the drop directory may wait before that is an alert.
-pub const STUCK: Duration = Duration::from_secs(30 * 60);
+pub(crate) const STUCK: Duration = Duration::from_secs(30 * 60);
 /// Alerts in any hour.
-pub const ALERTS_PER_HOUR_MAX: usize = 20;
+pub(crate) const ALERTS_PER_HOUR_MAX: usize = 20;
 /// Hundredths of the budget at which its state is told.
 const BUDGET_LOW: u64 = 80;
 const BUDGET_NEARLY_SPENT: u64 = 95;
@@ -27,7 +27,7 @@ const BUDGET_NEARLY_SPENT: u64 = 95;
 /// The kinds of alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The account is paused, or the upstream has been out of reach for long.
     Account,
     /// A message has been waiting for long.
@@ -65,91 +65,91 @@ impl Kind {
 
 /// What is known at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The account's condition when it is not open: its name, since when, the reason and the remedy.
-    pub account: Option<AccountTrouble>,
+    pub(crate) account: Option<AccountTrouble>,
     /// When the oldest message that still waits was accepted; dead and held ones do not count.
-    pub oldest_waiting: Option<Timestamp>,
+    pub(crate) oldest_waiting: Option<Timestamp>,
     /// When mail leaves next and what decides that, in one sentence.
-    pub departure: Option<String>,
+    pub(crate) departure: Option<String>,
     /// Recipients spent in 24 hours, and what may be spent.
-    pub spent: u32,
+    pub(crate) spent: u32,
     /// See `spent`.
-    pub limit: Limit,
+    pub(crate) limit: Limit,
     /// Why the queue does not answer.
-    pub store_failure: Option<String>,
+    pub(crate) store_failure: Option<String>,
     /// Why the queue takes no mail, or no large mail: its quota or the disk.
-    pub store_full: Option<String>,
+    pub(crate) store_full: Option<String>,
     /// Damaged files that were set aside.
-    pub set_aside: u64,
+    pub(crate) set_aside: u64,
     /// Replies that nobody knows, since the start, and the last of them.
-    pub unknown_replies: u64,
+    pub(crate) unknown_replies: u64,
     /// See `unknown_replies`.
-    pub last_unknown_reply: Option<String>,
+    pub(crate) last_unknown_reply: Option<String>,
     /// Recipients that are held.
-    pub held: u64,
+    pub(crate) held: u64,
     /// What lies in the drop directory.
-    pub dropped: Option<Dropped>,
+    pub(crate) dropped: Option<Dropped>,
     /// Tasks of the relay that have failed since the start.
-    pub mishaps: Mishap,
+    pub(crate) mishaps: Mishap,
 }
 
 /// What lies in the drop directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub(crate) struct Dropped {
     /// Where it is.
-    pub directory: String,
+    pub(crate) directory: String,
     /// Files that were set aside.
-    pub set_aside: u64,
+    pub(crate) set_aside: u64,
     /// Files that are still to be taken, when nothing was taken for [`STUCK`].
-    pub waiting: u64,
+    pub(crate) waiting: u64,
 }
 
 /// An account that is not open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountTrouble {
+pub(crate) struct AccountTrouble {
     /// Such as `paused-quota`.
-    pub condition: String,
+    pub(crate) condition: String,
     /// Since when.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// What happened.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What to do.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 /// What is an alert, and how it is told.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How long the oldest waiting message may wait before that is an alert.
-    pub oldest_message: Duration,
+    pub(crate) oldest_message: Duration,
     /// When an alert that lasts is told again.
-    pub repeat: Duration,
+    pub(crate) repeat: Duration,
     /// The name of this host, for the texts.
-    pub hostname: String,
+    pub(crate) hostname: String,
 }
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Alert {
+pub(crate) struct Alert {
     /// Its kind.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Whether it begins, lasts or is over.
-    pub state: State,
+    pub(crate) state: State,
     /// The host it comes from.
-    pub host: String,
+    pub(crate) host: String,
     /// When, in milliseconds since 1970.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// One line.
-    pub subject: String,
+    pub(crate) subject: String,
     /// What to do; empty when nothing.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 /// Whether a condition begins, lasts or is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub(crate) enum State {
     /// It was not there before, or has become another one.
     Begins,
     /// It was told before and is still there.
@@ -160,7 +160,7 @@ pub enum State {
 
 /// Remembers what was told.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     options: Options,
     told: BTreeMap<Kind, Told>,
     /// When alerts went out in the last hour.
@@ -205,7 +205,7 @@ struct News {
 impl Watch {
     /// Nothing has been told yet; what is wrong at the start is told anew.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         Self {
             options,
             told: BTreeMap::new(),
@@ -220,7 +220,7 @@ impl Watch {
     }
 
     /// The wall clock was set forward by `step_ms` (back, when negative): what is to be told again in an hour stays so.
-    pub fn clock_was_set(&mut self, step_ms: i64) {
+    pub(crate) fn clock_was_set(&mut self, step_ms: i64) {
         let told = self.told.values_mut();
         let told = told.flat_map(|told| [Some(&mut told.at), told.gone_since.as_mut()]).flatten();
         let waiting = self.waiting_dropped.as_mut().map(|(since, _)| since);
@@ -230,7 +230,7 @@ impl Watch {
     }
 
     /// The alerts that are due.
-    pub fn look(&mut self, now: Timestamp, facts: &Facts) -> Vec<Alert> {
+    pub(crate) fn look(&mut self, now: Timestamp, facts: &Facts) -> Vec<Alert> {
         self.look_at_dropped(now, facts);
         let mut alerts = Vec::new();
         for kind in Kind::ALL {

@@ -48,7 +48,7 @@ const NAMESAKES_MAX: u32 = 100;
 
 /// What lies in the directory, as the last look has left it.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     path: PathBuf,
     waiting: AtomicU64,
     set_aside: AtomicU64,
@@ -56,13 +56,13 @@ pub struct Tally {
 
 /// The same, to be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DropState {
+pub(crate) struct DropState {
     /// The directory.
-    pub directory: String,
+    pub(crate) directory: String,
     /// Files that wait to be taken.
-    pub waiting: u64,
+    pub(crate) waiting: u64,
     /// Files that a person must look at: `bad.*`.
-    pub set_aside: u64,
+    pub(crate) set_aside: u64,
 }
 
 impl Tally {
@@ -82,7 +82,7 @@ impl Tally {
 
     /// What is there.
     #[must_use]
-    pub fn state(&self) -> DropState {
+    pub(crate) fn state(&self) -> DropState {
         DropState {
             directory: self.path.display().to_string(),
             waiting: self.waiting.load(Ordering::Relaxed),
@@ -365,7 +365,7 @@ fn fitness(stat: &Stat, message_bytes_max: u64) -> Result<(), String> {
 /// What is wrong with the mode or the owner of the directory, with the command that puts it right. `owner` is the user
 /// of the relay, where that is known.
 #[must_use]
-pub fn faults(path: &Path, owner: Option<(u32, u32)>) -> Vec<String> {
+pub(crate) fn faults(path: &Path, owner: Option<(u32, u32)>) -> Vec<String> {
     let shown = path.display();
     let Ok(metadata) = fs::symlink_metadata(path) else { return Vec::new() };
     if !metadata.is_dir() {
