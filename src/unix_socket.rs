@@ -52,7 +52,7 @@ impl From<io::Error> for Obstacle {
 
 impl SocketError {
     /// The system refuses.
-    pub(crate) fn new(path: &Path, error: io::Error, elsewhere: &'static str) -> Self {
+    pub fn new(path: &Path, error: io::Error, elsewhere: &'static str) -> Self {
         Self { path: path.to_owned(), obstacle: error.into(), elsewhere }
     }
 
@@ -84,7 +84,7 @@ impl UnixSocket {
     /// Listens on `path`, with the mode `socket_mode`, after making its directory, where it is missing, with
     /// `directory_mode`, and in the place of a socket that nobody answers on. An error changes nothing but the directory,
     /// and says how to have the socket `elsewhere`.
-    pub fn bind(
+    pub(crate) fn bind(
         path: &Path,
         socket_mode: u32,
         directory_mode: u32,

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::{
+pub(crate) use crate::{
     delivery::{InFlight, LastError},
     listener::client_stats::ClientStats as Client,
     queue::waiting::{Because, Departure, Refusing},
@@ -215,9 +215,9 @@ fn normal() -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recipient {
     /// The address of RCPT TO.
-    pub(crate) address: String,
+    pub address: String,
     /// `queued`, `uncertain`, `reserved`, `relayed`, `held` or `dead`.
-    pub(crate) state: String,
+    pub state: String,
     /// Since when it is in that state, where that is known.
     pub(crate) since: Option<Timestamp>,
     /// When it is due; it leaves when nothing else is in its way, see `departure` of the message.
@@ -225,9 +225,9 @@ pub(crate) struct Recipient {
     /// Why it is held or dead.
     pub(crate) reason: Option<String>,
     /// Attempts that ended in a refusal of this recipient.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
     /// The upstream's last reply about it.
-    pub(crate) last_reply: Option<String>,
+    pub last_reply: Option<String>,
 }
 
 impl Message {
@@ -371,7 +371,7 @@ pub(crate) struct Budget {
 
 /// `GET /v1/clients`: who has been here since the daemon's start, the last one first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clients {
+pub(crate) struct Clients {
     /// The time of this answer.
     pub(crate) now: Timestamp,
     /// The clients; those that came long ago are forgotten when there are very many.
@@ -382,13 +382,13 @@ pub struct Clients {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
     /// The client's network address; `None` for a notice of our own.
-    pub(crate) address: Option<String>,
+    pub address: Option<String>,
     /// What it called itself; empty when it said nothing.
-    pub(crate) helo: String,
+    pub helo: String,
     /// The `with` word of its Received field, such as `ESMTPSA`.
-    pub(crate) protocol: String,
+    pub protocol: String,
     /// Who had logged in.
-    pub(crate) login: Option<String>,
+    pub login: Option<String>,
     /// Whose program of this host it was, such as `1000 (alice)`.
     #[serde(default)]
     pub(crate) user: Option<String>,

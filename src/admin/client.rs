@@ -105,12 +105,6 @@ impl Client {
         Self { socket }
     }
 
-    /// The socket.
-    #[must_use]
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     /// One screen.
     pub(crate) async fn status(&self) -> Result<Status, ClientError> {
         self.ask(Method::GET, "/v1/status").await

@@ -14,7 +14,7 @@ mod metrics;
 pub(crate) mod queue;
 pub(crate) mod server;
 pub(crate) mod socket;
-pub(crate) mod status;
+pub mod status;
 #[cfg(test)]
 mod tests;
 

@@ -57,7 +57,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Listens on `path`, after making its directory and removing a socket that nobody answers on.
-    pub fn bind(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, SocketError> {
+    pub(crate) fn bind(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, SocketError> {
         let elsewhere = "set another admin.socket (and queue.directory) in relay.toml";
         let file = UnixSocket::bind(path, SOCKET_MODE, DIRECTORY_MODE, elsewhere)?;
         let listener = file.listener().map_err(|error| SocketError::new(path, error, elsewhere))?;
@@ -100,7 +100,7 @@ pub(crate) struct Port {
 
 impl Port {
     /// Listens on `address`; within a runtime.
-    pub fn bind(address: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self, PortError> {
+    pub(crate) fn bind(address: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self, PortError> {
         let bind = || {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;

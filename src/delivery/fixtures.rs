@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Timestamp,
-    message::envelope::{BodyKind, Lane},
+    message::envelope::Lane,
     queue::{ClaimedMessage, ClaimedRecipient, id::QueueId, record::Setbacks},
 };
 
@@ -18,8 +18,6 @@ pub(super) fn claimed(number: u8, recipients: &[&str]) -> ClaimedMessage {
         reservation: 1,
         id: QueueId::from_bytes([number; 16]),
         reverse_path: None,
-        body: BodyKind::SevenBit,
-        internationalized: false,
         size_bytes: 1,
         accepted_at: Timestamp(0),
         lifetime_from: Timestamp(0),

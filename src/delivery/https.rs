@@ -316,7 +316,7 @@ impl Endpoint {
 
     /// The host, for words to people.
     #[must_use]
-    pub(crate) fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
 }

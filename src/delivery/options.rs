@@ -91,7 +91,7 @@ pub enum IpFamily {
 impl IpFamily {
     /// The name in the configuration.
     #[must_use]
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Any => "any",
             Self::V4 => "4",

@@ -62,7 +62,7 @@ pub struct ClientStats {
 
 /// All clients together since the daemon's start, the forgotten ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
+pub struct Totals {
     /// Connections that were served.
     pub(crate) connections: u64,
     /// Messages that are on disk.
@@ -161,7 +161,7 @@ impl Clients {
 
     /// All clients together.
     #[must_use]
-    pub(crate) fn totals(&self) -> Totals {
+    pub fn totals(&self) -> Totals {
         self.lock().totals
     }
 

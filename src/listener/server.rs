@@ -64,7 +64,7 @@ impl Listener {
 
     /// What lies in the drop directory, if there is to be one.
     #[must_use]
-    pub(crate) fn dropped(&self) -> Option<Arc<Tally>> {
+    pub fn dropped(&self) -> Option<Arc<Tally>> {
         self.dropped.clone()
     }
 

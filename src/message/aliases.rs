@@ -29,7 +29,7 @@ const SHOWN_MAX: usize = 60;
 
 /// What a file says.
 #[derive(Clone, Debug, Default)]
-pub struct Aliases {
+pub(crate) struct Aliases {
     /// By name, in lower case and without quotes.
     entries: HashMap<String, Entry>,
     problems: Vec<Problem>,

@@ -24,7 +24,7 @@ pub struct Options {
     /// The From address of a notice: the account. Without it nobody is told by mail.
     pub(crate) from: Option<Address>,
     /// Who reads notices; without it nobody is told by mail.
-    pub(crate) admin: Option<Address>,
+    pub admin: Option<Address>,
     /// Whether the sender of a message is told as well, when it has an address elsewhere.
     pub senders: bool,
     /// Notices in any hour, of all kinds together; beyond it failures wait and come in one.

@@ -192,8 +192,6 @@ impl<'a> Batch<'a> {
             id,
             reservation,
             reverse_path: record.reverse_path.clone(),
-            body: record.body,
-            internationalized: record.internationalized,
             size_bytes: record.size_bytes,
             accepted_at: record.accepted_at,
             lifetime_from: record.lifetime_from.after(self.engine.doubt(now, SETTLED_AFTER)),

@@ -8,12 +8,7 @@ use super::{
     id::QueueId,
     record::{NoticeSent, Setbacks},
 };
-use crate::{
-    budget::Limit,
-    clock::Timestamp,
-    message::envelope::{BodyKind, Lane},
-    smtp::address::Address,
-};
+use crate::{budget::Limit, clock::Timestamp, message::envelope::Lane, smtp::address::Address};
 
 /// On what terms a worker claims.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +26,7 @@ pub struct ClaimLimits {
 impl ClaimLimits {
     /// Recipients in any 24 hours before which mail of this lane may still leave.
     #[must_use]
-    pub fn limit_of(&self, lane: Lane) -> Limit {
+    pub(crate) fn limit_of(&self, lane: Lane) -> Limit {
         match lane {
             Lane::Notice => self.limit,
             Lane::Urgent => self.limit.less(self.notice_reserve),
@@ -69,21 +64,17 @@ pub struct ClaimedMessage {
     /// The reservation, which its settlement must name.
     pub reservation: u64,
     /// MAIL FROM of the client; `None` is the null reverse path.
-    pub reverse_path: Option<Address>,
-    /// Body kind and SMTPUTF8 as the client declared them.
-    pub body: BodyKind,
-    /// Whether SMTPUTF8 was asked for.
-    pub internationalized: bool,
+    pub(crate) reverse_path: Option<Address>,
     /// Octets of the original message.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// From when its lifetime counts.
     pub lifetime_from: Timestamp,
     /// How urgent it is.
-    pub lane: Lane,
+    pub(crate) lane: Lane,
     /// What its attempts have cost the others so far.
-    pub setbacks: Setbacks,
+    pub(crate) setbacks: Setbacks,
     /// The recipients to try, with their place in the record.
     pub recipients: Vec<ClaimedRecipient>,
 }

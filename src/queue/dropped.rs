@@ -28,24 +28,24 @@ pub const DIRECTORY_MODE: u32 = 0o3733;
 /// The mode of a file, whatever the umask of the caller: the daemon reads it through its group.
 pub const FILE_MODE: u32 = 0o640;
 /// Octets of a head: 1,000 recipients with the longest addresses, and notes about notifications, fit.
-pub const HEAD_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 1024 * 1024;
 /// The first word of a file, and the version of the format that this program writes and reads.
 const MARK: &str = "PILLARBOX-DROP ";
 const VERSION: &str = "1";
 /// Octets that a head which the daemon has written anew may have more: the owner, and MAIL once more.
 const DIVIDED_BYTES_MAX: usize = 64 * 1024;
 /// Octets that hold any head.
-pub const ANY_HEAD_BYTES_MAX: usize = HEAD_BYTES_MAX + DIVIDED_BYTES_MAX;
+pub(crate) const ANY_HEAD_BYTES_MAX: usize = HEAD_BYTES_MAX + DIVIDED_BYTES_MAX;
 /// What stands behind the version in a file that the daemon has written anew.
 const OWNER: &str = " OWNER=";
 /// The parameter of MAIL with the id of a message.
 const ID: &str = "XQUEUEID=";
 /// What the caller says in EHLO, over the socket as well.
-pub const HELLO: &str = "EHLO localhost";
+pub(crate) const HELLO: &str = "EHLO localhost";
 
 /// What a file's name says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Name {
+pub(crate) enum Name {
     /// Its caller still writes it, or has died over that.
     Temporary(QueueId),
     /// It is whole, and waits for the daemon.
@@ -57,7 +57,7 @@ pub enum Name {
 impl Name {
     /// Reads a name; `None` is a file that Pillarbox has not put there.
     #[must_use]
-    pub fn read(name: &str) -> Option<Self> {
+    pub(crate) fn read(name: &str) -> Option<Self> {
         // One spelling for each id: in another one it would be a second file of the same message.
         let id = |text: &str| text.parse().ok().filter(|id: &QueueId| id.to_string() == text);
         match name.split_once('.')? {
@@ -83,7 +83,7 @@ pub fn new_name(id: QueueId) -> String {
 
 /// The name under which a file is kept that cannot be used.
 #[must_use]
-pub fn bad_name(name: &str) -> String {
+pub(crate) fn bad_name(name: &str) -> String {
     format!("bad.{name}")
 }
 
@@ -149,7 +149,7 @@ impl Head {
     }
 
     /// Whether a file of `file_bytes`, whose message begins at `message_at`, is whole.
-    pub fn check_length(&self, message_at: usize, file_bytes: u64) -> Result<(), HeadError> {
+    pub(crate) fn check_length(&self, message_at: usize, file_bytes: u64) -> Result<(), HeadError> {
         let found = file_bytes.saturating_sub(message_at as u64);
         let announced = self.message_bytes;
         if found == announced { Ok(()) } else { Err(HeadError::Torn { announced, found }) }

@@ -11,16 +11,13 @@ use thiserror::Error;
 
 use crate::{clock::Timestamp, sync};
 
-/// Length of the text form.
-pub const TEXT_LENGTH: usize = 26;
-
 /// Octets of the random part.
-pub const RANDOM_LENGTH: usize = 6;
+pub(crate) const RANDOM_LENGTH: usize = 6;
 /// How old a proposed id may be: a host that was switched off over the longest holidays still hands over its mail
 /// under the id that it was given.
-pub const PROPOSAL_AGE_MAX: Duration = Duration::from_secs(40 * 24 * 3600);
+pub(crate) const PROPOSAL_AGE_MAX: Duration = Duration::from_secs(40 * 24 * 3600);
 /// How far a proposed id may be ahead of our clock: two readings of one clock, with a correction in between.
-pub const PROPOSAL_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
+pub(crate) const PROPOSAL_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Milliseconds since 1970 (6 bytes, big endian), a counter (4) and a random part (6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,7 +46,7 @@ impl QueueId {
 
     /// Whether a message may have this id because its client says so.
     #[must_use]
-    pub fn is_acceptable_at(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_acceptable_at(&self, now: Timestamp) -> bool {
         self.time() >= now.before(PROPOSAL_AGE_MAX) && !self.is_ahead_of(now)
     }
 
@@ -70,7 +67,7 @@ impl QueueId {
 
     /// The millisecond in which it was made.
     #[must_use]
-    pub fn time(&self) -> Timestamp {
+    pub(crate) fn time(&self) -> Timestamp {
         let millis = self.0[..6].iter().fold(0i64, |sum, byte| (sum << 8) | i64::from(*byte));
         Timestamp(millis)
     }
@@ -132,21 +129,21 @@ fn encoding() -> &'static Encoding {
 
 /// Makes ids that never sort before an earlier one of the same process.
 #[derive(Debug)]
-pub struct QueueIds {
+pub(crate) struct QueueIds {
     last: Mutex<(i64, u32)>,
 }
 
 impl QueueIds {
     /// A generator whose first id sorts after every id made up to `floor`.
     #[must_use]
-    pub fn new(floor: Timestamp) -> Self {
+    pub(crate) fn new(floor: Timestamp) -> Self {
         Self { last: Mutex::new((floor.0, 0)) }
     }
 
     /// The next id at `now`. When the clock has stepped back a little the last millisecond is used again; when it was
     /// far ahead, the order begins anew, for nothing may be dated into the future for long.
     #[must_use]
-    pub fn next(&self, now: Timestamp) -> QueueId {
+    pub(crate) fn next(&self, now: Timestamp) -> QueueId {
         let (millis, counter) = {
             let mut last = sync::lock(&self.last);
             let far_ahead = last.0 > now.after(PROPOSAL_AHEAD_MAX).0;
@@ -190,7 +187,7 @@ mod tests {
     #[test]
     fn the_text_form_reads_back_in_either_case() {
         let id = QueueIds::new(Timestamp(0)).next(Timestamp(1_800_000_000_000));
-        assert_eq!(id.to_string().len(), TEXT_LENGTH);
+        assert_eq!(id.to_string().len(), 26);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
         assert_eq!(id.time(), Timestamp(1_800_000_000_000));

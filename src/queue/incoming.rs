@@ -92,7 +92,7 @@ impl IncomingMessage {
 
     /// The message comes from another queue: its recipients stand where they stood there. States that are
     /// not those of the envelope's recipients are left out.
-    pub fn restore(&mut self, restored: Restored) {
+    pub(crate) fn restore(&mut self, restored: Restored) {
         let fits = restored.recipients.len() == self.envelope.forward_paths.len();
         let addresses = restored.recipients.iter().map(|recipient| &recipient.address);
         if fits && addresses.eq(&self.envelope.forward_paths) {
@@ -101,12 +101,12 @@ impl IncomingMessage {
     }
 
     /// Tells the one who gets all mail whom it was for; nothing when it was not redirected.
-    pub fn redirected_from(&mut self, recipients: &[Address]) {
+    pub(crate) fn redirected_from(&mut self, recipients: &[Address]) {
         self.original_recipients = trace::original_recipients(recipients);
     }
 
     /// Keeps what the client said for its sender, where that is not an address.
-    pub fn sent_as(&mut self, unusable: &str) {
+    pub(crate) fn sent_as(&mut self, unusable: &str) {
         self.unusable_sender = Some(unusable.to_owned());
     }
 

@@ -118,7 +118,7 @@ impl Inspection {
 
     /// Where the file of a message lies.
     #[must_use]
-    pub fn path(&self, id: QueueId) -> PathBuf {
+    pub(crate) fn path(&self, id: QueueId) -> PathBuf {
         spool::path_below(&self.state.join("spool"), id)
     }
 

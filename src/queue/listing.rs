@@ -64,7 +64,7 @@ pub struct Totals {
     /// Messages in the queue, dead and held ones included.
     pub messages: u64,
     /// Octets of their spool files.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Spool files and records set aside because they are damaged.
     pub set_aside: u64,
 }

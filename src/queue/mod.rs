@@ -22,16 +22,16 @@ pub mod inspection;
 mod listing;
 mod memory_index;
 pub mod only;
-pub mod opening;
+pub(crate) mod opening;
 pub mod options;
 pub mod portable;
 mod portable_words;
 pub mod reader;
-pub mod receipt;
+pub(crate) mod receipt;
 mod reconciliation;
 pub mod record;
 mod reserved_ids;
-pub mod restored;
+pub(crate) mod restored;
 mod shared;
 mod side_files;
 mod sled_index;
@@ -41,9 +41,9 @@ mod spool;
 pub mod state;
 mod times;
 mod transition;
-pub mod verification;
-pub mod waiting;
-pub mod walk;
+pub(crate) mod verification;
+pub(crate) mod waiting;
+pub(crate) mod walk;
 
 use std::{
     io,
@@ -517,7 +517,7 @@ impl Queue {
     }
 
     /// A walk over the messages that it has now.
-    pub async fn walk(&self) -> Result<Walk, QueueError> {
+    pub(crate) async fn walk(&self) -> Result<Walk, QueueError> {
         Ok(Walk::between(None, self.newest().await?))
     }
 
@@ -550,7 +550,7 @@ impl Queue {
     }
 
     /// How much of an age rests on a wall clock that may be wrong yet: nothing is removed for an age that needs it.
-    pub fn doubt(&self) -> Duration {
+    pub(crate) fn doubt(&self) -> Duration {
         let index = sync::read(&self.shared.index).clone();
         let timeline = index.and_then(|index| index.timeline());
         let doubt = |known: Arc<Timeline>| known.doubt(self.shared.clock.now(), SETTLED_AFTER);
@@ -578,7 +578,7 @@ impl Queue {
 
     /// Messages after `after` with recipients that are dead or held because no answer came, in the order of
     /// acceptance, at most `limit` (and at most 1,000); others of whose end somebody is to be told may be among them.
-    pub async fn given_up(
+    pub(crate) async fn given_up(
         &self,
         after: Option<QueueId>,
         limit: usize,
@@ -679,7 +679,7 @@ impl Queue {
 
     /// Returns, with the reason, when the store can no longer be repaired within this process, which must
     /// then end so that its supervisor starts it anew. Nothing acknowledged is lost by that.
-    pub async fn failed(&self) -> String {
+    pub(crate) async fn failed(&self) -> String {
         let mut trouble = self.shared.trouble.subscribe();
         let found = trouble.wait_for(|seen| seen.as_ref().is_some_and(|seen| seen.for_good)).await;
         found

@@ -13,10 +13,10 @@ use super::{error::QueueError, id::QueueId, record::MessageRecord};
 pub struct Only {
     /// One with a recipient in the state of this name, as screens call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
+    pub(crate) state: Option<String>,
     /// One without any recipient in the state of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub without: Option<String>,
+    pub(crate) without: Option<String>,
 }
 
 impl Only {

@@ -14,12 +14,12 @@ pub struct Options {
     /// Octets that must stay free on the disk; sled does not survive a full one.
     pub min_free_bytes: u64,
     /// Our name in the Received field.
-    pub hostname: String,
+    pub(crate) hostname: String,
     /// Whether a recipient whose final dot may have been sent when the process died is held for a
     /// person; otherwise it is sent once more.
-    pub hold_uncertain: bool,
+    pub(crate) hold_uncertain: bool,
     /// How long a commit may take before the store counts as failed.
-    pub commit_timeout: Duration,
+    pub(crate) commit_timeout: Duration,
 }
 
 impl Options {

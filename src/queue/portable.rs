@@ -58,7 +58,7 @@ pub struct PortableMessage {
 
 /// Why the fields cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum PortableError {
+pub(crate) enum PortableError {
     /// A newer program wrote them.
     #[error("its X-Envelope fields are of version {0:?}; this program knows version {VERSION}")]
     Version(String),
@@ -83,7 +83,7 @@ pub enum PortableError {
 impl PortableMessage {
     /// The message for a file: the fields, then its octets.
     #[must_use]
-    pub fn to_file(&self) -> Vec<u8> {
+    pub(crate) fn to_file(&self) -> Vec<u8> {
         let (ends, lines) = mbox::for_a_file(&self.message);
         let mut bytes = self.fields(ends).into_bytes();
         bytes.extend_from_slice(&lines);
@@ -127,7 +127,7 @@ impl PortableMessage {
     ///
     /// # Errors
     /// When they do and cannot be understood, or the message behind them is another one.
-    pub fn of_file(bytes: &[u8]) -> Result<Option<Self>, PortableError> {
+    pub(crate) fn of_file(bytes: &[u8]) -> Result<Option<Self>, PortableError> {
         let first = format!("{PREFIX}Version: ");
         if !bytes.starts_with(first.as_bytes()) {
             return Ok(None);

@@ -37,11 +37,11 @@ pub struct MessageRecord {
     /// From when its lifetime counts: acceptance, or the last time a person retried it.
     pub lifetime_from: Timestamp,
     /// The places of ended recipients of whom somebody was told, in order.
-    pub told: Vec<usize>,
+    pub(crate) told: Vec<usize>,
     /// Whether somebody was told that it waits.
-    pub delay_told: bool,
+    pub(crate) delay_told: bool,
     /// NOTIFY (RFC 3461 section 4.1) of the recipients that have one, by place; only where there is somebody to tell.
-    pub notify: BTreeMap<usize, Notify>,
+    pub(crate) notify: BTreeMap<usize, Notify>,
     /// The last notices about it, at most [`NOTICES_MAX`].
     pub notices: Vec<NoticeSent>,
     /// What its attempts have cost the others.
@@ -55,9 +55,9 @@ pub struct MessageRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setbacks {
     /// How many, since its acceptance or since a person retried it.
-    pub count: u32,
+    pub(crate) count: u32,
     /// When the last one was. If others were accepted since, it was the message's own.
-    pub last: Option<Timestamp>,
+    pub(crate) last: Option<Timestamp>,
     /// How often in a row the relay stopped in the middle of one, whose final dot was not out. Whoever makes it stop is
     /// behind the others the next time.
     pub stops: u32,
@@ -71,7 +71,7 @@ impl Setbacks {
 }
 
 /// Notices that are remembered with a message: a person resends it again and again.
-pub const NOTICES_MAX: usize = 8;
+pub(crate) const NOTICES_MAX: usize = 8;
 
 /// A notice that went out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,7 +150,7 @@ impl MessageRecord {
     }
 
     /// The places of its relayed recipients of whom the client wants to hear, and nobody was told.
-    pub fn untold_success(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn untold_success(&self) -> impl Iterator<Item = usize> {
         let asked =
             self.notify.iter().filter(|(_, notify)| notify.success).map(|(place, _)| *place);
         asked.filter(|place| {
@@ -160,13 +160,13 @@ impl MessageRecord {
     }
 
     /// The places of its recipients whose attempts are over.
-    pub fn ended(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn ended(&self) -> impl Iterator<Item = usize> {
         let places = self.recipients.iter().enumerate();
         places.filter(|(_, recipient)| recipient.is_ended()).map(|(place, _)| place)
     }
 
     /// The places of its recipients that are dead, or held because no answer came.
-    pub fn given_up(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn given_up(&self) -> impl Iterator<Item = usize> {
         self.ended().filter(|place| !self.recipients[*place].state.is_relayed())
     }
 
@@ -194,7 +194,7 @@ impl MessageRecord {
 
     /// Whether a worker has it, or had it when its process died.
     #[must_use]
-    pub fn is_reserved(&self) -> bool {
+    pub(crate) fn is_reserved(&self) -> bool {
         self.recipients
             .iter()
             .any(|recipient| matches!(recipient.state, RecipientState::Reserved { .. }))
@@ -203,7 +203,7 @@ impl MessageRecord {
 
 /// Why stored bytes are no record.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum RecordError {
+pub(crate) enum RecordError {
     /// The checksum does not fit: the bytes were damaged.
     #[error("the checksum does not match")]
     Checksum,

@@ -8,7 +8,7 @@ use crate::{clock::Timestamp, smtp::address::Address};
 
 /// The states that a message brings along.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub(crate) struct Restored {
     /// Its recipients, in the order of the envelope.
     pub(super) recipients: Vec<Recipient>,
     /// From when its lifetime counts.
@@ -17,7 +17,7 @@ pub struct Restored {
 
 /// What becomes of recipients that were held or dead, and of mail that was in no queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
+pub(crate) enum Stopped {
     /// They are held, until a person retries or deletes the message.
     Held,
     /// They are due at once.
@@ -26,7 +26,7 @@ pub enum Stopped {
 
 /// What becomes of recipients whose final dot may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InFlight {
+pub(crate) enum InFlight {
     /// They are sent once more.
     ResentOnce,
     /// A person decides.
@@ -36,7 +36,7 @@ pub enum InFlight {
 impl Restored {
     /// The states after an import at `now`.
     #[must_use]
-    pub fn from_export(
+    pub(crate) fn from_export(
         recipients: &[Recipient],
         stopped: Stopped,
         in_flight: InFlight,
@@ -71,7 +71,7 @@ impl Restored {
 impl Restored {
     /// The states of a message that was in no queue of ours.
     #[must_use]
-    pub fn from_a_mailbox(addresses: &[Address], stopped: Stopped, now: Timestamp) -> Self {
+    pub(crate) fn from_a_mailbox(addresses: &[Address], stopped: Stopped, now: Timestamp) -> Self {
         let state = match stopped {
             Stopped::Due => RecipientState::Queued { due: now, resend: false },
             Stopped::Held => RecipientState::Held {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{budget::ledger::WINDOW, clock::Timestamp, smtp::address::Address};
 
 /// Octets of an upstream reply that are kept with a recipient.
-pub const REPLY_LENGTH_MAX: usize = 400;
+pub(crate) const REPLY_LENGTH_MAX: usize = 400;
 
 /// At most [`REPLY_LENGTH_MAX`] octets of a text.
 pub(super) fn cut(text: &str) -> String {
@@ -32,13 +32,13 @@ impl Recipient {
     /// Whether the relay itself holds it: no answer came to its final dot, and it may not be sent once more. What a
     /// person, an import or the file of a newer program holds has a reason of its own, which is not the last reply.
     #[must_use]
-    pub fn is_held_without_answer(&self) -> bool {
+    pub(crate) fn is_held_without_answer(&self) -> bool {
         matches!(&self.state, RecipientState::Held { reason, .. } if self.last_reply.as_ref() == Some(reason))
     }
 
     /// Whether its attempts are over: it is relayed, dead, or held because no answer came.
     #[must_use]
-    pub fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         self.state.is_final() || self.is_held_without_answer()
     }
 }
@@ -93,7 +93,7 @@ impl RecipientState {
 
     /// Whether nothing will happen to this recipient again without a person.
     #[must_use]
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Relayed { .. } | Self::Dead { .. })
     }
 
@@ -165,7 +165,7 @@ impl AccountState {
 
     /// Whether a pause is about a login, or about settings, that have changed since.
     #[must_use]
-    pub fn is_of_another_login(&self, mark: Option<u16>) -> bool {
+    pub(crate) fn is_of_another_login(&self, mark: Option<u16>) -> bool {
         let is_about_it = matches!(
             self.condition,
             AccountCondition::PausedCredentials | AccountCondition::PausedConfiguration
@@ -201,7 +201,7 @@ pub enum AccountCondition {
 
 impl AccountCondition {
     /// Every condition.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Open,
         Self::BackingOff,
         Self::PausedLogin,

@@ -17,20 +17,20 @@ use crate::{budget::ledger::Ledger, clock::Moment};
 
 /// What does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// How bad it is.
-    pub gravity: Gravity,
+    pub(crate) gravity: Gravity,
     /// A message, a file or a part of the queue.
-    pub subject: String,
+    pub(crate) subject: String,
     /// What was found.
-    pub what: String,
+    pub(crate) what: String,
     /// What to do.
-    pub remedy: &'static str,
+    pub(crate) remedy: &'static str,
 }
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gravity {
+pub(crate) enum Gravity {
     /// The next start puts it right, and nothing is lost.
     Note,
     /// Mail, states or the budget are damaged.
@@ -39,27 +39,27 @@ pub enum Gravity {
 
 /// What there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Files of messages.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Octets of the messages in them.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Records of queued messages.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Recipients that wait, uncertain ones included.
-    pub waiting: u64,
+    pub(crate) waiting: u64,
     /// Recipients that are held.
-    pub held: u64,
+    pub(crate) held: u64,
     /// Recipients that are dead.
-    pub dead: u64,
+    pub(crate) dead: u64,
     /// Finished messages that are remembered.
-    pub history: u64,
+    pub(crate) history: u64,
     /// Recipients that the ledger counts for the last 24 hours.
-    pub spent: u32,
+    pub(crate) spent: u32,
     /// Findings that are problems.
-    pub problems: u64,
+    pub(crate) problems: u64,
     /// Findings that are notes.
-    pub notes: u64,
+    pub(crate) notes: u64,
 }
 
 const AT_START: &str = "nothing: the next start puts it right";
@@ -73,7 +73,7 @@ const REBUILT: &str = "the next start rebuilds the index from the spool: no mess
 ///
 /// # Errors
 /// When the spool cannot be listed.
-pub fn check(
+pub(crate) fn check(
     inspection: &Inspection,
     now: Moment,
     tell: &mut dyn FnMut(&Finding),

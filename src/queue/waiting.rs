@@ -13,43 +13,43 @@ use crate::{clock::Timestamp, message::envelope::Lane};
 
 /// Everything that decides about the departure of mail, at one moment.
 #[derive(Clone, Debug)]
-pub struct Situation {
+pub(crate) struct Situation {
     /// The moment.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// Whether the relay has been told to stop.
-    pub stopping: bool,
+    pub(crate) stopping: bool,
     /// Why the queue does not answer.
-    pub store_failure: Option<String>,
+    pub(crate) store_failure: Option<String>,
     /// The upstream account.
-    pub account: AccountState,
+    pub(crate) account: AccountState,
     /// Whether one message is being tried, for whose result the others wait.
-    pub probing: bool,
+    pub(crate) probing: bool,
     /// What mail of each lane may still spend of the day.
-    pub rooms: Rooms,
+    pub(crate) rooms: Rooms,
     /// What else holds everything for a while.
-    pub brake: Option<Brake>,
+    pub(crate) brake: Option<Brake>,
     /// Recipients that are due, of all lanes; 0 when nobody has counted.
-    pub due_recipients: u64,
+    pub(crate) due_recipients: u64,
 }
 
 /// What may still be spent of the day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rooms {
+pub(crate) struct Rooms {
     /// By notices of our own.
-    pub notices: Room,
+    pub(crate) notices: Room,
     /// By urgent mail.
-    pub urgent: Room,
+    pub(crate) urgent: Room,
     /// By all other mail.
-    pub others: Room,
+    pub(crate) others: Room,
 }
 
 /// What mail of one kind may still spend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// Recipients that may still be spent now.
-    pub recipients: u32,
+    pub(crate) recipients: u32,
     /// When one more may be; `None` is never.
-    pub frees_at: Option<Timestamp>,
+    pub(crate) frees_at: Option<Timestamp>,
 }
 
 impl Rooms {
@@ -64,20 +64,20 @@ impl Rooms {
 
 /// A short wait that holds everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Brake {
+pub(crate) struct Brake {
     /// Its end.
-    pub until: Timestamp,
+    pub(crate) until: Timestamp,
     /// `Pace`, `Logins` or `Store`.
-    pub because: Because,
+    pub(crate) because: Because,
 }
 
 /// When something leaves, and what decides that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Departure {
+pub(crate) struct Departure {
     /// When; `None` when nothing will, when only a person can make it, or when nobody knows.
     pub at: Option<Timestamp>,
     /// What decides that.
-    pub because: Because,
+    pub(crate) because: Because,
     /// The same in words that follow a time.
     pub why: String,
 }
@@ -85,7 +85,7 @@ pub struct Departure {
 /// What decides when mail leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Because {
+pub(crate) enum Because {
     /// Nothing waits to leave.
     Empty,
     /// It is due, and nothing is in its way.
@@ -117,7 +117,7 @@ pub enum Because {
 impl Because {
     /// One word or two, for a column.
     #[must_use]
-    pub fn short(self) -> &'static str {
+    pub(crate) fn short(self) -> &'static str {
         match self {
             Self::Empty => "-",
             Self::Now => "now",
@@ -139,7 +139,7 @@ impl Because {
 impl Because {
     /// Whether it ends at the time of the departure.
     #[must_use]
-    pub fn is_a_wait(self) -> bool {
+    pub(crate) fn is_a_wait(self) -> bool {
         match self {
             Self::Due | Self::Pace | Self::Logins | Self::Budget | Self::Account | Self::Store => {
                 true
@@ -158,7 +158,7 @@ impl Because {
 impl Situation {
     /// Nothing is in the way of anything.
     #[must_use]
-    pub fn clear(now: Timestamp) -> Self {
+    pub(crate) fn clear(now: Timestamp) -> Self {
         let room = Room { recipients: u32::MAX, frees_at: Some(now) };
         Self {
             now,
@@ -174,14 +174,14 @@ impl Situation {
 
     /// When something of `lane` that is due at `due` leaves.
     #[must_use]
-    pub fn departure(&self, lane: Lane, due: Timestamp) -> Departure {
+    pub(crate) fn departure(&self, lane: Lane, due: Timestamp) -> Departure {
         let (at, because) = self.last_obstacle(lane, due);
         self.told(at, because)
     }
 
     /// When the first of several leaves; each is a lane and the earliest due time in it.
     #[must_use]
-    pub fn first_departure(
+    pub(crate) fn first_departure(
         &self,
         waiting: impl IntoIterator<Item = (Lane, Timestamp)>,
     ) -> Departure {
@@ -192,7 +192,7 @@ impl Situation {
 
     /// When the next recipient of one message leaves; `None` when none of them ever will.
     #[must_use]
-    pub fn departure_of<'a>(
+    pub(crate) fn departure_of<'a>(
         &self,
         lane: Lane,
         states: impl IntoIterator<Item = &'a RecipientState>,
@@ -295,7 +295,7 @@ fn rank(at: Option<Timestamp>, because: Because) -> (bool, Option<Timestamp>, bo
 impl Departure {
     /// One sentence; `when` puts a time into words.
     #[must_use]
-    pub fn sentence(&self, when: impl Fn(Timestamp) -> String) -> String {
+    pub(crate) fn sentence(&self, when: impl Fn(Timestamp) -> String) -> String {
         let at = self.at.map(when);
         match (self.because, at) {
             (Because::Empty, _) => "Nothing waits to leave.".to_owned(),
@@ -334,7 +334,7 @@ impl Departure {
 
     /// What a person can do, where the account's own remedy does not say it; `is_taken` is whether new mail is.
     #[must_use]
-    pub fn advice(&self, account_remedy: &str, is_taken: bool) -> Option<&'static str> {
+    pub(crate) fn advice(&self, account_remedy: &str, is_taken: bool) -> Option<&'static str> {
         const BY_ITSELF: &str = "Nothing to do: mail is still taken, and leaves by itself.";
         if !is_taken {
             // Of that there is more to be said than that nothing is to be done.
@@ -355,7 +355,7 @@ impl Departure {
     /// Whether mail waits for something that an administrator would want to know of: more than the pace, a retry or a
     /// turn.
     #[must_use]
-    pub fn is_obstructed(&self) -> bool {
+    pub(crate) fn is_obstructed(&self) -> bool {
         match self.because {
             Because::Budget | Because::Account | Because::Store | Because::Logins => true,
             Because::Empty
@@ -373,21 +373,21 @@ impl Departure {
 
 /// Why new mail is refused, or some of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusing {
+pub(crate) struct Refusing {
     /// Whether all mail is refused, or only large messages.
-    pub everything: bool,
+    pub(crate) everything: bool,
     /// Whether the queue itself has failed, which a new start of the process may mend.
-    pub failed: bool,
+    pub(crate) failed: bool,
     /// What is refused, and why.
-    pub what: String,
+    pub(crate) what: String,
     /// What to do.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 impl Refusing {
     /// From the store's answers about the smallest and the largest message; `largest` is the latter's octets.
     #[must_use]
-    pub fn of(
+    pub(crate) fn of(
         smallest: Result<(), QueueError>,
         largest: Result<(), QueueError>,
         shown: &str,

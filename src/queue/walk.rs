@@ -7,7 +7,7 @@ use super::{id::QueueId, listing::QueuedMessage};
 
 /// Where a walk is, and where it ends.
 #[derive(Clone, Copy, Debug)]
-pub struct Walk {
+pub(crate) struct Walk {
     after: Option<QueueId>,
     until: Option<QueueId>,
 }
@@ -15,31 +15,31 @@ pub struct Walk {
 impl Walk {
     /// After a message, up to one.
     #[must_use]
-    pub fn between(after: Option<QueueId>, until: Option<QueueId>) -> Self {
+    pub(crate) fn between(after: Option<QueueId>, until: Option<QueueId>) -> Self {
         Self { after, until }
     }
 
     /// The last message that was walked over.
     #[must_use]
-    pub fn after(&self) -> Option<QueueId> {
+    pub(crate) fn after(&self) -> Option<QueueId> {
         self.after
     }
 
     /// The last message that belongs to it; `None` when there was none.
     #[must_use]
-    pub fn until(&self) -> Option<QueueId> {
+    pub(crate) fn until(&self) -> Option<QueueId> {
         self.until
     }
 
     /// Whether nothing is left of it.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.after >= self.until
     }
 
     /// Steps over the page behind [`Self::after`]: what of it belongs to the walk, which is nothing at its end.
     #[must_use]
-    pub fn take(&mut self, mut page: Vec<QueuedMessage>) -> Vec<QueuedMessage> {
+    pub(crate) fn take(&mut self, mut page: Vec<QueuedMessage>) -> Vec<QueuedMessage> {
         page.retain(|message| Some(message.id) <= self.until);
         self.after = page.last().map_or(self.until, |last| Some(last.id));
         page

@@ -152,7 +152,7 @@ impl Source {
 }
 
 /// `[sendmail] socket`, when it is not set; the daemon's settings have this one, too, as those below.
-pub(crate) const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
+pub const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
 /// `[sendmail] drop_directory`, when it is not set.
 pub(crate) const DEFAULT_DROP_DIRECTORY: &str = "/var/spool/pillarbox";
 /// `[listener] max_message_bytes`, when it is not set: leaves 10,577 octets of Gmail's limit for the fields we add.
@@ -253,7 +253,7 @@ impl Environment {
     }
 
     /// These.
-    #[must_use]
+    #[cfg(test)]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         Self(
             variables

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recipient {
     /// RCPT TO.
-    pub(crate) address: Address,
+    pub address: Address,
     /// NOTIFY and ORCPT.
     pub(crate) dsn: RecipientDsn,
 }

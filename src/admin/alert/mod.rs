@@ -34,23 +34,15 @@ const MESSAGES_MAX: usize = 10_000;
 
 /// Where alerts go, and when.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// A program and its arguments; it gets the alert as JSON on its standard input. No shell is involved.
     pub(crate) command: Vec<String>,
     /// An address that gets the same JSON as the body of a POST.
     pub(crate) webhook: Option<outputs::Address>,
     /// One more trusted root for it.
-    pub(crate) ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     /// What is an alert.
     pub(crate) watch: watch::Options,
-}
-
-impl Options {
-    /// Whether anybody is told.
-    #[must_use]
-    pub(crate) fn is_on(&self) -> bool {
-        !self.command.is_empty() || self.webhook.is_some()
-    }
 }
 
 /// Works until it is dropped. Also when nobody is to be told it looks, for the log and for probes.

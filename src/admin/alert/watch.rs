@@ -120,7 +120,7 @@ pub(crate) struct AccountTrouble {
 
 /// What is an alert, and how it is told.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// How long the oldest waiting message may wait before that is an alert.
     pub(crate) oldest_message: Duration,
     /// When an alert that lasts is told again.

@@ -48,7 +48,7 @@ const NAMESAKES_MAX: u32 = 100;
 
 /// What lies in the directory, as the last look has left it.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     path: PathBuf,
     waiting: AtomicU64,
     set_aside: AtomicU64,
@@ -56,7 +56,7 @@ pub(crate) struct Tally {
 
 /// The same, to be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DropState {
+pub struct DropState {
     /// The directory.
     pub(crate) directory: String,
     /// Files that wait to be taken.
@@ -82,7 +82,7 @@ impl Tally {
 
     /// What is there.
     #[must_use]
-    pub(crate) fn state(&self) -> DropState {
+    pub fn state(&self) -> DropState {
         DropState {
             directory: self.path.display().to_string(),
             waiting: self.waiting.load(Ordering::Relaxed),

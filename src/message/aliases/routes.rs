@@ -112,7 +112,7 @@ impl Routes {
     ///
     /// # Errors
     /// [`Unrouted`].
-    pub fn of(&self, address: &Address) -> Result<Vec<Route>, Unrouted> {
+    pub(crate) fn of(&self, address: &Address) -> Result<Vec<Route>, Unrouted> {
         let mut search = Search::new(address);
         while let Some(position) = search.waiting.pop_front() {
             let step = &search.steps[position];
