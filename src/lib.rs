@@ -3,6 +3,11 @@
 //! Rule: a file imports only from layers below its own (tests/tidy.rs enforces the table in
 //! ARCHITECTURE.md). The code map, lowest layer first; siblings do not know each other.
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "this program's documentation is for who works on it and always has the private items (make doc)"
+)]
+
 // Below the layers, a package of its own: the protocol, pure.
 pub use pillarbox_smtp::{self as smtp, secret};
 // Beside the program, a package of its own: what `pillarbox sandbox` relays to.
