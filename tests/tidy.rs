@@ -126,6 +126,9 @@ fn the_length_check_refuses_a_long_file_and_a_long_function() {
     assert_eq!(check(&"use a;\n".repeat(layout::FILE_LINES_MAX + 1)), 1);
     let with_tests = format!("#[cfg(test)]\nmod tests {{\n{}}}", "    use a;\n".repeat(500));
     assert_eq!(check(&with_tests), 0);
+    let fixtures =
+        format!("#[cfg(test)]\nmod fixtures;\n{}", "use a;\n".repeat(layout::FILE_LINES_MAX));
+    assert_eq!(check(&fixtures), 1, "what follows is not of the tests");
     let commented = format!("{}// a\n\n", "use a;\n".repeat(layout::FILE_LINES_MAX));
     assert_eq!(check(&commented), 0);
 }

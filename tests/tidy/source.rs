@@ -35,16 +35,20 @@ impl Source {
 /// Whether a file below `src` holds nothing but tests of the file beside it, or of its whole package.
 fn is_test_file(path: &str) -> bool {
     let below_crates = path.starts_with("crates/");
-    (below_crates || path.starts_with("src/")) && path.ends_with("/tests.rs")
+    let is_for_tests = path.ends_with("/tests.rs") || path.ends_with("/fixtures.rs");
+    (below_crates || path.starts_with("src/")) && is_for_tests
         || below_crates && (path.contains("/tests/") || path.contains("/examples/"))
 }
 
+/// Where the tests at a file's end begin. A module of theirs in a file of its own, declared among the others, ends nothing.
 fn test_module_start(code: &str) -> Option<usize> {
     let mut from = 0;
     while let Some(found) = code[from..].find("#[cfg(test)]") {
         let start = from + found;
         let rest = code[start + "#[cfg(test)]".len()..].trim_start();
-        if rest.starts_with("mod ") {
+        let name =
+            rest.strip_prefix("mod ").and_then(|rest| rest.split_inclusive(['{', ';']).next());
+        if name.is_some_and(|name| name.ends_with('{') || name == "tests;") {
             return Some(start);
         }
         from = start + 1;
