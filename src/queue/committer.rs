@@ -160,7 +160,7 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
-                self.engine.restore_claimed(claimed);
+                self.engine.claimed = claimed;
                 self.shared.fail(&error.to_string());
                 answers
                     .into_iter()

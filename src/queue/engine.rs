@@ -24,6 +24,7 @@ pub(super) struct Claims {
 }
 
 impl Claims {
+    /// Whether a worker of this process has the message.
     pub(super) fn contains(&self, id: QueueId) -> bool {
         self.alive.contains_key(&id)
     }
@@ -54,6 +55,8 @@ pub(super) struct Engine {
     pub(super) ledger: Ledger,
     /// Which wall times the stored times have; none before the first look at the clocks.
     timeline: Option<Timeline>,
+    /// Goes back to what it was before a batch that could not be written: a settlement that did not become durable
+    /// leaves its claim alive, and a claim that did not become durable never was one.
     pub(super) claimed: Claims,
     /// The ledger of the last run is lost: half of the limit counts as spent from the first claim on.
     pub(super) assume_half_spent: bool,
@@ -96,22 +99,6 @@ impl Engine {
     /// The moment by which the budget counts.
     pub(super) fn counted(&self, now: Moment) -> Moment {
         Moment { wall: now.wall.before(self.doubt(now, BUDGET_BELIEVES_AFTER)), ..now }
-    }
-
-    /// Says that nobody knows what was spent before.
-    pub(super) fn assume_half_spent(&mut self) {
-        self.assume_half_spent = true;
-    }
-
-    /// Goes back to the claims before a batch that could not be written: a settlement that did not
-    /// become durable leaves its claim alive, and a claim that did not become durable never was one.
-    pub(super) fn restore_claimed(&mut self, claimed: Claims) {
-        self.claimed = claimed;
-    }
-
-    /// Whether a worker of this process has the message.
-    pub(super) fn has_claimed(&self, id: QueueId) -> bool {
-        self.claimed.contains(id)
     }
 
     /// The number of the next ledger event.

@@ -252,7 +252,7 @@ impl Opening<'_> {
             error!(
                 "what was spent of the budget in the last 24 hours is not known; half of it counts as spent"
             );
-            reconciled.engine.assume_half_spent();
+            reconciled.engine.assume_half_spent = true;
         }
         Ok(reconciled)
     }

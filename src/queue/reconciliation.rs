@@ -104,7 +104,7 @@ impl Reconciliation<'_> {
             let dead = batch.set_aside(id, Unusable::Damaged, reason);
             return dead.map_err(|error| IndexError::Failed(error.to_string()));
         }
-        if record.is_reserved() && !batch.engine.has_claimed(id) {
+        if record.is_reserved() && !batch.engine.claimed.contains(id) {
             let fate = match self.dots.of(id) {
                 FoundDot::NotSent => Fate::NotSent,
                 FoundDot::MaybeSent => {

@@ -95,7 +95,7 @@ impl Batch<'_> {
     /// a crash, is not taken for a message that was lost.
     pub(in crate::queue) fn delete(&mut self, id: QueueId, reason: Option<&str>) -> Answer<()> {
         let now = self.now.wall;
-        if self.engine.has_claimed(id) {
+        if self.engine.claimed.contains(id) {
             return Err(QueueError::Conflict(id));
         }
         let old = match self.get(id) {
@@ -139,7 +139,7 @@ impl Batch<'_> {
         once: impl FnOnce(&mut MessageRecord),
         change: impl Fn(&RecipientState) -> Option<RecipientState>,
     ) -> Answer<u32> {
-        if self.engine.has_claimed(id) {
+        if self.engine.claimed.contains(id) {
             return Err(QueueError::Conflict(id));
         }
         let old = self.get(id)?.ok_or(QueueError::NotFound(id))?;
