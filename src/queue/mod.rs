@@ -12,6 +12,8 @@ pub mod dropped;
 mod engine;
 mod error;
 mod faults;
+#[cfg(test)]
+mod fixtures;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;

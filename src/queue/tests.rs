@@ -2,12 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Claim, ClaimLimits, Queue};
+use super::{Claim, ClaimLimits, Queue, fixtures::accept};
 use crate::{
     budget::Limit,
     clock::{Clock as _, ManualClock, Timestamp},
-    message::envelope::{BodyKind, Envelope, Lane, Origin},
-    smtp::dsn::Dsn,
 };
 
 const LIMITS: ClaimLimits =
@@ -19,25 +17,7 @@ async fn a_damaged_record_is_rebuilt_with_the_times_of_a_message_that_arrives() 
     let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
     // Its client, or a clock that was wrong when it was accepted, has put it into the future.
     let future = clock.wall().after(Duration::from_secs(400 * 24 * 3_600));
-    let envelope = Envelope {
-        reverse_path: None,
-        forward_paths: vec!["a@example.net".parse().unwrap()],
-        body: BodyKind::SevenBit,
-        internationalized: false,
-        dsn: Dsn::default(),
-        lane: Lane::Normal,
-        origin: Origin {
-            address: std::net::Ipv4Addr::LOCALHOST.into(),
-            helo: "printer".into(),
-            protocol: "SMTP".into(),
-            login: None,
-            local: None,
-        },
-        accepted_at: future,
-    };
-    let mut draft = store.begin(envelope).unwrap();
-    draft.write(b"Subject: toner\r\n\r\nlow\r\n").await.unwrap();
-    let id = store.enqueue(draft).await.unwrap().id();
+    let id = accept(&store, future).await;
     assert_eq!(store.show(id).await.unwrap().unwrap().record.accepted_at, clock.wall());
 
     clock.advance(Duration::from_secs(60));

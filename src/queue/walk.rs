@@ -50,35 +50,10 @@ impl Walk {
 mod tests {
     use std::sync::Arc;
 
-    use super::*;
     use crate::{
         clock::{Clock as _, ManualClock, Timestamp},
-        message::envelope::{BodyKind, Envelope, Lane, Origin},
-        queue::Queue,
-        smtp::dsn::Dsn,
+        queue::{Queue, fixtures::accept},
     };
-
-    async fn accept(store: &Queue, clock: &ManualClock) -> QueueId {
-        let envelope = Envelope {
-            reverse_path: None,
-            forward_paths: vec!["a@example.net".parse().unwrap()],
-            body: BodyKind::SevenBit,
-            internationalized: false,
-            dsn: Dsn::default(),
-            lane: Lane::Normal,
-            origin: Origin {
-                address: std::net::Ipv4Addr::LOCALHOST.into(),
-                helo: "printer".into(),
-                protocol: "SMTP".into(),
-                login: None,
-                local: None,
-            },
-            accepted_at: clock.wall(),
-        };
-        let mut draft = store.begin(envelope).unwrap();
-        draft.write(b"Subject: toner\r\n\r\nlow\r\n").await.unwrap();
-        store.enqueue(draft).await.unwrap().id()
-    }
 
     #[tokio::test]
     async fn a_walk_ends_at_what_was_there_when_it_began_however_fast_the_queue_grows() {
@@ -86,7 +61,7 @@ mod tests {
         let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
         let mut there = Vec::new();
         for _ in 0..5 {
-            there.push(accept(&store, &clock).await);
+            there.push(accept(&store, clock.wall()).await);
         }
         // The last one leaves while the walk is under way.
         let mut walk = store.walk().await.unwrap();
@@ -96,7 +71,7 @@ mod tests {
             let page = walk.take(store.list(walk.after(), 2).await.unwrap());
             for message in page {
                 seen.push(message.id);
-                accept(&store, &clock).await;
+                accept(&store, clock.wall()).await;
             }
         }
         assert_eq!(seen, there);
@@ -107,7 +82,7 @@ mod tests {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
         let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
         let walk = store.walk().await.unwrap();
-        accept(&store, &clock).await;
+        accept(&store, clock.wall()).await;
         assert!(walk.is_over());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
     path::Path,
     time::Duration,
 };
@@ -10,12 +9,11 @@ use std::{
 use super::*;
 use crate::{
     clock::{Clock as _, ManualClock, Timestamp},
-    message::envelope::{BodyKind, Envelope, Lane, Origin},
+    message::envelope::Envelope,
     queue::{
-        Claim, ClaimLimits, ClaimedMessage, Outcome, Queue, Settlement, id::QueueId,
-        options::Options,
+        Claim, ClaimLimits, ClaimedMessage, Outcome, Queue, Settlement, fixtures::envelope,
+        id::QueueId, options::Options,
     },
-    smtp::dsn::Dsn,
 };
 
 const LIMIT: u32 = 400;
@@ -62,18 +60,7 @@ impl Run {
         let envelope = Envelope {
             reverse_path: "root@web01.example.org".parse().ok(),
             forward_paths: (0..recipients).map(path).collect(),
-            body: BodyKind::SevenBit,
-            internationalized: false,
-            dsn: Dsn::default(),
-            lane: Lane::Normal,
-            origin: Origin {
-                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-                helo: "web01".into(),
-                protocol: "ESMTP".into(),
-                login: None,
-                local: None,
-            },
-            accepted_at: self.clock.wall(),
+            ..envelope(self.clock.wall())
         };
         let Ok(mut draft) = store.begin(envelope) else { return };
         let body = vec![b'x'; self.random.usize(10..200_000)];
