@@ -98,14 +98,7 @@ struct Month {
 
 impl Month {
     async fn new(seed: u64) -> Self {
-        let mut scene = Scene::with(|options| {
-            options.recipients_per_day = LIMIT;
-            // Gmail's own guards are far away; what must hold is the relay's.
-            options.logins_per_minute = 1_000;
-        })
-        .await;
-        scene.options.recipients_per_day = LIMIT.into();
-        scene.options.logins_per_hour = LOGINS;
+        let mut scene = Scene::limited(LIMIT, LOGINS).await;
         scene.options.identity.from = FromPolicy::Keep;
         scene.start_restored().await;
         Self {

@@ -51,6 +51,18 @@ impl Scene {
         Self::with(|_| {}).await
     }
 
+    /// With these limits a day and an hour. Gmail's own guard of logins is far away: what must hold is the relay's.
+    pub(super) async fn limited(recipients_per_day: u32, logins_per_hour: u32) -> Self {
+        let mut scene = Self::with(|options| {
+            options.recipients_per_day = recipients_per_day;
+            options.logins_per_minute = 1_000;
+        })
+        .await;
+        scene.options.recipients_per_day = recipients_per_day.into();
+        scene.options.logins_per_hour = logins_per_hour;
+        scene
+    }
+
     pub(super) async fn with(edit: impl FnOnce(&mut sandbox::Options)) -> Self {
         let clock = ManualClock::new(START);
         let mut sandbox_options =
