@@ -55,12 +55,13 @@ EOF
 
 # pillarbox_start deliver|hold [options of `load start`]: prints what `load start` printed.
 pillarbox_start() {
-    local mode=$1 slow=() json
+    local mode=$1 preload=() json
     shift
     pillarbox_configure "$mode" || return 1
-    [ -z "$SLOW" ] || slow=(env "LD_PRELOAD=$RESULTS/slow_sync.so" "SLOW_SYNC_US=${SLOW}000")
+    [ -z "$SLOW" ] || preload=(env "LD_PRELOAD=$RESULTS/slow_sync.so" "SLOW_SYNC_US=${SLOW}000")
+    [ -z "$COUNTED" ] || preload=(env "LD_PRELOAD=$RESULTS/count_allocations.so" "ALLOCATIONS_FILE=$COUNTED")
     json=$("$LOAD" start --address "127.0.0.1:$PILLARBOX_PORT" --log "$RESULTS/pillarbox.log" "$@" -- \
-        "${slow[@]}" "$PILLARBOX" run --config "$PILLARBOX_CONFIG") || return 1
+        "${preload[@]}" "$PILLARBOX" run --config "$PILLARBOX_CONFIG") || return 1
     field pid "$json" >"$RESULTS/pillarbox.pid"
     echo "$json"
 }

@@ -154,6 +154,20 @@ const LINES: &[Line] = &[
         "s",
         Target::Part(1.0 / 3.0),
     ),
+    Line(
+        "allocations to accept a message",
+        "allocations-accept",
+        "allocations",
+        "",
+        Target::Most(120.0),
+    ),
+    Line(
+        "allocations to accept and relay a message",
+        "allocations-relay",
+        "allocations",
+        "",
+        Target::Most(200.0),
+    ),
     Line("memory, idle", "idle", "memory_mib", "MiB", Target::Most(8.0)),
     Line(
         "memory after 50 connections accepting",
