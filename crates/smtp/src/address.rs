@@ -3,7 +3,7 @@
 //! Rule: an [`Address`] that exists is safe to write into an SMTP command: no control character,
 //! no bare angle bracket, bounded in length. Must not know what is local or who may be written to.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
@@ -14,10 +14,11 @@ pub const DOMAIN_LENGTH_MAX: usize = 255;
 
 /// A mailbox: a local part and, unless it names somebody on this host, a domain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String"))]
 pub struct Address {
-    text: String,
+    /// Shared: an address is copied at each step of a message's life.
+    text: Arc<str>,
     /// Byte position of the `@`, when there is a domain.
     at: Option<usize>,
 }
@@ -102,7 +103,7 @@ impl FromStr for Address {
         }
         check_local_part(local)?;
         domain.map_or(Ok(()), check_domain)?;
-        Ok(Self { text: text.to_owned(), at })
+        Ok(Self { text: text.into(), at })
     }
 }
 
@@ -181,7 +182,14 @@ impl TryFrom<String> for Address {
 
 impl From<Address> for String {
     fn from(address: Address) -> Self {
-        address.text
+        address.as_str().to_owned()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 

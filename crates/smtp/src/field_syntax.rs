@@ -124,15 +124,16 @@ pub fn date_form(text: &str) -> DateForm {
     let text = numbered.as_deref().unwrap_or(text);
     let parsed = DateTimeParser::new().relaxed_weekday(true).parse_zoned(text);
     let Ok(moment) = parsed else { return DateForm::Invalid };
-    let words: Vec<&str> =
-        text.split('(').next().unwrap_or_default().split_ascii_whitespace().collect();
-    let [.., year, _, zone] = words.as_slice() else { return DateForm::Invalid };
+    let mut words = text.split('(').next().unwrap_or_default().split_ascii_whitespace().rev();
+    let (Some(zone), Some(_), Some(year)) = (words.next(), words.next(), words.next()) else {
+        return DateForm::Invalid;
+    };
     let is_present_form = year.len() >= 4 && zone.len() == 5 && zone.starts_with(['+', '-']);
     if is_present_form && text.is_ascii() && numbered.is_none() {
         return DateForm::Present;
     }
     // RFC 5322 section 4.3: of a zone that nobody knows, the time of day is all that is known.
-    let zone = if *zone == UNKNOWN_ZONE {
+    let zone = if zone == UNKNOWN_ZONE {
         UNKNOWN_ZONE.to_owned()
     } else {
         moment.strftime("%z").to_string()

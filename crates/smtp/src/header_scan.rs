@@ -15,6 +15,9 @@ const LINE_PREFIX_BYTES: usize = 100;
 /// line may have (RFC 5322 section 2.1.1), so that what is longer is not valid anyway.
 const KEPT_BYTES_MAX: usize = LINE_LENGTH_MAX;
 
+/// What a kept line or value has room for at first: most are shorter.
+const KEPT_BYTES_START: usize = 128;
+
 /// Octets of a line without its CRLF (RFC 5322 section 2.1.1).
 pub const LINE_LENGTH_MAX: usize = 998;
 
@@ -81,8 +84,10 @@ pub struct HeaderScan {
     field_seen: bool,
     /// The current line, as much of it as is kept.
     line: Vec<u8>,
-    /// A field whose value is checked, and its value so far.
-    checked: Option<(Checked, Vec<u8>)>,
+    /// A field whose value is checked.
+    checked: Option<Checked>,
+    /// Its value so far.
+    value: Vec<u8>,
     /// Octets before the current line.
     line_start: u64,
     /// Octets of the current line so far.
@@ -106,6 +111,7 @@ impl HeaderScan {
             field_seen: false,
             line: Vec::new(),
             checked: None,
+            value: Vec::new(),
             line_start: 0,
             line_length: 0,
             line_has_eight_bit: false,
@@ -165,6 +171,9 @@ impl HeaderScan {
 
     fn keep(&mut self, part: &[u8]) {
         let count = part.len().min(KEPT_BYTES_MAX - self.line.len());
+        if self.line.capacity() == 0 {
+            self.line.reserve(KEPT_BYTES_START);
+        }
         self.line.extend_from_slice(&part[..count]);
         self.line_length += part.len() as u64;
         self.line_has_eight_bit |= !part.is_ascii();
@@ -190,8 +199,8 @@ impl HeaderScan {
                 self.field_seen = true;
                 self.check_value();
                 self.checked = match (message_id, date) {
-                    (true, _) => Some((Checked::MessageId, Vec::new())),
-                    (_, true) => Some((Checked::Date, Vec::new())),
+                    (true, _) => Some(Checked::MessageId),
+                    (_, true) => Some(Checked::Date),
                     _ => None,
                 };
                 self.judge_line();
@@ -216,28 +225,32 @@ impl HeaderScan {
 
     /// Adds the current line from `start` on to the value that is checked.
     fn keep_value(&mut self, start: usize) {
-        if let Some((_, value)) = &mut self.checked {
-            let part = &self.line[start..];
-            let count = part.len().min(KEPT_BYTES_MAX.saturating_sub(value.len()));
-            value.extend(part[..count].iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
+        if self.checked.is_none() {
+            return;
         }
+        if self.value.capacity() == 0 {
+            self.value.reserve(KEPT_BYTES_START);
+        }
+        let part = &self.line[start..];
+        let count = part.len().min(KEPT_BYTES_MAX.saturating_sub(self.value.len()));
+        self.value.extend(part[..count].iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
     }
 
     fn check_value(&mut self) {
+        let value = String::from_utf8_lossy(&self.value);
+        let value = value.trim();
         match self.checked.take() {
-            Some((Checked::MessageId, value)) => {
-                let value = String::from_utf8_lossy(&value);
-                let value = value.trim();
+            Some(Checked::MessageId) => {
                 self.findings.invalid_message_id |= !field_syntax::is_message_id(value, false);
                 self.findings.invalid_message_id_in_utf8 |=
                     !field_syntax::is_message_id(value, true);
             }
-            Some((Checked::Date, value)) => {
-                let form = field_syntax::date_form(String::from_utf8_lossy(&value).trim());
-                self.findings.invalid_date |= form == DateForm::Invalid;
+            Some(Checked::Date) => {
+                self.findings.invalid_date |= field_syntax::date_form(value) == DateForm::Invalid;
             }
             None => {}
         }
+        self.value.clear();
     }
 
     /// The header section has ended; nothing more is kept.

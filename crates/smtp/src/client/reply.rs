@@ -210,13 +210,16 @@ impl Reply {
     pub fn joined(&self) -> String {
         let first =
             self.lines.first().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
-        let repeated = format!("{first} ");
-        let line = |(position, line): (usize, &String)| {
+        let mut joined = String::with_capacity(self.lines.iter().map(|line| line.len() + 1).sum());
+        for (position, line) in self.lines.iter().enumerate() {
             let is_repeated = position > 0 && first.contains('.');
-            let rest = line.strip_prefix(&repeated).filter(|_| is_repeated);
-            rest.unwrap_or(line).to_owned()
-        };
-        self.lines.iter().enumerate().map(line).collect::<Vec<_>>().join(" ")
+            let rest = line.strip_prefix(first).and_then(|rest| rest.strip_prefix(' '));
+            if position > 0 {
+                joined.push(' ');
+            }
+            joined.push_str(rest.filter(|_| is_repeated).unwrap_or(line));
+        }
+        joined
     }
 }
 

@@ -26,9 +26,12 @@ impl Reply {
     /// Appends the reply as it goes over the wire (RFC 5321 section 4.2.1).
     pub fn render(&self, output: &mut Vec<u8>) {
         let last = self.lines.len().saturating_sub(1);
+        let code = [100, 10, 1].map(|unit| b'0' + (self.code / unit % 10) as u8);
+        let before = code.len() + 1 + self.status.map_or(0, |status| status.len() + 1);
+        output.reserve(self.lines.iter().map(|line| before + line.len() + 2).sum());
         for (index, line) in self.lines.iter().enumerate() {
-            let separator = if index == last { ' ' } else { '-' };
-            output.extend_from_slice(format!("{}{separator}", self.code).as_bytes());
+            output.extend_from_slice(&code);
+            output.push(if index == last { b' ' } else { b'-' });
             if let Some(status) = self.status {
                 output.extend_from_slice(status.as_bytes());
                 output.push(b' ');
