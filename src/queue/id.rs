@@ -75,7 +75,7 @@ impl QueueId {
 
 impl fmt::Display for QueueId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&encoding().encode(&self.0))
+        write!(formatter, "{}", encoding().encode_display(&self.0))
     }
 }
 

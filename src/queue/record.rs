@@ -231,9 +231,14 @@ impl Stored for MessageRecord {}
 impl Stored for AccountState {}
 impl Stored for Timeline {}
 
+/// What a stored form has room for at first: most records are shorter.
+const ENCODED_BYTES_START: usize = 256;
+
 /// The stored form of any record: version, content, CRC-32 of both.
 pub(super) fn encode<T: Stored>(content: &T) -> Result<Vec<u8>, RecordError> {
-    let bytes = postcard::to_extend(content, vec![T::VERSION])
+    let mut bytes = Vec::with_capacity(ENCODED_BYTES_START);
+    bytes.push(T::VERSION);
+    let bytes = postcard::to_extend(content, bytes)
         .map_err(|error| RecordError::Content(error.to_string()))?;
     Ok(seal(bytes))
 }

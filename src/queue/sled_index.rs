@@ -270,28 +270,29 @@ impl Index for SledIndex {
         if changes.budget_known {
             meta.remove(BUDGET_UNKNOWN_KEY);
         }
-        let trees = (
-            &self.messages,
-            &self.due,
-            &self.dead,
-            &self.ledger,
-            &self.history,
-            &self.ended,
-            &self.meta,
-        );
-        let written = trees.transaction(
-            |(in_messages, in_due, in_dead, in_ledger, in_history, in_ended, in_meta)| {
-                in_messages.apply_batch(&messages)?;
-                in_due.apply_batch(&due)?;
-                in_dead.apply_batch(&dead)?;
-                in_ledger.apply_batch(&ledger)?;
-                in_history.apply_batch(&history)?;
-                in_ended.apply_batch(&ended)?;
-                in_meta.apply_batch(&meta)?;
+        let is_meta_same =
+            changes.account.is_none() && changes.timeline.is_none() && !changes.budget_known;
+        let mut changed = vec![
+            (&self.messages, &messages, changes.messages.is_empty()),
+            (&self.due, &due, changes.due.is_empty()),
+            (&self.dead, &dead, changes.dead.is_empty()),
+            (&self.ledger, &ledger, changes.ledger.is_empty()),
+            (&self.history, &history, changes.history.is_empty()),
+            (&self.ended, &ended, changes.ended.is_empty()),
+            (&self.meta, &meta, is_meta_same),
+        ];
+        // A tree in a transaction costs something, also when nothing is written to it.
+        changed.retain(|(.., is_same)| !is_same);
+        if !changed.is_empty() {
+            let trees: Vec<&Tree> = changed.iter().map(|(tree, ..)| *tree).collect();
+            let written = trees.as_slice().transaction(|trees| {
+                for (tree, (_, batch, _)) in trees.iter().zip(&changed) {
+                    tree.apply_batch(batch)?;
+                }
                 Ok::<_, ConflictableTransactionError<()>>(())
-            },
-        );
-        written.map_err(given_up).inspect_err(|_| doubt::mark(&self.directory))?;
+            });
+            written.map_err(given_up).inspect_err(|_| doubt::mark(&self.directory))?;
+        }
         self.sync()
     }
 

@@ -80,7 +80,9 @@ impl Spool {
     /// The file that a new message is received into. Nothing is on disk until the first
     /// [`PartFile::append`] or [`Spool::store`].
     pub(super) fn part(&self, id: QueueId) -> PartFile {
-        let path = self.path(id).with_extension(&PART_SUFFIX[1..]);
+        let mut path = self.path(id).into_os_string();
+        path.push(PART_SUFFIX);
+        let path = PathBuf::from(path);
         let (names, faults) = (Arc::clone(&self.names), self.faults.clone());
         PartFile { path, file: None, names, reserved_id: None, faults }
     }
@@ -197,7 +199,12 @@ pub(super) fn list_below(root: &Path) -> io::Result<Listing> {
 /// Where the file of a message lies in the spool at `root`.
 pub(super) fn path_below(root: &Path, id: QueueId) -> PathBuf {
     // Bits 16 to 23 of the millisecond.
-    root.join(format!("{:02x}", id.as_bytes()[3])).join(id.to_string())
+    let name = format!("{:02x}/{id}", id.as_bytes()[3]);
+    let mut path =
+        PathBuf::with_capacity(root.as_os_str().len() + 1 + name.len() + PART_SUFFIX.len());
+    path.push(root);
+    path.push(name);
+    path
 }
 
 /// A file that is being received. Dropping it before it has its final name removes it.
