@@ -47,6 +47,10 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Octets of one value in a log line; an SMTP reply line has at most 512 (RFC 5321 section 4.5.3.1.5).
 pub(crate) const VALUE_BYTES_MAX: usize = 1000;
+/// What a value has room for at first: an id, an address, a reply.
+const VALUE_BYTES_START: usize = 64;
+/// What message and fields of a line have room for at first: most lines are shorter.
+const FIELDS_BYTES_START: usize = 256;
 
 /// How events are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,7 +266,8 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields { form: self.form, message: String::new(), rest: String::new() };
+        let [message, rest] = [(); 2].map(|()| String::with_capacity(FIELDS_BYTES_START));
+        let mut fields = Fields { form: self.form, message, rest };
         event.record(&mut fields);
         begin(&mut writer, self.form, self.reader, *event.metadata().level())?;
         match self.form {
@@ -319,7 +324,8 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let mut bounded = Bounded::default();
+        let mut bounded =
+            Bounded { text: String::with_capacity(VALUE_BYTES_START), is_full: false };
         // An error means that the limit was reached.
         let _: fmt::Result = write!(bounded, "{value:?}");
         self.text(field, bounded.text());

@@ -4,6 +4,7 @@
 //! different things at different stages (docs/gmail.md section 3). Must not know what is done about it.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::atomic::{AtomicU8, Ordering},
 };
@@ -118,12 +119,16 @@ impl Reply {
     /// Takes the joined text of a reply apart.
     pub(super) fn new(code: u16, joined: &str) -> Self {
         // A tab separates words as a blank does.
-        let joined = text::printable_within(&joined.replace('\t', " "), REPLY_TEXT_LENGTH_MAX);
-        let (first, rest) = joined.split_once(' ').unwrap_or((&joined, ""));
-        if is_enhanced_code(first) {
-            return Self { code, enhanced: first.to_owned(), text: rest.trim().to_owned() };
-        }
-        Self { code, enhanced: String::new(), text: joined.trim().to_owned() }
+        let joined = if joined.contains('\t') {
+            Cow::Owned(joined.replace('\t', " "))
+        } else {
+            Cow::Borrowed(joined)
+        };
+        let mut text = text::printable_within(&joined, REPLY_TEXT_LENGTH_MAX);
+        let first = text.split(' ').next().unwrap_or_default();
+        let enhanced = if is_enhanced_code(first) { first.to_owned() } else { String::new() };
+        text.drain(..enhanced.len());
+        Self { code, enhanced, text: text.trim().to_owned() }
     }
 
     pub(super) fn is_positive(&self) -> bool {

@@ -47,16 +47,19 @@ impl Identification {
             // The last one may go on.
             fields.pop();
         }
-        let all = |name: &str| -> Vec<String> {
-            let named = fields.iter().filter(|field| field.is(name));
-            named.map(|field| unfolded(field.value())).collect()
+        let named = |name: &'static str| {
+            let named = fields.iter().filter(move |field| field.is(name));
+            named.map(|field| unfolded(field.value()))
         };
-        let message_id = match all("Message-ID").as_slice() {
-            [] => Standing::Absent,
-            [only] if field_syntax::is_message_id(only, internationalized) => Standing::Valid,
+        let mut message_ids = named("Message-ID");
+        let message_id = match (message_ids.next(), message_ids.next()) {
+            (None, _) => Standing::Absent,
+            (Some(only), None) if field_syntax::is_message_id(&only, internationalized) => {
+                Standing::Valid
+            }
             _ => Standing::Invalid,
         };
-        let date = all("Date").first().map_or(Standing::Absent, |date| judge_date(date));
+        let date = named("Date").next().map_or(Standing::Absent, |date| judge_date(&date));
         Self { message_id, date }
     }
 }
@@ -64,11 +67,9 @@ impl Identification {
 /// The value in one line; octets that are no UTF-8 make it invalid wherever it must be ASCII.
 fn unfolded(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
-    text.chars()
-        .filter(|character| !matches!(character, '\r' | '\n'))
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    let mut line = String::with_capacity(text.len());
+    line.extend(text.trim().chars().filter(|character| !matches!(character, '\r' | '\n')));
+    line
 }
 
 /// The standing of a date, see [`field_syntax`].

@@ -137,7 +137,9 @@ fn helo(origin: &Origin) -> String {
     if origin.helo.is_empty() {
         return address_literal(origin.address);
     }
-    origin.helo.chars().take(HELO_LENGTH_MAX).map(safe).collect()
+    let mut helo = String::with_capacity(origin.helo.len().min(HELO_LENGTH_MAX));
+    helo.extend(origin.helo.chars().take(HELO_LENGTH_MAX).map(safe));
+    helo
 }
 
 /// RFC 5321 section 4.1.3.

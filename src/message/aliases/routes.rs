@@ -113,6 +113,9 @@ impl Routes {
     /// # Errors
     /// [`Unrouted`].
     pub(crate) fn of(&self, address: &Address) -> Result<Vec<Route>, Unrouted> {
+        if self.local.name_of(address).is_none() {
+            return Ok(vec![Route { address: address.clone(), by: Vec::new(), to_admin: false }]);
+        }
         let mut search = Search::new(address);
         while let Some(position) = search.waiting.pop_front() {
             let step = &search.steps[position];
@@ -241,8 +244,11 @@ impl<'a> Search<'a> {
 /// What two spellings of one mailbox have in common: only the domain knows no case for certain.
 #[must_use]
 pub(crate) fn same_mailbox(address: &Address) -> String {
-    match address.domain() {
-        Some(domain) => format!("{}@{}", address.local_part(), domain.to_lowercase()),
-        None => address.to_string(),
+    let mut mailbox = String::with_capacity(address.as_str().len());
+    mailbox.push_str(address.local_part());
+    if let Some(domain) = address.domain() {
+        mailbox.push('@');
+        mailbox.push_str(&domain.to_lowercase());
     }
+    mailbox
 }
