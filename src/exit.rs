@@ -8,7 +8,7 @@ use std::{fmt, io, process::ExitCode};
 /// The codes of sysexits.h that Pillarbox uses, and the one of `pillarbox health` that supervisors expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// The relay runs and is not well.
+    /// The relay runs and is not well, or has not relayed a test message.
     Unhealthy = 1,
     /// The command line makes no sense (EX_USAGE).
     Usage = 64,

@@ -15,6 +15,8 @@ use crate::support::{
     playground::Playground,
 };
 
+#[path = "commands/sending.rs"]
+mod sending;
 #[path = "commands/waiting.rs"]
 mod waiting;
 

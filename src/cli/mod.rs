@@ -18,6 +18,7 @@ mod run;
 mod runtime;
 mod sandbox;
 mod screen;
+mod send;
 mod sendmail;
 mod status;
 mod store;
@@ -111,6 +112,8 @@ enum Command {
         #[command(subcommand)]
         command: store::Command,
     },
+    /// Send a test message through the running daemon; with --wait, show what becomes of it.
+    Send(send::Arguments),
     /// Take a message from standard input, as sendmail(1) does; `pillarbox sendmail --help` says more.
     Sendmail(sendmail::Arguments),
     /// Show the queue, as mailq(1) does.
@@ -187,6 +190,7 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
+        Command::Send(arguments) => send::run(out, config, &arguments),
         Command::Migrate(arguments) => migrate::run(out, &arguments),
         Command::Store { arguments, command } => store::run(out, config, arguments, command),
         Command::Sendmail(unread) | Command::Mailq(unread) | Command::Newaliases(unread) => {

@@ -33,10 +33,10 @@ use crate::{
 pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
     /// The daemon's admin socket; default: admin.socket of the configuration.
     #[arg(long, global = true, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    pub(super) socket: Option<PathBuf>,
 }
 
 /// What is asked.
@@ -65,12 +65,21 @@ pub(super) fn run(
     arguments: &Arguments,
     question: Question,
 ) -> Result<(), Failure> {
+    let form = if arguments.json { Form::Json } else { Form::Text };
+    with_client(config, arguments, |client| {
+        Runtime::of_a_question()?.block_on(ask(out, &client, form, question))
+    })
+}
+
+/// Asks the daemon that the options and the configuration name.
+pub(super) fn with_client(
+    config: Option<&Path>,
+    arguments: &Arguments,
+    ask: impl FnOnce(Client) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let named = arguments.socket.clone().map(|socket| Configured { socket, ignored: None });
     let Configured { socket, ignored } = named.map_or_else(|| configured(config), Ok)?;
-    let client = Client::new(socket);
-    let form = if arguments.json { Form::Json } else { Form::Text };
-    let result = Runtime::of_a_question()?.block_on(ask(out, &client, form, question));
-    result.map_err(|failure| with_ignored(failure, ignored.as_ref()))
+    ask(Client::new(socket)).map_err(|failure| with_ignored(failure, ignored.as_ref()))
 }
 
 async fn ask(
