@@ -73,10 +73,11 @@ pub(super) fn run(
     let id = hand_over(config, arguments)?;
     let runtime = Runtime::of_a_question()?;
     if !arguments.wait {
-        return Ok(match arguments.remote.json {
-            true => json(out, &serde_json::json!({ "id": id }))?,
-            false => writeln!(out, "Queued as {id}. See: pillarbox queue show {id}")?,
-        });
+        let written = match arguments.remote.json {
+            true => json(out, &serde_json::json!({ "id": id })),
+            false => writeln!(out, "Queued as {id}. See: pillarbox queue show {id}"),
+        };
+        return Ok(written?);
     }
     remote::with_client(config, &arguments.remote, |client| {
         runtime.block_on(follow(out, &client, arguments, id))
