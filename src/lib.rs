@@ -30,6 +30,7 @@ pub mod unix_socket;
 // 1: the message and the budget, pure
 pub mod budget;
 pub mod message;
+mod quantities;
 pub mod tasks;
 // 2: the durable queue, and who is meant by a name
 pub mod aliases_file;

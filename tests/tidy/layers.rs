@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("message", 1),
     ("budget", 1),
     ("tasks", 1),
+    ("quantities", 1),
     ("aliases_file", 2),
     ("passwd", 2),
     ("queue", 2),
