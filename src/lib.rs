@@ -29,6 +29,7 @@ pub mod trust;
 pub mod unix_socket;
 // 1: the message and the budget, pure
 pub mod budget;
+mod findings;
 pub mod message;
 mod quantities;
 pub mod tasks;
@@ -45,7 +46,9 @@ pub mod sendmail;
 pub mod admin;
 pub mod settings;
 pub mod supervision;
-// 5: the whole
+// 5: what may be wrong with all of it
+mod doctor;
+// 6: the whole
 pub mod daemon;
-// 6: the command line
+// 7: the command line
 pub mod cli;

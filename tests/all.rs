@@ -19,6 +19,7 @@ mod dead;
 mod delivery;
 mod deploy;
 mod dialogues;
+mod doctor;
 mod documents;
 mod door;
 mod floods;

@@ -23,7 +23,10 @@ use super::{
     },
     health::Health,
 };
-use crate::queue::{id::QueueId, only::Only};
+use crate::{
+    delivery::inspection::LoginProof,
+    queue::{id::QueueId, only::Only},
+};
 
 /// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
@@ -163,6 +166,14 @@ impl Client {
     /// Opens a paused account.
     pub(crate) async fn resume(&self) -> Result<Account, ClientError> {
         self.ask(Method::POST, "/v1/resume").await
+    }
+
+    /// Has the relay log in once.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub(crate) async fn prove_login(&self) -> Result<LoginProof, ClientError> {
+        self.ask(Method::POST, "/v1/login").await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {

@@ -25,7 +25,7 @@ use super::api::{Kind, Message, PAGE_DEFAULT, PAGE_MAX, QueuePage, Refused};
 use crate::{
     budget::Limit,
     clock::{Clock, Moment},
-    delivery::{PoolHandle, PoolStatus},
+    delivery::{PoolHandle, PoolStatus, inspection::LoginProof},
     listener,
     queue::{
         LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage, id::QueueId, state::AccountState,
@@ -44,6 +44,9 @@ pub(crate) trait Upstream: Send + Sync + fmt::Debug {
 
     /// Ends every pause of the account; returns what it is then.
     async fn resume(&self) -> AccountState;
+
+    /// Logs in once and sends nothing.
+    async fn prove_login(&self) -> LoginProof;
 }
 
 #[async_trait]
@@ -54,6 +57,10 @@ impl Upstream for PoolHandle {
 
     async fn resume(&self) -> AccountState {
         Self::resume(self).await
+    }
+
+    async fn prove_login(&self) -> LoginProof {
+        Self::prove_login(self).await
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     budget::Limit,
     clock::Timestamp,
-    delivery::{DepartureReason, PoolStatus},
+    delivery::{DepartureReason, PoolStatus, inspection::LoginProof},
     message::envelope::Lane,
     queue::{
         LedgerView, Queue, QueueError, QueuedMessage,
@@ -37,17 +37,23 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/budget", get(budget))
         .route("/v1/clients", get(clients))
         .route("/v1/resume", post(resume))
+        .route("/v1/login", post(prove_login))
 }
 
 async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
+    Ok(Json(told(&sources).await?))
+}
+
+/// The one screen.
+pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
     let now = sources.clock.now();
     let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
     sources.outlook.keep(now, summary.due, summary.recipients.held).await;
-    let Stand { pool, situation, budget } = stand(&sources, summary.due).await?;
+    let Stand { pool, situation, budget } = stand(sources, summary.due).await?;
     let totals = sources.store.totals();
     let facts = &sources.facts;
     let local_socket = facts.local_socket.as_ref().map(|path| path.display().to_string());
-    Ok(Json(Status {
+    Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: now.wall,
         uptime_seconds: now.since_boot_ms.saturating_sub(facts.started.since_boot_ms) / 1000,
@@ -57,7 +63,7 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
         account: Account::new(facts.username.clone(), pool.account),
         budget,
         departure: situation.first_departure(summary.next_due),
-        refusing: refusing(&sources),
+        refusing: refusing(sources),
         queue: super::api::Queue {
             messages: totals.messages,
             bytes: totals.bytes,
@@ -71,7 +77,7 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
         refused: summary.refused,
         errors: pool.errors.into_iter().rev().collect(),
         unknown_replies: pool.counters.unknown_replies,
-    }))
+    })
 }
 
 async fn budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
@@ -86,6 +92,10 @@ async fn resume(State(sources): State<Sources>) -> Json<Account> {
     let state = sources.upstream.resume().await;
     tracing::info!(account = state.condition.name(), "resumed");
     Json(Account::new(sources.facts.username.clone(), state))
+}
+
+async fn prove_login(State(sources): State<Sources>) -> Json<LoginProof> {
+    Json(sources.upstream.prove_login().await)
 }
 
 /// How things stand at one moment.

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     budget::Limit,
     clock::{Clock, ManualClock, Timestamp},
-    delivery::{Counters, PoolStatus},
+    delivery::{Counters, PoolStatus, inspection::LoginProof},
     message::envelope::{BodyKind, Envelope, Origin},
     queue::{ClaimLimits, Queue, id::QueueId, only::Only, state::AccountState},
     shutdown::{Phase, Shutdown},
@@ -65,6 +65,10 @@ impl Upstream for Idle {
     async fn resume(&self) -> AccountState {
         self.resumed.fetch_add(1, Ordering::Relaxed);
         self.status().account
+    }
+
+    async fn prove_login(&self) -> LoginProof {
+        LoginProof::Accepted
     }
 }
 

@@ -32,9 +32,9 @@ use crate::{
             exchange::Exchange,
             service_account::{self, ServiceAccount},
             token_file::{Stored, TokenFile},
-            tokens::WARN_BEFORE,
         },
     },
+    doctor::token_warnings,
     exit::{Exit, Failure},
     queue::state::AccountCondition,
     settings::{self, Settings},
@@ -393,26 +393,7 @@ fn print_stored(
     let access = access.map_or_else(|| "none yet".into(), |end| format!("ends {}", when(end, now)));
     labelled(out, "access", &[access])?;
     labelled(out, "file", &[file.path().display().to_string()])?;
-    labelled(out, "warning", &warnings(stored, now))
-}
-
-/// What a person should do something about.
-fn warnings(stored: &Stored, now: Timestamp) -> Vec<String> {
-    const TESTING: &str = "set the consent screen's publishing status to \"In production\" \
-                           (https://console.cloud.google.com/auth/audience), then run: pillarbox auth google";
-    let mut warnings = Vec::new();
-    match stored.refresh_token_expires_at {
-        Some(end) if end <= now => warnings.push(format!("the token has ended; {TESTING}")),
-        Some(end) if end.before(WARN_BEFORE) <= now => {
-            warnings.push(format!("the token ends {}; {TESTING}", relative(end, now)));
-        }
-        _ => {}
-    }
-    let scope = stored.scope.as_deref();
-    if scope.is_some_and(|scope| !scope.split(' ').any(|one| one == SCOPE)) {
-        warnings.push("the token does not allow mail; run: pillarbox auth google".to_owned());
-    }
-    warnings
+    labelled(out, "warning", &token_warnings(stored, now))
 }
 
 fn document(stored: &Stored, file: &TokenFile, now: Timestamp) -> Value {
@@ -425,7 +406,7 @@ fn document(stored: &Stored, file: &TokenFile, now: Timestamp) -> Value {
         "refresh_token_expires_at": stored.refresh_token_expires_at,
         "access_token_expires_at": stored.access.as_ref().map(|access| access.expires_at),
         "file": file.path(),
-        "warnings": warnings(stored, now),
+        "warnings": token_warnings(stored, now),
     })
 }
 
@@ -477,11 +458,11 @@ mod tests {
             stored_at: now,
         };
         let day = Duration::from_secs(86_400);
-        assert!(warnings(&stored(None), now).is_empty());
-        assert!(warnings(&stored(Some(now.after(5 * day))), now).is_empty());
-        let soon = warnings(&stored(Some(now.after(day))), now);
+        assert!(token_warnings(&stored(None), now).is_empty());
+        assert!(token_warnings(&stored(Some(now.after(5 * day))), now).is_empty());
+        let soon = token_warnings(&stored(Some(now.after(day))), now);
         assert!(soon[0].contains("in 1 d") && soon[0].contains("In production"), "{soon:?}");
-        let over = warnings(&stored(Some(now.before(day))), now);
+        let over = token_warnings(&stored(Some(now.before(day))), now);
         assert!(
             over[0].contains("has ended") && over[0].contains("pillarbox auth google"),
             "{over:?}"

@@ -4,24 +4,23 @@
 //! that may be one to log in with. Must not know how settings are checked.
 
 use std::{
-    fs,
     io::{self, Write},
-    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use serde_json::{Value, json};
 
 use super::{
-    check_listener, check_places,
+    check_listener,
     screen::{self, count, labelled, span},
 };
 use crate::{
     aliases_file::AliasesFile,
     clock::{Clock as _, SystemClock},
     delivery::{self, PasswordSource, Tls, oauth::Grant},
+    doctor::{door, places},
     exit::{Exit, Failure},
-    listener::{bind, drop_directory, options::Local},
+    listener::options::Local,
     message::{aliases::Routes, identity::FromPolicy},
     settings::{
         self, Settings, SettingsError,
@@ -46,15 +45,17 @@ pub(super) fn run(
         }
         settings => settings?,
     };
-    let places = check_places::look(&settings);
-    let door = check_listener::look(&settings.listener, SystemClock::new().wall());
+    let now = SystemClock::new().wall();
+    let places = places::look(&settings)
+        .and(door::certificate(&settings.listener, now))
+        .and(door::users(&settings.listener));
     let aliases = look_at_aliases(&settings.listener.recipients);
-    let local = local_warnings(&settings);
-    let warnings =
-        [&places.warnings, &door.warnings, &aliases.warnings, &surroundings(&settings), &local]
-            .map(Vec::as_slice)
-            .concat();
-    let wrong = [places.wrong, door.wrong].concat();
+    let [socket, drop_directory] = places::local(&settings);
+    let local = [socket.warnings, drop_directory.warnings].concat();
+    let warnings = [&places.warnings, &aliases.warnings, &surroundings(&settings), &local]
+        .map(Vec::as_slice)
+        .concat();
+    let wrong = places.wrong;
     if as_json {
         screen::json(out, &document(&settings, &aliases, &warnings, &wrong))?;
     } else {
@@ -344,19 +345,6 @@ fn print_local(out: &mut dyn Write, places: &Local) -> io::Result<()> {
         |path| format!("{} while the relay is down", path.display()),
     );
     labelled(out, "sendmail", &[socket, directory])
-}
-
-/// What stands in the way of local mail.
-fn local_warnings(settings: &Settings) -> Vec<String> {
-    let places = &settings.listener.local;
-    let socket = places.socket.as_deref().and_then(bind::impassable);
-    // The queue belongs to the user of the relay, who may be another one than the user of this command.
-    let owner = fs::metadata(&settings.queue.directory)
-        .ok()
-        .map(|metadata| (metadata.uid(), metadata.gid()));
-    let directory = places.drop_directory.as_deref();
-    let directory = directory.map(|path| drop_directory::faults(path, owner)).unwrap_or_default();
-    socket.into_iter().chain(directory).collect()
 }
 
 fn print_people(out: &mut dyn Write, settings: &Settings) -> io::Result<()> {

@@ -6,9 +6,9 @@
 mod auth;
 mod check;
 mod check_listener;
-mod check_places;
 mod clients;
 mod dead;
+mod doctor;
 mod health;
 mod migrate;
 mod password;
@@ -71,6 +71,9 @@ enum Command {
         #[arg(long, conflicts_with = "json")]
         account: bool,
     },
+    /// Find out what is wrong: every check of this machine, the daemon and the upstream, each with what mends it. Exit
+    /// code 0 when all is well, 1 when something fails, 69 when no daemon answers (the rest is checked all the same).
+    Doctor(doctor::Arguments),
     /// Show on one screen what waits, why, until when, and what to do.
     Status(remote::Arguments),
     /// Look at queued messages, retry them, or remove them.
@@ -176,6 +179,7 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Sandbox(arguments) => sandbox::run(out, config, &arguments),
         Command::Check { account: true, .. } => check::account(config),
         Command::Check { json, .. } => check::run(out, config, json),
+        Command::Doctor(arguments) => doctor::run(out, config, &arguments),
         Command::Status(remote) => remote::run(out, config, &remote, remote::Question::Status),
         Command::Queue { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Queue(command))

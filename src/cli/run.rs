@@ -12,10 +12,11 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{check_listener, runtime::Runtime};
+use super::runtime::Runtime;
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
+    doctor::door,
     exit::{Exit, Failure},
     listener::BindError,
     queue::Queue,
@@ -76,9 +77,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<(), Failure>
 /// Says what may go wrong with the configuration on this very machine.
 fn warn_of_surroundings(settings: &Settings, addresses: &[SocketAddr], now: Timestamp) {
     let files = settings.listener.tls.as_ref();
-    for words in
-        files.map(|files| check_listener::certificate_warnings(files, now)).unwrap_or_default()
-    {
+    for words in files.map(|files| door::certificate_warnings(files, now)).unwrap_or_default() {
         tracing::warn!("{words}");
     }
     let store = host::resolved(&settings.queue.directory);

@@ -23,6 +23,7 @@ use crate::{
     },
     clock::{Clock as _, Stopwatch, SystemClock, Timestamp},
     exit::{Exit, Failure},
+    findings::Outcome,
     queue::id::QueueId,
     sendmail::{
         Call,
@@ -82,6 +83,39 @@ pub(super) fn run(
     remote::with_client(config, &arguments.remote, |client| {
         runtime.block_on(follow(out, &client, arguments, id))
     })
+}
+
+/// Hands a test message for root to the daemon.
+pub(super) fn hand_over_to_root(
+    config: Option<&Path>,
+    remote: &remote::Arguments,
+) -> Result<QueueId, Failure> {
+    let arguments =
+        Arguments { to: Vec::new(), from: None, wait: false, timeout: 0, remote: remote.clone() };
+    hand_over(config, &arguments)
+}
+
+/// What has become of it after so long at most.
+pub(super) async fn outcome(client: &Client, id: QueueId, limit: Duration) -> Outcome {
+    let (clock, watch) = (SystemClock::new(), Stopwatch::start());
+    loop {
+        let message = match client.message(id).await {
+            Ok(message) => message,
+            Err(error) => return Outcome::fail(error.to_string(), "Run: pillarbox status"),
+        };
+        let words: Vec<String> =
+            stages(&message, clock.wall()).into_iter().map(|stage| stage.words).collect();
+        let over = message.recipients.iter().all(is_final);
+        if over || watch.elapsed() >= limit {
+            let words = format!("{id}: {}", words.join(", "));
+            return match verdict(&message, over, limit) {
+                Ok(()) => Outcome::pass(words),
+                Err(_) if over => Outcome::fail(words, "The reply says why; see docs/gmail.md"),
+                Err(_) => Outcome::warn(words, format!("Run: pillarbox queue show {id}")),
+            };
+        }
+        clock.sleep(LOOK_INTERVAL).await;
+    }
 }
 
 /// Hands it to the daemon. Nothing is left in the drop directory: who tests wants to know that there is no daemon.

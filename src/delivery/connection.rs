@@ -41,12 +41,25 @@ const SPEED_MIN: u64 = 4 * 1024;
 /// An open connection, logged in and ready for MAIL.
 pub(super) struct Connection {
     wire: Wire,
+    /// The server's first reply.
+    greeting: String,
     capabilities: Capabilities,
     limits: Limits,
     /// The last transaction ended early, so the server still has its sender and recipients.
     needs_reset: bool,
     /// MAIL goes without parameters, because the server did not understand it with them.
     without_parameters: bool,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight {
+    /// Its first reply.
+    pub(crate) greeting: String,
+    /// What it offers to a client that has not logged in.
+    pub(crate) capabilities: Capabilities,
+    /// Its certificate (DER) and the version of TLS.
+    pub(crate) protection: Option<(Vec<u8>, &'static str)>,
 }
 
 /// How the way of the message to its final dot ended.
@@ -88,6 +101,7 @@ impl Connection {
         let reached = reach(options, way, trust).await;
         let mut connection = Self {
             wire: reached.map_err(|fault| broken(Stage::Connect, fault))?,
+            greeting: String::new(),
             capabilities: Capabilities::default(),
             limits: options.limits.clone(),
             needs_reset: false,
@@ -109,7 +123,7 @@ impl Connection {
         stage: &StageCell,
     ) -> Result<(), Answer> {
         stage.enter(Stage::Greeting);
-        self.positive(Stage::Greeting).await?;
+        self.greeting = self.positive(Stage::Greeting).await?.to_string();
         self.hello(options, stage).await?;
         if way.tls == Tls::Starttls {
             stage.enter(Stage::Starttls);
@@ -156,6 +170,15 @@ impl Connection {
         match self.reply(stage).await? {
             reply if reply.is_positive() => Ok(reply),
             reply => Err(Answer::Replied { stage, reply }),
+        }
+    }
+
+    /// What the server says of itself.
+    pub(super) fn sight(&self) -> Sight {
+        Sight {
+            greeting: self.greeting.clone(),
+            capabilities: self.capabilities,
+            protection: self.wire.protection(),
         }
     }
 

@@ -21,6 +21,7 @@ mod gmail_replies;
 pub(crate) mod https;
 mod in_flight;
 mod in_step;
+pub(crate) mod inspection;
 mod names;
 pub mod oauth;
 mod options;

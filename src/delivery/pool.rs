@@ -18,6 +18,7 @@ use super::{
     account::Account,
     connection::Connection,
     in_flight::Stranded,
+    inspection::{self, LoginProof},
     oauth::tokens::LOOK_EVERY,
     options::Options,
     outcome::{self, AttemptLog},
@@ -86,6 +87,11 @@ impl PoolHandle {
     /// Ends every pause: a person says that the cause is gone. One message is tried first.
     pub async fn resume(&self) -> AccountState {
         self.shared.resume().await
+    }
+
+    /// Logs in once, sends nothing, and says what the upstream made of it.
+    pub(crate) async fn prove_login(&self) -> LoginProof {
+        inspection::prove(&self.shared).await
     }
 }
 

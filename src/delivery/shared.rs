@@ -370,7 +370,7 @@ impl Shared {
     }
 }
 
-fn tokens(options: &Options, clock: &Arc<dyn Clock>) -> Option<Arc<Tokens>> {
+pub(super) fn tokens(options: &Options, clock: &Arc<dyn Clock>) -> Option<Arc<Tokens>> {
     let login = options.login.as_ref()?;
     let PasswordSource::Tokens(tokens) = &login.password else { return None };
     let (tokens, ca_file) = (oauth::Options::clone(tokens), options.ca_file.clone());

@@ -12,7 +12,11 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ProtocolVersion, pki_types::ServerName},
+};
 
 use super::answer::Fault;
 use crate::smtp::client::reply::{Reply, ReplyBuffer};
@@ -57,6 +61,19 @@ impl Wire {
             written: 0,
             said_anything: false,
         }
+    }
+
+    /// The server's own certificate (DER) and the version of TLS, once there is TLS.
+    pub(super) fn protection(&self) -> Option<(Vec<u8>, &'static str)> {
+        let Transport::Encrypted(stream) = &self.transport else { return None };
+        let session = stream.get_ref().1;
+        let certificate = session.peer_certificates()?.first()?.to_vec();
+        let version = match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS",
+        };
+        Some((certificate, version))
     }
 
     /// What is written next, to be added to.

@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::special_networks::is_public;
+use super::{special_networks::is_public, volume};
 use crate::{
     handbook,
     listener::Options,
@@ -169,12 +169,19 @@ impl Machine {
     /// Asks the kernel.
     #[must_use]
     pub(crate) fn of_this_process() -> Self {
+        Self::below(Path::new("/"))
+    }
+
+    /// Asks the kernel whose `proc` is below `root`.
+    #[must_use]
+    pub(crate) fn below(root: &Path) -> Self {
+        let text = |name: &str| read(&root.join("proc").join(name));
         Self {
-            route: read("/proc/net/route"),
-            ipv6_route: read("/proc/net/ipv6_route"),
-            fib_trie: read("/proc/net/fib_trie"),
-            if_inet6: read("/proc/net/if_inet6"),
-            mountinfo: read("/proc/self/mountinfo"),
+            route: text("net/route"),
+            ipv6_route: text("net/ipv6_route"),
+            fib_trie: text("net/fib_trie"),
+            if_inet6: text("net/if_inet6"),
+            mountinfo: text("self/mountinfo"),
         }
     }
 
@@ -209,21 +216,31 @@ impl Machine {
         addresses
     }
 
-    /// The kind of file system that holds `path`, such as `ext4`. The path must be resolved: see
-    /// [`resolved`].
+    /// What holds `path`. The path must be resolved: see [`resolved`].
     #[must_use]
-    pub(crate) fn file_system(&self, path: &Path) -> Option<&str> {
+    pub(crate) fn mount(&self, path: &Path) -> Option<Mount> {
         let mounts = self.mountinfo.lines().filter_map(|line| {
             let (place, kind) = line.split_once(" - ")?;
-            let mount_point = unescaped(place.split(' ').nth(4)?);
-            Some((mount_point, kind.split(' ').next()?))
+            let mut words = place.split(' ').skip(3);
+            let (root, mount_point) = (unescaped(words.next()?), unescaped(words.next()?));
+            let kind = kind.split(' ').next()?.to_owned();
+            Some((mount_point, Mount { root, kind }))
         });
         // Of two at one place the later one covers the earlier.
         mounts
             .filter(|(mount_point, _)| path.starts_with(mount_point))
             .max_by_key(|(mount_point, _)| mount_point.components().count())
-            .map(|(_, kind)| kind)
+            .map(|(_, mount)| mount)
     }
+}
+
+/// A file system, or the part of one that is mounted somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Which part of the file system it is.
+    pub(crate) root: PathBuf,
+    /// Such as `ext4`.
+    pub(crate) kind: String,
 }
 
 /// The path without links, also when its last parts do not exist yet.
@@ -238,7 +255,7 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
     found.unwrap_or_else(|| path.to_owned())
 }
 
-fn read(path: &str) -> String {
+fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(TEXT_BYTES_MAX).read_to_end(&mut bytes));
     read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
@@ -275,25 +292,6 @@ fn unescaped(text: &str) -> PathBuf {
         .into()
 }
 
-/// File systems whose content ends with the machine's run.
-const VOLATILE: [&str; 3] = ["tmpfs", "ramfs", "devtmpfs"];
-/// File systems that end with their container.
-const OF_CONTAINERS: [&str; 3] = ["overlay", "aufs", "fuse.fuse-overlayfs"];
-/// File systems behind a network.
-const REMOTE: [&str; 11] = [
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "ceph",
-    "afs",
-    "fuse.sshfs",
-    "fuse.glusterfs",
-    "fuse.s3fs",
-];
-
 /// Something that a person should look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -318,19 +316,31 @@ pub fn warnings(
     store: &Path,
     machine: &Machine,
 ) -> Vec<Warning> {
-    let gateways = gateways(listener, addresses, machine);
-    let door = open_door(listener, addresses, machine);
-    gateways
+    gateways(listener, addresses, machine)
         .into_iter()
-        .chain(volatile(store, machine))
-        .chain(door)
-        .chain(proxies(listener))
-        .chain(ipv6_alone(addresses))
+        .chain(volume::warning(store, machine))
+        .chain(open_addresses(listener, addresses, machine))
         .collect()
 }
 
+/// What may go wrong because of the addresses that are listened on.
+#[must_use]
+pub(crate) fn open_addresses(
+    listener: &Options,
+    addresses: &[SocketAddr],
+    machine: &Machine,
+) -> Vec<Warning> {
+    let door = open_door(listener, addresses, machine);
+    door.into_iter().chain(proxies(listener)).chain(ipv6_alone(addresses)).collect()
+}
+
 /// A trusted network that holds the gateway.
-fn gateways(listener: &Options, addresses: &[SocketAddr], machine: &Machine) -> Vec<Warning> {
+#[must_use]
+pub(crate) fn gateways(
+    listener: &Options,
+    addresses: &[SocketAddr],
+    machine: &Machine,
+) -> Vec<Warning> {
     if addresses.iter().all(|address| address.ip().is_loopback()) {
         return Vec::new();
     }
@@ -348,25 +358,6 @@ fn gateways(listener: &Options, addresses: &[SocketAddr], machine: &Machine) -> 
         })
     });
     gateways.collect()
-}
-
-/// A queue that does not last.
-fn volatile(store: &Path, machine: &Machine) -> Option<Warning> {
-    let kind = machine.file_system(store)?;
-    let why = if VOLATILE.contains(&kind) {
-        "which is empty after a restart of the machine: mail that was accepted would be lost"
-    } else if OF_CONTAINERS.contains(&kind) {
-        "which goes when its container is removed: mail that was accepted would be lost"
-    } else if REMOTE.contains(&kind) {
-        "a network file system: neither its locks nor its syncs can be relied on, so mail could be lost or sent twice"
-    } else {
-        return None;
-    };
-    Some(Warning {
-        what: format!("the queue's directory {} is on {kind}, {why}", store.display()),
-        remedy: "Mount a volume or a local disk there, or set queue.directory to a place on one"
-            .into(),
-    })
 }
 
 /// Addresses that strangers reach although none of them could log in.
@@ -548,9 +539,9 @@ mod tests {
             ("/var/lib/with blank/queue", "tmpfs"),
             ("/srv/mail", "nfs4"),
         ] {
-            assert_eq!(machine.file_system(Path::new(path)), Some(kind), "{path}");
+            assert_eq!(machine.mount(Path::new(path)).unwrap().kind, kind, "{path}");
         }
-        assert_eq!(Machine::default().file_system(Path::new("/")), None);
+        assert_eq!(Machine::default().mount(Path::new("/")), None);
     }
 
     #[test]
@@ -574,7 +565,7 @@ mod tests {
             mountinfo: nonsense,
         };
         assert_eq!((machine.gateways(), machine.public_addresses()), (vec![], vec![]));
-        assert_eq!(machine.file_system(Path::new("/")), None);
+        assert_eq!(machine.mount(Path::new("/")), None);
     }
 
     #[test]

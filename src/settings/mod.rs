@@ -18,6 +18,7 @@ mod strangers;
 mod surroundings;
 mod upstream;
 mod value;
+pub(crate) mod volume;
 
 use std::{
     fmt,

@@ -98,6 +98,11 @@ impl Home {
         home
     }
 
+    /// The same, later.
+    pub(crate) fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
     /// Puts the state directory elsewhere, such as on a small loop device. Call [`Self::configure`] next.
     pub(crate) fn state_at(mut self, state: &Path) -> Self {
         self.state = state.to_owned();

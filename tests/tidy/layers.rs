@@ -22,6 +22,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("budget", 1),
     ("tasks", 1),
     ("quantities", 1),
+    ("findings", 1),
     ("aliases_file", 2),
     ("passwd", 2),
     ("queue", 2),
@@ -32,10 +33,11 @@ const LAYERS: &[(&str, u8)] = &[
     ("settings", 4),
     ("admin", 4),
     ("supervision", 4),
-    ("daemon", 5),
+    ("doctor", 5),
     ("sandbox", 5),
-    ("cli", 6),
-    ("main", 7),
+    ("daemon", 6),
+    ("cli", 7),
+    ("main", 8),
 ];
 
 /// Packages below the program, which it names as if they were modules of its own (`src/lib.rs`). Any file may import

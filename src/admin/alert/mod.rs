@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use self::{
     outputs::Outbox,
-    watch::{AccountTrouble, Dropped, Facts, Watch},
+    watch::{AccountTrouble, Alert, Dropped, Facts, Kind, State, Watch},
 };
 use crate::{
     admin::{
@@ -47,11 +47,7 @@ pub(crate) struct Options {
 
 /// Works until it is dropped. Also when nobody is to be told it looks, for the log and for probes.
 pub(crate) async fn run(options: Options, sources: Sources) {
-    let command =
-        (!options.command.is_empty()).then(|| Outbox::of_command(options.command.clone()));
-    let webhook = options.webhook.clone();
-    let webhook = webhook.map(|address| Outbox::new(address, options.ca_file.clone()));
-    let mut outboxes: Vec<Outbox> = command.into_iter().chain(webhook).collect();
+    let mut outboxes = outboxes(&options);
     let (mut watch, mut door) = (Watch::new(options.watch), Door::default());
     let mut steps = Steps::since(sources.clock.now());
     loop {
@@ -75,6 +71,32 @@ pub(crate) async fn run(options: Options, sources: Sources) {
         }
         sources.clock.sleep(CHECK).await;
     }
+}
+
+fn outboxes(options: &Options) -> Vec<Outbox> {
+    let command =
+        (!options.command.is_empty()).then(|| Outbox::of_command(options.command.clone()));
+    let webhook = options.webhook.clone();
+    let webhook = webhook.map(|address| Outbox::new(address, options.ca_file.clone()));
+    command.into_iter().chain(webhook).collect()
+}
+
+/// Sends one alert by every way, at once and once; returns the number of ways, and which of them failed and why.
+pub(crate) async fn try_ways(options: &Options, now: Timestamp) -> (usize, Vec<String>) {
+    let (outboxes, host) = (outboxes(options), &options.watch.hostname);
+    let alert = Alert {
+        kind: Kind::Test,
+        state: State::Begins,
+        host: host.clone(),
+        at: now,
+        subject: format!("{host}: a test of the way by which alerts come; nothing is wrong"),
+        remedy: String::new(),
+    };
+    let mut failures = Vec::new();
+    for outbox in &outboxes {
+        failures.extend(outbox.try_once(&alert).await.err());
+    }
+    (outboxes.len(), failures)
 }
 
 /// Whether clients were refused at the last look, so that the log has a line when that changes.

@@ -156,6 +156,12 @@ impl Outbox {
         Self { way, waiting: VecDeque::new(), failures: 0, not_before: Timestamp(0), trouble: None }
     }
 
+    /// Hands one over at once, whatever waits, or says which way failed and why.
+    pub(super) async fn try_once(&self, alert: &Alert) -> Result<(), String> {
+        let handed = self.way.hand_over(alert).await;
+        handed.map_err(|error| format!("{}: {error}", self.way.shown()))
+    }
+
     /// Adds an alert.
     pub(crate) fn push(&mut self, alert: Alert) {
         if self.waiting.len() == WAITING_MAX

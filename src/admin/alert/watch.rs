@@ -46,10 +46,13 @@ pub(crate) enum Kind {
     Dropped,
     /// A task of the relay has failed and was started again.
     Task,
+    /// Nothing: somebody wants to see whether alerts arrive.
+    Test,
 }
 
 impl Kind {
-    /// In the order in which they are told, the gravest first: there may be no room for all in one hour.
+    /// What is looked for each time, in the order in which it is told, the gravest first: there may be no room for all in
+    /// one hour.
     const ALL: [Self; 9] = [
         Self::Store,
         Self::Account,
@@ -274,7 +277,8 @@ impl Watch {
             | Kind::OldestMessage
             | Kind::BudgetLow
             | Kind::BudgetNearlySpent
-            | Kind::Held => {}
+            | Kind::Held
+            | Kind::Test => {}
         }
     }
 
@@ -365,7 +369,8 @@ impl Watch {
             Kind::Held => self.held(facts),
             Kind::Dropped => self.dropped(now, facts.dropped.as_ref()?),
             Kind::Task => self.task(facts),
-            Kind::BudgetLow | Kind::BudgetNearlySpent => None,
+            // The last one is nothing that holds.
+            Kind::BudgetLow | Kind::BudgetNearlySpent | Kind::Test => None,
         }
     }
 

@@ -10,6 +10,8 @@ use super::reply::Reply;
 pub struct Capabilities {
     /// RFC 1870.
     pub size: bool,
+    /// The octets of the largest message that is taken; none where the server names no limit.
+    pub size_max: Option<u64>,
     /// RFC 2920.
     pub pipelining: bool,
     /// RFC 6152.
@@ -42,7 +44,12 @@ impl Capabilities {
             let mut words =
                 line.split(|separator: char| separator.is_ascii_whitespace() || separator == '=');
             match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
-                "SIZE" => capabilities.size = true,
+                "SIZE" => {
+                    capabilities.size = true;
+                    // 0 says that there is no fixed limit.
+                    let octets = words.next().and_then(|word| word.parse().ok());
+                    capabilities.size_max = octets.filter(|octets| *octets > 0);
+                }
                 "PIPELINING" => capabilities.pipelining = true,
                 "8BITMIME" => capabilities.eight_bit_mime = true,
                 "SMTPUTF8" => capabilities.internationalized = true,
@@ -82,6 +89,7 @@ mod tests {
                      ENHANCEDSTATUSCODES\nPIPELINING\nCHUNKING\nSMTPUTF8";
         let all = Capabilities {
             size: true,
+            size_max: Some(35_882_577),
             pipelining: true,
             eight_bit_mime: true,
             internationalized: true,
@@ -97,6 +105,9 @@ mod tests {
         assert_eq!(of(&gmail.to_lowercase()), all);
         assert_eq!(of("PIPELINING is my name"), Capabilities::default());
         assert!(of("relay\nDSN").dsn);
+        for unlimited in ["relay\nSIZE", "relay\nSIZE 0", "relay\nSIZE much"] {
+            assert_eq!((of(unlimited).size, of(unlimited).size_max), (true, None), "{unlimited}");
+        }
     }
 
     #[test]

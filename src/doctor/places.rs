@@ -1,4 +1,4 @@
-//! The part of `pillarbox check` about files, programs and addresses that relay.toml names.
+//! The files, programs and addresses that relay.toml names, as they are on this machine.
 //!
 //! Rule: it only looks (an address is taken for a moment and given back); what only the relay's own user could find out
 //! is a warning for another user.
@@ -22,7 +22,7 @@ use crate::{
         self, Login, PasswordSource,
         oauth::{ClientSource, Grant, SecretSource},
     },
-    listener::{self, BindError},
+    listener::{BindError, bind, drop_directory},
     settings::{SYSTEM_FILE, Settings},
 };
 
@@ -31,18 +31,32 @@ const OPEN_TO_OTHERS: u32 = 0o026;
 /// How the password's file is called in words.
 const PASSWORD: &str = "password file";
 
-/// What was found.
+/// What was found. Each text says what is the matter and, behind a semicolon or in a line of its own, what to do.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    /// What keeps the relay from starting, or mail from leaving.
-    pub(super) wrong: Vec<String>,
+pub(crate) struct Found {
+    /// What keeps the relay from starting, from being safe, or mail from leaving.
+    pub(crate) wrong: Vec<String>,
     /// What a person should look at.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Found {
+    /// Both together.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.wrong.extend(other.wrong);
+        self.warnings.extend(other.warnings);
+        self
+    }
 }
 
 /// Looks at all of them.
-pub(super) fn look(settings: &Settings) -> Found {
-    let mut looking = Looking { runner: Runner::of(settings), found: Found::default() };
+pub(crate) fn look(settings: &Settings) -> Found {
+    secrets(settings).and(alert(settings)).and(store(settings)).and(addresses(settings))
+}
+
+/// Secrets, and what else the relay reads to be trusted or to trust.
+pub(crate) fn secrets(settings: &Settings) -> Found {
+    let mut looking = Looking::of(settings);
     let delivery = &settings.delivery;
     if let Some(login) = &delivery.login {
         looking.login(login, &delivery.host);
@@ -50,9 +64,7 @@ pub(super) fn look(settings: &Settings) -> Found {
             looking.program(words, "upstream.password_command");
         }
     }
-    if let Some(path) = &delivery.ca_file {
-        looking.ca_file(path);
-    }
+    let mut looking = Looking { found: looking.found.and(trust(settings)), ..looking };
     let listener = &settings.listener;
     let tls = listener.tls.iter().flat_map(|files| {
         [(&files.certificate, "listener.tls_certificate"), (&files.key, "listener.tls_key")]
@@ -61,21 +73,63 @@ pub(super) fn look(settings: &Settings) -> Found {
     for (path, key) in tls.chain(users) {
         looking.readable(path, key);
     }
-    looking.program(&settings.alert.command, "alert.command");
-    if let Some(outputs::Address::File { path, mounted }) = &settings.alert.webhook {
+    looking.found
+}
+
+/// The further trust root of the upstream.
+pub(crate) fn trust(settings: &Settings) -> Found {
+    let mut looking = Looking::of(settings);
+    if let Some(path) = &settings.delivery.ca_file {
+        looking.ca_file(path);
+    }
+    looking.found
+}
+
+/// Who is told without mail.
+pub(crate) fn alert(settings: &Settings) -> Found {
+    let (mut looking, alert) = (Looking::of(settings), &settings.alert);
+    looking.program(&alert.command, "alert.command");
+    if let Some(outputs::Address::File { path, mounted }) = &alert.webhook {
         looking.secret(path, "webhook file", "with its address on the first line", *mounted);
     }
-    if let Some(webhook) = settings.alert.webhook.as_ref().filter(|webhook| webhook.holds_none()) {
+    if let Some(webhook) = alert.webhook.as_ref().filter(|webhook| webhook.holds_none()) {
         let words = format!(
             "{} is without an address, such as https://alerts.example.org/hook, on the first line of its file",
             webhook.shown()
         );
         looking.found.wrong.push(words);
     }
+    looking.found
+}
+
+/// Where mail waits, and the admin socket.
+pub(crate) fn store(settings: &Settings) -> Found {
+    let mut looking = Looking::of(settings);
     looking.directory(&settings.queue.directory, "queue.directory");
     looking.parent(&settings.admin.socket, "admin.socket");
+    looking.found
+}
+
+/// The addresses that a start listens on.
+pub(crate) fn addresses(settings: &Settings) -> Found {
+    let mut looking = Looking::of(settings);
     looking.addresses(settings);
     looking.found
+}
+
+/// What stands in the way of local mail: its socket, and its drop directory.
+pub(crate) fn local(settings: &Settings) -> [Found; 2] {
+    let places = &settings.listener.local;
+    let socket = places.socket.as_deref().and_then(bind::impassable);
+    let directory = places.drop_directory.as_deref();
+    let owner = owner_of(&settings.queue.directory);
+    let directory = directory.map(|path| drop_directory::faults(path, owner)).unwrap_or_default();
+    [socket.into_iter().collect(), directory].map(|warnings| Found { warnings, ..Found::default() })
+}
+
+/// The queue belongs to the user of the relay, who may be another one than the user of this command.
+fn owner_of(directory: &Path) -> Option<(u32, u32)> {
+    fs::metadata(directory).ok().map(|metadata| (metadata.uid(), metadata.gid()))
 }
 
 /// Who runs the relay, and who looks.
@@ -91,11 +145,8 @@ struct Runner {
 impl Runner {
     fn of(settings: &Settings) -> Self {
         let caller = geteuid().as_raw();
-        let owner = fs::metadata(&settings.queue.directory).ok();
-        let (uid, gid) = owner.map_or_else(
-            || (caller, rustix::process::getegid().as_raw()),
-            |metadata| (metadata.uid(), metadata.gid()),
-        );
+        let (uid, gid) = owner_of(&settings.queue.directory)
+            .unwrap_or_else(|| (caller, rustix::process::getegid().as_raw()));
         Self { uid, gid, caller, has_unit: has_unit() }
     }
 
@@ -145,6 +196,10 @@ struct Looking {
 }
 
 impl Looking {
+    fn of(settings: &Settings) -> Self {
+        Self { runner: Runner::of(settings), found: Found::default() }
+    }
+
     fn login(&mut self, login: &Login, host: &str) {
         let file = match &login.password {
             PasswordSource::File(path) => Some((path, PASSWORD, false)),
@@ -210,7 +265,7 @@ impl Looking {
         }
         let mode = metadata.permissions().mode() & 0o7777;
         if !mounted && mode & OPEN_TO_OTHERS != 0 {
-            self.found.warnings.push(format!(
+            self.found.wrong.push(format!(
                 "the {what} {shown} (mode {mode:04o}) is open to others, so the relay will not use it; \
                  run: chmod g-w,o-rw {shown}"
             ));
@@ -374,7 +429,7 @@ impl Looking {
         let faults: Vec<_> = listener
             .addresses
             .iter()
-            .filter_map(|endpoint| listener::bind::fault(endpoint.address, &listener.addresses))
+            .filter_map(|endpoint| bind::fault(endpoint.address, &listener.addresses))
             .collect();
         let some_work = faults.len() < listener.addresses.len();
         for fault in faults {

@@ -1,0 +1,128 @@
+//! The order of the checks, with their stable names, and the first of them: the configuration.
+//!
+//! Rule: a name is never changed, for scripts and alerts know it; docs/operating.md says what each looks at.
+
+use std::sync::Arc;
+
+use crate::{
+    findings::Outcome,
+    settings::{
+        Settings, SettingsError,
+        problem::{Place, Problem},
+    },
+};
+
+/// Every check, in the order in which they are shown: this machine first, then the daemon, then the upstream.
+pub(crate) const NAMES: [&str; 31] = [
+    "configuration",
+    "secret-files",
+    "users",
+    "store-directory",
+    "store-volume",
+    "store-space",
+    "set-aside-files",
+    "listening-addresses",
+    "gateway-trust",
+    "listener-certificate",
+    "local-socket",
+    "drop-directory",
+    "sendmail-program",
+    "aliases",
+    "sender",
+    "clock",
+    "unit",
+    "daemon",
+    "versions",
+    "account",
+    "budget",
+    "oldest-message",
+    "dead-letters",
+    "unknown-replies",
+    "dns",
+    "upstream-ports",
+    "upstream-tls",
+    "upstream-greeting",
+    "login",
+    "tokens",
+    "alert-path",
+];
+
+/// Those on the way to the upstream, each of which needs the one before it.
+pub(super) const WAY: [&str; 5] =
+    ["dns", "upstream-ports", "upstream-tls", "upstream-greeting", "login"];
+/// Those that need no configuration, because the machine or the daemon alone says it.
+const WITHOUT_SETTINGS: [&str; 10] = [
+    "configuration",
+    "sendmail-program",
+    "clock",
+    "unit",
+    "daemon",
+    "versions",
+    "account",
+    "budget",
+    "dead-letters",
+    "unknown-replies",
+];
+
+/// Those that only the running daemon can answer.
+const OF_DAEMON: [&str; 7] = [
+    "daemon",
+    "versions",
+    "account",
+    "budget",
+    "oldest-message",
+    "dead-letters",
+    "unknown-replies",
+];
+
+/// Whether a check can say nothing without a daemon.
+#[must_use]
+pub(crate) fn needs_daemon(name: &str) -> bool {
+    OF_DAEMON.contains(&name)
+}
+
+/// Whether a check can say nothing without a configuration.
+pub(super) fn needs_settings(name: &str) -> bool {
+    !WITHOUT_SETTINGS.contains(&name)
+}
+
+/// The configuration.
+pub(super) fn configuration(settings: &Result<Arc<Settings>, Arc<SettingsError>>) -> Outcome {
+    let told = |error: &SettingsError| match error {
+        SettingsError::Invalid(problems) => {
+            let first = problems.first();
+            let more = problems.len().saturating_sub(1);
+            let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+            let seen = first.map(|problem| format!("{}{}{more}", place(problem), problem.what));
+            let remedy = first.and_then(|problem| problem.remedy.clone());
+            (seen.unwrap_or_default(), remedy.unwrap_or_else(|| "Run: pillarbox check".into()))
+        }
+        SettingsError::Unreadable { path, reason, remedy } => {
+            (format!("{} cannot be read: {reason}", path.display()), remedy.clone())
+        }
+        SettingsError::Untrusted { path, reason } => (
+            format!("{} does not count: {reason}", path.display()),
+            "Name it with --config, or make sure that nobody else may write it".into(),
+        ),
+        SettingsError::NoAccount(words) => {
+            let (what, remedy) = words.split_once("\n\n").unwrap_or((words, ""));
+            (what.to_owned(), remedy.to_owned())
+        }
+    };
+    let error = match settings {
+        Err(error) => told(error),
+        Ok(settings) => match settings.require_account() {
+            Ok(()) => return Outcome::pass(format!("complete: {}", settings.source)),
+            Err(error) => told(&error),
+        },
+    };
+    Outcome::fail(error.0, error.1)
+}
+
+/// Where it is, on one line and without an excerpt.
+fn place(problem: &Problem) -> String {
+    match &problem.place {
+        Place::File { name, line, .. } => format!("{name}, line {line}: "),
+        Place::Variable(name) | Place::Unwritten(name) => format!("{name}: "),
+    }
+}

@@ -1,0 +1,118 @@
+//! The findings of a diagnosis: what each check saw, its verdict, and what mends it.
+//!
+//! Rule: pure; whatever a finding says is printable and of bounded length, whoever has said it first. Fields are added,
+//! never renamed or removed, because programs read them. Must not know how anything is found out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::Timestamp, text};
+
+/// Octets of what was seen, and of the remedy: a few lines on a screen, with a whole reply of a server in them.
+const WORDS_LENGTH_MAX: usize = 1_500;
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// It is well.
+    Pass,
+    /// It was not looked at; what was seen says why.
+    Skipped,
+    /// A person should look at it.
+    Warn,
+    /// Mail is in danger, or does not leave.
+    Fail,
+}
+
+/// How a check ended, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// In a word.
+    pub(crate) verdict: Verdict,
+    /// What was seen, or why nothing was.
+    pub(crate) seen: String,
+    /// What mends it; empty when nothing must be done.
+    pub(crate) remedy: String,
+}
+
+impl Outcome {
+    fn new(verdict: Verdict, seen: &str, remedy: &str) -> Self {
+        let bounded = |words: &str| {
+            let one_line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+            text::printable_within(&one_line, WORDS_LENGTH_MAX)
+        };
+        Self { verdict, seen: bounded(seen), remedy: bounded(remedy) }
+    }
+
+    /// It is well.
+    #[must_use]
+    pub(crate) fn pass(seen: impl AsRef<str>) -> Self {
+        Self::new(Verdict::Pass, seen.as_ref(), "")
+    }
+
+    /// It was not looked at.
+    #[must_use]
+    pub(crate) fn skipped(why: impl AsRef<str>) -> Self {
+        Self::new(Verdict::Skipped, why.as_ref(), "")
+    }
+
+    /// A person should look at it.
+    #[must_use]
+    pub(crate) fn warn(seen: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
+        Self::new(Verdict::Warn, seen.as_ref(), remedy.as_ref())
+    }
+
+    /// Mail is in danger, or does not leave.
+    #[must_use]
+    pub(crate) fn fail(seen: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
+        Self::new(Verdict::Fail, seen.as_ref(), remedy.as_ref())
+    }
+
+    /// Whether something is the matter.
+    #[must_use]
+    pub(crate) fn is_trouble(&self) -> bool {
+        self.verdict >= Verdict::Warn
+    }
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    /// The check.
+    pub(crate) name: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+}
+
+/// All that was found at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// When it was begun.
+    pub(crate) at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub(crate) took_ms: u64,
+    /// One finding of each check, in their order.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Report {
+    /// How many ended so.
+    #[must_use]
+    pub(crate) fn count(&self, verdict: Verdict) -> usize {
+        self.findings.iter().filter(|finding| finding.outcome.verdict == verdict).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_is_one_printable_line_of_bounded_length() {
+        let words = format!("550 \u{1b}[2J no\r\n  more {}", "x".repeat(10_000));
+        let Outcome { seen, remedy, .. } = Outcome::fail(&words, &words);
+        assert!(seen.starts_with("550 \\u{1b}[2J no more x"), "{seen}");
+        assert!(seen.len() <= WORDS_LENGTH_MAX && remedy.len() <= WORDS_LENGTH_MAX);
+    }
+}

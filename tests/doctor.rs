@@ -1,0 +1,5 @@
+//! `pillarbox doctor`: broken set-ups, each with the one check that must find it, and the remedy that it must name.
+
+mod scene;
+mod setups;
+mod upstreams;
