@@ -17,10 +17,7 @@ use crate::{
     listener,
     message::identity::FromPolicy,
     quantities::{count, relative, size},
-    settings::{
-        host::{self, Warning},
-        volume,
-    },
+    settings::host::{self, Warning},
     smtp::address::Address,
 };
 
@@ -130,7 +127,7 @@ fn store_directory(scene: &Scene) -> Outcome {
 
 fn store_volume(scene: &Scene) -> Outcome {
     let store = host::resolved(scene.store());
-    match volume::warning(&store, &scene.machine.kernel) {
+    match host::volatile(&store, &scene.machine.kernel) {
         Some(Warning { what, remedy }) => Outcome::warn(what, remedy),
         None => match scene.machine.kernel.mount(&store) {
             Some(mount) => Outcome::pass(format!("on {}, which lasts", mount.kind)),

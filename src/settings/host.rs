@@ -14,7 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{special_networks::is_public, volume};
+use super::{
+    special_networks::is_public,
+    volume::{self, Mount},
+};
 use crate::{
     handbook,
     listener::Options,
@@ -234,15 +237,6 @@ impl Machine {
     }
 }
 
-/// A file system, or the part of one that is mounted somewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mount {
-    /// Which part of the file system it is.
-    pub(crate) root: PathBuf,
-    /// Such as `ext4`.
-    pub(crate) kind: String,
-}
-
 /// The path without links, also when its last parts do not exist yet.
 #[must_use]
 pub(crate) fn resolved(path: &Path) -> PathBuf {
@@ -318,9 +312,16 @@ pub fn warnings(
 ) -> Vec<Warning> {
     gateways(listener, addresses, machine)
         .into_iter()
-        .chain(volume::warning(store, machine))
+        .chain(volatile(store, machine))
         .chain(open_addresses(listener, addresses, machine))
         .collect()
+}
+
+/// A queue that does not last; its directory must be resolved.
+#[must_use]
+pub(crate) fn volatile(store: &Path, machine: &Machine) -> Option<Warning> {
+    let (what, remedy) = volume::trouble(store, &machine.mount(store)?)?;
+    Some(Warning { what, remedy })
 }
 
 /// What may go wrong because of the addresses that are listened on.

@@ -3,9 +3,16 @@
 //! Rule: what looks like a disk is told apart by the part of it that is mounted: engines give a volume without a name,
 //! and an emptyDir, a directory of the host's own disk. What is unknown is taken to last.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
-use super::host::{Machine, Mount, Warning};
+/// A file system, or the part of one that is mounted somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Which part of the file system it is.
+    pub(crate) root: PathBuf,
+    /// Such as `ext4`.
+    pub(crate) kind: String,
+}
 
 /// File systems whose content ends with the machine's run.
 const VOLATILE: [&str; 3] = ["tmpfs", "ramfs", "devtmpfs"];
@@ -43,11 +50,9 @@ enum End {
     Network,
 }
 
-/// What may go wrong with the queue's directory, which must be resolved.
-#[must_use]
-pub(crate) fn warning(store: &Path, machine: &Machine) -> Option<Warning> {
-    let mount = machine.mount(store)?;
-    let end = end(&mount)?;
+/// What may go wrong with the queue's directory on this, and what to do.
+pub(super) fn trouble(store: &Path, mount: &Mount) -> Option<(String, String)> {
+    let end = end(mount)?;
     let (place, kind) = (store.display(), &mount.kind);
     let lost = "mail that was accepted would be lost";
     let what = match end {
@@ -73,7 +78,7 @@ pub(crate) fn warning(store: &Path, machine: &Machine) -> Option<Warning> {
             "Mount a volume or a local disk there, or set queue.directory to a place on one".into()
         }
     };
-    Some(Warning { what: format!("the queue's directory {place} {what}"), remedy })
+    Some((format!("the queue's directory {place} {what}"), remedy))
 }
 
 fn end(mount: &Mount) -> Option<End> {
