@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 use crate::{
     admin::{
         self,
+        checkups::Checkups,
         context::Facts,
         socket::{Port, PortError, Socket},
     },
     clock::Clock,
     delivery::Pool,
+    doctor,
     listener::{self, BindError, Listener, OpenError},
     notices::Keeper,
     queue::{Queue, opening::QueueOpenError},
@@ -135,6 +137,7 @@ impl Daemon {
             stop: shutdown.watch(),
             mishaps: mishaps.clone(),
             outlook: Arc::default(),
+            checkups: Arc::new(Checkups::in_directory(&settings.queue.directory)),
             facts: Arc::new(facts(&settings, clock.as_ref(), &listener)),
         };
         let mut halves = JoinSet::new();
@@ -284,8 +287,15 @@ impl Services {
         store: &Arc<Queue>,
         sources: &admin::context::Sources,
     ) -> Self {
+        let told = sources;
         let (alert, sources) = (settings.alert.clone(), sources.clone());
         self.tend("alerts", move |_| admin::alert::run(alert.clone(), sources.clone()));
+        if settings.doctor {
+            let (settings, sources) = (Arc::new(settings.clone()), told.clone());
+            self.tend("diagnosis", move |_| {
+                doctor::daily::run(Arc::clone(&settings), sources.clone())
+            });
+        }
         let (notices, queue) = (settings.notices.clone(), Arc::clone(store));
         self.tend("notices", move |clock| {
             Keeper::new(notices.clone(), Arc::clone(&queue), clock).run()

@@ -102,6 +102,11 @@ impl Report {
     pub(crate) fn count(&self, verdict: Verdict) -> usize {
         self.findings.iter().filter(|finding| finding.outcome.verdict == verdict).count()
     }
+
+    /// Those that failed.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.outcome.verdict == Verdict::Fail)
+    }
 }
 
 #[cfg(test)]

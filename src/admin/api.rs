@@ -14,6 +14,7 @@ pub(crate) use crate::{
 use crate::{
     budget::Limit,
     clock::Timestamp,
+    findings::{Finding, Report, Verdict},
     listener::drop_directory::DropState,
     message::envelope::{Envelope, Lane},
     queue::{
@@ -65,6 +66,31 @@ pub(crate) struct Status {
     /// Refusals since the start that the table of known replies does not have; each is in the log in full.
     #[serde(default)]
     pub(crate) unknown_replies: u64,
+    /// The last diagnosis of itself.
+    #[serde(default)]
+    pub(crate) checkup: Option<Checkup>,
+}
+
+/// A diagnosis of itself in short; `pillarbox doctor` makes a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkup {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Checks that passed.
+    pub(crate) passed: u64,
+    /// Checks that warned, or failed.
+    pub(crate) troubles: Vec<Finding>,
+}
+
+impl From<&Report> for Checkup {
+    fn from(report: &Report) -> Self {
+        let troubles = report.findings.iter().filter(|finding| finding.outcome.is_trouble());
+        Self {
+            at: report.at,
+            passed: report.count(Verdict::Pass) as u64,
+            troubles: troubles.cloned().collect(),
+        }
+    }
 }
 
 /// The upstream account.

@@ -21,7 +21,10 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::api::{Kind, Message, PAGE_DEFAULT, PAGE_MAX, QueuePage, Refused};
+use super::{
+    api::{Kind, Message, PAGE_DEFAULT, PAGE_MAX, QueuePage, Refused},
+    checkups::Checkups,
+};
 use crate::{
     budget::Limit,
     clock::{Clock, Moment},
@@ -120,6 +123,8 @@ pub(crate) struct Sources {
     pub(crate) mishaps: Mishaps,
     /// What the last walks through the queue have found.
     pub(crate) outlook: Arc<Outlook>,
+    /// The diagnoses of itself.
+    pub(crate) checkups: Arc<Checkups>,
     /// The rest.
     pub(crate) facts: Arc<Facts>,
 }

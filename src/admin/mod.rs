@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf};
 pub(crate) mod alert;
 pub(crate) mod api;
 mod audience;
+pub(crate) mod checkups;
 pub(crate) mod client;
 pub(crate) mod context;
 pub(crate) mod health;

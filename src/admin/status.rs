@@ -12,7 +12,10 @@ use axum::{
 };
 
 use super::{
-    api::{Account, Budget, Clients, Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient, Status},
+    api::{
+        Account, Budget, Checkup, Clients, Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient,
+        Status,
+    },
     context::{Json, Refusal, Sources},
 };
 use crate::{
@@ -77,6 +80,7 @@ pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
         refused: summary.refused,
         errors: pool.errors.into_iter().rev().collect(),
         unknown_replies: pool.counters.unknown_replies,
+        checkup: sources.checkups.last().as_deref().map(Checkup::from),
     })
 }
 

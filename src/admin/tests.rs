@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     api::{Because, Kind},
+    checkups::Checkups,
     client::{Client, ClientError},
     context::{Facts, Sources, Upstream},
     health::Grade,
@@ -121,6 +122,7 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         stop: stop.watch(),
         mishaps: crate::tasks::Mishaps::default(),
         outlook: Arc::default(),
+        checkups: Arc::new(Checkups::in_directory(directory.path())),
         facts: Arc::new(facts),
     };
     let socket = Socket::bind(&path, its_clock).expect("a free path");

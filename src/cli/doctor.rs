@@ -161,7 +161,7 @@ async fn try_mail(config: Option<&Path>, remote: &remote::Arguments, daemon: &Da
                 Outcome::fail(failure.message, "See: pillarbox doctor --check local-socket")
             }
         },
-        Daemon::Silent { .. } => {
+        Daemon::Asks(..) | Daemon::Silent { .. } => {
             Outcome::skipped("without a daemon nothing can be sent; see daemon")
         }
     };

@@ -4,18 +4,22 @@
 //! counts or why the account was paused.
 
 use std::{
+    cmp::Reverse,
     io::{self, Write},
     time::Duration,
 };
 
 use super::screen::{self, clean, count, labelled, phrase, relative, span, when};
 use crate::{
-    admin::api::{Account, Because, Budget, Departure, Queue, Status},
+    admin::api::{Account, Because, Budget, Checkup, Departure, Queue, Status},
     budget::Limit,
     clock::Timestamp,
+    findings::Verdict,
     listener::drop_directory::DropState,
 };
 
+/// Checks of the last diagnosis that are named.
+const CHECKS_SHOWN: usize = 3;
 /// Errors of the upstream on the screen; --json has all that are kept.
 const ERRORS_SHOWN: usize = 3;
 
@@ -61,7 +65,31 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         let number = count(status.unknown_replies, "refusal");
         format!("{number} of the upstream in words that are not known; the log has them in full")
     });
-    labelled(out, "errors", &errors.chain(unknown).collect::<Vec<_>>())
+    labelled(out, "errors", &errors.chain(unknown).collect::<Vec<_>>())?;
+    labelled(out, "checks", &checkup(status))
+}
+
+/// The last look of the relay at itself, what failed before what was warned of.
+fn checkup(status: &Status) -> Vec<String> {
+    let Some(Checkup { at, passed, troubles }) = &status.checkup else { return Vec::new() };
+    let at = when(*at, status.now);
+    if troubles.is_empty() {
+        return vec![format!("{} well at {at}", count(*passed, "check"))];
+    }
+    let mut troubles: Vec<_> = troubles.iter().collect();
+    troubles.sort_by_key(|finding| Reverse(finding.outcome.verdict));
+    let shown = troubles.iter().take(CHECKS_SHOWN).map(|finding| {
+        let verb = match finding.outcome.verdict {
+            Verdict::Fail => "fails",
+            _ => "warns",
+        };
+        format!("{} {verb}: {}", finding.name, finding.outcome.seen)
+    });
+    let more = troubles.len().saturating_sub(CHECKS_SHOWN);
+    let more = if more > 0 { format!(" and {more} more,") } else { String::new() };
+    shown
+        .chain([format!("This{more} was found at {at}; look again with: pillarbox doctor")])
+        .collect()
 }
 
 fn upstream(status: &Status) -> String {

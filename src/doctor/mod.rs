@@ -6,6 +6,7 @@
 
 mod certificate;
 mod chain;
+pub(crate) mod daily;
 pub(crate) mod door;
 mod local;
 mod machine;

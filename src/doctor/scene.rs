@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use super::machine::Machine;
 use crate::{
-    admin::{api::Status, client::Client},
+    admin::{api::Status, client::Client, context::Upstream},
     clock::{Clock, Timestamp},
     delivery::inspection::LoginProof,
     findings::Outcome,
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) enum Daemon {
     /// It answers, and this is what it says.
     Answers(Box<Status>, Client),
+    /// It is the one that asks.
+    Asks(Box<Status>, Arc<dyn Upstream>),
     /// It does not answer, for this reason; whether there is none at all.
     Silent { why: String, is_absent: bool },
 }
@@ -24,7 +26,7 @@ impl Daemon {
     /// What it says.
     pub(super) fn status(&self) -> Option<&Status> {
         match self {
-            Self::Answers(status, _) => Some(status),
+            Self::Answers(status, _) | Self::Asks(status, _) => Some(status),
             Self::Silent { .. } => None,
         }
     }
@@ -35,6 +37,7 @@ impl Daemon {
             Self::Answers(_, client) => {
                 Some(client.prove_login().await.map_err(|error| error.to_string()))
             }
+            Self::Asks(_, upstream) => Some(Ok(upstream.prove_login().await)),
             Self::Silent { .. } => None,
         }
     }

@@ -14,7 +14,7 @@ use super::{
     identity::{Identity, Sender},
     listener::Listener,
     networks::Network,
-    notify::{Alert, Log, Notices},
+    notify::{Alert, Doctor, Log, Notices},
     problem::{Place, Problem},
     report::{VARIABLE_PREFIX, Variables, variable},
     storage::{Admin, Budget, Queue, Sendmail},
@@ -34,12 +34,13 @@ pub(super) struct Sections {
     pub(super) identity: Identity,
     pub(super) notices: Notices,
     pub(super) alert: Alert,
+    pub(super) doctor: Doctor,
     pub(super) admin: Admin,
     pub(super) log: Log,
 }
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [Section; 12] {
+pub(super) fn sections() -> [Section; 13] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
@@ -51,6 +52,7 @@ pub(super) fn sections() -> [Section; 12] {
         (SENDER, field_names::<Sender>()),
         ("notices", field_names::<Notices>()),
         ("alert", field_names::<Alert>()),
+        ("doctor", field_names::<Doctor>()),
         ("admin", field_names::<Admin>()),
         ("log", field_names::<Log>()),
     ]

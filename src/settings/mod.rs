@@ -67,6 +67,8 @@ pub struct Settings {
     pub notices: notices::Options,
     /// For alerts outside the queue.
     pub(crate) alert: admin::alert::Options,
+    /// Whether the daemon diagnoses itself once a day.
+    pub(crate) doctor: bool,
     /// Recipients of each day that are left to the account's owner; delivery never sees them.
     pub owner_reserve: u32,
     /// For delivery; whether there is an account, [`Settings::require_account`] knows.
@@ -191,6 +193,7 @@ fn check(
         dead_letter_lifetime: queue.dead_letter_lifetime,
         notices,
         alert,
+        doctor: sections.doctor.enabled,
         owner_reserve: allowance.owner_reserve,
         account: upstream.account,
         delivery: delivery::Options {

@@ -1,4 +1,4 @@
-//! `[notices]`, `[alert]` and `[log]`: who is told of trouble, how, and how often.
+//! `[notices]`, `[alert]`, `[doctor]` and `[log]`: who is told of trouble, how, and how often.
 //!
 //! Rule: nobody is told by mail unless there is an account to send it as. Must not know how a notice or an
 //! alert looks.
@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     report::{Report, in_range},
-    value::{Words, command, path, secret, section, text, whole},
+    value::{Words, command, path, secret, section, switch, text, whole},
 };
 use crate::{
     admin::alert::{self, outputs, watch},
@@ -148,6 +148,13 @@ impl Alert {
                 None
             }
         }
+    }
+}
+
+section! {
+    /// `[doctor]`: the relay's own look at itself.
+    pub(super) struct Doctor {
+        pub(super) enabled: bool = true, "switch";
     }
 }
 

@@ -7,6 +7,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use self::{
+    checks::Checks,
     outputs::Outbox,
     watch::{AccountTrouble, Alert, Dropped, Facts, Kind, State, Watch},
 };
@@ -24,6 +25,7 @@ use crate::{
     },
 };
 
+mod checks;
 pub(crate) mod outputs;
 pub(crate) mod watch;
 
@@ -48,6 +50,7 @@ pub(crate) struct Options {
 /// Works until it is dropped. Also when nobody is to be told it looks, for the log and for probes.
 pub(crate) async fn run(options: Options, sources: Sources) {
     let mut outboxes = outboxes(&options);
+    let mut checks = Checks::new(options.watch.hostname.clone());
     let (mut watch, mut door) = (Watch::new(options.watch), Door::default());
     let mut steps = Steps::since(sources.clock.now());
     loop {
@@ -59,7 +62,9 @@ pub(crate) async fn run(options: Options, sources: Sources) {
         door.look(refusing.as_ref());
         let facts = facts(&sources, now, refusing).await;
         if !outboxes.is_empty() {
-            for alert in watch.look(now.wall, &facts) {
+            let report = sources.checkups.last();
+            let of_checks = checks.look(now.wall, report.as_deref());
+            for alert in watch.look(now.wall, &facts).into_iter().chain(of_checks) {
                 tracing::warn!(subject = alert.subject, remedy = alert.remedy, "alert");
                 outboxes.iter_mut().for_each(|outbox| outbox.push(alert.clone()));
             }

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Dropped,
     /// A task of the relay has failed and was started again.
     Task,
+    /// A check of `pillarbox doctor`, which the relay runs once a day, fails.
+    Check,
     /// Nothing: somebody wants to see whether alerts arrive.
     Test,
 }
@@ -278,6 +280,7 @@ impl Watch {
             | Kind::BudgetLow
             | Kind::BudgetNearlySpent
             | Kind::Held
+            | Kind::Check
             | Kind::Test => {}
         }
     }
@@ -369,8 +372,8 @@ impl Watch {
             Kind::Held => self.held(facts),
             Kind::Dropped => self.dropped(now, facts.dropped.as_ref()?),
             Kind::Task => self.task(facts),
-            // The last one is nothing that holds.
-            Kind::BudgetLow | Kind::BudgetNearlySpent | Kind::Test => None,
+            // Of the last two others tell.
+            Kind::BudgetLow | Kind::BudgetNearlySpent | Kind::Check | Kind::Test => None,
         }
     }
 

@@ -1,0 +1,168 @@
+//! The diagnoses that the daemon has made of itself: the last one for whoever asks, and the last thirty on disk.
+//!
+//! Rule: one file beside the queue, replaced whole, of bounded size. One that cannot be read or written costs a line in the
+//! log and never mail; one of a newer program is left as it is. Must not know how a diagnosis is made.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    careful_file::{self, Links},
+    findings::Report,
+    sync::lock,
+};
+
+/// The file's name in the queue's directory.
+const FILE: &str = "checkups.json";
+/// Diagnoses that are kept: a month.
+const KEPT: usize = 30;
+/// Octets of the file that are read: thirty times what a report can have.
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// The form of the file.
+const VERSION: u32 = 1;
+
+/// The file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    version: u32,
+    /// The oldest first.
+    reports: Vec<Report>,
+}
+
+/// Why the file does not count.
+#[derive(Debug, Error)]
+enum CheckupError {
+    #[error("{0}")]
+    File(#[from] io::Error),
+    #[error("it is damaged: {0}")]
+    Damaged(#[from] serde_json::Error),
+    #[error("its form is {0}, which a newer program has written")]
+    Newer(u32),
+}
+
+/// The last diagnosis, and where it is kept with those before it.
+#[derive(Debug)]
+pub(crate) struct Checkups {
+    path: PathBuf,
+    last: Mutex<Option<Arc<Report>>>,
+}
+
+impl Checkups {
+    /// Those in the queue's directory.
+    #[must_use]
+    pub(crate) fn in_directory(directory: &Path) -> Self {
+        let path = directory.join(FILE);
+        let kept = read(&path).unwrap_or_else(|error| {
+            tracing::warn!(%error, path = %path.display(), "earlier diagnoses cannot be read");
+            Kept::default()
+        });
+        let last = kept.reports.into_iter().last().map(Arc::new);
+        Self { path, last: Mutex::new(last) }
+    }
+
+    /// The last one.
+    #[must_use]
+    pub(crate) fn last(&self) -> Option<Arc<Report>> {
+        lock(&self.last).clone()
+    }
+
+    /// Keeps one more. Blocks.
+    pub(crate) fn keep(&self, report: Report) {
+        *lock(&self.last) = Some(Arc::new(report.clone()));
+        if let Err(error) = add(&self.path, report) {
+            tracing::warn!(%error, path = %self.path.display(), "the diagnosis was not kept on disk");
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Kept, CheckupError> {
+    let file = match careful_file::open(path, Links::Refused) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    // The number first: what else a newer form has is not known.
+    #[derive(Deserialize)]
+    struct Form {
+        version: u32,
+    }
+    let Form { version } = serde_json::from_slice(&bytes)?;
+    if version > VERSION {
+        return Err(CheckupError::Newer(version));
+    }
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+fn add(path: &Path, report: Report) -> Result<(), CheckupError> {
+    let mut kept = match read(path) {
+        // What was damaged makes room.
+        Err(CheckupError::Damaged(_)) => Kept::default(),
+        kept => kept?,
+    };
+    kept.version = VERSION;
+    kept.reports.push(report);
+    let superfluous = kept.reports.len().saturating_sub(KEPT);
+    kept.reports.drain(..superfluous);
+    let next = path.with_extension("new");
+    let mut file = careful_file::create(&next, 0o600)?;
+    file.write_all(&serde_json::to_vec(&kept)?)?;
+    // A power cut leaves the old one or the new one.
+    file.sync_all()?;
+    fs::rename(&next, path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        findings::{Finding, Outcome},
+    };
+
+    fn report(at: i64) -> Report {
+        let outcome = Outcome::fail("535", "a new password");
+        let findings = vec![Finding { name: "login".into(), outcome }];
+        Report { at: Timestamp(at), took_ms: 1, findings }
+    }
+
+    #[test]
+    fn the_last_thirty_survive_a_restart_and_older_ones_make_room() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Checkups::in_directory(directory.path()).last(), None);
+        let checkups = Checkups::in_directory(directory.path());
+        (1..=40).for_each(|at| checkups.keep(report(at)));
+        let again = Checkups::in_directory(directory.path());
+        assert_eq!(again.last().as_deref(), Some(&report(40)));
+        let kept = read(&directory.path().join(FILE)).unwrap();
+        assert_eq!(kept.reports.len(), KEPT);
+        assert_eq!(kept.reports[0], report(11));
+    }
+
+    #[test]
+    fn a_damaged_file_makes_room_and_one_of_a_newer_program_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        for damaged in ["", "{", "[]", "{\"version\":1,\"reports\":[{}]}"] {
+            fs::write(&path, damaged).unwrap();
+            let checkups = Checkups::in_directory(directory.path());
+            assert_eq!(checkups.last(), None, "{damaged}");
+            checkups.keep(report(1));
+            assert_eq!(read(&path).unwrap().reports, [report(1)], "{damaged}");
+        }
+        let newer = "{\"version\":2,\"reports\":\"elsewhere\"}";
+        fs::write(&path, newer).unwrap();
+        let checkups = Checkups::in_directory(directory.path());
+        checkups.keep(report(2));
+        assert_eq!(checkups.last().as_deref(), Some(&report(2)), "while it runs");
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+    }
+}

@@ -1,0 +1,212 @@
+//! The relay's own look at itself: once a day on a clock that is moved, told, kept, and shown.
+//!
+//! Rule: the whole daemon in this process, so that the test moves its clock; the commands are the real binary.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use pillarbox::{
+    clock::{Clock, ManualClock, SystemClock},
+    daemon::{self, Daemon, DaemonError},
+    queue::Queue,
+    sandbox::{APP_PASSWORD, Failure, Options as SandboxOptions, Sandbox, Stage},
+    settings::{self, Surroundings, host::Host},
+    shutdown::{Phase, Shutdown},
+};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::scene::write;
+use crate::support::{
+    daemon::{Home, Upstream, within},
+    gmail::Gmail,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a step of the clock is given to show an effect.
+const STEP_PATIENCE: Duration = Duration::from_secs(2);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A home whose alerts are lines of a file.
+struct Told {
+    home: Home,
+    sandbox: Sandbox,
+    clock: ManualClock,
+    _authority: tempfile::TempDir,
+}
+
+struct Running {
+    shutdown: Shutdown,
+    tasks: JoinSet<Result<(), DaemonError>>,
+}
+
+impl Told {
+    async fn new(more: &str) -> Self {
+        let authority = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+        let ca_file = authority.path().join("ca.pem");
+        fs::write(&ca_file, sandbox.certificate_authority_pem()).unwrap();
+        let upstream = Upstream {
+            host: "localhost".into(),
+            port: sandbox.starttls_address().port(),
+            tls: "starttls".into(),
+            ca_file: Some(ca_file),
+            login: Some(("you@gmail.com".into(), APP_PASSWORD.into())),
+        };
+        let home = Home::new(&upstream);
+        let program = home.path("tell");
+        let alerts = home.path("alerts").display().to_string();
+        write(&program, &format!("#!/bin/sh\ncat >> {alerts}\necho >> {alerts}\n"), 0o755);
+        let program = program.display().to_string();
+        home.configure(&upstream, &format!("[alert]\ncommand = [{program:?}]\n{more}"));
+        let clock = ManualClock::new(SystemClock::new().wall());
+        Self { home, sandbox, clock, _authority: authority }
+    }
+
+    async fn start(&self) -> Running {
+        let nothing_around = Surroundings {
+            variables: std::collections::BTreeMap::new(),
+            local_file: "/nowhere/relay.toml".into(),
+            system_file: "/nowhere/else.toml".into(),
+            host: Host { nodename: "relay.example.org".into(), ..Host::default() },
+            secret_directories: Vec::new(),
+        };
+        let settings = settings::load_in(Some(&self.home.config()), &nothing_around).unwrap();
+        let shared: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        let listener = daemon::bind(&settings).unwrap();
+        let (queue, of_store) = (settings.queue.clone(), Arc::clone(&shared));
+        let store = tokio::task::block_in_place(|| Queue::open(queue, of_store)).unwrap();
+        let daemon = Daemon::start(settings, shared, Arc::new(store), listener).await.unwrap();
+        let shutdown = daemon.shutdown();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(daemon.run());
+        Running { shutdown, tasks }
+    }
+
+    fn say(&self, arguments: &[&str]) -> String {
+        let output = self.home.output(arguments);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The alerts of checks so far.
+    fn alerts(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.home.path("alerts")).unwrap_or_default();
+        let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        all.filter(|alert| alert["kind"] == "check").collect()
+    }
+
+    fn checkup(&self) -> Value {
+        let status: Value = serde_json::from_str(&self.say(&["status", "--json"])).unwrap();
+        status["checkup"].clone()
+    }
+
+    /// Moves the clock by so many steps of a minute until this is so.
+    fn advance_until(&self, steps: usize, step: Duration, is_so: impl Fn() -> bool) {
+        let came = (0..steps).any(|_| {
+            self.clock.advance(step);
+            within(STEP_PATIENCE, &is_so)
+        });
+        assert!(came, "{}, {:?}", self.checkup(), self.alerts());
+    }
+}
+
+impl Running {
+    async fn stop(mut self) {
+        self.shutdown.advance(Phase::Draining);
+        let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await.unwrap();
+        ended.unwrap().unwrap().unwrap();
+    }
+}
+
+fn has_failed(checkup: &Value, check: &str) -> bool {
+    let troubles = checkup["troubles"].as_array();
+    troubles
+        .is_some_and(|all| all.iter().any(|one| one["name"] == check && one["verdict"] == "fail"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_begins_to_fail_is_told_once_shown_and_told_once_more_when_it_is_well() {
+    let told = Told::new("").await;
+    let refusal = Failure::Reply("550 5.7.1 not you".into());
+    told.sandbox.fail_always(Stage::Ehlo, refusal);
+    let running = told.start().await;
+    assert!(told.checkup().is_null(), "nothing right after the start");
+    told.advance_until(3, Duration::from_secs(301), || {
+        has_failed(&told.checkup(), "upstream-greeting")
+    });
+    told.advance_until(3, Duration::from_secs(61), || !told.alerts().is_empty());
+    let alerts = told.alerts();
+    assert_eq!(alerts[0]["state"], "begins", "{alerts:?}");
+    let words = alerts[0].to_string();
+    assert!(words.contains("upstream-greeting") && words.contains("550 5.7.1 not you"), "{words}");
+    assert!(words.contains("pillarbox doctor --check upstream-greeting"), "{words}");
+    let screen = told.say(&["status"]);
+    assert!(screen.contains("checks      upstream-greeting fails: "), "{screen}");
+
+    // A day later it is well; a restart in between forgets nothing.
+    let first = told.checkup()["at"].as_i64().unwrap();
+    running.stop().await;
+    told.sandbox.forget_failures();
+    let running = told.start().await;
+    assert_eq!(told.checkup()["at"], first, "kept on disk");
+    told.advance_until(3, Duration::from_secs(61), || told.alerts().len() >= 2);
+    assert!(told.sandbox.mailbox().count() == 0, "nothing is sent");
+    told.advance_until(3, 25 * HOUR, || told.checkup()["at"] != first);
+    assert!(!has_failed(&told.checkup(), "upstream-greeting"), "{}", told.checkup());
+    told.advance_until(3, Duration::from_secs(61), || {
+        told.alerts().last().is_some_and(|alert| alert["state"] == "over")
+    });
+    let number = told.alerts().len();
+    told.clock.advance(Duration::from_secs(3_601));
+    assert!(!within(STEP_PATIENCE, || told.alerts().len() > number), "{:?}", told.alerts());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_was_told_not_to_look_at_itself_does_not() {
+    let told = Told::new("[doctor]\nenabled = false\n").await;
+    let running = told.start().await;
+    for _ in 0..3 {
+        told.clock.advance(24 * HOUR);
+        assert!(!within(Duration::from_millis(300), || !told.checkup().is_null()));
+    }
+    running.stop().await;
+}
+
+#[test]
+fn a_running_relay_that_is_well_passes_every_check_it_is_asked_for() {
+    let gmail = Gmail::start();
+    let home = Home::with_sections(&gmail.upstream(), "[alert]\ncommand = [\"/bin/true\"]\n");
+    let daemon = home.start();
+    let names = [
+        "configuration",
+        "secret-files",
+        "store-directory",
+        "store-space",
+        "set-aside-files",
+        "listening-addresses",
+        "local-socket",
+        "drop-directory",
+        "aliases",
+        "daemon",
+        "versions",
+        "account",
+        "budget",
+        "oldest-message",
+        "dead-letters",
+        "unknown-replies",
+        "dns",
+        "upstream-ports",
+        "upstream-tls",
+        "upstream-greeting",
+        "login",
+        "alert-path",
+    ];
+    let checks = names.iter().flat_map(|name| ["--check", name]);
+    let arguments = ["doctor", "--json", "--strict", "--send", "--alert"].into_iter().chain(checks);
+    let output = home.output(arguments);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{report:#}");
+    assert_eq!(report["passed"], names.len() + 2, "with the message and the alert: {report:#}");
+    assert_eq!(gmail.recipients(), 1, "one message, and no more of the budget");
+    assert!(daemon.terminate(PATIENCE).success());
+}
