@@ -3,4 +3,5 @@
 mod daily;
 mod scene;
 mod setups;
+mod story;
 mod upstreams;

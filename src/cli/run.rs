@@ -16,7 +16,7 @@ use super::runtime::Runtime;
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
-    doctor::door,
+    doctor::{advice, door},
     exit::{Exit, Failure},
     listener::BindError,
     queue::Queue,
@@ -200,6 +200,15 @@ impl From<DaemonError> for Failure {
             | DaemonError::Http(_) => Exit::Unavailable,
             DaemonError::Ended(_) | DaemonError::Queue(_) => Exit::Temporary,
         };
-        Self::new(exit, error.to_string())
+        let check = match &error {
+            DaemonError::Listener(_) => "listening-addresses",
+            DaemonError::Door(_) => "listener-certificate",
+            DaemonError::Store(_) | DaemonError::Admin(_) => "store-directory",
+            DaemonError::Queue(_) => "store-space",
+            DaemonError::Http(_) | DaemonError::Ended(_) => {
+                return Self::new(exit, error.to_string());
+            }
+        };
+        Self::new(exit, format!("{error}\n  {}", advice(&[check])))
     }
 }

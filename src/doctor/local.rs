@@ -80,7 +80,7 @@ fn judged(found: &Found, well: impl AsRef<str>, otherwise: &str) -> Outcome {
             if texts.len() > 1 { "; pillarbox check shows the remedies of the others" } else { "" };
         Some((format!("{what}{others}"), capitalized(remedy) + again))
     };
-    if let Some((what, remedy)) = told(&found.wrong) {
+    if let Some((what, remedy)) = told(&[found.wrong.as_slice(), &found.unused].concat()) {
         return Outcome::fail(what, remedy);
     }
     if let Some((what, remedy)) = told(&found.warnings) {
