@@ -4,4 +4,5 @@ mod daily;
 mod scene;
 mod setups;
 mod story;
+mod tokens;
 mod upstreams;

@@ -23,6 +23,7 @@ use crate::{
     settings::{
         self, Settings, SettingsError,
         host::{self, Machine},
+        volume::Kept,
     },
     shutdown::{Phase, Shutdown},
     supervision::{Supervisor, Variables},
@@ -80,9 +81,12 @@ fn warn_of_surroundings(settings: &Settings, addresses: &[SocketAddr], now: Time
     for words in files.map(|files| door::certificate_warnings(files, now)).unwrap_or_default() {
         tracing::warn!("{words}");
     }
-    let store = host::resolved(&settings.queue.directory);
+    let (store, machine) = (host::resolved(&settings.queue.directory), Machine::of_this_process());
+    let dropped = settings.listener.local.drop_directory.as_deref().filter(|path| path.exists());
+    let dropped =
+        dropped.and_then(|path| host::volatile(Kept::Drop, &host::resolved(path), &machine));
     for warning in
-        host::warnings(&settings.listener, addresses, &store, &Machine::of_this_process())
+        host::warnings(&settings.listener, addresses, &store, &machine).into_iter().chain(dropped)
     {
         tracing::warn!(remedy = warning.remedy, "{}", warning.what);
     }
