@@ -86,6 +86,13 @@ pub(crate) fn without_hidden(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().filter_map(seen).collect())
 }
 
+/// The word that `text` was probably meant to be: at most a third of its letters differ.
+pub(crate) fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), word);
+    let best = words.into_iter().min_by_key(|word| distance(word))?;
+    (distance(best) <= (text.len().max(best.len()) / 3).max(1)).then_some(best)
+}
+
 /// Characters without a shape that may stand within a word: soft hyphen, zero width, directions, tags.
 #[must_use]
 pub(crate) fn is_hidden(character: char) -> bool {

@@ -13,6 +13,7 @@ mod data;
 mod header;
 mod record;
 mod reply;
+mod search;
 mod seeds;
 mod session;
 
@@ -28,7 +29,7 @@ const INPUT_BYTES_MAX: usize = 4 * 1024;
 /// The body of a target: it panics when something does not hold.
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 8] = [
+const TARGETS: [(&str, Body); 9] = [
     ("session", session::run),
     ("command", command::run),
     ("address", address::run),
@@ -37,6 +38,7 @@ const TARGETS: [(&str, Body); 8] = [
     ("header", header::run),
     ("record", record::run),
     ("reply", reply::run),
+    ("search", search::run),
 ];
 
 fn corpus() -> PathBuf {

@@ -258,6 +258,7 @@ mod tests {
             at: Some(Timestamp(86_400_000)),
             because: Because::Budget,
             why: "the 24 h budget is spent".into(),
+            account: None,
         };
         let mishap = Mishap { number: 2, last: "notices" };
         let health = of([of_departure(departure), of_held(1), of_mishaps(mishap)]);

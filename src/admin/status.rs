@@ -366,6 +366,8 @@ mod tests {
             told: Vec::new(),
             delay_told: false,
             notify: BTreeMap::new(),
+            about: crate::queue::about::About::unknown(),
+            attempts: Vec::new(),
             notices: Vec::new(),
             setbacks: crate::queue::record::Setbacks::default(),
             recipients: recipients.collect(),

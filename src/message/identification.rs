@@ -1,12 +1,26 @@
-//! Message-ID and Date as the client sent them: whether the world will take them (RFC 5322 sections 3.3 and
-//! 3.6.4).
+//! Message-ID, Date and Subject as the client sent them: whether the world will take them (RFC 5322 sections 3.3, 3.6.4
+//! and 3.6.5).
 //!
 //! Rule: judged once, at acceptance, from what the client sent; the judgement is stored with the message, so
 //! that a later program or setting never gives a message another Message-ID. What is valid is `smtp::field_syntax`'s
 //! to say. Must not know what is put in the place of a bad one.
 
-use super::header::{Field, HEADER_BYTES_MAX, Header, end_of_section};
-use crate::smtp::field_syntax::{self, DateForm};
+use std::borrow::Cow;
+
+use super::{
+    encoded_word,
+    header::{Field, HEADER_BYTES_MAX, Header, end_of_section},
+    raw_octets::Charset,
+};
+use crate::{
+    smtp::field_syntax::{self, DateForm},
+    text,
+};
+
+/// Octets of a subject that are kept: a line of a wide terminal.
+const SUBJECT_LENGTH_MAX: usize = 120;
+/// Octets of a subject that are looked at; encoded words are several times as long as what they say.
+const SUBJECT_READ_MAX: usize = 2_000;
 
 /// What the client sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +29,8 @@ pub(crate) struct Identification {
     pub(crate) message_id: Standing,
     /// Its Date.
     pub(crate) date: Standing,
+    /// The beginning of its Subject, for people: decoded, printable, in one line; empty without one.
+    pub(crate) subject: String,
 }
 
 /// How a field stands.
@@ -60,8 +76,24 @@ impl Identification {
             _ => Standing::Invalid,
         };
         let date = named("Date").next().map_or(Standing::Absent, |date| judge_date(&date));
-        Self { message_id, date }
+        let first = fields.iter().find(|field| field.is("Subject"));
+        let subject = first.map_or_else(String::new, |field| subject(field.value(), &header));
+        Self { message_id, date, subject }
     }
+}
+
+/// What a reader sees of a subject, and no more than a line of it.
+fn subject(value: &[u8], header: &Header<'_>) -> String {
+    let value = value[..value.len().min(SUBJECT_READ_MAX)].trim_ascii();
+    // Most subjects are plain words.
+    let is_plain = value.iter().all(|octet| matches!(octet, b' '..=b'~'));
+    let raw = if is_plain { None } else { Charset::declared(header).text(value) };
+    let raw = raw.map_or_else(|| String::from_utf8_lossy(value), Cow::Owned);
+    let mut shown = encoded_word::decoded(&raw);
+    if !is_plain {
+        shown = Cow::Owned(shown.replace(['\r', '\n'], "").replace('\t', " "));
+    }
+    text::printable_within(shown.trim(), SUBJECT_LENGTH_MAX)
 }
 
 /// The value in one line; octets that are no UTF-8 make it invalid wherever it must be ASCII.
@@ -176,12 +208,34 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_is_kept_as_a_reader_sees_it_and_no_longer_than_a_line() {
+        let long = "\u{e9}".repeat(200);
+        for (written, shown) in [
+            ("toner low", "toner low"),
+            ("=?utf-8?q?B=C3=BCro?= 7", "B\u{fc}ro 7"),
+            ("=?utf-8?q?a?=\r\n =?utf-8?q?b?=", "ab"),
+            ("folded\r\n\tonce", "folded once"),
+            ("=?utf-8?q?=1B=5B2J?=gone", "\\u{1b}[2Jgone"),
+            ("B\u{fc}ro", "B\u{fc}ro"),
+            ("", ""),
+        ] {
+            assert_eq!(judge(&format!("Subject: {written}\r\n\r\n")).subject, shown, "{written}");
+        }
+        let kept = judge(&format!("Subject: {long}\r\n\r\n")).subject;
+        assert!(kept.len() <= SUBJECT_LENGTH_MAX && kept.ends_with("\u{e9}..."), "{kept}");
+        let latin = Identification::of(b"Subject: B\xfcro\r\n\r\n", true, false);
+        assert_eq!(latin.subject, "B\u{fc}ro");
+    }
+
+    #[test]
     fn only_the_header_section_is_judged() {
         for message in [
             "Subject: x\r\n\r\nMessage-ID: bad\r\nDate: bad\r\n",
             "Subject: x\r\nthe client forgot the empty line\r\nMessage-ID: bad\r\nDate: bad\r\n",
         ] {
-            assert_eq!(judge(message), Identification::default(), "{message}");
+            let subject = "x".to_owned();
+            let expected = Identification { subject, ..Identification::default() };
+            assert_eq!(judge(message), expected, "{message}");
         }
     }
 
@@ -189,7 +243,7 @@ mod tests {
     fn a_field_that_is_not_complete_yet_is_not_judged() {
         let beginning = b"Date: Fri, 15 Jan 2027 09:00:00 +0100\r\nMessage-ID:\r\n";
         let judged = Identification::of(beginning, false, false);
-        assert_eq!(judged, Identification { message_id: Standing::Absent, date: Standing::Valid });
+        assert_eq!((judged.message_id, judged.date), (Standing::Absent, Standing::Valid));
         assert_eq!(Identification::of(beginning, true, false).message_id, Standing::Invalid);
     }
 
@@ -202,7 +256,9 @@ mod tests {
                 .map(|_| alphabet[random.usize(..alphabet.len())])
                 .collect();
             let message = [b"Message-ID: ", &value[..], b"\r\nDate: ", &value, b"\r\n"].concat();
-            drop(Identification::of(&message, random.bool(), random.bool()));
+            let message = [&message[..], b"Subject: ", &value, b"\r\n"].concat();
+            let found = Identification::of(&message, random.bool(), random.bool());
+            assert!(found.subject.len() <= SUBJECT_LENGTH_MAX, "{found:?}");
         }
     }
 }

@@ -297,6 +297,7 @@ mod tests {
         let identification = Identification {
             message_id: Standing::Invalid,
             date: Standing::Restated("Thu, 14 Jan 2027 00:00:00 +0000".into()),
+            ..Identification::default()
         };
         let envelope = envelope("", "192.0.2.7", &["a@b.example"]);
         let added = added_fields(&envelope, "01abc", "relay.example", &COMPLETE, &identification);

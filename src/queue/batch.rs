@@ -8,6 +8,7 @@ mod operator;
 use std::time::Duration;
 
 use super::{
+    attempts,
     claim::{Claim, ClaimLimits, ClaimedMessage, ClaimedRecipient, Outcome, Settlement},
     engine::Engine,
     error::QueueError,
@@ -212,6 +213,7 @@ impl<'a> Batch<'a> {
         let old = self.get(id)?.ok_or(QueueError::NotFound(id))?;
         let settlement = settlement.not_after(now.wall);
         let mut new = old.clone();
+        let mut said = Vec::new();
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
             match recipient.state {
                 RecipientState::Reserved { reservation: own, .. } if own == reservation => {}
@@ -224,6 +226,7 @@ impl<'a> Batch<'a> {
             }
             let outcome = settlement.of(index);
             apply(recipient, &outcome, settlement.at, old.accepted_at);
+            said.extend(outcome.said().map(|words| (index, words.to_owned())));
             self.engine.account_for(&mut self.changes, reservation, &outcome, now);
             if !matches!(outcome, Outcome::NotTried { .. }) {
                 new.setbacks.stops = 0;
@@ -233,6 +236,7 @@ impl<'a> Batch<'a> {
                 new.setbacks = Setbacks { stops: 0, ..old.setbacks.one_more(settlement.at) };
             }
         }
+        attempts::note(&mut new.attempts, settlement.at, &said);
         self.finish(id, &old, new);
         Ok(())
     }
@@ -253,6 +257,7 @@ impl<'a> Batch<'a> {
         let mut new = record.clone();
         let behind = now.wall.after(behind(record.setbacks.stops, before));
         new.setbacks.stops = 0;
+        let mut said = Vec::new();
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
             let RecipientState::Reserved { reservation, .. } = recipient.state else { continue };
             let outcome = match fate {
@@ -271,11 +276,13 @@ impl<'a> Batch<'a> {
                 }
             };
             apply(recipient, &outcome, at, record.accepted_at);
+            said.extend(outcome.said().map(|words| (index, words.to_owned())));
             self.engine.account_for(&mut self.changes, reservation, &outcome, now);
             if matches!(outcome, Outcome::SetBack { .. }) {
                 new.setbacks = Setbacks { stops: 0, ..record.setbacks.one_more(at) };
             }
         }
+        attempts::note(&mut new.attempts, at, &said);
         self.finish(id, record, new);
     }
 
@@ -407,6 +414,8 @@ mod tests {
             told: vec![],
             delay_told: false,
             notify: std::collections::BTreeMap::new(),
+            about: crate::queue::about::About::unknown(),
+            attempts: Vec::new(),
             notices: vec![],
             setbacks: Setbacks::default(),
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],

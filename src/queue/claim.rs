@@ -177,6 +177,20 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// What was said of the recipient; `None` when nothing was tried.
+    pub(super) fn said(&self) -> Option<&str> {
+        match self {
+            Self::Relayed { reply }
+            | Self::Deferred { reply, .. }
+            | Self::SetBack { reply, .. }
+            | Self::Uncertain { reason: reply, .. }
+            | Self::Dead { reply } => Some(reply),
+            Self::NotTried { .. } => None,
+        }
+    }
+}
+
 /// Of what somebody was told, and by which notices.
 #[derive(Clone, Debug, Default)]
 pub struct Notified {

@@ -38,6 +38,8 @@ pub(super) struct Trailer {
     pub(super) body_bytes: u64,
     /// Which of the client's fields those in `added` replace.
     pub(super) replaced: Replaced,
+    /// The beginning of the subject, for the record.
+    pub(super) subject: String,
 }
 
 impl Stored for Trailer {}
@@ -215,6 +217,7 @@ mod tests {
             separator_at: None,
             body_bytes: 0,
             replaced: Replaced::default(),
+            subject: String::new(),
         };
         let checksum = crc32fast::Hasher::new();
         let refused = tail(&with(PART_LENGTH_MAX), &checksum).unwrap_err();

@@ -1,4 +1,4 @@
-//! The two readers of stored bytes, opened for the fuzz targets in tests/fuzz_corpus.
+//! The readers of stored bytes and of searches, opened for the fuzz targets in tests/fuzz_corpus.
 //!
 //! Rule: nothing of the product uses it, and it does no more than what a start does with a disk that may be
 //! damaged. Must not know what the targets expect.
@@ -6,6 +6,7 @@
 use super::{
     reader::{self, MessageReader},
     record::{self, MessageRecord},
+    search::Search,
 };
 use crate::message::envelope::Envelope;
 
@@ -27,4 +28,12 @@ pub fn spool_file(bytes: &[u8]) -> Option<(Envelope, u64, Vec<u8>)> {
         message.extend(block);
     }
     Some((envelope, announced, message))
+}
+
+/// Reads a search: the form in which it is written, or what is said of its mistake.
+///
+/// # Errors
+/// When it cannot be understood.
+pub fn search(text: &str) -> Result<String, String> {
+    text.parse().map(|search: Search| search.to_string()).map_err(|error| error.to_string())
 }

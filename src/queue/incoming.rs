@@ -154,10 +154,11 @@ impl IncomingMessage {
             separator_at: findings.separator_at,
             body_bytes: self.body_bytes,
             replaced: added.replaced,
+            subject: identification.subject,
         };
         let tail = frame::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
-        let mut record = MessageRecord::new(&self.envelope, self.body_bytes);
+        let mut record = MessageRecord::new(&self.envelope, self.body_bytes, &trailer.subject);
         let is_new = self.restored.is_none();
         if let Some(restored) = self.restored {
             record.recipients = restored.recipients;

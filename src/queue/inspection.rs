@@ -143,7 +143,7 @@ impl Inspection {
             Known::Queued(record) if record.recipients.len() == envelope.forward_paths.len() => {
                 record.recipients
             }
-            _ => MessageRecord::new(&envelope, message.len() as u64).recipients,
+            _ => MessageRecord::new(&envelope, message.len() as u64, "").recipients,
         };
         Ok(PortableMessage { id, envelope, recipients, message })
     }
@@ -177,7 +177,7 @@ impl Inspection {
 
 /// What the index knows of a message.
 enum Known {
-    Queued(MessageRecord),
+    Queued(Box<MessageRecord>),
     Finished,
     /// As little as if there were no index; a damaged record says no more.
     Nothing,
@@ -185,7 +185,7 @@ enum Known {
 
 fn known(index: &dyn Index, id: QueueId) -> Result<Known, IndexError> {
     match index.message(id) {
-        Ok(Some(record)) => Ok(Known::Queued(record)),
+        Ok(Some(record)) => Ok(Known::Queued(Box::new(record))),
         Ok(None) => Ok(index.finished(id)?.map_or(Known::Nothing, |_| Known::Finished)),
         Err(IndexError::Damaged { .. }) => Ok(Known::Nothing),
         Err(error) => Err(error),

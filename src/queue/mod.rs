@@ -3,6 +3,8 @@
 //! A message that was acknowledged is in the queue, or in the history, or was deleted by a person; there is no fourth
 //! place. A receipt follows the syncs of file and name alone, other verbs the committer's.
 
+pub(crate) mod about;
+pub(crate) mod attempts;
 mod batch;
 mod claim;
 mod committer;
@@ -34,6 +36,7 @@ mod reconciliation;
 pub mod record;
 mod reserved_ids;
 pub(crate) mod restored;
+pub(crate) mod search;
 mod shared;
 mod side_files;
 mod sled_index;
@@ -74,7 +77,6 @@ use self::{
     options::Options,
     reader::{MessageReader, ReadError},
     receipt::Receipt,
-    record::MessageRecord,
     reserved_ids::ReservedIds,
     shared::Shared,
     side_files::UnconfirmedSends,
@@ -271,7 +273,7 @@ impl Queue {
         match described {
             Ok(described) => {
                 error!(%id, error = reason, "a record is damaged; it is rebuilt from the message's file");
-                let record = MessageRecord::new(&described.envelope, described.trailer.body_bytes);
+                let record = described.record();
                 self.commit(move |batch| {
                     // The clock may have been wrong when its file was written.
                     batch.changes.put(id, None, Some(arriving(record, batch.now.wall)));

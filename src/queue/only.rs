@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{error::QueueError, id::QueueId, record::MessageRecord};
+use super::{error::QueueError, id::QueueId, record::MessageRecord, search::Search};
+use crate::clock::Timestamp;
 
 /// Which messages a verb is meant for, as they are at the moment of the deed. The default is any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,25 +18,42 @@ pub struct Only {
     /// One without any recipient in the state of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) without: Option<String>,
+    /// One that is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) search: Option<Search>,
 }
 
 impl Only {
     /// A message with a recipient in this state.
     #[must_use]
     pub fn with(state: &str) -> Self {
-        Self { state: Some(state.to_owned()), without: None }
+        Self { state: Some(state.to_owned()), ..Self::default() }
     }
 
     /// A message without any recipient in this state.
     #[must_use]
     pub fn without(state: &str) -> Self {
-        Self { state: None, without: Some(state.to_owned()) }
+        Self { without: Some(state.to_owned()), ..Self::default() }
+    }
+
+    /// One of these that is also found by the search.
+    #[must_use]
+    pub(crate) fn found_by(self, search: Search) -> Self {
+        Self { search: Some(search).filter(|search| !search.is_everything()), ..self }
     }
 
     /// [`QueueError::OtherState`] when the message is none of these, or none any more.
-    pub(super) fn check(&self, id: QueueId, record: &MessageRecord) -> Result<(), QueueError> {
+    pub(super) fn check(
+        &self,
+        id: QueueId,
+        record: &MessageRecord,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
         let has = |name: &String| record.recipients.iter().any(|one| one.state.name() == name);
-        let fits = self.state.as_ref().is_none_or(has) && !self.without.as_ref().is_some_and(has);
+        let is_found = |search: &Search| search.matches(id, record, now);
+        let fits = self.state.as_ref().is_none_or(has)
+            && !self.without.as_ref().is_some_and(has)
+            && self.search.as_ref().is_none_or(is_found);
         if fits { Ok(()) } else { Err(QueueError::OtherState(id)) }
     }
 }

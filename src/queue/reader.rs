@@ -12,7 +12,7 @@ use std::{
 use super::{
     error::QueueError,
     frame::{self, FrameError, Trailer},
-    record::RecordError,
+    record::{MessageRecord, RecordError},
 };
 use crate::message::{
     envelope::Envelope,
@@ -57,6 +57,13 @@ pub(super) struct Described {
     pub(super) trailer: Trailer,
     /// Where the body begins.
     body_at: u64,
+}
+
+impl Described {
+    /// The record of the message as if it had just been accepted.
+    pub(super) fn record(&self) -> MessageRecord {
+        MessageRecord::new(&self.envelope, self.trailer.body_bytes, &self.trailer.subject)
+    }
 }
 
 /// Why a file cannot be read.

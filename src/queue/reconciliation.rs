@@ -149,8 +149,7 @@ impl Reconciliation<'_> {
         }
         match self.describe(id) {
             Ok(described) => {
-                let record = MessageRecord::new(&described.envelope, described.trailer.body_bytes);
-                let record = arriving(record, self.now.wall);
+                let record = arriving(described.record(), self.now.wall);
                 info!(%id, "a message without a record is queued from its file");
                 found.messages += 1;
                 found.bytes += record.size_bytes;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::{
+    about::About,
+    attempts::Attempt,
     id::QueueId,
     state::{AccountState, Recipient, RecipientState},
 };
@@ -42,6 +44,10 @@ pub struct MessageRecord {
     pub(crate) delay_told: bool,
     /// NOTIFY (RFC 3461 section 4.1) of the recipients that have one, by place; only where there is somebody to tell.
     pub(crate) notify: BTreeMap<usize, Notify>,
+    /// What lists and searches know of it besides.
+    pub(crate) about: About,
+    /// Its last attempts, the oldest first.
+    pub(crate) attempts: Vec<Attempt>,
     /// The last notices about it, at most [`NOTICES_MAX`].
     pub notices: Vec<NoticeSent>,
     /// What its attempts have cost the others.
@@ -113,7 +119,7 @@ impl NoticeKind {
 impl MessageRecord {
     /// The record of a message that has just been accepted: every recipient waits, due at once.
     #[must_use]
-    pub fn new(envelope: &Envelope, size_bytes: u64) -> Self {
+    pub(crate) fn new(envelope: &Envelope, size_bytes: u64, subject: &str) -> Self {
         let due = envelope.accepted_at;
         let recipients = envelope.forward_paths.iter().map(|address| Recipient {
             address: address.clone(),
@@ -138,6 +144,8 @@ impl MessageRecord {
             told: Vec::new(),
             delay_told: false,
             notify: notify.collect(),
+            about: About::new(envelope, subject),
+            attempts: Vec::new(),
             notices: Vec::new(),
             setbacks: Setbacks::default(),
             recipients: recipients.collect(),
@@ -271,7 +279,7 @@ mod tests {
     use crate::{
         budget::ledger::Event,
         clock::{BootId, Moment},
-        queue::state::AccountCondition,
+        queue::{about::Client, state::AccountCondition},
     };
 
     #[test]
@@ -315,6 +323,16 @@ mod tests {
             told: vec![0],
             delay_told: true,
             notify: BTreeMap::from([(0, Notify { success: true, ..Notify::default() })]),
+            about: About {
+                subject: "toner".into(),
+                client: Client::At([192, 0, 2, 7].into()),
+                user: Some("printer".into()),
+            },
+            attempts: vec![Attempt {
+                at: Timestamp(6),
+                runs: vec![(0, 1)],
+                reply: "451 4.3.0 later".into(),
+            }],
             notices: vec![NoticeSent {
                 at: Timestamp(9),
                 kind: NoticeKind::Delayed,

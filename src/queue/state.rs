@@ -210,6 +210,19 @@ impl AccountCondition {
         Self::PausedConfiguration,
     ];
 
+    /// What keeps mail here, for a column.
+    #[must_use]
+    pub(crate) fn cause(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::BackingOff => "upstream out of reach",
+            Self::PausedLogin => "too many logins",
+            Self::PausedQuota => "the day is full",
+            Self::PausedCredentials => "password refused",
+            Self::PausedConfiguration => "configuration refused",
+        }
+    }
+
     /// The name, as in logs and on screens.
     #[must_use]
     pub fn name(self) -> &'static str {

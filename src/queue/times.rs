@@ -40,12 +40,17 @@ impl Times for MessageRecord {
             told: _,
             delay_told: _,
             notify: _,
+            about: _,
+            attempts,
             notices,
             setbacks,
             recipients,
         } = self;
         let notices = notices.iter_mut().map(|notice| &mut notice.at);
-        for at in notices.chain([accepted_at, lifetime_from]).chain(&mut setbacks.last) {
+        let attempts = attempts.iter_mut().map(|attempt| &mut attempt.at);
+        for at in
+            notices.chain(attempts).chain([accepted_at, lifetime_from]).chain(&mut setbacks.last)
+        {
             *at = change(Kind::Past, *at);
         }
         recipients.iter_mut().for_each(|recipient| recipient.state.each_time(change));

@@ -80,6 +80,9 @@ pub(crate) struct Departure {
     pub(crate) because: Because,
     /// The same in words that follow a time.
     pub why: String,
+    /// Of a wait for the account: how it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<AccountCondition>,
 }
 
 /// What decides when mail leaves.
@@ -283,7 +286,8 @@ impl Situation {
             Because::Stopping => "the relay is stopping".to_owned(),
             Because::Held => "it is held for a person".to_owned(),
         };
-        Departure { at, because, why }
+        let account = Some(self.account.condition).filter(|_| because == Because::Account);
+        Departure { at, because, why, account }
     }
 }
 

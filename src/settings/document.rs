@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     problem::{HIDDEN, Place, SettingsError},
-    value::{nearest, without_credentials},
+    value::without_credentials,
 };
 use crate::{
     careful_file::{self, Links},
@@ -219,7 +219,8 @@ impl Document {
         let key = word.rsplit('.').next().unwrap_or("");
         let known = || self.known.iter().copied();
         known().any(|known| known == key)
-            || (line[word.len()..].trim_start().starts_with('=') && nearest(key, known()).is_some())
+            || (line[word.len()..].trim_start().starts_with('=')
+                && text::nearest(key, known()).is_some())
     }
 }
 

@@ -19,8 +19,9 @@ use super::{
     report::{VARIABLE_PREFIX, Variables, variable},
     storage::{Admin, Budget, Queue, Sendmail},
     upstream::Upstream,
-    value::{field_names, nearest},
+    value::field_names,
 };
+use crate::text;
 
 /// All sections. A key that is not in one of these structs does not exist, in the file as in the environment.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -191,7 +192,7 @@ fn unknown_section(name: &str) -> (String, String) {
     let names: Vec<&str> = sections.iter().map(|(section, _)| *section).collect();
     // `[[network]]` is the part of a name that people remember.
     let part = names.iter().copied().find(|section| section.rsplit('.').next() == Some(name));
-    let remedy = part.or_else(|| nearest(name, names.iter().copied())).map_or_else(
+    let remedy = part.or_else(|| text::nearest(name, names.iter().copied())).map_or_else(
         || format!("The sections are {}.", names.join(", ")),
         |near| format!("Did you mean {}?", header(near)),
     );
@@ -204,7 +205,7 @@ fn unknown_key(section: &str, name: &str) -> (String, String) {
     let keys =
         sections.iter().find(|(known, _)| *known == section).map_or(&[][..], |(_, keys)| *keys);
     let elsewhere = sections.iter().find(|(_, keys)| keys.contains(&name));
-    let remedy = match (elsewhere, nearest(name, keys.iter().copied())) {
+    let remedy = match (elsewhere, text::nearest(name, keys.iter().copied())) {
         (Some((other, _)), _) => format!("`{name}` belongs under {}.", header(other)),
         (None, Some(near)) => format!("Did you mean `{near}`?"),
         (None, None) => format!("The keys of {} are {}.", header(section), keys.join(", ")),

@@ -18,7 +18,7 @@ mod strangers;
 mod surroundings;
 mod upstream;
 mod value;
-pub(crate) mod volume;
+mod volume;
 
 use std::{
     fmt,

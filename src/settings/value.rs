@@ -375,16 +375,9 @@ pub(super) fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, St
     }
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
     let listed = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-    let hint =
-        nearest(text, words).map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
+    let hint = text::nearest(text, words)
+        .map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
     Err(format!("{} is not one of {listed}{hint}", shown(text)))
-}
-
-/// The word that `text` was probably meant to be: at most a third of its letters differ.
-pub(super) fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), word);
-    let best = words.into_iter().min_by_key(|word| distance(word))?;
-    (distance(best) <= (text.len().max(best.len()) / 3).max(1)).then_some(best)
 }
 
 /// A rejected text as it is shown in an error: quoted, printable, short, and without a password before a host.

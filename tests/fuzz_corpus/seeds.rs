@@ -46,6 +46,9 @@ pub(super) fn write(corpus: &Path) {
     for (number, list) in (1..).zip(ADDRESS_LISTS) {
         seed("address_list", &format!("list_{number:02}"), list.as_bytes());
     }
+    for (number, search) in SEARCHES.iter().enumerate() {
+        seed("search", &format!("search_{number:02}"), search.as_bytes());
+    }
     for (number, data) in (1..).zip(DATA) {
         seed("data", &format!("data_{number:02}"), &[b"\x03".as_slice(), data].concat());
     }
@@ -227,3 +230,23 @@ fn records() -> Vec<Vec<u8>> {
     }
     found
 }
+
+/// Searches of every kind, and mistakes.
+const SEARCHES: [&str; 16] = [
+    "toner low",
+    "from:printer@example.org -state:dead",
+    "from:<> \"<>\" from:\"<>\"",
+    "subject:\"two words\" \"say \\\"hi\\\" \\\\ there\"",
+    "client:192.0.2.0/24 client:[2001:db8::1] client:local",
+    "age>2h age<\"1day 2h\" size>1.5MB size<10KiB",
+    "lane:urgent STATE:HELD reply:5.1.1 id:06hh user:alice",
+    "-\"-x\" -to:-x ::1 12:30",
+    "form:a",
+    "age>never",
+    "subject:\"open",
+    "\"a\"b",
+    "- a",
+    "B\u{dc}RO \u{130}stanbul \u{3a3}",
+    "client:999.0.2.1/99",
+    "lane: state:",
+];

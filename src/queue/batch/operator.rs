@@ -127,7 +127,7 @@ impl Batch<'_> {
     pub(in crate::queue) fn delete_only(&mut self, id: QueueId, only: &Only) -> Answer<()> {
         // What cannot be read is removed whatever it was, but not along with those of a kind.
         if *only != Only::default() {
-            only.check(id, &self.get(id)?.ok_or(QueueError::NotFound(id))?)?;
+            only.check(id, &self.get(id)?.ok_or(QueueError::NotFound(id))?, self.now.wall)?;
         }
         self.delete(id, Some(DELETED))
     }
@@ -143,7 +143,7 @@ impl Batch<'_> {
             return Err(QueueError::Conflict(id));
         }
         let old = self.get(id)?.ok_or(QueueError::NotFound(id))?;
-        only.check(id, &old)?;
+        only.check(id, &old, self.now.wall)?;
         let mut new = old.clone();
         let mut changed = 0;
         for recipient in &mut new.recipients {

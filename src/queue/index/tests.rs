@@ -96,6 +96,8 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         told: vec![],
         delay_told: false,
         notify: BTreeMap::new(),
+        about: crate::queue::about::About::unknown(),
+        attempts: Vec::new(),
         notices: vec![],
         setbacks: Setbacks::default(),
         recipients: vec![Recipient {
