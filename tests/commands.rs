@@ -15,6 +15,8 @@ use crate::support::{
     playground::Playground,
 };
 
+#[path = "commands/searching.rs"]
+mod searching;
 #[path = "commands/sending.rs"]
 mod sending;
 #[path = "commands/waiting.rs"]

@@ -3,6 +3,4 @@
 mod daily;
 mod scene;
 mod setups;
-mod story;
-mod tokens;
 mod upstreams;

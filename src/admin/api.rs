@@ -20,7 +20,7 @@ use crate::{
     queue::{
         QueuedMessage,
         id::QueueId,
-        record::NoticeSent,
+        record::{MessageRecord, NoticeSent},
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
         waiting::Situation,
     },
@@ -201,6 +201,36 @@ pub(crate) struct QueuePage {
     pub(crate) until: Option<QueueId>,
 }
 
+/// `GET /v1/queue/counts?by=`: how many messages have what in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    /// The newest message when they were counted.
+    pub(crate) until: Option<QueueId>,
+    /// Messages that were counted.
+    pub(crate) messages: u64,
+    /// Their recipients.
+    pub(crate) recipients: u64,
+    /// The values that most messages have, the most frequent first.
+    pub(crate) values: Vec<Share>,
+    /// Messages with values that are not listed; one with several such values counts several times.
+    pub(crate) other_messages: u64,
+    /// Their recipients.
+    pub(crate) other_recipients: u64,
+}
+
+/// The messages with one value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    /// The value; in subjects and reasons every number is `#`.
+    pub(crate) value: String,
+    /// How many messages have it.
+    pub(crate) messages: u64,
+    /// How many of their recipients.
+    pub(crate) recipients: u64,
+    /// When the first of them was accepted.
+    pub(crate) oldest: Option<Timestamp>,
+}
+
 /// `GET /v1/queue/{id}`: one message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Message {
@@ -219,9 +249,24 @@ pub(crate) struct Message {
     pub(crate) eight_bit: bool,
     /// Whether SMTPUTF8 was asked for.
     pub(crate) internationalized: bool,
+    /// The beginning of its subject, decoded and printable; empty without one.
+    #[serde(default)]
+    pub(crate) subject: String,
+    /// Who handed it over: an address, `local` (a program of this host) or `relay` (a notice of this relay).
+    #[serde(default)]
+    pub(crate) client: Option<String>,
+    /// Who had logged in, or whose program of this host it was.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
     /// Who handed it over; only where one message is shown, and its file is still there.
     #[serde(default)]
     pub(crate) origin: Option<Origin>,
+    /// The header section, as much of it as is shown; only where one message is shown, and its file is still there.
+    #[serde(default)]
+    pub(crate) header: Option<String>,
+    /// The last attempts, the oldest first; only where one message is shown.
+    #[serde(default)]
+    pub(crate) attempts: Vec<Attempt>,
     /// The last notices about it.
     #[serde(default)]
     pub(crate) notices: Vec<Notice>,
@@ -272,7 +317,12 @@ impl Message {
             lane: record.lane.name().to_owned(),
             eight_bit: record.body == crate::message::envelope::BodyKind::EightBitMime,
             internationalized: record.internationalized,
+            subject: record.about.subject,
+            client: Some(record.about.client.to_string()),
+            user: record.about.user,
             origin: None,
+            header: None,
+            attempts: Vec::new(),
             notices: record.notices.into_iter().map(Notice::from).collect(),
             recipients: record.recipients.into_iter().map(Recipient::from).collect(),
         }
@@ -435,6 +485,31 @@ impl From<&Envelope> for Origin {
     }
 }
 
+/// An attempt to relay a message, or the part of it in which the same was said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    /// When it ended.
+    pub(crate) at: Timestamp,
+    /// Those it was said of.
+    pub(crate) recipients: Vec<String>,
+    /// What was said, word for word.
+    pub(crate) reply: String,
+}
+
+impl Attempt {
+    /// The attempts that are kept with a record.
+    pub(super) fn all(record: &MessageRecord) -> Vec<Self> {
+        let address =
+            |place: usize| record.recipients.get(place).map(|one| one.address.to_string());
+        let attempts = record.attempts.iter().map(|attempt| Self {
+            at: attempt.at,
+            recipients: attempt.places().filter_map(address).collect(),
+            reply: attempt.reply.clone(),
+        });
+        attempts.collect()
+    }
+}
+
 /// A notice about a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Notice {
@@ -457,7 +532,7 @@ impl From<NoticeSent> for Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{message::envelope::BodyKind, queue::record::MessageRecord};
+    use crate::message::envelope::BodyKind;
 
     #[test]
     fn a_message_goes_out_with_flat_states_that_programs_can_filter() {
@@ -479,6 +554,8 @@ mod tests {
             told: Vec::new(),
             delay_told: false,
             notify: std::collections::BTreeMap::new(),
+            about: crate::queue::about::About::unknown(),
+            attempts: Vec::new(),
             notices: Vec::new(),
             setbacks: crate::queue::record::Setbacks::default(),
             recipients: vec![

@@ -18,14 +18,15 @@ use tokio::net::UnixStream;
 
 use super::{
     api::{
-        Account, Budget, Clients, Deleted, Kind, Message, QueuePage, Redirected, Refused, Retried,
-        Status,
+        Account, Budget, Clients, Counts, Deleted, Kind, Message, QueuePage, Redirected, Refused,
+        Retried, Status,
     },
     health::Health,
 };
+use super::{counts::CountBy, listing::Sort};
 use crate::{
     delivery::inspection::LoginProof,
-    queue::{id::QueueId, only::Only},
+    queue::{id::QueueId, only::Only, search::Search},
 };
 
 /// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.
@@ -133,7 +134,29 @@ impl Client {
     /// A walk through the queue behind a message, or from its beginning.
     #[must_use]
     pub(crate) fn queue(&self, after: Option<QueueId>) -> Walk<'_> {
-        Walk { client: self, path: "/v1/queue", after, until: None, is_over: false }
+        let search = Search::default();
+        Walk {
+            client: self,
+            path: "/v1/queue",
+            search,
+            sort: None,
+            after,
+            until: None,
+            is_over: false,
+        }
+    }
+
+    /// What the messages of the queue that are meant have in common, at most `limit` values.
+    pub(crate) async fn counts(
+        &self,
+        by: CountBy,
+        search: &Search,
+        limit: usize,
+    ) -> Result<Counts, ClientError> {
+        let by = by.name();
+        let search = encoded(&search.to_string());
+        self.ask(Method::GET, &format!("/v1/queue/counts?by={by}&limit={limit}&search={search}"))
+            .await
     }
 
     /// One message.
@@ -159,7 +182,7 @@ impl Client {
 
     /// Sends a dead letter to another address.
     pub(crate) async fn redirect(&self, id: QueueId, to: &str) -> Result<Redirected, ClientError> {
-        let to: String = to.bytes().map(|octet| format!("%{octet:02X}")).collect();
+        let to = encoded(to);
         self.ask(Method::POST, &format!("/v1/dead/{id}/redirect?to={to}")).await
     }
 
@@ -234,9 +257,15 @@ impl Client {
     }
 }
 
+/// A text within the query of a request.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|octet| format!("%{octet:02X}")).collect()
+}
+
 /// The condition as the query of a request.
 fn query(only: &Only) -> String {
-    let parts = [("state", &only.state), ("without", &only.without)];
+    let search = only.search.as_ref().map(|search| encoded(&search.to_string()));
+    let parts = [("state", &only.state), ("without", &only.without), ("search", &search)];
     let parts = parts.into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?)));
     parts.enumerate().fold(String::new(), |query, (number, (key, name))| {
         format!("{query}{}{key}={name}", if number == 0 { '?' } else { '&' })
@@ -248,12 +277,26 @@ fn query(only: &Only) -> String {
 pub(crate) struct Walk<'a> {
     client: &'a Client,
     path: &'static str,
+    search: Search,
+    sort: Option<Sort>,
     after: Option<QueueId>,
     until: Option<QueueId>,
     is_over: bool,
 }
 
 impl Walk<'_> {
+    /// Over those of the messages that are meant, in this order.
+    #[must_use]
+    pub(crate) fn of(self, search: Search, sort: Option<Sort>) -> Self {
+        Self { search, sort, ..self }
+    }
+
+    /// No further than this message, as far as the first page is concerned that was asked for then.
+    #[must_use]
+    pub(crate) fn up_to(self, until: Option<QueueId>) -> Self {
+        Self { until, is_over: until.is_none(), ..self }
+    }
+
     /// The next messages, at most `limit`; `None` when there are no more.
     pub(crate) async fn page(&mut self, limit: usize) -> Result<Option<Vec<Message>>, ClientError> {
         if self.is_over {
@@ -263,7 +306,12 @@ impl Walk<'_> {
             id.map_or_else(String::new, |id| format!("&{key}={id}"))
         };
         let (after, until) = (place("after", self.after), place("until", self.until));
-        let path = format!("{}?limit={limit}{after}{until}", self.path);
+        let search = match self.search.to_string() {
+            search if search.is_empty() => search,
+            search => format!("&search={}", encoded(&search)),
+        };
+        let sort = self.sort.map_or_else(String::new, |sort| format!("&sort={}", sort.name()));
+        let path = format!("{}?limit={limit}{after}{until}{search}{sort}", self.path);
         let page: QueuePage = self.client.ask(Method::GET, &path).await?;
         (self.after, self.until) = (page.next, page.until);
         self.is_over = page.next.is_none();

@@ -18,11 +18,11 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::{
-    api::{Kind, Message, PAGE_DEFAULT, PAGE_MAX, QueuePage, Refused},
+    api::{Kind, Refused},
     checkups::Checkups,
 };
 use crate::{
@@ -30,10 +30,7 @@ use crate::{
     clock::{Clock, Moment},
     delivery::{PoolHandle, PoolStatus, inspection::LoginProof},
     listener,
-    queue::{
-        LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage, id::QueueId, state::AccountState,
-        waiting::Situation, walk::Walk,
-    },
+    queue::{Queue, QueueError, id::QueueId, search::SearchError, state::AccountState},
     shutdown::Watch,
     tasks::Mishaps,
     text,
@@ -162,46 +159,6 @@ impl Outlook {
     }
 }
 
-/// Which page of the queue.
-#[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    pub(super) after: Option<QueueId>,
-    pub(super) until: Option<QueueId>,
-    pub(super) limit: Option<usize>,
-}
-
-impl Page {
-    /// How many messages it may have.
-    pub(super) fn limit(&self) -> usize {
-        self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
-    }
-
-    /// The walk of which it is the next step.
-    pub(super) async fn walk(&self, store: &Queue) -> Result<Walk, QueueError> {
-        let until = match self.until {
-            Some(id) => Some(id),
-            None => store.newest().await?,
-        };
-        Ok(Walk::between(self.after, until))
-    }
-}
-
-/// A page of a walk that was asked for with `limit`: a full one may have a next, and so has one that was cut for the
-/// number of its recipients, unless the walk ends with it.
-pub(super) fn page_of(
-    messages: Vec<QueuedMessage>,
-    limit: usize,
-    mut walk: Walk,
-    situation: &Situation,
-) -> QueuePage {
-    let recipients: usize = messages.iter().map(|message| message.recipients().len()).sum();
-    let is_cut = messages.len() == limit || recipients >= LIST_RECIPIENTS_MAX;
-    let messages: Vec<Message> =
-        walk.take(messages).into_iter().map(|message| Message::new(message, situation)).collect();
-    let next = walk.after().filter(|_| is_cut && !walk.is_over());
-    QueuePage { messages, next, until: walk.until() }
-}
-
 pub(super) fn parse(id: &str) -> Result<QueueId, Refusal> {
     id.parse().map_err(|error| Refusal::new(Kind::BadRequest, format!("{id:?} is {error}")))
 }
@@ -219,6 +176,12 @@ impl Refusal {
 impl From<QueryRejection> for Refusal {
     fn from(error: QueryRejection) -> Self {
         Self::new(Kind::BadRequest, error.body_text())
+    }
+}
+
+impl From<SearchError> for Refusal {
+    fn from(error: SearchError) -> Self {
+        Self::new(Kind::BadRequest, error.to_string())
     }
 }
 

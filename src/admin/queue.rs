@@ -1,4 +1,4 @@
-//! The messages of the queue and the dead letters, as the API lists, shows and changes them.
+//! A message of the queue and a dead letter, as the API shows and changes them.
 //!
 //! Rule: a message that takes a dead letter's place is durable before that is removed; a crash in between leaves both,
 //! never none. Must not know what a notice is.
@@ -13,35 +13,25 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    api::{Deleted, Kind, Message, Origin, QueuePage, Redirected, Retried},
-    context::{Json, Page, Refusal, Sources, page_of, parse},
+    api::{Attempt, Deleted, Kind, Message, Origin, Redirected, Retried},
+    context::{Json, Refusal, Sources, parse},
     status,
 };
 use crate::{
     clock::Timestamp,
     message::envelope::{self, Envelope},
-    queue::{Queue, QueueError, id::QueueId, only::Only},
+    queue::{Queue, QueueError, id::QueueId, only::Only, reader::MessageReader},
     smtp::{address::Address, dsn::Dsn},
 };
 
+/// Octets of a header section that are shown.
+const HEADER_SHOWN_MAX: usize = 16 * 1024;
+
 pub(super) fn router() -> Router<Sources> {
     Router::new()
-        .route("/v1/queue", get(list))
         .route("/v1/queue/{id}", get(show).delete(delete))
         .route("/v1/queue/{id}/retry", post(retry))
-        .route("/v1/dead", get(dead))
         .route("/v1/dead/{id}/redirect", post(redirect_dead))
-}
-
-async fn list(
-    State(sources): State<Sources>,
-    page: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<QueuePage>, Refusal> {
-    let Query(page) = page?;
-    let walk = page.walk(&sources.store).await?;
-    let situation = status::situation(&sources).await?;
-    let messages = sources.store.list(page.after, page.limit()).await?;
-    Ok(Json(page_of(messages, page.limit(), walk, &situation)))
 }
 
 async fn show(
@@ -51,10 +41,20 @@ async fn show(
     let id = parse(&id)?;
     let message = sources.store.show(id).await?.ok_or(QueueError::NotFound(id))?;
     // A message of the history has no file any more, and a damaged one is reported when a worker meets it.
-    let origin =
-        sources.store.read_message(id).await.ok().map(|reader| Origin::from(reader.envelope()));
+    let mut reader = sources.store.read_message(id).await.ok();
+    let origin = reader.as_ref().map(|reader| Origin::from(reader.envelope()));
+    let header = reader.as_mut().and_then(header);
     let situation = status::situation(&sources).await?;
-    Ok(Json(Message { origin, ..Message::new(message, &situation) }))
+    let attempts = Attempt::all(&message.record);
+    Ok(Json(Message { origin, header, attempts, ..Message::new(message, &situation) }))
+}
+
+/// The beginning of the header section, with the fields added at acceptance. What is not UTF-8 is replaced.
+fn header(reader: &mut MessageReader) -> Option<String> {
+    let section = reader.take_header().ok().flatten()?;
+    let mut octets = section.bytes;
+    octets.truncate(HEADER_SHOWN_MAX);
+    Some(String::from_utf8_lossy(&octets).replace("\r\n", "\n"))
 }
 
 async fn retry(
@@ -82,17 +82,6 @@ async fn delete(
     sources.store.delete_only(id, &only).await?;
     tracing::warn!(%id, "deleted");
     Ok(Json(Deleted { id }))
-}
-
-async fn dead(
-    State(sources): State<Sources>,
-    page: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<QueuePage>, Refusal> {
-    let Query(page) = page?;
-    let walk = page.walk(&sources.store).await?;
-    let situation = status::situation(&sources).await?;
-    let messages = sources.store.dead(page.after, page.limit()).await?;
-    Ok(Json(page_of(messages, page.limit(), walk, &situation)))
 }
 
 /// Where a dead letter goes instead.

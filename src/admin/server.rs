@@ -15,7 +15,7 @@ use axum::{
 use super::{
     api::Kind,
     context::{Refusal, Sources},
-    health, metrics, queue,
+    health, listing, metrics, queue,
     socket::{Port, Socket},
     status,
 };
@@ -45,6 +45,7 @@ fn router(sources: Sources) -> Router {
     Router::new()
         .merge(status::router())
         .merge(queue::router())
+        .merge(listing::router())
         .merge(health::router())
         .merge(health::probes())
         .merge(metrics::router())

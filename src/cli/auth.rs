@@ -34,7 +34,7 @@ use crate::{
             token_file::{Stored, TokenFile},
         },
     },
-    doctor::{advice, token_warnings},
+    doctor::token_warnings,
     exit::{Exit, Failure},
     queue::state::AccountCondition,
     settings::{self, Settings},
@@ -163,8 +163,7 @@ impl From<TokenError> for Failure {
             Kind::Dead | Kind::Refused => Exit::Permission,
             Kind::Temporary => Exit::Temporary,
         };
-        let more = advice(&["secret-files", "tokens"]);
-        Self::new(exit, format!("{}\n  {}\n  {more}", error.reason, error.remedy))
+        Self::new(exit, format!("{}\n  {}", error.reason, error.remedy))
     }
 }
 

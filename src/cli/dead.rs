@@ -8,14 +8,14 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::{
-    queue::{self, PAGE, Selection, State, Verb},
+    queue::{self, Chosen, PAGE, State, Verb},
     screen::{Form, Side, Table, clean, when},
 };
 use crate::{
     admin::{api::Message, client::Client},
     clock::Timestamp,
     exit::{Exit, Failure},
-    queue::id::QueueId,
+    queue::{id::QueueId, search::Search},
 };
 
 /// What to do with dead letters.
@@ -58,9 +58,12 @@ pub(super) struct Which {
     all: bool,
 }
 
-impl From<Which> for Selection {
+impl From<Which> for Chosen {
     fn from(which: Which) -> Self {
-        Self { state: Some(State::Dead), ids: which.ids, all: which.all }
+        match which.all {
+            true => Self::Found(Search::of_state(State::Dead.name())),
+            false => Self::Ids(which.ids, Some(State::Dead)),
+        }
     }
 }
 
@@ -76,7 +79,7 @@ pub(super) async fn run(
         Command::List => list(out, client, form, now).await,
         Command::Show { ids } => queue::show(out, client, &ids, form, now).await,
         Command::Resend { which, to: None } => {
-            queue::for_each(out, client, which.into(), form, Verb::Retry).await
+            queue::for_each(out, client, which.into(), form, Verb::Retry.into()).await
         }
         Command::Resend { which, to: Some(to) } => redirect(out, client, which, &to, form).await,
         Command::Delete { which, yes } => {
@@ -84,7 +87,7 @@ pub(super) async fn run(
                 let message = "this removes every dead letter for good; add --yes if you mean it";
                 return Err(Failure::new(Exit::Usage, message));
             }
-            queue::for_each(out, client, which.into(), form, Verb::Delete).await
+            queue::for_each(out, client, which.into(), form, Verb::Delete.into()).await
         }
     }
 }

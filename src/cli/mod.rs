@@ -9,6 +9,7 @@ mod check_listener;
 mod clients;
 mod dead;
 mod doctor;
+mod fitting;
 mod health;
 mod migrate;
 mod password;
@@ -146,6 +147,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(invocation) = sendmail::Invocation::of(&arguments) {
         return invocation.run();
     }
+    let arguments = arguments.into_iter().map(queue::as_word);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),

@@ -24,7 +24,6 @@ use crate::{
         health::Grade,
     },
     clock::{Clock as _, SystemClock},
-    doctor::advice,
     exit::{Exit, Failure},
     settings::{self, SettingsError},
 };
@@ -163,12 +162,6 @@ impl From<ClientError> for Failure {
                 Kind::Conflict | Kind::OtherState | Kind::Unavailable => Exit::Temporary,
             },
         };
-        let more = match &error {
-            ClientError::NoDaemon(_) | ClientError::Silent(_) => advice(&["daemon", "unit"]),
-            ClientError::Permission(_) | ClientError::Answer { .. } | ClientError::Refused(_) => {
-                return Self::new(exit, error.to_string());
-            }
-        };
-        Self::new(exit, format!("{error}\n  {more}"))
+        Self::new(exit, error.to_string())
     }
 }

@@ -97,7 +97,9 @@ fn assert_nobody_says_now(home: &Home, because: &str, why: &str) {
     let retried = say(home, &["queue", "retry", &id]);
     assert!(retried.contains(why) && !retried.contains("now"), "{retried}");
     let listed = say(home, &["queue", "list"]);
-    assert!(listed.contains(&format!(" ({because})")), "{listed}");
+    // In words that somebody can act on, with the subject.
+    let until = format!("waits for the {because} until ");
+    assert!(listed.contains(&until) && !listed.contains("now"), "{listed}");
     for arguments in [&["status"], &["budget"]] {
         let text = say(home, arguments);
         assert!(text.contains("Mail leaves again at ") && text.contains(why), "{text}");

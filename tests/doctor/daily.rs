@@ -27,27 +27,22 @@ const STEP_PATIENCE: Duration = Duration::from_secs(2);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A home whose alerts are lines of a file.
-pub(super) struct Told {
-    pub(super) home: Home,
-    pub(super) sandbox: Sandbox,
-    pub(super) clock: ManualClock,
+struct Told {
+    home: Home,
+    sandbox: Sandbox,
+    clock: ManualClock,
     _authority: tempfile::TempDir,
 }
 
-pub(super) struct Running {
+struct Running {
     shutdown: Shutdown,
     tasks: JoinSet<Result<(), DaemonError>>,
 }
 
 impl Told {
     async fn new(more: &str) -> Self {
-        Self::before(SandboxOptions::default(), more).await
-    }
-
-    /// Before this look-alike.
-    pub(super) async fn before(options: SandboxOptions, more: &str) -> Self {
         let authority = tempfile::tempdir().unwrap();
-        let sandbox = Sandbox::start(options).await.unwrap();
+        let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
         let ca_file = authority.path().join("ca.pem");
         fs::write(&ca_file, sandbox.certificate_authority_pem()).unwrap();
         let upstream = Upstream {
@@ -67,7 +62,7 @@ impl Told {
         Self { home, sandbox, clock, _authority: authority }
     }
 
-    pub(super) async fn start(&self) -> Running {
+    async fn start(&self) -> Running {
         let nothing_around = Surroundings {
             variables: std::collections::BTreeMap::new(),
             local_file: "/nowhere/relay.toml".into(),
@@ -87,7 +82,7 @@ impl Told {
         Running { shutdown, tasks }
     }
 
-    pub(super) fn say(&self, arguments: &[&str]) -> String {
+    fn say(&self, arguments: &[&str]) -> String {
         let output = self.home.output(arguments);
         String::from_utf8(output.stdout).unwrap()
     }
@@ -105,7 +100,7 @@ impl Told {
     }
 
     /// Moves the clock by so many steps of a minute until this is so.
-    pub(super) fn advance_until(&self, steps: usize, step: Duration, is_so: impl Fn() -> bool) {
+    fn advance_until(&self, steps: usize, step: Duration, is_so: impl Fn() -> bool) {
         let came = (0..steps).any(|_| {
             self.clock.advance(step);
             within(STEP_PATIENCE, &is_so)
@@ -115,7 +110,7 @@ impl Told {
 }
 
 impl Running {
-    pub(super) async fn stop(mut self) {
+    async fn stop(mut self) {
         self.shutdown.advance(Phase::Draining);
         let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await.unwrap();
         ended.unwrap().unwrap().unwrap();

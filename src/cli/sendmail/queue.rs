@@ -12,13 +12,13 @@ use std::{
 use crate::{
     admin::client::{Client, ClientError},
     cli::{
-        queue::{self, Command, List, Selection, Verb, run},
+        queue::{self, Chosen, Command, List, Verb, run},
         runtime::Runtime,
         screen::{Form, Lines, Output, count},
     },
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
-    queue::{id::QueueId, only::Only},
+    queue::{id::QueueId, only::Only, search::Search},
     sendmail::configured::{DEFAULT_DROP_DIRECTORY, Source},
     settings,
 };
@@ -85,9 +85,14 @@ pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<
     let Some(id) = id else {
         let mut out: Box<dyn Write> =
             if verbose { Box::new(Lines::new(Output::standard())) } else { Box::new(io::sink()) };
-        let everything = Selection { ids: Vec::new(), all: true, state: None };
-        let result =
-            block_on(queue::for_each(&mut *out, &client, everything, Form::Text, Verb::Retry));
+        let everything = Chosen::Found(Search::default());
+        let result = block_on(queue::for_each(
+            &mut *out,
+            &client,
+            everything,
+            Form::Text,
+            Verb::Retry.into(),
+        ));
         return match result {
             // The daemon tries by itself; who may not hurry it has lost nothing.
             Err(failure) if failure.exit == Exit::Permission => Ok(()),

@@ -1,0 +1,223 @@
+//! The lists of the API: pages of the queue and of the dead letters, searched and sorted.
+//!
+//! Rule: a page of any queue is looked for in bounded time and memory; what was looked through without finding enough
+//! ends it, and it says where the next one goes on.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Router,
+    extract::{Query, State, rejection::QueryRejection},
+    routing::get,
+};
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use super::{
+    api::{Message, PAGE_DEFAULT, PAGE_MAX, QueuePage},
+    context::{Json, Refusal, Sources},
+    counts::counts,
+    status,
+};
+use crate::queue::{
+    LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage, id::QueueId, record::MessageRecord,
+    search::Search, waiting::Situation, walk::Walk,
+};
+
+/// Messages that are looked through for one page: a search that finds little asks again.
+const LOOKED_THROUGH_MAX: usize = 20_000;
+
+pub(super) fn router() -> Router<Sources> {
+    Router::new()
+        .route("/v1/queue", get(list))
+        .route("/v1/queue/counts", get(counts))
+        .route("/v1/dead", get(dead))
+}
+
+/// Which page.
+#[derive(Debug, Deserialize)]
+struct Page {
+    after: Option<QueueId>,
+    until: Option<QueueId>,
+    limit: Option<usize>,
+    #[serde(default)]
+    search: String,
+    sort: Option<Sort>,
+}
+
+/// In which order, instead of that of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Sort {
+    /// The oldest first.
+    Age,
+    /// The largest first.
+    Size,
+    /// By the sender.
+    From,
+    /// What leaves first.
+    Next,
+}
+
+/// The messages that a list is about.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Queue,
+    DeadLetters,
+}
+
+impl Of {
+    async fn page(
+        self,
+        store: &Queue,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<QueuedMessage>, QueueError> {
+        match self {
+            Self::Queue => store.list(after, limit).await,
+            Self::DeadLetters => store.dead(after, limit).await,
+        }
+    }
+}
+
+async fn list(
+    State(sources): State<Sources>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<QueuePage>, Refusal> {
+    let Query(page) = page?;
+    match page.sort {
+        None => page.read(&sources, Of::Queue).await.map(Json),
+        Some(sort) => page.sorted(&sources, sort).await.map(Json),
+    }
+}
+
+async fn dead(
+    State(sources): State<Sources>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<QueuePage>, Refusal> {
+    let Query(page) = page?;
+    page.read(&sources, Of::DeadLetters).await.map(Json)
+}
+
+impl Page {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+    }
+
+    /// The walk of which it is the next step.
+    async fn walk(&self, store: &Queue) -> Result<Walk, QueueError> {
+        let until = match self.until {
+            Some(id) => Some(id),
+            None => store.newest().await?,
+        };
+        Ok(Walk::between(self.after, until))
+    }
+
+    async fn read(&self, sources: &Sources, of: Of) -> Result<QueuePage, Refusal> {
+        let search: Search = self.search.parse()?;
+        let (store, now, limit) = (&sources.store, sources.clock.wall(), self.limit());
+        let mut walk = self.walk(store).await?;
+        let until = walk.until();
+        let situation = status::situation(sources).await?;
+        let (mut found, mut recipients, mut looked_through) = (Vec::new(), 0, 0);
+        let mut next = None;
+        while next.is_none() && !walk.is_over() {
+            let wanted = if search.is_everything() { limit } else { PAGE_MAX };
+            let page = walk.take(of.page(store, walk.after(), wanted).await?);
+            looked_through += page.len();
+            for message in page {
+                if !search.matches(message.id, &message.record, now) {
+                    continue;
+                }
+                recipients += message.recipients().len();
+                let id = message.id;
+                found.push(Message::new(message, &situation));
+                if found.len() == limit || recipients >= LIST_RECIPIENTS_MAX {
+                    next = Some(id);
+                    break;
+                }
+            }
+            if looked_through >= LOOKED_THROUGH_MAX {
+                next = next.or_else(|| walk.after());
+            }
+        }
+        Ok(QueuePage { messages: found, next: next.filter(|id| Some(*id) < until), until })
+    }
+
+    /// The first messages in another order, behind the one that is named. Every message is looked at, and no more than
+    /// a page of them kept.
+    async fn sorted(&self, sources: &Sources, sort: Sort) -> Result<QueuePage, Refusal> {
+        let search: Search = self.search.parse()?;
+        let (store, now, limit) = (&sources.store, sources.clock.wall(), self.limit());
+        let situation = status::situation(sources).await?;
+        let behind = match self.after {
+            Some(id) => {
+                let message = store.show(id).await?.ok_or(QueueError::NotFound(id))?;
+                Some((sort.key(&message.record, &situation), id))
+            }
+            None => None,
+        };
+        let (mut first, mut is_more) = (BTreeMap::new(), false);
+        let mut walk = Walk::between(None, self.walk(store).await?.until());
+        while !walk.is_over() {
+            for message in walk.take(store.list(walk.after(), PAGE_MAX).await?) {
+                let key = (sort.key(&message.record, &situation), message.id);
+                if Some(&key) <= behind.as_ref()
+                    || !search.matches(message.id, &message.record, now)
+                {
+                    continue;
+                }
+                if first.len() == limit {
+                    is_more = true;
+                    if first.last_key_value().is_some_and(|(last, _)| *last < key) {
+                        continue;
+                    }
+                    first.pop_last();
+                }
+                first.insert(key, message);
+            }
+        }
+        let next = first.last_key_value().map(|((_, id), _)| *id).filter(|_| is_more);
+        let messages = first.into_values().map(|message| Message::new(message, &situation));
+        Ok(QueuePage { messages: messages.collect(), next, until: walk.until() })
+    }
+}
+
+/// The place of a message in an order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    At(i64),
+    Octets(std::cmp::Reverse<u64>),
+    Text(String),
+    Never,
+}
+
+impl Sort {
+    /// As in a query, and as an option.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::Size => "size",
+            Self::From => "from",
+            Self::Next => "next",
+        }
+    }
+
+    fn key(self, record: &MessageRecord, situation: &Situation) -> Key {
+        let states = || record.recipients.iter().map(|recipient| &recipient.state);
+        match self {
+            Self::Age => Key::At(record.accepted_at.0),
+            Self::Size => Key::Octets(std::cmp::Reverse(record.size_bytes)),
+            Self::From => Key::Text(
+                record
+                    .reverse_path
+                    .as_ref()
+                    .map_or_else(String::new, |at| at.as_str().to_lowercase()),
+            ),
+            Self::Next => {
+                let departure = situation.departure_of(record.lane, states());
+                departure.and_then(|departure| departure.at).map_or(Key::Never, |at| Key::At(at.0))
+            }
+        }
+    }
+}

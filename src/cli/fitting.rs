@@ -1,0 +1,97 @@
+//! Lines that fit the terminal they are printed on.
+//!
+//! Rule: off a terminal nothing is cut. Must not know what a line says.
+
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
+
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS_USUAL: usize = 80;
+
+/// Columns of the terminal that standard output is; `None` when it is none, and nothing is cut.
+#[must_use]
+pub(super) fn width() -> Option<usize> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| usize::from(size.ws_col));
+    Some(if columns == 0 { COLUMNS_USUAL } else { columns })
+}
+
+/// A line that is no wider than `width`; dots say that it was.
+#[must_use]
+pub(super) fn fitted(line: &str, width: usize) -> Cow<'_, str> {
+    let mut used = 0;
+    let mut kept = 0;
+    for (at, character) in line.char_indices() {
+        used += columns(character);
+        if used > width {
+            return Cow::Owned(format!("{}...", line[..kept].trim_end()));
+        }
+        // Room for the dots.
+        if used + 3 <= width {
+            kept = at + character.len_utf8();
+        }
+    }
+    Cow::Borrowed(line)
+}
+
+/// Columns of a character on a terminal: two in East Asian scripts and for pictures, none for marks over others.
+fn columns(character: char) -> usize {
+    match u32::from(character) {
+        0x300..=0x36f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff | 0xfe20..=0xfe2f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f6ff
+        | 0x1f900..=0x1faff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// `45 s`, `12 min`, `3 h`, `2 d`: the largest unit, for a column.
+#[must_use]
+pub(super) fn age(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
+    let unit = units.into_iter().find(|(length, _)| seconds >= *length);
+    unit.map_or_else(
+        || format!("{seconds} s"),
+        |(length, unit)| format!("{} {unit}", seconds / length),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_to_the_columns_that_its_characters_take() {
+        for (line, width, shown) in [
+            ("toner low", 9, "toner low"),
+            ("toner low", 8, "toner..."),
+            ("\u{4e2d}\u{6587}\u{4e2d}\u{6587}", 8, "\u{4e2d}\u{6587}\u{4e2d}\u{6587}"),
+            ("\u{4e2d}\u{6587}\u{4e2d}\u{6587}", 7, "\u{4e2d}\u{6587}..."),
+            ("e\u{301}e\u{301}e\u{301}", 3, "e\u{301}e\u{301}e\u{301}"),
+            ("", 1, ""),
+        ] {
+            assert_eq!(fitted(line, width), shown);
+        }
+    }
+
+    #[test]
+    fn an_age_has_its_largest_unit() {
+        let ages = [5, 90, 7_300, 200_000].map(|seconds| age(Duration::from_secs(seconds)));
+        assert_eq!(ages, ["5 s", "1 min", "2 h", "2 d"]);
+    }
+}

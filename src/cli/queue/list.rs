@@ -1,0 +1,285 @@
+//! `pillarbox queue list`: the queue page by page, searched, sorted, or counted.
+//!
+//! Rule: any number of messages is printed while it is read, never held in memory. On a terminal a message takes two lines
+//! that fit it; elsewhere one line, of which nothing is cut.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::{
+    query,
+    show::{addressees, sender},
+    state::State,
+    waits::in_words,
+};
+use crate::{
+    admin::{
+        api::{Counts, Message},
+        client::Client,
+        counts::CountBy,
+        listing::Sort,
+    },
+    cli::{
+        fitting::{self, age, fitted},
+        screen::{self, Form, Side, Table, clean, count, local_in_full},
+    },
+    clock::Timestamp,
+    exit::Failure,
+    queue::{id::QueueId, search::Search},
+    text,
+};
+
+/// Messages asked for at a time; what a command holds in memory, however long the queue is.
+pub(crate) const PAGE: usize = 250;
+
+/// Which part of the queue to list.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct List {
+    /// Only messages for which every word holds, such as from:printer subject:"toner low" age>2h -state:dead;
+    /// docs/operating.md has all keys.
+    #[arg(value_name = "WORDS")]
+    words: Vec<String>,
+    /// The whole queue, however long.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// The largest number of messages, or of values with --count-by, to show.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Only messages after this one.
+    #[arg(long, value_name = "ID")]
+    after: Option<QueueId>,
+    /// Only messages with a recipient in this state.
+    #[arg(long, value_name = "STATE")]
+    state: Option<State>,
+    /// Another order than that of acceptance.
+    #[arg(long, value_name = "ORDER", conflicts_with = "all")]
+    sort: Option<Sort>,
+    /// Count the messages by what they have in common instead.
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["sort", "after", "all"])]
+    count_by: Option<CountBy>,
+}
+
+impl List {
+    /// The whole queue.
+    pub(crate) fn everything() -> Self {
+        Self {
+            words: Vec::new(),
+            all: true,
+            limit: 0,
+            after: None,
+            state: None,
+            sort: None,
+            count_by: None,
+        }
+    }
+
+    /// What of the queue is meant.
+    fn search(&self) -> Result<Search, Failure> {
+        let state = self.state.map(|state| format!("state:{state}"));
+        query::read(self.words.iter().cloned().chain(state))
+    }
+}
+
+pub(super) async fn print_list(
+    out: &mut dyn Write,
+    client: &Client,
+    list: &List,
+    form: Form,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let search = list.search()?;
+    if let Some(by) = list.count_by {
+        let counts = client.counts(by, &search, list.limit as usize).await?;
+        return match form {
+            Form::Json => Ok(screen::json(out, &counts)?),
+            Form::Text => Ok(print_counts(out, &counts, by, now)?),
+        };
+    }
+    let mut left = if list.all { usize::MAX } else { list.limit as usize };
+    let mut listing = Listing::new(form, fitting::width());
+    let mut walk = client.queue(list.after).of(search.clone(), list.sort);
+    while left > 0 {
+        let Some(messages) = walk.page(left.min(PAGE)).await? else { break };
+        listing.page(out, &messages, now)?;
+        left -= messages.len();
+    }
+    Ok(listing.end(out, list, &search, walk.next())?)
+}
+
+/// A list that is printed while it is read.
+#[derive(Debug)]
+pub(super) struct Listing {
+    form: Form,
+    /// Columns of the terminal.
+    width: Option<usize>,
+    table: Table<6>,
+    printed: u64,
+}
+
+impl Listing {
+    pub(super) fn new(form: Form, width: Option<usize>) -> Self {
+        let columns = [
+            ("ID", Side::Left),
+            ("ACCEPTED", Side::Left),
+            ("SIZE", Side::Right),
+            ("STATE", Side::Left),
+            ("FROM -> TO", Side::Left),
+            ("SUBJECT", Side::Left),
+        ];
+        Self { form, width, table: Table::new(columns), printed: 0 }
+    }
+
+    pub(super) fn page(
+        &mut self,
+        out: &mut dyn Write,
+        messages: &[Message],
+        now: Timestamp,
+    ) -> std::io::Result<()> {
+        if self.form == Form::Text {
+            if let Some(width) = self.width {
+                return messages
+                    .iter()
+                    .try_for_each(|message| self.lines(out, message, width, now));
+            }
+            self.printed += messages.len() as u64;
+            let rows: Vec<[String; 6]> = messages.iter().map(|message| row(message, now)).collect();
+            return self.table.print(out, &rows);
+        }
+        for message in messages {
+            out.write_all(if self.printed == 0 { b"{\"messages\":[\n" } else { b",\n" })?;
+            let json = serde_json::to_string(message)?;
+            out.write_all(text::printable_json(&json).as_bytes())?;
+            self.printed += 1;
+        }
+        Ok(())
+    }
+
+    /// Two lines that fit a terminal.
+    fn lines(
+        &mut self,
+        out: &mut dyn Write,
+        message: &Message,
+        width: usize,
+        now: Timestamp,
+    ) -> std::io::Result<()> {
+        if self.printed == 0 {
+            writeln!(out, "{:<26}  {:<6}  STATE", "ID", "AGE")?;
+            writeln!(out, "    {:>9}  FROM -> TO: SUBJECT", "SIZE")?;
+        }
+        self.printed += 1;
+        let age = age(now.since(message.accepted_at));
+        let first = format!("{:<26}  {age:<6}  {}", message.id.to_string(), in_words(message, now));
+        writeln!(out, "{}", fitted(&clean(&first), width))?;
+        let subject = match message.subject.as_str() {
+            "" => String::new(),
+            subject => format!(": {subject}"),
+        };
+        let size = screen::size(message.size_bytes);
+        let way = format!("{} -> {}", sender(message), addressees(message));
+        writeln!(out, "{}", fitted(&clean(&format!("    {size:>9}  {way}{subject}")), width))
+    }
+
+    /// Ends a list that nothing else is said of, and says how many messages it had.
+    pub(super) fn finish(self, out: &mut dyn Write, next: Option<QueueId>) -> std::io::Result<u64> {
+        if self.form == Form::Json {
+            let begin = if self.printed == 0 { "{\"messages\":[" } else { "" };
+            writeln!(out, "{begin}\n],\"next\":{}}}", serde_json::json!(next))?;
+        }
+        Ok(self.printed)
+    }
+
+    /// Ends the list; `next` is where it goes on when there is more.
+    fn end(
+        self,
+        out: &mut dyn Write,
+        list: &List,
+        search: &Search,
+        next: Option<QueueId>,
+    ) -> std::io::Result<()> {
+        match (self.form, self.printed, next) {
+            (Form::Text, 0, None) => writeln!(out, "{}", nothing(list, search)),
+            (Form::Text, _, Some(id)) => {
+                let words = query::for_a_shell(search);
+                let (sort, all) = match list.sort {
+                    Some(sort) => (format!(" --sort {}", sort.name()), ""),
+                    None => (String::new(), ", or --all"),
+                };
+                writeln!(
+                    out,
+                    "There is more: `pillarbox queue list{words}{sort} --after {id}`{all}."
+                )
+            }
+            (Form::Text, _, None) => Ok(()),
+            (Form::Json, _, next) => self.finish(out, next).map(drop),
+        }
+    }
+}
+
+/// Why a list has no line.
+fn nothing(list: &List, search: &Search) -> String {
+    let after = list.after.map_or_else(String::new, |id| format!(" after {id}"));
+    match list.state {
+        Some(state) if list.words.is_empty() => {
+            format!("There is no message with a {state} recipient{after}.")
+        }
+        _ if !search.is_everything() => {
+            format!("No message is found by{}{after}.", query::for_a_shell(search))
+        }
+        _ if list.after.is_some() => format!("There is nothing{after}."),
+        _ => "The queue is empty.".to_owned(),
+    }
+}
+
+fn row(message: &Message, now: Timestamp) -> [String; 6] {
+    [
+        message.id.to_string(),
+        local_in_full(message.accepted_at),
+        screen::size(message.size_bytes),
+        in_words(message, now),
+        format!("{} -> {}", sender(message), addressees(message)),
+        message.subject.clone(),
+    ]
+}
+
+/// Prints what was counted.
+fn print_counts(
+    out: &mut dyn Write,
+    counts: &Counts,
+    by: CountBy,
+    now: Timestamp,
+) -> std::io::Result<()> {
+    if counts.messages == 0 {
+        return writeln!(out, "There is nothing to count.");
+    }
+    let mut table = Table::new([
+        ("MESSAGES", Side::Right),
+        ("RECIPIENTS", Side::Right),
+        ("OLDEST", Side::Left),
+        (by.title(), Side::Left),
+    ]);
+    let oldest = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| age(now.since(at)));
+    let shown = |value: &str| if value.is_empty() { "(none)".to_owned() } else { value.to_owned() };
+    let mut rows: Vec<[String; 4]> = counts
+        .values
+        .iter()
+        .map(|share| {
+            [
+                share.messages.to_string(),
+                share.recipients.to_string(),
+                oldest(share.oldest),
+                shown(&share.value),
+            ]
+        })
+        .collect();
+    if counts.other_messages > 0 {
+        let (messages, recipients) = (counts.other_messages, counts.other_recipients);
+        rows.push([messages.to_string(), recipients.to_string(), "-".into(), "(others)".into()]);
+    }
+    table.print(out, &rows)?;
+    let messages = count(counts.messages, "message");
+    writeln!(out, "{messages} to {} in all.", count(counts.recipients, "recipient"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! The words of a search on a command line.
+
+use std::ffi::OsString;
+
+use crate::{
+    exit::{Exit, Failure},
+    queue::search::Search,
+};
+
+/// The argument, with a blank before a word such as `-state:dead`, so that it is not taken for an option: none has a
+/// colon or is compared. A search passes over blanks.
+pub(crate) fn as_word(argument: OsString) -> OsString {
+    let is_not = argument.to_str().and_then(|text| text.strip_prefix('-'));
+    let letters = is_not.map(|word| word.trim_start_matches(|one: char| one.is_ascii_alphabetic()));
+    match (is_not, letters) {
+        (Some(word), Some(rest))
+            if rest.len() < word.len() && rest.starts_with([':', '<', '>']) =>
+        {
+            format!(" -{word}").into()
+        }
+        _ => argument,
+    }
+}
+
+/// The search that the arguments are together.
+pub(super) fn read(words: impl Iterator<Item = String>) -> Result<Search, Failure> {
+    let words = words.collect::<Vec<_>>().join(" ");
+    words.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")))
+}
+
+/// The search as arguments for a shell, with a blank before it; empty without one.
+pub(super) fn for_a_shell(search: &Search) -> String {
+    let words = search.to_string();
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || "@.:-_/+%, ".contains(one);
+    if words.is_empty() {
+        words
+    } else if words.chars().all(is_plain) {
+        format!(" {words}")
+    } else {
+        format!(" '{}'", words.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_must_not_be_is_no_option() {
+        for (argument, word) in [
+            ("-state:dead", " -state:dead"),
+            ("-age>2h", " -age>2h"),
+            ("--all", "--all"),
+            ("--socket=a:b", "--socket=a:b"),
+            ("-h", "-h"),
+            ("-:a", "-:a"),
+            ("from:a", "from:a"),
+        ] {
+            assert_eq!(as_word(argument.into()), word);
+        }
+    }
+
+    #[test]
+    fn a_search_is_given_back_so_that_a_shell_hands_it_on_as_it_is() {
+        for (words, shown) in [
+            ("", ""),
+            ("from:a@b.example -state:dead", " from:a@b.example -state:dead"),
+            ("subject:\"it's low\" age>2h", " 'subject:\"it'\\''s low\" age>2h'"),
+        ] {
+            assert_eq!(for_a_shell(&words.parse().expect("a search")), shown);
+        }
+    }
+}

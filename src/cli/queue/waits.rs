@@ -1,0 +1,85 @@
+//! The state of a message in the words of a list: what it waits for and until when, or what became of it.
+//!
+//! Rule: pure; "now" is said only of mail that nothing keeps. Must not know tables.
+
+use crate::{
+    admin::api::{Because, Departure, Message, Recipient},
+    cli::screen::{count, local, phrase},
+    clock::Timestamp,
+    message::envelope::Lane,
+};
+
+/// `waits for the budget until 14:32`, `tried 3 times, next 09:10`, `dead: 550 5.1.1 no such user`.
+pub(super) fn in_words(message: &Message, now: Timestamp) -> String {
+    let standing = match &message.departure {
+        None => ended(message),
+        Some(departure) => waits(message, departure, now),
+    };
+    let lane = if message.lane == Lane::Normal.name() {
+        String::new()
+    } else {
+        format!(" ({})", message.lane)
+    };
+    format!("{standing}{}{lane}", others(message))
+}
+
+/// Of a message that nothing will happen to by itself.
+fn ended(message: &Message) -> String {
+    let dead = message.recipients.iter().find(|one| one.state == "dead");
+    dead.map_or_else(|| "relayed".to_owned(), |one| with_reason("dead", one))
+}
+
+fn with_reason(state: &str, recipient: &Recipient) -> String {
+    match &recipient.reason {
+        Some(reason) if !reason.is_empty() => format!("{state}: {}", phrase(reason)),
+        _ => state.to_owned(),
+    }
+}
+
+fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
+    let waiting = || message.recipients.iter().filter(|one| one.next_attempt.is_some());
+    let attempts = waiting().map(|one| one.attempts).max().unwrap_or(0);
+    let tried = match attempts {
+        0 if waiting().any(|one| one.state == "uncertain") => "no answer came, ".to_owned(),
+        0 => String::new(),
+        1 => "tried once, ".to_owned(),
+        _ => format!("tried {}, ", count(attempts.into(), "time")),
+    };
+    let until = departure.at.filter(|at| *at > now);
+    let until = until.map_or_else(String::new, |at| format!(" until {}", local(at, now)));
+    match departure.because {
+        Because::Empty => "-".to_owned(),
+        Because::InFlight => "is being sent".to_owned(),
+        Because::Now => format!("{tried}leaves now"),
+        Because::Turn => "waits for its turn".to_owned(),
+        Because::Probe => "waits for another message, which is tried first".to_owned(),
+        Because::Due => {
+            let at = local(departure.at.unwrap_or(now), now);
+            if tried.is_empty() { format!("leaves {at}") } else { format!("{tried}next {at}") }
+        }
+        Because::Pace => format!("waits for the pace{until}"),
+        Because::Logins => format!("waits for the logins of the hour{until}"),
+        Because::Budget if departure.at.is_none() => "never leaves: the budget is 0".to_owned(),
+        Because::Budget => format!("waits for the budget{until}"),
+        Because::Account => match departure.account {
+            Some(condition) => format!("waits for the account{until}: {}", condition.cause()),
+            None => format!("waits for the account{until}"),
+        },
+        Because::Store => "waits for the queue, which has failed".to_owned(),
+        Because::Stopping => "waits for the next start".to_owned(),
+        Because::Held => {
+            let held = message.recipients.iter().find(|one| one.state == "held");
+            held.map_or_else(|| "held".to_owned(), |one| with_reason("held", one))
+        }
+    }
+}
+
+/// What became of other recipients than those the rest is about: `; 1 of 3 dead`.
+fn others(message: &Message) -> String {
+    let all = message.recipients.len();
+    let number = |state: &str| message.recipients.iter().filter(|one| one.state == state).count();
+    let ended = ["relayed", "held", "dead"].map(|state| (state, number(state)));
+    let ended = ended.into_iter().filter(|(_, number)| (1..all).contains(number));
+    let ended: Vec<String> = ended.map(|(state, number)| format!("{number} {state}")).collect();
+    if ended.is_empty() { String::new() } else { format!("; of {all}: {}", ended.join(", ")) }
+}
