@@ -3,4 +3,6 @@
 mod daily;
 mod scene;
 mod setups;
+mod story;
+mod tokens;
 mod upstreams;

@@ -51,7 +51,7 @@ fn every_machine_is_warned_of_in_the_expected_words() {
             .map(|entry| entry.unwrap().path())
             .collect();
     cases.sort();
-    assert!(cases.len() >= 13, "only {} cases were found", cases.len());
+    assert!(cases.len() >= 15, "only {} cases were found", cases.len());
     for case in cases {
         let (text, golden) = (warnings(&case), case.join("expected.txt"));
         if std::env::var_os("BLESS").is_some() {

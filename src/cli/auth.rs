@@ -34,7 +34,7 @@ use crate::{
             token_file::{Stored, TokenFile},
         },
     },
-    doctor::token_warnings,
+    doctor::{advice, token_warnings},
     exit::{Exit, Failure},
     queue::state::AccountCondition,
     settings::{self, Settings},
@@ -163,7 +163,8 @@ impl From<TokenError> for Failure {
             Kind::Dead | Kind::Refused => Exit::Permission,
             Kind::Temporary => Exit::Temporary,
         };
-        Self::new(exit, format!("{}\n  {}", error.reason, error.remedy))
+        let more = advice(&["secret-files", "tokens"]);
+        Self::new(exit, format!("{}\n  {}\n  {more}", error.reason, error.remedy))
     }
 }
 

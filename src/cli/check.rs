@@ -52,9 +52,10 @@ pub(super) fn run(
     let aliases = look_at_aliases(&settings.listener.recipients);
     let [socket, drop_directory] = places::local(&settings);
     let local = [socket.warnings, drop_directory.warnings].concat();
-    let warnings = [&places.warnings, &aliases.warnings, &surroundings(&settings), &local]
-        .map(Vec::as_slice)
-        .concat();
+    let warnings =
+        [&places.unused, &places.warnings, &aliases.warnings, &surroundings(&settings), &local]
+            .map(Vec::as_slice)
+            .concat();
     let wrong = places.wrong;
     if as_json {
         screen::json(out, &document(&settings, &aliases, &warnings, &wrong))?;

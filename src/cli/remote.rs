@@ -24,6 +24,7 @@ use crate::{
         health::Grade,
     },
     clock::{Clock as _, SystemClock},
+    doctor::advice,
     exit::{Exit, Failure},
     settings::{self, SettingsError},
 };
@@ -162,6 +163,12 @@ impl From<ClientError> for Failure {
                 Kind::Conflict | Kind::OtherState | Kind::Unavailable => Exit::Temporary,
             },
         };
-        Self::new(exit, error.to_string())
+        let more = match &error {
+            ClientError::NoDaemon(_) | ClientError::Silent(_) => advice(&["daemon", "unit"]),
+            ClientError::Permission(_) | ClientError::Answer { .. } | ClientError::Refused(_) => {
+                return Self::new(exit, error.to_string());
+            }
+        };
+        Self::new(exit, format!("{error}\n  {more}"))
     }
 }

@@ -16,13 +16,14 @@ use super::runtime::Runtime;
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
-    doctor::door,
+    doctor::{advice, door},
     exit::{Exit, Failure},
     listener::BindError,
     queue::Queue,
     settings::{
         self, Settings, SettingsError,
         host::{self, Machine},
+        volume::Kept,
     },
     shutdown::{Phase, Shutdown},
     supervision::{Supervisor, Variables},
@@ -80,9 +81,12 @@ fn warn_of_surroundings(settings: &Settings, addresses: &[SocketAddr], now: Time
     for words in files.map(|files| door::certificate_warnings(files, now)).unwrap_or_default() {
         tracing::warn!("{words}");
     }
-    let store = host::resolved(&settings.queue.directory);
+    let (store, machine) = (host::resolved(&settings.queue.directory), Machine::of_this_process());
+    let dropped = settings.listener.local.drop_directory.as_deref().filter(|path| path.exists());
+    let dropped =
+        dropped.and_then(|path| host::volatile(Kept::Drop, &host::resolved(path), &machine));
     for warning in
-        host::warnings(&settings.listener, addresses, &store, &Machine::of_this_process())
+        host::warnings(&settings.listener, addresses, &store, &machine).into_iter().chain(dropped)
     {
         tracing::warn!(remedy = warning.remedy, "{}", warning.what);
     }
@@ -200,6 +204,15 @@ impl From<DaemonError> for Failure {
             | DaemonError::Http(_) => Exit::Unavailable,
             DaemonError::Ended(_) | DaemonError::Queue(_) => Exit::Temporary,
         };
-        Self::new(exit, error.to_string())
+        let check = match &error {
+            DaemonError::Listener(_) => "listening-addresses",
+            DaemonError::Door(_) => "listener-certificate",
+            DaemonError::Store(_) | DaemonError::Admin(_) => "store-directory",
+            DaemonError::Queue(_) => "store-space",
+            DaemonError::Http(_) | DaemonError::Ended(_) => {
+                return Self::new(exit, error.to_string());
+            }
+        };
+        Self::new(exit, format!("{error}\n  {}", advice(&[check])))
     }
 }

@@ -22,6 +22,7 @@ use crate::{
         client::Client,
     },
     clock::{Clock as _, Stopwatch, SystemClock, Timestamp},
+    doctor::advice,
     exit::{Exit, Failure},
     findings::Outcome,
     queue::id::QueueId,
@@ -144,7 +145,7 @@ fn hand_over(config: Option<&Path>, arguments: &Arguments) -> Result<QueueId, Fa
     let call = Call { flags, environment, configured, caller };
     let sent = call.send(&mut Cursor::new(text), false).map_err(|failure| match failure.exit {
         Exit::Temporary => {
-            let words = format!("{failure}\nRun: pillarbox status");
+            let words = format!("{failure}\n{}", advice(&["daemon", "local-socket"]));
             Failure::new(Exit::Unavailable, words)
         }
         _ => failure,
@@ -253,14 +254,15 @@ fn verdict(message: &Message, over: bool, limit: Duration) -> Result<(), Failure
     }
     if over {
         let words = format!(
-            "the message {id} was not relayed to everybody. The reply says why; see docs/gmail.md. \
-             Run: pillarbox status"
+            "the message {id} was not relayed to everybody. The reply says why; see docs/gmail.md. {}",
+            advice(&["account", "login", "sender"])
         );
         return Err(Failure::new(Exit::Unhealthy, words));
     }
     let words = format!(
-        "the message {id} still waits after {}. It stays queued and leaves by itself. Run: pillarbox status",
-        span(limit)
+        "the message {id} still waits after {}. It stays queued and leaves by itself. {}",
+        span(limit),
+        advice(&["account", "budget", "login"])
     );
     Err(Failure::new(Exit::Temporary, words))
 }

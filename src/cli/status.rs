@@ -14,6 +14,7 @@ use crate::{
     admin::api::{Account, Because, Budget, Checkup, Departure, Queue, Status},
     budget::Limit,
     clock::Timestamp,
+    doctor,
     findings::Verdict,
     listener::drop_directory::DropState,
 };
@@ -110,6 +111,7 @@ fn account(account: &Account, now: Timestamp) -> Vec<String> {
         account.reason
     )];
     lines.extend((!account.remedy.is_empty()).then(|| format!("What to do: {}", account.remedy)));
+    lines.push(doctor::advice_for_account(&account.condition));
     lines
 }
 
@@ -262,7 +264,8 @@ pub(super) fn print_resumed(
     if !account.is_open() {
         // The attempt that resume allows has failed already.
         writeln!(out, "The account is {}: {}", account.condition, clean(&account.reason))?;
-        return writeln!(out, "{}", clean(&account.remedy));
+        writeln!(out, "{}", clean(&account.remedy))?;
+        return writeln!(out, "{}", doctor::advice_for_account(&account.condition));
     }
     if departure.is_obstructed() {
         let sentence = departure.sentence(|at| when(at, now));

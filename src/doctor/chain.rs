@@ -67,7 +67,7 @@ async fn go(scene: &Scene, with_login: bool) -> Found {
     let (outcome, way) = ports(&options, &addresses).await;
     found.push(("upstream-ports", outcome));
     let Some(way) = way else { return found };
-    if way.tls != Tls::Off && !places::trust(&scene.settings).wrong.is_empty() {
+    if way.tls != Tls::Off && places::trust(&scene.settings).is_fatal() {
         found.push(("upstream-tls", Outcome::skipped("not tried; see secret-files")));
         return found;
     }
@@ -295,9 +295,10 @@ async fn login(scene: &Scene, options: &Options, way: Way) -> Outcome {
             "Look again; if it stays so, see the log of the daemon",
         )
     };
-    if matches!(scene.daemon, Daemon::Silent { .. }) {
+    // One that is there and does not answer counts its logins all the same.
+    if matches!(scene.daemon, Daemon::Silent { is_absent: true, .. }) {
         // What the files lack is told there, and costs no login.
-        if !places::secrets(&scene.settings).wrong.is_empty() {
+        if places::secrets(&scene.settings).is_fatal() {
             return Outcome::skipped("not tried; see secret-files");
         }
         let asked = inspection::log_in(options, way, &scene.clock);

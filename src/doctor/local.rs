@@ -13,11 +13,15 @@ use super::{
 };
 use crate::{
     admin::client::has_unit,
+    delivery::PasswordSource,
     findings::Outcome,
     listener,
     message::identity::FromPolicy,
     quantities::{count, relative, size},
-    settings::host::{self, Warning},
+    settings::{
+        host::{self, Warning},
+        volume::Kept,
+    },
     smtp::address::Address,
 };
 
@@ -80,7 +84,7 @@ fn judged(found: &Found, well: impl AsRef<str>, otherwise: &str) -> Outcome {
             if texts.len() > 1 { "; pillarbox check shows the remedies of the others" } else { "" };
         Some((format!("{what}{others}"), capitalized(remedy) + again))
     };
-    if let Some((what, remedy)) = told(&found.wrong) {
+    if let Some((what, remedy)) = told(&[found.wrong.as_slice(), &found.unused].concat()) {
         return Outcome::fail(what, remedy);
     }
     if let Some((what, remedy)) = told(&found.warnings) {
@@ -127,7 +131,7 @@ fn store_directory(scene: &Scene) -> Outcome {
 
 fn store_volume(scene: &Scene) -> Outcome {
     let store = host::resolved(scene.store());
-    match host::volatile(&store, &scene.machine.kernel) {
+    match host::volatile(Kept::Queue, &store, &scene.machine.kernel) {
         Some(Warning { what, remedy }) => Outcome::warn(what, remedy),
         None => match scene.machine.kernel.mount(&store) {
             Some(mount) => Outcome::pass(format!("on {}, which lasts", mount.kind)),
@@ -307,6 +311,12 @@ fn drop_directory(scene: &Scene) -> Outcome {
             None => Outcome::skipped(format!("{words}; the daemon makes it")),
         };
     }
+    let place = host::resolved(path);
+    if let Some(Warning { what, remedy }) =
+        host::volatile(Kept::Drop, &place, &scene.machine.kernel)
+    {
+        return Outcome::warn(what, remedy);
+    }
     match scene.daemon.status().and_then(|status| status.dropped.as_ref()) {
         Some(dropped) if dropped.waiting > 0 => Outcome::warn(
             format!("{} in {shown} for long", count(dropped.waiting, "message")),
@@ -399,7 +409,12 @@ fn oldest_message(scene: &Scene) -> Outcome {
 }
 
 fn tokens_of_login(scene: &Scene) -> Outcome {
-    tokens::of(scene.settings.delivery.login.as_ref(), scene.now)
+    let login = scene.settings.delivery.login.as_ref();
+    let uses = login.is_some_and(|login| matches!(login.password, PasswordSource::Tokens(_)));
+    if uses && places::secrets(&scene.settings).is_fatal() {
+        return Outcome::skipped("not looked at; see secret-files");
+    }
+    tokens::of(login, scene.now)
 }
 
 fn alert_path(scene: &Scene) -> Outcome {

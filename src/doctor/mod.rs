@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use self::scene::{Found, Scene};
 pub(crate) use self::{
     machine::Machine,
-    order::{NAMES, needs_daemon},
+    order::{NAMES, advice, advice_for_account, needs_daemon},
     scene::{Daemon, Patient},
     tokens::warnings as token_warnings,
 };
@@ -47,9 +47,13 @@ pub(crate) async fn examine(patient: Patient, wanted: &[&'static str]) -> Report
         }
     };
     // What has not ended is dropped.
-    drop(tokio::time::timeout(LIMIT, all).await);
+    let has_ended = tokio::time::timeout(LIMIT, all).await.is_ok();
     let took_ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX);
     let unanswered = || {
+        if has_ended {
+            let words = "it ended without an answer, by a mistake of the program";
+            return Outcome::fail(words, "Please report it, with what pillarbox --version says");
+        }
         let words = format!("it did not end within {} s", LIMIT.as_secs());
         let remedy = "See whether a disk or a network file system hangs (dmesg), then look again";
         Outcome::fail(words, remedy)

@@ -75,6 +75,25 @@ const OF_DAEMON: [&str; 7] = [
     "unknown-replies",
 ];
 
+/// What other commands say when these checks would find out more.
+#[must_use]
+pub(crate) fn advice(checks: &[&str]) -> String {
+    let checks = checks.iter().map(|name| format!(" --check {name}"));
+    format!("Run: pillarbox doctor{}", checks.collect::<String>())
+}
+
+/// What finds out more of an account in this condition.
+#[must_use]
+pub(crate) fn advice_for_account(condition: &str) -> String {
+    match condition {
+        "backing-off" => advice(&["dns", "upstream-ports", "upstream-greeting"]),
+        "paused-configuration" => advice(&["upstream-tls", "upstream-greeting"]),
+        "paused-quota" => advice(&["budget"]),
+        // A login is not tried while the account is paused.
+        _ => advice(&["account", "secret-files", "tokens"]),
+    }
+}
+
 /// Whether a check can say nothing without a daemon.
 #[must_use]
 pub(crate) fn needs_daemon(name: &str) -> bool {
@@ -124,5 +143,30 @@ fn place(problem: &Problem) -> String {
     match &problem.place {
         Place::File { name, line, .. } => format!("{name}, line {line}: "),
         Place::Variable(name) | Place::Unwritten(name) => format!("{name}: "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_one_name_and_every_list_names_checks() {
+        let mut names = NAMES.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), NAMES.len());
+        for name in WAY.iter().chain(&WITHOUT_SETTINGS).chain(&OF_DAEMON) {
+            assert!(NAMES.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn advice_names_checks_that_there_are() {
+        for condition in ["backing-off", "paused-configuration", "paused-quota", "paused-login"] {
+            let advice = advice_for_account(condition);
+            let names: Vec<&str> = advice.split(" --check ").skip(1).collect();
+            assert!(!names.is_empty() && names.iter().all(|name| NAMES.contains(name)), "{advice}");
+        }
     }
 }

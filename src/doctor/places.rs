@@ -36,6 +36,8 @@ const PASSWORD: &str = "password file";
 pub(crate) struct Found {
     /// What keeps the relay from starting, from being safe, or mail from leaving.
     pub(crate) wrong: Vec<String>,
+    /// What it starts with and will not use: its mail stays until that is put right.
+    pub(crate) unused: Vec<String>,
     /// What a person should look at.
     pub(crate) warnings: Vec<String>,
 }
@@ -44,8 +46,14 @@ impl Found {
     /// Both together.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.wrong.extend(other.wrong);
+        self.unused.extend(other.unused);
         self.warnings.extend(other.warnings);
         self
+    }
+
+    /// Whether no mail leaves with it.
+    pub(super) fn is_fatal(&self) -> bool {
+        !self.wrong.is_empty() || !self.unused.is_empty()
     }
 }
 
@@ -265,7 +273,7 @@ impl Looking {
         }
         let mode = metadata.permissions().mode() & 0o7777;
         if !mounted && mode & OPEN_TO_OTHERS != 0 {
-            self.found.wrong.push(format!(
+            self.found.unused.push(format!(
                 "the {what} {shown} (mode {mode:04o}) is open to others, so the relay will not use it; \
                  run: chmod g-w,o-rw {shown}"
             ));

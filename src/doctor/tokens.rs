@@ -42,7 +42,7 @@ fn lacks_scope(stored: &Stored) -> bool {
     scope.is_some_and(|scope| !scope.split(' ').any(|one| one == SCOPE))
 }
 
-/// The judgement of the tokens of a login.
+/// The judgement of the tokens of a login, whose files can be used.
 pub(super) fn of(login: Option<&Login>, now: Timestamp) -> Outcome {
     let Some(Login { username, password: PasswordSource::Tokens(options) }) = login else {
         return Outcome::skipped("the account does not log in with tokens");
@@ -54,9 +54,7 @@ pub(super) fn of(login: Option<&Login>, now: Timestamp) -> Outcome {
         Grant::ServiceAccount { key_file } => service_account::describe(key_file)
             .map(|key| Outcome::pass(format!("service account {} for {username}", key.email))),
     };
-    judged.unwrap_or_else(|TokenError { reason, .. }| {
-        Outcome::skipped(format!("{reason}; see secret-files"))
-    })
+    judged.unwrap_or_else(|TokenError { reason, remedy, .. }| Outcome::fail(reason, remedy))
 }
 
 fn of_stored(stored: &Stored, username: &str, now: Timestamp) -> Outcome {

@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     special_networks::is_public,
-    volume::{self, Mount},
+    volume::{self, Kept, Mount},
 };
 use crate::{
     handbook,
@@ -225,15 +225,15 @@ impl Machine {
         let mounts = self.mountinfo.lines().filter_map(|line| {
             let (place, kind) = line.split_once(" - ")?;
             let mut words = place.split(' ').skip(3);
-            let (root, mount_point) = (unescaped(words.next()?), unescaped(words.next()?));
-            let kind = kind.split(' ').next()?.to_owned();
-            Some((mount_point, Mount { root, kind }))
+            let (root, point) = (unescaped(words.next()?), unescaped(words.next()?));
+            let mut words = kind.split(' ').map(str::to_owned);
+            let (kind, source) = (words.next()?, words.next().unwrap_or_default());
+            Some(Mount { root, point, kind, source })
         });
         // Of two at one place the later one covers the earlier.
         mounts
-            .filter(|(mount_point, _)| path.starts_with(mount_point))
-            .max_by_key(|(mount_point, _)| mount_point.components().count())
-            .map(|(_, mount)| mount)
+            .filter(|mount| path.starts_with(&mount.point))
+            .max_by_key(|mount| mount.point.components().count())
     }
 }
 
@@ -312,15 +312,15 @@ pub fn warnings(
 ) -> Vec<Warning> {
     gateways(listener, addresses, machine)
         .into_iter()
-        .chain(volatile(store, machine))
+        .chain(volatile(Kept::Queue, store, machine))
         .chain(open_addresses(listener, addresses, machine))
         .collect()
 }
 
-/// A queue that does not last; its directory must be resolved.
+/// A directory of mail that does not last; it must be resolved.
 #[must_use]
-pub(crate) fn volatile(store: &Path, machine: &Machine) -> Option<Warning> {
-    let (what, remedy) = volume::trouble(store, &machine.mount(store)?)?;
+pub(crate) fn volatile(kept: Kept, directory: &Path, machine: &Machine) -> Option<Warning> {
+    let (what, remedy) = volume::trouble(kept, directory, &machine.mount(directory)?)?;
     Some(Warning { what, remedy })
 }
 

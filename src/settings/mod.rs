@@ -18,7 +18,7 @@ mod strangers;
 mod surroundings;
 mod upstream;
 mod value;
-mod volume;
+pub(crate) mod volume;
 
 use std::{
     fmt,

@@ -10,8 +10,12 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) struct Mount {
     /// Which part of the file system it is.
     pub(crate) root: PathBuf,
+    /// Where it is mounted.
+    pub(crate) point: PathBuf,
     /// Such as `ext4`.
     pub(crate) kind: String,
+    /// Such as `/dev/sda1`.
+    pub(crate) source: String,
 }
 
 /// File systems whose content ends with the machine's run.
@@ -37,6 +41,11 @@ const ROOTS_OF_CONTAINERS: [[&str; 2]; 4] =
     [["btrfs", "subvolumes"], ["vfs", "dir"], ["zfs", "graph"], ["devicemapper", "mnt"]];
 /// Hexadecimal digits of the name that engines give to a volume, or to the root of a container, that has none.
 const ENGINE_NAME_LENGTH: usize = 64;
+/// What an engine has below the directory of a volume.
+const DATA: &str = "_data";
+/// What containerd has below the directory of a container that ends with it: the volumes that an image asks for and the
+/// pod does not name.
+const OF_CONTAINER: &str = "volumes";
 /// Directories of the kubelet that end with their pod.
 const OF_PODS: [&str; 2] = ["kubernetes.io~empty-dir", "kubernetes.io~ephemeral"];
 
@@ -50,10 +59,35 @@ enum End {
     Network,
 }
 
-/// What may go wrong with the queue's directory on this, and what to do.
-pub(super) fn trouble(store: &Path, mount: &Mount) -> Option<(String, String)> {
+/// A directory in which mail lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// The queue's.
+    Queue,
+    /// That of the programs of this host while the relay is down.
+    Drop,
+}
+
+impl Kept {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "the queue's directory",
+            Self::Drop => "the drop directory",
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Queue => "queue.directory",
+            Self::Drop => "sendmail.drop_directory",
+        }
+    }
+}
+
+/// What may go wrong with a directory on this, and what to do.
+pub(super) fn trouble(kept: Kept, directory: &Path, mount: &Mount) -> Option<(String, String)> {
     let end = end(mount)?;
-    let (place, kind) = (store.display(), &mount.kind);
+    let (name, place, kind) = (kept.name(), directory.display(), &mount.kind);
     let lost = "mail that was accepted would be lost";
     let what = match end {
         End::Machine => {
@@ -72,21 +106,19 @@ pub(super) fn trouble(store: &Path, mount: &Mount) -> Option<(String, String)> {
     let remedy = match end {
         End::Pod => "Mount a persistentVolumeClaim there instead of an emptyDir".to_owned(),
         End::Unnamed => {
-            format!("Give the volume a name when the container is made: --volume pillarbox:{place}")
+            let point = mount.point.display();
+            format!("Give the volume a name when the container is made: --volume pillarbox:{point}")
         }
         _ => {
-            "Mount a volume or a local disk there, or set queue.directory to a place on one".into()
+            format!("Mount a volume or a local disk there, or set {} to a place on one", kept.key())
         }
     };
-    Some((format!("the queue's directory {place} {what}"), remedy))
+    Some((format!("{name} {place} {what}"), remedy))
 }
 
 fn end(mount: &Mount) -> Option<End> {
     let kind = mount.kind.as_str();
     let names: Vec<&str> = mount.root.components().filter_map(name).collect();
-    let is_of_engine = |name: &str| {
-        name.len() == ENGINE_NAME_LENGTH && name.bytes().all(|octet| octet.is_ascii_hexdigit())
-    };
     // Its own word for tmpfs does not matter: the pod ends first.
     if names.iter().any(|name| OF_PODS.contains(name)) {
         return Some(End::Pod);
@@ -101,16 +133,21 @@ fn end(mount: &Mount) -> Option<End> {
         return Some(End::Network);
     }
     // `/var/lib/docker/volumes/NAME/_data`, of which the file system may be mounted anywhere above.
-    let unnamed = names
-        .windows(3)
-        .any(|three| three[0] == "volumes" && is_of_engine(three[1]) && three[2] == "_data");
-    if unnamed {
+    if names.windows(2).any(|two| is_of_engine(two[0]) && two[1] == DATA) {
         return Some(End::Unnamed);
     }
-    let is_root = names
-        .windows(3)
-        .any(|three| ROOTS_OF_CONTAINERS.contains(&[three[0], three[1]]) && is_of_engine(three[2]));
-    is_root.then_some(End::Container)
+    let is_of_container =
+        names.windows(2).any(|two| is_of_engine(two[0]) && two[1] == OF_CONTAINER)
+            || names.windows(3).any(|three| {
+                ROOTS_OF_CONTAINERS.contains(&[three[0], three[1]]) && is_of_engine(three[2])
+            })
+            || mount.source.rsplit(['/', '-']).next().is_some_and(is_of_engine);
+    is_of_container.then_some(End::Container)
+}
+
+/// Whether an engine has made the name, because nobody gave one.
+fn is_of_engine(name: &str) -> bool {
+    name.len() == ENGINE_NAME_LENGTH && name.bytes().all(|octet| octet.is_ascii_hexdigit())
 }
 
 fn name(component: Component<'_>) -> Option<&str> {
@@ -128,7 +165,9 @@ mod tests {
     fn a_volume_that_dies_with_its_container_is_told_from_a_disk_by_the_part_that_is_mounted() {
         let hash = "0123456789abcdef".repeat(4);
         let end_of = |root: &str, kind: &str| {
-            end(&Mount { root: root.replace("HASH", &hash).into(), kind: kind.into() })
+            let source = "/dev/sda1".to_owned();
+            let root = root.replace("HASH", &hash).into();
+            end(&Mount { root, point: "/queue".into(), kind: kind.into(), source })
         };
         for (root, kind, expected) in [
             ("/", "ext4", None),
@@ -141,6 +180,9 @@ mod tests {
             ("/var/lib/docker/volumes/HASH/_data", "ext4", Some(End::Unnamed)),
             ("/docker/volumes/HASH/_data", "xfs", Some(End::Unnamed)),
             ("/volumes/HASH/_data", "btrfs", Some(End::Unnamed)),
+            ("/HASH/_data", "xfs", Some(End::Unnamed)),
+            ("/lib/nerdctl/1/volumes/default/HASH/_data", "ext4", Some(End::Unnamed)),
+            ("/lib/containerd/io/containers/HASH/volumes/HASH", "ext4", Some(End::Container)),
             (
                 "/home/a/.local/share/containers/storage/volumes/HASH/_data/q",
                 "xfs",
@@ -160,5 +202,11 @@ mod tests {
         ] {
             assert_eq!(end_of(root, kind), expected, "{root} {kind}");
         }
+        let of_driver = |source: String| {
+            end(&Mount { root: "/".into(), point: "/".into(), kind: "zfs".into(), source })
+        };
+        assert_eq!(of_driver(format!("rpool/docker/{hash}")), Some(End::Container));
+        assert_eq!(of_driver(format!("/dev/mapper/docker-8:1-{hash}")), Some(End::Container));
+        assert_eq!(of_driver("rpool/data".into()), None);
     }
 }

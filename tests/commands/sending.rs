@@ -82,6 +82,6 @@ fn without_a_daemon_send_says_so_and_leaves_nothing_behind() {
     fs::create_dir(home.drop_directory()).expect("created");
     let words = refused(&home, &["send", "ok1@example.org"], 69);
     assert!(words.contains("cannot hand the message over to the socket "), "{words}");
-    assert!(words.contains("Run: pillarbox status"), "{words}");
+    assert!(words.contains("Run: pillarbox doctor --check daemon"), "{words}");
     assert_eq!(fs::read_dir(home.drop_directory()).expect("readable").count(), 0);
 }

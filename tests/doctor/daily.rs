@@ -27,22 +27,27 @@ const STEP_PATIENCE: Duration = Duration::from_secs(2);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A home whose alerts are lines of a file.
-struct Told {
-    home: Home,
-    sandbox: Sandbox,
-    clock: ManualClock,
+pub(super) struct Told {
+    pub(super) home: Home,
+    pub(super) sandbox: Sandbox,
+    pub(super) clock: ManualClock,
     _authority: tempfile::TempDir,
 }
 
-struct Running {
+pub(super) struct Running {
     shutdown: Shutdown,
     tasks: JoinSet<Result<(), DaemonError>>,
 }
 
 impl Told {
     async fn new(more: &str) -> Self {
+        Self::before(SandboxOptions::default(), more).await
+    }
+
+    /// Before this look-alike.
+    pub(super) async fn before(options: SandboxOptions, more: &str) -> Self {
         let authority = tempfile::tempdir().unwrap();
-        let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+        let sandbox = Sandbox::start(options).await.unwrap();
         let ca_file = authority.path().join("ca.pem");
         fs::write(&ca_file, sandbox.certificate_authority_pem()).unwrap();
         let upstream = Upstream {
@@ -62,7 +67,7 @@ impl Told {
         Self { home, sandbox, clock, _authority: authority }
     }
 
-    async fn start(&self) -> Running {
+    pub(super) async fn start(&self) -> Running {
         let nothing_around = Surroundings {
             variables: std::collections::BTreeMap::new(),
             local_file: "/nowhere/relay.toml".into(),
@@ -82,7 +87,7 @@ impl Told {
         Running { shutdown, tasks }
     }
 
-    fn say(&self, arguments: &[&str]) -> String {
+    pub(super) fn say(&self, arguments: &[&str]) -> String {
         let output = self.home.output(arguments);
         String::from_utf8(output.stdout).unwrap()
     }
@@ -100,7 +105,7 @@ impl Told {
     }
 
     /// Moves the clock by so many steps of a minute until this is so.
-    fn advance_until(&self, steps: usize, step: Duration, is_so: impl Fn() -> bool) {
+    pub(super) fn advance_until(&self, steps: usize, step: Duration, is_so: impl Fn() -> bool) {
         let came = (0..steps).any(|_| {
             self.clock.advance(step);
             within(STEP_PATIENCE, &is_so)
@@ -110,7 +115,7 @@ impl Told {
 }
 
 impl Running {
-    async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         self.shutdown.advance(Phase::Draining);
         let ended = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await.unwrap();
         ended.unwrap().unwrap().unwrap();

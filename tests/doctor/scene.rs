@@ -107,8 +107,13 @@ impl Scene {
 
     /// Where the queue is, mounted so.
     pub(super) fn mounted(&self, root: &str, kind: &str) {
-        let state = fs::canonicalize(self.home.state()).unwrap();
-        let line = format!("23 22 8:2 {root} {} rw - {kind} source rw\n", state.display());
+        self.mounted_at(self.home.state(), root, kind);
+    }
+
+    /// The same for another directory.
+    pub(super) fn mounted_at(&self, place: &Path, root: &str, kind: &str) {
+        let place = fs::canonicalize(place).unwrap();
+        let line = format!("23 22 8:2 {root} {} rw - {kind} source rw\n", place.display());
         self.on_machine("proc/self/mountinfo", &format!("{DISK}{line}"));
     }
 

@@ -328,6 +328,9 @@ fn what_is_wrong_with_local_mail_is_found_by_one_check_with_its_remedy() {
                 fs::remove_dir(scene.home.drop_directory()).unwrap();
             },
         ),
+        warn("drop-directory", "is on overlay, which goes", "sendmail.drop_directory", |scene| {
+            scene.mounted_at(&scene.home.drop_directory(), "/", "overlay");
+        }),
         warn("drop-directory", "7 messages in ", "log", |scene| {
             scene.status["dropped"]["waiting"] = json!(7);
         }),
@@ -370,6 +373,9 @@ fn what_is_wrong_with_those_who_are_told_is_found_by_one_check_with_its_remedy()
         warn("aliases", "has 1 problem: line 1: ", "", |scene| {
             write(&scene.home.path("aliases"), "root you@example.org\n", 0o644);
             scene.home_aliases("aliases");
+        }),
+        fail("aliases", "nobody reads mail for root", "set identity.admin", |scene| {
+            scene.upstream(|upstream| upstream.login = None);
         }),
         fail("aliases", "cannot be read: ", "aliases_file = \"off\"", |scene| {
             scene.home_aliases("nowhere");

@@ -98,6 +98,14 @@ fn a_refused_login_is_told_in_the_upstreams_words_and_tried_once() {
 }
 
 #[test]
+fn a_server_that_says_nothing_ends_within_the_limit_of_all() {
+    let mut scene = Scene::new();
+    expect(&mut scene, &fail("upstream-greeting", "", "", |scene| says(scene, "")));
+    let report: Value = serde_json::from_slice(&scene.output(&["--json"]).stdout).unwrap();
+    assert!(report["took_ms"].as_u64().unwrap() < 30_000, "{report:#}");
+}
+
+#[test]
 fn behind_a_broken_link_nothing_is_judged() {
     let scene = Scene::new();
     scene.upstream(|upstream| upstream.port = free_port());
