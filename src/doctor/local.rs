@@ -2,13 +2,13 @@
 //!
 //! Rule: each check blocks and is run beside the others. A missing part that nothing needs here is no fault.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, os::unix::fs::FileTypeExt as _, path::Path};
 
 use super::{
     certificate, door,
     machine::Machine,
     places::{self, Found},
-    scene::Scene,
+    scene::{Daemon, Scene},
     tokens, told,
 };
 use crate::{
@@ -110,6 +110,11 @@ fn secret_files(scene: &Scene) -> Outcome {
     let otherwise =
         "Make the app password its first line: https://myaccount.google.com/apppasswords";
     let found = places::secrets(&scene.settings);
+    let delivery = &scene.settings.delivery;
+    let has_none = delivery.login.is_none() && delivery.ca_file.is_none();
+    if has_none && !found.is_fatal() && found.warnings.is_empty() {
+        return Outcome::skipped("no password, token or trust root is configured");
+    }
     judged(&found, "readable by the relay, closed to others", otherwise)
 }
 
@@ -202,6 +207,9 @@ fn files(directory: &Path, prefix: &str) -> u64 {
 
 fn listening_addresses(scene: &Scene) -> Outcome {
     let listener = &scene.settings.listener;
+    if let Daemon::Silent { is_absent: false, .. } = scene.daemon {
+        return Outcome::skipped("the daemon has them and does not answer; see daemon");
+    }
     let mut found = places::addresses(&scene.settings);
     let taken = scene.addresses().into_iter().filter_map(|address| {
         let names = scene.machine.holders(address);
@@ -279,12 +287,19 @@ fn local_socket(scene: &Scene) -> Outcome {
     if scene.daemon.status().is_none() {
         return Outcome::skipped(format!("{shown} is there while the daemon runs; see daemon"));
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => outcome,
-        Err(error) => Outcome::fail(
-            format!("{shown} takes no mail: {error}"),
-            "See the log of the daemon's start; another program may have removed it: systemctl restart pillarbox",
-        ),
+    // Not connected to: the listener would count a client that said nothing.
+    let is_socket = fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let listens = scene
+        .daemon
+        .status()
+        .is_some_and(|status| status.listening.iter().any(|place| Path::new(place) == path));
+    let remedy = "See the log of the daemon's start for why; then: systemctl restart pillarbox";
+    match (listens, is_socket) {
+        (true, true) => outcome,
+        (true, false) => {
+            Outcome::fail(format!("{shown} was removed or is no socket: it takes no mail"), remedy)
+        }
+        (false, _) => Outcome::fail(format!("the daemon takes no mail on {shown}"), remedy),
     }
 }
 

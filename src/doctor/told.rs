@@ -61,8 +61,11 @@ fn versions(status: &Status) -> Outcome {
 fn account(status: &Status) -> Outcome {
     let Account { condition, since, until, reason, remedy, .. } = &status.account;
     if status.account.is_open() {
-        let username = status.account.username.as_deref().unwrap_or("without a login");
-        return Outcome::pass(format!("open: {} as {username}", status.upstream));
+        let upstream = &status.upstream;
+        return Outcome::pass(match &status.account.username {
+            Some(username) => format!("open: {upstream} as {username}"),
+            None => format!("open: {upstream} without a login"),
+        });
     }
     let tried = until
         .map_or_else(String::new, |until| format!("; tried again at {}", when(until, status.now)));

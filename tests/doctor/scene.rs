@@ -143,6 +143,13 @@ impl Scene {
         path
     }
 
+    /// The daemon listens on these, and on its local socket.
+    pub(super) fn listens_on(&mut self, addresses: &[&str]) {
+        let mut all = vec![json!(self.home.submit_socket())];
+        all.extend(addresses.iter().map(|address| json!(address)));
+        self.status["listening"] = json!(all);
+    }
+
     /// The aliases file of this name in the home.
     pub(super) fn home_aliases(&mut self, name: &str) {
         let path = self.home.path(name).display().to_string();

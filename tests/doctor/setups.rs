@@ -231,7 +231,7 @@ fn what_is_wrong_with_the_addresses_is_found_by_one_check_with_its_remedy() {
             "the daemon does not listen on 127.0.0.1:",
             "Restart it",
             |scene| {
-                scene.status["listening"] = json!([]);
+                scene.listens_on(&[]);
             },
         ),
         warn(
@@ -241,7 +241,7 @@ fn what_is_wrong_with_the_addresses_is_found_by_one_check_with_its_remedy() {
             |scene| {
                 let everywhere = format!("0.0.0.0:{}", scene.home.smtp.port());
                 scene.configure(&scene.home.smtp.to_string(), &everywhere);
-                scene.status["listening"] = json!([everywhere]);
+                scene.listens_on(&[&everywhere]);
             },
         ),
         warn(
@@ -252,7 +252,7 @@ fn what_is_wrong_with_the_addresses_is_found_by_one_check_with_its_remedy() {
                 let inside = "192.168.1.5:2525";
                 scene.configure(&scene.home.smtp.to_string(), inside);
                 scene.add("listener", "trusted_networks = [\"192.168.1.0/24\"]");
-                scene.status["listening"] = json!([inside]);
+                scene.listens_on(&[inside]);
                 let gateway = u32::from_ne_bytes([192, 168, 1, 1]);
                 let route =
                     format!("Iface\teth0\neth0 00000000 {gateway:08X} 0003 0 0 0 00000000 0 0 0\n");
@@ -314,9 +314,17 @@ fn what_is_wrong_with_the_store_is_found_by_one_check_with_its_remedy() {
 #[test]
 fn what_is_wrong_with_local_mail_is_found_by_one_check_with_its_remedy() {
     expect_all(&[
-        fail("local-socket", "takes no mail: ", "systemctl restart pillarbox", |scene| {
-            write(&scene.home.submit_socket(), "", 0o666);
+        fail("local-socket", "the daemon takes no mail on ", "systemctl restart", |scene| {
+            scene.status["listening"] = json!([scene.home.smtp.to_string()]);
         }),
+        fail(
+            "local-socket",
+            "is no socket: it takes no mail",
+            "systemctl restart pillarbox",
+            |scene| {
+                write(&scene.home.submit_socket(), "", 0o666);
+            },
+        ),
         warn("drop-directory", "has mode 0755 and needs 3733", "chmod 3733 ", |scene| {
             set_mode(&scene.home.drop_directory(), 0o755);
         }),
