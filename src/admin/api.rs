@@ -353,12 +353,12 @@ impl From<StoredRecipient> for Recipient {
     }
 }
 
-/// `POST /v1/queue/{id}/retry`.
+/// `POST /v1/queue/{id}/retry`, `/hold` and `/release`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Retried {
     /// The message.
     pub(crate) id: QueueId,
-    /// Recipients that are due now.
+    /// Recipients that are due now, or held.
     pub(crate) recipients: u32,
     /// When the first of them really leaves, and what decides that.
     #[serde(default)]

@@ -169,6 +169,16 @@ impl Client {
         self.ask(Method::POST, &format!("/v1/queue/{id}/retry{}", query(only))).await
     }
 
+    /// Holds a message until it is released, when it is one of these at that moment.
+    pub(crate) async fn hold(&self, id: QueueId, only: &Only) -> Result<Retried, ClientError> {
+        self.ask(Method::POST, &format!("/v1/queue/{id}/hold{}", query(only))).await
+    }
+
+    /// Lets what was held so leave again, when it is one of these at that moment.
+    pub(crate) async fn release(&self, id: QueueId, only: &Only) -> Result<Retried, ClientError> {
+        self.ask(Method::POST, &format!("/v1/queue/{id}/release{}", query(only))).await
+    }
+
     /// Removes a message for good, when it is one of these at that moment.
     pub(crate) async fn delete(&self, id: QueueId, only: &Only) -> Result<Deleted, ClientError> {
         self.ask(Method::DELETE, &format!("/v1/queue/{id}{}", query(only))).await

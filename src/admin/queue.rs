@@ -31,6 +31,8 @@ pub(super) fn router() -> Router<Sources> {
     Router::new()
         .route("/v1/queue/{id}", get(show).delete(delete))
         .route("/v1/queue/{id}/retry", post(retry))
+        .route("/v1/queue/{id}/hold", post(hold))
+        .route("/v1/queue/{id}/release", post(release))
         .route("/v1/dead/{id}/redirect", post(redirect_dead))
 }
 
@@ -62,11 +64,41 @@ async fn retry(
     Path(id): Path<String>,
     only: Result<Query<Only>, QueryRejection>,
 ) -> Result<Json<Retried>, Refusal> {
-    let id = parse(&id)?;
-    let Query(only) = only?;
+    let (id, Query(only)) = (parse(&id)?, only?);
     let recipients = sources.store.retry_only(id, sources.clock.wall(), &only).await?;
     tracing::info!(%id, recipients, "retry");
-    let situation = status::situation(&sources).await?;
+    changed(&sources, id, recipients).await
+}
+
+async fn hold(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+    only: Result<Query<Only>, QueryRejection>,
+) -> Result<Json<Retried>, Refusal> {
+    let (id, Query(only)) = (parse(&id)?, only?);
+    let recipients = sources.store.keep(id, &only).await?;
+    tracing::info!(%id, recipients, "hold");
+    changed(&sources, id, recipients).await
+}
+
+async fn release(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+    only: Result<Query<Only>, QueryRejection>,
+) -> Result<Json<Retried>, Refusal> {
+    let (id, Query(only)) = (parse(&id)?, only?);
+    let recipients = sources.store.release(id, &only).await?;
+    tracing::info!(%id, recipients, "release");
+    changed(&sources, id, recipients).await
+}
+
+/// How a message is after a verb that has met so many of its recipients.
+async fn changed(
+    sources: &Sources,
+    id: QueueId,
+    recipients: u32,
+) -> Result<Json<Retried>, Refusal> {
+    let situation = status::situation(sources).await?;
     let message = sources.store.show(id).await?;
     let departure = message.and_then(|message| Message::new(message, &situation).departure);
     Ok(Json(Retried { id, recipients, departure }))

@@ -40,6 +40,10 @@ pub(crate) enum Command {
     /// Try messages again now: waiting, held and dead recipients alike. --all alone leaves messages
     /// with dead recipients as they are; --all --state dead tries those.
     Retry(Selection),
+    /// Keep messages here, also over restarts, until `queue release`: what waits of them is not tried.
+    Hold(Selection),
+    /// Let messages leave that `queue hold` keeps here. What is held for another reason stays; see `queue retry`.
+    Release(Selection),
     /// Remove messages for good, with all their recipients. They are not sent, and nobody is told.
     Delete {
         #[command(flatten)]
@@ -62,6 +66,8 @@ pub(super) async fn run(
         Command::List(list) => return list::print_list(out, client, &list, form, now).await,
         Command::Show { ids } => return show(out, client, &ids, form, now).await,
         Command::Retry(selection) => (selection, Verb::Retry, true),
+        Command::Hold(selection) => (selection, Verb::Hold, true),
+        Command::Release(selection) => (selection, Verb::Release, true),
         Command::Delete { selection, yes } => (selection, Verb::Delete, yes),
     };
     let deed = Deed { verb, dry_run: selection.dry_run, yes };

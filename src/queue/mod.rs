@@ -504,6 +504,18 @@ impl Queue {
         self.commit(move |batch| batch.hold(id, now, &reason)).await
     }
 
+    /// Holds every waiting recipient of a message that is one of these until [`Queue::release`]; the number of them.
+    pub(crate) async fn keep(&self, id: QueueId, only: &Only) -> Result<u32, QueueError> {
+        let only = only.clone();
+        self.commit(move |batch| batch.keep(id, &only)).await
+    }
+
+    /// Makes the recipients due that [`Queue::keep`] has held.
+    pub(crate) async fn release(&self, id: QueueId, only: &Only) -> Result<u32, QueueError> {
+        let only = only.clone();
+        self.commit(move |batch| batch.release(id, &only)).await
+    }
+
     /// Removes a message for good. [`QueueError::Conflict`] while a worker has it.
     pub async fn delete(&self, id: QueueId) -> Result<(), QueueError> {
         self.delete_only(id, &Only::default()).await

@@ -97,3 +97,24 @@ fn a_verb_takes_a_search_shows_what_it_means_and_asks_before_it_removes() {
     assert!(shown.contains("header      ") && shown.contains("Subject: toner low\n"), "{shown}");
     assert!(daemon.terminate(PATIENCE).success());
 }
+
+#[test]
+fn what_a_person_holds_stays_over_a_restart_until_it_is_released() {
+    let (home, daemon) = three_messages();
+    // An attempt may be under way with one of them.
+    let held = || subjects(&home, &["state:held"]).len();
+    let hold = || home.output(["queue", "hold", "from:backup", "state:queued"]).status.success();
+    assert!(within(PATIENCE, || hold() && held() == 2));
+    assert!(say(&home, &["queue", "list", "state:held"]).contains("  held by a person  "));
+    assert!(daemon.terminate(PATIENCE).success());
+    let daemon = home.start();
+    assert_eq!(held(), 2);
+    let released = say(&home, &["queue", "release", "to:boss", "state:held"]);
+    assert!(released.contains(" 1 recipient due"), "{released}");
+    assert_eq!(subjects(&home, &["state:held"]), ["B\u{fc}ro 12"]);
+    let shown = json(&home, &["queue", "list", "state:held"]);
+    let id = shown["messages"][0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(json(&home, &["queue", "release", &id])["recipients"], 1);
+    assert_eq!(held(), 0);
+    assert!(daemon.terminate(PATIENCE).success());
+}

@@ -140,12 +140,17 @@ struct Done {
     departure: Option<Departure>,
 }
 
+impl From<Retried> for Done {
+    fn from(answer: Retried) -> Self {
+        Self { recipients: answer.recipients, departure: answer.departure }
+    }
+}
+
 async fn apply(client: &Client, verb: Verb, id: QueueId, only: &Only) -> Result<Done, ClientError> {
     match verb {
-        Verb::Retry => client
-            .retry(id, only)
-            .await
-            .map(|Retried { recipients, departure, .. }| Done { recipients, departure }),
+        Verb::Retry => client.retry(id, only).await.map(Done::from),
+        Verb::Hold => client.hold(id, only).await.map(Done::from),
+        Verb::Release => client.release(id, only).await.map(Done::from),
         Verb::Delete => client.delete(id, only).await.map(|_| Done::default()),
     }
 }
@@ -194,10 +199,12 @@ impl Tally {
         result: Result<Done, ClientError>,
     ) -> Result<(), Failure> {
         let line = match (self.form, self.verb, &result) {
-            (Form::Json, Verb::Retry, Ok(Done { recipients, departure })) => {
-                serde_json::json!({"id": id, "recipients": recipients, "departure": departure})
-                    .to_string()
-            }
+            (
+                Form::Json,
+                Verb::Retry | Verb::Hold | Verb::Release,
+                Ok(Done { recipients, departure }),
+            ) => serde_json::json!({"id": id, "recipients": recipients, "departure": departure})
+                .to_string(),
             (Form::Json, Verb::Delete, Ok(_)) => {
                 serde_json::json!({"id": id, "deleted": true}).to_string()
             }
@@ -205,7 +212,10 @@ impl Tally {
                 serde_json::json!({"id": id, "error": error.kind(), "message": error.to_string()})
                     .to_string()
             }
-            (Form::Text, Verb::Retry, Ok(Done { recipients, departure })) => {
+            (Form::Text, Verb::Hold, Ok(Done { recipients, .. })) => {
+                format!("{id} {} held", count((*recipients).into(), "recipient"))
+            }
+            (Form::Text, Verb::Retry | Verb::Release, Ok(Done { recipients, departure })) => {
                 format!(
                     "{id} {} due{}",
                     count((*recipients).into(), "recipient"),
@@ -233,8 +243,9 @@ impl Tally {
             let messages = count(self.done, "message");
             match (self.verb, &self.waits) {
                 (Verb::Delete, _) => writeln!(out, "{messages} deleted.")?,
-                (Verb::Retry, None) => writeln!(out, "{messages} due now.")?,
-                (Verb::Retry, Some(departure)) => {
+                (Verb::Hold, _) => writeln!(out, "{messages} held.")?,
+                (Verb::Retry | Verb::Release, None) => writeln!(out, "{messages} due now.")?,
+                (Verb::Retry | Verb::Release, Some(departure)) => {
                     let sentence = departure.sentence(|at| when(at, self.now));
                     writeln!(out, "{messages} due. {}", clean(&sentence))?;
                 }
@@ -254,6 +265,10 @@ impl Tally {
 pub(crate) enum Verb {
     /// Makes them due now.
     Retry,
+    /// Keeps them here until they are released.
+    Hold,
+    /// Lets them leave again.
+    Release,
     /// Removes them for good.
     Delete,
 }

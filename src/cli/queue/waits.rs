@@ -31,6 +31,7 @@ fn ended(message: &Message) -> String {
 
 fn with_reason(state: &str, recipient: &Recipient) -> String {
     match &recipient.reason {
+        Some(reason) if reason.starts_with(state) => phrase(reason).to_owned(),
         Some(reason) if !reason.is_empty() => format!("{state}: {}", phrase(reason)),
         _ => state.to_owned(),
     }

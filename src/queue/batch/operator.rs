@@ -1,4 +1,4 @@
-//! An administrator's verbs on a message, and what is noted about it: retry, hold, delete, notified.
+//! An administrator's verbs on a message, and what is noted about it: retry, hold, release, delete, notified.
 //!
 //! None of these verbs touches a message that a worker has.
 
@@ -17,6 +17,12 @@ use crate::{
 
 /// Why a deleted message is in the history.
 const DELETED: &str = "deleted by a person";
+
+/// Why a recipient is held that a person wants to keep.
+const KEPT: &str = "held by a person";
+
+/// The same of one to whom no answer had come: it is sent once more at most.
+const KEPT_UNANSWERED: &str = "held by a person; no answer had come to an earlier attempt";
 
 /// Why a message that was held for long enough is in the history.
 const UNDECIDED: &str = "it was held until its time was over";
@@ -59,6 +65,41 @@ impl Batch<'_> {
             _ => None,
         };
         self.edit(id, &Only::default(), |_| {}, held)
+    }
+
+    /// Holds every recipient that waits, until a person releases it.
+    pub(in crate::queue) fn keep(&mut self, id: QueueId, only: &Only) -> Answer<u32> {
+        let now = self.now.wall;
+        self.edit(
+            id,
+            only,
+            |_| {},
+            |state| match state {
+                RecipientState::Queued { resend, .. } => {
+                    let reason = if *resend { KEPT_UNANSWERED } else { KEPT };
+                    Some(RecipientState::Held { since: now, reason: reason.to_owned() })
+                }
+                _ => None,
+            },
+        )
+    }
+
+    /// Makes every recipient due that a person has held, with a new lifetime; nobody else's.
+    pub(in crate::queue) fn release(&mut self, id: QueueId, only: &Only) -> Answer<u32> {
+        let now = self.now.wall;
+        let released = |record: &mut MessageRecord| {
+            record.lifetime_from = now;
+            record.delay_told = false;
+        };
+        self.edit(id, only, released, |state| match state {
+            RecipientState::Held { reason, .. } if reason == KEPT => {
+                Some(RecipientState::Queued { due: now, resend: false })
+            }
+            RecipientState::Held { reason, .. } if reason == KEPT_UNANSWERED => {
+                Some(RecipientState::Queued { due: now, resend: true })
+            }
+            _ => None,
+        })
     }
 
     /// Notes of what somebody was told. A message that waited only for that goes to the history.
