@@ -25,6 +25,7 @@ use super::{
     checkups::Checkups,
     client::{Client, ClientError},
     context::{Facts, Sources, Upstream},
+    counts::CountBy,
     health::Grade,
     server::serve,
     socket::{Port, Socket},
@@ -34,7 +35,7 @@ use crate::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Counters, PoolStatus, inspection::LoginProof},
     message::envelope::{BodyKind, Envelope, Origin},
-    queue::{ClaimLimits, Queue, id::QueueId, only::Only, state::AccountState},
+    queue::{ClaimLimits, Queue, id::QueueId, only::Only, search::Search, state::AccountState},
     shutdown::{Phase, Shutdown},
 };
 
@@ -403,4 +404,30 @@ async fn metrics_are_well_formed_and_found_anew_after_five_seconds() {
     let metrics = stage.over_tcp("GET", "/metrics").await;
     assert!(metrics.contains("\npillarbox_queue_recipients{state=\"queued\"} 3\n"), "{metrics}");
     assert!(metrics.contains("\npillarbox_queue_oldest_seconds 5\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_search_finds_every_message_whatever_the_pages_and_a_verb_meets_no_other() {
+    let stage = stage(100);
+    let mut ids = Vec::new();
+    for recipients in [1, 3, 2] {
+        ids.push(stage.accept(recipients).await);
+        stage.clock.advance(Duration::from_secs(60));
+    }
+    for limit in [1, 2, 10] {
+        let search: Search = "to:r1@ age>30s".parse().expect("a search");
+        let (mut walk, mut found) = (stage.client.queue(None).of(search, None), Vec::new());
+        while let Some(page) = walk.page(limit).await.expect("an answer") {
+            found.extend(page.into_iter().map(|message| message.id));
+        }
+        assert_eq!(found, ids[1..], "{limit}");
+    }
+    let search = "subject:test".parse().expect("a search");
+    let counts = stage.client.counts(CountBy::To, &search, 1).await.expect("an answer");
+    assert_eq!((counts.messages, counts.recipients, counts.other_messages), (3, 6, 3));
+    assert_eq!((counts.values[0].value.as_str(), counts.values[0].messages), ("r0@example.org", 3));
+    let only = Only::default().found_by("to:r2@".parse().expect("a search"));
+    let refused = stage.client.delete(ids[0], &only).await.expect_err("another one");
+    assert_eq!(refused.kind(), Some(Kind::OtherState));
+    stage.client.delete(ids[1], &only).await.expect("this one");
 }
