@@ -314,6 +314,14 @@ impl Endpoint {
         &self.0
     }
 
+    /// The address without the last part of its path, and that part; `None` when the path is empty.
+    pub(crate) fn split_topic(&self) -> Option<(Self, String)> {
+        let mut url = self.0.clone();
+        let topic = url.path_segments()?.next_back().filter(|last| !last.is_empty())?.to_owned();
+        url.path_segments_mut().ok()?.pop().push("");
+        Some((Self(url), topic))
+    }
+
     /// The host, for words to people.
     #[must_use]
     pub fn host(&self) -> &str {

@@ -90,9 +90,20 @@ section! {
         command: Vec<String> = Vec::new(), "command";
         webhook: Option<Secret> = None, "secret";
         webhook_file: Option<PathBuf> = None, "path";
+        format: alert::format::Format = alert::format::Format::Json, "text";
         oldest_message: Duration = 6 * HOUR, "text";
         repeat: Duration = DAY, "text";
     }
+}
+
+impl Words for alert::format::Format {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("json", Self::Json),
+        ("ntfy", Self::Ntfy),
+        ("gotify", Self::Gotify),
+        ("slack", Self::Slack),
+        ("discord", Self::Discord),
+    ];
 }
 
 impl Alert {
@@ -111,6 +122,7 @@ impl Alert {
         alert::Options {
             command: self.command.clone(),
             webhook: self.check_webhook(secret_directories, report),
+            format: self.format,
             ca_file,
             watch: watch::Options {
                 oldest_message: in_range!(
@@ -135,12 +147,20 @@ impl Alert {
             let mounted = secret_directories.iter().any(|directory| path.starts_with(directory));
             outputs::Address::File { path, mounted }
         });
-        let Some(written) = &self.webhook else { return file };
+        let Some(written) = &self.webhook else {
+            if file.is_none() && self.format != alert::format::Format::Json {
+                let what = "there is no webhook that it could be the form of";
+                report.add(Self::SECTION, "format", what, "Set webhook_file, or remove this line.");
+            }
+            return file;
+        };
         if file.is_some() {
             let what = "the address is given twice, here and as webhook_file";
             report.add(Self::SECTION, "webhook", what, "Keep the file.");
         }
-        match Endpoint::new(written.expose().trim()) {
+        let endpoint = Endpoint::new(written.expose().trim())
+            .and_then(|endpoint| self.format.fits(&endpoint).map(|()| endpoint));
+        match endpoint {
             Ok(endpoint) => Some(outputs::Address::Written(endpoint)),
             Err(what) => {
                 let remedy = "Write for example \"https://alerts.example.org/hook\".";

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod checks;
+pub(crate) mod format;
 pub(crate) mod outputs;
 pub(crate) mod watch;
 
@@ -39,8 +40,10 @@ const MESSAGES_MAX: usize = 10_000;
 pub(crate) struct Options {
     /// A program and its arguments; it gets the alert as JSON on its standard input. No shell is involved.
     pub(crate) command: Vec<String>,
-    /// An address that gets the same JSON as the body of a POST.
+    /// An address that gets each alert as the body of a POST.
     pub(crate) webhook: Option<outputs::Address>,
+    /// In this form.
+    pub(crate) format: format::Format,
     /// One more trusted root for it.
     pub ca_file: Option<PathBuf>,
     /// What is an alert.
@@ -82,7 +85,8 @@ fn outboxes(options: &Options) -> Vec<Outbox> {
     let command =
         (!options.command.is_empty()).then(|| Outbox::of_command(options.command.clone()));
     let webhook = options.webhook.clone();
-    let webhook = webhook.map(|address| Outbox::new(address, options.ca_file.clone()));
+    let webhook =
+        webhook.map(|address| Outbox::new(address, options.format, options.ca_file.clone()));
     command.into_iter().chain(webhook).collect()
 }
 

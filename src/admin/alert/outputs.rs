@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::watch::Alert;
+use super::{format::Format, watch::Alert};
 use crate::{
     careful_file::{self, Links},
     clock::Timestamp,
@@ -100,7 +100,7 @@ enum WebhookError {
 /// How alerts get out.
 #[derive(Debug)]
 enum Way {
-    Webhook { address: Address, client: Box<Https> },
+    Webhook { address: Address, format: Format, client: Box<Https> },
     Command(Vec<String>),
 }
 
@@ -117,8 +117,8 @@ impl Way {
     /// Hands one over, or says why not.
     async fn hand_over(&self, alert: &Alert) -> Result<(), String> {
         match self {
-            Self::Webhook { address, client } => {
-                post(client, address, alert).await.map_err(|error| error.to_string())
+            Self::Webhook { address, format, client } => {
+                post(client, address, *format, alert).await.map_err(|error| error.to_string())
             }
             Self::Command(words) => {
                 run_command(words, alert).await.map_err(|error| error.to_string())
@@ -142,8 +142,8 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// `ca_file` holds one more trusted root.
     #[must_use]
-    pub(crate) fn new(address: Address, ca_file: Option<PathBuf>) -> Self {
-        Self::empty(Way::Webhook { address, client: Box::new(Https::new(ca_file, LIMITS)) })
+    pub(crate) fn new(address: Address, format: Format, ca_file: Option<PathBuf>) -> Self {
+        Self::empty(Way::Webhook { address, format, client: Box::new(Https::new(ca_file, LIMITS)) })
     }
 
     /// For a program and its arguments.
@@ -210,7 +210,12 @@ impl Outbox {
     }
 }
 
-async fn post(client: &Https, address: &Address, alert: &Alert) -> Result<(), WebhookError> {
+async fn post(
+    client: &Https,
+    address: &Address,
+    format: Format,
+    alert: &Alert,
+) -> Result<(), WebhookError> {
     let endpoint = match address {
         Address::Written(endpoint) => endpoint.clone(),
         Address::File { path, mounted } => {
@@ -219,8 +224,8 @@ async fn post(client: &Https, address: &Address, alert: &Alert) -> Result<(), We
             read.await.map_err(io::Error::other)??
         }
     };
-    let json = serde_json::to_string(alert).map_err(io::Error::other)?;
-    let body = text::printable_json(&json).into_owned().into_bytes();
+    let (endpoint, body) = format.request(endpoint, alert).map_err(WebhookError::NoAddress)?;
+    let body = text::printable_json(&body).into_owned().into_bytes();
     Ok(client.post_json(&endpoint, body).await?)
 }
 

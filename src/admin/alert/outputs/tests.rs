@@ -24,7 +24,7 @@ use crate::{
         outputs::*,
         watch::{Kind, State},
     },
-    telemetry::{self, Format, tests::Captured},
+    telemetry::{self, tests::Captured},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -96,10 +96,94 @@ fn written(url: &str) -> Address {
 }
 
 #[tokio::test]
+async fn each_receiver_gets_its_own_form_and_nothing_that_others_wrote_is_a_link_or_a_mention() {
+    let hostile = "web01: 550 <!channel> & @everyone **x** [y](https://evil.example)";
+    let json = serde_json::json!({
+        "kind": "account", "state": "begins", "host": "web01", "at": 7, "subject": hostile, "remedy": "wait"
+    });
+    for (format, path, expected_path, expected) in [
+        (Format::Json, "/hook?key=k", "/hook?key=k", json),
+        (
+            Format::Ntfy,
+            "/base/my-topic?auth=t",
+            "/base/?auth=t",
+            serde_json::json!({
+                "topic": "my-topic", "title": hostile, "message": "wait", "priority": 4, "tags": ["warning"]
+            }),
+        ),
+        (
+            Format::Gotify,
+            "/message?token=t",
+            "/message?token=t",
+            serde_json::json!({ "title": hostile, "message": "wait", "priority": 8 }),
+        ),
+        (
+            Format::Slack,
+            "/services/a/b",
+            "/services/a/b",
+            serde_json::json!({
+                "text": "web01: 550 &lt;!channel&gt; &amp; @everyone **x** [y](https://evil.example)\nwait"
+            }),
+        ),
+        (
+            Format::Discord,
+            "/api/webhooks/1/t",
+            "/api/webhooks/1/t",
+            serde_json::json!({
+                "content": "web01: 550 \\<!channel\\> & @everyone \\*\\*x\\*\\* \\[y\\](https://evil.example)\nwait",
+                "allowed_mentions": { "parse": [] }
+            }),
+        ),
+    ] {
+        let server = Server::start(None).await;
+        let url = format!("http://127.0.0.1:{}{path}", server.port);
+        let outbox = Outbox::new(written(&url), format, None);
+        outbox.try_once(&alert(hostile)).await.unwrap();
+        let request = server.requests().remove(0);
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("POST {expected_path} HTTP/1.1\r\n")), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body, expected, "{format:?}");
+    }
+}
+
+#[test]
+fn a_long_alert_stays_within_what_each_receiver_takes() {
+    let mut long = alert(&"*".repeat(5_000));
+    long.remedy = "_".repeat(5_000);
+    let endpoint = || Endpoint::new("https://hooks.example/topic").unwrap();
+    for (format, key, limit) in [
+        (Format::Ntfy, "message", 4_096),
+        (Format::Gotify, "message", 4_096),
+        (Format::Slack, "text", 4_000),
+        (Format::Discord, "content", 2_000),
+    ] {
+        let (_, body) = format.request(endpoint(), &long).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let length = body[key].as_str().unwrap().chars().count();
+        assert!(length > 500 && length <= limit, "{format:?}: {length}");
+    }
+}
+
+#[test]
+fn an_address_without_a_topic_is_none_of_ntfy() {
+    for (address, fits) in [
+        ("https://ntfy.example/alerts", true),
+        ("https://ntfy.example/below/alerts", true),
+        ("https://ntfy.example/", false),
+        ("https://ntfy.example/alerts/", false),
+    ] {
+        let endpoint = Endpoint::new(address).unwrap();
+        assert_eq!(Format::Ntfy.fits(&endpoint).is_ok(), fits, "{address}");
+        assert!(Format::Slack.fits(&endpoint).is_ok());
+    }
+}
+
+#[tokio::test]
 async fn the_webhook_gets_the_same_json_as_a_command() {
     let server = Server::start(None).await;
     let url = format!("http://127.0.0.1:{}/hook?key=s3cret", server.port);
-    let mut outbox = Outbox::new(written(&url), None);
+    let mut outbox = Outbox::new(written(&url), Format::Json, None);
     outbox.push(alert("one"));
     outbox.push(alert("two"));
     outbox.send(Timestamp(0)).await;
@@ -122,14 +206,18 @@ async fn the_webhook_gets_the_same_json_as_a_command() {
 async fn a_webhook_that_fails_is_tried_again_with_growing_pauses_and_logged_once() {
     let captured = Captured::default();
     let writer = captured.clone();
-    let options = telemetry::Options { format: Format::Text, level: tracing::Level::INFO };
+    let options =
+        telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
     let subscriber = telemetry::subscriber(options, false, move || writer.clone());
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let server = Server::start(None).await;
     *server.status.lock().unwrap() = "503 Service Unavailable";
-    let mut outbox =
-        Outbox::new(written(&format!("http://localhost:{}/s3cret", server.port)), None);
+    let mut outbox = Outbox::new(
+        written(&format!("http://localhost:{}/s3cret", server.port)),
+        Format::Json,
+        None,
+    );
     outbox.push(alert("one"));
     let mut tried_at = Vec::new();
     for minute in 0..20_u32 {
@@ -152,7 +240,7 @@ async fn a_webhook_that_fails_is_tried_again_with_growing_pauses_and_logged_once
 
 #[tokio::test]
 async fn only_the_newest_alerts_wait_for_a_webhook_that_never_answers() {
-    let mut outbox = Outbox::new(written("https://hooks.example/"), None);
+    let mut outbox = Outbox::new(written("https://hooks.example/"), Format::Json, None);
     for number in 0..WAITING_MAX + 5 {
         outbox.push(alert(&number.to_string()));
     }
@@ -178,12 +266,12 @@ async fn over_tls_the_server_must_prove_its_name() {
     fs::write(&ca_file, certificate.pem()).unwrap();
     let url = format!("https://localhost:{}/hook", server.port);
 
-    let mut trusting = Outbox::new(written(&url), Some(ca_file));
+    let mut trusting = Outbox::new(written(&url), Format::Json, Some(ca_file));
     trusting.push(alert("one"));
     trusting.send(Timestamp(0)).await;
     assert_eq!(server.requests().len(), 1);
 
-    let mut other = Outbox::new(written(&url), None);
+    let mut other = Outbox::new(written(&url), Format::Json, None);
     other.push(alert("two"));
     other.send(Timestamp(0)).await;
     assert_eq!(server.requests().len(), 1, "nothing is said to a stranger");
@@ -199,7 +287,8 @@ async fn an_address_in_a_file_is_read_each_time_and_must_be_private() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("webhook");
     let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    let mut outbox = Outbox::new(Address::File { path: path.clone(), mounted: false }, None);
+    let mut outbox =
+        Outbox::new(Address::File { path: path.clone(), mounted: false }, Format::Json, None);
     outbox.push(alert("one"));
     outbox.send(Timestamp(0)).await;
     assert!(
