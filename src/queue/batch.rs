@@ -373,7 +373,7 @@ fn behind(stops: u32, before: u32) -> Duration {
 mod tests {
     use super::*;
     use crate::{
-        budget::{Limit, ledger::Ledger},
+        budget::{Ledger, Limit},
         clock::{Clock, ManualClock},
         message::envelope::BodyKind,
         queue::{engine::Claims, memory_index::MemoryIndex, state::Recipient},

@@ -29,7 +29,7 @@ use super::{
     shared::{Loaded, Shared},
     side_files::LedgerCopy,
 };
-use crate::{budget::ledger::Ledger, clock::Stopwatch};
+use crate::{budget::Ledger, clock::Stopwatch};
 
 /// Verbs in one write.
 const BATCH_MAX: usize = 256;

@@ -4,10 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{claim::Outcome, id::QueueId, index::Changes, listing::LedgerView};
 use crate::{
-    budget::{
-        Limit,
-        ledger::{Event, Ledger},
-    },
+    budget::{Event, Ledger, Limit},
     clock::{Found, Moment, Timeline},
 };
 

@@ -22,7 +22,7 @@ use super::{
     state::{AccountState, RecipientState},
 };
 use crate::{
-    budget::ledger::Event,
+    budget::Event,
     clock::{Timeline, Timestamp},
     message::envelope::Lane,
 };

@@ -24,7 +24,7 @@ use super::{
     times::{Change, Times as _},
 };
 use crate::{
-    budget::ledger::Event,
+    budget::Event,
     clock::{Kind, Timeline, Timestamp},
     message::envelope::Lane,
     sync,

@@ -24,7 +24,7 @@ use super::{
     spool::Spool,
 };
 use crate::{
-    budget::ledger::Ledger,
+    budget::Ledger,
     careful_file::{self, Links},
     clock::{Found, Moment},
 };

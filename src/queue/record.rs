@@ -15,7 +15,7 @@ use super::{
     state::{AccountState, Recipient, RecipientState},
 };
 use crate::{
-    budget::ledger::Event,
+    budget::Event,
     clock::{Timeline, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane},
     smtp::{address::Address, dsn::Notify},
@@ -277,7 +277,7 @@ pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, RecordError> {
 mod tests {
     use super::*;
     use crate::{
-        budget::ledger::Event,
+        budget::Event,
         clock::{BootId, Moment},
         queue::{about::Client, state::AccountCondition},
     };

@@ -20,7 +20,7 @@ use super::{
     record::{self, Stored},
 };
 use crate::{
-    budget::ledger::{Event, Ledger},
+    budget::{Event, Ledger},
     clock::BootId,
 };
 

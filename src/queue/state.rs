@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{budget::ledger::WINDOW, clock::Timestamp, smtp::address::Address};
+use crate::{budget::WINDOW, clock::Timestamp, smtp::address::Address};
 
 /// Octets of an upstream reply that are kept with a recipient.
 pub(crate) const REPLY_LENGTH_MAX: usize = 400;

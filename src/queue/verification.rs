@@ -13,7 +13,7 @@ use super::{
     record::MessageRecord,
     state::RecipientState,
 };
-use crate::{budget::ledger::Ledger, clock::Moment};
+use crate::{budget::Ledger, clock::Moment};
 
 /// What does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
