@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     clock::Moment,
-    fingerprint::Fingerprint,
+    file_stamp::FileStamp,
     message::aliases::{FILE_BYTES_MAX, LocalNames, Routes},
     sync,
 };
@@ -77,7 +77,7 @@ struct State {
     /// On the boot clock; `None` before the first look.
     looked_at_ms: Option<u64>,
     /// Of the content that was read.
-    fingerprint: Option<Fingerprint>,
+    stamp: Option<FileStamp>,
     routes: Arc<Routes>,
     /// The trouble that has been told.
     told: Option<String>,
@@ -87,7 +87,7 @@ struct State {
 enum Look {
     Same,
     Absent,
-    Changed(Box<Routes>, Fingerprint),
+    Changed(Box<Routes>, FileStamp),
     Failed(Unreadable),
 }
 
@@ -143,7 +143,7 @@ impl AliasesFile {
                 let look = self.look(None);
                 return self.learn(&mut state, look);
             }
-            state.fingerprint
+            state.stamp
         };
         let look = self.look(known);
         self.learn(&mut self.lock(), look)
@@ -163,12 +163,12 @@ impl AliasesFile {
         read.unwrap_or_else(|_| Arc::clone(&self.lock().routes))
     }
 
-    fn look(&self, known: Option<Fingerprint>) -> Look {
+    fn look(&self, known: Option<FileStamp>) -> Look {
         let Some(path) = self.choice.path() else { return Look::Absent };
         match read(path, known) {
             Ok(None) => Look::Same,
-            Ok(Some((bytes, fingerprint))) => {
-                Look::Changed(Box::new(Routes::read(&bytes, self.local.clone())), fingerprint)
+            Ok(Some((bytes, stamp))) => {
+                Look::Changed(Box::new(Routes::read(&bytes, self.local.clone())), stamp)
             }
             Err(error)
                 if error.kind() == io::ErrorKind::NotFound && self.choice == Choice::Usual =>
@@ -183,21 +183,21 @@ impl AliasesFile {
         match look {
             Look::Same => state.told = None,
             Look::Absent => {
-                if state.fingerprint.take().is_some() {
+                if state.stamp.take().is_some() {
                     tracing::info!(file = DEFAULT_FILE, "aliases file removed");
                     state.routes =
                         Arc::new(Routes { local: self.local.clone(), ..Routes::default() });
                 }
             }
-            Look::Changed(routes, fingerprint) => {
+            Look::Changed(routes, stamp) => {
                 log_reading(self.choice.path().unwrap_or_else(|| Path::new("")), &routes);
-                state.fingerprint = Some(fingerprint);
+                state.stamp = Some(stamp);
                 state.routes = Arc::from(routes);
                 state.told = None;
             }
             Look::Failed(error) => {
                 // The next look tries again, also when nothing but a passing trouble was in the way.
-                state.fingerprint = None;
+                state.stamp = None;
                 let words = error.to_string();
                 if state.told.as_ref() != Some(&words) {
                     tracing::error!(
@@ -223,8 +223,8 @@ impl State {
 }
 
 /// The content, unless it is the known one.
-fn read(path: &Path, known: Option<Fingerprint>) -> io::Result<Option<(Vec<u8>, Fingerprint)>> {
-    if known.is_some_and(|known| Fingerprint::of(path).is_ok_and(|present| present == known)) {
+fn read(path: &Path, known: Option<FileStamp>) -> io::Result<Option<(Vec<u8>, FileStamp)>> {
+    if known.is_some_and(|known| FileStamp::of(path).is_ok_and(|present| present == known)) {
         return Ok(None);
     }
     if let Some(reason) = distrust(path) {
@@ -235,10 +235,10 @@ fn read(path: &Path, known: Option<Fingerprint>) -> io::Result<Option<(Vec<u8>, 
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut file = File::open(path)?;
-    let fingerprint = Fingerprint::from(&file.metadata()?);
+    let stamp = FileStamp::from(&file.metadata()?);
     let mut bytes = Vec::new();
     io::Read::by_ref(&mut file).take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(Some((bytes, fingerprint)))
+    Ok(Some((bytes, stamp)))
 }
 
 /// Whoever may write the file reads root's mail.

@@ -17,7 +17,7 @@ pub use pillarbox_sandbox as sandbox;
 pub mod careful_file;
 pub mod clock;
 pub mod exit;
-pub mod fingerprint;
+pub mod file_stamp;
 mod handbook;
 mod log_limit;
 mod reasons;

@@ -24,7 +24,7 @@ use tokio_rustls::{
 };
 
 use super::options::TlsFiles;
-use crate::{clock::Clock, fingerprint::Fingerprint, reasons, sync, text};
+use crate::{clock::Clock, file_stamp::FileStamp, reasons, sync, text};
 
 /// How long a client may take for a handshake: a slow device computes for some seconds.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -80,7 +80,7 @@ pub(super) struct Tls {
 struct Current {
     config: Arc<ServerConfig>,
     /// The files that were read last, whether they were good or not.
-    stamps: Option<[Fingerprint; 2]>,
+    stamps: Option<[FileStamp; 2]>,
     looked_at_ms: u64,
 }
 
@@ -164,8 +164,8 @@ async fn peek(socket: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn stamps(files: &TlsFiles) -> Option<[Fingerprint; 2]> {
-    Some([Fingerprint::of(&files.certificate).ok()?, Fingerprint::of(&files.key).ok()?])
+fn stamps(files: &TlsFiles) -> Option<[FileStamp; 2]> {
+    Some([FileStamp::of(&files.certificate).ok()?, FileStamp::of(&files.key).ok()?])
 }
 
 fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {

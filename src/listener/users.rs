@@ -22,7 +22,7 @@ use tokio_rustls::rustls::crypto::ring;
 
 use crate::{
     careful_file::{self, Links},
-    fingerprint::Fingerprint,
+    file_stamp::FileStamp,
     secret::Secret,
     sync,
     text::{as_utf8, without_hidden},
@@ -55,16 +55,16 @@ struct Shared {
 #[derive(Debug)]
 struct Loaded {
     /// `None` when the last reading failed.
-    fingerprint: Option<Fingerprint>,
+    stamp: Option<FileStamp>,
     file: Arc<UsersFile>,
 }
 
 impl Users {
     /// Reads the file.
     pub fn open(path: &Path) -> Result<Self, UsersError> {
-        let (file, fingerprint) = UsersFile::read_with_fingerprint(path)?;
+        let (file, stamp) = UsersFile::read_with_stamp(path)?;
         log_reading(path, &file);
-        let loaded = Loaded { fingerprint: Some(fingerprint), file: Arc::new(file) };
+        let loaded = Loaded { stamp: Some(stamp), file: Arc::new(file) };
         Ok(Self {
             shared: Arc::new(Shared { path: path.to_owned(), loaded: Mutex::new(loaded) }),
             slots: Arc::new(Semaphore::new(VERIFICATIONS_MAX)),
@@ -105,20 +105,20 @@ impl Shared {
     /// The users as the file has them now. One look at the file's metadata costs nothing beside the hash
     /// that follows, so that it is taken each time.
     fn current(&self) -> Result<Arc<UsersFile>, UsersError> {
-        let present = Fingerprint::of(&self.path).ok();
+        let present = FileStamp::of(&self.path).ok();
         let mut loaded = self.lock();
-        if present.is_some() && present == loaded.fingerprint {
+        if present.is_some() && present == loaded.stamp {
             return Ok(Arc::clone(&loaded.file));
         }
-        match UsersFile::read_with_fingerprint(&self.path) {
-            Ok((file, fingerprint)) => {
+        match UsersFile::read_with_stamp(&self.path) {
+            Ok((file, stamp)) => {
                 log_reading(&self.path, &file);
-                *loaded = Loaded { fingerprint: Some(fingerprint), file: Arc::new(file) };
+                *loaded = Loaded { stamp: Some(stamp), file: Arc::new(file) };
                 Ok(Arc::clone(&loaded.file))
             }
             Err(error) => {
                 // Said once, not with each login.
-                if loaded.fingerprint.take().is_some() {
+                if loaded.stamp.take().is_some() {
                     tracing::error!(%error, "users not readable; nobody can log in");
                 }
                 Err(error)
@@ -231,11 +231,11 @@ impl fmt::Debug for UsersFile {
 impl UsersFile {
     /// Reads and checks the file.
     pub(crate) fn read(path: &Path) -> Result<Self, UsersError> {
-        Self::read_with_fingerprint(path).map(|(file, _)| file)
+        Self::read_with_stamp(path).map(|(file, _)| file)
     }
 
     /// The same, and what tells this state of the file from the next one.
-    pub(super) fn read_with_fingerprint(path: &Path) -> Result<(Self, Fingerprint), UsersError> {
+    pub(super) fn read_with_stamp(path: &Path) -> Result<(Self, FileStamp), UsersError> {
         let unreadable = |error| UsersError::Unreadable { path: path.to_owned(), error };
         let mut file = careful_file::open(path, Links::Followed).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
@@ -258,7 +258,7 @@ impl UsersFile {
         if users.logins.len() > USERS_MAX {
             return Err(refused(format!("it has more than {USERS_MAX} users")));
         }
-        Ok((users, Fingerprint::from(&metadata)))
+        Ok((users, FileStamp::from(&metadata)))
     }
 
     /// Reads the text of a users file.

@@ -7,7 +7,7 @@ use super::source::{Source, paths};
 const LAYERS: &[(&str, u8)] = &[
     ("clock", 0),
     ("exit", 0),
-    ("fingerprint", 0),
+    ("file_stamp", 0),
     ("handbook", 0),
     ("reasons", 0),
     ("log_limit", 0),

@@ -1,4 +1,4 @@
-//! The fingerprint of a file's state: users, certificates and aliases are read again when it changes.
+//! The stamp of a file's state: users, certificates and aliases are read again when it changes.
 //!
 //! Rule: a look at the metadata, never at the content. Must not know what is in a file.
 
@@ -11,7 +11,7 @@ use std::{
 
 /// The state of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fingerprint {
+pub(crate) struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Fingerprint {
     changed: (i64, i64),
 }
 
-impl Fingerprint {
+impl FileStamp {
     /// Looks at a file.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Fingerprint {
     }
 }
 
-impl From<&Metadata> for Fingerprint {
+impl From<&Metadata> for FileStamp {
     fn from(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
