@@ -20,7 +20,7 @@ use crate::{
     delivery::Pool,
     doctor,
     listener::{self, BindError, Listener, OpenError},
-    notices::Keeper,
+    notices::Notifier,
     queue::{Queue, opening::QueueOpenError},
     settings::Settings,
     shutdown::{Phase, Shutdown, Watch},
@@ -298,7 +298,7 @@ impl Services {
         }
         let (notices, queue) = (settings.notices.clone(), Arc::clone(store));
         self.tend("notices", move |clock| {
-            Keeper::new(notices.clone(), Arc::clone(&queue), clock).run()
+            Notifier::new(notices.clone(), Arc::clone(&queue), clock).run()
         });
         let (queue, history) = (Arc::clone(store), settings.history_lifetime);
         let dead = settings.dead_letter_lifetime;

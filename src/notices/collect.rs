@@ -1,8 +1,11 @@
-//! The recipients that notices tell of, to whom, and what is said of each message.
+//! The notices of one look: the recipients they tell of, to whom, what is said of each message, and how many there are.
 //!
-//! Rule: pure but for reading a message that is already open. NOTIFY and RET are honoured (RFC 3461 sections 4.1
+//! Rule: pure but for reading a message that is already open. There are never more notices than there is room for: the
+//! administrator's come first, and of the senders for whom no room is left the administrator is told the number. NOTIFY and RET are honoured (RFC 3461 sections 4.1
 //! and 4.3), and a message with a null reverse path is never told of: it is a notice itself (RFC 5321 section
 //! 4.5.5). Must not know when a notice goes out.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     clock::Timestamp,
@@ -10,10 +13,11 @@ use crate::{
         encoding,
         envelope::Envelope,
         header::{Header, HeaderSection},
-        notice::{Action, FailedRecipient, Failure, RETURNED_BYTES_MAX, Returned},
+        notice::{Action, FailedRecipient, Failure, MESSAGES_MAX, RETURNED_BYTES_MAX, Returned},
     },
     queue::{
         QueuedMessage,
+        id::QueueId,
         reader::MessageReader,
         record::NoticeKind,
         state::{Recipient, RecipientState},
@@ -200,4 +204,92 @@ fn field(header: &Header<'_>, name: &str) -> Option<String> {
 
 fn returned(section: &HeaderSection) -> Vec<u8> {
     section.bytes[..section.bytes.len().min(RETURNED_BYTES_MAX)].to_vec()
+}
+
+/// What is told to one person.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) failures: Vec<Failure>,
+    /// Messages that are not described.
+    pub(super) omitted: usize,
+    /// Every message it is about.
+    pub(super) messages: Vec<QueueId>,
+}
+
+/// The notices of one look.
+#[derive(Debug)]
+pub(super) struct Post {
+    /// Notices that senders may still get.
+    room_for_senders: usize,
+    room: usize,
+    admin: BTreeMap<NoticeKind, Batch>,
+    senders: BTreeMap<(Address, NoticeKind), Batch>,
+    left_out: BTreeSet<(Address, NoticeKind)>,
+}
+
+impl Post {
+    /// `for_admin` are the kinds that the administrator will get.
+    pub(super) fn new(room: usize, for_admin: &BTreeSet<NoticeKind>) -> Self {
+        Self {
+            room_for_senders: room.saturating_sub(for_admin.len()),
+            room,
+            admin: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the administrator can be told of that kind now.
+    pub(super) fn has_room_for_admin(&self, kind: NoticeKind) -> bool {
+        self.admin.contains_key(&kind) || self.admin.len() < self.room
+    }
+
+    pub(super) fn add_for_admin(&mut self, id: QueueId, kind: NoticeKind, failure: Failure) {
+        self.admin.entry(kind).or_default().add(id, failure);
+    }
+
+    pub(super) fn add_for_sender(
+        &mut self,
+        sender: &Address,
+        id: QueueId,
+        kind: NoticeKind,
+        failure: Failure,
+    ) {
+        let key = (sender.clone(), kind);
+        if self.senders.len() >= self.room_for_senders && !self.senders.contains_key(&key) {
+            self.left_out.insert(key);
+            return;
+        }
+        self.senders.entry(key).or_default().add(id, failure);
+    }
+
+    /// How many notices to senders there is no room for.
+    pub(super) fn left_out(&self) -> usize {
+        self.left_out.len()
+    }
+
+    /// Every notice, the administrator's first.
+    pub(super) fn into_notices(self, admin: Option<&Address>) -> Vec<(Address, NoticeKind, Batch)> {
+        let for_admin =
+            self.admin.into_iter().filter_map(|(kind, batch)| Some((admin?.clone(), kind, batch)));
+        let for_senders =
+            self.senders.into_iter().map(|((sender, kind), batch)| (sender, kind, batch));
+        for_admin.chain(for_senders).collect()
+    }
+}
+
+impl Batch {
+    fn add(&mut self, id: QueueId, mut failure: Failure) {
+        self.messages.push(id);
+        // Only a notice about one message returns something of it; the others need not hold it in memory.
+        if let [first, ..] = self.failures.as_mut_slice() {
+            first.returned = Returned::Headers(Vec::new());
+            failure.returned = Returned::Headers(Vec::new());
+        }
+        if self.failures.len() < MESSAGES_MAX {
+            self.failures.push(failure);
+        } else {
+            self.omitted += 1;
+        }
+    }
 }

@@ -4,17 +4,15 @@
 //! about a notice, and never more than a few an hour. Must not know SMTP or the upstream.
 
 mod collect;
-mod delays;
-mod keeper;
-mod post;
 mod spent;
+mod task;
 
 use std::time::Duration;
 
 use crate::smtp::address::Address;
 
-pub(crate) use keeper::Keeper;
 pub(crate) use spent::Day;
+pub(crate) use task::Notifier;
 
 /// Who is told, and how often.
 #[derive(Clone, Debug)]

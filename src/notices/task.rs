@@ -13,9 +13,7 @@ use std::{
 
 use super::{
     Options,
-    collect::{self, Original},
-    delays::Delays,
-    post::{Batch, Post},
+    collect::{self, Batch, Original, Post},
     spent::{News, Spent},
 };
 use crate::{
@@ -35,10 +33,16 @@ use crate::{
 /// How often it looks.
 const CHECK: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3600);
+/// How often it walks through the queue for messages that have been waiting for long.
+const WALK: Duration = Duration::from_secs(5 * 60);
+/// Pages of one walk: ten thousand messages that wait are seen in five minutes, more of them later.
+const PAGES_MAX: usize = 10;
+/// Messages that one walk finds; the next one finds the others.
+const FOUND_MAX: usize = 200;
 
 /// Looks and tells.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct Notifier {
     options: Options,
     store: Arc<Queue>,
     clock: Arc<dyn Clock>,
@@ -57,8 +61,8 @@ struct Piece<'a> {
     places: Vec<usize>,
 }
 
-impl Keeper {
-    /// A keeper that has told nothing in the last hour.
+impl Notifier {
+    /// A notifier that has told nothing in the last hour.
     #[must_use]
     pub(crate) fn new(options: Options, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
         let steps = Steps::since(clock.now());
@@ -350,6 +354,57 @@ fn envelope(to: Address, hostname: &str, now: Timestamp) -> Envelope {
             local: None,
         },
         accepted_at: now,
+    }
+}
+
+/// Where the walks are: every few minutes a stretch of the queue, in the order of acceptance, from where the last one
+/// ended.
+#[derive(Debug, Default)]
+struct Delays {
+    next_walk: Timestamp,
+    after: Option<QueueId>,
+}
+
+impl Delays {
+    /// The wall clock was set forward by `step_ms` (back, when negative).
+    fn clock_was_set(&mut self, step_ms: i64) {
+        self.next_walk = self.next_walk.moved(step_ms);
+    }
+
+    /// Messages that have waited for `patience` and of which somebody may want to hear; none between two walks.
+    async fn find(
+        &mut self,
+        store: &Queue,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<Vec<QueuedMessage>, QueueError> {
+        // A next walk that is far ahead was planned by a clock that was wrong.
+        if now < self.next_walk && self.next_walk <= now.after(WALK) {
+            return Ok(Vec::new());
+        }
+        self.next_walk = now.after(WALK);
+        let (latest, mut found) = (now.before(patience), Vec::new());
+        for _ in 0..PAGES_MAX {
+            let page = store.list(self.after, LIST_LENGTH_MAX).await?;
+            for message in &page {
+                if message.record.accepted_at > latest {
+                    self.after = None;
+                    return Ok(found);
+                }
+                if found.len() == FOUND_MAX {
+                    return Ok(found);
+                }
+                self.after = Some(message.id);
+                if message.record.lifetime_from <= latest && !collect::delayed(message).is_empty() {
+                    found.push(message.clone());
+                }
+            }
+            if page.is_empty() {
+                self.after = None;
+                break;
+            }
+        }
+        Ok(found)
     }
 }
 

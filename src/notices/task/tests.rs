@@ -1,4 +1,4 @@
-//! The keeper against the memory twin, with a clock that the test moves.
+//! The notifier against the memory twin, with a clock that the test moves.
 
 use super::*;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 struct Scene {
     clock: ManualClock,
     store: Arc<Queue>,
-    keeper: Keeper,
+    notifier: Notifier,
 }
 
 impl Scene {
@@ -21,8 +21,8 @@ impl Scene {
         options.from = "me@gmail.com".parse().ok();
         options.admin = "admin@example.org".parse().ok();
         options.senders = senders;
-        let keeper = Keeper::new(options, Arc::clone(&store), Arc::new(clock.clone()));
-        Self { clock, store, keeper }
+        let notifier = Notifier::new(options, Arc::clone(&store), Arc::new(clock.clone()));
+        Self { clock, store, notifier }
     }
 
     /// A message that is refused for good.
@@ -88,7 +88,7 @@ impl Scene {
 
     async fn look_after(&mut self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
-        self.keeper.look().await.unwrap();
+        self.notifier.look().await.unwrap();
     }
 
     /// To whom notices wait, and their text.
@@ -299,7 +299,7 @@ async fn who_asks_to_hear_of_a_delay_hears_of_one_that_is_the_budgets_too() {
 #[tokio::test]
 async fn a_delay_is_never_told_of_when_the_configuration_says_so() {
     let mut scene = Scene::new(false);
-    scene.keeper.options.delay_after = None;
+    scene.notifier.options.delay_after = None;
     let later = scene.clock.wall().after(Duration::from_secs(20 * 3_600));
     scene.ends("root@web02.example", Some(ALL), deferred(later)).await;
     scene.look_after(10 * 3_600).await;
@@ -361,7 +361,7 @@ async fn the_whole_message_is_returned_when_its_client_asks_for_it() {
 #[tokio::test]
 async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_reserve() {
     let mut scene = Scene::new(false);
-    scene.keeper.options.day = Some(super::super::Day { limit: 3.into(), others: 2.into() });
+    scene.notifier.options.day = Some(super::super::Day { limit: 3.into(), others: 2.into() });
     let accept = async |scene: &Scene| {
         let mut envelope =
             envelope("ann@example.net".parse().unwrap(), "printer", scene.clock.wall());
@@ -390,12 +390,12 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
         let settlement = Settlement { reservation, at: scene.clock.wall(), outcomes };
         scene.store.settle(claimed.id, settlement).await.unwrap();
     }
-    scene.keeper.look().await.unwrap();
+    scene.notifier.look().await.unwrap();
     assert_eq!(scene.store.totals().messages, 0, "a spent day without mail is no news");
     for _ in 0..3 {
         accept(&scene).await;
     }
-    scene.keeper.look().await.unwrap();
+    scene.notifier.look().await.unwrap();
     assert_eq!(scene.store.totals().messages, 4, "the mail and the notice");
     // The notice leaves although nothing else may.
     let claim = scene.store.claim_due(scene.clock.now(), terms).await.unwrap();
@@ -414,7 +414,7 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
     );
     for _ in 0..40 {
         scene.clock.advance(Duration::from_secs(1_800));
-        scene.keeper.look().await.unwrap();
+        scene.notifier.look().await.unwrap();
     }
     assert_eq!(scene.store.totals().messages, 4, "once a day");
 }
