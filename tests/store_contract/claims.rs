@@ -130,6 +130,13 @@ contract! {
         assert_eq!(queue.show(id).await.recipients()[0].state.name(), "reserved");
         assert_eq!(queue.store().totals().set_aside, 0);
         queue.settle(&claimed, relayed()).await;
+        // Another thread removes the file, after the answer.
+        let gone = async {
+            while queue.store().read_message(id).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it is removed soon");
         assert_eq!(queue.store().read_message(id).await.err(), Some(QueueError::NotFound(id)));
     }
 }
