@@ -21,7 +21,7 @@ use crate::{
     doctor,
     listener::{self, BindError, Listener, OpenError},
     notices::Notifier,
-    queue::{Queue, opening::QueueOpenError},
+    queue::{Queue, recovery::QueueOpenError},
     settings::Settings,
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,

@@ -23,7 +23,7 @@ use pillarbox::{
     },
     queue::{
         Queue,
-        reader::{BUFFER_BYTES, MessageReader},
+        spool_file::{BUFFER_BYTES, MessageReader},
     },
     smtp::{address::Address, dsn::Dsn},
 };

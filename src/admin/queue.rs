@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     message::envelope::{self, Envelope},
-    queue::{Queue, QueueError, id::QueueId, only::Only, reader::MessageReader},
+    queue::{Queue, QueueError, id::QueueId, only::Only, spool_file::MessageReader},
     smtp::{address::Address, dsn::Dsn},
 };
 

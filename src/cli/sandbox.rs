@@ -34,7 +34,7 @@ use crate::{
     },
     exit::{Exit, Failure},
     listener,
-    queue::opening::QueueOpenError,
+    queue::recovery::QueueOpenError,
     sandbox::{
         self, APP_PASSWORD, HOST, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, SCENARIOS, Sandbox,
         Scenario, USERNAME,

@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     exit::{Exit, Failure},
-    queue::{inspection::InspectionError, opening::QueueOpenError, options::Options},
+    queue::{inspection::InspectionError, options::Options, recovery::QueueOpenError},
     settings,
 };
 

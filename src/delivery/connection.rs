@@ -23,7 +23,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    queue::{QueueError, reader::MessageReader},
+    queue::{QueueError, spool_file::MessageReader},
     smtp::client::{
         capabilities::Capabilities,
         commands::{self, Envelope},

@@ -11,7 +11,7 @@ use super::{answer::Answer, options::Options};
 use crate::{
     clock::Moment,
     message::{header::Edits, identity::Terms, rewrite::rewrite, trace::correct_dates},
-    queue::{ClaimedMessage, QueueError, reader::MessageReader},
+    queue::{ClaimedMessage, QueueError, spool_file::MessageReader},
     smtp::{address::Address, client::commands::Envelope},
 };
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::{Moment, Timestamp},
     message::header::Edits,
-    queue::{ClaimedMessage, Outcome, QueueError, reader::MessageReader},
+    queue::{ClaimedMessage, Outcome, QueueError, spool_file::MessageReader},
     sync::lock,
 };
 

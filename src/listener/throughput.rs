@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::options::Network;
 use crate::{
     clock::{BootClock, Clock},
-    queue::reader::BUFFER_BYTES,
+    queue::spool_file::BUFFER_BYTES,
     smtp::server::INPUT_BYTES_MAX,
 };
 

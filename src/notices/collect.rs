@@ -18,8 +18,8 @@ use crate::{
     queue::{
         QueuedMessage,
         id::QueueId,
-        reader::MessageReader,
         record::NoticeKind,
+        spool_file::MessageReader,
         state::{Recipient, RecipientState},
     },
     smtp::{

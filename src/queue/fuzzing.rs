@@ -4,9 +4,9 @@
 //! damaged. Must not know what the targets expect.
 
 use super::{
-    reader::{self, MessageReader},
     record::{self, MessageRecord},
     search::Search,
+    spool_file::{self, MessageReader},
 };
 use crate::message::envelope::Envelope;
 
@@ -21,7 +21,7 @@ pub fn record(bytes: &[u8]) -> Option<(MessageRecord, Vec<u8>)> {
 /// Reads a spool file: its envelope, the length it announces, and the bytes that would be relayed.
 #[must_use]
 pub fn spool_file(bytes: &[u8]) -> Option<(Envelope, u64, Vec<u8>)> {
-    let envelope = reader::describe_bytes(bytes).ok()?.envelope;
+    let envelope = spool_file::describe_bytes(bytes).ok()?.envelope;
     let mut reader = MessageReader::of_bytes(bytes.to_vec()).ok()?;
     let (announced, mut message) = (reader.size_bytes(), Vec::new());
     while let Some(block) = reader.next_block().ok()? {

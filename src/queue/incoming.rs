@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use super::{
     error::QueueError,
-    frame::{self, FrameError, Trailer},
     id::QueueId,
-    reader::BUFFER_BYTES,
     record::MessageRecord,
     reserved_ids::ReservedId,
     restored::Restored,
     spool::{Finished, PartFile},
+    spool_file::{self, BUFFER_BYTES, FrameError, Trailer},
 };
 use crate::{
     message::{envelope::Envelope, header::HeaderScan, identification::Identification, trace},
@@ -57,7 +56,7 @@ impl IncomingMessage {
         hostname: Arc<str>,
         part: PartFile,
     ) -> Result<Self, QueueError> {
-        let head = frame::head(&envelope).map_err(unwritable)?;
+        let head = spool_file::head(&envelope).map_err(unwritable)?;
         let mut draft = Self {
             id,
             envelope,
@@ -156,7 +155,7 @@ impl IncomingMessage {
             replaced: added.replaced,
             subject: identification.subject,
         };
-        let tail = frame::tail(&trailer, &self.checksum).map_err(unwritable)?;
+        let tail = spool_file::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
         let mut record = MessageRecord::new(&self.envelope, self.body_bytes, &trailer.subject);
         let is_new = self.restored.is_none();

@@ -19,12 +19,12 @@ use super::{
     faults::Faults,
     id::QueueId,
     index::{Index, IndexError},
-    opening::{self, QueueOpenError, StateLock},
     portable::PortableMessage,
-    reader::{self, Described, ReadError},
     record::MessageRecord,
+    recovery::{self, QueueOpenError, StateLock},
     sled_opening::{FOLDER, open_guarded},
     spool::{self, Listing},
+    spool_file::{self, Described, ReadError},
 };
 use crate::{
     careful_file::{self, Links},
@@ -90,7 +90,7 @@ impl Inspection {
             Err(error) => return Err(InspectionError::Spool(error)),
             Ok(_) => {}
         }
-        let lock = opening::lock_to_look(state)?;
+        let lock = recovery::lock_to_look(state)?;
         let index = Copied::open(state, scratch).unwrap_or_else(Copied::Unreadable);
         Ok(Self { state: state.into(), index, _lock: lock })
     }
@@ -124,7 +124,7 @@ impl Inspection {
 
     /// Checks a message's file, however long it is.
     pub(super) fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
-        reader::describe_file(&mut careful_file::open(&self.path(id), Links::Refused)?)
+        spool_file::describe_file(&mut careful_file::open(&self.path(id), Links::Refused)?)
     }
 
     /// Takes a message out: its octets, its envelope, and where its recipients stand.
@@ -154,7 +154,7 @@ impl Inspection {
         if file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)? as u64 > FILE_BYTES_MAX {
             return Err(ReadError::Io(io::ErrorKind::FileTooLarge.into()));
         }
-        reader::original(bytes)
+        spool_file::original(bytes)
     }
 
     /// Asks the index; sled may panic when its files are damaged.

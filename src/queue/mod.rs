@@ -16,7 +16,6 @@ mod error;
 mod faults;
 #[cfg(test)]
 mod fixtures;
-mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod id;
@@ -26,23 +25,20 @@ pub mod inspection;
 mod listing;
 mod memory_index;
 pub mod only;
-pub(crate) mod opening;
 pub mod options;
 pub mod portable;
-mod portable_words;
-pub mod reader;
 pub(crate) mod receipt;
-mod reconciliation;
 pub mod record;
+pub(crate) mod recovery;
 mod reserved_ids;
 pub(crate) mod restored;
 pub(crate) mod search;
-mod shared;
 mod side_files;
 mod sled_index;
 mod sled_opening;
 mod sled_parts;
 mod spool;
+pub mod spool_file;
 pub mod state;
 mod times;
 mod transition;
@@ -66,22 +62,21 @@ use tracing::error;
 
 use self::{
     batch::{Batch, Unusable},
-    committer::{Job, Urgency, job},
+    committer::{Job, Shared, Urgency, job},
     engine::Claims,
     id::{QueueId, QueueIds},
     incoming::IncomingMessage,
     index::{Index, IndexError, IndexSource, News, is_of_the_future, page, readable},
     memory_index::Memory,
     only::Only,
-    opening::{QueueOpenError, StateLock},
     options::Options,
-    reader::{MessageReader, ReadError},
     receipt::Receipt,
+    recovery::{QueueOpenError, StateLock},
     reserved_ids::ReservedIds,
-    shared::Shared,
     side_files::UnconfirmedSends,
     sled_opening::SledFiles,
     spool::{Spool, blocking, refused},
+    spool_file::{MessageReader, ReadError},
     state::AccountState,
     times::arriving,
     walk::Walk,
@@ -186,7 +181,7 @@ impl Queue {
         source: Box<dyn IndexSource>,
         faults: Faults,
     ) -> Result<Self, QueueOpenError> {
-        let lock = opening::lock(&options.directory)?;
+        let lock = recovery::lock(&options.directory)?;
         let unusable = |reason: String| QueueOpenError::Unusable {
             directory: options.directory.clone(),
             reason,

@@ -16,9 +16,9 @@ use super::{
     error::QueueError,
     faults::{Faults, Step},
     id::QueueId,
-    reader::{self, Described, MessageReader, ReadError},
     record::MessageRecord,
     reserved_ids::ReservedId,
+    spool_file::{self, Described, MessageReader, ReadError},
 };
 use crate::{reasons, sync};
 
@@ -132,7 +132,7 @@ impl Spool {
     /// Checks a message and returns what it says about itself.
     pub(super) fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
         self.faults.at(Step::Open)?;
-        reader::describe_file(&mut File::open(self.path(id))?)
+        spool_file::describe_file(&mut File::open(self.path(id))?)
     }
 
     /// Removes a message's file. That it is gone already is fine: a crash may have come in between.

@@ -198,7 +198,7 @@ impl Import<'_> {
     }
 
     async fn store(&self, mut draft: IncomingMessage, message: &[u8]) -> Result<(), QueueError> {
-        for block in message.chunks(crate::queue::reader::BUFFER_BYTES) {
+        for block in message.chunks(crate::queue::spool_file::BUFFER_BYTES) {
             draft.write(block).await?;
         }
         let _receipt = self.store.enqueue(draft).await?;
