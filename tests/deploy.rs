@@ -386,8 +386,8 @@ fn what_is_handed_out_is_built_small_and_can_still_catch_a_panic() {
     let (dist, release) = (&manifest["profile"]["dist"], &manifest["profile"]["release"]);
     let setting = |name: &str| dist[name].as_str().unwrap();
     assert_eq!(
-        (setting("inherits"), setting("lto"), setting("strip")),
-        ("release", "thin", "symbols")
+        (setting("inherits"), setting("opt-level"), setting("lto"), setting("strip")),
+        ("release", "s", "fat", "symbols")
     );
     assert_eq!(dist["codegen-units"].as_integer(), Some(1));
     // A damaged index is found by a panic.
