@@ -62,15 +62,7 @@ fn refused(home: &Home, arguments: &[&str], code: i32) -> String {
 /// A look-alike in this process, and how a daemon reaches it.
 async fn sandbox(home_for_ca: &tempfile::TempDir) -> (Sandbox, Upstream) {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.expect("free ports");
-    let ca_file = home_for_ca.path().join("ca.pem");
-    fs::write(&ca_file, sandbox.certificate_authority_pem()).expect("written");
-    let upstream = Upstream {
-        host: "localhost".into(),
-        port: sandbox.starttls_address().port(),
-        tls: "starttls".into(),
-        ca_file: Some(ca_file),
-        login: Some((LOGIN.into(), APP_PASSWORD.into())),
-    };
+    let upstream = Upstream::of(&sandbox, home_for_ca.path());
     (sandbox, upstream)
 }
 

@@ -3,13 +3,13 @@
 //! Rule: the whole daemon with its real queue, in this process, so that the test moves its clock; the
 //! administrator's commands are the real binary. Must not know how the queue stores dead letters.
 
-use std::{fs, process::Output, sync::Arc, time::Duration};
+use std::{process::Output, sync::Arc, time::Duration};
 
 use pillarbox::{
     clock::{Clock, ManualClock, SystemClock},
     daemon::{self, Daemon, DaemonError},
     queue::Queue,
-    sandbox::{APP_PASSWORD, Options as SandboxOptions, Sandbox},
+    sandbox::{Options as SandboxOptions, Sandbox},
     settings::{self, Surroundings, host::Host},
     shutdown::{Phase, Shutdown},
 };
@@ -41,15 +41,7 @@ impl Scene {
     async fn start() -> Self {
         let authority = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-        let ca_file = authority.path().join("ca.pem");
-        fs::write(&ca_file, sandbox.certificate_authority_pem()).unwrap();
-        let upstream = Upstream {
-            host: "localhost".into(),
-            port: sandbox.starttls_address().port(),
-            tls: "starttls".into(),
-            ca_file: Some(ca_file),
-            login: Some((LOGIN.into(), APP_PASSWORD.into())),
-        };
+        let upstream = Upstream::of(&sandbox, authority.path());
         let sections = format!("[budget]\npace_per_minute = 0\n\n[identity]\nadmin = {ADMIN:?}\n");
         let home = Home::with_sections(&upstream, &sections);
         let settings = settings::load_in(Some(&home.config()), &nothing_around()).unwrap();

@@ -14,6 +14,7 @@ use clap::{Args, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 
 use super::{
+    fitting::terminal_columns,
     remote,
     runtime::Runtime,
     screen::{self, count},
@@ -184,10 +185,8 @@ fn document(report: &Report) -> Value {
 
 /// Columns of a line: the terminal's, or what COLUMNS says.
 fn width() -> usize {
-    let of_terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-    let of_terminal = of_terminal.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
     let of_variable = || std::env::var("COLUMNS").ok()?.parse().ok();
-    of_terminal.or_else(of_variable).unwrap_or(WIDTH).max(WIDTH_MIN)
+    terminal_columns().or_else(of_variable).unwrap_or(WIDTH).max(WIDTH_MIN)
 }
 
 fn print(out: &mut dyn Write, report: &Report, width: usize) -> std::io::Result<()> {

@@ -14,12 +14,17 @@ const COLUMNS_USUAL: usize = 80;
 /// Columns of the terminal that standard output is; `None` when it is none, and nothing is cut.
 #[must_use]
 pub(super) fn width() -> Option<usize> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
+    if !io::stdout().is_terminal() {
         return None;
     }
-    let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| usize::from(size.ws_col));
-    Some(if columns == 0 { COLUMNS_USUAL } else { columns })
+    Some(terminal_columns().unwrap_or(COLUMNS_USUAL))
+}
+
+/// Columns that the terminal of standard output says it has.
+#[must_use]
+pub(super) fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// A line that is no wider than `width`; dots say that it was.

@@ -4,7 +4,7 @@
 //! recipient of the budget like any other. Must not know how a message is handed over or relayed.
 
 use std::{
-    io::{Cursor, Write},
+    io::{self, Cursor, Write},
     path::Path,
     time::Duration,
 };
@@ -98,22 +98,35 @@ pub(super) fn hand_over_to_root(
 
 /// What has become of it after so long at most.
 pub(super) async fn outcome(client: &Client, id: QueueId, limit: Duration) -> Outcome {
+    let (message, over) = match watched(client, id, limit, |_, _| Ok(())).await {
+        Ok(watched) => watched,
+        Err(failure) => return Outcome::fail(failure.message, "Run: pillarbox status"),
+    };
+    let stages = stages(&message, SystemClock::new().wall());
+    let words: Vec<String> = stages.into_iter().map(|stage| stage.words).collect();
+    let words = format!("{id}: {}", words.join(", "));
+    match verdict(&message, over, limit) {
+        Ok(()) => Outcome::pass(words),
+        Err(_) if over => Outcome::fail(words, "The reply says why; see docs/gmail.md"),
+        Err(_) => Outcome::warn(words, format!("Run: pillarbox queue show {id}")),
+    }
+}
+
+/// Looks again and again, and shows each look, until everybody's copy has come to an end, which the answer tells, or
+/// for so long.
+async fn watched(
+    client: &Client,
+    id: QueueId,
+    limit: Duration,
+    mut show: impl FnMut(&Message, Duration) -> io::Result<()>,
+) -> Result<(Message, bool), Failure> {
     let (clock, watch) = (SystemClock::new(), Stopwatch::start());
     loop {
-        let message = match client.message(id).await {
-            Ok(message) => message,
-            Err(error) => return Outcome::fail(error.to_string(), "Run: pillarbox status"),
-        };
-        let words: Vec<String> =
-            stages(&message, clock.wall()).into_iter().map(|stage| stage.words).collect();
+        let message = client.message(id).await?;
+        show(&message, watch.elapsed())?;
         let over = message.recipients.iter().all(is_final);
         if over || watch.elapsed() >= limit {
-            let words = format!("{id}: {}", words.join(", "));
-            return match verdict(&message, over, limit) {
-                Ok(()) => Outcome::pass(words),
-                Err(_) if over => Outcome::fail(words, "The reply says why; see docs/gmail.md"),
-                Err(_) => Outcome::warn(words, format!("Run: pillarbox queue show {id}")),
-            };
+            return Ok((message, over));
         }
         clock.sleep(LOOK_INTERVAL).await;
     }
@@ -166,40 +179,33 @@ fn message(host: &str, recipients: &[String]) -> String {
     )
 }
 
-/// Looks again and again, and prints what has changed.
+/// Prints what has changed at each look.
 async fn follow(
     out: &mut dyn Write,
     client: &Client,
     arguments: &Arguments,
     id: QueueId,
 ) -> Result<(), Failure> {
-    let (clock, watch) = (SystemClock::new(), Stopwatch::start());
     let limit = Duration::from_secs(arguments.timeout);
-    let is_json = arguments.remote.json;
-    if !is_json {
-        writeln!(out, "{:>8}  queued as {id}", "")?;
-        out.flush()?;
+    if arguments.remote.json {
+        let (message, over) = watched(client, id, limit, |_, _| Ok(())).await?;
+        json(out, &message)?;
+        return verdict(&message, over, limit);
     }
-    let mut shown = Vec::new();
-    loop {
-        let message = client.message(id).await?;
-        let stages = stages(&message, clock.wall());
-        let words: Vec<String> = stages.iter().map(|stage| stage.what.clone()).collect();
-        for stage in stages.iter().filter(|stage| !is_json && !shown.contains(&stage.what)) {
-            let since = format!("+{}", seconds(watch.elapsed()));
+    writeln!(out, "{:>8}  queued as {id}", "")?;
+    out.flush()?;
+    let mut shown: Vec<String> = Vec::new();
+    let show = |message: &Message, elapsed| {
+        let stages = stages(message, SystemClock::new().wall());
+        for stage in stages.iter().filter(|stage| !shown.contains(&stage.what)) {
+            let since = format!("+{}", seconds(elapsed));
             writeln!(out, "{since:>8}  {}", clean(&stage.words))?;
         }
-        out.flush()?;
-        shown = words;
-        let over = message.recipients.iter().all(is_final);
-        if over || watch.elapsed() >= limit {
-            if is_json {
-                json(out, &message)?;
-            }
-            return verdict(&message, over, limit);
-        }
-        clock.sleep(LOOK_INTERVAL).await;
-    }
+        shown = stages.into_iter().map(|stage| stage.what).collect();
+        out.flush()
+    };
+    let (message, over) = watched(client, id, limit, show).await?;
+    verdict(&message, over, limit)
 }
 
 fn seconds(elapsed: Duration) -> String {

@@ -8,7 +8,7 @@ use pillarbox::{
     clock::{Clock, ManualClock, SystemClock},
     daemon::{self, Daemon, DaemonError},
     queue::Queue,
-    sandbox::{APP_PASSWORD, Failure, Options as SandboxOptions, Sandbox, Stage},
+    sandbox::{Failure, Options as SandboxOptions, Sandbox, Stage},
     settings::{self, Surroundings, host::Host},
     shutdown::{Phase, Shutdown},
 };
@@ -48,15 +48,7 @@ impl Told {
     pub(super) async fn before(options: SandboxOptions, more: &str) -> Self {
         let authority = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::start(options).await.unwrap();
-        let ca_file = authority.path().join("ca.pem");
-        fs::write(&ca_file, sandbox.certificate_authority_pem()).unwrap();
-        let upstream = Upstream {
-            host: "localhost".into(),
-            port: sandbox.starttls_address().port(),
-            tls: "starttls".into(),
-            ca_file: Some(ca_file),
-            login: Some(("you@gmail.com".into(), APP_PASSWORD.into())),
-        };
+        let upstream = Upstream::of(&sandbox, authority.path());
         let home = Home::new(&upstream);
         let program = home.path("tell");
         let alerts = home.path("alerts").display().to_string();

@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use pillarbox::clock::{Clock as _, SystemClock};
+use pillarbox::{
+    clock::{Clock as _, SystemClock},
+    sandbox::{APP_PASSWORD, Sandbox},
+};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -46,6 +49,19 @@ impl Upstream {
             tls: "off".into(),
             ca_file: None,
             login: None,
+        }
+    }
+
+    /// This look-alike, with a login that it takes; its certificate authority is written into `directory`.
+    pub(crate) fn of(sandbox: &Sandbox, directory: &Path) -> Self {
+        let ca_file = directory.join("ca.pem");
+        fs::write(&ca_file, sandbox.certificate_authority_pem()).expect("written");
+        Self {
+            host: "localhost".into(),
+            port: sandbox.starttls_address().port(),
+            tls: "starttls".into(),
+            ca_file: Some(ca_file),
+            login: Some(("you@gmail.com".into(), APP_PASSWORD.into())),
         }
     }
 

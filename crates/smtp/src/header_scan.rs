@@ -109,9 +109,9 @@ impl HeaderScan {
             findings: HeaderFindings::default(),
             ended: false,
             field_seen: false,
-            line: Vec::new(),
+            line: Vec::with_capacity(KEPT_BYTES_START),
             checked: None,
-            value: Vec::new(),
+            value: Vec::with_capacity(KEPT_BYTES_START),
             line_start: 0,
             line_length: 0,
             line_has_eight_bit: false,
@@ -171,9 +171,6 @@ impl HeaderScan {
 
     fn keep(&mut self, part: &[u8]) {
         let count = part.len().min(KEPT_BYTES_MAX - self.line.len());
-        if self.line.capacity() == 0 {
-            self.line.reserve(KEPT_BYTES_START);
-        }
         self.line.extend_from_slice(&part[..count]);
         self.line_length += part.len() as u64;
         self.line_has_eight_bit |= !part.is_ascii();
@@ -227,9 +224,6 @@ impl HeaderScan {
     fn keep_value(&mut self, start: usize) {
         if self.checked.is_none() {
             return;
-        }
-        if self.value.capacity() == 0 {
-            self.value.reserve(KEPT_BYTES_START);
         }
         let part = &self.line[start..];
         let count = part.len().min(KEPT_BYTES_MAX.saturating_sub(self.value.len()));

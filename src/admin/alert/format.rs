@@ -13,6 +13,8 @@ const TITLE_BYTES_MAX: usize = 250;
 /// Octets of a message: ntfy makes a file of more than 4,096, Discord refuses more than 2,000 characters in all.
 const MESSAGE_BYTES_MAX: usize = 1_400;
 
+const NO_TOPIC: &str = "the address of ntfy ends in no topic, as https://ntfy.sh/my-topic does";
+
 /// Whose form it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -48,9 +50,7 @@ impl Format {
                 return Ok((endpoint, json));
             }
             Self::Ntfy => {
-                let (server, topic) = endpoint.split_topic().ok_or(
-                    "the address of ntfy ends in no topic: write for example https://ntfy.sh/my-topic",
-                )?;
+                let (server, topic) = endpoint.split_topic().ok_or(NO_TOPIC)?;
                 let (priority, tag) = match alert.state {
                     State::Begins => (4, "warning"),
                     State::Lasts => (3, "warning"),
@@ -79,10 +79,7 @@ impl Format {
     /// Why not.
     pub(crate) fn fits(self, endpoint: &Endpoint) -> Result<(), String> {
         match self {
-            Self::Ntfy if endpoint.split_topic().is_none() => {
-                Err("the address of ntfy ends in no topic, as https://ntfy.sh/my-topic does"
-                    .to_owned())
-            }
+            Self::Ntfy if endpoint.split_topic().is_none() => Err(NO_TOPIC.to_owned()),
             _ => Ok(()),
         }
     }
