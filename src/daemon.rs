@@ -26,6 +26,7 @@ use crate::{
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
     tasks::{self, Mishaps},
+    telemetry::LogLevel,
     unix_socket::SocketError,
 };
 
@@ -138,6 +139,7 @@ impl Daemon {
             mishaps: mishaps.clone(),
             outlook: Arc::default(),
             checkups: Arc::new(Checkups::in_directory(&settings.queue.directory)),
+            log_level: LogLevel::of_this_process(settings.telemetry.level),
             facts: Arc::new(facts(&settings, clock.as_ref(), &listener)),
         };
         let mut halves = JoinSet::new();
@@ -289,6 +291,11 @@ impl Services {
     ) -> Self {
         let told = sources;
         let (alert, sources) = (settings.alert.clone(), sources.clone());
+        let level = sources.log_level.clone();
+        self.tend("log level", move |clock| {
+            let level = level.clone();
+            async move { level.keep(clock).await }
+        });
         self.tend("alerts", move |_| admin::alert::run(alert.clone(), sources.clone()));
         if settings.doctor {
             let (settings, sources) = (Arc::new(settings.clone()), told.clone());

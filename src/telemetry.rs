@@ -5,6 +5,7 @@
 //! are printed, never those of libraries, which may quote whole conversations. The work never waits for whoever
 //! reads the log. Must not know who logs.
 
+mod level;
 mod lines;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::level::{ASKED_MAX, LEVELS, LogLevel, name as level_name};
 use self::lines::{Lines as Queue, Stream};
 use crate::text;
 
@@ -27,7 +29,6 @@ use tracing::{
 };
 use tracing_subscriber::{
     Layer,
-    filter::Targets,
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::Writer,
@@ -120,7 +121,8 @@ pub(crate) fn init(options: Options, output: Output) {
         return;
     }
     // An error means that somebody has installed a subscriber already, as tests do.
-    drop(subscriber_for(options, reader, queue).try_init());
+    let level = LogLevel::of_this_process(options.level);
+    drop(subscriber_for(options, level, reader, queue).try_init());
     // The usual hook would wait for a standard error that nobody reads.
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -180,10 +182,15 @@ where
     static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
     SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
     let reader = if is_terminal { Reader::Terminal } else { Reader::Other };
-    subscriber_for(options, reader, writer)
+    subscriber_for(options, LogLevel::new(options.level), reader, writer)
 }
 
-fn subscriber_for<W>(options: Options, reader: Reader, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber_for<W>(
+    options: Options,
+    level: LogLevel,
+    reader: Reader,
+    writer: W,
+) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
@@ -192,8 +199,7 @@ where
         .with_writer(writer)
         // A closed output must not end the daemon, which it would by a panic in `eprintln`.
         .log_internal_errors(false);
-    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), options.level);
-    tracing_subscriber::registry().with(lines.with_filter(ours))
+    tracing_subscriber::registry().with(lines.with_filter(level))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -459,7 +465,10 @@ pub(crate) mod tests {
             let captured = Captured::default();
             let writer = captured.clone();
             let options = Options { format, level: Level::DEBUG };
-            let subscriber = subscriber_for(options, Reader::Journal, move || writer.clone());
+            let subscriber =
+                subscriber_for(options, LogLevel::new(options.level), Reader::Journal, move || {
+                    writer.clone()
+                });
             tracing::subscriber::with_default(subscriber, || {
                 tracing::warn!(id = "abc", "refused");
                 tracing::info!(id = "abc", "accepted");

@@ -63,3 +63,41 @@ fn under_systemd_each_line_has_its_priority_and_nothing_else_in_front() {
         assert!(words.starts_with(|letter: char| letter.is_ascii_lowercase()), "{line}");
     }
 }
+
+#[test]
+fn a_person_can_have_more_logged_for_a_while() {
+    let gmail = Gmail::start();
+    let home = Home::new(&gmail.upstream());
+    let daemon = home.start();
+    let details = || home.events().iter().filter(|event| event["level"] == "DEBUG").count();
+    let words = |arguments: &[&str]| {
+        let output = home.output(arguments);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    assert_eq!(words(&["log"]), (Some(0), "The log is at info, as configured.\n".to_owned()));
+    assert_eq!(details(), 0);
+
+    let (code, answer) = words(&["log", "debug", "--for", "1h"]);
+    assert_eq!(code, Some(0), "{answer}");
+    assert!(answer.starts_with("The log is at debug until "), "{answer}");
+    assert!(answer.ends_with(", then at info again.\n"), "{answer}");
+    Client::hello(daemon.smtp).mail("a@example.org", &["b@example.net"], "Subject: x\r\n\r\nx");
+    assert!(within(LIMIT, || details() > 0), "{}", home.log());
+
+    let (_, answer) = words(&["log", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((&answer["level"], &answer["configured"]), (&"debug".into(), &"info".into()));
+    let left = answer["until"].as_i64().unwrap() - answer["now"].as_i64().unwrap();
+    assert!((3_000_000..=3_600_000).contains(&left), "{left} ms");
+
+    assert_eq!(
+        words(&["log", "info"]),
+        (Some(0), "The log is at info, as configured.\n".to_owned())
+    );
+    for wrong in [&["log", "shout"][..], &["log", "debug", "--for", "2d"], &["log", "--for", "1h"]]
+    {
+        assert_eq!(words(wrong).0, Some(64), "{wrong:?}");
+    }
+    assert_eq!(daemon.terminate(LIMIT).code(), Some(0));
+}

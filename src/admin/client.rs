@@ -22,6 +22,7 @@ use super::{
         Retried, Status,
     },
     health::Health,
+    log::Log,
 };
 use super::{counts::CountBy, listing::Sort};
 use crate::{
@@ -207,6 +208,17 @@ impl Client {
     /// No answer, or a refusal.
     pub(crate) async fn prove_login(&self) -> Result<LoginProof, ClientError> {
         self.ask(Method::POST, "/v1/login").await
+    }
+
+    /// How much is logged.
+    pub(crate) async fn log(&self) -> Result<Log, ClientError> {
+        self.ask(Method::GET, "/v1/log").await
+    }
+
+    /// Logs at another level for so long.
+    pub(crate) async fn set_log(&self, level: &str, time: Duration) -> Result<Log, ClientError> {
+        let seconds = time.as_secs().max(1);
+        self.ask(Method::POST, &format!("/v1/log?level={level}&seconds={seconds}")).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {

@@ -33,6 +33,7 @@ use crate::{
     queue::{Queue, QueueError, id::QueueId, search::SearchError, state::AccountState},
     shutdown::Watch,
     tasks::Mishaps,
+    telemetry::LogLevel,
     text,
 };
 
@@ -122,6 +123,8 @@ pub(crate) struct Sources {
     pub(crate) outlook: Arc<Outlook>,
     /// The diagnoses of itself.
     pub(crate) checkups: Arc<Checkups>,
+    /// How much is logged.
+    pub(crate) log_level: LogLevel,
     /// The rest.
     pub(crate) facts: Arc<Facts>,
 }

@@ -13,6 +13,7 @@ pub(crate) mod context;
 pub(crate) mod counts;
 pub(crate) mod health;
 pub(crate) mod listing;
+pub(crate) mod log;
 mod metrics;
 pub(crate) mod queue;
 pub(crate) mod server;

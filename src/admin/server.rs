@@ -15,7 +15,7 @@ use axum::{
 use super::{
     api::Kind,
     context::{Refusal, Sources},
-    health, listing, metrics, queue,
+    health, listing, log, metrics, queue,
     socket::{Port, Socket},
     status,
 };
@@ -49,6 +49,7 @@ fn router(sources: Sources) -> Router {
         .merge(health::router())
         .merge(health::probes())
         .merge(metrics::router())
+        .merge(log::router())
         .fallback(|| async {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")
         })

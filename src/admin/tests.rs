@@ -37,6 +37,7 @@ use crate::{
     message::envelope::{BodyKind, Envelope, Origin},
     queue::{ClaimLimits, Queue, id::QueueId, only::Only, search::Search, state::AccountState},
     shutdown::{Phase, Shutdown},
+    telemetry::LogLevel,
 };
 
 /// A delivery half that only counts what it is asked.
@@ -124,6 +125,7 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         mishaps: crate::tasks::Mishaps::default(),
         outlook: Arc::default(),
         checkups: Arc::new(Checkups::in_directory(directory.path())),
+        log_level: LogLevel::of_this_process(tracing::Level::INFO),
         facts: Arc::new(facts),
     };
     let socket = Socket::bind(&path, its_clock).expect("a free path");

@@ -11,6 +11,7 @@ mod dead;
 mod doctor;
 mod fitting;
 mod health;
+mod log;
 mod migrate;
 mod password;
 mod queue;
@@ -103,6 +104,13 @@ enum Command {
         #[command(flatten)]
         asked: health::Arguments,
     },
+    /// Show how much the daemon logs, or have it log more or less for a while.
+    Log {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        asked: log::Arguments,
+    },
     /// Open a paused account again and try at once.
     Resume(remote::Arguments),
     /// Show which clients have been here and what is unusual about them.
@@ -192,6 +200,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
         Command::Health { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Health(asked.grade()))
+        }
+        Command::Log { remote, asked } => {
+            remote::run(out, config, &remote, remote::Question::Log(asked))
         }
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    clients, dead, health, queue,
+    clients, dead, health, log, queue,
     runtime::Runtime,
     screen::{Form, json},
     status,
@@ -55,6 +55,8 @@ pub(super) enum Question {
     Clients,
     /// Whether the relay is well, and how well.
     Health(Grade),
+    /// How much is logged, or the order to log more or less.
+    Log(log::Arguments),
     /// Not a question: open the account.
     Resume,
 }
@@ -95,6 +97,7 @@ async fn ask(
         Question::Budget => show(out, form, &client.budget().await?, status::print_budget)?,
         Question::Clients => show(out, form, &client.clients().await?, clients::print)?,
         Question::Health(grade) => health::run(out, client, form, grade).await?,
+        Question::Log(arguments) => log::run(out, client, form, &arguments).await?,
         Question::Resume => {
             let answer = client.resume().await?;
             match form {

@@ -28,7 +28,7 @@ use crate::{
     },
     secret::Secret,
     smtp::{address::Address, server::Authentication},
-    telemetry::{Format, Output},
+    telemetry::{Format, LEVELS, Output},
     text,
 };
 
@@ -315,13 +315,7 @@ impl Words for Output {
 }
 
 impl Words for tracing::Level {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("error", Self::ERROR),
-        ("warn", Self::WARN),
-        ("info", Self::INFO),
-        ("debug", Self::DEBUG),
-        ("trace", Self::TRACE),
-    ];
+    const WORDS: &'static [(&'static str, Self)] = LEVELS;
 }
 
 impl Text for SenderPattern {
