@@ -15,7 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("unix_socket", 0),
     ("sync", 0),
     ("careful_file", 0),
-    ("telemetry", 0),
+    ("telemetry", 1),
     ("text", 0),
     ("trust", 0),
     ("message", 1),
@@ -48,11 +48,8 @@ const BELOW: &[&str] = &["secret", "smtp"];
 const ALONG_A_ROW: &[(&str, &str)] = &[
     // The checked settings hold the Options of every module, those of the admin API as well.
     ("settings", "admin"),
-    // What clients say is filtered where it is first told of.
-    ("telemetry", "text"),
     // A lock is taken in one way everywhere.
     ("clock", "sync"),
-    ("telemetry", "sync"),
 ];
 
 fn layer(module: &str) -> Option<u8> {
