@@ -15,6 +15,8 @@ use crate::support::{
     playground::Playground,
 };
 
+#[path = "commands/contents.rs"]
+mod contents;
 #[path = "commands/searching.rs"]
 mod searching;
 #[path = "commands/sending.rs"]

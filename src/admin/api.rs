@@ -28,6 +28,8 @@ use crate::{
 
 /// Messages on one page at most, whatever was asked for; the store's own limit.
 pub(crate) const PAGE_MAX: usize = 1_000;
+/// Octets of a message that are given out: more than the listener takes of any.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Messages on one page when the client does not say.
 pub(crate) const PAGE_DEFAULT: usize = 100;
 

@@ -4,13 +4,20 @@
 //! answers are printed.
 
 use std::{
+    future::pending,
     io,
     path::{Path, PathBuf},
+    pin::Pin,
     time::Duration,
 };
 
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header::HOST};
+use hyper::{
+    Method, Request, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header::HOST,
+};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -18,8 +25,8 @@ use tokio::net::UnixStream;
 
 use super::{
     api::{
-        Account, Budget, Clients, Counts, Deleted, Kind, Message, QueuePage, Redirected, Refused,
-        Retried, Status,
+        Account, Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage,
+        Redirected, Refused, Retried, Status,
     },
     health::Health,
     log::Log,
@@ -221,23 +228,61 @@ impl Client {
         self.ask(Method::POST, &format!("/v1/log?level={level}&seconds={seconds}")).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
-        let exchange = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(method, path));
-        let (status, body) =
-            exchange.await.map_err(|_| ClientError::Silent(self.socket.clone()))??;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| self.nonsense(error));
+    /// The octets of a message: as it was taken, or as the upstream gets it.
+    pub(crate) async fn octets(
+        &self,
+        id: QueueId,
+        as_sent: bool,
+    ) -> Result<Octets<'_>, ClientError> {
+        let query = if as_sent { "?as_sent=true" } else { "" };
+        let path = format!("/v1/queue/{id}/message{query}");
+        let opened = tokio::time::timeout(ANSWER_TIMEOUT, self.open(Method::GET, &path)).await;
+        let opened = opened.map_err(|_| ClientError::Silent(self.socket.clone()))??;
+        if !opened.status.is_success() {
+            return Err(self.refusal(opened).await);
         }
-        let refused = serde_json::from_slice(&body)
-            .map_err(|_| self.nonsense(format!("HTTP status {status}")));
-        Err(refused.map_or_else(|error| error, ClientError::Refused))
+        let Opened { body, driven, .. } = opened;
+        Ok(Octets { client: self, body, driven, left: MESSAGE_BYTES_MAX })
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        let exchange = async {
+            let opened = self.open(method, path).await?;
+            if !opened.status.is_success() {
+                return Err(self.refusal(opened).await);
+            }
+            let body = self.whole(opened).await?;
+            serde_json::from_slice(&body).map_err(|error| self.nonsense(error))
+        };
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
+        answer.unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
+    }
+
+    /// What an answer that is not a success says.
+    async fn refusal(&self, opened: Opened) -> ClientError {
+        let status = opened.status;
+        match self.whole(opened).await {
+            Err(error) => error,
+            Ok(body) => serde_json::from_slice(&body).map_or_else(
+                |_| self.nonsense(format!("HTTP status {status}")),
+                ClientError::Refused,
+            ),
+        }
+    }
+
+    /// The body of an answer.
+    async fn whole(&self, opened: Opened) -> Result<Bytes, ClientError> {
+        let Opened { body, mut driven, .. } = opened;
+        let body = driving(&mut driven, Limited::new(body, ANSWER_MAX).collect()).await;
+        let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+            Some(_) => self.nonsense(format!("its answer is longer than {ANSWER_MAX} octets")),
+            None => self.nonsense(error),
+        })?;
+        Ok(body.to_bytes())
+    }
+
+    /// Asks, and returns with the head of the answer.
+    async fn open(&self, method: Method, path: &str) -> Result<Opened, ClientError> {
         let stream =
             UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) = http1::Builder::new()
@@ -247,24 +292,10 @@ impl Client {
             .map_err(|error| self.nonsense(error))?;
         let request = Request::builder().method(method).uri(path).header(HOST, "pillarbox");
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.nonsense(error))?;
-        let answer = async {
-            let response =
-                sender.send_request(request).await.map_err(|error| self.nonsense(error))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => self.nonsense(format!("its answer is longer than {ANSWER_MAX} octets")),
-                None => self.nonsense(error),
-            })?;
-            Ok((status, body.to_bytes()))
-        };
-        tokio::pin!(answer);
-        tokio::select! {
-            biased;
-            answer = &mut answer => answer,
-            // The connection ends first when the server closes it: the answer then knows why.
-            _ = connection => answer.await,
-        }
+        let mut driven: Driven = Some(Box::pin(async move { drop(connection.await) }));
+        let answer = driving(&mut driven, sender.send_request(request)).await;
+        let (head, body) = answer.map_err(|error| self.nonsense(error))?.into_parts();
+        Ok(Opened { status: head.status, body, driven })
     }
 
     fn unreachable(&self, error: &io::Error) -> ClientError {
@@ -276,6 +307,67 @@ impl Client {
 
     fn nonsense(&self, reason: impl ToString) -> ClientError {
         ClientError::Answer { path: self.socket.clone(), reason: reason.to_string() }
+    }
+}
+
+/// A connection that is driven along with its answer; nothing when it has ended.
+type Driven = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// An answer whose body is still to come.
+struct Opened {
+    status: StatusCode,
+    body: Incoming,
+    driven: Driven,
+}
+
+/// The octets of a message that are still to come.
+pub(crate) struct Octets<'a> {
+    client: &'a Client,
+    body: Incoming,
+    driven: Driven,
+    left: u64,
+}
+
+impl Octets<'_> {
+    /// The next block; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            let frame =
+                tokio::time::timeout(ANSWER_TIMEOUT, driving(&mut self.driven, self.body.frame()));
+            let frame = frame.await.map_err(|_| ClientError::Silent(self.client.socket.clone()))?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| {
+                let words =
+                    format!("the message broke off ({error}); what came of it is not all of it");
+                self.client.nonsense(words)
+            })?;
+            let Ok(block) = frame.into_data() else { continue };
+            self.left = self.left.checked_sub(block.len() as u64).ok_or_else(|| {
+                self.client
+                    .nonsense(format!("the message is longer than {MESSAGE_BYTES_MAX} octets"))
+            })?;
+            return Ok(Some(block));
+        }
+    }
+}
+
+/// Waits for an answer while its connection is driven: it ends first when the server closes it, and the answer then knows
+/// why.
+async fn driving<T>(driven: &mut Driven, answer: impl Future<Output = T>) -> T {
+    tokio::pin!(answer);
+    loop {
+        let connection = async {
+            match driven.as_mut() {
+                Some(connection) => connection.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            () = connection => {}
+        }
+        *driven = None;
     }
 }
 

@@ -27,10 +27,13 @@ use super::{
 };
 use crate::{
     budget::Limit,
-    clock::{Clock, Moment},
+    clock::{Clock, Moment, Timestamp},
     delivery::{PoolHandle, PoolStatus, inspection::LoginProof},
     listener,
-    queue::{Queue, QueueError, id::QueueId, search::SearchError, state::AccountState},
+    queue::{
+        Queue, QueueError, id::QueueId, search::SearchError, spool_file::MessageReader,
+        state::AccountState,
+    },
     shutdown::Watch,
     tasks::Mishaps,
     telemetry::LogLevel,
@@ -46,6 +49,14 @@ pub(crate) trait Upstream: Send + Sync + fmt::Debug {
     /// Ends every pause of the account; returns what it is then.
     async fn resume(&self) -> AccountState;
 
+    /// Makes the reader of a message give the octets that an attempt of this moment would send.
+    fn rewrite_as_sent(
+        &self,
+        id: QueueId,
+        accepted_at: Timestamp,
+        reader: &mut MessageReader,
+    ) -> Result<(), QueueError>;
+
     /// Logs in once and sends nothing.
     async fn prove_login(&self) -> LoginProof;
 }
@@ -58,6 +69,15 @@ impl Upstream for PoolHandle {
 
     async fn resume(&self) -> AccountState {
         Self::resume(self).await
+    }
+
+    fn rewrite_as_sent(
+        &self,
+        id: QueueId,
+        accepted_at: Timestamp,
+        reader: &mut MessageReader,
+    ) -> Result<(), QueueError> {
+        Self::rewrite_as_sent(self, id, accepted_at, reader)
     }
 
     async fn prove_login(&self) -> LoginProof {

@@ -15,6 +15,7 @@ pub(crate) mod health;
 pub(crate) mod listing;
 pub(crate) mod log;
 mod metrics;
+mod octets;
 pub(crate) mod queue;
 pub(crate) mod server;
 pub(crate) mod socket;

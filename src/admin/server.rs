@@ -15,7 +15,7 @@ use axum::{
 use super::{
     api::Kind,
     context::{Refusal, Sources},
-    health, listing, log, metrics, queue,
+    health, listing, log, metrics, octets, queue,
     socket::{Port, Socket},
     status,
 };
@@ -45,6 +45,7 @@ fn router(sources: Sources) -> Router {
     Router::new()
         .merge(status::router())
         .merge(queue::router())
+        .merge(octets::router())
         .merge(listing::router())
         .merge(health::router())
         .merge(health::probes())

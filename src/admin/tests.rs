@@ -35,7 +35,10 @@ use crate::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Counters, PoolStatus, inspection::LoginProof},
     message::envelope::{BodyKind, Envelope, Origin},
-    queue::{ClaimLimits, Queue, id::QueueId, only::Only, search::Search, state::AccountState},
+    queue::{
+        ClaimLimits, Queue, QueueError, id::QueueId, only::Only, search::Search,
+        spool_file::MessageReader, state::AccountState,
+    },
     shutdown::{Phase, Shutdown},
     telemetry::LogLevel,
 };
@@ -68,6 +71,16 @@ impl Upstream for Idle {
     async fn resume(&self) -> AccountState {
         self.resumed.fetch_add(1, Ordering::Relaxed);
         self.status().account
+    }
+
+    fn rewrite_as_sent(
+        &self,
+        _: QueueId,
+        _: Timestamp,
+        reader: &mut MessageReader,
+    ) -> Result<(), QueueError> {
+        reader.put_in_front(b"X-As-Sent: yes\r\n".to_vec());
+        Ok(())
     }
 
     async fn prove_login(&self) -> LoginProof {

@@ -164,6 +164,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Mail itself, and what is piped into a file, is nobody's words about it.
     let stdout: Box<dyn Write> = match arguments.command {
         Command::Store { .. } | Command::Sandbox(_) => Box::new(Output::standard()),
+        Command::Queue { command: queue::Command::Cat(_), .. } if !queue::is_for_eyes() => {
+            Box::new(Output::standard())
+        }
         _ => Box::new(screen::Lines::new(Output::standard())),
     };
     let mut out = BufWriter::new(stdout);

@@ -2,6 +2,7 @@
 //!
 //! Rule: any number of messages is handled page by page, never held in memory. Must not know how the queue stores them.
 
+mod cat;
 mod confirmation;
 mod list;
 mod query;
@@ -16,6 +17,7 @@ use std::io::Write;
 use clap::Subcommand;
 
 pub(super) use self::{
+    cat::is_for_eyes,
     list::{List, PAGE},
     query::as_word,
     selection::{Chosen, Selection},
@@ -37,6 +39,9 @@ pub(crate) enum Command {
         #[arg(required = true)]
         ids: Vec<QueueId>,
     },
+    /// Print a message, octet by octet: as it was taken, or as the upstream gets it. A terminal gets it without what
+    /// could steer it.
+    Cat(cat::Cat),
     /// Try messages again now: waiting, held and dead recipients alike. --all alone leaves messages
     /// with dead recipients as they are; --all --state dead tries those.
     Retry(Selection),
@@ -64,6 +69,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let (selection, verb, yes) = match command {
         Command::List(list) => return list::print_list(out, client, &list, form, now).await,
+        Command::Cat(cat) => return cat::print(out, client, cat, form).await,
         Command::Show { ids } => return show(out, client, &ids, form, now).await,
         Command::Retry(selection) => (selection, Verb::Retry, true),
         Command::Hold(selection) => (selection, Verb::Hold, true),

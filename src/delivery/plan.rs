@@ -9,9 +9,9 @@ use tracing::warn;
 
 use super::{answer::Answer, options::Options};
 use crate::{
-    clock::Moment,
+    clock::{Moment, Timestamp},
     message::{header::Edits, identity::Terms, rewrite::rewrite, trace::correct_dates},
-    queue::{ClaimedMessage, QueueError, spool_file::MessageReader},
+    queue::{ClaimedMessage, QueueError, id::QueueId, spool_file::MessageReader},
     smtp::{address::Address, client::commands::Envelope},
 };
 
@@ -39,9 +39,7 @@ impl Plan {
         takes_internationalized: bool,
         now: Moment,
     ) -> Result<Self, QueueError> {
-        let account =
-            options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
-        let account = account.filter(|address| address.domain().is_some());
+        let account = account_of(options);
         let routes = options.recipients.routes(now);
         let terms = Terms {
             identity: &options.identity,
@@ -65,7 +63,8 @@ impl Plan {
             places.push(destination.map(|address| place(&mut recipients, address)));
         }
         let keeps_utf8 = terms.keeps_utf8(reader.envelope());
-        let (edits, header_internationalized) = edit_header(claim, reader, &terms)?;
+        let (edits, header_internationalized) =
+            edit_header(claim.id, claim.accepted_at, reader, &terms)?;
         let internationalized = keeps_utf8
             || header_internationalized
             || recipients.iter().chain(&reverse_path).any(Address::is_internationalized);
@@ -85,6 +84,34 @@ impl Plan {
         };
         self.places.iter().map(answer).collect()
     }
+}
+
+/// Makes the reader give the octets that an attempt of this moment would send.
+///
+/// # Errors
+/// `Unavailable` when the message cannot be read.
+pub(super) fn rewrite_as_sent(
+    id: QueueId,
+    accepted_at: Timestamp,
+    reader: &mut MessageReader,
+    options: &Options,
+    takes_internationalized: bool,
+    now: Moment,
+) -> Result<(), QueueError> {
+    let (account, routes) = (account_of(options), options.recipients.routes(now));
+    let terms = Terms {
+        identity: &options.identity,
+        account: account.as_ref(),
+        recipients: &routes,
+        takes_utf8: takes_internationalized,
+    };
+    edit_header(id, accepted_at, reader, &terms).map(drop)
+}
+
+/// The address of the account that is logged in.
+fn account_of(options: &Options) -> Option<Address> {
+    let account = options.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
+    account.filter(|address| address.domain().is_some())
 }
 
 fn place(recipients: &mut Vec<Address>, address: Address) -> usize {
@@ -124,17 +151,18 @@ fn needs_smtputf8(what: &str, address: &Address) -> String {
 
 /// Puts the edited header section in front of the body. Returns the edits, and whether only SMTPUTF8 can carry it.
 fn edit_header(
-    claim: &ClaimedMessage,
+    id: QueueId,
+    accepted_at: Timestamp,
     reader: &mut MessageReader,
     terms: &Terms<'_>,
 ) -> Result<(Edits, bool), QueueError> {
-    let too_large = || warn!(id = %claim.id, "the header section is too large to be edited");
+    let too_large = || warn!(%id, "the header section is too large to be edited");
     let Some(mut section) = reader.take_header()? else {
         too_large();
         return Ok(Default::default());
     };
     let added = section.bytes.len().min(section.added_bytes);
-    correct_dates(&mut section.bytes[..added], reader.envelope(), claim.accepted_at);
+    correct_dates(&mut section.bytes[..added], reader.envelope(), accepted_at);
     let Some(rewritten) = rewrite(&section, reader.envelope(), terms) else {
         too_large();
         reader.put_in_front(section.bytes);

@@ -22,6 +22,7 @@ use super::{
     oauth::tokens::LOOK_EVERY,
     options::Options,
     outcome::{self, AttemptLog},
+    plan,
     shared::Shared,
     status::{DepartureReason, PoolStatus},
     upstream::Warm,
@@ -30,7 +31,9 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     queue::{
-        Queue, Settlement,
+        Queue, QueueError, Settlement,
+        id::QueueId,
+        spool_file::MessageReader,
         state::{AccountCondition, AccountState},
     },
     shutdown::{Phase, Watch},
@@ -87,6 +90,25 @@ impl PoolHandle {
     /// Ends every pause: a person says that the cause is gone. One message is tried first.
     pub async fn resume(&self) -> AccountState {
         self.shared.resume().await
+    }
+
+    /// Makes the reader of a message give the octets that an attempt of this moment would send.
+    pub(crate) fn rewrite_as_sent(
+        &self,
+        id: QueueId,
+        accepted_at: Timestamp,
+        reader: &mut MessageReader,
+    ) -> Result<(), QueueError> {
+        let Shared { options, clock, takes_internationalized, .. } = &*self.shared;
+        let takes_internationalized = takes_internationalized.load(Ordering::Relaxed);
+        plan::rewrite_as_sent(
+            id,
+            accepted_at,
+            reader,
+            options,
+            takes_internationalized,
+            clock.now(),
+        )
     }
 
     /// Logs in once, sends nothing, and says what the upstream made of it.

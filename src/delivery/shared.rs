@@ -70,6 +70,8 @@ pub(super) struct Shared {
     pub(super) tokens: Option<Arc<Tokens>>,
     /// Which port is tried next.
     pub(super) port_fallback: Mutex<PortFallback>,
+    /// Whether the upstream has offered SMTPUTF8 the last time; Gmail does.
+    pub(super) takes_internationalized: AtomicBool,
     /// Messages that go in smaller transactions.
     pub(super) splits: Mutex<Splits>,
     /// Who may be what a refusal in the account's name is about.
@@ -140,6 +142,7 @@ impl Shared {
             trust: Trust::new(options.ca_file.clone()),
             tokens: tokens(&options, &clock),
             port_fallback: Mutex::new(PortFallback::new(&options)),
+            takes_internationalized: AtomicBool::new(true),
             splits: Mutex::default(),
             suspects: Mutex::default(),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),

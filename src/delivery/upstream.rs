@@ -3,7 +3,10 @@
 //! Rule: a login is noted on disk before it is made, so that a restart cannot make too many. Nothing is
 //! charged or settled here. Must not know the queue's claims, nor what an attempt leads to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tracing::{debug, error, info, warn};
 
@@ -274,6 +277,7 @@ impl Upstream {
         // The caller has connected.
         let Some(warm) = &mut self.warm else { return Ok(Default::default()) };
         let takes_internationalized = warm.connection.takes_internationalized();
+        self.shared.takes_internationalized.store(takes_internationalized, Ordering::Relaxed);
         let (options, now) = (&self.shared.options, self.shared.clock.now());
         let plan = Plan::new(claim, &mut reader, options, takes_internationalized, now)?;
         if plan.envelope.recipients.is_empty() {

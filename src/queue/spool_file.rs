@@ -146,6 +146,17 @@ impl MessageReader {
         Ok(Some(HeaderSection { bytes, added_bytes: self.added_bytes, replaced: self.replaced }))
     }
 
+    /// The octets that the client sent, and nothing else.
+    #[must_use]
+    pub(crate) fn into_original(self) -> Self {
+        let bodies = self.parts.iter().map(|part| match part {
+            Part::Body(octets) => *octets,
+            Part::Bytes(_) => 0,
+        });
+        let size_bytes = bodies.sum();
+        Self { size_bytes, parts: vec![Part::Body(size_bytes)], ..self }
+    }
+
     /// Puts bytes in front of what is still to come, such as an edited header section.
     pub fn put_in_front(&mut self, bytes: Vec<u8>) {
         self.size_bytes += bytes.len() as u64;
