@@ -19,6 +19,7 @@ pub mod clock;
 pub mod exit;
 pub mod file_stamp;
 mod handbook;
+mod live;
 mod log_limit;
 mod reasons;
 pub mod shutdown;

@@ -24,6 +24,7 @@ use super::{
     limits::{self, ConnectionLimits, ConnectionPermit, LimitReached, Waiting},
     options::Endpoint,
     proxy::{self, Source},
+    rules::Rules,
     service::{LOG_INTERVAL, Local, Peer, Rejections, Service, TlsFrom},
     stream::Stream,
     transaction_log,
@@ -138,7 +139,7 @@ impl Acceptor {
         } else if of_this_host && self.limits.has_waiting() {
             Err(LimitReached::ClientFull)
         } else {
-            self.limits.take(self.service.limit_key(peer))
+            self.limits.take(self.service.rules.get().limit_key(peer))
         };
         let service = Arc::clone(&self.service);
         let mut shutdown = self.shutdown.clone();
@@ -180,7 +181,7 @@ async fn wait_for_permit(
     service: &Service,
     peer: IpAddr,
 ) -> Result<ConnectionPermit, LimitReached> {
-    let (clock, key) = (&*service.clock, service.limit_key(peer));
+    let (clock, key) = (&*service.clock, service.rules.get().limit_key(peer));
     let began_ms = clock.now().since_boot_ms;
     loop {
         let now_ms = clock.now().since_boot_ms;
@@ -226,7 +227,8 @@ pub(super) struct LocalAcceptor {
 
 impl LocalAcceptor {
     pub(super) fn new(service: Arc<Service>, shutdown: Watch) -> Self {
-        let limits = &service.options.limits;
+        let rules = service.rules.get();
+        let limits = &rules.options.limits;
         let limits =
             ConnectionLimits::new(limits.local_connections, limits.local_connections_per_user);
         Self { limits, service, shutdown }
@@ -266,7 +268,8 @@ impl LocalAcceptor {
 
     /// One write into an empty send buffer, which cannot block.
     fn reject(&self, stream: &UnixStream, uid: u32, reason: LimitReached) {
-        let hostname = &self.service.session_options.hostname;
+        let rules = self.service.rules.get();
+        let hostname = &rules.session.hostname;
         let (reply, reason) = match reason {
             LimitReached::Full => {
                 (reply::too_many_connections(hostname), "all local connections are taken")
@@ -295,9 +298,10 @@ async fn serve(
     shutdown: Watch,
 ) {
     let user = passwd::named(uid, None).await;
-    let peer = Peer::of_user(Local { uid, user, from_file: false }, &service.options);
+    let rules = service.rules.get();
+    let peer = Peer::of_user(Local { uid, user, from_file: false }, &rules.options);
     service.clients.connected(peer.client.address, service.clock.now());
-    connection::serve(Stream::Local(stream), peer, service, shutdown).await;
+    connection::serve(Stream::Local(stream), peer, service, rules, shutdown).await;
     drop(permit);
 }
 
@@ -314,45 +318,54 @@ pub(super) struct Arrival {
 impl Arrival {
     /// Serves the client to the end.
     pub(super) async fn serve(self, service: &Service, mut shutdown: Watch) {
-        let (watch, seat) = (shutdown.clone(), self.permit.seat());
+        let (watch, seat, rules) = (shutdown.clone(), self.permit.seat(), service.rules.get());
         seat.waits_from(service.clock.now().since_boot_ms, false);
         let prepared = tokio::select! {
             biased;
             // Nobody was greeted yet, so nobody is owed a word.
             () = shutdown.reached(Phase::Draining) => None,
             () = seat.dismissed() => None,
-            prepared = self.prepare(service) => prepared,
+            prepared = self.prepare(service, &rules) => prepared,
         };
         if let Some((stream, peer, permit)) = prepared {
             service.clients.connected(peer.client.address, service.clock.now());
-            connection::serve_at(&seat, stream, peer, service, watch).await;
+            connection::serve_at(&seat, stream, peer, service, rules, watch).await;
             drop(permit);
         }
     }
 
     /// What comes before the greeting; boxed where it is large, since most connections need none of it.
-    async fn prepare(mut self, service: &Service) -> Option<(Stream, Peer, ConnectionPermit)> {
+    async fn prepare(
+        mut self,
+        service: &Service,
+        rules: &Rules,
+    ) -> Option<(Stream, Peer, ConnectionPermit)> {
         // Replies are single small writes; waiting for more to send would only delay them.
         if let Err(error) = self.socket.set_nodelay(true) {
             tracing::debug!(client = %self.peer, %error, "connection lost");
             return None;
         }
         let source = if self.endpoint.proxy {
-            Box::pin(self.named_by_proxy(service)).await?
+            Box::pin(self.named_by_proxy(service, rules)).await?
         } else {
             Source::Client(self.peer)
         };
-        let mut peer = Peer::of(source, self.peer, &service.options);
+        let mut peer = Peer::of(source, self.peer, &rules.options);
         if !self.endpoint.implicit_tls {
             return Some((Stream::Plain(self.socket), peer, self.permit));
         }
         peer.client.encrypted = true;
-        let stream =
-            Box::pin(service.handshake(self.socket, peer.client.address, TlsFrom::FirstByte)).await;
+        let stream = Box::pin(service.handshake(
+            rules,
+            self.socket,
+            peer.client.address,
+            TlsFrom::FirstByte,
+        ))
+        .await;
         matches!(stream, Stream::Tls(_)).then_some((stream, peer, self.permit))
     }
 
-    async fn named_by_proxy(&mut self, service: &Service) -> Option<Source> {
+    async fn named_by_proxy(&mut self, service: &Service, rules: &Rules) -> Option<Source> {
         let source = match proxy::read(&mut self.socket, &*service.clock).await {
             Ok(source) => source,
             Err(error) => {
@@ -365,7 +378,7 @@ impl Arrival {
             }
         };
         let Source::Client(client) = source else { return Some(source) };
-        match self.permit.name(service.limit_key(client)) {
+        match self.permit.name(rules.limit_key(client)) {
             Ok(()) => Some(source),
             Err(reason) => {
                 service.reject(&self.socket, self.endpoint, client, reason);

@@ -43,20 +43,20 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Who may log in, and who guesses.
 #[derive(Debug)]
 pub(super) struct Authenticator {
-    users: Option<Users>,
     failures: Failures,
     clients: Arc<Clients>,
     clock: Arc<dyn Clock>,
 }
 
 impl Authenticator {
-    pub(super) fn new(users: Option<Users>, clients: Arc<Clients>, clock: Arc<dyn Clock>) -> Self {
-        Self { users, failures: Failures::default(), clients, clock }
+    pub(super) fn new(clients: Arc<Clients>, clock: Arc<dyn Clock>) -> Self {
+        Self { failures: Failures::default(), clients, clock }
     }
 
     /// Whether the client is who it says. A refusal takes its time.
     pub(super) async fn check(
         &self,
+        users: Option<&Users>,
         client: Client,
         credentials: &Credentials,
     ) -> Result<(), LoginRefusal> {
@@ -68,7 +68,7 @@ impl Authenticator {
             self.log(client, credentials, "too many failures; not asked");
             return Err(LoginRefusal::Unavailable);
         };
-        match self.ask(credentials).await {
+        match ask(users, credentials).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 self.log(client, credentials, "wrong login or password");
@@ -111,14 +111,6 @@ impl Authenticator {
         }
     }
 
-    async fn ask(&self, credentials: &Credentials) -> Result<bool, UsersError> {
-        match &self.users {
-            Some(users) => users.verify(&credentials.login, &credentials.password).await,
-            // Without a file nobody is a user.
-            None => Ok(false),
-        }
-    }
-
     fn log(&self, client: Client, credentials: &Credentials, reason: &str) {
         let login = transaction_log::login(&credentials.login);
         let client = client.address;
@@ -132,6 +124,14 @@ impl Authenticator {
 
     fn now_ms(&self) -> u64 {
         self.clock.now().since_boot_ms
+    }
+}
+
+async fn ask(users: Option<&Users>, credentials: &Credentials) -> Result<bool, UsersError> {
+    match users {
+        Some(users) => users.verify(&credentials.login, &credentials.password).await,
+        // Without a file nobody is a user.
+        None => Ok(false),
     }
 }
 

@@ -4,12 +4,13 @@
 //! limits. Waiting is interruptible only while nothing is half done: at the read.
 //! Must not know how the store keeps a message or how a socket is read.
 
-use std::{fmt, io, pin::pin};
+use std::{fmt, io, pin::pin, sync::Arc};
 
 use super::{
     client_stats::Kind,
     expand::expand,
     limits::Seat,
+    rules::Rules,
     service::{Peer, Service, TlsFrom},
     stream::{Closing, Stream},
     throughput::Share,
@@ -25,8 +26,14 @@ use crate::{
 };
 
 /// Serves one client until the session ends.
-pub(super) async fn serve(stream: Stream, peer: Peer, service: &Service, shutdown: Watch) {
-    serve_at(&Seat::default(), stream, peer, service, shutdown).await;
+pub(super) async fn serve(
+    stream: Stream,
+    peer: Peer,
+    service: &Service,
+    rules: Arc<Rules>,
+    shutdown: Watch,
+) {
+    serve_at(&Seat::default(), stream, peer, service, rules, shutdown).await;
 }
 
 /// The same for a client that may be asked to leave its seat while it is idle.
@@ -35,17 +42,19 @@ pub(super) async fn serve_at(
     stream: Stream,
     peer: Peer,
     service: &Service,
+    rules: Arc<Rules>,
     shutdown: Watch,
 ) {
     let client = peer.client;
     tracing::debug!(client = %client.address, trusted = client.policy.trusted, tls = client.encrypted, "connected");
-    let session = Session::new(service.session_options.clone(), client);
+    let session = Session::new(Arc::clone(&rules.session), client);
     let mut connection = Connection {
         seat,
         stream,
         peer,
         client,
         service,
+        rules,
         session,
         message: None,
         link: Link::Open,
@@ -65,6 +74,8 @@ struct Connection<'a> {
     peer: Peer,
     client: Client,
     service: &'a Service,
+    /// What the configuration said when it began.
+    rules: Arc<Rules>,
     session: Session,
     message: Option<InTransfer>,
     link: Link,
@@ -103,7 +114,8 @@ enum Wake {
 
 impl Connection<'_> {
     async fn pump(&mut self, mut shutdown: Watch) {
-        let mut timeouts = Timeouts::new(&*self.service.clock, &self.service.options.limits);
+        let rules = Arc::clone(&self.rules);
+        let mut timeouts = Timeouts::new(&*self.service.clock, &rules.options.limits);
         let mut draining = pin!(shutdown.reached(Phase::Draining));
         let mut told = false;
         let mut answered = true;
@@ -218,9 +230,13 @@ impl Connection<'_> {
     async fn start_tls(&mut self) {
         if let Some(socket) = self.stream.take_plain() {
             // Boxed: most connections never need the room.
-            self.stream =
-                Box::pin(self.service.handshake(socket, self.client.address, TlsFrom::StartTls))
-                    .await;
+            self.stream = Box::pin(self.service.handshake(
+                &self.rules,
+                socket,
+                self.client.address,
+                TlsFrom::StartTls,
+            ))
+            .await;
         }
         match self.stream {
             Stream::Tls(_) => self.session.secured(),
@@ -231,14 +247,17 @@ impl Connection<'_> {
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) {
-        let answer = Box::pin(self.service.authenticator.check(self.client, credentials)).await;
+        let (service, users) = (self.service, self.rules.users.as_ref());
+        let checking = service.authenticator.check(users, self.client, credentials);
+        let answer = Box::pin(checking).await;
         self.session.authenticated(answer);
     }
 
     fn admit(&mut self, declared_bytes: u64) {
         let answer = self.service.store.admission(declared_bytes);
         let answer = answer.map_err(|error| self.refuse(&error)).and_then(|()| {
-            let network = self.peer.network.map_or(Ok(()), |network| self.service.rates.take(network));
+            let rates = self.rules.rates(&self.service.clock);
+            let network = self.peer.network.map_or(Ok(()), |network| rates.take(network));
             network.map_err(|retry_after| {
                 if let Some(count) = self.tell(Kind::TooFast) {
                     let (client, count) = (self.client.address, transaction_log::several(count));
@@ -255,7 +274,7 @@ impl Connection<'_> {
             self.not_queued("no memory for another message");
             return self.session.begun(Err(Refusal::Unavailable));
         };
-        let routes = self.service.options.recipients.current(self.service.clock.now()).await;
+        let routes = self.rules.options.recipients.current(self.service.clock.now()).await;
         let (transaction, redirected) = match expand(transaction, &routes, self.client.address) {
             Ok(expanded) => (expanded.transaction, expanded.redirected),
             Err(unrouted) => {

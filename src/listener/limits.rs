@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -30,8 +30,8 @@ const WAITING_MAX: usize = 1_024;
 /// All places.
 #[derive(Debug)]
 pub(super) struct ConnectionLimits {
-    max: usize,
-    max_per_client: usize,
+    max: AtomicUsize,
+    max_per_client: AtomicUsize,
     taken: Mutex<Taken>,
     /// Who waits for a place of this host, in the order in which they came.
     waiting: Mutex<VecDeque<Arc<Notify>>>,
@@ -108,7 +108,15 @@ pub(super) struct ConnectionPermit {
 impl ConnectionLimits {
     pub(super) fn new(max: usize, max_per_client: usize) -> Arc<Self> {
         let (taken, waiting) = (Mutex::default(), Mutex::default());
+        let (max, max_per_client) = (AtomicUsize::new(max), AtomicUsize::new(max_per_client));
         Arc::new(Self { max, max_per_client, taken, waiting })
+    }
+
+    /// From now on so many. Whoever has a place keeps it.
+    pub(super) fn set(&self, max: usize, max_per_client: usize) {
+        self.max.store(max, Ordering::Relaxed);
+        self.max_per_client.store(max_per_client, Ordering::Relaxed);
+        self.call_the_first();
     }
 
     /// Takes a place for a client.
@@ -178,10 +186,11 @@ impl ConnectionLimits {
 
     /// How many places may be taken when a client of this rank has got the last of them.
     fn max_of(&self, rank: Rank) -> usize {
+        let max = self.max.load(Ordering::Relaxed);
         match rank {
-            Rank::Stranger => self.max - self.max / SHARES,
-            Rank::Trusted if self.max > 1 => self.max - (self.max / SHARES_OF_NETWORK).max(1),
-            Rank::Trusted | Rank::First => self.max,
+            Rank::Stranger => max - max / SHARES,
+            Rank::Trusted if max > 1 => max - (max / SHARES_OF_NETWORK).max(1),
+            Rank::Trusted | Rank::First => max,
         }
     }
 
@@ -224,7 +233,7 @@ impl ConnectionPermit {
             return Err(LimitReached::Full);
         }
         let seats = taken.by_client.entry(client.party).or_default();
-        if seats.len() >= self.limits.max_per_client {
+        if seats.len() >= self.limits.max_per_client.load(Ordering::Relaxed) {
             return Err(LimitReached::ClientFull);
         }
         seats.push(Arc::clone(&self.seat));

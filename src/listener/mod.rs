@@ -12,6 +12,7 @@ mod expand;
 pub(crate) mod limits;
 pub mod options;
 mod proxy;
+mod rules;
 pub(crate) mod server;
 mod service;
 mod stream;
@@ -21,11 +22,13 @@ pub(crate) mod tls;
 mod transaction_log;
 pub mod users;
 
+pub(crate) use self::server::ListenerHandle;
 pub use self::{
     bind::{BindError, bind},
     client_stats::Clients,
     options::Options,
-    server::{Listener, OpenError},
+    rules::OpenError,
+    server::Listener,
 };
 
 #[cfg(test)]

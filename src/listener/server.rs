@@ -5,7 +5,6 @@
 
 use std::{io, mem, net::SocketAddr, path::Path, sync::Arc};
 
-use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
@@ -15,51 +14,75 @@ use super::{
     bind::{Socket, Sockets},
     drop_directory::{Reader, Tally},
     limits::ConnectionLimits,
+    rules::{OpenError, Rules},
     service::{Rejections, Service},
-    throughput::{Memory, Rates},
-    tls::{Tls, TlsError},
-    users::{Users, UsersError},
+    throughput::Memory,
 };
 use crate::{
     clock::Clock,
+    live::Live,
     queue::Queue,
     shutdown::{Phase, Watch},
     tasks::{self, Mishaps},
     unix_socket::UnixSocket,
 };
 
-/// Why the acceptor cannot be opened although its sockets are there.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The certificate or its key cannot be used.
-    #[error("{0}")]
-    Tls(#[from] TlsError),
-    /// The users cannot be read.
-    #[error("{0}")]
-    Users(#[from] UsersError),
-}
-
 /// Bound sockets and the rules for who comes in.
 #[derive(Debug)]
 pub struct Listener {
-    options: Options,
+    rules: Live<Rules>,
+    limits: Arc<ConnectionLimits>,
     sockets: Sockets,
-    tls: Option<Tls>,
-    users: Option<Users>,
     clients: Arc<Clients>,
     dropped: Option<Arc<Tally>>,
     mishaps: Mishaps,
 }
 
+/// A hold on a listener that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenerHandle {
+    rules: Live<Rules>,
+    limits: Arc<ConnectionLimits>,
+}
+
+/// Options whose files have been read.
+#[derive(Debug)]
+pub(crate) struct Prepared(Rules);
+
+impl ListenerHandle {
+    /// Reads the files that the options name.
+    ///
+    /// # Errors
+    /// One of them cannot be used; nothing has changed.
+    pub(crate) fn prepare(&self, options: Options) -> Result<Prepared, OpenError> {
+        Rules::open(options).map(Prepared)
+    }
+
+    /// Serves the next connection, and each after it, by these. Those that are open end by the old ones; the sockets and
+    /// the drop directory stay.
+    pub(crate) fn apply(&self, Prepared(rules): Prepared) {
+        let options = &rules.options;
+        self.limits.set(options.max_connections, options.max_connections_per_client);
+        self.rules.set(rules);
+    }
+}
+
 impl Listener {
     /// A listener on these sockets, as [`super::bind()`] returns them. Certificate and users are read.
     pub fn open(options: Options, sockets: Sockets) -> Result<Self, OpenError> {
-        let tls = options.tls.clone().map(Tls::open).transpose()?;
-        let users = options.users_file.as_deref().map(Users::open).transpose()?;
+        let limits =
+            ConnectionLimits::new(options.max_connections, options.max_connections_per_client);
         let dropped =
             options.local.drop_directory.as_deref().map(|path| Arc::new(Tally::new(path)));
         let mishaps = Mishaps::default();
-        Ok(Self { options, sockets, tls, users, clients: Arc::default(), dropped, mishaps })
+        let rules = Live::new(Rules::open(options)?);
+        Ok(Self { rules, limits, sockets, clients: Arc::default(), dropped, mishaps })
+    }
+
+    /// A hold for whoever changes its options while it runs.
+    #[must_use]
+    pub(crate) fn handle(&self) -> ListenerHandle {
+        ListenerHandle { rules: self.rules.clone(), limits: Arc::clone(&self.limits) }
     }
 
     /// What lies in the drop directory, if there is to be one.
@@ -105,11 +128,8 @@ impl Listener {
             .map(|Socket { socket, endpoint }| Ok((TcpListener::from_std(socket)?, endpoint)));
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         let (local_socket, dropped) = (self.sockets.local.take(), self.dropped.take());
-        let (drain, mishaps) = (self.options.drain, self.mishaps());
-        let limits = ConnectionLimits::new(
-            self.options.max_connections,
-            self.options.max_connections_per_client,
-        );
+        let (drain, mishaps) = (self.rules.get().options.drain, self.mishaps());
+        let limits = Arc::clone(&self.limits);
         let service = Arc::new(self.service(store, Arc::clone(&clock)));
         let acceptor =
             Acceptor { limits, service: Arc::clone(&service), shutdown: shutdown.clone() };
@@ -153,18 +173,11 @@ impl Listener {
     fn service(self, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Service {
         Service {
             store,
-            session_options: Arc::new(self.options.session.clone()),
-            tls: self.tls,
-            authenticator: Authenticator::new(
-                self.users,
-                Arc::clone(&self.clients),
-                Arc::clone(&clock),
-            ),
-            rates: Rates::new(&self.options.networks, Arc::clone(&clock)),
-            memory: Memory::new(self.options.limits.message_memory_bytes),
+            authenticator: Authenticator::new(Arc::clone(&self.clients), Arc::clone(&clock)),
+            memory: Memory::new(self.rules.get().options.limits.message_memory_bytes),
             clients: self.clients,
             rejections: Rejections::default(),
-            options: self.options,
+            rules: self.rules,
             clock,
         }
     }

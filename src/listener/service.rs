@@ -15,20 +15,21 @@ use tokio::{net::TcpStream, sync::Notify};
 use super::{
     auth::Authenticator,
     client_stats::Clients,
-    limits::{self, LimitReached, prefix},
+    limits::{LimitReached, prefix},
     options::{Endpoint, Options},
     proxy::Source,
+    rules::Rules,
     stream::Stream,
-    throughput::{Memory, Rates},
-    tls::Tls,
+    throughput::Memory,
     transaction_log,
 };
 use crate::{
     clock::Clock,
+    live::Live,
     log_limit::LogLimit,
     message::envelope::{Lane, LocalUser},
     queue::Queue,
-    smtp::server::{self, Client, Policy, reply},
+    smtp::server::{Client, Policy, reply},
     sync,
 };
 
@@ -37,11 +38,9 @@ use crate::{
 pub(super) struct Service {
     pub(super) store: Arc<Queue>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) options: Options,
-    pub(super) session_options: Arc<server::Options>,
-    pub(super) tls: Option<Tls>,
+    /// Those that the next connection gets.
+    pub(super) rules: Live<Rules>,
     pub(super) authenticator: Authenticator,
-    pub(super) rates: Rates,
     pub(super) memory: Memory,
     pub(super) clients: Arc<Clients>,
     pub(super) rejections: Rejections,
@@ -114,11 +113,12 @@ impl Service {
     /// TLS over a socket, or nothing.
     pub(super) async fn handshake(
         &self,
+        rules: &Rules,
         socket: TcpStream,
         client: IpAddr,
         from: TlsFrom,
     ) -> Stream {
-        let Some(tls) = &self.tls else {
+        let Some(tls) = &rules.tls else {
             // The configuration is checked for it.
             tracing::error!(%client, "TLS is expected, but no certificate is configured");
             return Stream::Gone;
@@ -137,11 +137,6 @@ impl Service {
         }
     }
 
-    /// A client, as its places are counted.
-    pub(super) fn limit_key(&self, address: IpAddr) -> limits::LimitKey {
-        limits::LimitKey::of_address(address, self.options.policy_of(address).trusted)
-    }
-
     /// Sends a client away for whom there is no place.
     pub(super) fn reject(
         &self,
@@ -150,7 +145,7 @@ impl Service {
         client: IpAddr,
         reason: LimitReached,
     ) {
-        let hostname = &self.session_options.hostname;
+        let hostname = &self.rules.get().session.hostname;
         let now_ms = self.clock.now().since_boot_ms;
         self.rejections.reject(socket, endpoint, client, reason, now_ms, hostname);
     }

@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("handbook", 0),
     ("reasons", 0),
     ("log_limit", 0),
+    ("live", 0),
     ("shutdown", 0),
     ("unix_socket", 0),
     ("sync", 0),
