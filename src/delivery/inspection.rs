@@ -151,7 +151,7 @@ pub(super) async fn prove(shared: &Shared) -> LoginProof {
 }
 
 fn obstacle(shared: &Shared) -> Option<String> {
-    if shared.options.login.is_none() {
+    if shared.options().login.is_none() {
         return Some("no login is configured".into());
     }
     let account = shared.account_state();
@@ -163,7 +163,7 @@ fn obstacle(shared: &Shared) -> Option<String> {
 }
 
 async fn prove_now(shared: &Shared) -> Result<(), Answer> {
-    let (options, stage) = (&shared.options, StageCell::new());
+    let (options, stage) = (&shared.options(), StageCell::new());
     let credential = Connection::credential(options, shared.tokens.as_ref()).await?;
     // Counted before anything can wait: two that ask at once are two.
     shared.logins.take();

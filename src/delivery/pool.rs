@@ -99,16 +99,21 @@ impl PoolHandle {
         accepted_at: Timestamp,
         reader: &mut MessageReader,
     ) -> Result<(), QueueError> {
-        let Shared { options, clock, takes_internationalized, .. } = &*self.shared;
+        let Shared { clock, takes_internationalized, .. } = &*self.shared;
         let takes_internationalized = takes_internationalized.load(Ordering::Relaxed);
         plan::rewrite_as_sent(
             id,
             accepted_at,
             reader,
-            options,
+            &self.shared.options(),
             takes_internationalized,
             clock.now(),
         )
+    }
+
+    /// Goes on with other options, but for the way to the upstream and the login.
+    pub(crate) fn apply(&self, options: Options) {
+        self.shared.apply(options);
     }
 
     /// Logs in once, sends nothing, and says what the upstream made of it.
@@ -198,7 +203,7 @@ impl Pool {
 
     /// Gmail answers a name it does not like as if it were busy, so it is better said beforehand.
     fn check_ehlo_name(&self) {
-        let name = &self.shared.options.ehlo_name;
+        let name = &self.shared.options().ehlo_name;
         if name.ends_with(".invalid") {
             let remedy = "set upstream.ehlo_name to a full name such as relay.example.org";
             warn!(
@@ -322,13 +327,13 @@ impl Pool {
     /// Closes connections that have been unused for long and returns when the next one will be. The last one is kept
     /// while a new one would cost a login that is not there: without it mail would wait for up to an hour.
     fn close_idle(&mut self, now_ms: u64) -> Option<Duration> {
-        let limit = self.shared.options.limits.idle;
+        let limit = self.shared.options().limits.idle;
         let unused = |warm: &Warm| Duration::from_millis(now_ms.saturating_sub(warm.idle_since_ms));
         let (mut expired, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.warm).into_iter().partition(|warm| unused(warm) >= limit);
         self.warm = kept;
         let next = self.warm.iter().map(|warm| limit.saturating_sub(unused(warm))).min();
-        let no_login = match self.shared.options.login {
+        let no_login = match self.shared.options().login {
             Some(_) => self.shared.logins.wait(),
             None => Duration::ZERO,
         };
@@ -352,7 +357,7 @@ impl Pool {
 
     async fn drain(mut self, mut stop: Watch) {
         let clock = Arc::clone(&self.shared.clock);
-        let deadline = clock.sleep(self.shared.options.drain);
+        let deadline = clock.sleep(self.shared.options().drain);
         tokio::pin!(deadline);
         loop {
             let unused = std::mem::take(&mut self.warm);

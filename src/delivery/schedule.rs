@@ -113,6 +113,13 @@ impl Schedule {
         self.blocks.retain(|_, (reason, _)| *reason == DepartureReason::Budget);
     }
 
+    /// The limits are others: the brakes that they set are asked anew.
+    pub(super) fn reconsider(&mut self) {
+        let braked = [DepartureReason::Budget, DepartureReason::Pace, DepartureReason::Logins];
+        self.blocks.retain(|_, (reason, _)| !braked.contains(reason));
+        (self.parked, self.budget_frees, self.freed) = (false, None, true);
+    }
+
     /// Whether the due time has come; it is then forgotten, for the next claim tells a new one.
     pub(super) fn take_due(&mut self, now: Moment) -> bool {
         let come = self.due.is_some_and(|due| due <= now.wall);

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     clock::{Clock, Moment},
     handbook,
+    live::Live,
     queue::{
         Claim, ClaimLimits, ClaimedMessage, Queue, QueueError, Settlement,
         id::QueueId,
@@ -54,7 +55,7 @@ const OLD_COPY: &str = "It is tried with the same password as before: the relay 
 /// What the pool, its workers and its handles share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) options: Options,
+    options: Live<Options>,
     pub(super) store: Arc<Queue>,
     pub(super) clock: Arc<dyn Clock>,
     account: InStep<Account>,
@@ -159,10 +160,26 @@ impl Shared {
             login_mark: Mutex::default(),
             parting: Mutex::default(),
             parted: Notify::new(),
-            options,
+            options: Live::new(options),
             store,
             clock,
         }
+    }
+
+    /// What delivery is told at this moment. An attempt takes it once.
+    pub(super) fn options(&self) -> Arc<Options> {
+        self.options.get()
+    }
+
+    /// Goes on with other options. The way to the upstream and the login are those of the start: whoever changes them
+    /// starts anew.
+    pub(super) fn apply(&self, options: Options) {
+        self.pacer.set(options.pace_per_minute);
+        self.logins.set(options.logins_per_hour);
+        self.options.set(options);
+        // What has held mail back by the old ones may hold it no more.
+        self.schedule().reconsider();
+        self.more.notify_one();
     }
 
     pub(super) fn status(&self) -> PoolStatus {
@@ -197,7 +214,8 @@ impl Shared {
         info!(account = "open", reason = "resumed by a person", "account");
         self.persist().await;
         self.more.notify_one();
-        let login = self.options.login.as_ref();
+        let options = self.options();
+        let login = options.login.as_ref();
         let is_a_copy =
             login.is_some_and(|login| matches!(login.password, PasswordSource::Mounted(_)));
         let remedy = if refused && is_the_same && is_a_copy { OLD_COPY } else { "" };
@@ -206,13 +224,14 @@ impl Shared {
 
     /// Whether only a command knows the password.
     pub(super) fn asks_a_command(&self) -> bool {
-        let login = self.options.login.as_ref();
+        let options = self.options();
+        let login = options.login.as_ref();
         login.is_some_and(|login| matches!(login.password, PasswordSource::Command(_)))
     }
 
     /// Looks at the login that attempts will be made with.
     pub(super) async fn look_at_login(&self) -> Option<u16> {
-        let mark = credential::mark(&self.options).await;
+        let mark = credential::mark(&self.options()).await;
         *lock(&self.login_mark) = mark;
         mark
     }
@@ -225,17 +244,19 @@ impl Shared {
 
     /// How many workers may run now.
     pub(super) fn workers_max(&self) -> usize {
+        let connections = self.options().connections;
         let account = self.account();
-        account.connections(self.options.connections, account.now().wall)
+        account.connections(connections, account.now().wall)
     }
 
     /// What decides about an attempt besides the answers.
     pub(super) fn terms(&self) -> Terms {
+        let options = self.options();
         Terms {
             now: self.now().wall,
-            lifetime: self.options.lifetime,
-            uncertain: self.options.uncertain,
-            resend_after: self.options.limits.resend_after,
+            lifetime: options.lifetime,
+            uncertain: options.uncertain,
+            resend_after: options.limits.resend_after,
             random: fastrand::f64(),
             own: false,
             again: false,

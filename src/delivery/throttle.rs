@@ -7,7 +7,10 @@
 use std::{
     collections::VecDeque,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,7 +32,8 @@ const LOGIN_WINDOW: Duration = Duration::from_secs(3_600);
 /// Smooths recipients over a minute. A burst of one minute's worth goes at once.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    limiter: Option<Limiter>,
+    clock: BootClock,
+    limiter: RwLock<Option<Limiter>>,
     /// Recipients already on their way that the limiter has not been charged for yet.
     debt: Mutex<u32>,
 }
@@ -43,21 +47,35 @@ struct Limiter {
     clock: BootClock,
 }
 
+impl Limiter {
+    fn new(per_minute: u32, clock: &BootClock) -> Option<Self> {
+        NonZeroU32::new(per_minute).map(|burst| {
+            let state = RateLimiter::direct_with_clock(Quota::per_minute(burst), clock.clone());
+            Self { state, burst, clock: clock.clone() }
+        })
+    }
+}
+
 impl Pacer {
     /// At most `per_minute` recipients a minute on average; 0 does not pace.
     pub(super) fn new(per_minute: u32, clock: Arc<dyn Clock>) -> Self {
         let clock = BootClock::new(clock);
-        let limiter = NonZeroU32::new(per_minute).map(|burst| {
-            let state = RateLimiter::direct_with_clock(Quota::per_minute(burst), clock.clone());
-            Limiter { state, burst, clock }
-        });
-        Self { limiter, debt: Mutex::new(0) }
+        let limiter = RwLock::new(Limiter::new(per_minute, &clock));
+        Self { clock, limiter, debt: Mutex::new(0) }
+    }
+
+    /// From now on at most `per_minute`, of which a minute's worth may go at once.
+    pub(super) fn set(&self, per_minute: u32) {
+        let mut limiter = sync::write(&self.limiter);
+        if limiter.as_ref().map_or(0, |limiter| limiter.burst.get()) != per_minute {
+            *limiter = Limiter::new(per_minute, &self.clock);
+        }
     }
 
     /// Charges for recipients whose transaction begins. They may exceed a minute's worth: the next
     /// transaction then waits the longer.
     pub(super) fn spend(&self, recipients: u32) {
-        if self.limiter.is_some() {
+        if sync::read(&self.limiter).is_some() {
             let mut debt = sync::lock(&self.debt);
             *debt = debt.saturating_add(recipients);
         }
@@ -65,7 +83,8 @@ impl Pacer {
 
     /// How long until the next transaction may begin; zero when it may now.
     pub(super) fn wait(&self) -> Duration {
-        let Some(limiter) = &self.limiter else { return Duration::ZERO };
+        let limiter = sync::read(&self.limiter);
+        let Some(limiter) = limiter.as_ref() else { return Duration::ZERO };
         let mut debt = sync::lock(&self.debt);
         while let Some(owed) = NonZeroU32::new(*debt) {
             let share = owed.min(limiter.burst);
@@ -80,10 +99,15 @@ impl Pacer {
     }
 }
 
+/// 0 counts as 1: nothing could ever be sent otherwise.
+fn logins(per_hour: u32) -> usize {
+    usize::try_from(per_hour.max(1)).unwrap_or(usize::MAX)
+}
+
 /// Caps logins in any hour: Gmail answers many of them with `454 4.7.0` (docs/gmail.md section 2).
 #[derive(Debug)]
 pub(super) struct Logins {
-    per_hour: usize,
+    per_hour: AtomicUsize,
     clock: Arc<dyn Clock>,
     /// When each of the last ones began, in milliseconds since boot: before it, when negative.
     taken: Mutex<VecDeque<i64>>,
@@ -92,10 +116,19 @@ pub(super) struct Logins {
 }
 
 impl Logins {
-    /// At most `per_hour` logins in any hour; 0 counts as 1, since nothing could ever be sent otherwise.
+    /// At most `per_hour` logins in any hour.
     pub(super) fn new(per_hour: u32, clock: Arc<dyn Clock>) -> Self {
-        let per_hour = usize::try_from(per_hour.max(1)).unwrap_or(usize::MAX);
+        let per_hour = AtomicUsize::new(logins(per_hour));
         Self { per_hour, clock, taken: Mutex::default(), spared: Mutex::default() }
+    }
+
+    /// From now on at most `per_hour`; those of the last hour count.
+    pub(super) fn set(&self, per_hour: u32) {
+        self.per_hour.store(logins(per_hour), Ordering::Relaxed);
+    }
+
+    fn per_hour(&self) -> usize {
+        self.per_hour.load(Ordering::Relaxed)
     }
 
     /// How long until a login may happen; zero when it may now.
@@ -103,7 +136,7 @@ impl Logins {
         let now = self.now();
         let taken = self.live(now);
         match taken.front() {
-            Some(first) if taken.len() >= self.per_hour => {
+            Some(first) if taken.len() >= self.per_hour() => {
                 LOGIN_WINDOW.saturating_sub(age(*first, now))
             }
             _ => Duration::ZERO,
@@ -113,7 +146,7 @@ impl Logins {
     /// Whether more than half of the hour's logins are left: only these are spent on second tries, and on messages
     /// that have cost connections before.
     pub(super) fn is_plentiful(&self) -> bool {
-        2 * self.live(self.now()).len() < self.per_hour
+        2 * self.live(self.now()).len() < self.per_hour()
     }
 
     /// Whether a message that has waited for long may cost a login although they are scarce: a quarter of the hour's
@@ -122,7 +155,7 @@ impl Logins {
         let now = self.now();
         let mut spared = sync::lock(&self.spared);
         spared.retain(|at| age(*at, now) < LOGIN_WINDOW);
-        let may = spared.len() < (self.per_hour / 4).max(1);
+        let may = spared.len() < (self.per_hour() / 4).max(1);
         if may {
             spared.push_back(now);
         }
@@ -134,7 +167,7 @@ impl Logins {
         let now = self.now();
         let mut taken = self.live(now);
         taken.push_back(now);
-        if taken.len() > self.per_hour {
+        while taken.len() > self.per_hour() {
             taken.pop_front();
         }
     }
@@ -153,7 +186,7 @@ impl Logins {
     /// Continues with what was stored. Their ages are taken from wall time once, and one from the future is of now.
     pub(super) fn restore(&self, stamps: &[Timestamp]) {
         let (now, wall) = (self.now(), self.clock.wall());
-        let newest = stamps.iter().rev().take(self.per_hour).rev();
+        let newest = stamps.iter().rev().take(self.per_hour()).rev();
         let began = |stamp: &Timestamp| {
             let age = wall.since(*stamp).min(LOGIN_WINDOW);
             now.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))

@@ -83,7 +83,7 @@ impl Upstream {
     }
 
     fn new_login_wait(&self) -> Duration {
-        match self.shared.options.login {
+        match self.shared.options().login {
             Some(_) => self.shared.logins.wait(),
             None => Duration::ZERO,
         }
@@ -96,7 +96,7 @@ impl Upstream {
 
     /// Whether more logins are left than the others will need.
     fn has_logins_to_spare(&self) -> bool {
-        self.shared.options.login.is_none() || self.shared.logins.is_plentiful()
+        self.shared.options().login.is_none() || self.shared.logins.is_plentiful()
     }
 
     /// Whether a message that has cost connections before may cost one more.
@@ -111,7 +111,7 @@ impl Upstream {
         let worn = self
             .warm
             .as_ref()
-            .is_some_and(|warm| warm.wear.is_worn(&self.shared.options.limits, now));
+            .is_some_and(|warm| warm.wear.is_worn(&self.shared.options().limits, now));
         if worn && self.new_login_wait().is_zero() {
             self.hang_up();
         }
@@ -189,7 +189,7 @@ impl Upstream {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
-        let login = Connection::credential(&shared.options, shared.tokens.as_ref()).await?;
+        let login = Connection::credential(&shared.options(), shared.tokens.as_ref()).await?;
         if login.is_some() {
             shared.logins.take();
         }
@@ -205,14 +205,14 @@ impl Upstream {
         let mut renew_at = None;
         if let Some(credential) = login {
             self.store_logins().await;
-            match connection.log_in(&credential, &shared.options, way, stage).await {
+            match connection.log_in(&credential, &shared.options(), way, stage).await {
                 Ok(end) => renew_at = end,
                 Err(answer) => {
                     let refused = matches!(answer, Answer::Broken { fault: Fault::NoToken(_), .. });
                     if refused || matches!(answer, Answer::Replied { .. }) {
                         shared.part(connection);
                     }
-                    return Err(answer.at(&shared.options.host, way.port));
+                    return Err(answer.at(&shared.options().host, way.port));
                 }
             }
         }
@@ -231,12 +231,12 @@ impl Upstream {
         let mut failure = None;
         for way in ways {
             shared.count(|counters| counters.connections += 1);
-            let opened = Connection::open(&shared.options, way, &shared.trust, stage).await;
+            let opened = Connection::open(&shared.options(), way, &shared.trust, stage).await;
             match opened {
                 Ok(connection) => {
                     if lock(&shared.port_fallback).reached(way, shared.clock.now().since_boot_ms) {
                         info!(
-                            host = shared.options.host,
+                            host = shared.options().host,
                             port = way.port,
                             "mail goes through this port now"
                         );
@@ -247,7 +247,7 @@ impl Upstream {
                     if is_unreachable(&answer) {
                         lock(&shared.port_fallback).unreachable(way);
                     }
-                    let answer = answer.at(&shared.options.host, way.port);
+                    let answer = answer.at(&shared.options().host, way.port);
                     if failure.is_some() {
                         warn!(reason = %answer, "the other port does not work either");
                     }
@@ -278,7 +278,7 @@ impl Upstream {
         let Some(warm) = &mut self.warm else { return Ok(Default::default()) };
         let takes_internationalized = warm.connection.takes_internationalized();
         self.shared.takes_internationalized.store(takes_internationalized, Ordering::Relaxed);
-        let (options, now) = (&self.shared.options, self.shared.clock.now());
+        let (options, now) = (&self.shared.options(), self.shared.clock.now());
         let plan = Plan::new(claim, &mut reader, options, takes_internationalized, now)?;
         if plan.envelope.recipients.is_empty() {
             return Ok((plan.answers(&[]), plan.edits));

@@ -61,12 +61,12 @@ impl Worker {
             let Some(permit) = self.admission().await else { return self.finish(unsettled).await };
             let shared = Arc::clone(&self.shared);
             let terms = ClaimLimits {
-                limit: shared.options.recipients_per_day,
-                notice_reserve: shared.options.notice_reserve,
-                urgent_reserve: shared.options.urgent_reserve,
+                limit: shared.options().recipients_per_day,
+                notice_reserve: shared.options().notice_reserve,
+                urgent_reserve: shared.options().urgent_reserve,
                 recipients_max: match permit.is_single() {
                     true => 1,
-                    false => shared.options.limits.recipients_per_transaction,
+                    false => shared.options().limits.recipients_per_transaction,
                 },
             };
             let asked = shared.now();

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Steps, Timestamp},
+    live::Live,
     message::{
         envelope::{BodyKind, Envelope, Lane, Origin},
         notice::{Announcement, Notice},
@@ -43,7 +44,9 @@ const FOUND_MAX: usize = 200;
 /// Looks and tells.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    options: Options,
+    /// Taken at the beginning of each look.
+    options: Arc<Options>,
+    given: Live<Options>,
     store: Arc<Queue>,
     clock: Arc<dyn Clock>,
     /// When notices went out in the last hour.
@@ -64,10 +67,11 @@ struct Piece<'a> {
 impl Notifier {
     /// A notifier that has told nothing in the last hour.
     #[must_use]
-    pub(crate) fn new(options: Options, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(given: Live<Options>, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
         let steps = Steps::since(clock.now());
         Self {
-            options,
+            options: given.get(),
+            given,
             store,
             clock,
             steps,
@@ -80,6 +84,7 @@ impl Notifier {
     /// Works until it is dropped.
     pub(crate) async fn run(mut self) {
         loop {
+            self.options = self.given.get();
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "mail cannot be looked at for notices; the next look is in half a minute");
             }

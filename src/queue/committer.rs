@@ -26,7 +26,7 @@ use super::{
     engine::{Claims, Engine},
     error::QueueError,
     index::{Changes, Index, IndexError, IndexSource},
-    options::Options,
+    options::{Options, Room},
     recovery::{self, Opened, Opening, QueueOpenError},
     side_files::{FoundDots, LedgerCopy, UnconfirmedSends},
     spool::{Spool, refused},
@@ -34,6 +34,7 @@ use super::{
 use crate::{
     budget::Ledger,
     clock::{Clock, Stopwatch},
+    live::Live,
     sync,
 };
 
@@ -343,6 +344,8 @@ const REPAIR_MAX: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: Options,
+    /// How much may be kept; the options say only how much it was at the start.
+    pub(super) room: Live<Room>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) spool: Arc<Spool>,
     /// For reading; `None` while it is closed.
@@ -382,6 +385,7 @@ impl Shared {
         source: Box<dyn IndexSource>,
     ) -> Self {
         Self {
+            room: Live::new(Room::of(&options)),
             options,
             clock,
             spool: Arc::new(spool),
@@ -501,8 +505,9 @@ impl Shared {
             return Err(self.refusal());
         }
         let used = self.bytes.load(Ordering::Relaxed);
-        if used.saturating_add(size_bytes) > self.options.max_bytes {
-            let limit = self.options.max_bytes;
+        let room = self.room.get();
+        if used.saturating_add(size_bytes) > room.max_bytes {
+            let limit = room.max_bytes;
             return Err(QueueError::Full(format!(
                 "the queue holds {} of at most {} ([queue] max_bytes)",
                 iec(used),
@@ -510,8 +515,8 @@ impl Shared {
             )));
         }
         let free = self.spool.free_bytes().map_err(|error| refused(&error))?;
-        if free < self.options.min_free_bytes.saturating_add(size_bytes) {
-            let least = self.options.min_free_bytes;
+        if free < room.min_free_bytes.saturating_add(size_bytes) {
+            let least = room.min_free_bytes;
             return Err(QueueError::Full(format!(
                 "the disk of the queue has {} free, and {} must stay free ([queue] min_free_bytes)",
                 iec(free),

@@ -69,7 +69,7 @@ use self::{
     index::{Index, IndexError, IndexSource, News, is_of_the_future, page, readable},
     memory_index::Memory,
     only::Only,
-    options::Options,
+    options::{Options, Room},
     receipt::Receipt,
     recovery::{QueueOpenError, StateLock},
     reserved_ids::ReservedIds,
@@ -212,6 +212,11 @@ impl Queue {
             memory: None,
             lock: Mutex::new(Some(lock)),
         })
+    }
+
+    /// Keeps as much as these options say from now on; nothing that is kept is dropped for it.
+    pub(crate) fn set_room(&self, options: &Options) {
+        self.shared.room.set(Room::of(options));
     }
 
     /// Hands a verb to the committer and waits for its answer.

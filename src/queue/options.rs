@@ -22,6 +22,19 @@ pub struct Options {
     pub(crate) commit_timeout: Duration,
 }
 
+/// How much may be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) max_bytes: u64,
+    pub(super) min_free_bytes: u64,
+}
+
+impl Room {
+    pub(super) fn of(options: &Options) -> Self {
+        Self { max_bytes: options.max_bytes, min_free_bytes: options.min_free_bytes }
+    }
+}
+
 impl Options {
     /// The defaults of relay.toml for a state directory.
     #[must_use]

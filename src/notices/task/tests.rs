@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     clock::ManualClock,
+    live::Live,
     queue::{Claim, ClaimLimits, Outcome, Queue, Settlement},
     smtp::dsn::{Notify, RecipientDsn},
 };
@@ -21,7 +22,8 @@ impl Scene {
         options.from = "me@gmail.com".parse().ok();
         options.admin = "admin@example.org".parse().ok();
         options.senders = senders;
-        let notifier = Notifier::new(options, Arc::clone(&store), Arc::new(clock.clone()));
+        let notifier =
+            Notifier::new(Live::new(options), Arc::clone(&store), Arc::new(clock.clone()));
         Self { clock, store, notifier }
     }
 
@@ -299,7 +301,7 @@ async fn who_asks_to_hear_of_a_delay_hears_of_one_that_is_the_budgets_too() {
 #[tokio::test]
 async fn a_delay_is_never_told_of_when_the_configuration_says_so() {
     let mut scene = Scene::new(false);
-    scene.notifier.options.delay_after = None;
+    Arc::make_mut(&mut scene.notifier.options).delay_after = None;
     let later = scene.clock.wall().after(Duration::from_secs(20 * 3_600));
     scene.ends("root@web02.example", Some(ALL), deferred(later)).await;
     scene.look_after(10 * 3_600).await;
@@ -361,7 +363,8 @@ async fn the_whole_message_is_returned_when_its_client_asks_for_it() {
 #[tokio::test]
 async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_reserve() {
     let mut scene = Scene::new(false);
-    scene.notifier.options.day = Some(super::super::Day { limit: 3.into(), others: 2.into() });
+    Arc::make_mut(&mut scene.notifier.options).day =
+        Some(super::super::Day { limit: 3.into(), others: 2.into() });
     let accept = async |scene: &Scene| {
         let mut envelope =
             envelope("ann@example.net".parse().unwrap(), "printer", scene.clock.wall());
