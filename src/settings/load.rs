@@ -19,7 +19,7 @@ use super::{
     report::{VARIABLE_PREFIX, Variables, variable},
     storage::{Admin, Budget, Queue, Sendmail},
     upstream::Upstream,
-    value::field_names,
+    value::{Keys as _, field_names},
 };
 use crate::text;
 
@@ -39,6 +39,33 @@ pub(super) struct Sections {
     pub(super) admin: Admin,
     pub(super) log: Log,
 }
+
+/// The same for every section, each of which is named once; one that is left out does not compile.
+macro_rules! all_sections {
+    ($($section:ident),*) => {
+        impl Sections {
+            /// The keys whose values are others than in `other`: `section.key`.
+            pub(super) fn changed(&self, other: &Self) -> Vec<String> {
+                let Self { $($section),* } = self;
+                let of = |section: &str, keys: Vec<&str>| -> Vec<String> {
+                    keys.into_iter().map(|key| format!("{section}.{key}")).collect()
+                };
+                [$(of(stringify!($section), $section.changed(&other.$section))),*].concat()
+            }
+
+            /// Takes the value of a key, `section.key`, from `other`.
+            pub(super) fn keep(&mut self, key: &str, other: &Self) {
+                match key.split_once('.') {
+                    $(Some((stringify!($section), key)) => self.$section.keep(key, &other.$section),)*
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+all_sections!(
+    upstream, listener, sendmail, queue, budget, identity, notices, alert, doctor, admin, log
+);
 
 /// Every section with its keys, in the order of the file, as serde knows them.
 pub(super) fn sections() -> [Section; 13] {

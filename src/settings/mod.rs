@@ -11,6 +11,7 @@ mod load;
 mod networks;
 mod notify;
 pub(crate) mod problem;
+mod reload;
 mod report;
 pub(crate) mod special_networks;
 mod storage;
@@ -37,6 +38,7 @@ use crate::{
     admin, delivery, listener as door, notices, queue, smtp::address::Address, telemetry, trust,
 };
 
+pub(crate) use self::reload::{ReloadError, Reloaded};
 pub use self::{
     listener::STOP_WAIT,
     problem::SettingsError,
@@ -74,6 +76,8 @@ pub struct Settings {
     /// For delivery; whether there is an account, [`Settings::require_account`] knows.
     pub delivery: delivery::Options,
     account: Account,
+    /// As written, for a comparison with a changed configuration.
+    sections: Sections,
 }
 
 /// Where the configuration comes from.
@@ -158,7 +162,7 @@ fn check(
     surroundings: &Surroundings,
     report: &mut Report<'_>,
 ) -> Settings {
-    let host = &surroundings.host;
+    let (host, written) = (&surroundings.host, sections.clone());
     let state = sections.queue.directory(report);
     let upstream = sections.upstream.check(surroundings, &state, report);
     let login = upstream.login.as_ref();
@@ -196,6 +200,7 @@ fn check(
         doctor: sections.doctor.enabled,
         owner_reserve: allowance.owner_reserve,
         account: upstream.account,
+        sections: written,
         delivery: delivery::Options {
             host: upstream.host,
             port: upstream.port,

@@ -72,7 +72,7 @@ macro_rules! section {
         }
     ) => {
         $(#[$about])*
-        #[derive(Clone, Debug, serde::Deserialize)]
+        #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
         $seen struct $name {
             $($(#[$of_key])* #[serde(deserialize_with = $reader)] $key_seen $key: $type,)*
@@ -83,9 +83,31 @@ macro_rules! section {
                 Self { $($key: $default,)* }
             }
         }
+
+        impl $crate::settings::value::Keys for $name {
+            fn changed(&self, other: &Self) -> Vec<&'static str> {
+                let keys = [$((stringify!($key), self.$key != other.$key),)*];
+                keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+            }
+
+            fn keep(&mut self, key: &str, other: &Self) {
+                $(if key == stringify!($key) {
+                    self.$key = other.$key.clone();
+                })*
+            }
+        }
     };
 }
 pub(super) use section;
+
+/// A section by its keys.
+pub(super) trait Keys {
+    /// The keys whose values are others than in `other`.
+    fn changed(&self, other: &Self) -> Vec<&'static str>;
+
+    /// Takes the value of a key from `other`.
+    fn keep(&mut self, key: &str, other: &Self);
+}
 
 /// For a key whose value is written as text.
 pub(super) fn text<'de, D: Deserializer<'de>, T: Text>(deserializer: D) -> Result<T, D::Error> {
@@ -222,7 +244,7 @@ impl Text for Option<Address> {
 }
 
 /// A name that stands behind the `@`, in lower case and without a final dot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct HostName(pub(super) String);
 
 impl Text for HostName {
