@@ -4,34 +4,35 @@
 //! and the workers, within their named times, then the admin socket, last the store. Must not hold
 //! policy of its own.
 
-use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+mod reload;
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::task::JoinSet;
 
+use self::reload::{Parts, Reader};
 use crate::{
     admin::{
         self,
         checkups::Checkups,
-        context::Facts,
+        reload::{Orders, Reloader},
         socket::{Port, PortError, Socket},
     },
     clock::Clock,
     delivery::Pool,
     doctor,
     listener::{self, BindError, Listener, OpenError},
+    live::Live,
     notices::Notifier,
     queue::{Queue, recovery::QueueOpenError},
-    settings::Settings,
+    settings::{ReloadError, Reloaded, Settings},
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
     tasks::{self, Mishaps},
-    telemetry::LogLevel,
     unix_socket::SocketError,
 };
 
-/// Where in its directory the queue puts damaged files.
-const DAMAGED: &str = "damaged";
 /// Between two looks for history that is too old.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// What a stop may take beyond the drain times of listener and pool, before it is made immediate.
@@ -109,6 +110,10 @@ pub struct Daemon {
     addresses: Vec<SocketAddr>,
     drain: Duration,
     supervisor: Supervisor,
+    parts: Parts,
+    orders: Orders,
+    /// `None` where the configuration is not a file's.
+    reader: Option<Reader>,
 }
 
 impl Daemon {
@@ -129,6 +134,8 @@ impl Daemon {
             .reporting_to(mishaps.clone());
         // A queue that does not answer in time is asked again by the pool itself.
         drop(tokio::time::timeout(RESTORE_PATIENCE, pool.restore()).await);
+        let (reloader, orders) = admin::reload::channel();
+        let parts = Parts::new(&settings, &listener, pool.handle(), &store, clock.as_ref());
         let sources = admin::context::Sources {
             store: Arc::clone(&store),
             upstream: Arc::new(pool.handle()),
@@ -139,8 +146,9 @@ impl Daemon {
             mishaps: mishaps.clone(),
             outlook: Arc::default(),
             checkups: Arc::new(Checkups::in_directory(&settings.queue.directory)),
-            log_level: LogLevel::of_this_process(settings.telemetry.level),
-            facts: Arc::new(facts(&settings, clock.as_ref(), &listener)),
+            log_level: parts.log_level.clone(),
+            facts: parts.facts.clone(),
+            reloader,
         };
         let mut halves = JoinSet::new();
         let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());
@@ -158,7 +166,7 @@ impl Daemon {
         let mut services = JoinSet::new();
         services.spawn(admin::server::serve(socket, port, sources.clone(), services_stop.watch()));
         let services = Services { tasks: services, mishaps, clock };
-        let services = services.with(&settings, &store, &sources);
+        let services = services.with(&parts, &sources);
         let drain = settings.listener.drain.max(settings.delivery.drain) + DRAIN_MARGIN;
         log_start(&settings, &addresses, store.as_ref()).await;
         let supervisor = Supervisor::default();
@@ -172,6 +180,9 @@ impl Daemon {
             addresses,
             drain,
             supervisor,
+            parts,
+            orders,
+            reader: None,
         })
     }
 
@@ -186,6 +197,22 @@ impl Daemon {
         });
         self.supervisor = supervisor;
         self
+    }
+
+    /// Lets it read its configuration anew, by `read`, which is given the one that holds.
+    #[must_use]
+    pub(crate) fn reading(
+        mut self,
+        read: impl Fn(&Settings) -> Result<Reloaded, ReloadError> + Send + Sync + 'static,
+    ) -> Self {
+        self.reader = Some(Reader::new(read));
+        self
+    }
+
+    /// The side that can order it.
+    #[must_use]
+    pub(crate) fn reloader(&self) -> Reloader {
+        self.sources.reloader.clone()
     }
 
     /// Where mail is taken; with the real port when 0 was asked for.
@@ -204,17 +231,24 @@ impl Daemon {
     /// Works until the stop is ordered, then stops in order and closes the store.
     pub async fn run(mut self) -> Result<(), DaemonError> {
         let mut watch = self.shutdown.watch();
-        let ended = tokio::select! {
-            biased;
-            () = watch.reached(Phase::Draining) => None,
-            reason = self.store.failed() => Some(DaemonError::Queue(reason)),
-            ended = self.halves.join_next() => {
-                ended.map(|name| DaemonError::Ended(name.unwrap_or("listener or delivery pool")))
-            }
-            // Those that can be are started again; the admin socket cannot, and nobody could ask any more.
-            Some(_) = self.services.tasks.join_next() => {
-                Some(DaemonError::Ended("admin socket or another service"))
-            }
+        let ended = loop {
+            break tokio::select! {
+                biased;
+                () = watch.reached(Phase::Draining) => None,
+                reason = self.store.failed() => Some(DaemonError::Queue(reason)),
+                ended = self.halves.join_next() => {
+                    ended.map(|name| DaemonError::Ended(name.unwrap_or("listener or delivery pool")))
+                }
+                // Those that can be are started again; the admin socket cannot, and nobody could ask any more.
+                Some(_) = self.services.tasks.join_next() => {
+                    Some(DaemonError::Ended("admin socket or another service"))
+                }
+                order = self.orders.next() => {
+                    // Whoever has ordered it may be gone.
+                    drop(order.send(self.reload()));
+                    continue;
+                }
+            };
         };
         // A part that ends because of the order can be seen before the order itself.
         let stopping = watch.phase() != Phase::Running;
@@ -231,6 +265,18 @@ impl Daemon {
         self.close_store(ordered).await;
         tracing::info!("stopped");
         ended.map_or(Ok(()), Err)
+    }
+
+    fn reload(&self) -> admin::reload::Answer {
+        let Some(reader) = &self.reader else {
+            let words = "this relay has no configuration that could be read anew";
+            tracing::info!("not reloaded: {words}");
+            return Err(words.to_owned());
+        };
+        self.supervisor.reloading();
+        let answer = reader.carry_out(&self.parts);
+        self.supervisor.ready();
+        answer
     }
 
     /// Waits for listener and pool, which keep their own times; cuts them short on a second order, or
@@ -283,53 +329,34 @@ impl Services {
     }
 
     /// Those of every daemon.
-    fn with(
-        mut self,
-        settings: &Settings,
-        store: &Arc<Queue>,
-        sources: &admin::context::Sources,
-    ) -> Self {
-        let told = sources;
-        let (alert, sources) = (settings.alert.clone(), sources.clone());
-        let level = sources.log_level.clone();
+    fn with(mut self, parts: &Parts, sources: &admin::context::Sources) -> Self {
+        let level = parts.log_level.clone();
         self.tend("log level", move |clock| {
             let level = level.clone();
             async move { level.keep(clock).await }
         });
-        self.tend("alerts", move |_| admin::alert::run(alert.clone(), sources.clone()));
-        if settings.doctor {
-            let (settings, sources) = (Arc::new(settings.clone()), told.clone());
-            self.tend("diagnosis", move |_| {
-                doctor::daily::run(Arc::clone(&settings), sources.clone())
-            });
-        }
-        let (notices, queue) = (settings.notices.clone(), Arc::clone(store));
+        let (alert, told) = (parts.alert.clone(), sources.clone());
+        self.tend("alerts", move |_| alerts(alert.clone(), told.clone()));
+        let (settings, told) = (parts.settings.clone(), sources.clone());
+        self.tend("diagnosis", move |_| doctor::daily::run(settings.clone(), told.clone()));
+        let (notices, queue) = (parts.notices.clone(), Arc::clone(&parts.store));
         self.tend("notices", move |clock| {
             Notifier::new(notices.clone(), Arc::clone(&queue), clock).run()
         });
-        let (queue, history) = (Arc::clone(store), settings.history_lifetime);
-        let dead = settings.dead_letter_lifetime;
-        self.tend("expiry", move |clock| forget(Arc::clone(&queue), clock, history, dead));
+        let (settings, queue) = (parts.settings.clone(), Arc::clone(&parts.store));
+        self.tend("expiry", move |clock| forget(Arc::clone(&queue), clock, settings.clone()));
         self
     }
 }
 
-/// What does not change while the daemon runs.
-fn facts(settings: &Settings, clock: &dyn Clock, listener: &Listener) -> Facts {
-    let delivery = &settings.delivery;
-    Facts {
-        started: clock.now(),
-        listening: listener.addresses(),
-        local_socket: listener.local_socket().map(Path::to_owned),
-        upstream: format!("{}:{}", delivery.host, delivery.port),
-        hostname: settings.notices.hostname.clone(),
-        username: delivery.login.as_ref().map(|login| login.username.clone()),
-        recipients_per_day: delivery.recipients_per_day.with(settings.owner_reserve),
-        owner_reserve: settings.owner_reserve,
-        notice_reserve: delivery.notice_reserve,
-        urgent_reserve: delivery.urgent_reserve,
-        damaged: settings.queue.directory.join(DAMAGED),
-        largest_message: settings.listener.session.max_message_bytes,
+/// Watches, and begins anew when somebody else is to be told.
+async fn alerts(options: Live<admin::alert::Options>, sources: admin::context::Sources) {
+    loop {
+        let present = options.get();
+        tokio::select! {
+            () = admin::alert::run(admin::alert::Options::clone(&present), sources.clone()) => {}
+            () = options.replaced(&present) => {}
+        }
     }
 }
 
@@ -355,8 +382,10 @@ async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &Queue)
 }
 
 /// Forgets relayed messages and gives up dead letters when their time is over.
-async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, history: Duration, dead: Duration) {
+async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, settings: Live<Settings>) {
     loop {
+        let settings = settings.get();
+        let (history, dead) = (settings.history_lifetime, settings.dead_letter_lifetime);
         match store.expire_dead(clock.wall().before(dead)).await {
             Ok(0) => {}
             Ok(messages) => tracing::warn!(messages, "dead letters expired"),

@@ -88,6 +88,11 @@ impl Supervisor {
         self.tell("READY=1");
     }
 
+    /// The configuration is read anew; [`Supervisor::ready`] tells the end.
+    pub(crate) fn reloading(&self) {
+        self.tell("RELOADING=1");
+    }
+
     /// The process ends well without having started. A supervisor takes an end before READY=1 for a failure.
     pub(crate) fn skipped(&self, why: &str) {
         self.tell(&format!("READY=1\nSTATUS={why}"));

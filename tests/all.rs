@@ -33,6 +33,7 @@ mod migrate;
 mod names;
 mod oauth;
 mod power_cut;
+mod reload;
 mod rewrite;
 mod scenarios;
 mod sendmail;

@@ -408,6 +408,8 @@ pub(crate) enum Kind {
     Corrupt,
     /// The queue cannot answer at present.
     Unavailable,
+    /// The configuration cannot be used.
+    Configuration,
 }
 
 /// `GET /v1/budget`: recipients in any 24 hours.

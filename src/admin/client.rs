@@ -30,6 +30,7 @@ use super::{
     },
     health::Health,
     log::Log,
+    reload::Reload,
 };
 use super::{counts::CountBy, listing::Sort};
 use crate::{
@@ -226,6 +227,11 @@ impl Client {
     pub(crate) async fn set_log(&self, level: &str, time: Duration) -> Result<Log, ClientError> {
         let seconds = time.as_secs().max(1);
         self.ask(Method::POST, &format!("/v1/log?level={level}&seconds={seconds}")).await
+    }
+
+    /// Has the relay read its configuration anew.
+    pub(crate) async fn reload(&self) -> Result<Reload, ClientError> {
+        self.ask(Method::POST, "/v1/reload").await
     }
 
     /// The octets of a message: as it was taken, or as the upstream gets it.

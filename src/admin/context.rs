@@ -24,12 +24,14 @@ use tokio::sync::Mutex;
 use super::{
     api::{Kind, Refused},
     checkups::Checkups,
+    reload::Reloader,
 };
 use crate::{
     budget::Limit,
     clock::{Clock, Moment, Timestamp},
     delivery::{PoolHandle, PoolStatus, inspection::LoginProof},
     listener,
+    live::Live,
     queue::{
         Queue, QueueError, id::QueueId, search::SearchError, spool_file::MessageReader,
         state::AccountState,
@@ -146,11 +148,20 @@ pub(crate) struct Sources {
     /// How much is logged.
     pub(crate) log_level: LogLevel,
     /// The rest.
-    pub(crate) facts: Arc<Facts>,
+    pub(crate) facts: Live<Facts>,
+    /// Who reads the configuration anew.
+    pub(crate) reloader: Reloader,
 }
 
 /// How long one walk through the queue serves the pages of a list.
 const WALK_AGE_MAX_MS: u64 = 5_000;
+
+impl Sources {
+    /// What does not change while the daemon runs, but by a new configuration.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        self.facts.get()
+    }
+}
 
 /// What the last walks have found.
 #[derive(Debug, Default)]
@@ -225,6 +236,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = match self.0.error {
             Kind::BadRequest => StatusCode::BAD_REQUEST,
+            Kind::Configuration => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Conflict | Kind::OtherState => StatusCode::CONFLICT,
             Kind::Corrupt => StatusCode::GONE,

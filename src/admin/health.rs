@@ -103,7 +103,7 @@ impl Health {
             of_account(sources.upstream.status().account),
             departure.and_then(of_departure),
             of_held(sources.outlook.held()),
-            of_files(store.totals(), &sources.facts.damaged.display().to_string()),
+            of_files(store.totals(), &sources.facts().damaged.display().to_string()),
             of_mishaps(sources.mishaps.so_far()),
         ];
         Self::new(sources.clock.wall(), troubles.into_iter().flatten().collect())

@@ -63,7 +63,7 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     let health = Health::at_once(sources);
     let status::Stand { pool, budget, .. } = status::stand(sources, 0).await?;
     page.labelled("info", "gauge", "The program.", "version", &[(env!("CARGO_PKG_VERSION"), 1)]);
-    let uptime = now.since_boot_ms.saturating_sub(sources.facts.started.since_boot_ms) / 1000;
+    let uptime = now.since_boot_ms.saturating_sub(sources.facts().started.since_boot_ms) / 1000;
     page.gauge("uptime_seconds", "Since the start of the daemon.", uptime);
     page.gauge("ready", "Whether new mail is taken.", u64::from(health.is(Grade::Ready)));
 

@@ -17,6 +17,7 @@ pub(crate) mod log;
 mod metrics;
 mod octets;
 pub(crate) mod queue;
+pub(crate) mod reload;
 pub(crate) mod server;
 pub(crate) mod socket;
 pub mod status;

@@ -137,7 +137,7 @@ async fn redirect_dead(
         return Err(no_address("it has no domain".to_owned()));
     }
     let now = sources.clock.wall();
-    let answer = redirect(&sources.store, id, address, &sources.facts.hostname, now).await;
+    let answer = redirect(&sources.store, id, address, &sources.facts().hostname, now).await;
     let new = answer.map_err(|error| match error {
         QueueError::NotFound(id) => {
             Refusal::new(Kind::NotFound, format!("there is no dead letter {id}; see pillarbox dead list"))

@@ -13,10 +13,11 @@ use axum::{
 
 use super::{
     api::{
-        Account, Budget, Checkup, Clients, Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient,
-        Status,
+        Account, Budget, Checkup, Clients, Kind, Oldest, PAGE_MAX, RecipientTotals,
+        RefusedRecipient, Status,
     },
     context::{Json, Refusal, Sources},
+    reload::Reload,
 };
 use crate::{
     budget::Limit,
@@ -41,6 +42,7 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/clients", get(clients))
         .route("/v1/resume", post(resume))
         .route("/v1/login", post(prove_login))
+        .route("/v1/reload", post(reload))
 }
 
 async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
@@ -54,7 +56,7 @@ pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
     sources.outlook.keep(now, summary.due, summary.recipients.held).await;
     let Stand { pool, situation, budget } = stand(sources, summary.due).await?;
     let totals = sources.store.totals();
-    let facts = &sources.facts;
+    let facts = sources.facts();
     let local_socket = facts.local_socket.as_ref().map(|path| path.display().to_string());
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -95,11 +97,16 @@ async fn clients(State(sources): State<Sources>) -> Json<Clients> {
 async fn resume(State(sources): State<Sources>) -> Json<Account> {
     let state = sources.upstream.resume().await;
     tracing::info!(account = state.condition.name(), "resumed");
-    Json(Account::new(sources.facts.username.clone(), state))
+    Json(Account::new(sources.facts().username.clone(), state))
 }
 
 async fn prove_login(State(sources): State<Sources>) -> Json<LoginProof> {
     Json(sources.upstream.prove_login().await)
+}
+
+async fn reload(State(sources): State<Sources>) -> Result<Json<Reload>, Refusal> {
+    let answer = sources.reloader.order().await;
+    answer.map(Json).map_err(|words| Refusal::new(Kind::Configuration, words))
 }
 
 /// How things stand at one moment.
@@ -123,7 +130,7 @@ impl Stand {
 
 /// Gathers it; `due` is the number of recipients that are due.
 pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueError> {
-    let (now, facts) = (sources.clock.now(), &sources.facts);
+    let (now, facts) = (sources.clock.now(), sources.facts());
     let pool = sources.upstream.status();
     let limit = facts.limit();
     let of_urgent = limit.less(facts.notice_reserve);
@@ -205,7 +212,7 @@ fn brake(next: crate::delivery::Departure) -> Option<Brake> {
 
 /// Why new mail is refused, or large mail: asked of the store as clients' messages ask it.
 pub(super) fn refusing(sources: &Sources) -> Option<Refusing> {
-    let largest = sources.facts.largest_message;
+    let largest = sources.facts().largest_message;
     let shown = bytesize::ByteSize::b(largest).display().iec().to_string();
     Refusing::of(sources.store.admission(0), sources.store.admission(largest), &shown)
 }

@@ -27,6 +27,7 @@ use super::{
     context::{Facts, Sources, Upstream},
     counts::CountBy,
     health::Grade,
+    reload,
     server::serve,
     socket::{Port, Socket},
 };
@@ -34,6 +35,7 @@ use crate::{
     budget::Limit,
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Counters, PoolStatus, inspection::LoginProof},
+    live::Live,
     message::envelope::{BodyKind, Envelope, Origin},
     queue::{
         ClaimLimits, Queue, QueueError, id::QueueId, only::Only, search::Search,
@@ -139,7 +141,8 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         outlook: Arc::default(),
         checkups: Arc::new(Checkups::in_directory(directory.path())),
         log_level: LogLevel::of_this_process(tracing::Level::INFO),
-        facts: Arc::new(facts),
+        facts: Live::new(facts),
+        reloader: reload::channel().0,
     };
     let socket = Socket::bind(&path, its_clock).expect("a free path");
     let mut server = JoinSet::new();

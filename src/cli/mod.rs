@@ -15,6 +15,7 @@ mod log;
 mod migrate;
 mod password;
 mod queue;
+mod reload;
 mod remote;
 mod run;
 mod runtime;
@@ -111,6 +112,8 @@ enum Command {
         #[command(flatten)]
         asked: log::Arguments,
     },
+    /// Have the daemon read its configuration anew; says what waits for a restart. A bad file changes nothing.
+    Reload(remote::Arguments),
     /// Open a paused account again and try at once.
     Resume(remote::Arguments),
     /// Show which clients have been here and what is unusual about them.
@@ -208,6 +211,7 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
             remote::run(out, config, &remote, remote::Question::Log(asked))
         }
         Command::Auth(command) => auth::run(out, config, &command),
+        Command::Reload(remote) => remote::run(out, config, &remote, remote::Question::Reload),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
         Command::Send(arguments) => send::run(out, config, &arguments),

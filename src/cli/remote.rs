@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    clients, dead, health, log, queue,
+    clients, dead, health, log, queue, reload,
     runtime::Runtime,
     screen::{Form, json},
     status,
@@ -57,6 +57,8 @@ pub(super) enum Question {
     Health(Grade),
     /// How much is logged, or the order to log more or less.
     Log(log::Arguments),
+    /// The order to read the configuration anew.
+    Reload,
     /// Not a question: open the account.
     Resume,
 }
@@ -98,6 +100,7 @@ async fn ask(
         Question::Clients => show(out, form, &client.clients().await?, clients::print)?,
         Question::Health(grade) => health::run(out, client, form, grade).await?,
         Question::Log(arguments) => log::run(out, client, form, &arguments).await?,
+        Question::Reload => reload::run(out, client, form).await?,
         Question::Resume => {
             let answer = client.resume().await?;
             match form {
@@ -163,6 +166,7 @@ impl From<ClientError> for Failure {
             ClientError::Silent(_) => Exit::Temporary,
             ClientError::Refused(refused) => match refused.error {
                 Kind::BadRequest | Kind::NotFound | Kind::Corrupt => Exit::Data,
+                Kind::Configuration => Exit::Configuration,
                 Kind::Conflict | Kind::OtherState | Kind::Unavailable => Exit::Temporary,
             },
         };

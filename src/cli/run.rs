@@ -5,7 +5,7 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::runtime::Runtime;
 use crate::{
+    admin::reload::Reloader,
     clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
     doctor::{advice, door},
@@ -21,7 +22,7 @@ use crate::{
     listener::BindError,
     queue::Queue,
     settings::{
-        self, Settings, SettingsError,
+        self, Settings, SettingsError, Surroundings,
         host::{self, Machine},
         volume::Kept,
     },
@@ -50,7 +51,7 @@ pub(super) fn run(
     telemetry::init(settings.telemetry, settings.log_output);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let runtime = Runtime::of_a_daemon()?;
-    let result = runtime.block_on(serve(settings, clock));
+    let result = runtime.block_on(serve(settings, config.map(Path::to_owned), clock));
     runtime.stop();
     telemetry::flush(LOG_STOP);
     result
@@ -64,7 +65,11 @@ fn skip(out: &mut dyn Write, words: &str, supervisor: &Supervisor) -> Result<(),
     Ok(())
 }
 
-async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+async fn serve(
+    settings: Settings,
+    config: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Failure> {
     let signals = Signals::receive()?;
     let supervisor = Supervisor::named(&Variables::of_this_process());
     supervisor.status("opening the queue");
@@ -72,6 +77,9 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<(), Failure>
     warn_of_surroundings(&settings, &listener.addresses(), clock.wall());
     let store = open_store(&settings, &clock)?;
     let daemon = Daemon::start(settings, Arc::clone(&clock), store, listener).await?;
+    let daemon = daemon.reading(move |running| {
+        running.reloaded(config.as_deref(), &Surroundings::of_this_process())
+    });
     signals.run(daemon.supervised(supervisor)).await
 }
 
@@ -146,9 +154,9 @@ impl Signals {
     /// Runs the daemon; the first SIGTERM or SIGINT drains it, the second stops it at once. Both end
     /// with exit code 0, for nothing that was acknowledged is lost either way.
     pub(super) async fn run(self, daemon: Daemon) -> Result<(), Failure> {
-        let shutdown = daemon.shutdown();
+        let (shutdown, reloader) = (daemon.shutdown(), daemon.reloader());
         let obey = async {
-            self.obey(&shutdown).await;
+            self.obey(&shutdown, &reloader).await;
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -166,14 +174,15 @@ impl Signals {
     }
 
     /// Returns when no further signal would change anything.
-    async fn obey(mut self, shutdown: &Shutdown) {
+    async fn obey(mut self, shutdown: &Shutdown, reloader: &Reloader) {
         let mut stops = 0;
         while stops < 2 {
             tokio::select! {
                 _ = self.terminate.recv() => stops += 1,
                 _ = self.interrupt.recv() => stops += 1,
                 _ = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP ignored: restart the daemon to apply a changed configuration");
+                    // What became of it is in the log; nobody waits for an answer.
+                    drop(reloader.order().await);
                 }
                 _ = self.user_1.recv() => tracing::info!("SIGUSR1 ignored: it means nothing here"),
                 _ = self.user_2.recv() => tracing::info!("SIGUSR2 ignored: it means nothing here"),

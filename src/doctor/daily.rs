@@ -17,6 +17,7 @@ use crate::{
     admin::{context::Sources, status},
     clock::{Moment, Timestamp},
     findings::{Report, Verdict},
+    live::Live,
     settings::Settings,
 };
 
@@ -29,13 +30,18 @@ const AFTER_START: Duration = Duration::from_secs(10 * 60);
 /// Between two looks at the clock, which may be set.
 const LOOK: Duration = Duration::from_secs(3_600);
 
-/// Diagnoses and keeps what was found, until it is dropped.
-pub(crate) async fn run(settings: Arc<Settings>, sources: Sources) {
-    let spread = spread(&sources.facts.hostname);
+/// Diagnoses and keeps what was found, when the configuration has it so, until it is dropped.
+pub(crate) async fn run(settings: Live<Settings>, sources: Sources) {
+    let spread = spread(&sources.facts().hostname);
     loop {
+        let settings = settings.get();
+        if !settings.doctor {
+            sources.clock.sleep(LOOK).await;
+            continue;
+        }
         let now = sources.clock.now();
         let last = sources.checkups.last().map(|report| report.at);
-        let wait = due_in(last, now, sources.facts.started, spread);
+        let wait = due_in(last, now, sources.facts().started, spread);
         if !wait.is_zero() {
             sources.clock.sleep(wait.min(LOOK)).await;
             continue;

@@ -113,6 +113,14 @@ impl LogLevel {
         self.apply(&wish);
     }
 
+    /// Takes what a changed configuration says; what was asked for goes on.
+    pub(crate) fn configure(&self, level: Level) {
+        let mut wish = lock(&self.0.wish);
+        wish.configured = level;
+        wish.asked = wish.asked.filter(|asked| asked.level != level);
+        self.apply(&wish);
+    }
+
     /// Ends what was asked for when its time is over. Never returns.
     pub(crate) async fn keep(&self, clock: Arc<dyn Clock>) {
         loop {
@@ -234,5 +242,16 @@ mod tests {
         assert_eq!(levels(&level, &clock), (Level::TRACE, Some(ASKED_MAX)));
         level.ask(Level::INFO, HOUR, clock.now());
         assert_eq!(levels(&level, &clock), (Level::INFO, None));
+    }
+
+    #[test]
+    fn a_changed_configuration_waits_for_the_end_of_what_was_asked_for() {
+        let clock = ManualClock::new(Timestamp(0));
+        let level = LogLevel::new(Level::INFO);
+        level.ask(Level::DEBUG, HOUR, clock.now());
+        level.configure(Level::WARN);
+        assert_eq!(levels(&level, &clock), (Level::DEBUG, Some(HOUR)));
+        level.configure(Level::DEBUG);
+        assert_eq!(levels(&level, &clock), (Level::DEBUG, None));
     }
 }

@@ -217,6 +217,19 @@ passed "the alert command runs in the sandbox of the unit"
 inside sh -c 'systemctl restart upstream && pillarbox queue delete --all --yes && pillarbox resume' >/dev/null ||
     fail "the account cannot be opened again"
 
+# --- A changed configuration
+before=$(property MainPID)
+inside sh -c 'cp /etc/pillarbox/relay.toml /etc/pillarbox/before && sed -i "s/^#level = .*/level = \"debug\"/" /etc/pillarbox/relay.toml
+    systemctl reload pillarbox.service' || fail "no reload"
+[ "$(property MainPID)" = "$before" ] && [ "$(state pillarbox.service)" = active ] || fail "a reload is a restart"
+inside sh -c 'pillarbox log' | grep -q "at debug, as configured" || fail "the reload has changed nothing"
+inside sh -c 'echo "levle = 1" >>/etc/pillarbox/relay.toml; systemctl reload pillarbox.service' 2>/dev/null &&
+    fail "the reload of a bad file succeeds"
+[ "$(property MainPID)" = "$before" ] && [ "$(state pillarbox.service)" = active ] || fail "a bad file ends the service"
+inside journalctl -u pillarbox.service -o cat | grep -q "Did you mean .level" || fail "the journal does not name the mistake"
+inside sh -c 'cp /etc/pillarbox/before /etc/pillarbox/relay.toml && systemctl reload pillarbox.service' || fail "no reload"
+passed "systemctl reload takes a changed configuration, and leaves a bad one"
+
 # --- The watchdog
 inside sh -c 'mkdir -p /run/systemd/system/pillarbox.service.d
     printf "[Service]\nWatchdogSec=5\n" >/run/systemd/system/pillarbox.service.d/watchdog.conf

@@ -130,7 +130,7 @@ impl Door {
 
 async fn facts(sources: &Sources, now: Moment, refusing: Option<Refusing>) -> Facts {
     let PoolStatus { account, counters, last_unknown_reply, .. } = sources.upstream.status();
-    let limit = sources.facts.limit();
+    let limit = sources.facts().limit();
     let (summary, walk_failure) = match walk(sources, now).await {
         Ok(summary) => (summary, None),
         Err(error) => (QueueSummary::default(), Some(error.to_string())),

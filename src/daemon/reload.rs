@@ -1,0 +1,163 @@
+//! A changed configuration, handed to the parts of a daemon that runs.
+//!
+//! Rule: all of it or nothing: what can fail, such as a certificate, is read before the first part is told. Nobody's
+//! connection ends by it.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use crate::{
+    admin::{
+        alert,
+        context::Facts,
+        reload::{Answer, Reload},
+    },
+    clock::Clock,
+    delivery::PoolHandle,
+    listener::{Listener, ListenerHandle, OpenError},
+    live::Live,
+    notices,
+    queue::Queue,
+    settings::{ReloadError, Reloaded, Settings},
+    telemetry::LogLevel,
+};
+
+/// Where in its directory the queue puts damaged files.
+const DAMAGED: &str = "damaged";
+
+/// Reads the configuration anew, given the one that holds.
+type Read = Box<dyn Fn(&Settings) -> Result<Reloaded, ReloadError> + Send + Sync>;
+
+/// The parts that can go on with other options.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    pub(super) listener: ListenerHandle,
+    pub(super) pool: PoolHandle,
+    pub(super) store: Arc<Queue>,
+    pub(super) notices: Live<notices::Options>,
+    pub(super) alert: Live<alert::Options>,
+    pub(super) facts: Live<Facts>,
+    pub(super) log_level: LogLevel,
+    /// The configuration that holds.
+    pub(super) settings: Live<Settings>,
+}
+
+impl Parts {
+    /// The parts of a daemon that starts.
+    pub(super) fn new(
+        settings: &Settings,
+        listener: &Listener,
+        pool: PoolHandle,
+        store: &Arc<Queue>,
+        clock: &dyn Clock,
+    ) -> Self {
+        Self {
+            listener: listener.handle(),
+            pool,
+            store: Arc::clone(store),
+            notices: Live::new(settings.notices.clone()),
+            alert: Live::new(settings.alert.clone()),
+            facts: Live::new(facts(settings, clock, listener)),
+            log_level: LogLevel::of_this_process(settings.telemetry.level),
+            settings: Live::new(settings.clone()),
+        }
+    }
+
+    /// Tells every part.
+    ///
+    /// # Errors
+    /// A file that the configuration names cannot be used; nothing has changed.
+    fn apply(
+        &self,
+        Reloaded { settings, applied, at_a_start }: Reloaded,
+    ) -> Result<Reload, OpenError> {
+        let prepared = self.listener.prepare(settings.listener.clone())?;
+        self.listener.apply(prepared);
+        self.pool.apply(settings.delivery.clone());
+        self.store.set_room(&settings.queue);
+        self.notices.set(settings.notices.clone());
+        // Whoever watches starts its judgement anew, so it is told only of what concerns it.
+        if applied.iter().any(|key| key.starts_with("alert.")) {
+            self.alert.set(settings.alert.clone());
+        }
+        self.facts.set(facts_of(&settings, &self.facts.get()));
+        self.log_level.configure(settings.telemetry.level);
+        self.settings.set(settings);
+        Ok(Reload { applied, at_a_start })
+    }
+}
+
+/// The facts of a changed configuration; where the daemon listens, and since when it runs, stays.
+fn facts_of(settings: &Settings, present: &Facts) -> Facts {
+    let delivery = &settings.delivery;
+    Facts {
+        hostname: settings.notices.hostname.clone(),
+        username: delivery.login.as_ref().map(|login| login.username.clone()),
+        recipients_per_day: delivery.recipients_per_day.with(settings.owner_reserve),
+        owner_reserve: settings.owner_reserve,
+        notice_reserve: delivery.notice_reserve,
+        urgent_reserve: delivery.urgent_reserve,
+        largest_message: settings.listener.session.max_message_bytes,
+        ..present.clone()
+    }
+}
+
+/// What does not change while the daemon runs, but by a changed configuration.
+fn facts(settings: &Settings, clock: &dyn Clock, listener: &Listener) -> Facts {
+    let delivery = &settings.delivery;
+    Facts {
+        started: clock.now(),
+        listening: listener.addresses(),
+        local_socket: listener.local_socket().map(Path::to_owned),
+        upstream: format!("{}:{}", delivery.host, delivery.port),
+        hostname: settings.notices.hostname.clone(),
+        username: delivery.login.as_ref().map(|login| login.username.clone()),
+        recipients_per_day: delivery.recipients_per_day.with(settings.owner_reserve),
+        owner_reserve: settings.owner_reserve,
+        notice_reserve: delivery.notice_reserve,
+        urgent_reserve: delivery.urgent_reserve,
+        damaged: settings.queue.directory.join(DAMAGED),
+        largest_message: settings.listener.session.max_message_bytes,
+    }
+}
+
+/// Who knows where the configuration comes from.
+pub(super) struct Reader(Read);
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Reader")
+    }
+}
+
+impl Reader {
+    pub(super) fn new(
+        read: impl Fn(&Settings) -> Result<Reloaded, ReloadError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(read))
+    }
+
+    /// Reads the configuration and tells the parts; says in the log what became of it.
+    pub(super) fn carry_out(&self, parts: &Parts) -> Answer {
+        let read = (self.0)(&parts.settings.get()).map_err(|error| error.to_string());
+        let answer =
+            read.and_then(|reloaded| parts.apply(reloaded).map_err(|error| error.to_string()));
+        match &answer {
+            Ok(Reload { applied, at_a_start }) => {
+                let (applied, waiting) = (applied.join(" "), at_a_start.join(" "));
+                if applied.is_empty() && waiting.is_empty() {
+                    tracing::info!("the configuration has not changed");
+                } else if waiting.is_empty() {
+                    tracing::info!(applied, "configuration read anew");
+                } else {
+                    let remedy = "restart the daemon for these";
+                    tracing::warn!(applied, waiting, remedy, "configuration read anew");
+                }
+            }
+            Err(error) => {
+                let remedy = "mend it and reload again (pillarbox check shows it); the running configuration stays";
+                tracing::error!(error, remedy, "the configuration cannot be used");
+            }
+        }
+        answer
+    }
+}
