@@ -17,6 +17,8 @@ use crate::support::{
 
 #[path = "commands/contents.rs"]
 mod contents;
+#[path = "commands/history.rs"]
+mod history;
 #[path = "commands/searching.rs"]
 mod searching;
 #[path = "commands/sending.rs"]

@@ -19,6 +19,7 @@ use crate::{
     message::envelope::{Envelope, Lane},
     queue::{
         QueuedMessage,
+        ending::{self, Ending},
         id::QueueId,
         record::{MessageRecord, NoticeSent},
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
@@ -275,8 +276,36 @@ pub(crate) struct Message {
     /// When the next recipient of it really leaves, and what decides that; `None` when none of them will.
     #[serde(default)]
     pub(crate) departure: Option<Departure>,
+    /// How it left the queue; `None` while it is there.
+    #[serde(default)]
+    pub(crate) end: Option<End>,
     /// The recipients in the order of RCPT.
     pub(crate) recipients: Vec<Recipient>,
+}
+
+/// How a message left the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// `relayed`, `deleted`, `expired` or `redirected`.
+    pub(crate) how: String,
+    /// The person who ended it, where it was one and is known.
+    #[serde(default)]
+    pub(crate) by: Option<String>,
+    /// The message that went in its place.
+    #[serde(default)]
+    pub(crate) new: Option<QueueId>,
+}
+
+impl From<ending::End> for End {
+    fn from(end: ending::End) -> Self {
+        let new = match end.how {
+            Ending::Redirected(new) => Some(new),
+            Ending::Relayed | Ending::Deleted | Ending::Expired => None,
+        };
+        Self { at: end.at, how: end.how.name().to_owned(), by: end.by, new }
+    }
 }
 
 /// The lane in an answer of a daemon that knew none.
@@ -326,6 +355,7 @@ impl Message {
             header: None,
             attempts: Vec::new(),
             notices: record.notices.into_iter().map(Notice::from).collect(),
+            end: record.end.map(End::from),
             recipients: record.recipients.into_iter().map(Recipient::from).collect(),
         }
     }
@@ -562,6 +592,7 @@ mod tests {
             attempts: Vec::new(),
             notices: Vec::new(),
             setbacks: crate::queue::record::Setbacks::default(),
+            end: None,
             recipients: vec![
                 recipient(
                     "a@example.org",

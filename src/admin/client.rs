@@ -32,7 +32,10 @@ use super::{
     log::Log,
     reload::Reload,
 };
-use super::{counts::CountBy, listing::Sort};
+use super::{
+    counts::CountBy,
+    listing::{Of, Sort},
+};
 use crate::{
     delivery::inspection::LoginProof,
     queue::{id::QueueId, only::Only, search::Search},
@@ -143,29 +146,33 @@ impl Client {
     /// A walk through the queue behind a message, or from its beginning.
     #[must_use]
     pub(crate) fn queue(&self, after: Option<QueueId>) -> Walk<'_> {
-        let search = Search::default();
-        Walk {
-            client: self,
-            path: "/v1/queue",
-            search,
-            sort: None,
-            after,
-            until: None,
-            is_over: false,
-        }
+        self.walk(Of::Queue, after)
     }
 
-    /// What the messages of the queue that are meant have in common, at most `limit` values.
+    /// A walk through these messages behind one, or from their beginning.
+    #[must_use]
+    pub(crate) fn walk(&self, of: Of, after: Option<QueueId>) -> Walk<'_> {
+        let search = Search::default();
+        let path = of.path();
+        Walk { client: self, path, search, sort: None, after, until: None, is_over: false }
+    }
+
+    /// What those of the messages that are meant have in common, at most `limit` values.
     pub(crate) async fn counts(
         &self,
+        of: Of,
         by: CountBy,
         search: &Search,
         limit: usize,
     ) -> Result<Counts, ClientError> {
-        let by = by.name();
+        let (path, by) = (of.path(), by.name());
         let search = encoded(&search.to_string());
-        self.ask(Method::GET, &format!("/v1/queue/counts?by={by}&limit={limit}&search={search}"))
-            .await
+        self.ask(Method::GET, &format!("{path}/counts?by={by}&limit={limit}&search={search}")).await
+    }
+
+    /// One message of the history.
+    pub(crate) async fn finished(&self, id: QueueId) -> Result<Message, ClientError> {
+        self.ask(Method::GET, &format!("/v1/history/{id}")).await
     }
 
     /// One message.
@@ -191,12 +198,6 @@ impl Client {
     /// Removes a message for good, when it is one of these at that moment.
     pub(crate) async fn delete(&self, id: QueueId, only: &Only) -> Result<Deleted, ClientError> {
         self.ask(Method::DELETE, &format!("/v1/queue/{id}{}", query(only))).await
-    }
-
-    /// A walk through the dead letters.
-    #[must_use]
-    pub(crate) fn dead(&self) -> Walk<'_> {
-        Walk { path: "/v1/dead", ..self.queue(None) }
     }
 
     /// Sends a dead letter to another address.

@@ -25,6 +25,7 @@ use super::{
     api::{Kind, Refused},
     checkups::Checkups,
     reload::Reloader,
+    socket::Peer,
 };
 use crate::{
     budget::Limit,
@@ -32,6 +33,7 @@ use crate::{
     delivery::{PoolHandle, PoolStatus, inspection::LoginProof},
     listener,
     live::Live,
+    passwd,
     queue::{
         Queue, QueueError, id::QueueId, search::SearchError, spool_file::MessageReader,
         state::AccountState,
@@ -191,6 +193,15 @@ impl Outlook {
     pub(super) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
+}
+
+/// Who asks, in words that last longer than the user may.
+pub(super) async fn person(peer: Peer) -> Option<String> {
+    let user = passwd::named(peer.uid, None).await;
+    Some(match user.name {
+        Some(name) => format!("{name} (user {})", user.uid),
+        None => format!("user {}", user.uid),
+    })
 }
 
 pub(super) fn parse(id: &str) -> Result<QueueId, Refusal> {

@@ -4,13 +4,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use axum::extract::{Query, State, rejection::QueryRejection};
+use axum::{
+    Router,
+    extract::{Query, State, rejection::QueryRejection},
+    routing::get,
+};
 use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::{
     api::{Counts, PAGE_DEFAULT, PAGE_MAX, Share},
     context::{Json, Refusal, Sources},
+    listing::Of,
     status,
 };
 use crate::{
@@ -53,28 +58,38 @@ pub(crate) enum CountBy {
     Reason,
 }
 
+pub(super) fn router() -> Router<Sources> {
+    Router::new().route("/v1/queue/counts", get(counts))
+}
+
 /// `GET /v1/queue/counts`.
-pub(super) async fn counts(
+async fn counts(
     State(sources): State<Sources>,
     counted: Result<Query<Counted>, QueryRejection>,
 ) -> Result<Json<Counts>, Refusal> {
     let Query(counted) = counted?;
-    let search: Search = counted.search.parse()?;
-    let now = sources.clock.wall();
-    let situation = status::situation(&sources).await?;
-    let mut walk = sources.store.walk().await?;
-    let mut shares = Shares { until: walk.until(), ..Shares::default() };
-    while !walk.is_over() {
-        let page = walk.take(sources.store.list(walk.after(), PAGE_MAX).await?);
-        for message in
-            page.iter().filter(|message| search.matches(message.id, &message.record, now))
-        {
-            shares.messages += 1;
-            shares.recipients += message.recipients().len() as u64;
-            counted.by.count(message, &situation, &mut shares);
+    counted.answer(&sources, Of::Queue).await
+}
+
+impl Counted {
+    pub(super) async fn answer(&self, sources: &Sources, of: Of) -> Result<Json<Counts>, Refusal> {
+        let search: Search = self.search.parse()?;
+        let (store, now) = (&sources.store, sources.clock.wall());
+        let situation = status::situation(sources).await?;
+        let mut walk = of.walk(store, None, None).await?;
+        let mut shares = Shares { until: walk.until(), ..Shares::default() };
+        while !walk.is_over() {
+            let page = walk.take(of.page(store, walk.after(), PAGE_MAX).await?);
+            for message in
+                page.iter().filter(|message| search.matches(message.id, &message.record, now))
+            {
+                shares.messages += 1;
+                shares.recipients += message.recipients().len() as u64;
+                self.by.count(message, &situation, &mut shares);
+            }
         }
+        Ok(Json(shares.counts(self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX))))
     }
-    Ok(Json(shares.counts(counted.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX))))
 }
 
 /// What was counted so far.

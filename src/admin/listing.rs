@@ -16,7 +16,6 @@ use serde::Deserialize;
 use super::{
     api::{Message, PAGE_DEFAULT, PAGE_MAX, QueuePage},
     context::{Json, Refusal, Sources},
-    counts::counts,
     status,
 };
 use crate::queue::{
@@ -28,15 +27,12 @@ use crate::queue::{
 const LOOKED_THROUGH_MAX: usize = 20_000;
 
 pub(super) fn router() -> Router<Sources> {
-    Router::new()
-        .route("/v1/queue", get(list))
-        .route("/v1/queue/counts", get(counts))
-        .route("/v1/dead", get(dead))
+    Router::new().route("/v1/queue", get(list)).route("/v1/dead", get(dead))
 }
 
 /// Which page.
 #[derive(Debug, Deserialize)]
-struct Page {
+pub(super) struct Page {
     after: Option<QueueId>,
     until: Option<QueueId>,
     limit: Option<usize>,
@@ -57,17 +53,49 @@ pub(crate) enum Sort {
     From,
     /// What leaves first.
     Next,
+    /// What left the queue last.
+    #[value(skip)]
+    Ended,
 }
 
 /// The messages that a list is about.
 #[derive(Clone, Copy, Debug)]
-enum Of {
+pub(crate) enum Of {
+    /// What is in the queue, the oldest first.
     Queue,
+    /// What of it has dead recipients.
     DeadLetters,
+    /// Finished messages, the newest first.
+    History,
 }
 
 impl Of {
-    async fn page(
+    /// Where the API has them.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Queue => "/v1/queue",
+            Self::DeadLetters => "/v1/dead",
+            Self::History => "/v1/history",
+        }
+    }
+
+    /// A walk over them, behind a message and up to one, or to the last one of now.
+    pub(super) async fn walk(
+        self,
+        store: &Queue,
+        after: Option<QueueId>,
+        until: Option<QueueId>,
+    ) -> Result<Walk, QueueError> {
+        Ok(match self {
+            Self::Queue | Self::DeadLetters => {
+                Walk::between(after, until.or(store.newest().await?))
+            }
+            Self::History => Walk::back(after, until.or(store.oldest_finished().await?)),
+        })
+    }
+
+    /// The next of them behind a message.
+    pub(super) async fn page(
         self,
         store: &Queue,
         after: Option<QueueId>,
@@ -76,6 +104,7 @@ impl Of {
         match self {
             Self::Queue => store.list(after, limit).await,
             Self::DeadLetters => store.dead(after, limit).await,
+            Self::History => store.history(after, limit).await,
         }
     }
 }
@@ -85,10 +114,7 @@ async fn list(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page?;
-    match page.sort {
-        None => page.read(&sources, Of::Queue).await.map(Json),
-        Some(sort) => page.sorted(&sources, sort).await.map(Json),
-    }
+    page.answer(&sources, Of::Queue).await
 }
 
 async fn dead(
@@ -104,20 +130,22 @@ impl Page {
         self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
     }
 
-    /// The walk of which it is the next step.
-    async fn walk(&self, store: &Queue) -> Result<Walk, QueueError> {
-        let until = match self.until {
-            Some(id) => Some(id),
-            None => store.newest().await?,
-        };
-        Ok(Walk::between(self.after, until))
+    /// The page in its order.
+    pub(super) async fn answer(
+        &self,
+        sources: &Sources,
+        of: Of,
+    ) -> Result<Json<QueuePage>, Refusal> {
+        match self.sort {
+            None => self.read(sources, of).await.map(Json),
+            Some(sort) => self.sorted(sources, of, sort).await.map(Json),
+        }
     }
 
     async fn read(&self, sources: &Sources, of: Of) -> Result<QueuePage, Refusal> {
         let search: Search = self.search.parse()?;
         let (store, now, limit) = (&sources.store, sources.clock.wall(), self.limit());
-        let mut walk = self.walk(store).await?;
-        let until = walk.until();
+        let mut walk = of.walk(store, self.after, self.until).await?;
         let situation = status::situation(sources).await?;
         let (mut found, mut recipients, mut looked_through) = (Vec::new(), 0, 0);
         let mut next = None;
@@ -141,12 +169,13 @@ impl Page {
                 next = next.or_else(|| walk.after());
             }
         }
-        Ok(QueuePage { messages: found, next: next.filter(|id| Some(*id) < until), until })
+        let next = next.filter(|id| walk.goes_on_behind(*id));
+        Ok(QueuePage { messages: found, next, until: walk.until() })
     }
 
     /// The first messages in another order, behind the one that is named. Every message is looked at, and no more than
     /// a page of them kept.
-    async fn sorted(&self, sources: &Sources, sort: Sort) -> Result<QueuePage, Refusal> {
+    async fn sorted(&self, sources: &Sources, of: Of, sort: Sort) -> Result<QueuePage, Refusal> {
         let search: Search = self.search.parse()?;
         let (store, now, limit) = (&sources.store, sources.clock.wall(), self.limit());
         let situation = status::situation(sources).await?;
@@ -158,9 +187,9 @@ impl Page {
             None => None,
         };
         let (mut first, mut is_more) = (BTreeMap::new(), false);
-        let mut walk = Walk::between(None, self.walk(store).await?.until());
+        let mut walk = of.walk(store, None, self.until).await?;
         while !walk.is_over() {
-            for message in walk.take(store.list(walk.after(), PAGE_MAX).await?) {
+            for message in walk.take(of.page(store, walk.after(), PAGE_MAX).await?) {
                 let key = (sort.key(&message.record, &situation), message.id);
                 if Some(&key) <= behind.as_ref()
                     || !search.matches(message.id, &message.record, now)
@@ -200,6 +229,7 @@ impl Sort {
             Self::Size => "size",
             Self::From => "from",
             Self::Next => "next",
+            Self::Ended => "ended",
         }
     }
 
@@ -207,6 +237,9 @@ impl Sort {
         let states = || record.recipients.iter().map(|recipient| &recipient.state);
         match self {
             Self::Age => Key::At(record.accepted_at.0),
+            Self::Ended => {
+                record.end.as_ref().map_or(Key::Never, |end| Key::At(end.at.0.saturating_neg()))
+            }
             Self::Size => Key::Octets(std::cmp::Reverse(record.size_bytes)),
             Self::From => Key::Text(
                 record

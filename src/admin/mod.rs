@@ -12,6 +12,7 @@ pub(crate) mod client;
 pub(crate) mod context;
 pub(crate) mod counts;
 pub(crate) mod health;
+mod history;
 pub(crate) mod listing;
 pub(crate) mod log;
 mod metrics;

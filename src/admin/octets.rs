@@ -59,7 +59,9 @@ async fn reader(sources: &Sources, id: QueueId, as_sent: bool) -> Result<Message
     let record = sources.store.show(id).await?.ok_or(QueueError::NotFound(id))?.record;
     let mut reader = match sources.store.read_message(id).await {
         Err(QueueError::NotFound(id)) => {
-            let words = format!("message {id} has left the queue, and its octets went with it");
+            let words = format!(
+                "message {id} has left the queue, and its octets went with it; see pillarbox history show {id}"
+            );
             return Err(Refusal::new(Kind::NotFound, words));
         }
         reader => reader?,

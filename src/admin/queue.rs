@@ -7,14 +7,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use axum::{
     Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{ConnectInfo, Path, Query, State, rejection::QueryRejection},
     routing::{get, post},
 };
 use serde::Deserialize;
 
 use super::{
     api::{Attempt, Deleted, Kind, Message, Origin, Redirected, Retried},
-    context::{Json, Refusal, Sources, parse},
+    context::{Json, Refusal, Sources, parse, person},
+    socket::Peer,
     status,
 };
 use crate::{
@@ -106,13 +107,16 @@ async fn changed(
 
 async fn delete(
     State(sources): State<Sources>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path(id): Path<String>,
     only: Result<Query<Only>, QueryRejection>,
 ) -> Result<Json<Deleted>, Refusal> {
     let id = parse(&id)?;
     let Query(only) = only?;
-    sources.store.delete_only(id, &only).await?;
-    tracing::warn!(%id, "deleted");
+    let person = person(peer).await;
+    let by = person.clone().unwrap_or_default();
+    sources.store.delete_by(id, &only, person).await?;
+    tracing::warn!(%id, by, "deleted");
     Ok(Json(Deleted { id }))
 }
 
@@ -124,6 +128,7 @@ struct Target {
 
 async fn redirect_dead(
     State(sources): State<Sources>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path(id): Path<String>,
     target: Result<Query<Target>, QueryRejection>,
 ) -> Result<Json<Redirected>, Refusal> {
@@ -137,7 +142,9 @@ async fn redirect_dead(
         return Err(no_address("it has no domain".to_owned()));
     }
     let now = sources.clock.wall();
-    let answer = redirect(&sources.store, id, address, &sources.facts().hostname, now).await;
+    let person = person(peer).await;
+    let answer =
+        redirect(&sources.store, id, address, &sources.facts().hostname, now, person).await;
     let new = answer.map_err(|error| match error {
         QueueError::NotFound(id) => {
             Refusal::new(Kind::NotFound, format!("there is no dead letter {id}; see pillarbox dead list"))
@@ -165,8 +172,9 @@ async fn redirect(
     to: Address,
     hostname: &str,
     now: Timestamp,
+    person: Option<String>,
 ) -> Result<QueueId, QueueError> {
-    redirect_while(store, id, to, hostname, now, async || ()).await
+    redirect_while(store, id, to, hostname, now, person, async || ()).await
 }
 
 /// `meanwhile` is for a test: what others do before the old message is removed.
@@ -176,6 +184,7 @@ async fn redirect_while(
     to: Address,
     hostname: &str,
     now: Timestamp,
+    person: Option<String>,
     meanwhile: impl AsyncFnOnce(),
 ) -> Result<QueueId, QueueError> {
     let message = store.show(id).await?.ok_or(QueueError::NotFound(id))?;
@@ -213,7 +222,7 @@ async fn redirect_while(
     }
     let redirected = store.enqueue(draft).await?.id();
     meanwhile().await;
-    match store.expire(id, Timestamp(i64::MAX)).await {
+    match store.redirected(id, redirected, person).await {
         // A person took the old one up again since it was read: it stays, and so this one must not leave.
         Err(QueueError::Conflict(_)) => match store.delete(redirected).await {
             // Unless it has left already.
@@ -301,7 +310,7 @@ mod tests {
         let meanwhile = async || {
             store.retry(id, clock.wall()).await.unwrap();
         };
-        let found = redirect_while(&store, id, to, "web01", clock.wall(), meanwhile).await;
+        let found = redirect_while(&store, id, to, "web01", clock.wall(), None, meanwhile).await;
         assert_eq!(found, Err(QueueError::Conflict(id)));
         let queued = store.list(None, 10).await.unwrap();
         assert_eq!(queued.iter().map(|message| message.id).collect::<Vec<_>>(), [id]);
@@ -314,11 +323,11 @@ mod tests {
         let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
         let id = half_dead(&store, &clock).await;
         let to: Address = "new@example.org".parse().unwrap();
-        let early = redirect(&store, id, to.clone(), "web01", clock.wall()).await;
+        let early = redirect(&store, id, to.clone(), "web01", clock.wall(), None).await;
         assert_eq!(early, Err(QueueError::Conflict(id)), "late@example.net would be lost");
         settle(&store, &clock, vec![(1, Outcome::Relayed { reply: "250 OK".into() })]).await;
         let before = text(&store, id).await;
-        let new = redirect(&store, id, to, "web01", clock.wall()).await.unwrap();
+        let new = redirect(&store, id, to, "web01", clock.wall(), None).await.unwrap();
         let after = text(&store, new).await;
         assert!(after.ends_with(&before) && after.matches("Message-ID:").count() == 1, "{after}");
         let queued = store.list(None, 10).await.unwrap();
@@ -326,7 +335,8 @@ mod tests {
         assert_eq!(queued[0].recipients()[0].address.as_str(), "new@example.org");
         assert_eq!(queued[0].record.reverse_path, "printer@lan.example".parse().ok());
         assert_eq!(
-            redirect(&store, new, "x@y.example".parse().unwrap(), "web01", clock.wall()).await,
+            redirect(&store, new, "x@y.example".parse().unwrap(), "web01", clock.wall(), None)
+                .await,
             Err(QueueError::NotFound(new)),
             "it is not dead"
         );

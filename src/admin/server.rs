@@ -15,8 +15,8 @@ use axum::{
 use super::{
     api::Kind,
     context::{Refusal, Sources},
-    health, listing, log, metrics, octets, queue,
-    socket::{Port, Socket},
+    counts, health, history, listing, log, metrics, octets, queue,
+    socket::{Peer, Port, Socket},
     status,
 };
 use crate::shutdown::{Phase, Watch};
@@ -35,8 +35,8 @@ pub(crate) async fn serve(socket: Socket, port: Option<Port>, sources: Sources, 
             drop(server.with_graceful_shutdown(reached(stop.clone())).await);
         }
     };
-    let over_socket =
-        axum::serve(socket, router(sources.clone())).with_graceful_shutdown(reached(stop.clone()));
+    let service = router(sources.clone()).into_make_service_with_connect_info::<Peer>();
+    let over_socket = axum::serve(socket, service).with_graceful_shutdown(reached(stop.clone()));
     // Accepting never fails for good: the listeners wait and try again.
     drop(tokio::join!(over_tcp, over_socket));
 }
@@ -47,6 +47,8 @@ fn router(sources: Sources) -> Router {
         .merge(queue::router())
         .merge(octets::router())
         .merge(listing::router())
+        .merge(counts::router())
+        .merge(history::router())
         .merge(health::router())
         .merge(health::probes())
         .merge(metrics::router())

@@ -13,10 +13,11 @@ use std::{
     time::Duration,
 };
 
+use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream, unix},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
 use super::audience::{Audience, Limits, Party, Place};
@@ -65,28 +66,40 @@ impl Socket {
     }
 }
 
+/// Who asks over the socket, by the kernel's word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// The number of the user.
+    pub(crate) uid: u32,
+}
+
+impl Connected<IncomingStream<'_, Socket>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Socket>) -> Self {
+        *stream.remote_addr()
+    }
+}
+
 impl axum::serve::Listener for Socket {
     type Io = LimitedConnection<UnixStream>;
-    type Addr = unix::SocketAddr;
+    type Addr = Peer;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            let Ok((stream, address)) = self.listener.accept().await else {
+            let Ok((stream, _)) = self.listener.accept().await else {
                 self.clock.sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             // A client that is gone already has no user, and no answer is owed to it.
-            let party = stream.peer_cred().map(|credentials| Party::User(credentials.uid()));
-            if let Ok(party) = party
-                && let Some(place) = self.audience.enter(party)
+            if let Ok(uid) = stream.peer_cred().map(|credentials| credentials.uid())
+                && let Some(place) = self.audience.enter(Party::User(uid))
             {
-                return (LimitedConnection::new(stream, place, &self.clock), address);
+                return (LimitedConnection::new(stream, place, &self.clock), Peer { uid });
             }
         }
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
+        Ok(Peer { uid: rustix::process::geteuid().as_raw() })
     }
 }
 

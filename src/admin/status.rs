@@ -377,6 +377,7 @@ mod tests {
             attempts: Vec::new(),
             notices: Vec::new(),
             setbacks: crate::queue::record::Setbacks::default(),
+            end: None,
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

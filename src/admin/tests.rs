@@ -27,6 +27,7 @@ use super::{
     context::{Facts, Sources, Upstream},
     counts::CountBy,
     health::Grade,
+    listing::{Of, Sort},
     reload,
     server::serve,
     socket::{Port, Socket},
@@ -441,11 +442,61 @@ async fn a_search_finds_every_message_whatever_the_pages_and_a_verb_meets_no_oth
         assert_eq!(found, ids[1..], "{limit}");
     }
     let search = "subject:test".parse().expect("a search");
-    let counts = stage.client.counts(CountBy::To, &search, 1).await.expect("an answer");
+    let counts = stage.client.counts(Of::Queue, CountBy::To, &search, 1).await.expect("an answer");
     assert_eq!((counts.messages, counts.recipients, counts.other_messages), (3, 6, 3));
     assert_eq!((counts.values[0].value.as_str(), counts.values[0].messages), ("r0@example.org", 3));
     let only = Only::default().found_by("to:r2@".parse().expect("a search"));
     let refused = stage.client.delete(ids[0], &only).await.expect_err("another one");
     assert_eq!(refused.kind(), Some(Kind::OtherState));
     stage.client.delete(ids[1], &only).await.expect("this one");
+}
+
+#[tokio::test]
+async fn the_history_is_searched_sorted_and_counted_newest_first_whatever_the_pages() {
+    let stage = stage(100);
+    let mut ids = Vec::new();
+    for recipients in [1, 3, 2, 1] {
+        ids.push(stage.accept(recipients).await);
+        stage.clock.advance(Duration::from_secs(60));
+    }
+    let waiting = ids.pop().expect("four");
+    // What came first goes last.
+    for id in ids.iter().rev() {
+        stage.client.delete(*id, &Only::default()).await.expect("an answer");
+        stage.clock.advance(Duration::from_secs(1));
+    }
+    let read = async |limit, search: &str, sort| {
+        let search: Search = search.parse().expect("a search");
+        let (mut walk, mut found) = (stage.client.walk(Of::History, None).of(search, sort), vec![]);
+        while let Some(page) = walk.page(limit).await.expect("an answer") {
+            found.extend(page.iter().map(|message| message.id));
+        }
+        assert_eq!(walk.next(), None);
+        found
+    };
+    let newest_first: Vec<QueueId> = ids.iter().rev().copied().collect();
+    for limit in [1, 2, 3, 10] {
+        assert_eq!(read(limit, "", None).await, newest_first);
+        assert_eq!(read(limit, "to:r1@", None).await, newest_first[..2]);
+        assert_eq!(read(limit, "to:r2@", None).await, ids[1..2]);
+        assert_eq!(read(limit, "", Some(Sort::Ended)).await, ids, "the end is another order");
+        assert_eq!(read(limit, "state:queued", None).await, []);
+    }
+    let everything = Search::default();
+    let counts = stage.client.counts(Of::History, CountBy::To, &everything, 1).await;
+    let counts = counts.expect("an answer");
+    assert_eq!((counts.messages, counts.recipients), (3, 6));
+    assert_eq!((counts.values[0].value.as_str(), counts.values[0].messages), ("r0@example.org", 3));
+
+    let end = stage.client.finished(ids[0]).await.expect("an answer").end.expect("it has ended");
+    let user = rustix::process::geteuid().as_raw();
+    assert!(end.by.is_some_and(
+        |by| by.ends_with(&format!("user {user}")) || by.ends_with(&format!("(user {user})"))
+    ));
+    assert_eq!(
+        (end.how.as_str(), end.at),
+        ("deleted", stage.clock.wall().before(Duration::from_secs(1)))
+    );
+    let still_there = stage.client.finished(waiting).await.expect_err("it waits");
+    assert!(still_there.to_string().contains("is still in the queue"), "{still_there}");
 }

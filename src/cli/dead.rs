@@ -12,7 +12,7 @@ use super::{
     screen::{Form, Side, Table, clean, when},
 };
 use crate::{
-    admin::{api::Message, client::Client},
+    admin::{api::Message, client::Client, listing::Of},
     clock::Timestamp,
     exit::{Exit, Failure},
     queue::{id::QueueId, search::Search},
@@ -77,7 +77,9 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     match command {
         Command::List => list(out, client, form, now).await,
-        Command::Show { ids } => queue::show(out, client, &ids, form, now).await,
+        Command::Show { ids } => {
+            queue::show(out, client, queue::Place::Anywhere, &ids, form, now).await
+        }
         Command::Resend { which, to: None } => {
             queue::for_each(out, client, which.into(), form, Verb::Retry.into()).await
         }
@@ -100,7 +102,8 @@ async fn list(
 ) -> Result<(), Failure> {
     let columns =
         [("ID", Side::Left), ("DEAD SINCE", Side::Left), ("TO", Side::Left), ("WHY", Side::Left)];
-    let (mut table, mut walk, mut printed) = (Table::new(columns), client.dead(), 0);
+    let (mut table, mut walk, mut printed) =
+        (Table::new(columns), client.walk(Of::DeadLetters, None), 0);
     let mut first = true;
     while let Some(messages) = walk.page(PAGE).await? {
         match form {

@@ -11,6 +11,7 @@ mod dead;
 mod doctor;
 mod fitting;
 mod health;
+mod history;
 mod log;
 mod migrate;
 mod password;
@@ -92,6 +93,13 @@ enum Command {
         remote: remote::Arguments,
         #[command(subcommand)]
         command: dead::Command,
+    },
+    /// Look at messages that have left the queue: relayed, deleted or expired.
+    History {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(subcommand)]
+        command: history::Command,
     },
     /// Show how many recipients may still be written to, and when more.
     Budget(remote::Arguments),
@@ -202,6 +210,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         }
         Command::Dead { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Dead(command))
+        }
+        Command::History { remote, command } => {
+            remote::run(out, config, &remote, remote::Question::History(command))
         }
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
         Command::Health { remote, asked } => {

@@ -18,10 +18,10 @@ use clap::Subcommand;
 
 pub(super) use self::{
     cat::is_for_eyes,
-    list::{List, PAGE},
-    query::as_word,
+    list::{List, PAGE, Wanted, print_wanted},
+    query::{as_word, read as search_of},
     selection::{Chosen, Selection},
-    show::{long, show},
+    show::{Place, long, show},
     state::State,
     verbs::{Deed, Verb, for_each},
 };
@@ -70,7 +70,7 @@ pub(super) async fn run(
     let (selection, verb, yes) = match command {
         Command::List(list) => return list::print_list(out, client, &list, form, now).await,
         Command::Cat(cat) => return cat::print(out, client, cat, form).await,
-        Command::Show { ids } => return show(out, client, &ids, form, now).await,
+        Command::Show { ids } => return show(out, client, Place::Anywhere, &ids, form, now).await,
         Command::Retry(selection) => (selection, Verb::Retry, true),
         Command::Hold(selection) => (selection, Verb::Hold, true),
         Command::Release(selection) => (selection, Verb::Release, true),

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    clients, dead, health, log, queue, reload,
+    clients, dead, health, history, log, queue, reload,
     runtime::Runtime,
     screen::{Form, json},
     status,
@@ -49,6 +49,8 @@ pub(super) enum Question {
     Queue(queue::Command),
     /// Dead letters.
     Dead(dead::Command),
+    /// What has left the queue.
+    History(history::Command),
     /// The budget.
     Budget,
     /// Who has been here.
@@ -112,6 +114,7 @@ async fn ask(
             }
         }
         Question::Dead(command) => dead::run(out, client, command, form, now).await?,
+        Question::History(command) => history::run(out, client, command, form, now).await?,
         Question::Queue(command) => queue::run(out, client, command, form, now).await?,
     }
     Ok(())

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{
     attempts,
     claim::{Claim, ClaimLimits, ClaimedMessage, ClaimedRecipient, Outcome, Settlement},
+    ending::Ending,
     engine::Engine,
     error::QueueError,
     id::QueueId,
@@ -330,7 +331,7 @@ impl<'a> Batch<'a> {
     fn finish(&mut self, id: QueueId, old: &MessageRecord, new: MessageRecord) {
         let is_relayed = new.recipients.iter().all(|recipient| recipient.state.is_relayed());
         if is_relayed && new.untold_success().next().is_none() {
-            self.changes.finish(id, old, new, self.now.wall);
+            self.changes.finish(id, old, new, Ending::Relayed.at(self.now.wall));
         } else {
             self.changes.put(id, Some(old), Some(new));
         }
@@ -418,6 +419,7 @@ mod tests {
             attempts: Vec::new(),
             notices: vec![],
             setbacks: Setbacks::default(),
+            end: None,
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();

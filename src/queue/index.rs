@@ -14,6 +14,7 @@ use std::{
 use thiserror::Error;
 
 use super::{
+    ending::End,
     error::QueueError,
     faults::Faults,
     id::QueueId,
@@ -155,6 +156,9 @@ pub(super) trait Index: Send + Sync + fmt::Debug {
 
     /// A finished message.
     fn finished(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError>;
+
+    /// The id of the first finished message.
+    fn oldest_finished(&self) -> Result<Option<QueueId>, IndexError>;
 
     /// Finished messages before `before`, newest first, with the damaged ones as errors.
     fn history(&self, before: Option<QueueId>) -> Entries<'_>;
@@ -368,12 +372,12 @@ impl Changes {
         &mut self,
         id: QueueId,
         old: &MessageRecord,
-        end: MessageRecord,
-        at: Timestamp,
+        new: MessageRecord,
+        end: End,
     ) {
         self.put(id, Some(old), None);
-        self.history.insert(id, Some(end));
-        self.ended.insert(EndKey { at, id }, true);
+        self.ended.insert(EndKey { at: end.at, id }, true);
+        self.history.insert(id, Some(MessageRecord { end: Some(end), ..new }));
     }
 
     /// Forgets a finished message.

@@ -128,6 +128,10 @@ impl Index for MemoryIndex {
         Ok(self.lock().history.get(&id).cloned())
     }
 
+    fn oldest_finished(&self) -> Result<Option<QueueId>, IndexError> {
+        Ok(self.lock().history.keys().next().copied())
+    }
+
     fn history(&self, before: Option<QueueId>) -> Entries<'_> {
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
         let stored = self.lock();

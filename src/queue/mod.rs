@@ -11,6 +11,7 @@ mod committer;
 mod directory_sync;
 mod doubt;
 pub mod dropped;
+pub(crate) mod ending;
 mod engine;
 mod error;
 mod faults;
@@ -63,10 +64,11 @@ use tracing::error;
 use self::{
     batch::{Batch, Unusable},
     committer::{Job, Shared, Urgency, job},
+    ending::Ending,
     engine::Claims,
     id::{QueueId, QueueIds},
     incoming::IncomingMessage,
-    index::{Index, IndexError, IndexSource, News, is_of_the_future, page, readable},
+    index::{Index, IndexError, IndexSource, News, is_of_the_future, page},
     memory_index::Memory,
     only::Only,
     options::{Options, Room},
@@ -523,8 +525,18 @@ impl Queue {
 
     /// The same, when the message is one of these at that moment; else [`QueueError::OtherState`].
     pub async fn delete_only(&self, id: QueueId, only: &Only) -> Result<(), QueueError> {
+        self.delete_by(id, only, None).await
+    }
+
+    /// The same by this person.
+    pub(crate) async fn delete_by(
+        &self,
+        id: QueueId,
+        only: &Only,
+        person: Option<String>,
+    ) -> Result<(), QueueError> {
         let only = only.clone();
-        self.commit(move |batch| batch.delete_only(id, &only)).await
+        self.commit(move |batch| batch.delete_only(id, &only, person.as_deref())).await
     }
 
     /// The id of the queued message that sorts last: where a walk that begins now ends.
@@ -541,7 +553,18 @@ impl Queue {
     /// before `keep_after`; they keep their reasons in the history. [`QueueError::Conflict`] when that is not, or no longer, so: a
     /// person may have taken it up again.
     pub async fn expire(&self, id: QueueId, keep_after: Timestamp) -> Result<(), QueueError> {
-        self.commit(move |batch| batch.expire(id, keep_after)).await
+        self.commit(move |batch| batch.expire(id, keep_after, Ending::Expired, None)).await
+    }
+
+    /// Removes a message that this person has sent to another address as `new`, on the same terms.
+    pub(crate) async fn redirected(
+        &self,
+        id: QueueId,
+        new: QueueId,
+        person: Option<String>,
+    ) -> Result<(), QueueError> {
+        let (ever, how) = (Timestamp(i64::MAX), Ending::Redirected(new));
+        self.commit(move |batch| batch.expire(id, ever, how, person.as_deref())).await
     }
 
     /// Removes dead letters: messages whose recipients are all relayed, dead or held because no answer came, the last
@@ -629,8 +652,18 @@ impl Queue {
         before: Option<QueueId>,
         limit: usize,
     ) -> Result<Vec<QueuedMessage>, QueueError> {
-        let limit = limit.min(LIST_LENGTH_MAX);
-        self.read(move |index| readable(index.history(before)).take(limit).collect()).await
+        self.read(move |index| page(index.history(before), limit)).await
+    }
+
+    /// A finished message; `None` when it is not known, or in the queue.
+    pub(crate) async fn finished(&self, id: QueueId) -> Result<Option<QueuedMessage>, QueueError> {
+        let found = self.read(move |index| index.finished(id)).await?;
+        Ok(found.map(|record| QueuedMessage { id, record }))
+    }
+
+    /// The id of the finished message that sorts first: where a walk through the history ends.
+    pub(crate) async fn oldest_finished(&self) -> Result<Option<QueueId>, QueueError> {
+        self.read(|index| index.oldest_finished()).await
     }
 
     /// Removes the history of messages that left the queue before `keep_after`. Returns how many entries went.

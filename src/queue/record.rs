@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::{
     about::About,
     attempts::Attempt,
+    ending::End,
     id::QueueId,
     state::{AccountState, Recipient, RecipientState},
 };
@@ -52,6 +53,8 @@ pub struct MessageRecord {
     pub notices: Vec<NoticeSent>,
     /// What its attempts have cost the others.
     pub setbacks: Setbacks,
+    /// How it left the queue; `None` while it is there.
+    pub(crate) end: Option<End>,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
 }
@@ -148,6 +151,7 @@ impl MessageRecord {
             attempts: Vec::new(),
             notices: Vec::new(),
             setbacks: Setbacks::default(),
+            end: None,
             recipients: recipients.collect(),
         }
     }
@@ -279,7 +283,7 @@ mod tests {
     use crate::{
         budget::Event,
         clock::{BootId, Moment},
-        queue::{about::Client, state::AccountCondition},
+        queue::{about::Client, ending::Ending, state::AccountCondition},
     };
 
     #[test]
@@ -340,6 +344,9 @@ mod tests {
                 id: QueueId::from_bytes([7; 16]),
             }],
             setbacks: Setbacks { count: 3, last: Some(Timestamp(6)), stops: 2 },
+            end: Some(
+                Ending::Redirected(QueueId::from_bytes([8; 16])).by(Some("alice"), Timestamp(9)),
+            ),
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

@@ -304,9 +304,7 @@ impl Index for SledIndex {
     }
 
     fn newest(&self) -> Result<Option<QueueId>, IndexError> {
-        let Some((key, _)) = self.messages.last().map_err(failed)? else { return Ok(None) };
-        let id = key.get(..size_of::<QueueId>()).and_then(|id| id.try_into().ok());
-        Ok(id.map(QueueId::from_bytes))
+        Ok(self.messages.last().map_err(failed)?.and_then(|(key, _)| id_of(&key)))
     }
 
     fn has_due(&self, key: &DueKey) -> Result<bool, IndexError> {
@@ -332,6 +330,10 @@ impl Index for SledIndex {
 
     fn finished(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
         self.record_of(&self.history, id)
+    }
+
+    fn oldest_finished(&self) -> Result<Option<QueueId>, IndexError> {
+        Ok(self.history.first().map_err(failed)?.and_then(|(key, _)| id_of(&key)))
     }
 
     fn history(&self, before: Option<QueueId>) -> Entries<'_> {
@@ -388,6 +390,12 @@ impl Index for SledIndex {
         }
         Ok(ids)
     }
+}
+
+/// The message that a part of a record belongs to.
+fn id_of(key: &[u8]) -> Option<QueueId> {
+    let id = key.get(..size_of::<QueueId>())?;
+    Some(QueueId::from_bytes(id.try_into().ok()?))
 }
 
 fn given_up(error: TransactionError<()>) -> IndexError {

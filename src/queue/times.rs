@@ -44,12 +44,17 @@ impl Times for MessageRecord {
             attempts,
             notices,
             setbacks,
+            end,
             recipients,
         } = self;
+        let ended = end.iter_mut().map(|end| &mut end.at);
         let notices = notices.iter_mut().map(|notice| &mut notice.at);
         let attempts = attempts.iter_mut().map(|attempt| &mut attempt.at);
-        for at in
-            notices.chain(attempts).chain([accepted_at, lifetime_from]).chain(&mut setbacks.last)
+        for at in notices
+            .chain(attempts)
+            .chain(ended)
+            .chain([accepted_at, lifetime_from])
+            .chain(&mut setbacks.last)
         {
             *at = change(Kind::Past, *at);
         }

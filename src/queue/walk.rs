@@ -8,15 +8,31 @@ use super::{id::QueueId, listing::QueuedMessage};
 /// Where a walk is, and where it ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Walk {
+    way: Way,
     after: Option<QueueId>,
     until: Option<QueueId>,
+}
+
+/// In which order of the ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The oldest first.
+    Forward,
+    /// The newest first.
+    Backward,
 }
 
 impl Walk {
     /// After a message, up to one.
     #[must_use]
     pub(crate) fn between(after: Option<QueueId>, until: Option<QueueId>) -> Self {
-        Self { after, until }
+        Self { way: Way::Forward, after, until }
+    }
+
+    /// Before a message, back to one.
+    #[must_use]
+    pub(crate) fn back(before: Option<QueueId>, until: Option<QueueId>) -> Self {
+        Self { way: Way::Backward, after: before, until }
     }
 
     /// The last message that was walked over.
@@ -34,13 +50,33 @@ impl Walk {
     /// Whether nothing is left of it.
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
-        self.after >= self.until
+        match (self.after, self.until) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(after), Some(until)) => self.is_at_the_end(after, until),
+        }
+    }
+
+    /// Whether more may follow behind this message.
+    #[must_use]
+    pub(crate) fn goes_on_behind(&self, id: QueueId) -> bool {
+        self.until.is_some_and(|until| !self.is_at_the_end(id, until))
+    }
+
+    fn is_at_the_end(&self, id: QueueId, until: QueueId) -> bool {
+        match self.way {
+            Way::Forward => id >= until,
+            Way::Backward => id <= until,
+        }
     }
 
     /// Steps over the page behind [`Self::after`]: what of it belongs to the walk, which is nothing at its end.
     #[must_use]
     pub(crate) fn take(&mut self, mut page: Vec<QueuedMessage>) -> Vec<QueuedMessage> {
-        page.retain(|message| Some(message.id) <= self.until);
+        page.retain(|message| {
+            self.until
+                .is_some_and(|until| message.id == until || !self.is_at_the_end(message.id, until))
+        });
         self.after = page.last().map_or(self.until, |last| Some(last.id));
         page
     }

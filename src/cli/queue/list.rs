@@ -18,7 +18,7 @@ use crate::{
         api::{Counts, Message},
         client::Client,
         counts::CountBy,
-        listing::Sort,
+        listing::{Of, Sort},
     },
     cli::{
         fitting::{self, age, fitted},
@@ -74,11 +74,44 @@ impl List {
         }
     }
 
-    /// What of the queue is meant.
-    fn search(&self) -> Result<Search, Failure> {
+    fn wanted(&self) -> Result<Wanted, Failure> {
         let state = self.state.map(|state| format!("state:{state}"));
-        query::read(self.words.iter().cloned().chain(state))
+        let search = query::read(self.words.iter().cloned().chain(state))?;
+        let nothing = match self.state {
+            Some(state) if self.words.is_empty() => {
+                Some(format!("There is no message with a {state} recipient"))
+            }
+            _ => None,
+        };
+        Ok(Wanted {
+            of: Of::Queue,
+            search,
+            limit: (!self.all).then_some(self.limit as usize),
+            after: self.after,
+            sort: self.sort,
+            count_by: self.count_by,
+            nothing,
+        })
     }
+}
+
+/// What a list is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Which messages.
+    pub(crate) of: Of,
+    /// Which of them.
+    pub(crate) search: Search,
+    /// How many at most.
+    pub(crate) limit: Option<usize>,
+    /// Behind which one.
+    pub(crate) after: Option<QueueId>,
+    /// In which order.
+    pub(crate) sort: Option<Sort>,
+    /// What is counted instead.
+    pub(crate) count_by: Option<CountBy>,
+    /// What is said where there is none, in other words than usual.
+    pub(crate) nothing: Option<String>,
 }
 
 pub(super) async fn print_list(
@@ -88,23 +121,34 @@ pub(super) async fn print_list(
     form: Form,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let search = list.search()?;
-    if let Some(by) = list.count_by {
-        let counts = client.counts(by, &search, list.limit as usize).await?;
+    print_wanted(out, client, &list.wanted()?, form, now).await
+}
+
+pub(crate) async fn print_wanted(
+    out: &mut dyn Write,
+    client: &Client,
+    wanted: &Wanted,
+    form: Form,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let (of, search) = (wanted.of, &wanted.search);
+    if let Some(by) = wanted.count_by {
+        let most = wanted.limit.unwrap_or(usize::MAX);
+        let counts = client.counts(of, by, search, most).await?;
         return match form {
             Form::Json => Ok(screen::json(out, &counts)?),
             Form::Text => Ok(print_counts(out, &counts, by, now)?),
         };
     }
-    let mut left = if list.all { usize::MAX } else { list.limit as usize };
+    let mut left = wanted.limit.unwrap_or(usize::MAX);
     let mut listing = Listing::new(form, fitting::width());
-    let mut walk = client.queue(list.after).of(search.clone(), list.sort);
+    let mut walk = client.walk(of, wanted.after).of(search.clone(), wanted.sort);
     while left > 0 {
         let Some(messages) = walk.page(left.min(PAGE)).await? else { break };
         listing.page(out, &messages, now)?;
         left -= messages.len();
     }
-    Ok(listing.end(out, list, &search, walk.next())?)
+    Ok(listing.end(out, wanted, walk.next())?)
 }
 
 /// A list that is printed while it is read.
@@ -193,22 +237,19 @@ impl Listing {
     fn end(
         self,
         out: &mut dyn Write,
-        list: &List,
-        search: &Search,
+        wanted: &Wanted,
         next: Option<QueueId>,
     ) -> std::io::Result<()> {
         match (self.form, self.printed, next) {
-            (Form::Text, 0, None) => writeln!(out, "{}", nothing(list, search)),
+            (Form::Text, 0, None) => writeln!(out, "{}", wanted.nothing()),
             (Form::Text, _, Some(id)) => {
-                let words = query::for_a_shell(search);
-                let (sort, all) = match list.sort {
+                let words = query::for_a_shell(&wanted.search);
+                let (sort, all) = match wanted.sort {
                     Some(sort) => (format!(" --sort {}", sort.name()), ""),
                     None => (String::new(), ", or --all"),
                 };
-                writeln!(
-                    out,
-                    "There is more: `pillarbox queue list{words}{sort} --after {id}`{all}."
-                )
+                let list = wanted.command();
+                writeln!(out, "There is more: `pillarbox {list}{words}{sort} --after {id}`{all}.")
             }
             (Form::Text, _, None) => Ok(()),
             (Form::Json, _, next) => self.finish(out, next).map(drop),
@@ -216,18 +257,29 @@ impl Listing {
     }
 }
 
-/// Why a list has no line.
-fn nothing(list: &List, search: &Search) -> String {
-    let after = list.after.map_or_else(String::new, |id| format!(" after {id}"));
-    match list.state {
-        Some(state) if list.words.is_empty() => {
-            format!("There is no message with a {state} recipient{after}.")
+impl Wanted {
+    /// The command that asks for it.
+    fn command(&self) -> &'static str {
+        match self.of {
+            Of::Queue => "queue list",
+            Of::DeadLetters => "dead list",
+            Of::History => "history list",
         }
-        _ if !search.is_everything() => {
-            format!("No message is found by{}{after}.", query::for_a_shell(search))
+    }
+
+    /// Why a list has no line.
+    fn nothing(&self) -> String {
+        let after = self.after.map_or_else(String::new, |id| format!(" after {id}"));
+        match (&self.nothing, self.of) {
+            (Some(words), _) => format!("{words}{after}."),
+            _ if !self.search.is_everything() => {
+                format!("No message is found by{}{after}.", query::for_a_shell(&self.search))
+            }
+            _ if self.after.is_some() => format!("There is nothing{after}."),
+            (None, Of::Queue) => "The queue is empty.".to_owned(),
+            (None, Of::DeadLetters) => "There are no dead letters.".to_owned(),
+            (None, Of::History) => "The history is empty.".to_owned(),
         }
-        _ if list.after.is_some() => format!("There is nothing{after}."),
-        _ => "The queue is empty.".to_owned(),
     }
 }
 

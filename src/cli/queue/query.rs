@@ -23,7 +23,7 @@ pub(crate) fn as_word(argument: OsString) -> OsString {
 }
 
 /// The search that the arguments are together.
-pub(super) fn read(words: impl Iterator<Item = String>) -> Result<Search, Failure> {
+pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Search, Failure> {
     let words = words.collect::<Vec<_>>().join(" ");
     words.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")))
 }

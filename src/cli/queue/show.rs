@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::{
     admin::{
-        api::{Attempt, Because, Departure, Message, Notice, Origin, Recipient},
+        api::{Attempt, Because, Departure, End, Message, Notice, Origin, Recipient},
         client::Client,
     },
     cli::screen::{self, Form, count, labelled, local_in_full, relative, when},
@@ -13,15 +13,28 @@ use crate::{
     queue::id::QueueId,
 };
 
+/// Where a message is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the queue and in the history.
+    Anywhere,
+    /// In the history.
+    History,
+}
+
 pub(crate) async fn show(
     out: &mut dyn Write,
     client: &Client,
+    place: Place,
     ids: &[QueueId],
     form: Form,
     now: Timestamp,
 ) -> Result<(), Failure> {
     for id in ids {
-        let message = client.message(*id).await?;
+        let message = match place {
+            Place::Anywhere => client.message(*id).await?,
+            Place::History => client.finished(*id).await?,
+        };
         match form {
             Form::Json => screen::json(out, &message)?,
             Form::Text => print_message(out, &message, now)?,
@@ -48,6 +61,8 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
     labelled(out, "subject", &subject(message))?;
     let leaves = message.departure.iter().map(|departure| long(departure, now));
     labelled(out, "leaves", &leaves.collect::<Vec<_>>())?;
+    let ended = message.end.iter().map(|end| format!("{}: {}", when(end.at, now), in_short(end)));
+    labelled(out, "ended", &ended.collect::<Vec<_>>())?;
     message
         .recipients
         .iter()
@@ -60,6 +75,13 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
     labelled(out, "attempts", &attempts.collect::<Vec<_>>())?;
     let header = message.header.iter().flat_map(|header| header.lines());
     labelled(out, "header", &header.map(str::to_owned).collect::<Vec<_>>())
+}
+
+/// `relayed`, `deleted by alice (user 1000)`, `redirected as 06hhgq2g000000005jfavybr78 by ...`.
+pub(super) fn in_short(end: &End) -> String {
+    let new = end.new.map_or_else(String::new, |id| format!(" as {id}"));
+    let by = end.by.as_ref().map_or_else(String::new, |person| format!(" by {person}"));
+    format!("{}{new}{by}", end.how)
 }
 
 fn subject(message: &Message) -> Vec<String> {

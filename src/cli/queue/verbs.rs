@@ -15,6 +15,7 @@ use crate::{
         api::{Because, Departure, Kind, Retried},
         client::{Client, ClientError},
         counts::CountBy,
+        listing::Of,
     },
     cli::{
         fitting,
@@ -91,7 +92,7 @@ async fn confirmed(client: &Client, search: &Search) -> Result<Option<QueueId>, 
     if !confirmation::can_ask() {
         return Err(confirmation::missing(search));
     }
-    let counts = client.counts(CountBy::State, search, 1).await?;
+    let counts = client.counts(Of::Queue, CountBy::State, search, 1).await?;
     if counts.messages > 0 {
         confirmation::ask(counts.messages, counts.recipients)?;
     }

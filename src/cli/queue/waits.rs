@@ -2,8 +2,9 @@
 //!
 //! Rule: pure; "now" is said only of mail that nothing keeps. Must not know tables.
 
+use super::show::in_short;
 use crate::{
-    admin::api::{Because, Departure, Message, Recipient},
+    admin::api::{Because, Departure, End, Message, Recipient},
     cli::screen::{count, local, phrase},
     clock::Timestamp,
     message::envelope::Lane,
@@ -11,9 +12,10 @@ use crate::{
 
 /// `waits for the budget until 14:32`, `tried 3 times, next 09:10`, `dead: 550 5.1.1 no such user`.
 pub(super) fn in_words(message: &Message, now: Timestamp) -> String {
-    let standing = match &message.departure {
-        None => ended(message),
-        Some(departure) => waits(message, departure, now),
+    let standing = match (&message.end, &message.departure) {
+        (Some(end), _) => left(message, end, now),
+        (None, None) => ended(message),
+        (None, Some(departure)) => waits(message, departure, now),
     };
     let lane = if message.lane == Lane::Normal.name() {
         String::new()
@@ -21,6 +23,17 @@ pub(super) fn in_words(message: &Message, now: Timestamp) -> String {
         format!(" ({})", message.lane)
     };
     format!("{standing}{}{lane}", others(message))
+}
+
+/// Of a message that has left the queue: `relayed 09:12`, `expired 09:12: 550 5.1.1 no such user`.
+fn left(message: &Message, end: &End, now: Timestamp) -> String {
+    let at = local(end.at, now);
+    let words = in_short(end);
+    let (how, rest) = words.split_at(end.how.len());
+    let dead = message.recipients.iter().filter(|_| end.how == "expired");
+    let why = dead.filter_map(|one| one.reason.as_deref()).next();
+    let why = why.map_or_else(String::new, |why| format!(": {}", phrase(why)));
+    format!("{how} {at}{rest}{why}")
 }
 
 /// Of a message that nothing will happen to by itself.

@@ -7,6 +7,7 @@ use crate::{
     clock::Timestamp,
     queue::{
         claim::Notified,
+        ending::{End, Ending},
         error::QueueError,
         id::QueueId,
         only::Only,
@@ -121,20 +122,31 @@ impl Batch<'_> {
     }
 
     /// Removes a message whose recipients are all relayed, dead or held because no answer came, since before
-    /// `keep_after`.
-    pub(in crate::queue) fn expire(&mut self, id: QueueId, keep_after: Timestamp) -> Answer<()> {
+    /// `keep_after`; `how` says why.
+    pub(in crate::queue) fn expire(
+        &mut self,
+        id: QueueId,
+        keep_after: Timestamp,
+        how: Ending,
+        by: Option<&str>,
+    ) -> Answer<()> {
         // Whoever asks has read the record before; a person may have resent it since.
         let record = self.get(id)?.ok_or(QueueError::NotFound(id))?;
         if !record.is_dead_since_before(keep_after) {
             return Err(QueueError::Conflict(id));
         }
-        self.delete(id, None)
+        self.delete(id, None, how.by(by, self.now.wall))
     }
 
     /// Removes a message that no worker has; `reason` says why, or leaves the reasons of its dead and held
     /// recipients; nobody has decided about these, so they are dead now. It stays in the history, so that its file, should it outlive
     /// a crash, is not taken for a message that was lost.
-    pub(in crate::queue) fn delete(&mut self, id: QueueId, reason: Option<&str>) -> Answer<()> {
+    pub(in crate::queue) fn delete(
+        &mut self,
+        id: QueueId,
+        reason: Option<&str>,
+        end: End,
+    ) -> Answer<()> {
         let now = self.now.wall;
         if self.engine.claimed.contains(id) {
             return Err(QueueError::Conflict(id));
@@ -160,17 +172,22 @@ impl Batch<'_> {
                 recipient.state = RecipientState::Dead { since: now, reason };
             }
         }
-        self.changes.finish(id, &old, deleted, now);
+        self.changes.finish(id, &old, deleted, end);
         Ok(())
     }
 
     /// Removes a message that a person gives up, when it is one of these.
-    pub(in crate::queue) fn delete_only(&mut self, id: QueueId, only: &Only) -> Answer<()> {
+    pub(in crate::queue) fn delete_only(
+        &mut self,
+        id: QueueId,
+        only: &Only,
+        by: Option<&str>,
+    ) -> Answer<()> {
         // What cannot be read is removed whatever it was, but not along with those of a kind.
         if *only != Only::default() {
             only.check(id, &self.get(id)?.ok_or(QueueError::NotFound(id))?, self.now.wall)?;
         }
-        self.delete(id, Some(DELETED))
+        self.delete(id, Some(DELETED), Ending::Deleted.by(by, self.now.wall))
     }
 
     fn edit(

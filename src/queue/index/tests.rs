@@ -10,6 +10,7 @@ use crate::{
     clock::{Clock as _, Kind, ManualClock},
     message::envelope::BodyKind,
     queue::{
+        ending::Ending,
         faults::Step,
         memory_index::Memory,
         record::Setbacks,
@@ -100,6 +101,7 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         attempts: Vec::new(),
         notices: vec![],
         setbacks: Setbacks::default(),
+        end: None,
         recipients: vec![Recipient {
             address: "a@example.net".parse().unwrap(),
             state,
@@ -132,7 +134,7 @@ fn one_of_each() -> Changes {
     changes.put(id(1), None, Some(due_after(Lane::Normal, 1)));
     changes.put(id(2), None, Some(record(Lane::Bulk, dead())));
     let relayed = record(Lane::Normal, RecipientState::Relayed { at: START });
-    changes.finish(id(3), &relayed, relayed.clone(), START);
+    changes.finish(id(3), &relayed, relayed.clone(), Ending::Relayed.at(START));
     let at = ManualClock::new(START).now();
     changes.ledger.insert(4, Some(Event { at, recipients: 2 }));
     changes
@@ -221,7 +223,7 @@ contract! {
             fixture.put(&[(id(number), due_after(Lane::Normal, 1))]);
             let mut changes = Changes::default();
             let end = record(Lane::Normal, RecipientState::Relayed { at: START });
-            changes.finish(id(10 + number), &end, end.clone(), START);
+            changes.finish(id(10 + number), &end, end.clone(), Ending::Relayed.at(START));
             fixture.index().apply(&changes).unwrap();
         }
         let index = fixture.index();
@@ -230,6 +232,7 @@ contract! {
         assert_eq!(index.newest(), Ok(Some(id(3))));
         assert_eq!(ids(index.history(None)), [id(13), id(12), id(11)]);
         assert_eq!(ids(index.history(Some(id(12)))), [id(11)]);
+        assert_eq!(index.oldest_finished(), Ok(Some(id(11))));
     }
 
     fn ends_are_found_from_either_side_and_forgotten_with_their_messages(mut fixture) {
@@ -237,7 +240,7 @@ contract! {
         for number in [2, 1, 3] {
             let mut changes = Changes::default();
             let relayed = record(Lane::Normal, RecipientState::Relayed { at: START });
-            changes.finish(id(number), &relayed, relayed.clone(), end(number).at);
+            changes.finish(id(number), &relayed, relayed.clone(), Ending::Relayed.at(end(number).at));
             fixture.index().apply(&changes).unwrap();
         }
         let index = fixture.index();

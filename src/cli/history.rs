@@ -1,0 +1,112 @@
+//! `pillarbox history`: what has left the queue, how, and who ended it.
+//!
+//! Rule: printed page by page, as the queue is. Must not know how long the history is kept.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    queue::{self, Place, Wanted},
+    screen::Form,
+};
+use crate::{
+    admin::{
+        client::Client,
+        counts::CountBy,
+        listing::{self, Of},
+    },
+    clock::Timestamp,
+    exit::Failure,
+    queue::id::QueueId,
+};
+
+/// What to do with the history.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what has left the queue, the newest message first: what of it, in which order, or how much of it from whom.
+    #[command(visible_alias = "search")]
+    List(List),
+    /// Show messages with every recipient, and every attempt that is kept with the reply, word for word.
+    Show {
+        /// Ids as `history list` prints them.
+        #[arg(required = true)]
+        ids: Vec<QueueId>,
+    },
+}
+
+/// Which part of the history to list.
+#[derive(Clone, Debug, Args)]
+pub(super) struct List {
+    /// Only messages for which every word holds, such as to:boss subject:"toner low" age<2d state:dead;
+    /// docs/operating.md has all keys.
+    #[arg(value_name = "WORDS")]
+    words: Vec<String>,
+    /// The whole history, however long.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// The largest number of messages, or of values with --count-by, to show.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Only messages behind this one in the list.
+    #[arg(long, value_name = "ID")]
+    after: Option<QueueId>,
+    /// Another order than the newest message first.
+    #[arg(long, value_name = "ORDER", conflicts_with = "all")]
+    sort: Option<Sort>,
+    /// Count the messages by what they have in common instead.
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["sort", "after", "all"])]
+    count_by: Option<CountBy>,
+}
+
+/// In which order, instead of the newest message first.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Sort {
+    /// What left the queue last.
+    Ended,
+    /// The oldest first.
+    Age,
+    /// The largest first.
+    Size,
+    /// By the sender.
+    From,
+}
+
+impl From<Sort> for listing::Sort {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::Ended => Self::Ended,
+            Sort::Age => Self::Age,
+            Sort::Size => Self::Size,
+            Sort::From => Self::From,
+        }
+    }
+}
+
+/// Runs one command against the daemon.
+pub(super) async fn run(
+    out: &mut dyn Write,
+    client: &Client,
+    command: Command,
+    form: Form,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    match command {
+        Command::List(list) => queue::print_wanted(out, client, &list.wanted()?, form, now).await,
+        Command::Show { ids } => queue::show(out, client, Place::History, &ids, form, now).await,
+    }
+}
+
+impl List {
+    fn wanted(self) -> Result<Wanted, Failure> {
+        Ok(Wanted {
+            of: Of::History,
+            search: queue::search_of(self.words.into_iter())?,
+            limit: (!self.all).then_some(self.limit as usize),
+            after: self.after,
+            sort: self.sort.map(Into::into),
+            count_by: self.count_by,
+            nothing: None,
+        })
+    }
+}
