@@ -5,6 +5,7 @@
 //! are printed, never those of libraries, which may quote whole conversations. The work never waits for whoever
 //! reads the log. Must not know who logs.
 
+pub(crate) mod dialogue;
 mod level;
 mod lines;
 

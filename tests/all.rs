@@ -43,5 +43,6 @@ mod store_files;
 mod support;
 mod surroundings;
 mod tidy;
+mod trace;
 mod upstreams;
 mod users;

@@ -31,6 +31,7 @@ use super::{
     health::Health,
     log::Log,
     reload::Reload,
+    trace::Wanted,
 };
 use super::{
     counts::CountBy,
@@ -43,6 +44,8 @@ use crate::{
 
 /// Octets of an answer; a page of 1,000 messages with 100 recipients each stays below.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
+/// Octets of an hour's dialogues.
+const TRACE_BYTES_MAX: u64 = 1 << 30;
 /// Octets of an answer that are held before they are looked at: of its header.
 const BUFFER_MAX: usize = 16 * 1024;
 /// How long an answer may take: longer than the server allows itself.
@@ -243,13 +246,27 @@ impl Client {
     ) -> Result<Octets<'_>, ClientError> {
         let query = if as_sent { "?as_sent=true" } else { "" };
         let path = format!("/v1/queue/{id}/message{query}");
-        let opened = tokio::time::timeout(ANSWER_TIMEOUT, self.open(Method::GET, &path)).await;
+        self.stream(&path, MESSAGE_BYTES_MAX).await
+    }
+
+    /// Dialogues as they happen: lines of JSON.
+    pub(crate) async fn trace(&self, wanted: &Wanted) -> Result<Octets<'_>, ClientError> {
+        let client = wanted.client.as_deref().map(|client| format!("&client={}", encoded(client)));
+        let upstream = if wanted.upstream { "&upstream=true" } else { "" };
+        let (client, seconds) = (client.unwrap_or_default(), wanted.seconds.unwrap_or_default());
+        self.stream(&format!("/v1/trace?seconds={seconds}{client}{upstream}"), TRACE_BYTES_MAX)
+            .await
+    }
+
+    /// An answer of at most `left` octets that is read as it comes.
+    async fn stream(&self, path: &str, left: u64) -> Result<Octets<'_>, ClientError> {
+        let opened = tokio::time::timeout(ANSWER_TIMEOUT, self.open(Method::GET, path)).await;
         let opened = opened.map_err(|_| ClientError::Silent(self.socket.clone()))??;
         if !opened.status.is_success() {
             return Err(self.refusal(opened).await);
         }
         let Opened { body, driven, .. } = opened;
-        Ok(Octets { client: self, body, driven, left: MESSAGE_BYTES_MAX })
+        Ok(Octets { client: self, body, driven, left })
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
@@ -327,7 +344,7 @@ struct Opened {
     driven: Driven,
 }
 
-/// The octets of a message that are still to come.
+/// The octets of an answer that are still to come.
 pub(crate) struct Octets<'a> {
     client: &'a Client,
     body: Incoming,
@@ -345,14 +362,14 @@ impl Octets<'_> {
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|error| {
                 let words =
-                    format!("the message broke off ({error}); what came of it is not all of it");
+                    format!("its answer broke off ({error}); what came of it is not all of it");
                 self.client.nonsense(words)
             })?;
             let Ok(block) = frame.into_data() else { continue };
-            self.left = self.left.checked_sub(block.len() as u64).ok_or_else(|| {
-                self.client
-                    .nonsense(format!("the message is longer than {MESSAGE_BYTES_MAX} octets"))
-            })?;
+            self.left = self
+                .left
+                .checked_sub(block.len() as u64)
+                .ok_or_else(|| self.client.nonsense("its answer is longer than may be"))?;
             return Ok(Some(block));
         }
     }

@@ -24,6 +24,7 @@ pub(crate) mod socket;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trace;
 
 /// Where the API listens.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use super::{
     context::{Refusal, Sources},
     counts, health, history, listing, log, metrics, octets, queue,
     socket::{Peer, Port, Socket},
-    status,
+    status, trace,
 };
 use crate::shutdown::{Phase, Watch};
 
@@ -53,6 +53,7 @@ fn router(sources: Sources) -> Router {
         .merge(health::probes())
         .merge(metrics::router())
         .merge(log::router())
+        .merge(trace::router())
         .fallback(|| async {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")
         })

@@ -26,6 +26,7 @@ mod send;
 mod sendmail;
 mod status;
 mod store;
+mod trace;
 mod user;
 
 use std::{
@@ -119,6 +120,14 @@ enum Command {
         remote: remote::Arguments,
         #[command(flatten)]
         asked: log::Arguments,
+    },
+    /// Show what the relay and a client, or the relay and the upstream, say to each other as it happens; without passwords and
+    /// the text of messages.
+    Trace {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        asked: trace::Arguments,
     },
     /// Have the daemon read its configuration anew; says what waits for a restart. A bad file changes nothing.
     Reload(remote::Arguments),
@@ -222,6 +231,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
             remote::run(out, config, &remote, remote::Question::Log(asked))
         }
         Command::Auth(command) => auth::run(out, config, &command),
+        Command::Trace { remote, asked } => {
+            remote::run(out, config, &remote, remote::Question::Trace(asked))
+        }
         Command::Reload(remote) => remote::run(out, config, &remote, remote::Question::Reload),
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),

@@ -15,7 +15,7 @@ use super::{
     clients, dead, health, history, log, queue, reload,
     runtime::Runtime,
     screen::{Form, json},
-    status,
+    status, trace,
 };
 use crate::{
     admin::{
@@ -59,6 +59,8 @@ pub(super) enum Question {
     Health(Grade),
     /// How much is logged, or the order to log more or less.
     Log(log::Arguments),
+    /// Dialogues as they happen.
+    Trace(trace::Arguments),
     /// The order to read the configuration anew.
     Reload,
     /// Not a question: open the account.
@@ -102,6 +104,7 @@ async fn ask(
         Question::Clients => show(out, form, &client.clients().await?, clients::print)?,
         Question::Health(grade) => health::run(out, client, form, grade).await?,
         Question::Log(arguments) => log::run(out, client, form, &arguments).await?,
+        Question::Trace(arguments) => trace::run(out, client, form, &arguments).await?,
         Question::Reload => reload::run(out, client, form).await?,
         Question::Resume => {
             let answer = client.resume().await?;

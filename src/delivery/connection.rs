@@ -285,7 +285,9 @@ impl Connection {
     where
         F: FnOnce() -> Result<(), QueueError> + Send,
     {
-        let seconds = reader.size_bytes() / SPEED_MIN;
+        let octets = reader.size_bytes();
+        self.wire.note(&format!("({octets} octets of a message)"));
+        let seconds = octets / SPEED_MIN;
         let limit = self.limits.block + Duration::from_secs(seconds);
         let sent = match timeout(limit, self.send_text(reader)).await {
             Ok(Ok(dot)) => self.send_final_dot(dot, before_final_dot, cell).await,
@@ -324,6 +326,7 @@ impl Connection {
             return Sent::Unreadable(error);
         }
         cell.enter(Stage::FinalDot);
+        self.wire.note(".");
         self.wire.gathered().extend_from_slice(dot);
         match self.wire.flush(self.limits.block).await {
             Err(fault) if !self.wire.has_let_go() => Sent::Broken(fault),

@@ -19,7 +19,10 @@ use tokio_rustls::{
 };
 
 use super::answer::Fault;
-use crate::smtp::client::reply::{Reply, ReplyBuffer};
+use crate::{
+    smtp::client::reply::{Reply, ReplyBuffer},
+    telemetry::dialogue::{Peer, Speaker},
+};
 
 /// Octets that are gathered before they are written. Commands, and the end of a short message with its
 /// final dot, leave in one TLS record and one packet.
@@ -33,6 +36,7 @@ pub(super) struct Wire {
     gathered: Vec<u8>,
     written: usize,
     said_anything: bool,
+    speaker: Speaker,
 }
 
 enum Transport {
@@ -60,6 +64,7 @@ impl Wire {
             gathered: Vec::new(),
             written: 0,
             said_anything: false,
+            speaker: Speaker::new(Peer::Upstream),
         }
     }
 
@@ -83,7 +88,21 @@ impl Wire {
 
     /// Gathers a line.
     pub(super) fn say(&mut self, line: &str) {
+        self.speaker.says(line);
         self.gathered.extend_from_slice(line.as_bytes());
+    }
+
+    /// Gathers a line of a login, of which nobody sees more than the mechanism.
+    pub(super) fn say_secret(&mut self, line: &str) {
+        let mechanism = line.strip_prefix("AUTH ").and_then(|rest| rest.split_whitespace().next());
+        let seen = mechanism.map_or_else(|| "***".to_owned(), |name| format!("AUTH {name} ***"));
+        self.speaker.says(&seen);
+        self.gathered.extend_from_slice(line.as_bytes());
+    }
+
+    /// Tells whoever watches what else goes over the wire.
+    pub(super) fn note(&self, text: &str) {
+        self.speaker.says(text);
     }
 
     /// Writes what was gathered, when that is much.
@@ -146,7 +165,16 @@ impl Wire {
     async fn read_reply(&mut self) -> Result<Reply, Fault> {
         loop {
             match self.buffer.reply() {
-                Ok(Some(reply)) => return Ok(reply),
+                Ok(Some(reply)) => {
+                    if self.speaker.is_watched() {
+                        let last = reply.lines.len().saturating_sub(1);
+                        for (number, line) in reply.lines.iter().enumerate() {
+                            let mark = if number < last { '-' } else { ' ' };
+                            self.speaker.hears(&format!("{}{mark}{line}", reply.code));
+                        }
+                    }
+                    return Ok(reply);
+                }
                 Ok(None) => self.receive().await?,
                 Err(error) => return Err(Fault::Garbled(error.to_string())),
             }

@@ -23,6 +23,7 @@ use crate::{
     queue::{QueueError, id::QueueId, incoming::IncomingMessage},
     shutdown::{Phase, Watch},
     smtp::server::{Client, Credentials, Refusal, Session, Step, Transaction},
+    telemetry::dialogue::{self, Speaker},
 };
 
 /// Serves one client until the session ends.
@@ -56,6 +57,7 @@ pub(super) async fn serve_at(
         service,
         rules,
         session,
+        speaker: Speaker::new(dialogue::Peer::Client(client.address)),
         message: None,
         link: Link::Open,
         closing: Closing::OnOurOwn,
@@ -77,6 +79,7 @@ struct Connection<'a> {
     /// What the configuration said when it began.
     rules: Arc<Rules>,
     session: Session,
+    speaker: Speaker,
     message: Option<InTransfer>,
     link: Link,
     closing: Closing,
@@ -119,8 +122,13 @@ impl Connection<'_> {
         let mut draining = pin!(shutdown.reached(Phase::Draining));
         let mut told = false;
         let mut answered = true;
+        let mut octets = 0;
         loop {
+            self.session.keep_heard(self.speaker.is_watched());
             let step = self.session.step();
+            for line in self.session.take_heard() {
+                self.speaker.hears(&line);
+            }
             self.note_quirks();
             if !matches!(step, Step::NeedInput) {
                 answered = true;
@@ -130,8 +138,13 @@ impl Connection<'_> {
                 Step::Send(bytes) => self.send(&bytes).await,
                 Step::Admit { declared_bytes } => self.admit(declared_bytes),
                 Step::Begin(transaction) => self.begin(transaction).await,
-                Step::Body(bytes) => self.write(&bytes).await,
+                Step::Body(bytes) => {
+                    octets += bytes.len();
+                    self.write(&bytes).await;
+                }
                 Step::Store => {
+                    self.speaker
+                        .hears(&format!("({} octets of a message)", std::mem::take(&mut octets)));
                     self.store().await;
                     timeouts.message_stored();
                 }
@@ -213,6 +226,9 @@ impl Connection<'_> {
     }
 
     async fn send(&mut self, bytes: &[u8]) {
+        if self.speaker.is_watched() {
+            self.speaker.says(&String::from_utf8_lossy(bytes));
+        }
         let (clients, now) = (&self.service.clients, self.service.clock.now());
         let tell = |kind| self.tell(kind);
         let refusals = transaction_log::replies(self.client, self.uid(), bytes, tell);

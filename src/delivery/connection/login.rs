@@ -44,7 +44,7 @@ impl Connection {
             }
         };
         for (position, line) in dialogue.iter().enumerate() {
-            self.wire.say(line);
+            self.wire.say_secret(line);
             let reply = self.reply(Stage::Auth).await?;
             match reply.code {
                 235 => return Ok(()),
@@ -106,7 +106,7 @@ impl Connection {
         line: &str,
     ) -> Result<Option<String>, Answer> {
         let mut words = String::new();
-        self.wire.say(line);
+        self.wire.say_secret(line);
         let mut reply = self.reply(Stage::Auth).await?;
         if reply.code == 334 {
             words = Challenge::read(&reply.text).words();

@@ -55,6 +55,9 @@ impl Session {
         };
         let line = self.input.take_line(AUTHENTICATION_LINE_BYTES_MAX);
         self.input.wipe_used();
+        if let (Some(heard), true) = (&mut self.heard, line != Line::Incomplete) {
+            heard.push("***".to_owned());
+        }
         self.state = match line {
             Line::Incomplete => {
                 self.state = State::LoggingIn(exchange);

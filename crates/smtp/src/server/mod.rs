@@ -74,6 +74,8 @@ pub struct Session {
     refused_recipients: usize,
     login_failures: u32,
     commands_without_message: u32,
+    /// What the client has said, while somebody wants to see it.
+    heard: Option<Vec<String>>,
     messages: u32,
 }
 
@@ -107,6 +109,7 @@ impl Session {
             refused_recipients: 0,
             login_failures: 0,
             commands_without_message: 0,
+            heard: None,
             messages: 0,
         }
     }
@@ -116,6 +119,19 @@ impl Session {
     /// first step was taken before the greeting: a stranger who speaks that early is sent away.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.input.receive(bytes);
+    }
+
+    /// Whether command lines are kept for [`Session::take_heard`].
+    pub fn keep_heard(&mut self, keeps: bool) {
+        if keeps != self.heard.is_some() {
+            self.heard = keeps.then(Vec::new);
+        }
+    }
+
+    /// The command lines since the last call, for whoever watches the dialogue: without the words of a login, and without
+    /// what is no command at all, which may be a password that went astray. Each step adds no more than came in.
+    pub fn take_heard(&mut self) -> Vec<String> {
+        self.heard.as_mut().map(mem::take).unwrap_or_default()
     }
 
     /// What to do next. `Admit`, `Begin` and `Store` are questions: answer them before the next call.

@@ -433,3 +433,29 @@ fn a_proposed_queue_id_is_heard_from_a_program_of_this_host_and_from_nobody_else
     assert!(!format!("{steps:?}").contains("XQUEUEID"), "it is not advertised");
     assert_eq!(talk_of(false, false).0, None);
 }
+
+#[test]
+fn what_is_heard_for_a_watcher_has_no_login_and_nothing_that_is_not_a_command() {
+    let mut session = session(true);
+    talk(&mut session, b"EHLO before\r\n");
+    assert_eq!(session.take_heard(), Vec::<String>::new(), "nobody watches");
+    session.keep_heard(true);
+    let lines = b"EHLO a\r\nAUTH PLAIN AGFsaWNlAGh1bnRlcjI=\r\nAUTH hunter2\r\naHVudGVyMg==\r\nMAIL FROM:nonsense at b\r\n\
+                  MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhunter2\r\n.\r\nQUIT\r\n";
+    talk(&mut session, lines);
+    let heard = session.take_heard();
+    let shown: Vec<&str> = heard.iter().map(String::as_str).collect();
+    let expected = [
+        "EHLO a",
+        "AUTH PLAIN ***",
+        "AUTH ***",
+        "(12 octets that are not a command)",
+        "MAIL FROM:nonsense at b",
+        "MAIL FROM:<a@b>",
+        "RCPT TO:<c@d>",
+        "DATA",
+        "QUIT",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(session.take_heard(), Vec::<String>::new(), "each line once");
+}

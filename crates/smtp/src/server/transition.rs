@@ -5,6 +5,7 @@
 
 use super::{
     COMMANDS_WITHOUT_MESSAGE_MAX, ERRORS_MAX, MESSAGES_MAX, REFUSED_RECIPIENTS_MAX, Session, Step,
+    auth_exchange::Mechanism,
     command::{CHUNK_USAGE, Command},
     error::CommandError,
     extension,
@@ -14,6 +15,33 @@ use super::{
     state::{Hello, State},
 };
 use crate::quirk::{Quirk, Quirks};
+
+/// A command line as it may be seen.
+fn shown(line: &[u8], command: Option<&Command>) -> String {
+    let is_envelope =
+        [b"MAIL", b"RCPT", b"EHLO", b"HELO"].iter().any(|verb| begins_with(line, verb));
+    let is_known = matches!(
+        command,
+        Some(
+            Command::Data
+                | Command::Bdat { .. }
+                | Command::StartTls
+                | Command::Rset
+                | Command::Noop
+                | Command::Vrfy
+                | Command::Help
+                | Command::Quit
+        )
+    );
+    match command {
+        _ if is_envelope || is_known => String::from_utf8_lossy(line).into_owned(),
+        Some(Command::Auth { mechanism, .. }) if Mechanism::read(mechanism).is_some() => {
+            format!("AUTH {} ***", mechanism.to_ascii_uppercase())
+        }
+        Some(Command::Auth { .. }) => "AUTH ***".to_owned(),
+        _ => format!("({} octets that are not a command)", line.len()),
+    }
+}
 
 impl Session {
     /// Greets, unless a client that is not trusted has not waited for it.
@@ -67,7 +95,11 @@ impl Session {
             return true;
         }
         let mut quirks = Quirks::default();
-        match Command::parse(&line, &mut quirks) {
+        let parsed = Command::parse(&line, &mut quirks);
+        if let Some(heard) = &mut self.heard {
+            heard.push(shown(&line, parsed.as_ref().ok()));
+        }
+        match parsed {
             Err(error) if self.is_text(Err(&error)) => self.close(&reply::malformed(&error)),
             Ok(command) if self.is_text(Ok(&command)) => self.close(&reply::unknown_command()),
             // How many octets follow is not known, and they must not be taken for commands.

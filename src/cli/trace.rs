@@ -1,0 +1,112 @@
+//! `pillarbox trace`: what the relay and a client, or the relay and its upstream, say to each other as it happens.
+
+use std::{io::Write, time::Duration};
+
+use clap::Args;
+
+use super::screen::{Form, clean, count, span};
+use crate::{
+    admin::{
+        client::Client,
+        trace::{SHOWN_MAX, Said, Shown, Wanted},
+    },
+    clock::Timestamp,
+    exit::{Exit, Failure},
+};
+
+/// Octets of a line of the answer: one of a dialogue, escaped.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(super) struct Arguments {
+    /// The dialogues with this client, or with the clients of this network; programs of this host are 127.0.0.1.
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        required_unless_present = "upstream",
+        conflicts_with = "upstream"
+    )]
+    client: Option<String>,
+    /// The dialogues with the upstream.
+    #[arg(long)]
+    upstream: bool,
+    /// How long, at most an hour.
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = time)]
+    time: Duration,
+}
+
+/// A time such as `5min`.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text.trim())
+        .map_err(|_| "write a time such as 30s or 5min".to_owned())?;
+    if time.as_secs() == 0 || time > SHOWN_MAX {
+        return Err("it can be a second to an hour".to_owned());
+    }
+    Ok(time)
+}
+
+pub(super) async fn run(
+    out: &mut dyn Write,
+    client: &Client,
+    form: Form,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
+    let Arguments { client: network, upstream, time } = arguments.clone();
+    let wanted = Wanted { client: network, upstream, seconds: Some(time.as_secs()) };
+    let mut octets = client.trace(&wanted).await?;
+    if form == Form::Text {
+        let whose = wanted.client.as_deref().unwrap_or("the upstream");
+        writeln!(out, "Watching dialogues with {whose} for {} (Ctrl-C ends it).", span(time))?;
+        out.flush()?;
+    }
+    let mut line = Vec::new();
+    while let Some(block) = octets.next().await? {
+        for piece in block.split_inclusive(|octet| *octet == b'\n') {
+            line.extend_from_slice(piece);
+            if line.len() > LINE_BYTES_MAX {
+                return Err(Failure::new(Exit::Unavailable, "the daemon's answer has no lines"));
+            }
+            if line.ends_with(b"\n") {
+                print(out, form, line.trim_ascii())?;
+                line.clear();
+            }
+        }
+        // Whoever watches is to see it now.
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn print(out: &mut dyn Write, form: Form, line: &[u8]) -> Result<(), Failure> {
+    if line.is_empty() {
+        return Ok(());
+    }
+    if form == Form::Json {
+        out.write_all(line)?;
+        return Ok(writeln!(out)?);
+    }
+    let shown: Shown = serde_json::from_slice(line).map_err(|error| {
+        Failure::new(Exit::Unavailable, format!("the daemon's answer is not understood: {error}"))
+    })?;
+    Ok(writeln!(out, "{}", words(&shown))?)
+}
+
+fn words(shown: &Shown) -> String {
+    match shown {
+        Shown::Missed { missed } => {
+            format!("({} left out: too many at once)", count(*missed, "line"))
+        }
+        Shown::Said(Said { at, connection, client, by_client, text }) => {
+            let peer = client.map_or_else(|| "upstream".to_owned(), |client| client.to_string());
+            let side = if *by_client { "C:" } else { "S:" };
+            format!("{} {peer} #{connection} {side} {}", clock_time(*at), clean(text))
+        }
+    }
+}
+
+/// `14:32:07.012`, local time.
+fn clock_time(at: Timestamp) -> String {
+    let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
+}
