@@ -5,6 +5,8 @@
 
 mod operator;
 
+pub(super) use self::operator::KEPT;
+
 use std::time::Duration;
 
 use super::{

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use super::{
     faults::Faults,
+    held_marks,
     id::QueueId,
     index::{Index, IndexError},
     portable::PortableMessage,
@@ -143,7 +144,11 @@ impl Inspection {
             Known::Queued(record) if record.recipients.len() == envelope.forward_paths.len() => {
                 record.recipients
             }
-            _ => MessageRecord::new(&envelope, message.len() as u64, "").recipients,
+            _ => {
+                let record = MessageRecord::new(&envelope, message.len() as u64, "");
+                let accepted_at = record.accepted_at;
+                held_marks::applied(&self.path(id), record, accepted_at).recipients
+            }
         };
         Ok(PortableMessage { id, envelope, recipients, message })
     }

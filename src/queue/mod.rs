@@ -19,6 +19,8 @@ mod faults;
 mod fixtures;
 #[doc(hidden)]
 pub mod fuzzing;
+mod held_marks;
+mod holding;
 pub mod id;
 pub mod incoming;
 mod index;
@@ -66,6 +68,7 @@ use self::{
     committer::{Job, Shared, Urgency, job},
     ending::Ending,
     engine::Claims,
+    held_marks::held_reason,
     id::{QueueId, QueueIds},
     incoming::IncomingMessage,
     index::{Index, IndexError, IndexSource, News, is_of_the_future, page},
@@ -117,6 +120,8 @@ pub struct Queue {
     memory: Option<Memory>,
     /// Held for the lock on it, until the queue is closed.
     lock: Mutex<Option<StateLock>>,
+    /// One verb at a time that holds messages or lets them go.
+    holds: tokio::sync::Mutex<()>,
 }
 
 impl Queue {
@@ -213,6 +218,7 @@ impl Queue {
             shared,
             memory: None,
             lock: Mutex::new(Some(lock)),
+            holds: tokio::sync::Mutex::default(),
         })
     }
 
@@ -271,14 +277,16 @@ impl Queue {
         let Err(QueueError::Corrupt { id, reason }) = claim else { return claim };
         // The record is damaged and the file may be fine: a new record is made from the file.
         let shared = Arc::clone(&self.shared);
-        let described = blocking(move || shared.spool.describe(id)).await?;
-        match described {
-            Ok(described) => {
+        let rebuilt = blocking(move || {
+            // The clock may have been wrong when its file was written.
+            let record = arriving(shared.spool.describe(id)?.record(), now.wall);
+            Ok::<_, ReadError>(shared.spool.as_marked(id, record, now.wall))
+        });
+        match rebuilt.await? {
+            Ok(record) => {
                 error!(%id, error = reason, "a record is damaged; it is rebuilt from the message's file");
-                let record = described.record();
                 self.commit(move |batch| {
-                    // The clock may have been wrong when its file was written.
-                    batch.changes.put(id, None, Some(arriving(record, batch.now.wall)));
+                    batch.changes.put(id, None, Some(record));
                     Ok(Claim::Idle { next: Some(now.wall) })
                 })
                 .await
@@ -368,6 +376,11 @@ impl Queue {
         let _taken_until_the_record_is_on_its_way = finished.reserved_id.clone();
         let (id, record, is_new) = (finished.id, finished.record.clone(), finished.is_new);
         let (part, rest) = finished.into_part()?;
+        if let Some(reason) = held_reason(&record).map(str::to_owned) {
+            let spool = Arc::clone(&self.shared.spool);
+            let marked = blocking(move || spool.mark_held(id, &reason)).await?;
+            marked.map_err(|error| refused(&error))?;
+        }
         self.shared.spool.store(id, part, rest).await?;
         // The message cannot be lost from here on: whatever happens to the record, the file is found.
         self.shared.messages.fetch_add(1, Ordering::Relaxed);
@@ -479,23 +492,6 @@ impl Queue {
         })
     }
 
-    /// Makes every held, dead or waiting recipient due at once, with a new lifetime. Returns how many
-    /// there were.
-    pub async fn retry(&self, id: QueueId, now: Timestamp) -> Result<u32, QueueError> {
-        self.retry_only(id, now, &Only::default()).await
-    }
-
-    /// The same, when the message is one of these at that moment; else [`QueueError::OtherState`].
-    pub async fn retry_only(
-        &self,
-        id: QueueId,
-        now: Timestamp,
-        only: &Only,
-    ) -> Result<u32, QueueError> {
-        let only = only.clone();
-        self.commit(move |batch| batch.retry(id, now, &only)).await
-    }
-
     /// Holds every waiting recipient until a person retries or deletes the message.
     pub async fn hold(
         &self,
@@ -504,18 +500,6 @@ impl Queue {
         reason: String,
     ) -> Result<u32, QueueError> {
         self.commit(move |batch| batch.hold(id, now, &reason)).await
-    }
-
-    /// Holds every waiting recipient of a message that is one of these until [`Queue::release`]; the number of them.
-    pub(crate) async fn keep(&self, id: QueueId, only: &Only) -> Result<u32, QueueError> {
-        let only = only.clone();
-        self.commit(move |batch| batch.keep(id, &only)).await
-    }
-
-    /// Makes the recipients due that [`Queue::keep`] has held.
-    pub(crate) async fn release(&self, id: QueueId, only: &Only) -> Result<u32, QueueError> {
-        let only = only.clone();
-        self.commit(move |batch| batch.release(id, &only)).await
     }
 
     /// Removes a message for good. [`QueueError::Conflict`] while a worker has it.

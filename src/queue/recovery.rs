@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use super::{
     batch::{Batch, Fate, Unusable},
     engine::{Claims, Engine},
+    held_marks::{self, held_reason},
     id::QueueId,
     index::{Changes, DeadKey, DueKey, FoundEvents, Index, IndexError, IndexSource, OpenError},
     record::MessageRecord,
@@ -384,12 +385,14 @@ impl Reconciliation<'_> {
     pub(super) fn run(self, mut engine: Engine) -> Result<Reconciled, IndexError> {
         let listing = self.spool.list().map_err(|error| IndexError::Failed(error.to_string()))?;
         let mut unclaimed: HashSet<QueueId> = listing.messages.into_iter().collect();
+        let mut marked: HashSet<QueueId> = listing.held.into_iter().collect();
         let mut found = Contents::default();
         let mut batch = Batch::new(&mut engine, self.index, self.now);
         for entry in self.index.messages(None) {
             match entry {
                 Ok((id, record)) => {
                     let present = unclaimed.remove(&id);
+                    self.mark(id, &record, marked.remove(&id));
                     self.record(&mut found, &mut batch, id, &record, present)?;
                 }
                 Err(IndexError::Damaged { id, reason }) => {
@@ -401,6 +404,10 @@ impl Reconciliation<'_> {
             self.write(&mut batch, CHUNK)?;
         }
         self.write(&mut batch, 0)?;
+        // A mark whose message is gone; those of the others are read with their files.
+        for id in marked.difference(&unclaimed) {
+            held_marks::forget(&self.spool.path(*id));
+        }
         for id in unclaimed {
             self.file(&mut found, &mut batch, id)?;
             self.write(&mut batch, CHUNK)?;
@@ -458,6 +465,18 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
+    /// A hold and its mark: a crash may have come between the two, and the record says what was answered.
+    fn mark(&self, id: QueueId, record: &MessageRecord, is_marked: bool) {
+        let result = match (held_reason(record), is_marked) {
+            (Some(reason), false) => self.spool.mark_held(id, reason),
+            (None, true) => self.spool.unmark_held(id),
+            (Some(_), true) | (None, false) => Ok(()),
+        };
+        if let Err(error) = result {
+            error!(%id, error = %error, "the mark of a held message cannot be written; a new index would not know that it is held");
+        }
+    }
+
     /// A file without a readable record: relayed or deleted already, or to be queued (again). Trouble with
     /// one file never keeps the others waiting.
     fn file(
@@ -475,6 +494,7 @@ impl Reconciliation<'_> {
         match self.describe(id) {
             Ok(described) => {
                 let record = arriving(described.record(), self.now.wall);
+                let record = self.spool.as_marked(id, record, self.now.wall);
                 info!(%id, "a message without a record is queued from its file");
                 found.messages += 1;
                 found.bytes += record.size_bytes;

@@ -15,12 +15,13 @@ use super::{
     directory_sync::{self, DirectorySync},
     error::QueueError,
     faults::{Faults, Step},
+    held_marks,
     id::QueueId,
     record::MessageRecord,
     reserved_ids::ReservedId,
     spool_file::{self, Described, MessageReader, ReadError},
 };
-use crate::{reasons, sync};
+use crate::{clock::Timestamp, reasons, sync};
 
 /// Sub-directories of the spool. A message's directory follows from its time (it changes every 65 s),
 /// so that messages that come together share one directory sync.
@@ -49,6 +50,8 @@ pub(super) struct Listing {
     pub(super) messages: Vec<QueueId>,
     /// Messages whose client was not answered.
     pub(super) parts: Vec<PathBuf>,
+    /// Messages that are marked as held.
+    pub(super) held: Vec<QueueId>,
 }
 
 impl Spool {
@@ -139,18 +142,20 @@ impl Spool {
     pub(super) fn remove(&self, id: QueueId) -> io::Result<()> {
         self.faults.at(Step::Unlink)?;
         match fs::remove_file(self.path(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => held_marks::forget(&self.path(id)),
         }
+        Ok(())
     }
 
     /// Moves a damaged message out of the way of the others. Returns where it is now.
     pub(super) fn set_aside(&self, id: QueueId) -> io::Result<PathBuf> {
         let target = self.damaged.join(id.to_string());
         match fs::rename(self.path(id), &target) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(target),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => held_marks::forget(&self.path(id)),
         }
+        Ok(target)
     }
 
     /// How many files have been set aside.
@@ -169,7 +174,32 @@ impl Spool {
         Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
     }
 
-    fn path(&self, id: QueueId) -> PathBuf {
+    /// Marks a message as held for this reason.
+    pub(super) fn mark_held(&self, id: QueueId, reason: &str) -> io::Result<()> {
+        held_marks::make(&self.path(id), reason, &self.faults)
+    }
+
+    /// Takes the mark away.
+    pub(super) fn unmark_held(&self, id: QueueId) -> io::Result<()> {
+        held_marks::remove(&self.path(id), &self.faults)
+    }
+
+    /// Whether a message is marked as held.
+    pub(super) fn is_marked(&self, id: QueueId) -> bool {
+        held_marks::is_there(&self.path(id))
+    }
+
+    /// The record of a message that was made from its file, held when it is marked.
+    pub(super) fn as_marked(
+        &self,
+        id: QueueId,
+        record: MessageRecord,
+        now: Timestamp,
+    ) -> MessageRecord {
+        held_marks::applied(&self.path(id), record, now)
+    }
+
+    pub(super) fn path(&self, id: QueueId) -> PathBuf {
         path_below(&self.root, id)
     }
 }
@@ -188,6 +218,8 @@ pub(super) fn list_below(root: &Path) -> io::Result<Listing> {
             let Some(name) = name.to_str() else { continue };
             if let Ok(id) = name.parse() {
                 listing.messages.push(id);
+            } else if let Some(Ok(id)) = name.strip_suffix(held_marks::SUFFIX).map(str::parse) {
+                listing.held.push(id);
             } else if name.ends_with(PART_SUFFIX) {
                 listing.parts.push(root.join(format!("{number:02x}")).join(name));
             }

@@ -20,7 +20,7 @@ use crate::{
 const DELETED: &str = "deleted by a person";
 
 /// Why a recipient is held that a person wants to keep.
-const KEPT: &str = "held by a person";
+pub(in crate::queue) const KEPT: &str = "held by a person";
 
 /// The same of one to whom no answer had come: it is sent once more at most.
 const KEPT_UNANSWERED: &str = "held by a person; no answer had come to an earlier attempt";
