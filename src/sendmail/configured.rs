@@ -95,13 +95,7 @@ impl Source {
                 _ => None,
             });
             let value = match entry.map(|value| value.get_ref()) {
-                // As the daemon reads it: a relative path is relative to the file.
-                Some(DeValue::String(value)) if PATHS.contains(key) && value.contains('/') => {
-                    path.parent().map_or_else(
-                        || value.to_string(),
-                        |parent| parent.join(value.as_ref()).to_string_lossy().into_owned(),
-                    )
-                }
+                Some(DeValue::String(value)) if PATHS.contains(key) => beside(path, value),
                 Some(DeValue::String(value)) => value.to_string(),
                 Some(DeValue::Integer(value)) => value.as_str().to_owned(),
                 _ => continue,
@@ -172,6 +166,15 @@ const KEYS: &[(&str, &str)] = &[
 
 /// Those of them that are paths.
 const PATHS: &[&str] = &["socket", "drop_directory", "aliases_file"];
+
+/// A path as the daemon reads it: a relative one is relative to the file. With a slash, so that nobody takes it for a host.
+fn beside(file: &Path, value: &str) -> String {
+    if value.is_empty() || value == "off" {
+        return value.to_owned();
+    }
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or_else(|| Path::new(".")).join(value).to_string_lossy().into_owned()
+}
 
 /// A number of octets, with or without a unit, as relay.toml writes it.
 fn octets(text: &str) -> Option<u64> {
@@ -310,6 +313,14 @@ mod tests {
             (configured.socket, configured.drop_directory),
             (Some("/etc/pillarbox/run/s".into()), None)
         );
+        let text = "[sendmail]\nsocket = \"s\"\ndrop_directory = \"drop\"\n";
+        for (file, directory) in
+            [("/etc/pillarbox/relay.toml", "/etc/pillarbox"), ("relay.toml", ".")]
+        {
+            let configured = Source::of_text(text, Path::new(file)).configured();
+            let [socket, dropped] = ["s", "drop"].map(|name| Some(Path::new(directory).join(name)));
+            assert_eq!((configured.socket, configured.drop_directory), (socket, dropped));
+        }
     }
 
     #[test]
