@@ -14,7 +14,7 @@ use clap::{Args, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 
 use super::{
-    fitting::terminal_columns,
+    fitting::{line_width, wrapped},
     remote,
     runtime::Runtime,
     screen::{self, count},
@@ -37,9 +37,6 @@ use crate::{
 const DAEMON_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a test message may take to be relayed.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
-/// Columns of a line where no terminal says how many it has, and the fewest that make sense.
-const WIDTH: usize = 100;
-const WIDTH_MIN: usize = 50;
 /// The longest name of a check.
 const NAME_WIDTH: usize = 20;
 /// Verdict, name and the gaps behind them.
@@ -112,7 +109,7 @@ pub(super) fn run(
     if arguments.remote.json {
         screen::json(out, &document(&report))?;
     } else {
-        print(out, &report, width())?;
+        print(out, &report, line_width())?;
     }
     let asks_the_daemon =
         is_absent && (arguments.send || wanted.iter().any(|name| doctor::needs_daemon(name)));
@@ -183,12 +180,6 @@ fn document(report: &Report) -> Value {
     })
 }
 
-/// Columns of a line: the terminal's, or what COLUMNS says.
-fn width() -> usize {
-    let of_variable = || std::env::var("COLUMNS").ok()?.parse().ok();
-    terminal_columns().or_else(of_variable).unwrap_or(WIDTH).max(WIDTH_MIN)
-}
-
 fn print(out: &mut dyn Write, report: &Report, width: usize) -> std::io::Result<()> {
     let room = width.saturating_sub(MARGIN);
     for Finding { name, outcome } in &report.findings {
@@ -221,32 +212,6 @@ fn print(out: &mut dyn Write, report: &Report, width: usize) -> std::io::Result<
         report.count(Verdict::Fail),
         report.count(Verdict::Skipped),
     )
-}
-
-/// Lines of at most so many characters, broken between words where there are any.
-fn wrapped(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut length = 0;
-    for word in text.split(' ') {
-        let characters: Vec<char> = word.chars().collect();
-        if length > 0 && length + 1 + characters.len() > room {
-            lines.push(String::new());
-            length = 0;
-        }
-        if length > 0 {
-            lines.last_mut().into_iter().for_each(|line| line.push(' '));
-            length += 1;
-        }
-        for character in characters {
-            if length == room {
-                lines.push(String::new());
-                length = 0;
-            }
-            lines.last_mut().into_iter().for_each(|line| line.push(character));
-            length += 1;
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

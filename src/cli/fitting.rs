@@ -10,6 +10,9 @@ use std::{
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS_USUAL: usize = 80;
+/// Columns of a line where no terminal says how many it has, and the fewest that make sense.
+const WIDTH: usize = 100;
+const WIDTH_MIN: usize = 50;
 
 /// Columns of the terminal that standard output is; `None` when it is none, and nothing is cut.
 #[must_use]
@@ -62,6 +65,40 @@ fn columns(character: char) -> usize {
         | 0x20000..=0x3fffd => 2,
         _ => 1,
     }
+}
+
+/// Columns of a line: the terminal's, or what COLUMNS says.
+#[must_use]
+pub(super) fn line_width() -> usize {
+    let of_variable = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal_columns().or_else(of_variable).unwrap_or(WIDTH).max(WIDTH_MIN)
+}
+
+/// Lines of at most so many characters, broken between words where there are any.
+#[must_use]
+pub(super) fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut length = 0;
+    for word in text.split(' ') {
+        let characters: Vec<char> = word.chars().collect();
+        if length > 0 && length + 1 + characters.len() > room {
+            lines.push(String::new());
+            length = 0;
+        }
+        if length > 0 {
+            lines.last_mut().into_iter().for_each(|line| line.push(' '));
+            length += 1;
+        }
+        for character in characters {
+            if length == room {
+                lines.push(String::new());
+                length = 0;
+            }
+            lines.last_mut().into_iter().for_each(|line| line.push(character));
+            length += 1;
+        }
+    }
+    lines
 }
 
 /// `45 s`, `12 min`, `3 h`, `2 d`: the largest unit, for a column.
