@@ -38,6 +38,7 @@ mod rewrite;
 mod scenarios;
 mod sendmail;
 mod settings;
+mod setup;
 mod store_contract;
 mod store_files;
 mod support;

@@ -70,6 +70,13 @@ pub(super) fn run(
     }
 }
 
+/// Has the owner consent, as `auth google` without a flag does.
+pub(super) fn consent(out: &mut dyn Write, config: Option<&Path>) -> Result<(), Failure> {
+    let settings = settings::load(config)?;
+    let arguments = Google { port: 0, wait: CONSENT_WAIT, testing: false, import: None };
+    google(out, &Account::consenting(&settings)?, &arguments)
+}
+
 /// An account that logs in with tokens.
 struct Account<'a> {
     settings: &'a Settings,
@@ -168,6 +175,8 @@ impl From<TokenError> for Failure {
     }
 }
 
+/// How long a consent is waited for.
+const CONSENT_WAIT: Duration = Duration::from_secs(10 * 60);
 /// Octets of a line that is read from the terminal; more cannot be an address.
 const LINE_LENGTH_MAX: u64 = 16 * 1024;
 /// Lines that wait to be looked at.

@@ -24,6 +24,7 @@ mod sandbox;
 mod screen;
 mod send;
 mod sendmail;
+mod setup;
 mod status;
 mod store;
 mod trace;
@@ -58,6 +59,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set up: ask for the account and write, prove and start what is needed; a call that was interrupted goes on.
+    Setup(Box<setup::Arguments>),
     /// Run the daemon.
     Run {
         /// If there is no account, say so and end with exit code 0 instead of 78: for the unit of a package that
@@ -208,6 +211,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
     let config = arguments.config.as_deref();
     match arguments.command {
+        Command::Setup(arguments) => setup::run(out, config, &arguments),
         Command::Run { skip_without_account } => run::run(out, config, skip_without_account),
         Command::Sandbox(arguments) => sandbox::run(out, config, &arguments),
         Command::Check { account: true, .. } => check::account(config),

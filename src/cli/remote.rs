@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Options of every command that asks the daemon.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long, global = true)]

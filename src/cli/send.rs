@@ -36,6 +36,8 @@ use crate::{
 
 /// Between two looks at the message.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Seconds that a message is waited for.
+const WAIT_SECONDS: u64 = 120;
 /// The socket for mail lies beside the admin socket, under this name, unless the configuration says otherwise.
 const MAIL_SOCKET: &str = "submit.sock";
 /// Who gets it when nobody is named: whoever reads the mail of this host.
@@ -58,7 +60,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value_t = 120,
+        default_value_t = WAIT_SECONDS,
         requires = "wait",
         value_parser = clap::value_parser!(u64).range(1..=86_400)
     )]
@@ -86,14 +88,37 @@ pub(super) fn run(
     })
 }
 
+impl Arguments {
+    /// A message to these, which is waited for.
+    fn to(to: Vec<String>, remote: remote::Arguments) -> Self {
+        Self { to, from: None, wait: true, timeout: WAIT_SECONDS, remote }
+    }
+}
+
 /// Hands a test message for root to the daemon.
 pub(super) fn hand_over_to_root(
     config: Option<&Path>,
     remote: &remote::Arguments,
 ) -> Result<QueueId, Failure> {
-    let arguments =
-        Arguments { to: Vec::new(), from: None, wait: false, timeout: 0, remote: remote.clone() };
-    hand_over(config, &arguments)
+    hand_over(config, &Arguments::to(Vec::new(), remote.clone()))
+}
+
+/// Hands one for somebody to the daemon of this configuration.
+pub(super) fn hand_over_to(config: Option<&Path>, to: &str) -> Result<QueueId, Failure> {
+    hand_over(config, &Arguments::to(vec![to.to_owned()], remote::Arguments::default()))
+}
+
+/// Shows each of its stages, as `--wait` does.
+pub(super) fn watch(
+    out: &mut dyn Write,
+    config: Option<&Path>,
+    id: QueueId,
+) -> Result<(), Failure> {
+    let arguments = Arguments::to(Vec::new(), remote::Arguments::default());
+    let runtime = Runtime::of_a_question()?;
+    remote::with_client(config, &arguments.remote, |client| {
+        runtime.block_on(follow(out, &client, &arguments, id))
+    })
 }
 
 /// What has become of it after so long at most.

@@ -246,7 +246,12 @@ pub(crate) fn password_fault(login: &Login, host: &str) -> Option<String> {
         Err(CredentialError::File { .. } | CredentialError::Permissions { .. }) => return None,
         Err(error) => return Some(error.to_string()),
     };
-    let (text, source) = (password.expose(), name(source));
+    fault(&password, name(source), host)
+}
+
+/// What is wrong with a password, before anybody tries it.
+fn fault(password: &Secret, source: String, host: &str) -> Option<String> {
+    let text = password.expose();
     if text.trim().is_empty() {
         return Some(CredentialError::Empty(source).to_string());
     }
@@ -369,6 +374,21 @@ fn first_line(output: &[u8]) -> Secret {
     let text = Zeroizing::new(String::from_utf8_lossy(output).into_owned());
     let line = text.split('\n').next().unwrap_or_default();
     Secret::new(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+/// A password that somebody has just given, as it is stored; or what is wrong with it.
+pub(crate) fn typed_password(password: &Secret, host: &str) -> Result<Secret, String> {
+    let password = normalized(password);
+    match fault(&password, "this".to_owned(), host) {
+        Some(words) => Err(words),
+        None => Ok(password),
+    }
+}
+
+/// The password in a file that nobody else can read.
+pub(crate) fn password_in(path: &Path) -> Option<Secret> {
+    let source = PasswordSource::File(path.to_owned());
+    read(&source, Duration::ZERO).ok().map(|password| normalized(&password))
 }
 
 #[cfg(test)]

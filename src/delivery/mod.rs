@@ -45,7 +45,7 @@ mod wording;
 mod worker;
 
 pub use answer::Stage;
-pub(crate) use credential::password_fault;
+pub(crate) use credential::{password_fault, password_in, typed_password};
 pub use gmail_replies::{KnownReply, known_replies};
 pub use options::{IpFamily, Limits, Login, Options, PasswordSource, Tls, Uncertain, Way};
 pub use pool::{Pool, PoolHandle};

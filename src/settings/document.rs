@@ -82,7 +82,8 @@ impl Document {
         Ok(Self::new(path.to_owned(), text, sections))
     }
 
-    fn new(path: PathBuf, text: String, sections: &[Section]) -> Self {
+    /// The file as it is, or as it would be.
+    pub(super) fn new(path: PathBuf, text: String, sections: &[Section]) -> Self {
         // The recoverable parse finds the keys of a file that has a mistake elsewhere.
         let (table, _) = DeTable::parse_recoverable(&text);
         let mut keys = BTreeMap::new();

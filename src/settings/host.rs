@@ -201,6 +201,14 @@ impl Machine {
     /// The host's own addresses that the whole internet can have a route to.
     #[must_use]
     pub(crate) fn public_addresses(&self) -> Vec<IpAddr> {
+        let mut addresses = self.addresses();
+        addresses.retain(|address| is_public(*address));
+        addresses
+    }
+
+    /// The host's own addresses.
+    #[must_use]
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         let mut addresses: Vec<IpAddr> = Vec::new();
         let mut leaf: Option<Ipv4Addr> = None;
         for line in self.fib_trie.lines().map(str::trim) {
@@ -212,7 +220,6 @@ impl Machine {
         }
         let words = self.if_inet6.lines().filter_map(|line| line.split_whitespace().next());
         addresses.extend(words.filter_map(hexadecimal).map(IpAddr::V6));
-        addresses.retain(|address| is_public(*address));
         // The main and the local table both name an address.
         addresses.sort_unstable();
         addresses.dedup();

@@ -115,6 +115,25 @@ pub fn load_in(
     let document = find_file(explicit, surroundings)?
         .map(|path| Document::read(&path, &load::sections()))
         .transpose()?;
+    of_document(document, surroundings)
+}
+
+/// What this process would read in a file with this text, which need not be written yet.
+pub(crate) fn judge(path: &Path, text: String) -> Result<Settings, SettingsError> {
+    let document = Document::new(path.to_owned(), text, &load::sections());
+    of_document(Some(document), &Surroundings::of_this_process())
+}
+
+/// The text of a configuration, whatever it says.
+pub(crate) fn text_of(path: &Path) -> Result<String, SettingsError> {
+    Document::read(path, &[]).map(|document| document.text().to_owned())
+}
+
+fn of_document(
+    document: Option<Document>,
+    surroundings: &Surroundings,
+) -> Result<Settings, SettingsError> {
+    let variables = &surroundings.variables;
     let Layers { sections, unread, mut problems } = load::read(document.as_ref(), variables);
     let Some(sections) = sections else { return Err(SettingsError::Invalid(problems)) };
     let source = document
@@ -242,9 +261,16 @@ impl Settings {
             Source::File(path) => path.display().to_string(),
             Source::Defaults => format!("./{LOCAL_FILE} or {SYSTEM_FILE}"),
         };
+        let option = match &self.source {
+            Source::File(path) if path != Path::new(SYSTEM_FILE) => {
+                format!(" --config {}", path.display())
+            }
+            Source::File(_) | Source::Defaults => String::new(),
+        };
         format!(
             "there is no account to relay through ({})\n\n\
-             Add these two lines under [upstream] in {file}:\n\n\
+             Run: pillarbox setup{option}\n\n\
+             It asks for what is needed, or takes it by flags. By hand, add these two lines under [upstream] in {file}:\n\n\
              \x20   username = \"you@gmail.com\"\n\
              \x20   password_file = \"/etc/pillarbox/password\"\n\n\
              or set two environment variables:\n\n\

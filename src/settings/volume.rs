@@ -116,6 +116,11 @@ pub(super) fn trouble(kept: Kept, directory: &Path, mount: &Mount) -> Option<(St
     Some((format!("{name} {place} {what}"), remedy))
 }
 
+/// Whether the file system goes when its container is removed.
+pub(crate) fn ends_with_its_container(mount: &Mount) -> bool {
+    end(mount) == Some(End::Container)
+}
+
 fn end(mount: &Mount) -> Option<End> {
     let kind = mount.kind.as_str();
     let names: Vec<&str> = mount.root.components().filter_map(name).collect();

@@ -11,3 +11,4 @@ pub(crate) mod outage;
 pub(crate) mod playground;
 pub(crate) mod submitter;
 pub(crate) mod syncs;
+pub(crate) mod terminal;

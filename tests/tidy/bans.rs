@@ -80,6 +80,7 @@ pub(super) const BANS: &[Ban] = &[
             "src/settings/notify.rs",
             // To the disk, in a file of mode 0600.
             "src/delivery/oauth/token_file.rs",
+            "src/cli/setup/deed.rs",
         ],
         reason: "invariant 9: secrets leave through the files named for it",
     },

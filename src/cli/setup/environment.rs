@@ -1,0 +1,142 @@
+//! Variables and the name of a secret file: a container is given these instead of files that are edited.
+//!
+//! Rule: no secret is asked for or shown; the password goes from its owner's hands into a file on the host. Pure.
+
+use super::{
+    answers::{listeners, login, networks},
+    questions::{Answers, Login, Name},
+};
+
+/// The server that knows a host by its address.
+const RELAY_SERVICE: &str = "smtp-relay.gmail.com";
+/// Where engines mount secrets.
+const SECRETS: &str = "/run/secrets";
+
+/// What is handed to the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Handed {
+    /// Names and values.
+    pub(super) variables: Vec<(String, String)>,
+    /// The file on the host, where it is mounted, and what is in it.
+    pub(super) secret: Option<Secret>,
+}
+
+/// A file that is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Secret {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) content: &'static str,
+}
+
+/// What the answers come to.
+pub(super) fn handed(answers: &Answers) -> Handed {
+    let mut variables = Vec::new();
+    let mut set = |section: &str, key: &str, value: Option<String>| {
+        let name = format!("PILLARBOX__{section}__{key}");
+        variables.extend(value.map(|value| (name, value)));
+    };
+    let account = answers.get(&Name::Account).cloned();
+    let file = |name| answers.get(&name).cloned().unwrap_or_default();
+    let mounted = |from: String, name: &str, content| {
+        Some(Secret { from, to: format!("{SECRETS}/{name}"), content })
+    };
+    let own = || Some("/var/lib/pillarbox/queue/oauth-token.json".to_owned());
+    let secret = match login(answers) {
+        Some(Login::AppPassword) => {
+            set("UPSTREAM", "USERNAME", account.clone());
+            mounted("pillarbox-password".to_owned(), "pillarbox-password", "the app password")
+        }
+        Some(Login::Consent) => {
+            set("UPSTREAM", "USERNAME", account.clone());
+            set("UPSTREAM", "AUTH", Some("oauth".to_owned()));
+            set("UPSTREAM", "OAUTH_CLIENT_FILE", Some(format!("{SECRETS}/client.json")));
+            set("UPSTREAM", "OAUTH_TOKEN_FILE", own());
+            mounted(file(Name::ClientFile), "client.json", "the OAuth client")
+        }
+        Some(Login::ServiceAccount) => {
+            set("UPSTREAM", "USERNAME", account.clone());
+            set("UPSTREAM", "AUTH", Some("service-account".to_owned()));
+            set(
+                "UPSTREAM",
+                "SERVICE_ACCOUNT_FILE",
+                Some(format!("{SECRETS}/service-account.json")),
+            );
+            mounted(file(Name::KeyFile), "service-account.json", "the key of the service account")
+        }
+        Some(Login::None) => {
+            set("UPSTREAM", "HOST", Some(RELAY_SERVICE.to_owned()));
+            set("UPSTREAM", "AUTH", Some("none".to_owned()));
+            None
+        }
+        None => None,
+    };
+    let reader = answers
+        .get(&Name::RootTo)
+        .filter(|reader| secret.is_none() || Some(*reader) != account.as_ref());
+    set("IDENTITY", "ADMIN", reader.cloned());
+    let networks = networks(answers);
+    if !networks.is_empty() {
+        let words = |list: Vec<String>| Some(list.join(","));
+        let listeners = listeners(answers).iter().map(ToString::to_string).collect();
+        set("LISTENER", "ADDRESSES", words(listeners));
+        // A list of one's own takes the place of the default, which is this host.
+        let own = ["127.0.0.0/8", "::1/128"].map(str::to_owned);
+        let networks = own.into_iter().chain(networks.iter().map(ToString::to_string)).collect();
+        set("LISTENER", "TRUSTED_NETWORKS", words(networks));
+    }
+    Handed { variables, secret }
+}
+
+/// The same for a person, as flags of `docker run`.
+pub(super) fn words(handed: &Handed) -> String {
+    let mut words = String::from(
+        "This is a container: give it these variables and files, and start it anew.\n\n",
+    );
+    for (name, value) in &handed.variables {
+        words += &format!("  -e {name}={value}\n");
+    }
+    if let Some(Secret { from, to, content }) = &handed.secret {
+        words += &format!("  -v \"$PWD/{}\":{to}:ro\n\n", from.rsplit('/').next().unwrap_or(from));
+        words += &format!(
+            "That file on the host has {content}, and only the container's user may read it:\n\n"
+        );
+        let stdin = "/dev/stdin";
+        let source = if from == "pillarbox-password" { stdin } else { from };
+        let name = from.rsplit('/').next().unwrap_or(from);
+        words += &format!("  install -m 0400 -o 65532 {source} {name}\n");
+        if source == stdin {
+            words += "\nPaste the sixteen letters from https://myaccount.google.com/apppasswords there, Enter, Ctrl-D.\n";
+        }
+    }
+    words + "\n" + "docs/containers.md has the same for Compose and Kubernetes.\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_gets_variables_and_a_secret_file_and_no_secret_is_shown() {
+        let answers: Answers = [
+            (Name::Account, "me@gmail.com"),
+            (Name::Login, "app-password"),
+            (Name::RootTo, "me@gmail.com"),
+            (Name::Serve, "172.18.0.128/25"),
+            (Name::Listen, "0.0.0.0:25"),
+        ]
+        .map(|(name, text)| (name, text.to_owned()))
+        .into();
+        let words = words(&handed(&answers));
+        for line in [
+            "-e PILLARBOX__UPSTREAM__USERNAME=me@gmail.com",
+            "-e PILLARBOX__LISTENER__ADDRESSES=0.0.0.0:25",
+            "-e PILLARBOX__LISTENER__TRUSTED_NETWORKS=127.0.0.0/8,::1/128,172.18.0.128/25",
+            "-v \"$PWD/pillarbox-password\":/run/secrets/pillarbox-password:ro",
+            "install -m 0400 -o 65532 /dev/stdin pillarbox-password",
+        ] {
+            assert!(words.contains(line), "{line}: {words}");
+        }
+        assert!(!words.contains("ADMIN"), "the account is the default: {words}");
+    }
+}

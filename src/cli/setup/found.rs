@@ -1,0 +1,236 @@
+//! The machine as `pillarbox setup` finds it: the files that are there already, who we are, and which programs run.
+//!
+//! Rule: what is found is never asked again. Read once before each plan and changed in nothing; no secret is kept. Files of
+//! the machine are read below one root, so that a test makes a machine of files.
+
+use std::{
+    env, fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    edit::Written,
+    questions::{Answers, Login, Name, THIS_HOST},
+    service,
+};
+use crate::{
+    careful_file::is_root,
+    exit::{Exit, Failure},
+    settings::{self, LOCAL_FILE, SYSTEM_FILE, host, volume},
+};
+
+/// Where a password lies when nothing else is said: beside the configuration.
+const PASSWORD_FILE: &str = "password";
+/// The variable that names the configuration.
+const CONFIG_VARIABLE: &str = "PILLARBOX_CONFIG";
+/// There where systemd is the first process (sd_booted(3)).
+const BOOTED: &str = "run/systemd/system";
+/// Where the unit may be.
+const UNIT_DIRECTORIES: [&str; 3] =
+    ["etc/systemd/system", "lib/systemd/system", "usr/lib/systemd/system"];
+/// What engines put into a container.
+const MARKS_OF_CONTAINERS: [&str; 2] = [".dockerenv", "run/.containerenv"];
+/// The drop-in of the socket unit that is ours.
+const DROP_IN: &str = "etc/systemd/system/pillarbox.socket.d/setup.conf";
+/// The port of whoever may open it, and of everybody else.
+const PORT: u16 = 25;
+const PORT_OF_USERS: u16 = 2525;
+
+/// The machine.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// The configuration that is made or changed.
+    pub(super) config: PathBuf,
+    /// Its text, when it is there.
+    pub(super) text: Option<String>,
+    /// What that says.
+    pub(super) written: Written,
+    /// Whether the directory of the configuration is there.
+    pub(super) has_directory: bool,
+    /// Whether it is the configuration that the service reads.
+    pub(super) is_system: bool,
+    /// Whether we are root.
+    pub(super) is_root: bool,
+    /// Whether there is a file where the password belongs.
+    pub(super) has_password: bool,
+    /// Whether the unit is there and systemd runs.
+    pub(super) has_unit: bool,
+    /// Whether it runs.
+    pub(super) is_active: bool,
+    /// The text of our drop-in of the socket unit.
+    pub(super) drop_in: Option<String>,
+    /// Where that drop-in is.
+    pub(super) drop_in_path: PathBuf,
+    /// This host's addresses.
+    pub(super) addresses: Vec<IpAddr>,
+    /// The home of whoever calls.
+    pub(super) home: Option<PathBuf>,
+    /// Whether this is a container whose files nobody edits.
+    pub(super) is_container: bool,
+}
+
+impl Found {
+    /// Looks at everything. `explicit` is the configuration that was named.
+    pub(super) fn look(explicit: Option<&Path>, root: &Path) -> Result<Self, Failure> {
+        let is_root = is_root();
+        let system_file = root.join(SYSTEM_FILE.trim_start_matches('/'));
+        let variable =
+            env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let named = explicit.map(Path::to_owned).or(variable);
+        let is_container = named.is_none() && is_container(root);
+        // The copy of relay.toml in the current directory may be that of the source: it must be named.
+        let config = named.unwrap_or_else(|| match is_root {
+            true => system_file.clone(),
+            false => PathBuf::from(".").join(LOCAL_FILE),
+        });
+        let text = text_of(&config)?;
+        let written = Written::read(text.as_deref().unwrap_or_default()).map_err(|what| {
+            let words = format!(
+                "{}: {what}; correct that first. See it with: pillarbox check --config {0}",
+                config.display()
+            );
+            Failure::new(Exit::Configuration, words)
+        })?;
+        let is_system = config == system_file;
+        let has_unit = is_system
+            && root.join(BOOTED).exists()
+            && UNIT_DIRECTORIES
+                .iter()
+                .any(|directory| root.join(directory).join(service::UNIT).exists());
+        let drop_in_path = root.join(DROP_IN);
+        let mut found = Self {
+            has_directory: parent(&config).is_dir(),
+            is_active: has_unit && service::is_active(),
+            drop_in: fs::read_to_string(&drop_in_path).ok(),
+            drop_in_path,
+            addresses: host::Machine::below(root).addresses(),
+            home: env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
+            has_password: false,
+            config,
+            text,
+            written,
+            is_system,
+            is_root,
+            has_unit,
+            is_container,
+        };
+        found.has_password = found.password_file().symlink_metadata().is_ok();
+        Ok(found)
+    }
+
+    /// The directory of the configuration.
+    pub(super) fn directory(&self) -> &Path {
+        parent(&self.config)
+    }
+
+    /// Where the password belongs.
+    pub(super) fn password_file(&self) -> PathBuf {
+        let written = self.written.text("upstream", "password_file");
+        self.directory().join(written.as_deref().unwrap_or(PASSWORD_FILE))
+    }
+
+    /// The path as relay.toml has it: one that is beside it, in an ordinary user's directory, stays when that is moved.
+    pub(super) fn written_path(&self, path: &Path) -> String {
+        let beside = path.strip_prefix(self.directory()).ok().filter(|_| !self.is_system);
+        beside.unwrap_or(path).display().to_string()
+    }
+
+    /// Whether the password comes from a place that is not a file of ours.
+    pub(super) fn has_other_password(&self) -> bool {
+        ["password", "password_command"].iter().any(|key| self.written.has("upstream", key))
+    }
+
+    /// The port on which mail is taken when nothing else is said.
+    pub(super) fn port(&self) -> u16 {
+        if self.is_root { PORT } else { PORT_OF_USERS }
+    }
+
+    /// The way to log in that is configured, as far as it is.
+    fn login(&self) -> Option<Login> {
+        let has = |key| self.written.has("upstream", key);
+        match self.written.text("upstream", "auth").as_deref() {
+            Some("oauth") => has("oauth_client_file").then_some(Login::Consent),
+            Some("service-account") => has("service_account_file").then_some(Login::ServiceAccount),
+            Some("none") => Some(Login::None),
+            _ => (has("username") && (has("password_file") || self.has_other_password()))
+                .then_some(Login::AppPassword),
+        }
+    }
+
+    /// What the files say already: questions that need not be asked.
+    pub(super) fn answers(&self) -> Answers {
+        let text = |section, key| self.written.text(section, key);
+        let mut answers = Answers::new();
+        let mut say = |name, text: Option<String>| {
+            text.into_iter().for_each(|text| drop(answers.insert(name, text)));
+        };
+        let (account, login) = (text("upstream", "username"), self.login());
+        say(Name::Account, account.clone());
+        say(Name::Login, login.map(|login| login.name().to_owned()));
+        let path = |key| {
+            let path = text("upstream", key)?;
+            Some(self.directory().join(path).display().to_string())
+        };
+        say(Name::ClientFile, path("oauth_client_file"));
+        say(Name::KeyFile, path("service_account_file"));
+        let admin = text("identity", "admin");
+        // Whoever has configured an account has left the rest as it is.
+        let is_complete = login.is_some() && (account.is_some() || login == Some(Login::None));
+        say(Name::RootTo, admin.or_else(|| account.filter(|_| is_complete)));
+        let trusted = self.written.trusted();
+        let trusted: Vec<String> = trusted
+            .iter()
+            .filter(|network| !network.addr().is_loopback())
+            .map(ToString::to_string)
+            .collect();
+        let serve = if trusted.is_empty() { THIS_HOST.to_owned() } else { trusted.join(" ") };
+        say(Name::Serve, Some(serve).filter(|_| is_complete));
+        let addresses = self.written.list("listener", "addresses").map(|list| list.join(" "));
+        say(Name::Listen, addresses.filter(|_| is_complete && !trusted.is_empty()));
+        answers
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_nothing(config: &str) -> Self {
+        Self {
+            config: config.into(),
+            text: None,
+            written: Written::read("").expect("nothing is TOML"),
+            has_directory: true,
+            is_system: false,
+            is_root: false,
+            has_password: false,
+            has_unit: false,
+            is_active: false,
+            drop_in: None,
+            drop_in_path: "/etc/systemd/system/pillarbox.socket.d/setup.conf".into(),
+            addresses: Vec::new(),
+            home: Some("/home/me".into()),
+            is_container: false,
+        }
+    }
+}
+
+fn text_of(config: &Path) -> Result<Option<String>, Failure> {
+    match config.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        _ => Ok(Some(settings::text_of(config)?)),
+    }
+}
+
+/// The directory of a file; that of a bare name is the current one.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    }
+}
+
+fn is_container(root: &Path) -> bool {
+    let mount = || host::Machine::below(root).mount(Path::new("/"));
+    let is_marked = || MARKS_OF_CONTAINERS.iter().any(|mark| root.join(mark).exists());
+    !root.join(BOOTED).exists()
+        && (is_marked() || mount().is_some_and(|mount| volume::ends_with_its_container(&mount)))
+}

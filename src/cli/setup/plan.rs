@@ -1,0 +1,441 @@
+//! The plan of `pillarbox setup`, from the answers and from what is on the machine: files with their modes, then the service.
+//!
+//! Rule: what is done already is not in it, so a second plan is what the first one left. Pure.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use super::{
+    answers::{listeners, login, networks},
+    edit::{self, Change, Setting},
+    found::{Found, parent},
+    questions::{Answers, Login, Name},
+    service,
+};
+
+/// Gmail's server for accounts, and the one that knows a host by its address.
+pub(super) const GMAIL: &str = "smtp.gmail.com";
+const RELAY_SERVICE: &str = "smtp-relay.gmail.com";
+/// Modes of directories and of files without a secret.
+const DIRECTORY_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
+/// Of files with a secret: their owner's alone, or for the service's group to read as well.
+pub(super) const SECRET_MODE: u32 = 0o600;
+const GROUP_MODE: u32 = 0o640;
+/// The keys of each way to log in.
+const PASSWORD_KEYS: [&str; 3] = ["password_file", "password_command", "password"];
+const CLIENT_KEYS: [&str; 4] =
+    ["oauth_client_file", "oauth_client_id", "oauth_client_secret_file", "oauth_client_secret"];
+const KEY_KEY: &str = "service_account_file";
+const TOKEN_KEY: &str = "oauth_token_file";
+/// The head of a relay.toml that was not there.
+const NEW_FILE: &str = "\
+# Pillarbox. `pillarbox setup` has written this; change what you like. What is not here has its default: the annotated
+# relay.toml of the documentation has every key, and `pillarbox check` shows what is used.
+
+[upstream]
+";
+/// The head of the drop-in.
+const NEW_DROP_IN: &str = "# Written by `pillarbox setup`: the addresses of listener.addresses in relay.toml.\n[Socket]\n";
+
+/// One thing that is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Makes a directory.
+    Directory { path: PathBuf },
+    /// Stores the password that was given.
+    Password { path: PathBuf, replaces: bool },
+    /// Copies a secret file to where the relay may read it.
+    Copy { from: PathBuf, to: PathBuf, for_service: bool, replaces: bool },
+    /// Writes relay.toml.
+    Config { path: PathBuf, text: String, changes: Vec<Change>, is_new: bool },
+    /// Writes the drop-in of the socket unit.
+    DropIn { path: PathBuf, text: String, replaces: bool },
+    /// Tries the login.
+    Prove { host: String, account: Option<String> },
+    /// Calls systemctl.
+    Service { arguments: Vec<&'static str>, why: &'static str },
+}
+
+/// All of it, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) deeds: Vec<Deed>,
+    /// What a person should know beside it.
+    pub(super) notes: Vec<String>,
+    /// Whose files they will be.
+    pub(super) owner: &'static str,
+}
+
+/// What is to be done beside the answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Orders {
+    /// A password was given that is to be stored.
+    pub(super) stores_password: bool,
+    /// The login is tried.
+    pub(super) proves: bool,
+    /// An earlier call has changed files that the service has not read.
+    pub(super) service_is_due: bool,
+}
+
+/// Makes the plan. It fails only when relay.toml has a form that cannot be edited.
+pub(super) fn make(answers: &Answers, found: &Found, orders: Orders) -> Result<Plan, String> {
+    let mut deeds = Vec::new();
+    if !found.has_directory {
+        deeds.push(Deed::Directory { path: found.directory().to_owned() });
+    }
+    if orders.stores_password {
+        let path = found.password_file();
+        deeds.push(Deed::Password { replaces: found.has_password, path });
+    }
+    let secret = secret_file(answers, found);
+    deeds.extend(secret.as_ref().and_then(|(from, to)| copy(from, to, found)));
+    let secret = secret.map(|(_, to)| to);
+    let changes = changes(answers, found, secret.as_deref(), orders.stores_password);
+    let old = found.text.as_deref();
+    let text = edit::apply(old.unwrap_or(NEW_FILE), &changes)?;
+    if old != Some(text.as_str()) {
+        let path = found.config.clone();
+        deeds.push(Deed::Config { path, text, changes, is_new: old.is_none() });
+    }
+    let drop_in = drop_in(answers, found);
+    let has_drop_in = drop_in.is_some();
+    deeds.extend(drop_in);
+    let changes_files = !deeds.is_empty();
+    if orders.proves {
+        deeds.push(Deed::Prove {
+            host: host(answers, found),
+            account: answers.get(&Name::Account).cloned(),
+        });
+    }
+    deeds.extend(service(found, changes_files || orders.service_is_due, has_drop_in));
+    let owner = if found.is_root { "root" } else { "you" };
+    Ok(Plan { deeds, notes: notes(answers, found), owner })
+}
+
+impl Plan {
+    /// Whether anything is written.
+    pub(super) fn is_done(&self) -> bool {
+        self.deeds.iter().all(|deed| matches!(deed, Deed::Prove { .. }))
+    }
+
+    /// Whether something is written over that was there.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.deeds.iter().find_map(|deed| match deed {
+            Deed::Config { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// The file of the client or of the key that was named, and where it belongs.
+fn secret_file(answers: &Answers, found: &Found) -> Option<(PathBuf, PathBuf)> {
+    let (name, usual) = match login(answers)? {
+        Login::Consent => (Name::ClientFile, "client.json"),
+        Login::ServiceAccount => (Name::KeyFile, "service-account.json"),
+        Login::AppPassword | Login::None => return None,
+    };
+    let from = PathBuf::from(answers.get(&name)?);
+    let is_there = parent(&from) == found.directory();
+    let to = if is_there { from.clone() } else { found.directory().join(usual) };
+    Some((from, to))
+}
+
+fn copy(from: &Path, to: &Path, found: &Found) -> Option<Deed> {
+    (from != to).then(|| Deed::Copy {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        for_service: found.has_unit,
+        replaces: to.exists(),
+    })
+}
+
+fn host(answers: &Answers, found: &Found) -> String {
+    let written = found.written.text("upstream", "host").filter(|host| host != GMAIL);
+    let usual = if login(answers) == Some(Login::None) { RELAY_SERVICE } else { GMAIL };
+    written.unwrap_or_else(|| usual.to_owned())
+}
+
+/// What relay.toml must say that it does not yet.
+fn changes(
+    answers: &Answers,
+    found: &Found,
+    secret: Option<&Path>,
+    stores_password: bool,
+) -> Vec<Change> {
+    let mut changes = of_login(answers, found, secret, stores_password);
+    let account = answers.get(&Name::Account).filter(|_| login(answers) != Some(Login::None));
+    let written = found.written.text("identity", "admin").or_else(|| account.cloned());
+    if let Some(reader) =
+        answers.get(&Name::RootTo).filter(|reader| Some(*reader) != written.as_ref())
+    {
+        changes.push(Change::text("identity", "admin", reader));
+    }
+    changes.extend(of_listener(answers, found));
+    changes
+}
+
+fn of_login(
+    answers: &Answers,
+    found: &Found,
+    secret: Option<&Path>,
+    stores_password: bool,
+) -> Vec<Change> {
+    const SECTION: &str = "upstream";
+    let Some(login) = login(answers) else { return Vec::new() };
+    let written = |key| found.written.text(SECTION, key);
+    let path = |path: &Path| Some(found.written_path(path));
+    let secret = secret.and_then(path);
+    let keeps_other = found.has_other_password() && !stores_password;
+    let password = found.password_file();
+    let password = Some(&password).filter(|_| !keeps_other).and_then(|file| path(file));
+    let auth = |name: &str| Some(name.to_owned());
+    let relay =
+        Some(RELAY_SERVICE.to_owned()).filter(|_| written("host").is_none_or(|host| host == GMAIL));
+    let account = answers.get(&Name::Account).cloned();
+    let set: Vec<(&'static str, Option<String>)> = match login {
+        Login::AppPassword => vec![("username", account), ("password_file", password)],
+        Login::Consent => {
+            vec![("username", account), ("auth", auth("oauth")), (CLIENT_KEYS[0], secret)]
+        }
+        Login::ServiceAccount => {
+            vec![("username", account), ("auth", auth("service-account")), (KEY_KEY, secret)]
+        }
+        Login::None => vec![("host", relay), ("auth", auth("none"))],
+    };
+    let others =
+        [&PASSWORD_KEYS[..], &CLIENT_KEYS, &[KEY_KEY, TOKEN_KEY, "auth", "username"]].concat();
+    let is_kept = |key: &&str| {
+        set.iter().any(|(set, _)| set == key)
+            || (login == Login::AppPassword && keeps_other && PASSWORD_KEYS.contains(key))
+            || (login == Login::Consent && *key == TOKEN_KEY)
+    };
+    let removed = others.into_iter().filter(|key| !is_kept(key) && found.written.has(SECTION, key));
+    let remove = removed.map(|key| Change::Remove { section: SECTION, key }).collect::<Vec<_>>();
+    let set = set.into_iter().filter_map(|(key, value)| {
+        let value = value.filter(|value| Some(value) != written(key).as_ref())?;
+        Some(Change::text(SECTION, key, value))
+    });
+    remove.into_iter().chain(set).collect()
+}
+
+fn of_listener(answers: &Answers, found: &Found) -> Vec<Change> {
+    let list = |addresses: &[String]| Change::Set {
+        section: "listener",
+        key: "addresses",
+        to: Setting::List(addresses.to_vec()),
+    };
+    let mut changes = Vec::new();
+    let wanted = addresses(answers, found);
+    let written = found.written.list("listener", "addresses");
+    if wanted != written.unwrap_or_else(|| usual_addresses(25)) {
+        changes.push(list(&wanted));
+    }
+    let trusted = found.written.trusted();
+    let is_new = |network: &IpNet| !trusted.iter().any(|known| known.contains(network));
+    let networks: Vec<IpNet> = networks(answers).into_iter().filter(is_new).collect();
+    if !networks.is_empty() {
+        changes.push(Change::Trust { networks });
+    }
+    // What only root may use by default.
+    let own = [
+        ("queue", "directory", "queue"),
+        ("admin", "socket", "run/admin.sock"),
+        ("sendmail", "socket", "run/submit.sock"),
+        ("sendmail", "drop_directory", "drop"),
+    ];
+    let own = own
+        .into_iter()
+        .filter(|(section, key, _)| !found.is_root && !found.written.has(section, key));
+    changes.extend(own.map(|(section, key, path)| Change::text(section, key, path)));
+    changes
+}
+
+/// Those of a relay for this host alone.
+fn usual_addresses(port: u16) -> Vec<String> {
+    ["127.0.0.1", "[::1]"].map(|address| format!("{address}:{port}")).to_vec()
+}
+
+/// Where mail is taken: where it is taken already, and where the answers say. An address that stands for all others of
+/// its family and port leaves no room for them.
+fn addresses(answers: &Answers, found: &Found) -> Vec<String> {
+    let written = found.written.list("listener", "addresses");
+    let mut all = written.unwrap_or_else(|| usual_addresses(found.port()));
+    let chosen = listeners(answers);
+    let covers = |wide: &SocketAddr, other: &SocketAddr| {
+        wide.ip().is_unspecified()
+            && wide.port() == other.port()
+            && wide.is_ipv4() == other.is_ipv4()
+    };
+    all.retain(|text| {
+        text.parse::<SocketAddr>()
+            .map_or(true, |address| !chosen.iter().any(|wide| covers(wide, &address)))
+    });
+    let parsed: Vec<SocketAddr> = all.iter().filter_map(|text| text.parse().ok()).collect();
+    let is_new =
+        |one: &&SocketAddr| !parsed.contains(one) && !parsed.iter().any(|wide| covers(wide, one));
+    all.extend(chosen.iter().filter(is_new).map(ToString::to_string));
+    all
+}
+
+/// Under systemd the ports are those of the socket unit.
+fn drop_in(answers: &Answers, found: &Found) -> Option<Deed> {
+    if !found.has_unit || networks(answers).is_empty() {
+        return None;
+    }
+    // The empty line takes the unit's own addresses away, of which one could be in the way of 0.0.0.0.
+    let lines = addresses(answers, found);
+    let lines = lines.iter().map(|address| format!("ListenStream={address}\n")).collect::<String>();
+    let text = format!("{NEW_DROP_IN}ListenStream=\n{lines}");
+    let replaces = found.drop_in.is_some();
+    let is_new = found.drop_in.as_deref() != Some(text.as_str());
+    is_new.then(|| Deed::DropIn { path: found.drop_in_path.clone(), text, replaces })
+}
+
+fn service(found: &Found, is_due: bool, has_drop_in: bool) -> Vec<Deed> {
+    if !(found.has_unit && found.is_root) {
+        return Vec::new();
+    }
+    let deed =
+        |arguments: &[&'static str], why| Deed::Service { arguments: arguments.to_vec(), why };
+    let start = deed(
+        &["enable", "--now", service::SOCKET, service::UNIT],
+        "start it, now and with the machine",
+    );
+    let mut deeds = Vec::new();
+    if has_drop_in {
+        deeds.push(deed(&["daemon-reload"], "have systemd read its files"));
+    }
+    match (found.is_active, is_due, has_drop_in) {
+        // A socket gets other addresses only while its service is stopped.
+        (true, true, true) => {
+            deeds.push(deed(&["stop", service::UNIT, service::SOCKET], "close the old addresses"));
+            deeds.push(start);
+        }
+        (true, true, false) => {
+            deeds.push(deed(&["restart", service::UNIT], "have it read its configuration"))
+        }
+        (true, false, _) => {}
+        (false, ..) => deeds.push(start),
+    }
+    deeds
+}
+
+fn notes(answers: &Answers, found: &Found) -> Vec<String> {
+    let serves_host = networks(answers).is_empty();
+    let trusted =
+        found.written.trusted().into_iter().filter(|network| !network.addr().is_loopback());
+    let trusted: Vec<String> = trusted.map(|network| network.to_string()).collect();
+    let kept = (serves_host && !trusted.is_empty()).then(|| {
+        format!(
+            "{} may still send: remove its section in {} to end that",
+            trusted.join(", "),
+            found.config.display()
+        )
+    });
+    let open = networks(answers).iter().any(|network| network.prefix_len() == 0);
+    let open = open.then(|| "everybody would be in that network".to_owned());
+    kept.into_iter().chain(open).collect()
+}
+
+impl Deed {
+    /// The mode of what is written.
+    pub(super) fn mode(&self) -> Option<u32> {
+        match self {
+            Self::Directory { .. } => Some(DIRECTORY_MODE),
+            Self::Password { .. } => Some(SECRET_MODE),
+            Self::Copy { for_service, .. } => {
+                Some(if *for_service { GROUP_MODE } else { SECRET_MODE })
+            }
+            Self::Config { is_new: true, .. } | Self::DropIn { .. } => Some(FILE_MODE),
+            Self::Config { .. } | Self::Prove { .. } | Self::Service { .. } => None,
+        }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Directory { path }
+            | Self::Password { path, .. }
+            | Self::Copy { to: path, .. }
+            | Self::Config { path, .. }
+            | Self::DropIn { path, .. } => Some(path),
+            Self::Prove { .. } | Self::Service { .. } => None,
+        }
+    }
+
+    /// What it is called for programs.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => "make-directory",
+            Self::Password { .. } => "store-password",
+            Self::Copy { .. } => "copy-file",
+            Self::Config { .. } => "write-configuration",
+            Self::DropIn { .. } => "write-drop-in",
+            Self::Prove { .. } => "prove-login",
+            Self::Service { .. } => "run-systemctl",
+        }
+    }
+
+    /// In words, and line by line what it consists of.
+    pub(super) fn words(&self, owner: &str) -> (String, Vec<String>) {
+        let rights =
+            self.mode().map_or_else(String::new, |mode| format!(" ({owner}, mode {mode:04o})"));
+        let shown = self.path().map(|path| path.display().to_string()).unwrap_or_default();
+        let verb = |replaces: &bool| if *replaces { "replace" } else { "write" };
+        match self {
+            Self::Directory { .. } => (format!("make the directory {shown}{rights}"), Vec::new()),
+            Self::Password { replaces: false, .. } => {
+                (format!("store the app password in {shown}{rights}"), Vec::new())
+            }
+            Self::Password { .. } => {
+                (format!("replace the password in {shown}{rights}"), Vec::new())
+            }
+            Self::Copy { from, replaces, .. } => {
+                let over = if *replaces { ", which is there and is replaced" } else { "" };
+                (format!("copy {} to {shown}{over}{rights}", from.display()), Vec::new())
+            }
+            Self::Config { is_new, changes, .. } => {
+                let what = match is_new {
+                    true => format!("write {shown}, a new file{rights}"),
+                    false => format!("change {shown}; its comments and all else in it stay"),
+                };
+                (what, changes.iter().map(Change::words).collect())
+            }
+            Self::DropIn { text, replaces, .. } => {
+                let lines =
+                    text.lines().filter(|line| line.starts_with("Listen")).map(str::to_owned);
+                (format!("{} {shown}{rights}", verb(replaces)), lines.collect())
+            }
+            Self::Prove { host, account } => {
+                let login =
+                    account.as_ref().map_or_else(String::new, |account| format!(" as {account}"));
+                (
+                    format!("log in to {host}{login}, to prove that it works; nothing is sent"),
+                    Vec::new(),
+                )
+            }
+            Self::Service { arguments, why } => {
+                (format!("systemctl {}, to {why}", arguments.join(" ")), Vec::new())
+            }
+        }
+    }
+
+    /// For programs.
+    pub(super) fn document(&self, owner: &str) -> Value {
+        let (words, lines) = self.words(owner);
+        let mode = self.mode().map(|mode| format!("{mode:04o}"));
+        json!({
+            "deed": self.name(),
+            "file": self.path(),
+            "mode": mode,
+            "owner": mode.as_ref().map(|_| owner),
+            "words": words,
+            "lines": lines,
+        })
+    }
+}

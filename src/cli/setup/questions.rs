@@ -1,0 +1,205 @@
+//! The questions of `pillarbox setup`: names, words, kinds and flags.
+//!
+//! Rule: names, kinds and flags are an interface for scripts and programs, and stay. No answer but the password is a secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The answer to `serve` for programs of this host alone.
+pub(super) const THIS_HOST: &str = "host";
+/// The answer to `send-to` for no message.
+pub(super) const NOBODY: &str = "no";
+
+/// What the questions are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Name {
+    Account,
+    Login,
+    ClientFile,
+    KeyFile,
+    RootTo,
+    Serve,
+    Listen,
+    /// Late, because it is the one answer that no draft keeps.
+    Password,
+    SendTo,
+}
+
+/// The answers so far, each as its question's check has it. The password is never among them.
+pub(super) type Answers = BTreeMap<Name, String>;
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    Address,
+    Choice,
+    Secret,
+    File,
+    Networks,
+    Listeners,
+    AddressOrNo,
+}
+
+/// One question.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) name: Name,
+    pub(super) kind: Kind,
+    pub(super) prompt: &'static str,
+    /// One line.
+    pub(super) help: &'static str,
+    /// The flag that answers it.
+    pub(super) flag: &'static str,
+    /// When it is asked, for programs.
+    pub(super) when: &'static str,
+}
+
+/// How to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    AppPassword,
+    Consent,
+    ServiceAccount,
+    None,
+}
+
+impl Login {
+    /// Every way: what it is called, and for whom it is.
+    pub(super) const ALL: [(Self, &'static str, &'static str); 4] = [
+        (Self::AppPassword, "app-password", "any account with 2-step verification; the least work"),
+        (
+            Self::Consent,
+            "oauth",
+            "where app passwords are not allowed: an OAuth client of your own (docs/oauth.md)",
+        ),
+        (
+            Self::ServiceAccount,
+            "service-account",
+            "Workspace: a key that its administrator has allowed (docs/oauth.md)",
+        ),
+        (Self::None, "none", "smtp-relay.gmail.com, which knows this host by its IP address"),
+    ];
+
+    /// What it is called.
+    pub(super) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(login, ..)| *login == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// The way with this name, or at this place of the list.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        let numbered = number.and_then(|index| Self::ALL.get(index));
+        let found = numbered.or_else(|| Self::ALL.iter().find(|(_, name, _)| *name == text));
+        found.map(|(login, ..)| *login)
+    }
+}
+
+/// Every question, in the order in which they are asked.
+pub(super) const QUESTIONS: [Question; 9] = [
+    Question {
+        name: Name::Account,
+        kind: Kind::Address,
+        prompt: "Gmail account",
+        help: "Everything is relayed through this account: its full address, such as you@gmail.com.",
+        flag: "--account ADDRESS",
+        when: "unless login is none",
+    },
+    Question {
+        name: Name::Login,
+        kind: Kind::Choice,
+        prompt: "How to log in",
+        help: "Gmail does not take the account's own password from programs.",
+        flag: "--login app-password|oauth|service-account|none",
+        when: "always",
+    },
+    Question {
+        name: Name::ClientFile,
+        kind: Kind::File,
+        prompt: "File of your OAuth client",
+        help: "The JSON that https://console.cloud.google.com/auth/clients offers for a client of the type \"Desktop app\".",
+        flag: "--client-file FILE",
+        when: "if login is oauth",
+    },
+    Question {
+        name: Name::KeyFile,
+        kind: Kind::File,
+        prompt: "File of the service account's key",
+        help: "The JSON that https://console.cloud.google.com/iam-admin/serviceaccounts offers under Keys, Add key.",
+        flag: "--key-file FILE",
+        when: "if login is service-account",
+    },
+    Question {
+        name: Name::RootTo,
+        kind: Kind::Address,
+        prompt: "Who reads root's mail",
+        help: "Cron, RAID monitors and this relay itself write to root and other names of this host.",
+        flag: "--root-to ADDRESS",
+        when: "always",
+    },
+    Question {
+        name: Name::Serve,
+        kind: Kind::Networks,
+        prompt: "Who may send",
+        help: "\"host\" is programs of this host alone; or a network of printers and servers, such as 192.168.1.0/24.",
+        flag: "--serve host|NETWORK",
+        when: "always",
+    },
+    Question {
+        name: Name::Listen,
+        kind: Kind::Listeners,
+        prompt: "Where this host takes their mail",
+        help: "This host's own address in that network, with the port; 0.0.0.0:25 is every address that it has.",
+        flag: "--listen ADDRESS:PORT",
+        when: "if serve is a network",
+    },
+    Question {
+        name: Name::Password,
+        kind: Kind::Secret,
+        prompt: "App password",
+        help: "Turn on 2-step verification, open https://myaccount.google.com/apppasswords, enter a name such as \
+               \"pillarbox\", and paste the sixteen letters. They are not shown.",
+        flag: "--password-file FILE or --password-stdin",
+        when: "if login is app-password and no password is stored yet",
+    },
+    Question {
+        name: Name::SendTo,
+        kind: Kind::AddressOrNo,
+        prompt: "Send a first mail to",
+        help: "It costs one recipient of the day's budget and shows that mail arrives; \"no\" sends none.",
+        flag: "--send-to ADDRESS|no",
+        when: "at the end",
+    },
+];
+
+impl Name {
+    /// The question.
+    pub(super) fn question(self) -> &'static Question {
+        &QUESTIONS[self as usize]
+    }
+
+    /// As flags, JSON and the draft have it.
+    pub(super) fn text(self) -> String {
+        serde_json::to_value(self)
+            .ok()
+            .and_then(|name| Some(name.as_str()?.to_owned()))
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_question_has_its_place_its_flag_and_one_line_of_help() {
+        for (index, question) in QUESTIONS.iter().enumerate() {
+            assert_eq!(question.name as usize, index);
+            assert!(question.flag.starts_with("--") && !question.help.contains('\n'));
+            let name: Name = serde_json::from_value(question.name.text().into()).unwrap();
+            assert_eq!(name, question.name);
+        }
+    }
+}

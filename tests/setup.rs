@@ -1,0 +1,8 @@
+//! `pillarbox setup`, by a person at a pseudo-terminal, by flags and by JSON, in front of the look-alike.
+//!
+//! Rule: nothing leaves the machine, and no file outside of the scene is written.
+
+mod flags;
+mod json;
+mod person;
+mod scene;
