@@ -15,6 +15,7 @@ use self::reload::{Parts, Reader};
 use crate::{
     admin::{
         self,
+        alert::post::Post,
         checkups::Checkups,
         reload::{Orders, Reloader},
         socket::{Port, PortError, Socket},
@@ -149,6 +150,8 @@ impl Daemon {
             log_level: parts.log_level.clone(),
             facts: parts.facts.clone(),
             reloader,
+            alert: parts.alert.clone(),
+            post: Arc::new(Post::in_directory(&settings.queue.directory)),
         };
         let mut halves = JoinSet::new();
         let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());
@@ -335,8 +338,8 @@ impl Services {
             let level = level.clone();
             async move { level.keep(clock).await }
         });
-        let (alert, told) = (parts.alert.clone(), sources.clone());
-        self.tend("alerts", move |_| alerts(alert.clone(), told.clone()));
+        let told = sources.clone();
+        self.tend("alerts", move |_| alerts(told.clone()));
         let (settings, told) = (parts.settings.clone(), sources.clone());
         self.tend("diagnosis", move |_| doctor::daily::run(settings.clone(), told.clone()));
         let (notices, queue) = (parts.notices.clone(), Arc::clone(&parts.store));
@@ -350,12 +353,12 @@ impl Services {
 }
 
 /// Watches, and begins anew when somebody else is to be told.
-async fn alerts(options: Live<admin::alert::Options>, sources: admin::context::Sources) {
+async fn alerts(sources: admin::context::Sources) {
     loop {
-        let present = options.get();
+        let present = sources.alert.get();
         tokio::select! {
-            () = admin::alert::run(admin::alert::Options::clone(&present), sources.clone()) => {}
-            () = options.replaced(&present) => {}
+            () = admin::alert::run(admin::alert::outputs::Options::clone(&present), sources.clone()) => {}
+            () = sources.alert.replaced(&present) => {}
         }
     }
 }

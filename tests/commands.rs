@@ -125,7 +125,7 @@ fn check_tells_programs_what_is_missing_and_shows_only_the_host_of_a_webhook() {
         "[alert]\nwebhook = \"https://alerts.example.org/s3cret\"\ncommand = [\"true\", \"now\"]\n";
     let home = Home::with_sections(&Upstream::nobody(), sections);
     let text = say(&home, &["check"]);
-    let lines = "alerts      the command true\n            the webhook at alerts.example.org\n";
+    let lines = "alerts      command: the command true\n            webhook: the webhook at alerts.example.org\n";
     assert!(text.contains(lines) && !text.contains("s3cret"), "{text}");
     fs::write(home.config(), sections).expect("written");
     let output = home.output(["check", "--json"]);

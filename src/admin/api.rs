@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 pub(crate) use crate::{
+    admin::alert::answers::TargetState,
     delivery::{InFlight, LastError},
     listener::client_stats::ClientStats as Client,
     queue::waiting::{Because, Departure, Refusing},
@@ -72,6 +73,9 @@ pub(crate) struct Status {
     /// The last diagnosis of itself.
     #[serde(default)]
     pub(crate) checkup: Option<Checkup>,
+    /// Targets of alerts that cannot be reached just now.
+    #[serde(default)]
+    pub(crate) unreached: Vec<TargetState>,
 }
 
 /// A diagnosis of itself in short; `pillarbox doctor` makes a new one.

@@ -4,20 +4,14 @@
 //! log and never mail; one of a newer program is left as it is. Must not know how a diagnosis is made.
 
 use std::{
-    fs,
-    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::{
-    careful_file::{self, Links},
-    findings::Report,
-    sync::lock,
-};
+use super::kept_file::{self, KeptFileError};
+use crate::{findings::Report, sync::lock};
 
 /// The file's name in the queue's directory.
 const FILE: &str = "checkups.json";
@@ -34,17 +28,6 @@ struct Kept {
     version: u32,
     /// The oldest first.
     reports: Vec<Report>,
-}
-
-/// Why the file does not count.
-#[derive(Debug, Error)]
-enum CheckupError {
-    #[error("{0}")]
-    File(#[from] io::Error),
-    #[error("it is damaged: {0}")]
-    Damaged(#[from] serde_json::Error),
-    #[error("its form is {0}, which a newer program has written")]
-    Newer(u32),
 }
 
 /// The last diagnosis, and where it is kept with those before it.
@@ -82,46 +65,27 @@ impl Checkups {
     }
 }
 
-fn read(path: &Path) -> Result<Kept, CheckupError> {
-    let file = match careful_file::open(path, Links::Refused) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
-        file => file?,
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    // The number first: what else a newer form has is not known.
-    #[derive(Deserialize)]
-    struct Form {
-        version: u32,
-    }
-    let Form { version } = serde_json::from_slice(&bytes)?;
-    if version > VERSION {
-        return Err(CheckupError::Newer(version));
-    }
-    Ok(serde_json::from_slice(&bytes)?)
+fn read(path: &Path) -> Result<Kept, KeptFileError> {
+    kept_file::read(path, VERSION, FILE_BYTES_MAX)
 }
 
-fn add(path: &Path, report: Report) -> Result<(), CheckupError> {
+fn add(path: &Path, report: Report) -> Result<(), KeptFileError> {
     let mut kept = match read(path) {
         // What was damaged makes room.
-        Err(CheckupError::Damaged(_)) => Kept::default(),
+        Err(KeptFileError::Damaged(_)) => Kept::default(),
         kept => kept?,
     };
     kept.version = VERSION;
     kept.reports.push(report);
     let superfluous = kept.reports.len().saturating_sub(KEPT);
     kept.reports.drain(..superfluous);
-    let next = path.with_extension("new");
-    let mut file = careful_file::create(&next, 0o600)?;
-    file.write_all(&serde_json::to_vec(&kept)?)?;
-    // A power cut leaves the old one or the new one.
-    file.sync_all()?;
-    fs::rename(&next, path)?;
-    Ok(())
+    kept_file::replace(path, &kept)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{
         clock::Timestamp,

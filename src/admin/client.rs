@@ -24,6 +24,7 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 use super::{
+    alert::answers::{Targets, Trials},
     api::{
         Account, Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage,
         Redirected, Refused, Retried, Status,
@@ -220,6 +221,18 @@ impl Client {
     /// No answer, or a refusal.
     pub(crate) async fn prove_login(&self) -> Result<LoginProof, ClientError> {
         self.ask(Method::POST, "/v1/login").await
+    }
+
+    /// Who is told without mail.
+    pub(crate) async fn alerts(&self) -> Result<Targets, ClientError> {
+        self.ask(Method::GET, "/v1/alerts").await
+    }
+
+    /// Has a test alert sent to all of them, or to one.
+    pub(crate) async fn test_alerts(&self, target: Option<&str>) -> Result<Trials, ClientError> {
+        let query = target.map(|name| format!("?target={}", encoded(name)));
+        let path = format!("/v1/alerts/test{}", query.unwrap_or_default());
+        self.ask(Method::POST, &path).await
     }
 
     /// How much is logged.

@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::{
+    alert::{outputs, post::Post},
     api::{Kind, Refused},
     checkups::Checkups,
     reload::Reloader,
@@ -153,6 +154,10 @@ pub(crate) struct Sources {
     pub(crate) facts: Live<Facts>,
     /// Who reads the configuration anew.
     pub(crate) reloader: Reloader,
+    /// Who is told without mail.
+    pub(crate) alert: Live<outputs::Options>,
+    /// What waits for them.
+    pub(crate) post: Arc<Post>,
 }
 
 /// How long one walk through the queue serves the pages of a list.

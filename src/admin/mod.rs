@@ -13,6 +13,7 @@ pub(crate) mod context;
 pub(crate) mod counts;
 pub(crate) mod health;
 mod history;
+mod kept_file;
 pub(crate) mod listing;
 pub(crate) mod log;
 mod metrics;

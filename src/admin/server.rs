@@ -13,6 +13,7 @@ use axum::{
 };
 
 use super::{
+    alert::trial,
     api::Kind,
     context::{Refusal, Sources},
     counts, health, history, listing, log, metrics, octets, queue,
@@ -53,6 +54,7 @@ fn router(sources: Sources) -> Router {
         .merge(health::probes())
         .merge(metrics::router())
         .merge(log::router())
+        .merge(trial::router())
         .merge(trace::router())
         .fallback(|| async {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")

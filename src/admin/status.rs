@@ -12,6 +12,7 @@ use axum::{
 };
 
 use super::{
+    alert::trial,
     api::{
         Account, Budget, Checkup, Clients, Kind, Oldest, PAGE_MAX, RecipientTotals,
         RefusedRecipient, Status,
@@ -83,6 +84,10 @@ pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
         errors: pool.errors.into_iter().rev().collect(),
         unknown_replies: pool.counters.unknown_replies,
         checkup: sources.checkups.last().as_deref().map(Checkup::from),
+        unreached: trial::states(sources)
+            .into_iter()
+            .filter(|target| target.failure.is_some())
+            .collect(),
     })
 }
 

@@ -21,6 +21,11 @@ use tokio::{
 };
 
 use super::{
+    alert::{
+        outputs::{self, Target, Way},
+        post::Post,
+        watch::{self, Kind as AlertKind},
+    },
     api::{Because, Kind},
     checkups::Checkups,
     client::{Client, ClientError},
@@ -105,6 +110,20 @@ struct Stage {
     client: Client,
 }
 
+/// Whose only target is a command that fails.
+fn alert_options() -> outputs::Options {
+    let way = Way::Command(vec!["false".into(), "s3cret".into()]);
+    outputs::Options {
+        targets: vec![Target { name: "phone".into(), way, only: vec![AlertKind::Held] }],
+        ca_file: None,
+        watch: watch::Options {
+            oldest_message: Duration::from_secs(3_600),
+            repeat: Duration::from_secs(86_400),
+            hostname: "relay.example.org".into(),
+        },
+    }
+}
+
 /// A server whose relay may spend `limit` recipients.
 fn stage(limit: impl Into<Limit>) -> Stage {
     let directory = tempfile::tempdir().expect("a directory");
@@ -144,6 +163,8 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         log_level: LogLevel::of_this_process(tracing::Level::INFO),
         facts: Live::new(facts),
         reloader: reload::channel().0,
+        alert: Live::new(alert_options()),
+        post: Arc::new(Post::in_directory(directory.path())),
     };
     let socket = Socket::bind(&path, its_clock).expect("a free path");
     let mut server = JoinSet::new();
@@ -499,4 +520,21 @@ async fn the_history_is_searched_sorted_and_counted_newest_first_whatever_the_pa
     );
     let still_there = stage.client.finished(waiting).await.expect_err("it waits");
     assert!(still_there.to_string().contains("is still in the queue"), "{still_there}");
+}
+
+#[tokio::test]
+async fn a_test_alert_says_what_each_receiver_answered_and_shows_no_secret() {
+    let stage = stage(100);
+    let trials = stage.client.test_alerts(None).await.unwrap().trials;
+    assert_eq!((trials.len(), &*trials[0].target, trials[0].taken), (1, "phone", false));
+    assert_eq!(trials[0].answer, "the alert command false failed: exit status: 1");
+    let one = stage.client.test_alerts(Some("phone")).await.unwrap().trials;
+    assert_eq!(one, trials);
+    let error = stage.client.test_alerts(Some("nobody")).await.unwrap_err();
+    assert_eq!(error.kind(), Some(Kind::NotFound));
+    assert_eq!(error.to_string(), "there is no target \"nobody\"; there are: phone");
+    let list = stage.client.alerts().await.unwrap();
+    assert_eq!((list.targets[0].waiting, &list.targets[0].only[..]), (0, &[AlertKind::Held][..]));
+    assert_eq!(list.targets[0].goes_to, "the command false");
+    assert!(!format!("{list:?}{trials:?}").contains("s3cret"));
 }

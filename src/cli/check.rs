@@ -392,14 +392,17 @@ fn notices(settings: &Settings) -> String {
 
 /// Who is told without mail.
 fn alerts(settings: &Settings) -> Vec<String> {
-    let alert = &settings.alert;
-    let command = alert.command.first().map(|program| format!("the command {program}"));
-    let webhook = alert.webhook.as_ref().map(|address| address.shown());
-    let mut lines: Vec<String> = command.into_iter().chain(webhook).collect();
-    if lines.is_empty() {
-        lines.push("none".to_owned());
-    }
-    lines
+    let lines: Vec<String> = settings
+        .alert
+        .targets
+        .iter()
+        .map(|target| {
+            let only = target.only.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+            let only = if only.is_empty() { only } else { format!(", only of {only}") };
+            format!("{}: {}{only}", target.name, target.way.shown())
+        })
+        .collect();
+    if lines.is_empty() { vec!["none".to_owned()] } else { lines }
 }
 
 /// The sections of the JSON document.
@@ -433,10 +436,17 @@ fn people_document(settings: &Settings) -> [(&'static str, Value); 3] {
         ),
         (
             "alerts",
-            json!({
-                "command": alert.command.first(),
-                "webhook": alert.webhook.as_ref().map(|address| address.shown()),
-            }),
+            alert
+                .targets
+                .iter()
+                .map(|target| {
+                    json!({
+                        "name": target.name,
+                        "goes_to": target.way.shown(),
+                        "only": target.only,
+                    })
+                })
+                .collect(),
         ),
     ]
 }

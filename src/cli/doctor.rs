@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     admin::{
-        alert,
+        alert::{answers::Trial, trial},
         client::{Client, ClientError},
     },
     clock::{Clock, SystemClock},
@@ -97,7 +97,7 @@ pub(super) fn run(
         };
         let mut report = doctor::examine(patient, &wanted).await;
         if arguments.alert {
-            report.findings.push(try_alert(settings.as_deref().ok()).await);
+            report.findings.push(try_alert(settings.as_deref().ok(), &daemon).await);
         }
         if arguments.send {
             report.findings.push(try_mail(config, &arguments.remote, &daemon).await);
@@ -136,19 +136,32 @@ async fn reach(client: Client) -> Daemon {
     }
 }
 
-async fn try_alert(settings: Option<&Settings>) -> Finding {
-    let outcome = match settings {
-        None => Outcome::skipped("the configuration cannot be used; see configuration"),
-        Some(settings) => match alert::try_ways(&settings.alert, SystemClock::new().wall()).await {
-            (ways, failures) if !failures.is_empty() => Outcome::fail(
-                failures.join("; "),
-                format!("Correct [alert]; {} tried", count(ways as u64, "way")),
-            ),
-            (0, _) => Outcome::skipped("no way is set under [alert]"),
-            (ways, _) => Outcome::pass(format!("sent by {}", count(ways as u64, "way"))),
-        },
+/// The daemon sends it, where one answers: what it may reach is what counts.
+async fn try_alert(settings: Option<&Settings>, daemon: &Daemon) -> Finding {
+    let trials = match (daemon, settings) {
+        (Daemon::Answers(_, client), _) => client.test_alerts(None).await.map_or_else(
+            |error| Err(Outcome::fail(error.to_string(), "See the daemon's log")),
+            |answer| Ok(answer.trials),
+        ),
+        (_, Some(settings)) => {
+            Ok(trial::try_targets(&settings.alert, None, SystemClock::new().wall()).await)
+        }
+        (_, None) => Err(Outcome::skipped("the configuration cannot be used; see configuration")),
     };
+    let outcome = trials.map_or_else(|outcome| outcome, |trials| judged(&trials));
     Finding { name: "test-alert".into(), outcome }
+}
+
+fn judged(trials: &[Trial]) -> Outcome {
+    let failures = trials.iter().filter(|trial| !trial.taken);
+    let failures: Vec<String> =
+        failures.map(|trial| format!("{}: {}", trial.goes_to, trial.answer)).collect();
+    let ways = count(trials.len() as u64, "way");
+    match trials {
+        [] => Outcome::skipped("no way is set under [alert]"),
+        _ if failures.is_empty() => Outcome::pass(format!("sent by {ways}")),
+        _ => Outcome::fail(failures.join("; "), format!("Correct [alert]; {ways} tried")),
+    }
 }
 
 async fn try_mail(config: Option<&Path>, remote: &remote::Arguments, daemon: &Daemon) -> Finding {

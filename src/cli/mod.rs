@@ -3,6 +3,7 @@
 //! Rule: the only place that prints; without `--config` no command but `run` and `check` needs a file
 //! that holds a secret. Must not know how a command does its work.
 
+mod alert;
 mod auth;
 mod check;
 mod check_listener;
@@ -104,6 +105,13 @@ enum Command {
         remote: remote::Arguments,
         #[command(subcommand)]
         command: history::Command,
+    },
+    /// List who is told of trouble without mail, or have a test alert sent.
+    Alert {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(subcommand)]
+        command: alert::Command,
     },
     /// Show how many recipients may still be written to, and when more.
     Budget(remote::Arguments),
@@ -226,6 +234,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         }
         Command::History { remote, command } => {
             remote::run(out, config, &remote, remote::Question::History(command))
+        }
+        Command::Alert { remote, command } => {
+            remote::run(out, config, &remote, remote::Question::Alert(command))
         }
         Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
         Command::Health { remote, asked } => {

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    clients, dead, health, history, log, queue, reload,
+    alert, clients, dead, health, history, log, queue, reload,
     runtime::Runtime,
     screen::{Form, json},
     status, trace,
@@ -51,6 +51,8 @@ pub(super) enum Question {
     Dead(dead::Command),
     /// What has left the queue.
     History(history::Command),
+    /// Who is told without mail.
+    Alert(alert::Command),
     /// The budget.
     Budget,
     /// Who has been here.
@@ -116,6 +118,7 @@ async fn ask(
                 }
             }
         }
+        Question::Alert(command) => alert::run(out, client, command, form).await?,
         Question::Dead(command) => dead::run(out, client, command, form, now).await?,
         Question::History(command) => history::run(out, client, command, form, now).await?,
         Question::Queue(command) => queue::run(out, client, command, form, now).await?,

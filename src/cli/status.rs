@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use super::alert;
 use super::screen::{self, clean, count, labelled, phrase, relative, span, when};
 use crate::{
     admin::api::{Account, Because, Budget, Checkup, Departure, Queue, Status},
@@ -67,6 +68,8 @@ pub(super) fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         format!("{number} of the upstream in words that are not known; the log has them in full")
     });
     labelled(out, "errors", &errors.chain(unknown).collect::<Vec<_>>())?;
+    let unreached = status.unreached.iter().filter_map(|target| alert::failure(target, now));
+    labelled(out, "alerts", &unreached.collect::<Vec<_>>())?;
     labelled(out, "checks", &checkup(status))
 }
 

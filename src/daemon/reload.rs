@@ -7,7 +7,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use crate::{
     admin::{
-        alert,
+        alert::outputs,
         context::Facts,
         reload::{Answer, Reload},
     },
@@ -34,7 +34,7 @@ pub(super) struct Parts {
     pub(super) pool: PoolHandle,
     pub(super) store: Arc<Queue>,
     pub(super) notices: Live<notices::Options>,
-    pub(super) alert: Live<alert::Options>,
+    pub(super) alert: Live<outputs::Options>,
     pub(super) facts: Live<Facts>,
     pub(super) log_level: LogLevel,
     /// The configuration that holds.

@@ -92,7 +92,7 @@ impl Https {
         Self { trust: Trust::new(ca_file), limits, seen: Mutex::default() }
     }
 
-    /// Posts JSON to an endpoint. Any 2xx is a success; the answer is thrown away.
+    /// Posts JSON to an endpoint. Any 2xx is a success, and returned; the rest of the answer is thrown away.
     ///
     /// # Errors
     /// When there is no answer, or another one.
@@ -100,7 +100,7 @@ impl Https {
         &self,
         endpoint: &Endpoint,
         body: Vec<u8>,
-    ) -> Result<(), HttpError> {
+    ) -> Result<u16, HttpError> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(endpoint.url().as_str())
@@ -108,9 +108,13 @@ impl Https {
             .body(body)
             // The error's words could repeat the address.
             .map_err(|_| wrong_address())?;
+        self.status_of(request).await
+    }
+
+    async fn status_of(&self, request: Unsent) -> Result<u16, HttpError> {
         let status = self.within_time(self.exchange(request)).await?.status().as_u16();
         match status {
-            200..=299 => Ok(()),
+            200..=299 => Ok(status),
             _ => Err(judged(status)),
         }
     }

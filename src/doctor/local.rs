@@ -433,10 +433,8 @@ fn tokens_of_login(scene: &Scene) -> Outcome {
 }
 
 fn alert_path(scene: &Scene) -> Outcome {
-    let alert = &scene.settings.alert;
-    let command = alert.command.first().map(|program| format!("the command {program}"));
-    let webhook = alert.webhook.as_ref().map(|address| address.shown());
-    let ways: Vec<String> = command.into_iter().chain(webhook).collect();
+    let targets = &scene.settings.alert.targets;
+    let ways: Vec<String> = targets.iter().map(|target| target.way.shown()).collect();
     if ways.is_empty() {
         return Outcome::warn(
             "nobody hears of it when the account is refused: a notice by mail could not leave",

@@ -17,7 +17,10 @@ use std::{
 use rustix::process::geteuid;
 
 use crate::{
-    admin::{alert::outputs, client::has_unit},
+    admin::{
+        alert::outputs::{Address, Way},
+        client::has_unit,
+    },
     delivery::{
         self, Login, PasswordSource,
         oauth::{ClientSource, Grant, SecretSource},
@@ -95,17 +98,30 @@ pub(crate) fn trust(settings: &Settings) -> Found {
 
 /// Who is told without mail.
 pub(crate) fn alert(settings: &Settings) -> Found {
-    let (mut looking, alert) = (Looking::of(settings), &settings.alert);
-    looking.program(&alert.command, "alert.command");
-    if let Some(outputs::Address::File { path, mounted }) = &alert.webhook {
-        looking.secret(path, "webhook file", "with its address on the first line", *mounted);
-    }
-    if let Some(webhook) = alert.webhook.as_ref().filter(|webhook| webhook.holds_none()) {
-        let words = format!(
-            "{} is without an address, such as https://alerts.example.org/hook, on the first line of its file",
-            webhook.shown()
-        );
-        looking.found.wrong.push(words);
+    let mut looking = Looking::of(settings);
+    for target in &settings.alert.targets {
+        let address = match &target.way {
+            Way::Command(words) => {
+                // [alert] itself has one, too, which bears the key's name.
+                let key = match target.name.as_str() {
+                    "command" => "alert.command".to_owned(),
+                    name => format!("the command of the alert target {name}"),
+                };
+                looking.program(words, &key);
+                continue;
+            }
+            Way::Webhook { address, .. } => address,
+        };
+        if let Address::File { path, mounted } = address {
+            looking.secret(path, "webhook file", "with its address on the first line", *mounted);
+        }
+        if address.holds_none() {
+            let words = format!(
+                "{} is without an address, such as https://alerts.example.org/hook, on the first line of its file",
+                address.shown()
+            );
+            looking.found.wrong.push(words);
+        }
     }
     looking.found
 }

@@ -26,10 +26,12 @@ const LIST_LINES_MAX: usize = 256;
 
 /// Sections that may be there several times: this one ...
 pub(super) const NETWORK: &str = "listener.network";
-/// ... and this one.
+/// ... this one ...
 pub(super) const SENDER: &str = "identity.sender";
+/// ... and this one.
+pub(super) const TARGET: &str = "alert.target";
 /// All of them.
-pub(super) const REPEATED: [&str; 2] = [NETWORK, SENDER];
+pub(super) const REPEATED: [&str; 3] = [NETWORK, SENDER, TARGET];
 
 /// A section and its keys.
 pub(super) type Section = (&'static str, &'static [&'static str]);
@@ -250,7 +252,7 @@ fn sets_secret(line: &str) -> bool {
         ["password_file", "webhook_file", "oauth_client_secret_file", "oauth_client_file"];
     let is_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
     let mut words = line.split(|character| !is_word(character)).filter(|word| !word.is_empty());
-    let first = words.find(|word| !["upstream", "alert"].contains(word)).unwrap_or("");
+    let first = words.find(|word| !["upstream", "alert", "target"].contains(word)).unwrap_or("");
     let resembles = |word: &str| {
         let word = &*word.to_lowercase();
         (word.starts_with("pass")

@@ -10,11 +10,14 @@ use config::{Config, ConfigError, FileFormat};
 use serde::Deserialize;
 
 use super::{
-    document::{Document, NETWORK, REPEATED, SENDER, Section, header, without, without_number},
+    alert::{Alert, Target},
+    document::{
+        Document, NETWORK, REPEATED, SENDER, Section, TARGET, header, without, without_number,
+    },
     identity::{Identity, Sender},
     listener::Listener,
     networks::Network,
-    notify::{Alert, Doctor, Log, Notices},
+    notify::{Doctor, Log, Notices},
     problem::{Place, Problem},
     report::{VARIABLE_PREFIX, Variables, variable},
     storage::{Admin, Budget, Queue, Sendmail},
@@ -68,7 +71,7 @@ all_sections!(
 );
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [Section; 13] {
+pub(super) fn sections() -> [Section; 14] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
@@ -79,7 +82,8 @@ pub(super) fn sections() -> [Section; 13] {
         ("identity", without_sections(field_names::<Identity>())),
         (SENDER, field_names::<Sender>()),
         ("notices", field_names::<Notices>()),
-        ("alert", field_names::<Alert>()),
+        ("alert", without_sections(field_names::<Alert>())),
+        (TARGET, field_names::<Target>()),
         ("doctor", field_names::<Doctor>()),
         ("admin", field_names::<Admin>()),
         ("log", field_names::<Log>()),
@@ -367,5 +371,6 @@ mod tests {
         assert!(sections().iter().all(|(_, keys)| !keys.is_empty() && !has_inner(keys)));
         assert_eq!(field_names::<Listener>().last(), Some(&inner[0]));
         assert_eq!(field_names::<Identity>().last(), Some(&inner[1]));
+        assert_eq!(field_names::<Alert>().last(), Some(&inner[2]));
     }
 }

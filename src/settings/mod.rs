@@ -3,6 +3,7 @@
 //! Rule: what is returned cannot be wrong, only unsuitable; every refusal says where and what to do.
 //! No secret is read here. Must not know what the modules do with their Options.
 
+mod alert;
 mod document;
 pub mod host;
 mod identity;
@@ -68,7 +69,7 @@ pub struct Settings {
     /// For notices of dead letters.
     pub notices: notices::Options,
     /// For alerts outside the queue.
-    pub(crate) alert: admin::alert::Options,
+    pub(crate) alert: admin::alert::outputs::Options,
     /// Whether the daemon diagnoses itself once a day.
     pub(crate) doctor: bool,
     /// Recipients of each day that are left to the account's owner; delivery never sees them.

@@ -44,11 +44,12 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
     expected.sort_unstable();
     assert_eq!(documented, expected);
 
-    // The account and the networks of a section have no default; everything else must say what an absent
+    // The account, the networks of a section and a target have no default; everything else must say what an absent
     // key means.
     let least = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n\
                  [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n\
-                 [[identity.sender]]\nmatch = \"www-data\"\nfrom = \"you@gmail.com\"\n";
+                 [[identity.sender]]\nmatch = \"www-data\"\nfrom = \"you@gmail.com\"\n\
+                 [[alert.target]]\nname = \"phone\"\nwebhook_file = \"/etc/pillarbox/webhook\"\n";
     let (written, absent) = (load_text(&text).unwrap(), load_text(least).unwrap());
     assert_eq!(without_source(&written), without_source(&absent));
 }

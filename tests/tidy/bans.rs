@@ -77,7 +77,7 @@ pub(super) const BANS: &[Ban] = &[
             "src/delivery/oauth/exchange.rs",
             "src/delivery/oauth/service_account.rs",
             // The webhook's address, to be read as an address, which prints its host alone.
-            "src/settings/notify.rs",
+            "src/settings/alert.rs",
             // To the disk, in a file of mode 0600.
             "src/delivery/oauth/token_file.rs",
             "src/cli/setup/deed.rs",

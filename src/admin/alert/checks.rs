@@ -23,9 +23,14 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Nothing has been told yet; what fails at the start is told anew.
-    pub(super) fn new(host: String) -> Self {
-        Self { host, told: BTreeSet::new(), looked_at: None }
+    /// Goes on with what an earlier one has told.
+    pub(super) fn new(host: String, told: BTreeSet<String>) -> Self {
+        Self { host, told, looked_at: None }
+    }
+
+    /// The checks that were told of and are not well again.
+    pub(super) fn told(&self) -> &BTreeSet<String> {
+        &self.told
     }
 
     /// The alerts that are due: one for all that begin to fail, one for all that are well again.
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_check_is_told_once_when_it_begins_to_fail_and_once_when_it_is_well_again() {
-        let mut checks = Checks::new("web01".into());
+        let mut checks = Checks::new("web01".into(), BTreeSet::new());
         let (well, fails) = (Outcome::pass("ok"), Outcome::fail("535 no", "Make a new one."));
         assert!(told(&mut checks, 1, &[("login", well.clone())]).is_empty());
         assert_eq!(
@@ -117,7 +122,7 @@ mod tests {
 
     #[test]
     fn several_come_in_one_alert_and_what_is_watched_all_the_time_in_none() {
-        let mut checks = Checks::new("web01".into());
+        let mut checks = Checks::new("web01".into(), BTreeSet::new());
         let fails = || Outcome::fail("no", "Mend it");
         let all = [("account", fails()), ("dns", fails()), ("unit", fails())];
         assert_eq!(

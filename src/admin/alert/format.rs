@@ -32,6 +32,20 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// As the configuration writes it.
+    pub(crate) const WORDS: &[(&str, Self)] = &[
+        ("json", Self::Json),
+        ("ntfy", Self::Ntfy),
+        ("gotify", Self::Gotify),
+        ("slack", Self::Slack),
+        ("discord", Self::Discord),
+    ];
+
+    /// See [`Self::WORDS`].
+    pub(crate) fn name(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| name)
+    }
+
     /// What is posted, and where.
     ///
     /// # Errors

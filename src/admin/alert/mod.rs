@@ -1,22 +1,25 @@
 //! Alerts outside the queue: what a person must hear of although no mail can leave.
 //!
 //! Rule: an alert never depends on the upstream or on the queue, and a queue that does not answer is itself a fact. It goes
-//! to a command or a webhook of the administrator, once when it begins, again after a time while it lasts, and once when
-//! it is over.
+//! to commands and webhooks of the administrator, once when it begins, again after a time while it lasts, and once when
+//! it is over, whatever is restarted meanwhile.
 
-use std::{path::PathBuf, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
 
 use self::{
     checks::Checks,
-    outputs::Outbox,
-    watch::{AccountTrouble, Alert, Dropped, Facts, Kind, State, Watch},
+    outputs::{Courier, Options},
+    post::{Post, Told},
+    watch::{AccountTrouble, Dropped, Facts, Watch},
 };
 use crate::{
     admin::{
         context::Sources,
         status::{self, QueueSummary},
     },
-    clock::{Moment, Steps, Timestamp},
+    clock::{Clock, Moment, Steps},
     delivery::PoolStatus,
     queue::{
         QueueError,
@@ -25,9 +28,13 @@ use crate::{
     },
 };
 
+pub(crate) mod answers;
 mod checks;
 pub(crate) mod format;
+pub(crate) mod outbox;
 pub(crate) mod outputs;
+pub(crate) mod post;
+pub(crate) mod trial;
 pub(crate) mod watch;
 
 /// How often it looks.
@@ -35,27 +42,45 @@ const CHECK: Duration = Duration::from_secs(60);
 /// Messages of the queue that one look walks over: a longer queue has told of itself before.
 const MESSAGES_MAX: usize = 10_000;
 
-/// Where alerts go, and when.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    /// A program and its arguments; it gets the alert as JSON on its standard input. No shell is involved.
-    pub(crate) command: Vec<String>,
-    /// An address that gets each alert as the body of a POST.
-    pub(crate) webhook: Option<outputs::Address>,
-    /// In this form.
-    pub(crate) format: format::Format,
-    /// One more trusted root for it.
-    pub ca_file: Option<PathBuf>,
-    /// What is an alert.
-    pub(crate) watch: watch::Options,
-}
-
 /// Works until it is dropped. Also when nobody is to be told it looks, for the log and for probes.
 pub(crate) async fn run(options: Options, sources: Sources) {
-    let mut outboxes = outboxes(&options);
-    let mut checks = Checks::new(options.watch.hostname.clone());
-    let (mut watch, mut door) = (Watch::new(options.watch), Door::default());
-    let mut steps = Steps::since(sources.clock.now());
+    sources.post.serve(&options.targets);
+    // One for each target: one that is slow or gone keeps no other waiting.
+    let mut senders = JoinSet::new();
+    for target in &options.targets {
+        let courier = Courier::new(target.clone(), options.ca_file.clone());
+        senders.spawn(send(courier, Arc::clone(&sources.post), Arc::clone(&sources.clock)));
+    }
+    tokio::select! {
+        () = look(options, sources) => {}
+        // They never end by themselves; whoever tends this task is told of a panic.
+        Some(Err(error)) = senders.join_next() => resume_unwind(error.into_panic()),
+    }
+}
+
+/// Hands over what waits for one target, in order.
+async fn send(courier: Courier, post: Arc<Post>, clock: Arc<dyn Clock>) {
+    let mut pushed = post.listen();
+    loop {
+        while let Some(alert) = post.next(&courier.target, clock.now()) {
+            match courier.hand_over(&alert).await {
+                Ok(_) => post.sent(&courier.target, &alert, clock.wall()).await,
+                Err(error) => post.failed(&courier.target, error, clock.now()),
+            }
+        }
+        tokio::select! {
+            // An error would mean that the post is gone, which it is not while this holds it.
+            _ = pushed.changed() => {}
+            () = clock.sleep(CHECK) => {}
+        }
+    }
+}
+
+async fn look(Options { targets, watch, .. }: Options, sources: Sources) {
+    let told = sources.post.told();
+    let mut checks = Checks::new(watch.hostname.clone(), told.checks);
+    let mut watch = Watch::new(watch, told.conditions, sources.clock.wall());
+    let (mut door, mut steps) = (Door::default(), Steps::since(sources.clock.now()));
     loop {
         let now = sources.clock.now();
         if let Some(step_ms) = steps.look(now) {
@@ -64,48 +89,18 @@ pub(crate) async fn run(options: Options, sources: Sources) {
         let refusing = status::refusing(&sources);
         door.look(refusing.as_ref());
         let facts = facts(&sources, now, refusing).await;
-        if !outboxes.is_empty() {
+        if !targets.is_empty() {
             let report = sources.checkups.last();
-            let of_checks = checks.look(now.wall, report.as_deref());
-            for alert in watch.look(now.wall, &facts).into_iter().chain(of_checks) {
+            let mut alerts = watch.look(now.wall, &facts);
+            alerts.extend(checks.look(now.wall, report.as_deref()));
+            for alert in &alerts {
                 tracing::warn!(subject = alert.subject, remedy = alert.remedy, "alert");
-                outboxes.iter_mut().for_each(|outbox| outbox.push(alert.clone()));
             }
-        }
-        for outbox in &mut outboxes {
-            // Its waits are of this process: they count in the boot clock.
-            let up_ms = i64::try_from(sources.clock.now().since_boot_ms).unwrap_or(i64::MAX);
-            outbox.send(Timestamp(up_ms)).await;
+            let told = Told { conditions: watch.memory().clone(), checks: checks.told().clone() };
+            sources.post.add(&alerts, told, &targets).await;
         }
         sources.clock.sleep(CHECK).await;
     }
-}
-
-fn outboxes(options: &Options) -> Vec<Outbox> {
-    let command =
-        (!options.command.is_empty()).then(|| Outbox::of_command(options.command.clone()));
-    let webhook = options.webhook.clone();
-    let webhook =
-        webhook.map(|address| Outbox::new(address, options.format, options.ca_file.clone()));
-    command.into_iter().chain(webhook).collect()
-}
-
-/// Sends one alert by every way, at once and once; returns the number of ways, and which of them failed and why.
-pub(crate) async fn try_ways(options: &Options, now: Timestamp) -> (usize, Vec<String>) {
-    let (outboxes, host) = (outboxes(options), &options.watch.hostname);
-    let alert = Alert {
-        kind: Kind::Test,
-        state: State::Begins,
-        host: host.clone(),
-        at: now,
-        subject: format!("{host}: a test of the way by which alerts come; nothing is wrong"),
-        remedy: String::new(),
-    };
-    let mut failures = Vec::new();
-    for outbox in &outboxes {
-        failures.extend(outbox.try_once(&alert).await.err());
-    }
-    (outboxes.len(), failures)
 }
 
 /// Whether clients were refused at the last look, so that the log has a line when that changes.

@@ -1,10 +1,9 @@
-//! The ways by which alerts get out: the administrator's webhook and command, and those that wait for them.
+//! The ways by which alerts get out: the administrator's webhooks and commands.
 //!
-//! Rule: bounded in time, number and output; what fails is tried again with growing pauses and logged when that changes,
-//! not each time. A webhook's address may be a secret: nothing but the host is ever shown.
+//! Rule: bounded in time and output. A webhook's address and a command's arguments may be secrets: nothing but the host or
+//! the program is ever shown. Must not know what waits, nor what is tried again.
 
 use std::{
-    collections::VecDeque,
     fmt,
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
@@ -17,10 +16,12 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::{format::Format, watch::Alert};
+use super::{
+    format::Format,
+    watch::{self, Alert, Kind},
+};
 use crate::{
     careful_file::{self, Links},
-    clock::Timestamp,
     delivery::{
         https::{HttpError, Https},
         oauth::{Endpoint, Limits},
@@ -30,19 +31,13 @@ use crate::{
 
 /// For one request; the next alert waits meanwhile.
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), answer: Duration::from_secs(20) };
-/// Alerts that wait for a way out which fails; the oldest make room.
-const WAITING_MAX: usize = 20;
-/// The first pause after a failure, doubled up to the longest.
-const PAUSE: Duration = Duration::from_secs(60);
-/// See [`PAUSE`].
-const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 /// Octets of a file that holds an address.
 const FILE_BYTES_MAX: u64 = 4_096;
 /// Readable by everyone, or writable by anyone but the owner.
 const OPEN_TO_OTHERS: u32 = 0o026;
 
 /// Where the webhook's address is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Address {
     /// In the configuration.
     Written(Endpoint),
@@ -98,14 +93,23 @@ enum WebhookError {
 }
 
 /// How alerts get out.
-#[derive(Debug)]
-enum Way {
-    Webhook { address: Address, format: Format, client: Box<Https> },
+#[derive(Clone, PartialEq)]
+pub(crate) enum Way {
+    /// A web address that gets each alert as the body of a POST, in this form.
+    Webhook {
+        /// Where.
+        address: Address,
+        /// In whose form.
+        format: Format,
+    },
+    /// A program and its arguments; it gets the alert as JSON on its standard input. No shell is involved.
     Command(Vec<String>),
 }
 
 impl Way {
-    fn shown(&self) -> String {
+    /// In words for the administrator: the host, the file or the program.
+    #[must_use]
+    pub(crate) fn shown(&self) -> String {
         match self {
             Self::Webhook { address, .. } => address.shown(),
             Self::Command(words) => {
@@ -113,99 +117,70 @@ impl Way {
             }
         }
     }
+}
 
-    /// Hands one over, or says why not.
-    async fn hand_over(&self, alert: &Alert) -> Result<(), String> {
-        match self {
-            Self::Webhook { address, format, client } => {
-                post(client, address, *format, alert).await.map_err(|error| error.to_string())
-            }
-            Self::Command(words) => {
-                run_command(words, alert).await.map_err(|error| error.to_string())
-            }
-        }
+/// Without path, query and arguments, which may be secrets.
+impl fmt::Debug for Way {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.shown())
     }
 }
 
-/// One way out and what waits for it.
+/// Somebody who is told, by a way of his own.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// What people call it.
+    pub(crate) name: String,
+    /// How it is told.
+    pub(crate) way: Way,
+    /// Of what; empty means of everything.
+    pub(crate) only: Vec<Kind>,
+}
+
+impl Target {
+    /// Whether it is told of such a thing.
+    pub(super) fn wants(&self, kind: Kind) -> bool {
+        self.only.is_empty() || self.only.contains(&kind) || kind == Kind::Test
+    }
+}
+
+/// Where alerts go, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Who is told.
+    pub(crate) targets: Vec<Target>,
+    /// One more trusted root for webhooks.
+    pub ca_file: Option<PathBuf>,
+    /// What is an alert.
+    pub(crate) watch: watch::Options,
+}
+
+/// Brings alerts to one target.
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    way: Way,
-    waiting: VecDeque<Alert>,
-    /// Failures in a row.
-    failures: u32,
-    not_before: Timestamp,
-    /// What was logged last.
-    trouble: Option<String>,
+pub(super) struct Courier {
+    pub(super) target: Target,
+    client: Https,
 }
 
-impl Outbox {
+impl Courier {
     /// `ca_file` holds one more trusted root.
-    #[must_use]
-    pub(crate) fn new(address: Address, format: Format, ca_file: Option<PathBuf>) -> Self {
-        Self::empty(Way::Webhook { address, format, client: Box::new(Https::new(ca_file, LIMITS)) })
+    pub(super) fn new(target: Target, ca_file: Option<PathBuf>) -> Self {
+        Self { target, client: Https::new(ca_file, LIMITS) }
     }
 
-    /// For a program and its arguments.
-    #[must_use]
-    pub(crate) fn of_command(words: Vec<String>) -> Self {
-        Self::empty(Way::Command(words))
-    }
-
-    fn empty(way: Way) -> Self {
-        Self { way, waiting: VecDeque::new(), failures: 0, not_before: Timestamp(0), trouble: None }
-    }
-
-    /// Hands one over at once, whatever waits, or says which way failed and why.
-    pub(super) async fn try_once(&self, alert: &Alert) -> Result<(), String> {
-        let handed = self.way.hand_over(alert).await;
-        handed.map_err(|error| format!("{}: {error}", self.way.shown()))
-    }
-
-    /// Adds an alert.
-    pub(crate) fn push(&mut self, alert: Alert) {
-        if self.waiting.len() == WAITING_MAX
-            && let Some(dropped) = self.waiting.pop_front()
-        {
-            tracing::error!(
-                subject = dropped.subject,
-                "an alert is dropped: it could not be sent for a long time"
-            );
-        }
-        self.waiting.push_back(alert);
-    }
-
-    /// Hands over what waits, in order, unless the last failure was a moment ago.
-    pub(crate) async fn send(&mut self, now: Timestamp) {
-        while now >= self.not_before
-            && let Some(alert) = self.waiting.front()
-        {
-            match self.way.hand_over(alert).await {
-                Ok(()) => {
-                    self.waiting.pop_front();
-                    self.failures = 0;
-                    if self.trouble.take().is_some() {
-                        tracing::info!(way = self.way.shown(), "alerts are sent again");
-                    }
-                }
-                Err(error) => self.failed(now, &error),
+    /// Hands one over; says what was answered, or why it did not get there.
+    pub(super) async fn hand_over(&self, alert: &Alert) -> Result<String, String> {
+        match &self.target.way {
+            Way::Webhook { address, format } => {
+                let status = post(&self.client, address, *format, alert).await;
+                status
+                    .map(|status| format!("HTTP status {status}"))
+                    .map_err(|error| error.to_string())
             }
-        }
-    }
-
-    fn failed(&mut self, now: Timestamp, error: &str) {
-        let pause = PAUSE.saturating_mul(1 << self.failures.min(6)).min(PAUSE_MAX);
-        self.failures = self.failures.saturating_add(1);
-        self.not_before = now.after(pause);
-        if self.trouble.as_deref() != Some(error) {
-            let waiting = self.waiting.len();
-            tracing::error!(
-                way = self.way.shown(),
-                error,
-                waiting,
-                "an alert could not be sent; it will be tried again"
-            );
-            self.trouble = Some(error.to_owned());
+            Way::Command(words) => {
+                let status = run_command(words, alert).await;
+                status.map(|()| "exit status 0".to_owned()).map_err(|error| error.to_string())
+            }
         }
     }
 }
@@ -215,7 +190,7 @@ async fn post(
     address: &Address,
     format: Format,
     alert: &Alert,
-) -> Result<(), WebhookError> {
+) -> Result<u16, WebhookError> {
     let endpoint = match address {
         Address::Written(endpoint) => endpoint.clone(),
         Address::File { path, mounted } => {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{budget::Limit, clock::Timestamp, tasks::Mishap};
 
@@ -25,7 +25,7 @@ const BUDGET_LOW: u64 = 80;
 const BUDGET_NEARLY_SPENT: u64 = 95;
 
 /// The kinds of alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// The account is paused, or the upstream has been out of reach for long.
@@ -66,6 +66,25 @@ impl Kind {
         Self::BudgetLow,
         Self::UnknownReplies,
     ];
+
+    /// Those that somebody may want to hear of, as the configuration and JSON write them.
+    pub(crate) const WORDS: &[(&str, Self)] = &[
+        ("account", Self::Account),
+        ("oldest-message", Self::OldestMessage),
+        ("budget-low", Self::BudgetLow),
+        ("budget-nearly-spent", Self::BudgetNearlySpent),
+        ("store", Self::Store),
+        ("unknown-replies", Self::UnknownReplies),
+        ("held", Self::Held),
+        ("dropped", Self::Dropped),
+        ("task", Self::Task),
+        ("check", Self::Check),
+    ];
+
+    /// See [`Self::WORDS`].
+    pub(crate) fn name(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("test", |(name, _)| name)
+    }
 }
 
 /// What is known at one moment.
@@ -135,7 +154,7 @@ pub(crate) struct Options {
 }
 
 /// One alert.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alert {
     /// Its kind.
     pub(crate) kind: Kind,
@@ -152,7 +171,7 @@ pub(crate) struct Alert {
 }
 
 /// Whether a condition begins, lasts or is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     /// It was not there before, or has become another one.
@@ -163,19 +182,13 @@ pub(crate) enum State {
     Over,
 }
 
-/// Remembers what was told.
+/// Judges what is told, with what was told before.
 #[derive(Debug)]
 pub(crate) struct Watch {
     options: Options,
-    told: BTreeMap<Kind, Told>,
-    /// When alerts went out in the last hour.
-    recent: VecDeque<Timestamp>,
+    memory: Memory,
     /// How many of them were told of: what happens within a day of that is told with the next one, not left out.
     unknown_replies: u64,
-    /// The same.
-    set_aside: u64,
-    /// The same.
-    set_aside_dropped: u64,
     /// The same.
     mishaps: u64,
     /// Since when files of the drop directory wait, and how many there were.
@@ -184,12 +197,32 @@ pub(crate) struct Watch {
     left_out: bool,
 }
 
-#[derive(Debug)]
+/// What was told, which outlives the process: a restart is no reason to tell it anew, nor to forget its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Memory {
+    told: BTreeMap<Kind, Told>,
+    /// When alerts went out in the last hour.
+    recent: VecDeque<Timestamp>,
+    /// How many damaged files were told of: see [`Watch::unknown_replies`].
+    set_aside: u64,
+    /// The same of the drop directory.
+    set_aside_dropped: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
     at: Timestamp,
     /// What makes it another condition of the same kind.
     what: String,
     gone_since: Option<Timestamp>,
+}
+
+impl Memory {
+    fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let told = self.told.values_mut();
+        let told = told.flat_map(|told| [Some(&mut told.at), told.gone_since.as_mut()]).flatten();
+        told.chain(&mut self.recent)
+    }
 }
 
 /// A condition that holds now.
@@ -208,28 +241,30 @@ struct News {
 }
 
 impl Watch {
-    /// Nothing has been told yet; what is wrong at the start is told anew.
+    /// Goes on with what an earlier one remembers.
     #[must_use]
-    pub(crate) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, mut memory: Memory, now: Timestamp) -> Self {
+        // The clock may have been set back meanwhile: nothing was told in the future.
+        memory.times().for_each(|at| *at = (*at).min(now));
+        memory.recent.truncate(ALERTS_PER_HOUR_MAX);
         Self {
             options,
-            told: BTreeMap::new(),
-            recent: VecDeque::new(),
+            memory,
             unknown_replies: 0,
-            set_aside: 0,
-            set_aside_dropped: 0,
             mishaps: 0,
             waiting_dropped: None,
             left_out: false,
         }
     }
 
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// The wall clock was set forward by `step_ms` (back, when negative): what is to be told again in an hour stays so.
     pub(crate) fn clock_was_set(&mut self, step_ms: i64) {
-        let told = self.told.values_mut();
-        let told = told.flat_map(|told| [Some(&mut told.at), told.gone_since.as_mut()]).flatten();
         let waiting = self.waiting_dropped.as_mut().map(|(since, _)| since);
-        for at in told.chain(&mut self.recent).chain(waiting) {
+        for at in self.memory.times().chain(waiting) {
             *at = at.moved(step_ms);
         }
     }
@@ -264,14 +299,14 @@ impl Watch {
     /// Notes that it was told; `None` when it was told that it is over.
     fn mark(&mut self, kind: Kind, now: Timestamp, what: Option<String>, facts: &Facts) {
         match what {
-            Some(what) => self.told.insert(kind, Told { at: now, what, gone_since: None }),
-            None => self.told.remove(&kind),
+            Some(what) => self.memory.told.insert(kind, Told { at: now, what, gone_since: None }),
+            None => self.memory.told.remove(&kind),
         };
         match kind {
             Kind::UnknownReplies => self.unknown_replies = facts.unknown_replies,
-            Kind::Store => self.set_aside = facts.set_aside,
+            Kind::Store => self.memory.set_aside = facts.set_aside,
             Kind::Dropped => {
-                self.set_aside_dropped =
+                self.memory.set_aside_dropped =
                     facts.dropped.as_ref().map_or(0, |dropped| dropped.set_aside);
             }
             Kind::Task => self.mishaps = facts.mishaps.number,
@@ -295,8 +330,8 @@ impl Watch {
         };
         // Files that a person has dealt with make room for the next ones.
         let set_aside = facts.dropped.as_ref().map_or(0, |dropped| dropped.set_aside);
-        self.set_aside_dropped = self.set_aside_dropped.min(set_aside);
-        self.set_aside = self.set_aside.min(facts.set_aside);
+        self.memory.set_aside_dropped = self.memory.set_aside_dropped.min(set_aside);
+        self.memory.set_aside = self.memory.set_aside.min(facts.set_aside);
     }
 
     fn store_condition(&self, facts: &Facts) -> Option<Condition> {
@@ -306,7 +341,7 @@ impl Watch {
         } else if let Some(reason) = &facts.store_full {
             let remedy = "Make room, see pillarbox queue list and dead list; clients keep their mail meanwhile";
             ("full", reason.clone(), remedy)
-        } else if facts.set_aside > self.set_aside {
+        } else if facts.set_aside > self.memory.set_aside {
             let subject = format!("{} damaged files of the queue were set aside", facts.set_aside);
             let remedy = "Look at them and at the disk; pillarbox status says where they are";
             ("damage", subject, remedy)
@@ -405,7 +440,7 @@ impl Watch {
         let Dropped { directory, set_aside, waiting } = dropped;
         let host = &self.options.hostname;
         let stuck = self.waiting_dropped.filter(|(since, _)| *since <= now.before(STUCK));
-        let (what, subject, remedy) = if *set_aside > self.set_aside_dropped {
+        let (what, subject, remedy) = if *set_aside > self.memory.set_aside_dropped {
             (
                 "set-aside",
                 format!("{set_aside} files of programs of this host were set aside in {directory}"),
@@ -427,7 +462,7 @@ impl Watch {
     /// Whether the condition is told now.
     fn judge(&mut self, kind: Kind, now: Timestamp, condition: Option<Condition>) -> Option<News> {
         let Some(condition) = condition else {
-            let told = self.told.get_mut(&kind)?;
+            let told = self.memory.told.get_mut(&kind)?;
             let gone_since = *told.gone_since.get_or_insert(now);
             if gone_since > now.before(CALM) {
                 return None;
@@ -441,14 +476,14 @@ impl Watch {
                 (Kind::Dropped, "stuck") => "the files of the drop directory are taken again",
                 // What happens at a moment does not last, and so is never over.
                 _ => {
-                    self.told.remove(&kind);
+                    self.memory.told.remove(&kind);
                     return None;
                 }
             };
             let subject = format!("{}: {name}", self.options.hostname);
             return Some(News { state: State::Over, what: None, subject, remedy: String::new() });
         };
-        let state = match self.told.get_mut(&kind) {
+        let state = match self.memory.told.get_mut(&kind) {
             Some(told) if told.what == condition.what => {
                 told.gone_since = None;
                 (told.at <= now.before(self.options.repeat)).then_some(State::Lasts)?
@@ -461,12 +496,12 @@ impl Watch {
 
     fn may_speak(&mut self, now: Timestamp) -> bool {
         let hour_ago = now.before(Duration::from_secs(3600));
-        while self.recent.front().is_some_and(|at| *at <= hour_ago) {
-            self.recent.pop_front();
+        while self.memory.recent.front().is_some_and(|at| *at <= hour_ago) {
+            self.memory.recent.pop_front();
         }
-        let may = self.recent.len() < ALERTS_PER_HOUR_MAX;
+        let may = self.memory.recent.len() < ALERTS_PER_HOUR_MAX;
         if may {
-            self.recent.push_back(now);
+            self.memory.recent.push_back(now);
         }
         may
     }
@@ -485,11 +520,17 @@ mod tests {
     const MINUTE_MS: i64 = 60_000;
 
     fn watch() -> Watch {
-        Watch::new(Options {
+        after(Memory::default(), 0)
+    }
+
+    /// One of a process that begins at this minute with what an earlier one remembers.
+    fn after(memory: Memory, minute: i64) -> Watch {
+        let options = Options {
             oldest_message: Duration::from_secs(6 * 3600),
             repeat: Duration::from_secs(24 * 3600),
             hostname: "web01".into(),
-        })
+        };
+        Watch::new(options, memory, Timestamp(minute * 60_000))
     }
 
     /// What is told at minute `minute`.
@@ -662,6 +703,26 @@ mod tests {
             [(Kind::UnknownReplies, State::Lasts)]
         );
         assert_eq!(told(&mut watch, 72 * 60, &unknown(2)), []);
+    }
+
+    #[test]
+    fn a_restart_neither_tells_anew_nor_forgets_the_end_of_what_was_told() {
+        let mut before = watch();
+        let held = Facts { held: 2, set_aside: 3, ..paused("paused-quota", 1) };
+        assert_eq!(told(&mut before, 1, &held).len(), 3);
+        let memory = serde_json::to_string(before.memory()).unwrap();
+        let restarted = || after(serde_json::from_str(&memory).unwrap(), 5);
+        let mut lasts = restarted();
+        assert_eq!(told(&mut lasts, 5, &held), []);
+        assert_eq!(told(&mut lasts, 24 * 60 + 1, &held).len(), 2, "what lasts is told again");
+        let mut over = restarted();
+        assert_eq!(told(&mut over, 6, &Facts::default()), []);
+        let ends = [(Kind::Account, State::Over), (Kind::Held, State::Over)];
+        assert_eq!(told(&mut over, 17, &Facts::default()), ends);
+        // The clock was set back by a day meanwhile: that keeps nobody from being told again.
+        let mut back = after(serde_json::from_str(&memory).unwrap(), -24 * 60);
+        assert_eq!(told(&mut back, -24 * 60, &held), []);
+        assert_eq!(told(&mut back, 0, &held).len(), 2);
     }
 
     #[test]

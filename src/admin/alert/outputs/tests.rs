@@ -21,9 +21,11 @@ use tokio_rustls::{
 
 use crate::{
     admin::alert::{
+        outbox::{Outbox, WAITING_MAX},
         outputs::*,
         watch::{Kind, State},
     },
+    clock::Timestamp,
     telemetry::{self, tests::Captured},
 };
 
@@ -91,6 +93,43 @@ fn alert(subject: &str) -> Alert {
     }
 }
 
+/// A target with what waits for it.
+#[derive(Debug)]
+struct Stage {
+    courier: Courier,
+    outbox: Outbox,
+}
+
+impl Stage {
+    fn new(address: Address, format: Format, ca_file: Option<PathBuf>) -> Self {
+        Self::of(Way::Webhook { address, format }, ca_file)
+    }
+
+    fn of(way: Way, ca_file: Option<PathBuf>) -> Self {
+        let target = Target { name: "phone".into(), way, only: Vec::new() };
+        Self { courier: Courier::new(target, ca_file), outbox: Outbox::default() }
+    }
+
+    fn push(&mut self, alert: Alert) {
+        self.outbox.push(alert);
+    }
+
+    /// Hands over what waits, as long as nothing fails.
+    async fn send(&mut self, up: Timestamp) {
+        while let Some(alert) = self.outbox.next(up, up) {
+            let Target { name, way, .. } = &self.courier.target;
+            match self.courier.hand_over(&alert).await {
+                Ok(_) => self.outbox.sent(&alert, name, up),
+                Err(error) => self.outbox.failed(error, (name, &way.shown()), up, up),
+            }
+        }
+    }
+
+    fn trouble(&self) -> &str {
+        self.outbox.failure.as_ref().map_or("", |failure| &failure.what)
+    }
+}
+
 fn written(url: &str) -> Address {
     Address::Written(Endpoint::new(url).unwrap())
 }
@@ -137,8 +176,8 @@ async fn each_receiver_gets_its_own_form_and_nothing_that_others_wrote_is_a_link
     ] {
         let server = Server::start(None).await;
         let url = format!("http://127.0.0.1:{}{path}", server.port);
-        let outbox = Outbox::new(written(&url), format, None);
-        outbox.try_once(&alert(hostile)).await.unwrap();
+        let stage = Stage::new(written(&url), format, None);
+        stage.courier.hand_over(&alert(hostile)).await.unwrap();
         let request = server.requests().remove(0);
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with(&format!("POST {expected_path} HTTP/1.1\r\n")), "{head}");
@@ -183,10 +222,10 @@ fn an_address_without_a_topic_is_none_of_ntfy() {
 async fn the_webhook_gets_the_same_json_as_a_command() {
     let server = Server::start(None).await;
     let url = format!("http://127.0.0.1:{}/hook?key=s3cret", server.port);
-    let mut outbox = Outbox::new(written(&url), Format::Json, None);
-    outbox.push(alert("one"));
-    outbox.push(alert("two"));
-    outbox.send(Timestamp(0)).await;
+    let mut stage = Stage::new(written(&url), Format::Json, None);
+    stage.push(alert("one"));
+    stage.push(alert("two"));
+    stage.send(Timestamp(0)).await;
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
     let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
@@ -199,7 +238,7 @@ async fn the_webhook_gets_the_same_json_as_a_command() {
             "kind": "account", "state": "begins", "host": "web01", "at": 7, "subject": "one", "remedy": "wait"
         })
     );
-    assert!(!format!("{outbox:?}").contains("s3cret"), "{outbox:?}");
+    assert!(!format!("{stage:?}").contains("s3cret"), "{stage:?}");
 }
 
 #[tokio::test]
@@ -213,24 +252,24 @@ async fn a_webhook_that_fails_is_tried_again_with_growing_pauses_and_logged_once
 
     let server = Server::start(None).await;
     *server.status.lock().unwrap() = "503 Service Unavailable";
-    let mut outbox = Outbox::new(
+    let mut stage = Stage::new(
         written(&format!("http://localhost:{}/s3cret", server.port)),
         Format::Json,
         None,
     );
-    outbox.push(alert("one"));
+    stage.push(alert("one"));
     let mut tried_at = Vec::new();
     for minute in 0..20_u32 {
         let before = server.requests().len();
-        outbox.send(Timestamp(0).after(MINUTE * minute)).await;
+        stage.send(Timestamp(0).after(MINUTE * minute)).await;
         if server.requests().len() > before {
             tried_at.push(minute);
         }
     }
     assert_eq!(tried_at, [0, 1, 3, 7, 15]);
     *server.status.lock().unwrap() = "200 OK";
-    outbox.send(Timestamp(0).after(MINUTE * 200)).await;
-    assert!(outbox.waiting.is_empty());
+    stage.send(Timestamp(0).after(MINUTE * 200)).await;
+    assert!(stage.outbox.waiting.is_empty());
     let log = captured.text();
     assert_eq!(log.matches("an alert could not be sent").count(), 1, "{log}");
     assert!(log.contains("the webhook at localhost") && log.contains("HTTP status 503"), "{log}");
@@ -240,12 +279,12 @@ async fn a_webhook_that_fails_is_tried_again_with_growing_pauses_and_logged_once
 
 #[tokio::test]
 async fn only_the_newest_alerts_wait_for_a_webhook_that_never_answers() {
-    let mut outbox = Outbox::new(written("https://hooks.example/"), Format::Json, None);
+    let mut stage = Stage::new(written("https://hooks.example/"), Format::Json, None);
     for number in 0..WAITING_MAX + 5 {
-        outbox.push(alert(&number.to_string()));
+        stage.push(alert(&number.to_string()));
     }
-    assert_eq!(outbox.waiting.len(), WAITING_MAX);
-    assert_eq!(outbox.waiting[0].subject, "5");
+    assert_eq!(stage.outbox.waiting.len(), WAITING_MAX);
+    assert_eq!(stage.outbox.waiting[0].subject, "5");
 }
 
 #[tokio::test]
@@ -266,19 +305,16 @@ async fn over_tls_the_server_must_prove_its_name() {
     fs::write(&ca_file, certificate.pem()).unwrap();
     let url = format!("https://localhost:{}/hook", server.port);
 
-    let mut trusting = Outbox::new(written(&url), Format::Json, Some(ca_file));
+    let mut trusting = Stage::new(written(&url), Format::Json, Some(ca_file));
     trusting.push(alert("one"));
     trusting.send(Timestamp(0)).await;
     assert_eq!(server.requests().len(), 1);
 
-    let mut other = Outbox::new(written(&url), Format::Json, None);
+    let mut other = Stage::new(written(&url), Format::Json, None);
     other.push(alert("two"));
     other.send(Timestamp(0)).await;
     assert_eq!(server.requests().len(), 1, "nothing is said to a stranger");
-    assert!(
-        other.trouble.as_deref().is_some_and(|error| error.contains("certificate")),
-        "{other:?}"
-    );
+    assert!(other.trouble().contains("certificate"), "{other:?}");
 }
 
 #[tokio::test]
@@ -287,31 +323,25 @@ async fn an_address_in_a_file_is_read_each_time_and_must_be_private() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("webhook");
     let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    let mut outbox =
-        Outbox::new(Address::File { path: path.clone(), mounted: false }, Format::Json, None);
-    outbox.push(alert("one"));
-    outbox.send(Timestamp(0)).await;
-    assert!(
-        outbox.trouble.as_deref().is_some_and(|error| error.contains("cannot be read")),
-        "{outbox:?}"
-    );
+    let mut stage =
+        Stage::new(Address::File { path: path.clone(), mounted: false }, Format::Json, None);
+    stage.push(alert("one"));
+    stage.send(Timestamp(0)).await;
+    assert!(stage.trouble().contains("cannot be read"), "{stage:?}");
 
     fs::write(&path, format!("http://127.0.0.1:{}/s3cret\nmade for the relay\n", server.port))
         .unwrap();
     mode(0o644);
-    outbox.send(Timestamp(0).after(MINUTE)).await;
-    assert!(
-        outbox.trouble.as_deref().is_some_and(|error| error.contains("mode 0644")),
-        "{outbox:?}"
-    );
+    stage.send(Timestamp(0).after(MINUTE)).await;
+    assert!(stage.trouble().contains("mode 0644"), "{stage:?}");
     mode(0o600);
-    outbox.send(Timestamp(0).after(MINUTE * 10)).await;
+    stage.send(Timestamp(0).after(MINUTE * 10)).await;
     assert!(server.requests()[0].starts_with("POST /s3cret "));
 
     fs::write(&path, "http://hooks.example/s3cret\n").unwrap();
-    outbox.push(alert("two"));
-    outbox.send(Timestamp(0).after(MINUTE * 20)).await;
-    let error = outbox.trouble.unwrap();
+    stage.push(alert("two"));
+    stage.send(Timestamp(0).after(MINUTE * 20)).await;
+    let error = stage.trouble();
     assert!(error.contains("https://") && !error.contains("s3cret"), "{error}");
 }
 
@@ -320,13 +350,13 @@ async fn a_command_that_fails_is_tried_again_after_a_pause() {
     let directory = tempfile::tempdir().unwrap();
     let (works, got) = (directory.path().join("works"), directory.path().join("got"));
     let script = format!("test -e {} && cat >> {}", works.display(), got.display());
-    let mut outbox = Outbox::of_command(["sh", "-c", &script].map(String::from).into());
-    outbox.push(alert("first"));
-    outbox.send(Timestamp(0)).await;
+    let mut stage = Stage::of(Way::Command(shell(&script)), None);
+    stage.push(alert("first"));
+    stage.send(Timestamp(0)).await;
     fs::write(&works, "").unwrap();
-    outbox.send(Timestamp(59_999)).await;
+    stage.send(Timestamp(59_999)).await;
     assert!(!got.exists(), "it had a minute");
-    outbox.send(Timestamp(60_000)).await;
+    stage.send(Timestamp(60_000)).await;
     assert!(fs::read_to_string(&got).unwrap().contains("first"));
 }
 
