@@ -4,7 +4,7 @@
 //! and a caret. The second lets the `config` crate lay the environment over it; every variable has been
 //! tried alone before, so that its error names it. Must not know what the keys mean.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use config::{Config, ConfigError, FileFormat};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ use super::{
 use crate::text;
 
 /// All sections. A key that is not in one of these structs does not exist, in the file as in the environment.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sections {
     pub(super) upstream: Upstream,
@@ -41,6 +41,13 @@ pub(super) struct Sections {
     pub(super) doctor: Doctor,
     pub(super) admin: Admin,
     pub(super) log: Log,
+}
+
+/// Without what was written: what follows from it is shown by the checked configuration.
+impl fmt::Debug for Sections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Sections").finish_non_exhaustive()
+    }
 }
 
 /// The same for every section, each of which is named once; one that is left out does not compile.
