@@ -400,6 +400,11 @@ async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, settings: Live<Setting
             // The store reports its own failures; the next hour tries again.
             Err(error) => tracing::debug!(%error, "history not pruned"),
         }
+        match store.prune_kept(settings.queue.keep_relayed).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::debug!(messages, "kept bodies of relayed messages removed"),
+            Err(error) => tracing::debug!(%error, "kept bodies of relayed messages not removed"),
+        }
         clock.sleep(HOUSEKEEPING).await;
     }
 }

@@ -283,6 +283,9 @@ pub(crate) struct Message {
     /// How it left the queue; `None` while it is there.
     #[serde(default)]
     pub(crate) end: Option<End>,
+    /// The relayed message that it is once more.
+    #[serde(default)]
+    pub(crate) resend_of: Option<QueueId>,
     /// The recipients in the order of RCPT.
     pub(crate) recipients: Vec<Recipient>,
 }
@@ -360,6 +363,7 @@ impl Message {
             attempts: Vec::new(),
             notices: record.notices.into_iter().map(Notice::from).collect(),
             end: record.end.map(End::from),
+            resend_of: record.resend_of,
             recipients: record.recipients.into_iter().map(Recipient::from).collect(),
         }
     }
@@ -415,6 +419,17 @@ pub(crate) struct Redirected {
     pub(crate) id: QueueId,
     /// The message that went in its place.
     pub(crate) new: QueueId,
+}
+
+/// `POST /v1/history/{id}/resend?to=ADDRESS&to=ADDRESS`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Resent {
+    /// The relayed message.
+    pub(crate) id: QueueId,
+    /// The message that goes now.
+    pub(crate) new: QueueId,
+    /// To whom.
+    pub(crate) to: Vec<String>,
 }
 
 /// The body of every answer that is not a success.
@@ -597,6 +612,7 @@ mod tests {
             notices: Vec::new(),
             setbacks: crate::queue::record::Setbacks::default(),
             end: None,
+            resend_of: None,
             recipients: vec![
                 recipient(
                     "a@example.org",

@@ -27,7 +27,7 @@ use super::{
     alert::answers::{Targets, Trials},
     api::{
         Account, Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage,
-        Redirected, Refused, Retried, Status,
+        Redirected, Refused, Resent, Retried, Status,
     },
     health::Health,
     log::Log,
@@ -202,6 +202,12 @@ impl Client {
     /// Removes a message for good, when it is one of these at that moment.
     pub(crate) async fn delete(&self, id: QueueId, only: &Only) -> Result<Deleted, ClientError> {
         self.ask(Method::DELETE, &format!("/v1/queue/{id}{}", query(only))).await
+    }
+
+    /// Sends a relayed message once more, to these or to its own recipients.
+    pub(crate) async fn resend(&self, id: QueueId, to: &[String]) -> Result<Resent, ClientError> {
+        let named: Vec<String> = to.iter().map(|to| format!("to={}", encoded(to))).collect();
+        self.ask(Method::POST, &format!("/v1/history/{id}/resend?{}", named.join("&"))).await
     }
 
     /// Sends a dead letter to another address.

@@ -21,7 +21,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     message::envelope::{self, Envelope},
-    queue::{Queue, QueueError, id::QueueId, only::Only, spool_file::MessageReader},
+    queue::{
+        Queue, QueueError, id::QueueId, incoming::IncomingMessage, only::Only,
+        spool_file::MessageReader,
+    },
     smtp::{address::Address, dsn::Dsn},
 };
 
@@ -130,17 +133,11 @@ async fn redirect_dead(
     State(sources): State<Sources>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(id): Path<String>,
-    target: Result<Query<Target>, QueryRejection>,
+    asked: Result<Query<Target>, QueryRejection>,
 ) -> Result<Json<Redirected>, Refusal> {
     let id = parse(&id)?;
-    let Query(Target { to }) = target?;
-    let no_address = |reason: String| {
-        Refusal::new(Kind::BadRequest, format!("{to:?} is not an address: {reason}"))
-    };
-    let address: Address = to.parse().map_err(|error| no_address(format!("{error}")))?;
-    if address.domain().is_none() {
-        return Err(no_address("it has no domain".to_owned()));
-    }
+    let Query(Target { to }) = asked?;
+    let address = target(&to)?;
     let now = sources.clock.wall();
     let person = person(peer).await;
     let answer =
@@ -196,30 +193,8 @@ async fn redirect_while(
         return Err(QueueError::Conflict(id));
     }
     let mut reader = store.read_message(id).await?;
-    let old = reader.envelope().clone();
-    // A notice of ours stays one; a client's null reverse path does not make its mail ours.
-    let address = if old.is_own_notice() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
-    let origin = envelope::Origin {
-        address: IpAddr::V4(address),
-        helo: hostname.to_owned(),
-        protocol: "LOCAL".to_owned(),
-        login: None,
-        local: None,
-    };
-    let internationalized = old.internationalized || to.is_internationalized();
-    let envelope = Envelope {
-        forward_paths: vec![to],
-        dsn: Dsn::default(),
-        internationalized,
-        origin,
-        accepted_at: now,
-        ..old
-    };
-    let mut draft = store.begin(envelope)?;
-    // The fields added at acceptance go with it, so that its way can be seen.
-    while let Some(block) = reader.next_block()? {
-        draft.write(&block).await?;
-    }
+    let mut draft = store.begin(sent_by_hand(reader.envelope(), vec![to], hostname, now))?;
+    copy(&mut reader, &mut draft).await?;
     let redirected = store.enqueue(draft).await?.id();
     meanwhile().await;
     match store.redirected(id, redirected, person).await {
@@ -231,6 +206,55 @@ async fn redirect_while(
         },
         removed => removed.map(|()| redirected),
     }
+}
+
+/// The envelope of a message that a person sends to others than before.
+pub(super) fn sent_by_hand(
+    old: &Envelope,
+    to: Vec<Address>,
+    hostname: &str,
+    now: Timestamp,
+) -> Envelope {
+    // A notice of ours stays one; a client's null reverse path does not make its mail ours.
+    let address = if old.is_own_notice() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+    let origin = envelope::Origin {
+        address: IpAddr::V4(address),
+        helo: hostname.to_owned(),
+        protocol: "LOCAL".to_owned(),
+        login: None,
+        local: None,
+    };
+    Envelope {
+        internationalized: old.internationalized || to.iter().any(Address::is_internationalized),
+        forward_paths: to,
+        dsn: Dsn::default(),
+        origin,
+        accepted_at: now,
+        ..old.clone()
+    }
+}
+
+/// The octets of a message for another one. The fields added at acceptance go with them, so that its way can be seen.
+pub(super) async fn copy(
+    reader: &mut MessageReader,
+    draft: &mut IncomingMessage,
+) -> Result<(), QueueError> {
+    while let Some(block) = reader.next_block()? {
+        draft.write(&block).await?;
+    }
+    Ok(())
+}
+
+/// An address to which mail can go, as somebody has typed it.
+pub(super) fn target(to: &str) -> Result<Address, Refusal> {
+    let refused = |reason: String| {
+        Refusal::new(Kind::BadRequest, format!("{to:?} is not an address: {reason}"))
+    };
+    let address: Address = to.parse().map_err(|error| refused(format!("{error}")))?;
+    if address.domain().is_none() {
+        return Err(refused("it has no domain".to_owned()));
+    }
+    Ok(address)
 }
 
 #[cfg(test)]

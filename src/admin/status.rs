@@ -383,6 +383,7 @@ mod tests {
             notices: Vec::new(),
             setbacks: crate::queue::record::Setbacks::default(),
             end: None,
+            resend_of: None,
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

@@ -22,6 +22,7 @@ use crate::{
     exit::{Exit, Failure},
     listener::options::Local,
     message::{aliases::Routes, identity::FromPolicy},
+    queue::kept::KEPT_BYTES_MAX,
     settings::{
         self, Settings, SettingsError,
         host::{self, Machine},
@@ -170,6 +171,11 @@ fn print(out: &mut dyn Write, settings: &Settings, aliases: &Survey<'_>) -> io::
             span(delivery.lifetime)
         ),
     ];
+    let kept = queue.keep_relayed.map(|time| {
+        let most = screen::size(KEPT_BYTES_MAX);
+        format!("relayed messages are kept for {}, {most} at most", span(time))
+    });
+    let queue_lines: Vec<String> = queue_lines.into_iter().chain(kept).collect();
     labelled(out, "queue", &queue_lines)?;
     let http = settings.admin.http.map(|address| format!("metrics and probes on http://{address}"));
     let admin: Vec<String> =
@@ -215,6 +221,7 @@ fn document(
             "directory": queue.directory,
             "lifetime_seconds": delivery.lifetime.as_secs(),
             "history_lifetime_seconds": settings.history_lifetime.as_secs(),
+            "keep_relayed_seconds": queue.keep_relayed.map(|time| time.as_secs()),
             "max_bytes": queue.max_bytes,
             "min_free_bytes": queue.min_free_bytes,
         },

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     queue::{self, Place, Wanted},
-    screen::Form,
+    screen::{Form, clean},
 };
 use crate::{
     admin::{
@@ -32,6 +32,15 @@ pub(super) enum Command {
         /// Ids as `history list` prints them.
         #[arg(required = true)]
         ids: Vec<QueueId>,
+    },
+    /// Send a relayed message once more, as a new message that counts for the budget. Its octets must be kept:
+    /// [queue] keep_relayed.
+    Resend {
+        /// An id as `history list` prints it.
+        id: QueueId,
+        /// Send to these addresses instead of its recipients.
+        #[arg(long, value_name = "ADDRESS", num_args = 1..)]
+        to: Vec<String>,
     },
 }
 
@@ -93,6 +102,17 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     match command {
         Command::List(list) => queue::print_wanted(out, client, &list.wanted()?, form, now).await,
+        Command::Resend { id, to } => {
+            let answer = client.resend(id, &to).await?;
+            match form {
+                Form::Json => writeln!(out, "{}", serde_json::json!(answer))?,
+                Form::Text => {
+                    let to = clean(&answer.to.join(", "));
+                    writeln!(out, "{id} goes to {to} once more as {}", answer.new)?;
+                }
+            }
+            Ok(())
+        }
         Command::Show { ids } => queue::show(out, client, Place::History, &ids, form, now).await,
     }
 }

@@ -422,6 +422,7 @@ mod tests {
             notices: vec![],
             setbacks: Setbacks::default(),
             end: None,
+            resend_of: None,
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();

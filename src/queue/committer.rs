@@ -25,11 +25,12 @@ use super::{
     batch::Batch,
     engine::{Claims, Engine},
     error::QueueError,
+    id::QueueId,
     index::{Changes, Index, IndexError, IndexSource},
     options::{Options, Room},
     recovery::{self, Opened, Opening, QueueOpenError},
     side_files::{FoundDots, LedgerCopy, UnconfirmedSends},
-    spool::{Spool, refused},
+    spool::{Retirement, Spool, refused},
 };
 use crate::{
     budget::Ledger,
@@ -103,7 +104,7 @@ pub(super) struct Committer {
     /// When, by the boot clock, it was last written how far stored time has come.
     pub(super) seen_ms: u64,
     /// Spool files whose messages have left the queue.
-    pub(super) removals: Sender<super::id::QueueId>,
+    pub(super) removals: Sender<(QueueId, Retirement)>,
 }
 
 impl Committer {
@@ -184,9 +185,11 @@ impl Committer {
         self.copied(|copy, ledger, half_unknown| {
             copy.append(&changes.ledger, ledger, half_unknown)
         });
+        let are_kept = self.shared.room.get().keep_relayed.is_some();
         for (id, bytes) in changes.removed {
             self.shared.leaves(bytes);
-            if self.removals.send(id).is_err() {
+            let end = changes.history.get(&id).and_then(Option::as_ref);
+            if self.removals.send((id, Retirement::of(end, are_kept))).is_err() {
                 error!(%id, "the thread that removes files has ended; the file is removed at the next start");
             }
         }
@@ -265,9 +268,9 @@ pub(super) fn start(
     let (removals, to_remove) = mpsc::channel();
     let spool = Arc::clone(&shared.spool);
     let sweeper = thread::Builder::new().name("spool-sweeper".into()).spawn(move || {
-        for id in to_remove {
+        for (id, retirement) in to_remove {
             // A mistake of the program with one file must not keep all others.
-            let removed = panic::catch_unwind(AssertUnwindSafe(|| spool.remove(id)));
+            let removed = panic::catch_unwind(AssertUnwindSafe(|| spool.retire(id, retirement)));
             let removed = removed.unwrap_or_else(|_| Err(io::Error::other("the sweeper has panicked")));
             if let Err(error) = removed {
                 error!(%id, error = %error, "a relayed message's file cannot be removed; it is removed at the next start");
@@ -416,6 +419,7 @@ impl Shared {
             dots: &FoundDots::read(state, now.boot),
             alive,
             hold_uncertain: self.options.hold_uncertain,
+            keeps_relayed: self.room.get().keep_relayed.is_some(),
             in_doubt: self.is_in_trouble(),
             now,
         };
@@ -514,8 +518,15 @@ impl Shared {
                 iec(limit)
             )));
         }
-        let free = self.spool.free_bytes().map_err(|error| refused(&error))?;
-        if free < room.min_free_bytes.saturating_add(size_bytes) {
+        let free = || self.spool.free_bytes();
+        let least = room.min_free_bytes.saturating_add(size_bytes);
+        if free().map_err(|error| refused(&error))? < least {
+            // Kept bodies are the first to go.
+            let is_short = || free().is_ok_and(|free| free < least);
+            self.spool.kept.make_room(is_short).map_err(|error| refused(&error))?;
+        }
+        let free = free().map_err(|error| refused(&error))?;
+        if free < least {
             let least = room.min_free_bytes;
             return Err(QueueError::Full(format!(
                 "the disk of the queue has {} free, and {} must stay free ([queue] min_free_bytes)",

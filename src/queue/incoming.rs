@@ -45,6 +45,8 @@ pub struct IncomingMessage {
     part: Option<PartFile>,
     /// Where the recipients stand, when the message comes from another queue.
     restored: Option<Restored>,
+    /// The relayed message that it is once more.
+    resend_of: Option<QueueId>,
     /// Its id, when the client has proposed it.
     reserved_id: Option<Arc<ReservedId>>,
 }
@@ -71,6 +73,7 @@ impl IncomingMessage {
             buffer: Vec::with_capacity(BUFFER_BYTES_START),
             part: Some(part),
             restored: None,
+            resend_of: None,
             reserved_id: None,
         };
         draft.push(&head);
@@ -97,6 +100,11 @@ impl IncomingMessage {
         if fits && addresses.eq(&self.envelope.forward_paths) {
             self.restored = Some(restored);
         }
+    }
+
+    /// A person sends this relayed message once more.
+    pub(crate) fn resend(&mut self, of: QueueId) {
+        self.resend_of = Some(of);
     }
 
     /// Tells the one who gets all mail whom it was for; nothing when it was not redirected.
@@ -158,6 +166,7 @@ impl IncomingMessage {
         let tail = spool_file::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
         let mut record = MessageRecord::new(&self.envelope, self.body_bytes, &trailer.subject);
+        record.resend_of = self.resend_of;
         let is_new = self.restored.is_none();
         if let Some(restored) = self.restored {
             record.recipients = restored.recipients;

@@ -20,6 +20,7 @@ use super::{
     held_marks,
     id::QueueId,
     index::{Index, IndexError},
+    kept,
     portable::PortableMessage,
     record::MessageRecord,
     recovery::{self, QueueOpenError, StateLock},
@@ -126,6 +127,17 @@ impl Inspection {
     /// Checks a message's file, however long it is.
     pub(super) fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
         spool_file::describe_file(&mut careful_file::open(&self.path(id), Links::Refused)?)
+    }
+
+    /// The same of a kept body of a relayed message.
+    pub(super) fn describe_kept(&self, id: QueueId) -> Result<Described, ReadError> {
+        let path = self.state.join(kept::FOLDER).join(id.to_string());
+        spool_file::describe_file(&mut careful_file::open(&path, Links::Refused)?)
+    }
+
+    /// How many bodies of relayed messages are kept, which nobody takes out.
+    pub(crate) fn kept(&self) -> usize {
+        kept::list(&self.state.join(kept::FOLDER)).map_or(0, |found| found.len())
     }
 
     /// Takes a message out: its octets, its envelope, and where its recipients stand.

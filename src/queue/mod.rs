@@ -25,6 +25,8 @@ pub mod id;
 pub mod incoming;
 mod index;
 pub mod inspection;
+mod keeping;
+pub(crate) mod kept;
 mod listing;
 mod memory_index;
 pub mod only;
@@ -50,7 +52,6 @@ pub(crate) mod waiting;
 pub(crate) mod walk;
 
 use std::{
-    io,
     sync::{
         Arc, Mutex,
         atomic::Ordering,
@@ -477,19 +478,6 @@ impl Queue {
                 None => self.set_aside(id, problem).await,
             },
         }
-    }
-
-    /// The same for everybody else, without any consequence. [`QueueError::NotFound`] when there are no bytes,
-    /// as of a finished message.
-    pub async fn read_message(&self, id: QueueId) -> Result<MessageReader, QueueError> {
-        let spool = Arc::clone(&self.shared.spool);
-        blocking(move || spool.read(id)).await?.map_err(|problem| match problem {
-            ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-                QueueError::NotFound(id)
-            }
-            ReadError::Io(error) => refused(&error),
-            ReadError::Frame(_) => QueueError::Corrupt { id, reason: problem.to_string() },
-        })
     }
 
     /// Holds every waiting recipient until a person retries or deletes the message.

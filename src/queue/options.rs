@@ -18,6 +18,8 @@ pub struct Options {
     /// Whether a recipient whose final dot may have been sent when the process died is held for a
     /// person; otherwise it is sent once more.
     pub(crate) hold_uncertain: bool,
+    /// How long the bodies of relayed messages are kept; `None` is not at all.
+    pub(crate) keep_relayed: Option<Duration>,
     /// How long a commit may take before the store counts as failed.
     pub(crate) commit_timeout: Duration,
 }
@@ -27,11 +29,13 @@ pub struct Options {
 pub(super) struct Room {
     pub(super) max_bytes: u64,
     pub(super) min_free_bytes: u64,
+    pub(super) keep_relayed: Option<Duration>,
 }
 
 impl Room {
     pub(super) fn of(options: &Options) -> Self {
-        Self { max_bytes: options.max_bytes, min_free_bytes: options.min_free_bytes }
+        let Options { max_bytes, min_free_bytes, keep_relayed, .. } = *options;
+        Self { max_bytes, min_free_bytes, keep_relayed }
     }
 }
 
@@ -45,6 +49,7 @@ impl Options {
             min_free_bytes: 256 << 20,
             hostname: "localhost".into(),
             hold_uncertain: false,
+            keep_relayed: None,
             commit_timeout: Duration::from_secs(30),
         }
     }

@@ -55,6 +55,8 @@ pub struct MessageRecord {
     pub setbacks: Setbacks,
     /// How it left the queue; `None` while it is there.
     pub(crate) end: Option<End>,
+    /// The relayed message that it is once more; a new index does not know it.
+    pub(crate) resend_of: Option<QueueId>,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
 }
@@ -152,6 +154,7 @@ impl MessageRecord {
             notices: Vec::new(),
             setbacks: Setbacks::default(),
             end: None,
+            resend_of: None,
             recipients: recipients.collect(),
         }
     }
@@ -347,6 +350,7 @@ mod tests {
             end: Some(
                 Ending::Redirected(QueueId::from_bytes([8; 16])).by(Some("alice"), Timestamp(9)),
             ),
+            resend_of: Some(QueueId::from_bytes([9; 16])),
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

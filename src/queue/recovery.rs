@@ -27,7 +27,7 @@ use super::{
     index::{Changes, DeadKey, DueKey, FoundEvents, Index, IndexError, IndexSource, OpenError},
     record::MessageRecord,
     side_files::{FoundDot, FoundDots, LedgerCopy},
-    spool::Spool,
+    spool::{Retirement, Spool},
     spool_file::{Described, ReadError},
     times::arriving,
 };
@@ -187,6 +187,8 @@ pub(super) struct Opening<'a> {
     /// Claims of workers that are still alive (only when a store is reopened within a process).
     pub(super) alive: Claims,
     pub(super) hold_uncertain: bool,
+    /// Whether the bodies of relayed messages are kept.
+    pub(super) keeps_relayed: bool,
     /// A write of the index has failed in this process.
     pub(super) in_doubt: bool,
     pub(super) now: Moment,
@@ -253,6 +255,7 @@ impl Opening<'_> {
             spool: self.spool,
             dots: self.dots,
             hold_uncertain: self.hold_uncertain,
+            keeps_relayed: self.keeps_relayed,
             now: self.now,
         };
         let mut reconciled = reconciliation.run(engine)?;
@@ -377,6 +380,7 @@ pub(super) struct Reconciliation<'a> {
     pub(super) spool: &'a Spool,
     pub(super) dots: &'a FoundDots,
     pub(super) hold_uncertain: bool,
+    pub(super) keeps_relayed: bool,
     pub(super) now: Moment,
 }
 
@@ -485,8 +489,9 @@ impl Reconciliation<'_> {
         batch: &mut Batch<'_>,
         id: QueueId,
     ) -> Result<(), IndexError> {
-        if matches!(self.index.finished(id), Ok(Some(_))) {
-            if let Err(error) = self.spool.remove(id) {
+        if let Ok(Some(end)) = self.index.finished(id) {
+            let retirement = Retirement::of(Some(&end), self.keeps_relayed);
+            if let Err(error) = self.spool.retire(id, retirement) {
                 error!(%id, error = %error, "the file of a finished message cannot be removed");
             }
             return Ok(());
@@ -540,7 +545,9 @@ impl Reconciliation<'_> {
         let whole = std::mem::take(changes);
         self.index.apply(&whole)?;
         for (id, _) in whole.removed {
-            if let Err(error) = self.spool.remove(id) {
+            let end = whole.history.get(&id).and_then(Option::as_ref);
+            let retirement = Retirement::of(end, self.keeps_relayed);
+            if let Err(error) = self.spool.retire(id, retirement) {
                 error!(%id, error = %error, "the file of a finished message cannot be removed");
             }
         }

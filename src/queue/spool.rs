@@ -11,12 +11,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tracing::warn;
+
 use super::{
     directory_sync::{self, DirectorySync},
+    ending::Ending,
     error::QueueError,
     faults::{Faults, Step},
     held_marks,
     id::QueueId,
+    kept::Kept,
     record::MessageRecord,
     reserved_ids::ReservedId,
     spool_file::{self, Described, MessageReader, ReadError},
@@ -36,12 +40,29 @@ pub(super) struct Spool {
     damaged: PathBuf,
     directories: DirectorySync,
     names: Arc<Names>,
+    /// Bodies of relayed messages.
+    pub(super) kept: Kept,
     pub(super) faults: Faults,
 }
 
 /// Held while a name is made or changed. The kernel admits one thread at a time to a directory and lets
 /// the others spin, which costs a machine with few cores more than sleeping here.
 type Names = Mutex<()>;
+
+/// What becomes of the file of a message that has left the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retirement {
+    Removed,
+    Kept,
+}
+
+impl Retirement {
+    /// Of a message that ended so, when relayed ones are kept or not.
+    pub(super) fn of(end: Option<&MessageRecord>, are_kept: bool) -> Self {
+        let how = end.and_then(|record| record.end.as_ref()).map(|end| end.how);
+        if are_kept && how == Some(Ending::Relayed) { Self::Kept } else { Self::Removed }
+    }
+}
 
 /// What lies in the spool.
 #[derive(Debug, Default)]
@@ -62,6 +83,7 @@ impl Spool {
             damaged: state.join("damaged"),
             directories: DirectorySync::start(faults.clone())?,
             names: Arc::default(),
+            kept: Kept::open(state)?,
             faults,
         };
         let mut private = fs::DirBuilder::new();
@@ -146,6 +168,26 @@ impl Spool {
             _ => held_marks::forget(&self.path(id)),
         }
         Ok(())
+    }
+
+    /// Ends the file of a message that has left the queue. Where it is to be kept and cannot be, it goes.
+    pub(super) fn retire(&self, id: QueueId, retirement: Retirement) -> io::Result<()> {
+        if retirement == Retirement::Kept {
+            let kept = self.faults.at(Step::Rename);
+            match kept.and_then(|()| self.kept.take(id, &self.path(id))) {
+                Ok(()) => held_marks::forget(&self.path(id)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    warn!(%id, error = %error, "the body of a relayed message cannot be kept");
+                }
+            }
+        }
+        self.remove(id)
+    }
+
+    /// Opens the kept body of a message after checking it.
+    pub(super) fn read_kept(&self, id: QueueId) -> Result<MessageReader, ReadError> {
+        MessageReader::of_file(File::open(self.kept.path(id))?)
     }
 
     /// Moves a damaged message out of the way of the others. Returns where it is now.

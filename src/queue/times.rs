@@ -45,6 +45,7 @@ impl Times for MessageRecord {
             notices,
             setbacks,
             end,
+            resend_of: _,
             recipients,
         } = self;
         let ended = end.iter_mut().map(|end| &mut end.at);

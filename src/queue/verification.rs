@@ -10,6 +10,7 @@ use super::{
     id::QueueId,
     index::{DeadKey, DueKey, FoundEvents, Index, IndexError},
     inspection::{Inspection, InspectionError},
+    kept,
     record::MessageRecord,
     state::RecipientState,
 };
@@ -54,6 +55,8 @@ pub(crate) struct Summary {
     pub(crate) dead: u64,
     /// Finished messages that are remembered.
     pub(crate) history: u64,
+    /// Kept bodies of relayed messages.
+    pub(crate) kept: u64,
     /// Recipients that the ledger counts for the last 24 hours.
     pub(crate) spent: u32,
     /// Findings that are problems.
@@ -62,6 +65,7 @@ pub(crate) struct Summary {
     pub(crate) notes: u64,
 }
 
+const KEPT: &str = "nothing: it was relayed, and only `history resend` would want it";
 const AT_START: &str = "nothing: the next start puts it right";
 const EXPORT: &str =
     "export what is whole (pillarbox store export), and keep the file for a person to look at";
@@ -84,6 +88,7 @@ pub(crate) fn check(
         Some(reason) => checkup.index_unreadable(reason, !whole.is_empty()),
         None => checkup.index(&whole),
     }
+    checkup.kept();
     checkup.remains();
     Ok(checkup.summary)
 }
@@ -282,6 +287,26 @@ impl Verification<'_> {
             self.note(&id.to_string(), what.into(), AT_START);
         }
         Ok(())
+    }
+
+    /// The bodies of relayed messages, which wait for nobody.
+    fn kept(&mut self) {
+        let directory = self.inspection.state.join(kept::FOLDER);
+        let found = match kept::list(&directory) {
+            Ok(found) => found,
+            Err(error) => {
+                let what = format!("the kept bodies of relayed messages cannot be listed: {error}");
+                return self.problem(&directory.display().to_string(), what, KEPT);
+            }
+        };
+        for (id, _) in found {
+            self.summary.kept += 1;
+            let path = directory.join(id.to_string());
+            if let Err(error) = self.inspection.describe_kept(id) {
+                let what = format!("the kept body of a relayed message cannot be used: {error}");
+                self.note(&path.display().to_string(), what, KEPT);
+            }
+        }
     }
 
     /// What earlier starts have put aside.

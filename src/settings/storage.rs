@@ -45,6 +45,7 @@ section! {
         /// The history also tells a relayed message's leftover file from one whose record was lost, so it must outlive a
         /// restart.
         pub(super) history_lifetime: Duration = 30 * DAY, "text";
+        keep_relayed: Option<Duration> = None, "text";
         max_bytes: u64 = usual().max_bytes, "size";
         min_free_bytes: u64 = usual().min_free_bytes, "size";
         pub(super) uncertain: Uncertain = Uncertain::ResendOnce, "text";
@@ -89,6 +90,13 @@ impl Queue {
             in_range!(report.within, section, self.history_lifetime, kept.clone());
         self.dead_letter_lifetime =
             in_range!(report.within, section, self.dead_letter_lifetime, kept);
+        self.keep_relayed = self
+            .keep_relayed
+            .map(|time| report.within(section, "keep_relayed", time, DAY, HOUR..=90 * DAY));
+        if self.keep_relayed.is_some_and(|time| time > self.history_lifetime) {
+            let what = "it is longer than history_lifetime, and what the history has forgotten cannot be sent again";
+            report.add(section, "keep_relayed", what, "Shorten it, or lengthen history_lifetime.");
+        }
         self.min_free_bytes = in_range!(report.within, section, self.min_free_bytes, bytes);
     }
 
@@ -98,6 +106,7 @@ impl Queue {
             max_bytes: self.max_bytes,
             min_free_bytes: self.min_free_bytes,
             hostname,
+            keep_relayed: self.keep_relayed,
             hold_uncertain: self.uncertain == Uncertain::Hold,
             ..queue::options::Options::new(directory)
         }

@@ -56,3 +56,57 @@ fn the_history_tells_of_every_message_how_it_left_the_queue_who_ended_it_and_wha
     );
     assert!(daemon.terminate(PATIENCE).success());
 }
+
+#[test]
+fn a_relayed_message_whose_octets_are_kept_is_sent_again_as_a_new_message_that_counts() {
+    let gmail = Gmail::start();
+    let home = Home::new(&gmail.upstream()).environment("PILLARBOX__QUEUE__KEEP_RELAYED", "1d");
+    let daemon = home.start();
+    let id = send(&daemon, "boss@example.net", "the invoice");
+    assert!(within(PATIENCE, || say(&home, &["history", "list"]).contains(&id)));
+    let kept = home.state().join("kept").join(&id);
+    assert!(within(PATIENCE, || kept.exists()), "its octets are kept");
+    let octets = home.output(["queue", "cat", &id]).stdout;
+    assert!(octets.starts_with(b"Subject: the invoice\r\n"), "{octets:?}");
+
+    let told = say(&home, &["history", "resend", &id]);
+    assert!(told.starts_with(&format!("{id} goes to boss@example.net once more as ")), "{told}");
+    let to = ["history", "resend", &id, "--to", "new@example.net", "other@example.net", "--json"];
+    let answer: Value = serde_json::from_str(&say(&home, &to)).expect("JSON");
+    let new = answer["new"].as_str().expect("an id").to_owned();
+    assert!(within(PATIENCE, || gmail.recipients() == 4));
+    assert!(within(PATIENCE, || json(&home, &["history", "list"])["messages"]
+        .as_array()
+        .is_some_and(|all| all.len() == 3)));
+    let shown = json(&home, &["history", "show", &new]);
+    assert_eq!(
+        (&shown["resend_of"], &shown["end"]["how"]),
+        (&id.as_str().into(), &"relayed".into())
+    );
+    assert_eq!(json(&home, &["budget"])["spent"], 4, "each recipient counts");
+    assert!(gmail.unexplained_duplicates().len() <= 1, "only what was asked for twice");
+    let words = refused(&home, &["history", "resend", &id, "--to", "nobody"], 65);
+    assert!(words.contains("is not an address: it has no domain"), "{words}");
+    assert!(daemon.terminate(PATIENCE).success());
+
+    let check = say(&home, &["store", "check"]);
+    assert!(
+        check.contains("3 bodies of relayed messages kept")
+            && check.contains("Everything is whole."),
+        "{check}"
+    );
+    let target = home.path("taken.mbox");
+    let target = target.to_str().expect("a path");
+    let export = say(&home, &["store", "export", "--format", "mbox", "--to", target]);
+    assert!(
+        export.contains("3 messages in kept left there: relayed already")
+            && export.contains("0 messages written"),
+        "{export}"
+    );
+    fs::remove_dir_all(home.state().join("queue.sled")).expect("the index");
+    let daemon = home.start();
+    assert_eq!((queue_length(&home), gmail.recipients()), (0, 4), "nothing is sent by itself");
+    let words = refused(&home, &["history", "resend", &id], 65);
+    assert!(words.contains("there is no message"), "{words}");
+    assert!(daemon.terminate(PATIENCE).success());
+}

@@ -63,6 +63,8 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
     labelled(out, "leaves", &leaves.collect::<Vec<_>>())?;
     let ended = message.end.iter().map(|end| format!("{}: {}", when(end.at, now), in_short(end)));
     labelled(out, "ended", &ended.collect::<Vec<_>>())?;
+    let original = message.resend_of.iter().map(ToString::to_string);
+    labelled(out, "resend of", &original.collect::<Vec<_>>())?;
     message
         .recipients
         .iter()

@@ -32,7 +32,7 @@ pub(super) fn run(out: &mut dyn Write, options: &Options, as_json: bool) -> Resu
         let words = json!({ "summary": {
             "files": summary.files, "bytes": summary.bytes, "records": summary.records,
             "waiting": summary.waiting, "held": summary.held, "dead": summary.dead,
-            "history": summary.history, "spent": summary.spent,
+            "history": summary.history, "kept": summary.kept, "spent": summary.spent,
             "problems": summary.problems, "notes": summary.notes,
         } });
         writeln!(out, "{words}")?;
@@ -69,8 +69,8 @@ fn print(out: &mut dyn Write, finding: &Finding, as_json: bool) -> std::io::Resu
 }
 
 fn print_summary(out: &mut dyn Write, options: &Options, summary: &Summary) -> std::io::Result<()> {
-    let Summary { files, bytes, records, waiting, held, dead, history, spent, problems, notes } =
-        *summary;
+    let Summary { files, bytes, records, waiting, held, dead, history, kept, .. } = *summary;
+    let Summary { spent, problems, notes, .. } = *summary;
     writeln!(out, "{}", options.directory.display())?;
     writeln!(
         out,
@@ -85,6 +85,10 @@ fn print_summary(out: &mut dyn Write, options: &Options, summary: &Summary) -> s
         "  {history} finished in the history; {} counted for the last 24 hours",
         count(spent.into(), "recipient")
     )?;
+    if kept > 0 {
+        let bodies = if kept == 1 { "body" } else { "bodies" };
+        writeln!(out, "  {kept} {bodies} of relayed messages kept")?;
+    }
     match (problems, notes) {
         (0, 0) => writeln!(out, "Everything is whole."),
         (0, _) => writeln!(out, "Everything is whole, but for {}.", count(notes, "note")),

@@ -17,7 +17,9 @@ use crate::{
         screen::{clean, count},
     },
     exit::{Exit, Failure},
-    queue::{inspection::TakeError, options::Options, portable::PortableMessage},
+    queue::{
+        inspection::TakeError, kept::FOLDER as KEPT, options::Options, portable::PortableMessage,
+    },
 };
 
 /// What is written where.
@@ -91,6 +93,14 @@ pub(super) fn run(
         }
     }
     writer.finish().map_err(unwritable)?;
+    let kept = inspection.kept();
+    if kept > 0 {
+        let kept = count(kept as u64, "message");
+        writeln!(
+            out,
+            "{kept} in {KEPT} left there: relayed already, and kept for `history resend`."
+        )?;
+    }
     writeln!(out, "{} written to {}.", count(written, "message"), target.display())?;
     match failed {
         0 => Ok(()),

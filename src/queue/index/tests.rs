@@ -102,6 +102,7 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         notices: vec![],
         setbacks: Setbacks::default(),
         end: None,
+        resend_of: None,
         recipients: vec![Recipient {
             address: "a@example.net".parse().unwrap(),
             state,
