@@ -202,7 +202,8 @@ impl Ledger {
         self.live(now).map(|(_, recipients)| u64::from(recipients)).sum()
     }
 
-    fn live(&self, now: Moment) -> impl Iterator<Item = (Duration, u32)> + '_ {
+    /// The events in the window: how long each stays there, and its recipients.
+    pub(crate) fn live(&self, now: Moment) -> impl Iterator<Item = (Duration, u32)> + '_ {
         self.events
             .values()
             .map(move |event| (remaining(event, now), event.recipients))

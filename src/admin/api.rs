@@ -345,7 +345,7 @@ impl Message {
     pub(crate) fn new(message: QueuedMessage, situation: &Situation) -> Self {
         let record = message.record;
         let states = record.recipients.iter().map(|recipient| &recipient.state);
-        let departure = situation.departure_of(record.lane, states);
+        let departure = situation.departure_of_message(message.id, record.lane, states);
         Self {
             departure,
             id: message.id,

@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 use super::{
     alert::{outputs, post::Post},
@@ -36,7 +36,11 @@ use crate::{
     live::Live,
     passwd,
     queue::{
-        Queue, QueueError, id::QueueId, search::SearchError, spool_file::MessageReader,
+        ClaimLimits, Queue, QueueError,
+        forecast::{Forecast, Terms, Waiting},
+        id::QueueId,
+        search::SearchError,
+        spool_file::MessageReader,
         state::AccountState,
     },
     shutdown::Watch,
@@ -50,6 +54,9 @@ use crate::{
 pub(crate) trait Upstream: Send + Sync + fmt::Debug {
     /// The account, what is in flight, what was said last.
     fn status(&self) -> PoolStatus;
+
+    /// On what terms mail is claimed, and at how many recipients a minute; 0 does not pace.
+    fn pacing(&self) -> (ClaimLimits, u32);
 
     /// Ends every pause of the account; returns what it is then.
     async fn resume(&self) -> AccountState;
@@ -70,6 +77,10 @@ pub(crate) trait Upstream: Send + Sync + fmt::Debug {
 impl Upstream for PoolHandle {
     fn status(&self) -> PoolStatus {
         Self::status(self)
+    }
+
+    fn pacing(&self) -> (ClaimLimits, u32) {
+        Self::pacing(self)
     }
 
     async fn resume(&self) -> AccountState {
@@ -173,25 +184,56 @@ impl Sources {
 /// What the last walks have found.
 #[derive(Debug, Default)]
 pub(crate) struct Outlook {
-    /// Recipients that are due, and when they were counted.
-    due: Mutex<Option<(Moment, u64)>>,
+    walked: Mutex<Option<Walked>>,
     held: AtomicU64,
+}
+
+/// What a walk has found, and when.
+#[derive(Debug)]
+struct Walked {
+    at: Moment,
+    /// Recipients that are due.
+    due: u64,
+    /// What waits, until somebody wants to know when it leaves.
+    waiting: Vec<Waiting>,
+    forecast: Option<Arc<Forecast>>,
+}
+
+impl Walked {
+    fn is_young(&self, now: Moment) -> bool {
+        self.at.boot == now.boot
+            && now.since_boot_ms.saturating_sub(self.at.since_boot_ms) < WALK_AGE_MAX_MS
+    }
 }
 
 impl Outlook {
     /// Keeps what a walk has found.
-    pub(super) async fn keep(&self, now: Moment, due: u64, held: u64) {
+    pub(super) async fn keep(&self, at: Moment, due: u64, held: u64, waiting: Vec<Waiting>) {
         self.held.store(held, Ordering::Relaxed);
-        *self.due.lock().await = Some((now, due));
+        *self.walked.lock().await = Some(Walked { at, due, waiting, forecast: None });
     }
 
     /// Recipients that were due, when they were counted lately.
     pub(super) async fn due(&self, now: Moment) -> Option<u64> {
-        let is_young = |then: &Moment| {
-            then.boot == now.boot
-                && now.since_boot_ms.saturating_sub(then.since_boot_ms) < WALK_AGE_MAX_MS
-        };
-        self.due.lock().await.filter(|(then, _)| is_young(then)).map(|(_, due)| due)
+        let walked = self.walked.lock().await;
+        walked.as_ref().filter(|walked| walked.is_young(now)).map(|walked| walked.due)
+    }
+
+    /// When what the last walk has found leaves; worked out once for each walk, on terms that `terms` gathers.
+    pub(super) async fn forecast<F: Future<Output = Result<Terms, QueueError>>>(
+        &self,
+        terms: impl FnOnce() -> F,
+    ) -> Result<Arc<Forecast>, QueueError> {
+        let mut walked = self.walked.lock().await;
+        let Some(walked) = walked.as_mut() else { return Ok(Arc::default()) };
+        if let Some(known) = &walked.forecast {
+            return Ok(Arc::clone(known));
+        }
+        let (terms, waiting) = (terms().await?, std::mem::take(&mut walked.waiting));
+        let work = spawn_blocking(move || Forecast::new(waiting, terms));
+        let forecast = Arc::new(work.await.unwrap_or_default());
+        walked.forecast = Some(Arc::clone(&forecast));
+        Ok(forecast)
     }
 
     /// Recipients that wait for a person.

@@ -182,7 +182,7 @@ impl Page {
         let behind = match self.after {
             Some(id) => {
                 let message = store.show(id).await?.ok_or(QueueError::NotFound(id))?;
-                Some((sort.key(&message.record, &situation), id))
+                Some((sort.key(id, &message.record, &situation), id))
             }
             None => None,
         };
@@ -190,7 +190,7 @@ impl Page {
         let mut walk = of.walk(store, None, self.until).await?;
         while !walk.is_over() {
             for message in walk.take(of.page(store, walk.after(), PAGE_MAX).await?) {
-                let key = (sort.key(&message.record, &situation), message.id);
+                let key = (sort.key(message.id, &message.record, &situation), message.id);
                 if Some(&key) <= behind.as_ref()
                     || !search.matches(message.id, &message.record, now)
                 {
@@ -233,7 +233,7 @@ impl Sort {
         }
     }
 
-    fn key(self, record: &MessageRecord, situation: &Situation) -> Key {
+    fn key(self, id: QueueId, record: &MessageRecord, situation: &Situation) -> Key {
         let states = || record.recipients.iter().map(|recipient| &recipient.state);
         match self {
             Self::Age => Key::At(record.accepted_at.0),
@@ -248,7 +248,7 @@ impl Sort {
                     .map_or_else(String::new, |at| at.as_str().to_lowercase()),
             ),
             Self::Next => {
-                let departure = situation.departure_of(record.lane, states());
+                let departure = situation.departure_of_message(id, record.lane, states());
                 departure.and_then(|departure| departure.at).map_or(Key::Never, |at| Key::At(at.0))
             }
         }

@@ -140,8 +140,11 @@ fn counters(page: &mut Page, pool: &PoolStatus) {
 }
 
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {
-    let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, summary.due, summary.recipients.held).await;
+    let mut summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources
+        .outlook
+        .keep(now, summary.due, summary.recipients.held, std::mem::take(&mut summary.waiting))
+        .await;
     let totals = sources.store.totals();
     page.gauge(
         "queue_messages",

@@ -3,7 +3,7 @@
 //! Rule: whoever tells of the relay's state (status, lists, probes, alerts, systemd's line) takes it from here. A walk reads
 //! page by page and keeps totals only, so that 50,000 messages cost no memory.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -27,6 +27,7 @@ use crate::{
     message::envelope::Lane,
     queue::{
         LedgerView, Queue, QueueError, QueuedMessage,
+        forecast::{Forecast, Terms, Waiting},
         state::RecipientState,
         waiting::{Because, Brake, Departure, Refusing, Room, Rooms, Situation},
     },
@@ -53,8 +54,11 @@ async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal>
 /// The one screen.
 pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
     let now = sources.clock.now();
-    let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, summary.due, summary.recipients.held).await;
+    let mut summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources
+        .outlook
+        .keep(now, summary.due, summary.recipients.held, std::mem::take(&mut summary.waiting))
+        .await;
     let Stand { pool, situation, budget } = stand(sources, summary.due).await?;
     let totals = sources.store.totals();
     let facts = sources.facts();
@@ -163,6 +167,7 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueErr
         rooms,
         brake: pool.next.and_then(brake),
         due_recipients: due,
+        forecast: Arc::default(),
     };
     // Without a limit only the upstream's own word leaves no room.
     let told = |room: Room| (is_full || limit != Limit::NONE).then_some(room.recipients);
@@ -190,12 +195,39 @@ pub(super) async fn situation(sources: &Sources) -> Result<Situation, QueueError
     let due = match sources.outlook.due(now).await {
         Some(due) => due,
         None => {
-            let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-            sources.outlook.keep(now, summary.due, summary.recipients.held).await;
+            let mut summary =
+                QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+            sources
+                .outlook
+                .keep(
+                    now,
+                    summary.due,
+                    summary.recipients.held,
+                    std::mem::take(&mut summary.waiting),
+                )
+                .await;
             summary.due
         }
     };
-    Ok(stand(sources, due).await?.situation)
+    let situation = stand(sources, due).await?.situation;
+    let forecast = forecast(sources, &situation).await?;
+    Ok(Situation { forecast, ..situation })
+}
+
+/// When each message leaves, by the last walk; empty while nobody can know.
+pub(super) async fn forecast(
+    sources: &Sources,
+    situation: &Situation,
+) -> Result<Arc<Forecast>, QueueError> {
+    let Some(starts) = situation.starts() else { return Ok(Arc::default()) };
+    let paced = situation.brake.is_some_and(|brake| brake.because == Because::Pace);
+    let now = sources.clock.now();
+    let gather = || async {
+        let (limits, pace_per_minute) = sources.upstream.pacing();
+        let spent = sources.store.spent(now).await?;
+        Ok(Terms { now: now.wall, starts, paced, spent, limits, pace_per_minute })
+    };
+    sources.outlook.forecast(gather).await
 }
 
 /// When mail leaves next, for probes: `None` while the queue does not answer in time.
@@ -276,6 +308,8 @@ pub(crate) struct QueueSummary {
     pub(crate) refused: Vec<RefusedRecipient>,
     /// Whether the queue was longer than the walk.
     pub(crate) partial: bool,
+    /// What waits to leave.
+    pub(crate) waiting: Vec<Waiting>,
 }
 
 impl QueueSummary {
@@ -323,6 +357,7 @@ impl QueueSummary {
                 RecipientState::Dead { .. } => totals.dead += 1,
             }
         }
+        self.waiting.extend(Waiting::of(message.id, &message.record));
         self.note_refusal(message);
     }
 

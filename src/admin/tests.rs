@@ -76,6 +76,11 @@ impl Upstream for Idle {
         }
     }
 
+    fn pacing(&self) -> (ClaimLimits, u32) {
+        let limit = Limit::of(475);
+        (ClaimLimits { limit, notice_reserve: 0, urgent_reserve: 0, recipients_max: 100 }, 0)
+    }
+
     async fn resume(&self) -> AccountState {
         self.resumed.fetch_add(1, Ordering::Relaxed);
         self.status().account

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     queue::{
-        Queue, QueueError, Settlement,
+        ClaimLimits, Queue, QueueError, Settlement,
         id::QueueId,
         spool_file::MessageReader,
         state::{AccountCondition, AccountState},
@@ -109,6 +109,11 @@ impl PoolHandle {
             takes_internationalized,
             clock.now(),
         )
+    }
+
+    /// On what terms mail is claimed, and at how many recipients a minute; 0 does not pace.
+    pub(crate) fn pacing(&self) -> (ClaimLimits, u32) {
+        (self.shared.claim_limits(), self.shared.options().pace_per_minute)
     }
 
     /// Goes on with other options, but for the way to the upstream and the login.

@@ -171,6 +171,17 @@ impl Shared {
         self.options.get()
     }
 
+    /// On what terms a worker claims.
+    pub(super) fn claim_limits(&self) -> ClaimLimits {
+        let options = self.options();
+        ClaimLimits {
+            limit: options.recipients_per_day,
+            notice_reserve: options.notice_reserve,
+            urgent_reserve: options.urgent_reserve,
+            recipients_max: options.limits.recipients_per_transaction,
+        }
+    }
+
     /// Goes on with other options. The way to the upstream and the login are those of the start: whoever changes them
     /// starts anew.
     pub(super) fn apply(&self, options: Options) {

@@ -60,15 +60,10 @@ impl Worker {
         loop {
             let Some(permit) = self.admission().await else { return self.finish(unsettled).await };
             let shared = Arc::clone(&self.shared);
-            let terms = ClaimLimits {
-                limit: shared.options().recipients_per_day,
-                notice_reserve: shared.options().notice_reserve,
-                urgent_reserve: shared.options().urgent_reserve,
-                recipients_max: match permit.is_single() {
-                    true => 1,
-                    false => shared.options().limits.recipients_per_transaction,
-                },
-            };
+            let mut terms = shared.claim_limits();
+            if permit.is_single() {
+                terms.recipients_max = 1;
+            }
             let asked = shared.now();
             let claim = match unsettled.take() {
                 Some(message) => settle_and_claim(&shared, message, asked, terms).await,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use super::{claim::Outcome, id::QueueId, index::Changes, listing::LedgerView};
 use crate::{
     budget::{Event, Ledger, Limit},
-    clock::{Found, Moment, Timeline},
+    clock::{Found, Moment, Timeline, Timestamp},
 };
 
 /// How long after a boot the wall clock is asked how much of the budget came back while the machine was off. Whoever
@@ -111,6 +111,12 @@ impl Engine {
             room: self.ledger.room(counted, limit),
             frees_at: self.ledger.frees_in(counted, limit).map(|wait| now.wall.after(wait)),
         }
+    }
+
+    /// What is spent, by when it comes back.
+    pub(super) fn spent(&self, now: Moment) -> Vec<(Timestamp, u32)> {
+        let counted = self.counted(now);
+        self.ledger.live(counted).map(|(left, number)| (now.wall.after(left), number)).collect()
     }
 
     pub(super) fn spend(&mut self, changes: &mut Changes, now: Moment, recipients: u32) {

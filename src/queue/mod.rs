@@ -17,6 +17,7 @@ mod error;
 mod faults;
 #[cfg(test)]
 mod fixtures;
+pub(crate) mod forecast;
 #[doc(hidden)]
 pub mod fuzzing;
 mod held_marks;
@@ -663,6 +664,11 @@ impl Queue {
                 return Ok(pruned);
             }
         }
+    }
+
+    /// What is spent of the day at `now`, by when it comes back.
+    pub(crate) async fn spent(&self, now: Moment) -> Result<Vec<(Timestamp, u32)>, QueueError> {
+        self.commit(move |batch| Ok(batch.engine.spent(now))).await
     }
 
     /// What the ledger says at `now` about `limit`.

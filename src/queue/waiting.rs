@@ -3,13 +3,20 @@
 //! Rule: pure and total; of several obstacles the one that ends last is named, with its end, so that nobody says
 //! "now" or "healthy" where another says "tomorrow". Must not know who asks or how a time is printed.
 
+use std::{sync::Arc, time::Duration};
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     error::QueueError,
+    forecast::Forecast,
+    id::QueueId,
     state::{AccountCondition, AccountState, RecipientState},
 };
 use crate::{clock::Timestamp, message::envelope::Lane};
+
+/// A turn that comes so soon is now.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Everything that decides about the departure of mail, at one moment.
 #[derive(Clone, Debug)]
@@ -30,6 +37,8 @@ pub(crate) struct Situation {
     pub(crate) brake: Option<Brake>,
     /// Recipients that are due, of all lanes; 0 when nobody has counted.
     pub(crate) due_recipients: u64,
+    /// When each message leaves, as far as that was worked out.
+    pub(crate) forecast: Arc<Forecast>,
 }
 
 /// What may still be spent of the day.
@@ -172,6 +181,7 @@ impl Situation {
             rooms: Rooms { notices: room, urgent: room, others: room },
             brake: None,
             due_recipients: 0,
+            forecast: Arc::default(),
         }
     }
 
@@ -191,6 +201,57 @@ impl Situation {
         let departures = waiting.into_iter().map(|(lane, due)| self.departure(lane, due));
         let first = departures.min_by_key(|departure| rank(departure.at, departure.because));
         first.unwrap_or_else(|| self.told(None, Because::Empty))
+    }
+
+    /// When the next recipient of the message with this id leaves, in its turn; `None` when none of them ever will.
+    #[must_use]
+    pub(crate) fn departure_of_message<'a>(
+        &self,
+        id: QueueId,
+        lane: Lane,
+        states: impl IntoIterator<Item = &'a RecipientState>,
+    ) -> Option<Departure> {
+        let departure = self.departure_of(lane, states)?;
+        let waits_in_turn = match departure.because {
+            Because::Now
+            | Because::Turn
+            | Because::Due
+            | Because::Pace
+            | Because::Budget
+            | Because::Account => true,
+            Because::Empty
+            | Because::InFlight
+            | Because::Probe
+            | Because::Logins
+            | Because::Store
+            | Because::Stopping
+            | Because::Held => false,
+        };
+        let turn = self.forecast.of(id).filter(|_| waits_in_turn).map(|expected| expected.first);
+        let Some(turn) = turn.filter(|turn| *turn > departure.at.unwrap_or(self.now).after(SOON))
+        else {
+            return Some(departure);
+        };
+        let because = match departure.because {
+            Because::Now | Because::Due | Because::Pace => Because::Turn,
+            because => because,
+        };
+        Some(self.told(Some(turn), because))
+    }
+
+    /// The end of what holds everything just now; `None` when nobody knows it.
+    #[must_use]
+    pub(crate) fn starts(&self) -> Option<Timestamp> {
+        let is_shut = self.is_shut() || self.is_day_full();
+        if self.stopping
+            || self.store_failure.is_some()
+            || (is_shut && self.account.until.is_none())
+        {
+            return None;
+        }
+        let account = self.account.until.filter(|_| is_shut);
+        let brake = self.brake.map(|brake| brake.until);
+        [account, brake].into_iter().flatten().chain([self.now]).max()
     }
 
     /// When the next recipient of one message leaves; `None` when none of them ever will.
@@ -441,6 +502,7 @@ mod tests {
             probing: false,
             rooms: Rooms { notices: room, urgent: room, others: room },
             brake: None,
+            forecast: Arc::default(),
             due_recipients: 1,
         }
     }

@@ -169,8 +169,11 @@ fn trouble(account: AccountState) -> Option<AccountTrouble> {
 }
 
 async fn walk(sources: &Sources, now: Moment) -> Result<QueueSummary, QueueError> {
-    let summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources.outlook.keep(now, summary.due, summary.recipients.held).await;
+    let mut summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
+    sources
+        .outlook
+        .keep(now, summary.due, summary.recipients.held, std::mem::take(&mut summary.waiting))
+        .await;
     Ok(summary)
 }
 

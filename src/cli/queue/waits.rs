@@ -65,7 +65,10 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
         Because::Empty => "-".to_owned(),
         Because::InFlight => "is being sent".to_owned(),
         Because::Now => format!("{tried}leaves now"),
-        Because::Turn => "waits for its turn".to_owned(),
+        Because::Turn => match departure.at.filter(|at| *at > now) {
+            Some(at) => format!("waits for its turn, about {}", local(at, now)),
+            None => "waits for its turn".to_owned(),
+        },
         Because::Probe => "waits for another message, which is tried first".to_owned(),
         Because::Due => {
             let at = local(departure.at.unwrap_or(now), now);

@@ -1,0 +1,176 @@
+//! The forecast against a queue that is worked off by its own claims, on a clock that is advanced.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::*;
+use crate::{
+    clock::{Clock, ManualClock},
+    message::envelope::Envelope,
+    queue::{Claim, Outcome, Queue, Settlement, fixtures::envelope},
+};
+
+const START: Timestamp = Timestamp(1_800_000_000_000);
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Who waits for a reserve looks once a minute.
+const LOOK: Duration = Duration::from_secs(60);
+
+fn limits(limit: u32) -> ClaimLimits {
+    ClaimLimits { limit: limit.into(), notice_reserve: 3, urgent_reserve: 10, recipients_max: 100 }
+}
+
+async fn accept(queue: &Queue, now: Timestamp, lane: Lane, recipients: usize) -> QueueId {
+    let forward_paths =
+        (0..recipients).map(|number| format!("r{number}@example.net").parse().unwrap()).collect();
+    let envelope = Envelope { lane, forward_paths, ..envelope(now) };
+    let mut draft = queue.begin(envelope).unwrap();
+    draft.write(b"Subject: x\r\n\r\nx\r\n").await.unwrap();
+    queue.enqueue(draft).await.unwrap().id()
+}
+
+/// What the forecast says now.
+async fn foretold(queue: &Queue, clock: &ManualClock, limits: ClaimLimits) -> Forecast {
+    let now = clock.now();
+    let waiting = queue.list(None, 10_000).await.unwrap();
+    let waiting = waiting.iter().filter_map(|one| Waiting::of(one.id, &one.record)).collect();
+    let spent = queue.spent(now).await.unwrap();
+    let (now, paced) = (now.wall, false);
+    Forecast::new(waiting, Terms { now, starts: now, paced, spent, limits, pace_per_minute: 0 })
+}
+
+/// Works the queue off as the pool does: what is claimed is relayed at once, and nothing else happens. Returns when the
+/// first and the last recipients of each message left, and each departure.
+async fn worked_off(
+    queue: &Queue,
+    clock: &ManualClock,
+    limits: ClaimLimits,
+) -> (HashMap<QueueId, (Timestamp, Timestamp)>, Vec<(Timestamp, u32)>) {
+    let (mut left, mut departures) = (HashMap::new(), Vec::new());
+    loop {
+        let wait = match queue.claim_due(clock.now(), limits).await.unwrap() {
+            Claim::Message(claim) => {
+                let at = clock.wall();
+                left.entry(claim.id).or_insert((at, at)).1 = at;
+                departures.push((at, u32::try_from(claim.recipients.len()).unwrap()));
+                let relayed = || Outcome::Relayed { reply: "250 OK".into() };
+                let outcomes = claim.recipients.iter().map(|one| (one.index, relayed())).collect();
+                let settlement = Settlement { reservation: claim.reservation, at, outcomes };
+                queue.settle(claim.id, settlement).await.unwrap();
+                continue;
+            }
+            Claim::Idle { next: Some(next) } => next.since(clock.wall()),
+            Claim::Idle { next: None } => return (left, departures),
+            Claim::Exhausted { frees_in, .. } => frees_in.expect("there is a limit").min(LOOK),
+        };
+        clock.advance(wait.max(Duration::from_millis(1)));
+    }
+}
+
+/// A day that is spent in part, messages of all lanes and sizes, and some that were deferred.
+async fn scene(seed: u64) -> (Queue, ManualClock) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let clock = ManualClock::new(START);
+    let queue = Queue::in_memory(Arc::new(clock.clone()), u64::MAX);
+    for _ in 0..random.usize(0..12) {
+        accept(&queue, clock.wall(), Lane::Normal, random.usize(1..8)).await;
+        let Claim::Message(claim) = queue.claim_due(clock.now(), limits(200)).await.unwrap() else {
+            panic!("there is room")
+        };
+        let is_deferred = random.bool();
+        let until = clock.wall().after(HOUR * random.u32(1..20));
+        let outcome = |index| match is_deferred && index % 2 == 0 {
+            true => Outcome::Deferred { until, reply: "450 later".into() },
+            false => Outcome::Relayed { reply: "250 OK".into() },
+        };
+        let outcomes = claim.recipients.iter().map(|one| (one.index, outcome(one.index))).collect();
+        let settlement = Settlement { reservation: claim.reservation, at: clock.wall(), outcomes };
+        queue.settle(claim.id, settlement).await.unwrap();
+        clock.advance(Duration::from_secs(random.u64(1..4_000)));
+    }
+    for _ in 0..random.usize(20..60) {
+        let lane = Lane::ALL[random.usize(0..4)];
+        let recipients =
+            if random.u8(0..8) == 0 { random.usize(90..260) } else { random.usize(1..5) };
+        accept(&queue, clock.wall(), lane, recipients).await;
+        clock.advance(Duration::from_millis(random.u64(0..50)));
+    }
+    (queue, clock)
+}
+
+#[tokio::test]
+async fn an_undisturbed_queue_is_foretold_to_the_minute_message_by_message() {
+    for seed in 0..12 {
+        let (queue, clock) = scene(seed).await;
+        let limit = limits(40 + 30 * u32::try_from(seed).unwrap());
+        let (forecast, from) = (foretold(&queue, &clock, limit).await, clock.wall());
+        let (left, departures) = worked_off(&queue, &clock, limit).await;
+        assert_eq!(forecast.messages(), left.len(), "seed {seed}");
+        for (id, (first, last)) in left {
+            let expected = forecast.of(id).expect("it is foretold");
+            let within = |expected: Timestamp, real: Timestamp| {
+                expected.since(real).max(real.since(expected)) <= LOOK
+            };
+            assert!(
+                within(expected.first, first) && within(expected.last, last),
+                "seed {seed}, {id}: {expected:?}, left at {first} and {last}"
+            );
+        }
+        for (number, hour) in forecast.hours(from, 24).into_iter().enumerate() {
+            let begins = from.after(HOUR * u32::try_from(number).unwrap());
+            let within = departures.iter().filter(|(at, _)| {
+                *at >= begins.after(LOOK) && *at < begins.after(HOUR).before(LOOK)
+            });
+            let certain: u32 = within.map(|(_, recipients)| recipients).sum();
+            assert!(hour.leaving >= certain, "seed {seed}, hour {number}: {hour:?}, {certain}");
+            assert!(hour.spent <= limit.limit.recipients().unwrap(), "seed {seed}: {hour:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_place_counts_the_messages_that_begin_before() {
+    let clock = ManualClock::new(START);
+    let queue = Queue::in_memory(Arc::new(clock.clone()), u64::MAX);
+    let bulk = accept(&queue, clock.wall(), Lane::Bulk, 1).await;
+    let first = accept(&queue, clock.wall(), Lane::Normal, 1).await;
+    let second = accept(&queue, clock.wall(), Lane::Normal, 1).await;
+    let urgent = accept(&queue, clock.wall(), Lane::Urgent, 1).await;
+    let forecast = foretold(&queue, &clock, limits(15)).await;
+    let places = [urgent, first, second, bulk].map(|id| forecast.of(id).unwrap().before);
+    assert_eq!(places, [0, 1, 2, 3]);
+    let hour = forecast.hours(clock.wall(), 25);
+    assert_eq!(
+        (hour[0].leaving, hour[0].spent, hour[0].waiting),
+        (3, 3, 1),
+        "of the reserve nothing"
+    );
+    assert_eq!((hour[24].leaving, hour[24].freed, hour[24].waiting), (2, 2, 0), "a day later");
+}
+
+#[test]
+fn nothing_leaves_before_the_end_of_a_pause_and_never_without_a_limit_above_zero() {
+    let message = |number: u8| Waiting {
+        id: QueueId::from_bytes([number; 16]),
+        lane: Lane::Normal,
+        due: START,
+        recipients: 1,
+        later: BTreeMap::new(),
+    };
+    let terms = |starts: Timestamp, limit: u32| Terms {
+        now: START,
+        starts,
+        paced: false,
+        spent: vec![],
+        limits: limits(limit),
+        pace_per_minute: 60,
+    };
+    let paused = Forecast::new(vec![message(1)], terms(START.after(HOUR), 100));
+    assert_eq!(
+        paused.of(QueueId::from_bytes([1; 16])).map(|one| one.first),
+        Some(START.after(HOUR))
+    );
+    assert_eq!(Forecast::new(vec![message(1)], terms(START, 0)).messages(), 0);
+    // A minute's worth at once, then one a second.
+    let paced = Forecast::new((0..80).map(message).collect(), terms(START, 1_000));
+    let last = paced.of(QueueId::from_bytes([79; 16])).map(|one| one.first.since(START).as_secs());
+    assert!(last.is_some_and(|last| (18..=21).contains(&last)), "{last:?}");
+}
