@@ -17,6 +17,8 @@ use crate::support::{
 
 #[path = "commands/contents.rs"]
 mod contents;
+#[path = "commands/forecast.rs"]
+mod forecast;
 #[path = "commands/history.rs"]
 mod history;
 #[path = "commands/searching.rs"]

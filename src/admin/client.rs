@@ -29,6 +29,7 @@ use super::{
         Account, Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage,
         Redirected, Refused, Resent, Retried, Status,
     },
+    forecast::{BudgetForecast, Explained},
     health::Health,
     log::Log,
     reload::Reload,
@@ -250,6 +251,16 @@ impl Client {
     pub(crate) async fn set_log(&self, level: &str, time: Duration) -> Result<Log, ClientError> {
         let seconds = time.as_secs().max(1);
         self.ask(Method::POST, &format!("/v1/log?level={level}&seconds={seconds}")).await
+    }
+
+    /// The next hours.
+    pub(crate) async fn budget_forecast(&self) -> Result<BudgetForecast, ClientError> {
+        self.ask(Method::GET, "/v1/budget/forecast").await
+    }
+
+    /// Why a message is where it is, and when it leaves.
+    pub(crate) async fn explain(&self, id: QueueId) -> Result<Explained, ClientError> {
+        self.ask(Method::GET, &format!("/v1/queue/{id}/explain")).await
     }
 
     /// Has the relay read its configuration anew.

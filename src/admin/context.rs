@@ -32,7 +32,7 @@ use crate::{
     budget::Limit,
     clock::{Clock, Moment, Timestamp},
     delivery::{PoolHandle, PoolStatus, inspection::LoginProof},
-    listener,
+    listener::{self, options::Network},
     live::Live,
     passwd,
     queue::{
@@ -61,13 +61,13 @@ pub(crate) trait Upstream: Send + Sync + fmt::Debug {
     /// Ends every pause of the account; returns what it is then.
     async fn resume(&self) -> AccountState;
 
-    /// Makes the reader of a message give the octets that an attempt of this moment would send.
+    /// Makes the reader of a message give the octets that an attempt of this moment would send, and says what was edited.
     fn rewrite_as_sent(
         &self,
         id: QueueId,
         accepted_at: Timestamp,
         reader: &mut MessageReader,
-    ) -> Result<(), QueueError>;
+    ) -> Result<String, QueueError>;
 
     /// Logs in once and sends nothing.
     async fn prove_login(&self) -> LoginProof;
@@ -92,7 +92,7 @@ impl Upstream for PoolHandle {
         id: QueueId,
         accepted_at: Timestamp,
         reader: &mut MessageReader,
-    ) -> Result<(), QueueError> {
+    ) -> Result<String, QueueError> {
         Self::rewrite_as_sent(self, id, accepted_at, reader)
     }
 
@@ -118,6 +118,8 @@ pub(crate) struct Facts {
     pub(crate) username: Option<String>,
     /// The account's limit of recipients in 24 hours.
     pub(crate) recipients_per_day: Limit,
+    /// What the clients of which network may do.
+    pub(crate) networks: Arc<[Network]>,
     /// What of it is left to the owner.
     pub(crate) owner_reserve: u32,
     /// What of the rest only our own notices may spend.

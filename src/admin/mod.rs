@@ -11,6 +11,7 @@ pub(crate) mod checkups;
 pub(crate) mod client;
 pub(crate) mod context;
 pub(crate) mod counts;
+pub(crate) mod forecast;
 pub(crate) mod health;
 mod history;
 mod kept_file;

@@ -16,7 +16,7 @@ use super::{
     alert::trial,
     api::Kind,
     context::{Refusal, Sources},
-    counts, health, history, listing, log, metrics, octets, queue,
+    counts, forecast, health, history, listing, log, metrics, octets, queue,
     socket::{Peer, Port, Socket},
     status, trace,
 };
@@ -55,6 +55,7 @@ fn router(sources: Sources) -> Router {
         .merge(metrics::router())
         .merge(log::router())
         .merge(trial::router())
+        .merge(forecast::router())
         .merge(trace::router())
         .fallback(|| async {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")

@@ -91,9 +91,9 @@ impl Upstream for Idle {
         _: QueueId,
         _: Timestamp,
         reader: &mut MessageReader,
-    ) -> Result<(), QueueError> {
+    ) -> Result<String, QueueError> {
         reader.put_in_front(b"X-As-Sent: yes\r\n".to_vec());
-        Ok(())
+        Ok(String::new())
     }
 
     async fn prove_login(&self) -> LoginProof {
@@ -141,6 +141,7 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         listening: vec![([127, 0, 0, 1], 2525).into()],
         local_socket: None,
         upstream: "smtp.example.org:587".into(),
+        networks: Arc::default(),
         hostname: "relay.example.org".into(),
         username: Some("you@example.org".into()),
         recipients_per_day: limit.into().with(5),

@@ -11,6 +11,7 @@ mod clients;
 mod dead;
 mod doctor;
 mod fitting;
+mod forecast;
 mod health;
 mod history;
 mod log;
@@ -114,7 +115,12 @@ enum Command {
         command: alert::Command,
     },
     /// Show how many recipients may still be written to, and when more.
-    Budget(remote::Arguments),
+    Budget {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(subcommand)]
+        command: Option<BudgetCommand>,
+    },
     /// Log in with a token instead of a password: consent, status, revocation.
     #[command(subcommand)]
     Auth(auth::Command),
@@ -170,6 +176,12 @@ enum Command {
         #[command(subcommand)]
         command: user::Command,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum BudgetCommand {
+    /// Show the next 24 hours: what leaves in each, what the window forgets, what still waits.
+    Forecast,
 }
 
 /// The command line as a value, for manual pages and shell completions.
@@ -238,7 +250,12 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Alert { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Alert(command))
         }
-        Command::Budget(remote) => remote::run(out, config, &remote, remote::Question::Budget),
+        Command::Budget { remote, command: None } => {
+            remote::run(out, config, &remote, remote::Question::Budget)
+        }
+        Command::Budget { remote, command: Some(BudgetCommand::Forecast) } => {
+            remote::run(out, config, &remote, remote::Question::BudgetForecast)
+        }
         Command::Health { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Health(asked.grade()))
         }

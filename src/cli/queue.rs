@@ -4,6 +4,7 @@
 
 mod cat;
 mod confirmation;
+mod explain;
 mod list;
 mod query;
 mod selection;
@@ -39,6 +40,11 @@ pub(crate) enum Command {
         #[arg(required = true)]
         ids: Vec<QueueId>,
     },
+    /// Say what made a message what it is, why it waits, when it leaves, and what would make it leave sooner.
+    Explain {
+        /// An id as `queue list` prints it.
+        id: QueueId,
+    },
     /// Print a message, octet by octet: as it was taken, or as the upstream gets it. A terminal gets it without what
     /// could steer it.
     Cat(cat::Cat),
@@ -70,6 +76,7 @@ pub(super) async fn run(
     let (selection, verb, yes) = match command {
         Command::List(list) => return list::print_list(out, client, &list, form, now).await,
         Command::Cat(cat) => return cat::print(out, client, cat, form).await,
+        Command::Explain { id } => return explain::explain(out, client, id, form).await,
         Command::Show { ids } => return show(out, client, Place::Anywhere, &ids, form, now).await,
         Command::Retry(selection) => (selection, Verb::Retry, true),
         Command::Hold(selection) => (selection, Verb::Hold, true),

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    alert, clients, dead, health, history, log, queue, reload,
+    alert, clients, dead, forecast, health, history, log, queue, reload,
     runtime::Runtime,
     screen::{Form, json},
     status, trace,
@@ -55,6 +55,8 @@ pub(super) enum Question {
     Alert(alert::Command),
     /// The budget.
     Budget,
+    /// Its next hours.
+    BudgetForecast,
     /// Who has been here.
     Clients,
     /// Whether the relay is well, and how well.
@@ -103,6 +105,9 @@ async fn ask(
     match question {
         Question::Status => show(out, form, &client.status().await?, status::print)?,
         Question::Budget => show(out, form, &client.budget().await?, status::print_budget)?,
+        Question::BudgetForecast => {
+            show(out, form, &client.budget_forecast().await?, forecast::print)?;
+        }
         Question::Clients => show(out, form, &client.clients().await?, clients::print)?,
         Question::Health(grade) => health::run(out, client, form, grade).await?,
         Question::Log(arguments) => log::run(out, client, form, &arguments).await?,

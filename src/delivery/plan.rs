@@ -86,7 +86,7 @@ impl Plan {
     }
 }
 
-/// Makes the reader give the octets that an attempt of this moment would send.
+/// Makes the reader give the octets that an attempt of this moment would send, and says what was edited.
 ///
 /// # Errors
 /// `Unavailable` when the message cannot be read.
@@ -97,7 +97,7 @@ pub(super) fn rewrite_as_sent(
     options: &Options,
     takes_internationalized: bool,
     now: Moment,
-) -> Result<(), QueueError> {
+) -> Result<String, QueueError> {
     let (account, routes) = (account_of(options), options.recipients.routes(now));
     let terms = Terms {
         identity: &options.identity,
@@ -105,7 +105,8 @@ pub(super) fn rewrite_as_sent(
         recipients: &routes,
         takes_utf8: takes_internationalized,
     };
-    edit_header(id, accepted_at, reader, &terms).map(drop)
+    let (edits, _) = edit_header(id, accepted_at, reader, &terms)?;
+    Ok(edits.to_string())
 }
 
 /// The address of the account that is logged in.

@@ -92,13 +92,13 @@ impl PoolHandle {
         self.shared.resume().await
     }
 
-    /// Makes the reader of a message give the octets that an attempt of this moment would send.
+    /// Makes the reader of a message give the octets that an attempt of this moment would send, and says what was edited.
     pub(crate) fn rewrite_as_sent(
         &self,
         id: QueueId,
         accepted_at: Timestamp,
         reader: &mut MessageReader,
-    ) -> Result<(), QueueError> {
+    ) -> Result<String, QueueError> {
         let Shared { clock, takes_internationalized, .. } = &*self.shared;
         let takes_internationalized = takes_internationalized.load(Ordering::Relaxed);
         plan::rewrite_as_sent(

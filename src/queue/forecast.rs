@@ -1,4 +1,4 @@
-//! When each message of the queue leaves, as things stand: the day that is to come, played through.
+//! The time at which each message of the queue leaves, as things stand: the day that is to come, played through.
 //!
 //! Rule: pure. It goes by the rules of the claim: the first lane that has something due, by due time and order of
 //! acceptance, as many recipients as the rolling day, the lane's reserve and one transaction have room for, at the pace.
@@ -131,6 +131,18 @@ impl Forecast {
     #[must_use]
     pub(crate) fn messages(&self) -> usize {
         self.expected.len()
+    }
+
+    /// Recipients that wait.
+    #[must_use]
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// When the last recipient leaves that ever does.
+    #[must_use]
+    pub(crate) fn empty_at(&self) -> Option<Timestamp> {
+        self.departures.last().map(|(at, _)| *at)
     }
 
     /// The hours from `from` on.

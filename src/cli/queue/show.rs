@@ -55,7 +55,7 @@ fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std:
         format!("{} ({})", local_in_full(message.accepted_at), relative(message.accepted_at, now));
     labelled(out, "accepted", &[accepted])?;
     labelled(out, "from", &[sender(message).to_owned()])?;
-    labelled(out, "client", &message.origin.iter().map(client).collect::<Vec<_>>())?;
+    labelled(out, "client", &message.origin.iter().map(client_of).collect::<Vec<_>>())?;
     labelled(out, "size", &[format!("{}{kind}", screen::size(message.size_bytes))])?;
     labelled(out, "lane", std::slice::from_ref(&message.lane))?;
     labelled(out, "subject", &subject(message))?;
@@ -125,13 +125,16 @@ pub(crate) fn long(departure: &Departure, now: Timestamp) -> String {
         (Because::Held, _) => {
             format!("never by itself: {}; pillarbox queue retry or delete", departure.why)
         }
-        (Because::Turn, _) => format!("in its turn: {}", departure.why),
+        (Because::Turn, Some(at)) => {
+            format!("about {}, in its turn: {}", when(at, now), departure.why)
+        }
+        (Because::Turn, None) => format!("in its turn: {}", departure.why),
         _ => format!("{}: {}", departure.because.short(), departure.why),
     }
 }
 
 /// `printer.lan [192.0.2.7], logged in as printer (ESMTPSA)`.
-fn client(origin: &Origin) -> String {
+pub(super) fn client_of(origin: &Origin) -> String {
     let Some(address) = &origin.address else { return "none: a notice of this relay".to_owned() };
     if let Some(user) = &origin.user {
         return format!("a program of userid {user} on this host");
