@@ -4,5 +4,6 @@
 
 mod flags;
 mod json;
+mod machine;
 mod person;
 mod scene;

@@ -101,7 +101,8 @@ impl<'a> Account<'a> {
         }
         let words = format!(
             "the account does not log in with tokens ({})\n\n\
-             Write these lines under [upstream]; docs/oauth.md says where the client file comes from:\n\n\
+             Run: pillarbox setup --again --login oauth\n\n\
+             Or write these lines under [upstream]; docs/oauth.md says where the client file comes from:\n\n\
              \x20   username = \"you@gmail.com\"\n\
              \x20   auth = \"oauth\"\n\
              \x20   oauth_client_file = \"/etc/pillarbox/client.json\"",

@@ -75,7 +75,7 @@ impl CredentialError {
     pub(super) fn remedy(&self) -> String {
         let act = match self {
             Self::File { path, error } if error.kind() == io::ErrorKind::NotFound => format!(
-                "Store the app password on the first line of {path}, for example with: install -m 0600 /dev/stdin {path}"
+                "Store the app password on the first line of {path}: run pillarbox setup, or: install -m 0600 /dev/stdin {path}"
             ),
             Self::File { path, .. } => {
                 format!("Let the user who runs the relay read {path}; see who may: ls -l {path}")

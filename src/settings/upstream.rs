@@ -287,8 +287,8 @@ impl Upstream {
                 None
             }
             (Some(_), None) => {
-                let remedy = "Add password_file = \"/etc/pillarbox/password\" under [upstream]; the first line of that \
-                              file is the app password.";
+                let remedy = "Run: pillarbox setup. Or add password_file = \"/etc/pillarbox/password\" under [upstream]; the \
+                              first line of that file is the app password.";
                 report.add_lack(SECTION, "username", "there is a username but no password", remedy);
                 None
             }

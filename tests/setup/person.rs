@@ -324,6 +324,19 @@ fn an_interruption_at_the_password_gives_the_terminal_its_echo_back() {
 }
 
 #[test]
+fn an_interruption_at_any_other_question_leaves_the_terminal_as_it_was() {
+    let scene = Scene::new();
+    let mut terminal = scene.at_terminal(&[]);
+    let before = terminal.modes();
+    terminal.answer("Gmail account", ACCOUNT);
+    terminal.wait_for("How to log in [app-password]: ");
+    terminal.press("\u{3}");
+    let ended = terminal.wait_for_end();
+    assert_eq!((ended, terminal.modes()), (130, before), "{}", terminal.shown());
+    assert!(!terminal.shown().contains("\u{1b}[?25l"), "the cursor was never hidden");
+}
+
+#[test]
 fn what_is_typed_or_found_never_steers_the_terminal() {
     let scene = Scene::new();
     let text = scene.text().replace(

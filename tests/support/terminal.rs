@@ -106,8 +106,8 @@ impl AtTerminal {
         self.shown()
     }
 
-    /// Waits for the end: the exit code, 128 and the signal when that ended it, and all that was shown.
-    pub(crate) fn end(mut self) -> (i32, String) {
+    /// Waits for the end: the exit code, or 128 and the signal when that ended it.
+    pub(crate) fn wait_for_end(&mut self) -> i32 {
         let mut status = None;
         within(WORDS_WITHIN, || {
             status = self.child.try_wait().expect("the child can be asked");
@@ -115,13 +115,19 @@ impl AtTerminal {
         });
         let status = status.unwrap_or_else(|| panic!("it still runs:\n{}", self.shown()));
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        code.expect("an end")
+    }
+
+    /// The same, and all that was shown.
+    pub(crate) fn end(mut self) -> (i32, String) {
+        let code = self.wait_for_end();
         // The last words may come a moment after the end.
         let mut length = usize::MAX;
         within(Duration::from_secs(1), || {
             let before = std::mem::replace(&mut length, self.shown().len());
             before == length
         });
-        (code.expect("an end"), self.shown())
+        (code, self.shown())
     }
 }
 

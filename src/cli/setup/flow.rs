@@ -374,7 +374,11 @@ impl<'a> Setup<'a> {
             self.document
                 .set("login", if proof == Proof::Proved { "proved" } else { "needs-consent" });
             if proof == Proof::Proved {
-                writeln!(self.out, "{} takes it.", settings.delivery.host)?;
+                let what = match settings.delivery.login {
+                    Some(_) => "takes it",
+                    None => "answers; whether it takes this host's mail, a first mail shows",
+                };
+                writeln!(self.out, "{} {what}.", settings.delivery.host)?;
             }
             return Ok(Turn::On(proof));
         };

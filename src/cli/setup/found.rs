@@ -33,6 +33,8 @@ const UNIT_DIRECTORIES: [&str; 3] =
 const MARKS_OF_CONTAINERS: [&str; 2] = [".dockerenv", "run/.containerenv"];
 /// The drop-in of the socket unit that is ours.
 const DROP_IN: &str = "etc/systemd/system/pillarbox.socket.d/setup.conf";
+/// Names in the directory of the configuration that are looked at.
+const NAMES_MAX: usize = 10_000;
 /// The port of whoever may open it, and of everybody else.
 const PORT: u16 = 25;
 const PORT_OF_USERS: u16 = 2525;
@@ -54,6 +56,8 @@ pub(super) struct Found {
     pub(super) is_root: bool,
     /// Whether there is a file where the password belongs.
     pub(super) has_password: bool,
+    /// Names of the files beside the configuration.
+    pub(super) beside: Vec<String>,
     /// Whether the unit is there and systemd runs.
     pub(super) has_unit: bool,
     /// Whether it runs.
@@ -107,6 +111,7 @@ impl Found {
             addresses: host::Machine::below(root).addresses(),
             home: env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
             has_password: false,
+            beside: names_in(parent(&config)),
             config,
             text,
             written,
@@ -201,6 +206,7 @@ impl Found {
             is_system: false,
             is_root: false,
             has_password: false,
+            beside: Vec::new(),
             has_unit: false,
             is_active: false,
             drop_in: None,
@@ -217,6 +223,11 @@ fn text_of(config: &Path) -> Result<Option<String>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         _ => Ok(Some(settings::text_of(config)?)),
     }
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(NAMES_MAX);
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// The directory of a file; that of a bare name is the current one.

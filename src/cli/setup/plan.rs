@@ -110,7 +110,10 @@ pub(super) fn make(answers: &Answers, found: &Found, orders: Orders) -> Result<P
     if orders.proves {
         deeds.push(Deed::Prove {
             host: host(answers, found),
-            account: answers.get(&Name::Account).cloned(),
+            account: answers
+                .get(&Name::Account)
+                .filter(|_| login(answers) != Some(Login::None))
+                .cloned(),
         });
     }
     deeds.extend(service(found, changes_files || orders.service_is_due, has_drop_in));
@@ -119,12 +122,12 @@ pub(super) fn make(answers: &Answers, found: &Found, orders: Orders) -> Result<P
 }
 
 impl Plan {
-    /// Whether anything is written.
+    /// Whether nothing is left to do but the proof.
     pub(super) fn is_done(&self) -> bool {
         self.deeds.iter().all(|deed| matches!(deed, Deed::Prove { .. }))
     }
 
-    /// Whether something is written over that was there.
+    /// The text that relay.toml gets, when it gets another.
     pub(super) fn text(&self) -> Option<&str> {
         self.deeds.iter().find_map(|deed| match deed {
             Deed::Config { text, .. } => Some(text.as_str()),
@@ -151,7 +154,7 @@ fn copy(from: &Path, to: &Path, found: &Found) -> Option<Deed> {
         from: from.to_owned(),
         to: to.to_owned(),
         for_service: found.has_unit,
-        replaces: to.exists(),
+        replaces: found.beside.iter().any(|name| to.file_name() == Some(name.as_ref())),
     })
 }
 
@@ -411,14 +414,14 @@ impl Deed {
                     text.lines().filter(|line| line.starts_with("Listen")).map(str::to_owned);
                 (format!("{} {shown}{rights}", verb(replaces)), lines.collect())
             }
-            Self::Prove { host, account } => {
-                let login =
-                    account.as_ref().map_or_else(String::new, |account| format!(" as {account}"));
-                (
-                    format!("log in to {host}{login}, to prove that it works; nothing is sent"),
-                    Vec::new(),
-                )
-            }
+            Self::Prove { host, account: Some(account) } => (
+                format!("log in to {host} as {account}, to prove that it works; nothing is sent"),
+                Vec::new(),
+            ),
+            Self::Prove { host, account: None } => (
+                format!("connect to {host}, to prove that it answers; nothing is sent"),
+                Vec::new(),
+            ),
             Self::Service { arguments, why } => {
                 (format!("systemctl {}, to {why}", arguments.join(" ")), Vec::new())
             }
@@ -437,5 +440,193 @@ impl Deed {
             "words": words,
             "lines": lines,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::setup::{edit::Written, report};
+
+    fn answers(login: &str, serve: &str) -> Answers {
+        let pairs = [
+            (Name::Account, "me@gmail.com"),
+            (Name::Login, login),
+            (
+                Name::ClientFile,
+                "/home/me/Downloads/client_secret_1.apps.googleusercontent.com.json",
+            ),
+            (Name::KeyFile, "/etc/pillarbox/service-account.json"),
+            (Name::RootTo, "boss@example.org"),
+            (Name::Serve, serve),
+        ];
+        let mut answers: Answers = pairs.map(|(name, text)| (name, text.to_owned())).into();
+        if serve != "host" {
+            answers.insert(Name::Listen, "0.0.0.0:25".to_owned());
+        }
+        answers
+    }
+
+    /// A machine with the package, on which nobody has done anything yet.
+    fn package() -> Found {
+        let text = include_str!("../../../relay.toml");
+        Found {
+            text: Some(text.to_owned()),
+            written: Written::read(text).unwrap(),
+            is_root: true,
+            is_system: true,
+            has_unit: true,
+            ..Found::of_nothing("/etc/pillarbox/relay.toml")
+        }
+    }
+
+    /// The machine after one deed.
+    fn after(found: &Found, deed: &Deed) -> Found {
+        let mut found = found.clone();
+        match deed {
+            Deed::Directory { .. } => found.has_directory = true,
+            Deed::Password { .. } => found.has_password = true,
+            Deed::Config { text, .. } => {
+                found.written = Written::read(text).unwrap();
+                found.text = Some(text.clone());
+            }
+            Deed::DropIn { text, .. } => found.drop_in = Some(text.clone()),
+            Deed::Service { arguments, .. } => found.is_active = arguments[0] != "stop",
+            Deed::Copy { .. } | Deed::Prove { .. } => {}
+        }
+        found
+    }
+
+    fn systemctl(plan: &Plan) -> Vec<String> {
+        let calls = plan.deeds.iter().filter_map(|deed| match deed {
+            Deed::Service { arguments, .. } => Some(arguments.join(" ")),
+            _ => None,
+        });
+        calls.collect()
+    }
+
+    const ORDERS: Orders = Orders { stores_password: true, proves: true, service_is_due: false };
+    const START: &str = "enable --now pillarbox.socket pillarbox.service";
+
+    /// `BLESS=1 cargo test setup` writes the files anew; review the difference like code.
+    #[test]
+    fn the_plan_fits_the_terminal_and_nothing_in_it_steers_one() {
+        let mut odd = package();
+        odd.config = "/etc/pillar\u{1b}[31mbox/relay.toml".into();
+        for (name, found, login, serve) in [
+            ("package", package(), "app-password", "192.168.1.0/24 fd12:3456:789a::/48"),
+            ("oauth", package(), "oauth", "host"),
+            ("user", Found::of_nothing("/home/me/pillarbox/relay.toml"), "app-password", "host"),
+            ("odd", odd, "none", "host"),
+        ] {
+            let stores_password = login == "app-password";
+            let plan =
+                make(&answers(login, serve), &found, Orders { stores_password, ..ORDERS }).unwrap();
+            for width in [80, 120] {
+                let mut out = Vec::new();
+                report::print(&mut out, &plan, width).unwrap();
+                let text = String::from_utf8(out).unwrap();
+                assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+                assert!(!text.contains('\u{1b}'), "{text}");
+                let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+                let path = path.join(format!("tests/golden/setup/{name}_{width}.txt"));
+                if std::env::var_os("BLESS").is_some() {
+                    std::fs::write(&path, &text).unwrap();
+                }
+                assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn after_each_deed_the_plan_is_what_is_left_of_it() {
+        for (login, serve) in [
+            ("app-password", "host"),
+            ("app-password", "10.0.0.0/8"),
+            ("service-account", "host"),
+            ("none", "host"),
+        ] {
+            let answers = answers(login, serve);
+            let mut found = Found {
+                has_directory: false,
+                text: None,
+                written: Written::read("").unwrap(),
+                ..package()
+            };
+            let mut orders = Orders {
+                stores_password: login == "app-password",
+                proves: false,
+                service_is_due: true,
+            };
+            let plan = make(&answers, &found, orders).unwrap();
+            let files = plan.deeds.iter().filter(|deed| !matches!(deed, Deed::Service { .. }));
+            let mut left: Vec<&Deed> = files.collect();
+            while let Some((first, rest)) = left.split_first() {
+                found = after(&found, first);
+                orders.stores_password &= !matches!(first, Deed::Password { .. });
+                left = rest.to_vec();
+                let next = make(&answers, &found, orders).unwrap();
+                let files: Vec<&Deed> = next
+                    .deeds
+                    .iter()
+                    .filter(|deed| !matches!(deed, Deed::Service { .. }))
+                    .collect();
+                assert_eq!(files, left, "{login} {serve}");
+                assert!(systemctl(&next).contains(&START.to_owned()), "{next:?}");
+            }
+            found.is_active = true;
+            orders.service_is_due = false;
+            assert!(make(&answers, &found, orders).unwrap().is_done());
+            // The files know every answer: nothing is asked, and a plan of what they say changes nothing.
+            let known = found.answers();
+            assert_eq!(crate::cli::setup::answers::next(&known), None, "{login}: {known:?}");
+            assert!(make(&known, &found, orders).unwrap().is_done(), "{login}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_runs_is_restarted_and_one_with_other_addresses_stopped_between() {
+        let mut found = package();
+        found.is_active = true;
+        let calls = |found: &Found, serve| {
+            systemctl(&make(&answers("app-password", serve), found, ORDERS).unwrap())
+        };
+        assert_eq!(calls(&found, "host"), ["restart pillarbox.service"]);
+        assert_eq!(
+            calls(&found, "10.0.0.0/8"),
+            ["daemon-reload", "stop pillarbox.service pillarbox.socket", START]
+        );
+        found.is_active = false;
+        assert_eq!(calls(&found, "host"), [START]);
+        found.has_unit = false;
+        assert!(calls(&found, "10.0.0.0/8").is_empty());
+    }
+
+    #[test]
+    fn an_address_that_stands_for_all_takes_the_place_of_those_of_its_family() {
+        let found = package();
+        let plan = make(&answers("app-password", "10.0.0.0/8"), &found, ORDERS).unwrap();
+        let text = plan.text().unwrap();
+        assert!(text.contains("\naddresses = [\"[::1]:25\", \"0.0.0.0:25\"]\n"), "{text}");
+        let drop_in = plan.deeds.iter().find_map(|deed| match deed {
+            Deed::DropIn { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        let lines = "[Socket]\nListenStream=\nListenStream=[::1]:25\nListenStream=0.0.0.0:25\n";
+        assert!(drop_in.unwrap().ends_with(lines), "{drop_in:?}");
+    }
+
+    #[test]
+    fn a_client_goes_where_the_service_may_read_it_and_one_that_is_there_stays() {
+        let copies = |login| {
+            let plan = make(&answers(login, "host"), &package(), Orders::default()).unwrap();
+            plan.deeds.into_iter().find(|deed| matches!(deed, Deed::Copy { .. }))
+        };
+        let copy = copies("oauth").unwrap();
+        assert_eq!(
+            (copy.path(), copy.mode()),
+            (Some(Path::new("/etc/pillarbox/client.json")), Some(0o640))
+        );
+        assert_eq!(copies("service-account"), None);
     }
 }
