@@ -146,6 +146,14 @@ impl Found {
         ["password", "password_command"].iter().any(|key| self.written.has("upstream", key))
     }
 
+    /// Whether it lies where the service looks without a line in relay.toml.
+    pub(super) fn has_unnamed_password(&self) -> bool {
+        self.is_system
+            && self.has_password
+            && self.written.has("upstream", "username")
+            && !self.written.has("upstream", "password_file")
+    }
+
     /// The port on which mail is taken when nothing else is said.
     pub(super) fn port(&self) -> u16 {
         if self.is_root { PORT } else { PORT_OF_USERS }
@@ -158,8 +166,11 @@ impl Found {
             Some("oauth") => has("oauth_client_file").then_some(Login::Consent),
             Some("service-account") => has("service_account_file").then_some(Login::ServiceAccount),
             Some("none") => Some(Login::None),
-            _ => (has("username") && (has("password_file") || self.has_other_password()))
-                .then_some(Login::AppPassword),
+            _ => (has("username")
+                && (has("password_file")
+                    || self.has_other_password()
+                    || self.has_unnamed_password()))
+            .then_some(Login::AppPassword),
         }
     }
 

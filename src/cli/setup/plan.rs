@@ -104,7 +104,8 @@ pub(super) fn make(answers: &Answers, found: &Found, orders: Orders) -> Result<P
         deeds.push(Deed::Config { path, text, changes, is_new: old.is_none() });
     }
     let drop_in = drop_in(answers, found);
-    let has_drop_in = drop_in.is_some();
+    // An earlier call may have been interrupted before systemd read what it wrote.
+    let has_drop_in = drop_in.is_some() || (orders.service_is_due && found.drop_in.is_some());
     deeds.extend(drop_in);
     let changes_files = !deeds.is_empty();
     if orders.proves {
@@ -144,7 +145,8 @@ fn secret_file(answers: &Answers, found: &Found) -> Option<(PathBuf, PathBuf)> {
         Login::AppPassword | Login::None => return None,
     };
     let from = PathBuf::from(answers.get(&name)?);
-    let is_there = parent(&from) == found.directory();
+    let is_configured = found.answers().get(&name).is_some_and(|path| from == *path);
+    let is_there = is_configured || parent(&from) == found.directory();
     let to = if is_there { from.clone() } else { found.directory().join(usual) };
     Some((from, to))
 }
@@ -194,7 +196,8 @@ fn of_login(
     let written = |key| found.written.text(SECTION, key);
     let path = |path: &Path| Some(found.written_path(path));
     let secret = secret.and_then(path);
-    let keeps_other = found.has_other_password() && !stores_password;
+    let keeps_other =
+        (found.has_other_password() || found.has_unnamed_password()) && !stores_password;
     let password = found.password_file();
     let password = Some(&password).filter(|_| !keeps_other).and_then(|file| path(file));
     let auth = |name: &str| Some(name.to_owned());
@@ -495,6 +498,41 @@ mod tests {
             Deed::Copy { .. } | Deed::Prove { .. } => {}
         }
         found
+    }
+
+    #[test]
+    fn what_is_configured_elsewhere_or_needs_no_line_stays_as_it_is() {
+        let secret = "[upstream]\nusername = \"me@gmail.com\"\n";
+        let client =
+            format!("{secret}auth = \"oauth\"\noauth_client_file = \"/srv/client.json\"\n");
+        let command = format!("{secret}password_command = [\"pass\"]\n");
+        for text in [secret, &client, &command] {
+            let written = Written::read(text).unwrap();
+            let found = Found {
+                text: Some(text.to_owned()),
+                written,
+                has_password: true,
+                is_active: true,
+                ..package()
+            };
+            let known = found.answers();
+            assert_eq!(crate::cli::setup::answers::next(&known), None, "{text}");
+            let plan = make(&known, &found, Orders::default()).unwrap();
+            assert_eq!(plan.deeds, [], "{text}");
+        }
+    }
+
+    #[test]
+    fn sockets_that_systemd_has_not_read_yet_are_opened_by_the_next_call() {
+        let mut found = package();
+        found.is_active = true;
+        let answers = answers("app-password", "10.0.0.0/8");
+        let plan = make(&answers, &found, ORDERS).unwrap();
+        for deed in plan.deeds.iter().filter(|deed| !matches!(deed, Deed::Service { .. })) {
+            found = after(&found, deed);
+        }
+        let orders = Orders { service_is_due: true, ..Orders::default() };
+        assert_eq!(systemctl(&make(&answers, &found, orders).unwrap()), systemctl(&plan));
     }
 
     fn systemctl(plan: &Plan) -> Vec<String> {
