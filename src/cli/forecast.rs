@@ -50,7 +50,7 @@ fn summary(forecast: &BudgetForecast) -> Vec<String> {
         1 => "1 recipient waits to leave".to_owned(),
         waiting => format!("{} wait to leave", count(waiting, "recipient")),
     };
-    let first = format!("{spent}{of} recipients are spent, and {waiting}.");
+    let first = format!("{spent}{of} recipients spent; {waiting}.");
     let second = match (forecast.hours.is_empty(), forecast.waiting, forecast.empty_at) {
         (true, ..) => Some(forecast.departure.sentence(|at| when(at, now))),
         (_, 0, _) => None,

@@ -70,10 +70,7 @@ fn each_message_of_a_spent_day_has_its_own_time_and_the_hours_add_up() {
     };
     assert_eq!((sum("leaving"), sum("freed")), (3, 3), "in the last of the hours: {forecast}");
     let table = text(&home, &["budget", "forecast"]);
-    assert!(
-        table.starts_with("3 of 3 recipients are spent, and 5 recipients wait to leave.\n"),
-        "{table}"
-    );
+    assert!(table.starts_with("3 of 3 recipients spent; 5 recipients wait to leave.\n"), "{table}");
     assert!(table.contains("all of it has left by "), "{table}");
     assert_eq!(table.lines().count(), 2 + 1 + 24, "{table}");
     assert!(table.lines().skip(2).all(|line| line.len() <= 80), "{table}");

@@ -84,10 +84,12 @@ fn leaves(explained: &Explained) -> Vec<String> {
     }
     if let Some(before) = explained.before {
         let others = explained.waiting.saturating_sub(1) as u64;
-        lines.push(format!(
-            "{before} of {} that wait leave before it",
-            count(others, "other message")
-        ));
+        lines.push(match others {
+            0 => "nothing else waits".to_owned(),
+            _ => {
+                format!("{before} of {} that wait leave before it", count(others, "other message"))
+            }
+        });
     }
     lines
 }
