@@ -38,6 +38,13 @@ pub(crate) fn local_in_full(at: Timestamp) -> String {
         .map_or_else(|| format!("{} ms", at.0), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
+/// `Sat Nov 21 14:05:09`, as mailq(1) has it.
+#[must_use]
+pub(crate) fn local_as_mailq(at: Timestamp) -> String {
+    zoned(at)
+        .map_or_else(|| format!("{} ms", at.0), |at| at.strftime("%a %b %e %H:%M:%S").to_string())
+}
+
 /// `14:05 (in 3 h 12 min)`, `14:05 (3 h 12 min ago)`.
 #[must_use]
 pub(crate) fn when(at: Timestamp, now: Timestamp) -> String {

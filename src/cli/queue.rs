@@ -25,6 +25,7 @@ pub(super) use self::{
     show::{Place, long, show},
     state::State,
     verbs::{Deed, Verb, for_each},
+    waits::in_words,
 };
 use super::screen::Form;
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId};

@@ -6,7 +6,9 @@ use std::io::{self, Stdout, Write};
 
 use serde::Serialize;
 
-pub(super) use crate::quantities::{count, local, local_in_full, relative, size, span, when};
+pub(super) use crate::quantities::{
+    count, local, local_as_mailq, local_in_full, relative, size, span, when,
+};
 use crate::text;
 
 /// Between two columns.

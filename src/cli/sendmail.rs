@@ -4,6 +4,7 @@
 //! what was asked for (`-v`, `-bp`, `-bv`), and one line to standard error when mail is not taken.
 //! Must not know how mail is handed over.
 
+mod mailq;
 mod queue;
 
 use std::{

@@ -61,19 +61,6 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// The whole queue.
-    pub(crate) fn everything() -> Self {
-        Self {
-            words: Vec::new(),
-            all: true,
-            limit: 0,
-            after: None,
-            state: None,
-            sort: None,
-            count_by: None,
-        }
-    }
-
     fn wanted(&self) -> Result<Wanted, Failure> {
         let state = self.state.map(|state| format!("state:{state}"));
         let search = query::read(self.words.iter().cloned().chain(state))?;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// `waits for the budget until 14:32`, `tried 3 times, next 09:10`, `dead: 550 5.1.1 no such user`.
-pub(super) fn in_words(message: &Message, now: Timestamp) -> String {
+pub(crate) fn in_words(message: &Message, now: Timestamp) -> String {
     let standing = match (&message.end, &message.departure) {
         (Some(end), _) => left(message, end, now),
         (None, None) => ended(message),

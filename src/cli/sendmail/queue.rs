@@ -9,10 +9,11 @@ use std::{
     path::PathBuf,
 };
 
+use super::mailq::Mailq;
 use crate::{
     admin::client::{Client, ClientError},
     cli::{
-        queue::{self, Chosen, Command, List, Verb, run},
+        queue::{self, Chosen, PAGE, Verb},
         runtime::Runtime,
         screen::{Form, Lines, Output, count},
     },
@@ -34,13 +35,12 @@ pub(super) fn show(source: &Source) -> Result<(), Failure> {
     let client = client(source);
     let mut out = BufWriter::new(Lines::new(Output::standard()));
     let result = block_on(async {
-        let first = client.queue(None).page(1).await.map_err(Failure::from)?;
-        if first.is_none_or(|messages| messages.is_empty()) {
-            // The words that monitoring looks for since there is a mailq.
-            return Ok(writeln!(out, "Mail queue is empty")?);
-        }
+        let (mut list, mut walk) = (Mailq::default(), client.queue(None));
         let now = SystemClock::new().wall();
-        run(&mut out, &client, Command::List(List::everything()), Form::Text, now).await
+        while let Some(messages) = walk.page(PAGE).await? {
+            list.page(&mut out, &messages, now)?;
+        }
+        Ok(list.end(&mut out)?)
     });
     result.and_then(|()| Ok(out.flush()?)).map_err(|failure| match failure.exit {
         Exit::Permission => Failure::new(Exit::Permission, format!("{failure} ({NOT_ALLOWED})")),
