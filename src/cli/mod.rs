@@ -17,6 +17,7 @@ mod history;
 mod log;
 mod migrate;
 mod password;
+mod progress;
 mod queue;
 mod reload;
 mod remote;

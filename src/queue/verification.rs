@@ -81,8 +81,9 @@ pub(crate) fn check(
     inspection: &Inspection,
     now: Moment,
     tell: &mut dyn FnMut(&Finding),
+    step: &dyn Fn(),
 ) -> Result<Summary, InspectionError> {
-    let mut checkup = Verification { inspection, now, tell, summary: Summary::default() };
+    let mut checkup = Verification { inspection, now, tell, step, summary: Summary::default() };
     let whole = checkup.spool()?;
     match inspection.index_trouble() {
         Some(reason) => checkup.index_unreadable(reason, !whole.is_empty()),
@@ -97,6 +98,8 @@ struct Verification<'a> {
     inspection: &'a Inspection,
     now: Moment,
     tell: &'a mut dyn FnMut(&Finding),
+    /// Told of each file that was looked at.
+    step: &'a dyn Fn(),
     summary: Summary,
 }
 
@@ -111,6 +114,7 @@ impl Verification<'_> {
         let found: BTreeSet<QueueId> = listing.messages.into_iter().collect();
         for id in &found {
             self.summary.files += 1;
+            (self.step)();
             match self.inspection.describe(*id) {
                 Ok(described) => self.summary.bytes += described.trailer.body_bytes,
                 Err(error) => {
@@ -301,6 +305,7 @@ impl Verification<'_> {
         };
         for (id, _) in found {
             self.summary.kept += 1;
+            (self.step)();
             let path = directory.join(id.to_string());
             if let Err(error) = self.inspection.describe_kept(id) {
                 let what = format!("the kept body of a relayed message cannot be used: {error}");

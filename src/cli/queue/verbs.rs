@@ -19,6 +19,7 @@ use crate::{
     },
     cli::{
         fitting,
+        progress::Progress,
         screen::{Form, clean, count, when},
     },
     clock::{Clock as _, SystemClock, Timestamp},
@@ -68,6 +69,8 @@ pub(crate) async fn for_each(
         }
     };
     let until = if deed.yes { None } else { Some(confirmed(client, &search).await?) };
+    // On a terminal the lines of the messages themselves show how far it is.
+    let progress = Progress::of_silent_work("done", None);
     let mut walk = client.queue(None).of(search, None);
     if let Some(until) = until {
         walk = walk.up_to(until);
@@ -75,6 +78,7 @@ pub(crate) async fn for_each(
     while let Some(messages) = walk.page(PAGE).await? {
         for message in messages {
             let result = apply(client, verb, message.id, &only).await;
+            progress.step();
             match result.as_ref().err().and_then(ClientError::kind) {
                 // A message that was relayed in the meantime needs nothing any more.
                 Some(Kind::NotFound) => {}
@@ -84,6 +88,7 @@ pub(crate) async fn for_each(
             }
         }
     }
+    drop(progress);
     tally.end(out, Summary::With)
 }
 

@@ -7,7 +7,10 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::{
-    cli::screen::{clean, count, size},
+    cli::{
+        progress::Progress,
+        screen::{clean, count, size},
+    },
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
     queue::{
@@ -20,13 +23,18 @@ use crate::{
 /// Checks and prints: a line for each finding as it is found, then what there is.
 pub(super) fn run(out: &mut dyn Write, options: &Options, as_json: bool) -> Result<(), Failure> {
     let inspection = look(options)?;
+    let files = inspection.messages()?.len() + inspection.kept();
+    let progress = Progress::new("files checked", Some(files as u64));
     let mut printed = Ok(());
     let mut tell = |finding: &Finding| {
+        progress.clear();
         if printed.is_ok() {
             printed = print(out, finding, as_json);
         }
     };
-    let summary = verification::check(&inspection, SystemClock::new().now(), &mut tell)?;
+    let summary =
+        verification::check(&inspection, SystemClock::new().now(), &mut tell, &|| progress.step())?;
+    drop(progress);
     printed?;
     if as_json {
         let words = json!({ "summary": {

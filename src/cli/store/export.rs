@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     cli::{
+        progress::Progress,
         queue::State,
         screen::{clean, count},
     },
@@ -72,7 +73,9 @@ pub(super) fn run(
     };
     let mut writer = MailboxWriter::create(arguments.format, target).map_err(unwritable)?;
     let (mut written, mut failed) = (0, 0);
+    let progress = Progress::new("messages written", Some(messages.len() as u64));
     for id in messages {
+        progress.step();
         match inspection.take(id) {
             Ok(carried) if !is_wanted(&arguments.state, &carried) => {}
             Ok(carried) => {
@@ -82,6 +85,7 @@ pub(super) fn run(
             Err(TakeError::Finished) => {}
             Err(TakeError::File(reason)) => {
                 failed += 1;
+                progress.clear();
                 let path = inspection.path(id);
                 writeln!(
                     out,
@@ -93,14 +97,8 @@ pub(super) fn run(
         }
     }
     writer.finish().map_err(unwritable)?;
-    let kept = inspection.kept();
-    if kept > 0 {
-        let kept = count(kept as u64, "message");
-        writeln!(
-            out,
-            "{kept} in {KEPT} left there: relayed already, and kept for `history resend`."
-        )?;
-    }
+    drop(progress);
+    say_what_stays(out, inspection.kept() as u64)?;
     writeln!(out, "{} written to {}.", count(written, "message"), target.display())?;
     match failed {
         0 => Ok(()),
@@ -109,6 +107,15 @@ pub(super) fn run(
             format!("{} could not be exported", count(failed, "message")),
         )),
     }
+}
+
+/// What was relayed already is nothing to be put into another queue.
+fn say_what_stays(out: &mut dyn Write, kept: u64) -> std::io::Result<()> {
+    if kept == 0 {
+        return Ok(());
+    }
+    let kept = count(kept, "message");
+    writeln!(out, "{kept} in {KEPT} left there: relayed already, and kept for `history resend`.")
 }
 
 fn is_wanted(states: &[State], carried: &PortableMessage) -> bool {

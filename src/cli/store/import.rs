@@ -17,6 +17,7 @@ use clap::Args;
 use super::mailbox::{FoundMessage, MailboxReader};
 use crate::{
     cli::{
+        progress::Progress,
         runtime::Runtime,
         screen::{clean, count},
     },
@@ -80,7 +81,9 @@ pub(super) fn run(
     let store = Queue::open(options, clock)?;
     let runtime = Runtime::of_a_daemon()?;
     let mut import = Import { store, arguments, in_flight, now, tally: Tally::default() };
+    let progress = Progress::of_silent_work("messages read", None);
     let result = loop {
+        progress.step();
         let found = match mailbox.next() {
             Ok(Some(found)) => found,
             Ok(None) => break Ok(()),
@@ -90,6 +93,7 @@ pub(super) fn run(
             break Err(failure);
         }
     };
+    drop(progress);
     runtime.block_on(import.store.close());
     import.tally.print(out, arguments.queue)?;
     result?;
