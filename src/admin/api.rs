@@ -22,6 +22,7 @@ use crate::{
         QueuedMessage,
         ending::{self, Ending},
         id::QueueId,
+        pause::Pause,
         record::{MessageRecord, NoticeSent},
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
         waiting::Situation,
@@ -115,13 +116,17 @@ pub(crate) struct Account {
     pub(crate) reason: String,
     /// What to do; empty when nothing.
     pub(crate) remedy: String,
+    /// The pause that the administrator has ordered, whatever the condition is.
+    #[serde(default)]
+    pub(crate) pause: Option<Pause>,
 }
 
 impl Account {
     /// The stored state as the API shows it.
     #[must_use]
-    pub(crate) fn new(username: Option<String>, state: AccountState) -> Self {
+    pub(crate) fn new(username: Option<String>, state: AccountState, now: Timestamp) -> Self {
         Self {
+            pause: state.pause(now).cloned(),
             username,
             condition: state.condition.name().to_owned(),
             since: state.since,
@@ -131,7 +136,7 @@ impl Account {
         }
     }
 
-    /// Whether mail may flow as far as the account goes.
+    /// Whether the upstream has nothing against the account.
     #[must_use]
     pub(crate) fn is_open(&self) -> bool {
         self.condition == "open"

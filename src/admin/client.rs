@@ -40,6 +40,7 @@ use super::{
     listing::{Of, Sort},
 };
 use crate::{
+    clock::Timestamp,
     delivery::inspection::LoginProof,
     queue::{id::QueueId, only::Only, search::Search},
 };
@@ -220,6 +221,16 @@ impl Client {
     /// Opens a paused account.
     pub(crate) async fn resume(&self) -> Result<Account, ClientError> {
         self.ask(Method::POST, "/v1/resume").await
+    }
+
+    /// Pauses all sending.
+    pub(crate) async fn pause(
+        &self,
+        until: Option<Timestamp>,
+        reason: &str,
+    ) -> Result<Account, ClientError> {
+        let until = until.map_or_else(String::new, |until| format!("until={}&", until.0));
+        self.ask(Method::POST, &format!("/v1/pause?{until}reason={}", encoded(reason))).await
     }
 
     /// Has the relay log in once.

@@ -39,6 +39,7 @@ use crate::{
         ClaimLimits, Queue, QueueError,
         forecast::{Forecast, Terms, Waiting},
         id::QueueId,
+        pause::Pause,
         search::SearchError,
         spool_file::MessageReader,
         state::AccountState,
@@ -60,6 +61,9 @@ pub(crate) trait Upstream: Send + Sync + fmt::Debug {
 
     /// Ends every pause of the account; returns what it is then.
     async fn resume(&self) -> AccountState;
+
+    /// Begins a pause that a person orders.
+    async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError>;
 
     /// Makes the reader of a message give the octets that an attempt of this moment would send, and says what was edited.
     fn rewrite_as_sent(
@@ -85,6 +89,10 @@ impl Upstream for PoolHandle {
 
     async fn resume(&self) -> AccountState {
         Self::resume(self).await
+    }
+
+    async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError> {
+        Self::pause(self, pause).await
     }
 
     fn rewrite_as_sent(

@@ -96,11 +96,12 @@ impl Health {
     }
 
     fn with(sources: &Sources, departure: Option<Departure>) -> Self {
-        let store = &sources.store;
+        let (store, account) = (&sources.store, sources.upstream.status().account);
         let troubles = [
             status::refusing(sources).map(of_room),
             of_stop(sources.stop.phase()),
-            of_account(sources.upstream.status().account),
+            of_account(&account),
+            of_pause(&account, sources.clock.wall()),
             departure.and_then(of_departure),
             of_held(sources.outlook.held()),
             of_files(store.totals(), &sources.facts().damaged.display().to_string()),
@@ -125,10 +126,19 @@ fn of_stop(phase: Phase) -> Option<Trouble> {
 }
 
 /// Mail is taken and waits while the account pauses, and a restart would only forget why.
-fn of_account(state: AccountState) -> Option<Trouble> {
+fn of_account(state: &AccountState) -> Option<Trouble> {
     let what = format!("the account is {}: {}", state.condition.name(), state.reason);
-    let trouble = Trouble { spoils: Grade::Clear, what, remedy: state.remedy };
+    let trouble = Trouble { spoils: Grade::Clear, what, remedy: state.remedy.clone() };
     (state.condition != AccountCondition::Open).then_some(trouble)
+}
+
+/// The administrator's own order, which he may have forgotten.
+fn of_pause(state: &AccountState, now: Timestamp) -> Option<Trouble> {
+    state.pause(now).map(|pause| Trouble {
+        spoils: Grade::Clear,
+        what: format!("the relay is {}", pause.words(|at| at.to_string())),
+        remedy: "Nothing, if it may wait; pillarbox resume ends the pause".to_owned(),
+    })
 }
 
 /// What else keeps mail here for long: it asks for a person only in so far as somebody may wait for it.
@@ -209,6 +219,7 @@ pub(super) fn probes() -> Router<Sources> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::pause::Pause;
 
     fn of(troubles: impl IntoIterator<Item = Option<Trouble>>) -> Health {
         Health::new(Timestamp(0), troubles.into_iter().flatten().collect())
@@ -225,10 +236,24 @@ mod tests {
 
     #[test]
     fn a_paused_account_asks_for_a_person_and_for_no_restart() {
-        let health = of([of_account(paused())]);
+        let health = of([of_account(&paused())]);
         assert_eq!((health.live, health.ready, health.clear), (true, true, false));
         assert_eq!(health.troubles[0].what, "the account is paused-credentials: 535 5.7.8");
         assert_eq!(health.troubles[0].remedy, "Store the new password");
+    }
+
+    #[test]
+    fn a_pause_of_the_administrator_is_told_beside_what_the_upstream_refuses_until_it_ends() {
+        let end = Timestamp(60_000);
+        let pause = Some(Pause::new(Timestamp(0), Some(end), "new server"));
+        let state = AccountState { pause, ..paused() };
+        let health = of([of_account(&state), of_pause(&state, Timestamp(1))]);
+        assert_eq!((health.live, health.ready, health.clear), (true, true, false));
+        assert_eq!(
+            health.troubles[1].what,
+            "the relay is paused by the administrator until 1970-01-01T00:01:00Z: new server"
+        );
+        assert_eq!(of_pause(&state, end), None);
     }
 
     #[test]
@@ -239,7 +264,7 @@ mod tests {
             what: "no mail is taken: no room".into(),
             remedy: "make room".into(),
         };
-        let full = of([of_account(paused()), Some(of_room(refusing(false)))]);
+        let full = of([of_account(&paused()), Some(of_room(refusing(false)))]);
         assert_eq!((full.live, full.ready, full.clear), (true, false, false));
         assert_eq!(full.troubles[0].spoils, Grade::Ready, "the gravest comes first");
         let failed = of([Some(of_room(refusing(true)))]);
@@ -278,7 +303,7 @@ mod tests {
     #[test]
     fn nothing_wrong_is_clear() {
         let files = of_files(Totals::default(), "/damaged");
-        let open = of_account(AccountState::open(Timestamp(0)));
+        let open = of_account(&AccountState::open(Timestamp(0)));
         let quiet = [of_held(0), of_mishaps(Mishap::default())];
         let health = of([of_stop(Phase::Running), open, files].into_iter().chain(quiet));
         assert!(health.is(Grade::Live) && health.is(Grade::Ready) && health.is(Grade::Clear));

@@ -78,11 +78,16 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
         "condition",
         &names,
     );
-    let account = Account::new(None, pool.account);
+    let account = Account::new(None, pool.account, now.wall);
     page.gauge(
         "account_open",
         "Whether mail may leave as far as the account goes.",
         account.is_open().into(),
+    );
+    page.gauge(
+        "paused",
+        "Whether the administrator has paused all sending.",
+        account.pause.is_some().into(),
     );
     // A gauge of what has no limit is left out.
     if let Some(limit) = budget.limit.recipients() {

@@ -19,6 +19,7 @@ pub(crate) mod listing;
 pub(crate) mod log;
 mod metrics;
 mod octets;
+mod pause;
 pub(crate) mod queue;
 pub(crate) mod reload;
 pub(crate) mod server;

@@ -16,7 +16,7 @@ use super::{
     alert::trial,
     api::Kind,
     context::{Refusal, Sources},
-    counts, forecast, health, history, listing, log, metrics, octets, queue,
+    counts, forecast, health, history, listing, log, metrics, octets, pause, queue,
     socket::{Peer, Port, Socket},
     status, trace,
 };
@@ -56,6 +56,7 @@ fn router(sources: Sources) -> Router {
         .merge(log::router())
         .merge(trial::router())
         .merge(forecast::router())
+        .merge(pause::router())
         .merge(trace::router())
         .fallback(|| async {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")

@@ -70,7 +70,7 @@ pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
         listening: facts.listening.iter().map(SocketAddr::to_string).chain(local_socket).collect(),
         dropped: sources.dropped.as_ref().map(|tally| tally.state()),
         upstream: facts.upstream.clone(),
-        account: Account::new(facts.username.clone(), pool.account),
+        account: Account::new(facts.username.clone(), pool.account, now.wall),
         budget,
         departure: situation.first_departure(summary.next_due),
         refusing: refusing(sources),
@@ -106,7 +106,7 @@ async fn clients(State(sources): State<Sources>) -> Json<Clients> {
 async fn resume(State(sources): State<Sources>) -> Json<Account> {
     let state = sources.upstream.resume().await;
     tracing::info!(account = state.condition.name(), "resumed");
-    Json(Account::new(sources.facts().username.clone(), state))
+    Json(Account::new(sources.facts().username.clone(), state, sources.clock.wall()))
 }
 
 async fn prove_login(State(sources): State<Sources>) -> Json<LoginProof> {
@@ -268,7 +268,9 @@ pub(crate) async fn line(sources: &Sources) -> String {
     let Ok(stand) = stand(sources, 0).await else {
         return format!("{queue}, which cannot be read just now{refusing}");
     };
-    let account = format!("account {}", stand.situation.account.condition.name());
+    let Situation { account, now, .. } = &stand.situation;
+    let paused = account.pause(*now).map(|pause| format!(", {}", pause.words(utc)));
+    let account = format!("account {}{}", account.condition.name(), paused.unwrap_or_default());
     let departure = stand.next_departure();
     let waits = match departure.at.filter(|_| messages > 0 && departure.is_obstructed()) {
         Some(at) => format!("; mail leaves at {}: {}", utc(at), departure.why),

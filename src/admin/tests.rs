@@ -44,7 +44,7 @@ use crate::{
     live::Live,
     message::envelope::{BodyKind, Envelope, Origin},
     queue::{
-        ClaimLimits, Queue, QueueError, id::QueueId, only::Only, search::Search,
+        ClaimLimits, Queue, QueueError, id::QueueId, only::Only, pause::Pause, search::Search,
         spool_file::MessageReader, state::AccountState,
     },
     shutdown::{Phase, Shutdown},
@@ -84,6 +84,10 @@ impl Upstream for Idle {
     async fn resume(&self) -> AccountState {
         self.resumed.fetch_add(1, Ordering::Relaxed);
         self.status().account
+    }
+
+    async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError> {
+        Ok(AccountState { pause: Some(pause), ..self.status().account })
     }
 
     fn rewrite_as_sent(

@@ -346,6 +346,14 @@ async fn tell_daemon(out: &mut dyn Write, consenting: &Consenting<'_>) -> Result
     if !waiting.iter().any(|condition| condition.name() == status.account.condition) {
         return Ok(());
     }
+    if status.account.pause.is_some() {
+        // That is a person's order, which this command has no say in.
+        writeln!(
+            out,
+            "The relay is paused by the administrator and stays so; pillarbox resume ends that."
+        )?;
+        return Ok(());
+    }
     if daemon.resume().await.is_ok() {
         writeln!(out, "The running relay has been asked to try again.")?;
     } else {

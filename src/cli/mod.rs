@@ -16,7 +16,9 @@ mod health;
 mod history;
 mod log;
 mod migrate;
+mod moment;
 mod password;
+mod pause;
 mod progress;
 mod queue;
 mod reload;
@@ -149,7 +151,14 @@ enum Command {
     },
     /// Have the daemon read its configuration anew; says what waits for a restart. A bad file changes nothing.
     Reload(remote::Arguments),
-    /// Open a paused account again and try at once.
+    /// Send nothing for a while: mail is taken and kept, also over restarts, and what is on its way ends.
+    Pause {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        asked: pause::Arguments,
+    },
+    /// End a pause, whether the account's own or one that was ordered, and try at once.
     Resume(remote::Arguments),
     /// Show which clients have been here and what is unusual about them.
     Clients(remote::Arguments),
@@ -268,6 +277,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
             remote::run(out, config, &remote, remote::Question::Trace(asked))
         }
         Command::Reload(remote) => remote::run(out, config, &remote, remote::Question::Reload),
+        Command::Pause { remote, asked } => {
+            remote::run(out, config, &remote, remote::Question::Pause(asked))
+        }
         Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
         Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
         Command::Send(arguments) => send::run(out, config, &arguments),

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    alert, clients, dead, forecast, health, history, log, queue, reload,
+    alert, clients, dead, forecast, health, history, log, pause, queue, reload,
     runtime::Runtime,
     screen::{Form, json},
     status, trace,
@@ -67,6 +67,8 @@ pub(super) enum Question {
     Trace(trace::Arguments),
     /// The order to read the configuration anew.
     Reload,
+    /// The order to send nothing for a while.
+    Pause(pause::Arguments),
     /// Not a question: open the account.
     Resume,
 }
@@ -113,6 +115,7 @@ async fn ask(
         Question::Log(arguments) => log::run(out, client, form, &arguments).await?,
         Question::Trace(arguments) => trace::run(out, client, form, &arguments).await?,
         Question::Reload => reload::run(out, client, form).await?,
+        Question::Pause(arguments) => pause::run(out, client, form, &arguments, now).await?,
         Question::Resume => {
             let answer = client.resume().await?;
             match form {

@@ -104,15 +104,17 @@ fn upstream(status: &Status) -> String {
 }
 
 fn account(account: &Account, now: Timestamp) -> Vec<String> {
+    let pause = account.pause.as_ref().map(|pause| pause.words(|at| when(at, now)));
     if account.is_open() {
-        return vec!["open".into()];
+        return vec![pause.unwrap_or_else(|| "open".to_owned())];
     }
-    let mut lines = vec![format!(
+    let mut lines: Vec<String> = pause.into_iter().collect();
+    lines.push(format!(
         "{} since {}: {}",
         account.condition,
         when(account.since, now),
         account.reason
-    )];
+    ));
     lines.extend((!account.remedy.is_empty()).then(|| format!("What to do: {}", account.remedy)));
     lines.push(doctor::advice_for_account(&account.condition));
     lines

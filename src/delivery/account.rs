@@ -15,6 +15,7 @@ use crate::{
     queue::{
         ClaimedMessage,
         id::QueueId,
+        pause::{PAUSE_MAX, Pause},
         state::{AccountCondition, AccountState},
     },
 };
@@ -110,6 +111,9 @@ impl Account {
         let latest = now.after(longest(state.condition));
         state.until = state.until.map(|until| until.min(latest));
         state.alone_until = state.alone_until.map(|until| until.min(latest.after(ALONE)));
+        if let Some(until) = state.pause.as_mut().and_then(|pause| pause.until.as_mut()) {
+            *until = (*until).min(now.after(PAUSE_MAX));
+        }
         Self {
             state,
             generation: 0,
@@ -143,7 +147,7 @@ impl Account {
 
     /// Asks for a licence. Until the account is proven, and after a pause, there is only one at a time.
     pub(super) fn enter(&mut self, now: Timestamp) -> Entry {
-        if let Some(until) = self.state.until.filter(|until| *until > now) {
+        if let Some(until) = self.state.shut_until(now).filter(|until| *until > now) {
             return Entry::Paused(until);
         }
         let (single, probe) = (self.state.is_day_full(now), self.wants_probe(now));
@@ -279,6 +283,7 @@ impl Account {
                 alone_until: self.state.alone_until,
                 accepted_at: self.state.accepted_at,
                 spam: std::mem::take(&mut self.state.spam),
+                pause: self.state.pause.take(),
                 ..AccountState::open(now)
             };
             self.generation += 1;
@@ -345,6 +350,7 @@ impl Account {
             spam: std::mem::take(&mut self.state.spam),
             logins: Vec::new(),
             login_mark: self.state.login_mark,
+            pause: self.state.pause.take(),
         };
         self.generation += 1;
         self.probing = false;
@@ -364,7 +370,12 @@ impl Account {
         }
     }
 
-    /// A person says that it is repaired.
+    /// A person orders a pause, in the place of one that he ordered before. What is on its way ends.
+    pub(super) fn pause(&mut self, pause: Option<Pause>) {
+        self.state.pause = pause;
+    }
+
+    /// A person says that it is repaired, and ends his own pause.
     pub(super) fn resume(&mut self, now: Timestamp) {
         self.state =
             AccountState { accepted_at: self.state.accepted_at, ..AccountState::open(now) };
@@ -486,6 +497,46 @@ mod tests {
         let until = account.state().until;
         assert!(account.failed(without_password, local(), NOW));
         assert_eq!(account.state().until, until);
+    }
+
+    fn ordered(hours: u64) -> Pause {
+        Pause::new(NOW, Some(NOW.after(Duration::from_secs(3_600 * hours))), "new server")
+    }
+
+    #[test]
+    fn nothing_the_upstream_says_ends_the_administrators_pause_or_is_lost_by_it() {
+        let mut account = proven();
+        let (accepted, refused) = (go(&mut account, NOW), go(&mut account, NOW));
+        account.pause(Some(ordered(3)));
+        let end = NOW.after(Duration::from_secs(3 * 3_600));
+        assert_eq!(account.enter(NOW), Entry::Paused(end));
+        account.accepted(accepted, NOW);
+        assert!(account.failed(refused, failure(PausedQuota), NOW), "it is noted all the same");
+        assert_eq!(account.state().condition, PausedQuota);
+        assert_eq!(account.enter(NOW.after(Duration::from_secs(7_200))), Entry::Paused(end));
+        let probe = go(&mut account, end);
+        assert!(probe.is_probe(), "as after the account's own pause");
+        account.pause(Some(ordered(4)));
+        assert!(account.accepted(probe, end));
+        assert_eq!(account.state().condition, AccountCondition::Open);
+        assert_eq!(account.state().pause, Some(ordered(4)));
+        assert!(matches!(account.enter(end), Entry::Paused(_)));
+        account.resume(end);
+        go(&mut account, end);
+    }
+
+    #[test]
+    fn the_administrators_pause_outlives_a_restart_and_is_as_long_as_before_when_the_clock_is_set()
+    {
+        let stored = AccountState { pause: Some(ordered(3)), ..AccountState::open(NOW) };
+        let mut account = Account::new(Some(stored.clone()), NOW);
+        assert_eq!(account.state(), &stored);
+        account.clock_was_set(-7_200_000);
+        let end = NOW.after(Duration::from_secs(3_600));
+        assert_eq!(account.enter(NOW), Entry::Paused(end));
+        let mut wrong = Account::new(Some(stored), Timestamp(0));
+        let latest = Timestamp(0).after(PAUSE_MAX);
+        assert_eq!(wrong.enter(Timestamp(0)), Entry::Paused(latest));
     }
 
     #[test]

@@ -154,7 +154,10 @@ fn obstacle(shared: &Shared) -> Option<String> {
     if shared.options().login.is_none() {
         return Some("no login is configured".into());
     }
-    let account = shared.account_state();
+    let (account, now) = (shared.account_state(), shared.now().wall);
+    if let Some(pause) = account.pause(now) {
+        return Some(format!("the relay is {}", pause.words(|at| at.to_string())));
+    }
     if account.condition != AccountCondition::Open {
         return Some(format!("the account is {}: {}", account.condition.name(), account.reason));
     }

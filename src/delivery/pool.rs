@@ -33,6 +33,7 @@ use crate::{
     queue::{
         ClaimLimits, Queue, QueueError, Settlement,
         id::QueueId,
+        pause::Pause,
         spool_file::MessageReader,
         state::{AccountCondition, AccountState},
     },
@@ -90,6 +91,14 @@ impl PoolHandle {
     /// Ends every pause: a person says that the cause is gone. One message is tried first.
     pub async fn resume(&self) -> AccountState {
         self.shared.resume().await
+    }
+
+    /// Begins a pause that a person orders: what is in flight ends, nothing else is sent.
+    ///
+    /// # Errors
+    /// It could not be stored; then nothing has changed.
+    pub async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError> {
+        self.shared.pause(pause).await
     }
 
     /// Makes the reader of a message give the octets that an attempt of this moment would send, and says what was edited.
@@ -247,6 +256,9 @@ impl Pool {
                     if state.condition != AccountCondition::Open {
                         warn_of_pause(&state);
                     }
+                    if let Some(pause) = state.pause(now) {
+                        warn!("as before the restart: {}", pause.words(|at| at.to_string()));
+                    }
                     return;
                 }
                 Err(problem) => {
@@ -261,7 +273,7 @@ impl Pool {
     /// Starts what is worth starting and returns how long nothing else can happen by itself.
     fn start_workers(&mut self, shutdown: &Watch) -> Option<Duration> {
         let now = self.shared.now();
-        let pause = self.shared.account().state().until;
+        let pause = self.shared.account().state().shut_until(now.wall);
         let (blocked, due_in) = {
             let mut schedule = self.shared.schedule();
             self.wanted |= schedule.take_due(now);
@@ -408,6 +420,7 @@ fn continued(
         spam: stored.spam,
         logins: stored.logins,
         login_mark: mark,
+        pause: stored.pause,
         ..AccountState::open(now)
     }
 }

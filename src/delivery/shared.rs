@@ -36,6 +36,7 @@ use crate::{
     queue::{
         Claim, ClaimLimits, ClaimedMessage, Queue, QueueError, Settlement,
         id::QueueId,
+        pause::Pause,
         state::{AccountCondition, AccountState},
     },
     sync::lock,
@@ -197,7 +198,7 @@ impl Shared {
         let now = self.now();
         let account = self.account_state();
         let waiting = self.store.totals().messages > 0;
-        let next = self.schedule().departure(now, account.until).filter(|_| waiting);
+        let next = self.schedule().departure(now, account.shut_until(now.wall)).filter(|_| waiting);
         PoolStatus {
             next,
             probing: self.account().is_probing(now.wall),
@@ -209,7 +210,21 @@ impl Shared {
         }
     }
 
-    /// Ends every pause. When the login that was refused is still the one that will be tried, and this process cannot get
+    /// Begins a pause that a person orders, once it is stored: it is a promise. Until then nothing begins either.
+    pub(super) async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError> {
+        let before = self.account().state().pause.clone();
+        self.account().pause(Some(pause));
+        if let Err(problem) = self.persist_once().await {
+            self.account().pause(before);
+            self.more.notify_one();
+            return Err(problem);
+        }
+        // The pool learns of its end.
+        self.more.notify_one();
+        Ok(self.account_state())
+    }
+
+    /// Ends every pause, also that of a person. When the login that was refused is still the one that will be tried, and this process cannot get
     /// another one, the state's remedy says so.
     pub(super) async fn resume(&self) -> AccountState {
         let refused = self.account().state().condition == AccountCondition::PausedCredentials;

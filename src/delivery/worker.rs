@@ -215,13 +215,17 @@ impl Worker {
     /// Until when a claimed message is not tried, because of what it or its like have cost before.
     fn later(&self, claim: &mut ClaimedMessage, permit: Permit) -> Option<Timestamp> {
         let shared = &self.shared;
+        let now = shared.now().wall;
+        // Ordered since this attempt was admitted.
+        if shared.account().state().pause(now).is_some() {
+            return Some(now);
+        }
         if let Turn::Later(until) = shared.turn(claim, permit) {
             return Some(until);
         }
         if !shared.is_costly(claim) {
             return None;
         }
-        let now = shared.now().wall;
         if shared.in_flight.has_costly() {
             return Some(now.after(ONE_AT_A_TIME));
         }

@@ -32,6 +32,7 @@ mod listing;
 mod memory_index;
 pub mod only;
 pub mod options;
+pub mod pause;
 pub mod portable;
 pub(crate) mod receipt;
 pub mod record;

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pause::{PAUSE_MAX, Pause};
 use crate::{budget::WINDOW, clock::Timestamp, smtp::address::Address};
 
 /// Octets of an upstream reply that are kept with a recipient.
@@ -141,6 +142,8 @@ pub struct AccountState {
     /// Two octets of a digest of the settings and the secret that logins were made with, which say nothing of them but
     /// whether they have changed since; `None` when the secret could not be read.
     pub login_mark: Option<u16>,
+    /// What the administrator has ordered, which the condition knows nothing of.
+    pub pause: Option<Pause>,
 }
 
 impl AccountState {
@@ -160,6 +163,7 @@ impl AccountState {
             spam: Vec::new(),
             logins: Vec::new(),
             login_mark: None,
+            pause: None,
         }
     }
 
@@ -171,6 +175,19 @@ impl AccountState {
             AccountCondition::PausedCredentials | AccountCondition::PausedConfiguration
         );
         is_about_it && mark.is_some() && mark != self.login_mark
+    }
+
+    /// The administrator's pause, while it lasts.
+    #[must_use]
+    pub(crate) fn pause(&self, now: Timestamp) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| pause.holds(now))
+    }
+
+    /// Until when no attempt may begin, for whichever reason; it may be over. What only a person ends is over in a year.
+    #[must_use]
+    pub(crate) fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let ordered = self.pause(now).map(|pause| pause.until.unwrap_or(now.after(PAUSE_MAX)));
+        self.until.max(ordered)
     }
 
     /// Whether the upstream says that the account's day is full, and has accepted nothing since. After a day

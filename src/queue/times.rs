@@ -5,6 +5,7 @@
 
 use super::{
     index::{DueKey, EndKey},
+    pause::Pause,
     record::MessageRecord,
     state::{AccountState, RecipientState},
     transition::DUE_AHEAD_MAX,
@@ -90,7 +91,12 @@ impl Times for AccountState {
             spam,
             logins,
             login_mark: _,
+            pause,
         } = self;
+        if let Some(Pause { since, until, reason: _ }) = pause {
+            *since = change(Kind::Past, *since);
+            until.iter_mut().for_each(|at| *at = change(Kind::Planned, *at));
+        }
         for at in [until, alone_until].into_iter().flatten() {
             *at = change(Kind::Planned, *at);
         }

@@ -11,6 +11,7 @@ use super::{
     error::QueueError,
     forecast::Forecast,
     id::QueueId,
+    pause::Pause,
     state::{AccountCondition, AccountState, RecipientState},
 };
 use crate::{clock::Timestamp, message::envelope::Lane};
@@ -116,6 +117,8 @@ pub(crate) enum Because {
     Logins,
     /// The budget of the day.
     Budget,
+    /// The administrator has ordered a pause.
+    Paused,
     /// The account is paused or backing off.
     Account,
     /// The queue has failed.
@@ -140,6 +143,7 @@ impl Because {
             Self::Pace => "pace",
             Self::Logins => "logins",
             Self::Budget => "budget",
+            Self::Paused => "paused",
             Self::Account => "account",
             Self::Store => "queue failed",
             Self::Stopping => "stopping",
@@ -153,9 +157,13 @@ impl Because {
     #[must_use]
     pub(crate) fn is_a_wait(self) -> bool {
         match self {
-            Self::Due | Self::Pace | Self::Logins | Self::Budget | Self::Account | Self::Store => {
-                true
-            }
+            Self::Due
+            | Self::Pace
+            | Self::Logins
+            | Self::Budget
+            | Self::Paused
+            | Self::Account
+            | Self::Store => true,
             Self::Empty
             | Self::Now
             | Self::Turn
@@ -276,6 +284,7 @@ impl Situation {
         let endless = [
             (self.stopping, Because::Stopping),
             (self.store_failure.is_some(), Because::Store),
+            (self.pause().is_some_and(|pause| pause.until.is_none()), Because::Paused),
             (self.is_shut() && self.account.until.is_none(), Because::Account),
             (self.is_spent(lane) && self.rooms.of(lane).frees_at.is_none(), Because::Budget),
         ];
@@ -285,6 +294,7 @@ impl Situation {
         }
         let brake = self.brake.map(|brake| (Some(brake.until), brake.because));
         let ends = [
+            self.pause().map(|pause| (pause.until, Because::Paused)),
             self.is_shut().then_some((self.account.until, Because::Account)),
             self.is_spent(lane).then_some((self.rooms.of(lane).frees_at, Because::Budget)),
             brake,
@@ -306,6 +316,10 @@ impl Situation {
             None => Because::Now,
         };
         (Some(self.now), because)
+    }
+
+    fn pause(&self) -> Option<&Pause> {
+        self.account.pause(self.now)
     }
 
     fn is_shut(&self) -> bool {
@@ -342,6 +356,11 @@ impl Situation {
             }
             Because::Budget if at.is_none() => "the budget of the day is 0".to_owned(),
             Because::Budget => "the 24 h budget is spent".to_owned(),
+            Because::Paused => {
+                let reason = self.pause().map_or("", |pause| pause.reason.trim_end_matches('.'));
+                let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                format!("paused by the administrator{reason}")
+            }
             Because::Account => format!("the account is {}", self.account.condition.name()),
             Because::Store => "the queue has failed (see the log)".to_owned(),
             Because::Stopping => "the relay is stopping".to_owned(),
@@ -379,6 +398,10 @@ impl Departure {
             (Because::Stopping, _) => {
                 "Mail waits for the next start: the relay is stopping.".to_owned()
             }
+            (Because::Paused, None) => {
+                format!("Mail waits until `pillarbox resume`: {}.", self.why)
+            }
+            (Because::Paused, Some(at)) => format!("Mail waits until {at}: {}.", self.why),
             (Because::Account, None) => {
                 format!("Mail waits: {}, until `pillarbox resume`.", self.why)
             }
@@ -406,6 +429,9 @@ impl Departure {
             return None;
         }
         match (self.because, self.at) {
+            (Because::Paused, _) => Some(
+                "Nothing to do: mail is still taken, and kept. `pillarbox resume` ends the pause.",
+            ),
             (Because::Budget, Some(_)) => Some(BY_ITSELF),
             (Because::Budget, None) => {
                 Some("What to do: raise budget.recipients_per_day and restart.")
@@ -422,7 +448,11 @@ impl Departure {
     #[must_use]
     pub(crate) fn is_obstructed(&self) -> bool {
         match self.because {
-            Because::Budget | Because::Account | Because::Store | Because::Logins => true,
+            Because::Budget
+            | Because::Paused
+            | Because::Account
+            | Because::Store
+            | Because::Logins => true,
             Because::Empty
             | Because::Now
             | Because::Turn
@@ -525,6 +555,17 @@ mod tests {
         all
     }
 
+    fn pauses() -> Vec<(Option<Pause>, End)> {
+        let pause = |until| Some(Pause::new(PAST, until, "new server."));
+        vec![
+            (None, None),
+            (pause(Some(PAST)), None),
+            (pause(Some(SOON)), Some(Some(SOON))),
+            (pause(Some(TOMORROW)), Some(Some(TOMORROW))),
+            (pause(None), Some(None)),
+        ]
+    }
+
     fn rooms() -> Vec<(Room, End)> {
         vec![
             (Room { recipients: 10, frees_at: Some(NOW) }, None),
@@ -548,8 +589,13 @@ mod tests {
     }
 
     /// Every combination, with the ends of its obstacles in the order of gravity.
-    fn every_combination(mut check: impl FnMut(&Situation, Lane, Timestamp, [(Because, End); 6])) {
-        for (account, of_account) in accounts() {
+    fn every_combination(mut check: impl FnMut(&Situation, Lane, Timestamp, [(Because, End); 7])) {
+        let pauses = pauses();
+        let of_upstream = accounts();
+        let both =
+            pauses.iter().flat_map(|pause| of_upstream.iter().map(move |known| (pause, known)));
+        for ((pause, of_pause), (account, of_account)) in both {
+            let account = AccountState { pause: pause.clone(), ..account.clone() };
             for (room, of_room) in rooms() {
                 for (brake, of_brake) in brakes() {
                     for due in [PAST, NOW, SOON, TOMORROW] {
@@ -568,7 +614,8 @@ mod tests {
                             let ends = [
                                 (Because::Stopping, endless(situation.stopping)),
                                 (Because::Store, endless(situation.store_failure.is_some())),
-                                (Because::Account, of_account),
+                                (Because::Paused, *of_pause),
+                                (Because::Account, *of_account),
                                 (Because::Budget, of_room),
                                 (brake.map_or(Because::Pace, |brake| brake.because), of_brake),
                                 (Because::Due, (due > NOW).then_some(Some(due))),
@@ -606,7 +653,7 @@ mod tests {
             let first = standing.iter().find(|(_, end)| *end == Some(last)).map(|(why, _)| *why);
             assert_eq!(Some(found.because), first, "{context}");
         });
-        assert_eq!(seen, 21 * 5 * 10 * 4 * 8);
+        assert_eq!(seen, 5 * 21 * 5 * 10 * 4 * 8);
     }
 
     #[test]
@@ -624,8 +671,10 @@ mod tests {
             if let Some(at) = found.at.filter(|_| stands) {
                 assert!(words.contains(&format!("<{}>", at.0)), "{words}");
             }
-            let grave =
-                matches!(found.because, Because::Account | Because::Budget | Because::Store);
+            let grave = matches!(
+                found.because,
+                Because::Paused | Because::Account | Because::Budget | Because::Store
+            );
             assert!(!grave || found.is_obstructed(), "{words}");
             assert_eq!(found.because.short() == "now", found.because == Because::Now, "{words}");
         });

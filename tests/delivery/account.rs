@@ -6,7 +6,7 @@ use pillarbox::{
     clock::Clock,
     delivery::{DepartureReason, Login, PasswordSource},
     message::envelope::Lane,
-    queue::state::AccountCondition,
+    queue::{pause::Pause, state::AccountCondition},
     sandbox::{Failure, Stage},
     shutdown::Phase,
 };
@@ -34,6 +34,55 @@ async fn the_daily_limit_at_any_stage_pauses_the_account_and_harms_no_message() 
         assert_eq!((next.why, next.at), (DepartureReason::Pause, START.after(HOUR)));
         assert_eq!(scene.received().len(), 0);
     }
+}
+
+#[tokio::test]
+async fn what_the_administrator_pauses_waits_without_a_login_ends_by_itself_and_survives_a_restart()
+{
+    let mut scene = Scene::running(|_| {}).await;
+    let end = scene.clock.wall().after(2 * HOUR);
+    let pause = Pause::new(scene.clock.wall(), Some(end), "new server");
+    let state = scene.handle().pause(pause.clone()).await.unwrap();
+    assert_eq!(state.pause, Some(pause.clone()));
+    assert_eq!(scene.store.account_state().await.unwrap(), Some(state), "before the answer");
+    let id = scene.submit(&["ok@example.net"]).await;
+    scene.until_quiet().await;
+    let next = scene.handle().status().next.unwrap();
+    assert_eq!((next.why, next.at), (DepartureReason::Pause, end));
+
+    scene.stop(Phase::Draining).await;
+    scene.restart_queue().await;
+    scene.start_restored().await;
+    scene.advance(HOUR).await;
+    scene.until_quiet().await;
+    assert_eq!(scene.state(id).await.0.name(), "queued");
+    let status = scene.handle().status();
+    assert_eq!((status.account.pause, status.counters.connections), (Some(pause), 0));
+    scene.clock.advance(HOUR);
+    scene.until_received(1).await;
+}
+
+#[tokio::test]
+async fn a_message_on_its_way_ends_and_the_next_one_waits_for_the_person_who_paused() {
+    let scene = Scene::running(|options| options.connections = 1).await;
+    scene.sandbox.fail_next(Stage::Dot, Failure::Delay(MINUTE));
+    scene.submit(&["first@example.net"]).await;
+    let in_flight = async || !scene.handle().status().in_flight.is_empty();
+    eventually("on its way", in_flight, async || String::new()).await;
+    let second = scene.submit(&["second@example.net"]).await;
+    scene.handle().pause(Pause::new(scene.clock.wall(), None, "")).await.unwrap();
+    let ended = async || {
+        scene.clock.advance(MINUTE / 6);
+        scene.received().len() == 1
+    };
+    eventually("the end of what was on its way", ended, async || String::new()).await;
+    scene.advance(24 * HOUR).await;
+    scene.until_quiet().await;
+    assert_eq!(scene.received().len(), 1);
+    assert_eq!(scene.state(second).await.0.name(), "queued");
+    let state = scene.handle().resume().await;
+    assert_eq!(state.pause, None);
+    scene.until_received(2).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,60 @@
+//! The order to send nothing for a while, over the API.
+//!
+//! Rule: as in `server.rs`; the words are of version 1 of the API.
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Query, State, rejection::QueryRejection},
+    routing::post,
+};
+use serde::Deserialize;
+
+use super::{
+    api::{Account, Kind},
+    context::{Json, Refusal, Sources, person},
+    socket::Peer,
+};
+use crate::{
+    clock::Timestamp,
+    queue::pause::{PAUSE_MAX, Pause},
+    text,
+};
+
+/// The query of `POST /v1/pause`.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    /// Milliseconds since 1970; without it a person ends the pause.
+    until: Option<Timestamp>,
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) fn router() -> Router<Sources> {
+    Router::new().route("/v1/pause", post(pause))
+}
+
+async fn pause(
+    State(sources): State<Sources>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Account>, Refusal> {
+    let Query(Asked { until, reason }) = asked?;
+    let now = sources.clock.wall();
+    if let Some(until) = until {
+        let wrong = match until {
+            until if until <= now => "is over already",
+            until if until > now.after(PAUSE_MAX) => "is more than a year ahead",
+            _ => "",
+        };
+        if !wrong.is_empty() {
+            let words = format!("the end of the pause, {until}, {wrong}; nothing was changed");
+            return Err(Refusal::new(Kind::BadRequest, words));
+        }
+    }
+    let order = Pause::new(now, until, text::printable(reason.trim()).as_ref());
+    let words = order.words(|at| at.to_string());
+    let state = sources.upstream.pause(order).await?;
+    let by = person(peer).await.unwrap_or_default();
+    tracing::warn!(by, "{words}");
+    Ok(Json(Account::new(sources.facts().username.clone(), state, now)))
+}

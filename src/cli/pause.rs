@@ -1,0 +1,58 @@
+//! `pillarbox pause`: nothing is sent for a while, and mail is taken all the same.
+
+use std::{io::Write, time::Duration};
+
+use clap::Args;
+
+use super::{
+    moment,
+    screen::{Form, clean, json, when},
+};
+use crate::{admin::client::Client, clock::Timestamp, exit::Failure};
+
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(super) struct Arguments {
+    /// When it ends by itself: 14:30, "tomorrow 08:00", "2026-12-24 18:00", or an RFC 3339 time. Without an end it lasts
+    /// until `pillarbox resume`.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    until: Option<Timestamp>,
+    /// How long it lasts, such as 2h.
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "until", value_parser = span)]
+    span: Option<Duration>,
+    /// Why, for everybody who looks at the status.
+    #[arg(value_name = "REASON")]
+    reason: Vec<String>,
+}
+
+/// A span such as `2h`.
+fn span(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(span) if !span.is_zero() => Ok(span),
+        _ => Err("write a time such as 30min, 2h or 3days".to_owned()),
+    }
+}
+
+pub(super) async fn run(
+    out: &mut dyn Write,
+    client: &Client,
+    form: Form,
+    arguments: &Arguments,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let until = arguments.span.map(|span| now.after(span)).or(arguments.until);
+    let account = client.pause(until, &arguments.reason.join(" ")).await?;
+    match (form, &account.pause) {
+        (Form::Json, _) => json(out, &account)?,
+        (Form::Text, Some(pause)) => {
+            let words = pause.words(|at| when(at, now));
+            writeln!(out, "The relay is {}.", clean(&words))?;
+            writeln!(
+                out,
+                "Mail is still taken, and kept; what is on its way now ends. `pillarbox resume` ends the pause."
+            )?;
+        }
+        (Form::Text, None) => writeln!(out, "The pause is over already.")?,
+    }
+    Ok(())
+}
