@@ -59,7 +59,12 @@ fn versions(status: &Status) -> Outcome {
 }
 
 fn account(status: &Status) -> Outcome {
-    let Account { condition, since, until, reason, remedy, .. } = &status.account;
+    let Account { condition, since, until, reason, remedy, pause, .. } = &status.account;
+    let paused = pause.as_ref().map(|pause| pause.words(|at| when(at, status.now)));
+    if let Some(paused) = paused.as_ref().filter(|_| status.account.is_open()) {
+        let remedy = "Nothing, if it may wait; pillarbox resume ends the pause";
+        return Outcome::warn(format!("the relay is {paused}"), remedy);
+    }
     if status.account.is_open() {
         let upstream = &status.upstream;
         return Outcome::pass(match &status.account.username {
@@ -69,7 +74,8 @@ fn account(status: &Status) -> Outcome {
     }
     let tried = until
         .map_or_else(String::new, |until| format!("; tried again at {}", when(until, status.now)));
-    let seen = format!("{condition} since {}: {reason}{tried}", when(*since, status.now));
+    let paused = paused.map_or_else(String::new, |paused| format!("; the relay is {paused}"));
+    let seen = format!("{condition} since {}: {reason}{tried}{paused}", when(*since, status.now));
     // These end by themselves.
     if matches!(condition.as_str(), "backing-off" | "paused-quota") {
         return Outcome::warn(seen, or(remedy, "Nothing, if it does not last"));

@@ -186,7 +186,8 @@ impl AccountState {
     /// Until when no attempt may begin, for whichever reason; it may be over. What only a person ends is over in a year.
     #[must_use]
     pub(crate) fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let ordered = self.pause(now).map(|pause| pause.until.unwrap_or(now.after(PAUSE_MAX)));
+        let ordered =
+            self.pause(now).map(|pause| pause.until.unwrap_or_else(|| now.after(PAUSE_MAX)));
         self.until.max(ordered)
     }
 
