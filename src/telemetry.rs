@@ -1,4 +1,4 @@
-//! Events as lines: text on a terminal, text with a priority for the journal, JSON otherwise.
+//! Events as lines: text on a terminal, text and fields for the journal, JSON otherwise.
 //!
 //! Rule: one event is one line with fixed field names, whatever a client or an upstream put into a
 //! value: deceptive characters are escaped and values are cut at [`VALUE_BYTES_MAX`]. Only our own events
@@ -6,6 +6,7 @@
 //! reads the log. Must not know who logs.
 
 pub(crate) mod dialogue;
+mod journal;
 mod level;
 mod lines;
 
@@ -15,13 +16,17 @@ use std::{
     io::{self, IsTerminal},
     os::fd::AsFd,
     panic,
+    path::PathBuf,
     sync::{OnceLock, mpsc},
     thread,
     time::Duration,
 };
 
 pub(crate) use self::level::{ASKED_MAX, LEVELS, LogLevel, name as level_name};
-use self::lines::{Lines as Queue, Stream};
+use self::{
+    journal::Journal,
+    lines::{Lines as Queue, Stream},
+};
 use crate::text;
 
 use tracing::{
@@ -42,6 +47,8 @@ use tracing_subscriber::{
 
 /// What systemd tells its services: device and inode of the stream that leads to the journal.
 const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
+/// Another socket than the journal's, for tests on machines that have one.
+const JOURNAL_SOCKET: &str = "PILLARBOX_JOURNAL_SOCKET";
 /// How long the end of the process waits for a reader of its last words.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 /// The queue of this process.
@@ -112,7 +119,7 @@ fn leads_to_the_journal(stream: &impl AsFd) -> bool {
 
 /// Prints the events of this process, and its panics. A second call changes nothing.
 pub(crate) fn init(options: Options, output: Output) {
-    let (reader, started) = match output {
+    let (shape, started) = match output {
         Output::Stderr => start(options, io::stderr()),
         Output::Stdout => start(options, io::stdout()),
     };
@@ -123,7 +130,7 @@ pub(crate) fn init(options: Options, output: Output) {
     }
     // An error means that somebody has installed a subscriber already, as tests do.
     let level = LogLevel::of_this_process(options.level);
-    drop(subscriber_for(options, level, reader, queue).try_init());
+    drop(subscriber_for(shape, level, queue).try_init());
     // The usual hook would wait for a standard error that nobody reads.
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -132,14 +139,23 @@ pub(crate) fn init(options: Options, output: Output) {
     }));
 }
 
-fn start<S>(options: Options, stream: S) -> (Reader, io::Result<Queue>)
+fn start<S>(options: Options, stream: S) -> (Shape, io::Result<Queue>)
 where
     S: io::Write + AsFd + IsTerminal + Send + 'static,
 {
-    let reader = Reader::of(&stream);
-    let form = Form::of(options.format, reader);
-    let told = move |number| dropped(form, reader, number).into_bytes();
-    (reader, Queue::start(Stream(stream), told))
+    let mut shape = Shape::of(options.format, Reader::of(&stream));
+    let told = |shape: Shape| move |number| dropped(shape, number).into_bytes();
+    if (options.format, shape.reader) != (Format::Auto, Reader::Journal) {
+        return (shape, Queue::start(Stream(stream), told(shape)));
+    }
+    let socket = env::var_os(JOURNAL_SOCKET).unwrap_or_else(|| journal::SOCKET.into());
+    match Journal::connect(&PathBuf::from(socket), stream) {
+        Ok(journal) => {
+            shape.form = Form::Fields;
+            (shape, Queue::start(journal, told(shape)))
+        }
+        Err(stream) => (shape, Queue::start(Stream(stream), told(shape))),
+    }
 }
 
 /// Waits until the log is written, but no longer than `limit`. Returns whether it is: if not, standard error may
@@ -183,20 +199,15 @@ where
     static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
     SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
     let reader = if is_terminal { Reader::Terminal } else { Reader::Other };
-    subscriber_for(options, LogLevel::new(options.level), reader, writer)
+    subscriber_for(Shape::of(options.format, reader), LogLevel::new(options.level), writer)
 }
 
-fn subscriber_for<W>(
-    options: Options,
-    level: LogLevel,
-    reader: Reader,
-    writer: W,
-) -> impl Subscriber + Send + Sync
+fn subscriber_for<W>(shape: Shape, level: LogLevel, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines { form: Form::of(options.format, reader), reader })
+        .event_format(Lines(shape))
         .with_writer(writer)
         // A closed output must not end the daemon, which it would by a panic in `eprintln`.
         .log_internal_errors(false);
@@ -207,31 +218,46 @@ where
 enum Form {
     Text,
     Json,
+    /// Text, and each field once more by itself, as the journal's socket takes them.
+    Fields,
 }
 
-impl Form {
+/// How lines look.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    form: Form,
+    reader: Reader,
+}
+
+impl Shape {
     fn of(format: Format, reader: Reader) -> Self {
-        match (format, reader) {
-            (Format::Text, _) | (Format::Auto, Reader::Terminal | Reader::Journal) => Self::Text,
-            (Format::Json, _) | (Format::Auto, Reader::Other) => Self::Json,
-        }
+        let form = match (format, reader) {
+            (Format::Text, _) | (Format::Auto, Reader::Terminal | Reader::Journal) => Form::Text,
+            (Format::Json, _) | (Format::Auto, Reader::Other) => Form::Json,
+        };
+        Self { form, reader }
     }
 }
 
 /// What stands in front of a line.
-fn begin(writer: &mut Writer<'_>, form: Form, reader: Reader, level: Level) -> fmt::Result {
-    if reader == Reader::Journal {
-        let priority = match level {
-            Level::ERROR => 3,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            _ => 7,
-        };
-        write!(writer, "<{priority}>")?;
+fn begin(writer: &mut Writer<'_>, Shape { form, reader }: Shape, level: Level) -> fmt::Result {
+    let priority = match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    };
+    match (form, reader) {
+        (Form::Fields, _) => {
+            let [of_priority, of_message] = [journal::PRIORITY, journal::MESSAGE];
+            return write!(writer, "{of_priority}{priority}\n{}{of_message}", journal::IDENTIFIER);
+        }
+        (_, Reader::Journal) => write!(writer, "<{priority}>")?,
+        _ => {}
     }
     match (form, reader) {
-        (Form::Text, Reader::Journal) => Ok(()),
-        (Form::Text, _) => {
+        (Form::Text | Form::Fields, Reader::Journal) => Ok(()),
+        (Form::Text | Form::Fields, _) => {
             SystemTime.format_time(writer)?;
             write!(writer, " {level:>5} ")
         }
@@ -244,23 +270,25 @@ fn begin(writer: &mut Writer<'_>, form: Form, reader: Reader, level: Level) -> f
 }
 
 /// The line that says how many were not written.
-fn dropped(form: Form, reader: Reader, number: u64) -> String {
+fn dropped(shape: Shape, number: u64) -> String {
     const WORDS: &str = "log lines were dropped, because the log was not read";
     let mut line = String::new();
     // Writing to a String cannot fail.
-    let _: fmt::Result = begin(&mut Writer::new(&mut line), form, reader, Level::WARN);
-    line += &match form {
+    let _: fmt::Result = begin(&mut Writer::new(&mut line), shape, Level::WARN);
+    line += &match shape.form {
         Form::Text => format!("{WORDS} lines={number}\n"),
         Form::Json => format!("\"{WORDS}\",\"lines\":{number}}}\n"),
+        Form::Fields => {
+            let mut fields = String::new();
+            journal::add(&mut fields, "lines", &number.to_string());
+            format!("{WORDS} lines={number}\n{fields}")
+        }
     };
     line
 }
 
 /// Formats an event as one line.
-struct Lines {
-    form: Form,
-    reader: Reader,
-}
+struct Lines(Shape);
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -274,10 +302,13 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let [message, rest] = [(); 2].map(|()| String::with_capacity(FIELDS_BYTES_START));
-        let mut fields = Fields { form: self.form, message, rest };
+        let mut fields = Fields { form: self.0.form, message, rest, apart: String::new() };
         event.record(&mut fields);
-        begin(&mut writer, self.form, self.reader, *event.metadata().level())?;
-        match self.form {
+        begin(&mut writer, self.0, *event.metadata().level())?;
+        match self.0.form {
+            Form::Fields => {
+                writeln!(writer, "{}{}\n{}", fields.message, fields.rest, fields.apart.trim_end())
+            }
             Form::Text => writeln!(writer, "{}{}", fields.message, fields.rest),
             Form::Json => {
                 let message = if fields.message.is_empty() { "\"\"" } else { &fields.message };
@@ -292,6 +323,8 @@ struct Fields {
     form: Form,
     message: String,
     rest: String,
+    /// Each by itself, for [`Form::Fields`].
+    apart: String,
 }
 
 impl Fields {
@@ -300,16 +333,24 @@ impl Fields {
         if !is_message {
             self.name(field);
         }
+        if self.form == Form::Fields && !is_message {
+            journal::add(&mut self.apart, field.name(), &text::printable(value));
+        }
         let target = if is_message { &mut self.message } else { &mut self.rest };
         match self.form {
             Form::Json => quote(target, value),
-            Form::Text if is_message || is_plain(value) => target.push_str(&text::printable(value)),
-            Form::Text => quote(target, value),
+            Form::Text | Form::Fields if is_message || is_plain(value) => {
+                target.push_str(&text::printable(value))
+            }
+            Form::Text | Form::Fields => quote(target, value),
         }
     }
 
     fn bare(&mut self, field: &Field, value: impl fmt::Display) {
         self.name(field);
+        if self.form == Form::Fields {
+            journal::add(&mut self.apart, field.name(), &value.to_string());
+        }
         // Writing to a String cannot fail.
         let _: fmt::Result = write!(self.rest, "{value}");
     }
@@ -318,7 +359,7 @@ impl Fields {
         let name = field.name();
         let _: fmt::Result = match self.form {
             Form::Json => write!(self.rest, ",\"{name}\":"),
-            Form::Text => write!(self.rest, " {name}="),
+            Form::Text | Form::Fields => write!(self.rest, " {name}="),
         };
     }
 }
@@ -465,11 +506,9 @@ pub(crate) mod tests {
         ] {
             let captured = Captured::default();
             let writer = captured.clone();
-            let options = Options { format, level: Level::DEBUG };
+            let shape = Shape::of(format, Reader::Journal);
             let subscriber =
-                subscriber_for(options, LogLevel::new(options.level), Reader::Journal, move || {
-                    writer.clone()
-                });
+                subscriber_for(shape, LogLevel::new(Level::DEBUG), move || writer.clone());
             tracing::subscriber::with_default(subscriber, || {
                 tracing::warn!(id = "abc", "refused");
                 tracing::info!(id = "abc", "accepted");
@@ -478,15 +517,103 @@ pub(crate) mod tests {
             });
             assert_eq!(captured.text(), expected);
         }
-        assert!(dropped(Form::Text, Reader::Journal, 7).starts_with("<4>log lines were dropped"));
+        assert!(
+            dropped(Shape::of(Format::Text, Reader::Journal), 7)
+                .starts_with("<4>log lines were dropped")
+        );
+    }
+
+    #[test]
+    fn the_journal_gets_each_field_by_itself_and_nobody_can_forge_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let (mut stream, rest) = io::pipe().map(|(rest, stream)| (Some(stream), rest)).unwrap();
+        let given = Journal::connect(&path, stream.take().unwrap());
+        let stream = given.err().expect("nobody listens yet");
+        let listening = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let shape = Shape { form: Form::Fields, reader: Reader::Journal };
+        let journal = Journal::connect(&path, stream).ok().unwrap();
+        let queue = Queue::start(journal, |_| Vec::new()).unwrap();
+        let subscriber = subscriber_for(shape, LogLevel::new(Level::INFO), queue.clone());
+        let log = || {
+            let forged = "x\nQUEUE_ID=forged\u{1b}[2J\0";
+            tracing::warn!(
+                id = "abc",
+                size = 5_u64,
+                reply = forged,
+                long = "y".repeat(5_000),
+                "refused"
+            );
+        };
+        let heard = |socket: &std::os::unix::net::UnixDatagram| {
+            let mut datagram = vec![0; 64 * 1024];
+            let length = socket.recv(&mut datagram).unwrap();
+            datagram.truncate(length);
+            String::from_utf8(datagram).unwrap()
+        };
+        let guard = tracing::subscriber::set_default(subscriber);
+        log();
+        let datagram = heard(&listening);
+        let lines: Vec<&str> = datagram.lines().collect();
+        assert_eq!(lines[..2], ["PRIORITY=4", "SYSLOG_IDENTIFIER=pillarbox"]);
+        assert!(lines[2].starts_with("MESSAGE=refused id=abc size=5 reply="), "{datagram}");
+        assert_eq!(lines[3..5], ["QUEUE_ID=abc", "PILLARBOX_SIZE=5"]);
+        assert!(lines[5].starts_with("PILLARBOX_REPLY=x") && lines[5].contains("QUEUE_ID=forged"));
+        assert!(lines[6].len() < VALUE_BYTES_MAX + 40 && lines.len() == 7, "{datagram}");
+        assert!(!datagram.contains(['\u{1b}', '\0']), "{datagram:?}");
+
+        // It is started anew, and later gone for good.
+        drop(listening);
+        std::fs::remove_file(&path).unwrap();
+        let listening = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        log();
+        assert!(heard(&listening).contains("QUEUE_ID=abc"));
+        drop(listening);
+        log();
+        assert!(queue.flush(Duration::from_secs(60)));
+        drop(guard);
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(rest), &mut line).unwrap();
+        assert!(line.starts_with("<4>refused id=abc size=5"), "{line}");
+    }
+
+    #[test]
+    fn a_journal_that_stands_still_keeps_nobody_waiting_and_what_is_dropped_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listening = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let shape = Shape { form: Form::Fields, reader: Reader::Journal };
+        let journal = Journal::connect(&path, io::pipe().unwrap().1).ok().unwrap();
+        let told = move |number| dropped(shape, number).into_bytes();
+        let queue = Queue::start(journal, told).unwrap();
+        let subscriber = subscriber_for(shape, LogLevel::new(Level::INFO), queue.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            (0..10_000).for_each(|_| tracing::info!(words = "z".repeat(500), "noise"));
+        });
+        assert!(!queue.flush(Duration::from_millis(1)), "nobody reads");
+        listening.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let (mut heard, mut lost) = (0, 0);
+        let mut datagram = vec![0; 64 * 1024];
+        while heard + lost < 10_000 {
+            let length = listening.recv(&mut datagram).unwrap();
+            let text = String::from_utf8_lossy(&datagram[..length]);
+            match text.lines().find_map(|line| line.strip_prefix("PILLARBOX_LINES=")) {
+                Some(number) => lost += number.parse::<u32>().unwrap(),
+                None => heard += 1,
+            }
+        }
+        assert!(heard > 500 && lost > 500, "{heard} {lost}");
     }
 
     #[test]
     fn the_line_about_dropped_lines_is_one_of_its_form() {
-        let line = dropped(Form::Json, Reader::Other, 7);
+        let line = dropped(Shape::of(Format::Json, Reader::Other), 7);
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&event["lines"], &event["level"]), (&7.into(), &"WARN".into()));
-        assert!(dropped(Form::Text, Reader::Terminal, 7).contains("  WARN log lines were dropped"));
+        assert!(
+            dropped(Shape::of(Format::Text, Reader::Terminal), 7)
+                .contains("  WARN log lines were dropped")
+        );
     }
 
     #[test]
