@@ -23,6 +23,7 @@ use tracing::{error, info};
 
 use super::{
     batch::Batch,
+    closing,
     engine::{Claims, Engine},
     error::QueueError,
     id::QueueId,
@@ -186,6 +187,9 @@ impl Committer {
             copy.append(&changes.ledger, ledger, half_unknown)
         });
         let are_kept = self.shared.room.get().keep_relayed.is_some();
+        for (id, record) in &changes.history {
+            record.iter().for_each(|record| closing::line(*id, record));
+        }
         for (id, bytes) in changes.removed {
             self.shared.leaves(bytes);
             let end = changes.history.get(&id).and_then(Option::as_ref);

@@ -7,6 +7,7 @@ pub(crate) mod about;
 pub(crate) mod attempts;
 mod batch;
 mod claim;
+mod closing;
 mod committer;
 mod directory_sync;
 mod doubt;
