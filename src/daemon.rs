@@ -340,6 +340,8 @@ impl Services {
         });
         let told = sources.clone();
         self.tend("alerts", move |_| alerts(told.clone()));
+        let told = sources.clone();
+        self.tend("heartbeat", move |_| admin::heartbeat::run(told.clone()));
         let (settings, told) = (parts.settings.clone(), sources.clone());
         self.tend("diagnosis", move |_| doctor::daily::run(settings.clone(), told.clone()));
         let (notices, queue) = (parts.notices.clone(), Arc::clone(&parts.store));

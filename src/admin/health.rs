@@ -184,6 +184,22 @@ fn of_files(totals: Totals, damaged: &str) -> Option<Trouble> {
     (totals.set_aside > 0).then_some(Trouble { spoils: Grade::Clear, what, remedy })
 }
 
+/// Why mail does not leave, or would not if there were any; nothing while it does.
+pub(super) async fn standstill(sources: &Sources) -> Option<String> {
+    let found = [
+        status::refusing(sources).map(of_room),
+        of_stop(sources.stop.phase()),
+        of_account(sources.upstream.status().account),
+    ];
+    if let Some(trouble) = found.into_iter().flatten().next() {
+        return Some(trouble.what);
+    }
+    match status::next_departure(sources).await {
+        Some(departure) => of_departure(departure).map(|trouble| trouble.what),
+        None => Some("the queue does not answer".to_owned()),
+    }
+}
+
 /// For the commands.
 pub(super) fn router() -> Router<Sources> {
     Router::new().route(

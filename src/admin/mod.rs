@@ -13,6 +13,7 @@ pub(crate) mod context;
 pub(crate) mod counts;
 pub(crate) mod forecast;
 pub(crate) mod health;
+pub(crate) mod heartbeat;
 mod history;
 mod kept_file;
 pub(crate) mod listing;

@@ -125,6 +125,7 @@ fn alert_options() -> outputs::Options {
     outputs::Options {
         targets: vec![Target { name: "phone".into(), way, only: vec![AlertKind::Held] }],
         ca_file: None,
+        heartbeat: None,
         watch: watch::Options {
             oldest_message: Duration::from_secs(3_600),
             repeat: Duration::from_secs(86_400),

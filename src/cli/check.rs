@@ -399,7 +399,7 @@ fn notices(settings: &Settings) -> String {
 
 /// Who is told without mail.
 fn alerts(settings: &Settings) -> Vec<String> {
-    let lines: Vec<String> = settings
+    let mut lines: Vec<String> = settings
         .alert
         .targets
         .iter()
@@ -409,7 +409,14 @@ fn alerts(settings: &Settings) -> Vec<String> {
             format!("{}: {}{only}", target.name, target.way.shown())
         })
         .collect();
-    if lines.is_empty() { vec!["none".to_owned()] } else { lines }
+    if lines.is_empty() {
+        lines.push("none".to_owned());
+    }
+    lines.extend(settings.alert.heartbeat.as_ref().map(|heartbeat| {
+        let (place, every) = (heartbeat.address.place(), span(heartbeat.every));
+        format!("a heartbeat {place} every {every} while mail leaves")
+    }));
+    lines
 }
 
 /// The sections of the JSON document.

@@ -111,6 +111,15 @@ impl Https {
         self.status_of(request).await
     }
 
+    /// Asks an endpoint by GET. Any 2xx is a success, and returned; the rest of the answer is thrown away.
+    ///
+    /// # Errors
+    /// When there is no answer, or another one.
+    pub(crate) async fn get(&self, endpoint: &Endpoint) -> Result<u16, HttpError> {
+        let request = Request::builder().method(Method::GET).uri(endpoint.url().as_str());
+        self.status_of(request.body(Vec::new()).map_err(|_| wrong_address())?).await
+    }
+
     async fn status_of(&self, request: Unsent) -> Result<u16, HttpError> {
         let status = self.within_time(self.exchange(request)).await?.status().as_u16();
         match status {

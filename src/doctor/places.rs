@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 
 use crate::{
     admin::{
-        alert::outputs::{Address, Way},
+        alert::outputs::{Address, Heartbeat, Way},
         client::has_unit,
     },
     delivery::{
@@ -112,16 +112,11 @@ pub(crate) fn alert(settings: &Settings) -> Found {
             }
             Way::Webhook { address, .. } => address,
         };
-        if let Address::File { path, mounted } = address {
-            looking.secret(path, "webhook file", "with its address on the first line", *mounted);
-        }
-        if address.holds_none() {
-            let words = format!(
-                "{} is without an address, such as https://alerts.example.org/hook, on the first line of its file",
-                address.shown()
-            );
-            looking.found.wrong.push(words);
-        }
+        looking.web_address(address, "webhook file", &address.shown());
+    }
+    if let Some(Heartbeat { address, .. }) = &settings.alert.heartbeat {
+        let shown = format!("the heartbeat {}", address.place());
+        looking.web_address(address, "heartbeat file", &shown);
     }
     looking.found
 }
@@ -360,6 +355,19 @@ impl Looking {
                 "the user who runs the relay (userid {uid}) cannot read {key} {shown}; as root: chgrp {gid} {shown} && \
                  chmod g+r {shown}, and let that user pass its directories"
             ));
+        }
+    }
+
+    /// The file of an address that may be a secret.
+    fn web_address(&mut self, address: &Address, file: &str, shown: &str) {
+        if let Address::File { path, mounted } = address {
+            self.secret(path, file, "with its address on the first line", *mounted);
+        }
+        if address.holds_none() {
+            let words = format!(
+                "{shown} is without an address, such as https://alerts.example.org/hook, on the first line of its file"
+            );
+            self.found.wrong.push(words);
         }
     }
 

@@ -42,6 +42,9 @@ section! {
         format: Format = Format::Json, "text";
         oldest_message: Duration = 6 * HOUR, "text";
         repeat: Duration = DAY, "text";
+        heartbeat: Option<Secret> = None, "secret";
+        heartbeat_file: Option<PathBuf> = None, "path";
+        heartbeat_every: Duration = 5 * MINUTE, "text";
         /// Sections of their own, which are not counted among the keys.
         target: Vec<Target> = Vec::new(), "tables";
     }
@@ -68,7 +71,7 @@ impl Words for Kind {
     const WORDS: &'static [(&'static str, Self)] = Self::WORDS;
 }
 
-/// The keys of a web address, which both sections have.
+/// The keys of a web address.
 struct Webhook<'a> {
     written: Option<&'a Secret>,
     file: Option<&'a Path>,
@@ -109,9 +112,11 @@ impl Alert {
             let checked = target.check(&section, secret_directories, &targets, report);
             targets.extend(checked);
         }
+        let heartbeat = self.check_heartbeat(secret_directories, report);
         outputs::Options {
             targets,
             ca_file,
+            heartbeat,
             watch: watch::Options {
                 oldest_message: in_range!(
                     report.within,
@@ -123,6 +128,25 @@ impl Alert {
                 hostname: hostname.to_owned(),
             },
         }
+    }
+}
+
+impl Alert {
+    fn check_heartbeat(
+        &self,
+        secret_directories: &[PathBuf],
+        report: &mut Report<'_>,
+    ) -> Option<outputs::Heartbeat> {
+        let range = MINUTE..=DAY;
+        let every = in_range!(report.within, Self::SECTION, self.heartbeat_every, range);
+        let address = Webhook {
+            written: self.heartbeat.as_ref(),
+            file: self.heartbeat_file.as_deref(),
+            format: Format::Json,
+        };
+        let keys = ["heartbeat", "heartbeat_file"];
+        let address = address.address(Self::SECTION, keys, secret_directories, report)?;
+        Some(outputs::Heartbeat { address, every })
     }
 }
 
@@ -200,30 +224,40 @@ impl Webhook<'_> {
         secret_directories: &[PathBuf],
         report: &mut Report<'_>,
     ) -> Option<Way> {
-        let way = |address| Way::Webhook { address, format: self.format };
+        if self.written.is_none() && self.file.is_none() && self.format != Format::Json {
+            let what = "there is no webhook that it could be the form of";
+            report.add(section, "format", what, "Set webhook_file, or remove this line.");
+        }
+        let keys = ["webhook", "webhook_file"];
+        let address = self.address(section, keys, secret_directories, report)?;
+        Some(Way::Webhook { address, format: self.format })
+    }
+
+    /// `keys` are those of the address itself and of its file.
+    fn address(
+        &self,
+        section: &str,
+        keys: [&str; 2],
+        secret_directories: &[PathBuf],
+        report: &mut Report<'_>,
+    ) -> Option<outputs::Address> {
         let file = self.file.map(|path| {
-            let path = report.path(section, "webhook_file", path);
+            let path = report.path(section, keys[1], path);
             let mounted = secret_directories.iter().any(|directory| path.starts_with(directory));
             outputs::Address::File { path, mounted }
         });
-        let Some(written) = self.written else {
-            if file.is_none() && self.format != Format::Json {
-                let what = "there is no webhook that it could be the form of";
-                report.add(section, "format", what, "Set webhook_file, or remove this line.");
-            }
-            return file.map(way);
-        };
+        let Some(written) = self.written else { return file };
         if file.is_some() {
-            let what = "the address is given twice, here and as webhook_file";
-            report.add(section, "webhook", what, "Keep the file.");
+            let what = format!("the address is given twice, here and as {}", keys[1]);
+            report.add(section, keys[0], what, "Keep the file.");
         }
         let endpoint = Endpoint::new(written.expose().trim())
             .and_then(|endpoint| self.format.fits(&endpoint).map(|()| endpoint));
         match endpoint {
-            Ok(endpoint) => Some(way(outputs::Address::Written(endpoint))),
+            Ok(endpoint) => Some(outputs::Address::Written(endpoint)),
             Err(what) => {
                 let remedy = "Write for example \"https://alerts.example.org/hook\".";
-                report.add(section, "webhook", what, remedy);
+                report.add(section, keys[0], what, remedy);
                 None
             }
         }

@@ -248,8 +248,14 @@ pub(super) fn header(section: &str) -> String {
 /// Whether the line gives a key that holds a secret (`password`, a command's words, `webhook`, not a file's name) a
 /// value, also when it is misspelt, when the equals sign is missing, or within an inline table.
 fn sets_secret(line: &str) -> bool {
-    const NOT_SECRET: [&str; 4] =
-        ["password_file", "webhook_file", "oauth_client_secret_file", "oauth_client_file"];
+    const NOT_SECRET: [&str; 6] = [
+        "password_file",
+        "webhook_file",
+        "heartbeat_file",
+        "heartbeat_every",
+        "oauth_client_secret_file",
+        "oauth_client_file",
+    ];
     let is_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
     let mut words = line.split(|character| !is_word(character)).filter(|word| !word.is_empty());
     let first = words.find(|word| !["upstream", "alert", "target"].contains(word)).unwrap_or("");
@@ -259,6 +265,7 @@ fn sets_secret(line: &str) -> bool {
             || strsim::damerau_levenshtein(word, "password") <= 3
             || strsim::damerau_levenshtein(word, "oauth_client_secret") <= 3
             || strsim::damerau_levenshtein(word, "webhook") <= 2
+            || strsim::damerau_levenshtein(word, "heartbeat") <= 2
             || strsim::damerau_levenshtein(word, "command") <= 2)
             && !NOT_SECRET.contains(&word)
     };
@@ -269,7 +276,8 @@ fn sets_secret(line: &str) -> bool {
                 .starts_with('=')
         })
     };
-    resembles(first) || ["password", "secret", "webhook", "command"].into_iter().any(assigned)
+    resembles(first)
+        || ["password", "secret", "webhook", "heartbeat", "command"].into_iter().any(assigned)
 }
 
 /// Whether a word of the line has a user name and a password before its host, as web addresses may.

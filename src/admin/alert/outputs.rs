@@ -30,7 +30,8 @@ use crate::{
 };
 
 /// For one request; the next alert waits meanwhile.
-const LIMITS: Limits = Limits { connect: Duration::from_secs(5), answer: Duration::from_secs(20) };
+pub(in crate::admin) const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(5), answer: Duration::from_secs(20) };
 /// Octets of a file that holds an address.
 const FILE_BYTES_MAX: u64 = 4_096;
 /// Readable by everyone, or writable by anyone but the owner.
@@ -54,9 +55,31 @@ impl Address {
     /// In words for the administrator: the host, or the file.
     #[must_use]
     pub(crate) fn shown(&self) -> String {
+        format!("the webhook {}", self.place())
+    }
+
+    /// The same without saying what it is.
+    #[must_use]
+    pub(crate) fn place(&self) -> String {
         match self {
-            Self::Written(endpoint) => format!("the webhook at {}", endpoint.host()),
-            Self::File { path, .. } => format!("the webhook in {}", path.display()),
+            Self::Written(endpoint) => format!("at {}", endpoint.host()),
+            Self::File { path, .. } => format!("in {}", path.display()),
+        }
+    }
+
+    /// The address itself, or why there is none.
+    pub(in crate::admin) async fn endpoint(&self) -> Result<Endpoint, String> {
+        self.read().await.map_err(|error| error.to_string())
+    }
+
+    async fn read(&self) -> Result<Endpoint, WebhookError> {
+        match self {
+            Self::Written(endpoint) => Ok(endpoint.clone()),
+            Self::File { path, mounted } => {
+                let (path, mounted) = (path.clone(), *mounted);
+                let read = tokio::task::spawn_blocking(move || read(&path, mounted));
+                read.await.map_err(io::Error::other)?
+            }
         }
     }
 
@@ -153,6 +176,17 @@ pub(crate) struct Options {
     pub ca_file: Option<PathBuf>,
     /// What is an alert.
     pub(crate) watch: watch::Options,
+    /// Who raises the alarm when this relay is not heard of.
+    pub(crate) heartbeat: Option<Heartbeat>,
+}
+
+/// A web address that is asked as long as mail leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Heartbeat {
+    /// Which.
+    pub(crate) address: Address,
+    /// How often.
+    pub(crate) every: Duration,
 }
 
 /// Brings alerts to one target.
@@ -191,14 +225,7 @@ async fn post(
     format: Format,
     alert: &Alert,
 ) -> Result<u16, WebhookError> {
-    let endpoint = match address {
-        Address::Written(endpoint) => endpoint.clone(),
-        Address::File { path, mounted } => {
-            let (path, mounted) = (path.clone(), *mounted);
-            let read = tokio::task::spawn_blocking(move || read(&path, mounted));
-            read.await.map_err(io::Error::other)??
-        }
-    };
+    let endpoint = address.read().await?;
     let (endpoint, body) = format.request(endpoint, alert).map_err(WebhookError::NoAddress)?;
     let body = text::printable_json(&body).into_owned().into_bytes();
     Ok(client.post_json(&endpoint, body).await?)
