@@ -186,10 +186,12 @@ fn of_files(totals: Totals, damaged: &str) -> Option<Trouble> {
 
 /// Why mail does not leave, or would not if there were any; nothing while it does.
 pub(super) async fn standstill(sources: &Sources) -> Option<String> {
+    let account = sources.upstream.status().account;
     let found = [
         status::refusing(sources).map(of_room),
         of_stop(sources.stop.phase()),
-        of_account(sources.upstream.status().account),
+        of_pause(&account, sources.clock.wall()),
+        of_account(&account),
     ];
     if let Some(trouble) = found.into_iter().flatten().next() {
         return Some(trouble.what);

@@ -226,6 +226,7 @@ impl Situation {
             | Because::Due
             | Because::Pace
             | Because::Budget
+            | Because::Paused
             | Because::Account => true,
             Because::Empty
             | Because::InFlight
@@ -251,7 +252,9 @@ impl Situation {
     #[must_use]
     pub(crate) fn starts(&self) -> Option<Timestamp> {
         let is_shut = self.is_shut() || self.is_day_full();
-        if self.stopping
+        let ordered = self.account.pause(self.now);
+        if ordered.is_some_and(|pause| pause.until.is_none())
+            || self.stopping
             || self.store_failure.is_some()
             || (is_shut && self.account.until.is_none())
         {
@@ -259,7 +262,8 @@ impl Situation {
         }
         let account = self.account.until.filter(|_| is_shut);
         let brake = self.brake.map(|brake| brake.until);
-        [account, brake].into_iter().flatten().chain([self.now]).max()
+        let ordered = ordered.and_then(|pause| pause.until);
+        [account, ordered, brake].into_iter().flatten().chain([self.now]).max()
     }
 
     /// When the next recipient of one message leaves; `None` when none of them ever will.

@@ -210,6 +210,9 @@ grep -q "text of a cron job" <<<"$text" && [[ "$(field From "$text")" == *"<you@
     [ -n "$(field Date "$text")" ] && [[ "$(field Message-ID "$text")" == "<"*"@"*">" ]] || fail "cron's mail is wrong: $text"
 passed "cron's mail arrives: From $(field From "$text"), To $(field To "$text"), Subject $(field Subject "$text")"
 
+inside journalctl -u pillarbox.service -o json | grep -q '"QUEUE_ID":"' || fail "the journal has no fields of ours"
+passed "the journal has each line with its fields"
+
 # --- An alert: this recipient makes the upstream say that the day's limit is reached; the next look comes within a minute
 as alice 'echo | /usr/sbin/sendmail quota@example.org' || fail "sendmail does not take mail"
 within 120 inside grep -q paused-quota /var/lib/pillarbox/alerts || fail "no alert of a paused account"

@@ -111,6 +111,7 @@ fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
         Because::Logins => "raise upstream.logins_per_hour, with care".to_owned(),
         Because::Account if explained.remedy.is_empty() => "pillarbox resume tries now".to_owned(),
         Because::Account => explained.remedy.clone(),
+        Because::Paused => "pillarbox resume ends the administrator's pause".to_owned(),
         Because::Held => {
             format!("pillarbox queue retry {id}; or release, when queue hold has kept it")
         }
