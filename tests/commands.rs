@@ -256,14 +256,28 @@ async fn a_mail_handed_to_the_daemon_reaches_the_upstream_and_every_stage_is_log
     assert!(status.contains("open") && status.contains("Nothing waits to leave."), "{status}");
     assert_eq!(json(&home, &["budget"])["spent"], 1);
     assert!(daemon.terminate(PATIENCE).success());
-    // Two lines tell of it, and the second names what was edited.
+    // Three lines tell of it: the second names what was edited, and the last has the whole story.
     let id = reply.trim_end().rsplit(' ').next().expect("the queue id");
     let log = home.log();
     let lines = log.lines().filter(|line| line.contains(id));
     let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let told: Vec<&Value> = lines.iter().map(|line| &line["message"]).collect();
-    assert_eq!(told, ["accepted", "relayed"], "{log}");
+    assert_eq!(told, ["accepted", "relayed", "left the queue"], "{log}");
     assert_eq!(lines[1]["edits"], "From, Reply-To", "{log}");
+    let story = &lines[2];
+    for (field, value) in [
+        ("client", Value::from("127.0.0.1")),
+        ("from", "me@example.org".into()),
+        ("to", "ok@example.org".into()),
+        ("recipients", 1.into()),
+        ("relayed", 1.into()),
+        ("lane", "normal".into()),
+        ("refusals", 0.into()),
+        ("end", "relayed".into()),
+    ] {
+        assert_eq!(story[field], value, "{field}: {log}");
+    }
+    assert!(story["reply"].as_str().is_some_and(|reply| reply.starts_with("250 ")), "{log}");
     assert!(!log.contains(APP_PASSWORD), "a secret reached the log");
 }
 

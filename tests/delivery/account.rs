@@ -73,7 +73,7 @@ async fn a_message_on_its_way_ends_and_the_next_one_waits_for_the_person_who_pau
     scene.handle().pause(Pause::new(scene.clock.wall(), None, "")).await.unwrap();
     let ended = async || {
         scene.clock.advance(MINUTE / 6);
-        scene.received().len() == 1
+        scene.handle().status().in_flight.is_empty()
     };
     eventually("the end of what was on its way", ended, async || String::new()).await;
     scene.advance(24 * HOUR).await;
