@@ -24,7 +24,7 @@ pub(super) fn line(id: QueueId, record: &MessageRecord) {
         relayed,
         size = record.size_bytes,
         lane = record.lane.name(),
-        accepted_at = %record.accepted_at,
+        since = %record.accepted_at,
         waited_s = end.at.since(record.accepted_at).as_secs(),
         refusals,
         reply = recipients.iter().rev().find_map(|recipient| recipient.last_reply.as_deref()),
