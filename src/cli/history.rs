@@ -47,7 +47,7 @@ pub(super) enum Command {
 /// Which part of the history to list.
 #[derive(Clone, Debug, Args)]
 pub(super) struct List {
-    /// Only messages for which every word holds, such as to:boss subject:"toner low" age<2d state:dead;
+    /// Only messages for which every word holds, such as to:boss 'subject:"toner low"' 'age<2d' state:dead;
     /// docs/operating.md has all keys.
     #[arg(value_name = "WORDS")]
     words: Vec<String>,

@@ -36,7 +36,7 @@ pub(crate) const PAGE: usize = 250;
 /// Which part of the queue to list.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct List {
-    /// Only messages for which every word holds, such as from:printer subject:"toner low" age>2h -state:dead;
+    /// Only messages for which every word holds, such as from:printer 'subject:"toner low"' 'age>2h' -state:dead;
     /// docs/operating.md has all keys.
     #[arg(value_name = "WORDS")]
     words: Vec<String>,
