@@ -17,8 +17,11 @@ use crate::{
 
 const EVERY: Duration = Duration::from_secs(300);
 
+/// The port of a receiver, the status that it answers with, and the first lines of what it has heard.
+type Receiver = (u16, Arc<Mutex<&'static str>>, Arc<Mutex<Vec<String>>>);
+
 /// Answers each request with the present status; keeps their first lines.
-fn receiver() -> (u16, Arc<Mutex<&'static str>>, Arc<Mutex<Vec<String>>>) {
+fn receiver() -> Receiver {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (status, heard) = (Arc::new(Mutex::new("200 OK")), Arc::<Mutex<Vec<String>>>::default());
