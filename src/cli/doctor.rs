@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     /// budget.
     #[arg(long)]
     send: bool,
-    /// Send an alert by every way of [alert].
+    /// Send an alert by every way that the configuration names.
     #[arg(long)]
     alert: bool,
     /// Where the facts of the machine are read: what the tests make a machine of.
