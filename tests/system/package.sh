@@ -210,7 +210,7 @@ grep -q "text of a cron job" <<<"$text" && [[ "$(field From "$text")" == *"<you@
     [ -n "$(field Date "$text")" ] && [[ "$(field Message-ID "$text")" == "<"*"@"*">" ]] || fail "cron's mail is wrong: $text"
 passed "cron's mail arrives: From $(field From "$text"), To $(field To "$text"), Subject $(field Subject "$text")"
 
-inside journalctl -u pillarbox.service -o json | grep -q '"QUEUE_ID":"' || fail "the journal has no fields of ours"
+inside sh -c "journalctl -u pillarbox.service -o json | grep -q '\"QUEUE_ID\"'" || fail "the journal has no fields of ours"
 passed "the journal has each line with its fields"
 
 # --- An alert: this recipient makes the upstream say that the day's limit is reached; the next look comes within a minute
@@ -229,7 +229,7 @@ inside sh -c 'pillarbox log' | grep -q "at debug, as configured" || fail "the re
 inside sh -c 'echo "levle = 1" >>/etc/pillarbox/relay.toml; systemctl reload pillarbox.service' 2>/dev/null &&
     fail "the reload of a bad file succeeds"
 [ "$(property MainPID)" = "$before" ] && [ "$(state pillarbox.service)" = active ] || fail "a bad file ends the service"
-inside journalctl -u pillarbox.service -o cat | grep -q "Did you mean .level" || fail "the journal does not name the mistake"
+inside sh -c 'journalctl -u pillarbox.service -o cat | grep -q "Did you mean .level"' || fail "the journal does not name the mistake"
 inside sh -c 'cp /etc/pillarbox/before /etc/pillarbox/relay.toml && systemctl reload pillarbox.service' || fail "no reload"
 passed "systemctl reload takes a changed configuration, and leaves a bad one"
 
