@@ -222,7 +222,7 @@ inside sh -c 'systemctl restart upstream && pillarbox queue delete --all --yes &
 
 # --- A changed configuration
 before=$(property MainPID)
-inside sh -c 'cp /etc/pillarbox/relay.toml /etc/pillarbox/before && sed -i "s/^#level = .*/level = \"debug\"/" /etc/pillarbox/relay.toml
+inside sh -c 'cp -p /etc/pillarbox/relay.toml /etc/pillarbox/before && sed -i "s/^#level = .*/level = \"debug\"/" /etc/pillarbox/relay.toml
     systemctl reload pillarbox.service' || fail "no reload"
 [ "$(property MainPID)" = "$before" ] && [ "$(state pillarbox.service)" = active ] || fail "a reload is a restart"
 inside sh -c 'pillarbox log' | grep -q "at debug, as configured" || fail "the reload has changed nothing"
@@ -230,7 +230,7 @@ inside sh -c 'echo "levle = 1" >>/etc/pillarbox/relay.toml; systemctl reload pil
     fail "the reload of a bad file succeeds"
 [ "$(property MainPID)" = "$before" ] && [ "$(state pillarbox.service)" = active ] || fail "a bad file ends the service"
 inside sh -c 'journalctl -u pillarbox.service -o cat | grep -q "Did you mean .level"' || fail "the journal does not name the mistake"
-inside sh -c 'cp /etc/pillarbox/before /etc/pillarbox/relay.toml && systemctl reload pillarbox.service' || fail "no reload"
+inside sh -c 'mv /etc/pillarbox/before /etc/pillarbox/relay.toml && systemctl reload pillarbox.service' || fail "no reload"
 passed "systemctl reload takes a changed configuration, and leaves a bad one"
 
 # --- The watchdog
