@@ -222,7 +222,7 @@ inside sh -c 'systemctl restart upstream && pillarbox queue delete --all --yes &
 
 # --- A changed configuration
 before=$(property MainPID)
-inside sh -c 'cp -p /etc/pillarbox/relay.toml /etc/pillarbox/before && sed -i "s/^#level = .*/level = \"debug\"/" /etc/pillarbox/relay.toml
+inside sh -c 'cp -p /etc/pillarbox/relay.toml /etc/pillarbox/before && printf "[log]\nlevel = \"debug\"\n" >>/etc/pillarbox/relay.toml
     systemctl reload pillarbox.service' || fail "no reload"
 [ "$(property MainPID)" = "$before" ] && [ "$(state pillarbox.service)" = active ] || fail "a reload is a restart"
 inside sh -c 'pillarbox log' | grep -q "at debug, as configured" || fail "the reload has changed nothing"
