@@ -3,7 +3,12 @@
 //! Rule: all of it or nothing: what can fail, such as a certificate, is read before the first part is told. Nobody's
 //! connection ends by it.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     admin::{
@@ -11,7 +16,7 @@ use crate::{
         context::Facts,
         reload::{Answer, Reload},
     },
-    clock::Clock,
+    clock::{Clock, Moment},
     delivery::PoolHandle,
     listener::{Listener, ListenerHandle, OpenError},
     live::Live,
@@ -50,13 +55,14 @@ impl Parts {
         store: &Arc<Queue>,
         clock: &dyn Clock,
     ) -> Self {
+        let local_socket = listener.local_socket().map(Path::to_owned);
         Self {
             listener: listener.handle(),
             pool,
             store: Arc::clone(store),
             notices: Live::new(settings.notices.clone()),
             alert: Live::new(settings.alert.clone()),
-            facts: Live::new(facts(settings, clock, listener)),
+            facts: Live::new(facts(settings, clock.now(), listener.addresses(), local_socket)),
             log_level: LogLevel::of_this_process(settings.telemetry.level),
             settings: Live::new(settings.clone()),
         }
@@ -79,36 +85,26 @@ impl Parts {
         if applied.iter().any(|key| key.starts_with("alert.")) {
             self.alert.set(settings.alert.clone());
         }
-        self.facts.set(facts_of(&settings, &self.facts.get()));
+        let Facts { started, listening, local_socket, .. } = Facts::clone(&self.facts.get());
+        self.facts.set(facts(&settings, started, listening, local_socket));
         self.log_level.configure(settings.telemetry.level);
         self.settings.set(settings);
         Ok(Reload { applied, at_a_start })
     }
 }
 
-/// The facts of a changed configuration; where the daemon listens, and since when it runs, stays.
-fn facts_of(settings: &Settings, present: &Facts) -> Facts {
-    let delivery = &settings.delivery;
-    Facts {
-        hostname: settings.notices.hostname.clone(),
-        username: delivery.login.as_ref().map(|login| login.username.clone()),
-        recipients_per_day: delivery.recipients_per_day.with(settings.owner_reserve),
-        networks: settings.listener.networks.clone().into(),
-        owner_reserve: settings.owner_reserve,
-        notice_reserve: delivery.notice_reserve,
-        urgent_reserve: delivery.urgent_reserve,
-        largest_message: settings.listener.session.max_message_bytes,
-        ..present.clone()
-    }
-}
-
 /// What does not change while the daemon runs, but by a changed configuration.
-fn facts(settings: &Settings, clock: &dyn Clock, listener: &Listener) -> Facts {
+fn facts(
+    settings: &Settings,
+    started: Moment,
+    listening: Vec<SocketAddr>,
+    local_socket: Option<PathBuf>,
+) -> Facts {
     let delivery = &settings.delivery;
     Facts {
-        started: clock.now(),
-        listening: listener.addresses(),
-        local_socket: listener.local_socket().map(Path::to_owned),
+        started,
+        listening,
+        local_socket,
         upstream: format!("{}:{}", delivery.host, delivery.port),
         hostname: settings.notices.hostname.clone(),
         username: delivery.login.as_ref().map(|login| login.username.clone()),
