@@ -15,9 +15,9 @@ use pillarbox::{
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::scene::write;
 use crate::support::{
     daemon::{Home, Upstream, within},
+    executable,
     gmail::Gmail,
 };
 
@@ -52,7 +52,7 @@ impl Told {
         let home = Home::new(&upstream);
         let program = home.path("tell");
         let alerts = home.path("alerts").display().to_string();
-        write(&program, &format!("#!/bin/sh\ncat >> {alerts}\necho >> {alerts}\n"), 0o755);
+        executable::script(&program, &format!("#!/bin/sh\ncat >> {alerts}\necho >> {alerts}\n"));
         let program = program.display().to_string();
         home.configure(&upstream, &format!("[alert]\ncommand = [{program:?}]\n{more}"));
         let clock = ManualClock::new(SystemClock::new().wall());

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     daemon::{Home, Upstream},
+    executable,
     gmail::Gmail,
 };
 
@@ -102,7 +103,7 @@ impl Scene {
     /// A program of this name says this.
     pub(super) fn program(&self, name: &str, says: &str) {
         let text = format!("#!/bin/sh\ncat <<'END'\n{says}END\n");
-        write(&self.home.path("bin").join(name), &text, 0o755);
+        executable::script(&self.home.path("bin").join(name), &text);
     }
 
     /// Where the queue is, mounted so.

@@ -6,7 +6,10 @@ use super::{
     stage::{Done, Stage, call},
     stand_in::StandIn,
 };
-use crate::support::loop_disk::{LoopDisk, unavailable};
+use crate::support::{
+    executable,
+    loop_disk::{LoopDisk, unavailable},
+};
 
 const MAIL: &str = "Subject: x\n\nbody\n";
 
@@ -136,7 +139,7 @@ fn an_ordinary_user_may_leave_mail_and_cannot_where_the_directory_says_no() {
     let program = stage.path("sendmail");
     let original = fs::canonicalize(&program).unwrap();
     fs::remove_file(&program).unwrap();
-    fs::copy(original, &program).unwrap();
+    executable::copy(&original, &program);
     rustix::fs::chown(stage.drop_directory(), None, Some(rustix::fs::Gid::from_raw(7))).unwrap();
     fs::set_permissions(stage.drop_directory(), fs::Permissions::from_mode(0o3733)).unwrap();
     let as_nobody = |arguments: &[&str]| {

@@ -6,11 +6,12 @@ use std::{
         fs::{PermissionsExt as _, chown},
         process::CommandExt as _,
     },
+    path::Path,
     process::Command,
 };
 
 use super::stage::{Stage, call};
-use crate::support::daemon::pillarbox;
+use crate::support::{daemon::pillarbox, executable};
 
 const CALLER: u32 = 61_002;
 const GROUP: u32 = 61_001;
@@ -23,7 +24,7 @@ fn no_variable_and_no_option_counts_when_the_program_has_other_rights_than_its_c
     }
     let stage = Stage::new();
     let program = stage.path("pillarbox");
-    fs::copy(pillarbox().get_program(), &program).unwrap();
+    executable::copy(Path::new(pillarbox().get_program()), &program);
     let asked = |command: &mut Command| {
         command.env_clear().uid(CALLER).gid(CALLER);
         command.env("PILLARBOX__ADMIN__SOCKET", "/of/the/caller");

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::stage::{call, done};
-use crate::support::daemon::pillarbox;
+use crate::support::{daemon::pillarbox, executable};
 
 /// target/static/pillarbox, beside target/debug/pillarbox.
 fn binary() -> PathBuf {
@@ -33,7 +33,7 @@ fn it_is_sendmail_in_a_root_directory_with_nothing_else() {
         "{linked:?}"
     );
     let root = tempfile::tempdir().unwrap();
-    fs::copy(&binary, root.path().join("sendmail")).unwrap();
+    executable::copy(&binary, &root.path().join("sendmail"));
     let sendmail = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = Command::new("chroot");
         command.arg(root.path()).arg("/sendmail").args(arguments).env_clear();

@@ -3,6 +3,7 @@
 use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
 
 use super::scene::{ACCOUNT, PASSWORD, Scene, output};
+use crate::support::executable;
 
 /// Whether the test cannot be run, which is said.
 fn not_root(test: &str) -> bool {
@@ -23,14 +24,12 @@ fn install(scene: &Scene) {
     file("lib/systemd/system/pillarbox.service", "");
     let calls = scene.path("calls").display().to_string();
     let active = scene.path("active").display().to_string();
-    file(
-        "bin/systemctl",
+    executable::script(
+        &scene.path("root/bin/systemctl"),
         &format!(
             "#!/bin/sh\n[ $1 = is-active ] && exec test -e {active}\necho \"$@\" >>{calls}\n: >{active}\n"
         ),
     );
-    let script = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(scene.path("root/bin/systemctl"), script).unwrap();
 }
 
 fn run(scene: &Scene, flags: &[&str], input: &str) -> (i32, String, String) {

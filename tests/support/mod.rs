@@ -3,6 +3,7 @@
 pub(crate) mod captured;
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod executable;
 pub(crate) mod gmail;
 pub(crate) mod hostile;
 pub(crate) mod lookalike_clock;
