@@ -49,7 +49,9 @@ pub mod settings;
 pub mod supervision;
 // 5: what may be wrong with all of it
 mod doctor;
-// 6: the whole
+// 6: what is said of all of it
+mod wording;
+// 7: the whole
 pub mod daemon;
-// 7: the command line
+// 8: the command line
 pub mod cli;

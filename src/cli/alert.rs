@@ -6,14 +6,14 @@ use std::io::{self, Write};
 
 use clap::Subcommand;
 
-use super::screen::{Form, Side, Table, clean, count, json, relative, when};
+use super::screen::{Form, Side, Table, clean, json, relative};
 use crate::{
     admin::{
         alert::answers::{TargetState, Targets, Trial},
         client::Client,
     },
-    clock::Timestamp,
     exit::{Exit, Failure},
+    wording::status::unreached,
 };
 
 const NO_TARGET: &str = "Nobody is told without mail: set webhook_file or command under [alert] (docs/dead-letters.md).";
@@ -85,7 +85,7 @@ fn print(out: &mut dyn Write, answer: &Targets) -> io::Result<()> {
         .collect();
     table.print(out, &rows)?;
     let failures: Vec<String> =
-        answer.targets.iter().filter_map(|target| failure(target, answer.now)).collect();
+        answer.targets.iter().filter_map(|target| unreached(target, answer.now)).collect();
     if !failures.is_empty() {
         writeln!(out)?;
     }
@@ -99,21 +99,6 @@ fn kinds(target: &TargetState) -> String {
     } else {
         words.collect::<Vec<_>>().join(", ")
     }
-}
-
-/// What fails of a target, in one line; nothing where nothing does.
-pub(super) fn failure(target: &TargetState, now: Timestamp) -> Option<String> {
-    let failure = target.failure.as_ref()?;
-    let again = target.next_try.map(|at| format!("; next try {}", when(at, now)));
-    Some(format!(
-        "{} ({}) has not been reached since {}: {}; {} waiting{}",
-        target.name,
-        target.goes_to,
-        when(failure.since, now),
-        failure.what,
-        count(target.waiting, "alert"),
-        again.unwrap_or_default(),
-    ))
 }
 
 fn print_trials(out: &mut dyn Write, trials: &[Trial]) -> io::Result<()> {

@@ -11,7 +11,6 @@ mod selection;
 mod show;
 mod state;
 mod verbs;
-mod waits;
 
 use std::io::Write;
 
@@ -22,10 +21,9 @@ pub(super) use self::{
     list::{List, PAGE, Wanted, print_wanted},
     query::{as_word, read as search_of},
     selection::{Chosen, Selection},
-    show::{Place, long, show},
+    show::{Place, show},
     state::State,
     verbs::{Deed, Verb, for_each},
-    waits::in_words,
 };
 use super::screen::Form;
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId};

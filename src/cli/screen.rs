@@ -10,6 +10,7 @@ pub(super) use crate::quantities::{
     count, local, local_as_mailq, local_in_full, relative, size, span, when,
 };
 use crate::text;
+pub(super) use crate::wording::phrase;
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -85,6 +86,11 @@ pub(super) fn labelled(out: &mut dyn Write, label: &str, lines: &[String]) -> io
     labels.zip(lines).try_for_each(|(label, line)| writeln!(out, "{label:<11} {}", clean(line)))
 }
 
+/// Prints every label that has lines.
+pub(super) fn labelled_all(out: &mut dyn Write, all: &[(&str, Vec<String>)]) -> io::Result<()> {
+    all.iter().try_for_each(|(label, lines)| labelled(out, label, lines))
+}
+
 /// Prints one JSON document.
 pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     let json = serde_json::to_string_pretty(value)?;
@@ -140,12 +146,6 @@ impl<W: Write> Write for Lines<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
-}
-
-/// The text without the full stop that it may end with, to go on with one of our own.
-#[must_use]
-pub(super) fn phrase(text: &str) -> &str {
-    text.trim_end().trim_end_matches('.')
 }
 
 /// Where a command prints.

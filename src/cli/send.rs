@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    queue, remote,
+    remote,
     runtime::Runtime,
     screen::{clean, json, span},
 };
@@ -32,6 +32,7 @@ use crate::{
         configured::{Environment, Source},
         flags::{Flags, Role, Spelling},
     },
+    wording::message::long,
 };
 
 /// Between two looks at the message.
@@ -262,7 +263,7 @@ fn stages(message: &Message, now: Timestamp) -> Vec<Stage> {
             _ => {
                 let leaves = why.map_or_else(
                     || "waits".to_owned(),
-                    |departure| format!("waits, leaves {}", queue::long(departure, now)),
+                    |departure| format!("waits, leaves {}", long(departure, now)),
                 );
                 format!("{address} {leaves}{said}")
             }

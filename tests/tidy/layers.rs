@@ -36,9 +36,10 @@ const LAYERS: &[(&str, u8)] = &[
     ("supervision", 4),
     ("doctor", 5),
     ("sandbox", 5),
-    ("daemon", 6),
-    ("cli", 7),
-    ("main", 8),
+    ("wording", 6),
+    ("daemon", 7),
+    ("cli", 8),
+    ("main", 9),
 ];
 
 /// Packages below the program, which it names as if they were modules of its own (`src/lib.rs`). Any file may import

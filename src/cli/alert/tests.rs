@@ -1,7 +1,7 @@
 //! The list of targets as it is printed.
 
 use super::*;
-use crate::admin::alert::watch::Kind;
+use crate::{admin::alert::watch::Kind, clock::Timestamp};
 
 #[test]
 fn the_list_says_what_waits_and_what_failed_last() {

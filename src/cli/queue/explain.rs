@@ -4,7 +4,6 @@
 
 use std::io::{self, Write};
 
-use super::show::{client_of, long, sender};
 use crate::{
     admin::{
         api::{Because, Departure, Message},
@@ -14,6 +13,7 @@ use crate::{
     cli::screen::{Form, count, json, labelled, when},
     exit::Failure,
     queue::id::QueueId,
+    wording::message::{client_of, long, sender},
 };
 
 pub(super) async fn explain(

@@ -7,12 +7,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{
-    query,
-    show::{addressees, sender},
-    state::State,
-    waits::in_words,
-};
+use super::{query, state::State};
 use crate::{
     admin::{
         api::{Counts, Message},
@@ -28,6 +23,10 @@ use crate::{
     exit::Failure,
     queue::{id::QueueId, search::Search},
     text,
+    wording::{
+        in_words,
+        message::{addressees, sender},
+    },
 };
 
 /// Messages asked for at a time; what a command holds in memory, however long the queue is.

@@ -3,14 +3,12 @@
 use std::io::Write;
 
 use crate::{
-    admin::{
-        api::{Attempt, Because, Departure, End, Message, Notice, Origin, Recipient},
-        client::Client,
-    },
-    cli::screen::{self, Form, count, labelled, local_in_full, relative, when},
+    admin::client::Client,
+    cli::screen::{self, Form, labelled_all},
     clock::Timestamp,
     exit::Failure,
     queue::id::QueueId,
+    wording::message::lines,
 };
 
 /// Where a message is looked for.
@@ -37,136 +35,8 @@ pub(crate) async fn show(
         };
         match form {
             Form::Json => screen::json(out, &message)?,
-            Form::Text => print_message(out, &message, now)?,
+            Form::Text => labelled_all(out, &lines(&message, now))?,
         }
     }
     Ok(())
-}
-
-fn print_message(out: &mut dyn Write, message: &Message, now: Timestamp) -> std::io::Result<()> {
-    let kind = match (message.eight_bit, message.internationalized) {
-        (false, false) => "",
-        (true, false) => ", 8BITMIME",
-        (false, true) => ", SMTPUTF8",
-        (true, true) => ", 8BITMIME, SMTPUTF8",
-    };
-    labelled(out, "id", &[message.id.to_string()])?;
-    let accepted =
-        format!("{} ({})", local_in_full(message.accepted_at), relative(message.accepted_at, now));
-    labelled(out, "accepted", &[accepted])?;
-    labelled(out, "from", &[sender(message).to_owned()])?;
-    labelled(out, "client", &message.origin.iter().map(client_of).collect::<Vec<_>>())?;
-    labelled(out, "size", &[format!("{}{kind}", screen::size(message.size_bytes))])?;
-    labelled(out, "lane", std::slice::from_ref(&message.lane))?;
-    labelled(out, "subject", &subject(message))?;
-    let leaves = message.departure.iter().map(|departure| long(departure, now));
-    labelled(out, "leaves", &leaves.collect::<Vec<_>>())?;
-    let ended = message.end.iter().map(|end| format!("{}: {}", when(end.at, now), in_short(end)));
-    labelled(out, "ended", &ended.collect::<Vec<_>>())?;
-    let original = message.resend_of.iter().map(ToString::to_string);
-    labelled(out, "resend of", &original.collect::<Vec<_>>())?;
-    message
-        .recipients
-        .iter()
-        .try_for_each(|recipient| labelled(out, "to", &recipient_lines(recipient, now)))?;
-    let notice = |notice: &Notice| {
-        format!("{}, {} to {} as {}", when(notice.at, now), notice.kind, notice.to, notice.id)
-    };
-    labelled(out, "notices", &message.notices.iter().map(notice).collect::<Vec<_>>())?;
-    let attempts = message.attempts.iter().map(|attempt| attempted(attempt, message, now));
-    labelled(out, "attempts", &attempts.collect::<Vec<_>>())?;
-    let header = message.header.iter().flat_map(|header| header.lines());
-    labelled(out, "header", &header.map(str::to_owned).collect::<Vec<_>>())
-}
-
-/// `relayed`, `deleted by alice (user 1000)`, `redirected as 06hhgq2g000000005jfavybr78 by ...`.
-pub(super) fn in_short(end: &End) -> String {
-    let new = end.new.map_or_else(String::new, |id| format!(" as {id}"));
-    let by = end.by.as_ref().map_or_else(String::new, |person| format!(" by {person}"));
-    format!("{}{new}{by}", end.how)
-}
-
-fn subject(message: &Message) -> Vec<String> {
-    if message.subject.is_empty() { Vec::new() } else { vec![message.subject.clone()] }
-}
-
-/// `2026-11-28 09:10 (in 2 h), a@b.example and 2 more: 451 4.3.0 try again`.
-fn attempted(attempt: &Attempt, message: &Message, now: Timestamp) -> String {
-    let at = when(attempt.at, now);
-    let whom = match attempt.recipients.as_slice() {
-        all if all.len() == message.recipients.len() => String::new(),
-        [] => String::new(),
-        [only] => format!(", {only}"),
-        [first, rest @ ..] => format!(", {first} and {} more", rest.len()),
-    };
-    format!("{at}{whom}: {}", attempt.reply)
-}
-
-pub(super) fn sender(message: &Message) -> &str {
-    message.from.as_deref().unwrap_or("<>")
-}
-
-/// The first recipient, and how many more.
-pub(super) fn addressees(message: &Message) -> String {
-    let first = message.recipients.first().map_or("nobody", |recipient| &recipient.address);
-    match message.recipients.len() {
-        0 | 1 => first.to_owned(),
-        more => format!("{first} and {} more", more - 1),
-    }
-}
-
-/// `2026-11-28 17:36 (in 22 h): the 24 h budget is spent`.
-pub(crate) fn long(departure: &Departure, now: Timestamp) -> String {
-    match (departure.because, departure.at) {
-        (Because::Now, _) => "now".to_owned(),
-        (because, Some(at)) if because.is_a_wait() => {
-            format!("{}: {}", when(at.max(now), now), departure.why)
-        }
-        (Because::Held, _) => {
-            format!("never by itself: {}; pillarbox queue retry or delete", departure.why)
-        }
-        (Because::Turn, Some(at)) => {
-            format!("about {}, in its turn: {}", when(at, now), departure.why)
-        }
-        (Because::Turn, None) => format!("in its turn: {}", departure.why),
-        _ => format!("{}: {}", departure.because.short(), departure.why),
-    }
-}
-
-/// `printer.lan [192.0.2.7], logged in as printer (ESMTPSA)`.
-pub(super) fn client_of(origin: &Origin) -> String {
-    let Some(address) = &origin.address else { return "none: a notice of this relay".to_owned() };
-    if let Some(user) = &origin.user {
-        return format!("a program of userid {user} on this host");
-    }
-    let login =
-        origin.login.as_ref().map_or_else(String::new, |login| format!(", logged in as {login}"));
-    // A client that calls itself by its address literal is named once.
-    let literal = origin.helo.trim_start_matches('[').trim_end_matches(']');
-    let literal = literal.strip_prefix("IPv6:").unwrap_or(literal);
-    let name = match origin.helo.as_str() {
-        "" => String::new(),
-        _ if literal == address => String::new(),
-        name => format!("{name} "),
-    };
-    format!("{name}[{address}]{login} ({})", origin.protocol)
-}
-
-fn recipient_lines(recipient: &Recipient, now: Timestamp) -> Vec<String> {
-    let since =
-        recipient.since.map_or_else(String::new, |since| format!(" since {}", when(since, now)));
-    let attempts = match recipient.attempts {
-        0 => String::new(),
-        // Refused, or without an answer.
-        attempts => format!(", after {}", count(attempts.into(), "failed attempt")),
-    };
-    let mut lines = vec![format!("{}: {}{since}{attempts}", recipient.address, recipient.state)];
-    lines.extend(
-        recipient.next_attempt.filter(|at| *at > now).map(|at| format!("due {}", when(at, now))),
-    );
-    lines.extend(recipient.reason.as_ref().map(|reason| format!("reason: {reason}")));
-    let reply =
-        recipient.last_reply.as_ref().filter(|reply| recipient.reason.as_ref() != Some(reply));
-    lines.extend(reply.map(|reply| format!("last reply: {reply}")));
-    lines
 }

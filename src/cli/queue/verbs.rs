@@ -8,7 +8,6 @@ use super::{
     confirmation,
     list::{Listing, PAGE},
     selection::Chosen,
-    show::long,
 };
 use crate::{
     admin::{
@@ -25,6 +24,7 @@ use crate::{
     clock::{Clock as _, SystemClock, Timestamp},
     exit::Failure,
     queue::{id::QueueId, only::Only, search::Search},
+    wording::message::long,
 };
 
 /// What is done, and how.

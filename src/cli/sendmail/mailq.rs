@@ -7,11 +7,9 @@ use std::io::{self, Write};
 
 use crate::{
     admin::api::Message,
-    cli::{
-        queue::in_words,
-        screen::{clean, local_as_mailq},
-    },
+    cli::screen::{clean, local_as_mailq},
     clock::Timestamp,
+    wording::in_words,
 };
 
 /// Where the recipients stand, below the sender.

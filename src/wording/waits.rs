@@ -2,12 +2,12 @@
 //!
 //! Rule: pure; "now" is said only of mail that nothing keeps. Must not know tables.
 
-use super::show::in_short;
+use super::{message::in_short, phrase};
 use crate::{
     admin::api::{Because, Departure, End, Message, Recipient},
-    cli::screen::{count, local, phrase},
     clock::Timestamp,
     message::envelope::Lane,
+    quantities::{count, local},
 };
 
 /// `waits for the budget until 14:32`, `tried 3 times, next 09:10`, `dead: 550 5.1.1 no such user`.

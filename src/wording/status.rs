@@ -1,0 +1,287 @@
+//! The state of the relay in words: what waits, what may still be spent, and what is wrong.
+//!
+//! Rule: one screen; says what of the limit is left to the owner, and when room comes back. Must not know how the ledger
+//! counts or why the account was paused.
+
+use std::{cmp::Reverse, time::Duration};
+
+use super::{Lines, phrase};
+use crate::{
+    admin::api::{Account, Because, Budget, Checkup, Queue, Status, TargetState},
+    budget::Limit,
+    clock::Timestamp,
+    doctor,
+    findings::Verdict,
+    listener::drop_directory::DropState,
+    quantities::{count, relative, size, span, when},
+};
+
+/// Checks of the last diagnosis that are named.
+const CHECKS_SHOWN: usize = 3;
+/// Errors of the upstream on the screen; --json has all that are kept.
+const ERRORS_SHOWN: usize = 3;
+
+/// `pillarbox 1.0.0, up 3 days`.
+pub(crate) fn title(status: &Status) -> String {
+    format!("pillarbox {}, up {}", status.version, span(Duration::from_secs(status.uptime_seconds)))
+}
+
+/// One screen: each label with what stands beside it; a label without a line is not shown.
+pub(crate) fn lines(status: &Status) -> Lines {
+    let now = status.now;
+    vec![
+        ("listening", vec![status.listening.join(", ")]),
+        ("upstream", vec![upstream(status)]),
+        ("account", account(&status.account, now)),
+        (
+            "budget",
+            [Some(spent(&status.budget)), full(&status.budget)].into_iter().flatten().collect(),
+        ),
+        ("queue", queue(&status.queue, now)),
+        ("left here", dropped(status.dropped.as_ref())),
+        ("next", departure(status)),
+        ("new mail", refusing(status)),
+        ("in flight", in_flight(status)),
+        ("refused", refused(status)),
+        ("errors", errors(status)),
+        ("alerts", status.unreached.iter().filter_map(|target| unreached(target, now)).collect()),
+        ("checks", checkup(status)),
+    ]
+}
+
+fn in_flight(status: &Status) -> Vec<String> {
+    let attempts = status.in_flight.iter().map(|attempt| {
+        format!(
+            "{} to {}, at {}, begun {}",
+            attempt.id,
+            count(attempt.recipients as u64, "recipient"),
+            attempt.stage.name(),
+            relative(attempt.since, status.now)
+        )
+    });
+    attempts.collect()
+}
+
+fn refused(status: &Status) -> Vec<String> {
+    let refused = status.refused.iter().map(|recipient| {
+        format!(
+            "{} to {} is {}: {}",
+            recipient.id, recipient.recipient, recipient.state, recipient.reply
+        )
+    });
+    refused.collect()
+}
+
+fn errors(status: &Status) -> Vec<String> {
+    let errors = status.errors.iter().take(ERRORS_SHOWN);
+    let errors =
+        errors.map(|error| format!("{}: {}: {}", when(error.at, status.now), error.id, error.text));
+    let unknown = (status.unknown_replies > 0).then(|| {
+        let number = count(status.unknown_replies, "refusal");
+        format!("{number} of the upstream in words that are not known; the log has them in full")
+    });
+    errors.chain(unknown).collect()
+}
+
+/// The last look of the relay at itself, what failed before what was warned of.
+fn checkup(status: &Status) -> Vec<String> {
+    let Some(Checkup { at, passed, troubles }) = &status.checkup else { return Vec::new() };
+    let at = when(*at, status.now);
+    if troubles.is_empty() {
+        return vec![format!("{} well at {at}", count(*passed, "check"))];
+    }
+    let mut troubles: Vec<_> = troubles.iter().collect();
+    troubles.sort_by_key(|finding| Reverse(finding.outcome.verdict));
+    let shown = troubles.iter().take(CHECKS_SHOWN).map(|finding| {
+        let verb = match finding.outcome.verdict {
+            Verdict::Fail => "fails",
+            _ => "warns",
+        };
+        format!("{} {verb}: {}", finding.name, finding.outcome.seen)
+    });
+    let more = troubles.len().saturating_sub(CHECKS_SHOWN);
+    let more = if more > 0 { format!(" and {more} more,") } else { String::new() };
+    shown
+        .chain([format!("This{more} was found at {at}; look again with: pillarbox doctor")])
+        .collect()
+}
+
+fn upstream(status: &Status) -> String {
+    match &status.account.username {
+        Some(username) => format!("{} as {username}", status.upstream),
+        None => format!("{} without a login", status.upstream),
+    }
+}
+
+fn account(account: &Account, now: Timestamp) -> Vec<String> {
+    let pause = account.pause.as_ref().map(|pause| pause.words(|at| when(at, now)));
+    if account.is_open() {
+        return vec![pause.unwrap_or_else(|| "open".to_owned())];
+    }
+    let mut lines: Vec<String> = pause.into_iter().collect();
+    lines.push(format!(
+        "{} since {}: {}",
+        account.condition,
+        when(account.since, now),
+        account.reason
+    ));
+    lines.extend((!account.remedy.is_empty()).then(|| format!("What to do: {}", account.remedy)));
+    lines.push(doctor::advice_for_account(&account.condition));
+    lines
+}
+
+/// `120 of 475 recipients spent in the last 24 hours (500 a day, 25 left for you, 5 for notices)`, and how many are
+/// for urgent mail only.
+fn spent(budget: &Budget) -> String {
+    let (limit, day, reserve) = (budget.limit, budget.recipients_per_day, budget.owner_reserve);
+    let notices = match budget.notice_reserve {
+        0 => String::new(),
+        notices => format!(", {notices} for notices"),
+    };
+    let urgent = match budget.urgent_reserve {
+        0 => String::new(),
+        urgent => format!(", {urgent} for urgent mail only"),
+    };
+    if limit == Limit::NONE {
+        return format!(
+            "{} spent in the last 24 hours (no limit)",
+            count(budget.spent.into(), "recipient")
+        );
+    }
+    format!(
+        "{} of {limit} recipients spent in the last 24 hours ({day} a day, {reserve} left for you{notices}{urgent})",
+        budget.spent
+    )
+}
+
+/// The upstream's own word about the day.
+fn full(budget: &Budget) -> Option<String> {
+    let since = budget.full_since?;
+    Some(format!(
+        "the upstream says since {} that the day is full; other programs use the account, too",
+        when(since, budget.now)
+    ))
+}
+
+fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
+    if queue.messages == 0 && queue.set_aside == 0 {
+        return vec!["empty".into()];
+    }
+    let totals = &queue.recipients;
+    let states = [
+        (totals.queued, "waiting"),
+        (totals.uncertain, "uncertain"),
+        (totals.reserved, "in flight"),
+        (totals.relayed, "relayed"),
+        (totals.held, "held"),
+        (totals.dead, "dead"),
+    ];
+    let states = states.iter().filter(|(number, _)| *number > 0);
+    let states: Vec<String> = states.map(|(number, state)| format!("{number} {state}")).collect();
+    let part = if queue.partial { " (counted in part)" } else { "" };
+    let mut lines = vec![format!(
+        "{}, {}; recipients: {}{part}",
+        count(queue.messages, "message"),
+        size(queue.bytes),
+        if states.is_empty() { "none".to_owned() } else { states.join(", ") },
+    )];
+    lines.extend(queue.oldest.map(|oldest| {
+        format!(
+            "the oldest that waits is {}, accepted {}",
+            oldest.id,
+            when(oldest.accepted_at, now)
+        )
+    }));
+    lines.extend((totals.held > 0).then(|| {
+        format!(
+            "{} held for a person: pillarbox queue list --state held, then queue retry or delete",
+            count(totals.held, "recipient")
+        )
+    }));
+    lines.extend((queue.set_aside > 0).then(|| {
+        format!(
+            "{} damaged and set aside in {}",
+            count(queue.set_aside, "file"),
+            queue.set_aside_in
+        )
+    }));
+    lines
+}
+
+/// Files of the drop directory, where there are any.
+fn dropped(state: Option<&DropState>) -> Vec<String> {
+    let Some(DropState { directory, waiting, set_aside }) = state else { return Vec::new() };
+    let waiting = (*waiting > 0)
+        .then(|| format!("{} in {directory} to be taken", count(*waiting, "message")));
+    let set_aside = (*set_aside > 0).then(|| {
+        let files = count(*set_aside, "file");
+        format!("{files} set aside as {directory}/bad.*: the log says why; rename one back to be tried again, or delete it")
+    });
+    waiting.into_iter().chain(set_aside).collect()
+}
+
+/// When mail leaves, why not before, and what to do.
+fn departure(status: &Status) -> Vec<String> {
+    let departure = &status.departure;
+    let is_sending = status.queue.recipients.reserved > 0;
+    let line = match departure.because {
+        Because::Empty if is_sending => {
+            "Nothing more waits; what is in flight is being sent now.".to_owned()
+        }
+        _ => departure.sentence(|at| when(at, status.now)),
+    };
+    let advice = departure.advice(&status.account.remedy, status.refusing.is_none());
+    std::iter::once(line).chain(advice.map(str::to_owned)).collect()
+}
+
+/// Whether clients are turned away, and what to do.
+fn refusing(status: &Status) -> Vec<String> {
+    let Some(refusing) = &status.refusing else { return Vec::new() };
+    let (what, remedy) = (phrase(&refusing.what), phrase(&refusing.remedy));
+    vec![format!("{what}."), format!("What to do: {remedy}.")]
+}
+
+/// What fails of a target, in one line; nothing where nothing does.
+pub(crate) fn unreached(target: &TargetState, now: Timestamp) -> Option<String> {
+    let failure = target.failure.as_ref()?;
+    let again = target.next_try.map(|at| format!("; next try {}", when(at, now)));
+    Some(format!(
+        "{} ({}) has not been reached since {}: {}; {} waiting{}",
+        target.name,
+        target.goes_to,
+        when(failure.since, now),
+        failure.what,
+        count(target.waiting, "alert"),
+        again.unwrap_or_default(),
+    ))
+}
+
+/// The budget: what is spent, what is left for whom, and when mail leaves.
+pub(crate) fn budget_lines(budget: &Budget) -> Lines {
+    let room = match (budget.room, budget.frees_at) {
+        (None, _) => "no limit".to_owned(),
+        (Some(0), Some(at)) => {
+            format!("none: the next recipient may leave at {}", when(at, budget.now))
+        }
+        (Some(0), None) => "none, ever: the limit is 0; raise budget.recipients_per_day".to_owned(),
+        (Some(room), _) => format!("for {}", count(room.into(), "more recipient")),
+    };
+    let of = |name: &str, reserve: u32, room: Option<u32>| match (reserve, room) {
+        (0, _) | (_, None) => None,
+        (_, Some(0)) => Some(format!("for {name}: none")),
+        (_, Some(room)) => Some(format!("for {name}: {room}")),
+    };
+    let urgent = of("urgent mail", budget.urgent_reserve, budget.urgent_room);
+    let notices = of("notices of this relay", budget.notice_reserve, budget.notice_room);
+    let lines: Vec<String> = std::iter::once(room).chain(urgent).chain(notices).collect();
+    let departure = match budget.departure.because {
+        Because::Now | Because::Turn => "Mail that is due leaves now.".to_owned(),
+        _ => budget.departure.sentence(|at| when(at, budget.now)),
+    };
+    vec![
+        ("spent", vec![spent(budget)]),
+        ("upstream", full(budget).into_iter().collect()),
+        ("room", lines),
+        ("next", vec![departure]),
+    ]
+}
