@@ -161,6 +161,9 @@ pub(crate) struct Queue {
     pub(crate) oldest: Option<Oldest>,
     /// Whether the queue was too long to be counted to its end: the totals by state are then a part.
     pub(crate) partial: bool,
+    /// When that was: a while before the answer for whoever looks again and again.
+    #[serde(default)]
+    pub(crate) counted_at: Option<Timestamp>,
 }
 
 /// Recipients of queued messages by state.

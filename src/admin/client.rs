@@ -132,6 +132,12 @@ impl Client {
         self.ask(Method::GET, "/v1/status").await
     }
 
+    /// One more screen, for whoever looks again and again: it costs the daemon little, however long the queue is.
+    pub(crate) async fn status_again(&self, within: Duration) -> Result<Status, ClientError> {
+        let answer = tokio::time::timeout(within, self.ask(Method::GET, "/v1/status?again=true"));
+        answer.await.unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
+    }
+
     /// Whether the relay is well. A daemon that takes longer than [`HEALTH_TIMEOUT`] is not.
     pub(crate) async fn health(&self) -> Result<Health, ClientError> {
         let answer =

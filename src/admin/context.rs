@@ -2,15 +2,7 @@
 //!
 //! Rule: as in `server.rs`: every answer is JSON of `api.rs`, also a refusal. Must not know the paths.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
@@ -19,12 +11,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tokio::{sync::Mutex, task::spawn_blocking};
 
 use super::{
     alert::{outputs, post::Post},
     api::{Kind, Refused},
     checkups::Checkups,
+    outlook::{Age, Outlook, QueueSummary},
     reload::Reloader,
     socket::Peer,
 };
@@ -36,13 +28,8 @@ use crate::{
     live::Live,
     passwd,
     queue::{
-        ClaimLimits, Queue, QueueError,
-        forecast::{Forecast, Terms, Waiting},
-        id::QueueId,
-        pause::Pause,
-        search::SearchError,
-        spool_file::MessageReader,
-        state::AccountState,
+        ClaimLimits, Queue, QueueError, id::QueueId, pause::Pause, search::SearchError,
+        spool_file::MessageReader, state::AccountState,
     },
     shutdown::Watch,
     tasks::Mishaps,
@@ -181,74 +168,18 @@ pub(crate) struct Sources {
     pub(crate) post: Arc<Post>,
 }
 
-/// How long one walk through the queue serves the pages of a list.
-const WALK_AGE_MAX_MS: u64 = 5_000;
-
 impl Sources {
     /// What does not change while the daemon runs, but by a new configuration.
     pub(crate) fn facts(&self) -> Arc<Facts> {
         self.facts.get()
     }
-}
 
-/// What the last walks have found.
-#[derive(Debug, Default)]
-pub(crate) struct Outlook {
-    walked: Mutex<Option<Walked>>,
-    held: AtomicU64,
-}
-
-/// What a walk has found, and when.
-#[derive(Debug)]
-struct Walked {
-    at: Moment,
-    /// Recipients that are due.
-    due: u64,
-    /// What waits, until somebody wants to know when it leaves.
-    waiting: Vec<Waiting>,
-    forecast: Option<Arc<Forecast>>,
-}
-
-impl Walked {
-    fn is_young(&self, now: Moment) -> bool {
-        self.at.boot == now.boot
-            && now.since_boot_ms.saturating_sub(self.at.since_boot_ms) < WALK_AGE_MAX_MS
-    }
-}
-
-impl Outlook {
-    /// Keeps what a walk has found.
-    pub(super) async fn keep(&self, at: Moment, due: u64, held: u64, waiting: Vec<Waiting>) {
-        self.held.store(held, Ordering::Relaxed);
-        *self.walked.lock().await = Some(Walked { at, due, waiting, forecast: None });
-    }
-
-    /// Recipients that were due, when they were counted lately.
-    pub(super) async fn due(&self, now: Moment) -> Option<u64> {
-        let walked = self.walked.lock().await;
-        walked.as_ref().filter(|walked| walked.is_young(now)).map(|walked| walked.due)
-    }
-
-    /// When what the last walk has found leaves; worked out once for each walk, on terms that `terms` gathers.
-    pub(super) async fn forecast<F: Future<Output = Result<Terms, QueueError>>>(
+    /// When the queue was counted, and what was found; it is counted now where that was too long ago.
+    pub(crate) async fn counted(
         &self,
-        terms: impl FnOnce() -> F,
-    ) -> Result<Arc<Forecast>, QueueError> {
-        let mut walked = self.walked.lock().await;
-        let Some(walked) = walked.as_mut() else { return Ok(Arc::default()) };
-        if let Some(known) = &walked.forecast {
-            return Ok(Arc::clone(known));
-        }
-        let (terms, waiting) = (terms().await?, std::mem::take(&mut walked.waiting));
-        let work = spawn_blocking(move || Forecast::new(waiting, terms));
-        let forecast = Arc::new(work.await.unwrap_or_default());
-        walked.forecast = Some(Arc::clone(&forecast));
-        Ok(forecast)
-    }
-
-    /// Recipients that wait for a person.
-    pub(super) fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
+        age: Age,
+    ) -> Result<(Timestamp, Arc<QueueSummary>), QueueError> {
+        self.outlook.of(&self.store, self.clock.as_ref(), age).await
     }
 }
 

@@ -18,7 +18,8 @@ use super::{
     api::Account,
     context::{Refusal, Sources},
     health::{Grade, Health},
-    status::{self, MESSAGES_MAX, QueueSummary},
+    outlook::Age,
+    status,
 };
 use crate::{clock::Moment, delivery::PoolStatus, queue::state::AccountCondition};
 
@@ -145,11 +146,7 @@ fn counters(page: &mut Page, pool: &PoolStatus) {
 }
 
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {
-    let mut summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources
-        .outlook
-        .keep(now, summary.due, summary.recipients.held, std::mem::take(&mut summary.waiting))
-        .await;
+    let (_, summary) = sources.counted(Age::New).await?;
     let totals = sources.store.totals();
     page.gauge(
         "queue_messages",

@@ -20,6 +20,7 @@ pub(crate) mod listing;
 pub(crate) mod log;
 mod metrics;
 mod octets;
+pub(crate) mod outlook;
 mod pause;
 pub(crate) mod queue;
 pub(crate) mod reload;

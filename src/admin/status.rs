@@ -1,23 +1,21 @@
-//! The state of the relay: one walk through the queue, the situation that decides when mail leaves, and answers with it.
+//! The state of the relay: the situation that decides when mail leaves, and answers with it.
 //!
-//! Rule: whoever tells of the relay's state (status, lists, probes, alerts, systemd's line) takes it from here. A walk reads
-//! page by page and keeps totals only, so that 50,000 messages cost no memory.
+//! Rule: whoever tells of the relay's state (status, lists, probes, alerts, systemd's line) takes it from here.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Query, State, rejection::QueryRejection},
     routing::{get, post},
 };
+use serde::Deserialize;
 
 use super::{
     alert::trial,
-    api::{
-        Account, Budget, Checkup, Clients, Kind, Oldest, PAGE_MAX, RecipientTotals,
-        RefusedRecipient, Status,
-    },
+    api::{Account, Budget, Checkup, Clients, Kind, Status},
     context::{Json, Refusal, Sources},
+    outlook::Age,
     reload::Reload,
 };
 use crate::{
@@ -26,9 +24,8 @@ use crate::{
     delivery::{DepartureReason, PoolStatus, inspection::LoginProof},
     message::envelope::Lane,
     queue::{
-        LedgerView, Queue, QueueError, QueuedMessage,
-        forecast::{Forecast, Terms, Waiting},
-        state::RecipientState,
+        LedgerView, QueueError,
+        forecast::{Forecast, Terms},
         waiting::{Because, Brake, Departure, Refusing, Room, Rooms, Situation},
     },
     shutdown::Phase,
@@ -47,18 +44,26 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/reload", post(reload))
 }
 
-async fn status(State(sources): State<Sources>) -> Result<Json<Status>, Refusal> {
-    Ok(Json(told(&sources).await?))
+/// The query of `GET /v1/status`.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    /// Somebody looks again and again: the queue may have been counted a while ago.
+    #[serde(default)]
+    again: bool,
 }
 
-/// The one screen.
-pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
+async fn status(
+    State(sources): State<Sources>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Status>, Refusal> {
+    let Query(Asked { again }) = asked?;
+    Ok(Json(told(&sources, if again { Age::Cheap } else { Age::New }).await?))
+}
+
+/// The one screen, with a queue that was counted so long ago at most.
+pub(crate) async fn told(sources: &Sources, age: Age) -> Result<Status, QueueError> {
+    let (counted_at, summary) = sources.counted(age).await?;
     let now = sources.clock.now();
-    let mut summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources
-        .outlook
-        .keep(now, summary.due, summary.recipients.held, std::mem::take(&mut summary.waiting))
-        .await;
     let Stand { pool, situation, budget } = stand(sources, summary.due).await?;
     let totals = sources.store.totals();
     let facts = sources.facts();
@@ -72,7 +77,7 @@ pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
         upstream: facts.upstream.clone(),
         account: Account::new(facts.username.clone(), pool.account, now.wall),
         budget,
-        departure: situation.first_departure(summary.next_due),
+        departure: situation.first_departure(summary.next_due.clone()),
         refusing: refusing(sources),
         queue: super::api::Queue {
             messages: totals.messages,
@@ -82,9 +87,10 @@ pub(crate) async fn told(sources: &Sources) -> Result<Status, QueueError> {
             recipients: summary.recipients,
             oldest: summary.oldest,
             partial: summary.partial,
+            counted_at: Some(counted_at),
         },
         in_flight: pool.in_flight,
-        refused: summary.refused,
+        refused: summary.refused.clone(),
         errors: pool.errors.into_iter().rev().collect(),
         unknown_replies: pool.counters.unknown_replies,
         checkup: sources.checkups.last().as_deref().map(Checkup::from),
@@ -191,25 +197,8 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueErr
 
 /// The situation of a page of a list: with the number of recipients that are due, counted lately.
 pub(super) async fn situation(sources: &Sources) -> Result<Situation, QueueError> {
-    let now = sources.clock.now();
-    let due = match sources.outlook.due(now).await {
-        Some(due) => due,
-        None => {
-            let mut summary =
-                QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-            sources
-                .outlook
-                .keep(
-                    now,
-                    summary.due,
-                    summary.recipients.held,
-                    std::mem::take(&mut summary.waiting),
-                )
-                .await;
-            summary.due
-        }
-    };
-    let situation = stand(sources, due).await?.situation;
+    let (_, summary) = sources.counted(Age::Recent).await?;
+    let situation = stand(sources, summary.due).await?.situation;
     let forecast = forecast(sources, &situation).await?;
     Ok(Situation { forecast, ..situation })
 }
@@ -288,175 +277,4 @@ pub(crate) async fn line(sources: &Sources) -> String {
 
 fn utc(at: Timestamp) -> String {
     at.to_string()
-}
-
-/// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
-pub(crate) const MESSAGES_MAX: usize = 100_000;
-/// Refusals kept: what fits a screen.
-const REFUSED_MAX: usize = 5;
-
-/// What the walk found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct QueueSummary {
-    /// Recipients by state.
-    pub(crate) recipients: RecipientTotals,
-    /// The message that was accepted first of those that wait or are being sent; dead and held ones do not count.
-    pub(crate) oldest: Option<Oldest>,
-    /// The earliest time at which a recipient of each lane is due.
-    pub(crate) next_due: BTreeMap<Lane, Timestamp>,
-    /// Recipients that are due.
-    pub(crate) due: u64,
-    /// The refusals of the newest messages that have any, newest first.
-    pub(crate) refused: Vec<RefusedRecipient>,
-    /// Whether the queue was longer than the walk.
-    pub(crate) partial: bool,
-    /// What waits to leave.
-    pub(crate) waiting: Vec<Waiting>,
-}
-
-impl QueueSummary {
-    /// Walks through the queue, over `messages_max` messages of it at most.
-    pub(crate) async fn of(
-        store: &Queue,
-        now: Timestamp,
-        messages_max: usize,
-    ) -> Result<Self, QueueError> {
-        let mut summary = Self::default();
-        let (mut walk, mut seen) = (store.walk().await?, 0);
-        while seen < messages_max && !walk.is_over() {
-            let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
-            seen += page.len();
-            page.iter().for_each(|message| summary.add(message, now));
-        }
-        summary.partial = seen >= messages_max;
-        summary.refused.reverse();
-        Ok(summary)
-    }
-
-    fn add(&mut self, message: &QueuedMessage, now: Timestamp) {
-        let (accepted_at, lane) = (message.record.accepted_at, message.record.lane);
-        let waits = message.recipients().iter().any(|recipient| {
-            matches!(
-                recipient.state,
-                RecipientState::Queued { .. } | RecipientState::Reserved { .. }
-            )
-        });
-        if waits && self.oldest.is_none_or(|oldest| accepted_at < oldest.accepted_at) {
-            self.oldest = Some(Oldest { id: message.id, accepted_at });
-        }
-        for recipient in message.recipients() {
-            let totals = &mut self.recipients;
-            match &recipient.state {
-                RecipientState::Queued { due, resend } => {
-                    *(if *resend { &mut totals.uncertain } else { &mut totals.queued }) += 1;
-                    self.due += u64::from(*due <= now);
-                    let next = self.next_due.entry(lane).or_insert(*due);
-                    *next = (*next).min(*due);
-                }
-                RecipientState::Reserved { .. } => totals.reserved += 1,
-                RecipientState::Relayed { .. } => totals.relayed += 1,
-                RecipientState::Held { .. } => totals.held += 1,
-                RecipientState::Dead { .. } => totals.dead += 1,
-            }
-        }
-        self.waiting.extend(Waiting::of(message.id, &message.record));
-        self.note_refusal(message);
-    }
-
-    /// Keeps the first refusal of the message, and of the last [`REFUSED_MAX`] messages with one.
-    fn note_refusal(&mut self, message: &QueuedMessage) {
-        let refused = message.recipients().iter().find_map(|recipient| match &recipient.state {
-            RecipientState::Relayed { .. } => None,
-            RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
-                Some((recipient, reason))
-            }
-            RecipientState::Queued { .. } | RecipientState::Reserved { .. } => {
-                recipient.last_reply.as_ref().map(|reply| (recipient, reply))
-            }
-        });
-        let Some((recipient, reply)) = refused else { return };
-        if self.refused.len() == REFUSED_MAX {
-            self.refused.remove(0);
-        }
-        self.refused.push(RefusedRecipient {
-            id: message.id,
-            recipient: recipient.address.to_string(),
-            state: recipient.state.name().to_owned(),
-            reply: reply.clone(),
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        message::envelope::BodyKind,
-        queue::{id::QueueId, record::MessageRecord, state::Recipient},
-    };
-
-    const NOW: Timestamp = Timestamp(60);
-
-    fn message(number: u8, states: Vec<(RecipientState, Option<&str>)>) -> QueuedMessage {
-        let recipients = states.into_iter().map(|(state, reply)| Recipient {
-            address: format!("r{number}@example.org").parse().expect("an address"),
-            state,
-            attempts: 0,
-            last_reply: reply.map(str::to_owned),
-        });
-        let record = MessageRecord {
-            accepted_at: Timestamp(i64::from(number)),
-            reverse_path: None,
-            body: BodyKind::SevenBit,
-            internationalized: false,
-            size_bytes: 1,
-            lane: Lane::Normal,
-            lifetime_from: Timestamp(0),
-            told: Vec::new(),
-            delay_told: false,
-            notify: BTreeMap::new(),
-            about: crate::queue::about::About::unknown(),
-            attempts: Vec::new(),
-            notices: Vec::new(),
-            setbacks: crate::queue::record::Setbacks::default(),
-            end: None,
-            resend_of: None,
-            recipients: recipients.collect(),
-        };
-        QueuedMessage { id: QueueId::from_bytes([number; 16]), record }
-    }
-
-    #[test]
-    fn totals_the_oldest_that_waits_and_the_next_due_time_come_from_every_recipient() {
-        let queued = |due| RecipientState::Queued { due: Timestamp(due), resend: false };
-        let reserved =
-            RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
-        let mut summary = QueueSummary::default();
-        let dead = RecipientState::Dead { since: Timestamp(1), reason: "550".into() };
-        summary.add(&message(0, vec![(dead, None)]), NOW);
-        summary.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]), NOW);
-        summary.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]), NOW);
-        assert_eq!((summary.recipients.queued, summary.recipients.reserved), (2, 2));
-        assert_eq!(summary.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50))]));
-        assert_eq!(summary.due, 1, "the one that is due at 50");
-        assert_eq!(
-            summary.oldest.map(|oldest| oldest.accepted_at),
-            Some(Timestamp(1)),
-            "a dead letter does not wait"
-        );
-    }
-
-    #[test]
-    fn only_the_refusals_of_the_newest_messages_are_kept() {
-        let mut summary = QueueSummary::default();
-        for number in 1..=9 {
-            let state = RecipientState::Dead {
-                since: Timestamp(0),
-                reason: format!("550 number {number}"),
-            };
-            summary.add(&message(number, vec![(state, None)]), NOW);
-        }
-        let replies: Vec<&str> = summary.refused.iter().map(|error| error.reply.as_str()).collect();
-        assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));
-    }
 }

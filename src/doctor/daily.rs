@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Daemon, Machine, NAMES, Patient, examine};
 use crate::{
-    admin::{context::Sources, status},
+    admin::{context::Sources, outlook::Age, status},
     clock::{Moment, Timestamp},
     findings::{Report, Verdict},
     live::Live,
@@ -60,7 +60,7 @@ pub(crate) async fn run(settings: Live<Settings>, sources: Sources) {
 
 /// `None` while the queue does not answer, which others tell.
 async fn diagnose(settings: &Arc<Settings>, sources: &Sources) -> Option<Report> {
-    let status = status::told(sources).await.ok()?;
+    let status = status::told(sources, Age::New).await.ok()?;
     let patient = Patient {
         settings: Ok(Arc::clone(settings)),
         daemon: Daemon::Asks(Box::new(status), Arc::clone(&sources.upstream)),

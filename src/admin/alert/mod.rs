@@ -15,14 +15,10 @@ use self::{
     watch::{AccountTrouble, Dropped, Facts, Watch},
 };
 use crate::{
-    admin::{
-        context::Sources,
-        status::{self, QueueSummary},
-    },
-    clock::{Clock, Moment, Steps},
+    admin::{context::Sources, outlook::Age, status},
+    clock::{Clock, Steps},
     delivery::PoolStatus,
     queue::{
-        QueueError,
         state::{AccountCondition, AccountState},
         waiting::Refusing,
     },
@@ -39,8 +35,6 @@ pub(crate) mod watch;
 
 /// How often it looks.
 const CHECK: Duration = Duration::from_secs(60);
-/// Messages of the queue that one look walks over: a longer queue has told of itself before.
-const MESSAGES_MAX: usize = 10_000;
 
 /// Works until it is dropped. Also when nobody is to be told it looks, for the log and for probes.
 pub(crate) async fn run(options: Options, sources: Sources) {
@@ -88,7 +82,7 @@ async fn look(Options { targets, watch, .. }: Options, sources: Sources) {
         }
         let refusing = status::refusing(&sources);
         door.look(refusing.as_ref());
-        let facts = facts(&sources, now, refusing).await;
+        let facts = facts(&sources, refusing).await;
         if !targets.is_empty() {
             let report = sources.checkups.last();
             let mut alerts = watch.look(now.wall, &facts);
@@ -123,16 +117,16 @@ impl Door {
     }
 }
 
-async fn facts(sources: &Sources, now: Moment, refusing: Option<Refusing>) -> Facts {
+async fn facts(sources: &Sources, refusing: Option<Refusing>) -> Facts {
     let PoolStatus { account, counters, last_unknown_reply, .. } = sources.upstream.status();
     let limit = sources.facts().limit();
-    let (summary, walk_failure) = match walk(sources, now).await {
-        Ok(summary) => (summary, None),
-        Err(error) => (QueueSummary::default(), Some(error.to_string())),
+    let (summary, walk_failure) = match sources.counted(Age::Cheap).await {
+        Ok((_, summary)) => (summary, None),
+        Err(error) => (Arc::default(), Some(error.to_string())),
     };
     let (spent, departure, ledger_failure) = match status::stand(sources, summary.due).await {
         Ok(stand) => {
-            let departure = stand.situation.first_departure(summary.next_due);
+            let departure = stand.situation.first_departure(summary.next_due.clone());
             (stand.budget.spent, Some(departure.sentence(|at| at.to_string())), None)
         }
         Err(error) => (0, None, Some(error.to_string())),
@@ -166,15 +160,6 @@ fn trouble(account: AccountState) -> Option<AccountTrouble> {
         reason: account.reason,
         remedy: account.remedy,
     })
-}
-
-async fn walk(sources: &Sources, now: Moment) -> Result<QueueSummary, QueueError> {
-    let mut summary = QueueSummary::of(sources.store.as_ref(), now.wall, MESSAGES_MAX).await?;
-    sources
-        .outlook
-        .keep(now, summary.due, summary.recipients.held, std::mem::take(&mut summary.waiting))
-        .await;
-    Ok(summary)
 }
 
 #[cfg(test)]

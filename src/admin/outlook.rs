@@ -1,0 +1,338 @@
+//! The last walk through the queue and what it has found, for whoever tells of the queue's state.
+//!
+//! Rule: a walk reads page by page and keeps totals only, so that 50,000 messages cost no memory; how new one has to be says
+//! who asks, and who asks at the same time shares it. Must not know who is told.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{sync::Mutex, task::spawn_blocking};
+
+use super::api::{Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient};
+use crate::{
+    clock::{Clock, Moment, Timestamp},
+    message::envelope::Lane,
+    queue::{
+        Queue, QueueError, QueuedMessage,
+        forecast::{Forecast, Terms, Waiting},
+        state::RecipientState,
+    },
+};
+
+/// How long one walk serves the pages of a list, and whoever looks again and again.
+const AGE_MAX_MS: u64 = 5_000;
+/// A walk that took long serves whoever looks again and again for so many times as long: one twentieth of the time is the
+/// most that he costs the daemon, however long the queue is.
+const REST_AFTER_WALK: u64 = 19;
+/// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
+const MESSAGES_MAX: usize = 100_000;
+/// Refusals kept: what fits a screen.
+const REFUSED_MAX: usize = 5;
+
+/// How new a walk has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// It begins after the question.
+    New,
+    /// At most a few seconds old.
+    Recent,
+    /// So old that walks cost little of the time: for whoever looks again and again.
+    Cheap,
+}
+
+/// What the last walks have found.
+#[derive(Debug, Default)]
+pub(crate) struct Outlook {
+    walked: Mutex<Option<Walked>>,
+    held: AtomicU64,
+}
+
+/// What a walk has found, and when.
+#[derive(Debug)]
+struct Walked {
+    at: Moment,
+    took_ms: u64,
+    found: Arc<QueueSummary>,
+    /// What waits, until somebody wants to know when it leaves.
+    waiting: Vec<Waiting>,
+    forecast: Option<Arc<Forecast>>,
+}
+
+impl Walked {
+    fn is_of(&self, age: Age, asked: Moment) -> bool {
+        if self.at.boot != asked.boot {
+            return false;
+        }
+        let limit_ms = match age {
+            // It may have begun while the question waited for its turn.
+            Age::New => return self.at.since_boot_ms > asked.since_boot_ms,
+            Age::Recent => AGE_MAX_MS,
+            Age::Cheap => AGE_MAX_MS.max(self.took_ms.saturating_mul(1 + REST_AFTER_WALK)),
+        };
+        asked.since_boot_ms.saturating_sub(self.at.since_boot_ms) < limit_ms
+    }
+}
+
+impl Outlook {
+    /// What a walk of this age has found, and when it began; walks where the last one is older.
+    pub(crate) async fn of(
+        &self,
+        store: &Queue,
+        clock: &dyn Clock,
+        age: Age,
+    ) -> Result<(Timestamp, Arc<QueueSummary>), QueueError> {
+        let asked = clock.now();
+        // Held over the walk, so that who comes meanwhile does not begin one more beside it.
+        let mut walked = self.walked.lock().await;
+        if let Some(walked) = walked.as_ref().filter(|walked| walked.is_of(age, asked)) {
+            return Ok((walked.at.wall, Arc::clone(&walked.found)));
+        }
+        let at = clock.now();
+        let mut found = QueueSummary::of(store, at.wall).await?;
+        let took_ms = clock.now().since_boot_ms.saturating_sub(at.since_boot_ms);
+        self.held.store(found.recipients.held, Ordering::Relaxed);
+        let waiting = std::mem::take(&mut found.waiting);
+        let found = Arc::new(found);
+        *walked = Some(Walked { at, took_ms, found: Arc::clone(&found), waiting, forecast: None });
+        Ok((at.wall, found))
+    }
+
+    /// When what the last walk has found leaves; worked out once for each walk, on terms that `terms` gathers.
+    pub(super) async fn forecast<F: Future<Output = Result<Terms, QueueError>>>(
+        &self,
+        terms: impl FnOnce() -> F,
+    ) -> Result<Arc<Forecast>, QueueError> {
+        let mut walked = self.walked.lock().await;
+        let Some(walked) = walked.as_mut() else { return Ok(Arc::default()) };
+        if let Some(known) = &walked.forecast {
+            return Ok(Arc::clone(known));
+        }
+        let (terms, waiting) = (terms().await?, std::mem::take(&mut walked.waiting));
+        let work = spawn_blocking(move || Forecast::new(waiting, terms));
+        let forecast = Arc::new(work.await.unwrap_or_default());
+        walked.forecast = Some(Arc::clone(&forecast));
+        Ok(forecast)
+    }
+
+    /// Recipients that wait for a person.
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+/// What the walk found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct QueueSummary {
+    /// Recipients by state.
+    pub(crate) recipients: RecipientTotals,
+    /// The message that was accepted first of those that wait or are being sent; dead and held ones do not count.
+    pub(crate) oldest: Option<Oldest>,
+    /// The earliest time at which a recipient of each lane is due.
+    pub(crate) next_due: BTreeMap<Lane, Timestamp>,
+    /// Recipients that are due.
+    pub(crate) due: u64,
+    /// The refusals of the newest messages that have any, newest first.
+    pub(crate) refused: Vec<RefusedRecipient>,
+    /// Whether the queue was longer than the walk.
+    pub(crate) partial: bool,
+    /// What waits to leave.
+    pub(crate) waiting: Vec<Waiting>,
+}
+
+impl QueueSummary {
+    /// Walks through the queue.
+    async fn of(store: &Queue, now: Timestamp) -> Result<Self, QueueError> {
+        let mut summary = Self::default();
+        let (mut walk, mut seen) = (store.walk().await?, 0);
+        while seen < MESSAGES_MAX && !walk.is_over() {
+            let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
+            seen += page.len();
+            page.iter().for_each(|message| summary.add(message, now));
+        }
+        summary.partial = seen >= MESSAGES_MAX;
+        summary.refused.reverse();
+        Ok(summary)
+    }
+
+    fn add(&mut self, message: &QueuedMessage, now: Timestamp) {
+        let (accepted_at, lane) = (message.record.accepted_at, message.record.lane);
+        let waits = message.recipients().iter().any(|recipient| {
+            matches!(
+                recipient.state,
+                RecipientState::Queued { .. } | RecipientState::Reserved { .. }
+            )
+        });
+        if waits && self.oldest.is_none_or(|oldest| accepted_at < oldest.accepted_at) {
+            self.oldest = Some(Oldest { id: message.id, accepted_at });
+        }
+        for recipient in message.recipients() {
+            let totals = &mut self.recipients;
+            match &recipient.state {
+                RecipientState::Queued { due, resend } => {
+                    *(if *resend { &mut totals.uncertain } else { &mut totals.queued }) += 1;
+                    self.due += u64::from(*due <= now);
+                    let next = self.next_due.entry(lane).or_insert(*due);
+                    *next = (*next).min(*due);
+                }
+                RecipientState::Reserved { .. } => totals.reserved += 1,
+                RecipientState::Relayed { .. } => totals.relayed += 1,
+                RecipientState::Held { .. } => totals.held += 1,
+                RecipientState::Dead { .. } => totals.dead += 1,
+            }
+        }
+        self.waiting.extend(Waiting::of(message.id, &message.record));
+        self.note_refusal(message);
+    }
+
+    /// Keeps the first refusal of the message, and of the last [`REFUSED_MAX`] messages with one.
+    fn note_refusal(&mut self, message: &QueuedMessage) {
+        let refused = message.recipients().iter().find_map(|recipient| match &recipient.state {
+            RecipientState::Relayed { .. } => None,
+            RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
+                Some((recipient, reason))
+            }
+            RecipientState::Queued { .. } | RecipientState::Reserved { .. } => {
+                recipient.last_reply.as_ref().map(|reply| (recipient, reply))
+            }
+        });
+        let Some((recipient, reply)) = refused else { return };
+        if self.refused.len() == REFUSED_MAX {
+            self.refused.remove(0);
+        }
+        self.refused.push(RefusedRecipient {
+            id: message.id,
+            recipient: recipient.address.to_string(),
+            state: recipient.state.name().to_owned(),
+            reply: reply.clone(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        clock::{BootId, ManualClock},
+        message::envelope::BodyKind,
+        queue::{id::QueueId, record::MessageRecord, state::Recipient},
+    };
+
+    const NOW: Timestamp = Timestamp(60);
+
+    fn message(number: u8, states: Vec<(RecipientState, Option<&str>)>) -> QueuedMessage {
+        let recipients = states.into_iter().map(|(state, reply)| Recipient {
+            address: format!("r{number}@example.org").parse().expect("an address"),
+            state,
+            attempts: 0,
+            last_reply: reply.map(str::to_owned),
+        });
+        let record = MessageRecord {
+            accepted_at: Timestamp(i64::from(number)),
+            reverse_path: None,
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            size_bytes: 1,
+            lane: Lane::Normal,
+            lifetime_from: Timestamp(0),
+            told: Vec::new(),
+            delay_told: false,
+            notify: BTreeMap::new(),
+            about: crate::queue::about::About::unknown(),
+            attempts: Vec::new(),
+            notices: Vec::new(),
+            setbacks: crate::queue::record::Setbacks::default(),
+            end: None,
+            resend_of: None,
+            recipients: recipients.collect(),
+        };
+        QueuedMessage { id: QueueId::from_bytes([number; 16]), record }
+    }
+
+    fn at(since_boot_ms: u64) -> Moment {
+        Moment { wall: Timestamp(0), boot: BootId(1), since_boot_ms }
+    }
+
+    #[test]
+    fn a_walk_serves_so_long_that_watching_a_long_queue_costs_a_twentieth_of_the_time() {
+        let walked = |took_ms| Walked {
+            at: at(100_000),
+            took_ms,
+            found: Arc::default(),
+            waiting: Vec::new(),
+            forecast: None,
+        };
+        for (took_ms, age, asked_ms, serves) in [
+            (10, Age::New, 99_999, true),
+            (10, Age::New, 100_000, false),
+            (10, Age::Recent, 104_999, true),
+            (10, Age::Recent, 105_000, false),
+            (2_000, Age::Recent, 105_000, false),
+            (10, Age::Cheap, 104_999, true),
+            (10, Age::Cheap, 105_000, false),
+            (2_000, Age::Cheap, 139_999, true),
+            (2_000, Age::Cheap, 140_000, false),
+        ] {
+            assert_eq!(walked(took_ms).is_of(age, at(asked_ms)), serves, "{age:?} at {asked_ms}");
+        }
+        let rebooted = Moment { boot: BootId(2), ..at(99_999) };
+        assert!(!walked(10).is_of(Age::New, rebooted) && !walked(10).is_of(Age::Cheap, rebooted));
+    }
+
+    #[tokio::test]
+    async fn looks_again_share_a_walk_and_a_question_has_its_own() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let (store, outlook) =
+            (Queue::in_memory(Arc::new(clock.clone()), 1 << 20), Outlook::default());
+        let look = |age| {
+            let (outlook, store, clock) = (&outlook, &store, &clock);
+            async move { outlook.of(store, clock, age).await.expect("a queue").1 }
+        };
+        let first = look(Age::Cheap).await;
+        clock.advance(Duration::from_millis(4_900));
+        assert!(Arc::ptr_eq(&first, &look(Age::Cheap).await));
+        let new = look(Age::New).await;
+        assert!(!Arc::ptr_eq(&first, &new));
+        assert!(!Arc::ptr_eq(&new, &look(Age::New).await), "also at the same moment");
+    }
+
+    #[test]
+    fn totals_the_oldest_that_waits_and_the_next_due_time_come_from_every_recipient() {
+        let queued = |due| RecipientState::Queued { due: Timestamp(due), resend: false };
+        let reserved =
+            RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
+        let mut summary = QueueSummary::default();
+        let dead = RecipientState::Dead { since: Timestamp(1), reason: "550".into() };
+        summary.add(&message(0, vec![(dead, None)]), NOW);
+        summary.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]), NOW);
+        summary.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]), NOW);
+        assert_eq!((summary.recipients.queued, summary.recipients.reserved), (2, 2));
+        assert_eq!(summary.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50))]));
+        assert_eq!(summary.due, 1, "the one that is due at 50");
+        assert_eq!(
+            summary.oldest.map(|oldest| oldest.accepted_at),
+            Some(Timestamp(1)),
+            "a dead letter does not wait"
+        );
+    }
+
+    #[test]
+    fn only_the_refusals_of_the_newest_messages_are_kept() {
+        let mut summary = QueueSummary::default();
+        for number in 1..=9 {
+            let state = RecipientState::Dead {
+                since: Timestamp(0),
+                reason: format!("550 number {number}"),
+            };
+            summary.add(&message(number, vec![(state, None)]), NOW);
+        }
+        let replies: Vec<&str> = summary.refused.iter().map(|error| error.reply.as_str()).collect();
+        assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));
+    }
+}
