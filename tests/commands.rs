@@ -27,6 +27,8 @@ mod searching;
 mod sending;
 #[path = "commands/waiting.rs"]
 mod waiting;
+#[path = "commands/watching.rs"]
+mod watching;
 
 /// Longer than any of these takes, for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(30);

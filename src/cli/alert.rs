@@ -2,11 +2,11 @@
 //!
 //! Rule: the daemon sends, because its user and its sandbox decide what gets out. Must not know how an alert is sent.
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Subcommand;
 
-use super::screen::{Form, Side, Table, clean, json, relative};
+use super::screen::{Form, Page, Side, Table, clean, json, relative};
 use crate::{
     admin::{
         alert::answers::{TargetState, Targets, Trial},
@@ -30,7 +30,7 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     command: Command,
     form: Form,
@@ -56,7 +56,7 @@ pub(super) async fn run(
     }
 }
 
-fn print(out: &mut dyn Write, answer: &Targets) -> io::Result<()> {
+fn print(out: &mut dyn Page, answer: &Targets) -> io::Result<()> {
     if answer.targets.is_empty() {
         return writeln!(out, "{NO_TARGET}");
     }
@@ -101,7 +101,7 @@ fn kinds(target: &TargetState) -> String {
     }
 }
 
-fn print_trials(out: &mut dyn Write, trials: &[Trial]) -> io::Result<()> {
+fn print_trials(out: &mut dyn Page, trials: &[Trial]) -> io::Result<()> {
     if trials.is_empty() {
         return writeln!(out, "{NO_TARGET}");
     }

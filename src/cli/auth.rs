@@ -4,7 +4,7 @@
 //! printed, and whatever fails says what to do. Must not know the protocol.
 
 use std::{
-    io::{self, BufRead as _, Read as _, Write},
+    io::{self, BufRead as _, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{
     runtime::Runtime,
-    screen::{self, clean, labelled, local, relative, span, when},
+    screen::{self, Page, clean, labelled, local, relative, span, when},
 };
 use crate::{
     admin::client::Client as Daemon,
@@ -57,7 +57,7 @@ pub(super) enum Command {
 
 /// Runs the command.
 pub(super) fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     config: Option<&Path>,
     command: &Command,
 ) -> Result<(), Failure> {
@@ -71,7 +71,7 @@ pub(super) fn run(
 }
 
 /// Has the owner consent, as `auth google` without a flag does.
-pub(super) fn consent(out: &mut dyn Write, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn consent(out: &mut dyn Page, config: Option<&Path>) -> Result<(), Failure> {
     let settings = settings::load(config)?;
     let arguments = Google { port: 0, wait: CONSENT_WAIT, testing: false, import: None };
     google(out, &Account::consenting(&settings)?, &arguments)
@@ -141,7 +141,7 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
 }
 
-fn revoke(out: &mut dyn Write, consenting: &Consenting<'_>) -> Result<(), Failure> {
+fn revoke(out: &mut dyn Page, consenting: &Consenting<'_>) -> Result<(), Failure> {
     let stored = consenting.file.read()?;
     let exchange = consenting.exchange();
     let revoked = Runtime::of_a_question()?.block_on(exchange.revoke(&stored.refresh_token));
@@ -203,7 +203,7 @@ pub(crate) struct Google {
 
 /// Runs it.
 fn google(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     consenting: &Consenting<'_>,
     arguments: &Google,
 ) -> Result<(), Failure> {
@@ -268,7 +268,7 @@ fn import_token(
 }
 
 async fn ask(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     consenting: &Consenting<'_>,
     exchange: &Exchange,
     client: &Client,
@@ -317,7 +317,7 @@ fn pasted_lines() -> mpsc::Receiver<String> {
     receiver
 }
 
-fn report(out: &mut dyn Write, consenting: &Consenting<'_>, stored: &Stored) -> io::Result<()> {
+fn report(out: &mut dyn Page, consenting: &Consenting<'_>, stored: &Stored) -> io::Result<()> {
     writeln!(
         out,
         "\nThe token works. It is stored in {}, readable by the relay's user alone.",
@@ -339,7 +339,7 @@ fn report(out: &mut dyn Write, consenting: &Consenting<'_>, stored: &Stored) -> 
 }
 
 /// A relay that waits for this token is told to look. Any other pause has other reasons and stays.
-async fn tell_daemon(out: &mut dyn Write, consenting: &Consenting<'_>) -> Result<(), Failure> {
+async fn tell_daemon(out: &mut dyn Page, consenting: &Consenting<'_>) -> Result<(), Failure> {
     let daemon = Daemon::new(consenting.account.settings.admin.socket.clone());
     let Ok(status) = daemon.status().await else { return Ok(()) };
     let waiting = [AccountCondition::PausedCredentials, AccountCondition::PausedConfiguration];
@@ -363,7 +363,7 @@ async fn tell_daemon(out: &mut dyn Write, consenting: &Consenting<'_>) -> Result
 }
 
 /// Prints it.
-fn status(out: &mut dyn Write, account: &Account<'_>, as_json: bool) -> Result<(), Failure> {
+fn status(out: &mut dyn Page, account: &Account<'_>, as_json: bool) -> Result<(), Failure> {
     match &account.options.grant {
         Grant::Refresh { token_file, .. } => {
             let file = TokenFile::new(token_file.clone());
@@ -387,7 +387,7 @@ fn status(out: &mut dyn Write, account: &Account<'_>, as_json: bool) -> Result<(
 }
 
 fn print_stored(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     stored: &Stored,
     file: &TokenFile,
     now: Timestamp,
@@ -430,7 +430,7 @@ fn document(stored: &Stored, file: &TokenFile, now: Timestamp) -> Value {
 }
 
 fn print_key(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     username: &str,
     key: &ServiceAccount,
     key_file: &Path,

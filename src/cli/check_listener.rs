@@ -2,11 +2,11 @@
 //!
 //! Rule: it shows and judges nothing. Must not know how the listener uses its files.
 
-use std::io::{self, Write};
+use std::io;
 
 use serde_json::{Value, json};
 
-use super::screen::{self, count, labelled};
+use super::screen::{self, Page, count, labelled};
 use crate::{
     listener::{
         Options,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Prints what would be used.
-pub(super) fn print(out: &mut dyn Write, listener: &Options) -> io::Result<()> {
+pub(super) fn print(out: &mut dyn Page, listener: &Options) -> io::Result<()> {
     let limits = format!(
         "messages of up to {} and {} recipients; {} connections, {} from one client",
         screen::size(listener.session.max_message_bytes),

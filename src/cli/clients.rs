@@ -3,16 +3,16 @@
 //! Rule: an oddity is called by the name that the log and `docs/clients.md` use. Must not know what is done
 //! about it.
 
-use std::io::{self, Write};
+use std::io;
 
-use super::screen::{Side, Table, relative};
+use super::screen::{Page, Side, Table, relative};
 use crate::{
     admin::api::{Client, Clients},
     handbook,
 };
 
 /// Prints the table.
-pub(super) fn print(out: &mut dyn Write, answer: &Clients) -> io::Result<()> {
+pub(super) fn print(out: &mut dyn Page, answer: &Clients) -> io::Result<()> {
     if answer.clients.is_empty() {
         return writeln!(out, "No client has been here since the daemon started.");
     }

@@ -3,13 +3,11 @@
 //! Rule: any number of messages is handled page by page, never held in memory. Must not know how the
 //! queue stores them.
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
 
 use super::{
     queue::{self, Chosen, PAGE, State, Verb},
-    screen::{Form, Side, Table, clean, when},
+    screen::{Form, Page, Side, Table, clean, when},
 };
 use crate::{
     admin::{api::Message, client::Client, listing::Of},
@@ -69,7 +67,7 @@ impl From<Which> for Chosen {
 
 /// Runs one command against the daemon.
 pub(super) async fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     command: Command,
     form: Form,
@@ -95,7 +93,7 @@ pub(super) async fn run(
 }
 
 async fn list(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     form: Form,
     now: Timestamp,
@@ -146,7 +144,7 @@ fn rows(message: &Message, now: Timestamp) -> Vec<[String; 4]> {
 }
 
 async fn redirect(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     which: Which,
     to: &str,

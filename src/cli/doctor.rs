@@ -4,7 +4,6 @@
 //! only when they are asked to. Must not know what is checked.
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,10 +13,10 @@ use clap::{Args, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 
 use super::{
-    fitting::{line_width, wrapped},
+    fitting::{beside, line_width},
     remote,
     runtime::Runtime,
-    screen::{self, count},
+    screen::{self, Page, count},
     send,
 };
 use crate::{
@@ -68,7 +67,7 @@ pub(super) struct Arguments {
 
 /// Checks and prints.
 pub(super) fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     config: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -193,8 +192,7 @@ fn document(report: &Report) -> Value {
     })
 }
 
-fn print(out: &mut dyn Write, report: &Report, width: usize) -> std::io::Result<()> {
-    let room = width.saturating_sub(MARGIN);
+fn print(out: &mut dyn Page, report: &Report, width: usize) -> std::io::Result<()> {
     for Finding { name, outcome } in &report.findings {
         let verdict = match outcome.verdict {
             Verdict::Pass => "pass",
@@ -203,16 +201,12 @@ fn print(out: &mut dyn Write, report: &Report, width: usize) -> std::io::Result<
             Verdict::Fail => "FAIL",
         };
         let head = format!("{verdict}  {name:<NAME_WIDTH$}  ");
-        let heads = std::iter::once(head.as_str()).chain(std::iter::repeat(""));
-        for (head, line) in heads.zip(wrapped(&screen::clean(&outcome.seen), room)) {
-            writeln!(out, "{}", format!("{head:<MARGIN$}{line}").trim_end())?;
-        }
+        let mut lines = beside(&head, &screen::clean(&outcome.seen), width);
         if !outcome.remedy.is_empty() {
-            let arrows = std::iter::once("-> ").chain(std::iter::repeat("   "));
-            for (arrow, line) in arrows.zip(wrapped(&screen::clean(&outcome.remedy), room - 3)) {
-                writeln!(out, "{:MARGIN$}{arrow}{line}", "")?;
-            }
+            let arrow = format!("{:MARGIN$}-> ", "");
+            lines.extend(beside(&arrow, &screen::clean(&outcome.remedy), width));
         }
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     }
     let seconds = report.took_ms / 1_000;
     let tenths = report.took_ms % 1_000 / 100;

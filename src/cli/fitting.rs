@@ -1,6 +1,7 @@
 //! Lines that fit the terminal they are printed on.
 //!
-//! Rule: off a terminal nothing is cut. Must not know what a line says.
+//! Rule: off a terminal nothing is cut or broken. A word is broken only where it is longer than the terminal: what is copied
+//! from there is whole. Must not know what a line says.
 
 use std::{
     borrow::Cow,
@@ -8,11 +9,18 @@ use std::{
     time::Duration,
 };
 
-/// Columns of a terminal that does not say how many it has.
+use unicode_width::UnicodeWidthChar as _;
+
+/// Columns and rows of a terminal that does not say how many it has.
 const COLUMNS_USUAL: usize = 80;
+const ROWS_USUAL: usize = 24;
 /// Columns of a line where no terminal says how many it has, and the fewest that make sense.
 const WIDTH: usize = 100;
 const WIDTH_MIN: usize = 50;
+/// Columns beside a head below which words go under it.
+const ROOM_MIN: usize = 20;
+/// How far under it.
+const UNDER_HEAD: usize = 4;
 
 /// Columns of the terminal that standard output is; `None` when it is none, and nothing is cut.
 #[must_use]
@@ -23,11 +31,35 @@ pub(super) fn width() -> Option<usize> {
     Some(terminal_columns().unwrap_or(COLUMNS_USUAL))
 }
 
-/// Columns that the terminal of standard output says it has.
+/// How much a terminal shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) columns: usize,
+    pub(super) rows: usize,
+}
+
+/// The size of the terminal that standard output is.
 #[must_use]
-pub(super) fn terminal_columns() -> Option<usize> {
+pub(super) fn size() -> Size {
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
+    let rows = if rows == 0 { ROWS_USUAL } else { rows.into() };
+    Size { columns: terminal_columns().unwrap_or(COLUMNS_USUAL), rows }
+}
+
+/// Columns that the terminal of standard output says it has.
+fn terminal_columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Columns of a text on a terminal: two for a character of East Asian scripts and for a picture, none for a mark over others.
+#[must_use]
+pub(super) fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+fn columns_of(character: char) -> usize {
+    character.width().unwrap_or(0)
 }
 
 /// A line that is no wider than `width`; dots say that it was.
@@ -36,9 +68,10 @@ pub(super) fn fitted(line: &str, width: usize) -> Cow<'_, str> {
     let mut used = 0;
     let mut kept = 0;
     for (at, character) in line.char_indices() {
-        used += columns(character);
+        used += columns_of(character);
         if used > width {
-            return Cow::Owned(format!("{}...", line[..kept].trim_end()));
+            let dots = &"..."[..width.min(3)];
+            return Cow::Owned(format!("{}{dots}", line[..kept].trim_end()));
         }
         // Room for the dots.
         if used + 3 <= width {
@@ -48,25 +81,6 @@ pub(super) fn fitted(line: &str, width: usize) -> Cow<'_, str> {
     Cow::Borrowed(line)
 }
 
-/// Columns of a character on a terminal: two in East Asian scripts and for pictures, none for marks over others.
-fn columns(character: char) -> usize {
-    match u32::from(character) {
-        0x300..=0x36f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff | 0xfe20..=0xfe2f => 0,
-        0x1100..=0x115f
-        | 0x2e80..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1f64f
-        | 0x1f680..=0x1f6ff
-        | 0x1f900..=0x1faff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
-}
-
 /// Columns of a line: the terminal's, or what COLUMNS says.
 #[must_use]
 pub(super) fn line_width() -> usize {
@@ -74,31 +88,63 @@ pub(super) fn line_width() -> usize {
     terminal_columns().or_else(of_variable).unwrap_or(WIDTH).max(WIDTH_MIN)
 }
 
-/// Lines of at most so many characters, broken between words where there are any.
+/// Lines of at most so many columns: the head, and beside it the text, broken between words. A word that is too long for its
+/// place begins further to the left, and is broken where it is longer than a line.
 #[must_use]
-pub(super) fn wrapped(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut length = 0;
+pub(super) fn beside(head: &str, text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut margin = columns(head);
+    let mut lines = vec![Line { text: head.to_owned(), columns: margin, is_begun: false }];
+    if margin > 0 && margin + ROOM_MIN > width {
+        margin = UNDER_HEAD.min(width - 1);
+        lines.push(Line::indented(margin));
+    }
     for word in text.split(' ') {
-        let characters: Vec<char> = word.chars().collect();
-        if length > 0 && length + 1 + characters.len() > room {
-            lines.push(String::new());
-            length = 0;
+        let length = columns(word);
+        let last = lines.last().map_or(width, |line| line.columns + usize::from(line.is_begun));
+        let begins_anew = last + length > width
+            && lines.last().is_some_and(|line| line.is_begun || length > width - margin);
+        if begins_anew {
+            lines.push(Line::indented(margin.min(width.saturating_sub(length))));
+        } else if let Some(line) = lines.last_mut().filter(|line| line.is_begun) {
+            line.push(' ');
         }
-        if length > 0 {
-            lines.last_mut().into_iter().for_each(|line| line.push(' '));
-            length += 1;
-        }
-        for character in characters {
-            if length == room {
-                lines.push(String::new());
-                length = 0;
+        for character in word.chars() {
+            if lines.last().is_some_and(|line| line.columns + columns_of(character) > width) {
+                lines.push(Line::default());
             }
             lines.last_mut().into_iter().for_each(|line| line.push(character));
-            length += 1;
         }
+        // An empty word is a blank that somebody has written.
+        lines.last_mut().into_iter().for_each(|line| line.is_begun = true);
     }
-    lines
+    let is_first = |at: usize| at == 0;
+    let shown = lines.iter().enumerate();
+    let shown =
+        shown.filter(|(at, line)| line.is_begun || is_first(*at) && !head.trim().is_empty());
+    let shown: Vec<String> = shown.map(|(_, line)| line.text.trim_end().to_owned()).collect();
+    if shown.is_empty() { vec![String::new()] } else { shown }
+}
+
+/// A line that grows.
+#[derive(Debug, Default)]
+struct Line {
+    text: String,
+    columns: usize,
+    /// It has a word already.
+    is_begun: bool,
+}
+
+impl Line {
+    fn indented(margin: usize) -> Self {
+        Self { text: " ".repeat(margin), columns: margin, is_begun: false }
+    }
+
+    fn push(&mut self, character: char) {
+        self.text.push(character);
+        self.is_begun = true;
+        self.columns += columns_of(character);
+    }
 }
 
 /// `45 s`, `12 min`, `3 h`, `2 d`: the largest unit, for a column.
@@ -128,6 +174,77 @@ mod tests {
             ("", 1, ""),
         ] {
             assert_eq!(fitted(line, width), shown);
+        }
+    }
+
+    #[test]
+    fn words_stand_beside_their_head_and_what_is_too_long_for_there_is_whole_further_left() {
+        for (head, text, width, lines) in [
+            ("queue  ", "one two three four", 30, &["queue  one two three four"][..]),
+            (
+                "queue  ",
+                "one two three four five",
+                28,
+                &["queue  one two three four", "       five"],
+            ),
+            ("", "one two three", 7, &["one two", "three"]),
+            ("", "", 7, &[""]),
+            ("queue  ", "", 28, &["queue"]),
+            ("", "two  blanks", 20, &["two  blanks"]),
+            ("", "incomprehensible", 7, &["incompr", "ehensib", "le"]),
+            (
+                "the head  ",
+                "a long.address@example.net b",
+                31,
+                &["the head  a", "       long.address@example.net", "          b"],
+            ),
+            (
+                "the head  ",
+                "long.address@example.net",
+                30,
+                &["the head", "      long.address@example.net"],
+            ),
+            (
+                "a head that leaves no room ",
+                "for words",
+                30,
+                &["a head that leaves no room", "    for words"],
+            ),
+            (
+                "",
+                "\u{4e2d}\u{6587}\u{4e2d} e\u{301}e\u{301}",
+                6,
+                &["\u{4e2d}\u{6587}\u{4e2d}", "e\u{301}e\u{301}"],
+            ),
+        ] {
+            assert_eq!(beside(head, text, width), lines);
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_whatever_is_printed_and_nothing_is_lost() {
+        let words = [
+            "a",
+            "\u{4e2d}\u{6587}",
+            "e\u{301}",
+            "\u{1f600}\u{1f600}",
+            "long.address@example.net",
+            "",
+        ];
+        let text: String =
+            (0..40).map(|at| words[at * 7 % words.len()]).collect::<Vec<_>>().join(" ");
+        let letters = |text: &str| text.replace(' ', "");
+        for width in 2..60 {
+            for head in ["", "  ", "the head  ", "\u{4e2d}  "] {
+                let lines = beside(head, &text, width);
+                let widest = lines
+                    .iter()
+                    .skip(usize::from(columns(head) > width))
+                    .map(|line| columns(line))
+                    .max();
+                assert!(widest <= Some(width), "{width} {head:?}: {lines:#?}");
+                assert_eq!(letters(&lines.concat()), letters(&(head.to_owned() + &text)));
+            }
         }
     }
 

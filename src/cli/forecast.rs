@@ -1,11 +1,8 @@
 //! `pillarbox budget forecast`: the next 24 hours of the budget, hour by hour, with a bar for what leaves.
 
-use std::io::{self, Write};
+use std::io;
 
-use super::{
-    fitting,
-    screen::{Side, Table, count, local, when},
-};
+use super::screen::{Page, Side, Table, count, local, when};
 use crate::{
     admin::forecast::{BudgetForecast, Hour},
     clock::Timestamp,
@@ -17,7 +14,7 @@ const BAR_DEFAULT: usize = 30;
 /// Columns of the table beside the bar.
 const BESIDE: usize = 48;
 
-pub(super) fn print(out: &mut dyn Write, forecast: &BudgetForecast) -> io::Result<()> {
+pub(super) fn print(out: &mut dyn Page, forecast: &BudgetForecast) -> io::Result<()> {
     let now = forecast.now;
     for line in summary(forecast) {
         writeln!(out, "{line}")?;
@@ -26,8 +23,8 @@ pub(super) fn print(out: &mut dyn Write, forecast: &BudgetForecast) -> io::Resul
         return Ok(());
     }
     let most = forecast.hours.iter().map(|hour| hour.leaving).max().unwrap_or(0);
-    let columns = fitting::terminal_columns()
-        .map_or(BAR_DEFAULT, |columns| columns.saturating_sub(BESIDE).min(BAR_MAX));
+    let columns =
+        out.width().map_or(BAR_DEFAULT, |columns| columns.saturating_sub(BESIDE).min(BAR_MAX));
     let rows: Vec<[String; 6]> =
         forecast.hours.iter().map(|hour| row(*hour, now, most, columns)).collect();
     let mut table = Table::new([

@@ -3,17 +3,16 @@
 //! Rule: one request that costs the daemon nothing. The plain question is the supervisor's ("would a restart help?");
 //! what only a person can mend is told by --strict alone. Must not know how the daemon finds out.
 
-use std::io::Write;
-
 use clap::Args;
 
-use super::screen::{Form, json, phrase};
+use super::screen::{Form, Page, json};
 use crate::{
     admin::{
         client::{Client, ClientError},
         health::{Grade, Health},
     },
     exit::{Exit, Failure},
+    wording::phrase,
 };
 
 /// How much is asked.
@@ -41,7 +40,7 @@ impl Arguments {
 
 /// Asks, prints, and fails when the relay is not as well as that.
 pub(super) async fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     form: Form,
     grade: Grade,

@@ -2,13 +2,11 @@
 //!
 //! Rule: printed page by page, as the queue is. Must not know how long the history is kept.
 
-use std::io::Write;
-
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     queue::{self, Place, Wanted},
-    screen::{Form, clean},
+    screen::{Form, Page, clean},
 };
 use crate::{
     admin::{
@@ -94,7 +92,7 @@ impl From<Sort> for listing::Sort {
 
 /// Runs one command against the daemon.
 pub(super) async fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     command: Command,
     form: Form,

@@ -1,10 +1,10 @@
 //! `pillarbox log`: the level of the running daemon's log, which comes back by itself.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 
-use super::screen::{Form, json, when};
+use super::screen::{Form, Page, json, when};
 use crate::{
     admin::{client::Client, log::Log},
     exit::Failure,
@@ -39,7 +39,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     form: Form,
     arguments: &Arguments,

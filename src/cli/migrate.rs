@@ -12,13 +12,14 @@ mod ssmtp;
 
 use std::{
     fs,
-    io::{self, Read as _, Write},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
 
 use self::output::ConfigOutput;
+use super::screen::Page;
 use crate::{
     exit::{Exit, Failure},
     handbook, text,
@@ -68,7 +69,7 @@ impl Program {
 }
 
 /// Prints a relay.toml.
-pub(super) fn run(out: &mut dyn Write, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(out: &mut dyn Page, arguments: &Arguments) -> Result<(), Failure> {
     let file = arguments.file.clone().unwrap_or_else(|| arguments.from.usual_file().into());
     let text = read(&file).map_err(|error| {
         let exit = match error.kind() {

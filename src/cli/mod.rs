@@ -12,8 +12,10 @@ mod dead;
 mod doctor;
 mod fitting;
 mod forecast;
+mod full_screen;
 mod health;
 mod history;
+mod keyboard;
 mod log;
 mod migrate;
 mod moment;
@@ -34,6 +36,7 @@ mod status;
 mod store;
 mod trace;
 mod user;
+mod watch;
 
 use std::{
     ffi::OsString,
@@ -44,7 +47,7 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use self::screen::Output;
+use self::screen::{Output, Page, Sheet};
 use crate::{
     exit::{Exit, Failure},
     handbook, telemetry,
@@ -88,7 +91,12 @@ enum Command {
     /// code 0 when all is well, 1 when something fails, 69 when no daemon answers (the rest is checked all the same).
     Doctor(doctor::Arguments),
     /// Show on one screen what waits, why, until when, and what to do.
-    Status(remote::Arguments),
+    Status {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        asked: status::Arguments,
+    },
     /// Look at queued messages, retry them, or remove them.
     Queue {
         #[command(flatten)]
@@ -209,20 +217,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return invocation.run();
     }
     let arguments = arguments.into_iter().map(queue::as_word);
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let (arguments, is_for_programs) = match read(arguments) {
+        Ok(read) => read,
         Err(error) => return explain(&error),
     };
+    let width = fitting::width();
     // Buffered, because a list of 50,000 messages is many lines; the failure is told after the output.
     // Mail itself, and what is piped into a file, is nobody's words about it.
-    let stdout: Box<dyn Write> = match arguments.command {
+    let stdout: Box<dyn Write> = match &arguments.command {
         Command::Store { .. } | Command::Sandbox(_) => Box::new(Output::standard()),
-        Command::Queue { command: queue::Command::Cat(_), .. } if !queue::is_for_eyes() => {
+        // It moves the cursor, and cleans what it draws.
+        Command::Status { asked, .. } if asked.every().is_some() => Box::new(Output::standard()),
+        Command::Queue { command: queue::Command::Cat(_), .. } if width.is_none() => {
             Box::new(Output::standard())
         }
-        _ => Box::new(screen::Lines::new(Output::standard())),
+        // What is copied from the screen has the lines of its writer.
+        Command::Queue { command: queue::Command::Cat(_), .. } | Command::Migrate(_) => {
+            Box::new(screen::Lines::new(Output::standard(), None))
+        }
+        _ if is_for_programs => Box::new(screen::Lines::new(Output::standard(), None)),
+        _ => Box::new(screen::Lines::new(Output::standard(), width)),
     };
-    let mut out = BufWriter::new(stdout);
+    let mut out = Sheet { out: BufWriter::new(stdout), width };
     let result = dispatch(arguments, &mut out).and_then(|()| Ok(out.flush()?));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -238,7 +254,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+/// The arguments, and whether JSON is asked for.
+fn read(arguments: impl Iterator<Item = OsString>) -> Result<(Arguments, bool), clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    let arguments = <Arguments as clap::FromArgMatches>::from_arg_matches(&matches)?;
+    Ok((arguments, is_for_programs(&matches)))
+}
+
+fn is_for_programs(matches: &clap::ArgMatches) -> bool {
+    let json = matches.try_get_one::<bool>("json").ok().flatten();
+    json == Some(&true) || matches.subcommand().is_some_and(|(_, rest)| is_for_programs(rest))
+}
+
+fn dispatch(arguments: Arguments, out: &mut dyn Page) -> Result<(), Failure> {
     let config = arguments.config.as_deref();
     match arguments.command {
         Command::Setup(arguments) => setup::run(out, config, &arguments),
@@ -247,7 +275,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Check { account: true, .. } => check::account(config),
         Command::Check { json, .. } => check::run(out, config, json),
         Command::Doctor(arguments) => doctor::run(out, config, &arguments),
-        Command::Status(remote) => remote::run(out, config, &remote, remote::Question::Status),
+        Command::Status { remote, asked } => {
+            remote::run(out, config, &remote, remote::Question::Status(asked))
+        }
         Command::Queue { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Queue(command))
         }

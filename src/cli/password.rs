@@ -5,9 +5,10 @@
 
 use std::io::{self, IsTerminal as _, Read, Stdin, Write as _};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::LocalModes;
 use zeroize::Zeroizing;
 
+use super::keyboard::Keyboard;
 use crate::exit::{Exit, Failure};
 use crate::secret::Secret;
 
@@ -68,7 +69,7 @@ fn prompt(stdin: &Stdin, words: &str) -> Result<Zeroizing<String>, Failure> {
     let mut screen = io::stderr();
     let line = {
         // Before the words: whoever answers at once is not shown either.
-        let _unseen = Unseen::begin(stdin)?;
+        let _unseen = unseen(stdin)?;
         write!(screen, "{words}").and_then(|()| screen.flush())?;
         read_keys(stdin)
     };
@@ -128,31 +129,13 @@ fn read_line(stdin: &Stdin) -> Result<Zeroizing<String>, Failure> {
     text(&bytes)
 }
 
-/// While this lives, the terminal shows nothing of what is typed, and hands over every key.
-struct Unseen<'a> {
-    terminal: &'a Stdin,
-    before: Termios,
-}
-
-impl<'a> Unseen<'a> {
-    fn begin(terminal: &'a Stdin) -> Result<Self, Failure> {
-        let refused = |error: rustix::io::Errno| {
-            Failure::new(
-                Exit::Temporary,
-                format!("the terminal cannot hide the password ({error}); give it with --stdin"),
-            )
-        };
-        let before = tcgetattr(terminal).map_err(refused)?;
-        let mut unseen = before.clone();
-        unseen.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-        tcsetattr(terminal, OptionalActions::Drain, &unseen).map_err(refused)?;
-        Ok(Self { terminal, before })
-    }
-}
-
-impl Drop for Unseen<'_> {
-    fn drop(&mut self) {
-        // A terminal that has gone away needs no echo.
-        tcsetattr(self.terminal, OptionalActions::Now, &self.before).ok();
-    }
+/// While it lives, the terminal shows nothing of what is typed, and hands over every key.
+fn unseen(terminal: &Stdin) -> Result<Keyboard<'_>, Failure> {
+    let modes = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+    Keyboard::without(terminal, modes).map_err(|error| {
+        Failure::new(
+            Exit::Temporary,
+            format!("the terminal cannot hide the password ({error}); give it with --stdin"),
+        )
+    })
 }

@@ -1,12 +1,12 @@
 //! `pillarbox pause`: nothing is sent for a while, and mail is taken all the same.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{
     moment,
-    screen::{Form, clean, json, when},
+    screen::{Form, Page, clean, json, when},
 };
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure};
 
@@ -34,7 +34,7 @@ fn span(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     form: Form,
     arguments: &Arguments,

@@ -12,12 +12,9 @@ mod show;
 mod state;
 mod verbs;
 
-use std::io::Write;
-
 use clap::Subcommand;
 
 pub(super) use self::{
-    cat::is_for_eyes,
     list::{List, PAGE, Wanted, print_wanted},
     query::{as_word, read as search_of},
     selection::{Chosen, Selection},
@@ -25,7 +22,7 @@ pub(super) use self::{
     state::State,
     verbs::{Deed, Verb, for_each},
 };
-use super::screen::Form;
+use super::screen::{Form, Page};
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId};
 
 /// What to do with the queue.
@@ -66,7 +63,7 @@ pub(crate) enum Command {
 
 /// Runs one command against the daemon.
 pub(super) async fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     command: Command,
     form: Form,

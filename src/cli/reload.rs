@@ -1,14 +1,14 @@
 //! `pillarbox reload`: the running daemon reads its configuration anew.
 
-use std::io::{self, Write};
+use std::io;
 
-use super::screen::{Form, json};
+use super::screen::{Form, Page, json};
 use crate::{
     admin::{client::Client, reload::Reload},
     exit::Failure,
 };
 
-pub(super) async fn run(out: &mut dyn Write, client: &Client, form: Form) -> Result<(), Failure> {
+pub(super) async fn run(out: &mut dyn Page, client: &Client, form: Form) -> Result<(), Failure> {
     let reload = client.reload().await?;
     match form {
         Form::Json => json(out, &reload)?,
@@ -17,7 +17,7 @@ pub(super) async fn run(out: &mut dyn Write, client: &Client, form: Form) -> Res
     Ok(())
 }
 
-fn print(out: &mut dyn Write, Reload { applied, at_a_start }: &Reload) -> io::Result<()> {
+fn print(out: &mut dyn Page, Reload { applied, at_a_start }: &Reload) -> io::Result<()> {
     match applied.as_slice() {
         [] if at_a_start.is_empty() => writeln!(out, "The configuration has not changed.")?,
         [] => {}

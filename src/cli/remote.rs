@@ -4,7 +4,7 @@
 //! unless it was named with --config. Must not know what is asked.
 
 use std::{
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::{
     alert, clients, dead, forecast, health, history, log, pause, queue, reload,
     runtime::Runtime,
-    screen::{Form, json},
-    status, trace,
+    screen::{Form, Page, json},
+    status, trace, watch,
 };
 use crate::{
     admin::{
@@ -43,8 +43,8 @@ pub(super) struct Arguments {
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// One screen.
-    Status,
+    /// One screen, once or again and again.
+    Status(status::Arguments),
     /// The queue.
     Queue(queue::Command),
     /// Dead letters.
@@ -75,7 +75,7 @@ pub(super) enum Question {
 
 /// Asks, and prints the answer.
 pub(super) fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     config: Option<&Path>,
     arguments: &Arguments,
     question: Question,
@@ -98,14 +98,17 @@ pub(super) fn with_client(
 }
 
 async fn ask(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     form: Form,
     question: Question,
 ) -> Result<(), Failure> {
     let now = SystemClock::new().wall();
     match question {
-        Question::Status => show(out, form, &client.status().await?, status::print)?,
+        Question::Status(asked) => match asked.every() {
+            Some(every) => watch::run(out, client, form, every).await?,
+            None => show(out, form, &client.status().await?, status::print)?,
+        },
         Question::Budget => show(out, form, &client.budget().await?, status::print_budget)?,
         Question::BudgetForecast => {
             show(out, form, &client.budget_forecast().await?, forecast::print)?;
@@ -135,10 +138,10 @@ async fn ask(
 }
 
 fn show<T: Serialize>(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     form: Form,
     answer: &T,
-    print: fn(&mut dyn Write, &T) -> io::Result<()>,
+    print: fn(&mut dyn Page, &T) -> io::Result<()>,
 ) -> io::Result<()> {
     match form {
         Form::Json => json(out, answer),

@@ -8,7 +8,7 @@ use std::{
     env,
     ffi::OsString,
     fs::{self, File, TryLockError},
-    io::{self, Write},
+    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,8 +19,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
+    fitting::{self, beside, line_width},
     run::{Signals, open_store},
     runtime::Runtime,
+    screen::Page,
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
@@ -96,7 +98,7 @@ pub(super) struct Arguments {
 
 /// Runs until a signal stops it.
 pub(super) fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     config: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -250,7 +252,7 @@ fn settings_or_defaults(config: Option<&Path>) -> Result<Settings, Failure> {
 }
 
 async fn serve(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     config: Option<&Path>,
     arguments: &Arguments,
     scenario: Option<&Scenario>,
@@ -297,7 +299,7 @@ fn password(scenario: Option<&Scenario>) -> &'static str {
 
 /// Prints the addresses and serves until a signal comes.
 async fn serve_upstream_only(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     arguments: &Arguments,
     scenario: Option<&Scenario>,
     sandbox: Sandbox,
@@ -480,20 +482,24 @@ fn program(called: Option<OsString>) -> String {
 
 /// What will happen, and what to look at.
 fn announcement(scenario: &Scenario) -> String {
-    let block = |text: &str| wrapped(text, WIDTH - INDENT.len()).join(&format!("\n{INDENT}"));
+    let width = line_width().min(WIDTH);
+    let block = |head: &str, text: &str| beside(head, text, width).join("\n");
     format!(
-        "\nScenario {}: {}\n\n  what happens    {}\n  watch for       {}\n",
-        scenario.name,
-        scenario.shows,
-        block(scenario.happens),
-        block(scenario.watch)
+        "\n{}\n\n{}\n{}\n",
+        block("", &format!("Scenario {}: {}", scenario.name, scenario.shows)),
+        block("  what happens    ", scenario.happens),
+        block("  watch for       ", scenario.watch)
     )
 }
 
 /// Every scenario in a line.
 pub(super) fn list() -> String {
-    let width = SCENARIOS.iter().map(|scenario| scenario.name.len()).max().unwrap_or(0);
-    let line = |scenario: &Scenario| format!("  {:<width$}  {}\n", scenario.name, scenario.shows);
+    let longest = SCENARIOS.iter().map(|scenario| scenario.name.len()).max().unwrap_or(0);
+    let width = fitting::width().unwrap_or(usize::MAX);
+    let line = |scenario: &Scenario| {
+        let head = format!("  {:<longest$}  ", scenario.name);
+        beside(&head, scenario.shows, width).join("\n") + "\n"
+    };
     let lines: String = SCENARIOS.iter().map(line).collect();
     format!("Scenarios of the sandbox (pillarbox sandbox --scenario NAME):\n\n{lines}")
 }
@@ -515,29 +521,8 @@ pub(super) fn find(name: &str) -> Result<&'static Scenario, Failure> {
     })
 }
 
-/// The words in lines of at most so many characters, where the words allow it.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let fits =
-            lines.last().is_none_or(|line| line.is_empty() || line.len() + 1 + word.len() <= width);
-        if !fits {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
-/// Characters of a line on a small screen.
+/// Columns beyond which a line of several sentences is hard to read.
 const WIDTH: usize = 110;
-/// The column of the facts.
-const INDENT: &str = "                  ";
 /// Letters that may be wrong in a name for a suggestion.
 const TYPOS_MAX: usize = 3;
 
@@ -572,13 +557,6 @@ mod tests {
         assert_eq!(admin_socket(Some(named), directory), Path::new("/run/admin.sock"));
         assert_eq!(admin_socket(Some(OsString::new()), directory), directory.join("admin.sock"));
         assert_eq!(admin_socket(None, directory), directory.join("admin.sock"));
-    }
-
-    #[test]
-    fn long_sentences_are_broken_between_words() {
-        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrapped("incomprehensible", 7), ["incomprehensible"]);
-        assert_eq!(wrapped("", 7), [""]);
     }
 
     #[test]

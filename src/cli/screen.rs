@@ -4,16 +4,57 @@
 
 use std::io::{self, Stdout, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
+use super::fitting::{beside, columns};
 pub(super) use crate::quantities::{
     count, local, local_as_mailq, local_in_full, relative, size, span, when,
 };
 use crate::text;
-pub(super) use crate::wording::phrase;
 
 /// Between two columns.
 const GAP: &str = "  ";
+/// Before the further lines of a row that does not fit into one.
+const FURTHER: &str = "    ";
+/// Octets of a line that are held until its end is known.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Where text for people goes.
+pub(super) trait Page: Write {
+    /// Columns of the terminal; `None` where it is none, and nothing is broken or cut.
+    fn width(&self) -> Option<usize>;
+}
+
+/// Off a terminal.
+impl Page for Vec<u8> {
+    fn width(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// Anything that is written to, with the columns that it has.
+#[derive(Debug)]
+pub(super) struct Sheet<W> {
+    pub(super) out: W,
+    pub(super) width: Option<usize>,
+}
+
+impl<W: Write> Write for Sheet<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl<W: Write> Page for Sheet<W> {
+    fn width(&self) -> Option<usize> {
+        self.width
+    }
+}
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +74,14 @@ pub(super) enum Side {
     Right,
 }
 
-/// A table that is printed page by page: columns only ever grow, so that pages line up.
+/// A table that is printed page by page: columns only ever grow, so that pages line up. On a terminal that is too narrow for
+/// all of its columns a row goes on below, where the other columns line up.
 #[derive(Debug)]
 pub(super) struct Table<const COLUMNS: usize> {
     columns: [(&'static str, Side); COLUMNS],
     widths: [usize; COLUMNS],
-    header_is_due: bool,
+    /// The first column of each line of a row, as the titles were printed last.
+    begins: Vec<usize>,
 }
 
 impl<const COLUMNS: usize> Table<COLUMNS> {
@@ -46,49 +89,92 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     #[must_use]
     pub(super) fn new(columns: [(&'static str, Side); COLUMNS]) -> Self {
         let widths = columns.map(|(title, _)| title.chars().count());
-        Self { columns, widths, header_is_due: true }
+        Self { columns, widths, begins: Vec::new() }
     }
 
-    /// Prints rows; the titles come before the first ones.
+    /// Prints rows; the titles come before the first ones, and again where the columns stand in other lines than before.
     pub(super) fn print(
         &mut self,
-        out: &mut dyn Write,
+        out: &mut dyn Page,
         rows: &[[String; COLUMNS]],
     ) -> io::Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         for row in rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(clean(cell).chars().count());
+                *width = (*width).max(columns(&clean(cell)));
             }
         }
-        if std::mem::take(&mut self.header_is_due) && !rows.is_empty() {
-            self.line(out, &self.columns.map(|(title, _)| title.to_owned()))?;
+        let begins = self.divided(out.width().unwrap_or(usize::MAX));
+        if begins != self.begins {
+            self.begins = begins;
+            self.row(out, &self.columns.map(|(title, _)| title.to_owned()))?;
         }
-        rows.iter().try_for_each(|row| self.line(out, row))
+        rows.iter().try_for_each(|row| self.row(out, row))
     }
 
-    fn line(&self, out: &mut dyn Write, cells: &[String; COLUMNS]) -> io::Result<()> {
-        let mut line = String::new();
-        for ((cell, width), (_, side)) in cells.iter().zip(self.widths).zip(self.columns) {
-            let cell = clean(cell);
-            match side {
-                Side::Left => line += &format!("{cell:<width$}"),
-                Side::Right => line += &format!("{cell:>width$}"),
+    /// The first column of each line, so that a line has as many as fit.
+    fn divided(&self, width: usize) -> Vec<usize> {
+        let (mut begins, mut used) = (vec![0], 0);
+        for (at, column) in self.widths.iter().enumerate() {
+            let gap = if used == 0 { 0 } else { GAP.len() };
+            if at > 0 && used + gap + column > width {
+                begins.push(at);
+                used = FURTHER.len() + column;
+            } else {
+                used += gap + column;
             }
-            line += GAP;
         }
-        writeln!(out, "{}", line.trim_end())
+        begins
+    }
+
+    fn row(&self, out: &mut dyn Page, cells: &[String; COLUMNS]) -> io::Result<()> {
+        let ends = self.begins.iter().skip(1).copied().chain([COLUMNS]);
+        for (begin, end) in self.begins.iter().copied().zip(ends) {
+            let mut line = String::new();
+            let cells = cells.iter().zip(self.widths).zip(self.columns);
+            for ((cell, width), (_, side)) in cells.skip(begin).take(end - begin) {
+                let cell = clean(cell);
+                let blanks = " ".repeat(width.saturating_sub(columns(&cell)));
+                match side {
+                    Side::Left => line += &(cell + &blanks),
+                    Side::Right => line += &(blanks + &cell),
+                }
+                line += GAP;
+            }
+            let line = line.trim_end();
+            match (begin, line) {
+                (0, line) => paragraph(out, "", line)?,
+                (_, "") => {}
+                (_, line) => paragraph(out, FURTHER, line)?,
+            }
+        }
+        Ok(())
     }
 }
 
 /// Prints `label` in a column of its own and `lines` beside it.
-pub(super) fn labelled(out: &mut dyn Write, label: &str, lines: &[String]) -> io::Result<()> {
+pub(super) fn labelled(out: &mut dyn Page, label: &str, lines: &[String]) -> io::Result<()> {
     let labels = std::iter::once(label).chain(std::iter::repeat(""));
-    labels.zip(lines).try_for_each(|(label, line)| writeln!(out, "{label:<11} {}", clean(line)))
+    labels
+        .zip(lines)
+        .try_for_each(|(label, line)| paragraph(out, &format!("{label:<11} "), &clean(line)))
 }
 
 /// Prints every label that has lines.
-pub(super) fn labelled_all(out: &mut dyn Write, all: &[(&str, Vec<String>)]) -> io::Result<()> {
+pub(super) fn labelled_all(out: &mut dyn Page, all: &[(&str, Vec<String>)]) -> io::Result<()> {
     all.iter().try_for_each(|(label, lines)| labelled(out, label, lines))
+}
+
+/// Prints a head and a line beside it, which is broken where the terminal is narrower.
+fn paragraph(out: &mut dyn Page, head: &str, line: &str) -> io::Result<()> {
+    match out.width() {
+        None => writeln!(out, "{head}{line}"),
+        Some(width) => {
+            beside(head, line, width).iter().try_for_each(|line| writeln!(out, "{line}"))
+        }
+    }
 }
 
 /// Prints one JSON document.
@@ -103,17 +189,47 @@ pub(super) fn clean(text: &str) -> String {
     text::printable(text).into_owned()
 }
 
-/// Lines for a terminal, whoever has written them: what [`text::printable`] writes out never passes.
+/// Lines for a terminal, whoever has written them: what [`text::printable`] writes out never passes, and a line that is
+/// wider than the terminal is broken between words.
 #[derive(Debug)]
 pub(super) struct Lines<W: Write> {
     out: W,
+    width: Option<usize>,
     /// The beginning of a character.
     begun: Vec<u8>,
+    /// The beginning of a line, where there is a width.
+    line: String,
 }
 
 impl<W: Write> Lines<W> {
-    pub(super) fn new(out: W) -> Self {
-        Self { out, begun: Vec::new() }
+    pub(super) fn new(out: W, width: Option<usize>) -> Self {
+        Self { out, width, begun: Vec::new(), line: String::new() }
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        let text = text::printable_lines(text);
+        let Some(width) = self.width else { return self.out.write_all(text.as_bytes()) };
+        for piece in text.split_inclusive('\n') {
+            self.line += piece;
+            if let Some(line) = self.line.strip_suffix('\n') {
+                let rest = line.trim_start_matches(' ');
+                let (blanks, _) = line.split_at(line.len() - rest.len());
+                for line in beside(blanks, rest, width) {
+                    writeln!(self.out, "{line}")?;
+                }
+                self.line.clear();
+            } else if self.line.len() > LINE_BYTES_MAX {
+                self.rest()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What has no end yet.
+    fn rest(&mut self) -> io::Result<()> {
+        self.out.write_all(self.line.as_bytes())?;
+        self.line.clear();
+        Ok(())
     }
 }
 
@@ -125,18 +241,17 @@ impl<W: Write> Write for Lines<W> {
         loop {
             match std::str::from_utf8(rest) {
                 Ok(text) => {
-                    self.out.write_all(text::printable_lines(text).as_bytes())?;
+                    self.text(text)?;
                     return Ok(bytes.len());
                 }
                 Err(error) => {
                     let (text, behind) = rest.split_at(error.valid_up_to());
-                    let text = String::from_utf8_lossy(text);
-                    self.out.write_all(text::printable_lines(&text).as_bytes())?;
+                    self.text(&String::from_utf8_lossy(text))?;
                     let Some(wrong) = error.error_len() else {
                         self.begun = behind.to_vec();
                         return Ok(bytes.len());
                     };
-                    self.out.write_all("\u{fffd}".as_bytes())?;
+                    self.text("\u{fffd}")?;
                     rest = &behind[wrong..];
                 }
             }
@@ -144,8 +259,17 @@ impl<W: Write> Write for Lines<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.rest()?;
         self.out.flush()
     }
+}
+
+/// Whether anybody still reads what is printed: a pipe whose reader has gone says so.
+pub(super) fn is_read() -> bool {
+    let stdout = io::stdout();
+    let mut end = [PollFd::new(&stdout, PollFlags::empty())];
+    let polled = poll(&mut end, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_err() || !end[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Where a command prints.
@@ -211,7 +335,7 @@ mod tests {
     #[test]
     fn a_reply_cannot_steer_the_terminal() {
         assert_eq!(clean("550 \u{1b}[2Jno\r\n"), "550 \\u{1b}[2Jno\\u{d}\\u{a}");
-        let mut out = Lines::new(Vec::new());
+        let mut out = Lines::new(Vec::new(), None);
         for part in
             ["550 \u{202e}no".as_bytes(), b"\n\xc3", b"\xbc \xff\x1b[2J", "\u{e0041}".as_bytes()]
         {

@@ -4,7 +4,7 @@
 //! recipient of the budget like any other. Must not know how a message is handed over or relayed.
 
 use std::{
-    io::{self, Cursor, Write},
+    io::{self, Cursor},
     path::Path,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use clap::Args;
 use super::{
     remote,
     runtime::Runtime,
-    screen::{clean, json, span},
+    screen::{Page, clean, json, span},
 };
 use crate::{
     admin::{
@@ -71,7 +71,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     config: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -110,11 +110,7 @@ pub(super) fn hand_over_to(config: Option<&Path>, to: &str) -> Result<QueueId, F
 }
 
 /// Shows each of its stages, as `--wait` does.
-pub(super) fn watch(
-    out: &mut dyn Write,
-    config: Option<&Path>,
-    id: QueueId,
-) -> Result<(), Failure> {
+pub(super) fn watch(out: &mut dyn Page, config: Option<&Path>, id: QueueId) -> Result<(), Failure> {
     let arguments = Arguments::to(Vec::new(), remote::Arguments::default());
     let runtime = Runtime::of_a_question()?;
     remote::with_client(config, &arguments.remote, |client| {
@@ -207,7 +203,7 @@ fn message(host: &str, recipients: &[String]) -> String {
 
 /// Prints what has changed at each look.
 async fn follow(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     arguments: &Arguments,
     id: QueueId,

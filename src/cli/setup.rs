@@ -21,7 +21,7 @@ mod service;
 mod terminal;
 
 use std::{
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -34,7 +34,7 @@ use self::{
     given::{Flags, Given},
     terminal::Terminal,
 };
-use super::screen::json;
+use super::screen::{Page, Sheet, json};
 use crate::{daemon, exit::Failure};
 
 /// The answers that are given at once, and how it is done.
@@ -71,7 +71,7 @@ pub(super) struct Arguments {
 
 /// Sets up.
 pub(super) fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     config: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -92,7 +92,7 @@ pub(super) fn run(
         None => Given::by_flags(&arguments.flags)?,
     };
     if arguments.json {
-        let mut nowhere = io::sink();
+        let mut nowhere = Sheet { out: io::sink(), width: None };
         let mut setup = Setup::new(&mut nowhere, Box::new(Silent { yes: arguments.yes }), wishes)?;
         let result = whole(&mut setup, given);
         if let Err(failure) = &result {

@@ -2,9 +2,11 @@
 //!
 //! Rule: prints what `wording/` says.
 
-use std::io::{self, Write};
+use std::{io, ops::RangeInclusive, time::Duration};
 
-use super::screen::{clean, labelled_all, when};
+use clap::Args;
+
+use super::screen::{Page, clean, labelled_all, when};
 use crate::{
     admin::api::{Account, Budget, Departure, Status},
     clock::Timestamp,
@@ -12,20 +14,47 @@ use crate::{
     wording::status,
 };
 
+/// Seconds between two looks that can be asked for: fewer show nothing more, and after an hour nobody watches.
+const SECONDS: RangeInclusive<u64> = 1..=3_600;
+
+/// How the screen is shown.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub(super) struct Arguments {
+    /// Show it again and again, every 2 s or so many seconds (1 to 3600), until q or Ctrl-C: exit code 0. A daemon that
+    /// goes away is waited for.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(SECONDS)
+    )]
+    watch: Option<u64>,
+}
+
+impl Arguments {
+    /// Between two looks, where there is more than one.
+    pub(super) fn every(self) -> Option<Duration> {
+        self.watch.map(Duration::from_secs)
+    }
+}
+
 /// Prints the screen.
-pub(super) fn print(out: &mut dyn Write, state: &Status) -> io::Result<()> {
+pub(super) fn print(out: &mut dyn Page, state: &Status) -> io::Result<()> {
     writeln!(out, "{}", status::title(state))?;
     labelled_all(out, &status::lines(state))
 }
 
 /// Prints the budget.
-pub(super) fn print_budget(out: &mut dyn Write, budget: &Budget) -> io::Result<()> {
+pub(super) fn print_budget(out: &mut dyn Page, budget: &Budget) -> io::Result<()> {
     labelled_all(out, &status::budget_lines(budget))
 }
 
 /// Prints the account after the order, and when mail really leaves: an open account is not all it takes.
 pub(super) fn print_resumed(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     account: &Account,
     departure: &Departure,
     now: Timestamp,

@@ -8,14 +8,12 @@ mod export;
 mod import;
 mod mailbox;
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use crate::{
+    cli::screen::Page,
     exit::{Exit, Failure},
     queue::{inspection::InspectionError, options::Options, recovery::QueueOpenError},
     settings,
@@ -46,7 +44,7 @@ pub(super) enum Command {
 
 /// Does it.
 pub(super) fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     config: Option<&Path>,
     arguments: Arguments,
     command: Command,

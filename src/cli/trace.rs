@@ -1,10 +1,10 @@
 //! `pillarbox trace`: what the relay and a client, or the relay and its upstream, say to each other as it happens.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 
-use super::screen::{Form, clean, count, span};
+use super::screen::{self, Form, Page, clean, count, span};
 use crate::{
     admin::{
         client::Client,
@@ -47,7 +47,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     form: Form,
     arguments: &Arguments,
@@ -72,13 +72,16 @@ pub(super) async fn run(
                 line.clear();
             }
         }
-        // Whoever watches is to see it now.
+        // Whoever watches is to see it now; when he has gone, nothing more is asked of the daemon.
         out.flush()?;
+        if !screen::is_read() {
+            break;
+        }
     }
     Ok(())
 }
 
-fn print(out: &mut dyn Write, form: Form, line: &[u8]) -> Result<(), Failure> {
+fn print(out: &mut dyn Page, form: Form, line: &[u8]) -> Result<(), Failure> {
     if line.is_empty() {
         return Ok(());
     }

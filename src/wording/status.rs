@@ -18,6 +18,8 @@ use crate::{
 
 /// Checks of the last diagnosis that are named.
 const CHECKS_SHOWN: usize = 3;
+/// A count of the queue that is so old says so.
+const COUNT_IS_OLD: Duration = Duration::from_secs(10);
 /// Errors of the upstream on the screen; --json has all that are kept.
 const ERRORS_SHOWN: usize = 3;
 
@@ -179,8 +181,11 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
     let states = states.iter().filter(|(number, _)| *number > 0);
     let states: Vec<String> = states.map(|(number, state)| format!("{number} {state}")).collect();
     let part = if queue.partial { " (counted in part)" } else { "" };
+    let counted = queue.counted_at.filter(|at| now.since(*at) >= COUNT_IS_OLD);
+    let counted =
+        counted.map_or_else(String::new, |at| format!(" (counted {})", relative(at, now)));
     let mut lines = vec![format!(
-        "{}, {}; recipients: {}{part}",
+        "{}, {}; recipients: {}{part}{counted}",
         count(queue.messages, "message"),
         size(queue.bytes),
         if states.is_empty() { "none".to_owned() } else { states.join(", ") },

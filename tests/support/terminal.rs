@@ -14,6 +14,7 @@ use std::{
 
 use rustix::{
     fs::{Mode, OFlags},
+    process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
@@ -87,6 +88,19 @@ impl AtTerminal {
     /// Presses keys.
     pub(crate) fn press(&mut self, keys: &str) {
         self.hands.write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Makes the terminal larger or smaller, and tells the program.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.hands, size).expect("it has a size");
+        self.signal(Signal::WINCH);
+    }
+
+    /// Sends a signal to the program.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("an id");
+        kill_process(id, signal).expect("the signal is sent");
     }
 
     /// The process id.

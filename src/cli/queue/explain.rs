@@ -2,7 +2,7 @@
 //!
 //! Rule: it says nothing of its own; what decides is asked of the daemon. Must not know how a forecast is made.
 
-use std::io::{self, Write};
+use std::io;
 
 use crate::{
     admin::{
@@ -10,14 +10,14 @@ use crate::{
         client::Client,
         forecast::Explained,
     },
-    cli::screen::{Form, count, json, labelled, when},
+    cli::screen::{Form, Page, count, json, labelled, when},
     exit::Failure,
     queue::id::QueueId,
     wording::message::{client_of, long, sender},
 };
 
 pub(super) async fn explain(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     id: QueueId,
     form: Form,
@@ -30,7 +30,7 @@ pub(super) async fn explain(
     Ok(())
 }
 
-fn print(out: &mut dyn Write, explained: &Explained) -> io::Result<()> {
+fn print(out: &mut dyn Page, explained: &Explained) -> io::Result<()> {
     let (message, now) = (&explained.message, explained.now);
     labelled(out, "id", &[message.id.to_string()])?;
     labelled(out, "from", &[sender(message).to_owned()])?;

@@ -3,8 +3,6 @@
 //! Rule: any number of messages is printed while it is read, never held in memory. On a terminal a message takes two lines
 //! that fit it; elsewhere one line, of which nothing is cut.
 
-use std::io::Write;
-
 use clap::Args;
 
 use super::{query, state::State};
@@ -16,8 +14,8 @@ use crate::{
         listing::{Of, Sort},
     },
     cli::{
-        fitting::{self, age, fitted},
-        screen::{self, Form, Side, Table, clean, count, local_in_full},
+        fitting::{age, fitted},
+        screen::{self, Form, Page, Side, Table, clean, count, local_in_full},
     },
     clock::Timestamp,
     exit::Failure,
@@ -101,7 +99,7 @@ pub(crate) struct Wanted {
 }
 
 pub(super) async fn print_list(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     list: &List,
     form: Form,
@@ -111,7 +109,7 @@ pub(super) async fn print_list(
 }
 
 pub(crate) async fn print_wanted(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     wanted: &Wanted,
     form: Form,
@@ -127,7 +125,7 @@ pub(crate) async fn print_wanted(
         };
     }
     let mut left = wanted.limit.unwrap_or(usize::MAX);
-    let mut listing = Listing::new(form, fitting::width());
+    let mut listing = Listing::new(form, out.width());
     let mut walk = client.walk(of, wanted.after).of(search.clone(), wanted.sort);
     while left > 0 {
         let Some(messages) = walk.page(left.min(PAGE)).await? else { break };
@@ -162,7 +160,7 @@ impl Listing {
 
     pub(super) fn page(
         &mut self,
-        out: &mut dyn Write,
+        out: &mut dyn Page,
         messages: &[Message],
         now: Timestamp,
     ) -> std::io::Result<()> {
@@ -188,7 +186,7 @@ impl Listing {
     /// Two lines that fit a terminal.
     fn lines(
         &mut self,
-        out: &mut dyn Write,
+        out: &mut dyn Page,
         message: &Message,
         width: usize,
         now: Timestamp,
@@ -211,7 +209,7 @@ impl Listing {
     }
 
     /// Ends a list that nothing else is said of, and says how many messages it had.
-    pub(super) fn finish(self, out: &mut dyn Write, next: Option<QueueId>) -> std::io::Result<u64> {
+    pub(super) fn finish(self, out: &mut dyn Page, next: Option<QueueId>) -> std::io::Result<u64> {
         if self.form == Form::Json {
             let begin = if self.printed == 0 { "{\"messages\":[" } else { "" };
             writeln!(out, "{begin}\n],\"next\":{}}}", serde_json::json!(next))?;
@@ -222,7 +220,7 @@ impl Listing {
     /// Ends the list; `next` is where it goes on when there is more.
     fn end(
         self,
-        out: &mut dyn Write,
+        out: &mut dyn Page,
         wanted: &Wanted,
         next: Option<QueueId>,
     ) -> std::io::Result<()> {
@@ -282,7 +280,7 @@ fn row(message: &Message, now: Timestamp) -> [String; 6] {
 
 /// Prints what was counted.
 fn print_counts(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     counts: &Counts,
     by: CountBy,
     now: Timestamp,

@@ -1,10 +1,8 @@
 //! `pillarbox queue show`: a message with everything that is known of it.
 
-use std::io::Write;
-
 use crate::{
     admin::client::Client,
-    cli::screen::{self, Form, labelled_all},
+    cli::screen::{self, Form, Page, labelled_all},
     clock::Timestamp,
     exit::Failure,
     queue::id::QueueId,
@@ -21,7 +19,7 @@ pub(crate) enum Place {
 }
 
 pub(crate) async fn show(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     place: Place,
     ids: &[QueueId],

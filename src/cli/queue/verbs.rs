@@ -2,8 +2,6 @@
 //!
 //! Rule: one that cannot be handled does not keep the others from it, and the last line says how many were.
 
-use std::io::Write;
-
 use super::{
     confirmation,
     list::{Listing, PAGE},
@@ -17,9 +15,8 @@ use crate::{
         listing::Of,
     },
     cli::{
-        fitting,
         progress::Progress,
-        screen::{Form, clean, count, when},
+        screen::{Form, Page, clean, count, when},
     },
     clock::{Clock as _, SystemClock, Timestamp},
     exit::Failure,
@@ -46,7 +43,7 @@ impl From<Verb> for Deed {
 
 /// Does it to every chosen message, goes on after a refusal, and fails with the last one.
 pub(crate) async fn for_each(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     chosen: Chosen,
     form: Form,
@@ -106,13 +103,13 @@ async fn confirmed(client: &Client, search: &Search) -> Result<Option<QueueId>, 
 
 /// Shows the messages that are meant, as a list does.
 async fn show_chosen(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     client: &Client,
     chosen: Chosen,
     form: Form,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let mut listing = Listing::new(form, fitting::width());
+    let mut listing = Listing::new(form, out.width());
     let messages = match chosen {
         Chosen::Ids(ids, state) => {
             for id in ids {
@@ -200,7 +197,7 @@ struct Tally {
 impl Tally {
     fn note(
         &mut self,
-        out: &mut dyn Write,
+        out: &mut dyn Page,
         id: QueueId,
         result: Result<Done, ClientError>,
     ) -> Result<(), Failure> {
@@ -244,7 +241,7 @@ impl Tally {
         Ok(())
     }
 
-    fn end(self, out: &mut dyn Write, summary: Summary) -> Result<(), Failure> {
+    fn end(self, out: &mut dyn Page, summary: Summary) -> Result<(), Failure> {
         if summary == Summary::With && self.form == Form::Text {
             let messages = count(self.done, "message");
             match (self.verb, &self.waits) {

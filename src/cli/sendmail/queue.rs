@@ -13,9 +13,10 @@ use super::mailq::Mailq;
 use crate::{
     admin::client::{Client, ClientError},
     cli::{
+        fitting,
         queue::{self, Chosen, PAGE, Verb},
         runtime::Runtime,
-        screen::{Form, Lines, Output, count},
+        screen::{Form, Lines, Output, Sheet, count},
     },
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
@@ -33,7 +34,7 @@ const NOT_ALLOWED: &str = "only root and the group that owns the admin socket ma
 /// Prints the queue.
 pub(super) fn show(source: &Source) -> Result<(), Failure> {
     let client = client(source);
-    let mut out = BufWriter::new(Lines::new(Output::standard()));
+    let mut out = BufWriter::new(Lines::new(Output::standard(), fitting::width()));
     let result = block_on(async {
         let (mut list, mut walk) = (Mailq::default(), client.queue(None));
         let now = SystemClock::new().wall();
@@ -83,11 +84,15 @@ fn waiting_files(source: &Source) -> Option<String> {
 pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<(), Failure> {
     let client = client(source);
     let Some(id) = id else {
-        let mut out: Box<dyn Write> =
-            if verbose { Box::new(Lines::new(Output::standard())) } else { Box::new(io::sink()) };
+        let width = fitting::width();
+        let out: Box<dyn Write> = match verbose {
+            true => Box::new(Lines::new(Output::standard(), width)),
+            false => Box::new(io::sink()),
+        };
+        let mut out = Sheet { out, width };
         let everything = Chosen::Found(Search::default());
         let result = block_on(queue::for_each(
-            &mut *out,
+            &mut out,
             &client,
             everything,
             Form::Text,

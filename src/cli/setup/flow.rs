@@ -5,7 +5,6 @@
 
 use std::{
     fs::File,
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     careful_file,
-    cli::fitting::line_width,
+    cli::{fitting::line_width, screen::Page},
     delivery,
     exit::{Exit, Failure},
     secret::Secret,
@@ -47,7 +46,7 @@ pub(super) struct Wishes {
 
 /// One call.
 pub(super) struct Setup<'a> {
-    pub(super) out: &'a mut dyn Write,
+    pub(super) out: &'a mut dyn Page,
     pub(super) front: Box<dyn Front>,
     pub(super) wishes: Wishes,
     pub(super) found: Found,
@@ -98,7 +97,7 @@ fn password_checked(password: &Secret, found: &Found) -> Result<Secret, String> 
 
 impl<'a> Setup<'a> {
     pub(super) fn new(
-        out: &'a mut dyn Write,
+        out: &'a mut dyn Page,
         front: Box<dyn Front>,
         wishes: Wishes,
     ) -> Result<Self, Failure> {

@@ -14,7 +14,7 @@ use super::{
     plan::Plan,
     questions::{Answers, Kind, Login, Name, QUESTIONS},
 };
-use crate::cli::{fitting::wrapped, screen::clean};
+use crate::cli::{fitting::beside, screen::clean};
 
 /// The version of the documents.
 const VERSION: u32 = 1;
@@ -26,9 +26,8 @@ const INNER: usize = 9;
 pub(super) fn print(out: &mut dyn Write, plan: &Plan, width: usize) -> io::Result<()> {
     writeln!(out, "\nThe plan:\n")?;
     let mut put = |margin: usize, head: &str, text: &str| {
-        let heads = std::iter::once(head).chain(std::iter::repeat(""));
-        let lines = wrapped(&clean(text), width.saturating_sub(margin));
-        heads.zip(lines).try_for_each(|(head, line)| writeln!(out, "{head:>margin$}{line}"))
+        let lines = beside(&format!("{head:>margin$}"), &clean(text), width);
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))
     };
     for (index, deed) in plan.deeds.iter().enumerate() {
         let (words, lines) = deed.words(plan.owner);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cli::{
-        fitting::{line_width, wrapped},
+        fitting::{beside, columns, line_width},
         password,
     },
     exit::{Exit, Failure},
@@ -119,12 +119,12 @@ impl Terminal {
 
     /// Words beside a head.
     fn listed(&mut self, head: &str, words: &str) -> Result<(), Failure> {
-        let margin = head.chars().count();
-        let heads = std::iter::once(head).chain(std::iter::repeat(""));
-        let room = line_width().saturating_sub(margin);
-        let lines = words.lines().flat_map(|line| wrapped(&printable(line), room));
-        for (head, line) in heads.zip(lines) {
-            self.term.write_line(format!("{head:<margin$}{line}").trim_end())?;
+        let (width, blanks) = (line_width(), " ".repeat(columns(head)));
+        let heads = std::iter::once(head).chain(std::iter::repeat(blanks.as_str()));
+        for (head, line) in heads.zip(words.lines()) {
+            for line in beside(head, &printable(line), width) {
+                self.term.write_line(&line)?;
+            }
         }
         Ok(())
     }

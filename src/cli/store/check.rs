@@ -2,14 +2,12 @@
 //!
 //! Rule: succeeds when nothing is damaged; each finding comes with what to do. Must not know what is compared.
 
-use std::io::Write;
-
 use serde_json::json;
 
 use crate::{
     cli::{
         progress::Progress,
-        screen::{clean, count, size},
+        screen::{Page, clean, count, size},
     },
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
@@ -21,7 +19,7 @@ use crate::{
 };
 
 /// Checks and prints: a line for each finding as it is found, then what there is.
-pub(super) fn run(out: &mut dyn Write, options: &Options, as_json: bool) -> Result<(), Failure> {
+pub(super) fn run(out: &mut dyn Page, options: &Options, as_json: bool) -> Result<(), Failure> {
     let inspection = look(options)?;
     let files = inspection.messages()?.len() + inspection.kept();
     let progress = Progress::new("files checked", Some(files as u64));
@@ -59,7 +57,7 @@ pub(super) fn look(options: &Options) -> Result<Inspection, Failure> {
     Ok(Inspection::open(&options.directory, &std::env::temp_dir())?)
 }
 
-fn print(out: &mut dyn Write, finding: &Finding, as_json: bool) -> std::io::Result<()> {
+fn print(out: &mut dyn Page, finding: &Finding, as_json: bool) -> std::io::Result<()> {
     let kind = match finding.gravity {
         Gravity::Problem => "problem",
         Gravity::Note => "note",
@@ -76,7 +74,7 @@ fn print(out: &mut dyn Write, finding: &Finding, as_json: bool) -> std::io::Resu
     writeln!(out, "         {remedy}")
 }
 
-fn print_summary(out: &mut dyn Write, options: &Options, summary: &Summary) -> std::io::Result<()> {
+fn print_summary(out: &mut dyn Page, options: &Options, summary: &Summary) -> std::io::Result<()> {
     let Summary { files, bytes, records, waiting, held, dead, history, kept, .. } = *summary;
     let Summary { spent, problems, notes, .. } = *summary;
     writeln!(out, "{}", options.directory.display())?;

@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    io::Write,
     net::{IpAddr, Ipv4Addr},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -19,7 +18,7 @@ use crate::{
     cli::{
         progress::Progress,
         runtime::Runtime,
-        screen::{clean, count},
+        screen::{Page, clean, count},
     },
     clock::{Clock as _, SystemClock, Timestamp},
     daemon,
@@ -62,7 +61,7 @@ pub(crate) struct Arguments {
 
 /// Puts every message into the queue.
 pub(super) fn run(
-    out: &mut dyn Write,
+    out: &mut dyn Page,
     options: Options,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -141,7 +140,7 @@ struct Tally {
 
 impl Import<'_> {
     /// One message; only a queue that takes nothing more is a failure.
-    async fn one(&mut self, out: &mut dyn Write, found: FoundMessage) -> Result<(), Failure> {
+    async fn one(&mut self, out: &mut dyn Page, found: FoundMessage) -> Result<(), Failure> {
         let (draft, message) = match self.draft(&found).await {
             Ok(Some(ready)) => ready,
             Ok(None) => {
@@ -239,7 +238,7 @@ fn stopped(error: &QueueError) -> Failure {
 }
 
 impl Tally {
-    fn print(&self, out: &mut dyn Write, queue: bool) -> std::io::Result<()> {
+    fn print(&self, out: &mut dyn Page, queue: bool) -> std::io::Result<()> {
         let Self { imported, known, refused } = self;
         writeln!(
             out,
