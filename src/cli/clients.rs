@@ -6,10 +6,7 @@
 use std::io;
 
 use super::screen::{Page, Side, Table, relative};
-use crate::{
-    admin::api::{Client, Clients},
-    handbook,
-};
+use crate::{admin::api::Clients, handbook, wording::clients::oddities};
 
 /// Prints the table.
 pub(super) fn print(out: &mut dyn Page, answer: &Clients) -> io::Result<()> {
@@ -48,25 +45,10 @@ pub(super) fn print(out: &mut dyn Page, answer: &Clients) -> io::Result<()> {
     Ok(())
 }
 
-/// `failed-login 4, no-date 3, bare-lf 2`: first what keeps mail from coming in, then the most frequent.
-fn oddities(client: &Client) -> String {
-    let mut quirks: Vec<_> =
-        client.quirks.iter().map(|(name, count)| (name.as_str(), *count)).collect();
-    quirks.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let failures = [
-        ("failed-login", client.failed_logins),
-        ("failed-handshake", client.failed_handshakes),
-        ("no-proxy-header", client.no_proxy_headers),
-    ];
-    let all = failures.into_iter().chain(quirks).filter(|(_, count)| *count > 0);
-    let all: Vec<String> = all.map(|(name, count)| format!("{name} {count}")).collect();
-    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::{admin::api::Client, clock::Timestamp};
 
     fn printed(clients: Vec<Client>) -> String {
         let mut out = Vec::new();

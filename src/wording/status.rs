@@ -115,7 +115,7 @@ fn upstream(status: &Status) -> String {
     }
 }
 
-fn account(account: &Account, now: Timestamp) -> Vec<String> {
+pub(crate) fn account(account: &Account, now: Timestamp) -> Vec<String> {
     let pause = account.pause.as_ref().map(|pause| pause.words(|at| when(at, now)));
     if account.is_open() {
         return vec![pause.unwrap_or_else(|| "open".to_owned())];
@@ -134,7 +134,7 @@ fn account(account: &Account, now: Timestamp) -> Vec<String> {
 
 /// `120 of 475 recipients spent in the last 24 hours (500 a day, 25 left for you, 5 for notices)`, and how many are
 /// for urgent mail only.
-fn spent(budget: &Budget) -> String {
+pub(crate) fn spent(budget: &Budget) -> String {
     let (limit, day, reserve) = (budget.limit, budget.recipients_per_day, budget.owner_reserve);
     let notices = match budget.notice_reserve {
         0 => String::new(),
@@ -226,7 +226,7 @@ fn dropped(state: Option<&DropState>) -> Vec<String> {
 }
 
 /// When mail leaves, why not before, and what to do.
-fn departure(status: &Status) -> Vec<String> {
+pub(crate) fn departure(status: &Status) -> Vec<String> {
     let departure = &status.departure;
     let is_sending = status.queue.recipients.reserved > 0;
     let line = match departure.because {

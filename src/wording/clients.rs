@@ -1,0 +1,20 @@
+//! The clients in words: what is unusual about each.
+//!
+//! Rule: an oddity is called by the name that the log and `docs/clients.md` use.
+
+use crate::admin::api::Client;
+
+/// `failed-login 4, no-date 3, bare-lf 2`: first what keeps mail from coming in, then the most frequent.
+pub(crate) fn oddities(client: &Client) -> String {
+    let mut quirks: Vec<_> =
+        client.quirks.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    quirks.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let failures = [
+        ("failed-login", client.failed_logins),
+        ("failed-handshake", client.failed_handshakes),
+        ("no-proxy-header", client.no_proxy_headers),
+    ];
+    let all = failures.into_iter().chain(quirks).filter(|(_, count)| *count > 0);
+    let all: Vec<String> = all.map(|(name, count)| format!("{name} {count}")).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+}
