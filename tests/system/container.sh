@@ -177,7 +177,7 @@ docker run --rm --name "$p-down" --entrypoint /usr/bin/pillarbox "$image" health
 
 # --- A shared relay that listens to the network: containers may send, the gateway may not
 start "$p-shared" "$p-queue2" \
-    -e PILLARBOX__LISTENER__ADDRESSES="127.0.0.1:25,$net.2:25" -e PILLARBOX__ADMIN__HTTP="$net.2:8025" \
+    -e PILLARBOX__LISTENER__ADDRESSES="127.0.0.1:25,$net.2:25" -e PILLARBOX__ADMIN__HTTP="$net.2:9025" \
     -e PILLARBOX__LISTENER__TRUSTED_NETWORKS="127.0.0.0/8,$net.128/25"
 within 60 is healthy health "$p-shared" || fail "the shared relay is $(health "$p-shared")"
 docker run --rm --name "$p-app" --network "$p-net" -v "$scripts:/scripts:ro" "$app_image" \
@@ -189,7 +189,7 @@ if words=$(bash "$scripts/send.sh" "$net.2" 25 gateway 1 2>&1); then fail "the g
 grep -q '550 5.7.1' <<< "$words" || fail "the gateway was not refused with 550 5.7.1: $words"
 passed "a shared relay takes mail from its network and refuses the gateway (550 5.7.1)"
 docker run --rm --name "$p-app" --network "$p-net" "$app_image" bash -c \
-    "exec 3<> /dev/tcp/$net.2/8025; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3" > "$work/metrics"
+    "exec 3<> /dev/tcp/$net.2/9025; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3" > "$work/metrics"
 grep -q '^pillarbox_accepted_messages_total 2$' "$work/metrics" || fail "no metrics: $(cat "$work/metrics")"
 passed "metrics over the private network"
 
