@@ -17,8 +17,9 @@ use crate::{
         self,
         alert::post::Post,
         checkups::Checkups,
+        client::Client,
         reload::{Orders, Reloader},
-        socket::{Port, PortError, Socket},
+        socket::{MONITORING, Port, PortError, Socket},
     },
     clock::Clock,
     delivery::Pool,
@@ -26,6 +27,7 @@ use crate::{
     listener::{self, BindError, Listener, OpenError},
     live::Live,
     notices::Notifier,
+    page::Page,
     queue::{Queue, recovery::QueueOpenError},
     settings::{ReloadError, Reloaded, Settings},
     shutdown::{Phase, Shutdown, Watch},
@@ -63,7 +65,7 @@ pub enum DaemonError {
     /// The administrator cannot be served.
     #[error("{0}")]
     Admin(#[from] SocketError),
-    /// Metrics and probes cannot be served.
+    /// Metrics and probes, or the page, cannot be served.
     #[error("{0}")]
     Http(#[from] PortError),
     /// A part that never ends has ended.
@@ -126,9 +128,7 @@ impl Daemon {
         listener: Listener,
     ) -> Result<Self, DaemonError> {
         let addresses = listener.addresses();
-        let socket = Socket::bind(&settings.admin.socket, Arc::clone(&clock))?;
-        let bind = |address| Port::bind(address, Arc::clone(&clock));
-        let port = settings.admin.http.map(bind).transpose()?;
+        let Desk { socket, port, page } = Desk::open(&settings.admin, &clock)?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
         let mishaps = listener.mishaps();
         let mut pool = Pool::new(settings.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))
@@ -152,6 +152,8 @@ impl Daemon {
             reloader,
             alert: parts.alert.clone(),
             post: Arc::new(Post::in_directory(&settings.queue.directory)),
+            page: page.as_ref().map(Page::place),
+            sessions: Arc::default(),
         };
         let mut halves = JoinSet::new();
         let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());
@@ -168,6 +170,10 @@ impl Daemon {
         });
         let mut services = JoinSet::new();
         services.spawn(admin::server::serve(socket, port, sources.clone(), services_stop.watch()));
+        if let Some(page) = page {
+            let client = Client::new(settings.admin.socket.clone());
+            services.spawn(page.serve(client, &sources, services_stop.watch()));
+        }
         let services = Services { tasks: services, mishaps, clock };
         let services = services.with(&parts, &sources);
         let drain = settings.listener.drain.max(settings.delivery.drain) + DRAIN_MARGIN;
@@ -309,6 +315,28 @@ impl Daemon {
         if tokio::time::timeout(limit, self.store.close()).await.is_err() {
             tracing::warn!("the queue did not close in time; it is checked at the next start");
         }
+    }
+}
+
+/// Where the administrator is answered.
+struct Desk {
+    socket: Socket,
+    /// For monitors.
+    port: Option<Port>,
+    /// For browsers.
+    page: Option<Page>,
+}
+
+impl Desk {
+    fn open(options: &admin::Options, clock: &Arc<dyn Clock>) -> Result<Self, DaemonError> {
+        let clock = || Arc::clone(clock);
+        let port = options.http.map(|address| Port::bind(address, &MONITORING, clock()));
+        let page = options.page.as_ref().map(|options| Page::bind(options, clock()));
+        Ok(Self {
+            socket: Socket::bind(&options.socket, clock())?,
+            port: port.transpose()?,
+            page: page.transpose()?,
+        })
     }
 }
 

@@ -51,7 +51,9 @@ pub mod supervision;
 mod doctor;
 // 6: what is said of all of it
 mod wording;
-// 7: the whole
+// 7: the same for a browser
+mod page;
+// 8: the whole
 pub mod daemon;
-// 8: the command line
+// 9: the command line
 pub mod cli;

@@ -32,6 +32,7 @@ mod log;
 mod migrate;
 mod names;
 mod oauth;
+mod page;
 mod pause;
 mod power_cut;
 mod reload;

@@ -32,7 +32,9 @@ use super::{
     forecast::{BudgetForecast, Explained},
     health::Health,
     log::Log,
+    page::{Ended, Link, PageSessions},
     reload::Reload,
+    sessions::Role,
     trace::Wanted,
 };
 use super::{
@@ -283,6 +285,25 @@ impl Client {
     /// Has the relay read its configuration anew.
     pub(crate) async fn reload(&self) -> Result<Reload, ClientError> {
         self.ask(Method::POST, "/v1/reload").await
+    }
+
+    /// A way into the page.
+    pub(crate) async fn page_link(&self, role: Role) -> Result<Link, ClientError> {
+        let role = match role {
+            Role::Look => "look",
+            Role::Act => "act",
+        };
+        self.ask(Method::POST, &format!("/v1/page/links?role={role}")).await
+    }
+
+    /// Who visits the page.
+    pub(crate) async fn page_sessions(&self) -> Result<PageSessions, ClientError> {
+        self.ask(Method::GET, "/v1/page/sessions").await
+    }
+
+    /// Ends a visit.
+    pub(crate) async fn end_page_session(&self, number: u64) -> Result<Ended, ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/page/sessions/{number}")).await
     }
 
     /// The octets of a message: as it was taken, or as the upstream gets it.

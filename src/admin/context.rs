@@ -17,7 +17,9 @@ use super::{
     api::{Kind, Refused},
     checkups::Checkups,
     outlook::{Age, Outlook, QueueSummary},
+    place::Place,
     reload::Reloader,
+    sessions::Sessions,
     socket::Peer,
 };
 use crate::{
@@ -166,6 +168,10 @@ pub(crate) struct Sources {
     pub(crate) alert: Live<outputs::Options>,
     /// What waits for them.
     pub(crate) post: Arc<Post>,
+    /// Where the page is; `None` without one.
+    pub(crate) page: Option<Arc<Place>>,
+    /// Who visits it.
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 impl Sources {

@@ -21,10 +21,13 @@ pub(crate) mod log;
 mod metrics;
 mod octets;
 pub(crate) mod outlook;
+pub(crate) mod page;
 mod pause;
+pub(crate) mod place;
 pub(crate) mod queue;
 pub(crate) mod reload;
 pub(crate) mod server;
+pub(crate) mod sessions;
 pub(crate) mod socket;
 pub mod status;
 #[cfg(test)]
@@ -38,4 +41,6 @@ pub struct Options {
     pub socket: PathBuf,
     /// Where metrics and probes are answered over TCP; `None` is nowhere.
     pub http: Option<SocketAddr>,
+    /// The page for browsers; `None` is none.
+    pub(crate) page: Option<place::Options>,
 }

@@ -16,7 +16,7 @@ use super::{
     alert::trial,
     api::Kind,
     context::{Refusal, Sources},
-    counts, forecast, health, history, listing, log, metrics, octets, pause, queue,
+    counts, forecast, health, history, listing, log, metrics, octets, page, pause, queue,
     socket::{Peer, Port, Socket},
     status, trace,
 };
@@ -57,6 +57,7 @@ fn router(sources: Sources) -> Router {
         .merge(trial::router())
         .merge(forecast::router())
         .merge(pause::router())
+        .merge(page::router())
         .merge(trace::router())
         .fallback(|| async {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")
@@ -79,7 +80,7 @@ fn read_only(sources: Sources) -> Router {
         .with_state(sources)
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
+pub(crate) async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -34,18 +34,39 @@ const DIRECTORY_MODE: u32 = 0o750;
 const SOCKET_LIMITS: Limits = Limits { all: 64, of_one: 48, kept: 16 };
 /// The same over the port. A monitor and a supervisor need two; whoever asks for nothing makes room for them.
 const PORT_LIMITS: Limits = Limits { all: 32, of_one: 8, kept: 8 };
+/// The same for browsers: each opens up to six, and behind a proxy all of them come from one address.
+const PAGE_LIMITS: Limits = Limits { all: 64, of_one: 48, kept: 16 };
 /// Pause after an accept failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why nobody can listen there.
 #[derive(Debug, Error)]
 #[error(
-    "cannot listen on {address} for metrics and probes: {error}; choose another address for [admin] http, or \"off\""
+    "cannot listen on {address} for {what}: {error}; choose another address for [admin] {key}, or \"off\"",
+    what = .purpose.what,
+    key = .purpose.key
 )]
 pub struct PortError {
     address: SocketAddr,
     error: io::Error,
+    purpose: &'static Purpose,
 }
+
+/// What a port is for.
+#[derive(Debug)]
+pub(crate) struct Purpose {
+    /// In words.
+    what: &'static str,
+    /// Its key in `[admin]`.
+    key: &'static str,
+    limits: Limits,
+}
+
+/// Numbers for monitors, which may look but not act.
+pub(crate) const MONITORING: Purpose =
+    Purpose { what: "metrics and probes", key: "http", limits: PORT_LIMITS };
+/// Browsers, each of which holds some connections open.
+pub(crate) const PAGE: Purpose = Purpose { what: "the page", key: "page", limits: PAGE_LIMITS };
 
 /// The listening Unix socket. Dropping it removes its file.
 #[derive(Debug)]
@@ -113,14 +134,25 @@ pub(crate) struct Port {
 
 impl Port {
     /// Listens on `address`; within a runtime.
-    pub(crate) fn bind(address: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self, PortError> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        purpose: &'static Purpose,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, PortError> {
         let bind = || {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)
         };
-        let listener = bind().map_err(|error| PortError { address, error })?;
-        Ok(Self { listener, audience: Audience::new(PORT_LIMITS), clock })
+        let listener = bind().map_err(|error| PortError { address, error, purpose })?;
+        Ok(Self { listener, audience: Audience::new(purpose.limits), clock })
+    }
+}
+
+impl Port {
+    /// Where it listens, with the real number where 0 was asked for.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
     }
 }
 
@@ -300,7 +332,7 @@ mod tests {
     #[tokio::test]
     async fn slow_idle_and_silent_connections_keep_no_probe_out() {
         let clock = Arc::new(SystemClock::new());
-        let port = Port::bind("127.0.0.1:0".parse().unwrap(), clock).unwrap();
+        let port = Port::bind("127.0.0.1:0".parse().unwrap(), &MONITORING, clock).unwrap();
         let address = port.local_addr().unwrap();
         let mut serving = JoinSet::new();
         serving.spawn(async move {

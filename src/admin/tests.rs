@@ -33,9 +33,10 @@ use super::{
     counts::CountBy,
     health::Grade,
     listing::{Of, Sort},
+    place::Place,
     reload,
     server::serve,
-    socket::{Port, Socket},
+    socket::{MONITORING, Port, Socket},
 };
 use crate::{
     budget::Limit,
@@ -158,8 +159,8 @@ fn stage(limit: impl Into<Limit>) -> Stage {
     };
     let (shutdown, stop) = (Shutdown::new(), Shutdown::new());
     let its_clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    let read_only =
-        Port::bind(([127, 0, 0, 1], 0).into(), Arc::clone(&its_clock)).expect("a free port");
+    let read_only = Port::bind(([127, 0, 0, 1], 0).into(), &MONITORING, Arc::clone(&its_clock))
+        .expect("a free port");
     let port = axum::serve::Listener::local_addr(&read_only).expect("an address");
     let sources = Sources {
         store: store.clone(),
@@ -176,6 +177,8 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         reloader: reload::channel().0,
         alert: Live::new(alert_options()),
         post: Arc::new(Post::in_directory(directory.path())),
+        page: Some(Arc::new(Place::new("127.0.0.1:8025".parse().expect("an address"), None))),
+        sessions: Arc::default(),
     };
     let socket = Socket::bind(&path, its_clock).expect("a free path");
     let mut server = JoinSet::new();

@@ -171,8 +171,12 @@ fn print(out: &mut dyn Page, settings: &Settings, aliases: &Survey<'_>) -> io::R
     let queue_lines: Vec<String> = queue_lines.into_iter().chain(kept).collect();
     labelled(out, "queue", &queue_lines)?;
     let http = settings.admin.http.map(|address| format!("metrics and probes on http://{address}"));
-    let admin: Vec<String> =
-        std::iter::once(settings.admin.socket.display().to_string()).chain(http).collect();
+    let page = settings.admin.page.as_ref().map(|page| {
+        let url = page.url.as_ref().map(|url| format!(", which browsers find at {url}"));
+        format!("the page on http://{}{}", page.address, url.unwrap_or_default())
+    });
+    let socket = settings.admin.socket.display().to_string();
+    let admin: Vec<String> = std::iter::once(socket).chain(http).chain(page).collect();
     labelled(out, "admin", &admin)
 }
 
@@ -218,7 +222,12 @@ fn document(
             "max_bytes": queue.max_bytes,
             "min_free_bytes": queue.min_free_bytes,
         },
-        "admin": { "socket": settings.admin.socket, "http": settings.admin.http },
+        "admin": {
+            "socket": settings.admin.socket,
+            "http": settings.admin.http,
+            "page": settings.admin.page.as_ref().map(|page| page.address),
+            "page_url": settings.admin.page.as_ref().and_then(|page| page.url.as_ref()).map(ToString::to_string),
+        },
     });
     for (section, value) in people_document(settings) {
         document[section] = value;

@@ -19,6 +19,7 @@ mod keyboard;
 mod log;
 mod migrate;
 mod moment;
+mod page;
 mod password;
 mod pause;
 mod progress;
@@ -159,6 +160,13 @@ enum Command {
     },
     /// Have the daemon read its configuration anew; says what waits for a restart. A bad file changes nothing.
     Reload(remote::Arguments),
+    /// Print a link that opens the page in a browser, once, within five minutes; or list and end visits.
+    Page {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        asked: page::Arguments,
+    },
     /// Send nothing for a while: mail is taken and kept, also over restarts, and what is on its way ends.
     Pause {
         #[command(flatten)]
@@ -307,6 +315,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Page) -> Result<(), Failure> {
             remote::run(out, config, &remote, remote::Question::Trace(asked))
         }
         Command::Reload(remote) => remote::run(out, config, &remote, remote::Question::Reload),
+        Command::Page { remote, asked } => {
+            remote::run(out, config, &remote, remote::Question::Page(asked))
+        }
         Command::Pause { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Pause(asked))
         }

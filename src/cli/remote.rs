@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    alert, clients, dead, forecast, health, history, log, pause, queue, reload,
+    alert, clients, dead, forecast, health, history, log, page, pause, queue, reload,
     runtime::Runtime,
     screen::{Form, Page, json},
     status, trace, watch,
@@ -67,6 +67,8 @@ pub(super) enum Question {
     Trace(trace::Arguments),
     /// The order to read the configuration anew.
     Reload,
+    /// A way into the page, or who is in.
+    Page(page::Arguments),
     /// The order to send nothing for a while.
     Pause(pause::Arguments),
     /// Not a question: open the account.
@@ -117,6 +119,7 @@ async fn ask(
         Question::Health(grade) => health::run(out, client, form, grade).await?,
         Question::Log(arguments) => log::run(out, client, form, &arguments).await?,
         Question::Trace(arguments) => trace::run(out, client, form, &arguments).await?,
+        Question::Page(arguments) => page::run(out, client, form, &arguments).await?,
         Question::Reload => reload::run(out, client, form).await?,
         Question::Pause(arguments) => pause::run(out, client, form, &arguments, now).await?,
         Question::Resume => {

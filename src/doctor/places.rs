@@ -483,12 +483,16 @@ impl Looking {
                 fault => self.found.wrong.push(fault.to_string()),
             }
         }
-        if let Some(Err(error)) = settings.admin.http.map(TcpListener::bind) {
-            let address =
-                settings.admin.http.map(|address| address.to_string()).unwrap_or_default();
-            self.found.wrong.push(format!(
-                "cannot listen on {address} for metrics and probes: {error}; see [admin] http"
-            ));
+        let page = settings.admin.page.as_ref().map(|page| page.address);
+        let ports =
+            [(settings.admin.http, "metrics and probes", "http"), (page, "the page", "page")];
+        for (address, what, key) in ports {
+            let Some(address) = address else { continue };
+            if let Err(error) = TcpListener::bind(address) {
+                self.found.wrong.push(format!(
+                    "cannot listen on {address} for {what}: {error}; see [admin] {key}"
+                ));
+            }
         }
     }
 }

@@ -41,6 +41,8 @@ const AT_A_START: &[&str] = &[
     "queue.uncertain",
     "admin.socket",
     "admin.http",
+    "admin.page",
+    "admin.page_url",
     "log.output",
     "log.format",
 ];

@@ -14,10 +14,14 @@ use std::{
 use super::{
     report::{Report, in_range},
     upstream::is_gmail,
-    value::{path, path_or_off, section, size, text, whole, whole_if_any},
+    value::{PageUrl, path, path_or_off, section, size, text, whole, whole_if_any},
 };
 use crate::{
-    admin, budget::Limit, delivery::Uncertain, listener::options::Local, notices, queue,
+    admin::{self, place},
+    budget::Limit,
+    delivery::Uncertain,
+    listener::options::Local,
+    notices, queue,
     sendmail::configured,
 };
 
@@ -280,6 +284,8 @@ section! {
     pub(super) struct Admin {
         socket: Option<PathBuf> = None, "path";
         http: Option<SocketAddr> = None, "text";
+        page: Option<SocketAddr> = None, "text";
+        page_url: Option<PageUrl> = None, "text";
     }
 }
 
@@ -290,7 +296,25 @@ impl Admin {
         let socket = self.socket.as_deref().unwrap_or_else(|| Path::new(DEFAULT_SOCKET));
         let socket = report.path(Self::SECTION, "socket", socket);
         check_socket_path(Self::SECTION, &socket, report);
-        admin::Options { socket, http: self.http }
+        admin::Options { socket, http: self.http, page: self.page_options(report) }
+    }
+
+    /// Who is asked for by a name that the relay cannot know must be told it: a page that answered to any name could be
+    /// read by other sites.
+    fn page_options(&self, report: &mut Report<'_>) -> Option<place::Options> {
+        let url = self.page_url.clone().map(|PageUrl(url)| url);
+        let address = self.page?;
+        if !address.ip().is_loopback() && url.is_none() {
+            let what =
+                format!("{address} is not an address of this host alone, and page_url is not set");
+            let remedy = "Set page_url to what your browser asks for, such as \"https://relay.example.org\".";
+            report.add(Self::SECTION, "page", what, remedy);
+        }
+        if self.http.is_some_and(|http| http == address && address.port() != 0) {
+            let what = format!("{address} is that of http as well");
+            report.add(Self::SECTION, "page", what, "Choose another port for one of them.");
+        }
+        Some(place::Options { address, url })
     }
 }
 

@@ -19,6 +19,7 @@ use serde::{
     de::{self, Error as _, SeqAccess, Visitor, value},
     forward_to_deserialize_any,
 };
+use url::Url;
 
 use crate::{
     delivery::{IpFamily, Uncertain, oauth::Endpoint},
@@ -312,6 +313,42 @@ impl Words for Format {
 }
 
 /// `None` for "off".
+/// Where browsers find the page: a scheme and a host.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PageUrl(pub(super) Url);
+
+/// `None` for an empty text, which is the way to say "not set".
+impl Text for Option<PageUrl> {
+    fn expected() -> String {
+        "an http:// or https:// address in quotes".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let example = "write for example \"https://relay.example.org\"";
+        let url = Url::parse(text).map_err(|error| {
+            format!("{} is not an address of the web ({error}); {example}", shown(text))
+        })?;
+        let is_bare = matches!(url.path(), "" | "/")
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(format!(
+                "{} is not an http:// or https:// address; {example}",
+                shown(text)
+            ));
+        }
+        if !is_bare {
+            return Err(format!("{} has more than a host and a port; {example}", shown(text)));
+        }
+        Ok(Some(PageUrl(url)))
+    }
+}
+
 impl Text for Option<SocketAddr> {
     fn expected() -> String {
         "\"off\", or an address and port in quotes such as \"127.0.0.1:8025\"".to_owned()

@@ -81,6 +81,10 @@ pub(super) const BANS: &[Ban] = &[
             // To the disk, in a file of mode 0600.
             "src/delivery/oauth/token_file.rs",
             "src/cli/setup/deed.rs",
+            // A visitor of the page: his link, his cookie and his forms; of what is kept, to be hashed.
+            "src/admin/page.rs",
+            "src/admin/sessions.rs",
+            "src/page/visitor.rs",
         ],
         reason: "invariant 9: secrets leave through the files named for it",
     },

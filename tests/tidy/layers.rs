@@ -37,9 +37,10 @@ const LAYERS: &[(&str, u8)] = &[
     ("doctor", 5),
     ("sandbox", 5),
     ("wording", 6),
-    ("daemon", 7),
-    ("cli", 8),
-    ("main", 9),
+    ("page", 7),
+    ("daemon", 8),
+    ("cli", 9),
+    ("main", 10),
 ];
 
 /// Packages below the program, which it names as if they were modules of its own (`src/lib.rs`). Any file may import

@@ -1,0 +1,77 @@
+//! The rules of every request and of every answer, whatever it is about.
+//!
+//! Rule: a request for another name than the page's is refused before anything is looked at; no answer may be framed, kept
+//! by a cache, or fetch anything from elsewhere.
+
+use axum::{
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+            X_FRAME_OPTIONS,
+        },
+    },
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+
+use super::{layout, site::Site};
+
+/// Only what the page itself has; no script and no style within a document, so that a text which broke out of its place
+/// could do nothing.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+);
+
+/// What every answer says. `same-origin` instead of `no-referrer`: with the latter a browser gives the origin of our own
+/// forms as `null`, and they could not be told from those of others.
+const SAID: [(HeaderName, HeaderValue); 6] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
+/// Stands before all answers.
+pub(super) async fn stand(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let mut answer = match asked_for(&request) {
+        Some(host) if site.place.is_called(host) => next.run(request).await,
+        _ => layout::plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "This is not the name of this page",
+            &format!("It answers to {} alone; see page_url in relay.toml.", site.place.origin),
+        )
+        .into_response(),
+    };
+    for (name, value) in SAID {
+        answer.headers_mut().insert(name, value);
+    }
+    answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// The host that a request is for, which it names once.
+fn asked_for(request: &Request) -> Option<&str> {
+    let named = only(request.headers(), &HOST)?;
+    // A request may name the host in its first line as well; a proxy's does.
+    match request.uri().authority() {
+        Some(authority) if authority.as_str() != named => None,
+        _ => Some(named),
+    }
+}
+
+/// The value of a field that is there once.
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut all = headers.get_all(name).iter();
+    let value = all.next()?;
+    if all.next().is_some() { None } else { value.to_str().ok() }
+}

@@ -1,0 +1,20 @@
+//! The sources of every answer.
+
+use std::sync::Arc;
+
+use crate::{
+    admin::{client::Client, place::Place, sessions::Sessions},
+    clock::Clock,
+};
+
+/// Octets of a form: all the ids of a list, and a search.
+pub(super) const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// What every answer is made from.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub(super) client: Client,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) place: Arc<Place>,
+}

@@ -1,0 +1,139 @@
+//! The words and deeds of the page: those of the commands.
+
+use super::{Stage, browser::Answer};
+
+/// Presses a button of a list or a document, and answers the question with yes.
+fn order(
+    visitor: &mut super::Browser,
+    document: &Answer,
+    deed: &str,
+    ids: &[&str],
+) -> (Answer, Answer) {
+    let token = document.fields("token").remove(0);
+    let mut fields = vec![("token", token.as_str()), ("deed", deed)];
+    fields.extend(ids.iter().map(|id| ("id", *id)));
+    let question = visitor.post("/deeds", &fields);
+    assert_eq!(question.status, 200, "{}", question.body);
+    assert_eq!(question.fields("id"), ids, "the question is about the same messages");
+    fields.push(("sure", "yes"));
+    let report = visitor.post("/deeds", &fields);
+    assert_eq!(report.status, 200, "{}", report.body);
+    (question, report)
+}
+
+fn held(stage: &Stage, id: &str) -> bool {
+    stage.json(&["queue", "show", id])["recipients"][0]["state"] == "held"
+}
+
+#[test]
+fn every_deed_asks_first_to_how_many_and_does_what_the_command_does() {
+    let stage = Stage::new();
+    for number in 0..3 {
+        stage.submit("a@example.org", "b@example.net", &format!("Subject: no {number}\r\n\r\nx"));
+    }
+    let ids = stage.ids();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut visitor = stage.visitor(&[]);
+    let list = visitor.get("/queue");
+    assert_eq!(list.fields("id"), ids, "{}", list.body);
+
+    let token = list.fields("token").remove(0);
+    let asked = visitor.post("/deeds", &[("token", &token), ("deed", "hold"), ("id", ids[0])]);
+    assert!(asked.text().contains("Hold 1 message here"), "{}", asked.text());
+    assert!(!held(&stage, ids[0]), "a question does nothing");
+
+    let (question, report) = order(&mut visitor, &list, "hold", &ids[..2]);
+    assert!(question.text().contains("Hold 2 messages here"), "{}", question.text());
+    assert!(report.text().contains("Done for 2 messages."), "{}", report.text());
+    assert_eq!(ids.iter().map(|id| held(&stage, id)).collect::<Vec<_>>(), [true, true, false]);
+    assert!(visitor.get("/queue?search=state:held").fields("id") == ids[..2]);
+
+    order(&mut visitor, &list, "release", &ids[..1]);
+    assert!(!held(&stage, ids[0]));
+    order(&mut visitor, &list, "retry", &ids[1..2]);
+    assert!(!held(&stage, ids[1]));
+    let (question, _) = order(&mut visitor, &list, "delete", &ids);
+    assert!(question.text().contains("Delete 3 messages for good?"), "{}", question.text());
+    assert!(stage.ids().is_empty());
+
+    let (_, report) = {
+        let fields =
+            [("token", token.as_str()), ("deed", "delete"), ("id", ids[0]), ("sure", "yes")];
+        ((), visitor.post("/deeds", &fields))
+    };
+    assert!(report.text().contains("Done for 0 messages."), "{}", report.text());
+    assert!(report.text().contains(ids[0]), "{}", report.text());
+    let log = stage.home.log();
+    assert_eq!(log.matches("ordered on the page").count(), 8, "{log}");
+}
+
+#[test]
+fn who_may_only_look_sees_no_button_and_can_do_nothing() {
+    let stage = Stage::new();
+    stage.submit("a@example.org", "b@example.net", "Subject: x\r\n\r\nx");
+    let id = stage.ids().remove(0);
+    let (mut actor, mut looker) = (stage.visitor(&[]), stage.visitor(&["--look"]));
+    for path in ["/queue", &format!("/messages/{id}"), "/account"] {
+        let (one, other) = (actor.get(path), looker.get(path));
+        assert_eq!((one.status, other.status), (200, 200), "{path}");
+        assert!(one.body.contains("name=\"deed\""), "{path}");
+        assert!(!other.body.contains("name=\"deed\"") && !other.body.contains("name=\"token\""));
+    }
+    let token = actor.get("/queue").fields("token").remove(0);
+    let fields = [("token", token.as_str()), ("deed", "delete"), ("id", &id), ("sure", "yes")];
+    assert_eq!(looker.post("/deeds", &fields).status, 403);
+    assert_eq!(looker.post("/account", &[("token", &token), ("deed", "pause")]).status, 403);
+    assert_eq!(stage.ids(), [id]);
+}
+
+#[test]
+fn the_account_is_paused_and_resumed_and_the_start_says_so() {
+    let stage = Stage::new();
+    let mut visitor = stage.visitor(&[]);
+    let token = visitor.get("/account").fields("token").remove(0);
+    let fields = [("token", token.as_str()), ("deed", "pause"), ("reason", "new <b>server</b>")];
+    let answer = visitor.post("/account", &fields);
+    assert_eq!((answer.status, answer.head("location")), (303, Some("/account")));
+    assert_eq!(stage.json(&["status"])["account"]["pause"]["reason"], "new <b>server</b>");
+    let start = visitor.get("/");
+    assert!(start.text().contains("paused by the administrator"), "{}", start.text());
+    assert!(start.body.contains("new &lt;b&gt;server") && !start.body.contains("<b>server"));
+    visitor.post("/account", &[("token", &token), ("deed", "resume")]);
+    assert!(stage.json(&["status"])["account"]["pause"].is_null());
+}
+
+#[test]
+fn every_row_says_what_the_command_says_of_the_same_message() {
+    let stage = Stage::new();
+    for number in 0..60 {
+        let sender = format!("printer{}@example.org", number % 4);
+        let subject = format!("Subject: toner {number} low\r\n\r\nx");
+        stage.submit(&sender, &format!("b{number}@example.net"), &subject);
+    }
+    let mut visitor = stage.visitor(&[]);
+    let first = visitor.get("/queue");
+    let next = first.body.split("href=\"").find(|rest| rest.starts_with("/queue?after="));
+    let next = next.and_then(|rest| rest.split('"').next()).expect("a further page").to_owned();
+    let second = visitor.get(&next);
+    let shown = [first.fields("id"), second.fields("id")];
+    assert_eq!(shown.each_ref().map(Vec::len), [50, 10]);
+    assert_eq!(shown.concat(), stage.ids());
+    let list = stage.json(&["queue", "list", "from:printer3"]);
+    let found = visitor.get("/queue?search=from%3Aprinter3");
+    let wanted = list["messages"].as_array().expect("messages");
+    assert_eq!(found.fields("id").len(), wanted.len());
+    let text = found.text();
+    for message in wanted {
+        let (id, subject) = (message["id"].as_str().unwrap(), message["subject"].as_str().unwrap());
+        let row = text.split(id).nth(1).expect("a row");
+        let to = message["recipients"][0]["address"].as_str().unwrap();
+        assert!(row.contains(subject) && row.contains(&format!("printer3@example.org to {to}")));
+    }
+    let counts = visitor.get("/queue?count=from");
+    assert!(counts.text().contains("60 messages for 60 recipients."), "{}", counts.text());
+    assert!(counts.text().contains("printer3@example.org 15 15"), "{}", counts.text());
+    let wrong = visitor.get("/queue?search=colour%3Ared");
+    assert_eq!(wrong.status, 200);
+    assert!(wrong.text().contains("colour"), "{}", wrong.text());
+    assert!(wrong.body.contains("value=\"colour:red\""), "what was typed stays: {}", wrong.body);
+}
