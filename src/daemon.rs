@@ -19,6 +19,7 @@ use crate::{
         checkups::Checkups,
         client::Client,
         reload::{Orders, Reloader},
+        sessions::Role,
         socket::{MONITORING, Port, PortError, Socket},
     },
     clock::Clock,
@@ -228,6 +229,13 @@ impl Daemon {
     #[must_use]
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// A link to the page for whoever has started this; `None` without a page.
+    pub(crate) fn page_link(&self, person: &str) -> Option<String> {
+        let place = self.sources.page.as_deref()?;
+        let link = admin::page::link(&self.sources, place, person.to_owned(), Role::Act);
+        link.ok().map(|link| link.url)
     }
 
     /// The order to stop: `Draining` lets messages in transfer and attempts in flight finish,

@@ -2,6 +2,8 @@
 //!
 //! A daemon of its own for each test; the browser is `page/browser.rs`, which keeps cookies and obeys nothing.
 
+#[path = "page/bad_days.rs"]
+mod bad_days;
 #[path = "page/browser.rs"]
 mod browser;
 #[path = "page/deeds.rs"]

@@ -13,7 +13,7 @@ use super::{
     api::Kind,
     context::{Json, Refusal, Sources, person},
     place::Place,
-    sessions::{LINK_LIFETIME, Listed, Role},
+    sessions::{LINK_LIFETIME, Listed, NoRandomness, Role},
     socket::Peer,
 };
 use crate::clock::Timestamp;
@@ -67,13 +67,25 @@ async fn invite(
 ) -> Result<Json<Link>, Refusal> {
     let Query(Asked { role }) = asked?;
     let place = place(&sources)?;
-    let (now, person) = (sources.clock.now(), person(peer).await.unwrap_or_default());
+    let person = person(peer).await.unwrap_or_default();
     tracing::info!(person, ?role, "a link to the page was given out");
-    let token = sources.sessions.invite(person, role, now).map_err(|_| {
+    let link = link(&sources, place, person, role).map_err(|NoRandomness| {
         Refusal::new(Kind::Unavailable, "this machine has no randomness for a link; try again")
     })?;
+    Ok(Json(link))
+}
+
+/// A link for this person.
+pub(crate) fn link(
+    sources: &Sources,
+    place: &Place,
+    person: String,
+    role: Role,
+) -> Result<Link, NoRandomness> {
+    let now = sources.clock.now();
+    let token = sources.sessions.invite(person, role, now)?;
     let url = format!("{}/enter?link={}", place.origin, token.expose());
-    Ok(Json(Link { url, until: now.wall.after(LINK_LIFETIME) }))
+    Ok(Link { url, until: now.wall.after(LINK_LIFETIME) })
 }
 
 async fn list(State(sources): State<Sources>) -> Result<Json<PageSessions>, Refusal> {

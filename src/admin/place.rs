@@ -13,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) address: SocketAddr,
     /// Where browsers find it, when that is elsewhere: before a proxy, or a container's port.
     pub(crate) url: Option<Url>,
+    /// Whether another port will do where this one is taken: for the sandbox, of which several may run.
+    pub(crate) may_move: bool,
 }
 
 /// Where the page is.

@@ -9,7 +9,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, TryLockError},
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -25,6 +25,7 @@ use super::{
     screen::Page,
 };
 use crate::{
+    admin::place,
     clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
     delivery::{
@@ -46,6 +47,8 @@ use crate::{
     telemetry,
 };
 
+/// Where the page of a sandbox is.
+const PAGE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
 /// The variable by which commands are told where the admin socket is.
 const ADMIN_SOCKET_VARIABLE: &str = "PILLARBOX__ADMIN__SOCKET";
 /// Where the state of a user's programs lies (XDG Base Directory Specification).
@@ -57,6 +60,9 @@ pub(super) struct Arguments {
     /// Where to take mail.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:2525")]
     listen: SocketAddr,
+    /// Where the page for a browser is, or "off". Default: 127.0.0.1:8025, or another port when that is taken
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = page)]
+    page: Option<PageAddress>,
     /// Where the queue lies, and stays from one run to the next. Default: pillarbox-sandbox in
     /// $XDG_STATE_HOME or ~/.local/state, which is emptied at every start.
     #[arg(long, value_name = "PATH")]
@@ -197,6 +203,9 @@ impl Arguments {
         settings.admin.socket = admin_socket(env::var_os(ADMIN_SOCKET_VARIABLE), directory);
         // The port of the configuration belongs to its daemon.
         settings.admin.http = None;
+        let page = self.page.map_or(Some(PAGE), |PageAddress(address)| address);
+        let may_move = self.page.is_none();
+        settings.admin.page = page.map(|address| place::Options { address, url: None, may_move });
         settings.listener.local.socket = Some(directory.join("submit.sock"));
         settings.listener.local.drop_directory = Some(directory.join("drop"));
         let delivery = &mut settings.delivery;
@@ -284,8 +293,15 @@ async fn serve(
     let daemon = Daemon::start(settings, clock, store, listener).await;
     let daemon = daemon.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
-    let places =
-        Places { listening, upstream, directory: &directory, socket: &socket, submit: &submit };
+    let page = daemon.page_link("whoever started the sandbox");
+    let places = Places {
+        listening,
+        upstream,
+        directory: &directory,
+        socket: &socket,
+        submit: &submit,
+        page: page.as_deref(),
+    };
     out.write_all(welcome(&places, scenario).as_bytes())?;
     out.flush()?;
     let result = signals.run(daemon).await;
@@ -419,6 +435,23 @@ pub(super) fn token_login(
     Ok(Login { username: username.to_owned(), password: PasswordSource::Tokens(Box::new(tokens)) })
 }
 
+/// Where a page is to be, if there is to be one.
+#[derive(Clone, Copy, Debug)]
+struct PageAddress(Option<SocketAddr>);
+
+fn page(text: &str) -> Result<PageAddress, String> {
+    if text == "off" {
+        return Ok(PageAddress(None));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(PageAddress(Some(address))),
+        Ok(_) => {
+            Err("only this host may see it: write an address such as 127.0.0.1:8025".to_owned())
+        }
+        Err(_) => Err("write an address with a port such as 127.0.0.1:8025, or off".to_owned()),
+    }
+}
+
 /// Where everything is.
 #[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
@@ -427,14 +460,19 @@ pub(super) struct Places<'a> {
     pub(super) directory: &'a Path,
     pub(super) socket: &'a Path,
     pub(super) submit: &'a Path,
+    /// A link to the page.
+    pub(super) page: Option<&'a str>,
 }
 
 /// What a person needs to try it.
 fn welcome(places: &Places<'_>, scenario: Option<&Scenario>) -> String {
-    let Places { listening, upstream, directory, socket, submit } = *places;
+    let Places { listening, upstream, directory, socket, submit, page } = *places;
     let (address, port) = (listening.ip(), listening.port());
     let scenario = scenario.map_or_else(String::new, announcement);
     let program = program(env::args_os().next());
+    let page = page.map_or_else(String::new, |link| {
+        format!("\nSee it all in a browser (the link works once; `{program} page --socket {}` makes another):\n\n  {link}\n", socket.display())
+    });
     let trusted = if address.is_loopback() { "" } else { " of private networks" };
     format!(
         r#"
@@ -445,7 +483,7 @@ Nothing leaves this machine. The real thing, with your account, is `{program} ru
   relays to       {HOST}:{upstream_port} (the look-alike, over TLS, logged in as {USERNAME})
   queue           {directory}
   admin socket    {socket}
-{scenario}
+{page}{scenario}
 Send a mail in any of these ways:
 
   swaks --server {listening} --from me@example.org --to you@example.org

@@ -18,7 +18,7 @@ mod site;
 mod start;
 mod visitor;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -53,7 +53,11 @@ impl Page {
     /// # Errors
     /// The address cannot be had.
     pub(crate) fn bind(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, PortError> {
-        let port = Port::bind(options.address, &PAGE, clock)?;
+        let mut port = Port::bind(options.address, &PAGE, Arc::clone(&clock));
+        if port.is_err() && options.may_move {
+            port = Port::bind(SocketAddr::new(options.address.ip(), 0), &PAGE, clock);
+        }
+        let port = port?;
         let place = Place::new(port.address().unwrap_or(options.address), options.url.as_ref());
         Ok(Self { port, place: Arc::new(place) })
     }

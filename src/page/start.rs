@@ -16,12 +16,12 @@ use crate::{
     admin::api::Status,
     wording::{
         Lines,
-        status::{budget_lines, departure, lines, title},
+        status::{account, budget_lines, departure, lines, refusing, title},
     },
 };
 
 /// Labels that stand elsewhere on the document.
-const SHOWN_ABOVE: [&str; 2] = ["budget", "next"];
+const SHOWN_ABOVE: [&str; 3] = ["budget", "next", "new mail"];
 
 pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> Response {
     let asked = tokio::try_join!(site.client.status(), site.client.budget_forecast());
@@ -52,8 +52,13 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
 
 /// Whether mail leaves, in the words of `pillarbox status`.
 fn standing(status: &Status) -> Markup {
-    let words = departure(status);
-    let is_well = !status.departure.is_obstructed() && status.refusing.is_none();
+    let mut words = departure(status);
+    let is_open = status.account.is_open() && status.account.pause.is_none();
+    if !is_open {
+        words.splice(..0, account(&status.account, status.now));
+    }
+    words.extend(refusing(status));
+    let is_well = is_open && !status.departure.is_obstructed() && status.refusing.is_none();
     html! {
         div.standing.(if is_well { "good" } else { "bad" }) role="status" {
             @for line in words { p { (said(&line)) } }

@@ -314,7 +314,7 @@ impl Admin {
             let what = format!("{address} is that of http as well");
             report.add(Self::SECTION, "page", what, "Choose another port for one of them.");
         }
-        Some(place::Options { address, url })
+        Some(place::Options { address, url, may_move: false })
     }
 }
 

@@ -240,7 +240,7 @@ pub(crate) fn departure(status: &Status) -> Vec<String> {
 }
 
 /// Whether clients are turned away, and what to do.
-fn refusing(status: &Status) -> Vec<String> {
+pub(crate) fn refusing(status: &Status) -> Vec<String> {
     let Some(refusing) = &status.refusing else { return Vec::new() };
     let (what, remedy) = (phrase(&refusing.what), phrase(&refusing.remedy));
     vec![format!("{what}."), format!("What to do: {remedy}.")]
