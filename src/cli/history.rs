@@ -5,7 +5,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    queue::{self, Place, Wanted},
+    queue::{self, Place, Wanted, Words},
     screen::{Form, Page, clean},
 };
 use crate::{
@@ -45,9 +45,9 @@ pub(super) enum Command {
 /// Which part of the history to list.
 #[derive(Clone, Debug, Args)]
 pub(super) struct List {
-    /// Only messages for which every word holds, such as to:boss 'subject:"toner low"' 'age<2d' state:dead;
+    /// Only messages for which every word holds, such as to:boss 'subject:"toner low"' newer:2d ended:deleted;
     /// docs/operating.md has all keys.
-    #[arg(value_name = "WORDS")]
+    #[arg(value_name = "WORDS", value_parser = Words, hide_possible_values = true)]
     words: Vec<String>,
     /// The whole history, however long.
     #[arg(long, conflicts_with = "limit")]

@@ -16,7 +16,7 @@ use clap::Subcommand;
 
 pub(super) use self::{
     list::{List, PAGE, Wanted, print_wanted},
-    query::{as_word, read as search_of},
+    query::{Words, as_word, read as search_of},
     selection::{Chosen, Selection},
     show::{Place, show},
     state::State,

@@ -36,6 +36,9 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// Every name.
+    pub(crate) const NAMES: [&str; 4] = ["relayed", "deleted", "expired", "redirected"];
+
     /// The name, as in answers and on screens.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -20,6 +20,38 @@ use crate::clock::Timestamp;
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Search(Vec<Term>);
 
+/// What a word may begin with, or be where there is a choice: for the completion of shells. Nothing that they would take
+/// for a file.
+pub(crate) const BEGINNINGS: [&str; 27] = [
+    "from:",
+    "to:",
+    "subject:",
+    "id:",
+    "client:",
+    "user:",
+    "reply:",
+    "older:",
+    "newer:",
+    "larger:",
+    "smaller:",
+    "client:local",
+    "client:relay",
+    "lane:urgent",
+    "lane:normal",
+    "lane:bulk",
+    "lane:notice",
+    "state:queued",
+    "state:uncertain",
+    "state:reserved",
+    "state:relayed",
+    "state:held",
+    "state:dead",
+    "ended:relayed",
+    "ended:deleted",
+    "ended:expired",
+    "ended:redirected",
+];
+
 impl Search {
     /// Every message with a recipient in the state of this name.
     #[must_use]

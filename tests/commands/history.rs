@@ -43,6 +43,11 @@ fn the_history_tells_of_every_message_how_it_left_the_queue_who_ended_it_and_wha
     assert_eq!(newest_first["messages"][0]["id"], new, "{newest_first}");
     let page = say(&home, &["history", "list", "from:printer", "--limit", "1"]);
     assert!(page.contains("`pillarbox history list from:printer --after "), "{page}");
+    let ended = |how: &str| json(&home, &["history", "list", &format!("ended:{how}"), "newer:1h"]);
+    let found = |how: &str| ended(how)["messages"].as_array().map_or(0, Vec::len);
+    let all = newest_first["messages"].as_array().map_or(0, Vec::len);
+    let ends = ["redirected", "relayed", "deleted", "expired"].map(found);
+    assert_eq!(ends, [1, all - 1, 0, 0], "{newest_first}");
     let counts = say(&home, &["history", "list", "--count-by", "from"]);
     assert!(counts.contains("in all."), "{counts}");
     assert_eq!(

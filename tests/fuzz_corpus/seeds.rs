@@ -232,7 +232,7 @@ fn records() -> Vec<Vec<u8>> {
 }
 
 /// Searches of every kind, and mistakes.
-const SEARCHES: [&str; 16] = [
+const SEARCHES: [&str; 18] = [
     "toner low",
     "from:printer@example.org -state:dead",
     "from:<> \"<>\" from:\"<>\"",
@@ -249,4 +249,6 @@ const SEARCHES: [&str; 16] = [
     "B\u{dc}RO \u{130}stanbul \u{3a3}",
     "client:999.0.2.1/99",
     "lane: state:",
+    "older:2h -newer:\"1h 30min\" larger:1.5MB smaller:10KiB ended:relayed",
+    "older:never -ended:refused larger:",
 ];

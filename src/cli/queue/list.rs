@@ -5,7 +5,10 @@
 
 use clap::Args;
 
-use super::{query, state::State};
+use super::{
+    query::{self, Words},
+    state::State,
+};
 use crate::{
     admin::{
         api::{Counts, Message},
@@ -33,9 +36,9 @@ pub(crate) const PAGE: usize = 250;
 /// Which part of the queue to list.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct List {
-    /// Only messages for which every word holds, such as from:printer 'subject:"toner low"' 'age>2h' -state:dead;
+    /// Only messages for which every word holds, such as from:printer 'subject:"toner low"' older:2h -state:dead;
     /// docs/operating.md has all keys.
-    #[arg(value_name = "WORDS")]
+    #[arg(value_name = "WORDS", value_parser = Words, hide_possible_values = true)]
     words: Vec<String>,
     /// The whole queue, however long.
     #[arg(long, conflicts_with = "limit")]

@@ -1,10 +1,15 @@
 //! The words of a search on a command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+
+use clap::{
+    Arg, Command, Error,
+    builder::{PossibleValue, StringValueParser, TypedValueParser},
+};
 
 use crate::{
     exit::{Exit, Failure},
-    queue::search::Search,
+    queue::search::{BEGINNINGS, Search},
 };
 
 /// The argument, with a blank before a word such as `-state:dead`, so that it is not taken for an option: none has a
@@ -19,6 +24,27 @@ pub(crate) fn as_word(argument: OsString) -> OsString {
             format!(" -{word}").into()
         }
         _ => argument,
+    }
+}
+
+/// Takes any word, and tells shells what one may begin with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words;
+
+impl TypedValueParser for Words {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue>>> {
+        Some(Box::new(BEGINNINGS.into_iter().map(PossibleValue::new)))
     }
 }
 
@@ -50,6 +76,7 @@ mod tests {
         for (argument, word) in [
             ("-state:dead", " -state:dead"),
             ("-age>2h", " -age>2h"),
+            ("-older:2h", " -older:2h"),
             ("--all", "--all"),
             ("--socket=a:b", "--socket=a:b"),
             ("-h", "-h"),
@@ -65,7 +92,8 @@ mod tests {
         for (words, shown) in [
             ("", ""),
             ("from:a@b.example -state:dead", " from:a@b.example -state:dead"),
-            ("subject:\"it's low\" age>2h", " 'subject:\"it'\\''s low\" age>2h'"),
+            ("subject:\"it's low\" age>2h", " 'subject:\"it'\\''s low\" older:2h'"),
+            ("age>2h size<10k -ended:relayed", " older:2h smaller:10000 -ended:relayed"),
         ] {
             assert_eq!(for_a_shell(&words.parse().expect("a search")), shown);
         }

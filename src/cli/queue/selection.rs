@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::{query, state::State};
+use super::{
+    query::{self, Words},
+    state::State,
+};
 use crate::{
     exit::{Exit, Failure},
     queue::{id::QueueId, only::Only, search::Search},
@@ -13,6 +16,7 @@ use crate::{
 pub(crate) struct Selection {
     /// Ids as `queue list` prints them, or the words of a search as it takes them, at least one with a key.
     #[arg(value_name = "ID|WORDS", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_parser = Words, hide_possible_values = true)]
     words: Vec<String>,
     /// Every message in the queue.
     #[arg(long)]

@@ -7,7 +7,11 @@ use std::{fmt, ops::Range, time::Duration};
 use bytesize::ByteSize;
 
 use super::term::{Clients, KEYS, Sender, Term, Test, Text, Than};
-use crate::{message::envelope::Lane, queue::about::Client, text};
+use crate::{
+    message::envelope::Lane,
+    queue::{about::Client, ending::Ending},
+    text,
+};
 
 /// Octets of a search: more than anybody types.
 pub(super) const LENGTH_MAX: usize = 1_000;
@@ -16,7 +20,10 @@ pub(super) const TERMS_MAX: usize = 32;
 /// Characters of a word that an error repeats; the line below it has the whole search.
 const SHOWN_MAX: usize = 60;
 /// The names of the states, as screens call them.
-const STATES: [&str; 6] = ["queued", "uncertain", "reserved", "relayed", "held", "dead"];
+pub(super) const STATES: [&str; 6] = ["queued", "uncertain", "reserved", "relayed", "held", "dead"];
+
+/// What people call the end of mail that the upstream does not take.
+const REFUSED: [&str; 5] = ["refused", "rejected", "bounced", "failed", "dead"];
 
 /// Why a search cannot be understood: what is wrong, and a mark below the word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,11 +130,18 @@ impl<'a> Word<'a> {
         };
         match (key.as_str(), than) {
             ("age", Some(than)) => Ok(Test::Age(than, self.age()?)),
+            ("older", None) => Ok(Test::Age(Than::More, self.age()?)),
+            ("newer", None) => Ok(Test::Age(Than::Less, self.age()?)),
             ("size", Some(than)) => Ok(Test::Size(than, self.size()?)),
-            ("age" | "size", None) => {
-                let example = if key == "age" { "age>2h" } else { "size>1MB" };
-                Err(self.key_error(format!("{key} is compared, such as {example}")))
-            }
+            ("larger", None) => Ok(Test::Size(Than::More, self.size()?)),
+            ("smaller", None) => Ok(Test::Size(Than::Less, self.size()?)),
+            ("age", None) => Err(self.key_error(
+                "age is compared, such as age>2h, which is older:2h, or newer:1d".to_owned(),
+            )),
+            ("size", None) => Err(self.key_error(
+                "size is compared, such as size>1MB, which is larger:1MB, or smaller:10k"
+                    .to_owned(),
+            )),
             ("from", None) if self.value == "<>" && !self.is_quoted => Ok(Test::From(Sender::Null)),
             ("from", None) => Ok(Test::From(Sender::Some(text))),
             ("to", None) => Ok(Test::To(text)),
@@ -137,11 +151,12 @@ impl<'a> Word<'a> {
             ("reply", None) => Ok(Test::Reply(text)),
             ("client", None) => Ok(Test::Client(self.clients()?)),
             ("lane", None) => {
-                let name = self.one_of("lane", &Lane::ALL.map(Lane::name))?;
+                let name = self.one_of("a lane", &Lane::ALL.map(Lane::name))?;
                 let lane = Lane::ALL.into_iter().find(|lane| lane.name() == name);
                 Ok(Test::Lane(lane.unwrap_or_default()))
             }
-            ("state", None) => Ok(Test::State(self.one_of("state", &STATES)?)),
+            ("state", None) => Ok(Test::State(self.one_of("a state", &STATES)?)),
+            ("ended", None) => self.ending().map(Test::Ended),
             (known, Some(_)) if KEYS.contains(&format!("{known}:").as_str()) => Err(self
                 .key_error(format!(
                     "only age and size are compared; write {known}:{}",
@@ -188,14 +203,25 @@ impl<'a> Word<'a> {
         })
     }
 
-    fn one_of(&self, key: &str, names: &[&'static str]) -> Result<&'static str, SearchError> {
+    fn ending(&self) -> Result<&'static str, SearchError> {
+        if REFUSED.iter().any(|word| word.eq_ignore_ascii_case(&self.value)) {
+            let names = Ending::NAMES.join(", ");
+            return Err(self.value_error(format!(
+                "is not an end: it is one of {names}; what was refused for good is state:dead, and leaves as expired or \
+                 deleted"
+            )));
+        }
+        self.one_of("an end", &Ending::NAMES)
+    }
+
+    fn one_of(&self, what: &str, names: &[&'static str]) -> Result<&'static str, SearchError> {
         let wanted = self.value.to_ascii_lowercase();
         names.iter().find(|name| **name == wanted).copied().ok_or_else(|| {
             let hint = text::nearest(&wanted, names.iter().copied()).map_or_else(
                 || format!("it is one of {}", names.join(", ")),
                 |name| format!("did you mean \"{name}\"?"),
             );
-            self.value_error(format!("is not a {key}: {hint}"))
+            self.value_error(format!("is not {what}: {hint}"))
         })
     }
 

@@ -15,10 +15,11 @@ use crate::{
     },
 };
 
-/// The keys with their signs, in the order of the documents. Those with `>` are compared, also with `<`.
-pub(super) const KEYS: [&str; 11] = [
-    "from:", "to:", "subject:", "id:", "client:", "user:", "lane:", "state:", "reply:", "age>",
-    "size>",
+/// The keys with their signs, in the order of the documents. Those with `>` are compared, also with `<`: the words for
+/// it, which need no quotes in a shell, stand before them.
+pub(super) const KEYS: [&str; 16] = [
+    "from:", "to:", "subject:", "id:", "client:", "user:", "lane:", "state:", "ended:", "reply:",
+    "older:", "newer:", "larger:", "smaller:", "age>", "size>",
 ];
 
 /// The units of an age, the largest first.
@@ -47,6 +48,8 @@ pub(super) enum Test {
     Lane(Lane),
     /// The state's name, as screens call it.
     State(&'static str),
+    /// How it left the queue, as the history calls it.
+    Ended(&'static str),
     Reply(Text),
     Age(Than, Duration),
     Size(Than, u64),
@@ -137,6 +140,7 @@ impl Test {
             Self::User(text) => of_user(text),
             Self::Lane(lane) => record.lane == *lane,
             Self::State(name) => some(record, |one| one.state.name() == *name),
+            Self::Ended(name) => record.end.as_ref().is_some_and(|end| end.how.name() == *name),
             Self::Reply(text) => some(record, |one| words(one).any(|said| text.is_in(said))),
             Self::Age(than, age) => than.holds(now.since(record.accepted_at), *age),
             Self::Size(than, size) => than.holds(record.size_bytes, *size),
@@ -163,6 +167,14 @@ impl Than {
         match self {
             Self::Less => found < limit,
             Self::More => found > limit,
+        }
+    }
+
+    /// The word for this side.
+    fn key(self, less: &'static str, more: &'static str) -> &'static str {
+        match self {
+            Self::Less => less,
+            Self::More => more,
         }
     }
 }
@@ -210,14 +222,18 @@ impl fmt::Display for Term {
             Test::User(text) => text.write(formatter, "user"),
             Test::Lane(lane) => write!(formatter, "lane:{}", lane.name()),
             Test::State(name) => write!(formatter, "state:{name}"),
+            Test::Ended(name) => write!(formatter, "ended:{name}"),
             Test::Reply(text) => text.write(formatter, "reply"),
             Test::Age(than, age) => {
                 let seconds = age.as_secs();
                 let fits = |(_, unit): &&(&str, u64)| seconds > 0 && seconds.is_multiple_of(*unit);
                 let (unit, length) = UNITS.iter().find(fits).unwrap_or(&("s", 1));
-                write!(formatter, "age{than}{}{unit}", seconds / length)
+                let key = than.key("newer", "older");
+                write!(formatter, "{key}:{}{unit}", seconds / length)
             }
-            Test::Size(than, size) => write!(formatter, "size{than}{size}"),
+            Test::Size(than, size) => {
+                write!(formatter, "{}:{size}", than.key("smaller", "larger"))
+            }
         }
     }
 }
@@ -227,15 +243,6 @@ impl Text {
         // Without quotes it would be the null reverse path.
         let alone = if self.0 == "<>" { Alone::Yes } else { Alone::No };
         write!(formatter, "{key}:{}", Written(&self.0, alone))
-    }
-}
-
-impl fmt::Display for Than {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Less => "<",
-            Self::More => ">",
-        })
     }
 }
 

@@ -5,7 +5,12 @@ use std::time::Duration;
 use super::*;
 use crate::{
     message::envelope::{Envelope, Lane, LocalUser, Origin},
-    queue::{QueuedMessage, fixtures::envelope, state::RecipientState},
+    queue::{
+        QueuedMessage,
+        ending::{End, Ending},
+        fixtures::envelope,
+        state::RecipientState,
+    },
 };
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -87,6 +92,12 @@ fn every_word_of_a_search_must_hold() {
         "age>2h",
         "age<1d",
         "age>\"2h 30min\"",
+        "older:2h",
+        "newer:1d",
+        "-older:1d",
+        "larger:1MB",
+        "smaller:2MiB",
+        "-ended:relayed",
         "size>1MB",
         "size<2MiB",
         "-from:other",
@@ -117,6 +128,11 @@ fn a_message_is_not_found_when_one_word_does_not_hold() {
         "reply:250",
         "age>3h",
         "age<3h",
+        "older:3h",
+        "newer:3h",
+        "larger:2000000",
+        "smaller:2MB",
+        "ended:relayed",
         "size>2000000",
         "size<2MB",
         "-toner",
@@ -152,12 +168,55 @@ fn mail_of_this_host_is_found_by_whose_it_is() {
 }
 
 #[test]
+fn what_has_left_the_queue_is_found_by_how_it_ended() {
+    let QueuedMessage { id, mut record } = printer();
+    let endings =
+        [Ending::Relayed, Ending::Deleted, Ending::Expired, Ending::Redirected(id)].map(|how| {
+            record.end = Some(End { at: NOW, how, by: None });
+            holds_only("ended:", &Ending::NAMES, &QueuedMessage { id, record: record.clone() })
+        });
+    assert_eq!(endings, Ending::NAMES);
+}
+
+/// The one of these words behind a key that holds of the message.
+fn holds_only<'a>(key: &str, words: &[&'a str], message: &QueuedMessage) -> &'a str {
+    let found: Vec<&str> =
+        words.iter().copied().filter(|word| holds(&format!("{key}{word}"), message)).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]
+}
+
+#[test]
+fn a_shell_completes_every_key_and_every_choice() {
+    let lanes = Lane::ALL.map(Lane::name);
+    let choices = [
+        ("lane:", lanes.as_slice()),
+        ("state:", &reading::STATES),
+        ("ended:", &Ending::NAMES),
+        ("client:", &["local", "relay"]),
+    ];
+    let words = |(key, names): (&str, &[&str])| {
+        names.iter().map(|name| format!("{key}{name}")).collect::<Vec<_>>()
+    };
+    let mut expected: Vec<String> = choices.into_iter().flat_map(words).collect();
+    assert!(expected.iter().all(|word| word.parse::<Search>().is_ok()), "{expected:?}");
+    let is_open = |key: &&str| key.ends_with(':') && !["lane:", "state:", "ended:"].contains(key);
+    expected.extend(term::KEYS.into_iter().filter(is_open).map(str::to_owned));
+    expected.sort();
+    let mut offered = BEGINNINGS.to_vec();
+    offered.sort_unstable();
+    assert_eq!(offered, expected);
+}
+
+#[test]
 fn a_search_is_written_in_the_form_that_is_read_back() {
     for (search, written) in [
         ("  from:A   -B ", "from:a -b"),
-        ("age>120min", "age>2h"),
-        ("age>14d size<1kB", "age>2w size<1000"),
-        ("age<90s", "age<90s"),
+        ("age>120min", "older:2h"),
+        ("age>14d size<1kB", "older:2w smaller:1000"),
+        ("age<90s -newer:1d", "newer:90s -newer:1d"),
+        ("OLDER:\"1h 30min\" larger:2MB", "older:90min larger:2000000"),
+        ("Ended:Relayed", "ended:relayed"),
         ("client:192.0.2.9/24", "client:192.0.2.0/24"),
         ("client:::ffff:192.0.2.7", "client:192.0.2.7"),
         ("\"two words\" subject:\"a b\"", "\"two words\" subject:\"a b\""),
@@ -189,7 +248,15 @@ fn a_mistake_is_shown_at_its_place_with_what_was_probably_meant() {
         ("age>2x", "    ^^", "such as 90s, 30min, 2h, 5d or 1w"),
         ("age>5", "    ^", "is not a time"),
         ("age:2h", "^^^", "age is compared, such as age>2h"),
+        ("size:1MB", "^^^^", "which is larger:1MB, or smaller:10k"),
         ("size>many", "     ^^^^", "is not a size"),
+        ("older:yesterday", "      ^^^^^^^^^", "such as 90s, 30min, 2h, 5d or 1w"),
+        ("-smaller:tiny", "         ^^^^", "is not a size"),
+        ("older>2h", "^^^^^", "only age and size are compared; write older:2h"),
+        ("odler:2h", "^^^^^", "did you mean \"older:\"?"),
+        ("ended:relaid", "      ^^^^^^", "\"relaid\" is not an end: did you mean \"relayed\"?"),
+        ("ended:yesterday", "      ^^^^^^^^^", "one of relayed, deleted, expired, redirected"),
+        ("ended:refused", "      ^^^^^^^", "what was refused for good is state:dead"),
         ("to>a", "^^", "only age and size are compared; write to:a"),
         ("client:printer", "       ^^^^^^^", "is not an address or a network"),
         ("from:", "^^^^^", "nothing follows from:"),
