@@ -12,7 +12,7 @@ use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
 use super::{
-    deeds,
+    chosen, deeds,
     layout::{self, said},
     rows,
     site::Site,
@@ -141,6 +141,9 @@ impl List {
                         form method="post" action="/deeds" {
                             (visitor::token(visit))
                             (rows::rows(messages, true, now))
+                            input type="hidden" name="of" value=(chosen::name(self.of));
+                            input type="hidden" name="search" value=(asked.search);
+                            p { label { input type="checkbox" name="all" value="yes"; " All that are found, on every page of the list" } }
                             p.deeds { (deeds::buttons()) }
                         }
                     } @else {

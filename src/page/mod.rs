@@ -6,6 +6,7 @@
 mod account;
 mod assets;
 mod chart;
+mod chosen;
 mod clients;
 mod deeds;
 mod entrance;

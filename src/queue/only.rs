@@ -36,6 +36,15 @@ impl Only {
         Self { without: Some(state.to_owned()), ..Self::default() }
     }
 
+    /// What a verb asks of each message that a search has found. What was refused for good is not tried again along with the
+    /// rest: it needs to be asked for by state or id.
+    #[must_use]
+    pub(crate) fn found(search: &Search, is_retry: bool) -> Self {
+        let spares_the_dead = is_retry && !search.names_a_state();
+        let base = if spares_the_dead { Self::without("dead") } else { Self::default() };
+        base.found_by(search.clone())
+    }
+
     /// One of these that is also found by the search.
     #[must_use]
     pub(crate) fn found_by(self, search: Search) -> Self {

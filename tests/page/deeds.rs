@@ -15,7 +15,8 @@ fn order(
     let question = visitor.post("/deeds", &fields);
     assert_eq!(question.status, 200, "{}", question.body);
     assert_eq!(question.fields("id"), ids, "the question is about the same messages");
-    fields.push(("sure", "yes"));
+    let number = ids.len().to_string();
+    fields.extend([("sure", "yes"), ("messages", number.as_str())]);
     let report = visitor.post("/deeds", &fields);
     assert_eq!(report.status, 200, "{}", report.body);
     (question, report)
@@ -56,10 +57,15 @@ fn every_deed_asks_first_to_how_many_and_does_what_the_command_does() {
     assert!(question.text().contains("Delete 3 messages for good?"), "{}", question.text());
     assert!(stage.ids().is_empty());
 
-    let (_, report) = {
-        let fields =
-            [("token", token.as_str()), ("deed", "delete"), ("id", ids[0]), ("sure", "yes")];
-        ((), visitor.post("/deeds", &fields))
+    let report = {
+        let fields = [
+            ("token", token.as_str()),
+            ("deed", "delete"),
+            ("id", ids[0]),
+            ("sure", "yes"),
+            ("messages", "1"),
+        ];
+        visitor.post("/deeds", &fields)
     };
     assert!(report.text().contains("Done for 0 messages."), "{}", report.text());
     assert!(report.text().contains(ids[0]), "{}", report.text());
@@ -136,4 +142,56 @@ fn every_row_says_what_the_command_says_of_the_same_message() {
     assert_eq!(wrong.status, 200);
     assert!(wrong.text().contains("colour"), "{}", wrong.text());
     assert!(wrong.body.contains("value=\"colour:red\""), "what was typed stays: {}", wrong.body);
+}
+
+#[test]
+fn all_that_a_search_finds_is_meant_as_it_was_counted_and_many_need_their_number() {
+    let stage = Stage::new();
+    let submit = |number: usize| {
+        let sender = format!("printer{}@example.org", number % 4);
+        stage.submit(&sender, "b@example.net", &format!("Subject: no {number}\r\n\r\nx"));
+    };
+    (0..60).for_each(submit);
+    let mut visitor = stage.visitor(&[]);
+    let token = visitor.get("/queue").fields("token").remove(0);
+    let chosen = |search, deed| {
+        vec![
+            ("token", token.as_str()),
+            ("all", "yes"),
+            ("of", "queue"),
+            ("search", search),
+            ("deed", deed),
+        ]
+    };
+    let question = visitor.post("/deeds", &chosen("from:printer3", "hold"));
+    assert!(question.text().contains("Hold 15 messages here"), "{}", question.text());
+    assert!(question.text().contains("All that are found by from:printer3"), "{}", question.text());
+    submit(63);
+    let until = question.fields("until").remove(0);
+    let mut yes = chosen("from:printer3", "hold");
+    yes.extend([("sure", "yes"), ("messages", "15"), ("until", until.as_str())]);
+    let report = visitor.post("/deeds", &yes);
+    assert!(report.text().contains("Done for 15 messages."), "{}", report.text());
+    let held = visitor.get("/queue?search=state:held");
+    assert_eq!(held.fields("id").len(), 15, "what came after the question is not meant");
+
+    let question = visitor.post("/deeds", &chosen("", "delete"));
+    assert!(question.text().contains("Delete 61 messages for good?"), "{}", question.text());
+    assert!(question.text().contains("Type 61, the number of messages"), "{}", question.text());
+    let until = question.fields("until").remove(0);
+    for typed in ["", "15", "yes"] {
+        let mut wrong = chosen("", "delete");
+        wrong.extend([("sure", "yes"), ("messages", "61"), ("until", &until), ("typed", typed)]);
+        let again = visitor.post("/deeds", &wrong);
+        assert!(again.text().contains("Delete 61 messages for good?"), "{}", again.text());
+    }
+    assert_eq!(stage.ids().len(), 61);
+    let mut right = chosen("", "delete");
+    right.extend([("sure", "yes"), ("messages", "61"), ("until", &until), ("typed", "61")]);
+    let report = visitor.post("/deeds", &right);
+    assert!(report.text().contains("Done for 61 messages."), "{}", report.text());
+    assert!(stage.ids().is_empty());
+
+    let wrong = visitor.post("/deeds", &chosen("colour:red", "delete"));
+    assert_eq!(wrong.status, 404, "a search that nobody understands finds nothing");
 }

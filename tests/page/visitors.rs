@@ -155,8 +155,15 @@ fn a_form_of_another_site_does_nothing() {
     let others = other.get("/queue").fields("token").remove(0);
     let host = stage.page.to_string();
     let own = format!("http://{host}");
-    let fields =
-        |token| form(&[("deed", "delete"), ("id", &id), ("sure", "yes"), ("token", token)]);
+    let fields = |token| {
+        form(&[
+            ("deed", "delete"),
+            ("id", &id),
+            ("sure", "yes"),
+            ("messages", "1"),
+            ("token", token),
+        ])
+    };
     for origin in ["http://evil.example", "null", "", "https://127.0.0.1", "http://127.0.0.1:1"] {
         let heads = [("Host", host.as_str()), ("Origin", origin)];
         let answer = visitor.ask("POST", "/deeds", &heads, &fields(&token));

@@ -65,21 +65,12 @@ impl Selection {
 }
 
 impl Chosen {
-    /// What must be so at the moment of the deed, whatever a page has shown before. What was refused for good is not
-    /// tried again along with the rest: it needs to be asked for by state or id.
+    /// What must be so at the moment of the deed, whatever a page has shown before.
     pub(super) fn only(&self, is_retry: bool) -> Only {
         match self {
             Self::Ids(_, None) => Only::default(),
             Self::Ids(_, Some(state)) => Only::with(state.name()),
-            Self::Found(search) => {
-                let spares_the_dead = is_retry && !search.names_a_state();
-                let base = if spares_the_dead {
-                    Only::without(State::Dead.name())
-                } else {
-                    Only::default()
-                };
-                base.found_by(search.clone())
-            }
+            Self::Found(search) => Only::found(search, is_retry),
         }
     }
 }

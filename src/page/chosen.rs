@@ -1,0 +1,133 @@
+//! The messages that a deed is for: some of a list, or all that a search finds.
+
+use maud::{Markup, html};
+
+use super::{layout::said, site::Site, visitor::Form};
+use crate::{
+    admin::{
+        api::Message,
+        client::{ClientError, Walk},
+        counts::CountBy,
+        listing::Of,
+    },
+    queue::{id::QueueId, only::Only, search::Search},
+};
+
+/// Messages that are shown in a question.
+const SHOWN_MAX: usize = 50;
+
+/// Which messages.
+#[derive(Clone, Debug)]
+pub(super) enum Chosen {
+    /// These.
+    These(Vec<QueueId>),
+    /// All of a list that are found, up to the last one that was counted.
+    Found { of: Of, search: Search, until: Option<QueueId> },
+}
+
+impl Chosen {
+    /// What a form has chosen; `None` when the page has not made it.
+    pub(super) fn of(form: &Form) -> Option<Self> {
+        if form.get("all") != "yes" {
+            return form.all("id").map(str::parse).collect::<Result<_, _>>().ok().map(Self::These);
+        }
+        let of = match form.get("of") {
+            "queue" => Of::Queue,
+            "dead" => Of::DeadLetters,
+            _ => return None,
+        };
+        let until = Some(form.get("until")).filter(|until| !until.is_empty());
+        let until = until.map(str::parse).transpose().ok()?;
+        Some(Self::Found { of, search: form.get("search").parse().ok()?, until })
+    }
+
+    /// The same as fields of a form.
+    pub(super) fn fields(&self) -> Markup {
+        match self {
+            Self::These(ids) => html! {
+                @for id in ids { input type="hidden" name="id" value=(id); }
+            },
+            Self::Found { of, search, until } => html! {
+                input type="hidden" name="all" value="yes";
+                input type="hidden" name="of" value=(name(*of));
+                input type="hidden" name="search" value=(search);
+                @if let Some(until) = until { input type="hidden" name="until" value=(until); }
+            },
+        }
+    }
+
+    /// How many they are, and the first of them. All that are found end from here on with the last one that was counted:
+    /// what comes in while somebody reads the question is not meant.
+    pub(super) async fn counted(self, site: &Site) -> Result<Counted, ClientError> {
+        match self {
+            Self::These(ids) => {
+                let mut first = Vec::new();
+                for id in ids.iter().take(SHOWN_MAX) {
+                    first.push(site.client.message(*id).await?);
+                }
+                Ok(Counted { number: ids.len() as u64, first, chosen: Self::These(ids) })
+            }
+            Self::Found { of, search, .. } => {
+                let counts = site.client.counts(of, CountBy::State, &search, 1).await?;
+                let mut walk = site.client.walk(of, None).of(search.clone(), None);
+                let mut first = Vec::new();
+                while first.is_empty() && counts.messages > 0 {
+                    let Some(page) = walk.page(SHOWN_MAX).await? else { break };
+                    first = page;
+                }
+                let chosen = Self::Found { of, search, until: counts.until };
+                Ok(Counted { number: counts.messages, first, chosen })
+            }
+        }
+    }
+
+    /// What must be so at the moment of the deed, whatever a list has shown before.
+    pub(super) fn only(&self, is_retry: bool) -> Only {
+        match self {
+            Self::These(_) => Only::default(),
+            Self::Found { of: Of::DeadLetters, search, .. } => {
+                Only::with("dead").found_by(search.clone())
+            }
+            Self::Found { search, .. } => Only::found(search, is_retry),
+        }
+    }
+
+    /// A walk over those that are found.
+    pub(super) fn walk<'a>(&self, site: &'a Site) -> Option<Walk<'a>> {
+        match self {
+            Self::These(_) => None,
+            Self::Found { of, search, until } => {
+                Some(site.client.walk(*of, None).of(search.clone(), None).up_to(*until))
+            }
+        }
+    }
+
+    /// What of a list they are, when they are all of it that is found.
+    pub(super) fn description(&self) -> Markup {
+        match self {
+            Self::Found { search, .. } if !search.is_everything() => {
+                html! { p { "All that are found by " (said(&search.to_string())) ", on every page of the list." } }
+            }
+            Self::Found { .. } => html! { p { "All of the list, on every page of it." } },
+            Self::These(_) => html! {},
+        }
+    }
+}
+
+/// Chosen messages, counted.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) chosen: Chosen,
+    pub(super) number: u64,
+    /// The first of them.
+    pub(super) first: Vec<Message>,
+}
+
+/// A list by its name in a form.
+pub(super) fn name(of: Of) -> &'static str {
+    match of {
+        Of::Queue => "queue",
+        Of::DeadLetters => "dead",
+        Of::History => "history",
+    }
+}
