@@ -81,8 +81,19 @@ pub(crate) fn span(duration: Duration) -> String {
     }
 }
 
+/// `14:32:07.012`.
+#[must_use]
+pub(crate) fn local_to_the_millisecond(at: Timestamp) -> String {
+    zoned(at).map_or_else(|| format!("{} ms", at.0), |at| at.strftime("%H:%M:%S%.3f").to_string())
+}
+
 fn zoned(at: Timestamp) -> Option<Zoned> {
-    Some(Instant::from_millisecond(at.0).ok()?.to_zoned(TimeZone::system()))
+    Some(Instant::from_millisecond(at.0).ok()?.to_zoned(zone()))
+}
+
+/// That of the machine; in unit tests the same on each.
+fn zone() -> TimeZone {
+    if cfg!(test) { TimeZone::UTC } else { TimeZone::system() }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use crate::support::{
 
 #[path = "commands/contents.rs"]
 mod contents;
+#[path = "commands/fitting.rs"]
+mod fitting;
 #[path = "commands/forecast.rs"]
 mod forecast;
 #[path = "commands/history.rs"]

@@ -79,7 +79,7 @@ pub(super) async fn run(
             queue::show(out, client, queue::Place::Anywhere, &ids, form, now).await
         }
         Command::Resend { which, to: None } => {
-            queue::for_each(out, client, which.into(), form, Verb::Retry.into()).await
+            queue::for_each(out, client, which.into(), form, Verb::Retry.into(), now).await
         }
         Command::Resend { which, to: Some(to) } => redirect(out, client, which, &to, form).await,
         Command::Delete { which, yes } => {
@@ -87,7 +87,7 @@ pub(super) async fn run(
                 let message = "this removes every dead letter for good; add --yes if you mean it";
                 return Err(Failure::new(Exit::Usage, message));
             }
-            queue::for_each(out, client, which.into(), form, Verb::Delete.into()).await
+            queue::for_each(out, client, which.into(), form, Verb::Delete.into(), now).await
         }
     }
 }

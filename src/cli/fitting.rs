@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     io::{self, IsTerminal as _},
+    os::fd::AsFd,
     time::Duration,
 };
 
@@ -21,14 +22,20 @@ const WIDTH_MIN: usize = 50;
 const ROOM_MIN: usize = 20;
 /// How far under it.
 const UNDER_HEAD: usize = 4;
+/// Before a line that goes on.
+const HANGING: usize = 2;
 
 /// Columns of the terminal that standard output is; `None` when it is none, and nothing is cut.
 #[must_use]
 pub(super) fn width() -> Option<usize> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    Some(terminal_columns().unwrap_or(COLUMNS_USUAL))
+    io::stdout().is_terminal().then(|| terminal_columns().unwrap_or(COLUMNS_USUAL))
+}
+
+/// The same of standard error.
+#[must_use]
+pub(super) fn width_of_stderr() -> Option<usize> {
+    let stderr = io::stderr();
+    stderr.is_terminal().then(|| columns_of_terminal(&stderr).unwrap_or(COLUMNS_USUAL))
 }
 
 /// How much a terminal shows.
@@ -48,7 +55,11 @@ pub(super) fn size() -> Size {
 
 /// Columns that the terminal of standard output says it has.
 fn terminal_columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    columns_of_terminal(&io::stdout())
+}
+
+fn columns_of_terminal(terminal: &impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
@@ -89,40 +100,80 @@ pub(super) fn line_width() -> usize {
 }
 
 /// Lines of at most so many columns: the head, and beside it the text, broken between words. A word that is too long for its
-/// place begins further to the left, and is broken where it is longer than a line.
+/// place begins further to the left. It is broken where it is longer than a line; what follows stays beside the head, so
+/// that nobody's words pass for a head of ours.
 #[must_use]
 pub(super) fn beside(head: &str, text: &str, width: usize) -> Vec<String> {
+    broken(head, columns(head), text, width)
+}
+
+/// Lines of at most so many columns, broken between words; all but the first begin with blanks, so that each is seen to
+/// go on.
+#[must_use]
+pub(super) fn hanging(line: &str, width: usize) -> Vec<String> {
+    let text = line.trim_start_matches(' ');
+    let (blanks, text) = line.split_at(line.len() - text.len());
+    broken(blanks, blanks.len() + HANGING, text, width)
+}
+
+/// Help, or the words of a failure, in lines that fit: what is explained stays in its column.
+#[must_use]
+pub(super) fn explained(text: &str, width: Option<usize>) -> Cow<'_, str> {
+    let Some(width) = width else { return Cow::Borrowed(text) };
+    let line = |line: &str| {
+        let words = line.trim_start_matches(' ');
+        let indent = line.len() - words.len();
+        // Such as an option, two blanks, and what it does.
+        let column = words.rfind("  ").map(|at| indent + at + 2);
+        match column.filter(|_| indent > 0) {
+            Some(column) => beside(&line[..column], &line[column..], width),
+            None => broken(&line[..indent], indent, words, width),
+        }
+        .join("\n")
+    };
+    let mut lines: String = text.lines().map(line).collect::<Vec<_>>().join("\n");
+    if text.ends_with('\n') {
+        lines.push('\n');
+    }
+    Cow::Owned(lines)
+}
+
+/// The same with a margin of the further lines.
+fn broken(head: &str, margin: usize, text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
-    let mut margin = columns(head);
-    let mut lines = vec![Line { text: head.to_owned(), columns: margin, is_begun: false }];
+    let mut margin = margin;
+    let mut lines = vec![Line { text: head.to_owned(), columns: columns(head), is_begun: false }];
     if margin > 0 && margin + ROOM_MIN > width {
-        margin = UNDER_HEAD.min(width - 1);
-        lines.push(Line::indented(margin));
+        margin = UNDER_HEAD.min(width / 4);
+        if !head.trim().is_empty() {
+            lines.push(Line::indented(margin));
+        }
     }
     for word in text.split(' ') {
         let length = columns(word);
+        // Where it is whole: beside the head, or further to the left, but not where a line of ours begins.
+        let indent = match width.checked_sub(length) {
+            Some(indent) if margin == 0 || indent > 0 => margin.min(indent),
+            _ => margin,
+        };
         let last = lines.last().map_or(width, |line| line.columns + usize::from(line.is_begun));
-        let begins_anew = last + length > width
-            && lines.last().is_some_and(|line| line.is_begun || length > width - margin);
-        if begins_anew {
-            lines.push(Line::indented(margin.min(width.saturating_sub(length))));
+        let is_on_its_way = lines.last().is_some_and(|line| line.is_begun || line.columns > indent);
+        if last + length > width && is_on_its_way {
+            lines.push(Line::indented(indent));
         } else if let Some(line) = lines.last_mut().filter(|line| line.is_begun) {
             line.push(' ');
         }
         for character in word.chars() {
             if lines.last().is_some_and(|line| line.columns + columns_of(character) > width) {
-                lines.push(Line::default());
+                lines.push(Line::indented(margin));
             }
             lines.last_mut().into_iter().for_each(|line| line.push(character));
         }
         // An empty word is a blank that somebody has written.
         lines.last_mut().into_iter().for_each(|line| line.is_begun = true);
     }
-    let is_first = |at: usize| at == 0;
-    let shown = lines.iter().enumerate();
-    let shown =
-        shown.filter(|(at, line)| line.is_begun || is_first(*at) && !head.trim().is_empty());
-    let shown: Vec<String> = shown.map(|(_, line)| line.text.trim_end().to_owned()).collect();
+    let mut shown: Vec<String> = lines.iter().map(|line| line.text.trim_end().to_owned()).collect();
+    shown.retain(|line| !line.is_empty());
     if shown.is_empty() { vec![String::new()] } else { shown }
 }
 
@@ -188,6 +239,7 @@ mod tests {
                 &["queue  one two three four", "       five"],
             ),
             ("", "one two three", 7, &["one two", "three"]),
+            ("  ", "one two three", 30, &["  one two three"]),
             ("", "", 7, &[""]),
             ("queue  ", "", 28, &["queue"]),
             ("", "two  blanks", 20, &["two  blanks"]),
@@ -219,6 +271,25 @@ mod tests {
         ] {
             assert_eq!(beside(head, text, width), lines);
         }
+    }
+
+    #[test]
+    fn help_keeps_its_columns() {
+        let help = "Does it.\n\nOptions:\n      --all  The whole queue, however long it is\n  -h         Print help\n";
+        let fitted = "Does it.\n\nOptions:\n      --all  The whole queue,\n             however long it is\n  -h         Print help\n";
+        assert_eq!(explained(help, Some(34)), fitted);
+        assert_eq!(explained(help, None), help);
+    }
+
+    #[test]
+    fn a_word_longer_than_a_line_begins_no_line_as_a_head_of_ours_does() {
+        let long = "x".repeat(70) + "account     open";
+        let lines = beside("queue       ", &long, 60);
+        assert!(lines[1..].iter().all(|line| line.starts_with("            ")), "{lines:#?}");
+        let lines = beside("queue       ", &("y".repeat(60) + " account     open"), 60);
+        assert!(lines[1..].iter().all(|line| line.starts_with(' ')), "{lines:#?}");
+        let lines = hanging(&("12:00 S: ".to_owned() + &long), 60);
+        assert!(lines[1..].iter().all(|line| line.starts_with(' ')), "{lines:#?}");
     }
 
     #[test]

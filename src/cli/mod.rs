@@ -22,6 +22,8 @@ mod moment;
 mod page;
 mod password;
 mod pause;
+#[cfg(test)]
+mod printed;
 mod progress;
 mod queue;
 mod reload;
@@ -41,7 +43,7 @@ mod watch;
 
 use std::{
     ffi::OsString,
-    io::{BufWriter, Write},
+    io::{self, BufWriter, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -50,6 +52,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::screen::{Output, Page, Sheet};
 use crate::{
+    clock::{Clock as _, SystemClock, Timestamp},
     exit::{Exit, Failure},
     handbook, telemetry,
 };
@@ -247,7 +250,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => Box::new(screen::Lines::new(Output::standard(), width)),
     };
     let mut out = Sheet { out: BufWriter::new(stdout), width };
-    let result = dispatch(arguments, &mut out).and_then(|()| Ok(out.flush()?));
+    let now = SystemClock::new().wall();
+    let result = dispatch(arguments, &mut out, now).and_then(|()| Ok(out.flush()?));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -255,7 +259,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             drop(out.flush());
             if !failure.message.is_empty() {
                 let words = handbook::located(&failure.to_string());
-                telemetry::last_words(&format!("pillarbox: {words}"));
+                let words = format!("pillarbox: {words}");
+                let width = fitting::width_of_stderr();
+                telemetry::last_words(&fitting::explained(&words, width));
             }
             failure.code()
         }
@@ -274,7 +280,7 @@ fn is_for_programs(matches: &clap::ArgMatches) -> bool {
     json == Some(&true) || matches.subcommand().is_some_and(|(_, rest)| is_for_programs(rest))
 }
 
-fn dispatch(arguments: Arguments, out: &mut dyn Page) -> Result<(), Failure> {
+fn dispatch(arguments: Arguments, out: &mut dyn Page, now: Timestamp) -> Result<(), Failure> {
     let config = arguments.config.as_deref();
     match arguments.command {
         Command::Setup(arguments) => setup::run(out, config, &arguments),
@@ -284,45 +290,47 @@ fn dispatch(arguments: Arguments, out: &mut dyn Page) -> Result<(), Failure> {
         Command::Check { json, .. } => check::run(out, config, json),
         Command::Doctor(arguments) => doctor::run(out, config, &arguments),
         Command::Status { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Status(asked))
+            remote::run(out, config, &remote, remote::Question::Status(asked), now)
         }
         Command::Queue { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::Queue(command))
+            remote::run(out, config, &remote, remote::Question::Queue(command), now)
         }
         Command::Dead { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::Dead(command))
+            remote::run(out, config, &remote, remote::Question::Dead(command), now)
         }
         Command::History { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::History(command))
+            remote::run(out, config, &remote, remote::Question::History(command), now)
         }
         Command::Alert { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::Alert(command))
+            remote::run(out, config, &remote, remote::Question::Alert(command), now)
         }
         Command::Budget { remote, command: None } => {
-            remote::run(out, config, &remote, remote::Question::Budget)
+            remote::run(out, config, &remote, remote::Question::Budget, now)
         }
         Command::Budget { remote, command: Some(BudgetCommand::Forecast) } => {
-            remote::run(out, config, &remote, remote::Question::BudgetForecast)
+            remote::run(out, config, &remote, remote::Question::BudgetForecast, now)
         }
         Command::Health { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Health(asked.grade()))
+            remote::run(out, config, &remote, remote::Question::Health(asked.grade()), now)
         }
         Command::Log { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Log(asked))
+            remote::run(out, config, &remote, remote::Question::Log(asked), now)
         }
         Command::Auth(command) => auth::run(out, config, &command),
         Command::Trace { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Trace(asked))
+            remote::run(out, config, &remote, remote::Question::Trace(asked), now)
         }
-        Command::Reload(remote) => remote::run(out, config, &remote, remote::Question::Reload),
+        Command::Reload(remote) => remote::run(out, config, &remote, remote::Question::Reload, now),
         Command::Page { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Page(asked))
+            remote::run(out, config, &remote, remote::Question::Page(asked), now)
         }
         Command::Pause { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Pause(asked))
+            remote::run(out, config, &remote, remote::Question::Pause(asked), now)
         }
-        Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume),
-        Command::Clients(remote) => remote::run(out, config, &remote, remote::Question::Clients),
+        Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume, now),
+        Command::Clients(remote) => {
+            remote::run(out, config, &remote, remote::Question::Clients, now)
+        }
         Command::Send(arguments) => send::run(out, config, &arguments),
         Command::Migrate(arguments) => migrate::run(out, &arguments),
         Command::Store { arguments, command } => store::run(out, config, arguments, command),
@@ -335,12 +343,17 @@ fn dispatch(arguments: Arguments, out: &mut dyn Page) -> Result<(), Failure> {
 
 /// Help and version are answers; everything else is a command line that makes no sense.
 fn explain(error: &clap::Error) -> ExitCode {
-    // When standard error is closed, the exit code still tells.
-    drop(error.print());
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => Failure::new(Exit::Usage, "").code(),
-    }
+    let text = error.render().to_string();
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // When the output is closed, the exit code still tells.
+    drop(match is_answer {
+        true => io::stdout().write_all(fitting::explained(&text, fitting::width()).as_bytes()),
+        false => {
+            let width = fitting::width_of_stderr();
+            io::stderr().write_all(fitting::explained(&text, width).as_bytes())
+        }
+    });
+    if is_answer { ExitCode::SUCCESS } else { Failure::new(Exit::Usage, "").code() }
 }
 
 #[cfg(test)]

@@ -80,5 +80,5 @@ pub(super) async fn run(
         Command::Delete { selection, yes } => (selection, Verb::Delete, yes),
     };
     let deed = Deed { verb, dry_run: selection.dry_run, yes };
-    for_each(out, client, selection.chosen()?, form, deed).await
+    for_each(out, client, selection.chosen()?, form, deed, now).await
 }

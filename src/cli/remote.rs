@@ -23,7 +23,7 @@ use crate::{
         client::{Client, ClientError},
         health::Grade,
     },
-    clock::{Clock as _, SystemClock},
+    clock::Timestamp,
     doctor::advice,
     exit::{Exit, Failure},
     settings::{self, SettingsError},
@@ -81,10 +81,11 @@ pub(super) fn run(
     config: Option<&Path>,
     arguments: &Arguments,
     question: Question,
+    now: Timestamp,
 ) -> Result<(), Failure> {
     let form = if arguments.json { Form::Json } else { Form::Text };
     with_client(config, arguments, |client| {
-        Runtime::of_a_question()?.block_on(ask(out, &client, form, question))
+        Runtime::of_a_question()?.block_on(ask(out, &client, form, question, now))
     })
 }
 
@@ -104,8 +105,8 @@ async fn ask(
     client: &Client,
     form: Form,
     question: Question,
+    now: Timestamp,
 ) -> Result<(), Failure> {
-    let now = SystemClock::new().wall();
     match question {
         Question::Status(asked) => match asked.every() {
             Some(every) => watch::run(out, client, form, every).await?,

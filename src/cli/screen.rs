@@ -7,9 +7,10 @@ use std::io::{self, Stdout, Write};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
-use super::fitting::{beside, columns};
+use super::fitting::{beside, columns, hanging};
 pub(super) use crate::quantities::{
-    count, local, local_as_mailq, local_in_full, relative, size, span, when,
+    count, local, local_as_mailq, local_in_full, local_to_the_millisecond, relative, size, span,
+    when,
 };
 use crate::text;
 
@@ -143,11 +144,12 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
                 }
                 line += GAP;
             }
-            let line = line.trim_end();
-            match (begin, line) {
-                (0, line) => paragraph(out, "", line)?,
-                (_, "") => {}
-                (_, line) => paragraph(out, FURTHER, line)?,
+            match line.trim_end() {
+                "" if begin > 0 => {}
+                line => {
+                    let indent = if begin == 0 { "" } else { FURTHER };
+                    paragraph(out, indent, line)?;
+                }
             }
         }
         Ok(())
@@ -212,9 +214,7 @@ impl<W: Write> Lines<W> {
         for piece in text.split_inclusive('\n') {
             self.line += piece;
             if let Some(line) = self.line.strip_suffix('\n') {
-                let rest = line.trim_start_matches(' ');
-                let (blanks, _) = line.split_at(line.len() - rest.len());
-                for line in beside(blanks, rest, width) {
+                for line in hanging(line, width) {
                     writeln!(self.out, "{line}")?;
                 }
                 self.line.clear();

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::screen::{self, Form, Page, clean, count, span};
+use super::screen::{self, Form, Page, clean, count, local_to_the_millisecond, span};
 use crate::{
     admin::{
         client::Client,
         trace::{SHOWN_MAX, Said, Shown, Wanted},
     },
-    clock::Timestamp,
     exit::{Exit, Failure},
 };
 
@@ -103,13 +102,7 @@ fn words(shown: &Shown) -> String {
         Shown::Said(Said { at, connection, client, by_client, text }) => {
             let peer = client.map_or_else(|| "upstream".to_owned(), |client| client.to_string());
             let side = if *by_client { "C:" } else { "S:" };
-            format!("{} {peer} #{connection} {side} {}", clock_time(*at), clean(text))
+            format!("{} {peer} #{connection} {side} {}", local_to_the_millisecond(*at), clean(text))
         }
     }
-}
-
-/// `14:32:07.012`, local time.
-fn clock_time(at: Timestamp) -> String {
-    let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
-    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
 }

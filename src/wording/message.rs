@@ -48,7 +48,7 @@ pub(crate) fn lines(message: &Message, now: Timestamp) -> Lines {
 }
 
 /// `relayed`, `deleted by alice (user 1000)`, `redirected as 06hhgq2g000000005jfavybr78 by ...`.
-pub(crate) fn in_short(end: &End) -> String {
+fn in_short(end: &End) -> String {
     let new = end.new.map_or_else(String::new, |id| format!(" as {id}"));
     let by = end.by.as_ref().map_or_else(String::new, |person| format!(" by {person}"));
     format!("{}{new}{by}", end.how)

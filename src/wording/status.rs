@@ -180,12 +180,15 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
     ];
     let states = states.iter().filter(|(number, _)| *number > 0);
     let states: Vec<String> = states.map(|(number, state)| format!("{number} {state}")).collect();
-    let part = if queue.partial { " (counted in part)" } else { "" };
     let counted = queue.counted_at.filter(|at| now.since(*at) >= COUNT_IS_OLD);
-    let counted =
-        counted.map_or_else(String::new, |at| format!(" (counted {})", relative(at, now)));
+    let counted = match (queue.partial, counted) {
+        (false, None) => String::new(),
+        (true, None) => " (counted in part)".to_owned(),
+        (false, Some(at)) => format!(" (counted {})", relative(at, now)),
+        (true, Some(at)) => format!(" (counted in part, {})", relative(at, now)),
+    };
     let mut lines = vec![format!(
-        "{}, {}; recipients: {}{part}{counted}",
+        "{}, {}; recipients: {}{counted}",
         count(queue.messages, "message"),
         size(queue.bytes),
         if states.is_empty() { "none".to_owned() } else { states.join(", ") },

@@ -2,7 +2,7 @@
 //!
 //! Rule: pure; "now" is said only of mail that nothing keeps. Must not know tables.
 
-use super::{message::in_short, phrase};
+use super::phrase;
 use crate::{
     admin::api::{Because, Departure, End, Message, Recipient},
     clock::Timestamp,
@@ -28,12 +28,13 @@ pub(crate) fn in_words(message: &Message, now: Timestamp) -> String {
 /// Of a message that has left the queue: `relayed 09:12`, `expired 09:12: 550 5.1.1 no such user`.
 fn left(message: &Message, end: &End, now: Timestamp) -> String {
     let at = local(end.at, now);
-    let words = in_short(end);
-    let (how, rest) = words.split_at(end.how.len());
+    // The id comes first of what may be cut.
+    let new = end.new.map_or_else(String::new, |id| format!(" as {id}"));
+    let by = end.by.as_ref().map_or_else(String::new, |person| format!(" by {person}"));
     let dead = message.recipients.iter().filter(|_| end.how == "expired");
     let why = dead.filter_map(|one| one.reason.as_deref()).next();
     let why = why.map_or_else(String::new, |why| format!(": {}", phrase(why)));
-    format!("{how} {at}{rest}{why}")
+    format!("{}{new} {at}{by}{why}", end.how)
 }
 
 /// Of a message that nothing will happen to by itself.

@@ -8,7 +8,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -31,6 +31,7 @@ pub(crate) struct AtTerminal {
     shown: Arc<Mutex<Vec<u8>>>,
     /// Octets of what is shown that were waited for already.
     read: usize,
+    reader: JoinHandle<()>,
 }
 
 impl AtTerminal {
@@ -52,13 +53,13 @@ impl AtTerminal {
         let hands = File::from(hands);
         let shown = Arc::new(Mutex::new(Vec::new()));
         let (mut eyes, seen) = (hands.try_clone().expect("one more"), Arc::clone(&shown));
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(count @ 1..) = eyes.read(&mut piece) {
                 seen.lock().expect("no panic").extend_from_slice(&piece[..count]);
             }
         });
-        Self { hands, child, shown, read: 0 }
+        Self { hands, child, shown, read: 0, reader }
     }
 
     /// All that was shown so far.
@@ -135,12 +136,8 @@ impl AtTerminal {
     /// The same, and all that was shown.
     pub(crate) fn end(mut self) -> (i32, String) {
         let code = self.wait_for_end();
-        // The last words may come a moment after the end.
-        let mut length = usize::MAX;
-        within(Duration::from_secs(1), || {
-            let before = std::mem::replace(&mut length, self.shown().len());
-            before == length
-        });
+        // The last words may come a moment after the end; a program that it has left behind may keep the terminal open.
+        within(Duration::from_secs(1), || self.reader.is_finished());
         (code, self.shown())
     }
 }

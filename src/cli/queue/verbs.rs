@@ -18,7 +18,7 @@ use crate::{
         progress::Progress,
         screen::{Form, Page, clean, count, when},
     },
-    clock::{Clock as _, SystemClock, Timestamp},
+    clock::Timestamp,
     exit::Failure,
     queue::{id::QueueId, only::Only, search::Search},
     wording::message::long,
@@ -48,8 +48,9 @@ pub(crate) async fn for_each(
     chosen: Chosen,
     form: Form,
     deed: Deed,
+    now: Timestamp,
 ) -> Result<(), Failure> {
-    let (now, verb) = (SystemClock::new().wall(), deed.verb);
+    let verb = deed.verb;
     if deed.dry_run {
         return show_chosen(out, client, chosen, form, now).await;
     }

@@ -97,6 +97,7 @@ pub(super) fn retry(source: &Source, id: Option<&str>, verbose: bool) -> Result<
             everything,
             Form::Text,
             Verb::Retry.into(),
+            SystemClock::new().wall(),
         ));
         return match result {
             // The daemon tries by itself; who may not hurry it has lost nothing.
