@@ -10,6 +10,8 @@ mod browser;
 mod deeds;
 #[path = "page/hostile.rs"]
 mod hostile;
+#[path = "page/resends.rs"]
+mod resends;
 #[path = "page/visitors.rs"]
 mod visitors;
 

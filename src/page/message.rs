@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use super::{
     deeds,
     layout::{self, said},
+    resend,
     site::Site,
     visitor::{self, Visitor},
 };
@@ -53,6 +54,7 @@ fn body(message: &Message, visit: &Visit, now: Timestamp) -> Markup {
                 (deeds::buttons())
             }
         }
+        (resend::form(message, visit))
         (layout::facts(&facts))
         @for (_, lines) in header.iter().filter(|(_, lines)| !lines.is_empty()) {
             h2 { "Header" }

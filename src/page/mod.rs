@@ -14,6 +14,7 @@ mod guard;
 mod layout;
 mod listing;
 mod message;
+mod resend;
 mod rows;
 mod site;
 mod start;
@@ -95,6 +96,7 @@ fn router(site: Site) -> Router {
         .route("/history", get(listing::history))
         .route("/messages/{id}", get(message::show))
         .route("/deeds", post(deeds::answer))
+        .route("/resend", post(resend::answer))
         .route("/clients", get(clients::show))
         .route("/account", get(account::show).post(account::change))
         .route("/enter", get(entrance::ask).post(entrance::enter))
