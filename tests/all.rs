@@ -38,6 +38,7 @@ mod power_cut;
 mod reload;
 mod rewrite;
 mod scenarios;
+mod schedule;
 mod sendmail;
 mod settings;
 mod setup;

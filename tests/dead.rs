@@ -3,104 +3,17 @@
 //! Rule: the whole daemon with its real queue, in this process, so that the test moves its clock; the
 //! administrator's commands are the real binary. Must not know how the queue stores dead letters.
 
-use std::{process::Output, sync::Arc, time::Duration};
-
-use pillarbox::{
-    clock::{Clock, ManualClock, SystemClock},
-    daemon::{self, Daemon, DaemonError},
-    queue::Queue,
-    sandbox::{Options as SandboxOptions, Sandbox},
-    settings::{self, Surroundings, host::Host},
-    shutdown::{Phase, Shutdown},
-};
-use tokio::task::JoinSet;
+use std::time::Duration;
 
 use crate::support::{
     client::Client,
-    daemon::{Home, Upstream, within},
+    clocked::{ADMIN, Scene},
+    daemon::within,
 };
 
 /// Longer than any of these takes, for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a step of the clock is given to show an effect.
-const STEP_PATIENCE: Duration = Duration::from_secs(2);
 const LOGIN: &str = "you@gmail.com";
-const ADMIN: &str = "admin@example.com";
-
-/// A daemon before a look-alike, and its clock.
-struct Scene {
-    home: Home,
-    clock: ManualClock,
-    sandbox: Sandbox,
-    shutdown: Shutdown,
-    running: JoinSet<Result<(), DaemonError>>,
-    _authority: tempfile::TempDir,
-}
-
-impl Scene {
-    async fn start() -> Self {
-        let authority = tempfile::tempdir().unwrap();
-        let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-        let upstream = Upstream::of(&sandbox, authority.path());
-        let sections = format!("[budget]\npace_per_minute = 0\n\n[identity]\nadmin = {ADMIN:?}\n");
-        let home = Home::with_sections(&upstream, &sections);
-        let settings = settings::load_in(Some(&home.config()), &nothing_around()).unwrap();
-        let clock = ManualClock::new(SystemClock::new().wall());
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let listener = daemon::bind(&settings).unwrap();
-        let (queue, of_store) = (settings.queue.clone(), Arc::clone(&shared));
-        let store = tokio::task::block_in_place(|| Queue::open(queue, of_store)).unwrap();
-        let store: Arc<Queue> = Arc::new(store);
-        let daemon = Daemon::start(settings, shared, store, listener).await.unwrap();
-        let shutdown = daemon.shutdown();
-        let mut running = JoinSet::new();
-        running.spawn(daemon.run());
-        Self { home, clock, sandbox, shutdown, running, _authority: authority }
-    }
-
-    /// Runs a command that must succeed and returns what it printed.
-    fn say(&self, arguments: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.home.output(arguments);
-        let (stdout, stderr) =
-            (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
-        assert!(status.success(), "{arguments:?}: {stdout}{stderr}");
-        stdout
-    }
-
-    /// Moves the clock until the look-alike has so many messages.
-    fn advance_until_accepted(&self, number: usize) {
-        let came = (0..10).any(|_| {
-            self.clock.advance(Duration::from_secs(30));
-            within(STEP_PATIENCE, || self.sandbox.mailbox().count() >= number)
-        });
-        assert!(came, "{:?}", self.sandbox.mailbox().last_commands());
-    }
-
-    /// Moves the clock by minutes until this is so.
-    fn advance_until(&self, is_so: impl Fn() -> bool) {
-        let came = (0..60).any(|_| {
-            self.clock.advance(Duration::from_secs(300));
-            within(STEP_PATIENCE, &is_so)
-        });
-        assert!(came, "{:?}", self.sandbox.mailbox().last_commands());
-    }
-
-    async fn stop(mut self) {
-        self.shutdown.advance(Phase::Draining);
-        let ended = tokio::time::timeout(PATIENCE, self.running.join_next()).await.unwrap();
-        ended.unwrap().unwrap().unwrap();
-    }
-}
-
-fn nothing_around() -> Surroundings {
-    Surroundings {
-        variables: std::collections::BTreeMap::new(),
-        local_file: "/nowhere/relay.toml".into(),
-        system_file: "/nowhere/else.toml".into(),
-        host: Host { nodename: "relay.example.org".into(), ..Host::default() },
-        secret_directories: Vec::new(),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_listed_and_told_of_and_reaches_another_address() {

@@ -171,6 +171,9 @@ pub(crate) struct Queue {
 pub(crate) struct RecipientTotals {
     /// Waiting.
     pub(crate) queued: u64,
+    /// Waiting for the time that a person has set.
+    #[serde(default)]
+    pub(crate) scheduled: u64,
     /// Waiting to be sent once more because no answer to the final dot came.
     pub(crate) uncertain: u64,
     /// With a worker.
@@ -190,6 +193,9 @@ pub(crate) struct Oldest {
     pub(crate) id: QueueId,
     /// When it was accepted.
     pub(crate) accepted_at: Timestamp,
+    /// Since when it may leave: its acceptance, or the time that a person had set.
+    #[serde(default)]
+    pub(crate) waits_since: Option<Timestamp>,
 }
 
 /// The first recipient of a queued message that was refused.
@@ -288,6 +294,9 @@ pub(crate) struct Message {
     /// When the next recipient of it really leaves, and what decides that; `None` when none of them will.
     #[serde(default)]
     pub(crate) departure: Option<Departure>,
+    /// When a person has it leave: nothing of it does before. `None` without such a time, or when it has come.
+    #[serde(default)]
+    pub(crate) scheduled_for: Option<Timestamp>,
     /// How it left the queue; `None` while it is there.
     #[serde(default)]
     pub(crate) end: Option<End>,
@@ -333,7 +342,7 @@ fn normal() -> String {
 pub(crate) struct Recipient {
     /// The address of RCPT TO.
     pub address: String,
-    /// `queued`, `uncertain`, `reserved`, `relayed`, `held` or `dead`.
+    /// `queued`, `scheduled`, `uncertain`, `reserved`, `relayed`, `held` or `dead`.
     pub state: String,
     /// Since when it is in that state, where that is known.
     pub(crate) since: Option<Timestamp>,
@@ -352,9 +361,15 @@ impl Message {
     #[must_use]
     pub(crate) fn new(message: QueuedMessage, situation: &Situation) -> Self {
         let record = message.record;
-        let states = record.recipients.iter().map(|recipient| &recipient.state);
-        let departure = situation.departure_of_message(message.id, record.lane, states);
+        let departure = situation.departure_of_message(message.id, &record);
+        let shown = |one: &StoredRecipient| Recipient {
+            state: record.state_name(&one.state, situation.now).to_owned(),
+            next_attempt: record.due(&one.state).map(|due| due.at),
+            ..Recipient::from(one.clone())
+        };
         Self {
+            recipients: record.recipients.iter().map(shown).collect(),
+            scheduled_for: record.scheduled_for(situation.now),
             departure,
             id: message.id,
             accepted_at: record.accepted_at,
@@ -372,7 +387,6 @@ impl Message {
             notices: record.notices.into_iter().map(Notice::from).collect(),
             end: record.end.map(End::from),
             resend_of: record.resend_of,
-            recipients: record.recipients.into_iter().map(Recipient::from).collect(),
         }
     }
 }
@@ -401,12 +415,12 @@ impl From<StoredRecipient> for Recipient {
     }
 }
 
-/// `POST /v1/queue/{id}/retry`, `/hold` and `/release`.
+/// `POST /v1/queue/{id}/retry`, `/hold`, `/release` and `/schedule?at=`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Retried {
     /// The message.
     pub(crate) id: QueueId,
-    /// Recipients that are due now, or held.
+    /// Recipients that are due now, held, or scheduled.
     pub(crate) recipients: u32,
     /// When the first of them really leaves, and what decides that.
     #[serde(default)]
@@ -612,6 +626,7 @@ mod tests {
             size_bytes: 10,
             lane: Lane::Bulk,
             lifetime_from: Timestamp(0),
+            schedule: None,
             told: Vec::new(),
             delay_told: false,
             notify: std::collections::BTreeMap::new(),

@@ -209,6 +209,17 @@ impl Client {
         self.ask(Method::POST, &format!("/v1/queue/{id}/release{}", query(only))).await
     }
 
+    /// Has a message leave at this time and not before, when it is one of these at that moment.
+    pub(crate) async fn schedule(
+        &self,
+        id: QueueId,
+        at: Timestamp,
+        only: &Only,
+    ) -> Result<Retried, ClientError> {
+        let only = query(only).replacen('?', "&", 1);
+        self.ask(Method::POST, &format!("/v1/queue/{id}/schedule?at={}{only}", at.0)).await
+    }
+
     /// Removes a message for good, when it is one of these at that moment.
     pub(crate) async fn delete(&self, id: QueueId, only: &Only) -> Result<Deleted, ClientError> {
         self.ask(Method::DELETE, &format!("/v1/queue/{id}{}", query(only))).await

@@ -196,7 +196,9 @@ impl CountBy {
                 for recipient in message.recipients() {
                     let value = match self {
                         Self::To => recipient.address.to_string(),
-                        Self::State => recipient.state.name().to_owned(),
+                        Self::State => {
+                            record.state_name(&recipient.state, situation.now).to_owned()
+                        }
                         _ => reason(
                             record,
                             &recipient.state,
@@ -228,9 +230,13 @@ fn reason(
         (RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. }, _) => {
             alike(reason)
         }
-        (RecipientState::Queued { due, .. }, Some(reply)) if *due > situation.now => alike(reply),
+        (RecipientState::Queued { due, .. }, Some(reply))
+            if *due > situation.now && record.scheduled_for(situation.now).is_none() =>
+        {
+            alike(reply)
+        }
         _ => situation
-            .departure_of(record.lane, [state])
+            .departure_of(record, [state])
             .map_or_else(|| state.name().to_owned(), |departure| departure.why),
     }
 }

@@ -234,7 +234,6 @@ impl Sort {
     }
 
     fn key(self, id: QueueId, record: &MessageRecord, situation: &Situation) -> Key {
-        let states = || record.recipients.iter().map(|recipient| &recipient.state);
         match self {
             Self::Age => Key::At(record.accepted_at.0),
             Self::Ended => {
@@ -248,7 +247,7 @@ impl Sort {
                     .map_or_else(String::new, |at| at.as_str().to_lowercase()),
             ),
             Self::Next => {
-                let departure = situation.departure_of_message(id, record.lane, states());
+                let departure = situation.departure_of_message(id, record);
                 departure.and_then(|departure| departure.at).map_or(Key::Never, |at| Key::At(at.0))
             }
         }

@@ -155,18 +155,18 @@ async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Re
     );
     page.gauge("queue_bytes", "Octets of their files.", totals.bytes);
     page.gauge("queue_set_aside", "Damaged files that were set aside.", totals.set_aside);
-    let oldest = summary
-        .oldest
-        .map_or(0, |oldest| now.wall.0.saturating_sub(oldest.accepted_at.0).max(0) / 1000);
+    let oldest = summary.oldest.and_then(|oldest| oldest.waits_since);
+    let oldest = oldest.map_or(0, |since| now.wall.0.saturating_sub(since.0).max(0) / 1000);
     let oldest = u64::try_from(oldest).unwrap_or(0);
     page.gauge(
         "queue_oldest_seconds",
-        "Age of the oldest message that waits or is being sent; 0 without one.",
+        "How long the message waits that waits for longest, or is being sent; 0 without one.",
         oldest,
     );
     let states = summary.recipients;
     let states = [
         ("queued", states.queued),
+        ("scheduled", states.scheduled),
         ("uncertain", states.uncertain),
         ("reserved", states.reserved),
         ("relayed", states.relayed),

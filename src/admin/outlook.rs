@@ -20,6 +20,7 @@ use crate::{
     queue::{
         Queue, QueueError, QueuedMessage,
         forecast::{Forecast, Terms, Waiting},
+        schedule::Due,
         state::RecipientState,
     },
 };
@@ -130,10 +131,10 @@ impl Outlook {
 pub(crate) struct QueueSummary {
     /// Recipients by state.
     pub(crate) recipients: RecipientTotals,
-    /// The message that was accepted first of those that wait or are being sent; dead and held ones do not count.
+    /// The message that waits for longest, or is being sent; dead, held and scheduled ones do not count.
     pub(crate) oldest: Option<Oldest>,
     /// The earliest time at which a recipient of each lane is due.
-    pub(crate) next_due: BTreeMap<Lane, Timestamp>,
+    pub(crate) next_due: BTreeMap<Lane, Due>,
     /// Recipients that are due.
     pub(crate) due: u64,
     /// The refusals of the newest messages that have any, newest first.
@@ -160,25 +161,29 @@ impl QueueSummary {
     }
 
     fn add(&mut self, message: &QueuedMessage, now: Timestamp) {
-        let (accepted_at, lane) = (message.record.accepted_at, message.record.lane);
-        let waits = message.recipients().iter().any(|recipient| {
-            matches!(
-                recipient.state,
-                RecipientState::Queued { .. } | RecipientState::Reserved { .. }
-            )
+        let record = &message.record;
+        let is_scheduled = record.scheduled_for(now).is_some();
+        let waits = record.recipients.iter().any(|recipient| match recipient.state {
+            RecipientState::Queued { .. } => !is_scheduled,
+            RecipientState::Reserved { .. } => true,
+            _ => false,
         });
-        if waits && self.oldest.is_none_or(|oldest| accepted_at < oldest.accepted_at) {
-            self.oldest = Some(Oldest { id: message.id, accepted_at });
+        let waits_since = Some(record.not_before_schedule(record.accepted_at));
+        if waits && self.oldest.is_none_or(|oldest| waits_since < oldest.waits_since) {
+            let (id, accepted_at) = (message.id, record.accepted_at);
+            self.oldest = Some(Oldest { id, accepted_at, waits_since });
         }
-        for recipient in message.recipients() {
+        for recipient in &record.recipients {
             let totals = &mut self.recipients;
+            if let Some(due) = record.due(&recipient.state) {
+                self.due += u64::from(due.at <= now);
+                let next = self.next_due.entry(record.lane).or_insert(due);
+                *next = (*next).min(due);
+            }
             match &recipient.state {
-                RecipientState::Queued { due, resend } => {
-                    *(if *resend { &mut totals.uncertain } else { &mut totals.queued }) += 1;
-                    self.due += u64::from(*due <= now);
-                    let next = self.next_due.entry(lane).or_insert(*due);
-                    *next = (*next).min(*due);
-                }
+                RecipientState::Queued { .. } if is_scheduled => totals.scheduled += 1,
+                RecipientState::Queued { resend: true, .. } => totals.uncertain += 1,
+                RecipientState::Queued { .. } => totals.queued += 1,
                 RecipientState::Reserved { .. } => totals.reserved += 1,
                 RecipientState::Relayed { .. } => totals.relayed += 1,
                 RecipientState::Held { .. } => totals.held += 1,
@@ -186,11 +191,11 @@ impl QueueSummary {
             }
         }
         self.waiting.extend(Waiting::of(message.id, &message.record));
-        self.note_refusal(message);
+        self.note_refusal(message, now);
     }
 
     /// Keeps the first refusal of the message, and of the last [`REFUSED_MAX`] messages with one.
-    fn note_refusal(&mut self, message: &QueuedMessage) {
+    fn note_refusal(&mut self, message: &QueuedMessage, now: Timestamp) {
         let refused = message.recipients().iter().find_map(|recipient| match &recipient.state {
             RecipientState::Relayed { .. } => None,
             RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
@@ -207,7 +212,7 @@ impl QueueSummary {
         self.refused.push(RefusedRecipient {
             id: message.id,
             recipient: recipient.address.to_string(),
-            state: recipient.state.name().to_owned(),
+            state: message.record.state_name(&recipient.state, now).to_owned(),
             reply: reply.clone(),
         });
     }
@@ -221,7 +226,7 @@ mod tests {
     use crate::{
         clock::{BootId, ManualClock},
         message::envelope::BodyKind,
-        queue::{id::QueueId, record::MessageRecord, state::Recipient},
+        queue::{id::QueueId, record::MessageRecord, schedule::Schedule, state::Recipient},
     };
 
     const NOW: Timestamp = Timestamp(60);
@@ -241,6 +246,7 @@ mod tests {
             size_bytes: 1,
             lane: Lane::Normal,
             lifetime_from: Timestamp(0),
+            schedule: None,
             told: Vec::new(),
             delay_told: false,
             notify: BTreeMap::new(),
@@ -313,13 +319,32 @@ mod tests {
         summary.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]), NOW);
         summary.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]), NOW);
         assert_eq!((summary.recipients.queued, summary.recipients.reserved), (2, 2));
-        assert_eq!(summary.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50))]));
+        assert_eq!(summary.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50).into())]));
         assert_eq!(summary.due, 1, "the one that is due at 50");
         assert_eq!(
             summary.oldest.map(|oldest| oldest.accepted_at),
             Some(Timestamp(1)),
             "a dead letter does not wait"
         );
+    }
+
+    #[test]
+    fn what_is_scheduled_waits_for_nobody_and_from_its_time_on_when_that_has_come() {
+        let queued = RecipientState::Queued { due: Timestamp(50), resend: true };
+        let mut scheduled = message(1, vec![(queued, None)]);
+        let of = |message: &QueuedMessage, at| {
+            let mut summary = QueueSummary::default();
+            summary.add(message, at);
+            let totals = (summary.recipients.scheduled, summary.recipients.uncertain, summary.due);
+            (totals, summary.oldest.and_then(|oldest| oldest.waits_since), summary.next_due)
+        };
+        let (totals, oldest, _) = of(&scheduled, NOW);
+        assert_eq!((totals, oldest), ((0, 1, 1), Some(Timestamp(1))));
+        scheduled.record.schedule = Some(Schedule::new(Timestamp(90)));
+        let due = Due { at: Timestamp(90), is_scheduled: true };
+        let next = BTreeMap::from([(Lane::Normal, due)]);
+        assert_eq!(of(&scheduled, NOW), ((1, 0, 0), None, next.clone()));
+        assert_eq!(of(&scheduled, Timestamp(90)), ((0, 1, 1), Some(Timestamp(90)), next));
     }
 
     #[test]

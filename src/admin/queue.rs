@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::{
     Router,
     extract::{ConnectInfo, Path, Query, State, rejection::QueryRejection},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ use crate::{
     message::envelope::{self, Envelope},
     queue::{
         Queue, QueueError, id::QueueId, incoming::IncomingMessage, only::Only,
-        spool_file::MessageReader,
+        schedule::SCHEDULE_AHEAD_MAX, search::Search, spool_file::MessageReader,
     },
     smtp::{address::Address, dsn::Dsn},
 };
@@ -34,9 +34,10 @@ const HEADER_SHOWN_MAX: usize = 16 * 1024;
 pub(super) fn router() -> Router<Sources> {
     Router::new()
         .route("/v1/queue/{id}", get(show).delete(delete))
-        .route("/v1/queue/{id}/retry", post(retry))
-        .route("/v1/queue/{id}/hold", post(hold))
-        .route("/v1/queue/{id}/release", post(release))
+        .route("/v1/queue/{id}/retry", changing(Verb::Retry))
+        .route("/v1/queue/{id}/hold", changing(Verb::Hold))
+        .route("/v1/queue/{id}/release", changing(Verb::Release))
+        .route("/v1/queue/{id}/schedule", changing(Verb::Schedule))
         .route("/v1/dead/{id}/redirect", post(redirect_dead))
 }
 
@@ -63,49 +64,82 @@ fn header(reader: &mut MessageReader) -> Option<String> {
     Some(String::from_utf8_lossy(&octets).replace("\r\n", "\n"))
 }
 
-async fn retry(
-    State(sources): State<Sources>,
-    Path(id): Path<String>,
-    only: Result<Query<Only>, QueryRejection>,
-) -> Result<Json<Retried>, Refusal> {
-    let (id, Query(only)) = (parse(&id)?, only?);
-    let recipients = sources.store.retry_only(id, sources.clock.wall(), &only).await?;
-    tracing::info!(%id, recipients, "retry");
-    changed(&sources, id, recipients).await
+/// What changes when a message leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Retry,
+    Hold,
+    Release,
+    Schedule,
 }
 
-async fn hold(
-    State(sources): State<Sources>,
-    Path(id): Path<String>,
-    only: Result<Query<Only>, QueryRejection>,
-) -> Result<Json<Retried>, Refusal> {
-    let (id, Query(only)) = (parse(&id)?, only?);
-    let recipients = sources.store.keep(id, &only).await?;
-    tracing::info!(%id, recipients, "hold");
-    changed(&sources, id, recipients).await
+/// The query of such a verb: of which messages it is meant, and when they leave.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Milliseconds since 1970; of `schedule` alone.
+    at: Option<Timestamp>,
+    state: Option<String>,
+    without: Option<String>,
+    search: Option<Search>,
 }
 
-async fn release(
-    State(sources): State<Sources>,
-    Path(id): Path<String>,
-    only: Result<Query<Only>, QueryRejection>,
-) -> Result<Json<Retried>, Refusal> {
-    let (id, Query(only)) = (parse(&id)?, only?);
-    let recipients = sources.store.release(id, &only).await?;
-    tracing::info!(%id, recipients, "release");
-    changed(&sources, id, recipients).await
+fn changing(verb: Verb) -> MethodRouter<Sources> {
+    post(
+        async move |State(sources): State<Sources>,
+                    Path(id): Path<String>,
+                    asked: Result<Query<Asked>, QueryRejection>| {
+            change(&sources, verb, parse(&id)?, asked?.0).await
+        },
+    )
 }
 
-/// How a message is after a verb that has met so many of its recipients.
-async fn changed(
+/// Does it, and says how many recipients it has met and when the message leaves now.
+async fn change(
     sources: &Sources,
+    verb: Verb,
     id: QueueId,
-    recipients: u32,
+    asked: Asked,
 ) -> Result<Json<Retried>, Refusal> {
+    let Asked { at, state, without, search } = asked;
+    let (only, now) = (Only { state, without, search }, sources.clock.wall());
+    let recipients = match (verb, at) {
+        (Verb::Retry, None) => sources.store.retry_only(id, now, &only).await?,
+        (Verb::Hold, None) => sources.store.keep(id, &only).await?,
+        (Verb::Release, None) => sources.store.release(id, &only).await?,
+        (Verb::Schedule, Some(at)) if at <= now.after(SCHEDULE_AHEAD_MAX) => {
+            sources.store.schedule(id, at, &only).await?
+        }
+        (Verb::Schedule, Some(at)) => {
+            let days = SCHEDULE_AHEAD_MAX.as_secs() / 86_400;
+            let words = format!("{at} is more than {days} days ahead; nothing was changed");
+            return Err(Refusal::new(Kind::BadRequest, words));
+        }
+        (Verb::Schedule, None) => {
+            return Err(Refusal::new(Kind::BadRequest, "the time is missing: at="));
+        }
+        (_, Some(_)) => {
+            return Err(Refusal::new(Kind::BadRequest, "only schedule takes a time (at=)"));
+        }
+    };
+    let at = at.map(tracing::field::display);
+    tracing::info!(%id, recipients, at, "{}", verb.name());
     let situation = status::situation(sources).await?;
     let message = sources.store.show(id).await?;
     let departure = message.and_then(|message| Message::new(message, &situation).departure);
     Ok(Json(Retried { id, recipients, departure }))
+}
+
+impl Verb {
+    /// As in the log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Schedule => "schedule",
+        }
+    }
 }
 
 async fn delete(

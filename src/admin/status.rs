@@ -139,7 +139,7 @@ impl Stand {
             DepartureReason::Due => next.at,
             _ => self.situation.now,
         });
-        self.situation.first_departure(due.map(|due| (Lane::Normal, due)))
+        self.situation.first_departure(due.map(|due| (Lane::Normal, due.into())))
     }
 }
 

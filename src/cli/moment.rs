@@ -1,6 +1,6 @@
 //! A time that a person writes: of the day, with a date, or as RFC 3339.
 //!
-//! Rule: local time unless an offset says otherwise, and never one that has passed.
+//! Rule: local time unless an offset says otherwise; whether it may have passed, the caller knows.
 
 use jiff::{
     Timestamp as Instant, Zoned,
@@ -15,13 +15,18 @@ const FORMS: &str = "write a time such as 14:30, \"tomorrow 08:00\", \"2026-12-2
 
 /// A time that is still to come.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
-    let now = SystemClock::new().wall();
-    let zoned = Instant::from_millisecond(now.0).map_err(|_| "the clock is wrong".to_owned())?;
-    let at = read(text.trim(), &zoned.to_zoned(TimeZone::system()))?;
-    if at <= now {
+    let at = parse_any(text)?;
+    if at <= SystemClock::new().wall() {
         return Err("that time has passed".to_owned());
     }
     Ok(at)
+}
+
+/// The same, also of the past.
+pub(super) fn parse_any(text: &str) -> Result<Timestamp, String> {
+    let now = Instant::from_millisecond(SystemClock::new().wall().0);
+    let now = now.map_err(|_| "the clock is wrong".to_owned())?;
+    read(text.trim(), &now.to_zoned(TimeZone::system()))
 }
 
 fn read(text: &str, now: &Zoned) -> Result<Timestamp, String> {

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 }
 
 /// A span such as `2h`.
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text.trim()) {
         Ok(span) if !span.is_zero() => Ok(span),
         _ => Err("write a time such as 30min, 2h or 3days".to_owned()),

@@ -12,7 +12,9 @@ mod show;
 mod state;
 mod verbs;
 
-use clap::Subcommand;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
 
 pub(super) use self::{
     list::{List, PAGE, Wanted, print_wanted},
@@ -22,7 +24,11 @@ pub(super) use self::{
     state::State,
     verbs::{Deed, Verb, for_each},
 };
-use super::screen::{Form, Page};
+use super::{
+    moment,
+    pause::span,
+    screen::{Form, Page},
+};
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId};
 
 /// What to do with the queue.
@@ -51,6 +57,14 @@ pub(crate) enum Command {
     Hold(Selection),
     /// Let messages leave that `queue hold` keeps here. What is held for another reason stays; see `queue retry`.
     Release(Selection),
+    /// Have messages leave at a time and not before: what waits, and what `queue hold` keeps once it is released. `queue
+    /// retry` sends them now.
+    Schedule {
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        time: Time,
+    },
     /// Remove messages for good, with all their recipients. They are not sent, and nobody is told.
     Delete {
         #[command(flatten)]
@@ -59,6 +73,18 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// When something leaves.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Time {
+    /// 14:30 (the next one), "tomorrow 08:00", "2026-12-24 18:00", or an RFC 3339 time; a year ahead at most.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_any)]
+    at: Option<Timestamp>,
+    /// So long from now, such as 2h.
+    #[arg(long = "in", visible_alias = "for", value_name = "TIME", value_parser = span)]
+    span: Option<Duration>,
 }
 
 /// Runs one command against the daemon.
@@ -77,6 +103,13 @@ pub(super) async fn run(
         Command::Retry(selection) => (selection, Verb::Retry, true),
         Command::Hold(selection) => (selection, Verb::Hold, true),
         Command::Release(selection) => (selection, Verb::Release, true),
+        Command::Schedule { selection, time } => {
+            let at = time.span.map(|span| now.after(span)).or(time.at).unwrap_or(now);
+            if at <= now && form == Form::Text && !selection.dry_run {
+                writeln!(out, "That time has passed: what waits is due now.")?;
+            }
+            (selection, Verb::Schedule(at), true)
+        }
         Command::Delete { selection, yes } => (selection, Verb::Delete, yes),
     };
     let deed = Deed { verb, dry_run: selection.dry_run, yes };

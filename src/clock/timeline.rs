@@ -50,6 +50,9 @@ pub(crate) enum Kind {
     Past,
     /// When something is to happen: it stays as far ahead, and in the order of its index.
     Planned,
+    /// When a person wants it to happen, whose clock is on the wall: it is never moved, neither by a step nor by a boot
+    /// with a clock that is wrong for some minutes.
+    Named,
 }
 
 /// What a look at the clocks has found.
@@ -101,6 +104,9 @@ impl Timeline {
     /// The wall time of a stored time.
     #[must_use]
     pub(crate) fn wall(&self, kind: Kind, stored: Timestamp) -> Timestamp {
+        if kind == Kind::Named {
+            return stored;
+        }
         if kind == Kind::Planned || stored.0 >= self.present.first {
             return Timestamp(stored.0.saturating_add(self.present.offset));
         }
@@ -115,6 +121,9 @@ impl Timeline {
     /// The stored time of a wall time: of the latest boot that has such a time.
     #[must_use]
     pub(crate) fn stored(&self, kind: Kind, wall: Timestamp) -> Timestamp {
+        if kind == Kind::Named {
+            return wall;
+        }
         if kind == Kind::Planned {
             return Timestamp(wall.0.saturating_sub(self.present.offset));
         }

@@ -38,6 +38,8 @@ impl HasWallTimes for Schedule {
         for at in [&mut self.due, &mut self.budget_frees].into_iter().flatten() {
             *at = at.moved(step_ms);
         }
+        // The time that a person has set for a message does not move: it may have come.
+        self.freed = true;
     }
 }
 

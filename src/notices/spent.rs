@@ -10,7 +10,6 @@ use crate::{
     message::envelope::Lane,
     queue::{
         LIST_LENGTH_MAX, Queue, QueueError,
-        state::RecipientState,
         waiting::{Departure, Room, Rooms, Situation},
     },
 };
@@ -87,13 +86,12 @@ async fn waiting(store: &Queue, now: Timestamp) -> Result<usize, QueueError> {
             break;
         }
         let page = walk.take(store.list(walk.after(), LIST_LENGTH_MAX).await?);
-        let is_due = |state: &RecipientState| matches!(state, RecipientState::Queued { due, .. } if *due <= now);
-        number += page
-            .iter()
-            .filter(|message| matches!(message.record.lane, Lane::Normal | Lane::Bulk))
-            .flat_map(|message| message.recipients())
-            .filter(|recipient| is_due(&recipient.state))
-            .count();
+        let records = page.iter().map(|message| &message.record);
+        let records = records.filter(|record| matches!(record.lane, Lane::Normal | Lane::Bulk));
+        let due = records.flat_map(|record| {
+            record.recipients.iter().filter_map(|recipient| record.due(&recipient.state))
+        });
+        number += due.filter(|due| due.at <= now).count();
     }
     Ok(number)
 }

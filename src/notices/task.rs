@@ -400,7 +400,10 @@ impl Delays {
                     return Ok(found);
                 }
                 self.after = Some(message.id);
-                if message.record.lifetime_from <= latest && !collect::delayed(message).is_empty() {
+                let record = &message.record;
+                if record.not_before_schedule(record.lifetime_from) <= latest
+                    && !collect::delayed(message).is_empty()
+                {
                     found.push(message.clone());
                 }
             }

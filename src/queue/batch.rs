@@ -5,7 +5,7 @@
 
 mod operator;
 
-pub(super) use self::operator::KEPT;
+pub(super) use self::operator::{KEPT, is_kept};
 
 use std::time::Duration;
 
@@ -173,10 +173,12 @@ impl<'a> Batch<'a> {
     ) -> ClaimedMessage {
         let reservation = self.engine.next_sequence();
         let mut reserved = record.clone();
+        reserved.schedule.iter_mut().for_each(|schedule| schedule.has_come = true);
         let mut recipients = Vec::new();
         for (index, recipient) in reserved.recipients.iter_mut().enumerate() {
-            let RecipientState::Queued { due, resend } = recipient.state else { continue };
-            if recipients.len() == recipients_max as usize || !is_due(due, now.wall) {
+            let RecipientState::Queued { resend, .. } = recipient.state else { continue };
+            let is_due = record.due(&recipient.state).is_some_and(|due| is_due(due, now.wall));
+            if recipients.len() == recipients_max as usize || !is_due {
                 continue;
             }
             recipient.state = RecipientState::Reserved { reservation, since: now.wall, resend };
@@ -198,7 +200,9 @@ impl<'a> Batch<'a> {
             reverse_path: record.reverse_path.clone(),
             size_bytes: record.size_bytes,
             accepted_at: record.accepted_at,
-            lifetime_from: record.lifetime_from.after(self.engine.doubt(now, SETTLED_AFTER)),
+            lifetime_from: record
+                .not_before_schedule(record.lifetime_from)
+                .after(self.engine.doubt(now, SETTLED_AFTER)),
             lane: record.lane,
             setbacks: record.setbacks,
             recipients,
@@ -216,6 +220,8 @@ impl<'a> Batch<'a> {
         let old = self.get(id)?.ok_or(QueueError::NotFound(id))?;
         let settlement = settlement.not_after(now.wall);
         let mut new = old.clone();
+        // Also of one that the mark has brought back.
+        new.schedule.iter_mut().for_each(|schedule| schedule.has_come = true);
         let mut said = Vec::new();
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
             match recipient.state {
@@ -344,23 +350,27 @@ impl<'a> Batch<'a> {
     fn next(&self, now: Timestamp) -> Answer<Next> {
         let mut earliest: Option<Timestamp> = None;
         for lane in Lane::ALL {
-            let Some(key) = self.first_due(lane)? else { continue };
-            if is_due(key.due, now) {
+            let of_attempts = self.first_due(lane, false)?;
+            let firsts = of_attempts.into_iter().chain(self.first_due(lane, true)?);
+            let (due, later): (Vec<_>, Vec<_>) = firsts.partition(|key| is_due(key.due, now));
+            if let Some(key) = due.into_iter().min() {
                 return Ok(Next::Due(key));
             }
-            earliest = Some(earliest.map_or(key.due, |earliest| earliest.min(key.due)));
+            earliest = later.into_iter().map(|key| key.due.at).chain(earliest).min();
         }
         Ok(Next::Later(earliest))
     }
 
-    /// The first due key of a lane as this batch has left them. What a worker has is passed over: its key is
+    /// The first due key of a lane, of what is scheduled or of the rest, as this batch has left them. What a worker has is passed over: its key is
     /// there only because the index was rebuilt under it.
-    fn first_due(&self, lane: Lane) -> Answer<Option<DueKey>> {
+    fn first_due(&self, lane: Lane, is_scheduled: bool) -> Answer<Option<DueKey>> {
         let (due, claimed) = (&self.changes.due, &self.engine.claimed);
         let passed_over = |key: &DueKey| due.contains_key(key) || claimed.contains(key.id);
-        let stored = self.index.first_due(lane, &passed_over)?;
+        let stored = self.index.first_due(lane, is_scheduled, &passed_over)?;
         let added = due.iter().filter(|(_, added)| **added).map(|(key, _)| *key);
-        let mut added = added.filter(|key| key.lane == lane && !claimed.contains(key.id));
+        let mut added = added.filter(|key| {
+            (key.lane, key.due.is_scheduled) == (lane, is_scheduled) && !claimed.contains(key.id)
+        });
         Ok(stored.into_iter().chain(added.next()).min())
     }
 }
@@ -414,6 +424,7 @@ mod tests {
             size_bytes: 1,
             lane: Lane::Normal,
             lifetime_from: clock.wall(),
+            schedule: None,
             told: vec![],
             delay_told: false,
             notify: std::collections::BTreeMap::new(),

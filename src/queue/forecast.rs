@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{claim::ClaimLimits, id::QueueId, record::MessageRecord, state::RecipientState};
+use super::{claim::ClaimLimits, id::QueueId, record::MessageRecord};
 use crate::{
     budget::{Limit, WINDOW},
     clock::Timestamp,
@@ -34,10 +34,8 @@ impl Waiting {
     /// What of a message waits; `None` when nothing does.
     pub(crate) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
         let mut later = BTreeMap::new();
-        for recipient in &record.recipients {
-            if let RecipientState::Queued { due, .. } = recipient.state {
-                *later.entry(due).or_insert(0) += 1;
-            }
+        for due in record.recipients.iter().filter_map(|one| record.due(&one.state)) {
+            *later.entry(due.at).or_insert(0) += 1;
         }
         let (due, recipients) = later.pop_first()?;
         Some(Self { id, lane: record.lane, due, recipients, later })

@@ -11,6 +11,7 @@ use super::{
     record::MessageRecord,
     reserved_ids::ReservedId,
     restored::Restored,
+    schedule::Schedule,
     spool::{Finished, PartFile},
     spool_file::{self, BUFFER_BYTES, FrameError, Trailer},
 };
@@ -171,6 +172,7 @@ impl IncomingMessage {
         if let Some(restored) = self.restored {
             record.recipients = restored.recipients;
             record.lifetime_from = restored.lifetime_from;
+            record.schedule = restored.not_before.map(Schedule::new);
         }
         Ok(Finished {
             id: self.id,

@@ -20,7 +20,8 @@ use super::{
     id::QueueId,
     listing::{self, QueuedMessage},
     record::MessageRecord,
-    state::{AccountState, RecipientState},
+    schedule::Due,
+    state::AccountState,
 };
 use crate::{
     budget::Event,
@@ -28,30 +29,23 @@ use crate::{
     message::envelope::Lane,
 };
 
-/// The place of a message in the order of departure: its lane, then due time, then order of acceptance.
+/// The place of a message in the order of departure: its lane, then due time, then order of acceptance. What is scheduled
+/// has an order of its own in each lane, for its times mean something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DueKey {
     pub(super) lane: Lane,
-    pub(super) due: Timestamp,
+    pub(super) due: Due,
     pub(super) id: QueueId,
 }
 
 impl DueKey {
     /// The key under which a message waits; `None` while a worker has it or when nothing waits.
     pub(super) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
-        let mut due = None;
-        for recipient in &record.recipients {
-            match recipient.state {
-                RecipientState::Reserved { .. } => return None,
-                RecipientState::Queued { due: at, .. } => {
-                    due = Some(due.map_or(at, |least: Timestamp| least.min(at)))
-                }
-                RecipientState::Relayed { .. }
-                | RecipientState::Held { .. }
-                | RecipientState::Dead { .. } => {}
-            }
+        if record.is_reserved() {
+            return None;
         }
-        due.map(|due| Self { lane: record.lane, due, id })
+        let due = record.recipients.iter().filter_map(|one| record.due(&one.state));
+        due.min().map(|due| Self { lane: record.lane, due, id })
     }
 }
 
@@ -133,10 +127,11 @@ pub(super) trait Index: Send + Sync + fmt::Debug {
     /// The id of the last queued message.
     fn newest(&self) -> Result<Option<QueueId>, IndexError>;
 
-    /// The smallest due key of the lane that `passed_over` does not reject.
+    /// The smallest due key of the lane, of what is scheduled or of the rest, that `passed_over` does not reject.
     fn first_due(
         &self,
         lane: Lane,
+        is_scheduled: bool,
         passed_over: &dyn Fn(&DueKey) -> bool,
     ) -> Result<Option<DueKey>, IndexError>;
 

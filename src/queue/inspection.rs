@@ -17,10 +17,9 @@ use thiserror::Error;
 
 use super::{
     faults::Faults,
-    held_marks,
     id::QueueId,
     index::{Index, IndexError},
-    kept,
+    kept, marks,
     portable::PortableMessage,
     record::MessageRecord,
     recovery::{self, QueueOpenError, StateLock},
@@ -152,17 +151,18 @@ impl Inspection {
         }
         let (envelope, message) =
             self.original(id).map_err(|error| TakeError::File(error.to_string()))?;
-        let recipients = match known {
+        let record = match known {
             Known::Queued(record) if record.recipients.len() == envelope.forward_paths.len() => {
-                record.recipients
+                *record
             }
             _ => {
                 let record = MessageRecord::new(&envelope, message.len() as u64, "");
                 let accepted_at = record.accepted_at;
-                held_marks::applied(&self.path(id), record, accepted_at).recipients
+                marks::applied(&self.path(id), record, accepted_at)
             }
         };
-        Ok(PortableMessage { id, envelope, recipients, message })
+        let not_before = record.schedule.map(|schedule| schedule.at);
+        Ok(PortableMessage { id, envelope, recipients: record.recipients, not_before, message })
     }
 
     fn original(&self, id: QueueId) -> Result<(Envelope, Vec<u8>), ReadError> {

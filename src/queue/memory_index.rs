@@ -20,6 +20,7 @@ use super::{
         News, OpenError,
     },
     record::MessageRecord,
+    schedule::Due,
     state::AccountState,
     times::{Change, Times as _},
 };
@@ -93,12 +94,15 @@ impl Index for MemoryIndex {
     fn first_due(
         &self,
         lane: Lane,
+        is_scheduled: bool,
         passed_over: &dyn Fn(&DueKey) -> bool,
     ) -> Result<Option<DueKey>, IndexError> {
-        let start = DueKey { lane, due: Timestamp(i64::MIN), id: QueueId::from_bytes([0; 16]) };
+        let earliest = Due::from(Timestamp(i64::MIN));
+        let start = DueKey { lane, due: earliest, id: QueueId::from_bytes([0; 16]) };
         let stored = self.lock();
         let keys = stored.due.range(start..).map(|(key, ())| *key);
-        Ok(keys.take_while(|key| key.lane == lane).find(|key| !passed_over(key)))
+        let mut keys = keys.take_while(|key| key.lane == lane);
+        Ok(keys.find(|key| key.due.is_scheduled == is_scheduled && !passed_over(key)))
     }
 
     fn newest(&self) -> Result<Option<QueueId>, IndexError> {

@@ -21,7 +21,6 @@ mod fixtures;
 pub(crate) mod forecast;
 #[doc(hidden)]
 pub mod fuzzing;
-mod held_marks;
 mod holding;
 pub mod id;
 pub mod incoming;
@@ -30,6 +29,7 @@ pub mod inspection;
 mod keeping;
 pub(crate) mod kept;
 mod listing;
+mod marks;
 mod memory_index;
 pub mod only;
 pub mod options;
@@ -40,6 +40,7 @@ pub mod record;
 pub(crate) mod recovery;
 mod reserved_ids;
 pub(crate) mod restored;
+pub(crate) mod schedule;
 pub(crate) mod search;
 mod side_files;
 mod sled_index;
@@ -72,7 +73,6 @@ use self::{
     committer::{Job, Shared, Urgency, job},
     ending::Ending,
     engine::Claims,
-    held_marks::held_reason,
     id::{QueueId, QueueIds},
     incoming::IncomingMessage,
     index::{Index, IndexError, IndexSource, News, is_of_the_future, page},
@@ -124,8 +124,8 @@ pub struct Queue {
     memory: Option<Memory>,
     /// Held for the lock on it, until the queue is closed.
     lock: Mutex<Option<StateLock>>,
-    /// One verb at a time that holds messages or lets them go.
-    holds: tokio::sync::Mutex<()>,
+    /// One verb at a time that changes marks.
+    marks: tokio::sync::Mutex<()>,
 }
 
 impl Queue {
@@ -222,7 +222,7 @@ impl Queue {
             shared,
             memory: None,
             lock: Mutex::new(Some(lock)),
-            holds: tokio::sync::Mutex::default(),
+            marks: tokio::sync::Mutex::default(),
         })
     }
 
@@ -380,9 +380,9 @@ impl Queue {
         let _taken_until_the_record_is_on_its_way = finished.reserved_id.clone();
         let (id, record, is_new) = (finished.id, finished.record.clone(), finished.is_new);
         let (part, rest) = finished.into_part()?;
-        if let Some(reason) = held_reason(&record).map(str::to_owned) {
-            let spool = Arc::clone(&self.shared.spool);
-            let marked = blocking(move || spool.mark_held(id, &reason)).await?;
+        if marks::are_due(&record) {
+            let (spool, record) = (Arc::clone(&self.shared.spool), record.clone());
+            let marked = blocking(move || spool.mark_as(id, &record)).await?;
             marked.map_err(|error| refused(&error))?;
         }
         self.shared.spool.store(id, part, rest).await?;

@@ -58,7 +58,7 @@ impl Only {
         record: &MessageRecord,
         now: Timestamp,
     ) -> Result<(), QueueError> {
-        let has = |name: &String| record.recipients.iter().any(|one| one.state.name() == name);
+        let has = |name: &String| record.has_state(name, now);
         let is_found = |search: &Search| search.matches(id, record, now);
         let fits = self.state.as_ref().is_none_or(has)
             && !self.without.as_ref().is_some_and(has)

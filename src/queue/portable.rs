@@ -3,6 +3,7 @@
 //! ```text
 //! X-Envelope-Version: 1                     the first field
 //! X-Envelope-Id, -Accepted, -From, -Parameters, -Lane, -Origin
+//! X-Envelope-Not-Before                     only of a message that a person has scheduled
 //! X-Envelope-To: <a@b.example>              for each recipient, followed by
 //! X-Envelope-Recipient: state=held ...      what is known of it, and
 //! X-Envelope-Reason, -Reply                 why, in words
@@ -52,6 +53,8 @@ pub struct PortableMessage {
     pub envelope: Envelope,
     /// The recipients of the envelope with their states.
     pub recipients: Vec<Recipient>,
+    /// When a person has it leave.
+    pub(crate) not_before: Option<Timestamp>,
     /// The octets as the client sent them.
     pub message: Vec<u8>,
 }
@@ -103,6 +106,9 @@ impl PortableMessage {
         field("Parameters", &parameters(envelope));
         field("Lane", envelope.lane.name());
         field("Origin", &origin(&envelope.origin));
+        if let Some(at) = self.not_before {
+            field("Not-Before", &time(at));
+        }
         for (place, recipient) in self.recipients.iter().enumerate() {
             field("To", &format!("<{}>", recipient.address));
             field("Recipient", &standing(recipient, envelope.dsn.recipients.get(&place)));
@@ -185,7 +191,11 @@ impl Fields {
             content(self.value("Content")?, rest).ok_or_else(|| self.malformed("Content"))?;
         let message = message.ok_or(PortableError::Changed)?;
         let id = self.value("Id")?.parse().map_err(|_| self.malformed("Id"))?;
-        Ok(PortableMessage { id, envelope, recipients, message })
+        let not_before = match self.value("Not-Before") {
+            Ok(at) => Some(moment(at).ok_or_else(|| self.malformed("Not-Before"))?),
+            Err(_) => None,
+        };
+        Ok(PortableMessage { id, envelope, recipients, not_before, message })
     }
 
     fn value(&self, name: &'static str) -> Result<&str, PortableError> {
@@ -479,6 +489,20 @@ mod tests {
         // A program that gave the file the line ends of SMTP has lost nothing.
         let crlf = FILE.replace('\n', "\r\n");
         assert_eq!(PortableMessage::of_file(crlf.as_bytes()), Ok(Some(carried)));
+    }
+
+    #[test]
+    fn the_time_that_a_person_has_set_is_carried_and_a_wrong_one_is_named() {
+        let scheduled = FILE.replace(
+            "X-Envelope-To",
+            "X-Envelope-Not-Before: 2027-01-16T22:30:00.000Z\nX-Envelope-To",
+        );
+        let carried = PortableMessage::of_file(scheduled.as_bytes()).unwrap().unwrap();
+        assert_eq!(carried.not_before, moment("2027-01-16T22:30:00Z"));
+        assert_eq!(String::from_utf8(carried.to_file()).unwrap(), scheduled);
+        let wrong = scheduled.replace("2027-01-16T22:30:00.000Z", "soon");
+        let wrong = PortableMessage::of_file(wrong.as_bytes()).unwrap_err();
+        assert!(wrong.to_string().contains("X-Envelope-Not-Before"), "{wrong}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{
     attempts::Attempt,
     ending::End,
     id::QueueId,
+    schedule::{Due, SCHEDULED, Schedule},
     state::{AccountState, Recipient, RecipientState},
 };
 use crate::{
@@ -39,6 +40,8 @@ pub struct MessageRecord {
     pub lane: Lane,
     /// From when its lifetime counts: acceptance, or the last time a person retried it.
     pub lifetime_from: Timestamp,
+    /// When a person has it leave: nothing of it does before.
+    pub(crate) schedule: Option<Schedule>,
     /// The places of ended recipients of whom somebody was told, in order.
     pub(crate) told: Vec<usize>,
     /// Whether somebody was told that it waits.
@@ -146,6 +149,7 @@ impl MessageRecord {
             size_bytes,
             lane: envelope.lane,
             lifetime_from: envelope.accepted_at,
+            schedule: None,
             told: Vec::new(),
             delay_told: false,
             notify: notify.collect(),
@@ -157,6 +161,37 @@ impl MessageRecord {
             resend_of: None,
             recipients: recipients.collect(),
         }
+    }
+
+    /// When a recipient in this state is due; `None` when it does not wait.
+    pub(crate) fn due(&self, state: &RecipientState) -> Option<Due> {
+        let RecipientState::Queued { due, .. } = *state else { return None };
+        Some(match self.schedule {
+            Some(Schedule { at, has_come: false }) => Due { at, is_scheduled: true },
+            _ => due.into(),
+        })
+    }
+
+    /// When a person has it leave, while that is still to come.
+    pub(crate) fn scheduled_for(&self, now: Timestamp) -> Option<Timestamp> {
+        let schedule = self.schedule.filter(|schedule| !schedule.has_come && schedule.at > now);
+        schedule.map(|schedule| schedule.at)
+    }
+
+    /// Since when it may leave, or from when its lifetime counts: no time before the one that a person has set.
+    pub(crate) fn not_before_schedule(&self, since: Timestamp) -> Timestamp {
+        self.schedule.map_or(since, |schedule| since.max(schedule.at))
+    }
+
+    /// The name of a recipient's state, as screens call it: also `scheduled`, for what waits for that time.
+    pub(crate) fn state_name(&self, state: &RecipientState, now: Timestamp) -> &'static str {
+        let waits = matches!(state, RecipientState::Queued { .. });
+        if waits && self.scheduled_for(now).is_some() { SCHEDULED } else { state.name() }
+    }
+
+    /// Whether a recipient is in the state of this name.
+    pub(crate) fn has_state(&self, name: &str, now: Timestamp) -> bool {
+        self.recipients.iter().any(|one| self.state_name(&one.state, now) == name)
     }
 
     /// The places of its recipients of whom nobody was told that they are dead, or held because no answer came.
@@ -327,6 +362,7 @@ mod tests {
             size_bytes: 99,
             lane: Lane::Bulk,
             lifetime_from: Timestamp(8),
+            schedule: Some(Schedule::new(Timestamp(10))),
             told: vec![0],
             delay_told: true,
             notify: BTreeMap::from([(0, Notify { success: true, ..Notify::default() })]),

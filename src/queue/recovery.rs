@@ -22,9 +22,9 @@ use tracing::{error, info, warn};
 use super::{
     batch::{Batch, Fate, Unusable},
     engine::{Claims, Engine},
-    held_marks::{self, held_reason},
     id::QueueId,
     index::{Changes, DeadKey, DueKey, FoundEvents, Index, IndexError, IndexSource, OpenError},
+    marks,
     record::MessageRecord,
     side_files::{FoundDot, FoundDots, LedgerCopy},
     spool::{Retirement, Spool},
@@ -389,7 +389,7 @@ impl Reconciliation<'_> {
     pub(super) fn run(self, mut engine: Engine) -> Result<Reconciled, IndexError> {
         let listing = self.spool.list().map_err(|error| IndexError::Failed(error.to_string()))?;
         let mut unclaimed: HashSet<QueueId> = listing.messages.into_iter().collect();
-        let mut marked: HashSet<QueueId> = listing.held.into_iter().collect();
+        let mut marked: HashSet<QueueId> = listing.marked.into_iter().collect();
         let mut found = Contents::default();
         let mut batch = Batch::new(&mut engine, self.index, self.now);
         for entry in self.index.messages(None) {
@@ -410,7 +410,7 @@ impl Reconciliation<'_> {
         self.write(&mut batch, 0)?;
         // A mark whose message is gone; those of the others are read with their files.
         for id in marked.difference(&unclaimed) {
-            held_marks::forget(&self.spool.path(*id));
+            marks::forget(&self.spool.path(*id));
         }
         for id in unclaimed {
             self.file(&mut found, &mut batch, id)?;
@@ -469,15 +469,13 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// A hold and its mark: a crash may have come between the two, and the record says what was answered.
+    /// An order and its mark: a crash may have come between the two, and the record says what was answered.
     fn mark(&self, id: QueueId, record: &MessageRecord, is_marked: bool) {
-        let result = match (held_reason(record), is_marked) {
-            (Some(reason), false) => self.spool.mark_held(id, reason),
-            (None, true) => self.spool.unmark_held(id),
-            (Some(_), true) | (None, false) => Ok(()),
-        };
-        if let Err(error) = result {
-            error!(%id, error = %error, "the mark of a held message cannot be written; a new index would not know that it is held");
+        if !is_marked && !marks::are_due(record) {
+            return;
+        }
+        if let Err(error) = self.spool.mark_as(id, record) {
+            error!(%id, error = %error, "the marks of a held or scheduled message cannot be written; a new index would not know that it waits for a person or a time");
         }
     }
 

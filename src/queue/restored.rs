@@ -13,6 +13,8 @@ pub(crate) struct Restored {
     pub(super) recipients: Vec<Recipient>,
     /// From when its lifetime counts.
     pub(super) lifetime_from: Timestamp,
+    /// When a person has it leave.
+    pub(super) not_before: Option<Timestamp>,
 }
 
 /// What becomes of recipients that were held or dead, and of mail that was in no queue.
@@ -38,6 +40,7 @@ impl Restored {
     #[must_use]
     pub(crate) fn from_export(
         recipients: &[Recipient],
+        not_before: Option<Timestamp>,
         stopped: Stopped,
         in_flight: InFlight,
         now: Timestamp,
@@ -64,7 +67,7 @@ impl Restored {
             };
             Recipient { state, ..recipient.clone() }
         });
-        Self { recipients: restored.collect(), lifetime_from: now }
+        Self { recipients: restored.collect(), lifetime_from: now, not_before }
     }
 }
 
@@ -85,7 +88,8 @@ impl Restored {
             attempts: 0,
             last_reply: None,
         };
-        Self { recipients: addresses.iter().map(recipient).collect(), lifetime_from: now }
+        let recipients = addresses.iter().map(recipient).collect();
+        Self { recipients, lifetime_from: now, not_before: None }
     }
 }
 
@@ -111,7 +115,8 @@ mod tests {
     }
 
     fn state_of(state: &RecipientState, stopped: Stopped, in_flight: InFlight) -> RecipientState {
-        let restored = Restored::from_export(&[recipient(state.clone())], stopped, in_flight, NOW);
+        let restored =
+            Restored::from_export(&[recipient(state.clone())], None, stopped, in_flight, NOW);
         assert_eq!((restored.recipients[0].attempts, restored.lifetime_from), (3, NOW));
         restored.recipients[0].state.clone()
     }

@@ -29,6 +29,7 @@ use super::{
         OpenError,
     },
     record::{self, MessageRecord, RecordError, Stored},
+    schedule::Due,
     sled_parts::{self, failed, is_damage, words_of},
     state::AccountState,
     times::Times,
@@ -193,9 +194,10 @@ impl Index for SledIndex {
     fn first_due(
         &self,
         lane: Lane,
+        is_scheduled: bool,
         passed_over: &dyn Fn(&DueKey) -> bool,
     ) -> Result<Option<DueKey>, IndexError> {
-        for key in self.due.scan_prefix([lane_byte(lane)]).keys() {
+        for key in self.due.scan_prefix([order_byte(lane, is_scheduled)]).keys() {
             let key = key.map_err(failed)?;
             if let Some(key) = due_key(&key).map(|key| self.shown(key))
                 && !passed_over(&key)
@@ -451,8 +453,8 @@ fn time_of(bytes: &[u8]) -> Option<Timestamp> {
 }
 
 fn due_bytes(key: &DueKey) -> [u8; 25] {
-    let mut bytes = [lane_byte(key.lane); 25];
-    bytes[1..9].copy_from_slice(&time_bytes(key.due));
+    let mut bytes = [order_byte(key.lane, key.due.is_scheduled); 25];
+    bytes[1..9].copy_from_slice(&time_bytes(key.due.at));
     bytes[9..].copy_from_slice(key.id.as_bytes());
     bytes
 }
@@ -470,10 +472,12 @@ fn end_key(bytes: &[u8]) -> Option<EndKey> {
 }
 
 fn due_key(bytes: &[u8]) -> Option<DueKey> {
-    let (lane, bytes) = bytes.split_first()?;
-    let lane = Lane::ALL.into_iter().find(|known| lane_byte(*known) == *lane)?;
-    let (due, id) = bytes.split_at_checked(8)?;
-    Some(DueKey { lane, due: time_of(due)?, id: QueueId::from_bytes(id.try_into().ok()?) })
+    let (order, bytes) = bytes.split_first()?;
+    let is_scheduled = order & OF_SCHEDULES != 0;
+    let lane = Lane::ALL.into_iter().find(|lane| order_byte(*lane, is_scheduled) == *order)?;
+    let (at, id) = bytes.split_at_checked(8)?;
+    let due = Due { at: time_of(at)?, is_scheduled };
+    Some(DueKey { lane, due, id: QueueId::from_bytes(id.try_into().ok()?) })
 }
 
 /// The key as it is stored.
@@ -483,14 +487,18 @@ fn dead_bytes(key: &DeadKey) -> [u8; 17] {
     bytes
 }
 
-fn lane_byte(lane: Lane) -> u8 {
-    match lane {
+/// Beside the number of a lane: the order of what is scheduled in it.
+const OF_SCHEDULES: u8 = 0x80;
+
+fn order_byte(lane: Lane, is_scheduled: bool) -> u8 {
+    let lane = match lane {
         Lane::Urgent => 0,
         Lane::Normal => 1,
         Lane::Bulk => 2,
         // The place in the order of departure is `Lane::ALL`'s, not that of the byte.
         Lane::Notice => 3,
-    }
+    };
+    if is_scheduled { lane | OF_SCHEDULES } else { lane }
 }
 
 /// Opens sled's files. Nobody else can have them, because we hold the lock of the state directory; but a

@@ -18,20 +18,18 @@ use super::{
     ending::Ending,
     error::QueueError,
     faults::{Faults, Step},
-    held_marks,
     id::QueueId,
     kept::Kept,
+    marks::{self, Mark},
     record::MessageRecord,
     reserved_ids::ReservedId,
-    spool_file::{self, Described, MessageReader, ReadError},
+    spool_file::{self, Described, MessageReader, PART_SUFFIX, ReadError},
 };
 use crate::{clock::Timestamp, reasons, sync};
 
 /// Sub-directories of the spool. A message's directory follows from its time (it changes every 65 s),
 /// so that messages that come together share one directory sync.
 const DIRECTORIES: u16 = 256;
-/// The end of a name while the message is being received.
-const PART_SUFFIX: &str = ".part";
 
 /// The directory tree of spool files.
 #[derive(Debug)]
@@ -71,8 +69,8 @@ pub(super) struct Listing {
     pub(super) messages: Vec<QueueId>,
     /// Messages whose client was not answered.
     pub(super) parts: Vec<PathBuf>,
-    /// Messages that are marked as held.
-    pub(super) held: Vec<QueueId>,
+    /// Messages with marks.
+    pub(super) marked: Vec<QueueId>,
 }
 
 impl Spool {
@@ -165,7 +163,7 @@ impl Spool {
         self.faults.at(Step::Unlink)?;
         match fs::remove_file(self.path(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => held_marks::forget(&self.path(id)),
+            _ => marks::forget(&self.path(id)),
         }
         Ok(())
     }
@@ -175,7 +173,7 @@ impl Spool {
         if retirement == Retirement::Kept {
             let kept = self.faults.at(Step::Rename);
             match kept.and_then(|()| self.kept.take(id, &self.path(id))) {
-                Ok(()) => held_marks::forget(&self.path(id)),
+                Ok(()) => marks::forget(&self.path(id)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     warn!(%id, error = %error, "the body of a relayed message cannot be kept");
@@ -195,7 +193,7 @@ impl Spool {
         let target = self.damaged.join(id.to_string());
         match fs::rename(self.path(id), &target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => held_marks::forget(&self.path(id)),
+            _ => marks::forget(&self.path(id)),
         }
         Ok(target)
     }
@@ -216,29 +214,39 @@ impl Spool {
         Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
     }
 
-    /// Marks a message as held for this reason.
-    pub(super) fn mark_held(&self, id: QueueId, reason: &str) -> io::Result<()> {
-        held_marks::make(&self.path(id), reason, &self.faults)
+    /// Marks a message.
+    pub(super) fn mark(&self, id: QueueId, mark: Mark, text: &str) -> io::Result<()> {
+        mark.make(&self.path(id), text, &self.faults)
     }
 
     /// Takes the mark away.
-    pub(super) fn unmark_held(&self, id: QueueId) -> io::Result<()> {
-        held_marks::remove(&self.path(id), &self.faults)
+    pub(super) fn unmark(&self, id: QueueId, mark: Mark) -> io::Result<()> {
+        mark.remove(&self.path(id), &self.faults)
     }
 
-    /// Whether a message is marked as held.
-    pub(super) fn is_marked(&self, id: QueueId) -> bool {
-        held_marks::is_there(&self.path(id))
+    /// Whether a message is marked so.
+    pub(super) fn is_marked(&self, id: QueueId, mark: Mark) -> bool {
+        mark.is_there(&self.path(id))
     }
 
-    /// The record of a message that was made from its file, held when it is marked.
+    /// Whether a message has any mark.
+    pub(super) fn has_marks(&self, id: QueueId) -> bool {
+        marks::are_there(&self.path(id))
+    }
+
+    /// Gives a message the marks of its record.
+    pub(super) fn mark_as(&self, id: QueueId, record: &MessageRecord) -> io::Result<()> {
+        marks::bring_in_line(&self.path(id), record, &self.faults)
+    }
+
+    /// The record of a message that was made from its file, as its marks have it.
     pub(super) fn as_marked(
         &self,
         id: QueueId,
         record: MessageRecord,
         now: Timestamp,
     ) -> MessageRecord {
-        held_marks::applied(&self.path(id), record, now)
+        marks::applied(&self.path(id), record, now)
     }
 
     pub(super) fn path(&self, id: QueueId) -> PathBuf {
@@ -260,8 +268,8 @@ pub(super) fn list_below(root: &Path) -> io::Result<Listing> {
             let Some(name) = name.to_str() else { continue };
             if let Ok(id) = name.parse() {
                 listing.messages.push(id);
-            } else if let Some(Ok(id)) = name.strip_suffix(held_marks::SUFFIX).map(str::parse) {
-                listing.held.push(id);
+            } else if let Some(Ok(id)) = marks::marked(name).map(str::parse) {
+                listing.marked.push(id);
             } else if name.ends_with(PART_SUFFIX) {
                 listing.parts.push(root.join(format!("{number:02x}")).join(name));
             }

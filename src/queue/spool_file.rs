@@ -30,6 +30,8 @@ use crate::message::{
     header::{HEADER_BYTES_MAX, HeaderSection, Replaced, end_of_section},
 };
 
+/// The end of the name of a file that is not whole yet: one that is left by a crash is nobody's.
+pub(super) const PART_SUFFIX: &str = ".part";
 /// Octets of a message held in memory while it is written or read.
 pub const BUFFER_BYTES: usize = 64 * 1024;
 /// Files up to this size are read at once.

@@ -38,6 +38,7 @@ impl Times for MessageRecord {
             size_bytes: _,
             lane: _,
             lifetime_from,
+            schedule,
             told: _,
             delay_told: _,
             notify: _,
@@ -60,6 +61,7 @@ impl Times for MessageRecord {
         {
             *at = change(Kind::Past, *at);
         }
+        schedule.iter_mut().for_each(|one| one.at = change(Kind::Named, one.at));
         recipients.iter_mut().for_each(|recipient| recipient.state.each_time(change));
     }
 }
@@ -124,7 +126,8 @@ impl AccountState {
 
 impl Times for DueKey {
     fn each_time(&mut self, change: Change<'_>) {
-        self.due = change(Kind::Planned, self.due);
+        let kind = if self.due.is_scheduled { Kind::Named } else { Kind::Planned };
+        self.due.at = change(kind, self.due.at);
     }
 }
 

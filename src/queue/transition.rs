@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     claim::Outcome,
+    schedule::Due,
     state::{Recipient, RecipientState, cut},
 };
 use crate::clock::Timestamp;
@@ -54,7 +55,7 @@ pub(super) fn apply(
     }
 }
 
-/// Whether a due time has come, or was written by a clock that was wrong.
-pub(super) fn is_due(due: Timestamp, now: Timestamp) -> bool {
-    due <= now || due > now.after(DUE_AHEAD_MAX)
+/// Whether a due time has come, or was written by a clock that was wrong; a person may mean a time far ahead.
+pub(super) fn is_due(due: Due, now: Timestamp) -> bool {
+    due.at <= now || (!due.is_scheduled && due.at > now.after(DUE_AHEAD_MAX))
 }

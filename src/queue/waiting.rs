@@ -12,6 +12,8 @@ use super::{
     forecast::Forecast,
     id::QueueId,
     pause::Pause,
+    record::MessageRecord,
+    schedule::Due,
     state::{AccountCondition, AccountState, RecipientState},
 };
 use crate::{clock::Timestamp, message::envelope::Lane};
@@ -111,6 +113,8 @@ pub(crate) enum Because {
     Probe,
     /// The next attempt is due then.
     Due,
+    /// A person has it leave then, and not before.
+    Scheduled,
     /// The pace a minute.
     Pace,
     /// The cap on logins an hour.
@@ -140,6 +144,7 @@ impl Because {
             Self::InFlight => "in flight",
             Self::Probe => "after the probe",
             Self::Due => "retry",
+            Self::Scheduled => "scheduled",
             Self::Pace => "pace",
             Self::Logins => "logins",
             Self::Budget => "budget",
@@ -158,6 +163,7 @@ impl Because {
     pub(crate) fn is_a_wait(self) -> bool {
         match self {
             Self::Due
+            | Self::Scheduled
             | Self::Pace
             | Self::Logins
             | Self::Budget
@@ -195,8 +201,8 @@ impl Situation {
 
     /// When something of `lane` that is due at `due` leaves.
     #[must_use]
-    pub(crate) fn departure(&self, lane: Lane, due: Timestamp) -> Departure {
-        let (at, because) = self.last_obstacle(lane, due);
+    pub(crate) fn departure(&self, lane: Lane, due: impl Into<Due>) -> Departure {
+        let (at, because) = self.last_obstacle(lane, due.into());
         self.told(at, because)
     }
 
@@ -204,7 +210,7 @@ impl Situation {
     #[must_use]
     pub(crate) fn first_departure(
         &self,
-        waiting: impl IntoIterator<Item = (Lane, Timestamp)>,
+        waiting: impl IntoIterator<Item = (Lane, Due)>,
     ) -> Departure {
         let departures = waiting.into_iter().map(|(lane, due)| self.departure(lane, due));
         let first = departures.min_by_key(|departure| rank(departure.at, departure.because));
@@ -213,17 +219,18 @@ impl Situation {
 
     /// When the next recipient of the message with this id leaves, in its turn; `None` when none of them ever will.
     #[must_use]
-    pub(crate) fn departure_of_message<'a>(
+    pub(crate) fn departure_of_message(
         &self,
         id: QueueId,
-        lane: Lane,
-        states: impl IntoIterator<Item = &'a RecipientState>,
+        record: &MessageRecord,
     ) -> Option<Departure> {
-        let departure = self.departure_of(lane, states)?;
+        let states = record.recipients.iter().map(|recipient| &recipient.state);
+        let departure = self.departure_of(record, states)?;
         let waits_in_turn = match departure.because {
             Because::Now
             | Because::Turn
             | Because::Due
+            | Because::Scheduled
             | Because::Pace
             | Because::Budget
             | Because::Paused
@@ -242,7 +249,7 @@ impl Situation {
             return Some(departure);
         };
         let because = match departure.because {
-            Because::Now | Because::Due | Because::Pace => Because::Turn,
+            Because::Now | Because::Due | Because::Scheduled | Because::Pace => Because::Turn,
             because => because,
         };
         Some(self.told(Some(turn), because))
@@ -266,15 +273,17 @@ impl Situation {
         [account, ordered, brake].into_iter().flatten().chain([self.now]).max()
     }
 
-    /// When the next recipient of one message leaves; `None` when none of them ever will.
+    /// When the next recipient of one message that is in such a state leaves; `None` when none of them ever will.
     #[must_use]
     pub(crate) fn departure_of<'a>(
         &self,
-        lane: Lane,
+        record: &MessageRecord,
         states: impl IntoIterator<Item = &'a RecipientState>,
     ) -> Option<Departure> {
         let departures = states.into_iter().filter_map(|state| match state {
-            RecipientState::Queued { due, .. } => Some(self.departure(lane, *due)),
+            RecipientState::Queued { .. } => {
+                record.due(state).map(|due| self.departure(record.lane, due))
+            }
             RecipientState::Reserved { .. } => Some(self.told(Some(self.now), Because::InFlight)),
             RecipientState::Held { .. } => Some(self.told(None, Because::Held)),
             RecipientState::Relayed { .. } | RecipientState::Dead { .. } => None,
@@ -284,7 +293,7 @@ impl Situation {
 
     /// The obstacle that ends last. One without an end outlasts every other, and the queue comes before the
     /// account, the account before the budget.
-    fn last_obstacle(&self, lane: Lane, due: Timestamp) -> (Option<Timestamp>, Because) {
+    fn last_obstacle(&self, lane: Lane, due: Due) -> (Option<Timestamp>, Because) {
         let endless = [
             (self.stopping, Because::Stopping),
             (self.store_failure.is_some(), Because::Store),
@@ -302,7 +311,7 @@ impl Situation {
             self.is_shut().then_some((self.account.until, Because::Account)),
             self.is_spent(lane).then_some((self.rooms.of(lane).frees_at, Because::Budget)),
             brake,
-            Some((Some(due), Because::Due)),
+            Some((Some(due.at), if due.is_scheduled { Because::Scheduled } else { Because::Due })),
         ];
         let ends = ends.into_iter().flatten().filter_map(|(end, because)| Some((end?, because)));
         // The first one of those that end together.
@@ -353,6 +362,7 @@ impl Situation {
                 "one message is tried first, the others wait for its result".to_owned()
             }
             Because::Due => "the next attempt is due then".to_owned(),
+            Because::Scheduled => "it is scheduled for that time".to_owned(),
             Because::Pace => "the pace a minute is kept".to_owned(),
             Because::Logins => "the logins of this hour are used up".to_owned(),
             Because::Budget if self.is_day_full() => {
@@ -392,6 +402,9 @@ impl Departure {
             (Because::Probe, _) => format!("Mail waits: {}.", self.why),
             (Because::Due, Some(at)) => {
                 format!("Mail leaves again at {at}, when the next attempt is due.")
+            }
+            (Because::Scheduled, Some(at)) => {
+                format!("Mail leaves again at {at}: the first of it is scheduled for then.")
             }
             (Because::Store, Some(at)) => {
                 format!("Mail waits: {}; it is tried again at {at}.", self.why)
@@ -463,6 +476,7 @@ impl Departure {
             | Because::InFlight
             | Because::Probe
             | Because::Due
+            | Because::Scheduled
             | Because::Pace
             | Because::Stopping
             | Because::Held => false,
@@ -515,6 +529,7 @@ impl Refusing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::{fixtures::envelope, schedule::Schedule};
 
     const NOW: Timestamp = Timestamp(1_000_000);
     const PAST: Timestamp = Timestamp(999_000);
@@ -581,6 +596,15 @@ mod tests {
         ]
     }
 
+    fn dues() -> Vec<Due> {
+        let scheduled = [PAST, LATER].map(|at| Due { at, is_scheduled: true });
+        [PAST, NOW, SOON, TOMORROW].map(Due::from).into_iter().chain(scheduled).collect()
+    }
+
+    fn why_due(due: Due) -> Because {
+        if due.is_scheduled { Because::Scheduled } else { Because::Due }
+    }
+
     fn brakes() -> Vec<(Option<Brake>, End)> {
         let mut all = vec![(None, None)];
         for because in [Because::Pace, Because::Logins, Because::Store] {
@@ -593,7 +617,7 @@ mod tests {
     }
 
     /// Every combination, with the ends of its obstacles in the order of gravity.
-    fn every_combination(mut check: impl FnMut(&Situation, Lane, Timestamp, [(Because, End); 7])) {
+    fn every_combination(mut check: impl FnMut(&Situation, Lane, Due, [(Because, End); 7])) {
         let pauses = pauses();
         let of_upstream = accounts();
         let both =
@@ -602,7 +626,7 @@ mod tests {
             let account = AccountState { pause: pause.clone(), ..account.clone() };
             for (room, of_room) in rooms() {
                 for (brake, of_brake) in brakes() {
-                    for due in [PAST, NOW, SOON, TOMORROW] {
+                    for due in dues() {
                         for flags in 0..8_u8 {
                             let situation = Situation {
                                 stopping: flags & 1 != 0,
@@ -622,7 +646,7 @@ mod tests {
                                 (Because::Account, *of_account),
                                 (Because::Budget, of_room),
                                 (brake.map_or(Because::Pace, |brake| brake.because), of_brake),
-                                (Because::Due, (due > NOW).then_some(Some(due))),
+                                (why_due(due), (due.at > NOW).then_some(Some(due.at))),
                             ];
                             check(&situation, Lane::Normal, due, ends);
                         }
@@ -657,7 +681,7 @@ mod tests {
             let first = standing.iter().find(|(_, end)| *end == Some(last)).map(|(why, _)| *why);
             assert_eq!(Some(found.because), first, "{context}");
         });
-        assert_eq!(seen, 5 * 21 * 5 * 10 * 4 * 8);
+        assert_eq!(seen, 5 * 21 * 5 * 10 * 6 * 8);
     }
 
     #[test]
@@ -694,7 +718,8 @@ mod tests {
             [Lane::Notice, Lane::Urgent, Lane::Normal, Lane::Bulk].map(of),
             [Because::Now, Because::Now, Because::Budget, Because::Budget]
         );
-        let first = situation.first_departure([(Lane::Normal, PAST), (Lane::Urgent, SOON)]);
+        let first =
+            situation.first_departure([(Lane::Normal, PAST.into()), (Lane::Urgent, SOON.into())]);
         assert_eq!((first.at, first.because), (Some(SOON), Because::Due));
         assert_eq!(situation.first_departure([]).because, Because::Empty);
     }
@@ -706,9 +731,10 @@ mod tests {
         let reserved = RecipientState::Reserved { reservation: 1, since: PAST, resend: false };
         let dead = RecipientState::Dead { since: PAST, reason: "550".into() };
         let relayed = RecipientState::Relayed { at: PAST };
+        let mut record = MessageRecord::new(&envelope(PAST), 1, "");
         let of = |states: &[&RecipientState]| {
             clear()
-                .departure_of(Lane::Normal, states.iter().copied())
+                .departure_of(&record, states.iter().copied())
                 .map(|found| (found.at, found.because))
         };
         assert_eq!(of(&[&dead, &relayed]), None);
@@ -716,8 +742,12 @@ mod tests {
         assert_eq!(of(&[&held, &queued(LATER), &queued(SOON)]), Some((Some(SOON), Because::Due)));
         assert_eq!(of(&[&queued(SOON), &reserved]), Some((Some(NOW), Because::InFlight)));
         let paused = Situation { account: account(AccountCondition::PausedLogin, None), ..clear() };
-        let found = paused.departure_of(Lane::Normal, [&held, &queued(PAST)]);
+        let found = paused.departure_of(&record, [&held, &queued(PAST)]);
         assert_eq!(found.map(|found| found.because), Some(Because::Account));
+        record.schedule = Some(Schedule::new(LATER));
+        let found = clear().departure_of(&record, [&held, &queued(SOON)]);
+        let found = found.map(|found| (found.at, found.because));
+        assert_eq!(found, Some((Some(LATER), Because::Scheduled)));
     }
 
     #[test]

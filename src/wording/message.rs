@@ -34,6 +34,7 @@ pub(crate) fn lines(message: &Message, now: Timestamp) -> Lines {
         ("size", vec![format!("{}{kind}", size(message.size_bytes))]),
         ("lane", vec![message.lane.clone()]),
         ("subject", subject(message)),
+        ("scheduled", message.scheduled_for.iter().map(|at| when(*at, now)).collect()),
         ("leaves", leaves.collect()),
         ("ended", ended.collect()),
         ("resend of", message.resend_of.iter().map(ToString::to_string).collect()),

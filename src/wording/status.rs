@@ -172,6 +172,7 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
     let totals = &queue.recipients;
     let states = [
         (totals.queued, "waiting"),
+        (totals.scheduled, "scheduled"),
         (totals.uncertain, "uncertain"),
         (totals.reserved, "in flight"),
         (totals.relayed, "relayed"),

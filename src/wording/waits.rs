@@ -66,14 +66,22 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
         Because::Empty => "-".to_owned(),
         Because::InFlight => "is being sent".to_owned(),
         Because::Now => format!("{tried}leaves now"),
-        Because::Turn => match departure.at.filter(|at| *at > now) {
-            Some(at) => format!("waits for its turn, about {}", local(at, now)),
-            None => "waits for its turn".to_owned(),
-        },
+        Because::Turn => {
+            let scheduled = message.scheduled_for;
+            let scheduled = scheduled.map(|at| format!("is scheduled for {}, ", local(at, now)));
+            let about = departure.at.filter(|at| *at > now);
+            let about = about.map(|at| format!(", about {}", local(at, now)));
+            let [scheduled, about] = [scheduled, about].map(Option::unwrap_or_default);
+            format!("{scheduled}waits for its turn{about}")
+        }
         Because::Probe => "waits for another message, which is tried first".to_owned(),
         Because::Due => {
             let at = local(departure.at.unwrap_or(now), now);
             if tried.is_empty() { format!("leaves {at}") } else { format!("{tried}next {at}") }
+        }
+        Because::Scheduled => {
+            let at = departure.at.or(message.scheduled_for).unwrap_or(now);
+            format!("{tried}is scheduled for {}", local(at, now))
         }
         Because::Pace => format!("waits for the pace{until}"),
         Because::Logins => format!("waits for the logins of the hour{until}"),
@@ -88,7 +96,9 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
         Because::Stopping => "waits for the next start".to_owned(),
         Because::Held => {
             let held = message.recipients.iter().find(|one| one.state == "held");
-            held.map_or_else(|| "held".to_owned(), |one| with_reason("held", one))
+            let held = held.map_or_else(|| "held".to_owned(), |one| with_reason("held", one));
+            let then = message.scheduled_for.map(|at| format!(", then for {}", local(at, now)));
+            held + &then.unwrap_or_default()
         }
     }
 }

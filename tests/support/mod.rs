@@ -2,6 +2,7 @@
 
 pub(crate) mod captured;
 pub(crate) mod client;
+pub(crate) mod clocked;
 pub(crate) mod daemon;
 pub(crate) mod executable;
 pub(crate) mod gmail;

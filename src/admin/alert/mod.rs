@@ -134,7 +134,7 @@ async fn facts(sources: &Sources, refusing: Option<Refusing>) -> Facts {
     let dropped = sources.dropped.as_ref().map(|tally| tally.state());
     Facts {
         account: trouble(account),
-        oldest_waiting: summary.oldest.map(|oldest| oldest.accepted_at),
+        oldest_waiting: summary.oldest.and_then(|oldest| oldest.waits_since),
         departure,
         spent,
         limit,

@@ -107,6 +107,9 @@ fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
              account has more, or give its network lane = \"urgent\" for the next ones; {id} keeps its lane"
         ),
         Because::Due => format!("pillarbox queue retry {id}"),
+        Because::Scheduled => format!(
+            "pillarbox queue retry {id} sends it now; pillarbox queue schedule {id} --at TIME sets another time"
+        ),
         Because::Pace => "raise budget.pace_per_minute".to_owned(),
         Because::Logins => "raise upstream.logins_per_hour, with care".to_owned(),
         Because::Account if explained.remedy.is_empty() => "pillarbox resume tries now".to_owned(),

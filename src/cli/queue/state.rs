@@ -4,13 +4,15 @@ use std::fmt;
 
 use clap::ValueEnum;
 
-use crate::admin::api::Message;
+use crate::{admin::api::Message, queue::schedule::SCHEDULED};
 
 /// A recipient's state, in the words of `queue list`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum State {
     /// Waits for its next attempt.
     Queued,
+    /// Waits for the time that `queue schedule` has set.
+    Scheduled,
     /// Waits to be sent once more, because no answer to the final dot came.
     Uncertain,
     /// In flight.
@@ -31,6 +33,7 @@ impl State {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Scheduled => SCHEDULED,
             Self::Uncertain => "uncertain",
             Self::Reserved => "reserved",
             Self::Held => "held",

@@ -155,6 +155,7 @@ async fn apply(client: &Client, verb: Verb, id: QueueId, only: &Only) -> Result<
         Verb::Retry => client.retry(id, only).await.map(Done::from),
         Verb::Hold => client.hold(id, only).await.map(Done::from),
         Verb::Release => client.release(id, only).await.map(Done::from),
+        Verb::Schedule(at) => client.schedule(id, at, only).await.map(Done::from),
         Verb::Delete => client.delete(id, only).await.map(|_| Done::default()),
     }
 }
@@ -172,6 +173,20 @@ fn leaves_then(departure: Option<&Departure>, now: Timestamp) -> String {
         Some(departure) if is_leaving(departure) => " now".to_owned(),
         Some(departure) => format!("; leaves {}", long(departure, now)),
     }
+}
+
+/// `1 recipient scheduled for 2026-11-28 17:36 (in 2 h)`, and what else keeps it.
+fn scheduled(done: &Done, at: Timestamp, now: Timestamp) -> String {
+    let recipients = match done.recipients {
+        0 => {
+            return "not scheduled: nothing of it waits; queue retry tries again what is dead"
+                .to_owned();
+        }
+        number => count(number.into(), "recipient"),
+    };
+    let otherwise = done.departure.iter().filter(|then| then.because != Because::Scheduled);
+    let otherwise = otherwise.map(|then| format!("; leaves {}", long(then, now)));
+    format!("{recipients} scheduled for {}{}", when(at, now), otherwise.collect::<String>())
 }
 
 /// Whether a last line says how many messages there were.
@@ -205,7 +220,7 @@ impl Tally {
         let line = match (self.form, self.verb, &result) {
             (
                 Form::Json,
-                Verb::Retry | Verb::Hold | Verb::Release,
+                Verb::Retry | Verb::Hold | Verb::Release | Verb::Schedule(_),
                 Ok(Done { recipients, departure }),
             ) => serde_json::json!({"id": id, "recipients": recipients, "departure": departure})
                 .to_string(),
@@ -219,13 +234,18 @@ impl Tally {
             (Form::Text, Verb::Hold, Ok(Done { recipients, .. })) => {
                 format!("{id} {} held", count((*recipients).into(), "recipient"))
             }
-            (Form::Text, Verb::Retry | Verb::Release, Ok(Done { recipients, departure })) => {
-                format!(
-                    "{id} {} due{}",
-                    count((*recipients).into(), "recipient"),
-                    leaves_then(departure.as_ref(), self.now)
-                )
+            (Form::Text, Verb::Schedule(at), Ok(done)) if at > self.now => {
+                format!("{id} {}", scheduled(done, at, self.now))
             }
+            (
+                Form::Text,
+                Verb::Retry | Verb::Release | Verb::Schedule(_),
+                Ok(Done { recipients, departure }),
+            ) => format!(
+                "{id} {} due{}",
+                count((*recipients).into(), "recipient"),
+                leaves_then(departure.as_ref(), self.now)
+            ),
             (Form::Text, Verb::Delete, Ok(_)) => format!("{id} deleted"),
             (Form::Text, _, Err(error)) => format!("{id} {}", clean(&error.to_string())),
         };
@@ -248,8 +268,11 @@ impl Tally {
             match (self.verb, &self.waits) {
                 (Verb::Delete, _) => writeln!(out, "{messages} deleted.")?,
                 (Verb::Hold, _) => writeln!(out, "{messages} held.")?,
-                (Verb::Retry | Verb::Release, None) => writeln!(out, "{messages} due now.")?,
-                (Verb::Retry | Verb::Release, Some(departure)) => {
+                (Verb::Schedule(at), _) if at > self.now => {
+                    writeln!(out, "{messages} scheduled for {}.", when(at, self.now))?;
+                }
+                (_, None) => writeln!(out, "{messages} due now.")?,
+                (_, Some(departure)) => {
                     let sentence = departure.sentence(|at| when(at, self.now));
                     writeln!(out, "{messages} due. {}", clean(&sentence))?;
                 }
@@ -273,6 +296,8 @@ pub(crate) enum Verb {
     Hold,
     /// Lets them leave again.
     Release,
+    /// Has them leave at this time and not before.
+    Schedule(Timestamp),
     /// Removes them for good.
     Delete,
 }

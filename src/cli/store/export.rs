@@ -20,6 +20,7 @@ use crate::{
     exit::{Exit, Failure},
     queue::{
         inspection::TakeError, kept::FOLDER as KEPT, options::Options, portable::PortableMessage,
+        state::Recipient,
     },
 };
 
@@ -119,7 +120,10 @@ fn say_what_stays(out: &mut dyn Write, kept: u64) -> std::io::Result<()> {
 }
 
 fn is_wanted(states: &[State], carried: &PortableMessage) -> bool {
-    let in_state =
-        |state: &State| carried.recipients.iter().any(|found| found.state.name() == state.name());
+    let in_state = |state: &State| {
+        let is_in = |found: &Recipient| found.state.name() == state.name();
+        let is_scheduled = *state == State::Scheduled && carried.not_before.is_some();
+        is_scheduled || carried.recipients.iter().any(is_in)
+    };
     states.is_empty() || states.iter().any(in_state)
 }

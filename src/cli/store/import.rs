@@ -179,12 +179,18 @@ impl Import<'_> {
             draft.restore(restored);
             return Ok(Some((draft, message)));
         };
-        let PortableMessage { id, envelope, recipients, message } = carried;
+        let PortableMessage { id, envelope, recipients, not_before, message } = carried;
         let mut draft = match self.store.begin_as(id, envelope).await {
             Err(QueueError::AlreadyKnown(_)) => return Ok(None),
             answer => answer?,
         };
-        draft.restore(Restored::from_export(&recipients, stopped, self.in_flight, self.now));
+        draft.restore(Restored::from_export(
+            &recipients,
+            not_before,
+            stopped,
+            self.in_flight,
+            self.now,
+        ));
         Ok(Some((draft, message)))
     }
 

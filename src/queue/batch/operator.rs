@@ -1,4 +1,4 @@
-//! An administrator's verbs on a message, and what is noted about it: retry, hold, release, delete, notified.
+//! An administrator's verbs on a message, and what is noted about it: retry, hold, release, schedule, delete, notified.
 //!
 //! None of these verbs touches a message that a worker has.
 
@@ -12,6 +12,7 @@ use crate::{
         id::QueueId,
         only::Only,
         record::{MessageRecord, NOTICES_MAX, Setbacks},
+        schedule::Schedule,
         state::{RecipientState, cut},
     },
 };
@@ -24,6 +25,11 @@ pub(in crate::queue) const KEPT: &str = "held by a person";
 
 /// The same of one to whom no answer had come: it is sent once more at most.
 const KEPT_UNANSWERED: &str = "held by a person; no answer had come to an earlier attempt";
+
+/// Whether that is why somebody is held whom a person wants to keep.
+pub(in crate::queue) fn is_kept(reason: &str) -> bool {
+    [KEPT, KEPT_UNANSWERED].contains(&reason)
+}
 
 /// Why a message that was held for long enough is in the history.
 const UNDECIDED: &str = "it was held until its time was over";
@@ -38,6 +44,7 @@ impl Batch<'_> {
     ) -> Answer<u32> {
         let retried = |record: &mut MessageRecord| {
             record.lifetime_from = now;
+            record.schedule = None;
             record.delay_told = false;
             record.setbacks = Setbacks::default();
         };
@@ -99,6 +106,29 @@ impl Batch<'_> {
             RecipientState::Held { reason, .. } if reason == KEPT_UNANSWERED => {
                 Some(RecipientState::Queued { due: now, resend: true })
             }
+            _ => None,
+        })
+    }
+
+    /// Has every recipient that waits, and every one that a person has held once it is released, leave at this time and not
+    /// before, with a lifetime from then on. A time that has passed is now.
+    pub(in crate::queue) fn schedule(
+        &mut self,
+        id: QueueId,
+        at: Timestamp,
+        only: &Only,
+    ) -> Answer<u32> {
+        let now = self.now.wall;
+        let scheduled = |record: &mut MessageRecord| {
+            record.schedule = (at > now).then(|| Schedule::new(at));
+            record.lifetime_from = now;
+            record.delay_told = false;
+        };
+        self.edit(id, only, scheduled, |state| match state {
+            RecipientState::Queued { due, resend } => {
+                Some(RecipientState::Queued { due: (*due).min(at.max(now)), resend: *resend })
+            }
+            RecipientState::Held { reason, .. } if is_kept(reason) => Some(state.clone()),
             _ => None,
         })
     }

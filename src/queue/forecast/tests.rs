@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     clock::{Clock, ManualClock},
     message::envelope::Envelope,
-    queue::{Claim, Outcome, Queue, Settlement, fixtures::envelope},
+    queue::{Claim, Outcome, Queue, Settlement, fixtures::envelope, only::Only},
 };
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -65,7 +65,7 @@ async fn worked_off(
     }
 }
 
-/// A day that is spent in part, messages of all lanes and sizes, and some that were deferred.
+/// A day that is spent in part, messages of all lanes and sizes, some that were deferred, and some that are scheduled.
 async fn scene(seed: u64) -> (Queue, ManualClock) {
     let mut random = fastrand::Rng::with_seed(seed);
     let clock = ManualClock::new(START);
@@ -90,7 +90,11 @@ async fn scene(seed: u64) -> (Queue, ManualClock) {
         let lane = Lane::ALL[random.usize(0..4)];
         let recipients =
             if random.u8(0..8) == 0 { random.usize(90..260) } else { random.usize(1..5) };
-        accept(&queue, clock.wall(), lane, recipients).await;
+        let id = accept(&queue, clock.wall(), lane, recipients).await;
+        if random.u8(0..6) == 0 {
+            let at = clock.wall().after(Duration::from_secs(random.u64(0..60 * 3_600)));
+            assert!(queue.schedule(id, at, &Only::default()).await.is_ok_and(|number| number > 0));
+        }
         clock.advance(Duration::from_millis(random.u64(0..50)));
     }
     (queue, clock)

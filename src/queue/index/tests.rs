@@ -14,8 +14,9 @@ use crate::{
         faults::Step,
         memory_index::Memory,
         record::Setbacks,
+        schedule::Schedule,
         sled_opening::SledFiles,
-        state::{AccountCondition, Recipient},
+        state::{AccountCondition, Recipient, RecipientState},
     },
 };
 
@@ -70,11 +71,15 @@ impl Fixture {
         let index = self.index();
         let messages: Vec<Entry> = index.messages(None).collect();
         let history: Vec<Entry> = index.history(None).collect();
-        let due: Vec<_> = Lane::ALL.map(|lane| index.first_due(lane, &|_| false)).into();
+        let due: Vec<_> = Lane::ALL.map(|lane| index.first_due(lane, false, &|_| false)).into();
+        let scheduled: Vec<_> =
+            Lane::ALL.map(|lane| index.first_due(lane, true, &|_| false)).into();
         let news: Vec<_> = News::ALL.map(|news| index.dead_ids(news, None, 9)).into();
         let ended = index.ended_before(START.after(YEAR), 9);
         let (ledger, account) = (index.ledger().map(|found| found.events), index.account());
-        format!("{messages:?}\n{history:?}\n{due:?}\n{news:?}\n{ended:?}\n{ledger:?}\n{account:?}")
+        format!(
+            "{messages:?}\n{history:?}\n{due:?}\n{scheduled:?}\n{news:?}\n{ended:?}\n{ledger:?}\n{account:?}"
+        )
     }
 }
 
@@ -94,6 +99,7 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         size_bytes: 7,
         lane,
         lifetime_from: START,
+        schedule: None,
         told: vec![],
         delay_told: false,
         notify: BTreeMap::new(),
@@ -206,16 +212,49 @@ contract! {
         ]);
         let first = |passed_over: &[u8]| {
             let is_passed_over = |key: &DueKey| passed_over.iter().any(|one| id(*one) == key.id);
-            fixture.index().first_due(Lane::Normal, &is_passed_over).unwrap().map(|key| key.id)
+            fixture.index().first_due(Lane::Normal, false, &is_passed_over).unwrap().map(|key| key.id)
         };
         assert_eq!(first(&[]), Some(id(6)));
         assert_eq!(first(&[6]), Some(id(7)));
         assert_eq!(first(&[6, 7]), Some(id(5)));
         assert_eq!(first(&[5, 6, 7]), None);
-        assert_eq!(fixture.index().first_due(Lane::Urgent, &|_| false), Ok(None));
-        let key = DueKey { lane: Lane::Bulk, due: START, id: id(1) };
+        assert_eq!(fixture.index().first_due(Lane::Urgent, false, &|_| false), Ok(None));
+        let key = DueKey { lane: Lane::Bulk, due: START.into(), id: id(1) };
         assert_eq!(fixture.index().has_due(&key), Ok(true));
         assert_eq!(fixture.index().has_due(&DueKey { lane: Lane::Normal, ..key }), Ok(false));
+    }
+
+    fn what_is_scheduled_has_an_order_of_its_own_in_each_lane_which_no_step_of_the_clock_moves(mut fixture) {
+        let clock = ManualClock::new(START);
+        let mut timeline = Timeline::new(clock.now());
+        fixture.index().set_timeline(timeline.clone());
+        fixture.index().apply(&Changes { timeline: Some(timeline.clone()), ..one_of_each() }).unwrap();
+        let scheduled = |lane, hours| {
+            let schedule = Some(Schedule::new(START.after(HOUR * hours)));
+            MessageRecord { schedule, ..due_after(lane, 1) }
+        };
+        fixture.put(&[
+            (id(5), scheduled(Lane::Normal, 900)),
+            (id(6), scheduled(Lane::Normal, 30)),
+            (id(7), scheduled(Lane::Bulk, 20)),
+        ]);
+        let first = |index: &dyn Index, lane, is_scheduled| {
+            let key = index.first_due(lane, is_scheduled, &|_| false).unwrap();
+            key.map(|key| (key.id, key.due.at))
+        };
+        for step in 0..3 {
+            clock.set_wall(START.after(HOUR * step));
+            timeline.look(clock.now());
+            fixture.index().set_timeline(timeline.clone());
+            let index = fixture.index();
+            let due = START.after(HOUR * (step + 1));
+            assert_eq!(first(index, Lane::Normal, true), Some((id(6), START.after(HOUR * 30))));
+            assert_eq!(first(index, Lane::Bulk, true), Some((id(7), START.after(HOUR * 20))));
+            assert_eq!(first(index, Lane::Normal, false), Some((id(1), due)));
+            let [found, key] = [id(5), id(6)].map(|id| index.message(id).unwrap().unwrap());
+            assert_eq!(found.scheduled_for(START), Some(START.after(HOUR * 900)));
+            assert_eq!(index.has_due(&DueKey::of(id(6), &key).unwrap()), Ok(true));
+        }
     }
 
     fn messages_are_in_the_order_of_their_ids_and_the_history_in_the_reverse(mut fixture) {
@@ -284,8 +323,8 @@ contract! {
         fixture.index().set_timeline(timeline.clone());
         let found = fixture.index().message(id(1)).unwrap().unwrap();
         let due = START.after(HOUR * 4);
-        assert_eq!((found.accepted_at, DueKey::of(id(1), &found).unwrap().due), (clock.wall(), due));
-        assert_eq!(fixture.index().first_due(Lane::Normal, &|_| false).unwrap().unwrap().due, due);
+        assert_eq!((found.accepted_at, DueKey::of(id(1), &found).unwrap().due.at), (clock.wall(), due));
+        assert_eq!(fixture.index().first_due(Lane::Normal, false, &|_| false).unwrap().unwrap().due.at, due);
         assert_eq!(fixture.index().account().unwrap().unwrap().until, Some(due));
         let known = fixture.index().timeline().unwrap();
         assert_eq!(known.wall(Kind::Past, known.stored(Kind::Past, clock.wall())), clock.wall());

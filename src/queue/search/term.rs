@@ -139,7 +139,7 @@ impl Test {
             Self::Client(clients) => clients.have(record.about.client),
             Self::User(text) => of_user(text),
             Self::Lane(lane) => record.lane == *lane,
-            Self::State(name) => some(record, |one| one.state.name() == *name),
+            Self::State(name) => record.has_state(name, now),
             Self::Ended(name) => record.end.as_ref().is_some_and(|end| end.how.name() == *name),
             Self::Reply(text) => some(record, |one| words(one).any(|said| text.is_in(said))),
             Self::Age(than, age) => than.holds(now.since(record.accepted_at), *age),

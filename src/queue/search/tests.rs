@@ -242,7 +242,7 @@ fn a_mistake_is_shown_at_its_place_with_what_was_probably_meant() {
         (
             "state:waiting",
             "      ^^^^^^^",
-            "it is one of queued, uncertain, reserved, relayed, held, dead",
+            "it is one of queued, scheduled, uncertain, reserved, relayed, held, dead",
         ),
         ("lane:norml", "     ^^^^^", "did you mean \"normal\"?"),
         ("age>2x", "    ^^", "such as 90s, 30min, 2h, 5d or 1w"),
