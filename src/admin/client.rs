@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::BASE64URL_NOPAD;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::{
     Method, Request, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1,
-    header::HOST,
+    header::{HOST, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -57,6 +58,14 @@ const BUFFER_MAX: usize = 16 * 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the daemon may take to say that it is well, which needs no disk: below the time limit of any supervisor.
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The field of a request that says for which visitor of the page the daemon asks itself.
+pub(super) const VISITOR: HeaderName = HeaderName::from_static("pillarbox-visitor");
+
+/// The visitor that such a field names.
+pub(super) fn visitor_of(field: &str) -> Option<String> {
+    String::from_utf8(BASE64URL_NOPAD.decode(field.as_bytes()).ok()?).ok()
+}
 
 /// Where units are.
 const UNIT_DIRECTORIES: [&str; 3] =
@@ -120,13 +129,22 @@ impl ClientError {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     socket: PathBuf,
+    /// For whom the page asks.
+    visitor: Option<HeaderValue>,
 }
 
 impl Client {
     /// For the daemon that listens on `socket`. Connects with each request.
     #[must_use]
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, visitor: None }
+    }
+
+    /// The same client, asking for a visitor of the page: what is done is done by him.
+    #[must_use]
+    pub(crate) fn asking_for(&self, person: &str) -> Self {
+        let person = BASE64URL_NOPAD.encode(person.as_bytes());
+        Self { socket: self.socket.clone(), visitor: HeaderValue::from_str(&person).ok() }
     }
 
     /// One screen.
@@ -393,7 +411,10 @@ impl Client {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.nonsense(error))?;
-        let request = Request::builder().method(method).uri(path).header(HOST, "pillarbox");
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "pillarbox");
+        if let Some(visitor) = &self.visitor {
+            request = request.header(VISITOR, visitor);
+        }
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.nonsense(error))?;
         let mut driven: Driven = Some(Box::pin(async move { drop(connection.await) }));
         let answer = driving(&mut driven, sender.send_request(request)).await;

@@ -191,6 +191,9 @@ impl Sources {
 
 /// Who asks, in words that last longer than the user may.
 pub(super) async fn person(peer: Peer) -> Option<String> {
+    if let Some(visitor) = peer.visitor {
+        return Some(visitor.to_string());
+    }
     let user = passwd::named(peer.uid, None).await;
     Some(match user.name {
         Some(name) => format!("{name} (user {})", user.uid),

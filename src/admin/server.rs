@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{ConnectInfo, DefaultBodyLimit, Request},
     middleware::{Next, from_fn},
     response::{IntoResponse as _, Response},
 };
@@ -15,6 +15,7 @@ use axum::{
 use super::{
     alert::trial,
     api::Kind,
+    client::{VISITOR, visitor_of},
     context::{Refusal, Sources},
     counts, forecast, health, history, listing, log, metrics, octets, page, pause, queue,
     socket::{Peer, Port, Socket},
@@ -63,8 +64,21 @@ fn router(sources: Sources) -> Router {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")
         })
         .layer(from_fn(in_time))
+        .layer(from_fn(for_a_visitor))
         .layer(DefaultBodyLimit::max(REQUEST_BODY_MAX))
         .with_state(sources)
+}
+
+/// The page asks over the socket as the commands do, and says for whom.
+async fn for_a_visitor(mut request: Request, next: Next) -> Response {
+    let visitor = request.headers().get(VISITOR).and_then(|value| value.to_str().ok());
+    if let Some(visitor) = visitor.and_then(visitor_of) {
+        let extensions = request.extensions_mut();
+        if let Some(ConnectInfo(peer)) = extensions.remove::<ConnectInfo<Peer>>() {
+            extensions.insert(ConnectInfo(peer.asking_for(&visitor)));
+        }
+    }
+    next.run(request).await
 }
 
 /// What anybody who reaches the TCP port may see.

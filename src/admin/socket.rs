@@ -88,15 +88,29 @@ impl Socket {
 }
 
 /// Who asks over the socket, by the kernel's word.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     /// The number of the user.
     pub(crate) uid: u32,
+    /// For whom the daemon itself asks: a visitor of its page.
+    pub(crate) visitor: Option<Arc<str>>,
+}
+
+impl Peer {
+    fn of(uid: u32) -> Self {
+        Self { uid, visitor: None }
+    }
+
+    /// The same, asking for this visitor, which only the daemon itself may say.
+    pub(super) fn asking_for(self, visitor: &str) -> Self {
+        let is_us = self.uid == rustix::process::geteuid().as_raw();
+        Self { visitor: is_us.then(|| visitor.into()), ..self }
+    }
 }
 
 impl Connected<IncomingStream<'_, Socket>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Socket>) -> Self {
-        *stream.remote_addr()
+        stream.remote_addr().clone()
     }
 }
 
@@ -114,13 +128,13 @@ impl axum::serve::Listener for Socket {
             if let Ok(uid) = stream.peer_cred().map(|credentials| credentials.uid())
                 && let Some(place) = self.audience.enter(Party::User(uid))
             {
-                return (LimitedConnection::new(stream, place, &self.clock), Peer { uid });
+                return (LimitedConnection::new(stream, place, &self.clock), Peer::of(uid));
             }
         }
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(Peer { uid: rustix::process::geteuid().as_raw() })
+        Ok(Peer::of(rustix::process::geteuid().as_raw()))
     }
 }
 

@@ -36,7 +36,7 @@ use super::{
     place::Place,
     reload,
     server::serve,
-    socket::{MONITORING, Port, Socket},
+    socket::{MONITORING, Peer, Port, Socket},
 };
 use crate::{
     budget::Limit,
@@ -322,6 +322,20 @@ async fn a_message_can_be_shown_retried_and_deleted_and_is_then_history() {
         remembered.recipients.iter().all(|recipient| recipient.state == "dead"),
         "{remembered:?}"
     );
+}
+
+#[tokio::test]
+async fn what_the_page_orders_is_done_by_its_visitor_and_nobody_else_may_say_so() {
+    let stage = stage(10);
+    let id = stage.accept(1).await;
+    let person = "al\u{ef}ce (user 1000)";
+    stage.client.asking_for(person).delete(id, &Only::default()).await.expect("deleted");
+    let end = stage.client.finished(id).await.expect("its history").end.expect("an end");
+    assert_eq!(end.by.as_deref(), Some(person));
+    let own = rustix::process::geteuid().as_raw();
+    let asking = |uid| Peer { uid, visitor: None }.asking_for("root (user 0)").visitor;
+    assert_eq!(asking(own).as_deref(), Some("root (user 0)"));
+    assert_eq!(asking(own + 1), None, "a user who says that he is another");
 }
 
 #[tokio::test]

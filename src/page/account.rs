@@ -38,6 +38,7 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
 /// `POST /account`: a pause, its end, or the end of somebody's session.
 pub(super) async fn change(State(site): State<Site>, form: Form) -> Response {
     let (by, deed) = (&form.visit.person, form.get("deed"));
+    let site = site.asking_for(&form.visit);
     let done = match deed {
         "pause" => site.client.pause(None, form.get("reason")).await.map(drop),
         "resume" => site.client.resume().await.map(drop),

@@ -152,6 +152,7 @@ fn question(site: &Site, visit: &Visit, deed: Deed, counted: &Counted) -> Respon
 }
 
 async fn carry_out(site: &Site, visit: &Visit, deed: Deed, chosen: Chosen) -> Response {
+    let site = &site.asking_for(visit);
     let only = chosen.only(deed == Deed::Retry);
     let mut report = Report::default();
     let result = match chosen.walk(site) {

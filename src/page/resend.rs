@@ -90,7 +90,7 @@ pub(super) async fn answer(State(site): State<Site>, form: Form) -> Response {
     if form.get("sure") != "yes" {
         return question(visit, &message, &to);
     }
-    let sent = way.send(&site, id, &to).await;
+    let sent = way.send(&site.asking_for(visit), id, &to).await;
     let answer = sent.as_ref().map_or_else(ToString::to_string, |new| format!("as {new}"));
     tracing::info!(%id, by = visit.person, deed = "resend", answer, "ordered on the page");
     match sent {

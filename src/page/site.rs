@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    admin::{client::Client, place::Place, sessions::Sessions},
+    admin::{
+        client::Client,
+        place::Place,
+        sessions::{Sessions, Visit},
+    },
     clock::Clock,
 };
 
@@ -17,4 +21,11 @@ pub(super) struct Site {
     pub(super) sessions: Arc<Sessions>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) place: Arc<Place>,
+}
+
+impl Site {
+    /// The same, asking for this visitor.
+    pub(super) fn asking_for(&self, visit: &Visit) -> Self {
+        Self { client: self.client.asking_for(&visit.person), ..self.clone() }
+    }
 }

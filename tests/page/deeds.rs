@@ -57,6 +57,10 @@ fn every_deed_asks_first_to_how_many_and_does_what_the_command_does() {
     assert!(question.text().contains("Delete 3 messages for good?"), "{}", question.text());
     assert!(stage.ids().is_empty());
 
+    let ended = stage.json(&["history", "show", ids[0]]);
+    let by = ended["end"]["by"].as_str().expect("a person");
+    assert!(stage.home.log().contains(&format!("\"by\":\"{by}\"")), "{by}");
+    assert!(by.contains("(user ") && !by.contains("visitor"), "whose link it was: {by}");
     let report = {
         let fields = [
             ("token", token.as_str()),
