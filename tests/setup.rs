@@ -2,6 +2,7 @@
 //!
 //! Rule: nothing leaves the machine, and no file outside of the scene is written.
 
+mod consent;
 mod flags;
 mod json;
 mod machine;

@@ -12,6 +12,10 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -180,6 +184,8 @@ impl From<TokenError> for Failure {
 const CONSENT_WAIT: Duration = Duration::from_secs(10 * 60);
 /// Octets of a line that is read from the terminal; more cannot be an address.
 const LINE_LENGTH_MAX: u64 = 16 * 1024;
+/// How often a reader of lines looks whether they are still wanted.
+const LOOK_AT_TERMINAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Lines that wait to be looked at.
 const LINES_MAX: usize = 4;
 
@@ -281,8 +287,8 @@ async fn ask(
     writeln!(
         out,
         "Open this address in a browser, log in as {username} and consent:\n\n  {}\n\n\
-         The browser is sent to {back} afterwards. On another machine that page does not load; then\n\
-         copy the whole address of that page from the browser, paste it here and press Enter. (Or make the\n\
+         The browser is sent to {back} afterwards. On another machine that page does not load; then \
+         copy the whole address of that page from the browser, paste it here and press Enter. (Or make the \
          way free before: ssh -L {port}:127.0.0.1:{port} to this host.)\n\n\
          Waiting for {} ...",
         consent.address(),
@@ -300,14 +306,22 @@ async fn ask(
     Ok(consent::first(granted, client, username, arguments.testing, clock().wall())?)
 }
 
-/// What is typed into the terminal. The thread ends with the process: nobody can take it out of its read.
+/// What is typed into the terminal, as long as somebody wants it: what is typed later is for the next question.
 fn pasted_lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(LINES_MAX);
     let read = move || {
-        let mut input = io::stdin().lock();
-        let mut line = String::new();
-        while matches!((&mut input).take(LINE_LENGTH_MAX).read_line(&mut line), Ok(1..)) {
-            if sender.blocking_send(std::mem::take(&mut line)).is_err() {
+        let (stdin, mut line) = (io::stdin(), String::new());
+        while !sender.is_closed() {
+            let mut typed = [PollFd::new(&stdin, PollFlags::IN)];
+            match poll(&mut typed, Some(&LOOK_AT_TERMINAL)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) if sender.is_closed() => return,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+            let read = stdin.lock().take(LINE_LENGTH_MAX).read_line(&mut line);
+            if !matches!(read, Ok(1..)) || sender.blocking_send(std::mem::take(&mut line)).is_err()
+            {
                 return;
             }
         }
@@ -326,13 +340,13 @@ fn report(out: &mut dyn Page, consenting: &Consenting<'_>, stored: &Stored) -> i
     match stored.refresh_token_expires_at {
         Some(end) => writeln!(
             out,
-            "It ends {}. If that is because the consent screen is in \"Testing\": set its publishing status to\n\
+            "It ends {}. If that is because the consent screen is in \"Testing\": set its publishing status to \
              \"In production\" (https://console.cloud.google.com/auth/audience) and run this command once more.",
             when(end, clock().wall())
         ),
         None => writeln!(
             out,
-            "If the consent screen's publishing status is \"Testing\", Google ends the token after 7 days: set it to\n\
+            "If the consent screen's publishing status is \"Testing\", Google ends the token after 7 days: set it to \
              \"In production\" (https://console.cloud.google.com/auth/audience) and run this command once more."
         ),
     }

@@ -27,6 +27,7 @@ use std::{
 
 use clap::Args;
 
+use self::last_steps::Taken;
 use self::{
     flow::{Setup, Wishes},
     found::Found,
@@ -110,6 +111,12 @@ pub(super) fn run(
 }
 
 fn whole(setup: &mut Setup<'_>, given: Given) -> Result<(), Failure> {
-    let reached = setup.run(given)?;
-    reached.map_or(Ok(()), |reached| last_steps::take(setup, &reached))
+    let mut reached = setup.run(given)?;
+    while let Some(state) = reached {
+        reached = match last_steps::take(setup, &state)? {
+            Taken::Enough => None,
+            Taken::Back(name) => setup.run_from(name)?,
+        };
+    }
+    Ok(())
 }

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Child, Output, Stdio},
@@ -16,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::scene::{PATIENCE, write_key};
 use crate::support::{
+    browser::{browse, consent},
     client::Client,
     daemon::{Home, Upstream, within},
 };
@@ -114,27 +114,6 @@ impl Waiting {
         self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         (self.child.wait().unwrap().code(), text)
     }
-}
-
-/// Status line and header, and the page, of an address on this host.
-fn browse(address: &str) -> (String, String) {
-    let rest = address.strip_prefix("http://").unwrap();
-    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap());
-    let path = if path.starts_with('?') { format!("/{path}") } else { path.to_owned() };
-    let mut stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (header, page) = answer.split_once("\r\n\r\n").unwrap();
-    (header.to_owned(), page.to_owned())
-}
-
-/// Consents, and returns where the browser is sent.
-fn consent(address: &str) -> String {
-    let (header, page) = browse(address);
-    let location = header.lines().find_map(|line| line.strip_prefix("location: "));
-    location.unwrap_or_else(|| panic!("no consent: {header}\n{page}")).to_owned()
 }
 
 #[test]

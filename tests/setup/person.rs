@@ -5,7 +5,11 @@ use std::{fs, time::Duration};
 use rustix::termios::LocalModes;
 
 use super::scene::{ACCOUNT, PASSWORD, STORED, Scene, write_secret};
-use crate::support::{daemon::pillarbox, gmail::Gmail, terminal::AtTerminal};
+use crate::support::{
+    daemon::{pillarbox, within},
+    gmail::Gmail,
+    terminal::AtTerminal,
+};
 
 /// Every prompt on the shortest way, with an answer. The password is last, because no draft keeps it.
 const WAY: [(&str, &str); 6] = [
@@ -259,9 +263,7 @@ fn a_first_mail_is_sent_once_and_followed_to_the_upstreams_reply() {
     run.args(["run", "--config"]).arg(scene.config());
     let log = fs::File::create(scene.path("log")).unwrap();
     let mut daemon = run.stderr(log).spawn().unwrap();
-    let is_up = crate::support::daemon::within(Duration::from_secs(20), || {
-        scene.path("admin.sock").exists()
-    });
+    let is_up = within(Duration::from_secs(20), || scene.path("admin.sock").exists());
     assert!(is_up, "{}", fs::read_to_string(scene.path("log")).unwrap());
     let mut terminal = scene.at_terminal(&["--again"]);
     for prompt in ["Gmail account", "How to log in", "Who reads", "Who may send"] {
@@ -330,6 +332,8 @@ fn an_interruption_at_any_other_question_leaves_the_terminal_as_it_was() {
     let before = terminal.modes();
     terminal.answer("Gmail account", ACCOUNT);
     terminal.wait_for("How to log in [app-password]: ");
+    // The prompt takes keys a moment after it is shown; before that the terminal itself would take this one.
+    assert!(within(Duration::from_secs(30), || !terminal.modes().contains(LocalModes::ICANON)));
     terminal.press("\u{3}");
     let ended = terminal.wait_for_end();
     assert_eq!((ended, terminal.modes()), (130, before), "{}", terminal.shown());

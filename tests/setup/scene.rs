@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use pillarbox::sandbox::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -47,6 +48,23 @@ impl Scene {
             free_port(),
         );
         fs::write(scene.config(), text).unwrap();
+        scene
+    }
+
+    /// With the token endpoints of the look-alike, for an account whose owner consents.
+    pub(super) fn with_tokens() -> Self {
+        let scene = Self::new();
+        let url = scene.gmail.oauth_url();
+        let places = [("authorization", "authorize"), ("token", "token"), ("revocation", "revoke")];
+        let endpoints =
+            places.map(|(name, place)| format!("oauth_{name}_endpoint = \"{url}/{place}\"\n"));
+        let text =
+            scene.text().replace("# Here as well.", &(endpoints.concat() + "# Here as well."));
+        fs::write(scene.config(), text).unwrap();
+        let client = serde_json::json!({
+            "installed": { "client_id": OAUTH_CLIENT_ID, "client_secret": OAUTH_CLIENT_SECRET }
+        });
+        write_secret(&scene.path("client.json"), &client.to_string());
         scene
     }
 

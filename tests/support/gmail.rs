@@ -63,6 +63,11 @@ impl Gmail {
         }
     }
 
+    /// Where its tokens come from.
+    pub(crate) fn oauth_url(&self) -> String {
+        self.sandbox().oauth_url()
+    }
+
     /// What always happens to the mail from or to somebody.
     pub(crate) fn strike(&self, whom: &str, stage: Stage, failure: Failure) {
         self.sandbox().strike(whom, stage, failure);

@@ -412,6 +412,13 @@ impl<'a> Setup<'a> {
         })
     }
 
+    /// Goes through it once more, with a question that is asked again.
+    pub(super) fn run_from(&mut self, name: Name) -> Result<Option<Reached>, Failure> {
+        self.ask_again(name);
+        self.found = Found::look(self.wishes.config.as_deref(), &self.wishes.root)?;
+        self.set_up()
+    }
+
     fn ask_again(&mut self, name: Name) -> Turn {
         self.asks_password = name == Name::Password;
         let old = self.answers.remove(&name);

@@ -2,9 +2,11 @@
 //!
 //! Rule: a mail is sent only when somebody said to whom, and once, however often setup is called.
 
+use std::path::Path;
+
 use super::{
     flow::{Reached, Setup},
-    proof::Proof,
+    proof::{Mend, Proof},
     questions::{NOBODY, Name},
 };
 use crate::{
@@ -14,8 +16,26 @@ use crate::{
     settings::Settings,
 };
 
+/// What a person can do about a consent that did not come.
+const MENDS: [Mend; 5] = [
+    Mend::Again,
+    Mend::Ask(Name::ClientFile),
+    Mend::Ask(Name::Account),
+    Mend::Ask(Name::Login),
+    Mend::Stop,
+];
+
+/// How they ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// There is no more to do, or a later call goes on.
+    Enough,
+    /// With a question that is to be asked again.
+    Back(Name),
+}
+
 /// Takes them.
-pub(super) fn take(setup: &mut Setup<'_>, reached: &Reached) -> Result<(), Failure> {
+pub(super) fn take(setup: &mut Setup<'_>, reached: &Reached) -> Result<Taken, Failure> {
     let Reached { settings, proof } = reached;
     let mut next = Vec::new();
     let config = setup.found.config.clone();
@@ -29,7 +49,14 @@ pub(super) fn take(setup: &mut Setup<'_>, reached: &Reached) -> Result<(), Failu
     if consents && setup.front.is_person() {
         // Asked before: the consent reads the terminal itself, to its end.
         ask_whom(setup, has_daemon)?;
-        auth::consent(setup.out, Some(&config))?;
+        match consented(setup, &config)? {
+            Mend::GoOn => {}
+            Mend::Ask(name) => return Ok(Taken::Back(name)),
+            Mend::Again | Mend::Stop => {
+                writeln!(setup.out, "Call pillarbox setup again to go on.")?;
+                return Ok(Taken::Enough);
+            }
+        }
     } else if consents {
         next.push(format!("pillarbox auth google{option}"));
     } else {
@@ -63,7 +90,22 @@ pub(super) fn take(setup: &mut Setup<'_>, reached: &Reached) -> Result<(), Failu
     setup.document.set("next", next.clone());
     writeln!(setup.out, "\nDone. Next:")?;
     next.iter().try_for_each(|command| writeln!(setup.out, "  {command}"))?;
-    Ok(())
+    Ok(Taken::Enough)
+}
+
+/// Has the owner consent; when he does not, what the person wants instead.
+fn consented(setup: &mut Setup<'_>, config: &Path) -> Result<Mend, Failure> {
+    loop {
+        let Err(failure) = auth::consent(setup.out, Some(config)) else { return Ok(Mend::GoOn) };
+        setup.out.flush()?;
+        setup.front.tell(&failure.message)?;
+        let choices: Vec<String> = MENDS.iter().map(|mend| mend.words()).collect();
+        let chosen = setup.front.choose("What now", &choices)?;
+        match chosen.and_then(|index| MENDS.get(index)) {
+            Some(Mend::Again) => {}
+            mend => return Ok(mend.copied().unwrap_or(Mend::Stop)),
+        }
+    }
 }
 
 fn answers(settings: &Settings) -> Result<bool, Failure> {
