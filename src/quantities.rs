@@ -64,6 +64,12 @@ pub(crate) fn relative(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// `1.2 s`.
+#[must_use]
+pub(crate) fn tenths(duration: Duration) -> String {
+    format!("{}.{} s", duration.as_secs(), duration.subsec_millis() / 100)
+}
+
 /// `45 s`, `12 min`, `3 h 12 min`, `2 d 4 h`: two units at most.
 #[must_use]
 pub(crate) fn span(duration: Duration) -> String {

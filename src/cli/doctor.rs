@@ -16,7 +16,7 @@ use super::{
     fitting::{beside, line_width},
     remote,
     runtime::Runtime,
-    screen::{self, Page, count},
+    screen::{self, Page, count, tenths},
     send,
 };
 use crate::{
@@ -208,16 +208,15 @@ fn print(out: &mut dyn Page, report: &Report, width: usize) -> std::io::Result<(
         }
         lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     }
-    let seconds = report.took_ms / 1_000;
-    let tenths = report.took_ms % 1_000 / 100;
     writeln!(
         out,
-        "\n{}: {} passed, {}, {} failed, {} skipped, in {seconds}.{tenths} s",
+        "\n{}: {} passed, {}, {} failed, {} skipped, in {}",
         count(report.findings.len() as u64, "check"),
         report.count(Verdict::Pass),
         count(report.count(Verdict::Warn) as u64, "warning"),
         report.count(Verdict::Fail),
         report.count(Verdict::Skipped),
+        tenths(Duration::from_millis(report.took_ms)),
     )
 }
 

@@ -112,6 +112,10 @@ pub(super) fn beside(head: &str, text: &str, width: usize) -> Vec<String> {
 #[must_use]
 pub(super) fn hanging(line: &str, width: usize) -> Vec<String> {
     let text = line.trim_start_matches(' ');
+    if !text.contains(' ') && text.contains("://") {
+        // A link alone: the terminal breaks it where it likes, and gives it back whole to who copies it.
+        return vec![line.to_owned()];
+    }
     let (blanks, text) = line.split_at(line.len() - text.len());
     broken(blanks, blanks.len() + HANGING, text, width)
 }
@@ -288,6 +292,8 @@ mod tests {
         assert!(lines[1..].iter().all(|line| line.starts_with("            ")), "{lines:#?}");
         let lines = beside("queue       ", &("y".repeat(60) + " account     open"), 60);
         assert!(lines[1..].iter().all(|line| line.starts_with(' ')), "{lines:#?}");
+        let link = "  https://accounts.example.org/".to_owned() + &"a1".repeat(100);
+        assert_eq!(hanging(&link, 60), [link], "a link alone can be copied");
         let lines = hanging(&("12:00 S: ".to_owned() + &long), 60);
         assert!(lines[1..].iter().all(|line| line.starts_with(' ')), "{lines:#?}");
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::moment;
 use super::screen::{Form, Page, json, when};
 use crate::{
     admin::{client::Client, log::Log},
@@ -23,19 +24,9 @@ pub(super) struct Arguments {
         value_name = "TIME",
         default_value = "10min",
         requires = "level",
-        value_parser = time
+        value_parser = moment::span_up_to(Some(ASKED_MAX))
     )]
     time: Duration,
-}
-
-/// A time such as `10min`.
-fn time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text.trim())
-        .map_err(|_| "write a time such as 30s, 10min or 2h".to_owned())?;
-    if time.is_zero() || time > ASKED_MAX {
-        return Err("it can be a second to a day".to_owned());
-    }
-    Ok(time)
 }
 
 pub(super) async fn run(

@@ -1,6 +1,8 @@
-//! A time that a person writes: of the day, with a date, or as RFC 3339.
+//! A time that a person writes: of the day, with a date, or as RFC 3339; or a span.
 //!
 //! Rule: local time unless an offset says otherwise; whether it may have passed, the caller knows.
+
+use std::time::Duration;
 
 use jiff::{
     Timestamp as Instant, Zoned,
@@ -8,10 +10,33 @@ use jiff::{
     tz::TimeZone,
 };
 
-use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::{
+    clock::{Clock as _, SystemClock, Timestamp},
+    quantities,
+};
+
+/// The shortest span.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// What is understood, for whoever wrote something else.
 const FORMS: &str = "write a time such as 14:30, \"tomorrow 08:00\", \"2026-12-24 18:00\" or 2026-12-24T18:00:00+01:00";
+
+/// A reader of spans such as `30s`, `10min` or `2h`: of a second at least, and of no more than `longest` where there is one.
+pub(super) fn span_up_to(
+    longest: Option<Duration>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let span = humantime::parse_duration(text.trim()).ok().filter(|span| !span.is_zero());
+        let span = span.ok_or_else(|| "write a time such as 30s, 10min or 2h".to_owned())?;
+        match longest {
+            _ if span < SHORTEST => Err("it is a second at least".to_owned()),
+            Some(longest) if span > longest => {
+                Err(format!("it can be a second to {}", quantities::span(longest)))
+            }
+            _ => Ok(span),
+        }
+    }
+}
 
 /// A time that is still to come.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
@@ -99,6 +124,19 @@ mod tests {
         ] {
             assert_eq!(of(text), Ok(expected.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_span_is_a_second_at_least_and_no_longer_than_it_may_be() {
+        let of = span_up_to(Some(Duration::from_secs(3_600)));
+        assert_eq!(of(" 10min "), Ok(Duration::from_secs(600)));
+        assert_eq!(of("1h"), Ok(Duration::from_secs(3_600)));
+        assert_eq!(of("61min"), Err("it can be a second to 1 h".to_owned()));
+        assert_eq!(of("10ms"), Err("it is a second at least".to_owned()));
+        for text in ["", "0s", "10", "soon", "-1h"] {
+            assert!(of(text).unwrap_err().starts_with("write a time such as"), "{text}");
+        }
+        assert_eq!(span_up_to(None)("400days"), Ok(Duration::from_secs(400 * 86_400)));
     }
 
     #[test]

@@ -18,19 +18,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     until: Option<Timestamp>,
     /// How long it lasts, such as 2h.
-    #[arg(long = "for", value_name = "TIME", conflicts_with = "until", value_parser = span)]
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "until", value_parser = moment::span_up_to(None))]
     span: Option<Duration>,
     /// Why, for everybody who looks at the status.
     #[arg(value_name = "REASON")]
     reason: Vec<String>,
-}
-
-/// A span such as `2h`.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text.trim()) {
-        Ok(span) if !span.is_zero() => Ok(span),
-        _ => Err("write a time such as 30min, 2h or 3days".to_owned()),
-    }
 }
 
 pub(super) async fn run(

@@ -26,7 +26,6 @@ pub(super) use self::{
 };
 use super::{
     moment,
-    pause::span,
     screen::{Form, Page},
 };
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId};
@@ -83,7 +82,7 @@ pub(crate) struct Time {
     #[arg(long, value_name = "TIME", value_parser = moment::parse_any)]
     at: Option<Timestamp>,
     /// So long from now, such as 2h.
-    #[arg(long = "in", visible_alias = "for", value_name = "TIME", value_parser = span)]
+    #[arg(long = "in", visible_alias = "for", value_name = "TIME", value_parser = moment::span_up_to(None))]
     span: Option<Duration>,
 }
 

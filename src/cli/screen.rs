@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::fitting::{beside, columns, hanging};
 pub(super) use crate::quantities::{
     count, local, local_as_mailq, local_in_full, local_to_the_millisecond, relative, size, span,
-    when,
+    tenths, when,
 };
 use crate::text;
 

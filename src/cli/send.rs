@@ -14,7 +14,7 @@ use clap::Args;
 use super::{
     remote,
     runtime::Runtime,
-    screen::{Page, clean, json, span},
+    screen::{Page, clean, json, span, tenths},
 };
 use crate::{
     admin::{
@@ -220,7 +220,7 @@ async fn follow(
     let show = |message: &Message, elapsed| {
         let stages = stages(message, SystemClock::new().wall());
         for stage in stages.iter().filter(|stage| !shown.contains(&stage.what)) {
-            let since = format!("+{}", seconds(elapsed));
+            let since = format!("+{}", tenths(elapsed));
             writeln!(out, "{since:>8}  {}", clean(&stage.words))?;
         }
         shown = stages.into_iter().map(|stage| stage.what).collect();
@@ -228,10 +228,6 @@ async fn follow(
     };
     let (message, over) = watched(client, id, limit, show).await?;
     verdict(&message, over, limit)
-}
-
-fn seconds(elapsed: Duration) -> String {
-    format!("{}.{} s", elapsed.as_secs(), elapsed.subsec_millis() / 100)
 }
 
 /// One recipient's stage.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::moment;
 use super::screen::{self, Form, Page, clean, count, local_to_the_millisecond, span};
 use crate::{
     admin::{
@@ -31,18 +32,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     upstream: bool,
     /// How long, at most an hour.
-    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = time)]
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = moment::span_up_to(Some(SHOWN_MAX)))]
     time: Duration,
-}
-
-/// A time such as `5min`.
-fn time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text.trim())
-        .map_err(|_| "write a time such as 30s or 5min".to_owned())?;
-    if time.as_secs() == 0 || time > SHOWN_MAX {
-        return Err("it can be a second to an hour".to_owned());
-    }
-    Ok(time)
 }
 
 pub(super) async fn run(
