@@ -30,6 +30,7 @@ use crate::{
     notices::Notifier,
     page::Page,
     queue::{Queue, recovery::QueueOpenError},
+    sendmail::configured::own_mail_socket,
     settings::{ReloadError, Reloaded, Settings},
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
@@ -97,6 +98,26 @@ pub(crate) fn harden() {
 /// greeted once the daemon has started.
 pub fn bind(settings: &Settings) -> Result<Listener, DaemonError> {
     Ok(Listener::open(settings.listener.clone(), listener::bind(&settings.listener)?)?)
+}
+
+/// What answers: the admin socket and the port, the socket for users, and the page.
+fn answering(
+    settings: &Settings,
+    (socket, port, page): (Socket, Option<Port>, Option<Page>),
+    sources: &admin::context::Sources,
+    stop: &Shutdown,
+) -> JoinSet<()> {
+    let mut services = JoinSet::new();
+    services.spawn(admin::server::serve(socket, port, sources.clone(), stop.watch()));
+    if let Some(submit) = &settings.listener.local.socket {
+        let (path, stop) = (own_mail_socket(submit), stop.watch());
+        services.spawn(admin::own_mail::serve(path, sources.clone(), stop));
+    }
+    if let Some(page) = page {
+        let client = Client::new(settings.admin.socket.clone());
+        services.spawn(page.serve(client, sources, stop.watch()));
+    }
+    services
 }
 
 /// A daemon whose door is open. It works while [`Daemon::run`] is awaited.
@@ -169,12 +190,7 @@ impl Daemon {
             pool.run(stop).await;
             "delivery pool"
         });
-        let mut services = JoinSet::new();
-        services.spawn(admin::server::serve(socket, port, sources.clone(), services_stop.watch()));
-        if let Some(page) = page {
-            let client = Client::new(settings.admin.socket.clone());
-            services.spawn(page.serve(client, &sources, services_stop.watch()));
-        }
+        let services = answering(&settings, (socket, port, page), &sources, &services_stop);
         let services = Services { tasks: services, mishaps, clock };
         let services = services.with(&parts, &sources);
         let drain = settings.listener.drain.max(settings.delivery.drain) + DRAIN_MARGIN;

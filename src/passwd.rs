@@ -7,14 +7,12 @@ use std::{fs::File, io::Read as _};
 
 use tokio::task::spawn_blocking;
 
-use crate::message::envelope::LocalUser;
+use crate::message::envelope::{LocalUser, OVERFLOW_UID};
 
 /// The file (passwd(5)).
 const PATH: &str = "/etc/passwd";
 /// Which users of the host this process can tell apart, user_namespaces(7).
 const UID_MAP: &str = "/proc/self/uid_map";
-/// The number that the kernel gives for everybody else.
-const OVERFLOW_UID: u32 = 65_534;
 /// How many numbers there are: a map with all of them is that of a host.
 const ALL_UIDS: &str = "4294967295";
 /// Octets of either file that are read: some 20,000 users.

@@ -7,6 +7,7 @@ mod daemon;
 mod dialogue;
 mod exits;
 mod flags;
+mod own_mail;
 mod recipients;
 mod relay;
 mod rights;

@@ -481,6 +481,8 @@ pub(crate) enum Kind {
     Unavailable,
     /// The configuration cannot be used.
     Configuration,
+    /// Who asks may not know.
+    Forbidden,
 }
 
 /// `GET /v1/budget`: recipients in any 24 hours.

@@ -246,6 +246,7 @@ impl IntoResponse for Refusal {
             Kind::BadRequest => StatusCode::BAD_REQUEST,
             Kind::Configuration => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Conflict | Kind::OtherState => StatusCode::CONFLICT,
             Kind::Corrupt => StatusCode::GONE,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -21,6 +21,7 @@ pub(crate) mod log;
 mod metrics;
 mod octets;
 pub(crate) mod outlook;
+pub(crate) mod own_mail;
 pub(crate) mod page;
 mod pause;
 pub(crate) mod place;

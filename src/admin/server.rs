@@ -26,7 +26,7 @@ use crate::shutdown::{Phase, Watch};
 /// How long one answer may take; a queue that takes longer is in trouble, and says so.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// No request of version 1 has a body.
-const REQUEST_BODY_MAX: usize = 1024;
+pub(super) const REQUEST_BODY_MAX: usize = 1024;
 
 /// Serves until the stop is ordered. A conversation in progress is finished first.
 pub(crate) async fn serve(socket: Socket, port: Option<Port>, sources: Sources, stop: Watch) {

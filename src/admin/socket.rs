@@ -32,6 +32,12 @@ const SOCKET_MODE: u32 = 0o660;
 const DIRECTORY_MODE: u32 = 0o750;
 /// Conversations at a time over the socket; whoever asks for nothing makes room.
 const SOCKET_LIMITS: Limits = Limits { all: 64, of_one: 48, kept: 16 };
+/// Everybody may ask for his own mail; who it is, the kernel tells.
+const OWN_MAIL_MODE: u32 = 0o666;
+/// Everybody must be able to pass through a directory that we make.
+const OWN_MAIL_DIRECTORY_MODE: u32 = 0o755;
+/// Conversations of users about their own mail. One at a time is answered, the others wait.
+const OWN_MAIL_LIMITS: Limits = Limits { all: 32, of_one: 2, kept: 0 };
 /// The same over the port. A monitor and a supervisor need two; whoever asks for nothing makes room for them.
 const PORT_LIMITS: Limits = Limits { all: 32, of_one: 8, kept: 8 };
 /// The same for browsers: each opens up to six, and behind a proxy all of them come from one address.
@@ -84,6 +90,14 @@ impl Socket {
         let file = UnixSocket::bind(path, SOCKET_MODE, DIRECTORY_MODE, elsewhere)?;
         let listener = file.listener().map_err(|error| SocketError::new(path, error, elsewhere))?;
         Ok(Self { listener, _file: file, audience: Audience::new(SOCKET_LIMITS), clock })
+    }
+
+    /// Listens on `path` for users of this host.
+    pub(super) fn for_users(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, SocketError> {
+        let elsewhere = "set another socket under [sendmail]";
+        let file = UnixSocket::bind(path, OWN_MAIL_MODE, OWN_MAIL_DIRECTORY_MODE, elsewhere)?;
+        let listener = file.listener().map_err(|error| SocketError::new(path, error, elsewhere))?;
+        Ok(Self { listener, _file: file, audience: Audience::new(OWN_MAIL_LIMITS), clock })
     }
 }
 

@@ -191,6 +191,7 @@ impl From<ClientError> for Failure {
             ClientError::Refused(refused) => match refused.error {
                 Kind::BadRequest | Kind::NotFound | Kind::Corrupt => Exit::Data,
                 Kind::Configuration => Exit::Configuration,
+                Kind::Forbidden => Exit::Permission,
                 Kind::Conflict | Kind::OtherState | Kind::Unavailable => Exit::Temporary,
             },
         };

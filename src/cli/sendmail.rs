@@ -156,7 +156,7 @@ fn run(flags: Flags, complain: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         complain(warning);
     }
     match &flags.mode {
-        Mode::Queue => return queue::show(&source),
+        Mode::Queue => return queue::show(&source, complain),
         Mode::Retry(id) => return queue::retry(&source, id.as_deref(), flags.verbose),
         Mode::Aliases => return check_aliases(flags.config.as_deref(), &source, complain),
         Mode::Explain => {

@@ -112,3 +112,21 @@ pub struct LocalUser {
     /// so nobody can vouch for it.
     pub claimed: bool,
 }
+
+/// The number that the kernel gives for everybody who has none in this process's user namespace (user_namespaces(7)).
+pub(crate) const OVERFLOW_UID: u32 = 65_534;
+
+impl LocalUser {
+    /// The number, where the kernel vouches that it is this user's and nobody else's. The one for everybody never is,
+    /// also where somebody has it: a message may have come while the kernel had no other.
+    #[must_use]
+    pub(crate) fn vouched(&self) -> Option<u32> {
+        (!self.claimed && self.uid != OVERFLOW_UID).then_some(self.uid)
+    }
+
+    /// The login name; the number where there is none.
+    #[must_use]
+    pub(crate) fn shown(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.uid.to_string())
+    }
+}

@@ -370,6 +370,7 @@ mod tests {
                 subject: "toner".into(),
                 client: Client::At([192, 0, 2, 7].into()),
                 user: Some("printer".into()),
+                owner: Some(1_000),
             },
             attempts: vec![Attempt {
                 at: Timestamp(6),

@@ -145,6 +145,16 @@ impl Source {
     }
 }
 
+/// Where the daemon shows users their own mail: beside the local socket, so that whoever can send can ask.
+#[must_use]
+pub(crate) fn own_mail_socket(submit: &Path) -> PathBuf {
+    let mut name = submit.file_stem().unwrap_or_default().to_owned();
+    name.push(OWN_MAIL);
+    submit.with_file_name(name)
+}
+
+/// What the name of that socket ends in.
+const OWN_MAIL: &str = "-mailq.sock";
 /// `[sendmail] socket`, when it is not set; the daemon's settings have this one, too, as those below.
 pub const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
 /// `[sendmail] drop_directory`, when it is not set.

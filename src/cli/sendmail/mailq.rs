@@ -20,9 +20,15 @@ const INDENT: usize = 60;
 pub(super) struct Mailq {
     requests: u64,
     octets: u64,
+    is_own: bool,
 }
 
 impl Mailq {
+    /// Of one user's messages. That he has none says nothing of the queue.
+    pub(super) fn own() -> Self {
+        Self { is_own: true, ..Self::default() }
+    }
+
     /// Some messages.
     pub(super) fn page(
         &mut self,
@@ -49,6 +55,9 @@ impl Mailq {
 
     /// What there was in all.
     pub(super) fn end(self, out: &mut dyn Write) -> io::Result<()> {
+        if self.requests == 0 && self.is_own {
+            return writeln!(out, "No message of yours is in the queue");
+        }
         if self.requests == 0 {
             // The words that monitoring looks for since there is a mailq.
             return writeln!(out, "Mail queue is empty");
@@ -129,5 +138,11 @@ mod tests {
         let mut nothing = Vec::new();
         Mailq::default().end(&mut nothing).expect("written");
         assert_eq!(nothing, b"Mail queue is empty\n");
+        let mut nothing = Vec::new();
+        Mailq::own().end(&mut nothing).expect("written");
+        assert_eq!(
+            nothing, b"No message of yours is in the queue\n",
+            "a monitor must not take it for all"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `mailq` and `sendmail -q`: the queue through the admin socket.
 //!
-//! Rule: who may use that socket sees and does everything, nobody else sees anything: the queue shows who writes
-//! to whom. `-q` is for the administrator; others call it from scripts, and nothing happens.
+//! Rule: who may use that socket sees and does everything; everybody else sees his own messages, through a socket that
+//! shows nothing more: the queue shows who writes to whom. `-q` is for the administrator; others call it from scripts, and nothing happens.
 //! Must not know how the queue is printed.
 
 use std::{
@@ -21,36 +21,59 @@ use crate::{
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
     queue::{id::QueueId, only::Only, search::Search},
-    sendmail::configured::{DEFAULT_DROP_DIRECTORY, Source},
+    sendmail::configured::{DEFAULT_DROP_DIRECTORY, Source, own_mail_socket},
     settings,
 };
 
 /// Entries of the drop directory that are counted.
 const FILES_MAX: usize = 10_000;
 /// What an ordinary user may know.
-const NOT_ALLOWED: &str = "only root and the group that owns the admin socket may look at the queue; what became of \
-                           your mail you hear by mail, and your queue ids with `sendmail -v`";
+const NOT_ALLOWED: &str = "only root and the group that owns the admin socket may look at the whole queue; what became \
+                           of your mail you hear by mail, and your queue ids with `sendmail -v`";
+/// What an ordinary user, and the monitor that runs as one, must not take for the whole.
+const OWN_ONLY: &str = "these are your own messages only; root and the group that owns the admin socket see the whole \
+                        queue";
 
-/// Prints the queue.
-pub(super) fn show(source: &Source) -> Result<(), Failure> {
-    let client = client(source);
-    let mut out = BufWriter::new(Lines::new(Output::standard(), fitting::width()));
-    let result = block_on(async {
-        let (mut list, mut walk) = (Mailq::default(), client.queue(None));
-        let now = SystemClock::new().wall();
-        while let Some(messages) = walk.page(PAGE).await? {
-            list.page(&mut out, &messages, now)?;
-        }
-        Ok(list.end(&mut out)?)
+/// Prints the queue, or what of it is the caller's where he may see no more.
+pub(super) fn show(source: &Source, complain: &mut dyn FnMut(&str)) -> Result<(), Failure> {
+    let shown = print(&client(source), Mailq::default()).or_else(|failure| match failure.exit {
+        Exit::Permission => show_own(source, failure).inspect(|()| complain(OWN_ONLY)),
+        _ => Err(failure),
     });
-    result.and_then(|()| Ok(out.flush()?)).map_err(|failure| match failure.exit {
-        Exit::Permission => Failure::new(Exit::Permission, format!("{failure} ({NOT_ALLOWED})")),
+    shown.map_err(|failure| match failure.exit {
         Exit::Unavailable => match waiting_files(source) {
             Some(words) => Failure::new(Exit::Unavailable, format!("{failure}\n{words}")),
             None => failure,
         },
         _ => failure,
     })
+}
+
+/// The caller's own messages, where he may not see all: `refused`.
+fn show_own(source: &Source, refused: Failure) -> Result<(), Failure> {
+    let not_allowed = |why| Failure::new(Exit::Permission, format!("{why} ({NOT_ALLOWED})"));
+    let Some(submit) = source.configured().socket else { return Err(not_allowed(refused)) };
+    let socket = own_mail_socket(&submit);
+    // A file on which nobody answers is that of a daemon which was killed; without one, users are not asked here.
+    let is_there = socket.exists();
+    print(&Client::new(socket), Mailq::own()).map_err(|failure| match failure.exit {
+        Exit::Unavailable if !is_there => not_allowed(refused),
+        Exit::Permission => not_allowed(failure),
+        _ => failure,
+    })
+}
+
+fn print(client: &Client, mut list: Mailq) -> Result<(), Failure> {
+    let mut out = BufWriter::new(Lines::new(Output::standard(), fitting::width()));
+    let result = block_on(async {
+        let mut walk = client.queue(None);
+        let now = SystemClock::new().wall();
+        while let Some(messages) = walk.page(PAGE).await? {
+            list.page(&mut out, &messages, now)?;
+        }
+        Ok(list.end(&mut out)?)
+    });
+    result.and_then(|()| Ok(out.flush()?))
 }
 
 /// What waits in the drop directory while no daemon takes it.
