@@ -102,7 +102,7 @@ async fn a_schedule_ends_with_a_retry_and_is_made_by_search_for_a_time_that_make
     for (arguments, words) in [
         (&["--in", "400d"][..], "is more than 366 days ahead; nothing was changed"),
         (&["--at", "noon"], "write a time such as 14:30"),
-        (&["--in", "0s"], "write a time such as 30min"),
+        (&["--in", "0s"], "write a time such as 30s"),
         (&[], "--at"),
         (&["--in", "2h", "--at", "14:30"], "cannot be used with"),
     ] {

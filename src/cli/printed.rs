@@ -40,6 +40,7 @@ const CASES: &[(&str, &str)] = &[
     ("queue_retry", "queue retry 06hhgq2g000000005jfavybr7c"),
     ("queue_hold", "queue hold 06hhgq2g000000005jfavybr7c"),
     ("queue_release", "queue release 06hhgq2g000000005jfavybr7c"),
+    ("queue_schedule", "queue schedule 06hhgq2g000000005jfavybr7c --at 2027-01-16T08:00:00Z"),
     ("queue_delete", "queue delete 06hhgq2g000000005jfavybr7c"),
     ("dead_list", "dead list"),
     ("dead_resend", "dead resend 06hhgq2g000000005jfavybr7m --to boss@example.net"),

@@ -22,7 +22,7 @@ pub(crate) struct Search(Vec<Term>);
 
 /// What a word may begin with, or be where there is a choice: for the completion of shells. Nothing that they would take
 /// for a file.
-pub(crate) const BEGINNINGS: [&str; 27] = [
+pub(crate) const BEGINNINGS: [&str; 28] = [
     "from:",
     "to:",
     "subject:",
@@ -43,6 +43,7 @@ pub(crate) const BEGINNINGS: [&str; 27] = [
     "state:queued",
     "state:uncertain",
     "state:reserved",
+    "state:scheduled",
     "state:relayed",
     "state:held",
     "state:dead",
