@@ -85,7 +85,8 @@ impl SledIndex {
             // segments, which each page that is written anew does, too.
             .flush_every_ms(None)
             .use_compression(false);
-        let database = open_unlocked(&configuration).map_err(open_error)?;
+        let database =
+            open_unlocked(&configuration, || thread::sleep(OPEN_PAUSE)).map_err(open_error)?;
         let tree = |name: &str| database.open_tree(name).map_err(open_error);
         let tables = Self {
             messages: tree("msg")?,
@@ -503,11 +504,11 @@ fn order_byte(lane: Lane, is_scheduled: bool) -> u8 {
 
 /// Opens sled's files. Nobody else can have them, because we hold the lock of the state directory; but a
 /// process that was being started when they were last closed keeps sled's own lock alive for a moment.
-fn open_unlocked(configuration: &sled::Config) -> sled::Result<sled::Db> {
+fn open_unlocked(configuration: &sled::Config, mut pause: impl FnMut()) -> sled::Result<sled::Db> {
     for _ in 1..OPEN_ATTEMPTS {
         match configuration.open() {
             Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
-                thread::sleep(OPEN_PAUSE);
+                pause();
             }
             answer => return answer,
         }
@@ -533,7 +534,32 @@ fn open_error(error: sled::Error) -> OpenError {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FlockOperation, flock};
+
     use super::*;
+
+    #[test]
+    fn files_of_sled_that_are_in_use_for_a_moment_are_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = sled::Config::new().path(directory.path()).flush_every_ms(None);
+        drop(configuration.open().unwrap());
+        let copy = File::open(directory.path().join("db")).unwrap();
+        // Another test may be starting a process at this moment, which has sled's own lock until it runs its program.
+        flock(&copy, FlockOperation::LockExclusive).unwrap();
+        let mut pauses = 0;
+        let opened = open_unlocked(&configuration, || {
+            pauses += 1;
+            if pauses == 3 {
+                flock(&copy, FlockOperation::Unlock).unwrap();
+            }
+        });
+        assert!(opened.is_ok() && pauses == 3, "{pauses} pauses");
+        drop(opened);
+        flock(&copy, FlockOperation::LockExclusive).unwrap();
+        let mut pauses = 0;
+        let refused = open_unlocked(&configuration, || pauses += 1);
+        assert!(refused.is_err() && pauses == OPEN_ATTEMPTS - 1, "{pauses} pauses");
+    }
 
     #[test]
     fn an_error_of_the_index_is_told_in_words_with_a_remedy() {

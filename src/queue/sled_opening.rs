@@ -65,27 +65,3 @@ pub(super) fn open_guarded(path: &Path, faults: Faults) -> Result<Arc<dyn Index>
         ))),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::fs::File;
-
-    use super::*;
-
-    #[test]
-    fn files_of_sled_that_are_in_use_for_a_moment_are_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(SledIndex::open(directory.path(), Faults::default()).unwrap());
-        let copy = File::open(directory.path().join("db")).unwrap();
-        rustix::fs::flock(&copy, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
-        let (opened, failed) = mpsc::channel();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                opened.send(SledIndex::open(directory.path(), Faults::default()).map(drop)).unwrap()
-            });
-            assert!(failed.recv_timeout(Duration::from_millis(200)).is_err(), "it waits");
-            drop(copy);
-        });
-        failed.recv().unwrap().unwrap();
-    }
-}
