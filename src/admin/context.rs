@@ -2,7 +2,7 @@
 //!
 //! Rule: as in `server.rs`: every answer is JSON of `api.rs`, also a refusal. Must not know the paths.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
@@ -263,7 +263,10 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_string(&self.0) {
             Ok(json) => {
-                let body = text::printable_json(&json).into_owned();
+                let body = match text::printable_json(&json) {
+                    Cow::Borrowed(_) => json,
+                    Cow::Owned(shown) => shown,
+                };
                 ([(CONTENT_TYPE, "application/json")], body).into_response()
             }
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

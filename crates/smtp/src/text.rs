@@ -148,7 +148,9 @@ pub fn push_json(target: &mut String, character: char) {
 pub fn printable_json(json: &str) -> Cow<'_, str> {
     let stays =
         |character: char| matches!(character, '\n' | '\r' | '\t') || !is_deceptive(character);
-    if json.chars().all(stays) {
+    // Most of it is ASCII, and looking at octets costs a fraction of looking at characters.
+    let is_plain = |octet: u8| matches!(octet, b' '..=b'~' | b'\n' | b'\r' | b'\t');
+    if json.bytes().all(is_plain) || json.chars().all(stays) {
         return Cow::Borrowed(json);
     }
     let mut shown = String::with_capacity(json.len() + 64);
