@@ -204,6 +204,25 @@ const LINES: &[Line] = &[
         "ms",
         Target::Most(500.0),
     ),
+    Line("messages in the queue for these", "listings-fill", "accepted", "", Target::Shown),
+    Line("queue list", "listings-list", "took_ms", "ms", Target::Most(1_000.0)),
+    Line("queue list --sort next", "listings-sort", "took_ms", "ms", Target::Most(1_000.0)),
+    Line(
+        "queue list, a search that finds nothing",
+        "listings-search",
+        "took_ms",
+        "ms",
+        Target::Most(1_000.0),
+    ),
+    Line("queue list --count-by reason", "listings-count", "took_ms", "ms", Target::Most(1_000.0)),
+    Line("queue show", "listings-show", "took_ms", "ms", Target::Most(1_000.0)),
+    Line("queue explain", "listings-explain", "took_ms", "ms", Target::Most(1_000.0)),
+    Line("queue list --all", "listings-all", "took_ms", "ms", Target::Shown),
+    Line("mailq", "listings-mailq", "took_ms", "ms", Target::Most(1_000.0)),
+    Line("status", "listings-status", "took_ms", "ms", Target::Most(1_000.0)),
+    Line("budget forecast", "listings-forecast", "took_ms", "ms", Target::Most(1_000.0)),
+    Line("memory before these", "listings-fill", "memory_mib", "MiB", Target::Shown),
+    Line("memory after these", "listings-forecast", "daemon_mib", "MiB", Target::Shown),
 ];
 
 #[derive(Debug)]
