@@ -43,7 +43,8 @@ pub(crate) fn lines(message: &Message, now: Timestamp) -> Lines {
     lines.extend([
         ("notices", message.notices.iter().map(notice).collect()),
         ("attempts", attempts.collect()),
-        ("header", header.map(str::to_owned).collect()),
+        // A tab folds a field, and would be written out as what could deceive.
+        ("header", header.map(|line| line.replace('\t', "    ")).collect()),
     ]);
     lines
 }

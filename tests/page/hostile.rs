@@ -31,6 +31,9 @@ fn nothing_of_a_message_becomes_a_tag_an_attribute_or_a_control_character() {
         }
     }
     let shown = visitor.get(&message);
+    for said in [shown.text(), stage.say(&["queue", "show", &id]).1] {
+        assert!(said.contains("by relay.example.org") && !said.contains("u{9}"), "folded: {said}");
+    }
     assert!(
         shown.text().contains("<script>alert(1)</script>"),
         "and yet it is read: {}",
