@@ -6,7 +6,7 @@ use std::io;
 
 use clap::Subcommand;
 
-use super::screen::{Form, Page, Side, Table, clean, json, relative};
+use super::screen::{Form, Screen, Side, Table, clean, json, relative};
 use crate::{
     admin::{
         alert::answers::{TargetState, Targets, Trial},
@@ -30,7 +30,7 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     command: Command,
     form: Form,
@@ -56,7 +56,7 @@ pub(super) async fn run(
     }
 }
 
-fn print(out: &mut dyn Page, answer: &Targets) -> io::Result<()> {
+fn print(out: &mut dyn Screen, answer: &Targets) -> io::Result<()> {
     if answer.targets.is_empty() {
         return writeln!(out, "{NO_TARGET}");
     }
@@ -101,7 +101,7 @@ fn kinds(target: &TargetState) -> String {
     }
 }
 
-fn print_trials(out: &mut dyn Page, trials: &[Trial]) -> io::Result<()> {
+fn print_trials(out: &mut dyn Screen, trials: &[Trial]) -> io::Result<()> {
     if trials.is_empty() {
         return writeln!(out, "{NO_TARGET}");
     }

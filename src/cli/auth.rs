@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::{
     runtime::Runtime,
-    screen::{self, Page, clean, labelled, local, relative, span, when},
+    screen::{self, Screen, clean, labelled, local, relative, span, when},
 };
 use crate::{
     admin::client::Client as Daemon,
@@ -61,7 +61,7 @@ pub(super) enum Command {
 
 /// Runs the command.
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     command: &Command,
 ) -> Result<(), Failure> {
@@ -75,7 +75,7 @@ pub(super) fn run(
 }
 
 /// Has the owner consent, as `auth google` without a flag does.
-pub(super) fn consent(out: &mut dyn Page, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn consent(out: &mut dyn Screen, config: Option<&Path>) -> Result<(), Failure> {
     let settings = settings::load(config)?;
     let arguments = Google { port: 0, wait: CONSENT_WAIT, testing: false, import: None };
     google(out, &Account::consenting(&settings)?, &arguments)
@@ -145,7 +145,7 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
 }
 
-fn revoke(out: &mut dyn Page, consenting: &Consenting<'_>) -> Result<(), Failure> {
+fn revoke(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Result<(), Failure> {
     let stored = consenting.file.read()?;
     let exchange = consenting.exchange();
     let revoked = Runtime::of_a_question()?.block_on(exchange.revoke(&stored.refresh_token));
@@ -209,7 +209,7 @@ pub(crate) struct Google {
 
 /// Runs it.
 fn google(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     consenting: &Consenting<'_>,
     arguments: &Google,
 ) -> Result<(), Failure> {
@@ -274,7 +274,7 @@ fn import_token(
 }
 
 async fn ask(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     consenting: &Consenting<'_>,
     exchange: &Exchange,
     client: &Client,
@@ -331,7 +331,7 @@ fn pasted_lines() -> mpsc::Receiver<String> {
     receiver
 }
 
-fn report(out: &mut dyn Page, consenting: &Consenting<'_>, stored: &Stored) -> io::Result<()> {
+fn report(out: &mut dyn Screen, consenting: &Consenting<'_>, stored: &Stored) -> io::Result<()> {
     writeln!(
         out,
         "\nThe token works. It is stored in {}, readable by the relay's user alone.",
@@ -353,7 +353,7 @@ fn report(out: &mut dyn Page, consenting: &Consenting<'_>, stored: &Stored) -> i
 }
 
 /// A relay that waits for this token is told to look. Any other pause has other reasons and stays.
-async fn tell_daemon(out: &mut dyn Page, consenting: &Consenting<'_>) -> Result<(), Failure> {
+async fn tell_daemon(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Result<(), Failure> {
     let daemon = Daemon::new(consenting.account.settings.admin.socket.clone());
     let Ok(status) = daemon.status().await else { return Ok(()) };
     let waiting = [AccountCondition::PausedCredentials, AccountCondition::PausedConfiguration];
@@ -377,7 +377,7 @@ async fn tell_daemon(out: &mut dyn Page, consenting: &Consenting<'_>) -> Result<
 }
 
 /// Prints it.
-fn status(out: &mut dyn Page, account: &Account<'_>, as_json: bool) -> Result<(), Failure> {
+fn status(out: &mut dyn Screen, account: &Account<'_>, as_json: bool) -> Result<(), Failure> {
     match &account.options.grant {
         Grant::Refresh { token_file, .. } => {
             let file = TokenFile::new(token_file.clone());
@@ -401,7 +401,7 @@ fn status(out: &mut dyn Page, account: &Account<'_>, as_json: bool) -> Result<()
 }
 
 fn print_stored(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     stored: &Stored,
     file: &TokenFile,
     now: Timestamp,
@@ -444,7 +444,7 @@ fn document(stored: &Stored, file: &TokenFile, now: Timestamp) -> Value {
 }
 
 fn print_key(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     username: &str,
     key: &ServiceAccount,
     key_file: &Path,

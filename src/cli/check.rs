@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     check_listener,
-    screen::{self, Page, count, labelled, span},
+    screen::{self, Screen, count, labelled, span},
 };
 use crate::{
     aliases_file::AliasesFile,
@@ -27,7 +27,11 @@ use crate::{
 };
 
 /// Checks and prints.
-pub(super) fn run(out: &mut dyn Page, config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
+pub(super) fn run(
+    out: &mut dyn Screen,
+    config: Option<&Path>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let settings = match settings::load(config) {
         Err(error) if as_json => {
             // The words for people go to standard error, as without --json.
@@ -116,7 +120,7 @@ fn surroundings(settings: &Settings) -> Vec<String> {
     warnings.iter().map(ToString::to_string).collect()
 }
 
-fn print(out: &mut dyn Page, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
+fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, &settings.delivery);
     labelled(out, "from", &[settings.source.to_string()])?;
     labelled(
@@ -346,7 +350,7 @@ impl Survey<'_> {
 }
 
 /// Prints both places.
-fn print_local(out: &mut dyn Page, places: &Local) -> io::Result<()> {
+fn print_local(out: &mut dyn Screen, places: &Local) -> io::Result<()> {
     let socket = places.socket.as_ref();
     let socket =
         socket.map_or_else(|| "no local socket".to_owned(), |path| path.display().to_string());
@@ -357,7 +361,7 @@ fn print_local(out: &mut dyn Page, places: &Local) -> io::Result<()> {
     labelled(out, "sendmail", &[socket, directory])
 }
 
-fn print_people(out: &mut dyn Page, settings: &Settings) -> io::Result<()> {
+fn print_people(out: &mut dyn Screen, settings: &Settings) -> io::Result<()> {
     labelled(out, "identity", &identity(settings))?;
     labelled(out, "notices", &[notices(settings)])?;
     labelled(out, "alerts", &alerts(settings))

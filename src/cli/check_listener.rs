@@ -6,7 +6,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::screen::{self, Page, count, labelled};
+use super::screen::{self, Screen, count, labelled};
 use crate::{
     listener::{
         Options,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Prints what would be used.
-pub(super) fn print(out: &mut dyn Page, listener: &Options) -> io::Result<()> {
+pub(super) fn print(out: &mut dyn Screen, listener: &Options) -> io::Result<()> {
     let limits = format!(
         "messages of up to {} and {} recipients; {} connections, {} from one client",
         screen::size(listener.session.max_message_bytes),

@@ -5,11 +5,11 @@
 
 use std::io;
 
-use super::screen::{Page, Side, Table, relative};
+use super::screen::{Screen, Side, Table, relative};
 use crate::{admin::api::Clients, handbook, wording::clients::oddities};
 
 /// Prints the table.
-pub(super) fn print(out: &mut dyn Page, answer: &Clients) -> io::Result<()> {
+pub(super) fn print(out: &mut dyn Screen, answer: &Clients) -> io::Result<()> {
     if answer.clients.is_empty() {
         return writeln!(out, "No client has been here since the daemon started.");
     }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     queue::{self, Chosen, PAGE, State, Verb},
-    screen::{Form, Page, Side, Table, clean, when},
+    screen::{Form, Screen, Side, Table, clean, when},
 };
 use crate::{
     admin::{api::Message, client::Client, listing::Of},
@@ -67,7 +67,7 @@ impl From<Which> for Chosen {
 
 /// Runs one command against the daemon.
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     command: Command,
     form: Form,
@@ -93,7 +93,7 @@ pub(super) async fn run(
 }
 
 async fn list(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     form: Form,
     now: Timestamp,
@@ -144,7 +144,7 @@ fn rows(message: &Message, now: Timestamp) -> Vec<[String; 4]> {
 }
 
 async fn redirect(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     which: Which,
     to: &str,

@@ -16,7 +16,7 @@ use super::{
     fitting::{beside, line_width},
     remote,
     runtime::Runtime,
-    screen::{self, Page, count, tenths},
+    screen::{self, Screen, count, tenths},
     send,
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(super) struct Arguments {
 
 /// Checks and prints.
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -192,7 +192,7 @@ fn document(report: &Report) -> Value {
     })
 }
 
-fn print(out: &mut dyn Page, report: &Report, width: usize) -> std::io::Result<()> {
+fn print(out: &mut dyn Screen, report: &Report, width: usize) -> std::io::Result<()> {
     for Finding { name, outcome } in &report.findings {
         let verdict = match outcome.verdict {
             Verdict::Pass => "pass",

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::screen::{Page, Side, Table, count, local, when};
+use super::screen::{Screen, Side, Table, count, local, when};
 use crate::{
     admin::forecast::{BudgetForecast, Hour},
     clock::Timestamp,
@@ -14,7 +14,7 @@ const BAR_DEFAULT: usize = 30;
 /// Columns of the table beside the bar.
 const BESIDE: usize = 48;
 
-pub(super) fn print(out: &mut dyn Page, forecast: &BudgetForecast) -> io::Result<()> {
+pub(super) fn print(out: &mut dyn Screen, forecast: &BudgetForecast) -> io::Result<()> {
     let now = forecast.now;
     for line in summary(forecast) {
         writeln!(out, "{line}")?;

@@ -5,7 +5,7 @@
 
 use clap::Args;
 
-use super::screen::{Form, Page, json};
+use super::screen::{Form, Screen, json};
 use crate::{
     admin::{
         client::{Client, ClientError},
@@ -40,7 +40,7 @@ impl Arguments {
 
 /// Asks, prints, and fails when the relay is not as well as that.
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     form: Form,
     grade: Grade,

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     queue::{self, Place, Wanted, Words},
-    screen::{Form, Page, clean},
+    screen::{Form, Screen, clean},
 };
 use crate::{
     admin::{
@@ -92,7 +92,7 @@ impl From<Sort> for listing::Sort {
 
 /// Runs one command against the daemon.
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     command: Command,
     form: Form,

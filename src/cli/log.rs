@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::moment;
-use super::screen::{Form, Page, json, when};
+use super::screen::{Form, Screen, json, when};
 use crate::{
     admin::{client::Client, log::Log},
     exit::Failure,
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     form: Form,
     arguments: &Arguments,

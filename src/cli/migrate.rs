@@ -19,7 +19,7 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use self::output::ConfigOutput;
-use super::screen::Page;
+use super::screen::Screen;
 use crate::{
     exit::{Exit, Failure},
     handbook, text,
@@ -69,7 +69,7 @@ impl Program {
 }
 
 /// Prints a relay.toml.
-pub(super) fn run(out: &mut dyn Page, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(out: &mut dyn Screen, arguments: &Arguments) -> Result<(), Failure> {
     let file = arguments.file.clone().unwrap_or_else(|| arguments.from.usual_file().into());
     let text = read(&file).map_err(|error| {
         let exit = match error.kind() {

@@ -50,7 +50,7 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use self::screen::{Output, Page, Sheet};
+use self::screen::{Output, Screen, Sheet};
 use crate::{
     clock::{Clock as _, SystemClock, Timestamp},
     exit::{Exit, Failure},
@@ -280,7 +280,7 @@ fn is_for_programs(matches: &clap::ArgMatches) -> bool {
     json == Some(&true) || matches.subcommand().is_some_and(|(_, rest)| is_for_programs(rest))
 }
 
-fn dispatch(arguments: Arguments, out: &mut dyn Page, now: Timestamp) -> Result<(), Failure> {
+fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Result<(), Failure> {
     let config = arguments.config.as_deref();
     match arguments.command {
         Command::Setup(arguments) => setup::run(out, config, &arguments),

@@ -4,7 +4,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::screen::{self, Form, Page, Side, Table, json, when};
+use super::screen::{self, Form, Screen, Side, Table, json, when};
 use crate::{
     admin::{
         client::Client,
@@ -36,7 +36,7 @@ enum Command {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     form: Form,
     arguments: &Arguments,
@@ -86,7 +86,7 @@ fn forwarded(url: &str) -> Option<String> {
     is_local.then(|| format!("ssh -L {port}:{name} this-host"))
 }
 
-fn print(out: &mut dyn Page, answer: &PageSessions) -> std::io::Result<()> {
+fn print(out: &mut dyn Screen, answer: &PageSessions) -> std::io::Result<()> {
     if answer.sessions.is_empty() {
         return writeln!(out, "Nobody visits the page. `pillarbox page` makes a link to it.");
     }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     moment,
-    screen::{Form, Page, clean, json, when},
+    screen::{Form, Screen, clean, json, when},
 };
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure};
 
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     form: Form,
     arguments: &Arguments,

@@ -26,7 +26,7 @@ pub(super) use self::{
 };
 use super::{
     moment,
-    screen::{Form, Page},
+    screen::{Form, Screen},
 };
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId};
 
@@ -88,7 +88,7 @@ pub(crate) struct Time {
 
 /// Runs one command against the daemon.
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     command: Command,
     form: Form,

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use super::screen::{Form, Page, json};
+use super::screen::{Form, Screen, json};
 use crate::{
     admin::{client::Client, reload::Reload},
     exit::Failure,
 };
 
-pub(super) async fn run(out: &mut dyn Page, client: &Client, form: Form) -> Result<(), Failure> {
+pub(super) async fn run(out: &mut dyn Screen, client: &Client, form: Form) -> Result<(), Failure> {
     let reload = client.reload().await?;
     match form {
         Form::Json => json(out, &reload)?,
@@ -17,7 +17,7 @@ pub(super) async fn run(out: &mut dyn Page, client: &Client, form: Form) -> Resu
     Ok(())
 }
 
-fn print(out: &mut dyn Page, Reload { applied, at_a_start }: &Reload) -> io::Result<()> {
+fn print(out: &mut dyn Screen, Reload { applied, at_a_start }: &Reload) -> io::Result<()> {
     match applied.as_slice() {
         [] if at_a_start.is_empty() => writeln!(out, "The configuration has not changed.")?,
         [] => {}

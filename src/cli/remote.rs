@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{
     alert, clients, dead, forecast, health, history, log, page, pause, queue, reload,
     runtime::Runtime,
-    screen::{Form, Page, json},
+    screen::{Form, Screen, json},
     status, trace, watch,
 };
 use crate::{
@@ -77,7 +77,7 @@ pub(super) enum Question {
 
 /// Asks, and prints the answer.
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     arguments: &Arguments,
     question: Question,
@@ -101,7 +101,7 @@ pub(super) fn with_client(
 }
 
 async fn ask(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     form: Form,
     question: Question,
@@ -142,10 +142,10 @@ async fn ask(
 }
 
 fn show<T: Serialize>(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     form: Form,
     answer: &T,
-    print: fn(&mut dyn Page, &T) -> io::Result<()>,
+    print: fn(&mut dyn Screen, &T) -> io::Result<()>,
 ) -> io::Result<()> {
     match form {
         Form::Json => json(out, answer),

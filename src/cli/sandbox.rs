@@ -22,7 +22,7 @@ use super::{
     fitting::{self, beside, line_width},
     run::{Signals, open_store},
     runtime::Runtime,
-    screen::Page,
+    screen::Screen,
 };
 use crate::{
     admin::place,
@@ -104,7 +104,7 @@ pub(super) struct Arguments {
 
 /// Runs until a signal stops it.
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -261,7 +261,7 @@ fn settings_or_defaults(config: Option<&Path>) -> Result<Settings, Failure> {
 }
 
 async fn serve(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     arguments: &Arguments,
     scenario: Option<&Scenario>,
@@ -315,7 +315,7 @@ fn password(scenario: Option<&Scenario>) -> &'static str {
 
 /// Prints the addresses and serves until a signal comes.
 async fn serve_upstream_only(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     arguments: &Arguments,
     scenario: Option<&Scenario>,
     sandbox: Sandbox,

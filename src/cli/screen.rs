@@ -22,13 +22,13 @@ const FURTHER: &str = "    ";
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Where text for people goes.
-pub(super) trait Page: Write {
+pub(super) trait Screen: Write {
     /// Columns of the terminal; `None` where it is none, and nothing is broken or cut.
     fn width(&self) -> Option<usize>;
 }
 
 /// Off a terminal.
-impl Page for Vec<u8> {
+impl Screen for Vec<u8> {
     fn width(&self) -> Option<usize> {
         None
     }
@@ -51,7 +51,7 @@ impl<W: Write> Write for Sheet<W> {
     }
 }
 
-impl<W: Write> Page for Sheet<W> {
+impl<W: Write> Screen for Sheet<W> {
     fn width(&self) -> Option<usize> {
         self.width
     }
@@ -96,7 +96,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     /// Prints rows; the titles come before the first ones, and again where the columns stand in other lines than before.
     pub(super) fn print(
         &mut self,
-        out: &mut dyn Page,
+        out: &mut dyn Screen,
         rows: &[[String; COLUMNS]],
     ) -> io::Result<()> {
         if rows.is_empty() {
@@ -130,7 +130,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         begins
     }
 
-    fn row(&self, out: &mut dyn Page, cells: &[String; COLUMNS]) -> io::Result<()> {
+    fn row(&self, out: &mut dyn Screen, cells: &[String; COLUMNS]) -> io::Result<()> {
         let ends = self.begins.iter().skip(1).copied().chain([COLUMNS]);
         for (begin, end) in self.begins.iter().copied().zip(ends) {
             let mut line = String::new();
@@ -157,7 +157,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
 }
 
 /// Prints `label` in a column of its own and `lines` beside it.
-pub(super) fn labelled(out: &mut dyn Page, label: &str, lines: &[String]) -> io::Result<()> {
+pub(super) fn labelled(out: &mut dyn Screen, label: &str, lines: &[String]) -> io::Result<()> {
     let labels = std::iter::once(label).chain(std::iter::repeat(""));
     labels
         .zip(lines)
@@ -165,12 +165,12 @@ pub(super) fn labelled(out: &mut dyn Page, label: &str, lines: &[String]) -> io:
 }
 
 /// Prints every label that has lines.
-pub(super) fn labelled_all(out: &mut dyn Page, all: &[(&str, Vec<String>)]) -> io::Result<()> {
+pub(super) fn labelled_all(out: &mut dyn Screen, all: &[(&str, Vec<String>)]) -> io::Result<()> {
     all.iter().try_for_each(|(label, lines)| labelled(out, label, lines))
 }
 
 /// Prints a head and a line beside it, which is broken where the terminal is narrower.
-fn paragraph(out: &mut dyn Page, head: &str, line: &str) -> io::Result<()> {
+fn paragraph(out: &mut dyn Screen, head: &str, line: &str) -> io::Result<()> {
     match out.width() {
         None => writeln!(out, "{head}{line}"),
         Some(width) => {

@@ -14,7 +14,7 @@ use clap::Args;
 use super::{
     remote,
     runtime::Runtime,
-    screen::{Page, clean, json, span, tenths},
+    screen::{Screen, clean, json, span, tenths},
 };
 use crate::{
     admin::{
@@ -71,7 +71,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -110,7 +110,11 @@ pub(super) fn hand_over_to(config: Option<&Path>, to: &str) -> Result<QueueId, F
 }
 
 /// Shows each of its stages, as `--wait` does.
-pub(super) fn watch(out: &mut dyn Page, config: Option<&Path>, id: QueueId) -> Result<(), Failure> {
+pub(super) fn watch(
+    out: &mut dyn Screen,
+    config: Option<&Path>,
+    id: QueueId,
+) -> Result<(), Failure> {
     let arguments = Arguments::to(Vec::new(), remote::Arguments::default());
     let runtime = Runtime::of_a_question()?;
     remote::with_client(config, &arguments.remote, |client| {
@@ -203,7 +207,7 @@ fn message(host: &str, recipients: &[String]) -> String {
 
 /// Prints what has changed at each look.
 async fn follow(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     arguments: &Arguments,
     id: QueueId,

@@ -35,7 +35,7 @@ use self::{
     given::{Flags, Given},
     terminal::Terminal,
 };
-use super::screen::{Page, Sheet, json};
+use super::screen::{Screen, Sheet, json};
 use crate::{daemon, exit::Failure};
 
 /// The answers that are given at once, and how it is done.
@@ -72,7 +72,7 @@ pub(super) struct Arguments {
 
 /// Sets up.
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {

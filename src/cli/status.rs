@@ -6,7 +6,7 @@ use std::{io, ops::RangeInclusive, time::Duration};
 
 use clap::Args;
 
-use super::screen::{Page, clean, labelled_all, when};
+use super::screen::{Screen, clean, labelled_all, when};
 use crate::{
     admin::api::{Account, Budget, Departure, Status},
     clock::Timestamp,
@@ -42,19 +42,19 @@ impl Arguments {
 }
 
 /// Prints the screen.
-pub(super) fn print(out: &mut dyn Page, state: &Status) -> io::Result<()> {
+pub(super) fn print(out: &mut dyn Screen, state: &Status) -> io::Result<()> {
     writeln!(out, "{}", status::title(state))?;
     labelled_all(out, &status::lines(state))
 }
 
 /// Prints the budget.
-pub(super) fn print_budget(out: &mut dyn Page, budget: &Budget) -> io::Result<()> {
+pub(super) fn print_budget(out: &mut dyn Screen, budget: &Budget) -> io::Result<()> {
     labelled_all(out, &status::budget_lines(budget))
 }
 
 /// Prints the account after the order, and when mail really leaves: an open account is not all it takes.
 pub(super) fn print_resumed(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     account: &Account,
     departure: &Departure,
     now: Timestamp,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::{
-    cli::screen::Page,
+    cli::screen::Screen,
     exit::{Exit, Failure},
     queue::{inspection::InspectionError, options::Options, recovery::QueueOpenError},
     settings,
@@ -44,7 +44,7 @@ pub(super) enum Command {
 
 /// Does it.
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     arguments: Arguments,
     command: Command,

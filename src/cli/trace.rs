@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::moment;
-use super::screen::{self, Form, Page, clean, count, local_to_the_millisecond, span};
+use super::screen::{self, Form, Screen, clean, count, local_to_the_millisecond, span};
 use crate::{
     admin::{
         client::Client,
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     form: Form,
     arguments: &Arguments,
@@ -71,7 +71,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-fn print(out: &mut dyn Page, form: Form, line: &[u8]) -> Result<(), Failure> {
+fn print(out: &mut dyn Screen, form: Form, line: &[u8]) -> Result<(), Failure> {
     if line.is_empty() {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::{
     password,
-    screen::{self, Form, Page, clean, count},
+    screen::{self, Form, Screen, clean, count},
 };
 use crate::{
     careful_file,
@@ -60,7 +60,7 @@ pub(super) enum Command {
 
 /// Does it.
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     config: Option<&Path>,
     arguments: Arguments,
     command: Command,
@@ -89,7 +89,7 @@ fn configured(config: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-fn add(out: &mut dyn Page, path: &Path, login: &str, from_stdin: bool) -> Result<(), Failure> {
+fn add(out: &mut dyn Screen, path: &Path, login: &str, from_stdin: bool) -> Result<(), Failure> {
     check_login(login)
         .map_err(|reason| Failure::new(Exit::Usage, format!("{login:?}: {reason}")))?;
     // A file that cannot be edited is found out before anybody types a password; the lock comes after it.
@@ -124,7 +124,7 @@ fn add(out: &mut dyn Page, path: &Path, login: &str, from_stdin: bool) -> Result
     Ok(())
 }
 
-fn remove(out: &mut dyn Page, path: &Path, login: &str) -> Result<(), Failure> {
+fn remove(out: &mut dyn Screen, path: &Path, login: &str) -> Result<(), Failure> {
     let edit = Edit::begin(path)?;
     let Some(text) = edit.users().without(login) else {
         let words =
@@ -136,7 +136,7 @@ fn remove(out: &mut dyn Page, path: &Path, login: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn list(out: &mut dyn Page, path: &Path, form: Form) -> Result<(), Failure> {
+fn list(out: &mut dyn Screen, path: &Path, form: Form) -> Result<(), Failure> {
     let users = UsersFile::read(path)?;
     match form {
         Form::Json => {

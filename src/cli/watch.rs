@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{
     fitting::{Size, fitted, size},
     full_screen::{self, FullScreen, Keys},
-    screen::{self, Form, Lines, Page, Sheet, clean, local_in_full, relative, span},
+    screen::{self, Form, Lines, Screen, Sheet, clean, local_in_full, relative, span},
     status,
 };
 use crate::{
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Shows the screen until somebody ends it, which is success.
 pub(super) async fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     form: Form,
     every: Duration,
@@ -120,7 +120,7 @@ impl<'a> Watch<'a> {
 
     async fn one_below_the_other(
         &mut self,
-        out: &mut dyn Page,
+        out: &mut dyn Screen,
         form: Form,
         signals: &mut Signals,
     ) -> Result<(), Failure> {
@@ -142,7 +142,11 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    async fn in_place(&mut self, out: &mut dyn Page, signals: &mut Signals) -> Result<(), Failure> {
+    async fn in_place(
+        &mut self,
+        out: &mut dyn Screen,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
         let (stdin, mut keys) = (io::stdin(), Keys::new());
         let mut next = self.next();
         loop {

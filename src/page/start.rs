@@ -70,6 +70,7 @@ fn counters(status: &Status) -> Markup {
     let totals = &status.queue.recipients;
     let all = [
         ("waiting", totals.queued + totals.uncertain, "/queue"),
+        ("scheduled", totals.scheduled, "/queue?search=state:scheduled"),
         ("on the way", totals.reserved, "/queue?search=state:reserved"),
         ("held", totals.held, "/queue?search=state:held"),
         ("dead", totals.dead, "/dead"),

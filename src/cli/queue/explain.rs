@@ -10,14 +10,14 @@ use crate::{
         client::Client,
         forecast::Explained,
     },
-    cli::screen::{Form, Page, count, json, labelled, when},
+    cli::screen::{Form, Screen, count, json, labelled, when},
     exit::Failure,
     queue::id::QueueId,
     wording::message::{client_of, long, sender},
 };
 
 pub(super) async fn explain(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     id: QueueId,
     form: Form,
@@ -30,7 +30,7 @@ pub(super) async fn explain(
     Ok(())
 }
 
-fn print(out: &mut dyn Page, explained: &Explained) -> io::Result<()> {
+fn print(out: &mut dyn Screen, explained: &Explained) -> io::Result<()> {
     let (message, now) = (&explained.message, explained.now);
     labelled(out, "id", &[message.id.to_string()])?;
     labelled(out, "from", &[sender(message).to_owned()])?;

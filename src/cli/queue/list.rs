@@ -18,7 +18,7 @@ use crate::{
     },
     cli::{
         fitting::{age, fitted},
-        screen::{self, Form, Page, Side, Table, clean, count, local_in_full},
+        screen::{self, Form, Screen, Side, Table, clean, count, local_in_full},
     },
     clock::Timestamp,
     exit::Failure,
@@ -102,7 +102,7 @@ pub(crate) struct Wanted {
 }
 
 pub(super) async fn print_list(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     list: &List,
     form: Form,
@@ -112,7 +112,7 @@ pub(super) async fn print_list(
 }
 
 pub(crate) async fn print_wanted(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     wanted: &Wanted,
     form: Form,
@@ -163,7 +163,7 @@ impl Listing {
 
     pub(super) fn page(
         &mut self,
-        out: &mut dyn Page,
+        out: &mut dyn Screen,
         messages: &[Message],
         now: Timestamp,
     ) -> std::io::Result<()> {
@@ -189,7 +189,7 @@ impl Listing {
     /// Two lines that fit a terminal.
     fn lines(
         &mut self,
-        out: &mut dyn Page,
+        out: &mut dyn Screen,
         message: &Message,
         width: usize,
         now: Timestamp,
@@ -212,7 +212,11 @@ impl Listing {
     }
 
     /// Ends a list that nothing else is said of, and says how many messages it had.
-    pub(super) fn finish(self, out: &mut dyn Page, next: Option<QueueId>) -> std::io::Result<u64> {
+    pub(super) fn finish(
+        self,
+        out: &mut dyn Screen,
+        next: Option<QueueId>,
+    ) -> std::io::Result<u64> {
         if self.form == Form::Json {
             let begin = if self.printed == 0 { "{\"messages\":[" } else { "" };
             writeln!(out, "{begin}\n],\"next\":{}}}", serde_json::json!(next))?;
@@ -223,7 +227,7 @@ impl Listing {
     /// Ends the list; `next` is where it goes on when there is more.
     fn end(
         self,
-        out: &mut dyn Page,
+        out: &mut dyn Screen,
         wanted: &Wanted,
         next: Option<QueueId>,
     ) -> std::io::Result<()> {
@@ -283,7 +287,7 @@ fn row(message: &Message, now: Timestamp) -> [String; 6] {
 
 /// Prints what was counted.
 fn print_counts(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     counts: &Counts,
     by: CountBy,
     now: Timestamp,

@@ -2,7 +2,7 @@
 
 use crate::{
     admin::client::Client,
-    cli::screen::{self, Form, Page, labelled_all},
+    cli::screen::{self, Form, Screen, labelled_all},
     clock::Timestamp,
     exit::Failure,
     queue::id::QueueId,
@@ -19,7 +19,7 @@ pub(crate) enum Place {
 }
 
 pub(crate) async fn show(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     place: Place,
     ids: &[QueueId],

@@ -16,7 +16,7 @@ use crate::{
     },
     cli::{
         progress::Progress,
-        screen::{Form, Page, clean, count, when},
+        screen::{Form, Screen, clean, count, when},
     },
     clock::Timestamp,
     exit::Failure,
@@ -43,7 +43,7 @@ impl From<Verb> for Deed {
 
 /// Does it to every chosen message, goes on after a refusal, and fails with the last one.
 pub(crate) async fn for_each(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     chosen: Chosen,
     form: Form,
@@ -104,7 +104,7 @@ async fn confirmed(client: &Client, search: &Search) -> Result<Option<QueueId>, 
 
 /// Shows the messages that are meant, as a list does.
 async fn show_chosen(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     client: &Client,
     chosen: Chosen,
     form: Form,
@@ -213,7 +213,7 @@ struct Tally {
 impl Tally {
     fn note(
         &mut self,
-        out: &mut dyn Page,
+        out: &mut dyn Screen,
         id: QueueId,
         result: Result<Done, ClientError>,
     ) -> Result<(), Failure> {
@@ -262,7 +262,7 @@ impl Tally {
         Ok(())
     }
 
-    fn end(self, out: &mut dyn Page, summary: Summary) -> Result<(), Failure> {
+    fn end(self, out: &mut dyn Screen, summary: Summary) -> Result<(), Failure> {
         if summary == Summary::With && self.form == Form::Text {
             let messages = count(self.done, "message");
             match (self.verb, &self.waits) {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     careful_file,
-    cli::{fitting::line_width, screen::Page},
+    cli::{fitting::line_width, screen::Screen},
     delivery,
     exit::{Exit, Failure},
     secret::Secret,
@@ -46,7 +46,7 @@ pub(super) struct Wishes {
 
 /// One call.
 pub(super) struct Setup<'a> {
-    pub(super) out: &'a mut dyn Page,
+    pub(super) out: &'a mut dyn Screen,
     pub(super) front: Box<dyn Front>,
     pub(super) wishes: Wishes,
     pub(super) found: Found,
@@ -97,7 +97,7 @@ fn password_checked(password: &Secret, found: &Found) -> Result<Secret, String> 
 
 impl<'a> Setup<'a> {
     pub(super) fn new(
-        out: &'a mut dyn Page,
+        out: &'a mut dyn Screen,
         front: Box<dyn Front>,
         wishes: Wishes,
     ) -> Result<Self, Failure> {

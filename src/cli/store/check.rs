@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     cli::{
         progress::Progress,
-        screen::{Page, clean, count, size},
+        screen::{Screen, clean, count, size},
     },
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Checks and prints: a line for each finding as it is found, then what there is.
-pub(super) fn run(out: &mut dyn Page, options: &Options, as_json: bool) -> Result<(), Failure> {
+pub(super) fn run(out: &mut dyn Screen, options: &Options, as_json: bool) -> Result<(), Failure> {
     let inspection = look(options)?;
     let files = inspection.messages()?.len() + inspection.kept();
     let progress = Progress::new("files checked", Some(files as u64));
@@ -57,7 +57,7 @@ pub(super) fn look(options: &Options) -> Result<Inspection, Failure> {
     Ok(Inspection::open(&options.directory, &std::env::temp_dir())?)
 }
 
-fn print(out: &mut dyn Page, finding: &Finding, as_json: bool) -> std::io::Result<()> {
+fn print(out: &mut dyn Screen, finding: &Finding, as_json: bool) -> std::io::Result<()> {
     let kind = match finding.gravity {
         Gravity::Problem => "problem",
         Gravity::Note => "note",
@@ -74,7 +74,11 @@ fn print(out: &mut dyn Page, finding: &Finding, as_json: bool) -> std::io::Resul
     writeln!(out, "         {remedy}")
 }
 
-fn print_summary(out: &mut dyn Page, options: &Options, summary: &Summary) -> std::io::Result<()> {
+fn print_summary(
+    out: &mut dyn Screen,
+    options: &Options,
+    summary: &Summary,
+) -> std::io::Result<()> {
     let Summary { files, bytes, records, waiting, held, dead, history, kept, .. } = *summary;
     let Summary { spent, problems, notes, .. } = *summary;
     writeln!(out, "{}", options.directory.display())?;

@@ -18,7 +18,7 @@ use crate::{
     cli::{
         progress::Progress,
         runtime::Runtime,
-        screen::{Page, clean, count},
+        screen::{Screen, clean, count},
     },
     clock::{Clock as _, SystemClock, Timestamp},
     daemon,
@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
 
 /// Puts every message into the queue.
 pub(super) fn run(
-    out: &mut dyn Page,
+    out: &mut dyn Screen,
     options: Options,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
@@ -140,7 +140,7 @@ struct Tally {
 
 impl Import<'_> {
     /// One message; only a queue that takes nothing more is a failure.
-    async fn one(&mut self, out: &mut dyn Page, found: FoundMessage) -> Result<(), Failure> {
+    async fn one(&mut self, out: &mut dyn Screen, found: FoundMessage) -> Result<(), Failure> {
         let (draft, message) = match self.draft(&found).await {
             Ok(Some(ready)) => ready,
             Ok(None) => {
@@ -244,7 +244,7 @@ fn stopped(error: &QueueError) -> Failure {
 }
 
 impl Tally {
-    fn print(&self, out: &mut dyn Page, queue: bool) -> std::io::Result<()> {
+    fn print(&self, out: &mut dyn Screen, queue: bool) -> std::io::Result<()> {
         let Self { imported, known, refused } = self;
         writeln!(
             out,
