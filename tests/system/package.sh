@@ -72,6 +72,7 @@ docker cp -q "$parts/mail.py" "$box:/srv/"
 version_1=$(inside sh -c 'ls /srv/*test1*.deb')
 version_2=$(inside sh -c 'ls /srv/*test2*.deb')
 inside useradd --create-home alice
+inside useradd --create-home bob
 inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /srv -prune -o -path /var/log -prune -o -path /tmp -prune -o -print \
     2>/dev/null | sort >"$debs/before"
 
@@ -159,7 +160,6 @@ mail show reports@example.org 30 >/dev/null || fail "mail to an alias of /etc/al
 passed "sendmail of an ordinary user, to a name in /etc/aliases, arrives"
 
 # --- Whose mail is whose, by the kernel's word
-inside useradd --create-home bob
 inside pillarbox pause "whose mail is whose" >/dev/null || fail "no pause"
 as alice 'printf "Subject: hers\n\nx\n" | /usr/sbin/sendmail of-alice@example.org' || fail "sendmail does not take mail"
 as bob 'printf "Subject: his\n\nx\n" | /usr/sbin/sendmail of-bob@example.org' || fail "sendmail does not take mail"
