@@ -318,11 +318,7 @@ impl Client {
 
     /// A way into the page.
     pub(crate) async fn page_link(&self, role: Role) -> Result<Link, ClientError> {
-        let role = match role {
-            Role::Look => "look",
-            Role::Act => "act",
-        };
-        self.ask(Method::POST, &format!("/v1/page/links?role={role}")).await
+        self.ask(Method::POST, &format!("/v1/page/links?role={}", role.name())).await
     }
 
     /// Who visits the page.

@@ -40,6 +40,16 @@ pub(crate) enum Role {
     Act,
 }
 
+impl Role {
+    /// As in a query, and on a screen.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Act => "act",
+        }
+    }
+}
+
 /// A session as its visitor has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Visit {

@@ -98,15 +98,11 @@ fn print(out: &mut dyn Screen, answer: &PageSessions) -> std::io::Result<()> {
         ("LINK FOR", Side::Left),
     ]);
     let row = |session: &Listed| {
-        let may = match session.role {
-            Role::Look => "look",
-            Role::Act => "act",
-        };
         [
             session.number.to_string(),
             when(session.since, answer.now),
             when(session.until, answer.now),
-            may.to_owned(),
+            session.role.name().to_owned(),
             screen::clean(&session.person),
         ]
     };

@@ -4,12 +4,7 @@ use maud::{Markup, html};
 
 use super::{layout::said, site::Site, visitor::Form};
 use crate::{
-    admin::{
-        api::Message,
-        client::{ClientError, Walk},
-        counts::CountBy,
-        listing::Of,
-    },
+    admin::{api::Message, client::ClientError, counts::CountBy, listing::Of},
     queue::{id::QueueId, only::Only, search::Search},
 };
 
@@ -89,16 +84,6 @@ impl Chosen {
                 Only::with("dead").found_by(search.clone())
             }
             Self::Found { search, .. } => Only::found(search, is_retry),
-        }
-    }
-
-    /// A walk over those that are found.
-    pub(super) fn walk<'a>(&self, site: &'a Site) -> Option<Walk<'a>> {
-        match self {
-            Self::These(_) => None,
-            Self::Found { of, search, until } => {
-                Some(site.client.walk(*of, None).of(search.clone(), None).up_to(*until))
-            }
         }
     }
 

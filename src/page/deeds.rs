@@ -155,15 +155,16 @@ async fn carry_out(site: &Site, visit: &Visit, deed: Deed, chosen: Chosen) -> Re
     let site = &site.asking_for(visit);
     let only = chosen.only(deed == Deed::Retry);
     let mut report = Report::default();
-    let result = match chosen.walk(site) {
-        Some(walk) => all_of(site, visit, deed, walk, &only, &mut report).await,
-        None => {
-            if let Chosen::These(ids) = &chosen {
-                for id in ids {
-                    report.note(visit, deed, *id, deed.does(site, *id, &only).await);
-                }
+    let result = match chosen {
+        Chosen::These(ids) => {
+            for id in ids {
+                report.note(visit, deed, id, deed.does(site, id, &only).await);
             }
             Ok(())
+        }
+        Chosen::Found { of, search, until } => {
+            let walk = site.client.walk(of, None).of(search, None).up_to(until);
+            all_of(site, visit, deed, walk, &only, &mut report).await
         }
     };
     let body = html! {

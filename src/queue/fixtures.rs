@@ -105,6 +105,17 @@ impl Scene {
         self.queue().shared.spool.path(id).with_extension(mark)
     }
 
+    /// The message is gone, and its mark is not: a start removes that as well.
+    pub(super) async fn expect_a_lone_mark_to_go(&mut self, id: QueueId, mark: &str) {
+        let left = self.spooled(id, mark);
+        self.restart(|scene| {
+            fs::remove_file(scene.spooled(id, "")).unwrap();
+            scene.lose_index();
+        })
+        .await;
+        assert!(!left.exists());
+    }
+
     pub(super) async fn state(&self, id: QueueId) -> RecipientState {
         let message = self.queue().show(id).await.unwrap().unwrap();
         message.recipients()[0].state.clone()

@@ -220,15 +220,7 @@ async fn a_power_that_fails_between_a_schedule_and_its_mark_leaves_what_was_answ
         assert_eq!(scene.queue().retry(id, now).await, Ok(1));
         assert_eq!(scene.queue().schedule(id, at, &ANY()).await, Ok(1));
     }
-    // The message is gone, and its mark is not.
-    let mark = scene.spooled(id, "scheduled");
-    scene
-        .restart(|scene| {
-            fs::remove_file(scene.spooled(id, "")).unwrap();
-            scene.lose_index();
-        })
-        .await;
-    assert!(!mark.exists());
+    scene.expect_a_lone_mark_to_go(id, "scheduled").await;
 }
 
 #[tokio::test]

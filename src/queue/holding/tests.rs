@@ -97,15 +97,7 @@ async fn a_power_that_fails_between_a_mark_and_a_record_leaves_what_was_answered
     fs::write(scene.spooled(id, "held"), "").unwrap();
     scene.restart_without_index().await;
     assert!(reason(&scene, id).await.is_some());
-    // The message is gone, and its mark is not.
-    let mark = scene.spooled(id, "held");
-    scene
-        .restart(|scene| {
-            fs::remove_file(scene.spooled(id, "")).unwrap();
-            scene.lose_index();
-        })
-        .await;
-    assert!(!mark.exists());
+    scene.expect_a_lone_mark_to_go(id, "held").await;
 }
 
 #[tokio::test]
