@@ -69,7 +69,7 @@ impl Spent {
         if waiting == 0 || is_soon {
             return Ok(None);
         }
-        Ok(Some(news(hostname, day, view.spent, waiting, &departure)))
+        Ok(Some(news(hostname, day.limit, view.spent, waiting, &departure)))
     }
 
     /// It was told.
@@ -96,24 +96,28 @@ async fn waiting(store: &Queue, now: Timestamp) -> Result<usize, QueueError> {
     Ok(number)
 }
 
-fn news(hostname: &str, day: Day, spent: u32, waiting: usize, departure: &Departure) -> News {
+fn news(hostname: &str, limit: Limit, spent: u32, waiting: usize, departure: &Departure) -> News {
     let (noun, verb) = if waiting == 1 { ("recipient", "waits") } else { ("recipients", "wait") };
     let sentence = departure.sentence(|at| at.to_string());
+    // Urgent mail and notices go beyond what other mail may spend, so it can be more than that and less than the day.
+    let are = if spent == 1 { "is" } else { "are" };
+    let rest = if limit.room_after(spent.into()) == 0 {
+        "and nothing\r\nis left"
+    } else {
+        "and what\r\nis left is kept for urgent mail and notices"
+    };
     News {
         subject: format!("{hostname}: {waiting} {noun} {verb}, the budget of the day is spent"),
         text: format!(
-            "The relay on {hostname} has spent {spent} of the {others} recipients that it may write to in any 24\r\n\
-             hours, and mail to {waiting} {noun} {verb}. Nothing is lost, and mail is still taken.\r\n\
+            "The relay on {hostname} may write to {limit} recipients in any 24 hours. {spent} {are} spent, {rest}: mail to\r\n\
+             {waiting} {noun} waits. Nothing is lost, and mail is still taken.\r\n\
              \r\n\
              {sentence}\r\n\
              \r\n\
              What to do: nothing, if it may wait. \"pillarbox queue list\" shows what waits; if a program sends more\r\n\
-             than it should, stop it, and give up its mail with \"pillarbox queue delete\". What of the day's {limit}\r\n\
-             recipients is reserved for urgent mail and for notices is still there for them.\r\n\
+             than it should, stop it, and give up its mail with \"pillarbox queue delete\".\r\n\
              \r\n\
-             You hear of this once a day at most.\r\n",
-            others = day.others,
-            limit = day.limit,
+             You hear of this once a day at most.\r\n"
         ),
     }
 }

@@ -415,6 +415,10 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
         text.contains("Mail leaves again at 2027-01-16T08:00:00Z: the 24 h budget is"),
         "{text}"
     );
+    // The words of the day as a whole, not of the part that this mail may spend.
+    let says = "may write to 3 recipients in any 24 hours. 2 are spent, and what\r\n\
+                is left is kept for urgent mail and notices: mail to\r\n3 recipients waits.";
+    assert!(text.replace("=\r\n", "").contains(says), "{text}");
     for _ in 0..40 {
         scene.clock.advance(Duration::from_secs(1_800));
         scene.notifier.look().await.unwrap();
