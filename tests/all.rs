@@ -23,6 +23,7 @@ mod doctor;
 mod documents;
 mod door;
 mod floods;
+mod forecast_days;
 mod fuzz_corpus;
 mod handover;
 mod health;
