@@ -10,6 +10,8 @@ mod browser;
 mod deeds;
 #[path = "page/hostile.rs"]
 mod hostile;
+#[path = "page/journeys.rs"]
+mod journeys;
 #[path = "page/resends.rs"]
 mod resends;
 #[path = "page/visitors.rs"]
@@ -35,9 +37,13 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::relaying_to(&Upstream::nobody())
+    }
+
+    /// One whose mail goes there.
+    fn relaying_to(upstream: &Upstream) -> Self {
         let page = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let home =
-            Home::new(&Upstream::nobody()).environment("PILLARBOX__ADMIN__PAGE", &page.to_string());
+        let home = Home::new(upstream).environment("PILLARBOX__ADMIN__PAGE", &page.to_string());
         let daemon = home.start();
         Self { home, daemon, page }
     }

@@ -1,4 +1,4 @@
-//! One message: what is known of it, why it waits and when it leaves, and what can be done about it.
+//! One message: its journey, what is known of it besides, and what can be done about it.
 
 use axum::{
     extract::{Path, State},
@@ -16,15 +16,35 @@ use super::{
 use crate::{
     admin::{
         api::Message,
+        client::ClientError,
+        forecast::Explained,
         sessions::{Role, Visit},
     },
     clock::Timestamp,
+    quantities::{local_in_full, relative},
     queue::id::QueueId,
-    wording::{Lines, in_words, message::lines},
+    wording::{
+        Lines, in_words,
+        journey::{Step, journey},
+        message::lines,
+    },
 };
 
 /// A label with its own place.
 const HEADER: &str = "header";
+/// What the journey tells.
+const TOLD: [&str; 10] = [
+    "accepted",
+    "client",
+    "size",
+    "lane",
+    "scheduled",
+    "leaves",
+    "ended",
+    "resend of",
+    "notices",
+    "attempts",
+];
 
 pub(super) async fn show(
     State(site): State<Site>,
@@ -32,9 +52,10 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Response {
     let Ok(id) = id.parse::<QueueId>() else { return layout::nothing_here().await };
-    match site.client.message(id).await {
+    let (message, explained) = tokio::join!(site.client.message(id), site.client.explain(id));
+    match message {
         Ok(message) => {
-            let body = body(&message, &visit, site.clock.wall());
+            let body = body(&message, &explained, &visit, site.clock.wall());
             let title = format!("Message {id}");
             layout::document(&visit, "", &title, &body).into_response()
         }
@@ -42,9 +63,15 @@ pub(super) async fn show(
     }
 }
 
-fn body(message: &Message, visit: &Visit, now: Timestamp) -> Markup {
+fn body(
+    message: &Message,
+    explained: &Result<Explained, ClientError>,
+    visit: &Visit,
+    now: Timestamp,
+) -> Markup {
     let (header, facts): (Lines, Lines) =
         lines(message, now).into_iter().partition(|(label, _)| *label == HEADER);
+    let facts = facts.into_iter().filter(|(label, _)| !TOLD.contains(label)).collect();
     html! {
         p.standing { (said(&in_words(message, now))) }
         @if visit.role == Role::Act && message.end.is_none() {
@@ -56,9 +83,34 @@ fn body(message: &Message, visit: &Visit, now: Timestamp) -> Markup {
         }
         (resend::form(message, visit))
         (layout::facts(&facts))
+        section aria-labelledby="journey" {
+            h2 #journey { "Its journey" }
+            @if let Err(error) = explained { p.bad role="alert" { (said(&error.to_string())) } }
+            ol.journey {
+                @for step in journey(message, explained.as_ref().ok(), now) { (shown(&step, now)) }
+            }
+        }
         @for (_, lines) in header.iter().filter(|(_, lines)| !lines.is_empty()) {
             h2 { "Header" }
             pre tabindex="0" aria-label="Header" { @for line in lines { (said(line)) "\n" } }
+        }
+    }
+}
+
+fn shown(step: &Step, now: Timestamp) -> Markup {
+    html! {
+        li.future[step.is_to_come] {
+            p.what {
+                @if let Some(at) = step.at {
+                    time { (local_in_full(at)) } " (" (relative(at, now)) ") "
+                } @else if step.is_to_come {
+                    "To come: "
+                }
+                (said(&step.what))
+                @if let Some(other) = step.other { " " a href={ "/messages/" (other) } { code { (other) } } }
+            }
+            @if let Some(reply) = &step.reply { blockquote { (said(reply)) } }
+            @if step.lines.iter().any(|(_, lines)| !lines.is_empty()) { (layout::facts(&step.lines)) }
         }
     }
 }

@@ -11,12 +11,6 @@ use crate::{
 
 /// Everything that is known of a message; a label without a line is not shown.
 pub(crate) fn lines(message: &Message, now: Timestamp) -> Lines {
-    let kind = match (message.eight_bit, message.internationalized) {
-        (false, false) => "",
-        (true, false) => ", 8BITMIME",
-        (false, true) => ", SMTPUTF8",
-        (true, true) => ", 8BITMIME, SMTPUTF8",
-    };
     let accepted =
         format!("{} ({})", local_in_full(message.accepted_at), relative(message.accepted_at, now));
     let leaves = message.departure.iter().map(|departure| long(departure, now));
@@ -31,7 +25,7 @@ pub(crate) fn lines(message: &Message, now: Timestamp) -> Lines {
         ("accepted", vec![accepted]),
         ("from", vec![sender(message).to_owned()]),
         ("client", message.origin.iter().map(client_of).collect()),
-        ("size", vec![format!("{}{kind}", size(message.size_bytes))]),
+        ("size", vec![size_and_kind(message)]),
         ("lane", vec![message.lane.clone()]),
         ("subject", subject(message)),
         ("scheduled", message.scheduled_for.iter().map(|at| when(*at, now)).collect()),
@@ -49,8 +43,19 @@ pub(crate) fn lines(message: &Message, now: Timestamp) -> Lines {
     lines
 }
 
+/// `12.3 KiB, 8BITMIME`.
+pub(super) fn size_and_kind(message: &Message) -> String {
+    let kind = match (message.eight_bit, message.internationalized) {
+        (false, false) => "",
+        (true, false) => ", 8BITMIME",
+        (false, true) => ", SMTPUTF8",
+        (true, true) => ", 8BITMIME, SMTPUTF8",
+    };
+    format!("{}{kind}", size(message.size_bytes))
+}
+
 /// `relayed`, `deleted by alice (user 1000)`, `redirected as 06hhgq2g000000005jfavybr78 by ...`.
-fn in_short(end: &End) -> String {
+pub(super) fn in_short(end: &End) -> String {
     let new = end.new.map_or_else(String::new, |id| format!(" as {id}"));
     let by = end.by.as_ref().map_or_else(String::new, |person| format!(" by {person}"));
     format!("{}{new}{by}", end.how)
@@ -62,14 +67,18 @@ fn subject(message: &Message) -> Vec<String> {
 
 /// `2026-11-28 09:10 (in 2 h), a@b.example and 2 more: 451 4.3.0 try again`.
 fn attempted(attempt: &Attempt, message: &Message, now: Timestamp) -> String {
-    let at = when(attempt.at, now);
-    let whom = match attempt.recipients.as_slice() {
-        all if all.len() == message.recipients.len() => String::new(),
-        [] => String::new(),
-        [only] => format!(", {only}"),
-        [first, rest @ ..] => format!(", {first} and {} more", rest.len()),
-    };
-    format!("{at}{whom}: {}", attempt.reply)
+    let whom = whom(attempt, message).map_or_else(String::new, |whom| format!(", {whom}"));
+    format!("{}{whom}: {}", when(attempt.at, now), attempt.reply)
+}
+
+/// `a@b.example and 2 more`; nothing where all recipients are meant.
+pub(super) fn whom(attempt: &Attempt, message: &Message) -> Option<String> {
+    match attempt.recipients.as_slice() {
+        all if all.len() == message.recipients.len() => None,
+        [] => None,
+        [only] => Some(only.clone()),
+        [first, rest @ ..] => Some(format!("{first} and {} more", rest.len())),
+    }
 }
 
 pub(crate) fn sender(message: &Message) -> &str {

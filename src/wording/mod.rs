@@ -3,6 +3,8 @@
 //! Rule: pure; text from the answers of the API, and nothing of how it is shown: whoever shows it makes it harmless there.
 
 pub(crate) mod clients;
+pub(crate) mod explain;
+pub(crate) mod journey;
 pub(crate) mod message;
 pub(crate) mod status;
 mod waits;

@@ -1,19 +1,11 @@
 //! `pillarbox queue explain`: what made a message what it is, why it waits, and when it leaves.
-//!
-//! Rule: it says nothing of its own; what decides is asked of the daemon. Must not know how a forecast is made.
-
-use std::io;
 
 use crate::{
-    admin::{
-        api::{Because, Departure, Message},
-        client::Client,
-        forecast::Explained,
-    },
-    cli::screen::{Form, Screen, count, json, labelled, when},
+    admin::client::Client,
+    cli::screen::{Form, Screen, json, labelled_all},
     exit::Failure,
     queue::id::QueueId,
-    wording::message::{client_of, long, sender},
+    wording::explain::lines,
 };
 
 pub(super) async fn explain(
@@ -25,104 +17,7 @@ pub(super) async fn explain(
     let explained = client.explain(id).await?;
     match form {
         Form::Json => json(out, &explained)?,
-        Form::Text => print(out, &explained)?,
+        Form::Text => labelled_all(out, &lines(&explained))?,
     }
     Ok(())
-}
-
-fn print(out: &mut dyn Screen, explained: &Explained) -> io::Result<()> {
-    let (message, now) = (&explained.message, explained.now);
-    labelled(out, "id", &[message.id.to_string()])?;
-    labelled(out, "from", &[sender(message).to_owned()])?;
-    labelled(out, "accepted", &[when(message.accepted_at, now)])?;
-    labelled(out, "client", &message.origin.iter().map(client_of).collect::<Vec<_>>())?;
-    labelled(out, "network", &[network(explained)])?;
-    labelled(out, "lane", &[lane(explained)])?;
-    labelled(out, "edits", &[edits(explained)])?;
-    labelled(out, "leaves", &leaves(explained))?;
-    let sooner = message.departure.as_ref().and_then(|departure| sooner(departure, explained));
-    labelled(out, "sooner", &sooner.into_iter().collect::<Vec<_>>())
-}
-
-fn network(explained: &Explained) -> String {
-    let may = if explained.trusted { "trusted" } else { "not trusted: a login is needed" };
-    match (explained.networks.as_slice(), &explained.message.origin) {
-        ([], Some(origin)) if origin.user.is_some() => {
-            "none: a program of this host is trusted".to_owned()
-        }
-        ([], Some(origin)) if origin.address.is_none() => "none: a notice of this relay".to_owned(),
-        ([], _) => "none that the configuration names".to_owned(),
-        (networks, _) => format!("{} ({may})", networks.join(", ")),
-    }
-}
-
-fn lane(explained: &Explained) -> String {
-    let lane = &explained.message.lane;
-    match &explained.lane {
-        Some(of_network) if of_network != lane => {
-            format!("{lane}; new mail of this network would be {of_network}")
-        }
-        _ => lane.clone(),
-    }
-}
-
-fn edits(explained: &Explained) -> String {
-    match explained.edits.as_str() {
-        "" => "none".to_owned(),
-        edits => format!("{edits}; pillarbox queue cat --as-sent shows it"),
-    }
-}
-
-fn leaves(explained: &Explained) -> Vec<String> {
-    let Explained { message, now, .. } = explained;
-    let Some(departure) = &message.departure else {
-        return vec!["never: nothing of it waits".to_owned()];
-    };
-    let mut lines = vec![long(departure, *now)];
-    if let Some(last) = explained.last.filter(|last| departure.at.is_some_and(|at| *last > at)) {
-        lines.push(format!("the last of its {} {}", recipients(message), when(last, *now)));
-    }
-    if let Some(before) = explained.before {
-        let others = explained.waiting.saturating_sub(1) as u64;
-        lines.push(match others {
-            0 => "nothing else waits".to_owned(),
-            _ => {
-                format!("{before} of {} that wait leave before it", count(others, "other message"))
-            }
-        });
-    }
-    lines
-}
-
-fn recipients(message: &Message) -> String {
-    count(message.recipients.len() as u64, "recipient")
-}
-
-/// What a person can do to have it leave sooner.
-fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
-    let id = explained.message.id;
-    Some(match departure.because {
-        Because::Budget | Because::Turn => format!(
-            "give up or hold what is before it (pillarbox queue list --sort next), raise budget.recipients_per_day if the \
-             account has more, or give its network lane = \"urgent\" for the next ones; {id} keeps its lane"
-        ),
-        Because::Due => format!("pillarbox queue retry {id}"),
-        Because::Scheduled => format!(
-            "pillarbox queue retry {id} sends it now; pillarbox queue schedule {id} --at TIME sets another time"
-        ),
-        Because::Pace => "raise budget.pace_per_minute".to_owned(),
-        Because::Logins => "raise upstream.logins_per_hour, with care".to_owned(),
-        Because::Account if explained.remedy.is_empty() => "pillarbox resume tries now".to_owned(),
-        Because::Account => explained.remedy.clone(),
-        Because::Paused => "pillarbox resume ends the administrator's pause".to_owned(),
-        Because::Held => {
-            format!("pillarbox queue retry {id}; or release, when queue hold has kept it")
-        }
-        Because::Empty
-        | Because::Now
-        | Because::InFlight
-        | Because::Probe
-        | Because::Store
-        | Because::Stopping => return None,
-    })
 }
