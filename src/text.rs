@@ -86,6 +86,16 @@ pub(crate) fn without_hidden(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().filter_map(seen).collect())
 }
 
+/// The program of a command as it may be shown: without its arguments, any of which may be a secret. A first word that has
+/// more in it than a program is not shown either.
+#[must_use]
+pub(crate) fn program(words: &[String]) -> &str {
+    let first = words.first().map_or("", String::as_str);
+    let is_more = first.contains(|letter: char| letter.is_whitespace() || letter == '=')
+        || first.contains("://");
+    if is_more { "(not shown)" } else { first }
+}
+
 /// The word that `text` was probably meant to be: at most a third of its letters differ.
 pub(crate) fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), word);
@@ -106,6 +116,20 @@ pub(crate) fn is_hidden(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_command_its_program_is_shown_and_nothing_else() {
+        let shown = |words: &[&str]| {
+            program(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).to_owned()
+        };
+        assert_eq!(shown(&["/usr/bin/pass", "show", "hunter2"]), "/usr/bin/pass");
+        assert_eq!(shown(&[]), "");
+        for words in
+            [["echo hunter2"], ["TOKEN=hunter2"], ["https://me:hunter2@x"], ["echo\thunter2"]]
+        {
+            assert_eq!(shown(&words), "(not shown)");
+        }
+    }
 
     #[test]
     fn a_file_is_read_however_the_editor_has_written_it() {

@@ -266,3 +266,28 @@ fn a_ca_file_that_holds_no_certificate_is_found() {
         assert!(said.contains("upstream.ca_file") && said.contains(expected), "{file}: {said}");
     }
 }
+
+#[test]
+fn no_secret_of_the_account_is_among_the_settings() {
+    let home = Home::new(&Upstream::nobody());
+    let rest = fs::read_to_string(home.config()).expect("written");
+    let rest = rest.split_once("\n[listener]\n").expect("a listener").1;
+    for account in [
+        "username = \"me@gmail.com\"\npassword = \"hunter2\"",
+        "username = \"me@gmail.com\"\npassword = '''\nhunter2'''",
+        "username = \"me@gmail.com\"\npassword_command = [\"pass\", \"hunter2\"]",
+        "username = \"me@gmail.com\"\npassword_command = [\"echo hunter2\"]",
+        "username = \"me@gmail.com\"\npassword_command = [\"env\", \"A=hunter2\"]",
+        "username = \"me@gmail.com\"\nauth = \"oauth\"\noauth_client_id = \"id\"\noauth_client_secret = \"hunter2\"\n\
+         oauth_token_endpoint = \"https://login.example.org/t?client_secret=hunter2\"",
+    ] {
+        fs::write(home.config(), format!("[upstream]\n{account}\n\n[listener]\n{rest}"))
+            .expect("written");
+        for arguments in [&["check", "--json"][..], &["check", "--all"]] {
+            let output = home.output(arguments.iter().copied());
+            let said = words(&output);
+            assert!(!said.contains("hunter2"), "{account}: {said}");
+            assert!(said.contains("not shown") || said.contains("***"), "{account}: {said}");
+        }
+    }
+}

@@ -14,6 +14,8 @@ mod hostile;
 mod journeys;
 #[path = "page/resends.rs"]
 mod resends;
+#[path = "page/settings.rs"]
+mod settings;
 #[path = "page/visitors.rs"]
 mod visitors;
 

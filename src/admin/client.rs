@@ -30,6 +30,7 @@ use super::{
         Account, Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage,
         Redirected, Refused, Resent, Retried, Status,
     },
+    configured::Configured,
     forecast::{BudgetForecast, Explained},
     health::Health,
     log::Log,
@@ -173,6 +174,11 @@ impl Client {
     /// Who has been here.
     pub(crate) async fn clients(&self) -> Result<Clients, ClientError> {
         self.ask(Method::GET, "/v1/clients").await
+    }
+
+    /// The configuration that holds.
+    pub(crate) async fn settings(&self) -> Result<Configured, ClientError> {
+        self.ask(Method::GET, "/v1/settings").await
     }
 
     /// A walk through the queue behind a message, or from its beginning.

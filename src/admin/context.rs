@@ -16,6 +16,7 @@ use super::{
     alert::{outputs, post::Post},
     api::{Kind, Refused},
     checkups::Checkups,
+    configured::Configured,
     outlook::{Age, Outlook, QueueSummary},
     place::Place,
     reload::Reloader,
@@ -125,6 +126,8 @@ pub(crate) struct Facts {
     pub(crate) urgent_reserve: u32,
     /// Where the queue puts damaged files.
     pub(crate) damaged: PathBuf,
+    /// The configuration that holds, to be shown.
+    pub(crate) configured: Arc<Configured>,
     /// Octets of the largest message that ought to find room: when it does not, the relay is not ready.
     pub(crate) largest_message: u64,
 }

@@ -9,6 +9,7 @@ pub(crate) mod api;
 mod audience;
 pub(crate) mod checkups;
 pub(crate) mod client;
+pub(crate) mod configured;
 pub(crate) mod context;
 pub(crate) mod counts;
 pub(crate) mod forecast;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::{
     alert::trial,
     api::{Account, Budget, Checkup, Clients, Kind, Status},
+    configured::Configured,
     context::{Json, Refusal, Sources},
     outlook::Age,
     reload::Reload,
@@ -39,6 +40,7 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/status", get(status))
         .route("/v1/budget", get(budget))
         .route("/v1/clients", get(clients))
+        .route("/v1/settings", get(settings))
         .route("/v1/resume", post(resume))
         .route("/v1/login", post(prove_login))
         .route("/v1/reload", post(reload))
@@ -107,6 +109,10 @@ async fn budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal>
 
 async fn clients(State(sources): State<Sources>) -> Json<Clients> {
     Json(Clients { now: sources.clock.wall(), clients: sources.clients.snapshot() })
+}
+
+async fn settings(State(sources): State<Sources>) -> Json<Configured> {
+    Json(Configured::clone(&sources.facts().configured))
 }
 
 async fn resume(State(sources): State<Sources>) -> Json<Account> {

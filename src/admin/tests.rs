@@ -155,6 +155,7 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         notice_reserve: 0,
         urgent_reserve: 0,
         damaged: "/nonexistent/damaged".into(),
+        configured: Arc::default(),
         largest_message: 1 << 10,
     };
     let (shutdown, stop) = (Shutdown::new(), Shutdown::new());

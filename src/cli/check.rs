@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::{
     check_listener,
-    screen::{self, Screen, count, labelled, span},
+    screen::{self, Screen, clean, count, labelled, span},
 };
 use crate::{
+    admin::configured::Configured,
     aliases_file::AliasesFile,
     clock::{Clock as _, SystemClock},
     delivery::{self, PasswordSource, Tls, oauth::Grant},
@@ -24,13 +25,16 @@ use crate::{
         self, Settings, SettingsError,
         host::{self, Machine},
     },
+    text,
+    wording::settings as wording,
 };
 
-/// Checks and prints.
+/// Checks and prints; `all` is every key, each with where its value comes from.
 pub(super) fn run(
     out: &mut dyn Screen,
     config: Option<&Path>,
     as_json: bool,
+    all: bool,
 ) -> Result<(), Failure> {
     let settings = match settings::load(config) {
         Err(error) if as_json => {
@@ -59,6 +63,9 @@ pub(super) fn run(
         screen::json(out, &document(&settings, &aliases, &warnings, &wrong))?;
     } else {
         print(out, &settings, &aliases)?;
+        if all {
+            print_all(out, &settings.configured())?;
+        }
         labelled(out, "warning", &warnings)?;
     }
     let account = settings.require_account().err().map(|error| error.to_string());
@@ -109,6 +116,19 @@ pub(super) fn account(config: Option<&Path>) -> Result<(), Failure> {
     let Ok(settings) = settings::load(config) else { return Ok(()) };
     settings.require_account()?;
     Ok(())
+}
+
+/// Every key, as the page's settings have it.
+fn print_all(out: &mut dyn Screen, configured: &Configured) -> io::Result<()> {
+    for keys in wording::sections(&configured.settings) {
+        let Some(first) = keys.first() else { continue };
+        writeln!(out, "\n{}", wording::header(&first.section))?;
+        for setting in keys {
+            let (value, origin) = (wording::value(setting), wording::origin(setting));
+            writeln!(out, "  {}: {} ({})", setting.key, clean(value), clean(&origin))?;
+        }
+    }
+    writeln!(out)
 }
 
 /// What may go wrong with it on this machine.
@@ -236,6 +256,7 @@ fn document(
     for (section, value) in people_document(settings) {
         document[section] = value;
     }
+    document["settings"] = json!(settings.configured().settings);
     document
 }
 
@@ -256,7 +277,7 @@ fn login(delivery: &delivery::Options) -> String {
             format!("in {}", path.display())
         }
         PasswordSource::Command(words) => {
-            format!("from the command {}", words.first().map_or("", String::as_str))
+            format!("from the command {}", text::program(words))
         }
         PasswordSource::Tokens(options) => {
             let source = match &options.grant {

@@ -87,8 +87,11 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Show every key as well, with its value and where that comes from: a line, a variable, or the default.
+        #[arg(long)]
+        all: bool,
         /// Only say whether there is an account: exit code 78 when there is none.
-        #[arg(long, conflicts_with = "json")]
+        #[arg(long, conflicts_with_all = ["json", "all"])]
         account: bool,
     },
     /// Find out what is wrong: every check of this machine, the daemon and the upstream, each with what mends it. Exit
@@ -287,7 +290,7 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         Command::Run { skip_without_account } => run::run(out, config, skip_without_account),
         Command::Sandbox(arguments) => sandbox::run(out, config, &arguments),
         Command::Check { account: true, .. } => check::account(config),
-        Command::Check { json, .. } => check::run(out, config, json),
+        Command::Check { json, all, .. } => check::run(out, config, json, all),
         Command::Doctor(arguments) => doctor::run(out, config, &arguments),
         Command::Status { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Status(asked), now)

@@ -195,6 +195,7 @@ impl Arguments {
         password: &str,
     ) -> Result<Settings, Failure> {
         let mut settings = settings_or_defaults(config)?;
+        settings.is_of_sandbox = true;
         settings.listener.addresses = vec![self.listen.into()];
         if !self.listen.ip().is_loopback() {
             trust_private_networks(&mut settings.listener);

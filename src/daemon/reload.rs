@@ -113,6 +113,7 @@ fn facts(
         owner_reserve: settings.owner_reserve,
         notice_reserve: delivery.notice_reserve,
         urgent_reserve: delivery.urgent_reserve,
+        configured: Arc::new(settings.configured()),
         damaged: settings.queue.directory.join(DAMAGED),
         largest_message: settings.listener.session.max_message_bytes,
     }

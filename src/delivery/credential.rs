@@ -277,7 +277,7 @@ fn name(source: &PasswordSource) -> String {
             format!("the password file {}", path.display())
         }
         PasswordSource::Command(words) => {
-            format!("the password command {}", words.first().map_or("", String::as_str))
+            format!("the password command {}", text::program(words))
         }
         PasswordSource::Tokens(_) => "the token".to_owned(),
     }
@@ -320,10 +320,12 @@ fn read_file(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, Credenti
 }
 
 fn read_command(words: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
-    let program = words.first().cloned().unwrap_or_default();
-    let failed = |reason: String| CredentialError::Command { program: program.clone(), reason };
+    let failed = |reason: String| CredentialError::Command {
+        program: text::program(words).to_owned(),
+        reason,
+    };
     // A process group of its own, so that a time-out reaches what the command has started.
-    let mut child = Command::new(&program)
+    let mut child = Command::new(words.first().map_or("", String::as_str))
         .args(words.iter().skip(1))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -27,6 +27,7 @@ use crate::{
     },
     listener::{BindError, bind, drop_directory},
     settings::{SYSTEM_FILE, Settings},
+    text,
 };
 
 /// Readable by everyone, or writable by anyone but the owner: what delivery refuses at a login.
@@ -378,8 +379,8 @@ impl Looking {
             fs::metadata(path)
                 .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
         };
-        let path = Path::new(name);
-        if name.contains('/') {
+        let (path, name) = (Path::new(name), text::program(words));
+        if path.as_os_str().as_encoded_bytes().contains(&b'/') {
             if is_program(path) {
                 return;
             }

@@ -20,13 +20,14 @@ use crate::{
 };
 
 /// The documents with a place in the navigation.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 7] = [
     ("/", "Start"),
     ("/queue", "Queue"),
     ("/dead", "Dead letters"),
     ("/history", "History"),
     ("/clients", "Clients"),
     ("/account", "Account"),
+    ("/settings", "Settings"),
 ];
 
 /// A document of a session.

@@ -16,6 +16,7 @@ mod listing;
 mod message;
 mod resend;
 mod rows;
+mod settings;
 mod site;
 mod start;
 mod visitor;
@@ -99,6 +100,7 @@ fn router(site: Site) -> Router {
         .route("/resend", post(resend::answer))
         .route("/clients", get(clients::show))
         .route("/account", get(account::show).post(account::change))
+        .route("/settings", get(settings::show))
         .route("/enter", get(entrance::ask).post(entrance::enter))
         .route("/leave", post(entrance::leave))
         .route("/assets/{file}", get(assets::serve))

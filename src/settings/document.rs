@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     problem::{HIDDEN, Place, SettingsError},
-    value::without_credentials,
+    shown::without_credentials,
 };
 use crate::{
     careful_file::{self, Links},

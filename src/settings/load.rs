@@ -20,6 +20,7 @@ use super::{
     notify::{Doctor, Log, Notices},
     problem::{Place, Problem},
     report::{VARIABLE_PREFIX, Variables, variable},
+    shown,
     storage::{Admin, Budget, Queue, Sendmail},
     upstream::Upstream,
     value::{Keys as _, field_names},
@@ -61,6 +62,12 @@ macro_rules! all_sections {
                     keys.into_iter().map(|key| format!("{section}.{key}")).collect()
                 };
                 [$(of(stringify!($section), $section.changed(&other.$section))),*].concat()
+            }
+
+            /// Every section with its keys and their values as they may be shown.
+            pub(super) fn shown(&self) -> Vec<(&'static str, shown::Keys)> {
+                let Self { $($section),* } = self;
+                vec![$((stringify!($section), $section.shown())),*]
             }
 
             /// Takes the value of a key, `section.key`, from `other`.

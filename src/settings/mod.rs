@@ -4,7 +4,9 @@
 //! No secret is read here. Must not know what the modules do with their Options.
 
 mod alert;
+mod configured;
 mod document;
+mod effective;
 pub mod host;
 mod identity;
 mod listener;
@@ -14,6 +16,7 @@ mod notify;
 pub(crate) mod problem;
 mod reload;
 mod report;
+mod shown;
 pub(crate) mod special_networks;
 mod storage;
 mod strangers;
@@ -30,6 +33,7 @@ use std::{
 
 use self::{
     document::Document,
+    effective::Written,
     identity::Mailbox,
     load::{Layers, Sections},
     report::Report,
@@ -79,6 +83,10 @@ pub struct Settings {
     account: Account,
     /// As written, for a comparison with a changed configuration.
     sections: Sections,
+    /// The same to be shown: every key with where it is written.
+    written: Written,
+    /// Whether the sandbox has laid its own values over it.
+    pub(crate) is_of_sandbox: bool,
 }
 
 /// Where the configuration comes from.
@@ -185,8 +193,8 @@ fn check(
     let (host, written) = (&surroundings.host, sections.clone());
     let state = sections.queue.directory(report);
     let upstream = sections.upstream.check(surroundings, &state, report);
-    let login = upstream.login.as_ref();
-    let account: Option<Address> = login.and_then(|login| login.username.parse().ok());
+    let account: Option<Address> =
+        upstream.login.as_ref().and_then(|login| login.username.parse().ok());
     let mailbox = Mailbox::of(account.as_ref(), upstream.account);
     let admin = sections.identity.admin(report).or_else(|| account.clone());
     let hostname = sections.listener.hostname(host, report);
@@ -197,30 +205,30 @@ fn check(
     sections.queue.check(listener.session.max_message_bytes, report);
     let allowance = sections.budget.check(&upstream.host, report);
     let identity = sections.identity.check(mailbox, &hostname, report);
-    let (from, to) = (account.as_ref(), admin.as_ref());
-    let mut notices = sections.notices.check(&hostname, from, to, report);
+    let mut notices = sections.notices.check(&hostname, account.as_ref(), admin.as_ref(), report);
     // Nobody elsewhere hears of mail that was kept from him.
     notices.senders &= recipients.local().redirect_all.is_none();
     notices.day = Some(allowance.day());
     let ca_file = sections.upstream.ca_file(report);
     let secrets = &surroundings.secret_directories;
     let alert = sections.alert.check(&hostname, ca_file.clone(), secrets, report);
-    let Sections { queue, admin: admin_section, log, .. } = sections;
     Settings {
         source,
         listener,
-        queue: queue.options(state, hostname),
-        admin: admin_section.check(report),
-        telemetry: log.options(),
-        log_output: log.output,
-        history_lifetime: queue.history_lifetime,
-        dead_letter_lifetime: queue.dead_letter_lifetime,
+        queue: sections.queue.options(state, hostname),
+        admin: sections.admin.check(report),
+        telemetry: sections.log.options(),
+        log_output: sections.log.output,
+        history_lifetime: sections.queue.history_lifetime,
+        dead_letter_lifetime: sections.queue.dead_letter_lifetime,
         notices,
         alert,
         doctor: sections.doctor.enabled,
         owner_reserve: allowance.owner_reserve,
         account: upstream.account,
+        written: effective::written(&written, report),
         sections: written,
+        is_of_sandbox: false,
         delivery: delivery::Options {
             host: upstream.host,
             port: upstream.port,
@@ -236,8 +244,8 @@ fn check(
             notice_reserve: allowance.notice_reserve,
             urgent_reserve: allowance.urgent_reserve,
             pace_per_minute: allowance.pace_per_minute,
-            lifetime: queue.lifetime,
-            uncertain: queue.uncertain,
+            lifetime: sections.queue.lifetime,
+            uncertain: sections.queue.uncertain,
             admin,
             identity,
             recipients,

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use thiserror::Error;
 
-use super::{Settings, SettingsError, Surroundings, check, load_in, report::Report};
+use super::{Settings, SettingsError, Surroundings, check, effective, load_in, report::Report};
 
 /// What a running daemon cannot exchange: its sockets and files, and the account with the way to it, whose state would be
 /// another's. A key, or all of a section.
@@ -91,6 +91,7 @@ impl Settings {
         if at_a_start.is_empty() {
             return Ok(Reloaded { settings: fresh, applied, at_a_start });
         }
+        let written = effective::holding(&fresh.written, &self.written, &at_a_start);
         let mut sections = fresh.sections;
         for key in &at_a_start {
             sections.keep(key, &self.sections);
@@ -102,7 +103,7 @@ impl Settings {
         if !problems.is_empty() {
             return Err(ReloadError::AtAStart(at_a_start));
         }
-        Ok(Reloaded { settings, applied, at_a_start })
+        Ok(Reloaded { settings: Self { written, ..settings }, applied, at_a_start })
     }
 }
 

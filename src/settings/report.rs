@@ -13,7 +13,9 @@ use std::{
 use super::{
     document::{Document, header, without_number},
     problem::{Place, Problem},
+    shown::in_days,
 };
+use crate::admin::configured::Origin;
 
 /// What a variable that sets a key starts with.
 pub(super) const VARIABLE_PREFIX: &str = "PILLARBOX__";
@@ -85,6 +87,17 @@ impl<'a> Report<'a> {
             document.place_of(section, key).or_else(|| document.place_of(section, ""))
         });
         written.unwrap_or_else(|| Place::Unwritten(format!("{} {key} (default)", header(section))))
+    }
+
+    /// The same for a program.
+    pub(super) fn origin(&self, section: &str, key: &str) -> Origin {
+        if let Some(variable) = self.set_by_variable(section, key) {
+            return Origin::Environment { variable };
+        }
+        match self.document.and_then(|document| document.place_of(section, key)) {
+            Some(Place::File { name, line, .. }) => Origin::File { file: name, line },
+            _ => Origin::Default,
+        }
     }
 
     /// Where a key stands, in a few words within a sentence.
@@ -187,16 +200,5 @@ impl Ordered for u64 {
 impl Ordered for Duration {
     fn as_written(self) -> String {
         in_days(self)
-    }
-}
-
-/// As one would write it: whole days as days, not as months and hours.
-fn in_days(duration: Duration) -> String {
-    const DAY_SECONDS: u64 = 86_400;
-    match duration.as_secs() {
-        seconds if seconds >= DAY_SECONDS && seconds % DAY_SECONDS == 0 => {
-            format!("{}d", seconds / DAY_SECONDS)
-        }
-        _ => humantime::format_duration(duration).to_string(),
     }
 }

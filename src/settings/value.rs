@@ -5,7 +5,6 @@
 //! them all. Must not know which key holds which value.
 
 use std::{
-    borrow::Cow,
     fmt,
     marker::PhantomData,
     net::{IpAddr, SocketAddr},
@@ -21,6 +20,7 @@ use serde::{
 };
 use url::Url;
 
+use super::shown::{self, Shown, Value, without_credentials};
 use crate::{
     delivery::{IpFamily, Uncertain, oauth::Endpoint},
     message::{
@@ -43,7 +43,7 @@ pub(super) trait Text: Sized {
 }
 
 /// A choice between words, each of which is here once.
-pub(super) trait Words: Copy + 'static {
+pub(super) trait Words: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
@@ -60,6 +60,13 @@ impl<T: Words> Text for T {
 
     fn read(text: &str) -> Result<Self, String> {
         choose(text, T::WORDS)
+    }
+}
+
+impl<T: Words> Value for T {
+    fn shown(&self) -> Shown {
+        let word = T::WORDS.iter().find(|(_, value)| value == self);
+        word.map_or(Shown::Nothing, |(word, _)| Shown::Text((*word).to_owned()))
     }
 }
 
@@ -96,6 +103,18 @@ macro_rules! section {
                     self.$key = other.$key.clone();
                 })*
             }
+
+            fn shown(&self) -> $crate::settings::shown::Keys {
+                let names = $crate::settings::value::field_names::<Self>().iter().copied();
+                names.zip([$($crate::settings::shown::Value::shown(&self.$key),)*]).collect()
+            }
+        }
+
+        impl $crate::settings::shown::Value for $name {
+            fn shown(&self) -> $crate::settings::shown::Shown {
+                let keys = $crate::settings::value::Keys::shown(self);
+                $crate::settings::shown::Shown::Sections(vec![keys])
+            }
         }
     };
 }
@@ -108,6 +127,9 @@ pub(super) trait Keys {
 
     /// Takes the value of a key from `other`.
     fn keep(&mut self, key: &str, other: &Self);
+
+    /// Every key with its value as it may be shown.
+    fn shown(&self) -> shown::Keys;
 }
 
 /// For a key whose value is written as text.
@@ -267,6 +289,12 @@ impl Text for HostName {
     }
 }
 
+impl Value for HostName {
+    fn shown(&self) -> Shown {
+        Shown::Text(self.0.clone())
+    }
+}
+
 /// `None` for an empty text, which is the way to say "not set".
 impl Text for Option<Endpoint> {
     fn expected() -> String {
@@ -316,6 +344,13 @@ impl Words for Format {
 /// Where browsers find the page: a scheme and a host.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PageUrl(pub(super) Url);
+
+/// Without a user name: the check refuses one.
+impl Value for PageUrl {
+    fn shown(&self) -> Shown {
+        Shown::Text(self.0.to_string())
+    }
+}
 
 /// `None` for an empty text, which is the way to say "not set".
 impl Text for Option<PageUrl> {
@@ -440,19 +475,6 @@ pub(super) fn shown(text: &str) -> String {
     let short: String = safe.chars().take(CHARACTERS_MAX).collect();
     let dots = if short.len() < safe.len() { "..." } else { "" };
     format!("\"{}\"{dots}", text::printable(&short))
-}
-
-/// `smtps://me:secret@host` and `me:secret@host` with stars in the place of what stands before the host. An address
-/// of mail has no colon before its `@`.
-pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
-    let Some(at) = text.rfind('@') else { return Cow::Borrowed(text) };
-    let start = text.find("://").map_or(0, |scheme| scheme + 3);
-    match text.get(start..at) {
-        Some(user) if start > 0 || user.contains(':') => {
-            Cow::Owned(format!("{}***{}", &text[..start], &text[at..]))
-        }
-        _ => Cow::Borrowed(text),
-    }
 }
 
 /// For a key with a whole number; whether it fits is judged with its range.

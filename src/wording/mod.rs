@@ -6,6 +6,7 @@ pub(crate) mod clients;
 pub(crate) mod explain;
 pub(crate) mod journey;
 pub(crate) mod message;
+pub(crate) mod settings;
 pub(crate) mod status;
 mod waits;
 

@@ -8,7 +8,7 @@ use crate::support::{daemon::within, playground::Playground};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A visitor who opens the link that the sandbox prints.
-fn visitor(sandbox: &Playground) -> Browser {
+pub(super) fn visitor(sandbox: &Playground) -> Browser {
     let printed = sandbox.printed();
     let link = printed.lines().find(|line| line.contains("/enter?link=")).expect("a link").trim();
     let rest = link.strip_prefix("http://").expect("a page without TLS");

@@ -3,13 +3,14 @@
 use super::{LIMIT, Stage, browser::form};
 
 /// Every document that is private.
-const PRIVATE: [&str; 7] = [
+const PRIVATE: [&str; 8] = [
     "/",
     "/queue",
     "/dead",
     "/history",
     "/clients",
     "/account",
+    "/settings",
     "/messages/00000000000000000000000000",
 ];
 

@@ -136,7 +136,7 @@ impl Way {
         match self {
             Self::Webhook { address, .. } => address.shown(),
             Self::Command(words) => {
-                format!("the command {}", words.first().map_or("", String::as_str))
+                format!("the command {}", text::program(words))
             }
         }
     }
@@ -294,7 +294,7 @@ async fn run_command_within(
     limit: Duration,
 ) -> Result<(), CommandError> {
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let named = || program.clone();
+    let named = || text::program(command).to_owned();
     // A process group of its own, so that a time-out reaches what the command has started.
     let mut child = Command::new(program)
         .args(arguments)
