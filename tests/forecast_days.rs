@@ -1,5 +1,4 @@
-//! What the forecast says against what the pool then does: a whole daemon, a look-alike of Gmail and days that pass in
-//! seconds.
+//! The forecast against what the pool then does: a whole daemon, a look-alike of Gmail and days that pass in seconds.
 //!
 //! Rule: only answers of the API and arrivals are compared. Must not know how either is worked out.
 
@@ -81,6 +80,19 @@ async fn accept(store: &Queue, now: Timestamp, lane: Lane, recipients: usize) ->
     let text = format!("Message-ID: <{id}@days.test>\r\nDate: x\r\nSubject: x\r\n\r\nhello\r\n");
     draft.write(text.as_bytes()).await.unwrap();
     store.enqueue(draft).await.unwrap().id()
+}
+
+/// Mail of every lane, and the recipients of each message.
+async fn fill(store: &Queue, now: Timestamp) -> HashMap<String, usize> {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut recipients = HashMap::new();
+    for _ in 0..80 {
+        let lane = [Lane::Notice, Lane::Urgent, Lane::Normal, Lane::Bulk][random.usize(0..4)];
+        let number = random.usize(1..=2);
+        let id = accept(store, now, lane, number).await;
+        recipients.insert(id.to_string(), number);
+    }
+    recipients
 }
 
 /// When each message began to arrive, and when its last recipients had it.
@@ -168,14 +180,7 @@ async fn mail_of_every_lane_leaves_in_the_minute_that_the_forecast_says() {
     // Nothing leaves while it is asked when it will.
     let until = clock.wall().after(HOUR);
     ask(&home.socket(), "POST", &format!("/v1/pause?until={}&reason=days", until.0));
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut recipients = HashMap::new();
-    for _ in 0..80 {
-        let lane = [Lane::Notice, Lane::Urgent, Lane::Normal, Lane::Bulk][random.usize(0..4)];
-        let number = random.usize(1..=2);
-        let id = accept(&store, clock.wall(), lane, number).await;
-        recipients.insert(id.to_string(), number);
-    }
+    let recipients = fill(&store, clock.wall()).await;
     clock.advance(MINUTE);
     let page = ask(&home.socket(), "GET", "/v1/queue?limit=1000");
     let foretold: HashMap<String, (Timestamp, Timestamp)> = page["messages"]
