@@ -9,6 +9,7 @@ pub mod client_stats;
 mod connection;
 pub(crate) mod drop_directory;
 mod expand;
+pub(crate) mod guesses;
 pub(crate) mod limits;
 pub mod options;
 mod proxy;
