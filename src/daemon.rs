@@ -28,7 +28,7 @@ use crate::{
     listener::{self, BindError, Listener, OpenError},
     live::Live,
     notices::Notifier,
-    page::Page,
+    page::{Page, PageError},
     queue::{Queue, recovery::QueueOpenError},
     sendmail::configured::own_mail_socket,
     settings::{ReloadError, Reloaded, Settings},
@@ -80,6 +80,16 @@ pub enum DaemonError {
         "the queue has failed: {0}; the daemon stops so that it can be restarted; everything accepted is on disk"
     )]
     Queue(String),
+}
+
+impl From<PageError> for DaemonError {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Port(error) => error.into(),
+            // Its certificate is the listener's.
+            PageError::Tls(error) => OpenError::from(error).into(),
+        }
+    }
 }
 
 /// Makes the process private: no core dump, which could hold a password, and no file for others.

@@ -12,10 +12,14 @@ mod deeds;
 mod hostile;
 #[path = "page/journeys.rs"]
 mod journeys;
+#[path = "page/logins.rs"]
+mod logins;
 #[path = "page/resends.rs"]
 mod resends;
 #[path = "page/settings.rs"]
 mod settings;
+#[path = "page/tls.rs"]
+mod tls;
 #[path = "page/visitors.rs"]
 mod visitors;
 
@@ -44,8 +48,12 @@ impl Stage {
 
     /// One whose mail goes there.
     fn relaying_to(upstream: &Upstream) -> Self {
+        Self::with(Home::new(upstream))
+    }
+
+    fn with(home: Home) -> Self {
         let page = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let home = Home::new(upstream).environment("PILLARBOX__ADMIN__PAGE", &page.to_string());
+        let home = home.environment("PILLARBOX__ADMIN__PAGE", &page.to_string());
         let daemon = home.start();
         Self { home, daemon, page }
     }

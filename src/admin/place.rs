@@ -2,9 +2,11 @@
 //!
 //! Rule: pure; a name that was not told is no name of it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use url::Url;
+
+use crate::listener::options::TlsFiles;
 
 /// Where the page is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +17,10 @@ pub(crate) struct Options {
     pub(crate) url: Option<Url>,
     /// Whether another port will do where this one is taken: for the sandbox, of which several may run.
     pub(crate) may_move: bool,
+    /// The certificate, where it speaks TLS itself.
+    pub(crate) tls: Option<TlsFiles>,
+    /// Who may come in by name and password; by links alone without it.
+    pub(crate) users_file: Option<PathBuf>,
 }
 
 /// Where the page is.
@@ -26,11 +32,13 @@ pub(crate) struct Place {
     names: Vec<String>,
     /// Whether browsers come over TLS.
     pub(crate) is_encrypted: bool,
+    /// Whether there is no way to it without.
+    has_tls: bool,
 }
 
 impl Place {
-    /// The place of a page that listens on `address`.
-    pub(crate) fn new(address: SocketAddr, url: Option<&Url>) -> Self {
+    /// The place of a page that listens on `address`, with TLS of its own or without.
+    pub(crate) fn new(address: SocketAddr, url: Option<&Url>, has_tls: bool) -> Self {
         let mut names = vec![address.to_string()];
         if address.ip().is_loopback() {
             names.push(format!("localhost:{}", address.port()));
@@ -39,9 +47,13 @@ impl Place {
         let named = told.as_deref().and_then(|origin| origin.split_once("://"));
         names.extend(named.map(|(_, name)| name.to_owned()));
         Self {
-            origin: told.unwrap_or_else(|| format!("http://{address}")),
+            origin: told.unwrap_or_else(|| {
+                let scheme = if has_tls { "https" } else { "http" };
+                format!("{scheme}://{address}")
+            }),
             names,
-            is_encrypted: url.is_some_and(|url| url.scheme() == "https"),
+            is_encrypted: has_tls || url.is_some_and(|url| url.scheme() == "https"),
+            has_tls,
         }
     }
 
@@ -53,7 +65,9 @@ impl Place {
 
     /// Whether a request that comes from this origin comes from the page itself.
     pub(crate) fn is_own_origin(&self, origin: &str) -> bool {
-        let name = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        // Behind a proxy the same page may be asked for with TLS by its name and without by its address.
+        let clear = origin.strip_prefix("http://").filter(|_| !self.has_tls);
+        let name = clear.or_else(|| origin.strip_prefix("https://"));
         name.is_some_and(|name| self.is_called(name))
     }
 }
@@ -65,7 +79,7 @@ mod tests {
     #[test]
     fn the_page_answers_to_its_own_names_and_to_no_other() {
         let address = "127.0.0.1:8025".parse().unwrap();
-        let place = Place::new(address, None);
+        let place = Place::new(address, None, false);
         assert_eq!(place.origin, "http://127.0.0.1:8025");
         for own in ["127.0.0.1:8025", "localhost:8025", "LocalHost:8025"] {
             assert!(place.is_called(own), "{own}");
@@ -83,10 +97,18 @@ mod tests {
     #[test]
     fn a_url_before_it_is_where_browsers_find_it() {
         let url: Url = "https://relay.example.org/".parse().unwrap();
-        let place = Place::new("0.0.0.0:8025".parse().unwrap(), Some(&url));
+        let place = Place::new("0.0.0.0:8025".parse().unwrap(), Some(&url), false);
         assert_eq!(place.origin, "https://relay.example.org");
         assert!(place.is_encrypted && place.is_called("relay.example.org"));
         assert!(place.is_own_origin("https://relay.example.org"));
         assert!(!place.is_called("relay.example.org:8025") && !place.is_called("localhost:8025"));
+    }
+
+    #[test]
+    fn with_tls_of_its_own_it_is_found_by_https() {
+        let place = Place::new("127.0.0.1:8025".parse().unwrap(), None, true);
+        assert_eq!(place.origin, "https://127.0.0.1:8025");
+        assert!(place.is_encrypted && place.is_own_origin("https://localhost:8025"));
+        assert!(!place.is_own_origin("http://localhost:8025"), "a form that came in the clear");
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{Moment, Timestamp},
+    listener::users::Known,
     secret::Secret,
     sync::lock,
 };
@@ -55,10 +56,12 @@ impl Role {
 pub(crate) struct Visit {
     /// Its number, which is no secret.
     pub(crate) number: u64,
-    /// Who has asked for the link.
+    /// Who has asked for the link, or has logged in.
     pub(crate) person: String,
     /// What he may do.
     pub(crate) role: Role,
+    /// As whom he has logged in, when it was not by a link.
+    pub(crate) known: Option<Known>,
     /// What each form of the session says, so that no other site's can.
     pub(crate) form_token: Secret,
 }
@@ -75,7 +78,7 @@ impl Visit {
 pub(crate) struct Listed {
     /// Its number.
     pub(crate) number: u64,
-    /// Who has asked for the link.
+    /// Who has asked for the link, or has logged in.
     pub(crate) person: String,
     /// What he may do.
     pub(crate) role: Role,
@@ -122,7 +125,8 @@ impl Sessions {
         let mut state = lock(&self.0);
         state.forget(now);
         state.last_number += 1;
-        let visit = Visit { number: state.last_number, person, role, form_token };
+        let number = state.last_number;
+        let visit = Visit { number, person, role, known: None, form_token };
         let link = Held::new(&token, now, LINK_LIFETIME, visit);
         push(&mut state.links, link, LINKS_MAX);
         Ok(token)
@@ -146,9 +150,25 @@ impl Sessions {
         state.forget(now);
         let Some(place) = find(&state.links, token) else { return Ok(None) };
         let Some(Held { visit, .. }) = state.links.remove(place) else { return Ok(None) };
-        let session = Held::new(&new, now, SESSION_LIFETIME, visit.clone());
-        push(&mut state.sessions, session, SESSIONS_MAX);
+        state.begin(&new, visit.clone(), now);
         Ok(Some((new, visit)))
+    }
+
+    /// A session for a user whose password was right.
+    pub(crate) fn log_in(
+        &self,
+        known: Known,
+        now: Moment,
+    ) -> Result<(Secret, Visit), NoRandomness> {
+        let (new, form_token) = (new_token()?, new_token()?);
+        let mut state = lock(&self.0);
+        state.forget(now);
+        state.last_number += 1;
+        let role = if known.only_looks { Role::Look } else { Role::Act };
+        let (number, person) = (state.last_number, known.login.clone());
+        let visit = Visit { number, person, role, known: Some(known), form_token };
+        state.begin(&new, visit.clone(), now);
+        Ok((new, visit))
     }
 
     /// The session of this token.
@@ -182,6 +202,11 @@ impl Sessions {
 }
 
 impl State {
+    fn begin(&mut self, token: &Secret, visit: Visit, now: Moment) {
+        let session = Held::new(token, now, SESSION_LIFETIME, visit);
+        push(&mut self.sessions, session, SESSIONS_MAX);
+    }
+
     fn forget(&mut self, now: Moment) {
         for held in [&mut self.links, &mut self.sessions] {
             held.retain(|one| one.ends_ms > now.since_boot_ms);

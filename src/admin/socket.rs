@@ -263,6 +263,19 @@ impl<S> LimitedConnection<S> {
         Self { stream, deadline, head_deadline, place, stage: Stage::Asking, line_feeds: 0 }
     }
 
+    /// The same conversation by other means, within the same time: in TLS.
+    pub(crate) fn through<T>(self, wrap: impl FnOnce(S) -> T) -> LimitedConnection<T> {
+        let Self { stream, deadline, head_deadline, place, stage, line_feeds } = self;
+        LimitedConnection {
+            stream: wrap(stream),
+            deadline,
+            head_deadline,
+            place,
+            stage,
+            line_feeds,
+        }
+    }
+
     fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         // The other end of `lost` says nothing: it ends when the place is somebody else's.
         let is_lost = Pin::new(&mut self.place.lost).poll(context).is_ready();

@@ -178,7 +178,11 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         reloader: reload::channel().0,
         alert: Live::new(alert_options()),
         post: Arc::new(Post::in_directory(directory.path())),
-        page: Some(Arc::new(Place::new("127.0.0.1:8025".parse().expect("an address"), None))),
+        page: Some(Arc::new(Place::new(
+            "127.0.0.1:8025".parse().expect("an address"),
+            None,
+            false,
+        ))),
         sessions: Arc::default(),
     };
     let socket = Socket::bind(&path, its_clock).expect("a free path");

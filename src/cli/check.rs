@@ -250,6 +250,8 @@ fn document(
             "socket": settings.admin.socket,
             "http": settings.admin.http,
             "page": settings.admin.page.as_ref().map(|page| page.address),
+            "page_tls": settings.admin.page.as_ref().is_some_and(|page| page.tls.is_some()),
+            "page_users_file": settings.admin.page.as_ref().and_then(|page| page.users_file.as_ref()),
             "page_url": settings.admin.page.as_ref().and_then(|page| page.url.as_ref()).map(ToString::to_string),
         },
     });

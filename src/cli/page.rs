@@ -95,7 +95,7 @@ fn print(out: &mut dyn Screen, answer: &PageSessions) -> std::io::Result<()> {
         ("SINCE", Side::Left),
         ("UNTIL", Side::Left),
         ("MAY", Side::Left),
-        ("LINK FOR", Side::Left),
+        ("WHO", Side::Left),
     ]);
     let row = |session: &Listed| {
         [

@@ -206,7 +206,13 @@ impl Arguments {
         settings.admin.http = None;
         let page = self.page.map_or(Some(PAGE), |PageAddress(address)| address);
         let may_move = self.page.is_none();
-        settings.admin.page = page.map(|address| place::Options { address, url: None, may_move });
+        settings.admin.page = page.map(|address| place::Options {
+            address,
+            url: None,
+            may_move,
+            tls: None,
+            users_file: None,
+        });
         settings.listener.local.socket = Some(directory.join("submit.sock"));
         settings.listener.local.drop_directory = Some(directory.join("drop"));
         let delivery = &mut settings.delivery;

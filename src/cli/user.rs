@@ -1,4 +1,4 @@
-//! `pillarbox user`: who may log in to the listener.
+//! `pillarbox user`: who may log in, to the listener or to the page.
 //!
 //! Rule: a password comes from a terminal or from standard input, never from the command line, which every
 //! user of the host can read; the running daemon needs no word, it sees the changed file. Must not know how
@@ -22,14 +22,17 @@ use super::{
 use crate::{
     careful_file,
     exit::{Exit, Failure},
-    listener::users::{self, USERS_MAX, UsersError, UsersFile, check_login},
+    listener::users::{self, LOOK, USERS_MAX, UsersError, UsersFile, UsersOf, check_login},
     settings,
 };
 
 /// Which file.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Arguments {
-    /// The users file; default: listener.users_file of the configuration.
+    /// People who see and command the relay on its page, instead of devices that send mail.
+    #[arg(long, global = true)]
+    admin: bool,
+    /// The users file; default: listener.users_file of the configuration, or with --admin admin.page_users_file.
     #[arg(long, global = true, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -41,6 +44,9 @@ pub(super) enum Command {
     Add {
         /// The name that the device logs in with.
         login: String,
+        /// With --admin: may see everything on the page, and do nothing.
+        #[arg(long)]
+        look: bool,
         /// Read the password from the first line of standard input, without asking.
         #[arg(long)]
         stdin: bool,
@@ -65,38 +71,63 @@ pub(super) fn run(
     arguments: Arguments,
     command: Command,
 ) -> Result<(), Failure> {
-    let file = match arguments.file {
+    let of = if arguments.admin { UsersOf::Page } else { UsersOf::Listener };
+    let path = match arguments.file {
         Some(file) => file,
-        None => configured(config)?,
+        None => configured(config, of)?,
     };
+    let file = UserFile { path, of };
     match command {
-        Command::Add { login, stdin } => add(out, &file, &login, stdin),
+        Command::Add { look: true, .. } if !arguments.admin => Err(Failure::new(
+            Exit::Usage,
+            "--look is for a user of the page; add --admin, or leave it out",
+        )),
+        Command::Add { login, look, stdin } => add(out, &file, &login, look, stdin),
         Command::Remove { login } => remove(out, &file, &login),
         Command::List { json } => list(out, &file, if json { Form::Json } else { Form::Text }),
     }
 }
 
-fn configured(config: Option<&Path>) -> Result<PathBuf, Failure> {
+/// The file that is meant.
+struct UserFile {
+    path: PathBuf,
+    of: UsersOf,
+}
+
+fn configured(config: Option<&Path>, of: UsersOf) -> Result<PathBuf, Failure> {
     let settings = settings::load(config)?;
-    settings.listener.users_file.ok_or_else(|| {
-        Failure::new(
-            Exit::Configuration,
-            format!(
-                "no users file is configured ({}). Set users_file under [listener], or name the file with --file",
-                settings.source
-            ),
-        )
+    let (file, key) = match of {
+        UsersOf::Listener => (settings.listener.users_file, "users_file under [listener]"),
+        UsersOf::Page => (
+            settings.admin.page.and_then(|page| page.users_file),
+            "page and page_users_file under [admin]",
+        ),
+    };
+    file.ok_or_else(|| {
+        let words = format!(
+            "no users file is configured ({}). Set {key}, or name the file with --file",
+            settings.source
+        );
+        Failure::new(Exit::Configuration, words)
     })
 }
 
-fn add(out: &mut dyn Screen, path: &Path, login: &str, from_stdin: bool) -> Result<(), Failure> {
+fn add(
+    out: &mut dyn Screen,
+    file: &UserFile,
+    login: &str,
+    only_looks: bool,
+    from_stdin: bool,
+) -> Result<(), Failure> {
+    let path = &file.path;
     check_login(login)
         .map_err(|reason| Failure::new(Exit::Usage, format!("{login:?}: {reason}")))?;
     // A file that cannot be edited is found out before anybody types a password; the lock comes after it.
-    drop(Edit::begin(path)?);
+    drop(Edit::begin(file)?);
     let entered = password::ask(login, from_stdin)?;
-    let hash = users::hash(&entered.secret)?;
-    let edit = Edit::begin(path)?;
+    let right = if only_looks { LOOK } else { "" };
+    let hash = users::hash(&entered.secret)? + right;
+    let edit = Edit::begin(file)?;
     let is_new = !edit.users().hashes.contains_key(login);
     if is_new && edit.users().logins.len() >= USERS_MAX {
         let words = format!("{} has {USERS_MAX} users already, which is the most", path.display());
@@ -124,11 +155,15 @@ fn add(out: &mut dyn Screen, path: &Path, login: &str, from_stdin: bool) -> Resu
     Ok(())
 }
 
-fn remove(out: &mut dyn Screen, path: &Path, login: &str) -> Result<(), Failure> {
-    let edit = Edit::begin(path)?;
+fn remove(out: &mut dyn Screen, file: &UserFile, login: &str) -> Result<(), Failure> {
+    let path = &file.path;
+    let edit = Edit::begin(file)?;
     let Some(text) = edit.users().without(login) else {
-        let words =
-            format!("there is no user {login:?} in {}; see: pillarbox user list", path.display());
+        let admin = if file.of == UsersOf::Page { " --admin" } else { "" };
+        let words = format!(
+            "there is no user {login:?} in {}; see: pillarbox user list{admin}",
+            path.display()
+        );
         return Err(Failure::new(Exit::Data, words));
     };
     edit.finish(&text)?;
@@ -136,8 +171,9 @@ fn remove(out: &mut dyn Screen, path: &Path, login: &str) -> Result<(), Failure>
     Ok(())
 }
 
-fn list(out: &mut dyn Screen, path: &Path, form: Form) -> Result<(), Failure> {
-    let users = UsersFile::read(path)?;
+fn list(out: &mut dyn Screen, file: &UserFile, form: Form) -> Result<(), Failure> {
+    let path = &file.path;
+    let users = UsersFile::read(path, file.of)?;
     match form {
         Form::Json => {
             let skipped: Vec<_> = users
@@ -145,11 +181,17 @@ fn list(out: &mut dyn Screen, path: &Path, form: Form) -> Result<(), Failure> {
                 .iter()
                 .map(|bad| json!({ "line": bad.line, "login": bad.login, "reason": bad.reason }))
                 .collect();
-            screen::json(out, &json!({ "file": path, "users": users.logins, "skipped": skipped }))?;
+            let mut document = json!({ "file": path, "users": users.logins, "skipped": skipped });
+            if file.of == UsersOf::Page {
+                let looks = |login: &&String| users.lookers.contains(*login);
+                document["only_look"] = users.logins.iter().filter(looks).cloned().collect();
+            }
+            screen::json(out, &document)?;
         }
         Form::Text => {
             for login in &users.logins {
-                writeln!(out, "{}", clean(login))?;
+                let right = if users.lookers.contains(login) { " may look" } else { "" };
+                writeln!(out, "{}{right}", clean(login))?;
             }
             for bad in &users.skipped {
                 writeln!(out, "Warning: line {} is skipped: {}.", bad.line, bad.reason)?;
@@ -223,7 +265,8 @@ struct Edit {
 
 impl Edit {
     /// Waits for other editors and reads the file; one that does not exist is empty.
-    pub(super) fn begin(path: &Path) -> Result<Self, EditError> {
+    pub(super) fn begin(file: &UserFile) -> Result<Self, EditError> {
+        let path = &file.path;
         // A symbolic link stays, and what it names is replaced; but not for root, when it is somebody else's.
         careful_file::expect_no_link_of_others(path)
             .map_err(|error| EditError::File { path: path.to_owned(), error })?;
@@ -237,8 +280,11 @@ impl Edit {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
-        let users =
-            present.as_ref().map(|_| UsersFile::read(&path)).transpose()?.unwrap_or_default();
+        let users = present
+            .as_ref()
+            .map(|_| UsersFile::read(&path, file.of))
+            .transpose()?
+            .unwrap_or_default();
         Ok(Self { path, directory, users, present })
     }
 

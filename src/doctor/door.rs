@@ -12,7 +12,7 @@ use crate::{
         Options,
         options::TlsFiles,
         tls,
-        users::{UsersError, UsersFile},
+        users::{UsersError, UsersFile, UsersOf},
     },
     quantities::when,
 };
@@ -66,7 +66,7 @@ impl Door {
 
     fn look_at_users(&mut self, path: &Path) {
         let shown = path.display();
-        match UsersFile::read(path) {
+        match UsersFile::read(path, UsersOf::Listener) {
             Ok(users) => {
                 if users.logins.is_empty() {
                     let words = format!(

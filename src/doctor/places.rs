@@ -82,7 +82,9 @@ pub(crate) fn secrets(settings: &Settings) -> Found {
         [(&files.certificate, "listener.tls_certificate"), (&files.key, "listener.tls_key")]
     });
     let users = listener.users_file.iter().map(|path| (path, "listener.users_file"));
-    for (path, key) in tls.chain(users) {
+    let page = settings.admin.page.iter().filter_map(|page| page.users_file.as_ref());
+    let visitors = page.map(|path| (path, "admin.page_users_file"));
+    for (path, key) in tls.chain(users).chain(visitors) {
         looking.readable(path, key);
     }
     looking.found

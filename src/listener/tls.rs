@@ -71,7 +71,7 @@ pub enum TlsError {
 
 /// A certificate and its key, renewed when their files change.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     files: TlsFiles,
     current: Mutex<Current>,
 }
@@ -91,14 +91,14 @@ pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
 
 impl Tls {
     /// Reads the files.
-    pub(super) fn open(files: TlsFiles) -> Result<Self, TlsError> {
+    pub(crate) fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let stamps = stamps(&files);
         let current = Current { config: load(&files)?, stamps, looked_at_ms: 0 };
         Ok(Self { files, current: Mutex::new(current) })
     }
 
     /// Does the handshake with a client, within its time.
-    pub(super) async fn accept(
+    pub(crate) async fn accept(
         &self,
         socket: TcpStream,
         clock: &dyn Clock,
@@ -273,11 +273,11 @@ impl fmt::Display for Hello {
 
 /// A handshake that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// What happened.
-    pub(super) reason: String,
+    pub(crate) reason: String,
     /// What can be done about it; empty when that is not known.
-    pub(super) remedy: &'static str,
+    pub(crate) remedy: &'static str,
     /// Whether the client closed without having sent one octet: somebody looks whether the port is open.
     pub(super) unspoken: bool,
 }

@@ -4,7 +4,7 @@
 //! that others may read costs all of them. A password is exposed here only to be hashed, and reaches no log and no error.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     io::{self, Read},
     os::unix::fs::PermissionsExt,
@@ -39,6 +39,38 @@ const SALT_LENGTH: usize = 16;
 /// write, and an output that no password has.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$cGlsbGFyYm94bm9ib2R5$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// What the users of a file may do with a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UsersOf {
+    /// Send mail: devices and programs. A line is `login:hash`.
+    Listener,
+    /// See and command the relay on its page. A line is `login:hash`, or `login:hash:look`.
+    Page,
+}
+
+/// What ends the line of a user of the page who may see everything and do nothing.
+pub(crate) const LOOK: &str = ":look";
+
+/// A user whose password was right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Who it is.
+    pub(crate) login: String,
+    /// Whether he may only look.
+    pub(crate) only_looks: bool,
+    hash: Hash,
+}
+
+/// A hash that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+struct Hash(PasswordHash);
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Hash")
+    }
+}
+
 /// The users of one file.
 #[derive(Debug)]
 pub struct Users {
@@ -49,6 +81,7 @@ pub struct Users {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    of: UsersOf,
     loaded: Mutex<Loaded>,
 }
 
@@ -60,20 +93,54 @@ struct Loaded {
 }
 
 impl Users {
-    /// Reads the file.
+    /// Reads the file of the listener's users.
     pub fn open(path: &Path) -> Result<Self, UsersError> {
-        let (file, stamp) = UsersFile::read_with_stamp(path)?;
+        Self::read(path, UsersOf::Listener)
+    }
+
+    fn read(path: &Path, of: UsersOf) -> Result<Self, UsersError> {
+        let (file, stamp) = UsersFile::read_with_stamp(path, of)?;
         log_reading(path, &file);
-        let loaded = Loaded { stamp: Some(stamp), file: Arc::new(file) };
-        Ok(Self {
-            shared: Arc::new(Shared { path: path.to_owned(), loaded: Mutex::new(loaded) }),
-            slots: Arc::new(Semaphore::new(VERIFICATIONS_MAX)),
+        Ok(Self::with(path, of, Loaded { stamp: Some(stamp), file: Arc::new(file) }))
+    }
+
+    /// The users of the page, whose file may not be readable yet: until it is, which is logged, nobody can log in.
+    pub(crate) fn of_page(path: &Path) -> Self {
+        let of = UsersOf::Page;
+        Self::read(path, of).unwrap_or_else(|error| {
+            tracing::error!(%error, "users not readable; nobody can log in");
+            Self::with(path, of, Loaded { stamp: None, file: Arc::default() })
         })
+    }
+
+    fn with(path: &Path, of: UsersOf, loaded: Loaded) -> Self {
+        Self {
+            shared: Arc::new(Shared { path: path.to_owned(), of, loaded: Mutex::new(loaded) }),
+            slots: Arc::new(Semaphore::new(VERIFICATIONS_MAX)),
+        }
     }
 
     /// Whether there is such a user with this password. Waits for a free slot; a caller that goes away does
     /// not free its slot before the work is done.
     pub async fn verify(&self, login: &str, password: &Secret) -> Result<bool, UsersError> {
+        self.identify(login, password).await.map(|known| known.is_some())
+    }
+
+    /// Whether this user is in the file as he was when he came: with the same password, and the same rights.
+    pub(crate) async fn still_has(&self, known: &Known) -> bool {
+        let (shared, known) = (Arc::clone(&self.shared), known.clone());
+        let look = spawn_blocking(move || {
+            shared.current().is_ok_and(|file| file.known(&known.login).as_ref() == Some(&known))
+        });
+        look.await.unwrap_or(false)
+    }
+
+    /// The user with this login and password; as [`Users::verify`].
+    pub(crate) async fn identify(
+        &self,
+        login: &str,
+        password: &Secret,
+    ) -> Result<Option<Known>, UsersError> {
         let slot =
             Arc::clone(&self.slots).acquire_owned().await.map_err(|_| UsersError::Interrupted)?;
         let (shared, login, password) =
@@ -87,7 +154,7 @@ impl Users {
 }
 
 impl Shared {
-    fn verify(&self, login: &str, password: &Secret) -> Result<bool, UsersError> {
+    fn verify(&self, login: &str, password: &Secret) -> Result<Option<Known>, UsersError> {
         let file = self.current()?;
         let found = file.hashes.get(login);
         // An unknown login is compared with somebody else's hash, so that it takes the same time.
@@ -96,8 +163,8 @@ impl Shared {
         let outcome = Argon2::default()
             .verify_password(password.expose().as_bytes(), hash.unwrap_or(&nobody));
         match outcome {
-            Ok(()) => Ok(found.is_some()),
-            Err(HashError::PasswordInvalid) => Ok(false),
+            Ok(()) => Ok(file.known(login)),
+            Err(HashError::PasswordInvalid) => Ok(None),
             Err(_) => Err(UsersError::Interrupted),
         }
     }
@@ -110,7 +177,7 @@ impl Shared {
         if present.is_some() && present == loaded.stamp {
             return Ok(Arc::clone(&loaded.file));
         }
-        match UsersFile::read_with_stamp(&self.path) {
+        match UsersFile::read_with_stamp(&self.path, self.of) {
             Ok((file, stamp)) => {
                 log_reading(&self.path, &file);
                 *loaded = Loaded { stamp: Some(stamp), file: Arc::new(file) };
@@ -215,6 +282,8 @@ pub(crate) struct UsersFile {
     pub(crate) hashes: HashMap<String, PasswordHash>,
     /// The logins in the order of the file.
     pub(crate) logins: Vec<String>,
+    /// Those that may only look.
+    pub(crate) lookers: HashSet<String>,
     /// What was skipped.
     pub(crate) skipped: Vec<BadLine>,
     /// The text, for editing.
@@ -230,12 +299,12 @@ impl fmt::Debug for UsersFile {
 
 impl UsersFile {
     /// Reads and checks the file.
-    pub(crate) fn read(path: &Path) -> Result<Self, UsersError> {
-        Self::read_with_stamp(path).map(|(file, _)| file)
+    pub(crate) fn read(path: &Path, of: UsersOf) -> Result<Self, UsersError> {
+        Self::read_with_stamp(path, of).map(|(file, _)| file)
     }
 
     /// The same, and what tells this state of the file from the next one.
-    pub(super) fn read_with_stamp(path: &Path) -> Result<(Self, FileStamp), UsersError> {
+    fn read_with_stamp(path: &Path, of: UsersOf) -> Result<(Self, FileStamp), UsersError> {
         let unreadable = |error| UsersError::Unreadable { path: path.to_owned(), error };
         let mut file = careful_file::open(path, Links::Followed).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
@@ -254,7 +323,7 @@ impl UsersFile {
         }
         let text = String::from_utf8(as_utf8(&bytes).into_owned());
         let text = text.map_err(|_| refused("it is not UTF-8".into()))?;
-        let users = Self::parse(without_hidden(&text).into_owned());
+        let users = Self::parse(without_hidden(&text).into_owned(), of);
         if users.logins.len() > USERS_MAX {
             return Err(refused(format!("it has more than {USERS_MAX} users")));
         }
@@ -263,7 +332,7 @@ impl UsersFile {
 
     /// Reads the text of a users file.
     #[must_use]
-    pub(crate) fn parse(text: String) -> Self {
+    pub(crate) fn parse(text: String, of: UsersOf) -> Self {
         let mut users = Self::default();
         for (index, line) in text.lines().enumerate() {
             let Some((login, hash)) = fields(line) else {
@@ -273,6 +342,8 @@ impl UsersFile {
                 }
                 continue;
             };
+            let looker = hash.strip_suffix(LOOK).filter(|_| of == UsersOf::Page);
+            let (hash, only_looks) = (looker.unwrap_or(hash), looker.is_some());
             let entry = check_login(login).and_then(|()| check_hash(hash)).and_then(|hash| {
                 let is_new = !users.hashes.contains_key(login);
                 is_new
@@ -283,6 +354,9 @@ impl UsersFile {
                 Ok(hash) => {
                     users.hashes.insert(login.to_owned(), hash);
                     users.logins.push(login.to_owned());
+                    if only_looks {
+                        users.lookers.insert(login.to_owned());
+                    }
                 }
                 Err(reason) => {
                     users.skipped.push(BadLine {
@@ -295,6 +369,12 @@ impl UsersFile {
         }
         users.text = text;
         users
+    }
+
+    /// The user with this login.
+    fn known(&self, login: &str) -> Option<Known> {
+        let hash = Hash(self.hashes.get(login)?.clone());
+        Some(Known { login: login.to_owned(), only_looks: self.lookers.contains(login), hash })
     }
 
     /// The text of the file with this user, who has a new hash if there was one.
@@ -490,7 +570,11 @@ mod tests {
     fn neither_passwords_nor_hashes_are_printed() {
         let stage = Stage::new(&(line("printer", "secret") + "broken:secret\n"));
         let users = Users::open(&stage.path).unwrap();
-        let shown = format!("{:?} {:?}", users, UsersFile::read(&stage.path).unwrap().skipped);
+        let shown = format!(
+            "{:?} {:?}",
+            users,
+            UsersFile::read(&stage.path, UsersOf::Listener).unwrap().skipped
+        );
         assert!(shown.contains("printer") && shown.contains("broken"), "{shown}");
         assert!(!shown.contains("secret") && !shown.contains("argon2id$"), "{shown}");
     }
@@ -506,7 +590,7 @@ mod tests {
              two words:{HASH}\n:{HASH}\nold:$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$Ai6mmDI8mo+1ax9DX1rJWOIGiXVfYyT3aqFLnGK4Jqo\n\
              big:$argon2id$v=19$m=9999999,t=1,p=1$c29tZXNhbHQ$Ai6mmDI8mo+1ax9DX1rJWOIGiXVfYyT3aqFLnGK4Jqo\n"
         );
-        let users = UsersFile::parse(text);
+        let users = UsersFile::parse(text, UsersOf::Listener);
         assert_eq!(users.logins, ["printer", "camera"]);
         let lines: Vec<usize> = users.skipped.iter().map(|bad| bad.line).collect();
         assert_eq!(lines, [5, 6, 7, 8, 9, 10, 11]);
@@ -517,7 +601,10 @@ mod tests {
 
     #[test]
     fn editing_keeps_remarks_and_order_and_takes_every_line_of_a_user_away() {
-        let users = UsersFile::parse(format!("# a\none:{HASH}\ntwo:{HASH}\nbroken\none:x\n"));
+        let users = UsersFile::parse(
+            format!("# a\none:{HASH}\ntwo:{HASH}\nbroken\none:x\n"),
+            UsersOf::Listener,
+        );
         assert_eq!(users.with("one", "NEW"), format!("# a\none:NEW\ntwo:{HASH}\nbroken\none:x\n"));
         assert_eq!(
             users.with("three", "NEW"),
@@ -535,5 +622,36 @@ mod tests {
         for login in ["", "#x", "a b", "a:b", "a\0b", "a\nb", &"x".repeat(255)] {
             assert!(check_login(login).is_err(), "{login:?}");
         }
+    }
+
+    #[test]
+    fn only_a_user_of_the_page_may_be_there_to_look() {
+        let text = format!("alice:{HASH}\nbob:{HASH}:look\ncarol:{HASH}:act\n");
+        let of_the_page = UsersFile::parse(text.clone(), UsersOf::Page);
+        assert_eq!(of_the_page.logins, ["alice", "bob"]);
+        let only_looks = |login| of_the_page.known(login).map(|known| known.only_looks);
+        assert_eq!([only_looks("alice"), only_looks("bob")], [Some(false), Some(true)]);
+        assert_eq!(only_looks("carol"), None, "what is not known gives no rights");
+        assert_eq!(UsersFile::parse(text, UsersOf::Listener).logins, ["alice"]);
+    }
+
+    #[tokio::test]
+    async fn a_user_is_known_until_his_password_or_his_rights_change() {
+        let path = |stage: &Stage| Users::of_page(&stage.path);
+        let stage = Stage::new("");
+        fs::remove_file(&stage.path).unwrap();
+        let users = path(&stage);
+        assert!(users.identify("alice", &secret("x")).await.is_err(), "there is no file yet");
+        let entry = line("alice", "x");
+        stage.write(&entry, 0o600);
+        let known = users.identify("alice", &secret("x")).await.unwrap().unwrap();
+        assert!(!known.only_looks && !format!("{known:?}").contains("argon2id"));
+        assert!(users.still_has(&known).await);
+        for changed in [entry.replace('\n', ":look\n"), line("alice", "x"), String::new()] {
+            stage.write(&changed, 0o600);
+            assert!(!users.still_has(&known).await, "{changed}");
+        }
+        stage.write(&(entry + "# the same again\n"), 0o600);
+        assert!(users.still_has(&known).await);
     }
 }

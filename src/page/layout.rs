@@ -58,16 +58,6 @@ pub(super) fn plain(status: StatusCode, title: &str, words: &str) -> (StatusCode
     bare(status, title, &html! { p { (said(words)) } })
 }
 
-/// For whoever has no session, or none any more.
-pub(super) fn no_session() -> (StatusCode, Html<String>) {
-    let body = html! {
-        p { "What this page shows is private. On the relay's host, make a link to it:" }
-        pre { code { "pillarbox page" } }
-        p { "A session lasts twelve hours, and ends when the relay is restarted." }
-    };
-    bare(StatusCode::UNAUTHORIZED, "No session", &body)
-}
-
 /// For a path that there is not.
 pub(super) async fn nothing_here() -> Response {
     plain(StatusCode::NOT_FOUND, "Nothing is here", "See the start page.").into_response()

@@ -9,11 +9,13 @@ mod chart;
 mod chosen;
 mod clients;
 mod deeds;
+mod door;
 mod entrance;
 mod guard;
 mod layout;
 mod listing;
 mod message;
+mod port;
 mod resend;
 mod rows;
 mod settings;
@@ -30,7 +32,10 @@ use axum::{
     routing::{get, post},
 };
 
-use self::site::{FORM_BYTES_MAX, Site};
+use self::{
+    port::{PagePort, Peer},
+    site::{FORM_BYTES_MAX, Site},
+};
 use crate::{
     admin::{
         client::Client,
@@ -40,29 +45,53 @@ use crate::{
         socket::{PAGE, Port, PortError},
     },
     clock::Clock,
+    listener::{
+        guesses::Guesses,
+        tls::{Tls, TlsError},
+        users::Users,
+    },
     shutdown::{Phase, Watch},
 };
 
 /// The page, whose port is open.
 #[derive(Debug)]
 pub(crate) struct Page {
-    port: Port,
+    port: PagePort,
     place: Arc<Place>,
+    users: Option<Arc<Users>>,
+}
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(crate) enum PageError {
+    /// Its port cannot be had.
+    Port(PortError),
+    /// Its certificate cannot be used.
+    Tls(TlsError),
 }
 
 impl Page {
     /// Listens.
     ///
     /// # Errors
-    /// The address cannot be had.
-    pub(crate) fn bind(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, PortError> {
+    /// The address cannot be had, or the certificate not be used.
+    pub(crate) fn bind(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, PageError> {
+        let tls = options.tls.clone().map(Tls::open).transpose().map_err(PageError::Tls)?;
         let mut port = Port::bind(options.address, &PAGE, Arc::clone(&clock));
         if port.is_err() && options.may_move {
-            port = Port::bind(SocketAddr::new(options.address.ip(), 0), &PAGE, clock);
+            port = Port::bind(SocketAddr::new(options.address.ip(), 0), &PAGE, Arc::clone(&clock));
         }
-        let port = port?;
-        let place = Place::new(port.address().unwrap_or(options.address), options.url.as_ref());
-        Ok(Self { port, place: Arc::new(place) })
+        let port = port.map_err(PageError::Port)?;
+        let address = port.address().unwrap_or(options.address);
+        let place = Place::new(address, options.url.as_ref(), tls.is_some());
+        // Without users there are links; mail does not wait for either.
+        let users = options.users_file.as_deref();
+        let users = users.map(|path| Arc::new(Users::of_page(path)));
+        Ok(Self {
+            port: PagePort { port, tls: tls.map(Arc::new), clock },
+            place: Arc::new(place),
+            users,
+        })
     }
 
     /// Where it is.
@@ -82,9 +111,13 @@ impl Page {
             sessions: Arc::clone(&sources.sessions),
             clock: Arc::clone(&sources.clock),
             place: self.place,
+            users: self.users,
+            guesses: Arc::new(Guesses::new(Arc::clone(&sources.clock))),
         };
         let stopped = async move { stop.reached(Phase::Draining).await };
-        let server = axum::serve(self.port, router(site)).with_graceful_shutdown(stopped);
+        let server =
+            axum::serve(self.port, router(site).into_make_service_with_connect_info::<Peer>())
+                .with_graceful_shutdown(stopped);
         async move { drop(server.await) }
     }
 }

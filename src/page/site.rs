@@ -9,6 +9,7 @@ use crate::{
         sessions::{Sessions, Visit},
     },
     clock::Clock,
+    listener::{guesses::Guesses, users::Users},
 };
 
 /// Octets of a form: all the ids of a list, and a search.
@@ -21,6 +22,9 @@ pub(super) struct Site {
     pub(super) sessions: Arc<Sessions>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) place: Arc<Place>,
+    /// Who may come in by name and password.
+    pub(super) users: Option<Arc<Users>>,
+    pub(super) guesses: Arc<Guesses>,
 }
 
 impl Site {

@@ -17,6 +17,7 @@ use maud::{Markup, html};
 use url::form_urlencoded;
 
 use super::{
+    door,
     guard::only,
     layout,
     site::{FORM_BYTES_MAX, Site},
@@ -40,7 +41,7 @@ impl FromRequestParts<Site> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
-        of(&parts.headers, site).map(Self).ok_or_else(|| layout::no_session().into_response())
+        of(&parts.headers, site).await.map(Self).ok_or_else(|| door::closed(site))
     }
 }
 
@@ -55,16 +56,20 @@ impl FromRequest<Site> for Form {
     type Rejection = Response;
 
     async fn from_request(request: Request, site: &Site) -> Result<Self, Response> {
-        let visit = of(request.headers(), site);
+        let visit = of(request.headers(), site).await;
         let fields = Fields::read(request, site).await?;
-        let visit = visit.ok_or_else(|| layout::no_session().into_response())?;
+        let visit = visit.ok_or_else(|| door::closed(site))?;
         if !visit.is_its_form(fields.get(TOKEN_FIELD)) {
             let words =
                 "It was made for another session. Go back, load the page again, and try once more.";
             return Err(refused("This form is not of this session", words));
         }
         if visit.role != Role::Act {
-            let words = "Its link was made with --look. pillarbox page makes one that may act.";
+            let words = if visit.known.is_some() {
+                "Its user was added with --look. pillarbox user add --admin gives a user the right to act."
+            } else {
+                "Its link was made with --look. pillarbox page makes one that may act."
+            };
             return Err(refused("This session may only look", words));
         }
         Ok(Self { visit, fields })
@@ -116,8 +121,20 @@ fn refused(title: &str, words: &str) -> Response {
     layout::plain(StatusCode::FORBIDDEN, title, words).into_response()
 }
 
-/// The session that the cookie of a request names.
-fn of(headers: &HeaderMap, site: &Site) -> Option<Visit> {
+/// The session that the cookie of a request names. That of a user who has been removed, or has another password or
+/// other rights by now, is over.
+async fn of(headers: &HeaderMap, site: &Site) -> Option<Visit> {
+    let visit = named(headers, site)?;
+    let (Some(users), Some(known)) = (&site.users, &visit.known) else { return Some(visit) };
+    if users.still_has(known).await {
+        return Some(visit);
+    }
+    site.sessions.end(visit.number);
+    tracing::info!(person = visit.person, session = visit.number, "a session ended with its user");
+    None
+}
+
+fn named(headers: &HeaderMap, site: &Site) -> Option<Visit> {
     let name = cookie_name(&site.place);
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| {

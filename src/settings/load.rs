@@ -10,6 +10,7 @@ use config::{Config, ConfigError, FileFormat};
 use serde::Deserialize;
 
 use super::{
+    admin::Admin,
     alert::{Alert, Target},
     document::{
         Document, NETWORK, REPEATED, SENDER, Section, TARGET, header, without, without_number,
@@ -21,7 +22,7 @@ use super::{
     problem::{Place, Problem},
     report::{VARIABLE_PREFIX, Variables, variable},
     shown,
-    storage::{Admin, Budget, Queue, Sendmail},
+    storage::{Budget, Queue, Sendmail},
     upstream::Upstream,
     value::{Keys as _, field_names},
 };

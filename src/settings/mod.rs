@@ -3,6 +3,7 @@
 //! Rule: what is returned cannot be wrong, only unsuitable; every refusal says where and what to do.
 //! No secret is read here. Must not know what the modules do with their Options.
 
+mod admin;
 mod alert;
 mod configured;
 mod document;
@@ -40,14 +41,15 @@ use self::{
     upstream::Account,
 };
 use crate::{
-    admin, delivery, listener as door, notices, queue, smtp::address::Address, telemetry, trust,
+    admin as desk, delivery, listener as door, notices, queue, smtp::address::Address, telemetry,
+    trust,
 };
 
 pub(crate) use self::reload::{ReloadError, Reloaded};
 pub use self::{
+    admin::DEFAULT_SOCKET,
     listener::STOP_WAIT,
     problem::SettingsError,
-    storage::DEFAULT_SOCKET,
     surroundings::{LOCAL_FILE, SECRET_NAMES, SYSTEM_FILE, Surroundings},
 };
 
@@ -61,7 +63,7 @@ pub struct Settings {
     /// For the queue.
     pub queue: queue::options::Options,
     /// For the admin socket and its clients.
-    pub admin: admin::Options,
+    pub admin: desk::Options,
     /// For the log.
     pub(crate) telemetry: telemetry::Options,
     /// Where the log goes.
@@ -73,7 +75,7 @@ pub struct Settings {
     /// For notices of dead letters.
     pub notices: notices::Options,
     /// For alerts outside the queue.
-    pub(crate) alert: admin::alert::outputs::Options,
+    pub(crate) alert: desk::alert::outputs::Options,
     /// Whether the daemon diagnoses itself once a day.
     pub(crate) doctor: bool,
     /// Recipients of each day that are left to the account's owner; delivery never sees them.
@@ -214,9 +216,9 @@ fn check(
     let alert = sections.alert.check(&hostname, ca_file.clone(), secrets, report);
     Settings {
         source,
+        admin: sections.admin.check(&listener, report),
         listener,
         queue: sections.queue.options(state, hostname),
-        admin: sections.admin.check(report),
         telemetry: sections.log.options(),
         log_output: sections.log.output,
         history_lifetime: sections.queue.history_lifetime,

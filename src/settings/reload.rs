@@ -43,6 +43,8 @@ const AT_A_START: &[&str] = &[
     "admin.http",
     "admin.page",
     "admin.page_url",
+    "admin.page_tls",
+    "admin.page_users_file",
     "log.output",
     "log.format",
 ];

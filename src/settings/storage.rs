@@ -1,11 +1,10 @@
-//! `[queue]`, `[budget]`, `[sendmail]` and `[admin]`: where mail waits, how long, how much leaves, and who comes in
-//! through which socket.
+//! `[queue]`, `[budget]` and `[sendmail]`: where mail waits, how long, how much leaves, and how programs of this host
+//! hand it over.
 //!
 //! Rule: a limit that could not hold is refused at start, not found out at night. Must not know how the
 //! queue or the ledger work.
 
 use std::{
-    net::SocketAddr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,14 +13,10 @@ use std::{
 use super::{
     report::{Report, in_range},
     upstream::is_gmail,
-    value::{PageUrl, path, path_or_off, section, size, text, whole, whole_if_any},
+    value::{path, path_or_off, section, size, text, whole, whole_if_any},
 };
 use crate::{
-    admin::{self, place},
-    budget::Limit,
-    delivery::Uncertain,
-    listener::options::Local,
-    notices, queue,
+    budget::Limit, delivery::Uncertain, listener::options::Local, notices, queue,
     sendmail::configured,
 };
 
@@ -33,8 +28,6 @@ const GMAIL_PER_DAY_MAX: u32 = 10_000;
 const PER_DAY_MAX: u32 = 1_000_000_000;
 /// Where mail waits when nothing else is configured.
 const DEFAULT_DIRECTORY: &str = "/var/lib/pillarbox";
-/// Where a daemon answers its administrator when nothing else is configured.
-pub const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
 /// Octets of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 const SOCKET_PATH_LENGTH_MAX: usize = 107;
 /// What the owner of the account sends by hand on a busy day.
@@ -279,47 +272,8 @@ impl Sendmail {
     }
 }
 
-section! {
-    /// `[admin]`: where `pillarbox status` and the other commands reach the daemon.
-    pub(super) struct Admin {
-        socket: Option<PathBuf> = None, "path";
-        http: Option<SocketAddr> = None, "text";
-        page: Option<SocketAddr> = None, "text";
-        page_url: Option<PageUrl> = None, "text";
-    }
-}
-
-impl Admin {
-    const SECTION: &str = "admin";
-
-    pub(super) fn check(&self, report: &mut Report<'_>) -> admin::Options {
-        let socket = self.socket.as_deref().unwrap_or_else(|| Path::new(DEFAULT_SOCKET));
-        let socket = report.path(Self::SECTION, "socket", socket);
-        check_socket_path(Self::SECTION, &socket, report);
-        admin::Options { socket, http: self.http, page: self.page_options(report) }
-    }
-
-    /// Who is asked for by a name that the relay cannot know must be told it: a page that answered to any name could be
-    /// read by other sites.
-    fn page_options(&self, report: &mut Report<'_>) -> Option<place::Options> {
-        let url = self.page_url.clone().map(|PageUrl(url)| url);
-        let address = self.page?;
-        if !address.ip().is_loopback() && url.is_none() {
-            let what =
-                format!("{address} is not an address of this host alone, and page_url is not set");
-            let remedy = "Set page_url to what your browser asks for, such as \"https://relay.example.org\".";
-            report.add(Self::SECTION, "page", what, remedy);
-        }
-        if self.http.is_some_and(|http| http == address && address.port() != 0) {
-            let what = format!("{address} is that of http as well");
-            report.add(Self::SECTION, "page", what, "Choose another port for one of them.");
-        }
-        Some(place::Options { address, url, may_move: false })
-    }
-}
-
 /// Refuses what is too long for a Unix socket.
-fn check_socket_path(section: &str, path: &Path, report: &mut Report<'_>) {
+pub(super) fn check_socket_path(section: &str, path: &Path, report: &mut Report<'_>) {
     let length = path.as_os_str().as_bytes().len();
     if length > SOCKET_PATH_LENGTH_MAX {
         let what = format!(

@@ -210,6 +210,16 @@ impl Home {
         self.command(arguments).stdin(Stdio::null()).output().expect("the binary runs")
     }
 
+    /// The same with this on its standard input.
+    pub(crate) fn output_of(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        // A command that refuses its arguments reads nothing.
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).ok();
+        child.wait_with_output().expect("it ends")
+    }
+
     /// The same as another user, who then has the directory; for root only.
     pub(crate) fn start_as(&self, user: u32) -> Daemon {
         for path in [self.directory.path(), &self.config()] {
