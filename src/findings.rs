@@ -83,6 +83,17 @@ pub(crate) struct Finding {
     /// How it ended.
     #[serde(flatten)]
     pub(crate) outcome: Outcome,
+    /// When it was looked at again, after the rest of its report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) again_at: Option<Timestamp>,
+}
+
+impl Finding {
+    /// What a check found in its turn.
+    #[must_use]
+    pub(crate) fn new(name: &str, outcome: Outcome) -> Self {
+        Self { name: name.to_owned(), outcome, again_at: None }
+    }
 }
 
 /// All that was found at one time.
@@ -103,6 +114,23 @@ impl Report {
         self.findings.iter().filter(|finding| finding.outcome.verdict == verdict).count()
     }
 
+    /// This one with what a later look at some of its checks found.
+    #[must_use]
+    pub(crate) fn with(mut self, later: Self) -> Self {
+        for found in later.findings {
+            if let Some(finding) = self.findings.iter_mut().find(|one| one.name == found.name) {
+                *finding = Finding { again_at: Some(later.at), ..found };
+            }
+        }
+        self
+    }
+
+    /// When this one, which is in this report, was looked at last.
+    #[must_use]
+    pub(crate) fn looked_at(&self, finding: &Finding) -> Timestamp {
+        finding.again_at.unwrap_or(self.at)
+    }
+
     /// Those that failed.
     pub(crate) fn failed(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.outcome.verdict == Verdict::Fail)
@@ -119,5 +147,25 @@ mod tests {
         let Outcome { seen, remedy, .. } = Outcome::fail(&words, &words);
         assert!(seen.starts_with("550 \\u{1b}[2J no more x"), "{seen}");
         assert!(seen.len() <= WORDS_LENGTH_MAX && remedy.len() <= WORDS_LENGTH_MAX);
+    }
+
+    #[test]
+    fn a_later_look_takes_the_place_of_its_part_and_says_when_it_was() {
+        let report = |at, outcomes: &[(&str, Outcome)]| {
+            let all = outcomes.iter().map(|(name, outcome)| Finding::new(name, outcome.clone()));
+            Report { at: Timestamp(at), took_ms: at as u64, findings: all.collect() }
+        };
+        let (well, bad) = (Outcome::pass("ok"), Outcome::fail("no", "mend it"));
+        let first = report(1, &[("dns", bad.clone()), ("unit", well.clone()), ("login", bad)]);
+        let both = first.with(report(9, &[("dns", well.clone()), ("versions", well.clone())]));
+        let names: Vec<_> = both.findings.iter().map(|finding| finding.name.as_str()).collect();
+        assert_eq!(names, ["dns", "unit", "login"], "nothing new comes in");
+        assert_eq!((both.at, both.took_ms), (Timestamp(1), 1), "it is still the report of then");
+        assert_eq!(both.failed().map(|finding| &finding.name).collect::<Vec<_>>(), ["login"]);
+        let times: Vec<_> = both.findings.iter().map(|finding| both.looked_at(finding).0).collect();
+        assert_eq!(times, [9, 1, 1]);
+        let text = serde_json::to_string(&both).unwrap();
+        assert_eq!(text.matches("again_at").count(), 1, "{text}");
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), both);
     }
 }

@@ -30,6 +30,13 @@ struct Kept {
     reports: Vec<Report>,
 }
 
+/// Where a diagnosis goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Behind,
+    OfTheLast,
+}
+
 /// The last diagnosis, and where it is kept with those before it.
 #[derive(Debug)]
 pub(crate) struct Checkups {
@@ -58,8 +65,22 @@ impl Checkups {
 
     /// Keeps one more. Blocks.
     pub(crate) fn keep(&self, report: Report) {
+        self.put(report, Place::Behind);
+    }
+
+    /// Puts one in the place of the last one, parts of which it has looked at again. Blocks.
+    pub(crate) fn amend(&self, report: Report) {
+        self.put(report, Place::OfTheLast);
+    }
+
+    /// Says no more what was found once, because nobody looks any more. It stays on disk.
+    pub(crate) fn forget(&self) {
+        *lock(&self.last) = None;
+    }
+
+    fn put(&self, report: Report, place: Place) {
         *lock(&self.last) = Some(Arc::new(report.clone()));
-        if let Err(error) = add(&self.path, report) {
+        if let Err(error) = write(&self.path, report, place) {
             tracing::warn!(%error, path = %self.path.display(), "the diagnosis was not kept on disk");
         }
     }
@@ -69,13 +90,16 @@ fn read(path: &Path) -> Result<Kept, KeptFileError> {
     kept_file::read(path, VERSION, FILE_BYTES_MAX)
 }
 
-fn add(path: &Path, report: Report) -> Result<(), KeptFileError> {
+fn write(path: &Path, report: Report, place: Place) -> Result<(), KeptFileError> {
     let mut kept = match read(path) {
         // What was damaged makes room.
         Err(KeptFileError::Damaged(_)) => Kept::default(),
         kept => kept?,
     };
     kept.version = VERSION;
+    if place == Place::OfTheLast {
+        kept.reports.pop();
+    }
     kept.reports.push(report);
     let superfluous = kept.reports.len().saturating_sub(KEPT);
     kept.reports.drain(..superfluous);
@@ -94,7 +118,7 @@ mod tests {
 
     fn report(at: i64) -> Report {
         let outcome = Outcome::fail("535", "a new password");
-        let findings = vec![Finding { name: "login".into(), outcome }];
+        let findings = vec![Finding::new("login", outcome)];
         Report { at: Timestamp(at), took_ms: 1, findings }
     }
 
@@ -109,6 +133,21 @@ mod tests {
         let kept = read(&directory.path().join(FILE)).unwrap();
         assert_eq!(kept.reports.len(), KEPT);
         assert_eq!(kept.reports[0], report(11));
+    }
+
+    #[test]
+    fn what_is_looked_at_again_takes_the_place_of_the_last_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkups = Checkups::in_directory(directory.path());
+        (1..=3).for_each(|at| checkups.keep(report(at)));
+        checkups.amend(report(4));
+        checkups.amend(report(5));
+        assert_eq!(checkups.last().as_deref(), Some(&report(5)));
+        let kept = read(&directory.path().join(FILE)).unwrap();
+        assert_eq!(kept.reports, [report(1), report(2), report(5)]);
+        checkups.forget();
+        assert_eq!(checkups.last(), None);
+        assert_eq!(read(&directory.path().join(FILE)).unwrap().reports.len(), 3);
     }
 
     #[test]

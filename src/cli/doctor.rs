@@ -148,7 +148,7 @@ async fn try_alert(settings: Option<&Settings>, daemon: &Daemon) -> Finding {
         (_, None) => Err(Outcome::skipped("the configuration cannot be used; see configuration")),
     };
     let outcome = trials.map_or_else(|outcome| outcome, |trials| judged(&trials));
-    Finding { name: "test-alert".into(), outcome }
+    Finding::new("test-alert", outcome)
 }
 
 fn judged(trials: &[Trial]) -> Outcome {
@@ -175,7 +175,7 @@ async fn try_mail(config: Option<&Path>, remote: &remote::Arguments, daemon: &Da
             Outcome::skipped("without a daemon nothing can be sent; see daemon")
         }
     };
-    Finding { name: "test-mail".into(), outcome }
+    Finding::new("test-mail", outcome)
 }
 
 /// For programs.
@@ -193,7 +193,7 @@ fn document(report: &Report) -> Value {
 }
 
 fn print(out: &mut dyn Screen, report: &Report, width: usize) -> std::io::Result<()> {
-    for Finding { name, outcome } in &report.findings {
+    for Finding { name, outcome, .. } in &report.findings {
         let verdict = match outcome.verdict {
             Verdict::Pass => "pass",
             Verdict::Skipped => "skip",
@@ -226,7 +226,7 @@ mod tests {
     use crate::clock::Timestamp;
 
     fn report() -> Report {
-        let finding = |name: &str, outcome| Finding { name: name.into(), outcome };
+        let finding = Finding::new;
         let long = "https://support.example.org/mail/".to_owned() + &"a1".repeat(40);
         let findings = vec![
             finding("configuration", Outcome::pass("complete: /etc/pillarbox/relay.toml")),

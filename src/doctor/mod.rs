@@ -4,6 +4,7 @@
 //! daemon knows it is told by the daemon. Where one thing is the cause of another, only the cause fails. Must not know who
 //! asks, or how the findings are shown.
 
+mod again;
 mod certificate;
 mod chain;
 pub(crate) mod daily;
@@ -58,9 +59,9 @@ pub(crate) async fn examine(patient: Patient, wanted: &[&'static str]) -> Report
         let remedy = "See whether a disk or a network file system hangs (dmesg), then look again";
         Outcome::fail(words, remedy)
     };
-    let findings = NAMES.into_iter().filter(|name| wanted.contains(name)).map(|name| Finding {
-        name: name.to_owned(),
-        outcome: found.remove(name).unwrap_or_else(unanswered),
+    let findings = NAMES.into_iter().filter(|name| wanted.contains(name)).map(|name| {
+        let outcome = found.remove(name).unwrap_or_else(unanswered);
+        Finding::new(name, outcome)
     });
     Report { at, took_ms, findings: findings.collect() }
 }

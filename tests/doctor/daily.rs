@@ -2,7 +2,17 @@
 //!
 //! Rule: the whole daemon in this process, so that the test moves its clock; the commands are the real binary.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use pillarbox::{
     clock::{Clock, ManualClock, SystemClock},
@@ -156,6 +166,87 @@ async fn a_check_that_begins_to_fail_is_told_once_shown_and_told_once_more_when_
     let number = told.alerts().len();
     told.clock.advance(Duration::from_secs(3_601));
     assert!(!within(STEP_PATIENCE, || told.alerts().len() > number), "{:?}", told.alerts());
+    running.stop().await;
+}
+
+/// A service outside that is asked while all is well: its address, and how often it was.
+fn heartbeats() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/ping", listener.local_addr().unwrap());
+    let counted = Arc::<AtomicUsize>::default();
+    let counter = Arc::clone(&counted);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            lines.take_while(|line| !line.as_ref().unwrap().is_empty()).for_each(drop);
+            counter.fetch_add(1, Ordering::SeqCst);
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer).unwrap();
+        }
+    });
+    (address, counted)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_heartbeat_returns_soon_after_the_repair_and_not_a_day_later() {
+    let (address, counted) = heartbeats();
+    let heard = || counted.load(Ordering::SeqCst);
+    let told = Told::new(&format!("heartbeat = {address:?}\n")).await;
+    told.sandbox.fail_always(Stage::Ehlo, Failure::Reply("550 5.7.1 not you".into()));
+    let running = told.start().await;
+    told.advance_until(3, Duration::from_secs(301), || {
+        has_failed(&told.checkup(), "upstream-greeting")
+    });
+    let first = told.checkup();
+    assert!(heard() > 0, "until then nobody knew");
+    // The beat of the moment in which it was found.
+    within(Duration::from_millis(300), || false);
+    let before = heard();
+    for _ in 0..12 {
+        told.clock.advance(Duration::from_secs(151));
+        assert!(!within(Duration::from_millis(100), || heard() > before), "{}", told.checkup());
+    }
+    assert!(has_failed(&told.checkup(), "upstream-greeting"));
+
+    told.sandbox.forget_failures();
+    let repaired = told.clock.wall();
+    told.advance_until(12, Duration::from_secs(151), || heard() > before);
+    let took = told.clock.wall().since(repaired);
+    assert!(took < Duration::from_secs(20 * 60), "{took:?}");
+    let checkup = told.checkup();
+    assert!(!has_failed(&checkup, "upstream-greeting"), "{checkup}");
+    assert_eq!(checkup["at"], first["at"], "it is still the look of the day");
+    assert!(checkup["passed"].as_u64() > first["passed"].as_u64(), "{checkup}");
+    told.advance_until(3, Duration::from_secs(61), || {
+        told.alerts().last().is_some_and(|alert| alert["state"] == "over")
+    });
+    assert_eq!(told.alerts().len(), 2, "{:?}", told.alerts());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_behind_the_first_is_found_by_the_next_look_and_a_login_fails_once_an_hour() {
+    let told = Told::new("").await;
+    told.sandbox.fail_always(Stage::Ehlo, Failure::Reply("550 5.7.1 not you".into()));
+    let running = told.start().await;
+    told.advance_until(3, Duration::from_secs(301), || {
+        has_failed(&told.checkup(), "upstream-greeting")
+    });
+    told.sandbox.forget_failures();
+    told.sandbox.fail_always(Stage::Auth, Failure::Reply("535 5.7.8 not so".into()));
+    let logins = || told.sandbox.mailbox().counters().reached(Stage::Auth);
+    let before = logins();
+    told.advance_until(6, Duration::from_secs(301), || has_failed(&told.checkup(), "login"));
+    assert!(!has_failed(&told.checkup(), "upstream-greeting"), "{}", told.checkup());
+    assert_eq!(logins(), before + 1);
+    told.advance_until(3, Duration::from_secs(61), || {
+        told.alerts().last().is_some_and(|alert| alert.to_string().contains("login"))
+    });
+    for _ in 0..10 {
+        told.clock.advance(Duration::from_secs(301));
+        assert!(!within(Duration::from_millis(200), || logins() > before + 1));
+    }
     running.stop().await;
 }
 

@@ -19,13 +19,12 @@ const WATCHED: [&str; 2] = ["account", "daemon"];
 pub(super) struct Checks {
     host: String,
     told: BTreeSet<String>,
-    looked_at: Option<Timestamp>,
 }
 
 impl Checks {
     /// Goes on with what an earlier one has told.
     pub(super) fn new(host: String, told: BTreeSet<String>) -> Self {
-        Self { host, told, looked_at: None }
+        Self { host, told }
     }
 
     /// The checks that were told of and are not well again.
@@ -35,10 +34,7 @@ impl Checks {
 
     /// The alerts that are due: one for all that begin to fail, one for all that are well again.
     pub(super) fn look(&mut self, now: Timestamp, report: Option<&Report>) -> Vec<Alert> {
-        let Some(report) = report.filter(|report| self.looked_at != Some(report.at)) else {
-            return Vec::new();
-        };
-        self.looked_at = Some(report.at);
+        let Some(report) = report else { return Vec::new() };
         let findings = &report.findings;
         let begun = findings.iter().filter(|finding| {
             finding.outcome.verdict == Verdict::Fail
@@ -89,9 +85,7 @@ mod tests {
     use crate::findings::Outcome;
 
     fn told(checks: &mut Checks, at: i64, outcomes: &[(&str, Outcome)]) -> Vec<String> {
-        let findings = outcomes
-            .iter()
-            .map(|(name, outcome)| Finding { name: (*name).to_owned(), outcome: outcome.clone() });
+        let findings = outcomes.iter().map(|(name, outcome)| Finding::new(name, outcome.clone()));
         let report = Report { at: Timestamp(at), took_ms: 1, findings: findings.collect() };
         let alerts = checks.look(Timestamp(at), Some(&report));
         assert!(checks.look(Timestamp(at + 1), Some(&report)).is_empty(), "it has been told");
