@@ -1,9 +1,11 @@
-# `make help` lists the targets. Continuous integration is `make check && make test` (.ci/run).
+# `make help` lists the targets. Continuous integration is .ci/run.
 
 SHELL := /bin/bash
 CARGO ?= cargo
 # Nothing but root needs no sudo.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Where Cargo builds.
+BUILT := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Debian packages behind the programs that the tests call.
 TEST_PACKAGES := swaks curl python3 python3-yaml e2fsprogs mount
 TEST_PROGRAMS := swaks curl python3 mkfs.ext4 mount
@@ -19,7 +21,7 @@ DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 DEB_DIRECTORY ?= target/debian
 DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
-.PHONY: help run build dist deb deb-tool image static test test-system test-migration test-crash-long test-power-long sbom fuzz fuzz-smoke floods fuzz-tools check figures fmt audit bench doc clean compiler test-programs test-servers test-report
+.PHONY: help run build dist deb deb-tool image static test test-page test-system test-migration test-crash-long test-power-long sbom fuzz fuzz-smoke floods fuzz-tools check figures fmt audit bench doc clean compiler test-programs test-servers test-report test-browser
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +61,11 @@ test: compiler test-programs test-servers test-report ## installs what the tests
 	$(CARGO) test --locked --workspace --examples
 	$(CARGO) test --locked --workspace --lib --bins --tests
 
+test-page: compiler test-browser ## the page in a real Chromium, which it installs; pictures of it in target/page
+	$(CARGO) build --locked --bin pillarbox
+	cd tests/browser && PILLARBOX_PROGRAM="$(BUILT)/debug/pillarbox" PILLARBOX_PICTURES="$(BUILT)/page" \
+	    $(CARGO) test --locked
+
 test-migration: compiler ## `pillarbox migrate` with the configuration files of real Debian packages (fetches them)
 	$(CARGO) build --locked
 	tests/migrate/real_files target/debug/pillarbox
@@ -91,9 +98,11 @@ floods: compiler ## honest mail under floods, in full: 2,000 connections, 100,00
 check: compiler ## formatting, lints, documentation, dependencies: as strict as CI
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	cd tests/browser && $(CARGO) fmt --check && $(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-	    $(CARGO) deny --locked --workspace check bans licenses sources; \
+	    $(CARGO) deny --locked --workspace check bans licenses sources \
+	        && $(CARGO) deny --locked --manifest-path tests/browser/Cargo.toml check -A license-not-encountered -A unmatched-skip bans licenses sources; \
 	else \
 	    echo "check: cargo-deny is not installed, dependencies are NOT checked (cargo install cargo-deny)"; \
 	fi
@@ -149,6 +158,16 @@ test-programs:
 	python3 -c 'import yaml' 2>/dev/null || missing="$$missing python3-yaml"; \
 	if [ -n "$$missing" ]; then echo "Missing for the tests:$$missing. Installing $(TEST_PACKAGES)."; \
 	    $(call install,$(TEST_PACKAGES)); fi
+
+# What make test-page needs: Debian's own browser, whose driver is of the same version, and axe-core below target/.
+test-browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	    echo "Missing for the tests in a browser: chromium, chromium-driver. Installing them."; \
+	    $(call install,chromium chromium-driver fonts-dejavu-core); }
+	@[ -e target/axe-core/axe.min.js ] || command -v npm >/dev/null || { \
+	    echo "Missing for the tests in a browser: npm, which fetches axe-core. Installing it."; \
+	    $(call install,npm); }
+	@tests/browser/fetch
 
 # Unpacked below target/, not installed: Postfix would replace the mail server of the machine.
 test-servers:

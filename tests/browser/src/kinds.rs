@@ -1,0 +1,91 @@
+//! One document of every kind, of a relay in which something of everything has happened.
+
+use crate::{
+    relay::Relay,
+    window::{Window, stand_before},
+};
+
+/// The documents that have a path of their own.
+const PATHS: [(&str, &str); 11] = [
+    ("start", "/"),
+    ("queue", "/queue"),
+    ("found", "/queue?search=subject%3Atoner"),
+    ("counted", "/queue?count=from"),
+    ("not-a-search", "/queue?search=colour%3Ared"),
+    ("nothing-found", "/queue?search=from%3Anobody"),
+    ("dead", "/dead"),
+    ("history", "/history"),
+    ("clients", "/clients"),
+    ("account", "/account"),
+    ("error", "/nothing/like/it"),
+];
+
+/// Words as strangers send them: long, without a place to break, and of several scripts.
+const SUBJECTS: [&str; 5] = [
+    "toner low",
+    "=?utf-8?B?UsO8Y2t3w6RydHNndXJ0IOKAkyDQv9GA0LjQstC10YIg2YXYsdit2KjYpyDkvaDlpb0=?=",
+    "backup-of-the-whole-storage-array-number-0000000000000000000000000000000000000000001-has-ended",
+    "Re: Re: Fwd: [all] a long subject that goes on and on about the meeting of the day after tomorrow at ten",
+    "<script>alert(1)</script>",
+];
+
+/// A relay with relayed mail, a dead letter, and mail of all sorts that waits and is held.
+pub(crate) async fn eventful() -> Relay {
+    let relay = Relay::start(&[]).await;
+    for number in 0..3 {
+        let message = format!("Subject: report {number}\n\nHello.");
+        relay.send("shop@example.org", &["you@example.com", "me@example.com"], &message);
+    }
+    relay.send("scanner@example.org", &["nosuch@example.com"], "Subject: scan\n\nHello.");
+    relay.comes_to(0, 1).await;
+    relay.tell(&["pause", "the switch is replaced"]);
+    for number in 0..60 {
+        let sender = format!("a-printer-with-a-long-name-{}@printers.example.org", number % 7);
+        let message = format!("Subject: {}\n\nHello.", SUBJECTS[number % SUBJECTS.len()]);
+        relay.send(&sender, &["the-people-who-care-for-printers@example.com"], &message);
+    }
+    relay.tell(&["queue", "hold", &oldest(&relay, "queue")]);
+    relay
+}
+
+fn oldest(relay: &Relay, list: &str) -> String {
+    relay.ask(&[list, "list"])["messages"][0]["id"].as_str().expect("an id").to_owned()
+}
+
+/// Shows one document of every kind, with its name.
+pub(crate) async fn each(mut look: impl AsyncFnMut(&Window, &str)) {
+    let relay = eventful().await;
+    stand_before(&relay, &[], async |window, link| {
+        for status in [400, 401, 404, 410] {
+            window.may_be_refused(status);
+        }
+        window.at("/").await;
+        look(window, "no-session").await;
+        window.open(link).await;
+        look(window, "sign-in").await;
+        window.press("button", "Open the page").await;
+        for (name, path) in PATHS {
+            window.at(path).await;
+            look(window, name).await;
+        }
+        for list in ["queue", "dead"] {
+            window.at(&format!("/messages/{}", oldest(&relay, list))).await;
+            look(window, &format!("message-{list}")).await;
+        }
+        window.at("/queue").await;
+        window.press("button", "Hold").await;
+        look(window, "nothing-chosen").await;
+        window.at("/queue").await;
+        window.choose("checkbox", "All that are found").await;
+        window.press("button", "Delete").await;
+        look(window, "question").await;
+        window.at("/queue").await;
+        window.choose("checkbox", "Choose ").await;
+        window.press("button", "Release").await;
+        window.press("button", "Yes: Release").await;
+        look(window, "report").await;
+        window.open(link).await;
+        look(window, "used-up").await;
+    })
+    .await;
+}
