@@ -11,6 +11,7 @@ mod address_list;
 mod command;
 mod data;
 mod header;
+mod parts;
 mod record;
 mod reply;
 mod search;
@@ -29,13 +30,14 @@ const INPUT_BYTES_MAX: usize = 4 * 1024;
 /// The body of a target: it panics when something does not hold.
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 9] = [
+const TARGETS: [(&str, Body); 10] = [
     ("session", session::run),
     ("command", command::run),
     ("address", address::run),
     ("address_list", address_list::run),
     ("data", data::run),
     ("header", header::run),
+    ("parts", parts::run),
     ("record", record::run),
     ("reply", reply::run),
     ("search", search::run),

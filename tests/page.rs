@@ -6,10 +6,14 @@
 mod bad_days;
 #[path = "page/browser.rs"]
 mod browser;
+#[path = "page/contents.rs"]
+mod contents;
 #[path = "page/deeds.rs"]
 mod deeds;
 #[path = "page/hostile.rs"]
 mod hostile;
+#[path = "page/html_mail.rs"]
+mod html_mail;
 #[path = "page/journeys.rs"]
 mod journeys;
 #[path = "page/logins.rs"]

@@ -31,6 +31,7 @@ use super::{
         Redirected, Refused, Resent, Retried, Status,
     },
     configured::Configured,
+    contents::{Contents, PartText},
     forecast::{BudgetForecast, Explained},
     health::Health,
     log::Log,
@@ -216,6 +217,16 @@ impl Client {
     /// One message.
     pub(crate) async fn message(&self, id: QueueId) -> Result<Message, ClientError> {
         self.ask(Method::GET, &format!("/v1/queue/{id}")).await
+    }
+
+    /// What a person who looks at a message sees of it.
+    pub(crate) async fn contents(&self, id: QueueId) -> Result<Contents, ClientError> {
+        self.ask(Method::GET, &format!("/v1/queue/{id}/contents")).await
+    }
+
+    /// The text of one of its parts.
+    pub(crate) async fn part(&self, id: QueueId, number: &str) -> Result<PartText, ClientError> {
+        self.ask(Method::GET, &format!("/v1/queue/{id}/contents/{}", encoded(number))).await
     }
 
     /// Makes a message due now, when it is one of these at that moment.

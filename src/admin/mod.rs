@@ -10,6 +10,7 @@ mod audience;
 pub(crate) mod checkups;
 pub(crate) mod client;
 pub(crate) mod configured;
+pub(crate) mod contents;
 pub(crate) mod context;
 pub(crate) mod counts;
 pub(crate) mod forecast;

@@ -22,7 +22,10 @@ use super::{
     api::{Kind, MESSAGE_BYTES_MAX},
     context::{Refusal, Sources, parse},
 };
-use crate::queue::{QueueError, id::QueueId, spool_file::MessageReader};
+use crate::{
+    clock::Timestamp,
+    queue::{QueueError, id::QueueId, spool_file::MessageReader},
+};
 
 pub(super) fn router() -> Router<Sources> {
     Router::new().route("/v1/queue/{id}/message", get(message))
@@ -56,8 +59,19 @@ async fn message(
 }
 
 async fn reader(sources: &Sources, id: QueueId, as_sent: bool) -> Result<MessageReader, Refusal> {
+    if as_sent {
+        return rewritten(sources, id).await.map(|(reader, _)| reader);
+    }
+    Ok(stored(sources, id).await?.1.into_original())
+}
+
+/// A message as it is stored, and when it was accepted.
+pub(super) async fn stored(
+    sources: &Sources,
+    id: QueueId,
+) -> Result<(Timestamp, MessageReader), Refusal> {
     let record = sources.store.show(id).await?.ok_or(QueueError::NotFound(id))?.record;
-    let mut reader = match sources.store.read_message(id).await {
+    let reader = match sources.store.read_message(id).await {
         Err(QueueError::NotFound(id)) => {
             let words = format!(
                 "message {id} has left the queue, and its octets went with it; see pillarbox history show {id}"
@@ -66,11 +80,17 @@ async fn reader(sources: &Sources, id: QueueId, as_sent: bool) -> Result<Message
         }
         reader => reader?,
     };
-    if !as_sent {
-        return Ok(reader.into_original());
-    }
-    sources.upstream.rewrite_as_sent(id, record.accepted_at, &mut reader)?;
-    Ok(reader)
+    Ok((record.accepted_at, reader))
+}
+
+/// A message as the upstream gets it, and what is edited of it.
+pub(super) async fn rewritten(
+    sources: &Sources,
+    id: QueueId,
+) -> Result<(MessageReader, String), Refusal> {
+    let (accepted_at, mut reader) = stored(sources, id).await?;
+    let edits = sources.upstream.rewrite_as_sent(id, accepted_at, &mut reader)?;
+    Ok((reader, edits))
 }
 
 /// The body of an answer: one block in memory at a time. An error on the way ends the connection before the announced

@@ -16,6 +16,7 @@ use super::{
     alert::trial,
     api::Kind,
     client::{VISITOR, visitor_of},
+    contents,
     context::{Refusal, Sources},
     counts, forecast, health, history, listing, log, metrics, octets, page, pause, queue,
     socket::{Peer, Port, Socket},
@@ -48,6 +49,7 @@ fn router(sources: Sources) -> Router {
         .merge(status::router())
         .merge(queue::router())
         .merge(octets::router())
+        .merge(contents::router())
         .merge(listing::router())
         .merge(counts::router())
         .merge(history::router())

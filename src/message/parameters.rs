@@ -1,4 +1,4 @@
-//! The parameters of a structured field, such as the file name in Content-Disposition, in ASCII (RFC 2231).
+//! The parameters of a structured field, such as the file name in Content-Disposition: read, and put into ASCII (RFC 2231).
 //!
 //! Rule: only parameters with other characters change; nothing of them is lost, in whichever of the three forms they
 //! came (plain, extended, in several sections). Must not know which fields have parameters.
@@ -53,6 +53,13 @@ pub(super) fn in_ascii(text: &str, other: &dyn Fn(&str) -> String) -> String {
         }
     }
     result
+}
+
+/// What the parameter of this name says, in whichever form.
+pub(super) fn value_of(text: &str, name: &str) -> Option<String> {
+    let parts = parts(text);
+    named(&parts, name).next()?;
+    Some(whole(&parts, name))
 }
 
 fn push(result: &mut String, part: &Part<'_>, text: &str) {
@@ -148,21 +155,23 @@ fn extended(name: &str, value: &str) -> String {
 /// Splits at the semicolons outside of quotes and comments. A quote that does not end reaches to the end.
 fn parts(text: &str) -> Vec<Part<'_>> {
     let (mut parts, mut start) = (Vec::new(), 0);
-    let (mut quoted, mut escaped, mut comments) = (false, false, 0_u32);
+    let (mut quoted, mut escaped, mut comments, mut has_value) = (false, false, 0_u32, false);
     for (position, octet) in text.bytes().enumerate() {
         // In a file name `\` is rarely an escape, but before a quote it is.
         let next = text.as_bytes().get(position + 1);
+        let follows_value = has_value;
+        has_value |= octet == b'=';
         match octet {
             _ if std::mem::take(&mut escaped) => {}
             b'\\' if quoted || comments > 0 => escaped = matches!(next, Some(b'"' | b'\\')),
             b'"' if comments == 0 => quoted = !quoted,
             _ if quoted => {}
             // Within a value without quotes it is a part of the name: Scan (1).pdf.
-            b'(' if !text[start..position].contains('=') => comments += 1,
+            b'(' if !follows_value => comments += 1,
             b')' => comments = comments.saturating_sub(1),
             b';' if comments == 0 => {
                 parts.push(part(text, start..position));
-                start = position + 1;
+                (start, has_value) = (position + 1, false);
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use axum::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{
             CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-            X_FRAME_OPTIONS,
+            X_DNS_PREFETCH_CONTROL, X_FRAME_OPTIONS,
         },
     },
     middleware::Next,
@@ -23,6 +23,24 @@ use super::{layout, site::Site};
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 );
+
+/// The same for a document that frames one of ours, and for the one that is framed: of that nothing may be fetched, run, sent
+/// or left, whatever somebody has written into it.
+const OF_FRAMING: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+);
+const OF_FRAMED: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'self'; base-uri 'none'; sandbox",
+);
+
+/// The part of an answer in a frame, which it says along with itself; without one it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// It frames another one of ours.
+    Frames,
+    /// It is framed by ours, and was written by a stranger.
+    IsFramed,
+}
 
 /// What every answer says. `same-origin` instead of `no-referrer`: with the latter a browser gives the origin of our own
 /// forms as `null`, and they could not be told from those of others.
@@ -54,6 +72,18 @@ pub(super) async fn stand(State(site): State<Site>, request: Request, next: Next
     };
     for (name, value) in SAID {
         answer.headers_mut().insert(name, value);
+    }
+    let framing = answer.extensions().get().copied();
+    let heads = answer.headers_mut();
+    match framing {
+        None => {}
+        Some(Framing::Frames) => drop(heads.insert(CONTENT_SECURITY_POLICY, OF_FRAMING)),
+        Some(Framing::IsFramed) => {
+            heads.insert(CONTENT_SECURITY_POLICY, OF_FRAMED);
+            heads.insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+            heads.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            heads.insert(X_DNS_PREFETCH_CONTROL, HeaderValue::from_static("off"));
+        }
     }
     answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     answer

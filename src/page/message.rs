@@ -7,7 +7,7 @@ use axum::{
 use maud::{Markup, html};
 
 use super::{
-    deeds,
+    contents, deeds,
     layout::{self, said},
     resend,
     site::Site,
@@ -24,16 +24,14 @@ use crate::{
     quantities::{local_in_full, relative},
     queue::id::QueueId,
     wording::{
-        Lines, in_words,
+        in_words,
         journey::{Step, journey},
         message::lines,
     },
 };
 
-/// A label with its own place.
-const HEADER: &str = "header";
-/// What the journey tells.
-const TOLD: [&str; 10] = [
+/// Labels of which other parts of the document tell.
+const TOLD: [&str; 11] = [
     "accepted",
     "client",
     "size",
@@ -44,6 +42,7 @@ const TOLD: [&str; 10] = [
     "resend of",
     "notices",
     "attempts",
+    "header",
 ];
 
 pub(super) async fn show(
@@ -52,10 +51,15 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Response {
     let Ok(id) = id.parse::<QueueId>() else { return layout::nothing_here().await };
-    let (message, explained) = tokio::join!(site.client.message(id), site.client.explain(id));
+    let client = &site.client;
+    let (message, explained, contents) =
+        tokio::join!(client.message(id), client.explain(id), client.contents(id));
     match message {
         Ok(message) => {
-            let body = body(&message, &explained, &visit, site.clock.wall());
+            let body = html! {
+                (body(&message, &explained, &visit, site.clock.wall()))
+                (contents::sections(id, &contents))
+            };
             let title = format!("Message {id}");
             layout::document(&visit, "", &title, &body).into_response()
         }
@@ -69,9 +73,8 @@ fn body(
     visit: &Visit,
     now: Timestamp,
 ) -> Markup {
-    let (header, facts): (Lines, Lines) =
-        lines(message, now).into_iter().partition(|(label, _)| *label == HEADER);
-    let facts = facts.into_iter().filter(|(label, _)| !TOLD.contains(label)).collect();
+    let mut facts = lines(message, now);
+    facts.retain(|(label, _)| !TOLD.contains(label));
     html! {
         p.standing { (said(&in_words(message, now))) }
         @if visit.role == Role::Act && message.end.is_none() {
@@ -89,10 +92,6 @@ fn body(
             ol.journey {
                 @for step in journey(message, explained.as_ref().ok(), now) { (shown(&step, now)) }
             }
-        }
-        @for (_, lines) in header.iter().filter(|(_, lines)| !lines.is_empty()) {
-            h2 { "Header" }
-            pre tabindex="0" aria-label="Header" { @for line in lines { (said(line)) "\n" } }
         }
     }
 }

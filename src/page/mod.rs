@@ -8,10 +8,13 @@ mod assets;
 mod chart;
 mod chosen;
 mod clients;
+mod contents;
 mod deeds;
 mod door;
 mod entrance;
 mod guard;
+mod harmless;
+mod html_mail;
 mod layout;
 mod listing;
 mod message;
@@ -129,6 +132,8 @@ fn router(site: Site) -> Router {
         .route("/dead", get(listing::dead))
         .route("/history", get(listing::history))
         .route("/messages/{id}", get(message::show))
+        .route("/messages/{id}/html/{part}", get(html_mail::show))
+        .route("/messages/{id}/frame/{part}", get(html_mail::framed))
         .route("/deeds", post(deeds::answer))
         .route("/resend", post(resend::answer))
         .route("/clients", get(clients::show))

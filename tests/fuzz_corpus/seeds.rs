@@ -55,6 +55,9 @@ pub(super) fn write(corpus: &Path) {
     for (number, header) in (1..).zip(HEADERS) {
         seed("header", &format!("header_{number:02}"), &[b"\x05".as_slice(), header].concat());
     }
+    for (number, message) in (1..).zip(MESSAGES) {
+        seed("parts", &format!("message_{number:02}"), &[b"\x05".as_slice(), message].concat());
+    }
     for (number, said) in (1..).zip(REPLIES) {
         seed("reply", &format!("reply_{number:02}"), &[b"\x05".as_slice(), said].concat());
     }
@@ -137,6 +140,24 @@ const ODD_TALKS: &[([u8; 3], &[u8])] = &[
     ([0, 0, 0], b"MAIL FROM:<a@b.c> RET=HDRS ENVID=x+2B BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<d@e.f> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;d+40e\r\nDATA\r\n.\r\n"),
     ([0, 0, 0], b"DATA\n.\r\nMAIL FROM:<>\nRCPT TO:<a@b>\ndata \n.\r\n"),
     ([0x40, 0, 0], b"MAIL FROM:<root>\r\nRCPT TO:<root>\r\nRCPT TO:<postmaster>\r\nDATA\r\n\r\n.\r\n"),
+];
+
+/// Messages with parts, and with what looks like some.
+const MESSAGES: &[&[u8]] = &[
+    b"Subject: x\r\n\r\nhello\r\n",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\nend",
+    b"Content-Type: multipart/mixed; boundary=\"b b\"\r\n\r\n--b b \r\nContent-Type: text/html\n\n<p>\n--b b--",
+    b"Content-Type: multipart/a; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/b; boundary=i\r\n\r\n--i\r\n\r\nx\r\n--i--\r\n--o\r\n\r\ny\r\n--o--",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b\r\n--b--",
+    b"Content-Type: multipart/mixed\r\n\r\n--\r\n\r\n----\r\n",
+    b"Content-Type: multipart/mixed; boundary=\"\"\r\n\r\n--\r\nx",
+    b"Content-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\naGVsbG8=\r\n=",
+    b"Content-Transfer-Encoding: quoted-printable\r\nContent-Type: text/plain; charset=utf-16\r\n\r\na=3D=\r\nb=\r\n=4",
+    b"Content-Disposition: attachment; filename*0*=utf-8''%C3%B6; filename*1=\"x\"\r\n\r\n\xff\0",
+    b"Content-Type: text/plain; name=\"=?utf-8?b?w7Y=?=\"\r\n\r\n",
+    b"Content-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz",
+    b"\r\n",
+    b"no header section at all",
 ];
 
 const LINES: &[&[u8]] = &[
