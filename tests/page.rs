@@ -26,6 +26,8 @@ mod settings;
 mod tls;
 #[path = "page/visitors.rs"]
 mod visitors;
+#[path = "page/weight.rs"]
+mod weight;
 
 use std::{net::SocketAddr, time::Duration};
 
