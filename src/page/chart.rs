@@ -18,8 +18,6 @@ use crate::{
 const WIDTH: u32 = 960;
 const BAR_WIDTH: u32 = 20;
 const HEIGHT: u32 = 120;
-/// Below the bars.
-const LABELS: u32 = 20;
 const GAUGE_HEIGHT: u32 = 24;
 
 /// How the day is divided: what is spent, what is free, and what is kept for whom. Nothing without a limit.
@@ -28,11 +26,16 @@ pub(super) fn gauge(budget: &Budget) -> Markup {
         return html! {};
     };
     let kept = budget.urgent_reserve.saturating_add(budget.notice_reserve);
+    let (spent_now, free) = (budget.spent, budget.room.unwrap_or(0));
+    let named =
+        [spent_now, free, kept, budget.owner_reserve].into_iter().fold(0, u32::saturating_add);
     let parts = [
-        ("spent", budget.spent),
-        ("free", budget.room.unwrap_or(0)),
+        ("spent", spent_now),
+        ("free", free),
         ("kept for urgent mail and notices", kept),
         ("left for you", budget.owner_reserve),
+        // On its way, or spent by others: the upstream has said that the day is full.
+        ("not to be had now", day.saturating_sub(named)),
     ];
     let mut from = 0;
     let placed = parts.map(|(name, number)| {
@@ -71,23 +74,22 @@ pub(super) fn day(forecast: &BudgetForecast) -> Markup {
     let most = bars.iter().map(|bar| bar.recipients).max().unwrap_or(0).max(1);
     let past: u32 = bars.iter().filter(|bar| bar.is_past).map(|bar| bar.recipients).sum();
     let leaving: u32 = bars.iter().filter(|bar| !bar.is_past).map(|bar| bar.recipients).sum();
-    let sum = format!(
-        "{} spent in the last 24 hours, {} to leave in the next 24 hours",
-        count(past.into(), "recipient"),
-        leaving
-    );
+    let past = format!("{} spent in the last 24 hours", count(past.into(), "recipient"));
+    let leaving = format!("{leaving} to leave in the next 24 hours");
     html! {
         figure {
-            svg.day viewBox={ "0 0 " (WIDTH) " " (HEIGHT + LABELS) } role="img" aria-label=(sum) {
+            svg.day viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label={ (past) ", " (leaving) } preserveAspectRatio="none" {
                 @for (place, bar) in (0..).zip(&bars) {
                     (drawn(place, bar, most))
                 }
                 line x1=(WIDTH / 2) y1="0" x2=(WIDTH / 2) y2=(HEIGHT) {}
-                text x="0" y=(HEIGHT + LABELS - 5) { "24 hours ago" }
-                text x=(WIDTH / 2) y=(HEIGHT + LABELS - 5) text-anchor="middle" { "now" }
-                text x=(WIDTH) y=(HEIGHT + LABELS - 5) text-anchor="end" { "in 24 hours" }
             }
-            figcaption { (sum) ". The highest bar is " (count(most.into(), "recipient")) " in an hour." }
+            // No text of the picture: it would shrink with it.
+            p.axis aria-hidden="true" { span { "24 hours ago" } span { "now" } span { "in 24 hours" } }
+            figcaption {
+                span.key.past {} (past) ", " span.key.to-come {} (leaving)
+                ". The highest bar is " (count(most.into(), "recipient")) " in an hour."
+            }
         }
         details {
             summary { "The hours as a table" }

@@ -143,8 +143,10 @@ impl List {
                             (rows::rows(messages, true, now))
                             input type="hidden" name="of" value=(chosen::name(self.of));
                             input type="hidden" name="search" value=(asked.search);
-                            p { label { input type="checkbox" name="all" value="yes"; " All that are found, on every page of the list" } }
-                            p.deeds { (deeds::buttons()) }
+                            div.bar {
+                                label { input type="checkbox" name="all" value="yes"; " All that are found, on every page of the list" }
+                                p { (deeds::buttons()) }
+                            }
                         }
                     } @else {
                         (rows::rows(messages, false, now))

@@ -35,7 +35,7 @@ pub(super) fn rows(messages: &[Message], can_choose: bool, now: Timestamp) -> Ma
                         }
                         th scope="row" { a href={ "/messages/" (message.id) } { code { (message.id) } } }
                         td data-label="Accepted" { time title=(local_in_full(message.accepted_at)) { (relative(message.accepted_at, now)) } }
-                        td.wide data-label="State" { (said(&in_words(message, now))) }
+                        td.wide.bad[is_dead(message)] data-label="State" { (said(&in_words(message, now))) }
                         td.wide data-label="From and to" { (said(sender(message))) " to " (said(&addressees(message))) }
                         td.wide data-label="Subject" { (said(&message.subject)) }
                         td.number data-label="Size" { (size(message.size_bytes)) }
@@ -44,4 +44,9 @@ pub(super) fn rows(messages: &[Message], can_choose: bool, now: Timestamp) -> Ma
             }
         }
     }
+}
+
+/// Whether it needs somebody.
+fn is_dead(message: &Message) -> bool {
+    message.end.is_none() && message.recipients.iter().any(|one| one.state == "dead")
 }

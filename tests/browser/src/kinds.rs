@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The documents that have a path of their own.
-const PATHS: [(&str, &str); 11] = [
+const PATHS: [(&str, &str); 12] = [
     ("start", "/"),
     ("queue", "/queue"),
     ("found", "/queue?search=subject%3Atoner"),
@@ -17,6 +17,7 @@ const PATHS: [(&str, &str); 11] = [
     ("history", "/history"),
     ("clients", "/clients"),
     ("account", "/account"),
+    ("settings", "/settings"),
     ("error", "/nothing/like/it"),
 ];
 
@@ -44,12 +45,9 @@ pub(crate) async fn eventful() -> Relay {
         let message = format!("Subject: {}\n\nHello.", SUBJECTS[number % SUBJECTS.len()]);
         relay.send(&sender, &["the-people-who-care-for-printers@example.com"], &message);
     }
-    relay.tell(&["queue", "hold", &oldest(&relay, "queue")]);
+    let list = relay.ask(&["queue", "list"]);
+    relay.tell(&["queue", "hold", list["messages"][2]["id"].as_str().expect("an id")]);
     relay
-}
-
-fn oldest(relay: &Relay, list: &str) -> String {
-    relay.ask(&[list, "list"])["messages"][0]["id"].as_str().expect("an id").to_owned()
 }
 
 /// Shows one document of every kind, with its name.
@@ -68,9 +66,11 @@ pub(crate) async fn each(mut look: impl AsyncFnMut(&Window, &str)) {
             window.at(path).await;
             look(window, name).await;
         }
-        for list in ["queue", "dead"] {
-            window.at(&format!("/messages/{}", oldest(&relay, list))).await;
-            look(window, &format!("message-{list}")).await;
+        for (name, list) in [("message-waiting", "queue"), ("message-dead", "dead")] {
+            let list = relay.ask(&[list, "list"]);
+            let id = list["messages"].as_array().and_then(|all| all.last()).unwrap()["id"].clone();
+            window.at(&format!("/messages/{}", id.as_str().expect("an id"))).await;
+            look(window, name).await;
         }
         window.at("/queue").await;
         window.press("button", "Hold").await;

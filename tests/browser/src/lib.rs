@@ -13,7 +13,9 @@
 mod accessibility;
 mod bad_days;
 mod driver;
+mod keyboard;
 mod kinds;
 mod relay;
+mod sizes;
 mod visits;
 mod window;

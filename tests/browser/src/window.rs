@@ -12,7 +12,7 @@ use std::{
 use http::Method;
 use serde_json::{Value, json};
 use thirtyfour::{
-    By, RequestData, WebDriver, WebElement,
+    By, Key, RequestData, TypingData, WebDriver, WebElement,
     common::{
         command::FormatRequestData,
         types::{ElementId, SessionId},
@@ -162,6 +162,21 @@ impl Window {
         let element = element.element_id();
         let answer = self.browser.cmd(Computed { element, what }).await.unwrap();
         answer.value::<String>().unwrap()
+    }
+
+    /// Presses a key.
+    pub(crate) async fn strike(&self, key: Key) {
+        self.strike_all(key).await;
+    }
+
+    /// Types this wherever the focus is.
+    pub(crate) async fn strike_all(&self, keys: impl Into<TypingData>) {
+        self.browser.action_chain_with_delay(None, None).send_keys(keys).perform().await.unwrap();
+    }
+
+    /// Loads the document once more.
+    pub(crate) async fn reload(&self) {
+        self.browser.refresh().await.unwrap();
     }
 
     /// What a script answers. It runs beside the page's own, which its policy forbids to have any.
