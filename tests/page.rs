@@ -16,12 +16,16 @@ mod hostile;
 mod html_mail;
 #[path = "page/journeys.rs"]
 mod journeys;
+#[path = "page/live.rs"]
+mod live;
 #[path = "page/logins.rs"]
 mod logins;
 #[path = "page/resends.rs"]
 mod resends;
 #[path = "page/settings.rs"]
 mod settings;
+#[path = "page/start.rs"]
+mod start;
 #[path = "page/tls.rs"]
 mod tls;
 #[path = "page/visitors.rs"]

@@ -36,8 +36,10 @@ use super::{
     health::Health,
     log::Log,
     page::{Ended, Link, PageSessions},
+    pulse::Pulse,
     reload::Reload,
     sessions::Role,
+    tally::Tally,
     trace::Wanted,
 };
 use super::{
@@ -175,6 +177,16 @@ impl Client {
     /// Who has been here.
     pub(crate) async fn clients(&self) -> Result<Clients, ClientError> {
         self.ask(Method::GET, "/v1/clients").await
+    }
+
+    /// The numbers that an open page follows.
+    pub(crate) async fn pulse(&self) -> Result<Pulse, ClientError> {
+        self.ask(Method::GET, "/v1/pulse").await
+    }
+
+    /// The last hours and days.
+    pub(crate) async fn tally(&self) -> Result<Tally, ClientError> {
+        self.ask(Method::GET, "/v1/tally").await
     }
 
     /// The configuration that holds.

@@ -59,7 +59,7 @@ pub(crate) enum CountBy {
 }
 
 pub(super) fn router() -> Router<Sources> {
-    Router::new().route("/v1/queue/counts", get(counts))
+    Router::new().route("/v1/queue/counts", get(counts)).route("/v1/dead/counts", get(dead))
 }
 
 /// `GET /v1/queue/counts`.
@@ -69,6 +69,15 @@ async fn counts(
 ) -> Result<Json<Counts>, Refusal> {
     let Query(counted) = counted?;
     counted.answer(&sources, Of::Queue).await
+}
+
+/// `GET /v1/dead/counts`.
+async fn dead(
+    State(sources): State<Sources>,
+    counted: Result<Query<Counted>, QueryRejection>,
+) -> Result<Json<Counts>, Refusal> {
+    let Query(counted) = counted?;
+    counted.answer(&sources, Of::DeadLetters).await
 }
 
 impl Counted {

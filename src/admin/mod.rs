@@ -26,13 +26,16 @@ pub(crate) mod outlook;
 pub(crate) mod own_mail;
 pub(crate) mod page;
 mod pause;
+pub(crate) mod pieces;
 pub(crate) mod place;
+pub(crate) mod pulse;
 pub(crate) mod queue;
 pub(crate) mod reload;
 pub(crate) mod server;
 pub(crate) mod sessions;
 pub(crate) mod socket;
 pub mod status;
+pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trace;

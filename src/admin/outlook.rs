@@ -30,6 +30,8 @@ const AGE_MAX_MS: u64 = 5_000;
 /// A walk that took long serves whoever looks again and again for so many times as long: one twentieth of the time is the
 /// most that he costs the daemon, however long the queue is.
 const REST_AFTER_WALK: u64 = 19;
+/// The same for whoever looks all day: one hundredth of the time.
+const REST_FOR_RARE: u64 = 99;
 /// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
 const MESSAGES_MAX: usize = 100_000;
 /// Refusals kept: what fits a screen.
@@ -44,6 +46,8 @@ pub(crate) enum Age {
     Recent,
     /// So old that walks cost little of the time: for whoever looks again and again.
     Cheap,
+    /// So old that they cost next to nothing of it: for pages that stay open all day.
+    Rare,
 }
 
 /// What the last walks have found.
@@ -74,6 +78,7 @@ impl Walked {
             Age::New => return self.at.since_boot_ms > asked.since_boot_ms,
             Age::Recent => AGE_MAX_MS,
             Age::Cheap => AGE_MAX_MS.max(self.took_ms.saturating_mul(1 + REST_AFTER_WALK)),
+            Age::Rare => AGE_MAX_MS.max(self.took_ms.saturating_mul(1 + REST_FOR_RARE)),
         };
         asked.since_boot_ms.saturating_sub(self.at.since_boot_ms) < limit_ms
     }

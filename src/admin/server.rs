@@ -18,9 +18,9 @@ use super::{
     client::{VISITOR, visitor_of},
     contents,
     context::{Refusal, Sources},
-    counts, forecast, health, history, listing, log, metrics, octets, page, pause, queue,
+    counts, forecast, health, history, listing, log, metrics, octets, page, pause, pulse, queue,
     socket::{Peer, Port, Socket},
-    status, trace,
+    status, tally, trace,
 };
 use crate::shutdown::{Phase, Watch};
 
@@ -61,6 +61,8 @@ fn router(sources: Sources) -> Router {
         .merge(forecast::router())
         .merge(pause::router())
         .merge(page::router())
+        .merge(pulse::router())
+        .merge(tally::router())
         .merge(trace::router())
         .fallback(|| async {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")

@@ -178,6 +178,13 @@ impl Sessions {
         find(&state.sessions, token).map(|place| state.sessions[place].visit.clone())
     }
 
+    /// Whether the session of this number goes on.
+    pub(crate) fn is_open(&self, number: u64, now: Moment) -> bool {
+        let mut state = lock(&self.0);
+        state.forget(now);
+        state.sessions.iter().any(|session| session.visit.number == number)
+    }
+
     /// Ends a session; whether there was one.
     pub(crate) fn end(&self, number: u64) -> bool {
         let mut state = lock(&self.0);

@@ -2,15 +2,7 @@
 //!
 //! Rule: what is shown has no secret and no text of a message; that is seen to where it is said. Must not know who reads it.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    net::IpAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -20,13 +12,14 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use hyper::body::{Bytes, Frame};
+use hyper::body::Bytes;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
     api::Kind,
     context::{Refusal, Sources},
+    pieces::Pieces,
 };
 use crate::{
     clock::Timestamp,
@@ -133,7 +126,8 @@ async fn trace(
     let shown = wanted.seconds.map_or(SHOWN_DEFAULT, Duration::from_secs).min(SHOWN_MAX);
     let time = u64::try_from(shown.as_millis()).unwrap_or(u64::MAX);
     let until_ms = sources.clock.now().since_boot_ms.saturating_add(time);
-    let lines = Lines { next: Box::pin(next(Watch { watcher, whose, sources, until_ms })) };
+    let watch = Watch { watcher, whose, sources, until_ms };
+    let lines = Pieces::new(watch, |watch| Box::pin(next(watch)));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(lines)).into_response())
 }
 
@@ -178,35 +172,5 @@ async fn next(mut watch: Watch) -> Option<(Watch, Bytes)> {
         let json = serde_json::to_string(&shown).unwrap_or_default();
         let line = format!("{}\n", text::printable_json(&json));
         return Some((watch, line.into()));
-    }
-}
-
-/// The next octets of the answer, as soon as there are some.
-type Next = Pin<Box<dyn Future<Output = Option<(Watch, Bytes)>> + Send>>;
-
-/// The body of the answer.
-struct Lines {
-    next: Next,
-}
-
-impl fmt::Debug for Lines {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Lines")
-    }
-}
-
-impl hyper::body::Body for Lines {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.next.as_mut().poll(context).map(|next| {
-            let (watch, octets) = next?;
-            self.next = Box::pin(self::next(watch));
-            Some(Ok(Frame::data(octets)))
-        })
     }
 }

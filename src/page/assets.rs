@@ -1,4 +1,4 @@
-//! The files beside the documents: the style and the icon, within the program.
+//! The files beside the documents: the style, the icon and the script, within the program.
 //!
 //! Rule: a file's name has its digest, so that a browser may keep it for ever and still sees a new program's.
 
@@ -27,6 +27,9 @@ static STYLE: LazyLock<Asset> =
 static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
+static SCRIPT: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("live", "js", "text/javascript", include_str!("assets/live.js")));
+
 impl Asset {
     fn new(name: &str, end: &str, kind: &'static str, text: &'static str) -> Self {
         let digest = HEXLOWER.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..8]);
@@ -43,9 +46,14 @@ pub(super) fn icon() -> &'static str {
     &ICON.path
 }
 
+pub(super) fn script() -> &'static str {
+    &SCRIPT.path
+}
+
 /// `GET /assets/{file}`; nothing in them is private.
 pub(super) async fn serve(Path(file): Path<String>) -> Response {
-    let asset = [&STYLE, &ICON].into_iter().find(|one| one.path.rsplit('/').next() == Some(&file));
+    let asset =
+        [&STYLE, &ICON, &SCRIPT].into_iter().find(|one| one.path.rsplit('/').next() == Some(&file));
     let Some(asset) = asset else { return StatusCode::NOT_FOUND.into_response() };
     let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
     let head = [(CONTENT_TYPE, asset.kind.clone()), (CACHE_CONTROL, kept)];

@@ -16,13 +16,24 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::{layout, site::Site};
+use super::{assets, layout, site::Site};
 
 /// Only what the page itself has; no script and no style within a document, so that a text which broke out of its place
 /// could do nothing.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-);
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; \
+                      base-uri 'none'";
+
+/// The same for a request by this name of ours, whose documents may run the one script that there is and follow the
+/// relay. It is named whole: whatever else could be fetched from here, such as a part of a message, is no script.
+fn policy(host: Option<&str>) -> HeaderValue {
+    // An address in brackets cannot be written there (CSP level 3, section 2.3.1).
+    let host = host.filter(|host| !host.starts_with('['));
+    let said = host.map_or_else(
+        || POLICY.to_owned(),
+        |host| format!("{POLICY}; script-src {host}{}; connect-src 'self'", assets::script()),
+    );
+    HeaderValue::try_from(said).unwrap_or(HeaderValue::from_static(POLICY))
+}
 
 /// The same for a document that frames one of ours, and for the one that is framed: of that nothing may be fetched, run, sent
 /// or left, whatever somebody has written into it.
@@ -44,8 +55,7 @@ pub(super) enum Framing {
 
 /// What every answer says. `same-origin` instead of `no-referrer`: with the latter a browser gives the origin of our own
 /// forms as `null`, and they could not be told from those of others.
-const SAID: [(HeaderName, HeaderValue); 6] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
+const SAID: [(HeaderName, HeaderValue); 5] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
@@ -61,15 +71,17 @@ const SAID: [(HeaderName, HeaderValue); 6] = [
 
 /// Stands before all answers.
 pub(super) async fn stand(State(site): State<Site>, request: Request, next: Next) -> Response {
-    let mut answer = match asked_for(&request) {
-        Some(host) if site.place.is_called(host) => next.run(request).await,
-        _ => layout::plain(
+    let host = asked_for(&request).filter(|host| site.place.is_called(host)).map(str::to_owned);
+    let mut answer = match host {
+        Some(_) => next.run(request).await,
+        None => layout::plain(
             StatusCode::MISDIRECTED_REQUEST,
             "This is not the name of this page",
             &format!("It answers to {} alone; see page_url in relay.toml.", site.place.origin),
         )
         .into_response(),
     };
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy(host.as_deref()));
     for (name, value) in SAID {
         answer.headers_mut().insert(name, value);
     }

@@ -14,6 +14,7 @@ use url::form_urlencoded::Serializer;
 use super::{
     chosen, deeds,
     layout::{self, said},
+    live::{self, About},
     rows,
     site::Site,
     visitor::{self, Visitor},
@@ -24,6 +25,7 @@ use crate::{
         client::ClientError,
         counts::CountBy,
         listing::{Of, Sort},
+        pulse::Pulse,
         sessions::{Role, Visit},
     },
     clock::Timestamp,
@@ -104,12 +106,34 @@ impl List {
                 (self.form(&asked))
                 p.bad role="alert" { (said(&error.to_string())) }
             },
-            Ok(search) => match self.find(site, &asked, search).await {
-                Ok(found) => self.shown(&asked, &found, visit, site.clock.wall()),
+            Ok(search) => match self.answered(site, &asked, search).await {
+                Ok((pulse, found)) => html! {
+                    (live::news(self.about(), &pulse))
+                    (self.shown(&asked, &found, visit, site.clock.wall()))
+                },
                 Err(error) => return layout::unanswered(visit, self.path, &error),
             },
         };
         layout::document(visit, self.path, self.title, &body).into_response()
+    }
+
+    /// What is found, and the pulse from before it.
+    async fn answered(
+        &self,
+        site: &Site,
+        asked: &Asked,
+        search: Search,
+    ) -> Result<(Pulse, Found), ClientError> {
+        let pulse = site.client.pulse().await?;
+        Ok((pulse, self.find(site, asked, search).await?))
+    }
+
+    fn about(&self) -> About {
+        match self.of {
+            Of::Queue => About::Queue,
+            Of::DeadLetters => About::DeadLetters,
+            Of::History => About::History,
+        }
     }
 
     async fn find(&self, site: &Site, asked: &Asked, search: Search) -> Result<Found, ClientError> {

@@ -9,6 +9,7 @@ mod chart;
 mod chosen;
 mod clients;
 mod contents;
+mod course;
 mod deeds;
 mod door;
 mod entrance;
@@ -17,6 +18,7 @@ mod harmless;
 mod html_mail;
 mod layout;
 mod listing;
+mod live;
 mod message;
 mod port;
 mod resend;
@@ -24,6 +26,7 @@ mod rows;
 mod settings;
 mod site;
 mod start;
+mod streams;
 mod visitor;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -38,6 +41,7 @@ use axum::{
 use self::{
     port::{PagePort, Peer},
     site::{FORM_BYTES_MAX, Site},
+    streams::Live,
 };
 use crate::{
     admin::{
@@ -116,12 +120,14 @@ impl Page {
             place: self.place,
             users: self.users,
             guesses: Arc::new(Guesses::new(Arc::clone(&sources.clock))),
+            live: Live::new(stop.clone()),
         };
+        let looking = Arc::clone(&site.live).look(site.client.clone(), Arc::clone(&site.clock));
         let stopped = async move { stop.reached(Phase::Draining).await };
         let server =
             axum::serve(self.port, router(site).into_make_service_with_connect_info::<Peer>())
                 .with_graceful_shutdown(stopped);
-        async move { drop(server.await) }
+        async move { drop(tokio::join!(server.into_future(), looking)) }
     }
 }
 
@@ -139,6 +145,7 @@ fn router(site: Site) -> Router {
         .route("/clients", get(clients::show))
         .route("/account", get(account::show).post(account::change))
         .route("/settings", get(settings::show))
+        .route("/live", get(live::follow))
         .route("/enter", get(entrance::ask).post(entrance::enter))
         .route("/leave", post(entrance::leave))
         .route("/assets/{file}", get(assets::serve))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::streams::Live;
 use crate::{
     admin::{
         client::Client,
@@ -25,6 +26,7 @@ pub(super) struct Site {
     /// Who may come in by name and password.
     pub(super) users: Option<Arc<Users>>,
     pub(super) guesses: Arc<Guesses>,
+    pub(super) live: Arc<Live>,
 }
 
 impl Site {

@@ -1,5 +1,7 @@
 //! The start: whether mail leaves, and if not why, until when and what to do; the day's budget; what is odd.
 
+use std::time::Duration;
+
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -7,47 +9,116 @@ use axum::{
 use maud::{Markup, html};
 
 use super::{
-    chart,
+    chart, course,
     layout::{self, said},
+    live::{self, About},
     site::Site,
     visitor::Visitor,
 };
 use crate::{
-    admin::api::Status,
+    admin::api::{Clients, Status},
+    quantities::relative,
     wording::{
         Lines,
+        clients::odd,
         status::{account, budget_lines, departure, lines, refusing, title},
     },
 };
 
 /// Labels that stand elsewhere on the document.
-const SHOWN_ABOVE: [&str; 3] = ["budget", "next", "new mail"];
+const SHOWN_ABOVE: [&str; 6] = ["budget", "next", "new mail", "refused", "errors", "checks"];
+/// How long the relay may take to count its queue, which it does not for every visitor.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Odd devices that are named.
+const ODD_SHOWN: usize = 8;
 
 pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> Response {
-    let asked = tokio::try_join!(site.client.status(), site.client.budget_forecast());
-    let (status, forecast) = match asked {
+    let client = &site.client;
+    let asked = tokio::try_join!(
+        client.pulse(),
+        client.status_again(PATIENCE),
+        client.budget_forecast(),
+        client.tally(),
+        client.clients()
+    );
+    let (pulse, status, forecast, tally, clients) = match asked {
         Ok(answers) => answers,
         Err(error) => return layout::unanswered(&visit, "/", &error),
     };
     let beside = |all: Lines| -> Lines {
         all.into_iter().filter(|(label, _)| !SHOWN_ABOVE.contains(label)).collect()
     };
+    let all = lines(&status);
     let body = html! {
         (standing(&status))
+        (live::news(About::Start, &pulse))
         (counters(&status))
+        (course::courses(&tally))
         section aria-labelledby="budget" {
             h2 #budget { "The day's budget" }
             (chart::gauge(&status.budget))
             (layout::facts(&beside(budget_lines(&status.budget))))
             (chart::day(&forecast))
+            (course::spent(&tally))
         }
+        (failures(&all))
+        (examined(&all))
+        (odd_devices(&clients))
         section aria-labelledby="relay" {
             h2 #relay { "The relay" }
-            (layout::facts(&beside(lines(&status))))
+            (layout::facts(&beside(all)))
             p.small { (said(&title(&status))) }
         }
     };
     layout::document(&visit, "/", "Start", &body).into_response()
+}
+
+/// The last failures, each in the words of who has refused it.
+fn failures(all: &Lines) -> Markup {
+    let both = all.iter().filter(|(label, _)| ["refused", "errors"].contains(label));
+    let failures: Vec<&String> = both.flat_map(|(_, lines)| lines).collect();
+    html! {
+        section aria-labelledby="failures" {
+            h2 #failures { "Last failures" }
+            @if failures.is_empty() {
+                p { "None since the start of the relay, and none among what is in the queue." }
+            } @else {
+                ul { @for failure in failures { li { (said(failure)) } } }
+            }
+        }
+    }
+}
+
+/// What the relay has last found out about itself.
+fn examined(all: &Lines) -> Markup {
+    html! {
+        section aria-labelledby="doctor" {
+            h2 #doctor { "Last look at itself" }
+            @for (_, lines) in all.iter().filter(|(label, _)| *label == "checks") {
+                @if lines.is_empty() { p { "None yet; look now with: pillarbox doctor" } }
+                @for line in lines { p { (said(line)) } }
+            }
+        }
+    }
+}
+
+/// Devices with something odd, in the words of `pillarbox clients`.
+fn odd_devices(clients: &Clients) -> Markup {
+    let odd = odd(&clients.clients);
+    html! {
+        section aria-labelledby="odd" {
+            h2 #odd { "Odd devices" }
+            @if odd.is_empty() { p { "None since the start of the relay." } }
+            @else {
+                ul {
+                    @for (client, oddities) in odd.iter().take(ODD_SHOWN) {
+                        li { (client.address) ": " (said(oddities)) ", last seen " (relative(client.last_seen, clients.now)) }
+                    }
+                }
+            }
+            p.small { a href="/clients" { "All clients" } @if odd.len() > ODD_SHOWN { ", " (odd.len()) " of them odd" } }
+        }
+    }
 }
 
 /// Whether mail leaves, in the words of `pillarbox status`.
@@ -69,16 +140,16 @@ fn standing(status: &Status) -> Markup {
 fn counters(status: &Status) -> Markup {
     let totals = &status.queue.recipients;
     let all = [
-        ("waiting", totals.queued + totals.uncertain, "/queue"),
-        ("scheduled", totals.scheduled, "/queue?search=state:scheduled"),
-        ("on the way", totals.reserved, "/queue?search=state:reserved"),
-        ("held", totals.held, "/queue?search=state:held"),
-        ("dead", totals.dead, "/dead"),
+        ("waiting", "waiting", totals.queued + totals.uncertain, "/queue"),
+        ("scheduled", "scheduled", totals.scheduled, "/queue?search=state:scheduled"),
+        ("on the way", "reserved", totals.reserved, "/queue?search=state:reserved"),
+        ("held", "held", totals.held, "/queue?search=state:held"),
+        ("dead", "dead", totals.dead, "/dead"),
     ];
     html! {
         ul.counters aria-label="Recipients in the queue" {
-            @for (name, number, path) in all {
-                li { a href=(path) { b { (number) } " " (name) } }
+            @for (name, key, number, path) in all {
+                li { a href=(path) { b data-number=(key) { (number) } " " (name) } }
             }
         }
     }

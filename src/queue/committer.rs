@@ -361,6 +361,8 @@ pub(super) struct Shared {
     pub(super) unconfirmed: Mutex<Option<UnconfirmedSends>>,
     pub(super) messages: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Messages that came in since the start.
+    pub(super) accepted: AtomicU64,
     pub(super) set_aside: AtomicU64,
     pub(super) changed: Notify,
     /// Why the store refuses everything, and whether that is final.
@@ -400,6 +402,7 @@ impl Shared {
             source,
             unconfirmed: Mutex::default(),
             messages: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             set_aside: AtomicU64::new(0),
             changed: Notify::new(),

@@ -65,6 +65,8 @@ pub struct Totals {
     pub messages: u64,
     /// Octets of their spool files.
     pub(crate) bytes: u64,
+    /// Messages that came in since the queue was opened.
+    pub(crate) accepted: u64,
     /// Spool files and records set aside because they are damaged.
     pub set_aside: u64,
 }

@@ -388,6 +388,7 @@ impl Queue {
         self.shared.spool.store(id, part, rest).await?;
         // The message cannot be lost from here on: whatever happens to the record, the file is found.
         self.shared.messages.fetch_add(1, Ordering::Relaxed);
+        self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(record.size_bytes, Ordering::Relaxed);
         let patience = self.shared.options.commit_timeout;
         let permit = loop {
@@ -697,6 +698,7 @@ impl Queue {
         Totals {
             messages: self.shared.messages.load(Ordering::Relaxed),
             bytes: self.shared.bytes.load(Ordering::Relaxed),
+            accepted: self.shared.accepted.load(Ordering::Relaxed),
             set_aside: self.shared.set_aside.load(Ordering::Relaxed),
         }
     }

@@ -40,6 +40,18 @@ impl Answer {
         values.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()).collect()
     }
 
+    /// The path of the document's own script, where it has one.
+    pub(super) fn own_script(&self) -> Option<String> {
+        let tag = self.body.split("<script src=\"").nth(1)?.split('"').next()?;
+        tag.starts_with("/assets/live.").then(|| tag.to_owned())
+    }
+
+    /// The document without its own script.
+    pub(super) fn without_own_script(&self) -> String {
+        let own = self.own_script().unwrap_or_default();
+        self.body.replace(&format!("<script src=\"{own}\" defer></script>"), "")
+    }
+
     /// The text without its tags.
     pub(super) fn text(&self) -> String {
         let main = self.body.split_once("<h1>").map_or("", |(_, main)| main);

@@ -27,7 +27,8 @@ fn nothing_of_a_message_becomes_a_tag_an_attribute_or_a_control_character() {
         let answer = visitor.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         for tag in ["<script", "<img", "<b>2", "onerror=alert(1)>", "\u{202e}", "\u{1b}"] {
-            assert!(!answer.body.contains(tag), "{path} has {tag:?}: {}", answer.body);
+            let body = answer.without_own_script();
+            assert!(!body.contains(tag), "{path} has {tag:?}: {body}");
         }
     }
     let shown = visitor.get(&message);
