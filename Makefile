@@ -21,7 +21,7 @@ DEB_VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 DEB_DIRECTORY ?= target/debian
 DEB_BUILT := target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))
 
-.PHONY: help run build dist deb deb-tool image static test test-page test-system test-migration test-crash-long test-power-long sbom fuzz fuzz-smoke floods fuzz-tools check figures fmt audit bench doc clean compiler test-programs test-servers test-report test-browser
+.PHONY: help run build dist deb deb-tool image static test test-page screenshots test-system test-migration test-crash-long test-power-long sbom fuzz fuzz-smoke floods fuzz-tools check figures fmt audit bench doc clean compiler test-programs test-servers test-report test-browser
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,11 @@ test-page: compiler test-browser ## the page in a real Chromium, which it instal
 	$(CARGO) build --locked --bin pillarbox
 	cd tests/browser && PILLARBOX_PROGRAM="$(BUILT)/debug/pillarbox" PILLARBOX_PICTURES="$(BUILT)/page" \
 	    $(CARGO) test --locked
+
+screenshots: test-page ## the pictures of the README, made anew from what test-page has looked at
+	mkdir -p docs/pictures
+	cp "$(BUILT)/page/readme-good-day.png" docs/pictures/good-day.png
+	cp "$(BUILT)/page/readme-spent-day.png" docs/pictures/spent-day.png
 
 test-migration: compiler ## `pillarbox migrate` with the configuration files of real Debian packages (fetches them)
 	$(CARGO) build --locked

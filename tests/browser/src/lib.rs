@@ -15,6 +15,7 @@ mod bad_days;
 mod driver;
 mod keyboard;
 mod kinds;
+mod readme;
 mod relay;
 mod sizes;
 mod visits;

@@ -220,10 +220,16 @@ impl Window {
         let whole = self.measure("return document.documentElement.scrollHeight").await;
         let whole = u32::try_from(whole.as_u64().unwrap()).unwrap();
         self.measures(width, whole.max(height), scale).await;
+        let path = self.keep_view(name).await;
+        self.measures(width, height, scale).await;
+        path
+    }
+
+    /// The same of what the window shows.
+    pub(crate) async fn keep_view(&self, name: &str) -> PathBuf {
         let path = pictures().join(format!("{name}.png"));
         std::fs::create_dir_all(pictures()).unwrap();
         self.browser.screenshot(&path).await.unwrap();
-        self.measures(width, height, scale).await;
         path
     }
 
