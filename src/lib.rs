@@ -38,6 +38,7 @@ pub mod tasks;
 pub mod aliases_file;
 mod passwd;
 pub mod queue;
+mod written_time;
 // 3: the two halves, what is told of mail that cannot leave, and the front end of local mail
 pub mod delivery;
 pub mod listener;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::moment;
 use super::screen::{Form, Screen, json, when};
 use crate::{
     admin::{client::Client, log::Log},
     exit::Failure,
     telemetry::{ASKED_MAX, LEVELS},
+    written_time,
 };
 
 #[derive(Clone, Debug, Args)]
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
         value_name = "TIME",
         default_value = "10min",
         requires = "level",
-        value_parser = moment::span_up_to(Some(ASKED_MAX))
+        value_parser = written_time::span_up_to(Some(ASKED_MAX))
     )]
     time: Duration,
 }

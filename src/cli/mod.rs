@@ -18,7 +18,6 @@ mod history;
 mod keyboard;
 mod log;
 mod migrate;
-mod moment;
 mod page;
 mod password;
 mod pause;

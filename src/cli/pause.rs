@@ -4,21 +4,18 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{
-    moment,
-    screen::{Form, Screen, clean, json, when},
-};
-use crate::{admin::client::Client, clock::Timestamp, exit::Failure};
+use super::screen::{Form, Screen, clean, json, when};
+use crate::{admin::client::Client, clock::Timestamp, exit::Failure, written_time};
 
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub(super) struct Arguments {
     /// When it ends by itself: 14:30, "tomorrow 08:00", "2026-12-24 18:00", or an RFC 3339 time. Without an end it lasts
     /// until `pillarbox resume`.
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = written_time::parse)]
     until: Option<Timestamp>,
     /// How long it lasts, such as 2h.
-    #[arg(long = "for", value_name = "TIME", conflicts_with = "until", value_parser = moment::span_up_to(None))]
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "until", value_parser = written_time::span_up_to(None))]
     span: Option<Duration>,
     /// Why, for everybody who looks at the status.
     #[arg(value_name = "REASON")]

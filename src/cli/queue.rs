@@ -24,11 +24,10 @@ pub(super) use self::{
     state::State,
     verbs::{Deed, Verb, for_each},
 };
-use super::{
-    moment,
-    screen::{Form, Screen},
+use super::screen::{Form, Screen};
+use crate::{
+    admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId, written_time,
 };
-use crate::{admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId};
 
 /// What to do with the queue.
 #[derive(Clone, Debug, Subcommand)]
@@ -79,10 +78,10 @@ pub(crate) enum Command {
 #[group(required = true, multiple = false)]
 pub(crate) struct Time {
     /// 14:30 (the next one), "tomorrow 08:00", "2026-12-24 18:00", or an RFC 3339 time; a year ahead at most.
-    #[arg(long, value_name = "TIME", value_parser = moment::parse_any)]
+    #[arg(long, value_name = "TIME", value_parser = written_time::parse_any)]
     at: Option<Timestamp>,
     /// So long from now, such as 2h.
-    #[arg(long = "in", visible_alias = "for", value_name = "TIME", value_parser = moment::span_up_to(None))]
+    #[arg(long = "in", visible_alias = "for", value_name = "TIME", value_parser = written_time::span_up_to(None))]
     span: Option<Duration>,
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::moment;
 use super::screen::{self, Form, Screen, clean, count, local_to_the_millisecond, span};
 use crate::{
     admin::{
@@ -12,6 +11,7 @@ use crate::{
         trace::{SHOWN_MAX, Said, Shown, Wanted},
     },
     exit::{Exit, Failure},
+    written_time,
 };
 
 /// Octets of a line of the answer: one of a dialogue, escaped.
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     upstream: bool,
     /// How long, at most an hour.
-    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = moment::span_up_to(Some(SHOWN_MAX)))]
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = written_time::span_up_to(Some(SHOWN_MAX)))]
     time: Duration,
 }
 

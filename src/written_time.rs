@@ -22,7 +22,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const FORMS: &str = "write a time such as 14:30, \"tomorrow 08:00\", \"2026-12-24 18:00\" or 2026-12-24T18:00:00+01:00";
 
 /// A reader of spans such as `30s`, `10min` or `2h`: of a second at least, and of no more than `longest` where there is one.
-pub(super) fn span_up_to(
+pub(crate) fn span_up_to(
     longest: Option<Duration>,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
     move |text| {
@@ -39,7 +39,7 @@ pub(super) fn span_up_to(
 }
 
 /// A time that is still to come.
-pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     let at = parse_any(text)?;
     if at <= SystemClock::new().wall() {
         return Err("that time has passed".to_owned());
@@ -47,8 +47,21 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     Ok(at)
 }
 
+/// A time that is still to come, or a span from `now` on.
+pub(crate) fn span_or_time(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    if let Ok(span) = span_up_to(None)(text) {
+        return Ok(now.after(span));
+    }
+    let zoned = Instant::from_millisecond(now.0).map_err(|_| "the clock is wrong".to_owned())?;
+    let at = read(text.trim(), &zoned.to_zoned(TimeZone::system()));
+    match at.map_err(|words| format!("{words}; or a span such as 10min or 2h"))? {
+        at if at <= now => Err("that time has passed".to_owned()),
+        at => Ok(at),
+    }
+}
+
 /// The same, also of the past.
-pub(super) fn parse_any(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn parse_any(text: &str) -> Result<Timestamp, String> {
     let now = Instant::from_millisecond(SystemClock::new().wall().0);
     let now = now.map_err(|_| "the clock is wrong".to_owned())?;
     read(text.trim(), &now.to_zoned(TimeZone::system()))
@@ -137,6 +150,23 @@ mod tests {
             assert!(of(text).unwrap_err().starts_with("write a time such as"), "{text}");
         }
         assert_eq!(span_up_to(None)("400days"), Ok(Duration::from_secs(400 * 86_400)));
+    }
+
+    #[test]
+    fn a_span_counts_from_now_and_a_time_is_still_to_come() {
+        let now = Timestamp(1_800_000_000_000);
+        assert_eq!(span_or_time(" 2h ", now), Ok(Timestamp(1_800_007_200_000)));
+        let later = span_or_time("2027-01-15T18:00:00Z", now);
+        assert_eq!(later, Ok(Timestamp(1_800_036_000_000)));
+        assert_eq!(
+            span_or_time("2026-11-28T13:00:00Z", now),
+            Err("that time has passed".to_owned())
+        );
+        for text in ["", "0s", "-1h", "soon"] {
+            assert!(
+                span_or_time(text, now).unwrap_err().ends_with("or a span such as 10min or 2h")
+            );
+        }
     }
 
     #[test]
