@@ -4,7 +4,12 @@ use maud::{Markup, html};
 
 use super::{layout::said, site::Site, visitor::Form};
 use crate::{
-    admin::{api::Message, client::ClientError, counts::CountBy, listing::Of},
+    admin::{
+        api::{Kind, Message},
+        client::ClientError,
+        counts::CountBy,
+        listing::Of,
+    },
     queue::{id::QueueId, only::Only, search::Search},
 };
 
@@ -56,11 +61,21 @@ impl Chosen {
     pub(super) async fn counted(self, site: &Site) -> Result<Counted, ClientError> {
         match self {
             Self::These(ids) => {
-                let mut first = Vec::new();
-                for id in ids.iter().take(SHOWN_MAX) {
-                    first.push(site.client.message(*id).await?);
+                let (mut there, mut first) = (Vec::new(), Vec::new());
+                let chosen = ids.len();
+                for id in ids {
+                    let message = match site.client.message(id).await {
+                        Err(error) if error.kind() == Some(Kind::NotFound) => continue,
+                        message => message?,
+                    };
+                    // What has left is known for a while, and nothing can be done to it.
+                    if message.end.is_none() {
+                        there.push(id);
+                        first.extend((first.len() < SHOWN_MAX).then_some(message));
+                    }
                 }
-                Ok(Counted { number: ids.len() as u64, first, chosen: Self::These(ids) })
+                let (number, gone) = (there.len() as u64, (chosen - there.len()) as u64);
+                Ok(Counted { number, gone, first, chosen: Self::These(there) })
             }
             Self::Found { of, search, .. } => {
                 let counts = site.client.counts(of, CountBy::State, &search, 1).await?;
@@ -71,7 +86,7 @@ impl Chosen {
                     first = page;
                 }
                 let chosen = Self::Found { of, search, until: counts.until };
-                Ok(Counted { number: counts.messages, first, chosen })
+                Ok(Counted { number: counts.messages, gone: 0, first, chosen })
             }
         }
     }
@@ -104,6 +119,8 @@ impl Chosen {
 pub(super) struct Counted {
     pub(super) chosen: Chosen,
     pub(super) number: u64,
+    /// Chosen ones that have left meanwhile.
+    pub(super) gone: u64,
     /// The first of them.
     pub(super) first: Vec<Message>,
 }

@@ -22,8 +22,11 @@ use crate::{
         client::{ClientError, Walk},
         sessions::Visit,
     },
-    quantities::count,
+    clock::Timestamp,
+    quantities::{count, when},
+    queue::schedule::SCHEDULE_AHEAD_MAX,
     queue::{id::QueueId, only::Only},
+    written_time::span_or_time,
 };
 
 /// Messages to which nothing is done but by whoever has typed their number.
@@ -42,10 +45,33 @@ enum Deed {
     Hold,
     Release,
     Delete,
+    /// They leave at this time and not before.
+    Schedule(Timestamp),
 }
 
 impl Deed {
-    const ALL: [Self; 4] = [Self::Retry, Self::Hold, Self::Release, Self::Delete];
+    /// Those that need no time.
+    const PLAIN: [Self; 4] = [Self::Retry, Self::Hold, Self::Release, Self::Delete];
+
+    /// The one that a form orders; words where its time cannot be.
+    fn of(form: &Form, now: Timestamp) -> Option<Result<Self, String>> {
+        let name = form.get("deed");
+        if name != SCHEDULE {
+            return Self::PLAIN.into_iter().find(|deed| deed.name() == name).map(Ok);
+        }
+        // The time of the question holds, not that of the answer.
+        let asked = form.get("at").parse().ok().map(Timestamp);
+        let at = asked.map_or_else(|| span_or_time(form.get("when"), now), Ok);
+        Some(at.and_then(|at| {
+            let days = SCHEDULE_AHEAD_MAX.as_secs() / 86_400;
+            let is_far = at > now.after(SCHEDULE_AHEAD_MAX);
+            if is_far {
+                Err(format!("that is more than {days} days ahead"))
+            } else {
+                Ok(Self::Schedule(at))
+            }
+        }))
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -53,6 +79,7 @@ impl Deed {
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Delete => "delete",
+            Self::Schedule(_) => SCHEDULE,
         }
     }
 
@@ -62,11 +89,12 @@ impl Deed {
             Self::Hold => "Hold",
             Self::Release => "Release",
             Self::Delete => "Delete",
+            Self::Schedule(_) => "Schedule",
         }
     }
 
     /// What it means for these.
-    fn question(self, messages: u64) -> String {
+    fn question(self, messages: u64, now: Timestamp) -> String {
         let these = count(messages, "message");
         match self {
             Self::Retry => format!("Try {these} now?"),
@@ -75,36 +103,53 @@ impl Deed {
             Self::Delete => format!(
                 "Delete {these} for good? Nothing of them is sent any more, and nobody is told."
             ),
+            Self::Schedule(at) => format!("Have {these} leave {} and not before?", when(at, now)),
         }
     }
 
-    async fn does(self, site: &Site, id: QueueId, only: &Only) -> Result<(), ClientError> {
-        match self {
-            Self::Retry => site.client.retry(id, only).await.map(drop),
-            Self::Hold => site.client.hold(id, only).await.map(drop),
-            Self::Release => site.client.release(id, only).await.map(drop),
-            Self::Delete => site.client.delete(id, only).await.map(drop),
-        }
+    /// Does it; how many recipients it has met.
+    async fn does(self, site: &Site, id: QueueId, only: &Only) -> Result<u32, ClientError> {
+        let retried = match self {
+            Self::Retry => site.client.retry(id, only).await,
+            Self::Hold => site.client.hold(id, only).await,
+            Self::Release => site.client.release(id, only).await,
+            Self::Schedule(at) => site.client.schedule(id, at, only).await,
+            Self::Delete => return site.client.delete(id, only).await.map(|_| 1),
+        };
+        retried.map(|retried| retried.recipients)
     }
 }
+
+/// The name of the deed that needs a time.
+const SCHEDULE: &str = "schedule";
 
 /// A button for each deed.
 pub(super) fn buttons() -> Markup {
     html! {
-        @for deed in Deed::ALL {
+        @for deed in Deed::PLAIN {
             button name="deed" value=(deed.name()) class=[(deed == Deed::Delete).then_some("danger")] { (deed.button()) }
             " "
         }
+        label { "Time to leave, such as 2h or tomorrow 08:00" input name="when" autocomplete="off"; }
+        button name="deed" value=(SCHEDULE) { "Schedule" }
     }
 }
 
 /// `POST /deeds`: the question first, then the deed.
 pub(super) async fn answer(State(site): State<Site>, form: Form) -> Response {
-    let deed = Deed::ALL.into_iter().find(|deed| deed.name() == form.get("deed"));
+    let deed = Deed::of(&form, site.clock.wall());
     let (Some(deed), Some(chosen)) = (deed, Chosen::of(&form)) else {
         return layout::nothing_here().await;
     };
     let visit = &form.visit;
+    let deed = match deed {
+        Ok(deed) => deed,
+        Err(words) => {
+            let body =
+                html! { p.bad role="alert" { (said(&format!("No time to leave: {words}."))) } };
+            return layout::document(visit, "", "Nothing was done", &body).into_response();
+        }
+    };
     if matches!(&chosen, Chosen::These(ids) if ids.is_empty()) {
         let body = html! { p { "No message was chosen. Go back and choose some." } };
         return layout::document(visit, "", "Nothing was done", &body).into_response();
@@ -127,12 +172,16 @@ fn is_meant(form: &Form) -> bool {
 fn question(site: &Site, visit: &Visit, deed: Deed, counted: &Counted) -> Response {
     let number = counted.number;
     let body = html! {
-        p.standing { (deed.question(number)) }
+        p.standing { (deed.question(number, site.clock.wall())) }
+        @if counted.gone > 0 {
+            p { (count(counted.gone, "chosen message")) " left meanwhile." }
+        }
         (counted.chosen.description())
         form.deeds method="post" action="/deeds" {
             (visitor::token(visit))
             (counted.chosen.fields())
             input type="hidden" name="sure" value="yes";
+            @if let Deed::Schedule(at) = deed { input type="hidden" name="at" value=(at.0); }
             input type="hidden" name="messages" value=(number);
             @if number > UNTYPED_MAX {
                 label { "Type " (number) ", the number of messages"
@@ -211,18 +260,22 @@ struct Report {
 }
 
 impl Report {
-    fn note(&mut self, visit: &Visit, deed: Deed, id: QueueId, result: Result<(), ClientError>) {
-        let answer = result.as_ref().map_or_else(ToString::to_string, |()| "done".to_owned());
+    fn note(&mut self, visit: &Visit, deed: Deed, id: QueueId, result: Result<u32, ClientError>) {
+        let is_done = result.as_ref().is_ok_and(|met| *met > 0);
+        let answer = match result {
+            Ok(0) => "nothing of it is so that this could be done".to_owned(),
+            Ok(_) => "done".to_owned(),
+            Err(error) => error.to_string(),
+        };
         let (by, deed) = (&visit.person, deed.name());
         tracing::info!(%id, by, deed, answer, "ordered on the page");
-        match result {
-            Ok(()) => self.done += 1,
-            Err(_) => {
-                self.refused += 1;
-                if self.refusals.len() < REFUSALS_MAX {
-                    self.refusals.push((id, answer));
-                }
-            }
+        if is_done {
+            self.done += 1;
+            return;
+        }
+        self.refused += 1;
+        if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.push((id, answer));
         }
     }
 

@@ -8,8 +8,8 @@ use axum::{
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-            X_DNS_PREFETCH_CONTROL, X_FRAME_OPTIONS,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+            X_CONTENT_TYPE_OPTIONS, X_DNS_PREFETCH_CONTROL, X_FRAME_OPTIONS,
         },
     },
     middleware::Next,
@@ -73,7 +73,7 @@ const SAID: [(HeaderName, HeaderValue); 5] = [
 pub(super) async fn stand(State(site): State<Site>, request: Request, next: Next) -> Response {
     let host = asked_for(&request).filter(|host| site.place.is_called(host)).map(str::to_owned);
     let mut answer = match host {
-        Some(_) => next.run(request).await,
+        Some(_) => for_people(next.run(request).await),
         None => layout::plain(
             StatusCode::MISDIRECTED_REQUEST,
             "This is not the name of this page",
@@ -101,6 +101,25 @@ pub(super) async fn stand(State(site): State<Site>, request: Request, next: Next
     answer
 }
 
+/// A refusal that was not made for people, such as that of a time limit, as a document.
+fn for_people(answer: Response) -> Response {
+    let status = answer.status();
+    let kind = answer.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_document = kind.is_some_and(|kind| kind.starts_with(b"text/html"));
+    if is_document || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let (title, words) = match status {
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "The relay took too long to answer",
+            "Load the page again in a minute. If that helps nothing, pillarbox status on its host says what is wrong.",
+        ),
+        StatusCode::METHOD_NOT_ALLOWED => ("This cannot be done here", "See the start page."),
+        _ => ("Not understood", "This address was not made by this page."),
+    };
+    layout::plain(status, title, words).into_response()
+}
+
 /// The host that a request is for, which it names once.
 fn asked_for(request: &Request) -> Option<&str> {
     let named = only(request.headers(), &HOST)?;
@@ -116,4 +135,26 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     let mut all = headers.get_all(name).iter();
     let value = all.next()?;
     if all.next().is_some() { None } else { value.to_str().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_was_made_for_programs_is_a_document_with_its_status() {
+        let late =
+            (StatusCode::SERVICE_UNAVAILABLE, axum::Json("the queue took too long to answer"));
+        for (answer, status) in [
+            (late.into_response(), StatusCode::SERVICE_UNAVAILABLE),
+            (StatusCode::METHOD_NOT_ALLOWED.into_response(), StatusCode::METHOD_NOT_ALLOWED),
+            ((StatusCode::BAD_REQUEST, "odd").into_response(), StatusCode::BAD_REQUEST),
+        ] {
+            let answer = for_people(answer);
+            let kind = answer.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+            assert_eq!((answer.status(), kind), (status, Some(&b"text/html; charset=utf-8"[..])));
+        }
+        let other = for_people("text".into_response());
+        assert_eq!(other.status(), StatusCode::OK);
+    }
 }

@@ -199,3 +199,117 @@ fn all_that_a_search_finds_is_meant_as_it_was_counted_and_many_need_their_number
     let wrong = visitor.post("/deeds", &chosen("colour:red", "delete"));
     assert_eq!(wrong.status, 404, "a search that nobody understands finds nothing");
 }
+
+#[test]
+fn messages_leave_at_the_time_that_was_asked_for_and_the_answer_does_not_move_it() {
+    let stage = Stage::new();
+    for number in 0..3 {
+        stage.submit("a@example.org", "b@example.net", &format!("Subject: no {number}\r\n\r\nx"));
+    }
+    let ids = stage.ids();
+    let mut visitor = stage.visitor(&[]);
+    let document = visitor.get(&format!("/messages/{}", ids[0]));
+    assert!(
+        document.body.contains("value=\"schedule\"") && document.body.contains("name=\"when\"")
+    );
+    let token = document.fields("token").remove(0);
+    let asked = |when| {
+        vec![
+            ("token", token.as_str()),
+            ("deed", "schedule"),
+            ("when", when),
+            ("id", ids[0].as_str()),
+            ("id", ids[1].as_str()),
+        ]
+    };
+    for (when, words) in [
+        ("", "write a time such as"),
+        ("soon", "or a span such as 10min or 2h"),
+        ("2020-01-01 10:00", "that time has passed"),
+        ("500days", "more than 366 days ahead"),
+        ("<script>", "write a time such as"),
+    ] {
+        let refused = visitor.post("/deeds", &asked(when));
+        assert!(refused.text().contains(words), "{when:?}: {}", refused.text());
+        assert_eq!(refused.fields("sure"), [""; 0], "{when:?}");
+    }
+    let question = visitor.post("/deeds", &asked("50h"));
+    assert!(question.text().contains("Have 2 messages leave "), "{}", question.text());
+    assert!(question.text().contains("(in 2 d "), "{}", question.text());
+    let at = question.fields("at").remove(0);
+    let scheduled = |id: &str| stage.json(&["queue", "show", id])["scheduled_for"].to_string();
+    assert_eq!(scheduled(&ids[0]), "null", "a question does nothing");
+    let mut yes = asked("1h");
+    yes.extend([("at", at.as_str()), ("sure", "yes"), ("messages", "2")]);
+    let report = visitor.post("/deeds", &yes);
+    assert!(report.text().contains("Done for 2 messages."), "{}", report.text());
+    assert_eq!(
+        [&ids[0], &ids[1], &ids[2]].map(|id| scheduled(id)),
+        [at.clone(), at.clone(), "null".to_owned()]
+    );
+
+    let found = [
+        ("token", token.as_str()),
+        ("all", "yes"),
+        ("of", "queue"),
+        ("search", "state:scheduled"),
+        ("deed", "schedule"),
+        ("when", "2h"),
+    ];
+    let question = visitor.post("/deeds", &found);
+    assert!(question.text().contains("Have 2 messages leave "), "{}", question.text());
+    let (until, later) = (question.fields("until").remove(0), question.fields("at").remove(0));
+    let sure =
+        [("until", until.as_str()), ("at", later.as_str()), ("sure", "yes"), ("messages", "2")];
+    let report = visitor.post("/deeds", &[&found[..], &sure[..]].concat());
+    assert!(report.text().contains("Done for 2 messages."), "{}", report.text());
+    assert_eq!([scheduled(&ids[0]), scheduled(&ids[1])], [later.clone(), later]);
+}
+
+#[test]
+fn a_chosen_message_that_has_left_meanwhile_is_counted_apart() {
+    let stage = Stage::new();
+    for number in 0..3 {
+        stage.submit("a@example.org", "b@example.net", &format!("Subject: no {number}\r\n\r\nx"));
+    }
+    let ids = stage.ids();
+    let mut visitor = stage.visitor(&[]);
+    let token = visitor.get("/queue").fields("token").remove(0);
+    stage.json(&["queue", "delete", &ids[1]]);
+    let unknown = "00000000000000000000000000";
+    let mut fields = vec![("token", token.as_str()), ("deed", "hold"), ("id", unknown)];
+    fields.extend(ids.iter().map(|id| ("id", id.as_str())));
+    let question = visitor.post("/deeds", &fields);
+    assert_eq!(question.status, 200, "{}", question.body);
+    assert!(question.text().contains("Hold 2 messages here"), "{}", question.text());
+    assert!(question.text().contains("2 chosen messages left meanwhile."), "{}", question.text());
+    assert_eq!(question.fields("id"), [ids[0].as_str(), ids[2].as_str()]);
+    fields.retain(|(name, _)| *name != "id");
+    fields.push(("id", ids[1].as_str()));
+    let question = visitor.post("/deeds", &fields);
+    assert!(question.text().contains("Hold 0 messages"), "{}", question.text());
+    assert!(!question.body.contains("Yes: Hold"), "{}", question.body);
+}
+
+#[test]
+fn whatever_is_refused_is_answered_with_a_document() {
+    let stage = Stage::new();
+    let mut visitor = stage.visitor(&[]);
+    let host = stage.page.to_string();
+    for (method, path) in [
+        ("GET", "/messages/%ff"),
+        ("PUT", "/queue"),
+        ("GET", "/deeds"),
+        ("GET", "/queue?after=x"),
+        ("DELETE", "/"),
+    ] {
+        let answer = visitor.ask(method, path, &[("Host", &host)], "");
+        assert!((400..500).contains(&answer.status), "{method} {path}: {}", answer.status);
+        assert_eq!(
+            answer.head("content-type"),
+            Some("text/html; charset=utf-8"),
+            "{method} {path}"
+        );
+        assert!(answer.body.contains("<h1>"), "{method} {path}: {}", answer.body);
+    }
+}
