@@ -13,6 +13,7 @@
 mod accessibility;
 mod bad_days;
 mod driver;
+mod html_mail;
 mod keyboard;
 mod kinds;
 mod readme;
