@@ -4,7 +4,7 @@
 //! printed, and whatever fails says what to do. Must not know the protocol.
 
 use std::{
-    io::{self, BufRead as _, Read as _},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -47,7 +47,9 @@ use crate::{
 /// What is done with the tokens.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Have the account's owner consent in a browser, here or on another machine.
+    /// Have the account's owner consent in a browser.
+    ///
+    /// Here or on another machine.
     Google(Google),
     /// Show whose token there is, what it allows and when it ends.
     Status {
@@ -183,7 +185,7 @@ impl From<TokenError> for Failure {
 /// How long a consent is waited for.
 const CONSENT_WAIT: Duration = Duration::from_secs(10 * 60);
 /// Octets of a line that is read from the terminal; more cannot be an address.
-const LINE_LENGTH_MAX: u64 = 16 * 1024;
+const LINE_LENGTH_MAX: usize = 16 * 1024;
 /// How often a reader of lines looks whether they are still wanted.
 const LOOK_AT_TERMINAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Lines that wait to be looked at.
@@ -310,25 +312,43 @@ async fn ask(
 fn pasted_lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(LINES_MAX);
     let read = move || {
-        let (stdin, mut line) = (io::stdin(), String::new());
-        while !sender.is_closed() {
-            let mut typed = [PollFd::new(&stdin, PollFlags::IN)];
-            match poll(&mut typed, Some(&LOOK_AT_TERMINAL)) {
-                Ok(0) | Err(Errno::INTR) => continue,
-                Ok(_) if sender.is_closed() => return,
-                Ok(_) => {}
-                Err(_) => return,
-            }
-            let read = stdin.lock().take(LINE_LENGTH_MAX).read_line(&mut line);
-            if !matches!(read, Ok(1..)) || sender.blocking_send(std::mem::take(&mut line)).is_err()
-            {
-                return;
+        let mut line = Vec::new();
+        while let Some(octet) = next_octet(&sender) {
+            line.push(octet);
+            if octet == b'\n' || line.len() == LINE_LENGTH_MAX {
+                let typed = String::from_utf8_lossy(&line).into_owned();
+                line.clear();
+                if sender.blocking_send(typed).is_err() {
+                    return;
+                }
             }
         }
     };
     // Without the thread the browser is the only way, which is told by nothing happening.
     drop(thread::Builder::new().name("pasted-address".into()).spawn(read));
     receiver
+}
+
+/// The next octet of standard input; `None` at its end, and when nobody wants it any more. One by one: of what a buffer had
+/// taken beyond the line no poll would tell, and the next question would not get it.
+fn next_octet(wanted: &mpsc::Sender<String>) -> Option<u8> {
+    let stdin = io::stdin();
+    while !wanted.is_closed() {
+        let mut typed = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut typed, Some(&LOOK_AT_TERMINAL)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) if wanted.is_closed() => return None,
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+        let mut octet = [0];
+        match rustix::io::read(&stdin, &mut octet) {
+            Ok(1) => return Some(octet[0]),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(_) | Err(_) => return None,
+        }
+    }
+    None
 }
 
 fn report(out: &mut dyn Screen, consenting: &Consenting<'_>, stored: &Stored) -> io::Result<()> {

@@ -190,6 +190,16 @@ fn on_a_machine_without_a_browser_the_address_is_pasted() {
 }
 
 #[test]
+fn of_lines_that_come_at_once_each_is_read() {
+    let desk = Desk::new();
+    let mut waiting = Waiting::start(&desk, &[]);
+    let location = consent(&waiting.address);
+    waiting.paste(&format!("what now?\n\n{location}"));
+    let (code, text) = waiting.end();
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
 fn a_code_alone_may_be_pasted_as_well() {
     let desk = Desk::new();
     let mut waiting = Waiting::start(&desk, &[]);
