@@ -64,7 +64,7 @@ struct Walked {
     took_ms: u64,
     found: Arc<QueueSummary>,
     /// What waits, until somebody wants to know when it leaves.
-    waiting: Vec<Waiting>,
+    waiting: Vec<Vec<Waiting>>,
     forecast: Option<Arc<Forecast>>,
 }
 
@@ -146,8 +146,8 @@ pub(crate) struct QueueSummary {
     pub(crate) refused: Vec<RefusedRecipient>,
     /// Whether the queue was longer than the walk.
     pub(crate) partial: bool,
-    /// What waits to leave.
-    pub(crate) waiting: Vec<Waiting>,
+    /// What waits to leave, page by page.
+    pub(crate) waiting: Vec<Vec<Waiting>>,
 }
 
 impl QueueSummary {
@@ -159,6 +159,8 @@ impl QueueSummary {
             let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
             seen += page.len();
             page.iter().for_each(|message| summary.add(message, now));
+            let waiting = page.iter().filter_map(|one| Waiting::of(one.id, &one.record));
+            summary.waiting.push(waiting.collect());
         }
         summary.partial = seen >= MESSAGES_MAX;
         summary.refused.reverse();
@@ -195,7 +197,6 @@ impl QueueSummary {
                 RecipientState::Dead { .. } => totals.dead += 1,
             }
         }
-        self.waiting.extend(Waiting::of(message.id, &message.record));
         self.note_refusal(message, now);
     }
 

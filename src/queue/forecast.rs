@@ -18,6 +18,8 @@ use crate::{
 };
 
 const MINUTE_MS: u64 = 60_000;
+/// Departures up to then are kept, for the hours of a day and as long as a forecast serves.
+const HORIZON: Duration = Duration::from_secs(26 * 3_600);
 
 /// A message that waits: recipients by the time at which they are due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,27 @@ impl Waiting {
         }
         let (due, recipients) = later.pop_first()?;
         Some(Self { id, lane: record.lane, due, recipients, later })
+    }
+
+    fn all_recipients(&self) -> u64 {
+        u64::from(self.recipients) + self.later.values().map(|more| u64::from(*more)).sum::<u64>()
+    }
+
+    /// Whoever of it is due by `at` goes along with the first ones.
+    fn gather(&mut self, at: Timestamp) {
+        while let Some(more) = self.later.first_entry().filter(|more| *more.key() <= at) {
+            self.recipients += more.remove();
+        }
+    }
+
+    /// Goes on to those that are due next, once the first ones have left; false when nobody is left.
+    fn go_on(&mut self) -> bool {
+        if self.recipients == 0
+            && let Some((due, recipients)) = self.later.pop_first()
+        {
+            (self.due, self.recipients) = (due, recipients);
+        }
+        self.recipients > 0
     }
 }
 
@@ -86,10 +109,12 @@ pub(crate) struct Hour {
 /// The expected departures.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forecast {
-    /// By id.
-    expected: Vec<(QueueId, Expected)>,
-    /// Each transaction: when, and of how many recipients.
+    /// By id, page by page.
+    expected: Vec<Vec<(QueueId, Expected)>>,
+    /// When how many recipients leave, up to the horizon.
     departures: Vec<(Timestamp, u32)>,
+    /// When the last one leaves.
+    empty_at: Option<Timestamp>,
     /// Recipients that wait now.
     waiting: u64,
     /// What was spent at the beginning, by when it comes back.
@@ -97,38 +122,45 @@ pub(crate) struct Forecast {
 }
 
 impl Forecast {
-    /// Plays it through for these messages.
+    /// Plays it through for these messages: pages in the order of their ids, none of them large, so that a long queue
+    /// takes no block of memory that its allocator would keep.
     #[must_use]
-    pub(crate) fn new(waiting: Vec<Waiting>, terms: Terms) -> Self {
+    pub(crate) fn new(waiting: Vec<Vec<Waiting>>, terms: Terms) -> Self {
         let mut spent = terms.spent.clone();
         spent.sort_unstable();
-        let recipients = |one: &Waiting| {
-            u64::from(one.recipients) + one.later.values().map(|more| u64::from(*more)).sum::<u64>()
-        };
         let forecast = Self {
-            expected: Vec::with_capacity(waiting.len()),
-            departures: Vec::new(),
-            waiting: waiting.iter().map(recipients).sum(),
+            waiting: waiting.iter().flatten().map(Waiting::all_recipients).sum(),
             spent: spent.clone(),
+            ..Self::default()
         };
         let mut play = Play::new(waiting, terms, spent, forecast);
         while play.step() {}
-        let mut forecast = play.forecast;
-        forecast.expected.sort_unstable_by_key(|(id, _)| *id);
+        let Play { messages, expected, mut forecast, .. } = play;
+        let pages = messages.into_iter().zip(expected).map(|(messages, expected)| {
+            let ids = messages.into_iter().map(|message| message.id);
+            let mut page: Vec<_> =
+                ids.zip(expected).filter_map(|(id, expected)| Some((id, expected?))).collect();
+            page.sort_unstable_by_key(|(id, _)| *id);
+            page
+        });
+        forecast.expected = pages.filter(|page| !page.is_empty()).collect();
         forecast
     }
 
     /// When a message leaves; `None` when it does not wait, or never will.
     #[must_use]
     pub(crate) fn of(&self, id: QueueId) -> Option<Expected> {
-        let place = self.expected.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        Some(self.expected[place].1)
+        let behind =
+            self.expected.partition_point(|page| page.first().is_some_and(|one| one.0 <= id));
+        let page = self.expected.get(behind.checked_sub(1)?)?;
+        let place = page.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(page[place].1)
     }
 
     /// How many messages it expects to leave.
     #[must_use]
     pub(crate) fn messages(&self) -> usize {
-        self.expected.len()
+        self.expected.iter().map(Vec::len).sum()
     }
 
     /// Recipients that wait.
@@ -140,7 +172,7 @@ impl Forecast {
     /// When the last recipient leaves that ever does.
     #[must_use]
     pub(crate) fn empty_at(&self) -> Option<Timestamp> {
-        self.departures.last().map(|(at, _)| *at)
+        self.empty_at
     }
 
     /// The hours from `from` on.
@@ -173,6 +205,9 @@ impl Forecast {
     }
 }
 
+/// Where a message is: its page, and its place there.
+type Place = (u32, u32);
+
 /// The state while it is played.
 struct Play {
     terms: Terms,
@@ -180,10 +215,12 @@ struct Play {
     /// What is spent, by when it comes back, the first first.
     spent: VecDeque<(Timestamp, u32)>,
     total: u64,
-    messages: Vec<Waiting>,
-    begun: Vec<Option<(Timestamp, u32)>>,
-    /// By lane: due time, id, place in `messages`.
-    queues: [BinaryHeap<Reverse<(Timestamp, QueueId, usize)>>; 4],
+    /// The pages, each in the order of departure.
+    messages: Vec<Vec<Waiting>>,
+    expected: Vec<Vec<Option<Expected>>>,
+    /// By lane the first message of each page that has not begun, and those that have begun and are not over: due time,
+    /// id, place.
+    queues: [BinaryHeap<Reverse<(Timestamp, QueueId, Place)>>; 4],
     /// When the pace is used up, in milliseconds: GCRA's theoretical arrival time.
     pace_until_ms: u64,
     started: u32,
@@ -192,32 +229,38 @@ struct Play {
 
 impl Play {
     fn new(
-        messages: Vec<Waiting>,
+        mut messages: Vec<Vec<Waiting>>,
         terms: Terms,
         spent: Vec<(Timestamp, u32)>,
         forecast: Forecast,
     ) -> Self {
-        let mut queues: [BinaryHeap<_>; 4] = Default::default();
-        for (place, message) in messages.iter().enumerate() {
-            queues[lane_number(message.lane)].push(Reverse((message.due, message.id, place)));
+        for page in &mut messages {
+            page.sort_unstable_by_key(|one| (lane_number(one.lane), one.due, one.id));
         }
         let at = terms.starts.max(terms.now);
         let total = spent.iter().map(|(_, number)| u64::from(*number)).sum();
-        let pace_until_ms = millis(at) + if terms.paced { MINUTE_MS } else { 0 };
-        let begun = vec![None; messages.len()];
-        let spent = spent.into();
-        Self {
-            terms,
+        let mut play = Self {
             at,
-            spent,
             total,
+            pace_until_ms: millis(at) + if terms.paced { MINUTE_MS } else { 0 },
+            expected: messages.iter().map(|page| vec![None; page.len()]).collect(),
+            spent: spent.into(),
+            terms,
             messages,
-            begun,
-            queues,
-            pace_until_ms,
+            queues: Default::default(),
             started: 0,
             forecast,
+        };
+        for (number, page) in (0..).zip(&play.messages) {
+            let mut lane = None;
+            for (place, message) in (0..).zip(page) {
+                if lane.replace(message.lane) != Some(message.lane) {
+                    let first = Reverse((message.due, message.id, (number, place)));
+                    play.queues[lane_number(message.lane)].push(first);
+                }
+            }
         }
+        play
     }
 
     /// One claim, or one wait; false at the end.
@@ -258,30 +301,40 @@ impl Play {
 
     fn claim(&mut self, lane: usize, room: u32) {
         let Some(Reverse((_, id, place))) = self.queues[lane].pop() else { return };
-        let message = &mut self.messages[place];
-        // Whoever of it is due by now goes along.
-        while let Some(more) = message.later.first_entry().filter(|more| *more.key() <= self.at) {
-            message.recipients += more.remove();
-        }
-        let number = message.recipients.min(room).min(self.terms.limits.recipients_max.max(1));
-        message.recipients -= number;
-        let next = match message.recipients {
-            0 => message.later.pop_first(),
-            rest => Some((message.due, rest)),
-        };
-        if let Some((due, recipients)) = next {
-            (message.due, message.recipients) = (due, recipients);
-            self.queues[lane].push(Reverse((due, id, place)));
-        }
-        let (first, before) = *self.begun[place].get_or_insert_with(|| {
+        let (page, number) = (&mut self.messages[place.0 as usize], place.1 as usize);
+        let expected = &mut self.expected[place.0 as usize][number];
+        let at = self.at;
+        if expected.is_none() {
+            *expected = Some(Expected { first: at, last: at, before: self.started });
             self.started += 1;
-            (self.at, self.started - 1)
-        });
-        if next.is_none() {
-            self.forecast.expected.push((id, Expected { first, last: self.at, before }));
+            if let Some(behind) = page.get(number + 1).filter(|one| one.lane == page[number].lane) {
+                self.queues[lane].push(Reverse((behind.due, behind.id, (place.0, place.1 + 1))));
+            }
         }
-        self.forecast.departures.push((self.at, number));
-        self.spent.push_back((self.at.after(WINDOW), number));
+        expected.iter_mut().for_each(|expected| expected.last = at);
+        let message = &mut page[number];
+        message.gather(at);
+        let leaving = message.recipients.min(room).min(self.terms.limits.recipients_max.max(1));
+        message.recipients -= leaving;
+        if message.go_on() {
+            self.queues[lane].push(Reverse((message.due, id, place)));
+        }
+        self.depart(leaving);
+    }
+
+    fn depart(&mut self, number: u32) {
+        let back = self.at.after(WINDOW);
+        self.forecast.empty_at = Some(self.at);
+        if self.at < self.terms.now.after(HORIZON) {
+            match self.forecast.departures.last_mut().filter(|last| last.0 == self.at) {
+                Some(last) => last.1 = last.1.saturating_add(number),
+                None => self.forecast.departures.push((self.at, number)),
+            }
+        }
+        match self.spent.back_mut().filter(|last| last.0 == back) {
+            Some(last) => last.1 = last.1.saturating_add(number),
+            None => self.spent.push_back((back, number)),
+        }
         self.total += u64::from(number);
         self.pace(number);
     }

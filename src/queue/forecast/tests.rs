@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     clock::{Clock, ManualClock},
     message::envelope::Envelope,
-    queue::{Claim, Outcome, Queue, Settlement, fixtures::envelope, only::Only},
+    queue::{Claim, Outcome, Queue, QueuedMessage, Settlement, fixtures::envelope, only::Only},
 };
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -31,7 +31,10 @@ async fn accept(queue: &Queue, now: Timestamp, lane: Lane, recipients: usize) ->
 async fn foretold(queue: &Queue, clock: &ManualClock, limits: ClaimLimits) -> Forecast {
     let now = clock.now();
     let waiting = queue.list(None, 10_000).await.unwrap();
-    let waiting = waiting.iter().filter_map(|one| Waiting::of(one.id, &one.record)).collect();
+    let page = |page: &[QueuedMessage]| {
+        page.iter().filter_map(|one| Waiting::of(one.id, &one.record)).collect()
+    };
+    let waiting = waiting.chunks(7).map(page).collect();
     let spent = queue.spent(now).await.unwrap();
     let (now, paced) = (now.wall, false);
     Forecast::new(waiting, Terms { now, starts: now, paced, spent, limits, pace_per_minute: 0 })
@@ -167,14 +170,59 @@ fn nothing_leaves_before_the_end_of_a_pause_and_never_without_a_limit_above_zero
         limits: limits(limit),
         pace_per_minute: 60,
     };
-    let paused = Forecast::new(vec![message(1)], terms(START.after(HOUR), 100));
+    let paused = Forecast::new(vec![vec![message(1)]], terms(START.after(HOUR), 100));
     assert_eq!(
         paused.of(QueueId::from_bytes([1; 16])).map(|one| one.first),
         Some(START.after(HOUR))
     );
-    assert_eq!(Forecast::new(vec![message(1)], terms(START, 0)).messages(), 0);
+    assert_eq!(Forecast::new(vec![vec![message(1)]], terms(START, 0)).messages(), 0);
     // A minute's worth at once, then one a second.
-    let paced = Forecast::new((0..80).map(message).collect(), terms(START, 1_000));
+    let paced = Forecast::new(vec![(0..80).map(message).collect()], terms(START, 1_000));
     let last = paced.of(QueueId::from_bytes([79; 16])).map(|one| one.first.since(START).as_secs());
     assert!(last.is_some_and(|last| (18..=21).contains(&last)), "{last:?}");
+}
+
+/// What a page of a walk holds.
+const PAGE: u32 = 1_000;
+
+#[test]
+fn a_hundred_thousand_messages_take_a_step_or_two_each_and_no_large_block_of_memory() {
+    let lanes = [Lane::Urgent, Lane::Normal, Lane::Bulk];
+    let message = |number: u32| {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let lane = lanes[number as usize % lanes.len()];
+        let (id, due) =
+            (QueueId::from_bytes(id), START.after(Duration::from_millis(number.into())));
+        Waiting { id, lane, due, recipients: 1 + number % 2, later: BTreeMap::new() }
+    };
+    let page = |page: u32| (page * PAGE..(page + 1) * PAGE).map(message).collect();
+    let pages: Vec<Vec<Waiting>> = (0..100).map(page).collect();
+    let now = START.after(HOUR);
+    let terms = |spent| Terms {
+        now,
+        starts: now,
+        paced: false,
+        spent,
+        limits: limits(475),
+        pace_per_minute: 20,
+    };
+    let mut play = Play::new(pages.clone(), terms(Vec::new()), Vec::new(), Forecast::default());
+    let (mut steps, mut ahead) = (0_u32, 0);
+    while play.step() {
+        steps += 1;
+        ahead = ahead.max(play.queues.iter().map(BinaryHeap::len).sum());
+    }
+    // A message that leaves in two parts has two, and each wait for the window is one.
+    assert!(steps < 400_000, "{steps} steps");
+    assert!(ahead <= pages.len() * lanes.len() + 1, "{ahead} messages in the heaps");
+    assert!(play.spent.len() <= 475 && play.forecast.departures.len() < 1_000);
+    assert!(size_of::<Waiting>() <= 56 && size_of::<(QueueId, Expected)>() <= 40);
+
+    let forecast = Forecast::new(pages, terms(Vec::new()));
+    assert_eq!((forecast.messages(), forecast.waiting()), (100_000, 150_000));
+    assert!(forecast.expected.iter().all(|page| page.len() <= PAGE as usize));
+    let place = |number| forecast.of(message(number).id).map(|expected| expected.before);
+    assert_eq!([place(0), place(3), place(1)], [Some(0), Some(1), Some(33_334)]);
+    assert_eq!(place(100_000), None);
 }
