@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::{
     api::{Message, PAGE_DEFAULT, PAGE_MAX, QueuePage},
     context::{Json, Refusal, Sources},
+    outlook::Age,
     status,
 };
 use crate::queue::{
@@ -146,7 +147,9 @@ impl Page {
         let search: Search = self.search.parse()?;
         let (store, now, limit) = (&sources.store, sources.clock.wall(), self.limit());
         let mut walk = of.walk(store, self.after, self.until).await?;
-        let situation = status::situation(sources).await?;
+        // A long list that is read on does not have the queue walked over again and again.
+        let age = if self.after.is_some() { Age::Cheap } else { Age::Recent };
+        let situation = status::situation_by(sources, age).await?;
         let (mut found, mut recipients, mut looked_through) = (Vec::new(), 0, 0);
         let mut next = None;
         while next.is_none() && !walk.is_over() {

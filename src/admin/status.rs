@@ -203,7 +203,12 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueErr
 
 /// The situation of a page of a list: with the number of recipients that are due, counted lately.
 pub(super) async fn situation(sources: &Sources) -> Result<Situation, QueueError> {
-    let (_, summary) = sources.counted(Age::Recent).await?;
+    situation_by(sources, Age::Recent).await
+}
+
+/// The same by a walk of this age.
+pub(super) async fn situation_by(sources: &Sources, age: Age) -> Result<Situation, QueueError> {
+    let (_, summary) = sources.counted(age).await?;
     let situation = stand(sources, summary.due).await?.situation;
     let forecast = forecast(sources, &situation).await?;
     Ok(Situation { forecast, ..situation })

@@ -130,10 +130,14 @@ pub(crate) async fn print_wanted(
     let mut left = wanted.limit.unwrap_or(usize::MAX);
     let mut listing = Listing::new(form, out.width());
     let mut walk = client.walk(of, wanted.after).of(search.clone(), wanted.sort);
-    while left > 0 {
-        let Some(messages) = walk.page(left.min(PAGE)).await? else { break };
-        listing.page(out, &messages, now)?;
+    let mut page = walk.page(left.min(PAGE)).await?;
+    while let Some(messages) = page {
         left -= messages.len();
+        // The daemon gathers the next ones while these are printed.
+        let next = async { if left > 0 { walk.page(left.min(PAGE)).await } else { Ok(None) } };
+        let (next, printed) = tokio::join!(next, async { listing.page(out, &messages, now) });
+        printed?;
+        page = next?;
     }
     Ok(listing.end(out, wanted, walk.next())?)
 }

@@ -68,8 +68,13 @@ fn print(client: &Client, mut list: Mailq) -> Result<(), Failure> {
     let result = block_on(async {
         let mut walk = client.queue(None);
         let now = SystemClock::new().wall();
-        while let Some(messages) = walk.page(PAGE).await? {
-            list.page(&mut out, &messages, now)?;
+        let mut page = walk.page(PAGE).await?;
+        while let Some(messages) = page {
+            // The daemon gathers the next ones while these are printed.
+            let printing = async { list.page(&mut out, &messages, now) };
+            let (next, printed) = tokio::join!(walk.page(PAGE), printing);
+            printed?;
+            page = next?;
         }
         Ok(list.end(&mut out)?)
     });
