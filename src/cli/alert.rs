@@ -20,9 +20,11 @@ const NO_TARGET: &str = "Nobody is told without mail: set webhook_file or comman
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List who is told without mail, what waits for each, and what failed last.
+    /// List who is told, what waits for each, and what failed last.
     List,
-    /// Have the daemon send a test alert, and show what each receiver answers: exit code 0 when all have taken it, 1 when not.
+    /// Send a test alert, and show what each receiver answers.
+    ///
+    /// Exit code 0 when all have taken it, 1 when not.
     Test {
         /// Only to this one; a name that `alert list` shows.
         target: Option<String>,

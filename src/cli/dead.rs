@@ -27,7 +27,9 @@ pub(super) enum Command {
         #[arg(required = true)]
         ids: Vec<QueueId>,
     },
-    /// Try dead letters again, with a new lifetime, or send them to another address.
+    /// Try dead letters again, or send them to another address.
+    ///
+    /// With a new lifetime.
     Resend {
         #[command(flatten)]
         which: Which,

@@ -22,17 +22,22 @@ use crate::{
 /// What to do with the history.
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show what has left the queue, the newest message first: what of it, in which order, or how much of it from whom.
+    /// Show what has left the queue, the newest message first.
+    ///
+    /// What of it, in which order, or how much of it from whom.
     #[command(visible_alias = "search")]
     List(List),
-    /// Show messages with every recipient, and every attempt that is kept with the reply, word for word.
+    /// Show messages: every recipient, every attempt, every reply.
+    ///
+    /// As far as they are kept, and word for word.
     Show {
         /// Ids as `history list` prints them.
         #[arg(required = true)]
         ids: Vec<QueueId>,
     },
-    /// Send a relayed message once more, as a new message that counts for the budget. Its octets must be kept:
-    /// [queue] keep_relayed.
+    /// Send a relayed message once more; it counts for the budget.
+    ///
+    /// As a new message. Its octets must be kept: [queue] keep_relayed.
     Resend {
         /// An id as `history list` prints it.
         id: QueueId,

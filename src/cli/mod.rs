@@ -70,7 +70,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Set up: ask for the account and write, prove and start what is needed; a call that was interrupted goes on.
+    /// Set up: ask for the account, then write, prove and start all of it.
+    ///
+    /// What has been done stays: a call that was interrupted goes on with the next one.
     Setup(Box<setup::Arguments>),
     /// Run the daemon.
     Run {
@@ -79,7 +81,9 @@ enum Command {
         #[arg(long)]
         skip_without_account: bool,
     },
-    /// Run the daemon against a built-in look-alike of Gmail: nothing leaves the machine.
+    /// Run the daemon against a built-in look-alike of Gmail.
+    ///
+    /// Nothing leaves the machine.
     Sandbox(Box<sandbox::Arguments>),
     /// Check the configuration and show what would be used.
     Check {
@@ -93,8 +97,10 @@ enum Command {
         #[arg(long, conflicts_with_all = ["json", "all"])]
         account: bool,
     },
-    /// Find out what is wrong: every check of this machine, the daemon and the upstream, each with what mends it. Exit
-    /// code 0 when all is well, 1 when something fails, 69 when no daemon answers (the rest is checked all the same).
+    /// Find out what is wrong, and what mends it.
+    ///
+    /// Every check of this machine, the daemon and the upstream. Exit code 0 when all is well, 1 when something fails, 69 when no
+    /// daemon answers (the rest is checked all the same).
     Doctor(doctor::Arguments),
     /// Show on one screen what waits, why, until when, and what to do.
     Status {
@@ -110,21 +116,21 @@ enum Command {
         #[command(subcommand)]
         command: queue::Command,
     },
-    /// Look at messages that could not be relayed, send them again, or give them up.
+    /// Look at mail that could not be relayed, resend it, or give it up.
     Dead {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(subcommand)]
         command: dead::Command,
     },
-    /// Look at messages that have left the queue: relayed, deleted or expired.
+    /// Look at mail that has left the queue: relayed, deleted or expired.
     History {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(subcommand)]
         command: history::Command,
     },
-    /// List who is told of trouble without mail, or have a test alert sent.
+    /// List who is told of trouble without mail, or send a test alert.
     Alert {
         #[command(flatten)]
         remote: remote::Arguments,
@@ -138,63 +144,80 @@ enum Command {
         #[command(subcommand)]
         command: Option<BudgetCommand>,
     },
-    /// Log in with a token instead of a password: consent, status, revocation.
+    /// Log in with a token, not a password: consent, status, revocation.
     #[command(subcommand)]
     Auth(auth::Command),
-    /// Tell by the exit code whether the relay is well: 0 yes, 1 no, 69 not running.
+    /// Tell by the exit code whether the relay is well.
+    ///
+    /// 0 yes, 1 no, 69 not running.
     Health {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(flatten)]
         asked: health::Arguments,
     },
-    /// Show how much the daemon logs, or have it log more or less for a while.
+    /// Show how much is logged, or log more or less for a while.
     Log {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(flatten)]
         asked: log::Arguments,
     },
-    /// Show what the relay and a client, or the relay and the upstream, say to each other as it happens; without passwords and
-    /// the text of messages.
+    /// Show what is said with a client or the upstream, as it happens.
+    ///
+    /// Without passwords and the text of messages.
     Trace {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(flatten)]
         asked: trace::Arguments,
     },
-    /// Have the daemon read its configuration anew; says what waits for a restart. A bad file changes nothing.
+    /// Have the daemon read its configuration anew.
+    ///
+    /// Says what waits for a restart. A bad file changes nothing.
     Reload(remote::Arguments),
-    /// Print a link that opens the page in a browser, once, within five minutes; or list and end visits.
+    /// Print a link to the page in a browser; list and end visits.
+    ///
+    /// The link opens it once, within five minutes.
     Page {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(flatten)]
         asked: page::Arguments,
     },
-    /// Send nothing for a while: mail is taken and kept, also over restarts, and what is on its way ends.
+    /// Send nothing for a while.
+    ///
+    /// Mail is taken and kept, also over restarts, and what is on its way ends.
     Pause {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(flatten)]
         asked: pause::Arguments,
     },
-    /// End a pause, whether the account's own or one that was ordered, and try at once.
+    /// End a pause and try at once.
+    ///
+    /// Whether it is the account's own or one that was ordered.
     Resume(remote::Arguments),
-    /// Show which clients have been here and what is unusual about them.
+    /// Show which clients have been here, and what is odd about them.
     Clients(remote::Arguments),
-    /// Print a relay.toml made from the configuration of msmtp, ssmtp, nullmailer, dma or a Postfix null client.
+    /// Print a relay.toml made from another program's configuration.
+    ///
+    /// Of msmtp, ssmtp, nullmailer, dma or a Postfix null client.
     Migrate(migrate::Arguments),
-    /// Check the queue on disk, take it out as an mbox or Maildir, put one in; with the daemon stopped.
+    /// Check, export or import the queue on disk; the daemon is stopped.
+    ///
+    /// As an mbox file or a Maildir.
     Store {
         #[command(flatten)]
         arguments: store::Arguments,
         #[command(subcommand)]
         command: store::Command,
     },
-    /// Send a test message through the running daemon; with --wait, show what becomes of it.
+    /// Send a test message; with --wait, show what becomes of it.
     Send(send::Arguments),
-    /// Take a message from standard input, as sendmail(1) does; `pillarbox sendmail --help` says more.
+    /// Take a message from standard input, as sendmail(1) does.
+    ///
+    /// `pillarbox sendmail --help` says more.
     Sendmail(sendmail::Arguments),
     /// Show the queue, as mailq(1) does.
     Mailq(sendmail::Arguments),
@@ -211,7 +234,9 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum BudgetCommand {
-    /// Show the next 24 hours: what leaves in each, what the window forgets, what still waits.
+    /// Show the next 24 hours.
+    ///
+    /// What leaves in each, what the window forgets, and what still waits.
     Forecast,
 }
 
@@ -365,6 +390,27 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    /// Every command with those below it.
+    fn all(command: &clap::Command) -> Vec<&clap::Command> {
+        let below = command.get_subcommands().flat_map(all);
+        std::iter::once(command).chain(below).collect()
+    }
+
+    #[test]
+    fn what_a_command_does_is_said_on_one_line_of_the_list() {
+        let command = command();
+        for group in all(&command) {
+            let names = group.get_subcommands().map(|one| one.get_name().len());
+            let indent = 2 + names.max().unwrap_or(0) + 2;
+            for one in group.get_subcommands() {
+                let about = one.get_about().map(ToString::to_string).unwrap_or_default();
+                let width = indent + about.chars().count();
+                let name = one.get_name();
+                assert!(!about.is_empty() && width <= 80, "{name}: {width} columns: {about}");
+            }
+        }
     }
 
     #[test]

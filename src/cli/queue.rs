@@ -32,38 +32,52 @@ use crate::{
 /// What to do with the queue.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what waits, in the order of acceptance: what of it, in which order, or how much of it from whom.
+    /// Show what waits, in the order of acceptance.
+    ///
+    /// What of it, in which order, or how much of it from whom.
     List(List),
-    /// Show messages with every recipient, every attempt that is kept, and the header.
+    /// Show messages: every recipient, every attempt, the header.
     Show {
         /// Ids as `queue list` prints them; also of messages that were relayed lately.
         #[arg(required = true)]
         ids: Vec<QueueId>,
     },
-    /// Say what made a message what it is, why it waits, when it leaves, and what would make it leave sooner.
+    /// Say why a message waits, when it leaves, and what would hasten it.
+    ///
+    /// Also what made it what it is: network, lane, edits.
     Explain {
         /// An id as `queue list` prints it.
         id: QueueId,
     },
-    /// Print a message, octet by octet: as it was taken, or as the upstream gets it. A terminal gets it without what
-    /// could steer it.
+    /// Print a message as it was taken, or as the upstream gets it.
+    ///
+    /// Octet by octet; a terminal gets it without what could steer it.
     Cat(cat::Cat),
-    /// Try messages again now: waiting, held and dead recipients alike. --all alone leaves messages
-    /// with dead recipients as they are; --all --state dead tries those.
+    /// Try messages again now.
+    ///
+    /// Waiting, held and dead recipients alike. --all alone leaves messages with dead recipients as they are; --all --state
+    /// dead tries those.
     Retry(Selection),
-    /// Keep messages here, also over restarts, until `queue release`: what waits of them is not tried.
+    /// Keep messages here until `queue release`, also over restarts.
+    ///
+    /// What waits of them is not tried.
     Hold(Selection),
-    /// Let messages leave that `queue hold` keeps here. What is held for another reason stays; see `queue retry`.
+    /// Let messages leave that `queue hold` keeps here.
+    ///
+    /// What is held for another reason stays; see `queue retry`.
     Release(Selection),
-    /// Have messages leave at a time and not before: what waits, and what `queue hold` keeps once it is released. `queue
-    /// retry` sends them now.
+    /// Have messages leave at a time and not before.
+    ///
+    /// What waits, and what `queue hold` keeps once it is released. `queue retry` sends them now.
     Schedule {
         #[command(flatten)]
         selection: Selection,
         #[command(flatten)]
         time: Time,
     },
-    /// Remove messages for good, with all their recipients. They are not sent, and nobody is told.
+    /// Remove messages for good, with all their recipients.
+    ///
+    /// They are not sent, and nobody is told.
     Delete {
         #[command(flatten)]
         selection: Selection,

@@ -30,13 +30,17 @@ pub(super) struct Arguments {
 /// What is done with it.
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
-    /// Read every file and record, and tell what does not fit; changes nothing.
+    /// Read every file and record, and tell what does not fit.
+    ///
+    /// Changes nothing.
     Check {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Write every message with its envelope to an mbox file or a Maildir; changes nothing in the queue.
+    /// Write every message with its envelope to an mbox file or a Maildir.
+    ///
+    /// Changes nothing in the queue.
     Export(export::Arguments),
     /// Put the messages of an mbox file or a Maildir into the queue.
     Import(import::Arguments),
