@@ -16,6 +16,8 @@ mod hostile;
 mod html_mail;
 #[path = "page/journeys.rs"]
 mod journeys;
+#[path = "page/lists.rs"]
+mod lists;
 #[path = "page/live.rs"]
 mod live;
 #[path = "page/logins.rs"]

@@ -39,6 +39,7 @@ use super::{
     pulse::Pulse,
     reload::Reload,
     sessions::Role,
+    sides::Sides,
     tally::Tally,
     trace::Wanted,
 };
@@ -219,6 +220,12 @@ impl Client {
         let (path, by) = (of.path(), by.name());
         let search = encoded(&search.to_string());
         self.ask(Method::GET, &format!("{path}/counts?by={by}&limit={limit}&search={search}")).await
+    }
+
+    /// What the first of them have in common.
+    pub(crate) async fn sides(&self, of: Of, search: &Search) -> Result<Sides, ClientError> {
+        let search = encoded(&search.to_string());
+        self.ask(Method::GET, &format!("{}/sides?search={search}", of.path())).await
     }
 
     /// One message of the history.

@@ -103,7 +103,7 @@ impl Counted {
 
 /// What was counted so far.
 #[derive(Debug, Default)]
-struct Shares {
+pub(super) struct Shares {
     until: Option<QueueId>,
     messages: u64,
     recipients: u64,
@@ -135,7 +135,7 @@ impl Shares {
     }
 
     /// The largest ones, and the rest together.
-    fn counts(self, limit: usize) -> Counts {
+    pub(super) fn counts(self, limit: usize) -> Counts {
         let mut all: Vec<(String, Part)> = self.values.into_iter().collect();
         all.sort_unstable_by(|(a, of_a), (b, of_b)| {
             of_b.messages.cmp(&of_a.messages).then(a.cmp(b))
@@ -190,7 +190,7 @@ impl CountBy {
         }
     }
 
-    fn count(self, message: &QueuedMessage, situation: &Situation, shares: &mut Shares) {
+    pub(super) fn count(self, message: &QueuedMessage, situation: &Situation, shares: &mut Shares) {
         let (record, all) = (&message.record, message.recipients().len() as u64);
         let about = &record.about;
         let of_message = match self {
@@ -265,7 +265,7 @@ fn alike(text: &str) -> String {
 }
 
 /// Octets of the code of a reply, with its enhanced status code; 0 without one.
-fn code_length(text: &str) -> usize {
+pub(super) fn code_length(text: &str) -> usize {
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|one| one.is_ascii_digit());
     let code = text.split([' ', '-']).next().unwrap_or_default();
     if code.len() != 3 || !is_number(code) {

@@ -123,7 +123,7 @@ async fn dead(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<QueuePage>, Refusal> {
     let Query(page) = page?;
-    page.read(&sources, Of::DeadLetters).await.map(Json)
+    page.answer(&sources, Of::DeadLetters).await
 }
 
 impl Page {

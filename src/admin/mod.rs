@@ -33,6 +33,7 @@ pub(crate) mod queue;
 pub(crate) mod reload;
 pub(crate) mod server;
 pub(crate) mod sessions;
+pub(crate) mod sides;
 pub(crate) mod socket;
 pub mod status;
 pub(crate) mod tally;

@@ -19,6 +19,7 @@ use super::{
     contents,
     context::{Refusal, Sources},
     counts, forecast, health, history, listing, log, metrics, octets, page, pause, pulse, queue,
+    sides,
     socket::{Peer, Port, Socket},
     status, tally, trace,
 };
@@ -62,6 +63,7 @@ fn router(sources: Sources) -> Router {
         .merge(pause::router())
         .merge(page::router())
         .merge(pulse::router())
+        .merge(sides::router())
         .merge(tally::router())
         .merge(trace::router())
         .fallback(|| async {

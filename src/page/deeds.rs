@@ -195,7 +195,7 @@ fn question(site: &Site, visit: &Visit, deed: Deed, counted: &Counted) -> Respon
             a href="/queue" { "No" }
         }
         @if number > counted.first.len() as u64 { p.small { "The first of them:" } }
-        (rows::rows(&counted.first, false, site.clock.wall()))
+        (rows::rows(&counted.first, false, site.clock.wall(), None))
     };
     layout::document(visit, "", deed.button(), &body).into_response()
 }

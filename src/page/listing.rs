@@ -15,7 +15,8 @@ use super::{
     chosen, deeds,
     layout::{self, said},
     live::{self, About},
-    rows,
+    rows::{self, Order},
+    sides,
     site::Site,
     visitor::{self, Visitor},
 };
@@ -27,6 +28,7 @@ use crate::{
         listing::{Of, Sort},
         pulse::Pulse,
         sessions::{Role, Visit},
+        sides::Sides,
     },
     clock::Timestamp,
     quantities::{count, relative},
@@ -90,7 +92,7 @@ pub(super) async fn history(
 
 /// What is shown of a list.
 enum Found {
-    Messages(Vec<Message>, Option<QueueId>),
+    Messages(Vec<Message>, Option<QueueId>, Sides),
     Counts(CountBy, Counts),
 }
 
@@ -142,14 +144,28 @@ impl List {
             return Ok(Found::Counts(by, counts));
         }
         let sort = Sort::from_str(&asked.sort, false).ok();
-        let mut walk = site.client.walk(self.of, asked.after).of(search, sort);
+        let (found, sides) = tokio::try_join!(
+            self.messages(site, asked.after, &search, sort),
+            site.client.sides(self.of, &search)
+        )?;
+        Ok(Found::Messages(found.0, found.1, sides))
+    }
+
+    async fn messages(
+        &self,
+        site: &Site,
+        after: Option<QueueId>,
+        search: &Search,
+        sort: Option<Sort>,
+    ) -> Result<(Vec<Message>, Option<QueueId>), ClientError> {
+        let mut walk = site.client.walk(self.of, after).of(search.clone(), sort);
         let mut messages = Vec::new();
         // A search may find nothing in a part of a long list, and go on behind it.
         while messages.is_empty() {
             let Some(page) = walk.page(ROWS).await? else { break };
             messages = page;
         }
-        Ok(Found::Messages(messages, walk.next()))
+        Ok((messages, walk.next()))
     }
 
     fn shown(&self, asked: &Asked, found: &Found, visit: &Visit, now: Timestamp) -> Markup {
@@ -157,30 +173,62 @@ impl List {
             (self.form(asked))
             @match found {
                 Found::Counts(by, counts) => (self.counted(asked, *by, counts, now)),
-                Found::Messages(messages, _) if messages.is_empty() => {
+                Found::Messages(messages, ..) if messages.is_empty() => {
                     p { @if asked.search.trim().is_empty() { (self.none) } @else { "No message is found." } }
                 }
-                Found::Messages(messages, next) => {
-                    @if visit.role == Role::Act && !matches!(self.of, Of::History) {
-                        form method="post" action="/deeds" {
-                            (visitor::token(visit))
-                            (rows::rows(messages, true, now))
-                            input type="hidden" name="of" value=(chosen::name(self.of));
-                            input type="hidden" name="search" value=(asked.search);
-                            div.bar {
-                                label { input type="checkbox" name="all" value="yes"; " All that are found, on every page of the list" }
-                                p { (deeds::buttons()) }
-                            }
-                        }
-                    } @else {
-                        (rows::rows(messages, false, now))
-                    }
-                    @if let Some(next) = next {
-                        p { a href=(self.link(&Asked { after: Some(*next), ..asked.clone() })) { "The next ones" } }
+                Found::Messages(messages, next, sides) => {
+                    div.beside {
+                        div { (self.listed(asked, messages, *next, visit, now)) }
+                        (self.narrowed(asked, sides))
                     }
                 }
             }
         }
+    }
+
+    fn listed(
+        &self,
+        asked: &Asked,
+        messages: &[Message],
+        next: Option<QueueId>,
+        visit: &Visit,
+        now: Timestamp,
+    ) -> Markup {
+        let in_order = |sort: Sort| {
+            self.link(&Asked { sort: sort.name().into(), after: None, ..asked.clone() })
+        };
+        let chosen = Sort::from_str(&asked.sort, false).ok();
+        let order = Order { chosen, link: &in_order };
+        html! {
+            @if visit.role == Role::Act && !matches!(self.of, Of::History) {
+                form method="post" action="/deeds" {
+                    (visitor::token(visit))
+                    (rows::rows(messages, true, now, Some(&order)))
+                    input type="hidden" name="of" value=(chosen::name(self.of));
+                    input type="hidden" name="search" value=(asked.search);
+                    div.bar {
+                        label { input type="checkbox" name="all" value="yes"; " All that are found, on every page of the list" }
+                        p { (deeds::buttons()) }
+                    }
+                }
+            } @else {
+                (rows::rows(messages, false, now, Some(&order)))
+            }
+            @if let Some(next) = next {
+                p { a href=(self.link(&Asked { after: Some(next), ..asked.clone() })) { "The next ones" } }
+            }
+        }
+    }
+
+    /// What the list can be narrowed down to.
+    fn narrowed(&self, asked: &Asked, found: &Sides) -> Markup {
+        let narrowed = |words: &str| {
+            let search = format!("{} {words}", asked.search).trim().to_owned();
+            self.link(&Asked { search, after: None, ..asked.clone() })
+        };
+        let counted =
+            |by: &str| self.link(&Asked { count: by.to_owned(), after: None, ..asked.clone() });
+        sides::sides(found, narrowed, counted)
     }
 
     /// Search, order and counts.

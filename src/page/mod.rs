@@ -24,6 +24,7 @@ mod port;
 mod resend;
 mod rows;
 mod settings;
+mod sides;
 mod site;
 mod start;
 mod streams;

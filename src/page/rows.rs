@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::layout::said;
 use crate::{
-    admin::api::Message,
+    admin::{api::Message, listing::Sort},
     clock::Timestamp,
     quantities::{local_in_full, relative, size},
     wording::{
@@ -13,19 +13,42 @@ use crate::{
     },
 };
 
+/// The orders that the heads of a list's columns lead to.
+pub(super) struct Order<'a> {
+    pub(super) chosen: Option<Sort>,
+    /// Where the same list is in this order.
+    pub(super) link: &'a dyn Fn(Sort) -> String,
+}
+
+/// The head of a column, with its order where there is one.
+fn head(name: &str, sort: Sort, order: Option<&Order<'_>>) -> Markup {
+    html! {
+        @match order {
+            None => { (name) }
+            Some(order) if order.chosen == Some(sort) => { (name) span.hidden { " (the list is in this order)" } }
+            Some(order) => a href=((order.link)(sort)) title={ "In the order: " (sort.name()) } { (name) }
+        }
+    }
+}
+
 /// A row for each message.
-pub(super) fn rows(messages: &[Message], can_choose: bool, now: Timestamp) -> Markup {
+pub(super) fn rows(
+    messages: &[Message],
+    can_choose: bool,
+    now: Timestamp,
+    order: Option<&Order<'_>>,
+) -> Markup {
     html! {
         table {
             caption.hidden { "Messages" }
             thead { tr {
                 @if can_choose { th scope="col" { span.hidden { "Chosen" } } }
                 th scope="col" { "Message" }
-                th scope="col" { "Accepted" }
-                th scope="col" { "State" }
-                th scope="col" { "From and to" }
+                th scope="col" { (head("Accepted", Sort::Age, order)) }
+                th scope="col" { (head("State", Sort::Next, order)) }
+                th scope="col" { (head("From and to", Sort::From, order)) }
                 th scope="col" { "Subject" }
-                th.number scope="col" { "Size" }
+                th.number scope="col" { (head("Size", Sort::Size, order)) }
             } }
             tbody {
                 @for message in messages {
