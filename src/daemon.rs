@@ -21,6 +21,7 @@ use crate::{
         reload::{Orders, Reloader},
         sessions::Role,
         socket::{MONITORING, Port, PortError, Socket},
+        weekly::memory::Reports,
     },
     clock::Clock,
     delivery::Pool,
@@ -169,6 +170,7 @@ impl Daemon {
         drop(tokio::time::timeout(RESTORE_PATIENCE, pool.restore()).await);
         let (reloader, orders) = admin::reload::channel();
         let parts = Parts::new(&settings, &listener, pool.handle(), &store, clock.as_ref());
+        let directory = &settings.queue.directory;
         let sources = admin::context::Sources {
             store: Arc::clone(&store),
             upstream: Arc::new(pool.handle()),
@@ -178,12 +180,13 @@ impl Daemon {
             stop: shutdown.watch(),
             mishaps: mishaps.clone(),
             outlook: Arc::default(),
-            checkups: Arc::new(Checkups::in_directory(&settings.queue.directory)),
+            reports: Arc::new(Reports::in_directory(directory, parts.report.clone())),
+            checkups: Arc::new(Checkups::in_directory(directory)),
             log_level: parts.log_level.clone(),
             facts: parts.facts.clone(),
             reloader,
             alert: parts.alert.clone(),
-            post: Arc::new(Post::in_directory(&settings.queue.directory)),
+            post: Arc::new(Post::in_directory(directory)),
             page: page.as_ref().map(Page::place),
             sessions: Arc::default(),
         };
@@ -404,6 +407,8 @@ impl Services {
         self.tend("alerts", move |_| alerts(told.clone()));
         let told = sources.clone();
         self.tend("heartbeat", move |_| admin::heartbeat::run(told.clone()));
+        let told = sources.clone();
+        self.tend("weekly report", move |_| admin::weekly::run(told.clone()));
         let (settings, told) = (parts.settings.clone(), sources.clone());
         self.tend("diagnosis", move |_| doctor::daily::run(settings.clone(), told.clone()));
         let (notices, queue) = (parts.notices.clone(), Arc::clone(&parts.store));

@@ -12,9 +12,14 @@ use std::{
     time::Duration,
 };
 
-use pillarbox::clock::{Clock as _, SystemClock, Timestamp};
+use pillarbox::{
+    clock::{Clock as _, SystemClock, Timestamp},
+    queue::id::QueueId,
+};
+use serde_json::{Value, json};
 
 use crate::support::{
+    daemon::{Home, Upstream, within},
     gmail::Gmail,
     outage::{
         PLENTY, START_WITHIN, budget, drain, expect_promises_kept, home_without_brakes, seed,
@@ -33,6 +38,8 @@ const FRESH: Duration = Duration::from_millis(50);
 const KILLS_WITHIN_BUDGET: usize = 12;
 /// Recipients a day in that test.
 const SMALL_BUDGET: u32 = 40;
+/// Kills while weekly reports are queued.
+const KILLS_WITHIN_REPORTS: usize = 16;
 
 #[test]
 fn every_acknowledged_message_survives_kills_at_random_moments() {
@@ -120,6 +127,43 @@ fn kills_never_make_the_budget_of_the_day_larger() {
     let daemon = home.start();
     drain(&home, &gmail, &promised, Duration::from_secs(60));
     assert_eq!(gmail.unexplained_duplicates(), Vec::<String>::new());
+    assert!(daemon.terminate(Duration::from_secs(20)).success());
+}
+
+#[test]
+fn a_weekly_report_that_was_begun_is_queued_once_whenever_the_relay_is_killed() {
+    let mut random = fastrand::Rng::with_seed(seed("weekly report"));
+    let sections = "[report]\nenabled = true\nto = \"admin@example.org\"\n";
+    let home = Home::with_sections(&Upstream::nobody(), sections);
+    let path = home.state().join("report.json");
+    let kept = || -> Value {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    };
+    assert!(home.start().terminate(Duration::from_secs(20)).success());
+    let mut begun = Vec::new();
+    for number in 0..KILLS_WITHIN_REPORTS {
+        if kept()["pending"].is_null() {
+            // As the relay keeps it before it queues it.
+            let now = SystemClock::new().wall();
+            let id = QueueId::proposed(now, [u8::try_from(number).unwrap(); 6]);
+            let pending = json!({ "id": id, "at": now });
+            let text = json!({ "version": 1, "counts_since": now, "pending": pending });
+            std::fs::write(&path, text.to_string()).unwrap();
+            begun.push(id.to_string());
+        }
+        let daemon = home.spawn();
+        std::thread::sleep(Duration::from_millis(random.u64(50..600)));
+        daemon.kill();
+    }
+    let daemon = home.start();
+    assert!(within(Duration::from_secs(20), || kept()["pending"].is_null()), "{}", kept());
+    let list = home.output(["queue", "list", "--json"]).stdout;
+    let list: Value = serde_json::from_slice(&list).unwrap();
+    let queued = list["messages"].as_array().unwrap().iter();
+    let queued: Vec<&str> = queued.map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(queued, begun);
+    assert!(begun.len() > 2, "only {} were begun", begun.len());
     assert!(daemon.terminate(Duration::from_secs(20)).success());
 }
 

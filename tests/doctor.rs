@@ -6,3 +6,4 @@ mod setups;
 mod story;
 mod tokens;
 mod upstreams;
+mod weekly;

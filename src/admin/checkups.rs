@@ -63,6 +63,11 @@ impl Checkups {
         lock(&self.last).clone()
     }
 
+    /// All that are kept, the oldest first; none when they cannot be read. Blocks.
+    pub(super) fn all(&self) -> Vec<Report> {
+        read(&self.path).map(|kept| kept.reports).unwrap_or_default()
+    }
+
     /// Keeps one more. Blocks.
     pub(crate) fn keep(&self, report: Report) {
         self.put(report, Place::Behind);

@@ -42,6 +42,7 @@ use super::{
     sides::Sides,
     tally::Tally,
     trace::Wanted,
+    weekly,
 };
 use super::{
     counts::CountBy,
@@ -161,6 +162,16 @@ impl Client {
     pub(crate) async fn status_again(&self, within: Duration) -> Result<Status, ClientError> {
         let answer = tokio::time::timeout(within, self.ask(Method::GET, "/v1/status?again=true"));
         answer.await.unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
+    }
+
+    /// The report of now.
+    pub(crate) async fn report(&self) -> Result<weekly::Answer, ClientError> {
+        self.ask(Method::GET, "/v1/report").await
+    }
+
+    /// The same, and it is queued as mail.
+    pub(crate) async fn send_report(&self) -> Result<weekly::Answer, ClientError> {
+        self.ask(Method::POST, "/v1/report").await
     }
 
     /// Whether the relay is well. A daemon that takes longer than [`HEALTH_TIMEOUT`] is not.

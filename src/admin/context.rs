@@ -22,6 +22,7 @@ use super::{
     reload::Reloader,
     sessions::Sessions,
     socket::Peer,
+    weekly::memory::Reports,
 };
 use crate::{
     budget::Limit,
@@ -159,6 +160,8 @@ pub(crate) struct Sources {
     pub(crate) mishaps: Mishaps,
     /// What the last walks through the queue have found.
     pub(crate) outlook: Arc<Outlook>,
+    /// The weekly reports.
+    pub(crate) reports: Arc<Reports>,
     /// The diagnoses of itself.
     pub(crate) checkups: Arc<Checkups>,
     /// How much is logged.

@@ -251,7 +251,7 @@ fn reason(
 }
 
 /// A text in which every number but the code of a reply is one `#`: thousands of messages differ in nothing else.
-fn alike(text: &str) -> String {
+pub(super) fn alike(text: &str) -> String {
     let kept = code_length(text);
     let (mut result, mut in_number) = (text[..kept].to_owned(), false);
     for character in text[kept..].chars() {

@@ -40,6 +40,7 @@ pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trace;
+pub(crate) mod weekly;
 
 /// Where the API listens.
 #[derive(Clone, Debug)]

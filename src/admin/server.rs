@@ -21,7 +21,7 @@ use super::{
     counts, forecast, health, history, listing, log, metrics, octets, page, pause, pulse, queue,
     sides,
     socket::{Peer, Port, Socket},
-    status, tally, trace,
+    status, tally, trace, weekly,
 };
 use crate::shutdown::{Phase, Watch};
 
@@ -66,6 +66,7 @@ fn router(sources: Sources) -> Router {
         .merge(sides::router())
         .merge(tally::router())
         .merge(trace::router())
+        .merge(weekly::router())
         .fallback(|| async {
             Refusal::new(Kind::NotFound, "there is no such path in version 1 of the API")
         })

@@ -4,6 +4,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -37,6 +38,10 @@ use super::{
     reload,
     server::serve,
     socket::{MONITORING, Peer, Port, Socket},
+    weekly::{
+        memory::{self, Reports},
+        schedule::{Hour, Weekday},
+    },
 };
 use crate::{
     budget::Limit,
@@ -48,7 +53,8 @@ use crate::{
         ClaimLimits, Queue, QueueError, id::QueueId, only::Only, pause::Pause, search::Search,
         spool_file::MessageReader, state::AccountState,
     },
-    shutdown::{Phase, Shutdown},
+    shutdown::{Phase, Shutdown, Watch},
+    smtp::address::Address,
     telemetry::LogLevel,
 };
 
@@ -135,13 +141,25 @@ fn alert_options() -> outputs::Options {
     }
 }
 
-/// A server whose relay may spend `limit` recipients.
-fn stage(limit: impl Into<Limit>) -> Stage {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("admin.sock");
-    let clock = ManualClock::new(Timestamp(1_800_000_000_000));
-    let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), 1 << 20));
-    let upstream = Arc::new(Idle::default());
+fn report_options() -> memory::Options {
+    let address: Address = "admin@example.org".parse().expect("an address");
+    memory::Options {
+        enabled: false,
+        hour: Hour { day: Weekday::Monday, hour: 6 },
+        from: Some(address.clone()),
+        to: Some(address),
+        history_lifetime: Duration::from_secs(30 * 86_400),
+    }
+}
+
+/// What everybody who tells of the relay's state asks, of one that may spend `limit` recipients.
+pub(super) fn sources(
+    directory: &Path,
+    clock: &ManualClock,
+    store: &Arc<Queue>,
+    stop: Watch,
+    limit: impl Into<Limit>,
+) -> Sources {
     let facts = Facts {
         started: clock.now(),
         listening: vec![([127, 0, 0, 1], 2525).into()],
@@ -158,33 +176,45 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         configured: Arc::default(),
         largest_message: 1 << 10,
     };
-    let (shutdown, stop) = (Shutdown::new(), Shutdown::new());
-    let its_clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    let read_only = Port::bind(([127, 0, 0, 1], 0).into(), &MONITORING, Arc::clone(&its_clock))
-        .expect("a free port");
-    let port = axum::serve::Listener::local_addr(&read_only).expect("an address");
-    let sources = Sources {
-        store: store.clone(),
-        upstream: upstream.clone(),
+    Sources {
+        store: Arc::clone(store),
+        upstream: Arc::new(Idle::default()),
         clients: Arc::default(),
         dropped: None,
         clock: Arc::new(clock.clone()),
-        stop: stop.watch(),
+        stop,
         mishaps: crate::tasks::Mishaps::default(),
         outlook: Arc::default(),
-        checkups: Arc::new(Checkups::in_directory(directory.path())),
+        checkups: Arc::new(Checkups::in_directory(directory)),
+        reports: Arc::new(Reports::in_directory(directory, Live::new(report_options()))),
         log_level: LogLevel::of_this_process(tracing::Level::INFO),
         facts: Live::new(facts),
         reloader: reload::channel().0,
         alert: Live::new(alert_options()),
-        post: Arc::new(Post::in_directory(directory.path())),
+        post: Arc::new(Post::in_directory(directory)),
         page: Some(Arc::new(Place::new(
             "127.0.0.1:8025".parse().expect("an address"),
             None,
             false,
         ))),
         sessions: Arc::default(),
-    };
+    }
+}
+
+/// A server whose relay may spend `limit` recipients.
+fn stage(limit: impl Into<Limit>) -> Stage {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("admin.sock");
+    let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+    let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), 1 << 20));
+    let upstream = Arc::new(Idle::default());
+    let (shutdown, stop) = (Shutdown::new(), Shutdown::new());
+    let its_clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    let read_only = Port::bind(([127, 0, 0, 1], 0).into(), &MONITORING, Arc::clone(&its_clock))
+        .expect("a free port");
+    let port = axum::serve::Listener::local_addr(&read_only).expect("an address");
+    let sources = sources(directory.path(), &clock, &store, stop.watch(), limit);
+    let sources = Sources { upstream: upstream.clone(), ..sources };
     let socket = Socket::bind(&path, its_clock).expect("a free path");
     let mut server = JoinSet::new();
     server.spawn(serve(socket, Some(read_only), sources, shutdown.watch()));

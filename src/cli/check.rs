@@ -387,7 +387,8 @@ fn print_local(out: &mut dyn Screen, places: &Local) -> io::Result<()> {
 fn print_people(out: &mut dyn Screen, settings: &Settings) -> io::Result<()> {
     labelled(out, "identity", &identity(settings))?;
     labelled(out, "notices", &[notices(settings)])?;
-    labelled(out, "alerts", &alerts(settings))
+    labelled(out, "alerts", &alerts(settings))?;
+    labelled(out, "report", &[weekly_report(settings)])
 }
 
 /// Who mail is sent as.
@@ -426,6 +427,14 @@ fn notices(settings: &Settings) -> String {
     format!("to {admin}{senders}, at most {} an hour{delay}", notices.per_hour)
 }
 
+/// Whether a mail tells of the week.
+fn weekly_report(settings: &Settings) -> String {
+    match settings.report.to.as_ref().filter(|_| settings.report.enabled) {
+        Some(to) => format!("once a week to {to}"),
+        None => "not by mail; pillarbox report shows it".to_owned(),
+    }
+}
+
 /// Who is told without mail.
 fn alerts(settings: &Settings) -> Vec<String> {
     let mut lines: Vec<String> = settings
@@ -449,7 +458,7 @@ fn alerts(settings: &Settings) -> Vec<String> {
 }
 
 /// The sections of the JSON document.
-fn people_document(settings: &Settings) -> [(&'static str, Value); 3] {
+fn people_document(settings: &Settings) -> [(&'static str, Value); 4] {
     let (delivery, notices, alert) = (&settings.delivery, &settings.notices, &settings.alert);
     let identity = &delivery.identity;
     let from = match identity.from {
@@ -491,5 +500,6 @@ fn people_document(settings: &Settings) -> [(&'static str, Value); 3] {
                 })
                 .collect(),
         ),
+        ("report", json!({ "enabled": settings.report.enabled, "to": settings.report.to })),
     ]
 }

@@ -27,6 +27,7 @@ mod progress;
 mod queue;
 mod reload;
 mod remote;
+mod report;
 mod run;
 mod runtime;
 mod sandbox;
@@ -176,6 +177,13 @@ enum Command {
     ///
     /// Says what waits for a restart. A bad file changes nothing.
     Reload(remote::Arguments),
+    /// Print the weekly report as it would be now.
+    Report {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        asked: report::Arguments,
+    },
     /// Print a link to the page in a browser; list and end visits.
     ///
     /// The link opens it once, within five minutes.
@@ -348,6 +356,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
             remote::run(out, config, &remote, remote::Question::Trace(asked), now)
         }
         Command::Reload(remote) => remote::run(out, config, &remote, remote::Question::Reload, now),
+        Command::Report { remote, asked } => {
+            remote::run(out, config, &remote, remote::Question::Report(asked), now)
+        }
         Command::Page { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Page(asked), now)
         }

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    alert, clients, dead, forecast, health, history, log, page, pause, queue, reload,
+    alert, clients, dead, forecast, health, history, log, page, pause, queue, reload, report,
     runtime::Runtime,
     screen::{Form, Screen, json},
     status, trace, watch,
@@ -67,6 +67,8 @@ pub(super) enum Question {
     Trace(trace::Arguments),
     /// The order to read the configuration anew.
     Reload,
+    /// The weekly report.
+    Report(report::Arguments),
     /// A way into the page, or who is in.
     Page(page::Arguments),
     /// The order to send nothing for a while.
@@ -121,6 +123,7 @@ async fn ask(
         Question::Log(arguments) => log::run(out, client, form, &arguments).await?,
         Question::Trace(arguments) => trace::run(out, client, form, &arguments).await?,
         Question::Page(arguments) => page::run(out, client, form, &arguments).await?,
+        Question::Report(arguments) => report::run(out, client, form, arguments).await?,
         Question::Reload => reload::run(out, client, form).await?,
         Question::Pause(arguments) => pause::run(out, client, form, &arguments, now).await?,
         Question::Resume => {

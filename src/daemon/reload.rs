@@ -15,6 +15,7 @@ use crate::{
         alert::outputs,
         context::Facts,
         reload::{Answer, Reload},
+        weekly::memory,
     },
     clock::{Clock, Moment},
     delivery::PoolHandle,
@@ -40,6 +41,7 @@ pub(super) struct Parts {
     pub(super) store: Arc<Queue>,
     pub(super) notices: Live<notices::Options>,
     pub(super) alert: Live<outputs::Options>,
+    pub(super) report: Live<memory::Options>,
     pub(super) facts: Live<Facts>,
     pub(super) log_level: LogLevel,
     /// The configuration that holds.
@@ -62,6 +64,7 @@ impl Parts {
             store: Arc::clone(store),
             notices: Live::new(settings.notices.clone()),
             alert: Live::new(settings.alert.clone()),
+            report: Live::new(settings.report.clone()),
             facts: Live::new(facts(settings, clock.now(), listener.addresses(), local_socket)),
             log_level: LogLevel::of_this_process(settings.telemetry.level),
             settings: Live::new(settings.clone()),
@@ -81,6 +84,7 @@ impl Parts {
         self.pool.apply(settings.delivery.clone());
         self.store.set_room(&settings.queue);
         self.notices.set(settings.notices.clone());
+        self.report.set(settings.report.clone());
         // Whoever watches starts its judgement anew, so it is told only of what concerns it.
         if applied.iter().any(|key| key.starts_with("alert.")) {
             self.alert.set(settings.alert.clone());

@@ -4,18 +4,13 @@
 //! was down then, and never right after a start, when a network may not be there yet. Its login counts like all others. What has
 //! failed is looked at again until it is well.
 
-use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::task::spawn_blocking;
 
 use super::{Daemon, Machine, NAMES, Patient, again, examine};
 use crate::{
-    admin::{context::Sources, outlook::Age, status},
+    admin::{context::Sources, outlook::Age, status, weekly::schedule::spread_over_an_hour},
     clock::{Moment, Timestamp},
     findings::{Finding, Report, Verdict},
     live::Live,
@@ -25,7 +20,6 @@ use crate::{
 const DAY_MS: i64 = 86_400_000;
 /// When the hour begins in which it happens, from midnight UTC: most relays are quiet, and the day's budget is not new.
 const HOUR_BEGINS_MS: i64 = 4 * 3_600_000;
-const HOUR_MS: u64 = 3_600_000;
 /// How long after a start it happens at the soonest.
 const AFTER_START: Duration = Duration::from_secs(10 * 60);
 /// Between two looks at the clock, which may be set.
@@ -33,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(3_600);
 
 /// Diagnoses and keeps what was found, when the configuration has it so, until it is dropped.
 pub(crate) async fn run(settings: Live<Settings>, sources: Sources) {
-    let spread = spread(&sources.facts().hostname);
+    let spread = spread_over_an_hour(&sources.facts().hostname);
     loop {
         let settings = settings.get();
         if !settings.doctor {
@@ -136,13 +130,6 @@ fn tell_changes(last: &Report, found: &Report) {
     }
 }
 
-/// Milliseconds after the hour's beginning.
-fn spread(hostname: &str) -> i64 {
-    let mut hasher = DefaultHasher::new();
-    hostname.hash(&mut hasher);
-    i64::try_from(hasher.finish() % HOUR_MS).unwrap_or(0)
-}
-
 /// How long until the next one of the day.
 fn daily_in(last: Option<Timestamp>, now: Timestamp, spread: i64) -> Duration {
     let begins = HOUR_BEGINS_MS + spread;
@@ -220,13 +207,5 @@ mod tests {
         clock.advance(3 * again::PAUSE);
         let (wait, look) = next(Some(&report), clock.now(), started, 0);
         assert_eq!((wait, look), (again::PAUSE, Look::AtAll));
-    }
-
-    #[test]
-    fn the_names_of_hosts_spread_it_over_the_hour() {
-        let spreads: Vec<i64> = (0..100).map(|number| spread(&format!("web{number:02}"))).collect();
-        assert!(spreads.iter().all(|spread| (0..3_600_000).contains(spread)));
-        let late = spreads.iter().filter(|spread| **spread >= 1_800_000).count();
-        assert!((20..=80).contains(&late), "{late} of 100 are in the second half");
     }
 }

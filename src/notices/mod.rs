@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::smtp::address::Address;
 
 pub(crate) use spent::Day;
-pub(crate) use task::Notifier;
+pub(crate) use task::{Notifier, envelope};
 
 /// Who is told, and how often.
 #[derive(Clone, Debug)]

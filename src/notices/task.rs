@@ -161,7 +161,8 @@ impl Notifier {
         bytes: &[u8],
         now: Timestamp,
     ) -> Result<QueueId, QueueError> {
-        let mut draft = self.store.begin(envelope(to, &self.options.hostname, now))?;
+        let mut draft =
+            self.store.begin(envelope(to, &self.options.hostname, now, Lane::Notice))?;
         draft.write(bytes).await?;
         let id = self.store.enqueue(draft).await?.id();
         self.recent.push_back(now);
@@ -343,14 +344,14 @@ fn untold(message: &QueuedMessage) -> Vec<usize> {
 
 /// The envelope of a notice: the null reverse path says that nobody is to be told about it, and the
 /// unspecified origin that nobody handed it over, so that it leaves with both as they are.
-fn envelope(to: Address, hostname: &str, now: Timestamp) -> Envelope {
+pub(crate) fn envelope(to: Address, hostname: &str, now: Timestamp, lane: Lane) -> Envelope {
     Envelope {
         reverse_path: None,
         forward_paths: vec![to],
         body: BodyKind::EightBitMime,
         internationalized: false,
         dsn: Dsn::default(),
-        lane: Lane::Notice,
+        lane,
         origin: Origin {
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             helo: hostname.to_owned(),

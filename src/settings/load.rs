@@ -18,7 +18,7 @@ use super::{
     identity::{Identity, Sender},
     listener::Listener,
     networks::Network,
-    notify::{Doctor, Log, Notices},
+    notify::{Doctor, Log, Notices, WeeklyReport},
     problem::{Place, Problem},
     report::{VARIABLE_PREFIX, Variables, variable},
     shown,
@@ -41,6 +41,7 @@ pub(super) struct Sections {
     pub(super) notices: Notices,
     pub(super) alert: Alert,
     pub(super) doctor: Doctor,
+    pub(super) report: WeeklyReport,
     pub(super) admin: Admin,
     pub(super) log: Log,
 }
@@ -82,11 +83,12 @@ macro_rules! all_sections {
     };
 }
 all_sections!(
-    upstream, listener, sendmail, queue, budget, identity, notices, alert, doctor, admin, log
+    upstream, listener, sendmail, queue, budget, identity, notices, alert, doctor, report, admin,
+    log
 );
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [Section; 14] {
+pub(super) fn sections() -> [Section; 15] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
@@ -100,6 +102,7 @@ pub(super) fn sections() -> [Section; 14] {
         ("alert", without_sections(field_names::<Alert>())),
         (TARGET, field_names::<Target>()),
         ("doctor", field_names::<Doctor>()),
+        ("report", field_names::<WeeklyReport>()),
         ("admin", field_names::<Admin>()),
         ("log", field_names::<Log>()),
     ]

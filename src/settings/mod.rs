@@ -78,6 +78,8 @@ pub struct Settings {
     pub(crate) alert: desk::alert::outputs::Options,
     /// Whether the daemon diagnoses itself once a day.
     pub(crate) doctor: bool,
+    /// For the weekly report.
+    pub(crate) report: desk::weekly::memory::Options,
     /// Recipients of each day that are left to the account's owner; delivery never sees them.
     pub owner_reserve: u32,
     /// For delivery; whether there is an account, [`Settings::require_account`] knows.
@@ -195,8 +197,7 @@ fn check(
     let (host, written) = (&surroundings.host, sections.clone());
     let state = sections.queue.directory(report);
     let upstream = sections.upstream.check(surroundings, &state, report);
-    let account: Option<Address> =
-        upstream.login.as_ref().and_then(|login| login.username.parse().ok());
+    let account = upstream.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
     let mailbox = Mailbox::of(account.as_ref(), upstream.account);
     let admin = sections.identity.admin(report).or_else(|| account.clone());
     let hostname = sections.listener.hostname(host, report);
@@ -211,9 +212,10 @@ fn check(
     // Nobody elsewhere hears of mail that was kept from him.
     notices.senders &= recipients.local().redirect_all.is_none();
     notices.day = Some(allowance.day());
-    let ca_file = sections.upstream.ca_file(report);
-    let secrets = &surroundings.secret_directories;
+    let (ca_file, secrets) = (sections.upstream.ca_file(report), &surroundings.secret_directories);
     let alert = sections.alert.check(&hostname, ca_file.clone(), secrets, report);
+    let weekly = (account.as_ref(), admin.as_ref(), sections.queue.history_lifetime);
+    let weekly = sections.report.check(weekly, report);
     Settings {
         source,
         admin: sections.admin.check(&listener, report),
@@ -226,6 +228,7 @@ fn check(
         notices,
         alert,
         doctor: sections.doctor.enabled,
+        report: weekly,
         owner_reserve: allowance.owner_reserve,
         account: upstream.account,
         written: effective::written(&written, report),

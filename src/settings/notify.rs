@@ -1,4 +1,4 @@
-//! `[notices]`, `[doctor]` and `[log]`: who is told of trouble by mail, and what the relay says of itself.
+//! `[notices]`, `[doctor]`, `[report]` and `[log]`: who is told of trouble by mail, and what the relay says of itself.
 //!
 //! Rule: nobody is told by mail unless there is an account to send it as. Must not know how a notice looks.
 
@@ -8,7 +8,15 @@ use super::{
     report::{Report, in_range},
     value::{Words, section, switch, text, whole},
 };
-use crate::{notices, smtp::address::Address, telemetry};
+use crate::{
+    admin::weekly::{
+        memory,
+        schedule::{Hour, Weekday},
+    },
+    notices,
+    smtp::address::Address,
+    telemetry,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -76,6 +84,55 @@ section! {
     /// `[doctor]`: the relay's own look at itself.
     pub(super) struct Doctor {
         pub(super) enabled: bool = true, "switch";
+    }
+}
+
+section! {
+    /// `[report]`: a mail about the week.
+    pub(super) struct WeeklyReport {
+        enabled: bool = false, "switch";
+        day: Weekday = Weekday::Monday, "text";
+        hour: i64 = 6, "whole";
+        to: Option<Address> = None, "text";
+    }
+}
+
+impl Words for Weekday {
+    const WORDS: &'static [(&'static str, Self)] = Self::WORDS;
+}
+
+impl WeeklyReport {
+    const SECTION: &str = "report";
+
+    /// What the weekly report is told; it is sent as the account, to the administrator unless somebody else is named.
+    pub(super) fn check(
+        &self,
+        (account, admin, history_lifetime): (Option<&Address>, Option<&Address>, Duration),
+        report: &mut Report<'_>,
+    ) -> memory::Options {
+        let hour = in_range!(report.whole, Self::SECTION, self.hour, 0..=23);
+        if let Some(to) = self.to.as_ref().filter(|to| to.domain().is_none()) {
+            let what = format!("{to} has no domain, so the upstream would be asked to find it");
+            let remedy = "Write the whole address, such as \"you@example.org\".";
+            report.add(Self::SECTION, "to", what, remedy);
+        }
+        let to = self.to.as_ref().or(admin);
+        if self.enabled && to.is_none() {
+            let what = "there is nobody that the report could be sent to";
+            report.add_lack(
+                Self::SECTION,
+                "to",
+                what,
+                "Write for example to = \"you@example.org\".",
+            );
+        }
+        memory::Options {
+            enabled: self.enabled,
+            hour: Hour { day: self.day, hour: u8::try_from(hour).unwrap_or_default() },
+            from: account.or(to).cloned(),
+            to: to.cloned(),
+            history_lifetime,
+        }
     }
 }
 

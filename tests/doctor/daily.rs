@@ -50,7 +50,7 @@ pub(super) struct Running {
 }
 
 impl Told {
-    async fn new(more: &str) -> Self {
+    pub(super) async fn new(more: &str) -> Self {
         Self::before(SandboxOptions::default(), more).await
     }
 

@@ -45,8 +45,12 @@ impl Scene {
         edit: impl FnOnce(&mut Envelope),
         outcome: Outcome,
     ) -> QueueId {
-        let mut envelope =
-            envelope("gone@example.net".parse().unwrap(), "printer", self.clock.wall());
+        let mut envelope = envelope(
+            "gone@example.net".parse().unwrap(),
+            "printer",
+            self.clock.wall(),
+            Lane::Notice,
+        );
         envelope.lane = Lane::Normal;
         envelope.reverse_path = reverse_path.parse().ok();
         let asked = RecipientDsn { notify, original_recipient: None };
@@ -366,8 +370,12 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
     Arc::make_mut(&mut scene.notifier.options).day =
         Some(super::super::Day { limit: 3.into(), others: 2.into() });
     let accept = async |scene: &Scene| {
-        let mut envelope =
-            envelope("ann@example.net".parse().unwrap(), "printer", scene.clock.wall());
+        let mut envelope = envelope(
+            "ann@example.net".parse().unwrap(),
+            "printer",
+            scene.clock.wall(),
+            Lane::Notice,
+        );
         envelope.lane = Lane::Normal;
         envelope.reverse_path = "a@example.org".parse().ok();
         let mut draft = scene.store.begin(envelope).unwrap();
