@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     path::Path,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::Poll,
 };
 
@@ -65,15 +65,23 @@ impl Scene {
     }
 }
 
-/// Until it has waited so often; `None` when it had not ended then.
+/// Until it has waited so often; `None` when it had not ended then. What it asks of another thread is never answered
+/// before it waits for it, so that it waits as often on every machine.
 async fn cut_off<T>(work: impl Future<Output = T>, waits: usize) -> Option<T> {
     let (mut work, mut left) = (pin!(work), waits);
-    poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending if left == 0 => Poll::Ready(None),
-        Poll::Pending => {
-            left -= 1;
-            Poll::Pending
+    poll_fn(|context| {
+        let (open, gate) = mpsc::channel::<()>();
+        // The only thread of such work stands at the gate until it falls.
+        drop(spawn_blocking(move || gate.recv().is_ok()));
+        let polled = work.as_mut().poll(context);
+        drop(open);
+        match polled {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => {
+                left -= 1;
+                Poll::Pending
+            }
         }
     })
     .await
