@@ -50,6 +50,7 @@ drop_directory = "off"
 [admin]
 socket = "$CACHE/admin.sock"
 EOF
+    [ -z "$PAGE_PORT" ] || echo "page = \"127.0.0.1:$PAGE_PORT\"" >>"$PILLARBOX_CONFIG"
     chmod 600 "$PILLARBOX_CONFIG"
 }
 

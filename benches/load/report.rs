@@ -223,6 +223,34 @@ const LINES: &[Line] = &[
     Line("budget forecast", "listings-forecast", "took_ms", "ms", Target::Most(1_000.0)),
     Line("memory before these", "listings-fill", "memory_mib", "MiB", Target::Shown),
     Line("memory after these", "listings-forecast", "daemon_mib", "MiB", Target::Shown),
+    Line(
+        "more memory with a page that nobody visits",
+        "page-memory",
+        "more_mib",
+        "MiB",
+        Target::Most(0.5),
+    ),
+    Line("messages in the queue for its documents", "page-fill", "accepted", "", Target::Shown),
+    Line("the start, to its first octet", "page-start", "median_ms", "ms", Target::Most(20.0)),
+    Line("the start after a while, the same", "page-start", "first_ms", "ms", Target::Shown),
+    Line("the start, in full", "page-start", "kib", "KiB", Target::Most(100.0)),
+    Line("the queue, to its first octet", "page-queue", "median_ms", "ms", Target::Most(20.0)),
+    Line("the queue, in full", "page-queue", "kib", "KiB", Target::Most(100.0)),
+    Line(
+        "a search that finds nothing, to its first octet",
+        "page-search",
+        "median_ms",
+        "ms",
+        Target::Shown,
+    ),
+    Line("ten open pages", "page-open", "percent_of_a_core", "% of a core", Target::Most(2.0)),
+    Line(
+        "accepts with ten open pages, 10 connections",
+        "page-accept-open",
+        "rate",
+        "/s",
+        Target::OfOwn(0.95, "page-accept-alone"),
+    ),
 ];
 
 #[derive(Debug)]
