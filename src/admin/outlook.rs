@@ -70,18 +70,23 @@ struct Walked {
 
 impl Walked {
     fn is_of(&self, age: Age, asked: Moment) -> bool {
-        if self.at.boot != asked.boot {
-            return false;
-        }
+        let rest_ms = |times: u64| self.took_ms.saturating_mul(1 + times);
         let limit_ms = match age {
             // It may have begun while the question waited for its turn.
-            Age::New => return self.at.since_boot_ms > asked.since_boot_ms,
+            Age::New => {
+                return self.at.boot == asked.boot && self.at.since_boot_ms > asked.since_boot_ms;
+            }
             Age::Recent => AGE_MAX_MS,
-            Age::Cheap => AGE_MAX_MS.max(self.took_ms.saturating_mul(1 + REST_AFTER_WALK)),
-            Age::Rare => AGE_MAX_MS.max(self.took_ms.saturating_mul(1 + REST_FOR_RARE)),
+            Age::Cheap => AGE_MAX_MS.max(rest_ms(REST_AFTER_WALK)),
+            Age::Rare => AGE_MAX_MS.max(rest_ms(REST_FOR_RARE)),
         };
-        asked.since_boot_ms.saturating_sub(self.at.since_boot_ms) < limit_ms
+        is_younger(self.at, asked, limit_ms)
     }
+}
+
+/// Whether what was found at `at` is younger than that for who asks now; of another boot nobody knows how old it is.
+pub(super) fn is_younger(at: Moment, asked: Moment, limit_ms: u64) -> bool {
+    at.boot == asked.boot && asked.since_boot_ms.saturating_sub(at.since_boot_ms) < limit_ms
 }
 
 impl Outlook {

@@ -11,6 +11,7 @@ use super::{
     context::{Json, Refusal, Sources},
     outlook::Age,
 };
+
 /// `GET /v1/pulse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pulse {

@@ -22,8 +22,8 @@ use crate::{
     clock::Timestamp,
     message::envelope::{self, Envelope},
     queue::{
-        Queue, QueueError, id::QueueId, incoming::IncomingMessage, only::Only,
-        schedule::SCHEDULE_AHEAD_MAX, search::Search, spool_file::MessageReader,
+        Queue, QueueError, id::QueueId, incoming::IncomingMessage, only::Only, schedule::too_far,
+        search::Search, spool_file::MessageReader,
     },
     smtp::{address::Address, dsn::Dsn},
 };
@@ -107,13 +107,12 @@ async fn change(
         (Verb::Retry, None) => sources.store.retry_only(id, now, &only).await?,
         (Verb::Hold, None) => sources.store.keep(id, &only).await?,
         (Verb::Release, None) => sources.store.release(id, &only).await?,
-        (Verb::Schedule, Some(at)) if at <= now.after(SCHEDULE_AHEAD_MAX) => {
-            sources.store.schedule(id, at, &only).await?
-        }
         (Verb::Schedule, Some(at)) => {
-            let days = SCHEDULE_AHEAD_MAX.as_secs() / 86_400;
-            let words = format!("{at} is more than {days} days ahead; nothing was changed");
-            return Err(Refusal::new(Kind::BadRequest, words));
+            if let Some(words) = too_far(at, now) {
+                let words = format!("{at} is {words}; nothing was changed");
+                return Err(Refusal::new(Kind::BadRequest, words));
+            }
+            sources.store.schedule(id, at, &only).await?
         }
         (Verb::Schedule, None) => {
             return Err(Refusal::new(Kind::BadRequest, "the time is missing: at="));

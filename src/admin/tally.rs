@@ -18,6 +18,7 @@ use super::{
     api::PAGE_MAX,
     context::{Json, Refusal, Sources},
     listing::Of,
+    outlook::is_younger,
 };
 use crate::{
     clock::{Moment, Timestamp},
@@ -100,8 +101,7 @@ async fn answer(sources: Sources, last: Last) -> Result<Json<Tally>, Refusal> {
     let mut last = last.lock().await;
     if let Some((at, took_ms, tally)) = last.as_ref() {
         let serves_ms = AGE_MAX_MS.max(took_ms.saturating_mul(1 + REST_AFTER_WALK));
-        if at.boot == asked.boot && asked.since_boot_ms.saturating_sub(at.since_boot_ms) < serves_ms
-        {
+        if is_younger(*at, asked, serves_ms) {
             return Ok(Json(tally.clone()));
         }
     }

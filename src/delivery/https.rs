@@ -292,6 +292,16 @@ fn date(value: &HeaderValue) -> Option<Timestamp> {
     Some(Timestamp(zoned.timestamp().as_millisecond()))
 }
 
+/// Whether what is sent to this address does not leave this host.
+pub(crate) fn is_on_this_host(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
+
 /// An address to which secrets may be sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
@@ -300,12 +310,9 @@ impl Endpoint {
     /// Reads an address, or says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("it is not a web address: {error}"))?;
-        let on_this_host = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-            Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
-            None => return Err("it names no host".to_owned()),
-        };
+        if url.host().is_none() {
+            return Err("it names no host".to_owned());
+        }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("it contains a user name or a password".to_owned());
         }
@@ -314,7 +321,7 @@ impl Endpoint {
         }
         match url.scheme() {
             "https" => Ok(Self(url)),
-            "http" if on_this_host => Ok(Self(url)),
+            "http" if is_on_this_host(&url) => Ok(Self(url)),
             _ => {
                 Err("secrets are sent there, so it must begin with https:// (http:// on this host only)"
                     .into())

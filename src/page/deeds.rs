@@ -24,8 +24,7 @@ use crate::{
     },
     clock::Timestamp,
     quantities::{count, when},
-    queue::schedule::SCHEDULE_AHEAD_MAX,
-    queue::{id::QueueId, only::Only},
+    queue::{id::QueueId, only::Only, schedule::too_far},
     written_time::span_or_time,
 };
 
@@ -62,14 +61,9 @@ impl Deed {
         // The time of the question holds, not that of the answer.
         let asked = form.get("at").parse().ok().map(Timestamp);
         let at = asked.map_or_else(|| span_or_time(form.get("when"), now), Ok);
-        Some(at.and_then(|at| {
-            let days = SCHEDULE_AHEAD_MAX.as_secs() / 86_400;
-            let is_far = at > now.after(SCHEDULE_AHEAD_MAX);
-            if is_far {
-                Err(format!("that is more than {days} days ahead"))
-            } else {
-                Ok(Self::Schedule(at))
-            }
+        Some(at.and_then(|at| match too_far(at, now) {
+            Some(words) => Err(format!("that is {words}")),
+            None => Ok(Self::Schedule(at)),
         }))
     }
 

@@ -10,7 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 
 /// The furthest time: whoever writes a year has mistaken it more often than meant it.
-pub(crate) const SCHEDULE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+const SCHEDULE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// That a message cannot wait until then: `more than 366 days ahead`.
+pub(crate) fn too_far(at: Timestamp, now: Timestamp) -> Option<String> {
+    let days = SCHEDULE_AHEAD_MAX.as_secs() / 86_400;
+    (at > now.after(SCHEDULE_AHEAD_MAX)).then(|| format!("more than {days} days ahead"))
+}
 
 /// The name of the state of what waits for such a time.
 pub(crate) const SCHEDULED: &str = "scheduled";

@@ -8,8 +8,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use url::{Host, Url};
-
 use super::{
     report::Report,
     storage::check_socket_path,
@@ -17,6 +15,7 @@ use super::{
 };
 use crate::{
     admin::{self, place},
+    delivery::https::is_on_this_host,
     listener,
 };
 
@@ -33,17 +32,6 @@ section! {
         page_tls: bool = false, "switch";
         page_users_file: Option<PathBuf> = None, "path";
     }
-}
-
-/// Whether nobody on the way hears what is sent to this address.
-fn is_private(url: &Url) -> bool {
-    let is_here = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    is_here || url.scheme() == "https"
 }
 
 impl Admin {
@@ -92,7 +80,7 @@ impl Admin {
             report.add_lack(Self::SECTION, "page_tls", what, remedy);
         }
         let is_heard = match &url {
-            Some(url) => !is_private(url),
+            Some(url) => url.scheme() != "https" && !is_on_this_host(url),
             None => !address.ip().is_loopback(),
         };
         if users_file.is_some() && is_heard && !self.page_tls {
