@@ -3,6 +3,7 @@
 
 mod boundary;
 mod damage;
+mod samples;
 mod stage;
 
 use std::fs;

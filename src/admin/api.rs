@@ -638,6 +638,7 @@ mod tests {
             setbacks: crate::queue::record::Setbacks::default(),
             end: None,
             resend_of: None,
+            rule: None,
             recipients: vec![
                 recipient(
                     "a@example.org",

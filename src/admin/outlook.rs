@@ -267,6 +267,7 @@ mod tests {
             setbacks: crate::queue::record::Setbacks::default(),
             end: None,
             resend_of: None,
+            rule: None,
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

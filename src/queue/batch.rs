@@ -434,6 +434,7 @@ mod tests {
             setbacks: Setbacks::default(),
             end: None,
             resend_of: None,
+            rule: None,
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();

@@ -163,6 +163,8 @@ impl IncomingMessage {
             body_bytes: self.body_bytes,
             replaced: added.replaced,
             subject: identification.subject,
+            rule: None,
+            lane: None,
         };
         let tail = spool_file::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);

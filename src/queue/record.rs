@@ -62,6 +62,8 @@ pub struct MessageRecord {
     pub(crate) resend_of: Option<QueueId>,
     /// The recipients in the order of RCPT.
     pub recipients: Vec<Recipient>,
+    /// The name of the rule that struck when it was accepted.
+    pub(crate) rule: Option<String>,
 }
 
 /// Attempts that ended in a refusal of the account or in a lost connection: nothing was charged for them, because
@@ -160,6 +162,7 @@ impl MessageRecord {
             end: None,
             resend_of: None,
             recipients: recipients.collect(),
+            rule: None,
         }
     }
 
@@ -273,11 +276,28 @@ const OVERHEAD: usize = 5;
 pub(super) trait Stored: Serialize + DeserializeOwned {
     /// The version that this program writes.
     const VERSION: u8 = 1;
+
+    /// What stands for the fields that versions after this older one have at their end, as if it had written them with
+    /// nothing in them; `None` for a version that never was.
+    fn fields_since(version: u8) -> Option<&'static [u8]> {
+        (version == Self::VERSION).then_some(&[])
+    }
 }
 
 impl Stored for Envelope {}
 impl Stored for Event {}
-impl Stored for MessageRecord {}
+impl Stored for MessageRecord {
+    const VERSION: u8 = 2;
+
+    fn fields_since(version: u8) -> Option<&'static [u8]> {
+        match version {
+            // No rule.
+            1 => Some(&[0]),
+            2 => Some(&[]),
+            _ => None,
+        }
+    }
+}
 impl Stored for AccountState {}
 impl Stored for Timeline {}
 
@@ -309,10 +329,14 @@ pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, RecordError> {
     if crc32fast::hash(content).to_le_bytes() != checksum {
         return Err(RecordError::Checksum);
     }
-    if content[0] != T::VERSION {
-        return Err(RecordError::Version(content[0]));
-    }
-    postcard::from_bytes(&content[1..]).map_err(|error| RecordError::Content(error.to_string()))
+    let (version, content) = (content[0], &content[1..]);
+    let added = T::fields_since(version).ok_or(RecordError::Version(version))?;
+    let read = if added.is_empty() {
+        postcard::from_bytes(content)
+    } else {
+        postcard::from_bytes(&[content, added].concat())
+    };
+    read.map_err(|error| RecordError::Content(error.to_string()))
 }
 
 #[cfg(test)]
@@ -338,18 +362,18 @@ mod tests {
     }
 
     #[test]
-    fn every_record_is_of_version_1_and_a_newer_one_is_refused_and_not_guessed_at() {
-        fn refuses_others<T: Stored + std::fmt::Debug>() {
-            assert_eq!(T::VERSION, 1);
-            for version in [0, 2, 9] {
+    fn a_record_of_a_newer_version_is_refused_and_not_guessed_at() {
+        fn refuses_others<T: Stored + std::fmt::Debug>(written: u8) {
+            assert_eq!(T::VERSION, written);
+            for version in [0, written + 1, written + 7] {
                 let error = decode::<T>(&seal(vec![version, 1])).unwrap_err();
                 assert_eq!(error, RecordError::Version(version));
             }
         }
-        refuses_others::<Envelope>();
-        refuses_others::<Event>();
-        refuses_others::<MessageRecord>();
-        refuses_others::<AccountState>();
+        refuses_others::<Envelope>(1);
+        refuses_others::<Event>(1);
+        refuses_others::<MessageRecord>(2);
+        refuses_others::<AccountState>(1);
     }
 
     #[test]
@@ -388,6 +412,7 @@ mod tests {
                 Ending::Redirected(QueueId::from_bytes([8; 16])).by(Some("alice"), Timestamp(9)),
             ),
             resend_of: Some(QueueId::from_bytes([9; 16])),
+            rule: Some("raid".into()),
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

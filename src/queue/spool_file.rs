@@ -26,7 +26,7 @@ use super::{
     record::{self, MessageRecord, RecordError, Stored},
 };
 use crate::message::{
-    envelope::Envelope,
+    envelope::{Envelope, Lane},
     header::{HEADER_BYTES_MAX, HeaderSection, Replaced, end_of_section},
 };
 
@@ -74,7 +74,11 @@ pub(super) struct Described {
 impl Described {
     /// The record of the message as if it had just been accepted.
     pub(super) fn record(&self) -> MessageRecord {
-        MessageRecord::new(&self.envelope, self.trailer.body_bytes, &self.trailer.subject)
+        let Trailer { body_bytes, subject, rule, lane, .. } = &self.trailer;
+        let mut record = MessageRecord::new(&self.envelope, *body_bytes, subject);
+        record.lane = lane.unwrap_or(record.lane);
+        record.rule.clone_from(rule);
+        record
     }
 }
 
@@ -367,9 +371,24 @@ pub(super) struct Trailer {
     pub(super) replaced: Replaced,
     /// The beginning of the subject, for the record.
     pub(super) subject: String,
+    /// The name of the rule that struck.
+    pub(super) rule: Option<String>,
+    /// The lane that the rule has given it instead of the envelope's.
+    pub(super) lane: Option<Lane>,
 }
 
-impl Stored for Trailer {}
+impl Stored for Trailer {
+    const VERSION: u8 = 2;
+
+    fn fields_since(version: u8) -> Option<&'static [u8]> {
+        match version {
+            // Neither rule nor lane.
+            1 => Some(&[0, 0]),
+            2 => Some(&[]),
+            _ => None,
+        }
+    }
+}
 
 /// Why a file is not a whole message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -545,6 +564,8 @@ mod tests {
             body_bytes: 0,
             replaced: Replaced::default(),
             subject: String::new(),
+            rule: None,
+            lane: None,
         };
         let checksum = crc32fast::Hasher::new();
         let refused = tail(&with(PART_LENGTH_MAX), &checksum).unwrap_err();

@@ -49,6 +49,7 @@ impl Times for MessageRecord {
             end,
             resend_of: _,
             recipients,
+            rule: _,
         } = self;
         let ended = end.iter_mut().map(|end| &mut end.at);
         let notices = notices.iter_mut().map(|notice| &mut notice.at);

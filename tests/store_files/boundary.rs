@@ -132,7 +132,9 @@ async fn a_newer_version_of_any_record_or_frame_keeps_the_queue_closed_and_untou
         let spool = below("spool");
         let clock = std::sync::Arc::new(pillarbox::clock::ManualClock::new(NOW));
         let refused = Queue::open(Options::new(stage.state()), clock).unwrap_err().to_string();
-        assert!(refused.contains("left untouched") && refused.contains("version 2"), "{refused}");
+        assert!(refused.contains("left untouched"), "{refused}");
+        let newer = if matches!(raised, Raised::Message) { "version 3" } else { "version 2" };
+        assert!(refused.contains(newer), "{refused}");
         assert_eq!((below("spool"), below("damaged")), (spool, Vec::new()), "{raised:?}");
         let mut names = fs::read_dir(stage.state()).unwrap();
         let moved = |name: std::ffi::OsString| name.to_string_lossy().contains("bad");

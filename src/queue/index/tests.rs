@@ -109,6 +109,7 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         setbacks: Setbacks::default(),
         end: None,
         resend_of: None,
+        rule: None,
         recipients: vec![Recipient {
             address: "a@example.net".parse().unwrap(),
             state,
