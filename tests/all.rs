@@ -5,6 +5,7 @@
     reason = "a test that meets an error it did not expect should end there"
 )]
 
+mod alerts;
 mod aliases;
 mod assertions;
 mod blame;

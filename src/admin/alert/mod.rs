@@ -163,32 +163,4 @@ fn trouble(account: AccountState) -> Option<AccountTrouble> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::telemetry::{self, Format, tests::Captured};
-
-    #[test]
-    fn the_log_says_once_that_mail_is_refused_and_once_that_there_is_room_again() {
-        let captured = Captured::default();
-        let writer = captured.clone();
-        let options = telemetry::Options { format: Format::Text, level: tracing::Level::INFO };
-        let subscriber = telemetry::subscriber(options, false, move || writer.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
-        let refusing = |everything, what: &str| Refusing {
-            everything,
-            failed: false,
-            what: what.into(),
-            remedy: "make room".into(),
-        };
-        let (large, all) = (refusing(false, "large mail is not taken"), refusing(true, "no mail"));
-        let mut door = Door::default();
-        for look in [None, Some(&large), Some(&large), Some(&all), Some(&all), None, None] {
-            door.look(look);
-        }
-        let text = captured.text();
-        let words = ["large mail is not taken", "no mail", "there is room again"];
-        for word in words {
-            assert_eq!(text.matches(word).count(), 1, "{word}: {text}");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! Rule: a trial goes past what waits, once, to all that are asked for at once. As in `server.rs`; the words are of version 1
 //! of the API.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -103,21 +103,32 @@ pub(crate) async fn try_targets(
         remedy: String::new(),
     });
     let asked = |target: &&Target| only.is_none_or(|name| target.name == name);
+    let targets: Vec<&Target> = options.targets.iter().filter(asked).collect();
+    all(&targets, options.ca_file.as_ref(), &alert, TRIAL_MAX).await
+}
+
+/// Hands it to all of them at once, each within the limit.
+pub(super) async fn all(
+    targets: &[&Target],
+    ca_file: Option<&PathBuf>,
+    alert: &Arc<Alert>,
+    limit: Duration,
+) -> Vec<Trial> {
     let mut trials = JoinSet::new();
-    for (position, target) in options.targets.iter().filter(asked).enumerate() {
-        let courier = Courier::new(target.clone(), options.ca_file.clone());
-        let alert = Arc::clone(&alert);
-        trials.spawn(async move { (position, attempt(&courier, &alert).await) });
+    for (position, target) in targets.iter().enumerate() {
+        let courier = Courier::new((*target).clone(), ca_file.cloned());
+        let alert = Arc::clone(alert);
+        trials.spawn(async move { (position, attempt(&courier, &alert, limit).await) });
     }
     let mut trials = trials.join_all().await;
     trials.sort_by_key(|(position, _)| *position);
     trials.into_iter().map(|(_, trial)| trial).collect()
 }
 
-async fn attempt(courier: &Courier, alert: &Alert) -> Trial {
-    let limit = TRIAL_MAX.as_secs();
-    let answer = timeout(TRIAL_MAX, courier.hand_over(alert)).await;
-    let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {limit} s")));
+async fn attempt(courier: &Courier, alert: &Alert, limit: Duration) -> Trial {
+    let answer = timeout(limit, courier.hand_over(alert)).await;
+    let answer =
+        answer.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs_f32())));
     let Target { name, way, .. } = &courier.target;
     Trial {
         target: name.clone(),
