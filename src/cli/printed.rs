@@ -6,20 +6,21 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     thread,
 };
 
 use clap::Parser as _;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
     Arguments, dispatch,
     fitting::columns,
-    screen::{Lines, Sheet},
+    screen::{Lines, Screen, Sheet},
 };
 use crate::{clock::Timestamp, text::is_deceptive};
 
@@ -126,6 +127,29 @@ fn printed(canned: &Canned, command: &str, width: Option<usize>) -> String {
         assert!(failure.message.is_empty(), "{command}: {failure}");
     }
     String::from_utf8(shown).expect("text")
+}
+
+/// Compares what a part of a command prints with its files, at every width.
+pub(super) fn compare_at_every_width(
+    name: &str,
+    print: impl Fn(&mut dyn Screen) -> io::Result<()>,
+) {
+    for (columns, width) in WIDTHS {
+        let mut shown = Vec::new();
+        let mut out = Sheet { out: Lines::new(&mut shown, width), width };
+        print(&mut out).and_then(|()| out.flush()).expect("written");
+        drop(out);
+        let text = String::from_utf8(shown).expect("text");
+        assert_fits(name, &text, width);
+        compare(&format!("{name}_{columns}.txt"), &text);
+    }
+}
+
+/// The answer of the daemon to this question, as the commands read it.
+pub(super) fn canned<T: DeserializeOwned>(question: &str) -> T {
+    let answers = fs::read_to_string(golden("answers.json")).expect("the answers");
+    let mut answers: BTreeMap<String, Value> = serde_json::from_str(&answers).expect("JSON");
+    serde_json::from_value(answers.remove(question).expect("an answer")).expect("of this form")
 }
 
 /// Compares with the file of that name, or writes it.

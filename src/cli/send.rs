@@ -218,20 +218,40 @@ async fn follow(
         json(out, &message)?;
         return verdict(&message, over, limit);
     }
-    writeln!(out, "{:>8}  queued as {id}", "")?;
-    out.flush()?;
-    let mut shown: Vec<String> = Vec::new();
-    let show = |message: &Message, elapsed| {
-        let stages = stages(message, SystemClock::new().wall());
-        for stage in stages.iter().filter(|stage| !shown.contains(&stage.what)) {
+    let mut told = Told::begin(out, id)?;
+    let show =
+        |message: &Message, elapsed| told.look(out, message, elapsed, SystemClock::new().wall());
+    let (message, over) = watched(client, id, limit, show).await?;
+    verdict(&message, over, limit)
+}
+
+/// What was printed so far.
+#[derive(Debug)]
+struct Told(Vec<String>);
+
+impl Told {
+    fn begin(out: &mut dyn Screen, id: QueueId) -> io::Result<Self> {
+        writeln!(out, "{:>8}  queued as {id}", "")?;
+        out.flush()?;
+        Ok(Self(Vec::new()))
+    }
+
+    /// Prints what this look has that the last one had not.
+    fn look(
+        &mut self,
+        out: &mut dyn Screen,
+        message: &Message,
+        elapsed: Duration,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        let stages = stages(message, now);
+        for stage in stages.iter().filter(|stage| !self.0.contains(&stage.what)) {
             let since = format!("+{}", tenths(elapsed));
             writeln!(out, "{since:>8}  {}", clean(&stage.words))?;
         }
-        shown = stages.into_iter().map(|stage| stage.what).collect();
+        self.0 = stages.into_iter().map(|stage| stage.what).collect();
         out.flush()
-    };
-    let (message, over) = watched(client, id, limit, show).await?;
-    verdict(&message, over, limit)
+    }
 }
 
 /// One recipient's stage.
@@ -294,3 +314,6 @@ fn verdict(message: &Message, over: bool, limit: Duration) -> Result<(), Failure
     );
     Err(Failure::new(Exit::Temporary, words))
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,18 +188,20 @@ fn list(out: &mut dyn Screen, file: &UserFile, form: Form) -> Result<(), Failure
             }
             screen::json(out, &document)?;
         }
-        Form::Text => {
-            for login in &users.logins {
-                let right = if users.lookers.contains(login) { " may look" } else { "" };
-                writeln!(out, "{}{right}", clean(login))?;
-            }
-            for bad in &users.skipped {
-                writeln!(out, "Warning: line {} is skipped: {}.", bad.line, bad.reason)?;
-            }
-            writeln!(out, "{} in {}", count(users.logins.len() as u64, "user"), path.display())?;
-        }
+        Form::Text => print(out, path, &users)?,
     }
     Ok(())
+}
+
+fn print(out: &mut dyn Screen, path: &Path, users: &UsersFile) -> io::Result<()> {
+    for login in &users.logins {
+        let right = if users.lookers.contains(login) { " may look" } else { "" };
+        writeln!(out, "{}{right}", clean(login))?;
+    }
+    for bad in &users.skipped {
+        writeln!(out, "Warning: line {} is skipped: {}.", bad.line, bad.reason)?;
+    }
+    writeln!(out, "{} in {}", count(users.logins.len() as u64, "user"), path.display())
 }
 
 impl From<UsersError> for Failure {
@@ -342,3 +344,6 @@ impl Edit {
         self.path.with_file_name(name)
     }
 }
+
+#[cfg(test)]
+mod tests;
