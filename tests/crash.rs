@@ -3,6 +3,8 @@
 //! Nothing that was acknowledged is lost, and nothing is sent twice whose final reply was not just being read.
 //! The upstream lives in the test, survives every kill and remembers every final dot it saw.
 
+mod orders;
+
 use std::{
     sync::{
         Arc,
