@@ -453,7 +453,7 @@ async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &Queue)
     );
 }
 
-/// Forgets relayed messages and gives up dead letters when their time is over.
+/// Forgets relayed and folded messages and gives up dead letters when their time is over.
 async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, settings: Live<Settings>) {
     loop {
         let settings = settings.get();
@@ -468,6 +468,11 @@ async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, settings: Live<Setting
             Ok(messages) => tracing::debug!(messages, "history pruned"),
             // The store reports its own failures; the next hour tries again.
             Err(error) => tracing::debug!(%error, "history not pruned"),
+        }
+        match store.forget_folded(clock.wall().before(history)).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::info!(messages, "folded mail that was told of is over"),
+            Err(error) => tracing::debug!(%error, "folded mail could not be checked"),
         }
         match store.prune_kept(settings.queue.keep_relayed).await {
             Ok(0) => {}

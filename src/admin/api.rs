@@ -174,6 +174,9 @@ pub(crate) struct RecipientTotals {
     /// Waiting for the time that a person has set.
     #[serde(default)]
     pub(crate) scheduled: u64,
+    /// Folded into storms.
+    #[serde(default)]
+    pub(crate) folded: u64,
     /// Waiting to be sent once more because no answer to the final dot came.
     pub(crate) uncertain: u64,
     /// With a worker.
@@ -312,7 +315,7 @@ pub(crate) struct Message {
 pub(crate) struct End {
     /// When.
     pub(crate) at: Timestamp,
-    /// `relayed`, `deleted`, `expired` or `redirected`.
+    /// `relayed`, `deleted`, `expired`, `redirected` or `folded`.
     pub(crate) how: String,
     /// The person who ended it, where it was one and is known.
     #[serde(default)]
@@ -326,7 +329,7 @@ impl From<ending::End> for End {
     fn from(end: ending::End) -> Self {
         let new = match end.how {
             Ending::Redirected(new) => Some(new),
-            Ending::Relayed | Ending::Deleted | Ending::Expired => None,
+            Ending::Relayed | Ending::Deleted | Ending::Expired | Ending::Folded => None,
         };
         Self { at: end.at, how: end.how.name().to_owned(), by: end.by, new }
     }
@@ -342,7 +345,7 @@ fn normal() -> String {
 pub(crate) struct Recipient {
     /// The address of RCPT TO.
     pub address: String,
-    /// `queued`, `scheduled`, `uncertain`, `reserved`, `relayed`, `held` or `dead`.
+    /// `queued`, `scheduled`, `folded`, `uncertain`, `reserved`, `relayed`, `held` or `dead`.
     pub state: String,
     /// Since when it is in that state, where that is known.
     pub(crate) since: Option<Timestamp>,
@@ -639,6 +642,7 @@ mod tests {
             end: None,
             resend_of: None,
             rule: None,
+            fold: None,
             recipients: vec![
                 recipient(
                     "a@example.org",

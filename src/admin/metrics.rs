@@ -167,6 +167,7 @@ async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Re
     let states = [
         ("queued", states.queued),
         ("scheduled", states.scheduled),
+        ("folded", states.folded),
         ("uncertain", states.uncertain),
         ("reserved", states.reserved),
         ("relayed", states.relayed),

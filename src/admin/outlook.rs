@@ -141,7 +141,7 @@ impl Outlook {
 pub(crate) struct QueueSummary {
     /// Recipients by state.
     pub(crate) recipients: RecipientTotals,
-    /// The message that waits for longest, or is being sent; dead, held and scheduled ones do not count.
+    /// The message that waits for longest, or is being sent; dead, held, folded and scheduled ones do not count.
     pub(crate) oldest: Option<Oldest>,
     /// The earliest time at which a recipient of each lane is due.
     pub(crate) next_due: BTreeMap<Lane, Due>,
@@ -176,7 +176,7 @@ impl QueueSummary {
         let record = &message.record;
         let is_scheduled = record.scheduled_for(now).is_some();
         let waits = record.recipients.iter().any(|recipient| match recipient.state {
-            RecipientState::Queued { .. } => !is_scheduled,
+            RecipientState::Queued { .. } => !is_scheduled && record.fold.is_none(),
             RecipientState::Reserved { .. } => true,
             _ => false,
         });
@@ -193,6 +193,7 @@ impl QueueSummary {
                 *next = (*next).min(due);
             }
             match &recipient.state {
+                RecipientState::Queued { .. } if record.fold.is_some() => totals.folded += 1,
                 RecipientState::Queued { .. } if is_scheduled => totals.scheduled += 1,
                 RecipientState::Queued { resend: true, .. } => totals.uncertain += 1,
                 RecipientState::Queued { .. } => totals.queued += 1,
@@ -268,6 +269,7 @@ mod tests {
             end: None,
             resend_of: None,
             rule: None,
+            fold: None,
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

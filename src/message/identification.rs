@@ -9,7 +9,9 @@ use std::borrow::Cow;
 
 use super::{
     encoded_word,
+    encoding::text_of,
     header::{Field, HEADER_BYTES_MAX, Header, end_of_section},
+    mailbox::read_list,
     raw_octets::Charset,
 };
 use crate::{
@@ -19,6 +21,8 @@ use crate::{
 
 /// Octets of a subject that are kept: a line of a wide terminal.
 const SUBJECT_LENGTH_MAX: usize = 120;
+/// Octets of whom a From field names: one address of any length.
+const FROM_LENGTH_MAX: usize = 320;
 /// Octets of a subject that are looked at; encoded words are several times as long as what they say.
 const SUBJECT_READ_MAX: usize = 2_000;
 
@@ -31,6 +35,8 @@ pub(crate) struct Identification {
     pub(crate) date: Standing,
     /// The beginning of its Subject, for people: decoded, printable, in one line; empty without one.
     pub(crate) subject: String,
+    /// Whom its From field names: the addresses, or its text where there are none; empty without one.
+    pub(crate) from: String,
 }
 
 /// How a field stands.
@@ -78,8 +84,21 @@ impl Identification {
         let date = named("Date").next().map_or(Standing::Absent, |date| judge_date(&date));
         let first = fields.iter().find(|field| field.is("Subject"));
         let subject = first.map_or_else(String::new, |field| subject(field.value(), &header));
-        Self { message_id, date, subject }
+        let from = fields.iter().find(|field| field.is("From"));
+        let from = from.map_or_else(String::new, |field| from_whom(field.value()));
+        Self { message_id, date, subject, from }
     }
+}
+
+/// The addresses of a From field in small letters; names beside them may be other ones in each message.
+fn from_whom(value: &[u8]) -> String {
+    let text = text_of(&value[..value.len().min(SUBJECT_READ_MAX)]);
+    let addresses = read_list(&text).map(|list| {
+        let addresses = list.iter().map(|one| one.address.as_str().to_ascii_lowercase());
+        addresses.collect::<Vec<_>>().join(",")
+    });
+    let whom = addresses.filter(|addresses| !addresses.is_empty()).unwrap_or(text);
+    text::printable_within(whom.trim(), FROM_LENGTH_MAX)
 }
 
 /// What a reader sees of a subject, and no more than a line of it.

@@ -22,5 +22,6 @@ pub mod parts;
 mod raw_octets;
 mod recipients;
 pub mod rewrite;
+pub(crate) mod subject_shape;
 pub(crate) mod trace;
 mod transfer;

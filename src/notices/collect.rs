@@ -72,7 +72,7 @@ pub(super) fn failed(message: &QueuedMessage, original: &Original) -> Vec<usize>
 /// asked to hear of a delay, all.
 pub(super) fn delayed(message: &QueuedMessage) -> Vec<usize> {
     let record = &message.record;
-    if record.reverse_path.is_none() || record.delay_told {
+    if record.reverse_path.is_none() || record.delay_told || record.fold.is_some() {
         return Vec::new();
     }
     let is_delayed = |(place, recipient): (usize, &Recipient)| {

@@ -142,6 +142,7 @@ fn counters(status: &Status) -> Markup {
     let all = [
         ("waiting", "waiting", totals.queued + totals.uncertain, "/queue"),
         ("scheduled", "scheduled", totals.scheduled, "/queue?search=state:scheduled"),
+        ("folded", "folded", totals.folded, "/queue?search=state:folded"),
         ("on the way", "reserved", totals.reserved, "/queue?search=state:reserved"),
         ("held", "held", totals.held, "/queue?search=state:held"),
         ("dead", "dead", totals.dead, "/dead"),

@@ -220,7 +220,8 @@ impl<'a> Batch<'a> {
         let old = self.get(id)?.ok_or(QueueError::NotFound(id))?;
         let settlement = settlement.not_after(now.wall);
         let mut new = old.clone();
-        // Also of one that the mark has brought back.
+        // Also of one that the mark has brought back, or its file as folded.
+        new.fold = None;
         new.schedule.iter_mut().for_each(|schedule| schedule.has_come = true);
         let mut said = Vec::new();
         for (index, recipient) in new.recipients.iter_mut().enumerate() {
@@ -435,6 +436,7 @@ mod tests {
             end: None,
             resend_of: None,
             rule: None,
+            fold: None,
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();

@@ -26,6 +26,7 @@ use super::{
     closing,
     engine::{Claims, Engine},
     error::QueueError,
+    folding::Folding,
     id::QueueId,
     index::{Changes, Index, IndexError, IndexSource},
     options::{Options, Room},
@@ -365,6 +366,7 @@ pub(super) struct Shared {
     pub(super) accepted: AtomicU64,
     pub(super) set_aside: AtomicU64,
     pub(super) changed: Notify,
+    pub(super) folding: Folding,
     /// Why the store refuses everything, and whether that is final.
     pub(super) trouble: watch::Sender<Option<Trouble>>,
 }
@@ -395,6 +397,7 @@ impl Shared {
     ) -> Self {
         Self {
             room: Live::new(Room::of(&options)),
+            folding: Folding::new(options.storms.clone()),
             options,
             clock,
             spool: Arc::new(spool),
@@ -431,6 +434,7 @@ impl Shared {
             now,
         };
         let Opened { index, reconciled } = opening.run(damage)?;
+        self.folding.adopt(&reconciled.folded, now);
         let engine = reconciled.engine;
         let copy = LedgerCopy::create(state, now.boot, &engine.ledger, engine.assume_half_spent);
         let copy = copy.map_err(|error| QueueOpenError::Unusable {

@@ -33,11 +33,13 @@ pub(crate) enum Ending {
     Expired,
     /// A person has sent it to another address, as this message.
     Redirected(QueueId),
+    /// A summary has told of it, and its time in the queue was over.
+    Folded,
 }
 
 impl Ending {
     /// Every name.
-    pub(crate) const NAMES: [&str; 4] = ["relayed", "deleted", "expired", "redirected"];
+    pub(crate) const NAMES: [&str; 5] = ["relayed", "deleted", "expired", "redirected", "folded"];
 
     /// The name, as in answers and on screens.
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Ending {
             Self::Deleted => "deleted",
             Self::Expired => "expired",
             Self::Redirected(_) => "redirected",
+            Self::Folded => "folded",
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{
     error::QueueError,
+    fold::Fold,
     id::QueueId,
     record::MessageRecord,
     reserved_ids::ReservedId,
@@ -147,7 +148,12 @@ impl IncomingMessage {
     }
 
     /// Adds the trailer.
-    pub(super) fn finish(mut self) -> Result<Finished, QueueError> {
+    ///
+    /// `folds` says into which storm a message with this record and this From goes.
+    pub(super) fn finish(
+        mut self,
+        folds: impl FnOnce(QueueId, &MessageRecord, &str) -> Option<Fold>,
+    ) -> Result<Finished, QueueError> {
         let findings = self.scan.finish();
         let id = self.id.to_string();
         let identification = self.identify(true).clone();
@@ -157,6 +163,13 @@ impl IncomingMessage {
             Some(unusable) => trace::with_unusable_sender(added.fields, unusable),
             None => added.fields,
         };
+        let mut record =
+            MessageRecord::new(&self.envelope, self.body_bytes, &identification.subject);
+        record.resend_of = self.resend_of;
+        let is_new = self.restored.is_none();
+        if is_new && self.resend_of.is_none() {
+            record.fold = folds(self.id, &record, &identification.from);
+        }
         let trailer = Trailer {
             added: [fields, self.original_recipients.into_bytes()].concat(),
             separator_at: findings.separator_at,
@@ -165,12 +178,10 @@ impl IncomingMessage {
             subject: identification.subject,
             rule: None,
             lane: None,
+            fold: record.fold.clone(),
         };
         let tail = spool_file::tail(&trailer, &self.checksum).map_err(unwritable)?;
         self.buffer.extend_from_slice(&tail);
-        let mut record = MessageRecord::new(&self.envelope, self.body_bytes, &trailer.subject);
-        record.resend_of = self.resend_of;
-        let is_new = self.restored.is_none();
         if let Some(restored) = self.restored {
             record.recipients = restored.recipients;
             record.lifetime_from = restored.lifetime_from;

@@ -26,6 +26,7 @@ use super::{
     sled_opening::{FOLDER, open_guarded},
     spool::{self, Listing},
     spool_file::{self, Described, ReadError},
+    state::RecipientState,
 };
 use crate::{
     careful_file::{self, Links},
@@ -162,7 +163,19 @@ impl Inspection {
             }
         };
         let not_before = record.schedule.map(|schedule| schedule.at);
-        Ok(PortableMessage { id, envelope, recipients: record.recipients, not_before, message })
+        let mut recipients = record.recipients;
+        if let Some(fold) = &record.fold {
+            // Another queue knows nothing of the storm: a person decides, instead of thousands leaving at once.
+            let reason = format!("folded into the storm {}", fold.storm);
+            let waiting = recipients
+                .iter_mut()
+                .filter(|one| matches!(one.state, RecipientState::Queued { .. }));
+            waiting.for_each(|one| {
+                let since = record.accepted_at;
+                one.state = RecipientState::Held { since, reason: reason.clone() };
+            });
+        }
+        Ok(PortableMessage { id, envelope, recipients, not_before, message })
     }
 
     fn original(&self, id: QueueId) -> Result<(Envelope, Vec<u8>), ReadError> {

@@ -160,6 +160,10 @@ pub(super) fn applied(
     });
     let (at, lost) = time.map_or_else(|words| (None, Some(words)), |at| (at, None));
     record.schedule = at.map(Schedule::new);
+    if held.is_some() || lost.is_some() || at.is_some() {
+        // A person has taken it out of its storm.
+        record.fold = None;
+    }
     let Some(reason) = held.or_else(|| lost.map(str::to_owned)) else { return record };
     for recipient in &mut record.recipients {
         if matches!(recipient.state, RecipientState::Queued { .. }) {

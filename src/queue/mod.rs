@@ -18,6 +18,9 @@ mod error;
 mod faults;
 #[cfg(test)]
 mod fixtures;
+pub(crate) mod fold;
+mod folded;
+pub(crate) mod folding;
 pub(crate) mod forecast;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -33,6 +36,7 @@ mod marks;
 mod memory_index;
 pub mod only;
 pub mod options;
+pub(crate) mod origin;
 pub mod pause;
 pub mod portable;
 pub(crate) mod receipt;
@@ -49,6 +53,7 @@ mod sled_parts;
 mod spool;
 pub mod spool_file;
 pub mod state;
+pub(crate) mod storms;
 mod times;
 mod transition;
 pub(crate) mod verification;
@@ -226,9 +231,10 @@ impl Queue {
         })
     }
 
-    /// Keeps as much as these options say from now on; nothing that is kept is dropped for it.
+    /// Keeps as much as these options say from now on, and folds what they say; nothing that is kept is dropped for it.
     pub(crate) fn set_room(&self, options: &Options) {
         self.shared.room.set(Room::of(options));
+        self.shared.folding.set(options.storms.clone());
     }
 
     /// Hands a verb to the committer and waits for its answer.
@@ -376,7 +382,9 @@ impl Queue {
     /// Makes the draft durable. The only source of a [`Receipt`], and so of a 250 after DATA.
     pub async fn enqueue(&self, draft: IncomingMessage) -> Result<Receipt, QueueError> {
         self.shared.admit(draft.size_bytes())?;
-        let finished = draft.finish()?;
+        let now = self.shared.clock.now();
+        let fold = |id, record: &_, from: &_| self.shared.folding.fold(id, record, from, now);
+        let finished = draft.finish(fold)?;
         let _taken_until_the_record_is_on_its_way = finished.reserved_id.clone();
         let (id, record, is_new) = (finished.id, finished.record.clone(), finished.is_new);
         let (part, rest) = finished.into_part()?;

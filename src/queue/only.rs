@@ -51,6 +51,13 @@ impl Only {
         Self { search: Some(search).filter(|search| !search.is_everything()), ..self }
     }
 
+    /// Whether it means what is folded as well: one message by its id, or what a state is asked of. Thousands of those
+    /// would leave along with the rest.
+    pub(super) fn means_folded(&self) -> bool {
+        let names_a_state = self.search.as_ref().is_some_and(Search::names_a_state);
+        self.state.is_some() || names_a_state || *self == Self::default()
+    }
+
     /// [`QueueError::OtherState`] when the message is none of these, or none any more.
     pub(super) fn check(
         &self,

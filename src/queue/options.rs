@@ -4,6 +4,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::folding;
+
 /// Everything a store is told. `settings` fills it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -20,6 +22,8 @@ pub struct Options {
     pub(crate) hold_uncertain: bool,
     /// How long the bodies of relayed messages are kept; `None` is not at all.
     pub(crate) keep_relayed: Option<Duration>,
+    /// What of it is folded when a storm of it comes.
+    pub(crate) storms: folding::Options,
     /// How long a commit may take before the store counts as failed.
     pub(crate) commit_timeout: Duration,
 }
@@ -50,6 +54,7 @@ impl Options {
             hostname: "localhost".into(),
             hold_uncertain: false,
             keep_relayed: None,
+            storms: folding::Options::default(),
             commit_timeout: Duration::from_secs(30),
         }
     }

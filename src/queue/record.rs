@@ -12,6 +12,7 @@ use super::{
     about::About,
     attempts::Attempt,
     ending::End,
+    fold::{FOLDED, Fold},
     id::QueueId,
     schedule::{Due, SCHEDULED, Schedule},
     state::{AccountState, Recipient, RecipientState},
@@ -64,6 +65,8 @@ pub struct MessageRecord {
     pub recipients: Vec<Recipient>,
     /// The name of the rule that struck when it was accepted.
     pub(crate) rule: Option<String>,
+    /// The storm into which it is folded: nothing of it leaves by itself.
+    pub(crate) fold: Option<Fold>,
 }
 
 /// Attempts that ended in a refusal of the account or in a lost connection: nothing was charged for them, because
@@ -163,12 +166,16 @@ impl MessageRecord {
             resend_of: None,
             recipients: recipients.collect(),
             rule: None,
+            fold: None,
         }
     }
 
     /// When a recipient in this state is due; `None` when it does not wait.
     pub(crate) fn due(&self, state: &RecipientState) -> Option<Due> {
         let RecipientState::Queued { due, .. } = *state else { return None };
+        if self.fold.is_some() {
+            return None;
+        }
         Some(match self.schedule {
             Some(Schedule { at, has_come: false }) => Due { at, is_scheduled: true },
             _ => due.into(),
@@ -186,10 +193,20 @@ impl MessageRecord {
         self.schedule.map_or(since, |schedule| since.max(schedule.at))
     }
 
-    /// The name of a recipient's state, as screens call it: also `scheduled`, for what waits for that time.
+    /// Whether it waits in a storm, for no time.
+    pub(crate) fn is_folded(&self) -> bool {
+        let waits = |one: &Recipient| matches!(one.state, RecipientState::Queued { .. });
+        self.fold.is_some() && self.recipients.iter().any(waits)
+    }
+
+    /// The name of a recipient's state, as screens call it: also `scheduled`, for what waits for that time, and `folded`.
     pub(crate) fn state_name(&self, state: &RecipientState, now: Timestamp) -> &'static str {
         let waits = matches!(state, RecipientState::Queued { .. });
-        if waits && self.scheduled_for(now).is_some() { SCHEDULED } else { state.name() }
+        match state {
+            _ if waits && self.fold.is_some() => FOLDED,
+            _ if waits && self.scheduled_for(now).is_some() => SCHEDULED,
+            state => state.name(),
+        }
     }
 
     /// Whether a recipient is in the state of this name.
@@ -291,8 +308,8 @@ impl Stored for MessageRecord {
 
     fn fields_since(version: u8) -> Option<&'static [u8]> {
         match version {
-            // No rule.
-            1 => Some(&[0]),
+            // Neither rule nor storm.
+            1 => Some(&[0, 0]),
             2 => Some(&[]),
             _ => None,
         }
@@ -413,6 +430,11 @@ mod tests {
             ),
             resend_of: Some(QueueId::from_bytes([9; 16])),
             rule: Some("raid".into()),
+            fold: Some(Fold {
+                storm: QueueId::from_bytes([10; 16]),
+                from: "root@nas.example".into(),
+                told: Some(Timestamp(10)),
+            }),
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use super::{
     batch::{Batch, Fate, Unusable},
     engine::{Claims, Engine},
+    folding,
     id::QueueId,
     index::{Changes, DeadKey, DueKey, FoundEvents, Index, IndexError, IndexSource, OpenError},
     marks,
@@ -29,6 +30,7 @@ use super::{
     side_files::{FoundDot, FoundDots, LedgerCopy},
     spool::{Retirement, Spool},
     spool_file::{Described, ReadError},
+    storms::FoundFolded,
     times::arriving,
 };
 use crate::{
@@ -362,6 +364,8 @@ pub(super) struct Reconciled {
     pub(super) engine: Engine,
     pub(super) messages: u64,
     pub(super) bytes: u64,
+    /// What is folded.
+    pub(super) folded: Vec<FoundFolded>,
 }
 
 /// What the queue holds.
@@ -371,6 +375,16 @@ struct Contents {
     bytes: u64,
     /// Messages that a worker had when it died with its process.
     recovered: u32,
+    folded: Vec<FoundFolded>,
+}
+
+impl Contents {
+    /// One more message.
+    fn add(&mut self, record: &MessageRecord) {
+        self.messages += 1;
+        self.bytes += record.size_bytes;
+        self.folded.extend(folding::found(record));
+    }
 }
 
 /// A reconciliation of an open index with the spool.
@@ -417,8 +431,8 @@ impl Reconciliation<'_> {
             self.write(&mut batch, CHUNK)?;
         }
         self.write(&mut batch, 0)?;
-        let Contents { messages, bytes, .. } = found;
-        Ok(Reconciled { engine, messages, bytes })
+        let Contents { messages, bytes, folded, .. } = found;
+        Ok(Reconciled { engine, messages, bytes, folded })
     }
 
     /// A record: its file must be there, its claim's worker may be dead, its due key must exist.
@@ -430,8 +444,7 @@ impl Reconciliation<'_> {
         record: &MessageRecord,
         present: bool,
     ) -> Result<(), IndexError> {
-        found.messages += 1;
-        found.bytes += record.size_bytes;
+        found.add(record);
         let lost =
             !present && record.recipients.iter().any(|recipient| !recipient.state.is_final());
         if lost {
@@ -499,8 +512,7 @@ impl Reconciliation<'_> {
                 let record = arriving(described.record(), self.now.wall);
                 let record = self.spool.as_marked(id, record, self.now.wall);
                 info!(%id, "a message without a record is queued from its file");
-                found.messages += 1;
-                found.bytes += record.size_bytes;
+                found.add(&record);
                 batch.changes.put(id, None, Some(record));
             }
             Err(problem) if problem.is_newer() => {

@@ -22,7 +22,7 @@ pub(crate) struct Search(Vec<Term>);
 
 /// What a word may begin with, or be where there is a choice: for the completion of shells. Nothing that they would take
 /// for a file.
-pub(crate) const BEGINNINGS: [&str; 28] = [
+pub(crate) const BEGINNINGS: [&str; 30] = [
     "from:",
     "to:",
     "subject:",
@@ -44,6 +44,7 @@ pub(crate) const BEGINNINGS: [&str; 28] = [
     "state:uncertain",
     "state:reserved",
     "state:scheduled",
+    "state:folded",
     "state:relayed",
     "state:held",
     "state:dead",
@@ -51,6 +52,7 @@ pub(crate) const BEGINNINGS: [&str; 28] = [
     "ended:deleted",
     "ended:expired",
     "ended:redirected",
+    "ended:folded",
 ];
 
 impl Search {

@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use super::{
     error::QueueError,
+    fold::Fold,
     record::{self, MessageRecord, RecordError, Stored},
 };
 use crate::message::{
@@ -74,10 +75,11 @@ pub(super) struct Described {
 impl Described {
     /// The record of the message as if it had just been accepted.
     pub(super) fn record(&self) -> MessageRecord {
-        let Trailer { body_bytes, subject, rule, lane, .. } = &self.trailer;
+        let Trailer { body_bytes, subject, rule, lane, fold, .. } = &self.trailer;
         let mut record = MessageRecord::new(&self.envelope, *body_bytes, subject);
         record.lane = lane.unwrap_or(record.lane);
         record.rule.clone_from(rule);
+        record.fold.clone_from(fold);
         record
     }
 }
@@ -375,6 +377,8 @@ pub(super) struct Trailer {
     pub(super) rule: Option<String>,
     /// The lane that the rule has given it instead of the envelope's.
     pub(super) lane: Option<Lane>,
+    /// The storm into which it was folded when it was accepted; what became of it since, the record says.
+    pub(super) fold: Option<Fold>,
 }
 
 impl Stored for Trailer {
@@ -382,8 +386,8 @@ impl Stored for Trailer {
 
     fn fields_since(version: u8) -> Option<&'static [u8]> {
         match version {
-            // Neither rule nor lane.
-            1 => Some(&[0, 0]),
+            // Neither rule nor lane nor storm.
+            1 => Some(&[0, 0, 0]),
             2 => Some(&[]),
             _ => None,
         }
@@ -566,6 +570,7 @@ mod tests {
             subject: String::new(),
             rule: None,
             lane: None,
+            fold: None,
         };
         let checksum = crc32fast::Hasher::new();
         let refused = tail(&with(PART_LENGTH_MAX), &checksum).unwrap_err();

@@ -50,6 +50,7 @@ impl Times for MessageRecord {
             resend_of: _,
             recipients,
             rule: _,
+            fold,
         } = self;
         let ended = end.iter_mut().map(|end| &mut end.at);
         let notices = notices.iter_mut().map(|notice| &mut notice.at);
@@ -59,6 +60,7 @@ impl Times for MessageRecord {
             .chain(ended)
             .chain([accepted_at, lifetime_from])
             .chain(&mut setbacks.last)
+            .chain(fold.iter_mut().filter_map(|fold| fold.told.as_mut()))
         {
             *at = change(Kind::Past, *at);
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::QueueError,
+    fold::FOLDED,
     forecast::Forecast,
     id::QueueId,
     pause::Pause,
@@ -131,6 +132,8 @@ pub(crate) enum Because {
     Stopping,
     /// It is held.
     Held,
+    /// It is folded into a storm.
+    Folded,
 }
 
 impl Because {
@@ -153,6 +156,7 @@ impl Because {
             Self::Store => "queue failed",
             Self::Stopping => "stopping",
             Self::Held => "held",
+            Self::Folded => FOLDED,
         }
     }
 }
@@ -176,7 +180,8 @@ impl Because {
             | Self::InFlight
             | Self::Probe
             | Self::Stopping
-            | Self::Held => false,
+            | Self::Held
+            | Self::Folded => false,
         }
     }
 }
@@ -241,7 +246,8 @@ impl Situation {
             | Because::Logins
             | Because::Store
             | Because::Stopping
-            | Because::Held => false,
+            | Because::Held
+            | Because::Folded => false,
         };
         let turn = self.forecast.of(id).filter(|_| waits_in_turn).map(|expected| expected.first);
         let Some(turn) = turn.filter(|turn| *turn > departure.at.unwrap_or(self.now).after(SOON))
@@ -281,6 +287,9 @@ impl Situation {
         states: impl IntoIterator<Item = &'a RecipientState>,
     ) -> Option<Departure> {
         let departures = states.into_iter().filter_map(|state| match state {
+            RecipientState::Queued { .. } if record.fold.is_some() => {
+                Some(self.told(None, Because::Folded))
+            }
             RecipientState::Queued { .. } => {
                 record.due(state).map(|due| self.departure(record.lane, due))
             }
@@ -379,6 +388,7 @@ impl Situation {
             Because::Store => "the queue has failed (see the log)".to_owned(),
             Because::Stopping => "the relay is stopping".to_owned(),
             Because::Held => "it is held for a person".to_owned(),
+            Because::Folded => "it is folded into a storm of mail that is alike".to_owned(),
         };
         let account = Some(self.account.condition).filter(|_| because == Because::Account);
         Departure { at, because, why, account }
@@ -387,7 +397,7 @@ impl Situation {
 
 /// What leaves first comes first; of what has no time, the queue's own failure before what is held.
 fn rank(at: Option<Timestamp>, because: Because) -> (bool, Option<Timestamp>, bool) {
-    (at.is_none(), at, because == Because::Held)
+    (at.is_none(), at, matches!(because, Because::Held | Because::Folded))
 }
 
 impl Departure {
@@ -428,6 +438,10 @@ impl Departure {
             ),
             (Because::Held, _) => {
                 "Mail waits for a person: `pillarbox queue retry` or `delete`.".to_owned()
+            }
+            (Because::Folded, _) => {
+                "Mail is folded into storms, of which summaries tell: `pillarbox storm list`."
+                    .to_owned()
             }
             (Because::Account, Some(at)) => {
                 format!("Mail leaves again at {at}, one message first: {}.", self.why)
@@ -479,7 +493,8 @@ impl Departure {
             | Because::Scheduled
             | Because::Pace
             | Because::Stopping
-            | Because::Held => false,
+            | Because::Held
+            | Because::Folded => false,
         }
     }
 }

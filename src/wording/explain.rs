@@ -118,6 +118,7 @@ fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
         Because::Held => {
             format!("pillarbox queue retry {id}; or release, when queue hold has kept it")
         }
+        Because::Folded => format!("pillarbox queue release {id} sends it as it is"),
         Because::Empty
         | Because::Now
         | Because::InFlight

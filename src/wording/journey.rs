@@ -155,7 +155,7 @@ fn scheduled(message: &Message, now: Timestamp) -> Option<Step> {
 fn departure(explained: &Explained, now: Timestamp) -> Option<Step> {
     let departure = explained.message.departure.as_ref()?;
     let what = match departure.because {
-        Because::Held => "Stays here",
+        Because::Held | Because::Folded => "Stays here",
         Because::InFlight => "Is being sent",
         Because::Now => "Leaves now",
         _ => "Leaves",

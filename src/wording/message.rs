@@ -104,6 +104,9 @@ pub(crate) fn long(departure: &Departure, now: Timestamp) -> String {
         (Because::Held, _) => {
             format!("never by itself: {}; pillarbox queue retry or delete", departure.why)
         }
+        (Because::Folded, _) => {
+            format!("in a summary, not by itself: {}; pillarbox queue release", departure.why)
+        }
         (Because::Turn, Some(at)) => {
             format!("about {}, in its turn: {}", when(at, now), departure.why)
         }

@@ -173,6 +173,7 @@ fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
     let states = [
         (totals.queued, "waiting"),
         (totals.scheduled, "scheduled"),
+        (totals.folded, "folded"),
         (totals.uncertain, "uncertain"),
         (totals.reserved, "in flight"),
         (totals.relayed, "relayed"),

@@ -94,6 +94,7 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
         },
         Because::Store => "waits for the queue, which has failed".to_owned(),
         Because::Stopping => "waits for the next start".to_owned(),
+        Because::Folded => "folded: a summary tells of it".to_owned(),
         Because::Held => {
             let held = message.recipients.iter().find(|one| one.state == "held");
             let held = held.map_or_else(|| "held".to_owned(), |one| with_reason("held", one));

@@ -4,7 +4,10 @@ use std::fmt;
 
 use clap::ValueEnum;
 
-use crate::{admin::api::Message, queue::schedule::SCHEDULED};
+use crate::{
+    admin::api::Message,
+    queue::{fold::FOLDED, schedule::SCHEDULED},
+};
 
 /// A recipient's state, in the words of `queue list`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -13,6 +16,8 @@ pub(crate) enum State {
     Queued,
     /// Waits for the time that `queue schedule` has set.
     Scheduled,
+    /// Folded into a storm, of which summaries tell.
+    Folded,
     /// Waits to be sent once more, because no answer to the final dot came.
     Uncertain,
     /// In flight.
@@ -34,6 +39,7 @@ impl State {
         match self {
             Self::Queued => "queued",
             Self::Scheduled => SCHEDULED,
+            Self::Folded => FOLDED,
             Self::Uncertain => "uncertain",
             Self::Reserved => "reserved",
             Self::Held => "held",

@@ -45,9 +45,13 @@ impl Batch<'_> {
         let retried = |record: &mut MessageRecord| {
             record.lifetime_from = now;
             record.schedule = None;
+            record.fold = None;
             record.delay_told = false;
             record.setbacks = Setbacks::default();
         };
+        if !only.means_folded() && self.get(id)?.is_some_and(|record| record.is_folded()) {
+            return Err(QueueError::OtherState(id));
+        }
         self.edit(id, only, retried, |state| match state {
             RecipientState::Queued { resend, .. } => {
                 Some(RecipientState::Queued { due: now, resend: *resend })
@@ -72,7 +76,7 @@ impl Batch<'_> {
             }
             _ => None,
         };
-        self.edit(id, &Only::default(), |_| {}, held)
+        self.edit(id, &Only::default(), |record| record.fold = None, held)
     }
 
     /// Holds every recipient that waits, until a person releases it.
@@ -81,7 +85,7 @@ impl Batch<'_> {
         self.edit(
             id,
             only,
-            |_| {},
+            |record| record.fold = None,
             |state| match state {
                 RecipientState::Queued { resend, .. } => {
                     let reason = if *resend { KEPT_UNANSWERED } else { KEPT };
@@ -92,14 +96,19 @@ impl Batch<'_> {
         )
     }
 
-    /// Makes every recipient due that a person has held, with a new lifetime; nobody else's.
+    /// Makes every recipient due that a person has held, or that is folded, with a new lifetime; nobody else's.
     pub(in crate::queue) fn release(&mut self, id: QueueId, only: &Only) -> Answer<u32> {
         let now = self.now.wall;
         let released = |record: &mut MessageRecord| {
             record.lifetime_from = now;
+            record.fold = None;
             record.delay_told = false;
         };
+        let is_folded = self.get(id)?.is_some_and(|record| record.fold.is_some());
         self.edit(id, only, released, |state| match state {
+            RecipientState::Queued { resend, .. } if is_folded => {
+                Some(RecipientState::Queued { due: now, resend: *resend })
+            }
             RecipientState::Held { reason, .. } if reason == KEPT => {
                 Some(RecipientState::Queued { due: now, resend: false })
             }
@@ -121,6 +130,7 @@ impl Batch<'_> {
         let now = self.now.wall;
         let scheduled = |record: &mut MessageRecord| {
             record.schedule = (at > now).then(|| Schedule::new(at));
+            record.fold = None;
             record.lifetime_from = now;
             record.delay_told = false;
         };
@@ -148,6 +158,36 @@ impl Batch<'_> {
         let surplus = new.notices.len().saturating_sub(NOTICES_MAX);
         new.notices.drain(..surplus);
         self.finish(id, &old, new);
+        Ok(())
+    }
+
+    /// Notes that a summary tells of a folded message; nothing where it is none any more.
+    #[allow(dead_code)] // Until a task tells of storms.
+    pub(in crate::queue) fn mark_told(&mut self, id: QueueId, at: Timestamp) -> Answer<()> {
+        let old = match self.get(id) {
+            // It is reported where it is met.
+            Err(QueueError::Corrupt { .. }) => return Ok(()),
+            answer => answer?,
+        };
+        let Some(old) = old.filter(MessageRecord::is_folded) else { return Ok(()) };
+        let mut new = old.clone();
+        new.fold.iter_mut().for_each(|fold| fold.told = Some(at));
+        self.changes.put(id, Some(&old), Some(new));
+        Ok(())
+    }
+
+    /// Removes a folded message that was told of before `keep_after`.
+    pub(in crate::queue) fn end_folded(
+        &mut self,
+        id: QueueId,
+        keep_after: Timestamp,
+    ) -> Answer<()> {
+        let old = self.get(id)?.ok_or(QueueError::NotFound(id))?;
+        let told = old.fold.as_ref().filter(|_| old.is_folded()).and_then(|fold| fold.told);
+        if told.is_none_or(|told| told >= keep_after) {
+            return Err(QueueError::Conflict(id));
+        }
+        self.changes.finish(id, &old, old.clone(), Ending::Folded.at(self.now.wall));
         Ok(())
     }
 

@@ -110,6 +110,7 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         end: None,
         resend_of: None,
         rule: None,
+        fold: None,
         recipients: vec![Recipient {
             address: "a@example.net".parse().unwrap(),
             state,

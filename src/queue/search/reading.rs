@@ -20,8 +20,8 @@ pub(super) const TERMS_MAX: usize = 32;
 /// Characters of a word that an error repeats; the line below it has the whole search.
 const SHOWN_MAX: usize = 60;
 /// The names of the states, as screens call them.
-pub(super) const STATES: [&str; 7] =
-    ["queued", "scheduled", "uncertain", "reserved", "relayed", "held", "dead"];
+pub(super) const STATES: [&str; 8] =
+    ["queued", "scheduled", "folded", "uncertain", "reserved", "relayed", "held", "dead"];
 
 /// What people call the end of mail that the upstream does not take.
 const REFUSED: [&str; 5] = ["refused", "rejected", "bounced", "failed", "dead"];

@@ -171,10 +171,11 @@ fn mail_of_this_host_is_found_by_whose_it_is() {
 fn what_has_left_the_queue_is_found_by_how_it_ended() {
     let QueuedMessage { id, mut record } = printer();
     let endings =
-        [Ending::Relayed, Ending::Deleted, Ending::Expired, Ending::Redirected(id)].map(|how| {
-            record.end = Some(End { at: NOW, how, by: None });
-            holds_only("ended:", &Ending::NAMES, &QueuedMessage { id, record: record.clone() })
-        });
+        [Ending::Relayed, Ending::Deleted, Ending::Expired, Ending::Redirected(id), Ending::Folded]
+            .map(|how| {
+                record.end = Some(End { at: NOW, how, by: None });
+                holds_only("ended:", &Ending::NAMES, &QueuedMessage { id, record: record.clone() })
+            });
     assert_eq!(endings, Ending::NAMES);
 }
 
@@ -242,7 +243,7 @@ fn a_mistake_is_shown_at_its_place_with_what_was_probably_meant() {
         (
             "state:waiting",
             "      ^^^^^^^",
-            "it is one of queued, scheduled, uncertain, reserved, relayed, held, dead",
+            "it is one of queued, scheduled, folded, uncertain, reserved, relayed, held, dead",
         ),
         ("lane:norml", "     ^^^^^", "did you mean \"normal\"?"),
         ("age>2x", "    ^^", "such as 90s, 30min, 2h, 5d or 1w"),
