@@ -24,9 +24,9 @@ use super::{
     limits::{self, ConnectionLimits, ConnectionPermit, LimitReached, Waiting},
     options::Endpoint,
     proxy::{self, Source},
-    rules::Rules,
     service::{LOG_INTERVAL, Local, Peer, Rejections, Service, TlsFrom},
     stream::Stream,
+    terms::Terms,
     transaction_log,
 };
 use crate::{
@@ -139,7 +139,7 @@ impl Acceptor {
         } else if of_this_host && self.limits.has_waiting() {
             Err(LimitReached::ClientFull)
         } else {
-            self.limits.take(self.service.rules.get().limit_key(peer))
+            self.limits.take(self.service.terms.get().limit_key(peer))
         };
         let service = Arc::clone(&self.service);
         let mut shutdown = self.shutdown.clone();
@@ -181,7 +181,7 @@ async fn wait_for_permit(
     service: &Service,
     peer: IpAddr,
 ) -> Result<ConnectionPermit, LimitReached> {
-    let (clock, key) = (&*service.clock, service.rules.get().limit_key(peer));
+    let (clock, key) = (&*service.clock, service.terms.get().limit_key(peer));
     let began_ms = clock.now().since_boot_ms;
     loop {
         let now_ms = clock.now().since_boot_ms;
@@ -227,8 +227,8 @@ pub(super) struct LocalAcceptor {
 
 impl LocalAcceptor {
     pub(super) fn new(service: Arc<Service>, shutdown: Watch) -> Self {
-        let rules = service.rules.get();
-        let limits = &rules.options.limits;
+        let terms = service.terms.get();
+        let limits = &terms.options.limits;
         let limits =
             ConnectionLimits::new(limits.local_connections, limits.local_connections_per_user);
         Self { limits, service, shutdown }
@@ -268,8 +268,8 @@ impl LocalAcceptor {
 
     /// One write into an empty send buffer, which cannot block.
     fn reject(&self, stream: &UnixStream, uid: u32, reason: LimitReached) {
-        let rules = self.service.rules.get();
-        let hostname = &rules.session.hostname;
+        let terms = self.service.terms.get();
+        let hostname = &terms.session.hostname;
         let (reply, reason) = match reason {
             LimitReached::Full => {
                 (reply::too_many_connections(hostname), "all local connections are taken")
@@ -298,10 +298,10 @@ async fn serve(
     shutdown: Watch,
 ) {
     let user = passwd::named(uid, None).await;
-    let rules = service.rules.get();
-    let peer = Peer::of_user(Local { uid, user, from_file: false }, &rules.options);
+    let terms = service.terms.get();
+    let peer = Peer::of_user(Local { uid, user, from_file: false }, &terms.options);
     service.clients.connected(peer.client.address, service.clock.now());
-    connection::serve(Stream::Local(stream), peer, service, rules, shutdown).await;
+    connection::serve(Stream::Local(stream), peer, service, terms, shutdown).await;
     drop(permit);
 }
 
@@ -318,18 +318,18 @@ pub(super) struct Arrival {
 impl Arrival {
     /// Serves the client to the end.
     pub(super) async fn serve(self, service: &Service, mut shutdown: Watch) {
-        let (watch, seat, rules) = (shutdown.clone(), self.permit.seat(), service.rules.get());
+        let (watch, seat, terms) = (shutdown.clone(), self.permit.seat(), service.terms.get());
         seat.waits_from(service.clock.now().since_boot_ms, false);
         let prepared = tokio::select! {
             biased;
             // Nobody was greeted yet, so nobody is owed a word.
             () = shutdown.reached(Phase::Draining) => None,
             () = seat.dismissed() => None,
-            prepared = self.prepare(service, &rules) => prepared,
+            prepared = self.prepare(service, &terms) => prepared,
         };
         if let Some((stream, peer, permit)) = prepared {
             service.clients.connected(peer.client.address, service.clock.now());
-            connection::serve_at(&seat, stream, peer, service, rules, watch).await;
+            connection::serve_at(&seat, stream, peer, service, terms, watch).await;
             drop(permit);
         }
     }
@@ -338,7 +338,7 @@ impl Arrival {
     async fn prepare(
         mut self,
         service: &Service,
-        rules: &Rules,
+        terms: &Terms,
     ) -> Option<(Stream, Peer, ConnectionPermit)> {
         // Replies are single small writes; waiting for more to send would only delay them.
         if let Err(error) = self.socket.set_nodelay(true) {
@@ -346,17 +346,17 @@ impl Arrival {
             return None;
         }
         let source = if self.endpoint.proxy {
-            Box::pin(self.named_by_proxy(service, rules)).await?
+            Box::pin(self.named_by_proxy(service, terms)).await?
         } else {
             Source::Client(self.peer)
         };
-        let mut peer = Peer::of(source, self.peer, &rules.options);
+        let mut peer = Peer::of(source, self.peer, &terms.options);
         if !self.endpoint.implicit_tls {
             return Some((Stream::Plain(self.socket), peer, self.permit));
         }
         peer.client.encrypted = true;
         let stream = Box::pin(service.handshake(
-            rules,
+            terms,
             self.socket,
             peer.client.address,
             TlsFrom::FirstByte,
@@ -365,7 +365,7 @@ impl Arrival {
         matches!(stream, Stream::Tls(_)).then_some((stream, peer, self.permit))
     }
 
-    async fn named_by_proxy(&mut self, service: &Service, rules: &Rules) -> Option<Source> {
+    async fn named_by_proxy(&mut self, service: &Service, terms: &Terms) -> Option<Source> {
         let source = match proxy::read(&mut self.socket, &*service.clock).await {
             Ok(source) => source,
             Err(error) => {
@@ -378,7 +378,7 @@ impl Arrival {
             }
         };
         let Source::Client(client) = source else { return Some(source) };
-        match self.permit.name(rules.limit_key(client)) {
+        match self.permit.name(terms.limit_key(client)) {
             Ok(()) => Some(source),
             Err(reason) => {
                 service.reject(&self.socket, self.endpoint, client, reason);

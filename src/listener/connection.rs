@@ -10,9 +10,9 @@ use super::{
     client_stats::Kind,
     expand::expand,
     limits::Seat,
-    rules::Rules,
     service::{Peer, Service, TlsFrom},
     stream::{Closing, Stream},
+    terms::Terms,
     throughput::Share,
     timeouts::{Phase as WaitPhase, Timeouts},
     transaction_log::{self, Offer},
@@ -31,10 +31,10 @@ pub(super) async fn serve(
     stream: Stream,
     peer: Peer,
     service: &Service,
-    rules: Arc<Rules>,
+    terms: Arc<Terms>,
     shutdown: Watch,
 ) {
-    serve_at(&Seat::default(), stream, peer, service, rules, shutdown).await;
+    serve_at(&Seat::default(), stream, peer, service, terms, shutdown).await;
 }
 
 /// The same for a client that may be asked to leave its seat while it is idle.
@@ -43,19 +43,19 @@ pub(super) async fn serve_at(
     stream: Stream,
     peer: Peer,
     service: &Service,
-    rules: Arc<Rules>,
+    terms: Arc<Terms>,
     shutdown: Watch,
 ) {
     let client = peer.client;
     tracing::debug!(client = %client.address, trusted = client.policy.trusted, tls = client.encrypted, "connected");
-    let session = Session::new(Arc::clone(&rules.session), client);
+    let session = Session::new(Arc::clone(&terms.session), client);
     let mut connection = Connection {
         seat,
         stream,
         peer,
         client,
         service,
-        rules,
+        terms,
         session,
         speaker: Speaker::new(dialogue::Peer::Client(client.address)),
         message: None,
@@ -77,7 +77,7 @@ struct Connection<'a> {
     client: Client,
     service: &'a Service,
     /// What the configuration said when it began.
-    rules: Arc<Rules>,
+    terms: Arc<Terms>,
     session: Session,
     speaker: Speaker,
     message: Option<InTransfer>,
@@ -117,8 +117,8 @@ enum Wake {
 
 impl Connection<'_> {
     async fn pump(&mut self, mut shutdown: Watch) {
-        let rules = Arc::clone(&self.rules);
-        let mut timeouts = Timeouts::new(&*self.service.clock, &rules.options.limits);
+        let terms = Arc::clone(&self.terms);
+        let mut timeouts = Timeouts::new(&*self.service.clock, &terms.options.limits);
         let mut draining = pin!(shutdown.reached(Phase::Draining));
         let mut told = false;
         let mut answered = true;
@@ -247,7 +247,7 @@ impl Connection<'_> {
         if let Some(socket) = self.stream.take_plain() {
             // Boxed: most connections never need the room.
             self.stream = Box::pin(self.service.handshake(
-                &self.rules,
+                &self.terms,
                 socket,
                 self.client.address,
                 TlsFrom::StartTls,
@@ -263,7 +263,7 @@ impl Connection<'_> {
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) {
-        let (service, users) = (self.service, self.rules.users.as_ref());
+        let (service, users) = (self.service, self.terms.users.as_ref());
         let checking = service.authenticator.check(users, self.client, credentials);
         let answer = Box::pin(checking).await;
         self.session.authenticated(answer);
@@ -272,7 +272,7 @@ impl Connection<'_> {
     fn admit(&mut self, declared_bytes: u64) {
         let answer = self.service.store.admission(declared_bytes);
         let answer = answer.map_err(|error| self.refuse(&error)).and_then(|()| {
-            let rates = self.rules.rates(&self.service.clock);
+            let rates = self.terms.rates(&self.service.clock);
             let network = self.peer.network.map_or(Ok(()), |network| rates.take(network));
             network.map_err(|retry_after| {
                 if let Some(count) = self.tell(Kind::TooFast) {
@@ -290,7 +290,7 @@ impl Connection<'_> {
             self.not_queued("no memory for another message");
             return self.session.begun(Err(Refusal::Unavailable));
         };
-        let routes = self.rules.options.recipients.current(self.service.clock.now()).await;
+        let routes = self.terms.options.recipients.current(self.service.clock.now()).await;
         let (transaction, redirected) = match expand(transaction, &routes, self.client.address) {
             Ok(expanded) => (expanded.transaction, expanded.redirected),
             Err(unrouted) => {

@@ -13,10 +13,10 @@ pub(crate) mod guesses;
 pub(crate) mod limits;
 pub mod options;
 mod proxy;
-mod rules;
 pub(crate) mod server;
 mod service;
 mod stream;
+mod terms;
 mod throughput;
 mod timeouts;
 pub(crate) mod tls;
@@ -28,8 +28,8 @@ pub use self::{
     bind::{BindError, bind},
     client_stats::Clients,
     options::Options,
-    rules::OpenError,
     server::Listener,
+    terms::OpenError,
 };
 
 #[cfg(test)]

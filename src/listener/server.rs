@@ -14,8 +14,8 @@ use super::{
     bind::{Socket, Sockets},
     drop_directory::{Reader, Tally},
     limits::ConnectionLimits,
-    rules::{OpenError, Rules},
     service::{Rejections, Service},
+    terms::{OpenError, Terms},
     throughput::Memory,
 };
 use crate::{
@@ -27,10 +27,10 @@ use crate::{
     unix_socket::UnixSocket,
 };
 
-/// Bound sockets and the rules for who comes in.
+/// Bound sockets and the terms for who comes in.
 #[derive(Debug)]
 pub struct Listener {
-    rules: Live<Rules>,
+    terms: Live<Terms>,
     limits: Arc<ConnectionLimits>,
     sockets: Sockets,
     clients: Arc<Clients>,
@@ -41,13 +41,13 @@ pub struct Listener {
 /// A hold on a listener that runs.
 #[derive(Clone, Debug)]
 pub(crate) struct ListenerHandle {
-    rules: Live<Rules>,
+    terms: Live<Terms>,
     limits: Arc<ConnectionLimits>,
 }
 
 /// Options whose files have been read.
 #[derive(Debug)]
-pub(crate) struct Prepared(Rules);
+pub(crate) struct Prepared(Terms);
 
 impl ListenerHandle {
     /// Reads the files that the options name.
@@ -55,15 +55,15 @@ impl ListenerHandle {
     /// # Errors
     /// One of them cannot be used; nothing has changed.
     pub(crate) fn prepare(&self, options: Options) -> Result<Prepared, OpenError> {
-        Rules::open(options).map(Prepared)
+        Terms::open(options).map(Prepared)
     }
 
     /// Serves the next connection, and each after it, by these. Those that are open end by the old ones; the sockets and
     /// the drop directory stay.
-    pub(crate) fn apply(&self, Prepared(rules): Prepared) {
-        let options = &rules.options;
+    pub(crate) fn apply(&self, Prepared(terms): Prepared) {
+        let options = &terms.options;
         self.limits.set(options.max_connections, options.max_connections_per_client);
-        self.rules.set(rules);
+        self.terms.set(terms);
     }
 }
 
@@ -75,14 +75,14 @@ impl Listener {
         let dropped =
             options.local.drop_directory.as_deref().map(|path| Arc::new(Tally::new(path)));
         let mishaps = Mishaps::default();
-        let rules = Live::new(Rules::open(options)?);
-        Ok(Self { rules, limits, sockets, clients: Arc::default(), dropped, mishaps })
+        let terms = Live::new(Terms::open(options)?);
+        Ok(Self { terms, limits, sockets, clients: Arc::default(), dropped, mishaps })
     }
 
     /// A hold for whoever changes its options while it runs.
     #[must_use]
     pub(crate) fn handle(&self) -> ListenerHandle {
-        ListenerHandle { rules: self.rules.clone(), limits: Arc::clone(&self.limits) }
+        ListenerHandle { terms: self.terms.clone(), limits: Arc::clone(&self.limits) }
     }
 
     /// What lies in the drop directory, if there is to be one.
@@ -128,7 +128,7 @@ impl Listener {
             .map(|Socket { socket, endpoint }| Ok((TcpListener::from_std(socket)?, endpoint)));
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         let (local_socket, dropped) = (self.sockets.local.take(), self.dropped.take());
-        let (drain, mishaps) = (self.rules.get().options.drain, self.mishaps());
+        let (drain, mishaps) = (self.terms.get().options.drain, self.mishaps());
         let limits = Arc::clone(&self.limits);
         let service = Arc::new(self.service(store, Arc::clone(&clock)));
         let acceptor =
@@ -174,10 +174,10 @@ impl Listener {
         Service {
             store,
             authenticator: Authenticator::new(Arc::clone(&self.clients), Arc::clone(&clock)),
-            memory: Memory::new(self.rules.get().options.limits.message_memory_bytes),
+            memory: Memory::new(self.terms.get().options.limits.message_memory_bytes),
             clients: self.clients,
             rejections: Rejections::default(),
-            rules: self.rules,
+            terms: self.terms,
             clock,
         }
     }

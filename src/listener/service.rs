@@ -1,4 +1,4 @@
-//! The state that all connections share, the rules for a client, and the clients for whom there is no place.
+//! The state that all connections share, the terms for a client, and the clients for whom there is no place.
 //!
 //! Rule: nothing is decided about a client before its real address is known; whoever is sent away costs one write, and a
 //! line in the log now and then: a flood must fill neither memory nor the log.
@@ -18,8 +18,8 @@ use super::{
     limits::{LimitReached, prefix},
     options::{Endpoint, Options},
     proxy::Source,
-    rules::Rules,
     stream::Stream,
+    terms::Terms,
     throughput::Memory,
     transaction_log,
 };
@@ -39,7 +39,7 @@ pub(super) struct Service {
     pub(super) store: Arc<Queue>,
     pub(super) clock: Arc<dyn Clock>,
     /// Those that the next connection gets.
-    pub(super) rules: Live<Rules>,
+    pub(super) terms: Live<Terms>,
     pub(super) authenticator: Authenticator,
     pub(super) memory: Memory,
     pub(super) clients: Arc<Clients>,
@@ -113,12 +113,12 @@ impl Service {
     /// TLS over a socket, or nothing.
     pub(super) async fn handshake(
         &self,
-        rules: &Rules,
+        terms: &Terms,
         socket: TcpStream,
         client: IpAddr,
         from: TlsFrom,
     ) -> Stream {
-        let Some(tls) = &rules.tls else {
+        let Some(tls) = &terms.tls else {
             // The configuration is checked for it.
             tracing::error!(%client, "TLS is expected, but no certificate is configured");
             return Stream::Gone;
@@ -145,7 +145,7 @@ impl Service {
         client: IpAddr,
         reason: LimitReached,
     ) {
-        let hostname = &self.rules.get().session.hostname;
+        let hostname = &self.terms.get().session.hostname;
         let now_ms = self.clock.now().since_boot_ms;
         self.rejections.reject(socket, endpoint, client, reason, now_ms, hostname);
     }

@@ -171,7 +171,7 @@ impl<'a> Round<'a> {
 
     async fn file(&mut self, id: QueueId, watch: &Watch) -> Fate {
         let (directory, limit) =
-            (Arc::clone(self.directory), self.service.rules.get().session.max_message_bytes);
+            (Arc::clone(self.directory), self.service.terms.get().session.max_message_bytes);
         let read = spawn_blocking(move || directory.read(id, limit)).await;
         let read = read.unwrap_or_else(|error| Err(Unusable::Exhausted(io::Error::other(error))));
         let name = OsString::from(new_name(id));
@@ -407,11 +407,11 @@ pub(super) async fn play(
         return Outcome::Bad("its MAIL line has another queue id than its name".into());
     };
     let user = named(dropped.uid, None).await;
-    let rules = service.rules.get();
-    let peer = Peer::of_user(Local { uid: dropped.uid, user, from_file: true }, &rules.options);
+    let terms = service.terms.get();
+    let peer = Peer::of_user(Local { uid: dropped.uid, user, from_file: true }, &terms.options);
     service.clients.connected(peer.client.address, service.clock.now());
     let (ours, theirs) = tokio::io::duplex(INPUT_BYTES_MAX);
-    let session = connection::serve(Stream::Played(theirs), peer, service, rules, shutdown);
+    let session = connection::serve(Stream::Played(theirs), peer, service, terms, shutdown);
     let (spoken, ()) = tokio::join!(Player::new(ours).speak(mail, dropped), Box::pin(session));
     spoken.unwrap_or_else(|error| Outcome::Later(error.to_string()))
 }

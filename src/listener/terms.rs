@@ -1,4 +1,4 @@
-//! The rules by which a connection is served, from its beginning to its end: options, and what is in the files they name.
+//! The terms by which a connection is served, from its beginning to its end: options, and what is in the files they name.
 //!
 //! Rule: read whole before they hold; a changed configuration makes new ones for the connections that come after it.
 
@@ -31,7 +31,7 @@ pub enum OpenError {
 
 /// What the configuration says of clients, with what is in the files that it names.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct Terms {
     pub(super) options: Options,
     pub(super) session: Arc<server::Options>,
     pub(super) tls: Option<Tls>,
@@ -39,7 +39,7 @@ pub(super) struct Rules {
     rates: OnceLock<Rates>,
 }
 
-impl Rules {
+impl Terms {
     /// Certificate and users are read.
     pub(super) fn open(options: Options) -> Result<Self, OpenError> {
         Ok(Self {
