@@ -34,10 +34,11 @@ mod findings;
 pub mod message;
 mod quantities;
 pub mod tasks;
-// 2: the durable queue, and who is meant by a name
+// 2: the durable queue, who is meant by a name, and the rules for messages
 pub mod aliases_file;
 mod passwd;
 pub mod queue;
+pub mod rules;
 mod written_time;
 // 3: the two halves, what is told of mail that cannot leave, and the front end of local mail
 pub mod delivery;

@@ -31,6 +31,12 @@ pub(crate) fn local(at: Timestamp, now: Timestamp) -> String {
     zoned.strftime(if same_day { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
 }
 
+/// The hour of the local day, 0 to 23.
+#[must_use]
+pub(crate) fn hour(at: Timestamp) -> u8 {
+    zoned(at).and_then(|at| u8::try_from(at.hour()).ok()).unwrap_or_default()
+}
+
 /// `2026-11-21 14:05:09`.
 #[must_use]
 pub(crate) fn local_in_full(at: Timestamp) -> String {

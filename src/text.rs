@@ -71,6 +71,25 @@ pub(crate) fn only_utf8(bytes: &[u8]) -> Result<&[u8], &'static str> {
     }
 }
 
+/// Whether it is a name that a person gives to one of several: letters (a to z), digits and `-`.
+#[must_use]
+pub(crate) fn is_plain_name(name: &str, length_max: usize) -> bool {
+    let is_plain =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    name.len() <= length_max && !name.starts_with('-') && name.chars().all(is_plain)
+}
+
+/// Whether the text has `wanted`, which is in lower case, in it, whatever the case of its letters.
+#[must_use]
+pub(crate) fn has_in_any_case(text: &str, wanted: &str) -> bool {
+    // Nearly everything is ASCII, and a long queue is looked through without an allocation for each text.
+    if !text.is_ascii() {
+        return text.to_lowercase().contains(wanted);
+    }
+    let (wanted, text) = (wanted.as_bytes(), text.as_bytes());
+    wanted.is_empty() || text.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted))
+}
+
 /// The text with blanks for what only looks like one, and without what nobody sees.
 #[must_use]
 pub(crate) fn without_hidden(text: &str) -> Cow<'_, str> {

@@ -291,3 +291,78 @@ fn no_secret_of_the_account_is_among_the_settings() {
         }
     }
 }
+
+const RULES: &str = "\
+[[rule]]
+name = \"raid\"
+match = { sender = \"@nas.example.org\", subject = \"/degraded|failed/\" }
+lane = \"urgent\"
+
+[[rule]]
+name = \"lists\"
+match = { header = [\"list\", \"bulk\"], network = \"10.0.9.0/24\" }
+lane = \"bulk\"
+storm = false
+
+[[rule]]
+name = \"large-lists\"
+match = { header = [\"list\", \"bulk\"], network = \"10.0.9.0/24\", size = \">1MiB\" }
+hold = true
+
+";
+
+/// A configuration with rules, and a message in a file.
+fn home_with_rules() -> (Home, PathBuf) {
+    let home = Home::new(&Upstream::nobody());
+    let text = fs::read_to_string(home.config()).expect("written");
+    fs::write(home.config(), text.replace("[queue]\n", &format!("{RULES}[queue]\n")))
+        .expect("written");
+    let message = "From: \"NAS\" <monitor@nas.example.org>\r\nTo: root@example.org\r\n\
+                   Subject: =?utf-8?q?RAID_md0?= degraded\r\nPrecedence: bulk\r\n\r\nhello\r\n";
+    let file = home.path("message.eml");
+    write(&file, message, 0o600);
+    (home, file)
+}
+
+#[test]
+fn a_message_is_judged_by_the_rules_as_if_it_came_in() {
+    let (home, file) = home_with_rules();
+    let file = file.to_str().expect("plain");
+    let text = words(&home.output(["check", "--message", file, "--client", "10.0.9.3"]));
+    for line in [
+        "from monitor@nas.example.org to root@example.org, ",
+        "raid strikes: lane urgent\n",
+        "lists fits, but an earlier one strikes\n",
+        "large-lists does not: it has ",
+        "\nThe rule raid strikes this message.\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    let judged = |more: &[&str]| {
+        let output = home.output([&["check", "--json", "--message", file][..], more].concat());
+        assert!(output.status.success(), "{}", words(&output));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    assert_eq!(judged(&[])["rule"], "raid");
+    let other = judged(&["--sender", "<>", "--client", "10.0.9.3"]);
+    assert_eq!((&other["rule"], &other["sender"]), (&json!("lists"), &Value::Null));
+    let none = judged(&["--sender", "a@example.org"]);
+    assert_eq!(none["rule"], Value::Null);
+    let why = json!(["the sender is a@example.org, not @nas.example.org"]);
+    assert_eq!(none["rules"][0], json!({ "name": "raid", "outcome": "unfit", "why": why }));
+}
+
+#[test]
+fn rules_are_listed_and_one_that_is_never_reached_is_warned_of() {
+    let (home, _) = home_with_rules();
+    let text = words(&home.output(["check", "--all"]));
+    assert!(
+        text.contains("rules       raid: sender = \"@nas.example.org\", subject = \"/degraded|failed/\": lane urgent\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("the rule large-lists is never reached: lists comes before it"),
+        "{text}"
+    );
+    assert!(text.contains("[[rule]] 2"), "{text}");
+}

@@ -138,8 +138,8 @@ const FUNCTION_LINES_OF_NINE_IN_TEN: usize = 25;
 /// Circles of files in the look-alike: a session and its parts. The relay and the protocol have none.
 const CIRCLES_OF_THE_SANDBOX: usize = 1;
 /// Functions, types and constants of the relay that are `pub` without a restriction. It falls; only what tests need of a new
-/// part (the last time: the parts of a message for their fuzz target, eight) may raise it.
-const PUBLIC_ITEMS_MAX: usize = 329;
+/// part (the last time: the rules among the options of the listener, one) may raise it.
+const PUBLIC_ITEMS_MAX: usize = 330;
 
 #[test]
 fn most_functions_are_short_and_little_is_public() {

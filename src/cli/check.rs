@@ -137,7 +137,13 @@ fn surroundings(settings: &Settings) -> Vec<String> {
     let addresses: Vec<_> = listener.addresses.iter().map(|endpoint| endpoint.address).collect();
     let store = host::resolved(&settings.queue.directory);
     let warnings = host::warnings(listener, &addresses, &store, &Machine::of_this_process());
-    warnings.iter().map(ToString::to_string).collect()
+    let unreached = listener.rules.unreached().into_iter().map(|(name, earlier)| {
+        format!(
+            "the rule {name} is never reached: {earlier} comes before it and takes all of its mail. Write the rule with \
+             more conditions first, or remove one of the two."
+        )
+    });
+    warnings.iter().map(ToString::to_string).chain(unreached).collect()
 }
 
 fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
@@ -177,6 +183,7 @@ fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io:
     );
     labelled(out, "budget", &[budget])?;
     check_listener::print(out, listener)?;
+    labelled(out, "rules", &listener.rules.lines())?;
     print_local(out, &listener.local)?;
     labelled(out, "recipients", &aliases.lines())?;
     print_people(out, settings)?;

@@ -7,6 +7,7 @@ mod alert;
 mod auth;
 mod check;
 mod check_listener;
+mod check_message;
 mod clients;
 mod dead;
 mod doctor;
@@ -95,8 +96,10 @@ enum Command {
         #[arg(long)]
         all: bool,
         /// Only say whether there is an account: exit code 78 when there is none.
-        #[arg(long, conflicts_with_all = ["json", "all"])]
+        #[arg(long, conflicts_with_all = ["json", "all", "message"])]
         account: bool,
+        #[command(flatten)]
+        sample: check_message::Arguments,
     },
     /// Find out what is wrong, and what mends it.
     ///
@@ -322,6 +325,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         Command::Run { skip_without_account } => run::run(out, config, skip_without_account),
         Command::Sandbox(arguments) => sandbox::run(out, config, &arguments),
         Command::Check { account: true, .. } => check::account(config),
+        Command::Check { json, sample, .. } if sample.message.is_some() => {
+            check_message::run(out, config, &sample, json, now)
+        }
         Command::Check { json, all, .. } => check::run(out, config, json, all),
         Command::Doctor(arguments) => doctor::run(out, config, &arguments),
         Command::Status { remote, asked } => {

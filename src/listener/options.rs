@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use crate::{
     aliases_file::AliasesFile,
     message::envelope::Lane,
+    rules::Rules,
     smtp::server::{self, Policy},
 };
 
@@ -45,6 +46,8 @@ pub struct Options {
     pub session: server::Options,
     /// Who is meant by a recipient on this host.
     pub recipients: Arc<AliasesFile>,
+    /// What becomes of which messages.
+    pub rules: Arc<Rules>,
 }
 
 /// Where programs of this host hand mail over.

@@ -44,6 +44,7 @@ pub(super) fn options() -> Options {
             local_recipients: false,
         },
         recipients: Arc::default(),
+        rules: Arc::default(),
     }
 }
 

@@ -89,6 +89,25 @@ impl<'a> Header<'a> {
         Some(Self { fields, inserted: Vec::new(), insert_at })
     }
 
+    /// Reads the fields with which a message begins, each of them whole. `complete` says that there is no more of the
+    /// message. The header section ends where a line is not a field, whether or not an empty line says so.
+    #[must_use]
+    pub(crate) fn of_beginning(message: &'a [u8], complete: bool) -> Option<Self> {
+        let beginning = &message[..message.len().min(HEADER_BYTES_MAX)];
+        let mut line_start = 0;
+        let ended = end_of_section(beginning, &mut line_start).is_some();
+        let section = if ended { &beginning[..line_start] } else { beginning };
+        let mut header = Self::read(section, 0)?;
+        let lines = header.fields.len();
+        let broken_at = header.fields.iter().position(|field| field.name.is_empty());
+        header.fields.truncate(broken_at.unwrap_or(lines));
+        if !ended && !complete && broken_at.is_none() {
+            // The last one may go on.
+            header.fields.pop();
+        }
+        Some(header)
+    }
+
     /// The fields in their order.
     #[must_use]
     pub fn fields(&self) -> &[Field<'a>] {

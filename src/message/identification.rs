@@ -5,14 +5,11 @@
 //! that a later program or setting never gives a message another Message-ID. What is valid is `smtp::field_syntax`'s
 //! to say. Must not know what is put in the place of a bad one.
 
-use std::borrow::Cow;
-
 use super::{
-    encoded_word,
     encoding::text_of,
-    header::{Field, HEADER_BYTES_MAX, Header, end_of_section},
+    excerpt::{self, VALUE_READ_MAX},
+    header::Header,
     mailbox::read_list,
-    raw_octets::Charset,
 };
 use crate::{
     smtp::field_syntax::{self, DateForm},
@@ -23,8 +20,6 @@ use crate::{
 const SUBJECT_LENGTH_MAX: usize = 120;
 /// Octets of whom a From field names: one address of any length.
 const FROM_LENGTH_MAX: usize = 320;
-/// Octets of a subject that are looked at; encoded words are several times as long as what they say.
-const SUBJECT_READ_MAX: usize = 2_000;
 
 /// What the client sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,18 +52,8 @@ impl Identification {
     /// Judges the beginning of a message. `complete` says that there is no more of it.
     #[must_use]
     pub(crate) fn of(message: &[u8], complete: bool, internationalized: bool) -> Self {
-        let beginning = &message[..message.len().min(HEADER_BYTES_MAX)];
-        let mut line_start = 0;
-        let ended = end_of_section(beginning, &mut line_start).is_some();
-        let section = if ended { &beginning[..line_start] } else { beginning };
-        let Some(header) = Header::read(section, 0) else { return Self::default() };
-        // The header section ends where a line is not a field, whether or not an empty line says so.
-        let fields = header.fields().iter().take_while(|field| !field.name().is_empty());
-        let mut fields: Vec<&Field<'_>> = fields.collect();
-        if !ended && !complete && fields.len() == header.fields().len() {
-            // The last one may go on.
-            fields.pop();
-        }
+        let Some(header) = Header::of_beginning(message, complete) else { return Self::default() };
+        let fields = header.fields();
         let named = |name: &'static str| {
             let named = fields.iter().filter(move |field| field.is(name));
             named.map(|field| unfolded(field.value()))
@@ -92,7 +77,7 @@ impl Identification {
 
 /// The addresses of a From field in small letters; names beside them may be other ones in each message.
 fn from_whom(value: &[u8]) -> String {
-    let text = text_of(&value[..value.len().min(SUBJECT_READ_MAX)]);
+    let text = text_of(&value[..value.len().min(VALUE_READ_MAX)]);
     let addresses = read_list(&text).map(|list| {
         let addresses = list.iter().map(|one| one.address.as_str().to_ascii_lowercase());
         addresses.collect::<Vec<_>>().join(",")
@@ -103,16 +88,7 @@ fn from_whom(value: &[u8]) -> String {
 
 /// What a reader sees of a subject, and no more than a line of it.
 fn subject(value: &[u8], header: &Header<'_>) -> String {
-    let value = value[..value.len().min(SUBJECT_READ_MAX)].trim_ascii();
-    // Most subjects are plain words.
-    let is_plain = value.iter().all(|octet| matches!(octet, b' '..=b'~'));
-    let raw = if is_plain { None } else { Charset::declared(header).text(value) };
-    let raw = raw.map_or_else(|| String::from_utf8_lossy(value), Cow::Owned);
-    let mut shown = encoded_word::decoded(&raw);
-    if !is_plain {
-        shown = Cow::Owned(shown.replace(['\r', '\n'], "").replace('\t', " "));
-    }
-    text::printable_within(shown.trim(), SUBJECT_LENGTH_MAX)
+    text::printable_within(excerpt::words(value, header).trim(), SUBJECT_LENGTH_MAX)
 }
 
 /// The value in one line; octets that are no UTF-8 make it invalid wherever it must be ASCII.

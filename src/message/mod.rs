@@ -11,6 +11,7 @@ pub(crate) mod comparison;
 pub(crate) mod encoded_word;
 pub(crate) mod encoding;
 pub mod envelope;
+pub(crate) mod excerpt;
 pub mod header;
 pub(crate) mod identification;
 pub mod identity;

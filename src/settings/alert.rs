@@ -194,9 +194,7 @@ impl Target {
             report.add_lack(section, "name", "the target has no name", remedy);
             return None;
         };
-        let is_plain =
-            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-        if name.len() > NAME_MAX || name.starts_with('-') || !name.chars().all(is_plain) {
+        if !crate::text::is_plain_name(name, NAME_MAX) {
             let what = format!(
                 "{} is not a name of at most {NAME_MAX} letters (a to z), digits and -",
                 shown(name)

@@ -119,7 +119,8 @@ mod tests {
     fn every_key_is_there_once_in_the_order_of_the_file_also_by_its_name_in_it() {
         let text = "[[identity.sender]]\nmatch = \"@example.org\"\nfrom = \"a@example.org\"\n\n\
                     [[alert.target]]\nname = \"one\"\ncommand = [\"true\"]\n\n\
-                    [[listener.network]]\nnetworks = [\"192.168.1.9\"]\n";
+                    [[listener.network]]\nnetworks = [\"192.168.1.9\"]\n\n\
+                    [[rule]]\nname = \"night\"\nmatch = { hour = [\"22-6\"] }\nhold = true\n";
         let settings = crate::settings::judge(Path::new("/x/relay.toml"), text.into()).unwrap();
         let configured = settings.configured().settings;
         let shown: Vec<_> =
@@ -129,7 +130,11 @@ mod tests {
             assert_eq!(number, 1, "{section}.{key}");
         }
         assert_eq!(shown.len(), crate::settings::keys().len());
-        let written = configured.iter().find(|one| one.key == "match").unwrap();
+        let named = |section: &str| {
+            configured.iter().find(|one| one.key == "match" && one.section == section).unwrap()
+        };
+        assert_eq!(named("rule[0]").value.as_deref(), Some("{ hour = \"22-6\" }"));
+        let written = named("identity.sender[0]");
         let origin = Origin::File { file: "/x/relay.toml".into(), line: 2 };
         assert_eq!((written.value.as_deref(), &written.origin), (Some("@example.org"), &origin));
     }

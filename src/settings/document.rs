@@ -28,10 +28,12 @@ const LIST_LINES_MAX: usize = 256;
 pub(super) const NETWORK: &str = "listener.network";
 /// ... this one ...
 pub(super) const SENDER: &str = "identity.sender";
-/// ... and this one.
+/// ... this one ...
 pub(super) const TARGET: &str = "alert.target";
+/// ... and this one, which stands in no other section.
+pub(super) const RULE: &str = "rule";
 /// All of them.
-pub(super) const REPEATED: [&str; 3] = [NETWORK, SENDER, TARGET];
+pub(super) const REPEATED: [&str; 4] = [NETWORK, SENDER, TARGET, RULE];
 
 /// A section and its keys.
 pub(super) type Section = (&'static str, &'static [&'static str]);
@@ -90,17 +92,17 @@ impl Document {
         let (table, _) = DeTable::parse_recoverable(&text);
         let mut keys = BTreeMap::new();
         for (section, content) in table.get_ref() {
-            let DeValue::Table(entries) = content.get_ref() else { continue };
-            for (key, value) in entries {
-                keys.insert((section.get_ref().to_string(), key.get_ref().to_string()), key.span());
-                let DeValue::Array(tables) = value.get_ref() else { continue };
-                for (index, table) in tables.iter().enumerate() {
-                    let DeValue::Table(entries) = table.get_ref() else { continue };
-                    let name = numbered(&format!("{}.{}", section.get_ref(), key.get_ref()), index);
-                    keys.insert((name.clone(), String::new()), table.span());
-                    let spans = entries.keys().map(|key| (key.get_ref().to_string(), key.span()));
-                    keys.extend(spans.map(|(key, span)| ((name.clone(), key), span)));
+            let section = section.get_ref();
+            match content.get_ref() {
+                DeValue::Table(entries) => {
+                    for (key, value) in entries {
+                        let name = key.get_ref().to_string();
+                        keys.insert((section.to_string(), name), key.span());
+                        let list = format!("{section}.{}", key.get_ref());
+                        keys.extend(keys_of_list(&list, value.get_ref()));
+                    }
                 }
+                list => keys.extend(keys_of_list(section, list)),
             }
         }
         let known = sections.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
@@ -225,6 +227,31 @@ impl Document {
             || (line[word.len()..].trim_start().starts_with('=')
                 && text::nearest(key, known()).is_some())
     }
+}
+
+/// A key of a section, and where it stands.
+type Spot = ((String, String), Range<usize>);
+
+/// Where the keys of sections of one name stand, those of a table in them as `key.inner`.
+fn keys_of_list(name: &str, list: &DeValue<'_>) -> Vec<Spot> {
+    let DeValue::Array(tables) = list else { return Vec::new() };
+    let mut spots = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        let DeValue::Table(entries) = table.get_ref() else { continue };
+        let section = numbered(name, index);
+        spots.push(((section.clone(), String::new()), table.span()));
+        for (key, value) in entries {
+            let name = key.get_ref();
+            spots.push(((section.clone(), name.to_string()), key.span()));
+            let DeValue::Table(inner) = value.get_ref() else { continue };
+            spots.extend(
+                inner.keys().map(|key| {
+                    ((section.clone(), format!("{name}.{}", key.get_ref())), key.span())
+                }),
+            );
+        }
+    }
+    spots
 }
 
 /// The name of one of several sections of the same name.

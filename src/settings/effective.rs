@@ -33,7 +33,7 @@ pub(super) fn written(sections: &Sections, report: &Report<'_>) -> Written {
                 Shown::Sections(all) => several.extend(
                     all.into_iter()
                         .enumerate()
-                        .map(|(index, keys)| (numbered(&format!("{section}.{key}"), index), keys)),
+                        .map(|(index, keys)| (numbered(&list_name(section, key), index), keys)),
                 ),
                 // A list of sections of which there is none.
                 Shown::Nothing if is_list_of_sections(section, key) => {}
@@ -49,7 +49,12 @@ pub(super) fn written(sections: &Sections, report: &Report<'_>) -> Written {
 }
 
 fn is_list_of_sections(section: &str, key: &str) -> bool {
-    REPEATED.contains(&format!("{section}.{key}").as_str())
+    REPEATED.contains(&list_name(section, key).as_str())
+}
+
+/// The name of a list of sections: of one in a section, or of one that stands alone.
+fn list_name(section: &str, key: &str) -> String {
+    if key.is_empty() { section.to_owned() } else { format!("{section}.{key}") }
 }
 
 fn setting(section: &str, key: &str, shown: Shown, report: &Report<'_>) -> Setting {

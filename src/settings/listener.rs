@@ -130,6 +130,7 @@ impl Listener {
                 local_recipients: identity::are_read(recipients),
             },
             recipients: Arc::clone(recipients),
+            rules: Arc::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
     admin::Admin,
     alert::{Alert, Target},
     document::{
-        Document, NETWORK, REPEATED, SENDER, Section, TARGET, header, without, without_number,
+        Document, NETWORK, REPEATED, RULE, SENDER, Section, TARGET, header, without, without_number,
     },
     identity::{Identity, Sender},
     listener::Listener,
@@ -21,6 +21,7 @@ use super::{
     notify::{Doctor, Log, Notices, WeeklyReport},
     problem::{Place, Problem},
     report::{VARIABLE_PREFIX, Variables, variable},
+    rules::{self, Rule, Rules},
     shown,
     storage::{Budget, Queue, Sendmail},
     upstream::Upstream,
@@ -37,6 +38,7 @@ pub(super) struct Sections {
     pub(super) sendmail: Sendmail,
     pub(super) queue: Queue,
     pub(super) budget: Budget,
+    pub(super) rule: Rules,
     pub(super) identity: Identity,
     pub(super) notices: Notices,
     pub(super) alert: Alert,
@@ -83,12 +85,12 @@ macro_rules! all_sections {
     };
 }
 all_sections!(
-    upstream, listener, sendmail, queue, budget, identity, notices, alert, doctor, report, admin,
-    log
+    upstream, listener, sendmail, queue, budget, rule, identity, notices, alert, doctor, report,
+    admin, log
 );
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [Section; 15] {
+pub(super) fn sections() -> [Section; 16] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
@@ -96,6 +98,7 @@ pub(super) fn sections() -> [Section; 15] {
         ("sendmail", field_names::<Sendmail>()),
         ("queue", field_names::<Queue>()),
         ("budget", field_names::<Budget>()),
+        (RULE, field_names::<Rule>()),
         ("identity", without_sections(field_names::<Identity>())),
         (SENDER, field_names::<Sender>()),
         ("notices", field_names::<Notices>()),
@@ -207,12 +210,12 @@ fn file_problem(document: &Document, error: &toml::de::Error) -> Problem {
     let Some(name) = unknown else {
         return Problem { what: without_quotation(message, &place), place, remedy: None };
     };
-    let section = document
-        .section_at(span.start)
-        .filter(|section| document.place_of(section, name).is_some_and(|known| known == place));
+    let is_at = |section: &str, key: &str| document.place_of(section, key) == Some(place.clone());
+    let section = document.section_at(span.start);
     let (what, remedy) = match section {
-        Some(section) => unknown_key(section, name),
-        None => unknown_section(name),
+        Some(section) if is_at(section, name) => unknown_key(section, name),
+        Some(section) if is_at(section, &format!("match.{name}")) => unknown_condition(name),
+        _ => unknown_section(name),
     };
     Problem { place: document.place_of_unknown(span), what, remedy: Some(remedy) }
 }
@@ -260,6 +263,15 @@ fn unknown_key(section: &str, name: &str) -> (String, String) {
         (None, None) => format!("The keys of {} are {}.", header(section), keys.join(", ")),
     };
     (format!("there is no key `{name}` in {}", header(section)), remedy)
+}
+
+fn unknown_condition(name: &str) -> (String, String) {
+    let known = rules::conditions();
+    let remedy = match text::nearest(name, known.iter().copied()) {
+        Some(near) => format!("Did you mean `{near}`?"),
+        None => format!("A rule can ask for {}.", known.join(", ")),
+    };
+    (format!("a match of [[rule]] cannot ask for `{name}`"), remedy)
 }
 
 /// What is wrong with one variable, tried alone.
@@ -342,12 +354,13 @@ fn quoted(key: &str, value: &str) -> Option<(String, String)> {
 
 /// The section that may be there several times, when a variable means one.
 fn tables_of_variable(section: &str, key: &str) -> Option<&'static str> {
-    let means = |name: &&&str| {
-        name.split_once('.').is_some_and(|(outer, inner)| {
+    let means = |name: &&&str| match name.split_once('.') {
+        Some((outer, inner)) => {
             section == outer
                 && (key == inner
                     || key.strip_prefix(inner).is_some_and(|rest| rest.starts_with("__")))
-        })
+        }
+        None => section == **name,
     };
     REPEATED.iter().find(means).copied()
 }
@@ -381,10 +394,11 @@ mod tests {
     #[test]
     fn the_list_of_sections_is_the_list_of_the_file() {
         let names: Vec<&str> = sections().iter().map(|(section, _)| *section).collect();
-        let once: Vec<&str> =
-            names.iter().copied().filter(|name| !REPEATED.contains(name)).collect();
-        assert_eq!(once, field_names::<Sections>());
-        let inner = REPEATED.map(|name| name.split_once('.').unwrap().1);
+        let outer: Vec<&str> = names.iter().copied().filter(|name| !name.contains('.')).collect();
+        assert_eq!(outer, field_names::<Sections>());
+        assert!(REPEATED.iter().all(|name| names.contains(name)));
+        let inner: Vec<&str> =
+            REPEATED.iter().filter_map(|name| Some(name.split_once('.')?.1)).collect();
         let has_inner = |keys: &[&str]| keys.iter().any(|key| inner.contains(key));
         assert!(sections().iter().all(|(_, keys)| !keys.is_empty() && !has_inner(keys)));
         assert_eq!(field_names::<Listener>().last(), Some(&inner[0]));

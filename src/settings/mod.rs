@@ -17,6 +17,7 @@ mod notify;
 pub(crate) mod problem;
 mod reload;
 mod report;
+mod rules;
 mod shown;
 pub(crate) mod special_networks;
 mod storage;
@@ -203,6 +204,7 @@ fn check(
     let hostname = sections.listener.hostname(host, report);
     let recipients = sections.identity.recipients(&hostname, host, admin.as_ref(), report);
     let mut listener = sections.listener.check(&hostname, &recipients, report);
+    listener.rules = sections.rule.check(&recipients.local().domains, report);
     listener.local = sections.sendmail.check(report);
     listener::check_against_upstream(&listener, &upstream.host, report);
     sections.queue.check(listener.session.max_message_bytes, report);
@@ -215,7 +217,6 @@ fn check(
     let (ca_file, secrets) = (sections.upstream.ca_file(report), &surroundings.secret_directories);
     let alert = sections.alert.check(&hostname, ca_file.clone(), secrets, report);
     let weekly = (account.as_ref(), admin.as_ref(), sections.queue.history_lifetime);
-    let weekly = sections.report.check(weekly, report);
     Settings {
         source,
         admin: sections.admin.check(&listener, report),
@@ -228,7 +229,7 @@ fn check(
         notices,
         alert,
         doctor: sections.doctor.enabled,
-        report: weekly,
+        report: sections.report.check(weekly, report),
         owner_reserve: allowance.owner_reserve,
         account: upstream.account,
         written: effective::written(&written, report),

@@ -561,6 +561,31 @@ pub(super) fn list_if_any<'de, D: Deserializer<'de>, T: Text>(
     list(deserializer).map(Some)
 }
 
+/// For a value, or a list of them; a comma is a part of a text here.
+pub(super) fn one_or_more<'de, D: Deserializer<'de>, T: Text>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_any(OneOrMore(PhantomData))
+}
+
+struct OneOrMore<T>(PhantomData<T>);
+
+impl<'de, T: Text> Visitor<'de> for OneOrMore<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}, or a list of such", T::expected())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+        T::read(text.trim()).map(|one| vec![one]).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, entries: A) -> Result<Vec<T>, A::Error> {
+        List(PhantomData).visit_seq(entries)
+    }
+}
+
 struct List<T>(PhantomData<T>);
 
 impl<'de, T: Text> Visitor<'de> for List<T> {
@@ -627,10 +652,18 @@ fn limited<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
 pub(super) fn tables<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_seq(Tables(PhantomData))
+    deserializer.deserialize_seq(Tables(TABLES_MAX, PhantomData))
 }
 
-struct Tables<T>(PhantomData<T>);
+/// The same where there may be so many.
+pub(super) fn tables_up_to<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+    most: usize,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(Tables(most, PhantomData))
+}
+
+struct Tables<T>(usize, PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Tables<T> {
     type Value = Vec<T>;
@@ -641,7 +674,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Tables<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, entries: A) -> Result<Vec<T>, A::Error> {
-        limited(entries, TABLES_MAX, "sections of one name")
+        limited(entries, self.0, "sections of one name")
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn options() -> Options {
             max_recipients: 100,
             local_recipients: false,
         },
+        rules: Arc::default(),
         recipients: Arc::default(),
     }
 }

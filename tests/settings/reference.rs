@@ -44,10 +44,12 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
     expected.sort_unstable();
     assert_eq!(documented, expected);
 
-    // The account, the networks of a section and a target have no default; everything else must say what an absent
+    // The account, the networks of a section, a rule and a target have no default; everything else must say what an absent
     // key means.
     let least = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n\
                  [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n\
+                 [[rule]]\nname = \"raid\"\nlane = \"urgent\"\nstorm = false\n\
+                 match = { sender = \"@nas.example.org\", subject = \"/degraded|failed/\" }\n\
                  [[identity.sender]]\nmatch = \"www-data\"\nfrom = \"you@gmail.com\"\n\
                  [[alert.target]]\nname = \"phone\"\nwebhook_file = \"/etc/pillarbox/webhook\"\n";
     let (written, absent) = (load_text(&text).unwrap(), load_text(least).unwrap());
@@ -92,7 +94,7 @@ fn the_annotated_relay_toml_says_the_ranges_that_are_checked() {
         }
         comment.clear();
     }
-    assert_eq!(ranges, 24, "every key with a range says it");
+    assert_eq!(ranges, 25, "every key with a range says it");
 }
 
 /// "1min to 90d" or "0 (none) to 100" in a comment: two numbers, each with the unit that makes it a value; sizes are in

@@ -27,6 +27,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("aliases_file", 2),
     ("passwd", 2),
     ("queue", 2),
+    ("rules", 2),
     ("written_time", 2),
     ("listener", 3),
     ("delivery", 3),

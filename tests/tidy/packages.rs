@@ -16,7 +16,7 @@ const ABSENT: &[(&str, &str)] = &[
 
 /// Packages of others in Cargo.lock, those of tests and of other systems included. A new dependency may raise it, with
 /// its reason in Cargo.toml; one that goes lowers it.
-pub(super) const PACKAGES_MAX: usize = 239;
+pub(super) const PACKAGES_MAX: usize = 241;
 
 /// How many packages of others a Cargo.lock has.
 pub(super) fn count(lock: &str) -> usize {

@@ -13,6 +13,7 @@ use crate::{
         record::MessageRecord,
         state::{Recipient, RecipientState},
     },
+    text,
 };
 
 /// The keys with their signs, in the order of the documents. Those with `>` are compared, also with `<`: the words for
@@ -87,13 +88,7 @@ impl Text {
     }
 
     fn is_in(&self, text: &str) -> bool {
-        // Nearly everything is ASCII, and a long queue is looked through without an allocation for each text.
-        if !text.is_ascii() {
-            return text.to_lowercase().contains(&self.0);
-        }
-        let (wanted, text) = (self.0.as_bytes(), text.as_bytes());
-        wanted.len() <= text.len()
-            && text.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted))
+        text::has_in_any_case(text, &self.0)
     }
 
     fn begins(&self, text: &str) -> bool {
