@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     queue::{
-        QueuedMessage, id::QueueId, record::MessageRecord, search::Search, state::RecipientState,
+        QueuedMessage, id::QueueId, record::MessageRecord, state::RecipientState,
         waiting::Situation,
     },
 };
@@ -82,7 +82,7 @@ async fn dead(
 
 impl Counted {
     pub(super) async fn answer(&self, sources: &Sources, of: Of) -> Result<Json<Counts>, Refusal> {
-        let search: Search = self.search.parse()?;
+        let search = of.search(&self.search)?;
         let (store, now) = (&sources.store, sources.clock.wall());
         let situation = status::situation(sources).await?;
         let mut walk = of.walk(store, None, None).await?;

@@ -20,8 +20,12 @@ use super::{
     status,
 };
 use crate::queue::{
-    LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage, id::QueueId, record::MessageRecord,
-    search::Search, waiting::Situation, walk::Walk,
+    LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage,
+    id::QueueId,
+    record::MessageRecord,
+    search::{Place, Search, SearchError},
+    waiting::Situation,
+    walk::Walk,
 };
 
 /// Messages that are looked through for one page: a search that finds little asks again.
@@ -78,6 +82,15 @@ impl Of {
             Self::DeadLetters => "/v1/dead",
             Self::History => "/v1/history",
         }
+    }
+
+    /// The search with these words, when each of them can be said of such a message.
+    pub(crate) fn search(self, words: &str) -> Result<Search, SearchError> {
+        let place = match self {
+            Self::Queue | Self::DeadLetters => Place::Queue,
+            Self::History => Place::History,
+        };
+        Search::read(words, place)
     }
 
     /// A walk over them, behind a message and up to one, or to the last one of now.
@@ -144,7 +157,7 @@ impl Page {
     }
 
     async fn read(&self, sources: &Sources, of: Of) -> Result<QueuePage, Refusal> {
-        let search: Search = self.search.parse()?;
+        let search = of.search(&self.search)?;
         let (store, now, limit) = (&sources.store, sources.clock.wall(), self.limit());
         let mut walk = of.walk(store, self.after, self.until).await?;
         // A long list that is read on does not have the queue walked over again and again.
@@ -179,7 +192,7 @@ impl Page {
     /// The first messages in another order, behind the one that is named. Every message is looked at, and no more than
     /// a page of them kept.
     async fn sorted(&self, sources: &Sources, of: Of, sort: Sort) -> Result<QueuePage, Refusal> {
-        let search: Search = self.search.parse()?;
+        let search = of.search(&self.search)?;
         let (store, now, limit) = (&sources.store, sources.clock.wall(), self.limit());
         let situation = status::situation(sources).await?;
         let behind = match self.after {

@@ -22,8 +22,13 @@ use crate::{
     clock::Timestamp,
     message::envelope::{self, Envelope},
     queue::{
-        Queue, QueueError, id::QueueId, incoming::IncomingMessage, only::Only, schedule::too_far,
-        search::Search, spool_file::MessageReader,
+        Queue, QueueError,
+        id::QueueId,
+        incoming::IncomingMessage,
+        only::Only,
+        schedule::too_far,
+        search::{self, Search},
+        spool_file::MessageReader,
     },
     smtp::{address::Address, dsn::Dsn},
 };
@@ -102,6 +107,7 @@ async fn change(
     asked: Asked,
 ) -> Result<Json<Retried>, Refusal> {
     let Asked { at, state, without, search } = asked;
+    search.iter().try_for_each(|search| search.expect_fit(search::Place::Queue))?;
     let (only, now) = (Only { state, without, search }, sources.clock.wall());
     let recipients = match (verb, at) {
         (Verb::Retry, None) => sources.store.retry_only(id, now, &only).await?,
@@ -149,6 +155,7 @@ async fn delete(
 ) -> Result<Json<Deleted>, Refusal> {
     let id = parse(&id)?;
     let Query(only) = only?;
+    only.search.iter().try_for_each(|search| search.expect_fit(search::Place::Queue))?;
     let person = person(peer).await;
     let by = person.clone().unwrap_or_default();
     sources.store.delete_by(id, &only, person).await?;

@@ -82,7 +82,7 @@ pub(super) fn router() -> Router<Sources> {
 }
 
 async fn sides(sources: &Sources, of: Of, search: &str) -> Result<Json<Sides>, Refusal> {
-    let search: Search = search.parse()?;
+    let search = of.search(search)?;
     let (store, now) = (&sources.store, sources.clock.wall());
     let situation = status::situation(sources).await?;
     let mut kinds = KINDS.map(|by| (by, Shares::default()));

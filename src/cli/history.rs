@@ -16,7 +16,7 @@ use crate::{
     },
     clock::Timestamp,
     exit::Failure,
-    queue::id::QueueId,
+    queue::{id::QueueId, search},
 };
 
 /// What to do with the history.
@@ -124,7 +124,7 @@ impl List {
     fn wanted(self) -> Result<Wanted, Failure> {
         Ok(Wanted {
             of: Of::History,
-            search: queue::search_of(self.words.into_iter())?,
+            search: queue::search_of(self.words.into_iter(), search::Place::History)?,
             limit: (!self.all).then_some(self.limit as usize),
             after: self.after,
             sort: self.sort.map(Into::into),

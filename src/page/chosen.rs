@@ -38,7 +38,7 @@ impl Chosen {
         };
         let until = Some(form.get("until")).filter(|until| !until.is_empty());
         let until = until.map(str::parse).transpose().ok()?;
-        Some(Self::Found { of, search: form.get("search").parse().ok()?, until })
+        Some(Self::Found { of, search: of.search(form.get("search")).ok()?, until })
     }
 
     /// The same as fields of a form.

@@ -103,7 +103,7 @@ impl List {
             let status = axum::http::StatusCode::BAD_REQUEST;
             return layout::plain(status, "Not understood", words).into_response();
         };
-        let body = match asked.search.parse::<Search>() {
+        let body = match self.of.search(&asked.search) {
             Err(error) => html! {
                 (self.form(&asked))
                 p.bad role="alert" { (said(&error.to_string())) }

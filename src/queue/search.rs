@@ -10,8 +10,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::reading::SearchError;
 use self::term::{Term, Test};
+pub(crate) use self::{reading::SearchError, term::Place};
 use super::{id::QueueId, record::MessageRecord};
 use crate::clock::Timestamp;
 
@@ -78,6 +78,27 @@ impl Search {
     #[must_use]
     pub(crate) fn names_a_state(&self) -> bool {
         self.0.iter().any(Term::is_about_states)
+    }
+
+    /// The words of one that is for messages of this place.
+    pub(crate) fn read(words: &str, place: Place) -> Result<Self, SearchError> {
+        let search: Self = words.parse()?;
+        search.expect_fit(place)?;
+        Ok(search)
+    }
+
+    /// An error that shows the first word of it that no message of this place can be found by, or that leaves none of them
+    /// out.
+    pub(crate) fn expect_fit(&self, place: Place) -> Result<(), SearchError> {
+        let mut start = 0;
+        for term in &self.0 {
+            let end = start + term.to_string().len();
+            if let Some(what) = term.misfit(place) {
+                return Err(SearchError::at(what, self.to_string(), start..end));
+            }
+            start = end + 1;
+        }
+        Ok(())
     }
 
     /// Whether the message is one of those that are meant.

@@ -59,6 +59,13 @@ fn the_queue_can_be_searched_sorted_and_counted() {
     let mistake = refused(&home, &["queue", "list", "to:boss", "form:backup"], 64);
     assert!(mistake.contains("\n  to:boss form:backup\n          ^^^^"), "{mistake}");
     assert!(mistake.contains("did you mean \"from:\"?"), "{mistake}");
+    for command in [&["queue", "list"][..], &["queue", "delete"], &["queue", "retry"]] {
+        let misfit = refused(&home, &[command, &["to:boss", "ended:deleted"]].concat(), 64);
+        assert!(misfit.contains("\n  to:boss ended:deleted\n          ^^^^"), "{misfit}");
+        assert!(misfit.contains("pillarbox history list ended:deleted"), "{misfit}");
+    }
+    let misfit = refused(&home, &["history", "list", "state:held"], 64);
+    assert!(misfit.contains("pillarbox queue list state:held"), "{misfit}");
     let shown = subjects(&home, &["to:admin"]);
     assert_eq!(shown, [first]);
     assert!(daemon.terminate(PATIENCE).success());

@@ -146,6 +146,14 @@ fn every_row_says_what_the_command_says_of_the_same_message() {
     assert_eq!(wrong.status, 200);
     assert!(wrong.text().contains("colour"), "{}", wrong.text());
     assert!(wrong.body.contains("value=\"colour:red\""), "what was typed stays: {}", wrong.body);
+    for (list, other) in [
+        ("/queue?search=ended:deleted", "pillarbox history list ended:deleted"),
+        ("/dead?search=ended:deleted", "pillarbox history list ended:deleted"),
+        ("/history?search=state:held", "pillarbox queue list state:held"),
+    ] {
+        let misfit = visitor.get(list);
+        assert!(misfit.text().contains(other), "{list}: {}", misfit.text());
+    }
 }
 
 #[test]

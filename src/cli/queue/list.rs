@@ -22,7 +22,10 @@ use crate::{
     },
     clock::Timestamp,
     exit::Failure,
-    queue::{id::QueueId, search::Search},
+    queue::{
+        id::QueueId,
+        search::{self, Search},
+    },
     text,
     wording::{
         in_words,
@@ -63,7 +66,7 @@ pub(crate) struct List {
 impl List {
     fn wanted(&self) -> Result<Wanted, Failure> {
         let state = self.state.map(|state| format!("state:{state}"));
-        let search = query::read(self.words.iter().cloned().chain(state))?;
+        let search = query::read(self.words.iter().cloned().chain(state), search::Place::Queue)?;
         let nothing = match self.state {
             Some(state) if self.words.is_empty() => {
                 Some(format!("There is no message with a {state} recipient"))

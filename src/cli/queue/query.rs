@@ -9,7 +9,7 @@ use clap::{
 
 use crate::{
     exit::{Exit, Failure},
-    queue::search::{BEGINNINGS, Search},
+    queue::search::{BEGINNINGS, Place, Search},
 };
 
 /// The argument, with a blank before a word such as `-state:dead`, so that it is not taken for an option: none has a
@@ -48,10 +48,10 @@ impl TypedValueParser for Words {
     }
 }
 
-/// The search that the arguments are together.
-pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Search, Failure> {
+/// The search that the arguments are together, for messages of this place.
+pub(crate) fn read(words: impl Iterator<Item = String>, place: Place) -> Result<Search, Failure> {
     let words = words.collect::<Vec<_>>().join(" ");
-    words.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")))
+    Search::read(&words, place).map_err(|error| Failure::new(Exit::Usage, format!("{error}")))
 }
 
 /// The search as arguments for a shell, with a blank before it; empty without one.

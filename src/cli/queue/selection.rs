@@ -8,7 +8,11 @@ use super::{
 };
 use crate::{
     exit::{Exit, Failure},
-    queue::{id::QueueId, only::Only, search::Search},
+    queue::{
+        id::QueueId,
+        only::Only,
+        search::{self, Search},
+    },
 };
 
 /// Which messages.
@@ -43,13 +47,13 @@ impl Selection {
     pub(super) fn chosen(&self) -> Result<Chosen, Failure> {
         if self.all {
             let state = self.state.map(|state| format!("state:{state}"));
-            return query::read(state.into_iter()).map(Chosen::Found);
+            return query::read(state.into_iter(), search::Place::Queue).map(Chosen::Found);
         }
         let ids: Vec<QueueId> = self.words.iter().flat_map(|word| word.parse().ok()).collect();
         if ids.len() == self.words.len() {
             return Ok(Chosen::Ids(ids, None));
         }
-        let search = query::read(self.words.iter().cloned())?;
+        let search = query::read(self.words.iter().cloned(), search::Place::Queue)?;
         if search.has_key() && ids.is_empty() {
             return Ok(Chosen::Found(search));
         }

@@ -47,6 +47,13 @@ impl fmt::Display for SearchError {
     }
 }
 
+impl SearchError {
+    /// One of a search that was understood, by the place of the word that does not fit.
+    pub(super) fn at(what: String, search: String, word: Range<usize>) -> Self {
+        Self { what, marked: Some((search, word)) }
+    }
+}
+
 /// The words of a search.
 pub(super) fn terms(search: &str) -> Result<Vec<Term>, SearchError> {
     let plain = |what: String| SearchError { what, marked: None };

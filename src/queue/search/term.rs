@@ -23,6 +23,18 @@ pub(super) const KEYS: [&str; 16] = [
     "older:", "newer:", "larger:", "smaller:", "age>", "size>",
 ];
 
+/// Where the messages are that a search is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the queue, where nothing has ended.
+    Queue,
+    /// In the history, where nothing waits.
+    History,
+}
+
+/// The states in which a message leaves the queue.
+const FINAL: [&str; 2] = ["relayed", "dead"];
+
 /// The units of an age, the largest first.
 pub(super) const UNITS: [(&str, u64); 5] =
     [("w", 7 * 86_400), ("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
@@ -103,6 +115,21 @@ impl Term {
 
     pub(super) fn is_about_states(&self) -> bool {
         matches!(self.test, Test::State(_))
+    }
+
+    /// Why it says nothing of a message of this place.
+    pub(super) fn misfit(&self, place: Place) -> Option<String> {
+        let Self { test, .. } = self;
+        match (test, place) {
+            (Test::Ended(_), Place::Queue) => Some(format!(
+                "what is in the queue has not ended; ask for what has left it: pillarbox history list {test}"
+            )),
+            (Test::State(name), Place::History) if !FINAL.contains(name) => Some(format!(
+                "what has left the queue is {}; ask for what is in it: pillarbox queue list {test}",
+                FINAL.join(" or ")
+            )),
+            _ => None,
+        }
     }
 
     pub(super) fn holds_of(&self, id: QueueId, record: &MessageRecord, now: Timestamp) -> bool {
@@ -200,33 +227,39 @@ impl Clients {
 impl fmt::Display for Term {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(if self.is_not { "-" } else { "" })?;
-        match &self.test {
-            Test::Anywhere(Text(text)) => write!(formatter, "{}", Written(text, Alone::Yes)),
-            Test::From(Sender::Null) => formatter.write_str("from:<>"),
-            Test::From(Sender::Some(text)) => text.write(formatter, "from"),
-            Test::To(text) => text.write(formatter, "to"),
-            Test::Subject(text) => text.write(formatter, "subject"),
-            Test::Id(text) => text.write(formatter, "id"),
-            Test::Client(Clients::Exactly(client)) => write!(formatter, "client:{client}"),
-            Test::Client(Clients::Of(network))
+        write!(formatter, "{}", self.test)
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anywhere(Text(text)) => write!(formatter, "{}", Written(text, Alone::Yes)),
+            Self::From(Sender::Null) => formatter.write_str("from:<>"),
+            Self::From(Sender::Some(text)) => text.write(formatter, "from"),
+            Self::To(text) => text.write(formatter, "to"),
+            Self::Subject(text) => text.write(formatter, "subject"),
+            Self::Id(text) => text.write(formatter, "id"),
+            Self::Client(Clients::Exactly(client)) => write!(formatter, "client:{client}"),
+            Self::Client(Clients::Of(network))
                 if network.prefix_len() == network.max_prefix_len() =>
             {
                 write!(formatter, "client:{}", network.addr())
             }
-            Test::Client(Clients::Of(network)) => write!(formatter, "client:{network}"),
-            Test::User(text) => text.write(formatter, "user"),
-            Test::Lane(lane) => write!(formatter, "lane:{}", lane.name()),
-            Test::State(name) => write!(formatter, "state:{name}"),
-            Test::Ended(name) => write!(formatter, "ended:{name}"),
-            Test::Reply(text) => text.write(formatter, "reply"),
-            Test::Age(than, age) => {
+            Self::Client(Clients::Of(network)) => write!(formatter, "client:{network}"),
+            Self::User(text) => text.write(formatter, "user"),
+            Self::Lane(lane) => write!(formatter, "lane:{}", lane.name()),
+            Self::State(name) => write!(formatter, "state:{name}"),
+            Self::Ended(name) => write!(formatter, "ended:{name}"),
+            Self::Reply(text) => text.write(formatter, "reply"),
+            Self::Age(than, age) => {
                 let seconds = age.as_secs();
                 let fits = |(_, unit): &&(&str, u64)| seconds > 0 && seconds.is_multiple_of(*unit);
                 let (unit, length) = UNITS.iter().find(fits).unwrap_or(&("s", 1));
                 let key = than.key("newer", "older");
                 write!(formatter, "{key}:{}{unit}", seconds / length)
             }
-            Test::Size(than, size) => {
+            Self::Size(than, size) => {
                 write!(formatter, "{}:{size}", than.key("smaller", "larger"))
             }
         }

@@ -289,3 +289,36 @@ fn a_search_is_bounded_before_it_is_read() {
     }
     assert!("a ".repeat(reading::TERMS_MAX).parse::<Search>().is_ok());
 }
+
+#[test]
+fn a_word_that_can_be_said_of_no_message_of_a_place_is_shown_with_the_command_that_has_them() {
+    for words in ["", "from:a -state:dead", "state:relayed older:2h", "reply:450 lane:bulk"] {
+        for place in [Place::Queue, Place::History] {
+            assert!(Search::read(words, place).is_ok(), "{words} {place:?}");
+        }
+    }
+    for (words, place, other) in [
+        ("ended:expired", Place::Queue, Place::History),
+        ("to:boss -ended:deleted", Place::Queue, Place::History),
+        ("state:queued", Place::History, Place::Queue),
+        ("state:scheduled", Place::History, Place::Queue),
+        ("state:uncertain", Place::History, Place::Queue),
+        ("state:reserved", Place::History, Place::Queue),
+        ("-state:held", Place::History, Place::Queue),
+    ] {
+        assert!(Search::read(words, other).is_ok(), "{words}");
+        assert!(Search::read(words, place).is_err(), "{words}");
+    }
+    let error = Search::read("to:boss  ended:deleted newer:1w", Place::Queue).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the search cannot be understood: what is in the queue has not ended; ask for what has left it: pillarbox \
+         history list ended:deleted\n  to:boss ended:deleted newer:1w\n          ^^^^^^^^^^^^^"
+    );
+    let error = Search::read("state:held", Place::History).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the search cannot be understood: what has left the queue is relayed or dead; ask for what is in it: pillarbox \
+         queue list state:held\n  state:held\n  ^^^^^^^^^^"
+    );
+}
