@@ -11,7 +11,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::kept_file::{self, KeptFileError};
-use crate::{findings::Report, sync::lock};
+use crate::{
+    clock::Timestamp,
+    findings::{Report, Verdict},
+    sync::lock,
+};
 
 /// The file's name in the queue's directory.
 const FILE: &str = "checkups.json";
@@ -22,12 +26,26 @@ const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// The form of the file.
 const VERSION: u32 = 1;
 
+/// Checks that are remembered as mended: more than there are, for a month in which each was mended once.
+const MENDED_MAX: usize = 100;
+
 /// The file.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
-    version: u32,
+pub(super) struct Kept {
+    pub(super) version: u32,
     /// The oldest first.
-    reports: Vec<Report>,
+    pub(super) reports: Vec<Report>,
+    /// What failed in a diagnosis whose place was taken by one in which it does not; the oldest first.
+    #[serde(default)]
+    pub(super) mended: Vec<Mended>,
+}
+
+/// A check that failed and was well when it was looked at again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mended {
+    pub(super) name: String,
+    /// When it was well.
+    pub(super) at: Timestamp,
 }
 
 /// Where a diagnosis goes.
@@ -63,9 +81,9 @@ impl Checkups {
         lock(&self.last).clone()
     }
 
-    /// All that are kept, the oldest first; none when they cannot be read. Blocks.
-    pub(super) fn all(&self) -> Vec<Report> {
-        read(&self.path).map(|kept| kept.reports).unwrap_or_default()
+    /// All that are kept; none when they cannot be read. Blocks.
+    pub(super) fn all(&self) -> Kept {
+        read(&self.path).unwrap_or_default()
     }
 
     /// Keeps one more. Blocks.
@@ -102,8 +120,13 @@ fn write(path: &Path, report: Report, place: Place) -> Result<(), KeptFileError>
         kept => kept?,
     };
     kept.version = VERSION;
-    if place == Place::OfTheLast {
-        kept.reports.pop();
+    if place == Place::OfTheLast
+        && let Some(before) = kept.reports.pop()
+    {
+        // Otherwise nobody would hear of what failed and was mended between two daily looks.
+        kept.mended.extend(mended(&before, &report));
+        let superfluous = kept.mended.len().saturating_sub(MENDED_MAX);
+        kept.mended.drain(..superfluous);
     }
     kept.reports.push(report);
     let superfluous = kept.reports.len().saturating_sub(KEPT);
@@ -111,15 +134,23 @@ fn write(path: &Path, report: Report, place: Place) -> Result<(), KeptFileError>
     kept_file::replace(path, &kept)
 }
 
+/// What fails before and not after it.
+fn mended(before: &Report, after: &Report) -> Vec<Mended> {
+    let fails = |report: &Report, name: &str| {
+        let mut findings = report.findings.iter();
+        findings.any(|found| found.name == name && found.outcome.verdict == Verdict::Fail)
+    };
+    let names = before.findings.iter().map(|finding| &finding.name);
+    let mended = names.filter(|name| fails(before, name) && !fails(after, name));
+    mended.map(|name| Mended { name: name.clone(), at: after.at }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        findings::{Finding, Outcome},
-    };
+    use crate::findings::{Finding, Outcome};
 
     fn report(at: i64) -> Report {
         let outcome = Outcome::fail("535", "a new password");
@@ -153,6 +184,34 @@ mod tests {
         checkups.forget();
         assert_eq!(checkups.last(), None);
         assert_eq!(read(&directory.path().join(FILE)).unwrap().reports.len(), 3);
+    }
+
+    #[test]
+    fn what_failed_and_is_well_when_it_is_looked_at_again_is_remembered_and_a_limited_number_of_it()
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let checkups = Checkups::in_directory(directory.path());
+        let well = |at: i64| {
+            let findings = vec![Finding::new("login", Outcome::pass("accepted"))];
+            Report { at: Timestamp(at), took_ms: 1, findings }
+        };
+        checkups.keep(report(1));
+        assert_eq!(checkups.all().mended, []);
+        checkups.amend(report(2));
+        assert_eq!(checkups.all().mended, [], "it still fails");
+        checkups.amend(well(3));
+        checkups.amend(well(4));
+        let expected = [Mended { name: "login".into(), at: Timestamp(3) }];
+        assert_eq!(checkups.all().mended, expected);
+        for at in 1..=150 {
+            checkups.amend(report(at * 10));
+            checkups.amend(well(at * 10 + 1));
+        }
+        let mended = checkups.all().mended;
+        assert_eq!((mended.len(), mended[MENDED_MAX - 1].at), (MENDED_MAX, Timestamp(1_501)));
+        // As a program before this one has written it.
+        fs::write(directory.path().join(FILE), r#"{"version":1,"reports":[]}"#).unwrap();
+        assert_eq!(checkups.all().mended, []);
     }
 
     #[test]

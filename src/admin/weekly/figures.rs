@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    admin::{api::PAGE_MAX, counts::alike, listing::Of},
+    admin::{api::PAGE_MAX, checkups, counts::alike, listing::Of},
     clock::Timestamp,
     findings::{Report, Verdict},
     message::envelope::Lane,
@@ -218,8 +218,8 @@ impl Tally {
     }
 
     /// The figures as far as mail goes; `reports` are diagnoses, the oldest first.
-    pub(super) fn figures(self, now: Timestamp, reports: &[Report]) -> Figures {
-        let (failing, mended) = checks(reports, self.since);
+    pub(super) fn figures(self, now: Timestamp, checkups: &checkups::Kept) -> Figures {
+        let (failing, mended) = checks(checkups, self.since);
         // What was not counted, or is forgotten, may have been there.
         let comparable = self.had_mail && !self.partial && !self.forgotten;
         let is_whole = |set: &BTreeSet<String>| set.len() < VALUES_MAX;
@@ -280,7 +280,8 @@ fn most(all: impl Iterator<Item = (String, u64)>) -> (Vec<Share>, u64) {
 }
 
 /// Checks that began to fail since then and still do, and those that failed at or after that time and are well.
-fn checks(reports: &[Report], since: Timestamp) -> (Vec<String>, Vec<String>) {
+fn checks(kept: &checkups::Kept, since: Timestamp) -> (Vec<String>, Vec<String>) {
+    let reports = &kept.reports;
     let (before, within) = reports.split_at(reports.partition_point(|report| report.at < since));
     let Some(last) = within.last() else { return (Vec::new(), Vec::new()) };
     let of = |report: &Report, verdicts: &[Verdict]| -> BTreeSet<String> {
@@ -291,8 +292,10 @@ fn checks(reports: &[Report], since: Timestamp) -> (Vec<String>, Vec<String>) {
     let fails = |report: &Report| of(report, &[Verdict::Fail]);
     let failed_before = before.last().map(fails).unwrap_or_default();
     let failing = fails(last).difference(&failed_before).cloned().collect();
+    let between = kept.mended.iter().filter(|mended| mended.at >= since);
+    let between = between.map(|mended| mended.name.clone());
     let failed: BTreeSet<String> =
-        within.iter().flat_map(fails).chain(failed_before.iter().cloned()).collect();
+        within.iter().flat_map(fails).chain(failed_before.iter().cloned()).chain(between).collect();
     let well = of(last, &[Verdict::Pass, Verdict::Warn]);
     (failing, failed.intersection(&well).cloned().collect())
 }

@@ -94,7 +94,7 @@ pub(super) async fn figures(sources: &Sources, since: Timestamp) -> Result<Figur
     let (now, lifetime) = (sources.clock.wall(), sources.reports.options.get().history_lifetime);
     let tally = Tally::new(since, now, lifetime).walk(&sources.store).await?;
     let checkups = Arc::clone(&sources.checkups);
-    let reports = spawn_blocking(move || checkups.all()).await.unwrap_or_default();
+    let checkups = spawn_blocking(move || checkups.all()).await.unwrap_or_default();
     let (_, summary) = sources.counted(Age::Recent).await?;
     let budget = status::stand(sources, summary.due).await?.budget;
     let totals = &summary.recipients;
@@ -107,7 +107,7 @@ pub(super) async fn figures(sources: &Sources, since: Timestamp) -> Result<Figur
         spent: budget.spent,
         limit: budget.limit.recipients(),
         needs: needs(sources, totals.dead).await,
-        ..tally.figures(now, &reports)
+        ..tally.figures(now, &checkups)
     })
 }
 

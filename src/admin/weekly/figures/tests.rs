@@ -68,7 +68,11 @@ impl Scene {
     async fn figures(&self, since: Timestamp, reports: &[Report]) -> Figures {
         let now = self.clock.wall();
         let tally = Tally::new(since, now, LIFETIME).walk(&self.store).await.unwrap();
-        Figures { host: "web01.example".into(), limit: Some(475), ..tally.figures(now, reports) }
+        Figures {
+            host: "web01.example".into(),
+            limit: Some(475),
+            ..tally.figures(now, &kept(reports))
+        }
     }
 }
 
@@ -168,8 +172,28 @@ async fn ten_thousand_origins_and_refusals_take_no_more_room_than_the_tables_hav
     }
     assert_eq!((tally.origins.len(), tally.other_origins), (VALUES_MAX, 9_000));
     assert!(tally.refusals.len() <= VALUES_MAX && tally.clients.now.len() <= VALUES_MAX);
-    let figures = tally.figures(START.after(WEEK), &[]);
+    let figures = tally.figures(START.after(WEEK), &checkups::Kept::default());
     assert_eq!((figures.origins.len(), figures.other_origins), (NAMED_MAX, 9_980));
+}
+
+fn kept(reports: &[Report]) -> checkups::Kept {
+    checkups::Kept { reports: reports.to_vec(), ..checkups::Kept::default() }
+}
+
+#[test]
+fn what_failed_and_was_mended_on_one_day_is_told_unless_it_fails_again_or_was_before_the_period() {
+    let day = Duration::from_secs(86_400);
+    let mended = |name: &str, days| {
+        let at = START.after(day * days);
+        checkups::Mended { name: name.into(), at }
+    };
+    let mut kept =
+        kept(&[diagnosis(START, "", "clock"), diagnosis(START.after(4 * day), "dns", "clock")]);
+    kept.mended = vec![mended("clock", 1), mended("dns", 3), mended("dns", 4)];
+    let (failing, well) = checks(&kept, START.after(2 * day));
+    assert_eq!((failing.concat(), well.concat()), ("dns".into(), String::new()));
+    let (failing, well) = checks(&kept, START);
+    assert_eq!((failing.concat(), well.concat()), ("dns".into(), "clock".into()));
 }
 
 /// Everything has gone wrong at once, and strangers have had their say.
@@ -252,7 +276,7 @@ async fn what_the_history_has_forgotten_is_said_and_compared_with_nothing() {
     for (days, partial, comparable) in [(30, false, true), (5, false, false), (1, true, false)] {
         let lifetime = Duration::from_secs(days * 86_400);
         let tally = Tally::new(since, now, lifetime).walk(&scene.store).await.unwrap();
-        let figures = tally.figures(now, &[]);
+        let figures = tally.figures(now, &checkups::Kept::default());
         assert_eq!((figures.partial, figures.changes.comparable), (partial, comparable), "{days}");
         assert_eq!(figures.changes.new_clients.is_empty(), !comparable, "{days}");
         assert_eq!(words::text(&figures).contains("the history forgot"), partial, "{days}");
