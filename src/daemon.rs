@@ -30,7 +30,7 @@ use crate::{
     live::Live,
     notices::Notifier,
     page::{Page, PageError},
-    queue::{Queue, recovery::QueueOpenError},
+    queue::{Queue, recovery::QueueOpenError, remembered::HISTORY_MAX},
     sendmail::configured::own_mail_socket,
     settings::{ReloadError, Reloaded, Settings},
     shutdown::{Phase, Shutdown, Watch},
@@ -455,6 +455,7 @@ async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &Queue)
 
 /// Forgets relayed and folded messages and gives up dead letters when their time is over.
 async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, settings: Live<Settings>) {
+    let mut told = false;
     loop {
         let settings = settings.get();
         let (history, dead) = (settings.history_lifetime, settings.dead_letter_lifetime);
@@ -473,6 +474,18 @@ async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, settings: Live<Setting
             Ok(0) => {}
             Ok(messages) => tracing::info!(messages, "folded mail that was told of is over"),
             Err(error) => tracing::debug!(%error, "folded mail could not be checked"),
+        }
+        match store.cap_history(HISTORY_MAX).await {
+            Ok(messages @ 1..) if !told => {
+                told = true;
+                tracing::warn!(
+                    messages,
+                    "the history has {HISTORY_MAX} messages, which is the most: what left the queue first is forgotten \
+                     before its [queue] history_lifetime"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the length of the history was not looked at"),
         }
         match store.prune_kept(settings.queue.keep_relayed).await {
             Ok(0) => {}

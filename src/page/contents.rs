@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{html_mail::HTML, layout::said};
+use super::{
+    html_mail::HTML,
+    layout::{said, worded},
+};
 use crate::{
     admin::{
         client::ClientError,
@@ -16,7 +19,7 @@ use crate::{
 pub(super) fn sections(id: QueueId, contents: &Result<Contents, ClientError>) -> Markup {
     let contents = match contents {
         Ok(contents) => contents,
-        Err(error) => return html! { p.small { (said(&error.to_string())) } },
+        Err(error) => return html! { p.small { (worded(&error.to_string())) } },
     };
     html! {
         section aria-labelledby="header" { h2 #header { "Header" } (header(contents)) }
@@ -42,7 +45,7 @@ fn header(contents: &Contents) -> Markup {
         edits => format!("Edited: {edits}."),
     };
     html! {
-        p { (said(&edits)) }
+        p { (worded(&edits)) }
         table.fields {
             caption.hidden { "Its fields, before and after" }
             thead { tr {

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 
 use super::{
     chosen::{Chosen, Counted},
-    layout::{self, said},
+    layout::{self, worded},
     rows,
     site::Site,
     visitor::{self, Form},
@@ -140,7 +140,7 @@ pub(super) async fn answer(State(site): State<Site>, form: Form) -> Response {
         Ok(deed) => deed,
         Err(words) => {
             let body =
-                html! { p.bad role="alert" { (said(&format!("No time to leave: {words}."))) } };
+                html! { p.bad role="alert" { (worded(&format!("No time to leave: {words}."))) } };
             return layout::document(visit, "", "Nothing was done", &body).into_response();
         }
     };
@@ -212,7 +212,7 @@ async fn carry_out(site: &Site, visit: &Visit, deed: Deed, chosen: Chosen) -> Re
     };
     let body = html! {
         (report.shown())
-        @if let Err(error) = result { p.bad role="alert" { (said(&error.to_string())) } }
+        @if let Err(error) = result { p.bad role="alert" { (worded(&error.to_string())) } }
     };
     layout::document(visit, "", deed.button(), &body).into_response()
 }
@@ -283,7 +283,7 @@ impl Report {
                 p { (count(self.refused, "message")) " could not be handled:" }
                 ul {
                     @for (id, words) in &self.refusals {
-                        li { a href={ "/messages/" (id) } { code { (id) } } " " (said(words)) }
+                        li { a href={ "/messages/" (id) } { code { (id) } } " " (worded(words)) }
                     }
                 }
             }

@@ -55,7 +55,7 @@ pub(super) fn bare(status: StatusCode, title: &str, body: &Markup) -> (StatusCod
 
 /// The same with one text.
 pub(super) fn plain(status: StatusCode, title: &str, words: &str) -> (StatusCode, Html<String>) {
-    bare(status, title, &html! { p { (said(words)) } })
+    bare(status, title, &html! { p { (worded(words)) } })
 }
 
 /// For a path that there is not.
@@ -69,7 +69,7 @@ pub(super) fn unanswered(visit: &Visit, path: &str, error: &ClientError) -> Resp
         ClientError::Refused(_) => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let body = html! { p.bad role="alert" { (said(&error.to_string())) } };
+    let body = html! { p.bad role="alert" { (worded(&error.to_string())) } };
     (status, document(visit, path, "The relay says no", &body)).into_response()
 }
 
@@ -100,6 +100,50 @@ pub(super) fn said(words: &str) -> Markup {
     html! { bdi { (text::printable(words)) } }
 }
 
+/// Words of ours, which others may have had a part in: a command that stands between backticks, as a terminal shows it, is
+/// marked as one instead.
+pub(super) fn worded(words: &str) -> Markup {
+    let words = text::printable(words);
+    html! {
+        bdi {
+            @for part in parts(&words) {
+                @match part {
+                    Part::Plain(words) => (words),
+                    Part::Command(words) => code { (words) },
+                }
+            }
+        }
+    }
+}
+
+/// What commands that a person is told to run begin with. Whatever else stands between backticks is as it came.
+const COMMANDS: [&str; 2] = ["pillarbox ", "systemctl "];
+
+/// A part of a sentence.
+#[derive(Debug, PartialEq, Eq)]
+enum Part<'a> {
+    Plain(&'a str),
+    Command(&'a str),
+}
+
+fn parts(words: &str) -> Vec<Part<'_>> {
+    let (mut parts, mut plain_from, mut at) = (Vec::new(), 0, 0);
+    while let Some(begin) = words[at..].find('`').map(|found| at + found) {
+        let within = &words[begin + 1..];
+        at = begin + 1;
+        let is_command = COMMANDS.iter().any(|command| within.starts_with(command));
+        if let (true, Some(length)) = (is_command, within.find('`')) {
+            parts.push(Part::Plain(&words[plain_from..begin]));
+            parts.push(Part::Command(&within[..length]));
+            at += length + 1;
+            plain_from = at;
+        }
+    }
+    parts.push(Part::Plain(&words[plain_from..]));
+    parts.retain(|part| *part != Part::Plain(""));
+    parts
+}
+
 /// Labels with what stands beside them.
 pub(super) fn facts(lines: &Lines) -> Markup {
     html! {
@@ -107,9 +151,42 @@ pub(super) fn facts(lines: &Lines) -> Markup {
             @for (label, lines) in lines {
                 @if !lines.is_empty() {
                     dt { (label) }
-                    @for line in lines { dd { (said(line)) } }
+                    @for line in lines { dd { (worded(line)) } }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_between_backticks_is_marked_as_one_and_nothing_else_is() {
+        let shown = |words| worded(words).into_string();
+        assert_eq!(
+            shown("Correct it; then run `pillarbox resume`, or `systemctl restart pillarbox`."),
+            "<bdi>Correct it; then run <code>pillarbox resume</code>, or <code>systemctl restart pillarbox</code>.</bdi>"
+        );
+        assert_eq!(
+            shown("`pillarbox auth google`"),
+            "<bdi><code>pillarbox auth google</code></bdi>"
+        );
+        for plain in [
+            "",
+            "550 no `user` here",
+            "`",
+            "``",
+            "run `pillarbox resume",
+            "a `b` `",
+            "`pillarboxes`",
+        ] {
+            assert_eq!(shown(plain), format!("<bdi>{plain}</bdi>"));
+        }
+        assert_eq!(
+            shown("` <b>`pillarbox <script>`\u{202e}`"),
+            "<bdi>` &lt;b&gt;<code>pillarbox &lt;script&gt;</code>\\u{202e}`</bdi>"
+        );
     }
 }

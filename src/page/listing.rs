@@ -13,7 +13,7 @@ use url::form_urlencoded::Serializer;
 
 use super::{
     chosen, deeds,
-    layout::{self, said},
+    layout::{self, said, worded},
     live::{self, About},
     rows::{self, Order},
     sides,
@@ -106,7 +106,7 @@ impl List {
         let body = match self.of.search(&asked.search) {
             Err(error) => html! {
                 (self.form(&asked))
-                p.bad role="alert" { (said(&error.to_string())) }
+                p.bad role="alert" { (worded(&error.to_string())) }
             },
             Ok(search) => match self.answered(site, &asked, search).await {
                 Ok((pulse, found)) => html! {

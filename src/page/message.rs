@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::{
     contents, deeds,
-    layout::{self, said},
+    layout::{self, said, worded},
     resend,
     site::Site,
     visitor::{self, Visitor},
@@ -76,7 +76,7 @@ fn body(
     let mut facts = lines(message, now);
     facts.retain(|(label, _)| !TOLD.contains(label));
     html! {
-        p.standing { (said(&in_words(message, now))) }
+        p.standing { (worded(&in_words(message, now))) }
         @if visit.role == Role::Act && message.end.is_none() {
             form.deeds method="post" action="/deeds" {
                 (visitor::token(visit))
@@ -88,7 +88,7 @@ fn body(
         (layout::facts(&facts))
         section aria-labelledby="journey" {
             h2 #journey { "Its journey" }
-            @if let Err(error) = explained { p.bad role="alert" { (said(&error.to_string())) } }
+            @if let Err(error) = explained { p.bad role="alert" { (worded(&error.to_string())) } }
             ol.journey {
                 @for step in journey(message, explained.as_ref().ok(), now) { (shown(&step, now)) }
             }
@@ -105,7 +105,7 @@ fn shown(step: &Step, now: Timestamp) -> Markup {
                 } @else if step.is_to_come {
                     "To come: "
                 }
-                (said(&step.what))
+                (worded(&step.what))
                 @if let Some(other) = step.other { " " a href={ "/messages/" (other) } { code { (other) } } }
             }
             @if let Some(reply) = &step.reply { blockquote { (said(reply)) } }

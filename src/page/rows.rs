@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::layout::said;
+use super::layout::{said, worded};
 use crate::{
     admin::{api::Message, listing::Sort},
     clock::Timestamp,
@@ -58,7 +58,7 @@ pub(super) fn rows(
                         }
                         th scope="row" { a href={ "/messages/" (message.id) } { code { (message.id) } } }
                         td data-label="Accepted" { time title=(local_in_full(message.accepted_at)) { (relative(message.accepted_at, now)) } }
-                        td.wide.bad[is_dead(message)] data-label="State" { (said(&in_words(message, now))) }
+                        td.wide.bad[is_dead(message)] data-label="State" { (worded(&in_words(message, now))) }
                         td.wide data-label="From and to" { (said(sender(message))) " to " (said(&addressees(message))) }
                         td.wide data-label="Subject" { (said(&message.subject)) }
                         td.number data-label="Size" { (size(message.size_bytes)) }

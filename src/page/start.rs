@@ -10,7 +10,7 @@ use maud::{Markup, html};
 
 use super::{
     chart, course,
-    layout::{self, said},
+    layout::{self, said, worded},
     live::{self, About},
     site::Site,
     visitor::Visitor,
@@ -96,7 +96,7 @@ fn examined(all: &Lines) -> Markup {
             h2 #doctor { "Last look at itself" }
             @for (_, lines) in all.iter().filter(|(label, _)| *label == "checks") {
                 @if lines.is_empty() { p { "None yet; look now with: pillarbox doctor" } }
-                @for line in lines { p { (said(line)) } }
+                @for line in lines { p { (worded(line)) } }
             }
         }
     }
@@ -132,7 +132,7 @@ fn standing(status: &Status) -> Markup {
     let is_well = is_open && !status.departure.is_obstructed() && status.refusing.is_none();
     html! {
         div.standing.(if is_well { "good" } else { "bad" }) role="status" {
-            @for line in words { p { (said(&line)) } }
+            @for line in words { p { (worded(&line)) } }
         }
     }
 }

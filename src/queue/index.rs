@@ -164,6 +164,9 @@ pub(super) trait Index: Send + Sync + fmt::Debug {
     /// The ends of finished messages after `time`, the latest first, at most `limit`.
     fn ended_after(&self, time: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError>;
 
+    /// The number of all ends, which are looked through for it.
+    fn ends(&self) -> Result<usize, IndexError>;
+
     /// All events of the ledger.
     fn ledger(&self) -> Result<FoundEvents, IndexError>;
 

@@ -154,6 +154,10 @@ impl Index for MemoryIndex {
         Ok(stored.ended.keys().rev().filter(|end| end.at > time).take(limit).copied().collect())
     }
 
+    fn ends(&self) -> Result<usize, IndexError> {
+        Ok(self.lock().ended.len())
+    }
+
     fn ledger(&self) -> Result<FoundEvents, IndexError> {
         let stored = self.lock();
         let events = stored.ledger.iter().map(|(sequence, event)| (*sequence, *event));

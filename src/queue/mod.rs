@@ -42,6 +42,7 @@ pub mod portable;
 pub(crate) mod receipt;
 pub mod record;
 pub(crate) mod recovery;
+pub(crate) mod remembered;
 mod reserved_ids;
 pub(crate) mod restored;
 pub(crate) mod schedule;

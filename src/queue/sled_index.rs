@@ -356,6 +356,10 @@ impl Index for SledIndex {
         self.ends(self.ended.range(ended_bytes(&most)..).keys().rev().take(limit))
     }
 
+    fn ends(&self) -> Result<usize, IndexError> {
+        self.ended.iter().keys().try_fold(0, |ends, key| key.map(|_| ends + 1).map_err(failed))
+    }
+
     fn account(&self) -> Result<Option<AccountState>, IndexError> {
         let stored = sled_parts::get(&self.meta, ACCOUNT_KEY)?;
         match stored.map(|value| record::decode(&value)) {

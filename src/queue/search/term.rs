@@ -9,6 +9,7 @@ use crate::{
     message::envelope::Lane,
     queue::{
         about::Client,
+        fold::FOLDED,
         id::QueueId,
         record::MessageRecord,
         state::{Recipient, RecipientState},
@@ -33,7 +34,7 @@ pub(crate) enum Place {
 }
 
 /// The states in which a message leaves the queue.
-const FINAL: [&str; 2] = ["relayed", "dead"];
+const FINAL: [&str; 3] = ["relayed", "dead", FOLDED];
 
 /// The units of an age, the largest first.
 pub(super) const UNITS: [(&str, u64); 5] =

@@ -318,7 +318,7 @@ fn a_word_that_can_be_said_of_no_message_of_a_place_is_shown_with_the_command_th
     let error = Search::read("state:held", Place::History).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the search cannot be understood: what has left the queue is relayed or dead; ask for what is in it: pillarbox \
-         queue list state:held\n  state:held\n  ^^^^^^^^^^"
+        "the search cannot be understood: what has left the queue is relayed or dead or folded; ask for what is in it: \
+         pillarbox queue list state:held\n  state:held\n  ^^^^^^^^^^"
     );
 }

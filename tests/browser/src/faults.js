@@ -34,4 +34,10 @@ for (const one of document.querySelectorAll('a[href], button, input, select, tex
         faults.push(`too small, ${Math.round(box.width)} x ${Math.round(box.height)}: ${name(one)}`);
     }
 }
+// The bar is as wide as what is below it.
+const [bar, title] = ['header .name', 'main h1'].map(what => document.querySelector(what));
+if (bar !== null && shown(bar) && title !== null) {
+    const [left, below] = [bar, title].map(one => one.getBoundingClientRect().left);
+    if (Math.abs(left - below) > 1) faults.push(`the bar begins at ${left}, what is below it at ${below}`);
+}
 return faults;

@@ -1,0 +1,104 @@
+//! The largest number of finished messages in the history, whatever time it is kept for.
+//!
+//! Rule: what ended first goes first, some at a time, so that no other verb waits for it. Must not know for how long the
+//! history is to be kept.
+
+use super::{Queue, error::QueueError, index::Index};
+use crate::clock::Timestamp;
+
+/// Messages in the history: 33,000 a day for the 30 days that it has unless somebody sets another time. About 0.5 GiB.
+pub(crate) const HISTORY_MAX: usize = 1_000_000;
+/// Entries that are removed in one transaction.
+const CHUNK: usize = 1_000;
+
+impl Queue {
+    /// Forgets what ended first, so that the history has so many messages at most. Returns how many entries went.
+    pub(crate) async fn cap_history(&self, most: usize) -> Result<usize, QueueError> {
+        let ends = self.read(|index: &dyn Index| index.ends()).await?;
+        let surplus = ends.saturating_sub(most);
+        let mut forgotten = 0;
+        while forgotten < surplus {
+            let next = (surplus - forgotten).min(CHUNK);
+            let ever = Timestamp(i64::MAX);
+            let first = self.read(move |index| index.ended_before(ever, next)).await?;
+            if first.is_empty() {
+                break;
+            }
+            forgotten += first.len();
+            self.commit(move |batch| {
+                first.into_iter().for_each(|end| batch.changes.forget_end(end));
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(forgotten)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        clock::{Clock as _, ManualClock},
+        queue::{
+            fixtures::{Scene, accept},
+            id::QueueId,
+        },
+    };
+
+    /// What is in the history, the newest first.
+    async fn known(queue: &Queue) -> Vec<QueueId> {
+        let history = queue.history(None, 100).await.unwrap();
+        history.into_iter().map(|message| message.id).collect()
+    }
+
+    /// Five messages, the last of which ended first.
+    async fn five_ends(queue: &Queue, clock: &ManualClock) -> Vec<QueueId> {
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.push(accept(queue, clock.wall()).await);
+            clock.advance(Duration::from_secs(1));
+        }
+        for id in ids.iter().rev() {
+            queue.delete(*id).await.unwrap();
+            clock.advance(Duration::from_secs(1));
+        }
+        ids
+    }
+
+    async fn what_ended_first_goes_first(queue: &Queue, clock: &ManualClock) {
+        let ids = five_ends(queue, clock).await;
+        assert_eq!(queue.cap_history(5).await, Ok(0));
+        assert_eq!(known(queue).await.len(), 5);
+        assert_eq!(queue.cap_history(2).await, Ok(3));
+        assert_eq!(known(queue).await, [ids[1], ids[0]]);
+        assert_eq!(queue.cap_history(2).await, Ok(0));
+        let waiting = accept(queue, clock.wall()).await;
+        assert_eq!(queue.cap_history(0).await, Ok(2));
+        assert_eq!(queue.newest().await, Ok(Some(waiting)), "what waits is none of it");
+    }
+
+    #[tokio::test]
+    async fn the_history_has_so_many_messages_at_most_and_what_ended_first_goes_first() {
+        let mut scene = Scene::new();
+        what_ended_first_goes_first(scene.queue(), &scene.clock).await;
+        scene.restart(|_| ()).await;
+        assert_eq!(known(scene.queue()).await, [], "after a restart as well");
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let queue = Queue::in_memory(Arc::new(clock.clone()), 1 << 20);
+        what_ended_first_goes_first(&queue, &clock).await;
+    }
+
+    #[tokio::test]
+    async fn more_than_a_transaction_takes_go_one_after_the_other() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let queue = Queue::in_memory(Arc::new(clock.clone()), 1 << 24);
+        for _ in 0..=CHUNK {
+            let id = accept(&queue, clock.wall()).await;
+            queue.delete(id).await.unwrap();
+        }
+        assert_eq!(queue.cap_history(0).await, Ok(CHUNK + 1));
+    }
+}
