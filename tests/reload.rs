@@ -65,7 +65,7 @@ fn a_new_limit_lets_parked_mail_leave_and_no_connection_ends() {
 }
 
 #[test]
-fn the_next_connection_is_served_by_the_new_rules_and_an_open_one_by_its_own() {
+fn the_next_connection_is_served_on_the_new_terms_and_an_open_one_on_its_own() {
     let home = Home::new(&Upstream::nobody());
     let daemon = home.start();
     let mut open = Client::hello(daemon.smtp);
@@ -157,4 +157,35 @@ fn sighup_does_the_same() {
     };
     assert!(home.events().iter().any(told), "{}", home.log());
     assert_eq!(daemon.terminate(LIMIT).code(), Some(0));
+}
+
+#[test]
+fn a_new_rule_strikes_the_mail_of_the_next_connection_and_what_waits_keeps_its_own() {
+    let upstream = Upstream::nobody();
+    let raid = "[[rule]]\nname = \"raid\"\nmatch = { subject = \"/degraded|failed/\" }\nlane = \"urgent\"\n";
+    let home = Home::with_sections(&upstream, raid);
+    let daemon = home.start();
+    let take = |subject: &str| {
+        let message = format!("Subject: {subject}\r\n\r\nx");
+        Client::hello(daemon.smtp).mail("a@example.org", &["b@example.net"], &message)
+    };
+    let id = take("md0 failed").rsplit(' ').next().expect("an id").trim().to_owned();
+    let explained = say(&home, &["queue", "explain", &id]).1;
+    assert!(explained.contains("rule        raid: lane urgent\n"), "{explained}");
+    assert!(explained.contains("lane        urgent\n"), "{explained}");
+
+    let backups =
+        "[[rule]]\nname = \"no-backups\"\nmatch = { subject = \"Backup\" }\nrefuse = \"No.\"\n";
+    home.configure(&upstream, backups);
+    let (code, words) = say(&home, &["reload"]);
+    assert_eq!(code, Some(0), "{words}");
+    assert_eq!(words, "Changed, and in force: rule.name, rule.match, rule.lane, rule.refuse.\n");
+    assert_eq!(take("Backup OK").trim(), "550 5.7.1 No.");
+    let log = home.log();
+    assert!(log.contains("refused by a rule") && log.contains("no-backups"), "{log}");
+    let listed = say(&home, &["queue", "list", "rule:raid", "--json"]).1;
+    assert!(listed.contains(&id) && listed.contains("\"rule\":\"raid\""), "{listed}");
+    let explained = say(&home, &["queue", "explain", &id]).1;
+    assert!(explained.contains("raid, which the configuration has no more"), "{explained}");
+    assert!(say(&home, &["queue", "show", &id]).1.contains("rule        raid\n"));
 }

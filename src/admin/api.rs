@@ -306,6 +306,9 @@ pub(crate) struct Message {
     /// The relayed message that it is once more.
     #[serde(default)]
     pub(crate) resend_of: Option<QueueId>,
+    /// The name of the rule that struck when it was accepted.
+    #[serde(default)]
+    pub(crate) rule: Option<String>,
     /// The recipients in the order of RCPT.
     pub(crate) recipients: Vec<Recipient>,
 }
@@ -390,6 +393,7 @@ impl Message {
             notices: record.notices.into_iter().map(Notice::from).collect(),
             end: record.end.map(End::from),
             resend_of: record.resend_of,
+            rule: record.rule,
         }
     }
 }

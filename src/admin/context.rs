@@ -35,6 +35,7 @@ use crate::{
         ClaimLimits, Queue, QueueError, id::QueueId, pause::Pause, search::SearchError,
         spool_file::MessageReader, state::AccountState,
     },
+    rules::Rules,
     shutdown::Watch,
     tasks::Mishaps,
     telemetry::LogLevel,
@@ -119,6 +120,8 @@ pub(crate) struct Facts {
     pub(crate) recipients_per_day: Limit,
     /// What the clients of which network may do.
     pub(crate) networks: Arc<[Network]>,
+    /// What becomes of which messages.
+    pub(crate) rules: Arc<Rules>,
     /// What of it is left to the owner.
     pub(crate) owner_reserve: u32,
     /// What of the rest only our own notices may spend.

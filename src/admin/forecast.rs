@@ -79,6 +79,9 @@ pub(crate) struct Explained {
     pub(crate) trusted: bool,
     /// The lane of that section; the message keeps the one that it was accepted with.
     pub(crate) lane: Option<String>,
+    /// What the rule that struck it says now, in words; null when no rule struck, or the configuration has it no more.
+    #[serde(default)]
+    pub(crate) effect: Option<Vec<String>>,
     /// What an attempt of this moment would edit in its header, as the log says it.
     pub(crate) edits: String,
     /// When its last recipients leave.
@@ -145,12 +148,16 @@ async fn explain(
         Some(reader) => edits(&sources, id, message.record.accepted_at, reader)?,
         None => String::new(),
     };
+    let facts = sources.facts();
+    let rule = message.record.rule.as_deref().and_then(|name| facts.rules.of_name(name));
+    let effect = rule.map(|rule| rule.effect.words());
     let names = network.map(|network| network.networks.iter().map(ToString::to_string).collect());
     Ok(Json(Explained {
         now: situation.now,
         networks: names.unwrap_or_default(),
         trusted: network.is_some_and(|network| network.policy.trusted),
         lane: network.map(|network| network.lane.name().to_owned()),
+        effect,
         edits,
         last: expected.map(|expected| expected.last),
         before: expected.map(|expected| expected.before),

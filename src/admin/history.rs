@@ -19,6 +19,7 @@ use super::{
     status,
 };
 use crate::{
+    message::envelope::Envelope,
     queue::{QueueError, QueuedMessage, id::QueueId},
     smtp::address::Address,
 };
@@ -95,7 +96,7 @@ async fn resend(
     let shown = to.iter().map(ToString::to_string).collect();
     let hostname = &sources.facts().hostname;
     let envelope = sent_by_hand(reader.envelope(), to, hostname, sources.clock.wall());
-    let mut draft = store.begin(envelope)?;
+    let mut draft = store.begin(Envelope { lane: message.record.lane, ..envelope })?;
     draft.resend(id);
     copy(&mut reader, &mut draft).await?;
     let new = store.enqueue(draft).await?.id();

@@ -233,7 +233,9 @@ async fn redirect_while(
         return Err(QueueError::Conflict(id));
     }
     let mut reader = store.read_message(id).await?;
-    let mut draft = store.begin(sent_by_hand(reader.envelope(), vec![to], hostname, now))?;
+    let envelope = sent_by_hand(reader.envelope(), vec![to], hostname, now);
+    // A rule may have given it another lane than the envelope says.
+    let mut draft = store.begin(Envelope { lane: record.lane, ..envelope })?;
     copy(&mut reader, &mut draft).await?;
     let redirected = store.enqueue(draft).await?.id();
     meanwhile().await;

@@ -166,6 +166,7 @@ pub(super) fn sources(
         local_socket: None,
         upstream: "smtp.example.org:587".into(),
         networks: Arc::default(),
+        rules: Arc::default(),
         hostname: "relay.example.org".into(),
         username: Some("you@example.org".into()),
         recipients_per_day: limit.into().with(5),

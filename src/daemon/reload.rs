@@ -114,6 +114,7 @@ fn facts(
         username: delivery.login.as_ref().map(|login| login.username.clone()),
         recipients_per_day: delivery.recipients_per_day.with(settings.owner_reserve),
         networks: settings.listener.networks.clone().into(),
+        rules: Arc::clone(&settings.listener.rules),
         owner_reserve: settings.owner_reserve,
         notice_reserve: delivery.notice_reserve,
         urgent_reserve: delivery.urgent_reserve,

@@ -223,6 +223,8 @@ pub(super) enum Kind {
     TooFast,
     /// A message that the queue has no room for.
     NotQueued,
+    /// A message that a rule does not want.
+    Unwanted,
     /// A TLS handshake that failed.
     Handshake,
     /// A connection to a proxy's address without a PROXY header.
@@ -239,7 +241,7 @@ impl Kind {
     /// Lines within [`WINDOW`].
     fn lines_max(self) -> u32 {
         match self {
-            Self::Reply(_) => REFUSALS_MAX,
+            Self::Reply(_) | Self::Unwanted => REFUSALS_MAX,
             Self::TooFast
             | Self::NotQueued
             | Self::Handshake

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{
     message::envelope::{BodyKind, Envelope, Origin},
-    passwd,
-    queue::{QueueError, id::QueueId, incoming::IncomingMessage},
+    passwd, quantities,
+    queue::{QueueError, id::QueueId, incoming::IncomingMessage, ruled::Ruled},
+    rules::Facts,
     shutdown::{Phase, Watch},
     smtp::server::{Client, Credentials, Refusal, Session, Step, Transaction},
     telemetry::dialogue::{self, Speaker},
@@ -335,6 +336,9 @@ impl Connection<'_> {
         let answer = match begun {
             Ok(mut draft) => {
                 draft.redirected_from(&redirected);
+                if !self.terms.options.rules.is_empty() {
+                    draft.look_for(self.terms.options.rules.wanted());
+                }
                 if let Some(unusable) = self.session.unusable_sender() {
                     transaction_log::unusable_sender(self.client.address, unusable);
                     draft.sent_as(unusable);
@@ -365,7 +369,7 @@ impl Connection<'_> {
             // The session asks only while there is a draft; if it did otherwise, the client keeps the mail.
             return self.session.stored(Err(Refusal::Unavailable));
         };
-        let draft = match content {
+        let mut draft = match content {
             Content::Draft(draft) => *draft,
             Content::Repeated(id) => {
                 tracing::info!(%id, client = %self.client.address, "submitted again under a known id, and kept once");
@@ -373,6 +377,10 @@ impl Connection<'_> {
             }
         };
         let size_bytes = draft.size_bytes();
+        let rule = match self.judge(&mut draft) {
+            Ok(rule) => rule,
+            Err(refusal) => return self.session.stored(Err(refusal)),
+        };
         let answer = match self.service.store.enqueue(draft).await {
             Ok(receipt) => {
                 let user = self.peer.local.as_ref().map(|local| &local.user);
@@ -382,6 +390,7 @@ impl Connection<'_> {
                     user,
                     offer.as_ref(),
                     size_bytes,
+                    rule.as_deref(),
                 );
                 self.service.clients.accepted(self.client.address, self.service.clock.now());
                 Ok(receipt.id().to_string())
@@ -390,6 +399,29 @@ impl Connection<'_> {
         };
         drop(memory);
         self.session.stored(answer);
+    }
+
+    /// Looks which rule strikes a message that is here as a whole, and returns its name; or why it is not taken.
+    fn judge(&self, draft: &mut IncomingMessage) -> Result<Option<Arc<str>>, Refusal> {
+        let rules = &self.terms.options.rules;
+        if rules.is_empty() {
+            return Ok(None);
+        }
+        let (excerpt, size_bytes) = (draft.excerpt(), draft.size_bytes());
+        let hour = quantities::hour(self.service.clock.wall());
+        let facts = Facts::of(draft.envelope(), &excerpt, size_bytes, hour);
+        let Some(rule) = rules.judge(&facts) else { return Ok(None) };
+        if let Some(text) = &rule.effect.refuse {
+            if let Some(count) = self.tell(Kind::Unwanted) {
+                let offer = (draft.envelope().reverse_path.as_ref(), size_bytes);
+                transaction_log::unwanted(self.client, self.uid(), &rule.name, offer, count);
+            }
+            let is_for_utf_8 = draft.envelope().internationalized;
+            return Err(Refusal::Unwanted { text: said(text, is_for_utf_8) });
+        }
+        let (name, lane, hold) = (rule.name.to_string(), rule.effect.lane, rule.effect.hold);
+        draft.ruled(Ruled { rule: Some(name), lane, hold });
+        Ok(Some(Arc::clone(&rule.name)))
     }
 
     /// Why the client keeps the message: in our words in the log, in the session's words to the client.
@@ -426,4 +458,10 @@ impl Connection<'_> {
     fn uid(&self) -> Option<u32> {
         self.peer.local.as_ref().map(|local| local.uid)
     }
+}
+
+/// A text for a reply: without SMTPUTF8 there is nothing but ASCII in one (RFC 6531 section 3.7.4.1).
+fn said(text: &str, is_for_utf_8: bool) -> String {
+    let readable = |one: char| if is_for_utf_8 || one.is_ascii() { one } else { '?' };
+    text.chars().map(readable).collect()
 }

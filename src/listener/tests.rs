@@ -1,6 +1,8 @@
 //! The listener as clients meet it: real sockets on loopback, the memory twin of the queue, a clock that
 //! the test moves.
 
+mod rules;
+
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{

@@ -81,6 +81,7 @@ pub(super) fn accepted(
     user: Option<&LocalUser>,
     offer: Option<&Offer>,
     size_bytes: u64,
+    rule: Option<&str>,
 ) {
     let Some(offer) = offer else { return };
     tracing::info!(
@@ -95,8 +96,21 @@ pub(super) fn accepted(
         size = size_bytes,
         login = offer.login,
         protocol = offer.protocol,
+        rule,
         "accepted"
     );
+}
+
+/// A rule does not want a message of this sender and size; the reply has its text.
+pub(super) fn unwanted(
+    client: Client,
+    uid: Option<u32>,
+    rule: &str,
+    (sender, size): (Option<&Address>, u64),
+    count: u64,
+) {
+    let from = sender.map_or("<>", Address::as_str);
+    tracing::info!(client = %client.address, uid, rule, from, size, count = several(count), "refused by a rule");
 }
 
 /// Replies on their way to a client: what an administrator should know of them, a few times a minute.

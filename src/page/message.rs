@@ -31,11 +31,12 @@ use crate::{
 };
 
 /// Labels of which other parts of the document tell.
-const TOLD: [&str; 11] = [
+const TOLD: [&str; 12] = [
     "accepted",
     "client",
     "size",
     "lane",
+    "rule",
     "scheduled",
     "leaves",
     "ended",

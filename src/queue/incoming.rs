@@ -12,12 +12,19 @@ use super::{
     record::MessageRecord,
     reserved_ids::ReservedId,
     restored::Restored,
+    ruled::Ruled,
     schedule::Schedule,
     spool::{Finished, PartFile},
     spool_file::{self, BUFFER_BYTES, FrameError, Trailer},
 };
 use crate::{
-    message::{envelope::Envelope, header::HeaderScan, identification::Identification, trace},
+    message::{
+        envelope::Envelope,
+        excerpt::{Excerpt, Wanted},
+        header::HeaderScan,
+        identification::Identification,
+        trace,
+    },
     smtp::address::Address,
 };
 
@@ -37,6 +44,11 @@ pub struct IncomingMessage {
     scan: HeaderScan,
     /// Judged when the first bytes leave the buffer, or at the end.
     identification: Option<Identification>,
+    /// The fields that a judge wants to see, and what they say, taken when the first bytes leave the buffer.
+    wanted: Option<Arc<Wanted>>,
+    excerpt: Option<Excerpt>,
+    /// The rule that has struck.
+    ruled: Option<Ruled>,
     /// Where in the first buffer the message begins.
     message_at: usize,
     body_bytes: u64,
@@ -69,6 +81,9 @@ impl IncomingMessage {
             unusable_sender: None,
             scan: HeaderScan::new(),
             identification: None,
+            wanted: None,
+            excerpt: None,
+            ruled: None,
             message_at: head.len(),
             body_bytes: 0,
             checksum: crc32fast::Hasher::new(),
@@ -119,6 +134,27 @@ impl IncomingMessage {
         self.unusable_sender = Some(unusable.to_owned());
     }
 
+    /// Whoever judges the message wants to see these fields of it.
+    pub(crate) fn look_for(&mut self, wanted: &Arc<Wanted>) {
+        self.wanted = Some(Arc::clone(wanted));
+    }
+
+    /// The envelope that it came with.
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The wanted fields of the message, all of which is here; once.
+    pub(crate) fn excerpt(&mut self) -> Excerpt {
+        self.take_excerpt(true);
+        self.excerpt.take().unwrap_or_default()
+    }
+
+    /// A rule has struck.
+    pub(crate) fn ruled(&mut self, ruled: Ruled) {
+        self.ruled = Some(ruled);
+    }
+
     /// Octets of the message written so far.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -139,6 +175,7 @@ impl IncomingMessage {
         }
         let Some(part) = self.part.take() else { return Ok(()) };
         self.identify(false);
+        self.take_excerpt(false);
         let buffer = std::mem::take(&mut self.buffer);
         let (part, mut buffer) = part.append(buffer).await?;
         buffer.clear();
@@ -167,7 +204,9 @@ impl IncomingMessage {
             MessageRecord::new(&self.envelope, self.body_bytes, &identification.subject);
         record.resend_of = self.resend_of;
         let is_new = self.restored.is_none();
-        if is_new && self.resend_of.is_none() {
+        let ruled = self.ruled.take().unwrap_or_default();
+        ruled.apply(&mut record);
+        if is_new && self.resend_of.is_none() && !ruled.hold {
             record.fold = folds(self.id, &record, &identification.from);
         }
         let trailer = Trailer {
@@ -176,8 +215,8 @@ impl IncomingMessage {
             body_bytes: self.body_bytes,
             replaced: added.replaced,
             subject: identification.subject,
-            rule: None,
-            lane: None,
+            rule: ruled.rule,
+            lane: ruled.lane,
             fold: record.fold.clone(),
         };
         let tail = spool_file::tail(&trailer, &self.checksum).map_err(unwritable)?;
@@ -204,6 +243,14 @@ impl IncomingMessage {
             let message = self.buffer.get(self.message_at..).unwrap_or_default();
             Identification::of(message, complete, internationalized)
         })
+    }
+
+    /// The same for the fields that somebody wants to see.
+    fn take_excerpt(&mut self, complete: bool) {
+        if let (Some(wanted), None) = (&self.wanted, &self.excerpt) {
+            let message = self.buffer.get(self.message_at..).unwrap_or_default();
+            self.excerpt = Some(Excerpt::of(message, complete, wanted));
+        }
     }
 
     fn push(&mut self, bytes: &[u8]) {

@@ -150,18 +150,19 @@ impl Inspection {
         if matches!(known, Known::Finished) {
             return Err(TakeError::Finished);
         }
-        let (envelope, message) =
+        let (mut envelope, described, message) =
             self.original(id).map_err(|error| TakeError::File(error.to_string()))?;
         let record = match known {
             Known::Queued(record) if record.recipients.len() == envelope.forward_paths.len() => {
                 *record
             }
             _ => {
-                let record = MessageRecord::new(&envelope, message.len() as u64, "");
-                let accepted_at = record.accepted_at;
-                marks::applied(&self.path(id), record, accepted_at)
+                let accepted_at = described.accepted_at;
+                marks::applied(&self.path(id), described, accepted_at)
             }
         };
+        envelope.lane = record.lane;
+        let rule = record.rule;
         let not_before = record.schedule.map(|schedule| schedule.at);
         let mut recipients = record.recipients;
         if let Some(fold) = &record.fold {
@@ -175,10 +176,10 @@ impl Inspection {
                 one.state = RecipientState::Held { since, reason: reason.clone() };
             });
         }
-        Ok(PortableMessage { id, envelope, recipients, not_before, message })
+        Ok(PortableMessage { id, envelope, recipients, not_before, rule, message })
     }
 
-    fn original(&self, id: QueueId) -> Result<(Envelope, Vec<u8>), ReadError> {
+    fn original(&self, id: QueueId) -> Result<(Envelope, MessageRecord, Vec<u8>), ReadError> {
         let file = careful_file::open(&self.path(id), Links::Refused)?;
         let mut bytes = Vec::new();
         if file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)? as u64 > FILE_BYTES_MAX {

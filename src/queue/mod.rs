@@ -45,6 +45,7 @@ pub(crate) mod recovery;
 pub(crate) mod remembered;
 mod reserved_ids;
 pub(crate) mod restored;
+pub(crate) mod ruled;
 pub(crate) mod schedule;
 pub(crate) mod search;
 mod side_files;

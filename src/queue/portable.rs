@@ -4,6 +4,7 @@
 //! X-Envelope-Version: 1                     the first field
 //! X-Envelope-Id, -Accepted, -From, -Parameters, -Lane, -Origin
 //! X-Envelope-Not-Before                     only of a message that a person has scheduled
+//! X-Envelope-Rule                           only of a message that a rule has struck
 //! X-Envelope-To: <a@b.example>              for each recipient, followed by
 //! X-Envelope-Recipient: state=held ...      what is known of it, and
 //! X-Envelope-Reason, -Reply                 why, in words
@@ -41,6 +42,8 @@ const PREFIX: &str = "X-Envelope-";
 const VERSION: &str = "1";
 /// Octets of one of our fields.
 const FIELD_BYTES_MAX: usize = 8 * 1024;
+/// Octets of the name of a rule; relay.toml takes no longer one.
+const RULE_LENGTH_MAX: usize = 64;
 /// Recipients of one message; `listener.max_recipients` goes as far.
 const RECIPIENTS_MAX: usize = 1_000;
 
@@ -55,6 +58,8 @@ pub struct PortableMessage {
     pub recipients: Vec<Recipient>,
     /// When a person has it leave.
     pub(crate) not_before: Option<Timestamp>,
+    /// The rule that struck when it was accepted.
+    pub(crate) rule: Option<String>,
     /// The octets as the client sent them.
     pub message: Vec<u8>,
 }
@@ -108,6 +113,9 @@ impl PortableMessage {
         field("Origin", &origin(&envelope.origin));
         if let Some(at) = self.not_before {
             field("Not-Before", &time(at));
+        }
+        if let Some(rule) = &self.rule {
+            field("Rule", rule);
         }
         for (place, recipient) in self.recipients.iter().enumerate() {
             field("To", &format!("<{}>", recipient.address));
@@ -195,7 +203,8 @@ impl Fields {
             Ok(at) => Some(moment(at).ok_or_else(|| self.malformed("Not-Before"))?),
             Err(_) => None,
         };
-        Ok(PortableMessage { id, envelope, recipients, not_before, message })
+        let rule = self.value("Rule").ok().map(cut_rule);
+        Ok(PortableMessage { id, envelope, recipients, not_before, rule, message })
     }
 
     fn value(&self, name: &'static str) -> Result<&str, PortableError> {
@@ -253,6 +262,11 @@ impl Fields {
             Ok((recipients, asked))
         }
     }
+}
+
+/// The name of a rule, as much of it as one may have.
+fn cut_rule(name: &str) -> String {
+    text::printable_within(name, RULE_LENGTH_MAX)
 }
 
 type Asked = std::collections::BTreeMap<usize, RecipientDsn>;
@@ -503,6 +517,19 @@ mod tests {
         let wrong = scheduled.replace("2027-01-16T22:30:00.000Z", "soon");
         let wrong = PortableMessage::of_file(wrong.as_bytes()).unwrap_err();
         assert!(wrong.to_string().contains("X-Envelope-Not-Before"), "{wrong}");
+    }
+
+    #[test]
+    fn the_rule_that_struck_is_carried_and_no_longer_than_one_may_be() {
+        let with = |name: &str| {
+            FILE.replace("X-Envelope-To", &format!("X-Envelope-Rule: {name}\nX-Envelope-To"))
+        };
+        let carried = PortableMessage::of_file(with("raid").as_bytes()).unwrap().unwrap();
+        assert_eq!(carried.rule.as_deref(), Some("raid"));
+        assert_eq!(String::from_utf8(carried.to_file()).unwrap(), with("raid"));
+        let long = with(&"x\u{1b}".repeat(1_000));
+        let long = PortableMessage::of_file(long.as_bytes()).unwrap().unwrap().rule.unwrap();
+        assert!(long.len() <= RULE_LENGTH_MAX && long.is_ascii(), "{long}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) struct Search(Vec<Term>);
 
 /// What a word may begin with, or be where there is a choice: for the completion of shells. Nothing that they would take
 /// for a file.
-pub(crate) const BEGINNINGS: [&str; 30] = [
+pub(crate) const BEGINNINGS: [&str; 31] = [
     "from:",
     "to:",
     "subject:",
@@ -40,6 +40,7 @@ pub(crate) const BEGINNINGS: [&str; 30] = [
     "lane:normal",
     "lane:bulk",
     "lane:notice",
+    "rule:",
     "state:queued",
     "state:uncertain",
     "state:reserved",

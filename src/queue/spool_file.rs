@@ -258,15 +258,20 @@ impl Source {
     }
 }
 
-/// The envelope and the octets that the client sent, of a whole frame in memory.
-pub(super) fn original(mut bytes: Vec<u8>) -> Result<(Envelope, Vec<u8>), ReadError> {
-    let Described { envelope, trailer, body_at } = describe_bytes(&bytes)?;
+/// The envelope, the record as if it had just been accepted, outside of any storm, and the octets that the client sent, of a
+/// whole frame in memory.
+pub(super) fn original(
+    mut bytes: Vec<u8>,
+) -> Result<(Envelope, MessageRecord, Vec<u8>), ReadError> {
+    let described = describe_bytes(&bytes)?;
+    let record = MessageRecord { fold: None, ..described.record() };
+    let Described { envelope, trailer, body_at } = described;
     let position = usize::try_from(body_at).unwrap_or(usize::MAX);
     let length = usize::try_from(trailer.body_bytes).unwrap_or(usize::MAX);
     // Both lie within the file, or it would not have been described.
     bytes.truncate(position.saturating_add(length));
     bytes.drain(..position.min(bytes.len()));
-    Ok((envelope, bytes))
+    Ok((envelope, record, bytes))
 }
 
 /// Checks a whole frame in memory.

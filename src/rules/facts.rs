@@ -33,7 +33,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) hour: u8,
 }
 
-#[expect(dead_code, reason = "the listener makes them next")]
 impl<'a> Facts<'a> {
     /// Those of a message with this envelope.
     pub(crate) fn of(

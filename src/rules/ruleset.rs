@@ -51,7 +51,6 @@ pub struct Rules {
     wanted: Arc<Wanted>,
 }
 
-#[expect(dead_code, reason = "the listener judges by them next")]
 impl Rules {
     /// These rules, on a host with these names.
     pub(crate) fn new(rules: Vec<Rule>, local_domains: &[String]) -> Self {

@@ -32,6 +32,7 @@ pub(crate) fn lines(explained: &Explained) -> Lines {
 pub(crate) fn made(explained: &Explained) -> Lines {
     vec![
         ("network", vec![network(explained)]),
+        ("rule", rule(explained).into_iter().collect()),
         ("lane", vec![lane(explained)]),
         ("edits", vec![edits(explained)]),
     ]
@@ -56,9 +57,20 @@ fn network(explained: &Explained) -> String {
     }
 }
 
+/// The rule that struck, and what it says now.
+fn rule(explained: &Explained) -> Option<String> {
+    let name = explained.message.rule.as_ref()?;
+    Some(match &explained.effect {
+        Some(effect) => format!("{name}: {}", effect.join(", ")),
+        None => format!("{name}, which the configuration has no more"),
+    })
+}
+
 fn lane(explained: &Explained) -> String {
     let lane = &explained.message.lane;
     match &explained.lane {
+        // A rule goes before the network.
+        _ if explained.message.rule.is_some() => lane.clone(),
         Some(of_network) if of_network != lane => {
             format!("{lane}; new mail of this network would be {of_network}")
         }

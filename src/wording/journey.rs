@@ -71,7 +71,10 @@ fn accepted(message: &Message, explained: Option<&Explained>) -> Step {
     ];
     match explained {
         Some(explained) => lines.extend(explain::made(explained)),
-        None => lines.push(("lane", vec![message.lane.clone()])),
+        None => {
+            lines.push(("rule", message.rule.iter().cloned().collect()));
+            lines.push(("lane", vec![message.lane.clone()]));
+        }
     }
     Step { at: Some(message.accepted_at), what, lines, other: message.resend_of, ..Step::default() }
 }

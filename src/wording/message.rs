@@ -27,6 +27,7 @@ pub(crate) fn lines(message: &Message, now: Timestamp) -> Lines {
         ("client", message.origin.iter().map(client_of).collect()),
         ("size", vec![size_and_kind(message)]),
         ("lane", vec![message.lane.clone()]),
+        ("rule", message.rule.iter().cloned().collect()),
         ("subject", subject(message)),
         ("scheduled", message.scheduled_for.iter().map(|at| when(*at, now)).collect()),
         ("leaves", leaves.collect()),

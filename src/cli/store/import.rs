@@ -36,6 +36,7 @@ use crate::{
         options::Options,
         portable::PortableMessage,
         restored::{InFlight, Restored, Stopped},
+        ruled::Ruled,
     },
     smtp::{address::Address, dsn::Dsn},
 };
@@ -179,11 +180,12 @@ impl Import<'_> {
             draft.restore(restored);
             return Ok(Some((draft, message)));
         };
-        let PortableMessage { id, envelope, recipients, not_before, message } = carried;
+        let PortableMessage { id, envelope, recipients, not_before, rule, message } = carried;
         let mut draft = match self.store.begin_as(id, envelope).await {
             Err(QueueError::AlreadyKnown(_)) => return Ok(None),
             answer => answer?,
         };
+        draft.ruled(Ruled { rule, ..Ruled::default() });
         draft.restore(Restored::from_export(
             &recipients,
             not_before,

@@ -12,6 +12,7 @@ use crate::{
         id::QueueId,
         only::Only,
         record::{MessageRecord, NOTICES_MAX, Setbacks},
+        ruled::is_by_rule,
         schedule::Schedule,
         state::{RecipientState, cut},
     },
@@ -26,9 +27,9 @@ pub(in crate::queue) const KEPT: &str = "held by a person";
 /// The same of one to whom no answer had come: it is sent once more at most.
 const KEPT_UNANSWERED: &str = "held by a person; no answer had come to an earlier attempt";
 
-/// Whether that is why somebody is held whom a person wants to keep.
+/// Whether that is why somebody is held whom a person, or his rule, wants to keep.
 pub(in crate::queue) fn is_kept(reason: &str) -> bool {
-    [KEPT, KEPT_UNANSWERED].contains(&reason)
+    [KEPT, KEPT_UNANSWERED].contains(&reason) || is_by_rule(reason)
 }
 
 /// Why a message that was held for long enough is in the history.
@@ -109,11 +110,8 @@ impl Batch<'_> {
             RecipientState::Queued { resend, .. } if is_folded => {
                 Some(RecipientState::Queued { due: now, resend: *resend })
             }
-            RecipientState::Held { reason, .. } if reason == KEPT => {
-                Some(RecipientState::Queued { due: now, resend: false })
-            }
-            RecipientState::Held { reason, .. } if reason == KEPT_UNANSWERED => {
-                Some(RecipientState::Queued { due: now, resend: true })
+            RecipientState::Held { reason, .. } if is_kept(reason) => {
+                Some(RecipientState::Queued { due: now, resend: reason == KEPT_UNANSWERED })
             }
             _ => None,
         })

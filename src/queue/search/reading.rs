@@ -156,6 +156,7 @@ impl<'a> Word<'a> {
             ("subject", None) => Ok(Test::Subject(text)),
             ("id", None) => Ok(Test::Id(text)),
             ("user", None) => Ok(Test::User(text)),
+            ("rule", None) => Ok(Test::Rule(text)),
             ("reply", None) => Ok(Test::Reply(text)),
             ("client", None) => Ok(Test::Client(self.clients()?)),
             ("lane", None) => {

@@ -19,9 +19,9 @@ use crate::{
 
 /// The keys with their signs, in the order of the documents. Those with `>` are compared, also with `<`: the words for
 /// it, which need no quotes in a shell, stand before them.
-pub(super) const KEYS: [&str; 16] = [
-    "from:", "to:", "subject:", "id:", "client:", "user:", "lane:", "state:", "ended:", "reply:",
-    "older:", "newer:", "larger:", "smaller:", "age>", "size>",
+pub(super) const KEYS: [&str; 17] = [
+    "from:", "to:", "subject:", "id:", "client:", "user:", "lane:", "rule:", "state:", "ended:",
+    "reply:", "older:", "newer:", "larger:", "smaller:", "age>", "size>",
 ];
 
 /// Where the messages are that a search is for.
@@ -60,6 +60,8 @@ pub(super) enum Test {
     Client(Clients),
     User(Text),
     Lane(Lane),
+    /// The name of the rule that struck; a whole one.
+    Rule(Text),
     /// The state's name, as screens call it.
     State(&'static str),
     /// How it left the queue, as the history calls it.
@@ -102,6 +104,10 @@ impl Text {
 
     fn is_in(&self, text: &str) -> bool {
         text::has_in_any_case(text, &self.0)
+    }
+
+    fn is(&self, text: &str) -> bool {
+        text.eq_ignore_ascii_case(&self.0)
     }
 
     fn begins(&self, text: &str) -> bool {
@@ -162,6 +168,7 @@ impl Test {
             Self::Client(clients) => clients.have(record.about.client),
             Self::User(text) => of_user(text),
             Self::Lane(lane) => record.lane == *lane,
+            Self::Rule(name) => record.rule.as_ref().is_some_and(|rule| name.is(rule)),
             Self::State(name) => record.has_state(name, now),
             Self::Ended(name) => record.end.as_ref().is_some_and(|end| end.how.name() == *name),
             Self::Reply(text) => some(record, |one| words(one).any(|said| text.is_in(said))),
@@ -250,6 +257,7 @@ impl fmt::Display for Test {
             Self::Client(Clients::Of(network)) => write!(formatter, "client:{network}"),
             Self::User(text) => text.write(formatter, "user"),
             Self::Lane(lane) => write!(formatter, "lane:{}", lane.name()),
+            Self::Rule(name) => name.write(formatter, "rule"),
             Self::State(name) => write!(formatter, "state:{name}"),
             Self::Ended(name) => write!(formatter, "ended:{name}"),
             Self::Reply(text) => text.write(formatter, "reply"),

@@ -168,6 +168,15 @@ fn mail_of_this_host_is_found_by_whose_it_is() {
 }
 
 #[test]
+fn mail_is_found_by_the_whole_name_of_the_rule_that_struck() {
+    let QueuedMessage { id, mut record } = printer();
+    assert!(!holds("rule:raid", &QueuedMessage { id, record: record.clone() }));
+    record.rule = Some("raid".into());
+    let message = QueuedMessage { id, record };
+    assert!(holds("rule:RAID", &message) && holds("-rule:rai", &message));
+}
+
+#[test]
 fn what_has_left_the_queue_is_found_by_how_it_ended() {
     let QueuedMessage { id, mut record } = printer();
     let endings =
@@ -213,6 +222,7 @@ fn a_shell_completes_every_key_and_every_choice() {
 fn a_search_is_written_in_the_form_that_is_read_back() {
     for (search, written) in [
         ("  from:A   -B ", "from:a -b"),
+        ("rule:No-Backups", "rule:no-backups"),
         ("age>120min", "older:2h"),
         ("age>14d size<1kB", "older:2w smaller:1000"),
         ("age<90s -newer:1d", "newer:90s -newer:1d"),

@@ -77,7 +77,7 @@ pub enum Step {
 }
 
 /// Why a message cannot be taken. The words for the client come from the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No room: 452 4.3.1.
     Full,
@@ -97,6 +97,12 @@ pub enum Refusal {
     TooManyAddresses {
         /// How many a message may have.
         limit: usize,
+    },
+    /// A rule of the administrator does not want it: 550 5.7.1 with this text, which is one line and, unless the client
+    /// has asked for SMTPUTF8, ASCII.
+    Unwanted {
+        /// For whoever reads the client's log.
+        text: String,
     },
 }
 

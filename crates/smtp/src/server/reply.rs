@@ -414,6 +414,7 @@ pub fn refused(refusal: Refusal) -> Reply {
             let text = format!("the recipients stand for more than {limit} addresses");
             Reply::new(550, "5.5.3", text)
         }
+        Refusal::Unwanted { text } => Reply::new(550, "5.7.1", text),
     }
 }
 

@@ -1,0 +1,101 @@
+//! Rules at the door: what is refused, held, or goes into another lane, and that nothing else is touched.
+
+use super::*;
+use crate::{
+    message::identity::SenderPattern,
+    queue::state::RecipientState,
+    rules::{Effect, HeaderTest, Matcher, Pattern, Rule, Rules, Sender, Words},
+};
+
+fn rule(name: &str, matcher: Matcher, effect: Effect) -> Rule {
+    Rule { name: name.into(), matchers: vec![matcher], effect }
+}
+
+fn door(rules: Vec<Rule>) -> Door {
+    Door::open(Options { rules: Arc::new(Rules::new(rules, &[])), ..options() })
+}
+
+fn subject(words: &str) -> Matcher {
+    Matcher::Subject(vec![Words::plain(words)])
+}
+
+fn lane(lane: Lane) -> Effect {
+    Effect { lane: Some(lane), ..Effect::default() }
+}
+
+fn refusal(text: &str) -> Effect {
+    Effect { refuse: Some(text.into()), ..Effect::default() }
+}
+
+async fn only_record(door: &Door) -> crate::queue::record::MessageRecord {
+    let mut all = door.store.list(None, 10).await.unwrap();
+    assert_eq!(all.len(), 1);
+    all.remove(0).record
+}
+
+#[tokio::test]
+async fn what_a_rule_refuses_is_not_kept_and_its_client_hears_why_and_goes_on() {
+    let door =
+        door(vec![rule("no-backups", subject("Backup OK"), refusal("Collected elsewhere."))]);
+    let mut client = door.greeted().await;
+    client.start_message().await;
+    let reply = client.say("Subject: backup ok\r\n\r\nall is well\r\n.", "550 5.7.1").await;
+    assert_eq!(reply, "550 5.7.1 Collected elsewhere.");
+    assert!(door.store.list(None, 10).await.unwrap().is_empty());
+    client.start_message().await;
+    client.say("Subject: Backup failed\r\n\r\nBackup OK\r\n.", "250 2.0.0").await;
+    assert_eq!(only_record(&door).await.rule, None, "no rule struck");
+}
+
+#[tokio::test]
+async fn a_refusal_is_ascii_unless_its_client_has_asked_for_utf_8() {
+    let door = door(vec![rule("no", subject("x"), refusal("Nein, sch\u{f6}n w\u{e4}r's."))]);
+    let mut client = door.greeted().await;
+    client.start_message().await;
+    client.say("Subject: x\r\n\r\n.", "550 5.7.1 Nein, sch?n w?r's.").await;
+    client.say("MAIL FROM:<a@client.test> SMTPUTF8", "250").await;
+    client.say("RCPT TO:<b@example.org>", "250").await;
+    client.say("DATA", "354").await;
+    client.say("Subject: x\r\n\r\n.", "550 5.7.1 Nein, sch\u{f6}n w\u{e4}r's.").await;
+}
+
+#[tokio::test]
+async fn the_lane_of_a_rule_goes_before_that_of_the_network() {
+    let raid = Matcher::Subject(vec![Words::Pattern(Pattern::new("degraded|failed").unwrap())]);
+    let door = door(vec![
+        rule("raid", raid, lane(Lane::Urgent)),
+        rule("lists", Matcher::Header(vec![HeaderTest::List]), lane(Lane::Bulk)),
+    ]);
+    let mut client = door.greeted().await;
+    client.start_message().await;
+    client.say("Subject: md0 failed\r\nList-Id: <x>\r\n\r\n.", "250 2.0.0").await;
+    let record = only_record(&door).await;
+    assert_eq!((record.rule.as_deref(), record.lane), (Some("raid"), Lane::Urgent));
+}
+
+#[tokio::test]
+async fn what_a_rule_holds_is_taken_and_waits_for_a_person() {
+    let sender = SenderPattern::Domain("client.test".into());
+    let hold = Effect { hold: true, ..Effect::default() };
+    let door = door(vec![rule("look", Matcher::Sender(vec![Sender::Of(sender)]), hold)]);
+    let mut client = door.greeted().await;
+    client.start_message().await;
+    client.say("Subject: x\r\n\r\n.", "250 2.0.0").await;
+    let record = only_record(&door).await;
+    let RecipientState::Held { reason, .. } = &record.recipients[0].state else {
+        panic!("{record:?}")
+    };
+    assert!(reason.starts_with("held by the rule look: "), "{reason}");
+    assert_eq!(record.lane, Lane::Normal, "the network's");
+}
+
+#[tokio::test]
+async fn the_header_of_a_message_that_has_left_the_memory_is_judged_as_well() {
+    let door = door(vec![rule("raid", subject("degraded"), lane(Lane::Urgent))]);
+    let mut client = door.greeted().await;
+    client.start_message().await;
+    client.send("Subject: md0 degraded\r\n\r\n").await;
+    client.send(&"Subject: well\r\n".repeat(20_000)).await;
+    client.say(".", "250 2.0.0").await;
+    assert_eq!(only_record(&door).await.rule.as_deref(), Some("raid"));
+}
