@@ -29,7 +29,7 @@ use crate::{
     listener::{self, BindError, Listener, OpenError},
     live::Live,
     notices::Notifier,
-    page::{Page, PageError},
+    page::{Page, PageError, Rehearsal, Stage},
     queue::{Queue, recovery::QueueOpenError, remembered::HISTORY_MAX},
     sendmail::configured::own_mail_socket,
     settings::{ReloadError, Reloaded, Settings},
@@ -150,6 +150,8 @@ pub struct Daemon {
     orders: Orders,
     /// `None` where the configuration is not a file's.
     reader: Option<Reader>,
+    /// What its page is told of the sandbox that it belongs to.
+    stage: Stage,
 }
 
 impl Daemon {
@@ -163,6 +165,7 @@ impl Daemon {
         let addresses = listener.addresses();
         let Desk { socket, port, page } = Desk::open(&settings.admin, &clock)?;
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
+        let stage = page.as_ref().map(Page::stage).unwrap_or_default();
         let mishaps = listener.mishaps();
         let mut pool = Pool::new(settings.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))
             .reporting_to(mishaps.clone());
@@ -222,6 +225,7 @@ impl Daemon {
             parts,
             orders,
             reader: None,
+            stage,
         })
     }
 
@@ -265,6 +269,12 @@ impl Daemon {
         let place = self.sources.page.as_deref()?;
         let link = admin::page::link(&self.sources, place, person.to_owned(), Role::Act);
         link.ok().map(|link| link.url)
+    }
+
+    /// Lets visitors of its page order trouble of the look-alike that it relays to.
+    pub(crate) fn rehearse(&self, rehearsal: Rehearsal) {
+        // Whoever was told first stays.
+        drop(self.stage.set(rehearsal));
     }
 
     /// The order to stop: `Draining` lets messages in transfer and attempts in flight finish,

@@ -24,6 +24,8 @@ mod live;
 mod logins;
 #[path = "page/resends.rs"]
 mod resends;
+#[path = "page/scenarios.rs"]
+mod scenarios;
 #[path = "page/settings.rs"]
 mod settings;
 #[path = "page/start.rs"]

@@ -101,6 +101,7 @@ async fn resend(
     copy(&mut reader, &mut draft).await?;
     let new = store.enqueue(draft).await?.id();
     let by = person(peer).await.unwrap_or_default();
+    sources.outlook.outdate();
     tracing::info!(%id, %new, by, "resent");
     Ok(Json(Resent { id, new, to: shown }))
 }

@@ -55,6 +55,8 @@ pub(crate) enum Age {
 pub(crate) struct Outlook {
     walked: Mutex<Option<Walked>>,
     held: AtomicU64,
+    /// Orders of persons that have changed the queue.
+    orders: AtomicU64,
 }
 
 /// What a walk has found, and when.
@@ -62,6 +64,9 @@ pub(crate) struct Outlook {
 struct Walked {
     at: Moment,
     took_ms: u64,
+    /// How many orders there had been, and whether there was no message at all.
+    orders: u64,
+    was_empty: bool,
     found: Arc<QueueSummary>,
     /// What waits, until somebody wants to know when it leaves.
     waiting: Vec<Vec<Waiting>>,
@@ -69,7 +74,8 @@ struct Walked {
 }
 
 impl Walked {
-    fn is_of(&self, age: Age, asked: Moment) -> bool {
+    /// `is_outdated`: what a person would look for at once has changed since.
+    fn is_of(&self, age: Age, asked: Moment, is_outdated: bool) -> bool {
         let rest_ms = |times: u64| self.took_ms.saturating_mul(1 + times);
         let limit_ms = match age {
             // It may have begun while the question waited for its turn.
@@ -79,6 +85,10 @@ impl Walked {
             Age::Recent => AGE_MAX_MS,
             Age::Cheap => AGE_MAX_MS.max(rest_ms(REST_AFTER_WALK)),
             Age::Rare => AGE_MAX_MS.max(rest_ms(REST_FOR_RARE)),
+        };
+        let limit_ms = match is_outdated {
+            true => limit_ms.min(rest_ms(REST_AFTER_WALK)),
+            false => limit_ms,
         };
         is_younger(self.at, asked, limit_ms)
     }
@@ -98,9 +108,15 @@ impl Outlook {
         age: Age,
     ) -> Result<(Timestamp, Arc<QueueSummary>), QueueError> {
         let asked = clock.now();
+        let (orders, is_empty) =
+            (self.orders.load(Ordering::Relaxed), store.totals().messages == 0);
+        let serves = |walked: &&Walked| {
+            let is_outdated = walked.orders != orders || walked.was_empty && !is_empty;
+            walked.is_of(age, asked, is_outdated)
+        };
         // Held over the walk, so that who comes meanwhile does not begin one more beside it.
         let mut walked = self.walked.lock().await;
-        if let Some(walked) = walked.as_ref().filter(|walked| walked.is_of(age, asked)) {
+        if let Some(walked) = walked.as_ref().filter(serves) {
             return Ok((walked.at.wall, Arc::clone(&walked.found)));
         }
         let at = clock.now();
@@ -109,7 +125,15 @@ impl Outlook {
         self.held.store(found.recipients.held, Ordering::Relaxed);
         let waiting = std::mem::take(&mut found.waiting);
         let found = Arc::new(found);
-        *walked = Some(Walked { at, took_ms, found: Arc::clone(&found), waiting, forecast: None });
+        *walked = Some(Walked {
+            at,
+            took_ms,
+            orders,
+            was_empty: is_empty,
+            found: Arc::clone(&found),
+            waiting,
+            forecast: None,
+        });
         Ok((at.wall, found))
     }
 
@@ -128,6 +152,11 @@ impl Outlook {
         let forecast = Arc::new(work.await.unwrap_or_default());
         walked.forecast = Some(Arc::clone(&forecast));
         Ok(forecast)
+    }
+
+    /// A person has changed something of the queue, and looks for it: what was found before serves for a shorter time.
+    pub(crate) fn outdate(&self) {
+        self.orders.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Recipients that wait for a person.
@@ -284,6 +313,8 @@ mod tests {
         let walked = |took_ms| Walked {
             at: at(100_000),
             took_ms,
+            orders: 0,
+            was_empty: false,
             found: Arc::default(),
             waiting: Vec::new(),
             forecast: None,
@@ -299,10 +330,22 @@ mod tests {
             (2_000, Age::Cheap, 139_999, true),
             (2_000, Age::Cheap, 140_000, false),
         ] {
-            assert_eq!(walked(took_ms).is_of(age, at(asked_ms)), serves, "{age:?} at {asked_ms}");
+            let walked = walked(took_ms);
+            assert_eq!(walked.is_of(age, at(asked_ms), false), serves, "{age:?} at {asked_ms}");
+        }
+        for (took_ms, asked_ms, serves) in [
+            (10, 100_199, true),
+            (10, 100_200, false),
+            (2_000, 104_999, true),
+            (2_000, 105_000, false),
+        ] {
+            let serves_after_an_order = walked(took_ms).is_of(Age::Recent, at(asked_ms), true);
+            assert_eq!(serves_after_an_order, serves, "{took_ms} at {asked_ms}");
         }
         let rebooted = Moment { boot: BootId(2), ..at(99_999) };
-        assert!(!walked(10).is_of(Age::New, rebooted) && !walked(10).is_of(Age::Cheap, rebooted));
+        for age in [Age::New, Age::Cheap] {
+            assert!(!walked(10).is_of(age, rebooted, false));
+        }
     }
 
     #[tokio::test]
@@ -320,6 +363,19 @@ mod tests {
         let new = look(Age::New).await;
         assert!(!Arc::ptr_eq(&first, &new));
         assert!(!Arc::ptr_eq(&new, &look(Age::New).await), "also at the same moment");
+    }
+
+    #[tokio::test]
+    async fn what_a_person_has_changed_is_looked_at_at_once_and_then_not_again() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let (store, outlook) =
+            (Queue::in_memory(Arc::new(clock.clone()), 1 << 20), Outlook::default());
+        let look = async || outlook.of(&store, &clock, Age::Rare).await.expect("a queue").1;
+        let first = look().await;
+        outlook.outdate();
+        let second = look().await;
+        assert!(!Arc::ptr_eq(&first, &second), "after an order");
+        assert!(Arc::ptr_eq(&second, &look().await), "and then not again");
     }
 
     #[test]

@@ -132,6 +132,7 @@ async fn change(
     let situation = status::situation(sources).await?;
     let message = sources.store.show(id).await?;
     let departure = message.and_then(|message| Message::new(message, &situation).departure);
+    sources.outlook.outdate();
     Ok(Json(Retried { id, recipients, departure }))
 }
 
@@ -159,6 +160,7 @@ async fn delete(
     let person = person(peer).await;
     let by = person.clone().unwrap_or_default();
     sources.store.delete_by(id, &only, person).await?;
+    sources.outlook.outdate();
     tracing::warn!(%id, by, "deleted");
     Ok(Json(Deleted { id }))
 }
@@ -195,6 +197,7 @@ async fn redirect_dead(
         ),
         error => error.into(),
     })?;
+    sources.outlook.outdate();
     tracing::info!(%id, new = %new, %to, "redirected");
     Ok(Json(Redirected { id, new }))
 }

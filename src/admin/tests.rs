@@ -2,6 +2,8 @@
 //!
 //! Rule: only what travels is tested here; what the verbs do is the store contract's.
 
+mod orders;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
@@ -584,39 +586,6 @@ async fn the_history_is_searched_sorted_and_counted_newest_first_whatever_the_pa
     );
     let still_there = stage.client.finished(waiting).await.expect_err("it waits");
     assert!(still_there.to_string().contains("is still in the queue"), "{still_there}");
-}
-
-#[tokio::test]
-async fn a_word_that_can_be_said_of_no_message_of_a_list_is_refused_wherever_one_searches() {
-    let stage = stage(100);
-    let id = stage.accept(1).await;
-    let ended = "older:1s -ended:deleted";
-    let held = "state:held";
-    let misfits = [(Of::Queue, ended), (Of::DeadLetters, ended), (Of::History, held)];
-    for (of, words) in misfits {
-        let search: Search = words.parse().expect("a search");
-        let refused = [
-            stage.client.walk(of, None).of(search.clone(), None).page(1).await.map(drop),
-            stage.client.walk(of, None).of(search.clone(), Some(Sort::Age)).page(1).await.map(drop),
-            stage.client.counts(of, CountBy::From, &search, 1).await.map(drop),
-            stage.client.sides(of, &search).await.map(drop),
-        ];
-        for answer in refused {
-            let error = answer.expect_err("no such message can be there");
-            assert_eq!(error.kind(), Some(Kind::BadRequest), "{of:?}");
-            assert!(error.to_string().contains("; ask for what "), "{error}");
-        }
-    }
-    let only = Only::default().found_by(ended.parse().expect("a search"));
-    let refused = [
-        stage.client.delete(id, &only).await.map(drop),
-        stage.client.retry(id, &only).await.map(drop),
-        stage.client.hold(id, &only).await.map(drop),
-    ];
-    for answer in refused {
-        let error = answer.expect_err("it has not ended");
-        assert_eq!(error.kind(), Some(Kind::BadRequest), "{error}");
-    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use super::{
     run::{Signals, open_store},
     runtime::Runtime,
     screen::Screen,
+    send,
 };
 use crate::{
     admin::place,
@@ -37,6 +38,7 @@ use crate::{
     },
     exit::{Exit, Failure},
     listener,
+    page::Rehearsal,
     queue::recovery::QueueOpenError,
     sandbox::{
         self, APP_PASSWORD, HOST, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, SCENARIOS, Sandbox,
@@ -49,6 +51,8 @@ use crate::{
 
 /// Where the page of a sandbox is.
 const PAGE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
+/// Whom the mail of a scenario is for that a visitor of the page plays: two, since some of them are about one of several.
+const REHEARSED: [&str; 2] = ["ok@example.org", "you@example.org"];
 /// The variable by which commands are told where the admin socket is.
 const ADMIN_SOCKET_VARIABLE: &str = "PILLARBOX__ADMIN__SOCKET";
 /// Where the state of a user's programs lies (XDG Base Directory Specification).
@@ -301,6 +305,10 @@ async fn serve(
     let daemon = daemon.map_err(|error| explain(error, arguments))?;
     let listening = daemon.addresses().first().copied().unwrap_or(arguments.listen);
     let page = daemon.page_link("whoever started the sandbox");
+    // A login that was chosen for one scenario cannot be changed for another.
+    if scenario.is_none() {
+        daemon.rehearse(rehearsal(&sandbox, &submit));
+    }
     let places = Places {
         listening,
         upstream,
@@ -314,6 +322,16 @@ async fn serve(
     let result = signals.run(daemon).await;
     sandbox.stop().await;
     result
+}
+
+/// What a visitor of the page may play, and the mail that shows it.
+fn rehearsal(sandbox: &Sandbox, submit: &Path) -> Rehearsal {
+    let submit = submit.to_owned();
+    let send = move || {
+        let sent = send::hand_over_at(&submit, &REHEARSED);
+        sent.map(drop).map_err(|failure| failure.message)
+    };
+    Rehearsal { director: sandbox.director(), send: Box::new(send) }
 }
 
 fn password(scenario: Option<&Scenario>) -> &'static str {

@@ -109,6 +109,13 @@ pub(super) fn hand_over_to(config: Option<&Path>, to: &str) -> Result<QueueId, F
     hand_over(config, &Arguments::to(vec![to.to_owned()], remote::Arguments::default()))
 }
 
+/// Hands one for these to the daemon behind a socket for mail.
+pub(super) fn hand_over_at(socket: &Path, to: &[&str]) -> Result<QueueId, Failure> {
+    let beside = socket.with_file_name("admin.sock");
+    let remote = remote::Arguments { json: false, socket: Some(beside) };
+    hand_over(None, &Arguments::to(to.iter().map(|one| (*one).to_owned()).collect(), remote))
+}
+
 /// Shows each of its stages, as `--wait` does.
 pub(super) fn watch(
     out: &mut dyn Screen,

@@ -21,8 +21,10 @@ mod listing;
 mod live;
 mod message;
 mod port;
+mod rehearsal;
 mod resend;
 mod rows;
+mod scenarios;
 mod settings;
 mod sides;
 mod site;
@@ -39,6 +41,7 @@ use axum::{
     routing::{get, post},
 };
 
+pub(crate) use self::rehearsal::{Rehearsal, Stage};
 use self::{
     port::{PagePort, Peer},
     site::{FORM_BYTES_MAX, Site},
@@ -67,6 +70,7 @@ pub(crate) struct Page {
     port: PagePort,
     place: Arc<Place>,
     users: Option<Arc<Users>>,
+    stage: Stage,
 }
 
 /// Why there is no page.
@@ -99,7 +103,13 @@ impl Page {
             port: PagePort { port, tls: tls.map(Arc::new), clock },
             place: Arc::new(place),
             users,
+            stage: Stage::default(),
         })
+    }
+
+    /// What it is told of the sandbox that it belongs to.
+    pub(crate) fn stage(&self) -> Stage {
+        Arc::clone(&self.stage)
     }
 
     /// Where it is.
@@ -120,6 +130,7 @@ impl Page {
             clock: Arc::clone(&sources.clock),
             place: self.place,
             users: self.users,
+            stage: self.stage,
             guesses: Arc::new(Guesses::new(Arc::clone(&sources.clock))),
             live: Live::new(stop.clone()),
         };
@@ -146,6 +157,7 @@ fn router(site: Site) -> Router {
         .route("/clients", get(clients::show))
         .route("/account", get(account::show).post(account::change))
         .route("/settings", get(settings::show))
+        .route("/scenarios", get(scenarios::show).post(scenarios::play))
         .route("/live", get(live::follow))
         .route("/enter", get(entrance::ask).post(entrance::enter))
         .route("/leave", post(entrance::leave))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::streams::Live;
+use super::{rehearsal::Stage, streams::Live};
 use crate::{
     admin::{
         client::Client,
@@ -27,6 +27,8 @@ pub(super) struct Site {
     pub(super) users: Option<Arc<Users>>,
     pub(super) guesses: Arc<Guesses>,
     pub(super) live: Arc<Live>,
+    /// The sandbox that it belongs to.
+    pub(super) stage: Stage,
 }
 
 impl Site {

@@ -12,6 +12,7 @@ use super::{
     chart, course,
     layout::{self, said, worded},
     live::{self, About},
+    scenarios,
     site::Site,
     visitor::Visitor,
 };
@@ -51,6 +52,7 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
     let all = lines(&status);
     let body = html! {
         (standing(&status))
+        (scenarios::hint(&site.stage))
         (live::news(About::Start, &pulse))
         (counters(&status))
         (course::courses(&tally))

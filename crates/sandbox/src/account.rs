@@ -5,7 +5,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,7 @@ use crate::clock::Moment;
 #[derive(Debug)]
 pub(super) struct Accounts {
     accounts: Mutex<HashMap<String, Account>>,
-    recipients_per_day: u32,
+    recipients_per_day: AtomicU32,
     logins_per_minute: u32,
 }
 
@@ -39,6 +42,7 @@ struct Limited {
 impl Accounts {
     /// None seen yet.
     pub(super) fn new(recipients_per_day: u32, logins_per_minute: u32) -> Self {
+        let recipients_per_day = recipients_per_day.into();
         Self { accounts: Mutex::default(), recipients_per_day, logins_per_minute }
     }
 
@@ -85,13 +89,13 @@ impl Accounts {
 
     /// Whether the window has room for so many recipients.
     pub(super) fn has_room(&self, name: &str, recipients: u32, now: Moment) -> bool {
-        let limit = self.recipients_per_day;
+        let limit = self.recipients_per_day.load(Ordering::Relaxed);
         self.with(name, |account| account.spending.total(now).saturating_add(recipients) <= limit)
     }
 
     /// Spends, when there is room; the check and the spending are one step.
     pub(super) fn spend(&self, name: &str, recipients: u32, now: Moment) -> bool {
-        let limit = self.recipients_per_day;
+        let limit = self.recipients_per_day.load(Ordering::Relaxed);
         self.with(name, |account| {
             let fits = account.spending.total(now).saturating_add(recipients) <= limit;
             if fits {
@@ -114,6 +118,11 @@ impl Accounts {
     /// Whether this MAIL is to lose its connection; asked once.
     pub(super) fn drops_this_mail(&self, name: &str) -> bool {
         self.with(name, |account| std::mem::take(&mut account.drop_next_mail))
+    }
+
+    /// Has every account another limit from now on.
+    pub(super) fn set_day(&self, recipients: u32) {
+        self.recipients_per_day.store(recipients, Ordering::Relaxed);
     }
 
     /// Ends every lock-out and empties every window.

@@ -13,6 +13,7 @@ mod certificate;
 mod chunk;
 mod clock;
 mod command;
+mod director;
 mod error;
 mod login;
 mod mailbox;
@@ -41,6 +42,7 @@ use tokio_rustls::TlsAcceptor;
 pub use self::{
     accepted::{Accepted, TlsSession},
     clock::{Clock, ManualClock, Moment, Sleep, SystemClock, Timestamp},
+    director::Director,
     error::SandboxError,
     mailbox::{Counters, JournalLine, Mailbox, TooFew},
     oauth::TokenAnswer,
@@ -223,6 +225,12 @@ impl Sandbox {
     #[must_use]
     pub fn spent(&self, username: &str) -> u32 {
         self.shared.accounts.spent(username, self.shared.options.clock.now())
+    }
+
+    /// Somebody who has it play scenarios while it runs.
+    #[must_use]
+    pub fn director(&self) -> Director {
+        Director::new(Arc::clone(&self.shared), self.disconnect.clone())
     }
 
     /// Drops every open connection without a word, as a broken network does.

@@ -41,6 +41,35 @@ impl Scenario {
         matches!(self.trouble, Trouble::Token)
     }
 
+    /// What a look-alike that runs has to do for it; `None` where it has to begin so, or the relay to log in with
+    /// something else.
+    pub(super) fn while_it_runs(&self) -> Option<Changed> {
+        let mut options = Options::default();
+        let usual = options.latency;
+        match &self.trouble {
+            Trouble::Token => return None,
+            Trouble::Password => {
+                let (_, reply) =
+                    PASSWORDS.iter().find(|(password, _)| *password == self.password)?;
+                let failure = Failure::Reply(reply.scripted());
+                options.script.push(Order { stage: Stage::Auth, failure, times: Times::Always });
+            }
+            Trouble::Options(_) if NEEDS_A_START.contains(&self.name) => return None,
+            _ => self.prepare(&mut options),
+        }
+        let Options { mut script, chance, latency, recipients_per_day, .. } = options;
+        if latency > usual {
+            let slow =
+                [Stage::Connect, Stage::Ehlo, Stage::Auth, Stage::Mail, Stage::Rcpt, Stage::Data];
+            script.extend(slow.map(|stage| Order {
+                stage,
+                failure: Failure::Delay(latency),
+                times: Times::Always,
+            }));
+        }
+        Some(Changed { script, chance, recipients_per_day })
+    }
+
     /// Tells a look-alike that is about to start what to do.
     pub fn prepare(&self, options: &mut Options) {
         let mut order =
@@ -61,6 +90,25 @@ impl Scenario {
         }
     }
 }
+
+/// What a look-alike that runs does otherwise for a scenario.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub(super) script: Vec<Order>,
+    pub(super) chance: Option<Chance>,
+    pub(super) recipients_per_day: u32,
+}
+
+/// What a look-alike says at AUTH in scenarios that come about by a password, whatever the password is.
+static PASSWORDS: [(&str, &Template); 4] = [
+    ("wrong", &replies::BAD_CREDENTIALS),
+    ("needs-app-password", &replies::APP_PASSWORD_REQUIRED),
+    ("needs-browser", &replies::BROWSER_REQUIRED),
+    ("captcha", &replies::CAPTCHA_REQUIRED),
+];
+
+/// Scenarios by options that cannot change any more once it runs.
+const NEEDS_A_START: [&str; 3] = ["accept-then-bounce", "starttls-missing", "certificate-wrong"];
 
 /// How a scenario comes about.
 #[derive(Debug)]
@@ -394,5 +442,28 @@ mod tests {
             let changed = format!("{before:?}") != format!("{options:?}");
             assert_eq!(changed, scenario.password == APP_PASSWORD, "{}", scenario.name);
         }
+    }
+
+    #[test]
+    fn a_scenario_that_can_be_played_while_it_runs_is_all_in_script_day_and_pace() {
+        for scenario in SCENARIOS.iter().filter(|scenario| scenario.while_it_runs().is_some()) {
+            let before = Options::default();
+            let mut options = Options { clock: before.clock.clone(), ..Options::default() };
+            scenario.prepare(&mut options);
+            let rest = Options {
+                script: Vec::new(),
+                chance: None,
+                recipients_per_day: before.recipients_per_day,
+                latency: before.latency,
+                ..options
+            };
+            assert_eq!(format!("{rest:?}"), format!("{before:?}"), "{}", scenario.name);
+        }
+        let played = SCENARIOS.iter().filter(|scenario| scenario.while_it_runs().is_some()).count();
+        assert_eq!(
+            played,
+            SCENARIOS.len() - 5,
+            "all but two of tokens and three that need a start"
+        );
     }
 }

@@ -136,21 +136,28 @@ pub(super) struct Script {
     ordered: Mutex<VecDeque<Order>>,
     /// What always happens to mail from or to somebody.
     struck: Mutex<Vec<Struck>>,
-    chance: Option<(Chance, Mutex<fastrand::Rng>)>,
+    chance: Mutex<Option<(Chance, fastrand::Rng)>>,
 }
 
 impl Script {
     /// Begins with the orders of a scenario.
     pub(super) fn new(orders: &[Order], chance: Option<Chance>) -> Self {
-        let dice = |chance: Chance| {
-            let dice = Mutex::new(fastrand::Rng::with_seed(chance.seed));
-            (chance, dice)
-        };
-        Self {
+        let script = Self {
             ordered: Mutex::new(orders.iter().cloned().collect()),
             struck: Mutex::default(),
-            chance: chance.map(dice),
-        }
+            chance: Mutex::default(),
+        };
+        script.leave_to(chance);
+        script
+    }
+
+    /// What the dice decide from now on; nothing any more without a chance.
+    pub(super) fn leave_to(&self, chance: Option<Chance>) {
+        let with_dice = |chance: Chance| {
+            let dice = fastrand::Rng::with_seed(chance.seed);
+            (chance, dice)
+        };
+        *self.chance.lock().unwrap_or_else(PoisonError::into_inner) = chance.map(with_dice);
     }
 
     /// Orders a failure; the oldest order is forgotten beyond [`ORDERS_MAX`].
@@ -212,8 +219,8 @@ impl Script {
     }
 
     fn roll(&self, stage: Stage) -> Option<Failure> {
-        let (chance, dice) = self.chance.as_ref()?;
-        let mut dice = dice.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        let (chance, dice) = chance.as_mut()?;
         let mut candidates = chance.failures.iter().filter(|(at, _)| *at == stage);
         let struck = candidates.find(|_| dice.u32(0..chance.one_in.max(1)) == 0);
         struck.map(|(_, failure)| failure.clone())

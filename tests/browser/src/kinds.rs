@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The documents that have a path of their own.
-const PATHS: [(&str, &str); 12] = [
+const PATHS: [(&str, &str); 13] = [
     ("start", "/"),
     ("queue", "/queue"),
     ("found", "/queue?search=subject%3Atoner"),
@@ -18,6 +18,7 @@ const PATHS: [(&str, &str); 12] = [
     ("clients", "/clients"),
     ("account", "/account"),
     ("settings", "/settings"),
+    ("scenarios", "/scenarios"),
     ("error", "/nothing/like/it"),
 ];
 
