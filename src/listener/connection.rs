@@ -21,7 +21,7 @@ use crate::{
     message::envelope::{BodyKind, Envelope, Origin},
     passwd, quantities,
     queue::{QueueError, id::QueueId, incoming::IncomingMessage, ruled::Ruled},
-    rules::Facts,
+    rules::{Facts, hint},
     shutdown::{Phase, Watch},
     smtp::server::{Client, Credentials, Refusal, Session, Step, Transaction},
     telemetry::dialogue::{self, Speaker},
@@ -90,6 +90,8 @@ struct Connection<'a> {
 struct InTransfer {
     content: Content,
     offer: Option<Offer>,
+    /// What its header says of its priority is a hint.
+    hears_header: bool,
     /// Given back when the message is on disk or dropped.
     memory: Share,
 }
@@ -305,6 +307,7 @@ impl Connection<'_> {
             local.user = passwd::named(local.uid, transaction.claimed_user).await;
         }
         let offer = Offer::of(&transaction);
+        let hears_header = self.client.policy.priorities && transaction.priority.is_none();
         let now = self.service.clock.wall();
         let proposed: Option<QueueId> =
             transaction.proposed_id.as_deref().and_then(|id| id.parse().ok());
@@ -314,7 +317,7 @@ impl Connection<'_> {
             body: if transaction.eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit },
             internationalized: transaction.internationalized,
             dsn: transaction.dsn,
-            lane: self.peer.lane,
+            lane: transaction.priority.and_then(hint::of_priority).unwrap_or(self.peer.lane),
             origin: Origin {
                 address: self.client.address,
                 helo: transaction.helo,
@@ -336,8 +339,8 @@ impl Connection<'_> {
         let answer = match begun {
             Ok(mut draft) => {
                 draft.redirected_from(&redirected);
-                if !self.terms.options.rules.is_empty() {
-                    draft.look_for(self.terms.options.rules.wanted());
+                if let Some(wanted) = &self.terms.wanted {
+                    draft.look_for(wanted);
                 }
                 if let Some(unusable) = self.session.unusable_sender() {
                     transaction_log::unusable_sender(self.client.address, unusable);
@@ -348,9 +351,9 @@ impl Connection<'_> {
             Err(QueueError::AlreadyKnown(id)) => Ok(Content::Repeated(id)),
             Err(error) => Err(self.refuse(&error)),
         };
-        self.session.begun(
-            answer.map(|content| self.message = Some(InTransfer { content, offer, memory })),
-        );
+        self.session.begun(answer.map(|content| {
+            self.message = Some(InTransfer { content, offer, hears_header, memory });
+        }));
     }
 
     async fn write(&mut self, bytes: &[u8]) {
@@ -365,7 +368,7 @@ impl Connection<'_> {
     }
 
     async fn store(&mut self) {
-        let Some(InTransfer { content, offer, memory }) = self.message.take() else {
+        let Some(InTransfer { content, offer, hears_header, memory }) = self.message.take() else {
             // The session asks only while there is a draft; if it did otherwise, the client keeps the mail.
             return self.session.stored(Err(Refusal::Unavailable));
         };
@@ -377,7 +380,7 @@ impl Connection<'_> {
             }
         };
         let size_bytes = draft.size_bytes();
-        let rule = match self.judge(&mut draft) {
+        let rule = match self.judge(&mut draft, hears_header) {
             Ok(rule) => rule,
             Err(refusal) => return self.session.stored(Err(refusal)),
         };
@@ -402,15 +405,22 @@ impl Connection<'_> {
     }
 
     /// Looks which rule strikes a message that is here as a whole, and returns its name; or why it is not taken.
-    fn judge(&self, draft: &mut IncomingMessage) -> Result<Option<Arc<str>>, Refusal> {
-        let rules = &self.terms.options.rules;
-        if rules.is_empty() {
+    fn judge(
+        &self,
+        draft: &mut IncomingMessage,
+        hears_header: bool,
+    ) -> Result<Option<Arc<str>>, Refusal> {
+        if self.terms.wanted.is_none() {
             return Ok(None);
         }
         let (excerpt, size_bytes) = (draft.excerpt(), draft.size_bytes());
         let hour = quantities::hour(self.service.clock.wall());
+        let hint = if hears_header { hint::of_header(&excerpt) } else { None };
         let facts = Facts::of(draft.envelope(), &excerpt, size_bytes, hour);
-        let Some(rule) = rules.judge(&facts) else { return Ok(None) };
+        let Some(rule) = self.terms.options.rules.judge(&facts) else {
+            draft.ruled(Ruled { lane: hint, ..Ruled::default() });
+            return Ok(None);
+        };
         if let Some(text) = &rule.effect.refuse {
             if let Some(count) = self.tell(Kind::Unwanted) {
                 let offer = (draft.envelope().reverse_path.as_ref(), size_bytes);
@@ -420,7 +430,7 @@ impl Connection<'_> {
             return Err(Refusal::Unwanted { text: said(text, is_for_utf_8) });
         }
         let (name, lane, hold) = (rule.name.to_string(), rule.effect.lane, rule.effect.hold);
-        draft.ruled(Ruled { rule: Some(name), lane, hold });
+        draft.ruled(Ruled { rule: Some(name), lane: lane.or(hint), hold });
         Ok(Some(Arc::clone(&rule.name)))
     }
 

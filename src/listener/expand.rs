@@ -159,6 +159,7 @@ mod tests {
             protocol: "SMTP",
             proposed_id: None,
             claimed_user: None,
+            priority: None,
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Options {
     pub recipients: Arc<AliasesFile>,
     /// What becomes of which messages.
     pub rules: Arc<Rules>,
+    /// Whether a trusted client may say how urgent its mail is.
+    pub priority_hints: bool,
 }
 
 /// Where programs of this host hand mail over.

@@ -86,6 +86,7 @@ impl Peer {
             Source::Proxy => (peer, None),
         };
         let policy = network.map_or(options.default_policy, |(_, network)| network.policy);
+        let policy = Policy { priorities: policy.trusted && options.priority_hints, ..policy };
         Self {
             client: Client { address, encrypted: false, policy, local: false },
             network: network.map(|(number, _)| number),
@@ -99,7 +100,10 @@ impl Peer {
     pub(super) fn of_user(local: Local, options: &Options) -> Self {
         let address = Ipv4Addr::LOCALHOST.into();
         let network = options.network_of(address);
-        let policy = Policy::plain(true, options.session.max_message_bytes);
+        let policy = Policy {
+            priorities: options.priority_hints,
+            ..Policy::plain(true, options.session.max_message_bytes)
+        };
         Self {
             client: Client { address, encrypted: false, policy, local: true },
             network: network.map(|(number, _)| number),

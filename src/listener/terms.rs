@@ -16,7 +16,7 @@ use super::{
     tls::{Tls, TlsError},
     users::{Users, UsersError},
 };
-use crate::{clock::Clock, smtp::server};
+use crate::{clock::Clock, message::excerpt::Wanted, rules::hint, smtp::server};
 
 /// Why the acceptor cannot be opened although its sockets are there.
 #[derive(Debug, Error)]
@@ -36,6 +36,8 @@ pub(super) struct Terms {
     pub(super) session: Arc<server::Options>,
     pub(super) tls: Option<Tls>,
     pub(super) users: Option<Users>,
+    /// The fields of a message by which it is judged; `None` when nothing judges.
+    pub(super) wanted: Option<Arc<Wanted>>,
     rates: OnceLock<Rates>,
 }
 
@@ -46,6 +48,7 @@ impl Terms {
             tls: options.tls.clone().map(Tls::open).transpose()?,
             users: options.users_file.as_deref().map(Users::open).transpose()?,
             session: Arc::new(options.session.clone()),
+            wanted: wanted(&options),
             rates: OnceLock::new(),
             options,
         })
@@ -60,4 +63,13 @@ impl Terms {
     pub(super) fn limit_key(&self, address: IpAddr) -> limits::LimitKey {
         limits::LimitKey::of_address(address, self.options.policy_of(address).trusted)
     }
+}
+
+fn wanted(options: &Options) -> Option<Arc<Wanted>> {
+    if options.priority_hints {
+        let mut wanted = (**options.rules.wanted()).clone();
+        hint::want(&mut wanted);
+        return Some(Arc::new(wanted));
+    }
+    (!options.rules.is_empty()).then(|| Arc::clone(options.rules.wanted()))
 }

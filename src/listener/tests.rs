@@ -47,6 +47,7 @@ pub(super) fn options() -> Options {
         },
         recipients: Arc::default(),
         rules: Arc::default(),
+        priority_hints: false,
     }
 }
 

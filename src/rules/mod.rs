@@ -4,6 +4,7 @@
 
 mod explanation;
 mod facts;
+pub(crate) mod hint;
 mod matching;
 mod pattern;
 mod ruleset;

@@ -19,7 +19,9 @@ use super::{
     networks::{self, CERTIFICATE_REMEDY, Network, Protection},
     report::{Report, in_range},
     upstream,
-    value::{Words, list, list_if_any, path, section, shown, size, tables, text, whole, word},
+    value::{
+        Words, list, list_if_any, path, section, shown, size, switch, tables, text, whole, word,
+    },
 };
 use crate::{
     aliases_file::AliasesFile,
@@ -53,6 +55,7 @@ section! {
         starttls: Starttls = Starttls::WhenConfigured, "text";
         authentication: Authentication = Authentication::Off, "text";
         users_file: Option<PathBuf> = None, "path";
+        priority_hints: bool = false, "switch";
         max_message_bytes: u64 = DEFAULT_MESSAGE_BYTES, "size";
         max_recipients: i64 = 1_000, "whole";
         max_connections: i64 = 200, "whole";
@@ -131,6 +134,7 @@ impl Listener {
             },
             recipients: Arc::clone(recipients),
             rules: Arc::default(),
+            priority_hints: self.priority_hints,
         }
     }
 

@@ -243,11 +243,11 @@ impl Network {
             let known = self.trusted && !hold_strangers(&self.networks);
             protection.check_passwords_are_private(name, known, starttls, authentication, report);
         }
+        let octets = self.size(name, protection.max_message_bytes, report);
         Policy {
-            trusted: self.trusted,
             starttls: starttls && protection.has_certificate,
             authentication,
-            max_message_bytes: self.size(name, protection.max_message_bytes, report),
+            ..Policy::plain(self.trusted, octets)
         }
     }
 

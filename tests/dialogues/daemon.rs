@@ -20,10 +20,11 @@ use crate::support::daemon::{Home, Upstream};
 /// How long a daemon without clients may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 /// Options that are a setting of relay.toml, with its name in the environment.
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("hostname", "PILLARBOX__LISTENER__HOSTNAME"),
     ("max_message_bytes", "PILLARBOX__LISTENER__MAX_MESSAGE_BYTES"),
     ("max_recipients", "PILLARBOX__LISTENER__MAX_RECIPIENTS"),
+    ("priority_hints", "PILLARBOX__LISTENER__PRIORITY_HINTS"),
 ];
 
 /// What a daemon is told for a dialogue: the names and values of the environment.
@@ -176,6 +177,7 @@ fn arrival(id: &str, record: &MessageRecord, octets: &[u8]) -> Arrival {
         helo: if helo == "[127.0.0.1]" { String::new() } else { helo.to_owned() },
         proposed_id: None,
         claimed_user: None,
+        priority: None,
         protocol: ["SMTP", "ESMTP", "UTF8SMTP"]
             .into_iter()
             .find(|known| *known == protocol)

@@ -15,7 +15,7 @@
 //! Q: bare-lf no-date            the oddities that the session reports, all of them ("none" for none)
 //! ```
 //!
-//! Options of the policy are `trusted`, `starttls`, `encrypted`, `authentication` (off, optional, required,
+//! Options of the policy are `trusted`, `priority_hints` (true), `starttls`, `encrypted`, `authentication` (off, optional, required,
 //! accept-any); `login joe secret` is the one login that is right, `login unavailable` one that nobody can
 //! check. `timing matters` marks a talk that goes otherwise when its bytes come otherwise, `waits yes` one whose
 //! client must wait for each reply, however its bytes are cut.
@@ -238,6 +238,7 @@ fn directive(rest: &str) -> (String, String) {
         "hostname",
         "max_message_bytes",
         "max_recipients",
+        "priority_hints",
         "local_recipients",
         "admit",
         "begin",

@@ -93,6 +93,7 @@ pub(crate) fn options_of(dialogue: &Dialogue) -> (Arc<Options>, Client) {
     let policy = Policy {
         starttls: is("starttls"),
         authentication,
+        priorities: dialogue.directive("priority_hints") == Some("true"),
         ..Policy::plain(dialogue.directive("trusted") != Some("no"), options.max_message_bytes)
     };
     let address = dialogue.directive("client").unwrap_or("127.0.0.1").parse().unwrap();

@@ -63,6 +63,7 @@ pub(super) fn options() -> Options {
             local_recipients: false,
         },
         rules: Arc::default(),
+        priority_hints: false,
         recipients: Arc::default(),
     }
 }

@@ -86,6 +86,7 @@ impl Choices {
             starttls: self.starttls,
             authentication: self.authentication,
             max_message_bytes,
+            priorities: self.trusted,
         };
         let client = Client {
             address: Ipv4Addr::LOCALHOST.into(),

@@ -99,3 +99,41 @@ async fn the_header_of_a_message_that_has_left_the_memory_is_judged_as_well() {
     client.say(".", "250 2.0.0").await;
     assert_eq!(only_record(&door).await.rule.as_deref(), Some("raid"));
 }
+
+/// The lane of a message with this parameter of MAIL and this header.
+async fn lane_of(hints: bool, parameter: &str, header: &str) -> Lane {
+    let raid = rule("raid", subject("raid"), lane(Lane::Normal));
+    let look = rule("look", subject("look"), Effect { storm: Some(false), ..Effect::default() });
+    let rules = Arc::new(Rules::new(vec![raid, look], &[]));
+    let mut networks = trusted(&["127.0.0.0/8"]);
+    networks[0].lane = Lane::Bulk;
+    let door = Door::open(Options { rules, networks, priority_hints: hints, ..options() });
+    let mut client = door.greeted().await;
+    client.say("EHLO client.test", "250").await;
+    client.say(&format!("MAIL FROM:<a@client.test>{parameter}"), "250").await;
+    client.say("RCPT TO:<b@example.org>", "250").await;
+    client.say("DATA", "354").await;
+    client.say(&format!("{header}\r\n\r\n."), "250").await;
+    only_record(&door).await.lane
+}
+
+#[tokio::test]
+async fn a_rule_goes_before_a_hint_and_a_hint_before_the_network_where_hints_are_heard() {
+    for (hints, parameter, header, expected) in [
+        (true, "", "Subject: x", Lane::Bulk),
+        (true, " MT-PRIORITY=4", "Subject: x", Lane::Urgent),
+        (true, " MT-PRIORITY=2", "Subject: x", Lane::Bulk),
+        (true, "", "X-Priority: 1", Lane::Urgent),
+        (true, " MT-PRIORITY=-1", "X-Priority: 1", Lane::Bulk),
+        (true, " MT-PRIORITY=4", "Subject: raid", Lane::Normal),
+        (true, "", "Importance: high\r\nSubject: raid", Lane::Normal),
+        (true, "", "Importance: high\r\nSubject: look", Lane::Urgent),
+        (false, " MT-PRIORITY=4", "X-Priority: 1", Lane::Bulk),
+    ] {
+        assert_eq!(
+            lane_of(hints, parameter, header).await,
+            expected,
+            "{hints} {parameter} {header}"
+        );
+    }
+}

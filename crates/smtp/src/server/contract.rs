@@ -35,6 +35,8 @@ pub struct Transaction {
     pub internationalized: bool,
     /// What was asked of delivery status notifications.
     pub dsn: Dsn,
+    /// MT-PRIORITY of MAIL, -9 to 9 (RFC 6710). Always `None` where it is not offered.
+    pub priority: Option<i8>,
     /// Who has logged in, if somebody has.
     pub login: Option<String>,
     /// The HELO or EHLO argument; empty when none was given.

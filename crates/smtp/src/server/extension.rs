@@ -30,6 +30,9 @@ pub(super) fn advertised(options: &Options, client: Client) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
+    if priorities_offered(client) {
+        lines.push("MT-PRIORITY".into());
+    }
     if starttls_offered(client) {
         lines.push("STARTTLS".into());
     }
@@ -42,6 +45,12 @@ pub(super) fn advertised(options: &Options, client: Client) -> Vec<String> {
     }
     lines.push("ENHANCEDSTATUSCODES".into());
     lines
+}
+
+/// What a client says of the priority of its mail is heard.
+#[must_use]
+pub(super) fn priorities_offered(client: Client) -> bool {
+    client.policy.priorities && client.policy.trusted
 }
 
 /// STARTTLS works, and is still to be done.
@@ -81,6 +90,8 @@ pub struct Parameters {
     pub content: Option<Content>,
     /// ENVID of MAIL (RFC 3461).
     pub envelope_id: Option<String>,
+    /// MT-PRIORITY of MAIL (RFC 6710), whoever sends it.
+    pub priority: Option<Priority>,
     /// NOTIFY and ORCPT of RCPT (RFC 3461).
     pub recipient: RecipientDsn,
     /// XQUEUEID of MAIL: the id that the client proposes for the message. Our own sendmail sends it and no other
@@ -90,6 +101,35 @@ pub struct Parameters {
     pub user_id: Option<u32>,
     /// There was a parameter of an extension that we do not offer.
     pub has_unknown: bool,
+}
+
+/// The value of MT-PRIORITY. Whether it is a mistake depends on whether it was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// -9 to 9.
+    Of(i8),
+    /// Anything else, or more than one.
+    Malformed,
+}
+
+impl Priority {
+    /// The number, where it is one.
+    pub(super) fn number(self) -> Option<i8> {
+        match self {
+            Self::Of(number) => Some(number),
+            Self::Malformed => None,
+        }
+    }
+
+    /// `priority-value = (["-"] NZDIGIT) / "0"` of RFC 6710 section 6.
+    fn read(value: &str) -> Self {
+        let digits = value.strip_prefix('-').unwrap_or(value);
+        match (digits.as_bytes(), value.parse()) {
+            ([b'1'..=b'9'], Ok(number)) => Self::Of(number),
+            ([b'0'], Ok(number)) if digits == value => Self::Of(number),
+            _ => Self::Malformed,
+        }
+    }
 }
 
 impl Parameters {
@@ -110,6 +150,12 @@ impl Parameters {
                 ("RET", value) => once(&mut read.content, value.and_then(Content::read), "RET")?,
                 ("ENVID", value) => {
                     once(&mut read.envelope_id, value.and_then(dsn::envelope_id), "ENVID")?
+                }
+                ("MT-PRIORITY", value) => {
+                    read.priority = Some(match read.priority {
+                        None => Priority::read(value.unwrap_or_default()),
+                        Some(_) => Priority::Malformed,
+                    });
                 }
                 // RFC 4954 section 5: who submitted it first; nobody here would believe it.
                 ("AUTH", Some(_)) => {}
@@ -208,7 +254,7 @@ mod tests {
             Parameters::of_mail("SIZE=99999999999999999999999").unwrap().declared_bytes,
             u64::MAX
         );
-        assert!(Parameters::of_mail("MT-PRIORITY=3").unwrap().has_unknown);
+        assert!(Parameters::of_mail("HOLDFOR=3").unwrap().has_unknown);
         assert!(Parameters::of_recipient("X=1").unwrap().has_unknown);
         assert_eq!(Parameters::of_mail("AUTH=<>"), Ok(Parameters::default()));
         let read = Parameters::of_mail("ret=hdrs envid=a+2Bb").unwrap();
@@ -219,6 +265,20 @@ mod tests {
         let read = Parameters::of_recipient("notify=never ORCPT=rfc822;a@b").unwrap().recipient;
         assert_eq!(read.notify, Some(Notify::default()));
         assert_eq!(read.original_recipient.as_deref(), Some("rfc822;a@b"));
+    }
+
+    #[test]
+    fn a_priority_is_a_digit_with_or_without_a_sign() {
+        let priority = |text: &str| Parameters::of_mail(text).unwrap().priority;
+        for number in -9_i8..=9 {
+            let read = priority(&format!("mt-priority={number}"));
+            assert_eq!(read, Some(Priority::Of(number)));
+        }
+        for odd in ["", "=", "=10", "=-10", "=+3", "=-0", "=00", "=x", "=3.5", "=3 MT-PRIORITY=3"] {
+            let read = priority(&format!("MT-PRIORITY{odd}"));
+            assert_eq!(read, Some(Priority::Malformed), "{odd}");
+        }
+        assert_eq!(priority("SIZE=3"), None);
     }
 
     #[test]

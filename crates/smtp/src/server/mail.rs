@@ -7,7 +7,7 @@ use super::{
     Authentication, ENVELOPE_BYTES_MAX, RECIPIENT_BYTES, Session, Step, Transaction,
     command::Unusable,
     error::CommandError,
-    extension::{self, Parameters},
+    extension::{self, Parameters, Priority},
     reply::{self, Reply},
     sender,
     state::{Hello, State},
@@ -38,11 +38,7 @@ impl Session {
         if let Some(unusable) = unusable.as_ref().filter(|_| !trusted) {
             return self.object(&reply::malformed(&unusable.error), State::Ready);
         }
-        if !self.client.local {
-            // To anybody else it is a parameter like any that we do not offer.
-            parameters.has_unknown |= parameters.queue_id.take().is_some();
-            parameters.has_unknown |= parameters.user_id.take().is_some();
-        }
+        self.hide_what_is_not_offered(&mut parameters);
         let limit = self.client.policy.max_message_bytes;
         let has_null_or_ascii_path =
             !reverse_path.as_ref().is_some_and(Address::is_internationalized);
@@ -54,6 +50,10 @@ impl Session {
         }
         if !has_null_or_ascii_path && !parameters.internationalized {
             return self.object(&reply::needs_smtputf8(), State::Ready);
+        }
+        if parameters.priority == Some(Priority::Malformed) {
+            let error = CommandError::Parameter("MT-PRIORITY");
+            return self.object(&reply::malformed(&error), State::Ready);
         }
         if parameters.declared_bytes > limit {
             return self.answer(&reply::too_large(limit), State::Ready);
@@ -80,12 +80,24 @@ impl Session {
                 envelope_id: parameters.envelope_id,
                 ..Dsn::default()
             },
+            priority: parameters.priority.and_then(Priority::number),
             login: self.login.clone(),
             helo: self.hello_name().to_owned(),
             proposed_id: parameters.queue_id,
             claimed_user: parameters.user_id,
             protocol: self.protocol(parameters.internationalized),
         })
+    }
+
+    /// To whom it is not offered, a parameter is one like any that nobody offers.
+    fn hide_what_is_not_offered(&self, parameters: &mut Parameters) {
+        if !self.client.local {
+            parameters.has_unknown |= parameters.queue_id.take().is_some();
+            parameters.has_unknown |= parameters.user_id.take().is_some();
+        }
+        if !extension::priorities_offered(self.client) {
+            parameters.has_unknown |= parameters.priority.take().is_some();
+        }
     }
 
     /// RCPT in `Mail` and `Recipients`.

@@ -32,6 +32,8 @@ pub struct Policy {
     pub authentication: Authentication,
     /// Largest message of this network; at most the limit of the listener.
     pub max_message_bytes: u64,
+    /// The priority that a client gives its message is heard (RFC 6710); only from who is trusted.
+    pub priorities: bool,
 }
 
 /// What AUTH is good for.
@@ -51,7 +53,13 @@ impl Policy {
     /// A policy without TLS and AUTH.
     #[must_use]
     pub fn plain(trusted: bool, max_message_bytes: u64) -> Self {
-        Self { trusted, starttls: false, authentication: Authentication::Off, max_message_bytes }
+        Self {
+            trusted,
+            starttls: false,
+            authentication: Authentication::Off,
+            max_message_bytes,
+            priorities: false,
+        }
     }
 }
 
