@@ -101,6 +101,21 @@ mod tests {
     }
 
     #[test]
+    fn no_beginning_makes_it_panic_or_grow() {
+        let mut random = fastrand::Rng::with_seed(17);
+        let alphabet = b"X:x \r\n\t=?utf-8?q?=C3?=b\xc3\xa9\xff\x1b";
+        let wanted = wanted(&["x", "xx"]);
+        for _ in 0..20_000 {
+            let message: Vec<u8> = (0..random.usize(0..80))
+                .map(|_| alphabet[random.usize(..alphabet.len())])
+                .collect();
+            let excerpt = Excerpt::of(&message, random.bool(), &wanted);
+            let values: Vec<&str> = excerpt.values("x").chain(excerpt.values("xx")).collect();
+            assert!(values.iter().all(|value| !value.contains('\n')), "{}", message.escape_ascii());
+        }
+    }
+
+    #[test]
     fn neither_a_long_field_nor_many_of_them_make_it_grow() {
         let message = format!("X: {}\r\n", "x".repeat(2_500)).repeat(100);
         let found = values(message.as_bytes(), true, "x");

@@ -25,7 +25,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) reverse_path: Option<&'a Address>,
     /// Those that it goes to, after aliases.
     pub(crate) forward_paths: &'a [Address],
-    /// The fields that the rules look at ([`Rules::wanted`]).
+    /// The fields that the rules look at ([`super::Rules::wanted`]).
     pub(crate) excerpt: &'a Excerpt,
     /// Octets of the message.
     pub(crate) size_bytes: u64,
