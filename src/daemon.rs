@@ -28,7 +28,7 @@ use crate::{
     doctor,
     listener::{self, BindError, Listener, OpenError},
     live::Live,
-    notices::Notifier,
+    notices::{Notifier, StormTeller},
     page::{Page, PageError, Rehearsal, Stage},
     queue::{Queue, recovery::QueueOpenError, remembered::HISTORY_MAX},
     sendmail::configured::own_mail_socket,
@@ -424,6 +424,10 @@ impl Services {
         let (notices, queue) = (parts.notices.clone(), Arc::clone(&parts.store));
         self.tend("notices", move |clock| {
             Notifier::new(notices.clone(), Arc::clone(&queue), clock).run()
+        });
+        let (notices, queue) = (parts.notices.clone(), Arc::clone(&parts.store));
+        self.tend("storms", move |clock| {
+            StormTeller::new(notices.clone(), Arc::clone(&queue), clock).run()
         });
         let (settings, queue) = (parts.settings.clone(), Arc::clone(&parts.store));
         self.tend("expiry", move |clock| forget(Arc::clone(&queue), clock, settings.clone()));

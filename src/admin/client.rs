@@ -40,6 +40,7 @@ use super::{
     reload::Reload,
     sessions::Role,
     sides::Sides,
+    storms::Storms,
     tally::Tally,
     trace::Wanted,
     weekly,
@@ -189,6 +190,11 @@ impl Client {
     /// Who has been here.
     pub(crate) async fn clients(&self) -> Result<Clients, ClientError> {
         self.ask(Method::GET, "/v1/clients").await
+    }
+
+    /// The storms whose mail is kept.
+    pub(crate) async fn storms(&self) -> Result<Storms, ClientError> {
+        self.ask(Method::GET, "/v1/storms").await
     }
 
     /// The numbers that an open page follows.

@@ -36,6 +36,7 @@ pub(crate) mod sessions;
 pub(crate) mod sides;
 pub(crate) mod socket;
 pub mod status;
+pub(crate) mod storms;
 pub(crate) mod tally;
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,7 @@ mod sendmail;
 mod setup;
 mod status;
 mod store;
+mod storm;
 mod trace;
 mod user;
 mod watch;
@@ -126,6 +127,13 @@ enum Command {
         remote: remote::Arguments,
         #[command(subcommand)]
         command: dead::Command,
+    },
+    /// Look at mail that is alike and was folded, or let it leave.
+    Storm {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(subcommand)]
+        command: storm::Command,
     },
     /// Look at mail that has left the queue: relayed, deleted or expired.
     History {
@@ -335,6 +343,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         }
         Command::Queue { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Queue(command), now)
+        }
+        Command::Storm { remote, command } => {
+            remote::run(out, config, &remote, remote::Question::Storm(command), now)
         }
         Command::Dead { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Dead(command), now)

@@ -15,7 +15,7 @@ use super::{
     alert, clients, dead, forecast, health, history, log, page, pause, queue, reload, report,
     runtime::Runtime,
     screen::{Form, Screen, json},
-    status, trace, watch,
+    status, storm, trace, watch,
 };
 use crate::{
     admin::{
@@ -51,6 +51,8 @@ pub(super) enum Question {
     Dead(dead::Command),
     /// What has left the queue.
     History(history::Command),
+    /// Mail that is folded.
+    Storm(storm::Command),
     /// Who is told without mail.
     Alert(alert::Command),
     /// The budget.
@@ -139,6 +141,7 @@ async fn ask(
         Question::Alert(command) => alert::run(out, client, command, form).await?,
         Question::Dead(command) => dead::run(out, client, command, form, now).await?,
         Question::History(command) => history::run(out, client, command, form, now).await?,
+        Question::Storm(command) => storm::run(out, client, command, form, now).await?,
         Question::Queue(command) => queue::run(out, client, command, form, now).await?,
     }
     Ok(())

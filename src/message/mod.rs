@@ -23,6 +23,7 @@ pub mod parts;
 mod raw_octets;
 mod recipients;
 pub mod rewrite;
+pub(crate) mod storm_summary;
 pub(crate) mod subject_shape;
 pub(crate) mod trace;
 mod transfer;

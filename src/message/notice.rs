@@ -13,8 +13,11 @@ use jiff::tz::TimeZone;
 use lettre::{
     address::AddressError,
     message::{
-        Mailbox, MessageBuilder, MultiPart, SinglePart,
-        header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue},
+        Body, Mailbox, MessageBuilder, MultiPart, SinglePart,
+        header::{
+            ContentDisposition, ContentTransferEncoding, ContentType, Header, HeaderName,
+            HeaderValue,
+        },
     },
 };
 use thiserror::Error;
@@ -216,6 +219,68 @@ impl Announcement<'_> {
     }
 }
 
+/// Words in text and in HTML, and messages beside them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Letter<'a> {
+    /// The name of this host.
+    pub(super) hostname: &'a str,
+    /// The From address, as of a notice.
+    pub(super) from: &'a Address,
+    /// Who gets it.
+    pub(super) to: &'a [Address],
+    /// When it was made.
+    pub(super) at: Timestamp,
+    /// The text between the parts; must not occur in them.
+    pub(super) boundary: &'a str,
+    /// One line.
+    pub(super) subject: &'a str,
+    /// The Message-ID, with brackets, of the message that it is shown with.
+    pub(super) thread: Option<&'a str>,
+    /// The text.
+    pub(super) text: &'a str,
+    /// The same as a document.
+    pub(super) html: &'a str,
+    /// Messages with the names of their files.
+    pub(super) attached: &'a [(&'static str, &'a [u8])],
+}
+
+impl Letter<'_> {
+    /// The whole message with CRLF line ends; Message-ID is left to the queue.
+    ///
+    /// # Errors
+    /// When From or To cannot be written.
+    pub(super) fn build(&self) -> Result<Vec<u8>, NoticeError> {
+        let name = Some(format!("Pillarbox on {}", self.hostname));
+        let mut builder = lettre::Message::builder()
+            .from(mailbox(self.from, name)?)
+            .subject(self.subject)
+            .date(system_time(self.at))
+            .header(AutoSubmitted("auto-generated"));
+        for to in self.to {
+            builder = builder.to(mailbox(to, None)?);
+        }
+        if let Some(id) = self.thread {
+            builder = builder.in_reply_to(id.to_owned()).references(id.to_owned());
+        }
+        let words = multipart("alternative", &format!("{}-words", self.boundary))
+            .singlepart(text_part("text/plain; charset=utf-8", self.text.to_owned()))
+            .singlepart(text_part("text/html; charset=utf-8", self.html.to_owned()));
+        let all = multipart("mixed", self.boundary).multipart(words);
+        let attach = |all: MultiPart, (name, message): &(&'static str, &[u8])| {
+            let kind = format!("message/rfc822; name=\"{name}\"");
+            let kind = ContentType::parse(&kind).unwrap_or(ContentType::TEXT_PLAIN);
+            let encoding = match message.is_ascii() {
+                true => ContentTransferEncoding::SevenBit,
+                false => ContentTransferEncoding::EightBit,
+            };
+            let body = Body::dangerous_pre_encoded(message.to_vec(), encoding);
+            let part = SinglePart::builder().header(kind);
+            all.singlepart(part.header(ContentDisposition::attachment(name)).body(body))
+        };
+        Ok(builder.multipart(self.attached.iter().fold(all, attach))?.formatted())
+    }
+}
+
 fn mailbox(address: &Address, name: Option<String>) -> Result<Mailbox, NoticeError> {
     let parsed = address.as_str().parse();
     let email =
@@ -251,7 +316,7 @@ fn bytes_part(content_type: &str, bytes: &[u8]) -> SinglePart {
     } else {
         ContentTransferEncoding::EightBit
     };
-    let body = lettre::message::Body::dangerous_pre_encoded(kept, encoding);
+    let body = Body::dangerous_pre_encoded(kept, encoding);
     SinglePart::builder().header(kind).body(body)
 }
 
@@ -504,7 +569,7 @@ fn status_of(reply: &str) -> Option<&str> {
 
 /// One line of at most [`TEXT_LENGTH_MAX`] characters, as a person may see it: encoded words are decoded, and what
 /// deceives the eye is written out.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let start: String = text.chars().take(TEXT_LENGTH_MAX * 4).collect();
     let decoded = encoded_word::decoded(&start);
     let blank = |character: char| matches!(character, ' ' | '\t' | '\r' | '\n' | '\0');
@@ -556,7 +621,7 @@ fn cut(bytes: &[u8], limit: usize) -> &[u8] {
     start.iter().rposition(|byte| *byte == b'\n').map_or(start, |end| &start[..=end])
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }

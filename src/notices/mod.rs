@@ -5,6 +5,7 @@
 
 mod collect;
 mod spent;
+mod storms;
 mod task;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::smtp::address::Address;
 
 pub(crate) use spent::Day;
+pub(crate) use storms::StormTeller;
 pub(crate) use task::{Notifier, envelope};
 
 /// Who is told, and how often.
@@ -33,6 +35,10 @@ pub struct Options {
     pub(crate) gather: Duration,
     /// How long the first failure waits at most.
     pub(crate) gather_max: Duration,
+    /// The From address of a summary of folded mail: the account, whoever is told of dead letters.
+    pub(crate) account: Option<Address>,
+    /// How long folded mail is kept that was told of.
+    pub(crate) folded_kept: Duration,
     /// What may be spent in 24 hours: that it is spent while mail waits is told; `None` for never.
     pub(crate) day: Option<Day>,
 }
@@ -50,6 +56,8 @@ impl Options {
             delay_after: Some(Duration::from_secs(4 * 3600)),
             gather: Duration::from_secs(60),
             gather_max: Duration::from_secs(10 * 60),
+            account: None,
+            folded_kept: Duration::from_secs(30 * 86_400),
             day: None,
         }
     }

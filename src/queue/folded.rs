@@ -19,21 +19,23 @@ const CHUNK: usize = 500;
 
 impl Queue {
     /// The storms of which a summary is due, or that are over.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(crate) fn storms_due(&self) -> Vec<DueStorm> {
         self.shared.folding.due(self.shared.clock.now())
     }
 
     /// A summary of this storm is queued, and what it tells of is marked; `false` when there was nothing to tell.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(crate) fn storm_told(&self, due: DueStorm, is_told: bool) {
         self.shared.folding.told(due, is_told, self.shared.clock.now());
     }
 
     /// Whether mail is still folded into this storm.
-    #[allow(dead_code)] // Until a command asks.
     pub(crate) fn storm_lasts(&self, storm: QueueId) -> bool {
         self.shared.folding.lasts(storm, self.shared.clock.now())
+    }
+
+    /// Kinds of mail that are known, to find out what is alike.
+    pub(crate) fn kinds_of_mail(&self) -> usize {
+        self.shared.folding.kinds()
     }
 
     /// Folded messages after `after` in the order of acceptance, of this many that are looked at at most, and where the
@@ -50,7 +52,6 @@ impl Queue {
     }
 
     /// Notes that a summary tells of these messages.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(crate) async fn mark_told(&self, ids: &[QueueId], at: Timestamp) -> Result<(), QueueError> {
         for ids in ids.chunks(CHUNK) {
             let ids = ids.to_vec();

@@ -111,7 +111,6 @@ impl Folding {
     }
 
     /// A summary of this storm is queued; `false` when there was nothing to tell.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(super) fn told(&self, due: DueStorm, is_told: bool, now: Moment) {
         let mut storms = sync::lock(&self.storms);
         if due.is_over && !is_told {
@@ -122,9 +121,13 @@ impl Folding {
     }
 
     /// Whether mail is still folded into this storm.
-    #[allow(dead_code)] // Until a command asks.
     pub(super) fn lasts(&self, storm: QueueId, now: Moment) -> bool {
         sync::lock(&self.storms).lasts(storm, now, &self.options.get().terms)
+    }
+
+    /// Kinds of mail that are known.
+    pub(super) fn kinds(&self) -> usize {
+        sync::lock(&self.storms).kinds()
     }
 
     /// What a start has found; a storm that this process knows already is left alone.

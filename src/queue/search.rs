@@ -22,13 +22,14 @@ pub(crate) struct Search(Vec<Term>);
 
 /// What a word may begin with, or be where there is a choice: for the completion of shells. Nothing that they would take
 /// for a file.
-pub(crate) const BEGINNINGS: [&str; 31] = [
+pub(crate) const BEGINNINGS: [&str; 32] = [
     "from:",
     "to:",
     "subject:",
     "id:",
     "client:",
     "user:",
+    "storm:",
     "reply:",
     "older:",
     "newer:",

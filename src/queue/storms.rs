@@ -96,7 +96,6 @@ pub(crate) enum Decision {
 }
 
 /// A storm of which something is to be done.
-#[allow(dead_code)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DueStorm {
     /// The id of its first folded message.
@@ -119,7 +118,6 @@ struct Known {
 }
 
 /// One storm that lasts, or of which something is still to be told.
-#[allow(dead_code)]
 #[derive(Clone, Debug)]
 struct Storm {
     kind: Kind,
@@ -196,7 +194,6 @@ impl Storms {
     }
 
     /// The storms of which a summary is due, or that are over.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(crate) fn due(&mut self, now: Moment, terms: &Terms) -> Vec<DueStorm> {
         let now = self.look(now);
         let due = self.storms.iter().filter_map(|(id, storm)| {
@@ -212,7 +209,6 @@ impl Storms {
     }
 
     /// A summary of what was folded when the storm was found due is on its way.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(crate) fn told(&mut self, due: DueStorm, now: Moment, terms: &Terms) {
         let now = self.look(now);
         let Some(storm) = self.storms.get_mut(&due.id) else { return };
@@ -223,7 +219,6 @@ impl Storms {
     }
 
     /// Nothing more is to be told of a storm that is over.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(crate) fn forget(&mut self, id: QueueId) {
         if let Some(storm) = self.storms.remove(&id)
             && let Some(known) = self.kinds.get_mut(&storm.kind)
@@ -260,13 +255,17 @@ impl Storms {
         }
     }
 
+    /// How many kinds are known.
+    pub(crate) fn kinds(&self) -> usize {
+        self.kinds.len()
+    }
+
     /// Whether it is known, so that what a start finds of it is nothing new.
     pub(crate) fn knows(&self, storm: QueueId) -> bool {
         self.storms.contains_key(&storm)
     }
 
     /// Whether a storm lasts.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(crate) fn lasts(&mut self, storm: QueueId, now: Moment, terms: &Terms) -> bool {
         let now = self.look(now);
         self.storms.get(&storm).is_some_and(|storm| !storm.is_over(now, terms))

@@ -24,6 +24,7 @@ use super::{
     rules::{self, Rule, Rules},
     shown,
     storage::{Budget, Queue, Sendmail},
+    storm::Storm,
     upstream::Upstream,
     value::{Keys as _, field_names},
 };
@@ -40,6 +41,7 @@ pub(super) struct Sections {
     pub(super) budget: Budget,
     pub(super) rule: Rules,
     pub(super) identity: Identity,
+    pub(super) storm: Storm,
     pub(super) notices: Notices,
     pub(super) alert: Alert,
     pub(super) doctor: Doctor,
@@ -85,12 +87,12 @@ macro_rules! all_sections {
     };
 }
 all_sections!(
-    upstream, listener, sendmail, queue, budget, rule, identity, notices, alert, doctor, report,
-    admin, log
+    upstream, listener, sendmail, queue, budget, rule, identity, storm, notices, alert, doctor,
+    report, admin, log
 );
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [Section; 16] {
+pub(super) fn sections() -> [Section; 17] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
@@ -101,6 +103,7 @@ pub(super) fn sections() -> [Section; 16] {
         (RULE, field_names::<Rule>()),
         ("identity", without_sections(field_names::<Identity>())),
         (SENDER, field_names::<Sender>()),
+        ("storm", field_names::<Storm>()),
         ("notices", field_names::<Notices>()),
         ("alert", without_sections(field_names::<Alert>())),
         (TARGET, field_names::<Target>()),

@@ -21,6 +21,7 @@ mod rules;
 mod shown;
 pub(crate) mod special_networks;
 mod storage;
+mod storm;
 mod strangers;
 mod surroundings;
 mod upstream;
@@ -210,18 +211,17 @@ fn check(
     sections.queue.check(listener.session.max_message_bytes, report);
     let allowance = sections.budget.check(&upstream.host, report);
     let identity = sections.identity.check(mailbox, &hostname, report);
-    let mut notices = sections.notices.check(&hostname, account.as_ref(), admin.as_ref(), report);
-    // Nobody elsewhere hears of mail that was kept from him.
-    notices.senders &= recipients.local().redirect_all.is_none();
-    notices.day = Some(allowance.day());
+    let readers = (account.as_ref(), admin.as_ref(), sections.queue.history_lifetime);
+    let day = (allowance.day(), recipients.local().redirect_all.is_some());
+    let notices = sections.notices.check(&hostname, readers, day, report);
+    let storms = sections.storm.check(admin.as_ref(), report);
     let (ca_file, secrets) = (sections.upstream.ca_file(report), &surroundings.secret_directories);
     let alert = sections.alert.check(&hostname, ca_file.clone(), secrets, report);
-    let weekly = (account.as_ref(), admin.as_ref(), sections.queue.history_lifetime);
     Settings {
         source,
         admin: sections.admin.check(&listener, report),
         listener,
-        queue: sections.queue.options(state, hostname),
+        queue: sections.queue.options(state, hostname, storms),
         telemetry: sections.log.options(),
         log_output: sections.log.output,
         history_lifetime: sections.queue.history_lifetime,
@@ -229,7 +229,7 @@ fn check(
         notices,
         alert,
         doctor: sections.doctor.enabled,
-        report: sections.report.check(weekly, report),
+        report: sections.report.check(readers, report),
         owner_reserve: allowance.owner_reserve,
         account: upstream.account,
         written: effective::written(&written, report),

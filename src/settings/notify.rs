@@ -54,12 +54,12 @@ impl Words for Told {
 impl Notices {
     const SECTION: &str = "notices";
 
-    /// What the notifier is told; the day's limit is not known here.
+    /// What the notifier is told, of this day, and whether all mail is redirected.
     pub(super) fn check(
         &self,
         hostname: &str,
-        account: Option<&Address>,
-        admin: Option<&Address>,
+        (account, admin, history_lifetime): (Option<&Address>, Option<&Address>, Duration),
+        (day, is_redirected): (notices::Day, bool),
         report: &mut Report<'_>,
     ) -> notices::Options {
         let by_mail = self.to != Told::Nobody;
@@ -72,7 +72,11 @@ impl Notices {
         notices::Options {
             from: account.or(admin).filter(|_| by_mail).cloned(),
             admin: admin.filter(|_| by_mail).cloned(),
-            senders: self.to == Told::AdminAndSender,
+            // Nobody elsewhere hears of mail that was kept from him.
+            senders: self.to == Told::AdminAndSender && !is_redirected,
+            day: Some(day),
+            account: account.or(admin).cloned(),
+            folded_kept: history_lifetime,
             per_hour,
             delay_after,
             ..notices::Options::new(hostname.to_owned())

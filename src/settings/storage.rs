@@ -98,8 +98,14 @@ impl Queue {
     }
 
     /// What the queue is told.
-    pub(super) fn options(&self, directory: PathBuf, hostname: String) -> queue::options::Options {
+    pub(super) fn options(
+        &self,
+        directory: PathBuf,
+        hostname: String,
+        storms: queue::folding::Options,
+    ) -> queue::options::Options {
         queue::options::Options {
+            storms,
             max_bytes: self.max_bytes,
             min_free_bytes: self.min_free_bytes,
             hostname,

@@ -160,7 +160,6 @@ impl Batch<'_> {
     }
 
     /// Notes that a summary tells of a folded message; nothing where it is none any more.
-    #[allow(dead_code)] // Until a task tells of storms.
     pub(in crate::queue) fn mark_told(&mut self, id: QueueId, at: Timestamp) -> Answer<()> {
         let old = match self.get(id) {
             // It is reported where it is met.

@@ -155,6 +155,7 @@ impl<'a> Word<'a> {
             ("to", None) => Ok(Test::To(text)),
             ("subject", None) => Ok(Test::Subject(text)),
             ("id", None) => Ok(Test::Id(text)),
+            ("storm", None) => Ok(Test::Storm(text)),
             ("user", None) => Ok(Test::User(text)),
             ("rule", None) => Ok(Test::Rule(text)),
             ("reply", None) => Ok(Test::Reply(text)),

@@ -19,9 +19,9 @@ use crate::{
 
 /// The keys with their signs, in the order of the documents. Those with `>` are compared, also with `<`: the words for
 /// it, which need no quotes in a shell, stand before them.
-pub(super) const KEYS: [&str; 17] = [
-    "from:", "to:", "subject:", "id:", "client:", "user:", "lane:", "rule:", "state:", "ended:",
-    "reply:", "older:", "newer:", "larger:", "smaller:", "age>", "size>",
+pub(super) const KEYS: [&str; 18] = [
+    "from:", "to:", "subject:", "id:", "client:", "user:", "lane:", "rule:", "storm:", "state:",
+    "ended:", "reply:", "older:", "newer:", "larger:", "smaller:", "age>", "size>",
 ];
 
 /// Where the messages are that a search is for.
@@ -59,6 +59,8 @@ pub(super) enum Test {
     Id(Text),
     Client(Clients),
     User(Text),
+    /// It is folded into a storm, or was when it left the queue, whose id begins so.
+    Storm(Text),
     Lane(Lane),
     /// The name of the rule that struck; a whole one.
     Rule(Text),
@@ -167,6 +169,9 @@ impl Test {
             Self::Id(text) => is_of_id(text),
             Self::Client(clients) => clients.have(record.about.client),
             Self::User(text) => of_user(text),
+            Self::Storm(text) => {
+                record.fold.as_ref().is_some_and(|fold| text.begins(&fold.storm.to_string()))
+            }
             Self::Lane(lane) => record.lane == *lane,
             Self::Rule(name) => record.rule.as_ref().is_some_and(|rule| name.is(rule)),
             Self::State(name) => record.has_state(name, now),
@@ -256,6 +261,7 @@ impl fmt::Display for Test {
             }
             Self::Client(Clients::Of(network)) => write!(formatter, "client:{network}"),
             Self::User(text) => text.write(formatter, "user"),
+            Self::Storm(text) => text.write(formatter, "storm"),
             Self::Lane(lane) => write!(formatter, "lane:{}", lane.name()),
             Self::Rule(name) => name.write(formatter, "rule"),
             Self::State(name) => write!(formatter, "state:{name}"),
