@@ -235,18 +235,29 @@ fn reason(
     situation: &Situation,
     last_reply: Option<&str>,
 ) -> String {
+    kept_reason(record, state, situation, last_reply).unwrap_or_else(|| {
+        let departure = situation.departure_of(record, [state]);
+        departure.map_or_else(|| state.name().to_owned(), |departure| departure.why)
+    })
+}
+
+/// The reason that lies in the record, where it is one: what a search for replies finds.
+pub(super) fn kept_reason(
+    record: &MessageRecord,
+    state: &RecipientState,
+    situation: &Situation,
+    last_reply: Option<&str>,
+) -> Option<String> {
     match (state, last_reply) {
         (RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. }, _) => {
-            alike(reason)
+            Some(alike(reason))
         }
         (RecipientState::Queued { due, .. }, Some(reply))
             if *due > situation.now && record.scheduled_for(situation.now).is_none() =>
         {
-            alike(reply)
+            Some(alike(reply))
         }
-        _ => situation
-            .departure_of(record, [state])
-            .map_or_else(|| state.name().to_owned(), |departure| departure.why),
+        _ => None,
     }
 }
 

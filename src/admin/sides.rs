@@ -3,6 +3,8 @@
 //! Rule: a named number of messages is looked through for all of them together, so that a list of any length stays quick.
 //! Must not know how it is shown.
 
+use std::collections::HashSet;
+
 use axum::{
     Router,
     extract::{Query, State, rejection::QueryRejection},
@@ -13,14 +15,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     api::PAGE_MAX,
     context::{Json, Refusal, Sources},
-    counts::{CountBy, Shares, code_length},
+    counts::{CountBy, Shares, kept_reason},
     listing::Of,
     status,
 };
-use crate::queue::search::Search;
+use crate::queue::{QueuedMessage, search::Search, waiting::Situation};
 
 /// Messages that are looked through.
 pub(crate) const LOOKED_THROUGH_MAX: usize = 2_000;
+/// Different reasons that are remembered on the way; the most frequent are met early.
+const REASONS_MAX: usize = 2_000;
 /// Values that are told of each kind.
 const VALUES: usize = 6;
 /// The kinds, in the order of a screen.
@@ -87,12 +91,14 @@ async fn sides(sources: &Sources, of: Of, search: &str) -> Result<Json<Sides>, R
     let situation = status::situation(sources).await?;
     let mut kinds = KINDS.map(|by| (by, Shares::default()));
     let (mut looked_through, mut messages) = (0, 0);
+    let mut found = Found::default();
     let mut walk = of.walk(store, None, None).await?;
     while !walk.is_over() && looked_through < LOOKED_THROUGH_MAX {
         let page = walk.take(of.page(store, walk.after(), PAGE_MAX).await?);
         looked_through += page.len();
         for message in page.iter().filter(|one| search.matches(one.id, &one.record, now)) {
             messages += 1;
+            found.add(message, &situation);
             for (by, shares) in &mut kinds {
                 by.count(message, &situation, shares);
             }
@@ -101,7 +107,7 @@ async fn sides(sources: &Sources, of: Of, search: &str) -> Result<Json<Sides>, R
     let side = |(by, shares): (CountBy, Shares)| {
         let counts = shares.counts(VALUES);
         let values = counts.values.into_iter().map(|share| Value {
-            search: narrowing(by, &share.value),
+            search: narrowing(by, &share.value, &found),
             value: share.value,
             messages: share.messages,
         });
@@ -111,8 +117,26 @@ async fn sides(sources: &Sources, of: Of, search: &str) -> Result<Json<Sides>, R
     Ok(Json(Sides { messages, partial: !walk.is_over(), sides }))
 }
 
+/// The reasons that lie in records, which a search for replies finds: what was said, by the upstream or by a person.
+#[derive(Debug, Default)]
+struct Found {
+    reasons: HashSet<String>,
+}
+
+impl Found {
+    fn add(&mut self, message: &QueuedMessage, situation: &Situation) {
+        for recipient in message.recipients() {
+            if self.reasons.len() >= REASONS_MAX {
+                return;
+            }
+            let said = recipient.last_reply.as_deref();
+            self.reasons.extend(kept_reason(&message.record, &recipient.state, situation, said));
+        }
+    }
+}
+
 /// The words of a search that finds every message with this value.
-fn narrowing(by: CountBy, value: &str) -> Option<String> {
+fn narrowing(by: CountBy, value: &str, found: &Found) -> Option<String> {
     let words = match by {
         CountBy::From if value == "<>" => "from:<>".to_owned(),
         CountBy::From => quoted("from", value),
@@ -121,8 +145,8 @@ fn narrowing(by: CountBy, value: &str) -> Option<String> {
         CountBy::User => quoted("user", value),
         CountBy::State => format!("state:{value}"),
         CountBy::Subject => parts("subject", value),
-        // What the relay itself waits for is no reply.
-        CountBy::Reason if code_length(value) == 0 => return None,
+        // What the relay itself waits for is in no record.
+        CountBy::Reason if !found.reasons.contains(value) => return None,
         CountBy::Reason => parts("reply", value),
     };
     // What would not be understood, such as nothing at all, is no search.
@@ -145,6 +169,8 @@ mod tests {
 
     #[test]
     fn a_value_becomes_the_words_that_find_it() {
+        let kept = ["550 5.1.1 gone #", "held by a person: look at it"];
+        let found = Found { reasons: kept.map(str::to_owned).into() };
         for (by, value, words) in [
             (CountBy::From, "a@example.org", Some("from:\"a@example.org\"")),
             (CountBy::From, "<>", Some("from:<>")),
@@ -156,9 +182,14 @@ mod tests {
             (CountBy::Subject, "", None),
             (CountBy::Subject, r"a\", Some(r#"subject:"a\\""#)),
             (CountBy::Reason, "550 5.1.1 gone #", Some("reply:\"550 5.1.1 gone\"")),
+            (
+                CountBy::Reason,
+                "held by a person: look at it",
+                Some("reply:\"held by a person: look at it\""),
+            ),
             (CountBy::Reason, "the account is backing-off", None),
         ] {
-            assert_eq!(narrowing(by, value).as_deref(), words, "{value}");
+            assert_eq!(narrowing(by, value, &found).as_deref(), words, "{value}");
         }
     }
 }
