@@ -210,12 +210,14 @@ impl Arguments {
         settings.admin.http = None;
         let page = self.page.map_or(Some(PAGE), |PageAddress(address)| address);
         let may_move = self.page.is_none();
+        // Who may see the relay of the named configuration may see this one.
+        let users_file = settings.admin.page.take().and_then(|configured| configured.users_file);
         settings.admin.page = page.map(|address| place::Options {
             address,
             url: None,
             may_move,
             tls: None,
-            users_file: None,
+            users_file,
         });
         settings.listener.local.socket = Some(directory.join("submit.sock"));
         settings.listener.local.drop_directory = Some(directory.join("drop"));

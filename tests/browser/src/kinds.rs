@@ -31,9 +31,17 @@ const SUBJECTS: [&str; 5] = [
     "<script>alert(1)</script>",
 ];
 
+/// Who may come in without a link, and how.
+const USER: &str = "alice";
+const PASSWORD: &str = "six words that nobody else knows";
+
+/// A message with a part of HTML.
+const HTML: &str = "Subject: offer\nContent-Type: text/html; charset=utf-8\n\n<h2>An offer</h2><p>Only today.</p>\
+    <table><tr><td>Toner</td><td>12</td></tr></table><img alt=\"a printer\">";
+
 /// A relay with relayed mail, a dead letter, and mail of all sorts that waits and is held.
 pub(crate) async fn eventful() -> Relay {
-    let relay = Relay::start(&[]).await;
+    let relay = Relay::start_with_user(USER, PASSWORD).await;
     for number in 0..3 {
         let message = format!("Subject: report {number}\n\nHello.");
         relay.send("shop@example.org", &["you@example.com", "me@example.com"], &message);
@@ -46,6 +54,7 @@ pub(crate) async fn eventful() -> Relay {
         let message = format!("Subject: {}\n\nHello.", SUBJECTS[number % SUBJECTS.len()]);
         relay.send(&sender, &["the-people-who-care-for-printers@example.com"], &message);
     }
+    relay.send("shop@example.org", &["you@example.com"], HTML);
     let list = relay.ask(&["queue", "list"]);
     relay.tell(&["queue", "hold", list["messages"][2]["id"].as_str().expect("an id")]);
     relay
@@ -60,6 +69,10 @@ pub(crate) async fn each(mut look: impl AsyncFnMut(&Window, &str)) {
         }
         window.at("/").await;
         look(window, "no-session").await;
+        window.write("textbox", "Name", USER).await;
+        window.write("textbox", "Password", "not this one").await;
+        window.press("button", "Log in").await;
+        look(window, "not-logged-in").await;
         window.open(link).await;
         look(window, "sign-in").await;
         window.press("button", "Open the page").await;
@@ -73,6 +86,10 @@ pub(crate) async fn each(mut look: impl AsyncFnMut(&Window, &str)) {
             window.at(&format!("/messages/{}", id.as_str().expect("an id"))).await;
             look(window, name).await;
         }
+        let found = relay.ask(&["queue", "list", "subject:offer"]);
+        let id = found["messages"][0]["id"].as_str().expect("an id").to_owned();
+        window.at(&format!("/messages/{id}/html/1")).await;
+        look(window, "html-mail").await;
         window.at("/queue").await;
         window.press("button", "Hold").await;
         look(window, "nothing-chosen").await;

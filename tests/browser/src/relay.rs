@@ -28,7 +28,25 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts one with these options; returns when it takes mail.
     pub(crate) async fn start(options: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), options).await
+    }
+
+    /// Starts one whose page somebody may open by name and password.
+    pub(crate) async fn start_with_user(name: &str, password: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let [config, users] = ["relay.toml", "page-users"].map(|name| directory.path().join(name));
+        let admin = format!("[admin]\npage = \"127.0.0.1:0\"\npage_users_file = {users:?}\n");
+        fs::write(&config, admin).unwrap();
+        let mut command = program();
+        command.args(["user", "add", "--admin", "--stdin", name, "--file"]).arg(&users);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "a user");
+        let config = config.display().to_string();
+        Self::start_in(directory, &["--config", &config]).await
+    }
+
+    async fn start_in(directory: TempDir, options: &[&str]) -> Self {
         let output = fs::File::create(directory.path().join("output")).unwrap();
         let mut command = program();
         command.args(["sandbox", "--listen", "127.0.0.1:0", "--page", "127.0.0.1:0"]).args(options);
