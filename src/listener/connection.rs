@@ -430,7 +430,12 @@ impl Connection<'_> {
             return Err(Refusal::Unwanted { text: said(text, is_for_utf_8) });
         }
         let (name, lane, hold) = (rule.name.to_string(), rule.effect.lane, rule.effect.hold);
-        draft.ruled(Ruled { rule: Some(name), lane: lane.or(hint), hold });
+        draft.ruled(Ruled {
+            rule: Some(name),
+            lane: lane.or(hint),
+            hold,
+            storm: rule.effect.storm,
+        });
         Ok(Some(Arc::clone(&rule.name)))
     }
 

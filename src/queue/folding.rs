@@ -59,14 +59,14 @@ impl Folding {
         self.options.set(options);
     }
 
-    /// Whether a message is of those that may be folded: the one place where that is said.
-    fn is_wanted(&self, record: &MessageRecord) -> bool {
+    /// Whether a message is of those that may be folded, where a rule does not say so: the one place where that is said.
+    fn is_wanted(&self, record: &MessageRecord, asked: Option<bool>) -> bool {
         let options = self.options.get();
         let is_for_admin = options.admin.as_ref().is_some_and(|admin| {
             record.recipients.iter().all(|one| same_mailbox(&one.address) == same_mailbox(admin))
         });
         options.terms.after > 0
-            && is_for_admin
+            && asked.unwrap_or(is_for_admin)
             && !matches!(record.lane, Lane::Urgent | Lane::Notice)
             && record.about.client != Client::Relay
     }
@@ -76,10 +76,10 @@ impl Folding {
         &self,
         id: QueueId,
         record: &MessageRecord,
-        from: &str,
+        (from, asked): (&str, Option<bool>),
         now: Moment,
     ) -> Option<Fold> {
-        if !self.is_wanted(record) {
+        if !self.is_wanted(record, asked) {
             return None;
         }
         let (kind, terms) = (kind(record, from), &self.options.get().terms);

@@ -186,10 +186,10 @@ impl IncomingMessage {
 
     /// Adds the trailer.
     ///
-    /// `folds` says into which storm a message with this record and this From goes.
+    /// `folds` says into which storm a message with this record and this From goes, of which a rule has said whether it may.
     pub(super) fn finish(
         mut self,
-        folds: impl FnOnce(QueueId, &MessageRecord, &str) -> Option<Fold>,
+        folds: impl FnOnce(QueueId, &MessageRecord, &str, Option<bool>) -> Option<Fold>,
     ) -> Result<Finished, QueueError> {
         let findings = self.scan.finish();
         let id = self.id.to_string();
@@ -207,7 +207,7 @@ impl IncomingMessage {
         let ruled = self.ruled.take().unwrap_or_default();
         ruled.apply(&mut record);
         if is_new && self.resend_of.is_none() && !ruled.hold {
-            record.fold = folds(self.id, &record, &identification.from);
+            record.fold = folds(self.id, &record, &identification.from, ruled.storm);
         }
         let trailer = Trailer {
             added: [fields, self.original_recipients.into_bytes()].concat(),

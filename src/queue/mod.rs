@@ -385,7 +385,8 @@ impl Queue {
     pub async fn enqueue(&self, draft: IncomingMessage) -> Result<Receipt, QueueError> {
         self.shared.admit(draft.size_bytes())?;
         let now = self.shared.clock.now();
-        let fold = |id, record: &_, from: &_| self.shared.folding.fold(id, record, from, now);
+        let folding = &self.shared.folding;
+        let fold = |id, record: &_, from: &_, asked| folding.fold(id, record, (from, asked), now);
         let finished = draft.finish(fold)?;
         let _taken_until_the_record_is_on_its_way = finished.reserved_id.clone();
         let (id, record, is_new) = (finished.id, finished.record.clone(), finished.is_new);

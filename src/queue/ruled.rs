@@ -15,6 +15,8 @@ pub(crate) struct Ruled {
     pub(crate) lane: Option<Lane>,
     /// A person is to look at it first.
     pub(crate) hold: bool,
+    /// Whether it is folded with what is alike, whoever gets it; without a word as any other.
+    pub(crate) storm: Option<bool>,
 }
 
 /// The beginning of why a message is held by a rule.
@@ -60,7 +62,7 @@ mod tests {
     };
 
     fn ruled(hold: bool) -> Ruled {
-        Ruled { rule: Some("raid".into()), lane: Some(Lane::Urgent), hold }
+        Ruled { rule: Some("raid".into()), lane: Some(Lane::Urgent), hold, storm: None }
     }
 
     async fn accept(scene: &Scene, ruled: Ruled) -> QueueId {

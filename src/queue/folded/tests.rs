@@ -9,6 +9,7 @@ use crate::{
     queue::{
         fixtures::{Scene, envelope},
         only::Only,
+        ruled::Ruled,
         state::RecipientState,
     },
     smtp::address::Address,
@@ -185,4 +186,20 @@ async fn zero_turns_folding_off_while_it_runs() {
     scene.queue().set_room(&options);
     bans(&scene, 9).await;
     assert!(folded(&scene).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_rule_says_whether_mail_is_folded_whoever_gets_it() {
+    for (admin, storm, number) in [("boss@example.net", true, 3), ("a@example.net", false, 0)] {
+        let mut scene = scene();
+        scene.options.storms.admin = Some(admin.parse().unwrap());
+        scene.restart(|_| ()).await;
+        for _ in 0..5 {
+            let mut draft = scene.queue().begin(envelope(scene.clock.wall())).unwrap();
+            draft.write(b"Subject: backup\r\n\r\n").await.unwrap();
+            draft.ruled(Ruled { storm: Some(storm), ..Ruled::default() });
+            drop(scene.queue().enqueue(draft).await.unwrap());
+        }
+        assert_eq!(folded(&scene).await.len(), number, "{storm}");
+    }
 }
