@@ -181,8 +181,9 @@ fn a_new_rule_strikes_the_mail_of_the_next_connection_and_what_waits_keeps_its_o
     assert_eq!(code, Some(0), "{words}");
     assert_eq!(words, "Changed, and in force: rule.name, rule.match, rule.lane, rule.refuse.\n");
     assert_eq!(take("Backup OK").trim(), "550 5.7.1 No.");
-    let log = home.log();
-    assert!(log.contains("refused by a rule") && log.contains("no-backups"), "{log}");
+    // The reply may be here before the line of the log.
+    let is_told = |log: &str| log.contains("refused by a rule") && log.contains("no-backups");
+    assert!(within(LIMIT, || is_told(&home.log())), "{}", home.log());
     let listed = say(&home, &["queue", "list", "rule:raid", "--json"]).1;
     assert!(listed.contains(&id) && listed.contains("\"rule\":\"raid\""), "{listed}");
     let explained = say(&home, &["queue", "explain", &id]).1;
