@@ -384,8 +384,7 @@ impl Queue {
     /// Makes the draft durable. The only source of a [`Receipt`], and so of a 250 after DATA.
     pub async fn enqueue(&self, draft: IncomingMessage) -> Result<Receipt, QueueError> {
         self.shared.admit(draft.size_bytes())?;
-        let now = self.shared.clock.now();
-        let folding = &self.shared.folding;
+        let (folding, now) = (&self.shared.folding, self.shared.clock.now());
         let fold = |id, record: &_, from: &_, asked| folding.fold(id, record, (from, asked), now);
         let finished = draft.finish(fold)?;
         let _taken_until_the_record_is_on_its_way = finished.reserved_id.clone();
