@@ -6,7 +6,7 @@
 //! stored.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::{self, Display, Formatter},
     time::Duration,
 };
@@ -29,6 +29,8 @@ pub(crate) struct Event {
     pub(crate) at: Moment,
     /// How many recipients it covers.
     pub(crate) recipients: u32,
+    /// Whose mail it was for, as a number that the queue gives; 0 where that is not known.
+    pub(crate) origin: u64,
 }
 
 /// The events of one account in the order of their sequence numbers.
@@ -37,14 +39,33 @@ pub(crate) struct Ledger {
     events: BTreeMap<u64, Event>,
     /// Recipients of all `events`, so that a claim does not add them up.
     total: u64,
+    /// The same for each origin that is known.
+    by_origin: HashMap<u64, u64>,
 }
 
 impl Ledger {
     /// Adds an event that was read from disk or just written there.
     pub(crate) fn insert(&mut self, sequence: u64, event: Event) {
-        self.total += u64::from(event.recipients);
+        self.count(event.origin, event.recipients);
         if let Some(replaced) = self.events.insert(sequence, event) {
-            self.total -= u64::from(replaced.recipients);
+            self.discount(replaced.origin, replaced.recipients);
+        }
+    }
+
+    fn count(&mut self, origin: u64, recipients: u32) {
+        self.total += u64::from(recipients);
+        if origin != 0 {
+            *self.by_origin.entry(origin).or_insert(0) += u64::from(recipients);
+        }
+    }
+
+    fn discount(&mut self, origin: u64, recipients: u32) {
+        self.total -= u64::from(recipients);
+        if let Some(total) = self.by_origin.get_mut(&origin) {
+            *total = total.saturating_sub(u64::from(recipients));
+            if *total == 0 {
+                self.by_origin.remove(&origin);
+            }
         }
     }
 
@@ -81,12 +102,13 @@ impl Ledger {
         let event = self.events.get_mut(&sequence)?;
         let taken = event.recipients.min(recipients);
         event.recipients -= taken;
-        self.total -= u64::from(taken);
-        if event.recipients == 0 {
+        let left = *event;
+        self.discount(left.origin, taken);
+        if left.recipients == 0 {
             self.events.remove(&sequence);
             return None;
         }
-        Some(*event)
+        Some(left)
     }
 
     /// Removes the oldest events while they have left the window, and returns their sequence numbers.
@@ -97,53 +119,66 @@ impl Ledger {
             if !remaining(oldest.get(), now).is_zero() {
                 break;
             }
-            self.total -= u64::from(oldest.get().recipients);
-            expired.push(oldest.remove_entry().0);
+            let (sequence, event) = oldest.remove_entry();
+            self.discount(event.origin, event.recipients);
+            expired.push(sequence);
         }
         expired
     }
 
     /// Puts together what was spent at nearly the same time when there are more than [`EVENTS_MAX`] events, and returns
-    /// what changed. Each slice becomes its latest event, so that nothing leaves the window early. A reservation that
-    /// `is_open`, whose recipients are not settled, stays for itself. Rare: thousands of claims lie between two.
+    /// what changed. Each slice becomes the latest event of each origin, so that nothing leaves the window early; where that is
+    /// not enough, of all together, whose origin is not known any more. A reservation that `is_open`, whose recipients
+    /// are not settled, stays for itself. Rare: thousands of claims lie between two.
     pub(crate) fn compact(
         &mut self,
         now: Moment,
         is_open: impl Fn(u64) -> bool,
     ) -> BTreeMap<u64, Option<Event>> {
         let mut changed = BTreeMap::new();
-        if self.events.len() <= EVENTS_MAX {
-            return changed;
+        for by_origin in [true, false] {
+            if self.events.len() > EVENTS_MAX {
+                self.put_together(now, &is_open, by_origin, &mut changed);
+            }
         }
-        let mut latest_first: Vec<(Duration, u64)> = self
+        changed
+    }
+
+    fn put_together(
+        &mut self,
+        now: Moment,
+        is_open: &dyn Fn(u64) -> bool,
+        by_origin: bool,
+        changed: &mut BTreeMap<u64, Option<Event>>,
+    ) {
+        let mut latest_first: Vec<(Duration, u64, u64)> = self
             .events()
             .filter(|(sequence, _)| !is_open(*sequence))
-            .map(|(sequence, event)| (remaining(&event, now), sequence))
+            .map(|(sequence, event)| (remaining(&event, now), sequence, event.origin))
             .collect();
         latest_first.sort_unstable_by(|a, b| b.cmp(a));
-        let mut kept: Option<(Duration, u64)> = None;
-        for (left, sequence) in latest_first {
-            let into = match kept {
+        let mut kept: HashMap<u64, (Duration, u64)> = HashMap::new();
+        for (left, sequence, origin) in latest_first {
+            let whose = if by_origin { origin } else { 0 };
+            let into = match kept.get(&whose) {
                 _ if left.is_zero() => None,
-                Some((start, into)) if start - left < SLICE => Some(into),
+                Some((start, into)) if *start - left < SLICE => Some(*into),
                 _ => {
-                    kept = Some((left, sequence));
+                    kept.insert(whose, (left, sequence));
                     continue;
                 }
             };
             let Some(gone) = self.events.remove(&sequence) else { continue };
             changed.insert(sequence, None);
-            self.total -= u64::from(gone.recipients);
-            if let Some((into, event)) =
-                into.and_then(|into| Some((into, self.events.get_mut(&into)?)))
-            {
-                let before = event.recipients;
-                event.recipients = before.saturating_add(gone.recipients);
-                self.total += u64::from(event.recipients - before);
-                changed.insert(into, Some(*event));
+            self.discount(gone.origin, gone.recipients);
+            if let Some((into, event)) = into.and_then(|into| Some((into, self.event(into)?))) {
+                let recipients = event.recipients.saturating_add(gone.recipients);
+                let origin = if event.origin == gone.origin { event.origin } else { 0 };
+                let both = Event { recipients, origin, ..event };
+                self.insert(into, both);
+                changed.insert(into, Some(both));
             }
         }
-        changed
     }
 
     /// How many events there are.
@@ -174,41 +209,68 @@ impl Ledger {
         }
     }
 
+    /// The same for one origin.
+    #[must_use]
+    pub(crate) fn room_of(&self, origin: u64, now: Moment, limit: Limit) -> u32 {
+        let total = self.by_origin.get(&origin).copied().unwrap_or(0);
+        match limit.room_after(total) {
+            0 => limit
+                .room_after(self.live_of(origin, now).map(|(_, number)| u64::from(number)).sum()),
+            room => room,
+        }
+    }
+
+    /// The same for one origin.
+    #[must_use]
+    pub(crate) fn frees_in_of(&self, origin: u64, now: Moment, limit: Limit) -> Option<Duration> {
+        frees_in(self.live_of(origin, now).collect(), limit)
+    }
+
+    fn live_of(&self, origin: u64, now: Moment) -> impl Iterator<Item = (Duration, u32)> + '_ {
+        let own = self.live(now).filter(move |(_, event)| event.origin == origin);
+        own.map(|(remaining, event)| (remaining, event.recipients))
+    }
+
     /// How long until at least one recipient may be spent of `limit`; zero when there is room now.
     /// `None` when there never will be, because the limit itself is zero.
     #[must_use]
     pub(crate) fn frees_in(&self, now: Moment, limit: impl Into<Limit>) -> Option<Duration> {
-        let Some(limit) = limit.into().recipients().map(u64::from) else {
-            return Some(Duration::ZERO);
-        };
-        if limit == 0 {
-            return None;
-        }
-        let mut spent = self.live_total(now);
-        let mut live: Vec<(Duration, u32)> = self.live(now).collect();
-        live.sort_unstable();
-        let mut waited = Duration::ZERO;
-        for (leaves_in, recipients) in live {
-            if spent < limit {
-                break;
-            }
-            spent -= u64::from(recipients);
-            waited = leaves_in;
-        }
-        Some(waited)
+        frees_in(
+            self.live(now).map(|(left, event)| (left, event.recipients)).collect(),
+            limit.into(),
+        )
     }
 
     fn live_total(&self, now: Moment) -> u64 {
-        self.live(now).map(|(_, recipients)| u64::from(recipients)).sum()
+        self.live(now).map(|(_, event)| u64::from(event.recipients)).sum()
     }
 
-    /// The events in the window: how long each stays there, and its recipients.
-    pub(crate) fn live(&self, now: Moment) -> impl Iterator<Item = (Duration, u32)> + '_ {
-        self.events
-            .values()
-            .map(move |event| (remaining(event, now), event.recipients))
-            .filter(|(remaining, _)| !remaining.is_zero())
+    /// The events in the window, and how long each stays there.
+    pub(crate) fn live(&self, now: Moment) -> impl Iterator<Item = (Duration, &Event)> + '_ {
+        let aged = self.events.values().map(move |event| (remaining(event, now), event));
+        aged.filter(|(remaining, _)| !remaining.is_zero())
     }
+}
+
+/// How long until at least one more than these may be spent of `limit`.
+fn frees_in(mut live: Vec<(Duration, u32)>, limit: Limit) -> Option<Duration> {
+    let Some(limit) = limit.recipients().map(u64::from) else {
+        return Some(Duration::ZERO);
+    };
+    if limit == 0 {
+        return None;
+    }
+    let mut spent: u64 = live.iter().map(|(_, recipients)| u64::from(*recipients)).sum();
+    live.sort_unstable();
+    let mut waited = Duration::ZERO;
+    for (leaves_in, recipients) in live {
+        if spent < limit {
+            break;
+        }
+        spent -= u64::from(recipients);
+        waited = leaves_in;
+    }
+    Some(waited)
 }
 
 /// How long the event stays in the window.
@@ -295,7 +357,7 @@ mod tests {
 
     fn spend(ledger: &mut Ledger, clock: &ManualClock, recipients: u32) -> u64 {
         let sequence = ledger.next_sequence();
-        ledger.insert(sequence, Event { at: clock.now(), recipients });
+        ledger.insert(sequence, Event { at: clock.now(), recipients, origin: 0 });
         sequence
     }
 

@@ -9,6 +9,7 @@ pub(crate) use crate::{
     admin::alert::answers::TargetState,
     delivery::{InFlight, LastError},
     listener::client_stats::ClientStats as Client,
+    queue::listing::LimitedOrigin,
     queue::waiting::{Because, Departure, Refusing},
 };
 
@@ -525,6 +526,9 @@ pub(crate) struct Budget {
     /// no room, and one recipient is tried when the pause ends.
     #[serde(default)]
     pub(crate) full_since: Option<Timestamp>,
+    /// Origins that have used up their own limit, some of them where they are many; the mail of others goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) limited: Vec<LimitedOrigin>,
     /// When mail that is due now really leaves, and what decides that: a budget with room is not all it takes.
     pub(crate) departure: Departure,
 }
@@ -647,6 +651,7 @@ mod tests {
             resend_of: None,
             rule: None,
             fold: None,
+            keeps_place: false,
             recipients: vec![
                 recipient(
                     "a@example.org",

@@ -20,6 +20,8 @@ use crate::{
     queue::{
         Queue, QueueError, QueuedMessage,
         forecast::{Forecast, Terms, Waiting},
+        listing::Limited,
+        origin::OriginKey,
         schedule::Due,
         state::RecipientState,
     },
@@ -120,7 +122,7 @@ impl Outlook {
             return Ok((walked.at.wall, Arc::clone(&walked.found)));
         }
         let at = clock.now();
-        let mut found = QueueSummary::of(store, at.wall).await?;
+        let mut found = QueueSummary::of(store, at).await?;
         let took_ms = clock.now().since_boot_ms.saturating_sub(at.since_boot_ms);
         self.held.store(found.recipients.held, Ordering::Relaxed);
         let waiting = std::mem::take(&mut found.waiting);
@@ -186,14 +188,15 @@ pub(crate) struct QueueSummary {
 
 impl QueueSummary {
     /// Walks through the queue.
-    async fn of(store: &Queue, now: Timestamp) -> Result<Self, QueueError> {
+    async fn of(store: &Queue, at: Moment) -> Result<Self, QueueError> {
+        let (now, limited) = (at.wall, store.limited_origins(at).await?);
         let mut summary = Self::default();
-        let (mut walk, mut seen) = (store.walk().await?, 0);
+        let (mut walk, mut seen, fairness) = (store.walk().await?, 0, store.fairness());
         while seen < MESSAGES_MAX && !walk.is_over() {
             let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
             seen += page.len();
-            page.iter().for_each(|message| summary.add(message, now));
-            let waiting = page.iter().filter_map(|one| Waiting::of(one.id, &one.record));
+            page.iter().for_each(|message| summary.add(message, now, &limited));
+            let waiting = page.iter().filter_map(|one| Waiting::of(one.id, &one.record, &fairness));
             summary.waiting.push(waiting.collect());
         }
         summary.partial = seen >= MESSAGES_MAX;
@@ -201,8 +204,9 @@ impl QueueSummary {
         Ok(summary)
     }
 
-    fn add(&mut self, message: &QueuedMessage, now: Timestamp) {
+    fn add(&mut self, message: &QueuedMessage, now: Timestamp, limited: &Limited) {
         let record = &message.record;
+        let limit = if limited.is_empty() { None } else { limited.get(&OriginKey::of(record)) };
         let is_scheduled = record.scheduled_for(now).is_some();
         let waits = record.recipients.iter().any(|recipient| match recipient.state {
             RecipientState::Queued { .. } => !is_scheduled && record.fold.is_none(),
@@ -216,7 +220,8 @@ impl QueueSummary {
         }
         for recipient in &record.recipients {
             let totals = &mut self.recipients;
-            if let Some(due) = record.due(&recipient.state) {
+            if let Some(mut due) = record.due(&recipient.state) {
+                due.at = limit.map_or(due.at, |origin| due.at.max(origin.until));
                 self.due += u64::from(due.at <= now);
                 let next = self.next_due.entry(record.lane).or_insert(due);
                 *next = (*next).min(due);
@@ -299,6 +304,7 @@ mod tests {
             resend_of: None,
             rule: None,
             fold: None,
+            keeps_place: false,
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }
@@ -385,9 +391,17 @@ mod tests {
             RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
         let mut summary = QueueSummary::default();
         let dead = RecipientState::Dead { since: Timestamp(1), reason: "550".into() };
-        summary.add(&message(0, vec![(dead, None)]), NOW);
-        summary.add(&message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]), NOW);
-        summary.add(&message(2, vec![(reserved.clone(), None), (reserved, None)]), NOW);
+        summary.add(&message(0, vec![(dead, None)]), NOW, &Limited::new());
+        summary.add(
+            &message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]),
+            NOW,
+            &Limited::new(),
+        );
+        summary.add(
+            &message(2, vec![(reserved.clone(), None), (reserved, None)]),
+            NOW,
+            &Limited::new(),
+        );
         assert_eq!((summary.recipients.queued, summary.recipients.reserved), (2, 2));
         assert_eq!(summary.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50).into())]));
         assert_eq!(summary.due, 1, "the one that is due at 50");
@@ -404,7 +418,7 @@ mod tests {
         let mut scheduled = message(1, vec![(queued, None)]);
         let of = |message: &QueuedMessage, at| {
             let mut summary = QueueSummary::default();
-            summary.add(message, at);
+            summary.add(message, at, &Limited::new());
             let totals = (summary.recipients.scheduled, summary.recipients.uncertain, summary.due);
             (totals, summary.oldest.and_then(|oldest| oldest.waits_since), summary.next_due)
         };
@@ -425,7 +439,7 @@ mod tests {
                 since: Timestamp(0),
                 reason: format!("550 number {number}"),
             };
-            summary.add(&message(number, vec![(state, None)]), NOW);
+            summary.add(&message(number, vec![(state, None)]), NOW, &Limited::new());
         }
         let replies: Vec<&str> = summary.refused.iter().map(|error| error.reply.as_str()).collect();
         assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));

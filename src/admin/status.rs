@@ -32,6 +32,8 @@ use crate::{
     shutdown::Phase,
 };
 
+/// Origins at their limit that one answer names.
+const LIMITED_TOLD_MAX: usize = 20;
 /// How long a probe waits for the queue; then it says what it knows from memory.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -179,6 +181,7 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueErr
         rooms,
         brake: pool.next.and_then(brake),
         due_recipients: due,
+        limited: sources.store.limited_origins(now).await?,
         forecast: Arc::default(),
     };
     // Without a limit only the upstream's own word leaves no room.
@@ -196,6 +199,7 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueErr
         notice_room: told(rooms.notices),
         frees_at: rooms.others.frees_at,
         full_since: pool.account.day_full_since.filter(|_| is_full),
+        limited: situation.limited.values().take(LIMITED_TOLD_MAX).cloned().collect(),
         departure: situation.departure(Lane::Normal, now.wall),
     };
     Ok(Stand { pool, situation, budget })
@@ -224,8 +228,8 @@ pub(super) async fn forecast(
     let now = sources.clock.now();
     let gather = || async {
         let (limits, pace_per_minute) = sources.upstream.pacing();
-        let spent = sources.store.spent(now).await?;
-        Ok(Terms { now: now.wall, starts, paced, spent, limits, pace_per_minute })
+        let footing = sources.store.footing(now).await?;
+        Ok(Terms { now: now.wall, starts, paced, footing, limits, pace_per_minute })
     };
     sources.outlook.forecast(gather).await
 }

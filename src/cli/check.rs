@@ -20,7 +20,7 @@ use crate::{
     exit::{Exit, Failure},
     listener::options::Local,
     message::{aliases::Routes, identity::FromPolicy},
-    queue::kept::KEPT_BYTES_MAX,
+    queue::{kept::KEPT_BYTES_MAX, options::Fairness},
     settings::{
         self, Settings, SettingsError,
         host::{self, Machine},
@@ -181,7 +181,7 @@ fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io:
         },
         delivery.connections,
     );
-    labelled(out, "budget", &[budget])?;
+    labelled(out, "budget", &[budget, fairness(&queue.fairness)])?;
     check_listener::print(out, listener)?;
     labelled(out, "rules", &listener.rules.lines())?;
     print_local(out, &listener.local)?;
@@ -209,6 +209,19 @@ fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io:
     let socket = settings.admin.socket.display().to_string();
     let admin: Vec<String> = std::iter::once(socket).chain(http).chain(page).collect();
     labelled(out, "admin", &admin)
+}
+
+/// `origins take turns, 100 recipients a day each at most; of a hundred recipients 5 are of bulk mail`.
+fn fairness(fairness: &Fairness) -> String {
+    let limit = match fairness.origin_limit.recipients() {
+        None => String::new(),
+        Some(limit) => format!(", each with {limit} recipients in any 24 hours"),
+    };
+    let bulk = match fairness.bulk_share {
+        0 => "bulk mail waits for all other mail".to_owned(),
+        share => format!("{share} of 100 recipients are of bulk mail while normal mail waits"),
+    };
+    format!("origins take turns{limit}; {bulk}")
 }
 
 fn document(
@@ -240,6 +253,8 @@ fn document(
             "owner_reserve": settings.owner_reserve,
             "notice_reserve": delivery.notice_reserve,
             "urgent_reserve": delivery.urgent_reserve,
+            "bulk_share": queue.fairness.bulk_share,
+            "origin_limit": queue.fairness.origin_limit,
             "pace_per_minute": delivery.pace_per_minute,
         },
         "listener": check_listener::document(listener),

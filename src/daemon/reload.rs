@@ -83,6 +83,7 @@ impl Parts {
         self.listener.apply(prepared);
         self.pool.apply(settings.delivery.clone());
         self.store.set_room(&settings.queue);
+        self.store.set_fairness(settings.queue.fairness.clone());
         self.notices.set(settings.notices.clone());
         self.report.set(settings.report.clone());
         // Whoever watches starts its judgement anew, so it is told only of what concerns it.

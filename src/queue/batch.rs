@@ -16,19 +16,18 @@ use super::{
     engine::Engine,
     error::QueueError,
     id::QueueId,
-    index::{Changes, DueKey, Index},
+    index::{Changes, Index},
+    order::{Next, Place, Turn},
+    origin::OriginKey,
     record::{MessageRecord, Setbacks},
     state::{RecipientState, cut},
     times::arriving,
     transition::{apply, is_due},
 };
-use crate::{
-    clock::{Moment, SETTLED_AFTER, Timestamp},
-    message::envelope::Lane,
-};
+use crate::clock::{Moment, SETTLED_AFTER, Timestamp};
 
 /// How long a message waits when the relay stopped in the middle of its attempt and had done so this many times in a row
-/// before. The first time it only goes behind those that are due, because most stops are a kill from outside; a message
+/// before. The first time it only goes behind those that waited, because most stops are a kill from outside; a message
 /// that itself makes the relay stop leaves the others more and more time.
 const STOPS: [Duration; 5] = [
     Duration::ZERO,
@@ -41,8 +40,8 @@ const STOPS: [Duration; 5] = [
 /// How far apart those leave at most that were stopped together.
 const STOPS_APART_MAX: Duration = Duration::from_secs(60);
 
-/// Damaged or stale due keys that one claim removes before it gives the others a turn.
-const STALE_KEYS_MAX: usize = 64;
+/// Turns that one claim passes over, because nothing stands behind them, before it gives others their time.
+const PASSED_OVER_MAX: usize = 64;
 
 /// How far a claim had come when its worker died.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,14 +76,6 @@ pub(super) enum Unusable {
 
 /// What a verb may answer with.
 pub(super) type Answer<T> = Result<T, QueueError>;
-
-/// What is next in the order of departure.
-enum Next {
-    /// It is due.
-    Due(DueKey),
-    /// Nothing is; the earliest time at which something will be.
-    Later(Option<Timestamp>),
-}
 
 /// Verbs that will be written together.
 #[derive(Debug)]
@@ -121,9 +112,11 @@ impl<'a> Batch<'a> {
 
     /// See [`super::Queue::claim_due`].
     pub(super) fn claim(&mut self, now: Moment, terms: ClaimLimits) -> Answer<Claim> {
-        for _ in 0..STALE_KEYS_MAX {
-            let key = match self.next(now.wall)? {
-                Next::Due(key) => key,
+        let fairness = self.engine.fairness();
+        for _ in 0..PASSED_OVER_MAX {
+            self.catch_up();
+            let place = match self.engine.order.next(now.wall, fairness.bulk_share) {
+                Next::Due(place, ()) => place,
                 Next::Later(next) => return Ok(Claim::Idle { next }),
             };
             let counted = self.engine.counted(now);
@@ -132,10 +125,11 @@ impl<'a> Batch<'a> {
             if let Some(limit) = terms.limit.recipients()
                 && std::mem::take(&mut self.engine.assume_half_spent)
             {
-                self.engine.spend(&mut self.changes, now, limit.div_ceil(2));
+                let half = limit.div_ceil(2);
+                self.engine.spend(&mut self.changes, now, half, OriginKey::default());
                 self.changes.budget_known = true;
             }
-            let limit = terms.limit_of(key.lane);
+            let limit = terms.limit_of(place.lane);
             let room = self.engine.ledger.room(counted, limit);
             if room == 0 {
                 return Ok(Claim::Exhausted {
@@ -143,34 +137,67 @@ impl<'a> Batch<'a> {
                     reserved_room: self.engine.ledger.room(counted, terms.limit),
                 });
             }
-            let record = match self.get(key.id) {
-                Err(error @ QueueError::Corrupt { .. }) => {
-                    // Out of the way of the others; a record that is rebuilt brings its own key.
-                    self.changes.due.insert(key, false);
-                    return Err(error);
-                }
-                answer => answer?,
-            };
-            if let Some(record) = record
-                && DueKey::of(key.id, &record) == Some(key)
-            {
-                let most = room.min(terms.recipients_max);
-                return Ok(Claim::Message(self.reserve(key.id, &record, now, most)));
+            let Some(record) = self.due_record(place, now.wall)? else { continue };
+            let own = fairness.limit_of(record.rule.as_deref());
+            let of_origin = self.engine.ledger.room_of(place.origin.0, counted, own);
+            if of_origin == 0 {
+                self.engine.limited(place, &record, own, now);
+                continue;
             }
-            // A key that no record stands behind, left by a damaged one.
-            self.changes.due.insert(key, false);
+            let most = room.min(of_origin).min(terms.recipients_max);
+            let claimed = self.reserve(place, &record, now, most);
+            let recipients = u32::try_from(claimed.recipients.len()).unwrap_or(u32::MAX);
+            self.engine.order.served(place, recipients, fairness.bulk_share);
+            return Ok(Claim::Message(claimed));
         }
         Ok(Claim::Idle { next: Some(now.wall) })
+    }
+
+    /// The record of the message whose turn it is; `None` when the turn is not one, which is put right.
+    fn due_record(&mut self, place: Place, now: Timestamp) -> Answer<Option<MessageRecord>> {
+        // What a worker has is here only because the index was rebuilt under it.
+        let record = match self.get(place.id) {
+            _ if self.engine.claimed.contains(place.id) => None,
+            Err(error @ QueueError::Corrupt { .. }) => {
+                // Out of the way of the others; a record that is rebuilt brings its own turn.
+                self.engine.order.withdraw(place);
+                return Err(error);
+            }
+            answer => answer?,
+        };
+        let turn = record.as_ref().and_then(|record| Turn::of(place.id, record));
+        match turn.filter(|turn| (turn.lane, turn.origin) == (place.lane, place.origin)) {
+            Some(turn) if is_due(turn.due, now) => return Ok(record),
+            // The clock was set back before a time that had come.
+            Some(turn) => {
+                self.engine.order.withdraw(place);
+                self.engine.order.insert(turn, (), now);
+            }
+            None => self.engine.order.withdraw(place),
+        }
+        Ok(None)
+    }
+
+    /// Brings the order to what the batch has changed so far.
+    pub(super) fn catch_up(&mut self) {
+        for (turn, begins) in std::mem::take(&mut self.changes.turns) {
+            if begins {
+                self.engine.order.insert(turn, (), self.now.wall);
+            } else {
+                self.engine.order.remove(&turn);
+            }
+        }
     }
 
     /// Marks up to `recipients_max` due recipients as reserved under a new ledger event.
     fn reserve(
         &mut self,
-        id: QueueId,
+        place: Place,
         record: &MessageRecord,
         now: Moment,
         recipients_max: u32,
     ) -> ClaimedMessage {
+        let id = place.id;
         let reservation = self.engine.next_sequence();
         let mut reserved = record.clone();
         reserved.schedule.iter_mut().for_each(|schedule| schedule.has_come = true);
@@ -189,11 +216,8 @@ impl<'a> Batch<'a> {
                 resend,
             });
         }
-        self.engine.spend(
-            &mut self.changes,
-            now,
-            u32::try_from(recipients.len()).unwrap_or(u32::MAX),
-        );
+        let number = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
+        self.engine.spend(&mut self.changes, now, number, OriginKey::of(record));
         let claimed = ClaimedMessage {
             id,
             reservation,
@@ -238,6 +262,7 @@ impl<'a> Batch<'a> {
             apply(recipient, &outcome, settlement.at, old.accepted_at);
             said.extend(outcome.said().map(|words| (index, words.to_owned())));
             self.engine.account_for(&mut self.changes, reservation, &outcome, now);
+            new.keeps_place = outcome.keeps_place().unwrap_or(new.keeps_place);
             if !matches!(outcome, Outcome::NotTried { .. }) {
                 new.setbacks.stops = 0;
             }
@@ -288,6 +313,7 @@ impl<'a> Batch<'a> {
             apply(recipient, &outcome, at, record.accepted_at);
             said.extend(outcome.said().map(|words| (index, words.to_owned())));
             self.engine.account_for(&mut self.changes, reservation, &outcome, now);
+            new.keeps_place = outcome.keeps_place().unwrap_or(new.keeps_place);
             if matches!(outcome, Outcome::SetBack { .. }) {
                 new.setbacks = Setbacks { stops: 0, ..record.setbacks.one_more(at) };
             }
@@ -345,35 +371,6 @@ impl<'a> Batch<'a> {
             self.changes.put(id, Some(old), Some(new));
         }
     }
-
-    /// The first key that is due: of the first lane that has one. A message that waits for a later time never
-    /// keeps the lanes behind its own waiting.
-    fn next(&self, now: Timestamp) -> Answer<Next> {
-        let mut earliest: Option<Timestamp> = None;
-        for lane in Lane::ALL {
-            let of_attempts = self.first_due(lane, false)?;
-            let firsts = of_attempts.into_iter().chain(self.first_due(lane, true)?);
-            let (due, later): (Vec<_>, Vec<_>) = firsts.partition(|key| is_due(key.due, now));
-            if let Some(key) = due.into_iter().min() {
-                return Ok(Next::Due(key));
-            }
-            earliest = later.into_iter().map(|key| key.due.at).chain(earliest).min();
-        }
-        Ok(Next::Later(earliest))
-    }
-
-    /// The first due key of a lane, of what is scheduled or of the rest, as this batch has left them. What a worker has is passed over: its key is
-    /// there only because the index was rebuilt under it.
-    fn first_due(&self, lane: Lane, is_scheduled: bool) -> Answer<Option<DueKey>> {
-        let (due, claimed) = (&self.changes.due, &self.engine.claimed);
-        let passed_over = |key: &DueKey| due.contains_key(key) || claimed.contains(key.id);
-        let stored = self.index.first_due(lane, is_scheduled, &passed_over)?;
-        let added = due.iter().filter(|(_, added)| **added).map(|(key, _)| *key);
-        let mut added = added.filter(|key| {
-            (key.lane, key.due.is_scheduled) == (lane, is_scheduled) && !claimed.contains(key.id)
-        });
-        Ok(stored.into_iter().chain(added.next()).min())
-    }
 }
 
 /// How long a message waits that is in the middle of an attempt for the time after `stops` when the relay stops.
@@ -389,7 +386,7 @@ mod tests {
     use crate::{
         budget::{Ledger, Limit},
         clock::{Clock, ManualClock},
-        message::envelope::BodyKind,
+        message::envelope::{BodyKind, Lane},
         queue::{engine::Claims, memory_index::MemoryIndex, state::Recipient},
     };
 
@@ -401,8 +398,9 @@ mod tests {
     };
 
     /// An index that was rebuilt from the spool while the process went on: it has this record.
-    fn index(id: QueueId, record: MessageRecord) -> MemoryIndex {
+    fn index(engine: &mut Engine, id: QueueId, record: MessageRecord) -> MemoryIndex {
         let (index, mut changes) = (MemoryIndex::default(), Changes::default());
+        engine.order.insert(Turn::of(id, &record).unwrap(), (), record.accepted_at);
         changes.put(id, None, Some(record));
         index.apply(&changes).unwrap();
         index
@@ -437,6 +435,7 @@ mod tests {
             resend_of: None,
             rule: None,
             fold: None,
+            keeps_place: false,
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();
@@ -452,7 +451,7 @@ mod tests {
     fn a_message_that_a_living_worker_has_is_given_to_no_second_one_after_a_rebuild() {
         let clock = clock();
         let (mut engine, id, record) = rebuilt(&clock);
-        let index = index(id, record);
+        let index = index(&mut engine, id, record);
         let claim = Batch::new(&mut engine, &index, clock.now()).claim(clock.now(), LIMITS);
         assert!(matches!(claim, Ok(Claim::Idle { next: None })), "{claim:?}");
     }
@@ -461,7 +460,7 @@ mod tests {
     fn what_a_living_worker_reports_after_a_rebuild_counts_and_is_spent() {
         let clock = clock();
         let (mut engine, id, record) = rebuilt(&clock);
-        let index = index(id, record);
+        let index = index(&mut engine, id, record);
         let relayed = Outcome::Relayed { reply: "250 OK".into() };
         let at = clock.wall();
         let settlement = Settlement { reservation: 7, at, outcomes: vec![(0, relayed)] };
@@ -480,7 +479,7 @@ mod tests {
     fn a_reservation_that_a_living_worker_has_is_given_to_nobody_else_after_a_rebuild() {
         let clock = clock();
         let (mut engine, _, record) = rebuilt(&clock);
-        let index = index(QueueId::from_bytes([2; 16]), record);
+        let index = index(&mut engine, QueueId::from_bytes([2; 16]), record);
         let claim = Batch::new(&mut engine, &index, clock.now()).claim(clock.now(), LIMITS);
         let Ok(Claim::Message(claimed)) = claim else { panic!("{claim:?}") };
         assert!(claimed.reservation > 7, "{claimed:?}");

@@ -178,6 +178,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether a message keeps its place among those of its origin with it; `None` when nothing follows for that. Whoever
+    /// was passed over, or has perhaps cost others time, does not.
+    pub(super) fn keeps_place(&self) -> Option<bool> {
+        match self {
+            Self::Deferred { .. } => Some(true),
+            Self::NotTried { until: Some(_) } | Self::SetBack { .. } | Self::Uncertain { .. } => {
+                Some(false)
+            }
+            Self::NotTried { until: None } | Self::Relayed { .. } | Self::Dead { .. } => None,
+        }
+    }
+
     /// What was said of the recipient; `None` when nothing was tried.
     pub(super) fn said(&self) -> Option<&str> {
         match self {

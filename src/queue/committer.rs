@@ -29,7 +29,7 @@ use super::{
     folding::Folding,
     id::QueueId,
     index::{Changes, Index, IndexError, IndexSource},
-    options::{Options, Room},
+    options::{Fairness, Options, Room},
     recovery::{self, Opened, Opening, QueueOpenError},
     side_files::{FoundDots, LedgerCopy, UnconfirmedSends},
     spool::{Retirement, Spool, refused},
@@ -140,6 +140,7 @@ impl Committer {
         let mut permits = Vec::with_capacity(jobs.len());
         let seen_ms = &mut self.seen_ms;
         let now = self.shared.clock.now();
+        self.engine.set_fairness(self.shared.fairness.get());
         let mut batch = Batch::new(&mut self.engine, &*index, now);
         // sled panics when it finds its files damaged.
         let written = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -148,6 +149,7 @@ impl Committer {
                 permits.push(job.permit);
                 answers.push((job.run)(&mut batch));
             }
+            batch.catch_up();
             if batch.changes.is_empty() {
                 return Ok(());
             }
@@ -183,7 +185,7 @@ impl Committer {
     /// What follows from a write: totals, files to remove, workers to wake.
     fn after(&mut self, changes: Changes) {
         // After a step of the clock other things are due.
-        let work = changes.adds_work() || changes.timeline.is_some();
+        let work = changes.adds_work || changes.timeline.is_some();
         self.copied(|copy, ledger, half_unknown| {
             copy.append(&changes.ledger, ledger, half_unknown)
         });
@@ -354,6 +356,8 @@ pub(super) struct Shared {
     pub(super) options: Options,
     /// How much may be kept; the options say only how much it was at the start.
     pub(super) room: Live<Room>,
+    /// The same of what is fair.
+    pub(super) fairness: Live<Fairness>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) spool: Arc<Spool>,
     /// For reading; `None` while it is closed.
@@ -398,6 +402,7 @@ impl Shared {
         Self {
             room: Live::new(Room::of(&options)),
             folding: Folding::new(options.storms.clone()),
+            fairness: Live::new(options.fairness.clone()),
             options,
             clock,
             spool: Arc::new(spool),

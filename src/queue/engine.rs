@@ -1,16 +1,31 @@
 //! The memory of the queue beside its index: the ledger, the claims of living workers, and what stored times mean.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{claim::Outcome, id::QueueId, index::Changes, listing::LedgerView};
+use tracing::warn;
+
+use super::{
+    claim::Outcome,
+    forecast::Footing,
+    id::QueueId,
+    index::Changes,
+    listing::{LedgerView, Limited, LimitedOrigin},
+    options::Fairness,
+    order::{Order, Place},
+    origin::{Origin, OriginKey},
+    record::MessageRecord,
+};
 use crate::{
-    budget::{Event, Ledger, Limit},
-    clock::{Found, Moment, Timeline, Timestamp},
+    budget::{Event, Ledger, Limit, WINDOW},
+    clock::{Found, Moment, Timeline},
 };
 
 /// How long after a boot the wall clock is asked how much of the budget came back while the machine was off. Whoever
 /// sets it right at the start does so within minutes.
 const BUDGET_BELIEVES_AFTER: Duration = Duration::from_secs(600);
+
+/// Origins that are remembered with the time until which they wait for their limit.
+const LIMITED_MAX: usize = 1_000;
 
 /// Messages that a worker of this process has, each with its reservation.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +70,12 @@ pub(super) struct Engine {
     /// Goes back to what it was before a batch that could not be written: a settlement that did not become durable
     /// leaves its claim alive, and a claim that did not become durable never was one.
     pub(super) claimed: Claims,
+    /// What waits, in the order in which it leaves.
+    pub(super) order: Order<()>,
+    /// What is fair, when it was asked last.
+    fairness: Arc<Fairness>,
+    /// Origins that have used up their limit.
+    limited: Limited,
     /// The ledger of the last run is lost: half of the limit counts as spent from the first claim on.
     pub(super) assume_half_spent: bool,
 }
@@ -65,7 +86,49 @@ impl Engine {
         if let Some(timeline) = &timeline {
             ledger.retime(|moment| timeline.wall_of(moment));
         }
-        Self { ledger, timeline, claimed, assume_half_spent: false }
+        Self { ledger, timeline, claimed, ..Self::default() }
+    }
+
+    /// What is fair from now on. Whoever waited for its limit is judged anew.
+    pub(super) fn set_fairness(&mut self, fairness: Arc<Fairness>) {
+        if !Arc::ptr_eq(&self.fairness, &fairness) {
+            self.fairness = fairness;
+            self.order.unblock_all();
+            self.limited.clear();
+        }
+    }
+
+    pub(super) fn fairness(&self) -> Arc<Fairness> {
+        Arc::clone(&self.fairness)
+    }
+
+    /// An origin has used up its limit: its mail in this lane waits until there is room.
+    pub(super) fn limited(
+        &mut self,
+        place: Place,
+        record: &MessageRecord,
+        limit: Limit,
+        now: Moment,
+    ) {
+        let frees_in = self.ledger.frees_in_of(place.origin.0, self.counted(now), limit);
+        // A limit of zero never frees; it is asked again when limits change.
+        let until = now.wall.after(frees_in.unwrap_or(WINDOW));
+        self.order.block(place, until);
+        self.limited.retain(|_, origin| origin.until > now.wall);
+        if !self.limited.contains_key(&place.origin) {
+            let limit = limit.recipients().unwrap_or(u32::MAX);
+            warn!(origin = %Origin::of(record), limit, until = %until, "an origin has used up its limit of a day; its mail waits, and that of others goes on");
+        }
+        if self.limited.len() < LIMITED_MAX {
+            let words = Origin::of(record).to_string();
+            self.limited.insert(place.origin, LimitedOrigin { words, limit, until });
+        }
+    }
+
+    /// Which origins wait for their limit.
+    pub(super) fn limited_origins(&self, now: Moment) -> Limited {
+        let waiting = self.limited.iter().filter(|(_, origin)| origin.until > now.wall);
+        waiting.map(|(key, origin)| (*key, origin.clone())).collect()
     }
 
     /// Looks at the clocks before anything is decided by them. Returns what stored times mean from now on, when that
@@ -80,6 +143,10 @@ impl Engine {
             return None;
         }
         self.ledger.retime(|moment| timeline.wall_of(moment));
+        if let Found::Step(step_ms) = found {
+            self.order.moved(step_ms);
+            self.limited.values_mut().for_each(|origin| origin.until = origin.until.moved(step_ms));
+        }
         Some((found, timeline))
     }
 
@@ -113,15 +180,29 @@ impl Engine {
         }
     }
 
-    /// What is spent, by when it comes back.
-    pub(super) fn spent(&self, now: Moment) -> Vec<(Timestamp, u32)> {
-        let counted = self.counted(now);
-        self.ledger.live(counted).map(|(left, number)| (now.wall.after(left), number)).collect()
+    /// How it stands at `now`, for a forecast.
+    pub(super) fn footing(&self, now: Moment) -> Footing {
+        let live = self.ledger.live(self.counted(now));
+        Footing {
+            spent: live
+                .map(|(left, event)| {
+                    (now.wall.after(left), event.recipients, OriginKey(event.origin))
+                })
+                .collect(),
+            standings: self.order.standings(),
+            bulk_share: self.fairness.bulk_share,
+        }
     }
 
-    pub(super) fn spend(&mut self, changes: &mut Changes, now: Moment, recipients: u32) {
+    pub(super) fn spend(
+        &mut self,
+        changes: &mut Changes,
+        now: Moment,
+        recipients: u32,
+        origin: OriginKey,
+    ) {
         let sequence = self.next_sequence();
-        let event = Event { at: now, recipients };
+        let event = Event { at: now, recipients, origin: origin.0 };
         self.ledger.insert(sequence, event);
         changes.ledger.insert(sequence, Some(event));
     }
@@ -140,7 +221,7 @@ impl Engine {
                 match self.ledger.restamp(reservation, now) {
                     Some(event) => drop(changes.ledger.insert(reservation, Some(event))),
                     // It was lost with the index under the worker; the upstream has counted it all the same.
-                    None => self.spend(changes, now, 1),
+                    None => self.spend(changes, now, 1, OriginKey::default()),
                 }
             }
             Outcome::Deferred { .. }
@@ -153,6 +234,10 @@ impl Engine {
     }
 
     pub(super) fn refund(&mut self, changes: &mut Changes, reservation: u64) {
+        if let Some(event) = self.ledger.event(reservation) {
+            self.order.unblock(OriginKey(event.origin));
+            self.limited.remove(&OriginKey(event.origin));
+        }
         let left = self.ledger.refund(reservation, 1);
         changes.ledger.insert(reservation, left);
     }

@@ -141,7 +141,7 @@ impl Folding {
 }
 
 fn kind(record: &MessageRecord, from: &str) -> Kind {
-    let origin = Origin::of(&record.about, record.reverse_path.as_ref());
+    let origin = Origin::of(record);
     let recipients = record.recipients.iter().map(|one| &one.address);
     Kind::of(&origin, recipients, from, &record.about.subject)
 }

@@ -1,16 +1,23 @@
 //! The time at which each message of the queue leaves, as things stand: the day that is to come, played through.
 //!
-//! Rule: pure. It goes by the rules of the claim: the first lane that has something due, by due time and order of
-//! acceptance, as many recipients as the rolling day, the lane's reserve and one transaction have room for, at the pace.
+//! Rule: pure. It goes by the rules of the claim: the order of `order.rs`, as many recipients as the rolling day, the lane's
+//! reserve, the origin's limit and one transaction have room for, at the pace.
 //! What nobody can know is left out: new mail, refusals, and how long a transaction takes. Must not know who asks.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
-use super::{claim::ClaimLimits, id::QueueId, record::MessageRecord};
+use super::{
+    claim::ClaimLimits,
+    id::QueueId,
+    options::Fairness,
+    order::{Next, Order, Place, Standings, Turn},
+    origin::OriginKey,
+    record::MessageRecord,
+    schedule::Due,
+};
 use crate::{
     budget::{Limit, WINDOW},
     clock::Timestamp,
@@ -25,31 +32,61 @@ const HORIZON: Duration = Duration::from_secs(26 * 3_600);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Waiting {
     id: QueueId,
+    origin: OriginKey,
     lane: Lane,
+    is_scheduled: bool,
+    /// Its place is that of its due time, and not that of its acceptance.
+    by_due: bool,
     due: Timestamp,
+    /// Recipients in any 24 hours of its origin.
+    limit: Limit,
     recipients: u32,
     /// Those that are due later; most messages have none.
-    later: BTreeMap<Timestamp, u32>,
+    #[expect(
+        clippy::box_collection,
+        reason = "one word instead of three, a hundred thousand times"
+    )]
+    later: Option<Box<BTreeMap<Timestamp, u32>>>,
 }
 
 impl Waiting {
     /// What of a message waits; `None` when nothing does.
-    pub(crate) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
+    pub(crate) fn of(id: QueueId, record: &MessageRecord, fairness: &Fairness) -> Option<Self> {
+        let turn = Turn::of(id, record)?;
         let mut later = BTreeMap::new();
         for due in record.recipients.iter().filter_map(|one| record.due(&one.state)) {
             *later.entry(due.at).or_insert(0) += 1;
         }
         let (due, recipients) = later.pop_first()?;
-        Some(Self { id, lane: record.lane, due, recipients, later })
+        Some(Self {
+            id,
+            origin: turn.origin,
+            lane: record.lane,
+            is_scheduled: turn.due.is_scheduled,
+            by_due: !record.keeps_place,
+            due,
+            limit: fairness.limit_of(record.rule.as_deref()),
+            recipients,
+            later: (!later.is_empty()).then(|| Box::new(later)),
+        })
+    }
+
+    fn turn(&self) -> Turn {
+        let Self { id, origin, lane, is_scheduled, by_due, due, .. } = *self;
+        let place = if by_due { due } else { id.time() };
+        let recipients = u32::try_from(self.all_recipients()).unwrap_or(u32::MAX);
+        Turn { lane, origin, id, due: Due { at: due, is_scheduled }, place, recipients }
     }
 
     fn all_recipients(&self) -> u64 {
-        u64::from(self.recipients) + self.later.values().map(|more| u64::from(*more)).sum::<u64>()
+        let later = self.later.iter().flat_map(|later| later.values());
+        u64::from(self.recipients) + later.map(|more| u64::from(*more)).sum::<u64>()
     }
 
     /// Whoever of it is due by `at` goes along with the first ones.
     fn gather(&mut self, at: Timestamp) {
-        while let Some(more) = self.later.first_entry().filter(|more| *more.key() <= at) {
+        let Some(later) = &mut self.later else { return };
+        while let Some(more) = later.first_entry().filter(|more| *more.key() <= at) {
             self.recipients += more.remove();
         }
     }
@@ -57,7 +94,7 @@ impl Waiting {
     /// Goes on to those that are due next, once the first ones have left; false when nobody is left.
     fn go_on(&mut self) -> bool {
         if self.recipients == 0
-            && let Some((due, recipients)) = self.later.pop_first()
+            && let Some((due, recipients)) = self.later.as_mut().and_then(|later| later.pop_first())
         {
             (self.due, self.recipients) = (due, recipients);
         }
@@ -74,12 +111,23 @@ pub(crate) struct Terms {
     pub(crate) starts: Timestamp,
     /// Whether that is a wait for the pace, which is spent then.
     pub(crate) paced: bool,
-    /// What is spent of the day, by when it comes back.
-    pub(crate) spent: Vec<(Timestamp, u32)>,
+    /// What the queue knows of it.
+    pub(crate) footing: Footing,
     /// What may be spent.
     pub(crate) limits: ClaimLimits,
     /// Recipients a minute; 0 does not pace.
     pub(crate) pace_per_minute: u32,
+}
+
+/// How the queue stands, besides what waits in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Footing {
+    /// What is spent of the day and for whom, by when it comes back.
+    pub(super) spent: Vec<(Timestamp, u32, OriginKey)>,
+    /// How origins stand in the order of departure.
+    pub(super) standings: Standings,
+    /// Of a hundred recipients those of bulk mail, while normal mail waits as well.
+    pub(super) bulk_share: u32,
 }
 
 /// When one message leaves.
@@ -126,22 +174,20 @@ impl Forecast {
     /// takes no block of memory that its allocator would keep.
     #[must_use]
     pub(crate) fn new(waiting: Vec<Vec<Waiting>>, terms: Terms) -> Self {
-        let mut spent = terms.spent.clone();
+        let mut spent: Vec<_> =
+            terms.footing.spent.iter().map(|(back, number, _)| (*back, *number)).collect();
         spent.sort_unstable();
         let forecast = Self {
             waiting: waiting.iter().flatten().map(Waiting::all_recipients).sum(),
-            spent: spent.clone(),
+            spent,
             ..Self::default()
         };
-        let mut play = Play::new(waiting, terms, spent, forecast);
+        let mut play = Play::new(waiting, terms, forecast);
         while play.step() {}
         let Play { messages, expected, mut forecast, .. } = play;
         let pages = messages.into_iter().zip(expected).map(|(messages, expected)| {
             let ids = messages.into_iter().map(|message| message.id);
-            let mut page: Vec<_> =
-                ids.zip(expected).filter_map(|(id, expected)| Some((id, expected?))).collect();
-            page.sort_unstable_by_key(|(id, _)| *id);
-            page
+            ids.zip(expected).filter_map(|(id, expected)| Some((id, expected?))).collect::<Vec<_>>()
         });
         forecast.expected = pages.filter(|page| !page.is_empty()).collect();
         forecast
@@ -206,7 +252,7 @@ impl Forecast {
 }
 
 /// Where a message is: its page, and its place there.
-type Place = (u32, u32);
+type Position = (u32, u32);
 
 /// The state while it is played.
 struct Play {
@@ -215,12 +261,11 @@ struct Play {
     /// What is spent, by when it comes back, the first first.
     spent: VecDeque<(Timestamp, u32)>,
     total: u64,
-    /// The pages, each in the order of departure.
+    /// The same of origins with a limit.
+    by_origin: HashMap<OriginKey, VecDeque<(Timestamp, u32)>>,
     messages: Vec<Vec<Waiting>>,
     expected: Vec<Vec<Option<Expected>>>,
-    /// By lane the first message of each page that has not begun, and those that have begun and are not over: due time,
-    /// id, place.
-    queues: [BinaryHeap<Reverse<(Timestamp, QueueId, Place)>>; 4],
+    order: Order<Position>,
     /// When the pace is used up, in milliseconds: GCRA's theoretical arrival time.
     pace_until_ms: u64,
     started: u32,
@@ -228,96 +273,103 @@ struct Play {
 }
 
 impl Play {
-    fn new(
-        mut messages: Vec<Vec<Waiting>>,
-        terms: Terms,
-        spent: Vec<(Timestamp, u32)>,
-        forecast: Forecast,
-    ) -> Self {
-        for page in &mut messages {
-            page.sort_unstable_by_key(|one| (lane_number(one.lane), one.due, one.id));
-        }
+    fn new(messages: Vec<Vec<Waiting>>, mut terms: Terms, forecast: Forecast) -> Self {
         let at = terms.starts.max(terms.now);
-        let total = spent.iter().map(|(_, number)| u64::from(*number)).sum();
-        let mut play = Self {
-            at,
-            total,
-            pace_until_ms: millis(at) + if terms.paced { MINUTE_MS } else { 0 },
-            expected: messages.iter().map(|page| vec![None; page.len()]).collect(),
-            spent: spent.into(),
-            terms,
-            messages,
-            queues: Default::default(),
-            started: 0,
-            forecast,
-        };
-        for (number, page) in (0..).zip(&play.messages) {
-            let mut lane = None;
+        let mut order = Order::standing_as(std::mem::take(&mut terms.footing.standings));
+        for (number, page) in (0..).zip(&messages) {
             for (place, message) in (0..).zip(page) {
-                if lane.replace(message.lane) != Some(message.lane) {
-                    let first = Reverse((message.due, message.id, (number, place)));
-                    play.queues[lane_number(message.lane)].push(first);
-                }
+                order.insert(message.turn(), (number, place), terms.now);
             }
         }
-        play
+        let mut spent = std::mem::take(&mut terms.footing.spent);
+        spent.sort_unstable();
+        let limited = messages.iter().flatten().filter(|one| one.limit != Limit::NONE);
+        let mut by_origin: HashMap<_, VecDeque<_>> =
+            limited.map(|one| (one.origin, VecDeque::new())).collect();
+        for (back, number, origin) in &spent {
+            by_origin.entry(*origin).and_modify(|own| own.push_back((*back, *number)));
+        }
+        Self {
+            at,
+            total: spent.iter().map(|(_, number, _)| u64::from(*number)).sum(),
+            spent: spent.into_iter().map(|(back, number, _)| (back, number)).collect(),
+            by_origin,
+            pace_until_ms: millis(at) + if terms.paced { MINUTE_MS } else { 0 },
+            expected: messages.iter().map(|page| vec![None; page.len()]).collect(),
+            terms,
+            messages,
+            order,
+            started: 0,
+            forecast,
+        }
     }
 
     /// One claim, or one wait; false at the end.
     fn step(&mut self) -> bool {
-        let lane = self
-            .queues
-            .iter()
-            .position(|queue| queue.peek().is_some_and(|Reverse(first)| first.0 <= self.at));
-        let Some(lane) = lane else {
-            let next = self
-                .queues
-                .iter()
-                .filter_map(|queue| queue.peek())
-                .map(|Reverse(first)| first.0)
-                .min();
-            self.at = next.map_or(self.at, |next| next.max(self.at));
-            return next.is_some();
+        let (place, position) = match self.order.next(self.at, self.terms.footing.bulk_share) {
+            Next::Due(place, position) => (place, position),
+            Next::Later(next) => {
+                self.at = next.map_or(self.at, |next| next.max(self.at));
+                return next.is_some();
+            }
         };
-        let limit = self.terms.limits.limit_of(Lane::ALL[lane]);
+        let limit = self.terms.limits.limit_of(place.lane);
         let room = self.room(limit);
         if room == 0 {
-            let Some(frees) = self.frees(limit) else {
+            let Some(frees) = frees(&self.spent, self.total, limit) else {
                 // Nothing of this lane, nor of those behind it, ever leaves.
-                self.queues[lane..].iter_mut().for_each(BinaryHeap::clear);
+                self.order.clear_from(place.lane);
                 return true;
             };
             // What becomes due in a lane before it may find room of a reserve.
-            let earlier = self.queues[..lane]
-                .iter()
-                .filter_map(|queue| queue.peek())
-                .map(|Reverse(first)| first.0);
-            self.at = earlier.chain([frees]).min().unwrap_or(frees).max(self.at);
+            let earlier = self.order.earliest_before(place.lane);
+            self.at = earlier.into_iter().chain([frees]).min().unwrap_or(frees).max(self.at);
             return true;
         }
-        self.claim(lane, room);
+        match self.room_of(position) {
+            Ok(own) => self.claim(place, position, room.min(own)),
+            Err(until) => self.order.block(place, until),
+        }
         true
     }
 
-    fn claim(&mut self, lane: usize, room: u32) {
-        let Some(Reverse((_, id, place))) = self.queues[lane].pop() else { return };
-        let (page, number) = (&mut self.messages[place.0 as usize], place.1 as usize);
-        let expected = &mut self.expected[place.0 as usize][number];
+    /// What the origin of a message may still spend; or when it may again.
+    fn room_of(&mut self, (page, number): Position) -> Result<u32, Timestamp> {
+        let Waiting { limit, origin, .. } = self.messages[page as usize][number as usize];
+        let Some(own) = self.by_origin.get_mut(&origin).filter(|_| limit != Limit::NONE) else {
+            return Ok(u32::MAX);
+        };
+        while own.front().is_some_and(|(back, _)| *back <= self.at) {
+            own.pop_front();
+        }
+        let total = own.iter().map(|(_, number)| u64::from(*number)).sum();
+        match limit.room_after(total) {
+            // A limit of zero never frees; the end of the window is beyond what is foretold.
+            0 => Err(frees(own, total, limit).unwrap_or_else(|| self.at.after(WINDOW))),
+            room => Ok(room),
+        }
+    }
+
+    fn claim(&mut self, place: Place, position: Position, room: u32) {
+        let (page, number) = (position.0 as usize, position.1 as usize);
         let at = self.at;
+        let expected = &mut self.expected[page][number];
         if expected.is_none() {
             *expected = Some(Expected { first: at, last: at, before: self.started });
             self.started += 1;
-            if let Some(behind) = page.get(number + 1).filter(|one| one.lane == page[number].lane) {
-                self.queues[lane].push(Reverse((behind.due, behind.id, (place.0, place.1 + 1))));
-            }
         }
         expected.iter_mut().for_each(|expected| expected.last = at);
-        let message = &mut page[number];
+        let message = &mut self.messages[page][number];
         message.gather(at);
         let leaving = message.recipients.min(room).min(self.terms.limits.recipients_max.max(1));
         message.recipients -= leaving;
+        if let Some(own) = self.by_origin.get_mut(&message.origin) {
+            own.push_back((at.after(WINDOW), leaving));
+        }
+        self.order.served(place, leaving, self.terms.footing.bulk_share);
+        self.order.withdraw(place);
         if message.go_on() {
-            self.queues[lane].push(Reverse((message.due, id, place)));
+            self.order.insert(message.turn(), position, at);
         }
         self.depart(leaving);
     }
@@ -360,22 +412,17 @@ impl Play {
         }
         limit.room_after(self.total)
     }
-
-    /// When there is room again.
-    fn frees(&self, limit: Limit) -> Option<Timestamp> {
-        let mut total = self.total;
-        for (back, number) in &self.spent {
-            total -= u64::from(*number);
-            if limit.room_after(total) > 0 {
-                return Some(*back);
-            }
-        }
-        None
-    }
 }
 
-fn lane_number(lane: Lane) -> usize {
-    Lane::ALL.iter().position(|known| *known == lane).unwrap_or(Lane::ALL.len() - 1)
+/// When there is room again after these.
+fn frees(spent: &VecDeque<(Timestamp, u32)>, mut total: u64, limit: Limit) -> Option<Timestamp> {
+    for (back, number) in spent {
+        total -= u64::from(*number);
+        if limit.room_after(total) > 0 {
+            return Some(*back);
+        }
+    }
+    None
 }
 
 fn millis(at: Timestamp) -> u64 {

@@ -19,35 +19,14 @@ use super::{
     faults::Faults,
     id::QueueId,
     listing::{self, QueuedMessage},
+    order::Turn,
     record::MessageRecord,
-    schedule::Due,
     state::AccountState,
 };
 use crate::{
     budget::Event,
     clock::{Timeline, Timestamp},
-    message::envelope::Lane,
 };
-
-/// The place of a message in the order of departure: its lane, then due time, then order of acceptance. What is scheduled
-/// has an order of its own in each lane, for its times mean something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct DueKey {
-    pub(super) lane: Lane,
-    pub(super) due: Due,
-    pub(super) id: QueueId,
-}
-
-impl DueKey {
-    /// The key under which a message waits; `None` while a worker has it or when nothing waits.
-    pub(super) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
-        if record.is_reserved() {
-            return None;
-        }
-        let due = record.recipients.iter().filter_map(|one| record.due(&one.state));
-        due.min().map(|due| Self { lane: record.lane, due, id })
-    }
-}
 
 /// The place of a message with recipients that are dead or held because no answer came, or with relayed ones of
 /// whom somebody is to be told.
@@ -126,17 +105,6 @@ pub(super) trait Index: Send + Sync + fmt::Debug {
 
     /// The id of the last queued message.
     fn newest(&self) -> Result<Option<QueueId>, IndexError>;
-
-    /// The smallest due key of the lane, of what is scheduled or of the rest, that `passed_over` does not reject.
-    fn first_due(
-        &self,
-        lane: Lane,
-        is_scheduled: bool,
-        passed_over: &dyn Fn(&DueKey) -> bool,
-    ) -> Result<Option<DueKey>, IndexError>;
-
-    /// Whether it has this due key.
-    fn has_due(&self, key: &DueKey) -> Result<bool, IndexError>;
 
     /// Whether it has this key of a dead letter.
     fn has_dead(&self, key: &DeadKey) -> Result<bool, IndexError>;
@@ -321,8 +289,11 @@ impl From<IndexError> for QueueError {
 pub(super) struct Changes {
     /// New records; `None` removes one.
     pub(super) messages: BTreeMap<QueueId, Option<MessageRecord>>,
-    /// Due keys to add (`true`) and to remove (`false`).
-    pub(super) due: BTreeMap<DueKey, bool>,
+    /// Turns that begin (`true`) and end (`false`) with them, one after the other, as far as the order in memory does not
+    /// know of them yet.
+    pub(super) turns: Vec<(Turn, bool)>,
+    /// Whether something becomes claimable by them.
+    pub(super) adds_work: bool,
     /// Keys of messages with dead recipients, or with something to tell, to add (`true`) and to remove (`false`).
     pub(super) dead: BTreeMap<DeadKey, bool>,
     /// Ledger events; `None` removes one.
@@ -345,7 +316,6 @@ impl Changes {
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
-            && self.due.is_empty()
             && self.dead.is_empty()
             && self.ledger.is_empty()
             && self.history.is_empty()
@@ -354,12 +324,7 @@ impl Changes {
             && self.timeline.is_none()
     }
 
-    /// Whether something becomes claimable by them.
-    pub(super) fn adds_work(&self) -> bool {
-        self.due.values().any(|added| *added)
-    }
-
-    /// Removes a record that cannot be read. Its due key, should it have one, is removed when it is met.
+    /// Removes a record that cannot be read. Its turn, should it have one, ends when it comes.
     pub(super) fn forget(&mut self, id: QueueId) {
         self.removed.push((id, 0));
         self.messages.insert(id, None);
@@ -397,12 +362,10 @@ impl Changes {
         old: Option<&MessageRecord>,
         new: Option<MessageRecord>,
     ) {
-        if let Some(key) = old.and_then(|record| DueKey::of(id, record)) {
-            self.due.insert(key, false);
-        }
-        if let Some(key) = new.as_ref().and_then(|record| DueKey::of(id, record)) {
-            self.due.insert(key, true);
-        }
+        self.turns.extend(old.and_then(|record| Turn::of(id, record)).map(|turn| (turn, false)));
+        let turn = new.as_ref().and_then(|record| Turn::of(id, record));
+        self.adds_work |= turn.is_some();
+        self.turns.extend(turn.map(|turn| (turn, true)));
         if let Some(key) = old.and_then(|record| DeadKey::of(id, record)) {
             self.dead.insert(key, false);
         }

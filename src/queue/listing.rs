@@ -1,9 +1,11 @@
 //! The queue as screens and programs see it, a page at a time.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{id::QueueId, record::MessageRecord, state::Recipient};
-use crate::clock::Timestamp;
+use super::{id::QueueId, origin::OriginKey, record::MessageRecord, state::Recipient};
+use crate::{budget::Limit, clock::Timestamp};
 
 /// Entries in one answer of `list` and `history`.
 pub const LIST_LENGTH_MAX: usize = 1_000;
@@ -56,6 +58,20 @@ pub struct LedgerView {
     pub room: u32,
     /// When at least one more may be spent; the time asked about when that is now.
     pub frees_at: Option<Timestamp>,
+}
+
+/// Origins that wait for their limit.
+pub(crate) type Limited = BTreeMap<OriginKey, LimitedOrigin>;
+
+/// An origin that waits because its limit of a day is used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LimitedOrigin {
+    /// Which one, for people.
+    pub(crate) words: String,
+    /// Recipients that it may have in any 24 hours.
+    pub(crate) limit: Limit,
+    /// When at least one more may be written to.
+    pub(crate) until: Timestamp,
 }
 
 /// Totals of the queue.

@@ -16,18 +16,16 @@ use super::{
     faults::{Faults, Step},
     id::QueueId,
     index::{
-        Changes, DeadKey, DueKey, EndKey, Entries, FoundEvents, Index, IndexError, IndexSource,
-        News, OpenError,
+        Changes, DeadKey, EndKey, Entries, FoundEvents, Index, IndexError, IndexSource, News,
+        OpenError,
     },
     record::MessageRecord,
-    schedule::Due,
     state::AccountState,
     times::{Change, Times as _},
 };
 use crate::{
     budget::Event,
     clock::{Kind, Timeline, Timestamp},
-    message::envelope::Lane,
     sync,
 };
 
@@ -41,7 +39,6 @@ pub(super) struct MemoryIndex {
 #[derive(Debug, Default)]
 struct Stored {
     messages: BTreeMap<QueueId, MessageRecord>,
-    due: BTreeMap<DueKey, ()>,
     ledger: BTreeMap<u64, Event>,
     history: BTreeMap<QueueId, MessageRecord>,
     ended: BTreeMap<EndKey, ()>,
@@ -59,8 +56,6 @@ impl Stored {
     fn retime(&mut self, change: Change<'_>) {
         let records = self.messages.values_mut().chain(self.history.values_mut());
         records.for_each(|record| record.each_time(change));
-        let due = std::mem::take(&mut self.due);
-        self.due = due.into_keys().map(|key| (key.with_times(change), ())).collect();
         let ended = std::mem::take(&mut self.ended).into_keys();
         let moved = |end: EndKey| EndKey { at: change(Kind::Past, end.at), ..end };
         self.ended = ended.map(|end| (moved(end), ())).collect();
@@ -91,26 +86,8 @@ impl Index for MemoryIndex {
         Box::new(messages.into_iter())
     }
 
-    fn first_due(
-        &self,
-        lane: Lane,
-        is_scheduled: bool,
-        passed_over: &dyn Fn(&DueKey) -> bool,
-    ) -> Result<Option<DueKey>, IndexError> {
-        let earliest = Due::from(Timestamp(i64::MIN));
-        let start = DueKey { lane, due: earliest, id: QueueId::from_bytes([0; 16]) };
-        let stored = self.lock();
-        let keys = stored.due.range(start..).map(|(key, ())| *key);
-        let mut keys = keys.take_while(|key| key.lane == lane);
-        Ok(keys.find(|key| key.due.is_scheduled == is_scheduled && !passed_over(key)))
-    }
-
     fn newest(&self) -> Result<Option<QueueId>, IndexError> {
         Ok(self.lock().messages.keys().next_back().copied())
-    }
-
-    fn has_due(&self, key: &DueKey) -> Result<bool, IndexError> {
-        Ok(self.lock().due.contains_key(key))
     }
 
     fn has_dead(&self, key: &DeadKey) -> Result<bool, IndexError> {
@@ -203,7 +180,6 @@ impl Index for MemoryIndex {
         stored.damaged.retain(|id| !changes.messages.contains_key(id));
         apply(&mut stored.ledger, changes.ledger.clone());
         apply(&mut stored.history, changes.history.clone());
-        apply(&mut stored.due, set(&changes.due));
         apply(&mut stored.ended, set(&changes.ended));
         apply(&mut stored.dead, set(&changes.dead));
         stored.account = changes.account.clone().or_else(|| stored.account.take());

@@ -31,11 +31,12 @@ mod index;
 pub mod inspection;
 mod keeping;
 pub(crate) mod kept;
-mod listing;
+pub(crate) mod listing;
 mod marks;
 mod memory_index;
 pub mod only;
 pub mod options;
+pub(crate) mod order;
 pub(crate) mod origin;
 pub mod pause;
 pub mod portable;
@@ -48,6 +49,7 @@ pub(crate) mod restored;
 pub(crate) mod ruled;
 pub(crate) mod schedule;
 pub(crate) mod search;
+mod sharing;
 mod side_files;
 mod sled_index;
 mod sled_opening;
@@ -677,11 +679,6 @@ impl Queue {
                 return Ok(pruned);
             }
         }
-    }
-
-    /// What is spent of the day at `now`, by when it comes back.
-    pub(crate) async fn spent(&self, now: Moment) -> Result<Vec<(Timestamp, u32)>, QueueError> {
-        self.commit(move |batch| Ok(batch.engine.spent(now))).await
     }
 
     /// What the ledger says at `now` about `limit`.

@@ -2,9 +2,10 @@
 //!
 //! Rule: each limit has its reason beside it. Must not know relay.toml.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::folding;
+use crate::budget::Limit;
 
 /// Everything a store is told. `settings` fills it.
 #[derive(Clone, Debug)]
@@ -24,8 +25,36 @@ pub struct Options {
     pub(crate) keep_relayed: Option<Duration>,
     /// What of it is folded when a storm of it comes.
     pub(crate) storms: folding::Options,
+    /// What one origin may take from the others.
+    pub(crate) fairness: Fairness,
     /// How long a commit may take before the store counts as failed.
     pub(crate) commit_timeout: Duration,
+}
+
+/// What an origin, and bulk mail, may take from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fairness {
+    /// Of a hundred recipients how many are of bulk mail while normal mail waits as well; 0 to 50.
+    pub(crate) bulk_share: u32,
+    /// Recipients in any 24 hours of one origin.
+    pub(crate) origin_limit: Limit,
+    /// The same of mail that these rules struck.
+    pub(crate) by_rule: BTreeMap<String, Limit>,
+}
+
+impl Fairness {
+    /// Recipients in any 24 hours of one origin, of mail that this rule struck.
+    pub(super) fn limit_of(&self, rule: Option<&str>) -> Limit {
+        let own = rule.and_then(|rule| self.by_rule.get(rule));
+        own.copied().unwrap_or(self.origin_limit)
+    }
+}
+
+impl Default for Fairness {
+    /// The defaults of relay.toml: no origin has a limit.
+    fn default() -> Self {
+        Self { bulk_share: 5, origin_limit: Limit::NONE, by_rule: BTreeMap::new() }
+    }
 }
 
 /// How much may be kept.
@@ -55,6 +84,7 @@ impl Options {
             hold_uncertain: false,
             keep_relayed: None,
             storms: folding::Options::default(),
+            fairness: Fairness::default(),
             commit_timeout: Duration::from_secs(30),
         }
     }

@@ -67,6 +67,9 @@ pub struct MessageRecord {
     pub(crate) rule: Option<String>,
     /// The storm into which it is folded: nothing of it leaves by itself.
     pub(crate) fold: Option<Fold>,
+    /// Its last attempt ended in a refusal for now, and cost no one else anything: it keeps its place among those of its
+    /// origin. Otherwise it is behind what waited when it became due.
+    pub(crate) keeps_place: bool,
 }
 
 /// Attempts that ended in a refusal of the account or in a lost connection: nothing was charged for them, because
@@ -167,6 +170,7 @@ impl MessageRecord {
             recipients: recipients.collect(),
             rule: None,
             fold: None,
+            keeps_place: false,
         }
     }
 
@@ -302,14 +306,25 @@ pub(super) trait Stored: Serialize + DeserializeOwned {
 }
 
 impl Stored for Envelope {}
-impl Stored for Event {}
+impl Stored for Event {
+    const VERSION: u8 = 2;
+
+    fn fields_since(version: u8) -> Option<&'static [u8]> {
+        match version {
+            // An origin that is not known.
+            1 => Some(&[0]),
+            2 => Some(&[]),
+            _ => None,
+        }
+    }
+}
 impl Stored for MessageRecord {
     const VERSION: u8 = 2;
 
     fn fields_since(version: u8) -> Option<&'static [u8]> {
         match version {
-            // Neither rule nor storm.
-            1 => Some(&[0, 0]),
+            // Neither rule nor storm, and no place to keep.
+            1 => Some(&[0, 0, 0]),
             2 => Some(&[]),
             _ => None,
         }
@@ -368,7 +383,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_a_record_is_noticed() {
         let at = Moment { wall: Timestamp(5), boot: BootId(6), since_boot_ms: 7 };
-        let event = Event { at, recipients: 8 };
+        let event = Event { at, recipients: 8, origin: 9 };
         let bytes = encode(&event).unwrap();
         assert_eq!(decode::<Event>(&bytes), Ok(event));
         for position in 0..bytes.len() * 8 {
@@ -388,7 +403,7 @@ mod tests {
             }
         }
         refuses_others::<Envelope>(1);
-        refuses_others::<Event>(1);
+        refuses_others::<Event>(2);
         refuses_others::<MessageRecord>(2);
         refuses_others::<AccountState>(1);
     }
@@ -435,6 +450,7 @@ mod tests {
                 from: "root@nas.example".into(),
                 told: Some(Timestamp(10)),
             }),
+            keeps_place: true,
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

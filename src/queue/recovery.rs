@@ -24,8 +24,9 @@ use super::{
     engine::{Claims, Engine},
     folding,
     id::QueueId,
-    index::{Changes, DeadKey, DueKey, FoundEvents, Index, IndexError, IndexSource, OpenError},
+    index::{Changes, DeadKey, FoundEvents, Index, IndexError, IndexSource, OpenError},
     marks,
+    order::Turn,
     record::MessageRecord,
     side_files::{FoundDot, FoundDots, LedgerCopy},
     spool::{Retirement, Spool},
@@ -376,6 +377,8 @@ struct Contents {
     /// Messages that a worker had when it died with its process.
     recovered: u32,
     folded: Vec<FoundFolded>,
+    /// What waits to be claimed.
+    turns: Vec<Turn>,
 }
 
 impl Contents {
@@ -419,23 +422,24 @@ impl Reconciliation<'_> {
                 }
                 Err(failed) => return Err(failed),
             }
-            self.write(&mut batch, CHUNK)?;
+            self.write(&mut found, &mut batch, CHUNK)?;
         }
-        self.write(&mut batch, 0)?;
+        self.write(&mut found, &mut batch, 0)?;
         // A mark whose message is gone; those of the others are read with their files.
         for id in marked.difference(&unclaimed) {
             marks::forget(&self.spool.path(*id));
         }
         for id in unclaimed {
             self.file(&mut found, &mut batch, id)?;
-            self.write(&mut batch, CHUNK)?;
+            self.write(&mut found, &mut batch, CHUNK)?;
         }
-        self.write(&mut batch, 0)?;
-        let Contents { messages, bytes, folded, .. } = found;
+        self.write(&mut found, &mut batch, 0)?;
+        let Contents { messages, bytes, folded, turns, .. } = found;
+        engine.order.begin(turns, (), self.now.wall);
         Ok(Reconciled { engine, messages, bytes, folded })
     }
 
-    /// A record: its file must be there, its claim's worker may be dead, its due key must exist.
+    /// A record: its file must be there, its claim's worker may be dead.
     fn record(
         &self,
         found: &mut Contents,
@@ -469,11 +473,7 @@ impl Reconciliation<'_> {
             found.recovered += 1;
             return Ok(());
         }
-        if let Some(key) = DueKey::of(id, record)
-            && !self.index.has_due(&key)?
-        {
-            batch.changes.due.insert(key, true);
-        }
+        batch.changes.turns.extend(Turn::of(id, record).map(|turn| (turn, true)));
         if let Some(key) = DeadKey::of(id, record)
             && !self.index.has_dead(&key)?
         {
@@ -547,12 +547,20 @@ impl Reconciliation<'_> {
         }
     }
 
-    fn write(&self, batch: &mut Batch<'_>, more_than: usize) -> Result<(), IndexError> {
-        let changes = &mut batch.changes;
-        if changes.is_empty() || changes.messages.len() + changes.due.len() < more_than {
+    fn write(
+        &self,
+        found: &mut Contents,
+        batch: &mut Batch<'_>,
+        more_than: usize,
+    ) -> Result<(), IndexError> {
+        // What ends had not begun: nothing has been claimable so far.
+        let begun = batch.changes.turns.drain(..).filter(|(_, begins)| *begins);
+        found.turns.extend(begun.map(|(turn, _)| turn));
+        let changes = &batch.changes;
+        if changes.is_empty() || changes.messages.len() + changes.dead.len() < more_than {
             return Ok(());
         }
-        let whole = std::mem::take(changes);
+        let whole = std::mem::take(&mut batch.changes);
         self.index.apply(&whole)?;
         for (id, _) in whole.removed {
             let end = whole.history.get(&id).and_then(Option::as_ref);

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     budget::{Event, Ledger},
-    clock::BootId,
+    clock::{BootId, Moment},
 };
 
 /// Octets after which a file is written anew with what still counts.
@@ -248,8 +248,15 @@ const LINE_BYTES: usize = 64;
 /// The first line: in which boot the copy was written, and whether half of the budget is unaccounted for.
 type Header = (BootId, bool);
 
+/// A line: an event without its origin. Where the copy is needed, what each origin has spent begins anew.
+type Line = (u64, Option<(Moment, u32)>);
+
 impl Stored for Header {}
-impl Stored for (u64, Option<Event>) {}
+impl Stored for Line {}
+
+fn line_of(sequence: u64, event: Option<Event>) -> Line {
+    (sequence, event.map(|event| (event.at, event.recipients)))
+}
 
 impl LedgerCopy {
     fn path(state: &Path) -> PathBuf {
@@ -265,8 +272,10 @@ impl LedgerCopy {
         let mut found =
             FoundLedger { boot, is_whole: rest.is_empty(), half_unknown, events: BTreeMap::new() };
         for line in lines {
-            match unline::<(u64, Option<Event>)>(line) {
-                Some((sequence, Some(event))) => drop(found.events.insert(sequence, event)),
+            match unline::<Line>(line) {
+                Some((sequence, Some((at, recipients)))) => {
+                    found.events.insert(sequence, Event { at, recipients, origin: 0 });
+                }
                 Some((sequence, None)) => drop(found.events.remove(&sequence)),
                 None => found.is_whole = false,
             }
@@ -306,7 +315,7 @@ impl LedgerCopy {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        changes.iter().for_each(|(sequence, event)| line(&mut bytes, &(*sequence, *event)));
+        changes.iter().for_each(|(sequence, event)| line(&mut bytes, &line_of(*sequence, *event)));
         if let Err(error) = self.file.write_all(&bytes) {
             self.give_up()?;
             return Err(error);
@@ -348,7 +357,7 @@ fn whole(boot: BootId, ledger: &Ledger, half_unknown: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let header: Header = (boot, half_unknown);
     line(&mut bytes, &header);
-    ledger.events().for_each(|(sequence, event)| line(&mut bytes, &(sequence, Some(event))));
+    ledger.events().for_each(|(sequence, event)| line(&mut bytes, &line_of(sequence, Some(event))));
     bytes
 }
 
@@ -383,17 +392,14 @@ fn write_anew(path: &Path, bytes: &[u8]) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::{Moment, Timestamp},
-        queue::claim::Outcome,
-    };
+    use crate::{clock::Timestamp, queue::claim::Outcome};
 
     #[test]
     fn the_longest_event_fits_a_line_and_reads_back() {
         let directory = tempfile::tempdir().unwrap();
         let at =
             Moment { wall: Timestamp(i64::MAX), boot: BootId(u128::MAX), since_boot_ms: u64::MAX };
-        let event = Event { at, recipients: u32::MAX };
+        let event = Event { at, recipients: u32::MAX, origin: 0 };
         let mut ledger = Ledger::default();
         ledger.insert(u64::MAX - 1, event);
         let mut copy = LedgerCopy::create(directory.path(), BootId(7), &ledger, true).unwrap();
@@ -426,7 +432,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut copy = LedgerCopy::create(directory.path(), BOOT, &ledger, false).unwrap();
         let at = Moment { wall: Timestamp(1), boot: BOOT, since_boot_ms: 1 };
-        ledger.insert(1, Event { at, recipients: 3 });
+        ledger.insert(1, Event { at, recipients: 3, origin: 0 });
         let changes = BTreeMap::from([(1, ledger.event(1))]);
         // The disk is full for a moment: a file that may not be written to.
         let good = File::open(LedgerCopy::path(directory.path())).unwrap();

@@ -25,18 +25,15 @@ use super::{
     faults::{Faults, Step},
     id::QueueId,
     index::{
-        Changes, DeadKey, DueKey, EndKey, Entries, Entry, FoundEvents, Index, IndexError, News,
-        OpenError,
+        Changes, DeadKey, EndKey, Entries, Entry, FoundEvents, Index, IndexError, News, OpenError,
     },
     record::{self, MessageRecord, RecordError, Stored},
-    schedule::Due,
     sled_parts::{self, failed, is_damage, words_of},
     state::AccountState,
     times::Times,
 };
 use crate::{
     clock::{Kind, Timeline, Timestamp},
-    message::envelope::Lane,
     sync,
 };
 
@@ -59,7 +56,6 @@ const BUDGET_UNKNOWN_KEY: &[u8] = b"budget-unknown";
 pub(super) struct SledIndex {
     database: sled::Db,
     messages: Tree,
-    due: Tree,
     ledger: Tree,
     history: Tree,
     ended: Tree,
@@ -88,9 +84,12 @@ impl SledIndex {
         let database =
             open_unlocked(&configuration, || thread::sleep(OPEN_PAUSE)).map_err(open_error)?;
         let tree = |name: &str| database.open_tree(name).map_err(open_error);
+        // The order of departure is in memory; earlier versions had it here.
+        if database.tree_names().iter().any(|name| name.as_ref() == b"due") {
+            database.drop_tree("due").map_err(open_error)?;
+        }
         let tables = Self {
             messages: tree("msg")?,
-            due: tree("due")?,
             ledger: tree("ledger")?,
             history: tree("history")?,
             ended: tree("ended")?,
@@ -192,23 +191,6 @@ impl Index for SledIndex {
         self.record_of(&self.messages, id)
     }
 
-    fn first_due(
-        &self,
-        lane: Lane,
-        is_scheduled: bool,
-        passed_over: &dyn Fn(&DueKey) -> bool,
-    ) -> Result<Option<DueKey>, IndexError> {
-        for key in self.due.scan_prefix([order_byte(lane, is_scheduled)]).keys() {
-            let key = key.map_err(failed)?;
-            if let Some(key) = due_key(&key).map(|key| self.shown(key))
-                && !passed_over(&key)
-            {
-                return Ok(Some(key));
-            }
-        }
-        Ok(None)
-    }
-
     fn is_new(&self) -> Result<bool, IndexError> {
         Ok(!self.meta.contains_key(SCHEMA_KEY).map_err(failed)?)
     }
@@ -244,7 +226,6 @@ impl Index for SledIndex {
 
     fn apply(&self, changes: &Changes) -> Result<(), IndexError> {
         self.faults.at(Step::IndexWrite).map_err(|error| failed(sled::Error::Io(error)))?;
-        let due = keys(&changes.due, |key| due_bytes(&self.stored(*key)));
         let dead = keys(&changes.dead, dead_bytes);
         let ended = keys(&changes.ended, |key| ended_bytes(&self.stored(*key)));
         let [mut messages, mut history, mut ledger, mut meta] = [(); 4].map(|()| Batch::default());
@@ -277,7 +258,6 @@ impl Index for SledIndex {
             changes.account.is_none() && changes.timeline.is_none() && !changes.budget_known;
         let mut changed = vec![
             (&self.messages, &messages, changes.messages.is_empty()),
-            (&self.due, &due, changes.due.is_empty()),
             (&self.dead, &dead, changes.dead.is_empty()),
             (&self.ledger, &ledger, changes.ledger.is_empty()),
             (&self.history, &history, changes.history.is_empty()),
@@ -308,10 +288,6 @@ impl Index for SledIndex {
 
     fn newest(&self) -> Result<Option<QueueId>, IndexError> {
         Ok(self.messages.last().map_err(failed)?.and_then(|(key, _)| id_of(&key)))
-    }
-
-    fn has_due(&self, key: &DueKey) -> Result<bool, IndexError> {
-        self.due.contains_key(due_bytes(&self.stored(*key))).map_err(failed)
     }
 
     fn ledger(&self) -> Result<FoundEvents, IndexError> {
@@ -457,13 +433,6 @@ fn time_of(bytes: &[u8]) -> Option<Timestamp> {
     Some(Timestamp(i64::from_be_bytes(bytes.try_into().ok()?) ^ i64::MIN))
 }
 
-fn due_bytes(key: &DueKey) -> [u8; 25] {
-    let mut bytes = [order_byte(key.lane, key.due.is_scheduled); 25];
-    bytes[1..9].copy_from_slice(&time_bytes(key.due.at));
-    bytes[9..].copy_from_slice(key.id.as_bytes());
-    bytes
-}
-
 fn ended_bytes(key: &EndKey) -> [u8; 24] {
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&time_bytes(key.at));
@@ -476,36 +445,12 @@ fn end_key(bytes: &[u8]) -> Option<EndKey> {
     Some(EndKey { at: time_of(at)?, id: QueueId::from_bytes(id.try_into().ok()?) })
 }
 
-fn due_key(bytes: &[u8]) -> Option<DueKey> {
-    let (order, bytes) = bytes.split_first()?;
-    let is_scheduled = order & OF_SCHEDULES != 0;
-    let lane = Lane::ALL.into_iter().find(|lane| order_byte(*lane, is_scheduled) == *order)?;
-    let (at, id) = bytes.split_at_checked(8)?;
-    let due = Due { at: time_of(at)?, is_scheduled };
-    Some(DueKey { lane, due, id: QueueId::from_bytes(id.try_into().ok()?) })
-}
-
 /// The key as it is stored.
 fn dead_bytes(key: &DeadKey) -> [u8; 17] {
     let mut bytes = [key.news as u8; 17];
     bytes[1..].copy_from_slice(key.id.as_bytes());
     bytes
 }
-
-/// Beside the number of a lane: the order of what is scheduled in it.
-const OF_SCHEDULES: u8 = 0x80;
-
-fn order_byte(lane: Lane, is_scheduled: bool) -> u8 {
-    let lane = match lane {
-        Lane::Urgent => 0,
-        Lane::Normal => 1,
-        Lane::Bulk => 2,
-        // The place in the order of departure is `Lane::ALL`'s, not that of the byte.
-        Lane::Notice => 3,
-    };
-    if is_scheduled { lane | OF_SCHEDULES } else { lane }
-}
-
 /// Opens sled's files. Nobody else can have them, because we hold the lock of the state directory; but a
 /// process that was being started when they were last closed keeps sled's own lock alive for a moment.
 fn open_unlocked(configuration: &sled::Config, mut pause: impl FnMut()) -> sled::Result<sled::Db> {

@@ -4,7 +4,7 @@
 //! which store holds a record.
 
 use super::{
-    index::{DueKey, EndKey},
+    index::EndKey,
     pause::Pause,
     record::MessageRecord,
     state::{AccountState, RecipientState},
@@ -51,6 +51,7 @@ impl Times for MessageRecord {
             recipients,
             rule: _,
             fold,
+            keeps_place: _,
         } = self;
         let ended = end.iter_mut().map(|end| &mut end.at);
         let notices = notices.iter_mut().map(|notice| &mut notice.at);
@@ -124,13 +125,6 @@ impl AccountState {
     /// The same after the wall clock was set forward by `step_ms` (back, when negative).
     pub(crate) fn moved(self, step_ms: i64) -> Self {
         self.with_times(&|_, at| at.moved(step_ms))
-    }
-}
-
-impl Times for DueKey {
-    fn each_time(&mut self, change: Change<'_>) {
-        let kind = if self.due.is_scheduled { Kind::Named } else { Kind::Planned };
-        self.due.at = change(kind, self.due.at);
     }
 }
 

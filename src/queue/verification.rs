@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs};
 
 use super::{
     id::QueueId,
-    index::{DeadKey, DueKey, FoundEvents, Index, IndexError},
+    index::{DeadKey, FoundEvents, Index, IndexError},
     inspection::{Inspection, InspectionError},
     kept,
     record::MessageRecord,
@@ -227,9 +227,8 @@ impl Verification<'_> {
             let remedy = "restore the file from a backup before the next start, which makes the message dead";
             self.problem(&id.to_string(), "its file is missing from the spool".into(), remedy);
         }
-        let due = DueKey::of(id, record).map(|key| index.has_due(&key)).transpose()?;
         let dead = DeadKey::of(id, record).map(|key| index.has_dead(&key)).transpose()?;
-        if due == Some(false) || dead == Some(false) {
+        if dead == Some(false) {
             self.note(&id.to_string(), "a key of its record is missing".into(), AT_START);
         }
         Ok(())

@@ -12,6 +12,8 @@ use super::{
     fold::FOLDED,
     forecast::Forecast,
     id::QueueId,
+    listing::{Limited, LimitedOrigin},
+    origin::OriginKey,
     pause::Pause,
     record::MessageRecord,
     schedule::Due,
@@ -41,6 +43,8 @@ pub(crate) struct Situation {
     pub(crate) brake: Option<Brake>,
     /// Recipients that are due, of all lanes; 0 when nobody has counted.
     pub(crate) due_recipients: u64,
+    /// Origins that have used up their limit.
+    pub(crate) limited: Limited,
     /// When each message leaves, as far as that was worked out.
     pub(crate) forecast: Arc<Forecast>,
 }
@@ -122,6 +126,8 @@ pub(crate) enum Because {
     Logins,
     /// The budget of the day.
     Budget,
+    /// The limit of its origin.
+    Origin,
     /// The administrator has ordered a pause.
     Paused,
     /// The account is paused or backing off.
@@ -151,6 +157,7 @@ impl Because {
             Self::Pace => "pace",
             Self::Logins => "logins",
             Self::Budget => "budget",
+            Self::Origin => "origin limit",
             Self::Paused => "paused",
             Self::Account => "account",
             Self::Store => "queue failed",
@@ -171,6 +178,7 @@ impl Because {
             | Self::Pace
             | Self::Logins
             | Self::Budget
+            | Self::Origin
             | Self::Paused
             | Self::Account
             | Self::Store => true,
@@ -200,6 +208,7 @@ impl Situation {
             rooms: Rooms { notices: room, urgent: room, others: room },
             brake: None,
             due_recipients: 0,
+            limited: Limited::new(),
             forecast: Arc::default(),
         }
     }
@@ -231,6 +240,7 @@ impl Situation {
     ) -> Option<Departure> {
         let states = record.recipients.iter().map(|recipient| &recipient.state);
         let departure = self.departure_of(record, states)?;
+        let departure = self.limited_departure(record, departure);
         let waits_in_turn = match departure.because {
             Because::Now
             | Because::Turn
@@ -238,6 +248,7 @@ impl Situation {
             | Because::Scheduled
             | Because::Pace
             | Because::Budget
+            | Because::Origin
             | Because::Paused
             | Because::Account => true,
             Because::Empty
@@ -256,9 +267,28 @@ impl Situation {
         };
         let because = match departure.because {
             Because::Now | Because::Due | Because::Scheduled | Because::Pace => Because::Turn,
+            Because::Origin => return Some(Departure { at: Some(turn), ..departure }),
             because => because,
         };
         Some(self.told(Some(turn), because))
+    }
+
+    /// The same of a message whose origin may have used up its limit: that counts where it outlasts what else is in the way.
+    fn limited_departure(&self, record: &MessageRecord, departure: Departure) -> Departure {
+        let Some(at) = departure.at.filter(|_| departure.because != Because::InFlight) else {
+            return departure;
+        };
+        match self
+            .limited
+            .get(&OriginKey::of(record))
+            .filter(|origin| origin.until > at.max(self.now))
+        {
+            Some(LimitedOrigin { words, limit, until }) => {
+                let why = format!("its origin ({words}) has had its {limit} recipients of a day");
+                Departure { at: Some(*until), because: Because::Origin, why, account: None }
+            }
+            None => departure,
+        }
     }
 
     /// The end of what holds everything just now; `None` when nobody knows it.
@@ -379,6 +409,7 @@ impl Situation {
             }
             Because::Budget if at.is_none() => "the budget of the day is 0".to_owned(),
             Because::Budget => "the 24 h budget is spent".to_owned(),
+            Because::Origin => "the limit of its origin is used up".to_owned(),
             Because::Paused => {
                 let reason = self.pause().map_or("", |pause| pause.reason.trim_end_matches('.'));
                 let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
@@ -492,6 +523,7 @@ impl Departure {
             | Because::Due
             | Because::Scheduled
             | Because::Pace
+            | Because::Origin
             | Because::Stopping
             | Because::Held
             | Because::Folded => false,
@@ -566,6 +598,7 @@ mod tests {
             probing: false,
             rooms: Rooms { notices: room, urgent: room, others: room },
             brake: None,
+            limited: Limited::new(),
             forecast: Arc::default(),
             due_recipients: 1,
         }

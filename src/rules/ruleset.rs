@@ -2,10 +2,13 @@
 //!
 //! Rule: compiled once, and one look at a message; the first rule of which everything fits counts.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{facts::Facts, matching::Matcher};
-use crate::message::{envelope::Lane, excerpt::Wanted};
+use crate::{
+    budget::Limit,
+    message::{envelope::Lane, excerpt::Wanted},
+};
 
 /// Octets of a name: it stands in logs and lists, and with each message.
 pub(crate) const NAME_LENGTH_MAX: usize = 64;
@@ -52,6 +55,12 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// What one origin may have of any 24 hours of the mail of a rule, where the rule says it.
+    pub(crate) fn origin_limits(&self) -> BTreeMap<String, Limit> {
+        let limits = self.rules.iter().filter_map(|rule| Some((rule, rule.effect.origin_limit?)));
+        limits.map(|(rule, limit)| (rule.name.as_ref().to_owned(), limit.into())).collect()
+    }
+
     /// These rules, on a host with these names.
     pub(crate) fn new(rules: Vec<Rule>, local_domains: &[String]) -> Self {
         let mut wanted = Wanted::default();

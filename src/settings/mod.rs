@@ -210,24 +210,24 @@ fn check(
     listener::check_against_upstream(&listener, &upstream.host, report);
     sections.queue.check(listener.session.max_message_bytes, report);
     let allowance = sections.budget.check(&upstream.host, report);
+    let fairness = sections.budget.fairness(&listener.rules, report);
     let identity = sections.identity.check(mailbox, &hostname, report);
     let readers = (account.as_ref(), admin.as_ref(), sections.queue.history_lifetime);
     let day = (allowance.day(), recipients.local().redirect_all.is_some());
     let notices = sections.notices.check(&hostname, readers, day, report);
     let storms = sections.storm.check(admin.as_ref(), report);
     let (ca_file, secrets) = (sections.upstream.ca_file(report), &surroundings.secret_directories);
-    let alert = sections.alert.check(&hostname, ca_file.clone(), secrets, report);
     Settings {
         source,
         admin: sections.admin.check(&listener, report),
+        alert: sections.alert.check(&hostname, ca_file.clone(), secrets, report),
+        queue: sections.queue.options(state, hostname, (fairness, storms)),
         listener,
-        queue: sections.queue.options(state, hostname, storms),
         telemetry: sections.log.options(),
         log_output: sections.log.output,
         history_lifetime: sections.queue.history_lifetime,
         dead_letter_lifetime: sections.queue.dead_letter_lifetime,
         notices,
-        alert,
         doctor: sections.doctor.enabled,
         report: sections.report.check(readers, report),
         owner_reserve: allowance.owner_reserve,

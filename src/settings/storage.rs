@@ -16,7 +16,12 @@ use super::{
     value::{path, path_or_off, section, size, text, whole, whole_if_any},
 };
 use crate::{
-    budget::Limit, delivery::Uncertain, listener::options::Local, notices, queue,
+    budget::Limit,
+    delivery::Uncertain,
+    listener::options::Local,
+    notices,
+    queue::{self, options::Fairness},
+    rules::Rules,
     sendmail::configured,
 };
 
@@ -26,6 +31,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const GMAIL_PER_DAY_MAX: u32 = 10_000;
 /// More than any server of one's own sends, and little enough to be multiplied.
 const PER_DAY_MAX: u32 = 1_000_000_000;
+/// With more of a hundred recipients it would be the normal mail that waits.
+const BULK_SHARE_MAX: u32 = 50;
 /// Where mail waits when nothing else is configured.
 const DEFAULT_DIRECTORY: &str = "/var/lib/pillarbox";
 /// Octets of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
@@ -102,9 +109,10 @@ impl Queue {
         &self,
         directory: PathBuf,
         hostname: String,
-        storms: queue::folding::Options,
+        (fairness, storms): (Fairness, queue::folding::Options),
     ) -> queue::options::Options {
         queue::options::Options {
+            fairness,
             storms,
             max_bytes: self.max_bytes,
             min_free_bytes: self.min_free_bytes,
@@ -126,6 +134,9 @@ section! {
         notice_reserve: Option<i64> = None, "whole_if_any";
         /// None unless somebody asks: it takes room from all other mail.
         urgent_reserve: i64 = 0, "whole";
+        bulk_share: i64 = 5, "whole";
+        /// 0 means no limit.
+        origin_limit: i64 = 0, "whole";
         pace_per_minute: i64 = 20, "whole";
     }
 }
@@ -152,6 +163,18 @@ impl Allowance {
 
 impl Budget {
     const SECTION: &str = "budget";
+
+    /// What origins, and bulk mail, may take from others.
+    pub(super) fn fairness(&self, rules: &Rules, report: &mut Report<'_>) -> Fairness {
+        let section = Self::SECTION;
+        let bulk_share = in_range!(report.whole, section, self.bulk_share, 0..=BULK_SHARE_MAX);
+        let limit = in_range!(report.whole, section, self.origin_limit, 0..=PER_DAY_MAX);
+        Fairness {
+            bulk_share,
+            origin_limit: if limit == 0 { Limit::NONE } else { limit.into() },
+            by_rule: rules.origin_limits(),
+        }
+    }
 
     pub(super) fn check(&self, upstream: &str, report: &mut Report<'_>) -> Allowance {
         let pace = in_range!(report.whole, Self::SECTION, self.pace_per_minute, 0..=10_000);

@@ -118,6 +118,9 @@ fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
             "give up or hold what is before it (pillarbox queue list --sort next), raise budget.recipients_per_day if the \
              account has more, or give its network lane = \"urgent\" for the next ones; {id} keeps its lane"
         ),
+        Because::Origin => {
+            "raise budget.origin_limit, or the origin_limit of the rule that struck".to_owned()
+        }
         Because::Due => format!("pillarbox queue retry {id}"),
         Because::Scheduled => format!(
             "pillarbox queue retry {id} sends it now; pillarbox queue schedule {id} --at TIME sets another time"

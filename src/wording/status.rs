@@ -7,7 +7,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use super::{Lines, phrase};
 use crate::{
-    admin::api::{Account, Because, Budget, Checkup, Queue, Status, TargetState},
+    admin::api::{Account, Because, Budget, Checkup, LimitedOrigin, Queue, Status, TargetState},
     budget::Limit,
     clock::Timestamp,
     doctor,
@@ -37,7 +37,11 @@ pub(crate) fn lines(status: &Status) -> Lines {
         ("account", account(&status.account, now)),
         (
             "budget",
-            [Some(spent(&status.budget)), full(&status.budget)].into_iter().flatten().collect(),
+            [Some(spent(&status.budget)), full(&status.budget)]
+                .into_iter()
+                .flatten()
+                .chain(limited(&status.budget))
+                .collect(),
         ),
         ("queue", queue(&status.queue, now)),
         ("left here", dropped(status.dropped.as_ref())),
@@ -163,6 +167,16 @@ fn full(budget: &Budget) -> Option<String> {
         "the upstream says since {} that the day is full; other programs use the account, too",
         when(since, budget.now)
     ))
+}
+
+/// The origins that have used up their limit.
+fn limited(budget: &Budget) -> Vec<String> {
+    let one = |origin: &LimitedOrigin| {
+        let LimitedOrigin { words, limit, until } = origin;
+        let until = when(*until, budget.now);
+        format!("{words} has had its {limit} recipients of a day: its mail waits until {until}")
+    };
+    budget.limited.iter().map(one).collect()
 }
 
 fn queue(queue: &Queue, now: Timestamp) -> Vec<String> {
@@ -291,6 +305,7 @@ pub(crate) fn budget_lines(budget: &Budget) -> Lines {
     vec![
         ("spent", vec![spent(budget)]),
         ("upstream", full(budget).into_iter().collect()),
+        ("origins", limited(budget)),
         ("room", lines),
         ("next", vec![departure]),
     ]

@@ -87,6 +87,7 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
         Because::Logins => format!("waits for the logins of the hour{until}"),
         Because::Budget if departure.at.is_none() => "never leaves: the budget is 0".to_owned(),
         Because::Budget => format!("waits for the budget{until}"),
+        Because::Origin => format!("waits for its origin's limit{until}"),
         Because::Paused => format!("waits{until}: {}", departure.why),
         Because::Account => match departure.account {
             Some(condition) => format!("waits for the account{until}: {}", condition.cause()),

@@ -124,12 +124,14 @@ async fn facts(sources: &Sources, refusing: Option<Refusing>) -> Facts {
         Ok((_, summary)) => (summary, None),
         Err(error) => (Arc::default(), Some(error.to_string())),
     };
-    let (spent, departure, ledger_failure) = match status::stand(sources, summary.due).await {
+    let stand = status::stand(sources, summary.due).await;
+    let (spent, limited, departure, ledger_failure) = match stand {
         Ok(stand) => {
             let departure = stand.situation.first_departure(summary.next_due.clone());
-            (stand.budget.spent, Some(departure.sentence(|at| at.to_string())), None)
+            let limited = stand.budget.limited.into_iter().map(|origin| origin.words).collect();
+            (stand.budget.spent, limited, Some(departure.sentence(|at| at.to_string())), None)
         }
-        Err(error) => (0, None, Some(error.to_string())),
+        Err(error) => (0, Vec::new(), None, Some(error.to_string())),
     };
     let dropped = sources.dropped.as_ref().map(|tally| tally.state());
     Facts {
@@ -138,6 +140,7 @@ async fn facts(sources: &Sources, refusing: Option<Refusing>) -> Facts {
         departure,
         spent,
         limit,
+        limited,
         store_failure: ledger_failure.or(walk_failure),
         store_full: refusing.filter(|refusing| !refusing.failed).map(|refusing| refusing.what),
         set_aside: sources.store.totals().set_aside,

@@ -18,6 +18,10 @@ const CALM: Duration = Duration::from_secs(10 * 60);
 const BACKING_OFF_MAX: Duration = Duration::from_secs(30 * 60);
 /// How long files of the drop directory may wait before that is an alert.
 pub(crate) const STUCK: Duration = Duration::from_secs(30 * 60);
+/// How long an origin must stay below its limit before it is told of anew.
+const ORIGIN_CALM: Duration = Duration::from_secs(24 * 3600);
+/// Origins that are remembered as told of.
+const LIMITED_MAX: usize = 1_000;
 /// Alerts in any hour.
 pub(crate) const ALERTS_PER_HOUR_MAX: usize = 20;
 /// Hundredths of the budget at which its state is told.
@@ -38,6 +42,8 @@ pub(crate) enum Kind {
     BudgetNearlySpent,
     /// The queue has failed, or damaged files were set aside.
     Store,
+    /// An origin has used up its limit of a day.
+    OriginLimit,
     /// The upstream gave replies that nobody knows.
     UnknownReplies,
     /// Recipients are held until a person decides.
@@ -55,7 +61,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// What is looked for each time, in the order in which it is told, the gravest first: there may be no room for all in
     /// one hour.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Store,
         Self::Account,
         Self::Task,
@@ -64,6 +70,7 @@ impl Kind {
         Self::Dropped,
         Self::BudgetNearlySpent,
         Self::BudgetLow,
+        Self::OriginLimit,
         Self::UnknownReplies,
     ];
 
@@ -73,6 +80,7 @@ impl Kind {
         ("oldest-message", Self::OldestMessage),
         ("budget-low", Self::BudgetLow),
         ("budget-nearly-spent", Self::BudgetNearlySpent),
+        ("origin-limit", Self::OriginLimit),
         ("store", Self::Store),
         ("unknown-replies", Self::UnknownReplies),
         ("held", Self::Held),
@@ -100,6 +108,8 @@ pub(crate) struct Facts {
     pub(crate) spent: u32,
     /// See `spent`.
     pub(crate) limit: Limit,
+    /// Origins that have used up their limit, in words.
+    pub(crate) limited: Vec<String>,
     /// Why the queue does not answer.
     pub(crate) store_failure: Option<String>,
     /// Why the queue takes no mail, or no large mail: its quota or the disk.
@@ -207,6 +217,9 @@ pub(super) struct Memory {
     set_aside: u64,
     /// The same of the drop directory.
     set_aside_dropped: u64,
+    /// Origins at their limit of which was told, and when each was seen there last.
+    #[serde(default)]
+    limited: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,7 +234,7 @@ impl Memory {
     fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
         let told = self.told.values_mut();
         let told = told.flat_map(|told| [Some(&mut told.at), told.gone_since.as_mut()]).flatten();
-        told.chain(&mut self.recent)
+        told.chain(&mut self.recent).chain(self.limited.values_mut())
     }
 }
 
@@ -272,6 +285,7 @@ impl Watch {
     /// The alerts that are due.
     pub(crate) fn look(&mut self, now: Timestamp, facts: &Facts) -> Vec<Alert> {
         self.look_at_dropped(now, facts);
+        self.look_at_origins(now, facts);
         let mut alerts = Vec::new();
         for kind in Kind::ALL {
             let condition = self.condition(kind, now, facts);
@@ -310,7 +324,12 @@ impl Watch {
                     facts.dropped.as_ref().map_or(0, |dropped| dropped.set_aside);
             }
             Kind::Task => self.mishaps = facts.mishaps.number,
-            Kind::Account
+            Kind::OriginLimit if self.memory.limited.len() < LIMITED_MAX => {
+                let told = self.new_origin(facts).map(|origin| (origin.clone(), now));
+                self.memory.limited.extend(told);
+            }
+            Kind::OriginLimit
+            | Kind::Account
             | Kind::OldestMessage
             | Kind::BudgetLow
             | Kind::BudgetNearlySpent
@@ -332,6 +351,19 @@ impl Watch {
         let set_aside = facts.dropped.as_ref().map_or(0, |dropped| dropped.set_aside);
         self.memory.set_aside_dropped = self.memory.set_aside_dropped.min(set_aside);
         self.memory.set_aside = self.memory.set_aside.min(facts.set_aside);
+    }
+
+    /// An origin is told of once for as long as it comes to its limit again and again.
+    fn look_at_origins(&mut self, now: Timestamp, facts: &Facts) {
+        for origin in &facts.limited {
+            self.memory.limited.entry(origin.clone()).and_modify(|seen| *seen = now);
+        }
+        self.memory.limited.retain(|_, seen| *seen > now.before(ORIGIN_CALM));
+    }
+
+    /// An origin at its limit of which nobody was told.
+    fn new_origin<'a>(&self, facts: &'a Facts) -> Option<&'a String> {
+        facts.limited.iter().find(|origin| !self.memory.limited.contains_key(*origin))
     }
 
     fn store_condition(&self, facts: &Facts) -> Option<Condition> {
@@ -394,6 +426,13 @@ impl Watch {
                 )
             }
             Kind::Store => self.store_condition(facts),
+            Kind::OriginLimit => {
+                let origin = self.new_origin(facts)?;
+                let subject = format!("{origin} has used up the limit of an origin for this day");
+                let remedy = "Its mail waits, and that of others goes on. Look at it with pillarbox queue list; \
+                              raise budget.origin_limit if it is meant to send so much";
+                condition(origin, subject, remedy)
+            }
             Kind::UnknownReplies => {
                 (facts.unknown_replies > self.unknown_replies).then_some(())?;
                 let last = facts.last_unknown_reply.as_deref().unwrap_or_default();
@@ -547,6 +586,37 @@ mod tests {
             remedy: "make a new app password".into(),
         };
         Facts { account: Some(account), ..Facts::default() }
+    }
+
+    #[test]
+    fn an_origin_at_its_limit_is_told_of_once_however_often_it_comes_back_to_it() {
+        let mut watch = watch();
+        let at = |origins: &[&str]| Facts {
+            limited: origins.iter().map(ToString::to_string).collect(),
+            ..Facts::default()
+        };
+        let subjects = |alerts: Vec<Alert>| -> Vec<String> {
+            alerts.into_iter().map(|alert| alert.subject).collect()
+        };
+        let one =
+            "web01: 10.0.0.7, from <a@b.example> has used up the limit of an origin for this day";
+        let first = subjects(watch.look(Timestamp(0), &at(&["10.0.0.7, from <a@b.example>"])));
+        assert_eq!(first, [one]);
+        for minute in 1..60 * 30 {
+            let now = Timestamp(minute * MINUTE_MS);
+            let facts =
+                if minute % 7 == 0 { at(&["10.0.0.7, from <a@b.example>"]) } else { at(&[]) };
+            assert_eq!(watch.look(now, &facts), [], "minute {minute}");
+        }
+        let now = Timestamp(60 * 30 * MINUTE_MS);
+        let both = at(&["10.0.0.7, from <a@b.example>", "local, user www-data, from <>"]);
+        assert_eq!(subjects(watch.look(now, &both)).len(), 1, "the other one");
+        let after_a_day = Timestamp(now.0 + 25 * 60 * MINUTE_MS);
+        assert_eq!(watch.look(after_a_day, &at(&[])), []);
+        assert_eq!(
+            subjects(watch.look(after_a_day, &at(&["10.0.0.7, from <a@b.example>"]))),
+            [one]
+        );
     }
 
     #[test]

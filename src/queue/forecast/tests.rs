@@ -19,9 +19,21 @@ fn limits(limit: u32) -> ClaimLimits {
 }
 
 async fn accept(queue: &Queue, now: Timestamp, lane: Lane, recipients: usize) -> QueueId {
+    accept_of(queue, now, lane, recipients, 0).await
+}
+
+/// A message of the origin with this number.
+async fn accept_of(
+    queue: &Queue,
+    now: Timestamp,
+    lane: Lane,
+    recipients: usize,
+    origin: u32,
+) -> QueueId {
     let forward_paths =
         (0..recipients).map(|number| format!("r{number}@example.net").parse().unwrap()).collect();
-    let envelope = Envelope { lane, forward_paths, ..envelope(now) };
+    let reverse_path = format!("job{origin}@example.org").parse().ok();
+    let envelope = Envelope { lane, forward_paths, reverse_path, ..envelope(now) };
     let mut draft = queue.begin(envelope).unwrap();
     draft.write(b"Subject: x\r\n\r\nx\r\n").await.unwrap();
     queue.enqueue(draft).await.unwrap().id()
@@ -31,13 +43,14 @@ async fn accept(queue: &Queue, now: Timestamp, lane: Lane, recipients: usize) ->
 async fn foretold(queue: &Queue, clock: &ManualClock, limits: ClaimLimits) -> Forecast {
     let now = clock.now();
     let waiting = queue.list(None, 10_000).await.unwrap();
+    let fairness = queue.fairness();
     let page = |page: &[QueuedMessage]| {
-        page.iter().filter_map(|one| Waiting::of(one.id, &one.record)).collect()
+        page.iter().filter_map(|one| Waiting::of(one.id, &one.record, &fairness)).collect()
     };
     let waiting = waiting.chunks(7).map(page).collect();
-    let spent = queue.spent(now).await.unwrap();
+    let footing = queue.footing(now).await.unwrap();
     let (now, paced) = (now.wall, false);
-    Forecast::new(waiting, Terms { now, starts: now, paced, spent, limits, pace_per_minute: 0 })
+    Forecast::new(waiting, Terms { now, starts: now, paced, footing, limits, pace_per_minute: 0 })
 }
 
 /// Works the queue off as the pool does: what is claimed is relayed at once, and nothing else happens. Returns when the
@@ -74,7 +87,8 @@ async fn scene(seed: u64) -> (Queue, ManualClock) {
     let clock = ManualClock::new(START);
     let queue = Queue::in_memory(Arc::new(clock.clone()), u64::MAX);
     for _ in 0..random.usize(0..12) {
-        accept(&queue, clock.wall(), Lane::Normal, random.usize(1..8)).await;
+        let origin = random.u32(0..3);
+        accept_of(&queue, clock.wall(), Lane::Normal, random.usize(1..8), origin).await;
         let Claim::Message(claim) = queue.claim_due(clock.now(), limits(200)).await.unwrap() else {
             panic!("there is room")
         };
@@ -93,7 +107,7 @@ async fn scene(seed: u64) -> (Queue, ManualClock) {
         let lane = Lane::ALL[random.usize(0..4)];
         let recipients =
             if random.u8(0..8) == 0 { random.usize(90..260) } else { random.usize(1..5) };
-        let id = accept(&queue, clock.wall(), lane, recipients).await;
+        let id = accept_of(&queue, clock.wall(), lane, recipients, random.u32(0..5)).await;
         if random.u8(0..6) == 0 {
             let at = clock.wall().after(Duration::from_secs(random.u64(0..60 * 3_600)));
             assert!(queue.schedule(id, at, &Only::default()).await.is_ok_and(|number| number > 0));
@@ -108,6 +122,9 @@ async fn an_undisturbed_queue_is_foretold_to_the_minute_message_by_message() {
     for seed in 0..12 {
         let (queue, clock) = scene(seed).await;
         let limit = limits(40 + 30 * u32::try_from(seed).unwrap());
+        let origin_limit = if seed % 3 == 0 { Limit::of(30) } else { Limit::NONE };
+        let bulk_share = u32::try_from(seed % 4).unwrap() * 10;
+        queue.set_fairness(Fairness { bulk_share, origin_limit, ..Fairness::default() });
         let (forecast, from) = (foretold(&queue, &clock, limit).await, clock.wall());
         let (left, departures) = worked_off(&queue, &clock, limit).await;
         assert_eq!(forecast.messages(), left.len(), "seed {seed}");
@@ -155,18 +172,12 @@ async fn the_place_counts_the_messages_that_begin_before() {
 
 #[test]
 fn nothing_leaves_before_the_end_of_a_pause_and_never_without_a_limit_above_zero() {
-    let message = |number: u8| Waiting {
-        id: QueueId::from_bytes([number; 16]),
-        lane: Lane::Normal,
-        due: START,
-        recipients: 1,
-        later: BTreeMap::new(),
-    };
+    let message = |number: u8| waiting(QueueId::from_bytes([number; 16]), Lane::Normal, START, 1);
     let terms = |starts: Timestamp, limit: u32| Terms {
         now: START,
         starts,
         paced: false,
-        spent: vec![],
+        footing: Footing::default(),
         limits: limits(limit),
         pace_per_minute: 60,
     };
@@ -182,6 +193,20 @@ fn nothing_leaves_before_the_end_of_a_pause_and_never_without_a_limit_above_zero
     assert!(last.is_some_and(|last| (18..=21).contains(&last)), "{last:?}");
 }
 
+fn waiting(id: QueueId, lane: Lane, due: Timestamp, recipients: u32) -> Waiting {
+    Waiting {
+        id,
+        origin: OriginKey(7),
+        lane,
+        is_scheduled: false,
+        by_due: true,
+        due,
+        limit: Limit::NONE,
+        recipients,
+        later: None,
+    }
+}
+
 /// What a page of a walk holds.
 const PAGE: u32 = 1_000;
 
@@ -194,32 +219,30 @@ fn a_hundred_thousand_messages_take_a_step_or_two_each_and_no_large_block_of_mem
         let lane = lanes[number as usize % lanes.len()];
         let (id, due) =
             (QueueId::from_bytes(id), START.after(Duration::from_millis(number.into())));
-        Waiting { id, lane, due, recipients: 1 + number % 2, later: BTreeMap::new() }
+        waiting(id, lane, due, 1 + number % 2)
     };
     let page = |page: u32| (page * PAGE..(page + 1) * PAGE).map(message).collect();
     let pages: Vec<Vec<Waiting>> = (0..100).map(page).collect();
     let now = START.after(HOUR);
-    let terms = |spent| Terms {
+    let terms = || Terms {
         now,
         starts: now,
         paced: false,
-        spent,
+        footing: Footing::default(),
         limits: limits(475),
         pace_per_minute: 20,
     };
-    let mut play = Play::new(pages.clone(), terms(Vec::new()), Vec::new(), Forecast::default());
-    let (mut steps, mut ahead) = (0_u32, 0);
+    let mut play = Play::new(pages.clone(), terms(), Forecast::default());
+    let mut steps = 0_u32;
     while play.step() {
         steps += 1;
-        ahead = ahead.max(play.queues.iter().map(BinaryHeap::len).sum());
     }
     // A message that leaves in two parts has two, and each wait for the window is one.
     assert!(steps < 400_000, "{steps} steps");
-    assert!(ahead <= pages.len() * lanes.len() + 1, "{ahead} messages in the heaps");
     assert!(play.spent.len() <= 475 && play.forecast.departures.len() < 1_000);
     assert!(size_of::<Waiting>() <= 56 && size_of::<(QueueId, Expected)>() <= 40);
 
-    let forecast = Forecast::new(pages, terms(Vec::new()));
+    let forecast = Forecast::new(pages, terms());
     assert_eq!((forecast.messages(), forecast.waiting()), (100_000, 150_000));
     assert!(forecast.expected.iter().all(|page| page.len() <= PAGE as usize));
     let place = |number| forecast.of(message(number).id).map(|expected| expected.before);

@@ -8,13 +8,13 @@ use rustix::io::Errno;
 use super::*;
 use crate::{
     clock::{Clock as _, Kind, ManualClock},
-    message::envelope::BodyKind,
+    message::envelope::{BodyKind, Lane},
     queue::{
         ending::Ending,
         faults::Step,
         memory_index::Memory,
         record::Setbacks,
-        schedule::Schedule,
+        schedule::{Due, Schedule},
         sled_opening::SledFiles,
         state::{AccountCondition, Recipient, RecipientState},
     },
@@ -71,15 +71,10 @@ impl Fixture {
         let index = self.index();
         let messages: Vec<Entry> = index.messages(None).collect();
         let history: Vec<Entry> = index.history(None).collect();
-        let due: Vec<_> = Lane::ALL.map(|lane| index.first_due(lane, false, &|_| false)).into();
-        let scheduled: Vec<_> =
-            Lane::ALL.map(|lane| index.first_due(lane, true, &|_| false)).into();
         let news: Vec<_> = News::ALL.map(|news| index.dead_ids(news, None, 9)).into();
         let ended = index.ended_before(START.after(YEAR), 9);
         let (ledger, account) = (index.ledger().map(|found| found.events), index.account());
-        format!(
-            "{messages:?}\n{history:?}\n{due:?}\n{scheduled:?}\n{news:?}\n{ended:?}\n{ledger:?}\n{account:?}"
-        )
+        format!("{messages:?}\n{history:?}\n{news:?}\n{ended:?}\n{ledger:?}\n{account:?}")
     }
 }
 
@@ -111,6 +106,7 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         resend_of: None,
         rule: None,
         fold: None,
+        keeps_place: false,
         recipients: vec![Recipient {
             address: "a@example.net".parse().unwrap(),
             state,
@@ -145,7 +141,7 @@ fn one_of_each() -> Changes {
     let relayed = record(Lane::Normal, RecipientState::Relayed { at: START });
     changes.finish(id(3), &relayed, relayed.clone(), Ending::Relayed.at(START));
     let at = ManualClock::new(START).now();
-    changes.ledger.insert(4, Some(Event { at, recipients: 2 }));
+    changes.ledger.insert(4, Some(Event { at, recipients: 2, origin: 7 }));
     changes
 }
 
@@ -205,57 +201,23 @@ contract! {
         assert_ne!(fixture.seen(), before);
     }
 
-    fn the_first_that_is_due_is_by_lane_then_time_then_id_and_some_are_passed_over(mut fixture) {
-        fixture.put(&[
-            (id(5), due_after(Lane::Normal, 2)),
-            (id(7), due_after(Lane::Normal, 1)),
-            (id(6), due_after(Lane::Normal, 1)),
-            (id(1), due_after(Lane::Bulk, 0)),
-        ]);
-        let first = |passed_over: &[u8]| {
-            let is_passed_over = |key: &DueKey| passed_over.iter().any(|one| id(*one) == key.id);
-            fixture.index().first_due(Lane::Normal, false, &is_passed_over).unwrap().map(|key| key.id)
-        };
-        assert_eq!(first(&[]), Some(id(6)));
-        assert_eq!(first(&[6]), Some(id(7)));
-        assert_eq!(first(&[6, 7]), Some(id(5)));
-        assert_eq!(first(&[5, 6, 7]), None);
-        assert_eq!(fixture.index().first_due(Lane::Urgent, false, &|_| false), Ok(None));
-        let key = DueKey { lane: Lane::Bulk, due: START.into(), id: id(1) };
-        assert_eq!(fixture.index().has_due(&key), Ok(true));
-        assert_eq!(fixture.index().has_due(&DueKey { lane: Lane::Normal, ..key }), Ok(false));
-    }
-
-    fn what_is_scheduled_has_an_order_of_its_own_in_each_lane_which_no_step_of_the_clock_moves(mut fixture) {
+    fn a_step_of_the_clock_moves_what_attempts_wait_for_and_nothing_that_a_person_has_set(mut fixture) {
         let clock = ManualClock::new(START);
         let mut timeline = Timeline::new(clock.now());
         fixture.index().set_timeline(timeline.clone());
         fixture.index().apply(&Changes { timeline: Some(timeline.clone()), ..one_of_each() }).unwrap();
-        let scheduled = |lane, hours| {
-            let schedule = Some(Schedule::new(START.after(HOUR * hours)));
-            MessageRecord { schedule, ..due_after(lane, 1) }
-        };
-        fixture.put(&[
-            (id(5), scheduled(Lane::Normal, 900)),
-            (id(6), scheduled(Lane::Normal, 30)),
-            (id(7), scheduled(Lane::Bulk, 20)),
-        ]);
-        let first = |index: &dyn Index, lane, is_scheduled| {
-            let key = index.first_due(lane, is_scheduled, &|_| false).unwrap();
-            key.map(|key| (key.id, key.due.at))
-        };
+        let schedule = Some(Schedule::new(START.after(HOUR * 900)));
+        fixture.put(&[(id(5), MessageRecord { schedule, ..due_after(Lane::Normal, 1) })]);
         for step in 0..3 {
             clock.set_wall(START.after(HOUR * step));
             timeline.look(clock.now());
             fixture.index().set_timeline(timeline.clone());
-            let index = fixture.index();
-            let due = START.after(HOUR * (step + 1));
-            assert_eq!(first(index, Lane::Normal, true), Some((id(6), START.after(HOUR * 30))));
-            assert_eq!(first(index, Lane::Bulk, true), Some((id(7), START.after(HOUR * 20))));
-            assert_eq!(first(index, Lane::Normal, false), Some((id(1), due)));
-            let [found, key] = [id(5), id(6)].map(|id| index.message(id).unwrap().unwrap());
-            assert_eq!(found.scheduled_for(START), Some(START.after(HOUR * 900)));
-            assert_eq!(index.has_due(&DueKey::of(id(6), &key).unwrap()), Ok(true));
+            let turn = |number| {
+                let record = fixture.index().message(id(number)).unwrap().unwrap();
+                Turn::of(id(number), &record).unwrap().due
+            };
+            assert_eq!(turn(1), START.after(HOUR * (step + 1)).into());
+            assert_eq!(turn(5), Due { at: START.after(HOUR * 900), is_scheduled: true });
         }
     }
 
@@ -327,8 +289,7 @@ contract! {
         fixture.index().set_timeline(timeline.clone());
         let found = fixture.index().message(id(1)).unwrap().unwrap();
         let due = START.after(HOUR * 4);
-        assert_eq!((found.accepted_at, DueKey::of(id(1), &found).unwrap().due.at), (clock.wall(), due));
-        assert_eq!(fixture.index().first_due(Lane::Normal, false, &|_| false).unwrap().unwrap().due.at, due);
+        assert_eq!((found.accepted_at, Turn::of(id(1), &found).unwrap().due.at), (clock.wall(), due));
         assert_eq!(fixture.index().account().unwrap().unwrap().until, Some(due));
         let known = fixture.index().timeline().unwrap();
         assert_eq!(known.wall(Kind::Past, known.stored(Kind::Past, clock.wall())), clock.wall());
