@@ -46,6 +46,7 @@ mod settings;
 mod setup;
 mod store_contract;
 mod store_files;
+mod storms;
 mod support;
 mod surroundings;
 mod tidy;
