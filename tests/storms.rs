@@ -103,6 +103,12 @@ fn of_many_ban_notices_five_are_spent_the_alarm_among_them_leaves_at_once_and_al
     assert_eq!((bans(&gmail), gmail.recipients()), (5, 6), "five notices and the alarm");
     assert_eq!(json(&home, &["budget"])["spent"], 6);
     let folded = found(&home, "queue", &["state:folded"]);
+    let report = json(&home, &["budget", "report", "--days", "1"]);
+    assert_eq!(
+        (&report["all"]["recipients"], &report["all"]["folded"]),
+        (&6.into(), &folded.into())
+    );
+    assert_eq!(report["origins"][0]["by"], "127.0.0.1, from <root@nas.example.org>");
     assert_eq!(folded, u64::try_from(notices - 5).unwrap());
     // Every one of them can be found: the last and one in the middle by what is in its subject.
     for number in [notices * 2 / 3, notices - 1] {

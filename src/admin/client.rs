@@ -40,6 +40,7 @@ use super::{
     reload::Reload,
     sessions::Role,
     sides::Sides,
+    spending::BudgetReport,
     storms::Storms,
     tally::Tally,
     trace::Wanted,
@@ -357,6 +358,11 @@ impl Client {
     /// The next hours.
     pub(crate) async fn budget_forecast(&self) -> Result<BudgetForecast, ClientError> {
         self.ask(Method::GET, "/v1/budget/forecast").await
+    }
+
+    /// On whom the last days were spent.
+    pub(crate) async fn budget_report(&self, days: u32) -> Result<BudgetReport, ClientError> {
+        self.ask(Method::GET, &format!("/v1/budget/report?days={days}")).await
     }
 
     /// Why a message is where it is, and when it leaves.

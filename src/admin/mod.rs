@@ -35,6 +35,7 @@ pub(crate) mod server;
 pub(crate) mod sessions;
 pub(crate) mod sides;
 pub(crate) mod socket;
+pub(crate) mod spending;
 pub mod status;
 pub(crate) mod storms;
 pub(crate) mod tally;

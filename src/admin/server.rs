@@ -21,7 +21,7 @@ use super::{
     counts, forecast, health, history, listing, log, metrics, octets, page, pause, pulse, queue,
     sides,
     socket::{Peer, Port, Socket},
-    status, storms, tally, trace, weekly,
+    spending, status, storms, tally, trace, weekly,
 };
 use crate::shutdown::{Phase, Watch};
 
@@ -64,6 +64,7 @@ fn router(sources: Sources) -> Router {
         .merge(page::router())
         .merge(pulse::router())
         .merge(sides::router())
+        .merge(spending::router())
         .merge(storms::router())
         .merge(tally::router())
         .merge(trace::router())

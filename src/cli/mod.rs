@@ -36,6 +36,7 @@ mod screen;
 mod send;
 mod sendmail;
 mod setup;
+mod spending;
 mod status;
 mod store;
 mod storm;
@@ -257,6 +258,10 @@ enum BudgetCommand {
     ///
     /// What leaves in each, what the window forgets, and what still waits.
     Forecast,
+    /// Show on whom the last days were spent.
+    ///
+    /// By day, origin, lane and rule, and what folding has spared.
+    Report(spending::Arguments),
 }
 
 /// The command line as a value, for manual pages and shell completions.
@@ -361,6 +366,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         }
         Command::Budget { remote, command: Some(BudgetCommand::Forecast) } => {
             remote::run(out, config, &remote, remote::Question::BudgetForecast, now)
+        }
+        Command::Budget { remote, command: Some(BudgetCommand::Report(arguments)) } => {
+            remote::run(out, config, &remote, remote::Question::BudgetReport(arguments), now)
         }
         Command::Health { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Health(asked.grade()), now)

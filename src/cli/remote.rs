@@ -15,7 +15,7 @@ use super::{
     alert, clients, dead, forecast, health, history, log, page, pause, queue, reload, report,
     runtime::Runtime,
     screen::{Form, Screen, json},
-    status, storm, trace, watch,
+    spending, status, storm, trace, watch,
 };
 use crate::{
     admin::{
@@ -59,6 +59,8 @@ pub(super) enum Question {
     Budget,
     /// Its next hours.
     BudgetForecast,
+    /// On whom it was spent.
+    BudgetReport(spending::Arguments),
     /// Who has been here.
     Clients,
     /// Whether the relay is well, and how well.
@@ -119,6 +121,9 @@ async fn ask(
         Question::Budget => show(out, form, &client.budget().await?, status::print_budget)?,
         Question::BudgetForecast => {
             show(out, form, &client.budget_forecast().await?, forecast::print)?;
+        }
+        Question::BudgetReport(arguments) => {
+            show(out, form, &client.budget_report(arguments.days).await?, spending::print)?;
         }
         Question::Clients => show(out, form, &client.clients().await?, clients::print)?,
         Question::Health(grade) => health::run(out, client, form, grade).await?,

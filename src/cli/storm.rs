@@ -16,6 +16,7 @@ use crate::{
     },
     clock::Timestamp,
     exit::{Exit, Failure},
+    quantities::local,
     queue::{fold::FOLDED, id::QueueId, search::Search},
 };
 
@@ -88,7 +89,7 @@ fn list(out: &mut dyn Screen, answer: &Storms, now: Timestamp) -> std::io::Resul
         let row = |storm: &Storm| {
             [
                 storm.id.to_string(),
-                when(storm.last_at, now),
+                local(storm.last_at, now),
                 storm.messages.to_string(),
                 storm.untold.to_string(),
                 if storm.lasts { "lasts" } else { "over" }.to_owned(),

@@ -42,6 +42,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) tally: Tally,
     /// Whether no more of them is expected.
     pub(crate) is_over: bool,
+    /// The Message-ID, with brackets, to which every summary of the storm refers.
+    pub(crate) thread: Option<String>,
     /// The text of the first one, and of the last.
     pub(crate) first: Original,
     pub(crate) last: Option<Original>,
@@ -61,8 +63,6 @@ pub(crate) struct Original {
     pub(crate) text: String,
     /// Whether there is more.
     pub(crate) is_cut: bool,
-    /// Its Message-ID with brackets.
-    pub(crate) message_id: Option<String>,
     /// All of it, when it is small enough.
     pub(crate) whole: Option<Vec<u8>>,
 }
@@ -117,7 +117,7 @@ impl Summary<'_> {
             at: self.at,
             boundary: self.boundary,
             subject: &self.subject(),
-            thread: self.first.message_id.as_deref(),
+            thread: self.thread.as_deref(),
             text: &self.text(),
             html: &self.html(),
             attached: &attached,
@@ -277,7 +277,6 @@ mod tests {
             subject: format!("[Fail2Ban] sshd: banned 192.0.2.{number} from nas"),
             text: format!("The IP 192.0.2.{number} <b>was banned</b>.\u{1b}[2J\nRegards"),
             is_cut: number == 7,
-            message_id: Some(format!("<{number}@nas>")),
             whole: Some(format!("Subject: {number}\r\n\r\nB\u{fc}ro {number}\r\n").into_bytes()),
         }
     }
@@ -293,6 +292,7 @@ mod tests {
             origin: "127.0.0.1".into(),
             tally,
             is_over: false,
+            thread: Some("<5@nas>".into()),
             first: original(5),
             last: Some(original(7)),
             kept_days: 30,

@@ -132,6 +132,7 @@ impl StormTeller {
         let boundary = format!("pillarbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let (origin, lane, messages) =
             (first.record.about.client.to_string(), first.record.lane, ids.len());
+        let thread = self.message_id(storm.id).await;
         let summary = options.account.as_ref().map(|from| async {
             Summary {
                 hostname: &options.hostname,
@@ -143,6 +144,7 @@ impl StormTeller {
                 origin,
                 tally,
                 is_over: storm.is_over,
+                thread,
                 first: self.original(first).await,
                 last: Some(self.original(last).await),
                 kept_days: options.folded_kept.as_secs().div_ceil(86_400),
@@ -197,6 +199,12 @@ impl StormTeller {
         Ok(self.store.enqueue(draft).await?.id())
     }
 
+    /// The Message-ID of the first message that was folded into a storm; `None` when that is not there any more.
+    async fn message_id(&self, storm: QueueId) -> Option<String> {
+        let reader = self.store.read_message(storm).await.ok()?;
+        tokio::task::spawn_blocking(move || read_message_id(reader)).await.ok()?
+    }
+
     /// What is shown of a message; what cannot be read is shown by its record alone.
     async fn original(&self, message: QueuedMessage) -> Original {
         let known = Original {
@@ -211,15 +219,18 @@ impl StormTeller {
     }
 }
 
+fn read_message_id(mut reader: MessageReader) -> Option<String> {
+    let section = reader.take_header().ok()??;
+    let header = Header::read(&section.bytes, section.added_bytes)?;
+    let mut ids = header.fields().iter().filter(|field| field.is("Message-ID"));
+    let id = ids.next().map(|field| String::from_utf8_lossy(field.value()).trim().to_owned());
+    id.filter(|id| id.is_ascii() && !id.contains(char::is_whitespace))
+}
+
 /// Reads the disk, and no more of it than is shown.
 fn read_original(mut known: Original, mut reader: MessageReader) -> Original {
     let is_small = reader.size_bytes() <= ATTACHED_BYTES_MAX;
     let Ok(Some(section)) = reader.take_header() else { return known };
-    if let Some(header) = Header::read(&section.bytes, section.added_bytes) {
-        let mut ids = header.fields().iter().filter(|field| field.is("Message-ID"));
-        let id = ids.next().map(|field| String::from_utf8_lossy(field.value()).trim().to_owned());
-        known.message_id = id.filter(|id| id.is_ascii() && !id.contains(char::is_whitespace));
-    }
     let (mut scan, mut whole) = (PartScan::new(Keep::FirstText, TEXT_MAX), section.bytes);
     scan.push(&whole);
     let mut read = 0;

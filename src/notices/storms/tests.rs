@@ -20,6 +20,8 @@ struct Scene {
     options: Options,
     /// Subject and text of everything that has left, in order.
     left: Vec<(String, String)>,
+    /// What the summaries among it refer to.
+    threads: Vec<String>,
 }
 
 fn admin() -> Address {
@@ -32,7 +34,7 @@ impl Scene {
         let queue = Arc::new(Queue::in_memory(Arc::new(clock.clone()), 1 << 30));
         let mut options = Options::new("nas.example.org".into());
         options.account = Some("me@gmail.com".parse().unwrap());
-        let scene = Self { clock, queue, options, left: Vec::new() };
+        let scene = Self { clock, queue, options, left: Vec::new(), threads: Vec::new() };
         scene.fold();
         scene
     }
@@ -82,8 +84,11 @@ impl Scene {
             let record = self.queue.show(claimed.id).await.unwrap().unwrap().record;
             let known = Original::default();
             let reader = self.queue.read_message(claimed.id).await.unwrap();
-            let text = read_original(known, reader).text;
-            self.left.push((record.about.subject, text));
+            let original = read_original(known, reader);
+            let whole = String::from_utf8_lossy(&original.whole.unwrap()).into_owned();
+            let thread = whole.lines().find(|line| line.starts_with("References: "));
+            self.threads.extend(thread.map(str::to_owned));
+            self.left.push((record.about.subject, original.text));
             let outcome = Outcome::Relayed { reply: "250 OK".into() };
             let (reservation, at) = (claimed.reservation, self.clock.wall());
             let outcomes = vec![(0, outcome)];
@@ -129,6 +134,8 @@ async fn a_storm_is_five_messages_and_a_summary_at_each_time_and_at_its_end() {
     assert!(last.contains("the storm is over"), "{last}");
     assert!(last.contains("said banned 192.0.2.137"), "{last}");
     assert!(scene.subjects()[..7].contains(&"DegradedArray event on /dev/md0:nas"));
+    assert_eq!(scene.threads.len(), 3);
+    assert!(scene.threads.windows(2).all(|two| two[0] == two[1]), "{:?}", scene.threads);
 }
 
 #[tokio::test]

@@ -1,0 +1,319 @@
+//! The budget of the last days: on whom it was spent, by day, origin, lane and rule, and what folding has spared.
+//!
+//! Rule: it is counted from the queue and the history, which are on disk, so that a restart forgets nothing of it; a history
+//! that is too long is counted in part. Must not know how it is shown.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Query, State, rejection::QueryRejection},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    api::{Kind, PAGE_MAX},
+    context::{Json, Refusal, Sources},
+    listing::Of,
+};
+use crate::{
+    clock::Timestamp,
+    queue::{QueueError, QueuedMessage, origin::Origin, state::RecipientState},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Days that can be asked for: as long as a history is kept by default.
+pub(crate) const DAYS_MAX: u32 = 31;
+/// Days, when nobody says how many.
+pub(crate) const DAYS: u32 = 7;
+/// What was accepted so long before is looked at as well: it may have left later.
+const BEFORE: Duration = DAY.saturating_mul(5);
+/// Messages looked at, of the queue and of the history each.
+const MESSAGES_MAX: usize = 200_000;
+/// Origins that are counted apart, and those that are named.
+const ORIGINS_MAX: usize = 10_000;
+const ORIGINS_NAMED: usize = 20;
+
+/// `GET /v1/budget/report`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BudgetReport {
+    /// The time of this answer.
+    pub(crate) now: Timestamp,
+    /// From when on it was counted.
+    pub(crate) since: Timestamp,
+    /// All of it.
+    pub(crate) all: Spent,
+    /// By day, each up to this time of the day, the oldest first.
+    pub(crate) days: Vec<Share>,
+    /// By origin, the one that spent most first.
+    pub(crate) origins: Vec<Share>,
+    /// Of all other origins.
+    pub(crate) others: Spent,
+    /// By lane, the one that spent most first.
+    pub(crate) lanes: Vec<Share>,
+    /// By the rule that struck, the one that spent most first.
+    pub(crate) rules: Vec<Share>,
+    /// Whether queue or history are longer than what was looked at.
+    pub(crate) partial: bool,
+}
+
+/// Recipients that were spent, and that were not because their messages were folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Spent {
+    /// Relayed.
+    pub(crate) recipients: u64,
+    /// Folded.
+    pub(crate) folded: u64,
+}
+
+/// Those of one day, origin, lane or rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    /// Which one; of a day the milliseconds since 1970 at which it begins.
+    pub(crate) by: String,
+    /// How many.
+    #[serde(flatten)]
+    pub(crate) spent: Spent,
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    days: Option<u32>,
+}
+
+pub(super) fn router() -> Router<Sources> {
+    Router::new().route("/v1/budget/report", get(report))
+}
+
+async fn report(
+    State(sources): State<Sources>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<BudgetReport>, Refusal> {
+    let days = asked?.days.unwrap_or(DAYS);
+    if !(1..=DAYS_MAX).contains(&days) {
+        let words = format!("days: {days} is not between 1 and {DAYS_MAX}");
+        return Err(Refusal::new(Kind::BadRequest, words));
+    }
+    Ok(Json(count(&sources, sources.clock.wall(), days).await?))
+}
+
+async fn count(sources: &Sources, now: Timestamp, days: u32) -> Result<BudgetReport, QueueError> {
+    let mut counter = Counter::new(now, days);
+    let oldest = counter.since.before(BEFORE);
+    let mut partial = false;
+    for of in [Of::Queue, Of::History] {
+        let (store, mut seen, mut is_old) = (&sources.store, 0, false);
+        let mut walk = of.walk(store, None, None).await?;
+        while !walk.is_over() && !is_old && seen < MESSAGES_MAX {
+            let page = walk.take(of.page(store, walk.after(), PAGE_MAX).await?);
+            seen += page.len();
+            page.iter().for_each(|message| counter.add(message));
+            // The newest come first, in the order of their acceptance.
+            is_old = matches!(of, Of::History)
+                && page.last().is_some_and(|last| last.record.accepted_at < oldest);
+        }
+        partial |= seen >= MESSAGES_MAX;
+    }
+    Ok(counter.report(partial))
+}
+
+/// What was counted so far.
+#[derive(Debug)]
+struct Counter {
+    now: Timestamp,
+    since: Timestamp,
+    days: Vec<Spent>,
+    origins: HashMap<String, Spent>,
+    others: Spent,
+    lanes: BTreeMap<String, Spent>,
+    rules: BTreeMap<String, Spent>,
+}
+
+impl Counter {
+    fn new(now: Timestamp, days: u32) -> Self {
+        Self {
+            now,
+            since: now.before(DAY * days),
+            days: vec![Spent::default(); days as usize],
+            origins: HashMap::new(),
+            others: Spent::default(),
+            lanes: BTreeMap::new(),
+            rules: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, message: &QueuedMessage) {
+        let record = &message.record;
+        let mut all = Spent::default();
+        for recipient in &record.recipients {
+            let spent = match recipient.state {
+                RecipientState::Relayed { at } => (at, Spent { recipients: 1, folded: 0 }),
+                RecipientState::Queued { .. } if record.fold.is_some() => {
+                    (record.accepted_at, Spent { recipients: 0, folded: 1 })
+                }
+                _ => continue,
+            };
+            if let Some(day) = self.day(spent.0) {
+                day.add(spent.1);
+                all.add(spent.1);
+            }
+        }
+        if all == Spent::default() {
+            return;
+        }
+        let origin = Origin::of(record).to_string();
+        if self.origins.len() < ORIGINS_MAX || self.origins.contains_key(&origin) {
+            self.origins.entry(origin).or_default().add(all);
+        } else {
+            self.others.add(all);
+        }
+        self.lanes.entry(record.lane.name().to_owned()).or_default().add(all);
+        let rules = record.rule.iter();
+        rules.for_each(|rule| self.rules.entry(rule.clone()).or_default().add(all));
+    }
+
+    /// The day of a time; `None` for what was before the first one.
+    fn day(&mut self, at: Timestamp) -> Option<&mut Spent> {
+        if at < self.since {
+            return None;
+        }
+        // A clock that was set back has some of the future.
+        let place = at.since(self.since).as_secs() / DAY.as_secs();
+        let place = usize::try_from(place).ok()?.min(self.days.len().checked_sub(1)?);
+        self.days.get_mut(place)
+    }
+
+    fn report(self, partial: bool) -> BudgetReport {
+        let mut all = Spent::default();
+        self.days.iter().for_each(|day| all.add(*day));
+        let days = (0..)
+            .zip(self.days)
+            .map(|(place, spent)| Share { by: self.since.after(DAY * place).0.to_string(), spent });
+        let (mut origins, mut others) = (sorted(self.origins), self.others);
+        for share in origins.drain(ORIGINS_NAMED.min(origins.len())..) {
+            others.add(share.spent);
+        }
+        BudgetReport {
+            now: self.now,
+            since: self.since,
+            all,
+            days: days.collect(),
+            origins,
+            others,
+            lanes: sorted(self.lanes),
+            rules: sorted(self.rules),
+            partial,
+        }
+    }
+}
+
+impl Spent {
+    fn add(&mut self, more: Self) {
+        self.recipients += more.recipients;
+        self.folded += more.folded;
+    }
+}
+
+/// What spent most comes first.
+fn sorted(shares: impl IntoIterator<Item = (String, Spent)>) -> Vec<Share> {
+    let mut shares: Vec<Share> =
+        shares.into_iter().map(|(by, spent)| Share { by, spent }).collect();
+    shares.sort_unstable_by(|one, other| {
+        let most = |share: &Share| (share.spent.recipients, share.spent.folded);
+        most(other).cmp(&most(one)).then_with(|| one.by.cmp(&other.by))
+    });
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::envelope::{BodyKind, Envelope, Lane, Origin as Handed},
+        queue::{fold::Fold, id::QueueId, record::MessageRecord},
+        smtp::dsn::Dsn,
+    };
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    /// A message whose recipients were relayed so many hours ago.
+    fn message(from: &str, lane: Lane, rule: Option<&str>, relayed: &[u32]) -> QueuedMessage {
+        let address = |place| format!("r{place}@example.net").parse().unwrap();
+        let envelope = Envelope {
+            reverse_path: from.parse().ok(),
+            forward_paths: (0..relayed.len().max(1)).map(address).collect(),
+            body: BodyKind::SevenBit,
+            internationalized: false,
+            dsn: Dsn::default(),
+            lane,
+            origin: Handed {
+                address: [10, 0, 0, 7].into(),
+                helo: String::new(),
+                protocol: "ESMTP".into(),
+                login: None,
+                local: None,
+            },
+            accepted_at: NOW.before(DAY),
+        };
+        let mut record = MessageRecord::new(&envelope, 1, "x");
+        record.rule = rule.map(str::to_owned);
+        for (recipient, hours) in record.recipients.iter_mut().zip(relayed) {
+            let at = NOW.before(Duration::from_secs(3_600) * *hours);
+            recipient.state = RecipientState::Relayed { at };
+        }
+        QueuedMessage { id: QueueId::from_bytes([1; 16]), record }
+    }
+
+    fn folded(from: &str) -> QueuedMessage {
+        let mut message = message(from, Lane::Normal, None, &[]);
+        let storm = QueueId::from_bytes([2; 16]);
+        message.record.fold = Some(Fold { storm, from: from.into(), told: None });
+        message
+    }
+
+    fn shares(shares: &[Share]) -> Vec<(&str, u64, u64)> {
+        let numbers = |one: &Share| (one.spent.recipients, one.spent.folded);
+        shares.iter().map(|one| (one.by.as_str(), numbers(one).0, numbers(one).1)).collect()
+    }
+
+    #[test]
+    fn it_says_on_whom_each_day_was_spent_and_what_folding_has_spared() {
+        let mut counter = Counter::new(NOW, 2);
+        counter.add(&message("job@example.org", Lane::Bulk, Some("reports"), &[1, 30, 60]));
+        counter.add(&message("person@example.org", Lane::Normal, None, &[2]));
+        (0..3).for_each(|_| counter.add(&folded("ban@example.org")));
+        let report = counter.report(false);
+        assert_eq!(report.all, Spent { recipients: 3, folded: 3 }, "one was before");
+        let days: Vec<_> =
+            report.days.iter().map(|day| (day.spent.recipients, day.spent.folded)).collect();
+        assert_eq!(days, [(1, 0), (2, 3)]);
+        assert_eq!(report.days[1].by, NOW.before(DAY).0.to_string());
+        assert_eq!(
+            shares(&report.origins),
+            [
+                ("10.0.0.7, from <job@example.org>", 2, 0),
+                ("10.0.0.7, from <person@example.org>", 1, 0),
+                ("10.0.0.7, from <ban@example.org>", 0, 3),
+            ]
+        );
+        assert_eq!(shares(&report.lanes), [("bulk", 2, 0), ("normal", 1, 3)]);
+        assert_eq!(shares(&report.rules), [("reports", 2, 0)]);
+        assert_eq!(report.others, Spent::default());
+    }
+
+    #[test]
+    fn however_many_origins_there_are_some_are_named_and_the_others_are_one_number() {
+        let mut counter = Counter::new(NOW, 1);
+        for number in 0..200 {
+            let from = format!("job{number}@example.org");
+            counter.add(&message(&from, Lane::Normal, None, &[number / 100 + 1, 2]));
+        }
+        let report = counter.report(false);
+        assert_eq!((report.origins.len(), report.all.recipients), (ORIGINS_NAMED, 400));
+        assert_eq!(report.others.recipients, 400 - 2 * ORIGINS_NAMED as u64);
+    }
+}

@@ -1,0 +1,64 @@
+//! `pillarbox budget report`: on whom the budget of the last days was spent, and what folding has spared.
+//!
+//! Rule: as the API counts it. Must not know how that is.
+
+use std::io;
+
+use clap::value_parser;
+
+use super::screen::{Screen, Side, Table, clean, count, when};
+use crate::{
+    admin::spending::{BudgetReport, DAYS, DAYS_MAX, Share, Spent},
+    clock::Timestamp,
+    quantities::local,
+};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How many days, up to now.
+    #[arg(long, default_value_t = DAYS, value_parser = value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
+    pub(super) days: u32,
+}
+
+/// Prints it: all in one line, then a table for each thing that it was counted by.
+pub(super) fn print(out: &mut dyn Screen, report: &BudgetReport) -> io::Result<()> {
+    let BudgetReport { now, since, all, days, origins, others, lanes, rules, partial } = report;
+    let spared = match all.folded {
+        0 => String::new(),
+        folded => format!("; {folded} more were not, because their messages were folded"),
+    };
+    writeln!(
+        out,
+        "{} spent since {}{spared}.",
+        count(all.recipients, "recipient"),
+        when(*since, *now)
+    )?;
+    if *partial {
+        writeln!(out, "Only the newest messages were counted: there are too many for one answer.")?;
+    }
+    if *all == Spent::default() {
+        return Ok(());
+    }
+    let day = |share: &Share| Share { by: day(&share.by, *now), spent: share.spent };
+    table(out, "DAY FROM", &days.iter().map(day).collect::<Vec<_>>())?;
+    let rest = Share { by: "(all others)".into(), spent: *others };
+    let others = Some(rest).filter(|_| *others != Spent::default());
+    table(out, "ORIGIN", &origins.iter().cloned().chain(others).collect::<Vec<_>>())?;
+    table(out, "LANE", lanes)?;
+    if rules.is_empty() { Ok(()) } else { table(out, "RULE", rules) }
+}
+
+fn day(begins: &str, now: Timestamp) -> String {
+    begins.parse().map_or_else(|_| clean(begins), |begins| local(Timestamp(begins), now))
+}
+
+fn table(out: &mut dyn Screen, by: &'static str, shares: &[Share]) -> io::Result<()> {
+    writeln!(out)?;
+    let columns = [("SPENT", Side::Right), ("FOLDED", Side::Right), (by, Side::Left)];
+    let row = |share: &Share| {
+        let Spent { recipients, folded } = share.spent;
+        [recipients.to_string(), folded.to_string(), clean(&share.by)]
+    };
+    Table::new(columns).print(out, &shares.iter().map(row).collect::<Vec<_>>())
+}
