@@ -155,7 +155,7 @@ enum Command {
         #[command(flatten)]
         remote: remote::Arguments,
         #[command(subcommand)]
-        command: Option<BudgetCommand>,
+        command: Option<spending::Command>,
     },
     /// Log in with a token, not a password: consent, status, revocation.
     #[command(subcommand)]
@@ -250,18 +250,6 @@ enum Command {
         #[command(subcommand)]
         command: user::Command,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum BudgetCommand {
-    /// Show the next 24 hours.
-    ///
-    /// What leaves in each, what the window forgets, and what still waits.
-    Forecast,
-    /// Show on whom the last days were spent.
-    ///
-    /// By day, origin, lane and rule, and what folding has spared.
-    Report(spending::Arguments),
 }
 
 /// The command line as a value, for manual pages and shell completions.
@@ -361,14 +349,8 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         Command::Alert { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Alert(command), now)
         }
-        Command::Budget { remote, command: None } => {
-            remote::run(out, config, &remote, remote::Question::Budget, now)
-        }
-        Command::Budget { remote, command: Some(BudgetCommand::Forecast) } => {
-            remote::run(out, config, &remote, remote::Question::BudgetForecast, now)
-        }
-        Command::Budget { remote, command: Some(BudgetCommand::Report(arguments)) } => {
-            remote::run(out, config, &remote, remote::Question::BudgetReport(arguments), now)
+        Command::Budget { remote, command } => {
+            remote::run(out, config, &remote, remote::Question::of_budget(command), now)
         }
         Command::Health { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Health(asked.grade()), now)

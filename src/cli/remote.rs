@@ -81,6 +81,17 @@ pub(super) enum Question {
     Resume,
 }
 
+impl Question {
+    /// What is asked of the budget.
+    pub(super) fn of_budget(command: Option<spending::Command>) -> Self {
+        match command {
+            None => Self::Budget,
+            Some(spending::Command::Forecast) => Self::BudgetForecast,
+            Some(spending::Command::Report(arguments)) => Self::BudgetReport(arguments),
+        }
+    }
+}
+
 /// Asks, and prints the answer.
 pub(super) fn run(
     out: &mut dyn Screen,

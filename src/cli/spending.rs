@@ -13,7 +13,20 @@ use crate::{
     quantities::local,
 };
 
-/// What is asked.
+/// What of the budget is shown, besides how it stands.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show the next 24 hours.
+    ///
+    /// What leaves in each, what the window forgets, and what still waits.
+    Forecast,
+    /// Show on whom the last days were spent.
+    ///
+    /// By day, origin, lane and rule, and what folding has spared.
+    Report(Arguments),
+}
+
+/// What is asked of the last days.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Arguments {
     /// How many days, up to now.

@@ -228,7 +228,13 @@ impl Situation {
     ) -> Departure {
         let departures = waiting.into_iter().map(|(lane, due)| self.departure(lane, due));
         let first = departures.min_by_key(|departure| rank(departure.at, departure.because));
-        first.unwrap_or_else(|| self.told(None, Because::Empty))
+        let first = first.unwrap_or_else(|| self.told(None, Because::Empty));
+        // What waits for the limit of its origin counts as due when that has room again.
+        let at_a_limit = |at| self.limited.values().any(|origin| origin.until == at);
+        match first.at.filter(|at| first.because == Because::Due && at_a_limit(*at)) {
+            Some(at) => self.told(Some(at), Because::Origin),
+            None => first,
+        }
     }
 
     /// When the next recipient of the message with this id leaves, in its turn; `None` when none of them ever will.
@@ -804,6 +810,21 @@ mod tests {
         let found = situation.departure(Lane::Normal, PAST);
         assert_eq!(found.because, Because::Turn);
         assert_eq!(found.why, "306 recipients are due, and the 24 h budget has room for 10");
+    }
+
+    #[test]
+    fn mail_of_an_origin_at_its_limit_waits_for_that_and_says_so_also_when_nothing_else_is_due() {
+        let until = NOW.after(Duration::from_secs(3_600));
+        let origin =
+            LimitedOrigin { words: "local, from <a@b.example>".into(), limit: 3.into(), until };
+        let limited = Limited::from([(OriginKey(7), origin)]);
+        let situation = Situation { limited, ..clear() };
+        let departure = situation.first_departure([(Lane::Normal, until.into())]);
+        assert_eq!((departure.at, departure.because), (Some(until), Because::Origin));
+        let sentence = departure.sentence(|_| "12:00".into());
+        assert_eq!(sentence, "Mail leaves again at 12:00: the limit of its origin is used up.");
+        let due = situation.first_departure([(Lane::Normal, NOW.into())]);
+        assert_eq!(due.because, Because::Now);
     }
 
     #[test]
