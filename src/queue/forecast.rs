@@ -52,7 +52,7 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// What of a message waits; `None` when nothing does.
     pub(crate) fn of(id: QueueId, record: &MessageRecord, fairness: &Fairness) -> Option<Self> {
-        let turn = Turn::of(id, record)?;
+        let turn = Turn::of_waiting(id, record)?;
         let mut later = BTreeMap::new();
         for due in record.recipients.iter().filter_map(|one| record.due(&one.state)) {
             *later.entry(due.at).or_insert(0) += 1;

@@ -151,6 +151,17 @@ async fn an_undisturbed_queue_is_foretold_to_the_minute_message_by_message() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_message_that_a_worker_has_is_foretold_as_well() {
+    let clock = ManualClock::new(START);
+    let queue = Queue::in_memory(Arc::new(clock.clone()), u64::MAX);
+    let id = accept(&queue, clock.wall(), Lane::Normal, 250).await;
+    let claim = queue.claim_due(clock.now(), limits(1_000)).await.unwrap();
+    assert!(matches!(claim, Claim::Message(claim) if claim.recipients.len() == 100));
+    let forecast = foretold(&queue, &clock, limits(1_000)).await;
+    assert_eq!((forecast.waiting(), forecast.of(id).is_some()), (150, true));
+}
+
+#[tokio::test]
 async fn the_place_counts_the_messages_that_begin_before() {
     let clock = ManualClock::new(START);
     let queue = Queue::in_memory(Arc::new(clock.clone()), u64::MAX);
