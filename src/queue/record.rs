@@ -295,40 +295,22 @@ const OVERHEAD: usize = 5;
 /// Something that is stored under a version of its own, so that one kind of record can change without the
 /// others. Whoever raises it migrates what is stored (CONTRIBUTING.md).
 pub(super) trait Stored: Serialize + DeserializeOwned {
-    /// The version that this program writes.
-    const VERSION: u8 = 1;
+    /// What stands for the fields that each version since the second has got at its end, as if an older one had written
+    /// them with nothing in them.
+    const ADDED: &'static [&'static [u8]] = &[];
 
-    /// What stands for the fields that versions after this older one have at their end, as if it had written them with
-    /// nothing in them; `None` for a version that never was.
-    fn fields_since(version: u8) -> Option<&'static [u8]> {
-        (version == Self::VERSION).then_some(&[])
-    }
+    /// The version that this program writes.
+    const VERSION: u8 = 1 + Self::ADDED.len() as u8;
 }
 
 impl Stored for Envelope {}
 impl Stored for Event {
-    const VERSION: u8 = 2;
-
-    fn fields_since(version: u8) -> Option<&'static [u8]> {
-        match version {
-            // An origin that is not known.
-            1 => Some(&[0]),
-            2 => Some(&[]),
-            _ => None,
-        }
-    }
+    // An origin that is not known.
+    const ADDED: &'static [&'static [u8]] = &[&[0]];
 }
 impl Stored for MessageRecord {
-    const VERSION: u8 = 2;
-
-    fn fields_since(version: u8) -> Option<&'static [u8]> {
-        match version {
-            // Neither rule nor storm, and no place to keep.
-            1 => Some(&[0, 0, 0]),
-            2 => Some(&[]),
-            _ => None,
-        }
-    }
+    // Neither rule nor storm, and no place to keep.
+    const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0]];
 }
 impl Stored for AccountState {}
 impl Stored for Timeline {}
@@ -362,11 +344,12 @@ pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, RecordError> {
         return Err(RecordError::Checksum);
     }
     let (version, content) = (content[0], &content[1..]);
-    let added = T::fields_since(version).ok_or(RecordError::Version(version))?;
+    let since = usize::from(version).checked_sub(1).and_then(|older| T::ADDED.get(older..));
+    let added = since.ok_or(RecordError::Version(version))?.concat();
     let read = if added.is_empty() {
         postcard::from_bytes(content)
     } else {
-        postcard::from_bytes(&[content, added].concat())
+        postcard::from_bytes(&[content, &added].concat())
     };
     read.map_err(|error| RecordError::Content(error.to_string()))
 }

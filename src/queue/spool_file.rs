@@ -387,16 +387,8 @@ pub(super) struct Trailer {
 }
 
 impl Stored for Trailer {
-    const VERSION: u8 = 2;
-
-    fn fields_since(version: u8) -> Option<&'static [u8]> {
-        match version {
-            // Neither rule nor lane nor storm.
-            1 => Some(&[0, 0, 0]),
-            2 => Some(&[]),
-            _ => None,
-        }
-    }
+    // Neither rule nor lane nor storm.
+    const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0]];
 }
 
 /// Why a file is not a whole message.
