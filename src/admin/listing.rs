@@ -19,6 +19,7 @@ use super::{
     outlook::Age,
     status,
 };
+use crate::clock::Timestamp;
 use crate::queue::{
     LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage,
     id::QueueId,
@@ -44,6 +45,30 @@ pub(super) struct Page {
     #[serde(default)]
     search: String,
     sort: Option<Sort>,
+}
+
+/// Looks at each message of the queue and of the history, at most `most` of either; of the history those that were
+/// accepted since `oldest`. Returns whether there are more.
+pub(super) async fn look_back(
+    store: &Queue,
+    oldest: Timestamp,
+    most: usize,
+    mut look: impl FnMut(&QueuedMessage),
+) -> Result<bool, QueueError> {
+    let mut partial = false;
+    for of in [Of::Queue, Of::History] {
+        let (mut walk, mut seen, mut is_old) = (of.walk(store, None, None).await?, 0, false);
+        while !walk.is_over() && !is_old && seen < most {
+            let page = walk.take(of.page(store, walk.after(), PAGE_MAX).await?);
+            seen += page.len();
+            page.iter().for_each(&mut look);
+            // The newest come first, in the order of their acceptance.
+            is_old = matches!(of, Of::History)
+                && page.last().is_some_and(|last| last.record.accepted_at < oldest);
+        }
+        partial |= !walk.is_over() && !is_old;
+    }
+    Ok(partial)
 }
 
 /// In which order, instead of that of acceptance.

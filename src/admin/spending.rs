@@ -16,9 +16,9 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    api::{Kind, PAGE_MAX},
+    api::Kind,
     context::{Json, Refusal, Sources},
-    listing::Of,
+    listing::look_back,
 };
 use crate::{
     clock::Timestamp,
@@ -104,20 +104,8 @@ async fn report(
 async fn count(sources: &Sources, now: Timestamp, days: u32) -> Result<BudgetReport, QueueError> {
     let mut counter = Counter::new(now, days);
     let oldest = counter.since.before(BEFORE);
-    let mut partial = false;
-    for of in [Of::Queue, Of::History] {
-        let (store, mut seen, mut is_old) = (&sources.store, 0, false);
-        let mut walk = of.walk(store, None, None).await?;
-        while !walk.is_over() && !is_old && seen < MESSAGES_MAX {
-            let page = walk.take(of.page(store, walk.after(), PAGE_MAX).await?);
-            seen += page.len();
-            page.iter().for_each(|message| counter.add(message));
-            // The newest come first, in the order of their acceptance.
-            is_old = matches!(of, Of::History)
-                && page.last().is_some_and(|last| last.record.accepted_at < oldest);
-        }
-        partial |= seen >= MESSAGES_MAX;
-    }
+    let add = |message: &QueuedMessage| counter.add(message);
+    let partial = look_back(&sources.store, oldest, MESSAGES_MAX, add).await?;
     Ok(counter.report(partial))
 }
 

@@ -15,9 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{
-    api::PAGE_MAX,
     context::{Json, Refusal, Sources},
-    listing::Of,
+    listing::look_back,
     outlook::is_younger,
 };
 use crate::{
@@ -115,21 +114,8 @@ async fn answer(sources: Sources, last: Last) -> Result<Json<Tally>, Refusal> {
 async fn count(sources: &Sources, now: Timestamp) -> Result<Tally, QueueError> {
     let mut counter = Counter::new(now);
     let oldest = now.before(DAY * DAYS as u32).before(BEFORE);
-    let mut partial = false;
-    for of in [Of::Queue, Of::History] {
-        let (store, mut seen) = (&sources.store, 0);
-        let mut walk = of.walk(store, None, None).await?;
-        let mut is_old = false;
-        while !walk.is_over() && !is_old && seen < MESSAGES_MAX {
-            let page = walk.take(of.page(store, walk.after(), PAGE_MAX).await?);
-            seen += page.len();
-            page.iter().for_each(|message| counter.add(message));
-            // The newest come first, in the order of their acceptance.
-            is_old = matches!(of, Of::History)
-                && page.last().is_some_and(|last| last.record.accepted_at < oldest);
-        }
-        partial |= seen >= MESSAGES_MAX;
-    }
+    let add = |message: &QueuedMessage| counter.add(message);
+    let partial = look_back(&sources.store, oldest, MESSAGES_MAX, add).await?;
     Ok(counter.tally(partial))
 }
 

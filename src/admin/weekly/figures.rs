@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    admin::{api::PAGE_MAX, checkups, counts::alike, listing::Of},
+    admin::{checkups, counts::alike, listing::look_back},
     clock::Timestamp,
     findings::{Report, Verdict},
     message::envelope::Lane,
@@ -151,15 +151,9 @@ impl Tally {
 
     /// Counts what is in the queue and in the history.
     pub(super) async fn walk(mut self, store: &Queue) -> Result<Self, QueueError> {
-        for of in [Of::Queue, Of::History] {
-            let (mut walk, mut seen) = (of.walk(store, None, None).await?, 0);
-            while seen < MESSAGES_MAX && !walk.is_over() {
-                let page = walk.take(of.page(store, walk.after(), PAGE_MAX).await?);
-                seen += page.len();
-                page.iter().for_each(|message| self.add(message));
-            }
-            self.partial |= !walk.is_over();
-        }
+        let add = |message: &QueuedMessage| self.add(message);
+        let partial = look_back(store, Timestamp(i64::MIN), MESSAGES_MAX, add).await?;
+        self.partial |= partial;
         Ok(self)
     }
 
