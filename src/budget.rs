@@ -254,23 +254,9 @@ impl Ledger {
 
 /// How long until at least one more than these may be spent of `limit`.
 fn frees_in(mut live: Vec<(Duration, u32)>, limit: Limit) -> Option<Duration> {
-    let Some(limit) = limit.recipients().map(u64::from) else {
-        return Some(Duration::ZERO);
-    };
-    if limit == 0 {
-        return None;
-    }
-    let mut spent: u64 = live.iter().map(|(_, recipients)| u64::from(*recipients)).sum();
+    let spent = live.iter().map(|(_, recipients)| u64::from(*recipients)).sum();
     live.sort_unstable();
-    let mut waited = Duration::ZERO;
-    for (leaves_in, recipients) in live {
-        if spent < limit {
-            break;
-        }
-        spent -= u64::from(recipients);
-        waited = leaves_in;
-    }
-    Some(waited)
+    if limit.room_after(spent) > 0 { Some(Duration::ZERO) } else { limit.frees(spent, live) }
 }
 
 /// How long the event stays in the window.
@@ -316,6 +302,19 @@ impl Limit {
     #[must_use]
     pub(crate) fn with(self, reserve: u32) -> Self {
         Self(self.0.map(|limit| limit.saturating_add(reserve)))
+    }
+
+    /// When there is room again after `spent`, of which these come back, the first first; `None` when there never is.
+    pub(crate) fn frees<T>(
+        self,
+        mut spent: u64,
+        returns: impl IntoIterator<Item = (T, u32)>,
+    ) -> Option<T> {
+        let frees = |(_, recipients): &(T, u32)| {
+            spent -= u64::from(*recipients);
+            self.room_after(spent) > 0
+        };
+        returns.into_iter().find(frees).map(|(when, _)| when)
     }
 
     /// How many more may be written to after `spent`: any number that can be counted where there is no limit.

@@ -316,7 +316,7 @@ impl Play {
         let limit = self.terms.limits.limit_of(place.lane);
         let room = self.room(limit);
         if room == 0 {
-            let Some(frees) = frees(&self.spent, self.total, limit) else {
+            let Some(frees) = limit.frees(self.total, self.spent.iter().copied()) else {
                 // Nothing of this lane, nor of those behind it, ever leaves.
                 self.order.clear_from(place.lane);
                 return true;
@@ -345,7 +345,9 @@ impl Play {
         let total = own.iter().map(|(_, number)| u64::from(*number)).sum();
         match limit.room_after(total) {
             // A limit of zero never frees; the end of the window is beyond what is foretold.
-            0 => Err(frees(own, total, limit).unwrap_or_else(|| self.at.after(WINDOW))),
+            0 => Err(limit
+                .frees(total, own.iter().copied())
+                .unwrap_or_else(|| self.at.after(WINDOW))),
             room => Ok(room),
         }
     }
@@ -412,17 +414,6 @@ impl Play {
         }
         limit.room_after(self.total)
     }
-}
-
-/// When there is room again after these.
-fn frees(spent: &VecDeque<(Timestamp, u32)>, mut total: u64, limit: Limit) -> Option<Timestamp> {
-    for (back, number) in spent {
-        total -= u64::from(*number);
-        if limit.room_after(total) > 0 {
-            return Some(*back);
-        }
-    }
-    None
 }
 
 fn millis(at: Timestamp) -> u64 {
