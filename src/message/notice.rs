@@ -141,19 +141,13 @@ impl Notice<'_> {
     /// # Errors
     /// When From or To cannot be written.
     pub(crate) fn build(&self) -> Result<Vec<u8>, NoticeError> {
-        let mut builder = lettre::Message::builder()
-            .from(mailbox(self.from, Some(format!("Pillarbox on {}", self.hostname)))?)
-            .to(mailbox(self.to, None)?)
-            .subject(subject(self))
-            .date(system_time(self.at))
-            .header(AutoSubmitted(if self.failures.len() == 1 {
-                "auto-replied"
-            } else {
-                "auto-generated"
-            }));
-        if let [only] = self.failures {
-            builder = with_thread(builder, only);
-        }
+        let (why, thread) = match self.failures {
+            [only] => ("auto-replied", only.message_id.as_deref()),
+            _ => ("auto-generated", None),
+        };
+        let to = std::slice::from_ref(self.to);
+        let builder = own(self.hostname, self.from, to, &subject(self), self.at, why)?;
+        let builder = with_thread(builder, thread);
         Ok(builder.multipart(self.body())?.formatted())
     }
 
@@ -208,12 +202,8 @@ impl Announcement<'_> {
     /// # Errors
     /// When From or To cannot be written.
     pub(crate) fn build(&self) -> Result<Vec<u8>, NoticeError> {
-        let message = lettre::Message::builder()
-            .from(mailbox(self.from, Some(format!("Pillarbox on {}", self.hostname)))?)
-            .to(mailbox(self.to, None)?)
-            .subject(self.subject)
-            .date(system_time(self.at))
-            .header(AutoSubmitted("auto-generated"))
+        let to = std::slice::from_ref(self.to);
+        let message = own(self.hostname, self.from, to, self.subject, self.at, "auto-generated")?
             .singlepart(text_part("text/plain; charset=utf-8", self.text.to_owned()))?;
         Ok(message.formatted())
     }
@@ -250,18 +240,9 @@ impl Letter<'_> {
     /// # Errors
     /// When From or To cannot be written.
     pub(super) fn build(&self) -> Result<Vec<u8>, NoticeError> {
-        let name = Some(format!("Pillarbox on {}", self.hostname));
-        let mut builder = lettre::Message::builder()
-            .from(mailbox(self.from, name)?)
-            .subject(self.subject)
-            .date(system_time(self.at))
-            .header(AutoSubmitted("auto-generated"));
-        for to in self.to {
-            builder = builder.to(mailbox(to, None)?);
-        }
-        if let Some(id) = self.thread {
-            builder = builder.in_reply_to(id.to_owned()).references(id.to_owned());
-        }
+        let builder =
+            own(self.hostname, self.from, self.to, self.subject, self.at, "auto-generated")?;
+        let builder = with_thread(builder, self.thread);
         let words = multipart("alternative", &format!("{}-words", self.boundary))
             .singlepart(text_part("text/plain; charset=utf-8", self.text.to_owned()))
             .singlepart(text_part("text/html; charset=utf-8", self.html.to_owned()));
@@ -288,10 +269,27 @@ fn mailbox(address: &Address, name: Option<String>) -> Result<Mailbox, NoticeErr
     Ok(Mailbox { name, email })
 }
 
-/// A reply to the message that failed, so that mail programs show both together.
-fn with_thread(builder: MessageBuilder, failure: &Failure) -> MessageBuilder {
-    match &failure.message_id {
-        Some(id) => builder.in_reply_to(id.clone()).references(id.clone()),
+/// A message of the relay itself; `why` is its Auto-Submitted field (RFC 3834).
+fn own(
+    hostname: &str,
+    from: &Address,
+    to: &[Address],
+    subject: &str,
+    at: Timestamp,
+    why: &'static str,
+) -> Result<MessageBuilder, NoticeError> {
+    let mut builder =
+        lettre::Message::builder().from(mailbox(from, Some(format!("Pillarbox on {hostname}")))?);
+    for to in to {
+        builder = builder.to(mailbox(to, None)?);
+    }
+    Ok(builder.subject(subject).date(system_time(at)).header(AutoSubmitted(why)))
+}
+
+/// A reply to the message with this Message-ID, so that mail programs show both together.
+fn with_thread(builder: MessageBuilder, message_id: Option<&str>) -> MessageBuilder {
+    match message_id {
+        Some(id) => builder.in_reply_to(id.to_owned()).references(id.to_owned()),
         None => builder,
     }
 }
