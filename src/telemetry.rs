@@ -449,6 +449,15 @@ pub(crate) mod tests {
     pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 
     impl Captured {
+        /// What is logged as text on this thread from now on, until the guard is dropped.
+        pub(crate) fn listening() -> (Self, tracing::subscriber::DefaultGuard) {
+            let captured = Self::default();
+            let writer = captured.clone();
+            let options = Options { format: Format::Text, level: Level::INFO };
+            let subscriber = subscriber(options, false, move || writer.clone());
+            (captured, tracing::subscriber::set_default(subscriber))
+        }
+
         pub(crate) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }

@@ -155,9 +155,7 @@ impl<'a> Batch<'a> {
 
     /// The record of the message whose turn it is; `None` when the turn is not one, which is put right.
     fn due_record(&mut self, place: Place, now: Timestamp) -> Answer<Option<MessageRecord>> {
-        // What a worker has is here only because the index was rebuilt under it.
         let record = match self.get(place.id) {
-            _ if self.engine.claimed.contains(place.id) => None,
             Err(error @ QueueError::Corrupt { .. }) => {
                 // Out of the way of the others; a record that is rebuilt brings its own turn.
                 self.engine.order.withdraw(place);
@@ -165,15 +163,16 @@ impl<'a> Batch<'a> {
             }
             answer => answer?,
         };
-        let turn = record.as_ref().and_then(|record| Turn::of(place.id, record));
-        match turn.filter(|turn| (turn.lane, turn.origin) == (place.lane, place.origin)) {
-            Some(turn) if is_due(turn.due, now) => return Ok(record),
-            // The clock was set back before a time that had come.
-            Some(turn) => {
-                self.engine.order.withdraw(place);
-                self.engine.order.insert(turn, (), now);
-            }
-            None => self.engine.order.withdraw(place),
+        // What a worker has is here only because the index was rebuilt under it.
+        let waits = record.as_ref().filter(|_| !self.engine.claimed.contains(place.id));
+        let turn = waits.and_then(|record| Turn::of(place.id, record));
+        if turn.is_some_and(|turn| turn.stands() == place && is_due(turn.due, now)) {
+            return Ok(record);
+        }
+        // The clock was set back before a time that had come, or it has another place by now.
+        self.engine.order.withdraw(place);
+        if let Some(turn) = turn {
+            self.engine.order.insert(turn, (), now);
         }
         Ok(None)
     }

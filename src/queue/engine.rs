@@ -17,15 +17,24 @@ use super::{
 };
 use crate::{
     budget::{Event, Ledger, Limit, WINDOW},
-    clock::{Found, Moment, Timeline},
+    clock::{Found, Moment, Timeline, Timestamp},
 };
 
 /// How long after a boot the wall clock is asked how much of the budget came back while the machine was off. Whoever
 /// sets it right at the start does so within minutes.
 const BUDGET_BELIEVES_AFTER: Duration = Duration::from_secs(600);
 
-/// Origins that are remembered with the time until which they wait for their limit.
+/// Origins at their limit that are remembered.
 const LIMITED_MAX: usize = 1_000;
+
+/// An origin that has come to its limit: who comes there again and again within a day is told of once.
+#[derive(Clone, Debug)]
+struct KnownLimit {
+    words: String,
+    limit: Limit,
+    /// Until when it waited the last time.
+    waited_until: Timestamp,
+}
 
 /// Messages that a worker of this process has, each with its reservation.
 #[derive(Clone, Debug, Default)]
@@ -74,8 +83,8 @@ pub(super) struct Engine {
     pub(super) order: Order<()>,
     /// What is fair, when it was asked last.
     fairness: Arc<Fairness>,
-    /// Origins that have used up their limit.
-    limited: Limited,
+    /// Origins that have come to their limit of late.
+    limited: HashMap<OriginKey, KnownLimit>,
     /// The ledger of the last run is lost: half of the limit counts as spent from the first claim on.
     pub(super) assume_half_spent: bool,
 }
@@ -114,21 +123,25 @@ impl Engine {
         // A limit of zero never frees; it is asked again when limits change.
         let until = now.wall.after(frees_in.unwrap_or(WINDOW));
         self.order.block(place, until);
-        self.limited.retain(|_, origin| origin.until > now.wall);
-        if !self.limited.contains_key(&place.origin) {
-            let limit = limit.recipients().unwrap_or(u32::MAX);
-            warn!(origin = %Origin::of(record), limit, until = %until, "an origin has used up its limit of a day; its mail waits, and that of others goes on");
-        }
-        if self.limited.len() < LIMITED_MAX {
+        self.limited.retain(|_, known| known.waited_until.after(WINDOW) > now.wall);
+        if let Some(known) = self.limited.get_mut(&place.origin) {
+            (known.limit, known.waited_until) = (limit, until);
+        } else if self.limited.len() < LIMITED_MAX {
             let words = Origin::of(record).to_string();
-            self.limited.insert(place.origin, LimitedOrigin { words, limit, until });
+            let number = limit.recipients().unwrap_or(u32::MAX);
+            warn!(origin = words, limit = number, until = %until, "an origin has used up its limit of a day; its mail waits, and that of others goes on");
+            self.limited.insert(place.origin, KnownLimit { words, limit, waited_until: until });
         }
     }
 
     /// Which origins wait for their limit.
     pub(super) fn limited_origins(&self, now: Moment) -> Limited {
-        let waiting = self.limited.iter().filter(|(_, origin)| origin.until > now.wall);
-        waiting.map(|(key, origin)| (*key, origin.clone())).collect()
+        let waiting = self.order.blocked().filter(|(_, until)| *until > now.wall);
+        let named = waiting.filter_map(|(origin, until)| {
+            let KnownLimit { words, limit, .. } = self.limited.get(&origin)?;
+            Some((origin, LimitedOrigin { words: words.clone(), limit: *limit, until }))
+        });
+        named.collect()
     }
 
     /// Looks at the clocks before anything is decided by them. Returns what stored times mean from now on, when that
@@ -145,7 +158,6 @@ impl Engine {
         self.ledger.retime(|moment| timeline.wall_of(moment));
         if let Found::Step(step_ms) = found {
             self.order.moved(step_ms);
-            self.limited.values_mut().for_each(|origin| origin.until = origin.until.moved(step_ms));
         }
         Some((found, timeline))
     }
@@ -236,7 +248,6 @@ impl Engine {
     pub(super) fn refund(&mut self, changes: &mut Changes, reservation: u64) {
         if let Some(event) = self.ledger.event(reservation) {
             self.order.unblock(OriginKey(event.origin));
-            self.limited.remove(&OriginKey(event.origin));
         }
         let left = self.ledger.refund(reservation, 1);
         changes.ledger.insert(reservation, left);
@@ -249,5 +260,44 @@ impl Engine {
         let open = &self.claimed.alive;
         let is_open = |reservation| open.values().any(|open| *open == reservation);
         changes.ledger.extend(self.ledger.compact(now, is_open));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::{Clock, ManualClock},
+        queue::{
+            fixtures::envelope,
+            order::{Next, Turn},
+        },
+        telemetry::tests::Captured,
+    };
+
+    #[test]
+    fn an_origin_that_comes_to_its_limit_again_and_again_within_a_day_is_told_of_once() {
+        let (captured, _guard) = Captured::listening();
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let (mut engine, id) = (Engine::default(), QueueId::from_bytes([1; 16]));
+        let record = MessageRecord::new(&envelope(clock.wall()), 1, "");
+        for _ in 0..48 {
+            engine.order.insert(Turn::of(id, &record).unwrap(), (), clock.wall());
+            let Next::Due(place, ()) = engine.order.next(clock.wall(), 0) else {
+                panic!("its limit has room")
+            };
+            engine.ledger.insert(
+                engine.next_sequence(),
+                Event { at: clock.now(), recipients: 1, origin: place.origin.0 },
+            );
+            engine.limited(place, &record, Limit::of(1), clock.now());
+            let limited = engine.limited_origins(clock.now());
+            assert_eq!(limited[&place.origin].words, "127.0.0.1, from <>");
+            clock.advance(WINDOW / 2);
+            engine.order.unblock(place.origin);
+            assert!(engine.limited_origins(clock.now()).is_empty());
+        }
+        let log = captured.text();
+        assert_eq!(log.matches("has used up its limit of a day").count(), 1, "{log}");
     }
 }

@@ -37,6 +37,11 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// Where it stands once it is due.
+    pub(super) fn stands(&self) -> Place {
+        Place { lane: self.lane, origin: self.origin, id: self.id, at: self.place }
+    }
+
     /// The turn that a message waits for; `None` while a worker has it or when nothing of it waits.
     pub(super) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
         if record.is_reserved() { None } else { Self::of_waiting(id, record) }
@@ -259,6 +264,11 @@ impl<T: Copy> Order<T> {
     /// An origin has used up its limit, until then.
     pub(crate) fn block(&mut self, place: Place, until: Timestamp) {
         self.lanes[number(place.lane)].block(place.origin, until);
+    }
+
+    /// Origins that wait for their limit, and until when.
+    pub(crate) fn blocked(&self) -> impl Iterator<Item = (OriginKey, Timestamp)> {
+        self.lanes.iter().flat_map(|lane| &lane.blocked).map(|(until, origin)| (*origin, *until))
     }
 
     /// The limit of an origin has room again.

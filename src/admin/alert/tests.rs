@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::{ManualClock, Timestamp},
     delivery::oauth::Endpoint,
-    telemetry::{self, tests::Captured},
+    telemetry::tests::Captured,
 };
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -108,12 +108,7 @@ async fn a_trial_ends_with_an_answer_of_each_though_one_of_them_hangs() {
 
 #[test]
 fn the_log_says_once_that_mail_is_refused_and_once_that_there_is_room_again() {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let options =
-        telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
-    let subscriber = telemetry::subscriber(options, false, move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (captured, _guard) = Captured::listening();
     let refusing = |everything, what: &str| Refusing {
         everything,
         failed: false,

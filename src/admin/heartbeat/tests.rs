@@ -9,10 +9,8 @@ use std::{
 
 use super::*;
 use crate::{
-    admin::alert::outputs::Address,
-    delivery::oauth::Endpoint,
-    sync::lock,
-    telemetry::{self, tests::Captured},
+    admin::alert::outputs::Address, delivery::oauth::Endpoint, sync::lock,
+    telemetry::tests::Captured,
 };
 
 const EVERY: Duration = Duration::from_secs(300);
@@ -43,12 +41,7 @@ fn receiver() -> Receiver {
 
 #[tokio::test]
 async fn it_is_heard_while_all_is_well_and_what_changes_is_logged_once_without_the_address() {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let options =
-        telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
-    let subscriber = telemetry::subscriber(options, false, move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (captured, _guard) = Captured::listening();
 
     let (port, status, heard) = receiver();
     let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}/ping/s3cret")).unwrap();

@@ -26,7 +26,7 @@ use crate::{
         watch::{Kind, State},
     },
     clock::Timestamp,
-    telemetry::{self, tests::Captured},
+    telemetry::tests::Captured,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -243,12 +243,7 @@ async fn the_webhook_gets_the_same_json_as_a_command() {
 
 #[tokio::test]
 async fn a_webhook_that_fails_is_tried_again_with_growing_pauses_and_logged_once() {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let options =
-        telemetry::Options { format: telemetry::Format::Text, level: tracing::Level::INFO };
-    let subscriber = telemetry::subscriber(options, false, move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (captured, _guard) = Captured::listening();
 
     let server = Server::start(None).await;
     *server.status.lock().unwrap() = "503 Service Unavailable";
