@@ -19,14 +19,16 @@ use super::{
     outlook::Age,
     status,
 };
-use crate::clock::Timestamp;
-use crate::queue::{
-    LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage,
-    id::QueueId,
-    record::MessageRecord,
-    search::{Place, Search, SearchError},
-    waiting::Situation,
-    walk::Walk,
+use crate::{
+    clock::Timestamp,
+    queue::{
+        LIST_RECIPIENTS_MAX, Queue, QueueError, QueuedMessage,
+        id::QueueId,
+        record::MessageRecord,
+        search::{Place, Search, SearchError},
+        waiting::Situation,
+        walk::Walk,
+    },
 };
 
 /// Messages that are looked through for one page: a search that finds little asks again.
