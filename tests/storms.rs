@@ -12,6 +12,7 @@ use crate::support::{
     client::Client,
     daemon::{Daemon, Home, within},
     gmail::Gmail,
+    playground::Playground,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -183,4 +184,16 @@ fn a_daemon_that_is_killed_in_a_storm_again_and_again_loses_nothing_and_goes_on_
     assert!(folded + left >= acknowledged, "{folded} folded and {left} relayed of {acknowledged}");
     assert!(left <= 5 * 6, "a new process lets five leave at most: {left}");
     assert!(Path::new(home.state()).exists() && daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn the_sandbox_folds_mail_to_its_account_as_a_relay_with_a_real_one_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Playground::start(directory.path(), &[]);
+    for _ in 0..7 {
+        sandbox.send("you@gmail.com");
+    }
+    let storms = Playground::ask(directory.path(), "storm list");
+    assert_eq!(storms["storms"][0]["messages"], 2, "{storms}");
+    sandbox.stop();
 }

@@ -232,6 +232,9 @@ impl Arguments {
         delivery.login = Some(Login { username: USERNAME.to_owned(), password });
         // As with a real account, which reads root's mail unless somebody else is named.
         delivery.admin = delivery.admin.take().or_else(|| USERNAME.parse().ok());
+        settings.queue.storms.admin.clone_from(&delivery.admin);
+        let account = settings.notices.account.take();
+        settings.notices.account = account.or_else(|| USERNAME.parse().ok());
         delivery.recipients = Arc::new(delivery.recipients.with_admin(delivery.admin.clone()));
         settings.listener.recipients = Arc::clone(&delivery.recipients);
         settings.listener.session.local_recipients = delivery.admin.is_some();
