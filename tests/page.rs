@@ -30,6 +30,8 @@ mod scenarios;
 mod settings;
 #[path = "page/start.rs"]
 mod start;
+#[path = "page/storms.rs"]
+mod storms;
 #[path = "page/tls.rs"]
 mod tls;
 #[path = "page/visitors.rs"]

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    quantities::{count as number_of, local},
     queue::{QueueError, QueuedMessage, origin::Origin, state::RecipientState},
 };
 
@@ -59,6 +60,26 @@ pub(crate) struct BudgetReport {
     pub(crate) rules: Vec<Share>,
     /// Whether queue or history are longer than what was looked at.
     pub(crate) partial: bool,
+}
+
+/// What is said where not all was counted.
+pub(crate) const PARTIAL: &str =
+    "Only the newest messages were counted: there are too many for one answer.";
+
+impl BudgetReport {
+    /// The named origins, and what all others have spent together.
+    pub(crate) fn all_origins(&self) -> Vec<Share> {
+        let rest = Share { by: "(all others)".into(), spent: self.others };
+        let rest = Some(rest).filter(|rest| rest.spent != Spent::default());
+        self.origins.iter().cloned().chain(rest).collect()
+    }
+
+    /// The days, each by the local time at which it begins.
+    pub(crate) fn days_by_name(&self) -> Vec<Share> {
+        let begins = |by: &str| by.parse().ok().map(Timestamp);
+        let name = |by: &str| begins(by).map_or_else(|| by.to_owned(), |at| local(at, self.now));
+        self.days.iter().map(|day| Share { by: name(&day.by), spent: day.spent }).collect()
+    }
 }
 
 /// Recipients that were spent, and that were not because their messages were folded.
@@ -200,6 +221,15 @@ impl Counter {
 }
 
 impl Spent {
+    /// `735 recipients spent since yesterday; 4995 more were not, because their messages were folded.`
+    pub(crate) fn sentence(self, since: &str) -> String {
+        let spared = match self.folded {
+            0 => String::new(),
+            folded => format!("; {folded} more were not, because their messages were folded"),
+        };
+        format!("{} spent since {since}{spared}.", number_of(self.recipients, "recipient"))
+    }
+
     fn add(&mut self, more: Self) {
         self.recipients += more.recipients;
         self.folded += more.folded;

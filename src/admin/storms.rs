@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::context::{Json, Refusal, Sources};
 use crate::{
     clock::Timestamp,
-    queue::{QueuedMessage, id::QueueId, storms::SHAPES_MAX},
+    message::subject_shape::shape,
+    queue::{QueuedMessage, id::QueueId, origin::Origin, storms::SHAPES_MAX},
 };
 
 /// Storms that are given out.
@@ -39,8 +40,12 @@ pub(crate) struct Storm {
     pub(crate) lasts: bool,
     /// The subject of its first message.
     pub(crate) subject: String,
+    /// What is the same in the subjects of all of them.
+    pub(crate) shape: String,
     /// Who handed it over.
     pub(crate) client: String,
+    /// The same with user and reverse path: who counts as one sender.
+    pub(crate) origin: String,
     /// To whom it is addressed.
     pub(crate) to: Vec<String>,
     /// Messages that are folded.
@@ -52,6 +57,8 @@ pub(crate) struct Storm {
     pub(crate) last_at: Timestamp,
     /// When the last summary was queued.
     pub(crate) told_at: Option<Timestamp>,
+    /// When the next summary is, at the latest; `None` while there is nothing to tell.
+    pub(crate) next_at: Option<Timestamp>,
 }
 
 pub(super) fn router() -> Router<Sources> {
@@ -73,8 +80,11 @@ async fn storms(State(sources): State<Sources>) -> Result<Json<Storms>, Refusal>
         after = next;
     }
     more += keep_newest(&mut found);
-    let storms =
-        found.into_values().map(|storm| Storm { lasts: store.storm_lasts(storm.id), ..storm });
+    let storms = found.into_values().map(|storm| Storm {
+        lasts: store.storm_lasts(storm.id),
+        next_at: store.storm_summary_at(storm.id).filter(|_| storm.untold > 0),
+        ..storm
+    });
     let (kinds, kinds_max) = (store.kinds_of_mail() as u64, SHAPES_MAX as u64);
     Ok(Json(Storms { storms: storms.collect(), more, kinds, kinds_max }))
 }
@@ -87,13 +97,16 @@ fn add(found: &mut BTreeMap<QueueId, Storm>, message: &QueuedMessage) {
         id: fold.storm,
         lasts: false,
         subject: record.about.subject.clone(),
+        shape: shape(&record.about.subject),
         client: record.about.client.to_string(),
+        origin: Origin::of(record).to_string(),
         to: record.recipients.iter().map(|one| one.address.to_string()).collect(),
         messages: 0,
         untold: 0,
         first_at: record.accepted_at,
         last_at: record.accepted_at,
         told_at: None,
+        next_at: None,
     });
     storm.messages += 1;
     storm.untold += u64::from(fold.told.is_none());

@@ -6,12 +6,8 @@ use std::io;
 
 use clap::value_parser;
 
-use super::screen::{Screen, Side, Table, clean, count, when};
-use crate::{
-    admin::spending::{BudgetReport, DAYS, DAYS_MAX, Share, Spent},
-    clock::Timestamp,
-    quantities::local,
-};
+use super::screen::{Screen, Side, Table, clean, when};
+use crate::admin::spending::{BudgetReport, DAYS, DAYS_MAX, PARTIAL, Share, Spent};
 
 /// What of the budget is shown, besides how it stands.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -36,34 +32,17 @@ pub(super) struct Arguments {
 
 /// Prints it: all in one line, then a table for each thing that it was counted by.
 pub(super) fn print(out: &mut dyn Screen, report: &BudgetReport) -> io::Result<()> {
-    let BudgetReport { now, since, all, days, origins, others, lanes, rules, partial } = report;
-    let spared = match all.folded {
-        0 => String::new(),
-        folded => format!("; {folded} more were not, because their messages were folded"),
-    };
-    writeln!(
-        out,
-        "{} spent since {}{spared}.",
-        count(all.recipients, "recipient"),
-        when(*since, *now)
-    )?;
-    if *partial {
-        writeln!(out, "Only the newest messages were counted: there are too many for one answer.")?;
+    writeln!(out, "{}", report.all.sentence(&when(report.since, report.now)))?;
+    if report.partial {
+        writeln!(out, "{PARTIAL}")?;
     }
-    if *all == Spent::default() {
+    if report.all == Spent::default() {
         return Ok(());
     }
-    let day = |share: &Share| Share { by: day(&share.by, *now), spent: share.spent };
-    table(out, "DAY FROM", &days.iter().map(day).collect::<Vec<_>>())?;
-    let rest = Share { by: "(all others)".into(), spent: *others };
-    let others = Some(rest).filter(|_| *others != Spent::default());
-    table(out, "ORIGIN", &origins.iter().cloned().chain(others).collect::<Vec<_>>())?;
-    table(out, "LANE", lanes)?;
-    if rules.is_empty() { Ok(()) } else { table(out, "RULE", rules) }
-}
-
-fn day(begins: &str, now: Timestamp) -> String {
-    begins.parse().map_or_else(|_| clean(begins), |begins| local(Timestamp(begins), now))
+    table(out, "DAY FROM", &report.days_by_name())?;
+    table(out, "ORIGIN", &report.all_origins())?;
+    table(out, "LANE", &report.lanes)?;
+    if report.rules.is_empty() { Ok(()) } else { table(out, "RULE", &report.rules) }
 }
 
 fn table(out: &mut dyn Screen, by: &'static str, shares: &[Share]) -> io::Result<()> {

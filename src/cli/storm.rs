@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::{
     queue::{self, Chosen, Verb, Wanted},
-    screen::{Form, Screen, Side, Table, clean, count, json, labelled_all, when},
+    screen::{Form, Screen, Side, Table, clean, json, labelled_all, when},
 };
 use crate::{
     admin::{
@@ -18,6 +18,7 @@ use crate::{
     exit::{Exit, Failure},
     quantities::local,
     queue::{fold::FOLDED, id::QueueId, search::Search},
+    wording::storms::{NONE, remarks, standing, told},
 };
 
 /// What to do with storms.
@@ -74,9 +75,9 @@ fn folded_into(id: QueueId) -> Result<Search, Failure> {
 }
 
 fn list(out: &mut dyn Screen, answer: &Storms, now: Timestamp) -> std::io::Result<()> {
-    let Storms { storms, more, kinds, kinds_max } = answer;
+    let storms = &answer.storms;
     if storms.is_empty() {
-        writeln!(out, "Nothing is folded.")?;
+        writeln!(out, "{NONE}")?;
     } else {
         let columns = [
             ("ID", Side::Left),
@@ -92,22 +93,13 @@ fn list(out: &mut dyn Screen, answer: &Storms, now: Timestamp) -> std::io::Resul
                 local(storm.last_at, now),
                 storm.messages.to_string(),
                 storm.untold.to_string(),
-                if storm.lasts { "lasts" } else { "over" }.to_owned(),
+                standing(storm).to_owned(),
                 clean(&storm.subject),
             ]
         };
         Table::new(columns).print(out, &storms.iter().map(row).collect::<Vec<_>>())?;
     }
-    if *more > 0 {
-        writeln!(out, "{} before these.", count(*more, "storm"))?;
-    }
-    if kinds >= kinds_max {
-        writeln!(
-            out,
-            "{kinds} kinds of mail come at once, which is as many as are remembered: mail of a new kind is not folded."
-        )?;
-    }
-    Ok(())
+    remarks(answer, storms.len()).iter().try_for_each(|remark| writeln!(out, "{remark}"))
 }
 
 async fn show(
@@ -125,7 +117,6 @@ async fn show(
         return Err(Failure::new(Exit::Data, words));
     };
     if form == Form::Text {
-        let told = storm.told_at.map_or_else(|| "nothing yet".to_owned(), |at| when(at, now));
         let standing = if storm.lasts { "lasts: what is alike is folded" } else { "over" };
         let messages = format!(
             "{}, {} of them untold, from {} to {}",
@@ -140,10 +131,11 @@ async fn show(
                 ("storm", vec![id.to_string()]),
                 ("now", vec![standing.to_owned()]),
                 ("subject", vec![clean(&storm.subject)]),
+                ("subjects", vec![clean(&storm.shape)]),
                 ("client", vec![clean(&storm.client)]),
                 ("to", storm.to.iter().map(|address| clean(address)).collect()),
                 ("messages", vec![messages]),
-                ("told", vec![told]),
+                ("told", told(&storm, now)),
             ],
         )?;
         writeln!(out)?;

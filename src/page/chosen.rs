@@ -48,9 +48,7 @@ impl Chosen {
                 @for id in ids { input type="hidden" name="id" value=(id); }
             },
             Self::Found { of, search, until } => html! {
-                input type="hidden" name="all" value="yes";
-                input type="hidden" name="of" value=(name(*of));
-                input type="hidden" name="search" value=(search);
+                (found(*of, &search.to_string()))
                 @if let Some(until) = until { input type="hidden" name="until" value=(until); }
             },
         }
@@ -61,7 +59,7 @@ impl Chosen {
     pub(super) async fn counted(self, site: &Site) -> Result<Counted, ClientError> {
         match self {
             Self::These(ids) => {
-                let (mut there, mut first) = (Vec::new(), Vec::new());
+                let (mut there, mut first, mut recipients) = (Vec::new(), Vec::new(), 0);
                 let chosen = ids.len();
                 for id in ids {
                     let message = match site.client.message(id).await {
@@ -71,11 +69,12 @@ impl Chosen {
                     // What has left is known for a while, and nothing can be done to it.
                     if message.end.is_none() {
                         there.push(id);
+                        recipients += message.recipients.len() as u64;
                         first.extend((first.len() < SHOWN_MAX).then_some(message));
                     }
                 }
                 let (number, gone) = (there.len() as u64, (chosen - there.len()) as u64);
-                Ok(Counted { number, gone, first, chosen: Self::These(there) })
+                Ok(Counted { number, recipients, gone, first, chosen: Self::These(there) })
             }
             Self::Found { of, search, .. } => {
                 let counts = site.client.counts(of, CountBy::State, &search, 1).await?;
@@ -86,7 +85,8 @@ impl Chosen {
                     first = page;
                 }
                 let chosen = Self::Found { of, search, until: counts.until };
-                Ok(Counted { number: counts.messages, gone: 0, first, chosen })
+                let (number, recipients) = (counts.messages, counts.recipients);
+                Ok(Counted { number, recipients, gone: 0, first, chosen })
             }
         }
     }
@@ -119,10 +119,21 @@ impl Chosen {
 pub(super) struct Counted {
     pub(super) chosen: Chosen,
     pub(super) number: u64,
+    /// How many recipients they have.
+    pub(super) recipients: u64,
     /// Chosen ones that have left meanwhile.
     pub(super) gone: u64,
     /// The first of them.
     pub(super) first: Vec<Message>,
+}
+
+/// All that is found by these words, as fields of a form.
+pub(super) fn found(of: Of, search: &str) -> Markup {
+    html! {
+        input type="hidden" name="all" value="yes";
+        input type="hidden" name="of" value=(name(of));
+        input type="hidden" name="search" value=(search);
+    }
 }
 
 /// A list by its name in a form.

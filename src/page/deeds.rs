@@ -88,12 +88,17 @@ impl Deed {
     }
 
     /// What it means for these.
-    fn question(self, messages: u64, now: Timestamp) -> String {
+    fn question(self, messages: u64, recipients: u64, now: Timestamp) -> String {
         let these = count(messages, "message");
         match self {
             Self::Retry => format!("Try {these} now?"),
             Self::Hold => format!("Hold {these} here until somebody releases them?"),
-            Self::Release => format!("Let {these} leave that somebody holds here?"),
+            Self::Release => {
+                let recipients = count(recipients, "recipient");
+                format!(
+                    "Let {these} to {recipients} leave that are held or folded here? Each recipient counts for the budget."
+                )
+            }
             Self::Delete => format!(
                 "Delete {these} for good? Nothing of them is sent any more, and nobody is told."
             ),
@@ -127,6 +132,12 @@ pub(super) fn buttons() -> Markup {
         label { "Time to leave, such as 2h or tomorrow 08:00" input name="when" autocomplete="off"; }
         button name="deed" value=(SCHEDULE) { "Schedule" }
     }
+}
+
+/// The button that releases, with the words for who cannot see what it stands beside.
+pub(super) fn release(label: &str) -> Markup {
+    let deed = Deed::Release;
+    html! { button name="deed" value=(deed.name()) aria-label=(label) { (deed.button()) } }
 }
 
 /// `POST /deeds`: the question first, then the deed.
@@ -166,7 +177,7 @@ fn is_meant(form: &Form) -> bool {
 fn question(site: &Site, visit: &Visit, deed: Deed, counted: &Counted) -> Response {
     let number = counted.number;
     let body = html! {
-        p.standing { (deed.question(number, site.clock.wall())) }
+        p.standing { (deed.question(number, counted.recipients, site.clock.wall())) }
         @if counted.gone > 0 {
             p { (count(counted.gone, "chosen message")) " left meanwhile." }
         }

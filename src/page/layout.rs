@@ -20,11 +20,13 @@ use crate::{
 };
 
 /// The documents with a place in the navigation.
-const PLACES: [(&str, &str); 7] = [
+const PLACES: [(&str, &str); 9] = [
     ("/", "Start"),
     ("/queue", "Queue"),
     ("/dead", "Dead letters"),
     ("/history", "History"),
+    ("/storms", "Storms"),
+    ("/budget", "Budget"),
     ("/clients", "Clients"),
     ("/account", "Account"),
     ("/settings", "Settings"),

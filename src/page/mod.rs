@@ -28,7 +28,9 @@ mod scenarios;
 mod settings;
 mod sides;
 mod site;
+mod spending;
 mod start;
+mod storms;
 mod streams;
 mod visitor;
 
@@ -154,6 +156,8 @@ fn router(site: Site) -> Router {
         .route("/messages/{id}/frame/{part}", get(html_mail::framed))
         .route("/deeds", post(deeds::answer))
         .route("/resend", post(resend::answer))
+        .route("/storms", get(storms::show))
+        .route("/budget", get(spending::show))
         .route("/clients", get(clients::show))
         .route("/account", get(account::show).post(account::change))
         .route("/settings", get(settings::show))

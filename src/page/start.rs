@@ -62,6 +62,7 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
             (layout::facts(&beside(budget_lines(&status.budget))))
             (chart::day(&forecast))
             (course::spent(&tally))
+            p.small { a href="/budget" { "On whom the last days were spent" } }
         }
         (failures(&all))
         (examined(&all))
@@ -144,7 +145,7 @@ fn counters(status: &Status) -> Markup {
     let all = [
         ("waiting", "waiting", totals.queued + totals.uncertain, "/queue"),
         ("scheduled", "scheduled", totals.scheduled, "/queue?search=state:scheduled"),
-        ("folded", "folded", totals.folded, "/queue?search=state:folded"),
+        ("folded", "folded", totals.folded, "/storms"),
         ("on the way", "reserved", totals.reserved, "/queue?search=state:reserved"),
         ("held", "held", totals.held, "/queue?search=state:held"),
         ("dead", "dead", totals.dead, "/dead"),

@@ -33,6 +33,11 @@ impl Queue {
         self.shared.folding.lasts(storm, self.shared.clock.now())
     }
 
+    /// When the next summary of this storm is due; `None` while there is nothing to tell of it.
+    pub(crate) fn storm_summary_at(&self, storm: QueueId) -> Option<Timestamp> {
+        self.shared.folding.summary_at(storm, self.shared.clock.now())
+    }
+
     /// Kinds of mail that are known, to find out what is alike.
     pub(crate) fn kinds_of_mail(&self) -> usize {
         self.shared.folding.kinds()

@@ -19,7 +19,7 @@ use super::{
     storms::{Decision, DueStorm, FoundFolded, Kind, Storms, Terms},
 };
 use crate::{
-    clock::Moment,
+    clock::{Moment, Timestamp},
     live::Live,
     log_limit::LogLimit,
     message::{aliases::same_mailbox, envelope::Lane},
@@ -123,6 +123,11 @@ impl Folding {
     /// Whether mail is still folded into this storm.
     pub(super) fn lasts(&self, storm: QueueId, now: Moment) -> bool {
         sync::lock(&self.storms).lasts(storm, now, &self.options.get().terms)
+    }
+
+    /// When the next summary of this storm is due.
+    pub(super) fn summary_at(&self, storm: QueueId, now: Moment) -> Option<Timestamp> {
+        sync::lock(&self.storms).summary_at(storm, now, &self.options.get().terms)
     }
 
     /// Kinds of mail that are known.

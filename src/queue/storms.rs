@@ -271,6 +271,19 @@ impl Storms {
         self.storms.get(&storm).is_some_and(|storm| !storm.is_over(now, terms))
     }
 
+    /// When the next summary of a storm is due, at the latest; `None` while there is nothing to tell of it.
+    pub(crate) fn summary_at(
+        &mut self,
+        storm: QueueId,
+        now: Moment,
+        terms: &Terms,
+    ) -> Option<Timestamp> {
+        self.look(now);
+        let storm = self.storms.get(&storm).filter(|storm| storm.folded > storm.told)?;
+        let is_over_at = storm.last.after(terms.window);
+        Some(terms.summary_at(storm.since, storm.summaries).min(is_over_at))
+    }
+
     /// Room for another kind: those that say nothing any more go, then the one that was seen least recently.
     fn make_room(&mut self, now: Timestamp, terms: &Terms) -> bool {
         if self.kinds.len() < self.kinds_max {

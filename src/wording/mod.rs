@@ -8,6 +8,7 @@ pub(crate) mod journey;
 pub(crate) mod message;
 pub(crate) mod settings;
 pub(crate) mod status;
+pub(crate) mod storms;
 mod waits;
 
 pub(crate) use self::waits::in_words;

@@ -34,7 +34,7 @@ fn no_document_weighs_100_kb_with_10_000_messages_in_the_queue() {
     let list = visitor.get("/queue");
     let document = format!("/messages/{}", list.fields("id")[0]);
     let paths = ["/", "/queue", "/queue?search=from:printer", "/queue?count=subject", "/history"];
-    let others = ["/dead", "/clients", "/account", "/settings", &document];
+    let others = ["/dead", "/storms", "/budget", "/clients", "/account", "/settings", &document];
     for path in paths.into_iter().chain(others) {
         let answer = visitor.get(path);
         assert_eq!(answer.status, 200, "{path}");

@@ -94,12 +94,15 @@ fn a_storm_is_over_when_none_has_come_for_ten_minutes_and_the_next_leave_again()
     let (mut storms, clock, mut ids) = (Storms::default(), clock(), Ids(0, 0));
     let terms = Terms::default();
     let folded = arrive(&mut storms, &clock, &mut ids, (8, Duration::ZERO));
+    let next = clock.wall().after(MINUTE * 10);
+    assert_eq!(storms.summary_at(folded[0], clock.now(), &terms), Some(next));
     clock.advance(MINUTE * 9);
     assert!(storms.due(clock.now(), &terms).is_empty());
     clock.advance(MINUTE);
     let [due] = storms.due(clock.now(), &terms)[..] else { panic!("one is due") };
     assert_eq!(due, DueStorm { id: folded[0], is_over: true, folded: 3 });
     storms.told(due, clock.now(), &terms);
+    assert_eq!(storms.summary_at(folded[0], clock.now(), &terms), None, "nothing is to be told");
     assert_eq!(arrive(&mut storms, &clock, &mut ids, (5, Duration::ZERO)).len(), 0);
     assert!(storms.knows(folded[0]), "until somebody has looked whether nothing is left");
     storms.forget(folded[0]);

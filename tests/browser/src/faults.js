@@ -20,6 +20,7 @@ for (const one of document.body.querySelectorAll('*')) {
     if (cuts && (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1)) {
         faults.push(`cut off: ${name(one)}`);
     }
+    if (one.tagName === 'BUTTON' && one.innerText.length > 2 && box.height > box.width) faults.push(`on its head: ${name(one)}`);
     // A field shows a part of what is in it, but a button or a choice all of it.
     if (['BUTTON', 'SELECT'].includes(one.tagName) && one.scrollWidth > one.clientWidth + 1) {
         faults.push(`cut off: ${name(one)}`);

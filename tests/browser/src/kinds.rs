@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The documents that have a path of their own.
-const PATHS: [(&str, &str); 13] = [
+const PATHS: [(&str, &str); 15] = [
     ("start", "/"),
     ("queue", "/queue"),
     ("found", "/queue?search=subject%3Atoner"),
@@ -15,6 +15,8 @@ const PATHS: [(&str, &str); 13] = [
     ("nothing-found", "/queue?search=from%3Anobody"),
     ("dead", "/dead"),
     ("history", "/history"),
+    ("storms", "/storms"),
+    ("budget", "/budget"),
     ("clients", "/clients"),
     ("account", "/account"),
     ("settings", "/settings"),
@@ -35,11 +37,14 @@ const SUBJECTS: [&str; 5] = [
 const USER: &str = "alice";
 const PASSWORD: &str = "six words that nobody else knows";
 
+/// Whose mail is folded where much of it is alike.
+const ADMIN: &str = "you@gmail.com";
+
 /// A message with a part of HTML.
 const HTML: &str = "Subject: offer\nContent-Type: text/html; charset=utf-8\n\n<h2>An offer</h2><p>Only today.</p>\
     <table><tr><td>Toner</td><td>12</td></tr></table><img alt=\"a printer\">";
 
-/// A relay with relayed mail, a dead letter, and mail of all sorts that waits and is held.
+/// A relay with relayed mail, a dead letter, a storm, and mail of all sorts that waits and is held.
 pub(crate) async fn eventful() -> Relay {
     let relay = Relay::start_with_user(USER, PASSWORD).await;
     for number in 0..3 {
@@ -49,6 +54,11 @@ pub(crate) async fn eventful() -> Relay {
     relay.send("scanner@example.org", &["nosuch@example.com"], "Subject: scan\n\nHello.");
     relay.comes_to(0, 1).await;
     relay.tell(&["pause", "the switch is replaced"]);
+    for number in 0..8 {
+        let message =
+            format!("Subject: [Fail2Ban] sshd: banned 192.0.2.{number} from nas\n\nHello.");
+        relay.send("root@nas.example.org", &[ADMIN], &message);
+    }
     for number in 0..60 {
         let sender = format!("a-printer-with-a-long-name-{}@printers.example.org", number % 7);
         let message = format!("Subject: {}\n\nHello.", SUBJECTS[number % SUBJECTS.len()]);
