@@ -66,12 +66,20 @@ pub(crate) struct BudgetReport {
 pub(crate) const PARTIAL: &str =
     "Only the newest messages were counted: there are too many for one answer.";
 
+/// The others, as they stand behind those that have a name.
+const OTHERS: &str = "(all others)";
+
+/// The named origins, and what all others have spent together.
+pub(crate) fn with_others(origins: &[Share], others: Spent) -> Vec<Share> {
+    let rest = Some(Share { by: OTHERS.into(), spent: others });
+    let rest = rest.filter(|_| others != Spent::default());
+    origins.iter().cloned().chain(rest).collect()
+}
+
 impl BudgetReport {
     /// The named origins, and what all others have spent together.
     pub(crate) fn all_origins(&self) -> Vec<Share> {
-        let rest = Share { by: "(all others)".into(), spent: self.others };
-        let rest = Some(rest).filter(|rest| rest.spent != Spent::default());
-        self.origins.iter().cloned().chain(rest).collect()
+        with_others(&self.origins, self.others)
     }
 
     /// The days, each by the local time at which it begins.
@@ -131,8 +139,8 @@ async fn count(sources: &Sources, now: Timestamp, days: u32) -> Result<BudgetRep
 }
 
 /// What was counted so far.
-#[derive(Debug)]
-struct Counter {
+#[derive(Debug, Default)]
+pub(super) struct Counter {
     now: Timestamp,
     since: Timestamp,
     days: Vec<Spent>,
@@ -144,18 +152,21 @@ struct Counter {
 
 impl Counter {
     fn new(now: Timestamp, days: u32) -> Self {
-        Self {
-            now,
-            since: now.before(DAY * days),
-            days: vec![Spent::default(); days as usize],
-            origins: HashMap::new(),
-            others: Spent::default(),
-            lanes: BTreeMap::new(),
-            rules: BTreeMap::new(),
-        }
+        Self { now, since: now.before(DAY * days), ..Self::default() }.of_days(days)
     }
 
-    fn add(&mut self, message: &QueuedMessage) {
+    /// For the time from then on, the last day of which may be a part of one.
+    pub(super) fn between(since: Timestamp, now: Timestamp) -> Self {
+        let days = now.since(since).as_secs().div_ceil(DAY.as_secs()).max(1);
+        let days = u32::try_from(days).unwrap_or(DAYS_MAX).min(DAYS_MAX);
+        Self { now, since, ..Self::default() }.of_days(days)
+    }
+
+    fn of_days(self, days: u32) -> Self {
+        Self { days: vec![Spent::default(); days as usize], ..self }
+    }
+
+    pub(super) fn add(&mut self, message: &QueuedMessage) {
         let record = &message.record;
         let mut all = Spent::default();
         for recipient in &record.recipients {
@@ -196,7 +207,7 @@ impl Counter {
         self.days.get_mut(place)
     }
 
-    fn report(self, partial: bool) -> BudgetReport {
+    pub(super) fn report(self, partial: bool) -> BudgetReport {
         let mut all = Spent::default();
         self.days.iter().for_each(|day| all.add(*day));
         let days = (0..)
@@ -223,11 +234,14 @@ impl Counter {
 impl Spent {
     /// `735 recipients spent since yesterday; 4995 more were not, because their messages were folded.`
     pub(crate) fn sentence(self, since: &str) -> String {
-        let spared = match self.folded {
-            0 => String::new(),
-            folded => format!("; {folded} more were not, because their messages were folded"),
-        };
+        let spared = self.spared().map_or_else(String::new, |words| format!("; {words}"));
         format!("{} spent since {since}{spared}.", number_of(self.recipients, "recipient"))
+    }
+
+    /// `4995 more were not, because their messages were folded`; nothing where none were.
+    pub(crate) fn spared(self) -> Option<String> {
+        let Self { folded, .. } = self;
+        (folded > 0).then(|| format!("{folded} more were not, because their messages were folded"))
     }
 
     fn add(&mut self, more: Self) {
@@ -333,5 +347,25 @@ mod tests {
         let report = counter.report(false);
         assert_eq!((report.origins.len(), report.all.recipients), (ORIGINS_NAMED, 400));
         assert_eq!(report.others.recipients, 400 - 2 * ORIGINS_NAMED as u64);
+    }
+
+    #[test]
+    fn origins_without_end_take_no_more_room_than_the_table_has() {
+        let mut counter = Counter::new(NOW, 1);
+        let mut one = message("job@example.org", Lane::Normal, None, &[1]);
+        for number in 0..ORIGINS_MAX + 50 {
+            one.record.about.user = Some(format!("user{number}"));
+            counter.add(&one);
+        }
+        assert_eq!((counter.origins.len(), counter.others.recipients), (ORIGINS_MAX, 50));
+        assert_eq!(counter.report(false).all.recipients, ORIGINS_MAX as u64 + 50);
+    }
+
+    #[test]
+    fn a_period_of_some_days_and_a_part_of_one_is_counted_from_its_beginning() {
+        let mut counter = Counter::between(NOW.before(Duration::from_secs(30 * 3_600)), NOW);
+        counter.add(&message("job@example.org", Lane::Normal, None, &[1, 29, 31]));
+        let report = counter.report(false);
+        assert_eq!((report.all.recipients, report.days.len()), (2, 2));
     }
 }

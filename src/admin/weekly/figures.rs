@@ -11,7 +11,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    admin::{checkups, counts::alike, listing::look_back},
+    admin::{
+        checkups,
+        counts::alike,
+        listing::look_back,
+        spending::{self, Counter, Spent},
+    },
     clock::Timestamp,
     findings::{Report, Verdict},
     message::envelope::Lane,
@@ -21,11 +26,11 @@ use crate::{
 
 /// Messages of the queue, and of the history, that are counted: the newest of the history.
 const MESSAGES_MAX: usize = 100_000;
-/// Origins and kinds of refusals that are counted apart.
+/// Clients and kinds of refusals that are counted apart.
 const VALUES_MAX: usize = 1_000;
 /// Octets of a refusal.
 const REFUSAL_BYTES_MAX: usize = 200;
-/// Origins, changes of one kind, that are named.
+/// Changes of one kind that are named.
 const NAMED_MAX: usize = 20;
 
 /// A period in figures.
@@ -47,10 +52,12 @@ pub(crate) struct Figures {
     pub(crate) died: u64,
     /// Recipients relayed in the period by lane.
     pub(crate) lanes: Vec<Share>,
-    /// Recipients relayed in the period by who handed the mail over, the most first.
-    pub(crate) origins: Vec<Share>,
+    /// Recipients that were not spent in the period, because their messages were folded.
+    pub(crate) folded: u64,
+    /// What origins have spent in the period, and what folding has spared of it, as `budget report` has it.
+    pub(crate) origins: Vec<spending::Share>,
     /// Those of all other origins.
-    pub(crate) other_origins: u64,
+    pub(crate) other_origins: Spent,
     /// Recipients that wait now.
     pub(crate) waiting: u64,
     /// Since when the oldest message waits.
@@ -125,8 +132,7 @@ pub(super) struct Tally {
     relayed: u64,
     died: u64,
     lanes: BTreeMap<Lane, u64>,
-    origins: BTreeMap<String, u64>,
-    other_origins: u64,
+    spending: Counter,
     /// Whether there was mail before the period.
     had_mail: bool,
     clients: Both,
@@ -146,7 +152,8 @@ impl Tally {
     pub(super) fn new(since: Timestamp, now: Timestamp, history_lifetime: Duration) -> Self {
         let (before, remembered) = (since.before(now.since(since)), now.before(history_lifetime));
         let (partial, forgotten) = (remembered > since, remembered > before);
-        Self { before, since, partial, forgotten, ..Self::default() }
+        let spending = Counter::between(since, now);
+        Self { before, since, partial, forgotten, spending, ..Self::default() }
     }
 
     /// Counts what is in the queue and in the history.
@@ -158,7 +165,8 @@ impl Tally {
     }
 
     fn add(&mut self, message: &QueuedMessage) {
-        let (record, origin) = (&message.record, origin(message));
+        let (record, origin) = (&message.record, handed_over_by(message));
+        self.spending.add(message);
         self.had_mail |= record.accepted_at < self.since;
         if record.about.client != Client::Relay {
             let at = record.accepted_at;
@@ -169,7 +177,7 @@ impl Tally {
                 _ => None,
             };
             if let Some(them) = them.filter(|them| them.len() < VALUES_MAX) {
-                them.insert(origin.clone());
+                them.insert(origin);
             }
         }
         let mut relayed = 0;
@@ -183,13 +191,6 @@ impl Tally {
         if relayed > 0 {
             self.relayed += relayed;
             *self.lanes.entry(record.lane).or_default() += relayed;
-            let has_room = self.origins.len() < VALUES_MAX || self.origins.contains_key(&origin);
-            let number = if has_room {
-                self.origins.entry(origin).or_default()
-            } else {
-                &mut self.other_origins
-            };
-            *number += relayed;
         }
         self.add_refusals(message);
     }
@@ -233,12 +234,12 @@ impl Tally {
             comparable,
             new_clients: only(&self.clients.now, &self.clients.before),
             silent_clients: only(&self.clients.before, &self.clients.now),
-            new_refusals: most(new_refusals.map(|(kind, number)| (kind.clone(), *number))).0,
+            new_refusals: most(new_refusals.map(|(kind, number)| (kind.clone(), *number))),
             failing,
             mended,
         };
         let lanes = self.lanes.iter().map(|(lane, number)| (lane.name().to_owned(), *number));
-        let (origins, others) = most(self.origins.into_iter());
+        let spending = self.spending.report(self.partial);
         Figures {
             since: self.since,
             now,
@@ -247,8 +248,9 @@ impl Tally {
             relayed: self.relayed,
             died: self.died,
             lanes: lanes.map(|(name, recipients)| Share { name, recipients }).collect(),
-            origins,
-            other_origins: self.other_origins + others,
+            folded: spending.all.folded,
+            origins: spending.origins,
+            other_origins: spending.others,
             changes,
             ..Figures::default()
         }
@@ -256,7 +258,7 @@ impl Tally {
 }
 
 /// Who handed it over: a client of the network, with its login where it has one, a user of this host, or the relay itself.
-fn origin(message: &QueuedMessage) -> String {
+fn handed_over_by(message: &QueuedMessage) -> String {
     let about = &message.record.about;
     match &about.user {
         Some(user) => format!("{} ({user})", about.client),
@@ -264,13 +266,12 @@ fn origin(message: &QueuedMessage) -> String {
     }
 }
 
-/// The largest, and the sum of the rest.
-fn most(all: impl Iterator<Item = (String, u64)>) -> (Vec<Share>, u64) {
+/// The largest.
+fn most(all: impl Iterator<Item = (String, u64)>) -> Vec<Share> {
     let mut all: Vec<Share> = all.map(|(name, recipients)| Share { name, recipients }).collect();
     all.sort_by(|a, b| b.recipients.cmp(&a.recipients).then_with(|| a.name.cmp(&b.name)));
-    let rest = all.iter().skip(NAMED_MAX).map(|share| share.recipients).sum();
     all.truncate(NAMED_MAX);
-    (all, rest)
+    all
 }
 
 /// Checks that began to fail since then and still do, and those that failed at or after that time and are well.

@@ -4,7 +4,11 @@
 //! know who reads it.
 
 use super::figures::{Changes, Figures, Need, Share};
-use crate::{quantities::count, text};
+use crate::{
+    admin::spending::{Share as SpentBy, Spent, with_others},
+    quantities::count,
+    text,
+};
 
 /// Octets of what others have had a say in, such as a check's words with a reply in them.
 const WORDS_BYTES_MAX: usize = 800;
@@ -13,8 +17,6 @@ const WIDTH: usize = 78;
 /// What stands before the rest of a line that is broken: farther in than anything of ours begins, so that no stranger's words
 /// look like ours.
 const REST: &str = "        ";
-/// The longest name of an origin that keeps its figure in the column.
-const NAME_WIDTH: usize = 40;
 
 /// What whoever gets it may want to know of it.
 const CLOSING: [&str; 2] = [
@@ -47,7 +49,7 @@ pub(super) fn text(figures: &Figures) -> String {
         vec![format!("The relay on {host},"), format!("from {since} to {now}."), String::new()];
     section(&mut lines, "What needs you", needs(&figures.needs));
     section(&mut lines, "Mail", mail(figures));
-    section(&mut lines, "Recipients by who handed the mail over", origins(figures));
+    section(&mut lines, "On whom the budget was spent", origins(figures));
     section(&mut lines, "What changed", changes(&figures.changes));
     lines.extend(CLOSING.map(str::to_owned));
     let printable = lines.iter().map(|line| text::printable_within(line, WORDS_BYTES_MAX));
@@ -110,13 +112,17 @@ fn mail(figures: &Figures) -> Vec<String> {
     let oldest = figures.oldest.filter(|_| *waiting > 0);
     let oldest = oldest.map_or_else(String::new, |at| format!(", the oldest since {at}"));
     let of = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+    let spared = Spent { recipients: *relayed, folded: figures.folded }.spared();
     let mut lines = vec![
         format!("taken:    {}", count(*taken, "message")),
         format!("relayed:  {}{lanes}", count(*relayed, "recipient")),
+    ];
+    lines.extend(spared.map(|words| format!("folded:   {words}")));
+    lines.extend([
         format!("refused:  {} for good", count(*died, "recipient")),
         format!("now:      {waiting} waiting{oldest}, {held} held, {dead} dead"),
         format!("budget:   {spent}{of} recipients spent in the last 24 hours"),
-    ];
+    ]);
     if figures.partial {
         let words = "This is not all: there was more than is counted, or the history forgot some.";
         lines.push(words.to_owned());
@@ -125,9 +131,14 @@ fn mail(figures: &Figures) -> Vec<String> {
 }
 
 fn origins(figures: &Figures) -> Vec<String> {
-    let others = Share { name: "all others".to_owned(), recipients: figures.other_origins };
-    let all = figures.origins.iter().chain(Some(&others).filter(|others| others.recipients > 0));
-    all.map(|Share { name, recipients }| format!("{name:<NAME_WIDTH$} {recipients:>7}")).collect()
+    let all = with_others(&figures.origins, figures.other_origins);
+    // Left-aligned, so that the rest of a long origin does not look like a row.
+    let row = |spent: &str, folded: &str, by: &str| format!("{spent:<7} {folded:<7} {by}");
+    let head = (!all.is_empty()).then(|| row("SPENT", "FOLDED", "ORIGIN"));
+    let rows = all.iter().map(|SpentBy { by, spent: Spent { recipients, folded } }| {
+        row(&recipients.to_string(), &folded.to_string(), by)
+    });
+    head.into_iter().chain(rows).collect()
 }
 
 fn changes(changes: &Changes) -> Vec<String> {
