@@ -154,7 +154,19 @@ fn a_storm_is_listed_shown_and_released() {
     let would = say(&home, &["storm", "release", &id, "--dry-run"]);
     assert!(would.contains('4'), "{would}");
     assert_eq!(found(&home, "queue", &["state:folded"]), 4, "nothing was done");
-    say(&home, &["storm", "release", &id]);
+    let asked = home.output(["storm", "release", &id]);
+    let words = String::from_utf8(asked.stderr).unwrap();
+    assert_eq!(asked.status.code(), Some(64), "{words}");
+    assert!(
+        words.contains("each recipient counts for the budget; add --yes if you mean it"),
+        "{words}"
+    );
+    assert_eq!(
+        found(&home, "queue", &["state:folded"]),
+        4,
+        "nobody could answer, and nothing was done"
+    );
+    say(&home, &["storm", "release", &id, "--yes"]);
     assert!(within(PATIENCE, || bans(&gmail) == 9), "{}", home.log());
     assert_eq!(say(&home, &["storm", "list"]), "Nothing is folded.\n");
     let unknown = home.output(["storm", "show", "06h277d0ar000000dhjx51ywym"]);

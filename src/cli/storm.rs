@@ -33,13 +33,17 @@ pub(super) enum Command {
     },
     /// Let everything leave that is folded into a storm, as it is.
     ///
-    /// Each recipient counts for the budget. `queue release ID` lets one message leave.
+    /// Each recipient counts for the budget. Asks first, on a terminal; elsewhere it needs --yes. `queue release ID` lets one
+    /// message leave.
     Release {
         /// An id as `storm list` and a summary have it.
         id: QueueId,
         /// Only show which messages are meant.
         #[arg(long)]
         dry_run: bool,
+        /// Confirms it where nobody can be asked.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -61,8 +65,8 @@ pub(super) async fn run(
             Ok(())
         }
         Command::Show { id } => show(out, client, id, form, now).await,
-        Command::Release { id, dry_run } => {
-            let deed = queue::Deed { verb: Verb::Release, dry_run, yes: true };
+        Command::Release { id, dry_run, yes } => {
+            let deed = queue::Deed { verb: Verb::Release, dry_run, yes };
             queue::for_each(out, client, Chosen::Found(folded_into(id)?), form, deed, now).await
         }
     }

@@ -1,4 +1,4 @@
-//! The question before mail is removed, which grows with what would be lost.
+//! The question before much is done at once, which grows with what would be lost or spent.
 //!
 //! Rule: nothing is asked where nobody can answer; there `--yes` is the answer.
 
@@ -19,8 +19,21 @@ pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// A deed in the words of the question.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words {
+    /// `remove`
+    pub(super) order: &'static str,
+    /// `removes`
+    pub(super) does: &'static str,
+    /// `removed`
+    pub(super) done: &'static str,
+    /// What is said behind it, such as ` for good`.
+    pub(super) consequence: &'static str,
+}
+
 /// What a program that did not say `--yes` hears.
-pub(super) fn missing(search: &Search) -> Failure {
+pub(super) fn missing(words: Words, search: &Search) -> Failure {
     let which = match query::for_a_shell(search) {
         search if search.is_empty() => String::new(),
         search => match search.strip_prefix(" state:").filter(|state| !state.contains(' ')) {
@@ -28,29 +41,39 @@ pub(super) fn missing(search: &Search) -> Failure {
             None => format!(" that is found by{search}"),
         },
     };
+    let Words { does, consequence, .. } = words;
     let message = format!(
-        "this removes every message{which} in the queue for good; add --yes if you mean it, or --dry-run to see them"
+        "this {does} every message{which} in the queue{consequence}; add --yes if you mean it, or --dry-run to see them"
     );
     Failure::new(Exit::Usage, message)
 }
 
 /// Asks; an answer that is no yes is an error, and nothing was done.
-pub(super) fn ask(messages: u64, recipients: u64) -> Result<(), Failure> {
+pub(super) fn ask(words: Words, messages: u64, recipients: u64) -> Result<(), Failure> {
     let (mut screen, mut answer) = (io::stderr(), String::new());
-    write!(screen, "{}", question(messages, recipients)).and_then(|()| screen.flush())?;
+    write!(screen, "{}", question(words, messages, recipients)).and_then(|()| screen.flush())?;
     io::Read::take(io::stdin().lock(), ANSWER_LENGTH_MAX).read_line(&mut answer)?;
     if is_yes(messages, &answer) {
         return Ok(());
     }
-    Err(Failure::new(Exit::Data, "that is not the answer that removes them; nothing was removed"))
+    let Words { does, done, .. } = words;
+    let words = format!("that is not the answer that {does} them; nothing was {done}");
+    Err(Failure::new(Exit::Data, words))
 }
 
-fn question(messages: u64, recipients: u64) -> String {
+fn question(words: Words, messages: u64, recipients: u64) -> String {
     let recipients = count(recipients, "recipient");
+    let Words { order, does, consequence, .. } = words;
     match messages {
-        0 | 1 => format!("This removes one message to {recipients} for good. Remove it? [y/N] "),
+        0 | 1 => {
+            let mut letters = order.chars();
+            let first: String =
+                letters.next().iter().flat_map(|letter| letter.to_uppercase()).collect();
+            let order = first + letters.as_str();
+            format!("This {does} one message to {recipients}{consequence}. {order} it? [y/N] ")
+        }
         _ => format!(
-            "This removes {messages} messages to {recipients} for good. Type the number of messages to remove them: "
+            "This {does} {messages} messages to {recipients}{consequence}. Type the number of messages to {order} them: "
         ),
     }
 }
@@ -81,7 +104,15 @@ mod tests {
         ] {
             assert_eq!(is_yes(messages, answer), is_meant, "{messages}: {answer:?}");
         }
-        assert!(question(1, 3).contains("one message to 3 recipients"));
-        assert!(question(120, 1).contains("120 messages to 1 recipient "));
+        let words =
+            Words { order: "remove", does: "removes", done: "removed", consequence: " for good" };
+        assert_eq!(
+            question(words, 1, 3),
+            "This removes one message to 3 recipients for good. Remove it? [y/N] "
+        );
+        assert_eq!(
+            question(words, 120, 1),
+            "This removes 120 messages to 1 recipient for good. Type the number of messages to remove them: "
+        );
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn for_each(
             return tally.end(out, Summary::Without);
         }
     };
-    let until = if deed.yes { None } else { Some(confirmed(client, &search).await?) };
+    let until = if deed.yes { None } else { Some(confirmed(client, verb, &search).await?) };
     // On a terminal the lines of the messages themselves show how far it is.
     let progress = Progress::of_silent_work("done", None);
     let mut walk = client.queue(None).of(search, None);
@@ -91,13 +91,18 @@ pub(crate) async fn for_each(
 }
 
 /// Asks whether all that are found are meant; the last of those that were counted.
-async fn confirmed(client: &Client, search: &Search) -> Result<Option<QueueId>, Failure> {
+async fn confirmed(
+    client: &Client,
+    verb: Verb,
+    search: &Search,
+) -> Result<Option<QueueId>, Failure> {
+    let words = verb.words();
     if !confirmation::can_ask() {
-        return Err(confirmation::missing(search));
+        return Err(confirmation::missing(words, search));
     }
     let counts = client.counts(Of::Queue, CountBy::State, search, 1).await?;
     if counts.messages > 0 {
-        confirmation::ask(counts.messages, counts.recipients)?;
+        confirmation::ask(words, counts.messages, counts.recipients)?;
     }
     Ok(counts.until)
 }
@@ -300,4 +305,19 @@ pub(crate) enum Verb {
     Schedule(Timestamp),
     /// Removes them for good.
     Delete,
+}
+
+impl Verb {
+    /// It in the question whether all of many are meant.
+    fn words(self) -> confirmation::Words {
+        let counts = ", and each recipient counts for the budget";
+        let (order, does, done, consequence) = match self {
+            Self::Retry => ("try", "tries", "tried", counts),
+            Self::Hold => ("hold", "holds", "held", " until somebody releases them"),
+            Self::Release => ("release", "releases", "released", counts),
+            Self::Schedule(_) => ("schedule", "schedules", "scheduled", ""),
+            Self::Delete => ("remove", "removes", "removed", " for good"),
+        };
+        confirmation::Words { order, does, done, consequence }
+    }
 }
