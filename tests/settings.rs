@@ -10,6 +10,7 @@
 )]
 
 mod files;
+mod providers;
 mod reference;
 
 use std::{

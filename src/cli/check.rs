@@ -15,7 +15,7 @@ use crate::{
     admin::configured::Configured,
     aliases_file::AliasesFile,
     clock::{Clock as _, SystemClock},
-    delivery::{self, PasswordSource, Tls, oauth::Grant},
+    delivery::{self, PasswordSource, Provider, Tls, oauth::Grant},
     doctor::{door, places},
     exit::{Exit, Failure},
     listener::options::Local,
@@ -149,11 +149,9 @@ fn surroundings(settings: &Settings) -> Vec<String> {
 fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
     let (listener, queue, delivery) = (&settings.listener, &settings.queue, &settings.delivery);
     labelled(out, "from", &[settings.source.to_string()])?;
-    labelled(
-        out,
-        "upstream",
-        &[format!("{}:{} ({})", delivery.host, delivery.port, tls(delivery.tls))],
-    )?;
+    let server = format!("{}:{} ({})", delivery.host, delivery.port, tls(delivery.tls));
+    let lines: Vec<String> = std::iter::once(server).chain(provider(delivery)).collect();
+    labelled(out, "upstream", &lines)?;
     let login = [login(delivery), format!("calling ourselves {}", delivery.ehlo_name)];
     labelled(out, "login", &login)?;
     let per_day = delivery.recipients_per_day;
@@ -211,6 +209,16 @@ fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io:
     labelled(out, "admin", &admin)
 }
 
+/// `Fastmail: 1000 recipients a day; source: not verified ...`
+fn provider(delivery: &delivery::Options) -> Option<String> {
+    let profile = delivery.provider.profile();
+    let day = profile.recipients_per_day;
+    let known = delivery.provider != Provider::Custom;
+    known.then(|| {
+        format!("{}: {} recipients a day; source: {}", profile.title, day.value, day.evidence)
+    })
+}
+
 /// `origins take turns, 100 recipients a day each at most; of a hundred recipients 5 are of bulk mail`.
 fn fairness(fairness: &Fairness) -> String {
     let limit = match fairness.origin_limit.recipients() {
@@ -240,6 +248,7 @@ fn document(
         "warnings": warnings,
         "problems": problems,
         "upstream": {
+            "provider": delivery.provider.word(),
             "host": delivery.host,
             "port": delivery.port,
             "tls": tls(delivery.tls),

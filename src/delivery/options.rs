@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::oauth;
+use super::{oauth, provider::Provider};
 use crate::{
     aliases_file::AliasesFile, budget::Limit, message::identity::Identity, secret::Secret,
     smtp::address::Address,
@@ -13,6 +13,8 @@ use crate::{
 /// Everything delivery is told. `settings` fills it.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Who runs the upstream.
+    pub provider: Provider,
     /// The upstream's name; verified against its certificate and sent as SNI.
     pub host: String,
     /// 587 or 465 for Gmail.

@@ -18,13 +18,14 @@ use super::{
     identity,
     networks::{self, CERTIFICATE_REMEDY, Network, Protection},
     report::{Report, in_range},
-    upstream,
     value::{
-        Words, list, list_if_any, path, section, shown, size, switch, tables, text, whole, word,
+        Words, list, list_if_any, path, section, shown, size_if_any, switch, tables, text, whole,
+        word,
     },
 };
 use crate::{
     aliases_file::AliasesFile,
+    delivery::provider::{Profile, Provider},
     listener::{
         self,
         options::{Endpoint, Limits, Local, TlsFiles},
@@ -36,9 +37,7 @@ use crate::{
 
 const SECTION: &str = "listener";
 /// How long a stop waits for messages in transfer and attempts in flight; `pillarbox.service` gives 60 s.
-pub const STOP_WAIT: Duration = Duration::from_secs(30);
-/// What Gmail advertises with SIZE; a larger message would be taken from the client only to fail.
-const GMAIL_MESSAGE_BYTES_MAX: u64 = 35_882_577;
+pub(crate) const STOP_WAIT: Duration = Duration::from_secs(30);
 
 section! {
     /// `[listener]`: who may hand mail over, where and how much.
@@ -56,7 +55,8 @@ section! {
         authentication: Authentication = Authentication::Off, "text";
         users_file: Option<PathBuf> = None, "path";
         priority_hints: bool = false, "switch";
-        max_message_bytes: u64 = DEFAULT_MESSAGE_BYTES, "size";
+        /// As much as the provider takes, and no more than [`DEFAULT_MESSAGE_BYTES`].
+        max_message_bytes: Option<u64> = None, "size_if_any";
         max_recipients: i64 = 1_000, "whole";
         max_connections: i64 = 200, "whole";
         max_connections_per_client: i64 = 50, "whole";
@@ -87,16 +87,24 @@ impl Words for Starttls {
 }
 
 impl Listener {
+    /// Fills in what the provider decides, to be shown.
+    pub(super) fn provide(&mut self, profile: &Profile) {
+        self.max_message_bytes.get_or_insert_with(|| usual_message_bytes(profile));
+    }
+
     /// What the listener is told, apart from what `[sendmail]` says.
     pub(super) fn check(
         &self,
+        profile: &Profile,
         hostname: &str,
         recipients: &Arc<AliasesFile>,
         report: &mut Report<'_>,
     ) -> listener::Options {
         let connections = in_range!(report.whole, SECTION, self.max_connections, 1..=10_000);
         let sizes = networks::MESSAGE_BYTES;
-        let octets = in_range!(report.within, SECTION, self.max_message_bytes, sizes);
+        let usual = usual_message_bytes(profile);
+        let octets = self.max_message_bytes.unwrap_or(usual);
+        let octets = report.within(SECTION, "max_message_bytes", octets, usual, sizes);
         let addresses = self.endpoints(report);
         let tls = self.tls_files(report);
         let protection = self.protection(tls.is_some(), octets, &addresses, report);
@@ -256,15 +264,21 @@ impl Listener {
     }
 }
 
-/// Refuses to take what the upstream will not.
+/// Refuses to take what the upstream is known not to: a larger message would be taken from the client only to fail.
 pub(super) fn check_against_upstream(
     listener: &listener::Options,
-    upstream: &str,
+    provider: Provider,
     report: &mut Report<'_>,
 ) {
     let octets = listener.session.max_message_bytes;
-    if upstream::is_gmail(upstream) && octets > GMAIL_MESSAGE_BYTES_MAX {
-        let what = format!("Gmail takes at most {GMAIL_MESSAGE_BYTES_MAX} octets, not {octets}");
+    let most = provider.profile().message_bytes.value;
+    if provider.is_google() && octets > most {
+        let what = format!("Gmail takes at most {most} octets, not {octets}");
         report.add(SECTION, "max_message_bytes", what, "Lower it, or remove the line.");
     }
+}
+
+/// A larger message than the provider takes would be taken from the client only to fail.
+fn usual_message_bytes(profile: &Profile) -> u64 {
+    profile.message_bytes.value.min(DEFAULT_MESSAGE_BYTES)
 }

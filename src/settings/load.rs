@@ -50,6 +50,17 @@ pub(super) struct Sections {
     pub(super) log: Log,
 }
 
+impl Sections {
+    /// The same with what the provider decides where nobody has written anything.
+    pub(super) fn provided(mut self) -> Self {
+        let profile = self.upstream.provider().profile();
+        self.upstream.provide();
+        self.listener.provide(profile);
+        self.budget.provide(profile);
+        self
+    }
+}
+
 /// Without what was written: what follows from it is shown by the checked configuration.
 impl fmt::Debug for Sections {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,6 +31,7 @@ pub(crate) mod volume;
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -40,19 +41,24 @@ use self::{
     identity::Mailbox,
     load::{Layers, Sections},
     report::Report,
-    upstream::Account,
+    storage::Allowance,
+    upstream::{Account, Connection},
 };
 use crate::{
-    admin as desk, delivery, listener as door, notices, queue, smtp::address::Address, telemetry,
-    trust,
+    admin as desk, aliases_file::AliasesFile, delivery, listener as door,
+    message::identity::Identity as MessageIdentity, notices, queue, smtp::address::Address,
+    telemetry, trust,
 };
 
-pub(crate) use self::reload::{ReloadError, Reloaded};
 pub use self::{
     admin::DEFAULT_SOCKET,
-    listener::STOP_WAIT,
     problem::SettingsError,
-    surroundings::{LOCAL_FILE, SECRET_NAMES, SYSTEM_FILE, Surroundings},
+    surroundings::{SECRET_NAMES, Surroundings},
+};
+pub(crate) use self::{
+    listener::STOP_WAIT,
+    reload::{ReloadError, Reloaded},
+    surroundings::{LOCAL_FILE, SYSTEM_FILE},
 };
 
 /// The checked configuration.
@@ -197,30 +203,32 @@ fn check(
     report: &mut Report<'_>,
 ) -> Settings {
     let (host, written) = (&surroundings.host, sections.clone());
+    let provider = sections.upstream.provider();
     let state = sections.queue.directory(report);
     let upstream = sections.upstream.check(surroundings, &state, report);
     let account = upstream.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
+    let account = account.filter(|_| provider.profile().logs_in_as_mailbox);
     let mailbox = Mailbox::of(account.as_ref(), upstream.account);
     let admin = sections.identity.admin(report).or_else(|| account.clone());
     let hostname = sections.listener.hostname(host, report);
     let recipients = sections.identity.recipients(&hostname, host, admin.as_ref(), report);
-    let mut listener = sections.listener.check(&hostname, &recipients, report);
+    let mut listener = sections.listener.check(provider.profile(), &hostname, &recipients, report);
     listener.rules = sections.rule.check(&recipients.local().domains, report);
     listener.local = sections.sendmail.check(report);
-    listener::check_against_upstream(&listener, &upstream.host, report);
+    listener::check_against_upstream(&listener, provider, report);
     sections.queue.check(listener.session.max_message_bytes, report);
-    let allowance = sections.budget.check(&upstream.host, report);
+    let allowance = sections.budget.check((provider, &upstream.host), report);
     let fairness = sections.budget.fairness(&listener.rules, report);
     let identity = sections.identity.check(mailbox, &hostname, report);
     let readers = (account.as_ref(), admin.as_ref(), sections.queue.history_lifetime);
     let day = (allowance.day(), recipients.local().redirect_all.is_some());
     let notices = sections.notices.check(&hostname, readers, day, report);
     let storms = sections.storm.check(admin.as_ref(), report);
-    let (ca_file, secrets) = (sections.upstream.ca_file(report), &surroundings.secret_directories);
+    let (ca_file, secrets) = (upstream.ca_file.clone(), &surroundings.secret_directories);
     Settings {
         source,
         admin: sections.admin.check(&listener, report),
-        alert: sections.alert.check(&hostname, ca_file.clone(), secrets, report),
+        alert: sections.alert.check(&hostname, ca_file, secrets, report),
         queue: sections.queue.options(state, hostname, (fairness, storms)),
         listener,
         telemetry: sections.log.options(),
@@ -232,31 +240,53 @@ fn check(
         report: sections.report.check(readers, report),
         owner_reserve: allowance.owner_reserve,
         account: upstream.account,
-        written: effective::written(&written, report),
+        written: effective::written(&written.clone().provided(), report),
         sections: written,
         is_of_sandbox: false,
-        delivery: delivery::Options {
-            host: upstream.host,
-            port: upstream.port,
-            tls: upstream.tls,
-            other_way: upstream.other_way,
-            ip_family: upstream.ip_family,
-            login: upstream.login,
-            ehlo_name: upstream.ehlo_name,
-            ca_file,
-            connections: upstream.connections,
-            logins_per_hour: upstream.logins_per_hour,
-            recipients_per_day: allowance.recipients_per_day,
-            notice_reserve: allowance.notice_reserve,
-            urgent_reserve: allowance.urgent_reserve,
-            pace_per_minute: allowance.pace_per_minute,
-            lifetime: sections.queue.lifetime,
-            uncertain: sections.queue.uncertain,
-            admin,
-            identity,
-            recipients,
-            drain: STOP_WAIT,
-            limits: delivery::Limits::default(),
+        delivery: delivery_options(
+            upstream,
+            allowance,
+            &sections.queue,
+            (admin, identity, recipients),
+        ),
+    }
+}
+
+/// Who is who, for delivery.
+type People = (Option<Address>, MessageIdentity, Arc<AliasesFile>);
+
+/// What delivery is told.
+fn delivery_options(
+    upstream: Connection,
+    allowance: Allowance,
+    queue: &storage::Queue,
+    (admin, identity, recipients): People,
+) -> delivery::Options {
+    delivery::Options {
+        provider: upstream.provider,
+        host: upstream.host,
+        port: upstream.port,
+        tls: upstream.tls,
+        other_way: upstream.other_way,
+        ip_family: upstream.ip_family,
+        login: upstream.login,
+        ehlo_name: upstream.ehlo_name,
+        ca_file: upstream.ca_file,
+        connections: upstream.connections,
+        logins_per_hour: upstream.logins_per_hour,
+        recipients_per_day: allowance.recipients_per_day,
+        notice_reserve: allowance.notice_reserve,
+        urgent_reserve: allowance.urgent_reserve,
+        pace_per_minute: allowance.pace_per_minute,
+        lifetime: queue.lifetime,
+        uncertain: queue.uncertain,
+        admin,
+        identity,
+        recipients,
+        drain: STOP_WAIT,
+        limits: delivery::Limits {
+            recipients_per_transaction: upstream.recipients_per_message,
+            ..delivery::Limits::default()
         },
     }
 }

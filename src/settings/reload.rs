@@ -12,6 +12,7 @@ use super::{Settings, SettingsError, Surroundings, check, effective, load_in, re
 /// What a running daemon cannot exchange: its sockets and files, and the account with the way to it, whose state would be
 /// another's. A key, or all of a section.
 const AT_A_START: &[&str] = &[
+    "upstream.provider",
     "upstream.host",
     "upstream.port",
     "upstream.tls",

@@ -12,12 +12,14 @@ use std::{
 
 use super::{
     report::{Report, in_range},
-    upstream::is_gmail,
     value::{path, path_or_off, section, size, text, whole, whole_if_any},
 };
 use crate::{
     budget::Limit,
-    delivery::Uncertain,
+    delivery::{
+        Uncertain,
+        provider::{Profile, Provider},
+    },
     listener::options::Local,
     notices,
     queue::{self, options::Fairness},
@@ -127,7 +129,8 @@ impl Queue {
 section! {
     /// `[budget]`: how much the account may be used.
     pub(super) struct Budget {
-        recipients_per_day: i64 = 500, "whole";
+        /// What the provider allows, as the pace is.
+        recipients_per_day: Option<i64> = None, "whole_if_any";
         /// [`OWNER_RESERVE`], of a day that has a limit.
         owner_reserve: Option<i64> = None, "whole_if_any";
         /// From what is left of the day, see [`usual_notice_reserve`].
@@ -137,7 +140,7 @@ section! {
         bulk_share: i64 = 5, "whole";
         /// 0 means no limit.
         origin_limit: i64 = 0, "whole";
-        pace_per_minute: i64 = 20, "whole";
+        pace_per_minute: Option<i64> = None, "whole_if_any";
     }
 }
 
@@ -176,8 +179,20 @@ impl Budget {
         }
     }
 
-    pub(super) fn check(&self, upstream: &str, report: &mut Report<'_>) -> Allowance {
-        let pace = in_range!(report.whole, Self::SECTION, self.pace_per_minute, 0..=10_000);
+    /// Fills in what the provider decides, to be shown.
+    pub(super) fn provide(&mut self, profile: &Profile) {
+        self.recipients_per_day.get_or_insert_with(|| profile.recipients_per_day.value.into());
+        self.pace_per_minute.get_or_insert_with(|| profile.pace_per_minute.value.into());
+    }
+
+    pub(super) fn check(
+        &self,
+        (provider, upstream): (Provider, &str),
+        report: &mut Report<'_>,
+    ) -> Allowance {
+        let usual = provider.profile().pace_per_minute.value.into();
+        let pace = self.pace_per_minute.unwrap_or(usual);
+        let pace = report.whole(Self::SECTION, "pace_per_minute", pace, usual, 0..=10_000);
         let without_limit = Allowance {
             recipients_per_day: Limit::NONE,
             owner_reserve: 0,
@@ -185,7 +200,7 @@ impl Budget {
             urgent_reserve: 0,
             pace_per_minute: pace,
         };
-        match self.per_day(upstream, report) {
+        match self.per_day(provider, upstream, report) {
             0 => {
                 self.check_no_reserves(report);
                 without_limit
@@ -195,18 +210,12 @@ impl Budget {
     }
 
     /// Recipients a day; 0 means no limit, which Gmail does not know.
-    fn per_day(&self, upstream: &str, report: &mut Report<'_>) -> u32 {
-        if !is_gmail(upstream) {
-            return in_range!(
-                report.whole,
-                Self::SECTION,
-                self.recipients_per_day,
-                0..=PER_DAY_MAX
-            );
-        }
-        if self.recipients_per_day != 0 {
-            let range = 1..=GMAIL_PER_DAY_MAX;
-            return in_range!(report.whole, Self::SECTION, self.recipients_per_day, range);
+    fn per_day(&self, provider: Provider, upstream: &str, report: &mut Report<'_>) -> u32 {
+        let usual = i64::from(provider.profile().recipients_per_day.value);
+        let written = self.recipients_per_day.unwrap_or(usual);
+        let range = if provider.is_google() { 1..=GMAIL_PER_DAY_MAX } else { 0..=PER_DAY_MAX };
+        if written != 0 || !provider.is_google() {
+            return report.whole(Self::SECTION, "recipients_per_day", written, usual, range);
         }
         let what = format!("0 means no limit, and {upstream} has one");
         let remedy = "Write what the account allows (500 for gmail.com, 2000 for Workspace, 10000 for the relay \

@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, env, fmt, path::PathBuf};
 use super::host::Host;
 
 /// Where a configuration is looked for when none is named: here first, then [`SYSTEM_FILE`].
-pub const LOCAL_FILE: &str = "relay.toml";
+pub(crate) const LOCAL_FILE: &str = "relay.toml";
 /// The configuration of a system-wide installation.
-pub const SYSTEM_FILE: &str = "/etc/pillarbox/relay.toml";
+pub(crate) const SYSTEM_FILE: &str = "/etc/pillarbox/relay.toml";
 /// What the password is called in a directory of secrets, when the configuration names no source for it.
 pub const SECRET_NAMES: [&str; 3] = ["pillarbox-password", "pillarbox_password", "gmail_password"];
 /// Where container engines mount secrets.

@@ -15,19 +15,22 @@ use super::{
     host::{Host, is_fully_qualified, names_every_host},
     report::{Report, in_range},
     surroundings::{SECRET_NAMES, Surroundings},
-    value::{Words, command, path, secret, section, shown, switch, text, whole, word},
+    value::{
+        Words, command, path, secret, section, shown, switch, text, text_if_any, whole,
+        whole_if_any, word,
+    },
 };
 use crate::{
     delivery::{
         IpFamily, Login, PasswordSource, Tls, Way,
         oauth::{Endpoint, Options},
+        provider::Provider,
     },
     secret::Secret,
     smtp::host_name::is_host_name,
 };
 
 const SECTION: &str = "upstream";
-const HOST_DEFAULT: &str = "smtp.gmail.com";
 /// Beside the system's configuration.
 const USUAL_FILE: &str = "password";
 /// A username longer than any mailbox (RFC 5321 section 4.5.3.1.3).
@@ -36,9 +39,11 @@ const USERNAME_LENGTH_MAX: usize = 320;
 section! {
     /// `[upstream]`: the account and the way to it.
     pub(super) struct Upstream {
-        /// Gmail's.
+        /// Gmail; with a host that is not Google's, any other server.
+        provider: Option<Provider> = None, "text_if_any";
+        /// The provider's, as are the next one and those of connections and of recipients a message.
         host: Option<String> = None, "word";
-        port: i64 = 587, "whole";
+        port: Option<i64> = None, "whole_if_any";
         tls: TlsMode = TlsMode::Auto, "text";
         other_port: bool = true, "switch";
         ip_family: IpFamily = IpFamily::Any, "text";
@@ -46,7 +51,8 @@ section! {
         password_file: Option<PathBuf> = None, "path";
         password_command: Vec<String> = Vec::new(), "command";
         password: Option<Secret> = None, "secret";
-        auth: Auth = Auth::Password, "text";
+        /// With a password, unless the provider knows this host and nobody is named.
+        auth: Option<Auth> = None, "text_if_any";
         oauth_client_file: Option<PathBuf> = None, "path";
         oauth_client_id: Option<String> = None, "word";
         oauth_client_secret_file: Option<PathBuf> = None, "path";
@@ -61,8 +67,9 @@ section! {
         /// This host's name.
         ehlo_name: Option<String> = None, "word";
         ca_file: Option<PathBuf> = None, "path";
+        recipients_per_message: Option<i64> = None, "whole_if_any";
         /// More than a few connections or logins look like an attack to Gmail (docs/gmail.md section 2).
-        connections: i64 = 2, "whole";
+        connections: Option<i64> = None, "whole_if_any";
         logins_per_hour: i64 = 20, "whole";
     }
 }
@@ -75,6 +82,10 @@ enum TlsMode {
     Starttls,
     Implicit,
     Off,
+}
+
+impl Words for Provider {
+    const WORDS: &'static [(&'static str, Self)] = Self::WORDS;
 }
 
 impl Words for TlsMode {
@@ -126,6 +137,7 @@ pub(super) enum Account {
 /// The way to the upstream: half of `delivery::Options`.
 #[derive(Debug)]
 pub(super) struct Connection {
+    pub(super) provider: Provider,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: Tls,
@@ -134,11 +146,38 @@ pub(super) struct Connection {
     pub(super) login: Option<Login>,
     pub(super) account: Account,
     pub(super) ehlo_name: String,
+    /// One more trusted root.
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) recipients_per_message: u32,
     pub(super) connections: usize,
     pub(super) logins_per_hour: u32,
 }
 
 impl Upstream {
+    /// Who runs the upstream: whoever is named, else Gmail, or with a host that is not Google's somebody unknown.
+    pub(super) fn provider(&self) -> Provider {
+        let is_gmail = self.host.as_deref().is_none_or(is_gmail);
+        self.provider.unwrap_or(if is_gmail { Provider::Gmail } else { Provider::Custom })
+    }
+
+    /// Fills in what the provider decides, to be shown.
+    pub(super) fn provide(&mut self) {
+        let (provider, auth) = (self.provider(), self.auth());
+        let profile = provider.profile();
+        self.provider.get_or_insert(provider);
+        self.auth.get_or_insert(auth);
+        self.host = self.host.take().or_else(|| profile.host.value.map(str::to_owned));
+        self.port.get_or_insert_with(|| profile.port.value.into());
+        self.recipients_per_message
+            .get_or_insert_with(|| profile.recipients_per_message.value.into());
+        self.connections.get_or_insert_with(|| profile.connections.value.into());
+    }
+
+    fn auth(&self) -> Auth {
+        let without = self.provider().profile().knows_hosts && self.username.is_none();
+        self.auth.unwrap_or(if without { Auth::None } else { Auth::Password })
+    }
+
     /// `state` is where the relay keeps what it writes.
     pub(super) fn check(
         &self,
@@ -146,23 +185,33 @@ impl Upstream {
         state: &Path,
         report: &mut Report<'_>,
     ) -> Connection {
+        let profile = self.provider().profile();
         let host = self.host(report);
-        let port = in_range!(report.whole, SECTION, self.port, 1..=u16::MAX.into());
+        let usual = profile.port.value.into();
+        let port = self.port.unwrap_or(usual);
+        let port = report.whole(SECTION, "port", port, usual, 1..=u16::MAX.into());
         let port = u16::try_from(port).unwrap_or(u16::MAX);
         let tokens = self.tokens(state, report);
-        let login = match self.auth {
+        let login = match self.auth() {
             Auth::Consent | Auth::ServiceAccount => self.token_login(tokens, surroundings, report),
             Auth::Password | Auth::None => self.password_login(surroundings, report),
         };
         let tls = self.tls(&host, port, login.is_some(), report);
-        let account = match (self.auth, &login) {
+        let account = match (self.auth(), &login) {
             (Auth::None, _) | (_, Some(_)) => Account::Complete,
             (_, None) => Account::Missing,
         };
         let ehlo_name = self.ehlo_name(&surroundings.host, report);
-        let connections = in_range!(report.whole, SECTION, self.connections, 1..=10);
+        let usual = profile.connections.value.into();
+        let connections = self.connections.unwrap_or(usual);
+        let connections = report.whole(SECTION, "connections", connections, usual, 1..=10);
+        let usual = profile.recipients_per_message.value.into();
+        let recipients = self.recipients_per_message.unwrap_or(usual);
+        let key = "recipients_per_message";
+        let recipients_per_message = report.whole(SECTION, key, recipients, usual, 1..=1000);
         let logins_per_hour = in_range!(report.whole, SECTION, self.logins_per_hour, 1..=1000);
         Connection {
+            provider: self.provider(),
             host,
             port,
             tls,
@@ -171,25 +220,34 @@ impl Upstream {
             login,
             account,
             ehlo_name,
+            ca_file: self.ca_file.as_deref().map(|path| report.path(SECTION, "ca_file", path)),
+            recipients_per_message,
             connections: connections as usize,
             logins_per_hour,
         }
     }
 
-    /// One more trusted root.
-    pub(super) fn ca_file(&self, report: &Report<'_>) -> Option<PathBuf> {
-        self.ca_file.as_deref().map(|path| report.path(SECTION, "ca_file", path))
-    }
-
     /// Without the final dot, which says that a name is whole: every name with a dot in it is looked up as a whole one first.
     fn written_host(&self) -> &str {
-        let host = self.host.as_deref().unwrap_or(HOST_DEFAULT);
+        let usual = self.provider().profile().host.value;
+        let host = self.host.as_deref().or(usual).unwrap_or_default();
         host.strip_suffix('.').filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or(host)
     }
 
     fn host(&self, report: &mut Report<'_>) -> String {
         let host = self.written_host();
-        if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
+        let provider = self.provider();
+        if host.is_empty() {
+            let title = provider.profile().title;
+            let what = format!("the provider ({title}) has no host that is the same for everybody");
+            let remedy =
+                "Write the name of your account's server as host; docs/providers.md has more.";
+            report.add_lack(SECTION, "provider", what, remedy);
+        } else if is_gmail(host) && !provider.is_google() {
+            let what = format!("{} is Google's, and its limits are known", shown(host));
+            let remedy = "Write \"gmail\", \"workspace\" or \"workspace-relay\", or another host.";
+            report.add(SECTION, "provider", what, remedy);
+        } else if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
             let what = format!("{} is not a host name", shown(host));
             report.add(
                 SECTION,
@@ -262,7 +320,7 @@ impl Upstream {
             );
         }
         let source = sources.into_iter().next();
-        if self.auth == Auth::None {
+        if self.auth() == Auth::None {
             let written = username.map(|_| "username").or_else(|| source.map(|(key, _)| key));
             if let Some(key) = written {
                 let what = "there is an account although auth is \"none\"";
@@ -306,7 +364,7 @@ impl Upstream {
         surroundings: &Surroundings,
         report: &mut Report<'_>,
     ) -> Option<Login> {
-        let auth = self.auth.name();
+        let auth = self.auth().name();
         for (key, _) in self.password_sources(surroundings, report) {
             let what = format!("there is a password although auth is \"{auth}\"");
             report.add(SECTION, key, what, "Remove the line, or set auth = \"password\".");

@@ -294,6 +294,7 @@ pub(super) async fn eventually(
 
 pub(super) fn options() -> Options {
     Options {
+        provider: pillarbox::delivery::Provider::Gmail,
         host: "localhost".into(),
         port: 587,
         tls: Tls::Starttls,

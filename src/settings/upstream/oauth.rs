@@ -22,7 +22,7 @@ impl Upstream {
     pub(super) fn tokens(&self, state: &Path, report: &mut Report<'_>) -> Option<Options> {
         self.refuse_without_effect(report);
         let endpoints = self.endpoints(report)?;
-        let grant = match self.auth {
+        let grant = match self.auth() {
             Auth::Consent => {
                 let token_file = self.oauth_token_file.as_deref();
                 let token_file =
@@ -54,10 +54,10 @@ impl Upstream {
         for (key, _) in self.keys().into_iter().filter(|(_, is_set)| *is_set) {
             let belongs_to =
                 if key == "service_account_file" { Auth::ServiceAccount } else { Auth::Consent };
-            if belongs_to == self.auth {
+            if belongs_to == self.auth() {
                 continue;
             }
-            let (present, wanted) = (self.auth.name(), belongs_to.name());
+            let (present, wanted) = (self.auth().name(), belongs_to.name());
             let what = format!("it has no effect, because auth is \"{present}\"");
             report.add(SECTION, key, what, format!("Set auth = \"{wanted}\", or remove the line."));
         }
