@@ -27,6 +27,8 @@ mod history;
 mod searching;
 #[path = "commands/sending.rs"]
 mod sending;
+#[path = "commands/simulating.rs"]
+mod simulating;
 #[path = "commands/waiting.rs"]
 mod waiting;
 #[path = "commands/watching.rs"]

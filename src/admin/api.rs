@@ -283,6 +283,9 @@ pub(crate) struct Message {
     /// Who had logged in, or whose program of this host it was.
     #[serde(default)]
     pub(crate) user: Option<String>,
+    /// The number of the user of this host who handed it over, where the kernel has vouched for it.
+    #[serde(default)]
+    pub(crate) owner: Option<u32>,
     /// Who handed it over; only where one message is shown, and its file is still there.
     #[serde(default)]
     pub(crate) origin: Option<Origin>,
@@ -301,6 +304,9 @@ pub(crate) struct Message {
     /// When a person has it leave: nothing of it does before. `None` without such a time, or when it has come.
     #[serde(default)]
     pub(crate) scheduled_for: Option<Timestamp>,
+    /// The time that a person had set last, also when it has come.
+    #[serde(default)]
+    pub(crate) scheduled_at: Option<Timestamp>,
     /// How it left the queue; `None` while it is there.
     #[serde(default)]
     pub(crate) end: Option<End>,
@@ -377,6 +383,8 @@ impl Message {
         Self {
             recipients: record.recipients.iter().map(shown).collect(),
             scheduled_for: record.scheduled_for(situation.now),
+            scheduled_at: record.schedule.map(|schedule| schedule.at),
+            owner: record.about.owner,
             departure,
             id: message.id,
             accepted_at: record.accepted_at,

@@ -36,6 +36,7 @@ mod screen;
 mod send;
 mod sendmail;
 mod setup;
+mod simulate;
 mod spending;
 mod status;
 mod store;
@@ -349,9 +350,10 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         Command::Alert { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Alert(command), now)
         }
-        Command::Budget { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::of_budget(command), now)
-        }
+        Command::Budget { remote, command } => match remote::Question::of_budget(command) {
+            Ok(question) => remote::run(out, config, &remote, question, now),
+            Err(asked) => simulate::run(out, config, &remote, &asked, now),
+        },
         Command::Health { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Health(asked.grade()), now)
         }

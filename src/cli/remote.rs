@@ -15,6 +15,7 @@ use super::{
     alert, clients, dead, forecast, health, history, log, page, pause, queue, reload, report,
     runtime::Runtime,
     screen::{Form, Screen, json},
+    simulate::asked,
     spending, status, storm, trace, watch,
 };
 use crate::{
@@ -82,12 +83,13 @@ pub(super) enum Question {
 }
 
 impl Question {
-    /// What is asked of the budget.
-    pub(super) fn of_budget(command: Option<spending::Command>) -> Self {
+    /// What is asked of the budget; or what is to be simulated, which is more than a question.
+    pub(super) fn of_budget(command: Option<spending::Command>) -> Result<Self, asked::Arguments> {
         match command {
-            None => Self::Budget,
-            Some(spending::Command::Forecast) => Self::BudgetForecast,
-            Some(spending::Command::Report(arguments)) => Self::BudgetReport(arguments),
+            None => Ok(Self::Budget),
+            Some(spending::Command::Forecast) => Ok(Self::BudgetForecast),
+            Some(spending::Command::Report(arguments)) => Ok(Self::BudgetReport(arguments)),
+            Some(spending::Command::Simulate(arguments)) => Err(arguments),
         }
     }
 }

@@ -6,11 +6,14 @@ use std::io;
 
 use clap::value_parser;
 
-use super::screen::{Screen, Side, Table, clean, when};
+use super::{
+    screen::{Screen, Side, Table, clean, when},
+    simulate::asked,
+};
 use crate::admin::spending::{BudgetReport, DAYS, DAYS_MAX, PARTIAL, Share, Spent};
 
 /// What of the budget is shown, besides how it stands.
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
+#[derive(Clone, Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Show the next 24 hours.
     ///
@@ -20,6 +23,11 @@ pub(super) enum Command {
     ///
     /// By day, origin, lane and rule, and what folding has spared.
     Report(Arguments),
+    /// Play the last days through under other settings.
+    ///
+    /// What would have waited, for how long, and what would have been folded, beside what was. The settings are those of the
+    /// configuration (--config names another one), with the values of the flags over it. Nothing is sent or changed.
+    Simulate(asked::Arguments),
 }
 
 /// What is asked of the last days.

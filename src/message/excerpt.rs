@@ -48,6 +48,13 @@ impl Excerpt {
         Self(fields.take(FIELDS_MAX).collect())
     }
 
+    /// That of a message of which only the subject is known, as a reader sees it.
+    #[must_use]
+    pub(crate) fn of_subject(subject: &str) -> Self {
+        let field = (!subject.is_empty()).then(|| ("subject".to_owned(), subject.to_owned()));
+        Self(field.into_iter().collect())
+    }
+
     /// The values of a field, whose name is in lower case.
     pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(of, _)| of == name).map(|(_, value)| value.as_str())

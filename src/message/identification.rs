@@ -91,6 +91,12 @@ fn subject(value: &[u8], header: &Header<'_>) -> String {
     text::printable_within(excerpt::words(value, header).trim(), SUBJECT_LENGTH_MAX)
 }
 
+/// Whether that is all of a subject, and not the beginning of a longer one: one that was cut is as long as may be, but for
+/// a letter of several octets that had no room.
+pub(crate) fn is_whole_subject(kept: &str) -> bool {
+    !kept.ends_with("...") || kept.len() + 4 <= SUBJECT_LENGTH_MAX
+}
+
 /// The value in one line; octets that are no UTF-8 make it invalid wherever it must be ASCII.
 fn unfolded(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);

@@ -182,15 +182,42 @@ impl Forecast {
             spent,
             ..Self::default()
         };
-        let mut play = Play::new(waiting, terms, forecast);
-        while play.step() {}
-        let Play { messages, expected, mut forecast, .. } = play;
-        let pages = messages.into_iter().zip(expected).map(|(messages, expected)| {
+        let (horizon, mut started) = (terms.now.after(HORIZON), 0);
+        let mut expected: Vec<Vec<Option<Expected>>> =
+            waiting.iter().map(|page| vec![None; page.len()]).collect();
+        let mut play = Play::new(waiting, terms);
+        let mut forecast = forecast;
+        loop {
+            let Left { position, at, recipients } = match play.step() {
+                Step::Left(left) => left,
+                Step::Waited => continue,
+                Step::Over => break,
+            };
+            let expected = &mut expected[position.0 as usize][position.1 as usize];
+            if expected.is_none() {
+                *expected = Some(Expected { first: at, last: at, before: started });
+                started += 1;
+            }
+            expected.iter_mut().for_each(|expected| expected.last = at);
+            forecast.depart(at, recipients, horizon);
+        }
+        let pages = play.messages.into_iter().zip(expected).map(|(messages, expected)| {
             let ids = messages.into_iter().map(|message| message.id);
             ids.zip(expected).filter_map(|(id, expected)| Some((id, expected?))).collect::<Vec<_>>()
         });
         forecast.expected = pages.filter(|page| !page.is_empty()).collect();
         forecast
+    }
+
+    fn depart(&mut self, at: Timestamp, number: u32, horizon: Timestamp) {
+        self.empty_at = Some(at);
+        if at >= horizon {
+            return;
+        }
+        match self.departures.last_mut().filter(|last| last.0 == at) {
+            Some(last) => last.1 = last.1.saturating_add(number),
+            None => self.departures.push((at, number)),
+        }
     }
 
     /// When a message leaves; `None` when it does not wait, or never will.
@@ -254,8 +281,27 @@ impl Forecast {
 /// Where a message is: its page, and its place there.
 type Position = (u32, u32);
 
+/// One step of a play.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Recipients of a message leave.
+    Left(Left),
+    /// Nothing does; the next step is at another time, or about another origin.
+    Waited,
+    /// Nothing will any more.
+    Over,
+}
+
+/// Recipients of one message that leave together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) position: Position,
+    pub(super) at: Timestamp,
+    pub(super) recipients: u32,
+}
+
 /// The state while it is played.
-struct Play {
+pub(super) struct Play {
     terms: Terms,
     at: Timestamp,
     /// What is spent, by when it comes back, the first first.
@@ -264,23 +310,42 @@ struct Play {
     /// The same of origins with a limit.
     by_origin: HashMap<OriginKey, VecDeque<(Timestamp, u32)>>,
     messages: Vec<Vec<Waiting>>,
-    expected: Vec<Vec<Option<Expected>>>,
+    /// Those that are still to come, the first first.
+    coming: VecDeque<Position>,
     order: Order<Position>,
     /// When the pace is used up, in milliseconds: GCRA's theoretical arrival time.
     pace_until_ms: u64,
-    started: u32,
-    forecast: Forecast,
 }
 
 impl Play {
-    fn new(messages: Vec<Vec<Waiting>>, mut terms: Terms, forecast: Forecast) -> Self {
-        let at = terms.starts.max(terms.now);
-        let mut order = Order::standing_as(std::mem::take(&mut terms.footing.standings));
+    /// Of messages that wait all at once.
+    fn new(messages: Vec<Vec<Waiting>>, terms: Terms) -> Self {
+        let (now, mut play) = (terms.now, Self::without_mail(terms, &messages));
         for (number, page) in (0..).zip(&messages) {
             for (place, message) in (0..).zip(page) {
-                order.insert(message.turn(), (number, place), terms.now);
+                play.order.insert(message.turn(), (number, place), now);
             }
         }
+        Self { messages, ..play }
+    }
+
+    /// Of messages that come one after the other, when they are due.
+    pub(super) fn of_coming(messages: Vec<Vec<Waiting>>, terms: Terms) -> Self {
+        let pages = (0..).zip(&messages);
+        let positions = pages.flat_map(|(number, page)| {
+            (0..).zip(page).map(move |(place, message)| (message.due, (number, place)))
+        });
+        let mut coming: Vec<(Timestamp, Position)> = positions.collect();
+        coming.sort_by_key(|(due, _)| *due);
+        let coming = coming.into_iter().map(|(_, position)| position).collect();
+        let play = Self::without_mail(terms, &messages);
+        Self { coming, messages, ..play }
+    }
+
+    /// An empty one that knows whose limit counts of these messages.
+    fn without_mail(mut terms: Terms, messages: &[Vec<Waiting>]) -> Self {
+        let at = terms.starts.max(terms.now);
+        let order = Order::standing_as(std::mem::take(&mut terms.footing.standings));
         let mut spent = std::mem::take(&mut terms.footing.spent);
         spent.sort_unstable();
         let limited = messages.iter().flatten().filter(|one| one.limit != Limit::NONE);
@@ -295,22 +360,45 @@ impl Play {
             spent: spent.into_iter().map(|(back, number, _)| (back, number)).collect(),
             by_origin,
             pace_until_ms: millis(at) + if terms.paced { MINUTE_MS } else { 0 },
-            expected: messages.iter().map(|page| vec![None; page.len()]).collect(),
             terms,
-            messages,
+            messages: Vec::new(),
+            coming: VecDeque::new(),
             order,
-            started: 0,
-            forecast,
         }
     }
 
-    /// One claim, or one wait; false at the end.
-    fn step(&mut self) -> bool {
+    fn message(&self, (page, number): Position) -> &Waiting {
+        &self.messages[page as usize][number as usize]
+    }
+
+    /// Who has come by now waits with the others. Returns when the next one comes.
+    fn arrive(&mut self) -> Option<Timestamp> {
+        while let Some(position) = self.coming.front().copied() {
+            let message = self.message(position);
+            if message.due > self.at {
+                return Some(message.due);
+            }
+            let turn = message.turn();
+            self.order.insert(turn, position, self.at);
+            self.coming.pop_front();
+        }
+        None
+    }
+
+    /// The time up to which it has been played.
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// One claim, or one wait.
+    pub(super) fn step(&mut self) -> Step {
+        let comes = self.arrive();
         let (place, position) = match self.order.next(self.at, self.terms.footing.bulk_share) {
             Next::Due(place, position) => (place, position),
             Next::Later(next) => {
-                self.at = next.map_or(self.at, |next| next.max(self.at));
-                return next.is_some();
+                let Some(next) = next.into_iter().chain(comes).min() else { return Step::Over };
+                self.at = next.max(self.at);
+                return Step::Waited;
             }
         };
         let limit = self.terms.limits.limit_of(place.lane);
@@ -319,18 +407,20 @@ impl Play {
             let Some(frees) = limit.frees(self.total, self.spent.iter().copied()) else {
                 // Nothing of this lane, nor of those behind it, ever leaves.
                 self.order.clear_from(place.lane);
-                return true;
+                return Step::Waited;
             };
             // What becomes due in a lane before it may find room of a reserve.
-            let earlier = self.order.earliest_before(place.lane);
-            self.at = earlier.into_iter().chain([frees]).min().unwrap_or(frees).max(self.at);
-            return true;
+            let earlier = self.order.earliest_before(place.lane).into_iter().chain(comes);
+            self.at = earlier.fold(frees, Timestamp::min).max(self.at);
+            return Step::Waited;
         }
         match self.room_of(position) {
-            Ok(own) => self.claim(place, position, room.min(own)),
-            Err(until) => self.order.block(place, until),
+            Ok(own) => Step::Left(self.claim(place, position, room.min(own))),
+            Err(until) => {
+                self.order.block(place, until);
+                Step::Waited
+            }
         }
-        true
     }
 
     /// What the origin of a message may still spend; or when it may again.
@@ -352,15 +442,9 @@ impl Play {
         }
     }
 
-    fn claim(&mut self, place: Place, position: Position, room: u32) {
+    fn claim(&mut self, place: Place, position: Position, room: u32) -> Left {
         let (page, number) = (position.0 as usize, position.1 as usize);
         let at = self.at;
-        let expected = &mut self.expected[page][number];
-        if expected.is_none() {
-            *expected = Some(Expected { first: at, last: at, before: self.started });
-            self.started += 1;
-        }
-        expected.iter_mut().for_each(|expected| expected.last = at);
         let message = &mut self.messages[page][number];
         message.gather(at);
         let leaving = message.recipients.min(room).min(self.terms.limits.recipients_max.max(1));
@@ -374,17 +458,11 @@ impl Play {
             self.order.insert(message.turn(), position, at);
         }
         self.depart(leaving);
+        Left { position, at, recipients: leaving }
     }
 
     fn depart(&mut self, number: u32) {
         let back = self.at.after(WINDOW);
-        self.forecast.empty_at = Some(self.at);
-        if self.at < self.terms.now.after(HORIZON) {
-            match self.forecast.departures.last_mut().filter(|last| last.0 == self.at) {
-                Some(last) => last.1 = last.1.saturating_add(number),
-                None => self.forecast.departures.push((self.at, number)),
-            }
-        }
         match self.spent.back_mut().filter(|last| last.0 == back) {
             Some(last) => last.1 = last.1.saturating_add(number),
             None => self.spent.push_back((back, number)),

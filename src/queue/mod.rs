@@ -51,6 +51,7 @@ pub(crate) mod schedule;
 pub(crate) mod search;
 mod sharing;
 mod side_files;
+pub(crate) mod simulation;
 mod sled_index;
 mod sled_opening;
 mod sled_parts;

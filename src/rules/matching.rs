@@ -132,6 +132,27 @@ impl Matcher {
         }
     }
 
+    /// Whether it fits a message of whose header only the subject is known, or only its beginning; `None` where that leaves
+    /// it open.
+    pub(super) fn is_known_to_fit(
+        &self,
+        facts: &Facts<'_>,
+        has_whole_subject: bool,
+        local_domains: &[String],
+    ) -> Option<bool> {
+        let (fits, is_all) = match self {
+            Self::Header(any) => {
+                let is_kept = |test: &HeaderTest| test.fields().iter().all(|one| *one == SUBJECT);
+                let mut known = any.iter().filter(|test| is_kept(test));
+                (known.any(|test| test.fits(facts)), any.iter().all(is_kept))
+            }
+            other => (other.fits(facts, local_domains), true),
+        };
+        let looks_at_subject = self.fields().contains(&SUBJECT);
+        let is_open = !is_all || (looks_at_subject && !has_whole_subject);
+        (fits || !is_open).then_some(fits)
+    }
+
     /// The names of the fields that it looks at.
     pub(super) fn fields(&self) -> Vec<&str> {
         match self {

@@ -7,6 +7,7 @@ mod facts;
 pub(crate) mod hint;
 mod matching;
 mod pattern;
+mod recollection;
 mod ruleset;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub(crate) use self::{
     facts::Facts,
     matching::{HeaderTest, Hours, Matcher, Sender, Size, Words},
     pattern::Pattern,
+    recollection::Kept,
     ruleset::{Effect, NAME_LENGTH_MAX, PATTERNS_MAX, REFUSAL_LENGTH_MAX, RULES_MAX, Rule},
 };
 // Nobody outside can name it; tests leave it empty in the options of the listener.

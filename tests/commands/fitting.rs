@@ -13,7 +13,7 @@ const LONG: &str =
     "somebody.with.a.very.long.name.and.several.titles@a-department-of-the.office.example.org";
 /// A title, a cleared screen, a C1 control, a direction, and what is wider or narrower than its characters.
 const SUBJECT: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m \u{202e}gpj.exe \u{4e2d}\u{6587}\u{4e2d}\u{6587} e\u{301} \u{1f600} and a subject that goes on for more than eighty columns";
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "status",
     "queue list",
     "queue list --count-by from",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 19] = [
     "budget",
     "budget forecast",
     "budget report",
+    "budget simulate",
     "storm list",
     "clients",
     "alert list",
