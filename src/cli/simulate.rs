@@ -12,7 +12,7 @@ use std::{path::Path, time::Duration};
 
 use self::{
     asked::Arguments,
-    figures::{Compared, Counter, Frame, MESSAGES_MAX},
+    figures::{Compared, Counter, Frame, MESSAGES_MAX, RECIPIENTS_MAX},
     past::{Before, Judge, Past},
 };
 use super::{
@@ -84,14 +84,16 @@ async fn gather(client: &Client, since: Timestamp) -> Result<Gathered, ClientErr
     let budget = client.budget().await?;
     let (mut past, mut partial, oldest) = (Vec::new(), false, since.before(BEFORE));
     for of in [Of::History, Of::Queue] {
-        let (mut walk, mut seen, mut is_old) = (client.walk(of, None), 0, false);
+        let (mut walk, mut seen, mut recipients) = (client.walk(of, None), 0, 0);
+        let mut is_old = false;
         while let Some(page) = walk.page(PAGE).await? {
             seen += page.len();
+            recipients += page.iter().map(|one| one.recipients.len()).sum::<usize>();
             past.extend(page.iter().filter_map(Past::read));
             // The newest come first, in the order of their acceptance.
             is_old = matches!(of, Of::History)
                 && page.last().is_some_and(|last| last.accepted_at < oldest);
-            if is_old || seen >= MESSAGES_MAX {
+            if is_old || seen >= MESSAGES_MAX || recipients >= RECIPIENTS_MAX {
                 break;
             }
         }

@@ -22,16 +22,16 @@ pub(crate) struct Arguments {
     /// How much of the past, up to now.
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span_up_to(Some(LAST_MAX)))]
     pub(super) last: Duration,
-    /// Another [budget] recipients_per_day.
+    /// Another budget.recipients_per_day.
     #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..))]
     recipients_per_day: Option<u32>,
-    /// Another [budget] bulk_share.
+    /// Another budget.bulk_share.
     #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(0..=50))]
     bulk_share: Option<u32>,
-    /// Another [budget] origin_limit; 0 means none.
+    /// Another budget.origin_limit; 0 means none.
     #[arg(long, value_name = "NUMBER")]
     origin_limit: Option<u32>,
-    /// Another [storm] after; 0 folds nothing.
+    /// Another storm.after; 0 folds nothing.
     #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(0..=i64::from(AFTER_MAX)))]
     storm_after: Option<u32>,
 }

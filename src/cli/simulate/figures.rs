@@ -29,6 +29,8 @@ const WAITS_FROM: Duration = Duration::from_secs(60);
 const TOGETHER: Duration = Duration::from_secs(300);
 /// Messages that are played through, of the queue and of the history each.
 pub(super) const MESSAGES_MAX: usize = 200_000;
+/// Their recipients; only an upstream without a limit has as many in a month.
+pub(super) const RECIPIENTS_MAX: usize = 1_000_000;
 /// Origins that are counted apart, and those that are named.
 const ORIGINS_MAX: usize = 10_000;
 const ORIGINS_NAMED: usize = 20;

@@ -4,7 +4,7 @@
 
 use std::{io, time::Duration};
 
-use super::figures::{Compared, Course, MESSAGES_MAX, Stretch, Waiter};
+use super::figures::{Compared, Course, MESSAGES_MAX, RECIPIENTS_MAX, Stretch, Waiter};
 use crate::{
     budget::Limit,
     cli::screen::{Screen, Side, Table, clean, count, local, span, when},
@@ -188,7 +188,7 @@ fn of_history(compared: &Compared) -> Vec<String> {
     if compared.partial {
         notes.push(format!(
             "Only the newest messages of the history, or the oldest of the queue, were played through: there are more than \
-             {MESSAGES_MAX}."
+             {MESSAGES_MAX}, or more than {RECIPIENTS_MAX} recipients."
         ));
     }
     notes
