@@ -252,4 +252,6 @@ fn read_original(mut known: Original, mut reader: MessageReader) -> Original {
 }
 
 #[cfg(test)]
+mod days;
+#[cfg(test)]
 mod tests;

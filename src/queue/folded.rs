@@ -80,7 +80,7 @@ impl Queue {
             let untold: Vec<FoundFolded> = folded
                 .iter()
                 .filter_map(|one| folding::found(&one.record))
-                .filter(|one| !one.is_told)
+                .filter(|one| one.told.is_none())
                 .collect();
             self.shared.folding.adopt(&untold, self.shared.clock.now());
             for message in folded.iter().filter(|message| is_old(message)) {

@@ -4,6 +4,7 @@
 //! it leave as it is. Must not know the queue.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -141,7 +142,15 @@ impl Folding {
         let mut storms = sync::lock(&self.storms);
         let unknown: Vec<&FoundFolded> =
             found.iter().filter(|one| !storms.knows(one.storm)).collect();
-        unknown.into_iter().for_each(|one| storms.found(one, now, terms));
+        let mut told: BTreeMap<QueueId, Timestamp> = BTreeMap::new();
+        for one in unknown {
+            storms.found(one, now, terms);
+            if let Some(at) = one.told {
+                let last = told.entry(one.storm).or_insert(at);
+                *last = at.max(*last);
+            }
+        }
+        told.into_iter().for_each(|(storm, at)| storms.was_told(storm, at, terms));
     }
 }
 
@@ -155,5 +164,49 @@ fn kind(record: &MessageRecord, from: &str) -> Kind {
 pub(super) fn found(record: &MessageRecord) -> Option<FoundFolded> {
     let fold = record.fold.as_ref().filter(|_| record.is_folded())?;
     let (kind, at) = (kind(record, &fold.from), record.accepted_at);
-    Some(FoundFolded { storm: fold.storm, kind, at, is_told: fold.told.is_some() })
+    Some(FoundFolded { storm: fold.storm, kind, at, told: fold.told })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use super::*;
+    use crate::{
+        clock::{Clock as _, ManualClock},
+        queue::{fixtures::envelope, storms::SHAPES_MAX},
+    };
+
+    #[test]
+    fn of_more_kinds_than_are_remembered_the_rest_leaves_and_the_log_says_so_once_an_hour() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let (mut options, mut number) = (Options::default(), 0_u32);
+        options.admin = Some("a@example.net".parse().unwrap());
+        options.terms.after = 1;
+        let folding = Folding::new(options);
+        let record = MessageRecord::new(&envelope(clock.wall()), 1, "x");
+        let mut fold = |kind: usize| {
+            number += 1;
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            let from = format!("root@host{kind}");
+            folding.fold(QueueId::from_bytes(id), &record, (&from, None), clock.now()).is_some()
+        };
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Arc::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for kind in 0..SHAPES_MAX {
+                assert_eq!([fold(kind), fold(kind)], [false, true], "{kind}");
+            }
+            for kind in SHAPES_MAX..SHAPES_MAX + 500 {
+                assert!(!fold(kind) && !fold(kind), "there is no room for {kind}");
+            }
+            assert!(fold(0) && fold(SHAPES_MAX - 1), "what is known goes on");
+            clock.advance(FULL_SAID_EVERY);
+        });
+        assert_eq!(folding.kinds(), SHAPES_MAX, "which `storm list` and the page say");
+        let said = fs::read_to_string(log.path()).unwrap();
+        assert_eq!(said.matches("more kinds of mail come at once").count(), 1, "{said}");
+    }
 }

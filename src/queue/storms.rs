@@ -232,26 +232,30 @@ impl Storms {
     pub(crate) fn found(&mut self, message: &FoundFolded, now: Moment, terms: &Terms) {
         let now = self.look(now);
         let is_old = message.at.after(terms.window) <= now;
-        if message.is_told && is_old {
+        if message.told.is_some() && is_old {
             return;
         }
         let since = message.storm.time().min(message.at);
-        let storm = self.storms.entry(message.storm).or_insert_with(|| {
-            let mut summaries = 0;
-            // Those whose time came while nobody was there are one.
-            while terms.summary_at(since, summaries + 1) <= now {
-                summaries += 1;
-            }
-            Storm { kind: message.kind, since, last: message.at, folded: 0, told: 0, summaries }
-        });
+        let (kind, last) = (message.kind, message.at);
+        let new = Storm { kind, since, last, folded: 0, told: 0, summaries: 0 };
+        let storm = self.storms.entry(message.storm).or_insert(new);
         storm.folded += 1;
-        storm.told += u64::from(message.is_told);
+        storm.told += u64::from(message.told.is_some());
         storm.last = storm.last.max(message.at);
         if !is_old && (self.kinds.len() < self.kinds_max || self.kinds.contains_key(&message.kind))
         {
             let known = self.kinds.entry(message.kind).or_default();
             known.last = known.last.max(message.at);
             known.storm = known.storm.max(Some(message.storm));
+        }
+    }
+
+    /// The last summary of a storm that a start has found was queued then: the next one is due as if nothing had stopped. Those
+    /// whose time came while nobody was there are one.
+    pub(crate) fn was_told(&mut self, id: QueueId, at: Timestamp, terms: &Terms) {
+        let Some(storm) = self.storms.get_mut(&id) else { return };
+        while terms.summary_at(storm.since, storm.summaries) <= at {
+            storm.summaries += 1;
         }
     }
 
@@ -324,7 +328,8 @@ pub(crate) struct FoundFolded {
     pub(crate) kind: Kind,
     /// When it was accepted.
     pub(crate) at: Timestamp,
-    pub(crate) is_told: bool,
+    /// When a summary that tells of it was queued.
+    pub(crate) told: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -118,15 +118,16 @@ fn a_start_finds_the_storms_again_by_what_is_folded() {
     let folded = arrive(&mut before, &clock, &mut ids, (15, MINUTE));
     let mut storms = Storms::default();
     for id in &folded {
-        let is_told = id < &folded[3];
-        let message = FoundFolded { storm: folded[0], kind: kind(1), at: id.time(), is_told };
+        let told = (id < &folded[3]).then(|| clock.wall());
+        let message = FoundFolded { storm: folded[0], kind: kind(1), at: id.time(), told };
         storms.found(&message, clock.now(), &terms);
     }
     let next = ids.next(&clock);
     let decision = storms.decide(kind(1), next, clock.now(), &terms);
     assert_eq!(decision, Decision::Folds(folded[0]), "it goes on");
     assert_eq!(storms.due(clock.now(), &terms).len(), 1, "ten minutes are over");
-    let told = FoundFolded { storm: next, kind: kind(2), at: folded[0].time(), is_told: true };
+    let (at, told) = (folded[0].time(), Some(clock.wall()));
+    let told = FoundFolded { storm: next, kind: kind(2), at, told };
     clock.advance(MINUTE * 10);
     storms.found(&told, clock.now(), &terms);
     assert!(!storms.knows(next), "told and over");
@@ -192,7 +193,7 @@ fn under_random_traffic_everything_leaves_or_is_told_of_once() {
                     for (storm, messages) in &untold {
                         for (kind, id) in messages {
                             let (storm, at) = (*storm, id.time());
-                            let found = FoundFolded { storm, kind: *kind, at, is_told: false };
+                            let found = FoundFolded { storm, kind: *kind, at, told: None };
                             storms.found(&found, clock.now(), &terms);
                         }
                     }
