@@ -11,6 +11,7 @@ mod own_mail;
 mod recipients;
 mod relay;
 mod rights;
+mod rules;
 mod stage;
 mod stand_in;
 mod static_binary;
