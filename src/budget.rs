@@ -5,6 +5,9 @@
 //! nor blocks it. Source of the window: Gmail's sending limits (docs/gmail.md section 2). Must not know how events are
 //! stored.
 
+mod account;
+pub(crate) mod ledgers;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::{self, Display, Formatter},
@@ -13,6 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::account::AccountKey;
 use crate::clock::{BootId, Moment, Timestamp};
 
 /// The length of the window in which Gmail counts.
@@ -31,6 +35,8 @@ pub(crate) struct Event {
     pub(crate) recipients: u32,
     /// Whose mail it was for, as a number that the queue gives; 0 where that is not known.
     pub(crate) origin: u64,
+    /// By which account it was spent.
+    pub(crate) account: AccountKey,
 }
 
 /// The events of one account in the order of their sequence numbers.
@@ -356,7 +362,10 @@ mod tests {
 
     fn spend(ledger: &mut Ledger, clock: &ManualClock, recipients: u32) -> u64 {
         let sequence = ledger.next_sequence();
-        ledger.insert(sequence, Event { at: clock.now(), recipients, origin: 0 });
+        ledger.insert(
+            sequence,
+            Event { at: clock.now(), recipients, origin: 0, account: AccountKey::MAIN },
+        );
         sequence
     }
 

@@ -23,6 +23,7 @@ use crate::{
         socket::{MONITORING, Port, PortError, Socket},
         weekly::memory::Reports,
     },
+    budget::AccountKey,
     clock::Clock,
     delivery::Pool,
     doctor,
@@ -448,7 +449,7 @@ async fn alerts(sources: admin::context::Sources) {
 
 async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &Queue) {
     let totals = store.totals();
-    let account = store.account_state().await;
+    let account = store.account_state(AccountKey::MAIN).await;
     let condition = match &account {
         Ok(state) => state.as_ref().map_or("open", |state| state.condition.name()),
         Err(_) => "unknown",

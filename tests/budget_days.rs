@@ -86,6 +86,7 @@ impl Relay {
 
 fn delivery_options(upstream: &Sandbox, authority: &Path) -> Options {
     Options {
+        account: pillarbox::budget::AccountKey::MAIN,
         provider: pillarbox::delivery::Provider::Gmail,
         host: "localhost".into(),
         port: upstream.starttls_address().port(),

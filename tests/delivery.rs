@@ -18,6 +18,7 @@ mod scene;
 mod week;
 
 use pillarbox::{
+    budget::AccountKey,
     clock::Clock,
     delivery::Tls,
     queue::state::{AccountCondition, RecipientState},
@@ -97,7 +98,7 @@ async fn one_refused_recipient_never_fails_the_others() {
         "{dead:?}"
     );
     assert_eq!((dead.1, full.1), (1, 1), "each refusal counts as an attempt");
-    let ledger = scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap();
+    let ledger = scene.store.ledger(AccountKey::MAIN, scene.clock.now(), 500.into()).await.unwrap();
     assert_eq!(ledger.spent, 2, "what was refused is given back");
     assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pillarbox::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::{Clock, ManualClock, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane, Origin},
     queue::{
@@ -26,6 +26,7 @@ use pillarbox::{
 const START: Timestamp = Timestamp(1_800_000_000_000);
 const LIMIT: u32 = 500;
 const TERMS: ClaimLimits = ClaimLimits {
+    account: AccountKey::MAIN,
     limit: Limit::of(LIMIT),
     urgent_reserve: 0,
     notice_reserve: 0,
@@ -135,7 +136,7 @@ impl Fixture {
     }
 
     async fn spent(&self) -> u32 {
-        self.store().ledger(self.clock.now(), 500.into()).await.unwrap().spent
+        self.store().ledger(AccountKey::MAIN, self.clock.now(), 500.into()).await.unwrap().spent
     }
 }
 
@@ -274,7 +275,7 @@ contract! {
 
     async fn a_spent_budget_parks_mail_until_the_window_frees_and_says_when(mut queue) {
         queue.accept(&["a@x.org", "b@x.org", "c@x.org"]).await;
-        let terms = ClaimLimits { limit: Limit::of(2), urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
+        let terms = ClaimLimits { account: AccountKey::MAIN, limit: Limit::of(2), urgent_reserve: 0, notice_reserve: 0, recipients_max: 100 };
         let Claim::Message(first) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
         assert_eq!(first.recipients.len(), 2, "as many as the budget holds");
         queue.settle(&first, relayed()).await;
@@ -288,7 +289,7 @@ contract! {
 
     async fn without_a_limit_no_claim_waits_and_a_limit_that_is_set_later_knows_the_day(mut queue) {
         // Also none of a lane for which something would be reserved.
-        let terms = ClaimLimits { limit: Limit::NONE, urgent_reserve: u32::MAX, notice_reserve: u32::MAX, recipients_max: 2 };
+        let terms = ClaimLimits { account: AccountKey::MAIN, limit: Limit::NONE, urgent_reserve: u32::MAX, notice_reserve: u32::MAX, recipients_max: 2 };
         for _ in 0..4 {
             queue.accept(&["a@x.org", "b@x.org"]).await;
             let Claim::Message(claimed) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
@@ -296,7 +297,7 @@ contract! {
             queue.settle(&claimed, relayed()).await;
         }
         queue.crash().await;
-        let view = queue.store().ledger(queue.clock.now(), Limit::NONE).await.unwrap();
+        let view = queue.store().ledger(AccountKey::MAIN, queue.clock.now(), Limit::NONE).await.unwrap();
         assert_eq!((view.spent, view.frees_at), (8, Some(queue.clock.wall())));
         queue.accept(&["c@x.org"]).await;
         let limited = |limit| ClaimLimits { limit: Limit::of(limit), ..TERMS };
@@ -479,7 +480,7 @@ contract! {
     }
 
     async fn the_state_of_the_account_survives(mut queue) {
-        assert_eq!(queue.store().account_state().await, Ok(None));
+        assert_eq!(queue.store().account_state(AccountKey::MAIN).await, Ok(None));
         let state = AccountState {
             condition: AccountCondition::PausedQuota,
             until: Some(queue.clock.wall().after(DAY)),
@@ -487,9 +488,9 @@ contract! {
             reason: "550 5.4.5 Daily user sending limit exceeded".into(),
             ..AccountState::open(queue.clock.wall())
         };
-        queue.store().set_account_state(state.clone()).await.unwrap();
+        queue.store().set_account_state(AccountKey::MAIN, state.clone()).await.unwrap();
         queue.crash().await;
-        assert_eq!(queue.store().account_state().await, Ok(Some(state)));
+        assert_eq!(queue.store().account_state(AccountKey::MAIN).await, Ok(Some(state)));
     }
 
     async fn lists_come_in_pages_and_history_is_pruned_by_age(mut queue) {
@@ -516,7 +517,9 @@ contract! {
 
     async fn a_worker_that_waits_is_woken_by_an_accepted_message(mut queue) {
         let store = queue.store();
-        let (id, ()) = tokio::join!(queue.accept(&["a@x.org"]), store.changed());
+        let mut changes = store.changes();
+        let (id, changed) = tokio::join!(queue.accept(&["a@x.org"]), changes.changed());
+        changed.unwrap();
         assert_eq!(queue.claim().await.id, id);
     }
 

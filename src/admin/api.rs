@@ -660,6 +660,8 @@ mod tests {
             rule: None,
             fold: None,
             keeps_place: false,
+            route: None,
+            account: None,
             recipients: vec![
                 recipient(
                     "a@example.org",

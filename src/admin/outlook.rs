@@ -305,6 +305,8 @@ mod tests {
             rule: None,
             fold: None,
             keeps_place: false,
+            route: None,
+            account: None,
             recipients: recipients.collect(),
         };
         QueuedMessage { id: QueueId::from_bytes([number; 16]), record }

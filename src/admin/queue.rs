@@ -308,6 +308,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        budget::AccountKey,
         clock::{Clock as _, ManualClock},
         message::envelope::{BodyKind, Lane},
         queue::{Claim, ClaimLimits, Outcome, Queue, Settlement},
@@ -352,6 +353,7 @@ mod tests {
 
     async fn settle(store: &Queue, clock: &ManualClock, outcomes: Vec<(usize, Outcome)>) {
         let terms = ClaimLimits {
+            account: AccountKey::MAIN,
             limit: crate::budget::Limit::of(100),
             recipients_max: 100,
             urgent_reserve: 0,

@@ -20,7 +20,7 @@ use super::{
     reload::Reload,
 };
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::Timestamp,
     delivery::{DepartureReason, PoolStatus, inspection::LoginProof},
     message::envelope::Lane,
@@ -158,9 +158,9 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueErr
     let limit = facts.limit();
     let of_urgent = limit.less(facts.notice_reserve);
     let of_others = of_urgent.less(facts.urgent_reserve);
-    let notices = sources.store.ledger(now, limit).await?;
-    let urgent = sources.store.ledger(now, of_urgent).await?;
-    let others = sources.store.ledger(now, of_others).await?;
+    let notices = sources.store.ledger(AccountKey::MAIN, now, limit).await?;
+    let urgent = sources.store.ledger(AccountKey::MAIN, now, of_urgent).await?;
+    let others = sources.store.ledger(AccountKey::MAIN, now, of_others).await?;
     let full = pool.account.is_day_full(now.wall).then_some(pool.account.until).flatten();
     let is_full = pool.account.is_day_full(now.wall);
     let room = |view: LedgerView| Room {
@@ -228,7 +228,7 @@ pub(super) async fn forecast(
     let now = sources.clock.now();
     let gather = || async {
         let (limits, pace_per_minute) = sources.upstream.pacing();
-        let footing = sources.store.footing(now).await?;
+        let footing = sources.store.footing(limits.account, now).await?;
         Ok(Terms { now: now.wall, starts, paced, footing, limits, pace_per_minute })
     };
     sources.outlook.forecast(gather).await

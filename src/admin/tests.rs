@@ -46,7 +46,7 @@ use super::{
     },
 };
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Counters, PoolStatus, inspection::LoginProof},
     live::Live,
@@ -87,7 +87,16 @@ impl Upstream for Idle {
 
     fn pacing(&self) -> (ClaimLimits, u32) {
         let limit = Limit::of(475);
-        (ClaimLimits { limit, notice_reserve: 0, urgent_reserve: 0, recipients_max: 100 }, 0)
+        (
+            ClaimLimits {
+                account: AccountKey::MAIN,
+                limit,
+                notice_reserve: 0,
+                urgent_reserve: 0,
+                recipients_max: 100,
+            },
+            0,
+        )
     }
 
     async fn resume(&self) -> AccountState {
@@ -271,6 +280,7 @@ impl Stage {
 
     async fn claim(&self, limit: u32) {
         let terms = ClaimLimits {
+            account: AccountKey::MAIN,
             limit: limit.into(),
             notice_reserve: 0,
             urgent_reserve: 0,

@@ -25,6 +25,7 @@ use crate::{
         client::{Client, ClientError},
         listing::Of,
     },
+    budget::AccountKey,
     clock::Timestamp,
     exit::Failure,
     queue::{
@@ -103,6 +104,7 @@ async fn gather(client: &Client, since: Timestamp) -> Result<Gathered, ClientErr
     // What moves from one to the other meanwhile is in both.
     past.dedup_by_key(|one| one.id);
     let limits = ClaimLimits {
+        account: AccountKey::MAIN,
         limit: budget.limit,
         notice_reserve: budget.notice_reserve,
         urgent_reserve: budget.urgent_reserve,
@@ -116,6 +118,7 @@ fn terms(settings: &Settings) -> Terms {
     let delivery = &settings.delivery;
     Terms {
         limits: ClaimLimits {
+            account: AccountKey::MAIN,
             limit: delivery.recipients_per_day,
             notice_reserve: delivery.notice_reserve,
             urgent_reserve: delivery.urgent_reserve,

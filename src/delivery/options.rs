@@ -6,13 +6,18 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{oauth, provider::Provider};
 use crate::{
-    aliases_file::AliasesFile, budget::Limit, message::identity::Identity, secret::Secret,
+    aliases_file::AliasesFile,
+    budget::{AccountKey, Limit},
+    message::identity::Identity,
+    secret::Secret,
     smtp::address::Address,
 };
 
 /// Everything delivery is told. `settings` fills it.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which account it is.
+    pub account: AccountKey,
     /// Who runs the upstream.
     pub provider: Provider,
     /// The upstream's name; verified against its certificate and sent as SNI.

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinSet},
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -62,6 +65,8 @@ pub struct Pool {
     /// Whether the account's stored state is known.
     restored: bool,
     mishaps: Mishaps,
+    /// Of the queue.
+    news: watch::Receiver<()>,
 }
 
 /// How a task of the pool ended.
@@ -140,6 +145,7 @@ impl Pool {
     /// A pool that does nothing before [`Pool::run`].
     #[must_use]
     pub fn new(options: Options, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
+        let news = store.changes();
         let shared = Arc::new(Shared::new(options, store, clock));
         Self {
             shared,
@@ -149,6 +155,7 @@ impl Pool {
             wanted: true,
             restored: false,
             mishaps: Mishaps::default(),
+            news,
         }
     }
 
@@ -182,7 +189,7 @@ impl Pool {
             tokio::select! {
                 () = stop.reached(Phase::Draining) => {}
                 // Once it is known that there is work, further changes say nothing new.
-                () = shared.store.changed(), if !self.wanted => self.wanted = true,
+                Ok(()) = self.news.changed(), if !self.wanted => self.wanted = true,
                 () = shared.more.notified() => self.wanted = true,
                 () = shared.parted.notified() => {}
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
@@ -241,7 +248,7 @@ impl Pool {
         let shared = &self.shared;
         let mut wait = ACCOUNT_WAIT;
         loop {
-            match shared.store.account_state().await {
+            match shared.store.account_state(shared.options().account).await {
                 Ok(stored) => {
                     let mark = shared.look_at_login().await;
                     let now = shared.now().wall;

@@ -176,6 +176,7 @@ impl Shared {
     pub(super) fn claim_limits(&self) -> ClaimLimits {
         let options = self.options();
         ClaimLimits {
+            account: options.account,
             limit: options.recipients_per_day,
             notice_reserve: options.notice_reserve,
             urgent_reserve: options.urgent_reserve,
@@ -337,7 +338,7 @@ impl Shared {
         let _one_writer = self.persisting.lock().await;
         for tries in 1..=PERSIST_TRIES_MAX {
             let state = self.account_state();
-            match self.store.set_account_state(state).await {
+            match self.store.set_account_state(self.options().account, state).await {
                 Ok(()) => return,
                 Err(problem) if tries == PERSIST_TRIES_MAX => {
                     error!(error = %problem, "the account's state could not be stored; it holds until the next restart");
@@ -350,7 +351,8 @@ impl Shared {
     /// The same, tried once.
     pub(super) async fn persist_once(&self) -> Result<(), QueueError> {
         let _one_writer = self.persisting.lock().await;
-        self.store.set_account_state(self.account_state()).await
+        let account = self.options().account;
+        self.store.set_account_state(account, self.account_state()).await
     }
 
     pub(super) async fn settle(&self, id: QueueId, settlement: &Settlement) {

@@ -435,6 +435,7 @@ impl Connection<'_> {
             lane: lane.or(hint),
             hold,
             storm: rule.effect.storm,
+            route: None,
         });
         Ok(Some(Arc::clone(&rule.name)))
     }

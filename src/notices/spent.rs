@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::{Moment, Timestamp},
     message::envelope::Lane,
     queue::{
@@ -56,7 +56,7 @@ impl Spent {
         if self.told.is_some_and(is_young) {
             return Ok(None);
         }
-        let view = store.ledger(now, day.others).await?;
+        let view = store.ledger(AccountKey::MAIN, now, day.others).await?;
         if view.room > 0 {
             return Ok(None);
         }

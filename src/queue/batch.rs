@@ -20,11 +20,14 @@ use super::{
     order::{Next, Place, Turn},
     origin::OriginKey,
     record::{MessageRecord, Setbacks},
-    state::{RecipientState, cut},
+    state::{AccountState, RecipientState, cut},
     times::arriving,
     transition::{apply, is_due},
 };
-use crate::clock::{Moment, SETTLED_AFTER, Timestamp};
+use crate::{
+    budget::AccountKey,
+    clock::{Moment, SETTLED_AFTER, Timestamp},
+};
 
 /// How long a message waits when the relay stopped in the middle of its attempt and had done so this many times in a row
 /// before. The first time it only goes behind those that waited, because most stops are a kill from outside; a message
@@ -112,42 +115,38 @@ impl<'a> Batch<'a> {
 
     /// See [`super::Queue::claim_due`].
     pub(super) fn claim(&mut self, now: Moment, terms: ClaimLimits) -> Answer<Claim> {
-        let fairness = self.engine.fairness();
+        let (account, fairness) = (terms.account, self.engine.fairness());
+        // Whoever has got mail by it is to look.
+        self.changes.adds_work |= self.engine.assign_routes(now);
         for _ in 0..PASSED_OVER_MAX {
             self.catch_up();
-            let place = match self.engine.order.next(now.wall, fairness.bulk_share) {
+            let place = match self.engine.next(account, now) {
                 Next::Due(place, ()) => place,
                 Next::Later(next) => return Ok(Claim::Idle { next }),
             };
             let counted = self.engine.counted(now);
             self.engine.prune(&mut self.changes, counted);
-            // Without a limit there is no half of it; one that is set later has it.
-            if let Some(limit) = terms.limit.recipients()
-                && std::mem::take(&mut self.engine.assume_half_spent)
-            {
-                let half = limit.div_ceil(2);
-                self.engine.spend(&mut self.changes, now, half, OriginKey::default());
-                self.changes.budget_known = true;
-            }
-            let limit = terms.limit_of(place.lane);
-            let room = self.engine.ledger.room(counted, limit);
+            self.engine.spend_half(&mut self.changes, now, &terms);
+            let (limit, ledger) = (terms.limit_of(place.lane), self.engine.ledger.of(account));
+            let room = ledger.room(counted, limit);
             if room == 0 {
                 return Ok(Claim::Exhausted {
-                    frees_in: self.engine.ledger.frees_in(counted, limit),
-                    reserved_room: self.engine.ledger.room(counted, terms.limit),
+                    frees_in: ledger.frees_in(counted, limit),
+                    reserved_room: ledger.room(counted, terms.limit),
                 });
             }
             let Some(record) = self.due_record(place, now.wall)? else { continue };
             let own = fairness.limit_of(record.rule.as_deref());
-            let of_origin = self.engine.ledger.room_of(place.origin.0, counted, own);
+            let ledger = self.engine.ledger.of(account);
+            let of_origin = ledger.room_of(place.origin.0, counted, own);
             if of_origin == 0 {
-                self.engine.limited(place, &record, own, now);
+                self.engine.limited((account, place), &record, own, now);
                 continue;
             }
             let most = room.min(of_origin).min(terms.recipients_max);
-            let claimed = self.reserve(place, &record, now, most);
+            let claimed = self.reserve((account, place), &record, now, most);
             let recipients = u32::try_from(claimed.recipients.len()).unwrap_or(u32::MAX);
-            self.engine.order.served(place, recipients, fairness.bulk_share);
+            self.engine.order.served(account, place, recipients, fairness.bulk_share);
             return Ok(Claim::Message(claimed));
         }
         Ok(Claim::Idle { next: Some(now.wall) })
@@ -191,7 +190,7 @@ impl<'a> Batch<'a> {
     /// Marks up to `recipients_max` due recipients as reserved under a new ledger event.
     fn reserve(
         &mut self,
-        place: Place,
+        (account, place): (AccountKey, Place),
         record: &MessageRecord,
         now: Moment,
         recipients_max: u32,
@@ -199,6 +198,7 @@ impl<'a> Batch<'a> {
         let id = place.id;
         let reservation = self.engine.next_sequence();
         let mut reserved = record.clone();
+        reserved.account = self.engine.accounts().name_of(account);
         reserved.schedule.iter_mut().for_each(|schedule| schedule.has_come = true);
         let mut recipients = Vec::new();
         for (index, recipient) in reserved.recipients.iter_mut().enumerate() {
@@ -216,7 +216,7 @@ impl<'a> Batch<'a> {
             });
         }
         let number = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-        self.engine.spend(&mut self.changes, now, number, OriginKey::of(record));
+        self.engine.spend(&mut self.changes, (account, now), number, OriginKey::of(record));
         let claimed = ClaimedMessage {
             id,
             reservation,
@@ -260,7 +260,8 @@ impl<'a> Batch<'a> {
             let outcome = settlement.of(index);
             apply(recipient, &outcome, settlement.at, old.accepted_at);
             said.extend(outcome.said().map(|words| (index, words.to_owned())));
-            self.engine.account_for(&mut self.changes, reservation, &outcome, now);
+            let whose = (tried_by(&old), reservation);
+            self.engine.account_for(&mut self.changes, whose, &outcome, now);
             new.keeps_place = outcome.keeps_place().unwrap_or(new.keeps_place);
             if !matches!(outcome, Outcome::NotTried { .. }) {
                 new.setbacks.stops = 0;
@@ -311,7 +312,8 @@ impl<'a> Batch<'a> {
             };
             apply(recipient, &outcome, at, record.accepted_at);
             said.extend(outcome.said().map(|words| (index, words.to_owned())));
-            self.engine.account_for(&mut self.changes, reservation, &outcome, now);
+            let whose = (tried_by(record), reservation);
+            self.engine.account_for(&mut self.changes, whose, &outcome, now);
             new.keeps_place = outcome.keeps_place().unwrap_or(new.keeps_place);
             if matches!(outcome, Outcome::SetBack { .. }) {
                 new.setbacks = Setbacks { stops: 0, ..record.setbacks.one_more(at) };
@@ -352,6 +354,13 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// This is the state of an account from now on.
+    pub(super) fn stands(&mut self, account: AccountKey, state: AccountState) {
+        // Another may stand in for it, or no longer.
+        self.changes.adds_work |= self.engine.standing.note(account, &state);
+        self.changes.accounts.insert(account, state);
+    }
+
     /// The record as this batch has left it.
     pub(super) fn get(&self, id: QueueId) -> Answer<Option<MessageRecord>> {
         if let Some(changed) = self.changes.messages.get(&id) {
@@ -372,6 +381,11 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// The account that has a message in hand, or had it last.
+fn tried_by(record: &MessageRecord) -> AccountKey {
+    record.account.as_deref().map_or(AccountKey::MAIN, AccountKey::of)
+}
+
 /// How long a message waits that is in the middle of an attempt for the time after `stops` when the relay stops.
 fn behind(stops: u32, before: u32) -> Duration {
     let wait = STOPS[(stops as usize).min(STOPS.len() - 1)];
@@ -383,13 +397,14 @@ fn behind(stops: u32, before: u32) -> Duration {
 mod tests {
     use super::*;
     use crate::{
-        budget::{Ledger, Limit},
+        budget::{Limit, ledgers::Ledgers},
         clock::{Clock, ManualClock},
         message::envelope::{BodyKind, Lane},
         queue::{engine::Claims, memory_index::MemoryIndex, state::Recipient},
     };
 
     const LIMITS: ClaimLimits = ClaimLimits {
+        account: AccountKey::MAIN,
         limit: Limit::of(10),
         notice_reserve: 0,
         urgent_reserve: 0,
@@ -435,11 +450,13 @@ mod tests {
             rule: None,
             fold: None,
             keeps_place: false,
+            route: None,
+            account: None,
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();
         claims.insert(id, 7);
-        (Engine::new(Ledger::default(), claims, None), id, record)
+        (Engine::new(Ledgers::default(), claims, None), id, record)
     }
 
     fn clock() -> ManualClock {
@@ -468,7 +485,7 @@ mod tests {
         let record = batch.get(id).unwrap().unwrap();
         assert!(record.recipients[0].state.is_relayed(), "{record:?}");
         assert_eq!(record.recipients[1].state.name(), "queued");
-        assert_eq!(batch.engine.view(clock.now(), 10.into()).spent, 1);
+        assert_eq!(batch.engine.view(AccountKey::MAIN, clock.now(), 10.into()).spent, 1);
         let claim = batch.claim(clock.now(), LIMITS).unwrap();
         let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
         assert_eq!(claimed.recipients[0].index, 1);

@@ -8,11 +8,18 @@ use super::{
     id::QueueId,
     record::{NoticeSent, Setbacks},
 };
-use crate::{budget::Limit, clock::Timestamp, message::envelope::Lane, smtp::address::Address};
+use crate::{
+    budget::{AccountKey, Limit},
+    clock::Timestamp,
+    message::envelope::Lane,
+    smtp::address::Address,
+};
 
 /// On what terms a worker claims.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimLimits {
+    /// Whose claim it is.
+    pub account: AccountKey,
     /// Recipients in any 24 hours (already less the owner's reserve).
     pub limit: Limit,
     /// How many of these only our own notices may spend.

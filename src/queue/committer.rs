@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tracing::{error, info};
 
 use super::{
@@ -31,11 +31,12 @@ use super::{
     index::{Changes, Index, IndexError, IndexSource},
     options::{Fairness, Options, Room},
     recovery::{self, Opened, Opening, QueueOpenError},
+    routes::Accounts,
     side_files::{FoundDots, LedgerCopy, UnconfirmedSends},
     spool::{Retirement, Spool, refused},
 };
 use crate::{
-    budget::Ledger,
+    budget::ledgers::Ledgers,
     clock::{Clock, Stopwatch},
     live::Live,
     sync,
@@ -141,6 +142,7 @@ impl Committer {
         let seen_ms = &mut self.seen_ms;
         let now = self.shared.clock.now();
         self.engine.set_fairness(self.shared.fairness.get());
+        self.engine.set_accounts(self.shared.accounts.get());
         let mut batch = Batch::new(&mut self.engine, &*index, now);
         // sled panics when it finds its files damaged.
         let written = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -201,11 +203,11 @@ impl Committer {
             }
         }
         if work {
-            self.shared.changed.notify_one();
+            self.shared.changed.send_replace(());
         }
     }
 
-    fn copied(&mut self, write: impl FnOnce(&mut LedgerCopy, &Ledger, bool) -> io::Result<()>) {
+    fn copied(&mut self, write: impl FnOnce(&mut LedgerCopy, &Ledgers, bool) -> io::Result<()>) {
         let half_unknown = self.engine.assume_half_spent;
         if let Err(error) = write(&mut self.copy, &self.engine.ledger, half_unknown) {
             error!(error = %error, "the copy of the budget ledger cannot be written; it is used only if the queue's index is lost");
@@ -229,7 +231,7 @@ impl Committer {
                     self.engine = loaded.engine;
                     self.copy = loaded.copy;
                     info!("the queue's index is open again");
-                    self.shared.changed.notify_one();
+                    self.shared.changed.send_replace(());
                     return Reopened::Open;
                 }
                 Err(error) => {
@@ -369,7 +371,10 @@ pub(super) struct Shared {
     /// Messages that came in since the start.
     pub(super) accepted: AtomicU64,
     pub(super) set_aside: AtomicU64,
-    pub(super) changed: Notify,
+    /// Tells workers that something may have become claimable.
+    pub(super) changed: watch::Sender<()>,
+    /// The accounts and the routes to them.
+    pub(super) accounts: Live<Accounts>,
     pub(super) folding: Folding,
     /// Why the store refuses everything, and whether that is final.
     pub(super) trouble: watch::Sender<Option<Trouble>>,
@@ -403,6 +408,7 @@ impl Shared {
             room: Live::new(Room::of(&options)),
             folding: Folding::new(options.storms.clone()),
             fairness: Live::new(options.fairness.clone()),
+            accounts: Live::new(options.accounts.clone()),
             options,
             clock,
             spool: Arc::new(spool),
@@ -413,7 +419,7 @@ impl Shared {
             accepted: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             set_aside: AtomicU64::new(0),
-            changed: Notify::new(),
+            changed: watch::Sender::new(()),
             trouble: watch::Sender::new(None),
         }
     }

@@ -1,22 +1,27 @@
 //! The memory of the queue beside its index: the ledger, the claims of living workers, and what stored times mean.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tracing::warn;
 
 use super::{
-    claim::Outcome,
+    claim::{ClaimLimits, Outcome},
     forecast::Footing,
     id::QueueId,
     index::Changes,
     listing::{LedgerView, Limited, LimitedOrigin},
     options::Fairness,
-    order::{Order, Place},
+    order::{Next, Order, Place},
     origin::{Origin, OriginKey},
     record::MessageRecord,
+    routes::{Accounts, Standing},
 };
 use crate::{
-    budget::{Event, Ledger, Limit, WINDOW},
+    budget::{AccountKey, Event, Limit, WINDOW, ledgers::Ledgers},
     clock::{Found, Moment, Timeline, Timestamp},
 };
 
@@ -73,7 +78,7 @@ impl Claims {
 /// The memory of the queue beside its tables.
 #[derive(Debug, Default)]
 pub(super) struct Engine {
-    pub(super) ledger: Ledger,
+    pub(super) ledger: Ledgers,
     /// Which wall times the stored times have; none before the first look at the clocks.
     timeline: Option<Timeline>,
     /// Goes back to what it was before a batch that could not be written: a settlement that did not become durable
@@ -83,6 +88,9 @@ pub(super) struct Engine {
     pub(super) order: Order<()>,
     /// What is fair, when it was asked last.
     fairness: Arc<Fairness>,
+    /// The accounts, when they were asked last, and how they stand.
+    accounts: Arc<Accounts>,
+    pub(super) standing: Standing,
     /// Origins that have come to their limit of late.
     limited: HashMap<OriginKey, KnownLimit>,
     /// The ledger of the last run is lost: half of the limit counts as spent from the first claim on.
@@ -91,7 +99,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// An engine that starts with what is stored, and with the claims of a store that failed under it.
-    pub(super) fn new(mut ledger: Ledger, claimed: Claims, timeline: Option<Timeline>) -> Self {
+    pub(super) fn new(mut ledger: Ledgers, claimed: Claims, timeline: Option<Timeline>) -> Self {
         if let Some(timeline) = &timeline {
             ledger.retime(|moment| timeline.wall_of(moment));
         }
@@ -107,6 +115,57 @@ impl Engine {
         }
     }
 
+    /// These are the accounts from now on.
+    pub(super) fn set_accounts(&mut self, accounts: Arc<Accounts>) {
+        if !Arc::ptr_eq(&self.accounts, &accounts) {
+            self.accounts = accounts;
+        }
+    }
+
+    /// Finds out which account has which mail now, and says whether that has changed.
+    pub(super) fn assign_routes(&mut self, now: Moment) -> bool {
+        if self.accounts.accounts.is_empty() && !self.order.is_routed() {
+            return false;
+        }
+        let counted = self.counted(now);
+        let served = self.standing.served_by(&self.accounts, &self.ledger, counted, now.wall);
+        self.order.serve(served)
+    }
+
+    /// What is next for an account. One that may be tried again takes what others have for it meanwhile.
+    pub(super) fn next(&mut self, account: AccountKey, now: Moment) -> Next<()> {
+        let next = self.order.next(account, now.wall, self.fairness.bulk_share);
+        let Next::Later(later) = next else { return next };
+        if !self.standing.wants_a_probe(account, now.wall) {
+            // When another account will have been paused for so long that this one may stand in for it.
+            let fails_over = self.standing.fails_over_at(&self.accounts, now.wall);
+            return Next::Later(later.into_iter().chain(fails_over).min());
+        }
+        let accounts = &self.accounts;
+        let lent = self.order.first_lent(|route| accounts.is_own(account, route));
+        lent.map_or(next, |place| Next::Due(place, ()))
+    }
+
+    /// The ledger of the last run is lost: half of each account's limit counts as spent.
+    pub(super) fn spend_half(&mut self, changes: &mut Changes, now: Moment, terms: &ClaimLimits) {
+        // Without a limit there is no half of it; one that is set later has it.
+        if terms.limit.recipients().is_none() || !std::mem::take(&mut self.assume_half_spent) {
+            return;
+        }
+        let known = self.accounts.accounts.iter().map(|(account, known)| (*account, known.limit));
+        let limits = known.chain([(terms.account, terms.limit)]).collect::<BTreeMap<_, _>>();
+        for (account, limit) in limits {
+            if let Some(limit) = limit.recipients() {
+                self.spend(changes, (account, now), limit.div_ceil(2), OriginKey::default());
+            }
+        }
+        changes.budget_known = true;
+    }
+
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     pub(super) fn fairness(&self) -> Arc<Fairness> {
         Arc::clone(&self.fairness)
     }
@@ -114,12 +173,13 @@ impl Engine {
     /// An origin has used up its limit: its mail in this lane waits until there is room.
     pub(super) fn limited(
         &mut self,
-        place: Place,
+        (account, place): (AccountKey, Place),
         record: &MessageRecord,
         limit: Limit,
         now: Moment,
     ) {
-        let frees_in = self.ledger.frees_in_of(place.origin.0, self.counted(now), limit);
+        let ledger = self.ledger.of(account);
+        let frees_in = ledger.frees_in_of(place.origin.0, self.counted(now), limit);
         // A limit of zero never frees; it is asked again when limits change.
         let until = now.wall.after(frees_in.unwrap_or(WINDOW));
         self.order.block(place, until);
@@ -158,6 +218,7 @@ impl Engine {
         self.ledger.retime(|moment| timeline.wall_of(moment));
         if let Found::Step(step_ms) = found {
             self.order.moved(step_ms);
+            self.standing.moved(step_ms);
         }
         Some((found, timeline))
     }
@@ -182,19 +243,19 @@ impl Engine {
         self.ledger.next_sequence().max(self.claimed.next)
     }
 
-    /// What the ledger says at `now` about `limit`.
-    pub(super) fn view(&self, now: Moment, limit: Limit) -> LedgerView {
-        let counted = self.counted(now);
+    /// What the ledger of an account says at `now` about `limit`.
+    pub(super) fn view(&self, account: AccountKey, now: Moment, limit: Limit) -> LedgerView {
+        let (counted, ledger) = (self.counted(now), self.ledger.of(account));
         LedgerView {
-            spent: self.ledger.spent(counted),
-            room: self.ledger.room(counted, limit),
-            frees_at: self.ledger.frees_in(counted, limit).map(|wait| now.wall.after(wait)),
+            spent: ledger.spent(counted),
+            room: ledger.room(counted, limit),
+            frees_at: ledger.frees_in(counted, limit).map(|wait| now.wall.after(wait)),
         }
     }
 
-    /// How it stands at `now`, for a forecast.
-    pub(super) fn footing(&self, now: Moment) -> Footing {
-        let live = self.ledger.live(self.counted(now));
+    /// How an account stands at `now`, for a forecast.
+    pub(super) fn footing(&self, account: AccountKey, now: Moment) -> Footing {
+        let live = self.ledger.of(account).live(self.counted(now));
         Footing {
             spent: live
                 .map(|(left, event)| {
@@ -209,12 +270,12 @@ impl Engine {
     pub(super) fn spend(
         &mut self,
         changes: &mut Changes,
-        now: Moment,
+        (account, now): (AccountKey, Moment),
         recipients: u32,
         origin: OriginKey,
     ) {
         let sequence = self.next_sequence();
-        let event = Event { at: now, recipients, origin: origin.0 };
+        let event = Event { at: now, recipients, origin: origin.0, account };
         self.ledger.insert(sequence, event);
         changes.ledger.insert(sequence, Some(event));
     }
@@ -224,7 +285,7 @@ impl Engine {
     pub(super) fn account_for(
         &mut self,
         changes: &mut Changes,
-        reservation: u64,
+        (account, reservation): (AccountKey, u64),
         outcome: &Outcome,
         now: Moment,
     ) {
@@ -233,7 +294,7 @@ impl Engine {
                 match self.ledger.restamp(reservation, now) {
                     Some(event) => drop(changes.ledger.insert(reservation, Some(event))),
                     // It was lost with the index under the worker; the upstream has counted it all the same.
-                    None => self.spend(changes, now, 1, OriginKey::default()),
+                    None => self.spend(changes, (account, now), 1, OriginKey::default()),
                 }
             }
             Outcome::Deferred { .. }
@@ -268,10 +329,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::{Clock, ManualClock},
-        queue::{
-            fixtures::envelope,
-            order::{Next, Turn},
-        },
+        queue::{fixtures::envelope, order::Turn},
         telemetry::tests::Captured,
     };
 
@@ -283,14 +341,19 @@ mod tests {
         let record = MessageRecord::new(&envelope(clock.wall()), 1, "");
         for _ in 0..48 {
             engine.order.insert(Turn::of(id, &record).unwrap(), (), clock.wall());
-            let Next::Due(place, ()) = engine.order.next(clock.wall(), 0) else {
+            let Next::Due(place, ()) = engine.order.next(AccountKey::MAIN, clock.wall(), 0) else {
                 panic!("its limit has room")
             };
             engine.ledger.insert(
                 engine.next_sequence(),
-                Event { at: clock.now(), recipients: 1, origin: place.origin.0 },
+                Event {
+                    at: clock.now(),
+                    recipients: 1,
+                    origin: place.origin.0,
+                    account: AccountKey::MAIN,
+                },
             );
-            engine.limited(place, &record, Limit::of(1), clock.now());
+            engine.limited((AccountKey::MAIN, place), &record, Limit::of(1), clock.now());
             let limited = engine.limited_origins(clock.now());
             assert_eq!(limited[&place.origin].words, "127.0.0.1, from <>");
             clock.advance(WINDOW / 2);

@@ -7,15 +7,20 @@ use super::{
     state::RecipientState,
 };
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::{Clock as _, ManualClock, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane, Origin},
     smtp::dsn::Dsn,
 };
 
 /// On what terms the tests claim.
-pub(super) const LIMITS: ClaimLimits =
-    ClaimLimits { limit: Limit::of(10), notice_reserve: 0, urgent_reserve: 0, recipients_max: 10 };
+pub(super) const LIMITS: ClaimLimits = ClaimLimits {
+    account: AccountKey::MAIN,
+    limit: Limit::of(10),
+    notice_reserve: 0,
+    urgent_reserve: 0,
+    recipients_max: 10,
+};
 
 /// Its envelope, with one recipient.
 pub(super) fn envelope(accepted_at: Timestamp) -> Envelope {

@@ -17,6 +17,7 @@ use super::{
     origin::OriginKey,
     record::MessageRecord,
     schedule::Due,
+    way::Way,
 };
 use crate::{
     budget::{Limit, WINDOW},
@@ -41,12 +42,17 @@ pub(crate) struct Waiting {
     /// Recipients in any 24 hours of its origin.
     limit: Limit,
     recipients: u32,
-    /// Those that are due later; most messages have none.
-    #[expect(
-        clippy::box_collection,
-        reason = "one word instead of three, a hundred thousand times"
-    )]
-    later: Option<Box<BTreeMap<Timestamp, u32>>>,
+    /// What most messages have none of.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few messages have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rare {
+    /// Recipients that are due later.
+    later: BTreeMap<Timestamp, u32>,
+    /// A way that is not the one of mail without a route.
+    way: Way,
 }
 
 impl Waiting {
@@ -58,6 +64,7 @@ impl Waiting {
             *later.entry(due.at).or_insert(0) += 1;
         }
         let (due, recipients) = later.pop_first()?;
+        let rare = Rare { later, way: turn.way };
         Some(Self {
             id,
             origin: turn.origin,
@@ -67,7 +74,7 @@ impl Waiting {
             due,
             limit: fairness.limit_of(record.rule.as_deref()),
             recipients,
-            later: (!later.is_empty()).then(|| Box::new(later)),
+            rare: (rare != Rare::default()).then(|| Box::new(rare)),
         })
     }
 
@@ -75,18 +82,31 @@ impl Waiting {
         let Self { id, origin, lane, is_scheduled, by_due, due, .. } = *self;
         let place = if by_due { due } else { id.time() };
         let recipients = u32::try_from(self.all_recipients()).unwrap_or(u32::MAX);
-        Turn { lane, origin, id, due: Due { at: due, is_scheduled }, place, recipients }
+        Turn {
+            lane,
+            origin,
+            way: self.way(),
+            id,
+            due: Due { at: due, is_scheduled },
+            place,
+            recipients,
+        }
+    }
+
+    /// By which way it leaves.
+    pub(crate) fn way(&self) -> Way {
+        self.rare.as_ref().map(|rare| rare.way).unwrap_or_default()
     }
 
     fn all_recipients(&self) -> u64 {
-        let later = self.later.iter().flat_map(|later| later.values());
+        let later = self.rare.iter().flat_map(|rare| rare.later.values());
         u64::from(self.recipients) + later.map(|more| u64::from(*more)).sum::<u64>()
     }
 
     /// Whoever of it is due by `at` goes along with the first ones.
     fn gather(&mut self, at: Timestamp) {
-        let Some(later) = &mut self.later else { return };
-        while let Some(more) = later.first_entry().filter(|more| *more.key() <= at) {
+        let Some(rare) = &mut self.rare else { return };
+        while let Some(more) = rare.later.first_entry().filter(|more| *more.key() <= at) {
             self.recipients += more.remove();
         }
     }
@@ -94,7 +114,8 @@ impl Waiting {
     /// Goes on to those that are due next, once the first ones have left; false when nobody is left.
     fn go_on(&mut self) -> bool {
         if self.recipients == 0
-            && let Some((due, recipients)) = self.later.as_mut().and_then(|later| later.pop_first())
+            && let Some((due, recipients)) =
+                self.rare.as_mut().and_then(|rare| rare.later.pop_first())
         {
             (self.due, self.recipients) = (due, recipients);
         }
@@ -393,7 +414,11 @@ impl Play {
     /// One claim, or one wait.
     pub(super) fn step(&mut self) -> Step {
         let comes = self.arrive();
-        let (place, position) = match self.order.next(self.at, self.terms.footing.bulk_share) {
+        let (place, position) = match self.order.next(
+            self.terms.limits.account,
+            self.at,
+            self.terms.footing.bulk_share,
+        ) {
             Next::Due(place, position) => (place, position),
             Next::Later(next) => {
                 let Some(next) = next.into_iter().chain(comes).min() else { return Step::Over };
@@ -452,7 +477,8 @@ impl Play {
         if let Some(own) = self.by_origin.get_mut(&message.origin) {
             own.push_back((at.after(WINDOW), leaving));
         }
-        self.order.served(place, leaving, self.terms.footing.bulk_share);
+        let (account, share) = (self.terms.limits.account, self.terms.footing.bulk_share);
+        self.order.served(account, place, leaving, share);
         self.order.withdraw(place);
         if message.go_on() {
             self.order.insert(message.turn(), position, at);

@@ -217,6 +217,7 @@ impl IncomingMessage {
             subject: identification.subject,
             rule: ruled.rule,
             lane: ruled.lane,
+            route: ruled.route,
             fold: record.fold.clone(),
         };
         let tail = spool_file::tail(&trailer, &self.checksum).map_err(unwritable)?;

@@ -24,7 +24,7 @@ use super::{
     state::AccountState,
 };
 use crate::{
-    budget::Event,
+    budget::{AccountKey, Event},
     clock::{Timeline, Timestamp},
 };
 
@@ -138,8 +138,8 @@ pub(super) trait Index: Send + Sync + fmt::Debug {
     /// All events of the ledger.
     fn ledger(&self) -> Result<FoundEvents, IndexError>;
 
-    /// The account's stored state; an unreadable one counts as none.
-    fn account(&self) -> Result<Option<AccountState>, IndexError>;
+    /// The stored states of accounts; an unreadable one counts as none.
+    fn accounts(&self) -> Result<BTreeMap<AccountKey, AccountState>, IndexError>;
 
     /// What the stored times mean; nothing when nothing was ever stored.
     fn timeline(&self) -> Option<Arc<Timeline>>;
@@ -304,8 +304,8 @@ pub(super) struct Changes {
     pub(super) ended: BTreeMap<EndKey, bool>,
     /// What was spent before is accounted for by now.
     pub(super) budget_known: bool,
-    /// The account's new state.
-    pub(super) account: Option<AccountState>,
+    /// New states of accounts.
+    pub(super) accounts: BTreeMap<AccountKey, AccountState>,
     /// What stored times mean from now on.
     pub(super) timeline: Option<Timeline>,
     /// Messages that leave the queue, with their octets: their files go after the write.
@@ -320,7 +320,7 @@ impl Changes {
             && self.ledger.is_empty()
             && self.history.is_empty()
             && self.ended.is_empty()
-            && self.account.is_none()
+            && self.accounts.is_empty()
             && self.timeline.is_none()
     }
 

@@ -11,7 +11,7 @@ use crate::{budget::Limit, clock::Timestamp};
 pub const LIST_LENGTH_MAX: usize = 1_000;
 /// Recipients after which such an answer ends, though it is shorter: a message may have a thousand, and a page of a
 /// thousand such messages would be a million.
-pub const LIST_RECIPIENTS_MAX: usize = 5_000;
+pub(crate) const LIST_RECIPIENTS_MAX: usize = 5_000;
 
 /// The beginning of `messages`: at most `limit` of them, and not many more recipients than
 /// [`LIST_RECIPIENTS_MAX`].

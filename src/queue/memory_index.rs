@@ -24,7 +24,7 @@ use super::{
     times::{Change, Times as _},
 };
 use crate::{
-    budget::Event,
+    budget::{AccountKey, Event},
     clock::{Kind, Timeline, Timestamp},
     sync,
 };
@@ -43,7 +43,7 @@ struct Stored {
     history: BTreeMap<QueueId, MessageRecord>,
     ended: BTreeMap<EndKey, ()>,
     dead: BTreeMap<DeadKey, ()>,
-    account: Option<AccountState>,
+    accounts: BTreeMap<AccountKey, AccountState>,
     timeline: Option<Arc<Timeline>>,
     budget_unknown: bool,
     begun: bool,
@@ -59,7 +59,7 @@ impl Stored {
         let ended = std::mem::take(&mut self.ended).into_keys();
         let moved = |end: EndKey| EndKey { at: change(Kind::Past, end.at), ..end };
         self.ended = ended.map(|end| (moved(end), ())).collect();
-        self.account.iter_mut().for_each(|account| account.each_time(change));
+        self.accounts.values_mut().for_each(|account| account.each_time(change));
     }
 }
 
@@ -141,8 +141,8 @@ impl Index for MemoryIndex {
         Ok(FoundEvents { events: events.collect(), damaged: Vec::new() })
     }
 
-    fn account(&self) -> Result<Option<AccountState>, IndexError> {
-        Ok(self.lock().account.clone())
+    fn accounts(&self) -> Result<BTreeMap<AccountKey, AccountState>, IndexError> {
+        Ok(self.lock().accounts.clone())
     }
 
     fn timeline(&self) -> Option<Arc<Timeline>> {
@@ -182,7 +182,7 @@ impl Index for MemoryIndex {
         apply(&mut stored.history, changes.history.clone());
         apply(&mut stored.ended, set(&changes.ended));
         apply(&mut stored.dead, set(&changes.dead));
-        stored.account = changes.account.clone().or_else(|| stored.account.take());
+        stored.accounts.extend(changes.accounts.iter().map(|(key, state)| (*key, state.clone())));
         stored.budget_unknown &= !changes.budget_known;
         Ok(())
     }

@@ -46,6 +46,7 @@ pub(crate) mod recovery;
 pub(crate) mod remembered;
 mod reserved_ids;
 pub(crate) mod restored;
+pub(crate) mod routes;
 pub(crate) mod ruled;
 pub(crate) mod schedule;
 pub(crate) mod search;
@@ -64,6 +65,7 @@ mod transition;
 pub(crate) mod verification;
 pub(crate) mod waiting;
 pub(crate) mod walk;
+mod way;
 
 use std::{
     sync::{
@@ -75,9 +77,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::error;
 
+pub(crate) use self::listing::LIST_RECIPIENTS_MAX;
 use self::{
     batch::{Batch, Unusable},
     committer::{Job, Shared, Urgency, job},
@@ -96,7 +99,6 @@ use self::{
     sled_opening::SledFiles,
     spool::{Spool, blocking, refused},
     spool_file::{MessageReader, ReadError},
-    state::AccountState,
     times::arriving,
     walk::Walk,
 };
@@ -104,10 +106,9 @@ pub use self::{
     claim::{Claim, ClaimLimits, ClaimedMessage, ClaimedRecipient, Notified, Outcome, Settlement},
     error::QueueError,
     faults::{Faults, Step},
-    listing::{LIST_LENGTH_MAX, LIST_RECIPIENTS_MAX, LedgerView, QueuedMessage, Totals},
+    listing::{LIST_LENGTH_MAX, LedgerView, QueuedMessage, Totals},
 };
 use crate::{
-    budget::Limit,
     clock::{Clock, Moment, SETTLED_AFTER, Timeline, Timestamp},
     message::envelope::Envelope,
     sync,
@@ -682,25 +683,6 @@ impl Queue {
         }
     }
 
-    /// What the ledger says at `now` about `limit`.
-    pub async fn ledger(&self, now: Moment, limit: Limit) -> Result<LedgerView, QueueError> {
-        self.commit(move |batch| Ok(batch.engine.view(now, limit))).await
-    }
-
-    /// The stored state of the account; `None` before the first [`Queue::set_account_state`].
-    pub async fn account_state(&self) -> Result<Option<AccountState>, QueueError> {
-        self.read(|index| index.account()).await
-    }
-
-    /// Stores it.
-    pub async fn set_account_state(&self, state: AccountState) -> Result<(), QueueError> {
-        self.commit(move |batch| {
-            batch.changes.account = Some(state);
-            Ok(())
-        })
-        .await
-    }
-
     /// Totals for the status screen.
     pub fn totals(&self) -> Totals {
         Totals {
@@ -711,9 +693,10 @@ impl Queue {
         }
     }
 
-    /// Returns when something may have become claimable since the last call by any waiter.
-    pub async fn changed(&self) {
-        self.shared.changed.notified().await;
+    /// Tells its holder each time when something may have become claimable.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
     }
 
     /// Returns, with the reason, when the store can no longer be repaired within this process, which must

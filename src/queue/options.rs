@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::folding;
+use super::{folding, routes::Accounts};
 use crate::budget::Limit;
 
 /// Everything a store is told. `settings` fills it.
@@ -27,6 +27,8 @@ pub struct Options {
     pub(crate) storms: folding::Options,
     /// What one origin may take from the others.
     pub(crate) fairness: Fairness,
+    /// The accounts that mail leaves by, and its routes to them.
+    pub(crate) accounts: Accounts,
     /// How long a commit may take before the store counts as failed.
     pub(crate) commit_timeout: Duration,
 }
@@ -85,6 +87,7 @@ impl Options {
             keep_relayed: None,
             storms: folding::Options::default(),
             fairness: Fairness::default(),
+            accounts: Accounts::default(),
             commit_timeout: Duration::from_secs(30),
         }
     }

@@ -1,6 +1,6 @@
-//! The order in which mail leaves: lane after lane, and within a lane fair between origins, by recipients.
+//! The order in which mail leaves: for each account lane after lane, and within a lane fair between origins, by recipients.
 //!
-//! Rule: pure. Each lane goes round by round, and an origin has one turn in a round: its first message. Who
+//! Rule: pure. An account's lane goes round by round, and an origin has one turn in a round: its first message. Who
 //! sends to more than one recipient has spent as many rounds, and sits them out. So an origin waits for at most one
 //! turn of each other, however much mail those have (surplus round robin; docs/internals/lanes-and-notices.md has why).
 //! It is in memory only, made anew from the records at a start. Must not know budgets, nor what is stored.
@@ -13,8 +13,9 @@ use super::{
     record::MessageRecord,
     schedule::Due,
     transition::{DUE_AHEAD_MAX, is_due},
+    way::{RouteKey, Way},
 };
-use crate::{clock::Timestamp, message::envelope::Lane};
+use crate::{budget::AccountKey, clock::Timestamp, message::envelope::Lane};
 
 /// Origins without waiting mail whose spent rounds are remembered. They are those that sent to many at once, and only
 /// while others of their lane wait.
@@ -28,6 +29,7 @@ const CREDIT_RECIPIENTS_MAX: u32 = 500;
 pub(crate) struct Turn {
     pub(crate) lane: Lane,
     pub(crate) origin: OriginKey,
+    pub(crate) way: Way,
     pub(crate) id: QueueId,
     pub(crate) due: Due,
     /// Its place among those of its origin: when it became due, or when it was accepted.
@@ -39,7 +41,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// Where it stands once it is due.
     pub(super) fn stands(&self) -> Place {
-        Place { lane: self.lane, origin: self.origin, id: self.id, at: self.place }
+        Place { lane: self.lane, origin: self.origin, way: self.way, id: self.id, at: self.place }
     }
 
     /// The turn that a message waits for; `None` while a worker has it or when nothing of it waits.
@@ -53,8 +55,8 @@ impl Turn {
         let dues = record.recipients.iter().filter_map(|one| record.due(&one.state));
         let due = dues.inspect(|_| recipients += 1).min()?;
         let place = if record.keeps_place { id.time() } else { due.at };
-        let (lane, origin) = (record.lane, OriginKey::of(record));
-        Some(Self { lane, origin, id, due, place, recipients })
+        let (lane, origin, way) = (record.lane, OriginKey::of(record), Way::of(record));
+        Some(Self { lane, origin, way, id, due, place, recipients })
     }
 }
 
@@ -72,52 +74,100 @@ pub(crate) enum Next<T> {
 pub(crate) struct Place {
     pub(crate) lane: Lane,
     pub(crate) origin: OriginKey,
+    way: Way,
     pub(crate) id: QueueId,
     at: Timestamp,
+}
+
+impl Place {
+    fn who(&self) -> Who {
+        Who { origin: self.origin, way: self.way }
+    }
 }
 
 /// The order of everything that waits. `T` is what its user keeps with a message.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order<T> {
     lanes: [LaneOrder<T>; Lane::ALL.len()],
-    /// What bulk mail has saved up of its share, in hundredths of a recipient.
-    credit: u64,
+    /// What bulk mail of each account has saved up of its share, in hundredths of a recipient.
+    credit: BTreeMap<AccountKey, u64>,
+    served_by: ServedBy,
 }
 
-/// Of what is due: origin, place among those of the origin, message.
-type Key = (OriginKey, Timestamp, QueueId);
+/// Which account has which mail now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServedBy {
+    /// That of a route; of any other it is the main account's.
+    pub(super) routes: BTreeMap<RouteKey, AccountKey>,
+    /// Those there are besides the main account, which has what another has begun that is gone.
+    pub(super) accounts: BTreeSet<AccountKey>,
+}
+
+impl ServedBy {
+    fn account_of(&self, way: Way) -> AccountKey {
+        match way {
+            Way::Route(route) => self.routes.get(&route).copied().unwrap_or_default(),
+            Way::Account(account) if self.accounts.contains(&account) => account,
+            Way::Account(_) => AccountKey::MAIN,
+        }
+    }
+}
+
+/// Who takes turns: an origin, by each of the ways that its mail takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Who {
+    origin: OriginKey,
+    way: Way,
+}
+
+/// Of what is due: who takes turns, place among those of the same, message.
+type Key = (Who, Timestamp, QueueId);
 
 /// One lane.
 #[derive(Clone, Debug)]
 struct LaneOrder<T> {
     /// What is due, with its recipients.
     ready: BTreeMap<Key, (u32, T)>,
-    /// Origins with something that is due and nothing against them: round, place in it, origin.
-    turns: BTreeSet<(u64, u64, OriginKey)>,
-    /// What is known of these and of others.
-    origins: HashMap<OriginKey, Standing>,
+    /// The rounds of each account.
+    rounds: BTreeMap<AccountKey, Rounds>,
+    /// What is known of the origins in them and of others.
+    origins: HashMap<Who, Standing>,
     /// Origins that wait for their limit, by when it has room again.
-    blocked: BTreeSet<(Timestamp, OriginKey)>,
+    blocked: BTreeSet<(Timestamp, Who)>,
     /// What is due later: of attempts, and by a person's word.
     planned: BTreeMap<(Timestamp, QueueId), Later<T>>,
     named: BTreeMap<(Timestamp, QueueId), Later<T>>,
+}
+
+/// The rounds of one account in a lane.
+#[derive(Clone, Debug, Default)]
+struct Rounds {
+    /// Origins with something that is due and nothing against them: round, place in it, origin.
+    turns: BTreeSet<(u64, u64, Who)>,
     /// The round of the last turn.
     round: u64,
     /// Counts who comes into a round.
     arrivals: u64,
 }
 
+impl Rounds {
+    /// The place of one who comes now, with no round before the next: not this one, because who comes again and again
+    /// under new names must not hold it open for ever.
+    fn next(&mut self) -> (u64, u64) {
+        self.arrivals += 1;
+        (self.round + 1, self.arrivals)
+    }
+}
+
 impl<T> Default for LaneOrder<T> {
     fn default() -> Self {
         Self {
             ready: BTreeMap::new(),
-            turns: BTreeSet::new(),
+            rounds: BTreeMap::new(),
             origins: HashMap::new(),
             blocked: BTreeSet::new(),
             planned: BTreeMap::new(),
             named: BTreeMap::new(),
-            round: 0,
-            arrivals: 0,
         }
     }
 }
@@ -125,6 +175,8 @@ impl<T> Default for LaneOrder<T> {
 /// How an origin stands in its lane.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
+    /// Whose rounds it is in.
+    account: AccountKey,
     /// The round in which it may go next.
     round: u64,
     arrival: u64,
@@ -133,24 +185,31 @@ struct Standing {
     kept: bool,
 }
 
+impl Standing {
+    fn turn(&self, who: Who) -> (u64, u64, Who) {
+        (self.round, self.arrival, who)
+    }
+}
+
 /// How everybody stands, without the mail.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standings {
     lanes: [LaneStandings; Lane::ALL.len()],
-    credit: u64,
+    credit: BTreeMap<AccountKey, u64>,
+    served_by: ServedBy,
 }
 
 #[derive(Clone, Debug, Default)]
 struct LaneStandings {
-    origins: HashMap<OriginKey, Standing>,
-    round: u64,
-    arrivals: u64,
+    origins: HashMap<Who, Standing>,
+    /// Nobody has a turn in them yet.
+    rounds: BTreeMap<AccountKey, Rounds>,
 }
 
 /// A message that is due later.
 #[derive(Clone, Copy, Debug)]
 struct Later<T> {
-    origin: OriginKey,
+    who: Who,
     place: Timestamp,
     recipients: u32,
     what: T,
@@ -162,25 +221,62 @@ impl<T: Copy> Order<T> {
         let mut lanes: [LaneOrder<T>; Lane::ALL.len()] =
             std::array::from_fn(|_| LaneOrder::default());
         for (order, stood) in lanes.iter_mut().zip(standings.lanes) {
-            let until =
-                |(origin, one): (&OriginKey, &Standing)| Some((one.blocked_until?, *origin));
+            let until = |(who, one): (&Who, &Standing)| Some((one.blocked_until?, *who));
             order.blocked = stood.origins.iter().filter_map(until).collect();
-            (order.origins, order.round, order.arrivals) =
-                (stood.origins, stood.round, stood.arrivals);
+            (order.origins, order.rounds) = (stood.origins, stood.rounds);
         }
-        Self { lanes, credit: standings.credit }
+        let Standings { credit, served_by, .. } = standings;
+        Self { lanes, credit, served_by }
     }
 
     /// How everybody stands.
     pub(crate) fn standings(&self) -> Standings {
         let standings = |order: &LaneOrder<T>| {
-            let stands = |(origin, one): (&OriginKey, &Standing)| {
-                (*origin, Standing { kept: order.first_of(*origin).is_some(), ..*one })
+            let stands = |(who, one): (&Who, &Standing)| {
+                (*who, Standing { kept: order.first_of(*who).is_some(), ..*one })
             };
             let origins = order.origins.iter().map(stands).collect();
-            LaneStandings { origins, round: order.round, arrivals: order.arrivals }
+            let rounds = order.rounds.iter().map(|(account, rounds)| {
+                let Rounds { round, arrivals, .. } = *rounds;
+                (*account, Rounds { turns: BTreeSet::new(), round, arrivals })
+            });
+            LaneStandings { origins, rounds: rounds.collect() }
         };
-        Standings { lanes: self.lanes.each_ref().map(standings), credit: self.credit }
+        Standings {
+            lanes: self.lanes.each_ref().map(standings),
+            credit: self.credit.clone(),
+            served_by: self.served_by.clone(),
+        }
+    }
+
+    /// Whether any mail has a route.
+    pub(super) fn is_routed(&self) -> bool {
+        self.served_by != ServedBy::default()
+    }
+
+    /// The account that has the mail of this way now.
+    pub(crate) fn account_of(&self, way: Way) -> AccountKey {
+        self.served_by.account_of(way)
+    }
+
+    /// From now on these accounts have the mail of these routes. Whoever changes over has a place as one who comes.
+    /// Says whether anything has changed.
+    pub(crate) fn serve(&mut self, served_by: ServedBy) -> bool {
+        if self.served_by == served_by {
+            return false;
+        }
+        self.served_by = served_by;
+        for number in 0..self.lanes.len() {
+            let stood = self.lanes[number].origins.iter();
+            let moved = stood.filter_map(|(who, one)| {
+                let account = self.account_of(who.way);
+                (account != one.account).then_some((*who, account))
+            });
+            for (who, account) in moved.collect::<Vec<_>>() {
+                self.lanes[number].change_over(who, account);
+            }
+        }
+        true
     }
 
     /// All that waits at a start, as if it had come in the order of its places.
@@ -201,12 +297,14 @@ impl<T: Copy> Order<T> {
 
     /// A message waits.
     pub(crate) fn insert(&mut self, turn: Turn, what: T, now: Timestamp) {
+        let account = self.account_of(turn.way);
         let lane = &mut self.lanes[number(turn.lane)];
-        let Turn { origin, place, recipients, id, due, .. } = turn;
+        let Turn { origin, way, place, recipients, id, due, .. } = turn;
+        let who = Who { origin, way };
         if is_due(due, now) {
-            return lane.ready((origin, place, id), (recipients, what));
+            return lane.ready((who, place, id), account, (recipients, what));
         }
-        let later = Later { origin, place, recipients, what };
+        let later = Later { who, place, recipients, what };
         lane.later(due.is_scheduled).insert((due.at, id), later);
     }
 
@@ -214,21 +312,28 @@ impl<T: Copy> Order<T> {
     pub(crate) fn remove(&mut self, turn: &Turn) {
         let lane = &mut self.lanes[number(turn.lane)];
         if lane.later(turn.due.is_scheduled).remove(&(turn.due.at, turn.id)).is_none() {
-            lane.leave((turn.origin, turn.place, turn.id));
+            lane.leave((turn.stands().who(), turn.place, turn.id));
         }
     }
 
     /// The same, of one that was next.
     pub(crate) fn withdraw(&mut self, place: Place) {
-        self.lanes[number(place.lane)].leave((place.origin, place.at, place.id));
+        self.lanes[number(place.lane)].leave((place.who(), place.at, place.id));
     }
 
-    /// What is next. `bulk_share` is how many of a hundred recipients are of bulk mail while normal mail waits as well.
-    pub(crate) fn next(&mut self, now: Timestamp, bulk_share: u32) -> Next<T> {
-        self.lanes.iter_mut().for_each(|lane| lane.ripen(now));
+    /// What is next for an account. `bulk_share` is how many of a hundred recipients are of bulk mail while normal mail
+    /// waits as well.
+    pub(crate) fn next(&mut self, account: AccountKey, now: Timestamp, bulk_share: u32) -> Next<T> {
+        for number in 0..self.lanes.len() {
+            for (id, later) in self.lanes[number].ripe(now) {
+                let Later { who, place, recipients, what } = later;
+                let account = self.account_of(who.way);
+                self.lanes[number].ready((who, place, id), account, (recipients, what));
+            }
+        }
         let mut firsts = Lane::ALL.into_iter().zip(&self.lanes).filter_map(|(lane, order)| {
-            let ((origin, at, id), (recipients, what)) = order.first()?;
-            Some((Place { lane, origin, id, at }, recipients, what))
+            let ((Who { origin, way }, at, id), (recipients, what)) = order.first(account)?;
+            Some((Place { lane, origin, way, id, at }, recipients, what))
         });
         let Some((mut place, _, mut what)) = firsts.next() else {
             return Next::Later(self.lanes.iter().filter_map(LaneOrder::earliest).min());
@@ -236,51 +341,73 @@ impl<T: Copy> Order<T> {
         if place.lane == Lane::Normal
             && let Some((bulk, recipients, of_bulk)) = firsts.next()
             && bulk_share > 0
-            && self.credit >= price(recipients.min(CREDIT_RECIPIENTS_MAX), bulk_share)
+            && self.credit.get(&account).copied().unwrap_or(0)
+                >= price(recipients.min(CREDIT_RECIPIENTS_MAX), bulk_share)
         {
             (place, what) = (bulk, of_bulk);
         }
         Next::Due(place, what)
     }
 
+    /// What is first of the mail of other accounts whose route `is_lent`. It looks at each origin, so it is for rare moments.
+    pub(super) fn first_lent(&self, is_lent: impl Fn(RouteKey) -> bool) -> Option<Place> {
+        let is_lent = |who: &Who| matches!(who.way, Way::Route(route) if is_lent(route));
+        Lane::ALL.into_iter().zip(&self.lanes).find_map(|(lane, order)| {
+            let turns = order.rounds.values().flat_map(|rounds| &rounds.turns);
+            let (.., who) = turns.filter(|(.., who)| is_lent(who)).min()?;
+            let ((Who { origin, way }, at, id), _) = order.first_of(*who)?;
+            Some(Place { lane, origin, way, id, at })
+        })
+    }
+
     /// It has had its turn, with so many recipients.
-    pub(crate) fn served(&mut self, place: Place, recipients: u32, bulk_share: u32) {
-        let waits = |lane: Lane, lanes: &[LaneOrder<T>]| !lanes[number(lane)].turns.is_empty();
+    pub(crate) fn served(
+        &mut self,
+        account: AccountKey,
+        place: Place,
+        recipients: u32,
+        bulk_share: u32,
+    ) {
+        let lanes = &self.lanes;
+        let waits = |lane: Lane| lanes[number(lane)].first(account).is_some();
+        let credit = self.credit.entry(account).or_insert(0);
         match place.lane {
-            Lane::Normal if waits(Lane::Bulk, &self.lanes) => {
+            Lane::Normal if waits(Lane::Bulk) => {
                 let most = u64::from(CREDIT_RECIPIENTS_MAX) * 100;
-                self.credit =
-                    (self.credit + u64::from(recipients) * u64::from(bulk_share)).min(most);
+                *credit = (*credit + u64::from(recipients) * u64::from(bulk_share)).min(most);
             }
-            Lane::Normal => self.credit = 0,
-            Lane::Bulk if waits(Lane::Normal, &self.lanes) => {
-                self.credit = self.credit.saturating_sub(price(recipients, bulk_share));
+            Lane::Normal => *credit = 0,
+            Lane::Bulk if waits(Lane::Normal) => {
+                *credit = credit.saturating_sub(price(recipients, bulk_share));
             }
             Lane::Bulk | Lane::Urgent | Lane::Notice => {}
         }
-        self.lanes[number(place.lane)].served(place.origin, recipients);
+        self.lanes[number(place.lane)].served(place.who(), recipients);
     }
 
     /// An origin has used up its limit, until then.
     pub(crate) fn block(&mut self, place: Place, until: Timestamp) {
-        self.lanes[number(place.lane)].block(place.origin, until);
+        self.lanes[number(place.lane)].block(place.who(), until);
     }
 
     /// Origins that wait for their limit, and until when.
     pub(crate) fn blocked(&self) -> impl Iterator<Item = (OriginKey, Timestamp)> {
-        self.lanes.iter().flat_map(|lane| &lane.blocked).map(|(until, origin)| (*origin, *until))
+        self.lanes.iter().flat_map(|lane| &lane.blocked).map(|(until, who)| (who.origin, *until))
     }
 
     /// The limit of an origin has room again.
     pub(crate) fn unblock(&mut self, origin: OriginKey) {
-        self.lanes.iter_mut().for_each(|lane| lane.unblock(origin));
+        for lane in &mut self.lanes {
+            let own = lane.blocked.iter().map(|(_, who)| *who).filter(|who| who.origin == origin);
+            own.collect::<Vec<_>>().into_iter().for_each(|who| lane.unblock(who));
+        }
     }
 
     /// Limits have changed.
     pub(crate) fn unblock_all(&mut self) {
         for lane in &mut self.lanes {
-            while let Some(&(_, origin)) = lane.blocked.first() {
-                lane.unblock(origin);
+            while let Some(&(_, who)) = lane.blocked.first() {
+                lane.unblock(who);
             }
         }
     }
@@ -294,10 +421,10 @@ impl<T: Copy> Order<T> {
                 .map(|((at, id), later)| ((at.moved(step_ms), id), later))
                 .collect();
             let blocked = std::mem::take(&mut lane.blocked);
-            for (until, origin) in blocked {
+            for (until, who) in blocked {
                 let until = until.moved(step_ms);
-                lane.blocked.insert((until, origin));
-                if let Some(standing) = lane.origins.get_mut(&origin) {
+                lane.blocked.insert((until, who));
+                if let Some(standing) = lane.origins.get_mut(&who) {
                     standing.blocked_until = Some(until);
                 }
             }
@@ -310,127 +437,139 @@ impl<T: Copy> LaneOrder<T> {
         if is_scheduled { &mut self.named } else { &mut self.planned }
     }
 
-    /// What has become due by now gets its place.
-    fn ripen(&mut self, now: Timestamp) {
+    /// What has become due by now; whoever has waited for its limit long enough waits no more.
+    fn ripe(&mut self, now: Timestamp) -> Vec<(QueueId, Later<T>)> {
+        let mut ripe = Vec::new();
         while let Some(entry) = self.planned.first_entry().filter(|one| one.key().0 <= now) {
-            let ((_, id), later) = entry.remove_entry();
-            self.ripe(id, later);
+            ripe.push(entry.remove_entry());
         }
         // Written by a clock that was wrong.
         let latest = now.after(DUE_AHEAD_MAX);
         while let Some(entry) = self.planned.last_entry().filter(|one| one.key().0 > latest) {
-            let ((_, id), later) = entry.remove_entry();
-            self.ripe(id, later);
+            ripe.push(entry.remove_entry());
         }
         while let Some(entry) = self.named.first_entry().filter(|one| one.key().0 <= now) {
-            let ((_, id), later) = entry.remove_entry();
-            self.ripe(id, later);
+            ripe.push(entry.remove_entry());
         }
-        while let Some(&(until, origin)) = self.blocked.first()
+        while let Some(&(until, who)) = self.blocked.first()
             && until <= now
         {
-            self.unblock(origin);
+            self.unblock(who);
         }
+        ripe.into_iter().map(|((_, id), later)| (id, later)).collect()
     }
 
-    fn ripe(&mut self, id: QueueId, later: Later<T>) {
-        self.ready((later.origin, later.place, id), (later.recipients, later.what));
-    }
-
-    fn ready(&mut self, key: Key, what: (u32, T)) {
-        let origin = key.0;
-        let is_new = self.first_of(origin).is_none();
+    fn ready(&mut self, key: Key, account: AccountKey, what: (u32, T)) {
+        let who = key.0;
+        let is_new = self.first_of(who).is_none();
         self.ready.insert(key, what);
         if !is_new {
             return;
         }
-        self.arrivals += 1;
-        // The next round, not this one: who comes again and again under new names must not hold this one open for ever.
-        let next = self.round + 1;
-        let fresh =
-            Standing { round: next, arrival: self.arrivals, blocked_until: None, kept: false };
-        let standing = self.origins.entry(origin).or_insert(fresh);
+        let rounds = self.rounds.entry(account).or_default();
+        let (next, arrival) = rounds.next();
+        let fresh = Standing { account, round: next, arrival, blocked_until: None, kept: false };
+        let standing = self.origins.entry(who).or_insert(fresh);
         if !std::mem::take(&mut standing.kept) {
             standing.round = standing.round.max(next);
-            standing.arrival = self.arrivals;
+            standing.arrival = arrival;
         }
         if standing.blocked_until.is_none() {
-            self.turns.insert((standing.round, standing.arrival, origin));
+            rounds.turns.insert(standing.turn(who));
         }
     }
 
     fn leave(&mut self, key: Key) {
-        let origin = key.0;
-        if self.ready.remove(&key).is_none() || self.first_of(origin).is_some() {
+        let who = key.0;
+        if self.ready.remove(&key).is_none() || self.first_of(who).is_some() {
             return;
         }
-        let Some(standing) = self.origins.get(&origin).copied() else { return };
-        self.turns.remove(&(standing.round, standing.arrival, origin));
+        let Some(standing) = self.origins.get(&who).copied() else { return };
+        let rounds = self.rounds.entry(standing.account).or_default();
+        rounds.turns.remove(&standing.turn(who));
         // Whoever is blocked stays known: what comes next of it waits as well.
-        if standing.blocked_until.is_none() && standing.round <= self.round + 1 {
-            self.origins.remove(&origin);
+        if standing.blocked_until.is_none() && standing.round <= rounds.round + 1 {
+            self.origins.remove(&who);
         }
         self.forget_debts();
     }
 
+    /// Another account has the mail of an origin from now on; its limit there is judged anew.
+    fn change_over(&mut self, who: Who, account: AccountKey) {
+        self.unblock(who);
+        let waits = self.first_of(who).is_some();
+        let Some(standing) = self.origins.get_mut(&who) else { return };
+        self.rounds.entry(standing.account).or_default().turns.remove(&standing.turn(who));
+        if !waits {
+            self.origins.remove(&who);
+            return;
+        }
+        let rounds = self.rounds.entry(account).or_default();
+        (standing.round, standing.arrival) = rounds.next();
+        standing.account = account;
+        rounds.turns.insert(standing.turn(who));
+    }
+
     /// Nobody waits whom a debt could delay, or there are more of them than are kept.
     fn forget_debts(&mut self) {
-        let idle = self.origins.len().saturating_sub(self.turns.len() + self.blocked.len());
-        let nobody_waits = self.turns.is_empty() && self.blocked.is_empty();
+        let turns: usize = self.rounds.values().map(|rounds| rounds.turns.len()).sum();
+        let idle = self.origins.len().saturating_sub(turns + self.blocked.len());
+        let nobody_waits = turns == 0 && self.blocked.is_empty();
         if idle > DEBTS_MAX || (idle > 0 && nobody_waits) {
-            let turns = &self.turns;
-            self.origins.retain(|origin, one| {
-                one.blocked_until.is_some() || turns.contains(&(one.round, one.arrival, *origin))
+            let rounds = &self.rounds;
+            self.origins.retain(|who, one| {
+                let has_turn = |rounds: &Rounds| rounds.turns.contains(&one.turn(*who));
+                one.blocked_until.is_some() || rounds.get(&one.account).is_some_and(has_turn)
             });
         }
     }
 
-    fn served(&mut self, origin: OriginKey, recipients: u32) {
-        let Some(standing) = self.origins.get_mut(&origin) else { return };
-        let had_a_turn = self.turns.remove(&(standing.round, standing.arrival, origin));
-        self.round = self.round.max(standing.round);
-        self.arrivals += 1;
-        standing.round = self.round + u64::from(recipients.max(1));
-        standing.arrival = self.arrivals;
+    fn served(&mut self, who: Who, recipients: u32) {
+        let Some(standing) = self.origins.get_mut(&who) else { return };
+        let rounds = self.rounds.entry(standing.account).or_default();
+        let had_a_turn = rounds.turns.remove(&standing.turn(who));
+        rounds.round = rounds.round.max(standing.round);
+        rounds.arrivals += 1;
+        standing.round = rounds.round + u64::from(recipients.max(1));
+        standing.arrival = rounds.arrivals;
         if had_a_turn {
-            self.turns.insert((standing.round, standing.arrival, origin));
+            rounds.turns.insert(standing.turn(who));
         }
     }
 
-    fn block(&mut self, origin: OriginKey, until: Timestamp) {
-        let Some(standing) = self.origins.get_mut(&origin) else { return };
-        self.turns.remove(&(standing.round, standing.arrival, origin));
+    fn block(&mut self, who: Who, until: Timestamp) {
+        let Some(standing) = self.origins.get_mut(&who) else { return };
+        self.rounds.entry(standing.account).or_default().turns.remove(&standing.turn(who));
         if let Some(before) = standing.blocked_until.replace(until) {
-            self.blocked.remove(&(before, origin));
+            self.blocked.remove(&(before, who));
         }
-        self.blocked.insert((until, origin));
+        self.blocked.insert((until, who));
     }
 
-    fn unblock(&mut self, origin: OriginKey) {
-        let Some(standing) = self.origins.get_mut(&origin) else { return };
+    fn unblock(&mut self, who: Who) {
+        let Some(standing) = self.origins.get_mut(&who) else { return };
         let Some(until) = standing.blocked_until.take() else { return };
-        self.blocked.remove(&(until, origin));
-        if self.first_of(origin).is_none() {
-            self.origins.remove(&origin);
+        self.blocked.remove(&(until, who));
+        if self.first_of(who).is_none() {
+            self.origins.remove(&who);
             return;
         }
-        self.arrivals += 1;
-        let (next, arrival) = (self.round + 1, self.arrivals);
-        if let Some(standing) = self.origins.get_mut(&origin) {
-            (standing.round, standing.arrival) = (standing.round.max(next), arrival);
-            self.turns.insert((standing.round, arrival, origin));
-        }
+        let Some(standing) = self.origins.get_mut(&who) else { return };
+        let rounds = self.rounds.entry(standing.account).or_default();
+        let (next, arrival) = rounds.next();
+        (standing.round, standing.arrival) = (standing.round.max(next), arrival);
+        rounds.turns.insert(standing.turn(who));
     }
 
-    fn first(&self) -> Option<(Key, (u32, T))> {
-        let (.., origin) = self.turns.first()?;
-        self.first_of(*origin)
+    fn first(&self, account: AccountKey) -> Option<(Key, (u32, T))> {
+        let (.., who) = self.rounds.get(&account)?.turns.first()?;
+        self.first_of(*who)
     }
 
-    fn first_of(&self, origin: OriginKey) -> Option<(Key, (u32, T))> {
-        let least = (origin, Timestamp(i64::MIN), QueueId::from_bytes([0; 16]));
+    fn first_of(&self, who: Who) -> Option<(Key, (u32, T))> {
+        let least = (who, Timestamp(i64::MIN), QueueId::from_bytes([0; 16]));
         let first = self.ready.range(least..).next();
-        first.filter(|(key, _)| key.0 == origin).map(|(key, what)| (*key, *what))
+        first.filter(|(key, _)| key.0 == who).map(|(key, what)| (*key, *what))
     }
 
     fn earliest(&self) -> Option<Timestamp> {

@@ -70,6 +70,10 @@ pub struct MessageRecord {
     /// Its last attempt ended in a refusal for now, and cost no one else anything: it keeps its place among those of its
     /// origin. Otherwise it is behind what waited when it became due.
     pub(crate) keeps_place: bool,
+    /// The name of the route that was found for it when it was accepted.
+    pub(crate) route: Option<String>,
+    /// The name of the account that has tried it last, where that is not the main one.
+    pub(crate) account: Option<String>,
 }
 
 /// Attempts that ended in a refusal of the account or in a lost connection: nothing was charged for them, because
@@ -171,6 +175,8 @@ impl MessageRecord {
             rule: None,
             fold: None,
             keeps_place: false,
+            route: None,
+            account: None,
         }
     }
 
@@ -305,12 +311,12 @@ pub(super) trait Stored: Serialize + DeserializeOwned {
 
 impl Stored for Envelope {}
 impl Stored for Event {
-    // An origin that is not known.
-    const ADDED: &'static [&'static [u8]] = &[&[0]];
+    // An origin that is not known; the account that was the only one.
+    const ADDED: &'static [&'static [u8]] = &[&[0], &[0]];
 }
 impl Stored for MessageRecord {
-    // Neither rule nor storm, and no place to keep.
-    const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0]];
+    // Neither rule nor storm, and no place to keep; neither route nor another account.
+    const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0], &[0, 0]];
 }
 impl Stored for AccountState {}
 impl Stored for Timeline {}
@@ -358,7 +364,7 @@ pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, RecordError> {
 mod tests {
     use super::*;
     use crate::{
-        budget::Event,
+        budget::{AccountKey, Event},
         clock::{BootId, Moment},
         queue::{about::Client, ending::Ending, state::AccountCondition},
     };
@@ -366,7 +372,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_a_record_is_noticed() {
         let at = Moment { wall: Timestamp(5), boot: BootId(6), since_boot_ms: 7 };
-        let event = Event { at, recipients: 8, origin: 9 };
+        let event = Event { at, recipients: 8, origin: 9, account: AccountKey::of("second") };
         let bytes = encode(&event).unwrap();
         assert_eq!(decode::<Event>(&bytes), Ok(event));
         for position in 0..bytes.len() * 8 {
@@ -386,8 +392,8 @@ mod tests {
             }
         }
         refuses_others::<Envelope>(1);
-        refuses_others::<Event>(2);
-        refuses_others::<MessageRecord>(2);
+        refuses_others::<Event>(3);
+        refuses_others::<MessageRecord>(3);
         refuses_others::<AccountState>(1);
     }
 
@@ -434,6 +440,8 @@ mod tests {
                 told: Some(Timestamp(10)),
             }),
             keeps_place: true,
+            route: Some("shop".into()),
+            account: Some("second".into()),
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

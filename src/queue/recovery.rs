@@ -35,7 +35,7 @@ use super::{
     times::arriving,
 };
 use crate::{
-    budget::Ledger,
+    budget::ledgers::Ledgers,
     careful_file::{self, Links},
     clock::{Found, Moment},
 };
@@ -243,10 +243,13 @@ impl Opening<'_> {
 
     fn reconcile(&self, index: &dyn Index, origin: Origin) -> Result<Reconciled, IndexError> {
         // Whoever asks for it later may find it damaged, but not newer.
-        index.account()?;
+        let accounts = index.accounts()?;
         let (ledger, loss) = self.ledger(index, origin)?;
         let timeline = index.timeline().map(|timeline| timeline.as_ref().clone());
         let mut engine = Engine::new(ledger, self.alive.clone(), timeline);
+        for (account, state) in &accounts {
+            engine.standing.note(*account, state);
+        }
         if let Some((found, timeline)) = engine.look(self.now) {
             tell(found);
             index.set_timeline(timeline.clone());
@@ -278,7 +281,7 @@ impl Opening<'_> {
         &self,
         index: &dyn Index,
         origin: Origin,
-    ) -> Result<(Ledger, LedgerLoss), IndexError> {
+    ) -> Result<(Ledgers, LedgerLoss), IndexError> {
         let FoundEvents { events, damaged } = index.ledger()?;
         let copy = LedgerCopy::read(self.state);
         let trusted = copy.as_ref().is_some_and(|copy| copy.is_whole && copy.boot == self.now.boot);
@@ -291,7 +294,7 @@ impl Opening<'_> {
             // Before anything else is written: a crash while the rest is rebuilt must not make the budget known.
             index.begin(unknown, &damaged)?;
         }
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledgers::default();
         for (sequence, event) in copy.into_iter().flat_map(|copy| copy.events).chain(events) {
             ledger.insert(sequence, event);
         }

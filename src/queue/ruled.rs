@@ -17,6 +17,8 @@ pub(crate) struct Ruled {
     pub(crate) hold: bool,
     /// Whether it is folded with what is alike, whoever gets it; without a word as any other.
     pub(crate) storm: Option<bool>,
+    /// The name of the route that it takes.
+    pub(crate) route: Option<String>,
 }
 
 /// The beginning of why a message is held by a rule.
@@ -31,6 +33,7 @@ impl Ruled {
     /// The record of the message as the rule has it.
     pub(super) fn apply(&self, record: &mut MessageRecord) {
         record.rule.clone_from(&self.rule);
+        record.route.clone_from(&self.route);
         record.lane = self.lane.unwrap_or(record.lane);
         if !self.hold {
             return;
@@ -62,7 +65,13 @@ mod tests {
     };
 
     fn ruled(hold: bool) -> Ruled {
-        Ruled { rule: Some("raid".into()), lane: Some(Lane::Urgent), hold, storm: None }
+        Ruled {
+            rule: Some("raid".into()),
+            lane: Some(Lane::Urgent),
+            hold,
+            storm: None,
+            route: Some("shop".into()),
+        }
     }
 
     async fn accept(scene: &Scene, ruled: Ruled) -> QueueId {
@@ -77,13 +86,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rule_and_lane_are_kept_over_a_new_index() {
+    async fn rule_lane_and_route_are_kept_over_a_new_index() {
         let mut scene = Scene::new();
         let first = scene.accept().await;
         let id = accept(&scene, ruled(false)).await;
         for _ in 0..2 {
             let record = record(&scene, id).await;
             assert_eq!((record.rule.as_deref(), record.lane), (Some("raid"), Lane::Urgent));
+            assert_eq!(record.route.as_deref(), Some("shop"));
             scene.restart_without_index().await;
         }
         assert_eq!(record(&scene, first).await.rule, None);

@@ -20,7 +20,7 @@ use super::{
     record::{self, Stored},
 };
 use crate::{
-    budget::{Event, Ledger},
+    budget::{AccountKey, Event, ledgers::Ledgers},
     clock::{BootId, Moment},
 };
 
@@ -243,19 +243,28 @@ pub(super) struct FoundLedger {
 }
 
 /// Octets of one line: a sequence number and an event, with version and checksum. Shorter ones are padded.
-const LINE_BYTES: usize = 64;
+const LINE_BYTES: usize = 80;
+/// The same before events had an account, when the first line was of version 1.
+const LINE_BYTES_OF_1: usize = 64;
 
 /// The first line: in which boot the copy was written, and whether half of the budget is unaccounted for.
 type Header = (BootId, bool);
 
 /// A line: an event without its origin. Where the copy is needed, what each origin has spent begins anew.
-type Line = (u64, Option<(Moment, u32)>);
+type Line = (u64, Option<(Moment, u32)>, AccountKey);
 
-impl Stored for Header {}
-impl Stored for Line {}
+impl Stored for Header {
+    // The lines have become longer.
+    const ADDED: &'static [&'static [u8]] = &[&[]];
+}
+impl Stored for Line {
+    // The account that was the only one.
+    const ADDED: &'static [&'static [u8]] = &[&[0]];
+}
 
 fn line_of(sequence: u64, event: Option<Event>) -> Line {
-    (sequence, event.map(|event| (event.at, event.recipients)))
+    let account = event.map(|event| event.account).unwrap_or_default();
+    (sequence, event.map(|event| (event.at, event.recipients)), account)
 }
 
 impl LedgerCopy {
@@ -266,17 +275,17 @@ impl LedgerCopy {
     /// Reads the copy of the last run; `None` when there is none, or its first line cannot be read.
     pub(super) fn read(state: &Path) -> Option<FoundLedger> {
         let bytes = read_bounded(&Self::path(state))?;
-        let (lines, rest) = bytes.as_chunks::<LINE_BYTES>();
-        let (first, lines) = lines.split_first()?;
-        let (boot, half_unknown): Header = unline(first)?;
-        let mut found =
-            FoundLedger { boot, is_whole: rest.is_empty(), half_unknown, events: BTreeMap::new() };
+        let length = if bytes.get(1) == Some(&1) { LINE_BYTES_OF_1 } else { LINE_BYTES };
+        let mut lines = bytes.chunks_exact(length);
+        let (boot, half_unknown): Header = unline(lines.next()?)?;
+        let is_whole = lines.remainder().is_empty();
+        let mut found = FoundLedger { boot, is_whole, half_unknown, events: BTreeMap::new() };
         for line in lines {
             match unline::<Line>(line) {
-                Some((sequence, Some((at, recipients)))) => {
-                    found.events.insert(sequence, Event { at, recipients, origin: 0 });
+                Some((sequence, Some((at, recipients)), account)) => {
+                    found.events.insert(sequence, Event { at, recipients, origin: 0, account });
                 }
-                Some((sequence, None)) => drop(found.events.remove(&sequence)),
+                Some((sequence, None, _)) => drop(found.events.remove(&sequence)),
                 None => found.is_whole = false,
             }
         }
@@ -287,7 +296,7 @@ impl LedgerCopy {
     pub(super) fn create(
         state: &Path,
         boot: BootId,
-        ledger: &Ledger,
+        ledger: &Ledgers,
         half_unknown: bool,
     ) -> io::Result<Self> {
         let path = Self::path(state);
@@ -305,7 +314,7 @@ impl LedgerCopy {
     pub(super) fn append(
         &mut self,
         changes: &BTreeMap<u64, Option<Event>>,
-        ledger: &Ledger,
+        ledger: &Ledgers,
         half_unknown: bool,
     ) -> io::Result<()> {
         if self.stale {
@@ -330,7 +339,7 @@ impl LedgerCopy {
     }
 
     /// Writes it anew with what still counts, and whether there is more that nobody knows.
-    pub(super) fn rewrite(&mut self, ledger: &Ledger, half_unknown: bool) -> io::Result<()> {
+    pub(super) fn rewrite(&mut self, ledger: &Ledgers, half_unknown: bool) -> io::Result<()> {
         let bytes = whole(self.boot, ledger, half_unknown);
         match write_anew(&self.path, &bytes) {
             Ok(file) => self.file = file,
@@ -353,7 +362,7 @@ impl LedgerCopy {
     }
 }
 
-fn whole(boot: BootId, ledger: &Ledger, half_unknown: bool) -> Vec<u8> {
+fn whole(boot: BootId, ledger: &Ledgers, half_unknown: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let header: Header = (boot, half_unknown);
     line(&mut bytes, &header);
@@ -361,7 +370,7 @@ fn whole(boot: BootId, ledger: &Ledger, half_unknown: bool) -> Vec<u8> {
     bytes
 }
 
-/// Adds one line. An event takes at most 61 octets; see the test.
+/// Adds one line. An event takes at most 66 octets; see the test.
 fn line<T: Stored>(bytes: &mut Vec<u8>, entry: &T) {
     let Ok(encoded) = record::encode(entry) else { return };
     let start = bytes.len();
@@ -370,8 +379,8 @@ fn line<T: Stored>(bytes: &mut Vec<u8>, entry: &T) {
     bytes.resize(start + LINE_BYTES, 0);
 }
 
-fn unline<T: Stored>(line: &[u8; LINE_BYTES]) -> Option<T> {
-    let length = usize::from(line[0]);
+fn unline<T: Stored>(line: &[u8]) -> Option<T> {
+    let length = usize::from(*line.first()?);
     record::decode(line.get(1..=length)?).ok()
 }
 
@@ -399,8 +408,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let at =
             Moment { wall: Timestamp(i64::MAX), boot: BootId(u128::MAX), since_boot_ms: u64::MAX };
-        let event = Event { at, recipients: u32::MAX, origin: 0 };
-        let mut ledger = Ledger::default();
+        let account = AccountKey::of("second");
+        let event = Event { at, recipients: u32::MAX, origin: 0, account };
+        let mut ledger = Ledgers::default();
         ledger.insert(u64::MAX - 1, event);
         let mut copy = LedgerCopy::create(directory.path(), BootId(7), &ledger, true).unwrap();
         copy.append(
@@ -429,10 +439,10 @@ mod tests {
     #[test]
     fn a_copy_that_misses_an_event_is_removed_and_comes_back_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledgers::default();
         let mut copy = LedgerCopy::create(directory.path(), BOOT, &ledger, false).unwrap();
         let at = Moment { wall: Timestamp(1), boot: BOOT, since_boot_ms: 1 };
-        ledger.insert(1, Event { at, recipients: 3, origin: 0 });
+        ledger.insert(1, Event { at, recipients: 3, origin: 0, account: AccountKey::MAIN });
         let changes = BTreeMap::from([(1, ledger.event(1))]);
         // The disk is full for a moment: a file that may not be written to.
         let good = File::open(LedgerCopy::path(directory.path())).unwrap();

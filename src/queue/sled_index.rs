@@ -33,6 +33,7 @@ use super::{
     times::Times,
 };
 use crate::{
+    budget::AccountKey,
     clock::{Kind, Timeline, Timestamp},
     sync,
 };
@@ -237,8 +238,13 @@ impl Index for SledIndex {
             let record = record.clone().map(|record| self.stored(record));
             put(&self.history, &mut history, id.as_bytes(), record.as_ref())?;
         }
-        if let Some(account) = &changes.account {
-            put(&self.meta, &mut meta, ACCOUNT_KEY, Some(&self.stored(account.clone())))?;
+        for (account, state) in &changes.accounts {
+            put(
+                &self.meta,
+                &mut meta,
+                &account_bytes(*account),
+                Some(&self.stored(state.clone())),
+            )?;
         }
         if let Some(timeline) = &changes.timeline {
             // Three hundred octets or two thousand.
@@ -255,7 +261,7 @@ impl Index for SledIndex {
             meta.remove(BUDGET_UNKNOWN_KEY);
         }
         let is_meta_same =
-            changes.account.is_none() && changes.timeline.is_none() && !changes.budget_known;
+            changes.accounts.is_empty() && changes.timeline.is_none() && !changes.budget_known;
         let mut changed = vec![
             (&self.messages, &messages, changes.messages.is_empty()),
             (&self.dead, &dead, changes.dead.is_empty()),
@@ -336,14 +342,22 @@ impl Index for SledIndex {
         self.ended.iter().keys().try_fold(0, |ends, key| key.map(|_| ends + 1).map_err(failed))
     }
 
-    fn account(&self) -> Result<Option<AccountState>, IndexError> {
-        let stored = sled_parts::get(&self.meta, ACCOUNT_KEY)?;
-        match stored.map(|value| record::decode(&value)) {
-            Some(Err(RecordError::Version(version))) => {
-                Err(IndexError::Newer(format!("the account's state is of version {version}")))
+    fn accounts(&self) -> Result<BTreeMap<AccountKey, AccountState>, IndexError> {
+        let mut states = BTreeMap::new();
+        for key in self.meta.scan_prefix(ACCOUNT_KEY).keys() {
+            let key = key.map_err(failed)?;
+            let Some(account) = sled_parts::first_of(&key).and_then(account_of) else { continue };
+            let stored = sled_parts::get(&self.meta, &account_bytes(account))?;
+            match stored.map(|value| record::decode(&value)) {
+                Some(Err(RecordError::Version(version))) => {
+                    let what = format!("an account's state is of version {version}");
+                    return Err(IndexError::Newer(what));
+                }
+                Some(Ok(state)) => drop(states.insert(account, self.shown(state))),
+                Some(Err(_)) | None => {}
             }
-            stored => Ok(stored.and_then(Result::ok).map(|account| self.shown(account))),
         }
+        Ok(states)
     }
 
     fn has_dead(&self, key: &DeadKey) -> Result<bool, IndexError> {
@@ -451,6 +465,21 @@ fn dead_bytes(key: &DeadKey) -> [u8; 17] {
     bytes[1..].copy_from_slice(key.id.as_bytes());
     bytes
 }
+
+/// The key of an account's state: that of the main account is the one of versions that knew no other.
+fn account_bytes(account: AccountKey) -> Vec<u8> {
+    let number = account.to_bytes();
+    [ACCOUNT_KEY, if account == AccountKey::MAIN { &[] } else { &number }].concat()
+}
+
+fn account_of(key: &[u8]) -> Option<AccountKey> {
+    let number = key.strip_prefix(ACCOUNT_KEY)?;
+    if number.is_empty() {
+        return Some(AccountKey::MAIN);
+    }
+    number.try_into().ok().map(AccountKey::from_bytes)
+}
+
 /// Opens sled's files. Nobody else can have them, because we hold the lock of the state directory; but a
 /// process that was being started when they were last closed keeps sled's own lock alive for a moment.
 fn open_unlocked(configuration: &sled::Config, mut pause: impl FnMut()) -> sled::Result<sled::Db> {

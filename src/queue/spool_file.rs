@@ -75,11 +75,12 @@ pub(super) struct Described {
 impl Described {
     /// The record of the message as if it had just been accepted.
     pub(super) fn record(&self) -> MessageRecord {
-        let Trailer { body_bytes, subject, rule, lane, fold, .. } = &self.trailer;
+        let Trailer { body_bytes, subject, rule, lane, fold, route, .. } = &self.trailer;
         let mut record = MessageRecord::new(&self.envelope, *body_bytes, subject);
         record.lane = lane.unwrap_or(record.lane);
         record.rule.clone_from(rule);
         record.fold.clone_from(fold);
+        record.route.clone_from(route);
         record
     }
 }
@@ -384,11 +385,13 @@ pub(super) struct Trailer {
     pub(super) lane: Option<Lane>,
     /// The storm into which it was folded when it was accepted; what became of it since, the record says.
     pub(super) fold: Option<Fold>,
+    /// The name of the route that was found for it.
+    pub(super) route: Option<String>,
 }
 
 impl Stored for Trailer {
-    // Neither rule nor lane nor storm.
-    const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0]];
+    // Neither rule nor lane nor storm; no route.
+    const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0], &[0]];
 }
 
 /// Why a file is not a whole message.
@@ -566,6 +569,7 @@ mod tests {
             replaced: Replaced::default(),
             subject: String::new(),
             rule: None,
+            route: None,
             lane: None,
             fold: None,
         };

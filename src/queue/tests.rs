@@ -4,12 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Claim, ClaimLimits, Queue, fixtures::accept};
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::{Clock as _, ManualClock, Timestamp},
 };
 
-const LIMITS: ClaimLimits =
-    ClaimLimits { limit: Limit::of(10), notice_reserve: 0, urgent_reserve: 0, recipients_max: 10 };
+const LIMITS: ClaimLimits = ClaimLimits {
+    account: AccountKey::MAIN,
+    limit: Limit::of(10),
+    notice_reserve: 0,
+    urgent_reserve: 0,
+    recipients_max: 10,
+};
 
 #[tokio::test]
 async fn a_damaged_record_is_rebuilt_with_the_times_of_a_message_that_arrives() {

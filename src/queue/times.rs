@@ -52,6 +52,8 @@ impl Times for MessageRecord {
             rule: _,
             fold,
             keeps_place: _,
+            route: _,
+            account: _,
         } = self;
         let ended = end.iter_mut().map(|end| &mut end.at);
         let notices = notices.iter_mut().map(|notice| &mut notice.at);

@@ -14,7 +14,7 @@ use super::{
     record::MessageRecord,
     state::RecipientState,
 };
-use crate::{budget::Ledger, clock::Moment};
+use crate::{budget::ledgers::Ledgers, clock::Moment};
 
 /// What does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,14 +171,15 @@ impl Verification<'_> {
         }
     }
 
-    fn ledger(&mut self, index: &dyn Index) -> Result<Ledger, IndexError> {
+    fn ledger(&mut self, index: &dyn Index) -> Result<Ledgers, IndexError> {
         let FoundEvents { events, damaged } = index.ledger()?;
         let damaged = damaged.len();
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledgers::default();
         for (sequence, event) in events {
             ledger.insert(sequence, event);
         }
-        self.summary.spent = ledger.spent(self.now);
+        let spent = |account| ledger.of(account).spent(self.now);
+        self.summary.spent = ledger.accounts().into_iter().map(spent).sum();
         if damaged > 0 {
             let remedy =
                 "nothing: ledger.copy is used, or half of the budget counts as spent for a day";
@@ -190,7 +191,7 @@ impl Verification<'_> {
     fn record(
         &mut self,
         index: &dyn Index,
-        ledger: &Ledger,
+        ledger: &Ledgers,
         id: QueueId,
         record: &MessageRecord,
         has_file: bool,

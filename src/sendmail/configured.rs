@@ -156,7 +156,7 @@ pub(crate) fn own_mail_socket(submit: &Path) -> PathBuf {
 /// What the name of that socket ends in.
 const OWN_MAIL: &str = "-mailq.sock";
 /// `[sendmail] socket`, when it is not set; the daemon's settings have this one, too, as those below.
-pub const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
+pub(crate) const DEFAULT_SOCKET: &str = "/run/pillarbox/submit.sock";
 /// `[sendmail] drop_directory`, when it is not set.
 pub(crate) const DEFAULT_DROP_DIRECTORY: &str = "/var/spool/pillarbox";
 /// `[listener] max_message_bytes`, when it is not set: leaves 10,577 octets of Gmail's limit for the fields we add.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Where a daemon answers its administrator when nothing else is configured.
-pub const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
+pub(crate) const DEFAULT_SOCKET: &str = "/run/pillarbox/admin.sock";
 
 section! {
     /// `[admin]`: where `pillarbox status` and the other commands reach the daemon, and browsers its page.

@@ -45,20 +45,20 @@ use self::{
     upstream::{Account, Connection},
 };
 use crate::{
-    admin as desk, aliases_file::AliasesFile, delivery, listener as door,
+    admin as desk, aliases_file::AliasesFile, budget::AccountKey, delivery, listener as door,
     message::identity::Identity as MessageIdentity, notices, queue, smtp::address::Address,
     telemetry, trust,
 };
 
-pub use self::{
-    admin::DEFAULT_SOCKET,
-    problem::SettingsError,
-    surroundings::{SECRET_NAMES, Surroundings},
-};
 pub(crate) use self::{
+    admin::DEFAULT_SOCKET,
     listener::STOP_WAIT,
     reload::{ReloadError, Reloaded},
     surroundings::{LOCAL_FILE, SYSTEM_FILE},
+};
+pub use self::{
+    problem::SettingsError,
+    surroundings::{SECRET_NAMES, Surroundings},
 };
 
 /// The checked configuration.
@@ -263,6 +263,7 @@ fn delivery_options(
     (admin, identity, recipients): People,
 ) -> delivery::Options {
     delivery::Options {
+        account: AccountKey::MAIN,
         provider: upstream.provider,
         host: upstream.host,
         port: upstream.port,

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use pillarbox::{
+    budget::AccountKey,
     clock::Clock,
     delivery::{DepartureReason, Login, PasswordSource},
     message::envelope::Lane,
@@ -28,8 +29,20 @@ async fn the_daily_limit_at_any_stage_pauses_the_account_and_harms_no_message() 
         for id in [first, second] {
             assert_eq!(scene.state(id).await.1, 0, "{trigger}: no attempt is charged");
         }
-        assert_eq!(scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap().spent, 0);
-        assert_eq!(scene.store.account_state().await.unwrap(), Some(state), "the pause is stored");
+        assert_eq!(
+            scene
+                .store
+                .ledger(AccountKey::MAIN, scene.clock.now(), 500.into())
+                .await
+                .unwrap()
+                .spent,
+            0
+        );
+        assert_eq!(
+            scene.store.account_state(AccountKey::MAIN).await.unwrap(),
+            Some(state),
+            "the pause is stored"
+        );
         let next = scene.handle().status().next.unwrap();
         assert_eq!((next.why, next.at), (DepartureReason::Pause, START.after(HOUR)));
         assert_eq!(scene.received().len(), 0);
@@ -44,7 +57,11 @@ async fn what_the_administrator_pauses_waits_without_a_login_ends_by_itself_and_
     let pause = Pause::new(scene.clock.wall(), Some(end), "new server");
     let state = scene.handle().pause(pause.clone()).await.unwrap();
     assert_eq!(state.pause, Some(pause.clone()));
-    assert_eq!(scene.store.account_state().await.unwrap(), Some(state), "before the answer");
+    assert_eq!(
+        scene.store.account_state(AccountKey::MAIN).await.unwrap(),
+        Some(state),
+        "before the answer"
+    );
     let id = scene.submit(&["ok@example.net"]).await;
     scene.until_quiet().await;
     let next = scene.handle().status().next.unwrap();
@@ -149,7 +166,7 @@ async fn a_pause_survives_a_restart_and_resume_ends_it() {
     scene.handle().resume().await;
     scene.until_received(1).await;
     assert_eq!(
-        scene.store.account_state().await.unwrap().unwrap().condition,
+        scene.store.account_state(AccountKey::MAIN).await.unwrap().unwrap().condition,
         AccountCondition::Open
     );
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use pillarbox::{
+    budget::AccountKey,
     clock::{Clock, ManualClock, Moment, Timestamp},
     delivery::DepartureReason,
     queue::{
@@ -64,7 +65,7 @@ async fn a_short_pause_stays_short_whichever_way_the_clock_is_set() {
         assert_eq!(status.account.until, Some(to.after(left)), "as long as before");
         assert_eq!(status.next.unwrap().why, DepartureReason::Pause);
         minutes_until(&scene, 1, 75).await;
-        let stored = scene.store.account_state().await.unwrap().unwrap();
+        let stored = scene.store.account_state(AccountKey::MAIN).await.unwrap().unwrap();
         assert_eq!(stored.condition, AccountCondition::Open);
     }
 }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use pillarbox::{
+    budget::AccountKey,
     clock::Clock,
     delivery::{Tls, Uncertain},
     queue::state::{AccountCondition, RecipientState},
@@ -68,7 +69,7 @@ async fn an_answer_lost_after_the_final_dot_yields_two_identical_copies_then_hol
     let id = scene.submit(&["dropdot@example.net"]).await;
     scene.until_names(id, &["uncertain"]).await;
     assert_eq!(
-        scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap().spent,
+        scene.store.ledger(AccountKey::MAIN, scene.clock.now(), 500.into()).await.unwrap().spent,
         1,
         "the unit stays spent"
     );

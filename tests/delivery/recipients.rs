@@ -1,6 +1,7 @@
 //! Messages that do not fit in one transaction, and replies that arrive for a whole envelope at once.
 
 use pillarbox::{
+    budget::AccountKey,
     clock::Clock,
     delivery::Tls,
     message::{envelope::Lane, identity::FromPolicy},
@@ -30,7 +31,10 @@ async fn what_does_not_fit_follows_in_transactions_of_half_the_size() {
         scene.states(id).await.iter().all(|(_, attempts)| *attempts == 0),
         "nothing is charged"
     );
-    assert_eq!(scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap().spent, 10);
+    assert_eq!(
+        scene.store.ledger(AccountKey::MAIN, scene.clock.now(), 500.into()).await.unwrap().spent,
+        10
+    );
 }
 
 #[tokio::test]
@@ -54,8 +58,12 @@ async fn a_message_to_a_thousand_reaches_each_of_them_once_over_as_many_days_as_
         .await;
         scene.until_quiet().await;
         assert_eq!(reached(), expected, "no more than the day allows");
-        let spent =
-            scene.store.ledger(scene.clock.now(), (LIMIT as u32).into()).await.unwrap().spent;
+        let spent = scene
+            .store
+            .ledger(AccountKey::MAIN, scene.clock.now(), (LIMIT as u32).into())
+            .await
+            .unwrap()
+            .spent;
         assert_eq!(spent as usize, expected - (day - 1) * LIMIT);
         if expected == addresses.len() {
             break;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pillarbox::{
+    budget::AccountKey,
     clock::Clock,
     delivery::{Action, Growth, KnownReply, Scope, Stage as At, Waits, known_replies},
     message::envelope::Lane,
@@ -138,13 +139,13 @@ async fn pauses(reply: &KnownReply, condition: AccountCondition) {
         assert_eq!(scene.state(id).await.1, 0, "{}: no attempt is charged", reply.line);
     }
     assert_eq!(
-        scene.store.ledger(scene.clock.now(), 500.into()).await.unwrap().spent,
+        scene.store.ledger(AccountKey::MAIN, scene.clock.now(), 500.into()).await.unwrap().spent,
         0,
         "{}",
         reply.line
     );
     assert_eq!(
-        scene.store.account_state().await.unwrap(),
+        scene.store.account_state(AccountKey::MAIN).await.unwrap(),
         Some(state),
         "{}: it is stored",
         reply.line

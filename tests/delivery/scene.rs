@@ -294,6 +294,7 @@ pub(super) async fn eventually(
 
 pub(super) fn options() -> Options {
     Options {
+        account: pillarbox::budget::AccountKey::MAIN,
         provider: pillarbox::delivery::Provider::Gmail,
         host: "localhost".into(),
         port: 587,

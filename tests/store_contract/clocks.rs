@@ -1,6 +1,7 @@
 //! Wall clocks that are wrong, and that are set: no age and no wait changes by it.
 
 use super::*;
+use pillarbox::budget::AccountKey;
 
 mod histories;
 
@@ -293,11 +294,11 @@ contract! {
             logins: vec![queue.clock.wall().before(MINUTE)],
             ..AccountState::open(queue.clock.wall())
         };
-        queue.store().set_account_state(state).await.unwrap();
+        queue.store().set_account_state(AccountKey::MAIN, state).await.unwrap();
         queue.set_clock(-ms(10 * HOUR)).await;
         queue.crash().await;
         let now = queue.clock.wall();
-        let state = queue.store().account_state().await.unwrap().unwrap();
+        let state = queue.store().account_state(AccountKey::MAIN).await.unwrap().unwrap();
         assert_eq!((state.since, state.until), (now, Some(now.after(HOUR))));
         assert_eq!(state.logins, [now.before(MINUTE)]);
     }

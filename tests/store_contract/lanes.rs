@@ -1,6 +1,7 @@
 //! The contract of lanes: who leaves first, and whose the last of the budget is.
 
 use super::*;
+use pillarbox::budget::AccountKey;
 
 contract! {
     async fn urgent_mail_leaves_first_then_normal_then_bulk_each_in_order_also_after_a_crash(mut queue) {
@@ -33,7 +34,7 @@ contract! {
     }
 
     async fn the_last_of_the_budget_is_for_urgent_mail_only(mut queue) {
-        let terms = ClaimLimits { limit: Limit::of(5), urgent_reserve: 2, notice_reserve: 0, recipients_max: 100 };
+        let terms = ClaimLimits { account: AccountKey::MAIN, limit: Limit::of(5), urgent_reserve: 2, notice_reserve: 0, recipients_max: 100 };
         let normal = queue.accept(&["a@x.org", "b@x.org", "c@x.org", "d@x.org"]).await;
         queue.accept_in(Lane::Bulk, &["e@x.org"]).await;
         let Claim::Message(first) = queue.store().claim_due(queue.clock.now(), terms).await.unwrap() else { panic!() };
@@ -50,7 +51,7 @@ contract! {
     }
 
     async fn a_notice_leaves_before_all_others_and_has_a_reserve_that_nobody_else_may_spend(mut queue) {
-        let terms = ClaimLimits { limit: Limit::of(5), urgent_reserve: 1, notice_reserve: 1, recipients_max: 100 };
+        let terms = ClaimLimits { account: AccountKey::MAIN, limit: Limit::of(5), urgent_reserve: 1, notice_reserve: 1, recipients_max: 100 };
         let urgent = queue.accept_in(Lane::Urgent, &["a@x.org", "b@x.org"]).await;
         let normal = queue.accept(&["c@x.org", "d@x.org", "e@x.org"]).await;
         assert_eq!(queue.claim_on(terms).await.unwrap(), (urgent, 2));

@@ -1,5 +1,6 @@
 //! Queues that are not to be touched: a daemon has it, a newer program wrote it, it belongs to another user.
 
+use pillarbox::budget::AccountKey;
 use std::fs;
 
 use pillarbox::queue::{Outcome, Queue, options::Options, state::AccountState};
@@ -120,7 +121,7 @@ async fn a_newer_version_of_any_record_or_frame_keeps_the_queue_closed_and_untou
         let id = stage.accept(&store, envelope(&["a@x.example"]), b"A: b\r\n").await;
         let held = Outcome::Uncertain { resend_at: None, reason: "a test".into() };
         stage.settle(&store, id, vec![(0, held)]).await;
-        store.set_account_state(AccountState::open(NOW)).await.unwrap();
+        store.set_account_state(AccountKey::MAIN, AccountState::open(NOW)).await.unwrap();
         store.close().await;
         drop(store);
         raised.raise(&stage);
@@ -134,7 +135,7 @@ async fn a_newer_version_of_any_record_or_frame_keeps_the_queue_closed_and_untou
         let refused = Queue::open(Options::new(stage.state()), clock).unwrap_err().to_string();
         assert!(refused.contains("left untouched"), "{refused}");
         let newer = if matches!(raised, Raised::Message | Raised::Event) {
-            "version 3"
+            "version 4"
         } else {
             "version 2"
         };

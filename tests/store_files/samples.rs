@@ -2,18 +2,23 @@
 //!
 //! `samples/records-1.tar.gz` is the queue of a sandbox whose records and trailers are of version 1: four messages
 //! relayed and kept, a day of four spent with them, and of four more one held, one scheduled and two waiting.
+//! `samples/records-2.tar.gz` is one of version 2: four relayed, and of six more three folded, one held and two waiting.
 
 use std::{fs, path::Path, process::Command, sync::Arc};
 
 use pillarbox::{
+    budget::AccountKey,
     clock::{Clock as _, ManualClock, Timestamp},
+    message::envelope::Lane,
     queue::{Queue, options::Options},
 };
 
 use super::stage::Stage;
 
-/// 2026-11-28T19:30:00Z, some minutes after it was written.
+/// 2026-11-28T19:30:00Z, some minutes after the first was written.
 const SOON_AFTER: Timestamp = Timestamp(1_795_894_200_000);
+/// 2026-11-28T23:45:00Z, the same of the second.
+const SOON_AFTER_2: Timestamp = Timestamp(1_795_909_500_000);
 
 fn unpacked(sample: &str) -> Stage {
     let stage = Stage::new();
@@ -25,8 +30,8 @@ fn unpacked(sample: &str) -> Stage {
 }
 
 /// The recipients' states by subject, in the order of acceptance, once the queue has been opened.
-async fn states(stage: &Stage) -> Vec<(String, &'static str)> {
-    let clock = ManualClock::new(SOON_AFTER);
+async fn states(stage: &Stage, now: Timestamp) -> Vec<(String, &'static str)> {
+    let clock = ManualClock::new(now);
     let queue = Queue::open(Options::new(stage.state()), Arc::new(clock.clone())).unwrap();
     let ids = stage_ids(stage);
     let mut states = Vec::new();
@@ -34,7 +39,11 @@ async fn states(stage: &Stage) -> Vec<(String, &'static str)> {
         let found = queue.show(id.parse().unwrap()).await.unwrap().unwrap();
         states.push((id, found.record.recipients[0].state.name()));
     }
-    assert_eq!(queue.ledger(clock.now(), 4.into()).await.unwrap().room, 0, "the day stays spent");
+    assert_eq!(
+        queue.ledger(AccountKey::MAIN, clock.now(), 4.into()).await.unwrap().room,
+        0,
+        "the day stays spent"
+    );
     queue.close().await;
     states
 }
@@ -65,7 +74,7 @@ async fn a_queue_with_records_of_version_1_is_opened_with_everything_in_it() {
     let stage = unpacked("records-1.tar.gz");
     let said = stage.say(&["check"]);
     assert!(said.contains("4 messages"), "{said}");
-    assert_eq!(states(&stage).await, waiting());
+    assert_eq!(states(&stage, SOON_AFTER).await, waiting());
     let clock = ManualClock::new(SOON_AFTER);
     let queue = Queue::open(Options::new(stage.state()), Arc::new(clock)).unwrap();
     let left = queue.history(None, 10).await.unwrap();
@@ -78,5 +87,35 @@ async fn a_queue_with_records_of_version_1_is_opened_with_everything_in_it() {
 async fn its_spool_files_alone_give_the_same_messages() {
     let stage = unpacked("records-1.tar.gz");
     fs::remove_dir_all(stage.state().join("queue.sled")).unwrap();
-    assert_eq!(states(&stage).await, waiting());
+    assert_eq!(states(&stage, SOON_AFTER).await, waiting());
+}
+
+const WAITING_2: [(&str, &str); 6] = [
+    ("06h28znjar000000gh2r0dt1zr", "queued"),
+    ("06h28znjqr000000rpqqhj3c04", "queued"),
+    ("06h28znk68000000ts3bsk0474", "queued"),
+    ("06h28znkg8000000j1kc2hwwdg", "queued"),
+    ("06h28znqqc000000rj1tka847g", "held"),
+    ("06h28znrqc000000ztcpjr6ecr", "queued"),
+];
+
+#[tokio::test]
+async fn a_queue_of_one_account_is_the_main_account_s_with_its_rules_and_storms() {
+    for keep_index in [true, false] {
+        let stage = unpacked("records-2.tar.gz");
+        if !keep_index {
+            fs::remove_dir_all(stage.state().join("queue.sled")).unwrap();
+        }
+        let expected = WAITING_2.map(|(id, state)| (id.to_owned(), state));
+        assert_eq!(states(&stage, SOON_AFTER_2).await, expected, "index: {keep_index}");
+        let clock = Arc::new(ManualClock::new(SOON_AFTER_2));
+        let queue = Queue::open(Options::new(stage.state()), clock).unwrap();
+        for (id, lane) in [(WAITING_2[0].0, Lane::Normal), (WAITING_2[5].0, Lane::Urgent)] {
+            let found = queue.show(id.parse().unwrap()).await.unwrap().unwrap();
+            assert_eq!(found.record.lane, lane);
+        }
+        let account = queue.account_state(AccountKey::MAIN).await.unwrap();
+        assert_eq!(account.is_some(), keep_index, "an index that is made anew knows of no login");
+        queue.close().await;
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use pillarbox::{
+    budget::AccountKey,
     clock::{Clock as _, ManualClock, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane, LocalUser, Origin},
     queue::{
@@ -79,6 +80,7 @@ impl Stage {
     /// Claims the one message that is due and settles it.
     pub(super) async fn settle(&self, store: &Queue, id: QueueId, outcomes: Vec<(usize, Outcome)>) {
         let terms = ClaimLimits {
+            account: AccountKey::MAIN,
             limit: pillarbox::budget::Limit::of(500),
             urgent_reserve: 0,
             notice_reserve: 0,

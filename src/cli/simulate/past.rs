@@ -263,7 +263,7 @@ impl<'a> Judge<'a> {
             return None;
         }
         let (lane, hold, storm) = (effect.lane, effect.hold, effect.storm);
-        Some(Ruled { rule: Some(rule.name.to_string()), lane, hold, storm })
+        Some(Ruled { rule: Some(rule.name.to_string()), lane, hold, storm, route: None })
     }
 
     /// The lane in which a message comes that no rule strikes. What its client said of its priority is kept by its lane alone.

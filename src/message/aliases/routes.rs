@@ -17,7 +17,7 @@ use crate::smtp::address::Address;
 /// may be, and twice the day of a Gmail account.
 pub const RECIPIENTS_MAX: usize = 1_000;
 /// Aliases that are applied one after another.
-pub const ALIASES_DEEP_MAX: usize = 20;
+pub(crate) const ALIASES_DEEP_MAX: usize = 20;
 /// Names and addresses that are looked at for one address.
 const STEPS_MAX: usize = 20_000;
 

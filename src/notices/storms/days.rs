@@ -12,7 +12,7 @@ use std::{
 
 use super::*;
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::ManualClock,
     message::identity::SenderPattern,
     queue::{
@@ -173,7 +173,7 @@ impl Relay {
         let struck = self.rules.judge(&Facts::of(draft.envelope(), &excerpt, size, 12));
         if let Some(Rule { name, effect, .. }) = struck {
             let (rule, lane, storm) = (Some(name.to_string()), effect.lane, effect.storm);
-            draft.ruled(Ruled { rule, lane, hold: false, storm });
+            draft.ruled(Ruled { rule, lane, hold: false, storm, route: None });
         }
         let _for_nobody = self.queue.enqueue(draft).await.unwrap();
     }
@@ -221,6 +221,7 @@ impl Relay {
     async fn relay(&mut self) {
         self.read().await;
         let limits = ClaimLimits {
+            account: AccountKey::MAIN,
             limit: Limit::of(self.limit),
             notice_reserve: 0,
             urgent_reserve: RESERVE,

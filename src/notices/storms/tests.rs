@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::ManualClock,
     message::envelope::Lane,
     queue::{Claim, ClaimLimits, Outcome, Settlement, options},
@@ -73,6 +73,7 @@ impl Scene {
     /// Relays everything that is due.
     async fn relay(&mut self) {
         let limits = ClaimLimits {
+            account: AccountKey::MAIN,
             limit: Limit::of(1_000_000),
             notice_reserve: 0,
             urgent_reserve: 0,

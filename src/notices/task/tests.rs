@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    budget::AccountKey,
     clock::ManualClock,
     live::Live,
     queue::{Claim, ClaimLimits, Outcome, Queue, Settlement},
@@ -65,6 +66,7 @@ impl Scene {
         // Only this one: whatever else waits is left alone.
         loop {
             let terms = ClaimLimits {
+                account: AccountKey::MAIN,
                 limit: crate::budget::Limit::of(10_000),
                 recipients_max: 100,
                 urgent_reserve: 0,
@@ -383,6 +385,7 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
         scene.store.enqueue(draft).await.unwrap().id()
     };
     let terms = ClaimLimits {
+        account: AccountKey::MAIN,
         limit: crate::budget::Limit::of(3),
         notice_reserve: 1,
         urgent_reserve: 0,

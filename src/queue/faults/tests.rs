@@ -8,6 +8,7 @@ use std::{
 
 use super::*;
 use crate::{
+    budget::AccountKey,
     clock::{Clock as _, ManualClock, Timestamp},
     message::envelope::Envelope,
     queue::{
@@ -74,6 +75,7 @@ impl Run {
     /// Relays one message, should there be one; `None` when nothing can leave.
     async fn relay(&mut self, store: &Queue) -> Option<QueueId> {
         let terms = ClaimLimits {
+            account: AccountKey::MAIN,
             limit: crate::budget::Limit::of(LIMIT),
             urgent_reserve: 0,
             notice_reserve: 0,

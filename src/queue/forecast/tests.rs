@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::*;
 use crate::{
+    budget::AccountKey,
     clock::{Clock, ManualClock},
     message::envelope::Envelope,
     queue::{Claim, Outcome, Queue, QueuedMessage, Settlement, fixtures::envelope, only::Only},
@@ -15,7 +16,13 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const LOOK: Duration = Duration::from_secs(60);
 
 fn limits(limit: u32) -> ClaimLimits {
-    ClaimLimits { limit: limit.into(), notice_reserve: 3, urgent_reserve: 10, recipients_max: 100 }
+    ClaimLimits {
+        account: AccountKey::MAIN,
+        limit: limit.into(),
+        notice_reserve: 3,
+        urgent_reserve: 10,
+        recipients_max: 100,
+    }
 }
 
 async fn accept(queue: &Queue, now: Timestamp, lane: Lane, recipients: usize) -> QueueId {
@@ -48,7 +55,7 @@ async fn foretold(queue: &Queue, clock: &ManualClock, limits: ClaimLimits) -> Fo
         page.iter().filter_map(|one| Waiting::of(one.id, &one.record, &fairness)).collect()
     };
     let waiting = waiting.chunks(7).map(page).collect();
-    let footing = queue.footing(now).await.unwrap();
+    let footing = queue.footing(AccountKey::MAIN, now).await.unwrap();
     let (now, paced) = (now.wall, false);
     Forecast::new(waiting, Terms { now, starts: now, paced, footing, limits, pace_per_minute: 0 })
 }
@@ -214,7 +221,7 @@ fn waiting(id: QueueId, lane: Lane, due: Timestamp, recipients: u32) -> Waiting 
         due,
         limit: Limit::NONE,
         recipients,
-        later: None,
+        rare: None,
     }
 }
 

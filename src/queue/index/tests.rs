@@ -73,7 +73,7 @@ impl Fixture {
         let history: Vec<Entry> = index.history(None).collect();
         let news: Vec<_> = News::ALL.map(|news| index.dead_ids(news, None, 9)).into();
         let ended = index.ended_before(START.after(YEAR), 9);
-        let (ledger, account) = (index.ledger().map(|found| found.events), index.account());
+        let (ledger, account) = (index.ledger().map(|found| found.events), index.accounts());
         format!("{messages:?}\n{history:?}\n{news:?}\n{ended:?}\n{ledger:?}\n{account:?}")
     }
 }
@@ -107,6 +107,8 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         rule: None,
         fold: None,
         keeps_place: false,
+        route: None,
+        account: None,
         recipients: vec![Recipient {
             address: "a@example.net".parse().unwrap(),
             state,
@@ -133,15 +135,22 @@ fn account() -> AccountState {
     }
 }
 
+fn second() -> AccountState {
+    AccountState { reason: "535 5.7.8".into(), ..account() }
+}
+
 /// One change of each kind.
 fn one_of_each() -> Changes {
-    let mut changes = Changes { account: Some(account()), ..Changes::default() };
+    let accounts = [(AccountKey::MAIN, account()), (AccountKey::of("second"), second())].into();
+    let mut changes = Changes { accounts, ..Changes::default() };
     changes.put(id(1), None, Some(due_after(Lane::Normal, 1)));
     changes.put(id(2), None, Some(record(Lane::Bulk, dead())));
     let relayed = record(Lane::Normal, RecipientState::Relayed { at: START });
     changes.finish(id(3), &relayed, relayed.clone(), Ending::Relayed.at(START));
     let at = ManualClock::new(START).now();
-    changes.ledger.insert(4, Some(Event { at, recipients: 2, origin: 7 }));
+    changes
+        .ledger
+        .insert(4, Some(Event { at, recipients: 2, origin: 7, account: AccountKey::MAIN }));
     changes
 }
 
@@ -181,7 +190,7 @@ contract! {
         assert_eq!(fixture.index().message(id(1)), Ok(Some(due_after(Lane::Normal, 1))));
         assert_eq!(fixture.index().message(id(3)), Ok(None));
         assert!(fixture.index().finished(id(3)).unwrap().is_some());
-        assert_eq!(fixture.index().account(), Ok(Some(account())));
+        assert_eq!(fixture.index().accounts(), Ok(one_of_each().accounts));
         assert_eq!((fixture.index().is_new(), fixture.index().is_budget_unknown()), (Ok(false), Ok(true)));
         fixture.index().apply(&Changes { budget_known: true, ..one_of_each() }).unwrap();
         fixture.reopen();
@@ -290,7 +299,7 @@ contract! {
         let found = fixture.index().message(id(1)).unwrap().unwrap();
         let due = START.after(HOUR * 4);
         assert_eq!((found.accepted_at, Turn::of(id(1), &found).unwrap().due.at), (clock.wall(), due));
-        assert_eq!(fixture.index().account().unwrap().unwrap().until, Some(due));
+        assert_eq!(fixture.index().accounts().unwrap()[&AccountKey::MAIN].until, Some(due));
         let known = fixture.index().timeline().unwrap();
         assert_eq!(known.wall(Kind::Past, known.stored(Kind::Past, clock.wall())), clock.wall());
         // What is written from now on is read as it was written.

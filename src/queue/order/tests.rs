@@ -18,6 +18,7 @@ fn turn(number: u64, origin: u64, recipients: u32) -> Turn {
     Turn {
         lane: Lane::Normal,
         origin: OriginKey(origin),
+        way: Way::default(),
         id: id(number),
         due: START.into(),
         place: START,
@@ -34,8 +35,8 @@ fn order(turns: impl IntoIterator<Item = Turn>) -> Order<()> {
 
 /// Takes what is next and serves it whole.
 fn take(order: &mut Order<()>, recipients: u32, bulk_share: u32) -> Option<Place> {
-    let Next::Due(place, ()) = order.next(START, bulk_share) else { return None };
-    order.served(place, recipients, bulk_share);
+    let Next::Due(place, ()) = order.next(AccountKey::MAIN, START, bulk_share) else { return None };
+    order.served(AccountKey::MAIN, place, recipients, bulk_share);
     order.withdraw(place);
     Some(place)
 }
@@ -76,11 +77,11 @@ fn a_message_to_a_hundred_counts_a_hundred() {
     let mut order = order((0..300).map(|number| turn(number, 1 + number % 2, 1)));
     let mut spent = [0_u32; 2];
     for _ in 0..200 {
-        let Next::Due(place, ()) = order.next(START, 0) else { break };
+        let Next::Due(place, ()) = order.next(AccountKey::MAIN, START, 0) else { break };
         // The first origin sends to a hundred each time.
         let recipients = if place.origin == OriginKey(1) { 100 } else { 1 };
         spent[usize::from(place.origin == OriginKey(2))] += recipients;
-        order.served(place, recipients, 0);
+        order.served(AccountKey::MAIN, place, recipients, 0);
         order.withdraw(place);
         if spent[1] == 150 {
             break;
@@ -134,7 +135,8 @@ fn nobody_waits_for_two_turns_of_another_origin_whatever_comes() {
             };
             let own = waiting.get_mut(&place.origin.0).unwrap();
             assert_eq!(own.pop_front().map(|turn| turn.id), Some(place.id), "seed {seed}");
-            round = round.max(order.lanes[super::number(place.lane)].round);
+            round =
+                round.max(order.lanes[super::number(place.lane)].rounds[&AccountKey::MAIN].round);
             debts.insert(place.origin.0, round + u64::from(recipients));
             since.remove(&place.origin.0);
             for turns in since.values_mut() {
@@ -152,10 +154,12 @@ fn two_origins_that_always_wait_spend_the_same_but_for_one_message() {
     let mut order = order((0..4_000).map(|number| turn(number, number % 4, 1)));
     let mut spent = [0_u64; 4];
     for _ in 0..400 {
-        let Next::Due(place, ()) = order.next(START, 0) else { panic!("they wait") };
+        let Next::Due(place, ()) = order.next(AccountKey::MAIN, START, 0) else {
+            panic!("they wait")
+        };
         let recipients = if random.bool() { 1 } else { random.u32(1..=100) };
         spent[usize::try_from(place.origin.0).unwrap()] += u64::from(recipients);
-        order.served(place, recipients, 0);
+        order.served(AccountKey::MAIN, place, recipients, 0);
         order.withdraw(place);
         let (least, most) = (spent.iter().min().unwrap(), spent.iter().max().unwrap());
         assert!(most - least <= 100, "{spent:?}");
@@ -190,13 +194,15 @@ fn a_large_bulk_message_waits_until_its_share_is_saved_up() {
 #[test]
 fn an_origin_at_its_limit_keeps_nobody_waiting_and_comes_back_in_time() {
     let mut order = order([turn(1, 1, 1), turn(2, 1, 1), turn(3, 2, 1)]);
-    let Next::Due(place, ()) = order.next(START, 0) else { panic!("it waits") };
+    let Next::Due(place, ()) = order.next(AccountKey::MAIN, START, 0) else { panic!("it waits") };
     order.block(place, START.after(HOUR));
     assert_eq!(numbers(&mut order), [3]);
-    assert_eq!(order.next(START, 0), Next::Later(Some(START.after(HOUR))));
+    assert_eq!(order.next(AccountKey::MAIN, START, 0), Next::Later(Some(START.after(HOUR))));
     order.insert(turn(4, 1, 1), (), START);
     assert_eq!(numbers(&mut order), [0; 0], "what comes of it waits as well");
-    assert!(matches!(order.next(START.after(HOUR), 0), Next::Due(place, ()) if place.id == id(1)));
+    assert!(
+        matches!(order.next(AccountKey::MAIN, START.after(HOUR), 0), Next::Due(place, ()) if place.id == id(1))
+    );
     assert_eq!(numbers(&mut order), [1, 2, 4]);
 }
 
@@ -204,7 +210,9 @@ fn an_origin_at_its_limit_keeps_nobody_waiting_and_comes_back_in_time() {
 fn room_that_comes_back_and_new_limits_end_the_wait_of_an_origin() {
     for end in [Order::unblock_all, |order: &mut Order<()>| order.unblock(OriginKey(1))] {
         let mut order = order([turn(1, 1, 1)]);
-        let Next::Due(place, ()) = order.next(START, 0) else { panic!("it waits") };
+        let Next::Due(place, ()) = order.next(AccountKey::MAIN, START, 0) else {
+            panic!("it waits")
+        };
         order.block(place, START.after(HOUR));
         assert_eq!(numbers(&mut order), [0; 0]);
         end(&mut order);
@@ -219,13 +227,18 @@ fn what_is_due_later_waits_and_a_step_of_the_clock_moves_it_but_for_what_a_perso
         ..turn(number, number, 1)
     };
     let mut order = order([at(1, false), at(2, true)]);
-    assert_eq!(order.next(START, 0), Next::Later(Some(START.after(HOUR))));
+    assert_eq!(order.next(AccountKey::MAIN, START, 0), Next::Later(Some(START.after(HOUR))));
     order.moved(2 * 3_600_000);
-    assert!(matches!(order.next(START.after(HOUR), 0), Next::Due(place, ()) if place.id == id(2)));
+    assert!(
+        matches!(order.next(AccountKey::MAIN, START.after(HOUR), 0), Next::Due(place, ()) if place.id == id(2))
+    );
     order.remove(&at(2, true));
-    assert_eq!(order.next(START.after(HOUR), 0), Next::Later(Some(START.after(3 * HOUR))));
+    assert_eq!(
+        order.next(AccountKey::MAIN, START.after(HOUR), 0),
+        Next::Later(Some(START.after(3 * HOUR)))
+    );
     order.remove(&Turn { due: START.after(3 * HOUR).into(), ..at(1, false) });
-    assert_eq!(order.next(START.after(9 * HOUR), 0), Next::Later(None));
+    assert_eq!(order.next(AccountKey::MAIN, START.after(9 * HOUR), 0), Next::Later(None));
 }
 
 #[test]
@@ -235,7 +248,7 @@ fn a_due_time_of_a_clock_that_was_wrong_counts_as_due() {
     let mut order = order([Turn { due: START.after(20 * HOUR).into(), ..turn(1, 1, 1) }]);
     assert_eq!(numbers(&mut order), [0; 0]);
     // The clock was right only for a moment.
-    assert!(matches!(order.next(START.before(20 * HOUR), 0), Next::Due(..)));
+    assert!(matches!(order.next(AccountKey::MAIN, START.before(20 * HOUR), 0), Next::Due(..)));
 }
 
 #[test]
@@ -277,8 +290,8 @@ fn debts_are_bounded_and_forgotten_when_nobody_waits() {
     let many = u64::try_from(DEBTS_MAX).unwrap() + 5_000;
     for number in 1..many {
         order.insert(turn(number, number, 50), (), START);
-        let at = Place { lane: Lane::Normal, origin: OriginKey(number), id: id(number), at: START };
-        order.served(at, 50, 0);
+        let at = turn(number, number, 50).stands();
+        order.served(AccountKey::MAIN, at, 50, 0);
         order.withdraw(at);
         assert!(order.lanes[super::number(Lane::Normal)].origins.len() <= DEBTS_MAX + 2);
     }

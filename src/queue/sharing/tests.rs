@@ -13,6 +13,7 @@ use crate::{
 const START: Timestamp = Timestamp(1_800_000_000_000);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const TERMS: ClaimLimits = ClaimLimits {
+    account: AccountKey::MAIN,
     limit: Limit::of(1_000),
     notice_reserve: 0,
     urgent_reserve: 0,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::{
-    budget::{Event, Ledger, Limit},
+    budget::{AccountKey, Event, Ledger, Limit},
     clock::{Clock as _, ManualClock},
     message::envelope::{Envelope, Lane},
     queue::{Claim, Outcome, Queue, Settlement, fixtures::envelope, storms},
@@ -17,6 +17,7 @@ const ADMIN: &str = "admin@example.org";
 
 fn terms(limit: impl Into<Limit>) -> Terms {
     let limits = ClaimLimits {
+        account: AccountKey::MAIN,
         limit: limit.into(),
         notice_reserve: 0,
         urgent_reserve: 0,
@@ -127,7 +128,8 @@ fn no_24_hours_have_more_than_the_limit_and_no_lane_takes_the_reserve_of_another
             ledger.prune(now);
             let room = ledger.room(now, terms.limits.limit_of(lane));
             assert!(*recipients <= room, "seed {seed}: {recipients} of {room} at {at}");
-            let event = Event { at: now, recipients: *recipients, origin: 0 };
+            let event =
+                Event { at: now, recipients: *recipients, origin: 0, account: AccountKey::MAIN };
             ledger.insert(ledger.next_sequence(), event);
         }
         let all: u32 = played.departures.iter().map(|one| one.recipients).sum();

@@ -5,6 +5,7 @@
 //! minutes; in a boot that has lasted for hours it may be set to anything.
 
 use fastrand::Rng;
+use pillarbox::budget::AccountKey;
 
 use super::*;
 use crate::support::outage;
@@ -128,8 +129,13 @@ impl History {
     async fn check(&mut self) {
         self.relay().await;
         if let Some((since, wait, _)) = self.truth.waits {
-            let room =
-                self.queue.store().ledger(self.queue.clock.now(), 5.into()).await.unwrap().room;
+            let room = self
+                .queue
+                .store()
+                .ledger(AccountKey::MAIN, self.queue.clock.now(), 5.into())
+                .await
+                .unwrap()
+                .room;
             let waited = self.truth.running - since;
             assert!(
                 room == 0 || waited <= wait + Duration::from_secs(2),
@@ -200,7 +206,13 @@ impl History {
             }
         }
         self.pass(25 * HOUR).await;
-        let room = self.queue.store().ledger(self.queue.clock.now(), 5.into()).await.unwrap().room;
+        let room = self
+            .queue
+            .store()
+            .ledger(AccountKey::MAIN, self.queue.clock.now(), 5.into())
+            .await
+            .unwrap()
+            .room;
         let waiting = self.queue.store().totals().messages as usize - self.truth.dead.len();
         assert!(room > 0 || waiting > 0 || !self.truth.relayed.is_empty(), "the budget comes back");
         for _ in 0..40 {

@@ -5,6 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use super::*;
 use crate::{
     admin::weekly::words,
+    budget::AccountKey,
     clock::{Clock as _, ManualClock},
     findings::{Finding, Outcome},
     message::envelope::{BodyKind, Envelope, Origin},
@@ -50,6 +51,7 @@ impl Scene {
         draft.write(b"Subject: toner\r\n\r\nlow\r\n").await.unwrap();
         let _for_nobody = self.store.enqueue(draft).await.unwrap();
         let terms = ClaimLimits {
+            account: AccountKey::MAIN,
             limit: crate::budget::Limit::of(10_000),
             recipients_max: 100,
             urgent_reserve: 0,

@@ -1,0 +1,178 @@
+//! The routes: which account has the mail of each at a moment, and who stands in for whom.
+//!
+//! Rule: pure. An account that works again has its mail back at once; whoever has begun with a message and does not know
+//! its outcome keeps it (`way.rs`). Must not know how an account comes to its state, nor which mail takes which route.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    order::ServedBy,
+    state::{AccountCondition, AccountState},
+    way::RouteKey,
+};
+use crate::{
+    budget::{AccountKey, Limit, ledgers::Ledgers},
+    clock::{Moment, Timestamp},
+};
+
+/// The accounts, and the routes that mail takes to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accounts {
+    /// The accounts by their numbers.
+    pub(crate) accounts: BTreeMap<AccountKey, Known>,
+    /// The routes by their numbers.
+    pub(crate) routes: BTreeMap<RouteKey, Route>,
+    /// How long an account has to be paused before another stands in for it.
+    pub(crate) fail_over_after: Duration,
+}
+
+/// What is known of an account here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) name: String,
+    /// Recipients in any 24 hours that mail without a reserve may have.
+    pub(crate) limit: Limit,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Its account, and those that stand in for it, in this order; at least one.
+    pub(crate) accounts: Vec<AccountKey>,
+    /// What they stand in for.
+    pub(crate) fail_over: FailOver,
+}
+
+/// When another account takes the mail of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FailOver {
+    /// Never: the mail waits for its account.
+    #[default]
+    Never,
+    /// When it is paused for longer than a named time.
+    Paused,
+    /// When its day is spent.
+    Spent,
+    /// In both cases.
+    Both,
+}
+
+impl FailOver {
+    /// Every one, by the name in relay.toml.
+    pub(crate) const ALL: [(&'static str, Self); 4] = [
+        ("never", Self::Never),
+        ("paused", Self::Paused),
+        ("spent", Self::Spent),
+        ("both", Self::Both),
+    ];
+
+    /// The name in relay.toml.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the configuration will say it"))]
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, one)| *one == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Why an account takes no mail at the moment, for as long as it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shut {
+    /// Since it last worked.
+    since: Timestamp,
+    /// When it is tried again.
+    until: Option<Timestamp>,
+    /// The upstream says that the day is full; otherwise it refuses or is out of reach.
+    is_full: bool,
+}
+
+/// How the accounts stand, as far as that decides about routes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    shut: BTreeMap<AccountKey, Shut>,
+}
+
+impl Standing {
+    /// This is the state of an account from now on; says whether anything has changed. A person's pause is not a failure:
+    /// mail waits for its end.
+    pub(super) fn note(&mut self, account: AccountKey, state: &AccountState) -> bool {
+        if state.condition == AccountCondition::Open {
+            return self.shut.remove(&account).is_some();
+        }
+        let is_full = state.condition == AccountCondition::PausedQuota;
+        // It stays shut while one trouble follows the other.
+        let since = self.shut.get(&account).map_or(state.since, |before| before.since);
+        let shut = Shut { since, until: state.until, is_full };
+        self.shut.insert(account, shut) != Some(shut)
+    }
+
+    /// The wall clock was set forward by `step_ms` (back, when negative).
+    pub(super) fn moved(&mut self, step_ms: i64) {
+        for shut in self.shut.values_mut() {
+            shut.since = shut.since.moved(step_ms);
+            shut.until = shut.until.map(|until| until.moved(step_ms));
+        }
+    }
+
+    /// Whether an account is shut and may be tried with one message.
+    pub(super) fn wants_a_probe(&self, account: AccountKey, now: Timestamp) -> bool {
+        let shut = self.shut.get(&account);
+        shut.is_some_and(|shut| shut.until.is_some_and(|until| until <= now))
+    }
+
+    /// When the next account will have been shut for so long that others stand in for it.
+    pub(super) fn fails_over_at(&self, accounts: &Accounts, now: Timestamp) -> Option<Timestamp> {
+        let times = self.shut.values().map(|shut| shut.since.after(accounts.fail_over_after));
+        times.filter(|at| *at > now).min()
+    }
+
+    /// Which account has which mail.
+    pub(super) fn served_by(
+        &self,
+        accounts: &Accounts,
+        ledgers: &Ledgers,
+        counted: Moment,
+        now: Timestamp,
+    ) -> ServedBy {
+        let spent = |account: AccountKey| {
+            let known = accounts.accounts.get(&account);
+            known.is_some_and(|known| ledgers.of(account).room(counted, known.limit) == 0)
+        };
+        let works = |account: AccountKey, fail_over: FailOver| {
+            let shut = self.shut.get(&account);
+            let for_long =
+                |shut: &Shut| now.since(shut.since) >= accounts.fail_over_after && !shut.is_full;
+            let is_paused = shut.is_some_and(for_long);
+            let is_spent = || shut.is_some_and(|shut| shut.is_full) || spent(account);
+            match fail_over {
+                FailOver::Never => true,
+                FailOver::Paused => !is_paused,
+                FailOver::Spent => !is_spent(),
+                FailOver::Both => !is_paused && !is_spent(),
+            }
+        };
+        let serves = |route: &Route| {
+            let first = route.accounts.first().copied().unwrap_or_default();
+            let mut own = route.accounts.iter().copied();
+            own.find(|account| works(*account, route.fail_over)).unwrap_or(first)
+        };
+        ServedBy {
+            routes: accounts.routes.iter().map(|(key, route)| (*key, serves(route))).collect(),
+            accounts: accounts.accounts.keys().copied().collect(),
+        }
+    }
+}
+
+impl Accounts {
+    /// The name of an account that is not the main one, for a record.
+    pub(super) fn name_of(&self, account: AccountKey) -> Option<String> {
+        let known = self.accounts.get(&account).filter(|_| account != AccountKey::MAIN);
+        known.map(|known| known.name.clone())
+    }
+
+    /// Whether this account is the one of this route for which others only stand in.
+    pub(super) fn is_own(&self, account: AccountKey, route: RouteKey) -> bool {
+        self.routes.get(&route).is_some_and(|route| route.accounts.first() == Some(&account))
+    }
+}
+
+#[cfg(test)]
+mod tests;
