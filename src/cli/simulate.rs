@@ -84,7 +84,8 @@ struct Gathered {
 async fn gather(client: &Client, since: Timestamp) -> Result<Gathered, ClientError> {
     let budget = client.budget().await?;
     let (mut past, mut partial, oldest) = (Vec::new(), false, since.before(BEFORE));
-    for of in [Of::History, Of::Queue] {
+    // What leaves meanwhile is in both, and in the history as it ended.
+    for of in [Of::Queue, Of::History] {
         let (mut walk, mut seen, mut recipients) = (client.walk(of, None), 0, 0);
         let mut is_old = false;
         while let Some(page) = walk.page(PAGE).await? {
@@ -100,8 +101,8 @@ async fn gather(client: &Client, since: Timestamp) -> Result<Gathered, ClientErr
         }
         partial |= walk.next().is_some() && !is_old;
     }
+    past.reverse();
     past.sort_by_key(|one| (one.accepted_at, one.id));
-    // What moves from one to the other meanwhile is in both.
     past.dedup_by_key(|one| one.id);
     let limits = ClaimLimits {
         account: AccountKey::MAIN,
