@@ -30,7 +30,7 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
     delivery::{
-        IpFamily, Login, PasswordSource, Tls,
+        IpFamily, Login, PasswordSource, Provider, Tls,
         oauth::{
             ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource,
             token_file::{Stored, TokenFile},
@@ -222,6 +222,7 @@ impl Arguments {
         settings.listener.local.socket = Some(directory.join("submit.sock"));
         settings.listener.local.drop_directory = Some(directory.join("drop"));
         let delivery = &mut settings.delivery;
+        delivery.provider = Provider::Gmail;
         delivery.host = HOST.to_owned();
         delivery.port = upstream.port();
         delivery.tls = Tls::Starttls;

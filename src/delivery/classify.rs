@@ -1,14 +1,16 @@
 //! The meaning of an answer: whom it concerns and what to do.
 //!
-//! Rule: pure, and total: every answer has a verdict. The table of known replies comes first
-//! (`gmail_replies.rs`), then the default rules of docs/gmail.md section 3.7, which decide by stage: before
+//! Rule: pure, and total: every answer has a verdict. The provider's table of known replies comes first
+//! (`reply_tables.rs`), then the default rules of docs/gmail.md section 3.7, which decide by stage: before
 //! MAIL nothing can be a message's fault. Must not know queues, clocks or connections.
 
 use std::{borrow::Cow, time::Duration};
 
 use super::{
     answer::{Answer, Fault, Reply, Stage},
-    gmail_replies, oauth,
+    oauth,
+    provider::Provider,
+    reply_tables,
     verdict::{Action, Growth, Scope, Verdict, Waits},
     wording::{Subject, subject},
 };
@@ -18,31 +20,32 @@ use crate::queue::state::AccountCondition;
 const UNKNOWN_REFUSAL_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 
 /// The verdict on an answer.
-pub(super) fn classify(answer: &Answer) -> Verdict {
+pub(super) fn classify(provider: Provider, answer: &Answer) -> Verdict {
     match answer {
-        Answer::Replied { stage, reply } => of_reply(*stage, reply),
+        Answer::Replied { stage, reply } => of_reply(provider, *stage, reply),
         Answer::Broken { stage, fault, .. } => of_fault(*stage, fault),
         Answer::Unsendable { .. } => Verdict::new(Scope::Recipient, Action::GiveUp),
     }
 }
 
 /// Whether an answer is a refusal that the table does not know.
-pub(super) fn is_unknown(answer: &Answer) -> bool {
+pub(super) fn is_unknown(provider: Provider, answer: &Answer) -> bool {
     match answer {
         Answer::Replied { stage, reply } => {
-            !reply.is_positive() && gmail_replies::row(*stage, &with_code(reply)).is_none()
+            !reply.is_positive() && reply_tables::row(provider, *stage, &with_code(reply)).is_none()
         }
         Answer::Broken { .. } | Answer::Unsendable { .. } => false,
     }
 }
 
 /// The verdict on a reply.
-pub(super) fn of_reply(stage: Stage, reply: &Reply) -> Verdict {
+fn of_reply(provider: Provider, stage: Stage, reply: &Reply) -> Verdict {
     if reply.is_positive() {
         return of_positive_reply(stage, reply);
     }
     let reply = &with_code(reply);
-    gmail_replies::row(stage, reply).map_or_else(|| by_stage(stage, reply), |row| row.verdict)
+    let row = reply_tables::row(provider, stage, reply);
+    row.map_or_else(|| by_stage(stage, reply), |row| row.verdict)
 }
 
 /// The reply with its enhanced code, which qmail and its kin write at the end: `(#5.3.4)`.
@@ -189,7 +192,8 @@ mod tests {
     fn every_stage_and_code_class_has_a_verdict_and_none_before_mail_harms_a_message() {
         for stage in Stage::ALL {
             for code in (200..600).step_by(1) {
-                let verdict = of_reply(stage, &Reply::new(code, "5.9.9 unheard of"));
+                let verdict =
+                    of_reply(Provider::Gmail, stage, &Reply::new(code, "5.9.9 unheard of"));
                 if stage < Stage::Mail {
                     assert_eq!(verdict.scope, Scope::Account, "{stage:?} {code}");
                 }
@@ -263,9 +267,9 @@ mod tests {
             ),
         ] {
             let reply = Reply::new(code, text);
-            let verdict = of_reply(stage, &reply);
+            let verdict = of_reply(Provider::Gmail, stage, &reply);
             assert_eq!((verdict.scope, verdict.action), expected, "{stage:?} {code} {text}");
-            let unknown = is_unknown(&Answer::Replied { stage, reply });
+            let unknown = is_unknown(Provider::Gmail, &Answer::Replied { stage, reply });
             assert_eq!(unknown, code >= 400, "{stage:?} {code} {text} is counted");
         }
     }
@@ -274,11 +278,11 @@ mod tests {
     fn an_enhanced_code_at_the_end_of_the_text_counts() {
         let text = "sorry, that message size exceeds my databytes limit (#5.3.4)";
         for stage in [Stage::Mail, Stage::Data, Stage::FinalDot] {
-            let verdict = of_reply(stage, &Reply::new(552, text));
+            let verdict = of_reply(Provider::Gmail, stage, &Reply::new(552, text));
             assert_eq!((verdict.scope, verdict.action), (Scope::Message, Action::GiveUp));
         }
         let unknown = Answer::Replied { stage: Stage::Mail, reply: Reply::new(552, text) };
-        assert!(!is_unknown(&unknown), "the table has this code");
+        assert!(!is_unknown(Provider::Gmail, &unknown), "the table has this code");
     }
 
     #[test]
@@ -287,7 +291,7 @@ mod tests {
             let answer =
                 Answer::Broken { stage, after_dot: false, fault: Fault::Lost("gone".into()) };
             let expected = if stage < Stage::Mail { Scope::Account } else { Scope::Connection };
-            assert_eq!(classify(&answer).scope, expected);
+            assert_eq!(classify(Provider::Gmail, &answer).scope, expected);
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
     connection::Connection,
     names,
     options::{Options, Way},
+    provider::Provider,
     shared::{self, Shared},
     tls::Trust,
 };
@@ -46,8 +47,8 @@ pub(crate) struct Broken {
 }
 
 impl Broken {
-    fn of(answer: &Answer) -> Self {
-        let verdict = classify(answer);
+    fn of(provider: Provider, answer: &Answer) -> Self {
+        let verdict = classify(provider, answer);
         let (reason, remedy) = account_failure::of(answer, &verdict, true).map_or_else(
             || (answer.to_string(), verdict.remedy.to_owned()),
             |failure| (failure.reason, failure.remedy),
@@ -90,7 +91,8 @@ pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAdd
 pub(crate) async fn look(options: &Options, way: Way) -> Result<Sight, Broken> {
     let trust = Trust::new(options.ca_file.clone());
     let opened = Connection::open(options, way, &trust, &StageCell::new()).await;
-    let connection = opened.map_err(|answer| Broken::of(&answer.at(&options.host, way.port)))?;
+    let connection = opened
+        .map_err(|answer| Broken::of(options.provider, &answer.at(&options.host, way.port)))?;
     let sight = connection.sight();
     connection.quit().await;
     Ok(sight)
@@ -113,7 +115,9 @@ pub(crate) async fn log_in(
         connection.quit().await;
         Ok(())
     };
-    logged_in.await.map_err(|answer: Answer| Broken::of(&answer.at(&options.host, way.port)))
+    logged_in
+        .await
+        .map_err(|answer: Answer| Broken::of(options.provider, &answer.at(&options.host, way.port)))
 }
 
 /// What a running relay says of its login.
@@ -144,7 +148,7 @@ pub(super) async fn prove(shared: &Shared) -> LoginProof {
     match prove_now(shared).await {
         Ok(()) => LoginProof::Accepted,
         Err(answer) => {
-            let Broken { reason, remedy, .. } = Broken::of(&answer);
+            let Broken { reason, remedy, .. } = Broken::of(shared.options().provider, &answer);
             LoginProof::Failed { reason, remedy }
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! From the outside in: [`pool`] owns the workers and the waits, `worker` claims and settles, `upstream`
 //! carries one message through one connection, `connection` speaks SMTP. What a reply means is decided by pure
-//! code: `gmail_replies` (the table), `classify`, `outcome` and `account` (the pauses).
+//! code: `reply_tables` (with Gmail's in `gmail_replies`), `classify`, `outcome` and `account` (the pauses).
 
 mod account;
 mod account_failure;
@@ -32,6 +32,8 @@ mod port_fallback;
 pub(crate) mod provider;
 mod reach;
 mod replies;
+mod reply_row;
+mod reply_tables;
 mod retry;
 mod schedule;
 mod shared;
@@ -47,10 +49,10 @@ mod worker;
 
 pub use answer::Stage;
 pub(crate) use credential::{password_fault, password_in, typed_password};
-pub use gmail_replies::{KnownReply, known_replies};
 pub use options::{IpFamily, Limits, Login, Options, PasswordSource, Tls, Uncertain, Way};
 pub use pool::{Pool, PoolHandle};
 pub use provider::Provider;
+pub use reply_tables::{KnownReply, known_replies};
 pub use status::{Counters, Departure, DepartureReason, InFlight, LastError, PoolStatus};
 pub(crate) use tls::ca_file_fault;
 pub use verdict::{Action, Growth, Scope, Waits};

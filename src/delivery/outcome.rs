@@ -10,6 +10,7 @@ use super::{
     answer::{Answer, Stage},
     classify::{classify, is_unknown},
     options::Uncertain,
+    provider::Provider,
     retry,
     split::RecipientGroups,
     verdict::{Action, Scope, Verdict, Waits},
@@ -27,6 +28,8 @@ use crate::{
 /// What decides besides the answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
+    /// Whose replies they are.
+    pub(super) provider: Provider,
     pub(super) now: Timestamp,
     pub(super) lifetime: Duration,
     pub(super) uncertain: Uncertain,
@@ -138,7 +141,8 @@ const UNKNOWN_MAX: usize = 5;
 
 /// Judges the answers, one for each recipient of the claim in its order.
 pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -> AttemptResult {
-    let said: Vec<Verdict> = answers.iter().map(classify).collect();
+    let said: Vec<Verdict> =
+        answers.iter().map(|answer| classify(terms.provider, answer)).collect();
     let accepted = said.iter().any(|verdict| verdict.action == Action::Accept);
     let judged = |(answer, verdict): (&Answer, &Verdict)| {
         own_verdict(answer, verdict, accepted, terms).unwrap_or(*verdict)
@@ -159,7 +163,7 @@ pub(super) fn judge(claim: &ClaimedMessage, answers: &[Answer], terms: &Terms) -
         connection: connection_fate(claim, answers, &said, &verdicts, terms),
         split: split(claim, answers, &said, &verdicts, charged),
         log: AttemptLog {
-            unknown: unknown_refusals(answers),
+            unknown: unknown_refusals(terms.provider, answers),
             complaint: complaint.map(|(answer, _)| answer.to_string()),
             edits: Edits::default(),
         },
@@ -241,9 +245,9 @@ fn split(
     halves.then(|| RecipientGroups::halved(claim.recipients.len()))
 }
 
-fn unknown_refusals(answers: &[Answer]) -> Vec<String> {
+fn unknown_refusals(provider: Provider, answers: &[Answer]) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
-    for answer in answers.iter().filter(|answer| is_unknown(answer)) {
+    for answer in answers.iter().filter(|answer| is_unknown(provider, answer)) {
         let stage = if let Answer::Replied { stage, .. } = answer { stage.name() } else { "" };
         let text = format!("{stage}: {answer}");
         if texts.len() < UNKNOWN_MAX && !texts.contains(&text) {
@@ -295,7 +299,7 @@ fn outcome(
     let usual = |attempts| Retrying { waits: Waits::USUAL, attempts };
     match verdict.action {
         Action::Accept => Outcome::Relayed { reply },
-        Action::Retry(waits) if is_about_more(answer) => {
+        Action::Retry(waits) if is_about_more(terms.provider, answer) => {
             let reply =
                 bounded(format!("{reply} (others are accepted, so this message is charged)"));
             deferred(claim, reply, Retrying { waits, attempts }, terms)
@@ -338,8 +342,8 @@ fn is_in_transaction(answer: &Answer) -> bool {
 }
 
 /// Whether an answer was said in the name of more than the message.
-fn is_about_more(answer: &Answer) -> bool {
-    classify(answer).scope >= Scope::Connection
+fn is_about_more(provider: Provider, answer: &Answer) -> bool {
+    classify(provider, answer).scope >= Scope::Connection
 }
 
 /// How long a message stays behind the others after a setback: it grows, so that a message that earns one each
@@ -444,6 +448,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
     const TERMS: Terms = Terms {
+        provider: Provider::Gmail,
         now: NOW,
         lifetime: Duration::from_secs(5 * 24 * 3_600),
         uncertain: Uncertain::ResendOnce,

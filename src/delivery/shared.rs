@@ -280,6 +280,7 @@ impl Shared {
     pub(super) fn terms(&self) -> Terms {
         let options = self.options();
         Terms {
+            provider: options.provider,
             now: self.now().wall,
             lifetime: options.lifetime,
             uncertain: options.uncertain,

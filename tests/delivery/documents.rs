@@ -1,18 +1,33 @@
-//! docs/gmail.md holds the whole table of replies, in the words of the program.
+//! docs/gmail.md holds the whole table of Gmail's replies, docs/replies.md those of all others, in the words of the program.
 //!
 //! `BLESS=1 cargo test documents` writes its tables anew; review the difference like code.
 
 use std::{fmt::Write, fs, path::PathBuf};
 
-use pillarbox::delivery::{Action, Growth, KnownReply, Stage, known_replies};
+use pillarbox::delivery::{Action, Growth, KnownReply, Provider, Stage, known_replies};
 
 const BEGIN: &str =
     "<!-- The tables are written by `BLESS=1 cargo test documents` from the program's own. -->\n";
 const END: &str = "<!-- End of the tables. -->\n";
 
 fn document() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/gmail.md")
+    page("gmail.md")
 }
+
+fn page(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
+}
+
+/// The tables of docs/replies.md.
+const OTHERS: [(&str, Provider); 7] = [
+    ("Microsoft 365 and Outlook.com", Provider::Microsoft365),
+    ("iCloud Mail", Provider::Icloud),
+    ("Zoho Mail", Provider::Zoho),
+    ("Amazon SES", Provider::Ses),
+    ("Mailgun", Provider::Mailgun),
+    ("SendGrid", Provider::Sendgrid),
+    ("Any server", Provider::Custom),
+];
 
 /// What the relay does, in words.
 fn does(reply: &KnownReply) -> String {
@@ -65,7 +80,7 @@ fn shown(line: &str) -> String {
 }
 
 fn tables() -> String {
-    let replies = known_replies();
+    let replies = known_replies(Provider::Gmail);
     let mut text = String::new();
     for (title, stages) in [
         (
@@ -89,17 +104,49 @@ fn tables() -> String {
     text
 }
 
+/// Those of the other providers, each with where it is known from.
+fn tables_of_others() -> String {
+    let mut text = String::new();
+    for (title, provider) in OTHERS {
+        writeln!(text, "\n### {title}\n").unwrap();
+        text.push_str("| at | it says | which means | the relay | you | known from |\n");
+        text.push_str("|---|---|---|---|---|---|\n");
+        for reply in known_replies(provider) {
+            let (at, says, does) = (reply.stage.name(), shown(reply.line), does(&reply));
+            let (means, remedy, source) = (reply.meaning, reply.remedy, reply.source);
+            writeln!(text, "| {at} | `{says}` | {means} | {does} | {remedy} | {source} |").unwrap();
+        }
+    }
+    text.push('\n');
+    text
+}
+
 #[test]
 fn the_document_for_administrators_has_every_reply_as_the_program_knows_it() {
-    let path = document();
-    let present = fs::read_to_string(&path).unwrap();
-    let (before, rest) = present.split_once(BEGIN).expect("the mark before the tables");
-    let (_, after) = rest.split_once(END).expect("the mark behind the tables");
-    let expected = format!("{before}{BEGIN}{}{END}{after}", tables());
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(&path, &expected).unwrap();
+    for (name, tables) in [("gmail.md", tables()), ("replies.md", tables_of_others())] {
+        let path = page(name);
+        let present = fs::read_to_string(&path).unwrap();
+        let (before, rest) = present.split_once(BEGIN).expect("the mark before the tables");
+        let (_, after) = rest.split_once(END).expect("the mark behind the tables");
+        let expected = format!("{before}{BEGIN}{tables}{END}{after}");
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&path, &expected).unwrap();
+        }
+        assert!(present == expected, "docs/{name} differs; run BLESS=1 cargo test documents");
     }
-    assert!(present == expected, "docs/gmail.md differs; run BLESS=1 cargo test documents");
+}
+
+#[test]
+fn every_reply_of_another_server_names_a_page_or_the_standard_that_it_is_known_from() {
+    for (_, provider) in OTHERS {
+        for reply in known_replies(provider) {
+            let mut sources = reply.source.split(", ");
+            assert!(
+                sources.all(|source| source.starts_with("https://") || source.starts_with("RFC ")),
+                "{reply:?}"
+            );
+        }
+    }
 }
 
 /// The tables of the evidence below a section's heading: code, enhanced code, where it is known from.
@@ -116,7 +163,7 @@ fn evidence<'a>(document: &'a str, section: &str) -> Vec<(&'a str, &'a str, &'a 
 #[test]
 fn every_known_reply_has_its_line_of_evidence_in_the_section_that_its_row_names() {
     let document = fs::read_to_string(document()).unwrap();
-    for reply in known_replies() {
+    for reply in known_replies(Provider::Gmail) {
         let cited = reply.source.strip_prefix("docs/gmail.md section").expect("a section");
         let sections: Vec<&str> = cited
             .trim_start_matches('s')

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use fastrand::Rng;
 use pillarbox::{
     clock::Timestamp,
-    delivery::{KnownReply, Scope, known_replies},
+    delivery::{KnownReply, Provider, Scope, known_replies},
     queue::{
         id::QueueId,
         state::{AccountCondition, RecipientState},
@@ -48,7 +48,13 @@ impl Week {
         scene.options.lifetime = 60 * 24 * HOUR;
         scene.start();
         let random = Rng::with_seed(seed);
-        Self { scene, random, replies: known_replies(), sent: Vec::new(), logins: Vec::new() }
+        Self {
+            scene,
+            random,
+            replies: known_replies(Provider::Gmail),
+            sent: Vec::new(),
+            logins: Vec::new(),
+        }
     }
 
     fn chance(&mut self, of_a_hundred: u32) -> bool {

@@ -82,7 +82,10 @@ fn a_server_that_is_not_what_was_expected_is_found_by_one_check_with_its_remedy(
 
 #[test]
 fn a_refused_login_is_told_in_the_upstreams_words_and_tried_once() {
-    let refused = |scene: &mut Scene| scene.configure("abcd efgh ijkl mnop", "hunter2hunter2hu");
+    let refused = |scene: &mut Scene| {
+        scene.configure("abcd efgh ijkl mnop", "hunter2hunter2hu");
+        scene.configure("[upstream]\n", "[upstream]\nprovider = \"gmail\"\n");
+    };
     let mut scene = Scene::new();
     scene.has_daemon = false;
     expect(&mut scene, &fail("login", "535", "app password", refused));

@@ -39,7 +39,7 @@ impl Scene {
         let upstream = scene.gmail.upstream();
         let text = format!(
             "# Mine.\n[upstream]\n# Not the real one.\nhost = {:?} # the look-alike\nport = {}\nca_file = {:?}\n\
-             ehlo_name = \"relay.example.org\"\n\n# Here as well.\n[listener]\naddresses = [\"127.0.0.1:{}\"]\n\n\
+             ehlo_name = \"relay.example.org\"\nprovider = \"gmail\"\n\n# Here as well.\n[listener]\naddresses = [\"127.0.0.1:{}\"]\n\n\
              [queue]\ndirectory = \"queue\"\n[admin]\nsocket = \"admin.sock\"\n[sendmail]\nsocket = \"submit.sock\"\n\
              drop_directory = \"drop\"\n[identity]\naliases_file = \"off\"\n# The end.\n",
             upstream.host,

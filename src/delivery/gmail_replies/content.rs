@@ -3,13 +3,11 @@
 //! Rule: what is refused for good stays visible as dead, with the reply. Must not know what is done with
 //! a verdict.
 
-use super::{
-    remedies,
-    row::{CONTENT, FINAL_DOT, Row, TRANSACTION},
-};
+use super::remedies;
 use crate::{
     delivery::{
         answer::Stage,
+        reply_row::{CONTENT, FINAL_DOT, Row, TRANSACTION},
         verdict::{Action, Growth, Scope, Verdict, Waits},
     },
     queue::state::AccountCondition::BackingOff,
@@ -69,17 +67,21 @@ pub(super) const ROWS: &[Row] = &[
             (Stage::FinalDot, "550 5.7.1 Encoded-word syntax is not permitted in message header <From>."),
             (Stage::FinalDot, "550 5.7.1 Unicode characters are present in disallowed header <Date>."),
         ] },
-    Row { stages: TRANSACTION, codes: &[550], enhanced: &["5.7.24", "5.7.25", "5.7.26", "5.7.27", "5.7.29", "5.7.30", "5.7.32"], text: &[],
+    Row { stages: TRANSACTION, codes: &[550], enhanced: &["5.7.23", "5.7.24", "5.7.25", "5.7.26", "5.7.27", "5.7.29", "5.7.30", "5.7.31", "5.7.32", "5.7.40"], text: &[],
         meaning: "a rule for mail from strangers failed (a receiving server's words)", verdict: FAILED.hint(remedies::AN_MX), source: "docs/gmail.md section 3.6",
         examples: &[
             (Stage::FinalDot, "550 5.7.26 This message does not have authentication information or fails to pass authentication checks."),
             (Stage::FinalDot, "550 5.7.25 The IP address sending this message does not have a PTR record setup."),
+            (Stage::FinalDot, "550 5.7.23 The IP address sending this message has no PTR record, or its forward DNS entry does not match."),
+            (Stage::FinalDot, "550 5.7.31 The sending domain does not have a DMARC policy in place."),
+            (Stage::FinalDot, "550 5.7.40 The sending domain has no DMARC record, or the record has no policy."),
         ] },
-    Row { stages: TRANSACTION, codes: &[421, 450, 451], enhanced: &["4.7.23", "4.7.24", "4.7.25", "4.7.26", "4.7.27", "4.7.29", "4.7.30", "4.7.31", "4.7.32"], text: &[],
+    Row { stages: TRANSACTION, codes: &[421, 450, 451], enhanced: &["4.7.23", "4.7.24", "4.7.25", "4.7.26", "4.7.27", "4.7.29", "4.7.30", "4.7.31", "4.7.32", "4.7.40"], text: &[],
         meaning: "a rule for mail from strangers failed for now (a receiving server's words)", verdict: LATER.hint(remedies::AN_MX), source: "docs/gmail.md section 3.6",
         examples: &[
             (Stage::FinalDot, "421 4.7.26 This mail has been rate limited because it is unauthenticated."),
             (Stage::FinalDot, "451 4.7.24 The SPF record of the sending domain has one or more suspicious entries."),
+            (Stage::FinalDot, "421 4.7.40 The sending domain has no DMARC record, or the record has no policy."),
             (Stage::FinalDot, "421 4.7.32 Your email has been rate limited because the From: header isn't aligned."),
         ] },
     Row { stages: FINAL_DOT, codes: &[421], enhanced: &["4.7.0"], text: &["suspicious"],

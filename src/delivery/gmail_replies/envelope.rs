@@ -3,13 +3,11 @@
 //!
 //! Rule: one recipient's fate is never that of the others. Must not know what is done with a verdict.
 
-use super::{
-    remedies,
-    row::{MAIL, RCPT, Row, TRANSACTION},
-};
+use super::remedies;
 use crate::{
     delivery::{
         answer::Stage,
+        reply_row::{MAIL, RCPT, Row, TRANSACTION},
         verdict::{Action, Growth, Scope, Verdict, Waits},
     },
     queue::state::AccountCondition::{BackingOff, PausedConfiguration},

@@ -3,12 +3,13 @@
 //!
 //! Rule: each says in one sentence what to do and where. Must not know what is done with a verdict.
 
-use super::{
-    remedies,
-    row::{AUTH, Row, TRANSACTION},
-};
+use super::remedies;
 use crate::{
-    delivery::{answer::Stage, verdict::Verdict},
+    delivery::{
+        answer::Stage,
+        reply_row::{AUTH, Row, TRANSACTION},
+        verdict::Verdict,
+    },
     queue::state::AccountCondition::{
         BackingOff, PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota,
     },

@@ -3,13 +3,11 @@
 //!
 //! Rule: before MAIL nothing can be a message's fault. Must not know what is done with a verdict.
 
-use super::{
-    remedies,
-    row::{ANYWHERE, OPENING, Row, TRANSACTION},
-};
+use super::remedies;
 use crate::{
     delivery::{
         answer::Stage,
+        reply_row::{ANYWHERE, OPENING, Row, TRANSACTION},
         verdict::{Action, Scope, Verdict, Waits},
     },
     queue::state::AccountCondition::{BackingOff, PausedConfiguration, PausedQuota},
