@@ -486,3 +486,43 @@ fn waiters<K: Copy + Eq + std::hash::Hash>(
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_800_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// Spans in hours from the start, of so many recipients that left so many hours after it.
+    fn spans(
+        before: &[(i64, u32)],
+        left: &[(u32, u32)],
+        limit: impl Into<Limit>,
+    ) -> Vec<(u64, u64)> {
+        let before: Vec<_> = before
+            .iter()
+            .map(|(hours, number)| (Timestamp(START.0 + hours * 3_600_000), *number))
+            .collect();
+        let left = left.iter().map(|(hours, number)| (START.after(HOUR * *hours), *number));
+        let found = at_limit(&before, left.collect(), limit.into(), START.after(HOUR * 72));
+        let hours = |at: Timestamp| at.since(START).as_secs() / 3_600;
+        found.iter().map(|span| (hours(span.begins), hours(span.ends))).collect()
+    }
+
+    #[test]
+    fn the_limit_is_used_up_from_the_last_departure_until_the_first_one_comes_back() {
+        assert_eq!(spans(&[], &[(1, 4), (5, 6)], 10), [(5, 25)]);
+        assert_eq!(spans(&[], &[(1, 4), (5, 5)], 10), []);
+        assert_eq!(spans(&[(-20, 4)], &[(2, 6)], 10), [(2, 4)], "what was spent before counts");
+        assert_eq!(spans(&[(-30, 9)], &[(2, 9)], 10), [], "for 24 hours");
+        assert_eq!(spans(&[], &[(1, 10), (60, 10)], 10), [(1, 25), (60, 72)], "up to the end");
+        assert_eq!(spans(&[], &[(1, 10)], Limit::NONE), []);
+    }
+
+    #[test]
+    fn what_comes_back_and_is_spent_at_once_is_one_span() {
+        assert_eq!(spans(&[], &[(1, 2), (3, 8), (25, 2), (27, 8)], 10), [(3, 49)]);
+        assert_eq!(spans(&[], &[(1, 2), (3, 8), (26, 2)], 10), [(3, 25), (26, 27)]);
+    }
+}
