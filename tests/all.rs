@@ -47,6 +47,7 @@ mod setup;
 mod store_contract;
 mod store_files;
 mod storms;
+mod summaries;
 mod support;
 mod surroundings;
 mod tidy;

@@ -21,6 +21,9 @@ pub(crate) const ATTACHED_BYTES_MAX: u64 = 256 * 1024;
 /// Octets of the text of an original that is shown.
 pub(crate) const TEXT_MAX: usize = 4 * 1024;
 
+/// A word of others that is wider than the window is broken: what is beside it nobody reads on a phone.
+const BREAKABLE: &str = "overflow-wrap: anywhere; word-break: break-word";
+
 /// What is told of a storm.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary<'a> {
@@ -213,7 +216,7 @@ impl Summary<'_> {
             html lang="en" {
                 head { meta charset="utf-8"; title { (self.subject()) } }
                 body {
-                    p { b { (self.tally.messages) } (self.beginning().trim_start_matches(|one: char| one.is_ascii_digit())) }
+                    p style=(BREAKABLE) { b { (self.tally.messages) } (self.beginning().trim_start_matches(|one: char| one.is_ascii_digit())) }
                     p { (self.outlook()) }
                     table cellpadding="4" {
                         tr { th align="right" { "number" } th align="left" { "last" } th align="left" { "subject" } }
@@ -221,13 +224,13 @@ impl Summary<'_> {
                             tr {
                                 td align="right" valign="top" { (number) }
                                 td valign="top" { (last) }
-                                td { (subject) }
+                                td style=(BREAKABLE) { (subject) }
                             }
                         }
                     }
                     @for (which, original) in self.originals() {
-                        h3 { (which) ": " (heading(original)) }
-                        pre style="white-space: pre-wrap" { (said(original)) }
+                        h3 style=(BREAKABLE) { (which) ": " (heading(original)) }
+                        pre style={ "white-space: pre-wrap; " (BREAKABLE) } { (said(original)) }
                         @if original.is_cut { p { i { (more(original).trim_start()) } } }
                     }
                     hr;
@@ -360,6 +363,31 @@ mod tests {
         assert!(!text.contains('\u{1b}') && !html.contains('\u{1b}'));
         let whole = String::from_utf8(bytes).unwrap();
         assert!(whole.contains("Subject: 5\r\n\r\nB\u{fc}ro 5\r\n"), "octet by octet");
+    }
+
+    /// `tests/golden/NAME`, which BLESS=1 writes anew; other tests read it as mail programs and browsers do.
+    fn check_golden(name: &str, octets: &[u8]) {
+        let golden =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&golden, octets).unwrap();
+        }
+        let written = std::fs::read(&golden).unwrap_or_default();
+        assert!(octets == written, "{} (BLESS=1 writes it)", golden.display());
+    }
+
+    #[test]
+    fn the_summary_that_others_read_is_this_one() {
+        let (from, to) = ("me@gmail.com".parse().unwrap(), ["boss@example.org".parse().unwrap()]);
+        let mut tally = Tally::default();
+        tally.add("<script>document.title = 'broken out'</script>", START);
+        tally.add(&format!("banned {} B\u{fc}ro \u{202e}", "x".repeat(90)), START.moved(9_000));
+        (0..512).for_each(|one| tally.add(&format!("banned 192.0.2.{}", one % 60), START));
+        let mut summary = summary(&from, &to, tally);
+        let wide = "0123456789".repeat(20);
+        summary.first.text = format!("From nobody\n.\n--pillarbox-0--\n{wide}\n<img src=x>");
+        check_golden("storm_summary.eml", &summary.build().unwrap());
+        check_golden("storm_summary.html", summary.html().as_bytes());
     }
 
     #[test]

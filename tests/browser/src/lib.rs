@@ -19,5 +19,6 @@ mod kinds;
 mod readme;
 mod relay;
 mod sizes;
+mod summaries;
 mod visits;
 mod window;

@@ -7,20 +7,20 @@ use serde_json::json;
 use crate::{kinds, window::Window};
 
 /// Width and height in CSS pixels, the scale, and a name.
-const SIZES: [(u32, u32, u32, &str); 3] =
+pub(crate) const SIZES: [(u32, u32, u32, &str); 3] =
     [(1400, 1000, 1, "1400"), (360, 740, 1, "360"), (640, 512, 2, "zoom-200")];
 
 /// What sticks out of the window, is cut off, lies upon something else or is too small to be hit.
 const FAULTS: &str = include_str!("faults.js");
 
-async fn faults(window: &Window, name: &str) -> Vec<String> {
+pub(crate) async fn faults(window: &Window, name: &str) -> Vec<String> {
     let faults = window.measure(FAULTS).await;
     let faults = faults.as_array().expect("faults").iter();
     faults.map(|fault| format!("{name}: {}", fault.as_str().unwrap())).collect()
 }
 
 /// Says all of them at once.
-fn expect_none(faults: &[String]) {
+pub(crate) fn expect_none(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
