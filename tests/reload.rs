@@ -89,6 +89,25 @@ fn the_next_connection_is_served_on_the_new_terms_and_an_open_one_on_its_own() {
 }
 
 #[test]
+fn a_rule_that_is_never_reached_is_told_of_at_a_start_and_when_a_reload_brings_it() {
+    let rule = |name: &str| {
+        format!("[[rule]]\nname = \"{name}\"\nmatch = {{ size = \">1\" }}\nlane = \"urgent\"\n")
+    };
+    let behind = |events: &[serde_json::Value], name: &str| {
+        events.iter().any(|event| event["rule"] == name && event["earlier"] == "first")
+    };
+    let both = [rule("first"), rule("second")].concat();
+    let home = Home::with_sections(&Upstream::nobody(), &both);
+    let daemon = home.start();
+    assert!(within(LIMIT, || behind(&home.events(), "second")), "{}", home.log());
+    replace(&home, &both, &[both.clone(), rule("third")].concat());
+    let (code, words) = say(&home, &["reload"]);
+    assert_eq!(code, Some(0), "{words}");
+    assert!(within(LIMIT, || behind(&home.events(), "third")), "{}", home.log());
+    assert_eq!(daemon.terminate(LIMIT).code(), Some(0));
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_is_told_with_its_line() {
     let home = Home::with_sections(&Upstream::nobody(), "[budget]\nrecipients_per_day = 99\n");
     let mut daemon = home.start();

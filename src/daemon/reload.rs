@@ -93,6 +93,9 @@ impl Parts {
         let Facts { started, listening, local_socket, .. } = Facts::clone(&self.facts.get());
         self.facts.set(facts(&settings, started, listening, local_socket));
         self.log_level.configure(settings.telemetry.level);
+        if applied.iter().any(|key| key.starts_with("rule.")) {
+            super::warn_of_unreached(&settings);
+        }
         self.settings.set(settings);
         Ok(Reload { applied, at_a_start })
     }

@@ -309,7 +309,14 @@ fn sets_secret(line: &str) -> bool {
 
 /// Whether a word of the line has a user name and a password before its host, as web addresses may.
 fn has_credentials(line: &str) -> bool {
-    line.split([' ', '\t', '"', '\'', ',']).any(|word| without_credentials(word) != word)
+    let mut words = line.split([' ', '\t', '"', '\'', ',']);
+    words.any(|word| without_credentials(word) != word || names_a_password(word))
+}
+
+/// Whether this is `name:password@host`, as some programs want their login in one word.
+pub(super) fn names_a_password(word: &str) -> bool {
+    let behind_the_name = word.split_once(':').map(|(_, rest)| rest);
+    !word.contains("://") && behind_the_name.is_some_and(|rest| rest.contains('@'))
 }
 
 fn excerpt(number: &str, column: usize, width: usize, line: &str) -> String {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    document::names_a_password,
     host::{Host, is_fully_qualified, names_every_host},
     report::{Report, in_range},
     surroundings::{SECRET_NAMES, Surroundings},
@@ -391,6 +392,11 @@ impl Upstream {
                 "it is too long or has control characters",
                 USERNAME_REMEDY,
             );
+        }
+        if names_a_password(username) {
+            let what = "there is more in it than a user name: a password, as it seems";
+            let remedy = "Write the user name alone; the password goes into the file that password_file names.";
+            report.add(SECTION, "username", what, remedy);
         }
         let at_gmail = self.written_host().ends_with(".gmail.com");
         if at_gmail && !username.contains('@') {

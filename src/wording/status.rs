@@ -299,7 +299,12 @@ pub(crate) fn budget_lines(budget: &Budget) -> Lines {
     let notices = of("notices of this relay", budget.notice_reserve, budget.notice_room);
     let lines: Vec<String> = std::iter::once(room).chain(urgent).chain(notices).collect();
     let departure = match budget.departure.because {
-        Because::Now | Because::Turn => "Mail that is due leaves now.".to_owned(),
+        Because::Now | Because::Turn if budget.limited.is_empty() => {
+            "Mail that is due leaves now.".to_owned()
+        }
+        Because::Now | Because::Turn => {
+            "Mail that is due leaves now, but for that of the origins above.".to_owned()
+        }
         _ => budget.departure.sentence(|at| when(at, budget.now)),
     };
     vec![
@@ -309,4 +314,28 @@ pub(crate) fn budget_lines(budget: &Budget) -> Lines {
         ("room", lines),
         ("next", vec![departure]),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_does_not_say_that_all_mail_leaves_while_an_origin_waits_for_its_limit() {
+        let budget = |limited: serde_json::Value| -> Budget {
+            serde_json::from_value(serde_json::json!({
+                "now": 0, "recipients_per_day": 500, "owner_reserve": 0, "limit": 500, "notice_reserve": 0,
+                "urgent_reserve": 0, "spent": 7, "room": 493, "urgent_room": 493, "notice_room": 493,
+                "frees_at": 0, "full_since": null, "limited": limited,
+                "departure": { "at": 0, "because": "now", "why": "it is due" },
+            }))
+            .expect("a budget")
+        };
+        let next = |limited| budget_lines(&budget(limited)).pop().expect("a line").1.concat();
+        assert_eq!(next(serde_json::json!([])), "Mail that is due leaves now.");
+        let origin =
+            serde_json::json!([{ "words": "10.0.0.7, from <>", "limit": 7, "until": 60_000 }]);
+        let words = "Mail that is due leaves now, but for that of the origins above.";
+        assert_eq!(next(origin), words);
+    }
 }
