@@ -466,20 +466,7 @@ async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &Queue)
         admin = %settings.admin.socket.display(),
         "started"
     );
-    warn_of_unreached(settings);
-}
-
-/// A rule that never strikes is a mistake that nobody sees: mail goes on as before.
-fn warn_of_unreached(settings: &Settings) {
-    for (rule, earlier) in settings.listener.rules.unreached() {
-        let remedy = "write the rule with more conditions first, or remove one of the two";
-        tracing::warn!(
-            rule,
-            earlier,
-            remedy,
-            "a rule is never reached: the earlier one takes all of its mail"
-        );
-    }
+    reload::warn_of_unreached(settings);
 }
 
 /// Forgets relayed and folded messages and gives up dead letters when their time is over.

@@ -94,10 +94,23 @@ impl Parts {
         self.facts.set(facts(&settings, started, listening, local_socket));
         self.log_level.configure(settings.telemetry.level);
         if applied.iter().any(|key| key.starts_with("rule.")) {
-            super::warn_of_unreached(&settings);
+            warn_of_unreached(&settings);
         }
         self.settings.set(settings);
         Ok(Reload { applied, at_a_start })
+    }
+}
+
+/// A rule that never strikes is a mistake that nobody sees: mail goes on as before.
+pub(super) fn warn_of_unreached(settings: &Settings) {
+    for (rule, earlier) in settings.listener.rules.unreached() {
+        let remedy = "write the rule with more conditions first, or remove one of the two";
+        tracing::warn!(
+            rule,
+            earlier,
+            remedy,
+            "a rule is never reached: the earlier one takes all of its mail"
+        );
     }
 }
 
