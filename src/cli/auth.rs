@@ -128,6 +128,11 @@ impl<'a> Account<'a> {
                 "a service account needs no consent: its key is enough, and it is taken back in the Admin console \
                  (Security, API controls, Domain-wide delegation). `pillarbox auth status` shows it.",
             )),
+            Grant::Application { .. } => Err(Failure::new(
+                Exit::Configuration,
+                "an application needs nobody's consent but its administrator's: its secret is enough, and it is taken back at \
+                 https://entra.microsoft.com (App registrations). `pillarbox auth status` shows it.",
+            )),
         }
     }
 }
@@ -414,6 +419,18 @@ fn status(out: &mut dyn Screen, account: &Account<'_>, as_json: bool) -> Result<
                 screen::json(out, &key_document(account.username, &key, key_file))?;
             } else {
                 print_key(out, account.username, &key, key_file)?;
+            }
+        }
+        Grant::Application { client } => {
+            let id = client_file::client(client)?.id;
+            if as_json {
+                let username = account.username;
+                let document =
+                    json!({ "auth": "client-credentials", "username": username, "client_id": id });
+                screen::json(out, &document)?;
+            } else {
+                let lines = [account.username.to_owned(), format!("through the application {id}")];
+                labelled(out, "account", &lines)?;
             }
         }
     }

@@ -318,6 +318,7 @@ fn login(delivery: &delivery::Options) -> String {
                 Grant::ServiceAccount { key_file } => {
                     format!("service account in {}", key_file.display())
                 }
+                Grant::Application { .. } => "an application's own secret".to_owned(),
             };
             return format!("{}, {source}", login.username);
         }

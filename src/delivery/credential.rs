@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{
     answer::Fault,
-    oauth::{AccessToken, Grant, Tokens},
+    oauth::{AccessToken, Grant, Tokens, client_file},
     options::{Login, Options, PasswordSource},
 };
 use crate::{
@@ -207,6 +207,10 @@ pub(super) async fn mark(options: &Options) -> Option<u16> {
             let path = match &options.grant {
                 Grant::Refresh { token_file, .. } => token_file,
                 Grant::ServiceAccount { key_file } => key_file,
+                Grant::Application { client } => {
+                    let secret = client_file::client(client).ok()?.secret?;
+                    return Some(Zeroizing::new(secret.expose().as_bytes().to_vec()));
+                }
             };
             read_bounded(careful_file::open(path, Links::Followed).ok()?).ok()
         }

@@ -229,13 +229,19 @@ impl Looking {
             PasswordSource::Tokens(options) => match &options.grant {
                 Grant::Refresh { token_file, .. } => Some((token_file, "token file", false)),
                 Grant::ServiceAccount { key_file } => Some((key_file, "key file", false)),
+                Grant::Application { .. } => None,
             },
             PasswordSource::Inline(_) | PasswordSource::Command(_) => None,
         };
         if let PasswordSource::Tokens(options) = &login.password
-            && let Grant::Refresh { client, .. } = &options.grant
+            && let Grant::Refresh { client, .. } | Grant::Application { client } = &options.grant
         {
-            let how = "from the Google Cloud console; docs/oauth.md has the steps";
+            let how = match options.grant {
+                Grant::Application { .. } => {
+                    "from https://entra.microsoft.com; docs/microsoft.md has the steps"
+                }
+                _ => "from the Google Cloud console; docs/oauth.md has the steps",
+            };
             match client {
                 ClientSource::File(path) => {
                     self.secret(path, "OAuth client file", how, false);

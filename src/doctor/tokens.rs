@@ -7,7 +7,7 @@ use crate::{
     delivery::{
         Login, PasswordSource,
         oauth::{
-            Grant, SCOPE, TokenError, service_account,
+            Grant, SCOPE, TokenError, client_file, service_account,
             token_file::{Stored, TokenFile},
             tokens::WARN_BEFORE,
         },
@@ -53,6 +53,8 @@ pub(super) fn of(login: Option<&Login>, now: Timestamp) -> Outcome {
             .map(|stored| of_stored(&stored, username, now)),
         Grant::ServiceAccount { key_file } => service_account::describe(key_file)
             .map(|key| Outcome::pass(format!("service account {} for {username}", key.email))),
+        Grant::Application { client } => client_file::client(client)
+            .map(|client| Outcome::pass(format!("application {} for {username}", client.id))),
     };
     judged.unwrap_or_else(|TokenError { reason, remedy, .. }| Outcome::fail(reason, remedy))
 }

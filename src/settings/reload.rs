@@ -22,6 +22,7 @@ const AT_A_START: &[&str] = &[
     "upstream.password_command",
     "upstream.password",
     "upstream.auth",
+    "upstream.oauth_tenant",
     "upstream.oauth_client_file",
     "upstream.oauth_client_id",
     "upstream.oauth_client_secret_file",

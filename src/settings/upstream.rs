@@ -54,6 +54,7 @@ section! {
         password: Option<Secret> = None, "secret";
         /// With a password, unless the provider knows this host and nobody is named.
         auth: Option<Auth> = None, "text_if_any";
+        oauth_tenant: Option<String> = None, "word";
         oauth_client_file: Option<PathBuf> = None, "path";
         oauth_client_id: Option<String> = None, "word";
         oauth_client_secret_file: Option<PathBuf> = None, "path";
@@ -106,6 +107,8 @@ enum Auth {
     Consent,
     /// A key that may act for the whole domain.
     ServiceAccount,
+    /// An application of an organisation at Microsoft.
+    Application,
     /// The upstream knows us by our address.
     None,
 }
@@ -115,6 +118,7 @@ impl Words for Auth {
         ("password", Self::Password),
         ("oauth", Self::Consent),
         ("service-account", Self::ServiceAccount),
+        ("client-credentials", Self::Application),
         ("none", Self::None),
     ];
 }
@@ -194,7 +198,9 @@ impl Upstream {
         let port = u16::try_from(port).unwrap_or(u16::MAX);
         let tokens = self.tokens(state, report);
         let login = match self.auth() {
-            Auth::Consent | Auth::ServiceAccount => self.token_login(tokens, surroundings, report),
+            Auth::Consent | Auth::ServiceAccount | Auth::Application => {
+                self.token_login(tokens, surroundings, report)
+            }
             Auth::Password | Auth::None => self.password_login(surroundings, report),
         };
         let tls = self.tls(&host, port, login.is_some(), report);

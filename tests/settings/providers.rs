@@ -2,7 +2,7 @@
 
 use pillarbox::{
     budget::Limit,
-    delivery::{Provider, Tls},
+    delivery::{PasswordSource, Provider, Tls, oauth::Grant},
     message::identity::FromPolicy,
 };
 
@@ -66,4 +66,22 @@ fn the_relay_service_needs_no_login_and_a_user_name_that_is_no_mailbox_is_not_pu
     .unwrap();
     assert_eq!(brevo.delivery.identity.from, FromPolicy::Keep);
     assert!(brevo.delivery.admin.is_none(), "nobody reads mail there");
+}
+
+#[test]
+fn an_application_asks_its_own_organisation_for_tokens() {
+    let settings = load_text(
+        "[upstream]\nprovider = \"microsoft365\"\nusername = \"relay@example.com\"\nauth = \"client-credentials\"\n\
+         oauth_tenant = \"example.com\"\noauth_client_id = \"1\"\noauth_client_secret = \"x\"\n",
+    )
+    .unwrap();
+    let login = settings.delivery.login.as_ref().unwrap();
+    let PasswordSource::Tokens(tokens) = &login.password else { panic!("{login:?}") };
+    assert!(matches!(tokens.grant, Grant::Application { .. }));
+    let endpoint = tokens.endpoints.token.to_string();
+    assert_eq!(endpoint, "https://login.microsoftonline.com/example.com/oauth2/v2.0/token");
+    assert_eq!(
+        (settings.delivery.host.as_str(), settings.delivery.port),
+        ("smtp.office365.com", 587)
+    );
 }

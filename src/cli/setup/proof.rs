@@ -95,7 +95,7 @@ fn lacks_consent(settings: &Settings) -> bool {
     };
     match &options.grant {
         Grant::Refresh { token_file, .. } => TokenFile::new(token_file.clone()).read().is_err(),
-        Grant::ServiceAccount { .. } => false,
+        Grant::ServiceAccount { .. } | Grant::Application { .. } => false,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use super::{
     client_file::Client,
     error::{TokenError, shown},
-    options::Options,
+    options::{APPLICATION_SCOPE, Options},
     protocol::{self, Authorization, ErrorResponse, Reply, TokenResponse},
     refusal::{Exchanged, Refusal, refused, trouble},
 };
@@ -121,6 +121,16 @@ impl Exchange {
             ("assertion", assertion.expose()),
         ];
         self.exchange(&form, Exchanged::Assertion, &[Some(assertion)]).await
+    }
+
+    /// Exchanges an application's own secret (RFC 6749 section 4.4).
+    pub(super) async fn authorize_application(
+        &self,
+        client: &Client,
+    ) -> Result<Granted, TokenError> {
+        let mut form = vec![("grant_type", "client_credentials"), ("scope", APPLICATION_SCOPE)];
+        form.extend(identity(client));
+        self.exchange(&form, Exchanged::Application, &[client.secret.as_ref()]).await
     }
 
     /// Takes a token back (RFC 7009). One that is unknown there is as good as taken back.

@@ -13,6 +13,9 @@ use crate::{
 /// What a token must allow: Gmail's SMTP takes no narrower scope (docs/gmail.md section 4.3).
 pub const SCOPE: &str = "https://mail.google.com/";
 
+/// The same at Microsoft for an application of an organisation: whatever its administrator has allowed it there.
+pub(crate) const APPLICATION_SCOPE: &str = "https://outlook.office365.com/.default";
+
 /// How access tokens are had.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -38,6 +41,11 @@ pub enum Grant {
     ServiceAccount {
         /// Google's JSON key.
         key_file: PathBuf,
+    },
+    /// The application's own secret (RFC 6749 section 4.4), which an organisation at Microsoft lets send as the mailbox.
+    Application {
+        /// The application with its secret.
+        client: ClientSource,
     },
 }
 
@@ -81,6 +89,11 @@ impl Endpoints {
         "https://accounts.google.com/o/oauth2/v2/auth";
     /// The token endpoint of Google.
     pub(crate) const GOOGLE_TOKEN: &'static str = "https://oauth2.googleapis.com/token";
+    /// The token endpoint of an organisation at Microsoft.
+    pub(crate) fn microsoft_token(tenant: &str) -> String {
+        format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token")
+    }
+
     /// The revocation endpoint of Google.
     pub(crate) const GOOGLE_REVOCATION: &'static str = "https://oauth2.googleapis.com/revoke";
 }

@@ -20,6 +20,7 @@ pub(super) enum Exchanged {
     Code,
     RefreshToken,
     Assertion,
+    Application,
 }
 
 /// No answer that could be about the request.
@@ -72,11 +73,13 @@ pub(super) fn refused(refusal: &Refusal<'_>, exchanged: Exchanged) -> TokenError
         Exchanged::Code => "the consent was refused",
         Exchanged::RefreshToken => "the refresh token was refused",
         Exchanged::Assertion => "the service account was refused",
+        Exchanged::Application => "the application was refused",
     });
     let remedy = match refusal.kind {
         "invalid_grant" if refusal.seen.status != 400 => return TokenError::temporary(reason),
-        "invalid_grant" => return dead(refusal, reason, exchanged),
         "temporarily_unavailable" | "server_error" => return TokenError::temporary(reason),
+        _ if exchanged == Exchanged::Application => of_application(&refusal.words),
+        "invalid_grant" => return dead(refusal, reason, exchanged),
         _ if exchanged == Exchanged::Assertion => match refusal.kind {
             "unauthorized_client" | "invalid_scope" => DELEGATION,
             _ => {
@@ -107,6 +110,44 @@ const DELEGATION: &str = "A Workspace administrator must allow it: admin.google.
                           https://mail.google.com/. It takes effect within minutes, sometimes a day. Then run \
                           `pillarbox resume`.";
 
+/// Microsoft's numbers (AADSTS) say more than the code of the RFC does.
+const APPLICATION: &[(&str, &str)] = &[
+    (
+        "AADSTS7000222",
+        "The application's secret has expired: create a new one (https://entra.microsoft.com, App registrations, \
+         Certificates & secrets), store it in upstream.oauth_client_secret_file, then run `pillarbox resume`.",
+    ),
+    (
+        "AADSTS7000215",
+        "The application's secret is wrong; its value is wanted, not its id: store it in \
+         upstream.oauth_client_secret_file, then run `pillarbox resume`.",
+    ),
+    (
+        "AADSTS700016",
+        "The organisation does not know the application: compare upstream.oauth_client_id and upstream.oauth_tenant with its \
+         page (https://entra.microsoft.com, App registrations), then run `pillarbox resume`.",
+    ),
+    (
+        "AADSTS90002",
+        "There is no such organisation: compare upstream.oauth_tenant with the directory (tenant) id of the application \
+         (https://entra.microsoft.com, App registrations), then run `pillarbox resume`.",
+    ),
+    (
+        "AADSTS53003",
+        "A conditional access policy of the organisation refuses this host: ask its administrator, then run \
+         `pillarbox resume`.",
+    ),
+];
+
+fn of_application(words: &str) -> &'static str {
+    let known = APPLICATION.iter().find(|(number, _)| words.contains(number));
+    known.map_or(
+        "Check upstream.oauth_tenant, upstream.oauth_client_id and the secret, and that an administrator has granted the \
+         application SMTP.SendAsApp (docs/microsoft.md); then run `pillarbox resume`.",
+        |(_, remedy)| remedy,
+    )
+}
+
 /// HTTP 400 `invalid_grant`: what was exchanged is not, or no longer, valid.
 fn dead(refusal: &Refusal<'_>, reason: String, exchanged: Exchanged) -> TokenError {
     let words = refusal.words.to_ascii_lowercase();
@@ -130,6 +171,9 @@ fn dead(refusal: &Refusal<'_>, reason: String, exchanged: Exchanged) -> TokenErr
              (https://console.cloud.google.com/auth/audience) first.",
         ),
         Exchanged::Assertion => refused_assertion(refusal, reason, &words),
+        Exchanged::Application => {
+            TokenError::new(Kind::Refused, reason, of_application(&refusal.words))
+        }
     }
 }
 

@@ -62,7 +62,7 @@ struct Source {
 struct State {
     /// The request under way.
     fetching: JoinSet<Result<Fetched, TokenError>>,
-    /// The token of a service account, or what could not be written to the token file.
+    /// The token of a service account or an application, or what could not be written to the token file.
     held: Option<Held>,
     /// The upstream did not take it.
     rejected: Option<Secret>,
@@ -180,7 +180,7 @@ impl Source {
         self.exchange.clock().wall()
     }
 
-    /// What the token file holds, or what should be in it; `None` for a service account, which has none.
+    /// What the token file holds, or what should be in it; `None` for a service account or an application, which have none.
     async fn stored(&self, held: &Option<Held>) -> Result<Option<Stored>, TokenError> {
         let Grant::Refresh { token_file, .. } = &self.grant else { return Ok(None) };
         let file = TokenFile::new(token_file.clone());
@@ -202,20 +202,24 @@ impl Source {
                 let (key_file, username) = (key_file.clone(), self.username.clone());
                 let (audience, now) = (self.exchange.token_endpoint().to_string(), self.now());
                 let sign = move || service_account::assertion(&key_file, &username, &audience, now);
-                let granted = self.exchange.assert(&blocking(sign).await?).await?;
-                let token =
-                    AccessToken { secret: granted.access_token, use_until: granted.use_until };
-                tracing::info!(username = self.username, until = %granted.expires_at, "access token");
-                Ok(Fetched {
-                    held: Some(Held::Access(token.clone())),
-                    token,
-                    refresh_token_expires_at: None,
-                })
+                Ok(self.held(self.exchange.assert(&blocking(sign).await?).await?))
+            }
+            (Grant::Application { client }, _) => {
+                let client = client.clone();
+                let client = blocking(move || client_file::client(&client)).await?;
+                Ok(self.held(self.exchange.authorize_application(&client).await?))
             }
             (Grant::Refresh { .. }, None) => {
                 Err(TokenError::temporary("the token file was not read"))
             }
         }
+    }
+
+    /// A token without a refresh token, which is kept in memory alone.
+    fn held(&self, granted: Granted) -> Fetched {
+        let token = AccessToken { secret: granted.access_token, use_until: granted.use_until };
+        tracing::info!(username = self.username, until = %granted.expires_at, "access token");
+        Fetched { held: Some(Held::Access(token.clone())), token, refresh_token_expires_at: None }
     }
 
     async fn refresh(

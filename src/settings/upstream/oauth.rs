@@ -3,12 +3,18 @@
 //! Rule: no secret is read here, only where it is. A key that would have no effect is refused, because whoever wrote
 //! it believes that it has one. Must not know how tokens are had.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use super::{Auth, SECTION, Upstream};
 use crate::{
-    delivery::oauth::{ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource},
-    settings::report::Report,
+    delivery::{
+        oauth::{ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource},
+        provider::Provider,
+    },
+    settings::{report::Report, value::shown},
 };
 
 /// In the queue's directory, which the relay's user owns and may write.
@@ -16,6 +22,9 @@ const TOKEN_FILE: &str = "oauth-token.json";
 
 const CLIENT_REMEDY: &str = "Add oauth_client_file = \"/etc/pillarbox/client.json\", the JSON that Google's console offers \
                              for a client of the type \"Desktop app\"; docs/oauth.md has the steps.";
+
+const APPLICATION_REMEDY: &str = "Add oauth_tenant, oauth_client_id and oauth_client_secret_file under [upstream]; docs/microsoft.md \
+                                  has the steps.";
 
 impl Upstream {
     /// What goes with `auth`, or `None` when tokens are not meant or not complete.
@@ -33,14 +42,16 @@ impl Upstream {
                 }
             }
             Auth::ServiceAccount => Grant::ServiceAccount { key_file: self.key_file(report)? },
+            Auth::Application => Grant::Application { client: self.application(report)? },
             Auth::Password | Auth::None => return None,
         };
         Some(Options { grant, endpoints, limits: Limits::default() })
     }
 
     /// Whether the key is set to anything.
-    fn keys(&self) -> [(&'static str, bool); 6] {
+    fn keys(&self) -> [(&'static str, bool); 7] {
         [
+            ("oauth_tenant", self.oauth_tenant.is_some()),
             ("oauth_client_file", self.oauth_client_file.is_some()),
             ("oauth_client_id", self.oauth_client_id.is_some()),
             ("oauth_client_secret_file", self.oauth_client_secret_file.is_some()),
@@ -52,9 +63,15 @@ impl Upstream {
 
     fn refuse_without_effect(&self, report: &mut Report<'_>) {
         for (key, _) in self.keys().into_iter().filter(|(_, is_set)| *is_set) {
-            let belongs_to =
-                if key == "service_account_file" { Auth::ServiceAccount } else { Auth::Consent };
-            if belongs_to == self.auth() {
+            let of_applications =
+                ["oauth_client_id", "oauth_client_secret", "oauth_client_secret_file"];
+            let belongs_to = match key {
+                "service_account_file" => Auth::ServiceAccount,
+                "oauth_tenant" => Auth::Application,
+                _ => Auth::Consent,
+            };
+            let fits = self.auth() == Auth::Application && of_applications.contains(&key);
+            if belongs_to == self.auth() || fits {
                 continue;
             }
             let (present, wanted) = (self.auth().name(), belongs_to.name());
@@ -108,6 +125,42 @@ impl Upstream {
         }
     }
 
+    /// An application of an organisation at Microsoft, with its secret.
+    fn application(&self, report: &mut Report<'_>) -> Option<ClientSource> {
+        let secret = self.secret(report);
+        if self.provider() != Provider::Microsoft365 && self.oauth_token_endpoint.is_none() {
+            let what = "only organisations at Microsoft let an application send as a mailbox";
+            report.add(SECTION, "auth", what, "Set provider = \"microsoft365\", or another auth.");
+        }
+        let is_named = self.oauth_token_endpoint.is_some() || self.oauth_tenant.is_some();
+        match (self.oauth_client_id.clone(), secret) {
+            (Some(id), Some(secret)) if is_named => {
+                Some(ClientSource::Named { id, secret: Some(secret) })
+            }
+            _ => {
+                let what = "the application is not complete";
+                report.add_lack(SECTION, "auth", what, APPLICATION_REMEDY);
+                None
+            }
+        }
+    }
+
+    /// Who gives tokens unless somebody is named.
+    fn usual_token_endpoint(&self, report: &mut Report<'_>) -> Cow<'static, str> {
+        let Some(tenant) = self.oauth_tenant.as_deref() else {
+            return Cow::Borrowed(Endpoints::GOOGLE_TOKEN);
+        };
+        let is_name =
+            tenant.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-".contains(&octet));
+        if !is_name {
+            let what = format!("{} is neither an id nor a domain", shown(tenant));
+            let remedy = "Write the directory (tenant) id of the application, or a domain of the organisation.";
+            report.add(SECTION, "oauth_tenant", what, remedy);
+            return Cow::Borrowed(Endpoints::GOOGLE_TOKEN);
+        }
+        Cow::Owned(Endpoints::microsoft_token(tenant))
+    }
+
     fn secret(&self, report: &mut Report<'_>) -> Option<SecretSource> {
         let file = self.oauth_client_secret_file.as_deref();
         let inline = self.oauth_client_secret.clone();
@@ -131,7 +184,8 @@ impl Upstream {
     }
 
     fn endpoints(&self, report: &mut Report<'_>) -> Option<Endpoints> {
-        let mut read = |written: &Option<Endpoint>, key, default| {
+        let usual_token = self.usual_token_endpoint(report);
+        let mut read = |written: &Option<Endpoint>, key, default: &str| {
             let read = written.clone().map_or_else(|| Endpoint::new(default), Ok);
             read.map_err(|words| report.add(SECTION, key, words, "Remove the line for Google's."))
                 .ok()
@@ -143,11 +197,7 @@ impl Upstream {
                 "oauth_authorization_endpoint",
                 authorization,
             )?,
-            token: read(
-                &self.oauth_token_endpoint,
-                "oauth_token_endpoint",
-                Endpoints::GOOGLE_TOKEN,
-            )?,
+            token: read(&self.oauth_token_endpoint, "oauth_token_endpoint", &usual_token)?,
             revocation: read(
                 &self.oauth_revocation_endpoint,
                 "oauth_revocation_endpoint",

@@ -1,0 +1,77 @@
+//! An application of an organisation at Microsoft: its own secret brings the token, and its refusals have numbers.
+
+use std::sync::Arc;
+
+use pillarbox::{
+    delivery::oauth::{ClientSource, Grant, Kind, SecretSource, Tokens},
+    queue::state::AccountCondition,
+    sandbox::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, TokenAnswer},
+    secret::Secret,
+};
+
+use super::scene::{HOUR, Scene};
+
+async fn scene_of(id: &str, secret: &str) -> Scene {
+    let mut scene = Scene::new().await;
+    scene.file().remove().unwrap();
+    let secret = Some(SecretSource::Inline(Secret::new(secret.into())));
+    scene.tokens.grant =
+        Grant::Application { client: ClientSource::Named { id: id.into(), secret } };
+    scene
+}
+
+#[tokio::test]
+async fn the_applications_secret_brings_a_token_for_the_mailbox_and_another_when_it_ends() {
+    let mut scene = scene_of(OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET).await;
+    scene.start();
+    for count in 1..=3 {
+        scene.submit().await;
+        scene.until_received(count).await;
+    }
+    assert_eq!((scene.token_requests(), scene.logins()), (1, (1, 0)));
+    assert_eq!(scene.sandbox.mailbox().accepted()[0].username.as_deref(), Some("me@gmail.com"));
+    scene.clock.advance(2 * HOUR);
+    scene.submit().await;
+    scene.until_received(4).await;
+    assert_eq!(scene.token_requests(), 2);
+    assert!(scene.file().read().is_err(), "nothing is written to the disk");
+}
+
+#[tokio::test]
+async fn each_refusal_of_microsoft_says_what_to_do_and_charges_no_message() {
+    for (id, secret, number, remedy) in [
+        (OAUTH_CLIENT_ID, "expired", "AADSTS7000222", "create a new one"),
+        (OAUTH_CLIENT_ID, "wrong", "AADSTS7000215", "its value is wanted, not its id"),
+        ("another", OAUTH_CLIENT_SECRET, "AADSTS700016", "upstream.oauth_tenant"),
+    ] {
+        let mut scene = scene_of(id, secret).await;
+        scene.start();
+        let message = scene.submit().await;
+        let state = scene.until_account(AccountCondition::PausedConfiguration).await;
+        assert!(state.reason.contains(number), "{state:?}");
+        assert!(
+            state.remedy.contains(remedy) && state.remedy.contains("pillarbox resume"),
+            "{state:?}"
+        );
+        assert!(!state.reason.contains(OAUTH_CLIENT_SECRET), "{state:?}");
+        scene.expect_uncharged(message).await;
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_grant_kills_no_application_and_trouble_of_the_server_passes() {
+    let scene = scene_of(OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET).await;
+    let clock = Arc::new(scene.clock.clone());
+    let tokens = Tokens::new(scene.tokens.clone(), "me@gmail.com", None, clock);
+    for (answer, kind) in [
+        (TokenAnswer::InvalidGrant, Kind::Refused),
+        (TokenAnswer::Unavailable, Kind::Temporary),
+        (TokenAnswer::TooManyRequests, Kind::Temporary),
+    ] {
+        scene.sandbox.answer_next_token_request(answer);
+        let error = tokens.access_token().await.unwrap_err();
+        assert_eq!(error.kind, kind, "{error:?}");
+        assert!(!error.remedy.contains("auth google"), "{error:?}");
+    }
+    assert!(tokens.access_token().await.is_ok());
+}
