@@ -130,7 +130,7 @@ impl<'a> Account<'a> {
             )),
             Grant::Application { .. } => Err(Failure::new(
                 Exit::Configuration,
-                "an application needs nobody's consent but its administrator's: its secret is enough, and it is taken back at \
+                "an application needs nobody's consent but its administrator's: its secret or certificate is enough, and it is taken back at \
                  https://entra.microsoft.com (App registrations). `pillarbox auth status` shows it.",
             )),
         }
@@ -421,7 +421,7 @@ fn status(out: &mut dyn Screen, account: &Account<'_>, as_json: bool) -> Result<
                 print_key(out, account.username, &key, key_file)?;
             }
         }
-        Grant::Application { client } => {
+        Grant::Application { client, .. } => {
             let id = client_file::client(client)?.id;
             if as_json {
                 let username = account.username;

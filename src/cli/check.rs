@@ -318,6 +318,9 @@ fn login(delivery: &delivery::Options) -> String {
                 Grant::ServiceAccount { key_file } => {
                     format!("service account in {}", key_file.display())
                 }
+                Grant::Application { certificate: Some(file), .. } => {
+                    format!("an application's certificate in {}", file.display())
+                }
                 Grant::Application { .. } => "an application's own secret".to_owned(),
             };
             return format!("{}, {source}", login.username);

@@ -207,7 +207,8 @@ pub(super) async fn mark(options: &Options) -> Option<u16> {
             let path = match &options.grant {
                 Grant::Refresh { token_file, .. } => token_file,
                 Grant::ServiceAccount { key_file } => key_file,
-                Grant::Application { client } => {
+                Grant::Application { certificate: Some(path), .. } => path,
+                Grant::Application { client, .. } => {
                     let secret = client_file::client(client).ok()?.secret?;
                     return Some(Zeroizing::new(secret.expose().as_bytes().to_vec()));
                 }

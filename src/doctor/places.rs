@@ -229,12 +229,15 @@ impl Looking {
             PasswordSource::Tokens(options) => match &options.grant {
                 Grant::Refresh { token_file, .. } => Some((token_file, "token file", false)),
                 Grant::ServiceAccount { key_file } => Some((key_file, "key file", false)),
-                Grant::Application { .. } => None,
+                Grant::Application { certificate, .. } => {
+                    certificate.as_ref().map(|path| (path, "certificate file", false))
+                }
             },
             PasswordSource::Inline(_) | PasswordSource::Command(_) => None,
         };
         if let PasswordSource::Tokens(options) = &login.password
-            && let Grant::Refresh { client, .. } | Grant::Application { client } = &options.grant
+            && let Grant::Refresh { client, .. } | Grant::Application { client, .. } =
+                &options.grant
         {
             let how = match options.grant {
                 Grant::Application { .. } => {

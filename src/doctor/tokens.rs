@@ -53,7 +53,7 @@ pub(super) fn of(login: Option<&Login>, now: Timestamp) -> Outcome {
             .map(|stored| of_stored(&stored, username, now)),
         Grant::ServiceAccount { key_file } => service_account::describe(key_file)
             .map(|key| Outcome::pass(format!("service account {} for {username}", key.email))),
-        Grant::Application { client } => client_file::client(client)
+        Grant::Application { client, .. } => client_file::client(client)
             .map(|client| Outcome::pass(format!("application {} for {username}", client.id))),
     };
     judged.unwrap_or_else(|TokenError { reason, remedy, .. }| Outcome::fail(reason, remedy))

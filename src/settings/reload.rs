@@ -27,6 +27,7 @@ const AT_A_START: &[&str] = &[
     "upstream.oauth_client_id",
     "upstream.oauth_client_secret_file",
     "upstream.oauth_client_secret",
+    "upstream.oauth_client_certificate_file",
     "upstream.oauth_token_file",
     "upstream.service_account_file",
     "upstream.oauth_authorization_endpoint",

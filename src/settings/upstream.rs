@@ -59,6 +59,7 @@ section! {
         oauth_client_id: Option<String> = None, "word";
         oauth_client_secret_file: Option<PathBuf> = None, "path";
         oauth_client_secret: Option<Secret> = None, "secret";
+        oauth_client_certificate_file: Option<PathBuf> = None, "path";
         /// In the queue's directory, which the relay's user owns and may write.
         oauth_token_file: Option<PathBuf> = None, "path";
         service_account_file: Option<PathBuf> = None, "path";

@@ -1,6 +1,6 @@
 //! An application of an organisation at Microsoft: its own secret brings the token, and its refusals have numbers.
 
-use std::sync::Arc;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use pillarbox::{
     delivery::oauth::{ClientSource, Grant, Kind, SecretSource, Tokens},
@@ -9,14 +9,19 @@ use pillarbox::{
     secret::Secret,
 };
 
-use super::scene::{HOUR, Scene};
+use super::{
+    scene::{HOUR, Scene},
+    service_account::public_key,
+};
 
 async fn scene_of(id: &str, secret: &str) -> Scene {
     let mut scene = Scene::new().await;
     scene.file().remove().unwrap();
     let secret = Some(SecretSource::Inline(Secret::new(secret.into())));
-    scene.tokens.grant =
-        Grant::Application { client: ClientSource::Named { id: id.into(), secret } };
+    scene.tokens.grant = Grant::Application {
+        client: ClientSource::Named { id: id.into(), secret },
+        certificate: None,
+    };
     scene
 }
 
@@ -56,6 +61,52 @@ async fn each_refusal_of_microsoft_says_what_to_do_and_charges_no_message() {
         assert!(!state.reason.contains(OAUTH_CLIENT_SECRET), "{state:?}");
         scene.expect_uncharged(message).await;
     }
+}
+
+/// A certificate with the key of these tests, and who does not know it.
+async fn scene_with_certificate(known: bool) -> Scene {
+    let mut key = public_key();
+    let middle = key.len() / 2;
+    key[middle] ^= u8::from(!known);
+    let mut scene = Scene::with(|options| options.service_account_key = Some(key)).await;
+    let pem = include_str!("service_account_key.pem");
+    let signer = rcgen::KeyPair::from_pem(pem).unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["relay".into()]).unwrap();
+    let certificate = certificate.self_signed(&signer).unwrap().pem();
+    let file = scene.directory.path().join("application.pem");
+    std::fs::write(&file, format!("{certificate}{pem}")).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let client = ClientSource::Named { id: OAUTH_CLIENT_ID.into(), secret: None };
+    scene.tokens.grant = Grant::Application { client, certificate: Some(file) };
+    scene
+}
+
+#[tokio::test]
+async fn a_certificate_takes_the_place_of_the_secret() {
+    let mut scene = scene_with_certificate(true).await;
+    scene.start();
+    scene.submit().await;
+    scene.until_received(1).await;
+    assert_eq!((scene.token_requests(), scene.logins()), (1, (1, 0)));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_known_and_a_file_without_one_are_told_apart() {
+    let mut scene = scene_with_certificate(false).await;
+    scene.start();
+    let message = scene.submit().await;
+    let state = scene.until_account(AccountCondition::PausedConfiguration).await;
+    assert!(state.reason.contains("AADSTS700027"), "{state:?}");
+    assert!(state.remedy.contains("upload the one"), "{state:?}");
+    scene.expect_uncharged(message).await;
+
+    let mut scene = scene_with_certificate(true).await;
+    std::fs::write(scene.directory.path().join("application.pem"), "no certificate").unwrap();
+    scene.start();
+    let message = scene.submit().await;
+    let state = scene.until_account(AccountCondition::PausedCredentials).await;
+    assert!(state.reason.contains("holds no certificate with its RSA key"), "{state:?}");
+    scene.expect_uncharged(message).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use super::scene::{HOUR, Scene, write_key};
 
 /// The public half of the test's key, with which the token endpoint checks the signature.
-fn public_key() -> Vec<u8> {
+pub(super) fn public_key() -> Vec<u8> {
     let der =
         PrivatePkcs8KeyDer::from_pem_slice(include_bytes!("service_account_key.pem")).unwrap();
     RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap().public_key().as_ref().to_vec()

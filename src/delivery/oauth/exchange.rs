@@ -123,14 +123,20 @@ impl Exchange {
         self.exchange(&form, Exchanged::Assertion, &[Some(assertion)]).await
     }
 
-    /// Exchanges an application's own secret (RFC 6749 section 4.4).
+    /// Exchanges an application's own secret, or an assertion in its place (RFC 6749 section 4.4, RFC 7523 section 2.2).
     pub(super) async fn authorize_application(
         &self,
         client: &Client,
+        assertion: Option<&Secret>,
     ) -> Result<Granted, TokenError> {
+        const ASSERTED: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
         let mut form = vec![("grant_type", "client_credentials"), ("scope", APPLICATION_SCOPE)];
         form.extend(identity(client));
-        self.exchange(&form, Exchanged::Application, &[client.secret.as_ref()]).await
+        if let Some(assertion) = assertion {
+            form.push(("client_assertion_type", ASSERTED));
+            form.push(("client_assertion", assertion.expose()));
+        }
+        self.exchange(&form, Exchanged::Application, &[client.secret.as_ref(), assertion]).await
     }
 
     /// Takes a token back (RFC 7009). One that is unknown there is as good as taken back.

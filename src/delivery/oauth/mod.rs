@@ -5,9 +5,11 @@
 //! put on its wire.
 //!
 //! [`consent`] has the first token made with a browser, `token_file` keeps it, [`tokens`] hands out access tokens
-//! and refreshes them, `service_account` does without a browser, `protocol` has the words of OAuth 2.0,
+//! and refreshes them, `service_account` and
+//! `certificate` do without a browser, `protocol` has the words of OAuth 2.0,
 //! `exchange` asks the endpoints over [`super::https`].
 
+mod certificate;
 pub(crate) mod client_file;
 pub(crate) mod consent;
 mod error;

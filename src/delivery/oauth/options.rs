@@ -42,10 +42,12 @@ pub enum Grant {
         /// Google's JSON key.
         key_file: PathBuf,
     },
-    /// The application's own secret (RFC 6749 section 4.4), which an organisation at Microsoft lets send as the mailbox.
+    /// The application's own secret or certificate (RFC 6749 section 4.4), which an organisation at Microsoft lets send as the mailbox.
     Application {
-        /// The application with its secret.
+        /// The application, with its secret if it has one.
         client: ClientSource,
+        /// Its certificate and the key, in PEM, in the place of a secret.
+        certificate: Option<PathBuf>,
     },
 }
 

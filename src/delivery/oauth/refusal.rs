@@ -128,6 +128,12 @@ const APPLICATION: &[(&str, &str)] = &[
          page (https://entra.microsoft.com, App registrations), then run `pillarbox resume`.",
     ),
     (
+        "AADSTS700027",
+        "The organisation does not know the application's certificate, or it has ended: upload the one of \
+         upstream.oauth_client_certificate_file (https://entra.microsoft.com, App registrations, Certificates & secrets), then run \
+         `pillarbox resume`.",
+    ),
+    (
         "AADSTS90002",
         "There is no such organisation: compare upstream.oauth_tenant with the directory (tenant) id of the application \
          (https://entra.microsoft.com, App registrations), then run `pillarbox resume`.",

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    certificate,
     client_file::{self, Client},
     error::TokenError,
     exchange::{Exchange, Granted},
@@ -204,10 +205,20 @@ impl Source {
                 let sign = move || service_account::assertion(&key_file, &username, &audience, now);
                 Ok(self.held(self.exchange.assert(&blocking(sign).await?).await?))
             }
-            (Grant::Application { client }, _) => {
-                let client = client.clone();
-                let client = blocking(move || client_file::client(&client)).await?;
-                Ok(self.held(self.exchange.authorize_application(&client).await?))
+            (Grant::Application { client, certificate }, _) => {
+                let (client, certificate) = (client.clone(), certificate.clone());
+                let (audience, now) = (self.exchange.token_endpoint().to_string(), self.now());
+                let read = move || {
+                    let client = client_file::client(&client)?;
+                    let sign =
+                        |file: PathBuf| certificate::assertion(&file, &client.id, &audience, now);
+                    let assertion = certificate.map(sign).transpose()?;
+                    Ok((client, assertion))
+                };
+                let (client, assertion) = blocking(read).await?;
+                let exchange = &self.exchange;
+                let granted = exchange.authorize_application(&client, assertion.as_ref()).await?;
+                Ok(self.held(granted))
             }
             (Grant::Refresh { .. }, None) => {
                 Err(TokenError::temporary("the token file was not read"))

@@ -23,7 +23,7 @@ const TOKEN_FILE: &str = "oauth-token.json";
 const CLIENT_REMEDY: &str = "Add oauth_client_file = \"/etc/pillarbox/client.json\", the JSON that Google's console offers \
                              for a client of the type \"Desktop app\"; docs/oauth.md has the steps.";
 
-const APPLICATION_REMEDY: &str = "Add oauth_tenant, oauth_client_id and oauth_client_secret_file under [upstream]; docs/microsoft.md \
+const APPLICATION_REMEDY: &str = "Add oauth_tenant, oauth_client_id and oauth_client_secret_file (or oauth_client_certificate_file) under [upstream]; docs/microsoft.md \
                                   has the steps.";
 
 impl Upstream {
@@ -42,20 +42,21 @@ impl Upstream {
                 }
             }
             Auth::ServiceAccount => Grant::ServiceAccount { key_file: self.key_file(report)? },
-            Auth::Application => Grant::Application { client: self.application(report)? },
+            Auth::Application => self.application(report)?,
             Auth::Password | Auth::None => return None,
         };
         Some(Options { grant, endpoints, limits: Limits::default() })
     }
 
     /// Whether the key is set to anything.
-    fn keys(&self) -> [(&'static str, bool); 7] {
+    fn keys(&self) -> [(&'static str, bool); 8] {
         [
             ("oauth_tenant", self.oauth_tenant.is_some()),
             ("oauth_client_file", self.oauth_client_file.is_some()),
             ("oauth_client_id", self.oauth_client_id.is_some()),
             ("oauth_client_secret_file", self.oauth_client_secret_file.is_some()),
             ("oauth_client_secret", self.oauth_client_secret.is_some()),
+            ("oauth_client_certificate_file", self.oauth_client_certificate_file.is_some()),
             ("oauth_token_file", self.oauth_token_file.is_some()),
             ("service_account_file", self.service_account_file.is_some()),
         ]
@@ -67,7 +68,7 @@ impl Upstream {
                 ["oauth_client_id", "oauth_client_secret", "oauth_client_secret_file"];
             let belongs_to = match key {
                 "service_account_file" => Auth::ServiceAccount,
-                "oauth_tenant" => Auth::Application,
+                "oauth_tenant" | "oauth_client_certificate_file" => Auth::Application,
                 _ => Auth::Consent,
             };
             let fits = self.auth() == Auth::Application && of_applications.contains(&key);
@@ -125,17 +126,25 @@ impl Upstream {
         }
     }
 
-    /// An application of an organisation at Microsoft, with its secret.
-    fn application(&self, report: &mut Report<'_>) -> Option<ClientSource> {
+    /// An application of an organisation at Microsoft, with its secret or its certificate.
+    fn application(&self, report: &mut Report<'_>) -> Option<Grant> {
         let secret = self.secret(report);
+        let certificate = self.oauth_client_certificate_file.as_deref();
+        let certificate =
+            certificate.map(|path| report.path(SECTION, "oauth_client_certificate_file", path));
+        if secret.is_some() && certificate.is_some() {
+            let what = "the application has a secret already";
+            report.add(SECTION, "oauth_client_certificate_file", what, "Keep one of the two.");
+        }
         if self.provider() != Provider::Microsoft365 && self.oauth_token_endpoint.is_none() {
             let what = "only organisations at Microsoft let an application send as a mailbox";
             report.add(SECTION, "auth", what, "Set provider = \"microsoft365\", or another auth.");
         }
         let is_named = self.oauth_token_endpoint.is_some() || self.oauth_tenant.is_some();
-        match (self.oauth_client_id.clone(), secret) {
-            (Some(id), Some(secret)) if is_named => {
-                Some(ClientSource::Named { id, secret: Some(secret) })
+        let is_proved = secret.is_some() || certificate.is_some();
+        match self.oauth_client_id.clone() {
+            Some(id) if is_named && is_proved => {
+                Some(Grant::Application { client: ClientSource::Named { id, secret }, certificate })
             }
             _ => {
                 let what = "the application is not complete";

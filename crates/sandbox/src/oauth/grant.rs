@@ -162,7 +162,7 @@ fn grant(
             Granted { subject: asserted(form, shared, now)?, refresh: Refresh::Kept }
         }
         Some("client_credentials") => {
-            Granted { subject: application(form)?, refresh: Refresh::Kept }
+            Granted { subject: application(form, shared, now)?, refresh: Refresh::Kept }
         }
         _ => return Err(refusal(400, "unsupported_grant_type", "Invalid grant_type")),
     };
@@ -215,17 +215,18 @@ fn exchanged(form: &Parameters, shared: &Shared, now: Moment) -> Result<Subject,
 }
 
 /// RFC 6749 section 4.4, in the words of Microsoft, whose organisations alone let an application send as a mailbox.
-fn application(form: &Parameters) -> Result<Subject, Refusal> {
+fn application(form: &Parameters, shared: &Shared, now: Moment) -> Result<Subject, Refusal> {
     let given = |name: &str| form.get(name).map_or("", String::as_str);
     if given("client_id") != OAUTH_CLIENT_ID {
         let words = "AADSTS700016: Application with identifier was not found in the directory.";
         return Err(refusal(400, "unauthorized_client", words));
     }
-    if given("client_secret") == "expired" {
+    if form.contains_key("client_assertion") {
+        certified(form, shared, now)?;
+    } else if given("client_secret") == "expired" {
         let words = "AADSTS7000222: The provided client secret keys are expired.";
         return Err(refusal(401, "invalid_client", words));
-    }
-    if given("client_secret") != OAUTH_CLIENT_SECRET {
+    } else if given("client_secret") != OAUTH_CLIENT_SECRET {
         let words = "AADSTS7000215: Invalid client secret provided.";
         return Err(refusal(401, "invalid_client", words));
     }
@@ -234,6 +235,27 @@ fn application(form: &Parameters) -> Result<Subject, Refusal> {
         return Err(refusal(400, "invalid_scope", words));
     }
     Ok(None)
+}
+
+/// RFC 7523 section 2.2: a certificate in the place of the secret. Without a key any signature will do.
+fn certified(form: &Parameters, shared: &Shared, now: Moment) -> Result<(), Refusal> {
+    let words = "AADSTS700027: The certificate with identifier used to sign the client assertion is not registered on \
+                 application.";
+    let refused = || refusal(401, "invalid_client", words);
+    let given = |name: &str| form.get(name).map_or("", String::as_str);
+    let key = shared.options.service_account_key.as_deref();
+    let (header, claims) = opened(given("client_assertion"), SignatureScheme::RSA_PSS_SHA256, key)
+        .ok_or_else(refused)?;
+    let seconds = now.wall.0.div_euclid(1000);
+    let is_now = claims["nbf"].as_i64() <= Some(seconds) && claims["exp"].as_i64() > Some(seconds);
+    let is_its_own = claims["iss"] == OAUTH_CLIENT_ID && claims["sub"] == OAUTH_CLIENT_ID;
+    let is_for_us = claims["aud"].as_str().is_some_and(|audience| audience.ends_with("/token"));
+    let is_named = header["x5t#S256"].as_str().is_some_and(|name| name.len() == 43);
+    let has_type =
+        given("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let is_good =
+        is_now && is_its_own && is_for_us && is_named && has_type && header["alg"] == "PS256";
+    if is_good { Ok(()) } else { Err(refused()) }
 }
 
 fn check_client(form: &Parameters) -> Result<(), Refusal> {
@@ -289,28 +311,30 @@ fn asserted(form: &Parameters, shared: &Shared, now: Moment) -> Result<Subject, 
     Ok(Some(claims.sub))
 }
 
-/// Takes an assertion apart; without a key of the account, any signature will do.
+/// Takes a service account's assertion apart.
 fn read(assertion: &str, key: Option<&[u8]>) -> Option<Claims> {
+    let (header, claims) = opened(assertion, SignatureScheme::RSA_PKCS1_SHA256, key)?;
+    (header["alg"] == "RS256").then(|| serde_json::from_value(claims).ok())?
+}
+
+/// Header and claims of an assertion; without a key of its signer, any signature will do.
+fn opened(assertion: &str, scheme: SignatureScheme, key: Option<&[u8]>) -> Option<(Value, Value)> {
     let (signed, signature) = assertion.rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
     let decode = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
     let header: Value = serde_json::from_slice(&decode(header)?).ok()?;
     let signature = decode(signature)?;
-    if header["alg"] != "RS256" || signature.is_empty() {
+    let signed_by = |key| is_signed(scheme, signed.as_bytes(), &signature, key).is_some();
+    if signature.is_empty() || !key.is_none_or(signed_by) {
         return None;
     }
-    let signed_by = |key| is_signed(signed.as_bytes(), &signature, key).is_some();
-    if !key.is_none_or(signed_by) {
-        return None;
-    }
-    serde_json::from_slice(&decode(claims)?).ok()
+    Some((header, serde_json::from_slice(&decode(claims)?).ok()?))
 }
 
-/// Whether RS256 holds (RFC 7518 section 3.3).
-fn is_signed(signed: &[u8], signature: &[u8], key: &[u8]) -> Option<()> {
+/// Whether a signature holds (RFC 7518 sections 3.3 and 3.5).
+fn is_signed(scheme: SignatureScheme, signed: &[u8], signature: &[u8], key: &[u8]) -> Option<()> {
     let algorithms = ring::default_provider().signature_verification_algorithms;
-    let rsa = |scheme: &SignatureScheme| *scheme == SignatureScheme::RSA_PKCS1_SHA256;
-    let (_, variants) = algorithms.mapping.iter().find(|(scheme, _)| rsa(scheme))?;
+    let (_, variants) = algorithms.mapping.iter().find(|(known, _)| *known == scheme)?;
     variants.first()?.verify_signature(key, signed, signature).ok()
 }
 
@@ -352,6 +376,8 @@ const CLOCK_SKEW_MAX: i64 = 300;
 mod tests {
     use super::*;
 
+    const RS256: SignatureScheme = SignatureScheme::RSA_PKCS1_SHA256;
+
     /// RFC 7515 appendix A.2.
     const SIGNED: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
     const SIGNATURE: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
@@ -365,10 +391,10 @@ mod tests {
         key.extend(decode(MODULUS));
         key.extend([0x02, 0x03, 0x01, 0x00, 0x01]);
         let signature = decode(SIGNATURE);
-        assert!(is_signed(SIGNED.as_bytes(), &signature, &key).is_some());
-        assert!(is_signed(&SIGNED.as_bytes()[1..], &signature, &key).is_none());
-        assert!(is_signed(SIGNED.as_bytes(), &signature[1..], &key).is_none());
+        assert!(is_signed(RS256, SIGNED.as_bytes(), &signature, &key).is_some());
+        assert!(is_signed(RS256, &SIGNED.as_bytes()[1..], &signature, &key).is_none());
+        assert!(is_signed(RS256, SIGNED.as_bytes(), &signature[1..], &key).is_none());
         key[20] ^= 1;
-        assert!(is_signed(SIGNED.as_bytes(), &signature, &key).is_none());
+        assert!(is_signed(RS256, SIGNED.as_bytes(), &signature, &key).is_none());
     }
 }
