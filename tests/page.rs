@@ -10,6 +10,8 @@ mod browser;
 mod contents;
 #[path = "page/deeds.rs"]
 mod deeds;
+#[path = "page/files.rs"]
+mod files;
 #[path = "page/hostile.rs"]
 mod hostile;
 #[path = "page/html_mail.rs"]

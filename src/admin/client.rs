@@ -391,18 +391,14 @@ impl Client {
     }
 
     /// The octets of a message: as it was taken, or as the upstream gets it.
-    pub(crate) async fn octets(
-        &self,
-        id: QueueId,
-        as_sent: bool,
-    ) -> Result<Octets<'_>, ClientError> {
+    pub(crate) async fn octets(&self, id: QueueId, as_sent: bool) -> Result<Octets, ClientError> {
         let query = if as_sent { "?as_sent=true" } else { "" };
         let path = format!("/v1/queue/{id}/message{query}");
         self.stream(&path, MESSAGE_BYTES_MAX).await
     }
 
     /// Dialogues as they happen: lines of JSON.
-    pub(crate) async fn trace(&self, wanted: &Wanted) -> Result<Octets<'_>, ClientError> {
+    pub(crate) async fn trace(&self, wanted: &Wanted) -> Result<Octets, ClientError> {
         let client = wanted.client.as_deref().map(|client| format!("&client={}", encoded(client)));
         let upstream = if wanted.upstream { "&upstream=true" } else { "" };
         let (client, seconds) = (client.unwrap_or_default(), wanted.seconds.unwrap_or_default());
@@ -411,14 +407,14 @@ impl Client {
     }
 
     /// An answer of at most `left` octets that is read as it comes.
-    async fn stream(&self, path: &str, left: u64) -> Result<Octets<'_>, ClientError> {
+    async fn stream(&self, path: &str, left: u64) -> Result<Octets, ClientError> {
         let opened = tokio::time::timeout(ANSWER_TIMEOUT, self.open(Method::GET, path)).await;
         let opened = opened.map_err(|_| ClientError::Silent(self.socket.clone()))??;
         if !opened.status.is_success() {
             return Err(self.refusal(opened).await);
         }
         let Opened { body, driven, .. } = opened;
-        Ok(Octets { client: self, body, driven, left })
+        Ok(Octets { client: self.clone(), body, driven, left })
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
@@ -500,14 +496,14 @@ struct Opened {
 }
 
 /// The octets of an answer that are still to come.
-pub(crate) struct Octets<'a> {
-    client: &'a Client,
+pub(crate) struct Octets {
+    client: Client,
     body: Incoming,
     driven: Driven,
     left: u64,
 }
 
-impl Octets<'_> {
+impl Octets {
     /// The next block; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         loop {

@@ -139,9 +139,24 @@ impl PartScan {
         }
     }
 
-    /// What was found.
+    /// Takes the octets that were kept so far, so that a part of any length passes through a small room.
     #[must_use]
-    pub fn finish(mut self) -> Found {
+    pub fn take_kept(&mut self) -> Vec<u8> {
+        let kept = match &mut self.state {
+            State::Leaf(Leaf { kept: Some(octets), .. }) => Some(octets),
+            _ => self.kept.as_mut().map(|(_, octets)| octets),
+        };
+        kept.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The same, at the end of the message.
+    #[must_use]
+    pub fn take_last(mut self) -> Vec<u8> {
+        self.end();
+        self.take_kept()
+    }
+
+    fn end(&mut self) {
         if !self.line.is_empty() {
             self.line_is_there();
         }
@@ -149,6 +164,12 @@ impl PartScan {
             self.begin_body();
         }
         self.end_leaf(true);
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(mut self) -> Found {
+        self.end();
         let kept = self.kept.map(|(part, mut octets)| {
             let is_cut = octets.len() > self.keep_max;
             octets.truncate(self.keep_max);
@@ -394,6 +415,29 @@ mod tests {
         let html = self::found(LETTER, Keep::Part("1.2".to_owned())).kept.expect("the part");
         assert_eq!(html.text, "<b>x</b>\r\n");
         assert_eq!(self::found(LETTER, Keep::Part("9".to_owned())).kept, None);
+    }
+
+    #[test]
+    fn a_part_passes_octet_by_octet_in_blocks_of_any_size() {
+        let octets: Vec<u8> = (0..=255_u8).cycle().take(3_000).collect();
+        let encoded: String = octets.iter().map(|octet| format!("={octet:02X}")).collect();
+        let lines: Vec<&str> =
+            encoded.as_bytes().chunks(60).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let message = format!(
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\n\
+             Content-Type: application/pdf\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}\r\n--b--\r\n",
+            lines.join("=\r\n")
+        );
+        for block in [1, 7, 64, 100_000] {
+            let mut scan = PartScan::new(Keep::Part("2".into()), 200_000);
+            let mut passed = Vec::new();
+            for block in message.as_bytes().chunks(block) {
+                scan.push(block);
+                passed.extend(scan.take_kept());
+            }
+            passed.extend(scan.take_last());
+            assert!(passed == octets, "in blocks of {block}: {} octets", passed.len());
+        }
     }
 
     #[test]

@@ -84,6 +84,7 @@ fn parts(id: QueueId, contents: &Contents) -> Markup {
                 th scope="col" { "Name" }
                 th scope="col" { "Type" }
                 th.number scope="col" { "Size" }
+                th scope="col" { "As a file" }
             } }
             tbody { @for part in &contents.parts { (listed(id, part)) } }
         }
@@ -105,6 +106,7 @@ fn listed(id: QueueId, part: &BodyPart) -> Markup {
             }
             td data-label="Type" { (said(&part.media_type)) }
             td.number data-label="Size" { (size(part.size_bytes)) }
+            td { a href={ "/messages/" (id) "/files/" (part.number) } aria-label={ "Download part " (part.number) } { "Download" } }
         }
     }
 }

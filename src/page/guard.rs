@@ -44,6 +44,10 @@ const OF_FRAMED: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'self'; base-uri 'none'; sandbox",
 );
 
+const OF_FILE: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; sandbox",
+);
+
 /// The part of an answer in a frame, which it says along with itself; without one it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -51,6 +55,8 @@ pub(super) enum Framing {
     Frames,
     /// It is framed by ours, and was written by a stranger.
     IsFramed,
+    /// It is a file of a stranger, which is kept and not shown.
+    IsFile,
 }
 
 /// What every answer says. `same-origin` instead of `no-referrer`: with the latter a browser gives the origin of our own
@@ -90,6 +96,7 @@ pub(super) async fn stand(State(site): State<Site>, request: Request, next: Next
     match framing {
         None => {}
         Some(Framing::Frames) => drop(heads.insert(CONTENT_SECURITY_POLICY, OF_FRAMING)),
+        Some(Framing::IsFile) => drop(heads.insert(CONTENT_SECURITY_POLICY, OF_FILE)),
         Some(Framing::IsFramed) => {
             heads.insert(CONTENT_SECURITY_POLICY, OF_FRAMED);
             heads.insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));

@@ -13,6 +13,7 @@ mod course;
 mod deeds;
 mod door;
 mod entrance;
+mod files;
 mod guard;
 mod harmless;
 mod html_mail;
@@ -154,6 +155,7 @@ fn router(site: Site) -> Router {
         .route("/messages/{id}", get(message::show))
         .route("/messages/{id}/html/{part}", get(html_mail::show))
         .route("/messages/{id}/frame/{part}", get(html_mail::framed))
+        .route("/messages/{id}/files/{part}", get(files::download))
         .route("/deeds", post(deeds::answer))
         .route("/resend", post(resend::answer))
         .route("/storms", get(storms::show))
