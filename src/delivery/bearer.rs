@@ -8,10 +8,15 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{
-    answer::Reply,
+    answer::{Reply, Stage},
     oauth::{Kind, TokenError},
+    provider::Provider,
+    reply_tables,
+    verdict::Action,
 };
-use crate::{secret::Secret, smtp::client::capabilities::Capabilities, text};
+use crate::{
+    queue::state::AccountCondition, secret::Secret, smtp::client::capabilities::Capabilities, text,
+};
 
 /// Octets of an AUTH command with its initial response (RFC 4954 section 4). Nothing is cut at the 512 of other
 /// commands.
@@ -106,18 +111,33 @@ impl Challenge {
     }
 }
 
-/// Whether a refusal of AUTH is about the token. Captchas and limits, which have their rows in the table of
-/// replies, are not mended by a new one.
-pub(super) fn concerns_the_token(reply: &Reply) -> bool {
+/// Whether a refusal of AUTH is about the token. Captchas, limits and what is switched off, which have their rows in the
+/// table of replies, are not mended by a new one.
+pub(super) fn concerns_the_token(provider: Provider, reply: &Reply) -> bool {
     let text = reply.text.to_ascii_lowercase();
-    reply.code == 535 && !text.contains("web browser") && !text.contains("webloginrequired")
+    let configuration = Action::Pause(AccountCondition::PausedConfiguration);
+    let known = reply_tables::row(provider, Stage::Auth, reply);
+    let is_configuration = known.is_some_and(|row| row.verdict.action == configuration);
+    reply.code == 535
+        && !is_configuration
+        && !text.contains("web browser")
+        && !text.contains("webloginrequired")
 }
 
 /// A new token was refused as well.
-pub(super) fn refused(words: &str, username: &str) -> TokenError {
+pub(super) fn refused(provider: Provider, words: &str, username: &str) -> TokenError {
+    let reason = format!("the upstream refuses a token that was just issued: {words}");
+    if provider.is_microsoft() {
+        let remedy = format!(
+            "The application may not send as {username}: give it the mailbox in Exchange, with the object id of its enterprise \
+             application, and see that SMTP AUTH is on for the mailbox (docs/microsoft.md has the commands). Then run \
+             `pillarbox resume`."
+        );
+        return TokenError { kind: Kind::Dead, reason, remedy };
+    }
     TokenError {
         kind: Kind::Dead,
-        reason: format!("the upstream refuses a token that was just issued: {words}"),
+        reason,
         remedy: format!(
             "The consent was probably given by another account than {username}, or without Gmail's box ticked: run \
              `pillarbox auth google` and log in as {username}. In a Workspace, the administrator may have turned off \

@@ -85,6 +85,11 @@ impl Provider {
         }
     }
 
+    /// Whether Microsoft runs it.
+    pub(crate) fn is_microsoft(self) -> bool {
+        matches!(self, Self::Microsoft365 | Self::Outlook)
+    }
+
     /// Whether Google runs it.
     pub(crate) fn is_google(self) -> bool {
         matches!(self, Self::Gmail | Self::Workspace | Self::WorkspaceRelay)

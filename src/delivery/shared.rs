@@ -408,8 +408,11 @@ impl Shared {
         for reply in refusals {
             self.count(|counters| counters.unknown_replies += 1);
             *lock(&self.last_unknown_reply) = Some(reply.clone());
-            let words =
-                handbook::located("unknown reply; the default rule decides (docs/gmail.md)");
+            let words = match self.options().provider.is_google() {
+                true => "unknown reply; the default rule decides (docs/gmail.md)",
+                false => "unknown reply; the default rule decides (docs/replies.md)",
+            };
+            let words = handbook::located(words);
             warn!(%id, reply, "{words}");
         }
     }

@@ -3,9 +3,12 @@
 use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use pillarbox::{
-    delivery::oauth::{ClientSource, Grant, Kind, SecretSource, Tokens},
+    delivery::{
+        Provider,
+        oauth::{ClientSource, Grant, Kind, SecretSource, Tokens},
+    },
     queue::state::AccountCondition,
-    sandbox::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, TokenAnswer},
+    sandbox::{Failure, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Stage, TokenAnswer},
     secret::Secret,
 };
 
@@ -125,4 +128,27 @@ async fn an_invalid_grant_kills_no_application_and_trouble_of_the_server_passes(
         assert!(!error.remedy.contains("auth google"), "{error:?}");
     }
     assert!(tokens.access_token().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_that_exchange_refuses_and_smtp_auth_that_is_off_are_told_apart() {
+    let off = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.";
+    let refused = "535 5.7.3 Authentication unsuccessful";
+    for (words, condition, remedy, tokens) in [
+        (off, AccountCondition::PausedConfiguration, "smtp_auth_disabled", 1),
+        (refused, AccountCondition::PausedCredentials, "may not send as me@gmail.com", 2),
+    ] {
+        let mut scene = scene_of(OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET).await;
+        scene.options.provider = Provider::Microsoft365;
+        for _ in 0..2 {
+            scene.sandbox.fail_next(Stage::Auth, Failure::Reply(words.into()));
+        }
+        scene.start();
+        let message = scene.submit().await;
+        let state = scene.until_account(condition).await;
+        assert!(state.reason.contains(words), "{state:?}");
+        assert!(state.remedy.contains(remedy) && !state.remedy.contains("google"), "{state:?}");
+        assert_eq!(scene.token_requests(), tokens, "what is off is not mended by a new token");
+        scene.expect_uncharged(message).await;
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
         bearer::{self, Challenge, Mechanism},
         credential::{Bearer, Credential, PasswordLines},
         options::{Options, Way},
+        provider::Provider,
     },
 };
 
@@ -28,7 +29,7 @@ impl Connection {
         match credential {
             Credential::Password(lines) => self.log_in_with_password(lines).await.map(|()| None),
             Credential::Token(bearer) => {
-                self.log_in_with_token(bearer, &options.host, way).await.map(Some)
+                self.log_in_with_token(bearer, options, way).await.map(Some)
             }
         }
     }
@@ -70,9 +71,10 @@ impl Connection {
     async fn log_in_with_token(
         &mut self,
         bearer: &Bearer,
-        host: &str,
+        options: &Options,
         way: Way,
     ) -> Result<Timestamp, Answer> {
+        let (provider, host) = (options.provider, options.host.as_str());
         let broken = |error| broken(Stage::Auth, Fault::NoToken(error));
         let Some(mechanism) = Mechanism::offered(&self.capabilities) else {
             return Err(broken(bearer::not_offered()));
@@ -82,12 +84,12 @@ impl Connection {
         loop {
             let line = mechanism.line(&bearer.username, &token.secret, host, way.port);
             let line = line.ok_or_else(|| broken(bearer::too_long()))?;
-            let Some(refusal) = self.present_token(mechanism, &line).await? else {
+            let Some(refusal) = self.present_token(provider, mechanism, &line).await? else {
                 return Ok(token.use_until);
             };
             bearer.tokens.reject(&token).await;
             if last {
-                return Err(broken(bearer::refused(&refusal, &bearer.username)));
+                return Err(broken(bearer::refused(provider, &refusal, &bearer.username)));
             }
             tracing::info!(
                 username = bearer.username,
@@ -102,6 +104,7 @@ impl Connection {
     /// Returns the upstream's words when it is the token that it refuses.
     async fn present_token(
         &mut self,
+        provider: Provider,
         mechanism: Mechanism,
         line: &str,
     ) -> Result<Option<String>, Answer> {
@@ -116,7 +119,7 @@ impl Connection {
         if reply.code == 235 {
             return Ok(None);
         }
-        if !bearer::concerns_the_token(&reply) {
+        if !bearer::concerns_the_token(provider, &reply) {
             return Err(Answer::Replied { stage: Stage::Auth, reply });
         }
         Ok(Some(if words.is_empty() { reply.to_string() } else { format!("{reply} ({words})") }))
