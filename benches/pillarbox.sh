@@ -12,11 +12,13 @@ pillarbox_install() {
 
 pillarbox_version() { "$PILLARBOX" --version | sed 's/.* //'; }
 
-# pillarbox_configure deliver|hold
+# pillarbox_configure deliver|hold|storm
 pillarbox_configure() {
-    local recipients=10000
+    local recipients=10000 owner=0 more=
     # Held mail: the budget is one recipient, so all mail but the first message is accepted and parked.
-    [ "$1" = deliver ] || recipients=1
+    [ "$1" != hold ] || recipients=1
+    # A day of which 20 recipients are left, and mail to the administrator, which is folded.
+    [ "$1" != storm ] || recipients=45 owner=25 more=$'[identity]\nadmin = "someone@example.com"\n\n[notices]\nto = "nobody"\n'
     mkdir -p "$PILLARBOX_STATE"
     cat >"$PILLARBOX_CONFIG" <<EOF
 [upstream]
@@ -40,9 +42,10 @@ directory = "$PILLARBOX_STATE"
 
 [budget]
 recipients_per_day = $recipients
-owner_reserve = 0
+owner_reserve = $owner
 pace_per_minute = 0
 
+$more
 [sendmail]
 socket = "off"
 drop_directory = "off"

@@ -80,8 +80,13 @@ fn is_complete(received: &[u8]) -> bool {
 
 /// A message of `size_bytes` with a Message-ID of its own, ready to be written: final dot included.
 pub(crate) fn message(size_bytes: usize, id: &str) -> Vec<u8> {
+    message_about(&format!("Message {id}"), size_bytes, id)
+}
+
+/// The same with a subject.
+pub(crate) fn message_about(subject: &str, size_bytes: usize, id: &str) -> Vec<u8> {
     let mut text = format!(
-        "From: Bench <you@gmail.com>\r\nTo: Someone <someone@example.com>\r\nSubject: Message {id}\r\n\
+        "From: Bench <you@gmail.com>\r\nTo: Someone <someone@example.com>\r\nSubject: {subject}\r\n\
          Date: Tue, 01 Jul 2025 10:00:00 +0000\r\nMessage-ID: <{id}@bench.example.com>\r\n\
          MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
     )

@@ -17,6 +17,7 @@ mod process;
 mod relay;
 mod report;
 mod start;
+mod storm;
 mod tls;
 mod upstream;
 
@@ -43,6 +44,8 @@ enum Command {
     Upstream(upstream::Options),
     /// Start a server and measure the time to its greeting.
     Start(start::Options),
+    /// Submit thousands of notices of one kind and an alarm in the middle, and see what of them leaves.
+    Storm(storm::Options),
     /// Print processor time and memory of a process and its descendants.
     Tree(process::Options),
     /// Print what machine this is and what a sync costs.
@@ -59,6 +62,7 @@ fn main() -> Result<(), Failure> {
         Command::Relay(options) => relay::measure(&options)?,
         Command::Upstream(options) => return upstream::run(&options),
         Command::Start(options) => start::measure(&options)?,
+        Command::Storm(options) => storm::measure(&options)?,
         Command::Tree(options) => process::measure(&options)?,
         Command::Machine(options) => machine::measure(&options)?,
         Command::FreePort => machine::free_port()?,

@@ -223,6 +223,13 @@ const LINES: &[Line] = &[
     Line("budget forecast", "listings-forecast", "took_ms", "ms", Target::Most(1_000.0)),
     Line("memory before these", "listings-fill", "memory_mib", "MiB", Target::Shown),
     Line("memory after these", "listings-forecast", "daemon_mib", "MiB", Target::Shown),
+    Line("ban notices of a storm", "storm", "notices", "", Target::Shown),
+    Line("recipients spent on them", "storm", "notices_relayed", "", Target::Most(5.0)),
+    Line("an alarm among them, to the upstream", "storm", "alarm_ms", "ms", Target::Most(10_000.0)),
+    Line("of them that cannot be found afterwards", "storm", "missing", "", Target::Most(0.0)),
+    Line("who leaves next, of 100,000 of 1,000 origins", "decision", "ns", "ns", Target::Most(1e6)),
+    Line("memory for each of them", "decision", "octets", "octets", Target::Shown),
+    Line("100 rules, for each message", "rules", "us", "us", Target::Most(20.0)),
     Line(
         "more memory with a page that nobody visits",
         "page-memory",
