@@ -7,6 +7,7 @@ mod blame;
 mod clocks;
 mod connection;
 mod documents;
+mod early;
 mod ending;
 mod identity;
 mod lanes;

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::early::{Early, Proposed};
 pub(crate) use crate::{
     admin::alert::answers::TargetState,
     delivery::{InFlight, LastError},
@@ -534,6 +535,12 @@ pub(crate) struct Budget {
     /// no room, and one recipient is tried when the pause ends.
     #[serde(default)]
     pub(crate) full_since: Option<Timestamp>,
+    /// What the upstream turned out to allow, after it called the day full before our own count did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) early: Option<Early>,
+    /// The limit that such days speak for; not before there are three of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proposed: Option<Proposed>,
     /// Origins that have used up their own limit, some of them where they are many; the mail of others goes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) limited: Vec<LimitedOrigin>,

@@ -25,7 +25,7 @@ use super::{
     weekly::memory::Reports,
 };
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::{Clock, Moment, Timestamp},
     delivery::{PoolHandle, PoolStatus, inspection::LoginProof},
     listener::{self, options::Network},
@@ -141,6 +141,18 @@ impl Facts {
     #[must_use]
     pub(crate) fn limit(&self) -> Limit {
         self.recipients_per_day.less(self.owner_reserve)
+    }
+
+    /// Who may spend how much of it.
+    #[must_use]
+    pub(crate) fn claim_limits(&self) -> ClaimLimits {
+        ClaimLimits {
+            account: AccountKey::MAIN,
+            limit: self.limit(),
+            notice_reserve: self.notice_reserve,
+            urgent_reserve: self.urgent_reserve,
+            recipients_max: u32::MAX,
+        }
     }
 }
 

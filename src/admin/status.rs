@@ -16,6 +16,7 @@ use super::{
     api::{Account, Budget, Checkup, Clients, Kind, Status},
     configured::Configured,
     context::{Json, Refusal, Sources},
+    early::{Early, Proposed},
     outlook::Age,
     reload::Reload,
 };
@@ -156,11 +157,12 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueErr
     let (now, facts) = (sources.clock.now(), sources.facts());
     let pool = sources.upstream.status();
     let limit = facts.limit();
-    let of_urgent = limit.less(facts.notice_reserve);
-    let of_others = of_urgent.less(facts.urgent_reserve);
-    let notices = sources.store.ledger(AccountKey::MAIN, now, limit).await?;
-    let urgent = sources.store.ledger(AccountKey::MAIN, now, of_urgent).await?;
-    let others = sources.store.ledger(AccountKey::MAIN, now, of_others).await?;
+    let early = &pool.account.early;
+    let terms = facts.claim_limits().within(early.allowance(limit, now.wall));
+    let of = |lane| sources.store.ledger(AccountKey::MAIN, now, terms.limit_of(lane));
+    let notices = of(Lane::Notice).await?;
+    let urgent = of(Lane::Urgent).await?;
+    let others = of(Lane::Normal).await?;
     let full = pool.account.is_day_full(now.wall).then_some(pool.account.until).flatten();
     let is_full = pool.account.is_day_full(now.wall);
     let room = |view: LedgerView| Room {
@@ -199,6 +201,8 @@ pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueErr
         notice_room: told(rooms.notices),
         frees_at: rooms.others.frees_at,
         full_since: pool.account.day_full_since.filter(|_| is_full),
+        early: early.in_force(limit, now.wall).map(|day| Early::of(day, limit)),
+        proposed: early.proposed(limit, now.wall).map(|it| Proposed::of(it, facts.owner_reserve)),
         limited: situation.limited.values().take(LIMITED_TOLD_MAX).cloned().collect(),
         departure: situation.departure(Lane::Normal, now.wall),
     };

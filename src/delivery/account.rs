@@ -11,9 +11,11 @@ use super::{
     in_step::HasWallTimes,
 };
 use crate::{
+    budget::Limit,
     clock::Timestamp,
     queue::{
         ClaimedMessage,
+        allowance::{Allowance, EarlyDay, Told},
         id::QueueId,
         pause::{PAUSE_MAX, Pause},
         state::{AccountCondition, AccountState},
@@ -46,6 +48,20 @@ pub(super) struct Account {
     recheck: Option<Recheck>,
     /// The generation that the last `resume` began: attempts from before it have nothing to say any more.
     resumed: u64,
+    /// The upstream has called the day full, and our own count is not compared with it yet.
+    told_full: Option<Told>,
+    /// The generation that began when it said so: attempts of an earlier one may have been accepted before.
+    full_generation: u64,
+}
+
+/// What our own count has said when the upstream had called the day full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    NothingNew,
+    /// The allowance has changed.
+    Noted,
+    /// The upstream was earlier than we, for the first time on this day.
+    Early(EarlyDay),
 }
 
 /// Connections lost at AUTH in a row that are taken for a refusal (docs/gmail.md section 3.3).
@@ -127,6 +143,8 @@ impl Account {
             refused_after_login: false,
             recheck: None,
             resumed: 0,
+            told_full: None,
+            full_generation: 0,
         }
     }
 
@@ -284,6 +302,7 @@ impl Account {
                 accepted_at: self.state.accepted_at,
                 spam: std::mem::take(&mut self.state.spam),
                 pause: self.state.pause.take(),
+                early: std::mem::take(&mut self.state.early),
                 ..AccountState::open(now)
             };
             self.generation += 1;
@@ -324,6 +343,11 @@ impl Account {
             return false;
         }
         let again = self.state.condition == failure.condition;
+        if failure.day_full {
+            let (again, alike) = (self.state.day_full_since.is_some(), failure.says_nothing_new);
+            self.told_full = Some(Told { again, alike });
+            self.full_generation = self.generation + 1;
+        }
         // A lost connection is not a word against the account: there the login is what was in doubt.
         self.refused_after_login = failure.recheck == Recheck::AnotherMessage
             && failure.condition != AccountCondition::BackingOff;
@@ -351,11 +375,40 @@ impl Account {
             logins: Vec::new(),
             login_mark: self.state.login_mark,
             pause: self.state.pause.take(),
+            early: std::mem::take(&mut self.state.early),
         };
         self.generation += 1;
         self.probing = false;
         self.login_worked = false;
         true
+    }
+
+    /// Whether our own count has something to say: the upstream has called the day full, or it holds to less than `limit`
+    /// because of that.
+    pub(super) fn wants_count(&self, limit: Limit, now: Timestamp) -> bool {
+        self.told_full.is_some() || self.state.early.in_force(limit, now).is_some()
+    }
+
+    /// What may be spent of `limit`, by what the upstream has turned out to allow.
+    pub(super) fn allowance(&self, limit: Limit, now: Timestamp) -> Option<Allowance> {
+        self.state.early.allowance(limit, now)
+    }
+
+    /// We have spent `counted` of `limit` now that the attempt with this licence is settled, `accepted` or not.
+    pub(super) fn counted(
+        &mut self,
+        permit: Permit,
+        accepted: bool,
+        (counted, limit): (u32, Limit),
+        now: Timestamp,
+    ) -> Counted {
+        if let Some(told) = self.told_full.take() {
+            let early = self.state.early.told(told, counted, limit, now);
+            return early.map_or(Counted::Noted, Counted::Early);
+        }
+        let is_current = permit.generation >= self.full_generation;
+        let is_more = accepted && self.state.early.accepted(counted, is_current, now);
+        if is_more { Counted::Noted } else { Counted::NothingNew }
     }
 
     /// How often the condition has been found in a row, this failure of the same condition included. A pause of hours
@@ -377,8 +430,13 @@ impl Account {
 
     /// A person says that it is repaired, and ends his own pause.
     pub(super) fn resume(&mut self, now: Timestamp) {
-        self.state =
-            AccountState { accepted_at: self.state.accepted_at, ..AccountState::open(now) };
+        self.state.early.lift();
+        self.state = AccountState {
+            accepted_at: self.state.accepted_at,
+            early: std::mem::take(&mut self.state.early),
+            ..AccountState::open(now)
+        };
+        self.told_full = None;
         self.generation += 1;
         self.resumed = self.generation;
         self.charged.clear();
@@ -497,6 +555,43 @@ mod tests {
         let until = account.state().until;
         assert!(account.failed(without_password, local(), NOW));
         assert_eq!(account.state().until, until);
+    }
+
+    #[test]
+    fn our_own_count_is_asked_when_the_day_is_called_full_and_while_less_is_allowed_because_of_it()
+    {
+        let ours = Limit::of(475);
+        let mut account = proven();
+        assert!(!account.wants_count(ours, NOW));
+        let (refused, on_its_way) = (go(&mut account, NOW), go(&mut account, NOW));
+        let full = AccountFailure { day_full: true, ..failure(PausedQuota) };
+        assert!(account.failed(refused, full.clone(), NOW) && account.wants_count(ours, NOW));
+        assert!(matches!(account.counted(refused, false, (430, ours), NOW), Counted::Early(_)));
+        let allowed = |account: &Account, at| {
+            account.allowance(ours, at).map(|allowance| allowance.recipients)
+        };
+        assert_eq!(account.counted(on_its_way, true, (431, ours), NOW), Counted::Noted);
+        let later = account.state().until.unwrap();
+        let probe = go(&mut account, later);
+        assert!(account.failed(probe, full.clone(), later));
+        assert_eq!(account.counted(probe, false, (410, ours), later), Counted::Noted);
+        assert_eq!(
+            allowed(&account, later),
+            Some(431),
+            "what was accepted before the refusal counts"
+        );
+        let later = account.state().until.unwrap();
+        let probe = go(&mut account, later);
+        assert!(probe.is_single() && account.accepted(probe, later));
+        assert_eq!(account.counted(probe, true, (400, ours), later), Counted::NothingNew);
+        let stored = Account::new(Some(account.state().clone()), later);
+        assert_eq!(allowed(&stored, later), Some(431), "it outlives the pause and a restart");
+        account.resume(later);
+        assert_eq!(allowed(&account, later), None);
+        let permit = go(&mut account, later);
+        assert!(account.failed(permit, full, later));
+        assert_eq!(account.counted(permit, false, (475, ours), later), Counted::Noted);
+        assert!(!account.wants_count(ours, later), "our own count says the same");
     }
 
     fn ordered(hours: u64) -> Pause {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    queue::{ClaimedMessage, Settlement},
+    queue::{ClaimedMessage, Outcome, Settlement},
     sync::lock,
 };
 
@@ -58,6 +58,23 @@ impl AllInFlight {
             stage: entry.stage.stage(),
         };
         lock(&self.entries).values().map(in_flight).collect()
+    }
+
+    /// Recipients of the reservations beside this one, which is settled, of which it is not known, or known to be untrue,
+    /// that the upstream has accepted them.
+    pub(super) fn unproven_beside(&self, settled: &InFlight) -> u32 {
+        let spent =
+            |one: &Outcome| matches!(one, Outcome::Relayed { .. } | Outcome::Uncertain { .. });
+        let unproven = |entry: &Entry| {
+            let spent = entry.settlement.as_ref().map_or(0, |settlement| {
+                settlement.outcomes.iter().filter(|(_, one)| spent(one)).count()
+            });
+            entry.claim.recipients.len().saturating_sub(spent)
+        };
+        let entries = lock(&self.entries);
+        let others = entries.iter().filter(|(number, _)| **number != settled.number);
+        let all = others.map(|(_, entry)| unproven(entry)).sum::<usize>();
+        u32::try_from(all).unwrap_or(u32::MAX)
     }
 
     /// Whether a message is on its way that has cost the others something before.

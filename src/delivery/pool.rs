@@ -428,6 +428,7 @@ fn continued(
         logins: stored.logins,
         login_mark: mark,
         pause: stored.pause,
+        early: stored.early,
         ..AccountState::open(now)
     }
 }

@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::{
-    account::{Account, Permit},
+    account::{Account, Counted, Permit},
     blame::{COSTLY_FOR, Suspects, Turn},
     connection::Connection,
     credential,
-    in_flight::AllInFlight,
+    in_flight::{AllInFlight, InFlight},
     in_step::{Held, InStep},
     oauth::{self, Tokens},
     options::{Options, PasswordSource},
@@ -25,7 +25,7 @@ use super::{
     port_fallback::PortFallback,
     schedule::Schedule,
     split::Splits,
-    status::{Counters, ERRORS_MAX, LastError, PoolStatus},
+    status::{Counters, DepartureReason, ERRORS_MAX, LastError, PoolStatus},
     throttle::{Logins, Pacer},
     tls::Trust,
 };
@@ -172,8 +172,14 @@ impl Shared {
         self.options.get()
     }
 
-    /// On what terms a worker claims.
+    /// On what terms a worker claims: no more than the upstream has turned out to allow.
     pub(super) fn claim_limits(&self) -> ClaimLimits {
+        let configured = self.configured_limits();
+        let account = self.account();
+        configured.within(account.allowance(configured.limit, account.now().wall))
+    }
+
+    fn configured_limits(&self) -> ClaimLimits {
         let options = self.options();
         ClaimLimits {
             account: options.account,
@@ -182,6 +188,53 @@ impl Shared {
             urgent_reserve: options.urgent_reserve,
             recipients_max: options.limits.recipients_per_transaction,
         }
+    }
+
+    /// The same for one attempt. The single recipient that asks whether the day still is full keeps to our own limit
+    /// alone: others may have left room.
+    pub(super) fn claim_limits_of(&self, permit: Permit) -> ClaimLimits {
+        if permit.is_single() {
+            ClaimLimits { recipients_max: 1, ..self.configured_limits() }
+        } else {
+            self.claim_limits()
+        }
+    }
+
+    /// Whether what we have spent is to be compared with what the upstream allows.
+    pub(super) fn wants_count(&self) -> bool {
+        let (account, limit) = (self.account(), self.options().recipients_per_day);
+        account.wants_count(limit, account.now().wall)
+    }
+
+    /// Compares them, when the message of the attempt with this licence is settled. Returns whether the account has changed.
+    pub(super) async fn count_spent(
+        &self,
+        settled: &InFlight,
+        permit: Permit,
+        accepted: bool,
+    ) -> bool {
+        let (now, options) = (self.now(), self.options());
+        let limit = options.recipients_per_day;
+        // What cannot be counted now is counted when the upstream says so the next time.
+        let ledger = self.store.ledger(options.account, now, limit).await;
+        let Ok(view) = ledger else { return false };
+        let spent = view.spent.saturating_sub(self.in_flight.unproven_beside(settled));
+        let counted = {
+            let mut account = self.account();
+            let now = account.now().wall;
+            account.counted(permit, accepted, (spent, limit), now)
+        };
+        if let Counted::Early(day) = counted {
+            let (counted, until) = (day.counted, day.until());
+            let reason = "the upstream calls the day full before our own count does";
+            let remedy = "Nothing: if it says so again, no more than that is sent in any 24 hours until then. Something else uses \
+                          the account, or it allows less than budget.recipients_per_day; pillarbox status proposes a limit \
+                          when this goes on.";
+            warn!(counted, %limit, %until, reason, remedy, "account");
+        }
+        // What is tried beyond the allowance need not wait for a look at the budget.
+        self.schedule().unblock(DepartureReason::Budget);
+        counted != Counted::NothingNew
     }
 
     /// Goes on with other options. The way to the upstream and the login are those of the start: whoever changes them

@@ -60,10 +60,7 @@ impl Worker {
         loop {
             let Some(permit) = self.admission().await else { return self.finish(unsettled).await };
             let shared = Arc::clone(&self.shared);
-            let mut terms = shared.claim_limits();
-            if permit.is_single() {
-                terms.recipients_max = 1;
-            }
+            let terms = shared.claim_limits_of(permit);
             let asked = shared.now();
             let claim = match unsettled.take() {
                 Some(message) => settle_and_claim(&shared, message, asked, terms).await,
@@ -203,13 +200,23 @@ impl Worker {
         }
         let took_ms = ended.since_boot_ms.saturating_sub(began.since_boot_ms);
         report(&shared, &claim, &settlement.outcomes, result.log, took_ms);
-        if changed || matches!(result.account, AccountEffect::TakenForSpam) {
+        let stored = changed || matches!(result.account, AccountEffect::TakenForSpam);
+        if shared.wants_count() {
+            // What is counted is what is settled.
+            shared.settle(claim.id, &settlement).await;
+            let accepted = matches!(result.account, AccountEffect::Accepted);
+            if shared.count_spent(&message, permit, accepted).await || stored {
+                shared.persist().await;
+            }
+            message.land();
+        } else if stored {
             // The settlement goes first: it must not wait for what is known of the account.
             tokio::join!(settle(&shared, message), shared.persist());
-            shared.more.notify_one();
-            return None;
+        } else {
+            return Some(message);
         }
-        Some(message)
+        shared.more.notify_one();
+        None
     }
 
     /// Until when a claimed message is not tried, because of what it or its like have cost before.

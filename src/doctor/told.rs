@@ -88,18 +88,27 @@ fn or<'a>(remedy: &'a str, otherwise: &'a str) -> &'a str {
 }
 
 fn budget(status: &Status) -> Outcome {
-    let Budget { now, limit, spent, room, frees_at, full_since, .. } = &status.budget;
+    let Budget { now, limit, spent, room, frees_at, full_since, early, proposed, .. } =
+        &status.budget;
+    let owner_reserve = &status.budget.owner_reserve;
     let spent_words = match limit {
         limit if *limit == Limit::NONE => {
             format!("{} spent in 24 hours, without a limit", count(u64::from(*spent), "recipient"))
         }
         limit => format!("{spent} of {limit} recipients spent in 24 hours"),
     };
-    if let Some(since) = full_since {
+    if let Some(since) = full_since.filter(|_| proposed.is_none()) {
         return Outcome::warn(
-            format!("the upstream says since {} that the day is full", when(*since, *now)),
+            format!("the upstream says since {} that the day is full", when(since, *now)),
             "See what else uses the account; mail leaves when its day has room again",
         );
+    }
+    if let Some(proposed) = proposed {
+        return Outcome::warn(proposed.seen(), proposed.remedy(*owner_reserve));
+    }
+    if let Some(early) = early {
+        let remedy = "Nothing, if it does not happen often: see what else uses the account";
+        return Outcome::warn(early.words(*limit, *now), remedy);
     }
     match (room, frees_at) {
         (Some(0), None) => Outcome::fail(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    allowance::Allowance,
     id::QueueId,
     record::{NoticeSent, Setbacks},
 };
@@ -31,6 +32,23 @@ pub struct ClaimLimits {
 }
 
 impl ClaimLimits {
+    /// The same when the upstream has turned out to allow less: each reserve is as much smaller as the limit.
+    #[must_use]
+    pub(crate) fn within(self, allowance: Option<Allowance>) -> Self {
+        let Some(Allowance { recipients, is_tried }) = allowance else { return self };
+        let whole = self.limit.recipients().unwrap_or(recipients).max(1);
+        let scaled = |reserve: u32| match u64::from(reserve) * u64::from(recipients) {
+            _ if is_tried => 0,
+            product => u32::try_from(product / u64::from(whole)).unwrap_or(reserve),
+        };
+        Self {
+            limit: Limit::of(recipients.min(whole)),
+            notice_reserve: scaled(self.notice_reserve),
+            urgent_reserve: scaled(self.urgent_reserve),
+            ..self
+        }
+    }
+
     /// Recipients in any 24 hours before which mail of this lane may still leave.
     #[must_use]
     pub(crate) fn limit_of(&self, lane: Lane) -> Limit {

@@ -4,6 +4,7 @@
 //! place. A receipt follows the syncs of file and name alone, other verbs the committer's.
 
 pub(crate) mod about;
+pub(crate) mod allowance;
 pub(crate) mod attempts;
 mod batch;
 mod claim;

@@ -318,7 +318,10 @@ impl Stored for MessageRecord {
     // Neither rule nor storm, and no place to keep; neither route nor another account.
     const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0], &[0, 0]];
 }
-impl Stored for AccountState {}
+impl Stored for AccountState {
+    // No day that was full early.
+    const ADDED: &'static [&'static [u8]] = &[&[0]];
+}
 impl Stored for Timeline {}
 
 /// What a stored form has room for at first: most records are shorter.
@@ -366,7 +369,12 @@ mod tests {
     use crate::{
         budget::{AccountKey, Event},
         clock::{BootId, Moment},
-        queue::{about::Client, ending::Ending, state::AccountCondition},
+        queue::{
+            about::Client,
+            allowance::{EarlyDays, Told},
+            ending::Ending,
+            state::AccountCondition,
+        },
     };
 
     #[test]
@@ -394,7 +402,7 @@ mod tests {
         refuses_others::<Envelope>(1);
         refuses_others::<Event>(3);
         refuses_others::<MessageRecord>(3);
-        refuses_others::<AccountState>(1);
+        refuses_others::<AccountState>(2);
     }
 
     #[test]
@@ -471,9 +479,25 @@ mod tests {
             alone_until: Some(Timestamp(8)),
             spam: stamps.clone(),
             logins: stamps,
+            early: full_early(),
             ..paused()
         };
         assert_eq!(decode(&encode(&state).unwrap()), Ok(state));
+    }
+
+    fn full_early() -> EarlyDays {
+        let mut early = EarlyDays::default();
+        let told = Told { again: false, alike: false };
+        assert!(early.told(told, 430, 475.into(), Timestamp(9)).is_some());
+        early
+    }
+
+    #[test]
+    fn an_account_of_the_first_version_has_no_day_that_was_full_early() {
+        let mut first = postcard::to_allocvec(&paused()).unwrap();
+        assert_eq!(first.pop(), Some(0), "what the second version has added");
+        first.insert(0, 1);
+        assert_eq!(decode(&seal(first)), Ok(paused()));
     }
 
     #[test]

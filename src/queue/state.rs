@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pause::{PAUSE_MAX, Pause};
+use super::{
+    allowance::EarlyDays,
+    pause::{PAUSE_MAX, Pause},
+};
 use crate::{budget::WINDOW, clock::Timestamp, smtp::address::Address};
 
 /// Octets of an upstream reply that are kept with a recipient.
@@ -144,6 +147,8 @@ pub struct AccountState {
     pub login_mark: Option<u16>,
     /// What the administrator has ordered, which the condition knows nothing of.
     pub pause: Option<Pause>,
+    /// The days that the upstream called full before our own count did.
+    pub early: EarlyDays,
 }
 
 impl AccountState {
@@ -164,6 +169,7 @@ impl AccountState {
             logins: Vec::new(),
             login_mark: None,
             pause: None,
+            early: EarlyDays::default(),
         }
     }
 

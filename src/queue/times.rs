@@ -100,6 +100,7 @@ impl Times for AccountState {
             logins,
             login_mark: _,
             pause,
+            early,
         } = self;
         if let Some(Pause { since, until, reason: _ }) = pause {
             *since = change(Kind::Past, *since);
@@ -112,6 +113,10 @@ impl Times for AccountState {
             spam.iter_mut().chain(logins).chain(day_full_since).chain(accepted_at).chain([since])
         {
             *at = change(Kind::Past, *at);
+        }
+        for day in &mut early.0 {
+            day.since = change(Kind::Past, day.since);
+            day.told = change(Kind::Past, day.told);
         }
     }
 }

@@ -37,9 +37,8 @@ pub(crate) fn lines(status: &Status) -> Lines {
         ("account", account(&status.account, now)),
         (
             "budget",
-            [Some(spent(&status.budget)), full(&status.budget)]
-                .into_iter()
-                .flatten()
+            std::iter::once(spent(&status.budget))
+                .chain(upstreams_word(&status.budget))
                 .chain(limited(&status.budget))
                 .collect(),
         ),
@@ -158,6 +157,14 @@ pub(crate) fn spent(budget: &Budget) -> String {
         "{} of {limit} recipients spent in the last 24 hours ({day} a day, {reserve} left for you{notices}{urgent})",
         budget.spent
     )
+}
+
+/// All that the upstream has said of the day.
+fn upstreams_word(budget: &Budget) -> Vec<String> {
+    let early = budget.early.as_ref().map(|early| early.words(budget.limit, budget.now));
+    let proposed = budget.proposed.as_ref();
+    let proposed = proposed.map(|it| format!("{}. {}", it.seen(), it.remedy(budget.owner_reserve)));
+    full(budget).into_iter().chain(early).chain(proposed).collect()
 }
 
 /// The upstream's own word about the day.
@@ -309,7 +316,7 @@ pub(crate) fn budget_lines(budget: &Budget) -> Lines {
     };
     vec![
         ("spent", vec![spent(budget)]),
-        ("upstream", full(budget).into_iter().collect()),
+        ("upstream", upstreams_word(budget)),
         ("origins", limited(budget)),
         ("room", lines),
         ("next", vec![departure]),

@@ -446,6 +446,21 @@ fn unit(scene: &Scene, from: &str, to: &str) {
 }
 
 #[test]
+fn a_day_that_was_full_early_is_told_and_three_of_them_propose_a_limit() {
+    expect_all(&[
+        warn("budget", "after 430 recipients of 475; until", "what else uses", |scene| {
+            scene.status["budget"]["early"] =
+                json!({ "since": NOW - HOUR, "counted": 430, "allowed": 430, "until": NOW + HOUR });
+        }),
+        warn("budget", "on 3 of the last 30 days", "Set recipients_per_day = 455 in", |scene| {
+            scene.status["budget"]["full_since"] = json!(NOW - HOUR);
+            scene.status["budget"]["proposed"] =
+                json!({ "days": 3, "counted": 433, "recipients_per_day": 455 });
+        }),
+    ]);
+}
+
+#[test]
 fn what_the_daemon_says_of_itself_is_found_by_one_check_with_its_remedy() {
     expect_all(&[
         fail("daemon", "no daemon answers on ", "pillarbox run", |scene| scene.has_daemon = false),

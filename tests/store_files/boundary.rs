@@ -134,10 +134,10 @@ async fn a_newer_version_of_any_record_or_frame_keeps_the_queue_closed_and_untou
         let clock = std::sync::Arc::new(pillarbox::clock::ManualClock::new(NOW));
         let refused = Queue::open(Options::new(stage.state()), clock).unwrap_err().to_string();
         assert!(refused.contains("left untouched"), "{refused}");
-        let newer = if matches!(raised, Raised::Message | Raised::Event) {
-            "version 4"
-        } else {
-            "version 2"
+        let newer = match raised {
+            Raised::Message | Raised::Event => "version 4",
+            Raised::Account => "version 3",
+            Raised::Frame => "version 2",
         };
         assert!(refused.contains(newer), "{refused}");
         assert_eq!((below("spool"), below("damaged")), (spool, Vec::new()), "{raised:?}");
