@@ -178,7 +178,12 @@ impl Month {
         let line = line_of(&account.reason);
         let is_certain = |reply: &KnownReply| reply.line == line && reply.certain;
         if line != SPAM && !known_replies(Provider::Gmail).iter().any(is_certain) {
-            let most = if line.contains("unusual rate") { BOUND_RATE } else { BOUND };
+            let most = match line {
+                _ if line.contains("unusual rate") => BOUND_RATE,
+                // Said of another message at the same time, so its pause holds as well, and is the longer one.
+                _ if account.is_day_full(self.wall()) => BOUNDS_FULL[0],
+                _ => BOUND,
+            };
             return Some((line, most));
         }
         if !self.full.contains(&line) {
