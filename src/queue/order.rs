@@ -255,7 +255,7 @@ impl<T: Copy> Order<T> {
     }
 
     /// The account that has the mail of this way now.
-    pub(crate) fn account_of(&self, way: Way) -> AccountKey {
+    fn account_of(&self, way: Way) -> AccountKey {
         self.served_by.account_of(way)
     }
 
@@ -330,6 +330,7 @@ impl<T: Copy> Order<T> {
                 let account = self.account_of(who.way);
                 self.lanes[number].ready((who, place, id), account, (recipients, what));
             }
+            self.lanes[number].free(now);
         }
         let mut firsts = Lane::ALL.into_iter().zip(&self.lanes).filter_map(|(lane, order)| {
             let ((Who { origin, way }, at, id), (recipients, what)) = order.first(account)?;
@@ -437,7 +438,7 @@ impl<T: Copy> LaneOrder<T> {
         if is_scheduled { &mut self.named } else { &mut self.planned }
     }
 
-    /// What has become due by now; whoever has waited for its limit long enough waits no more.
+    /// What has become due by now.
     fn ripe(&mut self, now: Timestamp) -> Vec<(QueueId, Later<T>)> {
         let mut ripe = Vec::new();
         while let Some(entry) = self.planned.first_entry().filter(|one| one.key().0 <= now) {
@@ -451,12 +452,16 @@ impl<T: Copy> LaneOrder<T> {
         while let Some(entry) = self.named.first_entry().filter(|one| one.key().0 <= now) {
             ripe.push(entry.remove_entry());
         }
+        ripe.into_iter().map(|((_, id), later)| (id, later)).collect()
+    }
+
+    /// Whoever has waited for its limit long enough waits no more.
+    fn free(&mut self, now: Timestamp) {
         while let Some(&(until, who)) = self.blocked.first()
             && until <= now
         {
             self.unblock(who);
         }
-        ripe.into_iter().map(|((_, id), later)| (id, later)).collect()
     }
 
     fn ready(&mut self, key: Key, account: AccountKey, what: (u32, T)) {

@@ -324,3 +324,26 @@ fn a_decision_among_a_hundred_thousand_messages_of_a_thousand_origins_takes_less
     println!("{} ns for each decision, {bytes} octets for each message", each.as_nanos());
     assert!(each < Duration::from_millis(1), "{each:?}");
 }
+
+#[test]
+fn who_owes_rounds_owes_them_also_when_limit_and_mail_are_back_in_the_same_moment() {
+    let until = START.after(HOUR);
+    let mut order = order([turn(1, 1, 50), turn(2, 1, 1)]);
+    assert_eq!(take(&mut order, 50, 0).map(|place| place.id), Some(id(1)));
+    let Next::Due(place, ()) = order.next(AccountKey::MAIN, START, 0) else {
+        panic!("nobody else waits")
+    };
+    order.block(place, until);
+    order.withdraw(place);
+    order.insert(Turn { due: until.into(), place: until, ..turn(2, 1, 1) }, (), START);
+    for number in 3..6 {
+        order.insert(turn(number, 2, 1), (), START);
+    }
+    let mut left = Vec::new();
+    while let Next::Due(place, ()) = order.next(AccountKey::MAIN, until, 0) {
+        order.served(AccountKey::MAIN, place, 1, 0);
+        order.withdraw(place);
+        left.push(place.id);
+    }
+    assert_eq!(left, [3, 4, 5, 2].map(id));
+}
