@@ -10,12 +10,12 @@ use data_encoding::BASE64URL_NOPAD;
 use ring::{
     digest::{SHA256, digest},
     rand::{SecureRandom as _, SystemRandom},
-    signature::{RSA_PSS_SHA256, RsaKeyPair},
+    signature::RSA_PSS_SHA256,
 };
-use serde_json::{Value, json};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _};
+use serde_json::json;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use super::{client_file::read_secret, error::TokenError};
+use super::{client_file::read_secret, error::TokenError, web_token};
 use crate::{clock::Timestamp, secret::Secret};
 
 /// Seconds for which an assertion is valid; the most that Microsoft recommends are ten minutes.
@@ -44,8 +44,6 @@ pub(super) fn assertion(
 
 fn signed(pem: &[u8], client_id: &str, audience: &str, now: Timestamp) -> Option<Secret> {
     let certificate = CertificateDer::from_pem_slice(pem).ok()?;
-    let key = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
-    let key = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).ok()?;
     let mut id = [0; ID_OCTETS];
     SystemRandom::new().fill(&mut id).ok()?;
     let fingerprint = BASE64URL_NOPAD.encode(digest(&SHA256, &certificate).as_ref());
@@ -60,9 +58,5 @@ fn signed(pem: &[u8], client_id: &str, audience: &str, now: Timestamp) -> Option
         "nbf": issued - CLOCK_AHEAD_SECONDS,
         "exp": issued + LIFETIME_SECONDS,
     });
-    let encoded = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let text = format!("{}.{}", encoded(&header), encoded(&claims));
-    let mut signature = vec![0; key.public().modulus_len()];
-    key.sign(&RSA_PSS_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).ok()?;
-    Some(Secret::new(format!("{text}.{}", BASE64URL_NOPAD.encode(&signature))))
+    web_token::signed(pem, &RSA_PSS_SHA256, &header, &claims)
 }

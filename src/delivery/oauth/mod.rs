@@ -20,6 +20,7 @@ mod refusal;
 pub(crate) mod service_account;
 pub mod token_file;
 pub mod tokens;
+mod web_token;
 
 pub use super::https::{Endpoint, Limits};
 

@@ -5,16 +5,11 @@
 
 use std::path::Path;
 
-use data_encoding::BASE64URL_NOPAD;
-use ring::{
-    rand::SystemRandom,
-    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
-};
+use ring::signature::RSA_PKCS1_SHA256;
 use serde::Deserialize;
 use serde_json::json;
-use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 
-use super::{client_file::read_secret, error::TokenError, options::SCOPE};
+use super::{client_file::read_secret, error::TokenError, options::SCOPE, web_token};
 use crate::{clock::Timestamp, secret::Secret};
 
 /// Seconds for which an assertion is valid: the most that Google takes, so that a slow clock does no harm.
@@ -63,18 +58,8 @@ pub(super) fn assertion(
         "iat": issued,
         "exp": issued + LIFETIME_SECONDS,
     });
-    let encoded = |value: &serde_json::Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let signed = format!("{}.{}", encoded(&header), encoded(&claims));
-    let signature = sign(&key.private_key, signed.as_bytes()).ok_or_else(|| unusable(key_file))?;
-    Ok(Secret::new(format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))))
-}
-
-fn sign(private_key: &Secret, message: &[u8]) -> Option<Vec<u8>> {
-    let der = PrivatePkcs8KeyDer::from_pem_slice(private_key.expose().as_bytes()).ok()?;
-    let key = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).ok()?;
-    let mut signature = vec![0; key.public().modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).ok()?;
-    Some(signature)
+    let pem = key.private_key.expose().as_bytes();
+    web_token::signed(pem, &RSA_PKCS1_SHA256, &header, &claims).ok_or_else(|| unusable(key_file))
 }
 
 fn read(key_file: &Path) -> Result<KeyJson, TokenError> {
