@@ -12,10 +12,7 @@ use pillarbox::{
     secret::Secret,
 };
 
-use super::{
-    scene::{HOUR, Scene},
-    service_account::public_key,
-};
+use super::{scene::Scene, service_account::public_key};
 
 async fn scene_of(id: &str, secret: &str) -> Scene {
     let mut scene = Scene::new().await;
@@ -31,17 +28,7 @@ async fn scene_of(id: &str, secret: &str) -> Scene {
 #[tokio::test]
 async fn the_applications_secret_brings_a_token_for_the_mailbox_and_another_when_it_ends() {
     let mut scene = scene_of(OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET).await;
-    scene.start();
-    for count in 1..=3 {
-        scene.submit().await;
-        scene.until_received(count).await;
-    }
-    assert_eq!((scene.token_requests(), scene.logins()), (1, (1, 0)));
-    assert_eq!(scene.sandbox.mailbox().accepted()[0].username.as_deref(), Some("me@gmail.com"));
-    scene.clock.advance(2 * HOUR);
-    scene.submit().await;
-    scene.until_received(4).await;
-    assert_eq!(scene.token_requests(), 2);
+    scene.expect_one_token_until_it_ends().await;
     assert!(scene.file().read().is_err(), "nothing is written to the disk");
 }
 

@@ -44,6 +44,21 @@ pub(super) struct Scene {
 }
 
 impl Scene {
+    /// Relays under one token for the mailbox, and under another one when that has ended.
+    pub(super) async fn expect_one_token_until_it_ends(&mut self) {
+        self.start();
+        for count in 1..=3 {
+            self.submit().await;
+            self.until_received(count).await;
+        }
+        assert_eq!((self.token_requests(), self.logins()), (1, (1, 0)));
+        assert_eq!(self.sandbox.mailbox().accepted()[0].username.as_deref(), Some("me@gmail.com"));
+        self.clock.advance(2 * HOUR);
+        self.submit().await;
+        self.until_received(4).await;
+        assert_eq!(self.token_requests(), 2);
+    }
+
     /// With a refresh token in its file.
     pub(super) async fn new() -> Self {
         Self::with(|_| {}).await

@@ -11,7 +11,7 @@ use pillarbox::{
 use ring::signature::{KeyPair as _, RsaKeyPair};
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
-use super::scene::{HOUR, Scene, write_key};
+use super::scene::{Scene, write_key};
 
 /// The public half of the test's key, with which the token endpoint checks the signature.
 pub(super) fn public_key() -> Vec<u8> {
@@ -25,17 +25,7 @@ async fn a_signed_assertion_brings_a_token_for_the_mailbox_and_another_when_it_e
     let mut scene =
         Scene::with_service_account(|options| options.service_account_key = Some(public_key()))
             .await;
-    scene.start();
-    for count in 1..=3 {
-        scene.submit().await;
-        scene.until_received(count).await;
-    }
-    assert_eq!((scene.token_requests(), scene.logins()), (1, (1, 0)));
-    assert_eq!(scene.sandbox.mailbox().accepted()[0].username.as_deref(), Some("me@gmail.com"));
-    scene.clock.advance(2 * HOUR);
-    scene.submit().await;
-    scene.until_received(4).await;
-    assert_eq!(scene.token_requests(), 2);
+    scene.expect_one_token_until_it_ends().await;
 }
 
 #[tokio::test]

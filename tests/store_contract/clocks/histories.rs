@@ -126,16 +126,16 @@ impl History {
         );
     }
 
+    /// What is left of the day.
+    async fn room(&self) -> u32 {
+        let (store, now) = (self.queue.store(), self.queue.clock.now());
+        store.ledger(AccountKey::MAIN, now, FIVE.into()).await.unwrap().room
+    }
+
     async fn check(&mut self) {
         self.relay().await;
         if let Some((since, wait, _)) = self.truth.waits {
-            let room = self
-                .queue
-                .store()
-                .ledger(AccountKey::MAIN, self.queue.clock.now(), 5.into())
-                .await
-                .unwrap()
-                .room;
+            let room = self.room().await;
             let waited = self.truth.running - since;
             assert!(
                 room == 0 || waited <= wait + Duration::from_secs(2),
@@ -206,13 +206,7 @@ impl History {
             }
         }
         self.pass(25 * HOUR).await;
-        let room = self
-            .queue
-            .store()
-            .ledger(AccountKey::MAIN, self.queue.clock.now(), 5.into())
-            .await
-            .unwrap()
-            .room;
+        let room = self.room().await;
         let waiting = self.queue.store().totals().messages as usize - self.truth.dead.len();
         assert!(room > 0 || waiting > 0 || !self.truth.relayed.is_empty(), "the budget comes back");
         for _ in 0..40 {
