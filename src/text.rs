@@ -71,6 +71,13 @@ pub(crate) fn only_utf8(bytes: &[u8]) -> Result<&[u8], &'static str> {
     }
 }
 
+/// With a capital at its beginning.
+pub(crate) fn capitalized(words: &str) -> String {
+    let mut rest = words.chars();
+    let first = rest.next().map(|first| first.to_uppercase().collect::<String>());
+    first.unwrap_or_default() + rest.as_str()
+}
+
 /// Whether it is a name that a person gives to one of several: letters (a to z), digits and `-`.
 #[must_use]
 pub(crate) fn is_plain_name(name: &str, length_max: usize) -> bool {

@@ -67,7 +67,7 @@ pub(crate) const PARTIAL: &str =
     "Only the newest messages were counted: there are too many for one answer.";
 
 /// The others, as they stand behind those that have a name.
-const OTHERS: &str = "(all others)";
+pub(crate) const OTHERS: &str = "(all others)";
 
 /// The named origins, and what all others have spent together.
 pub(crate) fn with_others(origins: &[Share], others: Spent) -> Vec<Share> {

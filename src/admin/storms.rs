@@ -12,7 +12,7 @@ use super::context::{Json, Refusal, Sources};
 use crate::{
     clock::Timestamp,
     message::subject_shape::shape,
-    queue::{QueuedMessage, id::QueueId, origin::Origin, storms::SHAPES_MAX},
+    queue::{QueuedMessage, fold::FOLDED, id::QueueId, origin::Origin, storms::SHAPES_MAX},
 };
 
 /// Storms that are given out.
@@ -59,6 +59,11 @@ pub(crate) struct Storm {
     pub(crate) told_at: Option<Timestamp>,
     /// When the next summary is, at the latest; `None` while there is nothing to tell.
     pub(crate) next_at: Option<Timestamp>,
+}
+
+/// The words of a search for what is folded into a storm still.
+pub(crate) fn folded_into(storm: QueueId) -> String {
+    format!("storm:{storm} state:{FOLDED}")
 }
 
 pub(super) fn router() -> Router<Sources> {

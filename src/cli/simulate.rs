@@ -118,13 +118,7 @@ async fn gather(client: &Client, since: Timestamp) -> Result<Gathered, ClientErr
 fn terms(settings: &Settings) -> Terms {
     let delivery = &settings.delivery;
     Terms {
-        limits: ClaimLimits {
-            account: AccountKey::MAIN,
-            limit: delivery.recipients_per_day,
-            notice_reserve: delivery.notice_reserve,
-            urgent_reserve: delivery.urgent_reserve,
-            recipients_max: delivery.limits.recipients_per_transaction,
-        },
+        limits: delivery.claim_limits(),
         pace_per_minute: delivery.pace_per_minute,
         fairness: settings.queue.fairness.clone(),
         storms: settings.queue.storms.clone(),

@@ -12,12 +12,12 @@ use crate::{
     admin::{
         client::Client,
         listing::Of,
-        storms::{Storm, Storms},
+        storms::{Storm, Storms, folded_into},
     },
     clock::Timestamp,
     exit::{Exit, Failure},
     quantities::local,
-    queue::{fold::FOLDED, id::QueueId, search::Search},
+    queue::{id::QueueId, search::Search},
     wording::storms::{NONE, remarks, standing, told},
 };
 
@@ -67,14 +67,14 @@ pub(super) async fn run(
         Command::Show { id } => show(out, client, id, form, now).await,
         Command::Release { id, dry_run, yes } => {
             let deed = queue::Deed { verb: Verb::Release, dry_run, yes };
-            queue::for_each(out, client, Chosen::Found(folded_into(id)?), form, deed, now).await
+            queue::for_each(out, client, Chosen::Found(search_of(id)?), form, deed, now).await
         }
     }
 }
 
 /// What is folded into it still.
-fn folded_into(id: QueueId) -> Result<Search, Failure> {
-    let search = format!("storm:{id} state:{FOLDED}").parse();
+fn search_of(id: QueueId) -> Result<Search, Failure> {
+    let search = folded_into(id).parse();
     search.map_err(|error| Failure::new(Exit::Usage, format!("{error}")))
 }
 
@@ -146,7 +146,7 @@ async fn show(
     }
     let wanted = Wanted {
         of: Of::Queue,
-        search: folded_into(id)?,
+        search: search_of(id)?,
         limit: None,
         after: None,
         sort: None,

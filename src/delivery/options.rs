@@ -9,6 +9,7 @@ use crate::{
     aliases_file::AliasesFile,
     budget::{AccountKey, Limit},
     message::identity::Identity,
+    queue::ClaimLimits,
     secret::Secret,
     smtp::address::Address,
 };
@@ -62,6 +63,19 @@ pub struct Options {
     pub drain: Duration,
     /// Waits and limits towards the upstream.
     pub limits: Limits,
+}
+
+impl Options {
+    /// On what terms mail is claimed.
+    pub(crate) fn claim_limits(&self) -> ClaimLimits {
+        ClaimLimits {
+            account: self.account,
+            limit: self.recipients_per_day,
+            notice_reserve: self.notice_reserve,
+            urgent_reserve: self.urgent_reserve,
+            recipients_max: self.limits.recipients_per_transaction,
+        }
+    }
 }
 
 /// How the upstream connection is protected.

@@ -174,27 +174,16 @@ impl Shared {
 
     /// On what terms a worker claims: no more than the upstream has turned out to allow.
     pub(super) fn claim_limits(&self) -> ClaimLimits {
-        let configured = self.configured_limits();
+        let configured = self.options().claim_limits();
         let account = self.account();
         configured.within(account.allowance(configured.limit, account.now().wall))
-    }
-
-    fn configured_limits(&self) -> ClaimLimits {
-        let options = self.options();
-        ClaimLimits {
-            account: options.account,
-            limit: options.recipients_per_day,
-            notice_reserve: options.notice_reserve,
-            urgent_reserve: options.urgent_reserve,
-            recipients_max: options.limits.recipients_per_transaction,
-        }
     }
 
     /// The same for one attempt. The single recipient that asks whether the day still is full keeps to our own limit
     /// alone: others may have left room.
     pub(super) fn claim_limits_of(&self, permit: Permit) -> ClaimLimits {
         if permit.is_single() {
-            ClaimLimits { recipients_max: 1, ..self.configured_limits() }
+            ClaimLimits { recipients_max: 1, ..self.options().claim_limits() }
         } else {
             self.claim_limits()
         }

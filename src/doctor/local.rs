@@ -23,6 +23,7 @@ use crate::{
         volume::Kept,
     },
     smtp::address::Address,
+    text::capitalized,
 };
 
 /// A check with its name.
@@ -91,12 +92,6 @@ fn judged(found: &Found, well: impl AsRef<str>, otherwise: &str) -> Outcome {
         return Outcome::warn(what, remedy);
     }
     Outcome::pass(well)
-}
-
-fn capitalized(words: &str) -> String {
-    let mut rest = words.chars();
-    let first = rest.next().map(|first| first.to_uppercase().collect::<String>());
-    first.unwrap_or_default() + rest.as_str()
 }
 
 fn warned(warnings: &[Warning], well: &str) -> Outcome {

@@ -83,6 +83,11 @@ impl Lane {
             Self::Notice => "notice",
         }
     }
+
+    /// The lane of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.name() == name)
+    }
 }
 
 /// The client, for the Received field and the log.

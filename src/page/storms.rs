@@ -19,11 +19,10 @@ use crate::{
     admin::{
         listing::Of,
         sessions::{Role, Visit},
-        storms::{Storm, Storms},
+        storms::{Storm, Storms, folded_into},
     },
     clock::Timestamp,
     quantities::{local, local_in_full},
-    queue::{fold::FOLDED, id::QueueId},
     wording::storms::{NONE, addressees, remarks, standing, told},
 };
 
@@ -102,11 +101,6 @@ fn row(storm: &Storm, visit: Option<&Visit>, now: Timestamp) -> Markup {
             td data-label="Told" { (told(storm, now).join("; ")) }
         }
     }
-}
-
-/// The words of a search for what is folded into a storm still.
-fn folded_into(storm: QueueId) -> String {
-    format!("storm:{storm} state:{FOLDED}")
 }
 
 fn time(at: Timestamp, now: Timestamp) -> Markup {

@@ -71,6 +71,15 @@ impl Client {
             origin => Self::At(origin.address.to_canonical()),
         }
     }
+
+    /// The one that is shown so; `None` when none is.
+    pub(crate) fn shown_as(text: &str) -> Option<Self> {
+        match text {
+            "relay" => Some(Self::Relay),
+            "local" => Some(Self::Local),
+            address => address.parse().ok().map(Self::At),
+        }
+    }
 }
 
 impl fmt::Display for Client {

@@ -8,6 +8,7 @@ use super::configured::Environment;
 use crate::{
     passwd::{self, Entry},
     smtp::address::Address,
+    text,
 };
 
 /// The user.
@@ -59,10 +60,7 @@ fn fallback() -> Address {
 /// Up to the first comma; `&` is the login with a capital.
 fn full_name(Entry { login, comment }: Entry<'_>) -> String {
     let name = comment.split(',').next().unwrap_or_default().trim();
-    let mut letters = login.chars();
-    let capital: String =
-        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-    name.replace('&', &capital)
+    name.replace('&', &text::capitalized(login))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::{
     cli::screen::count,
     exit::{Exit, Failure},
     queue::search::Search,
+    text,
 };
 
 /// Octets of an answer that are read.
@@ -66,10 +67,7 @@ fn question(words: Words, messages: u64, recipients: u64) -> String {
     let Words { order, does, consequence, .. } = words;
     match messages {
         0 | 1 => {
-            let mut letters = order.chars();
-            let first: String =
-                letters.next().iter().flat_map(|letter| letter.to_uppercase()).collect();
-            let order = first + letters.as_str();
+            let order = text::capitalized(order);
             format!("This {does} one message to {recipients}{consequence}. {order} it? [y/N] ")
         }
         _ => format!(

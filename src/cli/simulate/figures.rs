@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::past::{Fate, Open, Past};
 use crate::{
+    admin::spending::OTHERS,
     budget::{Limit, WINDOW},
     clock::Timestamp,
     message::envelope::Lane,
@@ -356,7 +357,7 @@ impl Counter {
                 self.names.push(words.clone());
                 self.numbers.insert(words, self.names.len() - 1);
             } else if let Some(last) = self.names.last_mut() {
-                "(all others)".clone_into(last);
+                OTHERS.clone_into(last);
             }
             self.names.len() - 1
         });

@@ -75,11 +75,7 @@ pub(super) struct Before {
 impl Past {
     /// As the daemon shows it; `None` of what cannot be understood.
     pub(super) fn read(message: &Message) -> Option<Self> {
-        let client = match message.client.as_deref()? {
-            "relay" => Client::Relay,
-            "local" => Client::Local,
-            address => Client::At(address.parse().ok()?),
-        };
+        let client = Client::shown_as(message.client.as_deref()?)?;
         let (subject, user, owner) = (message.subject.clone(), message.user.clone(), message.owner);
         let how = message.end.as_ref().map(|end| end.how.as_str());
         let fate = |state: &str, since: Option<Timestamp>| match state {
@@ -98,7 +94,7 @@ impl Past {
             scheduled_at: message.scheduled_at,
             from: message.from.as_ref().and_then(|path| path.parse().ok()),
             about: About { subject, client, user, owner },
-            lane: Lane::ALL.into_iter().find(|lane| lane.name() == message.lane)?,
+            lane: Lane::named(&message.lane)?,
             rule: message.rule.clone(),
             size_bytes: message.size_bytes,
             recipients: recipients.collect(),

@@ -162,8 +162,7 @@ impl<'a> Word<'a> {
             ("client", None) => Ok(Test::Client(self.clients()?)),
             ("lane", None) => {
                 let name = self.one_of("a lane", &Lane::ALL.map(Lane::name))?;
-                let lane = Lane::ALL.into_iter().find(|lane| lane.name() == name);
-                Ok(Test::Lane(lane.unwrap_or_default()))
+                Ok(Test::Lane(Lane::named(name).unwrap_or_default()))
             }
             ("state", None) => Ok(Test::State(self.one_of("a state", &STATES)?)),
             ("ended", None) => self.ending().map(Test::Ended),
