@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    queue::{ClaimedMessage, Outcome, Settlement},
+    queue::{ClaimedMessage, Settlement},
     sync::lock,
 };
 
@@ -63,11 +63,9 @@ impl AllInFlight {
     /// Recipients of the reservations beside this one, which is settled, of which it is not known, or known to be untrue,
     /// that the upstream has accepted them.
     pub(super) fn unproven_beside(&self, settled: &InFlight) -> u32 {
-        let spent =
-            |one: &Outcome| matches!(one, Outcome::Relayed { .. } | Outcome::Uncertain { .. });
         let unproven = |entry: &Entry| {
             let spent = entry.settlement.as_ref().map_or(0, |settlement| {
-                settlement.outcomes.iter().filter(|(_, one)| spent(one)).count()
+                settlement.outcomes.iter().filter(|(_, one)| one.is_spent()).count()
             });
             entry.claim.recipients.len().saturating_sub(spent)
         };

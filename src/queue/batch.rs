@@ -260,7 +260,7 @@ impl<'a> Batch<'a> {
             let outcome = settlement.of(index);
             apply(recipient, &outcome, settlement.at, old.accepted_at);
             said.extend(outcome.said().map(|words| (index, words.to_owned())));
-            let whose = (tried_by(&old), reservation);
+            let whose = (old.tried_by(), reservation);
             self.engine.account_for(&mut self.changes, whose, &outcome, now);
             new.keeps_place = outcome.keeps_place().unwrap_or(new.keeps_place);
             if !matches!(outcome, Outcome::NotTried { .. }) {
@@ -312,7 +312,7 @@ impl<'a> Batch<'a> {
             };
             apply(recipient, &outcome, at, record.accepted_at);
             said.extend(outcome.said().map(|words| (index, words.to_owned())));
-            let whose = (tried_by(record), reservation);
+            let whose = (record.tried_by(), reservation);
             self.engine.account_for(&mut self.changes, whose, &outcome, now);
             new.keeps_place = outcome.keeps_place().unwrap_or(new.keeps_place);
             if matches!(outcome, Outcome::SetBack { .. }) {
@@ -379,11 +379,6 @@ impl<'a> Batch<'a> {
             self.changes.put(id, Some(old), Some(new));
         }
     }
-}
-
-/// The account that has a message in hand, or had it last.
-fn tried_by(record: &MessageRecord) -> AccountKey {
-    record.account.as_deref().map_or(AccountKey::MAIN, AccountKey::of)
 }
 
 /// How long a message waits that is in the middle of an attempt for the time after `stops` when the relay stops.

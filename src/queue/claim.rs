@@ -203,6 +203,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the upstream has counted the recipient against the day, or may have.
+    pub(crate) fn is_spent(&self) -> bool {
+        match self {
+            Self::Relayed { .. } | Self::Uncertain { .. } => true,
+            Self::Deferred { .. }
+            | Self::NotTried { .. }
+            | Self::SetBack { .. }
+            | Self::Dead { .. } => false,
+        }
+    }
+
     /// Whether a message keeps its place among those of its origin with it; `None` when nothing follows for that. Whoever
     /// was passed over, or has perhaps cost others time, does not.
     pub(super) fn keeps_place(&self) -> Option<bool> {

@@ -117,9 +117,7 @@ impl Engine {
 
     /// These are the accounts from now on.
     pub(super) fn set_accounts(&mut self, accounts: Arc<Accounts>) {
-        if !Arc::ptr_eq(&self.accounts, &accounts) {
-            self.accounts = accounts;
-        }
+        self.accounts = accounts;
     }
 
     /// Finds out which account has which mail now, and says whether that has changed.
@@ -289,20 +287,13 @@ impl Engine {
         outcome: &Outcome,
         now: Moment,
     ) {
-        match outcome {
-            Outcome::Relayed { .. } | Outcome::Uncertain { .. } => {
-                match self.ledger.restamp(reservation, now) {
-                    Some(event) => drop(changes.ledger.insert(reservation, Some(event))),
-                    // It was lost with the index under the worker; the upstream has counted it all the same.
-                    None => self.spend(changes, (account, now), 1, OriginKey::default()),
-                }
-            }
-            Outcome::Deferred { .. }
-            | Outcome::NotTried { .. }
-            | Outcome::SetBack { .. }
-            | Outcome::Dead { .. } => {
-                self.refund(changes, reservation);
-            }
+        if !outcome.is_spent() {
+            return self.refund(changes, reservation);
+        }
+        match self.ledger.restamp(reservation, now) {
+            Some(event) => drop(changes.ledger.insert(reservation, Some(event))),
+            // It was lost with the index under the worker; the upstream has counted it all the same.
+            None => self.spend(changes, (account, now), 1, OriginKey::default()),
         }
     }
 

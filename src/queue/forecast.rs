@@ -94,7 +94,7 @@ impl Waiting {
     }
 
     /// By which way it leaves.
-    pub(crate) fn way(&self) -> Way {
+    fn way(&self) -> Way {
         self.rare.as_ref().map(|rare| rare.way).unwrap_or_default()
     }
 
@@ -198,7 +198,7 @@ impl Forecast {
         let mut spent: Vec<_> =
             terms.footing.spent.iter().map(|(back, number, _)| (*back, *number)).collect();
         spent.sort_unstable();
-        let forecast = Self {
+        let mut forecast = Self {
             waiting: waiting.iter().flatten().map(Waiting::all_recipients).sum(),
             spent,
             ..Self::default()
@@ -207,7 +207,6 @@ impl Forecast {
         let mut expected: Vec<Vec<Option<Expected>>> =
             waiting.iter().map(|page| vec![None; page.len()]).collect();
         let mut play = Play::new(waiting, terms);
-        let mut forecast = forecast;
         loop {
             let Left { position, at, recipients } = match play.step() {
                 Step::Left(left) => left,

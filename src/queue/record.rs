@@ -18,7 +18,7 @@ use super::{
     state::{AccountState, Recipient, RecipientState},
 };
 use crate::{
-    budget::Event,
+    budget::{AccountKey, Event},
     clock::{Timeline, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane},
     smtp::{address::Address, dsn::Notify},
@@ -178,6 +178,11 @@ impl MessageRecord {
             route: None,
             account: None,
         }
+    }
+
+    /// The account that has it in hand, or had it last.
+    pub(super) fn tried_by(&self) -> AccountKey {
+        self.account.as_deref().map_or(AccountKey::MAIN, AccountKey::of)
     }
 
     /// When a recipient in this state is due; `None` when it does not wait.

@@ -57,7 +57,7 @@ impl Queue {
     }
 
     /// These are the accounts and routes from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the configuration will say it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "no key of relay.toml names an account yet"))]
     pub(crate) fn set_accounts(&self, accounts: Accounts) {
         self.shared.accounts.set(accounts);
         self.shared.changed.send_replace(());

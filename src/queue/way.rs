@@ -37,9 +37,7 @@ impl Way {
         let is_uncertain =
             |state: &RecipientState| matches!(state, RecipientState::Queued { resend: true, .. });
         if record.recipients.iter().any(|one| is_uncertain(&one.state)) {
-            return Self::Account(
-                record.account.as_deref().map_or(AccountKey::MAIN, AccountKey::of),
-            );
+            return Self::Account(record.tried_by());
         }
         Self::Route(record.route.as_deref().map(RouteKey::of).unwrap_or_default())
     }

@@ -261,10 +261,3 @@ async fn what_each_account_has_spent_is_known_after_a_kill_and_half_of_each_when
     claim(&scene, MAIN).await.unwrap();
     assert_eq!(spent(&scene).await, [6, 5], "half of each, and this message");
 }
-
-#[test]
-fn every_choice_of_a_route_has_a_name() {
-    for (name, fail_over) in FailOver::ALL {
-        assert_eq!(fail_over.name(), name);
-    }
-}
