@@ -12,6 +12,9 @@ use thirtyfour::{
     CapabilitiesHelper as _, ChromiumLikeCapabilities as _, DesiredCapabilities, WebDriver,
 };
 
+/// How often one is started before a test fails for it.
+const STARTS: u32 = 5;
+
 /// One driver. Dropping it ends it and all that it has started.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -23,22 +26,39 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Starts one on a port that it chooses.
+    ///
+    /// It takes any port that is free for IPv4 and then wants the same one for IPv6; where a test beside this one has
+    /// that, it ends, and the next one chooses another port.
     pub(crate) fn start() -> Self {
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut said = String::new();
+        for _ in 0..STARTS {
+            match Self::listen(Command::new("chromedriver").arg("--port=0")) {
+                Ok(driver) => return driver,
+                Err(last) => said = last,
+            }
+        }
+        panic!("chromedriver ended at once, {STARTS} times; the last one said: {said}");
+    }
+
+    /// Waits until it listens, or gives what it said before it ended.
+    fn listen(command: &mut Command) -> Result<Self, String> {
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child =
             command.spawn().expect("chromedriver is missing: make test-page installs it");
         let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        let port = loop {
-            line.clear();
-            assert!(output.read_line(&mut line).unwrap() > 0, "chromedriver ended at once");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim().trim_end_matches('.').to_owned();
+        let mut said = String::new();
+        loop {
+            let start = said.len();
+            if output.read_line(&mut said).unwrap() == 0 {
+                child.wait().unwrap();
+                return Err(said);
             }
-        };
-        Self { child, _output: output, url: format!("http://127.0.0.1:{port}") }
+            if let Some((_, port)) = said[start..].split_once("started successfully on port ") {
+                let port = port.trim().trim_end_matches('.');
+                let url = format!("http://127.0.0.1:{port}");
+                return Ok(Self { child, _output: output, url });
+            }
+        }
     }
 
     /// A new browser, which knows nothing of any other.
@@ -67,4 +87,13 @@ impl Drop for Driver {
         _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         drop(self.child.wait());
     }
+}
+
+#[test]
+fn a_driver_whose_port_is_taken_says_so_and_does_not_listen() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let said = Driver::listen(Command::new("chromedriver").arg(format!("--port={port}")))
+        .expect_err("the port is taken");
+    assert!(said.contains("port"), "{said}");
 }
