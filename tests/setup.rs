@@ -7,4 +7,5 @@ mod flags;
 mod json;
 mod machine;
 mod person;
+mod providers;
 mod scene;

@@ -15,6 +15,7 @@ mod given;
 mod last_steps;
 mod plan;
 mod proof;
+mod providers;
 mod questions;
 mod report;
 mod service;

@@ -55,6 +55,7 @@ pub(crate) use self::{
     listener::STOP_WAIT,
     reload::{ReloadError, Reloaded},
     surroundings::{LOCAL_FILE, SYSTEM_FILE},
+    upstream::is_gmail,
 };
 pub use self::{
     problem::SettingsError,

@@ -453,7 +453,7 @@ impl Upstream {
 }
 
 /// Whether that is one of Google's servers for submission, whose limits are known.
-pub(super) fn is_gmail(host: &str) -> bool {
+pub(crate) fn is_gmail(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     [".gmail.com", ".googlemail.com"].iter().any(|domain| host.ends_with(domain))
 }

@@ -26,6 +26,10 @@ fn the_questions_are_data_with_names_kinds_defaults_and_help() {
     let questions = found["questions"].as_array().unwrap();
     let names: Vec<&str> = questions.iter().map(|one| one["name"].as_str().unwrap()).collect();
     let expected = [
+        "provider",
+        "host",
+        "port",
+        "tls",
         "account",
         "login",
         "client-file",
@@ -45,18 +49,20 @@ fn the_questions_are_data_with_names_kinds_defaults_and_help() {
             );
         }
         assert_eq!(question["secret"], json!(question["name"] == "password"));
-        assert_eq!(question["answered"], false);
+        assert_eq!(question["answered"], question["name"] == "provider", "the file names it");
     }
-    assert_eq!(questions[1]["default"], "app-password");
-    assert_eq!(questions[1]["choices"].as_array().unwrap().len(), 4);
+    assert_eq!(questions[0]["default"], "gmail");
+    assert_eq!(questions[0]["choices"].as_array().unwrap().len(), 14);
+    assert_eq!(questions[5]["default"], "app-password");
+    assert_eq!(questions[5]["choices"].as_array().unwrap().len(), 4);
     scene.set_up();
     let (_, out, _) = scene.run(&["--json"], "");
     let found = document(&out);
     assert_eq!(
-        (&found["questions"][0]["answered"], &found["questions"][0]["default"]),
+        (&found["questions"][4]["answered"], &found["questions"][4]["default"]),
         (&json!(true), &json!(ACCOUNT))
     );
-    assert_eq!(found["questions"][7]["answered"], true);
+    assert_eq!(found["questions"][11]["answered"], true);
 }
 
 #[test]

@@ -12,18 +12,36 @@ use ipnet::IpNet;
 use super::{
     edit::network,
     found::Found,
-    questions::{Answers, Kind, Login, NOBODY, Name, QUESTIONS, THIS_HOST},
+    providers::{self, Login, asks_host, asks_login, provider},
+    questions::{Answers, Kind, NOBODY, Name, QUESTIONS, THIS_HOST},
 };
-use crate::{smtp::address::Address, text::shorten};
+use crate::{
+    delivery::provider::Provider,
+    smtp::{address::Address, host_name::is_host_name},
+    text::shorten,
+};
 
 /// Octets of an answer; no list of networks is longer.
 const ANSWER_LENGTH_MAX: usize = 4 * 1024;
 /// Characters of a wrong answer that are shown.
 const SHOWN_MAX: usize = 60;
 
-/// The way to log in that was chosen.
+/// The way to log in that was chosen, or the only one that there is.
 pub(super) fn login(answers: &Answers) -> Option<Login> {
-    Login::of(answers.get(&Name::Login)?)
+    let chosen = answers.get(&Name::Login).and_then(|name| Login::of(name));
+    let provider = provider(answers);
+    chosen.or_else(|| (!asks_login(provider)).then(|| Login::usual(provider)))
+}
+
+/// The user name, where somebody logs in.
+pub(super) fn account(answers: &Answers) -> Option<&String> {
+    answers.get(&Name::Account).filter(|_| login(answers) != Some(Login::None))
+}
+
+/// The account's address, where it is one that mail can be read at.
+pub(super) fn mailbox(answers: &Answers) -> Option<&String> {
+    let reads = provider(answers).profile().logs_in_as_mailbox;
+    account(answers).filter(|name| reads && address(name).is_ok())
 }
 
 /// Networks that may send; none when it is this host alone.
@@ -39,14 +57,20 @@ pub(super) fn listeners(answers: &Answers) -> Vec<SocketAddr> {
 
 /// The next question before the plan that has no answer yet. Whether a password is needed, the flow knows.
 pub(super) fn next(answers: &Answers) -> Option<Name> {
-    let login = login(answers);
+    let (login, provider) = (login(answers), provider(answers));
+    // Where many have no login, that is asked before there is an account.
+    let may_be_nobody = provider == Provider::Custom || provider.profile().knows_hosts;
     let is_due = |name: &Name| match name {
+        Name::Host => asks_host(provider),
+        Name::Port | Name::Tls => provider == Provider::Custom,
+        Name::Login => asks_login(provider),
+        Name::Account if may_be_nobody && login.is_none() => false,
         Name::Account => login != Some(Login::None),
         Name::ClientFile => login == Some(Login::Consent),
         Name::KeyFile => login == Some(Login::ServiceAccount),
         Name::Listen => !networks(answers).is_empty(),
         Name::Password | Name::SendTo => false,
-        Name::Login | Name::RootTo | Name::Serve => true,
+        Name::Provider | Name::RootTo | Name::Serve => true,
     };
     let names = QUESTIONS.iter().map(|question| question.name);
     names.filter(is_due).find(|name| !answers.contains_key(name))
@@ -54,19 +78,28 @@ pub(super) fn next(answers: &Answers) -> Option<Name> {
 
 /// What counts when nothing else is said.
 pub(super) fn default(name: Name, answers: &Answers, found: &Found) -> Option<String> {
-    if let Some(answer) = found.answers().remove(&name) {
+    let provider = provider(answers);
+    if let Some(answer) = found.answers_for(provider).remove(&name) {
         return Some(answer);
     }
     let beside = |file: &str| Some(found.directory().join(file).display().to_string());
     match name {
-        Name::Login => Some(Login::AppPassword.name().to_owned()),
+        Name::Provider => Some(Provider::Gmail.word().to_owned()),
+        Name::Port => Some(provider.profile().port.value.to_string()),
+        Name::Tls => Some("auto".to_owned()),
+        // As the list has it: elsewhere than at Google no password is one for programs alone.
+        Name::Login => Some(match Login::usual(provider) {
+            Login::AppPassword if provider == Provider::Custom => "password".to_owned(),
+            login => login.name().to_owned(),
+        }),
+        Name::Account if provider == Provider::Sendgrid => Some("apikey".to_owned()),
         Name::ClientFile => beside("client.json"),
         Name::KeyFile => beside("service-account.json"),
-        Name::RootTo => answers.get(&Name::Account).cloned(),
+        Name::RootTo => mailbox(answers).cloned(),
         Name::SendTo => answers.get(&Name::RootTo).cloned(),
         Name::Serve => Some(THIS_HOST.to_owned()),
         Name::Listen => Some(default_listeners(&networks(answers), found)),
-        Name::Account | Name::Password => None,
+        Name::Host | Name::Account | Name::Password => None,
     }
 }
 
@@ -87,7 +120,12 @@ fn default_listeners(networks: &[IpNet], found: &Found) -> String {
 }
 
 /// The answer as it is kept, or what is wrong with it.
-pub(super) fn check(name: Name, text: &str, found: &Found) -> Result<String, String> {
+pub(super) fn check(
+    name: Name,
+    text: &str,
+    provider: Provider,
+    found: &Found,
+) -> Result<String, String> {
     let text = text.trim();
     let shown = shorten(text, SHOWN_MAX);
     if text.len() > ANSWER_LENGTH_MAX {
@@ -99,13 +137,21 @@ pub(super) fn check(name: Name, text: &str, found: &Found) -> Result<String, Str
     if text.chars().any(crate::text::is_deceptive) {
         return Err(format!("{shown} has a character that cannot be seen; type it anew"));
     }
-    match name.question().kind {
+    match providers::question(name, provider).kind {
         Kind::Address => address(text),
+        Kind::User => Ok(text.to_owned()),
+        Kind::Host => host(text),
+        Kind::Port => port(text),
         Kind::AddressOrNo if text == NOBODY => Ok(NOBODY.to_owned()),
         Kind::AddressOrNo => address(text),
-        Kind::Choice => Login::of(text).map(|login| login.name().to_owned()).ok_or_else(|| {
-            format!("{shown} is not one of app-password, oauth, service-account and none")
-        }),
+        Kind::Choice => match providers::chosen(name, text, provider) {
+            Some(word) => word.map(str::to_owned),
+            None => {
+                let words = providers::choices(name, provider);
+                let words: Vec<&str> = words.into_iter().map(|(word, _)| word).collect();
+                Err(format!("{shown} is not one of {}", words.join(", ")))
+            }
+        },
         Kind::File => Ok(file(text, found).display().to_string()),
         Kind::Networks if text == THIS_HOST => Ok(text.to_owned()),
         Kind::Networks => each(text, trusted),
@@ -122,6 +168,22 @@ fn address(text: &str) -> Result<String, String> {
     let has_domain =
         address.domain().is_some_and(|domain| domain.contains('.') || domain.starts_with('['));
     if has_domain { Ok(address.to_string()) } else { Err(wrong()) }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let is_address = text.parse::<IpAddr>().is_ok();
+    let wrong = "is not the name of a server such as smtp.example.org; the port has its own answer";
+    match is_address || is_host_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{} {wrong}", shorten(text, SHOWN_MAX))),
+    }
+}
+
+fn port(text: &str) -> Result<String, String> {
+    let number = text.parse::<u16>().ok().filter(|number| *number > 0);
+    number
+        .map(|number| number.to_string())
+        .ok_or_else(|| format!("{} is not a port, such as 587 or 465", shorten(text, SHOWN_MAX)))
 }
 
 /// The path as a shell would have it: nobody writes `~` and means a directory of that name.
@@ -188,7 +250,7 @@ mod tests {
             ("service-account", "host", &[Account, KeyFile, RootTo, Serve]),
             ("none", "10.0.0.0/8", &[RootTo, Serve, Listen]),
         ] {
-            let mut answers = answers(&[(Login, login)]);
+            let mut answers = answers(&[(Login, login), (Provider, "gmail")]);
             let mut asked = Vec::new();
             while let Some(name) = next(&answers) {
                 asked.push(name);
@@ -199,10 +261,35 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_is_asked_for_what_its_profile_does_not_say() {
+        use Name::*;
+        for (word, expected) in [
+            ("gmail", &[Account, Login, RootTo, Serve][..]),
+            ("workspace-relay", &[Login, Account, RootTo, Serve]),
+            ("icloud", &[Account, RootTo, Serve]),
+            ("ses", &[Host, Account, RootTo, Serve]),
+            ("custom", &[Host, Port, Tls, Login, Account, RootTo, Serve]),
+        ] {
+            let mut answers = answers(&[(Provider, word)]);
+            let mut asked = Vec::new();
+            while let Some(name) = next(&answers) {
+                asked.push(name);
+                let answer = if name == Login { "app-password" } else { "host" };
+                answers.insert(name, answer.to_owned());
+            }
+            assert_eq!(asked, expected, "{word}");
+        }
+    }
+
+    #[test]
     fn an_answer_is_kept_in_one_form_and_a_wrong_one_is_explained() {
         let found = Found::of_nothing("/home/me/relay.toml");
         for (name, text, kept) in [
             (Name::Account, " you@gmail.com ", "you@gmail.com"),
+            (Name::Provider, "6", "icloud"),
+            (Name::Host, "192.0.2.1", "192.0.2.1"),
+            (Name::Port, "465", "465"),
+            (Name::Tls, "2", "starttls"),
             (Name::Login, "1", "app-password"),
             (Name::Login, "none", "none"),
             (Name::Serve, "host", "host"),
@@ -219,9 +306,14 @@ mod tests {
             (Name::SendTo, "no", "no"),
             (Name::ClientFile, "~/Downloads/c.json", "/home/me/Downloads/c.json"),
         ] {
-            assert_eq!(check(name, text, &found), Ok(kept.to_owned()));
+            assert_eq!(check(name, text, Provider::Gmail, &found), Ok(kept.to_owned()));
         }
         for (name, text, words) in [
+            (Name::Provider, "gmial", "gmial is not one of gmail, workspace"),
+            (Name::Provider, "outlook", "docs/microsoft.md"),
+            (Name::Host, "smtp.example.org:587", "the port has its own answer"),
+            (Name::Port, "0", "0 is not a port"),
+            (Name::Tls, "ssl", "ssl is not one of auto, starttls, implicit, off"),
             (Name::Account, "", "an answer is needed"),
             (Name::Account, "you", "you is not a full address"),
             (Name::Account, "you@host", "not a full address"),
@@ -238,10 +330,11 @@ mod tests {
             (Name::Listen, "192.168.1.1:0", "is not an address with a port"),
             (Name::SendTo, "nobody", "nobody is not a full address"),
         ] {
-            let error = check(name, text, &found).unwrap_err();
+            let error = check(name, text, Provider::Gmail, &found).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
         }
-        assert!(check(Name::Serve, &"1".repeat(5000), &found).unwrap_err().contains("4096"));
+        let long = check(Name::Serve, &"1".repeat(5000), Provider::Gmail, &found);
+        assert!(long.unwrap_err().contains("4096"));
     }
 
     #[test]

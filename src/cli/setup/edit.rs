@@ -24,12 +24,15 @@ pub(super) enum Setting {
     Text(String),
     /// A list of texts.
     List(Vec<String>),
+    /// A number.
+    Number(u16),
 }
 
 impl Setting {
     fn value(&self) -> Value {
         match self {
             Self::Text(text) => text.as_str().into(),
+            Self::Number(number) => i64::from(*number).into(),
             Self::List(words) => words.iter().map(String::as_str).collect::<Array>().into(),
         }
     }
@@ -99,10 +102,20 @@ impl Written {
         })
     }
 
+    /// Whether the key is there, whatever it says.
+    pub(super) fn names(&self, section: &str, key: &str) -> bool {
+        self.item(section, key).is_some()
+    }
+
     /// A key with a text that is not empty.
     pub(super) fn text(&self, section: &str, key: &str) -> Option<String> {
         let text = self.item(section, key)?.as_str()?;
         (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// A key with a number, as text.
+    pub(super) fn number(&self, section: &str, key: &str) -> Option<String> {
+        Some(self.item(section, key)?.as_integer()?.to_string())
     }
 
     /// A key with a list of texts.

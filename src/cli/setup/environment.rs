@@ -3,9 +3,11 @@
 //! Rule: no secret is asked for or shown; the password goes from its owner's hands into a file on the host. Pure.
 
 use super::{
-    answers::{listeners, login, networks},
-    questions::{Answers, Login, Name},
+    answers::{listeners, login, mailbox, networks},
+    providers::{self, Login, asks_host, provider},
+    questions::{Answers, Name},
 };
+use crate::delivery::provider::Provider;
 
 /// The server that knows a host by its address.
 const RELAY_SERVICE: &str = "smtp-relay.gmail.com";
@@ -19,6 +21,8 @@ pub(super) struct Handed {
     pub(super) variables: Vec<(String, String)>,
     /// The file on the host, where it is mounted, and what is in it.
     pub(super) secret: Option<Secret>,
+    /// Whether Google runs the upstream.
+    is_google: bool,
 }
 
 /// A file that is mounted.
@@ -26,7 +30,7 @@ pub(super) struct Handed {
 pub(super) struct Secret {
     pub(super) from: String,
     pub(super) to: String,
-    pub(super) content: &'static str,
+    pub(super) content: String,
 }
 
 /// What the answers come to.
@@ -36,23 +40,36 @@ pub(super) fn handed(answers: &Answers) -> Handed {
         let name = format!("PILLARBOX__{section}__{key}");
         variables.extend(value.map(|value| (name, value)));
     };
+    let provider = provider(answers);
     let account = answers.get(&Name::Account).cloned();
+    let is_usual = provider == Provider::Gmail;
+    set("UPSTREAM", "PROVIDER", (!is_usual).then(|| provider.word().to_owned()));
+    let asked = |name, wanted: bool| answers.get(&name).filter(|_| wanted).cloned();
+    let is_custom = provider == Provider::Custom;
+    set("UPSTREAM", "HOST", asked(Name::Host, asks_host(provider)));
+    set("UPSTREAM", "PORT", asked(Name::Port, is_custom));
+    set("UPSTREAM", "TLS", asked(Name::Tls, is_custom));
     let file = |name| answers.get(&name).cloned().unwrap_or_default();
-    let mounted = |from: String, name: &str, content| {
-        Some(Secret { from, to: format!("{SECRETS}/{name}"), content })
+    let mounted = |from: String, name: &str, content: &str| {
+        let (to, content) = (format!("{SECRETS}/{name}"), format!("the {content}"));
+        Some(Secret { from, to, content })
     };
     let own = || Some("/var/lib/pillarbox/queue/oauth-token.json".to_owned());
     let secret = match login(answers) {
         Some(Login::AppPassword) => {
             set("UPSTREAM", "USERNAME", account.clone());
-            mounted("pillarbox-password".to_owned(), "pillarbox-password", "the app password")
+            mounted(
+                "pillarbox-password".to_owned(),
+                "pillarbox-password",
+                providers::secret(provider),
+            )
         }
         Some(Login::Consent) => {
             set("UPSTREAM", "USERNAME", account.clone());
             set("UPSTREAM", "AUTH", Some("oauth".to_owned()));
             set("UPSTREAM", "OAUTH_CLIENT_FILE", Some(format!("{SECRETS}/client.json")));
             set("UPSTREAM", "OAUTH_TOKEN_FILE", own());
-            mounted(file(Name::ClientFile), "client.json", "the OAuth client")
+            mounted(file(Name::ClientFile), "client.json", "OAuth client")
         }
         Some(Login::ServiceAccount) => {
             set("UPSTREAM", "USERNAME", account.clone());
@@ -62,18 +79,17 @@ pub(super) fn handed(answers: &Answers) -> Handed {
                 "SERVICE_ACCOUNT_FILE",
                 Some(format!("{SECRETS}/service-account.json")),
             );
-            mounted(file(Name::KeyFile), "service-account.json", "the key of the service account")
+            mounted(file(Name::KeyFile), "service-account.json", "key of the service account")
         }
         Some(Login::None) => {
-            set("UPSTREAM", "HOST", Some(RELAY_SERVICE.to_owned()));
+            let by_address = matches!(provider, Provider::Gmail | Provider::Workspace);
+            set("UPSTREAM", "HOST", by_address.then(|| RELAY_SERVICE.to_owned()));
             set("UPSTREAM", "AUTH", Some("none".to_owned()));
             None
         }
         None => None,
     };
-    let reader = answers
-        .get(&Name::RootTo)
-        .filter(|reader| secret.is_none() || Some(*reader) != account.as_ref());
+    let reader = answers.get(&Name::RootTo).filter(|reader| Some(*reader) != mailbox(answers));
     set("IDENTITY", "ADMIN", reader.cloned());
     let networks = networks(answers);
     if !networks.is_empty() {
@@ -85,7 +101,7 @@ pub(super) fn handed(answers: &Answers) -> Handed {
         let networks = own.into_iter().chain(networks.iter().map(ToString::to_string)).collect();
         set("LISTENER", "TRUSTED_NETWORKS", words(networks));
     }
-    Handed { variables, secret }
+    Handed { variables, secret, is_google: provider.is_google() }
 }
 
 /// The same for a person, as flags of `docker run`.
@@ -106,7 +122,9 @@ pub(super) fn words(handed: &Handed) -> String {
         let name = from.rsplit('/').next().unwrap_or(from);
         words += &format!("  install -m 0400 -o 65532 {source} {name}\n");
         if source == stdin {
-            words += "\nPaste the sixteen letters from https://myaccount.google.com/apppasswords there, Enter, Ctrl-D.\n";
+            let of_google = "the sixteen letters from https://myaccount.google.com/apppasswords";
+            let what = if handed.is_google { of_google } else { content };
+            words += &format!("\nPaste {what} there, Enter, Ctrl-D.\n");
         }
     }
     words + "\n" + "docs/containers.md has the same for Compose and Kubernetes.\n"

@@ -15,15 +15,16 @@ use super::{
     found::Found,
     front::{Front, expect_json},
     given::Given,
-    plan::{self, Deed, GMAIL, Orders, Plan},
-    proof::{self, Mend, Proof},
-    questions::{Answers, Kind, Login, Name},
+    plan::{self, Deed, Orders, Plan},
+    proof::{self, Asked, Mend, Proof},
+    providers::{self, Login, asks_host, asks_login, provider},
+    questions::{Answers, Kind, Name},
     report::{self, Document},
 };
 use crate::{
     careful_file,
     cli::{fitting::line_width, screen::Screen},
-    delivery,
+    delivery::{self, provider::Provider},
     exit::{Exit, Failure},
     secret::Secret,
     settings::{self, Settings, SettingsError},
@@ -80,8 +81,8 @@ enum Turn {
 }
 
 /// The answer as it is kept; a file must be there and be what was asked for.
-fn checked(name: Name, text: &str, found: &Found) -> Result<String, String> {
-    let answer = answers::check(name, text, found)?;
+fn checked(name: Name, text: &str, provider: Provider, found: &Found) -> Result<String, String> {
+    let answer = answers::check(name, text, provider, found)?;
     if name.question().kind == Kind::File {
         let bytes = deed::secret_bytes(Path::new(&answer)).map_err(|failure| failure.message)?;
         expect_json(name, &bytes).map_err(|words| format!("{answer}: {words}"))?;
@@ -90,9 +91,8 @@ fn checked(name: Name, text: &str, found: &Found) -> Result<String, String> {
 }
 
 /// The password as it is stored.
-fn password_checked(password: &Secret, found: &Found) -> Result<Secret, String> {
-    let host = found.written.text("upstream", "host");
-    delivery::typed_password(password, host.as_deref().unwrap_or(GMAIL))
+fn password_checked(password: &Secret, answers: &Answers, found: &Found) -> Result<Secret, String> {
+    delivery::typed_password(password, &plan::host(answers, found))
 }
 
 impl<'a> Setup<'a> {
@@ -154,10 +154,11 @@ impl<'a> Setup<'a> {
         for (name, text) in given.answers {
             self.blamed = Some(name);
             let flag = name.question().flag;
-            let answer = checked(name, &text, &self.found).map_err(|words| {
+            let provider = provider(&self.answers);
+            let answer = checked(name, &text, provider, &self.found).map_err(|words| {
                 Failure::new(Exit::Data, format!("{} ({flag}): {words}", name.text()))
             })?;
-            self.answers.insert(name, answer);
+            self.take(name, answer);
         }
         self.blamed = None;
         given.password.map_or(Ok(()), |password| self.take_password(password))
@@ -166,7 +167,7 @@ impl<'a> Setup<'a> {
     /// A password that was given: one that is stored already is not stored again, another one not without a yes.
     fn take_password(&mut self, password: Secret) -> Result<(), Failure> {
         self.blamed = Some(Name::Password);
-        let password = password_checked(&password, &self.found)
+        let password = password_checked(&password, &self.answers, &self.found)
             .map_err(|words| Failure::new(Exit::Data, words))?;
         let path = self.found.password_file();
         if self.found.has_password && delivery::password_in(&path).as_ref() == Some(&password) {
@@ -181,9 +182,30 @@ impl<'a> Setup<'a> {
         Ok(())
     }
 
+    /// Takes an answer; with another provider, those about the one before go.
+    fn take(&mut self, name: Name, answer: String) {
+        let old = (name == Name::Provider).then(|| provider(&self.answers));
+        self.answers.insert(name, answer);
+        let new = provider(&self.answers);
+        if old.is_some_and(|old| old != new) {
+            self.answers.retain(|name, _| !name.is_of_provider());
+            self.answers.extend(
+                self.found
+                    .answers_for(new)
+                    .into_iter()
+                    .filter(|(name, _)| name.is_of_provider() && !self.wishes.again),
+            );
+        }
+    }
+
     /// Asks what is not known yet.
     fn ask(&mut self) -> Result<(), Failure> {
         while let Some(name) = answers::next(&self.answers) {
+            let is_microsoft = provider(&self.answers).is_microsoft();
+            if is_microsoft && !self.answers.contains_key(&Name::Login) {
+                self.blamed = Some(Name::Provider);
+                return Err(Failure::new(Exit::Configuration, providers::of_microsoft()));
+            }
             self.put(name)?;
         }
         if answers::networks(&self.answers).is_empty() {
@@ -192,12 +214,13 @@ impl<'a> Setup<'a> {
         let is_stored = self.found.has_password || self.found.has_other_password();
         let wants = answers::login(&self.answers) == Some(Login::AppPassword)
             && self.password.is_none()
-            && (self.asks_password || !is_stored);
+            && (self.asks_password || !is_stored || plan::moves(&self.answers, &self.found));
         if wants && !self.found.is_container {
             self.blamed = Some(Name::Password);
-            let found = &self.found;
-            let check = |typed: Secret| password_checked(&typed, found);
-            let password = self.front.password(Name::Password.question(), &check)?;
+            let (found, answers) = (&self.found, &self.answers);
+            let check = |typed: Secret| password_checked(&typed, answers, found);
+            let question = providers::question(Name::Password, provider(answers));
+            let password = self.front.password(&question, &check)?;
             self.password = Some(password);
             self.is_under_way = true;
         }
@@ -208,14 +231,16 @@ impl<'a> Setup<'a> {
     /// Asks one question, and keeps its answer.
     pub(super) fn put(&mut self, name: Name) -> Result<(), Failure> {
         self.blamed = Some(name);
-        let found = &self.found;
-        let check = |text: &str| checked(name, text, found);
+        let (found, provider) = (&self.found, provider(&self.answers));
+        let check = |text: &str| checked(name, text, provider, found);
         let earlier = self.draft.answers.get(&name).cloned().filter(|_| self.front.is_person());
         let default = earlier.or_else(|| answers::default(name, &self.answers, found));
         // What would not do as an answer is not offered as one.
         let default = default.filter(|default| check(default).is_ok());
-        let answer = self.front.answer(name.question(), default.as_deref(), &check)?;
-        self.answers.insert(name, answer);
+        let question = providers::question(name, provider);
+        let choices = providers::choices(name, provider);
+        let answer = self.front.answer(&question, &choices, default.as_deref(), &check)?;
+        self.take(name, answer);
         self.is_under_way = true;
         self.blamed = None;
         if self.front.is_person() { self.keep() } else { Ok(()) }
@@ -382,7 +407,9 @@ impl<'a> Setup<'a> {
             return Ok(Turn::On(proof));
         };
         self.document.set("login", "refused");
-        let mends = proof::mends(*is_login, answers::login(&self.answers));
+        let provider = provider(&self.answers);
+        let asked = Asked { login: asks_login(provider), host: asks_host(provider) };
+        let mends = proof::mends(*is_login, answers::login(&self.answers), asked);
         let words = format!(
             "{}: {reason}\n  {remedy}",
             if *is_login { "the login was refused" } else { "the login could not be tried" }

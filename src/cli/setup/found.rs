@@ -11,11 +11,13 @@ use std::{
 
 use super::{
     edit::Written,
-    questions::{Answers, Login, Name, THIS_HOST},
+    providers::{self, Login},
+    questions::{Answers, Name, THIS_HOST},
     service,
 };
 use crate::{
     careful_file::is_root,
+    delivery::provider::Provider,
     exit::{Exit, Failure},
     settings::{self, LOCAL_FILE, SYSTEM_FILE, host, volume},
 };
@@ -159,6 +161,12 @@ impl Found {
         if self.is_root { PORT } else { PORT_OF_USERS }
     }
 
+    /// Whether the provider that is written needs no login.
+    fn knows_hosts(&self) -> bool {
+        let word = self.written.text("upstream", "provider");
+        word.and_then(|word| providers::by_word(&word)).is_some_and(|one| one.profile().knows_hosts)
+    }
+
     /// The way to log in that is configured, as far as it is.
     fn login(&self) -> Option<Login> {
         let has = |key| self.written.has("upstream", key);
@@ -166,12 +174,34 @@ impl Found {
             Some("oauth") => has("oauth_client_file").then_some(Login::Consent),
             Some("service-account") => has("service_account_file").then_some(Login::ServiceAccount),
             Some("none") => Some(Login::None),
+            None if self.knows_hosts() && !has("username") => Some(Login::None),
             _ => (has("username")
                 && (has("password_file")
                     || self.has_other_password()
                     || self.has_unnamed_password()))
             .then_some(Login::AppPassword),
         }
+    }
+
+    /// Who runs the upstream, as far as the files say.
+    pub(super) fn provider(&self) -> Option<Provider> {
+        let text = |key| self.written.text("upstream", key);
+        let named = text("provider").and_then(|word| providers::by_word(&word));
+        let by_host = text("host").map(|host| match settings::is_gmail(&host) {
+            true => Provider::Gmail,
+            false => Provider::Custom,
+        });
+        named.or(by_host).or_else(|| self.login().map(|_| Provider::Gmail))
+    }
+
+    /// The same as far as it holds when the mail goes to this provider.
+    pub(super) fn answers_for(&self, provider: Provider) -> Answers {
+        let mut answers = self.answers();
+        if self.provider().is_some_and(|found| found != provider) {
+            let kept = [Name::Provider, Name::RootTo, Name::Serve, Name::Listen];
+            answers.retain(|name, _| kept.contains(name));
+        }
+        answers
     }
 
     /// What the files say already: questions that need not be asked.
@@ -182,6 +212,16 @@ impl Found {
             text.into_iter().for_each(|text| drop(answers.insert(name, text)));
         };
         let (account, login) = (text("upstream", "username"), self.login());
+        let provider = self.provider();
+        say(Name::Provider, provider.map(|provider| provider.word().to_owned()));
+        let is_custom = provider == Some(Provider::Custom);
+        let host = text("upstream", "host");
+        let is_known = is_custom && host.is_some();
+        say(Name::Host, host.filter(|_| provider.is_some_and(providers::asks_host)));
+        let port = self.written.number("upstream", "port");
+        say(Name::Port, is_known.then(|| port.unwrap_or_else(|| "587".to_owned())));
+        let tls = text("upstream", "tls");
+        say(Name::Tls, is_known.then(|| tls.unwrap_or_else(|| "auto".to_owned())));
         say(Name::Account, account.clone());
         say(Name::Login, login.map(|login| login.name().to_owned()));
         let path = |key| {
@@ -193,7 +233,9 @@ impl Found {
         let admin = text("identity", "admin");
         // Whoever has configured an account has left the rest as it is.
         let is_complete = login.is_some() && (account.is_some() || login == Some(Login::None));
-        say(Name::RootTo, admin.or_else(|| account.filter(|_| is_complete)));
+        let reads = provider.is_none_or(|provider| provider.profile().logs_in_as_mailbox);
+        let reader = account.filter(|name| is_complete && reads && name.contains('@'));
+        say(Name::RootTo, admin.or(reader));
         let trusted = self.written.trusted();
         let trusted: Vec<String> = trusted
             .iter()

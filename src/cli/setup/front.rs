@@ -11,6 +11,8 @@ use crate::{
 
 /// Says what is kept of an answer, or what is wrong with it.
 pub(super) type TextCheck<'c> = &'c dyn Fn(&str) -> Result<String, String>;
+/// One of several answers: its name, and for whom it is.
+pub(super) type Choice = (&'static str, &'static str);
 /// The same of a password.
 pub(super) type SecretCheck<'c> = &'c dyn Fn(Secret) -> Result<Secret, String>;
 
@@ -20,6 +22,7 @@ pub(super) trait Front {
     fn answer(
         &mut self,
         question: &Question,
+        choices: &[Choice],
         default: Option<&str>,
         check: TextCheck<'_>,
     ) -> Result<String, Failure>;
@@ -56,6 +59,7 @@ impl Front for Silent {
     fn answer(
         &mut self,
         question: &Question,
+        _: &[Choice],
         default: Option<&str>,
         check: TextCheck<'_>,
     ) -> Result<String, Failure> {

@@ -25,16 +25,28 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub(super) struct Flags {
-    /// The account that everything is relayed through: its full address.
+    /// Whose server relays the mail, such as gmail, icloud or custom; default: gmail.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// The name of the server, for --provider custom or ses.
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Its port, for --provider custom; default: 587.
+    #[arg(long, value_name = "NUMBER")]
+    port: Option<String>,
+    /// How TLS begins, for --provider custom: auto (default), starttls, implicit or off.
+    #[arg(long, value_name = "HOW")]
+    tls: Option<String>,
+    /// The account that everything is relayed through: its full address, or the user name.
     #[arg(long, value_name = "ADDRESS")]
     account: Option<String>,
-    /// How to log in: app-password, oauth, service-account or none.
+    /// How to log in: app-password, oauth, service-account or none; password or none for --provider custom.
     #[arg(long, value_name = "HOW")]
     login: Option<String>,
-    /// Read the app password from the first line of this file ("-" is standard input).
+    /// Read the password from the first line of this file ("-" is standard input).
     #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
     password_file: Option<PathBuf>,
-    /// Read the app password from the first line of standard input.
+    /// Read the password from the first line of standard input.
     #[arg(long)]
     password_stdin: bool,
     /// The JSON of your OAuth client, for --login oauth.
@@ -70,6 +82,10 @@ impl Given {
     pub(super) fn by_flags(flags: &Flags) -> Result<Self, Failure> {
         let list = |words: &[String]| (!words.is_empty()).then(|| words.join(" "));
         let answers = [
+            (Name::Provider, flags.provider.clone()),
+            (Name::Host, flags.host.clone()),
+            (Name::Port, flags.port.clone()),
+            (Name::Tls, flags.tls.clone()),
             (Name::Account, flags.account.clone()),
             (Name::Login, flags.login.clone()),
             (Name::ClientFile, flags.client_file.clone()),

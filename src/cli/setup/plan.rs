@@ -11,15 +11,17 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::{
-    answers::{listeners, login, networks},
+    answers::{account, listeners, login, mailbox, networks},
     edit::{self, Change, Setting},
     found::{Found, parent},
-    questions::{Answers, Login, Name},
+    providers::{self, Login, asks_host, provider},
+    questions::{Answers, Name},
     service,
 };
+use crate::delivery::provider::Provider;
 
 /// Gmail's server for accounts, and the one that knows a host by its address.
-pub(super) const GMAIL: &str = "smtp.gmail.com";
+const GMAIL: &str = "smtp.gmail.com";
 const RELAY_SERVICE: &str = "smtp-relay.gmail.com";
 /// Modes of directories and of files without a secret.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -49,7 +51,7 @@ pub(super) enum Deed {
     /// Makes a directory.
     Directory { path: PathBuf },
     /// Stores the password that was given.
-    Password { path: PathBuf, replaces: bool },
+    Password { path: PathBuf, what: &'static str, replaces: bool },
     /// Copies a secret file to where the relay may read it.
     Copy { from: PathBuf, to: PathBuf, for_service: bool, replaces: bool },
     /// Writes relay.toml.
@@ -91,7 +93,8 @@ pub(super) fn make(answers: &Answers, found: &Found, orders: Orders) -> Result<P
     }
     if orders.stores_password {
         let path = found.password_file();
-        deeds.push(Deed::Password { replaces: found.has_password, path });
+        let what = providers::secret(provider(answers));
+        deeds.push(Deed::Password { replaces: found.has_password, what, path });
     }
     let secret = secret_file(answers, found);
     deeds.extend(secret.as_ref().and_then(|(from, to)| copy(from, to, found)));
@@ -109,13 +112,7 @@ pub(super) fn make(answers: &Answers, found: &Found, orders: Orders) -> Result<P
     deeds.extend(drop_in);
     let changes_files = !deeds.is_empty();
     if orders.proves {
-        deeds.push(Deed::Prove {
-            host: host(answers, found),
-            account: answers
-                .get(&Name::Account)
-                .filter(|_| login(answers) != Some(Login::None))
-                .cloned(),
-        });
+        deeds.push(Deed::Prove { host: host(answers, found), account: account(answers).cloned() });
     }
     deeds.extend(service(found, changes_files || orders.service_is_due, has_drop_in));
     let owner = if found.is_root { "root" } else { "you" };
@@ -160,10 +157,64 @@ fn copy(from: &Path, to: &Path, found: &Found) -> Option<Deed> {
     })
 }
 
-fn host(answers: &Answers, found: &Found) -> String {
-    let written = found.written.text("upstream", "host").filter(|host| host != GMAIL);
-    let usual = if login(answers) == Some(Login::None) { RELAY_SERVICE } else { GMAIL };
-    written.unwrap_or_else(|| usual.to_owned())
+/// The server that the mail goes to.
+pub(super) fn host(answers: &Answers, found: &Found) -> String {
+    let provider = provider(answers);
+    if asks_host(provider) {
+        return answers.get(&Name::Host).cloned().unwrap_or_default();
+    }
+    let written = found.written.text("upstream", "host");
+    let written = written.filter(|host| host != GMAIL && !moves(answers, found));
+    let by_address = provider.is_google() && login(answers) == Some(Login::None);
+    let usual = if by_address { Some(RELAY_SERVICE) } else { provider.profile().host.value };
+    written.unwrap_or_else(|| usual.unwrap_or_default().to_owned())
+}
+
+/// Whether the mail went to another provider before.
+pub(super) fn moves(answers: &Answers, found: &Found) -> bool {
+    found.provider().is_some_and(|old| old != provider(answers))
+}
+
+/// Who runs the upstream and where it is, as far as the files do not say it.
+fn of_provider(answers: &Answers, found: &Found) -> Vec<Change> {
+    const SECTION: &str = "upstream";
+    let provider = provider(answers);
+    let written = |key| found.written.text(SECTION, key);
+    let mut changes = Vec::new();
+    let is_asked = |key: &str| match key {
+        "host" => asks_host(provider),
+        _ => provider == Provider::Custom,
+    };
+    let keys = ["host", "port", "tls"];
+    // What led to the provider before would lead there still.
+    if moves(answers, found) {
+        let others = keys.into_iter().filter(|key| !is_asked(key));
+        let others = others.filter(|key| found.written.names(SECTION, key));
+        changes.extend(others.map(|key| Change::Remove { section: SECTION, key }));
+    }
+    if found.provider().unwrap_or(Provider::Gmail) != provider {
+        changes.push(Change::text(SECTION, "provider", provider.word()));
+    }
+    let host = answers
+        .get(&Name::Host)
+        .filter(|host| is_asked("host") && Some(*host) != written("host").as_ref());
+    changes.extend(host.map(|host| Change::text(SECTION, "host", host)));
+    if provider == Provider::Custom {
+        let usual = provider.profile().port.value.to_string();
+        let port = answers.get(&Name::Port);
+        let port =
+            port.filter(|port| **port != found.written.number(SECTION, "port").unwrap_or(usual));
+        let port = port.and_then(|port| port.parse().ok());
+        changes.extend(port.map(|port| Change::Set {
+            section: SECTION,
+            key: "port",
+            to: Setting::Number(port),
+        }));
+        let tls = answers.get(&Name::Tls);
+        let tls = tls.filter(|tls| **tls != written("tls").unwrap_or_else(|| "auto".to_owned()));
+        changes.extend(tls.map(|tls| Change::text(SECTION, "tls", tls)));
+    }
+    changes
 }
 
 /// What relay.toml must say that it does not yet.
@@ -173,9 +224,9 @@ fn changes(
     secret: Option<&Path>,
     stores_password: bool,
 ) -> Vec<Change> {
-    let mut changes = of_login(answers, found, secret, stores_password);
-    let account = answers.get(&Name::Account).filter(|_| login(answers) != Some(Login::None));
-    let written = found.written.text("identity", "admin").or_else(|| account.cloned());
+    let mut changes = of_provider(answers, found);
+    changes.extend(of_login(answers, found, secret, stores_password));
+    let written = found.written.text("identity", "admin").or_else(|| mailbox(answers).cloned());
     if let Some(reader) =
         answers.get(&Name::RootTo).filter(|reader| Some(*reader) != written.as_ref())
     {
@@ -201,8 +252,9 @@ fn of_login(
     let password = found.password_file();
     let password = Some(&password).filter(|_| !keeps_other).and_then(|file| path(file));
     let auth = |name: &str| Some(name.to_owned());
-    let relay =
-        Some(RELAY_SERVICE.to_owned()).filter(|_| written("host").is_none_or(|host| host == GMAIL));
+    let relay = (host(answers, found) == RELAY_SERVICE
+        && provider(answers) != Provider::WorkspaceRelay)
+        .then(|| RELAY_SERVICE.to_owned());
     let account = answers.get(&Name::Account).cloned();
     let set: Vec<(&'static str, Option<String>)> = match login {
         Login::AppPassword => vec![("username", account), ("password_file", password)],
@@ -395,8 +447,8 @@ impl Deed {
         let verb = |replaces: &bool| if *replaces { "replace" } else { "write" };
         match self {
             Self::Directory { .. } => (format!("make the directory {shown}{rights}"), Vec::new()),
-            Self::Password { replaces: false, .. } => {
-                (format!("store the app password in {shown}{rights}"), Vec::new())
+            Self::Password { replaces: false, what, .. } => {
+                (format!("store the {what} in {shown}{rights}"), Vec::new())
             }
             Self::Password { .. } => {
                 (format!("replace the password in {shown}{rights}"), Vec::new())

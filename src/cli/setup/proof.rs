@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::questions::{Login, Name};
+use super::{providers::Login, questions::Name};
 use crate::{
     cli::runtime::Runtime,
     clock::{Clock, SystemClock},
@@ -119,6 +119,7 @@ impl Mend {
             Self::Ask(Name::Password) => "enter the password again".to_owned(),
             Self::Ask(Name::Account) => "name another account".to_owned(),
             Self::Ask(Name::Login) => "log in in another way".to_owned(),
+            Self::Ask(Name::Host) => "name another server".to_owned(),
             Self::Ask(_) => "name another file".to_owned(),
             Self::Again => "try once more".to_owned(),
             Self::GoOn => "go on all the same".to_owned(),
@@ -127,17 +128,28 @@ impl Mend {
     }
 }
 
+/// What was asked beside the account.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    /// How to log in.
+    pub(super) login: bool,
+    /// The server.
+    pub(super) host: bool,
+}
+
 /// The ways out, the likeliest first.
-pub(super) fn mends(is_login: bool, login: Option<Login>) -> Vec<Mend> {
+pub(super) fn mends(is_login: bool, login: Option<Login>, asked: Asked) -> Vec<Mend> {
     let secret = match login {
         Some(Login::AppPassword) => Some(Name::Password),
         Some(Login::Consent) => Some(Name::ClientFile),
         Some(Login::ServiceAccount) => Some(Name::KeyFile),
         Some(Login::None) | None => None,
     };
-    let names = secret.into_iter().chain([Name::Account, Name::Login]);
+    let others = [Name::Account].into_iter().chain(asked.login.then_some(Name::Login));
+    let names = secret.into_iter().chain(others);
     let names = names.filter(|_| is_login && login != Some(Login::None)).map(Mend::Ask);
-    names.chain([Mend::Again, Mend::GoOn, Mend::Stop]).collect()
+    let host = Some(Mend::Ask(Name::Host)).filter(|_| asked.host && !is_login);
+    names.chain([Mend::Again]).chain(host).chain([Mend::GoOn, Mend::Stop]).collect()
 }
 
 #[cfg(test)]
@@ -146,11 +158,15 @@ mod tests {
 
     #[test]
     fn a_refused_password_leads_to_the_password_and_a_lost_network_to_another_attempt() {
-        let first = |is_login, login| mends(is_login, Some(login))[0];
+        let asked = Asked { login: true, host: false };
+        let first = |is_login, login| mends(is_login, Some(login), asked)[0];
         assert_eq!(first(true, Login::AppPassword), Mend::Ask(Name::Password));
         assert_eq!(first(true, Login::Consent), Mend::Ask(Name::ClientFile));
         assert_eq!(first(true, Login::ServiceAccount), Mend::Ask(Name::KeyFile));
         assert_eq!(first(false, Login::AppPassword), Mend::Again);
         assert_eq!(first(true, Login::None), Mend::Again);
+        let names = |asked| mends(false, Some(Login::AppPassword), asked);
+        assert!(!names(asked).contains(&Mend::Ask(Name::Host)));
+        assert!(names(Asked { host: true, ..asked }).contains(&Mend::Ask(Name::Host)));
     }
 }

@@ -15,6 +15,10 @@ pub(super) const NOBODY: &str = "no";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Name {
+    Provider,
+    Host,
+    Port,
+    Tls,
     Account,
     Login,
     ClientFile,
@@ -35,6 +39,10 @@ pub(super) type Answers = BTreeMap<Name, String>;
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Kind {
     Address,
+    /// An address, or another name that somebody logs in with.
+    User,
+    Host,
+    Port,
     Choice,
     Secret,
     File,
@@ -57,48 +65,40 @@ pub(super) struct Question {
     pub(super) when: &'static str,
 }
 
-/// How to log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Login {
-    AppPassword,
-    Consent,
-    ServiceAccount,
-    None,
-}
-
-impl Login {
-    /// Every way: what it is called, and for whom it is.
-    pub(super) const ALL: [(Self, &'static str, &'static str); 4] = [
-        (Self::AppPassword, "app-password", "any account with 2-step verification; the least work"),
-        (
-            Self::Consent,
-            "oauth",
-            "where app passwords are not allowed: an OAuth client of your own (docs/oauth.md)",
-        ),
-        (
-            Self::ServiceAccount,
-            "service-account",
-            "Workspace: a key that its administrator has allowed (docs/oauth.md)",
-        ),
-        (Self::None, "none", "smtp-relay.gmail.com, which knows this host by its IP address"),
-    ];
-
-    /// What it is called.
-    pub(super) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(login, ..)| *login == self).map_or("", |(_, name, _)| name)
-    }
-
-    /// The way with this name, or at this place of the list.
-    pub(super) fn of(text: &str) -> Option<Self> {
-        let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-        let numbered = number.and_then(|index| Self::ALL.get(index));
-        let found = numbered.or_else(|| Self::ALL.iter().find(|(_, name, _)| *name == text));
-        found.map(|(login, ..)| *login)
-    }
-}
-
 /// Every question, in the order in which they are asked.
-pub(super) const QUESTIONS: [Question; 9] = [
+pub(super) const QUESTIONS: [Question; 13] = [
+    Question {
+        name: Name::Provider,
+        kind: Kind::Choice,
+        prompt: "Whose server relays the mail",
+        help: "It decides the server, the limits of a day and how to log in (docs/providers.md).",
+        flag: "--provider NAME",
+        when: "always",
+    },
+    Question {
+        name: Name::Host,
+        kind: Kind::Host,
+        prompt: "Name of the server",
+        help: "The server that takes mail from those who log in, such as smtp.example.org.",
+        flag: "--host NAME",
+        when: "if provider is custom or ses",
+    },
+    Question {
+        name: Name::Port,
+        kind: Kind::Port,
+        prompt: "Its port",
+        help: "587 begins in plain text and turns to TLS, 465 begins with TLS.",
+        flag: "--port NUMBER",
+        when: "if provider is custom",
+    },
+    Question {
+        name: Name::Tls,
+        kind: Kind::Choice,
+        prompt: "How TLS begins",
+        help: "Nothing is sent to another host without it.",
+        flag: "--tls auto|starttls|implicit|off",
+        when: "if provider is custom",
+    },
     Question {
         name: Name::Account,
         kind: Kind::Address,
@@ -113,7 +113,7 @@ pub(super) const QUESTIONS: [Question; 9] = [
         prompt: "How to log in",
         help: "Gmail does not take the account's own password from programs.",
         flag: "--login app-password|oauth|service-account|none",
-        when: "always",
+        when: "if provider is Google's or custom",
     },
     Question {
         name: Name::ClientFile,
@@ -175,6 +175,12 @@ pub(super) const QUESTIONS: [Question; 9] = [
 ];
 
 impl Name {
+    /// Whether the answer holds for one provider alone.
+    pub(super) fn is_of_provider(self) -> bool {
+        let all = [Self::Host, Self::Port, Self::Tls, Self::Account, Self::Login];
+        all.contains(&self) || matches!(self, Self::ClientFile | Self::KeyFile)
+    }
+
     /// The question.
     pub(super) fn question(self) -> &'static Question {
         &QUESTIONS[self as usize]

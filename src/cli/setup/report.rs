@@ -12,7 +12,8 @@ use super::{
     environment::Handed,
     found::Found,
     plan::Plan,
-    questions::{Answers, Kind, Login, Name, QUESTIONS},
+    providers,
+    questions::{Answers, Kind, Name, QUESTIONS},
 };
 use crate::cli::{fitting::beside, screen::clean};
 
@@ -94,12 +95,18 @@ impl Document {
 /// The questions, for programs that ask them in their own way.
 pub(super) fn questions(found: &Found) -> Value {
     let answered = found.answers();
+    let known: Answers = answered
+        .get_key_value(&Name::Provider)
+        .map(|(name, word)| (*name, word.clone()))
+        .into_iter()
+        .collect();
+    let provider = providers::provider(&known);
     let questions: Vec<Value> = QUESTIONS.iter().map(|question| {
-        let default = answers::default(question.name, &Answers::new(), found);
-        let choices: Vec<Value> = match question.kind {
-            Kind::Choice => Login::ALL.iter().map(|(_, name, whom)| json!({ "name": name, "help": whom })).collect(),
-            _ => Vec::new(),
-        };
+        let default = answers::default(question.name, &known, found);
+        let question = providers::question(question.name, provider);
+        let choices = providers::choices(question.name, provider);
+        let choices: Vec<Value> =
+            choices.into_iter().map(|(name, whom)| json!({ "name": name, "help": whom })).collect();
         json!({
             "name": question.name,
             "kind": question.kind,

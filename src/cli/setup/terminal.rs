@@ -11,8 +11,8 @@ use std::{
 use dialoguer::{Input, console::Term};
 
 use super::{
-    front::{Front, SecretCheck, TextCheck},
-    questions::{Kind, Login, Question},
+    front::{Choice, Front, SecretCheck, TextCheck},
+    questions::Question,
 };
 use crate::{
     cli::{
@@ -160,15 +160,14 @@ impl Front for Terminal {
     fn answer(
         &mut self,
         question: &Question,
+        choices: &[Choice],
         default: Option<&str>,
         check: TextCheck<'_>,
     ) -> Result<String, Failure> {
         self.gap()?;
         self.say(0, question.help)?;
-        if question.kind == Kind::Choice {
-            for (index, (_, name, whom)) in Login::ALL.iter().enumerate() {
-                self.listed(&format!("  {}  {name:<15}  ", index + 1), whom)?;
-            }
+        for (index, (name, whom)) in choices.iter().enumerate() {
+            self.listed(&format!("  {:<2} {name:<15}  ", index + 1), whom)?;
         }
         self.line(question.prompt, default, |text| {
             check(text).map(|answer| (answer.clone(), answer))
