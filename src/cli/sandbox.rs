@@ -221,6 +221,8 @@ impl Arguments {
         });
         settings.listener.local.socket = Some(directory.join("submit.sock"));
         settings.listener.local.drop_directory = Some(directory.join("drop"));
+        // Nothing leaves the look-alike.
+        settings.accounts.clear();
         let delivery = &mut settings.delivery;
         delivery.provider = Provider::Gmail;
         delivery.host = HOST.to_owned();

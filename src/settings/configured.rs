@@ -120,6 +120,7 @@ mod tests {
         let text = "[[identity.sender]]\nmatch = \"@example.org\"\nfrom = \"a@example.org\"\n\n\
                     [[alert.target]]\nname = \"one\"\ncommand = [\"true\"]\n\n\
                     [[listener.network]]\nnetworks = [\"192.168.1.9\"]\n\n\
+                    [[account]]\nname = \"second\"\nauth = \"none\"\n\n\
                     [[rule]]\nname = \"night\"\nmatch = { hour = [\"22-6\"] }\nhold = true\n";
         let settings = crate::settings::judge(Path::new("/x/relay.toml"), text.into()).unwrap();
         let configured = settings.configured().settings;

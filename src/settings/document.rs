@@ -30,10 +30,12 @@ pub(super) const NETWORK: &str = "listener.network";
 pub(super) const SENDER: &str = "identity.sender";
 /// ... this one ...
 pub(super) const TARGET: &str = "alert.target";
-/// ... and this one, which stands in no other section.
+/// ... this one, which stands in no other section ...
 pub(super) const RULE: &str = "rule";
+/// ... and this one.
+pub(super) const ACCOUNT: &str = "account";
 /// All of them.
-pub(super) const REPEATED: [&str; 4] = [NETWORK, SENDER, TARGET, RULE];
+pub(super) const REPEATED: [&str; 5] = [NETWORK, SENDER, TARGET, RULE, ACCOUNT];
 
 /// A section and its keys.
 pub(super) type Section = (&'static str, &'static [&'static str]);
@@ -285,7 +287,8 @@ fn sets_secret(line: &str) -> bool {
     ];
     let is_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
     let mut words = line.split(|character| !is_word(character)).filter(|word| !word.is_empty());
-    let first = words.find(|word| !["upstream", "alert", "target"].contains(word)).unwrap_or("");
+    let first =
+        words.find(|word| !["upstream", "account", "alert", "target"].contains(word)).unwrap_or("");
     let resembles = |word: &str| {
         let word = &*word.to_lowercase();
         (word.starts_with("pass")

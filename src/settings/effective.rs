@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::{
-    document::{REPEATED, numbered},
+    document::{ACCOUNT, REPEATED, numbered, without_number},
     load::Sections,
     report::Report,
     shown::Shown,
@@ -73,14 +73,28 @@ fn setting(section: &str, key: &str, shown: Shown, report: &Report<'_>) -> Setti
 
 /// Of a changed configuration the keys that wait for a restart with the values that hold until then.
 pub(super) fn holding(fresh: &Written, running: &Written, waiting: &[String]) -> Written {
-    let waits = |one: &Setting| waiting.contains(&format!("{}.{}", one.section, one.key));
+    let section = |one: &Setting| without_number(&one.section).to_owned();
+    let waits = |one: &Setting| waiting.contains(&format!("{}.{}", section(one), one.key));
     let old = |one: &Setting| {
         let old = running.0.iter().find(|old| (&old.section, &old.key) == (&one.section, &one.key));
         old.cloned().unwrap_or_else(|| one.clone())
     };
-    let holding = fresh.0.iter().map(|one| match waits(one) {
-        true => Setting { waits_for_restart: true, ..old(one) },
-        false => one.clone(),
-    });
-    Written(holding.collect())
+    let kept = |one: Setting| Setting { waits_for_restart: true, ..one };
+    // With other accounts all of them wait: what is written of them now belongs to others.
+    let others = waiting.iter().any(|key| key == "account.name");
+    let is_of_account = |one: &&Setting| section(one) == ACCOUNT;
+    let mut old_accounts = running.0.iter().filter(|_| others).filter(is_of_account);
+    let mut holding = Vec::new();
+    for one in &fresh.0 {
+        if others && is_of_account(&one) {
+            holding.extend(old_accounts.by_ref().cloned().map(kept));
+        } else if waits(one) {
+            holding.push(kept(old(one)));
+        } else {
+            holding.push(one.clone());
+        }
+    }
+    // There is none any more.
+    holding.extend(old_accounts.cloned().map(kept));
+    Written(holding)
 }

@@ -30,7 +30,7 @@ section! {
     pub(super) struct Identity {
         /// "account" where the account has an address, else "keep".
         from: Option<FromPolicy> = None, "text_if_any";
-        send_as: Vec<Address> = Vec::new(), "list";
+        pub(super) send_as: Vec<Address> = Vec::new(), "list";
         /// The listener's name.
         domain: Option<String> = None, "word";
         /// The account.
@@ -86,12 +86,13 @@ impl Identity {
         self.admin.clone()
     }
 
-    /// Who is meant by a recipient on this host. `admin` is the administrator's address or, without one, the account's.
+    /// Who is meant by a recipient on this host. `admin` is the administrator's address or, without one, the account's; the
+    /// `mailboxes` elsewhere are those of the accounts.
     pub(super) fn recipients(
         &self,
-        hostname: &str,
-        host: &Host,
+        (hostname, host): (&str, &Host),
         admin: Option<&Address>,
+        mailboxes: &[Address],
         report: &mut Report<'_>,
     ) -> Arc<AliasesFile> {
         let redirect_all = self.redirect_all.clone();
@@ -107,7 +108,7 @@ impl Identity {
             Some("off") => Choice::Off,
             Some(path) => Choice::Named(report.path(SECTION, "aliases_file", Path::new(path))),
         };
-        let domains = self.local_domains(hostname, host, admin, report);
+        let domains = self.local_domains((hostname, host), admin, mailboxes, report);
         let names = LocalNames { admin: admin.cloned(), domains, redirect_all };
         Arc::new(AliasesFile::new(choice, names))
     }
@@ -115,12 +116,12 @@ impl Identity {
     /// The names of this host behind an `@`.
     fn local_domains(
         &self,
-        hostname: &str,
-        host: &Host,
+        (hostname, host): (&str, &Host),
         admin: Option<&Address>,
+        mailboxes: &[Address],
         report: &mut Report<'_>,
     ) -> Vec<String> {
-        let elsewhere = self.send_as.iter().chain(admin).chain(&self.redirect_all);
+        let elsewhere = self.send_as.iter().chain(admin).chain(&self.redirect_all).chain(mailboxes);
         let mut elsewhere: Vec<&str> = elsewhere.filter_map(Address::domain).collect();
         elsewhere.extend(self.domain.as_deref());
         let mut domains: Vec<String> = Vec::new();
@@ -136,7 +137,7 @@ impl Identity {
         for HostName(name) in &self.local_domains {
             if is_elsewhere(name) {
                 let what = format!(
-                    "{name} is where the administrator, the account or an address in send_as has a mailbox"
+                    "{name} is where the administrator, an account or an address in send_as has a mailbox"
                 );
                 let remedy =
                     "Leave it out: a name of this host stands for nobody's mailbox elsewhere.";

@@ -10,10 +10,12 @@ use config::{Config, ConfigError, FileFormat};
 use serde::Deserialize;
 
 use super::{
+    accounts::{Account, Accounts},
     admin::Admin,
     alert::{Alert, Target},
     document::{
-        Document, NETWORK, REPEATED, RULE, SENDER, Section, TARGET, header, without, without_number,
+        ACCOUNT, Document, NETWORK, REPEATED, RULE, SENDER, Section, TARGET, header, without,
+        without_number,
     },
     identity::{Identity, Sender},
     listener::Listener,
@@ -41,6 +43,7 @@ pub(super) struct Sections {
     pub(super) budget: Budget,
     pub(super) rule: Rules,
     pub(super) identity: Identity,
+    pub(super) account: Accounts,
     pub(super) storm: Storm,
     pub(super) notices: Notices,
     pub(super) alert: Alert,
@@ -55,6 +58,7 @@ impl Sections {
     pub(super) fn provided(mut self) -> Self {
         let profile = self.upstream.provider().profile();
         self.upstream.provide();
+        self.account.provide();
         self.listener.provide(profile);
         self.budget.provide(profile);
         self
@@ -98,12 +102,12 @@ macro_rules! all_sections {
     };
 }
 all_sections!(
-    upstream, listener, sendmail, queue, budget, rule, identity, storm, notices, alert, doctor,
-    report, admin, log
+    upstream, listener, sendmail, queue, budget, rule, identity, account, storm, notices, alert,
+    doctor, report, admin, log
 );
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [Section; 17] {
+pub(super) fn sections() -> [Section; 18] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
@@ -114,6 +118,7 @@ pub(super) fn sections() -> [Section; 17] {
         (RULE, field_names::<Rule>()),
         ("identity", without_sections(field_names::<Identity>())),
         (SENDER, field_names::<Sender>()),
+        (ACCOUNT, field_names::<Account>()),
         ("storm", field_names::<Storm>()),
         ("notices", field_names::<Notices>()),
         ("alert", without_sections(field_names::<Alert>())),

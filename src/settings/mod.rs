@@ -3,6 +3,7 @@
 //! Rule: what is returned cannot be wrong, only unsuitable; every refusal says where and what to do.
 //! No secret is read here. Must not know what the modules do with their Options.
 
+mod accounts;
 mod admin;
 mod alert;
 mod configured;
@@ -36,23 +37,25 @@ use std::{
 };
 
 use self::{
+    accounts::{Shared, delivery_options},
     document::Document,
     effective::Written,
     identity::Mailbox,
     load::{Layers, Sections},
     report::Report,
-    storage::Allowance,
-    upstream::{Account, Connection},
+    upstream::Account,
 };
 use crate::{
-    admin as desk, aliases_file::AliasesFile, budget::AccountKey, delivery, listener as door,
-    message::identity::Identity as MessageIdentity, notices, queue, smtp::address::Address,
+    admin as desk,
+    budget::{AccountKey, MAIN},
+    delivery, listener as door, notices, queue,
+    smtp::address::Address,
     telemetry, trust,
 };
 
 pub(crate) use self::{
+    accounts::FurtherAccount,
     admin::DEFAULT_SOCKET,
-    listener::STOP_WAIT,
     reload::{ReloadError, Reloaded},
     surroundings::{LOCAL_FILE, SYSTEM_FILE},
     upstream::is_gmail,
@@ -93,6 +96,8 @@ pub struct Settings {
     pub owner_reserve: u32,
     /// For delivery; whether there is an account, [`Settings::require_account`] knows.
     pub delivery: delivery::Options,
+    /// The accounts beside that one.
+    pub(crate) accounts: Vec<FurtherAccount>,
     account: Account,
     /// As written, for a comparison with a changed configuration.
     sections: Sections,
@@ -206,13 +211,14 @@ fn check(
     let (host, written) = (&surroundings.host, sections.clone());
     let provider = sections.upstream.provider();
     let state = sections.queue.directory(report);
-    let upstream = sections.upstream.check(surroundings, &state, report);
-    let account = upstream.login.as_ref().and_then(|login| login.username.parse::<Address>().ok());
-    let account = account.filter(|_| provider.profile().logs_in_as_mailbox);
+    let upstream = sections.upstream.check(surroundings, (MAIN, &state), report);
+    let account = upstream.mailbox();
     let mailbox = Mailbox::of(account.as_ref(), upstream.account);
     let admin = sections.identity.admin(report).or_else(|| account.clone());
     let hostname = sections.listener.hostname(host, report);
-    let recipients = sections.identity.recipients(&hostname, host, admin.as_ref(), report);
+    let mailboxes: Vec<Address> = sections.account.mailboxes().collect();
+    let recipients =
+        sections.identity.recipients((&hostname, host), admin.as_ref(), &mailboxes, report);
     let mut listener = sections.listener.check(provider.profile(), &hostname, &recipients, report);
     listener.rules = sections.rule.check(&recipients.local().domains, report);
     listener.local = sections.sendmail.check(report);
@@ -226,6 +232,19 @@ fn check(
     let notices = sections.notices.check(&hostname, readers, day, report);
     let storms = sections.storm.check(admin.as_ref(), report);
     let (ca_file, secrets) = (upstream.ca_file.clone(), &surroundings.secret_directories);
+    let (complete, domain) = (upstream.account, identity.domain.clone());
+    let people = (admin.clone(), identity, Arc::clone(&recipients));
+    let delivery = delivery_options(AccountKey::MAIN, upstream, allowance, &sections.queue, people);
+    let shared = Shared {
+        surroundings,
+        state: &state,
+        hostname: &hostname,
+        main: complete,
+        admin: admin.clone(),
+        domain,
+        recipients,
+    };
+    let accounts = sections.account.check(&sections.queue, &delivery, &shared, report);
     Settings {
         source,
         admin: sections.admin.check(&listener, report),
@@ -240,56 +259,12 @@ fn check(
         doctor: sections.doctor.enabled,
         report: sections.report.check(readers, report),
         owner_reserve: allowance.owner_reserve,
-        account: upstream.account,
+        accounts,
+        account: complete,
         written: effective::written(&written.clone().provided(), report),
         sections: written,
         is_of_sandbox: false,
-        delivery: delivery_options(
-            upstream,
-            allowance,
-            &sections.queue,
-            (admin, identity, recipients),
-        ),
-    }
-}
-
-/// Who is who, for delivery.
-type People = (Option<Address>, MessageIdentity, Arc<AliasesFile>);
-
-/// What delivery is told.
-fn delivery_options(
-    upstream: Connection,
-    allowance: Allowance,
-    queue: &storage::Queue,
-    (admin, identity, recipients): People,
-) -> delivery::Options {
-    delivery::Options {
-        account: AccountKey::MAIN,
-        provider: upstream.provider,
-        host: upstream.host,
-        port: upstream.port,
-        tls: upstream.tls,
-        other_way: upstream.other_way,
-        ip_family: upstream.ip_family,
-        login: upstream.login,
-        ehlo_name: upstream.ehlo_name,
-        ca_file: upstream.ca_file,
-        connections: upstream.connections,
-        logins_per_hour: upstream.logins_per_hour,
-        recipients_per_day: allowance.recipients_per_day,
-        notice_reserve: allowance.notice_reserve,
-        urgent_reserve: allowance.urgent_reserve,
-        pace_per_minute: allowance.pace_per_minute,
-        lifetime: queue.lifetime,
-        uncertain: queue.uncertain,
-        admin,
-        identity,
-        recipients,
-        drain: STOP_WAIT,
-        limits: delivery::Limits {
-            recipients_per_transaction: upstream.recipients_per_message,
-            ..delivery::Limits::default()
-        },
+        delivery,
     }
 }
 

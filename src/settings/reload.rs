@@ -52,6 +52,13 @@ const AT_A_START: &[&str] = &[
     "log.format",
 ];
 
+/// Whether a key waits for a restart. Of a further account the same keys do as of the main one, and which ones there are.
+fn waits(key: &str) -> bool {
+    let of_account = key.strip_prefix("account.");
+    let of_main = of_account.map(|key| format!("upstream.{key}"));
+    of_account == Some("name") || AT_A_START.contains(&of_main.as_deref().unwrap_or(key))
+}
+
 /// Why nothing of a configuration can be taken.
 #[derive(Debug, Error)]
 pub(crate) enum ReloadError {
@@ -92,7 +99,7 @@ impl Settings {
         fresh.require_account()?;
         let changed = fresh.sections.changed(&self.sections);
         let (at_a_start, applied): (Vec<_>, Vec<_>) =
-            changed.into_iter().partition(|key| AT_A_START.contains(&key.as_str()));
+            changed.into_iter().partition(|key| waits(key));
         if at_a_start.is_empty() {
             return Ok(Reloaded { settings: fresh, applied, at_a_start });
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    document::{Document, header, without_number},
+    document::{ACCOUNT, Document, header, numbered, without_number},
     problem::{Place, Problem},
     shown::in_days,
 };
@@ -34,8 +34,13 @@ pub(super) struct Report<'a> {
     variables: &'a Variables,
     /// Sections of which something could not be read.
     unread: &'a BTreeSet<String>,
+    /// The section of the account that is looked at, unless it is the main one.
+    account: Option<String>,
     problems: Vec<Problem>,
 }
+
+/// The sections that describe the main account; a further one has their keys in its own.
+const OF_THE_MAIN_ACCOUNT: [&str; 3] = ["upstream", "budget", "identity"];
 
 impl<'a> Report<'a> {
     pub(super) fn new(
@@ -43,7 +48,31 @@ impl<'a> Report<'a> {
         variables: &'a Variables,
         unread: &'a BTreeSet<String>,
     ) -> Self {
-        Self { document, variables, unread, problems: Vec::new() }
+        Self { document, variables, unread, account: None, problems: Vec::new() }
+    }
+
+    /// Looks at the further account with this number: what is said of a section of the main one meanwhile is said of its.
+    pub(super) fn of_account<T>(&mut self, index: usize, look: impl FnOnce(&mut Self) -> T) -> T {
+        self.account = Some(numbered(ACCOUNT, index));
+        let seen = look(self);
+        self.account = None;
+        seen
+    }
+
+    /// The section that is meant.
+    fn meant<'s>(&'s self, section: &'s str) -> &'s str {
+        let account = self.account.as_deref().filter(|_| OF_THE_MAIN_ACCOUNT.contains(&section));
+        account.unwrap_or(section)
+    }
+
+    /// Words for a person, about the section that is meant.
+    fn of_meant(&self, words: String) -> String {
+        if self.account.is_none() {
+            return words;
+        }
+        let name =
+            |words: String, section: &&str| words.replace(&header(section), &header(ACCOUNT));
+        OF_THE_MAIN_ACCOUNT.iter().fold(words, name)
     }
 
     /// Notes that a key lacks another one of its section; not where that one may be what could not be read.
@@ -54,7 +83,7 @@ impl<'a> Report<'a> {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        if !self.unread.contains(without_number(section)) {
+        if !self.unread.contains(without_number(self.meant(section))) {
             self.add(section, key, what, remedy);
         }
     }
@@ -71,14 +100,16 @@ impl<'a> Report<'a> {
         let what = match place {
             Place::Unwritten(_) => what.into(),
             Place::File { .. } | Place::Variable(_) => {
-                format!("{} {key}: {}", header(section), what.into())
+                format!("{} {key}: {}", header(self.meant(section)), what.into())
             }
         };
-        self.problems.push(Problem { place, what, remedy: Some(remedy.into()) });
+        let (what, remedy) = (self.of_meant(what), self.of_meant(remedy.into()));
+        self.problems.push(Problem { place, what, remedy: Some(remedy) });
     }
 
     /// Where the key's value comes from.
     pub(super) fn place(&self, section: &str, key: &str) -> Place {
+        let section = self.meant(section);
         if let Some(name) = self.set_by_variable(section, key) {
             return Place::Variable(name);
         }
@@ -110,7 +141,7 @@ impl<'a> Report<'a> {
     }
 
     fn set_by_variable(&self, section: &str, key: &str) -> Option<String> {
-        let name = variable(section, key);
+        let name = variable(self.meant(section), key);
         self.variables.get(&name).is_some_and(|value| !value.is_empty()).then_some(name)
     }
 

@@ -22,13 +22,14 @@ use super::{
     },
 };
 use crate::{
+    budget::MAIN,
     delivery::{
         IpFamily, Login, PasswordSource, Tls, Way,
         oauth::{Endpoint, Options},
         provider::Provider,
     },
     secret::Secret,
-    smtp::host_name::is_host_name,
+    smtp::{address::Address, host_name::is_host_name},
 };
 
 const SECTION: &str = "upstream";
@@ -159,11 +160,25 @@ pub(super) struct Connection {
     pub(super) logins_per_hour: u32,
 }
 
+impl Connection {
+    /// The account's own mailbox, where it logs in with its name.
+    pub(super) fn mailbox(&self) -> Option<Address> {
+        let login = self.login.as_ref().filter(|_| self.provider.profile().logs_in_as_mailbox);
+        login.and_then(|login| login.username.parse().ok())
+    }
+}
+
 impl Upstream {
     /// Who runs the upstream: whoever is named, else Gmail, or with a host that is not Google's somebody unknown.
     pub(super) fn provider(&self) -> Provider {
         let is_gmail = self.host.as_deref().is_none_or(is_gmail);
         self.provider.unwrap_or(if is_gmail { Provider::Gmail } else { Provider::Custom })
+    }
+
+    /// The account's own mailbox, as far as the keys tell.
+    pub(super) fn mailbox(&self) -> Option<Address> {
+        let username = self.username.as_deref();
+        username.filter(|_| self.provider().profile().logs_in_as_mailbox)?.parse().ok()
     }
 
     /// Fills in what the provider decides, to be shown.
@@ -184,11 +199,11 @@ impl Upstream {
         self.auth.unwrap_or(if without { Auth::None } else { Auth::Password })
     }
 
-    /// `state` is where the relay keeps what it writes.
+    /// The account has this name; `state` is where the relay keeps what it writes.
     pub(super) fn check(
         &self,
         surroundings: &Surroundings,
-        state: &Path,
+        (name, state): (&str, &Path),
         report: &mut Report<'_>,
     ) -> Connection {
         let profile = self.provider().profile();
@@ -197,12 +212,12 @@ impl Upstream {
         let port = self.port.unwrap_or(usual);
         let port = report.whole(SECTION, "port", port, usual, 1..=u16::MAX.into());
         let port = u16::try_from(port).unwrap_or(u16::MAX);
-        let tokens = self.tokens(state, report);
+        let tokens = self.tokens(&state.join(token_file(name)), report);
         let login = match self.auth() {
             Auth::Consent | Auth::ServiceAccount | Auth::Application => {
                 self.token_login(tokens, surroundings, report)
             }
-            Auth::Password | Auth::None => self.password_login(surroundings, report),
+            Auth::Password | Auth::None => self.password_login(name == MAIN, surroundings, report),
         };
         let tls = self.tls(&host, port, login.is_some(), report);
         let account = match (self.auth(), &login) {
@@ -310,8 +325,10 @@ impl Upstream {
         other.filter(|_| self.other_port)
     }
 
+    /// What stands in the usual places is the main account's.
     fn password_login(
         &self,
+        is_main: bool,
         surroundings: &Surroundings,
         report: &mut Report<'_>,
     ) -> Option<Login> {
@@ -336,13 +353,21 @@ impl Upstream {
             }
             return None;
         }
-        let unnamed =
-            |found: fn(&Surroundings) -> Option<Source>| username.and_then(|_| found(surroundings));
+        let may_be_unnamed = username.filter(|_| is_main);
+        let unnamed = |found: fn(&Surroundings) -> Option<Source>| {
+            may_be_unnamed.and_then(|_| found(surroundings))
+        };
         let source =
             source.or_else(|| unnamed(usual_file)).map(|source| or_its_copy(source, surroundings));
         let source = source.or_else(|| unnamed(mounted_secret));
         match (username, source) {
-            (None, None) => None,
+            (None, None) => {
+                if !is_main {
+                    let what = "the account has no username";
+                    report.add_lack(SECTION, "username", what, USERNAME_REMEDY);
+                }
+                None
+            }
             (None, Some((key, _))) => {
                 report.add_lack(
                     SECTION,
@@ -353,8 +378,12 @@ impl Upstream {
                 None
             }
             (Some(_), None) => {
-                let remedy = "Run: pillarbox setup. Or add password_file = \"/etc/pillarbox/password\" under [upstream]; the \
-                              first line of that file is the app password.";
+                let remedy = if is_main {
+                    "Run: pillarbox setup. Or add password_file = \"/etc/pillarbox/password\" under [upstream]; the \
+                     first line of that file is the app password."
+                } else {
+                    "Add password_file with the name of a file; its first line is the password."
+                };
                 report.add_lack(SECTION, "username", "there is a username but no password", remedy);
                 None
             }
@@ -456,6 +485,16 @@ impl Upstream {
 pub(crate) fn is_gmail(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     [".gmail.com", ".googlemail.com"].iter().any(|domain| host.ends_with(domain))
+}
+
+/// What the token of the account with this name is called in the queue's directory, which the relay's user owns and may
+/// write.
+fn token_file(account: &str) -> String {
+    if account == MAIN {
+        "oauth-token.json".to_owned()
+    } else {
+        format!("oauth-token-{account}.json")
+    }
 }
 
 /// A source of the password, and the key that it stands for.

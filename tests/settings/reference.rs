@@ -24,6 +24,9 @@ fn the_annotated_relay_toml_loads_as_it_is_shipped() {
     assert_eq!(without_source(&shipped), without_source(&empty));
 }
 
+/// Keys of `[upstream]` that are written for every account.
+const OF_ITS_OWN: [&str; 2] = ["username", "password_file"];
+
 #[test]
 fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
     let text = uncommented();
@@ -39,18 +42,24 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
         }
         comment = line.starts_with('#');
     }
+    // A further account has the keys of [upstream] as well, which are explained there.
+    let of_upstream =
+        |key: &str| settings::keys().contains(&("upstream", key)) && !OF_ITS_OWN.contains(&key);
     let mut expected = settings::keys();
+    expected.retain(|(section, key)| *section != "account" || !of_upstream(key));
     documented.sort_unstable();
     expected.sort_unstable();
     assert_eq!(documented, expected);
 
-    // The account, the networks of a section, a rule and a target have no default; everything else must say what an absent
+    // The accounts, the networks of a section, a rule and a target have no default; everything else must say what an absent
     // key means.
     let least = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n\
                  [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n\
                  [[rule]]\nname = \"raid\"\nlane = \"urgent\"\nstorm = false\n\
                  match = { sender = \"@nas.example.org\", subject = \"/degraded|failed/\" }\n\
                  [[identity.sender]]\nmatch = \"www-data\"\nfrom = \"you@gmail.com\"\n\
+                 [[account]]\nname = \"newsletter\"\nusername = \"newsletter@example.org\"\n\
+                 password_file = \"/etc/pillarbox/newsletter-password\"\n\
                  [[alert.target]]\nname = \"phone\"\nwebhook_file = \"/etc/pillarbox/webhook\"\n";
     let (written, absent) = (load_text(&text).unwrap(), load_text(least).unwrap());
     assert_eq!(without_source(&written), without_source(&absent));
@@ -76,10 +85,10 @@ fn the_annotated_relay_toml_says_the_ranges_that_are_checked() {
             {
                 let value = format!("{value}{}", most.1);
                 let value = if most.1.is_empty() { value } else { format!("\"{value}\"") };
-                let needed = if header == "[[listener.network]]" {
-                    "networks = [\"192.168.1.0/24\"]\n"
-                } else {
-                    ""
+                let needed = match header {
+                    "[[listener.network]]" => "networks = [\"192.168.1.0/24\"]\n",
+                    "[[account]]" => "name = \"newsletter\"\n",
+                    _ => "",
                 };
                 let outcome = load_text(&format!("{header}\n{needed}{key} = {value}\n"));
                 let words = outcome.map_or_else(|error| error.to_string(), |_| String::new());
@@ -94,7 +103,7 @@ fn the_annotated_relay_toml_says_the_ranges_that_are_checked() {
         }
         comment.clear();
     }
-    assert_eq!(ranges, 30, "every key with a range says it");
+    assert_eq!(ranges, 34, "every key with a range says it");
 }
 
 /// "1min to 90d" or "0 (none) to 100" in a comment: two numbers, each with the unit that makes it a value; sizes are in

@@ -17,9 +17,6 @@ use crate::{
     settings::{report::Report, value::shown},
 };
 
-/// In the queue's directory, which the relay's user owns and may write.
-const TOKEN_FILE: &str = "oauth-token.json";
-
 const CLIENT_REMEDY: &str = "Add oauth_client_file = \"/etc/pillarbox/client.json\", the JSON that Google's console offers \
                              for a client of the type \"Desktop app\"; docs/oauth.md has the steps.";
 
@@ -28,7 +25,8 @@ const APPLICATION_REMEDY: &str = "Add oauth_tenant, oauth_client_id and oauth_cl
 
 impl Upstream {
     /// What goes with `auth`, or `None` when tokens are not meant or not complete.
-    pub(super) fn tokens(&self, state: &Path, report: &mut Report<'_>) -> Option<Options> {
+    /// Without a line for it the token is in `usual_file`.
+    pub(super) fn tokens(&self, usual_file: &Path, report: &mut Report<'_>) -> Option<Options> {
         self.refuse_without_effect(report);
         let endpoints = self.endpoints(report)?;
         let grant = match self.auth() {
@@ -38,7 +36,7 @@ impl Upstream {
                     token_file.map(|path| report.path(SECTION, "oauth_token_file", path));
                 Grant::Refresh {
                     client: self.client(report)?,
-                    token_file: token_file.unwrap_or_else(|| state.join(TOKEN_FILE)),
+                    token_file: token_file.unwrap_or_else(|| usual_file.to_owned()),
                 }
             }
             Auth::ServiceAccount => Grant::ServiceAccount { key_file: self.key_file(report)? },
